@@ -1,0 +1,92 @@
+# Chasqui - sticky robot sessions.
+#
+#   make all           build everything under build/
+#   make run           bring the whole system up here (private MariaDB, demo robots), Ctrl-C ends it
+#   make test          install what is missing, build, run every test
+#   make check-unit    unit tests (cmocka)            make check-system  system tests (pytest)
+#   make asan          unit and system tests under ASan + UBSan
+#   make fuzz          the fuzzers, longer            make bench         list path under load
+#   make lint          warnings, tables, headers      make format        clang-format
+#   make install       into DESTDIR/PREFIX            make clean
+#   make deps          install the Debian packages that are missing
+#
+# Every program's parts are listed here: what a process may link is what it may do. The broker has neither the
+# database client nor curl.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+# --- packages: the one place -----------------------------------------------------------------------------------
+PACKAGES_BUILD := gcc make pkg-config libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
+  libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev
+PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
+PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl
+PACKAGES_LINT := cppcheck clang-format
+PACKAGES_BENCH := wrk nginx-light
+
+# --- flags -----------------------------------------------------------------------------------------------------
+BUILD ?= build
+CC ?= gcc
+OPT ?= -O2 -g
+SANITIZE ?=
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wswitch-enum -Wpointer-arith \
+  -Wformat=2 -Wundef -Werror
+HARDEN := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+pc = $(shell pkg-config --$(1) $(2) 2>/dev/null)
+VERSION := 0.1.0
+CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE) -I. -D_GNU_SOURCE -DCHASQUI_VERSION='"$(VERSION)"' \
+  -MMD -MP $(CFLAGS)
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
+
+LIBS_BUS := -lczmq -lzmq
+LIBS_BASE := $(LIBS_BUS) -lmsgpackc -ljansson -lsodium
+LIBS_broker := $(LIBS_BASE) -lmicrohttpd
+LIBS_dispatcher := $(LIBS_BASE) -lcurl -lmariadb -lpthread
+LIBS_healthd := $(LIBS_BASE) -lcurl
+LIBS_ctl := $(LIBS_BASE) -lcurl -lmariadb
+
+# --- parts -----------------------------------------------------------------------------------------------------
+SRC_common := $(wildcard common/*.c)
+SRC_proto := $(wildcard proto/*.c)
+SRC_broker := $(wildcard broker/*.c)
+SRC_dispatcher := $(wildcard dispatcher/*.c)
+SRC_healthd := $(wildcard healthd/*.c)
+# ctl shares the SQL layer and the credentials' seal with the dispatcher.
+SRC_ctl := $(wildcard ctl/*.c) dispatcher/db.c dispatcher/seal.c
+obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui
+.PHONY: all
+all: $(PROGRAMS)
+$(BUILD)/chasqui-broker: $(call obj,$(SRC_broker) $(SRC_proto) $(SRC_common))
+	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_broker)
+$(BUILD)/chasqui-dispatcher: $(call obj,$(SRC_dispatcher) $(SRC_proto) $(SRC_common))
+	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_dispatcher)
+$(BUILD)/chasqui-healthd: $(call obj,$(SRC_healthd) $(SRC_proto) $(SRC_common))
+	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_healthd)
+$(BUILD)/chasqui: $(call obj,$(SRC_ctl) $(SRC_common))
+	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_ctl)
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+# Rebuild when the flags change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(BUILD)
+	@printf '%s\n' '$(CC) $(subst ','\'',$(CFLAGS_ALL)) $(LDFLAGS_ALL)' | cmp -s - $@ || \
+	  printf '%s\n' '$(CC) $(subst ','\'',$(CFLAGS_ALL)) $(LDFLAGS_ALL)' > $@
+.PHONY: FORCE
+FORCE:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# --- tests -----------------------------------------------------------------------------------------------------
+# tests/unit/NAME.c is a cmocka program; the objects it needs stand in its first line: /* needs: common/heap.c */
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
+needs = $(call obj,$(shell sed -n '1s|.*needs: *\([^*]*[^* ]\) *\*/.*|\1|p' $(1)))
+define test_program
+$(BUILD)/$(1): $(BUILD)/$(1).o $$(call needs,$(1).c)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lmariadb
+endef
+$(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,$(t))))

@@ -1,0 +1,39 @@
+/*
+ * action.h - the actions a job can run. `sunat.menu_sol_login` is built in;
+ * others come from the configuration:
+ *
+ *   actions
+ *       sunat.echo
+ *           method = POST
+ *           path = /sunat/echo
+ *           session = use
+ *           timeout_ms = 30000
+ *           final_errors = bad_credentials,unknown_company
+ */
+#ifndef CHASQUI_ACTION_H
+#define CHASQUI_ACTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum action_session { ACTION_CREATE, ACTION_USE }; /* makes a session (log-in), works in one */
+
+struct action {
+    char *name;         /* "sunat.menu_sol_login", [A-Za-z0-9_.-]{1,64} with a dot */
+    char *portal;       /* the name up to its first dot */
+    char *method;       /* GET or POST */
+    char *path;         /* begins with '/', no query */
+    enum action_session session;
+    int64_t timeout_ms; /* 100..600000 */
+    char *final_errors; /* comma list of robots' error codes never retried; may be NULL */
+};
+
+struct action_table {
+    struct action *rows; /* owned */
+    unsigned n;
+};
+
+/* By exact name; NULL when unknown. Borrowed. */
+const struct action *action_find(const struct action_table *t, const char *name);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * bus.h - ZeroMQ: the process's one context, CURVE, ZAP, and sockets that live
+ * in a loop. bus.c is the only file of a program that includes zmq.h/czmq.h
+ * (besides the dispatcher's actor pipes in store.c).
+ *
+ * A socket's frames arrive whole through its callback. Sockets are edge-like:
+ * bus drains each one before every sleep, at most 64 messages a socket a turn.
+ *
+ * Security: with conf->curve_dir every socket speaks CURVE; our key is
+ * <role>.key_secret, the peer's public key <role>.key, and servers admit only
+ * the public keys in allow/ (zcert files, re-read within 5 s). The ZAP User-Id
+ * is the peer's role: the cert's metadata `role`, else its file name up to the
+ * first '-' or '.'. Without curve_dir the role of every peer is "" and
+ * bus_peer_is() lets all through (loopback only; conf checks that).
+ */
+#ifndef CHASQUI_BUS_H
+#define CHASQUI_BUS_H
+
+#include "conf.h"
+#include "loop.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct bus;
+struct bus_sock;
+
+enum bus_type { BUS_ROUTER, BUS_DEALER, BUS_XPUB, BUS_SUB };
+
+#define BUS_FRAMES_MAX 4
+#define BUS_PEER_MAX 64
+
+struct bus_frame {
+    const void *data; /* borrowed: valid during the callback only */
+    size_t len;
+};
+
+/* One message in. `peer`/`peer_len` is the ROUTER's routing id (empty for other types), `role` the ZAP
+ * User-Id ("" without CURVE), `frames` the rest. Messages with more than BUS_FRAMES_MAX frames are dropped and
+ * counted before this. May send on, but not destroy, the socket. */
+typedef void bus_recv_fn(void *arg, const void *peer, size_t peer_len, const char *role,
+                         const struct bus_frame *frames, unsigned n);
+
+/* Starts the context and, with curve_dir, the ZAP handler (served by the loop). NULL after printing why. */
+struct bus *bus_new(struct loop *l, const struct conf *conf);
+void bus_destroy(struct bus **bp); /* closes what is still open, linger 0 */
+
+/* A server socket. Endpoint may hold port 0 or *; NULL after logging why. */
+struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn, void *arg);
+/* A client socket of one endpoint; `server_role` names the public key file to trust ("broker", "healthd").
+ * DEALERs are IMMEDIATE: sending without a connection is -EAGAIN. A SUB subscribes to everything. */
+struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endpoint, const char *server_role,
+                             bus_recv_fn *fn, void *arg);
+void bus_close(struct bus_sock **sp); /* not inside its own callback */
+/* A connection of the socket was made (after its handshake) or lost: fn(arg, connected), from a socket monitor.
+ * A ROUTER is not told which peer it was: send each one a PING, the dead one answers -EHOSTUNREACH. */
+void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void *arg);
+
+/* Sends frames (copied) to `peer` (ROUTER) or NULL. 0, or -EAGAIN (full or no connection), -EHOSTUNREACH
+ * (unknown peer). Never blocks. */
+int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
+/* As bus_send, but takes over the malloc'ed data of the last frame (payloads) when it returns 0. */
+int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
+const char *bus_endpoint(const struct bus_sock *s); /* the bound one, with the real port */
+/* Is a message of a peer in `role` acceptable as one from `wanted`? */
+bool bus_peer_is(const struct bus *b, const char *role, const char *wanted);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * jv.h - JSON values, strictly read and written. jv.c is the only file that
+ * includes jansson. Duplicate keys, depth over 32, trailing bytes, bad UTF-8,
+ * and (by flag) \u0000 are refused.
+ *
+ * Ownership: jv_parse and jv_new_* return a value the caller frees with
+ * jv_free; jv_get/jv_at borrow; jv_set_* / jv_push_* copy strings; jv_set and
+ * jv_push take ownership of `v`. All readers accept NULL and then say "absent".
+ */
+#ifndef CHASQUI_JV_H
+#define CHASQUI_JV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct jv; /* opaque */
+
+enum jv_type { JV_ABSENT, JV_NULL, JV_BOOL, JV_INT, JV_REAL, JV_STRING, JV_ARRAY, JV_OBJECT };
+enum jv_bad { JV_FINE, JV_SYNTAX, JV_UTF8, JV_DUPLICATE, JV_DEEP, JV_NUL };
+
+/* Any value. On failure NULL and *why. JV_NUL (a \u0000 inside an otherwise good text) is told apart
+ * because it is the caller's 422, not a 400. */
+struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why);
+const char *jv_bad_text(enum jv_bad why);
+void jv_free(struct jv *v);
+struct jv *jv_copy(const struct jv *v); /* deep */
+
+enum jv_type jv_type(const struct jv *v);
+struct jv *jv_get(const struct jv *obj, const char *key);
+const char *jv_str(const struct jv *v);            /* NULL when not a string; no inner NUL possible */
+size_t jv_str_len(const struct jv *v);
+bool jv_int(const struct jv *v, int64_t *out);     /* false when not a JSON integer */
+bool jv_bool(const struct jv *v, bool *out);
+size_t jv_len(const struct jv *v);                 /* members of an object or array, else 0 */
+struct jv *jv_at(const struct jv *arr, size_t i);
+/* Calls fn for each member of an object. */
+void jv_each(const struct jv *obj, void (*fn)(void *arg, const char *key, struct jv *v), void *arg);
+
+struct jv *jv_new_object(void);
+struct jv *jv_new_array(void);
+void jv_set(struct jv *obj, const char *key, struct jv *v);       /* takes v; NULL = JSON null */
+void jv_set_str(struct jv *obj, const char *key, const char *s);  /* NULL = JSON null; bad UTF-8 is replaced */
+void jv_set_strn(struct jv *obj, const char *key, const char *s, size_t len);
+void jv_set_int(struct jv *obj, const char *key, int64_t n);
+void jv_set_bool(struct jv *obj, const char *key, bool b);
+void jv_set_time(struct jv *obj, const char *key, int64_t unix_ms); /* RFC 3339; 0 = null */
+void jv_merge(struct jv *obj, const struct jv *over);             /* members of over win */
+void jv_push(struct jv *arr, struct jv *v);
+void jv_push_str(struct jv *arr, const char *s);
+void jv_push_int(struct jv *arr, int64_t n);
+
+/* Compact text, malloc'ed, NUL-terminated, *len without the NUL. */
+char *jv_dump(const struct jv *v, size_t *len);
+/* Two-space indented, for people. */
+char *jv_dump_pretty(const struct jv *v, size_t *len);
+/* Overwrites all strings below v, then frees: for params and credentials. */
+void jv_wipe(struct jv *v);
+
+#endif

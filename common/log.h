@@ -1,0 +1,24 @@
+/*
+ * log.h - one fact a line on standard error:
+ *   2026-01-02T03:04:05.678Z info broker pid=12 event=job_done job=12 request=ab12 ms=17
+ * Values with spaces, quotes or control characters are quoted and escaped, so
+ * that no input can forge a line. Never pass credentials, bodies or users'
+ * text.
+ */
+#ifndef CHASQUI_LOG_H
+#define CHASQUI_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+void log_open(const char *program, enum log_level least);
+/* `event` is a fixed word; then pairs of key and printf-less string value,
+ * ended by NULL: log_line(LOG_INFO, "went", "robot", name, "to", "down", NULL).
+ * Numbers: log_i() formats into a rotating static buffer of 16. Thread-safe:
+ * one write(2) a line. */
+void log_line(enum log_level level, const char *event, ...) __attribute__((sentinel));
+const char *log_i(long long n);
+bool log_is_on(enum log_level level);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * loop.h - one epoll loop per process: file descriptors, timers, and hooks
+ * that run before each sleep (ZeroMQ's edge-like descriptors and libmicrohttpd
+ * need one). One turn: run due timers, ask the hooks, sleep until the next
+ * timer or event, serve the ready descriptors. Not thread-safe, no globals.
+ *
+ * SIGTERM and SIGINT end loop_run() (signalfd); SIGHUP calls the hangup
+ * handler; SIGPIPE is ignored.
+ */
+#ifndef CHASQUI_LOOP_H
+#define CHASQUI_LOOP_H
+
+#include "heap.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+struct loop_fd;
+
+/* Called when `fd` is ready; `events` are EPOLL* bits. May add, change and
+ * remove any descriptor, its own included. */
+typedef void loop_fd_fn(void *arg, uint32_t events);
+/* Called once when due, off the heap already; may set itself again and may
+ * free the memory that holds the timer. */
+typedef void loop_timer_fn(void *arg);
+/* Called before every sleep; does a capped amount of work and returns true
+ * when there is more, so that the loop does not sleep. */
+typedef bool loop_hook_fn(void *arg);
+
+struct loop_timer { /* owned by the user, zero-initialised, set fn and arg once */
+    struct heap_item item; /* first member */
+    loop_timer_fn *fn;
+    void *arg;
+};
+
+struct loop *loop_new(void); /* blocks SIGTERM, SIGINT, SIGHUP for this thread: call before threads start */
+void loop_destroy(struct loop **lp);
+
+struct loop_fd *loop_fd_add(struct loop *l, int fd, uint32_t events, loop_fd_fn *fn, void *arg);
+void loop_fd_change(struct loop *l, struct loop_fd *h, uint32_t events);
+void loop_fd_remove(struct loop *l, struct loop_fd **hp); /* does not close fd; safe inside any callback */
+
+void loop_timer_at(struct loop *l, struct loop_timer *t, uint64_t at_ms); /* clock_ms(); insert or move */
+void loop_timer_in(struct loop *l, struct loop_timer *t, uint64_t in_ms);
+void loop_timer_stop(struct loop *l, struct loop_timer *t); /* no-op when not set */
+bool loop_timer_is_set(const struct loop_timer *t);
+
+void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg); /* stays until loop_destroy */
+
+void loop_run(struct loop *l);  /* until loop_stop() or a stop signal */
+void loop_stop(struct loop *l);
+/* Is a stop asked for? Called with `fn` when a stop signal comes: the owner
+ * drains and then calls loop_stop(); without fn the loop just ends. A second
+ * signal ends it at once. */
+void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg);
+/* Monotonic milliseconds read at the start of this turn. */
+uint64_t loop_now_ms(const struct loop *l);
+
+#endif

@@ -1,0 +1,157 @@
+/*
+ * proto.h - the wire between Chasqui's processes (SPEC.md is its manual).
+ *
+ * A message is `[version+type][msgpack header][payload]`: frame 0 is two
+ * bytes, PROTO_VERSION and the message's code; frame 1 a msgpack map; frame 2
+ * is there only for messages that carry a payload. The codec is made from
+ * proto.def. Everything a peer sends is hostile until proto_decode() said 0:
+ * it walks the raw bytes first (declared counts <= bytes left, depth <= 4,
+ * items <= 4096), then checks each field's type and bound.
+ */
+#ifndef CHASQUI_PROTO_H
+#define CHASQUI_PROTO_H
+
+#include "common/bus.h"
+#include "common/buf.h"
+#include "common/stat.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PROTO_VERSION 1
+#define PROTO_PING_MS 500    /* a PING each way */
+#define PROTO_SILENT_MS 2000 /* a peer that says nothing for this long is gone */
+#define CHUNK_MAX 262144     /* bytes of a CHUNK's payload at most */
+#define CHUNK_WINDOW 4       /* chunks a stream may have unacknowledged at first */
+#define REPLY_PAYLOAD_MAX 524288 /* longer answers are streamed */
+#define REQUEST_PAYLOAD_MAX 1048576
+#define HEALTH_ROBOTS_MAX 5000
+
+enum lane { LANE_CONTROL, LANE_INTERACTIVE, LANE_LOGIN, LANE_BATCH, LANE_COUNT };
+extern const char *const lane_name[LANE_COUNT];
+
+enum role { ROLE_BROKER = 1, ROLE_DISPATCHER = 2, ROLE_HEALTHD = 4 };
+
+enum op {
+#define OP(sym, lane, repeatable, help) OP_##sym,
+#include "op.def"
+#undef OP
+    OP_COUNT
+};
+struct op_row { const char *name; enum lane lane; bool repeatable; };
+extern const struct op_row op_table[OP_COUNT];
+
+struct str { const char *p; uint32_t len; }; /* borrowed from the frame (decode) or the caller (encode) */
+#define STR(cstr) ((struct str){(cstr), (uint32_t)__builtin_strlen(cstr)})
+struct str str_of(const char *s); /* NULL = "" */
+bool str_is(struct str s, const char *c);
+/* Copies with NUL, cut at room-1. */
+void str_copy(char *out, size_t room, struct str s);
+
+struct u64s { const uint64_t *v; uint32_t n; }; /* decode: points into the message's own pool */
+struct stats { uint64_t v[STAT_N]; bool present; };
+
+enum msg_type {
+#define MSG(sym, code, roles, help) MSG_##sym = code,
+#define F_U64(m, f, max)
+#define F_BOOL(m, f)
+#define F_STR(m, f, max)
+#define F_BIN(m, f, max)
+#define F_U64S(m, f, max)
+#define F_STATS(m, f)
+#define END(m)
+#include "proto.def"
+#undef MSG
+#undef F_U64
+#undef F_BOOL
+#undef F_STR
+#undef F_BIN
+#undef F_U64S
+#undef F_STATS
+#undef END
+    MSG_TYPE_MAX
+};
+
+/* struct msg_HELLO { ... } and so on */
+#define MSG(sym, code, roles, help) struct msg_##sym {
+#define F_U64(m, f, max) uint64_t f;
+#define F_BOOL(m, f) bool f;
+#define F_STR(m, f, max) struct str f;
+#define F_BIN(m, f, max) struct str f;
+#define F_U64S(m, f, max) struct u64s f;
+#define F_STATS(m, f) struct stats *f;
+#define END(m) };
+#include "proto.def"
+#undef MSG
+#undef F_U64
+#undef F_BOOL
+#undef F_STR
+#undef F_BIN
+#undef F_U64S
+#undef F_STATS
+#undef END
+
+struct msg {
+    enum msg_type type;
+    union {
+#define MSG(sym, code, roles, help) struct msg_##sym sym;
+#define F_U64(m, f, max)
+#define F_BOOL(m, f)
+#define F_STR(m, f, max)
+#define F_BIN(m, f, max)
+#define F_U64S(m, f, max)
+#define F_STATS(m, f)
+#define END(m)
+#include "proto.def"
+#undef MSG
+#undef F_U64
+#undef F_BOOL
+#undef F_STR
+#undef F_BIN
+#undef F_U64S
+#undef F_STATS
+#undef END
+    };
+    struct str payload; /* empty when there is none */
+};
+
+enum proto_bad { PROTO_OK, PROTO_FRAMES, PROTO_VERSION_UNKNOWN, PROTO_TYPE, PROTO_MSGPACK, PROTO_FIELD, PROTO_BOUND,
+                 PROTO_ROLE, PROTO_PAYLOAD };
+const char *proto_bad_text(enum proto_bad bad);
+
+/* A decoder owns the arrays that decoded messages point into; one per process is enough. A decoded message is
+ * valid until the next proto_decode() with the same decoder, or the end of the frames. */
+struct proto_decoder;
+struct proto_decoder *proto_decoder_new(void);
+void proto_decoder_destroy(struct proto_decoder **dp);
+/* `from` = the one role the socket's peers are meant to have; the type must be one that role may send, and
+ * bus_peer_is(bus, role, that) must hold (bus NULL: not checked, for tests). */
+enum proto_bad proto_decode(struct proto_decoder *d, struct bus *bus, const char *zap_role, enum role from,
+                            const struct bus_frame *frames, unsigned n, struct msg *out);
+
+/* Encodes the two first frames into out->data as [2 bytes type frame][header]; see proto_send for use. */
+void proto_encode(const struct msg *m, uint8_t type_frame[2], struct buf *header);
+/* Encode and send (payload copied). As bus_send. Counts stat bus_messages_out_total. */
+int proto_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct msg *m);
+/* As proto_send, but payload.p must be malloc'ed and is taken over when 0 is returned. */
+int proto_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct msg *m);
+
+/* Payload rows of ROBOTS and HEALTH. */
+enum verdict { VERDICT_UNKNOWN, VERDICT_UP, VERDICT_SUSPECT, VERDICT_DOWN };
+extern const char *const verdict_name[4];
+enum wanted { WANTED_ACTIVE, WANTED_DRAINING, WANTED_DISABLED };
+extern const char *const wanted_name[3];
+struct robot_row { struct str name, base_url; enum wanted wanted; };
+struct health_row {
+    struct str name;
+    enum verdict verdict;
+    int64_t since_unix_ms;
+    int64_t sessions, capacity; /* -1 = not reported */
+    struct str boot_id, why;    /* "" = none */
+};
+void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n);
+/* Calls fn for each row; -1 (and fn maybe called for some) when malformed: so decode twice, first with fn NULL. */
+int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct robot_row *row), void *arg);
+void proto_encode_health(struct buf *out, const struct health_row *rows, unsigned n);
+int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct health_row *row), void *arg);
+
+#endif
