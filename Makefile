@@ -53,7 +53,7 @@ SRC_broker := $(wildcard broker/*.c)
 SRC_dispatcher := $(wildcard dispatcher/*.c)
 SRC_healthd := $(wildcard healthd/*.c)
 # ctl shares the SQL layer and the credentials' seal with the dispatcher.
-SRC_ctl := $(wildcard ctl/*.c) dispatcher/db.c dispatcher/seal.c
+SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/seal.c
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui

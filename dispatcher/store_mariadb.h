@@ -1,0 +1,66 @@
+/*
+ * store_mariadb.h - one MariaDB connection that blocks: a transaction is one
+ * straight function. store_mariadb.c is the only file that includes mysql.h;
+ * the dispatcher's actor threads and the command line `chasqui` use it.
+ *
+ * Every statement is prepared once per connection and kept. READ COMMITTED,
+ * utf8mb4, time_zone '+00:00', CLIENT_FOUND_ROWS, LOCAL_INFILE off, no
+ * reconnect behind our back: a lost connection poisons the handle until
+ * db_ready() opens a new one (host list in order, fail over only).
+ */
+#ifndef CHASQUI_STORE_MARIADB_H
+#define CHASQUI_STORE_MARIADB_H
+
+#include "common/conf.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct db;
+
+enum db_rc {
+    DB_OK = 0,
+    DB_DUP,   /* 1062: a unique key said no; the transaction lives on */
+    DB_RETRY, /* 1213, 1205, 1020: the transaction is gone; db_tx() runs it again */
+    DB_GONE,  /* the connection broke (2006, 2013, 1047, ...) */
+    DB_FAIL   /* any other error: logged with its number */
+};
+
+struct db *db_new(const struct conf *conf); /* does not connect yet */
+void db_destroy(struct db **dp);
+/* Connects when needed. DB_OK or DB_GONE. */
+enum db_rc db_ready(struct db *db);
+/* The last error for people (CLI), without secrets. */
+const char *db_error(const struct db *db);
+
+/* `types`: one letter a parameter: i int64_t, u uint64_t, s const char * (NULL = SQL NULL), b const void *, size_t
+ * (NULL = SQL NULL), N uint64_t where 0 = SQL NULL. */
+enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...);
+uint64_t db_affected(const struct db *db); /* rows matched by the last db_exec */
+uint64_t db_insert_id(const struct db *db);
+/* Runs a query and buffers all its rows; read them with db_next. A new query forgets the old rows. */
+enum db_rc db_query(struct db *db, const char *sql, const char *types, ...);
+/* As db_query with `n` strings for an IN (...) list: `sql` holds one %s where "?,?,..." goes. n is padded up to a
+ * power of two (<= 256) with the last value, so that few statements are prepared. Then `types` follow. */
+enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...);
+enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
+bool db_next(struct db *db); /* false = no more rows */
+/* Columns of the current row, from 0. Strings are borrowed until the next db_next/db_query. */
+bool db_is_null(struct db *db, unsigned col);
+int64_t db_i64(struct db *db, unsigned col);   /* 0 for NULL */
+uint64_t db_u64(struct db *db, unsigned col);
+const char *db_str(struct db *db, unsigned col, size_t *len); /* len may be NULL; NULL for NULL; NUL-terminated */
+void db_str_copy(struct db *db, unsigned col, char *out, size_t room); /* "" for NULL */
+
+/* Plain text SQL, unprepared (DDL of migrations, SET). */
+enum db_rc db_run(struct db *db, const char *sql, size_t len);
+
+enum db_done { TX_DONE, TX_NOT, TX_UNKNOWN };
+/* Runs fn in a transaction: fn returns DB_OK to commit, anything else rolls back; DB_RETRY runs it again (<= 5 times,
+ * full jitter), so fn must set all its outputs anew each time. When the connection breaks at COMMIT the outcome is
+ * unknown: it is settled by was_done(db, arg) on a new connection (returns 1 done, 0 not, -1 cannot tell).
+ * TX_NOT with *rc = DB_OK never happens. */
+enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
+                   void *arg, enum db_rc *rc);
+
+#endif
