@@ -1,0 +1,224 @@
+/*
+ * dispatcher.h - the structs and calls shared inside the dispatcher.
+ *
+ * One thread (the loop) owns everything here. Files and what they own:
+ *   main.c        start and stop
+ *   peer.c        connections to brokers: HELLO, credit, heartbeats, decode, send
+ *   request.c     the table of requests in flight, op -> handler, replies, cancel, ACCEPTED
+ *   lookup.c      session look-ups that wait together, one query for many; resolve_session()
+ *   robots.c      the registry of robots (database + verdicts of healthd), candidates, capabilities
+ *   health_sub.c  SUB to healthd, ROBOTS to healthd
+ *   robot_http.c  calls to robots (the only file that includes curl)
+ *   list.c download.c action.c   lane interactive
+ *   login.c       execute of a log-in: reserve, call, settle
+ *   settle.c      unknown outcomes: the robot's list, fence, close, or waiting out the limit
+ *   close.c       closing a session on its robot (client, operator, idle sweep, force_new)
+ *   lease.c       renewing our leases, rescuing others'
+ *   migrate.c     planning and running migrations of sessions
+ *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
+ *   sweep.c       the tick that does every timed duty
+ *   control.c     tokens, jobs, session queries, operators' lists
+ */
+#ifndef CHASQUI_DISPATCHER_H
+#define CHASQUI_DISPATCHER_H
+
+#include "common/action.h"
+#include "common/bus.h"
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/jv.h"
+#include "common/loop.h"
+#include "common/stat.h"
+#include "dispatcher/robot_http.h"
+#include "dispatcher/seal.h"
+#include "dispatcher/store.h"
+#include "proto/proto.h"
+
+struct dispatcher {
+    struct loop *loop;
+    const struct conf *conf;
+    struct bus *bus;
+    struct store *store;
+    struct seal *seal; /* NULL without seal.key_file: then params and credentials are refused (see login.c) */
+    struct robot_http *robot_http;
+    char name[NAME_ROOM];
+    char boot_id[65];
+    bool draining;
+
+    /* each owned by its file, opaque elsewhere */
+    struct peers *peers;
+    struct requests *requests;
+    struct lookups *lookups;
+    struct robots *robots;
+    struct health_sub *health_sub;
+    struct leases *leases;
+    struct migrations *migrations;
+    struct reconciler *reconciler;
+    struct sweep *sweep;
+    struct activity *activity; /* lookup.c: last use of sessions, flushed by the sweep */
+};
+
+/* ---- peer.c ------------------------------------------------------------------------------------------------ */
+struct peers *peers_new(struct dispatcher *d);
+void peers_destroy(struct peers **pp);
+void peers_tick(struct dispatcher *d);            /* HELLO, PING, silence; from the sweep's 500 ms timer of its own */
+void peers_bye(struct dispatcher *d, const char *reason);
+void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t company_id, const char *state); /* to all */
+void peers_wake(struct dispatcher *d, const char *what);
+
+/* ---- request.c --------------------------------------------------------------------------------------------- */
+/* A request in flight. Never keep a pointer to one across a message, timer or op: keep its `key` and look it up; it
+ * is gone when it was answered, cancelled (unless `detached_ok` work goes on by itself) or its broker died. */
+struct request {
+    uint64_t key;              /* ours, never reused */
+    uint64_t id;               /* the broker's */
+    unsigned peer;             /* index of the broker connection */
+    enum op op;
+    enum lane lane;
+    uint64_t arrived_us;
+    uint64_t deadline_at_ms;   /* clock_ms() */
+    char request_id[129], traceparent[129], peer_addr[65], token_name[101];
+    uint64_t token_id;
+    bool all_companies;
+    uint64_t *companies; unsigned n_companies; /* owned */
+    uint8_t secret_hash[32];
+    char session_id[SESSION_ID_ROOM], file_token[513], portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES];
+    char state[33], worker[NAME_ROOM], reason[201];
+    uint64_t page, company_id, job_id, cursor; unsigned limit; uint8_t priority;
+    bool force_new, remember;
+    char *params; size_t params_len; /* JSON object text, owned, wiped at the end; NULL = none */
+    /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
+    void (*on_cancel)(struct dispatcher *d, struct request *r);
+    void *work;                /* the handler's own; the handler frees it before replying, on_cancel too */
+};
+struct requests *requests_new(void);
+void requests_destroy(struct requests **rp);
+struct request *request_find(struct dispatcher *d, uint64_t key); /* NULL = gone */
+bool request_may_see(const struct request *r, uint64_t company_id);
+int64_t request_left_ms(const struct dispatcher *d, const struct request *r);
+unsigned requests_in_flight(const struct dispatcher *d);
+/* Each of these answers once and frees the request. Bodies are copied unless said otherwise. */
+void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len); /* JSON */
+void reply_take(struct dispatcher *d, struct request *r, int status, const char *content_type, const char *session_id,
+                struct buf *body); /* takes body's bytes; longer than REPLY_PAYLOAD_MAX: streamed by itself, from memory */
+void reply_jv(struct dispatcher *d, struct request *r, int status, struct jv *body);                /* takes body */
+/* message NULL = err_text(e); extra (taken, may be NULL) = members merged into the error body. Base URLs of robots in message
+ * and extra are the caller's to replace (robots_hide_urls). */
+void reply_error(struct dispatcher *d, struct request *r, enum err e, const char *message, struct jv *extra);
+void reply_ended(struct dispatcher *d, struct request *r, const struct session_row *row); /* 410 with state, since, reason, successor_session_id */
+void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id); /* tells the broker */
+/* Streams: begin, then chunks as the receiver's credit allows; `writable` says chunks may be sent now. */
+void stream_begin(struct dispatcher *d, struct request *r, int status, const char *content_type, int64_t length /* -1 unknown */,
+                  const char *filename /* NULL = not an attachment */, const char *session_id,
+                  void (*on_credit)(struct dispatcher *d, struct request *r));
+unsigned stream_credit(const struct request *r);
+void stream_chunk(struct dispatcher *d, struct request *r, char *data /* malloc'ed, taken */, size_t len);
+void stream_end(struct dispatcher *d, struct request *r, bool broken); /* answers and frees the request */
+
+/* ---- lookup.c ---------------------------------------------------------------------------------------------- */
+/* The session a call is for, adopted when Laravel made it, waited for when it migrates. */
+enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN };
+/* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered and r->company may see it. Another company's session is NOT_FOUND.
+ * RESOLVE_MIGRATING only at the request's deadline (until then it is waited for, and the migration made urgent). */
+typedef void resolve_fn(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
+struct lookups *lookups_new(struct dispatcher *d);
+void lookups_destroy(struct lookups **lp);
+void resolve_session(struct dispatcher *d, struct request *r, const char *session_id, resolve_fn *fn);
+/* Replies for every result but RESOLVE_OK. */
+void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
+void activity_note(struct dispatcher *d, uint64_t session_ref);         /* used just now */
+void activity_hold(struct dispatcher *d, uint64_t session_ref);         /* a call or stream runs: counts until dropped */
+void activity_drop(struct dispatcher *d, uint64_t session_ref);
+void activity_flush(struct dispatcher *d);
+int64_t activity_flush_every_ms(const struct dispatcher *d);            /* min(10 s, idle timeout / 4) */
+
+/* ---- robots.c ---------------------------------------------------------------------------------------------- */
+struct robot { /* borrowed until the next return to the loop; keep the id */
+    uint32_t id;
+    char name[NAME_ROOM], base_url[URL_ROOM], viewer_url[URL_ROOM];
+    enum wanted wanted;
+    enum verdict verdict;      /* of the best publisher heard; UNKNOWN when all are silent */
+    enum verdict last_judged;  /* last one that was not unknown */
+    char boot_id[65];          /* newest seen, from health or X-Robot-Boot */
+    int8_t fenced;             /* 1 speaks the optional calls, 0 seed only, -1 not known yet */
+    int64_t sessions, capacity;/* as the robot told, -1 = not */
+};
+struct robots *robots_new(struct dispatcher *d);
+void robots_destroy(struct robots **rp);
+void robots_reload(struct dispatcher *d);          /* asks the store for a newer revision; each sweep */
+uint64_t robots_revision(const struct dispatcher *d);
+const struct robot *robot_by_id(const struct dispatcher *d, uint32_t id);
+const struct robot *robot_by_name(const struct dispatcher *d, const char *name);
+const struct robot *robot_by_url(const struct dispatcher *d, const char *url); /* normalised first (common/url.h) */
+void robots_each(struct dispatcher *d, void (*fn)(struct dispatcher *d, const struct robot *r, void *arg), void *arg);
+/* Candidates for a log-in: wanted active, not down (verdict, or last judged when unknown); rank 1 = suspect. Without those in `except`. */
+unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except, unsigned n_except);
+/* A verdict from healthd, or an X-Robot-Boot header seen on an answer. Calls migrate_robot_changed() on down, on a new boot and on recovery. */
+void robots_judged(struct dispatcher *d, const struct health_row *row);
+void robots_all_unknown(struct dispatcher *d);     /* every publisher silent */
+void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id);
+/* Replaces every robot's base URL in text by the robot's name, in place (room incl. NUL). */
+void robots_hide_urls(const struct dispatcher *d, char *text, size_t room);
+
+/* ---- health_sub.c ------------------------------------------------------------------------------------------ */
+struct health_sub *health_sub_new(struct dispatcher *d);
+void health_sub_destroy(struct health_sub **hp);
+void health_sub_tick(struct dispatcher *d);        /* silence; ROBOTS every 10 s, at once when the revision changed */
+
+/* ---- handlers (request.c calls one by op) ------------------------------------------------------------------- */
+void list_start(struct dispatcher *d, struct request *r);
+void download_start(struct dispatcher *d, struct request *r);
+void action_start(struct dispatcher *d, struct request *r);
+void login_start(struct dispatcher *d, struct request *r);
+void login_await(struct dispatcher *d, struct request *r);      /* JOB_AWAIT */
+void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE and OPS_SESSION_CLOSE */
+void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
+void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
+void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR (reconcile.c) */
+
+/* ---- the life of sessions ----------------------------------------------------------------------------------- */
+/* The robot said 404 on a list or action of this session: asks /health first, then ends it (expired, or lost by a new boot) by
+ * compare-and-swap and answers; if the row moved on, resolves again once and calls `again`. */
+void session_gone(struct dispatcher *d, struct request *r, const struct session_row *row, void (*again)(struct dispatcher *d, struct request *r));
+struct leases *leases_new(struct dispatcher *d);
+void leases_destroy(struct leases **lp);
+void lease_fill(struct dispatcher *d, struct lease *l, int64_t limit_ms); /* a fresh token */
+/* Keeps the lease renewed until lease_drop(); `lost` is called once when it is not ours any more. */
+void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, void (*lost)(struct dispatcher *d, uint64_t job_id, void *arg), void *arg);
+void lease_drop(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES]);
+/* May the robot still be called under this lease? (attempt's start + ttl - margin, renewals counted) */
+bool lease_trusted(struct dispatcher *d, uint64_t job_id);
+void leases_tick(struct dispatcher *d);            /* renew, rescue */
+
+/* Settles a log-in whose outcome is unknown, however it came (timeout, reset, rescue), and then finishes the job: done when the
+ * robot has the session, failed with `error` after the fence. Owns the lease from now on. request_key 0 = nobody waits. */
+struct settle_in { uint64_t job_id, session_ref, epoch, company_id; uint32_t robot_id; bool migrating; char portal[PORTAL_ROOM],
+                   job_uid[ID_JOB_UID_BYTES], boot_id[65]; struct lease lease; int64_t limit_left_ms; enum err error; char message[256];
+                   uint64_t request_key; struct buf remember; /* sealed credentials to keep on success; taken over */ };
+void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
+unsigned settles_running(const struct dispatcher *d);
+
+/* Closes a session on its robot and in the database; fn(arg, ok, err, row) at the end. request_key only for logs and audit. */
+typedef void close_done_fn(struct dispatcher *d, void *arg, enum err e, const struct session_row *row);
+void close_session(struct dispatcher *d, const struct session_row *row, enum session_state to, const char *reason,
+                   const struct request *actor /* NULL = system */, bool claimed /* lease held already */, const struct lease *lease,
+                   close_done_fn *fn, void *arg);
+void close_idle_tick(struct dispatcher *d);
+
+struct migrations *migrations_new(struct dispatcher *d);
+void migrations_destroy(struct migrations **mp);
+void migrate_robot_changed(struct dispatcher *d, uint32_t robot_id, const char *reason /* robot_down, robot_restarted, robot_up */);
+void migrate_urgent(struct dispatcher *d, uint64_t job_id);
+void migrate_tick(struct dispatcher *d);           /* claim what is due */
+void migrate_resume(struct dispatcher *d, struct rescued *job, const struct lease *lease); /* a rescued migration */
+
+struct reconciler *reconciler_new(struct dispatcher *d);
+void reconciler_destroy(struct reconciler **rp);
+void reconcile_robot(struct dispatcher *d, uint32_t robot_id); /* soon: compare lists, close what is pending, find what it speaks */
+void reconcile_tick(struct dispatcher *d);         /* one robot after another, each every 30 s; at once for those with pending closes */
+
+struct sweep *sweep_new(struct dispatcher *d);
+void sweep_destroy(struct sweep **sp);
+void sweep_soon(struct dispatcher *d);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * robot_http.h - calls to robots over HTTP. robot_http.c is the only file of
+ * the dispatcher that includes curl: curl_multi_socket_action on our loop,
+ * http and https only, no redirects, proxy, netrc, cookies, decoding or
+ * Expect; connect, total and idle limits; bodies capped; the resolved address
+ * checked against robot.allow_addresses.
+ */
+#ifndef CHASQUI_ROBOT_HTTP_H
+#define CHASQUI_ROBOT_HTTP_H
+
+#include "common/buf.h"
+#include "common/conf.h"
+#include "common/loop.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct robot_http;
+struct robot_call;
+
+enum call_result {
+    CALL_ANSWERED,   /* a whole HTTP answer: status, body */
+    CALL_NOT_SENT,   /* refused, unresolvable, address not allowed, connect timeout: the robot saw nothing */
+    CALL_TIMEOUT,    /* sent, no (whole) answer in time */
+    CALL_BROKEN,     /* sent, then reset, cut short or not HTTP: the outcome is unknown */
+    CALL_TOO_BIG,    /* the body passed max_bytes; status is known */
+    CALL_STOPPED     /* by call_stop() from inside a callback */
+};
+
+struct call_answer { /* borrowed during `done` */
+    enum call_result result;
+    bool garbage;                /* BROKEN because it was not HTTP, or cut short: a bad response rather than unreachable */
+    int status;                  /* 0 = none */
+    char content_type[201];      /* "" = none */
+    char boot_id[65];            /* X-Robot-Boot, "" = none */
+    int64_t length;              /* Content-Length, -1 = none */
+    char disposition_name[513];  /* the file name of Content-Disposition (filename* preferred), decoded UTF-8, "" = none */
+    struct buf *body;            /* what came; the callee may take its bytes */
+    int64_t took_ms;
+    const char *curl_text;       /* for our log only */
+};
+
+struct call_spec {
+    const char *method;          /* GET, POST, DELETE */
+    const char *base_url;        /* normalised, no trailing slash */
+    const char *path;            /* begins with '/', already percent-encoded, may hold a query */
+    const char *body;            /* JSON or NULL */
+    size_t body_len;
+    const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
+    int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */, idle_ms /* 0 = none */;
+    size_t max_bytes;            /* cap of the buffered body; ignored with on_data */
+    /* Streaming: head comes once before data when status is 200 (return false to stop: the body is buffered instead for
+     * other statuses); on_data is given bytes and may answer false = full, the call is then paused until call_resume(). */
+    bool (*on_head)(void *arg, const struct call_answer *head);
+    bool (*on_data)(void *arg, const char *data, size_t len); /* has consumed all of data whatever it returns */
+    void (*done)(void *arg, struct call_answer *a); /* exactly once, never from inside call_start/call_stop; the call is freed after it */
+    void *arg;
+};
+
+struct robot_http *robot_http_new(struct loop *l, const struct conf *conf);
+void robot_http_destroy(struct robot_http **hp); /* running calls end without `done` */
+struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec); /* strings are copied */
+void call_resume(struct robot_call *c);
+void call_stop(struct robot_call *c); /* aborts; done is NOT called; c is gone */
+unsigned calls_running(const struct robot_http *h);
+
+/* Percent-encodes one path segment or query value into b. */
+void url_encode(struct buf *b, const char *s);
+
+#endif
