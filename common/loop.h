@@ -33,9 +33,12 @@ struct loop_timer { /* owned by the user, zero-initialised, set fn and arg once 
     void *arg;
 };
 
-struct loop *loop_new(void); /* blocks SIGTERM, SIGINT, SIGHUP for this thread: call before threads start */
+/* Blocks SIGTERM, SIGINT and SIGHUP for this thread: call before threads start. NULL when out of descriptors. */
+struct loop *loop_new(void);
 void loop_destroy(struct loop **lp);
 
+/* `fd` stays the caller's and is removed before it is closed. NULL when the kernel refuses (its limit of watched
+ * descriptors); loop_fd_change and loop_fd_remove take NULL and do nothing. */
 struct loop_fd *loop_fd_add(struct loop *l, int fd, uint32_t events, loop_fd_fn *fn, void *arg);
 void loop_fd_change(struct loop *l, struct loop_fd *h, uint32_t events);
 void loop_fd_remove(struct loop *l, struct loop_fd **hp); /* does not close fd; safe inside any callback */
@@ -46,6 +49,7 @@ void loop_timer_stop(struct loop *l, struct loop_timer *t); /* no-op when not se
 bool loop_timer_is_set(const struct loop_timer *t);
 
 void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg); /* stays until loop_destroy */
+void loop_wake(struct loop *l); /* do not sleep before the hooks were asked once more (loop's own thread only) */
 
 void loop_run(struct loop *l);  /* until loop_stop() or a stop signal */
 void loop_stop(struct loop *l);
@@ -53,7 +57,9 @@ void loop_stop(struct loop *l);
  * drains and then calls loop_stop(); without fn the loop just ends. A second
  * signal ends it at once. */
 void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg);
-/* Monotonic milliseconds read at the start of this turn. */
+/* SIGHUP calls fn; without one it is ignored. */
+void loop_on_hangup(struct loop *l, void (*fn)(void *), void *arg);
+/* Monotonic milliseconds read at the start of this turn, and again when a sleep ends. */
 uint64_t loop_now_ms(const struct loop *l);
 
 #endif

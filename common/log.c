@@ -1,0 +1,134 @@
+/*
+ * log.c - one fact a line on standard error, one write(2) a line of at most
+ * LINE_BYTES (PIPE_BUF, so that lines of several processes on one pipe never
+ * mix). Values are cut at VALUE_BYTES. A line that cannot be written is lost:
+ * logging never blocks on an error and never fails its caller.
+ */
+#include "common/log.h"
+
+#include "common/clock.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_BYTES 4096
+#define VALUE_BYTES 1000 /* of the value itself; escaped it may be four times as long */
+
+static const char *program_name = "chasqui";
+static enum log_level least_level = LOG_INFO;
+
+struct line {
+    char text[LINE_BYTES];
+    size_t len; /* always leaves one byte for the newline */
+};
+
+static void add(struct line *l, const char *s, size_t len)
+{
+    size_t room = sizeof l->text - 1 - l->len;
+    if (len > room)
+        len = room;
+    memcpy(l->text + l->len, s, len);
+    l->len += len;
+}
+
+static void adds(struct line *l, const char *s)
+{
+    add(l, s, strlen(s));
+}
+
+static bool is_plain(const char *s)
+{
+    for (const char *p = s; *p; p++)
+        if (*p <= ' ' || *p >= 0x7f || *p == '"' || *p == '\\' || *p == '=')
+            return false;
+    return *s != '\0';
+}
+
+/* Bytes outside printable ASCII are shown as \xHH: no terminal, no reader of lines and no Unicode trick is fooled. */
+static void add_quoted(struct line *l, const char *s)
+{
+    size_t n = 0;
+    adds(l, "\"");
+    for (; *s && n < VALUE_BYTES; s++, n++) {
+        unsigned char c = (unsigned char)*s;
+        char hex[5];
+        if (c == '"' || c == '\\') {
+            add(l, (char[]){'\\', (char)c}, 2);
+        } else if (c == '\n') {
+            adds(l, "\\n");
+        } else if (c == '\r') {
+            adds(l, "\\r");
+        } else if (c == '\t') {
+            adds(l, "\\t");
+        } else if (c < ' ' || c >= 0x7f) {
+            snprintf(hex, sizeof hex, "\\x%02x", c);
+            adds(l, hex);
+        } else {
+            add(l, s, 1);
+        }
+    }
+    adds(l, *s ? "...\"" : "\"");
+}
+
+static void add_value(struct line *l, const char *s)
+{
+    if (!s)
+        adds(l, "-");
+    else if (is_plain(s) && strlen(s) <= VALUE_BYTES)
+        adds(l, s);
+    else
+        add_quoted(l, s);
+}
+
+void log_open(const char *program, enum log_level least)
+{
+    program_name = program;
+    least_level = least;
+}
+
+bool log_is_on(enum log_level level)
+{
+    return level >= least_level;
+}
+
+void log_line(enum log_level level, const char *event, ...)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    if (!log_is_on(level))
+        return;
+    struct line l;
+    char time_text[CLOCK_TEXT_BYTES], pid_text[16]; /* not log_i(): its slots belong to our caller's values */
+    snprintf(pid_text, sizeof pid_text, "%d", (int)getpid());
+    l.len = 0;
+    adds(&l, clock_text(clock_unix_ms(), time_text));
+    adds(&l, " ");
+    adds(&l, names[level]);
+    adds(&l, " ");
+    adds(&l, program_name);
+    adds(&l, " pid=");
+    adds(&l, pid_text);
+    adds(&l, " event=");
+    add_value(&l, event);
+    va_list ap;
+    va_start(ap, event);
+    for (const char *key; (key = va_arg(ap, const char *));) {
+        adds(&l, " ");
+        adds(&l, key);
+        adds(&l, "=");
+        add_value(&l, va_arg(ap, const char *));
+    }
+    va_end(ap);
+    l.text[l.len++] = '\n';
+    ssize_t n = write(STDERR_FILENO, l.text, l.len);
+    (void)n; /* a log that cannot be written has nobody to tell */
+}
+
+const char *log_i(long long n)
+{
+    static _Thread_local char slots[16][24];
+    static _Thread_local unsigned next;
+    char *slot = slots[next++ % 16];
+    snprintf(slot, sizeof slots[0], "%lld", n);
+    return slot;
+}

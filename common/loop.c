@@ -1,0 +1,274 @@
+/*
+ * loop.c - the turn: due timers, hooks, sleep, ready descriptors, burials.
+ *
+ * Owns the epoll descriptor, the signal descriptor and every struct loop_fd;
+ * never closes a descriptor that was added, never owns a timer's memory. A
+ * removed loop_fd is only marked dead, since an event for it may already be in
+ * the batch being served; it is freed when the batch is done. The kernel
+ * refusing a descriptor is told to the caller; anything else that epoll says
+ * no to is a bug of ours.
+ */
+#include "common/loop.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define EVENTS_PER_SLEEP 256
+#define HOOKS_MAX 16
+
+struct loop_fd {
+    int fd;
+    bool is_dead; /* invariant: dead ones are in `graves`, the others in `live` */
+    loop_fd_fn *fn;
+    void *arg;
+    struct loop_fd *prev, *next;
+};
+
+struct loop {
+    int epoll_fd, signal_fd;
+    uint64_t now_ms;
+    bool is_running, is_stopping, was_asked; /* was_asked: a first stop signal came */
+    bool is_awake;                           /* loop_wake() since the hooks were last asked */
+    struct heap timers;
+    struct loop_fd *live, *graves;
+    struct loop_fd *signals; /* our own watch of signal_fd */
+    unsigned n_hooks;
+    struct {
+        loop_hook_fn *fn;
+        void *arg;
+    } hooks[HOOKS_MAX];
+    void (*stop_fn)(void *);
+    void *stop_arg;
+    void (*hangup_fn)(void *);
+    void *hangup_arg;
+};
+
+static void signals_ready(void *arg, uint32_t events)
+{
+    struct loop *l = arg;
+    struct signalfd_siginfo info;
+    (void)events;
+    while (read(l->signal_fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGHUP) {
+            if (l->hangup_fn)
+                l->hangup_fn(l->hangup_arg);
+        } else if (!l->was_asked && l->stop_fn) {
+            l->was_asked = true;
+            l->stop_fn(l->stop_arg);
+        } else {
+            l->is_stopping = true;
+        }
+    }
+}
+
+struct loop *loop_new(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    struct loop *l = xcalloc(1, sizeof *l);
+    l->now_ms = clock_ms();
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (l->epoll_fd >= 0 && l->signal_fd >= 0)
+        l->signals = loop_fd_add(l, l->signal_fd, EPOLLIN, signals_ready, l);
+    if (!l->signals)
+        loop_destroy(&l);
+    return l;
+}
+
+static void bury(struct loop *l)
+{
+    while (l->graves) {
+        struct loop_fd *h = l->graves;
+        l->graves = h->next;
+        free(h);
+    }
+}
+
+void loop_destroy(struct loop **lp)
+{
+    struct loop *l = *lp;
+    if (!l)
+        return;
+    *lp = NULL;
+    while (l->live) {
+        struct loop_fd *h = l->live;
+        loop_fd_remove(l, &h);
+    }
+    bury(l);
+    heap_free(&l->timers);
+    if (l->signal_fd >= 0)
+        close(l->signal_fd);
+    if (l->epoll_fd >= 0)
+        close(l->epoll_fd);
+    free(l);
+}
+
+struct loop_fd *loop_fd_add(struct loop *l, int fd, uint32_t events, loop_fd_fn *fn, void *arg)
+{
+    struct loop_fd *h = xcalloc(1, sizeof *h);
+    *h = (struct loop_fd){.fd = fd, .fn = fn, .arg = arg, .next = l->live};
+    struct epoll_event ev = {.events = events, .data.ptr = h};
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        CHECK(errno == ENOSPC || errno == ENOMEM, "fd=%d errno=%d", fd, errno);
+        free(h);
+        return NULL;
+    }
+    if (l->live)
+        l->live->prev = h;
+    l->live = h;
+    return h;
+}
+
+void loop_fd_change(struct loop *l, struct loop_fd *h, uint32_t events)
+{
+    if (!h)
+        return;
+    CHECK(!h->is_dead, "fd=%d", h->fd);
+    struct epoll_event ev = {.events = events, .data.ptr = h};
+    int rc = epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, h->fd, &ev);
+    CHECK(rc == 0, "fd=%d errno=%d", h->fd, errno);
+}
+
+void loop_fd_remove(struct loop *l, struct loop_fd **hp)
+{
+    struct loop_fd *h = *hp;
+    *hp = NULL;
+    if (!h)
+        return;
+    CHECK(!h->is_dead, "fd=%d", h->fd);
+    /* A library that closed its descriptor before telling us has removed it from the epoll set by that. */
+    epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, h->fd, NULL);
+    if (h->prev)
+        h->prev->next = h->next;
+    else
+        l->live = h->next;
+    if (h->next)
+        h->next->prev = h->prev;
+    h->is_dead = true;
+    h->next = l->graves;
+    l->graves = h;
+}
+
+void loop_timer_at(struct loop *l, struct loop_timer *t, uint64_t at_ms)
+{
+    heap_set(&l->timers, &t->item, at_ms);
+}
+
+void loop_timer_in(struct loop *l, struct loop_timer *t, uint64_t in_ms)
+{
+    heap_set(&l->timers, &t->item, clock_ms() + in_ms);
+}
+
+void loop_timer_stop(struct loop *l, struct loop_timer *t)
+{
+    heap_remove(&l->timers, &t->item);
+}
+
+bool loop_timer_is_set(const struct loop_timer *t)
+{
+    return t->item.place != 0;
+}
+
+void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg)
+{
+    CHECK(l->n_hooks < HOOKS_MAX, "n=%u", l->n_hooks);
+    l->hooks[l->n_hooks].fn = fn;
+    l->hooks[l->n_hooks++].arg = arg;
+}
+
+void loop_wake(struct loop *l)
+{
+    l->is_awake = true;
+}
+
+/* At most as many as were set when the turn began: a timer that sets itself to "now" cannot hold the turn. */
+static void run_timers(struct loop *l)
+{
+    for (size_t left = l->timers.len; left && l->timers.len; left--) {
+        struct loop_timer *t = (struct loop_timer *)heap_min(&l->timers);
+        if (t->item.key > l->now_ms)
+            return;
+        heap_remove(&l->timers, &t->item);
+        t->fn(t->arg);
+    }
+}
+
+static int sleep_ms(struct loop *l)
+{
+    bool has_more = false;
+    l->is_awake = false;
+    for (unsigned i = 0; i < l->n_hooks; i++)
+        if (l->hooks[i].fn(l->hooks[i].arg))
+            has_more = true;
+    if (has_more || l->is_awake || l->is_stopping)
+        return 0;
+    const struct heap_item *first = heap_min(&l->timers);
+    if (!first)
+        return -1;
+    uint64_t now = clock_ms();
+    if (first->key <= now)
+        return 0;
+    return first->key - now > INT_MAX ? INT_MAX : (int)(first->key - now);
+}
+
+static void turn(struct loop *l)
+{
+    struct epoll_event events[EVENTS_PER_SLEEP];
+    l->now_ms = clock_ms();
+    run_timers(l);
+    int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_SLEEP, sleep_ms(l));
+    CHECK(n >= 0 || errno == EINTR, "errno=%d", errno);
+    l->now_ms = clock_ms();
+    for (int i = 0; i < n; i++) {
+        struct loop_fd *h = events[i].data.ptr;
+        if (!h->is_dead)
+            h->fn(h->arg, events[i].events);
+    }
+    bury(l);
+}
+
+void loop_run(struct loop *l)
+{
+    l->is_running = true;
+    while (!l->is_stopping)
+        turn(l);
+    l->is_running = false;
+    l->is_stopping = false;
+}
+
+void loop_stop(struct loop *l)
+{
+    l->is_stopping = true;
+}
+
+void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg)
+{
+    l->stop_fn = fn;
+    l->stop_arg = arg;
+}
+
+void loop_on_hangup(struct loop *l, void (*fn)(void *), void *arg)
+{
+    l->hangup_fn = fn;
+    l->hangup_arg = arg;
+}
+
+uint64_t loop_now_ms(const struct loop *l)
+{
+    return l->is_running ? l->now_ms : clock_ms();
+}
