@@ -18,7 +18,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 # --- packages: the one place -----------------------------------------------------------------------------------
-PACKAGES_BUILD := gcc make pkg-config libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
+PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl
@@ -33,7 +33,6 @@ SANITIZE ?=
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wswitch-enum -Wpointer-arith \
   -Wformat=2 -Wundef -Werror
 HARDEN := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-pc = $(shell pkg-config --$(1) $(2) 2>/dev/null)
 VERSION := 0.1.0
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE) -I. -D_GNU_SOURCE -DCHASQUI_VERSION='"$(VERSION)"' \
   -MMD -MP $(CFLAGS)
@@ -90,3 +89,56 @@ $(BUILD)/$(1): $(BUILD)/$(1).o $$(call needs,$(1).c)
 	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lmariadb
 endef
 $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,$(t))))
+
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_RUNS ?= 50000
+PYTEST ?= /usr/bin/python3 -m pytest -q
+
+.PHONY: test check-unit check-policy check-fuzz check-system asan tsan fuzz lint format install clean help
+test: deps
+	$(MAKE) all check-unit check-policy
+	$(MAKE) lint-tables check-fuzz
+	$(MAKE) check-system
+
+check-unit: $(UNIT)
+	@tests/run-each $(UNIT)
+
+# What a process may reach is its link line: the broker has neither the database client nor curl, healthd no database.
+check-policy: all
+	@tests/check-policy $(BUILD)
+
+# Every parser, seeded, under ASan and UBSan.
+check-fuzz:
+	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE='$(SANITIZERS)' fuzz-run
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ)
+	@for f in $(FUZZ); do $$f $(FUZZ_RUNS); done
+fuzz:
+	@$(MAKE) --no-print-directory check-fuzz FUZZ_RUNS=2000000
+
+check-system: all
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system
+
+asan: deps
+	$(MAKE) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all check-unit check-system
+tsan: deps
+	$(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit
+
+.PHONY: lint-tables
+lint-tables:
+	@tests/lint tables
+lint: lint-tables
+	@tests/lint code
+format:
+	clang-format -i $(wildcard */*.c */*.h tests/*/*.c)
+
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/chasqui/migrations
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 migrations/*.sql $(DESTDIR)$(PREFIX)/share/chasqui/migrations
+
+clean:
+	rm -rf build build-asan build-tsan
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
