@@ -16,6 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
+struct zpl;
+
 enum action_session { ACTION_CREATE, ACTION_USE }; /* makes a session (log-in), works in one */
 
 struct action {
@@ -33,6 +36,15 @@ struct action_table {
     unsigned n;
 };
 
+#define ACTION_NAME_MAX 64
+#define ACTION_MAX 1000
+
+/* The built-in actions, then those of `section` (children of the file's section `actions`; NULL = none), where one
+ * named like a built-in changes it. An action is a POST and lasts `login_ms` at most unless it says otherwise.
+ * Each mistake is appended to `why` as "file:line: reason". */
+void action_table_load(struct action_table *t, int64_t login_ms, const char *file, const struct zpl *section,
+                       struct buf *why);
+void action_table_free(struct action_table *t);
 /* By exact name; NULL when unknown. Borrowed. */
 const struct action *action_find(const struct action_table *t, const char *name);
 

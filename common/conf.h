@@ -12,7 +12,9 @@
 #define CHASQUI_CONF_H
 
 #include "action.h"
+#include "buf.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -24,7 +26,8 @@ enum conf_owner { /* bit mask: which programs read a key */
 struct conf {
     enum conf_owner role;
     char *file; /* the file read, NULL = none */
-    /* One member per row of conf.def, named section_key: char * (owned, NULL = none) or int64_t. */
+    /* One member per row of conf.def, named section_key: char * (owned, NULL = none) or int64_t. Rows of other
+     * roles stay NULL or 0. */
 #define CONF_STR(owner, section, key, def, unit, help) char *section##_##key;
 #define CONF_INT(owner, section, key, def, min, max, unit, help) int64_t section##_##key;
 #include "conf.def"
@@ -39,8 +42,13 @@ struct conf {
 struct conf *conf_load(enum conf_owner role, const char *path);
 void conf_destroy(struct conf **cp);
 
+/* The part of conf_load behind the file: defaults, `text`, the environment. NULL after appending one line
+ * "file:line: reason" for each mistake to `why`. `file` is only for messages; NULL = there is no file. */
+struct conf *conf_parse(enum conf_owner role, const char *file, const char *text, size_t len, struct buf *why);
+
 /* Options every daemon takes: -c FILE, --help, --version, --check (read the configuration and stop).
- * Returns the configuration; exits 0 after help/version/check, 2 on a usage error or a bad configuration. */
+ * Returns the configuration, the log being opened with `program` and log.level; exits 0 after
+ * help/version/check, 2 on a usage error or a bad configuration. */
 struct conf *conf_from_args(enum conf_owner role, const char *program, int argc, char **argv);
 
 /* Prints each key of the role with default, bounds, unit and help. */

@@ -15,6 +15,7 @@
 #define LINE_BYTES 4096
 #define VALUE_BYTES 1000 /* of the value itself; escaped it may be four times as long */
 
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *program_name = "chasqui";
 static enum log_level least_level = LOG_INFO;
 
@@ -92,9 +93,19 @@ bool log_is_on(enum log_level level)
     return level >= least_level;
 }
 
+bool log_level_from(const char *word, enum log_level *out)
+{
+    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++) {
+        if (strcmp(word, level_names[i]) == 0) {
+            *out = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 void log_line(enum log_level level, const char *event, ...)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
     if (!log_is_on(level))
         return;
     struct line l;
@@ -103,7 +114,7 @@ void log_line(enum log_level level, const char *event, ...)
     l.len = 0;
     adds(&l, clock_text(clock_unix_ms(), time_text));
     adds(&l, " ");
-    adds(&l, names[level]);
+    adds(&l, level_names[level]);
     adds(&l, " ");
     adds(&l, program_name);
     adds(&l, " pid=");

@@ -20,5 +20,7 @@ void log_open(const char *program, enum log_level least);
 void log_line(enum log_level level, const char *event, ...) __attribute__((sentinel));
 const char *log_i(long long n);
 bool log_is_on(enum log_level level);
+/* "debug", "info", "warn", "error"; false for any other word. */
+bool log_level_from(const char *word, enum log_level *out);
 
 #endif

@@ -191,6 +191,17 @@ void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg)
     l->hooks[l->n_hooks++].arg = arg;
 }
 
+void loop_unhook(struct loop *l, loop_hook_fn *fn, void *arg)
+{
+    for (unsigned i = 0; i < l->n_hooks; i++) {
+        if (l->hooks[i].fn == fn && l->hooks[i].arg == arg) {
+            l->n_hooks--;
+            memmove(&l->hooks[i], &l->hooks[i + 1], (l->n_hooks - i) * sizeof l->hooks[0]);
+            return;
+        }
+    }
+}
+
 void loop_wake(struct loop *l)
 {
     l->is_awake = true;

@@ -48,7 +48,8 @@ void loop_timer_in(struct loop *l, struct loop_timer *t, uint64_t in_ms);
 void loop_timer_stop(struct loop *l, struct loop_timer *t); /* no-op when not set */
 bool loop_timer_is_set(const struct loop_timer *t);
 
-void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg); /* stays until loop_destroy */
+void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg);
+void loop_unhook(struct loop *l, loop_hook_fn *fn, void *arg); /* not inside a hook */
 void loop_wake(struct loop *l); /* do not sleep before the hooks were asked once more (loop's own thread only) */
 
 void loop_run(struct loop *l);  /* until loop_stop() or a stop signal */
