@@ -1,7 +1,8 @@
 /*
  * bus.h - ZeroMQ: the process's one context, CURVE, ZAP, and sockets that live
  * in a loop. bus.c is the only file of a program that includes zmq.h/czmq.h
- * (besides the dispatcher's actor pipes in store.c).
+ * (besides the dispatcher's actor pipes in store.c, and zpl.c and allow.c,
+ * which read czmq's file formats).
  *
  * A socket's frames arrive whole through its callback. Sockets are edge-like:
  * bus drains each one before every sleep, at most 64 messages a socket a turn.
@@ -35,12 +36,18 @@ struct bus_frame {
 };
 
 /* One message in. `peer`/`peer_len` is the ROUTER's routing id (empty for other types), `role` the ZAP
- * User-Id ("" without CURVE), `frames` the rest. Messages with more than BUS_FRAMES_MAX frames are dropped and
- * counted before this. May send on, but not destroy, the socket. */
+ * User-Id ("" without CURVE; on a client socket the server_role, whose key the handshake proved), `frames` the
+ * rest, 1 to BUS_FRAMES_MAX. Messages with more frames, or a routing id over BUS_PEER_MAX, are dropped and counted
+ * before this. An XPUB gets each subscription as one frame: byte 1 (0 when it ends) and the topic. May send on and
+ * close other sockets, but not close this one. */
 typedef void bus_recv_fn(void *arg, const void *peer, size_t peer_len, const char *role,
                          const struct bus_frame *frames, unsigned n);
 
-/* Starts the context and, with curve_dir, the ZAP handler (served by the loop). NULL after printing why. */
+/* Once per process, before anything else of czmq is called; bus_new does it itself, an actor that starts earlier
+ * needs it. No signal handlers, no ZSYS_* from the environment, no limit of sockets. */
+void bus_library_init(void);
+/* Joins the process's context (czmq's) and, with curve_dir, reads our keys; the ZAP handler, served by the loop,
+ * starts with the first bus_bind. NULL after logging why. */
 struct bus *bus_new(struct loop *l, const struct conf *conf);
 void bus_destroy(struct bus **bp); /* closes what is still open, linger 0 */
 
@@ -52,13 +59,14 @@ struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endp
                              bus_recv_fn *fn, void *arg);
 void bus_close(struct bus_sock **sp); /* not inside its own callback */
 /* A connection of the socket was made (after its handshake) or lost: fn(arg, connected), from a socket monitor.
- * A ROUTER is not told which peer it was: send each one a PING, the dead one answers -EHOSTUNREACH. */
+ * Call it right after bus_bind or bus_connect. A ROUTER is not told which peer it was: send each one a PING, the dead one answers -EHOSTUNREACH. */
 void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void *arg);
 
 /* Sends frames (copied) to `peer` (ROUTER) or NULL. 0, or -EAGAIN (full or no connection), -EHOSTUNREACH
  * (unknown peer). Never blocks. */
 int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
-/* As bus_send, but takes over the malloc'ed data of the last frame (payloads) when it returns 0. */
+/* As bus_send, but takes over the malloc'ed data of the last frame (payloads) when it returns 0; otherwise it stays
+ * the caller's. */
 int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
 const char *bus_endpoint(const struct bus_sock *s); /* the bound one, with the real port */
 /* Is a message of a peer in `role` acceptable as one from `wanted`? */

@@ -9,6 +9,9 @@
 #define CHASQUI_LOG_H
 
 #include <stdbool.h>
+#include <syslog.h> /* libraries' headers include it: now, its LOG_INFO cannot shadow ours later */
+#undef LOG_DEBUG
+#undef LOG_INFO
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 

@@ -1,0 +1,24 @@
+/*
+ * allow.h - the public keys that may connect, each with its role: the files
+ * *.key of a directory (zcert format). The role is the certificate's metadata
+ * `role`, else the file name up to its first '-' or '.'.
+ */
+#ifndef CHASQUI_ALLOW_H
+#define CHASQUI_ALLOW_H
+
+#include "key.h"
+#include <stdint.h>
+
+#define ALLOW_ROLE_BYTES 32 /* with NUL */
+
+struct allow;
+
+struct allow *allow_new(const char *dir);
+void allow_destroy(struct allow **ap);
+/* Reads the directory again when a file of it changed. The new list takes effect whole. A directory that cannot be
+ * read admits nobody; a file that is no key is left out; both are logged once a change. */
+void allow_refresh(struct allow *a);
+/* The role of the key, NULL when it is not in the list. Valid until the next allow_refresh. */
+const char *allow_role(const struct allow *a, const uint8_t key[KEY_BYTES]);
+
+#endif

@@ -1,0 +1,774 @@
+/*
+ * bus.c - ZeroMQ sockets in an epoll loop.
+ *
+ * Owns every socket of the process but the actors' pipes, our CURVE secret and
+ * the allow-list. ZMQ_FD only says that something may have happened: it wakes
+ * the loop, and the loop's hook then reads each touched socket until EAGAIN,
+ * because any call on a socket (a send too) may swallow the wake-up of a
+ * message that came meanwhile. Never blocks. What a peer sends is never an
+ * error of ours: it is delivered, or dropped and counted.
+ *
+ * Fails closed: Debian's libzmq cannot be told to refuse peers while no ZAP
+ * handler answers (ZAP_ENFORCE_DOMAIN is a draft), so the handler is bound
+ * before the first server socket and closed after the last one; a peer that
+ * slipped in would have no User-Id, and bus_peer_is() refuses it.
+ */
+#include "common/bus.h"
+
+#include "common/allow.h"
+#include "common/check.h"
+#include "common/id.h"
+#include "common/key.h"
+#include "common/log.h"
+#include "common/stat.h"
+#include <czmq.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <zmq.h>
+
+#define MESSAGES_PER_TURN 64 /* of one socket */
+#define PARTS_MAX 10         /* a ZAP request has 7; our own messages have 5 with the routing id */
+#define FRAME_BYTES_MAX (1280 * 1024)
+#define HWM 20000
+#define HANDSHAKE_MS 3000
+#define CONNECT_MS 3000
+#define RECONNECT_MAX_MS 2000
+#define ALLOW_REFRESH_MS 2000 /* the list must be at most 5 s old */
+#define REFUSED_LOG_MS 1000
+#define LINK_LOST_MS 10
+#define ZAP_DOMAIN "chasqui"
+
+enum sock_kind { KIND_PEER, KIND_ZAP, KIND_MONITOR };
+
+struct bus_sock {
+    struct bus *bus;
+    struct bus_sock *next;
+    enum sock_kind kind;
+    bool is_server, is_dead; /* dead: closed while the hook ran, freed after it */
+    bool is_touched;         /* may hold messages: read it before the next sleep */
+    unsigned left;           /* messages it may still deliver in this turn */
+    zsock_t *sock;
+    void *handle; /* libzmq's */
+    struct loop_fd *watch;
+    bool has_peer_id; /* a ROUTER: the first part is the routing id */
+    bus_recv_fn *fn;
+    void *arg;
+    char *server_role; /* of a client socket with CURVE, else NULL; owned */
+    char endpoint[256];
+    /* links, fed by the monitor */
+    struct bus_sock *monitor; /* of a KIND_PEER; NULL = not watched */
+    struct bus_sock *watched; /* of a KIND_MONITOR */
+    bool is_linked;           /* a client's one connection is up */
+    struct loop_timer lost_timer;
+    bool is_failing;          /* a handshake failed: the DISCONNECTED that follows is no link's */
+    bool was_failure_logged;
+    void (*link_fn)(void *, bool);
+    void *link_arg;
+};
+
+struct bus {
+    struct loop *loop;
+    struct bus_sock *socks;
+    bool is_in_hook;
+    struct bus_sock *reading; /* whose callback runs */
+    char *curve_dir;          /* NULL = no CURVE */
+    const char *role;
+    uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
+    struct allow *allow; /* from the first bus_bind with CURVE on */
+    struct bus_sock *zap;
+    struct loop_timer allow_timer;
+    uint64_t refused_logged_ms;
+    unsigned refused_since_logged;
+    unsigned monitors_made;
+};
+
+/* --- one message in ------------------------------------------------------- */
+
+struct message {
+    zmq_msg_t parts[PARTS_MAX];
+    unsigned n;
+    bool is_too_long; /* had more parts: they are gone */
+};
+
+/* False when there is nothing to read. */
+static bool message_read(void *handle, struct message *m)
+{
+    m->n = 0;
+    m->is_too_long = false;
+    for (bool more = true; more;) {
+        zmq_msg_t *part = &m->parts[m->n];
+        zmq_msg_init(part);
+        int rc;
+        do
+            rc = zmq_msg_recv(part, handle, ZMQ_DONTWAIT);
+        while (rc < 0 && zmq_errno() == EINTR);
+        if (rc < 0) {
+            /* EAGAIN between two parts does not happen: libzmq hands over whole messages. */
+            CHECK(m->n == 0 && !m->is_too_long, "n=%u errno=%d", m->n, zmq_errno());
+            zmq_msg_close(part);
+            return false;
+        }
+        more = zmq_msg_more(part);
+        if (m->n + 1 < PARTS_MAX) {
+            m->n++;
+        } else {
+            m->is_too_long = true;
+            zmq_msg_close(part);
+        }
+    }
+    return true;
+}
+
+static void message_close(struct message *m)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        zmq_msg_close(&m->parts[i]);
+}
+
+static void deliver(struct bus_sock *s, struct message *m)
+{
+    struct bus_frame frames[BUS_FRAMES_MAX];
+    const void *peer = NULL;
+    size_t peer_len = 0;
+    unsigned skip = s->has_peer_id ? 1 : 0;
+    if (skip) {
+        peer = zmq_msg_data(&m->parts[0]);
+        peer_len = zmq_msg_size(&m->parts[0]);
+    }
+    unsigned n = m->n - skip;
+    stat_inc(bus_messages_in_total);
+    if (m->is_too_long || n < 1 || n > BUS_FRAMES_MAX || peer_len > BUS_PEER_MAX) {
+        stat_inc(bus_malformed_total);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        frames[i] = (struct bus_frame){zmq_msg_data(&m->parts[skip + i]), zmq_msg_size(&m->parts[skip + i])};
+    const char *role = s->server_role;
+    if (s->is_server && s->bus->curve_dir)
+        role = zmq_msg_gets(&m->parts[m->n - 1], "User-Id");
+    s->fn(s->arg, peer, peer_len, role ? role : "", frames, n);
+}
+
+static void touch(struct bus_sock *s)
+{
+    s->is_touched = true;
+    if (!s->bus->is_in_hook)
+        loop_wake(s->bus->loop);
+}
+
+/* --- ZAP: who may connect (ZeroMQ RFC 27) ----------------------------------- */
+
+static void log_refused(struct bus *b, const char *address, const char *why)
+{
+    stat_inc(bus_refused_total);
+    b->refused_since_logged++;
+    uint64_t now = loop_now_ms(b->loop);
+    if (b->refused_logged_ms && now - b->refused_logged_ms < REFUSED_LOG_MS)
+        return;
+    log_line(LOG_WARN, "bus_refused", "address", address, "why", why, "count", log_i(b->refused_since_logged), NULL);
+    b->refused_logged_ms = now;
+    b->refused_since_logged = 0;
+}
+
+static bool part_is(zmq_msg_t *part, const char *text)
+{
+    return zmq_msg_size(part) == strlen(text) && memcmp(zmq_msg_data(part), text, strlen(text)) == 0;
+}
+
+/* The role to admit, or NULL and why not. */
+static const char *zap_judge(struct bus *b, struct message *m, const char **why)
+{
+    if (m->is_too_long || m->n < 6 || !part_is(&m->parts[0], "1.0") || !part_is(&m->parts[2], ZAP_DOMAIN)) {
+        *why = "malformed request";
+        return NULL;
+    }
+    if (m->n != 7 || !part_is(&m->parts[5], "CURVE") || zmq_msg_size(&m->parts[6]) != KEY_BYTES) {
+        *why = "not CURVE";
+        return NULL;
+    }
+    *why = "the key is not in allow/";
+    return allow_role(b->allow, zmq_msg_data(&m->parts[6]));
+}
+
+static void zap_answer(struct bus_sock *s, struct message *m)
+{
+    const char *why = NULL;
+    const char *role = zap_judge(s->bus, m, &why);
+    if (!role) {
+        char address[64] = "";
+        if (m->n > 3)
+            snprintf(address, sizeof address, "%.*s", (int)zmq_msg_size(&m->parts[3]),
+                     (const char *)zmq_msg_data(&m->parts[3]));
+        log_refused(s->bus, address, why);
+    }
+    char id[64] = "";
+    size_t id_len = m->n > 1 && zmq_msg_size(&m->parts[1]) <= sizeof id ? zmq_msg_size(&m->parts[1]) : 0;
+    if (id_len)
+        memcpy(id, zmq_msg_data(&m->parts[1]), id_len);
+    const struct bus_frame reply[] = {
+        {"1.0", 3}, {id, id_len}, {role ? "200" : "400", 3}, {role ? "OK" : "refused", role ? 2 : 7},
+        {role ? role : "", role ? strlen(role) : 0}, {"", 0},
+    };
+    for (unsigned i = 0; i < 6; i++)
+        zmq_send(s->handle, reply[i].data, reply[i].len, ZMQ_DONTWAIT | (i < 5 ? ZMQ_SNDMORE : 0));
+}
+
+/* --- links ------------------------------------------------------------------ */
+
+static void link_lost_due(void *arg)
+{
+    struct bus_sock *s = arg;
+    int events;
+    size_t len = sizeof events;
+    zmq_getsockopt(s->handle, ZMQ_EVENTS, &events, &len); /* makes the socket itself notice, sends do so lazily */
+    touch(s);
+    if (s->link_fn)
+        s->link_fn(s->link_arg, false);
+}
+
+/* libzmq tells the monitor before it takes the connection from the socket: told at once, our user could still send
+ * into it. */
+static void link_lost(struct bus_sock *s)
+{
+    s->is_linked = false;
+    if (!loop_timer_is_set(&s->lost_timer))
+        loop_timer_in(s->bus->loop, &s->lost_timer, LINK_LOST_MS);
+}
+
+static void link_made(struct bus_sock *s)
+{
+    s->is_linked = true;
+    s->was_failure_logged = false;
+    if (!s->is_server && loop_timer_is_set(&s->lost_timer)) { /* a client hears of its links in order */
+        loop_timer_stop(s->bus->loop, &s->lost_timer);
+        link_lost_due(s);
+    }
+    if (s->link_fn)
+        s->link_fn(s->link_arg, true);
+}
+
+static void link_failed(struct bus_sock *s, const char *why)
+{
+    s->is_failing = true;
+    if (s->is_server || s->was_failure_logged) /* a server's port is open to any noise; a client has one peer */
+        return;
+    s->was_failure_logged = true;
+    log_line(LOG_WARN, "bus_handshake_failed", "endpoint", s->endpoint, "why", why, NULL);
+}
+
+static void monitor_event(struct bus_sock *s, struct message *m)
+{
+    uint16_t event;
+    if (m->n < 1 || zmq_msg_size(&m->parts[0]) < sizeof event)
+        return;
+    memcpy(&event, zmq_msg_data(&m->parts[0]), sizeof event);
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+        s->is_failing = false;
+        link_made(s);
+    } else if (event == ZMQ_EVENT_DISCONNECTED) {
+        bool was_link = !s->is_failing && (s->is_server || s->is_linked);
+        s->is_failing = false;
+        if (was_link)
+            link_lost(s);
+    } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+        link_failed(s, "the other side refuses our key");
+    } else {
+        link_failed(s, "the handshake failed; do both sides have CURVE keys, and the right ones?");
+    }
+}
+
+/* --- the hook ------------------------------------------------------------------ */
+
+static void sock_read(struct bus_sock *s)
+{
+    struct message m;
+    while (s->left && !s->is_dead) {
+        if (!message_read(s->handle, &m)) {
+            s->is_touched = false;
+            return;
+        }
+        s->left--;
+        s->bus->reading = s;
+        switch (s->kind) {
+        case KIND_PEER:
+            deliver(s, &m);
+            break;
+        case KIND_ZAP:
+            zap_answer(s, &m);
+            break;
+        case KIND_MONITOR:
+            if (!s->watched->is_dead)
+                monitor_event(s->watched, &m);
+            break;
+        }
+        s->bus->reading = NULL;
+        message_close(&m);
+    }
+}
+
+static void sock_free(struct bus_sock *s)
+{
+    free(s->server_role);
+    free(s);
+}
+
+static void bury(struct bus *b)
+{
+    for (struct bus_sock **at = &b->socks; *at;) {
+        struct bus_sock *s = *at;
+        if (s->is_dead) {
+            *at = s->next;
+            sock_free(s);
+        } else {
+            at = &s->next;
+        }
+    }
+}
+
+/* Reads every touched socket; again while reading one touched another. True when a socket's share was not enough. */
+static bool bus_turn(void *arg)
+{
+    struct bus *b = arg;
+    bool has_progress, has_more = false;
+    b->is_in_hook = true;
+    for (struct bus_sock *s = b->socks; s; s = s->next)
+        s->left = MESSAGES_PER_TURN;
+    do {
+        has_progress = false;
+        for (struct bus_sock *s = b->socks; s; s = s->next) {
+            if (s->is_touched && s->left && !s->is_dead) {
+                sock_read(s);
+                has_progress = true;
+            }
+        }
+    } while (has_progress);
+    b->is_in_hook = false;
+    bury(b);
+    for (struct bus_sock *s = b->socks; s; s = s->next)
+        has_more |= s->is_touched;
+    return has_more;
+}
+
+static void fd_ready(void *arg, uint32_t events)
+{
+    struct bus_sock *s = arg;
+    (void)events;
+    s->is_touched = true;
+}
+
+/* --- making and closing sockets ------------------------------------------------ */
+
+static void set_int(struct bus_sock *s, int option, int value)
+{
+    int rc = zmq_setsockopt(s->handle, option, &value, sizeof value);
+    CHECK(rc == 0, "option=%d value=%d errno=%d", option, value, zmq_errno());
+}
+
+static void set_bytes(struct bus_sock *s, int option, const void *value, size_t len)
+{
+    int rc = zmq_setsockopt(s->handle, option, value, len);
+    CHECK(rc == 0, "option=%d len=%zu errno=%d", option, len, zmq_errno());
+}
+
+/* NULL after logging why (the process is out of descriptors or memory). */
+static struct bus_sock *sock_new(struct bus *b, enum sock_kind kind, int zmq_type)
+{
+    zsock_t *sock = zsock_new(zmq_type);
+    int fd = -1;
+    size_t len = sizeof fd;
+    if (!sock || zmq_getsockopt(zsock_resolve(sock), ZMQ_FD, &fd, &len) != 0) {
+        log_line(LOG_ERROR, "bus_socket_failed", "why", zmq_strerror(zmq_errno()), NULL);
+        zsock_destroy(&sock);
+        return NULL;
+    }
+    struct bus_sock *s = xcalloc(1, sizeof *s);
+    s->bus = b;
+    s->kind = kind;
+    s->lost_timer.fn = link_lost_due;
+    s->lost_timer.arg = s;
+    s->sock = sock;
+    s->handle = zsock_resolve(sock);
+    s->is_touched = true;
+    s->left = b->is_in_hook ? MESSAGES_PER_TURN : 0;
+    s->watch = loop_fd_add(b->loop, fd, EPOLLIN, fd_ready, s);
+    s->next = b->socks;
+    b->socks = s;
+    loop_wake(b->loop);
+    set_int(s, ZMQ_LINGER, 0);
+    if (!s->watch) {
+        log_line(LOG_ERROR, "bus_socket_failed", "why", "the kernel watches no more descriptors", NULL);
+        bus_close(&s);
+    }
+    return s;
+}
+
+/* What every socket that leaves the process has. */
+static void set_transport(struct bus_sock *s, const char *endpoint)
+{
+    set_int(s, ZMQ_SNDHWM, HWM);
+    set_int(s, ZMQ_RCVHWM, HWM);
+    int64_t frame_max = FRAME_BYTES_MAX;
+    set_bytes(s, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max);
+    set_int(s, ZMQ_TCP_KEEPALIVE, 1);
+    set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, 30);
+    set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, 10);
+    set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 3);
+    set_int(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    set_int(s, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);
+    set_int(s, ZMQ_RECONNECT_IVL, 100 + (int)(id_random_u64() % 401)); /* so that a crowd does not come back at once */
+    set_int(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
+    set_int(s, ZMQ_BACKLOG, 1024);
+    if (strchr(endpoint, '['))
+        set_int(s, ZMQ_IPV6, 1);
+}
+
+static int zmq_type_of(enum bus_type type)
+{
+    switch (type) {
+    case BUS_ROUTER:
+        return ZMQ_ROUTER;
+    case BUS_DEALER:
+        return ZMQ_DEALER;
+    case BUS_XPUB:
+        return ZMQ_XPUB;
+    case BUS_SUB:
+        return ZMQ_SUB;
+    }
+    CHECK(false, "type=%d", (int)type);
+    return -1;
+}
+
+static struct bus_sock *peer_new(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn, void *arg)
+{
+    struct bus_sock *s = sock_new(b, KIND_PEER, zmq_type_of(type));
+    if (!s)
+        return NULL;
+    s->fn = fn;
+    s->arg = arg;
+    s->has_peer_id = type == BUS_ROUTER;
+    snprintf(s->endpoint, sizeof s->endpoint, "%s", endpoint);
+    set_transport(s, endpoint);
+    switch (type) {
+    case BUS_ROUTER:
+        set_int(s, ZMQ_ROUTER_MANDATORY, 1);
+        break;
+    case BUS_DEALER:
+        set_int(s, ZMQ_IMMEDIATE, 1);
+        break;
+    case BUS_XPUB:
+        set_int(s, ZMQ_XPUB_VERBOSE, 1);
+        break;
+    case BUS_SUB:
+        set_bytes(s, ZMQ_SUBSCRIBE, "", 0);
+        break;
+    }
+    return s;
+}
+
+void bus_close(struct bus_sock **sp)
+{
+    struct bus_sock *s = *sp;
+    if (!s)
+        return;
+    *sp = NULL;
+    struct bus *b = s->bus;
+    CHECK(b->reading != s && (!s->monitor || b->reading != s->monitor), "endpoint=%s", s->endpoint);
+    if (s->monitor) {
+        zmq_socket_monitor(s->handle, NULL, 0);
+        bus_close(&s->monitor);
+    }
+    loop_timer_stop(b->loop, &s->lost_timer);
+    loop_fd_remove(b->loop, &s->watch);
+    zsock_destroy(&s->sock);
+    s->is_dead = true;
+    if (!b->is_in_hook)
+        bury(b);
+}
+
+/* The monitor's pipe has no limit: a full one would block libzmq's own thread. */
+static bool monitor_start(struct bus_sock *s)
+{
+    char name[64];
+    if (s->monitor)
+        return true;
+    snprintf(name, sizeof name, "inproc://bus-monitor-%p-%u", (void *)s->bus, s->bus->monitors_made++);
+    int rc = zmq_socket_monitor(s->handle, name,
+                                ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                                    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                                    ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
+    struct bus_sock *m = rc == 0 ? sock_new(s->bus, KIND_MONITOR, ZMQ_PAIR) : NULL;
+    if (!m)
+        return false;
+    set_int(m, ZMQ_RCVHWM, 0);
+    rc = zmq_connect(m->handle, name);
+    CHECK(rc == 0, "name=%s errno=%d", name, zmq_errno());
+    m->watched = s;
+    s->monitor = m;
+    return true;
+}
+
+static void allow_due(void *arg)
+{
+    struct bus *b = arg;
+    allow_refresh(b->allow);
+    loop_timer_in(b->loop, &b->allow_timer, ALLOW_REFRESH_MS);
+}
+
+/* Before the first server socket. */
+static bool zap_start(struct bus *b)
+{
+    if (b->zap)
+        return true;
+    b->zap = sock_new(b, KIND_ZAP, ZMQ_REP);
+    if (!b->zap)
+        return false;
+    set_int(b->zap, ZMQ_RCVHWM, 0);
+    if (zmq_bind(b->zap->handle, "inproc://zeromq.zap.01") != 0) {
+        log_line(LOG_ERROR, "bus_zap_failed", "why", zmq_strerror(zmq_errno()), NULL);
+        bus_close(&b->zap);
+        return false;
+    }
+    char dir[KEY_DIR_BYTES_MAX + 8];
+    snprintf(dir, sizeof dir, "%s/allow", b->curve_dir);
+    b->allow = allow_new(dir);
+    b->allow_timer.fn = allow_due;
+    b->allow_timer.arg = b;
+    loop_timer_in(b->loop, &b->allow_timer, ALLOW_REFRESH_MS);
+    return true;
+}
+
+struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn, void *arg)
+{
+    if (b->curve_dir && !zap_start(b))
+        return NULL;
+    struct bus_sock *s = peer_new(b, type, endpoint, fn, arg);
+    if (!s)
+        return NULL;
+    s->is_server = true;
+    if (b->curve_dir) {
+        set_int(s, ZMQ_CURVE_SERVER, 1);
+        set_bytes(s, ZMQ_CURVE_SECRETKEY, b->secret_key, KEY_BYTES);
+        set_bytes(s, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN));
+    }
+    size_t len = sizeof s->endpoint;
+    if (zmq_bind(s->handle, endpoint) != 0 ||
+        zmq_getsockopt(s->handle, ZMQ_LAST_ENDPOINT, s->endpoint, &len) != 0) {
+        log_line(LOG_ERROR, "bus_bind_failed", "endpoint", endpoint, "why", zmq_strerror(zmq_errno()), NULL);
+        bus_close(&s);
+    }
+    return s;
+}
+
+struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endpoint, const char *server_role,
+                             bus_recv_fn *fn, void *arg)
+{
+    uint8_t server_key[KEY_BYTES];
+    if (b->curve_dir && !key_read_public(b->curve_dir, server_role, server_key))
+        return NULL;
+    struct bus_sock *s = peer_new(b, type, endpoint, fn, arg);
+    if (!s)
+        return NULL;
+    if (b->curve_dir) {
+        set_bytes(s, ZMQ_CURVE_SERVERKEY, server_key, KEY_BYTES);
+        set_bytes(s, ZMQ_CURVE_PUBLICKEY, b->public_key, KEY_BYTES);
+        set_bytes(s, ZMQ_CURVE_SECRETKEY, b->secret_key, KEY_BYTES);
+        s->server_role = xstrdup(server_role);
+    }
+    /* Before connecting, so that the first link is not missed, whoever asks for it later. */
+    if (!monitor_start(s) || zmq_connect(s->handle, endpoint) != 0) {
+        log_line(LOG_ERROR, "bus_connect_failed", "endpoint", endpoint, "why", zmq_strerror(zmq_errno()), NULL);
+        bus_close(&s);
+    }
+    return s;
+}
+
+void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void *arg)
+{
+    s->link_fn = fn;
+    s->link_arg = arg;
+    if (!monitor_start(s))
+        log_line(LOG_ERROR, "bus_monitor_failed", "endpoint", s->endpoint, "why", zmq_strerror(zmq_errno()), NULL);
+}
+
+const char *bus_endpoint(const struct bus_sock *s)
+{
+    return s->endpoint;
+}
+
+/* --- one message out ------------------------------------------------------------- */
+
+/* A taken payload is freed when libzmq has done with it, by its own thread or ours; but closing a part that could
+ * not be sent leaves the payload to its owner. */
+static _Thread_local const void *kept_data;
+
+static void free_sent(void *data, void *hint)
+{
+    (void)hint;
+    if (data != kept_data)
+        free(data);
+}
+
+/* 0 or -errno; the part is closed either way. */
+static int part_send(struct bus_sock *s, zmq_msg_t *part, bool more)
+{
+    int rc;
+    do
+        rc = zmq_msg_send(part, s->handle, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0));
+    while (rc < 0 && zmq_errno() == EINTR);
+    if (rc >= 0)
+        return 0;
+    rc = -zmq_errno();
+    kept_data = zmq_msg_data(part);
+    zmq_msg_close(part);
+    kept_data = NULL;
+    return rc;
+}
+
+static void part_copy(zmq_msg_t *part, const void *data, size_t len)
+{
+    int rc = zmq_msg_init_size(part, len);
+    CHECK(rc == 0, "len=%zu errno=%d", len, zmq_errno());
+    if (len)
+        memcpy(zmq_msg_data(part), data, len);
+}
+
+static int send_all(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n,
+                    bool is_taken)
+{
+    zmq_msg_t part;
+    int rc = 0;
+    CHECK(n >= 1 && n <= BUS_FRAMES_MAX && s->has_peer_id == (peer != NULL), "n=%u peer=%d", n, peer != NULL);
+    touch(s);
+    if (peer) {
+        part_copy(&part, peer, peer_len);
+        if ((rc = part_send(s, &part, true)) < 0)
+            return rc;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        bool more = i + 1 < n;
+        if (rc < 0) {
+            /* The connection went between two parts: libzmq drops what it is given up to the message's end. */
+            zmq_msg_init(&part);
+            part_send(s, &part, more);
+            continue;
+        }
+        if (!more && is_taken) {
+            rc = zmq_msg_init_data(&part, (void *)frames[i].data, frames[i].len, free_sent, NULL);
+            CHECK(rc == 0, "len=%zu errno=%d", frames[i].len, zmq_errno());
+        } else {
+            part_copy(&part, frames[i].data, frames[i].len);
+        }
+        rc = part_send(s, &part, more);
+        if (rc < 0 && i == 0 && !peer)
+            return rc; /* nothing of the message was taken */
+    }
+    if (rc == 0)
+        stat_inc(bus_messages_out_total);
+    return rc;
+}
+
+int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n)
+{
+    return send_all(s, peer, peer_len, frames, n, false);
+}
+
+int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n)
+{
+    return send_all(s, peer, peer_len, frames, n, true);
+}
+
+bool bus_peer_is(const struct bus *b, const char *role, const char *wanted)
+{
+    return !b->curve_dir || strcmp(role, wanted) == 0;
+}
+
+/* --- the bus itself ---------------------------------------------------------------- */
+
+static void unset_zsys_environment(void)
+{
+    extern char **environ;
+    for (char **e = environ; e && *e;) {
+        if (strncmp(*e, "ZSYS_", 5) != 0) {
+            e++;
+            continue;
+        }
+        char *name = xstrndup(*e, strcspn(*e, "="));
+        unsetenv(name);
+        free(name);
+        e = environ;
+    }
+}
+
+void bus_library_init(void)
+{
+    static bool is_done;
+    if (is_done)
+        return;
+    is_done = true;
+    unset_zsys_environment();
+    zsys_handler_set(NULL);
+    zsys_set_max_sockets(0);
+    zsys_set_logstream(stderr);
+}
+
+static const char *role_name(enum conf_owner role)
+{
+    switch (role) {
+    case CONF_BROKER:
+        return "broker";
+    case CONF_DISPATCHER:
+        return "dispatcher";
+    case CONF_HEALTHD:
+        return "healthd";
+    case CONF_CTL:
+        return "ctl";
+    case CONF_ALL:
+        break;
+    }
+    CHECK(false, "role=%d", (int)role);
+    return NULL;
+}
+
+struct bus *bus_new(struct loop *l, const struct conf *conf)
+{
+    bus_library_init();
+    struct bus *b = xcalloc(1, sizeof *b);
+    b->loop = l;
+    b->role = role_name(conf->role);
+    loop_hook(l, bus_turn, b);
+    if (!conf->curve_dir)
+        return b;
+    b->curve_dir = xstrdup(conf->curve_dir);
+    if (!key_read_pair(b->curve_dir, b->role, b->public_key, b->secret_key))
+        bus_destroy(&b);
+    return b;
+}
+
+static struct bus_sock *first_peer(const struct bus *b)
+{
+    struct bus_sock *s = b->socks;
+    while (s && s->kind != KIND_PEER)
+        s = s->next;
+    return s;
+}
+
+void bus_destroy(struct bus **bp)
+{
+    struct bus *b = *bp;
+    if (!b)
+        return;
+    *bp = NULL;
+    CHECK(!b->is_in_hook, "role=%s", b->role);
+    loop_unhook(b->loop, bus_turn, b);
+    loop_timer_stop(b->loop, &b->allow_timer);
+    for (struct bus_sock *s; (s = first_peer(b));)
+        bus_close(&s);
+    bus_close(&b->zap); /* last: without it a server socket would let everybody in */
+    allow_destroy(&b->allow);
+    sodium_memzero(b->secret_key, sizeof b->secret_key);
+    free(b->curve_dir);
+    free(b);
+}
