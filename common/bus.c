@@ -39,6 +39,8 @@
 #define ALLOW_REFRESH_MS 2000 /* the list must be at most 5 s old */
 #define REFUSED_LOG_MS 1000
 #define LINK_LOST_MS 10
+#define RELINK_MS 10000        /* longer than a slow connect and handshake, which it would cut */
+#define REFUSED_RELINK_MS 1000 /* to twice that, at random */
 #define ZAP_DOMAIN "chasqui"
 
 enum sock_kind { KIND_PEER, KIND_ZAP, KIND_MONITOR };
@@ -63,6 +65,7 @@ struct bus_sock {
     struct bus_sock *watched; /* of a KIND_MONITOR */
     bool is_linked;           /* a client's one connection is up */
     struct loop_timer lost_timer;
+    struct loop_timer relink_timer; /* of a client, set while it has no link */
     bool is_failing;          /* a handshake failed: the DISCONNECTED that follows is no link's */
     bool was_failure_logged;
     void (*link_fn)(void *, bool);
@@ -229,11 +232,25 @@ static void link_lost_due(void *arg)
         s->link_fn(s->link_arg, false);
 }
 
+/* libzmq gives up a connection for good when the other side refuses our key, or breaks the protocol; but keys get
+ * allowed, and what listens at an address may change. */
+static void relink_due(void *arg)
+{
+    struct bus_sock *s = arg;
+    zmq_disconnect(s->handle, s->endpoint);
+    int rc = zmq_connect(s->handle, s->endpoint);
+    CHECK(rc == 0, "endpoint=%s errno=%d", s->endpoint, zmq_errno()); /* it was good the first time */
+    touch(s);
+    loop_timer_in(s->bus->loop, &s->relink_timer, RELINK_MS);
+}
+
 /* libzmq tells the monitor before it takes the connection from the socket: told at once, our user could still send
  * into it. */
 static void link_lost(struct bus_sock *s)
 {
     s->is_linked = false;
+    if (!s->is_server)
+        loop_timer_in(s->bus->loop, &s->relink_timer, RELINK_MS);
     if (!loop_timer_is_set(&s->lost_timer))
         loop_timer_in(s->bus->loop, &s->lost_timer, LINK_LOST_MS);
 }
@@ -242,6 +259,7 @@ static void link_made(struct bus_sock *s)
 {
     s->is_linked = true;
     s->was_failure_logged = false;
+    loop_timer_stop(s->bus->loop, &s->relink_timer);
     if (!s->is_server && loop_timer_is_set(&s->lost_timer)) { /* a client hears of its links in order */
         loop_timer_stop(s->bus->loop, &s->lost_timer);
         link_lost_due(s);
@@ -253,10 +271,12 @@ static void link_made(struct bus_sock *s)
 static void link_failed(struct bus_sock *s, const char *why)
 {
     s->is_failing = true;
-    if (s->is_server || s->was_failure_logged) /* a server's port is open to any noise; a client has one peer */
+    if (s->is_server) /* its port is open to any noise */
         return;
+    loop_timer_in(s->bus->loop, &s->relink_timer, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
+    if (!s->was_failure_logged)
+        log_line(LOG_WARN, "bus_handshake_failed", "endpoint", s->endpoint, "why", why, NULL);
     s->was_failure_logged = true;
-    log_line(LOG_WARN, "bus_handshake_failed", "endpoint", s->endpoint, "why", why, NULL);
 }
 
 static void monitor_event(struct bus_sock *s, struct message *m)
@@ -389,6 +409,8 @@ static struct bus_sock *sock_new(struct bus *b, enum sock_kind kind, int zmq_typ
     s->kind = kind;
     s->lost_timer.fn = link_lost_due;
     s->lost_timer.arg = s;
+    s->relink_timer.fn = relink_due;
+    s->relink_timer.arg = s;
     s->sock = sock;
     s->handle = zsock_resolve(sock);
     s->is_touched = true;
@@ -481,6 +503,7 @@ void bus_close(struct bus_sock **sp)
         bus_close(&s->monitor);
     }
     loop_timer_stop(b->loop, &s->lost_timer);
+    loop_timer_stop(b->loop, &s->relink_timer);
     loop_fd_remove(b->loop, &s->watch);
     zsock_destroy(&s->sock);
     s->is_dead = true;
@@ -581,7 +604,9 @@ struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endp
     if (!monitor_start(s) || zmq_connect(s->handle, endpoint) != 0) {
         log_line(LOG_ERROR, "bus_connect_failed", "endpoint", endpoint, "why", zmq_strerror(zmq_errno()), NULL);
         bus_close(&s);
+        return NULL;
     }
+    loop_timer_in(b->loop, &s->relink_timer, RELINK_MS);
     return s;
 }
 
