@@ -17,10 +17,11 @@
 struct jv; /* opaque */
 
 enum jv_type { JV_ABSENT, JV_NULL, JV_BOOL, JV_INT, JV_REAL, JV_STRING, JV_ARRAY, JV_OBJECT };
-enum jv_bad { JV_FINE, JV_SYNTAX, JV_UTF8, JV_DUPLICATE, JV_DEEP, JV_NUL };
+enum jv_bad { JV_FINE, JV_SYNTAX, JV_UTF8, JV_DUPLICATE, JV_DEEP, JV_NUL, JV_RANGE };
 
 /* Any value. On failure NULL and *why. JV_NUL (a \u0000 inside an otherwise good text) is told apart
- * because it is the caller's 422, not a 400. */
+ * because it is the caller's 422, not a 400; so is JV_RANGE (an integer beyond int64_t, a real beyond double), which
+ * no JSON reader could pass on unharmed. */
 struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why);
 const char *jv_bad_text(enum jv_bad why);
 void jv_free(struct jv *v);
