@@ -1,0 +1,17 @@
+"""What system tests are made of: processes that are really started, and conditions that are really waited for.
+
+Knows nothing of pytest (conftest.py does), so that `make run` and the benchmark can use it too.
+"""
+
+from .http import Answer, Api, Client, address, connect, metrics, raw
+from .mariadb import Database, MariaDB
+from .ports import free_port
+from .process import Process
+from .robots import Portal, Robot, content
+from .system import System, program
+from .wait import TimedOut, stays, wait_until
+
+__all__ = [
+    "Answer", "Api", "Client", "Database", "MariaDB", "Portal", "Process", "Robot", "System", "TimedOut", "address",
+    "connect", "content", "free_port", "metrics", "program", "raw", "stays", "wait_until",
+]  # fmt: skip

@@ -1,0 +1,35 @@
+"""Waiting on conditions. The only place of the harness that lets time pass; a wait ends by its condition or by its deadline."""
+
+import time
+
+POLL_S = 0.01
+
+
+class TimedOut(AssertionError):
+    pass
+
+
+def wait_until(condition, timeout=10, what=None, every=POLL_S):
+    """Calls condition() until it answers something true, and answers that. An AssertionError, KeyError or OSError it
+    raises means "not yet"; the last one is shown when the deadline passes."""
+    deadline = time.monotonic() + timeout
+    last = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = f"last value: {value!r}"
+        except (AssertionError, KeyError, IndexError, OSError) as why:
+            last = f"last failure: {why!r}"
+        if time.monotonic() >= deadline:
+            raise TimedOut(f"after {timeout} s still not: {what or condition}; {last}")
+        time.sleep(every)
+
+
+def stays(condition, seconds, what=None, every=POLL_S):
+    """Fails as soon as condition() is false within the time: for what must *not* happen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert condition(), f"no longer true: {what or condition}"
+        time.sleep(every)
