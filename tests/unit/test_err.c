@@ -1,0 +1,53 @@
+/* needs: common/err.c common/check.c */
+#include "common/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void test_rows_are_whole_and_codes_unique(void **state)
+{
+    (void)state;
+    for (int e = 0; e < ERR_COUNT; e++) {
+        const char *code = err_code((enum err)e);
+        assert_true(code && strlen(code) > 0 && strspn(code, "abcdefghijklmnopqrstuvwxyz_") == strlen(code));
+        assert_true(strlen(err_text((enum err)e)) > 0);
+        assert_int_equal(err_from_code(code, (unsigned)strlen(code)), e);
+        int http = err_http((enum err)e);
+        assert_true(e == ERR_OK ? http == 200 : http >= 400 && http < 600);
+        assert_true((err_retry_after_s((enum err)e) > 0) == (http == 503));
+    }
+}
+
+static void test_unknown_codes(void **state)
+{
+    (void)state;
+    assert_int_equal(err_from_code("no_such_code", 12), ERR_COUNT);
+    assert_int_equal(err_from_code("", 0), ERR_COUNT);
+    assert_int_equal(err_from_code("queue_fullx", 10), ERR_QUEUE_FULL);
+    assert_int_equal(err_from_code("queue_full", 9), ERR_COUNT);
+}
+
+/* A sample of the contract, so that an edit of the table is noticed. */
+static void test_statuses_of_the_contract(void **state)
+{
+    (void)state;
+    assert_int_equal(err_http(ERR_SESSION_EXPIRED), 410);
+    assert_int_equal(err_http(ERR_LOGIN_IN_PROGRESS), 409);
+    assert_int_equal(err_http(ERR_OUTCOME_UNKNOWN), 502);
+    assert_int_equal(err_http(ERR_DEADLINE_EXCEEDED), 504);
+    assert_int_equal(err_http(ERR_HEADERS_TOO_LARGE), 431);
+    assert_string_equal(err_text(ERR_UNAUTHENTICATED), "Unauthenticated.");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_are_whole_and_codes_unique),
+        cmocka_unit_test(test_unknown_codes),
+        cmocka_unit_test(test_statuses_of_the_contract),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,130 @@
+/* needs: common/log.c common/clock.c common/check.c */
+#include "common/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/* What log_line wrote, from a pipe in place of standard error. */
+struct capture {
+    int saved, pipe[2];
+    char text[16384];
+};
+
+static void capture_begin(struct capture *c)
+{
+    c->saved = dup(STDERR_FILENO);
+    assert_int_equal(pipe(c->pipe), 0);
+    dup2(c->pipe[1], STDERR_FILENO);
+}
+
+static char *capture_end(struct capture *c)
+{
+    dup2(c->saved, STDERR_FILENO);
+    close(c->saved);
+    close(c->pipe[1]);
+    size_t len = 0;
+    for (ssize_t n; (n = read(c->pipe[0], c->text + len, sizeof c->text - 1 - len)) > 0;)
+        len += (size_t)n;
+    c->text[len] = '\0';
+    close(c->pipe[0]);
+    return c->text;
+}
+
+static void test_line_has_its_shape(void **state)
+{
+    struct capture c;
+    char wanted[256];
+    (void)state;
+    log_open("broker", LOG_INFO);
+    capture_begin(&c);
+    log_line(LOG_INFO, "job_done", "job", log_i(12), "request", "ab12", "none", (char *)NULL, "empty", "", NULL);
+    char *text = capture_end(&c);
+    snprintf(wanted, sizeof wanted, "Z info broker pid=%d event=job_done job=12 request=ab12 none=- empty=\"\"\n",
+             (int)getpid());
+    assert_int_equal(strlen(text), 23 + strlen(wanted));
+    assert_string_equal(text + 23, wanted);
+}
+
+static void test_no_value_forges_a_line(void **state)
+{
+    struct capture c;
+    (void)state;
+    capture_begin(&c);
+    log_line(LOG_WARN, "bad", "a", "x\n2026 info", "b", "say \"hi\"", "c", "k=v", "d", "back\\slash", "e",
+             "\x1b[31m\x7f\xc3\xa9\t\r", NULL);
+    char *text = capture_end(&c);
+    assert_non_null(strstr(text, " a=\"x\\n2026 info\" b=\"say \\\"hi\\\"\" c=\"k=v\" d=\"back\\\\slash\" "
+                                 "e=\"\\x1b[31m\\x7f\\xc3\\xa9\\t\\r\"\n"));
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+}
+
+static void test_levels(void **state)
+{
+    struct capture c;
+    enum log_level level;
+    (void)state;
+    log_open("broker", LOG_WARN);
+    capture_begin(&c);
+    log_line(LOG_DEBUG, "no", NULL);
+    log_line(LOG_INFO, "no", NULL);
+    log_line(LOG_WARN, "yes", NULL);
+    log_line(LOG_ERROR, "yes", NULL);
+    char *text = capture_end(&c);
+    assert_null(strstr(text, "event=no"));
+    assert_non_null(strstr(text, " warn broker "));
+    assert_non_null(strstr(text, " error broker "));
+    assert_false(log_is_on(LOG_INFO));
+    assert_true(log_is_on(LOG_ERROR));
+    assert_true(log_level_from("debug", &level) && level == LOG_DEBUG);
+    assert_true(log_level_from("error", &level) && level == LOG_ERROR);
+    assert_false(log_level_from("Error", &level));
+    assert_false(log_level_from("", &level));
+}
+
+static void test_long_lines_are_cut_but_end(void **state)
+{
+    struct capture c;
+    char value[6000];
+    (void)state;
+    memset(value, 'v', sizeof value);
+    value[sizeof value - 1] = '\0';
+    capture_begin(&c);
+    log_line(LOG_ERROR, "long", "one", value, "after", "seen", NULL);
+    char *text = capture_end(&c);
+    assert_non_null(strstr(text, "vvv...\" after=seen\n"));
+    memset(value, '\n', sizeof value - 1);
+    capture_begin(&c);
+    log_line(LOG_ERROR, "long", "1", value, "2", value, "3", value, NULL);
+    text = capture_end(&c);
+    assert_int_equal(strlen(text), 4096);
+    assert_ptr_equal(strchr(text, '\n'), text + 4095);
+}
+
+static void test_numbers_keep_for_a_while(void **state)
+{
+    const char *n[16];
+    char wanted[8];
+    (void)state;
+    for (int i = 0; i < 16; i++)
+        n[i] = log_i(i - 3);
+    for (int i = 0; i < 16; i++) {
+        snprintf(wanted, sizeof wanted, "%d", i - 3);
+        assert_string_equal(n[i], wanted);
+    }
+    assert_string_equal(log_i(-9223372036854775807LL - 1), "-9223372036854775808");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_line_has_its_shape),      cmocka_unit_test(test_no_value_forges_a_line),
+        cmocka_unit_test(test_levels),                  cmocka_unit_test(test_long_lines_are_cut_but_end),
+        cmocka_unit_test(test_numbers_keep_for_a_while),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

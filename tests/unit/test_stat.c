@@ -1,0 +1,82 @@
+/* needs: common/stat.c common/buf.c common/check.c */
+#include "common/stat.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void test_rows_are_documented_and_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < STAT_N; i++) {
+        const struct stat_row *r = &stat_table[i];
+        assert_true(r->owner && strlen(r->line) > 10 && strlen(r->para) > 10);
+        assert_true(!strchr(r->line, '\n') && !strchr(r->line, '\\'));
+        size_t len = strlen(r->name);
+        bool is_total = len > 6 && strcmp(r->name + len - 6, "_total") == 0;
+        assert_true(is_total == (r->kind == STAT_COUNTER));
+        assert_int_equal(stat_find(r->name, (unsigned)len), i);
+    }
+    assert_int_equal(stat_find("nothing", 7), -1);
+    assert_int_equal(stat_find("uptime_secondsx", 14), STAT_uptime_seconds);
+}
+
+static void test_macros(void **state)
+{
+    (void)state;
+    stat_set(uptime_seconds, 5);
+    stat_inc(bus_messages_in_total);
+    stat_add(bus_messages_in_total, 10);
+    assert_int_equal(stat_get(uptime_seconds), 5);
+    assert_int_equal(stat_get(bus_messages_in_total), 11);
+}
+
+static unsigned count(const char *text, const char *what)
+{
+    unsigned n = 0;
+    for (const char *p = text; (p = strstr(p, what)); p++)
+        n++;
+    return n;
+}
+
+static void test_prometheus_text(void **state)
+{
+    uint64_t one[STAT_N] = {0}, two[STAT_N] = {0};
+    const struct stat_source src[] = {
+        {STAT_BROKER, "broker", "b\"1\\\n", one},
+        {STAT_DISPATCHER, "dispatcher", "d1", two},
+    };
+    struct buf out = {0};
+    (void)state;
+    one[STAT_bus_refused_total] = 7;
+    two[STAT_bus_refused_total] = UINT64_MAX;
+    stat_prometheus(&out, src, 2);
+    assert_non_null(strstr(out.data, "# TYPE chasqui_bus_refused_total counter\n"
+                                     "chasqui_bus_refused_total{process=\"broker\",name=\"b\\\"1\\\\\\n\"} 7\n"
+                                     "chasqui_bus_refused_total{process=\"dispatcher\",name=\"d1\"} "
+                                     "18446744073709551615\n"));
+    assert_non_null(strstr(out.data, "# TYPE chasqui_uptime_seconds gauge\n"));
+    assert_int_equal(count(out.data, "# HELP "), count(out.data, "# TYPE "));
+    assert_int_equal(count(out.data, "# TYPE chasqui_uptime_seconds "), 1);
+    assert_int_equal(out.data[out.len - 1], '\n');
+    for (int i = 0; i < STAT_N; i++) { /* only owners export a row */
+        char head[128];
+        snprintf(head, sizeof head, "# TYPE chasqui_%s ", stat_table[i].name);
+        bool is_owned = stat_table[i].owner & (STAT_BROKER | STAT_DISPATCHER);
+        assert_true(is_owned == (strstr(out.data, head) != NULL));
+    }
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_are_documented_and_named),
+        cmocka_unit_test(test_macros),
+        cmocka_unit_test(test_prometheus_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
