@@ -1,0 +1,257 @@
+/* needs: common/jv.c common/buf.c common/check.c common/clock.c */
+#include "common/jv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct jv *parse(const char *text)
+{
+    enum jv_bad why;
+    struct jv *v = jv_parse(text, strlen(text), &why);
+    if (!v)
+        print_message("%s: %s\n", text, jv_bad_text(why));
+    assert_non_null(v);
+    assert_int_equal(why, JV_FINE);
+    return v;
+}
+
+static void assert_bad(const char *text, size_t len, enum jv_bad wanted)
+{
+    enum jv_bad why;
+    struct jv *v = jv_parse(text, len, &why);
+    if (v || why != wanted)
+        print_message("%.*s: %s\n", (int)len, text, jv_bad_text(why));
+    assert_null(v);
+    assert_int_equal(why, wanted);
+    jv_free(v);
+}
+
+#define BAD(text, wanted) assert_bad(text, sizeof text - 1, wanted)
+
+static void assert_dump(const struct jv *v, const char *wanted)
+{
+    size_t len;
+    char *text = jv_dump(v, &len);
+    assert_string_equal(text, wanted);
+    assert_int_equal(len, strlen(wanted));
+    free(text);
+}
+
+static void test_reading(void **state)
+{
+    int64_t n = 0;
+    bool b = false;
+    (void)state;
+    struct jv *v = parse(" {\"s\":\"x\\u00e9\",\"n\":-7,\"r\":1.5,\"t\":true,\"z\":null,\"a\":[1,\"b\",{}],\"o\":{}} ");
+    assert_int_equal(jv_type(v), JV_OBJECT);
+    assert_int_equal(jv_len(v), 7);
+    assert_string_equal(jv_str(jv_get(v, "s")), "x\xc3\xa9");
+    assert_int_equal(jv_str_len(jv_get(v, "s")), 3);
+    assert_true(jv_int(jv_get(v, "n"), &n) && n == -7);
+    assert_int_equal(jv_type(jv_get(v, "r")), JV_REAL);
+    assert_false(jv_int(jv_get(v, "r"), &n));
+    assert_true(jv_bool(jv_get(v, "t"), &b) && b);
+    assert_int_equal(jv_type(jv_get(v, "z")), JV_NULL);
+    assert_int_equal(jv_len(jv_get(v, "a")), 3);
+    assert_string_equal(jv_str(jv_at(jv_get(v, "a"), 1)), "b");
+    assert_null(jv_at(jv_get(v, "a"), 3));
+    jv_free(v);
+}
+
+static void test_absent_is_absent_everywhere(void **state)
+{
+    int64_t n;
+    bool b;
+    (void)state;
+    assert_int_equal(jv_type(NULL), JV_ABSENT);
+    assert_null(jv_get(NULL, "a"));
+    assert_null(jv_str(NULL));
+    assert_int_equal(jv_str_len(NULL), 0);
+    assert_false(jv_int(NULL, &n));
+    assert_false(jv_bool(NULL, &b));
+    assert_int_equal(jv_len(NULL), 0);
+    assert_null(jv_at(NULL, 0));
+    jv_each(NULL, NULL, NULL);
+    jv_free(NULL);
+    jv_wipe(NULL);
+    assert_null(jv_copy(NULL));
+    assert_dump(NULL, "null");
+    struct jv *v = parse("[\"not an object\"]");
+    assert_null(jv_get(v, "a"));
+    assert_null(jv_str(v));
+    jv_free(v);
+}
+
+static void test_bad_syntax(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "", " ", "{", "[", "{\"a\":1", "{\"a\"}", "{a:1}", "{'a':1}", "[1,]", "{\"a\":1,}", "[,1]", "[1 2]", "01",
+        "+1", ".5", "1.", "1e", "0x1", "NaN", "Infinity", "-", "tru", "True", "nul", "\"", "\"a", "\"\\x\"",
+        "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"a\nb\"", "\"a\tb\"", "{}{}", "{} x",
+        "[1]]", "// c\n1", "/* c */1", "\xef\xbb\xbf{}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_bad(bad[i], strlen(bad[i]), JV_SYNTAX);
+    BAD("\"a\0b\"", JV_SYNTAX);
+    BAD("{}\0", JV_SYNTAX);
+}
+
+static void test_bad_utf8(void **state)
+{
+    (void)state;
+    BAD("\"\xff\"", JV_UTF8);
+    BAD("\"\xc3\"", JV_UTF8);
+    BAD("\"\xc0\x80\"", JV_UTF8);
+    BAD("\"\xed\xa0\x80\"", JV_UTF8);
+    BAD("\"\xf4\x90\x80\x80\"", JV_UTF8);
+    BAD("{\"\xe9\":1}", JV_UTF8);
+}
+
+static void test_duplicate_keys(void **state)
+{
+    (void)state;
+    BAD("{\"a\":1,\"a\":1}", JV_DUPLICATE);
+    BAD("{\"a\":1,\"\\u0061\":2}", JV_DUPLICATE);
+    BAD("[{\"x\":{\"a\":1,\"b\":2,\"a\":3}}]", JV_DUPLICATE);
+    jv_free(parse("{\"a\":1,\"A\":2}"));
+}
+
+static void test_depth(void **state)
+{
+    char text[300] = "";
+    (void)state;
+    memset(text, '[', 32);
+    memset(text + 32, ']', 32);
+    jv_free(parse(text));
+    memset(text, '[', 33);
+    memset(text + 33, ']', 33);
+    assert_bad(text, 66, JV_DEEP);
+    memset(text, '[', 100);
+    assert_bad(text, 100, JV_DEEP);
+    char mixed[512] = "";
+    for (int i = 0; i < 33; i++)
+        strcat(mixed, "{\"a\":");
+    assert_bad(mixed, strlen(mixed), JV_DEEP);
+    jv_free(parse("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"]")); /* in strings they do not count */
+}
+
+static void test_nul_is_told_apart(void **state)
+{
+    (void)state;
+    BAD("{\"a\":\"x\\u0000y\"}", JV_NUL);
+    BAD("[[\"\\u0000\"]]", JV_NUL);
+    BAD("{\"a\\u0000\":1}", JV_NUL);
+    BAD("\"\\u0000", JV_SYNTAX);
+    struct jv *v = parse("\"\\\\u0000\"");
+    assert_string_equal(jv_str(v), "\\u0000");
+    jv_free(v);
+}
+
+static void test_numbers_at_the_edge(void **state)
+{
+    int64_t n;
+    (void)state;
+    struct jv *v = parse("[9223372036854775807,-9223372036854775808,0,-0,1.0,1e2]");
+    assert_true(jv_int(jv_at(v, 0), &n) && n == INT64_MAX);
+    assert_true(jv_int(jv_at(v, 1), &n) && n == INT64_MIN);
+    assert_true(jv_int(jv_at(v, 3), &n) && n == 0);
+    assert_false(jv_int(jv_at(v, 4), &n));
+    assert_false(jv_int(jv_at(v, 5), &n));
+    jv_free(v);
+    BAD("{\"company_id\":9223372036854775808}", JV_RANGE);
+    BAD("[-9223372036854775809]", JV_RANGE);
+    BAD("[1e999]", JV_RANGE);
+}
+
+static void collect(void *arg, const char *key, struct jv *v)
+{
+    int64_t n;
+    assert_true(jv_int(v, &n));
+    strcat(arg, key);
+}
+
+static void test_writing_keeps_the_order(void **state)
+{
+    char keys[16] = "";
+    (void)state;
+    struct jv *v = jv_new_object(), *list = jv_new_array();
+    jv_set_str(v, "z", "a\"b\\\n\x01/\xc3\xa9");
+    jv_set_str(v, "none", NULL);
+    jv_set_int(v, "n", INT64_MIN);
+    jv_set_bool(v, "b", false);
+    jv_set_time(v, "at", 1767323045678);
+    jv_set_time(v, "never", 0);
+    jv_push_str(list, "x");
+    jv_push_int(list, 1);
+    jv_push(list, jv_new_object());
+    jv_push(list, NULL);
+    jv_set(v, "list", list);
+    jv_set(v, "null", NULL);
+    jv_set_strn(v, "part", "abcdef", 3);
+    assert_dump(v, "{\"z\":\"a\\\"b\\\\\\n\\u0001/\xc3\xa9\",\"none\":null,\"n\":-9223372036854775808,\"b\":false,"
+                   "\"at\":\"2026-01-02T03:04:05.678Z\",\"never\":null,\"list\":[\"x\",1,{},null],\"null\":null,"
+                   "\"part\":\"abc\"}");
+    jv_free(v);
+    v = parse("{\"c\":1,\"a\":2,\"b\":3}");
+    jv_each(v, collect, keys);
+    assert_string_equal(keys, "cab");
+    size_t len;
+    char *pretty = jv_dump_pretty(v, &len);
+    assert_string_equal(pretty, "{\n  \"c\": 1,\n  \"a\": 2,\n  \"b\": 3\n}");
+    assert_int_equal(len, strlen(pretty));
+    free(pretty);
+    jv_free(v);
+}
+
+static void test_bad_utf8_never_loses_a_field(void **state)
+{
+    (void)state;
+    struct jv *v = jv_new_object();
+    jv_set_str(v, "a", "x\xffy");
+    jv_set_str(v, "b", "\xc3");
+    jv_set_str(v, "c", "\xed\xa0\x80");
+    jv_set_strn(v, "d", "p\0q", 3);
+    jv_set_str(v, "e", "\xf0\x9f\x99\x82\xf0\x9f");
+    jv_set_strn(v, "f", "", 0);
+    assert_dump(v, "{\"a\":\"x\xef\xbf\xbdy\",\"b\":\"\xef\xbf\xbd\",\"c\":\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
+                   "\"d\":\"p\xef\xbf\xbdq\",\"e\":\"\xf0\x9f\x99\x82\xef\xbf\xbd\xef\xbf\xbd\",\"f\":\"\"}");
+    jv_free(v);
+}
+
+static void test_merge_and_copy_are_deep(void **state)
+{
+    (void)state;
+    struct jv *a = parse("{\"x\":1,\"o\":{\"p\":1}}"), *b = parse("{\"x\":2,\"l\":[1],\"o\":{\"q\":2}}");
+    struct jv *copy = jv_copy(a);
+    jv_merge(a, b);
+    jv_push_int(jv_get(b, "l"), 9);
+    assert_dump(a, "{\"x\":2,\"o\":{\"q\":2},\"l\":[1]}");
+    assert_dump(copy, "{\"x\":1,\"o\":{\"p\":1}}");
+    jv_merge(a, NULL);
+    jv_free(b);
+    assert_dump(a, "{\"x\":2,\"o\":{\"q\":2},\"l\":[1]}");
+    jv_free(a);
+    jv_free(copy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_absent_is_absent_everywhere),
+        cmocka_unit_test(test_bad_syntax),
+        cmocka_unit_test(test_bad_utf8),
+        cmocka_unit_test(test_duplicate_keys),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_nul_is_told_apart),
+        cmocka_unit_test(test_numbers_at_the_edge),
+        cmocka_unit_test(test_writing_keeps_the_order),
+        cmocka_unit_test(test_bad_utf8_never_loses_a_field),
+        cmocka_unit_test(test_merge_and_copy_are_deep),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
