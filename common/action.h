@@ -22,10 +22,10 @@ struct zpl;
 enum action_session { ACTION_CREATE, ACTION_USE }; /* makes a session (log-in), works in one */
 
 struct action {
-    char *name;         /* "sunat.menu_sol_login", [A-Za-z0-9_.-]{1,64} with a dot */
-    char *portal;       /* the name up to its first dot */
-    char *method;       /* GET or POST */
-    char *path;         /* begins with '/', no query */
+    char *name;   /* "sunat.menu_sol_login", [A-Za-z0-9_.-]{1,64} with a dot */
+    char *portal; /* the name up to its first dot */
+    char *method; /* GET or POST */
+    char *path;   /* begins with '/', no query */
     enum action_session session;
     int64_t timeout_ms; /* 100..600000 */
     char *final_errors; /* comma list of robots' error codes never retried; may be NULL */

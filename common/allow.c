@@ -6,8 +6,9 @@
 
 #include "common/check.h"
 #include "common/log.h"
-#include <czmq.h>
 #include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 
 struct entry {
     uint8_t key[KEY_BYTES];
-    char role[ALLOW_ROLE_BYTES];
+    char role[KEY_ROLE_BYTES];
 };
 
 struct allow {
@@ -45,27 +46,16 @@ static int is_key_file(const struct dirent *d)
 static bool is_role(const char *s)
 {
     size_t len = strlen(s);
-    return len >= 1 && len < ALLOW_ROLE_BYTES && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
+    return len >= 1 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
 }
 
 static bool read_entry(const char *path, const char *name, struct entry *e)
 {
-    static const uint8_t zero[KEY_BYTES];
-    zcert_t *cert = zcert_load(path);
-    if (!cert)
+    if (!key_read_file(path, e->key, e->role))
         return false;
-    char stem[ALLOW_ROLE_BYTES];
-    const char *role = zcert_meta(cert, "role");
-    if (!role) {
-        snprintf(stem, sizeof stem, "%.*s", (int)strcspn(name, "-."), name);
-        role = stem;
-    }
-    memcpy(e->key, zcert_public_key(cert), KEY_BYTES);
-    bool good = is_role(role) && memcmp(e->key, zero, sizeof zero) != 0;
-    if (good)
-        strcpy(e->role, role);
-    zcert_destroy(&cert);
-    return good;
+    if (!*e->role)
+        snprintf(e->role, sizeof e->role, "%.*s", (int)strcspn(name, "-."), name);
+    return is_role(e->role);
 }
 
 static uint64_t fingerprint(const char *dir, struct dirent **names, int n)
@@ -94,8 +84,8 @@ static void read_all(struct allow *a, struct dirent **names, int n)
         char path[PATH_BYTES_MAX];
         struct stat st;
         int len = snprintf(path, sizeof path, "%s/%.200s", a->dir, names[i]->d_name);
-        if (len < (int)sizeof path && stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_BYTES_MAX &&
-            read_entry(path, names[i]->d_name, &entries[count]))
+        if (len < (int)sizeof path && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+            st.st_size <= FILE_BYTES_MAX && read_entry(path, names[i]->d_name, &entries[count]))
             count++;
         else
             log_line(LOG_WARN, "allow_unreadable", "file", names[i]->d_name, NULL);

@@ -9,8 +9,6 @@
 #include "key.h"
 #include <stdint.h>
 
-#define ALLOW_ROLE_BYTES 32 /* with NUL */
-
 struct allow;
 
 struct allow *allow_new(const char *dir);

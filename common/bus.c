@@ -13,91 +13,31 @@
  * before the first server socket and closed after the last one; a peer that
  * slipped in would have no User-Id, and bus_peer_is() refuses it.
  */
-#include "common/bus.h"
+#include "common/bus_sock.h"
 
-#include "common/allow.h"
 #include "common/check.h"
 #include "common/id.h"
 #include "common/key.h"
 #include "common/log.h"
 #include "common/stat.h"
-#include <czmq.h>
+#include "common/zap.h"
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <zmq.h>
 
 #define MESSAGES_PER_TURN 64 /* of one socket */
-#define PARTS_MAX 10         /* a ZAP request has 7; our own messages have 5 with the routing id */
 #define FRAME_BYTES_MAX (1280 * 1024)
 #define HWM 20000
 #define HANDSHAKE_MS 3000
 #define CONNECT_MS 3000
 #define RECONNECT_MAX_MS 2000
-#define ALLOW_REFRESH_MS 2000 /* the list must be at most 5 s old */
-#define REFUSED_LOG_MS 1000
-#define LINK_LOST_MS 10
-#define RELINK_MS 10000        /* longer than a slow connect and handshake, which it would cut */
-#define REFUSED_RELINK_MS 1000 /* to twice that, at random */
-#define ZAP_DOMAIN "chasqui"
-
-enum sock_kind { KIND_PEER, KIND_ZAP, KIND_MONITOR };
-
-struct bus_sock {
-    struct bus *bus;
-    struct bus_sock *next;
-    enum sock_kind kind;
-    bool is_server, is_dead; /* dead: closed while the hook ran, freed after it */
-    bool is_touched;         /* may hold messages: read it before the next sleep */
-    unsigned left;           /* messages it may still deliver in this turn */
-    zsock_t *sock;
-    void *handle; /* libzmq's */
-    struct loop_fd *watch;
-    bool has_peer_id; /* a ROUTER: the first part is the routing id */
-    bus_recv_fn *fn;
-    void *arg;
-    char *server_role; /* of a client socket with CURVE, else NULL; owned */
-    char endpoint[256];
-    /* links, fed by the monitor */
-    struct bus_sock *monitor; /* of a KIND_PEER; NULL = not watched */
-    struct bus_sock *watched; /* of a KIND_MONITOR */
-    bool is_linked;           /* a client's one connection is up */
-    struct loop_timer lost_timer;
-    struct loop_timer relink_timer; /* of a client, set while it has no link */
-    bool is_failing;          /* a handshake failed: the DISCONNECTED that follows is no link's */
-    bool was_failure_logged;
-    void (*link_fn)(void *, bool);
-    void *link_arg;
-};
-
-struct bus {
-    struct loop *loop;
-    struct bus_sock *socks;
-    bool is_in_hook;
-    struct bus_sock *reading; /* whose callback runs */
-    char *curve_dir;          /* NULL = no CURVE */
-    const char *role;
-    uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
-    struct allow *allow; /* from the first bus_bind with CURVE on */
-    struct bus_sock *zap;
-    struct loop_timer allow_timer;
-    uint64_t refused_logged_ms;
-    unsigned refused_since_logged;
-    unsigned monitors_made;
-};
 
 /* --- one message in ------------------------------------------------------- */
 
-struct message {
-    zmq_msg_t parts[PARTS_MAX];
-    unsigned n;
-    bool is_too_long; /* had more parts: they are gone */
-};
-
 /* False when there is nothing to read. */
-static bool message_read(void *handle, struct message *m)
+static bool message_read(void *handle, struct bus_message *m)
 {
     m->n = 0;
     m->is_too_long = false;
@@ -115,7 +55,7 @@ static bool message_read(void *handle, struct message *m)
             return false;
         }
         more = zmq_msg_more(part);
-        if (m->n + 1 < PARTS_MAX) {
+        if (m->n + 1 < BUS_PARTS_MAX) {
             m->n++;
         } else {
             m->is_too_long = true;
@@ -125,13 +65,13 @@ static bool message_read(void *handle, struct message *m)
     return true;
 }
 
-static void message_close(struct message *m)
+static void message_close(struct bus_message *m)
 {
     for (unsigned i = 0; i < m->n; i++)
         zmq_msg_close(&m->parts[i]);
 }
 
-static void deliver(struct bus_sock *s, struct message *m)
+static void deliver(struct bus_sock *s, struct bus_message *m)
 {
     struct bus_frame frames[BUS_FRAMES_MAX];
     const void *peer = NULL;
@@ -155,156 +95,37 @@ static void deliver(struct bus_sock *s, struct message *m)
     s->fn(s->arg, peer, peer_len, role ? role : "", frames, n);
 }
 
-static void touch(struct bus_sock *s)
+void bus_sock_touch(struct bus_sock *s)
 {
     s->is_touched = true;
     if (!s->bus->is_in_hook)
         loop_wake(s->bus->loop);
 }
 
-/* --- ZAP: who may connect (ZeroMQ RFC 27) ----------------------------------- */
-
-static void log_refused(struct bus *b, const char *address, const char *why)
+/* A REP socket: each request gets its reply, in ZeroMQ's RFC 27. */
+static void zap_answer(struct bus_sock *s, struct bus_message *m)
 {
-    stat_inc(bus_refused_total);
-    b->refused_since_logged++;
-    uint64_t now = loop_now_ms(b->loop);
-    if (b->refused_logged_ms && now - b->refused_logged_ms < REFUSED_LOG_MS)
-        return;
-    log_line(LOG_WARN, "bus_refused", "address", address, "why", why, "count", log_i(b->refused_since_logged), NULL);
-    b->refused_logged_ms = now;
-    b->refused_since_logged = 0;
-}
-
-static bool part_is(zmq_msg_t *part, const char *text)
-{
-    return zmq_msg_size(part) == strlen(text) && memcmp(zmq_msg_data(part), text, strlen(text)) == 0;
-}
-
-/* The role to admit, or NULL and why not. */
-static const char *zap_judge(struct bus *b, struct message *m, const char **why)
-{
-    if (m->is_too_long || m->n < 6 || !part_is(&m->parts[0], "1.0") || !part_is(&m->parts[2], ZAP_DOMAIN)) {
-        *why = "malformed request";
-        return NULL;
-    }
-    if (m->n != 7 || !part_is(&m->parts[5], "CURVE") || zmq_msg_size(&m->parts[6]) != KEY_BYTES) {
-        *why = "not CURVE";
-        return NULL;
-    }
-    *why = "the key is not in allow/";
-    return allow_role(b->allow, zmq_msg_data(&m->parts[6]));
-}
-
-static void zap_answer(struct bus_sock *s, struct message *m)
-{
-    const char *why = NULL;
-    const char *role = zap_judge(s->bus, m, &why);
-    if (!role) {
-        char address[64] = "";
-        if (m->n > 3)
-            snprintf(address, sizeof address, "%.*s", (int)zmq_msg_size(&m->parts[3]),
-                     (const char *)zmq_msg_data(&m->parts[3]));
-        log_refused(s->bus, address, why);
-    }
-    char id[64] = "";
-    size_t id_len = m->n > 1 && zmq_msg_size(&m->parts[1]) <= sizeof id ? zmq_msg_size(&m->parts[1]) : 0;
-    if (id_len)
-        memcpy(id, zmq_msg_data(&m->parts[1]), id_len);
+    struct bus_frame request[BUS_PARTS_MAX];
+    for (unsigned i = 0; i < m->n; i++)
+        request[i] = (struct bus_frame){zmq_msg_data(&m->parts[i]), zmq_msg_size(&m->parts[i])};
+    const char *role = zap_judge(s->bus->zap, request, m->is_too_long ? 0 : m->n);
     const struct bus_frame reply[] = {
-        {"1.0", 3}, {id, id_len}, {role ? "200" : "400", 3}, {role ? "OK" : "refused", role ? 2 : 7},
-        {role ? role : "", role ? strlen(role) : 0}, {"", 0},
+        {"1.0", 3},
+        {m->n > 1 ? request[1].data : "", m->n > 1 ? request[1].len : 0},
+        {role ? "200" : "400", 3},
+        {role ? "OK" : "refused", role ? 2 : 7},
+        {role ? role : "", role ? strlen(role) : 0},
+        {"", 0},
     };
     for (unsigned i = 0; i < 6; i++)
         zmq_send(s->handle, reply[i].data, reply[i].len, ZMQ_DONTWAIT | (i < 5 ? ZMQ_SNDMORE : 0));
-}
-
-/* --- links ------------------------------------------------------------------ */
-
-static void link_lost_due(void *arg)
-{
-    struct bus_sock *s = arg;
-    int events;
-    size_t len = sizeof events;
-    zmq_getsockopt(s->handle, ZMQ_EVENTS, &events, &len); /* makes the socket itself notice, sends do so lazily */
-    touch(s);
-    if (s->link_fn)
-        s->link_fn(s->link_arg, false);
-}
-
-/* libzmq gives up a connection for good when the other side refuses our key, or breaks the protocol; but keys get
- * allowed, and what listens at an address may change. */
-static void relink_due(void *arg)
-{
-    struct bus_sock *s = arg;
-    zmq_disconnect(s->handle, s->endpoint);
-    int rc = zmq_connect(s->handle, s->endpoint);
-    CHECK(rc == 0, "endpoint=%s errno=%d", s->endpoint, zmq_errno()); /* it was good the first time */
-    touch(s);
-    loop_timer_in(s->bus->loop, &s->relink_timer, RELINK_MS);
-}
-
-/* libzmq tells the monitor before it takes the connection from the socket: told at once, our user could still send
- * into it. */
-static void link_lost(struct bus_sock *s)
-{
-    s->is_linked = false;
-    if (!s->is_server)
-        loop_timer_in(s->bus->loop, &s->relink_timer, RELINK_MS);
-    if (!loop_timer_is_set(&s->lost_timer))
-        loop_timer_in(s->bus->loop, &s->lost_timer, LINK_LOST_MS);
-}
-
-static void link_made(struct bus_sock *s)
-{
-    s->is_linked = true;
-    s->was_failure_logged = false;
-    loop_timer_stop(s->bus->loop, &s->relink_timer);
-    if (!s->is_server && loop_timer_is_set(&s->lost_timer)) { /* a client hears of its links in order */
-        loop_timer_stop(s->bus->loop, &s->lost_timer);
-        link_lost_due(s);
-    }
-    if (s->link_fn)
-        s->link_fn(s->link_arg, true);
-}
-
-static void link_failed(struct bus_sock *s, const char *why)
-{
-    s->is_failing = true;
-    if (s->is_server) /* its port is open to any noise */
-        return;
-    loop_timer_in(s->bus->loop, &s->relink_timer, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
-    if (!s->was_failure_logged)
-        log_line(LOG_WARN, "bus_handshake_failed", "endpoint", s->endpoint, "why", why, NULL);
-    s->was_failure_logged = true;
-}
-
-static void monitor_event(struct bus_sock *s, struct message *m)
-{
-    uint16_t event;
-    if (m->n < 1 || zmq_msg_size(&m->parts[0]) < sizeof event)
-        return;
-    memcpy(&event, zmq_msg_data(&m->parts[0]), sizeof event);
-    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
-        s->is_failing = false;
-        link_made(s);
-    } else if (event == ZMQ_EVENT_DISCONNECTED) {
-        bool was_link = !s->is_failing && (s->is_server || s->is_linked);
-        s->is_failing = false;
-        if (was_link)
-            link_lost(s);
-    } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
-        link_failed(s, "the other side refuses our key");
-    } else {
-        link_failed(s, "the handshake failed; do both sides have CURVE keys, and the right ones?");
-    }
 }
 
 /* --- the hook ------------------------------------------------------------------ */
 
 static void sock_read(struct bus_sock *s)
 {
-    struct message m;
+    struct bus_message m;
     while (s->left && !s->is_dead) {
         if (!message_read(s->handle, &m)) {
             s->is_touched = false;
@@ -321,7 +142,7 @@ static void sock_read(struct bus_sock *s)
             break;
         case KIND_MONITOR:
             if (!s->watched->is_dead)
-                monitor_event(s->watched, &m);
+                bus_link_event(s->watched, &m);
             break;
         }
         s->bus->reading = NULL;
@@ -348,7 +169,8 @@ static void bury(struct bus *b)
     }
 }
 
-/* Reads every touched socket; again while reading one touched another. True when a socket's share was not enough. */
+/* Reads every touched socket; again while reading one touched another. True when a socket's share was not enough.
+ */
 static bool bus_turn(void *arg)
 {
     struct bus *b = arg;
@@ -381,7 +203,7 @@ static void fd_ready(void *arg, uint32_t events)
 
 /* --- making and closing sockets ------------------------------------------------ */
 
-static void set_int(struct bus_sock *s, int option, int value)
+void bus_sock_set_int(struct bus_sock *s, int option, int value)
 {
     int rc = zmq_setsockopt(s->handle, option, &value, sizeof value);
     CHECK(rc == 0, "option=%d value=%d errno=%d", option, value, zmq_errno());
@@ -394,7 +216,7 @@ static void set_bytes(struct bus_sock *s, int option, const void *value, size_t 
 }
 
 /* NULL after logging why (the process is out of descriptors or memory). */
-static struct bus_sock *sock_new(struct bus *b, enum sock_kind kind, int zmq_type)
+struct bus_sock *bus_sock_new(struct bus *b, enum sock_kind kind, int zmq_type)
 {
     zsock_t *sock = zsock_new(zmq_type);
     int fd = -1;
@@ -407,10 +229,6 @@ static struct bus_sock *sock_new(struct bus *b, enum sock_kind kind, int zmq_typ
     struct bus_sock *s = xcalloc(1, sizeof *s);
     s->bus = b;
     s->kind = kind;
-    s->lost_timer.fn = link_lost_due;
-    s->lost_timer.arg = s;
-    s->relink_timer.fn = relink_due;
-    s->relink_timer.arg = s;
     s->sock = sock;
     s->handle = zsock_resolve(sock);
     s->is_touched = true;
@@ -419,7 +237,7 @@ static struct bus_sock *sock_new(struct bus *b, enum sock_kind kind, int zmq_typ
     s->next = b->socks;
     b->socks = s;
     loop_wake(b->loop);
-    set_int(s, ZMQ_LINGER, 0);
+    bus_sock_set_int(s, ZMQ_LINGER, 0);
     if (!s->watch) {
         log_line(LOG_ERROR, "bus_socket_failed", "why", "the kernel watches no more descriptors", NULL);
         bus_close(&s);
@@ -430,21 +248,22 @@ static struct bus_sock *sock_new(struct bus *b, enum sock_kind kind, int zmq_typ
 /* What every socket that leaves the process has. */
 static void set_transport(struct bus_sock *s, const char *endpoint)
 {
-    set_int(s, ZMQ_SNDHWM, HWM);
-    set_int(s, ZMQ_RCVHWM, HWM);
+    bus_sock_set_int(s, ZMQ_SNDHWM, HWM);
+    bus_sock_set_int(s, ZMQ_RCVHWM, HWM);
     int64_t frame_max = FRAME_BYTES_MAX;
     set_bytes(s, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max);
-    set_int(s, ZMQ_TCP_KEEPALIVE, 1);
-    set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, 30);
-    set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, 10);
-    set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 3);
-    set_int(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
-    set_int(s, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);
-    set_int(s, ZMQ_RECONNECT_IVL, 100 + (int)(id_random_u64() % 401)); /* so that a crowd does not come back at once */
-    set_int(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
-    set_int(s, ZMQ_BACKLOG, 1024);
+    bus_sock_set_int(s, ZMQ_TCP_KEEPALIVE, 1);
+    bus_sock_set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, 30);
+    bus_sock_set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, 10);
+    bus_sock_set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 3);
+    bus_sock_set_int(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    bus_sock_set_int(s, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);
+    bus_sock_set_int(s, ZMQ_RECONNECT_IVL,
+                     100 + (int)(id_random_u64() % 401)); /* so that a crowd does not come back at once */
+    bus_sock_set_int(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
+    bus_sock_set_int(s, ZMQ_BACKLOG, 1024);
     if (strchr(endpoint, '['))
-        set_int(s, ZMQ_IPV6, 1);
+        bus_sock_set_int(s, ZMQ_IPV6, 1);
 }
 
 static int zmq_type_of(enum bus_type type)
@@ -463,9 +282,10 @@ static int zmq_type_of(enum bus_type type)
     return -1;
 }
 
-static struct bus_sock *peer_new(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn, void *arg)
+static struct bus_sock *peer_new(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn,
+                                 void *arg)
 {
-    struct bus_sock *s = sock_new(b, KIND_PEER, zmq_type_of(type));
+    struct bus_sock *s = bus_sock_new(b, KIND_PEER, zmq_type_of(type));
     if (!s)
         return NULL;
     s->fn = fn;
@@ -475,13 +295,13 @@ static struct bus_sock *peer_new(struct bus *b, enum bus_type type, const char *
     set_transport(s, endpoint);
     switch (type) {
     case BUS_ROUTER:
-        set_int(s, ZMQ_ROUTER_MANDATORY, 1);
+        bus_sock_set_int(s, ZMQ_ROUTER_MANDATORY, 1);
         break;
     case BUS_DEALER:
-        set_int(s, ZMQ_IMMEDIATE, 1);
+        bus_sock_set_int(s, ZMQ_IMMEDIATE, 1);
         break;
     case BUS_XPUB:
-        set_int(s, ZMQ_XPUB_VERBOSE, 1);
+        bus_sock_set_int(s, ZMQ_XPUB_VERBOSE, 1);
         break;
     case BUS_SUB:
         set_bytes(s, ZMQ_SUBSCRIBE, "", 0);
@@ -498,12 +318,7 @@ void bus_close(struct bus_sock **sp)
     *sp = NULL;
     struct bus *b = s->bus;
     CHECK(b->reading != s && (!s->monitor || b->reading != s->monitor), "endpoint=%s", s->endpoint);
-    if (s->monitor) {
-        zmq_socket_monitor(s->handle, NULL, 0);
-        bus_close(&s->monitor);
-    }
-    loop_timer_stop(b->loop, &s->lost_timer);
-    loop_timer_stop(b->loop, &s->relink_timer);
+    bus_link_forget(s);
     loop_fd_remove(b->loop, &s->watch);
     zsock_destroy(&s->sock);
     s->is_dead = true;
@@ -511,55 +326,21 @@ void bus_close(struct bus_sock **sp)
         bury(b);
 }
 
-/* The monitor's pipe has no limit: a full one would block libzmq's own thread. */
-static bool monitor_start(struct bus_sock *s)
-{
-    char name[64];
-    if (s->monitor)
-        return true;
-    snprintf(name, sizeof name, "inproc://bus-monitor-%p-%u", (void *)s->bus, s->bus->monitors_made++);
-    int rc = zmq_socket_monitor(s->handle, name,
-                                ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
-                                    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                                    ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
-    struct bus_sock *m = rc == 0 ? sock_new(s->bus, KIND_MONITOR, ZMQ_PAIR) : NULL;
-    if (!m)
-        return false;
-    set_int(m, ZMQ_RCVHWM, 0);
-    rc = zmq_connect(m->handle, name);
-    CHECK(rc == 0, "name=%s errno=%d", name, zmq_errno());
-    m->watched = s;
-    s->monitor = m;
-    return true;
-}
-
-static void allow_due(void *arg)
-{
-    struct bus *b = arg;
-    allow_refresh(b->allow);
-    loop_timer_in(b->loop, &b->allow_timer, ALLOW_REFRESH_MS);
-}
-
 /* Before the first server socket. */
 static bool zap_start(struct bus *b)
 {
     if (b->zap)
         return true;
-    b->zap = sock_new(b, KIND_ZAP, ZMQ_REP);
-    if (!b->zap)
+    b->zap_sock = bus_sock_new(b, KIND_ZAP, ZMQ_REP);
+    if (!b->zap_sock)
         return false;
-    set_int(b->zap, ZMQ_RCVHWM, 0);
-    if (zmq_bind(b->zap->handle, "inproc://zeromq.zap.01") != 0) {
+    bus_sock_set_int(b->zap_sock, ZMQ_RCVHWM, 0);
+    if (zmq_bind(b->zap_sock->handle, "inproc://zeromq.zap.01") != 0) {
         log_line(LOG_ERROR, "bus_zap_failed", "why", zmq_strerror(zmq_errno()), NULL);
-        bus_close(&b->zap);
+        bus_close(&b->zap_sock);
         return false;
     }
-    char dir[KEY_DIR_BYTES_MAX + 8];
-    snprintf(dir, sizeof dir, "%s/allow", b->curve_dir);
-    b->allow = allow_new(dir);
-    b->allow_timer.fn = allow_due;
-    b->allow_timer.arg = b;
-    loop_timer_in(b->loop, &b->allow_timer, ALLOW_REFRESH_MS);
+    b->zap = zap_new(b->loop, b->curve_dir);
     return true;
 }
 
@@ -571,11 +352,12 @@ struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoin
     if (!s)
         return NULL;
     s->is_server = true;
-    /* Without CURVE too: a socket with a domain refuses ZMTP 1 and 2, in which noise passes for messages, and whose
-     * handshake aborts the process when a socket is closed meanwhile (libzmq 4.3.4, process_routing_id_msg). */
+    /* Without CURVE too: a socket with a domain refuses ZMTP 1 and 2, in which noise passes for messages, and
+     * whose handshake aborts the process when a socket is closed meanwhile (libzmq 4.3.4, process_routing_id_msg).
+     */
     set_bytes(s, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN));
     if (b->curve_dir) {
-        set_int(s, ZMQ_CURVE_SERVER, 1);
+        bus_sock_set_int(s, ZMQ_CURVE_SERVER, 1);
         set_bytes(s, ZMQ_CURVE_SECRETKEY, b->secret_key, KEY_BYTES);
     }
     size_t len = sizeof s->endpoint;
@@ -603,21 +385,12 @@ struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endp
         s->server_role = xstrdup(server_role);
     }
     /* Before connecting, so that the first link is not missed, whoever asks for it later. */
-    if (!monitor_start(s) || zmq_connect(s->handle, endpoint) != 0) {
+    if (!bus_link_watch(s) || zmq_connect(s->handle, endpoint) != 0) {
         log_line(LOG_ERROR, "bus_connect_failed", "endpoint", endpoint, "why", zmq_strerror(zmq_errno()), NULL);
         bus_close(&s);
         return NULL;
     }
-    loop_timer_in(b->loop, &s->relink_timer, RELINK_MS);
     return s;
-}
-
-void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void *arg)
-{
-    s->link_fn = fn;
-    s->link_arg = arg;
-    if (!monitor_start(s))
-        log_line(LOG_ERROR, "bus_monitor_failed", "endpoint", s->endpoint, "why", zmq_strerror(zmq_errno()), NULL);
 }
 
 const char *bus_endpoint(const struct bus_sock *s)
@@ -662,13 +435,13 @@ static void part_copy(zmq_msg_t *part, const void *data, size_t len)
         memcpy(zmq_msg_data(part), data, len);
 }
 
-static int send_all(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n,
-                    bool is_taken)
+static int send_all(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames,
+                    unsigned n, bool is_taken)
 {
     zmq_msg_t part;
     int rc = 0;
     CHECK(n >= 1 && n <= BUS_FRAMES_MAX && s->has_peer_id == (peer != NULL), "n=%u peer=%d", n, peer != NULL);
-    touch(s);
+    bus_sock_touch(s);
     if (peer) {
         part_copy(&part, peer, peer_len);
         if ((rc = part_send(s, &part, true)) < 0)
@@ -702,7 +475,8 @@ int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct
     return send_all(s, peer, peer_len, frames, n, false);
 }
 
-int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n)
+int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames,
+                  unsigned n)
 {
     return send_all(s, peer, peer_len, frames, n, true);
 }
@@ -790,11 +564,10 @@ void bus_destroy(struct bus **bp)
     *bp = NULL;
     CHECK(!b->is_in_hook, "role=%s", b->role);
     loop_unhook(b->loop, bus_turn, b);
-    loop_timer_stop(b->loop, &b->allow_timer);
     for (struct bus_sock *s; (s = first_peer(b));)
         bus_close(&s);
-    bus_close(&b->zap); /* last: without it a server socket would let everybody in */
-    allow_destroy(&b->allow);
+    bus_close(&b->zap_sock); /* last: without it a server socket would let everybody in */
+    zap_destroy(&b->zap);
     sodium_memzero(b->secret_key, sizeof b->secret_key);
     free(b->curve_dir);
     free(b);

@@ -1,8 +1,8 @@
 /*
  * bus.h - ZeroMQ: the process's one context, CURVE, ZAP, and sockets that live
- * in a loop. bus.c is the only file of a program that includes zmq.h/czmq.h
- * (besides the dispatcher's actor pipes in store.c, and zpl.c and allow.c,
- * which read czmq's file formats).
+ * in a loop. Only bus.c and bus_link.c call libzmq, through bus_sock.h
+ * (besides the dispatcher's actor pipes in store.c; key.c and zpl.c read
+ * czmq's file formats).
  *
  * A socket's frames arrive whole through its callback. Sockets are edge-like:
  * bus drains each one before every sleep, at most 64 messages a socket a turn.

@@ -32,9 +32,9 @@ struct row {
 };
 
 static const struct row rows[] = {
-#define CONF_STR(owners, section, key, def, unit, help)                                                                \
+#define CONF_STR(owners, section, key, def, unit, help)                                                           \
     {owners, #section, #key, false, def, 0, 0, 0, unit, help, offsetof(struct conf, section##_##key)},
-#define CONF_INT(owners, section, key, def, min, max, unit, help)                                                      \
+#define CONF_INT(owners, section, key, def, min, max, unit, help)                                                 \
     {owners, #section, #key, true, NULL, def, min, max, unit, help, offsetof(struct conf, section##_##key)},
 #include "common/conf.def"
 #undef CONF_STR
@@ -129,7 +129,8 @@ static void take(struct reading *rd, const struct row *r, const char *value)
     char reason[128];
     if (r->is_int) {
         if (!parse_int(r, value, int_of(rd->conf, r))) {
-            snprintf(reason, sizeof reason, "must be a decimal integer of %" PRId64 " to %" PRId64, r->min, r->max);
+            snprintf(reason, sizeof reason, "must be a decimal integer of %" PRId64 " to %" PRId64, r->min,
+                     r->max);
             complain(rd, r, reason);
         }
         return;
@@ -457,8 +458,8 @@ void conf_help(enum conf_owner role, FILE *out)
             continue;
         fprintf(out, "\n  %s.%s", r->section, r->key);
         if (r->is_int)
-            fprintf(out, " = %" PRId64 "%s%s (%" PRId64 " to %" PRId64 ")\n", r->def_int, *r->unit ? " " : "", r->unit,
-                    r->min, r->max);
+            fprintf(out, " = %" PRId64 "%s%s (%" PRId64 " to %" PRId64 ")\n", r->def_int, *r->unit ? " " : "",
+                    r->unit, r->min, r->max);
         else
             fprintf(out, " = %s%s%s\n", r->def ? r->def : "(none)", *r->unit ? "  " : "", r->unit);
         fprintf(out, "      %s\n", r->help);
@@ -483,8 +484,10 @@ struct conf *conf_from_args(enum conf_owner role, const char *program, int argc,
 {
     enum { OPT_CHECK = 256, OPT_VERSION };
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},      {"check", no_argument, NULL, OPT_CHECK},
-        {"version", no_argument, NULL, OPT_VERSION},   {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, OPT_CHECK},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     const char *path = NULL;
@@ -559,7 +562,8 @@ bool conf_is_loopback(const char *endpoints)
         if (strncmp(list[i], "ipc://", 6) == 0 || strncmp(list[i], "inproc://", 9) == 0)
             continue;
         const char *host = list[i] + 6, *colon = strrchr(list[i], ':');
-        all = strncmp(list[i], "tcp://", 6) == 0 && colon >= host && is_loopback_host(host, (size_t)(colon - host));
+        all =
+            strncmp(list[i], "tcp://", 6) == 0 && colon >= host && is_loopback_host(host, (size_t)(colon - host));
     }
     free(list);
     return all;

@@ -59,7 +59,7 @@ void id_job_uid(char out[ID_JOB_UID_BYTES])
     static const char letters[36] = {"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"};
     const unsigned fair = 252; /* the largest multiple of 36 in a byte: above it would favour the first letters */
     char name[13];
-    uint8_t raw[24];
+    uint8_t raw[24] = {0};
     for (unsigned made = 0, used = sizeof raw; made < 12; used++) {
         if (used >= sizeof raw) {
             id_random(raw, sizeof raw);
@@ -69,7 +69,8 @@ void id_job_uid(char out[ID_JOB_UID_BYTES])
             name[made++] = letters[raw[used] % 36];
     }
     name[12] = '\0';
-    snprintf(out, ID_JOB_UID_BYTES, "%s-%llu", name, (unsigned long long)(clock_unix_ms() / 1000) % 1000000000000000ull);
+    snprintf(out, ID_JOB_UID_BYTES, "%s-%llu", name,
+             (unsigned long long)(clock_unix_ms() / 1000) % 1000000000000000ull);
 }
 
 static bool is_upper_or_digit(char c)

@@ -93,12 +93,14 @@ static bool has_nul(json_t *j)
     size_t i;
     if (json_is_string(j))
         return strlen(json_string_value(j)) != json_string_length(j);
-    json_array_foreach(j, i, member)
+    json_array_foreach (j, i, member) {
         if (has_nul(member))
             return true;
-    json_object_foreach(j, key, member)
+    }
+    json_object_foreach (j, key, member) {
         if (has_nul(member))
             return true;
+    }
     return false;
 }
 
@@ -248,8 +250,9 @@ void jv_each(const struct jv *obj, void (*fn)(void *arg, const char *key, struct
 {
     const char *key;
     json_t *member;
-    json_object_foreach(in(obj), key, member)
+    json_object_foreach (in(obj), key, member) {
         fn(arg, key, out(member));
+    }
 }
 
 /* --- writing -------------------------------------------------------------------- */
@@ -358,8 +361,9 @@ void jv_merge(struct jv *obj, const struct jv *over)
 {
     const char *key;
     json_t *member;
-    json_object_foreach(in(over), key, member)
+    json_object_foreach (in(over), key, member) {
         set(obj, key, json_deep_copy(member)); /* never shared: each value has one owner */
+    }
 }
 
 void jv_push(struct jv *arr, struct jv *v)

@@ -23,17 +23,31 @@ static zcert_t *load(const char *dir, const char *role, char path[PATH_BYTES])
     return zcert_load(path);
 }
 
-bool key_read_public(const char *dir, const char *role, uint8_t public_key[KEY_BYTES])
+/* Takes the public key of cert and destroys cert; false when there is none. */
+static bool take_public(zcert_t *cert, uint8_t public_key[KEY_BYTES])
 {
-    char path[PATH_BYTES] = "";
-    zcert_t *cert = load(dir, role, path);
     bool good = cert && !sodium_is_zero(zcert_public_key(cert), KEY_BYTES);
     if (good)
         memcpy(public_key, zcert_public_key(cert), KEY_BYTES);
     if (cert)
         sodium_memzero((void *)zcert_secret_key(cert), KEY_BYTES);
     zcert_destroy(&cert);
-    return good || complain(*path ? path : dir, "no public CURVE key can be read from it");
+    return good;
+}
+
+bool key_read_public(const char *dir, const char *role, uint8_t public_key[KEY_BYTES])
+{
+    char path[PATH_BYTES] = "";
+    return take_public(load(dir, role, path), public_key) ||
+           complain(*path ? path : dir, "no public CURVE key can be read from it");
+}
+
+bool key_read_file(const char *path, uint8_t public_key[KEY_BYTES], char role[KEY_ROLE_BYTES])
+{
+    zcert_t *cert = zcert_load(path);
+    const char *named = cert ? zcert_meta(cert, "role") : NULL;
+    snprintf(role, KEY_ROLE_BYTES, "%s", named && strlen(named) < KEY_ROLE_BYTES ? named : "");
+    return take_public(cert, public_key);
 }
 
 bool key_read_pair(const char *dir, const char *role, uint8_t public_key[KEY_BYTES], uint8_t secret_key[KEY_BYTES])

@@ -46,7 +46,8 @@ static bool is_plain(const char *s)
     return *s != '\0';
 }
 
-/* Bytes outside printable ASCII are shown as \xHH: no terminal, no reader of lines and no Unicode trick is fooled. */
+/* Bytes outside printable ASCII are shown as \xHH: no terminal, no reader of lines and no Unicode trick is fooled.
+ */
 static void add_quoted(struct line *l, const char *s)
 {
     size_t n = 0;

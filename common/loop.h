@@ -27,7 +27,7 @@ typedef void loop_timer_fn(void *arg);
  * when there is more, so that the loop does not sleep. */
 typedef bool loop_hook_fn(void *arg);
 
-struct loop_timer { /* owned by the user, zero-initialised, set fn and arg once */
+struct loop_timer {        /* owned by the user, zero-initialised, set fn and arg once */
     struct heap_item item; /* first member */
     loop_timer_fn *fn;
     void *arg;
@@ -52,7 +52,7 @@ void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg);
 void loop_unhook(struct loop *l, loop_hook_fn *fn, void *arg); /* not inside a hook */
 void loop_wake(struct loop *l); /* do not sleep before the hooks were asked once more (loop's own thread only) */
 
-void loop_run(struct loop *l);  /* until loop_stop() or a stop signal */
+void loop_run(struct loop *l); /* until loop_stop() or a stop signal */
 void loop_stop(struct loop *l);
 /* Is a stop asked for? Called with `fn` when a stop signal comes: the owner
  * drains and then calls loop_stop(); without fn the loop just ends. A second

@@ -49,7 +49,8 @@ static bool is_rest_blank(const char *s)
     return *s == '\0' || *s == '#';
 }
 
-/* One line without its newline: NULL when fine, else what is wrong. *level is the last named line's, -1 before it. */
+/* One line without its newline: NULL when fine, else what is wrong. *level is the last named line's, -1 before it.
+ */
 static const char *check_line(const char *s, int *level, bool *is_named, bool *has_value)
 {
     size_t indent = strspn(s, " ");

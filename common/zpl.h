@@ -22,7 +22,8 @@ struct zpl {
 #define ZPL_BYTES_MAX (256 * 1024)
 #define ZPL_LINES_MAX 5000
 
-/* The root (free with zpl_free), or NULL with "file:line: reason\n" appended to `why`. `file` is only for messages. */
+/* The root (free with zpl_free), or NULL with "file:line: reason\n" appended to `why`. `file` is only for
+ * messages. */
 struct zpl *zpl_parse(const char *file, const char *text, size_t len, struct buf *why);
 void zpl_free(struct zpl *root);
 /* First child of that name, or NULL. */

@@ -1,6 +1,6 @@
 /* needs: common/conf.c common/zpl.c common/action.c common/log.c common/clock.c common/buf.c common/check.c */
-/* Usage: fuzz_conf [runs [seed]]. Configurations put together of good and bad lines, and good ones damaged. What is
- * taken must keep every bound of the table; what is not must say why. */
+/* Usage: fuzz_conf [runs [seed]]. Configurations put together of good and bad lines, and good ones damaged. What
+ * is taken must keep every bound of the table; what is not must say why. */
 #include "common/conf.h"
 
 #include "common/check.h"
@@ -19,21 +19,65 @@ static unsigned pick(unsigned n)
 }
 
 static const char *const lines[] = {
-    "broker", "    http = 127.0.0.1:80", "    deadline_ms = 500", "    bind = tcp://127.0.0.1:1", "    bind = tcp://*:1",
-    "dispatcher", "    name = d1", "    brokers = 'tcp://127.0.0.1:1,tcp://127.0.0.1:2'", "    concurrency = 4",
-    "healthd", "    control = ipc:///tmp/x", "    interval_ms = 100", "health", "    endpoints = inproc://x",
-    "log", "    level = warn", "    level = \"info\"", "curve", "    dir = /keys", "db", "    port = 1", "    name = ''",
-    "    password_file = /nowhere", "actions", "    sunat.echo", "        path = /x", "        session = use",
-    "        session = create", "        method = GET", "        timeout_ms = 100", "        final_errors = a, b",
-    "    sunat.menu_sol_login", "# comment", "", "    ", "  ", "    # c", "    x", "x", "    deadline_ms = 0",
-    "    http = 'a", "    http = a # b", "    http = #", "        path = /../", "            deeper = 1", "\t", "=",
-    "timeout", "    login_ms = 600000", "    login_ms = 600001", "session", "    sweep_ms = 50",
+    "broker",
+    "    http = 127.0.0.1:80",
+    "    deadline_ms = 500",
+    "    bind = tcp://127.0.0.1:1",
+    "    bind = tcp://*:1",
+    "dispatcher",
+    "    name = d1",
+    "    brokers = 'tcp://127.0.0.1:1,tcp://127.0.0.1:2'",
+    "    concurrency = 4",
+    "healthd",
+    "    control = ipc:///tmp/x",
+    "    interval_ms = 100",
+    "health",
+    "    endpoints = inproc://x",
+    "log",
+    "    level = warn",
+    "    level = \"info\"",
+    "curve",
+    "    dir = /keys",
+    "db",
+    "    port = 1",
+    "    name = ''",
+    "    password_file = /nowhere",
+    "actions",
+    "    sunat.echo",
+    "        path = /x",
+    "        session = use",
+    "        session = create",
+    "        method = GET",
+    "        timeout_ms = 100",
+    "        final_errors = a, b",
+    "    sunat.menu_sol_login",
+    "# comment",
+    "",
+    "    ",
+    "  ",
+    "    # c",
+    "    x",
+    "x",
+    "    deadline_ms = 0",
+    "    http = 'a",
+    "    http = a # b",
+    "    http = #",
+    "        path = /../",
+    "            deeper = 1",
+    "\t",
+    "=",
+    "timeout",
+    "    login_ms = 600000",
+    "    login_ms = 600001",
+    "session",
+    "    sweep_ms = 50",
 };
 
-static const char sample[] = "# everything\nbroker\n    http = 127.0.0.1:8080\n    deadline_ms = 28000\nlog\n"
-                             "    level = \"info\"   # text\ncurve\n    dir = '/etc/chasqui/keys'\nactions\n"
-                             "    sunat.echo\n        path = /sunat/echo\n        session = use\n"
-                             "        timeout_ms = 30000\n        final_errors = bad_credentials,unknown_company\n";
+static const char sample[] =
+    "# everything\nbroker\n    http = 127.0.0.1:8080\n    deadline_ms = 28000\nlog\n"
+    "    level = \"info\"   # text\ncurve\n    dir = '/etc/chasqui/keys'\nactions\n"
+    "    sunat.echo\n        path = /sunat/echo\n        session = use\n"
+    "        timeout_ms = 30000\n        final_errors = bad_credentials,unknown_company\n";
 
 static void make_lines(struct buf *b)
 {
@@ -69,7 +113,7 @@ static void check_string(const char *s)
 static void check_taken(const struct conf *c)
 {
 #define CONF_STR(owners, section, key, def, unit, help) check_string(c->section##_##key);
-#define CONF_INT(owners, section, key, def, min, max, unit, help)                                                      \
+#define CONF_INT(owners, section, key, def, min, max, unit, help)                                                 \
     CHECK(!((owners)&c->role) || (c->section##_##key >= (min) && c->section##_##key <= (max)), #section "." #key);
 #include "common/conf.def"
 #undef CONF_STR

@@ -88,8 +88,9 @@ static void test_one_of_the_file(void **state)
 
 static void test_names(void **state)
 {
-    static const char *const bad[] = {"echo", ".echo", "sunat.", "sun@t.echo", "sun/at.echo",
-                                      "s.2345678901234567890123456789012345678901234567890123456789012345"};
+    static const char *const bad[] = {
+        "echo",       ".echo",       "sunat.",
+        "sun@t.echo", "sun/at.echo", "s.2345678901234567890123456789012345678901234567890123456789012345"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[256];

@@ -1,4 +1,4 @@
-/* needs: common/bus.c common/allow.c common/key.c common/loop.c common/heap.c common/log.c common/clock.c common/check.c common/id.c common/stat.c common/buf.c */
+/* needs: common/bus.c common/bus_link.c common/zap.c common/allow.c common/key.c common/loop.c common/heap.c common/log.c common/clock.c common/check.c common/id.c common/stat.c common/buf.c */
 /* The bus between two roles of one process: plain, then with CURVE, then under noise. */
 #include "common/bus.h"
 
@@ -81,13 +81,14 @@ static struct bus_frame text_frame(const char *s)
     return (struct bus_frame){s, strlen(s)};
 }
 
-static void on_server(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
-                      unsigned n)
+static void on_server(void *arg, const void *peer, size_t peer_len, const char *role,
+                      const struct bus_frame *frames, unsigned n)
 {
     struct scene *sc = arg;
     sc->server_got++;
     snprintf(sc->last_role, sizeof sc->last_role, "%s", role);
-    snprintf(sc->last_text, sizeof sc->last_text, "%.*s", (int)frames[n - 1].len, (const char *)frames[n - 1].data);
+    snprintf(sc->last_text, sizeof sc->last_text, "%.*s", (int)frames[n - 1].len,
+             (const char *)frames[n - 1].data);
     memcpy(sc->peer, peer, peer_len);
     sc->peer_len = peer_len;
     if (sc->is_echoing && bus_send(sc->router, peer, peer_len, frames, n) != 0)
@@ -95,15 +96,16 @@ static void on_server(void *arg, const void *peer, size_t peer_len, const char *
     look(sc);
 }
 
-static void on_client(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
-                      unsigned n)
+static void on_client(void *arg, const void *peer, size_t peer_len, const char *role,
+                      const struct bus_frame *frames, unsigned n)
 {
     struct scene *sc = arg;
     assert_null(peer);
     assert_int_equal(peer_len, 0);
     sc->client_got++;
     snprintf(sc->last_role, sizeof sc->last_role, "%s", role);
-    snprintf(sc->last_text, sizeof sc->last_text, "%.*s", (int)frames[n - 1].len, (const char *)frames[n - 1].data);
+    snprintf(sc->last_text, sizeof sc->last_text, "%.*s", (int)frames[n - 1].len,
+             (const char *)frames[n - 1].data);
     look(sc);
 }
 
@@ -177,10 +179,17 @@ static void make_dir(struct scene *sc)
 
 static void remove_dir(const char *dir)
 {
-    static const char *const names[] = {"broker.key",     "broker.key_secret",        "dispatcher.key",
-                                        "healthd.key",    "dispatcher.key_secret",    "healthd.key_secret",
-                                        "allow/ctl.key",  "allow/dispatcher-one.key", "allow/dispatcher.key",
-                                        "allow/robot.key", "allow"};
+    static const char *const names[] = {"broker.key",
+                                        "broker.key_secret",
+                                        "dispatcher.key",
+                                        "healthd.key",
+                                        "dispatcher.key_secret",
+                                        "healthd.key_secret",
+                                        "allow/ctl.key",
+                                        "allow/dispatcher-one.key",
+                                        "allow/dispatcher.key",
+                                        "allow/robot.key",
+                                        "allow"};
     char path[128];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -515,8 +524,8 @@ static void noise_due(void *arg)
     static const char greeting[64] = "\xff\0\0\0\0\0\0\0\1\x7f\3\1CURVE";
     struct noise *n = arg;
     const char *port = strrchr(bus_endpoint(n->scene->router), ':') + 1;
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (unsigned i = 0; i < 8; i++) {
         if (n->fds[i] >= 0 && noise_next(n) % 3 == 0) {
             close(n->fds[i]);

@@ -117,7 +117,8 @@ static void test_other_roles_keys_are_skipped_unread(void **state)
     assert_int_equal(c->dispatcher_concurrency, 7);
     conf_destroy(&c);
     assert_taken(CONF_CTL, text);
-    assert_refused(CONF_BROKER, text, "x.conf:2: broker.deadline_ms: must be a decimal integer of 100 to 150000\n");
+    assert_refused(CONF_BROKER, text,
+                   "x.conf:2: broker.deadline_ms: must be a decimal integer of 100 to 150000\n");
 }
 
 static void test_unknown_names_stop(void **state)
@@ -127,18 +128,20 @@ static void test_unknown_names_stop(void **state)
     assert_refused(CONF_BROKER, "dispatcher\n    x = 1\n", "x.conf:2: dispatcher.x: unknown key\n");
     assert_refused(CONF_BROKER, "\n\nbrokers\n    http = x\n", "x.conf:3: brokers: unknown section\n");
     assert_refused(CONF_BROKER, "broker.http = 1\n", "x.conf:1: broker.http: unknown section\n");
-    assert_refused(CONF_BROKER, "broker\n    http = a:1\n    http = b:1\n", "x.conf:3: broker.http: given twice\n");
+    assert_refused(CONF_BROKER, "broker\n    http = a:1\n    http = b:1\n",
+                   "x.conf:3: broker.http: given twice\n");
     assert_refused(CONF_BROKER, "broker\nlog\nbroker\n", "x.conf:3: broker: section given twice\n");
     assert_refused(CONF_BROKER, "broker = 1\n", "x.conf:1: broker: a section takes no value\n");
-    assert_refused(CONF_BROKER, "broker\n    http\n", "x.conf:2: broker.http: a value is expected (key = value)\n");
+    assert_refused(CONF_BROKER, "broker\n    http\n",
+                   "x.conf:2: broker.http: a value is expected (key = value)\n");
     assert_refused(CONF_BROKER, "broker\n    http = x:1\n        y = 1\n",
                    "x.conf:2: broker.http: a value is expected (key = value)\n");
 }
 
 static void test_integers_are_strict(void **state)
 {
-    static const char *const bad[] = {"0",     "99",  "150001", "-100", "+100",  "0100", "100 ms", "1e3",
-                                      "0x100", "100.", "1,000", "''",   "'100 '", "99999999999999999999"};
+    static const char *const bad[] = {"0",   "99",    "150001", "-100",  "+100", "0100",   "100 ms",
+                                      "1e3", "0x100", "100.",   "1,000", "''",   "'100 '", "99999999999999999999"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[128];
@@ -196,8 +199,7 @@ static void test_syntax(void **state)
 static void test_every_mistake_is_told(void **state)
 {
     (void)state;
-    assert_refused(CONF_DISPATCHER,
-                   "db\n    port = 0\n    hots = x\nsession\n    sweep_ms = fast\n",
+    assert_refused(CONF_DISPATCHER, "db\n    port = 0\n    hots = x\nsession\n    sweep_ms = fast\n",
                    "x.conf:2: db.port: must be a decimal integer of 1 to 65535\n"
                    "x.conf:3: db.hots: unknown key\n"
                    "x.conf:5: session.sweep_ms: must be a decimal integer of 50 to 600000\n");
@@ -293,7 +295,8 @@ static void test_broker_drops_the_database_password(void **state)
 
 static void test_curve_is_needed_beyond_loopback(void **state)
 {
-    const char *message = " an endpoint beyond loopback needs CURVE keys (curve.dir; chasqui keys init makes them)\n";
+    const char *message =
+        " an endpoint beyond loopback needs CURVE keys (curve.dir; chasqui keys init makes them)\n";
     char wanted[256];
     (void)state;
     snprintf(wanted, sizeof wanted, "x.conf:2: broker.bind:%s", message);
@@ -308,12 +311,18 @@ static void test_curve_is_needed_beyond_loopback(void **state)
 
 static void test_loopback(void **state)
 {
-    static const char *const loopback[] = {"tcp://127.0.0.1:5570", "tcp://127.9.9.9:*", "tcp://localhost:1",
-                                           "tcp://[::1]:5570",     "ipc:///run/x",      "inproc://x",
+    static const char *const loopback[] = {"tcp://127.0.0.1:5570",      "tcp://127.9.9.9:*", "tcp://localhost:1",
+                                           "tcp://[::1]:5570",          "ipc:///run/x",      "inproc://x",
                                            "tcp://127.0.0.1:1, ipc://x"};
-    static const char *const other[] = {"tcp://*:5570",          "tcp://0.0.0.0:1", "tcp://127.0.0.1.example.com:1",
-                                        "tcp://10.0.0.1:1",      "tcp://eth0:1",    "tcp://[::]:1",
-                                        "tcp://localhost.x:1",   "udp://127.0.0.1:1", "tcp://127.0.0.1:1,tcp://*:2",
+    static const char *const other[] = {"tcp://*:5570",
+                                        "tcp://0.0.0.0:1",
+                                        "tcp://127.0.0.1.example.com:1",
+                                        "tcp://10.0.0.1:1",
+                                        "tcp://eth0:1",
+                                        "tcp://[::]:1",
+                                        "tcp://localhost.x:1",
+                                        "udp://127.0.0.1:1",
+                                        "tcp://127.0.0.1:1,tcp://*:2",
                                         "tcp://10.0.0.1:0;127.0.0.1:1"};
     (void)state;
     for (size_t i = 0; i < sizeof loopback / sizeof *loopback; i++)

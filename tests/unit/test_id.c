@@ -30,9 +30,9 @@ static void test_job_uid_ok(void **state)
 {
     (void)state;
     static const char *const good[] = {"ABC123-1", "ABCDEFGHIJKLMNOP-1700000000", "000000-0"};
-    static const char *const bad[] = {"",         "ABC12-1",  "ABCDEFGHIJKLMNOPQ-1", "ABC123-",      "ABC123",
-                                      "abc123-1", "ABC123-x", "ABC123-1 ",           "ABC 123-1",    "-1",
-                                      "ABC123--1", "ABC123-123456789012345678901"};
+    static const char *const bad[] = {
+        "",         "ABC12-1",   "ABCDEFGHIJKLMNOPQ-1", "ABC123-", "ABC123",    "abc123-1",
+        "ABC123-x", "ABC123-1 ", "ABC 123-1",           "-1",      "ABC123--1", "ABC123-123456789012345678901"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(id_job_uid_ok(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -87,8 +87,10 @@ static void test_sha256(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_job_uid_has_its_shape), cmocka_unit_test(test_job_uid_ok),
-        cmocka_unit_test(test_request_ids),           cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_job_uid_has_its_shape),
+        cmocka_unit_test(test_job_uid_ok),
+        cmocka_unit_test(test_request_ids),
+        cmocka_unit_test(test_hex),
         cmocka_unit_test(test_sha256),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,8 @@ static void test_reading(void **state)
     int64_t n = 0;
     bool b = false;
     (void)state;
-    struct jv *v = parse(" {\"s\":\"x\\u00e9\",\"n\":-7,\"r\":1.5,\"t\":true,\"z\":null,\"a\":[1,\"b\",{}],\"o\":{}} ");
+    struct jv *v =
+        parse(" {\"s\":\"x\\u00e9\",\"n\":-7,\"r\":1.5,\"t\":true,\"z\":null,\"a\":[1,\"b\",{}],\"o\":{}} ");
     assert_int_equal(jv_type(v), JV_OBJECT);
     assert_int_equal(jv_len(v), 7);
     assert_string_equal(jv_str(jv_get(v, "s")), "x\xc3\xa9");
@@ -89,10 +90,45 @@ static void test_bad_syntax(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "[", "{\"a\":1", "{\"a\"}", "{a:1}", "{'a':1}", "[1,]", "{\"a\":1,}", "[,1]", "[1 2]", "01",
-        "+1", ".5", "1.", "1e", "0x1", "NaN", "Infinity", "-", "tru", "True", "nul", "\"", "\"a", "\"\\x\"",
-        "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"a\nb\"", "\"a\tb\"", "{}{}", "{} x",
-        "[1]]", "// c\n1", "/* c */1", "\xef\xbb\xbf{}",
+        "",
+        " ",
+        "{",
+        "[",
+        "{\"a\":1",
+        "{\"a\"}",
+        "{a:1}",
+        "{'a':1}",
+        "[1,]",
+        "{\"a\":1,}",
+        "[,1]",
+        "[1 2]",
+        "01",
+        "+1",
+        ".5",
+        "1.",
+        "1e",
+        "0x1",
+        "NaN",
+        "Infinity",
+        "-",
+        "tru",
+        "True",
+        "nul",
+        "\"",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\u0041\"",
+        "\"a\nb\"",
+        "\"a\tb\"",
+        "{}{}",
+        "{} x",
+        "[1]]",
+        "// c\n1",
+        "/* c */1",
+        "\xef\xbb\xbf{}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_bad(bad[i], strlen(bad[i]), JV_SYNTAX);
@@ -136,7 +172,8 @@ static void test_depth(void **state)
     for (int i = 0; i < 33; i++)
         strcat(mixed, "{\"a\":");
     assert_bad(mixed, strlen(mixed), JV_DEEP);
-    jv_free(parse("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"]")); /* in strings they do not count */
+    jv_free(
+        parse("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"]")); /* in strings they do not count */
 }
 
 static void test_nul_is_told_apart(void **state)
@@ -217,8 +254,9 @@ static void test_bad_utf8_never_loses_a_field(void **state)
     jv_set_strn(v, "d", "p\0q", 3);
     jv_set_str(v, "e", "\xf0\x9f\x99\x82\xf0\x9f");
     jv_set_strn(v, "f", "", 0);
-    assert_dump(v, "{\"a\":\"x\xef\xbf\xbdy\",\"b\":\"\xef\xbf\xbd\",\"c\":\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
-                   "\"d\":\"p\xef\xbf\xbdq\",\"e\":\"\xf0\x9f\x99\x82\xef\xbf\xbd\xef\xbf\xbd\",\"f\":\"\"}");
+    assert_dump(v,
+                "{\"a\":\"x\xef\xbf\xbdy\",\"b\":\"\xef\xbf\xbd\",\"c\":\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
+                "\"d\":\"p\xef\xbf\xbdq\",\"e\":\"\xf0\x9f\x99\x82\xef\xbf\xbd\xef\xbf\xbd\",\"f\":\"\"}");
     jv_free(v);
 }
 

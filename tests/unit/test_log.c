@@ -122,8 +122,10 @@ static void test_numbers_keep_for_a_while(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line_has_its_shape),      cmocka_unit_test(test_no_value_forges_a_line),
-        cmocka_unit_test(test_levels),                  cmocka_unit_test(test_long_lines_are_cut_but_end),
+        cmocka_unit_test(test_line_has_its_shape),
+        cmocka_unit_test(test_no_value_forges_a_line),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_long_lines_are_cut_but_end),
         cmocka_unit_test(test_numbers_keep_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,141 @@
+/*
+ * bus_link.c - the connections of a socket: made, lost, refused, tried again.
+ *
+ * libzmq's monitor says what its I/O thread does, a little before the socket
+ * itself knows; here it becomes bus_on_link's two words. A client whose link
+ * libzmq gave up for good is connected anew. Never ends a connection that
+ * works.
+ */
+#include "common/bus_sock.h"
+
+#include "common/check.h"
+#include "common/id.h"
+#include "common/log.h"
+#include <string.h>
+
+#define LOST_MS 10             /* from the monitor's word to ours */
+#define REFUSED_RELINK_MS 1000 /* to twice that, at random */
+
+static void link_lost_due(void *arg)
+{
+    struct bus_sock *s = arg;
+    int events;
+    size_t len = sizeof events;
+    zmq_getsockopt(s->handle, ZMQ_EVENTS, &events, &len); /* makes the socket itself notice, sends do so lazily */
+    bus_sock_touch(s);
+    if (s->link_fn)
+        s->link_fn(s->link_arg, false);
+}
+
+/* libzmq gives up a connection for good when the other side refuses our key, or breaks the protocol; but keys get
+ * allowed, and what listens at an address may change. */
+static void relink_due(void *arg)
+{
+    struct bus_sock *s = arg;
+    zmq_disconnect(s->handle, s->endpoint);
+    if (zmq_connect(s->handle, s->endpoint) != 0)
+        log_line(LOG_ERROR, "bus_connect_failed", "endpoint", s->endpoint, "why", zmq_strerror(zmq_errno()), NULL);
+    bus_sock_touch(s);
+    loop_timer_in(s->bus->loop, &s->relink_timer, BUS_RELINK_MS);
+}
+
+/* libzmq tells the monitor before it takes the connection from the socket: told at once, our user could still send
+ * into it. */
+static void link_lost(struct bus_sock *s)
+{
+    s->is_linked = false;
+    if (!s->is_server)
+        loop_timer_in(s->bus->loop, &s->relink_timer, BUS_RELINK_MS);
+    if (!loop_timer_is_set(&s->lost_timer))
+        loop_timer_in(s->bus->loop, &s->lost_timer, LOST_MS);
+}
+
+static void link_made(struct bus_sock *s)
+{
+    s->is_linked = true;
+    s->was_failure_logged = false;
+    loop_timer_stop(s->bus->loop, &s->relink_timer);
+    if (!s->is_server && loop_timer_is_set(&s->lost_timer)) { /* a client hears of its links in order */
+        loop_timer_stop(s->bus->loop, &s->lost_timer);
+        link_lost_due(s);
+    }
+    if (s->link_fn)
+        s->link_fn(s->link_arg, true);
+}
+
+static void link_failed(struct bus_sock *s, const char *why)
+{
+    s->is_failing = true;
+    if (s->is_server) /* its port is open to any noise */
+        return;
+    loop_timer_in(s->bus->loop, &s->relink_timer, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
+    if (!s->was_failure_logged)
+        log_line(LOG_WARN, "bus_handshake_failed", "endpoint", s->endpoint, "why", why, NULL);
+    s->was_failure_logged = true;
+}
+
+void bus_link_event(struct bus_sock *s, struct bus_message *m)
+{
+    uint16_t event;
+    if (m->n < 1 || zmq_msg_size(&m->parts[0]) < sizeof event)
+        return;
+    memcpy(&event, zmq_msg_data(&m->parts[0]), sizeof event);
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+        s->is_failing = false;
+        link_made(s);
+    } else if (event == ZMQ_EVENT_DISCONNECTED) {
+        bool was_link = !s->is_failing && (s->is_server || s->is_linked);
+        s->is_failing = false;
+        if (was_link)
+            link_lost(s);
+    } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+        link_failed(s, "the other side refuses our key");
+    } else {
+        link_failed(s, "the handshake failed; do both sides have CURVE keys, and the right ones?");
+    }
+}
+
+/* The monitor's pipe has no limit: a full one would block libzmq's own thread. */
+bool bus_link_watch(struct bus_sock *s)
+{
+    char name[64];
+    if (s->monitor)
+        return true;
+    snprintf(name, sizeof name, "inproc://bus-monitor-%p-%u", (void *)s->bus, s->bus->monitors_made++);
+    int rc = zmq_socket_monitor(s->handle, name,
+                                ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                                    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                                    ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
+    struct bus_sock *m = rc == 0 ? bus_sock_new(s->bus, KIND_MONITOR, ZMQ_PAIR) : NULL;
+    if (!m)
+        return false;
+    bus_sock_set_int(m, ZMQ_RCVHWM, 0);
+    rc = zmq_connect(m->handle, name);
+    CHECK(rc == 0, "name=%s errno=%d", name, zmq_errno());
+    m->watched = s;
+    s->monitor = m;
+    s->lost_timer.fn = link_lost_due;
+    s->relink_timer.fn = relink_due;
+    s->lost_timer.arg = s->relink_timer.arg = s;
+    if (!s->is_server)
+        loop_timer_in(s->bus->loop, &s->relink_timer, BUS_RELINK_MS);
+    return true;
+}
+
+void bus_link_forget(struct bus_sock *s)
+{
+    loop_timer_stop(s->bus->loop, &s->lost_timer);
+    loop_timer_stop(s->bus->loop, &s->relink_timer);
+    if (s->monitor) {
+        zmq_socket_monitor(s->handle, NULL, 0);
+        bus_close(&s->monitor);
+    }
+}
+
+void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void *arg)
+{
+    s->link_fn = fn;
+    s->link_arg = arg;
+    if (!bus_link_watch(s))
+        log_line(LOG_ERROR, "bus_monitor_failed", "endpoint", s->endpoint, "why", zmq_strerror(zmq_errno()), NULL);
+}

@@ -1,0 +1,75 @@
+/*
+ * bus_sock.h - the inside of the bus, shared by bus.c (sockets, messages) and
+ * bus_link.c (their connections) and by nobody else.
+ */
+#ifndef CHASQUI_BUS_SOCK_H
+#define CHASQUI_BUS_SOCK_H
+
+#include "bus.h"
+#include "key.h"
+#include <czmq.h>
+#include <zmq.h>
+
+#define BUS_PARTS_MAX 10    /* a ZAP request has 7; our own messages have 5 with the routing id */
+#define BUS_RELINK_MS 10000 /* longer than a slow connect and handshake, which it would cut */
+
+enum sock_kind { KIND_PEER, KIND_ZAP, KIND_MONITOR };
+
+struct bus_sock {
+    struct bus *bus;
+    struct bus_sock *next;
+    enum sock_kind kind;
+    bool is_server, is_dead; /* dead: closed while the hook ran, freed after it */
+    bool is_touched;         /* may hold messages: read it before the next sleep */
+    unsigned left;           /* messages it may still deliver in this turn */
+    zsock_t *sock;
+    void *handle; /* libzmq's */
+    struct loop_fd *watch;
+    bool has_peer_id; /* a ROUTER: the first part is the routing id */
+    bus_recv_fn *fn;
+    void *arg;
+    char *server_role; /* of a client socket with CURVE, else NULL; owned */
+    char endpoint[256];
+    /* links, fed by the monitor */
+    struct bus_sock *monitor; /* of a KIND_PEER; NULL = not watched */
+    struct bus_sock *watched; /* of a KIND_MONITOR */
+    bool is_linked;           /* a client's one connection is up */
+    struct loop_timer lost_timer;
+    struct loop_timer relink_timer; /* of a client, set while it has no link */
+    bool is_failing;                /* a handshake failed: the DISCONNECTED that follows is no link's */
+    bool was_failure_logged;
+    void (*link_fn)(void *, bool);
+    void *link_arg;
+};
+
+struct bus {
+    struct loop *loop;
+    struct bus_sock *socks;
+    bool is_in_hook;
+    struct bus_sock *reading; /* whose callback runs */
+    char *curve_dir;          /* NULL = no CURVE */
+    const char *role;
+    uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
+    struct zap *zap; /* from the first bus_bind with CURVE on */
+    struct bus_sock *zap_sock;
+    unsigned monitors_made;
+};
+
+struct bus_message {
+    zmq_msg_t parts[BUS_PARTS_MAX];
+    unsigned n;
+    bool is_too_long; /* had more parts: they are gone */
+};
+
+/* bus.c: a socket of the loop (NULL after logging why); it was used: read it before the next sleep; its options.
+ */
+struct bus_sock *bus_sock_new(struct bus *b, enum sock_kind kind, int zmq_type);
+void bus_sock_touch(struct bus_sock *s);
+void bus_sock_set_int(struct bus_sock *s, int option, int value);
+
+/* bus_link.c: watches s's connections; false when the monitor cannot be made. Takes one event of it. Forgets. */
+bool bus_link_watch(struct bus_sock *s);
+void bus_link_event(struct bus_sock *s, struct bus_message *m);
+void bus_link_forget(struct bus_sock *s);
+
+#endif
