@@ -22,6 +22,7 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/id.h"
+#include "common/jv.h"
 #include "common/loop.h"
 #include "proto/proto.h"
 #include "dispatcher/store_mariadb.h"
@@ -163,6 +164,7 @@ void store_reserve(struct db *db, void *op);
 struct store_reserve_again { /* the robot was full or nothing was sent: another robot, a new epoch, same job and session row */
     uint64_t job_id, session_ref; struct lease lease;
     bool same_robot_ok;      /* true after stale_epoch: keep the robot, only raise the epoch above `above` */
+    uint64_t above;
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     enum reserve_outcome outcome; /* OK, NO_PLACE (the old place is kept until login_failed), LOST */
     uint64_t epoch; uint32_t robot_id, slot;
@@ -191,7 +193,7 @@ struct store_login_failed {
     enum place_fate place;  /* KEEP_PENDING: session -> lost, reason abandoned; else closed, reason login_failed */
     /* kind migrate: the migration row stays, attempts+1, available again after retry_ms; session stays opening, without robot and place
      * (with KEEP_PENDING a closed-off generation row of the old robot stays behind as lost and a new opening generation is made). */
-    int64_t retry_ms;
+    int64_t retry_ms;       /* < 0: no further try, the session is lost */
     bool lost;
     enum store_rc rc;
 };
@@ -352,6 +354,8 @@ struct store_sessions { char state[21]; uint64_t company_id; char worker[NAME_RO
 void store_sessions(struct db *db, void *op);
 struct store_workers { struct buf json; /* array of {name,wanted,capacity,places_used,places_total,sessions,abandoned,boot_id,fenced} */ enum store_rc rc; };
 void store_workers(struct db *db, void *op);
+/* A session as clients see it (design section 4, shapes). The caller frees it. No database. */
+struct jv *session_jv(const struct session_row *row, const char *worker);
 struct store_ping { enum store_rc rc; };
 void store_ping(struct db *db, void *op);
 

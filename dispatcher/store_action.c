@@ -1,0 +1,72 @@
+/*
+ * store_action.c - jobs that run an action inside a session. They are never
+ * repeated: a lease that runs out ends them as outcome_unknown.
+ */
+#include "dispatcher/store_sql.h"
+
+static enum db_rc start_tx(struct db *db, void *arg)
+{
+    struct store_action_start *op = arg;
+    op->dup_uid = false;
+    TRY(db_exec(db,
+                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, "
+                "updated_at, available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, ?, NOW(), NOW(), NOW(3), NOW(3))",
+                "sussus", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->worker));
+    op->job_id = db_insert_id(db);
+    enum db_rc rc = db_exec(db,
+                            "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, session_id, token_id, request_id) "
+                            "VALUES (?, ?, 'action', ?, ?, ?, ?, ?)",
+                            "usussNs", op->job_id, op->job_uid, op->company_id, op->portal, op->session_id, op->token_id,
+                            op->request_id);
+    op->dup_uid = rc == DB_DUP;
+    TRY(rc);
+    TRY(lease_insert(db, op->job_id, "action", 0, &op->lease));
+    return event_add(db, op->job_id, "started", op->worker, op->lease.holder, NULL);
+}
+
+static int start_done(struct db *db, void *arg)
+{
+    struct store_action_start *op = arg;
+    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op->job_id, (const void *)op->lease.token,
+                 (size_t)ID_TOKEN_BYTES))
+        return -1;
+    return db_next(db);
+}
+
+void store_action_start(struct db *db, void *arg)
+{
+    struct store_action_start *op = arg;
+    op->rc = store_tx(db, start_tx, start_done, op);
+    if (op->dup_uid)
+        op->rc = STORE_OK;
+}
+
+static enum db_rc end_tx(struct db *db, void *arg)
+{
+    struct store_action_end *op = arg;
+    bool held;
+    TRY(lease_end(db, op->job_id, op->token, &held));
+    op->lost = !held;
+    if (!held)
+        return DB_OK;
+    TRY(db_exec(db,
+                "UPDATE portal_jobs SET status = IF(? = '', 'done', 'failed'), error = NULLIF(?, ''), message = NULLIF(LEFT(?, 1000), ''), "
+                "finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND status = 'running'",
+                "sssu", op->error, op->error, op->message, op->job_id));
+    return event_add(db, op->job_id, op->error[0] ? "failed" : "done", NULL, NULL, op->error);
+}
+
+static int end_done(struct db *db, void *arg)
+{
+    struct store_action_end *op = arg;
+    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op->job_id, (const void *)op->token,
+                 (size_t)ID_TOKEN_BYTES))
+        return -1;
+    return !db_next(db);
+}
+
+void store_action_end(struct db *db, void *arg)
+{
+    struct store_action_end *op = arg;
+    op->rc = store_tx(db, end_tx, end_done, op);
+}

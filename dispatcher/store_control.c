@@ -1,0 +1,290 @@
+/*
+ * store_control.c - tokens, jobs and lists, as the JSON that clients see. No
+ * base URL of a robot is ever in it: robots are told by name.
+ */
+#include "dispatcher/store_sql.h"
+
+#include "common/check.h"
+#include "common/jv.h"
+#include "common/log.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- tokens ------------------------------------------------------------------------------------------------------------ */
+
+static struct jv *abilities_of(const char *list)
+{
+    struct jv *out = jv_new_array();
+    char copy[65];
+    str_copy(copy, sizeof(copy), str_of(list));
+    for (char *save = NULL, *word = strtok_r(copy, ", ", &save); word; word = strtok_r(NULL, ", ", &save))
+        jv_push_str(out, word);
+    return out;
+}
+
+static enum db_rc token_read(struct db *db, struct store_token *op)
+{
+    uint8_t secret[32] = {0};
+    bool known, fit;
+    op->valid = false;
+    TRY(db_query(db,
+                 "SELECT secret_sha256, name, abilities, all_companies, rate_per_minute, CAST(UNIX_TIMESTAMP(expires_at) * 1000 AS INT), "
+                 "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)) FROM chasqui_tokens WHERE id = ?",
+                 "u", op->token_id));
+    struct jv *body = jv_new_object();
+    known = db_next(db);
+    fit = known && db_u64(db, 6);
+    bool all = known && db_u64(db, 3);
+    if (known) {
+        size_t len;
+        const char *stored = db_str(db, 0, &len);
+        memcpy(secret, stored, len < 32 ? len : 32);
+        jv_set_int(body, "id", (int64_t)op->token_id);
+        jv_set_str(body, "name", db_str(db, 1, NULL));
+        jv_set(body, "abilities", abilities_of(db_str(db, 2, NULL)));
+        jv_set_bool(body, "all", all);
+        jv_set_int(body, "rate_per_minute", db_i64(db, 4));
+        jv_set_int(body, "expires_at_ms", db_i64(db, 5));
+    }
+    /* The same work for an unknown id: compare and read. */
+    bool same = sodium_memcmp(secret, op->secret_sha256, 32) == 0;
+    struct jv *companies = jv_new_array();
+    enum db_rc rc = db_query(db, "SELECT company_id FROM chasqui_token_companies WHERE token_id = ? ORDER BY company_id LIMIT 1000", "u",
+                             op->token_id);
+    while (rc == DB_OK && db_next(db))
+        jv_push_int(companies, db_i64(db, 0));
+    jv_set(body, "companies", companies);
+    op->valid = rc == DB_OK && known && fit && same;
+    if (op->valid) {
+        size_t len;
+        char *text = jv_dump(body, &len);
+        buf_add(&op->json, text, len);
+        free(text);
+    }
+    jv_free(body);
+    return rc;
+}
+
+void store_token(struct db *db, void *arg)
+{
+    struct store_token *op = arg;
+    op->rc = store_rc_of(db ? token_read(db, op) : DB_GONE);
+}
+
+/* ---- jobs -------------------------------------------------------------------------------------------------------------- */
+
+static void set_int(struct jv *obj, const char *key, struct db *db, unsigned col)
+{
+    if (db_is_null(db, col))
+        jv_set(obj, key, NULL);
+    else
+        jv_set_int(obj, key, db_i64(db, col));
+}
+
+static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
+{
+    TRY(db_query(db,
+                 "SELECT CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), event, worker, dispatcher, detail FROM chasqui_job_events WHERE job_id = ? "
+                 "ORDER BY id LIMIT 500",
+                 "u", job_id));
+    while (db_next(db)) {
+        struct jv *e = jv_new_object();
+        jv_set_time(e, "at", db_i64(db, 0));
+        jv_set_str(e, "event", db_str(db, 1, NULL));
+        static const char *const optional[] = {"worker", "dispatcher", "detail"};
+        for (unsigned i = 0; i < 3; i++)
+            if (!db_is_null(db, i + 2))
+                jv_set_str(e, optional[i], db_str(db, i + 2, NULL));
+        jv_push(out, e);
+    }
+    return DB_OK;
+}
+
+#define JOB_COLUMNS                                                                                                  \
+    "j.id, j.job_uid, j.company_id, j.portal, j.action, j.status, j.priority, j.attempts, j.batch_id, "              \
+    "COALESCE(j.robot_session_id, q.session_id), j.worker, j.error, j.message, "                                     \
+    "CAST(UNIX_TIMESTAMP(j.created_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.available_at) * 1000 AS INT), "         \
+    "CAST(UNIX_TIMESTAMP(j.started_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.finished_at) * 1000 AS INT), q.kind "   \
+    "FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id "
+
+static enum db_rc job_read(struct db *db, struct store_job *op)
+{
+    op->found = op->terminal = false;
+    op->session_ref = 0;
+    if (op->job_id)
+        TRY(db_query(db, "SELECT " JOB_COLUMNS "WHERE j.id = ?", "u", op->job_id));
+    else
+        TRY(db_query(db, "SELECT " JOB_COLUMNS "WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, j.id DESC LIMIT 1", "s", op->job_uid));
+    if (!db_next(db))
+        return DB_OK;
+    struct jv *job = jv_new_object();
+    op->found = true;
+    op->job_id = db_u64(db, 0);
+    op->company_id = db_u64(db, 2);
+    db_str_copy(db, 1, op->job_uid, sizeof(op->job_uid));
+    db_str_copy(db, 5, op->status, sizeof(op->status));
+    db_str_copy(db, 11, op->error, sizeof(op->error));
+    db_str_copy(db, 12, op->message, sizeof(op->message));
+    db_str_copy(db, 17, op->kind, sizeof(op->kind));
+    op->terminal = strcmp(op->status, "done") == 0 || strcmp(op->status, "failed") == 0 || strcmp(op->status, "cancelled") == 0;
+    set_int(job, "id", db, 0);
+    jv_set_str(job, "job_uid", db_str(db, 1, NULL));
+    set_int(job, "company_id", db, 2);
+    jv_set_str(job, "portal", db_str(db, 3, NULL));
+    jv_set_str(job, "action", db_str(db, 4, NULL));
+    jv_set_str(job, "status", op->status);
+    set_int(job, "priority", db, 6);
+    set_int(job, "attempts", db, 7);
+    set_int(job, "batch_id", db, 8);
+    static const char *const texts[] = {"session_id", "worker", "error", "message"};
+    for (unsigned i = 0; i < 4; i++)
+        jv_set_str(job, texts[i], db_str(db, 9 + i, NULL));
+    static const char *const times[] = {"created_at", "available_at", "started_at", "finished_at"};
+    for (unsigned i = 0; i < 4; i++)
+        jv_set_time(job, times[i], db_i64(db, 13 + i));
+    struct jv *timeline = jv_new_array(), *body = jv_new_object();
+    enum db_rc rc = timeline_read(db, op->job_id, timeline);
+    jv_set(job, "timeline", timeline);
+    jv_set_bool(body, "ok", true);
+    jv_set(body, "job", job);
+    size_t len;
+    char *text = jv_dump(body, &len);
+    buf_add(&op->json, text, len);
+    free(text);
+    jv_free(body);
+    TRY(rc);
+    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.current_job_id = ?", "u", op->job_id));
+    if (db_next(db)) {
+        session_read(db, 0, &op->session);
+        op->session_ref = op->session.ref;
+    }
+    return DB_OK;
+}
+
+void store_job(struct db *db, void *arg)
+{
+    struct store_job *op = arg;
+    op->rc = store_rc_of(db ? job_read(db, op) : DB_GONE);
+}
+
+/* ---- lists --------------------------------------------------------------------------------------------------------------- */
+
+static void viewer_set(struct jv *obj, const struct session_row *row)
+{
+    if (!row->viewer_url[0] || !row->session_id[0]) {
+        jv_set(obj, "viewer_url", NULL);
+        return;
+    }
+    struct buf url = {0};
+    size_t n = strlen(row->viewer_url);
+    while (n && row->viewer_url[n - 1] == '/')
+        n--;
+    buf_add(&url, row->viewer_url, n);
+    buf_addf(&url, "/viewer/%s", row->session_id);
+    jv_set_str(obj, "viewer_url", url.data);
+    buf_free(&url);
+}
+
+struct jv *session_jv(const struct session_row *row, const char *worker)
+{
+    struct jv *s = jv_new_object();
+    jv_set_bool(s, "ok", true);
+    jv_set_str(s, "session_id", row->session_id[0] ? row->session_id : NULL);
+    jv_set_int(s, "job_id", (int64_t)row->job_id);
+    jv_set_int(s, "company_id", (int64_t)row->company_id);
+    jv_set_str(s, "portal", row->portal);
+    jv_set_str(s, "worker", worker && *worker ? worker : NULL);
+    viewer_set(s, row);
+    jv_set_str(s, "state", session_state_name[row->state]);
+    jv_set_time(s, "started_at", row->started_ms);
+    jv_set_time(s, "last_activity_at", row->activity_ms);
+    return s;
+}
+
+static enum db_rc sessions_read(struct db *db, struct store_sessions *op)
+{
+    struct jv *list = jv_new_array(), *body = jv_new_object();
+    uint64_t last = 0;
+    unsigned n = 0, limit = op->limit ? op->limit : 50;
+    enum db_rc rc = db_query(db,
+                             "SELECT r.name, " SESSION_COLUMNS SESSION_FROM
+                             "LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE (? = 0 OR s.id < ?) AND (? = '' OR s.state = ? OR (? = "
+                             "'live' AND s.live = 1)) AND (? = 0 OR s.company_id = ?) AND (? = '' OR r.name = ?) ORDER BY s.id DESC LIMIT ?",
+                             "uusssuussu", op->cursor, op->cursor, op->state, op->state, op->state, op->company_id, op->company_id,
+                             op->worker, op->worker, (uint64_t)limit + 1);
+    while (rc == DB_OK && db_next(db)) {
+        struct session_row row;
+        char worker[NAME_ROOM];
+        if (n++ == limit)
+            break;
+        db_str_copy(db, 0, worker, sizeof(worker));
+        session_read(db, 1, &row);
+        struct jv *s = session_jv(&row, worker);
+        jv_set_int(s, "generation", row.generation);
+        jv_set_str(s, "reason", row.reason[0] ? row.reason : NULL);
+        jv_set_time(s, "since", row.since_ms);
+        jv_set_bool(s, "migrating", row.migrating);
+        jv_set_bool(s, "close_pending", row.close_pending == 1);
+        last = row.ref;
+        jv_push(list, s);
+    }
+    jv_set_bool(body, "ok", true);
+    jv_set(body, "sessions", list);
+    if (n > limit)
+        jv_set_int(body, "next_cursor", (int64_t)last);
+    else
+        jv_set(body, "next_cursor", NULL);
+    size_t len;
+    char *text = jv_dump(body, &len);
+    buf_add(&op->json, text, len);
+    free(text);
+    jv_free(body);
+    return rc;
+}
+
+void store_sessions(struct db *db, void *arg)
+{
+    struct store_sessions *op = arg;
+    op->rc = store_rc_of(db ? sessions_read(db, op) : DB_GONE);
+}
+
+static enum db_rc workers_read(struct db *db, struct store_workers *op)
+{
+    TRY(db_query(db,
+                 "SELECT r.name, r.wanted, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, "
+                 "10)), (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
+                 "WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = "
+                 "r.id), r.boot_id, r.fenced FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
+                 ""));
+    struct jv *list = jv_new_array();
+    while (db_next(db)) {
+        struct jv *w = jv_new_object();
+        jv_set_str(w, "name", db_str(db, 0, NULL));
+        jv_set_str(w, "wanted", db_str(db, 1, NULL));
+        jv_set_int(w, "capacity", db_i64(db, 2));
+        jv_set_int(w, "places_used", db_i64(db, 3));
+        jv_set_int(w, "places_total", db_i64(db, 2));
+        jv_set_int(w, "sessions", db_i64(db, 4));
+        jv_set_int(w, "abandoned", db_i64(db, 5));
+        jv_set_str(w, "boot_id", db_str(db, 6, NULL));
+        if (db_is_null(db, 7))
+            jv_set(w, "fenced", NULL);
+        else
+            jv_set_bool(w, "fenced", db_i64(db, 7) == 1);
+        jv_push(list, w);
+    }
+    size_t len;
+    char *text = jv_dump(list, &len);
+    buf_add(&op->json, text, len);
+    free(text);
+    jv_free(list);
+    return DB_OK;
+}
+
+void store_workers(struct db *db, void *arg)
+{
+    struct store_workers *op = arg;
+    op->rc = store_rc_of(db ? workers_read(db, op) : DB_GONE);
+}

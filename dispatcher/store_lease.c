@@ -1,0 +1,105 @@
+/*
+ * store_lease.c - renewing our leases, taking over those that ran out.
+ */
+#include "dispatcher/store_sql.h"
+
+#include "common/check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static enum db_rc renew(struct db *db, struct store_renew *op)
+{
+    /* One statement for all that this boot holds; which of them remain is read back and compared by token. */
+    TRY(db_exec(db, "UPDATE chasqui_leases SET expires_at = NOW(6) + INTERVAL ? MICROSECOND WHERE holder = ? AND boot_id = ?", "iss",
+                op->ttl_ms * 1000, op->holder, op->boot_id));
+    for (unsigned i = 0; i < op->n; i++)
+        op->lost[i] = true;
+    TRY(db_query(db, "SELECT job_id, token FROM chasqui_leases WHERE holder = ? AND boot_id = ?", "ss", op->holder, op->boot_id));
+    while (db_next(db)) {
+        uint64_t job_id = db_u64(db, 0);
+        size_t len;
+        const char *token = db_str(db, 1, &len);
+        for (unsigned i = 0; i < op->n; i++)
+            if (op->job_id[i] == job_id && len == ID_TOKEN_BYTES && memcmp(op->token[i], token, len) == 0)
+                op->lost[i] = false;
+    }
+    return DB_OK;
+}
+
+void store_renew(struct db *db, void *arg)
+{
+    struct store_renew *op = arg;
+    op->rc = store_rc_of(db ? renew(db, op) : DB_GONE);
+}
+
+static enum lease_kind kind_of(const char *name)
+{
+    static const char *const names[] = {"login", "action", "close", "migrate"};
+    for (unsigned i = 0; i < 4; i++)
+        if (strcmp(names[i], name) == 0)
+            return (enum lease_kind)i;
+    return LEASE_ACTION;
+}
+
+static enum db_rc rescue_tx(struct db *db, void *arg)
+{
+    struct store_rescue *op = arg;
+    uint64_t ref[CLAIM_MAX];
+    op->n = 0;
+    TRY(db_query(db,
+                 "SELECT job_id, kind, session_ref, CAST(TIMESTAMPDIFF(MICROSECOND, NOW(6), limit_at) / 1000 AS INT) FROM chasqui_leases "
+                 "WHERE expires_at < NOW(6) ORDER BY expires_at LIMIT 16 FOR UPDATE SKIP LOCKED",
+                 ""));
+    while (op->n < op->max && op->n < CLAIM_MAX && db_next(db)) {
+        struct rescued *r = &op->job[op->n];
+        r->job_id = db_u64(db, 0);
+        r->kind = kind_of(db_str(db, 1, NULL));
+        ref[op->n] = db_u64(db, 2);
+        r->limit_left_ms = db_i64(db, 3);
+        op->n++;
+    }
+    for (unsigned i = 0; i < op->n; i++) {
+        struct rescued *r = &op->job[i];
+        bool found;
+        TRY(db_exec(db,
+                    "UPDATE chasqui_leases SET token = ?, holder = ?, boot_id = ?, expires_at = NOW(6) + INTERVAL ? MICROSECOND WHERE "
+                    "job_id = ?",
+                    "bssiu", (const void *)op->lease.token, (size_t)ID_TOKEN_BYTES, op->lease.holder, op->lease.boot_id,
+                    op->lease.ttl_ms * 1000, r->job_id));
+        memset(&r->row, 0, sizeof(r->row));
+        if (ref[i])
+            TRY(session_by_ref(db, ref[i], &found, &r->row));
+        TRY(db_query(db, "SELECT job_uid, remember, params FROM chasqui_jobs WHERE job_id = ?", "u", r->job_id));
+        buf_clear(&r->params);
+        if (db_next(db)) {
+            size_t len;
+            db_str_copy(db, 0, r->job_uid, sizeof(r->job_uid));
+            r->remember = db_u64(db, 1) != 0;
+            const char *params = db_str(db, 2, &len);
+            if (params)
+                buf_add(&r->params, params, len);
+        }
+        TRY(event_add(db, r->job_id, "rescued", NULL, op->lease.holder, NULL));
+    }
+    return DB_OK;
+}
+
+void store_rescue(struct db *db, void *arg)
+{
+    struct store_rescue *op = arg;
+    op->job = xcalloc(CLAIM_MAX, sizeof(*op->job));
+    op->rc = store_tx(db, rescue_tx, NULL, op);
+    if (op->rc != STORE_OK) /* an unknown take-over runs out again and is taken over by the next sweep */
+        op->n = 0;
+}
+
+void store_orphans(struct db *db, void *arg)
+{
+    struct store_orphans *op = arg;
+    enum db_rc rc = !db ? DB_GONE
+                        : db_exec(db, "UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND WHERE holder = ? AND boot_id <> ?",
+                                  "ss", op->holder, op->boot_id);
+    op->n = rc == DB_OK ? db_affected(db) : 0;
+    op->rc = store_rc_of(rc);
+}

@@ -1,0 +1,357 @@
+/*
+ * store_login.c - log-ins in the database: reserving a place, moving to
+ * another robot, and the outcome.
+ *
+ * Owns nothing; runs on database threads. The epoch row of company and portal
+ * is locked first, so log-ins of one company and portal come one after
+ * another. Everything a log-in needs is committed before its robot is called.
+ * An unknown commit is settled by reading back the job_uid or lease token.
+ */
+#include "dispatcher/store_sql.h"
+
+#include "common/check.h"
+
+#include <string.h>
+
+/* ---- reserve ------------------------------------------------------------------------------------------------------- */
+
+/* Is there a session that answers this log-in? outcome is set when there is. */
+static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there)
+{
+    struct store_active look = {.company_id = op->company_id, .laravel_max_age_ms = op->laravel_max_age_ms};
+    strcpy(look.portal, op->portal);
+    *there = false;
+    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1", "us",
+                 op->company_id, op->portal));
+    if (!db_next(db))
+        return DB_OK;
+    *there = true;
+    session_read(db, 0, &op->row);
+    if (op->row.migrating)
+        op->outcome = RESERVE_MIGRATING;
+    else if (op->row.state == SESSION_OPENING)
+        op->outcome = RESERVE_IN_PROGRESS;
+    else if (op->row.state == SESSION_CLOSING)
+        op->outcome = RESERVE_CLOSING;
+    else {
+        op->outcome = RESERVE_REUSED;
+        return db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id = ?", "u", op->row.ref);
+    }
+    return DB_OK;
+}
+
+static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *there)
+{
+    *there = false;
+    TRY(db_query(db,
+                 "SELECT j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
+                 "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND j.status IN ('done', "
+                 "'running') AND j.robot_session_id IS NOT NULL AND COALESCE(j.updated_at, j.created_at) >= NOW() - INTERVAL ? SECOND "
+                 "AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y "
+                 "WHERE y.job_id = j.id) ORDER BY j.id DESC LIMIT 1",
+                 "usi", op->company_id, op->portal, op->laravel_max_age_ms / 1000));
+    if (!db_next(db))
+        return DB_OK;
+    uint64_t job_id = db_u64(db, 0), robot_id = db_u64(db, 1), ref;
+    bool found;
+    TRY(laravel_adopt(db, job_id, (uint32_t)robot_id, &ref));
+    if (!ref)
+        return DB_OK;
+    *there = true;
+    op->outcome = RESERVE_REUSED;
+    return session_by_ref(db, ref, &found, &op->row);
+}
+
+static enum db_rc credentials_read(struct db *db, uint64_t company_id, const char *portal, struct buf *out)
+{
+    buf_clear(out);
+    TRY(db_query(db, "SELECT sealed FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", company_id, portal));
+    if (db_next(db)) {
+        size_t len;
+        const char *sealed = db_str(db, 0, &len);
+        buf_add(out, sealed, len);
+    }
+    return DB_OK;
+}
+
+static enum db_rc reserve_tx(struct db *db, void *arg)
+{
+    struct store_reserve *op = arg;
+    bool there;
+    char worker[NAME_ROOM];
+    TRY(db_query(db, "SELECT job_id FROM chasqui_jobs WHERE job_uid = ?", "s", op->job_uid));
+    if (db_next(db)) {
+        op->outcome = RESERVE_DUP_UID;
+        op->row.job_id = db_u64(db, 0);
+        return DB_OK;
+    }
+    TRY(epoch_lock(db, op->company_id, op->portal, &op->epoch));
+    TRY(live_look(db, op, &there));
+    if (there)
+        return DB_OK;
+    TRY(laravel_look(db, op, &there));
+    if (there)
+        return DB_OK;
+    TRY(db_exec(db,
+                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
+                "available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, NOW(), NOW(), NOW(3), NOW(3))",
+                "sussu", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority));
+    op->job_id = db_insert_id(db);
+    op->epoch++;
+    TRY(db_exec(db,
+                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
+                "VALUES (?, 1, ?, ?, ?, 1, 'opening', NOW(6), ?)",
+                "uuusu", op->job_id, op->job_id, op->company_id, op->portal, op->epoch));
+    op->session_ref = db_insert_id(db);
+    TRY(place_take(db, op->candidate, op->n_candidates, false, op->session_ref, &op->robot_id, &op->slot));
+    if (!op->robot_id) {
+        op->outcome = RESERVE_NO_PLACE;
+        return DB_DUP; /* rolls back: nothing is written */
+    }
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ? WHERE id = ?", "uu", (uint64_t)op->robot_id, op->session_ref));
+    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ? WHERE id = ?", "su", worker_name(db, op->robot_id, worker), op->job_id));
+    TRY(db_exec(db,
+                "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, remember, token_id, request_id) VALUES "
+                "(?, ?, 'login', ?, ?, ?, ?, ?, ?)",
+                "usus" "buNs", op->job_id, op->job_uid, op->company_id, op->portal, op->params_len ? op->params : NULL, op->params_len,
+                (uint64_t)op->remember, op->token_id, op->request_id));
+    TRY(epoch_set(db, op->company_id, op->portal, op->epoch));
+    TRY(lease_insert(db, op->job_id, "login", op->session_ref, &op->lease));
+    TRY(event_add(db, op->job_id, "started", worker, op->lease.holder, NULL));
+    TRY(credentials_read(db, op->company_id, op->portal, &op->credentials));
+    op->outcome = RESERVE_OK;
+    return DB_OK;
+}
+
+static int reserve_done(struct db *db, void *arg)
+{
+    struct store_reserve *op = arg;
+    if (op->outcome != RESERVE_OK)
+        return 1;
+    if (db_query(db, "SELECT 1 FROM chasqui_jobs WHERE job_uid = ?", "s", op->job_uid))
+        return -1;
+    return db_next(db);
+}
+
+void store_reserve(struct db *db, void *arg)
+{
+    struct store_reserve *op = arg;
+    op->outcome = RESERVE_LOST;
+    op->rc = store_tx(db, reserve_tx, reserve_done, op);
+    if (op->rc == STORE_DOWN && op->outcome == RESERVE_NO_PLACE)
+        op->rc = STORE_OK;
+}
+
+/* ---- another robot ---------------------------------------------------------------------------------------------------- */
+
+static enum db_rc again_tx(struct db *db, void *arg)
+{
+    struct store_reserve_again *op = arg;
+    char worker[NAME_ROOM];
+    uint64_t company_id, epoch;
+    char portal[PORTAL_ROOM];
+    op->outcome = RESERVE_LOST;
+    TRY(db_query(db, "SELECT company_id, portal, robot_id FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
+    if (!db_next(db))
+        return DB_OK;
+    company_id = db_u64(db, 0);
+    db_str_copy(db, 1, portal, sizeof(portal));
+    uint32_t old_robot = (uint32_t)db_u64(db, 2);
+    TRY(epoch_lock(db, company_id, portal, &epoch));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? FOR UPDATE", "ub", op->job_id,
+                 (const void *)op->lease.token, (size_t)ID_TOKEN_BYTES));
+    if (!db_next(db))
+        return DB_OK;
+    if (op->same_robot_ok) {
+        op->robot_id = old_robot;
+    } else {
+        TRY(db_exec(db, "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = ?", "u", op->session_ref));
+        TRY(place_take(db, op->candidate, op->n_candidates, false, op->session_ref, &op->robot_id, &op->slot));
+        if (!op->robot_id) {
+            op->outcome = RESERVE_NO_PLACE;
+            return DB_DUP; /* rolls back: the old place is kept */
+        }
+    }
+    op->epoch = (epoch > op->above ? epoch : op->above) + 1;
+    TRY(epoch_set(db, company_id, portal, op->epoch));
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ?, epoch = ? WHERE id = ? AND state = 'opening'", "uuu",
+                (uint64_t)op->robot_id, op->epoch, op->session_ref));
+    TRY(db_exec(db,
+                "UPDATE chasqui_leases SET limit_at = NOW(6) + INTERVAL ? MICROSECOND, expires_at = NOW(6) + INTERVAL ? MICROSECOND "
+                "WHERE job_id = ?",
+                "iiu", op->lease.limit_ms * 1000, op->lease.ttl_ms * 1000, op->job_id));
+    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ?, updated_at = NOW() WHERE id = ? AND status = 'running'", "su",
+                worker_name(db, op->robot_id, worker), op->job_id));
+    TRY(event_add(db, op->job_id, op->same_robot_ok ? "epoch_raised" : "robot_changed", worker, op->lease.holder, NULL));
+    op->outcome = RESERVE_OK;
+    return DB_OK;
+}
+
+static int again_done(struct db *db, void *arg)
+{
+    struct store_reserve_again *op = arg;
+    if (op->outcome != RESERVE_OK)
+        return 1;
+    if (db_query(db, "SELECT epoch FROM chasqui_sessions WHERE id = ?", "u", op->session_ref))
+        return -1;
+    return db_next(db) && db_u64(db, 0) == op->epoch;
+}
+
+void store_reserve_again(struct db *db, void *arg)
+{
+    struct store_reserve_again *op = arg;
+    op->rc = store_tx(db, again_tx, again_done, op);
+    if (op->rc == STORE_DOWN && op->outcome == RESERVE_NO_PLACE)
+        op->rc = STORE_OK;
+}
+
+/* ---- done ------------------------------------------------------------------------------------------------------------- */
+
+static enum db_rc done_tx(struct db *db, void *arg)
+{
+    struct store_login_done *op = arg;
+    bool held, found;
+    uint64_t company_id, epoch;
+    char portal[PORTAL_ROOM];
+    op->outcome = LOGIN_DONE_LOST;
+    TRY(db_query(db, "SELECT company_id, portal, generation FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
+    if (!db_next(db))
+        return DB_OK;
+    company_id = db_u64(db, 0);
+    db_str_copy(db, 1, portal, sizeof(portal));
+    bool migration = db_u64(db, 2) > 1;
+    TRY(epoch_lock(db, company_id, portal, &epoch));
+    TRY(lease_end(db, op->job_id, op->token, &held));
+    if (!held)
+        return DB_OK;
+    enum db_rc rc = db_exec(db,
+                            "UPDATE chasqui_sessions SET state = 'active', reason = NULL, since = NOW(6), robot_session_id = ?, "
+                            "live_session_id = ?, boot_id = NULLIF(?, ''), title = NULLIF(?, ''), started_at = NOW(6), last_activity_at = "
+                            "NOW(6) WHERE id = ? AND state = 'opening'",
+                            "ssssu", op->session_id, op->session_id, op->boot_id, op->title, op->session_ref);
+    if (rc == DB_DUP) {
+        op->outcome = LOGIN_DONE_DUP_SESSION;
+        return DB_DUP; /* rolls back: the lease stays ours */
+    }
+    TRY(rc);
+    if (db_affected(db) != 1)
+        return DB_OK;
+    TRY(db_exec(db,
+                "UPDATE portal_jobs SET status = 'done', error = NULL, message = NULL, robot_worker_base_url = ?, "
+                "robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, NOW(3)), "
+                "updated_at = NOW() WHERE id = ?",
+                "ssssuu", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker, (uint64_t)migration, op->job_id));
+    TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
+    if (migration)
+        TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", op->job_id));
+    if (op->credentials)
+        TRY(db_exec(db,
+                    "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY "
+                    "UPDATE sealed = VALUES(sealed), updated_at = VALUES(updated_at)",
+                    "usb", company_id, portal, op->credentials, op->credentials_len));
+    TRY(event_add(db, op->job_id, migration ? "migrated" : "done", op->worker, NULL, NULL));
+    op->outcome = LOGIN_DONE_OK;
+    return session_by_ref(db, op->session_ref, &found, &op->row);
+}
+
+static int done_done(struct db *db, void *arg)
+{
+    struct store_login_done *op = arg;
+    bool found;
+    if (op->outcome != LOGIN_DONE_OK)
+        return 1;
+    if (session_by_ref(db, op->session_ref, &found, &op->row))
+        return -1;
+    return found && op->row.state == SESSION_ACTIVE && strcmp(op->row.session_id, op->session_id) == 0;
+}
+
+void store_login_done(struct db *db, void *arg)
+{
+    struct store_login_done *op = arg;
+    op->outcome = LOGIN_DONE_LOST;
+    op->rc = store_tx(db, done_tx, done_done, op);
+    if (op->rc == STORE_DOWN && op->outcome == LOGIN_DONE_DUP_SESSION)
+        op->rc = STORE_OK;
+}
+
+/* ---- failed ------------------------------------------------------------------------------------------------------------- */
+
+/* An opening generation that cannot be used any more stays behind on its robot; the next one opens without a place. */
+static enum db_rc generation_next(struct db *db, const struct store_login_failed *op, enum session_state left)
+{
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE id = ?", "u", op->session_ref));
+    TRY(session_close_row(db, op->session_ref, left, "abandoned", op->place));
+    return db_exec(db,
+                   "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
+                   "SELECT job_id, generation + 1, job_id, company_id, portal, 1, 'opening', NOW(6), epoch FROM chasqui_sessions WHERE id = ?",
+                   "u", op->session_ref);
+}
+
+static enum db_rc migration_failed(struct db *db, const struct store_login_failed *op)
+{
+    TRY(event_add(db, op->job_id, "migration_failed", NULL, NULL, op->error));
+    TRY(db_exec(db,
+                "UPDATE chasqui_session_migrations SET attempts = attempts + 1, available_at = NOW(6) + INTERVAL ? MICROSECOND WHERE "
+                "job_id = ?",
+                "iu", op->retry_ms * 1000, op->job_id));
+    bool waits = db_affected(db) == 1 && op->retry_ms >= 0;
+    if (!waits) { /* the last try: the session is lost */
+        TRY(session_close_row(db, op->session_ref, SESSION_LOST, "migration_failed", op->place));
+        return job_session_lost(db, op->job_id, SESSION_LOST, op->error);
+    }
+    if (op->place == PLACE_FREE) {
+        TRY(place_let_go(db, op->session_ref, PLACE_FREE));
+        return db_exec(db, "UPDATE chasqui_sessions SET robot_id = NULL WHERE id = ?", "u", op->session_ref);
+    }
+    return generation_next(db, op, SESSION_LOST);
+}
+
+static enum db_rc failed_tx(struct db *db, void *arg)
+{
+    struct store_login_failed *op = arg;
+    bool held;
+    uint64_t company_id, epoch;
+    char portal[PORTAL_ROOM], worker[NAME_ROOM];
+    op->lost = true;
+    TRY(db_query(db, "SELECT company_id, portal, generation, robot_id FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
+    if (!db_next(db))
+        return DB_OK;
+    company_id = db_u64(db, 0);
+    db_str_copy(db, 1, portal, sizeof(portal));
+    bool migration = db_u64(db, 2) > 1;
+    uint32_t robot_id = (uint32_t)db_u64(db, 3);
+    TRY(epoch_lock(db, company_id, portal, &epoch));
+    TRY(lease_end(db, op->job_id, op->token, &held));
+    op->lost = !held;
+    if (!held)
+        return DB_OK;
+    if (migration)
+        return migration_failed(db, op);
+    if (op->place == PLACE_KEEP_PENDING)
+        TRY(session_close_row(db, op->session_ref, SESSION_LOST, "abandoned", op->place));
+    else
+        TRY(session_close_row(db, op->session_ref, SESSION_CLOSED, "login_failed", op->place));
+    TRY(db_exec(db,
+                "UPDATE portal_jobs SET status = 'failed', error = ?, message = LEFT(?, 1000), finished_at = NOW(3), updated_at = NOW() WHERE "
+                "id = ? AND status = 'running'",
+                "ssu", op->error, op->message, op->job_id));
+    TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
+    return event_add(db, op->job_id, "failed", worker_name(db, robot_id, worker), NULL, op->error);
+}
+
+static int failed_done(struct db *db, void *arg)
+{
+    struct store_login_failed *op = arg;
+    if (op->lost)
+        return 1;
+    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op->job_id, (const void *)op->token,
+                 (size_t)ID_TOKEN_BYTES))
+        return -1;
+    return !db_next(db);
+}
+
+void store_login_failed(struct db *db, void *arg)
+{
+    struct store_login_failed *op = arg;
+    op->rc = store_tx(db, failed_tx, failed_done, op);
+}

@@ -1,0 +1,555 @@
+/*
+ * store_mariadb.c - one blocking MariaDB connection with prepared statements.
+ *
+ * Owns: the connection, its statements (prepared once, kept by their text),
+ * the rows of the last query. Must never reconnect behind a transaction's
+ * back, and never commit one that a deadlock has ended (after an ignored 1213
+ * COMMIT succeeds and is empty). Fails by code: see enum db_rc; the text of
+ * the last failure is kept for people.
+ */
+#include "dispatcher/store_mariadb.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <errmsg.h>
+#include <mysql.h>
+#include <mysqld_error.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PARAMS_MAX 300
+#define COLUMNS_MAX 40
+#define STATEMENTS_MAX 256
+#define TX_TRIES 5
+#define COLUMN_ROOM 512 /* longer values are fetched again, whole */
+
+struct column {
+    MYSQL_BIND *bind;
+    char room[COLUMN_ROOM + 1];
+    char *big; /* a value longer than room, owned */
+    unsigned long len;
+    my_bool null;
+};
+
+struct statement {
+    char *sql;
+    MYSQL_STMT *stmt;
+    unsigned n_params, n_columns;
+    MYSQL_BIND *binds;
+    struct column *columns;
+};
+
+struct db {
+    const struct conf *conf;
+    MYSQL *my; /* NULL = not connected */
+    struct statement statements[STATEMENTS_MAX];
+    unsigned n_statements;
+    struct statement *current; /* whose rows db_next reads */
+    bool in_tx, poisoned;
+    uint64_t affected, insert_id;
+    char error[300];
+};
+
+struct db *db_new(const struct conf *conf)
+{
+    struct db *db = xcalloc(1, sizeof(*db));
+    db->conf = conf;
+    return db;
+}
+
+static void statement_close(struct statement *s)
+{
+    for (unsigned i = 0; i < s->n_columns; i++)
+        free(s->columns[i].big);
+    free(s->columns);
+    free(s->binds);
+    free(s->sql);
+    mysql_stmt_close(s->stmt);
+    memset(s, 0, sizeof(*s));
+}
+
+static void disconnect(struct db *db)
+{
+    for (unsigned i = 0; i < db->n_statements; i++)
+        statement_close(&db->statements[i]);
+    db->n_statements = 0;
+    db->current = NULL;
+    if (db->my)
+        mysql_close(db->my);
+    db->my = NULL;
+    db->in_tx = db->poisoned = false;
+}
+
+void db_destroy(struct db **dp)
+{
+    if (!*dp)
+        return;
+    disconnect(*dp);
+    free(*dp);
+    *dp = NULL;
+}
+
+const char *db_error(const struct db *db)
+{
+    return db->error;
+}
+
+static enum db_rc classify(struct db *db, unsigned number, const char *text)
+{
+    snprintf(db->error, sizeof(db->error), "%u %s", number, text);
+    switch (number) {
+    case ER_DUP_ENTRY:
+        return DB_DUP;
+    case ER_LOCK_DEADLOCK:
+    case ER_LOCK_WAIT_TIMEOUT:
+    case ER_CHECKREAD:
+        db->poisoned = db->in_tx;
+        return DB_RETRY;
+    case CR_SERVER_GONE_ERROR:
+    case CR_SERVER_LOST:
+    case CR_SERVER_LOST_EXTENDED:
+    case CR_CONNECTION_ERROR:
+    case CR_CONN_HOST_ERROR:
+    case CR_MALFORMED_PACKET:
+    case CR_COMMANDS_OUT_OF_SYNC:
+    case ER_SERVER_SHUTDOWN:
+    case ER_UNKNOWN_COM_ERROR: /* 1047: a Galera node without quorum */
+    case ER_CONNECTION_KILLED:
+    case ER_NORMAL_SHUTDOWN:
+    case ER_CON_COUNT_ERROR:
+        disconnect(db);
+        return DB_GONE;
+    default:
+        db->poisoned = db->in_tx;
+        return DB_FAIL;
+    }
+}
+
+static bool connect_one(struct db *db, const char *host)
+{
+    const struct conf *c = db->conf;
+    unsigned connect_s = 3, io_s = 20;
+    my_bool no = 0;
+    unsigned off = 0;
+    MYSQL *my = mysql_init(NULL);
+    mysql_options(my, MYSQL_OPT_CONNECT_TIMEOUT, &connect_s);
+    mysql_options(my, MYSQL_OPT_READ_TIMEOUT, &io_s);
+    mysql_options(my, MYSQL_OPT_WRITE_TIMEOUT, &io_s);
+    mysql_options(my, MYSQL_OPT_RECONNECT, &no);
+    mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &off);
+    mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    if (!mysql_real_connect(my, c->db_socket ? NULL : host, c->db_user, c->db_password, c->db_name,
+                            (unsigned)c->db_port, c->db_socket, CLIENT_FOUND_ROWS) ||
+        mysql_query(my, "SET SESSION time_zone='+00:00', tx_isolation='READ-COMMITTED', "
+                        "innodb_lock_wait_timeout=10, sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit=1")) {
+        snprintf(db->error, sizeof(db->error), "%u %s", mysql_errno(my), mysql_error(my));
+        mysql_close(my);
+        return false;
+    }
+    db->my = my;
+    return true;
+}
+
+enum db_rc db_ready(struct db *db)
+{
+    if (db->my)
+        return DB_OK;
+    unsigned n;
+    char **hosts = conf_list(db->conf->db_host, &n);
+    for (unsigned i = 0; i < n && !db->my; i++)
+        connect_one(db, hosts[i]);
+    free(hosts);
+    return db->my ? DB_OK : DB_GONE;
+}
+
+/* ---- statements ------------------------------------------------------------------------------------------------ */
+
+static enum db_rc statement_fail(struct db *db, MYSQL_STMT *stmt, const char *sql)
+{
+    unsigned number = mysql_stmt_errno(stmt);
+    char text[200];
+    snprintf(text, sizeof(text), "%s", mysql_stmt_error(stmt));
+    enum db_rc rc = classify(db, number, text);
+    if (rc == DB_FAIL)
+        log_line(LOG_ERROR, "sql_failed", "number", log_i(number), "text", text, "statement", sql, NULL);
+    return rc;
+}
+
+static void columns_make(struct statement *s)
+{
+    s->n_columns = mysql_stmt_field_count(s->stmt);
+    if (!s->n_columns)
+        return;
+    s->binds = xcalloc(s->n_columns, sizeof(*s->binds));
+    s->columns = xcalloc(s->n_columns, sizeof(*s->columns));
+    for (unsigned i = 0; i < s->n_columns; i++) {
+        struct column *c = &s->columns[i];
+        c->bind = &s->binds[i];
+        c->bind->buffer_type = MYSQL_TYPE_STRING;
+        c->bind->buffer = c->room;
+        c->bind->buffer_length = COLUMN_ROOM;
+        c->bind->length = &c->len;
+        c->bind->is_null = &c->null;
+    }
+}
+
+static enum db_rc statement_for(struct db *db, const char *sql, struct statement **out)
+{
+    for (unsigned i = 0; i < db->n_statements; i++)
+        if (strcmp(db->statements[i].sql, sql) == 0)
+            return *out = &db->statements[i], DB_OK;
+    CHECK(db->n_statements < STATEMENTS_MAX, "too many statements: %s", sql);
+    struct statement *s = &db->statements[db->n_statements];
+    memset(s, 0, sizeof(*s));
+    s->stmt = mysql_stmt_init(db->my);
+    if (mysql_stmt_prepare(s->stmt, sql, strlen(sql))) {
+        MYSQL_STMT *failed = s->stmt;
+        unsigned number = mysql_stmt_errno(failed);
+        char text[200];
+        snprintf(text, sizeof(text), "%s", mysql_stmt_error(failed));
+        mysql_stmt_close(failed);
+        s->stmt = NULL;
+        enum db_rc rc = classify(db, number, text);
+        if (rc == DB_FAIL)
+            log_line(LOG_ERROR, "sql_failed", "number", log_i(number), "text", text, "statement", sql, NULL);
+        return rc;
+    }
+    s->sql = xstrdup(sql);
+    s->n_params = mysql_stmt_param_count(s->stmt);
+    columns_make(s);
+    db->n_statements++;
+    *out = s;
+    return DB_OK;
+}
+
+struct params {
+    MYSQL_BIND bind[PARAMS_MAX];
+    union {
+        long long number;
+        unsigned long len;
+    } value[PARAMS_MAX];
+    unsigned n;
+};
+
+static void param_number(struct params *p, uint64_t n, bool is_unsigned, bool is_null)
+{
+    MYSQL_BIND *b = &p->bind[p->n];
+    memset(b, 0, sizeof(*b));
+    p->value[p->n].number = (long long)n;
+    b->buffer_type = is_null ? MYSQL_TYPE_NULL : MYSQL_TYPE_LONGLONG;
+    b->buffer = &p->value[p->n].number;
+    b->is_unsigned = is_unsigned;
+    p->n++;
+}
+
+static void param_bytes(struct params *p, const void *data, size_t len, bool text)
+{
+    MYSQL_BIND *b = &p->bind[p->n];
+    memset(b, 0, sizeof(*b));
+    p->value[p->n].len = len;
+    b->buffer_type = !data ? MYSQL_TYPE_NULL : text ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
+    b->buffer = (void *)(uintptr_t)data;
+    b->buffer_length = len;
+    b->length = &p->value[p->n].len;
+    p->n++;
+}
+
+static void params_add(struct params *p, const char *types, va_list ap)
+{
+    for (; *types; types++) {
+        CHECK(p->n < PARAMS_MAX, "too many parameters");
+        switch (*types) {
+        case 'i':
+            param_number(p, (uint64_t)va_arg(ap, int64_t), false, false);
+            break;
+        case 'u':
+            param_number(p, va_arg(ap, uint64_t), true, false);
+            break;
+        case 'N': {
+            uint64_t n = va_arg(ap, uint64_t);
+            param_number(p, n, true, n == 0);
+            break;
+        }
+        case 's': {
+            const char *s = va_arg(ap, const char *);
+            param_bytes(p, s, s ? strlen(s) : 0, true);
+            break;
+        }
+        case 'b': {
+            const void *data = va_arg(ap, const void *);
+            size_t len = va_arg(ap, size_t);
+            param_bytes(p, data, len, false);
+            break;
+        }
+        default:
+            CHECK(false, "parameter type %c", *types);
+        }
+    }
+}
+
+static enum db_rc run(struct db *db, const char *sql, struct params *p, bool wants_rows)
+{
+    struct statement *s = NULL;
+    if (db->poisoned)
+        return DB_RETRY;
+    enum db_rc rc = db->in_tx ? (db->my ? DB_OK : DB_GONE) : db_ready(db);
+    if (rc)
+        return rc;
+    if (db->current) {
+        mysql_stmt_free_result(db->current->stmt);
+        db->current = NULL;
+    }
+    if ((rc = statement_for(db, sql, &s)))
+        return rc;
+    CHECK(s->n_params == p->n, "%u parameters for %u: %s", p->n, s->n_params, sql);
+    CHECK(wants_rows == (s->n_columns > 0), "rows or no rows: %s", sql);
+    if ((p->n && mysql_stmt_bind_param(s->stmt, p->bind)) || mysql_stmt_execute(s->stmt))
+        return statement_fail(db, s->stmt, sql);
+    if (!wants_rows) {
+        db->affected = mysql_stmt_affected_rows(s->stmt);
+        db->insert_id = mysql_stmt_insert_id(s->stmt);
+        return DB_OK;
+    }
+    if (mysql_stmt_bind_result(s->stmt, s->binds) || mysql_stmt_store_result(s->stmt))
+        return statement_fail(db, s->stmt, sql);
+    db->current = s;
+    return DB_OK;
+}
+
+enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...)
+{
+    struct params p;
+    va_list ap;
+    p.n = 0;
+    va_start(ap, types);
+    params_add(&p, types, ap);
+    va_end(ap);
+    return run(db, sql, &p, false);
+}
+
+uint64_t db_affected(const struct db *db)
+{
+    return db->affected;
+}
+
+uint64_t db_insert_id(const struct db *db)
+{
+    return db->insert_id;
+}
+
+enum db_rc db_query(struct db *db, const char *sql, const char *types, ...)
+{
+    struct params p;
+    va_list ap;
+    p.n = 0;
+    va_start(ap, types);
+    params_add(&p, types, ap);
+    va_end(ap);
+    return run(db, sql, &p, true);
+}
+
+/* `sql` with its one %s replaced by n question marks, n padded to a power of two. */
+static unsigned in_list(const char *sql, unsigned n, struct buf *out)
+{
+    unsigned padded = 1;
+    while (padded < n)
+        padded *= 2;
+    CHECK(n >= 1 && padded <= 256, "%u values in a list", n);
+    const char *at = strstr(sql, "%s");
+    CHECK(at, "no list in %s", sql);
+    buf_add(out, sql, (size_t)(at - sql));
+    for (unsigned i = 0; i < padded; i++)
+        buf_adds(out, i ? ",?" : "?");
+    buf_adds(out, at + 2);
+    return padded;
+}
+
+enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...)
+{
+    struct params p;
+    struct buf text = {0};
+    va_list ap;
+    unsigned padded = in_list(sql, n, &text);
+    p.n = 0;
+    for (unsigned i = 0; i < padded; i++) {
+        const char *s = in[i < n ? i : n - 1];
+        param_bytes(&p, s, strlen(s), true);
+    }
+    va_start(ap, types);
+    params_add(&p, types, ap);
+    va_end(ap);
+    enum db_rc rc = run(db, text.data, &p, true);
+    buf_free(&text);
+    return rc;
+}
+
+enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
+{
+    struct params p;
+    struct buf text = {0};
+    va_list ap;
+    unsigned padded = in_list(sql, n, &text);
+    p.n = 0;
+    for (unsigned i = 0; i < padded; i++)
+        param_number(&p, in[i < n ? i : n - 1], true, false);
+    va_start(ap, types);
+    params_add(&p, types, ap);
+    va_end(ap);
+    enum db_rc rc = run(db, text.data, &p, false);
+    buf_free(&text);
+    return rc;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------------------------ */
+
+bool db_next(struct db *db)
+{
+    struct statement *s = db->current;
+    if (!s)
+        return false;
+    int rc = mysql_stmt_fetch(s->stmt);
+    if (rc == 0 || rc == MYSQL_DATA_TRUNCATED)
+        return true;
+    mysql_stmt_free_result(s->stmt);
+    db->current = NULL;
+    return false;
+}
+
+static struct column *column_at(struct db *db, unsigned col)
+{
+    CHECK(db->current && col < db->current->n_columns, "no column %u", col);
+    return &db->current->columns[col];
+}
+
+bool db_is_null(struct db *db, unsigned col)
+{
+    return column_at(db, col)->null;
+}
+
+const char *db_str(struct db *db, unsigned col, size_t *len)
+{
+    struct column *c = column_at(db, col);
+    if (len)
+        *len = 0;
+    if (c->null)
+        return NULL;
+    if (len)
+        *len = c->len;
+    if (c->len <= COLUMN_ROOM) {
+        c->room[c->len] = 0;
+        return c->room;
+    }
+    MYSQL_BIND whole = {.buffer_type = MYSQL_TYPE_STRING, .buffer_length = c->len, .length = &c->len,
+                        .is_null = &c->null};
+    free(c->big);
+    c->big = xmalloc(c->len + 1);
+    whole.buffer = c->big;
+    mysql_stmt_fetch_column(db->current->stmt, &whole, col, 0);
+    c->big[c->len] = 0;
+    return c->big;
+}
+
+uint64_t db_u64(struct db *db, unsigned col)
+{
+    const char *s = db_str(db, col, NULL);
+    return s ? strtoull(s, NULL, 10) : 0;
+}
+
+int64_t db_i64(struct db *db, unsigned col)
+{
+    const char *s = db_str(db, col, NULL);
+    return s ? strtoll(s, NULL, 10) : 0;
+}
+
+void db_str_copy(struct db *db, unsigned col, char *out, size_t room)
+{
+    const char *s = db_str(db, col, NULL);
+    snprintf(out, room, "%s", s ? s : "");
+}
+
+enum db_rc db_run(struct db *db, const char *sql, size_t len)
+{
+    enum db_rc rc = db_ready(db);
+    if (rc)
+        return rc;
+    if (mysql_real_query(db->my, sql, len)) {
+        rc = classify(db, mysql_errno(db->my), mysql_error(db->my));
+        return rc;
+    }
+    MYSQL_RES *rows = mysql_store_result(db->my);
+    if (rows)
+        mysql_free_result(rows);
+    return DB_OK;
+}
+
+/* ---- transactions ---------------------------------------------------------------------------------------------- */
+
+static void back_off(unsigned attempt)
+{
+    struct timespec pause = {0, (long)(id_random_u64() % (10000000ull << attempt))};
+    nanosleep(&pause, NULL);
+}
+
+static enum db_rc finish(struct db *db, bool commit)
+{
+    if (!db->my)
+        return DB_GONE;
+    if (db->current) {
+        mysql_stmt_free_result(db->current->stmt);
+        db->current = NULL;
+    }
+    db->in_tx = db->poisoned = false;
+    if (commit ? mysql_commit(db->my) : mysql_rollback(db->my))
+        return classify(db, mysql_errno(db->my), mysql_error(db->my));
+    return DB_OK;
+}
+
+static enum db_done settle(struct db *db, int (*was_done)(struct db *db, void *arg), void *arg)
+{
+    for (unsigned attempt = 0; was_done && attempt < TX_TRIES; attempt++) {
+        if (db_ready(db) == DB_OK) {
+            int done = was_done(db, arg);
+            if (done >= 0)
+                return done ? TX_DONE : TX_NOT;
+        }
+        back_off(attempt + 2);
+    }
+    return TX_UNKNOWN;
+}
+
+enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
+                   void *arg, enum db_rc *rc)
+{
+    for (unsigned attempt = 0;; attempt++) {
+        if ((*rc = db_ready(db)))
+            return TX_NOT;
+        if (mysql_query(db->my, "START TRANSACTION")) {
+            *rc = classify(db, mysql_errno(db->my), mysql_error(db->my));
+            if (*rc == DB_GONE && attempt == 0)
+                continue; /* an idle connection that the server closed */
+            return TX_NOT;
+        }
+        db->in_tx = true;
+        *rc = fn(db, arg);
+        if (db->poisoned && *rc == DB_OK)
+            *rc = DB_RETRY;
+        if (*rc == DB_OK) {
+            if (finish(db, true) == DB_OK)
+                return TX_DONE;
+            db->in_tx = false;
+            *rc = DB_GONE;
+            return settle(db, was_done, arg);
+        }
+        db->in_tx = false;
+        finish(db, false);
+        if (*rc != DB_RETRY || attempt + 1 >= TX_TRIES)
+            return TX_NOT;
+        back_off(attempt);
+    }
+}

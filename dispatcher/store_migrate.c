@@ -1,0 +1,265 @@
+/*
+ * store_migrate.c - sessions that must move to another robot: who has to, who
+ * goes next, who gave up. A row in chasqui_session_migrations waits while the
+ * session stays live; beginning one leaves the old generation behind and opens the
+ * next on its new robot, in one transaction.
+ */
+#include "dispatcher/store_sql.h"
+
+#include "common/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PLAN_AT_ONCE 64
+
+/* ---- plan ----------------------------------------------------------------------------------------------------------- */
+
+static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const struct session_row *row)
+{
+    uint64_t epoch;
+    TRY(epoch_lock(db, row->company_id, row->portal, &epoch));
+    TRY(db_query(db,
+                 "SELECT EXISTS (SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ?) FROM chasqui_sessions WHERE id = ? AND "
+                 "state = 'active' AND epoch = ? FOR UPDATE",
+                 "usuu", row->company_id, row->portal, row->ref, row->epoch));
+    if (!db_next(db))
+        return DB_OK; /* it moved on */
+    if (db_u64(db, 0)) {
+        TRY(db_exec(db,
+                    "INSERT IGNORE INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, ?, NOW(6), NOW(6))",
+                    "us", row->job_id, op->reason));
+        if (db_affected(db) == 1) {
+            op->planned++;
+            return event_add(db, row->job_id, "migration_planned", NULL, NULL, op->reason);
+        }
+        return DB_OK;
+    }
+    op->lost++;
+    TRY(session_close_row(db, row->ref, SESSION_LOST, op->reason, op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
+    return job_session_lost(db, row->job_id, SESSION_LOST, op->reason);
+}
+
+static enum db_rc plan_tx(struct db *db, void *arg)
+{
+    struct store_migrate_plan *op = arg;
+    struct session_row *rows = xcalloc(PLAN_AT_ONCE, sizeof(*rows));
+    unsigned n = 0;
+    enum db_rc rc;
+    op->planned = op->lost = 0;
+    op->more = false;
+    if (op->session_ref)
+        rc = db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.id = ? AND s.state = 'active' AND m.job_id IS NULL", "u",
+                      op->session_ref);
+    else
+        rc = db_query(db,
+                      "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.job_id IS NULL "
+                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) LIMIT 64",
+                      "uss", (uint64_t)op->robot_id, op->boot_now, op->boot_now);
+    while (rc == DB_OK && n < PLAN_AT_ONCE && db_next(db))
+        session_read(db, 0, &rows[n++]);
+    for (unsigned i = 0; i < n && rc == DB_OK; i++)
+        rc = plan_one(db, op, &rows[i]);
+    op->more = n == PLAN_AT_ONCE;
+    if (rc == DB_OK && op->session_ref && n) {
+        char subject[40];
+        snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)rows[0].job_id);
+        rc = audit_add(db, op->actor, op->peer, op->request_id, "session_migrate", subject, op->reason);
+    }
+    free(rows);
+    return rc;
+}
+
+void store_migrate_plan(struct db *db, void *arg)
+{
+    struct store_migrate_plan *op = arg;
+    op->rc = store_tx(db, plan_tx, NULL, op);
+}
+
+void store_migrate_unplan(struct db *db, void *arg)
+{
+    struct store_migrate_unplan *op = arg;
+    enum db_rc rc = !db ? DB_GONE
+                        : db_exec(db,
+                                  "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = "
+                                  "? AND s.live = 1 AND s.state = 'active' AND m.reason = 'robot_down'",
+                                  "u", (uint64_t)op->robot_id);
+    op->n = rc == DB_OK ? (unsigned)db_affected(db) : 0;
+    op->rc = store_rc_of(rc);
+}
+
+void store_migrate_urgent(struct db *db, void *arg)
+{
+    struct store_migrate_urgent *op = arg;
+    op->rc = store_rc_of(!db ? DB_GONE
+                             : db_exec(db,
+                                       "UPDATE chasqui_session_migrations SET urgent = 1, available_at = LEAST(available_at, NOW(6) + INTERVAL "
+                                       "500000 MICROSECOND) WHERE job_id = ? AND urgent = 0",
+                                       "u", op->job_id));
+}
+
+/* ---- claim ------------------------------------------------------------------------------------------------------------ */
+
+struct due {
+    uint64_t job_id;
+    bool timed_out;
+    char reason[REASON_ROOM];
+};
+
+struct claim_one {
+    struct store_migrate_claim *op;
+    struct due due;
+    bool claimed, timed_out;
+};
+
+static enum db_rc give_up(struct db *db, const struct session_row *row, const char *reason)
+{
+    bool on_robot = row->generation == 1 || row->state == SESSION_ACTIVE;
+    TRY(session_close_row(db, row->ref, SESSION_LOST, "migrate_timeout",
+                          on_robot && strcmp(reason, "robot_restarted") != 0 ? PLACE_KEEP_PENDING : PLACE_FREE));
+    return job_session_lost(db, row->job_id, SESSION_LOST, "migrate_timeout");
+}
+
+/* The active generation stays behind; the next one is there, opening, without a robot yet. */
+static enum db_rc leave_behind(struct db *db, const struct session_row *row, const char *reason, uint64_t *ref)
+{
+    bool gone = strcmp(reason, "robot_restarted") == 0;
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE id = ?", "u", row->ref));
+    TRY(session_close_row(db, row->ref, SESSION_MIGRATED, reason, gone ? PLACE_FREE : PLACE_KEEP_PENDING));
+    TRY(db_exec(db,
+                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) VALUES (?, ?, ?, "
+                "?, ?, 1, 'opening', NOW(6), ?)",
+                "uuuusu", row->job_id, (uint64_t)row->generation + 1, row->job_id, row->company_id, row->portal, row->epoch));
+    *ref = db_insert_id(db);
+    return DB_OK;
+}
+
+static enum db_rc begin(struct db *db, struct claim_one *c, const struct session_row *row)
+{
+    struct store_migrate_claim *op = c->op;
+    struct migrate_claimed *got = &op->got[op->n];
+    struct candidate others[CANDIDATES_MAX];
+    unsigned n = 0;
+    uint32_t slot;
+    uint64_t epoch;
+    char worker[NAME_ROOM];
+    bool first = row->state == SESSION_ACTIVE;
+    for (unsigned i = 0; i < op->n_candidates; i++)
+        if (!first || op->candidate[i].robot_id != row->robot_id)
+            others[n++] = op->candidate[i];
+    TRY(epoch_lock(db, row->company_id, row->portal, &epoch));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = ? AND epoch = ? FOR UPDATE", "usu", row->ref,
+                 session_state_name[row->state], row->epoch));
+    if (!db_next(db))
+        return DB_OK;
+    struct buf sealed = {0};
+    TRY(db_query(db, "SELECT sealed FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", row->company_id, row->portal));
+    if (db_next(db)) {
+        size_t len;
+        const char *bytes = db_str(db, 0, &len);
+        buf_add(&sealed, bytes, len);
+    }
+    buf_free(&got->credentials);
+    memset(got, 0, sizeof(*got));
+    got->credentials = sealed;
+    if (first) {
+        got->old = *row;
+        TRY(leave_behind(db, row, c->due.reason, &got->session_ref));
+    } else {
+        got->session_ref = row->ref;
+    }
+    TRY(place_take(db, others, n, true, got->session_ref, &got->robot_id, &slot));
+    if (!got->robot_id)
+        return DB_DUP; /* no place: all of it rolls back, the session waits as it was */
+    got->job_id = row->job_id;
+    got->company_id = row->company_id;
+    got->epoch = epoch + 1;
+    memcpy(got->portal, row->portal, sizeof(got->portal));
+    TRY(epoch_set(db, row->company_id, row->portal, got->epoch));
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ?, epoch = ? WHERE id = ?", "uuu", (uint64_t)got->robot_id, got->epoch,
+                got->session_ref));
+    TRY(lease_insert(db, row->job_id, "migrate", got->session_ref, &op->lease));
+    TRY(db_query(db, "SELECT action, job_uid FROM portal_jobs WHERE id = ?", "u", row->job_id));
+    if (db_next(db)) {
+        db_str_copy(db, 0, got->action, sizeof(got->action));
+        db_str_copy(db, 1, got->job_uid, sizeof(got->job_uid));
+    }
+    TRY(event_add(db, row->job_id, "migration_started", worker_name(db, got->robot_id, worker), op->lease.holder, c->due.reason));
+    c->claimed = true;
+    return DB_OK;
+}
+
+static enum db_rc claim_tx(struct db *db, void *arg)
+{
+    struct claim_one *c = arg;
+    struct session_row row;
+    c->claimed = c->timed_out = false;
+    /* Not while somebody works on it: its lease is there. */
+    TRY(db_query(db,
+                 "SELECT attempts FROM chasqui_session_migrations WHERE job_id = ? AND available_at <= NOW(6) AND NOT EXISTS (SELECT 1 FROM "
+                 "chasqui_leases WHERE job_id = ?) FOR UPDATE SKIP LOCKED",
+                 "uu", c->due.job_id, c->due.job_id));
+    if (!db_next(db))
+        return DB_OK;
+    uint64_t attempts = db_u64(db, 0);
+    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.current_job_id = ? AND s.live = 1", "u", c->due.job_id));
+    if (!db_next(db)) /* ended meanwhile: nothing to move */
+        return db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", c->due.job_id);
+    session_read(db, 0, &row);
+    if (row.state == SESSION_CLOSING)
+        return DB_OK;
+    if (c->due.timed_out) {
+        c->timed_out = true;
+        return give_up(db, &row, c->due.reason);
+    }
+    TRY(begin(db, c, &row));
+    c->op->got[c->op->n].attempts = (uint32_t)attempts;
+    return DB_OK;
+}
+
+static int claim_done(struct db *db, void *arg)
+{
+    struct claim_one *c = arg;
+    if (!c->claimed)
+        return 1;
+    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", c->due.job_id, (const void *)c->op->lease.token,
+                 (size_t)ID_TOKEN_BYTES))
+        return -1;
+    return db_next(db);
+}
+
+void store_migrate_claim(struct db *db, void *arg)
+{
+    struct store_migrate_claim *op = arg;
+    struct due due[32];
+    unsigned n = 0;
+    op->n = op->timed_out = 0;
+    op->more = false;
+    op->rc = STORE_DOWN;
+    if (!db || db_query(db,
+                        "SELECT job_id, created_at < NOW(6) - INTERVAL ? MICROSECOND, reason FROM chasqui_session_migrations WHERE available_at "
+                        "<= NOW(6) ORDER BY urgent DESC, available_at LIMIT 32",
+                        "i", op->timeout_ms * 1000) != DB_OK)
+        return;
+    while (n < 32 && db_next(db)) {
+        due[n].job_id = db_u64(db, 0);
+        due[n].timed_out = db_u64(db, 1) != 0;
+        db_str_copy(db, 2, due[n].reason, sizeof(due[n].reason));
+        n++;
+    }
+    op->rc = STORE_OK;
+    for (unsigned i = 0; i < n && op->n < op->max && op->rc == STORE_OK; i++) {
+        struct claim_one one = {.op = op, .due = due[i]};
+        enum db_rc rc;
+        enum db_done done = db_tx(db, claim_tx, claim_done, &one, &rc);
+        if (done == TX_DONE) {
+            op->n += one.claimed;
+            op->timed_out += one.timed_out;
+        } else if (rc == DB_GONE) {
+            op->rc = op->n ? STORE_OK : STORE_DOWN;
+            break;
+        }
+    }
+    op->more = n == 32;
+}

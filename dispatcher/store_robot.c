@@ -1,0 +1,218 @@
+/*
+ * store_robot.c - robots, their places, and what is left behind on them.
+ */
+#include "dispatcher/store_sql.h"
+
+#include "common/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t or_minus_one(struct db *db, unsigned col)
+{
+    return db_is_null(db, col) ? -1 : db_i64(db, col);
+}
+
+static enum wanted wanted_of(const char *name)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(wanted_name[i], name) == 0)
+            return (enum wanted)i;
+    return WANTED_DISABLED;
+}
+
+static enum db_rc robots_read(struct db *db, struct store_robots *op)
+{
+    op->changed = false;
+    op->n = 0;
+    op->robot = NULL;
+    TRY(db_query(db, "SELECT revision FROM chasqui_revision WHERE one = 1", ""));
+    if (!db_next(db))
+        return DB_OK;
+    op->revision = db_u64(db, 0);
+    if (op->revision == op->known)
+        return DB_OK;
+    TRY(db_query(db,
+                 "SELECT id, name, base_url, viewer_url, boot_id, wanted, capacity, reported_capacity, fenced FROM chasqui_robots WHERE "
+                 "removed = 0 ORDER BY id LIMIT 5000",
+                 ""));
+    op->robot = xcalloc(HEALTH_ROBOTS_MAX, sizeof(*op->robot));
+    while (op->n < HEALTH_ROBOTS_MAX && db_next(db)) {
+        struct robot_record *r = &op->robot[op->n++];
+        r->id = (uint32_t)db_u64(db, 0);
+        db_str_copy(db, 1, r->name, sizeof(r->name));
+        db_str_copy(db, 2, r->base_url, sizeof(r->base_url));
+        db_str_copy(db, 3, r->viewer_url, sizeof(r->viewer_url));
+        db_str_copy(db, 4, r->boot_id, sizeof(r->boot_id));
+        r->wanted = wanted_of(db_str(db, 5, NULL));
+        r->capacity = or_minus_one(db, 6);
+        r->reported_capacity = or_minus_one(db, 7);
+        r->fenced = (int8_t)or_minus_one(db, 8);
+    }
+    op->changed = true;
+    return DB_OK;
+}
+
+void store_robots(struct db *db, void *arg)
+{
+    struct store_robots *op = arg;
+    op->rc = store_rc_of(db ? robots_read(db, op) : DB_GONE);
+}
+
+/* Place rows 1..capacity exist. Lowering a capacity only stops new ones: rows stay. */
+static enum db_rc places_make(struct db *db, uint32_t robot_id)
+{
+    TRY(db_query(db,
+                 "SELECT LEAST(COALESCE(capacity, reported_capacity, 10), COALESCE(reported_capacity, capacity, 10)), (SELECT "
+                 "COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM chasqui_robots r WHERE id = ? FOR UPDATE",
+                 "u", (uint64_t)robot_id));
+    if (!db_next(db))
+        return DB_OK;
+    uint64_t capacity = db_u64(db, 0), have = db_u64(db, 1);
+    if (capacity > 100000)
+        capacity = 100000;
+    if (have >= capacity)
+        return DB_OK;
+    return db_exec(db,
+                   "INSERT IGNORE INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq > ? AND seq <= ?", "uuu",
+                   (uint64_t)robot_id, have, capacity);
+}
+
+static enum db_rc boot_changed(struct db *db, struct store_robot_seen *op)
+{
+    uint64_t gone[200];
+    unsigned n = 0;
+    TRY(db_query(db,
+                 "SELECT id FROM chasqui_sessions WHERE robot_id = ? AND close_pending IN (1, 2) AND boot_id IS NOT NULL AND boot_id <> ? "
+                 "LIMIT 200",
+                 "us", (uint64_t)op->robot_id, op->boot_id));
+    while (n < 200 && db_next(db))
+        gone[n++] = db_u64(db, 0);
+    for (unsigned i = 0; i < n; i++)
+        TRY(place_let_go(db, gone[i], PLACE_FREE));
+    op->freed = n;
+    return DB_OK;
+}
+
+static enum db_rc seen_tx(struct db *db, void *arg)
+{
+    struct store_robot_seen *op = arg;
+    op->freed = 0;
+    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)op->robot_id));
+    if (!db_next(db))
+        return DB_OK;
+    if (op->reported_capacity >= 0)
+        TRY(db_exec(db, "UPDATE chasqui_robots SET reported_capacity = ? WHERE id = ?", "iu", op->reported_capacity,
+                    (uint64_t)op->robot_id));
+    if (op->fenced >= 0)
+        TRY(db_exec(db, "UPDATE chasqui_robots SET fenced = ? WHERE id = ?", "iu", (int64_t)op->fenced, (uint64_t)op->robot_id));
+    if (op->boot_id[0]) {
+        TRY(db_exec(db, "UPDATE chasqui_robots SET boot_id = ? WHERE id = ?", "su", op->boot_id, (uint64_t)op->robot_id));
+        TRY(boot_changed(db, op));
+    }
+    return places_make(db, op->robot_id);
+}
+
+void store_robot_seen(struct db *db, void *arg)
+{
+    struct store_robot_seen *op = arg;
+    op->rc = store_tx(db, seen_tx, NULL, op);
+}
+
+static enum db_rc want_tx(struct db *db, void *arg)
+{
+    struct store_robot_want *op = arg;
+    char before[16];
+    TRY(db_query(db, "SELECT wanted FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", op->name));
+    op->found = db_next(db);
+    if (!op->found)
+        return DB_OK;
+    db_str_copy(db, 0, before, sizeof(before));
+    TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = ? WHERE name = ? AND removed = 0", "ss", wanted_name[op->wanted], op->name));
+    TRY(db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", ""));
+    struct buf detail = {0};
+    buf_addf(&detail, "%s -> %s %s", before, wanted_name[op->wanted], op->detail);
+    enum db_rc rc = audit_add(db, op->actor, op->peer, op->request_id, "worker_want", op->name, detail.data);
+    buf_free(&detail);
+    return rc;
+}
+
+void store_robot_want(struct db *db, void *arg)
+{
+    struct store_robot_want *op = arg;
+    op->rc = store_tx(db, want_tx, NULL, op);
+}
+
+/* ---- what a robot holds ------------------------------------------------------------------------------------------------ */
+
+static enum db_rc robot_sessions_read(struct db *db, struct store_robot_sessions *op)
+{
+    static const char *const where[] = {"WHERE s.robot_id = ? AND s.live = 1 LIMIT 4096",
+                                        "WHERE s.close_pending IN (1, 2) AND s.robot_id = ? AND s.live IS NULL LIMIT 4096"};
+    op->n = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        struct buf sql = {0};
+        buf_addf(&sql, "SELECT " SESSION_COLUMNS SESSION_FROM "%s", where[i]);
+        enum db_rc rc = db_query(db, sql.data, "u", (uint64_t)op->robot_id);
+        buf_free(&sql);
+        TRY(rc);
+        while (op->n < ROBOT_SESSIONS_MAX && db_next(db)) {
+            op->row = xrealloc(op->row, (op->n + 1) * sizeof(*op->row));
+            session_read(db, 0, &op->row[op->n++]);
+        }
+    }
+    return DB_OK;
+}
+
+void store_robot_sessions(struct db *db, void *arg)
+{
+    struct store_robot_sessions *op = arg;
+    op->row = NULL;
+    op->rc = store_rc_of(db ? robot_sessions_read(db, op) : DB_GONE);
+}
+
+static enum db_rc pending_done_tx(struct db *db, void *arg)
+{
+    struct store_pending_done *op = arg;
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET close_pending = 0 WHERE id = ? AND close_pending IN (1, 2) AND live IS NULL", "u", op->session_ref));
+    op->ok = db_affected(db) == 1;
+    return op->ok ? place_let_go(db, op->session_ref, PLACE_FREE) : DB_OK;
+}
+
+void store_pending_done(struct db *db, void *arg)
+{
+    struct store_pending_done *op = arg;
+    op->rc = store_tx(db, pending_done_tx, NULL, op);
+}
+
+static enum db_rc fade_tx(struct db *db, void *arg)
+{
+    struct store_fade *op = arg;
+    uint64_t fading[200];
+    bool old[200];
+    unsigned n = 0;
+    op->freed = 0;
+    TRY(db_query(db, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)op->robot_id));
+    int64_t used = db_next(db) ? db_i64(db, 0) : 0;
+    TRY(db_query(db,
+                 "SELECT id, since < NOW(6) - INTERVAL ? MICROSECOND FROM chasqui_sessions WHERE close_pending = 2 AND robot_id = ? ORDER BY "
+                 "since LIMIT 200 FOR UPDATE SKIP LOCKED",
+                 "iu", op->idle_ms * 1000, (uint64_t)op->robot_id));
+    while (n < 200 && db_next(db)) {
+        fading[n] = db_u64(db, 0);
+        old[n++] = db_u64(db, 1) != 0;
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (old[i] || (op->robot_count >= 0 && used > op->robot_count)) {
+            TRY(place_let_go(db, fading[i], PLACE_FREE));
+            op->freed++;
+            used--;
+        }
+    return DB_OK;
+}
+
+void store_fade(struct db *db, void *arg)
+{
+    struct store_fade *op = arg;
+    op->rc = store_tx(db, fade_tx, NULL, op);
+}

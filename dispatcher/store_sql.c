@@ -1,0 +1,319 @@
+/*
+ * store_sql.c - the pieces of SQL that the store_*.c files share: reading a
+ * session row, leases, epochs, places, events. Owns nothing. Every change is
+ * keyed by a primary or unique key.
+ */
+#include "dispatcher/store_sql.h"
+
+#include "common/check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum store_rc store_rc_of(enum db_rc rc)
+{
+    return rc == DB_OK ? STORE_OK : STORE_DOWN;
+}
+
+enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
+                       void *op)
+{
+    enum db_rc rc;
+    if (!db)
+        return STORE_DOWN;
+    switch (db_tx(db, fn, was_done, op, &rc)) {
+    case TX_DONE:
+        return STORE_OK;
+    case TX_NOT:
+        return STORE_DOWN;
+    case TX_UNKNOWN:
+        break;
+    }
+    return STORE_UNKNOWN;
+}
+
+void session_read(struct db *db, unsigned at, struct session_row *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->ref = db_u64(db, at);
+    out->job_id = db_u64(db, at + 1);
+    out->company_id = db_u64(db, at + 2);
+    out->generation = (uint32_t)db_u64(db, at + 3);
+    out->state = (enum session_state)(db_u64(db, at + 4) - 1); /* ENUM indexes count from 1 */
+    out->epoch = db_u64(db, at + 5);
+    out->robot_id = (uint32_t)db_u64(db, at + 6);
+    out->migrating = db_u64(db, at + 7) != 0;
+    out->close_pending = (uint8_t)db_u64(db, at + 8);
+    out->since_ms = db_i64(db, at + 9);
+    out->started_ms = db_i64(db, at + 10);
+    out->activity_ms = db_i64(db, at + 11);
+    db_str_copy(db, at + 12, out->portal, sizeof(out->portal));
+    db_str_copy(db, at + 13, out->session_id, sizeof(out->session_id));
+    db_str_copy(db, at + 14, out->boot_id, sizeof(out->boot_id));
+    db_str_copy(db, at + 15, out->reason, sizeof(out->reason));
+    db_str_copy(db, at + 16, out->base_url, sizeof(out->base_url));
+    db_str_copy(db, at + 17, out->viewer_url, sizeof(out->viewer_url));
+    db_str_copy(db, at + 18, out->title, sizeof(out->title));
+    if (!out->session_id[0])
+        db_str_copy(db, at + 19, out->session_id, sizeof(out->session_id));
+}
+
+enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out)
+{
+    *found = false;
+    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.id = ?", "u", ref));
+    if (db_next(db)) {
+        *found = true;
+        session_read(db, 0, out);
+    }
+    return DB_OK;
+}
+
+static const char *or_null(const char *s)
+{
+    return s && *s ? s : NULL;
+}
+
+enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
+                     const char *detail)
+{
+    return db_exec(db,
+                   "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher, detail) VALUES "
+                   "(?, NOW(6), ?, ?, ?, LEFT(?, 255))",
+                   "ussss", job_id, event, or_null(worker), or_null(dispatcher), or_null(detail));
+}
+
+enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
+                     const char *subject, const char *detail)
+{
+    if (!*actor)
+        return DB_OK;
+    return db_exec(db,
+                   "INSERT INTO chasqui_audit (at, actor, peer, request_id, action, subject, detail) VALUES "
+                   "(NOW(6), ?, ?, ?, ?, LEFT(?, 160), LEFT(?, 1000))",
+                   "ssssss", actor, or_null(peer), or_null(request_id), action, subject, or_null(detail));
+}
+
+enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l)
+{
+    return db_exec(db,
+                   "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, "
+                   "expires_at) VALUES (?, ?, ?, ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? "
+                   "MICROSECOND)",
+                   "ubsNssii", job_id, (const void *)l->token, (size_t)ID_TOKEN_BYTES, kind, session_ref, l->holder,
+                   l->boot_id, l->limit_ms * 1000, l->ttl_ms * 1000);
+}
+
+enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held)
+{
+    TRY(db_exec(db, "DELETE FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", job_id, (const void *)token,
+                (size_t)ID_TOKEN_BYTES));
+    *held = db_affected(db) == 1;
+    return DB_OK;
+}
+
+enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch)
+{
+    for (int tries = 0; tries < 2; tries++) {
+        TRY(db_query(db, "SELECT epoch FROM chasqui_epochs WHERE company_id = ? AND portal = ? FOR UPDATE", "us",
+                     company_id, portal));
+        if (db_next(db)) {
+            *epoch = db_u64(db, 0);
+            return DB_OK;
+        }
+        TRY(db_exec(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 0)", "us",
+                    company_id, portal));
+    }
+    return DB_FAIL;
+}
+
+enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch)
+{
+    return db_exec(db, "UPDATE chasqui_epochs SET epoch = ? WHERE company_id = ? AND portal = ?", "uus", epoch,
+                   company_id, portal);
+}
+
+enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fate)
+{
+    switch (fate) {
+    case PLACE_FREE:
+        TRY(db_exec(db, "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = ?", "u", session_ref));
+        return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 0 WHERE id = ?", "u", session_ref);
+    case PLACE_KEEP_PENDING:
+        return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 1 WHERE id = ?", "u", session_ref);
+    case PLACE_FADE:
+        break;
+    }
+    return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 2 WHERE id = ?", "u", session_ref);
+}
+
+/* ---- choosing a robot -------------------------------------------------------------------------------------------- */
+
+struct load {
+    uint32_t robot_id;
+    uint32_t capacity;
+    uint32_t used;
+    uint8_t rank;
+    bool tried;
+};
+
+/* Fewest sessions for the capacity first: used_a / capacity_a < used_b / capacity_b. */
+static bool is_better(const struct load *a, const struct load *b)
+{
+    if (a->rank != b->rank)
+        return a->rank < b->rank;
+    uint64_t left = (uint64_t)a->used * b->capacity, right = (uint64_t)b->used * a->capacity;
+    return left != right ? left < right : a->robot_id < b->robot_id;
+}
+
+/* What the candidates hold right now; robots that are not wanted or have unfenced sessions are left out. */
+static enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
+{
+    *n_out = 0;
+    TRY(db_query(db,
+                 "SELECT r.id, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, "
+                 "r.capacity, 10)), (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id) FROM "
+                 "chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
+                 "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
+                 ""));
+    while (db_next(db)) {
+        uint32_t id = (uint32_t)db_u64(db, 0);
+        for (unsigned i = 0; i < n; i++)
+            if (c[i].robot_id == id && *n_out < CANDIDATES_MAX) {
+                struct load l = {id, (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2), c[i].rank, false};
+                if (l.used < l.capacity)
+                    out[(*n_out)++] = l;
+                break;
+            }
+    }
+    return DB_OK;
+}
+
+#define MIGRATIONS_AT_ONCE 4
+
+static enum db_rc may_migrate_to(struct db *db, uint32_t robot_id, bool *may)
+{
+    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
+    TRY(db_query(db,
+                 "SELECT COUNT(*) FROM chasqui_sessions WHERE robot_id = ? AND live = 1 AND state = 'opening' AND "
+                 "generation > 1",
+                 "u", (uint64_t)robot_id));
+    *may = db_next(db) && db_u64(db, 0) < MIGRATIONS_AT_ONCE;
+    return DB_OK;
+}
+
+enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
+                      uint32_t *robot_id, uint32_t *slot)
+{
+    struct load loads[CANDIDATES_MAX];
+    unsigned n_loads;
+    *robot_id = *slot = 0;
+    if (!n)
+        return DB_OK;
+    TRY(loads_read(db, c, n, loads, &n_loads));
+    for (;;) {
+        struct load *best = NULL;
+        for (unsigned i = 0; i < n_loads; i++)
+            if (!loads[i].tried && (!best || is_better(&loads[i], best)))
+                best = &loads[i];
+        if (!best)
+            return DB_OK;
+        best->tried = true;
+        bool may = true;
+        if (migrating)
+            TRY(may_migrate_to(db, best->robot_id, &may));
+        if (!may)
+            continue;
+        TRY(db_query(db,
+                     "SELECT slot FROM chasqui_places WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
+                     "slot LIMIT 1 FOR UPDATE SKIP LOCKED",
+                     "uu", (uint64_t)best->robot_id, (uint64_t)best->capacity));
+        if (!db_next(db))
+            continue;
+        uint64_t found = db_u64(db, 0);
+        TRY(db_exec(db,
+                    "UPDATE chasqui_places SET session_ref = ? WHERE robot_id = ? AND slot = ? AND session_ref IS NULL",
+                    "uuu", session_ref, (uint64_t)best->robot_id, found));
+        if (db_affected(db) != 1)
+            continue;
+        *robot_id = best->robot_id;
+        *slot = (uint32_t)found;
+        return DB_OK;
+    }
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+
+const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM])
+{
+    out[0] = 0;
+    if (robot_id && db_query(db, "SELECT name FROM chasqui_robots WHERE id = ?", "u", (uint64_t)robot_id) == DB_OK &&
+        db_next(db))
+        db_str_copy(db, 0, out, NAME_ROOM);
+    return out;
+}
+
+enum db_rc session_close_row(struct db *db, uint64_t ref, enum session_state to, const char *reason,
+                             enum place_fate fate)
+{
+    TRY(db_exec(db,
+                "UPDATE chasqui_sessions SET state = ?, reason = ?, since = NOW(6), live = NULL, live_session_id = NULL "
+                "WHERE id = ?",
+                "ssu", session_state_name[to], or_null(reason), ref));
+    return place_let_go(db, ref, fate);
+}
+
+enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state to, const char *reason)
+{
+    TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", job_id));
+    if (to != SESSION_EXPIRED && to != SESSION_LOST)
+        return DB_OK;
+    TRY(db_exec(db,
+                "UPDATE portal_jobs SET status = 'failed', error = ?, message = ?, finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND "
+                "status IN ('done', 'running')",
+                "ssu", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason, job_id));
+    return event_add(db, job_id, to == SESSION_EXPIRED ? "session_expired" : "session_lost", NULL, NULL, reason);
+}
+
+enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref)
+{
+    uint64_t company_id, epoch, session_ref;
+    char portal[PORTAL_ROOM], session_id[SESSION_ID_ROOM];
+    *ref = 0;
+    TRY(db_query(db,
+                 "SELECT company_id, portal FROM portal_jobs WHERE id = ? AND status IN ('done', 'running') AND "
+                 "robot_session_id IS NOT NULL AND robot_worker_base_url IS NOT NULL",
+                 "u", job_id));
+    if (!db_next(db))
+        return DB_OK;
+    company_id = db_u64(db, 0);
+    db_str_copy(db, 1, portal, sizeof(portal));
+    TRY(epoch_lock(db, company_id, portal, &epoch));
+    TRY(db_query(db, "SELECT robot_session_id, EXISTS (SELECT 1 FROM chasqui_sessions WHERE job_id = ?), EXISTS (SELECT 1 FROM "
+                     "chasqui_sessions WHERE company_id = ? AND portal = ? AND live = 1) FROM portal_jobs WHERE id = ? FOR UPDATE",
+                 "uusu", job_id, company_id, portal, job_id));
+    if (!db_next(db) || db_u64(db, 1) || db_u64(db, 2))
+        return DB_OK;
+    db_str_copy(db, 0, session_id, sizeof(session_id));
+    enum db_rc rc = db_exec(db,
+                            "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, "
+                            "reason, since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, "
+                            "last_activity_at) SELECT id, 1, id, company_id, portal, 1, 'active', 'adopted', NOW(6), ?, "
+                            "robot_session_id, robot_session_id, ?, 1, COALESCE(created_at, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
+                            "uuu", (uint64_t)robot_id, epoch, job_id);
+    if (rc == DB_DUP) /* its id is live elsewhere */
+        return DB_OK;
+    TRY(rc);
+    session_ref = db_insert_id(db);
+    struct candidate only = {robot_id, 0};
+    uint32_t taken, slot;
+    TRY(place_take(db, &only, 1, false, session_ref, &taken, &slot));
+    if (!taken) /* an adopted session takes a place even above capacity */
+        TRY(db_exec(db,
+                    "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, ? FROM "
+                    "chasqui_places WHERE robot_id = ?",
+                    "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id));
+    TRY(event_add(db, job_id, "adopted", NULL, NULL, NULL));
+    *ref = session_ref;
+    return DB_OK;
+}

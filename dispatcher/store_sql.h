@@ -1,0 +1,64 @@
+/*
+ * store_sql.h - pieces of SQL that the store_*.c files share. On a database
+ * thread only. Lock order everywhere: epoch row, robot row, session row,
+ * place, lease, portal_jobs.
+ */
+#ifndef CHASQUI_STORE_SQL_H
+#define CHASQUI_STORE_SQL_H
+
+#include "dispatcher/store.h"
+
+/* Leaves the function with the first failure. */
+#define TRY(call)                        \
+    do {                                 \
+        enum db_rc try_rc_ = (call);     \
+        if (try_rc_ != DB_OK)            \
+            return try_rc_;              \
+    } while (0)
+
+/* The columns of a session_row, for queries over `s` (chasqui_sessions), `j` (portal_jobs) and `m`
+ * (chasqui_session_migrations, left join), beginning at column `at`. */
+#define SESSION_COLUMNS                                                                                         \
+    "s.id, s.job_id, s.company_id, s.generation, s.state+0, s.epoch, s.robot_id, "                              \
+    "(m.job_id IS NOT NULL OR (s.state='opening' AND s.generation>1)), s.close_pending, "                       \
+    "CAST(UNIX_TIMESTAMP(s.since)*1000 AS INT), CAST(UNIX_TIMESTAMP(s.started_at)*1000 AS INT), "               \
+    "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, " \
+    "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id"
+#define SESSION_COLUMN_COUNT 20
+#define SESSION_FROM                                                                             \
+    " FROM chasqui_sessions s JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN chasqui_session_migrations m " \
+    "ON m.job_id = s.job_id "
+void session_read(struct db *db, unsigned at, struct session_row *out);
+/* By chasqui_sessions.id; *found tells. */
+enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out);
+
+enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
+                     const char *detail);
+enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
+                     const char *subject, const char *detail); /* nothing when actor is "" */
+enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l);
+/* Deletes the lease when the token holds; *held = it did. */
+enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held);
+/* Locks the epoch row of a company and portal (made when missing) and reads it. */
+enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
+enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
+/* What becomes of the place that a session row holds. */
+enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fate);
+/* Takes a place for session_ref on the best candidate; *robot_id 0 = none free. `migrating`: at most 4 opening
+ * migrations a robot (its row is locked). */
+enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
+                      uint32_t *robot_id, uint32_t *slot);
+/* A Laravel row becomes session generation 1; *ref 0 = it lost to another live session. */
+enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref);
+/* Ends a session row that is live: state, reason, place. The caller has checked the row. */
+enum db_rc session_close_row(struct db *db, uint64_t ref, enum session_state to, const char *reason,
+                             enum place_fate fate);
+/* A job that was done has lost its session. */
+enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state to, const char *reason);
+/* Runs a transaction that may simply be run again; answers STORE_OK or STORE_DOWN (or UNKNOWN). */
+enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
+                       void *op);
+enum store_rc store_rc_of(enum db_rc rc);
+const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM]); /* "" when unknown */
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * codec_read.h - reading raw msgpack under bounds, for codec.c and rows.c.
+ */
+#ifndef CHASQUI_CODEC_READ_H
+#define CHASQUI_CODEC_READ_H
+
+#include "proto/proto.h"
+
+enum item { I_NIL, I_BOOL, I_U64, I_INT, I_STR, I_BIN, I_ARRAY, I_MAP, I_OTHER };
+
+struct reader {
+    const uint8_t *p, *end;
+    unsigned items, items_max;
+};
+
+struct value {
+    enum item item;
+    uint64_t n;       /* number, bool, count or length */
+    const uint8_t *p; /* bytes of a string or binary */
+};
+
+/* One item's head; strings and binaries whole. Counts are checked against the bytes left. false = malformed. */
+bool read_item(struct reader *r, struct value *v);
+/* Skips what is inside an array or map whose head was read. */
+bool skip_value(struct reader *r, const struct value *v, unsigned depth);
+/* UTF-8 of RFC 3629 without NUL. */
+bool text_ok(const uint8_t *p, uint64_t len);
+
+#endif

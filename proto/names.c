@@ -1,0 +1,32 @@
+/* names.c - the words of the wire: lanes, ops, verdicts, and borrowed strings. */
+#include "proto/proto.h"
+
+#include <string.h>
+
+const char *const lane_name[LANE_COUNT] = {"control", "interactive", "login", "batch"};
+const char *const verdict_name[4] = {"unknown", "up", "suspect", "down"};
+const char *const wanted_name[3] = {"active", "draining", "disabled"};
+
+const struct op_row op_table[OP_COUNT] = {
+#define OP(sym, lane, repeatable, help) [OP_##sym] = {#sym, LANE_##lane, repeatable},
+#include "proto/op.def"
+#undef OP
+};
+
+struct str str_of(const char *s)
+{
+    return s ? (struct str){s, (uint32_t)strlen(s)} : (struct str){"", 0};
+}
+
+bool str_is(struct str s, const char *c)
+{
+    return s.len == strlen(c) && memcmp(s.p, c, s.len) == 0;
+}
+
+void str_copy(char *out, size_t room, struct str s)
+{
+    size_t n = s.len < room ? s.len : room - 1;
+    if (n)
+        memcpy(out, s.p, n);
+    out[n] = 0;
+}
