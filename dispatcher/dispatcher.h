@@ -6,6 +6,7 @@
  *   peer.c        connections to brokers: HELLO, credit, heartbeats, decode, send
  *   request.c     the table of requests in flight, op -> handler, replies, cancel, ACCEPTED
  *   lookup.c      session look-ups that wait together, one query for many; resolve_session()
+ *   activity.c    when sessions were last used, flushed by the sweep
  *   robots.c      the registry of robots (database + verdicts of healthd), candidates, capabilities
  *   health_sub.c  SUB to healthd, ROBOTS to healthd
  *   robot_http.c  calls to robots (the only file that includes curl)
@@ -55,7 +56,7 @@ struct dispatcher {
     struct migrations *migrations;
     struct reconciler *reconciler;
     struct sweep *sweep;
-    struct activity *activity; /* lookup.c: last use of sessions, flushed by the sweep */
+    struct activity *activity;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
@@ -65,6 +66,9 @@ void peers_tick(struct dispatcher *d);            /* HELLO, PING, silence; from 
 void peers_bye(struct dispatcher *d, const char *reason);
 void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t company_id, const char *state); /* to all */
 void peers_wake(struct dispatcher *d, const char *what);
+int peer_send(struct dispatcher *d, unsigned peer, const struct msg *m);       /* as proto_send */
+int peer_send_take(struct dispatcher *d, unsigned peer, const struct msg *m);  /* as proto_send_take */
+void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane);       /* a request ended: its credit comes back */
 
 /* ---- request.c --------------------------------------------------------------------------------------------- */
 /* A request in flight. Never keep a pointer to one across a message, timer or op: keep its `key` and look it up; it
@@ -90,11 +94,25 @@ struct request {
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);
     void *work;                /* the handler's own; the handler frees it before replying, on_cancel too */
+    /* request.c's own */
+    struct request *next_by_key, *next_by_id;
+    struct loop_timer expiry;
+    struct dispatcher *d;
+    bool streaming;
+    uint64_t chunk_seq, chunk_limit;
+    void (*on_credit)(struct dispatcher *d, struct request *r);
 };
 struct requests *requests_new(void);
+/* A REQUEST came from a broker; and what ends or feeds one. Called by peer.c. */
+void request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload);
+void request_cancel(struct dispatcher *d, unsigned peer, uint64_t id);
+void request_credit(struct dispatcher *d, unsigned peer, uint64_t id, uint64_t limit);
+void requests_peer_gone(struct dispatcher *d, unsigned peer);
 void requests_destroy(struct requests **rp);
 struct request *request_find(struct dispatcher *d, uint64_t key); /* NULL = gone */
 bool request_may_see(const struct request *r, uint64_t company_id);
+/* Who asks, for the audit trail: "token:<id>:<name>". */
+void request_actor(const struct request *r, char *out, size_t room);
 int64_t request_left_ms(const struct dispatcher *d, const struct request *r);
 unsigned requests_in_flight(const struct dispatcher *d);
 /* Each of these answers once and frees the request. Bodies are copied unless said otherwise. */
@@ -126,11 +144,14 @@ void lookups_destroy(struct lookups **lp);
 void resolve_session(struct dispatcher *d, struct request *r, const char *session_id, resolve_fn *fn);
 /* Replies for every result but RESOLVE_OK. */
 void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
+/* activity.c */
 void activity_note(struct dispatcher *d, uint64_t session_ref);         /* used just now */
 void activity_hold(struct dispatcher *d, uint64_t session_ref);         /* a call or stream runs: counts until dropped */
 void activity_drop(struct dispatcher *d, uint64_t session_ref);
 void activity_flush(struct dispatcher *d);
 int64_t activity_flush_every_ms(const struct dispatcher *d);            /* min(10 s, idle timeout / 4) */
+
+void activity_destroy(struct activity **ap);
 
 /* ---- robots.c ---------------------------------------------------------------------------------------------- */
 struct robot { /* borrowed until the next return to the loop; keep the id */

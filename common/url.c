@@ -1,0 +1,77 @@
+/* url.c - normalising base URLs (RFC 3986 section 6.2.2 and 6.2.3, as far as robots need it). */
+#include "url.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static bool refuse(const char **why, const char *reason)
+{
+    if (why)
+        *why = reason;
+    return false;
+}
+
+/* host[:port]; the port must be a number 1..65535. */
+static bool authority_ok(const char *host, size_t len, const char **port, size_t *port_len)
+{
+    const char *colon = NULL, *from = host;
+    if (len && *host == '[') { /* IPv6 */
+        from = memchr(host, ']', len);
+        if (!from)
+            return false;
+    }
+    colon = memchr(from, ':', len - (size_t)(from - host));
+    *port = NULL;
+    *port_len = 0;
+    if (colon) {
+        *port = colon + 1;
+        *port_len = len - (size_t)(colon + 1 - host);
+        if (!*port_len || *port_len > 5)
+            return false;
+        for (size_t i = 0; i < *port_len; i++)
+            if (!isdigit((unsigned char)(*port)[i]))
+                return false;
+        long n = strtol(*port, NULL, 10);
+        if (n < 1 || n > 65535)
+            return false;
+        len = (size_t)(colon - host);
+    }
+    return len > 0;
+}
+
+bool url_normalise(const char *in, char *out, size_t room, const char **why)
+{
+    bool secure = strncasecmp(in, "https://", 8) == 0;
+    if (!secure && strncasecmp(in, "http://", 7) != 0)
+        return refuse(why, "it must begin with http:// or https://");
+    for (const char *p = in; *p; p++)
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+            return refuse(why, "it must not hold spaces, control or non-ASCII characters");
+    if (strpbrk(in, "?#@\\"))
+        return refuse(why, "it must not hold user names, a query or a fragment");
+    const char *host = in + (secure ? 8 : 7), *port, *path;
+    size_t authority = strcspn(host, "/"), port_len, n = 0;
+    if (!authority_ok(host, authority, &port, &port_len))
+        return refuse(why, "it has no host, or a bad port");
+    path = host + authority;
+    size_t path_len = strlen(path), host_len = port ? (size_t)(port - 1 - host) : authority;
+    while (path_len && path[path_len - 1] == '/')
+        path_len--;
+    if (port && strtol(port, NULL, 10) == (secure ? 443 : 80))
+        port_len = 0;
+    if (8 + authority + path_len + 1 > room)
+        return refuse(why, "it is too long");
+    n = (size_t)(stpcpy(out, secure ? "https://" : "http://") - out);
+    for (size_t i = 0; i < host_len; i++)
+        out[n++] = (char)tolower((unsigned char)host[i]);
+    if (port_len) {
+        out[n++] = ':';
+        memcpy(out + n, port, port_len);
+        n += port_len;
+    }
+    memcpy(out + n, path, path_len);
+    out[n + path_len] = 0;
+    return true;
+}

@@ -1,0 +1,12 @@
+/* url.h - one form for robots' base URLs, so that Laravel's and ours compare equal. */
+#ifndef CHASQUI_URL_H
+#define CHASQUI_URL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Scheme and host lower-cased, default port and trailing slashes removed. http and https only; no user info, query,
+ * fragment, control characters or spaces. false with a reason in *why (may be NULL) when it is not such a URL or does not fit. */
+bool url_normalise(const char *in, char *out, size_t room, const char **why);
+
+#endif

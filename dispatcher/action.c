@@ -1,0 +1,235 @@
+/*
+ * action.c - an action inside a session. It is recorded before the robot is
+ * called and never repeated: when its dispatcher dies its outcome is unknown.
+ */
+#include "dispatcher/robot_answer.h"
+
+#include "common/check.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_BYTES 1048576
+
+struct run {
+    struct dispatcher *d;
+    uint64_t key; /* the request, if somebody still waits */
+    uint64_t job_id;
+    char job_uid[ID_JOB_UID_BYTES];
+    struct lease lease;
+    const struct action *action;
+    struct session_row row;
+    char *params;
+    size_t params_len;
+    bool gone; /* the robot answered 404: the session is to be looked at */
+    /* the outcome */
+    enum err error;
+    struct jv *extra, *result;
+};
+
+static void run_free(struct run *w)
+{
+    jv_free(w->extra);
+    jv_free(w->result);
+    if (w->params)
+        explicit_bzero(w->params, w->params_len);
+    free(w->params);
+    free(w);
+}
+
+static void action_again(struct dispatcher *d, struct request *r)
+{
+    reply_error(d, r, ERR_SESSION_MIGRATING, "The session moved to another robot meanwhile; the action was not carried out.", NULL);
+}
+
+static void ended(void *arg, void *op_arg)
+{
+    struct run *w = arg;
+    struct store_action_end *op = op_arg;
+    struct dispatcher *d = w->d;
+    struct request *r = request_find(d, w->key);
+    lease_drop(d, w->job_id, w->lease.token);
+    if (op->rc != STORE_OK || op->lost)
+        log_line(LOG_WARN, "action_end_not_recorded", "job", log_i((long long)w->job_id), NULL);
+    free(op);
+    if (r) {
+        if (w->gone) {
+            session_gone(d, r, &w->row, action_again);
+        } else if (w->error) {
+            struct jv *extra = w->extra ? w->extra : jv_new_object();
+            w->extra = NULL;
+            jv_set_int(extra, "job_id", (int64_t)w->job_id);
+            reply_error(d, r, w->error, NULL, extra);
+        } else {
+            struct jv *body = jv_new_object();
+            jv_set_bool(body, "ok", true);
+            jv_set_int(body, "job_id", (int64_t)w->job_id);
+            jv_set_str(body, "job_uid", w->job_uid);
+            jv_set_str(body, "session_id", w->row.session_id);
+            jv_set(body, "result", w->result);
+            w->result = NULL;
+            reply_jv(d, r, 200, body);
+        }
+    }
+    run_free(w);
+}
+
+static void finish(struct run *w)
+{
+    struct store_action_end *op = xcalloc(1, sizeof(*op));
+    op->job_id = w->job_id;
+    memcpy(op->token, w->lease.token, sizeof(op->token));
+    if (w->error || w->gone) {
+        snprintf(op->error, sizeof(op->error), "%s", w->gone ? "session_expired" : err_code(w->error));
+        snprintf(op->message, sizeof(op->message), "%s", w->gone ? "" : err_text(w->error));
+    }
+    store_submit(w->d->store, store_action_end, op, ended, w);
+}
+
+static bool is_refusal(const struct jv *body)
+{
+    bool ok = true;
+    return jv_bool(jv_get(body, "ok"), &ok) && !ok;
+}
+
+static void action_answered(void *arg, struct call_answer *a)
+{
+    struct run *w = arg;
+    enum jv_bad why;
+    robots_boot_seen(w->d, w->row.robot_id, a->boot_id);
+    w->error = answer_failure(a);
+    if (w->error) {
+        answer_note(request_find(w->d, w->key), robot_by_id(w->d, w->row.robot_id), "action", a);
+    } else if (a->status == 404) {
+        w->gone = true;
+    } else {
+        w->result = a->status == 200 ? jv_parse(a->body->data ? a->body->data : "", a->body->len, &why) : NULL;
+        if (a->status != 200 || is_refusal(w->result)) {
+            w->error = ERR_ROBOT_ERROR;
+            w->extra = jv_new_object();
+            jv_set(w->extra, "robot", answer_words(w->d, a));
+        } else if (jv_type(w->result) != JV_OBJECT) {
+            w->error = ERR_ROBOT_BAD_RESPONSE;
+        }
+    }
+    finish(w);
+}
+
+static void lease_lost(struct dispatcher *d, uint64_t job_id, void *arg)
+{
+    (void)d, (void)arg;
+    log_line(LOG_WARN, "lease_lost", "job", log_i((long long)job_id), "kind", "action", NULL);
+}
+
+static void started(void *arg, void *op_arg)
+{
+    struct run *w = arg;
+    struct store_action_start *op = op_arg;
+    struct dispatcher *d = w->d;
+    struct request *r = request_find(d, w->key);
+    const struct robot *robot = robot_by_id(d, w->row.robot_id);
+    enum store_rc rc = op->rc;
+    bool dup = op->dup_uid;
+    w->job_id = op->job_id;
+    free(op);
+    if (rc != STORE_OK || dup) {
+        if (r)
+            reply_error(d, r, dup ? ERR_OUTCOME_UNKNOWN : ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        run_free(w);
+        return;
+    }
+    lease_hold(d, w->job_id, &w->lease, lease_lost, w);
+    if (r)
+        request_accepted(d, r, w->job_id);
+    if (!robot || !lease_trusted(d, w->job_id)) {
+        w->error = ERR_ROBOT_UNREACHABLE;
+        finish(w);
+        return;
+    }
+    enum jv_bad why;
+    struct jv *params = w->params ? jv_parse(w->params, w->params_len, &why) : NULL;
+    struct jv *body = params ? params : jv_new_object();
+    struct buf path = {0};
+    size_t len;
+    bool post = strcmp(w->action->method, "POST") == 0;
+    jv_set_str(body, "session_id", w->row.session_id);
+    jv_set_int(body, "company_id", (int64_t)w->row.company_id);
+    jv_set_str(body, "portal", w->row.portal);
+    jv_set_str(body, "job_uid", w->job_uid);
+    buf_adds(&path, w->action->path);
+    if (!post) {
+        buf_adds(&path, "?session_id=");
+        url_encode(&path, w->row.session_id);
+        buf_addf(&path, "&job_uid=%s", w->job_uid);
+    }
+    char *text = jv_dump(body, &len);
+    struct call_spec spec = {.method = w->action->method,
+                             .base_url = robot->base_url,
+                             .path = path.data,
+                             .body = post ? text : NULL,
+                             .body_len = post ? len : 0,
+                             .idempotency_key = w->job_uid,
+                             .request_id = r ? r->request_id : NULL,
+                             .traceparent = r ? r->traceparent : NULL,
+                             .connect_ms = d->conf->timeout_connect_ms,
+                             .total_ms = w->action->timeout_ms,
+                             .max_bytes = ANSWER_BYTES,
+                             .done = action_answered,
+                             .arg = w};
+    activity_note(d, w->row.ref);
+    call_start(d->robot_http, &spec);
+    explicit_bzero(text, len);
+    free(text);
+    jv_wipe(body);
+    buf_free(&path);
+}
+
+static void action_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+{
+    const struct action *action = action_find(&d->conf->actions, r->action);
+    if (res != RESOLVE_OK) {
+        resolve_reply(d, r, res, row);
+        return;
+    }
+    if (!action || strcmp(action->portal, row->portal) != 0) {
+        struct jv *extra = jv_new_object(), *errors = jv_new_object(), *list = jv_new_array();
+        jv_push_str(list, action ? "The session is of another portal." : "This dispatcher does not know the action.");
+        jv_set(errors, action ? "portal" : "action", list);
+        jv_set(extra, "errors", errors);
+        reply_error(d, r, ERR_VALIDATION_FAILED, NULL, extra);
+        return;
+    }
+    if (r->company_id != row->company_id) { /* the body named another company than the session's */
+        reply_error(d, r, ERR_SESSION_NOT_FOUND, NULL, NULL);
+        return;
+    }
+    struct run *w = xcalloc(1, sizeof(*w));
+    struct store_action_start *op = xcalloc(1, sizeof(*op));
+    w->d = d;
+    w->key = r->key;
+    w->row = *row;
+    w->action = action;
+    w->params = r->params;
+    w->params_len = r->params_len;
+    r->params = NULL;
+    lease_fill(d, &w->lease, action->timeout_ms);
+    strcpy(w->job_uid, r->job_uid);
+    strcpy(op->job_uid, r->job_uid);
+    op->company_id = row->company_id;
+    strcpy(op->portal, row->portal);
+    strcpy(op->action, r->action);
+    strcpy(op->session_id, row->session_id);
+    strcpy(op->worker, robot_by_id(d, row->robot_id)->name);
+    op->priority = r->priority;
+    op->token_id = r->token_id;
+    strcpy(op->request_id, r->request_id);
+    op->lease = w->lease;
+    store_submit(d->store, store_action_start, op, started, w);
+}
+
+void action_start(struct dispatcher *d, struct request *r)
+{
+    resolve_session(d, r, r->session_id, action_resolved);
+}

@@ -1,0 +1,113 @@
+/*
+ * activity.c - when sessions were last used. Owns the set of sessions used
+ * since the last flush and those with a call or stream under way; a flush is
+ * one statement for up to 200 of them. A flush that fails is made up for by
+ * the next one.
+ */
+#include "dispatcher/dispatcher.h"
+
+#include "common/check.h"
+
+#include <stdlib.h>
+
+#define BUCKETS 1024
+
+struct used {
+    uint64_t ref;
+    unsigned held; /* calls under way */
+    bool dirty;
+    struct used *next;
+};
+
+struct activity {
+    struct used *bucket[BUCKETS];
+};
+
+static struct activity *activity_of(struct dispatcher *d)
+{
+    if (!d->activity)
+        d->activity = xcalloc(1, sizeof(*d->activity));
+    return d->activity;
+}
+
+static struct used *used_of(struct dispatcher *d, uint64_t ref)
+{
+    struct used **at = &activity_of(d)->bucket[ref % BUCKETS];
+    while (*at && (*at)->ref != ref)
+        at = &(*at)->next;
+    if (!*at) {
+        *at = xcalloc(1, sizeof(**at));
+        (*at)->ref = ref;
+    }
+    return *at;
+}
+
+void activity_note(struct dispatcher *d, uint64_t session_ref)
+{
+    used_of(d, session_ref)->dirty = true;
+}
+
+void activity_hold(struct dispatcher *d, uint64_t session_ref)
+{
+    struct used *u = used_of(d, session_ref);
+    u->held++;
+    u->dirty = true;
+}
+
+void activity_drop(struct dispatcher *d, uint64_t session_ref)
+{
+    struct used *u = used_of(d, session_ref);
+    CHECK(u->held, "session %llu is not held", (unsigned long long)session_ref);
+    u->held--;
+    u->dirty = true;
+}
+
+static void flushed(void *arg, void *op)
+{
+    (void)arg;
+    free(op);
+}
+
+void activity_flush(struct dispatcher *d)
+{
+    struct activity *a = activity_of(d);
+    struct store_activity *op = NULL;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct used **at = &a->bucket[i], *u; (u = *at);) {
+            if (u->dirty || u->held) {
+                if (!op)
+                    op = xcalloc(1, sizeof(*op));
+                op->ref[op->n++] = u->ref;
+                if (op->n == 200) {
+                    store_submit(d->store, store_activity, op, flushed, d);
+                    op = NULL;
+                }
+            }
+            u->dirty = false;
+            if (u->held) {
+                at = &u->next;
+            } else {
+                *at = u->next;
+                free(u);
+            }
+        }
+    if (op)
+        store_submit(d->store, store_activity, op, flushed, d);
+}
+
+int64_t activity_flush_every_ms(const struct dispatcher *d)
+{
+    int64_t quarter = d->conf->session_idle_timeout_s * 1000 / 4;
+    return quarter < 10000 ? quarter : 10000;
+}
+
+void activity_destroy(struct activity **ap)
+{
+    for (unsigned i = 0; *ap && i < BUCKETS; i++)
+        for (struct used *u; (u = (*ap)->bucket[i]);) {
+            (*ap)->bucket[i] = u->next;
+            free(u);
+        }
+    free(*ap);
+    *ap = NULL;
+}

@@ -1,0 +1,250 @@
+/*
+ * control.c - the lane `control`: tokens, jobs, sessions as rows, the operators'
+ * lists. Answers from the database alone, plus verdicts; calls no robot.
+ */
+#include "dispatcher/dispatcher.h"
+
+#include "common/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What every op's callback needs to find its way back. */
+struct asked {
+    struct dispatcher *d;
+    uint64_t key;
+};
+
+static struct asked *asked_new(struct dispatcher *d, const struct request *r)
+{
+    struct asked *a = xcalloc(1, sizeof(*a));
+    *a = (struct asked){d, r->key};
+    return a;
+}
+
+/* The request, when it is still there and the database answered; else it is answered here. Frees `a`. */
+static struct request *answer_ready(struct asked *a, enum store_rc rc)
+{
+    struct request *r = request_find(a->d, a->key);
+    struct dispatcher *d = a->d;
+    free(a);
+    if (r && rc != STORE_OK) {
+        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        return NULL;
+    }
+    return r;
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------------------------------ */
+
+static void token_done(void *arg, void *op_arg)
+{
+    struct store_token *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = answer_ready(arg, op->rc);
+    if (r && op->valid)
+        reply_body(d, r, 200, op->json.data, op->json.len);
+    else if (r)
+        reply_error(d, r, ERR_UNAUTHENTICATED, NULL, NULL);
+    buf_free(&op->json);
+    free(op);
+}
+
+static void token_start(struct dispatcher *d, struct request *r)
+{
+    struct store_token *op = xcalloc(1, sizeof(*op));
+    op->token_id = r->token_id;
+    memcpy(op->secret_sha256, r->secret_hash, sizeof(op->secret_sha256));
+    store_submit(d->store, store_token, op, token_done, asked_new(d, r));
+}
+
+/* ---- jobs -------------------------------------------------------------------------------------------------------------- */
+
+static void job_done(void *arg, void *op_arg)
+{
+    struct store_job *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = answer_ready(arg, op->rc);
+    if (r && op->found && request_may_see(r, op->company_id)) {
+        op->json.data = xrealloc(op->json.data, op->json.len * 2 + 4096);
+        op->json.room = op->json.len * 2 + 4096;
+        robots_hide_urls(d, op->json.data, op->json.room); /* Laravel's own rows may hold anything */
+        reply_body(d, r, 200, op->json.data, strlen(op->json.data));
+    } else if (r) {
+        reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
+    }
+    buf_free(&op->json);
+    free(op);
+}
+
+static void job_start(struct dispatcher *d, struct request *r)
+{
+    struct store_job *op = xcalloc(1, sizeof(*op));
+    op->job_id = r->job_id;
+    strcpy(op->job_uid, r->job_uid);
+    store_submit(d->store, store_job, op, job_done, asked_new(d, r));
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------------ */
+
+static void session_reply(struct dispatcher *d, struct request *r, const struct session_row *row)
+{
+    const struct robot *robot = robot_by_id(d, row->robot_id);
+    if (!robot && row->base_url[0])
+        robot = robot_by_url(d, row->base_url);
+    reply_jv(d, r, 200, session_jv(row, robot ? robot->name : NULL));
+}
+
+static void session_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+{
+    if (res == RESOLVE_OK)
+        session_reply(d, r, row);
+    else
+        resolve_reply(d, r, res, row);
+}
+
+static void adopted(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+{
+    if (res == RESOLVE_OK)
+        session_reply(d, r, row);
+    else if (res == RESOLVE_DOWN)
+        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+    else
+        reply_error(d, r, ERR_SESSION_NOT_FOUND, NULL, NULL);
+}
+
+static void active_done(void *arg, void *op_arg)
+{
+    struct store_active *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = answer_ready(arg, op->rc);
+    if (r && op->found && op->row.ref && op->row.state == SESSION_ACTIVE)
+        session_reply(d, r, &op->row);
+    else if (r && op->found && (!op->row.ref || op->row.migrating))
+        resolve_session(d, r, op->row.session_id, adopted); /* adopts Laravel's; waits for one that migrates */
+    else if (r)
+        reply_error(d, r, ERR_SESSION_NOT_FOUND, NULL, NULL);
+    free(op);
+}
+
+static void active_start(struct dispatcher *d, struct request *r)
+{
+    struct store_active *op = xcalloc(1, sizeof(*op));
+    op->company_id = r->company_id;
+    strcpy(op->portal, r->portal);
+    op->laravel_max_age_ms = -1;
+    store_submit(d->store, store_active, op, active_done, asked_new(d, r));
+}
+
+/* ---- operators ----------------------------------------------------------------------------------------------------------- */
+
+static void sessions_done(void *arg, void *op_arg)
+{
+    struct store_sessions *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = answer_ready(arg, op->rc);
+    if (r)
+        reply_take(d, r, 200, "application/json", NULL, &op->json);
+    buf_free(&op->json);
+    free(op);
+}
+
+static void sessions_start(struct dispatcher *d, struct request *r)
+{
+    struct store_sessions *op = xcalloc(1, sizeof(*op));
+    snprintf(op->state, sizeof(op->state), "%.20s", r->state);
+    op->company_id = r->company_id;
+    strcpy(op->worker, r->worker);
+    op->cursor = r->cursor;
+    op->limit = r->limit;
+    store_submit(d->store, store_sessions, op, sessions_done, asked_new(d, r));
+}
+
+static void workers_done(void *arg, void *op_arg)
+{
+    struct store_workers *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = answer_ready(arg, op->rc);
+    enum jv_bad why;
+    struct jv *list = r ? jv_parse(op->json.data, op->json.len, &why) : NULL;
+    if (r) {
+        struct jv *body = jv_new_object();
+        for (size_t i = 0; i < jv_len(list); i++) {
+            struct jv *w = jv_at(list, i);
+            const struct robot *robot = robot_by_name(d, jv_str(jv_get(w, "name")));
+            jv_set_str(w, "verdict", verdict_name[robot ? robot->verdict : VERDICT_UNKNOWN]);
+            jv_set_str(w, "last_judged", verdict_name[robot ? robot->last_judged : VERDICT_UNKNOWN]);
+            jv_set_int(w, "robot_sessions", robot ? robot->sessions : -1);
+        }
+        jv_set_bool(body, "ok", true);
+        jv_set(body, "workers", list);
+        reply_jv(d, r, 200, body);
+    }
+    buf_free(&op->json);
+    free(op);
+}
+
+static void workers_start(struct dispatcher *d, struct request *r)
+{
+    store_submit(d->store, store_workers, xcalloc(1, sizeof(struct store_workers)), workers_done, asked_new(d, r));
+}
+
+static void want_done(void *arg, void *op_arg)
+{
+    struct store_robot_want *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = answer_ready(arg, op->rc);
+    if (r && op->found) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", true);
+        jv_set_str(body, "worker", op->name);
+        jv_set_str(body, "wanted", wanted_name[op->wanted]);
+        robots_reload(d);
+        reply_jv(d, r, 200, body);
+    } else if (r) {
+        reply_error(d, r, ERR_NOT_FOUND, "There is no such worker.", NULL);
+    }
+    free(op);
+}
+
+static void want_start(struct dispatcher *d, struct request *r)
+{
+    struct store_robot_want *op = xcalloc(1, sizeof(*op));
+    strcpy(op->name, r->worker);
+    op->wanted = strcmp(r->state, "draining") == 0 ? WANTED_DRAINING : WANTED_ACTIVE;
+    request_actor(r, op->actor, sizeof(op->actor));
+    strcpy(op->peer, r->peer_addr);
+    strcpy(op->request_id, r->request_id);
+    strcpy(op->detail, r->reason);
+    store_submit(d->store, store_robot_want, op, want_done, asked_new(d, r));
+}
+
+void control_start(struct dispatcher *d, struct request *r)
+{
+    switch ((int)r->op) {
+    case OP_TOKEN_VERIFY:
+        token_start(d, r);
+        return;
+    case OP_JOB_GET:
+        job_start(d, r);
+        return;
+    case OP_SESSION_ACTIVE:
+        active_start(d, r);
+        return;
+    case OP_SESSION_GET:
+        resolve_session(d, r, r->session_id, session_resolved);
+        return;
+    case OP_OPS_SESSIONS:
+        sessions_start(d, r);
+        return;
+    case OP_OPS_WORKERS:
+        workers_start(d, r);
+        return;
+    case OP_OPS_WORKER_WANT:
+        want_start(d, r);
+        return;
+    default:
+        CHECK(false, "op %d is not for control", (int)r->op);
+    }
+}

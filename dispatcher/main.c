@@ -1,0 +1,120 @@
+/*
+ * main.c - start and stop of a dispatcher. A stop signal drains: BYE to the
+ * brokers, what is in flight ends, and what does not end in time is left to
+ * its lease and rescued by another dispatcher.
+ */
+#include "dispatcher/dispatcher.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#define DRAIN_MS 25000
+#define DRAIN_LOOK_MS 50
+
+struct drain {
+    struct dispatcher *d;
+    struct loop_timer timer;
+    uint64_t until_ms;
+};
+
+static void drain_look(void *arg)
+{
+    struct drain *drain = arg;
+    struct dispatcher *d = drain->d;
+    bool busy = requests_in_flight(d) || settles_running(d) || calls_running(d->robot_http);
+    if (!busy || clock_ms() >= drain->until_ms)
+        loop_stop(d->loop);
+    else
+        loop_timer_in(d->loop, &drain->timer, DRAIN_LOOK_MS);
+}
+
+static void drain_begin(void *arg)
+{
+    struct drain *drain = arg;
+    drain->d->draining = true;
+    drain->until_ms = clock_ms() + DRAIN_MS;
+    log_line(LOG_INFO, "drain", "in_flight", log_i(requests_in_flight(drain->d)), NULL);
+    peers_bye(drain->d, "stopping");
+    drain->timer.fn = drain_look;
+    drain->timer.arg = drain;
+    drain_look(drain);
+}
+
+/* Credentials pass through this process: no core of it is written, nobody traces it. */
+static void secrets_guard(void)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static bool parts_build(struct dispatcher *d)
+{
+    if (!(d->bus = bus_new(d->loop, d->conf)))
+        return false;
+    if (d->conf->seal_key_file && !(d->seal = seal_open(d->conf->seal_key_file)))
+        return false;
+    if (!d->seal)
+        log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
+    d->store = store_new(d->loop, d->conf);
+    d->robot_http = robot_http_new(d->loop, d->conf);
+    d->requests = requests_new();
+    d->robots = robots_new(d);
+    d->leases = leases_new(d);
+    d->lookups = lookups_new(d);
+    d->migrations = migrations_new(d);
+    d->reconciler = reconciler_new(d);
+    d->peers = peers_new(d);
+    d->health_sub = health_sub_new(d);
+    d->sweep = sweep_new(d);
+    return d->peers && d->health_sub;
+}
+
+static void parts_drop(struct dispatcher *d)
+{
+    sweep_destroy(&d->sweep);
+    health_sub_destroy(&d->health_sub);
+    peers_destroy(&d->peers);
+    robot_http_destroy(&d->robot_http);
+    store_destroy(&d->store);
+    reconciler_destroy(&d->reconciler);
+    migrations_destroy(&d->migrations);
+    lookups_destroy(&d->lookups);
+    activity_destroy(&d->activity);
+    leases_destroy(&d->leases);
+    robots_destroy(&d->robots);
+    requests_destroy(&d->requests);
+    seal_close(&d->seal);
+    bus_destroy(&d->bus);
+}
+
+int main(int argc, char **argv)
+{
+    struct dispatcher d = {0};
+    struct drain drain = {.d = &d};
+    struct conf *conf = conf_from_args(CONF_DISPATCHER, "dispatcher", argc, argv);
+
+    secrets_guard();
+    d.conf = conf;
+    snprintf(d.name, sizeof(d.name), "%.64s", conf->dispatcher_name);
+    id_boot(d.boot_id);
+
+    d.loop = loop_new();
+    if (!d.loop || !parts_build(&d))
+        return EXIT_FAILURE;
+    loop_on_stop(d.loop, drain_begin, &drain);
+    log_line(LOG_INFO, "started", "name", d.name, "boot", d.boot_id, NULL);
+
+    loop_run(d.loop);
+
+    log_line(LOG_INFO, "stopped", "in_flight", log_i(requests_in_flight(&d)), NULL);
+    parts_drop(&d);
+    loop_destroy(&d.loop);
+    conf_destroy(&conf);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,284 @@
+/*
+ * peer.c - the connections to the brokers.
+ *
+ * Owns: one DEALER a broker, its credit, its heartbeat. Must never take a
+ * REQUEST from a broker that it does not consider alive, nor promise more credit
+ * than the window. A broker that is silent for 2 s or whose connection is lost
+ * is gone: its requests are cancelled (log-ins go on by themselves) and the
+ * greeting begins again, under a new incarnation.
+ */
+#include "dispatcher/dispatcher.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct peer {
+    struct dispatcher *d;
+    unsigned index;
+    struct bus_sock *sock;
+    bool linked, known; /* known: WELCOME came */
+    char boot_id[65];
+    uint64_t incarnation;
+    uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last */
+    uint64_t heard_ms, ping_seq;
+};
+
+struct peers {
+    struct peer *peer;
+    unsigned n, window;
+    struct proto_decoder *decoder;
+    struct loop_timer timer;
+    struct stats stats;
+    uint64_t started_ms;
+};
+
+int peer_send(struct dispatcher *d, unsigned peer, const struct msg *m)
+{
+    return proto_send(d->peers->peer[peer].sock, NULL, 0, m);
+}
+
+int peer_send_take(struct dispatcher *d, unsigned peer, const struct msg *m)
+{
+    return proto_send_take(d->peers->peer[peer].sock, NULL, 0, m);
+}
+
+static void limits_fill(struct peer *p, uint64_t out[LANE_COUNT])
+{
+    for (unsigned i = 0; i < LANE_COUNT; i++)
+        out[i] = p->told[i] = p->finished[i] + (p->d->draining ? 0 : p->d->peers->window);
+}
+
+static void credit_send(struct peer *p)
+{
+    uint64_t limits[LANE_COUNT];
+    limits_fill(p, limits);
+    struct msg m = {.type = MSG_CREDIT, .CREDIT = {.incarnation = p->incarnation, .limits = {limits, LANE_COUNT}}};
+    proto_send(p->sock, NULL, 0, &m);
+}
+
+void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane)
+{
+    struct peer *p = &d->peers->peer[peer];
+    unsigned step = d->peers->window / 8;
+    p->finished[lane]++;
+    if (p->known && !d->draining && p->finished[lane] + d->peers->window - p->told[lane] >= (step ? step : 1))
+        credit_send(p);
+}
+
+static void hello_send(struct peer *p)
+{
+    struct msg m = {.type = MSG_HELLO,
+                    .HELLO = {.name = str_of(p->d->name), .boot_id = str_of(p->d->boot_id), .version = str_of(CHASQUI_VERSION),
+                              .capacity = p->d->peers->window}};
+    proto_send(p->sock, NULL, 0, &m);
+}
+
+static void ping_send(struct peer *p)
+{
+    uint64_t limits[LANE_COUNT];
+    limits_fill(p, limits);
+    struct msg m = {.type = MSG_PING,
+                    .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
+                             .database_ok = store_is_up(p->d->store), .draining = p->d->draining, .stats = &p->d->peers->stats}};
+    proto_send(p->sock, NULL, 0, &m);
+}
+
+static void peer_lost(struct peer *p, const char *why)
+{
+    if (!p->known)
+        return;
+    log_line(LOG_WARN, "broker", "endpoint", bus_endpoint(p->sock), "to", "gone", "why", why, NULL);
+    p->known = false;
+    p->boot_id[0] = 0;
+    requests_peer_gone(p->d, p->index);
+}
+
+static void peer_linked(void *arg, bool connected)
+{
+    struct peer *p = arg;
+    p->linked = connected;
+    if (!connected) {
+        peer_lost(p, "connection lost");
+        return;
+    }
+    p->incarnation = 0;
+    hello_send(p);
+}
+
+static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
+{
+    char boot_id[65];
+    str_copy(boot_id, sizeof(boot_id), m->boot_id);
+    if (p->known && strcmp(boot_id, p->boot_id) == 0)
+        return;
+    if (p->known)
+        peer_lost(p, "restarted");
+    strcpy(p->boot_id, boot_id);
+    p->known = true;
+    p->incarnation = id_random_u64() | 1;
+    memset(p->finished, 0, sizeof(p->finished));
+    log_line(LOG_INFO, "broker", "endpoint", bus_endpoint(p->sock), "to", "known", NULL);
+    if (p->d->draining) {
+        struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
+        proto_send(p->sock, NULL, 0, &bye);
+    }
+    ping_send(p);
+}
+
+static void malformed(const char *from, enum proto_bad bad)
+{
+    stat_inc(bus_malformed_total);
+    log_line(LOG_DEBUG, "malformed", "from", from, "why", proto_bad_text(bad), NULL);
+}
+
+static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
+                          unsigned n)
+{
+    struct peer *p = arg;
+    struct dispatcher *d = p->d;
+    struct msg m;
+    (void)peer, (void)peer_len;
+    enum proto_bad bad = proto_decode(d->peers->decoder, d->bus, role, ROLE_BROKER, frames, n, &m);
+    if (bad) {
+        malformed("broker", bad);
+        return;
+    }
+    p->heard_ms = clock_ms();
+    if (m.type == MSG_WELCOME) {
+        peer_welcomed(p, &m.WELCOME);
+        return;
+    }
+    if (!p->known) {
+        if (m.type != MSG_PONG)
+            hello_send(p);
+        return;
+    }
+    switch ((int)m.type) {
+    case MSG_REQUEST:
+        request_take(d, p->index, &m.REQUEST, m.payload);
+        break;
+    case MSG_CANCEL:
+        request_cancel(d, p->index, m.CANCEL.id);
+        break;
+    case MSG_CHUNK_CREDIT:
+        request_credit(d, p->index, m.CHUNK_CREDIT.id, m.CHUNK_CREDIT.limit);
+        break;
+    case MSG_PING: {
+        struct msg pong = {.type = MSG_PONG, .PONG = {.seq = m.PING.seq}};
+        proto_send(p->sock, NULL, 0, &pong);
+        break;
+    }
+    case MSG_WAKE:
+        sweep_soon(d);
+        break;
+    case MSG_REFUSED:
+        log_line(LOG_WARN, "refused_by_broker", "endpoint", bus_endpoint(p->sock), NULL);
+        break;
+    default: /* PONG and BYE: heard is enough; a broker that says BYE goes on answering */
+        break;
+    }
+}
+
+void peers_tick(struct dispatcher *d)
+{
+    uint64_t now = clock_ms();
+    stat_set(uptime_seconds, (now - d->peers->started_ms) / 1000);
+    stat_set(requests_in_flight, requests_in_flight(d));
+    stat_set(database_ops_waiting, store_waiting(d->store));
+    memcpy(d->peers->stats.v, stat_value, sizeof(stat_value));
+    d->peers->stats.present = true;
+    for (unsigned i = 0; i < d->peers->n; i++) {
+        struct peer *p = &d->peers->peer[i];
+        if (p->known && now > p->heard_ms + PROTO_SILENT_MS)
+            peer_lost(p, "silent");
+        if (!p->linked)
+            continue;
+        if (p->known)
+            ping_send(p);
+        else
+            hello_send(p);
+    }
+}
+
+static void tick_due(void *arg)
+{
+    struct dispatcher *d = arg;
+    peers_tick(d);
+    loop_timer_in(d->loop, &d->peers->timer, PROTO_PING_MS);
+}
+
+void peers_bye(struct dispatcher *d, const char *reason)
+{
+    struct msg m = {.type = MSG_BYE, .BYE = {.reason = str_of(reason)}};
+    for (unsigned i = 0; i < d->peers->n; i++)
+        if (d->peers->peer[i].known)
+            peer_send(d, i, &m);
+}
+
+void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t company_id, const char *state)
+{
+    struct msg m = {.type = MSG_EVENT,
+                    .EVENT = {.kind = str_of(kind), .id = id, .company_id = company_id, .state = str_of(state)}};
+    for (unsigned i = 0; i < d->peers->n; i++)
+        if (d->peers->peer[i].known)
+            peer_send(d, i, &m);
+}
+
+void peers_wake(struct dispatcher *d, const char *what)
+{
+    struct msg m = {.type = MSG_WAKE, .WAKE = {.what = str_of(what)}};
+    for (unsigned i = 0; i < d->peers->n; i++)
+        if (d->peers->peer[i].known)
+            peer_send(d, i, &m);
+}
+
+struct peers *peers_new(struct dispatcher *d)
+{
+    struct peers *ps = xcalloc(1, sizeof(*ps));
+    char **endpoints = conf_list(d->conf->dispatcher_brokers, &ps->n);
+    d->peers = ps;
+    ps->decoder = proto_decoder_new();
+    ps->started_ms = clock_ms();
+    ps->peer = xcalloc(ps->n ? ps->n : 1, sizeof(*ps->peer));
+    ps->window = (unsigned)d->conf->dispatcher_concurrency / (ps->n ? ps->n : 1);
+    if (!ps->window)
+        ps->window = 1;
+    bool good = true;
+    for (unsigned i = 0; i < ps->n; i++) {
+        struct peer *p = &ps->peer[i];
+        p->d = d;
+        p->index = i;
+        p->sock = bus_connect(d->bus, BUS_DEALER, endpoints[i], "broker", peer_received, p);
+        if (p->sock)
+            bus_on_link(p->sock, peer_linked, p);
+        else
+            good = false;
+    }
+    free(endpoints);
+    ps->timer.fn = tick_due;
+    ps->timer.arg = d;
+    loop_timer_in(d->loop, &ps->timer, PROTO_PING_MS);
+    if (!good)
+        peers_destroy(&d->peers);
+    return d->peers;
+}
+
+void peers_destroy(struct peers **pp)
+{
+    struct peers *ps = *pp;
+    if (!ps)
+        return;
+    struct dispatcher *d = ps->timer.arg;
+    loop_timer_stop(d->loop, &ps->timer);
+    for (unsigned i = 0; i < ps->n; i++)
+        if (ps->peer[i].sock)
+            bus_close(&ps->peer[i].sock);
+    proto_decoder_destroy(&ps->decoder);
+    free(ps->peer);
+    free(ps);
+    *pp = NULL;
+}

@@ -1,0 +1,415 @@
+/*
+ * request.c - the requests in flight and their answers.
+ *
+ * Owns: the table of requests by our key and by the broker's id, and the chunk
+ * credit of streamed answers. Must never answer a request twice, nor after its
+ * broker is gone. The broker owns the deadline's 504; one second after a
+ * deadline what is left of a request is dropped here.
+ */
+#include "dispatcher/dispatcher.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 4096
+#define AFTER_DEADLINE_MS 1000
+
+struct requests {
+    struct request *by_key[BUCKETS], *by_id[BUCKETS];
+    uint64_t last_key;
+    unsigned n;
+};
+
+static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r) = {
+    [OP_TOKEN_VERIFY] = control_start,
+    [OP_JOB_GET] = control_start,
+    [OP_JOB_AWAIT] = login_await,
+    [OP_SESSION_ACTIVE] = control_start,
+    [OP_SESSION_GET] = control_start,
+    [OP_SESSION_CLOSE] = close_start,
+    [OP_BUZON_LIST] = list_start,
+    [OP_BUZON_DOWNLOAD] = download_start,
+    [OP_EXECUTE_ACTION] = action_start,
+    [OP_EXECUTE_LOGIN] = login_start,
+    [OP_OPS_SESSIONS] = control_start,
+    [OP_OPS_WORKERS] = control_start,
+    [OP_OPS_WORKER_WANT] = control_start,
+    [OP_OPS_SESSION_CLOSE] = close_start,
+    [OP_OPS_SESSION_MIGRATE] = migrate_start,
+    [OP_OPS_DOCTOR] = doctor_start,
+};
+
+struct requests *requests_new(void)
+{
+    return xcalloc(1, sizeof(struct requests));
+}
+
+static unsigned id_bucket(unsigned peer, uint64_t id)
+{
+    return (unsigned)((id * 31 + peer) % BUCKETS);
+}
+
+struct request *request_find(struct dispatcher *d, uint64_t key)
+{
+    struct request *r = d->requests->by_key[key % BUCKETS];
+    while (r && r->key != key)
+        r = r->next_by_key;
+    return r;
+}
+
+static struct request *find_by_id(struct dispatcher *d, unsigned peer, uint64_t id)
+{
+    struct request *r = d->requests->by_id[id_bucket(peer, id)];
+    while (r && (r->id != id || r->peer != peer))
+        r = r->next_by_id;
+    return r;
+}
+
+/* Takes it out of the table and gives its credit back. */
+static void request_free(struct dispatcher *d, struct request *r)
+{
+    struct request **at = &d->requests->by_key[r->key % BUCKETS];
+    while (*at != r)
+        at = &(*at)->next_by_key;
+    *at = r->next_by_key;
+    at = &d->requests->by_id[id_bucket(r->peer, r->id)];
+    while (*at != r)
+        at = &(*at)->next_by_id;
+    *at = r->next_by_id;
+    d->requests->n--;
+    loop_timer_stop(d->loop, &r->expiry);
+    peer_finished(d, r->peer, r->lane);
+    if (r->params) {
+        explicit_bzero(r->params, r->params_len);
+        free(r->params);
+    }
+    free(r->companies);
+    free(r);
+}
+
+/* Nobody waits any more: the handler lets go, then the request goes. */
+static void request_drop(struct dispatcher *d, struct request *r)
+{
+    if (r->on_cancel)
+        r->on_cancel(d, r);
+    request_free(d, r);
+}
+
+static void expired(void *arg)
+{
+    struct request *r = arg;
+    request_drop(r->d, r);
+}
+
+static void copy_fields(struct request *r, const struct msg_REQUEST *m)
+{
+    r->token_id = m->token_id;
+    r->all_companies = m->all_companies;
+    r->page = m->page;
+    r->company_id = m->company_id;
+    r->job_id = m->job_id;
+    r->cursor = m->cursor;
+    r->limit = (unsigned)m->limit;
+    r->priority = (uint8_t)m->priority;
+    r->force_new = m->force_new;
+    r->remember = m->remember;
+    str_copy(r->request_id, sizeof(r->request_id), m->request_id);
+    str_copy(r->traceparent, sizeof(r->traceparent), m->traceparent);
+    str_copy(r->peer_addr, sizeof(r->peer_addr), m->peer);
+    str_copy(r->token_name, sizeof(r->token_name), m->token_name);
+    str_copy(r->session_id, sizeof(r->session_id), m->session_id);
+    str_copy(r->file_token, sizeof(r->file_token), m->file_token);
+    str_copy(r->portal, sizeof(r->portal), m->portal);
+    str_copy(r->action, sizeof(r->action), m->action);
+    str_copy(r->job_uid, sizeof(r->job_uid), m->job_uid);
+    str_copy(r->state, sizeof(r->state), m->state);
+    str_copy(r->worker, sizeof(r->worker), m->worker);
+    str_copy(r->reason, sizeof(r->reason), m->reason);
+    if (m->secret_hash.len == sizeof(r->secret_hash))
+        memcpy(r->secret_hash, m->secret_hash.p, sizeof(r->secret_hash));
+    if (m->companies.n) {
+        r->companies = xmalloc(m->companies.n * sizeof(*r->companies));
+        memcpy(r->companies, m->companies.v, m->companies.n * sizeof(*r->companies));
+        r->n_companies = m->companies.n;
+    }
+}
+
+void request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload)
+{
+    if (find_by_id(d, peer, m->id)) { /* a broker does not reuse an id that is in flight */
+        stat_inc(bus_malformed_total);
+        return;
+    }
+    struct request *r = xcalloc(1, sizeof(*r));
+    struct requests *rs = d->requests;
+    r->d = d;
+    r->key = ++rs->last_key;
+    r->id = m->id;
+    r->peer = peer;
+    r->op = (enum op)m->op;
+    r->lane = (enum lane)m->lane;
+    r->arrived_us = clock_us();
+    r->deadline_at_ms = clock_ms() + m->deadline_ms;
+    copy_fields(r, m);
+    if (payload.len) {
+        r->params = xmalloc(payload.len + 1);
+        memcpy(r->params, payload.p, payload.len);
+        r->params[payload.len] = 0;
+        r->params_len = payload.len;
+    }
+    r->next_by_key = rs->by_key[r->key % BUCKETS];
+    rs->by_key[r->key % BUCKETS] = r;
+    r->next_by_id = rs->by_id[id_bucket(peer, r->id)];
+    rs->by_id[id_bucket(peer, r->id)] = r;
+    rs->n++;
+    r->expiry.fn = expired;
+    r->expiry.arg = r;
+    loop_timer_at(d->loop, &r->expiry, r->deadline_at_ms + AFTER_DEADLINE_MS);
+    stat_inc(requests_total);
+    handlers[r->op](d, r);
+}
+
+void request_cancel(struct dispatcher *d, unsigned peer, uint64_t id)
+{
+    struct request *r = find_by_id(d, peer, id);
+    if (r)
+        request_drop(d, r);
+}
+
+void requests_peer_gone(struct dispatcher *d, unsigned peer)
+{
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct request *r = d->requests->by_key[i], *next; r; r = next) {
+            next = r->next_by_key;
+            if (r->peer == peer)
+                request_drop(d, r);
+        }
+}
+
+void requests_destroy(struct requests **rp)
+{
+    struct requests *rs = *rp;
+    for (unsigned i = 0; rs && i < BUCKETS; i++)
+        for (struct request *r = rs->by_key[i], *next; r; r = next) {
+            next = r->next_by_key;
+            free(r->params);
+            free(r->companies);
+            free(r);
+        }
+    free(rs);
+    *rp = NULL;
+}
+
+bool request_may_see(const struct request *r, uint64_t company_id)
+{
+    if (r->all_companies)
+        return true;
+    for (unsigned i = 0; i < r->n_companies; i++)
+        if (r->companies[i] == company_id)
+            return true;
+    return false;
+}
+
+void request_actor(const struct request *r, char *out, size_t room)
+{
+    snprintf(out, room, "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
+}
+
+int64_t request_left_ms(const struct dispatcher *d, const struct request *r)
+{
+    (void)d;
+    return (int64_t)(r->deadline_at_ms - clock_ms());
+}
+
+unsigned requests_in_flight(const struct dispatcher *d)
+{
+    return d->requests->n;
+}
+
+/* ---- answers --------------------------------------------------------------------------------------------------------- */
+
+static void answer_log(struct request *r, int status, const char *error)
+{
+    if (status < 500 && !log_is_on(LOG_DEBUG))
+        return;
+    log_line(status < 500 ? LOG_DEBUG : LOG_WARN, "answered", "request", r->request_id, "op", op_table[r->op].name, "status", log_i(status),
+             "error", error, "ms", log_i((long long)(clock_us() - r->arrived_us) / 1000), NULL);
+}
+
+static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
+{
+    m->type = MSG_REPLY;
+    m->REPLY.id = r->id;
+    if (peer_send(d, r->peer, m) != 0)
+        log_line(LOG_WARN, "reply_not_sent", "request", r->request_id, NULL);
+    request_free(d, r);
+}
+
+void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len)
+{
+    struct msg m = {.REPLY = {.status = (uint64_t)status}, .payload = {body, (uint32_t)len}};
+    answer_log(r, status, "");
+    reply_send(d, r, &m);
+}
+
+void reply_jv(struct dispatcher *d, struct request *r, int status, struct jv *body)
+{
+    size_t len;
+    char *text = jv_dump(body, &len);
+    jv_free(body);
+    if (len <= REPLY_PAYLOAD_MAX) {
+        reply_body(d, r, status, text, len);
+        free(text);
+        return;
+    }
+    struct buf whole = {text, len, len + 1};
+    reply_take(d, r, status, "application/json", NULL, &whole);
+}
+
+void reply_error(struct dispatcher *d, struct request *r, enum err e, const char *message, struct jv *extra)
+{
+    size_t len = 0;
+    char *text = extra ? jv_dump(extra, &len) : NULL;
+    struct str told = str_of(message && *message ? message : err_text(e));
+    if (told.len > 1000)
+        told.len = 1000;
+    struct msg m = {.REPLY = {.status = (uint64_t)err_http(e), .error = str_of(err_code(e)), .message = told},
+                    .payload = {text ? text : "", (uint32_t)len}};
+    jv_free(extra);
+    answer_log(r, err_http(e), err_code(e));
+    reply_send(d, r, &m);
+    free(text);
+}
+
+void reply_ended(struct dispatcher *d, struct request *r, const struct session_row *row)
+{
+    struct jv *extra = jv_new_object();
+    enum err e = row->state == SESSION_EXPIRED  ? ERR_SESSION_EXPIRED
+                 : row->state == SESSION_CLOSED || row->state == SESSION_CLOSING ? ERR_SESSION_CLOSED
+                                                                                  : ERR_SESSION_LOST;
+    jv_set_str(extra, "state", session_state_name[row->state]);
+    jv_set_time(extra, "since", row->since_ms);
+    jv_set_str(extra, "reason", row->reason[0] ? row->reason : NULL);
+    jv_set_str(extra, "successor_session_id", row->successor[0] ? row->successor : NULL);
+    reply_error(d, r, e, NULL, extra);
+}
+
+void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id)
+{
+    struct msg m = {.type = MSG_ACCEPTED, .ACCEPTED = {.id = r->id, .job_id = job_id}};
+    peer_send(d, r->peer, &m);
+}
+
+/* ---- streams --------------------------------------------------------------------------------------------------------- */
+
+void request_credit(struct dispatcher *d, unsigned peer, uint64_t id, uint64_t limit)
+{
+    struct request *r = find_by_id(d, peer, id);
+    if (!r || !r->streaming || limit <= r->chunk_limit)
+        return;
+    r->chunk_limit = limit;
+    if (r->on_credit)
+        r->on_credit(d, r);
+}
+
+void stream_begin(struct dispatcher *d, struct request *r, int status, const char *content_type, int64_t length,
+                  const char *filename, const char *session_id, void (*on_credit)(struct dispatcher *d, struct request *r))
+{
+    struct msg m = {.type = MSG_REPLY_HEAD,
+                    .REPLY_HEAD = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
+                                   .has_length = length >= 0, .length = length >= 0 ? (uint64_t)length : 0,
+                                   .filename = str_of(filename), .attachment = filename != NULL, .session_id = str_of(session_id)}};
+    r->streaming = true;
+    r->chunk_limit = CHUNK_WINDOW;
+    r->on_credit = on_credit;
+    loop_timer_stop(d->loop, &r->expiry); /* the deadline ends at the first byte */
+    peer_send(d, r->peer, &m);
+}
+
+unsigned stream_credit(const struct request *r)
+{
+    return r->chunk_limit > r->chunk_seq ? (unsigned)(r->chunk_limit - r->chunk_seq) : 0;
+}
+
+static int chunk_send(struct dispatcher *d, struct request *r, char *data, size_t len, bool last, bool broken)
+{
+    struct msg m = {.type = MSG_CHUNK,
+                    .CHUNK = {.id = r->id, .seq = r->chunk_seq++, .last = last, .broken = broken},
+                    .payload = {data ? data : "", (uint32_t)len}};
+    return peer_send_take(d, r->peer, &m);
+}
+
+void stream_chunk(struct dispatcher *d, struct request *r, char *data, size_t len)
+{
+    stat_add(stream_bytes_total, len);
+    if (chunk_send(d, r, data, len, false, false) != 0)
+        free(data);
+}
+
+void stream_end(struct dispatcher *d, struct request *r, bool broken)
+{
+    chunk_send(d, r, NULL, 0, !broken, broken);
+    answer_log(r, broken ? 502 : 200, broken ? "stream_broken" : "");
+    request_free(d, r);
+}
+
+/* A long answer from memory, as chunks. */
+struct memory_stream {
+    char *data;
+    size_t len, at;
+};
+
+static void memory_free(struct dispatcher *d, struct request *r)
+{
+    struct memory_stream *ms = r->work;
+    (void)d;
+    free(ms->data);
+    free(ms);
+    r->work = NULL;
+}
+
+static void memory_more(struct dispatcher *d, struct request *r)
+{
+    struct memory_stream *ms = r->work;
+    while (ms->at < ms->len && stream_credit(r)) {
+        size_t n = ms->len - ms->at < CHUNK_MAX ? ms->len - ms->at : CHUNK_MAX;
+        char *piece = xmalloc(n);
+        memcpy(piece, ms->data + ms->at, n);
+        ms->at += n;
+        stream_chunk(d, r, piece, n);
+    }
+    if (ms->at == ms->len) {
+        memory_free(d, r);
+        stream_end(d, r, false);
+    }
+}
+
+void reply_take(struct dispatcher *d, struct request *r, int status, const char *content_type, const char *session_id,
+                struct buf *body)
+{
+    size_t len;
+    char *data = buf_take(body, &len);
+    if (len <= REPLY_PAYLOAD_MAX) {
+        struct msg m = {.type = MSG_REPLY,
+                        .REPLY = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
+                                  .session_id = str_of(session_id)},
+                        .payload = {data, (uint32_t)len}};
+        answer_log(r, status, "");
+        if (peer_send_take(d, r->peer, &m) != 0 || !len)
+            free(data);
+        request_free(d, r);
+        return;
+    }
+    struct memory_stream *ms = xcalloc(1, sizeof(*ms));
+    ms->data = data;
+    ms->len = len;
+    r->work = ms;
+    r->on_cancel = memory_free;
+    stream_begin(d, r, status, content_type, (int64_t)len, NULL, session_id, memory_more);
+    memory_more(d, r);
+}

@@ -1,0 +1,64 @@
+/* robot_answer.c - reading robots' answers; trusts nothing in them. */
+#include "dispatcher/robot_answer.h"
+
+#include "common/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define WORDS_MAX 4096 /* a refusal's body is looked into only when it is small */
+
+enum err answer_failure(const struct call_answer *a)
+{
+    switch (a->result) {
+    case CALL_ANSWERED:
+        return ERR_OK;
+    case CALL_NOT_SENT:
+        return ERR_ROBOT_UNREACHABLE;
+    case CALL_TIMEOUT:
+        return ERR_DEADLINE_EXCEEDED;
+    case CALL_BROKEN:
+        return a->garbage ? ERR_ROBOT_BAD_RESPONSE : ERR_ROBOT_UNREACHABLE;
+    case CALL_TOO_BIG:
+    case CALL_STOPPED:
+        break;
+    }
+    return ERR_ROBOT_BAD_RESPONSE;
+}
+
+void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a)
+{
+    log_line(LOG_WARN, "robot_call_failed", "request", r ? r->request_id : "", "robot", robot ? robot->name : "", "call", what, "status",
+             log_i(a->status), "ms", log_i(a->took_ms), "curl", a->curl_text, NULL);
+}
+
+void answer_text(struct dispatcher *d, const char *text, char *out, size_t room)
+{
+    snprintf(out, room, "%s", text ? text : "");
+    robots_hide_urls(d, out, room);
+}
+
+struct jv *answer_words(struct dispatcher *d, const struct call_answer *a)
+{
+    struct jv *words = jv_new_object();
+    enum jv_bad why;
+    struct jv *body = a->body->len && a->body->len <= WORDS_MAX ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    static const char *const keys[] = {"error", "message"};
+    jv_set_int(words, "status", a->status);
+    for (unsigned i = 0; i < 2; i++) {
+        char text[501];
+        const char *told = jv_type(body) == JV_OBJECT ? jv_str(jv_get(body, keys[i])) : NULL;
+        answer_text(d, told, text, sizeof(text));
+        jv_set_str(words, keys[i], told ? text : NULL);
+    }
+    jv_free(body);
+    return words;
+}
+
+bool answer_is_json(const struct call_answer *a)
+{
+    size_t n = strcspn(a->content_type, "; \t");
+    return (n == 16 && strncasecmp(a->content_type, "application/json", 16) == 0) ||
+           (n > 5 && strncasecmp(a->content_type + n - 5, "+json", 5) == 0);
+}

@@ -1,0 +1,20 @@
+/*
+ * robot_answer.h - what a robot's answer means for a client, in one place for lists,
+ * downloads, actions and log-ins.
+ */
+#ifndef CHASQUI_ROBOT_ANSWER_H
+#define CHASQUI_ROBOT_ANSWER_H
+
+#include "dispatcher/dispatcher.h"
+
+/* The error of a call without a whole answer; ERR_OK when it was answered. */
+enum err answer_failure(const struct call_answer *a);
+/* Logs curl's own words (never shown to clients) for a call that failed. */
+void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a);
+/* {"status":N,"error":"..","message":".."} from a robot's refusal, base URLs replaced, texts bounded. The caller takes it. */
+struct jv *answer_words(struct dispatcher *d, const struct call_answer *a);
+/* Copies a text with base URLs replaced by names. */
+void answer_text(struct dispatcher *d, const char *text, char *out, size_t room);
+bool answer_is_json(const struct call_answer *a); /* by type */
+
+#endif
