@@ -17,6 +17,8 @@
  *   lease.c       renewing our leases, rescuing others'
  *   migrate.c     planning and running migrations of sessions
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
+ *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
+ *   await.c       the outcome of a log-in that somebody else works on
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, jobs, session queries, operators' lists
  */
@@ -99,6 +101,7 @@ struct request {
     struct loop_timer expiry;
     struct dispatcher *d;
     bool streaming;
+    bool gone_once;            /* close.c: the robot said 404 and the session was looked up again */
     uint64_t chunk_seq, chunk_limit;
     void (*on_credit)(struct dispatcher *d, struct request *r);
 };
@@ -178,6 +181,7 @@ unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, un
 void robots_judged(struct dispatcher *d, const struct health_row *row);
 void robots_all_unknown(struct dispatcher *d);     /* every publisher silent */
 void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id);
+void robots_fenced(struct dispatcher *d, uint32_t robot_id, int8_t fenced); /* learnt by reconciliation */
 /* Replaces every robot's base URL in text by the robot's name, in place (room incl. NUL). */
 void robots_hide_urls(const struct dispatcher *d, char *text, size_t room);
 
@@ -195,7 +199,7 @@ void login_await(struct dispatcher *d, struct request *r);      /* JOB_AWAIT */
 void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE and OPS_SESSION_CLOSE */
 void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
-void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR (reconcile.c) */
+void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
 
 /* ---- the life of sessions ----------------------------------------------------------------------------------- */
 /* The robot said 404 on a list or action of this session: asks /health first, then ends it (expired, or lost by a new boot) by

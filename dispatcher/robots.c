@@ -174,6 +174,13 @@ void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_
     reconcile_robot(d, robot_id);
 }
 
+void robots_fenced(struct dispatcher *d, uint32_t robot_id, int8_t fenced)
+{
+    struct robot *r = find(d, robot_id);
+    if (r)
+        r->fenced = fenced;
+}
+
 void robots_judged(struct dispatcher *d, const struct health_row *row)
 {
     char name[NAME_ROOM], boot_id[65];

@@ -73,6 +73,7 @@ struct session_row {
     uint8_t close_pending;
     int64_t since_ms, started_ms, activity_ms; /* unix ms, 0 = NULL */
     char portal[PORTAL_ROOM];
+    char job_uid[65];                  /* Laravel's may be longer than ours */
     char session_id[SESSION_ID_ROOM];  /* the current one */
     char boot_id[65];
     char reason[REASON_ROOM];

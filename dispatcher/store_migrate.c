@@ -36,6 +36,8 @@ static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const s
         }
         return DB_OK;
     }
+    if (op->session_ref) /* an operator's wish never costs a session */
+        return DB_OK;
     op->lost++;
     TRY(session_close_row(db, row->ref, SESSION_LOST, op->reason, op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
     return job_session_lost(db, row->job_id, SESSION_LOST, op->reason);

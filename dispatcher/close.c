@@ -1,0 +1,334 @@
+/*
+ * close.c - closing a session: on its robot, then in the database.
+ *
+ * The row is `closing` under a lease while the robot is asked. Confirmed (200,
+ * 204, 404): closed and the place is free. Not confirmed: active again and
+ * nothing changed; a robot judged down cannot be asked: the session is closed
+ * here, keeps its place as close pending and is fenced before that robot gets
+ * new work. A robot without DELETE is not asked; the place fades.
+ */
+#include "dispatcher/robot_answer.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLOSE_MS 10000
+#define ANSWER_BYTES 65536
+
+struct closing {
+    struct dispatcher *d;
+    struct session_row row;
+    enum session_state to;
+    char reason[REASON_ROOM];
+    char actor[161], peer[65], request_id[129];
+    struct lease lease;
+    bool held;
+    enum err error;
+    close_done_fn *fn;
+    void *arg;
+};
+
+static void closing_end(struct closing *c)
+{
+    if (c->held)
+        lease_drop(c->d, c->row.job_id, c->lease.token);
+    if (c->fn)
+        c->fn(c->d, c->arg, c->error, &c->row);
+    free(c);
+}
+
+static void recorded(void *arg, void *op_arg)
+{
+    struct closing *c = arg;
+    struct store_close_end *op = op_arg;
+    if (op->rc != STORE_OK || op->lost) {
+        if (!c->error)
+            c->error = ERR_DATABASE_UNAVAILABLE; /* its lease runs out and the close is done again */
+    } else {
+        c->row.state = op->to;
+        if (op->to != SESSION_ACTIVE) {
+            log_line(LOG_INFO, "session", "job", log_i((long long)c->row.job_id), "to", session_state_name[op->to], "why", op->reason,
+                     "request", c->request_id, NULL);
+            strcpy(c->row.reason, op->reason);
+            c->row.since_ms = clock_unix_ms();
+            if (op->to == SESSION_CLOSED)
+                stat_inc(sessions_closed_total);
+            else
+                stat_inc(sessions_expired_total);
+            peers_event(c->d, "session", c->row.job_id, c->row.company_id, session_state_name[op->to]);
+            peers_wake(c->d, "place");
+        }
+    }
+    free(op);
+    closing_end(c);
+}
+
+static void record(struct closing *c, enum session_state to, enum place_fate place)
+{
+    struct store_close_end *op = xcalloc(1, sizeof(*op));
+    op->job_id = c->row.job_id;
+    op->session_ref = c->row.ref;
+    memcpy(op->token, c->lease.token, sizeof(op->token));
+    op->to = to;
+    strcpy(op->reason, c->reason);
+    op->place = place;
+    strcpy(op->actor, c->actor);
+    strcpy(op->peer, c->peer);
+    strcpy(op->request_id, c->request_id);
+    store_submit(c->d->store, store_close_end, op, recorded, c);
+}
+
+static void robot_closed(void *arg, struct call_answer *a)
+{
+    struct closing *c = arg;
+    const struct robot *robot = robot_by_id(c->d, c->row.robot_id);
+    bool gone = a->boot_id[0] && c->row.boot_id[0] && strcmp(a->boot_id, c->row.boot_id) != 0;
+    bool confirmed = a->result == CALL_ANSWERED && (a->status == 200 || a->status == 204 || a->status == 404);
+    robots_boot_seen(c->d, c->row.robot_id, a->boot_id);
+    if (confirmed || gone) {
+        record(c, c->to, PLACE_FREE);
+        return;
+    }
+    answer_note(NULL, robot, "close", a);
+    if (robot && robot->last_judged == VERDICT_DOWN) {
+        record(c, c->to, PLACE_KEEP_PENDING);
+        return;
+    }
+    c->error = ERR_ROBOT_UNREACHABLE;
+    record(c, SESSION_ACTIVE, PLACE_FREE);
+}
+
+static void lease_lost(struct dispatcher *d, uint64_t job_id, void *arg)
+{
+    (void)d, (void)arg;
+    log_line(LOG_WARN, "lease_lost", "job", log_i((long long)job_id), "kind", "close", NULL);
+}
+
+static void robot_ask(struct closing *c)
+{
+    struct dispatcher *d = c->d;
+    const struct robot *robot = robot_by_id(d, c->row.robot_id);
+    lease_hold(d, c->row.job_id, &c->lease, lease_lost, c);
+    c->held = true;
+    if (!robot || robot->fenced == 0 || !c->row.session_id[0]) {
+        record(c, c->to, robot && robot->fenced == 0 ? PLACE_FADE : PLACE_FREE);
+        return;
+    }
+    if (robot->verdict == VERDICT_DOWN) {
+        record(c, c->to, PLACE_KEEP_PENDING);
+        return;
+    }
+    struct buf path = {0};
+    buf_adds(&path, "/sessions/");
+    url_encode(&path, c->row.session_id);
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .path = path.data, .request_id = c->request_id,
+                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = CLOSE_MS, .max_bytes = ANSWER_BYTES,
+                             .done = robot_closed, .arg = c};
+    call_start(d->robot_http, &spec);
+    buf_free(&path);
+}
+
+static void begun(void *arg, void *op_arg)
+{
+    struct closing *c = arg;
+    struct store_close_begin *op = op_arg;
+    if (op->rc != STORE_OK) {
+        c->error = ERR_DATABASE_UNAVAILABLE;
+    } else if (!op->ok) { /* it moved on: the caller looks at the row */
+        c->error = ERR_WRONG_STATE;
+        if (op->found)
+            c->row = op->row;
+    }
+    bool ok = op->rc == STORE_OK && op->ok;
+    free(op);
+    if (ok)
+        robot_ask(c);
+    else
+        closing_end(c);
+}
+
+void close_session(struct dispatcher *d, const struct session_row *row, enum session_state to, const char *reason,
+                   const struct request *actor, bool claimed, const struct lease *lease, close_done_fn *fn, void *arg)
+{
+    struct closing *c = xcalloc(1, sizeof(*c));
+    c->d = d;
+    c->row = *row;
+    c->to = to;
+    strcpy(c->reason, reason);
+    c->fn = fn;
+    c->arg = arg;
+    if (actor) {
+        strcpy(c->request_id, actor->request_id);
+        if (actor->op == OP_OPS_SESSION_CLOSE) {
+            request_actor(actor, c->actor, sizeof(c->actor));
+            strcpy(c->peer, actor->peer_addr);
+        }
+    }
+    if (claimed) {
+        c->lease = *lease;
+        robot_ask(c);
+        return;
+    }
+    lease_fill(d, &c->lease, CLOSE_MS);
+    struct store_close_begin *op = xcalloc(1, sizeof(*op));
+    op->session_ref = row->ref;
+    op->epoch = row->epoch;
+    op->lease = c->lease;
+    store_submit(d->store, store_close_begin, op, begun, c);
+}
+
+/* ---- a client or an operator closes -------------------------------------------------------------------------------------- */
+
+struct close_request {
+    uint64_t key;
+};
+
+static void client_closed(struct dispatcher *d, void *arg, enum err e, const struct session_row *row)
+{
+    struct close_request *w = arg;
+    struct request *r = request_find(d, w->key);
+    free(w);
+    if (!r)
+        return;
+    if (e == ERR_WRONG_STATE && row->state != SESSION_ACTIVE && row->state != SESSION_OPENING) {
+        reply_ended(d, r, row);
+    } else if (e) {
+        reply_error(d, r, e, e == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL, NULL);
+    } else {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", true);
+        jv_set_str(body, "session_id", row->session_id);
+        jv_set_str(body, "state", session_state_name[row->state]);
+        reply_jv(d, r, 200, body);
+    }
+}
+
+static void close_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+{
+    if (res != RESOLVE_OK) {
+        resolve_reply(d, r, res, row);
+        return;
+    }
+    struct close_request *w = xcalloc(1, sizeof(*w));
+    w->key = r->key;
+    close_session(d, row, SESSION_CLOSED, r->op == OP_OPS_SESSION_CLOSE ? "closed_by_operator" : "closed_by_client", r, false, NULL,
+                  client_closed, w);
+}
+
+void close_start(struct dispatcher *d, struct request *r)
+{
+    resolve_session(d, r, r->session_id, close_resolved);
+}
+
+/* ---- idle ---------------------------------------------------------------------------------------------------------------- */
+
+static void idle_claimed(void *arg, void *op_arg)
+{
+    struct dispatcher *d = arg;
+    struct store_idle_claim *op = op_arg;
+    for (unsigned i = 0; i < op->n; i++)
+        close_session(d, &op->row[i], SESSION_EXPIRED, "idle", NULL, true, &op->lease, NULL, NULL);
+    free(op);
+}
+
+void close_idle_tick(struct dispatcher *d)
+{
+    struct store_idle_claim *op = xcalloc(1, sizeof(*op));
+    op->idle_ms = d->conf->session_idle_timeout_s * 1000 + 2 * activity_flush_every_ms(d);
+    lease_fill(d, &op->lease, CLOSE_MS);
+    store_submit(d->store, store_idle_claim, op, idle_claimed, d);
+}
+
+/* ---- the robot says 404 ---------------------------------------------------------------------------------------------------- */
+
+struct gone {
+    struct dispatcher *d;
+    uint64_t key;
+    struct session_row row;
+    void (*again)(struct dispatcher *d, struct request *r);
+};
+
+static void gone_recorded(void *arg, void *op_arg)
+{
+    struct gone *g = arg;
+    struct store_session_end *op = op_arg;
+    struct dispatcher *d = g->d;
+    struct request *r = request_find(d, g->key);
+    if (op->rc == STORE_OK && op->ok) {
+        stat_inc(sessions_expired_total);
+        log_line(LOG_INFO, "session", "job", log_i((long long)op->row.job_id), "to", "expired", "why", op->reason, NULL);
+        peers_event(d, "session", op->row.job_id, op->row.company_id, "expired");
+        peers_wake(d, "place");
+    }
+    if (r) {
+        if (op->rc != STORE_OK)
+            reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        else if (op->ok || !op->found || r->gone_once)
+            reply_ended(d, r, &op->row);
+        else { /* it moved on meanwhile: once more */
+            r->gone_once = true;
+            g->again(d, r);
+        }
+    }
+    free(op);
+    free(g);
+}
+
+static void gone_planned(void *arg, void *op)
+{
+    struct gone *g = arg;
+    struct request *r = request_find(g->d, g->key);
+    if (r && !r->gone_once) {
+        r->gone_once = true;
+        g->again(g->d, r);
+    } else if (r) {
+        reply_error(g->d, r, ERR_SESSION_MIGRATING, NULL, NULL);
+    }
+    free(op);
+    free(g);
+}
+
+static void gone_health(void *arg, struct call_answer *a)
+{
+    struct gone *g = arg;
+    struct dispatcher *d = g->d;
+    enum jv_bad why;
+    struct jv *body = a->result == CALL_ANSWERED && a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    const char *boot = jv_str(jv_get(body, "boot_id"));
+    char boot_id[65];
+    str_copy(boot_id, sizeof(boot_id), str_of(boot && strlen(boot) < 65 ? boot : a->boot_id));
+    jv_free(body);
+    robots_boot_seen(d, g->row.robot_id, boot_id);
+    if (boot_id[0] && g->row.boot_id[0] && strcmp(boot_id, g->row.boot_id) != 0) {
+        /* Restarted: it migrates or is lost; the look-up waits for what comes of it. */
+        struct store_migrate_plan *plan = xcalloc(1, sizeof(*plan));
+        plan->robot_id = g->row.robot_id;
+        strcpy(plan->boot_now, boot_id);
+        strcpy(plan->reason, "robot_restarted");
+        store_submit(d->store, store_migrate_plan, plan, gone_planned, g);
+        return;
+    }
+    struct store_session_end *op = xcalloc(1, sizeof(*op));
+    op->session_ref = g->row.ref;
+    op->epoch = g->row.epoch;
+    op->to = SESSION_EXPIRED;
+    strcpy(op->reason, "robot_404");
+    op->place = PLACE_FREE;
+    store_submit(d->store, store_session_end, op, gone_recorded, g);
+}
+
+void session_gone(struct dispatcher *d, struct request *r, const struct session_row *row,
+                  void (*again)(struct dispatcher *d, struct request *r))
+{
+    const struct robot *robot = robot_by_id(d, row->robot_id);
+    struct gone *g = xcalloc(1, sizeof(*g));
+    *g = (struct gone){d, r->key, *row, again};
+    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,
+                             .total_ms = 2000, .max_bytes = ANSWER_BYTES, .done = gone_health, .arg = g};
+    call_start(d->robot_http, &spec);
+}

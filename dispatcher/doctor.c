@@ -1,0 +1,121 @@
+/*
+ * doctor.c - what only one who can ask the robots knows: does each robot hold
+ * what the database says, and no company two sessions? Reads, changes nothing.
+ */
+#include "dispatcher/robot_list.h"
+
+#include "common/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct held { /* a session on some robot */
+    int64_t company_id;
+    char portal[PORTAL_ROOM];
+    char robot[NAME_ROOM];
+};
+
+struct visit {
+    struct dispatcher *d;
+    uint64_t key;
+    unsigned waiting;
+    struct jv *findings;
+    struct held *held;
+    size_t n_held;
+};
+
+static void finding(struct visit *v, const char *level, const char *check, const char *what_to_do, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+static void finding(struct visit *v, const char *level, const char *check, const char *what_to_do, const char *fmt, ...)
+{
+    struct jv *f = jv_new_object();
+    char text[500];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    jv_set_str(f, "level", level);
+    jv_set_str(f, "check", check);
+    jv_set_str(f, "text", text);
+    jv_set_str(f, "do", what_to_do);
+    jv_push(v->findings, f);
+}
+
+static void held_add(struct visit *v, const struct robot *robot, const struct jv *entry)
+{
+    struct held h = {0};
+    const char *portal = jv_str(jv_get(entry, "portal"));
+    if (!jv_int(jv_get(entry, "company_id"), &h.company_id) || !portal)
+        return;
+    str_copy(h.portal, sizeof(h.portal), str_of(portal));
+    strcpy(h.robot, robot->name);
+    for (size_t i = 0; i < v->n_held; i++)
+        if (v->held[i].company_id == h.company_id && strcmp(v->held[i].portal, h.portal) == 0)
+            finding(v, "note", "two_sessions_on_robots", "wait for reconciliation; if it stays, close one with: chasqui sessions close ID",
+                    "company %lld has sessions of %s on %s and on %s", (long long)h.company_id, h.portal, v->held[i].robot, h.robot);
+    v->held = xrealloc(v->held, (v->n_held + 1) * sizeof(h));
+    v->held[v->n_held++] = h;
+}
+
+static void visit_end(struct visit *v)
+{
+    struct request *r = request_find(v->d, v->key);
+    if (r) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", true);
+        jv_set(body, "findings", v->findings);
+        reply_jv(v->d, r, 200, body);
+    } else {
+        jv_free(v->findings);
+    }
+    free(v->held);
+    free(v);
+}
+
+static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list *list)
+{
+    struct visit *v = arg;
+    const struct robot *robot = robot_by_id(d, list->robot_id);
+    if (robot && list->state == LIST_UNREACHABLE)
+        finding(v, "note", "robot_unreachable", "look at the robot", "%s did not answer GET /sessions", robot->name);
+    if (robot && list->state == LIST_UNSUPPORTED)
+        finding(v, "note", "robot_seed_only", "see the README on what a missing fence costs", "%s does not speak the optional calls", robot->name);
+    for (size_t i = 0; robot && i < jv_len(list->sessions); i++) {
+        const struct jv *e = jv_at(list->sessions, i);
+        held_add(v, robot, e);
+        if (list->rows_known && !robot_list_row(list, e))
+            finding(v, "note", "unknown_on_robot", "ours are closed by reconciliation; others are left alone",
+                    "%s holds a session that is not recorded (company %s)", robot->name, jv_str(jv_get(e, "portal")) ? jv_str(jv_get(e, "portal")) : "?");
+    }
+    for (unsigned i = 0; robot && list->state == LIST_OK && i < list->n_rows; i++)
+        if (list->rows[i].state == SESSION_ACTIVE && !list->rows[i].migrating && !robot_list_entry(list, &list->rows[i]))
+            finding(v, "note", "missing_on_robot", "it ends by itself at the next reconciliation", "job %llu: its session is not on %s any more",
+                    (unsigned long long)list->rows[i].job_id, robot->name);
+    if (--v->waiting == 0)
+        visit_end(v);
+}
+
+static void robot_visit(struct dispatcher *d, const struct robot *robot, void *arg)
+{
+    struct visit *v = arg;
+    if (robot->last_judged == VERDICT_DOWN) {
+        finding(v, "note", "robot_down", "look at the robot", "%s is down", robot->name);
+        return;
+    }
+    v->waiting++;
+    robot_list_get(d, robot->id, robot_seen, v);
+}
+
+void doctor_start(struct dispatcher *d, struct request *r)
+{
+    struct visit *v = xcalloc(1, sizeof(*v));
+    v->d = d;
+    v->key = r->key;
+    v->findings = jv_new_array();
+    v->waiting = 1; /* ours, until all are asked */
+    robots_each(d, robot_visit, v);
+    if (--v->waiting == 0)
+        visit_end(v);
+}

@@ -1,0 +1,688 @@
+/*
+ * login.c - execute of a log-in action.
+ *
+ * Owns: each log-in from its request to its recorded outcome. The job is durable and
+ * has one attempt; a waiter is only somebody to tell. Another robot is tried
+ * only when nothing was sent or the robot was full. Must never call a robot
+ * without a trusted lease, forget a session that a robot opened, or log what was
+ * in params.
+ */
+#include "dispatcher/login.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_BYTES 65536
+#define CLOSING_LOOK_MS 100
+#define RECORD_AGAIN_MS 200
+#define BEFORE_DEADLINE_MS 300
+#define STALE_TRIES 3
+
+void login_free(struct login *l)
+{
+    loop_timer_stop(l->d->loop, &l->timer);
+    if (l->held)
+        lease_drop(l->d, l->job_id, l->lease.token);
+    buf_wipe(&l->params);
+    buf_free(&l->credentials);
+    buf_free(&l->remember);
+    jv_free(l->extra);
+    free(l);
+}
+
+static struct request *waiter(struct login *l)
+{
+    return l->request_key ? request_find(l->d, l->request_key) : NULL;
+}
+
+/* ---- answers --------------------------------------------------------------------------------------------------------- */
+
+/* The 200 of execute. url and titulo are the robot's own words, base URLs replaced; null when they are not known any more. */
+static struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused)
+{
+    const struct robot *robot = robot_by_id(d, row->robot_id);
+    struct jv *body = jv_new_object(), *about = jv_new_object(), *shape = session_jv(row, NULL);
+    jv_set_bool(body, "ok", true);
+    jv_set_int(body, "job_id", (int64_t)row->job_id);
+    jv_set_str(body, "job_uid", job_uid);
+    jv_set_str(body, "session_id", row->session_id);
+    jv_set(body, "viewer_url", jv_copy(jv_get(shape, "viewer_url")));
+    jv_set_str(about, "url", url && *url ? url : NULL);
+    jv_set_str(about, "titulo", row->title[0] ? row->title : NULL);
+    jv_set_str(about, "worker", robot ? robot->name : NULL);
+    jv_set(body, "robot", about);
+    if (reused)
+        jv_set_bool(body, "reused", true);
+    jv_free(shape);
+    return body;
+}
+
+static struct jv *job_extra(uint64_t job_id, const char *job_uid)
+{
+    struct jv *extra = jv_new_object();
+    jv_set_int(extra, "job_id", (int64_t)job_id);
+    if (job_uid && *job_uid)
+        jv_set_str(extra, "job_uid", job_uid);
+    return extra;
+}
+
+void login_tell_waiter(struct login *l, enum err error)
+{
+    struct request *r = waiter(l);
+    l->request_key = 0;
+    if (r)
+        reply_error(l->d, r, error, l->message, job_extra(l->job_id, l->job_uid));
+}
+
+/* ---- the outcome ------------------------------------------------------------------------------------------------------- */
+
+static void record_done(void *arg);
+static void record_failed(void *arg);
+
+static void again_soon(struct login *l, loop_timer_fn *fn)
+{
+    struct request *r = waiter(l);
+    if (r && request_left_ms(l->d, r) < BEFORE_DEADLINE_MS)
+        login_tell_waiter(l, ERR_DATABASE_UNAVAILABLE);
+    l->timer.fn = fn;
+    l->timer.arg = l;
+    loop_timer_in(l->d->loop, &l->timer, RECORD_AGAIN_MS + id_random_u64() % RECORD_AGAIN_MS);
+}
+
+/* Somebody else holds the job now: its outcome is asked for like anybody would. */
+static void lost_to_rescuer(struct login *l)
+{
+    struct request *r = waiter(l);
+    log_line(LOG_WARN, "lease_lost", "job", log_i((long long)l->job_id), "kind", l->migrating ? "migrate" : "login", NULL);
+    if (r)
+        login_await(l->d, r);
+    login_free(l);
+}
+
+static void orphan_closed(void *arg, struct call_answer *a)
+{
+    (void)arg, (void)a;
+}
+
+static void done_recorded(void *arg, void *op_arg)
+{
+    struct login *l = arg;
+    struct store_login_done *op = op_arg;
+    struct dispatcher *d = l->d;
+    struct request *r = waiter(l);
+    if (op->rc != STORE_OK) {
+        free(op);
+        again_soon(l, record_done); /* the session is on the robot: never forgotten */
+        return;
+    }
+    switch (op->outcome) {
+    case LOGIN_DONE_LOST:
+        free(op);
+        lost_to_rescuer(l);
+        return;
+    case LOGIN_DONE_DUP_SESSION:
+        free(op);
+        l->error = ERR_ROBOT_BAD_RESPONSE;
+        snprintf(l->message, sizeof(l->message), "The robot answered a session id that is live elsewhere.");
+        login_settle(l, l->error, l->message); /* the fence ends what this log-in opened */
+        return;
+    case LOGIN_DONE_OK:
+        break;
+    }
+    stat_inc(logins_done_total);
+    if (l->migrating)
+        stat_inc(migrations_done_total);
+    log_line(LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
+             robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
+    peers_event(d, "session", l->job_id, l->company_id, "active");
+    if (r)
+        reply_jv(d, r, 200, login_body(d, &op->row, l->job_uid, l->url, false));
+    free(op);
+    login_free(l);
+}
+
+static void record_done(void *arg)
+{
+    struct login *l = arg;
+    const struct robot *robot = robot_by_id(l->d, l->robot_id);
+    struct store_login_done *op = xcalloc(1, sizeof(*op));
+    op->job_id = l->job_id;
+    op->session_ref = l->session_ref;
+    memcpy(op->token, l->lease.token, sizeof(op->token));
+    strcpy(op->session_id, l->session_id);
+    strcpy(op->boot_id, l->boot_id);
+    strcpy(op->title, l->title);
+    if (robot) {
+        strcpy(op->robot_base_url, robot->base_url);
+        strcpy(op->robot_viewer_url, robot->viewer_url);
+        strcpy(op->worker, robot->name);
+    }
+    if (l->remember.len) {
+        op->credentials = l->remember.data;
+        op->credentials_len = l->remember.len;
+    }
+    store_submit(l->d->store, store_login_done, op, done_recorded, l);
+}
+
+void login_succeeded(struct login *l)
+{
+    record_done(l);
+}
+
+static void failed_recorded(void *arg, void *op_arg)
+{
+    struct login *l = arg;
+    struct store_login_failed *op = op_arg;
+    struct dispatcher *d = l->d;
+    struct request *r = waiter(l);
+    bool lost = op->lost;
+    enum store_rc rc = op->rc;
+    free(op);
+    if (rc != STORE_OK) {
+        again_soon(l, record_failed);
+        return;
+    }
+    if (lost) {
+        lost_to_rescuer(l);
+        return;
+    }
+    if (l->migrating)
+        stat_inc(migrations_failed_total);
+    else
+        stat_inc(logins_failed_total);
+    log_line(LOG_WARN, l->migrating ? "migration_failed" : "login_failed", "job", log_i((long long)l->job_id), "request", l->request_id, "error",
+             err_code(l->error), NULL);
+    peers_event(d, "job", l->job_id, l->company_id, "failed");
+    if (l->place == PLACE_FREE)
+        peers_wake(d, "place");
+    if (r) {
+        struct jv *extra = job_extra(l->job_id, l->job_uid);
+        if (l->extra)
+            jv_merge(extra, l->extra);
+        reply_error(d, r, l->error, l->message, extra);
+    }
+    login_free(l);
+}
+
+static int64_t retry_ms(const struct login *l)
+{
+    if (l->final)
+        return -1;
+    uint64_t most = 500ull << (l->attempts < 6 ? l->attempts : 6);
+    return (int64_t)(100 + id_random_u64() % (most < 30000 ? most : 30000));
+}
+
+static void record_failed(void *arg)
+{
+    struct login *l = arg;
+    struct store_login_failed *op = xcalloc(1, sizeof(*op));
+    op->job_id = l->job_id;
+    op->session_ref = l->session_ref;
+    memcpy(op->token, l->lease.token, sizeof(op->token));
+    snprintf(op->error, sizeof(op->error), "%s", err_code(l->error));
+    snprintf(op->message, sizeof(op->message), "%s", l->message[0] ? l->message : err_text(l->error));
+    op->place = l->place;
+    op->retry_ms = retry_ms(l);
+    store_submit(l->d->store, store_login_failed, op, failed_recorded, l);
+}
+
+void login_failed(struct login *l)
+{
+    record_failed(l);
+}
+
+/* ---- the robot's answer -------------------------------------------------------------------------------------------------- */
+
+static void reserve_again(struct login *l, bool same_robot, uint64_t above);
+
+static void fail(struct login *l, enum err e, const char *message, enum place_fate place)
+{
+    l->error = e;
+    snprintf(l->message, sizeof(l->message), "%s", message ? message : "");
+    l->place = place;
+    login_failed(l);
+}
+
+static bool id_is_sane(const char *id)
+{
+    size_t n = id ? strlen(id) : 0;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)id[i] <= 0x20 || (unsigned char)id[i] >= 0x7f || strchr("/\\%?#", id[i]))
+            return false;
+    return n >= 1 && n < SESSION_ID_ROOM;
+}
+
+/* An id that we cannot keep is closed on the robot, as far as it can be named. */
+static void close_unkept(struct login *l, const char *id)
+{
+    const struct robot *robot = robot_by_id(l->d, l->robot_id);
+    if (!robot || !id || !*id || robot->fenced == 0 || strlen(id) > 2000)
+        return;
+    struct buf path = {0};
+    buf_adds(&path, "/sessions/");
+    url_encode(&path, id);
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .path = path.data, .request_id = l->request_id,
+                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 10000, .max_bytes = ANSWER_BYTES,
+                             .done = orphan_closed, .arg = NULL};
+    call_start(l->d->robot_http, &spec);
+    buf_free(&path);
+}
+
+static bool is_final_error(const struct action *action, const char *code)
+{
+    if (!action->final_errors || !code)
+        return false;
+    unsigned n;
+    char **codes = conf_list(action->final_errors, &n);
+    bool found = false;
+    for (unsigned i = 0; i < n; i++)
+        found |= strcmp(codes[i], code) == 0;
+    free(codes);
+    return found;
+}
+
+static void opened(struct login *l, const struct jv *body)
+{
+    const char *id = jv_str(jv_get(body, "session_id"));
+    if (!id_is_sane(id)) {
+        close_unkept(l, id);
+        login_settle(l, ERR_ROBOT_BAD_RESPONSE, "The robot answered a session id that cannot be one.");
+        return;
+    }
+    strcpy(l->session_id, id);
+    answer_text(l->d, jv_str(jv_get(body, "titulo")), l->title, sizeof(l->title));
+    answer_text(l->d, jv_str(jv_get(body, "url")), l->url, sizeof(l->url));
+    login_succeeded(l);
+}
+
+static void refused(struct login *l, const struct call_answer *a, const struct jv *body)
+{
+    l->extra = jv_new_object();
+    jv_set(l->extra, "robot", answer_words(l->d, a));
+    l->final = is_final_error(l->action, jv_str(jv_get(body, "error")));
+    l->error = ERR_ROBOT_ERROR;
+    snprintf(l->message, sizeof(l->message), "%s", err_text(ERR_ROBOT_ERROR));
+    if (a->status >= 500) { /* it may have begun: only its session list or fence tells */
+        login_settle(l, ERR_ROBOT_ERROR, l->message);
+        return;
+    }
+    l->place = PLACE_FREE;
+    login_failed(l);
+}
+
+static void robot_answered(void *arg, struct call_answer *a)
+{
+    struct login *l = arg;
+    enum jv_bad why;
+    robots_boot_seen(l->d, l->robot_id, a->boot_id);
+    if (a->boot_id[0])
+        strcpy(l->boot_id, a->boot_id);
+    if (a->result == CALL_NOT_SENT) {
+        answer_note(waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
+        l->error = ERR_ROBOT_UNREACHABLE;
+        reserve_again(l, false, 0);
+        return;
+    }
+    enum err failure = answer_failure(a);
+    if (failure) {
+        answer_note(waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
+        login_settle(l, failure, NULL);
+        return;
+    }
+    if (a->status == 429 || a->status == 503) {
+        stat_inc(robot_full_total);
+        l->error = ERR_NO_FREE_WORKER;
+        reserve_again(l, false, 0);
+        return;
+    }
+    struct jv *body = a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    const char *code = jv_str(jv_get(body, "error"));
+    bool ok = false;
+    jv_bool(jv_get(body, "ok"), &ok);
+    if (a->status == 409 && code && strcmp(code, "stale_epoch") == 0) {
+        int64_t theirs = 0;
+        jv_int(jv_get(body, "epoch"), &theirs);
+        stat_inc(stale_epoch_total);
+        l->error = ERR_ROBOT_ERROR;
+        if (++l->n_stale <= STALE_TRIES)
+            reserve_again(l, true, theirs > 0 ? (uint64_t)theirs : 0);
+        else
+            fail(l, ERR_ROBOT_ERROR, "The robot refuses every epoch as stale.", PLACE_FREE);
+    } else if (a->status == 200 && ok) {
+        opened(l, body);
+    } else if (a->status != 200 || jv_type(jv_get(body, "ok")) == JV_BOOL) {
+        refused(l, a, body);
+    } else {
+        login_settle(l, ERR_ROBOT_BAD_RESPONSE, NULL);
+    }
+    jv_free(body);
+}
+
+/* ---- the call ------------------------------------------------------------------------------------------------------------ */
+
+/* Stored credentials, overlaid by params, overlaid by what is ours. The caller wipes it. */
+static struct jv *login_fields(struct login *l)
+{
+    enum jv_bad why;
+    struct jv *body = NULL;
+    struct buf plain = {0};
+    if (l->credentials.len && l->d->seal &&
+        seal_unwrap(l->d->seal, l->company_id, l->portal, "credentials", l->credentials.data, l->credentials.len, &plain))
+        body = jv_parse(plain.data, plain.len, &why);
+    buf_wipe(&plain);
+    if (jv_type(body) != JV_OBJECT) {
+        jv_free(body);
+        body = jv_new_object();
+    }
+    struct jv *params = l->params.len ? jv_parse(l->params.data, l->params.len, &why) : NULL;
+    if (jv_type(params) == JV_OBJECT)
+        jv_merge(body, params);
+    jv_wipe(params);
+    jv_set_int(body, "company_id", (int64_t)l->company_id);
+    jv_set_str(body, "portal", l->portal);
+    jv_set_str(body, "job_uid", l->job_uid);
+    jv_set_int(body, "epoch", (int64_t)l->epoch);
+    return body;
+}
+
+static void lease_lost(struct dispatcher *d, uint64_t job_id, void *arg)
+{
+    struct login *l = arg;
+    (void)d, (void)job_id;
+    l->held = false; /* recording the outcome will find out */
+}
+
+void login_hold(struct login *l)
+{
+    lease_hold(l->d, l->job_id, &l->lease, lease_lost, l);
+    l->held = true;
+}
+
+void login_call(struct login *l)
+{
+    struct dispatcher *d = l->d;
+    const struct robot *robot = robot_by_id(d, l->robot_id);
+    if (!robot || !lease_trusted(d, l->job_id)) {
+        l->error = ERR_ROBOT_UNREACHABLE;
+        reserve_again(l, false, 0);
+        return;
+    }
+    size_t len;
+    struct jv *fields = login_fields(l);
+    char *text = jv_dump(fields, &len), key[ID_JOB_UID_BYTES + 24];
+    strcpy(l->boot_id, robot->boot_id);
+    snprintf(key, sizeof(key), "%s.%llu", l->job_uid, (unsigned long long)l->epoch);
+    l->limit_at_ms = clock_ms() + (uint64_t)l->action->timeout_ms;
+    struct call_spec spec = {.method = l->action->method,
+                             .base_url = robot->base_url,
+                             .path = l->action->path,
+                             .body = text,
+                             .body_len = len,
+                             .idempotency_key = key,
+                             .request_id = l->request_id,
+                             .traceparent = l->traceparent,
+                             .connect_ms = d->conf->timeout_connect_ms,
+                             .total_ms = l->action->timeout_ms,
+                             .max_bytes = ANSWER_BYTES,
+                             .done = robot_answered,
+                             .arg = l};
+    call_start(d->robot_http, &spec);
+    explicit_bzero(text, len);
+    free(text);
+    jv_wipe(fields);
+}
+
+/* ---- another robot, another epoch ---------------------------------------------------------------------------------------- */
+
+static void again_reserved(void *arg, void *op_arg)
+{
+    struct login *l = arg;
+    struct store_reserve_again *op = op_arg;
+    enum store_rc rc = op->rc;
+    enum reserve_outcome outcome = op->outcome;
+    if (rc == STORE_OK && outcome == RESERVE_OK) {
+        l->epoch = op->epoch;
+        l->robot_id = op->robot_id;
+    }
+    free(op);
+    if (rc != STORE_OK)
+        fail(l, ERR_DATABASE_UNAVAILABLE, NULL, PLACE_FREE);
+    else if (outcome == RESERVE_LOST)
+        lost_to_rescuer(l);
+    else if (outcome == RESERVE_NO_PLACE)
+        fail(l, l->error, NULL, PLACE_FREE);
+    else
+        login_call(l);
+}
+
+static void reserve_again(struct login *l, bool same_robot, uint64_t above)
+{
+    struct dispatcher *d = l->d;
+    if (!same_robot && l->n_tried < LOGIN_ROBOTS_MAX)
+        l->tried[l->n_tried++] = l->robot_id;
+    if (l->migrating && !same_robot) { /* a migration waits its turn again instead */
+        fail(l, l->error, NULL, PLACE_FREE);
+        return;
+    }
+    struct store_reserve_again *op = xcalloc(1, sizeof(*op));
+    op->job_id = l->job_id;
+    op->session_ref = l->session_ref;
+    op->lease = l->lease;
+    op->lease.limit_ms = l->action->timeout_ms;
+    op->same_robot_ok = same_robot;
+    op->above = above;
+    if (!same_robot && l->n_tried < LOGIN_ROBOTS_MAX)
+        op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, l->tried, l->n_tried);
+    store_submit(d->store, store_reserve_again, op, again_reserved, l);
+}
+
+/* ---- a client's log-in ----------------------------------------------------------------------------------------------------- */
+
+struct entry { /* a request on its way to a reserved place */
+    struct login *login;
+    struct buf sealed;
+    bool force_new;
+    struct store_reserve *op;
+};
+
+static void reserve(struct entry *e);
+
+static void entry_free(struct entry *e, bool with_login)
+{
+    if (e->op) {
+        buf_free(&e->op->credentials);
+        free(e->op);
+    }
+    buf_free(&e->sealed);
+    if (with_login)
+        login_free(e->login);
+    free(e);
+}
+
+static void entry_refuse(struct entry *e, enum err error, const char *message, struct jv *extra)
+{
+    struct request *r = waiter(e->login);
+    if (r)
+        reply_error(e->login->d, r, error, message, extra);
+    else
+        jv_free(extra);
+    entry_free(e, true);
+}
+
+static void look_again(void *arg)
+{
+    reserve(arg);
+}
+
+/* The last session is being closed: look again until the deadline. */
+static void wait_for_close(struct entry *e)
+{
+    struct login *l = e->login;
+    struct request *r = waiter(l);
+    if (!r || request_left_ms(l->d, r) < BEFORE_DEADLINE_MS) {
+        entry_refuse(e, ERR_WRONG_STATE, "The company's last session is still being closed.", NULL);
+        return;
+    }
+    l->timer.fn = look_again;
+    l->timer.arg = e;
+    loop_timer_in(l->d->loop, &l->timer, CLOSING_LOOK_MS);
+}
+
+static void forced_close_done(struct dispatcher *d, void *arg, enum err error, const struct session_row *row)
+{
+    struct entry *e = arg;
+    (void)d, (void)row;
+    if (!error || error == ERR_WRONG_STATE)
+        reserve(e);
+    else
+        entry_refuse(e, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL, NULL);
+}
+
+static void reused(struct entry *e, const struct session_row *row)
+{
+    struct login *l = e->login;
+    struct request *r = waiter(l);
+    if (e->force_new) {
+        e->force_new = false;
+        close_session(l->d, row, SESSION_CLOSED, "force_new", r, false, NULL, forced_close_done, e);
+        return;
+    }
+    stat_inc(logins_reused_total);
+    if (r)
+        reply_jv(l->d, r, 200, login_body(l->d, row, row->job_uid, NULL, true));
+    entry_free(e, true);
+}
+
+static void begin(struct entry *e)
+{
+    struct login *l = e->login;
+    struct store_reserve *op = e->op;
+    struct request *r = waiter(l);
+    stat_inc(logins_total);
+    l->job_id = op->job_id;
+    l->session_ref = op->session_ref;
+    l->epoch = op->epoch;
+    l->robot_id = op->robot_id;
+    l->credentials = op->credentials;
+    op->credentials = (struct buf){0};
+    if (r)
+        request_accepted(l->d, r, l->job_id);
+    entry_free(e, false);
+    login_hold(l);
+    login_call(l);
+}
+
+static void reserved(void *arg, void *op_arg)
+{
+    struct entry *e = arg;
+    struct store_reserve *op = op_arg;
+    struct login *l = e->login;
+    if (op->rc != STORE_OK) {
+        entry_refuse(e, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        return;
+    }
+    switch (op->outcome) {
+    case RESERVE_OK:
+        begin(e);
+        return;
+    case RESERVE_REUSED:
+        reused(e, &op->row);
+        return;
+    case RESERVE_MIGRATING:
+        migrate_urgent(l->d, op->row.job_id);
+        entry_refuse(e, ERR_LOGIN_IN_PROGRESS, "The session is moving to another robot.", job_extra(op->row.job_id, NULL));
+        return;
+    case RESERVE_IN_PROGRESS:
+        entry_refuse(e, ERR_LOGIN_IN_PROGRESS, NULL, job_extra(op->row.job_id, NULL));
+        return;
+    case RESERVE_CLOSING:
+        wait_for_close(e);
+        return;
+    case RESERVE_NO_PLACE:
+        entry_refuse(e, ERR_NO_FREE_WORKER, NULL, NULL);
+        return;
+    case RESERVE_DUP_UID:
+    case RESERVE_LOST:
+        break;
+    }
+    struct request *r = waiter(l);
+    if (r) /* this very job exists: its outcome is the answer */
+        login_await(l->d, r);
+    entry_free(e, true);
+}
+
+static void reserve(struct entry *e)
+{
+    struct login *l = e->login;
+    struct dispatcher *d = l->d;
+    struct request *r = waiter(l);
+    if (!r) { /* cancelled before anything was written */
+        entry_free(e, true);
+        return;
+    }
+    if (!e->op)
+        e->op = xcalloc(1, sizeof(*e->op));
+    struct store_reserve *op = e->op;
+    strcpy(op->job_uid, l->job_uid);
+    op->company_id = l->company_id;
+    strcpy(op->portal, l->portal);
+    strcpy(op->action, l->action->name);
+    op->priority = r->priority;
+    op->remember = r->remember;
+    op->params = e->sealed.data;
+    op->params_len = e->sealed.len;
+    op->token_id = r->token_id;
+    strcpy(op->request_id, r->request_id);
+    lease_fill(d, &l->lease, l->action->timeout_ms);
+    op->lease = l->lease;
+    op->laravel_max_age_ms = d->conf->session_idle_timeout_s * 1000;
+    op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
+    store_submit(d->store, store_reserve, op, reserved, e);
+}
+
+static void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why)
+{
+    struct jv *extra = jv_new_object(), *errors = jv_new_object(), *list = jv_new_array();
+    jv_push_str(list, why);
+    jv_set(errors, field, list);
+    jv_set(extra, "errors", errors);
+    reply_error(d, r, ERR_VALIDATION_FAILED, NULL, extra);
+}
+
+void login_start(struct dispatcher *d, struct request *r)
+{
+    const struct action *action = action_find(&d->conf->actions, r->action);
+    if (!action || action->session != ACTION_CREATE) {
+        refuse_field(d, r, "action", "This dispatcher does not know the action.");
+        return;
+    }
+    if (r->remember && !d->seal) {
+        refuse_field(d, r, "remember", "Credentials cannot be kept: the dispatcher has no seal.key_file.");
+        return;
+    }
+    struct login *l = xcalloc(1, sizeof(*l));
+    struct entry *e = xcalloc(1, sizeof(*e));
+    e->login = l;
+    e->force_new = r->force_new;
+    l->d = d;
+    l->request_key = r->key;
+    l->company_id = r->company_id;
+    l->action = action;
+    strcpy(l->portal, r->portal);
+    strcpy(l->job_uid, r->job_uid);
+    strcpy(l->request_id, r->request_id);
+    strcpy(l->traceparent, r->traceparent);
+    if (r->params) {
+        buf_add(&l->params, r->params, r->params_len);
+        if (d->seal)
+            seal_wrap(d->seal, l->company_id, l->portal, "params", r->params, r->params_len, &e->sealed);
+        if (r->remember)
+            seal_wrap(d->seal, l->company_id, l->portal, "credentials", r->params, r->params_len, &l->remember);
+    }
+    reserve(e);
+}

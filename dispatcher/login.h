@@ -1,0 +1,55 @@
+/*
+ * login.h - one log-in under way, a client's or a migration's: from the
+ * reserved place to the recorded outcome. Shared by login.c, settle.c and migrate.c.
+ */
+#ifndef CHASQUI_LOGIN_H
+#define CHASQUI_LOGIN_H
+
+#include "dispatcher/robot_answer.h"
+
+#define LOGIN_ROBOTS_MAX 16
+
+struct login {
+    struct dispatcher *d;
+    uint64_t request_key; /* who waits; looked up each time, may be gone */
+    uint64_t job_id, session_ref, epoch, company_id;
+    uint32_t robot_id, old_robot_id; /* old: of a migration */
+    bool migrating;
+    uint32_t attempts; /* of a migration */
+    char portal[PORTAL_ROOM], job_uid[ID_JOB_UID_BYTES], request_id[129], traceparent[129];
+    char boot_id[65]; /* the robot's when it was called, "" = unknown */
+    const struct action *action;
+    struct lease lease;
+    bool held;
+    uint64_t limit_at_ms;    /* end of the action's limit */
+    struct buf params;       /* plain, a client's; wiped at the end */
+    struct buf credentials;  /* sealed, stored ones */
+    struct buf remember;     /* sealed, kept when the log-in succeeds; empty = not */
+    uint32_t tried[LOGIN_ROBOTS_MAX];
+    unsigned n_tried, n_stale;
+    struct loop_timer timer; /* the next try of something */
+    unsigned tries;
+    /* the outcome */
+    char session_id[SESSION_ID_ROOM], title[256], url[501];
+    enum err error;
+    char message[501];
+    struct jv *extra;        /* owned: "robot" of a refusal */
+    enum place_fate place;
+    bool final;              /* a migration is not tried again */
+};
+
+void login_free(struct login *l);
+/* Keeps the lease renewed from now on. */
+void login_hold(struct login *l);
+/* Calls the robot (invariant 7: only after the commit that reserved the place). */
+void login_call(struct login *l);
+/* The robot has the session: record it, answer. */
+void login_succeeded(struct login *l);
+/* It certainly has none (or none we could reach: place KEEP_PENDING): record it, answer. error, message, extra, place are set. */
+void login_failed(struct login *l);
+/* Is there a session or not? Ends in one of the two above. error = what it is called if there is none. */
+void login_settle(struct login *l, enum err error, const char *message);
+/* Tells a waiter early, when its deadline is near: the error with its job_id. */
+void login_tell_waiter(struct login *l, enum err error);
+
+#endif

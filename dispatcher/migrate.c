@@ -1,0 +1,273 @@
+/*
+ * migrate.c - moving sessions away from robots that are down, restarted or left by an operator's wish.
+ *
+ * Owns: nothing that must survive; who has to move stands in the database and
+ * any dispatcher may do it. Planning is idempotent, so that every dispatcher may plan
+ * when it sees a robot change. Must never log in a session whose row it did not claim.
+ */
+#include "dispatcher/login.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLAIM_AT_ONCE 8
+
+struct migrations {
+    bool claiming, again;
+};
+
+struct plan {
+    struct dispatcher *d;
+    struct store_migrate_plan op;
+};
+
+struct migrations *migrations_new(struct dispatcher *d)
+{
+    (void)d;
+    return xcalloc(1, sizeof(struct migrations));
+}
+
+void migrations_destroy(struct migrations **mp)
+{
+    free(*mp);
+    *mp = NULL;
+}
+
+/* ---- plan ------------------------------------------------------------------------------------------------------------ */
+
+static void planned(void *arg, void *op_arg)
+{
+    struct plan *p = arg;
+    struct dispatcher *d = p->d;
+    (void)op_arg;
+    stat_add(migrations_planned_total, p->op.planned);
+    stat_add(sessions_lost_total, p->op.lost);
+    if (p->op.planned || p->op.lost)
+        log_line(LOG_WARN, "migrations_planned", "robot", robot_by_id(d, p->op.robot_id) ? robot_by_id(d, p->op.robot_id)->name : "", "why",
+                 p->op.reason, "planned", log_i(p->op.planned), "lost", log_i(p->op.lost), NULL);
+    if (p->op.rc == STORE_OK && p->op.more) {
+        store_submit(d->store, store_migrate_plan, &p->op, planned, p);
+        return;
+    }
+    if (p->op.planned) {
+        migrate_tick(d);
+        peers_wake(d, "migrations");
+    }
+    free(p);
+}
+
+static void unplanned(void *arg, void *op)
+{
+    (void)arg;
+    free(op);
+}
+
+void migrate_robot_changed(struct dispatcher *d, uint32_t robot_id, const char *reason)
+{
+    const struct robot *robot = robot_by_id(d, robot_id);
+    if (!robot)
+        return;
+    if (strcmp(reason, "robot_up") == 0) {
+        struct store_migrate_unplan *op = xcalloc(1, sizeof(*op));
+        op->robot_id = robot_id;
+        store_submit(d->store, store_migrate_unplan, op, unplanned, d);
+        return;
+    }
+    struct plan *p = xcalloc(1, sizeof(*p));
+    p->d = d;
+    p->op.robot_id = robot_id;
+    strcpy(p->op.reason, reason);
+    if (strcmp(reason, "robot_restarted") == 0)
+        strcpy(p->op.boot_now, robot->boot_id);
+    store_submit(d->store, store_migrate_plan, &p->op, planned, p);
+}
+
+static void urgent_told(void *arg, void *op)
+{
+    free(op);
+    migrate_tick(arg);
+}
+
+void migrate_urgent(struct dispatcher *d, uint64_t job_id)
+{
+    struct store_migrate_urgent *op = xcalloc(1, sizeof(*op));
+    op->job_id = job_id;
+    store_submit(d->store, store_migrate_urgent, op, urgent_told, d);
+}
+
+/* ---- claim and log in ---------------------------------------------------------------------------------------------------- */
+
+static void old_fenced(void *arg, struct call_answer *a)
+{
+    struct login *l = arg;
+    bool done = a->result == CALL_ANSWERED && (a->status == 200 || a->status == 404 || a->status == 405 || a->status == 501);
+    if (done) {
+        login_call(l);
+        return;
+    }
+    answer_note(NULL, robot_by_id(l->d, l->old_robot_id), "fence", a);
+    l->error = ERR_ROBOT_UNREACHABLE;
+    l->place = PLACE_FREE;
+    reconcile_robot(l->d, l->old_robot_id);
+    login_failed(l);
+}
+
+/* The old robot can be reached: what it holds ends before the next log-in, so that no two ever overlap. */
+static void old_fence(struct login *l, const struct robot *robot, uint64_t epoch)
+{
+    struct jv *body = jv_new_object();
+    size_t len;
+    jv_set_int(body, "company_id", (int64_t)l->company_id);
+    jv_set_str(body, "portal", l->portal);
+    jv_set_int(body, "epoch", (int64_t)epoch);
+    char *text = jv_dump(body, &len);
+    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .path = "/sessions/fence", .body = text, .body_len = len,
+                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 5000, .max_bytes = 65536, .done = old_fenced, .arg = l};
+    l->old_robot_id = robot->id;
+    call_start(l->d->robot_http, &spec);
+    free(text);
+    jv_free(body);
+}
+
+static void begin(struct dispatcher *d, struct migrate_claimed *got, const struct lease *lease)
+{
+    const struct robot *old = got->old.ref ? robot_by_id(d, got->old.robot_id) : NULL;
+    struct login *l = xcalloc(1, sizeof(*l));
+    l->d = d;
+    l->job_id = got->job_id;
+    l->session_ref = got->session_ref;
+    l->epoch = got->epoch;
+    l->company_id = got->company_id;
+    l->robot_id = got->robot_id;
+    l->migrating = true;
+    l->attempts = got->attempts;
+    strcpy(l->portal, got->portal);
+    strcpy(l->job_uid, got->job_uid);
+    l->action = action_find(&d->conf->actions, got->action);
+    l->lease = *lease;
+    l->credentials = got->credentials;
+    got->credentials = (struct buf){0};
+    if (l->action && l->action->session == ACTION_CREATE && l->credentials.len && d->seal) {
+        login_hold(l);
+        if (old && old->last_judged != VERDICT_DOWN && old->fenced != 0)
+            old_fence(l, old, got->old.epoch);
+        else
+            login_call(l);
+        return;
+    }
+    l->error = ERR_SESSION_LOST;
+    l->final = true;
+    snprintf(l->message, sizeof(l->message), "The session cannot be opened again: no stored credentials, key or action.");
+    login_failed(l);
+}
+
+static void claimed(void *arg, void *op_arg)
+{
+    struct dispatcher *d = arg;
+    struct store_migrate_claim *op = op_arg;
+    d->migrations->claiming = false;
+    stat_add(sessions_lost_total, op->timed_out);
+    for (unsigned i = 0; i < op->n; i++)
+        begin(d, &op->got[i], &op->lease);
+    for (unsigned i = 0; i < 16; i++)
+        buf_free(&op->got[i].credentials);
+    bool more = d->migrations->again || (op->rc == STORE_OK && op->n == op->max);
+    d->migrations->again = false;
+    free(op);
+    if (more)
+        migrate_tick(d);
+}
+
+void migrate_tick(struct dispatcher *d)
+{
+    if (d->draining)
+        return;
+    if (d->migrations->claiming) {
+        d->migrations->again = true;
+        return;
+    }
+    struct store_migrate_claim *op = xcalloc(1, sizeof(*op));
+    lease_fill(d, &op->lease, d->conf->timeout_login_ms);
+    op->timeout_ms = d->conf->session_migrate_timeout_s * 1000;
+    op->max = CLAIM_AT_ONCE;
+    op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
+    d->migrations->claiming = true;
+    store_submit(d->store, store_migrate_claim, op, claimed, d);
+}
+
+void migrate_resume(struct dispatcher *d, struct rescued *job, const struct lease *lease)
+{
+    struct settle_in *in = xcalloc(1, sizeof(*in));
+    in->job_id = job->job_id;
+    in->session_ref = job->row.ref;
+    in->epoch = job->row.epoch;
+    in->company_id = job->row.company_id;
+    in->robot_id = job->row.robot_id;
+    in->migrating = true;
+    strcpy(in->portal, job->row.portal);
+    strcpy(in->job_uid, job->job_uid);
+    in->lease = *lease;
+    in->limit_left_ms = job->limit_left_ms;
+    in->error = ERR_NO_DISPATCHER;
+    settle_login(d, in);
+}
+
+/* ---- an operator moves a session ------------------------------------------------------------------------------------------- */
+
+struct wish {
+    struct dispatcher *d;
+    uint64_t key;
+    char session_id[SESSION_ID_ROOM];
+    struct store_migrate_plan op;
+};
+
+static void wished(void *arg, void *op_arg)
+{
+    struct wish *w = arg;
+    struct dispatcher *d = w->d;
+    struct request *r = request_find(d, w->key);
+    (void)op_arg;
+    stat_add(migrations_planned_total, w->op.planned);
+    if (r && w->op.rc != STORE_OK) {
+        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+    } else if (r && !w->op.planned) {
+        reply_error(d, r, ERR_WRONG_STATE, "The session cannot move: it has no stored credentials, or is moving already.", NULL);
+    } else if (r) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", true);
+        jv_set_str(body, "session_id", w->session_id);
+        jv_set_str(body, "state", "migrating");
+        reply_jv(d, r, 202, body);
+    }
+    migrate_tick(d);
+    free(w);
+}
+
+static void migrate_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+{
+    if (res != RESOLVE_OK) {
+        resolve_reply(d, r, res, row);
+        return;
+    }
+    struct wish *w = xcalloc(1, sizeof(*w));
+    w->d = d;
+    w->key = r->key;
+    strcpy(w->session_id, row->session_id);
+    w->op.session_ref = row->ref;
+    w->op.robot_id = row->robot_id;
+    strcpy(w->op.reason, "operator");
+    request_actor(r, w->op.actor, sizeof(w->op.actor));
+    strcpy(w->op.peer, r->peer_addr);
+    strcpy(w->op.request_id, r->request_id);
+    store_submit(d->store, store_migrate_plan, &w->op, wished, w);
+}
+
+void migrate_start(struct dispatcher *d, struct request *r)
+{
+    resolve_session(d, r, r->session_id, migrate_resolved);
+}

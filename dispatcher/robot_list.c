@@ -1,0 +1,98 @@
+/* robot_list.c - fetching both sides. */
+#include "dispatcher/robot_list.h"
+
+#include "common/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CALL_MS 5000
+#define LIST_BYTES 16777216
+
+struct fetch {
+    struct dispatcher *d;
+    struct robot_list list;
+    struct jv *body;
+    robot_list_fn *fn;
+    void *arg;
+};
+
+static void fetch_end(struct fetch *f)
+{
+    f->fn(f->d, f->arg, &f->list);
+    jv_free(f->body);
+    free(f);
+}
+
+static void rows_came(void *arg, void *op_arg)
+{
+    struct fetch *f = arg;
+    struct store_robot_sessions *op = op_arg;
+    f->list.rows = op->row;
+    f->list.n_rows = op->n;
+    f->list.rows_known = op->rc == STORE_OK;
+    struct session_row *rows = op->row;
+    free(op);
+    fetch_end(f);
+    free(rows);
+}
+
+static void list_came(void *arg, struct call_answer *a)
+{
+    struct fetch *f = arg;
+    enum jv_bad why;
+    robots_boot_seen(f->d, f->list.robot_id, a->boot_id);
+    if (a->result == CALL_ANSWERED && a->status == 200 && a->body->len &&
+        (f->body = jv_parse(a->body->data, a->body->len, &why)) && jv_type(jv_get(f->body, "sessions")) == JV_ARRAY) {
+        f->list.state = LIST_OK;
+        f->list.sessions = jv_get(f->body, "sessions");
+    } else if (a->result == CALL_ANSWERED && (a->status == 404 || a->status == 405 || a->status == 501)) {
+        f->list.state = LIST_UNSUPPORTED;
+    } else {
+        f->list.state = LIST_UNREACHABLE;
+    }
+    struct store_robot_sessions *op = xcalloc(1, sizeof(*op));
+    op->robot_id = f->list.robot_id;
+    store_submit(f->d->store, store_robot_sessions, op, rows_came, f);
+}
+
+void robot_list_get(struct dispatcher *d, uint32_t robot_id, robot_list_fn *fn, void *arg)
+{
+    const struct robot *robot = robot_by_id(d, robot_id);
+    struct fetch *f = xcalloc(1, sizeof(*f));
+    f->d = d;
+    f->list.robot_id = robot_id;
+    f->list.state = LIST_UNREACHABLE;
+    f->fn = fn;
+    f->arg = arg;
+    CHECK(robot, "robot %u is not registered", robot_id);
+    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .path = "/sessions", .connect_ms = d->conf->timeout_connect_ms,
+                             .total_ms = CALL_MS, .max_bytes = LIST_BYTES, .done = list_came, .arg = f};
+    call_start(d->robot_http, &spec);
+}
+
+const struct session_row *robot_list_row(const struct robot_list *list, const struct jv *entry)
+{
+    const char *uid = jv_str(jv_get(entry, "job_uid")), *id = jv_str(jv_get(entry, "session_id"));
+    int64_t epoch = -1;
+    jv_int(jv_get(entry, "epoch"), &epoch);
+    for (unsigned i = 0; i < list->n_rows; i++) {
+        const struct session_row *row = &list->rows[i];
+        if (uid && strcmp(row->job_uid, uid) == 0 && (int64_t)row->epoch == epoch)
+            return row;
+        if (id && row->state != SESSION_OPENING && strcmp(row->session_id, id) == 0)
+            return row;
+    }
+    return NULL;
+}
+
+const struct jv *robot_list_entry(const struct robot_list *list, const struct session_row *row)
+{
+    for (size_t i = 0; i < jv_len(list->sessions); i++) {
+        const struct jv *e = jv_at(list->sessions, i);
+        const char *id = jv_str(jv_get(e, "session_id"));
+        if (id && strcmp(id, row->session_id) == 0)
+            return e;
+    }
+    return NULL;
+}

@@ -1,0 +1,29 @@
+/*
+ * robot_list.h - a robot's own session list beside our rows on that robot: what
+ * reconciliation and doctor compare.
+ */
+#ifndef CHASQUI_ROBOT_LIST_H
+#define CHASQUI_ROBOT_LIST_H
+
+#include "dispatcher/robot_answer.h"
+
+enum list_state { LIST_OK, LIST_UNSUPPORTED, LIST_UNREACHABLE };
+
+struct robot_list { /* borrowed during the callback */
+    uint32_t robot_id;
+    enum list_state state;
+    const struct jv *sessions;      /* array, the robot's */
+    const struct session_row *rows; /* ours: live ones and those with a close pending */
+    unsigned n_rows;
+    bool rows_known;                /* the database answered */
+};
+
+typedef void robot_list_fn(struct dispatcher *d, void *arg, const struct robot_list *list);
+/* Asks the robot, then the database (in this order: a row that is younger than the list is no contradiction). */
+void robot_list_get(struct dispatcher *d, uint32_t robot_id, robot_list_fn *fn, void *arg);
+/* Our row for an entry of the robot's list (by job_uid and epoch, else by session id); NULL = none. */
+const struct session_row *robot_list_row(const struct robot_list *list, const struct jv *entry);
+/* The robot's entry for a row, NULL = none. */
+const struct jv *robot_list_entry(const struct robot_list *list, const struct session_row *row);
+
+#endif

@@ -1,0 +1,188 @@
+/*
+ * seal.c - seals credentials and params with the key of seal.key_file.
+ *
+ * Owns: the key, in locked memory that no core holds and that is overwritten
+ * when freed. Must never write plain text or the key to a log. Fails by
+ * answering no: a file that others can read, or that holds anything but 64 hex
+ * digits, is refused with one line; bytes that were not sealed by this key for
+ * this company, portal and purpose do not open, whatever was changed.
+ */
+#include "dispatcher/seal.h"
+
+#include "common/check.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEY_BYTES crypto_aead_xchacha20poly1305_ietf_KEYBYTES
+#define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
+#define KEY_ID_BYTES 4
+#define VERSION 1
+#define NONCE_AT (1 + KEY_ID_BYTES)
+#define TEXT_AT (NONCE_AT + NONCE_BYTES)
+
+_Static_assert(SEAL_OVERHEAD == TEXT_AT + TAG_BYTES, "the head and the tag");
+
+struct seal { /* in guarded memory: sodium_malloc */
+    uint8_t key[KEY_BYTES];
+    uint8_t key_id[KEY_ID_BYTES];
+};
+
+static struct seal *refuse(const char *key_file, const char *why)
+{
+    log_line(LOG_ERROR, "seal_key_refused", "file", key_file, "why", why, NULL);
+    return NULL;
+}
+
+/* Reads at most `room` bytes of an opened file; -1 with errno. */
+static ssize_t read_whole(int fd, char *out, size_t room)
+{
+    size_t len = 0;
+    while (len < room) {
+        ssize_t n = read(fd, out + len, room - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        len += (size_t)n;
+    }
+    return (ssize_t)len;
+}
+
+/* 64 hex digits, and nothing but white space behind them. */
+static bool key_parse(const char *text, size_t len, uint8_t key[KEY_BYTES])
+{
+    while (len && strchr(" \t\r\n", text[len - 1]))
+        len--;
+    return len == 2 * KEY_BYTES && id_unhex(text, len, key);
+}
+
+static void secrets_guard(void)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+struct seal *seal_open(const char *key_file)
+{
+    char text[2 * KEY_BYTES + 16];
+    struct stat st;
+    CHECK(sodium_init() >= 0, "libsodium does not start");
+    int fd = open(key_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return refuse(key_file, strerror(errno));
+    const char *why = NULL;
+    if (fstat(fd, &st) < 0)
+        why = strerror(errno);
+    else if (!S_ISREG(st.st_mode))
+        why = "it is not a file";
+    else if (st.st_mode & (S_IRWXG | S_IRWXO))
+        why = "others can reach it; its mode must be 0400";
+    if (why) {
+        close(fd);
+        return refuse(key_file, why);
+    }
+    secrets_guard();
+    ssize_t len = read_whole(fd, text, sizeof(text));
+    int failed = errno;
+    close(fd);
+    if (len < 0)
+        return refuse(key_file, strerror(failed));
+    struct seal *s = sodium_malloc(sizeof(*s));
+    CHECK(s, "no guarded memory for a key");
+    bool good = key_parse(text, (size_t)len, s->key);
+    sodium_memzero(text, sizeof(text));
+    if (!good) {
+        sodium_free(s);
+        return refuse(key_file, "it must hold 64 hex digits; chasqui keys init makes one");
+    }
+    uint8_t hash[32];
+    id_sha256(s->key, KEY_BYTES, hash);
+    memcpy(s->key_id, hash, KEY_ID_BYTES);
+    sodium_mprotect_readonly(s);
+    return s;
+}
+
+void seal_close(struct seal **sp)
+{
+    if (*sp)
+        sodium_free(*sp);
+    *sp = NULL;
+}
+
+/* What a sealed text is for: it opens for nothing else. */
+static void associated(struct buf *out, uint64_t company_id, const char *portal, const char *purpose)
+{
+    buf_addf(out, "%llu/%s/%s", (unsigned long long)company_id, portal, purpose);
+}
+
+void seal_wrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *plain,
+               size_t len, struct buf *out)
+{
+    struct buf ad = {0};
+    associated(&ad, company_id, portal, purpose);
+    uint8_t *to = (uint8_t *)buf_room(out, len + SEAL_OVERHEAD);
+    to[0] = VERSION;
+    memcpy(to + 1, s->key_id, KEY_ID_BYTES);
+    id_random(to + NONCE_AT, NONCE_BYTES);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(to + TEXT_AT, NULL, plain, len, (const uint8_t *)ad.data, ad.len, NULL,
+                                               to + NONCE_AT, s->key);
+    out->len += len + SEAL_OVERHEAD;
+    buf_free(&ad);
+}
+
+bool seal_unwrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *sealed,
+                 size_t len, struct buf *out)
+{
+    const uint8_t *from = sealed;
+    if (len < SEAL_OVERHEAD || from[0] != VERSION || memcmp(from + 1, s->key_id, KEY_ID_BYTES) != 0)
+        return false;
+    struct buf ad = {0};
+    size_t plain_len = len - SEAL_OVERHEAD;
+    associated(&ad, company_id, portal, purpose);
+    uint8_t *to = (uint8_t *)buf_room(out, plain_len + 1);
+    bool good = crypto_aead_xchacha20poly1305_ietf_decrypt(to, NULL, NULL, from + TEXT_AT, plain_len + TAG_BYTES,
+                                                           (const uint8_t *)ad.data, ad.len, from + NONCE_AT,
+                                                           s->key) == 0;
+    if (good)
+        out->len += plain_len;
+    out->data[out->len] = 0;
+    buf_free(&ad);
+    return good;
+}
+
+int seal_key_make(const char *path)
+{
+    uint8_t key[KEY_BYTES];
+    char text[2 * KEY_BYTES + 2];
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
+    if (fd < 0)
+        return -errno;
+    id_random(key, sizeof(key));
+    id_hex(key, sizeof(key), text);
+    text[2 * KEY_BYTES] = '\n';
+    ssize_t written = write(fd, text, 2 * KEY_BYTES + 1);
+    int failed = written < 0 ? errno : ENOSPC;
+    sodium_memzero(key, sizeof(key));
+    sodium_memzero(text, sizeof(text));
+    bool good = written == 2 * KEY_BYTES + 1 && fsync(fd) == 0;
+    close(fd);
+    if (good)
+        return 0;
+    unlink(path);
+    return -failed;
+}

@@ -1,0 +1,73 @@
+/*
+ * sweep.c - the tick that does every timed duty. Messages and wake-ups may be
+ * lost; the sweep is the truth. Each duty has at most one op under way.
+ */
+#include "dispatcher/dispatcher.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+
+#include <stdlib.h>
+
+#define SOON_MS 5
+
+struct sweep {
+    struct dispatcher *d;
+    struct loop_timer timer;
+    uint64_t flush_at_ms, full_at_ms;
+};
+
+static void ping_done(void *arg, void *op)
+{
+    (void)arg;
+    free(op);
+}
+
+static void tick(void *arg)
+{
+    struct sweep *s = arg;
+    struct dispatcher *d = s->d;
+    uint64_t now = clock_ms();
+    if (now >= s->full_at_ms) {
+        s->full_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
+        store_submit(d->store, store_ping, xcalloc(1, sizeof(struct store_ping)), ping_done, d);
+        robots_reload(d);
+        health_sub_tick(d);
+        if (!d->draining)
+            close_idle_tick(d);
+    }
+    leases_tick(d);
+    migrate_tick(d);
+    if (!d->draining)
+        reconcile_tick(d);
+    if (now >= s->flush_at_ms) {
+        s->flush_at_ms = now + (uint64_t)activity_flush_every_ms(d);
+        activity_flush(d);
+    }
+    uint64_t every = (uint64_t)d->conf->session_sweep_ms, renewal = (uint64_t)d->conf->queue_lease_ms / 8;
+    loop_timer_in(d->loop, &s->timer, every < renewal ? every : renewal);
+}
+
+void sweep_soon(struct dispatcher *d)
+{
+    if (d->sweep)
+        loop_timer_in(d->loop, &d->sweep->timer, SOON_MS);
+}
+
+struct sweep *sweep_new(struct dispatcher *d)
+{
+    struct sweep *s = xcalloc(1, sizeof(*s));
+    s->d = d;
+    s->timer.fn = tick;
+    s->timer.arg = s;
+    loop_timer_in(d->loop, &s->timer, 0);
+    return s;
+}
+
+void sweep_destroy(struct sweep **sp)
+{
+    if (*sp)
+        loop_timer_stop((*sp)->d->loop, &(*sp)->timer);
+    free(*sp);
+    *sp = NULL;
+}
