@@ -9,7 +9,6 @@
  */
 #include "dispatcher/seal.h"
 
-#include "common/check.h"
 #include "common/id.h"
 #include "common/log.h"
 
@@ -81,7 +80,8 @@ struct seal *seal_open(const char *key_file)
 {
     char text[2 * KEY_BYTES + 16];
     struct stat st;
-    CHECK(sodium_init() >= 0, "libsodium does not start");
+    if (sodium_init() < 0)
+        return refuse(key_file, "libsodium does not start");
     int fd = open(key_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return refuse(key_file, strerror(errno));
@@ -103,12 +103,12 @@ struct seal *seal_open(const char *key_file)
     if (len < 0)
         return refuse(key_file, strerror(failed));
     struct seal *s = sodium_malloc(sizeof(*s));
-    CHECK(s, "no guarded memory for a key");
-    bool good = key_parse(text, (size_t)len, s->key);
+    bool good = s && (size_t)len < sizeof(text) && key_parse(text, (size_t)len, s->key);
     sodium_memzero(text, sizeof(text));
     if (!good) {
+        why = s ? "it must hold 64 hex digits; chasqui keys init makes one" : "there is no guarded memory for it";
         sodium_free(s);
-        return refuse(key_file, "it must hold 64 hex digits; chasqui keys init makes one");
+        return refuse(key_file, why);
     }
     uint8_t hash[32];
     id_sha256(s->key, KEY_BYTES, hash);

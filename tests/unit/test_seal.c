@@ -1,0 +1,214 @@
+/* needs: dispatcher/seal.c common/buf.c common/id.c common/log.c common/clock.c common/check.c */
+#include "dispatcher/seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+struct fixture {
+    char dir[40], path[60], other[60];
+    struct seal *seal;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    strcpy(f->dir, "/tmp/test_seal.XXXXXX");
+    if (!mkdtemp(f->dir))
+        return -1;
+    snprintf(f->path, sizeof(f->path), "%s/seal.key", f->dir);
+    snprintf(f->other, sizeof(f->other), "%s/other.key", f->dir);
+    if (seal_key_make(f->path) || !(f->seal = seal_open(f->path)))
+        return -1;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    seal_close(&f->seal);
+    unlink(f->path);
+    unlink(f->other);
+    rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+static void write_file(const char *path, const char *text, mode_t mode)
+{
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+/* What seal_open makes of a file; its complaint goes to the log, which is not looked at here. */
+static bool opens(const char *path)
+{
+    struct seal *s = seal_open(path);
+    bool good = s != NULL;
+    seal_close(&s);
+    assert_null(s);
+    return good;
+}
+
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+
+static void test_a_new_key_is_private_and_never_overwritten(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    char text[100] = "", again[100] = "";
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0400);
+    assert_int_equal(st.st_size, 65);
+    FILE *file = fopen(f->path, "r");
+    assert_non_null(fgets(text, sizeof(text), file));
+    fclose(file);
+    assert_int_equal(strspn(text, "0123456789abcdef"), 64);
+    assert_int_equal(seal_key_make(f->path), -EEXIST);
+    file = fopen(f->path, "r");
+    assert_non_null(fgets(again, sizeof(again), file));
+    fclose(file);
+    assert_string_equal(text, again);
+    assert_int_equal(seal_key_make("/nowhere/at/all/seal.key"), -ENOENT);
+}
+
+static void test_open_refuses_what_is_no_key(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(opens(f->path));
+    assert_false(opens("/nowhere/at/all/seal.key"));
+    assert_false(opens(f->dir));
+    write_file(f->other, ZEROS "\n", 0400);
+    assert_true(opens(f->other));
+    write_file(f->other, ZEROS, 0600);
+    assert_true(opens(f->other));
+    static const char *const bad[] = {"", "\n", "00", ZEROS "0", ZEROS "00", ZEROS "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n0",
+                                      " " ZEROS, "0x" ZEROS, "g000000000000000000000000000000000000000000000000000000000000000"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        write_file(f->other, bad[i], 0400);
+        assert_false(opens(f->other));
+    }
+    static const mode_t open_modes[] = {0404, 0440, 0644, 0660, 0402, 0410};
+    for (size_t i = 0; i < sizeof(open_modes) / sizeof(*open_modes); i++) {
+        write_file(f->other, ZEROS "\n", open_modes[i]);
+        assert_false(opens(f->other));
+    }
+}
+
+static void test_the_process_leaves_no_core(void **state)
+{
+    struct rlimit limit;
+    (void)state;
+    assert_int_equal(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
+    assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
+    assert_int_equal(limit.rlim_max, 0);
+}
+
+static void test_what_was_sealed_opens(void **state)
+{
+    struct fixture *f = *state;
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 1000, 16384, 100000};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        struct buf sealed = {0}, plain = {0};
+        char *secret = malloc(sizes[i] + 1);
+        memset(secret, 'q', sizes[i]);
+        buf_adds(&sealed, "before"); /* both add behind what is there */
+        buf_adds(&plain, "before");
+        seal_wrap(f->seal, 20123, "sunat", "params", secret, sizes[i], &sealed);
+        assert_int_equal(sealed.len, 6 + sizes[i] + SEAL_OVERHEAD);
+        if (sizes[i] >= 15)
+            assert_null(memmem(sealed.data, sealed.len, "qqqqqqqq", 8));
+        assert_true(seal_unwrap(f->seal, 20123, "sunat", "params", sealed.data + 6, sealed.len - 6, &plain));
+        assert_int_equal(plain.len, 6 + sizes[i]);
+        assert_memory_equal(plain.data, "before", 6);
+        assert_memory_equal(plain.data + 6, secret, sizes[i]);
+        free(secret);
+        buf_wipe(&sealed);
+        buf_wipe(&plain);
+    }
+}
+
+static void test_the_same_text_never_looks_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct buf a = {0}, b = {0};
+    seal_wrap(f->seal, 1, "sunat", "params", "clave", 5, &a);
+    seal_wrap(f->seal, 1, "sunat", "params", "clave", 5, &b);
+    assert_int_equal(a.len, b.len);
+    assert_memory_equal(a.data, b.data, 5); /* version and key id */
+    assert_memory_not_equal(a.data + 5, b.data + 5, a.len - 5);
+    buf_free(&a);
+    buf_free(&b);
+}
+
+static void refused(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose,
+                    const struct buf *sealed, size_t len)
+{
+    struct buf plain = {0};
+    assert_false(seal_unwrap(s, company_id, portal, purpose, sealed->data, len, &plain));
+    assert_int_equal(plain.len, 0);
+    buf_free(&plain);
+}
+
+static void test_it_opens_for_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    struct buf sealed = {0};
+    seal_wrap(f->seal, 12, "sunat", "credentials", "clave", 5, &sealed);
+    refused(f->seal, 13, "sunat", "credentials", &sealed, sealed.len);
+    refused(f->seal, 1, "2/sunat", "credentials", &sealed, sealed.len);
+    refused(f->seal, 12, "sunafil", "credentials", &sealed, sealed.len);
+    refused(f->seal, 12, "sunat", "params", &sealed, sealed.len);
+    unlink(f->other);
+    assert_int_equal(seal_key_make(f->other), 0);
+    struct seal *other = seal_open(f->other);
+    assert_non_null(other);
+    refused(other, 12, "sunat", "credentials", &sealed, sealed.len);
+    seal_close(&other);
+    buf_free(&sealed);
+}
+
+static void test_a_changed_bit_or_length_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct buf sealed = {0};
+    seal_wrap(f->seal, 12, "sunat", "params", "clave", 5, &sealed);
+    for (size_t len = 0; len < sealed.len; len++)
+        refused(f->seal, 12, "sunat", "params", &sealed, len);
+    for (size_t bit = 0; bit < sealed.len * 8; bit++) {
+        sealed.data[bit / 8] ^= (char)(1 << bit % 8);
+        refused(f->seal, 12, "sunat", "params", &sealed, sealed.len);
+        sealed.data[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    buf_add(&sealed, "", 1);
+    refused(f->seal, 12, "sunat", "params", &sealed, sealed.len);
+    buf_free(&sealed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_new_key_is_private_and_never_overwritten),
+        cmocka_unit_test(test_open_refuses_what_is_no_key),
+        cmocka_unit_test(test_the_process_leaves_no_core),
+        cmocka_unit_test(test_what_was_sealed_opens),
+        cmocka_unit_test(test_the_same_text_never_looks_the_same),
+        cmocka_unit_test(test_it_opens_for_nobody_else),
+        cmocka_unit_test(test_a_changed_bit_or_length_is_refused),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

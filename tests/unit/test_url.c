@@ -1,0 +1,113 @@
+/* needs: common/url.c */
+#include "common/url.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void becomes(const char *in, const char *wanted)
+{
+    char out[256], again[256];
+    const char *why = NULL;
+    if (!url_normalise(in, out, sizeof(out), &why))
+        fail_msg("%s: %s", in, why);
+    assert_string_equal(out, wanted);
+    assert_true(url_normalise(out, again, sizeof(again), NULL)); /* and stays so */
+    assert_string_equal(again, wanted);
+}
+
+static void test_one_form(void **state)
+{
+    (void)state;
+    becomes("http://robot", "http://robot");
+    becomes("http://robot/", "http://robot");
+    becomes("http://robot///", "http://robot");
+    becomes("HTTP://Robot.Example/", "http://robot.example");
+    becomes("http://robot:80", "http://robot");
+    becomes("https://robot:443/", "https://robot");
+    becomes("https://robot:80", "https://robot:80");
+    becomes("http://robot:443", "http://robot:443");
+    becomes("http://robot:9000", "http://robot:9000");
+    becomes("http://robot/Pool/A", "http://robot/Pool/A"); /* a path keeps its case */
+    becomes("http://robot/pool/", "http://robot/pool");
+    becomes("http://10.0.0.7:9000/", "http://10.0.0.7:9000");
+    becomes("http://[::1]:9000/", "http://[::1]:9000");
+    becomes("http://[FE80::1]", "http://[fe80::1]");
+    becomes("http://[::1]:80", "http://[::1]");
+}
+
+static void test_refused(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "robot",
+        "robot:9000",
+        "//robot",
+        "ftp://robot",
+        "file:///etc/passwd",
+        "http:/robot",
+        "http:robot",
+        " http://robot",
+        "http://robot ",
+        "http://ro bot",
+        "http://robot\r\nX: y",
+        "http://robot\t",
+        "http://",
+        "http:///path",
+        "http://:80",
+        "http://robot:",
+        "http://robot:0",
+        "http://robot:65536",
+        "http://robot:-1",
+        "http://robot:8x",
+        "http://robot:99999999999999999999",
+        "http://user@robot",
+        "http://user:word@robot",
+        "http://robot?x=1",
+        "http://robot/?",
+        "http://robot#top",
+        "http://robot\\path",
+        "http://[::1",
+        "http://r\xc3\xb6" "bot",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        char out[256];
+        const char *why = NULL;
+        if (url_normalise(bad[i], out, sizeof(out), &why))
+            fail_msg("taken: %s -> %s", bad[i], out);
+        assert_non_null(why);
+    }
+}
+
+static void test_length(void **state)
+{
+    char in[400], out[256];
+    const char *why = NULL;
+    (void)state;
+    for (size_t len = 230; len < sizeof(in) - 1; len++) {
+        memset(in, 'a', sizeof(in));
+        memcpy(in, "http://", 7);
+        in[len] = 0;
+        if (len <= 254) {
+            assert_true(url_normalise(in, out, sizeof(out), &why));
+            assert_string_equal(out, in);
+        } else if (len > 255) {
+            assert_false(url_normalise(in, out, sizeof(out), &why));
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_form),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_length),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
