@@ -1,10 +1,15 @@
 /*
  * robot_http.c - calls to robots: curl_multi on our loop.
  *
- * Owns: the multi handle, its sockets in the loop, the calls under way and a
- * pool of easy handles. Must never follow a redirect, use a proxy, send
- * Expect, decode a body, or keep more of one than the call allows. `done` is
- * called from the loop (never inside call_start or call_stop), once.
+ * Owns: the multi handle with its kept connections, their sockets in the loop,
+ * the calls under way and a pool of used ones, whose easy handles stay set up.
+ * Must never follow a redirect, use a proxy, send Expect, decode a body, keep
+ * more of one than the call allows, or send a POST twice: it gets a connection
+ * of its own, since curl repeats a request whose kept connection was dead.
+ * `done` is called from the loop, once, never inside call_start or call_stop.
+ *
+ * Sockets stay in the epoll set while curl keeps their connection idle: a call
+ * on a kept connection costs no epoll_ctl.
  */
 #include "dispatcher/robot_http.h"
 
@@ -12,62 +17,68 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/stat.h"
+#include "dispatcher/networks.h"
+#include "dispatcher/robot_head.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <curl/curl.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define IDLE_HANDLES_MAX 512
-#define NETWORKS_MAX 64
+#define POOL_MAX 512
+#define KEPT_CONNECTIONS 4096
+#define HEADERS_MAX_BYTES 65536 /* of one answer, 1xx and trailers included */
+#define STREAM_BUFFER_BYTES 131072
+#define WATCH_STEP_MS 1000
 
-struct network { /* an address range robots may resolve to */
-    int family;
-    uint8_t bytes[16];
-    unsigned bits;
+struct watch { /* of a socket, from its first use to its close */
+    struct robot_http *http;
+    struct loop_fd *handle; /* NULL = not in the loop */
+    uint32_t events;
+    int fd;
+    bool is_kept; /* a connection's: told by socket_open and socket_close; curl's other descriptors are not */
+    bool is_idle; /* curl does not ask for it now */
 };
 
 struct robot_http {
     struct loop *loop;
     CURLM *multi;
-    struct loop_timer timer;
+    struct networks *networks;
+    struct loop_timer timer;  /* curl's */
+    struct loop_timer reaper; /* what ended inside call_resume */
+    struct watch **watches;   /* by descriptor */
+    int n_watches;
     struct robot_call *first; /* under way */
-    CURL *idle[IDLE_HANDLES_MAX];
-    unsigned n_idle, n_running;
-    struct network networks[NETWORKS_MAX];
-    unsigned n_networks;
+    struct robot_call *pool;  /* by next */
+    unsigned n_pool, n_running;
 };
 
 struct robot_call {
     struct robot_http *http;
-    CURL *easy;
-    struct call_spec spec;
+    CURL *easy; /* as long as this struct; options that never change point in here */
+    char error[CURL_ERROR_SIZE];
+    struct robot_call *next, **link;
+    /* from here on cleared for each call */
+    struct call_spec spec; /* its strings are gone after call_start */
     struct curl_slist *headers;
-    char *url, *body;
+    char *body;
     size_t body_len;
     struct buf in;
     struct call_answer answer;
-    struct robot_call *next, **link;
-    struct loop_timer watch; /* first byte and idle limits */
+    struct loop_timer limit; /* first byte and idle limits */
     uint64_t started_ms, moved_ms;
-    bool head_told, streaming, paused, too_big, timed_out, stopped_by_us;
-    char error[CURL_ERROR_SIZE];
+    size_t header_bytes;
+    bool is_special;   /* the easy handle holds more than a plain GET: reset it before it is used again */
+    bool has_status;   /* a status line came */
+    bool has_body;     /* and a byte of the body */
+    bool is_streaming; /* on_data gets the body */
+    bool is_paused, is_too_big;
+    bool is_in_callback, is_stopped; /* call_stop() from on_head or on_data */
 };
 
-/* ---- sockets and time ------------------------------------------------------------------------------------------------ */
-
-struct watch {
-    struct robot_http *http;
-    struct loop_fd *handle;
-    int fd;
-};
+/* ---- sockets ----------------------------------------------------------------------------------------------- */
 
 static void reap(struct robot_http *h);
 
@@ -76,6 +87,10 @@ static void socket_ready(void *arg, uint32_t events)
     struct watch *w = arg;
     struct robot_http *h = w->http;
     int running, what = 0;
+    if (w->is_idle) { /* the robot closed a kept connection: curl finds out when it wants to use it */
+        loop_fd_remove(h->loop, &w->handle);
+        return;
+    }
     if (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP))
         what |= CURL_CSELECT_IN;
     if (events & EPOLLOUT)
@@ -86,31 +101,76 @@ static void socket_ready(void *arg, uint32_t events)
     reap(h);
 }
 
+static struct watch *watch_of(struct robot_http *h, int fd)
+{
+    if (fd >= h->n_watches) {
+        int n = fd + 64;
+        h->watches = xrealloc(h->watches, (size_t)n * sizeof(struct watch *));
+        memset(h->watches + h->n_watches, 0, (size_t)(n - h->n_watches) * sizeof(struct watch *));
+        h->n_watches = n;
+    }
+    if (!h->watches[fd]) {
+        h->watches[fd] = xcalloc(1, sizeof(struct watch));
+        *h->watches[fd] = (struct watch){.http = h, .fd = fd, .is_idle = true};
+    }
+    return h->watches[fd];
+}
+
+static void watch_drop(struct robot_http *h, int fd)
+{
+    if (fd >= h->n_watches || !h->watches[fd])
+        return;
+    loop_fd_remove(h->loop, &h->watches[fd]->handle);
+    free(h->watches[fd]);
+    h->watches[fd] = NULL;
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
 {
     struct robot_http *h = user;
-    struct watch *w = socket_user;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (w) {
-            loop_fd_remove(h->loop, &w->handle);
-            curl_multi_assign(h->multi, fd, NULL);
-            free(w);
-        }
+    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+    struct watch *w = watch_of(h, fd);
+    (void)easy, (void)socket_user;
+    if (what == CURL_POLL_REMOVE && !w->is_kept) {
+        watch_drop(h, fd);
         return 0;
     }
-    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-    if (!w) {
-        w = xcalloc(1, sizeof(*w));
-        w->http = h;
-        w->fd = fd;
-        w->handle = loop_fd_add(h->loop, fd, events, socket_ready, w);
-        curl_multi_assign(h->multi, fd, w);
-    } else {
-        loop_fd_change(h->loop, w->handle, events);
+    if (what == CURL_POLL_REMOVE) {
+        w->is_idle = true;
+        if (w->handle && w->events != EPOLLIN)
+            loop_fd_remove(h->loop, &w->handle);
+        return 0;
     }
+    w->is_idle = false;
+    if (!w->handle)
+        w->handle = loop_fd_add(h->loop, fd, events, socket_ready, w);
+    else if (w->events != events)
+        loop_fd_change(h->loop, w->handle, events);
+    w->events = events;
     return 0;
 }
+
+static curl_socket_t socket_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct robot_http *h = user;
+    if (purpose != CURLSOCKTYPE_IPCXN || !networks_hold(h->networks, &address->addr)) {
+        log_line(LOG_WARN, "robot_address_refused", "why", "not in robot.allow_addresses", NULL);
+        return CURL_SOCKET_BAD;
+    }
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    watch_of(h, fd)->is_kept = true;
+    return fd;
+}
+
+static int socket_close(void *user, curl_socket_t fd)
+{
+    watch_drop(user, fd);
+    return close(fd);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------- */
 
 static void timer_due(void *arg)
 {
@@ -131,128 +191,17 @@ static int on_timer(CURLM *multi, long in_ms, void *user)
     return 0;
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------------------- */
-
-static void networks_read(struct robot_http *h, const char *list)
-{
-    unsigned n;
-    char **items = conf_list(list ? list : "", &n);
-    for (unsigned i = 0; i < n && h->n_networks < NETWORKS_MAX; i++) {
-        struct network *net = &h->networks[h->n_networks];
-        char *slash = strchr(items[i], '/');
-        if (slash)
-            *slash = 0;
-        net->family = strchr(items[i], ':') ? AF_INET6 : AF_INET;
-        unsigned most = net->family == AF_INET ? 32 : 128;
-        net->bits = slash ? (unsigned)strtoul(slash + 1, NULL, 10) : most;
-        if (inet_pton(net->family, items[i], net->bytes) == 1 && net->bits <= most)
-            h->n_networks++;
-        else
-            log_line(LOG_ERROR, "network_ignored", "key", "robot.allow_addresses", "value", items[i], NULL);
-    }
-    free(items);
-}
-
-static bool address_allowed(const struct robot_http *h, const struct sockaddr *a)
-{
-    if (!h->n_networks)
-        return true;
-    const uint8_t *bytes = a->sa_family == AF_INET ? (const uint8_t *)&((const struct sockaddr_in *)(const void *)a)->sin_addr
-                                                   : (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-    for (unsigned i = 0; i < h->n_networks; i++) {
-        const struct network *net = &h->networks[i];
-        unsigned whole = net->bits / 8, rest = net->bits % 8;
-        if (net->family == a->sa_family && memcmp(bytes, net->bytes, whole) == 0 &&
-            (!rest || ((bytes[whole] ^ net->bytes[whole]) & (0xff00 >> rest) & 0xff) == 0))
-            return true;
-    }
-    return false;
-}
-
-static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct robot_http *h = user;
-    if (purpose != CURLSOCKTYPE_IPCXN || !address_allowed(h, &address->addr)) {
-        log_line(LOG_WARN, "robot_address_refused", "why", "not in robot.allow_addresses", NULL);
-        return CURL_SOCKET_BAD;
-    }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-/* ---- a call ---------------------------------------------------------------------------------------------------------- */
-
-void url_encode(struct buf *b, const char *s)
-{
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (isalnum(c) || strchr("-._~", c))
-            buf_add(b, s, 1);
-        else
-            buf_addf(b, "%%%02X", c);
-    }
-}
-
-/* filename*=UTF-8''percent-encoded, else filename="..." or filename=token (RFC 6266). */
-static void disposition_name(const char *value, char *out, size_t room)
-{
-    const char *at = strcasestr(value, "filename*=utf-8''");
-    size_t n = 0;
-    if (at) {
-        for (at += 17; *at && *at != ';' && *at != ' ' && n + 1 < room; at++) {
-            unsigned byte;
-            if (*at == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])) {
-                sscanf(at + 1, "%2x", &byte);
-                at += 2;
-                out[n++] = (char)byte;
-            } else {
-                out[n++] = *at;
-            }
-        }
-    } else if ((at = strcasestr(value, "filename="))) {
-        at += 9;
-        bool quoted = *at == '"';
-        for (at += quoted; *at && *at != (quoted ? '"' : ';') && n + 1 < room; at++) {
-            if (quoted && *at == '\\' && at[1])
-                at++;
-            out[n++] = *at;
-        }
-    }
-    out[n] = 0;
-}
-
-static bool header_is(const char *line, size_t len, const char *name, char *value, size_t room)
-{
-    size_t n = strlen(name);
-    if (len <= n || strncasecmp(line, name, n) != 0 || line[n] != ':')
-        return false;
-    line += n + 1;
-    len -= n + 1;
-    while (len && (*line == ' ' || *line == '\t'))
-        line++, len--;
-    while (len && strchr("\r\n \t", line[len - 1]))
-        len--;
-    if (len >= room)
-        len = room - 1;
-    memcpy(value, line, len);
-    value[len] = 0;
-    return true;
-}
+/* ---- an answer comes ------------------------------------------------------------------------------------------ */
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
     struct robot_call *c = arg;
     size_t len = size * n;
-    char value[600];
-    if (len > 5 && strncmp(line, "HTTP/", 5) == 0) { /* the final answer of several (100 Continue) counts */
-        c->answer.content_type[0] = c->answer.disposition_name[0] = 0;
-    } else if (header_is(line, len, "Content-Type", value, sizeof(value))) {
-        snprintf(c->answer.content_type, sizeof(c->answer.content_type), "%.200s", value);
-    } else if (header_is(line, len, "X-Robot-Boot", value, sizeof(value))) {
-        snprintf(c->answer.boot_id, sizeof(c->answer.boot_id), "%.64s", value);
-    } else if (header_is(line, len, "Content-Disposition", value, sizeof(value))) {
-        disposition_name(value, c->answer.disposition_name, sizeof(c->answer.disposition_name));
-    }
     c->moved_ms = clock_ms();
+    c->header_bytes += len;
+    if (c->header_bytes > HEADERS_MAX_BYTES)
+        return 0;
+    c->has_status |= head_line(&c->answer, line, len);
     return len;
 }
 
@@ -266,30 +215,129 @@ static void head_read(struct robot_call *c)
     c->answer.length = length;
 }
 
+/* The first byte of a body: whom it is for. */
+static void body_begins(struct robot_call *c)
+{
+    head_read(c);
+    c->has_body = true;
+    if (c->spec.on_head && c->answer.status == 200) {
+        c->is_in_callback = true;
+        c->is_streaming = c->spec.on_head(c->spec.arg, &c->answer);
+        c->is_in_callback = false;
+    }
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct robot_call *c = arg;
     size_t len = size * n;
     c->moved_ms = clock_ms();
-    if (!c->head_told) {
-        head_read(c);
-        c->head_told = true;
-        if (c->spec.on_head && c->answer.status == 200)
-            c->streaming = c->spec.on_head(c->spec.arg, &c->answer);
+    if (!c->has_body)
+        body_begins(c);
+    if (c->is_streaming) {
+        if (c->is_paused)
+            return CURL_WRITEFUNC_PAUSE; /* these bytes come again */
+        if (!c->is_stopped) {
+            c->is_in_callback = true;
+            c->is_paused = !c->spec.on_data(c->spec.arg, data, len);
+            c->is_in_callback = false;
+        }
+        return c->is_stopped ? 0 : len;
     }
-    if (c->streaming) {
-        /* on_data takes all it is given; "full" pauses the transfer before the next piece. */
-        if (c->paused)
-            return CURL_WRITEFUNC_PAUSE;
-        c->paused = !c->spec.on_data(c->spec.arg, data, len);
-        return len;
-    }
-    if (c->in.len + len > c->spec.max_bytes || (c->answer.length > 0 && (uint64_t)c->answer.length > c->spec.max_bytes)) {
-        c->too_big = true;
+    if (c->in.len + len > c->spec.max_bytes ||
+        (c->answer.length > 0 && (uint64_t)c->answer.length > c->spec.max_bytes)) {
+        c->is_too_big = true;
         return 0;
     }
     buf_add(&c->in, data, len);
-    return len;
+    return c->is_stopped ? 0 : len;
+}
+
+/* ---- a call ------------------------------------------------------------------------------------------------------ */
+
+void url_encode(struct buf *b, const char *s)
+{
+    for (; *s; s++) {
+        size_t plain = 0;
+        while (isalnum((unsigned char)s[plain]) || (s[plain] && strchr("-._~", s[plain])))
+            plain++;
+        buf_add(b, s, plain);
+        s += plain;
+        if (!*s)
+            return;
+        buf_addf(b, "%%%02X", (unsigned char)*s);
+    }
+}
+
+/* What every call has, set once for an easy handle. */
+static void easy_prepare(struct robot_call *c)
+{
+    CURL *e = c->easy;
+    curl_easy_setopt(e, CURLOPT_PRIVATE, c);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_PROXY, "");
+    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, socket_open);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, c->http);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, socket_close);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, c->http);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui");
+}
+
+static struct robot_call *call_get(struct robot_http *h)
+{
+    struct robot_call *c = h->pool;
+    if (c) {
+        h->pool = c->next;
+        h->n_pool--;
+    } else {
+        c = xcalloc(1, sizeof(*c));
+        c->http = h;
+        c->easy = curl_easy_init();
+        CHECK(c->easy, "curl_easy_init");
+        easy_prepare(c);
+    }
+    size_t kept = offsetof(struct robot_call, spec);
+    memset((char *)c + kept, 0, sizeof(*c) - kept);
+    c->error[0] = 0;
+    return c;
+}
+
+static void call_free(struct robot_call *c)
+{
+    struct robot_http *h = c->http;
+    loop_timer_stop(h->loop, &c->limit);
+    if ((*c->link = c->next))
+        c->next->link = c->link;
+    h->n_running--;
+    curl_slist_free_all(c->headers);
+    if (c->body) {
+        explicit_bzero(c->body, c->body_len);
+        free(c->body);
+    }
+    buf_free(&c->in);
+    if (h->n_pool >= POOL_MAX) {
+        curl_easy_cleanup(c->easy);
+        free(c);
+        return;
+    }
+    if (c->is_special) {
+        curl_easy_reset(c->easy);
+        easy_prepare(c);
+    }
+    c->next = h->pool;
+    h->pool = c;
+    h->n_pool++;
 }
 
 static void header_add(struct robot_call *c, const char *name, const char *value)
@@ -302,143 +350,108 @@ static void header_add(struct robot_call *c, const char *name, const char *value
     buf_free(&line);
 }
 
-static CURL *easy_get(struct robot_http *h)
+static void method_set(struct robot_call *c, const struct call_spec *spec)
 {
-    if (h->n_idle) {
-        CURL *easy = h->idle[--h->n_idle];
-        curl_easy_reset(easy);
-        return easy;
+    CURL *e = c->easy;
+    if (strcmp(spec->method, "GET") == 0)
+        return;
+    c->is_special = true;
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    if (strcmp(spec->method, "POST") != 0) {
+        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, spec->method);
+        return;
     }
-    CURL *easy = curl_easy_init();
-    CHECK(easy, "curl_easy_init");
-    return easy;
+    c->body_len = spec->body_len;
+    c->body = xmalloc(spec->body_len + 1);
+    memcpy(c->body, spec->body ? spec->body : "", spec->body_len);
+    curl_easy_setopt(e, CURLOPT_POST, 1L);
+    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)spec->body_len);
+    curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
+    header_add(c, "Content-Type", "application/json");
+    c->headers = curl_slist_append(c->headers, "Expect:");
 }
 
+static void call_end(struct robot_call *c, enum call_result result);
+static bool is_sent(const struct robot_call *c);
+
+/* The limits that curl does not know: until the first byte, and between bytes; a paused call waits for us. */
 static void limit_due(void *arg)
 {
     struct robot_call *c = arg;
     uint64_t now = clock_ms();
-    int64_t limit = c->head_told ? c->spec.idle_ms : c->spec.first_byte_ms;
-    if (c->paused) /* somebody else is slow: not the robot's time */
+    if (c->is_paused)
         c->moved_ms = now;
-    uint64_t since = c->head_told ? c->moved_ms : c->started_ms;
+    int64_t limit = c->has_body ? c->spec.idle_ms : c->spec.first_byte_ms;
+    uint64_t since = c->has_body ? c->moved_ms : c->started_ms;
     if (limit && now >= since + (uint64_t)limit) {
-        c->timed_out = true;
-        c->answer.result = CALL_TIMEOUT;
         curl_multi_remove_handle(c->http->multi, c->easy);
-        c->stopped_by_us = true;
-        reap(c->http);
+        call_end(c, is_sent(c) ? CALL_TIMEOUT : CALL_NOT_SENT);
         return;
     }
-    uint64_t next = limit ? since + (uint64_t)limit - now : 1000;
-    loop_timer_in(c->http->loop, &c->watch, next < 1000 ? next + 1 : 1000);
+    uint64_t left = limit ? since + (uint64_t)limit - now : WATCH_STEP_MS;
+    loop_timer_in(c->http->loop, &c->limit, left < WATCH_STEP_MS ? left : WATCH_STEP_MS);
 }
 
 struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec)
 {
-    struct robot_call *c = xcalloc(1, sizeof(*c));
+    struct robot_call *c = call_get(h);
+    CURL *e = c->easy;
     struct buf url = {0};
-    c->http = h;
     c->spec = *spec;
     c->started_ms = c->moved_ms = clock_ms();
     c->answer.length = -1;
     buf_adds(&url, spec->base_url);
     buf_adds(&url, spec->path);
-    c->url = buf_take(&url, NULL);
-    CURL *e = c->easy = easy_get(h);
-    curl_easy_setopt(e, CURLOPT_URL, c->url);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, c);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(e, CURLOPT_MAXCONNECTS, 4096L);
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, h);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui");
+    curl_easy_setopt(e, CURLOPT_URL, url.data);
+    buf_free(&url);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->connect_ms);
-    if (spec->total_ms)
-        curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
-    if (spec->on_data)
-        curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 131072L);
-    if (strcmp(spec->method, "POST") == 0) {
-        c->body_len = spec->body_len;
-        c->body = xmalloc(spec->body_len + 1);
-        memcpy(c->body, spec->body, spec->body_len);
-        curl_easy_setopt(e, CURLOPT_POST, 1L);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)spec->body_len);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
-        c->headers = curl_slist_append(c->headers, "Content-Type: application/json");
-        c->headers = curl_slist_append(c->headers, "Expect:");
-    } else if (strcmp(spec->method, "GET") != 0) {
-        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, spec->method);
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
+    if (spec->on_data) {
+        c->is_special = true;
+        curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
     }
+    method_set(c, spec);
     header_add(c, "Idempotency-Key", spec->idempotency_key);
     header_add(c, "X-Request-Id", spec->request_id);
     header_add(c, "traceparent", spec->traceparent);
-    if (c->headers)
-        curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
-    c->spec.base_url = c->spec.path = c->spec.body = c->spec.idempotency_key = c->spec.request_id = c->spec.traceparent = NULL;
-    c->spec.method = NULL;
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
+    c->spec.method = c->spec.base_url = c->spec.path = c->spec.body = NULL;
+    c->spec.idempotency_key = c->spec.request_id = c->spec.traceparent = NULL;
     if ((c->next = h->first))
         c->next->link = &c->next;
     c->link = &h->first;
     h->first = c;
     h->n_running++;
     if (spec->first_byte_ms || spec->idle_ms) {
-        c->watch.fn = limit_due;
-        c->watch.arg = c;
-        loop_timer_in(h->loop, &c->watch, 1 + (uint64_t)(spec->first_byte_ms && spec->first_byte_ms < 1000 ? spec->first_byte_ms : 1000));
+        c->limit.fn = limit_due;
+        c->limit.arg = c;
+        bool is_short = spec->first_byte_ms && spec->first_byte_ms < WATCH_STEP_MS;
+        loop_timer_in(h->loop, &c->limit, is_short ? (uint64_t)spec->first_byte_ms : WATCH_STEP_MS);
     }
-    CHECK(curl_multi_add_handle(h->multi, e) == CURLM_OK, "curl_multi_add_handle");
+    CURLMcode rc = curl_multi_add_handle(h->multi, e);
+    CHECK(rc == CURLM_OK, "curl_multi_add_handle=%d", (int)rc);
     return c;
-}
-
-static void call_free(struct robot_call *c)
-{
-    struct robot_http *h = c->http;
-    loop_timer_stop(h->loop, &c->watch);
-    if ((*c->link = c->next))
-        c->next->link = c->link;
-    h->n_running--;
-    if (h->n_idle < IDLE_HANDLES_MAX)
-        h->idle[h->n_idle++] = c->easy;
-    else
-        curl_easy_cleanup(c->easy);
-    curl_slist_free_all(c->headers);
-    free(c->url);
-    if (c->body) {
-        explicit_bzero(c->body, c->body_len);
-        free(c->body);
-    }
-    buf_free(&c->in);
-    free(c);
 }
 
 void call_resume(struct robot_call *c)
 {
-    int running;
-    if (!c->paused)
+    if (!c->is_paused)
         return;
-    c->paused = false;
+    c->is_paused = false;
     c->moved_ms = clock_ms();
     curl_easy_pause(c->easy, CURLPAUSE_CONT);
-    curl_multi_socket_action(c->http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    /* It may have ended just now, or hold bytes that its socket will not tell of. */
+    loop_timer_in(c->http->loop, &c->http->reaper, 0);
 }
 
 void call_stop(struct robot_call *c)
 {
-    if (!c->stopped_by_us)
-        curl_multi_remove_handle(c->http->multi, c->easy);
+    if (c->is_in_callback) { /* curl must not lose a handle inside its callback: the reaper frees it */
+        c->is_stopped = true;
+        return;
+    }
+    curl_multi_remove_handle(c->http->multi, c->easy);
     call_free(c);
 }
 
@@ -447,54 +460,68 @@ unsigned calls_running(const struct robot_http *h)
     return h->n_running;
 }
 
-/* ---- the end of a call --------------------------------------------------------------------------------------------------- */
+/* ---- the end of a call --------------------------------------------------------------------------------------- */
+
+/* Did the robot get a byte of the request? */
+static bool is_sent(const struct robot_call *c)
+{
+    curl_off_t body = 0;
+    long head = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &head);
+    curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &body);
+    return head > 0 || body > 0;
+}
 
 static enum call_result result_of(struct robot_call *c, CURLcode code)
 {
-    curl_off_t sent = 0;
-    long request_size = 0;
-    curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &request_size);
-    curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
-    bool anything_sent = request_size > 0 || sent > 0;
-    if (c->too_big)
-        return CALL_TOO_BIG;
-    switch ((int)code) {
-    case CURLE_OK:
+    if (code == CURLE_OK)
         return CALL_ANSWERED;
-    case CURLE_OPERATION_TIMEDOUT:
-        return anything_sent ? CALL_TIMEOUT : CALL_NOT_SENT;
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_URL_MALFORMAT:
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
+    if (c->is_too_big)
+        return CALL_TOO_BIG;
+    if (!is_sent(c))
         return CALL_NOT_SENT;
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_PARTIAL_FILE:
-    case CURLE_BAD_CONTENT_ENCODING:
-    case CURLE_WRITE_ERROR:
-        c->answer.garbage = true;
-        return CALL_BROKEN;
-    default:
-        break;
-    }
-    if (code == CURLE_RECV_ERROR && c->head_told)
-        c->answer.garbage = true; /* cut in the middle of its body */
-    return anything_sent ? CALL_BROKEN : CALL_NOT_SENT;
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return CALL_TIMEOUT;
+    /* Reset before a word was said is unreachable; whatever came and was no whole answer is garbage. */
+    c->answer.garbage = c->has_status || (code != CURLE_GOT_NOTHING && code != CURLE_RECV_ERROR &&
+                                          code != CURLE_SEND_ERROR && code != CURLE_COULDNT_CONNECT &&
+                                          code != CURLE_COULDNT_RESOLVE_HOST);
+    return CALL_BROKEN;
 }
 
+static void result_count(enum call_result result)
+{
+    stat_inc(robot_calls_total);
+    switch (result) {
+    case CALL_ANSWERED:
+    case CALL_STOPPED:
+        return;
+    case CALL_NOT_SENT:
+        stat_inc(robot_calls_unreachable_total);
+        break;
+    case CALL_TIMEOUT:
+        stat_inc(robot_calls_timeout_total);
+        break;
+    case CALL_BROKEN:
+    case CALL_TOO_BIG:
+        stat_inc(robot_calls_broken_total);
+        break;
+    }
+    stat_inc(robot_calls_failed_total);
+}
+
+/* The handle is out of the multi already. */
 static void call_end(struct robot_call *c, enum call_result result)
 {
-    head_read(c);
-    c->answer.result = result;
-    c->answer.body = &c->in;
-    c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
-    c->answer.curl_text = c->error;
-    stat_inc(robot_calls_total);
-    if (result != CALL_ANSWERED)
-        stat_inc(robot_calls_failed_total);
-    c->spec.done(c->spec.arg, &c->answer);
+    if (!c->is_stopped) {
+        head_read(c);
+        c->answer.result = result;
+        c->answer.body = &c->in;
+        c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
+        c->answer.curl_text = c->error;
+        result_count(result);
+        c->spec.done(c->spec.arg, &c->answer);
+    }
     call_free(c);
 }
 
@@ -502,40 +529,33 @@ static void reap(struct robot_http *h)
 {
     CURLMsg *m;
     int left;
-    while ((m = curl_multi_info_read(h->multi, &left)))
-        if (m->msg == CURLMSG_DONE) {
-            struct robot_call *c;
-            CURLcode code = m->data.result;
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c);
-            curl_multi_remove_handle(h->multi, c->easy);
-            c->stopped_by_us = true;
-            call_end(c, result_of(c, code));
-        }
-    for (struct robot_call *c = h->first, *next; c; c = next) {
-        next = c->next;
-        if (c->timed_out) {
-            call_end(c, CALL_TIMEOUT);
-            next = h->first; /* `done` may have ended others */
-        }
+    while ((m = curl_multi_info_read(h->multi, &left))) {
+        struct robot_call *c = NULL;
+        CURLcode code = m->data.result;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c);
+        curl_multi_remove_handle(h->multi, c->easy);
+        call_end(c, result_of(c, code));
     }
 }
+
+/* ---- start and stop ---------------------------------------------------------------------------------------- */
 
 struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
 {
     struct robot_http *h = xcalloc(1, sizeof(*h));
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK, "curl_global_init");
     h->loop = l;
+    h->networks = networks_new(conf->robot_allow_addresses);
     h->multi = curl_multi_init();
     CHECK(h->multi, "curl_multi_init");
-    h->timer.fn = timer_due;
-    h->timer.arg = h;
+    h->timer.fn = h->reaper.fn = timer_due;
+    h->timer.arg = h->reaper.arg = h;
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 4096L);
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
     curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-    networks_read(h, conf->robot_allow_addresses);
     return h;
 }
 
@@ -546,10 +566,17 @@ void robot_http_destroy(struct robot_http **hp)
         return;
     while (h->first)
         call_stop(h->first);
+    while (h->pool) {
+        struct robot_call *c = h->pool;
+        h->pool = c->next;
+        curl_easy_cleanup(c->easy);
+        free(c);
+    }
+    curl_multi_cleanup(h->multi); /* closes the kept connections */
     loop_timer_stop(h->loop, &h->timer);
-    while (h->n_idle)
-        curl_easy_cleanup(h->idle[--h->n_idle]);
-    curl_multi_cleanup(h->multi);
+    loop_timer_stop(h->loop, &h->reaper);
+    free(h->watches);
+    networks_destroy(&h->networks);
     curl_global_cleanup();
     free(h);
     *hp = NULL;

@@ -1,0 +1,90 @@
+/* needs: dispatcher/disposition.c dispatcher/robot_head.c common/check.c common/buf.c common/clock.c */
+/* Usage: fuzz_disposition [runs [seed]]. Header lines of Content-Disposition's own pieces and of any bytes. What comes
+ * out is always short, UTF-8, without controls, quotes and path. */
+#include "dispatcher/robot_head.h"
+
+#include "common/check.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seed;
+
+static unsigned pick(unsigned n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (unsigned)((seed >> 16) % n);
+}
+
+static const char *const pieces[] = {
+    "Content-Disposition:", "content-disposition: ", "Content-Type: ", "X-Robot-Boot: ", "HTTP/1.1 200", "attachment",
+    ";", "; ", "=", "filename=", "filename*=", "FileName =", "\"", "\\", "\\\"", "utf-8''", "UTF-8'es'",
+    "iso-8859-1''", "'", "%", "%2", "%2f", "%00", "%C3%B1", "%ff", "%E2%80%AE", "/", "\\\\", "..", ".", " ", "\t",
+    "\r\n", "\x01", "\x7f", "\xff", "\xc3", "\xc3\xb1", "\xed\xa0\x80", "\xf0\x9f\x99\x82", "name", "a.pdf",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1",
+};
+
+static void make(struct buf *b)
+{
+    static const char *const begins[] = {"Content-Disposition: attachment; filename=",
+                                         "Content-Disposition: attachment; filename=\"",
+                                         "Content-Disposition: inline; filename*=UTF-8''",
+                                         "Content-Disposition: x; filename*=iso-8859-1''"};
+    if (pick(4))
+        buf_adds(b, pick(4) ? begins[pick(4)] : pieces[pick(5)]);
+    for (unsigned n = pick(30); n; n--) {
+        char byte = (char)pick(256);
+        if (pick(8))
+            buf_adds(b, pieces[pick(sizeof pieces / sizeof *pieces)]);
+        else
+            buf_add(b, &byte, 1);
+    }
+}
+
+static bool is_utf8(const char *s)
+{
+    for (const unsigned char *p = (const unsigned char *)s; *p;) {
+        unsigned more = *p < 0x80 ? 0 : *p < 0xc2 ? 9 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : *p < 0xf5 ? 3 : 9;
+        if (more == 9 || (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
+            (*p == 0xf4 && p[1] > 0x8f))
+            return false;
+        for (p++; more; more--, p++)
+            if ((*p & 0xc0) != 0x80)
+                return false;
+    }
+    return true;
+}
+
+static void check_text(const char *s, size_t room, const char *never)
+{
+    CHECK(strlen(s) < room, "%zu bytes", strlen(s));
+    CHECK(is_utf8(s), "not UTF-8: %s", s);
+    for (const char *p = s; *p; p++)
+        CHECK((unsigned char)*p >= 0x20 && *p != 0x7f && !strchr(never, *p), "byte %02x in %s", (unsigned char)*p, s);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, taken = 0;
+    seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
+    for (unsigned long run = 0; run < runs; run++) {
+        struct buf b = {0};
+        struct call_answer a = {0};
+        make(&b);
+        char *exact = malloc(b.len ? b.len : 1); /* no byte more: reading past the end shows */
+        memcpy(exact, b.len ? b.data : "", b.len);
+        head_line(&a, exact, b.len);
+        free(exact);
+        check_text(a.disposition_name, sizeof a.disposition_name, "\"/\\");
+        check_text(a.content_type, sizeof a.content_type, "");
+        check_text(a.boot_id, sizeof a.boot_id, "");
+        CHECK(strcmp(a.disposition_name, ".") && strcmp(a.disposition_name, ".."), "%s", a.disposition_name);
+        taken += a.disposition_name[0] != 0;
+        buf_free(&b);
+    }
+    printf("fuzz_disposition: %lu lines, %lu names\n", runs, taken);
+    return taken ? 0 : 1;
+}

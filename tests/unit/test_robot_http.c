@@ -1,0 +1,624 @@
+/* needs: dispatcher/robot_http.c dispatcher/robot_head.c dispatcher/disposition.c dispatcher/networks.c common/loop.c common/heap.c common/check.c common/clock.c common/buf.c common/log.c common/stat.c common/conf.c common/zpl.c common/action.c common/id.c */
+/* Calls to a server in a child process; a path says how the server behaves. */
+#include "dispatcher/robot_http.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/stat.h"
+#include "dispatcher/networks.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/* --- the server --------------------------------------------------------------------------------------------- */
+
+static int n_connections, n_once; /* of the child */
+
+static void say(int fd, const char *text)
+{
+    for (size_t len = strlen(text); len;) {
+        ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+        if (n <= 0)
+            return;
+        text += n;
+        len -= (size_t)n;
+    }
+}
+
+static void say_many(int fd, const char *piece, size_t bytes)
+{
+    size_t len = strlen(piece);
+    for (size_t sent = 0; sent < bytes; sent += len)
+        if (send(fd, piece, len, MSG_NOSIGNAL) <= 0)
+            return;
+}
+
+static void say_json(int fd, const char *body)
+{
+    char head[700];
+    snprintf(head, sizeof head,
+             "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nX-Robot-Boot: b00t\r\n"
+             "Content-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    say(fd, head);
+}
+
+static void wait_for_close(int fd)
+{
+    char byte;
+    while (recv(fd, &byte, 1, 0) > 0)
+        ;
+}
+
+/* Answers one request; false closes the connection. */
+static bool serve_one(int fd, const char *path, const char *request)
+{
+    char body[400];
+    if (strcmp(path, "/ok") == 0) {
+        say_json(fd, "{\"ok\":true}");
+    } else if (strcmp(path, "/connections") == 0) {
+        snprintf(body, sizeof body, "%d %d", n_connections, n_once);
+        say_json(fd, body);
+    } else if (strcmp(path, "/head") == 0) {
+        const char *key = strstr(request, "Idempotency-Key: k1");
+        snprintf(body, sizeof body, "%s%s%s%s", key ? "key " : "", strstr(request, "X-Request-Id: q1") ? "id " : "",
+                 strstr(request, "traceparent: 00-1") ? "trace " : "",
+                 strstr(request, "Expect") || strstr(request, "Accept-Encoding") || strstr(request, "Cookie") ? "more "
+                                                                                                              : "");
+        say_json(fd, body);
+    } else if (strcmp(path, "/missing") == 0) {
+        say(fd, "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\ngone");
+    } else if (strcmp(path, "/redirect") == 0) {
+        say(fd, "HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n");
+    } else if (strcmp(path, "/continue") == 0) {
+        say(fd, "HTTP/1.1 100 Continue\r\nContent-Type: text/wrong\r\nX-Robot-Boot: wrong\r\n\r\n"
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]");
+    } else if (strcmp(path, "/file") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\nContent-Length: 3\r\n"
+                "Content-Disposition: attachment; filename=\"x.pdf\"; filename*=UTF-8''%C3%B1.pdf\r\n\r\nabc");
+    } else if (strcmp(path, "/stream") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n\r\n");
+        say_many(fd, "0123456789abcdef", 16777216);
+    } else if (strcmp(path, "/once") == 0) {
+        n_once++;
+        return false;
+    } else {
+        if (strcmp(path, "/garbage") == 0)
+            say(fd, "\x16\x03\x01 this is not HTTP\r\n\r\n");
+        else if (strcmp(path, "/cut") == 0)
+            say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"ok\":tr");
+        else if (strcmp(path, "/cut500") == 0)
+            say(fd, "HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n{\"ok\":fa");
+        else if (strcmp(path, "/bad-chunk") == 0)
+            say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyzzy\r\n\r\n");
+        else if (strcmp(path, "/cut-chunk") == 0)
+            say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        else if (strcmp(path, "/announces-much") == 0)
+            say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{");
+        else if (strcmp(path, "/endless") == 0)
+            say(fd, "HTTP/1.1 200 OK\r\n\r\n"), say_many(fd, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 1u << 30);
+        else if (strcmp(path, "/endless-headers") == 0)
+            say(fd, "HTTP/1.1 200 OK\r\n"), say_many(fd, "X-Pad: aaaaaaaaaaaaaaaaaaaaaaaaa\r\n", 1u << 30);
+        else if (strcmp(path, "/endless-continues") == 0)
+            say_many(fd, "HTTP/1.1 100 Continue\r\n\r\n", 1u << 30);
+        else if (strcmp(path, "/begins") == 0)
+            say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+        if (strcmp(path, "/hang") == 0 || strcmp(path, "/begins") == 0)
+            wait_for_close(fd);
+        if (strcmp(path, "/reset") == 0)
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+        return false;
+    }
+    return true;
+}
+
+static void *serve(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    char in[8192], path[100];
+    size_t len = 0;
+    for (;;) {
+        ssize_t n = recv(fd, in + len, sizeof in - 1 - len, 0);
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+        in[len] = 0;
+        char *end = strstr(in, "\r\n\r\n"), *length = strstr(in, "Content-Length: ");
+        if (!end || (length && strlen(end + 4) < strtoul(length + 16, NULL, 10)))
+            continue;
+        if (sscanf(in, "%*s %99[^? ]", path) != 1 || !serve_one(fd, path, in))
+            break;
+        len = 0;
+    }
+    close(fd);
+    return NULL;
+}
+
+static pid_t server;
+static char base[64];
+
+static int server_start(void **state)
+{
+    (void)state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listening, (struct sockaddr *)&at, len) || listen(listening, 64) ||
+        getsockname(listening, (struct sockaddr *)&at, &len))
+        return -1;
+    snprintf(base, sizeof base, "http://127.0.0.1:%d", ntohs(at.sin_port));
+    server = fork();
+    if (server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) {
+            pthread_t thread;
+            int fd = accept(listening, NULL, NULL);
+            if (fd < 0)
+                continue;
+            n_connections++;
+            pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
+            pthread_detach(thread);
+        }
+    }
+    close(listening);
+    return server > 0 ? 0 : -1;
+}
+
+static int server_stop(void **state)
+{
+    (void)state;
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    return 0;
+}
+
+/* --- one call ----------------------------------------------------------------------------------------------- */
+
+static struct loop *l;
+static struct robot_http *http;
+static struct conf conf;
+
+struct seen {
+    struct call_answer a;
+    char body[256], curl[256];
+    size_t body_len;
+    unsigned done, heads;
+    size_t streamed;
+    bool pause, refuse_head, stop;
+    struct robot_call *call;
+    struct loop_timer later;
+};
+
+static int set_up(void **state)
+{
+    (void)state;
+    l = loop_new();
+    http = robot_http_new(l, &conf);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    robot_http_destroy(&http);
+    loop_destroy(&l);
+    memset(&conf, 0, sizeof conf);
+    return 0;
+}
+
+static void done(void *arg, struct call_answer *a)
+{
+    struct seen *s = arg;
+    s->done++;
+    s->a = *a;
+    s->body_len = a->body->len;
+    snprintf(s->body, sizeof s->body, "%.*s", (int)(a->body->len < 200 ? a->body->len : 200),
+             a->body->len ? a->body->data : "");
+    snprintf(s->curl, sizeof s->curl, "%s", a->curl_text);
+    loop_stop(l);
+}
+
+static struct call_spec spec_of(struct seen *s, const char *method, const char *path)
+{
+    return (struct call_spec){.method = method, .base_url = base, .path = path, .connect_ms = 2000, .total_ms = 2000,
+                              .max_bytes = 1000, .done = done, .arg = s};
+}
+
+static struct seen get(const char *path)
+{
+    struct seen s = {0};
+    struct call_spec spec = spec_of(&s, "GET", path);
+    call_start(http, &spec);
+    assert_int_equal(s.done, 0);
+    loop_run(l);
+    assert_int_equal(s.done, 1);
+    assert_int_equal(calls_running(http), 0);
+    return s;
+}
+
+static struct seen post(const char *path)
+{
+    struct seen s = {0};
+    struct call_spec spec = spec_of(&s, "POST", path);
+    spec.body = "{\"a\":1}";
+    spec.body_len = 7;
+    spec.idempotency_key = "k1";
+    spec.request_id = "q1";
+    spec.traceparent = "00-1";
+    call_start(http, &spec);
+    loop_run(l);
+    return s;
+}
+
+static void an_answer_is_told_whole(void **state)
+{
+    (void)state;
+    struct seen s = get("/ok?x=1");
+    assert_int_equal(s.a.result, CALL_ANSWERED);
+    assert_int_equal(s.a.status, 200);
+    assert_string_equal(s.body, "{\"ok\":true}");
+    assert_string_equal(s.a.content_type, "application/json; charset=utf-8");
+    assert_string_equal(s.a.boot_id, "b00t");
+    assert_int_equal(s.a.length, 11);
+    assert_int_equal(get("/missing").a.status, 404);
+    assert_int_equal(get("/redirect").a.status, 302); /* not followed */
+    s = get("/continue");
+    assert_string_equal(s.body, "[]");
+    assert_string_equal(s.a.content_type, "");
+    assert_string_equal(s.a.boot_id, "");
+    assert_string_equal(get("/file").a.disposition_name, "ñ.pdf");
+}
+
+static void connections_are_kept(void **state)
+{
+    (void)state;
+    int before = atoi(get("/connections").body);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
+    assert_int_equal(atoi(get("/connections").body), before);
+}
+
+static void headers_travel(void **state)
+{
+    (void)state;
+    assert_string_equal(post("/head").body, "key id trace ");
+    assert_string_equal(get("/head").body, ""); /* the used handle remembers nothing */
+}
+
+/* curl repeats a request whose kept connection turned out to be dead: never a POST. */
+static void a_post_is_sent_once(void **state)
+{
+    (void)state;
+    int connections = 0, before = 0, after = 0;
+    sscanf(get("/connections").body, "%d %d", &connections, &before);
+    struct seen s = post("/once");
+    assert_int_equal(s.a.result, CALL_BROKEN);
+    assert_false(s.a.garbage);
+    sscanf(get("/connections").body, "%d %d", &connections, &after);
+    assert_int_equal(after, before + 1);
+}
+
+static void what_was_never_sent_is_known(void **state)
+{
+    (void)state;
+    char good[sizeof base];
+    strcpy(good, base);
+    uint64_t before = stat_get(robot_calls_unreachable_total);
+    strcpy(base, "http://127.0.0.1:1");
+    assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
+    strcpy(base, "http://robot.invalid");
+    assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
+    strcpy(base, "ftp://127.0.0.1");
+    assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
+    strcpy(base, good);
+    assert_int_equal(stat_get(robot_calls_unreachable_total), before + 3);
+    assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
+}
+
+static void what_was_sent_and_broke_is_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        bool garbage;
+        int status;
+    } all[] = {{"/garbage", true, 0},           {"/reset", false, 0},          {"/close", false, 0},
+               {"/cut", true, 200},             {"/cut500", true, 500},        {"/bad-chunk", true, 200},
+               {"/cut-chunk", true, 200},       {"/endless-headers", true, 200}, {"/endless-continues", true, 100}};
+    for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct seen s = get(all[i].path);
+        if (s.a.result != CALL_BROKEN || s.a.garbage != all[i].garbage || s.a.status != all[i].status)
+            fail_msg("%s: result=%d garbage=%d status=%d %s", all[i].path, s.a.result, s.a.garbage, s.a.status, s.curl);
+    }
+    assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
+}
+
+static void bodies_are_capped(void **state)
+{
+    (void)state;
+    assert_int_equal(get("/endless").a.result, CALL_TOO_BIG);
+    struct seen s = get("/announces-much");
+    assert_int_equal(s.a.result, CALL_TOO_BIG);
+    assert_int_equal(s.a.status, 200);
+}
+
+static void silence_ends(void **state)
+{
+    (void)state;
+    struct seen s = {0};
+    struct call_spec spec = spec_of(&s, "GET", "/hang");
+    spec.total_ms = 150;
+    call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.a.result, CALL_TIMEOUT);
+    assert_in_range(s.a.took_ms, 140, 1000);
+
+    s = (struct seen){0};
+    spec = spec_of(&s, "GET", "/hang");
+    spec.total_ms = 0;
+    spec.first_byte_ms = 120;
+    call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.a.result, CALL_TIMEOUT);
+    assert_in_range(s.a.took_ms, 110, 1000);
+
+    s = (struct seen){0};
+    spec = spec_of(&s, "GET", "/begins");
+    spec.total_ms = 0;
+    spec.first_byte_ms = 5000;
+    spec.idle_ms = 100;
+    call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.a.result, CALL_TIMEOUT);
+    assert_int_equal(s.a.status, 200);
+    assert_in_range(s.a.took_ms, 90, 2000);
+}
+
+static void addresses_are_checked(void **state)
+{
+    (void)state;
+    robot_http_destroy(&http);
+    conf.robot_allow_addresses = (char *)(uintptr_t) "10.0.0.0/8, 192.168.1.0/24";
+    http = robot_http_new(l, &conf);
+    assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
+    robot_http_destroy(&http);
+    conf.robot_allow_addresses = (char *)(uintptr_t) "10.0.0.0/8,127.0.0.0/8";
+    http = robot_http_new(l, &conf);
+    assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
+}
+
+/* --- streams -------------------------------------------------------------------------------------------------- */
+
+static bool on_head(void *arg, const struct call_answer *head)
+{
+    struct seen *s = arg;
+    assert_int_equal(head->status, 200);
+    s->heads++;
+    return !s->refuse_head;
+}
+
+static void resume(void *arg)
+{
+    struct seen *s = arg;
+    s->pause = false;
+    call_resume(s->call);
+}
+
+static bool on_data(void *arg, const char *data, size_t len)
+{
+    struct seen *s = arg;
+    assert_false(s->pause);
+    assert_int_equal(memcmp(data, "0123456789abcdef" + s->streamed % 16, len < 8 ? len : 1), 0);
+    s->streamed += len;
+    if (s->stop && s->streamed > 100000) {
+        call_stop(s->call);
+        loop_timer_in(l, &s->later, 20);
+        return true;
+    }
+    if (s->later.fn && !s->stop && s->streamed % 7 == 0) {
+        s->pause = true;
+        loop_timer_in(l, &s->later, 3);
+    }
+    return !s->pause;
+}
+
+static struct call_spec stream_of(struct seen *s, const char *path)
+{
+    struct call_spec spec = spec_of(s, "GET", path);
+    spec.total_ms = 0;
+    spec.first_byte_ms = spec.idle_ms = 2000;
+    spec.on_head = on_head;
+    spec.on_data = on_data;
+    return spec;
+}
+
+static void a_stream_flows_whatever_its_length(void **state)
+{
+    (void)state;
+    struct seen s = {0};
+    struct call_spec spec = stream_of(&s, "/stream");
+    call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.a.result, CALL_ANSWERED);
+    assert_int_equal(s.streamed, 16777216);
+    assert_int_equal(s.heads, 1);
+    assert_int_equal(s.body_len, 0);
+}
+
+static void a_full_reader_pauses_it(void **state)
+{
+    (void)state;
+    struct seen s = {0};
+    s.later.fn = resume;
+    s.later.arg = &s;
+    struct call_spec spec = stream_of(&s, "/stream");
+    s.call = call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.a.result, CALL_ANSWERED);
+    assert_int_equal(s.streamed, 16777216);
+}
+
+static bool take_and_pause(void *arg, const char *data, size_t len)
+{
+    struct seen *s = arg;
+    (void)data;
+    s->streamed += len;
+    s->pause = true;
+    return false;
+}
+
+static void end(void *arg)
+{
+    (void)arg;
+    loop_stop(l);
+}
+
+/* A paused call is not the robot's fault, and what comes after the pause ends it even if the socket is quiet. */
+static void a_pause_is_not_the_robots_time(void **state)
+{
+    (void)state;
+    struct seen s = {0};
+    struct call_spec spec = stream_of(&s, "/file");
+    spec.idle_ms = 60;
+    spec.on_data = take_and_pause;
+    s.call = call_start(http, &spec);
+    s.later.fn = end;
+    loop_timer_in(l, &s.later, 1500);
+    loop_run(l);
+    assert_int_equal(s.streamed, 3);
+    if (!s.done) { /* curl may have seen the end in the same read */
+        call_resume(s.call);
+        loop_run(l);
+    }
+    assert_int_equal(s.done, 1);
+    assert_int_equal(s.a.result, CALL_ANSWERED);
+}
+
+static void a_head_can_be_refused(void **state)
+{
+    (void)state;
+    struct seen s = {.refuse_head = true};
+    struct call_spec spec = stream_of(&s, "/ok");
+    call_start(http, &spec);
+    loop_run(l);
+    assert_string_equal(s.body, "{\"ok\":true}");
+    s = (struct seen){0};
+    spec = stream_of(&s, "/missing"); /* and one that is not 200 is buffered */
+    call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.heads, 0);
+    assert_string_equal(s.body, "gone");
+}
+
+static void a_stopped_call_says_nothing_more(void **state)
+{
+    (void)state;
+    struct seen s = {0};
+    struct call_spec spec = spec_of(&s, "GET", "/hang");
+    call_stop(call_start(http, &spec));
+    assert_int_equal(calls_running(http), 0);
+    s.stop = true; /* from inside its own callback */
+    s.later.fn = end;
+    spec = stream_of(&s, "/stream");
+    s.call = call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.done, 0);
+    assert_int_equal(calls_running(http), 0);
+    assert_in_range(s.streamed, 100000, 16777215);
+}
+
+static void running_calls_end_with_it(void **state)
+{
+    (void)state;
+    struct seen s = {0};
+    struct call_spec spec = spec_of(&s, "GET", "/hang");
+    for (int i = 0; i < 10; i++)
+        call_start(http, &spec);
+    s.later.fn = end;
+    loop_timer_in(l, &s.later, 30);
+    loop_run(l);
+    robot_http_destroy(&http);
+    assert_int_equal(s.done, 0);
+}
+
+/* --- parts ------------------------------------------------------------------------------------------------------ */
+
+static bool holds(const char *list, const char *address)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    struct networks *n = networks_new(list);
+    bool is_v4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
+    if (!is_v4)
+        assert_int_equal(inet_pton(AF_INET6, address, &v6.sin6_addr), 1);
+    bool held = networks_hold(n, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6);
+    networks_destroy(&n);
+    return held;
+}
+
+static void networks(void **state)
+{
+    (void)state;
+    assert_true(holds(NULL, "8.8.8.8"));
+    assert_true(holds("", "::1"));
+    assert_true(holds("10.0.0.0/8", "10.255.0.1"));
+    assert_false(holds("10.0.0.0/8", "11.0.0.1"));
+    assert_true(holds("10.0.0.128/25", "10.0.0.129"));
+    assert_false(holds("10.0.0.128/25", "10.0.0.127"));
+    assert_true(holds("192.168.1.7", "192.168.1.7"));
+    assert_false(holds("192.168.1.7", "192.168.1.8"));
+    assert_true(holds("fd00::/8", "fd12::1"));
+    assert_false(holds("fd00::/8", "fe80::1"));
+    assert_true(holds("10.0.0.0/8", "::ffff:10.0.0.1"));
+    assert_false(holds("10.0.0.0/8", "::ffff:11.0.0.1"));
+    assert_true(holds("0.0.0.0/0", "1.2.3.4"));
+    assert_false(holds("0.0.0.0/0", "fd12::1"));
+    assert_false(holds("10.0.0.0/33", "10.0.0.1"));
+    assert_false(holds("nonsense, 10.0.0.0/, 10.0.0.0/8x", "10.0.0.1"));
+}
+
+static void urls_are_encoded(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    url_encode(&b, "a-Z_0.~/?&=# ñ%");
+    assert_string_equal(b.data, "a-Z_0.~%2F%3F%26%3D%23%20%C3%B1%25");
+    buf_free(&b);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(an_answer_is_told_whole),
+        T(connections_are_kept),
+        T(headers_travel),
+        T(a_post_is_sent_once),
+        T(what_was_never_sent_is_known),
+        T(what_was_sent_and_broke_is_known),
+        T(bodies_are_capped),
+        T(silence_ends),
+        T(addresses_are_checked),
+        T(a_stream_flows_whatever_its_length),
+        T(a_full_reader_pauses_it),
+        T(a_pause_is_not_the_robots_time),
+        T(a_head_can_be_refused),
+        T(a_stopped_call_says_nothing_more),
+        T(running_calls_end_with_it),
+        cmocka_unit_test(networks),
+        cmocka_unit_test(urls_are_encoded),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_stop);
+}
