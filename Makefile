@@ -59,17 +59,22 @@ PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui
 .PHONY: all
 all: $(PROGRAMS)
 $(BUILD)/chasqui-broker: $(call obj,$(SRC_broker) $(SRC_proto) $(SRC_common))
-	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_broker)
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_broker)
 $(BUILD)/chasqui-dispatcher: $(call obj,$(SRC_dispatcher) $(SRC_proto) $(SRC_common))
-	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_dispatcher)
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_dispatcher)
 $(BUILD)/chasqui-healthd: $(call obj,$(SRC_healthd) $(SRC_proto) $(SRC_common))
-	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_healthd)
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_healthd)
 $(BUILD)/chasqui: $(call obj,$(SRC_ctl) $(SRC_common))
-	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_ctl)
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_ctl)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+	@echo CC $<
+	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
 # Rebuild when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)

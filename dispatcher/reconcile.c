@@ -260,7 +260,7 @@ static void rows_compare(struct dispatcher *d, struct watch *w, const struct rob
             else if (list->state == LIST_UNSUPPORTED)
                 pending_wait_out(d, row);
         } else if (row->state == SESSION_ACTIVE && !row->migrating && list->state == LIST_OK && !robot_list_entry(list, row)) {
-            if (was_suspect(w, row->ref, NULL))
+            if (was_suspect(w, row->ref, ""))
                 missing_end(d, row);
             else
                 suspect_add(now, n, row->ref, "");

@@ -14,9 +14,9 @@
 #include "common/id.h"
 #include "common/log.h"
 
-#include <errmsg.h>
-#include <mysql.h>
-#include <mysqld_error.h>
+#include <mariadb/errmsg.h>
+#include <mariadb/mysql.h>
+#include <mariadb/mysqld_error.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
