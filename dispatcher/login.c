@@ -661,6 +661,10 @@ void login_start(struct dispatcher *d, struct request *r)
         refuse_field(d, r, "action", "This dispatcher does not know the action.");
         return;
     }
+    if (!robots_revision(d)) { /* just started: no robot is known yet */
+        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        return;
+    }
     if (r->remember && !d->seal) {
         refuse_field(d, r, "remember", "Credentials cannot be kept: the dispatcher has no seal.key_file.");
         return;

@@ -83,7 +83,7 @@ static void ping_send(struct peer *p)
     limits_fill(p, limits);
     struct msg m = {.type = MSG_PING,
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
-                             .database_ok = store_is_up(p->d->store), .draining = p->d->draining, .stats = &p->d->peers->stats}};
+                             .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0, .draining = p->d->draining, .stats = &p->d->peers->stats}};
     proto_send(p->sock, NULL, 0, &m);
 }
 
