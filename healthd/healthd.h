@@ -1,0 +1,64 @@
+/*
+ * healthd.h - the structs shared inside healthd.
+ *
+ *   main.c     start and stop
+ *   verdict.c  the judgement (pure)
+ *   probe.c    GET /health of every robot (the only file that includes curl)
+ *   publish.c  what dispatchers tell us and what we tell everybody
+ *
+ * healthd knows no database and decides nothing but verdicts. What it knows of
+ * robots comes from dispatchers and is gone when it stops.
+ */
+#ifndef CHASQUI_HEALTHD_H
+#define CHASQUI_HEALTHD_H
+
+#include "common/bus.h"
+#include "common/conf.h"
+#include "common/loop.h"
+#include "healthd/verdict.h"
+
+struct healthd {
+    struct loop *loop;
+    const struct conf *conf;
+    struct bus *bus;
+    struct prober *prober;
+    struct publisher *publisher;
+};
+
+/* What one probe found. */
+struct probe_result {
+    bool good;
+    char why[64];              /* a word when not good: refused, timeout, reset, status_500, not_json, not_ok, too_big */
+    int64_t sessions, capacity;/* -1 = not told */
+    char boot_id[65];          /* "" = not told */
+};
+
+struct target { /* a robot; owned by probe.c */
+    char name[65], base_url[256];
+    struct judgement judgement;
+    int64_t since_unix_ms;
+    struct probe_result last;
+    struct target *next;
+    /* probe.c's own */
+    void *easy;
+    bool is_listed, is_busy;
+    struct loop_timer due;
+    struct prober *prober;
+    struct buf body;
+    bool too_big;
+    char boot_header[65];
+};
+
+struct prober *prober_new(struct healthd *h);
+void prober_destroy(struct prober **pp);
+/* The new list: what is not in it is forgotten, what is new is probed soon. */
+void prober_list(struct healthd *h, struct str rows);
+void prober_each(struct healthd *h, void (*fn)(void *arg, const struct target *t), void *arg);
+unsigned prober_count(const struct healthd *h);
+
+struct publisher *publisher_new(struct healthd *h);
+void publisher_destroy(struct publisher **pp);
+void publish_change(struct healthd *h, const struct target *t);
+void publish_full(struct healthd *h);
+
+#endif

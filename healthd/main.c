@@ -1,0 +1,31 @@
+/* main.c - start and stop of healthd. */
+#include "healthd/healthd.h"
+
+#include "common/log.h"
+
+#include <stdlib.h>
+
+int main(int argc, char **argv)
+{
+    struct healthd h = {0};
+    struct conf *conf = conf_from_args(CONF_HEALTHD, "healthd", argc, argv);
+
+    h.conf = conf;
+    h.loop = loop_new();
+    if (!h.loop || !(h.bus = bus_new(h.loop, conf)))
+        return EXIT_FAILURE;
+    prober_new(&h);
+    if (!publisher_new(&h))
+        return EXIT_FAILURE;
+    log_line(LOG_INFO, "started", "publishes", conf->healthd_bind, NULL);
+
+    loop_run(h.loop);
+
+    log_line(LOG_INFO, "stopped", NULL);
+    prober_destroy(&h.prober);
+    publisher_destroy(&h.publisher);
+    bus_destroy(&h.bus);
+    loop_destroy(&h.loop);
+    conf_destroy(&conf);
+    return EXIT_SUCCESS;
+}

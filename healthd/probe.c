@@ -1,0 +1,385 @@
+/*
+ * probe.c - asking every robot for its health, all at once.
+ *
+ * Owns: the robots and their probes, one at a time for each. Must never follow a
+ * redirect, read more than 64 KiB, or wait longer than healthd.timeout_ms. A robot that is slow
+ * delays nobody else. The first probes are spread over an interval.
+ */
+#include "healthd/healthd.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/jv.h"
+#include "common/log.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+
+#define BODY_MAX 65536
+#define STILL_MS 3600000
+
+struct prober {
+    struct healthd *h;
+    CURLM *multi;
+    struct loop_timer timer, still;
+    struct target *first;
+    unsigned n;
+};
+
+struct watch {
+    struct prober *p;
+    struct loop_fd *handle;
+    int fd;
+};
+
+static void reap(struct prober *p);
+
+static void socket_ready(void *arg, uint32_t events)
+{
+    struct watch *w = arg;
+    struct prober *p = w->p;
+    int running, what = (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP) ? CURL_CSELECT_IN : 0) | (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                        (events & EPOLLERR ? CURL_CSELECT_ERR : 0);
+    curl_multi_socket_action(p->multi, w->fd, what, &running);
+    reap(p);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
+{
+    struct prober *p = user;
+    struct watch *w = socket_user;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (w)
+            loop_fd_remove(p->h->loop, &w->handle);
+        free(w);
+        curl_multi_assign(p->multi, fd, NULL);
+        return 0;
+    }
+    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+    if (!w) {
+        w = xcalloc(1, sizeof(*w));
+        w->p = p;
+        w->fd = fd;
+        w->handle = loop_fd_add(p->h->loop, fd, events, socket_ready, w);
+        curl_multi_assign(p->multi, fd, w);
+    } else {
+        loop_fd_change(p->h->loop, w->handle, events);
+    }
+    return 0;
+}
+
+static void timer_due(void *arg)
+{
+    struct prober *p = arg;
+    int running;
+    curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    reap(p);
+}
+
+static int on_timer(CURLM *multi, long in_ms, void *user)
+{
+    struct prober *p = user;
+    (void)multi;
+    if (in_ms < 0)
+        loop_timer_stop(p->h->loop, &p->timer);
+    else
+        loop_timer_in(p->h->loop, &p->timer, (uint64_t)in_ms);
+    return 0;
+}
+
+/* ---- one probe ------------------------------------------------------------------------------------------------------- */
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+    struct target *t = arg;
+    if (t->body.len + size * n > BODY_MAX) {
+        t->too_big = true;
+        return 0;
+    }
+    buf_add(&t->body, data, size * n);
+    return size * n;
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+    struct target *t = arg;
+    static const char name[] = "X-Robot-Boot:";
+    size_t len = size * n, at = sizeof(name) - 1;
+    if (len > at && strncasecmp(line, name, at) == 0) {
+        while (at < len && line[at] == ' ')
+            at++;
+        while (len > at && strchr("\r\n \t", line[len - 1]))
+            len--;
+        str_copy(t->boot_header, sizeof(t->boot_header), (struct str){line + at, (uint32_t)(len - at)});
+    }
+    return size * n;
+}
+
+static void probe_begin(void *arg)
+{
+    struct target *t = arg;
+    struct prober *p = t->prober;
+    char url[300];
+    CURL *e = t->easy;
+    long limit = (long)p->h->conf->healthd_timeout_ms;
+    snprintf(url, sizeof(url), "%s/health", t->base_url);
+    buf_clear(&t->body);
+    t->too_big = false;
+    t->boot_header[0] = 0;
+    curl_easy_setopt(e, CURLOPT_URL, url);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_PROXY, "");
+    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, limit);
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, limit);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui-healthd");
+    t->is_busy = true;
+    CHECK(curl_multi_add_handle(p->multi, e) == CURLM_OK, "probe of %s", t->name);
+}
+
+static void say_why(struct probe_result *r, const char *why)
+{
+    r->good = false;
+    snprintf(r->why, sizeof(r->why), "%s", why);
+}
+
+static void body_read(struct target *t, struct probe_result *r)
+{
+    enum jv_bad why;
+    bool ok = false;
+    struct jv *body = t->body.len ? jv_parse(t->body.data, t->body.len, &why) : NULL;
+    const char *boot = jv_str(jv_get(body, "boot_id"));
+    if (jv_type(body) != JV_OBJECT)
+        say_why(r, "not_json");
+    else if (!jv_bool(jv_get(body, "ok"), &ok) || !ok)
+        say_why(r, "not_ok");
+    if (!jv_int(jv_get(body, "sessions"), &r->sessions) || r->sessions < 0 || r->sessions > 1000000)
+        r->sessions = -1;
+    if (!jv_int(jv_get(body, "capacity"), &r->capacity) || r->capacity < 0 || r->capacity > 1000000)
+        r->capacity = -1;
+    str_copy(r->boot_id, sizeof(r->boot_id), str_of(boot && strlen(boot) < sizeof(r->boot_id) ? boot : t->boot_header));
+    jv_free(body);
+}
+
+static void result_read(struct target *t, CURLcode code, struct probe_result *r)
+{
+    long status = 0;
+    *r = (struct probe_result){.good = true, .sessions = -1, .capacity = -1};
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (t->too_big)
+        say_why(r, "too_big");
+    else if (code == CURLE_OPERATION_TIMEDOUT)
+        say_why(r, "timeout");
+    else if (code == CURLE_COULDNT_CONNECT)
+        say_why(r, "refused");
+    else if (code == CURLE_COULDNT_RESOLVE_HOST)
+        say_why(r, "unresolvable");
+    else if (code != CURLE_OK)
+        say_why(r, status ? "broken" : "reset");
+    else if (status != 200) {
+        r->good = false;
+        snprintf(r->why, sizeof(r->why), "status_%ld", status);
+    } else
+        body_read(t, r);
+    if (!r->good) { /* what a sick robot says of itself does not count */
+        r->sessions = r->capacity = -1;
+        r->boot_id[0] = 0;
+    }
+}
+
+static void gauges(struct prober *p)
+{
+    unsigned n[4] = {0};
+    for (struct target *t = p->first; t; t = t->next)
+        n[t->judgement.verdict]++;
+    stat_set(robots_unknown, n[VERDICT_UNKNOWN]);
+    stat_set(robots_up, n[VERDICT_UP]);
+    stat_set(robots_suspect, n[VERDICT_SUSPECT]);
+    stat_set(robots_down, n[VERDICT_DOWN]);
+}
+
+static void say(const char *event, const struct target *t, enum verdict before)
+{
+    log_line(t->judgement.verdict == VERDICT_UP ? LOG_INFO : LOG_WARN, event, "robot", t->name, "from", verdict_name[before], "to",
+             verdict_name[t->judgement.verdict], "why", t->last.why, "boot", t->last.boot_id, NULL);
+}
+
+static void judged(struct target *t, const struct probe_result *r)
+{
+    struct prober *p = t->prober;
+    const struct conf *c = p->h->conf;
+    enum verdict before = t->judgement.verdict;
+    bool changed = verdict_take(&t->judgement, r->good, (unsigned)c->healthd_down_after, (unsigned)c->healthd_up_after);
+    bool told = changed, other_why = strcmp(r->why, t->last.why) != 0;
+    stat_inc(probes_total);
+    if (!r->good)
+        stat_inc(probe_failures_total);
+    if (r->good)
+        told |= r->sessions != t->last.sessions || r->capacity != t->last.capacity || strcmp(r->boot_id, t->last.boot_id) != 0;
+    struct probe_result last = *r;
+    if (!r->good) { /* what it said when it was well stays */
+        last.sessions = t->last.sessions;
+        last.capacity = t->last.capacity;
+        strcpy(last.boot_id, t->last.boot_id);
+    }
+    t->last = last;
+    if (changed) {
+        t->since_unix_ms = clock_unix_ms();
+        say("went", t, before);
+        gauges(p);
+    } else if (!r->good && other_why) {
+        say("still", t, before);
+    }
+    if (told || other_why)
+        publish_change(p->h, t);
+}
+
+static void target_free(struct target *t)
+{
+    loop_timer_stop(t->prober->h->loop, &t->due);
+    if (t->is_busy)
+        curl_multi_remove_handle(t->prober->multi, t->easy);
+    curl_easy_cleanup(t->easy);
+    buf_free(&t->body);
+    free(t);
+}
+
+static void reap(struct prober *p)
+{
+    CURLMsg *m;
+    int left;
+    while ((m = curl_multi_info_read(p->multi, &left)))
+        if (m->msg == CURLMSG_DONE) {
+            struct target *t;
+            struct probe_result r;
+            CURLcode code = m->data.result;
+            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+            curl_multi_remove_handle(p->multi, t->easy);
+            t->is_busy = false;
+            result_read(t, code, &r);
+            judged(t, &r);
+            loop_timer_in(p->h->loop, &t->due, (uint64_t)p->h->conf->healthd_interval_ms);
+        }
+}
+
+/* ---- the list ---------------------------------------------------------------------------------------------------------- */
+
+static void target_listed(void *arg, const struct robot_row *row)
+{
+    struct prober *p = arg;
+    char name[65], base_url[256];
+    str_copy(name, sizeof(name), row->name);
+    str_copy(base_url, sizeof(base_url), row->base_url);
+    if (row->wanted == WANTED_DISABLED)
+        return;
+    for (struct target *t = p->first; t; t = t->next)
+        if (strcmp(t->name, name) == 0 && strcmp(t->base_url, base_url) == 0) {
+            t->is_listed = true;
+            return;
+        }
+    struct target *t = xcalloc(1, sizeof(*t));
+    strcpy(t->name, name);
+    strcpy(t->base_url, base_url);
+    t->prober = p;
+    t->is_listed = true;
+    t->since_unix_ms = clock_unix_ms();
+    t->last.sessions = t->last.capacity = -1;
+    t->easy = curl_easy_init();
+    CHECK(t->easy, "curl_easy_init");
+    t->due.fn = probe_begin;
+    t->due.arg = t;
+    t->next = p->first;
+    p->first = t;
+    p->n++;
+    uint64_t spread = (uint64_t)p->h->conf->healthd_interval_ms;
+    loop_timer_in(p->h->loop, &t->due, p->n < 10 ? 0 : id_random_u64() % spread);
+}
+
+void prober_list(struct healthd *h, struct str rows)
+{
+    struct prober *p = h->prober;
+    for (struct target *t = p->first; t; t = t->next)
+        t->is_listed = false;
+    proto_decode_robots(rows, target_listed, p);
+    for (struct target **at = &p->first, *t; (t = *at);) {
+        if (t->is_listed) {
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
+        p->n--;
+        target_free(t);
+    }
+    gauges(p);
+    publish_full(h);
+}
+
+void prober_each(struct healthd *h, void (*fn)(void *arg, const struct target *t), void *arg)
+{
+    for (struct target *t = h->prober->first; t; t = t->next)
+        fn(arg, t);
+}
+
+unsigned prober_count(const struct healthd *h)
+{
+    return h->prober->n;
+}
+
+static void still_due(void *arg)
+{
+    struct prober *p = arg;
+    for (struct target *t = p->first; t; t = t->next)
+        if (t->judgement.verdict != VERDICT_UP)
+            say("still", t, t->judgement.verdict);
+    loop_timer_in(p->h->loop, &p->still, STILL_MS);
+}
+
+struct prober *prober_new(struct healthd *h)
+{
+    struct prober *p = h->prober = xcalloc(1, sizeof(*p));
+    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK, "curl_global_init");
+    p->h = h;
+    p->multi = curl_multi_init();
+    CHECK(p->multi, "curl_multi_init");
+    p->timer.fn = timer_due;
+    p->still.fn = still_due;
+    p->timer.arg = p->still.arg = p;
+    curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
+    curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
+    curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, (long)HEALTH_ROBOTS_MAX);
+    loop_timer_in(h->loop, &p->still, STILL_MS);
+    return p;
+}
+
+void prober_destroy(struct prober **pp)
+{
+    struct prober *p = *pp;
+    if (!p)
+        return;
+    for (struct target *t; (t = p->first);) {
+        p->first = t->next;
+        target_free(t);
+    }
+    loop_timer_stop(p->h->loop, &p->timer);
+    loop_timer_stop(p->h->loop, &p->still);
+    curl_multi_cleanup(p->multi);
+    curl_global_cleanup();
+    free(p);
+    *pp = NULL;
+}
