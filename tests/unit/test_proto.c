@@ -1,0 +1,187 @@
+/* needs: proto/codec.c proto/codec_read.c proto/rows.c proto/names.c common/buf.c common/check.c common/stat.c common/bus.c common/bus_link.c common/zap.c common/allow.c common/key.c common/loop.c common/heap.c common/log.c common/clock.c common/id.c */
+#include "proto/codec_read.h"
+
+#include "common/id.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct proto_decoder *decoder;
+
+static enum proto_bad decode(uint8_t version, uint8_t type, enum role from, const void *header, size_t len, struct msg *out)
+{
+    uint8_t head[2] = {version, type};
+    struct bus_frame frames[2] = {{head, 2}, {header, len}};
+    return proto_decode(decoder, NULL, "", from, frames, 2, out);
+}
+
+static enum proto_bad decode_hex(uint8_t type, enum role from, const char *hex, struct msg *out)
+{
+    static uint8_t bytes[4096];
+    size_t len = strlen(hex) / 2;
+    assert_true(id_unhex(hex, strlen(hex), bytes));
+    return decode(PROTO_VERSION, type, from, bytes, len, out);
+}
+
+/* The bytes of SPEC.md's rules, fixed: a change here is another version of the wire. */
+static void test_golden(void **state)
+{
+    struct msg m = {.type = MSG_HELLO,
+                    .HELLO = {.name = STR("d1"), .boot_id = STR("b"), .version = STR("1"), .capacity = 256}};
+    struct buf header = {0};
+    uint8_t type[2];
+    char hex[400];
+    (void)state;
+    proto_encode(&m, type, &header);
+    id_hex(header.data, header.len, hex);
+    assert_int_equal(type[0], 1);
+    assert_int_equal(type[1], 1);
+    assert_string_equal(hex, "84a46e616d65a26431a7626f6f745f6964a162a776657273696f6ea131a86361706163697479cd0100");
+    buf_clear(&header);
+    uint64_t limits[4] = {1, 2, 3, 70000};
+    m = (struct msg){.type = MSG_CREDIT, .CREDIT = {.incarnation = UINT64_MAX, .limits = {limits, 4}}};
+    proto_encode(&m, type, &header);
+    id_hex(header.data, header.len, hex);
+    assert_string_equal(hex, "82ab696e6361726e6174696f6ecfffffffffffffffffa66c696d69747394010203ce00011170");
+    buf_clear(&header);
+    m = (struct msg){.type = MSG_CHUNK, .CHUNK = {.id = 7, .seq = 3, .last = true}};
+    proto_encode(&m, type, &header);
+    id_hex(header.data, header.len, hex);
+    assert_string_equal(hex, "83a2696407a373657103a46c617374c3");
+    buf_free(&header);
+}
+
+static void test_round_trip(void **state)
+{
+    uint64_t companies[] = {1, 500, 1ull << 40};
+    uint8_t hash[32] = {1, 2, 3};
+    struct msg out, m = {.type = MSG_REQUEST,
+                         .REQUEST = {.id = 9, .lane = 2, .op = OP_EXECUTE_LOGIN, .deadline_ms = 120000, .request_id = STR("r-1"),
+                                     .companies = {companies, 3}, .secret_hash = {(const char *)hash, 32}, .portal = STR("sunat"),
+                                     .force_new = true, .reason = STR("ñandú")}};
+    struct buf header = {0};
+    uint8_t type[2];
+    (void)state;
+    proto_encode(&m, type, &header);
+    assert_int_equal(decode(type[0], type[1], ROLE_BROKER, header.data, header.len, &out), PROTO_OK);
+    assert_int_equal(out.REQUEST.id, 9);
+    assert_int_equal(out.REQUEST.companies.n, 3);
+    assert_int_equal(out.REQUEST.companies.v[2], 1ull << 40);
+    assert_memory_equal(out.REQUEST.secret_hash.p, hash, 32);
+    assert_true(out.REQUEST.force_new && !out.REQUEST.remember);
+    assert_true(str_is(out.REQUEST.reason, "ñandú"));
+    assert_int_equal(out.REQUEST.session_id.len, 0);
+    for (size_t cut = 0; cut < header.len; cut++) /* truncated at each byte */
+        assert_int_not_equal(decode(type[0], type[1], ROLE_BROKER, header.data, cut, &out), PROTO_OK);
+    buf_free(&header);
+}
+
+static void test_hostile(void **state)
+{
+    struct msg m;
+    static const struct {
+        uint8_t type;
+        enum role from;
+        const char *hex;
+        enum proto_bad bad;
+    } bad[] = {
+        {MSG_HELLO, ROLE_DISPATCHER, "dfffffffff", PROTO_MSGPACK},                 /* five bytes, four billion entries */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a4786d6178ddffffffff", PROTO_MSGPACK},     /* an array of four billion */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65dbffffffff61", PROTO_MSGPACK},   /* a string of four billion */
+        {MSG_HELLO, ROLE_DISPATCHER, "90", PROTO_MSGPACK},                         /* not a map */
+        {MSG_HELLO, ROLE_DISPATCHER, "810101", PROTO_MSGPACK},                     /* a key that is no string */
+        {MSG_HELLO, ROLE_DISPATCHER, "82a46e616d65a161a46e616d65a162", PROTO_MSGPACK}, /* a key twice */
+        {MSG_HELLO, ROLE_DISPATCHER, "80c0", PROTO_MSGPACK},                       /* something behind the map */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d6501", PROTO_FIELD},               /* a number for a string */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65a100", PROTO_FIELD},             /* NUL */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65a1ff", PROTO_FIELD},             /* not UTF-8 */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a86361706163697479ff", PROTO_FIELD},       /* -1 */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a86361706163697479ce000186a1", PROTO_BOUND}, /* 100001 */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a86361706163697479cb3ff0000000000000", PROTO_FIELD}, /* 1.0 */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a178c70100aa", PROTO_MSGPACK},             /* an ext type */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a178919191919191c0", PROTO_MSGPACK},       /* too deep */
+        {MSG_CREDIT, ROLE_DISPATCHER, "81a66c696d697473950102030405", PROTO_BOUND}, /* five lanes */
+        {MSG_REQUEST, ROLE_BROKER, "81a26f7011", PROTO_BOUND},                     /* no such op */
+        {MSG_REQUEST, ROLE_BROKER, "81a46c616e6504", PROTO_BOUND},                 /* no such lane */
+        {MSG_REQUEST, ROLE_DISPATCHER, "80", PROTO_ROLE},
+        {MSG_REPLY, ROLE_BROKER, "80", PROTO_ROLE},
+        {MSG_HEALTH, ROLE_DISPATCHER, "80", PROTO_ROLE},
+        {0, ROLE_BROKER, "80", PROTO_TYPE},
+        {200, ROLE_BROKER, "80", PROTO_TYPE},
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (decode_hex(bad[i].type, bad[i].from, bad[i].hex, &m) != bad[i].bad)
+            fail_msg("%s: %s, not %s", bad[i].hex, proto_bad_text(decode_hex(bad[i].type, bad[i].from, bad[i].hex, &m)),
+                     proto_bad_text(bad[i].bad));
+    assert_int_equal(decode(2, MSG_HELLO, ROLE_DISPATCHER, "\x80", 1, &m), PROTO_VERSION_UNKNOWN);
+    /* Unknown fields of any shape are skipped. */
+    assert_int_equal(decode_hex(MSG_HELLO, ROLE_DISPATCHER, "82a1789281a1610102a46e616d65a162", &m), PROTO_OK);
+    assert_true(str_is(m.HELLO.name, "b"));
+}
+
+static void test_frames(void **state)
+{
+    uint8_t head[2] = {PROTO_VERSION, MSG_PONG}, map = 0x80;
+    struct bus_frame f[4] = {{head, 2}, {&map, 1}, {"x", 1}, {"y", 1}};
+    struct msg m;
+    (void)state;
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 1, &m), PROTO_FRAMES);
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 2, &m), PROTO_OK);
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 3, &m), PROTO_PAYLOAD); /* PONG carries none */
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 4, &m), PROTO_FRAMES);
+    f[0].len = 1;
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 2, &m), PROTO_FRAMES);
+}
+
+static void robot_seen(void *arg, const struct robot_row *row)
+{
+    struct robot_row *out = arg;
+    *out = *row;
+}
+
+static void health_seen(void *arg, const struct health_row *row)
+{
+    struct health_row *out = arg;
+    *out = *row;
+}
+
+static void test_rows(void **state)
+{
+    struct robot_row r = {STR("r1"), STR("http://h:1"), WANTED_DRAINING}, r2;
+    struct health_row h = {STR("r1"), VERDICT_SUSPECT, 1700000000000, -1, 7, STR("boot"), STR("timeout")}, h2;
+    struct buf b = {0};
+    (void)state;
+    proto_encode_robots(&b, &r, 1);
+    assert_int_equal(proto_decode_robots((struct str){b.data, (uint32_t)b.len}, robot_seen, &r2), 0);
+    assert_int_equal(r2.wanted, WANTED_DRAINING);
+    for (uint32_t cut = 0; cut < b.len; cut++)
+        assert_int_equal(proto_decode_robots((struct str){b.data, cut}, NULL, NULL), -1);
+    buf_clear(&b);
+    proto_encode_health(&b, &h, 1);
+    assert_int_equal(proto_decode_health((struct str){b.data, (uint32_t)b.len}, health_seen, &h2), 0);
+    assert_int_equal(h2.sessions, -1);
+    assert_int_equal(h2.capacity, 7);
+    assert_int_equal(h2.verdict, VERDICT_SUSPECT);
+    for (uint32_t cut = 0; cut < b.len; cut++)
+        assert_int_equal(proto_decode_health((struct str){b.data, cut}, NULL, NULL), -1);
+    assert_int_equal(proto_decode_health((struct str){"\xdd\xff\xff\xff\xff", 5}, NULL, NULL), -1);
+    buf_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_frames), cmocka_unit_test(test_rows),
+    };
+    decoder = proto_decoder_new();
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    proto_decoder_destroy(&decoder);
+    return rc;
+}
