@@ -1,0 +1,79 @@
+"""kill -9 of any one process at random moments during 200 log-ins with 3 dispatchers and 2 brokers.
+
+No company ever has two live sessions, no place leaks (doctor, at teardown), every caller whose broker lived gets its answer
+before its deadline, and the others find the outcome by asking.
+"""
+
+import http.client
+import os
+import random
+import threading
+import time
+
+from harness.wait import wait_until
+
+LOGINS = int(os.environ.get("CHASQUI_CRASH_LOGINS", "200"))
+KILLS = int(os.environ.get("CHASQUI_CRASH_KILLS", "6"))
+DEADLINE_MS = 30000
+LOGIN = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
+
+
+def test_kill_9_of_any_process_during_log_ins(make_system, mariadb):
+    dice = random.Random(int(os.environ.get("CHASQUI_CRASH_SEED", "7")))
+    system = make_system(robots=3, capacity=LOGINS, dispatchers=3, brokers=2, robot_options={"login_ms": "20-200"})
+    companies = list(range(1, LOGINS + 1))
+    lock = threading.Lock()
+    broker_deaths = {0: 0, 1: 0}
+    late, broken, statuses = [], [], {}
+
+    def work(number):
+        while True:
+            with lock:
+                if not companies:
+                    return
+                company = companies.pop()
+            at = number % 2
+            deaths, began = broker_deaths[at], time.monotonic()
+            try:
+                answer = system.api_at(at).execute(company, params=LOGIN, headers={"X-Deadline-Ms": str(DEADLINE_MS)}, timeout=45)
+                with lock:
+                    statuses[company] = answer.status
+                    if time.monotonic() - began > DEADLINE_MS / 1000 + 1:
+                        late.append(company)
+            except (OSError, http.client.HTTPException) as why:
+                with lock:
+                    statuses[company] = 0
+                    if broker_deaths[at] == deaths:
+                        broken.append((company, repr(why)))
+
+    workers = [threading.Thread(target=work, args=(n,)) for n in range(16)]
+    for worker in workers:
+        worker.start()
+    victims = ["dispatcher", "broker", "healthd", "mariadb", "dispatcher", "dispatcher"]
+    for kill in range(KILLS):
+        left = len(companies)
+        wait_until(lambda: len(companies) <= max(0, left - LOGINS // (KILLS + 2)) or not companies, 60, "some log-ins")  # noqa: B023
+        what = victims[kill % len(victims)]
+        if what == "mariadb":
+            mariadb.kill9()
+            mariadb.start()
+            continue
+        processes = {"dispatcher": system.dispatchers, "broker": system.brokers, "healthd": system.healthds}[what]
+        at = dice.randrange(len(processes))
+        if what == "broker":
+            broker_deaths[at] += 1
+        processes[at].kill9()
+        processes[at].start()
+    for worker in workers:
+        worker.join()
+    assert not late, late
+    assert not broken, broken
+    assert len(statuses) == LOGINS
+    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_leases") == 0, 60, "everything is settled")
+    system.wait_ready()
+    for company in range(1, LOGINS + 1):  # whoever lost its answer finds the outcome by asking
+        if statuses[company] != 200:
+            wait_until(lambda: system.api.execute(company, params=LOGIN).status == 200, 30, f"company {company}")  # noqa: B023
+    assert system.portal.violations() == []
+    live = system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1")
+    assert live == LOGINS == sum(len(robot.sessions()) for robot in system.robots.values())
