@@ -27,6 +27,7 @@
 #define COLUMNS_MAX 40
 #define STATEMENTS_MAX 256
 #define TX_TRIES 5
+#define PATIENCE_S 20
 #define COLUMN_ROOM 512 /* longer values are fetched again, whole */
 
 struct column {
@@ -52,6 +53,7 @@ struct db {
     unsigned n_statements;
     struct statement *current; /* whose rows db_next reads */
     bool in_tx, poisoned;
+    unsigned patience_s;
     uint64_t affected, insert_id;
     char error[300];
 };
@@ -60,6 +62,7 @@ struct db *db_new(const struct conf *conf)
 {
     struct db *db = xcalloc(1, sizeof(*db));
     db->conf = conf;
+    db->patience_s = PATIENCE_S;
     return db;
 }
 
@@ -93,6 +96,12 @@ void db_destroy(struct db **dp)
     disconnect(*dp);
     free(*dp);
     *dp = NULL;
+}
+
+void db_patience(struct db *db, unsigned seconds)
+{
+    disconnect(db);
+    db->patience_s = seconds;
 }
 
 const char *db_error(const struct db *db)
@@ -134,7 +143,7 @@ static enum db_rc classify(struct db *db, unsigned number, const char *text)
 static bool connect_one(struct db *db, const char *host)
 {
     const struct conf *c = db->conf;
-    unsigned connect_s = 3, io_s = 20;
+    unsigned connect_s = 3, io_s = db->patience_s;
     my_bool no = 0;
     unsigned off = 0;
     MYSQL *my = mysql_init(NULL);

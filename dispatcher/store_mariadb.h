@@ -30,6 +30,8 @@ struct db *db_new(const struct conf *conf); /* does not connect yet */
 void db_destroy(struct db **dp);
 /* Connects when needed. DB_OK or DB_GONE. */
 enum db_rc db_ready(struct db *db);
+/* How long one statement may take (20 s when never called). Drops an open connection; the next use makes one. */
+void db_patience(struct db *db, unsigned seconds);
 /* The last error for people (CLI), without secrets. */
 const char *db_error(const struct db *db);
 
