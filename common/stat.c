@@ -13,8 +13,7 @@ const struct stat_row stat_table[STAT_N] = {
 #undef STAT
 };
 
-/* A label's value: backslash, quote and newline are escaped as the format says. */
-static void add_label(struct buf *out, const char *s)
+void stat_label(struct buf *out, const char *s)
 {
     for (; *s; s++) {
         if (*s == '\n')
@@ -39,9 +38,9 @@ void stat_prometheus(struct buf *out, const struct stat_source *src, unsigned n)
                          r->kind == STAT_COUNTER ? "counter" : "gauge");
             has_head = true;
             buf_addf(out, "chasqui_%s{process=\"", r->name);
-            add_label(out, src[i].process);
+            stat_label(out, src[i].process);
             buf_adds(out, "\",name=\"");
-            add_label(out, src[i].name);
+            stat_label(out, src[i].name);
             buf_addf(out, "\"} %" PRIu64 "\n", src[i].values[row]);
         }
     }

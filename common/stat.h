@@ -43,6 +43,8 @@ struct stat_source {
 };
 /* Prometheus text format 0.0.4: one HELP/TYPE per family, then each source's sample. */
 void stat_prometheus(struct buf *out, const struct stat_source *src, unsigned n);
+/* A label's value, for other families: backslash, quote and newline are escaped as the format says. */
+void stat_label(struct buf *out, const char *s);
 /* Index by name, -1 when unknown (a peer of another version). */
 int stat_find(const char *name, unsigned len);
 

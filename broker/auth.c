@@ -1,0 +1,361 @@
+/*
+ * auth.c - who sends a request.
+ *
+ * Owns: the verdicts of dispatchers on tokens, kept for less than 5 s from the
+ * moment they were asked for, good or bad. Requests that come with the same
+ * token meanwhile wait for the same question. Must never let a token through
+ * that no dispatcher vouched for, nor keep or compare a secret: only its
+ * SHA-256, in constant time. Fails closed: what cannot be verified is told from
+ * what is wrong, and neither gets in.
+ *
+ * A good verdict that is still asked for is renewed before it ends, so that a
+ * busy token never waits.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define KEEP_MS 4500
+#define RENEW_MS 3000 /* of age */
+#define ASK_MS 5000
+#define VERDICTS_MAX 20000
+#define BUCKETS 8192
+#define SWEEP_MS 500
+#define SECRET_BYTES_MAX 512
+#define HASH_BYTES 32
+
+struct verdict {
+    struct broker *b;
+    struct verdict *chain;           /* in its bucket */
+    struct verdict *older, *younger; /* by when they were made */
+    uint64_t token_id;
+    uint8_t hash[HASH_BYTES];   /* of the secret */
+    uint64_t until_ms;          /* known until then; 0 = not known */
+    uint64_t asked_at_ms;
+    struct token *token;        /* NULL = refused, while known */
+    struct flight flight;
+    struct exchange *waiting;
+};
+
+struct auth {
+    struct verdict *bucket[BUCKETS];
+    struct verdict *oldest, *youngest;
+    unsigned n;
+    unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* nobody can choose which tokens share a bucket */
+    struct loop_timer sweep;
+};
+
+/* ---- tokens ---------------------------------------------------------------------------------------------------- */
+
+void token_drop(struct token **tp)
+{
+    struct token *t = *tp;
+    *tp = NULL;
+    if (!t || --t->refs)
+        return;
+    free(t->companies);
+    free(t);
+}
+
+bool token_may_see(const struct token *t, uint64_t company_id)
+{
+    if (t->all_companies)
+        return true;
+    for (uint32_t i = 0; i < t->n_companies; i++)
+        if (t->companies[i] == company_id)
+            return true;
+    return false;
+}
+
+static unsigned abilities_read(const struct jv *list)
+{
+    unsigned abilities = 0;
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const char *word = jv_str(jv_at(list, i));
+        if (word && strcmp(word, "app") == 0)
+            abilities |= ABILITY_APP;
+        else if (word && strcmp(word, "ops:read") == 0)
+            abilities |= ABILITY_OPS_READ;
+        else if (word && strcmp(word, "ops") == 0)
+            abilities |= ABILITY_OPS | ABILITY_OPS_READ;
+    }
+    return abilities;
+}
+
+/* NULL when it is not what a dispatcher answers to TOKEN_VERIFY. */
+static struct token *token_read(uint64_t id, struct str payload, int64_t *expires_at_ms)
+{
+    enum jv_bad why;
+    struct jv *v = jv_parse(payload.p, payload.len, &why), *companies = jv_get(v, "companies");
+    int64_t told_id, rate;
+    *expires_at_ms = 0;
+    bool is_fit = jv_int(jv_get(v, "id"), &told_id) && (uint64_t)told_id == id &&
+                  jv_int(jv_get(v, "rate_per_minute"), &rate) && rate >= 0 && jv_len(companies) <= 1000;
+    jv_int(jv_get(v, "expires_at_ms"), expires_at_ms);
+    if (!is_fit) {
+        jv_free(v);
+        return NULL;
+    }
+    struct token *t = xcalloc(1, sizeof *t);
+    t->refs = 1;
+    t->id = id;
+    str_copy(t->name, sizeof t->name, str_of(jv_str(jv_get(v, "name"))));
+    t->abilities = abilities_read(jv_get(v, "abilities"));
+    t->rate_per_minute = (uint64_t)rate;
+    jv_bool(jv_get(v, "all"), &t->all_companies);
+    t->companies = xcalloc(jv_len(companies) + 1, sizeof *t->companies);
+    for (size_t i = 0; i < jv_len(companies); i++) {
+        int64_t company;
+        if (jv_int(jv_at(companies, i), &company) && company > 0)
+            t->companies[t->n_companies++] = (uint64_t)company;
+    }
+    jv_free(v);
+    return t;
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------- */
+
+static struct verdict **bucket_of(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+{
+    uint8_t key[sizeof token_id + HASH_BYTES];
+    uint64_t n;
+    memcpy(key, &token_id, sizeof token_id);
+    memcpy(key + sizeof token_id, hash, HASH_BYTES);
+    crypto_shorthash((unsigned char *)&n, key, sizeof key, a->hash_key);
+    return &a->bucket[n % BUCKETS];
+}
+
+static struct verdict *verdict_find(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+{
+    struct verdict *v = *bucket_of(a, token_id, hash);
+    while (v && (v->token_id != token_id || sodium_memcmp(v->hash, hash, HASH_BYTES) != 0))
+        v = v->chain;
+    return v;
+}
+
+static void verdict_free(struct auth *a, struct verdict *v)
+{
+    struct verdict **at = bucket_of(a, v->token_id, v->hash);
+    CHECK(!v->waiting, "token=%llu", (unsigned long long)v->token_id);
+    while (*at != v)
+        at = &(*at)->chain;
+    *at = v->chain;
+    *(v->older ? &v->older->younger : &a->oldest) = v->younger;
+    *(v->younger ? &v->younger->older : &a->youngest) = v->older;
+    a->n--;
+    flight_end(&v->flight);
+    token_drop(&v->token);
+    free(v);
+}
+
+static bool is_idle(const struct verdict *v)
+{
+    return !v->waiting && v->flight.state == FLIGHT_NONE;
+}
+
+/* NULL when the table is full of questions. */
+static struct verdict *verdict_new(struct broker *b, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+{
+    struct auth *a = b->auth;
+    if (a->n >= VERDICTS_MAX) {
+        struct verdict *v = a->oldest;
+        while (v && !is_idle(v))
+            v = v->younger;
+        if (!v)
+            return NULL;
+        verdict_free(a, v);
+    }
+    struct verdict *v = xcalloc(1, sizeof *v), **bucket = bucket_of(a, token_id, hash);
+    v->b = b;
+    v->token_id = token_id;
+    memcpy(v->hash, hash, HASH_BYTES);
+    v->chain = *bucket;
+    *bucket = v;
+    v->older = a->youngest;
+    *(a->youngest ? &a->youngest->younger : &a->oldest) = v;
+    a->youngest = v;
+    a->n++;
+    return v;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------------------------- */
+
+/* Those who wait look again, or learn that it could not be verified. */
+static void tell(struct verdict *v, enum err e)
+{
+    struct exchange *x;
+    while ((x = v->waiting)) {
+        auth_leave(x);
+        exchange_verified(x, e);
+    }
+}
+
+static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload)
+{
+    struct verdict *v = arg;
+    uint64_t until_ms = v->asked_at_ms + KEEP_MS;
+    int64_t expires_at_ms;
+    struct token *t = NULL;
+    if (m->error.len && !str_is(m->error, err_code(ERR_UNAUTHENTICATED))) {
+        tell(v, str_is(m->error, err_code(ERR_DATABASE_UNAVAILABLE)) ? ERR_DATABASE_UNAVAILABLE : ERR_NO_DISPATCHER);
+        return;
+    }
+    if (!m->error.len) {
+        t = token_read(v->token_id, payload, &expires_at_ms);
+        if (!t) {
+            stat_inc(replies_refused_total);
+            tell(v, ERR_NO_DISPATCHER);
+            return;
+        }
+        int64_t left_ms = expires_at_ms ? expires_at_ms - clock_unix_ms() : KEEP_MS;
+        uint64_t now = loop_now_ms(v->b->loop);
+        if (left_ms <= 0)
+            token_drop(&t);
+        else if (now + (uint64_t)left_ms < until_ms)
+            until_ms = now + (uint64_t)left_ms;
+    }
+    token_drop(&v->token);
+    v->token = t;
+    v->until_ms = until_ms;
+    tell(v, ERR_OK);
+}
+
+static void ask_failed(void *arg, enum err e)
+{
+    tell(arg, e == ERR_DEADLINE_EXCEEDED ? ERR_DATABASE_UNAVAILABLE : e);
+}
+
+static const struct flight_user asker = {.reply = ask_replied, .failed = ask_failed};
+
+static void ask(struct verdict *v)
+{
+    v->asked_at_ms = loop_now_ms(v->b->loop);
+    v->flight.user = &asker;
+    v->flight.arg = v;
+    v->flight.op = OP_TOKEN_VERIFY;
+    v->flight.request = (struct msg_REQUEST){.token_id = v->token_id, .secret_hash = {(const char *)v->hash, HASH_BYTES}};
+    v->flight.fair_key = v->token_id;
+    v->flight.deadline_at_ms = v->asked_at_ms + ASK_MS;
+    flight_start(v->b, &v->flight);
+}
+
+/* Authorization: Bearer <id>|<secret>. What is not of this form is hashed all the same. */
+static bool token_text_read(const char *text, uint64_t *id, uint8_t hash[HASH_BYTES])
+{
+    static const char scheme[] = "Bearer ";
+    const char *bar = NULL, *secret = "";
+    *id = 0;
+    if (text && strncasecmp(text, scheme, sizeof scheme - 1) == 0) {
+        text += sizeof scheme - 1;
+        bar = strchr(text, '|');
+    }
+    if (bar)
+        secret = bar + 1;
+    size_t digits = bar ? (size_t)(bar - text) : 0, secret_len = strlen(secret);
+    while (secret_len && (secret[secret_len - 1] == ' ' || secret[secret_len - 1] == '\t')) /* the field's own end */
+        secret_len--;
+    bool is_good = digits >= 1 && digits <= 18 && secret_len >= 1 && secret_len <= SECRET_BYTES_MAX;
+    for (size_t i = 0; is_good && i < digits; i++) {
+        is_good = text[i] >= '0' && text[i] <= '9' && (i || text[0] != '0');
+        *id = *id * 10 + (uint64_t)(text[i] - '0');
+    }
+    id_sha256(secret, secret_len <= SECRET_BYTES_MAX ? secret_len : SECRET_BYTES_MAX, hash);
+    return is_good;
+}
+
+enum auth_result auth_check(struct exchange *x)
+{
+    struct auth *a = x->b->auth;
+    uint8_t hash[HASH_BYTES];
+    uint64_t id, now = loop_now_ms(x->b->loop);
+    if (!token_text_read(x->authorization, &id, hash))
+        return AUTH_REFUSED;
+    struct verdict *v = verdict_find(a, id, hash);
+    if (v && v->until_ms > now) {
+        stat_inc(token_cache_hits_total);
+        if (v->token && now >= v->asked_at_ms + RENEW_MS && v->flight.state == FLIGHT_NONE)
+            ask(v);
+        if (!v->token)
+            return AUTH_REFUSED;
+        x->token = v->token;
+        x->token->refs++;
+        return AUTH_KNOWN;
+    }
+    stat_inc(token_cache_misses_total);
+    if (!v)
+        v = verdict_new(x->b, id, hash);
+    if (!v) {
+        reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
+        return AUTH_WAITS;
+    }
+    x->awaited = v;
+    x->wait_prev = NULL;
+    x->wait_next = v->waiting;
+    if (v->waiting)
+        v->waiting->wait_prev = x;
+    v->waiting = x;
+    if (v->flight.state == FLIGHT_NONE)
+        ask(v);
+    return AUTH_WAITS;
+}
+
+void auth_leave(struct exchange *x)
+{
+    struct verdict *v = x->awaited;
+    if (!v)
+        return;
+    *(x->wait_prev ? &x->wait_prev->wait_next : &v->waiting) = x->wait_next;
+    if (x->wait_next)
+        x->wait_next->wait_prev = x->wait_prev;
+    x->awaited = NULL;
+}
+
+void auth_forget(struct broker *b, uint64_t token_id)
+{
+    for (struct verdict *v = b->auth->oldest; v; v = v->younger)
+        if (v->token_id == token_id) {
+            v->until_ms = 0;
+            token_drop(&v->token);
+        }
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
+
+static void sweep(void *arg)
+{
+    struct broker *b = arg;
+    uint64_t now = loop_now_ms(b->loop);
+    for (struct verdict *v = b->auth->oldest, *next; v; v = next) {
+        next = v->younger;
+        if (is_idle(v) && v->until_ms <= now)
+            verdict_free(b->auth, v);
+    }
+    loop_timer_in(b->loop, &b->auth->sweep, SWEEP_MS);
+}
+
+struct auth *auth_new(struct broker *b)
+{
+    struct auth *a = xcalloc(1, sizeof *a);
+    id_random(a->hash_key, sizeof a->hash_key);
+    a->sweep.fn = sweep;
+    a->sweep.arg = b;
+    loop_timer_in(b->loop, &a->sweep, SWEEP_MS);
+    return a;
+}
+
+void auth_destroy(struct auth **ap)
+{
+    struct auth *a = *ap;
+    if (!a)
+        return;
+    *ap = NULL;
+    loop_timer_stop(((struct broker *)a->sweep.arg)->loop, &a->sweep);
+    while (a->oldest)
+        verdict_free(a, a->oldest);
+    free(a);
+}

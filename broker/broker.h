@@ -1,0 +1,302 @@
+/*
+ * broker.h - the structs and calls shared inside the broker.
+ *
+ * One thread (the loop) owns everything here. Files and what they own:
+ *   main.c       start, drain, stop
+ *   http.c       connections and the HTTP library; the only file that includes it
+ *   linger.c     connections that are closed while their client may still be sending
+ *   gate.c       which heads are let in (pure)
+ *   routes.def route.c  paths and methods (pure)
+ *   exchange.c   the life of one request, and the order of checks
+ *   auth.c       tokens: verdicts of dispatchers, cached for less than 5 s
+ *   ratelimit.c  counted requests of a token (pure)
+ *   params.c     fields of queries and bodies (pure)
+ *   app.c ops.c  what each route asks a dispatcher, or answers itself
+ *   reply.c      the shape of answers
+ *   flight.c     requests that dispatchers work on, or will: queues, deadlines, resending
+ *   fairq.c      fair queues (pure)
+ *   peer.c       dispatchers: greeting, credit, heartbeat
+ *   stream.c     answers that come in chunks
+ *   health.c     what healthd says, for /metrics
+ */
+#ifndef CHASQUI_BROKER_H
+#define CHASQUI_BROKER_H
+
+#include "broker/fairq.h"
+#include "broker/gate.h"
+#include "broker/ratelimit.h"
+#include "broker/route.h"
+#include "common/buf.h"
+#include "common/bus.h"
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/id.h"
+#include "common/jv.h"
+#include "common/loop.h"
+#include "common/stat.h"
+#include "proto/proto.h"
+
+struct broker {
+    struct loop *loop;
+    const struct conf *conf;
+    struct bus *bus;
+    char name[64]; /* its address for clients */
+    char boot_id[ID_BOOT_BYTES];
+    uint64_t started_ms;
+    bool is_draining;
+
+    /* each owned by its file, opaque elsewhere */
+    struct http *http;
+    struct auth *auth;
+    struct ratelimit *ratelimit;
+    struct flights *flights;
+    struct peers *peers;
+    struct health *health;
+};
+
+struct client;
+struct exchange;
+struct flight;
+struct peer;
+struct stream;
+
+/* ---- flight.c ---------------------------------------------------------------------------------------------- */
+
+/* What becomes of a flight: exactly one of these is called, unless flight_end() comes first. It is over when `reply`
+ * and `failed` are called; `head` begins a stream. All may end the flight's owner. */
+struct flight_user {
+    void (*reply)(void *arg, const struct msg_REPLY *m, struct str payload);
+    void (*head)(void *arg, const struct msg_REPLY_HEAD *m); /* NULL: such an answer is refused */
+    void (*failed)(void *arg, enum err e);
+};
+
+enum flight_state { FLIGHT_NONE, FLIGHT_QUEUED, FLIGHT_SENT, FLIGHT_STREAMING };
+
+/* A request for a dispatcher. Zero-initialised, part of its owner. The owner fills the first block; what the pointers
+ * in `request` and `payload` point to stays as it is until the flight is over. */
+struct flight {
+    const struct flight_user *user;
+    void *arg;
+    enum op op;
+    struct msg_REQUEST request; /* id, lane, op and deadline_ms are set at each sending */
+    struct str payload;
+    uint64_t fair_key;          /* whose turn it uses */
+    uint64_t deadline_at_ms;    /* clock_ms() */
+
+    enum flight_state state;
+    enum op op_now;             /* op, or JOB_AWAIT once a log-in's dispatcher died */
+    struct broker *b;
+    uint64_t id;                /* of its last sending; 0 = never sent */
+    struct flight *next_by_id;
+    struct fairq_item item;
+    struct loop_timer timer;    /* deadline; of a stream: silence */
+    uint64_t queued_at_ms;
+    struct peer *peer;          /* who works on it (SENT, STREAMING) */
+    struct flight *peer_prev, *peer_next;
+    bool was_resent;
+    uint64_t job_id;            /* from ACCEPTED; 0 = none came */
+    struct stream *stream;      /* STREAMING: where chunks go; NULL once nobody reads it */
+};
+
+struct flights *flights_new(struct broker *b);
+void flights_destroy(struct flights **fp);
+/* Queues it and sends it when a dispatcher has credit. May call `failed` at once. */
+void flight_start(struct broker *b, struct flight *f);
+/* Nobody waits any more: it leaves the queue, or the dispatcher is told (log-ins go on by themselves). No callback.
+ * No-op when it is over. */
+void flight_end(struct flight *f);
+/* The same, but nobody is told. */
+void flight_close(struct flight *f);
+/* Sends what can be sent. After credit came, a peer was greeted, a flight was queued. */
+void flights_pump(struct broker *b);
+/* What a dispatcher said. `from` is who; answers of flights that others work on by now are dropped and counted. */
+void flights_take(struct broker *b, struct peer *from, const struct msg *m);
+/* The dispatcher is gone: its flights (a list that peer_drop() empties) are sent again, awaited or failed, as their ops
+ * allow. */
+void flights_peer_gone(struct broker *b, struct flight *const *of_peer);
+/* No dispatcher is there any more: what waits fails. */
+void flights_none_there(struct broker *b);
+void flights_stats(struct broker *b); /* gauges, before they are shown */
+uint64_t flights_open(const struct broker *b);
+uint64_t flights_queued(const struct broker *b);
+/* {"control":{depth,oldest_age_ms,dispatched,rejected},...} */
+struct jv *flights_jv(struct broker *b);
+
+/* ---- peer.c ------------------------------------------------------------------------------------------------ */
+struct peers *peers_new(struct broker *b); /* binds broker.bind; NULL after logging why */
+void peers_destroy(struct peers **pp);
+/* The dispatcher to ask in that lane: with free credit, with a database if any has one, with the most credit. */
+struct peer *peers_pick(struct broker *b, enum lane lane);
+/* Sends f to p and uses a credit. 0, -EAGAIN or -EHOSTUNREACH; then p is not picked again for now. */
+int peer_request(struct broker *b, struct peer *p, struct flight *f);
+int peer_send(struct broker *b, struct peer *p, const struct msg *m);
+void peer_hold(struct peer *p, struct flight *f); /* f is worked on by p */
+void peer_drop(struct flight *f);                 /* not any more */
+/* One that takes requests is there, or was within 2 s. */
+bool peers_hopeful(const struct broker *b);
+bool peers_ready(const struct broker *b); /* one with a database, not draining */
+void peers_bye(struct broker *b, const char *reason);
+struct jv *peers_jv(const struct broker *b); /* [{name,boot_id,...}] */
+/* Appends a source for each; returns how many. The pointers are good until the loop turns. */
+unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max);
+
+/* ---- stream.c ---------------------------------------------------------------------------------------------- */
+struct stream *stream_new(struct flight *f, bool has_length, uint64_t length);
+void stream_destroy(struct stream **sp); /* ends its flight, if that goes on */
+/* A chunk came (copied). false: the peer broke the rules, and the stream is broken. */
+bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload);
+void stream_break(struct stream *s); /* no more will come, and it was not the end */
+void stream_detach(struct stream *s); /* its flight is over */
+/* Calls fn once, when there is something to read again after stream_read() said 0. */
+void stream_on_ready(struct stream *s, void (*fn)(void *arg), void *arg);
+#define STREAM_END (-1)
+#define STREAM_BROKEN (-2)
+/* Up to `room` bytes, 0 = nothing now, or STREAM_END, STREAM_BROKEN. Grants the dispatcher more as chunks are used up. */
+ssize_t stream_read(struct stream *s, char *out, size_t room);
+bool stream_has_length(const struct stream *s);
+uint64_t stream_length(const struct stream *s);
+/* Waits for the dispatcher rather than for the client. */
+bool stream_is_hungry(const struct stream *s);
+
+/* ---- auth.c ------------------------------------------------------------------------------------------------ */
+struct token { /* a verified one; counted references */
+    unsigned refs;
+    uint64_t id;
+    char name[101];
+    unsigned abilities; /* of enum ability */
+    bool all_companies;
+    uint64_t *companies;
+    uint32_t n_companies;
+    uint64_t rate_per_minute; /* 0 = no limit */
+};
+
+enum auth_result { AUTH_KNOWN, AUTH_REFUSED, AUTH_WAITS };
+struct auth *auth_new(struct broker *b);
+void auth_destroy(struct auth **ap);
+/* Who sends x? AUTH_KNOWN sets x->token. AUTH_WAITS: exchange_verified() will be called. */
+enum auth_result auth_check(struct exchange *x);
+void auth_leave(struct exchange *x); /* x does not wait for a verdict any more */
+void auth_forget(struct broker *b, uint64_t token_id);
+bool token_may_see(const struct token *t, uint64_t company_id);
+void token_drop(struct token **tp);
+
+/* ---- exchange.c -------------------------------------------------------------------------------------------- */
+#define ANSWER_HEADERS_MAX 8
+
+struct answer {
+    unsigned status;    /* 0 = not decided yet */
+    char *body;         /* owned, malloc'ed */
+    size_t len;
+    const char *content_type; /* static, or in `text` */
+    struct stream *stream;    /* instead of a body; owned */
+    bool is_close;            /* the connection ends with it */
+    unsigned n;
+    struct {
+        const char *name; /* static */
+        char *value;      /* owned */
+    } header[ANSWER_HEADERS_MAX];
+    char text[201];
+};
+
+enum phase { PHASE_HEAD, PHASE_BODY, PHASE_FIELDS, PHASE_ASKED };
+
+struct exchange { /* one request; owned by http.c's connection, freed by exchange_end() */
+    struct broker *b;
+    struct client *client; /* its connection */
+    enum listener listener;
+    enum phase phase;
+    bool is_parked;    /* the HTTP library is told not to go on with it */
+    bool is_gone;      /* its client went away: no answer is owed */
+    bool is_discarding;/* answered already; the rest of its body is read and thrown away */
+    bool is_checked;   /* what a head alone can be refused for is checked */
+    uint64_t arrived_ms, deadline_at_ms;
+
+    /* the head; borrowed from the library until the exchange ends */
+    const char *method;
+    struct gate_framing framing;
+    const char *authorization, *content_type, *deadline, *prefer, *idempotency_key; /* NULL = absent */
+    bool is_expecting; /* Expect: 100-continue */
+    char request_id[129], traceparent[56];
+    char peer[64];
+    const struct route *route;
+    char *query; /* in target; NULL = none */
+    struct str arg; /* the path's variable part, decoded in target */
+
+    struct token *token; /* NULL = not verified */
+    struct verdict *awaited;
+    struct exchange *wait_prev, *wait_next;
+    struct loop_timer timer; /* the deadline while a verdict is awaited */
+    struct rate rate;
+
+    struct buf body;
+    uint64_t body_bytes; /* that came, kept or not */
+    struct jv *json;
+    char *params; /* wiped and freed at the end */
+    char job_uid[ID_JOB_UID_BYTES];
+    struct flight flight;
+    struct answer answer;
+    size_t target_len;
+    char target[]; /* as it came; path and query are taken apart in it */
+};
+
+struct exchange *exchange_new(struct broker *b, struct client *c, enum listener l, const char *target, const char *peer);
+void exchange_end(struct exchange *x);
+
+enum exchange_next {
+    EXCHANGE_ANSWER, /* x->answer is to be sent now */
+    EXCHANGE_PARK,   /* wait for http_resume() */
+    EXCHANGE_MORE,   /* let the body come, or what follows it */
+    EXCHANGE_CUT     /* close the connection without a word */
+};
+/* The head is there. */
+enum exchange_next exchange_begin(struct exchange *x, const struct gate_head *head);
+/* A piece of the body: EXCHANGE_MORE or EXCHANGE_CUT. */
+enum exchange_next exchange_body(struct exchange *x, const char *data, size_t len);
+/* The request is whole, or the exchange was parked and is resumed. */
+enum exchange_next exchange_step(struct exchange *x);
+void exchange_gone(struct exchange *x); /* the client went away while it was parked */
+/* Called by auth.c: ERR_OK = a verdict is there, look again; else it could not be had. */
+void exchange_verified(struct exchange *x, enum err e);
+/* Asks a dispatcher: x->flight.request is filled but for what every request has. */
+void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key);
+/* Is `company_id` the token's? Else answers 403. */
+bool exchange_company(struct exchange *x, uint64_t company_id);
+/* Counts it at the token; else answers 429. */
+bool exchange_count(struct exchange *x);
+/* Answers 422 when there are errors (taken); also checks X-Deadline-Ms. */
+bool exchange_fields(struct exchange *x, struct jv *errors);
+
+/* ---- reply.c ----------------------------------------------------------------------------------------------- */
+/* They decide x->answer, once. `message` NULL = the code's own text; `extra` (taken, may be NULL) = more members. */
+void reply_error(struct exchange *x, enum err e, const char *message, struct jv *extra);
+void reply_jv(struct exchange *x, unsigned status, struct jv *body); /* takes body */
+void reply_text(struct exchange *x, unsigned status, const char *type, struct buf *body); /* takes its bytes; type static */
+void reply_header(struct exchange *x, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* A dispatcher's. */
+void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payload);
+void reply_stream(struct exchange *x, const struct msg_REPLY_HEAD *m);
+void answer_clear(struct answer *a);
+
+/* ---- http.c ------------------------------------------------------------------------------------------------ */
+struct http *http_new(struct broker *b); /* binds both listeners; NULL after logging why */
+void http_destroy(struct http **hp);
+void http_resume(struct exchange *x); /* go on with it: exchange_step() will be called */
+void http_quiesce(struct http *h);    /* no new connections */
+uint64_t http_busy(const struct http *h); /* requests that have no whole answer yet */
+void http_stats(const struct http *h);
+
+/* ---- linger.c ---------------------------------------------------------------------------------------------- */
+struct linger;
+struct linger *linger_new(struct loop *l);
+void linger_destroy(struct linger **lp);
+/* `fd` will be closed by its owner after this: its other half is read to the end for a moment, so that the last answer is
+ * not lost in a reset. */
+void linger_close(struct linger *l, int fd);
+
+/* ---- health.c ---------------------------------------------------------------------------------------------- */
+struct health *health_new(struct broker *b); /* NULL after logging why */
+void health_destroy(struct health **hp);
+unsigned health_sources(const struct broker *b, struct stat_source *out, unsigned max);
+void health_metrics(const struct broker *b, struct buf *out); /* robots' verdicts by name */
+
+#endif

@@ -1,0 +1,465 @@
+/*
+ * flight.c - requests that a dispatcher works on, or will.
+ *
+ * Owns: the lanes' queues, the table of flights by the id of their last
+ * sending, their deadlines. Must never send a flight whose deadline passed, nor
+ * send again what may have been done: a log-in whose dispatcher died is awaited
+ * at another one, an action's outcome is unknown. Every sending has a new id,
+ * so that a dispatcher which was given up and comes back is not taken for the
+ * one that works on it now.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include "common/log.h"
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#define SILENCE_GRACE_MS 2000 /* of a stream, beyond the dispatcher's own limit */
+#define DEADLINE_MAX_MS 600000 /* of the wire */
+
+struct lane_count {
+    uint64_t dispatched, rejected;
+};
+
+struct flights {
+    struct fairq *queue[LANE_COUNT];
+    struct lane_count count[LANE_COUNT];
+    struct flight **by_id; /* n_buckets chains */
+    uint64_t n_buckets, n_sent, n_open, n_streams, last_id;
+    bool is_pumping, is_pump_wanted;
+};
+
+struct flights *flights_new(struct broker *b)
+{
+    struct flights *fs = xcalloc(1, sizeof *fs);
+    for (unsigned i = 0; i < LANE_COUNT; i++)
+        fs->queue[i] = fairq_new((uint64_t)b->conf->queue_max_depth);
+    fs->n_buckets = 1024;
+    fs->by_id = xcalloc(fs->n_buckets, sizeof *fs->by_id);
+    fs->last_id = id_random_u64() >> 16; /* ids of a broker that was restarted do not look like ours */
+    return fs;
+}
+
+void flights_destroy(struct flights **fp)
+{
+    struct flights *fs = *fp;
+    if (!fs)
+        return;
+    *fp = NULL;
+    for (unsigned i = 0; i < LANE_COUNT; i++)
+        fairq_destroy(&fs->queue[i]);
+    free(fs->by_id);
+    free(fs);
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------- */
+
+static struct flight *flight_find(const struct flights *fs, uint64_t id)
+{
+    struct flight *f = fs->by_id[id & (fs->n_buckets - 1)];
+    while (f && f->id != id)
+        f = f->next_by_id;
+    return f;
+}
+
+static void table_grow(struct flights *fs)
+{
+    uint64_t n = fs->n_buckets * 4;
+    struct flight **by_id = xcalloc(n, sizeof *by_id);
+    for (uint64_t i = 0; i < fs->n_buckets; i++)
+        for (struct flight *f = fs->by_id[i], *next; f; f = next) {
+            next = f->next_by_id;
+            f->next_by_id = by_id[f->id & (n - 1)];
+            by_id[f->id & (n - 1)] = f;
+        }
+    free(fs->by_id);
+    fs->by_id = by_id;
+    fs->n_buckets = n;
+}
+
+static void table_add(struct flights *fs, struct flight *f)
+{
+    if (fs->n_sent++ >= fs->n_buckets * 2)
+        table_grow(fs);
+    f->next_by_id = fs->by_id[f->id & (fs->n_buckets - 1)];
+    fs->by_id[f->id & (fs->n_buckets - 1)] = f;
+}
+
+static void table_remove(struct flights *fs, struct flight *f)
+{
+    struct flight **at = &fs->by_id[f->id & (fs->n_buckets - 1)];
+    while (*at != f)
+        at = &(*at)->next_by_id;
+    *at = f->next_by_id;
+    fs->n_sent--;
+}
+
+static enum lane lane_of(const struct flight *f)
+{
+    return op_table[f->op_now].lane;
+}
+
+/* ---- states ---------------------------------------------------------------------------------------------------- */
+
+/* Out of the queue, or of its dispatcher's hands. */
+static void flight_take_out(struct flight *f)
+{
+    struct flights *fs = f->b->flights;
+    switch (f->state) {
+    case FLIGHT_NONE:
+        break;
+    case FLIGHT_QUEUED:
+        fairq_remove(fs->queue[lane_of(f)], &f->item);
+        break;
+    case FLIGHT_STREAMING:
+        fs->n_streams--;
+        if (f->stream)
+            stream_detach(f->stream);
+        f->stream = NULL;
+        peer_drop(f);
+        table_remove(fs, f);
+        break;
+    case FLIGHT_SENT:
+        peer_drop(f);
+        table_remove(fs, f);
+        break;
+    }
+}
+
+void flight_close(struct flight *f)
+{
+    if (f->state == FLIGHT_NONE)
+        return;
+    flight_take_out(f);
+    loop_timer_stop(f->b->loop, &f->timer);
+    f->state = FLIGHT_NONE;
+    f->b->flights->n_open--;
+}
+
+void flight_end(struct flight *f)
+{
+    if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && f->op_now != OP_EXECUTE_LOGIN) {
+        struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
+        peer_send(f->b, f->peer, &m);
+        stat_inc(cancels_total);
+    }
+    flight_close(f);
+}
+
+static void flight_fail(struct flight *f, enum err e)
+{
+    if (f->state == FLIGHT_STREAMING) { /* its answer has begun: all that is left is to cut it */
+        struct stream *s = f->stream;
+        flight_close(f);
+        if (s)
+            stream_break(s);
+        return;
+    }
+    flight_close(f);
+    f->user->failed(f->arg, e);
+}
+
+static void deadline_passed(void *arg)
+{
+    struct flight *f = arg;
+    if (f->state == FLIGHT_STREAMING) {
+        stat_inc(streams_silent_total);
+    } else {
+        stat_inc(deadline_exceeded_total);
+    }
+    if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && f->op_now != OP_EXECUTE_LOGIN) {
+        struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
+        peer_send(f->b, f->peer, &m);
+    }
+    flight_fail(f, ERR_DEADLINE_EXCEEDED);
+}
+
+/* A stream is silent when its dispatcher is, not when its client is: then chunks wait here. */
+static void silence_look(void *arg)
+{
+    struct flight *f = arg;
+    if (f->stream && stream_is_hungry(f->stream))
+        deadline_passed(f);
+    else
+        loop_timer_in(f->b->loop, &f->timer, (uint64_t)f->b->conf->timeout_download_idle_ms + SILENCE_GRACE_MS);
+}
+
+void flight_start(struct broker *b, struct flight *f)
+{
+    struct flights *fs = b->flights;
+    CHECK(f->state == FLIGHT_NONE, "op=%d state=%d", (int)f->op, (int)f->state);
+    f->b = b;
+    f->op_now = f->op;
+    f->was_resent = false;
+    f->job_id = 0;
+    enum lane lane = lane_of(f);
+    if (!peers_hopeful(b)) {
+        f->user->failed(f->arg, ERR_NO_DISPATCHER);
+        return;
+    }
+    unsigned cost = f->op == OP_BUZON_DOWNLOAD ? FAIRQ_COST_MAX : 1;
+    if (!fairq_push(fs->queue[lane], &f->item, f->fair_key, cost)) {
+        fs->count[lane].rejected++;
+        stat_inc(queue_full_total);
+        f->user->failed(f->arg, ERR_QUEUE_FULL);
+        return;
+    }
+    fs->n_open++;
+    f->state = FLIGHT_QUEUED;
+    f->queued_at_ms = loop_now_ms(b->loop);
+    f->timer.fn = deadline_passed;
+    f->timer.arg = f;
+    loop_timer_at(b->loop, &f->timer, f->deadline_at_ms);
+    flights_pump(b);
+}
+
+/* ---- sending --------------------------------------------------------------------------------------------------- */
+
+static void send_fields(struct flight *f, uint64_t now_ms)
+{
+    uint64_t left_ms = f->deadline_at_ms > now_ms ? f->deadline_at_ms - now_ms : 1;
+    f->id = ++f->b->flights->last_id;
+    f->request.id = f->id;
+    f->request.op = f->op_now;
+    f->request.lane = lane_of(f);
+    f->request.deadline_ms = left_ms < DEADLINE_MAX_MS ? left_ms : DEADLINE_MAX_MS;
+}
+
+/* One from the lane's queue to a dispatcher; false when there is none of either. */
+static bool send_one(struct broker *b, enum lane lane)
+{
+    struct flights *fs = b->flights;
+    if (!fairq_depth(fs->queue[lane]))
+        return false;
+    struct peer *p = peers_pick(b, lane);
+    if (!p)
+        return false;
+    struct flight *f = (struct flight *)((char *)fairq_pop(fs->queue[lane]) - offsetof(struct flight, item));
+    uint64_t now_ms = loop_now_ms(b->loop);
+    if (f->deadline_at_ms <= now_ms) {
+        deadline_passed(f);
+        return true;
+    }
+    send_fields(f, now_ms);
+    if (peer_request(b, p, f) != 0) {
+        fairq_return(fs->queue[lane], &f->item);
+        return true; /* p is not picked again: another one is tried, or none */
+    }
+    f->state = FLIGHT_SENT;
+    table_add(fs, f);
+    peer_hold(p, f);
+    fs->count[lane].dispatched++;
+    switch (lane) {
+    case LANE_CONTROL:
+        stat_inc(dispatched_control_total);
+        break;
+    case LANE_INTERACTIVE:
+        stat_inc(dispatched_interactive_total);
+        break;
+    case LANE_LOGIN:
+        stat_inc(dispatched_login_total);
+        break;
+    case LANE_BATCH:
+    case LANE_COUNT:
+        break;
+    }
+    return true;
+}
+
+void flights_pump(struct broker *b)
+{
+    struct flights *fs = b->flights;
+    fs->is_pump_wanted = true;
+    if (fs->is_pumping)
+        return; /* called by what it calls: the loop below goes on */
+    fs->is_pumping = true;
+    while (fs->is_pump_wanted) {
+        fs->is_pump_wanted = false;
+        for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+            while (send_one(b, lane))
+                ;
+    }
+    fs->is_pumping = false;
+}
+
+/* ---- answers --------------------------------------------------------------------------------------------------- */
+
+static void take_reply(struct flight *f, const struct msg *m)
+{
+    flight_close(f);
+    if (f->op_now == OP_JOB_AWAIT && f->op != OP_JOB_AWAIT && str_is(m->REPLY.error, err_code(ERR_JOB_NOT_FOUND)))
+        f->user->failed(f->arg, ERR_NO_DISPATCHER); /* its dispatcher died before the job was there */
+    else
+        f->user->reply(f->arg, &m->REPLY, m->payload);
+}
+
+static void take_head(struct flight *f, const struct msg_REPLY_HEAD *m)
+{
+    if (f->state != FLIGHT_SENT || !f->user->head) {
+        stat_inc(bus_malformed_total);
+        flight_end(f);
+        f->user->failed(f->arg, ERR_NO_DISPATCHER);
+        return;
+    }
+    f->state = FLIGHT_STREAMING;
+    f->b->flights->n_streams++;
+    stat_inc(streams_total);
+    f->timer.fn = silence_look; /* the deadline ends at the first byte */
+    loop_timer_in(f->b->loop, &f->timer, (uint64_t)f->b->conf->timeout_download_idle_ms + SILENCE_GRACE_MS);
+    f->user->head(f->arg, m);
+}
+
+static void take_chunk(struct flight *f, const struct msg *m)
+{
+    if (f->state != FLIGHT_STREAMING || !f->stream) {
+        stat_inc(bus_malformed_total);
+        return;
+    }
+    struct stream *s = f->stream;
+    loop_timer_in(f->b->loop, &f->timer, (uint64_t)f->b->conf->timeout_download_idle_ms + SILENCE_GRACE_MS);
+    if (m->CHUNK.last || m->CHUNK.broken)
+        flight_close(f);
+    if (!stream_take(s, &m->CHUNK, m->payload)) {
+        stat_inc(bus_malformed_total);
+        flight_end(f);
+    }
+}
+
+static uint64_t id_of(const struct msg *m)
+{
+    switch ((int)m->type) {
+    case MSG_ACCEPTED:
+        return m->ACCEPTED.id;
+    case MSG_REPLY:
+        return m->REPLY.id;
+    case MSG_REPLY_HEAD:
+        return m->REPLY_HEAD.id;
+    default:
+        return m->CHUNK.id;
+    }
+}
+
+void flights_take(struct broker *b, struct peer *from, const struct msg *m)
+{
+    uint64_t id = id_of(m);
+    struct flight *f = flight_find(b->flights, id);
+    if (!f || f->peer != from) {
+        stat_inc(replies_late_total);
+        if (m->type == MSG_REPLY_HEAD || (m->type == MSG_CHUNK && !m->CHUNK.last && !m->CHUNK.broken)) {
+            struct msg cancel = {.type = MSG_CANCEL, .CANCEL = {.id = id}};
+            peer_send(b, from, &cancel);
+        }
+        return;
+    }
+    switch ((int)m->type) {
+    case MSG_ACCEPTED:
+        f->job_id = m->ACCEPTED.job_id;
+        break;
+    case MSG_REPLY:
+        if (f->state == FLIGHT_SENT)
+            take_reply(f, m);
+        else
+            stat_inc(bus_malformed_total);
+        break;
+    case MSG_REPLY_HEAD:
+        take_head(f, &m->REPLY_HEAD);
+        break;
+    default:
+        take_chunk(f, m);
+    }
+}
+
+/* ---- dispatchers that went ------------------------------------------------------------------------------------- */
+
+static void send_again(struct flight *f)
+{
+    struct flights *fs = f->b->flights;
+    flight_take_out(f);
+    f->was_resent = true;
+    if (f->op == OP_EXECUTE_LOGIN)
+        f->op_now = OP_JOB_AWAIT;
+    f->state = FLIGHT_QUEUED;
+    fairq_return(fs->queue[lane_of(f)], &f->item);
+    stat_inc(resends_total);
+}
+
+/* Its dispatcher is gone, and what it did of it nobody knows. */
+static void flight_orphaned(struct flight *f)
+{
+    bool is_login = f->op == OP_EXECUTE_LOGIN; /* awaiting may be asked as often as needed */
+    if (f->state == FLIGHT_STREAMING)
+        flight_fail(f, ERR_NO_DISPATCHER);
+    else if (is_login || (op_table[f->op].repeatable && !f->was_resent))
+        send_again(f);
+    else
+        flight_fail(f, op_table[f->op].repeatable ? ERR_NO_DISPATCHER : ERR_OUTCOME_UNKNOWN);
+}
+
+void flights_peer_gone(struct broker *b, struct flight *const *of_peer)
+{
+    while (*of_peer)
+        flight_orphaned(*of_peer);
+    flights_pump(b);
+}
+
+void flights_none_there(struct broker *b)
+{
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+        for (struct fairq_item *it; (it = fairq_oldest(b->flights->queue[lane]));)
+            flight_fail((struct flight *)((char *)it - offsetof(struct flight, item)), ERR_NO_DISPATCHER);
+}
+
+/* ---- for people ------------------------------------------------------------------------------------------------ */
+
+uint64_t flights_open(const struct broker *b)
+{
+    return b->flights->n_open;
+}
+
+uint64_t flights_queued(const struct broker *b)
+{
+    uint64_t n = 0;
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+        n += fairq_depth(b->flights->queue[lane]);
+    return n;
+}
+
+static uint64_t oldest_age_ms(const struct broker *b, enum lane lane)
+{
+    struct fairq_item *it = fairq_oldest(b->flights->queue[lane]);
+    if (!it)
+        return 0;
+    return loop_now_ms(b->loop) - ((struct flight *)((char *)it - offsetof(struct flight, item)))->queued_at_ms;
+}
+
+void flights_stats(struct broker *b)
+{
+    struct flights *fs = b->flights;
+    stat_set(queue_depth_control, fairq_depth(fs->queue[LANE_CONTROL]));
+    stat_set(queue_depth_interactive, fairq_depth(fs->queue[LANE_INTERACTIVE]));
+    stat_set(queue_depth_login, fairq_depth(fs->queue[LANE_LOGIN]));
+    uint64_t oldest = 0;
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+        if (oldest_age_ms(b, lane) > oldest)
+            oldest = oldest_age_ms(b, lane);
+    stat_set(queue_oldest_ms, oldest);
+    stat_set(flights, fs->n_open);
+    stat_set(streams_active, fs->n_streams);
+}
+
+struct jv *flights_jv(struct broker *b)
+{
+    struct jv *lanes = jv_new_object();
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+        struct jv *one = jv_new_object();
+        jv_set_int(one, "depth", (int64_t)fairq_depth(b->flights->queue[lane]));
+        jv_set_int(one, "companies", (int64_t)fairq_flows(b->flights->queue[lane]));
+        jv_set_int(one, "oldest_age_ms", (int64_t)oldest_age_ms(b, lane));
+        jv_set_int(one, "dispatched", (int64_t)b->flights->count[lane].dispatched);
+        jv_set_int(one, "rejected", (int64_t)b->flights->count[lane].rejected);
+        jv_set(lanes, lane_name[lane], one);
+    }
+    return lanes;
+}

@@ -1,0 +1,107 @@
+/*
+ * linger.c - closing without losing the last answer.
+ *
+ * A socket that is closed while bytes of its client wait unread is reset, and
+ * the reset may overtake the answer. So a second descriptor of it is kept for a
+ * moment and read to its end. Owns those descriptors, LINGERS_MAX at most, each
+ * for LINGER_MS and LINGER_BYTES_MAX at most; beyond that connections are
+ * closed at once.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LINGERS_MAX 500
+#define LINGER_MS 2000
+#define LINGER_BYTES_MAX (16 * 1024 * 1024)
+
+struct one {
+    struct linger *linger;
+    struct one *prev, *next;
+    int fd;
+    struct loop_fd *watch;
+    struct loop_timer timer;
+    size_t read_bytes;
+};
+
+struct linger {
+    struct loop *loop;
+    struct one *list;
+    unsigned n;
+};
+
+static void one_end(struct one *o)
+{
+    struct linger *l = o->linger;
+    loop_timer_stop(l->loop, &o->timer);
+    loop_fd_remove(l->loop, &o->watch);
+    close(o->fd);
+    *(o->prev ? &o->prev->next : &l->list) = o->next;
+    if (o->next)
+        o->next->prev = o->prev;
+    l->n--;
+    free(o);
+}
+
+static void readable(void *arg, uint32_t events)
+{
+    struct one *o = arg;
+    char waste[16384];
+    (void)events;
+    ssize_t n = recv(o->fd, waste, sizeof waste, MSG_DONTWAIT);
+    if (n > 0)
+        o->read_bytes += (size_t)n;
+    bool is_over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    if (is_over || o->read_bytes > LINGER_BYTES_MAX)
+        one_end(o);
+}
+
+static void time_over(void *arg)
+{
+    one_end(arg);
+}
+
+void linger_close(struct linger *l, int fd)
+{
+    int kept = l->n < LINGERS_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (kept < 0)
+        return;
+    struct one *o = xcalloc(1, sizeof *o);
+    o->linger = l;
+    o->fd = kept;
+    o->timer.fn = time_over;
+    o->timer.arg = o;
+    o->next = l->list;
+    if (l->list)
+        l->list->prev = o;
+    l->list = o;
+    l->n++;
+    loop_timer_in(l->loop, &o->timer, LINGER_MS);
+    o->watch = loop_fd_add(l->loop, kept, EPOLLIN | EPOLLRDHUP, readable, o);
+    if (!o->watch)
+        one_end(o);
+}
+
+struct linger *linger_new(struct loop *l)
+{
+    struct linger *made = xcalloc(1, sizeof *made);
+    made->loop = l;
+    return made;
+}
+
+void linger_destroy(struct linger **lp)
+{
+    struct linger *l = *lp;
+    if (!l)
+        return;
+    *lp = NULL;
+    while (l->list)
+        one_end(l->list);
+    free(l);
+}

@@ -1,0 +1,487 @@
+/*
+ * peer.c - the dispatchers that are connected.
+ *
+ * Owns: the ROUTER that they connect to, who each of them is, its credit and
+ * its heartbeat. Must never use more credit than a dispatcher gave in this
+ * incarnation, nor believe what did not come from the role `dispatcher`. One
+ * that is silent for 2 s gets nothing new and loses its flights; when it speaks
+ * again it is asked again. One whose connection is gone is forgotten. When we
+ * were the ones who stood still, nobody is judged by it.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STALLED_MS 1000 /* a tick that comes so late says that we stood still */
+
+#define CREDIT_MAX 100000 /* that is believed */
+
+struct peer {
+    struct peer *next;
+    uint8_t route[BUS_PEER_MAX]; /* the ROUTER's name for its connection */
+    size_t route_len;
+    char name[65], boot_id[65], version[33];
+    bool is_here;     /* greeted, and heard within 2 s */
+    bool is_lost;     /* its connection is gone; forgotten at the turn's end */
+    bool is_draining, is_database_ok;
+    uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
+    bool is_choked; /* its connection takes nothing more, until its next message */
+    uint64_t heard_at_ms, ping_seq, capacity;
+    struct flight *flights; /* that it works on */
+    uint64_t n_flights;
+    uint64_t stats[STAT_N];
+};
+
+struct peers {
+    struct bus_sock *sock;
+    struct proto_decoder *decoder;
+    struct peer *list;
+    struct loop_timer tick;
+    uint64_t ticked_at_ms, hopeful_until_ms;
+    bool is_any_lost;
+};
+
+/* ---- sending --------------------------------------------------------------------------------------------------- */
+
+int peer_send(struct broker *b, struct peer *p, const struct msg *m)
+{
+    int rc = p->is_lost ? -EHOSTUNREACH : proto_send(b->peers->sock, p->route, p->route_len, m);
+    if (rc == -EHOSTUNREACH) {
+        p->is_lost = b->peers->is_any_lost = true;
+        loop_wake(b->loop);
+    } else if (rc == -EAGAIN) {
+        p->is_choked = true;
+    }
+    return rc;
+}
+
+int peer_request(struct broker *b, struct peer *p, struct flight *f)
+{
+    struct msg m = {.type = MSG_REQUEST, .REQUEST = f->request, .payload = f->payload};
+    int rc = peer_send(b, p, &m);
+    if (rc == 0)
+        p->sent[f->request.lane]++;
+    return rc;
+}
+
+static void ping_send(struct broker *b, struct peer *p)
+{
+    struct msg m = {.type = MSG_PING, .PING = {.seq = ++p->ping_seq}};
+    peer_send(b, p, &m);
+}
+
+static void welcome_send(struct broker *b, struct peer *p)
+{
+    struct msg m = {.type = MSG_WELCOME, .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id)}};
+    peer_send(b, p, &m);
+    if (b->is_draining) {
+        struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
+        peer_send(b, p, &bye);
+    }
+}
+
+/* To somebody who is not in the list. */
+static void refused_send(struct broker *b, const void *route, size_t route_len, const char *why)
+{
+    struct msg m = {.type = MSG_REFUSED, .REFUSED = {.reason = str_of(why)}};
+    proto_send(b->peers->sock, route, route_len, &m);
+}
+
+void peers_bye(struct broker *b, const char *reason)
+{
+    struct msg m = {.type = MSG_BYE, .BYE = {.reason = str_of(reason)}};
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        peer_send(b, p, &m);
+}
+
+/* ---- choosing -------------------------------------------------------------------------------------------------- */
+
+static uint64_t credit_of(const struct peer *p, enum lane lane)
+{
+    uint64_t credit = p->limit[lane] > p->sent[lane] ? p->limit[lane] - p->sent[lane] : 0;
+    return credit < CREDIT_MAX ? credit : CREDIT_MAX;
+}
+
+static bool is_usable(const struct peer *p)
+{
+    return p->is_here && !p->is_lost && !p->is_draining;
+}
+
+struct peer *peers_pick(struct broker *b, enum lane lane)
+{
+    struct peer *best = NULL;
+    for (struct peer *p = b->peers->list; p; p = p->next) {
+        if (!is_usable(p) || p->is_choked || !credit_of(p, lane))
+            continue;
+        if (!best || p->is_database_ok > best->is_database_ok ||
+            (p->is_database_ok == best->is_database_ok && credit_of(p, lane) > credit_of(best, lane)))
+            best = p;
+    }
+    return best;
+}
+
+static bool is_one_usable(const struct broker *b)
+{
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        if (is_usable(p))
+            return true;
+    return false;
+}
+
+bool peers_hopeful(const struct broker *b)
+{
+    return is_one_usable(b) || loop_now_ms(b->loop) < b->peers->hopeful_until_ms;
+}
+
+bool peers_ready(const struct broker *b)
+{
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        if (is_usable(p) && p->is_database_ok)
+            return true;
+    return false;
+}
+
+void peer_hold(struct peer *p, struct flight *f)
+{
+    f->peer = p;
+    f->peer_prev = NULL;
+    f->peer_next = p->flights;
+    if (p->flights)
+        p->flights->peer_prev = f;
+    p->flights = f;
+    p->n_flights++;
+}
+
+void peer_drop(struct flight *f)
+{
+    struct peer *p = f->peer;
+    *(f->peer_prev ? &f->peer_prev->peer_next : &p->flights) = f->peer_next;
+    if (f->peer_next)
+        f->peer_next->peer_prev = f->peer_prev;
+    f->peer = NULL;
+    p->n_flights--;
+}
+
+/* ---- coming and going ------------------------------------------------------------------------------------------ */
+
+static void note(const struct peer *p, const char *to, const char *why)
+{
+    log_line(LOG_INFO, "dispatcher", "name", p->name, "boot", p->boot_id, "to", to, "why", why, NULL);
+}
+
+/* Hope lasts for 2 s after the last one went. */
+static void hope(struct broker *b)
+{
+    if (is_one_usable(b))
+        b->peers->hopeful_until_ms = loop_now_ms(b->loop) + PROTO_SILENT_MS;
+}
+
+static void peer_unheard(struct broker *b, struct peer *p, const char *why)
+{
+    if (!p->is_here)
+        return;
+    hope(b);
+    p->is_here = false;
+    note(p, "gone", why);
+    flights_peer_gone(b, &p->flights);
+}
+
+static void peer_forget(struct broker *b, struct peer *p)
+{
+    struct peer **at = &b->peers->list;
+    p->is_lost = true;
+    peer_unheard(b, p, "connection lost");
+    flights_peer_gone(b, &p->flights);
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    free(p);
+}
+
+/* Not while its messages or flights are being walked: at the end of the turn. */
+static bool forget_lost(void *arg)
+{
+    struct broker *b = arg;
+    while (b->peers->is_any_lost) {
+        b->peers->is_any_lost = false;
+        for (struct peer *p = b->peers->list, *next; p; p = next) {
+            next = p->next;
+            if (p->is_lost)
+                peer_forget(b, p);
+        }
+    }
+    return false;
+}
+
+static struct peer *peer_find(const struct peers *ps, const void *route, size_t route_len)
+{
+    struct peer *p = ps->list;
+    while (p && (p->route_len != route_len || memcmp(p->route, route, route_len) != 0))
+        p = p->next;
+    return p;
+}
+
+static void credit_forget(struct peer *p)
+{
+    p->incarnation = 0;
+    memset(p->limit, 0, sizeof p->limit);
+    memset(p->sent, 0, sizeof p->sent);
+}
+
+/* HELLO. From one we know it says that it forgot us, and with us all that it did for us. */
+static void greet(struct broker *b, struct peer *p, const void *route, size_t route_len, const struct msg_HELLO *m)
+{
+    struct peers *ps = b->peers;
+    for (struct peer *other = ps->list; other; other = other->next)
+        if (other != p && str_is(m->name, other->name)) {
+            other->is_lost = ps->is_any_lost = true; /* it is the same one, on a new connection */
+            loop_wake(b->loop);
+        }
+    if (p && p->incarnation)
+        peer_unheard(b, p, "greets again");
+    if (!p) {
+        p = xcalloc(1, sizeof *p);
+        p->route_len = route_len;
+        memcpy(p->route, route, route_len);
+        p->next = ps->list;
+        ps->list = p;
+    }
+    str_copy(p->name, sizeof p->name, m->name);
+    str_copy(p->boot_id, sizeof p->boot_id, m->boot_id);
+    str_copy(p->version, sizeof p->version, m->version);
+    p->capacity = m->capacity;
+    p->is_draining = p->is_choked = false;
+    credit_forget(p);
+    p->heard_at_ms = loop_now_ms(b->loop);
+    if (!p->is_here)
+        note(p, "here", "greeting");
+    p->is_here = true;
+    welcome_send(b, p);
+}
+
+/* ---- messages -------------------------------------------------------------------------------------------------- */
+
+static void take_credit(struct broker *b, struct peer *p, uint64_t incarnation, struct u64s limits)
+{
+    if (p->incarnation && incarnation != p->incarnation) { /* it began anew without a word */
+        flights_peer_gone(b, &p->flights);
+        credit_forget(p);
+    }
+    p->incarnation = incarnation;
+    for (uint32_t i = 0; i < limits.n; i++)
+        p->limit[i] = limits.v[i];
+    flights_pump(b);
+}
+
+static void take_ping(struct broker *b, struct peer *p, const struct msg_PING *m)
+{
+    struct msg pong = {.type = MSG_PONG, .PONG = {.seq = m->seq}};
+    peer_send(b, p, &pong);
+    if (m->draining && !p->is_draining)
+        note(p, "draining", "told");
+    p->is_draining = m->draining;
+    p->is_database_ok = m->database_ok;
+    if (m->stats)
+        memcpy(p->stats, m->stats->v, sizeof p->stats);
+    if (m->incarnation)
+        take_credit(b, p, m->incarnation, m->limits);
+}
+
+static void pass_wake(struct broker *b, const struct peer *from, struct str what)
+{
+    struct msg m = {.type = MSG_WAKE, .WAKE = {.what = what}};
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        if (p != from && p->is_here)
+            peer_send(b, p, &m);
+}
+
+static void take(struct broker *b, struct peer *p, const struct msg *m)
+{
+    switch ((int)m->type) {
+    case MSG_ACCEPTED:
+    case MSG_REPLY:
+    case MSG_REPLY_HEAD:
+    case MSG_CHUNK:
+        flights_take(b, p, m);
+        break;
+    case MSG_CREDIT:
+        take_credit(b, p, m->CREDIT.incarnation, m->CREDIT.limits);
+        break;
+    case MSG_PING:
+        take_ping(b, p, &m->PING);
+        break;
+    case MSG_EVENT:
+        if (str_is(m->EVENT.kind, "token_revoked"))
+            auth_forget(b, m->EVENT.id);
+        break;
+    case MSG_WAKE:
+        pass_wake(b, p, m->WAKE.what);
+        break;
+    case MSG_BYE:
+        note(p, "draining", "bye");
+        hope(b);
+        p->is_draining = true;
+        break;
+    case MSG_REFUSED:
+        peer_unheard(b, p, "refuses");
+        break;
+    default: /* PONG: heard is enough */
+        break;
+    }
+}
+
+static void malformed(struct broker *b, const void *route, size_t route_len, enum proto_bad bad)
+{
+    stat_inc(bus_malformed_total);
+    log_line(LOG_DEBUG, "malformed", "from", "dispatcher", "why", proto_bad_text(bad), NULL);
+    if (bad == PROTO_VERSION_UNKNOWN)
+        refused_send(b, route, route_len, "unknown version of the wire");
+}
+
+static void received(void *arg, const void *route, size_t route_len, const char *role, const struct bus_frame *frames,
+                     unsigned n)
+{
+    struct broker *b = arg;
+    struct msg m;
+    enum proto_bad bad = proto_decode(b->peers->decoder, b->bus, role, ROLE_DISPATCHER, frames, n, &m);
+    if (bad) {
+        malformed(b, route, route_len, bad);
+        return;
+    }
+    struct peer *p = peer_find(b->peers, route, route_len);
+    if (m.type == MSG_HELLO) {
+        greet(b, p, route, route_len, &m.HELLO);
+        return;
+    }
+    if (!p || p->is_lost) {
+        refused_send(b, route, route_len, "HELLO comes first");
+        return;
+    }
+    p->heard_at_ms = loop_now_ms(b->loop);
+    p->is_choked = false;
+    if (!p->is_here) {
+        p->is_here = true;
+        note(p, "here", "heard again");
+    }
+    take(b, p, &m);
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------ */
+
+static void count_them(struct broker *b)
+{
+    uint64_t n = 0;
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        n += is_usable(p);
+    stat_set(dispatchers, n);
+    stat_set(uptime_seconds, (loop_now_ms(b->loop) - b->started_ms) / 1000);
+}
+
+static void tick(void *arg)
+{
+    struct broker *b = arg;
+    struct peers *ps = b->peers;
+    uint64_t now = clock_ms();
+    bool was_stalled = now > ps->ticked_at_ms + PROTO_PING_MS + STALLED_MS;
+    ps->ticked_at_ms = now;
+    loop_timer_in(b->loop, &ps->tick, PROTO_PING_MS);
+    for (struct peer *p = ps->list; p; p = p->next) {
+        if (was_stalled)
+            p->heard_at_ms = now;
+        if (p->is_here && now > p->heard_at_ms + PROTO_SILENT_MS)
+            peer_unheard(b, p, "silent");
+        ping_send(b, p);
+    }
+    if (was_stalled && ps->hopeful_until_ms)
+        ps->hopeful_until_ms = now + PROTO_SILENT_MS;
+    hope(b);
+    if (!peers_hopeful(b))
+        flights_none_there(b);
+    count_them(b);
+}
+
+/* A connection ended, nobody says whose: the one that a PING cannot reach. */
+static void link_changed(void *arg, bool is_connected)
+{
+    struct broker *b = arg;
+    if (is_connected)
+        return;
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        ping_send(b, p);
+}
+
+struct peers *peers_new(struct broker *b)
+{
+    struct peers *ps = b->peers = xcalloc(1, sizeof *ps);
+    ps->decoder = proto_decoder_new();
+    ps->sock = bus_bind(b->bus, BUS_ROUTER, b->conf->broker_bind, received, b);
+    ps->ticked_at_ms = clock_ms();
+    ps->tick.fn = tick;
+    ps->tick.arg = b;
+    loop_timer_in(b->loop, &ps->tick, PROTO_PING_MS);
+    loop_hook(b->loop, forget_lost, b);
+    if (ps->sock)
+        bus_on_link(ps->sock, link_changed, b);
+    else
+        peers_destroy(&b->peers);
+    return b->peers;
+}
+
+void peers_destroy(struct peers **pp)
+{
+    struct peers *ps = *pp;
+    if (!ps)
+        return;
+    struct broker *b = ps->tick.arg;
+    loop_timer_stop(b->loop, &ps->tick);
+    loop_unhook(b->loop, forget_lost, b);
+    bus_close(&ps->sock);
+    while (ps->list) {
+        struct peer *p = ps->list;
+        CHECK(!p->flights, "dispatcher=%s flights=%llu", p->name, (unsigned long long)p->n_flights);
+        ps->list = p->next;
+        free(p);
+    }
+    proto_decoder_destroy(&ps->decoder);
+    free(ps);
+    *pp = NULL;
+}
+
+/* ---- for people ------------------------------------------------------------------------------------------------ */
+
+struct jv *peers_jv(const struct broker *b)
+{
+    struct jv *list = jv_new_array();
+    uint64_t now = loop_now_ms(b->loop);
+    for (struct peer *p = b->peers->list; p; p = p->next) {
+        struct jv *one = jv_new_object(), *credit = jv_new_object();
+        jv_set_str(one, "name", p->name);
+        jv_set_str(one, "boot_id", p->boot_id);
+        jv_set_str(one, "version", p->version);
+        jv_set_bool(one, "connected", p->is_here && !p->is_lost);
+        jv_set_bool(one, "database_ok", p->is_database_ok);
+        jv_set_bool(one, "draining", p->is_draining);
+        for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+            jv_set_int(credit, lane_name[lane], (int64_t)credit_of(p, lane));
+        jv_set(one, "credit", credit);
+        jv_set_int(one, "in_flight", (int64_t)p->n_flights);
+        jv_set_int(one, "capacity", (int64_t)p->capacity);
+        jv_set_int(one, "last_seen_ms", (int64_t)(now - p->heard_at_ms));
+        jv_push(list, one);
+    }
+    return list;
+}
+
+unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max)
+{
+    unsigned n = 0;
+    for (struct peer *p = b->peers->list; p && n < max; p = p->next)
+        if (p->is_here)
+            out[n++] = (struct stat_source){STAT_DISPATCHER, "dispatcher", p->name, p->stats};
+    return n;
+}

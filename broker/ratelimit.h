@@ -1,0 +1,26 @@
+/* ratelimit.h - how many counted requests a token made in its window of 60 s. Per broker. */
+#ifndef CHASQUI_RATELIMIT_H
+#define CHASQUI_RATELIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RATELIMIT_WINDOW_MS 60000
+
+struct ratelimit;
+
+struct rate {
+    bool is_on;          /* false: the token has no limit, and the rest means nothing */
+    uint64_t limit, remaining;
+    uint64_t left_ms;    /* until the window ends */
+};
+
+struct ratelimit *ratelimit_new(void);
+void ratelimit_destroy(struct ratelimit **rp);
+
+/* What is left to the token at `now_ms` (clock_ms()), without counting. `limit` 0 = off. */
+struct rate ratelimit_look(struct ratelimit *r, uint64_t token_id, uint64_t limit, uint64_t now_ms);
+/* Counts one request; false when the window is used up, and then it is not counted. */
+bool ratelimit_take(struct ratelimit *r, uint64_t token_id, uint64_t limit, uint64_t now_ms, struct rate *out);
+
+#endif

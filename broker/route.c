@@ -1,0 +1,58 @@
+/*
+ * route.c - finds the row of routes.def. The table is short and its most asked
+ * rows come first, so it is walked. Paths are compared as they came: an escaped
+ * letter is another path.
+ */
+#include "broker/route.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct route routes[] = {
+#define ROUTE(listener, method, path, ability, counts, takes, handler, doc) \
+    {listener, method, path, ability, counts, takes, handler, doc},
+#include "broker/routes.def"
+#undef ROUTE
+};
+#define N_ROUTES (sizeof routes / sizeof routes[0])
+
+/* Does `path` have the form of `pattern`? */
+static bool fits(const char *pattern, const char *path, struct str *arg)
+{
+    const char *hole = strstr(pattern, "{}");
+    *arg = (struct str){"", 0};
+    if (!hole)
+        return strcmp(pattern, path) == 0;
+    size_t before = (size_t)(hole - pattern);
+    if (strncmp(pattern, path, before) != 0)
+        return false;
+    size_t len = strcspn(path + before, "/");
+    *arg = (struct str){path + before, (uint32_t)len};
+    return len && strcmp(path + before + len, hole + 2) == 0;
+}
+
+enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out, struct str *arg,
+                            char allow[ROUTE_ALLOW_BYTES])
+{
+    const char *found = NULL; /* the pattern that fits: only rows with the same one count */
+    struct str found_arg = {"", 0};
+    allow[0] = '\0';
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        const struct route *r = &routes[i];
+        struct str hole;
+        if (r->listener != l || (found ? strcmp(found, r->path) != 0 : !fits(r->path, path, &hole)))
+            continue;
+        if (!found) {
+            found = r->path;
+            found_arg = hole;
+        }
+        if (strcmp(r->method, method) == 0) {
+            *out = r;
+            *arg = found_arg;
+            return ROUTE_FOUND;
+        }
+        size_t len = strlen(allow);
+        snprintf(allow + len, ROUTE_ALLOW_BYTES - len, "%s%s", len ? ", " : "", r->method);
+    }
+    return found ? ROUTE_NO_METHOD : ROUTE_NO_PATH;
+}

@@ -1,0 +1,37 @@
+/* route.h - paths and methods of both listeners, from routes.def. */
+#ifndef CHASQUI_ROUTE_H
+#define CHASQUI_ROUTE_H
+
+#include "proto/proto.h"
+
+struct exchange;
+
+enum ability { ABILITY_NONE = 0, ABILITY_APP = 1, ABILITY_OPS_READ = 2, ABILITY_OPS = 4 };
+enum listener { LISTENER_APP, LISTENER_OPS };
+enum route_counts { COUNT_NO, COUNT_YES, COUNT_BY_BODY }; /* at the token's rate limit */
+enum route_takes { TAKES_NOTHING, TAKES_JSON, TAKES_JSON_OR_NOTHING };
+
+struct route {
+    enum listener listener;
+    const char *method;
+    const char *path;  /* {} stands for one segment */
+    unsigned ability;  /* enum ability; ABILITY_NONE = no token needed */
+    enum route_counts counts;
+    enum route_takes takes;
+    void (*handle)(struct exchange *x); /* the request is whole, the token good: ask, or answer */
+    const char *doc;
+};
+
+#define ROUTE(listener, method, path, ability, counts, takes, handler, doc) void handler(struct exchange *x);
+#include "broker/routes.def"
+#undef ROUTE
+
+#define ROUTE_ALLOW_BYTES 32
+
+enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
+/* *arg = the segment where {} stands, as it came (borrowed from path; empty when there is none). ROUTE_NO_METHOD fills
+ * `allow` with the methods that are there. A path that stands literally in the table is never taken for a {}. */
+enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out, struct str *arg,
+                            char allow[ROUTE_ALLOW_BYTES]);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * stream.c - an answer that comes in chunks and leaves as the client takes it.
+ *
+ * Owns: the chunks that came and were not taken yet, a window's worth at most.
+ * The dispatcher may have CHUNK_WINDOW chunks on their way beyond those that
+ * were used up, so the slowest client holds back the robot. Must never end as
+ * complete what is not: a missing chunk, a wrong length or a dispatcher that
+ * died make it broken, and the client's connection is cut.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* A dispatcher may send a last piece and the end beyond its credit; more is a flood. */
+#define CHUNKS_MAX (CHUNK_WINDOW + 4)
+
+struct chunk {
+    char *data;
+    size_t len, used;
+};
+
+struct stream {
+    struct flight *flight; /* NULL once it is over */
+    bool has_length, is_complete, is_broken;
+    uint64_t length, came; /* bytes */
+    uint64_t seq, used;    /* chunks that came; that were used up */
+    struct chunk ring[CHUNKS_MAX];
+    unsigned first, n;
+    void (*ready_fn)(void *);
+    void *ready_arg;
+};
+
+struct stream *stream_new(struct flight *f, bool has_length, uint64_t length)
+{
+    struct stream *s = xcalloc(1, sizeof *s);
+    s->flight = f;
+    s->has_length = has_length;
+    s->length = length;
+    f->stream = s;
+    return s;
+}
+
+void stream_detach(struct stream *s)
+{
+    s->flight = NULL;
+}
+
+void stream_destroy(struct stream **sp)
+{
+    struct stream *s = *sp;
+    if (!s)
+        return;
+    *sp = NULL;
+    if (s->flight) {
+        s->flight->stream = NULL;
+        if (s->has_length && s->came == s->length && !s->is_broken)
+            flight_close(s->flight); /* only the word that it was the last is still on its way */
+        else
+            flight_end(s->flight);
+    }
+    for (; s->n; s->n--, s->first = (s->first + 1) % CHUNKS_MAX)
+        free(s->ring[s->first].data);
+    free(s);
+}
+
+static void ready(struct stream *s)
+{
+    void (*fn)(void *) = s->ready_fn;
+    s->ready_fn = NULL;
+    if (fn)
+        fn(s->ready_arg);
+}
+
+void stream_on_ready(struct stream *s, void (*fn)(void *arg), void *arg)
+{
+    s->ready_fn = fn;
+    s->ready_arg = arg;
+}
+
+void stream_break(struct stream *s)
+{
+    if (s->is_complete)
+        return;
+    s->is_broken = true;
+    ready(s);
+}
+
+static void grant(struct stream *s)
+{
+    s->used++;
+    if (!s->flight || !s->flight->peer)
+        return;
+    struct msg m = {.type = MSG_CHUNK_CREDIT, .CHUNK_CREDIT = {.id = s->flight->id, .limit = s->used + CHUNK_WINDOW}};
+    peer_send(s->flight->b, s->flight->peer, &m);
+}
+
+bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload)
+{
+    s->came += payload.len;
+    bool is_fit = m->seq == s->seq && !m->broken && (s->n < CHUNKS_MAX || !payload.len) &&
+                  (!s->has_length || (m->last ? s->came == s->length : s->came <= s->length));
+    if (!is_fit) {
+        stream_break(s);
+        return m->broken;
+    }
+    s->seq++;
+    stat_add(stream_out_bytes_total, payload.len);
+    if (payload.len) {
+        struct chunk *c = &s->ring[(s->first + s->n++) % CHUNKS_MAX];
+        *c = (struct chunk){.data = xmalloc(payload.len), .len = payload.len};
+        memcpy(c->data, payload.p, payload.len);
+    } else if (!m->last) {
+        grant(s);
+    }
+    s->is_complete = m->last;
+    ready(s);
+    return true;
+}
+
+ssize_t stream_read(struct stream *s, char *out, size_t room)
+{
+    if (s->is_broken)
+        return STREAM_BROKEN;
+    size_t got = 0;
+    while (s->n && got < room) {
+        struct chunk *c = &s->ring[s->first];
+        size_t len = c->len - c->used < room - got ? c->len - c->used : room - got;
+        memcpy(out + got, c->data + c->used, len);
+        got += len;
+        c->used += len;
+        if (c->used == c->len) {
+            free(c->data);
+            s->first = (s->first + 1) % CHUNKS_MAX;
+            s->n--;
+            grant(s);
+        }
+    }
+    if (got)
+        return (ssize_t)got;
+    return s->is_complete ? STREAM_END : 0;
+}
+
+bool stream_has_length(const struct stream *s)
+{
+    return s->has_length;
+}
+
+uint64_t stream_length(const struct stream *s)
+{
+    return s->length;
+}
+
+bool stream_is_hungry(const struct stream *s)
+{
+    return !s->n && !s->is_complete && !s->is_broken;
+}
