@@ -16,6 +16,7 @@
 struct run {
     struct dispatcher *d;
     uint64_t key; /* the request, if somebody still waits */
+    struct robot_call *call; /* NULL = none under way */
     uint64_t job_id;
     char job_uid[ID_JOB_UID_BYTES];
     struct lease lease;
@@ -24,6 +25,7 @@ struct run {
     char *params;
     size_t params_len;
     bool gone; /* the robot answered 404: the session is to be looked at */
+    bool lost; /* the lease went to another dispatcher, which ends the job */
     /* the outcome */
     enum err error;
     struct jv *extra, *result;
@@ -50,7 +52,8 @@ static void ended(void *arg, void *op_arg)
     struct store_action_end *op = op_arg;
     struct dispatcher *d = w->d;
     struct request *r = request_find(d, w->key);
-    lease_drop(d, w->job_id, w->lease.token);
+    if (!w->lost)
+        lease_drop(d, w->job_id, w->lease.token);
     if (op->rc != STORE_OK || op->lost)
         log_line(LOG_WARN, "action_end_not_recorded", "job", log_i((long long)w->job_id), NULL);
     free(op);
@@ -97,15 +100,21 @@ static bool is_refusal(const struct jv *body)
 static void action_answered(void *arg, struct call_answer *a)
 {
     struct run *w = arg;
+    struct request *r = request_find(w->d, w->key);
     enum jv_bad why;
+    w->call = NULL;
+    if (r)
+        r->robot_ms += a->took_ms;
+    activity_drop(w->d, w->row.ref);
     robots_boot_seen(w->d, w->row.robot_id, a->boot_id);
     w->error = answer_failure(a);
     if (w->error) {
-        answer_note(request_find(w->d, w->key), robot_by_id(w->d, w->row.robot_id), "action", a);
+        answer_note(r, robot_by_id(w->d, w->row.robot_id), "action", a);
     } else if (a->status == 404) {
         w->gone = true;
     } else {
-        w->result = a->status == 200 ? jv_parse(a->body->data ? a->body->data : "", a->body->len, &why) : NULL;
+        bool is_whole = a->result == CALL_ANSWERED && a->status == 200;
+        w->result = is_whole ? jv_parse(a->body->data ? a->body->data : "", a->body->len, &why) : NULL;
         if (a->status != 200 || is_refusal(w->result)) {
             w->error = ERR_ROBOT_ERROR;
             w->extra = jv_new_object();
@@ -117,10 +126,19 @@ static void action_answered(void *arg, struct call_answer *a)
     finish(w);
 }
 
+/* Whoever took the lease ends the job as outcome_unknown; so do we. */
 static void lease_lost(struct dispatcher *d, uint64_t job_id, void *arg)
 {
-    (void)d, (void)arg;
+    struct run *w = arg;
     log_line(LOG_WARN, "lease_lost", "job", log_i((long long)job_id), "kind", "action", NULL);
+    w->lost = true;
+    if (!w->call)
+        return;
+    call_stop(w->call);
+    w->call = NULL;
+    activity_drop(d, w->row.ref);
+    w->error = ERR_OUTCOME_UNKNOWN;
+    finish(w);
 }
 
 static void started(void *arg, void *op_arg)
@@ -178,8 +196,8 @@ static void started(void *arg, void *op_arg)
                              .max_bytes = ANSWER_BYTES,
                              .done = action_answered,
                              .arg = w};
-    activity_note(d, w->row.ref);
-    call_start(d->robot_http, &spec);
+    activity_hold(d, w->row.ref);
+    w->call = call_start(d->robot_http, &spec);
     explicit_bzero(text, len);
     free(text);
     jv_wipe(body);

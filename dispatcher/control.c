@@ -5,6 +5,7 @@
 #include "dispatcher/dispatcher.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,8 @@ static struct request *answer_ready(struct asked *a, enum store_rc rc)
     struct request *r = request_find(a->d, a->key);
     struct dispatcher *d = a->d;
     free(a);
+    if (r)
+        r->db_ms = (int64_t)(clock_us() - r->arrived_us) / 1000;
     if (r && rc != STORE_OK) {
         reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
         return NULL;
@@ -119,10 +122,11 @@ static void active_done(void *arg, void *op_arg)
     struct store_active *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
     struct request *r = answer_ready(arg, op->rc);
-    if (r && op->found && op->row.ref && op->row.state == SESSION_ACTIVE)
+    bool is_live = op->row.state == SESSION_ACTIVE || op->row.migrating; /* its id works, or will in a moment */
+    if (r && op->found && op->row.ref && is_live)
         session_reply(d, r, &op->row);
-    else if (r && op->found && (!op->row.ref || op->row.migrating))
-        resolve_session(d, r, op->row.session_id, adopted); /* adopts Laravel's; waits for one that migrates */
+    else if (r && op->found && !op->row.ref)
+        resolve_session(d, r, op->row.session_id, adopted);
     else if (r)
         reply_error(d, r, ERR_SESSION_NOT_FOUND, NULL, NULL);
     free(op);
@@ -161,6 +165,25 @@ static void sessions_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_sessions, op, sessions_done, asked_new(d, r));
 }
 
+static void set_count(struct jv *w, const char *key, int64_t n)
+{
+    if (n < 0)
+        jv_set(w, key, NULL);
+    else
+        jv_set_int(w, key, n);
+}
+
+/* What this process knows beside the database: healthd's verdict and the robot's own numbers. */
+static void worker_judged(struct jv *w, const struct robot *robot)
+{
+    jv_set_str(w, "verdict", verdict_name[robot ? robot->verdict : VERDICT_UNKNOWN]);
+    jv_set_str(w, "last_judged", verdict_name[robot ? robot->last_judged : VERDICT_UNKNOWN]);
+    jv_set_time(w, "since", robot ? robot->since_ms : 0);
+    jv_set_str(w, "why", robot && robot->why[0] ? robot->why : NULL);
+    set_count(w, "robot_sessions", robot ? robot->sessions : -1);
+    set_count(w, "robot_capacity", robot ? robot->capacity : -1);
+}
+
 static void workers_done(void *arg, void *op_arg)
 {
     struct store_workers *op = op_arg;
@@ -173,9 +196,7 @@ static void workers_done(void *arg, void *op_arg)
         for (size_t i = 0; i < jv_len(list); i++) {
             struct jv *w = jv_at(list, i);
             const struct robot *robot = robot_by_name(d, jv_str(jv_get(w, "name")));
-            jv_set_str(w, "verdict", verdict_name[robot ? robot->verdict : VERDICT_UNKNOWN]);
-            jv_set_str(w, "last_judged", verdict_name[robot ? robot->last_judged : VERDICT_UNKNOWN]);
-            jv_set_int(w, "robot_sessions", robot ? robot->sessions : -1);
+            worker_judged(w, robot);
         }
         jv_set_bool(body, "ok", true);
         jv_set(body, "workers", list);

@@ -101,13 +101,18 @@ struct request {
     struct loop_timer expiry;
     struct dispatcher *d;
     bool streaming;
+    bool cut;                  /* the stream must not end as if whole: it broke, or a chunk could not be sent */
     bool gone_once;            /* close.c: the robot said 404 and the session was looked up again */
     uint64_t chunk_seq, chunk_limit;
     void (*on_credit)(struct dispatcher *d, struct request *r);
+    /* for the line that a failed request leaves in the log: which job and robot, where the time went */
+    uint64_t job;
+    char robot[NAME_ROOM];
+    int64_t db_ms, robot_ms;
 };
 struct requests *requests_new(void);
-/* A REQUEST came from a broker; and what ends or feeds one. Called by peer.c. */
-void request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload);
+/* A REQUEST came from a broker; and what ends or feeds one. Called by peer.c. false = not taken (its id is in use). */
+bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload);
 void request_cancel(struct dispatcher *d, unsigned peer, uint64_t id);
 void request_credit(struct dispatcher *d, unsigned peer, uint64_t id, uint64_t limit);
 void requests_peer_gone(struct dispatcher *d, unsigned peer);
@@ -134,17 +139,21 @@ void stream_begin(struct dispatcher *d, struct request *r, int status, const cha
                   void (*on_credit)(struct dispatcher *d, struct request *r));
 unsigned stream_credit(const struct request *r);
 void stream_chunk(struct dispatcher *d, struct request *r, char *data /* malloc'ed, taken */, size_t len);
-void stream_end(struct dispatcher *d, struct request *r, bool broken); /* answers and frees the request */
+void stream_end(struct dispatcher *d, struct request *r, bool broken); /* the request goes as soon as there is credit for that */
 
 /* ---- lookup.c ---------------------------------------------------------------------------------------------- */
 /* The session a call is for, adopted when Laravel made it, waited for when it migrates. */
 enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN };
-/* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered and r->company may see it. Another company's session is NOT_FOUND.
- * RESOLVE_MIGRATING only at the request's deadline (until then it is waited for, and the migration made urgent). */
+/* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered (row->robot_id) and the request's token may see
+ * the company. Another company's session is NOT_FOUND. RESOLVE_MIGRATING only at the request's deadline (until then it is waited for,
+ * and the migration made urgent). Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
+ * migrating or whose robot is down; a close also one of a robot that is not registered any more (robot_id 0). */
 typedef void resolve_fn(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
 struct lookups *lookups_new(struct dispatcher *d);
 void lookups_destroy(struct lookups **lp);
 void resolve_session(struct dispatcher *d, struct request *r, const char *session_id, resolve_fn *fn);
+/* A session moved, or was lost: who waits for one looks again at once. */
+void lookups_wake(struct dispatcher *d);
 /* Replies for every result but RESOLVE_OK. */
 void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
 /* activity.c */
@@ -166,6 +175,8 @@ struct robot { /* borrowed until the next return to the loop; keep the id */
     char boot_id[65];          /* newest seen, from health or X-Robot-Boot */
     int8_t fenced;             /* 1 speaks the optional calls, 0 seed only, -1 not known yet */
     int64_t sessions, capacity;/* as the robot told, -1 = not */
+    int64_t since_ms;          /* unix time of the verdict, 0 = none */
+    char why[101];             /* of a verdict that is not up, "" = none */
 };
 struct robots *robots_new(struct dispatcher *d);
 void robots_destroy(struct robots **rp);
@@ -189,6 +200,7 @@ void robots_hide_urls(const struct dispatcher *d, char *text, size_t room);
 struct health_sub *health_sub_new(struct dispatcher *d);
 void health_sub_destroy(struct health_sub **hp);
 void health_sub_tick(struct dispatcher *d);        /* silence; ROBOTS every 10 s, at once when the revision changed */
+void health_sub_judge(struct dispatcher *d);       /* tells robots.c every verdict again: its registry changed */
 
 /* ---- handlers (request.c calls one by op) ------------------------------------------------------------------- */
 void list_start(struct dispatcher *d, struct request *r);

@@ -5,48 +5,55 @@
  * endpoint. Of the publishers heard within three of their intervals the best
  * verdict counts; when all are silent every robot is unknown and work goes on.
  * A gap in the sequence makes a publisher's picture stale until its next full
- * state (every 5 s).
+ * state, which a new subscription brings.
  */
 #include "dispatcher/dispatcher.h"
 
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "dispatcher/names.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define ROBOTS_EVERY_MS 10000
+#define TICK_MS 250
+#define SUBSCRIBE_AGAIN_MS 1000
+#define LEAST_INTERVAL_MS 500 /* publishers with a shorter one are not lost at once */
 
 struct opinion {
-    char name[NAME_ROOM];
-    struct health_row row; /* its strings point into boot_id and name here */
-    char boot_id[65];
+    char name[NAME_ROOM], boot_id[65], why[201];
+    struct health_row row; /* its strings point here */
 };
 
 struct publisher {
     struct dispatcher *d;
     struct bus_sock *sock;
+    const char *endpoint; /* in health_sub.endpoints */
     char incarnation[65];
-    uint64_t seq, heard_ms, interval_ms;
-    bool whole; /* a full state came and no gap since */
-    struct opinion *opinion;
+    uint64_t seq, heard_ms, interval_ms, subscribed_ms;
+    bool is_whole; /* a full state came and no gap since */
+    struct opinion *opinion; /* HEALTH_ROBOTS_MAX, so that names stay where they are */
+    struct names by_name;
     unsigned n;
 };
 
 struct control {
     struct dispatcher *d;
     struct bus_sock *sock;
-    bool linked;
+    bool is_linked;
 };
 
 struct health_sub {
     struct publisher *publisher;
     struct control *control;
     unsigned n_publishers, n_controls;
+    char **endpoints;
     struct proto_decoder *decoder;
+    struct loop_timer timer;
     uint64_t told_revision, told_ms;
-    bool silent;
+    bool is_silent;
 };
 
 /* ---- the robots' list ------------------------------------------------------------------------------------------------- */
@@ -72,7 +79,7 @@ static void robots_send(struct dispatcher *d)
     proto_encode_robots(&payload, rows.row, rows.n);
     struct msg m = {.type = MSG_ROBOTS, .ROBOTS = {.revision = robots_revision(d)}, .payload = {payload.data, (uint32_t)payload.len}};
     for (unsigned i = 0; i < h->n_controls; i++)
-        if (h->control[i].linked)
+        if (h->control[i].is_linked)
             proto_send(h->control[i].sock, NULL, 0, &m);
     buf_free(&payload);
     free(rows.row);
@@ -83,7 +90,7 @@ static void robots_send(struct dispatcher *d)
 static void control_linked(void *arg, bool connected)
 {
     struct control *c = arg;
-    c->linked = connected;
+    c->is_linked = connected;
     if (connected && robots_revision(c->d))
         robots_send(c->d);
 }
@@ -97,17 +104,23 @@ static void control_received(void *arg, const void *peer, size_t peer_len, const
         stat_inc(bus_malformed_total);
 }
 
-/* ---- verdicts ----------------------------------------------------------------------------------------------------------- */
+/* ---- verdicts ---------------------------------------------------------------------------------------------- */
 
 static bool is_heard(const struct publisher *p, uint64_t now)
 {
-    return p->whole && now <= p->heard_ms + 3 * (p->interval_ms > 1000 ? p->interval_ms : 1000);
+    return p->is_whole && now <= p->heard_ms + 3 * (p->interval_ms > LEAST_INTERVAL_MS ? p->interval_ms : LEAST_INTERVAL_MS);
 }
 
 static unsigned goodness(enum verdict v)
 {
-    static const unsigned of[] = {[VERDICT_UNKNOWN] = 0, [VERDICT_UP] = 3, [VERDICT_SUSPECT] = 2, [VERDICT_DOWN] = 1};
+    static const unsigned of[] = {[VERDICT_UNKNOWN] = 0, [VERDICT_DOWN] = 1, [VERDICT_SUSPECT] = 2, [VERDICT_UP] = 3};
     return of[v];
+}
+
+static const struct health_row *opinion_of(const struct publisher *p, const char *name)
+{
+    uint32_t at = names_find(&p->by_name, name);
+    return at == NAMES_NONE ? NULL : &p->opinion[at].row;
 }
 
 /* The best of what those say that are heard. */
@@ -117,38 +130,65 @@ static void judge(struct dispatcher *d, const char *name)
     uint64_t now = clock_ms();
     for (unsigned i = 0; i < d->health_sub->n_publishers; i++) {
         const struct publisher *p = &d->health_sub->publisher[i];
-        if (!is_heard(p, now))
-            continue;
-        for (unsigned k = 0; k < p->n; k++)
-            if (strcmp(p->opinion[k].name, name) == 0 && (!best || goodness(p->opinion[k].row.verdict) > goodness(best->verdict)))
-                best = &p->opinion[k].row;
+        const struct health_row *said = is_heard(p, now) ? opinion_of(p, name) : NULL;
+        if (said && (!best || goodness(said->verdict) > goodness(best->verdict)))
+            best = said;
     }
     if (best)
         robots_judged(d, best);
 }
 
+static void robot_judge(struct dispatcher *d, const struct robot *r, void *arg)
+{
+    (void)arg;
+    judge(d, r->name);
+}
+
+void health_sub_judge(struct dispatcher *d)
+{
+    if (d->health_sub)
+        robots_each(d, robot_judge, NULL);
+}
+
 static void opinion_take(void *arg, const struct health_row *row)
 {
     struct publisher *p = arg;
-    struct opinion *o = NULL;
     char name[NAME_ROOM];
     str_copy(name, sizeof(name), row->name);
-    for (unsigned i = 0; i < p->n && !o; i++)
-        if (strcmp(p->opinion[i].name, name) == 0)
-            o = &p->opinion[i];
-    if (!o) {
+    uint32_t at = names_find(&p->by_name, name);
+    if (at == NAMES_NONE) {
         if (p->n == HEALTH_ROBOTS_MAX)
             return;
-        o = &p->opinion[p->n++];
-        strcpy(o->name, name);
+        at = p->n++;
+        strcpy(p->opinion[at].name, name);
+        names_add(&p->by_name, p->opinion[at].name, at);
     }
+    struct opinion *o = &p->opinion[at];
     o->row = *row;
     str_copy(o->boot_id, sizeof(o->boot_id), row->boot_id);
+    str_copy(o->why, sizeof(o->why), row->why);
     o->row.name = str_of(o->name);
     o->row.boot_id = str_of(o->boot_id);
-    o->row.why = str_of("");
-    if (p->whole)
-        judge(p->d, name);
+    o->row.why = str_of(o->why);
+    judge(p->d, o->name);
+}
+
+/* Does the message continue what we have of this publisher? A full state always does. */
+static bool is_next(struct publisher *p, const struct msg_HEALTH *m)
+{
+    char incarnation[65];
+    str_copy(incarnation, sizeof(incarnation), m->incarnation);
+    if (m->full) {
+        strcpy(p->incarnation, incarnation);
+        names_clear(&p->by_name);
+        p->n = 0;
+        return p->is_whole = true;
+    }
+    if (p->is_whole && (strcmp(incarnation, p->incarnation) != 0 || m->seq != p->seq + 1)) {
+        stat_inc(health_gaps_total);
+        p->is_whole = false;
+    }
+    return p->is_whole;
 }
 
 static void health_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames, unsigned n)
@@ -156,32 +196,28 @@ static void health_received(void *arg, const void *peer, size_t peer_len, const 
     struct publisher *p = arg;
     struct dispatcher *d = p->d;
     struct msg m;
-    char incarnation[65];
     (void)peer, (void)peer_len;
     if (proto_decode(d->health_sub->decoder, d->bus, role, ROLE_HEALTHD, frames, n, &m) || m.type != MSG_HEALTH ||
         (m.payload.len && proto_decode_health(m.payload, NULL, NULL))) {
         stat_inc(bus_malformed_total);
         return;
     }
-    str_copy(incarnation, sizeof(incarnation), m.HEALTH.incarnation);
-    if (strcmp(incarnation, p->incarnation) != 0 || m.HEALTH.seq != p->seq + 1) {
-        if (!m.HEALTH.full) {
-            if (p->whole)
-                stat_inc(health_gaps_total);
-            p->whole = false;
-            return;
-        }
-        strcpy(p->incarnation, incarnation);
-    }
+    if (!is_next(p, &m.HEALTH))
+        return;
     p->seq = m.HEALTH.seq;
     p->heard_ms = clock_ms();
     p->interval_ms = m.HEALTH.interval_ms;
-    if (m.HEALTH.full) {
-        p->n = 0;
-        p->whole = true;
-    }
-    if (m.payload.len && p->whole)
+    if (m.payload.len)
         proto_decode_health(m.payload, opinion_take, p);
+}
+
+static bool subscribe(struct publisher *p)
+{
+    bus_close(&p->sock);
+    p->is_whole = false;
+    p->subscribed_ms = clock_ms();
+    p->sock = bus_connect(p->d->bus, BUS_SUB, p->endpoint, "healthd", health_received, p);
+    return p->sock != NULL;
 }
 
 void health_sub_tick(struct dispatcher *d)
@@ -189,47 +225,74 @@ void health_sub_tick(struct dispatcher *d)
     struct health_sub *h = d->health_sub;
     uint64_t now = clock_ms();
     bool heard = false;
-    for (unsigned i = 0; i < h->n_publishers; i++)
-        heard |= is_heard(&h->publisher[i], now);
-    if (!heard && !h->silent) {
+    for (unsigned i = 0; i < h->n_publishers; i++) {
+        struct publisher *p = &h->publisher[i];
+        heard |= is_heard(p, now);
+        /* After a gap the full state is to be had at once by subscribing again. */
+        if (p->heard_ms && !p->is_whole && now >= p->subscribed_ms + SUBSCRIBE_AGAIN_MS)
+            subscribe(p);
+    }
+    if (!heard && !h->is_silent) {
         log_line(LOG_WARN, "healthd", "to", "silent", "means", "robots are unknown, work goes on", NULL);
         robots_all_unknown(d);
-    } else if (heard && h->silent) {
+    } else if (heard && h->is_silent) {
         log_line(LOG_INFO, "healthd", "to", "heard", NULL);
     }
-    h->silent = !heard;
+    h->is_silent = !heard;
     if (robots_revision(d) && (h->told_revision != robots_revision(d) || now > h->told_ms + ROBOTS_EVERY_MS))
         robots_send(d);
 }
 
-struct health_sub *health_sub_new(struct dispatcher *d)
+static void tick_due(void *arg)
 {
-    struct health_sub *h = d->health_sub = xcalloc(1, sizeof(*h));
-    char **endpoints = conf_list(d->conf->health_endpoints, &h->n_publishers);
+    struct dispatcher *d = arg;
+    health_sub_tick(d);
+    loop_timer_in(d->loop, &d->health_sub->timer, TICK_MS);
+}
+
+/* ---- start and stop ---------------------------------------------------------------------------------------- */
+
+static bool publishers_make(struct dispatcher *d, struct health_sub *h)
+{
     bool good = true;
-    h->silent = true;
-    h->decoder = proto_decoder_new();
+    h->endpoints = conf_list(d->conf->health_endpoints, &h->n_publishers);
     h->publisher = xcalloc(h->n_publishers ? h->n_publishers : 1, sizeof(*h->publisher));
     for (unsigned i = 0; i < h->n_publishers; i++) {
         struct publisher *p = &h->publisher[i];
         p->d = d;
+        p->endpoint = h->endpoints[i];
         p->opinion = xcalloc(HEALTH_ROBOTS_MAX, sizeof(*p->opinion));
-        good &= (p->sock = bus_connect(d->bus, BUS_SUB, endpoints[i], "healthd", health_received, p)) != NULL;
+        good &= subscribe(p);
     }
-    free(endpoints);
-    endpoints = conf_list(d->conf->health_control, &h->n_controls);
+    return good;
+}
+
+static bool controls_make(struct dispatcher *d, struct health_sub *h)
+{
+    bool good = true;
+    char **endpoints = conf_list(d->conf->health_control, &h->n_controls);
     h->control = xcalloc(h->n_controls ? h->n_controls : 1, sizeof(*h->control));
     for (unsigned i = 0; i < h->n_controls; i++) {
         struct control *c = &h->control[i];
         c->d = d;
         c->sock = bus_connect(d->bus, BUS_DEALER, endpoints[i], "healthd", control_received, c);
+        good &= c->sock != NULL;
         if (c->sock)
             bus_on_link(c->sock, control_linked, c);
-        else
-            good = false;
     }
     free(endpoints);
-    if (!good)
+    return good;
+}
+
+struct health_sub *health_sub_new(struct dispatcher *d)
+{
+    struct health_sub *h = d->health_sub = xcalloc(1, sizeof(*h));
+    h->is_silent = true;
+    h->decoder = proto_decoder_new();
+    h->timer.fn = tick_due;
+    h->timer.arg = d;
+    loop_timer_in(d->loop, &h->timer, TICK_MS);
+    if (!publishers_make(d, h) || !controls_make(d, h))
         health_sub_destroy(&d->health_sub);
     return d->health_sub;
 }
@@ -239,15 +302,17 @@ void health_sub_destroy(struct health_sub **hp)
     struct health_sub *h = *hp;
     if (!h)
         return;
+    struct dispatcher *d = h->timer.arg;
+    loop_timer_stop(d->loop, &h->timer);
     for (unsigned i = 0; i < h->n_publishers; i++) {
-        if (h->publisher[i].sock)
-            bus_close(&h->publisher[i].sock);
+        bus_close(&h->publisher[i].sock);
+        names_clear(&h->publisher[i].by_name);
         free(h->publisher[i].opinion);
     }
     for (unsigned i = 0; i < h->n_controls; i++)
-        if (h->control[i].sock)
-            bus_close(&h->control[i].sock);
+        bus_close(&h->control[i].sock);
     proto_decoder_destroy(&h->decoder);
+    free(h->endpoints);
     free(h->publisher);
     free(h->control);
     free(h);

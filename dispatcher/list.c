@@ -53,22 +53,21 @@ static void list_answered(void *arg, struct call_answer *a)
     CHECK(r, "a list without its request");
     list_end(l, r);
     robots_boot_seen(d, row.robot_id, a->boot_id);
+    r->robot_ms += a->took_ms;
     enum err failure = answer_failure(a);
-    if (failure) {
+    if (failure)
         answer_note(r, robot, "list", a);
+    if (failure) {
         reply_error(d, r, failure, NULL, NULL);
     } else if (a->status == 404) {
         session_gone(d, r, &row, list_again);
     } else if (a->status >= 500 || (a->status >= 300 && a->status < 400)) {
-        struct jv *extra = jv_new_object();
-        jv_set(extra, "robot", answer_words(d, a));
-        reply_error(d, r, ERR_ROBOT_ERROR, NULL, extra);
-    } else if (a->status == 200 &&
-               (!answer_is_json(a) || !a->body->len || (a->body->data[0] != '{' && a->body->data[0] != '['))) {
+        answer_refuse(d, r, a);
+    } else if (a->result == CALL_TOO_BIG || (a->status < 300 && !answer_looks_like_json(a))) {
         reply_error(d, r, ERR_ROBOT_BAD_RESPONSE, NULL, NULL);
     } else {
         const char *now = strcmp(row.session_id, r->session_id) == 0 ? NULL : row.session_id;
-        reply_take(d, r, a->status, a->content_type[0] ? a->content_type : "application/octet-stream", now, a->body);
+        reply_take(d, r, a->status, answer_type(a), now, a->body);
     }
 }
 

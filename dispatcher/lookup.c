@@ -1,10 +1,12 @@
 /*
  * lookup.c - from a session id to the session and its robot.
  *
- * Owns: the look-ups that wait, and the note of which sessions were used.
- * Look-ups that wait together go to the database as one query. Must never
- * answer from memory: the robot of a call is read from portal_jobs each time.
- * A session that migrates is waited for until shortly before the deadline.
+ * Owns: the look-ups that wait. Those that wait together go to the database as
+ * one query: at most two are out at a time, and what comes meanwhile gathers.
+ * Must never answer from memory: the robot of a call is read from portal_jobs
+ * each time. A robot that is judged down is never called: its sessions move or
+ * are lost, and whoever wants to call one waits for that until shortly before
+ * the deadline.
  */
 #include "dispatcher/dispatcher.h"
 
@@ -18,15 +20,18 @@
 #define QUERIES_AT_ONCE 2 /* the other threads stay free for log-ins */
 #define LOOK_AGAIN_MS 250
 #define BEFORE_DEADLINE_MS 300
+#define ADOPT_TRIES 2
 
 struct wait {
     struct dispatcher *d;
     uint64_t key;
     char session_id[SESSION_ID_ROOM];
     resolve_fn *fn;
+    uint64_t asked_ms; /* when it was queued last */
     struct loop_timer again;
     struct wait *next;
-    bool told_urgent;
+    bool was_told; /* told: that somebody waits for the migration */
+    unsigned adoptions;
 };
 
 struct batch {
@@ -39,19 +44,20 @@ struct batch {
 struct lookups {
     struct dispatcher *d;
     struct wait *first, **last;
-    struct wait *sleeping; /* waiting for a migration; by next */
-    unsigned n, n_queries;
+    struct wait *sleeping; /* by next */
+    unsigned n_queries;
     struct batch *spare;
 };
 
-static void pump(struct lookups *l);
+static void judge(struct wait *w, struct request *r, struct session_row *row);
 
 static void enqueue(struct lookups *l, struct wait *w)
 {
     w->next = NULL;
+    w->asked_ms = clock_ms();
     *l->last = w;
     l->last = &w->next;
-    l->n++;
+    loop_wake(l->d->loop);
 }
 
 static void wait_free(struct wait *w)
@@ -59,6 +65,18 @@ static void wait_free(struct wait *w)
     loop_timer_stop(w->d->loop, &w->again);
     free(w);
 }
+
+static void tell(struct wait *w, struct request *r, enum resolve res, const struct session_row *row)
+{
+    struct dispatcher *d = w->d;
+    resolve_fn *fn = w->fn;
+    wait_free(w);
+    if (row)
+        r->job = row->job_id;
+    fn(d, r, res, row);
+}
+
+/* ---- waiting for what becomes of a session ------------------------------------------------------------------- */
 
 static void look_again(void *arg)
 {
@@ -69,18 +87,17 @@ static void look_again(void *arg)
             break;
         }
     enqueue(w->d->lookups, w);
-    loop_wake(w->d->loop);
 }
 
-static void tell(struct wait *w, struct request *r, enum resolve res, const struct session_row *row)
+void lookups_wake(struct dispatcher *d)
 {
-    struct dispatcher *d = w->d;
-    resolve_fn *fn = w->fn;
-    wait_free(w);
-    fn(d, r, res, row);
+    for (struct wait *w; (w = d->lookups->sleeping);) {
+        loop_timer_stop(d->loop, &w->again);
+        d->lookups->sleeping = w->next;
+        enqueue(d->lookups, w);
+    }
 }
 
-/* The session is on its way to another robot: look again soon, give up shortly before the deadline. */
 static void sleep_on(struct wait *w, struct request *r, const struct session_row *row)
 {
     int64_t left = request_left_ms(w->d, r) - BEFORE_DEADLINE_MS;
@@ -88,47 +105,85 @@ static void sleep_on(struct wait *w, struct request *r, const struct session_row
         tell(w, r, RESOLVE_MIGRATING, row);
         return;
     }
-    if (!w->told_urgent) {
-        w->told_urgent = true;
-        migrate_urgent(w->d, row->job_id);
-    }
     w->next = w->d->lookups->sleeping;
     w->d->lookups->sleeping = w;
     loop_timer_in(w->d->loop, &w->again, (uint64_t)(left < LOOK_AGAIN_MS ? left : LOOK_AGAIN_MS));
 }
 
-static void adopted(void *arg, void *op_arg)
+/* The first time, says that somebody waits: a robot that is down may not have been planned for yet. */
+static void sleep_on_move(struct wait *w, struct request *r, const struct session_row *row, const struct robot *down)
 {
-    struct wait *w = arg;
-    struct store_adopt *op = op_arg;
-    struct request *r = request_find(w->d, w->key);
-    if (!r)
-        wait_free(w);
-    else if (op->rc != STORE_OK)
-        tell(w, r, RESOLVE_DOWN, NULL);
-    else if (op->adopted)
-        tell(w, r, RESOLVE_OK, &op->row);
-    else if (w->told_urgent) /* tried twice: another session of the company is the live one */
-        tell(w, r, RESOLVE_ENDED, &op->row);
-    else {
-        w->told_urgent = true; /* somebody else may have adopted it just now */
-        enqueue(w->d->lookups, w);
-        loop_wake(w->d->loop);
+    if (!w->was_told) {
+        w->was_told = true;
+        if (down)
+            migrate_robot_changed(w->d, down->id, "robot_down");
+        migrate_urgent(w->d, row->job_id);
     }
-    free(op);
+    sleep_on(w, r, row);
+}
+
+/* ---- Laravel's sessions ---------------------------------------------------------------------------------------- */
+
+struct adoption {
+    struct wait *w;
+    struct store_adopt op;
+    struct store_active other;
+};
+
+static void superseded(void *arg, void *op)
+{
+    struct adoption *a = arg;
+    struct request *r = request_find(a->w->d, a->w->key);
+    struct session_row *row = &a->op.row;
+    (void)op;
+    row->state = SESSION_LOST;
+    strcpy(row->reason, "superseded");
+    if (a->other.rc == STORE_OK && a->other.found && a->other.row.ref && a->other.row.state == SESSION_ACTIVE)
+        strcpy(row->successor, a->other.row.session_id);
+    if (r)
+        tell(a->w, r, RESOLVE_ENDED, row);
+    else
+        wait_free(a->w);
+    free(a);
+}
+
+static void adopted(void *arg, void *op)
+{
+    struct adoption *a = arg;
+    struct wait *w = a->w;
+    struct dispatcher *d = w->d;
+    struct request *r = request_find(d, w->key);
+    (void)op;
+    if (!r) {
+        wait_free(w);
+    } else if (a->op.rc != STORE_OK) {
+        tell(w, r, RESOLVE_DOWN, NULL);
+    } else if (a->op.adopted) {
+        judge(w, r, &a->op.row);
+    } else if (++w->adoptions < ADOPT_TRIES) { /* somebody else may have adopted it just now */
+        enqueue(d->lookups, w);
+    } else { /* another session of the company is the live one */
+        a->other.company_id = a->op.row.company_id;
+        strcpy(a->other.portal, a->op.row.portal);
+        a->other.laravel_max_age_ms = 0;
+        store_submit(d->store, store_active, &a->other, superseded, a);
+        return;
+    }
+    free(a);
 }
 
 static void adopt(struct wait *w, const struct session_row *row, uint32_t robot_id)
 {
-    struct store_adopt *op = xcalloc(1, sizeof(*op));
-    op->job_id = row->job_id;
-    op->robot_id = robot_id;
-    strcpy(op->asked, w->session_id);
-    op->row = *row;
-    op->row.state = SESSION_LOST;
-    strcpy(op->row.reason, "superseded");
-    store_submit(w->d->store, store_adopt, op, adopted, w);
+    struct adoption *a = xcalloc(1, sizeof(*a));
+    a->w = w;
+    a->op.job_id = row->job_id;
+    a->op.robot_id = robot_id;
+    strcpy(a->op.asked, w->session_id);
+    a->op.row = *row;
+    store_submit(w->d->store, store_adopt, &a->op, adopted, a);
 }
+
+/* ---- what a row means ---------------------------------------------------------------------------------------------- */
 
 static const struct robot *robot_of(const struct dispatcher *d, const struct session_row *row)
 {
@@ -136,54 +191,80 @@ static const struct robot *robot_of(const struct dispatcher *d, const struct ses
     return r && strcmp(r->base_url, row->base_url) == 0 ? r : robot_by_url(d, row->base_url);
 }
 
-static void judge(struct wait *w, struct request *r, bool found, struct session_row *row)
+/* Requests that only look need no robot; a close needs one, but not that the session stays there. */
+static bool is_look(const struct request *r)
+{
+    return r->op == OP_SESSION_GET || r->op == OP_SESSION_ACTIVE || r->op == OP_OPS_SESSION_MIGRATE;
+}
+
+static bool is_close(const struct request *r)
+{
+    return r->op == OP_SESSION_CLOSE || r->op == OP_OPS_SESSION_CLOSE;
+}
+
+static void judge(struct wait *w, struct request *r, struct session_row *row)
 {
     struct dispatcher *d = w->d;
-    if (!found || !request_may_see(r, row->company_id)) {
+    bool is_active = row->state == SESSION_ACTIVE, is_opening = row->state == SESSION_OPENING;
+    if (!request_may_see(r, row->company_id)) {
         tell(w, r, RESOLVE_NOT_FOUND, NULL);
         return;
     }
-    if (row->ref && row->state != SESSION_OPENING && row->state != SESSION_ACTIVE) {
+    if (row->ref && !is_active && !is_opening) { /* closing too: it cannot be used any more */
         tell(w, r, RESOLVE_ENDED, row);
         return;
     }
-    if (row->migrating || (row->ref && row->state == SESSION_OPENING)) {
+    if (row->ref && is_look(r)) {
+        tell(w, r, RESOLVE_OK, row);
+        return;
+    }
+    if (!robots_revision(d)) { /* just started: no robot is known yet */
         sleep_on(w, r, row);
+        return;
+    }
+    if ((row->migrating && !is_close(r)) || (row->ref && is_opening)) {
+        sleep_on_move(w, r, row, NULL);
         return;
     }
     const struct robot *robot = robot_of(d, row);
-    if (!robot) {
+    if (!robot && !(row->ref && is_close(r))) {
         tell(w, r, RESOLVE_ROBOT_UNKNOWN, row);
-        return;
-    }
-    if (!row->ref) {
+    } else if (!row->ref) {
         adopt(w, row, robot->id);
-        return;
+    } else if (robot && robot->verdict == VERDICT_DOWN && !is_close(r)) {
+        sleep_on_move(w, r, row, robot);
+    } else {
+        row->robot_id = robot ? robot->id : 0;
+        if (robot)
+            strcpy(r->robot, robot->name);
+        tell(w, r, RESOLVE_OK, row);
     }
-    if (robot->verdict == VERDICT_DOWN) {
-        migrate_robot_changed(d, robot->id, "robot_down");
-        sleep_on(w, r, row);
-        return;
-    }
-    row->robot_id = robot->id;
-    tell(w, r, RESOLVE_OK, row);
 }
 
-static void answered(void *arg, void *op_arg)
+/* ---- queries --------------------------------------------------------------------------------------------------- */
+
+static void pump(struct lookups *l);
+
+static void answered(void *arg, void *op)
 {
     struct batch *b = arg;
     struct lookups *l = b->d->lookups;
-    (void)op_arg;
+    uint64_t now = clock_ms();
+    (void)op;
     l->n_queries--;
     for (unsigned i = 0; i < b->op.n; i++) {
         struct wait *w = b->wait[i];
         struct request *r = request_find(b->d, w->key);
+        if (r)
+            r->db_ms += (int64_t)(now - w->asked_ms);
         if (!r)
             wait_free(w);
         else if (b->op.rc != STORE_OK)
             tell(w, r, RESOLVE_DOWN, NULL);
+        else if (!b->op.found[i])
+            tell(w, r, RESOLVE_NOT_FOUND, NULL);
         else
-            judge(w, r, b->op.found[i], &b->op.row[i]);
+            judge(w, r, &b->op.row[i]);
     }
     b->next = l->spare;
     l->spare = b;
@@ -204,7 +285,6 @@ static void pump(struct lookups *l)
             struct wait *w = l->first;
             if (!(l->first = w->next))
                 l->last = &l->first;
-            l->n--;
             b->wait[b->op.n] = w;
             strcpy(b->op.asked[b->op.n++], w->session_id);
         }
@@ -232,7 +312,6 @@ void resolve_session(struct dispatcher *d, struct request *r, const char *sessio
     w->again.arg = w;
     strcpy(w->session_id, session_id);
     enqueue(d->lookups, w);
-    loop_wake(d->loop);
 }
 
 void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)

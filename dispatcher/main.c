@@ -53,6 +53,16 @@ static void secrets_guard(void)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+/* A connection to a robot is a descriptor; the usual soft limit of 1024 is for programs that call select(). */
+static void descriptors_raise(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
 static bool parts_build(struct dispatcher *d)
 {
     if (!(d->bus = bus_new(d->loop, d->conf)))
@@ -100,6 +110,7 @@ int main(int argc, char **argv)
     struct conf *conf = conf_from_args(CONF_DISPATCHER, "dispatcher", argc, argv);
 
     secrets_guard();
+    descriptors_raise();
     d.conf = conf;
     snprintf(d.name, sizeof(d.name), "%.64s", conf->dispatcher_name);
     id_boot(d.boot_id);

@@ -23,7 +23,8 @@ struct peer {
     bool linked, known; /* known: WELCOME came */
     char boot_id[65];
     uint64_t incarnation;
-    uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last */
+    uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last, never less than before */
+    uint64_t in_flight[LANE_COUNT];
     uint64_t heard_ms, ping_seq;
 };
 
@@ -48,8 +49,11 @@ int peer_send_take(struct dispatcher *d, unsigned peer, const struct msg *m)
 
 static void limits_fill(struct peer *p, uint64_t out[LANE_COUNT])
 {
-    for (unsigned i = 0; i < LANE_COUNT; i++)
-        out[i] = p->told[i] = p->finished[i] + (p->d->draining ? 0 : p->d->peers->window);
+    for (unsigned i = 0; i < LANE_COUNT; i++) {
+        if (!p->d->draining)
+            p->told[i] = p->finished[i] + p->d->peers->window;
+        out[i] = p->told[i];
+    }
 }
 
 static void credit_send(struct peer *p)
@@ -65,6 +69,7 @@ void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane)
     struct peer *p = &d->peers->peer[peer];
     unsigned step = d->peers->window / 8;
     p->finished[lane]++;
+    p->in_flight[lane]--;
     if (p->known && !d->draining && p->finished[lane] + d->peers->window - p->told[lane] >= (step ? step : 1))
         credit_send(p);
 }
@@ -83,7 +88,8 @@ static void ping_send(struct peer *p)
     limits_fill(p, limits);
     struct msg m = {.type = MSG_PING,
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
-                             .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0, .draining = p->d->draining, .stats = &p->d->peers->stats}};
+                             .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
+                             .draining = p->d->draining, .stats = &p->d->peers->stats}};
     proto_send(p->sock, NULL, 0, &m);
 }
 
@@ -121,6 +127,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     p->known = true;
     p->incarnation = id_random_u64() | 1;
     memset(p->finished, 0, sizeof(p->finished));
+    memset(p->told, 0, sizeof(p->told));
     log_line(LOG_INFO, "broker", "endpoint", bus_endpoint(p->sock), "to", "known", NULL);
     if (p->d->draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
@@ -129,10 +136,24 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     ping_send(p);
 }
 
-static void malformed(const char *from, enum proto_bad bad)
+static void malformed(const char *why)
 {
     stat_inc(bus_malformed_total);
-    log_line(LOG_DEBUG, "malformed", "from", from, "why", proto_bad_text(bad), NULL);
+    log_line(LOG_DEBUG, "malformed", "from", "broker", "why", why, NULL);
+}
+
+static void request_came(struct peer *p, const struct msg *m)
+{
+    unsigned lane = (unsigned)m->REQUEST.lane;
+    if (p->in_flight[lane] >= p->d->peers->window) {
+        malformed("more requests than credit");
+        return;
+    }
+    p->in_flight[lane]++; /* it may end before request_take() returns */
+    if (!request_take(p->d, p->index, &m->REQUEST, m->payload)) {
+        p->in_flight[lane]--;
+        malformed("the id is in flight");
+    }
 }
 
 static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
@@ -144,7 +165,7 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     (void)peer, (void)peer_len;
     enum proto_bad bad = proto_decode(d->peers->decoder, d->bus, role, ROLE_BROKER, frames, n, &m);
     if (bad) {
-        malformed("broker", bad);
+        malformed(proto_bad_text(bad));
         return;
     }
     p->heard_ms = clock_ms();
@@ -159,7 +180,7 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     }
     switch ((int)m.type) {
     case MSG_REQUEST:
-        request_take(d, p->index, &m.REQUEST, m.payload);
+        request_came(p, &m);
         break;
     case MSG_CANCEL:
         request_cancel(d, p->index, m.CANCEL.id);
@@ -174,6 +195,7 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     }
     case MSG_WAKE:
         sweep_soon(d);
+        lookups_wake(d);
         break;
     case MSG_REFUSED:
         log_line(LOG_WARN, "refused_by_broker", "endpoint", bus_endpoint(p->sock), NULL);
@@ -231,6 +253,7 @@ void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t c
 void peers_wake(struct dispatcher *d, const char *what)
 {
     struct msg m = {.type = MSG_WAKE, .WAKE = {.what = str_of(what)}};
+    lookups_wake(d); /* the brokers tell the others, not us */
     for (unsigned i = 0; i < d->peers->n; i++)
         if (d->peers->peer[i].known)
             peer_send(d, i, &m);

@@ -139,12 +139,29 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     }
 }
 
-void request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload)
+static void take_count(enum lane lane)
 {
-    if (find_by_id(d, peer, m->id)) { /* a broker does not reuse an id that is in flight */
-        stat_inc(bus_malformed_total);
-        return;
+    stat_inc(requests_total);
+    switch (lane) {
+    case LANE_CONTROL:
+        stat_inc(requests_control_total);
+        break;
+    case LANE_INTERACTIVE:
+        stat_inc(requests_interactive_total);
+        break;
+    case LANE_LOGIN:
+        stat_inc(requests_login_total);
+        break;
+    case LANE_BATCH:
+    case LANE_COUNT:
+        break;
     }
+}
+
+bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload)
+{
+    if (find_by_id(d, peer, m->id)) /* a broker does not use an id again that is in flight */
+        return false;
     struct request *r = xcalloc(1, sizeof(*r));
     struct requests *rs = d->requests;
     r->d = d;
@@ -170,8 +187,9 @@ void request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST 
     r->expiry.fn = expired;
     r->expiry.arg = r;
     loop_timer_at(d->loop, &r->expiry, r->deadline_at_ms + AFTER_DEADLINE_MS);
-    stat_inc(requests_total);
+    take_count(r->lane);
     handlers[r->op](d, r);
+    return true;
 }
 
 void request_cancel(struct dispatcher *d, unsigned peer, uint64_t id)
@@ -238,7 +256,8 @@ static void answer_log(struct request *r, int status, const char *error)
     if (status < 500 && !log_is_on(LOG_DEBUG))
         return;
     log_line(status < 500 ? LOG_DEBUG : LOG_WARN, "answered", "request", r->request_id, "op", op_table[r->op].name, "status", log_i(status),
-             "error", error, "ms", log_i((long long)(clock_us() - r->arrived_us) / 1000), NULL);
+             "error", error, "job", log_i((long long)r->job), "robot", r->robot, "ms", log_i((long long)(clock_us() - r->arrived_us) / 1000),
+             "db_ms", log_i(r->db_ms), "robot_ms", log_i(r->robot_ms), NULL);
 }
 
 static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
@@ -302,6 +321,7 @@ void reply_ended(struct dispatcher *d, struct request *r, const struct session_r
 void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id)
 {
     struct msg m = {.type = MSG_ACCEPTED, .ACCEPTED = {.id = r->id, .job_id = job_id}};
+    r->job = job_id;
     peer_send(d, r->peer, &m);
 }
 
@@ -328,7 +348,8 @@ void stream_begin(struct dispatcher *d, struct request *r, int status, const cha
     r->chunk_limit = CHUNK_WINDOW;
     r->on_credit = on_credit;
     loop_timer_stop(d->loop, &r->expiry); /* the deadline ends at the first byte */
-    peer_send(d, r->peer, &m);
+    stat_inc(streams_total);
+    r->cut = peer_send(d, r->peer, &m) != 0;
 }
 
 unsigned stream_credit(const struct request *r)
@@ -347,15 +368,30 @@ static int chunk_send(struct dispatcher *d, struct request *r, char *data, size_
 void stream_chunk(struct dispatcher *d, struct request *r, char *data, size_t len)
 {
     stat_add(stream_bytes_total, len);
-    if (chunk_send(d, r, data, len, false, false) != 0)
+    if (chunk_send(d, r, data, len, false, false) != 0) {
+        r->cut = true;
         free(data);
+    }
+}
+
+/* The end of a stream is a chunk too: it waits for credit like the others. */
+static void end_on_credit(struct dispatcher *d, struct request *r)
+{
+    if (!stream_credit(r))
+        return;
+    chunk_send(d, r, NULL, 0, !r->cut, r->cut);
+    answer_log(r, r->cut ? 502 : 200, r->cut ? "stream_broken" : "");
+    request_free(d, r);
 }
 
 void stream_end(struct dispatcher *d, struct request *r, bool broken)
 {
-    chunk_send(d, r, NULL, 0, !broken, broken);
-    answer_log(r, broken ? 502 : 200, broken ? "stream_broken" : "");
-    request_free(d, r);
+    r->cut |= broken;
+    if (r->cut)
+        stat_inc(streams_broken_total);
+    r->on_cancel = NULL;
+    r->on_credit = end_on_credit;
+    end_on_credit(d, r);
 }
 
 /* A long answer from memory, as chunks. */
@@ -376,14 +412,14 @@ static void memory_free(struct dispatcher *d, struct request *r)
 static void memory_more(struct dispatcher *d, struct request *r)
 {
     struct memory_stream *ms = r->work;
-    while (ms->at < ms->len && stream_credit(r)) {
+    while (ms->at < ms->len && stream_credit(r) && !r->cut) {
         size_t n = ms->len - ms->at < CHUNK_MAX ? ms->len - ms->at : CHUNK_MAX;
         char *piece = xmalloc(n);
         memcpy(piece, ms->data + ms->at, n);
         ms->at += n;
         stream_chunk(d, r, piece, n);
     }
-    if (ms->at == ms->len) {
+    if (ms->at == ms->len || r->cut) {
         memory_free(d, r);
         stream_end(d, r, false);
     }

@@ -13,14 +13,15 @@ enum err answer_failure(const struct call_answer *a)
 {
     switch (a->result) {
     case CALL_ANSWERED:
-        return ERR_OK;
+        return a->status >= 200 && a->status <= 599 ? ERR_OK : ERR_ROBOT_BAD_RESPONSE;
     case CALL_NOT_SENT:
         return ERR_ROBOT_UNREACHABLE;
     case CALL_TIMEOUT:
         return ERR_DEADLINE_EXCEEDED;
     case CALL_BROKEN:
         return a->garbage ? ERR_ROBOT_BAD_RESPONSE : ERR_ROBOT_UNREACHABLE;
-    case CALL_TOO_BIG:
+    case CALL_TOO_BIG: /* a refusal counts however long its page is */
+        return a->status >= 300 && a->status <= 599 ? ERR_OK : ERR_ROBOT_BAD_RESPONSE;
     case CALL_STOPPED:
         break;
     }
@@ -43,7 +44,8 @@ struct jv *answer_words(struct dispatcher *d, const struct call_answer *a)
 {
     struct jv *words = jv_new_object();
     enum jv_bad why;
-    struct jv *body = a->body->len && a->body->len <= WORDS_MAX ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    bool is_small = a->result == CALL_ANSWERED && a->body->len && a->body->len <= WORDS_MAX;
+    struct jv *body = is_small ? jv_parse(a->body->data, a->body->len, &why) : NULL;
     static const char *const keys[] = {"error", "message"};
     jv_set_int(words, "status", a->status);
     for (unsigned i = 0; i < 2; i++) {
@@ -61,4 +63,25 @@ bool answer_is_json(const struct call_answer *a)
     size_t n = strcspn(a->content_type, "; \t");
     return (n == 16 && strncasecmp(a->content_type, "application/json", 16) == 0) ||
            (n > 5 && strncasecmp(a->content_type + n - 5, "+json", 5) == 0);
+}
+
+bool answer_looks_like_json(const struct call_answer *a)
+{
+    size_t at = 0;
+    while (at < a->body->len && memchr(" \t\r\n", a->body->data[at], 4))
+        at++;
+    return answer_is_json(a) && at < a->body->len && (a->body->data[at] == '{' || a->body->data[at] == '[');
+}
+
+const char *answer_type(const struct call_answer *a)
+{
+    const char *type = a->content_type, *slash = strchr(type, '/');
+    return slash && slash != type && slash[1] ? type : "application/octet-stream";
+}
+
+void answer_refuse(struct dispatcher *d, struct request *r, const struct call_answer *a)
+{
+    struct jv *extra = jv_new_object();
+    jv_set(extra, "robot", answer_words(d, a));
+    reply_error(d, r, ERR_ROBOT_ERROR, NULL, extra);
 }

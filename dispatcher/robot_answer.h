@@ -7,7 +7,7 @@
 
 #include "dispatcher/dispatcher.h"
 
-/* The error of a call without a whole answer; ERR_OK when it was answered. */
+/* The error of a call without a whole answer; ERR_OK when it was answered, or when its status alone says enough. */
 enum err answer_failure(const struct call_answer *a);
 /* Logs curl's own words (never shown to clients) for a call that failed. */
 void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a);
@@ -15,6 +15,11 @@ void answer_note(const struct request *r, const struct robot *robot, const char 
 struct jv *answer_words(struct dispatcher *d, const struct call_answer *a);
 /* Copies a text with base URLs replaced by names. */
 void answer_text(struct dispatcher *d, const char *text, char *out, size_t room);
-bool answer_is_json(const struct call_answer *a); /* by type */
+bool answer_is_json(const struct call_answer *a);        /* by type */
+bool answer_looks_like_json(const struct call_answer *a); /* by type and first byte: an object or an array begins */
+/* The body's type as it may be passed on: what is no media type is application/octet-stream. */
+const char *answer_type(const struct call_answer *a);
+/* A refusal (not 2xx) as the client sees it: 502 robot_error with the robot's own words. */
+void answer_refuse(struct dispatcher *d, struct request *r, const struct call_answer *a);
 
 #endif

@@ -2,27 +2,47 @@
  * robots.c - the registry of robots: what the database lists, what healthd
  * judges, what the robots themselves say.
  *
- * Owns: the array of robots. Must never show a base URL outside of robot calls.
- * A robot that every publisher is silent about is unknown and placed as last
- * judged; one that was never judged takes no log-ins until somebody judges it,
- * unless no healthd was ever heard.
+ * Owns: the array of robots. Must never show a base URL outside of robot calls,
+ * nor take an old boot id for a new one: news overtake each other (an answer's
+ * header is newer than healthd's last probe), so a boot id that was replaced never
+ * comes back. A robot that every publisher is silent about is unknown and
+ * placed as last judged; one that was never judged takes no log-ins until
+ * somebody judges it, unless no healthd was ever heard. What the database
+ * could not be told is told again.
  */
 #include "dispatcher/dispatcher.h"
 
 #include "common/check.h"
 #include "common/log.h"
 #include "common/url.h"
+#include "dispatcher/names.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#define OLD_BOOTS 8
+
+struct known {
+    struct robot robot;
+    bool is_boot_sure;               /* this process saw it itself; else it is the database's, maybe old */
+    char boot_doubted[65];           /* healthd said this instead, once */
+    char old_boots[OLD_BOOTS][65];   /* the last ones that were replaced; a ring */
+    unsigned n_old_boots;            /* ever */
+    char boot_when_down[65];
+    int64_t told_capacity;           /* what the database knows */
+    char told_boot[65];
+    bool is_telling;
+};
+
 struct robots {
-    struct robot *robot;
+    struct known *known;
     unsigned n;
     uint32_t *place; /* robot id -> index + 1 */
     uint32_t n_place;
+    struct names by_name;
+    uint32_t *by_length; /* indexes, longest base URL first */
     uint64_t revision;
-    bool asking, ever_judged;
+    bool is_asking, was_ever_judged;
 };
 
 struct robots *robots_new(struct dispatcher *d)
@@ -31,12 +51,18 @@ struct robots *robots_new(struct dispatcher *d)
     return xcalloc(1, sizeof(struct robots));
 }
 
+static void contents_free(struct robots *rs)
+{
+    free(rs->known);
+    free(rs->place);
+    free(rs->by_length);
+    names_clear(&rs->by_name);
+}
+
 void robots_destroy(struct robots **rp)
 {
-    if (*rp) {
-        free((*rp)->robot);
-        free((*rp)->place);
-    }
+    if (*rp)
+        contents_free(*rp);
     free(*rp);
     *rp = NULL;
 }
@@ -46,23 +72,26 @@ uint64_t robots_revision(const struct dispatcher *d)
     return d->robots->revision;
 }
 
-static struct robot *find(const struct dispatcher *d, uint32_t id)
+static struct known *find_in(const struct robots *rs, uint32_t id)
 {
-    const struct robots *rs = d->robots;
-    return id < rs->n_place && rs->place[id] ? &rs->robot[rs->place[id] - 1] : NULL;
+    return id < rs->n_place && rs->place[id] ? &rs->known[rs->place[id] - 1] : NULL;
+}
+
+static struct known *find(const struct dispatcher *d, uint32_t id)
+{
+    return find_in(d->robots, id);
 }
 
 const struct robot *robot_by_id(const struct dispatcher *d, uint32_t id)
 {
-    return find(d, id);
+    const struct known *k = find(d, id);
+    return k ? &k->robot : NULL;
 }
 
 const struct robot *robot_by_name(const struct dispatcher *d, const char *name)
 {
-    for (unsigned i = 0; i < d->robots->n; i++)
-        if (strcmp(d->robots->robot[i].name, name) == 0)
-            return &d->robots->robot[i];
-    return NULL;
+    uint32_t at = names_find(&d->robots->by_name, name);
+    return at == NAMES_NONE ? NULL : &d->robots->known[at].robot;
 }
 
 const struct robot *robot_by_url(const struct dispatcher *d, const char *url)
@@ -71,57 +100,115 @@ const struct robot *robot_by_url(const struct dispatcher *d, const char *url)
     if (!url_normalise(url, normal, sizeof(normal), NULL))
         return NULL;
     for (unsigned i = 0; i < d->robots->n; i++)
-        if (strcmp(d->robots->robot[i].base_url, normal) == 0)
-            return &d->robots->robot[i];
+        if (strcmp(d->robots->known[i].robot.base_url, normal) == 0)
+            return &d->robots->known[i].robot;
     return NULL;
 }
 
 void robots_each(struct dispatcher *d, void (*fn)(struct dispatcher *d, const struct robot *r, void *arg), void *arg)
 {
     for (unsigned i = 0; i < d->robots->n; i++)
-        fn(d, &d->robots->robot[i], arg);
+        fn(d, &d->robots->known[i].robot, arg);
 }
 
-/* ---- from the database ------------------------------------------------------------------------------------------------ */
+/* ---- to the database --------------------------------------------------------------------------------------- */
+
+static void tell_store(struct dispatcher *d, struct known *k);
+
+static void store_told(void *arg, void *op_arg)
+{
+    struct dispatcher *d = arg;
+    struct store_robot_seen *op = op_arg;
+    struct known *k = find(d, op->robot_id);
+    if (k)
+        k->is_telling = false;
+    if (k && op->rc == STORE_OK) {
+        if (op->reported_capacity >= 0)
+            k->told_capacity = op->reported_capacity;
+        if (op->boot_id[0])
+            strcpy(k->told_boot, op->boot_id);
+        tell_store(d, k); /* it may have changed meanwhile */
+    }
+    if (op->rc == STORE_OK && op->freed)
+        peers_wake(d, "place");
+    free(op);
+}
+
+/* Says what the database does not know yet, if anything. */
+static void tell_store(struct dispatcher *d, struct known *k)
+{
+    const struct robot *r = &k->robot;
+    bool is_capacity = r->capacity >= 0 && r->capacity != k->told_capacity;
+    bool is_boot = k->is_boot_sure && r->boot_id[0] && strcmp(r->boot_id, k->told_boot) != 0;
+    if (k->is_telling || (!is_capacity && !is_boot))
+        return;
+    struct store_robot_seen *op = xcalloc(1, sizeof(*op));
+    op->robot_id = r->id;
+    op->reported_capacity = is_capacity ? r->capacity : -1;
+    op->fenced = -1;
+    if (is_boot)
+        strcpy(op->boot_id, r->boot_id);
+    k->is_telling = true;
+    store_submit(d->store, store_robot_seen, op, store_told, d);
+}
+
+/* ---- from the database ------------------------------------------------------------------------------------- */
+
+static int by_length(const void *a, const void *b, void *arg)
+{
+    const struct known *known = arg;
+    size_t x = strlen(known[*(const uint32_t *)a].robot.base_url);
+    size_t y = strlen(known[*(const uint32_t *)b].robot.base_url);
+    return x > y ? -1 : x < y;
+}
+
+static void known_fill(struct known *k, const struct robot_record *from, const struct known *before)
+{
+    if (before) {
+        *k = *before;
+    } else {
+        *k = (struct known){.told_capacity = from->reported_capacity};
+        k->robot = (struct robot){.id = from->id, .sessions = -1, .capacity = from->reported_capacity, .fenced = from->fenced};
+        strcpy(k->robot.boot_id, from->boot_id);
+        strcpy(k->told_boot, from->boot_id);
+    }
+    strcpy(k->robot.name, from->name);
+    strcpy(k->robot.base_url, from->base_url);
+    strcpy(k->robot.viewer_url, from->viewer_url);
+    k->robot.wanted = from->wanted;
+}
 
 static void take_over(struct dispatcher *d, struct store_robots *op)
 {
     struct robots *rs = d->robots, old = *rs;
     rs->revision = op->revision;
     rs->n = op->n;
-    rs->robot = xcalloc(op->n ? op->n : 1, sizeof(*rs->robot));
+    rs->known = xcalloc(op->n ? op->n : 1, sizeof(*rs->known));
     rs->n_place = op->n ? op->robot[op->n - 1].id + 1 : 0; /* they come in the order of their ids */
     rs->place = xcalloc(rs->n_place ? rs->n_place : 1, sizeof(*rs->place));
+    rs->by_length = xcalloc(op->n ? op->n : 1, sizeof(*rs->by_length));
+    rs->by_name = (struct names){0};
     for (unsigned i = 0; i < op->n; i++) {
-        const struct robot_record *from = &op->robot[i];
-        struct robot *to = &rs->robot[i];
-        bool known = from->id < old.n_place && old.place[from->id];
-        if (known)
-            *to = old.robot[old.place[from->id] - 1];
-        else
-            *to = (struct robot){.sessions = -1, .capacity = -1, .fenced = from->fenced};
-        to->id = from->id;
-        strcpy(to->name, from->name);
-        strcpy(to->base_url, from->base_url);
-        strcpy(to->viewer_url, from->viewer_url);
-        if (!known)
-            strcpy(to->boot_id, from->boot_id);
-        to->wanted = from->wanted;
-        rs->place[from->id] = i + 1;
+        known_fill(&rs->known[i], &op->robot[i], find_in(&old, op->robot[i].id));
+        rs->place[op->robot[i].id] = i + 1;
+        rs->by_length[i] = i;
+        names_add(&rs->by_name, rs->known[i].robot.name, i);
     }
+    qsort_r(rs->by_length, rs->n, sizeof(*rs->by_length), by_length, rs->known);
     for (unsigned i = 0; i < rs->n; i++)
-        if (rs->robot[i].id >= old.n_place || !old.place[rs->robot[i].id])
-            reconcile_robot(d, rs->robot[i].id);
-    free(old.robot);
-    free(old.place);
+        if (!find_in(&old, rs->known[i].robot.id))
+            reconcile_robot(d, rs->known[i].robot.id);
+    contents_free(&old);
     log_line(LOG_INFO, "robots", "revision", log_i((long long)rs->revision), "n", log_i(rs->n), NULL);
+    health_sub_judge(d);
+    lookups_wake(d);
 }
 
 static void reloaded(void *arg, void *op_arg)
 {
     struct dispatcher *d = arg;
     struct store_robots *op = op_arg;
-    d->robots->asking = false;
+    d->robots->is_asking = false;
     if (op->rc == STORE_OK && op->changed)
         take_over(d, op);
     free(op->robot);
@@ -130,55 +217,96 @@ static void reloaded(void *arg, void *op_arg)
 
 void robots_reload(struct dispatcher *d)
 {
-    if (d->robots->asking)
+    for (unsigned i = 0; i < d->robots->n; i++)
+        tell_store(d, &d->robots->known[i]);
+    if (d->robots->is_asking)
         return;
     struct store_robots *op = xcalloc(1, sizeof(*op));
     op->known = d->robots->revision;
-    d->robots->asking = true;
+    d->robots->is_asking = true;
     store_submit(d->store, store_robots, op, reloaded, d);
 }
 
-/* ---- from healthd and the robots ---------------------------------------------------------------------------------------- */
+/* ---- from the robots --------------------------------------------------------------------------------------- */
 
-static void seen_done(void *arg, void *op)
+static bool is_old_boot(const struct known *k, const char *boot_id)
 {
-    (void)arg;
-    struct store_robot_seen *seen = op;
-    if (seen->freed)
-        peers_wake(arg, "place");
-    free(op);
+    for (unsigned i = 0; i < OLD_BOOTS && i < k->n_old_boots; i++)
+        if (strcmp(k->old_boots[i], boot_id) == 0)
+            return true;
+    return false;
 }
 
-static void tell_store(struct dispatcher *d, const struct robot *r, bool capacity, bool boot)
+static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id)
 {
-    struct store_robot_seen *op = xcalloc(1, sizeof(*op));
-    op->robot_id = r->id;
-    op->reported_capacity = capacity ? r->capacity : -1;
-    op->fenced = -1;
-    if (boot)
-        strcpy(op->boot_id, r->boot_id);
-    store_submit(d->store, store_robot_seen, op, seen_done, d);
+    struct robot *r = &k->robot;
+    char before[65];
+    uint32_t id = r->id;
+    k->is_boot_sure = true;
+    k->boot_doubted[0] = 0;
+    if (strcmp(r->boot_id, boot_id) == 0)
+        return;
+    strcpy(before, r->boot_id);
+    if (before[0])
+        strcpy(k->old_boots[k->n_old_boots++ % OLD_BOOTS], before);
+    str_copy(r->boot_id, sizeof(r->boot_id), str_of(boot_id));
+    log_line(LOG_INFO, "robot_boot", "robot", r->name, "from", before, "to", r->boot_id, NULL);
+    tell_store(d, k);
+    if (before[0])
+        migrate_robot_changed(d, id, "robot_restarted");
+    reconcile_robot(d, id);
 }
 
 void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id)
 {
-    struct robot *r = find(d, robot_id);
-    if (!r || !*boot_id || strcmp(r->boot_id, boot_id) == 0)
+    struct known *k = find(d, robot_id);
+    if (k && *boot_id && (!k->is_boot_sure || strcmp(k->robot.boot_id, boot_id) != 0) && !is_old_boot(k, boot_id))
+        boot_take(d, k, boot_id);
+}
+
+/* healthd may tell of a probe before a restart that the database knows of already: a boot id that differs from one we
+ * never saw ourselves counts when it is told twice, or when an answer of the robot says it. */
+static void boot_heard(struct dispatcher *d, struct known *k, const char *boot_id)
+{
+    bool is_doubtful = !k->is_boot_sure && k->robot.boot_id[0] && strcmp(k->robot.boot_id, boot_id) != 0;
+    if (!*boot_id || is_old_boot(k, boot_id))
         return;
-    bool first = !r->boot_id[0];
-    log_line(LOG_INFO, "robot_boot", "robot", r->name, "boot", boot_id, NULL);
-    str_copy(r->boot_id, sizeof(r->boot_id), str_of(boot_id));
-    tell_store(d, r, false, true);
-    if (!first)
-        migrate_robot_changed(d, robot_id, "robot_restarted");
-    reconcile_robot(d, robot_id);
+    if (is_doubtful && strcmp(k->boot_doubted, boot_id) != 0) {
+        strcpy(k->boot_doubted, boot_id);
+        reconcile_robot(d, k->robot.id);
+        return;
+    }
+    boot_take(d, k, boot_id);
 }
 
 void robots_fenced(struct dispatcher *d, uint32_t robot_id, int8_t fenced)
 {
-    struct robot *r = find(d, robot_id);
-    if (r)
-        r->fenced = fenced;
+    struct known *k = find(d, robot_id);
+    if (k)
+        k->robot.fenced = fenced;
+}
+
+/* ---- from healthd ------------------------------------------------------------------------------------------ */
+
+static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict before)
+{
+    struct robot *r = &k->robot;
+    uint32_t id = r->id;
+    log_line(LOG_INFO, "robot", "robot", r->name, "from", verdict_name[before], "to", verdict_name[r->last_judged], "why", r->why,
+             NULL);
+    if (r->last_judged == VERDICT_DOWN) {
+        strcpy(k->boot_when_down, r->boot_id);
+        migrate_robot_changed(d, id, "robot_down");
+        return;
+    }
+    if (before == VERDICT_DOWN || before == VERDICT_UNKNOWN) {
+        /* After another boot what was planned to move must move. */
+        const char *boot_before = before == VERDICT_DOWN ? k->boot_when_down : k->told_boot;
+        if (strcmp(boot_before, r->boot_id) == 0 && !k->boot_doubted[0])
+            migrate_robot_changed(d, id, "robot_up");
+        reconcile_robot(d, id);
+    }
+    peers_wake(d, "place");
 }
 
 void robots_judged(struct dispatcher *d, const struct health_row *row)
@@ -186,39 +314,33 @@ void robots_judged(struct dispatcher *d, const struct health_row *row)
     char name[NAME_ROOM], boot_id[65];
     str_copy(name, sizeof(name), row->name);
     str_copy(boot_id, sizeof(boot_id), row->boot_id);
-    const struct robot *found = robot_by_name(d, name);
-    if (!found)
+    uint32_t at = names_find(&d->robots->by_name, name);
+    if (at == NAMES_NONE)
         return;
-    struct robot *r = find(d, found->id);
+    struct known *k = &d->robots->known[at];
+    struct robot *r = &k->robot;
     enum verdict before = r->last_judged;
     r->verdict = row->verdict;
+    r->since_ms = row->since_unix_ms;
     r->sessions = row->sessions;
+    str_copy(r->why, sizeof(r->why), row->why);
+    robots_hide_urls(d, r->why, sizeof(r->why));
     if (row->verdict != VERDICT_UNKNOWN) {
-        d->robots->ever_judged = true;
+        d->robots->was_ever_judged = true;
         r->last_judged = row->verdict;
     }
-    if (row->capacity >= 0 && row->capacity != r->capacity) {
+    if (row->capacity >= 0)
         r->capacity = row->capacity;
-        tell_store(d, r, true, false);
-    }
-    robots_boot_seen(d, r->id, boot_id);
-    if (r->last_judged == before)
-        return;
-    log_line(LOG_INFO, "robot", "robot", r->name, "from", verdict_name[before], "to", verdict_name[r->last_judged], NULL);
-    if (r->last_judged == VERDICT_DOWN)
-        migrate_robot_changed(d, r->id, "robot_down");
-    else if (before == VERDICT_DOWN || before == VERDICT_UNKNOWN) {
-        if (r->last_judged == VERDICT_UP) {
-            migrate_robot_changed(d, r->id, "robot_up");
-            reconcile_robot(d, r->id);
-        }
-    }
+    tell_store(d, k);
+    boot_heard(d, k, boot_id);
+    if (r->last_judged != before)
+        verdict_changed(d, k, before);
 }
 
 void robots_all_unknown(struct dispatcher *d)
 {
     for (unsigned i = 0; i < d->robots->n; i++)
-        d->robots->robot[i].verdict = VERDICT_UNKNOWN;
+        d->robots->known[i].robot.verdict = VERDICT_UNKNOWN;
 }
 
 unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
@@ -226,26 +348,30 @@ unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, un
 {
     unsigned n = 0;
     for (unsigned i = 0; i < d->robots->n && n < max; i++) {
-        const struct robot *r = &d->robots->robot[i];
-        bool left_out = r->wanted != WANTED_ACTIVE || r->last_judged == VERDICT_DOWN ||
-                        (r->last_judged == VERDICT_UNKNOWN && d->robots->ever_judged);
-        for (unsigned k = 0; k < n_except; k++)
-            left_out |= except[k] == r->id;
-        if (!left_out)
+        const struct robot *r = &d->robots->known[i].robot;
+        bool is_left_out = r->wanted != WANTED_ACTIVE || r->last_judged == VERDICT_DOWN ||
+                           (r->last_judged == VERDICT_UNKNOWN && d->robots->was_ever_judged);
+        for (unsigned e = 0; e < n_except; e++)
+            is_left_out |= except[e] == r->id;
+        if (!is_left_out)
             out[n++] = (struct candidate){r->id, r->last_judged == VERDICT_SUSPECT};
     }
     return n;
 }
 
-/* ---- no base URL leaves this process ------------------------------------------------------------------------------------- */
+/* ---- no base URL leaves this process ----------------------------------------------------------------------- */
 
 static void replace_all(char *text, size_t room, const char *what, const char *with)
 {
     size_t what_len = strlen(what), with_len = strlen(with);
     for (char *at = strcasestr(text, what); at; at = strcasestr(at + with_len, what)) {
-        size_t tail = strlen(at + what_len);
-        if ((size_t)(at - text) + with_len + tail + 1 > room)
-            tail = room - 1 - with_len - (size_t)(at - text); /* cut */
+        size_t before = (size_t)(at - text), tail = strlen(at + what_len);
+        if (before + with_len + 1 > room) { /* not even the name fits */
+            *at = 0;
+            return;
+        }
+        if (before + with_len + tail + 1 > room)
+            tail = room - 1 - with_len - before; /* cut */
         memmove(at + with_len, at + what_len, tail);
         at[with_len + tail] = 0;
         memcpy(at, with, with_len);
@@ -254,11 +380,11 @@ static void replace_all(char *text, size_t room, const char *what, const char *w
 
 void robots_hide_urls(const struct dispatcher *d, char *text, size_t room)
 {
-    for (unsigned i = 0; i < d->robots->n; i++) {
-        const struct robot *r = &d->robots->robot[i];
+    for (unsigned i = 0; *text && i < d->robots->n; i++) {
+        const struct robot *r = &d->robots->known[d->robots->by_length[i]].robot;
         const char *authority = strstr(r->base_url, "://");
         replace_all(text, room, r->base_url, r->name);
-        if (authority && strlen(r->name) <= strlen(authority + 3)) /* host:port alone tells as much */
+        if (authority && strpbrk(authority + 3, ".:")) /* an address alone tells as much; a bare word may be any word */
             replace_all(text, room, authority + 3, r->name);
     }
 }
