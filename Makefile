@@ -75,6 +75,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo CC $<
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
+# The migrations are part of chasqui (.incbin).
+$(BUILD)/ctl/migration.o: $(wildcard migrations/*.sql)
 # Rebuild when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)

@@ -1,0 +1,96 @@
+/*
+ * doctor.c - `chasqui doctor`: the database's part, then the broker's, which
+ * asks the robots. Reads only.
+ */
+#include "ctl/doctor.h"
+
+#include "ctl/ctl.h"
+#include "ctl/http.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DOCTOR_PATH "/api/v1/ops/doctor"
+
+static void findings_merge(struct findings *f, const struct jv *list)
+{
+    for (size_t i = 0; i < jv_len(list); i++) {
+        struct jv *one = jv_at(list, i);
+        const char *level = jv_str(jv_get(one, "level"));
+        f->broken += level && strcmp(level, "broken") == 0;
+        jv_push(f->list, jv_copy(one));
+    }
+}
+
+/* What the robots hold. true when a broker answered it. */
+static bool ask_broker(struct ctl *c, struct findings *f)
+{
+    struct http_answer a;
+    char text[1000];
+    if (!c->conf->ctl_token) {
+        finding_add(f, false, "robots_not_asked", "only the database was checked: ctl.token is not set",
+                    "chasqui token create --company '*' --ability ops:read; put it into ctl.token");
+        return false;
+    }
+    http_ask(c, false, c->conf->ctl_ops_url, DOCTOR_PATH, &a);
+    const struct jv *list = jv_get(a.body, "findings");
+    bool good = a.status == 200 && jv_type(list) == JV_ARRAY;
+    if (good) {
+        findings_merge(f, list);
+    } else {
+        const char *code = jv_str(jv_get(a.body, "error"));
+        if (a.status)
+            snprintf(text, sizeof(text), "only the database was checked: %s answered %d %s", a.url, a.status, code ? code : "");
+        else
+            snprintf(text, sizeof(text), "only the database was checked: no broker answers at %s: %s", a.url, a.why);
+        finding_add(f, false, "robots_not_asked", text, "look at ctl.ops_url and ctl.token, and whether broker and dispatcher run");
+    }
+    jv_free(a.body);
+    return good;
+}
+
+static void print_level(const struct findings *f, const char *wanted)
+{
+    for (size_t i = 0; i < jv_len(f->list); i++) {
+        const struct jv *one = jv_at(f->list, i);
+        const char *level = jv_str(jv_get(one, "level")), *check = jv_str(jv_get(one, "check")), *text = jv_str(jv_get(one, "text")),
+                   *remedy = jv_str(jv_get(one, "do"));
+        if (!level || strcmp(level, wanted) != 0)
+            continue;
+        printf("%-7s %s: %s\n", level, check ? check : "?", text ? text : "");
+        if (remedy && *remedy)
+            printf("        do: %s\n", remedy);
+    }
+}
+
+static void print_all(const struct findings *f, bool asked)
+{
+    print_level(f, "broken");
+    print_level(f, "note");
+    if (f->broken)
+        printf("%u broken\n", f->broken);
+    else
+        printf("every promise holds: %u checks of the database%s\n", f->checks, asked ? ", and what the robots hold" : "");
+}
+
+enum ctl_exit doctor_command(struct ctl *c)
+{
+    struct findings f = {.list = jv_new_array()};
+    enum db_rc rc = doctor_database(c->db, c->conf->queue_lease_ms, &f);
+    if (rc) {
+        jv_free(f.list);
+        return ctl_db_fail(c, rc);
+    }
+    bool asked = ask_broker(c, &f);
+    if (c->args.json) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", !f.broken);
+        jv_set_bool(body, "robots_asked", asked);
+        jv_set(body, "findings", f.list);
+        ctl_json(body);
+    } else {
+        print_all(&f, asked);
+        jv_free(f.list);
+    }
+    return f.broken ? CTL_FAILED : CTL_DONE;
+}

@@ -1,0 +1,20 @@
+/* doctor.h - findings: what is wrong or worth knowing, and what to do about it. */
+#ifndef CHASQUI_CTL_DOCTOR_H
+#define CHASQUI_CTL_DOCTOR_H
+
+#include "common/jv.h"
+#include "dispatcher/store_mariadb.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct findings {
+    struct jv *list; /* {"level":"broken|note","check","text","do"}, owned */
+    unsigned broken;
+    unsigned checks; /* how many were made */
+};
+
+void finding_add(struct findings *f, bool broken, const char *check, const char *text, const char *remedy);
+/* Every check that SQL alone can make. Each is one statement, so it sees one moment. DB_OK when all could be made. */
+enum db_rc doctor_database(struct db *db, int64_t lease_ms, struct findings *f);
+
+#endif

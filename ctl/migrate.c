@@ -1,0 +1,151 @@
+/*
+ * migrate.c - `chasqui migrate`: the migrations that a database has not seen
+ * yet. Looks at portal_jobs first and refuses before anything is changed.
+ *
+ * Fails by stopping at the first statement that fails; what was done stays,
+ * and the next run goes on from there, because every statement can be run
+ * again. So two runs at once are safe too, without a lock.
+ */
+#include "ctl/migration.h"
+
+#include "ctl/ctl.h"
+#include "ctl/portal_jobs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TRIES 5
+#define OLDEST_MARIADB 1006 /* SKIP LOCKED */
+/* A long transaction of somebody else must not make every query behind our ALTER wait for it. */
+#define SETTINGS "SET SESSION lock_wait_timeout = 5"
+#define PATIENCE_S 86400 /* an index on a large table takes its time */
+
+static enum db_rc statement_run(struct db *db, const struct sql_part *part)
+{
+    enum db_rc rc = DB_RETRY;
+    for (unsigned i = 0; i < TRIES && rc == DB_RETRY; i++)
+        rc = db_run(db, part->text, part->len);
+    return rc;
+}
+
+static enum db_rc instruction_run(struct db *db, const struct sql_part *part, struct buf *why)
+{
+    static const char widen[] = "widen-enum ";
+    size_t skip = strlen(widen);
+    bool changed;
+    if (part->len > skip && strncmp(part->text, widen, skip) == 0)
+        return column_widen(db, part->text + skip, part->len - skip, &changed, why);
+    buf_addf(why, "the instruction %.*s is not known", (int)part->len, part->text);
+    return DB_FAIL;
+}
+
+static enum db_rc apply(struct db *db, const struct migration *m, struct buf *why)
+{
+    struct sql_part part;
+    for (const char *at = m->sql; sql_next(&at, &part);)
+        TRY(part.is_instruction ? instruction_run(db, &part, why) : statement_run(db, &part));
+    return db_exec(db, "INSERT IGNORE INTO chasqui_schema (version, name, applied_at) VALUES (?, ?, NOW(6))", "us", (uint64_t)m->version,
+                   m->name);
+}
+
+static enum db_rc schema_make(struct db *db)
+{
+    static const char sql[] = "CREATE TABLE IF NOT EXISTS chasqui_schema (version INT UNSIGNED NOT NULL PRIMARY KEY, name VARCHAR(100) NOT "
+                              "NULL, applied_at DATETIME(6) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+    struct sql_part part = {sql, sizeof(sql) - 1, false};
+    return statement_run(db, &part);
+}
+
+/* false after saying that this server is too old. */
+static bool server_ok(struct ctl *c)
+{
+    unsigned major = 0, minor = 0;
+    enum db_rc rc = db_query(c->db, "SELECT VERSION()", "");
+    if (rc || !db_next(c->db))
+        return ctl_db_fail(c, rc), false;
+    const char *version = db_str(c->db, 0, NULL);
+    if (strstr(version, "MariaDB") && sscanf(version, "%u.%u", &major, &minor) == 2 && major * 100 + minor >= OLDEST_MARIADB)
+        return true;
+    return ctl_fail(c, "the database server is %s; Chasqui needs MariaDB 10.6 or newer", version), false;
+}
+
+static enum ctl_exit refuse(struct ctl *c, struct portal_jobs *table)
+{
+    while (table->refused.len && table->refused.data[table->refused.len - 1] == '\n')
+        table->refused.data[--table->refused.len] = 0;
+    struct buf text = {0};
+    buf_addf(&text, "portal_jobs in %s cannot be used as it is; nothing was changed:\n", c->conf->db_name);
+    char *save = NULL;
+    for (char *line = strtok_r(table->refused.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        buf_addf(&text, "  - %s%s", line, save && *save ? "\n" : "");
+    enum ctl_exit code = ctl_fail(c, "%s", text.data);
+    buf_free(&text);
+    return code;
+}
+
+static enum ctl_exit apply_all(struct ctl *c, bool again)
+{
+    struct jv *body = jv_new_object(), *applied = jv_new_array();
+    struct buf why = {0};
+    unsigned done = 0, version = 0;
+    enum db_rc rc = schema_make(c->db);
+    if (rc == DB_OK)
+        rc = migration_version(c->db, &version);
+    for (unsigned i = 0; i < migration_count && rc == DB_OK; i++) {
+        const struct migration *m = &migration_table[i];
+        if (m->version <= version && !again)
+            continue;
+        rc = apply(c->db, m, &why);
+        if (rc == DB_OK) {
+            done++;
+            jv_push_str(applied, m->name);
+            if (!c->args.json)
+                printf("applied %s\n", m->name);
+        } else {
+            buf_adds(&why, why.len ? "" : db_error(c->db));
+            ctl_fail(c, "%s: %s; run chasqui migrate again when that is settled, what was done stays", m->name, why.data);
+        }
+    }
+    if (rc && !why.len)
+        ctl_db_fail(c, rc);
+    buf_free(&why);
+    jv_set(body, "applied", applied);
+    jv_set_int(body, "version", migration_latest());
+    if (rc) {
+        jv_free(body);
+        return CTL_FAILED;
+    }
+    if (c->args.json)
+        return ctl_json(body);
+    jv_free(body);
+    printf(done ? "the database %s is at version %u\n" : "nothing to do: the database %s is at version %u\n", c->conf->db_name,
+           migration_latest());
+    return CTL_DONE;
+}
+
+enum ctl_exit migrate_command(struct ctl *c)
+{
+    struct portal_jobs table;
+    unsigned version;
+    db_patience(c->db, PATIENCE_S);
+    enum db_rc rc = db_run(c->db, SETTINGS, strlen(SETTINGS));
+    if (rc)
+        return ctl_db_fail(c, rc);
+    if (!server_ok(c))
+        return CTL_FAILED;
+    rc = portal_jobs_look(c->db, &table);
+    if (rc == DB_OK)
+        rc = migration_version(c->db, &version);
+    enum ctl_exit code;
+    if (rc)
+        code = ctl_db_fail(c, rc);
+    else if (table.refused.len)
+        code = refuse(c, &table);
+    else if (version > migration_latest())
+        code = ctl_fail(c, "the database %s is at version %u, newer than this program (%u)", c->conf->db_name, version, migration_latest());
+    else
+        code = apply_all(c, version && !table.complete); /* portal_jobs was made anew, or put back from a copy */
+    buf_free(&table.refused);
+    return code;
+}

@@ -1,0 +1,19 @@
+/* table.h - rows for people, in columns that fit the terminal. */
+#ifndef CHASQUI_CTL_TABLE_H
+#define CHASQUI_CTL_TABLE_H
+
+#include <stdint.h>
+
+struct table;
+
+/* Column heads, ended by NULL. '>' before a head: right-aligned; '~': may be cut when the terminal is too narrow. */
+struct table *table_new(const char *const *heads);
+/* The next cell, row by row. NULL shows as "-". Control characters are shown as '?'. */
+void table_add(struct table *t, const char *text);
+void table_addf(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Prints to standard output (`empty` instead when there is no row), and frees. */
+void table_print(struct table **tp, const char *empty);
+/* Frees without printing. */
+void table_free(struct table **tp);
+
+#endif

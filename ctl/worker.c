@@ -1,0 +1,285 @@
+/*
+ * worker.c - `chasqui worker`: the robots, by name. Every change raises the
+ * revision in its transaction, so that dispatchers read the list again.
+ *
+ * A removed robot keeps its row (removed NULL), so that its ended sessions
+ * still have a name. Its places go first: a log-in that is being reserved
+ * meanwhile either is seen here, or finds no place.
+ */
+#include "ctl/ctl.h"
+
+#include "common/url.h"
+#include "ctl/table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define URL_ROOM 256
+#define CAPACITY_MAX 100000 /* seq_1_to_100000 */
+#define CAPACITY_UNKNOWN 10
+
+static enum db_rc revision_raise(struct db *db)
+{
+    return db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", "");
+}
+
+/* ---- add ----------------------------------------------------------------------------------------------------------- */
+
+struct add {
+    const char *actor, *name;
+    char base_url[URL_ROOM], viewer_url[URL_ROOM];
+    uint64_t capacity; /* 0 = not told */
+    uint64_t id;
+    char why[400];
+};
+
+static enum db_rc clash_find(struct db *db, struct add *w)
+{
+    TRY(db_query(db, "SELECT name, base_url FROM chasqui_robots WHERE removed = 0 AND (name = ? OR base_url = ?) FOR UPDATE", "ss", w->name,
+                 w->base_url));
+    if (!db_next(db))
+        return DB_OK;
+    if (strcmp(db_str(db, 0, NULL), w->name) == 0)
+        snprintf(w->why, sizeof(w->why), "there is a robot %s already (%s)", w->name, db_str(db, 1, NULL));
+    else
+        snprintf(w->why, sizeof(w->why), "%s is registered already, as robot %s", w->base_url, db_str(db, 0, NULL));
+    return DB_DUP;
+}
+
+static enum db_rc add_tx(struct db *db, void *arg)
+{
+    struct add *w = arg;
+    w->why[0] = 0;
+    TRY(clash_find(db, w));
+    enum db_rc rc = db_exec(db,
+                            "INSERT INTO chasqui_robots (name, base_url, viewer_url, capacity, created_at) VALUES (?, ?, NULLIF(?, ''), ?, NOW(6))",
+                            "sssN", w->name, w->base_url, w->viewer_url, w->capacity);
+    if (rc == DB_DUP) { /* somebody adds it at the same time */
+        snprintf(w->why, sizeof(w->why), "a robot with this name or base URL was added just now");
+        return DB_DUP;
+    }
+    TRY(rc);
+    w->id = db_insert_id(db);
+    TRY(db_exec(db, "INSERT INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq <= ?", "uu", w->id,
+                w->capacity ? w->capacity : CAPACITY_UNKNOWN));
+    TRY(revision_raise(db));
+    return ctl_audit(db, w->actor, "worker_add", w->name, w->base_url);
+}
+
+static int add_done(struct db *db, void *arg)
+{
+    struct add *w = arg;
+    if (db_query(db, "SELECT 1 FROM chasqui_robots WHERE id = ? AND name = ?", "us", w->id, w->name))
+        return -1;
+    return db_next(db);
+}
+
+static bool url_read(struct ctl *c, enum option_id id, char out[URL_ROOM])
+{
+    const char *given = args_value(&c->args, id), *why = "";
+    if (!given)
+        return true;
+    if (url_normalise(given, out, URL_ROOM, &why))
+        return true;
+    ctl_usage(c, "--%s is not a URL that can be used: %s", option_table[id].name, why);
+    return false;
+}
+
+enum ctl_exit worker_add(struct ctl *c)
+{
+    struct add w = {.actor = c->actor, .name = c->args.word[0]};
+    const char *capacity = args_value(&c->args, OPT_CAPACITY);
+    if (!args_worker_name(c, w.name))
+        return CTL_USAGE;
+    if (!args_value(&c->args, OPT_BASE_URL))
+        return ctl_usage(c, "--base-url is missing");
+    if (!url_read(c, OPT_BASE_URL, w.base_url) || !url_read(c, OPT_VIEWER_URL, w.viewer_url) ||
+        (capacity && !args_number(c, "--capacity", capacity, 1, CAPACITY_MAX, &w.capacity)))
+        return CTL_USAGE;
+    enum ctl_exit code = ctl_tx(c, add_tx, add_done, &w, w.why);
+    return code != CTL_DONE ? code : ctl_say(c, "robot %s is known: %s", w.name, w.base_url);
+}
+
+/* ---- list ---------------------------------------------------------------------------------------------------------- */
+
+static const char *optional_calls(struct db *db, unsigned col)
+{
+    return db_is_null(db, col) ? "not known yet" : db_u64(db, col) ? "yes" : "no";
+}
+
+static struct jv *worker_jv(struct db *db)
+{
+    static const char *const texts[] = {"name", "wanted", "base_url", "viewer_url"};
+    static const char *const numbers[] = {"capacity", "reported_capacity", "places_total", "places_used", "sessions", "abandoned"};
+    struct jv *w = jv_new_object();
+    for (unsigned i = 0; i < 4; i++)
+        jv_set_str(w, texts[i], db_str(db, i, NULL));
+    for (unsigned i = 0; i < 6; i++) {
+        jv_set(w, numbers[i], NULL);
+        if (!db_is_null(db, 4 + i))
+            jv_set_int(w, numbers[i], db_i64(db, 4 + i));
+    }
+    jv_set_str(w, "boot_id", db_str(db, 10, NULL));
+    jv_set(w, "fenced", NULL);
+    if (!db_is_null(db, 11))
+        jv_set_bool(w, "fenced", db_u64(db, 11) != 0);
+    return w;
+}
+
+enum ctl_exit worker_list(struct ctl *c)
+{
+    static const char *const heads[] = {"NAME", "WANTED", ">PLACES", ">SESSIONS", ">ABANDONED", "OPTIONAL CALLS", "~BASE URL", "~VIEWER", NULL};
+    struct db *db = c->db;
+    enum db_rc rc = db_query(db,
+                             "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, LEAST(COALESCE(r.capacity, "
+                             "r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10)), (SELECT COUNT(p.session_ref) FROM "
+                             "chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = r.id AND "
+                             "s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id), r.boot_id, "
+                             "r.fenced FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name",
+                             "");
+    if (rc)
+        return ctl_db_fail(c, rc);
+    struct table *table = table_new(heads);
+    struct jv *body = jv_new_object(), *list = jv_new_array();
+    while (db_next(db)) {
+        jv_push(list, worker_jv(db));
+        table_add(table, db_str(db, 0, NULL));
+        table_add(table, db_str(db, 1, NULL));
+        table_addf(table, "%llu/%llu", (unsigned long long)db_u64(db, 7), (unsigned long long)db_u64(db, 6));
+        table_add(table, db_str(db, 8, NULL));
+        table_add(table, db_str(db, 9, NULL));
+        table_add(table, optional_calls(db, 11));
+        table_add(table, db_str(db, 2, NULL));
+        table_add(table, db_str(db, 3, NULL));
+    }
+    jv_set(body, "workers", list);
+    if (c->args.json) {
+        table_free(&table);
+        return ctl_json(body);
+    }
+    jv_free(body);
+    table_print(&table, "no robots are known; chasqui worker add makes one known");
+    return CTL_DONE;
+}
+
+/* ---- drain, resume --------------------------------------------------------------------------------------------------- */
+
+struct want {
+    const char *actor, *name, *wanted;
+    char before[16]; /* "" = there is no such robot */
+};
+
+static enum db_rc want_tx(struct db *db, void *arg)
+{
+    struct want *w = arg;
+    char detail[64];
+    w->before[0] = 0;
+    TRY(db_query(db, "SELECT wanted FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", w->name));
+    if (!db_next(db))
+        return DB_OK;
+    db_str_copy(db, 0, w->before, sizeof(w->before));
+    if (strcmp(w->before, w->wanted) == 0)
+        return DB_OK;
+    TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = ? WHERE name = ? AND removed = 0", "ss", w->wanted, w->name));
+    TRY(revision_raise(db));
+    snprintf(detail, sizeof(detail), "%s -> %s", w->before, w->wanted);
+    return ctl_audit(db, w->actor, "worker_want", w->name, detail);
+}
+
+static enum ctl_exit want(struct ctl *c, const char *wanted)
+{
+    struct want w = {.actor = c->actor, .name = c->args.word[0], .wanted = wanted};
+    if (!args_worker_name(c, w.name))
+        return CTL_USAGE;
+    enum ctl_exit code = ctl_tx(c, want_tx, NULL, &w, "");
+    if (code != CTL_DONE)
+        return code;
+    if (!w.before[0])
+        return ctl_fail(c, "there is no robot %s", w.name);
+    return ctl_say(c, strcmp(w.before, wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name, wanted);
+}
+
+enum ctl_exit worker_drain(struct ctl *c)
+{
+    return want(c, "draining");
+}
+
+enum ctl_exit worker_resume(struct ctl *c)
+{
+    return want(c, "active");
+}
+
+/* ---- remove ---------------------------------------------------------------------------------------------------------- */
+
+struct remove {
+    const char *actor, *name;
+    bool force, found;
+    uint64_t id, live, abandoned;
+    char why[400];
+};
+
+/* The sessions on it are lost: so are their leases (whoever works on one finds out) and their jobs. */
+static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
+{
+    static const char *const sql[] = {
+        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.status = 'failed', j.error = 'session_lost', j.message = "
+        "'robot_removed', j.finished_at = NOW(3), j.updated_at = NOW() WHERE s.robot_id = ? AND s.live = 1 AND j.status IN ('done', "
+        "'running')",
+        "UPDATE chasqui_jobs q JOIN chasqui_sessions s ON s.job_id = q.job_id SET q.params = NULL WHERE s.robot_id = ? AND s.live = 1",
+        "INSERT INTO chasqui_job_events (job_id, at, event, detail) SELECT job_id, NOW(6), 'session_lost', 'robot_removed' FROM "
+        "chasqui_sessions WHERE robot_id = ? AND live = 1",
+        "DELETE l FROM chasqui_leases l JOIN chasqui_sessions s ON s.job_id = l.job_id WHERE s.robot_id = ? AND s.live = 1",
+        "DELETE m FROM chasqui_session_migrations m JOIN chasqui_sessions s ON s.job_id = m.job_id WHERE s.robot_id = ? AND s.live = 1",
+        "UPDATE chasqui_sessions SET state = 'lost', reason = 'robot_removed', since = NOW(6), live = NULL, live_session_id = NULL WHERE "
+        "robot_id = ? AND live = 1",
+        "UPDATE chasqui_sessions SET close_pending = 0 WHERE robot_id = ? AND close_pending <> 0",
+    };
+    for (unsigned i = 0; i < sizeof(sql) / sizeof(*sql); i++)
+        TRY(db_exec(db, sql[i], "u", robot_id));
+    return DB_OK;
+}
+
+static enum db_rc remove_tx(struct db *db, void *arg)
+{
+    struct remove *w = arg;
+    char detail[100];
+    w->why[0] = 0;
+    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", w->name));
+    w->found = db_next(db);
+    if (!w->found)
+        return DB_OK;
+    w->id = db_u64(db, 0);
+    TRY(db_exec(db, "DELETE FROM chasqui_places WHERE robot_id = ?", "u", w->id));
+    TRY(db_query(db,
+                 "SELECT COALESCE(SUM(live = 1), 0), COALESCE(SUM(live IS NULL AND close_pending = 1), 0) FROM chasqui_sessions WHERE robot_id = ? "
+                 "AND (live = 1 OR close_pending = 1)",
+                 "u", w->id));
+    if (!db_next(db))
+        return DB_FAIL;
+    w->live = db_u64(db, 0);
+    w->abandoned = db_u64(db, 1);
+    if (!w->force && (w->live || w->abandoned)) {
+        snprintf(w->why, sizeof(w->why),
+                 "robot %s has %llu live and %llu abandoned sessions: drain it and close or migrate them, or lose them with --force", w->name,
+                 (unsigned long long)w->live, (unsigned long long)w->abandoned);
+        return DB_DUP;
+    }
+    TRY(sessions_lose(db, w->id));
+    TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = 'disabled', removed = NULL WHERE id = ?", "u", w->id));
+    TRY(revision_raise(db));
+    snprintf(detail, sizeof(detail), "%llu sessions lost, %llu abandoned", (unsigned long long)w->live, (unsigned long long)w->abandoned);
+    return ctl_audit(db, w->actor, "worker_remove", w->name, detail);
+}
+
+enum ctl_exit worker_remove(struct ctl *c)
+{
+    struct remove w = {.actor = c->actor, .name = c->args.word[0], .force = c->args.n[OPT_FORCE] > 0};
+    if (!args_worker_name(c, w.name))
+        return CTL_USAGE;
+    enum ctl_exit code = ctl_tx(c, remove_tx, NULL, &w, w.why);
+    if (code != CTL_DONE)
+        return code;
+    if (!w.found)
+        return ctl_fail(c, "there is no robot %s", w.name);
+    return ctl_say(c, "robot %s is removed, %llu sessions were lost", w.name, (unsigned long long)w.live);
+}
