@@ -101,7 +101,7 @@ struct request {
     struct loop_timer expiry;
     struct dispatcher *d;
     bool streaming;
-    bool cut;                  /* the stream must not end as if whole: it broke, or a chunk could not be sent */
+    bool cut;                  /* a chunk of it could not be sent: it must not end as if whole */
     bool gone_once;            /* close.c: the robot said 404 and the session was looked up again */
     uint64_t chunk_seq, chunk_limit;
     void (*on_credit)(struct dispatcher *d, struct request *r);
@@ -139,7 +139,7 @@ void stream_begin(struct dispatcher *d, struct request *r, int status, const cha
                   void (*on_credit)(struct dispatcher *d, struct request *r));
 unsigned stream_credit(const struct request *r);
 void stream_chunk(struct dispatcher *d, struct request *r, char *data /* malloc'ed, taken */, size_t len);
-void stream_end(struct dispatcher *d, struct request *r, bool broken); /* the request goes as soon as there is credit for that */
+void stream_end(struct dispatcher *d, struct request *r, bool broken); /* needs no credit; answers and frees the request */
 
 /* ---- lookup.c ---------------------------------------------------------------------------------------------- */
 /* The session a call is for, adopted when Laravel made it, waited for when it migrates. */

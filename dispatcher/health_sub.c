@@ -20,7 +20,7 @@
 #define ROBOTS_EVERY_MS 10000
 #define TICK_MS 250
 #define SUBSCRIBE_AGAIN_MS 1000
-#define LEAST_INTERVAL_MS 500 /* publishers with a shorter one are not lost at once */
+#define LEAST_INTERVAL_MS 1000 /* publishers with a shorter one are not lost at once */
 
 struct opinion {
     char name[NAME_ROOM], boot_id[65], why[201];

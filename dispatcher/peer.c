@@ -26,6 +26,7 @@ struct peer {
     uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last, never less than before */
     uint64_t in_flight[LANE_COUNT];
     uint64_t heard_ms, ping_seq;
+    char refused_why[201];
 };
 
 struct peers {
@@ -125,6 +126,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
         peer_lost(p, "restarted");
     strcpy(p->boot_id, boot_id);
     p->known = true;
+    p->refused_why[0] = 0;
     p->incarnation = id_random_u64() | 1;
     memset(p->finished, 0, sizeof(p->finished));
     memset(p->told, 0, sizeof(p->told));
@@ -156,6 +158,15 @@ static void request_came(struct peer *p, const struct msg *m)
     }
 }
 
+/* Once for each reason: an unknown version is refused for ever. */
+static void refused_note(struct peer *p, struct str reason)
+{
+    if (str_is(reason, p->refused_why))
+        return;
+    str_copy(p->refused_why, sizeof(p->refused_why), reason);
+    log_line(LOG_WARN, "refused_by_broker", "endpoint", bus_endpoint(p->sock), "why", p->refused_why, NULL);
+}
+
 static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
                           unsigned n)
 {
@@ -173,9 +184,9 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
         peer_welcomed(p, &m.WELCOME);
         return;
     }
-    if (!p->known) {
-        if (m.type != MSG_PONG)
-            hello_send(p);
+    if (!p->known) { /* HELLO is on its way, or is sent again by the tick */
+        if (m.type == MSG_REFUSED)
+            refused_note(p, m.REFUSED.reason);
         return;
     }
     switch ((int)m.type) {
@@ -197,8 +208,9 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
         sweep_soon(d);
         lookups_wake(d);
         break;
-    case MSG_REFUSED:
-        log_line(LOG_WARN, "refused_by_broker", "endpoint", bus_endpoint(p->sock), NULL);
+    case MSG_REFUSED: /* it does not know us (any more) */
+        peer_lost(p, "refused");
+        hello_send(p);
         break;
     default: /* PONG and BYE: heard is enough; a broker that says BYE goes on answering */
         break;

@@ -374,24 +374,15 @@ void stream_chunk(struct dispatcher *d, struct request *r, char *data, size_t le
     }
 }
 
-/* The end of a stream is a chunk too: it waits for credit like the others. */
-static void end_on_credit(struct dispatcher *d, struct request *r)
-{
-    if (!stream_credit(r))
-        return;
-    chunk_send(d, r, NULL, 0, !r->cut, r->cut);
-    answer_log(r, r->cut ? 502 : 200, r->cut ? "stream_broken" : "");
-    request_free(d, r);
-}
-
+/* The end needs no credit. */
 void stream_end(struct dispatcher *d, struct request *r, bool broken)
 {
-    r->cut |= broken;
-    if (r->cut)
+    broken |= r->cut;
+    if (broken)
         stat_inc(streams_broken_total);
-    r->on_cancel = NULL;
-    r->on_credit = end_on_credit;
-    end_on_credit(d, r);
+    chunk_send(d, r, NULL, 0, !broken, broken);
+    answer_log(r, broken ? 502 : 200, broken ? "stream_broken" : "");
+    request_free(d, r);
 }
 
 /* A long answer from memory, as chunks. */
