@@ -77,8 +77,8 @@ def robot_factory(tmp_path, portal):
 def make_system(request, tmp_path, mariadb, portal):
     """make_system(robots=1, ready=True, **options) -> System; options: see harness.System. Several may run at once, on
     the same database with database=other.database."""
-    if not program("chasqui-broker").exists():
-        pytest.fail(f"{program('chasqui-broker')} is not built")
+    if not program("chasqui").exists():
+        pytest.fail(f"{program('chasqui')} is not built")
     systems = request.node.systems = []
     databases = []
 
