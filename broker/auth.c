@@ -23,16 +23,16 @@
 #define KEEP_MS 4500
 #define RENEW_MS 3000 /* of age */
 #define ASK_MS 5000
-#define VERDICTS_MAX 20000
+#define VOUCHES_MAX 20000
 #define BUCKETS 8192
 #define SWEEP_MS 500
 #define SECRET_BYTES_MAX 512
 #define HASH_BYTES 32
 
-struct verdict {
+struct vouch {
     struct broker *b;
-    struct verdict *chain;           /* in its bucket */
-    struct verdict *older, *younger; /* by when they were made */
+    struct vouch *chain;           /* in its bucket */
+    struct vouch *older, *younger; /* by when they were made */
     uint64_t token_id;
     uint8_t hash[HASH_BYTES];   /* of the secret */
     uint64_t until_ms;          /* known until then; 0 = not known */
@@ -43,8 +43,8 @@ struct verdict {
 };
 
 struct auth {
-    struct verdict *bucket[BUCKETS];
-    struct verdict *oldest, *youngest;
+    struct vouch *bucket[BUCKETS];
+    struct vouch *oldest, *youngest;
     unsigned n;
     unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* nobody can choose which tokens share a bucket */
     struct loop_timer sweep;
@@ -120,7 +120,7 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *expire
 
 /* ---- the table ------------------------------------------------------------------------------------------------- */
 
-static struct verdict **bucket_of(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+static struct vouch **bucket_of(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
     uint8_t key[sizeof token_id + HASH_BYTES];
     uint64_t n;
@@ -130,17 +130,17 @@ static struct verdict **bucket_of(struct auth *a, uint64_t token_id, const uint8
     return &a->bucket[n % BUCKETS];
 }
 
-static struct verdict *verdict_find(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+static struct vouch *vouch_find(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
-    struct verdict *v = *bucket_of(a, token_id, hash);
+    struct vouch *v = *bucket_of(a, token_id, hash);
     while (v && (v->token_id != token_id || sodium_memcmp(v->hash, hash, HASH_BYTES) != 0))
         v = v->chain;
     return v;
 }
 
-static void verdict_free(struct auth *a, struct verdict *v)
+static void vouch_free(struct auth *a, struct vouch *v)
 {
-    struct verdict **at = bucket_of(a, v->token_id, v->hash);
+    struct vouch **at = bucket_of(a, v->token_id, v->hash);
     CHECK(!v->waiting, "token=%llu", (unsigned long long)v->token_id);
     while (*at != v)
         at = &(*at)->chain;
@@ -153,24 +153,24 @@ static void verdict_free(struct auth *a, struct verdict *v)
     free(v);
 }
 
-static bool is_idle(const struct verdict *v)
+static bool is_idle(const struct vouch *v)
 {
     return !v->waiting && v->flight.state == FLIGHT_NONE;
 }
 
 /* NULL when the table is full of questions. */
-static struct verdict *verdict_new(struct broker *b, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+static struct vouch *vouch_new(struct broker *b, uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
     struct auth *a = b->auth;
-    if (a->n >= VERDICTS_MAX) {
-        struct verdict *v = a->oldest;
+    if (a->n >= VOUCHES_MAX) {
+        struct vouch *v = a->oldest;
         while (v && !is_idle(v))
             v = v->younger;
         if (!v)
             return NULL;
-        verdict_free(a, v);
+        vouch_free(a, v);
     }
-    struct verdict *v = xcalloc(1, sizeof *v), **bucket = bucket_of(a, token_id, hash);
+    struct vouch *v = xcalloc(1, sizeof *v), **bucket = bucket_of(a, token_id, hash);
     v->b = b;
     v->token_id = token_id;
     memcpy(v->hash, hash, HASH_BYTES);
@@ -186,7 +186,7 @@ static struct verdict *verdict_new(struct broker *b, uint64_t token_id, const ui
 /* ---- asking ---------------------------------------------------------------------------------------------------- */
 
 /* Those who wait look again, or learn that it could not be verified. */
-static void tell(struct verdict *v, enum err e)
+static void tell(struct vouch *v, enum err e)
 {
     struct exchange *x;
     while ((x = v->waiting)) {
@@ -197,7 +197,7 @@ static void tell(struct verdict *v, enum err e)
 
 static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload)
 {
-    struct verdict *v = arg;
+    struct vouch *v = arg;
     uint64_t until_ms = v->asked_at_ms + KEEP_MS;
     int64_t expires_at_ms;
     struct token *t = NULL;
@@ -232,7 +232,7 @@ static void ask_failed(void *arg, enum err e)
 
 static const struct flight_user asker = {.reply = ask_replied, .failed = ask_failed};
 
-static void ask(struct verdict *v)
+static void ask(struct vouch *v)
 {
     v->asked_at_ms = loop_now_ms(v->b->loop);
     v->flight.user = &asker;
@@ -275,7 +275,7 @@ enum auth_result auth_check(struct exchange *x)
     uint64_t id, now = loop_now_ms(x->b->loop);
     if (!token_text_read(x->authorization, &id, hash))
         return AUTH_REFUSED;
-    struct verdict *v = verdict_find(a, id, hash);
+    struct vouch *v = vouch_find(a, id, hash);
     if (v && v->until_ms > now) {
         stat_inc(token_cache_hits_total);
         if (v->token && now >= v->asked_at_ms + RENEW_MS && v->flight.state == FLIGHT_NONE)
@@ -288,7 +288,7 @@ enum auth_result auth_check(struct exchange *x)
     }
     stat_inc(token_cache_misses_total);
     if (!v)
-        v = verdict_new(x->b, id, hash);
+        v = vouch_new(x->b, id, hash);
     if (!v) {
         reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
         return AUTH_WAITS;
@@ -306,7 +306,7 @@ enum auth_result auth_check(struct exchange *x)
 
 void auth_leave(struct exchange *x)
 {
-    struct verdict *v = x->awaited;
+    struct vouch *v = x->awaited;
     if (!v)
         return;
     *(x->wait_prev ? &x->wait_prev->wait_next : &v->waiting) = x->wait_next;
@@ -317,7 +317,7 @@ void auth_leave(struct exchange *x)
 
 void auth_forget(struct broker *b, uint64_t token_id)
 {
-    for (struct verdict *v = b->auth->oldest; v; v = v->younger)
+    for (struct vouch *v = b->auth->oldest; v; v = v->younger)
         if (v->token_id == token_id) {
             v->until_ms = 0;
             token_drop(&v->token);
@@ -330,10 +330,10 @@ static void sweep(void *arg)
 {
     struct broker *b = arg;
     uint64_t now = loop_now_ms(b->loop);
-    for (struct verdict *v = b->auth->oldest, *next; v; v = next) {
+    for (struct vouch *v = b->auth->oldest, *next; v; v = next) {
         next = v->younger;
         if (is_idle(v) && v->until_ms <= now)
-            verdict_free(b->auth, v);
+            vouch_free(b->auth, v);
     }
     loop_timer_in(b->loop, &b->auth->sweep, SWEEP_MS);
 }
@@ -356,6 +356,6 @@ void auth_destroy(struct auth **ap)
     *ap = NULL;
     loop_timer_stop(((struct broker *)a->sweep.arg)->loop, &a->sweep);
     while (a->oldest)
-        verdict_free(a, a->oldest);
+        vouch_free(a, a->oldest);
     free(a);
 }

@@ -198,7 +198,7 @@ struct answer {
     char text[201];
 };
 
-enum phase { PHASE_HEAD, PHASE_BODY, PHASE_FIELDS, PHASE_ASKED };
+enum phase { PHASE_HEAD, PHASE_BODY, PHASE_ASKED };
 
 struct exchange { /* one request; owned by http.c's connection, freed by exchange_end() */
     struct broker *b;
@@ -214,8 +214,10 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     /* the head; borrowed from the library until the exchange ends */
     const char *method;
     struct gate_framing framing;
-    const char *authorization, *content_type, *deadline, *prefer, *idempotency_key; /* NULL = absent */
-    bool is_expecting; /* Expect: 100-continue */
+    const char *authorization, *content_type, *deadline; /* NULL = absent */
+    bool is_expecting;  /* Expect: 100-continue */
+    bool is_preferring; /* Prefer: respond-async or wait */
+    bool is_keyed;      /* Idempotency-Key */
     char request_id[129], traceparent[56];
     char peer[64];
     const struct route *route;
@@ -223,7 +225,7 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     struct str arg; /* the path's variable part, decoded in target */
 
     struct token *token; /* NULL = not verified */
-    struct verdict *awaited;
+    struct vouch *awaited;
     struct exchange *wait_prev, *wait_next;
     struct loop_timer timer; /* the deadline while a verdict is awaited */
     struct rate rate;
@@ -254,6 +256,7 @@ enum exchange_next exchange_begin(struct exchange *x, const struct gate_head *he
 enum exchange_next exchange_body(struct exchange *x, const char *data, size_t len);
 /* The request is whole, or the exchange was parked and is resumed. */
 enum exchange_next exchange_step(struct exchange *x);
+bool exchange_is_whole(const struct exchange *x); /* at a call that brings no data: is it the last one? */
 void exchange_gone(struct exchange *x); /* the client went away while it was parked */
 /* Called by auth.c: ERR_OK = a verdict is there, look again; else it could not be had. */
 void exchange_verified(struct exchange *x, enum err e);
@@ -286,12 +289,12 @@ uint64_t http_busy(const struct http *h); /* requests that have no whole answer 
 void http_stats(const struct http *h);
 
 /* ---- linger.c ---------------------------------------------------------------------------------------------- */
-struct linger;
-struct linger *linger_new(struct loop *l);
-void linger_destroy(struct linger **lp);
+struct lingering;
+struct lingering *linger_new(struct loop *l);
+void linger_destroy(struct lingering **lp);
 /* `fd` will be closed by its owner after this: its other half is read to the end for a moment, so that the last answer is
  * not lost in a reset. */
-void linger_close(struct linger *l, int fd);
+void linger_close(struct lingering *l, int fd);
 
 /* ---- health.c ---------------------------------------------------------------------------------------------- */
 struct health *health_new(struct broker *b); /* NULL after logging why */

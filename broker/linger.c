@@ -22,7 +22,7 @@
 #define LINGER_BYTES_MAX (16 * 1024 * 1024)
 
 struct one {
-    struct linger *linger;
+    struct lingering *linger;
     struct one *prev, *next;
     int fd;
     struct loop_fd *watch;
@@ -30,7 +30,7 @@ struct one {
     size_t read_bytes;
 };
 
-struct linger {
+struct lingering {
     struct loop *loop;
     struct one *list;
     unsigned n;
@@ -38,7 +38,7 @@ struct linger {
 
 static void one_end(struct one *o)
 {
-    struct linger *l = o->linger;
+    struct lingering *l = o->linger;
     loop_timer_stop(l->loop, &o->timer);
     loop_fd_remove(l->loop, &o->watch);
     close(o->fd);
@@ -67,7 +67,7 @@ static void time_over(void *arg)
     one_end(arg);
 }
 
-void linger_close(struct linger *l, int fd)
+void linger_close(struct lingering *l, int fd)
 {
     int kept = l->n < LINGERS_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (kept < 0)
@@ -88,16 +88,16 @@ void linger_close(struct linger *l, int fd)
         one_end(o);
 }
 
-struct linger *linger_new(struct loop *l)
+struct lingering *linger_new(struct loop *l)
 {
-    struct linger *made = xcalloc(1, sizeof *made);
+    struct lingering *made = xcalloc(1, sizeof *made);
     made->loop = l;
     return made;
 }
 
-void linger_destroy(struct linger **lp)
+void linger_destroy(struct lingering **lp)
 {
-    struct linger *l = *lp;
+    struct lingering *l = *lp;
     if (!l)
         return;
     *lp = NULL;

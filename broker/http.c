@@ -1,0 +1,628 @@
+/*
+ * http.c - connections, and the only file that knows libmicrohttpd.
+ *
+ * Two daemons without threads, each an epoll set inside ours. Owns: listeners,
+ * connections (struct client), and the exchange of each. The library is told to
+ * suspend a connection whose exchange waits; a suspended one notices nothing, so
+ * its descriptor is watched here meanwhile. Must never queue an answer before
+ * the request is whole, unless the connection is to end with it: the library
+ * closes after an early one.
+ *
+ * Slow clients: the library closes connections that move no byte for
+ * broker.idle_timeout_s; those that move a byte now and then but never finish
+ * their request are cut here after broker.request_timeout_ms.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include "common/log.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/tcp.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define KNOWN_VERSION "0.9.75" /* whose memory layout the gate knows */
+/* Of a connection: a head of GATE_HEAD_BYTES_MAX, its table of fields, and the head of the answer. */
+#define POOL_BYTES (64 * 1024)
+#define FIELDS_MAX 512
+#define BACKLOG 4096
+#define OPS_CONNECTIONS_MAX 1000
+#define STREAM_BLOCK_BYTES (128 * 1024)
+#define RUN_MS 250  /* the library's own timeouts are looked at that often */
+#define WATCH_MS 50 /* requests that wait longer have their client watched */
+
+struct door { /* one listener */
+    struct http *http;
+    enum listener listener;
+    struct MHD_Daemon *daemon;
+    struct loop_fd *watch; /* of the library's epoll set */
+    bool is_due;           /* the library has something to do */
+    uint64_t n_clients;
+};
+
+struct http {
+    struct broker *b;
+    struct door door[2];
+    struct client *clients;
+    struct client *parked_first, *parked_last; /* not watched yet, oldest first */
+    struct loop_timer run_timer, watch_timer, sweep_timer;
+    struct lingering *lingering;
+    uint64_t n_exchanges, n_parked;
+};
+
+struct client { /* one connection */
+    struct door *door;
+    struct client *prev, *next;
+    struct MHD_Connection *connection;
+    struct exchange *exchange; /* NULL between two */
+    int fd;
+    char peer[64];
+    const char *target_at; /* where the library had the target */
+    bool is_begun;         /* the exchange saw its head */
+    bool is_whole;         /* the request is there, or was answered */
+    bool is_gone;          /* it went away while it was parked */
+    bool is_abrupt;        /* it may still be sending when the connection is closed */
+    bool is_parked;
+    uint64_t parked_at_ms;
+    struct client *park_prev, *park_next;
+    struct loop_fd *watch;
+    uint64_t waits_since_ms; /* for its request to become whole; 0 = no byte of one came */
+    uint64_t seen_bytes;     /* that came in all, at the last look */
+    bool is_looked_at;
+};
+
+struct outflow { /* a stream that the library reads */
+    struct client *client;
+    struct stream *stream;
+    bool is_http10;
+};
+
+/* ---- parking --------------------------------------------------------------------------------------------------- */
+
+static void due(struct door *d)
+{
+    d->is_due = true;
+    loop_wake(d->http->b->loop);
+}
+
+static void unpark(struct client *c)
+{
+    struct http *h = c->door->http;
+    if (!c->is_parked)
+        return;
+    c->is_parked = c->exchange->is_parked = false;
+    h->n_parked--;
+    if (c->watch) {
+        loop_fd_remove(h->b->loop, &c->watch);
+    } else {
+        *(c->park_prev ? &c->park_prev->park_next : &h->parked_first) = c->park_next;
+        *(c->park_next ? &c->park_next->park_prev : &h->parked_last) = c->park_prev;
+    }
+    c->waits_since_ms = loop_now_ms(h->b->loop);
+    MHD_resume_connection(c->connection);
+    due(c->door);
+}
+
+static void park(struct client *c)
+{
+    struct http *h = c->door->http;
+    c->is_parked = c->exchange->is_parked = true;
+    c->parked_at_ms = loop_now_ms(h->b->loop);
+    c->park_next = NULL;
+    c->park_prev = h->parked_last;
+    *(h->parked_last ? &h->parked_last->park_next : &h->parked_first) = c;
+    h->parked_last = c;
+    h->n_parked++;
+    MHD_suspend_connection(c->connection);
+}
+
+void http_resume(struct exchange *x)
+{
+    unpark(x->client);
+}
+
+static void client_gone(void *arg, uint32_t events)
+{
+    struct client *c = arg;
+    (void)events;
+    c->is_gone = true;
+    exchange_gone(c->exchange);
+    unpark(c);
+}
+
+/* Most requests are answered before it is their turn to be watched. */
+static void watch_due(void *arg)
+{
+    struct http *h = arg;
+    uint64_t now = loop_now_ms(h->b->loop);
+    struct client *c;
+    while ((c = h->parked_first) && c->parked_at_ms + WATCH_MS <= now) {
+        c->watch = loop_fd_add(h->b->loop, c->fd, EPOLLRDHUP, client_gone, c);
+        if (!c->watch)
+            break; /* the kernel has no room: later */
+        h->parked_first = c->park_next;
+        *(c->park_next ? &c->park_next->park_prev : &h->parked_last) = NULL;
+    }
+    loop_timer_in(h->b->loop, &h->watch_timer, WATCH_MS);
+}
+
+/* ---- streams --------------------------------------------------------------------------------------------------- */
+
+static void stream_ready(void *arg)
+{
+    unpark(arg);
+}
+
+/* An end that no reader can take for a good one: a reset. */
+static void connection_reset(int fd)
+{
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    if (connect(fd, &none, sizeof none) != 0)
+        log_line(LOG_DEBUG, "reset_failed", "why", strerror(errno), NULL);
+}
+
+static ssize_t stream_pull(void *arg, uint64_t at, char *out, size_t room)
+{
+    struct outflow *o = arg;
+    (void)at;
+    ssize_t n = o->client->is_gone ? STREAM_BROKEN : stream_read(o->stream, out, room);
+    if (n > 0)
+        return n;
+    if (n == STREAM_END)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (n == STREAM_BROKEN) {
+        if (o->is_http10 && !stream_has_length(o->stream))
+            connection_reset(o->client->fd);
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    stream_on_ready(o->stream, stream_ready, o->client);
+    park(o->client);
+    return 0;
+}
+
+static void stream_free(void *arg)
+{
+    struct outflow *o = arg;
+    stream_destroy(&o->stream);
+    free(o);
+}
+
+/* ---- answers --------------------------------------------------------------------------------------------------- */
+
+static struct MHD_Response *response_new(struct client *c, struct exchange *x)
+{
+    struct answer *a = &x->answer;
+    struct MHD_Response *r;
+    if (a->stream) {
+        struct outflow *o = xmalloc(sizeof *o);
+        *o = (struct outflow){.client = c, .stream = a->stream, .is_http10 = x->framing.is_http10};
+        a->stream = NULL;
+        r = MHD_create_response_from_callback(stream_has_length(o->stream) ? stream_length(o->stream) : MHD_SIZE_UNKNOWN,
+                                              STREAM_BLOCK_BYTES, stream_pull, o, stream_free);
+        if (!r)
+            stream_free(o);
+    } else {
+        r = MHD_create_response_from_buffer(a->len, a->body, a->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+        if (r)
+            a->body = NULL;
+    }
+    return r;
+}
+
+static void header_number(struct MHD_Response *r, const char *name, uint64_t n)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, n);
+    MHD_add_response_header(r, name, text);
+}
+
+static void headers_add(struct MHD_Response *r, const struct exchange *x)
+{
+    const struct answer *a = &x->answer;
+    MHD_add_response_header(r, "X-Request-Id", x->request_id);
+    if (a->content_type)
+        MHD_add_response_header(r, "Content-Type", a->content_type);
+    MHD_add_response_header(r, "Cache-Control", "no-store");
+    MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+    if (x->rate.is_on) {
+        header_number(r, "X-RateLimit-Limit", x->rate.limit);
+        header_number(r, "X-RateLimit-Remaining", x->rate.remaining);
+    }
+    for (unsigned i = 0; i < a->n; i++)
+        MHD_add_response_header(r, a->header[i].name, a->header[i].value);
+    if (a->is_close)
+        MHD_add_response_header(r, "Connection", "close");
+}
+
+static enum MHD_Result answer_send(struct client *c, struct exchange *x)
+{
+    struct MHD_Response *r = response_new(c, x);
+    if (!r)
+        return MHD_NO;
+    c->is_abrupt = !c->is_whole;
+    c->is_whole = true;
+    headers_add(r, x);
+    enum MHD_Result rc = MHD_queue_response(c->connection, x->answer.status, r);
+    MHD_destroy_response(r);
+    return rc;
+}
+
+/* ---- what the library tells ------------------------------------------------------------------------------------ */
+
+static struct client *client_of(struct MHD_Connection *connection)
+{
+    return *(struct client *const *)MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+}
+
+/* The request line came; the exchange begins. */
+static void *line_came(void *arg, const char *target, struct MHD_Connection *connection)
+{
+    struct door *d = arg;
+    struct client *c = client_of(connection);
+    if (!c)
+        return NULL;
+    c->exchange = exchange_new(d->http->b, c, d->listener, target, c->peer);
+    c->target_at = target;
+    c->is_begun = c->is_whole = false;
+    if (!c->waits_since_ms)
+        c->waits_since_ms = loop_now_ms(d->http->b->loop);
+    d->http->n_exchanges++;
+    return c->exchange;
+}
+
+struct fields {
+    struct gate_field field[FIELDS_MAX];
+    unsigned n;
+};
+
+static enum MHD_Result field_take(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct fields *f = arg;
+    (void)kind;
+    f->field[f->n++] = (struct gate_field){name, value ? value : ""};
+    return f->n < FIELDS_MAX ? MHD_YES : MHD_NO;
+}
+
+static enum exchange_next begin(struct client *c, struct exchange *x, const char *method, const char *version)
+{
+    struct fields fields;
+    fields.n = 0;
+    MHD_get_connection_values(c->connection, MHD_HEADER_KIND, field_take, &fields);
+    const union MHD_ConnectionInfo *size = MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    struct gate_head head = {
+        .method = method,
+        .target_at = c->target_at,
+        .target = x->target,
+        .version = version,
+        .fields = fields.field,
+        .n = fields.n,
+        .bytes = size && fields.n < FIELDS_MAX ? size->header_size : SIZE_MAX,
+    };
+    c->is_begun = true;
+    return exchange_begin(x, &head);
+}
+
+/* A first call with the head, then one for each piece of the body, a last one; and one after each resume. */
+static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+                            const char *version, const char *data, size_t *len, void **context)
+{
+    struct exchange *x = *context;
+    (void)arg, (void)connection, (void)url;
+    if (!x)
+        return MHD_NO;
+    struct client *c = x->client;
+    enum exchange_next next;
+    if (!c->is_begun) {
+        next = begin(c, x, method, version);
+    } else if (*len) {
+        next = exchange_body(x, data, *len);
+        *len = 0;
+    } else {
+        c->is_whole |= exchange_is_whole(x);
+        next = exchange_step(x);
+    }
+    switch (next) {
+    case EXCHANGE_ANSWER:
+        return answer_send(c, x);
+    case EXCHANGE_PARK:
+        park(c);
+        return MHD_YES;
+    case EXCHANGE_MORE:
+        return MHD_YES;
+    case EXCHANGE_CUT:
+        break;
+    }
+    return MHD_NO;
+}
+
+static void completed(void *arg, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why)
+{
+    struct exchange *x = *context;
+    (void)arg, (void)connection, (void)why;
+    if (!x)
+        return;
+    struct client *c = x->client;
+    c->is_abrupt |= !x->answer.status; /* the library refused it by itself, or cut it */
+    c->exchange = NULL;
+    c->waits_since_ms = 0;
+    c->is_looked_at = false;
+    c->door->http->n_exchanges--;
+    *context = NULL;
+    exchange_end(x);
+}
+
+static void peer_name(struct MHD_Connection *connection, char *out, size_t room)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char host[INET6_ADDRSTRLEN] = "?";
+    unsigned port = 0;
+    if (info && info->client_addr->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)info->client_addr;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        port = ntohs(in->sin_port);
+    } else if (info && info->client_addr->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)info->client_addr;
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+        port = ntohs(in6->sin6_port);
+    }
+    snprintf(out, room, "%s:%u", host, port);
+}
+
+static void client_new(struct door *d, struct MHD_Connection *connection, void **context)
+{
+    struct http *h = d->http;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct client *c = xcalloc(1, sizeof *c);
+    c->door = d;
+    c->connection = connection;
+    c->fd = info->connect_fd;
+    c->is_abrupt = true;
+    c->waits_since_ms = loop_now_ms(h->b->loop);
+    peer_name(connection, c->peer, sizeof c->peer);
+    c->next = h->clients;
+    if (h->clients)
+        h->clients->prev = c;
+    h->clients = c;
+    d->n_clients++;
+    *context = c;
+}
+
+/* May its last answer be lost because bytes of it come that nobody reads? */
+static bool is_to_linger(const struct client *c)
+{
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 || (n < 0 && errno == EAGAIN && c->is_abrupt);
+}
+
+static void client_end(struct client *c)
+{
+    struct http *h = c->door->http;
+    CHECK(!c->is_parked && !c->exchange, "fd=%d parked=%d", c->fd, c->is_parked);
+    if (h->lingering && is_to_linger(c))
+        linger_close(h->lingering, c->fd);
+    *(c->prev ? &c->prev->next : &h->clients) = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    c->door->n_clients--;
+    free(c);
+}
+
+static void connection_changed(void *arg, struct MHD_Connection *connection, void **context,
+                               enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        client_new(arg, connection, context);
+    else if (*context)
+        client_end(*context);
+}
+
+/* The library would unescape in place; we do that ourselves, from our copy. */
+static size_t unescape_not(void *arg, struct MHD_Connection *connection, char *text)
+{
+    (void)arg, (void)connection;
+    return strlen(text);
+}
+
+/* ---- slow clients ---------------------------------------------------------------------------------------------- */
+
+static uint64_t bytes_come(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    memset(&info, 0, sizeof info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return 0;
+    return info.tcpi_bytes_received;
+}
+
+/* Between two requests the library does not say that bytes of the next one came; the kernel does. */
+static void look_between(struct client *c, uint64_t now)
+{
+    uint64_t bytes = bytes_come(c->fd);
+    if (!c->is_looked_at)
+        c->is_looked_at = true;
+    else if (bytes != c->seen_bytes && !c->waits_since_ms)
+        c->waits_since_ms = now;
+    c->seen_bytes = bytes;
+}
+
+static void sweep_due(void *arg)
+{
+    struct http *h = arg;
+    uint64_t now = loop_now_ms(h->b->loop), limit_ms = (uint64_t)h->b->conf->broker_request_timeout_ms;
+    for (struct client *c = h->clients; c; c = c->next) {
+        if (c->is_parked || (c->exchange && c->is_whole))
+            continue;
+        if (!c->exchange)
+            look_between(c, now);
+        if (!c->waits_since_ms || now < c->waits_since_ms + limit_ms)
+            continue;
+        stat_inc(http_slow_total);
+        c->waits_since_ms = now; /* once is enough */
+        shutdown(c->fd, SHUT_RDWR);
+    }
+    loop_timer_in(h->b->loop, &h->sweep_timer, limit_ms / 4 < 1000 ? limit_ms / 4 : 1000);
+}
+
+/* ---- the loop -------------------------------------------------------------------------------------------------- */
+
+static bool run(void *arg)
+{
+    struct http *h = arg;
+    bool has_more = false;
+    for (unsigned i = 0; i < 2; i++) {
+        struct door *d = &h->door[i];
+        MHD_UNSIGNED_LONG_LONG left_ms;
+        if (!d->is_due)
+            continue;
+        d->is_due = false;
+        MHD_run(d->daemon);
+        d->is_due |= MHD_get_timeout(d->daemon, &left_ms) == MHD_YES && left_ms == 0;
+        has_more |= d->is_due;
+    }
+    return has_more;
+}
+
+static void door_ready(void *arg, uint32_t events)
+{
+    struct door *d = arg;
+    (void)events;
+    d->is_due = true;
+}
+
+static void run_due(void *arg)
+{
+    struct http *h = arg;
+    h->door[0].is_due = h->door[1].is_due = true;
+    loop_timer_in(h->b->loop, &h->run_timer, RUN_MS);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
+
+/* -1 after logging why. */
+static int listen_at(const char *where)
+{
+    char host[256];
+    const char *colon = strrchr(where, ':');
+    size_t len = colon ? (size_t)(colon - where) : 0;
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    bool is_bracketed = len >= 2 && where[0] == '[' && where[len - 1] == ']';
+    snprintf(host, sizeof host, "%.*s", (int)(is_bracketed ? len - 2 : len), is_bracketed ? where + 1 : where);
+    int rc = colon ? getaddrinfo(*host && strcmp(host, "*") != 0 ? host : NULL, colon + 1, &hints, &found) : EAI_NONAME;
+    if (rc != 0) {
+        log_line(LOG_ERROR, "listen_failed", "address", where, "why", gai_strerror(rc), NULL);
+        return -1;
+    }
+    int on = 1, fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool is_good = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                   bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
+    freeaddrinfo(found);
+    if (is_good)
+        return fd;
+    log_line(LOG_ERROR, "listen_failed", "address", where, "why", strerror(errno), NULL);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static bool door_open(struct http *h, enum listener listener, const char *where, unsigned connections_max)
+{
+    struct door *d = &h->door[listener];
+    d->http = h;
+    d->listener = listener;
+    int fd = listen_at(where);
+    if (fd < 0)
+        return false;
+    d->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, call, d, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, connections_max,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->b->conf->broker_idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, completed, d,
+        MHD_OPTION_NOTIFY_CONNECTION, connection_changed, d, MHD_OPTION_URI_LOG_CALLBACK, line_came, d,
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape_not, d, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    if (!d->daemon) {
+        log_line(LOG_ERROR, "listen_failed", "address", where, "why", "the HTTP library does not start", NULL);
+        close(fd);
+        return false;
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    d->watch = loop_fd_add(h->b->loop, info->epoll_fd, EPOLLIN, door_ready, d);
+    d->is_due = true;
+    return d->watch != NULL;
+}
+
+struct http *http_new(struct broker *b)
+{
+    struct http *h = b->http = xcalloc(1, sizeof *h);
+    h->b = b;
+    h->run_timer = (struct loop_timer){.fn = run_due, .arg = h};
+    h->watch_timer = (struct loop_timer){.fn = watch_due, .arg = h};
+    h->sweep_timer = (struct loop_timer){.fn = sweep_due, .arg = h};
+    h->lingering = linger_new(b->loop);
+    if (strcmp(MHD_get_version(), KNOWN_VERSION) != 0)
+        log_line(LOG_WARN, "http_library", "version", MHD_get_version(), "why", "the gate was made for " KNOWN_VERSION " and may refuse all",
+                 NULL);
+    loop_hook(b->loop, run, h);
+    loop_timer_in(b->loop, &h->run_timer, RUN_MS);
+    loop_timer_in(b->loop, &h->watch_timer, WATCH_MS);
+    loop_timer_in(b->loop, &h->sweep_timer, WATCH_MS);
+    if (!door_open(h, LISTENER_APP, b->conf->broker_http, (unsigned)b->conf->broker_max_connections) ||
+        !door_open(h, LISTENER_OPS, b->conf->broker_ops, OPS_CONNECTIONS_MAX))
+        http_destroy(&b->http);
+    return b->http;
+}
+
+void http_quiesce(struct http *h)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        int fd = MHD_quiesce_daemon(h->door[i].daemon);
+        if (fd >= 0)
+            close(fd);
+        h->door[i].is_due = true;
+    }
+}
+
+void http_destroy(struct http **hp)
+{
+    struct http *h = *hp;
+    if (!h)
+        return;
+    *hp = NULL;
+    linger_destroy(&h->lingering);
+    for (struct client *c = h->clients; c; c = c->next) {
+        c->is_gone = true;
+        if (c->is_parked) {
+            exchange_gone(c->exchange);
+            unpark(c);
+        }
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        loop_fd_remove(h->b->loop, &h->door[i].watch);
+        if (h->door[i].daemon)
+            MHD_stop_daemon(h->door[i].daemon);
+    }
+    loop_unhook(h->b->loop, run, h);
+    loop_timer_stop(h->b->loop, &h->run_timer);
+    loop_timer_stop(h->b->loop, &h->watch_timer);
+    loop_timer_stop(h->b->loop, &h->sweep_timer);
+    free(h);
+}
+
+uint64_t http_busy(const struct http *h)
+{
+    return h->n_exchanges;
+}
+
+void http_stats(const struct http *h)
+{
+    stat_set(http_connections, h->door[0].n_clients + h->door[1].n_clients);
+    stat_set(http_parked, h->n_parked);
+}
