@@ -189,6 +189,17 @@ static const char *state_name(struct db *db, unsigned revoked, unsigned expired)
     return db_u64(db, revoked) ? "revoked" : db_u64(db, expired) ? "expired" : "good";
 }
 
+static struct jv *abilities_jv(const char *list)
+{
+    struct jv *out = jv_new_array();
+    unsigned n;
+    char **words = conf_list(list, &n);
+    for (unsigned i = 0; i < n; i++)
+        jv_push_str(out, words[i]);
+    free(words);
+    return out;
+}
+
 enum ctl_exit token_list(struct ctl *c)
 {
     static const char *const heads[] = {">ID", "STATE", "ABILITIES", "~COMPANIES", ">RATE", "EXPIRES", "CREATED", "~NAME", NULL};
@@ -218,7 +229,7 @@ enum ctl_exit token_list(struct ctl *c)
         table_add(table, db_str(db, 9, NULL));
         jv_set_int(t, "id", db_i64(db, 0));
         jv_set_str(t, "state", state);
-        jv_set_str(t, "abilities", db_str(db, 3, NULL));
+        jv_set(t, "abilities", abilities_jv(db_str(db, 3, NULL)));
         jv_set_bool(t, "all_companies", all);
         for (const char *p = db_str(db, 5, NULL); p && *p; p += strcspn(p, " "), p += *p == ' ')
             jv_push_int(companies, strtoll(p, NULL, 10));
