@@ -1,0 +1,161 @@
+"""`chasqui doctor`: it is content with what is in order, and finds each promise that is broken."""
+
+import json
+
+import pytest
+from ctl_desk import Ctl, FakeBroker, conf_with
+from harness import free_port
+
+
+@pytest.fixture
+def ctl(tmp_path, database):
+    return Ctl(tmp_path / "ctl", database)
+
+
+@pytest.fixture
+def clinic(ctl):
+    """Two robots and a little of everything that is in order."""
+    ctl.run("worker", "add", "r1", "--base-url", "http://10.0.0.1:9000", "--capacity", 8)
+    ctl.run("worker", "add", "r2", "--base-url", "http://10.0.0.2:9000")
+    ctl.session(1)
+    job, ref = ctl.session(2, state="opening")
+    ctl.lease(job, ref)
+    job, ref = ctl.session(3, state="closing")
+    ctl.lease(job, ref, "close")
+    ctl.session(4, state="closed")
+    ctl.session(5, state="lost")
+    job, ref = ctl.session(6, robot="r2", state="opening", place=False, generation=2)
+    ctl.database.execute("UPDATE chasqui_sessions SET robot_id = NULL WHERE id = %s", ref)
+    ctl.database.execute("UPDATE portal_jobs SET status = 'done' WHERE id = %s", job)
+    ctl.database.execute("INSERT INTO chasqui_session_migrations VALUES (%s, 'robot_down', 0, 0, NOW(6), NOW(6))", job)
+    running = ctl.job(7, "running", "action")
+    ctl.lease(running, None, "action")
+    ctl.job(8, "failed", "action")
+    ctl.job(9, "running", None)  # Laravel's own
+    return ctl
+
+
+def test_what_is_in_order_is_in_order(clinic):
+    found, code = clinic.doctor()
+    assert code == 0
+    assert set(found) == {"migrating"} and found["migrating"][0][0] == "note"
+    told = clinic.run("doctor")
+    assert "every promise holds" in told.stdout and "only the database" in told.stdout
+    before = clinic.snapshot()
+    clinic.run("doctor")
+    assert clinic.snapshot() == before
+
+
+BROKEN = {
+    "two_live": (
+        "ALTER TABLE chasqui_sessions DROP KEY one_live",
+        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, robot_id, epoch) SELECT job_id + "
+        "1000, 1, job_id + 1000, company_id, portal, 1, 'active', since, robot_id, 1 FROM chasqui_sessions WHERE company_id = 1",
+    ),
+    "unique_keys": ("ALTER TABLE chasqui_sessions DROP KEY one_live",),
+    "live_not_current": ("UPDATE chasqui_sessions SET current_job_id = NULL WHERE company_id = 1",),
+    "live_state": ("UPDATE chasqui_sessions SET state = 'lost' WHERE company_id = 1",),
+    "epoch": ("DELETE FROM chasqui_epochs WHERE company_id = 1",),
+    "place_stale": (
+        "UPDATE chasqui_places SET session_ref = (SELECT id FROM chasqui_sessions WHERE company_id = 4) WHERE session_ref IS NULL AND slot = 8 AND robot_id = 1",
+    ),
+    "place_elsewhere": ("UPDATE chasqui_sessions SET robot_id = 2 WHERE company_id = 1",),
+    "live_without_place": (
+        "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = (SELECT id FROM chasqui_sessions WHERE company_id = 1)",
+    ),
+    "robot_without_places": ("DELETE FROM chasqui_places WHERE robot_id = 2",),
+    "job_without_lease": ("DELETE FROM chasqui_leases WHERE kind = 'action'",),
+    "lease_of_ended_job": ("UPDATE portal_jobs SET status = 'done' WHERE company_id = 7",),
+    "lease_of_nothing": ("DELETE FROM portal_jobs WHERE company_id = 7",),
+    "lease_wrong_session": ("UPDATE chasqui_sessions SET state = 'active', live_session_id = robot_session_id WHERE company_id = 3",),
+    "params_left": ("UPDATE chasqui_jobs SET params = 'x' WHERE company_id = 8",),
+    "job_without_row": ("DELETE FROM portal_jobs WHERE company_id = 8",),
+    "opening_without_lease": ("DELETE FROM chasqui_leases WHERE kind = 'login'",),
+    "closing_without_lease": ("DELETE FROM chasqui_leases WHERE kind = 'close'",),
+    "done_but_gone": ("UPDATE portal_jobs SET status = 'done' WHERE company_id = 5",),
+    "active_but_not_done": ("UPDATE portal_jobs SET status = 'failed' WHERE company_id = 1",),
+    "running_but_ended": ("UPDATE portal_jobs SET status = 'running' WHERE company_id = 4",),
+    "session_id_differs": ("UPDATE portal_jobs SET robot_session_id = 'S-1' WHERE company_id = 1",),
+    "base_url_differs": ("UPDATE portal_jobs SET robot_worker_base_url = 'http://10.0.0.2:9000' WHERE company_id = 1",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("check", BROKEN)
+def test_each_broken_promise_is_found(clinic, check):
+    for statement in BROKEN[check]:
+        clinic.database.execute(statement)
+    found, code = clinic.doctor()
+    assert code == 1
+    assert check in found, found
+    level, _text, remedy = found[check][0]
+    assert level == "broken" and remedy
+    told = clinic.run("doctor", check=False)
+    assert told.returncode == 1 and f"broken  {check}: " in told.stdout and "every promise" not in told.stdout
+
+
+def test_a_young_job_may_be_on_its_way(clinic):
+    clinic.database.execute("UPDATE portal_jobs SET started_at = NOW(3) WHERE company_id = 7")
+    clinic.database.execute("DELETE FROM chasqui_leases WHERE kind = 'action'")
+    assert clinic.doctor()[1] == 0
+
+
+def test_notes_do_not_fail(clinic):
+    clinic.session(20, state="lost", close_pending=1)
+    clinic.session(21, state="migrated", close_pending=1)
+    clinic.database.execute("UPDATE chasqui_robots SET capacity = 1 WHERE name = 'r1'")
+    clinic.database.execute("UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 HOUR WHERE kind = 'action'")
+    found, code = clinic.doctor()
+    assert code == 0
+    assert set(found) == {"migrating", "abandoned", "above_capacity", "lease_run_out"}
+    assert len(found["abandoned"]) == 1 and "2 abandoned" in found["abandoned"][0][1] and "remove r1 --force" in found["abandoned"][0][2]
+
+
+def test_base_urls_compare_as_urls(clinic):
+    clinic.database.execute("UPDATE portal_jobs SET robot_worker_base_url = 'HTTP://10.0.0.1:9000/' WHERE company_id = 1")
+    assert clinic.doctor()[1] == 0
+
+
+def test_unregistered_robots_of_laravel_get_their_line(clinic):
+    known = {"robot_session_id": "x1", "robot_worker_base_url": "HTTP://10.0.0.1:9000/"}
+    clinic.job(30, "done", None, **known)
+    clinic.job(31, "done", None, robot_session_id="x2", robot_worker_base_url="http://10.0.0.9:9000/")
+    clinic.job(32, "running", None, robot_session_id="x3", robot_worker_base_url="http://10.0.0.9:9000/")
+    clinic.job(33, "failed", None, robot_session_id="x4", robot_worker_base_url="http://old/")
+    clinic.job(34, "done", None, robot_session_id="x5", robot_worker_base_url="robot:9000")
+    found, code = clinic.doctor()
+    assert code == 0
+    told = {text: remedy for level, text, remedy in found["robot_unknown"]}
+    assert len(told) == 2
+    good = next(text for text in told if "10.0.0.9" in text)
+    assert good.startswith("2 sessions") and told[good] == "chasqui worker add 10.0.0.9-9000 --base-url http://10.0.0.9:9000"
+    clinic.run(*told[good].split()[1:])
+    assert len(clinic.doctor()[0]["robot_unknown"]) == 1
+
+
+def test_many_findings_are_counted(clinic):
+    for company in range(100, 130):
+        clinic.job(company, "running")
+    found, code = clinic.doctor()
+    assert code == 1
+    assert len(found["job_without_lease"]) == 21 and "10 more" in found["job_without_lease"][-1][1]
+
+
+def test_the_brokers_part_is_merged(clinic):
+    finding = {"level": "note", "check": "robot_down", "text": "r1 is down", "do": "look at the robot"}
+    answer = {"ok": True, "findings": [finding]}
+    with FakeBroker(lambda *_: (200, answer)) as broker:
+        conf = conf_with(clinic, ctl__ops_url=broker.url, ctl__token="7|abc")
+        told = clinic.json("doctor", conf=conf)
+        assert told["ok"] and told["robots_asked"] and finding in told["findings"]
+        assert broker.asked[-1][:2] == ("GET", "/api/v1/ops/doctor")
+        assert "what the robots hold" in clinic.run("doctor", conf=conf).stdout
+        finding["level"] = "broken"
+        told = clinic.run("doctor", "--json", conf=conf, check=False)
+        assert told.returncode == 1 and json.loads(told.stdout)["ok"] is False
+
+
+def test_without_a_broker_the_database_part_is_made(clinic):
+    conf = conf_with(clinic, ctl__ops_url=f"http://127.0.0.1:{free_port()}", ctl__token="7|abc")
+    told = clinic.json("doctor", conf=conf)
+    assert told["ok"] and not told["robots_asked"]
+    assert [one["level"] for one in told["findings"] if one["check"] == "robots_not_asked"] == ["note"]
