@@ -4,8 +4,10 @@
  * Owns nothing and keeps nothing. Must never read outside the head, nor admit
  * a head in which a byte is unaccounted for: every part has to begin exactly
  * where the one before it and its CR LF end. That catches bare LFs, NULs in
- * values and folded lines, which the library hides. Fails closed: a library
- * that laid its memory out differently would get every request refused.
+ * values and folded lines, which the library hides. (A NUL in the place of a
+ * line's CR leaves no trace; the library and we then read the same line's end.)
+ * Fails closed: a library that laid its memory out differently would get every
+ * request refused.
  */
 #include "broker/gate.h"
 

@@ -359,7 +359,7 @@ static void received(void *arg, const void *route, size_t route_len, const char 
         return;
     }
     if (!p || p->is_lost) {
-        refused_send(b, route, route_len, "HELLO comes first");
+        refused_send(b, route, route_len, "say HELLO first");
         return;
     }
     p->heard_at_ms = loop_now_ms(b->loop);

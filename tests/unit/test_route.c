@@ -1,0 +1,134 @@
+/* needs: broker/route.c proto/names.c */
+#include "broker/route.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define HANDLER(name)               \
+    void name(struct exchange *x)   \
+    {                               \
+        (void)x;                    \
+    }
+HANDLER(app_list)
+HANDLER(app_download)
+HANDLER(app_execute)
+HANDLER(app_session_active)
+HANDLER(app_session_get)
+HANDLER(app_session_close)
+HANDLER(app_job_get)
+HANDLER(ops_healthz)
+HANDLER(ops_readyz)
+HANDLER(ops_metrics)
+HANDLER(ops_dashboard)
+HANDLER(ops_stats)
+HANDLER(ops_dispatchers)
+HANDLER(ops_workers)
+HANDLER(ops_sessions)
+HANDLER(ops_doctor)
+HANDLER(ops_worker_drain)
+HANDLER(ops_worker_resume)
+HANDLER(ops_session_close)
+HANDLER(ops_session_migrate)
+HANDLER(route_later)
+
+static const struct {
+    enum listener listener;
+    const char *method, *path;
+    unsigned ability;
+    const char *doc;
+} rows[] = {
+#define ROUTE(listener, method, path, ability, counts, takes, handler, doc) {listener, method, path, ability, doc},
+#include "broker/routes.def"
+#undef ROUTE
+};
+
+static const struct route *route;
+static struct str arg;
+static char allow[ROUTE_ALLOW_BYTES];
+
+static enum route_match find(enum listener l, const char *method, const char *path)
+{
+    route = NULL;
+    return route_find(l, method, path, &route, &arg, allow);
+}
+
+static void test_every_row_is_found_and_documented(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[128];
+        const char *hole = strstr(rows[i].path, "{}");
+        if (hole)
+            snprintf(path, sizeof path, "%.*sa-b%s", (int)(hole - rows[i].path), rows[i].path, hole + 2);
+        else
+            snprintf(path, sizeof path, "%s", rows[i].path);
+        assert_int_equal(find(rows[i].listener, rows[i].method, path), ROUTE_FOUND);
+        assert_string_equal(route->path, rows[i].path);
+        assert_string_equal(route->method, rows[i].method);
+        assert_true(str_is(arg, hole ? "a-b" : ""));
+        assert_true(strlen(rows[i].doc) > 10);
+        assert_int_equal(find(rows[i].listener == LISTENER_APP ? LISTENER_OPS : LISTENER_APP, rows[i].method, path), ROUTE_NO_PATH);
+    }
+}
+
+static void test_paths_under_api_need_a_token(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool is_api = strncmp(rows[i].path, "/api/", 5) == 0;
+        assert_int_equal(rows[i].ability != ABILITY_NONE, is_api);
+        if (rows[i].listener == LISTENER_APP)
+            assert_int_equal(rows[i].ability, ABILITY_APP);
+        else if (is_api)
+            assert_int_equal(rows[i].ability, strcmp(rows[i].method, "GET") == 0 ? ABILITY_OPS_READ : ABILITY_OPS);
+    }
+}
+
+static void test_other_paths_are_not(void **state)
+{
+    static const char *const paths[] = {
+        "/", "", "/api", "/api/v1/app/", "/api/v1/app/buzon/list/", "/api/v1/app/buzon", "//api/v1/app/buzon/list",
+        "/api/v1/app/sessions/", "/api/v1/app/sessions//", "/api/v1/app/sessions/a/b", "/API/v1/app/buzon/list",
+        "/api/v1/app/buzon/list2", "/api/v1/app/%62uzon/list", "/api/v1/app/../app/buzon/list", "/healthz",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        assert_int_equal(find(LISTENER_APP, "GET", paths[i]), ROUTE_NO_PATH);
+}
+
+static void test_other_methods_are_told_which_there_are(void **state)
+{
+    (void)state;
+    assert_int_equal(find(LISTENER_APP, "POST", "/api/v1/app/buzon/list"), ROUTE_NO_METHOD);
+    assert_string_equal(allow, "GET");
+    assert_int_equal(find(LISTENER_APP, "HEAD", "/api/v1/app/sessions/x"), ROUTE_NO_METHOD);
+    assert_string_equal(allow, "GET, DELETE");
+    assert_int_equal(find(LISTENER_APP, "get", "/api/v1/app/jobs/12"), ROUTE_NO_METHOD);
+    assert_string_equal(allow, "GET, DELETE");
+}
+
+static void test_a_literal_path_is_never_a_variable(void **state)
+{
+    (void)state;
+    assert_int_equal(find(LISTENER_APP, "GET", "/api/v1/app/sessions/active"), ROUTE_FOUND);
+    assert_string_equal(route->path, "/api/v1/app/sessions/active");
+    assert_int_equal(find(LISTENER_APP, "DELETE", "/api/v1/app/sessions/active"), ROUTE_NO_METHOD);
+    assert_int_equal(find(LISTENER_APP, "GET", "/api/v1/app/jobs/execute"), ROUTE_NO_METHOD);
+    assert_string_equal(allow, "POST");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_row_is_found_and_documented),
+        cmocka_unit_test(test_paths_under_api_need_a_token),
+        cmocka_unit_test(test_other_paths_are_not),
+        cmocka_unit_test(test_other_methods_are_told_which_there_are),
+        cmocka_unit_test(test_a_literal_path_is_never_a_variable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
