@@ -86,6 +86,15 @@ $(BUILD)/flags: FORCE
 FORCE:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+# --- packages and a whole system ---------------------------------------------------------------------------------
+.PHONY: deps run
+deps:
+	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
+run:
+	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) curl
+	@$(MAKE) --no-print-directory all
+	@CHASQUI_BUILD='$(abspath $(BUILD))' exec /usr/bin/python3 tests/run/up.py
+
 # --- tests -----------------------------------------------------------------------------------------------------
 # tests/unit/NAME.c is a cmocka program; the objects it needs stand in its first line: /* needs: common/heap.c */
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))

@@ -33,6 +33,8 @@ def die_with_parent():
 
 
 class Process:
+    own_session = False  # True: Ctrl-C at the terminal does not reach it, whoever started it stops it
+
     def __init__(self, name, argv, log, env=None, cwd=None):
         self.name = name
         self.argv = [str(word) for word in argv]
@@ -55,7 +57,7 @@ class Process:
             self.started_at = log.tell()
             self.popen = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=clean_env(self.env),
-                cwd=self.cwd,
+                cwd=self.cwd, start_new_session=self.own_session,
                 # The signal comes when the *thread* that forked ends, so only the main thread may ask for it.
                 preexec_fn=die_with_parent if threading.current_thread() is threading.main_thread() else None,
             )  # fmt: skip
