@@ -24,15 +24,18 @@ enum { VAL_JSON = 1000, VAL_HELP_CONF, VAL_VERSION, VAL_OPTION };
 static void options_make(struct option *out)
 {
     static const struct option common[] = {
-        {"config", required_argument, NULL, 'c'},          {"json", no_argument, NULL, VAL_JSON},
-        {"help", no_argument, NULL, 'h'},                  {"help-config", no_argument, NULL, VAL_HELP_CONF},
+        {"config", required_argument, NULL, 'c'},
+        {"json", no_argument, NULL, VAL_JSON},
+        {"help", no_argument, NULL, 'h'},
+        {"help-config", no_argument, NULL, VAL_HELP_CONF},
         {"version", no_argument, NULL, VAL_VERSION},
     };
     unsigned n = sizeof(common) / sizeof(*common);
     memcpy(out, common, sizeof(common));
     for (unsigned i = 0; i < OPT_COUNT; i++)
-        out[n++] = (struct option){option_table[i].name, option_table[i].argument ? required_argument : no_argument, NULL,
-                                   VAL_OPTION + (int)i};
+        out[n++] =
+            (struct option){option_table[i].name, option_table[i].argument ? required_argument : no_argument, NULL,
+                            VAL_OPTION + (int)i};
     memset(&out[n], 0, sizeof(out[n]));
 }
 
@@ -101,7 +104,7 @@ const char *args_value(const struct args *a, enum option_id id)
     return a->n[id] ? a->value[id][0] : NULL;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static bool is_decimal(const char *s)
 {
@@ -116,7 +119,8 @@ bool args_number(struct ctl *c, const char *what, const char *text, uint64_t lea
         if (*out >= least && *out <= most)
             return true;
     }
-    ctl_usage(c, "%s must be a whole number of %llu to %llu", what, (unsigned long long)least, (unsigned long long)most);
+    ctl_usage(c, "%s must be a whole number of %llu to %llu", what, (unsigned long long)least,
+              (unsigned long long)most);
     return false;
 }
 

@@ -27,7 +27,7 @@ struct args {
     const char *conf_path; /* -c; NULL = not given */
     bool json, help, help_conf, version;
     unsigned n_words;
-    char **word;                /* noun, verb, and what follows; borrowed from argv */
+    char **word;                   /* noun, verb, and what follows; borrowed from argv */
     const char **value[OPT_COUNT]; /* as often as given, in order; owned */
     unsigned n[OPT_COUNT];
 };
@@ -40,8 +40,8 @@ const char *args_value(const struct args *a, enum option_id id);
 
 /* Each reads one value; false after saying, as a usage error, what it must be. */
 bool args_number(struct ctl *c, const char *what, const char *text, uint64_t least, uint64_t most, uint64_t *out);
-bool args_company(struct ctl *c, uint64_t *out);       /* --company, required */
-bool args_portal(struct ctl *c, const char **out);     /* --portal, required */
+bool args_company(struct ctl *c, uint64_t *out);   /* --company, required */
+bool args_portal(struct ctl *c, const char **out); /* --portal, required */
 bool args_portal_ok(struct ctl *c, const char *portal);
 bool args_worker_name(struct ctl *c, const char *name);
 bool args_duration(struct ctl *c, const char *text, uint64_t *seconds); /* 30m, 12h, 90d */

@@ -30,14 +30,15 @@ static void subject_write(const struct credentials *s, char out[120])
     snprintf(out, 120, "company:%llu/%s", (unsigned long long)s->company_id, s->portal);
 }
 
-/* ---- set ------------------------------------------------------------------------------------------------------------- */
+/* ---- set ----------------------------------------------------------------------------------------------- */
 
 static enum db_rc set_tx(struct db *db, void *arg)
 {
     struct credentials *s = arg;
     char subject[120];
     TRY(db_exec(db,
-                "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY UPDATE sealed = "
+                "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, "
+                "NOW(6)) ON DUPLICATE KEY UPDATE sealed = "
                 "VALUES(sealed), updated_at = VALUES(updated_at)",
                 "usb", s->company_id, s->portal, (const void *)s->sealed.data, s->sealed.len));
     subject_write(s, subject);
@@ -47,8 +48,8 @@ static enum db_rc set_tx(struct db *db, void *arg)
 static int set_done(struct db *db, void *arg)
 {
     struct credentials *s = arg;
-    if (db_query(db, "SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ? AND sealed = ?", "usb", s->company_id, s->portal,
-                 (const void *)s->sealed.data, s->sealed.len))
+    if (db_query(db, "SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ? AND sealed = ?", "usb",
+                 s->company_id, s->portal, (const void *)s->sealed.data, s->sealed.len))
         return -1;
     return db_next(db);
 }
@@ -132,19 +133,22 @@ enum ctl_exit credentials_set(struct ctl *c)
     return ctl_say(c, "credentials of company %llu for %s are stored", (unsigned long long)s.company_id, s.portal);
 }
 
-/* ---- list ------------------------------------------------------------------------------------------------------------ */
+/* ---- list ---------------------------------------------------------------------------------------------- */
 
 enum ctl_exit credentials_list(struct ctl *c)
 {
     static const char *const heads[] = {">COMPANY", "PORTAL", "UPDATED", NULL};
     uint64_t company_id = 0;
     const char *portal = "";
-    if ((c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) || (c->args.n[OPT_PORTAL] && !args_portal(c, &portal)))
+    if ((c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
+        (c->args.n[OPT_PORTAL] && !args_portal(c, &portal)))
         return CTL_USAGE;
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
-                             "SELECT company_id, portal, CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT), DATE_FORMAT(updated_at, '%Y-%m-%d "
-                             "%H:%i:%s') FROM chasqui_credentials WHERE (? = 0 OR company_id = ?) AND (? = '' OR portal = ?) ORDER BY company_id, "
+                             "SELECT company_id, portal, CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT), "
+                             "DATE_FORMAT(updated_at, '%Y-%m-%d "
+                             "%H:%i:%s') FROM chasqui_credentials WHERE (? = 0 OR company_id = ?) AND (? = '' OR "
+                             "portal = ?) ORDER BY company_id, "
                              "portal",
                              "uuss", company_id, company_id, portal, portal);
     if (rc)
@@ -171,13 +175,14 @@ enum ctl_exit credentials_list(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- remove ---------------------------------------------------------------------------------------------------------- */
+/* ---- remove -------------------------------------------------------------------------------------------- */
 
 static enum db_rc remove_tx(struct db *db, void *arg)
 {
     struct credentials *s = arg;
     char subject[120];
-    TRY(db_exec(db, "DELETE FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", s->company_id, s->portal));
+    TRY(db_exec(db, "DELETE FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", s->company_id,
+                s->portal));
     s->found = db_affected(db) == 1;
     subject_write(s, subject);
     return s->found ? ctl_audit(db, s->actor, "credentials_remove", subject, NULL) : DB_OK;
@@ -192,6 +197,8 @@ enum ctl_exit credentials_remove(struct ctl *c)
     if (code != CTL_DONE)
         return code;
     if (!s.found)
-        return ctl_fail(c, "no credentials of company %llu for %s are stored", (unsigned long long)s.company_id, s.portal);
-    return ctl_say(c, "credentials of company %llu for %s are removed", (unsigned long long)s.company_id, s.portal);
+        return ctl_fail(c, "no credentials of company %llu for %s are stored", (unsigned long long)s.company_id,
+                        s.portal);
+    return ctl_say(c, "credentials of company %llu for %s are removed", (unsigned long long)s.company_id,
+                   s.portal);
 }

@@ -33,12 +33,12 @@ struct command {
     const char *noun, *verb; /* verb "" = the noun alone */
     ctl_fn *fn;
     enum ctl_needs needs;
-    unsigned words;       /* how many words follow, exactly */
-    unsigned options;     /* OPT_BIT()s it takes */
-    unsigned repeated;    /* those of them that may be given more than once */
-    const char *usage;    /* words and options as the user types them */
-    const char *line;     /* one line */
-    const char *help;     /* paragraphs */
+    unsigned words;    /* how many words follow, exactly */
+    unsigned options;  /* OPT_BIT()s it takes */
+    unsigned repeated; /* those of them that may be given more than once */
+    const char *usage; /* words and options as the user types them */
+    const char *line;  /* one line */
+    const char *help;  /* paragraphs */
 };
 extern const struct command command_table[];
 extern const unsigned command_count;
@@ -53,10 +53,11 @@ void help_noun(const char *noun, FILE *out);
 void help_command(const struct command *cmd, FILE *out);
 
 /* ---- out.c: what people and programs are told ---- */
-/* "chasqui: TEXT" on standard error; with --json also {"ok":false,"message":TEXT}. Returns CTL_FAILED or CTL_USAGE. */
+/* "chasqui: TEXT" on standard error; with --json also {"ok":false,"message":TEXT}. Returns CTL_FAILED or
+ * CTL_USAGE. */
 enum ctl_exit ctl_fail(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 enum ctl_exit ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Prints and frees; `ok` is put in front when it is missing. Returns CTL_DONE. */
+/* Prints and frees; "ok":true is added when it is missing. Returns CTL_DONE. */
 enum ctl_exit ctl_json(struct jv *body);
 /* With --json {"ok":true,"message":TEXT}, else TEXT, a line. Returns CTL_DONE. */
 enum ctl_exit ctl_say(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -69,16 +70,17 @@ enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc);
 enum ctl_exit ctl_tx(struct ctl *c, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
                      void *arg, const char *why);
 /* The audit row of a change, in its transaction. */
-enum db_rc ctl_audit(struct db *db, const char *actor, const char *action, const char *subject, const char *detail);
+enum db_rc ctl_audit(struct db *db, const char *actor, const char *action, const char *subject,
+                     const char *detail);
 /* false after saying that the tables are missing or old. */
 bool ctl_tables_ready(struct ctl *c);
 
 /* Leaves a transaction's function with the first failure. */
-#define TRY(call)                    \
-    do {                             \
-        enum db_rc try_rc_ = (call); \
-        if (try_rc_ != DB_OK)        \
-            return try_rc_;          \
+#define TRY(call)                                                                                                 \
+    do {                                                                                                          \
+        enum db_rc try_rc_ = (call);                                                                              \
+        if (try_rc_ != DB_OK)                                                                                     \
+            return try_rc_;                                                                                       \
     } while (0)
 
 #endif

@@ -40,10 +40,13 @@ static bool ask_broker(struct ctl *c, struct findings *f)
     } else {
         const char *code = jv_str(jv_get(a.body, "error"));
         if (a.status)
-            snprintf(text, sizeof(text), "only the database was checked: %s answered %d %s", a.url, a.status, code ? code : "");
+            snprintf(text, sizeof(text), "only the database was checked: %s answered %d %s", a.url, a.status,
+                     code ? code : "");
         else
-            snprintf(text, sizeof(text), "only the database was checked: no broker answers at %s: %s", a.url, a.why);
-        finding_add(f, false, "robots_not_asked", text, "look at ctl.ops_url and ctl.token, and whether broker and dispatcher run");
+            snprintf(text, sizeof(text), "only the database was checked: no broker answers at %s: %s", a.url,
+                     a.why);
+        finding_add(f, false, "robots_not_asked", text,
+                    "look at ctl.ops_url and ctl.token, and whether broker and dispatcher run");
     }
     jv_free(a.body);
     return good;
@@ -53,8 +56,8 @@ static void print_level(const struct findings *f, const char *wanted)
 {
     for (size_t i = 0; i < jv_len(f->list); i++) {
         const struct jv *one = jv_at(f->list, i);
-        const char *level = jv_str(jv_get(one, "level")), *check = jv_str(jv_get(one, "check")), *text = jv_str(jv_get(one, "text")),
-                   *remedy = jv_str(jv_get(one, "do"));
+        const char *level = jv_str(jv_get(one, "level")), *check = jv_str(jv_get(one, "check")),
+                   *text = jv_str(jv_get(one, "text")), *remedy = jv_str(jv_get(one, "do"));
         if (!level || strcmp(level, wanted) != 0)
             continue;
         printf("%-7s %s: %s\n", level, check ? check : "?", text ? text : "");
@@ -70,7 +73,8 @@ static void print_all(const struct findings *f, bool asked)
     if (f->broken)
         printf("%u broken\n", f->broken);
     else
-        printf("every promise holds: %u checks of the database%s\n", f->checks, asked ? ", and what the robots hold" : "");
+        printf("every promise holds: %u checks of the database%s\n", f->checks,
+               asked ? ", and what the robots hold" : "");
 }
 
 enum ctl_exit doctor_command(struct ctl *c)

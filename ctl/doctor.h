@@ -14,7 +14,8 @@ struct findings {
 };
 
 void finding_add(struct findings *f, bool broken, const char *check, const char *text, const char *remedy);
-/* Every check that SQL alone can make. Each is one statement, so it sees one moment. DB_OK when all could be made. */
+/* Every check that SQL alone can make. Each is one statement, so it sees one moment. DB_OK when all could be made.
+ */
 enum db_rc doctor_database(struct db *db, int64_t lease_ms, struct findings *f);
 
 #endif

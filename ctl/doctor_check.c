@@ -47,7 +47,8 @@ static enum db_rc check_make(struct db *db, const struct check *c, int64_t lease
         TRY(db_query(db, c->sql, ""));
     for (; db_next(db); n++)
         if (n < ROWS_MAX)
-            finding_add(f, c->level == BROKEN, c->name, db_str(db, 0, NULL), own_remedy ? db_str(db, 1, NULL) : c->remedy);
+            finding_add(f, c->level == BROKEN, c->name, db_str(db, 0, NULL),
+                        own_remedy ? db_str(db, 1, NULL) : c->remedy);
     if (n > ROWS_MAX) {
         char text[80];
         snprintf(text, sizeof(text), "and %u more of them", n - ROWS_MAX);
@@ -57,31 +58,36 @@ static enum db_rc check_make(struct db *db, const struct check *c, int64_t lease
     return DB_OK;
 }
 
-/* ---- base URLs --------------------------------------------------------------------------------------------------------- */
+/* ---- base URLs ----------------------------------------------------------------------------------------- */
 
 /* Equal after normalisation; what cannot be normalised equals nothing. */
 static bool same_url(const char *a, const char *b)
 {
     char x[URL_ROOM], y[URL_ROOM];
-    return a && b && url_normalise(a, x, sizeof(x), NULL) && url_normalise(b, y, sizeof(y), NULL) && strcmp(x, y) == 0;
+    return a && b && url_normalise(a, x, sizeof(x), NULL) && url_normalise(b, y, sizeof(y), NULL) &&
+           strcmp(x, y) == 0;
 }
 
 /* The robot of a live session is read from portal_jobs: it must be the one that the session's place is on. */
 static enum db_rc base_urls_check(struct db *db, struct findings *f)
 {
     TRY(db_query(db,
-                 "SELECT s.job_id, r.name, j.robot_worker_base_url, r.base_url FROM chasqui_sessions s JOIN portal_jobs j ON j.id = s.job_id JOIN "
-                 "chasqui_robots r ON r.id = s.robot_id WHERE s.state IN ('active', 'closing') AND NOT (BINARY j.robot_worker_base_url <=> BINARY "
+                 "SELECT s.job_id, r.name, j.robot_worker_base_url, r.base_url FROM chasqui_sessions s JOIN "
+                 "portal_jobs j ON j.id = s.job_id JOIN "
+                 "chasqui_robots r ON r.id = s.robot_id WHERE s.state IN ('active', 'closing') AND NOT (BINARY "
+                 "j.robot_worker_base_url <=> BINARY "
                  "r.base_url)",
                  ""));
     while (db_next(db)) {
         char text[200];
         if (same_url(db_str(db, 2, NULL), db_str(db, 3, NULL)))
             continue;
-        snprintf(text, sizeof(text), "job %s: portal_jobs names another base URL than robot %s, whose place it holds", db_str(db, 0, NULL),
-                 db_str(db, 1, NULL));
+        snprintf(text, sizeof(text),
+                 "job %s: portal_jobs names another base URL than robot %s, whose place it holds",
+                 db_str(db, 0, NULL), db_str(db, 1, NULL));
         finding_add(f, true, "base_url_differs", text,
-                    "somebody else writes portal_jobs: after cut-over only Chasqui logs in; close the session with: chasqui sessions close ID");
+                    "somebody else writes portal_jobs: after cut-over only Chasqui logs in; close the session "
+                    "with: chasqui sessions close ID");
     }
     f->checks++;
     return DB_OK;
@@ -102,8 +108,9 @@ static void stranger_tell(struct findings *f, const char *base_url, uint64_t row
     char url[URL_ROOM], name[65], text[600], remedy[400];
     const char *why = "";
     bool good = url_normalise(base_url, url, sizeof(url), &why);
-    snprintf(text, sizeof(text), "%llu sessions that Laravel opened are on %.255s, which is not registered: calls to them answer 410",
-             (unsigned long long)rows, base_url);
+    snprintf(text, sizeof(text),
+             "Laravel opened sessions on %.255s, which is not registered (%llu rows): calls to them answer 410",
+             base_url, (unsigned long long)rows);
     if (good) {
         name_propose(url, name, sizeof(name));
         snprintf(remedy, sizeof(remedy), "chasqui worker add %s --base-url %s", name, url);
@@ -113,15 +120,19 @@ static void stranger_tell(struct findings *f, const char *base_url, uint64_t row
     finding_add(f, false, "robot_unknown", text, remedy);
 }
 
-/* Laravel's own rows whose base URL no robot has. One statement answers both: the strangers, and all that is registered. */
+/* Laravel's own rows whose base URL no robot has. One statement answers both: the strangers, and all that is
+ * registered. */
 static enum db_rc strangers_check(struct db *db, struct findings *f)
 {
     static char known[ROBOTS_MAX][URL_ROOM];
     unsigned n = 0;
     TRY(db_query(db,
-                 "SELECT base_url, 0 FROM chasqui_robots WHERE removed = 0 UNION ALL (SELECT j.robot_worker_base_url, COUNT(*) FROM portal_jobs j "
-                 "WHERE j.status IN ('done', 'running') AND j.robot_worker_base_url IS NOT NULL AND j.robot_session_id IS NOT NULL AND NOT EXISTS "
-                 "(SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y WHERE y.job_id = j.id) "
+                 "SELECT base_url, 0 FROM chasqui_robots WHERE removed = 0 UNION ALL (SELECT "
+                 "j.robot_worker_base_url, COUNT(*) FROM portal_jobs j "
+                 "WHERE j.status IN ('done', 'running') AND j.robot_worker_base_url IS NOT NULL AND "
+                 "j.robot_session_id IS NOT NULL AND NOT EXISTS "
+                 "(SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM "
+                 "chasqui_jobs y WHERE y.job_id = j.id) "
                  "GROUP BY j.robot_worker_base_url LIMIT 1000)",
                  ""));
     while (db_next(db)) {

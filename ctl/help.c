@@ -41,7 +41,8 @@ void help_all(FILE *out)
     print_common(out);
     fputs("      --help-config      every configuration key this command reads\n"
           "      --version          the version\n\n"
-          "chasqui COMMAND --help says more about one. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\n",
+          "chasqui COMMAND --help says more about one. Exit codes: 0 done, 1 failed, 2 wrong usage or "
+          "configuration.\n",
           out);
 }
 
@@ -68,8 +69,10 @@ void help_command(const struct command *cmd, FILE *out)
         char words[64];
         if (!(cmd->options & (1u << i)))
             continue;
-        snprintf(words, sizeof(words), "--%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
-        fprintf(out, "      %-18s %s%s\n", words, o->help, cmd->repeated & (1u << i) ? "; repeatable, or '*'" : "");
+        snprintf(words, sizeof(words), "--%s%s%s", o->name, o->argument ? " " : "",
+                 o->argument ? o->argument : "");
+        fprintf(out, "      %-18s %s%s\n", words, o->help,
+                cmd->repeated & (1u << i) ? "; repeatable, or '*'" : "");
     }
     print_common(out);
 }

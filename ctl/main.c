@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 const struct command command_table[] = {
-#define COMMAND(noun, verb, handler, needs, words, options, repeated, usage, line, help)                            \
+#define COMMAND(noun, verb, handler, needs, words, options, repeated, usage, line, help)                          \
     {noun, verb, handler, needs, words, options, repeated, usage, line, help},
 #include "ctl/command.def"
 #undef COMMAND
@@ -49,14 +49,18 @@ static bool shape_ok(struct ctl *c, const struct command *cmd)
     for (unsigned i = 0; i < OPT_COUNT; i++) {
         unsigned bit = 1u << i;
         if (a->n[i] && !(cmd->options & bit))
-            return ctl_usage(c, "chasqui %s%s%s takes no --%s", cmd->noun, *cmd->verb ? " " : "", cmd->verb, option_table[i].name), false;
+            return ctl_usage(c, "chasqui %s%s%s takes no --%s", cmd->noun, *cmd->verb ? " " : "", cmd->verb,
+                             option_table[i].name),
+                   false;
         if (a->n[i] > 1 && !(cmd->repeated & bit))
             return ctl_usage(c, "--%s is given twice", option_table[i].name), false;
     }
     if (a->n_words == cmd->words)
         return true;
-    ctl_usage(c, a->n_words < cmd->words ? "something is missing: chasqui %s%s%s%s%s" : "there is a word too many: chasqui %s%s%s%s%s", cmd->noun,
-              *cmd->verb ? " " : "", cmd->verb, *cmd->usage ? " " : "", cmd->usage);
+    ctl_usage(c,
+              a->n_words < cmd->words ? "something is missing: chasqui %s%s%s%s%s"
+                                      : "there is a word too many: chasqui %s%s%s%s%s",
+              cmd->noun, *cmd->verb ? " " : "", cmd->verb, *cmd->usage ? " " : "", cmd->usage);
     return false;
 }
 

@@ -45,13 +45,14 @@ static enum db_rc apply(struct db *db, const struct migration *m, struct buf *wh
     struct sql_part part;
     for (const char *at = m->sql; sql_next(&at, &part);)
         TRY(part.is_instruction ? instruction_run(db, &part, why) : statement_run(db, &part));
-    return db_exec(db, "INSERT IGNORE INTO chasqui_schema (version, name, applied_at) VALUES (?, ?, NOW(6))", "us", (uint64_t)m->version,
-                   m->name);
+    return db_exec(db, "INSERT IGNORE INTO chasqui_schema (version, name, applied_at) VALUES (?, ?, NOW(6))", "us",
+                   (uint64_t)m->version, m->name);
 }
 
 static enum db_rc schema_make(struct db *db)
 {
-    static const char sql[] = "CREATE TABLE IF NOT EXISTS chasqui_schema (version INT UNSIGNED NOT NULL PRIMARY KEY, name VARCHAR(100) NOT "
+    static const char sql[] = "CREATE TABLE IF NOT EXISTS chasqui_schema (version INT UNSIGNED NOT NULL PRIMARY "
+                              "KEY, name VARCHAR(100) NOT "
                               "NULL, applied_at DATETIME(6) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
     struct sql_part part = {sql, sizeof(sql) - 1, false};
     return statement_run(db, &part);
@@ -65,7 +66,8 @@ static bool server_ok(struct ctl *c)
     if (rc || !db_next(c->db))
         return ctl_db_fail(c, rc), false;
     const char *version = db_str(c->db, 0, NULL);
-    if (strstr(version, "MariaDB") && sscanf(version, "%u.%u", &major, &minor) == 2 && major * 100 + minor >= OLDEST_MARIADB)
+    if (strstr(version, "MariaDB") && sscanf(version, "%u.%u", &major, &minor) == 2 &&
+        major * 100 + minor >= OLDEST_MARIADB)
         return true;
     return ctl_fail(c, "the database server is %s; Chasqui needs MariaDB 10.6 or newer", version), false;
 }
@@ -104,7 +106,8 @@ static enum ctl_exit apply_all(struct ctl *c, bool again)
                 printf("applied %s\n", m->name);
         } else {
             buf_adds(&why, why.len ? "" : db_error(c->db));
-            ctl_fail(c, "%s: %s; run chasqui migrate again when that is settled, what was done stays", m->name, why.data);
+            ctl_fail(c, "%s: %s; run chasqui migrate again when that is settled, what was done stays", m->name,
+                     why.data);
         }
     }
     if (rc && !why.len)
@@ -119,8 +122,8 @@ static enum ctl_exit apply_all(struct ctl *c, bool again)
     if (c->args.json)
         return ctl_json(body);
     jv_free(body);
-    printf(done ? "the database %s is at version %u\n" : "nothing to do: the database %s is at version %u\n", c->conf->db_name,
-           migration_latest());
+    printf(done ? "the database %s is at version %u\n" : "nothing to do: the database %s is at version %u\n",
+           c->conf->db_name, migration_latest());
     return CTL_DONE;
 }
 
@@ -143,7 +146,8 @@ enum ctl_exit migrate_command(struct ctl *c)
     else if (table.refused.len)
         code = refuse(c, &table);
     else if (version > migration_latest())
-        code = ctl_fail(c, "the database %s is at version %u, newer than this program (%u)", c->conf->db_name, version, migration_latest());
+        code = ctl_fail(c, "the database %s is at version %u, newer than this program (%u)", c->conf->db_name,
+                        version, migration_latest());
     else
         code = apply_all(c, version && !table.complete); /* portal_jobs was made anew, or put back from a copy */
     buf_free(&table.refused);

@@ -7,9 +7,9 @@
 #include <string.h>
 
 /* Each file as a string. The Makefile knows that this object depends on the files. */
-#define MIGRATION(version, file)                                                                                        \
-    __asm__(".pushsection .rodata\n.hidden migration_" #version "\n.globl migration_" #version "\nmigration_" #version  \
-            ":\n.incbin \"migrations/" file ".sql\"\n.byte 0\n.popsection\n");                                          \
+#define MIGRATION(version, file)                                                                                  \
+    __asm__(".pushsection .rodata\n.hidden migration_" #version "\n.globl migration_" #version                    \
+            "\nmigration_" #version ":\n.incbin \"migrations/" file ".sql\"\n.byte 0\n.popsection\n");            \
     extern const char migration_##version[] __attribute__((visibility("hidden")));
 #include "ctl/migration.def"
 #undef MIGRATION
@@ -29,7 +29,10 @@ unsigned migration_latest(void)
 enum db_rc migration_version(struct db *db, unsigned *version)
 {
     *version = 0;
-    enum db_rc rc = db_query(db, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'chasqui_schema'", "");
+    enum db_rc rc = db_query(db,
+                             "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND "
+                             "TABLE_NAME = 'chasqui_schema'",
+                             "");
     if (rc || !db_next(db))
         return rc;
     if ((rc = db_query(db, "SELECT COALESCE(MAX(version), 0) FROM chasqui_schema", "")))
@@ -39,7 +42,7 @@ enum db_rc migration_version(struct db *db, unsigned *version)
     return DB_OK;
 }
 
-/* ---- statements ---------------------------------------------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------------------------------------- */
 
 #define INSTRUCTION "-- chasqui: "
 

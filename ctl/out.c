@@ -1,4 +1,5 @@
-/* out.c - what the user is told: results on standard output, reasons on standard error, one JSON object with --json. */
+/* out.c - what the user is told: results on standard output, reasons on standard error, one JSON object with
+ * --json. */
 #include "ctl/ctl.h"
 
 #include "common/buf.h"

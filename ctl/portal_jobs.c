@@ -70,7 +70,9 @@ static const char *wrong_with(const struct known *k, const struct column *c)
     case COLUMN_INTEGER:
         if (integer_bytes(c->data_type) >= k->least)
             return NULL;
-        return k->least > 4 ? "must be a BIGINT" : k->least > 1 ? "must be an INT or BIGINT" : "must be an integer";
+        return k->least > 4   ? "must be a BIGINT"
+               : k->least > 1 ? "must be an INT or BIGINT"
+                              : "must be an integer";
     case COLUMN_TIME:
         return is_one_of(c->data_type, times) ? NULL : "must be TIMESTAMP or DATETIME";
     case COLUMN_STATUS:
@@ -109,7 +111,8 @@ static void column_judge(const struct column *c, bool *seen, struct buf *refused
         buf_adds(refused, "column id is not AUTO_INCREMENT; Chasqui adds rows without naming it\n");
     if (!k && !c->null && !c->has_default && !c->generated && !strstr(c->extra, "auto_increment"))
         buf_addf(refused,
-                 "column %s (%s) is NOT NULL without a default, and Chasqui does not know it: its INSERTs would fail; make it "
+                 "column %s (%s) is NOT NULL without a default, and Chasqui does not know it: its INSERTs would "
+                 "fail; make it "
                  "NULL-able or give it a default\n",
                  c->name, c->type);
 }
@@ -118,8 +121,10 @@ static enum db_rc columns_look(struct db *db, struct portal_jobs *out)
 {
     bool seen[N_KNOWN] = {false};
     TRY(db_query(db,
-                 "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, IS_NULLABLE = 'YES', COLUMN_DEFAULT IS NOT NULL, IS_GENERATED <> 'NEVER', "
-                 "COALESCE(CHARACTER_MAXIMUM_LENGTH, 0) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = "
+                 "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, IS_NULLABLE = 'YES', COLUMN_DEFAULT IS NOT "
+                 "NULL, IS_GENERATED <> 'NEVER', "
+                 "COALESCE(CHARACTER_MAXIMUM_LENGTH, 0) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = "
+                 "DATABASE() AND TABLE_NAME = "
                  "'portal_jobs' ORDER BY ORDINAL_POSITION",
                  ""));
     while (db_next(db)) {
@@ -141,13 +146,14 @@ static enum db_rc checks_look(struct db *db, struct portal_jobs *out)
 {
     bool seen[N_KNOWN] = {false};
     TRY(db_query(db,
-                 "SELECT CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND "
+                 "SELECT CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE "
+                 "CONSTRAINT_SCHEMA = DATABASE() AND "
                  "TABLE_NAME = 'portal_jobs' AND LEVEL = 'Column'",
                  ""));
     while (db_next(db))
         if (known_find(db_str(db, 0, NULL), seen))
-            buf_addf(&out->refused, "column %s has a CHECK (%s), which may refuse what Chasqui writes\n", db_str(db, 0, NULL),
-                     db_str(db, 1, NULL));
+            buf_addf(&out->refused, "column %s has a CHECK (%s), which may refuse what Chasqui writes\n",
+                     db_str(db, 0, NULL), db_str(db, 1, NULL));
     return DB_OK;
 }
 
@@ -156,20 +162,21 @@ enum db_rc portal_jobs_look(struct db *db, struct portal_jobs *out)
     memset(out, 0, sizeof(*out));
     buf_adds(&out->refused, "");
     TRY(db_query(db,
-                 "SELECT TABLE_TYPE, COALESCE(ENGINE, '') FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = "
+                 "SELECT TABLE_TYPE, COALESCE(ENGINE, '') FROM information_schema.TABLES WHERE TABLE_SCHEMA = "
+                 "DATABASE() AND TABLE_NAME = "
                  "'portal_jobs'",
                  ""));
     if (!db_next(db))
         return DB_OK;
     out->exists = true;
     if (strcmp(db_str(db, 0, NULL), "BASE TABLE") != 0 || strcasecmp(db_str(db, 1, NULL), "InnoDB") != 0)
-        buf_addf(&out->refused, "it is a %s (%s); it must be an InnoDB table, which has transactions\n", db_str(db, 0, NULL),
-                 db_str(db, 1, NULL));
+        buf_addf(&out->refused, "it is a %s (%s); it must be an InnoDB table, which has transactions\n",
+                 db_str(db, 0, NULL), db_str(db, 1, NULL));
     TRY(columns_look(db, out));
     return checks_look(db, out);
 }
 
-/* ---- widening ------------------------------------------------------------------------------------------------------ */
+/* ---- widening ------------------------------------------------------------------------------------------ */
 
 #define VALUES_MAX 32
 #define WIDE_CHARACTERS 20
@@ -184,7 +191,8 @@ struct widen {
 static bool widen_parse(char *text, struct widen *w)
 {
     char *save = NULL, *word = strtok_r(text, " \t\r\n", &save), *dot = word ? strchr(word, '.') : NULL;
-    if (!dot || dot == word || (size_t)(dot - word) >= sizeof(w->table) || !dot[1] || strlen(dot + 1) >= sizeof(w->column))
+    if (!dot || dot == word || (size_t)(dot - word) >= sizeof(w->table) || !dot[1] ||
+        strlen(dot + 1) >= sizeof(w->column))
         return false;
     *dot = 0;
     strcpy(w->table, word);
@@ -214,7 +222,8 @@ static bool enum_has(const char *type, const char *value)
 }
 
 /* The column's new type, empty when it need not change. */
-static void wider_type(const struct widen *w, const char *data_type, const char *type, uint64_t characters, struct buf *out)
+static void wider_type(const struct widen *w, const char *data_type, const char *type, uint64_t characters,
+                       struct buf *out)
 {
     bool is_enum = strcasecmp(data_type, "enum") == 0;
     unsigned missing = 0;
@@ -238,8 +247,8 @@ static void wider_type(const struct widen *w, const char *data_type, const char 
 /* COLUMN_DEFAULT is SQL already: 'queued', NULL, current_timestamp(). */
 static void alter_write(const struct widen *w, const char *type, struct db *db, struct buf *out)
 {
-    buf_addf(out, "ALTER TABLE `%s` MODIFY COLUMN `%s` %s CHARACTER SET %s COLLATE %s %s", w->table, w->column, type, db_str(db, 3, NULL),
-             db_str(db, 4, NULL), db_u64(db, 5) ? "NULL" : "NOT NULL");
+    buf_addf(out, "ALTER TABLE `%s` MODIFY COLUMN `%s` %s CHARACTER SET %s COLLATE %s %s", w->table, w->column,
+             type, db_str(db, 3, NULL), db_str(db, 4, NULL), db_u64(db, 5) ? "NULL" : "NOT NULL");
     if (!db_is_null(db, 6))
         buf_addf(out, " DEFAULT %s", db_str(db, 6, NULL));
     buf_addf(out, " COMMENT %s", db_str(db, 7, NULL));
@@ -258,8 +267,10 @@ enum db_rc column_widen(struct db *db, const char *arguments, size_t len, bool *
         return DB_FAIL;
     }
     TRY(db_query(db,
-                 "SELECT DATA_TYPE, COLUMN_TYPE, CHARACTER_MAXIMUM_LENGTH, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE = 'YES', "
-                 "COLUMN_DEFAULT, QUOTE(COLUMN_COMMENT) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND "
+                 "SELECT DATA_TYPE, COLUMN_TYPE, CHARACTER_MAXIMUM_LENGTH, CHARACTER_SET_NAME, COLLATION_NAME, "
+                 "IS_NULLABLE = 'YES', "
+                 "COLUMN_DEFAULT, QUOTE(COLUMN_COMMENT) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = "
+                 "DATABASE() AND TABLE_NAME = ? AND "
                  "COLUMN_NAME = ?",
                  "ss", w.table, w.column));
     if (!db_next(db) || db_is_null(db, 3)) {

@@ -24,7 +24,8 @@ static enum ctl_exit refused(struct ctl *c, const struct http_answer *a)
     if (!a->status)
         return ctl_fail(c, "no broker answers at %s: %s", a->url, a->why);
     if (!code)
-        return ctl_fail(c, "%s answered %d, which is not an answer of a broker; is ctl.ops_url right?", a->url, a->status);
+        return ctl_fail(c, "%s answered %d, which is not an answer of a broker; is ctl.ops_url right?", a->url,
+                        a->status);
     return ctl_fail(c, "%s answered %d %s: %s%s", a->url, a->status, code, message ? message : "",
                     a->status == 401 ? " Is ctl.token set, and good?" : "");
 }
@@ -34,10 +35,10 @@ static bool is_good(const struct http_answer *a)
     return a->status >= 200 && a->status < 300 && jv_type(a->body) == JV_OBJECT;
 }
 
-/* ---- list ------------------------------------------------------------------------------------------------------------ */
+/* ---- list ---------------------------------------------------------------------------------------------- */
 
-static const char *const states[] = {"live",    "opening", "active", "closing", "closed",
-                                     "expired", "lost",    "migrated"};
+static const char *const states[] = {"live",   "opening", "active", "closing",
+                                     "closed", "expired", "lost",   "migrated"};
 
 static bool query_make(struct ctl *c, struct buf *out)
 {
@@ -48,7 +49,9 @@ static bool query_make(struct ctl *c, struct buf *out)
         while (i < sizeof(states) / sizeof(*states) && strcmp(states[i], state) != 0)
             i++;
         if (i == sizeof(states) / sizeof(*states))
-            return ctl_usage(c, "--state must be live, opening, active, closing, closed, expired, lost or migrated"), false;
+            return ctl_usage(c,
+                             "--state must be live, opening, active, closing, closed, expired, lost or migrated"),
+                   false;
         buf_addf(out, "&state=%s", state);
     }
     if (c->args.n[OPT_COMPANY]) {
@@ -77,7 +80,8 @@ static const char *text_of(const struct jv *session, const char *key, char room[
 
 static void session_row(struct table *table, const struct jv *s)
 {
-    static const char *const keys[] = {"session_id", "company_id", "portal", "worker", "state", "reason", "job_id", "last_activity_at"};
+    static const char *const keys[] = {"session_id", "company_id", "portal", "worker",
+                                       "state",      "reason",     "job_id", "last_activity_at"};
     char room[32];
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         table_add(table, text_of(s, keys[i], room));
@@ -107,7 +111,8 @@ static enum ctl_exit page_read(struct ctl *c, const char *query, uint64_t limit,
 
 static enum ctl_exit sessions_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {"~SESSION", ">COMPANY", "PORTAL", "ROBOT", "STATE", "REASON", ">JOB", "LAST ACTIVITY", NULL};
+    static const char *const heads[] = {"~SESSION", ">COMPANY", "PORTAL",        "ROBOT", "STATE",
+                                        "REASON",   ">JOB",     "LAST ACTIVITY", NULL};
     if (c->args.json) {
         struct jv *body = jv_new_object();
         jv_set(body, "sessions", list);
@@ -148,7 +153,7 @@ enum ctl_exit sessions_list(struct ctl *c)
     return code;
 }
 
-/* ---- close, migrate ---------------------------------------------------------------------------------------------------- */
+/* ---- close, migrate ------------------------------------------------------------------------------------ */
 
 static enum ctl_exit change(struct ctl *c, const char *what, const char *done)
 {

@@ -138,7 +138,8 @@ static void fit(struct table *t, int room)
     while (room > 0 && width > room) {
         struct column *widest = NULL;
         for (unsigned i = 0; i < t->n_columns; i++)
-            if (t->column[i].cut && t->column[i].width > CUT_LEAST && (!widest || t->column[i].width > widest->width))
+            if (t->column[i].cut && t->column[i].width > CUT_LEAST &&
+                (!widest || t->column[i].width > widest->width))
                 widest = &t->column[i];
         if (!widest)
             return;

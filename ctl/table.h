@@ -6,7 +6,8 @@
 
 struct table;
 
-/* Column heads, ended by NULL. '>' before a head: right-aligned; '~': may be cut when the terminal is too narrow. */
+/* Column heads, ended by NULL. '>' before a head: right-aligned; '~': may be cut when the terminal is too narrow.
+ */
 struct table *table_new(const char *const *heads);
 /* The next cell, row by row. NULL shows as "-". Control characters are shown as '?'. */
 void table_add(struct table *t, const char *text);

@@ -124,12 +124,15 @@ static enum db_rc create_tx(struct db *db, void *arg)
     char subject[40];
     struct buf detail = {0};
     TRY(db_exec(db,
-                "INSERT INTO chasqui_tokens (name, secret_sha256, abilities, all_companies, rate_per_minute, expires_at, created_at) VALUES "
+                "INSERT INTO chasqui_tokens (name, secret_sha256, abilities, all_companies, rate_per_minute, "
+                "expires_at, created_at) VALUES "
                 "(?, ?, ?, ?, ?, NOW(6) + INTERVAL ? SECOND, NOW(6))",
-                "sbsuuN", t->name, (const void *)t->sha256, sizeof(t->sha256), t->abilities, (uint64_t)t->all, t->rate, t->expires_s));
+                "sbsuuN", t->name, (const void *)t->sha256, sizeof(t->sha256), t->abilities, (uint64_t)t->all,
+                t->rate, t->expires_s));
     t->id = db_insert_id(db);
     for (unsigned i = 0; i < t->n_companies; i++)
-        TRY(db_exec(db, "INSERT IGNORE INTO chasqui_token_companies (token_id, company_id) VALUES (?, ?)", "uu", t->id, t->company[i]));
+        TRY(db_exec(db, "INSERT IGNORE INTO chasqui_token_companies (token_id, company_id) VALUES (?, ?)", "uu",
+                    t->id, t->company[i]));
     snprintf(subject, sizeof(subject), "token:%llu", (unsigned long long)t->id);
     buf_addf(&detail, "%s; %s", t->abilities, t->name);
     enum db_rc rc = ctl_audit(db, t->actor, "token_create", subject, detail.data);
@@ -140,8 +143,8 @@ static enum db_rc create_tx(struct db *db, void *arg)
 static int create_done(struct db *db, void *arg)
 {
     struct create *t = arg;
-    if (db_query(db, "SELECT id FROM chasqui_tokens WHERE id = ? AND secret_sha256 = ?", "ub", t->id, (const void *)t->sha256,
-                 sizeof(t->sha256)))
+    if (db_query(db, "SELECT id FROM chasqui_tokens WHERE id = ? AND secret_sha256 = ?", "ub", t->id,
+                 (const void *)t->sha256, sizeof(t->sha256)))
         return -1;
     return db_next(db);
 }
@@ -170,7 +173,8 @@ enum ctl_exit token_create(struct ctl *c)
     enum ctl_exit code = CTL_USAGE;
     t->actor = c->actor;
     t->rate = (uint64_t)c->conf->ratelimit_per_minute;
-    if (companies_read(c, t) && abilities_read(c, t) && (!rate || args_number(c, "--rate", rate, 0, RATE_MAX, &t->rate)) &&
+    if (companies_read(c, t) && abilities_read(c, t) &&
+        (!rate || args_number(c, "--rate", rate, 0, RATE_MAX, &t->rate)) &&
         (!expires || args_duration(c, expires, &t->expires_s)) && name_read(c, t)) {
         secret_make(t);
         code = ctl_tx(c, create_tx, create_done, t, "");
@@ -182,7 +186,7 @@ enum ctl_exit token_create(struct ctl *c)
     return code;
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------------------- */
+/* ---- list ---------------------------------------------------------------------------------------------- */
 
 static const char *state_name(struct db *db, unsigned revoked, unsigned expired)
 {
@@ -202,13 +206,18 @@ static struct jv *abilities_jv(const char *list)
 
 enum ctl_exit token_list(struct ctl *c)
 {
-    static const char *const heads[] = {">ID", "STATE", "ABILITIES", "~COMPANIES", ">RATE", "EXPIRES", "CREATED", "~NAME", NULL};
+    static const char *const heads[] = {">ID",     "STATE",   "ABILITIES", "~COMPANIES", ">RATE",
+                                        "EXPIRES", "CREATED", "~NAME",     NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
-                             "SELECT t.id, t.revoked_at IS NOT NULL, COALESCE(t.expires_at <= NOW(6), 0), t.abilities, t.all_companies, (SELECT "
-                             "GROUP_CONCAT(p.company_id ORDER BY p.company_id SEPARATOR ' ') FROM chasqui_token_companies p WHERE p.token_id = "
-                             "t.id), t.rate_per_minute, CAST(UNIX_TIMESTAMP(t.expires_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(t.created_at) * "
-                             "1000 AS INT), t.name, DATE_FORMAT(t.expires_at, '%Y-%m-%d %H:%i'), DATE_FORMAT(t.created_at, '%Y-%m-%d %H:%i') "
+                             "SELECT t.id, t.revoked_at IS NOT NULL, COALESCE(t.expires_at <= NOW(6), 0), "
+                             "t.abilities, t.all_companies, (SELECT "
+                             "GROUP_CONCAT(p.company_id ORDER BY p.company_id SEPARATOR ' ') FROM "
+                             "chasqui_token_companies p WHERE p.token_id = "
+                             "t.id), t.rate_per_minute, CAST(UNIX_TIMESTAMP(t.expires_at) * 1000 AS INT), "
+                             "CAST(UNIX_TIMESTAMP(t.created_at) * "
+                             "1000 AS INT), t.name, DATE_FORMAT(t.expires_at, '%Y-%m-%d %H:%i'), "
+                             "DATE_FORMAT(t.created_at, '%Y-%m-%d %H:%i') "
                              "FROM chasqui_tokens t ORDER BY t.id",
                              "");
     if (rc)
@@ -250,7 +259,7 @@ enum ctl_exit token_list(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- revoke -------------------------------------------------------------------------------------------------------- */
+/* ---- revoke -------------------------------------------------------------------------------------------- */
 
 struct revoke {
     const char *actor;
@@ -285,6 +294,7 @@ enum ctl_exit token_revoke(struct ctl *c)
         return code;
     if (!r.found)
         return ctl_fail(c, "there is no token %llu", (unsigned long long)r.id);
-    return ctl_say(c, r.was_revoked ? "token %llu was revoked already" : "token %llu is revoked; brokers know within 5 s",
-                   (unsigned long long)r.id);
+    return ctl_say(
+        c, r.was_revoked ? "token %llu was revoked already" : "token %llu is revoked; brokers know within 5 s",
+        (unsigned long long)r.id);
 }

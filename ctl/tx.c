@@ -12,9 +12,10 @@ enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc)
     switch (rc) {
     case DB_GONE:
         if (c->conf->db_socket)
-            return ctl_fail(c, "the database %s on %s cannot be reached: %s", c->conf->db_name, c->conf->db_socket, text);
-        return ctl_fail(c, "the database %s on %s port %lld cannot be reached: %s", c->conf->db_name, c->conf->db_host,
-                        (long long)c->conf->db_port, text);
+            return ctl_fail(c, "the database %s on %s cannot be reached: %s", c->conf->db_name, c->conf->db_socket,
+                            text);
+        return ctl_fail(c, "the database %s on %s port %lld cannot be reached: %s", c->conf->db_name,
+                        c->conf->db_host, (long long)c->conf->db_port, text);
     case DB_RETRY:
         return ctl_fail(c, "the database is busy with the same rows; nothing was changed, try again: %s", text);
     case DB_OK:
@@ -33,7 +34,8 @@ enum ctl_exit ctl_tx(struct ctl *c, enum db_rc (*fn)(struct db *, void *), int (
     case TX_DONE:
         return CTL_DONE;
     case TX_UNKNOWN:
-        return ctl_fail(c, "the connection broke at the commit: it is not known whether the change was made; look before trying again");
+        return ctl_fail(c, "the connection broke at the commit: it is not known whether the change was made; look "
+                           "before trying again");
     case TX_NOT:
         break;
     }
@@ -43,7 +45,8 @@ enum ctl_exit ctl_tx(struct ctl *c, enum db_rc (*fn)(struct db *, void *), int (
 enum db_rc ctl_audit(struct db *db, const char *actor, const char *action, const char *subject, const char *detail)
 {
     return db_exec(db,
-                   "INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6), ?, ?, LEFT(?, 160), LEFT(?, 1000))",
+                   "INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6), ?, ?, LEFT(?, "
+                   "160), LEFT(?, 1000))",
                    "ssss", actor, action, subject, detail);
 }
 
@@ -56,7 +59,7 @@ bool ctl_tables_ready(struct ctl *c)
     else if (!version)
         ctl_fail(c, "the database %s has no tables of Chasqui yet; run: chasqui migrate", c->conf->db_name);
     else if (version < migration_latest())
-        ctl_fail(c, "the database %s is at version %u, this program needs %u; run: chasqui migrate", c->conf->db_name, version,
-                 migration_latest());
+        ctl_fail(c, "the database %s is at version %u, this program needs %u; run: chasqui migrate",
+                 c->conf->db_name, version, migration_latest());
     return rc == DB_OK && version >= migration_latest();
 }

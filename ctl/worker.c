@@ -23,7 +23,7 @@ static enum db_rc revision_raise(struct db *db)
     return db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", "");
 }
 
-/* ---- add ----------------------------------------------------------------------------------------------------------- */
+/* ---- add ----------------------------------------------------------------------------------------------- */
 
 struct add {
     const char *actor, *name;
@@ -35,14 +35,17 @@ struct add {
 
 static enum db_rc clash_find(struct db *db, struct add *w)
 {
-    TRY(db_query(db, "SELECT name, base_url FROM chasqui_robots WHERE removed = 0 AND (name = ? OR base_url = ?) FOR UPDATE", "ss", w->name,
-                 w->base_url));
+    TRY(db_query(
+        db,
+        "SELECT name, base_url FROM chasqui_robots WHERE removed = 0 AND (name = ? OR base_url = ?) FOR UPDATE",
+        "ss", w->name, w->base_url));
     if (!db_next(db))
         return DB_OK;
     if (strcmp(db_str(db, 0, NULL), w->name) == 0)
         snprintf(w->why, sizeof(w->why), "there is a robot %s already (%s)", w->name, db_str(db, 1, NULL));
     else
-        snprintf(w->why, sizeof(w->why), "%s is registered already, as robot %s", w->base_url, db_str(db, 0, NULL));
+        snprintf(w->why, sizeof(w->why), "%s is registered already, as robot %s", w->base_url,
+                 db_str(db, 0, NULL));
     return DB_DUP;
 }
 
@@ -52,7 +55,8 @@ static enum db_rc add_tx(struct db *db, void *arg)
     w->why[0] = 0;
     TRY(clash_find(db, w));
     enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_robots (name, base_url, viewer_url, capacity, created_at) VALUES (?, ?, NULLIF(?, ''), ?, NOW(6))",
+                            "INSERT INTO chasqui_robots (name, base_url, viewer_url, capacity, created_at) VALUES "
+                            "(?, ?, NULLIF(?, ''), ?, NOW(6))",
                             "sssN", w->name, w->base_url, w->viewer_url, w->capacity);
     if (rc == DB_DUP) { /* somebody adds it at the same time */
         snprintf(w->why, sizeof(w->why), "a robot with this name or base URL was added just now");
@@ -60,8 +64,9 @@ static enum db_rc add_tx(struct db *db, void *arg)
     }
     TRY(rc);
     w->id = db_insert_id(db);
-    TRY(db_exec(db, "INSERT INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq <= ?", "uu", w->id,
-                w->capacity ? w->capacity : CAPACITY_UNKNOWN));
+    TRY(db_exec(db,
+                "INSERT INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq <= ?",
+                "uu", w->id, w->capacity ? w->capacity : CAPACITY_UNKNOWN));
     TRY(revision_raise(db));
     return ctl_audit(db, w->actor, "worker_add", w->name, w->base_url);
 }
@@ -100,7 +105,7 @@ enum ctl_exit worker_add(struct ctl *c)
     return code != CTL_DONE ? code : ctl_say(c, "robot %s is known: %s", w.name, w.base_url);
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------------------- */
+/* ---- list ---------------------------------------------------------------------------------------------- */
 
 static const char *optional_calls(struct db *db, unsigned col)
 {
@@ -110,7 +115,8 @@ static const char *optional_calls(struct db *db, unsigned col)
 static struct jv *worker_jv(struct db *db)
 {
     static const char *const texts[] = {"name", "wanted", "base_url", "viewer_url"};
-    static const char *const numbers[] = {"capacity", "reported_capacity", "places_total", "places_used", "sessions", "abandoned"};
+    static const char *const numbers[] = {"capacity",    "reported_capacity", "places_total",
+                                          "places_used", "sessions",          "abandoned"};
     struct jv *w = jv_new_object();
     for (unsigned i = 0; i < 4; i++)
         jv_set_str(w, texts[i], db_str(db, i, NULL));
@@ -128,13 +134,18 @@ static struct jv *worker_jv(struct db *db)
 
 enum ctl_exit worker_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME", "WANTED", ">PLACES", ">SESSIONS", ">ABANDONED", "OPTIONAL CALLS", "~BASE URL", "~VIEWER", NULL};
+    static const char *const heads[] = {"NAME",           "WANTED",    ">PLACES", ">SESSIONS", ">ABANDONED",
+                                        "OPTIONAL CALLS", "~BASE URL", "~VIEWER", NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
-                             "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, LEAST(COALESCE(r.capacity, "
-                             "r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10)), (SELECT COUNT(p.session_ref) FROM "
-                             "chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = r.id AND "
-                             "s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id), r.boot_id, "
+                             "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, "
+                             "LEAST(COALESCE(r.capacity, "
+                             "r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10)), (SELECT "
+                             "COUNT(p.session_ref) FROM "
+                             "chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
+                             "WHERE s.robot_id = r.id AND "
+                             "s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND "
+                             "a.robot_id = r.id), r.boot_id, "
                              "r.fenced FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name",
                              "");
     if (rc)
@@ -162,7 +173,7 @@ enum ctl_exit worker_list(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- drain, resume --------------------------------------------------------------------------------------------------- */
+/* ---- drain, resume ------------------------------------------------------------------------------------- */
 
 struct want {
     const char *actor, *name, *wanted;
@@ -180,7 +191,8 @@ static enum db_rc want_tx(struct db *db, void *arg)
     db_str_copy(db, 0, w->before, sizeof(w->before));
     if (strcmp(w->before, w->wanted) == 0)
         return DB_OK;
-    TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = ? WHERE name = ? AND removed = 0", "ss", w->wanted, w->name));
+    TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = ? WHERE name = ? AND removed = 0", "ss", w->wanted,
+                w->name));
     TRY(revision_raise(db));
     snprintf(detail, sizeof(detail), "%s -> %s", w->before, w->wanted);
     return ctl_audit(db, w->actor, "worker_want", w->name, detail);
@@ -196,7 +208,8 @@ static enum ctl_exit want(struct ctl *c, const char *wanted)
         return code;
     if (!w.before[0])
         return ctl_fail(c, "there is no robot %s", w.name);
-    return ctl_say(c, strcmp(w.before, wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name, wanted);
+    return ctl_say(c, strcmp(w.before, wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name,
+                   wanted);
 }
 
 enum ctl_exit worker_drain(struct ctl *c)
@@ -209,7 +222,7 @@ enum ctl_exit worker_resume(struct ctl *c)
     return want(c, "active");
 }
 
-/* ---- remove ---------------------------------------------------------------------------------------------------------- */
+/* ---- remove -------------------------------------------------------------------------------------------- */
 
 struct remove {
     const char *actor, *name;
@@ -222,15 +235,22 @@ struct remove {
 static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
 {
     static const char *const sql[] = {
-        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.status = 'failed', j.error = 'session_lost', j.message = "
-        "'robot_removed', j.finished_at = NOW(3), j.updated_at = NOW() WHERE s.robot_id = ? AND s.live = 1 AND j.status IN ('done', "
+        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.status = 'failed', j.error = "
+        "'session_lost', j.message = "
+        "'robot_removed', j.finished_at = NOW(3), j.updated_at = NOW() WHERE s.robot_id = ? AND s.live = 1 AND "
+        "j.status IN ('done', "
         "'running')",
-        "UPDATE chasqui_jobs q JOIN chasqui_sessions s ON s.job_id = q.job_id SET q.params = NULL WHERE s.robot_id = ? AND s.live = 1",
-        "INSERT INTO chasqui_job_events (job_id, at, event, detail) SELECT job_id, NOW(6), 'session_lost', 'robot_removed' FROM "
+        "UPDATE chasqui_jobs q JOIN chasqui_sessions s ON s.job_id = q.job_id SET q.params = NULL WHERE "
+        "s.robot_id = ? AND s.live = 1",
+        "INSERT INTO chasqui_job_events (job_id, at, event, detail) SELECT job_id, NOW(6), 'session_lost', "
+        "'robot_removed' FROM "
         "chasqui_sessions WHERE robot_id = ? AND live = 1",
-        "DELETE l FROM chasqui_leases l JOIN chasqui_sessions s ON s.job_id = l.job_id WHERE s.robot_id = ? AND s.live = 1",
-        "DELETE m FROM chasqui_session_migrations m JOIN chasqui_sessions s ON s.job_id = m.job_id WHERE s.robot_id = ? AND s.live = 1",
-        "UPDATE chasqui_sessions SET state = 'lost', reason = 'robot_removed', since = NOW(6), live = NULL, live_session_id = NULL WHERE "
+        "DELETE l FROM chasqui_leases l JOIN chasqui_sessions s ON s.job_id = l.job_id WHERE s.robot_id = ? AND "
+        "s.live = 1",
+        "DELETE m FROM chasqui_session_migrations m JOIN chasqui_sessions s ON s.job_id = m.job_id WHERE "
+        "s.robot_id = ? AND s.live = 1",
+        "UPDATE chasqui_sessions SET state = 'lost', reason = 'robot_removed', since = NOW(6), live = NULL, "
+        "live_session_id = NULL WHERE "
         "robot_id = ? AND live = 1",
         "UPDATE chasqui_sessions SET close_pending = 0 WHERE robot_id = ? AND close_pending <> 0",
     };
@@ -251,7 +271,8 @@ static enum db_rc remove_tx(struct db *db, void *arg)
     w->id = db_u64(db, 0);
     TRY(db_exec(db, "DELETE FROM chasqui_places WHERE robot_id = ?", "u", w->id));
     TRY(db_query(db,
-                 "SELECT COALESCE(SUM(live = 1), 0), COALESCE(SUM(live IS NULL AND close_pending = 1), 0) FROM chasqui_sessions WHERE robot_id = ? "
+                 "SELECT COALESCE(SUM(live = 1), 0), COALESCE(SUM(live IS NULL AND close_pending = 1), 0) FROM "
+                 "chasqui_sessions WHERE robot_id = ? "
                  "AND (live = 1 OR close_pending = 1)",
                  "u", w->id));
     if (!db_next(db))
@@ -260,14 +281,16 @@ static enum db_rc remove_tx(struct db *db, void *arg)
     w->abandoned = db_u64(db, 1);
     if (!w->force && (w->live || w->abandoned)) {
         snprintf(w->why, sizeof(w->why),
-                 "robot %s has %llu live and %llu abandoned sessions: drain it and close or migrate them, or lose them with --force", w->name,
-                 (unsigned long long)w->live, (unsigned long long)w->abandoned);
+                 "robot %s has %llu live and %llu abandoned sessions: drain it and close or migrate them, or lose "
+                 "them with --force",
+                 w->name, (unsigned long long)w->live, (unsigned long long)w->abandoned);
         return DB_DUP;
     }
     TRY(sessions_lose(db, w->id));
     TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = 'disabled', removed = NULL WHERE id = ?", "u", w->id));
     TRY(revision_raise(db));
-    snprintf(detail, sizeof(detail), "%llu sessions lost, %llu abandoned", (unsigned long long)w->live, (unsigned long long)w->abandoned);
+    snprintf(detail, sizeof(detail), "%llu sessions lost, %llu abandoned", (unsigned long long)w->live,
+             (unsigned long long)w->abandoned);
     return ctl_audit(db, w->actor, "worker_remove", w->name, detail);
 }
 

@@ -130,8 +130,8 @@ static void associated(struct buf *out, uint64_t company_id, const char *portal,
     buf_addf(out, "%llu/%s/%s", (unsigned long long)company_id, portal, purpose);
 }
 
-void seal_wrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *plain,
-               size_t len, struct buf *out)
+void seal_wrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose,
+               const void *plain, size_t len, struct buf *out)
 {
     struct buf ad = {0};
     associated(&ad, company_id, portal, purpose);
@@ -139,14 +139,14 @@ void seal_wrap(const struct seal *s, uint64_t company_id, const char *portal, co
     to[0] = VERSION;
     memcpy(to + 1, s->key_id, KEY_ID_BYTES);
     id_random(to + NONCE_AT, NONCE_BYTES);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(to + TEXT_AT, NULL, plain, len, (const uint8_t *)ad.data, ad.len, NULL,
-                                               to + NONCE_AT, s->key);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(to + TEXT_AT, NULL, plain, len, (const uint8_t *)ad.data, ad.len,
+                                               NULL, to + NONCE_AT, s->key);
     out->len += len + SEAL_OVERHEAD;
     buf_free(&ad);
 }
 
-bool seal_unwrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *sealed,
-                 size_t len, struct buf *out)
+bool seal_unwrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose,
+                 const void *sealed, size_t len, struct buf *out)
 {
     const uint8_t *from = sealed;
     if (len < SEAL_OVERHEAD || from[0] != VERSION || memcmp(from + 1, s->key_id, KEY_ID_BYTES) != 0)
@@ -155,9 +155,9 @@ bool seal_unwrap(const struct seal *s, uint64_t company_id, const char *portal, 
     size_t plain_len = len - SEAL_OVERHEAD;
     associated(&ad, company_id, portal, purpose);
     uint8_t *to = (uint8_t *)buf_room(out, plain_len + 1);
-    bool good = crypto_aead_xchacha20poly1305_ietf_decrypt(to, NULL, NULL, from + TEXT_AT, plain_len + TAG_BYTES,
-                                                           (const uint8_t *)ad.data, ad.len, from + NONCE_AT,
-                                                           s->key) == 0;
+    bool good =
+        crypto_aead_xchacha20poly1305_ietf_decrypt(to, NULL, NULL, from + TEXT_AT, plain_len + TAG_BYTES,
+                                                   (const uint8_t *)ad.data, ad.len, from + NONCE_AT, s->key) == 0;
     if (good)
         out->len += plain_len;
     out->data[out->len] = 0;

@@ -96,8 +96,10 @@ static void test_open_refuses_what_is_no_key(void **state)
     assert_true(opens(f->other));
     write_file(f->other, ZEROS, 0600);
     assert_true(opens(f->other));
-    static const char *const bad[] = {"", "\n", "00", ZEROS "0", ZEROS "00", ZEROS "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n0",
-                                      " " ZEROS, "0x" ZEROS, "g000000000000000000000000000000000000000000000000000000000000000"};
+    static const char *const bad[] = {
+        "",        "\n",       "00",
+        ZEROS "0", ZEROS "00", ZEROS "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n0",
+        " " ZEROS, "0x" ZEROS, "g000000000000000000000000000000000000000000000000000000000000000"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         write_file(f->other, bad[i], 0400);
         assert_false(opens(f->other));

@@ -72,7 +72,8 @@ static void test_refused(void **state)
         "http://robot#top",
         "http://robot\\path",
         "http://[::1",
-        "http://r\xc3\xb6" "bot",
+        "http://r\xc3\xb6"
+        "bot",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
