@@ -1,4 +1,4 @@
-"""`chasqui`: every command, with what is good and with what is not. Nothing else of Chasqui runs, only a broker made of a script."""
+"""`chasqui`: every command, with what is good and with what is not; at a database alone, but for the last part."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zmq.auth
 from ctl_desk import Ctl, FakeBroker, conf_with
-from harness import free_port, program
+from harness import free_port, program, wait_until
 from harness.process import clean_env
 
 CANARY = "clave-canary-77aa"
@@ -496,10 +496,10 @@ def test_sessions_are_listed_page_by_page(ctl):
         told = ctl.json("sessions", "list", "--limit", 1000, conf=conf)
         assert [one["session_id"] for one in told["sessions"]] == [f"s{n}" for n in range(449, 0, -1)] and not told["more"]
         assert len(broker.asked) == 3
-        told = ctl.run("sessions", "list", "--state", "live", "--company", 5, "--worker", "r1", "--limit", 2, conf=conf)
+        told = ctl.run("sessions", "list", "--state", "active", "--company", 5, "--worker", "r1", "--limit", 2, conf=conf)
         method, path, query, headers, body = broker.asked[-1]
         assert (method, path, body) == ("GET", "/api/v1/ops/sessions", b"")
-        assert query == {"state": ["live"], "company_id": ["5"], "worker": ["r1"], "limit": ["2"]}
+        assert query == {"state": ["active"], "company_id": ["5"], "worker": ["r1"], "limit": ["2"]}
         assert headers["Authorization"] == "Bearer 7|abc"
         assert told.stdout.splitlines()[0].split()[:2] == ["SESSION", "COMPANY"] and len(told.stdout.splitlines()) == 3
         assert "--limit" in told.stderr
@@ -572,3 +572,65 @@ def test_a_table_fits_the_terminal_and_escapes_nothing_through(ctl):
     assert all(len(line) <= 160 for line in lines)
     assert len(lines[1]) < len(plain_text.splitlines()[1])
     assert "s" * 90 in plain_text
+
+
+# --- with all of Chasqui -----------------------------------------------------------------------------------------------------------
+
+
+def test_sessions_by_the_real_broker(make_system):
+    system = make_system(robots=2)
+    one, two = system.api.login(101), system.api.login(102)
+    told = system.ctl_json("sessions", "list", "--state", "active")["sessions"]
+    assert {session["session_id"] for session in told} == {one, two}
+    assert [session["session_id"] for session in system.ctl_json("sessions", "list", "--company", 101)["sessions"]] == [one]
+    where = system.robot_of(one).name
+    assert one in {session["session_id"] for session in system.ctl_json("sessions", "list", "--worker", where)["sessions"]}
+    assert "is closed" in system.ctl("sessions", "close", one).stdout
+    system.api.list(one).expect(410, "session_closed")
+    again = system.ctl("sessions", "close", one, check=False)
+    assert again.returncode == 1 and "410 session_closed" in again.stderr
+    nobody = system.ctl("sessions", "close", "no-such-session", check=False)
+    assert nobody.returncode == 1 and "404 session_not_found" in nobody.stderr
+    assert system.ctl_json("doctor")["robots_asked"]
+
+
+def test_a_session_is_moved_by_the_real_broker(make_system):
+    system = make_system(robots=2)
+    system.set_credentials(103, usuario="DEMO", clave="demo")
+    session = system.api.login(103)
+    before = system.robot_of(session).name
+    system.ctl("sessions", "migrate", session)
+
+    def moved():
+        told = system.ctl_json("sessions", "list", "--company", 103, "--state", "active")["sessions"]
+        return told and told[0]["worker"] != before
+
+    wait_until(moved, 20, "the session is on another robot")
+    system.api.list(session).expect(200)
+
+
+def test_draining_and_removing_reach_the_dispatchers(make_system):
+    system = make_system(robots=2)
+    session = system.api.login(104)
+    busy = system.robot_of(session).name
+    other = next(name for name in system.robots if name != busy)
+    system.ctl("worker", "drain", other)
+
+    def lands_on(name, first):
+        """Log-ins go to that robot alone, as soon as the dispatcher has read the list."""
+        companies = iter(range(first, first + 1000))
+
+        def all_there():
+            return all(system.robot_of(system.api.login(next(companies))).name == name for _ in range(3))
+
+        wait_until(all_there, 20, f"log-ins land on {name} alone")
+
+    lands_on(busy, 2000)
+    system.ctl("worker", "resume", other)
+    told = system.ctl("worker", "remove", busy, check=False)
+    assert told.returncode == 1 and "--force" in told.stderr
+    system.ctl("worker", "remove", busy, "--force")
+    system.api.list(session).expect(410, "session_lost")
+    lands_on(other, 4000)
+    assert system.robot_of(system.api.login(104, force_new=True)).name == other
+    system.allow_violations = True  # the robot was removed with its sessions: what it still holds is the operator's wish
