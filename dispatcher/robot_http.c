@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/stat.h"
+#include "dispatcher/names.h"
 #include "dispatcher/networks.h"
 #include "dispatcher/robot_head.h"
 
@@ -50,6 +51,13 @@ struct robot_http {
     struct loop_timer reaper; /* what ended inside call_resume */
     struct watch **watches;   /* by descriptor */
     int n_watches;
+    struct names by_url;      /* base URL -> index of its row */
+    struct parsed {           /* base URLs, taken apart once */
+        char *url;
+        const char *path;     /* in url: what stands before every path, mostly "" */
+        CURLU *parts;         /* NULL = curl could not read it */
+    } *parsed;
+    uint32_t n_parsed;
     struct robot_call *first; /* under way */
     struct robot_call *pool;  /* by next */
     unsigned n_pool, n_running;
@@ -68,11 +76,12 @@ struct robot_call {
     struct buf in;
     struct call_answer answer;
     struct loop_timer limit; /* first byte and idle limits */
-    uint64_t started_ms, moved_ms;
+    uint64_t started_ms, moved_ms; /* moved: to within a WATCH_STEP_MS */
     size_t header_bytes;
     bool is_special;   /* the easy handle holds more than a plain GET: reset it before it is used again */
     bool has_status;   /* a status line came */
     bool has_body;     /* and a byte of the body */
+    bool has_moved;    /* something came since limit_due() looked */
     bool is_streaming; /* on_data gets the body */
     bool is_paused, is_too_big;
     bool is_in_callback, is_stopped; /* call_stop() from on_head or on_data */
@@ -197,7 +206,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
     struct robot_call *c = arg;
     size_t len = size * n;
-    c->moved_ms = clock_ms();
+    c->has_moved = true;
     c->header_bytes += len;
     if (c->header_bytes > HEADERS_MAX_BYTES)
         return 0;
@@ -225,13 +234,15 @@ static void body_begins(struct robot_call *c)
         c->is_streaming = c->spec.on_head(c->spec.arg, &c->answer);
         c->is_in_callback = false;
     }
+    if (!c->is_streaming && c->answer.length > 0 && (uint64_t)c->answer.length <= c->spec.max_bytes)
+        buf_room(&c->in, (size_t)c->answer.length);
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct robot_call *c = arg;
     size_t len = size * n;
-    c->moved_ms = clock_ms();
+    c->has_moved = true;
     if (!c->has_body)
         body_begins(c);
     if (c->is_streaming) {
@@ -350,6 +361,42 @@ static void header_add(struct robot_call *c, const char *name, const char *value
     buf_free(&line);
 }
 
+/* Base URLs are few and come again and again. */
+static const struct parsed *url_parse(struct robot_http *h, const char *base_url)
+{
+    uint32_t at = names_find(&h->by_url, base_url);
+    if (at != NAMES_NONE)
+        return &h->parsed[at];
+    CURLU *parts = curl_url();
+    char *url = xstrdup(base_url), *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
+    CHECK(parts, "curl_url");
+    if (curl_url_set(parts, CURLUPART_URL, base_url, 0) != CURLUE_OK) {
+        curl_url_cleanup(parts);
+        parts = NULL;
+    }
+    at = h->n_parsed++;
+    h->parsed = xrealloc(h->parsed, h->n_parsed * sizeof(*h->parsed));
+    h->parsed[at] = (struct parsed){url, path ? path : "", parts};
+    names_add(&h->by_url, url, at);
+    return &h->parsed[at];
+}
+
+static void url_set(struct robot_call *c, const char *base_url, const char *path)
+{
+    const struct parsed *base = url_parse(c->http, base_url);
+    struct buf target = {0};
+    curl_easy_setopt(c->easy, CURLOPT_CURLU, base->parts);
+    if (!base->parts)
+        curl_easy_setopt(c->easy, CURLOPT_URL, base_url); /* it fails with curl's own words */
+    if (*base->path) {
+        buf_adds(&target, base->path);
+        buf_adds(&target, path);
+        path = target.data;
+    }
+    curl_easy_setopt(c->easy, CURLOPT_REQUEST_TARGET, path);
+    buf_free(&target);
+}
+
 static void method_set(struct robot_call *c, const struct call_spec *spec)
 {
     CURL *e = c->easy;
@@ -380,8 +427,9 @@ static void limit_due(void *arg)
 {
     struct robot_call *c = arg;
     uint64_t now = clock_ms();
-    if (c->is_paused)
+    if (c->is_paused || c->has_moved)
         c->moved_ms = now;
+    c->has_moved = false;
     int64_t limit = c->has_body ? c->spec.idle_ms : c->spec.first_byte_ms;
     uint64_t since = c->has_body ? c->moved_ms : c->started_ms;
     if (limit && now >= since + (uint64_t)limit) {
@@ -397,14 +445,10 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
 {
     struct robot_call *c = call_get(h);
     CURL *e = c->easy;
-    struct buf url = {0};
     c->spec = *spec;
     c->started_ms = c->moved_ms = clock_ms();
     c->answer.length = -1;
-    buf_adds(&url, spec->base_url);
-    buf_adds(&url, spec->path);
-    curl_easy_setopt(e, CURLOPT_URL, url.data);
-    buf_free(&url);
+    url_set(c, spec->base_url, spec->path);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->connect_ms);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
     if (spec->on_data) {
@@ -573,6 +617,12 @@ void robot_http_destroy(struct robot_http **hp)
         free(c);
     }
     curl_multi_cleanup(h->multi); /* closes the kept connections */
+    for (uint32_t i = 0; i < h->n_parsed; i++) {
+        curl_url_cleanup(h->parsed[i].parts);
+        free(h->parsed[i].url);
+    }
+    free(h->parsed);
+    names_clear(&h->by_url);
     loop_timer_stop(h->loop, &h->timer);
     loop_timer_stop(h->loop, &h->reaper);
     free(h->watches);

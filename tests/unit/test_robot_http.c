@@ -1,4 +1,4 @@
-/* needs: dispatcher/robot_http.c dispatcher/robot_head.c dispatcher/disposition.c dispatcher/networks.c common/loop.c common/heap.c common/check.c common/clock.c common/buf.c common/log.c common/stat.c common/conf.c common/zpl.c common/action.c common/id.c */
+/* needs: dispatcher/robot_http.c dispatcher/robot_head.c dispatcher/names.c dispatcher/disposition.c dispatcher/networks.c common/loop.c common/heap.c common/check.c common/clock.c common/buf.c common/log.c common/stat.c common/conf.c common/zpl.c common/action.c common/id.c */
 /* Calls to a server in a child process; a path says how the server behaves. */
 #include "dispatcher/robot_http.h"
 
@@ -68,6 +68,8 @@ static bool serve_one(int fd, const char *path, const char *request)
     char body[400];
     if (strcmp(path, "/ok") == 0) {
         say_json(fd, "{\"ok\":true}");
+    } else if (strncmp(path, "/under", 6) == 0 || strncmp(path, "/and", 4) == 0) {
+        say_json(fd, path);
     } else if (strcmp(path, "/connections") == 0) {
         snprintf(body, sizeof body, "%d %d", n_connections, n_once);
         say_json(fd, body);
@@ -279,6 +281,18 @@ static void an_answer_is_told_whole(void **state)
     assert_string_equal(s.a.content_type, "");
     assert_string_equal(s.a.boot_id, "");
     assert_string_equal(get("/file").a.disposition_name, "ñ.pdf");
+}
+
+static void a_base_url_may_have_a_path(void **state)
+{
+    (void)state;
+    size_t len = strlen(base);
+    strcat(base, "/under/here");
+    assert_string_equal(get("/a%2fb").body, "/under/here/a%2fb");
+    strcpy(base + len, "/and");
+    assert_string_equal(get("/here?x=1").body, "/and/here");
+    base[len] = 0;
+    assert_int_equal(get("/ok").a.status, 200);
 }
 
 static void connections_are_kept(void **state)
@@ -603,6 +617,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(an_answer_is_told_whole),
+        T(a_base_url_may_have_a_path),
         T(connections_are_kept),
         T(headers_travel),
         T(a_post_is_sent_once),

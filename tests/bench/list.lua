@@ -1,0 +1,28 @@
+-- wrk: lists of random sessions. Arguments: the file of session ids, the token; none = the plain path.
+local requests = {}
+
+function init(args)
+    math.randomseed(tonumber(tostring({}):match("0x(%x+)"), 16) % 2147483647)
+    local headers = {}
+    if args[2] then
+        headers["Authorization"] = "Bearer " .. args[2]
+    end
+    for id in io.lines(args[1]) do
+        local path = args[2] and "/api/v1/app/buzon/list?session_id=" .. id .. "&page=1"
+            or "/sunat/buzon/list?session_id=" .. id .. "&page=1"
+        requests[#requests + 1] = wrk.format("GET", path, headers)
+    end
+end
+
+function request()
+    return requests[math.random(#requests)]
+end
+
+function done(summary, latency, requests)
+    local errors = summary.errors
+    io.write(string.format('RESULT {"requests":%d,"duration_us":%d,"bytes":%d,"bad_status":%d,"socket_errors":%d,',
+        summary.requests, summary.duration, summary.bytes, errors.status,
+        errors.connect + errors.read + errors.write + errors.timeout))
+    io.write(string.format('"p50_us":%d,"p99_us":%d,"max_us":%d}\n',
+        latency:percentile(50), latency:percentile(99), latency.max))
+end
