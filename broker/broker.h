@@ -285,7 +285,7 @@ struct http *http_new(struct broker *b); /* binds both listeners; NULL after log
 void http_destroy(struct http **hp);
 void http_resume(struct exchange *x); /* go on with it: exchange_step() will be called */
 void http_quiesce(struct http *h);    /* no new connections */
-uint64_t http_busy(const struct http *h); /* requests that have no whole answer yet */
+uint64_t http_busy(const struct http *h); /* whole requests that have no whole answer yet */
 void http_stats(const struct http *h);
 
 /* ---- linger.c ---------------------------------------------------------------------------------------------- */

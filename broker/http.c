@@ -55,7 +55,7 @@ struct http {
     struct client *parked_first, *parked_last; /* not watched yet, oldest first */
     struct loop_timer run_timer, watch_timer, sweep_timer;
     struct lingering *lingering;
-    uint64_t n_exchanges, n_parked;
+    uint64_t n_parked;
 };
 
 struct client { /* one connection */
@@ -274,7 +274,6 @@ static void *line_came(void *arg, const char *target, struct MHD_Connection *con
     c->is_begun = c->is_whole = false;
     if (!c->waits_since_ms)
         c->waits_since_ms = loop_now_ms(d->http->b->loop);
-    d->http->n_exchanges++;
     return c->exchange;
 }
 
@@ -354,7 +353,6 @@ static void completed(void *arg, struct MHD_Connection *connection, void **conte
     c->exchange = NULL;
     c->waits_since_ms = 0;
     c->is_looked_at = false;
-    c->door->http->n_exchanges--;
     *context = NULL;
     exchange_end(x);
 }
@@ -618,7 +616,10 @@ void http_destroy(struct http **hp)
 
 uint64_t http_busy(const struct http *h)
 {
-    return h->n_exchanges;
+    uint64_t n = 0;
+    for (const struct client *c = h->clients; c; c = c->next)
+        n += c->exchange && (c->is_whole || c->is_parked);
+    return n;
 }
 
 void http_stats(const struct http *h)
