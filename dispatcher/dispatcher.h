@@ -118,6 +118,8 @@ void request_credit(struct dispatcher *d, unsigned peer, uint64_t id, uint64_t l
 void requests_peer_gone(struct dispatcher *d, unsigned peer);
 void requests_destroy(struct requests **rp);
 struct request *request_find(struct dispatcher *d, uint64_t key); /* NULL = gone */
+/* Each request of an op; fn may answer the one it is given. */
+void requests_each(struct dispatcher *d, enum op op, void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg);
 bool request_may_see(const struct request *r, uint64_t company_id);
 /* Who asks, for the audit trail: "token:<id>:<name>". */
 void request_actor(const struct request *r, char *out, size_t room);
@@ -204,6 +206,7 @@ void health_sub_judge(struct dispatcher *d);       /* tells robots.c every verdi
 
 /* ---- handlers (request.c calls one by op) ------------------------------------------------------------------- */
 void list_start(struct dispatcher *d, struct request *r);
+void list_robot_down(struct dispatcher *d, uint32_t robot_id); /* its lists under way look for their sessions again */
 void download_start(struct dispatcher *d, struct request *r);
 void action_start(struct dispatcher *d, struct request *r);
 void login_start(struct dispatcher *d, struct request *r);

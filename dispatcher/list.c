@@ -111,3 +111,18 @@ void list_start(struct dispatcher *d, struct request *r)
 {
     resolve_session(d, r, r->session_id, list_resolved);
 }
+
+static void leave_dead_robot(struct dispatcher *d, struct request *r, void *arg)
+{
+    struct list *l = r->work;
+    const uint32_t *robot_id = arg;
+    if (!l || r->on_cancel != list_cancelled || l->row.robot_id != *robot_id)
+        return;
+    list_cancelled(d, r);
+    list_again(d, r);
+}
+
+void list_robot_down(struct dispatcher *d, uint32_t robot_id)
+{
+    requests_each(d, OP_BUZON_LIST, leave_dead_robot, &robot_id);
+}

@@ -30,6 +30,7 @@ struct wait {
     uint64_t asked_ms; /* when it was queued last */
     struct loop_timer again;
     struct wait *next;
+    bool is_whole; /* more of the row is wanted than a call needs */
     bool was_told; /* told: that somebody waits for the migration */
     unsigned adoptions;
 };
@@ -281,11 +282,13 @@ static void pump(struct lookups *l)
             b = xcalloc(1, sizeof(*b));
         b->d = l->d;
         b->op.n = 0;
+        b->op.whole = false;
         while (l->first && b->op.n < LOOKUP_MAX) {
             struct wait *w = l->first;
             if (!(l->first = w->next))
                 l->last = &l->first;
             b->wait[b->op.n] = w;
+            b->op.whole |= w->is_whole;
             strcpy(b->op.asked[b->op.n++], w->session_id);
         }
         l->n_queries++;
@@ -308,6 +311,7 @@ void resolve_session(struct dispatcher *d, struct request *r, const char *sessio
     w->d = d;
     w->key = r->key;
     w->fn = fn;
+    w->is_whole = is_look(r);
     w->again.fn = look_again;
     w->again.arg = w;
     strcpy(w->session_id, session_id);

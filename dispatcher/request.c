@@ -223,6 +223,16 @@ void requests_destroy(struct requests **rp)
     *rp = NULL;
 }
 
+void requests_each(struct dispatcher *d, enum op op, void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg)
+{
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct request *r = d->requests->by_key[i], *next; r; r = next) {
+            next = r->next_by_key;
+            if (r->op == op)
+                fn(d, r, arg);
+        }
+}
+
 bool request_may_see(const struct request *r, uint64_t company_id)
 {
     if (r->all_companies)

@@ -297,6 +297,7 @@ static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict 
     if (r->last_judged == VERDICT_DOWN) {
         strcpy(k->boot_when_down, r->boot_id);
         migrate_robot_changed(d, id, "robot_down");
+        list_robot_down(d, id);
         return;
     }
     if (before == VERDICT_DOWN || before == VERDICT_UNKNOWN) {

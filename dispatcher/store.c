@@ -37,7 +37,7 @@ struct task {
     void *op;
     store_done_fn *done;
     void *arg;
-    bool up; /* set by the thread: the database was reached */
+    bool up; /* set by the thread: the database was reached, and still is */
     struct task *next;
 };
 
@@ -101,6 +101,7 @@ static void thread_main(zsock_t *pipe, void *arg)
         TAKE_OVER(t);
         t->up = link_up(&l);
         t->fn(t->up ? l.db : NULL, t->op);
+        t->up = t->up && db_is_open(l.db);
         HAND_OVER(t);
         frame = zframe_new(&t, sizeof(t));
         zframe_send(&frame, pipe, 0);
@@ -196,9 +197,16 @@ void store_destroy(struct store **sp)
     struct store *s = *sp;
     if (!s)
         return;
+    loop_unhook(s->loop, before_sleep, s);
     for (unsigned i = 0; i < s->n_workers; i++) {
         loop_fd_remove(s->loop, &s->workers[i].watch);
         zactor_destroy(&s->workers[i].actor);
+        free(s->workers[i].task);
+    }
+    while (s->first) {
+        struct task *t = s->first;
+        s->first = t->next;
+        free(t);
     }
     free(s->workers);
     free(s);

@@ -96,12 +96,15 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
 struct store_lookup {
     unsigned n;                                  /* in: 1..LOOKUP_MAX */
     char asked[LOOKUP_MAX][SESSION_ID_ROOM];     /* in; compared byte for byte */
+    bool whole;                                  /* in: rows of active sessions are read whole; else only what a call needs:
+                                                  * without times, viewer, title, reason and job_uid */
     bool found[LOOKUP_MAX];                      /* out */
     struct session_row row[LOOKUP_MAX];          /* out. ref 0 + found = Laravel's row (done|running, id and base URL set, newest) */
     enum store_rc rc;
 };
-/* One query for Chasqui's sessions (any generation's id -> the job's current row; of several jobs the newest), a
- * second one only for those not found (Laravel's unadopted rows), a third only for ended ones (successor). */
+/* One narrow query for Chasqui's active sessions; more only for ids that it does not settle: those of older generations
+ * (any generation's id -> the job's current row; of several jobs the live one, else the newest) and of sessions that are not
+ * active, Laravel's unadopted rows, and the successors of ended ones. */
 void store_lookup(struct db *db, void *op);
 
 struct store_active { /* the live session of a company and portal, else Laravel's newest unadopted row */

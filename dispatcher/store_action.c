@@ -27,17 +27,14 @@ static enum db_rc start_tx(struct db *db, void *arg)
 static int start_done(struct db *db, void *arg)
 {
     struct store_action_start *op = arg;
-    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op->job_id, (const void *)op->lease.token,
-                 (size_t)ID_TOKEN_BYTES))
-        return -1;
-    return db_next(db);
+    return lease_is_there(db, op->job_id, op->lease.token);
 }
 
 void store_action_start(struct db *db, void *arg)
 {
     struct store_action_start *op = arg;
     op->rc = store_tx(db, start_tx, start_done, op);
-    if (op->dup_uid)
+    if (op->dup_uid && op->rc == STORE_DOWN)
         op->rc = STORE_OK;
 }
 
@@ -59,10 +56,8 @@ static enum db_rc end_tx(struct db *db, void *arg)
 static int end_done(struct db *db, void *arg)
 {
     struct store_action_end *op = arg;
-    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op->job_id, (const void *)op->token,
-                 (size_t)ID_TOKEN_BYTES))
-        return -1;
-    return !db_next(db);
+    int there = op->lost ? 0 : lease_is_there(db, op->job_id, op->token);
+    return there < 0 ? there : !there;
 }
 
 void store_action_end(struct db *db, void *arg)

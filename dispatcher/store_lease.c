@@ -8,13 +8,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RENEW_AT_ONCE 256
+
+/* Only the jobs that somebody here works on: a lease that an unknown commit left behind must run out. */
+static enum db_rc renew_some(struct db *db, struct store_renew *op, unsigned from, unsigned n)
+{
+    TRY(db_exec_in_u64(db,
+                       "UPDATE chasqui_leases SET expires_at = GREATEST(expires_at, NOW(6) + INTERVAL ? MICROSECOND) WHERE holder = ? AND "
+                       "boot_id = ? AND job_id IN (%s)",
+                       op->job_id + from, n, "iss", op->ttl_ms * 1000, op->holder, op->boot_id));
+    return DB_OK;
+}
+
 static enum db_rc renew(struct db *db, struct store_renew *op)
 {
-    /* One statement for all that this boot holds; which of them remain is read back and compared by token. */
-    TRY(db_exec(db, "UPDATE chasqui_leases SET expires_at = NOW(6) + INTERVAL ? MICROSECOND WHERE holder = ? AND boot_id = ?", "iss",
-                op->ttl_ms * 1000, op->holder, op->boot_id));
     for (unsigned i = 0; i < op->n; i++)
         op->lost[i] = true;
+    for (unsigned from = 0; from < op->n; from += RENEW_AT_ONCE)
+        TRY(renew_some(db, op, from, op->n - from < RENEW_AT_ONCE ? op->n - from : RENEW_AT_ONCE));
     TRY(db_query(db, "SELECT job_id, token FROM chasqui_leases WHERE holder = ? AND boot_id = ?", "ss", op->holder, op->boot_id));
     while (db_next(db)) {
         uint64_t job_id = db_u64(db, 0);
@@ -92,6 +103,8 @@ void store_rescue(struct db *db, void *arg)
     op->rc = store_tx(db, rescue_tx, NULL, op);
     if (op->rc != STORE_OK) /* an unknown take-over runs out again and is taken over by the next sweep */
         op->n = 0;
+    for (unsigned i = op->n; i < CLAIM_MAX; i++)
+        buf_free(&op->job[i].params);
 }
 
 void store_orphans(struct db *db, void *arg)

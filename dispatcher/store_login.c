@@ -18,8 +18,6 @@
 /* Is there a session that answers this log-in? outcome is set when there is. */
 static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there)
 {
-    struct store_active look = {.company_id = op->company_id, .laravel_max_age_ms = op->laravel_max_age_ms};
-    strcpy(look.portal, op->portal);
     *there = false;
     TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1", "us",
                  op->company_id, op->portal));
@@ -46,10 +44,10 @@ static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *th
     TRY(db_query(db,
                  "SELECT j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
                  "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND j.status IN ('done', "
-                 "'running') AND j.robot_session_id IS NOT NULL AND COALESCE(j.updated_at, j.created_at) >= NOW() - INTERVAL ? SECOND "
-                 "AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y "
+                 "'running') AND j.robot_session_id IS NOT NULL AND (? < 0 OR COALESCE(j.updated_at, j.created_at) >= NOW() - "
+                 "INTERVAL ? SECOND) AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y "
                  "WHERE y.job_id = j.id) ORDER BY j.id DESC LIMIT 1",
-                 "usi", op->company_id, op->portal, op->laravel_max_age_ms / 1000));
+                 "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (!db_next(db))
         return DB_OK;
     uint64_t job_id = db_u64(db, 0), robot_id = db_u64(db, 1), ref;
@@ -110,11 +108,14 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     }
     TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ? WHERE id = ?", "uu", (uint64_t)op->robot_id, op->session_ref));
     TRY(db_exec(db, "UPDATE portal_jobs SET worker = ? WHERE id = ?", "su", worker_name(db, op->robot_id, worker), op->job_id));
-    TRY(db_exec(db,
+    enum db_rc rc = db_exec(db,
                 "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, remember, token_id, request_id) VALUES "
                 "(?, ?, 'login', ?, ?, ?, ?, ?, ?)",
                 "usus" "buNs", op->job_id, op->job_uid, op->company_id, op->portal, op->params_len ? op->params : NULL, op->params_len,
-                (uint64_t)op->remember, op->token_id, op->request_id));
+                (uint64_t)op->remember, op->token_id, op->request_id);
+    if (rc == DB_DUP) /* the same job_uid for another company, this moment: the next round finds it */
+        return DB_RETRY;
+    TRY(rc);
     TRY(epoch_set(db, op->company_id, op->portal, op->epoch));
     TRY(lease_insert(db, op->job_id, "login", op->session_ref, &op->lease));
     TRY(event_add(db, op->job_id, "started", worker, op->lease.holder, NULL));
@@ -126,9 +127,12 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
 static int reserve_done(struct db *db, void *arg)
 {
     struct store_reserve *op = arg;
+    uint64_t epoch;
+    if (op->outcome == RESERVE_REUSED) /* perhaps adopted in this transaction */
+        return session_is_there(db, op->row.ref, &epoch);
     if (op->outcome != RESERVE_OK)
         return 1;
-    if (db_query(db, "SELECT 1 FROM chasqui_jobs WHERE job_uid = ?", "s", op->job_uid))
+    if (db_query(db, "SELECT 1 FROM chasqui_jobs WHERE job_uid = ? LOCK IN SHARE MODE WAIT 3", "s", op->job_uid))
         return -1;
     return db_next(db);
 }
@@ -151,12 +155,13 @@ static enum db_rc again_tx(struct db *db, void *arg)
     uint64_t company_id, epoch;
     char portal[PORTAL_ROOM];
     op->outcome = RESERVE_LOST;
-    TRY(db_query(db, "SELECT company_id, portal, robot_id FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
+    TRY(db_query(db, "SELECT company_id, portal, robot_id, generation FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);
     db_str_copy(db, 1, portal, sizeof(portal));
     uint32_t old_robot = (uint32_t)db_u64(db, 2);
+    bool migration = db_u64(db, 3) > 1;
     TRY(epoch_lock(db, company_id, portal, &epoch));
     TRY(db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? FOR UPDATE", "ub", op->job_id,
                  (const void *)op->lease.token, (size_t)ID_TOKEN_BYTES));
@@ -166,7 +171,7 @@ static enum db_rc again_tx(struct db *db, void *arg)
         op->robot_id = old_robot;
     } else {
         TRY(db_exec(db, "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = ?", "u", op->session_ref));
-        TRY(place_take(db, op->candidate, op->n_candidates, false, op->session_ref, &op->robot_id, &op->slot));
+        TRY(place_take(db, op->candidate, op->n_candidates, migration, op->session_ref, &op->robot_id, &op->slot));
         if (!op->robot_id) {
             op->outcome = RESERVE_NO_PLACE;
             return DB_DUP; /* rolls back: the old place is kept */
@@ -192,9 +197,9 @@ static int again_done(struct db *db, void *arg)
     struct store_reserve_again *op = arg;
     if (op->outcome != RESERVE_OK)
         return 1;
-    if (db_query(db, "SELECT epoch FROM chasqui_sessions WHERE id = ?", "u", op->session_ref))
-        return -1;
-    return db_next(db) && db_u64(db, 0) == op->epoch;
+    uint64_t epoch;
+    int there = session_is_there(db, op->session_ref, &epoch);
+    return there < 0 ? there : there && epoch == op->epoch;
 }
 
 void store_reserve_again(struct db *db, void *arg)
@@ -221,6 +226,9 @@ static enum db_rc done_tx(struct db *db, void *arg)
     db_str_copy(db, 1, portal, sizeof(portal));
     bool migration = db_u64(db, 2) > 1;
     TRY(epoch_lock(db, company_id, portal, &epoch));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = 'opening' FOR UPDATE", "u", op->session_ref));
+    if (!db_next(db))
+        return DB_OK;
     TRY(lease_end(db, op->job_id, op->token, &held));
     if (!held)
         return DB_OK;
@@ -234,8 +242,6 @@ static enum db_rc done_tx(struct db *db, void *arg)
         return DB_DUP; /* rolls back: the lease stays ours */
     }
     TRY(rc);
-    if (db_affected(db) != 1)
-        return DB_OK;
     TRY(db_exec(db,
                 "UPDATE portal_jobs SET status = 'done', error = NULL, message = NULL, robot_worker_base_url = ?, "
                 "robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, NOW(3)), "
@@ -260,6 +266,9 @@ static int done_done(struct db *db, void *arg)
     bool found;
     if (op->outcome != LOGIN_DONE_OK)
         return 1;
+    int there = lease_is_there(db, op->job_id, op->token);
+    if (there)
+        return there < 0 ? there : 0;
     if (session_by_ref(db, op->session_ref, &found, &op->row))
         return -1;
     return found && op->row.state == SESSION_ACTIVE && strcmp(op->row.session_id, op->session_id) == 0;
@@ -342,12 +351,8 @@ static enum db_rc failed_tx(struct db *db, void *arg)
 static int failed_done(struct db *db, void *arg)
 {
     struct store_login_failed *op = arg;
-    if (op->lost)
-        return 1;
-    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op->job_id, (const void *)op->token,
-                 (size_t)ID_TOKEN_BYTES))
-        return -1;
-    return !db_next(db);
+    int there = op->lost ? 0 : lease_is_there(db, op->job_id, op->token);
+    return there < 0 ? there : !there;
 }
 
 void store_login_failed(struct db *db, void *arg)

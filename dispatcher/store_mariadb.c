@@ -17,6 +17,7 @@
 #include <mariadb/errmsg.h>
 #include <mariadb/mysql.h>
 #include <mariadb/mysqld_error.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,10 @@
 #define PARAMS_MAX 300
 #define COLUMNS_MAX 40
 #define STATEMENTS_MAX 256
+#define SLOTS 512 /* of the table that finds statements: a power of two, over STATEMENTS_MAX */
 #define TX_TRIES 5
 #define PATIENCE_S 20
+#define STALE_MS 1000 /* a failure that comes sooner than this was a connection found dead: worth a second try */
 #define COLUMN_ROOM 512 /* longer values are fetched again, whole */
 
 struct column {
@@ -51,6 +54,7 @@ struct db {
     MYSQL *my; /* NULL = not connected */
     struct statement statements[STATEMENTS_MAX];
     unsigned n_statements;
+    uint16_t slot[SLOTS]; /* by hash of the text: index in statements + 1, 0 = none */
     struct statement *current; /* whose rows db_next reads */
     bool in_tx, poisoned;
     unsigned patience_s;
@@ -58,8 +62,16 @@ struct db {
     char error[300];
 };
 
+/* libmariadb prepares its globals at the first use, without a lock. */
+static void library_init(void)
+{
+    mysql_library_init(0, NULL, NULL);
+}
+
 struct db *db_new(const struct conf *conf)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, library_init);
     struct db *db = xcalloc(1, sizeof(*db));
     db->conf = conf;
     db->patience_s = PATIENCE_S;
@@ -82,6 +94,7 @@ static void disconnect(struct db *db)
     for (unsigned i = 0; i < db->n_statements; i++)
         statement_close(&db->statements[i]);
     db->n_statements = 0;
+    memset(db->slot, 0, sizeof(db->slot));
     db->current = NULL;
     if (db->my)
         mysql_close(db->my);
@@ -96,6 +109,11 @@ void db_destroy(struct db **dp)
     disconnect(*dp);
     free(*dp);
     *dp = NULL;
+}
+
+bool db_is_open(const struct db *db)
+{
+    return db->my != NULL;
 }
 
 void db_patience(struct db *db, unsigned seconds)
@@ -208,11 +226,24 @@ static void columns_make(struct statement *s)
     }
 }
 
+/* The slot that names this text, or the empty one where it belongs. */
+static uint16_t *slot_for(struct db *db, const char *sql)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (const unsigned char *p = (const unsigned char *)sql; *p; p++)
+        hash = (hash ^ *p) * 16777619u;
+    for (unsigned i = hash;; i++) {
+        uint16_t *slot = &db->slot[i % SLOTS];
+        if (!*slot || strcmp(db->statements[*slot - 1].sql, sql) == 0)
+            return slot;
+    }
+}
+
 static enum db_rc statement_for(struct db *db, const char *sql, struct statement **out)
 {
-    for (unsigned i = 0; i < db->n_statements; i++)
-        if (strcmp(db->statements[i].sql, sql) == 0)
-            return *out = &db->statements[i], DB_OK;
+    uint16_t *slot = slot_for(db, sql);
+    if (*slot)
+        return *out = &db->statements[*slot - 1], DB_OK;
     CHECK(db->n_statements < STATEMENTS_MAX, "too many statements: %s", sql);
     struct statement *s = &db->statements[db->n_statements];
     memset(s, 0, sizeof(*s));
@@ -232,7 +263,7 @@ static enum db_rc statement_for(struct db *db, const char *sql, struct statement
     s->sql = xstrdup(sql);
     s->n_params = mysql_stmt_param_count(s->stmt);
     columns_make(s);
-    db->n_statements++;
+    *slot = (uint16_t)++db->n_statements;
     *out = s;
     return DB_OK;
 }
@@ -302,7 +333,7 @@ static void params_add(struct params *p, const char *types, va_list ap)
     }
 }
 
-static enum db_rc run(struct db *db, const char *sql, struct params *p, bool wants_rows)
+static enum db_rc run_once(struct db *db, const char *sql, struct params *p, bool wants_rows)
 {
     struct statement *s = NULL;
     if (db->poisoned)
@@ -329,6 +360,16 @@ static enum db_rc run(struct db *db, const char *sql, struct params *p, bool wan
         return statement_fail(db, s->stmt, sql);
     db->current = s;
     return DB_OK;
+}
+
+/* A read outside a transaction that finds its connection dead (the server was restarted, or closed an idle one) is
+ * tried once more on a new one. */
+static enum db_rc run(struct db *db, const char *sql, struct params *p, bool wants_rows)
+{
+    uint64_t began = clock_ms();
+    bool repeatable = wants_rows && !db->in_tx && db->my;
+    enum db_rc rc = run_once(db, sql, p, wants_rows);
+    return rc == DB_GONE && repeatable && clock_ms() - began < STALE_MS ? run_once(db, sql, p, wants_rows) : rc;
 }
 
 enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...)
@@ -514,8 +555,12 @@ static enum db_rc finish(struct db *db, bool commit)
         db->current = NULL;
     }
     db->in_tx = db->poisoned = false;
-    if (commit ? mysql_commit(db->my) : mysql_rollback(db->my))
-        return classify(db, mysql_errno(db->my), mysql_error(db->my));
+    if (commit ? mysql_commit(db->my) : mysql_rollback(db->my)) {
+        enum db_rc rc = classify(db, mysql_errno(db->my), mysql_error(db->my));
+        if (rc != DB_RETRY && rc != DB_GONE) /* nothing that says clearly "rolled back" */
+            disconnect(db);
+        return rc == DB_RETRY ? rc : DB_GONE;
+    }
     return DB_OK;
 }
 
@@ -532,33 +577,45 @@ static enum db_done settle(struct db *db, int (*was_done)(struct db *db, void *a
     return TX_UNKNOWN;
 }
 
+static enum db_rc begin(struct db *db)
+{
+    enum db_rc rc = db_ready(db);
+    if (rc)
+        return rc;
+    if (mysql_query(db->my, "START TRANSACTION"))
+        return classify(db, mysql_errno(db->my), mysql_error(db->my));
+    db->in_tx = true;
+    return DB_OK;
+}
+
 enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
                    void *arg, enum db_rc *rc)
 {
-    for (unsigned attempt = 0;; attempt++) {
-        if ((*rc = db_ready(db)))
-            return TX_NOT;
-        if (mysql_query(db->my, "START TRANSACTION")) {
-            *rc = classify(db, mysql_errno(db->my), mysql_error(db->my));
-            if (*rc == DB_GONE && attempt == 0)
-                continue; /* an idle connection that the server closed */
-            return TX_NOT;
-        }
-        db->in_tx = true;
-        *rc = fn(db, arg);
+    bool again = db->my != NULL; /* one more try when the connection we had turns out to be dead */
+    for (unsigned attempt = 0; attempt < TX_TRIES; attempt++) {
+        uint64_t began = clock_ms();
+        *rc = begin(db);
+        if (*rc == DB_OK)
+            *rc = fn(db, arg);
         if (db->poisoned && *rc == DB_OK)
             *rc = DB_RETRY;
-        if (*rc == DB_OK) {
-            if (finish(db, true) == DB_OK)
-                return TX_DONE;
-            db->in_tx = false;
-            *rc = DB_GONE;
-            return settle(db, was_done, arg);
-        }
+        bool asked = *rc == DB_OK;
+        if (asked && (*rc = finish(db, true)) == DB_OK)
+            return TX_DONE;
         db->in_tx = false;
-        finish(db, false);
-        if (*rc != DB_RETRY || attempt + 1 >= TX_TRIES)
+        if (asked && *rc == DB_GONE) {
+            enum db_done done = settle(db, was_done, arg);
+            if (done != TX_NOT)
+                return done;
+        } else if (!asked) {
+            finish(db, false);
+        }
+        if (*rc == DB_GONE && again && clock_ms() - began < STALE_MS)
+            again = false;
+        else if (*rc != DB_RETRY)
             return TX_NOT;
-        back_off(attempt);
+        else
+            back_off(attempt);
     }
+    return TX_NOT;
 }

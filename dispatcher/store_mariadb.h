@@ -30,6 +30,8 @@ struct db *db_new(const struct conf *conf); /* does not connect yet */
 void db_destroy(struct db **dp);
 /* Connects when needed. DB_OK or DB_GONE. */
 enum db_rc db_ready(struct db *db);
+/* Is a connection open, as far as its last use told? */
+bool db_is_open(const struct db *db);
 /* How long one statement may take (20 s when never called). Drops an open connection; the next use makes one. */
 void db_patience(struct db *db, unsigned seconds);
 /* The last error for people (CLI), without secrets. */
@@ -61,6 +63,8 @@ enum db_done { TX_DONE, TX_NOT, TX_UNKNOWN };
 /* Runs fn in a transaction: fn returns DB_OK to commit, anything else rolls back; DB_RETRY runs it again (<= 5 times,
  * full jitter), so fn must set all its outputs anew each time. When the connection breaks at COMMIT the outcome is
  * unknown: it is settled by was_done(db, arg) on a new connection (returns 1 done, 0 not, -1 cannot tell).
+ * Its reads must lock (LOCK IN SHARE MODE WAIT n): the server may still be at the old connection's COMMIT. A
+ * connection found dead, and a commit that settled as not done, begin the transaction once more.
  * TX_NOT with *rc = DB_OK never happens. */
 enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
                    void *arg, enum db_rc *rc);

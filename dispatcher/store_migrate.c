@@ -57,7 +57,7 @@ static enum db_rc plan_tx(struct db *db, void *arg)
     else
         rc = db_query(db,
                       "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.job_id IS NULL "
-                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) LIMIT 64",
+                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) ORDER BY s.id LIMIT 64",
                       "uss", (uint64_t)op->robot_id, op->boot_now, op->boot_now);
     while (rc == DB_OK && n < PLAN_AT_ONCE && db_next(db))
         session_read(db, 0, &rows[n++]);
@@ -225,10 +225,7 @@ static int claim_done(struct db *db, void *arg)
     struct claim_one *c = arg;
     if (!c->claimed)
         return 1;
-    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", c->due.job_id, (const void *)c->op->lease.token,
-                 (size_t)ID_TOKEN_BYTES))
-        return -1;
-    return db_next(db);
+    return lease_is_there(db, c->due.job_id, c->op->lease.token);
 }
 
 void store_migrate_claim(struct db *db, void *arg)
@@ -237,6 +234,7 @@ void store_migrate_claim(struct db *db, void *arg)
     struct due due[32];
     unsigned n = 0;
     op->n = op->timed_out = 0;
+    memset(op->got, 0, sizeof(op->got));
     op->more = false;
     op->rc = STORE_DOWN;
     if (!db || db_query(db,
@@ -264,4 +262,6 @@ void store_migrate_claim(struct db *db, void *arg)
         }
     }
     op->more = n == 32;
+    for (unsigned i = op->n; i < sizeof(op->got) / sizeof(op->got[0]); i++)
+        buf_free(&op->got[i].credentials);
 }

@@ -15,31 +15,96 @@
 
 /* ---- look-ups ------------------------------------------------------------------------------------------------------ */
 
-static enum db_rc lookup_own(struct db *db, struct store_lookup *op)
+/* Several robots may have used an id: the live one counts, else the newest. */
+static uint64_t age_of(struct db *db, unsigned id_col, unsigned live_col)
+{
+    return db_u64(db, id_col) | (db_u64(db, live_col) ? 1ull << 63 : 0);
+}
+
+struct settling {
+    uint64_t newest[LOOKUP_MAX]; /* age of the row that counts, 0 = none came */
+    bool is_settled[LOOKUP_MAX]; /* op->row is what the caller gets */
+};
+
+/* What a call to an active session needs, nothing more: most look-ups end here. */
+static void narrow_read(struct db *db, struct session_row *row)
+{
+    memset(row, 0, sizeof(*row));
+    row->ref = db_u64(db, 1);
+    row->job_id = db_u64(db, 4);
+    row->company_id = db_u64(db, 5);
+    row->generation = (uint32_t)db_u64(db, 6);
+    row->state = SESSION_ACTIVE;
+    row->epoch = db_u64(db, 7);
+    row->robot_id = (uint32_t)db_u64(db, 8);
+    row->migrating = !db_is_null(db, 9);
+    db_str_copy(db, 0, row->session_id, sizeof(row->session_id));
+    db_str_copy(db, 10, row->portal, sizeof(row->portal));
+    db_str_copy(db, 11, row->boot_id, sizeof(row->boot_id));
+    db_str_copy(db, 12, row->base_url, sizeof(row->base_url));
+}
+
+static enum db_rc lookup_narrow(struct db *db, struct store_lookup *op, struct settling *st)
 {
     const char *in[LOOKUP_MAX];
-    uint64_t newest[LOOKUP_MAX] = {0};
     for (unsigned i = 0; i < op->n; i++)
         in[i] = op->asked[i];
     TRY(db_query_in(db,
-                    "SELECT a.robot_session_id, a.id, a.live IS NOT NULL, " SESSION_COLUMNS
+                    "SELECT s.robot_session_id, s.id, s.live, s.current_job_id IS NOT NULL AND s.state = 'active', s.job_id, "
+                    "s.company_id, s.generation, s.epoch, s.robot_id, m.job_id, s.portal, s.boot_id, j.robot_worker_base_url "
+                    "FROM chasqui_sessions s JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN chasqui_session_migrations m ON "
+                    "m.job_id = s.job_id WHERE s.robot_session_id IN (%s)",
+                    in, op->n, ""));
+    while (db_next(db)) {
+        const char *id = db_str(db, 0, NULL);
+        uint64_t age = age_of(db, 1, 2);
+        bool is_plain = db_u64(db, 3) != 0 && !op->whole;
+        for (unsigned i = 0; i < op->n; i++)
+            if (age > st->newest[i] && strcmp(op->asked[i], id) == 0) {
+                st->newest[i] = age;
+                st->is_settled[i] = op->found[i] = is_plain;
+                if (is_plain)
+                    narrow_read(db, &op->row[i]);
+            }
+    }
+    return DB_OK;
+}
+
+/* Those of which a row is there, but not an active current one: their job's current row, whole. */
+static enum db_rc lookup_whole(struct db *db, struct store_lookup *op, const struct settling *st)
+{
+    const char *in[LOOKUP_MAX];
+    uint64_t newest[LOOKUP_MAX] = {0};
+    unsigned n = 0;
+    for (unsigned i = 0; i < op->n; i++)
+        if (st->newest[i] && !st->is_settled[i])
+            in[n++] = op->asked[i];
+    if (!n)
+        return DB_OK;
+    TRY(db_query_in(db,
+                    "SELECT a.robot_session_id, a.id, a.live, " SESSION_COLUMNS
                     " FROM chasqui_sessions a JOIN chasqui_sessions s ON s.current_job_id = a.job_id JOIN portal_jobs j ON "
                     "j.id = a.job_id LEFT JOIN chasqui_session_migrations m ON m.job_id = a.job_id WHERE "
                     "a.robot_session_id IN (%s)",
-                    in, op->n, ""));
+                    in, n, ""));
     while (db_next(db)) {
-        size_t len;
-        const char *id = db_str(db, 0, &len);
-        /* Several robots may have used an id: the live one counts, else the newest. */
-        uint64_t age = db_u64(db, 1) | (db_u64(db, 2) ? 1ull << 63 : 0);
+        const char *id = db_str(db, 0, NULL);
+        uint64_t age = age_of(db, 1, 2);
         for (unsigned i = 0; i < op->n; i++)
-            if (strcmp(op->asked[i], id) == 0 && age > newest[i]) {
+            if (!st->is_settled[i] && age > newest[i] && strcmp(op->asked[i], id) == 0) {
                 newest[i] = age;
                 op->found[i] = true;
                 session_read(db, 3, &op->row[i]);
             }
     }
     return DB_OK;
+}
+
+static enum db_rc lookup_own(struct db *db, struct store_lookup *op)
+{
+    struct settling st = {0};
+    TRY(lookup_narrow(db, op, &st));
+    return lookup_whole(db, op, &st);
 }
 
 static void laravel_read(struct db *db, unsigned at, struct session_row *row)
@@ -160,14 +225,6 @@ void store_adopt(struct db *db, void *arg)
 
 /* ---- closing --------------------------------------------------------------------------------------------------------- */
 
-static int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES])
-{
-    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", job_id, (const void *)token,
-                 (size_t)ID_TOKEN_BYTES))
-        return -1;
-    return db_next(db);
-}
-
 static enum db_rc close_begin_tx(struct db *db, void *arg)
 {
     struct store_close_begin *op = arg;
@@ -187,7 +244,7 @@ static enum db_rc close_begin_tx(struct db *db, void *arg)
 static int close_begin_done(struct db *db, void *arg)
 {
     struct store_close_begin *op = arg;
-    return lease_is_there(db, op->row.job_id, op->lease.token);
+    return op->ok ? lease_is_there(db, op->row.job_id, op->lease.token) : 1;
 }
 
 void store_close_begin(struct db *db, void *arg)
@@ -219,7 +276,7 @@ static enum db_rc close_end_tx(struct db *db, void *arg)
 static int close_end_done(struct db *db, void *arg)
 {
     struct store_close_end *op = arg;
-    int there = lease_is_there(db, op->job_id, op->token);
+    int there = op->lost ? 0 : lease_is_there(db, op->job_id, op->token);
     return there < 0 ? there : !there;
 }
 
@@ -249,7 +306,10 @@ static enum db_rc session_end_tx(struct db *db, void *arg)
 static int session_end_done(struct db *db, void *arg)
 {
     struct store_session_end *op = arg;
-    if (session_by_ref(db, op->session_ref, &op->found, &op->row))
+    uint64_t epoch;
+    if (!op->ok)
+        return 1;
+    if (session_is_there(db, op->session_ref, &epoch) < 0 || session_by_ref(db, op->session_ref, &op->found, &op->row))
         return -1;
     return op->found && op->row.state == op->to;
 }
@@ -271,6 +331,10 @@ static int by_number(const void *a, const void *b)
 void store_activity(struct db *db, void *arg)
 {
     struct store_activity *op = arg;
+    if (!op->n) {
+        op->rc = STORE_OK;
+        return;
+    }
     qsort(op->ref, op->n, sizeof(op->ref[0]), by_number); /* one lock order for all dispatchers */
     op->rc = store_rc_of(!db ? DB_GONE
                              : db_exec_in_u64(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id IN (%s) AND state = 'active'",
@@ -285,7 +349,8 @@ static enum db_rc idle_claim_tx(struct db *db, void *arg)
                  "SELECT " SESSION_COLUMNS
                  " FROM chasqui_sessions s FORCE INDEX (idle) JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN "
                  "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.state = 'active' AND s.last_activity_at < NOW(6) - "
-                 "INTERVAL ? MICROSECOND AND m.job_id IS NULL ORDER BY s.last_activity_at LIMIT 16 FOR UPDATE SKIP LOCKED",
+                 "INTERVAL ? MICROSECOND AND m.job_id IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id) "
+                 "ORDER BY s.last_activity_at LIMIT 16 FOR UPDATE SKIP LOCKED",
                  "i", op->idle_ms * 1000));
     struct session_row *rows = op->row;
     while (op->n < 16 && db_next(db))

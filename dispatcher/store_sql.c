@@ -113,6 +113,23 @@ enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKE
     return DB_OK;
 }
 
+int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES])
+{
+    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? LOCK IN SHARE MODE WAIT 3", "ub", job_id,
+                 (const void *)token, (size_t)ID_TOKEN_BYTES))
+        return -1;
+    return db_next(db);
+}
+
+int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch)
+{
+    if (db_query(db, "SELECT epoch FROM chasqui_sessions WHERE id = ? LOCK IN SHARE MODE WAIT 3", "u", ref))
+        return -1;
+    bool there = db_next(db);
+    *epoch = there ? db_u64(db, 0) : 0;
+    return there;
+}
+
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch)
 {
     for (int tries = 0; tries < 2; tries++) {
@@ -154,6 +171,7 @@ struct load {
     uint32_t robot_id;
     uint32_t capacity;
     uint32_t used;
+    bool over; /* it holds sessions in places above its capacity: free places do not tell the whole */
     uint8_t rank;
     bool tried;
 };
@@ -173,7 +191,8 @@ static enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned 
     *n_out = 0;
     TRY(db_query(db,
                  "SELECT r.id, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, "
-                 "r.capacity, 10)), (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id) FROM "
+                 "r.capacity, 10)), (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT "
+                 "COALESCE(MAX(p.slot), 0) FROM chasqui_places p WHERE p.robot_id = r.id AND p.session_ref IS NOT NULL) FROM "
                  "chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
                  "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
                  ""));
@@ -181,12 +200,23 @@ static enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned 
         uint32_t id = (uint32_t)db_u64(db, 0);
         for (unsigned i = 0; i < n; i++)
             if (c[i].robot_id == id && *n_out < CANDIDATES_MAX) {
-                struct load l = {id, (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2), c[i].rank, false};
+                struct load l = {id, (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2), db_u64(db, 3) > db_u64(db, 1),
+                                 c[i].rank, false};
                 if (l.used < l.capacity)
                     out[(*n_out)++] = l;
                 break;
             }
     }
+    return DB_OK;
+}
+
+/* Counted again behind the robot's lock: two who find the last places below the capacity must not both have them when
+ * sessions above it (adopted ones, a lowered capacity) count as well. */
+static enum db_rc may_take_below(struct db *db, const struct load *l, bool *may)
+{
+    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)l->robot_id));
+    TRY(db_query(db, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)l->robot_id));
+    *may = db_next(db) && db_u64(db, 0) < l->capacity;
     return DB_OK;
 }
 
@@ -223,6 +253,8 @@ enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool
         bool may = true;
         if (migrating)
             TRY(may_migrate_to(db, best->robot_id, &may));
+        if (may && best->over)
+            TRY(may_take_below(db, best, &may));
         if (!may)
             continue;
         TRY(db_query(db,
@@ -309,11 +341,15 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
     struct candidate only = {robot_id, 0};
     uint32_t taken, slot;
     TRY(place_take(db, &only, 1, false, session_ref, &taken, &slot));
-    if (!taken) /* an adopted session takes a place even above capacity */
-        TRY(db_exec(db,
-                    "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, ? FROM "
-                    "chasqui_places WHERE robot_id = ?",
-                    "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id));
+    if (!taken) { /* an adopted session takes a place even above capacity */
+        rc = db_exec(db,
+                     "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, ? FROM "
+                     "chasqui_places WHERE robot_id = ?",
+                     "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
+        if (rc == DB_DUP) /* another one had this slot first */
+            return DB_RETRY;
+        TRY(rc);
+    }
     TRY(event_add(db, job_id, "adopted", NULL, NULL, NULL));
     *ref = session_ref;
     return DB_OK;

@@ -39,6 +39,11 @@ enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const c
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l);
 /* Deletes the lease when the token holds; *held = it did. */
 enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held);
+/* For settling a commit: 1 the lease is there with this token, 0 it is not, -1 cannot tell. Waits for a transaction of
+ * a connection that broke. */
+int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES]);
+/* Likewise: the epoch of a session row in *epoch; 0 = no such row. */
+int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch);
 /* Locks the epoch row of a company and portal (made when missing) and reads it. */
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
 enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
