@@ -300,30 +300,30 @@ static void param_bytes(struct params *p, const void *data, size_t len, bool tex
     p->n++;
 }
 
-static void params_add(struct params *p, const char *types, va_list ap)
+static void params_add(struct params *p, const char *types, size_t n_types, va_list *ap)
 {
-    for (; *types; types++) {
+    for (; n_types; n_types--, types++) {
         CHECK(p->n < PARAMS_MAX, "too many parameters");
         switch (*types) {
         case 'i':
-            param_number(p, (uint64_t)va_arg(ap, int64_t), false, false);
+            param_number(p, (uint64_t)va_arg(*ap, int64_t), false, false);
             break;
         case 'u':
-            param_number(p, va_arg(ap, uint64_t), true, false);
+            param_number(p, va_arg(*ap, uint64_t), true, false);
             break;
         case 'N': {
-            uint64_t n = va_arg(ap, uint64_t);
+            uint64_t n = va_arg(*ap, uint64_t);
             param_number(p, n, true, n == 0);
             break;
         }
         case 's': {
-            const char *s = va_arg(ap, const char *);
+            const char *s = va_arg(*ap, const char *);
             param_bytes(p, s, s ? strlen(s) : 0, true);
             break;
         }
         case 'b': {
-            const void *data = va_arg(ap, const void *);
-            size_t len = va_arg(ap, size_t);
+            const void *data = va_arg(*ap, const void *);
+            size_t len = va_arg(*ap, size_t);
             param_bytes(p, data, len, false);
             break;
         }
@@ -378,7 +378,7 @@ enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...)
     va_list ap;
     p.n = 0;
     va_start(ap, types);
-    params_add(&p, types, ap);
+    params_add(&p, types, strlen(types), &ap);
     va_end(ap);
     return run(db, sql, &p, false);
 }
@@ -399,13 +399,13 @@ enum db_rc db_query(struct db *db, const char *sql, const char *types, ...)
     va_list ap;
     p.n = 0;
     va_start(ap, types);
-    params_add(&p, types, ap);
+    params_add(&p, types, strlen(types), &ap);
     va_end(ap);
     return run(db, sql, &p, true);
 }
 
-/* `sql` with its one %s replaced by n question marks, n padded to a power of two. */
-static unsigned in_list(const char *sql, unsigned n, struct buf *out)
+/* `sql` with its one %s replaced by n question marks, n padded to a power of two; how many stand before it. */
+static unsigned in_list(const char *sql, unsigned n, struct buf *out, unsigned *before)
 {
     unsigned padded = 1;
     while (padded < n)
@@ -413,6 +413,9 @@ static unsigned in_list(const char *sql, unsigned n, struct buf *out)
     CHECK(n >= 1 && padded <= 256, "%u values in a list", n);
     const char *at = strstr(sql, "%s");
     CHECK(at, "no list in %s", sql);
+    *before = 0;
+    for (const char *s = sql; s < at; s++)
+        *before += *s == '?';
     buf_add(out, sql, (size_t)(at - sql));
     for (unsigned i = 0; i < padded; i++)
         buf_adds(out, i ? ",?" : "?");
@@ -425,14 +428,15 @@ enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, un
     struct params p;
     struct buf text = {0};
     va_list ap;
-    unsigned padded = in_list(sql, n, &text);
+    unsigned before, padded = in_list(sql, n, &text, &before);
     p.n = 0;
+    va_start(ap, types);
+    params_add(&p, types, before, &ap);
     for (unsigned i = 0; i < padded; i++) {
         const char *s = in[i < n ? i : n - 1];
         param_bytes(&p, s, strlen(s), true);
     }
-    va_start(ap, types);
-    params_add(&p, types, ap);
+    params_add(&p, types + before, strlen(types + before), &ap);
     va_end(ap);
     enum db_rc rc = run(db, text.data, &p, true);
     buf_free(&text);
@@ -444,12 +448,13 @@ enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, un
     struct params p;
     struct buf text = {0};
     va_list ap;
-    unsigned padded = in_list(sql, n, &text);
+    unsigned before, padded = in_list(sql, n, &text, &before);
     p.n = 0;
+    va_start(ap, types);
+    params_add(&p, types, before, &ap);
     for (unsigned i = 0; i < padded; i++)
         param_number(&p, in[i < n ? i : n - 1], true, false);
-    va_start(ap, types);
-    params_add(&p, types, ap);
+    params_add(&p, types + before, strlen(types + before), &ap);
     va_end(ap);
     enum db_rc rc = run(db, text.data, &p, false);
     buf_free(&text);

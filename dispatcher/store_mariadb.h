@@ -45,7 +45,8 @@ uint64_t db_insert_id(const struct db *db);
 /* Runs a query and buffers all its rows; read them with db_next. A new query forgets the old rows. */
 enum db_rc db_query(struct db *db, const char *sql, const char *types, ...);
 /* As db_query with `n` strings for an IN (...) list: `sql` holds one %s where "?,?,..." goes. n is padded up to a
- * power of two (<= 256) with the last value, so that few statements are prepared. Then `types` follow. */
+ * power of two (<= 256) with the last value, so that few statements are prepared. `types` are the parameters around
+ * the list, in the order of the text. */
 enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...);
 enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
 bool db_next(struct db *db); /* false = no more rows */
