@@ -140,6 +140,14 @@ asan: deps
 tsan: deps
 	$(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit
 
+# Whole processes under load; BENCH='--seconds 30 --dispatchers 2' and the like are passed on.
+.PHONY: deps-bench bench
+deps-bench:
+	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_BENCH)
+bench: deps-bench
+	@$(MAKE) --no-print-directory all
+	@CHASQUI_BUILD='$(abspath $(BUILD))' tests/bench/bench.py $(BENCH)
+
 .PHONY: lint-tables
 lint-tables:
 	@tests/lint tables
