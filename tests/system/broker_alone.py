@@ -16,6 +16,10 @@ from harness.wait import wait_until
 from harness.wire import CODES, OP_NAMES, VERSION, FakeDispatcher, decode
 
 SECRET = "1|secret"
+LOGIN = {"company_id": 7, "portal": "sunat", "action": "sunat.menu_sol_login", "params": {"usuario": "u", "clave": "c"}}
+ECHO = {"company_id": 7, "portal": "sunat", "action": "sunat.echo", "session_id": "s-1"}
+EXECUTE = "/api/v1/app/jobs/execute"
+CHUNK = 262144
 
 
 class LoneBroker(Process):
@@ -48,6 +52,11 @@ class LoneBroker(Process):
         """The broker's own counter."""
         text = Client(self.ops_url).get("/metrics").expect(200).body.decode()
         return sum(value for key, value in metrics(text).items() if key.startswith(f'chasqui_{name}{{process="broker"'))
+
+    def grown_kib(self, before):
+        """Memory since `before` (rss_kib()); 0 with a sanitizer, which keeps what was freed."""
+        is_sanitized = b"__asan_init" in program("chasqui-broker").read_bytes()
+        return 0 if is_sanitized else self.rss_kib() - before
 
     def ready(self):
         return Client(self.ops_url).get("/readyz").status == 200
@@ -179,6 +188,32 @@ class Later(threading.Thread):
         return self.result
 
 
+def token_says(**more):
+    """A script for TOKEN_VERIFY."""
+    return lambda me, header, _: me.reply(header, token_body(header["token_id"], **more))
+
+
+def by_secret(**tokens):
+    """Verdicts by token id: name=n1 -> token_body arguments; others are unknown."""
+
+    def script(me, header, _):
+        more = tokens.get(f"t{header['token_id']}")
+        if more is None:
+            me.reply(header, error="unauthenticated")
+        else:
+            me.reply(header, token_body(header["token_id"], **more))
+
+    return script
+
+
+def limited(me, window):
+    """Its window from now on, in its own thread."""
+    me.window = window
+    me.incarnation += 1
+    me.finished = [0, 0, 0, 0]
+    me.ping()
+
+
 @pytest.fixture
 def make_broker(tmp_path):
     """make_broker(settings={...}, actions={...}) -> LoneBroker that runs."""
@@ -222,3 +257,36 @@ def broker(make_broker):
 @pytest.fixture
 def dispatcher(broker, make_dispatcher):
     return make_dispatcher(broker, name="d1")
+
+
+@pytest.fixture
+def pair(broker, make_dispatcher):
+    """Two dispatchers, of which the second gives no credit yet: what is asked for goes to the first."""
+    first = make_dispatcher(broker, name="d1")
+    second = make_dispatcher(broker, name="d2")
+    broker.api.session("x" * 101).expect(404)
+    second.order(limited, second, 0)
+    wait_until(lambda: second_credit(broker) == 0, 5)
+    return first, second
+
+
+def second_credit(alone):
+    """The interactive credit of d2 as the broker sees it."""
+    rows = alone.ops.get("/api/v1/ops/dispatchers").expect(200).json["dispatchers"]
+    return next(row["credit"]["interactive"] for row in rows if row["name"] == "d2")
+
+
+def died(first, second, how):
+    """The first one dies, then the second one takes requests."""
+    if how == "silence":
+        first.silent = True
+    elif how == "link":
+        first.close()
+    elif how == "reboot":
+        first.boot_id = "another"
+        first.order(first.send, "HELLO", name=first.name, boot_id="another", capacity=8)
+        first.silent = True
+    else:
+        first.order(first.send, "REFUSED", reason="no")
+        first.silent = True
+    second.order(limited, second, 8)
