@@ -421,6 +421,7 @@ void exchange_gone(struct exchange *x)
 
 void exchange_end(struct exchange *x)
 {
+    stream_destroy(&x->answer.stream); /* first: it knows whether all of it came, and then nothing is cancelled */
     let_go(x);
     answer_clear(&x->answer);
     token_drop(&x->token);
