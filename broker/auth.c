@@ -34,10 +34,10 @@ struct vouch {
     struct vouch *chain;           /* in its bucket */
     struct vouch *older, *younger; /* by when they were made */
     uint64_t token_id;
-    uint8_t hash[HASH_BYTES];   /* of the secret */
-    uint64_t until_ms;          /* known until then; 0 = not known */
+    uint8_t hash[HASH_BYTES]; /* of the secret */
+    uint64_t until_ms;        /* known until then; 0 = not known */
     uint64_t asked_at_ms;
-    struct token *token;        /* NULL = refused, while known */
+    struct token *token; /* NULL = refused, while known */
     struct flight flight;
     struct exchange *waiting;
 };
@@ -50,7 +50,8 @@ struct auth {
     struct loop_timer sweep;
 };
 
-/* ---- tokens ---------------------------------------------------------------------------------------------------- */
+/* ---- tokens ----------------------------------------------------------------------------------------------------
+ */
 
 void token_drop(struct token **tp)
 {
@@ -118,7 +119,8 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *expire
     return t;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------------------------------------
+ */
 
 static struct vouch **bucket_of(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
@@ -183,7 +185,8 @@ static struct vouch *vouch_new(struct broker *b, uint64_t token_id, const uint8_
     return v;
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------------------- */
+/* ---- asking ----------------------------------------------------------------------------------------------------
+ */
 
 /* Those who wait look again, or learn that it could not be verified. */
 static void tell(struct vouch *v, enum err e)
@@ -202,7 +205,8 @@ static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload
     int64_t expires_at_ms;
     struct token *t = NULL;
     if (m->error.len && !str_is(m->error, err_code(ERR_UNAUTHENTICATED))) {
-        tell(v, str_is(m->error, err_code(ERR_DATABASE_UNAVAILABLE)) ? ERR_DATABASE_UNAVAILABLE : ERR_NO_DISPATCHER);
+        tell(v,
+             str_is(m->error, err_code(ERR_DATABASE_UNAVAILABLE)) ? ERR_DATABASE_UNAVAILABLE : ERR_NO_DISPATCHER);
         return;
     }
     if (!m->error.len) {
@@ -238,7 +242,8 @@ static void ask(struct vouch *v)
     v->flight.user = &asker;
     v->flight.arg = v;
     v->flight.op = OP_TOKEN_VERIFY;
-    v->flight.request = (struct msg_REQUEST){.token_id = v->token_id, .secret_hash = {(const char *)v->hash, HASH_BYTES}};
+    v->flight.request =
+        (struct msg_REQUEST){.token_id = v->token_id, .secret_hash = {(const char *)v->hash, HASH_BYTES}};
     v->flight.fair_key = v->token_id;
     v->flight.deadline_at_ms = v->asked_at_ms + ASK_MS;
     flight_start(v->b, &v->flight);
@@ -257,7 +262,8 @@ static bool token_text_read(const char *text, uint64_t *id, uint8_t hash[HASH_BY
     if (bar)
         secret = bar + 1;
     size_t digits = bar ? (size_t)(bar - text) : 0, secret_len = strlen(secret);
-    while (secret_len && (secret[secret_len - 1] == ' ' || secret[secret_len - 1] == '\t')) /* the field's own end */
+    while (secret_len &&
+           (secret[secret_len - 1] == ' ' || secret[secret_len - 1] == '\t')) /* the field's own end */
         secret_len--;
     bool is_good = digits >= 1 && digits <= 18 && secret_len >= 1 && secret_len <= SECRET_BYTES_MAX;
     for (size_t i = 0; is_good && i < digits; i++) {
@@ -324,7 +330,8 @@ void auth_forget(struct broker *b, uint64_t token_id)
         }
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------------------------------------------
+ */
 
 static void sweep(void *arg)
 {

@@ -44,6 +44,7 @@ struct broker {
     char boot_id[ID_BOOT_BYTES];
     uint64_t started_ms;
     bool is_draining;
+    uint64_t log_until_ms, log_lines; /* answers logged in this second; exchange.c's */
 
     /* each owned by its file, opaque elsewhere */
     struct http *http;
@@ -62,8 +63,8 @@ struct stream;
 
 /* ---- flight.c ---------------------------------------------------------------------------------------------- */
 
-/* What becomes of a flight: exactly one of these is called, unless flight_end() comes first. It is over when `reply`
- * and `failed` are called; `head` begins a stream. All may end the flight's owner. */
+/* What becomes of a flight: exactly one of these is called, unless flight_end() comes first. It is over when
+ * `reply` and `failed` are called; `head` begins a stream. All may end the flight's owner. */
 struct flight_user {
     void (*reply)(void *arg, const struct msg_REPLY *m, struct str payload);
     void (*head)(void *arg, const struct msg_REPLY_HEAD *m); /* NULL: such an answer is refused */
@@ -72,38 +73,38 @@ struct flight_user {
 
 enum flight_state { FLIGHT_NONE, FLIGHT_QUEUED, FLIGHT_SENT, FLIGHT_STREAMING };
 
-/* A request for a dispatcher. Zero-initialised, part of its owner. The owner fills the first block; what the pointers
- * in `request` and `payload` point to stays as it is until the flight is over. */
+/* A request for a dispatcher. Zero-initialised, part of its owner. The owner fills the first block; what the
+ * pointers in `request` and `payload` point to stays as it is until the flight is over. */
 struct flight {
     const struct flight_user *user;
     void *arg;
     enum op op;
     struct msg_REQUEST request; /* id, lane, op and deadline_ms are set at each sending */
     struct str payload;
-    uint64_t fair_key;          /* whose turn it uses */
-    uint64_t deadline_at_ms;    /* clock_ms() */
+    uint64_t fair_key;       /* whose turn it uses */
+    uint64_t deadline_at_ms; /* clock_ms() */
 
     enum flight_state state;
-    enum op op_now;             /* op, or JOB_AWAIT once a log-in's dispatcher died */
+    enum op op_now; /* op, or JOB_AWAIT once a log-in's dispatcher died */
     struct broker *b;
-    uint64_t id;                /* of its last sending; 0 = never sent */
+    uint64_t id; /* of its last sending; 0 = never sent */
     struct flight *next_by_id;
     struct fairq_item item;
-    struct loop_timer timer;    /* deadline; of a stream: silence */
+    struct loop_timer timer; /* deadline; of a stream: silence */
     uint64_t queued_at_ms;
-    struct peer *peer;          /* who works on it (SENT, STREAMING) */
+    struct peer *peer; /* who works on it (SENT, STREAMING) */
     struct flight *peer_prev, *peer_next;
     bool was_resent;
-    uint64_t job_id;            /* from ACCEPTED; 0 = none came */
-    struct stream *stream;      /* STREAMING: where chunks go; NULL once nobody reads it */
+    uint64_t job_id;       /* from ACCEPTED; 0 = none came */
+    struct stream *stream; /* STREAMING: where chunks go; NULL once nobody reads it */
 };
 
 struct flights *flights_new(struct broker *b);
 void flights_destroy(struct flights **fp);
 /* Queues it and sends it when a dispatcher has credit. May call `failed` at once. */
 void flight_start(struct broker *b, struct flight *f);
-/* Nobody waits any more: it leaves the queue, or the dispatcher is told (log-ins go on by themselves). No callback.
- * No-op when it is over. */
+/* Nobody waits any more: it leaves the queue, or the dispatcher is told (log-ins go on by themselves). No
+ * callback. No-op when it is over. */
 void flight_end(struct flight *f);
 /* The same, but nobody is told. */
 void flight_close(struct flight *f);
@@ -111,8 +112,8 @@ void flight_close(struct flight *f);
 void flights_pump(struct broker *b);
 /* What a dispatcher said. `from` is who; answers of flights that others work on by now are dropped and counted. */
 void flights_take(struct broker *b, struct peer *from, const struct msg *m);
-/* The dispatcher is gone: its flights (a list that peer_drop() empties) are sent again, awaited or failed, as their ops
- * allow. */
+/* The dispatcher is gone: its flights (a list that peer_drop() empties) are sent again, awaited or failed, as
+ * their ops allow. */
 void flights_peer_gone(struct broker *b, struct flight *const *of_peer);
 /* No dispatcher is there any more: what waits fails. */
 void flights_none_there(struct broker *b);
@@ -145,13 +146,14 @@ struct stream *stream_new(struct flight *f, bool has_length, uint64_t length);
 void stream_destroy(struct stream **sp); /* ends its flight, if that goes on */
 /* A chunk came (copied). false: the peer broke the rules, and the stream is broken. */
 bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload);
-void stream_break(struct stream *s); /* no more will come, and it was not the end */
+void stream_break(struct stream *s);  /* no more will come, and it was not the end */
 void stream_detach(struct stream *s); /* its flight is over */
 /* Calls fn once, when there is something to read again after stream_read() said 0. */
 void stream_on_ready(struct stream *s, void (*fn)(void *arg), void *arg);
 #define STREAM_END (-1)
 #define STREAM_BROKEN (-2)
-/* Up to `room` bytes, 0 = nothing now, or STREAM_END, STREAM_BROKEN. Grants the dispatcher more as chunks are used up. */
+/* Up to `room` bytes, 0 = nothing now, or STREAM_END, STREAM_BROKEN. Grants the dispatcher more as chunks are used
+ * up. */
 ssize_t stream_read(struct stream *s, char *out, size_t room);
 bool stream_has_length(const struct stream *s);
 uint64_t stream_length(const struct stream *s);
@@ -184,8 +186,8 @@ void token_drop(struct token **tp);
 #define ANSWER_HEADERS_MAX 8
 
 struct answer {
-    unsigned status;    /* 0 = not decided yet */
-    char *body;         /* owned, malloc'ed */
+    unsigned status; /* 0 = not decided yet */
+    char *body;      /* owned, malloc'ed */
     size_t len;
     const char *content_type; /* static, or in `text` */
     struct stream *stream;    /* instead of a body; owned */
@@ -205,23 +207,23 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     struct client *client; /* its connection */
     enum listener listener;
     enum phase phase;
-    bool is_parked;    /* the HTTP library is told not to go on with it */
-    bool is_gone;      /* its client went away: no answer is owed */
-    bool is_discarding;/* answered already; the rest of its body is read and thrown away */
-    bool is_checked;   /* what a head alone can be refused for is checked */
+    bool is_parked;     /* the HTTP library is told not to go on with it */
+    bool is_gone;       /* its client went away: no answer is owed */
+    bool is_discarding; /* answered already; the rest of its body is read and thrown away */
+    bool is_checked;    /* what a head alone can be refused for is checked */
     uint64_t arrived_ms, deadline_at_ms;
 
     /* the head; borrowed from the library until the exchange ends */
     const char *method;
     struct gate_framing framing;
     const char *authorization, *content_type, *deadline; /* NULL = absent */
-    bool is_expecting;  /* Expect: 100-continue */
-    bool is_preferring; /* Prefer: respond-async or wait */
-    bool is_keyed;      /* Idempotency-Key */
+    bool is_expecting;                                   /* Expect: 100-continue */
+    bool is_preferring;                                  /* Prefer: respond-async or wait */
+    bool is_keyed;                                       /* Idempotency-Key */
     char request_id[129], traceparent[56];
     char peer[64];
     const struct route *route;
-    char *query; /* in target; NULL = none */
+    char *query;    /* in target; NULL = none */
     struct str arg; /* the path's variable part, decoded in target */
 
     struct token *token; /* NULL = not verified */
@@ -241,7 +243,8 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     char target[]; /* as it came; path and query are taken apart in it */
 };
 
-struct exchange *exchange_new(struct broker *b, struct client *c, enum listener l, const char *target, const char *peer);
+struct exchange *exchange_new(struct broker *b, struct client *c, enum listener l, const char *target,
+                              const char *peer);
 void exchange_end(struct exchange *x);
 
 enum exchange_next {
@@ -257,7 +260,7 @@ enum exchange_next exchange_body(struct exchange *x, const char *data, size_t le
 /* The request is whole, or the exchange was parked and is resumed. */
 enum exchange_next exchange_step(struct exchange *x);
 bool exchange_is_whole(const struct exchange *x); /* at a call that brings no data: is it the last one? */
-void exchange_gone(struct exchange *x); /* the client went away while it was parked */
+void exchange_gone(struct exchange *x);           /* the client went away while it was parked */
 /* Called by auth.c: ERR_OK = a verdict is there, look again; else it could not be had. */
 void exchange_verified(struct exchange *x, enum err e);
 /* Asks a dispatcher: x->flight.request is filled but for what every request has. */
@@ -270,11 +273,14 @@ bool exchange_count(struct exchange *x);
 bool exchange_fields(struct exchange *x, struct jv *errors);
 
 /* ---- reply.c ----------------------------------------------------------------------------------------------- */
-/* They decide x->answer, once. `message` NULL = the code's own text; `extra` (taken, may be NULL) = more members. */
+/* They decide x->answer, once. `message` NULL = the code's own text; `extra` (taken, may be NULL) = more members.
+ */
 void reply_error(struct exchange *x, enum err e, const char *message, struct jv *extra);
 void reply_jv(struct exchange *x, unsigned status, struct jv *body); /* takes body */
-void reply_text(struct exchange *x, unsigned status, const char *type, struct buf *body); /* takes its bytes; type static */
-void reply_header(struct exchange *x, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void reply_text(struct exchange *x, unsigned status, const char *type,
+                struct buf *body); /* takes its bytes; type static */
+void reply_header(struct exchange *x, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A dispatcher's. */
 void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payload);
 void reply_stream(struct exchange *x, const struct msg_REPLY_HEAD *m);
@@ -283,8 +289,8 @@ void answer_clear(struct answer *a);
 /* ---- http.c ------------------------------------------------------------------------------------------------ */
 struct http *http_new(struct broker *b); /* binds both listeners; NULL after logging why */
 void http_destroy(struct http **hp);
-void http_resume(struct exchange *x); /* go on with it: exchange_step() will be called */
-void http_quiesce(struct http *h);    /* no new connections */
+void http_resume(struct exchange *x);     /* go on with it: exchange_step() will be called */
+void http_quiesce(struct http *h);        /* no new connections */
 uint64_t http_busy(const struct http *h); /* whole requests that have no whole answer yet */
 void http_stats(const struct http *h);
 
@@ -292,8 +298,8 @@ void http_stats(const struct http *h);
 struct lingering;
 struct lingering *linger_new(struct loop *l);
 void linger_destroy(struct lingering **lp);
-/* `fd` will be closed by its owner after this: its other half is read to the end for a moment, so that the last answer is
- * not lost in a reset. */
+/* `fd` will be closed by its owner after this: its other half is read to the end for a moment, so that the last
+ * answer is not lost in a reset. */
 void linger_close(struct lingering *l, int fd);
 
 /* ---- health.c ---------------------------------------------------------------------------------------------- */

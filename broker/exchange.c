@@ -22,10 +22,13 @@
 
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
 #define SLOW_MS 2000
+#define LOG_LINES_MAX 100 /* a second */
 
-/* ---- the head -------------------------------------------------------------------------------------------------- */
+/* ---- the head --------------------------------------------------------------------------------------------------
+ */
 
-struct exchange *exchange_new(struct broker *b, struct client *c, enum listener l, const char *target, const char *peer)
+struct exchange *exchange_new(struct broker *b, struct client *c, enum listener l, const char *target,
+                              const char *peer)
 {
     size_t len = strlen(target);
     struct exchange *x = xcalloc(1, sizeof *x + len + 1);
@@ -87,7 +90,8 @@ enum exchange_next exchange_begin(struct exchange *x, const struct gate_head *he
         x->answer.is_close = true;
         return EXCHANGE_ANSWER;
     }
-    x->answer.is_close = x->framing.is_chunked; /* the library reads chunked bodies leniently: nothing may follow one */
+    x->answer.is_close =
+        x->framing.is_chunked; /* the library reads chunked bodies leniently: nothing may follow one */
     return has_body(x) ? exchange_step(x) : EXCHANGE_MORE;
 }
 
@@ -150,7 +154,8 @@ bool exchange_count(struct exchange *x)
     uint64_t wait_s = (x->rate.left_ms + 999) / 1000;
     stat_inc(rate_limited_total);
     reply_header(x, "Retry-After", "%llu", (unsigned long long)wait_s);
-    reply_header(x, "X-RateLimit-Reset", "%lld", (long long)((clock_unix_ms() + (int64_t)x->rate.left_ms + 999) / 1000));
+    reply_header(x, "X-RateLimit-Reset", "%lld",
+                 (long long)((clock_unix_ms() + (int64_t)x->rate.left_ms + 999) / 1000));
     reply_error(x, ERR_RATE_LIMITED, NULL, NULL);
     return false;
 }
@@ -171,8 +176,10 @@ static bool head_check(struct exchange *x)
     if (x->route->ability != ABILITY_NONE) {
         if (!token_check(x))
             return false;
-        x->rate = ratelimit_look(x->b->ratelimit, x->token->id, x->token->rate_per_minute, loop_now_ms(x->b->loop));
-        if (!(x->token->abilities & x->route->ability) || (x->listener == LISTENER_OPS && !x->token->all_companies)) {
+        x->rate =
+            ratelimit_look(x->b->ratelimit, x->token->id, x->token->rate_per_minute, loop_now_ms(x->b->loop));
+        if (!(x->token->abilities & x->route->ability) ||
+            (x->listener == LISTENER_OPS && !x->token->all_companies)) {
             reply_error(x, ERR_FORBIDDEN, NULL, NULL);
             return false;
         }
@@ -192,7 +199,8 @@ static bool head_check(struct exchange *x)
     return true;
 }
 
-/* ---- the body -------------------------------------------------------------------------------------------------- */
+/* ---- the body --------------------------------------------------------------------------------------------------
+ */
 
 enum exchange_next exchange_body(struct exchange *x, const char *data, size_t len)
 {
@@ -275,7 +283,8 @@ bool exchange_company(struct exchange *x, uint64_t company_id)
     return false;
 }
 
-/* ---- asking a dispatcher --------------------------------------------------------------------------------------- */
+/* ---- asking a dispatcher ---------------------------------------------------------------------------------------
+ */
 
 /* Goes on by itself when it is not in the middle of a step. */
 static void answered(struct exchange *x)
@@ -339,13 +348,34 @@ void exchange_verified(struct exchange *x, enum err e)
     answered(x);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------------------------------------------
+ */
+
+/* A line for each that failed or was slow, but no flood of them. */
+static void answer_log(struct exchange *x, uint64_t ms)
+{
+    struct broker *b = x->b;
+    unsigned status = x->answer.status;
+    bool is_api = x->route && x->route->ability != ABILITY_NONE;
+    bool is_failed = is_api && status >= 500 && status != 501;
+    bool is_slow = is_api && ms >= SLOW_MS && x->flight.op != OP_EXECUTE_LOGIN;
+    enum log_level level = is_failed ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG;
+    if (level != LOG_DEBUG && loop_now_ms(b->loop) >= b->log_until_ms) {
+        if (b->log_lines > LOG_LINES_MAX)
+            log_line(LOG_WARN, "not_logged", "answers", log_i((long long)(b->log_lines - LOG_LINES_MAX)), NULL);
+        b->log_lines = 0;
+        b->log_until_ms = loop_now_ms(b->loop) + 1000;
+    }
+    if (level != LOG_DEBUG && b->log_lines++ >= LOG_LINES_MAX)
+        return;
+    if (log_is_on(level))
+        log_line(level, "answered", "request", x->request_id, "route", x->route ? x->route->path : "-", "status",
+                 log_i(status), "ms", log_i((long long)ms), "job", log_i((long long)x->flight.job_id), NULL);
+}
 
 static void answer_count(struct exchange *x)
 {
     unsigned status = x->answer.status;
-    uint64_t ms = loop_now_ms(x->b->loop) - x->arrived_ms;
-    bool is_slow = ms >= SLOW_MS && x->flight.op != OP_EXECUTE_LOGIN && x->route && x->route->ability != ABILITY_NONE;
     if (status >= 500)
         stat_inc(http_5xx_total);
     else if (status >= 400)
@@ -356,12 +386,7 @@ static void answer_count(struct exchange *x)
         stat_inc(http_2xx_total);
     if (x->b->is_draining)
         x->answer.is_close = true;
-    if (status < 500 && !is_slow && !log_is_on(LOG_DEBUG))
-        return;
-    bool is_ours = status >= 500 && status != 501 && x->route && x->route->ability != ABILITY_NONE;
-    log_line(is_ours ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG, "answered", "request", x->request_id, "route",
-             x->route ? x->route->path : "-", "status", log_i(status), "ms", log_i((long long)ms), "job",
-             log_i((long long)x->flight.job_id), NULL);
+    answer_log(x, loop_now_ms(x->b->loop) - x->arrived_ms);
 }
 
 static bool may_discard(const struct exchange *x)

@@ -14,7 +14,7 @@
 struct fairq;
 struct fairq_flow;
 
-struct fairq_item { /* zero-initialised; owned by whoever pushes it, not moved while queued */
+struct fairq_item {                     /* zero-initialised; owned by whoever pushes it, not moved while queued */
     struct fairq_flow *flow;            /* NULL = not queued */
     struct fairq_item *prev, *next;     /* in its flow */
     struct fairq_item *older, *younger; /* in the whole queue */

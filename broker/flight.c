@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#define SILENCE_GRACE_MS 2000 /* of a stream, beyond the dispatcher's own limit */
+#define SILENCE_GRACE_MS 2000  /* of a stream, beyond the dispatcher's own limit */
 #define DEADLINE_MAX_MS 600000 /* of the wire */
 
 struct lane_count {
@@ -54,7 +54,8 @@ void flights_destroy(struct flights **fp)
     free(fs);
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------------------------------------
+ */
 
 static struct flight *flight_find(const struct flights *fs, uint64_t id)
 {
@@ -101,7 +102,8 @@ static enum lane lane_of(const struct flight *f)
     return op_table[f->op_now].lane;
 }
 
-/* ---- states ---------------------------------------------------------------------------------------------------- */
+/* ---- states ----------------------------------------------------------------------------------------------------
+ */
 
 /* Out of the queue, or of its dispatcher's hands. */
 static void flight_take_out(struct flight *f)
@@ -215,7 +217,8 @@ void flight_start(struct broker *b, struct flight *f)
     flights_pump(b);
 }
 
-/* ---- sending --------------------------------------------------------------------------------------------------- */
+/* ---- sending ---------------------------------------------------------------------------------------------------
+ */
 
 static void send_fields(struct flight *f, uint64_t now_ms)
 {
@@ -284,7 +287,8 @@ void flights_pump(struct broker *b)
     fs->is_pumping = false;
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------- */
+/* ---- answers ---------------------------------------------------------------------------------------------------
+ */
 
 static void take_reply(struct flight *f, const struct msg *m)
 {
@@ -371,7 +375,8 @@ void flights_take(struct broker *b, struct peer *from, const struct msg *m)
     }
 }
 
-/* ---- dispatchers that went ------------------------------------------------------------------------------------- */
+/* ---- dispatchers that went -------------------------------------------------------------------------------------
+ */
 
 static void send_again(struct flight *f)
 {
@@ -411,7 +416,8 @@ void flights_none_there(struct broker *b)
             flight_fail((struct flight *)((char *)it - offsetof(struct flight, item)), ERR_NO_DISPATCHER);
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------ */
+/* ---- for people ------------------------------------------------------------------------------------------------
+ */
 
 uint64_t flights_open(const struct broker *b)
 {

@@ -16,8 +16,8 @@ struct gate_field {
     const char *name, *value; /* NUL-terminated, in the head's memory */
 };
 
-/* A head as libmicrohttpd 0.9.75 leaves it: the parser works in place and puts NULs where the ends of methods, names
- * and lines were, so the bytes between the parts still tell how the head looked. */
+/* A head as libmicrohttpd 0.9.75 leaves it: the parser works in place and puts NULs where the ends of methods,
+ * names and lines were, so the bytes between the parts still tell how the head looked. */
 struct gate_head {
     const char *method;    /* the head's first byte */
     const char *target_at; /* where the request target began */

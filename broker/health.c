@@ -54,8 +54,8 @@ static void opinion_take(void *arg, const struct health_row *row)
     o->capacity = row->capacity;
 }
 
-static void received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
-                     unsigned n)
+static void received(void *arg, const void *peer, size_t peer_len, const char *role,
+                     const struct bus_frame *frames, unsigned n)
 {
     struct publisher *p = arg;
     struct msg m;
@@ -153,7 +153,8 @@ static void family(const struct broker *b, struct buf *out, const char *name, co
 
 static int64_t verdict_value(const struct opinion *o)
 {
-    static const int64_t of[] = {[VERDICT_UNKNOWN] = -1, [VERDICT_UP] = 2, [VERDICT_SUSPECT] = 1, [VERDICT_DOWN] = 0};
+    static const int64_t of[] = {
+        [VERDICT_UNKNOWN] = -1, [VERDICT_UP] = 2, [VERDICT_SUSPECT] = 1, [VERDICT_DOWN] = 0};
     return of[o->verdict];
 }
 

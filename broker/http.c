@@ -85,7 +85,8 @@ struct outflow { /* a stream that the library reads */
     bool is_http10;
 };
 
-/* ---- parking --------------------------------------------------------------------------------------------------- */
+/* ---- parking ---------------------------------------------------------------------------------------------------
+ */
 
 static void due(struct door *d)
 {
@@ -154,7 +155,8 @@ static void watch_due(void *arg)
     loop_timer_in(h->b->loop, &h->watch_timer, WATCH_MS);
 }
 
-/* ---- streams --------------------------------------------------------------------------------------------------- */
+/* ---- streams ---------------------------------------------------------------------------------------------------
+ */
 
 static void stream_ready(void *arg)
 {
@@ -195,7 +197,8 @@ static void stream_free(void *arg)
     free(o);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------- */
+/* ---- answers ---------------------------------------------------------------------------------------------------
+ */
 
 static struct MHD_Response *response_new(struct client *c, struct exchange *x)
 {
@@ -205,12 +208,14 @@ static struct MHD_Response *response_new(struct client *c, struct exchange *x)
         struct outflow *o = xmalloc(sizeof *o);
         *o = (struct outflow){.client = c, .stream = a->stream, .is_http10 = x->framing.is_http10};
         a->stream = NULL;
-        r = MHD_create_response_from_callback(stream_has_length(o->stream) ? stream_length(o->stream) : MHD_SIZE_UNKNOWN,
+        r = MHD_create_response_from_callback(stream_has_length(o->stream) ? stream_length(o->stream)
+                                                                           : MHD_SIZE_UNKNOWN,
                                               STREAM_BLOCK_BYTES, stream_pull, o, stream_free);
         if (!r)
             stream_free(o);
     } else {
-        r = MHD_create_response_from_buffer(a->len, a->body, a->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+        r = MHD_create_response_from_buffer(a->len, a->body,
+                                            a->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
         if (r)
             a->body = NULL;
     }
@@ -255,7 +260,8 @@ static enum MHD_Result answer_send(struct client *c, struct exchange *x)
     return rc;
 }
 
-/* ---- what the library tells ------------------------------------------------------------------------------------ */
+/* ---- what the library tells ------------------------------------------------------------------------------------
+ */
 
 static struct client *client_of(struct MHD_Connection *connection)
 {
@@ -272,8 +278,7 @@ static void *line_came(void *arg, const char *target, struct MHD_Connection *con
     c->exchange = exchange_new(d->http->b, c, d->listener, target, c->peer);
     c->target_at = target;
     c->is_begun = c->is_whole = false;
-    if (!c->waits_since_ms)
-        c->waits_since_ms = loop_now_ms(d->http->b->loop);
+    c->waits_since_ms = loop_now_ms(d->http->b->loop);
     return c->exchange;
 }
 
@@ -295,7 +300,8 @@ static enum exchange_next begin(struct client *c, struct exchange *x, const char
     struct fields fields;
     fields.n = 0;
     MHD_get_connection_values(c->connection, MHD_HEADER_KIND, field_take, &fields);
-    const union MHD_ConnectionInfo *size = MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const union MHD_ConnectionInfo *size =
+        MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     struct gate_head head = {
         .method = method,
         .target_at = c->target_at,
@@ -342,7 +348,8 @@ static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const 
     return MHD_NO;
 }
 
-static void completed(void *arg, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why)
+static void completed(void *arg, struct MHD_Connection *connection, void **context,
+                      enum MHD_RequestTerminationCode why)
 {
     struct exchange *x = *context;
     (void)arg, (void)connection, (void)why;
@@ -430,7 +437,8 @@ static size_t unescape_not(void *arg, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-/* ---- slow clients ---------------------------------------------------------------------------------------------- */
+/* ---- slow clients ----------------------------------------------------------------------------------------------
+ */
 
 static uint64_t bytes_come(int fd)
 {
@@ -471,7 +479,8 @@ static void sweep_due(void *arg)
     loop_timer_in(h->b->loop, &h->sweep_timer, limit_ms / 4 < 1000 ? limit_ms / 4 : 1000);
 }
 
-/* ---- the loop -------------------------------------------------------------------------------------------------- */
+/* ---- the loop --------------------------------------------------------------------------------------------------
+ */
 
 static bool run(void *arg)
 {
@@ -504,7 +513,8 @@ static void run_due(void *arg)
     loop_timer_in(h->b->loop, &h->run_timer, RUN_MS);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------------------------------------------
+ */
 
 /* -1 after logging why. */
 static int listen_at(const char *where)
@@ -515,7 +525,8 @@ static int listen_at(const char *where)
     struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found = NULL;
     bool is_bracketed = len >= 2 && where[0] == '[' && where[len - 1] == ']';
     snprintf(host, sizeof host, "%.*s", (int)(is_bracketed ? len - 2 : len), is_bracketed ? where + 1 : where);
-    int rc = colon ? getaddrinfo(*host && strcmp(host, "*") != 0 ? host : NULL, colon + 1, &hints, &found) : EAI_NONAME;
+    int rc =
+        colon ? getaddrinfo(*host && strcmp(host, "*") != 0 ? host : NULL, colon + 1, &hints, &found) : EAI_NONAME;
     if (rc != 0) {
         log_line(LOG_ERROR, "listen_failed", "address", where, "why", gai_strerror(rc), NULL);
         return -1;
@@ -543,9 +554,9 @@ static bool door_open(struct http *h, enum listener listener, const char *where,
     d->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, call, d, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, connections_max,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->b->conf->broker_idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, completed, d,
-        MHD_OPTION_NOTIFY_CONNECTION, connection_changed, d, MHD_OPTION_URI_LOG_CALLBACK, line_came, d,
-        MHD_OPTION_UNESCAPE_CALLBACK, unescape_not, d, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->b->conf->broker_idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED,
+        completed, d, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, d, MHD_OPTION_URI_LOG_CALLBACK, line_came,
+        d, MHD_OPTION_UNESCAPE_CALLBACK, unescape_not, d, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!d->daemon) {
         log_line(LOG_ERROR, "listen_failed", "address", where, "why", "the HTTP library does not start", NULL);
         close(fd);
@@ -566,8 +577,8 @@ struct http *http_new(struct broker *b)
     h->sweep_timer = (struct loop_timer){.fn = sweep_due, .arg = h};
     h->lingering = linger_new(b->loop);
     if (strcmp(MHD_get_version(), KNOWN_VERSION) != 0)
-        log_line(LOG_WARN, "http_library", "version", MHD_get_version(), "why", "the gate was made for " KNOWN_VERSION " and may refuse all",
-                 NULL);
+        log_line(LOG_WARN, "http_library", "version", MHD_get_version(), "why",
+                 "the gate was made for " KNOWN_VERSION " and may refuse all", NULL);
     loop_hook(b->loop, run, h);
     loop_timer_in(b->loop, &h->run_timer, RUN_MS);
     loop_timer_in(b->loop, &h->watch_timer, WATCH_MS);

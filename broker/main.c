@@ -47,7 +47,8 @@ static void drain_begin(void *arg)
     drain_look(d);
 }
 
-/* Credentials pass through this process: no core of it is written, nobody traces it. And each client is a descriptor. */
+/* Credentials pass through this process: no core of it is written, nobody traces it. And each client is a
+ * descriptor. */
 static void limits_set(void)
 {
     struct rlimit none = {0, 0}, files;
@@ -94,17 +95,19 @@ int main(int argc, char **argv)
     id_boot(b.boot_id);
 
     b.loop = loop_new();
-    if (!b.loop || !parts_build(&b))
-        return EXIT_FAILURE;
-    loop_on_stop(b.loop, drain_begin, &drain);
-    log_line(LOG_INFO, "started", "http", conf->broker_http, "ops", conf->broker_ops, "bind", conf->broker_bind, NULL);
+    bool is_built = b.loop && parts_build(&b);
+    if (is_built) {
+        loop_on_stop(b.loop, drain_begin, &drain);
+        log_line(LOG_INFO, "started", "http", conf->broker_http, "ops", conf->broker_ops, "bind",
+                 conf->broker_bind, NULL);
 
-    loop_run(b.loop);
+        loop_run(b.loop);
 
-    log_line(LOG_INFO, "stopped", "in_flight", log_i((long long)flights_open(&b)), NULL);
-    loop_timer_stop(b.loop, &drain.timer);
+        log_line(LOG_INFO, "stopped", "in_flight", log_i((long long)flights_open(&b)), NULL);
+        loop_timer_stop(b.loop, &drain.timer);
+    }
     parts_drop(&b);
     loop_destroy(&b.loop);
     conf_destroy(&conf);
-    return EXIT_SUCCESS;
+    return is_built ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -35,7 +35,8 @@ void errors_add(struct jv **errors, const char *field, const char *why)
     jv_push_str(list, why);
 }
 
-/* ---- queries --------------------------------------------------------------------------------------------------- */
+/* ---- queries ---------------------------------------------------------------------------------------------------
+ */
 
 static int hex_value(char c)
 {
@@ -103,13 +104,15 @@ void query_parse(struct query *q, char *text, struct jv **errors)
             if (query_get(q, text))
                 given_twice(text, errors);
             q->pair[q->n].name = text;
-            q->pair[q->n++].value = (struct str){value, (uint32_t)escapes_decode(value, (size_t)(end - value), true)};
+            q->pair[q->n++].value =
+                (struct str){value, (uint32_t)escapes_decode(value, (size_t)(end - value), true)};
         }
         text = next;
     }
 }
 
-/* ---- single values --------------------------------------------------------------------------------------------- */
+/* ---- single values ---------------------------------------------------------------------------------------------
+ */
 
 static bool is_plain(struct str s, size_t max)
 {
@@ -214,7 +217,8 @@ bool prefers(const char *prefer, const char *word)
     return false;
 }
 
-/* ---- fields of queries ----------------------------------------------------------------------------------------- */
+/* ---- fields of queries -----------------------------------------------------------------------------------------
+ */
 
 static void query_session(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
@@ -251,7 +255,8 @@ void params_download(const struct query *q, struct msg_REQUEST *r, struct jv **e
     if (!s)
         errors_add(errors, "file_token", why_needed);
     else if (!file_token_ok(*s))
-        errors_add(errors, "file_token", "must be 1 to 512 printable characters without space, / \\ % ? #, and not . or ..");
+        errors_add(errors, "file_token",
+                   "must be 1 to 512 printable characters without space, / \\ % ? #, and not . or ..");
     else
         r->file_token = *s;
 }
@@ -299,7 +304,8 @@ void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv
     }
 }
 
-/* ---- fields of bodies ------------------------------------------------------------------------------------------ */
+/* ---- fields of bodies ------------------------------------------------------------------------------------------
+ */
 
 static bool is_absent(const struct jv *v)
 {
@@ -363,7 +369,8 @@ static void body_action(const struct jv *body, const struct action_table *action
         r->action = name_text;
 }
 
-static void body_session(const struct jv *body, const struct action *action, struct msg_REQUEST *r, struct jv **errors)
+static void body_session(const struct jv *body, const struct action *action, struct msg_REQUEST *r,
+                         struct jv **errors)
 {
     const struct jv *v = jv_get(body, "session_id");
     if (is_absent(v)) {

@@ -25,7 +25,8 @@ struct query {
 /* Adds one reason. `field` must be UTF-8 (an own word, or cleaned). */
 void errors_add(struct jv **errors, const char *field, const char *why);
 
-/* Takes a query (or NULL) apart in place: %-escapes, '+' is a space. A name given twice is an error of that name. */
+/* Takes a query (or NULL) apart in place: %-escapes, '+' is a space. A name given twice is an error of that name.
+ */
 void query_parse(struct query *q, char *text, struct jv **errors);
 /* NULL when absent. Borrowed. */
 const struct str *query_get(const struct query *q, const char *name);

@@ -26,8 +26,8 @@ struct peer {
     uint8_t route[BUS_PEER_MAX]; /* the ROUTER's name for its connection */
     size_t route_len;
     char name[65], boot_id[65], version[33];
-    bool is_here;     /* greeted, and heard within 2 s */
-    bool is_lost;     /* its connection is gone; forgotten at the turn's end */
+    bool is_here; /* greeted, and heard within 2 s */
+    bool is_lost; /* its connection is gone; forgotten at the turn's end */
     bool is_draining, is_database_ok;
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
     bool is_choked; /* its connection takes nothing more, until its next message */
@@ -46,7 +46,8 @@ struct peers {
     bool is_any_lost;
 };
 
-/* ---- sending --------------------------------------------------------------------------------------------------- */
+/* ---- sending ---------------------------------------------------------------------------------------------------
+ */
 
 int peer_send(struct broker *b, struct peer *p, const struct msg *m)
 {
@@ -63,6 +64,8 @@ int peer_send(struct broker *b, struct peer *p, const struct msg *m)
 int peer_request(struct broker *b, struct peer *p, struct flight *f)
 {
     struct msg m = {.type = MSG_REQUEST, .REQUEST = f->request, .payload = f->payload};
+    if (f->op_now != f->op)
+        m.payload = (struct str){"", 0}; /* who awaits a log-in has no use for its params */
     int rc = peer_send(b, p, &m);
     if (rc == 0)
         p->sent[f->request.lane]++;
@@ -99,7 +102,8 @@ void peers_bye(struct broker *b, const char *reason)
         peer_send(b, p, &m);
 }
 
-/* ---- choosing -------------------------------------------------------------------------------------------------- */
+/* ---- choosing --------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t credit_of(const struct peer *p, enum lane lane)
 {
@@ -167,7 +171,8 @@ void peer_drop(struct flight *f)
     p->n_flights--;
 }
 
-/* ---- coming and going ------------------------------------------------------------------------------------------ */
+/* ---- coming and going ------------------------------------------------------------------------------------------
+ */
 
 static void note(const struct peer *p, const char *to, const char *why)
 {
@@ -264,10 +269,13 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     welcome_send(b, p);
 }
 
-/* ---- messages -------------------------------------------------------------------------------------------------- */
+/* ---- messages --------------------------------------------------------------------------------------------------
+ */
 
 static void take_credit(struct broker *b, struct peer *p, uint64_t incarnation, struct u64s limits)
 {
+    if (!incarnation)
+        return;
     if (p->incarnation && incarnation != p->incarnation) { /* it began anew without a word */
         flights_peer_gone(b, &p->flights);
         credit_forget(p);
@@ -288,8 +296,7 @@ static void take_ping(struct broker *b, struct peer *p, const struct msg_PING *m
     p->is_database_ok = m->database_ok;
     if (m->stats)
         memcpy(p->stats, m->stats->v, sizeof p->stats);
-    if (m->incarnation)
-        take_credit(b, p, m->incarnation, m->limits);
+    take_credit(b, p, m->incarnation, m->limits);
 }
 
 static void pass_wake(struct broker *b, const struct peer *from, struct str what)
@@ -343,8 +350,8 @@ static void malformed(struct broker *b, const void *route, size_t route_len, enu
         refused_send(b, route, route_len, "unknown version of the wire");
 }
 
-static void received(void *arg, const void *route, size_t route_len, const char *role, const struct bus_frame *frames,
-                     unsigned n)
+static void received(void *arg, const void *route, size_t route_len, const char *role,
+                     const struct bus_frame *frames, unsigned n)
 {
     struct broker *b = arg;
     struct msg m;
@@ -371,7 +378,8 @@ static void received(void *arg, const void *route, size_t route_len, const char 
     take(b, p, &m);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------ */
+/* ---- time ------------------------------------------------------------------------------------------------------
+ */
 
 static void count_them(struct broker *b)
 {
@@ -452,7 +460,8 @@ void peers_destroy(struct peers **pp)
     *pp = NULL;
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------ */
+/* ---- for people ------------------------------------------------------------------------------------------------
+ */
 
 struct jv *peers_jv(const struct broker *b)
 {

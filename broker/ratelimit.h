@@ -10,9 +10,9 @@
 struct ratelimit;
 
 struct rate {
-    bool is_on;          /* false: the token has no limit, and the rest means nothing */
+    bool is_on; /* false: the token has no limit, and the rest means nothing */
     uint64_t limit, remaining;
-    uint64_t left_ms;    /* until the window ends */
+    uint64_t left_ms; /* until the window ends */
 };
 
 struct ratelimit *ratelimit_new(void);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const struct route routes[] = {
-#define ROUTE(listener, method, path, ability, counts, takes, handler, doc) \
+#define ROUTE(listener, method, path, ability, counts, takes, handler, doc)                                       \
     {listener, method, path, ability, counts, takes, handler, doc},
 #include "broker/routes.def"
 #undef ROUTE
@@ -31,8 +31,8 @@ static bool fits(const char *pattern, const char *path, struct str *arg)
     return len && strcmp(path + before + len, hole + 2) == 0;
 }
 
-enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out, struct str *arg,
-                            char allow[ROUTE_ALLOW_BYTES])
+enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out,
+                            struct str *arg, char allow[ROUTE_ALLOW_BYTES])
 {
     const char *found = NULL; /* the pattern that fits: only rows with the same one count */
     struct str found_arg = {"", 0};

@@ -14,8 +14,8 @@ enum route_takes { TAKES_NOTHING, TAKES_JSON, TAKES_JSON_OR_NOTHING };
 struct route {
     enum listener listener;
     const char *method;
-    const char *path;  /* {} stands for one segment */
-    unsigned ability;  /* enum ability; ABILITY_NONE = no token needed */
+    const char *path; /* {} stands for one segment */
+    unsigned ability; /* enum ability; ABILITY_NONE = no token needed */
     enum route_counts counts;
     enum route_takes takes;
     void (*handle)(struct exchange *x); /* the request is whole, the token good: ask, or answer */
@@ -29,9 +29,10 @@ struct route {
 #define ROUTE_ALLOW_BYTES 32
 
 enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
-/* *arg = the segment where {} stands, as it came (borrowed from path; empty when there is none). ROUTE_NO_METHOD fills
- * `allow` with the methods that are there. A path that stands literally in the table is never taken for a {}. */
-enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out, struct str *arg,
-                            char allow[ROUTE_ALLOW_BYTES]);
+/* *arg = the segment where {} stands, as it came (borrowed from path; empty when there is none). ROUTE_NO_METHOD
+ * fills `allow` with the methods that are there. A path that stands literally in the table is never taken for a
+ * {}. */
+enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out,
+                            struct str *arg, char allow[ROUTE_ALLOW_BYTES]);
 
 #endif

@@ -92,7 +92,8 @@ static void grant(struct stream *s)
     s->used++;
     if (!s->flight || !s->flight->peer)
         return;
-    struct msg m = {.type = MSG_CHUNK_CREDIT, .CHUNK_CREDIT = {.id = s->flight->id, .limit = s->used + CHUNK_WINDOW}};
+    struct msg m = {.type = MSG_CHUNK_CREDIT,
+                    .CHUNK_CREDIT = {.id = s->flight->id, .limit = s->used + CHUNK_WINDOW}};
     peer_send(s->flight->b, s->flight->peer, &m);
 }
 

@@ -1,7 +1,7 @@
 /* needs: broker/gate.c broker/params.c common/jv.c common/buf.c common/check.c common/clock.c common/action.c common/zpl.c proto/names.c */
-/* Usage: fuzz_gate [runs [seed]]. Heads made of good and bad pieces, and good heads damaged. What the gate lets through
- * must follow RFC 9112 byte by byte, by a reader that shares nothing with it; what is strict by that reader and means one
- * thing must pass. The queries of what passed go through the parameters' readers. */
+/* Usage: fuzz_gate [runs [seed]]. Heads made of good and bad pieces, and good heads damaged. What the gate lets
+ * through must follow RFC 9112 byte by byte, by a reader that shares nothing with it; what is strict by that
+ * reader and means one thing must pass. The queries of what passed go through the parameters' readers. */
 #include "broker/gate.h"
 
 #include "broker/params.h"
@@ -24,17 +24,49 @@ static unsigned pick(unsigned n)
 }
 
 static const char *const lines[] = {
-    "GET /api/v1/app/buzon/list?session_id=a&page=1 HTTP/1.1", "POST / HTTP/1.1", "GET /%2f?%61=%c3%a9&a=+ HTTP/1.0",
-    "GET / HTTP/1.1", "GET  / HTTP/1.1", "GET / HTTP/1.2", "GET http://x/ HTTP/1.1", "G T / HTTP/1.1", "GET /%0 HTTP/1.1",
-    "GET /?a=1&a=2&b=&&=&c=%ff%fe%01 HTTP/1.1", "DELETE /x/y%20z HTTP/1.1", "GET /%00 HTTP/1.1", "",
+    "GET /api/v1/app/buzon/list?session_id=a&page=1 HTTP/1.1",
+    "POST / HTTP/1.1",
+    "GET /%2f?%61=%c3%a9&a=+ HTTP/1.0",
+    "GET / HTTP/1.1",
+    "GET  / HTTP/1.1",
+    "GET / HTTP/1.2",
+    "GET http://x/ HTTP/1.1",
+    "G T / HTTP/1.1",
+    "GET /%0 HTTP/1.1",
+    "GET /?a=1&a=2&b=&&=&c=%ff%fe%01 HTTP/1.1",
+    "DELETE /x/y%20z HTTP/1.1",
+    "GET /%00 HTTP/1.1",
+    "",
 };
 static const char *const fields[] = {
-    "Host: x", "Host:x", "Host : x", "Content-Length: 3", "Content-Length: 03", "Content-Length: 3 ", "Content-Length: +3",
-    "Transfer-Encoding: chunked", "Transfer-Encoding: CHUNKED", "Transfer-Encoding: chunked, chunked", "transfer-encoding:\tchunked",
-    "X-A: b", "X-A:", "X-A: \t ", " folded", "\tfolded: too", ": none", "no colon", "X(: a", "X: a\x01", "Authorization: Bearer 1|s",
-    "authorization: x", "Content-Type: application/json", "Transfer-: chunked", " Encoding",
+    "Host: x",
+    "Host:x",
+    "Host : x",
+    "Content-Length: 3",
+    "Content-Length: 03",
+    "Content-Length: 3 ",
+    "Content-Length: +3",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: CHUNKED",
+    "Transfer-Encoding: chunked, chunked",
+    "transfer-encoding:\tchunked",
+    "X-A: b",
+    "X-A:",
+    "X-A: \t ",
+    " folded",
+    "\tfolded: too",
+    ": none",
+    "no colon",
+    "X(: a",
+    "X: a\x01",
+    "Authorization: Bearer 1|s",
+    "authorization: x",
+    "Content-Type: application/json",
+    "Transfer-: chunked",
+    " Encoding",
 };
-static const char *const ends[] = {"\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r", "\r\r\n", "\n\r\n"};
+static const char *const ends[] = {"\r\n", "\r\n", "\r\n", "\r\n", "\r\n",   "\r\n",
+                                   "\r\n", "\r\n", "\n",   "\r",   "\r\r\n", "\n\r\n"};
 
 static void make_head(struct buf *b)
 {
@@ -64,7 +96,8 @@ static void make_head(struct buf *b)
     }
 }
 
-/* ---- the other reader ------------------------------------------------------------------------------------------ */
+/* ---- the other reader ------------------------------------------------------------------------------------------
+ */
 
 static bool is_tchar(unsigned char c)
 {
@@ -105,7 +138,8 @@ static struct strict read_strictly(const char *s, size_t len)
                 return out;
         }
     }
-    if (end - at < 11 || memcmp(at, " HTTP/1.", 8) != 0 || (at[8] != '0' && at[8] != '1') || memcmp(at + 9, "\r\n", 2) != 0)
+    if (end - at < 11 || memcmp(at, " HTTP/1.", 8) != 0 || (at[8] != '0' && at[8] != '1') ||
+        memcmp(at + 9, "\r\n", 2) != 0)
         return out;
     out.is_10 = at[8] == '0';
     for (at += 11; end - at >= 2 && memcmp(at, "\r\n", 2) != 0;) {
@@ -152,11 +186,12 @@ static struct strict read_strictly(const char *s, size_t len)
 
 static bool is_sound(const struct strict *s)
 {
-    return s->is_strict && s->hosts <= 1 && s->lengths <= 1 && s->codings <= 1 && !s->others_twice && !(s->lengths && s->codings) &&
-           !(s->codings && s->is_10) && (s->hosts || s->is_10);
+    return s->is_strict && s->hosts <= 1 && s->lengths <= 1 && s->codings <= 1 && !s->others_twice &&
+           !(s->lengths && s->codings) && !(s->codings && s->is_10) && (s->hosts || s->is_10);
 }
 
-/* ---- behind the gate ------------------------------------------------------------------------------------------- */
+/* ---- behind the gate -------------------------------------------------------------------------------------------
+ */
 
 static void read_params(char *target)
 {
@@ -169,7 +204,8 @@ static void read_params(char *target)
     params_download(&q, &r, &errors);
     params_active(&q, &r, &errors);
     params_ops_sessions(&q, &r, &errors);
-    CHECK(r.session_id.len <= SESSION_ID_BYTES_MAX && r.limit <= 200 && r.page >= 1, "limit=%llu", (unsigned long long)r.limit);
+    CHECK(r.session_id.len <= SESSION_ID_BYTES_MAX && r.limit <= 200 && r.page >= 1, "limit=%llu",
+          (unsigned long long)r.limit);
     size_t len;
     char *text = jv_dump(errors, &len);
     free(text);
@@ -193,11 +229,12 @@ int main(int argc, char **argv)
         /* A body's first bytes may look like more of the head: only a text that is one head is compared. */
         bool is_one = is_parsed && h.head.method + h.head.bytes == h.bytes + b.len;
         if (is_one && !has_nul)
-            CHECK((verdict == GATE_PASS) == is_sound(&strict), "verdict=%d strict=%d seed run=%lu: %s", (int)verdict,
-                  (int)strict.is_strict, run, b.data);
+            CHECK((verdict == GATE_PASS) == is_sound(&strict), "verdict=%d strict=%d seed run=%lu: %s",
+                  (int)verdict, (int)strict.is_strict, run, b.data);
         if (verdict == GATE_PASS) {
             passed++;
-            CHECK(!is_one || framing.content_length == (has_nul ? framing.content_length : strict.length), "%s", b.data);
+            CHECK(!is_one || framing.content_length == (has_nul ? framing.content_length : strict.length), "%s",
+                  b.data);
             read_params(h.target);
         }
         head_free(&h);

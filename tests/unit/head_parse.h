@@ -76,10 +76,12 @@ static inline bool head_parse(struct head_parse *h, const char *text, size_t len
     if (version <= target)
         return false;
     *version++ = '\0';
-    if (line_len - (size_t)(version - line) != 8 || memcmp(version, "HTTP/1.", 7) != 0 || version[7] < '0' || version[7] > '9')
+    if (line_len - (size_t)(version - line) != 8 || memcmp(version, "HTTP/1.", 7) != 0 || version[7] < '0' ||
+        version[7] > '9')
         return false;
     h->target = strdup(target);
-    h->head = (struct gate_head){.method = line, .target_at = target, .target = h->target, .version = version, .fields = h->fields};
+    h->head = (struct gate_head){
+        .method = line, .target_at = target, .target = h->target, .version = version, .fields = h->fields};
     while ((line = head_line(&at, end, &len_of)) && *line) {
         struct gate_field *last = h->head.n ? &h->fields[h->head.n - 1] : NULL;
         if (last && (*line == ' ' || *line == '\t')) { /* folded: the library appends to the name, in new memory */

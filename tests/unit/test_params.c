@@ -24,7 +24,8 @@ static int set_up(void **state)
     request = (struct msg_REQUEST){0};
     action_table_load(&actions, 120000, "test", NULL, &why);
     actions.rows = realloc(actions.rows, 2 * sizeof *actions.rows);
-    actions.rows[1] = (struct action){.name = strdup("sunat.echo"), .portal = strdup("sunat"), .session = ACTION_USE};
+    actions.rows[1] =
+        (struct action){.name = strdup("sunat.echo"), .portal = strdup("sunat"), .session = ACTION_USE};
     actions.n = 2;
     buf_free(&why);
     return 0;
@@ -102,7 +103,8 @@ static void test_list_fields(void **state)
     params_list(&query, &request, &errors);
     assert_null(errors);
     assert_int_equal(request.page, INT64_MAX);
-    static const char *const pages[] = {"0", "-1", "+1", "1.0", "", "x", "1x", "%201", "9223372036854775808", "99999999999999999999"};
+    static const char *const pages[] = {
+        "0", "-1", "+1", "1.0", "", "x", "1x", "%201", "9223372036854775808", "99999999999999999999"};
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
         char one[64];
         snprintf(one, sizeof one, "session_id=s&page=%s", pages[i]);
@@ -117,7 +119,8 @@ static void test_list_fields(void **state)
 
 static void test_session_ids_and_file_tokens(void **state)
 {
-    static const char *const bad[] = {"", " ", "a b", "a/b", "a\\b", "a%b", "a?b", "a#b", "a\nb", "\x7f", "caf\xc3\xa9"};
+    static const char *const bad[] = {"",    " ",   "a b",  "a/b",  "a\\b",       "a%b",
+                                      "a?b", "a#b", "a\nb", "\x7f", "caf\xc3\xa9"};
     char longest[514];
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -207,7 +210,8 @@ static void test_execute_takes_a_log_in(void **state)
     assert_int_equal(request.priority, 5);
     assert_false(request.force_new || request.remember);
     assert_int_equal(action->session, ACTION_CREATE);
-    execute("{\"company_id\":9223372036854775807,\"portal\":\"sunat\",\"action\":\"sunat.menu_sol_login\",\"params\":{\"clave\":\"x\"},"
+    execute("{\"company_id\":9223372036854775807,\"portal\":\"sunat\",\"action\":\"sunat.menu_sol_login\","
+            "\"params\":{\"clave\":\"x\"},"
             "\"priority\":0,\"force_new\":true,\"remember\":true,\"session_id\":null,\"unknown\":[1]}");
     assert_null(errors);
     assert_true(request.force_new && request.remember);
@@ -234,21 +238,40 @@ static void test_execute_names_each_wrong_field(void **state)
     static const struct {
         const char *field, *member;
     } wrong[] = {
-        {"company_id", "\"company_id\":0"},       {"company_id", "\"company_id\":-1"},       {"company_id", "\"company_id\":\"7\""},
-        {"company_id", "\"company_id\":7.0"},     {"company_id", "\"company_id\":true"},     {"company_id", "\"company_id\":[7]"},
-        {"company_id", "\"company_id\":null"},    {"portal", "\"portal\":\"SUNAT\""},        {"portal", "\"portal\":\"other\""},
-        {"portal", "\"portal\":\"\""},            {"portal", "\"portal\":1"},                {"action", "\"action\":\"sunat.nope\""},
-        {"action", "\"action\":\"\""},            {"action", "\"action\":{}"},               {"params", "\"params\":[]"},
-        {"params", "\"params\":\"x\""},           {"params.company_id", "\"params\":{\"company_id\":8}"},
-        {"params.portal", "\"params\":{\"portal\":\"x\"}"}, {"params.job_uid", "\"params\":{\"job_uid\":\"x\"}"},
-        {"params.epoch", "\"params\":{\"epoch\":null}"},    {"priority", "\"priority\":10"}, {"priority", "\"priority\":-1"},
-        {"priority", "\"priority\":\"5\""},       {"priority", "\"priority\":5.5"},          {"force_new", "\"force_new\":1"},
-        {"remember", "\"remember\":\"yes\""},     {"session_id", "\"session_id\":5"},        {"session_id", "\"session_id\":\"a b\""},
+        {"company_id", "\"company_id\":0"},
+        {"company_id", "\"company_id\":-1"},
+        {"company_id", "\"company_id\":\"7\""},
+        {"company_id", "\"company_id\":7.0"},
+        {"company_id", "\"company_id\":true"},
+        {"company_id", "\"company_id\":[7]"},
+        {"company_id", "\"company_id\":null"},
+        {"portal", "\"portal\":\"SUNAT\""},
+        {"portal", "\"portal\":\"other\""},
+        {"portal", "\"portal\":\"\""},
+        {"portal", "\"portal\":1"},
+        {"action", "\"action\":\"sunat.nope\""},
+        {"action", "\"action\":\"\""},
+        {"action", "\"action\":{}"},
+        {"params", "\"params\":[]"},
+        {"params", "\"params\":\"x\""},
+        {"params.company_id", "\"params\":{\"company_id\":8}"},
+        {"params.portal", "\"params\":{\"portal\":\"x\"}"},
+        {"params.job_uid", "\"params\":{\"job_uid\":\"x\"}"},
+        {"params.epoch", "\"params\":{\"epoch\":null}"},
+        {"priority", "\"priority\":10"},
+        {"priority", "\"priority\":-1"},
+        {"priority", "\"priority\":\"5\""},
+        {"priority", "\"priority\":5.5"},
+        {"force_new", "\"force_new\":1"},
+        {"remember", "\"remember\":\"yes\""},
+        {"session_id", "\"session_id\":5"},
+        {"session_id", "\"session_id\":\"a b\""},
         {"session_id", "\"session_id\":\"\""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        static const char *const good[] = {"\"company_id\":7", "\"portal\":\"sunat\"", "\"action\":\"sunat.menu_sol_login\""};
+        static const char *const good[] = {"\"company_id\":7", "\"portal\":\"sunat\"",
+                                           "\"action\":\"sunat.menu_sol_login\""};
         struct buf json = {0};
         buf_addf(&json, "{%s", wrong[i].member);
         for (unsigned k = 0; k < 3; k++)
@@ -277,7 +300,8 @@ static void test_operators_fields(void **state)
     assert_int_equal(request.limit, 50);
     parse("state=asleep&company_id=0&worker=a%2fb&cursor=-1&limit=201");
     params_ops_sessions(&query, &request, &errors);
-    assert_true(is_wrong("state") && is_wrong("company_id") && is_wrong("worker") && is_wrong("cursor") && is_wrong("limit"));
+    assert_true(is_wrong("state") && is_wrong("company_id") && is_wrong("worker") && is_wrong("cursor") &&
+                is_wrong("limit"));
 }
 
 int main(void)

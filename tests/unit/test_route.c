@@ -8,10 +8,10 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define HANDLER(name)               \
-    void name(struct exchange *x)   \
-    {                               \
-        (void)x;                    \
+#define HANDLER(name)                                                                                             \
+    void name(struct exchange *x)                                                                                 \
+    {                                                                                                             \
+        (void)x;                                                                                                  \
     }
 HANDLER(app_list)
 HANDLER(app_download)
@@ -71,7 +71,9 @@ static void test_every_row_is_found_and_documented(void **state)
         assert_string_equal(route->method, rows[i].method);
         assert_true(str_is(arg, hole ? "a-b" : ""));
         assert_true(strlen(rows[i].doc) > 10);
-        assert_int_equal(find(rows[i].listener == LISTENER_APP ? LISTENER_OPS : LISTENER_APP, rows[i].method, path), ROUTE_NO_PATH);
+        assert_int_equal(
+            find(rows[i].listener == LISTENER_APP ? LISTENER_OPS : LISTENER_APP, rows[i].method, path),
+            ROUTE_NO_PATH);
     }
 }
 
@@ -91,9 +93,21 @@ static void test_paths_under_api_need_a_token(void **state)
 static void test_other_paths_are_not(void **state)
 {
     static const char *const paths[] = {
-        "/", "", "/api", "/api/v1/app/", "/api/v1/app/buzon/list/", "/api/v1/app/buzon", "//api/v1/app/buzon/list",
-        "/api/v1/app/sessions/", "/api/v1/app/sessions//", "/api/v1/app/sessions/a/b", "/API/v1/app/buzon/list",
-        "/api/v1/app/buzon/list2", "/api/v1/app/%62uzon/list", "/api/v1/app/../app/buzon/list", "/healthz",
+        "/",
+        "",
+        "/api",
+        "/api/v1/app/",
+        "/api/v1/app/buzon/list/",
+        "/api/v1/app/buzon",
+        "//api/v1/app/buzon/list",
+        "/api/v1/app/sessions/",
+        "/api/v1/app/sessions//",
+        "/api/v1/app/sessions/a/b",
+        "/API/v1/app/buzon/list",
+        "/api/v1/app/buzon/list2",
+        "/api/v1/app/%62uzon/list",
+        "/api/v1/app/../app/buzon/list",
+        "/healthz",
     };
     (void)state;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
