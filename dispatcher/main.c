@@ -1,7 +1,8 @@
 /*
  * main.c - start and stop of a dispatcher. A stop signal drains: BYE to the
  * brokers, what is in flight ends, and what does not end in time is left to
- * its lease and rescued by another dispatcher.
+ * its lease and rescued by another dispatcher. Then nothing new is begun, and
+ * what the database is asked just now comes back.
  */
 #include "dispatcher/dispatcher.h"
 
@@ -14,7 +15,8 @@
 #include <sys/resource.h>
 
 #define DRAIN_MS 25000
-#define DRAIN_LOOK_MS 50
+#define LAST_WORDS_MS 2000 /* for the database, after that */
+#define DRAIN_LOOK_MS 20
 
 struct drain {
     struct dispatcher *d;
@@ -22,15 +24,26 @@ struct drain {
     uint64_t until_ms;
 };
 
+static bool is_database_quiet(const struct dispatcher *d)
+{
+    return !store_waiting(d->store) && store_idle_threads(d->store) == (unsigned)d->conf->dispatcher_db_threads;
+}
+
 static void drain_look(void *arg)
 {
     struct drain *drain = arg;
     struct dispatcher *d = drain->d;
-    bool busy = requests_in_flight(d) || settles_running(d) || calls_running(d->robot_http);
-    if (!busy || clock_ms() >= drain->until_ms)
+    bool is_busy = requests_in_flight(d) || settles_running(d) || calls_running(d->robot_http);
+    bool is_late = clock_ms() >= drain->until_ms;
+    if (d->sweep && (!is_busy || is_late)) {
+        sweep_destroy(&d->sweep);
+        activity_flush(d);
+        drain->until_ms = clock_ms() + LAST_WORDS_MS;
+    } else if (!d->sweep && (is_late || (!is_busy && is_database_quiet(d)))) {
         loop_stop(d->loop);
-    else
-        loop_timer_in(d->loop, &drain->timer, DRAIN_LOOK_MS);
+        return;
+    }
+    loop_timer_in(d->loop, &drain->timer, DRAIN_LOOK_MS);
 }
 
 static void drain_begin(void *arg)

@@ -1,0 +1,419 @@
+/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_action.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* test_store_race.c - the store's threads, races, connections that break, and the plans of the hot statements. */
+#include "tests/unit/store_fixture.h"
+
+#include <pthread.h>
+
+/* ---- a race for places ----------------------------------------------------------------------------------------------- */
+
+#define THREADS 8
+#define RESERVATIONS 200
+#define COMPANIES 20
+
+struct racer {
+    pthread_t thread;
+    unsigned number, count[RESERVE_DUP_UID + 1], done;
+    bool failed;
+};
+
+/* Reserves for companies in turn; what it got becomes a session, fails, or is closed again. */
+static void *race(void *arg)
+{
+    struct racer *r = arg;
+    struct db *mine = db_new(&conf);
+    for (unsigned i = r->number; i < RESERVATIONS && !r->failed; i += THREADS) {
+        struct store_reserve op = reserve_op(1 + (i * 7) % COMPANIES, 1, 3);
+        store_reserve(mine, &op);
+        r->failed = op.rc != STORE_OK;
+        r->count[op.outcome]++;
+        buf_free(&op.credentials);
+        if (op.outcome != RESERVE_OK)
+            continue;
+        char id[30];
+        snprintf(id, sizeof(id), "s-%u", i);
+        if (i % 3 == 0) {
+            struct store_login_failed failed = {.job_id = op.job_id, .session_ref = op.session_ref, .error = "robot_error"};
+            memcpy(failed.token, op.lease.token, sizeof(failed.token));
+            store_login_failed(mine, &failed);
+            r->failed |= failed.rc != STORE_OK || failed.lost;
+            continue;
+        }
+        struct store_login_done done = login_done_op(&op, id);
+        store_login_done(mine, &done);
+        r->failed |= done.rc != STORE_OK || done.outcome != LOGIN_DONE_OK;
+        if (i % 3 == 1)
+            continue;
+        struct store_close_begin begin = {.session_ref = op.session_ref, .epoch = op.epoch, .lease = lease_make()};
+        store_close_begin(mine, &begin);
+        r->failed |= begin.rc != STORE_OK || !begin.ok;
+        struct store_close_end end = {.job_id = op.job_id, .session_ref = op.session_ref, .to = SESSION_CLOSED, .reason = "client"};
+        memcpy(end.token, begin.lease.token, sizeof(end.token));
+        store_close_end(mine, &end);
+        r->failed |= end.rc != STORE_OK || end.lost;
+    }
+    db_destroy(&mine);
+    __atomic_store_n(&r->done, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void test_race_for_places(void **state)
+{
+    (void)state;
+    struct racer racer[THREADS];
+    unsigned count[RESERVE_DUP_UID + 1] = {0}, sum = 0, running = THREADS;
+    memset(racer, 0, sizeof(racer));
+    for (unsigned i = 0; i < THREADS; i++) {
+        racer[i].number = i;
+        assert_int_equal(pthread_create(&racer[i].thread, NULL, race, &racer[i]), 0);
+    }
+    while (running) { /* what others see at any moment */
+        assert_number(0, "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_sessions WHERE state IN ('opening', 'active', 'closing') GROUP BY "
+                         "company_id, portal HAVING COUNT(*) > 1) twice", "");
+        assert_number(0, "SELECT COUNT(*) FROM (SELECT robot_id FROM chasqui_places GROUP BY robot_id HAVING COUNT(session_ref) > 2) too_many", "");
+        assert_number(0, "SELECT COUNT(*) FROM chasqui_sessions s LEFT JOIN chasqui_places p ON p.session_ref = s.id AND p.robot_id = "
+                         "s.robot_id WHERE s.live = 1 AND p.slot IS NULL", "");
+        running = THREADS;
+        for (unsigned i = 0; i < THREADS; i++)
+            running -= __atomic_load_n(&racer[i].done, __ATOMIC_ACQUIRE);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(racer[i].thread, NULL);
+        assert_false(racer[i].failed);
+        for (unsigned k = 0; k <= RESERVE_DUP_UID; k++)
+            sum += racer[i].count[k], count[k] += racer[i].count[k];
+    }
+    assert_int_equal(sum, RESERVATIONS);
+    assert_int_equal(count[RESERVE_LOST] + count[RESERVE_DUP_UID] + count[RESERVE_MIGRATING], 0);
+    assert_true(count[RESERVE_OK] >= 6);
+    assert_number(count[RESERVE_OK], "SELECT COUNT(*) FROM portal_jobs", "");
+    assert_number(count[RESERVE_OK], "SELECT COUNT(*) FROM chasqui_jobs", "");
+    assert_number(count[RESERVE_OK], "SELECT SUM(epoch) FROM chasqui_epochs", "");
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_leases", "");
+}
+
+/* Two planners and two claimers at once, over sessions that others close: nothing is lost to a deadlock. */
+static void *migrate_race(void *arg)
+{
+    struct racer *r = arg;
+    struct db *mine = db_new(&conf);
+    for (unsigned round = 0; round < 6 && !r->failed; round++) {
+        struct store_migrate_plan plan = {.robot_id = robot[1], .reason = "robot_down"};
+        store_migrate_plan(mine, &plan);
+        struct store_migrate_claim *claim = calloc(1, sizeof(*claim));
+        claim->lease = lease_make();
+        claim->timeout_ms = 300000;
+        claim->max = 2;
+        claim->n_candidates = 2;
+        claim->candidate[0].robot_id = robot[2];
+        claim->candidate[1].robot_id = robot[3];
+        store_migrate_claim(mine, claim);
+        r->failed |= plan.rc != STORE_OK || claim->rc != STORE_OK;
+        for (unsigned i = 0; i < claim->n; i++) {
+            struct migrate_claimed *got = &claim->got[i];
+            char id[30];
+            snprintf(id, sizeof(id), "m-%llu", (unsigned long long)got->session_ref);
+            struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = claim->lease};
+            struct store_login_done done = login_done_op(&as, id);
+            store_login_done(mine, &done);
+            r->failed |= done.rc != STORE_OK || done.outcome != LOGIN_DONE_OK;
+            r->count[0]++;
+            buf_free(&got->credentials);
+        }
+        free(claim);
+    }
+    db_destroy(&mine);
+    return NULL;
+}
+
+static void test_race_of_migrations(void **state)
+{
+    (void)state;
+    struct racer racer[4];
+    struct store_robot_seen seen = {.reported_capacity = 20, .fenced = -1};
+    memset(racer, 0, sizeof(racer));
+    for (unsigned i = 1; i < 4; i++) {
+        seen.robot_id = robot[i];
+        run_fine(store_robot_seen, &seen);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        char id[10];
+        snprintf(id, sizeof(id), "s-%u", i);
+        session_make(i + 1, 1, id);
+        credentials_store(i + 1);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&racer[i].thread, NULL, migrate_race, &racer[i]), 0);
+    unsigned moved = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        pthread_join(racer[i].thread, NULL);
+        assert_false(racer[i].failed);
+        moved += racer[i].count[0];
+    }
+    assert_int_equal(moved, 20);
+    assert_number(20, "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'active' AND generation = 2 AND live = 1", "");
+    assert_number(20, "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'migrated' AND close_pending = 1", "");
+    assert_number(40, "SELECT COUNT(session_ref) FROM chasqui_places", "");
+}
+
+/* ---- connections that break --------------------------------------------------------------------------------------------- */
+
+static uint64_t connection_of(struct db *of)
+{
+    assert_int_equal(db_query(of, "SELECT CONNECTION_ID()", ""), DB_OK);
+    assert_true(db_next(of));
+    return db_u64(of, 0);
+}
+
+static void kill_connection(uint64_t id)
+{
+    char sql[50];
+    int len = snprintf(sql, sizeof(sql), "KILL %llu", (unsigned long long)id);
+    sql_fine(db_run(look, sql, (size_t)len));
+}
+
+static unsigned tries, asked;
+
+/* Writes, then loses its connection before COMMIT can be sent; `arg` says whether the work is done nevertheless. */
+static enum db_rc write_and_break(struct db *on, void *arg)
+{
+    const bool *committed = arg;
+    enum db_rc rc = db_exec(on, "INSERT INTO chasqui_epochs (company_id, portal, epoch) VALUES (77, 'acme', 1)", "");
+    if (tries++ == 0 && rc == DB_OK) {
+        uint64_t id = connection_of(on);
+        if (*committed)
+            db_run(on, "COMMIT", 6);
+        kill_connection(id);
+    }
+    return rc;
+}
+
+static int was_written(struct db *on, void *arg)
+{
+    (void)arg;
+    asked++;
+    if (db_query(on, "SELECT 1 FROM chasqui_epochs WHERE company_id = 77 LOCK IN SHARE MODE WAIT 3", ""))
+        return -1;
+    return db_next(on);
+}
+
+static void test_broken_commit_is_settled(void **state)
+{
+    (void)state;
+    enum db_rc rc;
+    bool committed = true;
+    tries = asked = 0;
+    assert_int_equal(db_tx(db, write_and_break, was_written, &committed, &rc), TX_DONE);
+    assert_int_equal(tries, 1);
+    assert_int_equal(asked, 1);
+    exec_sql("DELETE FROM chasqui_epochs", "");
+    committed = false;
+    tries = asked = 0;
+    assert_int_equal(db_tx(db, write_and_break, was_written, &committed, &rc), TX_DONE);
+    assert_int_equal(tries, 2); /* it was not: done again */
+    assert_int_equal(asked, 1);
+    exec_sql("DELETE FROM chasqui_epochs", "");
+    tries = asked = 0;
+    assert_int_equal(db_tx(db, write_and_break, NULL, &committed, &rc), TX_UNKNOWN);
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_epochs", "");
+}
+
+static void *reserve_thread(void *arg)
+{
+    struct store_reserve *op = arg;
+    store_reserve(db, op);
+    return NULL;
+}
+
+/* A reservation that is killed while the server works on its COMMIT. */
+static void test_reservation_killed_at_commit(void **state)
+{
+    (void)state;
+    static const char *const stages[] = {"BACKUP STAGE START", "BACKUP STAGE FLUSH", "BACKUP STAGE BLOCK_DDL", "BACKUP STAGE BLOCK_COMMIT"};
+    struct store_reserve op = reserve_op(1, 1, 3);
+    pthread_t thread;
+    uint64_t id = connection_of(db);
+    int64_t at_commit = 0;
+    for (unsigned i = 0; i < 4; i++)
+        sql_fine(db_run(look, stages[i], strlen(stages[i])));
+    assert_int_equal(pthread_create(&thread, NULL, reserve_thread, &op), 0);
+    for (uint64_t until = clock_ms() + 20000; at_commit != 1 && clock_ms() < until;)
+        at_commit = number_of("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO = 'COMMIT'", "u", id);
+    assert_int_equal(at_commit, 1);
+    kill_connection(id);
+    sql_fine(db_run(look, "BACKUP STAGE END", 16));
+    pthread_join(thread, NULL);
+    assert_int_equal(op.rc, STORE_OK);
+    assert_int_equal(op.outcome, RESERVE_OK);
+    assert_number(1, "SELECT COUNT(*) FROM portal_jobs", "");
+    assert_session(op.session_ref, "opening", "(null)", 0, 1);
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op.job_id, op.lease.token,
+                  sizeof(op.lease.token));
+    assert_int_equal(op.epoch, 1);
+}
+
+static void test_dead_connection_costs_nothing(void **state)
+{
+    (void)state;
+    session_make(1, 1, "s-1");
+    struct store_lookup *op = calloc(1, sizeof(*op));
+    op->n = 1;
+    strcpy(op->asked[0], "s-1");
+    run_fine(store_lookup, op);
+    kill_connection(connection_of(db));
+    run_fine(store_lookup, op);
+    assert_true(op->found[0]);
+    kill_connection(connection_of(db));
+    struct store_reserve r = reserve_op(2, 1, 3);
+    reserve_fine(&r, RESERVE_OK);
+    free(op);
+}
+
+/* ---- the threads --------------------------------------------------------------------------------------------------------- */
+
+struct pings {
+    struct loop *loop;
+    struct store *store;
+    struct store_ping ping[20];
+    unsigned answered;
+};
+
+static void pinged(void *arg, void *op)
+{
+    struct pings *p = arg;
+    (void)op;
+    if (++p->answered == 20)
+        loop_stop(p->loop);
+}
+
+static void ping_all(struct pings *p)
+{
+    p->answered = 0;
+    for (unsigned i = 0; i < 20; i++)
+        store_submit(p->store, store_ping, &p->ping[i], pinged, p);
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    static struct pings p;
+    p.loop = loop_new();
+    p.store = store_new(p.loop, &conf);
+    assert_false(store_is_up(p.store));
+    assert_int_equal(store_idle_threads(p.store), 4);
+    ping_all(&p);
+    assert_int_equal(store_waiting(p.store), 16);
+    assert_int_equal(store_idle_threads(p.store), 0);
+    loop_run(p.loop);
+    assert_true(store_is_up(p.store));
+    assert_int_equal(store_waiting(p.store), 0);
+    assert_int_equal(store_idle_threads(p.store), 4);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(p.ping[i].rc, STORE_OK);
+    ping_all(&p);
+    store_destroy(&p.store); /* with work under way and waiting: nobody is called back */
+    assert_null(p.store);
+    assert_true(p.answered < 20);
+    loop_destroy(&p.loop);
+
+    struct conf nowhere = conf; /* no database there */
+    char path[] = "/nonexistent/sock";
+    nowhere.db_socket = path;
+    p.loop = loop_new();
+    p.store = store_new(p.loop, &nowhere);
+    ping_all(&p);
+    loop_run(p.loop);
+    assert_false(store_is_up(p.store));
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(p.ping[i].rc, STORE_DOWN);
+    store_destroy(&p.store);
+    loop_destroy(&p.loop);
+}
+
+/* ---- plans ----------------------------------------------------------------------------------------------------------------- */
+
+/* Every statement of an op, as the server wrote it down, explained: none reads a whole table. (One that the server prepares
+ * anew is written down with its question marks.) */
+static void explained(const char *what)
+{
+    char *statement[20];
+    unsigned n = 0, rows = 0;
+    sql_fine(db_query(look, "SELECT DISTINCT argument FROM mysql.general_log WHERE command_type = 'Execute' AND argument LIKE 'SELECT%' AND "
+                            "thread_id <> CONNECTION_ID() AND argument NOT LIKE '%general_log%' AND argument NOT LIKE '%= ?%' LIMIT 20", ""));
+    while (n < 20 && db_next(look))
+        statement[n++] = strdup(db_str(look, 0, NULL));
+    assert_true(n > 0);
+    for (unsigned i = 0; i < n; i++) {
+        char *sql = malloc(strlen(statement[i]) + 10);
+        sprintf(sql, "EXPLAIN %s", statement[i]);
+        sql_fine(db_query(look, sql, ""));
+        while (db_next(look)) {
+            const char *type = db_str(look, 3, NULL);
+            rows++;
+            if (type && strcmp(type, "ALL") == 0)
+                fail_msg("%s reads all of %s: %s", what, db_str(look, 2, NULL), statement[i]);
+        }
+        free(sql);
+        free(statement[i]);
+    }
+    assert_true(rows >= n);
+    sql_fine(db_run(look, "TRUNCATE mysql.general_log", 26));
+}
+
+static void test_hot_statements_use_indexes(void **state)
+{
+    (void)state;
+    exec_sql("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, "
+             "updated_at) SELECT CONCAT('J-', seq), seq, 'acme', 'login', 'done', 'http://r1.test', CONCAT('id-', seq), NOW(), NOW() FROM "
+             "seq_1_to_3000", "");
+    exec_sql("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, "
+             "live_session_id, epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, IF(company_id <= 1500, 1, NULL), "
+             "IF(company_id <= 1500, 'active', 'expired'), NOW(6), 1, robot_session_id, IF(company_id <= 1500, robot_session_id, NULL), 1, "
+             "NOW(6), NOW(6) FROM portal_jobs WHERE company_id <= 2000", "");
+    exec_sql("INSERT INTO chasqui_leases SELECT job_id, REPEAT('x', 16), 'close', id, 'd9', 'b', NOW(6), NOW(6), NOW(6) + INTERVAL 1 HOUR "
+             "FROM chasqui_sessions LIMIT 1000", "");
+    sql_fine(db_run(look, "ANALYZE TABLE portal_jobs, chasqui_sessions, chasqui_leases, chasqui_jobs", 73));
+    static const char log_on[] = "SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1";
+    sql_fine(db_run(look, log_on, sizeof(log_on) - 1));
+
+    struct store_lookup *op = calloc(1, sizeof(*op));
+    op->n = 32;
+    for (unsigned i = 0; i < 32; i++) /* active, ended, Laravel's, unknown */
+        snprintf(op->asked[i], sizeof(op->asked[i]), "id-%u", 100 + i * 100);
+    run_fine(store_lookup, op);
+    for (unsigned i = 0; i < 32; i++)
+        assert_int_equal(op->found[i], i < 30);
+    assert_true(op->row[0].ref && op->row[19].ref && !op->row[20].ref);
+    explained("store_lookup");
+    free(op);
+    struct store_active active = {.company_id = 2500, .portal = "acme", .laravel_max_age_ms = -1};
+    run_fine(store_active, &active);
+    run_fine(store_active, &active);
+    assert_true(active.found);
+    explained("store_active");
+    struct store_rescue rescue = {.lease = lease_make(), .max = 4};
+    run_fine(store_rescue, &rescue);
+    free(rescue.job);
+    explained("store_rescue");
+    struct store_idle_claim *idle = calloc(1, sizeof(*idle));
+    idle->idle_ms = 3600000;
+    idle->lease = lease_make();
+    run_fine(store_idle_claim, idle);
+    free(idle);
+    explained("store_idle_claim");
+    static const char log_off[] = "SET GLOBAL general_log = 0";
+    sql_fine(db_run(look, log_off, sizeof(log_off) - 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_race_for_places, reset),
+        cmocka_unit_test_setup(test_race_of_migrations, reset),
+        cmocka_unit_test_setup(test_broken_commit_is_settled, reset),
+        cmocka_unit_test_setup(test_reservation_killed_at_commit, reset),
+        cmocka_unit_test_setup(test_dead_connection_costs_nothing, reset),
+        cmocka_unit_test_setup(test_threads, reset),
+        cmocka_unit_test_setup(test_hot_statements_use_indexes, reset),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_stop);
+}
