@@ -283,12 +283,12 @@ void params_active(const struct query *q, struct msg_REQUEST *r, struct jv **err
 void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct str *state = query_get(q, "state"), *worker = query_get(q, "worker");
-    static const char *const states[] = {"opening", "active", "closing", "closed", "expired", "lost", "migrated"};
+    static const char *const states[] = {"live", "opening", "active", "closing", "closed", "expired", "lost", "migrated"};
     bool is_state = false;
     for (unsigned i = 0; state && i < sizeof states / sizeof states[0]; i++)
         is_state |= str_is(*state, states[i]);
     if (state && !is_state)
-        errors_add(errors, "state", "must be opening, active, closing, closed, expired, lost or migrated");
+        errors_add(errors, "state", "must be live, opening, active, closing, closed, expired, lost or migrated");
     else if (state)
         r->state = *state;
     if (worker && !worker_name_ok(*worker))

@@ -37,7 +37,7 @@ static bool is_good(const struct http_answer *a)
 
 /* ---- list ---------------------------------------------------------------------------------------------- */
 
-static const char *const states[] = {"opening", "active", "closing", "closed", "expired", "lost", "migrated"};
+static const char *const states[] = {"live", "opening", "active", "closing", "closed", "expired", "lost", "migrated"};
 
 static bool query_make(struct ctl *c, struct buf *out)
 {
@@ -48,7 +48,7 @@ static bool query_make(struct ctl *c, struct buf *out)
         while (i < sizeof(states) / sizeof(*states) && strcmp(states[i], state) != 0)
             i++;
         if (i == sizeof(states) / sizeof(*states))
-            return ctl_usage(c, "--state must be opening, active, closing, closed, expired, lost or migrated"),
+            return ctl_usage(c, "--state must be live, opening, active, closing, closed, expired, lost or migrated"),
                    false;
         buf_addf(out, "&state=%s", state);
     }

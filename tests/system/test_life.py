@@ -43,6 +43,15 @@ def test_session_by_id_and_active(system):
     assert system.robot.url not in str(one)
 
 
+def test_operators_list_what_is_live(system):
+    closed, active = system.api.login(41), system.api.login(42)
+    system.api.close(closed).expect(200)
+    listed = {state: [one["session_id"] for one in system.ops.get(f"/api/v1/ops/sessions?state={state}").expect(200).json["sessions"]]
+              for state in ("live", "active", "closed")}  # fmt: skip
+    assert listed == {"live": [active], "active": [active], "closed": [closed]}
+    assert active in system.ctl("sessions", "list", "--state", "live").stdout
+
+
 def test_the_robots_404_expires_the_session_once(system):
     session = system.api.login(4)
     job = system.api.active(4).json["job_id"]

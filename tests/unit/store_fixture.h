@@ -251,6 +251,7 @@ static inline struct session_row session_make(uint64_t company, unsigned on, con
     struct store_login_done done = login_done_op(&r, session_id);
     run_fine(store_login_done, &done);
     assert_int_equal(done.outcome, LOGIN_DONE_OK);
+    buf_free(&r.credentials);
     return done.row;
 }
 
