@@ -108,7 +108,7 @@ static void test_long_lines_are_cut_but_end(void **state)
 static void test_numbers_keep_for_a_while(void **state)
 {
     const char *n[16];
-    char wanted[8];
+    char wanted[16];
     (void)state;
     for (int i = 0; i < 16; i++)
         n[i] = log_i(i - 3);
