@@ -138,7 +138,7 @@ check-system: all
 asan: deps
 	$(MAKE) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all check-unit check-system
 tsan: deps
-	$(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit
+	TSAN_OPTIONS=suppressions=tests/tsan.supp $(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit
 
 # Whole processes under load; BENCH='--seconds 30 --dispatchers 2' and the like are passed on.
 .PHONY: deps-bench bench

@@ -101,7 +101,7 @@ bool bus_link_watch(struct bus_sock *s)
     char name[64];
     if (s->monitor)
         return true;
-    snprintf(name, sizeof name, "inproc://bus-monitor-%p-%u", (void *)s->bus, s->bus->monitors_made++);
+    snprintf(name, sizeof name, "inproc://bus-monitor-%llx", (unsigned long long)id_random_u64());
     int rc = zmq_socket_monitor(s->handle, name,
                                 ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
                                     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |

@@ -52,7 +52,6 @@ struct bus {
     uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
     struct zap *zap; /* from the first bus_bind with CURVE on */
     struct bus_sock *zap_sock;
-    unsigned monitors_made;
 };
 
 struct bus_message {
