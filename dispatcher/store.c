@@ -201,6 +201,7 @@ void store_destroy(struct store **sp)
     for (unsigned i = 0; i < s->n_workers; i++) {
         loop_fd_remove(s->loop, &s->workers[i].watch);
         zactor_destroy(&s->workers[i].actor);
+        TAKE_OVER(s->workers[i].task); /* the thread has ended */
         free(s->workers[i].task);
     }
     while (s->first) {

@@ -369,7 +369,7 @@ static void test_hot_statements_use_indexes(void **state)
              "live_session_id, epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, IF(company_id <= 1500, 1, NULL), "
              "IF(company_id <= 1500, 'active', 'expired'), NOW(6), 1, robot_session_id, IF(company_id <= 1500, robot_session_id, NULL), 1, "
              "NOW(6), NOW(6) FROM portal_jobs WHERE company_id <= 2000", "");
-    exec_sql("INSERT INTO chasqui_leases SELECT job_id, REPEAT('x', 16), 'close', id, 'd9', 'b', NOW(6), NOW(6), NOW(6) + INTERVAL 1 HOUR "
+    exec_sql("INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) SELECT job_id, REPEAT('x', 16), 'close', id, 'd9', 'b', NOW(6), NOW(6), NOW(6) + INTERVAL 1 HOUR "
              "FROM chasqui_sessions LIMIT 1000", "");
     sql_fine(db_run(look, "ANALYZE TABLE portal_jobs, chasqui_sessions, chasqui_leases, chasqui_jobs", 73));
     static const char log_on[] = "SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1";
