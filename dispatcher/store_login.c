@@ -13,6 +13,9 @@
 
 #include <string.h>
 
+/* Of an opening session `s`: it moves to another robot, rather than being a company's log-in. */
+#define IS_MIGRATION "EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = s.job_id)"
+
 /* ---- reserve ------------------------------------------------------------------------------------------------------- */
 
 /* Is there a session that answers this log-in? outcome is set when there is. */
@@ -155,13 +158,13 @@ static enum db_rc again_tx(struct db *db, void *arg)
     uint64_t company_id, epoch;
     char portal[PORTAL_ROOM];
     op->outcome = RESERVE_LOST;
-    TRY(db_query(db, "SELECT company_id, portal, robot_id, generation FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
+    TRY(db_query(db, "SELECT company_id, portal, robot_id, " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ?", "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);
     db_str_copy(db, 1, portal, sizeof(portal));
     uint32_t old_robot = (uint32_t)db_u64(db, 2);
-    bool migration = db_u64(db, 3) > 1;
+    bool migration = db_u64(db, 3) != 0;
     TRY(epoch_lock(db, company_id, portal, &epoch));
     TRY(db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? FOR UPDATE", "ub", op->job_id,
                  (const void *)op->lease.token, (size_t)ID_TOKEN_BYTES));
@@ -219,12 +222,12 @@ static enum db_rc done_tx(struct db *db, void *arg)
     uint64_t company_id, epoch;
     char portal[PORTAL_ROOM];
     op->outcome = LOGIN_DONE_LOST;
-    TRY(db_query(db, "SELECT company_id, portal, generation FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
+    TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ?", "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);
     db_str_copy(db, 1, portal, sizeof(portal));
-    bool migration = db_u64(db, 2) > 1;
+    bool migration = db_u64(db, 2) != 0;
     TRY(epoch_lock(db, company_id, portal, &epoch));
     TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = 'opening' FOR UPDATE", "u", op->session_ref));
     if (!db_next(db))
@@ -322,12 +325,12 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     uint64_t company_id, epoch;
     char portal[PORTAL_ROOM], worker[NAME_ROOM];
     op->lost = true;
-    TRY(db_query(db, "SELECT company_id, portal, generation, robot_id FROM chasqui_sessions WHERE id = ?", "u", op->session_ref));
+    TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION ", robot_id FROM chasqui_sessions s WHERE id = ?", "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);
     db_str_copy(db, 1, portal, sizeof(portal));
-    bool migration = db_u64(db, 2) > 1;
+    bool migration = db_u64(db, 2) != 0;
     uint32_t robot_id = (uint32_t)db_u64(db, 3);
     TRY(epoch_lock(db, company_id, portal, &epoch));
     TRY(lease_end(db, op->job_id, op->token, &held));

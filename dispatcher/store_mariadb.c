@@ -25,7 +25,7 @@
 #include <time.h>
 
 #define PARAMS_MAX 300
-#define COLUMNS_MAX 40
+#define BULK_COLUMNS_MAX 24
 #define STATEMENTS_MAX 256
 #define SLOTS 512 /* of the table that finds statements: a power of two, over STATEMENTS_MAX */
 #define TX_TRIES 5
@@ -443,21 +443,132 @@ enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, un
     return rc;
 }
 
-enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
+static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, va_list *ap, bool wants_rows)
 {
     struct params p;
     struct buf text = {0};
-    va_list ap;
     unsigned before, padded = in_list(sql, n, &text, &before);
     p.n = 0;
-    va_start(ap, types);
-    params_add(&p, types, before, &ap);
+    params_add(&p, types, before, ap);
     for (unsigned i = 0; i < padded; i++)
         param_number(&p, in[i < n ? i : n - 1], true, false);
-    params_add(&p, types + before, strlen(types + before), &ap);
-    va_end(ap);
-    enum db_rc rc = run(db, text.data, &p, false);
+    params_add(&p, types + before, strlen(types + before), ap);
+    enum db_rc rc = run(db, text.data, &p, wants_rows);
     buf_free(&text);
+    return rc;
+}
+
+enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    enum db_rc rc = run_in_u64(db, sql, in, n, types, &ap, false);
+    va_end(ap);
+    return rc;
+}
+
+enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    enum db_rc rc = run_in_u64(db, sql, in, n, types, &ap, true);
+    va_end(ap);
+    return rc;
+}
+
+/* ---- many rows at once ------------------------------------------------------------------------------------------ */
+
+/* One bound column of a bulk statement. */
+struct bulk_column {
+    long long *number;
+    const void **data;
+    unsigned long *len;
+    char *indicator;
+};
+
+static void bulk_cell(struct bulk_column *c, unsigned row, char type, const struct db_cell *cell)
+{
+    c->indicator[row] = STMT_INDICATOR_NONE;
+    switch (type) {
+    case 'i':
+    case 'u':
+    case 'N':
+        c->number[row] = (long long)cell->n;
+        if (type == 'N' && !cell->n)
+            c->indicator[row] = STMT_INDICATOR_NULL;
+        break;
+    case 's':
+    case 'b':
+        c->data[row] = cell->data;
+        c->len[row] = !cell->data ? 0 : type == 's' ? strlen(cell->data) : cell->len;
+        if (!cell->data)
+            c->indicator[row] = STMT_INDICATOR_NULL;
+        break;
+    default:
+        CHECK(false, "parameter type %c", type);
+    }
+}
+
+static enum db_rc bulk_run(struct db *db, const char *sql, unsigned n_columns, unsigned n, MYSQL_BIND *bind)
+{
+    struct statement *s = NULL;
+    if (db->poisoned)
+        return DB_RETRY;
+    enum db_rc rc = db->in_tx ? (db->my ? DB_OK : DB_GONE) : db_ready(db);
+    if (rc)
+        return rc;
+    if (db->current) {
+        mysql_stmt_free_result(db->current->stmt);
+        db->current = NULL;
+    }
+    if ((rc = statement_for(db, sql, &s)))
+        return rc;
+    CHECK(s->n_params == n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", n_columns, sql);
+    if (mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &n) || mysql_stmt_bind_param(s->stmt, bind) || mysql_stmt_execute(s->stmt))
+        return statement_fail(db, s->stmt, sql);
+    db->affected = mysql_stmt_affected_rows(s->stmt);
+    return DB_OK;
+}
+
+enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
+                   void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg)
+{
+    unsigned n_columns = (unsigned)strlen(types);
+    MYSQL_BIND bind[BULK_COLUMNS_MAX];
+    struct bulk_column columns[BULK_COLUMNS_MAX];
+    struct db_cell cells[BULK_COLUMNS_MAX];
+    CHECK(n >= 1 && n <= DB_BULK_MAX && n_columns <= BULK_COLUMNS_MAX, "%u rows of %u columns", n, n_columns);
+    memset(bind, 0, sizeof(bind));
+    memset(columns, 0, sizeof(columns));
+    for (unsigned i = 0; i < n_columns; i++) {
+        struct bulk_column *c = &columns[i];
+        bool is_number = types[i] != 's' && types[i] != 'b';
+        c->indicator = xcalloc(n, 1);
+        if (is_number)
+            c->number = xcalloc(n, sizeof(*c->number));
+        else {
+            c->data = xcalloc(n, sizeof(*c->data));
+            c->len = xcalloc(n, sizeof(*c->len));
+        }
+        bind[i].buffer_type = is_number ? MYSQL_TYPE_LONGLONG : types[i] == 's' ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
+        bind[i].buffer = is_number ? (void *)c->number : (void *)c->data;
+        bind[i].length = c->len;
+        bind[i].is_unsigned = types[i] != 'i';
+        bind[i].u.indicator = c->indicator;
+    }
+    for (unsigned row = 0; row < n; row++) {
+        memset(cells, 0, sizeof(cells));
+        fill(arg, row, cells);
+        for (unsigned i = 0; i < n_columns; i++)
+            bulk_cell(&columns[i], row, types[i], &cells[i]);
+    }
+    enum db_rc rc = bulk_run(db, sql, n_columns, n, bind);
+    for (unsigned i = 0; i < n_columns; i++) {
+        free(columns[i].number);
+        free(columns[i].data);
+        free(columns[i].len);
+        free(columns[i].indicator);
+    }
     return rc;
 }
 

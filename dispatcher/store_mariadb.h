@@ -48,7 +48,20 @@ enum db_rc db_query(struct db *db, const char *sql, const char *types, ...);
  * power of two (<= 256) with the last value, so that few statements are prepared. `types` are the parameters around
  * the list, in the order of the text. */
 enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...);
+enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
 enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
+
+/* A value of one row: `n` for i, u and N; `data` (NULL = SQL NULL) for s, and for b with `len`. Borrowed until db_bulk returns. */
+struct db_cell {
+    uint64_t n;
+    const void *data;
+    size_t len;
+};
+#define DB_BULK_MAX 1000
+/* Runs a statement once for each of n rows (1..DB_BULK_MAX) in one round trip: array binding. `fill` sets the cells of a row, one
+ * for each letter of `types`. db_affected() is the sum. DB_DUP leaves what came before it written: roll back. */
+enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
+                   void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
 bool db_next(struct db *db); /* false = no more rows */
 /* Columns of the current row, from 0. Strings are borrowed until the next db_next/db_query. */
 bool db_is_null(struct db *db, unsigned col);

@@ -167,17 +167,8 @@ enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fat
 
 /* ---- choosing a robot -------------------------------------------------------------------------------------------- */
 
-struct load {
-    uint32_t robot_id;
-    uint32_t capacity;
-    uint32_t used;
-    bool over; /* it holds sessions in places above its capacity: free places do not tell the whole */
-    uint8_t rank;
-    bool tried;
-};
-
-/* Fewest sessions for the capacity first: used_a / capacity_a < used_b / capacity_b. */
-static bool is_better(const struct load *a, const struct load *b)
+/* used_a / capacity_a < used_b / capacity_b */
+bool load_is_better(const struct load *a, const struct load *b)
 {
     if (a->rank != b->rank)
         return a->rank < b->rank;
@@ -185,8 +176,7 @@ static bool is_better(const struct load *a, const struct load *b)
     return left != right ? left < right : a->robot_id < b->robot_id;
 }
 
-/* What the candidates hold right now; robots that are not wanted or have unfenced sessions are left out. */
-static enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
+enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
 {
     *n_out = 0;
     TRY(db_query(db,
@@ -210,13 +200,11 @@ static enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned 
     return DB_OK;
 }
 
-/* Counted again behind the robot's lock: two who find the last places below the capacity must not both have them when
- * sessions above it (adopted ones, a lowered capacity) count as well. */
-static enum db_rc may_take_below(struct db *db, const struct load *l, bool *may)
+enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
 {
-    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)l->robot_id));
-    TRY(db_query(db, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)l->robot_id));
-    *may = db_next(db) && db_u64(db, 0) < l->capacity;
+    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
+    TRY(db_query(db, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)robot_id));
+    *used = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
     return DB_OK;
 }
 
@@ -226,8 +214,8 @@ static enum db_rc may_migrate_to(struct db *db, uint32_t robot_id, bool *may)
 {
     TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
     TRY(db_query(db,
-                 "SELECT COUNT(*) FROM chasqui_sessions WHERE robot_id = ? AND live = 1 AND state = 'opening' AND "
-                 "generation > 1",
+                 "SELECT COUNT(*) FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? "
+                 "AND s.live = 1 AND s.state = 'opening'",
                  "u", (uint64_t)robot_id));
     *may = db_next(db) && db_u64(db, 0) < MIGRATIONS_AT_ONCE;
     return DB_OK;
@@ -245,7 +233,7 @@ enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool
     for (;;) {
         struct load *best = NULL;
         for (unsigned i = 0; i < n_loads; i++)
-            if (!loads[i].tried && (!best || is_better(&loads[i], best)))
+            if (!loads[i].tried && (!best || load_is_better(&loads[i], best)))
                 best = &loads[i];
         if (!best)
             return DB_OK;
@@ -253,8 +241,11 @@ enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool
         bool may = true;
         if (migrating)
             TRY(may_migrate_to(db, best->robot_id, &may));
-        if (may && best->over)
-            TRY(may_take_below(db, best, &may));
+        if (may && best->over) {
+            uint64_t used;
+            TRY(load_count_locked(db, best->robot_id, &used));
+            may = used < best->capacity;
+        }
         if (!may)
             continue;
         TRY(db_query(db,

@@ -20,7 +20,7 @@
  * (chasqui_session_migrations, left join), beginning at column `at`. */
 #define SESSION_COLUMNS                                                                                         \
     "s.id, s.job_id, s.company_id, s.generation, s.state+0, s.epoch, s.robot_id, "                              \
-    "(m.job_id IS NOT NULL OR (s.state='opening' AND s.generation>1)), s.close_pending, "                       \
+    "(m.job_id IS NOT NULL), s.close_pending, "                                                                 \
     "CAST(UNIX_TIMESTAMP(s.since)*1000 AS INT), CAST(UNIX_TIMESTAMP(s.started_at)*1000 AS INT), "               \
     "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, " \
     "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id, j.job_uid"
@@ -53,6 +53,23 @@ enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fat
  * migrations a robot (its row is locked). */
 enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
                       uint32_t *robot_id, uint32_t *slot);
+/* What a robot holds right now. */
+struct load {
+    uint32_t robot_id;
+    uint32_t capacity;
+    uint32_t used;
+    bool over; /* it holds sessions in places above its capacity: free places do not tell the whole */
+    uint8_t rank;
+    bool tried;
+};
+/* The candidates that have a free place; robots that are not wanted or have unfenced sessions are left out. `out` has room for
+ * CANDIDATES_MAX. */
+enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out);
+/* Fewest sessions for the capacity first, within the lower rank. */
+bool load_is_better(const struct load *a, const struct load *b);
+/* Counts again behind the robot's lock: two who find the last places below the capacity must not both have them when
+ * sessions above it (adopted ones, a lowered capacity) count as well. *used = what it holds. */
+enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used);
 /* A Laravel row becomes session generation 1; *ref 0 = it lost to another live session. */
 enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref);
 /* Ends a session row that is live: state, reason, place. The caller has checked the row. */

@@ -1,0 +1,160 @@
+/*
+ * store_queue.h - what the dispatcher asks of the database about the durable
+ * queue: putting jobs in, claiming many at once with their robots' places,
+ * cancelling, retrying by hand, and batches.
+ *
+ * As in store.h each op is a struct that travels to a database thread and
+ * back; each function is one straight function there.
+ */
+#ifndef CHASQUI_STORE_QUEUE_H
+#define CHASQUI_STORE_QUEUE_H
+
+#include "dispatcher/store.h"
+
+#define DIGEST_BYTES 32
+
+/* ---- putting a job in --------------------------------------------------------------------------------------------- */
+
+enum enqueue_outcome {
+    ENQUEUE_OK,          /* queued: job_id */
+    ENQUEUE_REUSED,      /* an active session is there: row; nothing was written but its activity */
+    ENQUEUE_IN_PROGRESS, /* a log-in runs: row.job_id */
+    ENQUEUE_REPLAY,      /* the key stands for this job already: job_id, job_uid */
+    ENQUEUE_MISMATCH     /* the key stands for another body */
+};
+struct store_enqueue {
+    /* in */
+    char job_uid[ID_JOB_UID_BYTES]; /* out too, on REPLAY */
+    uint64_t company_id;
+    char portal[PORTAL_ROOM], action[65];
+    uint8_t priority;
+    bool remember;
+    const void *params; size_t params_len; /* sealed; borrowed, lives as long as the op */
+    uint64_t token_id; char request_id[129];
+    unsigned tries;
+    bool has_key; uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+    /* out */
+    enum enqueue_outcome outcome;
+    uint64_t job_id;
+    struct session_row row;
+    enum store_rc rc;
+};
+/* One transaction: the key, what is live, the job, its timeline and its item. */
+void store_enqueue(struct db *db, void *op);
+
+/* For a synchronous execute: does the key stand for something? If not it is recorded for job_uid's job by the transaction that makes
+ * the job (idempotency_add() in store_sql.h). */
+enum key_outcome { KEY_NEW, KEY_REPLAY, KEY_MISMATCH };
+/* Looks a key up inside a transaction or outside. On KEY_REPLAY one of *job_id, *batch_id is set. */
+enum db_rc key_look(struct db *db, const uint8_t scope[DIGEST_BYTES], const uint8_t digest[DIGEST_BYTES], enum key_outcome *outcome,
+                    uint64_t *job_id, uint64_t *batch_id);
+/* DB_DUP: somebody was faster; roll back and look again. */
+enum db_rc key_add(struct db *db, const uint8_t scope[DIGEST_BYTES], const uint8_t digest[DIGEST_BYTES], uint64_t job_id, uint64_t batch_id);
+
+/* ---- claiming ---------------------------------------------------------------------------------------------------------- */
+
+#define QUEUE_CLAIM_MAX 64
+
+struct claimed { /* a log-in to be begun now: its place, epoch and lease are committed */
+    uint64_t batch_id, job_id, session_ref, epoch, company_id, token_id;
+    uint32_t robot_id, attempts;
+    bool remember;
+    char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
+    struct buf params, credentials; /* sealed; freed by the caller */
+};
+struct store_claim {
+    struct lease lease; /* its token is used for all of them; limit_ms is set from each action */
+    unsigned max;       /* 1..QUEUE_CLAIM_MAX */
+    unsigned tries;     /* of jobs that are made here */
+    unsigned kept_back_percent, logins_per_robot; /* places kept for interactive work; log-ins at once on a robot */
+    int64_t laravel_max_age_ms;
+    const struct action_table *actions;
+    unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
+    /* out */
+    unsigned n; struct claimed *got;    /* calloc'ed by the callee, freed by the caller */
+    unsigned n_met;                     /* completed with a session that was there */
+    bool is_full;                       /* no robot has a place for queued work */
+    bool is_paused;
+    unsigned n_batches; uint64_t batch[QUEUE_CLAIM_MAX]; /* batches whose items came to an end here */
+    enum store_rc rc;
+};
+/* One transaction for all. Items whose company is being logged in go back without an attempt counted. */
+void store_claim(struct db *db, void *op);
+
+struct store_queue_look { /* the fallback poll: one query. Also makes ready what is due. */
+    bool is_ready; /* something may be claimed */
+    int64_t due_in_ms; /* until the next one becomes ready; -1 = none waits */
+    enum store_rc rc;
+};
+void store_queue_look(struct db *db, void *op);
+
+/* ---- one job ------------------------------------------------------------------------------------------------------------- */
+
+enum cancel_outcome { CANCEL_DONE, CANCEL_ASKED, CANCEL_NOT_FOUND, CANCEL_WRONG_STATE };
+struct store_cancel {
+    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
+    bool all; const uint64_t *companies; unsigned n_companies; /* who may; borrowed */
+    char actor[161], peer[65], request_id[129];
+    enum cancel_outcome outcome; uint64_t company_id, batch_id; char status[21];
+    enum store_rc rc;
+};
+void store_cancel(struct db *db, void *op);
+struct store_retry { /* failed | cancelled -> queued, attempts 0 */
+    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES];
+    unsigned tries;
+    char actor[161], peer[65], request_id[129];
+    bool found, ok; char status[21]; uint64_t company_id, batch_id;
+    enum store_rc rc;
+};
+void store_retry(struct db *db, void *op);
+struct store_jobs { /* a page of jobs, newest first; those of `companies` unless all */
+    bool all; const uint64_t *companies; unsigned n_companies;
+    char status[21], portal[PORTAL_ROOM]; uint64_t company_id, batch_id, cursor; unsigned limit;
+    struct buf json; enum store_rc rc;
+};
+void store_jobs(struct db *db, void *op);
+
+/* ---- batches ---------------------------------------------------------------------------------------------------------------- */
+
+struct store_batch_open { /* a new batch, or the one that the key stands for */
+    uint64_t token_id; char portal[PORTAL_ROOM], action[65]; uint8_t priority; char request_id[129];
+    bool has_key; uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+    uint64_t batch_id; bool replayed, mismatch; char status[21];
+    enum store_rc rc;
+};
+void store_batch_open(struct db *db, void *op);
+
+struct batch_item { uint64_t idx, company_id; uint8_t digest[16]; struct buf params; /* sealed */ bool differs; };
+struct store_batch_append { /* idempotent by (batch, idx); an item that is there with another digest is marked `differs` */
+    uint64_t batch_id; unsigned n; struct batch_item *item; /* n <= DB_BULK_MAX; owned by the caller */
+    bool is_gone; /* the batch is not open */
+    enum store_rc rc;
+};
+void store_batch_append(struct db *db, void *op);
+
+struct store_batch_close { /* the body was whole: total is counted, the batch runs (or is done when it is empty) */
+    uint64_t batch_id; uint64_t total; bool found; enum store_rc rc;
+};
+void store_batch_close(struct db *db, void *op);
+
+struct store_batch { /* its shape with counts */
+    uint64_t batch_id; bool all; uint64_t token_id; /* who may see it: the token that made it, or one for all companies */
+    bool found; char status[21]; struct buf json; enum store_rc rc;
+};
+void store_batch(struct db *db, void *op);
+struct store_batch_items { /* a page of items by index */
+    uint64_t batch_id; bool all; uint64_t token_id; char state[21]; uint64_t cursor; bool has_cursor; unsigned limit;
+    bool found; struct buf json; enum store_rc rc;
+};
+void store_batch_items(struct db *db, void *op);
+struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop */
+    uint64_t batch_id; bool all; uint64_t token_id; char actor[161], peer[65], request_id[129];
+    bool found, wrong_state; char status[21]; enum store_rc rc;
+};
+void store_batch_cancel(struct db *db, void *op);
+struct store_batch_finish { /* those given, or (n 0) every batch that runs: done when nothing of it is left */
+    unsigned n; uint64_t batch[QUEUE_CLAIM_MAX]; unsigned n_done; uint64_t done[QUEUE_CLAIM_MAX]; enum store_rc rc;
+};
+void store_batch_finish(struct db *db, void *op);
+
+#endif
