@@ -10,7 +10,7 @@
  *   robots.c      the registry of robots (database + verdicts of healthd), candidates, capabilities
  *   health_sub.c  SUB to healthd, ROBOTS to healthd
  *   robot_http.c  calls to robots (the only file that includes curl)
- *   robot_head.c disposition.c networks.c names.c   its pure parts: header lines, file names, address ranges, an index
+ *   robot_head.c disposition.c networks.c   its pure parts: header lines, file names, address ranges
  *   robot_answer.c  what a robot's answer means for a client
  *   list.c download.c action.c   lane interactive
  *   login.c       execute of a log-in: reserve, call, settle

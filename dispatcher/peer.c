@@ -34,7 +34,6 @@ struct peers {
     unsigned n, window;
     struct proto_decoder *decoder;
     struct loop_timer timer;
-    struct stats stats;
     uint64_t started_ms;
 };
 
@@ -90,7 +89,7 @@ static void ping_send(struct peer *p)
     struct msg m = {.type = MSG_PING,
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
-                             .draining = p->d->draining, .stats = &p->d->peers->stats}};
+                             .draining = p->d->draining, .stats = &stat_own}};
     proto_send(p->sock, NULL, 0, &m);
 }
 
@@ -223,8 +222,6 @@ void peers_tick(struct dispatcher *d)
     stat_set(uptime_seconds, (now - d->peers->started_ms) / 1000);
     stat_set(requests_in_flight, requests_in_flight(d));
     stat_set(database_ops_waiting, store_waiting(d->store));
-    memcpy(d->peers->stats.v, stat_value, sizeof(stat_value));
-    d->peers->stats.present = true;
     for (unsigned i = 0; i < d->peers->n; i++) {
         struct peer *p = &d->peers->peer[i];
         if (p->known && now > p->heard_ms + PROTO_SILENT_MS)

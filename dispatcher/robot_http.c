@@ -17,7 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/stat.h"
-#include "dispatcher/names.h"
+#include "common/names.h"
 #include "dispatcher/networks.h"
 #include "dispatcher/robot_head.h"
 
