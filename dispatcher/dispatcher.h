@@ -94,7 +94,11 @@ struct request {
     char state[33], worker[NAME_ROOM], reason[201];
     uint64_t page, company_id, job_id, cursor; unsigned limit; uint8_t priority;
     bool force_new, remember;
-    char *params; size_t params_len; /* JSON object text, owned, wiped at the end; NULL = none */
+    char idempotency_key[256]; /* "" = none */
+    uint8_t body_digest[32];
+    char callback_url[501], search[101];
+    uint64_t wait_ms, available_at_ms, until_ms, batch_id, index;
+    char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);
     void *work;                /* the handler's own; the handler frees it before replying, on_cancel too */
@@ -111,6 +115,7 @@ struct request {
     uint64_t job;
     char robot[NAME_ROOM];
     int64_t db_ms, robot_ms;
+    bool replayed;             /* set before the reply: the answer is that of an earlier request with the same key */
 };
 struct requests *requests_new(void);
 /* A REQUEST came from a broker; and what ends or feeds one. Called by peer.c. false = not taken (its id is in use). */

@@ -35,6 +35,7 @@ _Static_assert(SEAL_OVERHEAD == TEXT_AT + TAG_BYTES, "the head and the tag");
 
 struct seal { /* in guarded memory: sodium_malloc */
     uint8_t key[KEY_BYTES];
+    uint8_t hash_key[crypto_generichash_KEYBYTES]; /* derived from it */
     uint8_t key_id[KEY_ID_BYTES];
 };
 
@@ -113,6 +114,7 @@ struct seal *seal_open(const char *key_file)
     uint8_t hash[32];
     id_sha256(s->key, KEY_BYTES, hash);
     memcpy(s->key_id, hash, KEY_ID_BYTES);
+    crypto_kdf_derive_from_key(s->hash_key, sizeof(s->hash_key), 1, "chq-hash", s->key);
     sodium_mprotect_readonly(s);
     return s;
 }
@@ -163,6 +165,15 @@ bool seal_unwrap(const struct seal *s, uint64_t company_id, const char *portal, 
     out->data[out->len] = 0;
     buf_free(&ad);
     return good;
+}
+
+void seal_hash(const struct seal *s, const char *purpose, const void *data, size_t len, uint8_t *out, size_t out_len)
+{
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, s->hash_key, sizeof(s->hash_key), out_len);
+    crypto_generichash_update(&state, (const uint8_t *)purpose, strlen(purpose) + 1);
+    crypto_generichash_update(&state, data, len);
+    crypto_generichash_final(&state, out, out_len);
 }
 
 int seal_key_make(const char *path)

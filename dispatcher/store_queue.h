@@ -13,18 +13,44 @@
 
 #define DIGEST_BYTES 32
 
+/* ---- Idempotency-Key ---------------------------------------------------------------------------------------------------- */
+
+/* A key stands for the job or batch that was made with it, for 24 h. scope = keyed hash of who may use it, the route and the key; digest =
+ * keyed hash of the body. */
+struct idempotency {
+    bool is_set; /* false: the request has no key */
+    uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+};
+enum key_outcome { KEY_NEW, KEY_REPLAY, KEY_MISMATCH };
+/* Looks a key up, inside a transaction or outside. KEY_REPLAY: one of *job_id, *batch_id is set. Not set: KEY_NEW. */
+enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outcome *outcome, uint64_t *job_id, uint64_t *batch_id);
+/* Part of the transaction that makes the job or batch. DB_DUP: somebody was faster; roll back and look again. */
+enum db_rc key_add(struct db *db, const struct idempotency *key, uint64_t job_id, uint64_t batch_id);
+struct store_key_answer { /* keeps what was answered; no-op when the key is gone or has an answer */
+    uint8_t scope[DIGEST_BYTES];
+    const void *answer; size_t answer_len; /* sealed; borrowed */
+    enum store_rc rc;
+};
+void store_key_answer(struct db *db, void *op);
+struct store_key_read { /* the kept answer, empty = none yet */
+    uint8_t scope[DIGEST_BYTES];
+    struct buf answer; enum store_rc rc;
+};
+void store_key_read(struct db *db, void *op);
+
 /* ---- putting a job in --------------------------------------------------------------------------------------------- */
 
 enum enqueue_outcome {
     ENQUEUE_OK,          /* queued: job_id */
-    ENQUEUE_REUSED,      /* an active session is there: row; nothing was written but its activity */
+    ENQUEUE_REUSED,      /* an active session is there: row; nothing was written but its activity and the key */
     ENQUEUE_IN_PROGRESS, /* a log-in runs: row.job_id */
-    ENQUEUE_REPLAY,      /* the key stands for this job already: job_id, job_uid */
+    ENQUEUE_SAME,        /* this job_uid is there already: job_id */
+    ENQUEUE_REPLAY,      /* the key stands for a job already: job_id */
     ENQUEUE_MISMATCH     /* the key stands for another body */
 };
 struct store_enqueue {
     /* in */
-    char job_uid[ID_JOB_UID_BYTES]; /* out too, on REPLAY */
+    char job_uid[ID_JOB_UID_BYTES];
     uint64_t company_id;
     char portal[PORTAL_ROOM], action[65];
     uint8_t priority;
@@ -32,7 +58,9 @@ struct store_enqueue {
     const void *params; size_t params_len; /* sealed; borrowed, lives as long as the op */
     uint64_t token_id; char request_id[129];
     unsigned tries;
-    bool has_key; uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+    int64_t available_at_ms; /* unix, 0 = now */
+    int64_t laravel_max_age_ms;
+    struct idempotency key;
     /* out */
     enum enqueue_outcome outcome;
     uint64_t job_id;
@@ -41,15 +69,6 @@ struct store_enqueue {
 };
 /* One transaction: the key, what is live, the job, its timeline and its item. */
 void store_enqueue(struct db *db, void *op);
-
-/* For a synchronous execute: does the key stand for something? If not it is recorded for job_uid's job by the transaction that makes
- * the job (idempotency_add() in store_sql.h). */
-enum key_outcome { KEY_NEW, KEY_REPLAY, KEY_MISMATCH };
-/* Looks a key up inside a transaction or outside. On KEY_REPLAY one of *job_id, *batch_id is set. */
-enum db_rc key_look(struct db *db, const uint8_t scope[DIGEST_BYTES], const uint8_t digest[DIGEST_BYTES], enum key_outcome *outcome,
-                    uint64_t *job_id, uint64_t *batch_id);
-/* DB_DUP: somebody was faster; roll back and look again. */
-enum db_rc key_add(struct db *db, const uint8_t scope[DIGEST_BYTES], const uint8_t digest[DIGEST_BYTES], uint64_t job_id, uint64_t batch_id);
 
 /* ---- claiming ---------------------------------------------------------------------------------------------------------- */
 
@@ -118,7 +137,9 @@ void store_jobs(struct db *db, void *op);
 
 struct store_batch_open { /* a new batch, or the one that the key stands for */
     uint64_t token_id; char portal[PORTAL_ROOM], action[65]; uint8_t priority; char request_id[129];
-    bool has_key; uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+    char callback_url[501]; /* "" = none */
+    int64_t available_at_ms; /* unix, 0 = now */
+    struct idempotency key; /* always set: the client's, or a random one */
     uint64_t batch_id; bool replayed, mismatch; char status[21];
     enum store_rc rc;
 };
@@ -126,8 +147,9 @@ void store_batch_open(struct db *db, void *op);
 
 struct batch_item { uint64_t idx, company_id; uint8_t digest[16]; struct buf params; /* sealed */ bool differs; };
 struct store_batch_append { /* idempotent by (batch, idx); an item that is there with another digest is marked `differs` */
-    uint64_t batch_id; unsigned n; struct batch_item *item; /* n <= DB_BULK_MAX; owned by the caller */
-    bool is_gone; /* the batch is not open */
+    uint64_t batch_id, token_id; unsigned n; struct batch_item *item; /* indexes ascending; owned by the caller */
+    bool is_gone;   /* no such batch of this token */
+    bool is_closed; /* the batch is not open: what is there was compared, a missing item differs */
     enum store_rc rc;
 };
 void store_batch_append(struct db *db, void *op);

@@ -7,9 +7,11 @@ CREATE TABLE IF NOT EXISTS chasqui_batches (
   action VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   priority TINYINT UNSIGNED NOT NULL,
   turn BIGINT UNSIGNED NOT NULL COMMENT 'of its first item',
-  status ENUM('open','running','done','cancelled') NOT NULL COMMENT 'open: items are still coming in',
+  status ENUM('open','running','done','cancelled') NOT NULL COMMENT 'open: items are still coming in; cancelled: nothing of it begins any more',
   total BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'items recorded, known once it is not open any more',
   request_id VARCHAR(128) CHARACTER SET ascii NULL,
+  callback_url VARCHAR(500) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'told when it has ended',
+  available_at DATETIME(6) NULL COMMENT 'no item begins before',
   created_at DATETIME(6) NOT NULL,
   finished_at DATETIME(6) NULL,
   KEY by_status (status, id)
@@ -31,7 +33,7 @@ CREATE TABLE IF NOT EXISTS chasqui_items (
   params VARBINARY(17000) NULL COMMENT 'sealed; erased at its end',
   PRIMARY KEY (batch_id, idx),
   KEY ready (ready, urgency, turn),
-  KEY by_state (batch_id, state, company_id),
+  KEY by_state (batch_id, state),
   KEY due (due_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
@@ -51,6 +53,7 @@ CREATE TABLE IF NOT EXISTS chasqui_idempotency (
   digest BINARY(32) NOT NULL,
   job_id BIGINT UNSIGNED NULL,
   batch_id BIGINT UNSIGNED NULL,
+  answer MEDIUMBLOB NULL COMMENT 'sealed: what was answered, once it was',
   created_at DATETIME(6) NOT NULL,
   KEY created (created_at)
 ) ENGINE=InnoDB;
