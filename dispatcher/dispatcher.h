@@ -162,7 +162,7 @@ void stream_end(struct dispatcher *d, struct request *r, bool broken); /* needs 
 enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN };
 /* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered (row->robot_id) and the request's token may see
  * the company. Another company's session is NOT_FOUND. RESOLVE_MIGRATING only at the request's deadline (until then it is waited for,
- * and the migration made urgent). Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
+ * and the migration made urgent), and for a close of a session that is being closed: what comes of that is waited for. Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
  * migrating or whose robot is down; a close also one of a robot that is not registered any more (robot_id 0). */
 typedef void resolve_fn(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
 struct lookups *lookups_new(struct dispatcher *d);

@@ -55,6 +55,7 @@ void session_read(struct db *db, unsigned at, struct session_row *out)
     db_str_copy(db, at + 17, out->viewer_url, sizeof(out->viewer_url));
     db_str_copy(db, at + 18, out->title, sizeof(out->title));
     db_str_copy(db, at + 20, out->job_uid, sizeof(out->job_uid));
+    out->age_ms = db_i64(db, at + 21);
     if (!out->session_id[0])
         db_str_copy(db, at + 19, out->session_id, sizeof(out->session_id));
 }
