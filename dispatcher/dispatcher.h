@@ -21,6 +21,8 @@
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
  *   await.c       the outcome of a log-in that somebody else works on
+ *   batch.c       batches for clients; batch_body.c batch_line.c read and record what comes in
+ *   asked.c       the way back from an op of the store to its request
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, jobs, session queries, operators' lists
  */
@@ -61,6 +63,7 @@ struct dispatcher {
     struct reconciler *reconciler;
     struct sweep *sweep;
     struct activity *activity;
+    struct batches *batches;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
@@ -222,6 +225,9 @@ void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE
 void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
 void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
+void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+struct batches *batches_new(struct dispatcher *d);
+void batches_destroy(struct batches **bp);
 
 /* ---- the life of sessions ----------------------------------------------------------------------------------- */
 /* The robot said 404 on a list or action of this session: asks /health first, then ends it (expired, or lost by a new boot) by
@@ -263,6 +269,10 @@ struct reconciler *reconciler_new(struct dispatcher *d);
 void reconciler_destroy(struct reconciler **rp);
 void reconcile_robot(struct dispatcher *d, uint32_t robot_id); /* soon: compare lists, close what is pending, find what it speaks */
 void reconcile_tick(struct dispatcher *d);         /* one robot after another, each every 30 s; at once for those with pending closes */
+
+void queue_wake(struct dispatcher *d);
+void queue_batch_touched(struct dispatcher *d, uint64_t batch_id);
+void leases_renew_soon(struct dispatcher *d);
 
 struct sweep *sweep_new(struct dispatcher *d);
 void sweep_destroy(struct sweep **sp);
