@@ -33,15 +33,14 @@ static enum db_rc open_tx(struct db *db, void *arg)
 {
     struct store_batch_open *op = arg;
     enum key_outcome key;
-    uint64_t job_id, turn, urgency = 9u - op->priority;
+    uint64_t job_id, turn;
     op->replayed = op->mismatch = false;
     TRY(key_look(db, &op->key, &key, &job_id, &op->batch_id));
     if (key == KEY_REPLAY)
         return batch_replayed(db, op);
     if ((op->mismatch = key == KEY_MISMATCH))
         return DB_OK;
-    TRY(db_query(db, "SELECT turn FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? ORDER BY turn LIMIT 1", "u", urgency));
-    turn = db_next(db) ? db_u64(db, 0) + 1 : 1;
+    TRY(turn_next(db, op->priority, &turn));
     TRY(db_exec(db,
                 "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, request_id, callback_url, available_at, "
                 "created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), IF(? = 0, NULL, FROM_UNIXTIME(? / 1000)), NOW(6))",
