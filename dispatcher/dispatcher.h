@@ -25,6 +25,7 @@
  *   await.c       the outcome of a job that somebody else works on
  *   enqueue.c     a log-in that is put into the queue
  *   queue.c       claims queued work and begins it
+ *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, jobs, session queries, operators' lists
@@ -69,6 +70,7 @@ struct dispatcher {
     struct batches *batches;
     struct queue *queue;
     struct awaited *awaits;
+    struct outcomes *outcomes;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
@@ -290,6 +292,10 @@ void queue_wake(struct dispatcher *d);                         /* work, or a pla
 void queue_due_in(struct dispatcher *d, int64_t ms);           /* something becomes ready then */
 void queue_login_ended(struct dispatcher *d);                  /* one that login_queued() began */
 void queue_batch_touched(struct dispatcher *d, uint64_t batch_id); /* an item of it ended; 0 = none */
+struct outcomes *outcomes_new(struct dispatcher *d);
+void outcomes_destroy(struct dispatcher *d);
+/* Records it with others (store_logins_done); `done` is called as store_submit's. */
+void outcome_record(struct dispatcher *d, struct store_login_done *op, store_done_fn *done, void *arg);
 /* The job ended here: who waits for it looks at once. */
 void awaits_wake(struct dispatcher *d, uint64_t job_id);
 void awaits_destroy(struct dispatcher *d);

@@ -150,7 +150,9 @@ static void done_recorded(void *arg, void *op_arg)
         awaits_wake(d, l->job_id);
     }
     queue_batch_touched(d, l->item.batch_id);
-    answer_keep(d, &l->key, l->company_id, l->portal, r ? r->key : 0, 200, ERR_OK, NULL, login_body(d, &op->row, l->job_uid, l->url, false));
+    if (r || l->key.is_set)
+        answer_keep(d, &l->key, l->company_id, l->portal, r ? r->key : 0, 200, ERR_OK, NULL,
+                    login_body(d, &op->row, l->job_uid, l->url, false));
     free(op);
     login_free(l);
 }
@@ -162,6 +164,7 @@ static void record_done(void *arg)
     struct store_login_done *op = xcalloc(1, sizeof(*op));
     op->job_id = l->job_id;
     op->session_ref = l->session_ref;
+    op->company_id = l->company_id;
     memcpy(op->token, l->lease.token, sizeof(op->token));
     strcpy(op->session_id, l->session_id);
     strcpy(op->boot_id, l->boot_id);
@@ -176,7 +179,10 @@ static void record_done(void *arg)
         op->credentials = l->remember.data;
         op->credentials_len = l->remember.len;
     }
-    store_submit(l->d->store, store_login_done, op, done_recorded, l);
+    if (l->item.batch_id && !l->remember.len)
+        outcome_record(l->d, op, done_recorded, l);
+    else
+        store_submit(l->d->store, store_login_done, op, done_recorded, l);
 }
 
 void login_succeeded(struct login *l)

@@ -96,6 +96,7 @@ static bool parts_build(struct dispatcher *d)
     d->reconciler = reconciler_new(d);
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
+    d->outcomes = outcomes_new(d);
     d->queue = queue_new(d);
     d->sweep = sweep_new(d);
     return d->peers && d->health_sub;
@@ -113,6 +114,7 @@ static void parts_drop(struct dispatcher *d)
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
     awaits_destroy(d);
+    outcomes_destroy(d);
     activity_destroy(&d->activity);
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);

@@ -196,7 +196,7 @@ struct store_reserve_again { /* the robot was full or nothing was sent: another 
 void store_reserve_again(struct db *db, void *op);
 
 struct store_login_done {
-    uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
+    uint64_t job_id, session_ref, company_id; uint8_t token[ID_TOKEN_BYTES];
     char session_id[SESSION_ID_ROOM]; char boot_id[65]; char title[256];
     char robot_base_url[URL_ROOM], robot_viewer_url[URL_ROOM]; char worker[NAME_ROOM];
     const void *credentials; size_t credentials_len; /* sealed, to remember; NULL = do not */

@@ -95,6 +95,14 @@ struct store_claim {
 /* One transaction for all. Items whose company is being logged in go back without an attempt counted. */
 void store_claim(struct db *db, void *op);
 
+/* ---- outcomes ----------------------------------------------------------------------------------------------------------- */
+
+#define LOGINS_DONE_MAX 128
+/* store_login_done() for many batches' log-ins in one transaction; each op's outcome and rc are set as it would, but `row` is not. No
+ * migrations, no credentials to remember. */
+struct store_logins_done { unsigned n; struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's */ };
+void store_logins_done(struct db *db, void *op);
+
 struct store_queue_look { /* the fallback poll: one query. Also makes ready what is due. */
     bool is_ready; /* something may be claimed */
     int64_t due_in_ms; /* until the next one becomes ready; -1 = none waits */

@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_enqueue.c dispatcher/store_claim.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_enqueue.c dispatcher/store_claim.c dispatcher/store_outcome.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
 /* test_store_queue.c - queued jobs: putting in, claiming with places, outcomes, retries, in a real database. */
 #include "tests/unit/store_fixture.h"
 
@@ -68,11 +68,18 @@ static uint64_t batch_add(unsigned items, uint64_t first_company)
     return id;
 }
 
-static void finish(const struct claimed *got, const struct lease *lease, const char *session_id)
+static struct store_login_done done_op(const struct claimed *got, const struct lease *lease, const char *session_id)
 {
     struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = *lease};
     struct store_login_done done = login_done_op(&as, session_id);
     done.item = got->item;
+    done.company_id = got->company_id;
+    return done;
+}
+
+static void finish(const struct claimed *got, const struct lease *lease, const char *session_id)
+{
+    struct store_login_done done = done_op(got, lease, session_id);
     run_fine(store_login_done, &done);
     assert_int_equal(done.outcome, LOGIN_DONE_OK);
 }
@@ -376,6 +383,34 @@ static void test_what_was_claimed_by_the_dead_is_rescued(void **state)
     claim_forget(&op);
 }
 
+static void test_many_outcomes_in_one_transaction(void **state)
+{
+    (void)state;
+    uint64_t batch = batch_add(4, 1);
+    struct store_claim op = claim_op(4);
+    claim_fine(&op, 4);
+    exec_sql("UPDATE chasqui_leases SET token = REPEAT('x', 16) WHERE job_id = ?", "u", op.got[1].job_id);
+    struct store_login_done done[4];
+    struct store_logins_done all = {.n = 4};
+    for (unsigned i = 0; i < 4; i++) {
+        char id[20];
+        snprintf(id, sizeof(id), "s-%u", i % 3); /* the last one's id is the first one's */
+        done[i] = done_op(&op.got[i], &op.lease, id);
+        all.op[3 - i] = &done[i];
+    }
+    store_logins_done(db, &all);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(done[i].rc, STORE_OK);
+    assert_int_equal(done[1].outcome, LOGIN_DONE_LOST);
+    assert_int_equal(done[2].outcome, LOGIN_DONE_OK);
+    assert_int_equal((done[0].outcome == LOGIN_DONE_OK) + (done[3].outcome == LOGIN_DONE_OK), 1);
+    assert_int_equal((done[0].outcome == LOGIN_DONE_DUP_SESSION) + (done[3].outcome == LOGIN_DONE_DUP_SESSION), 1);
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'done'", "u", batch);
+    assert_number(2, "SELECT COUNT(*) FROM portal_jobs WHERE status = 'done' AND robot_session_id IS NOT NULL AND finished_at IS NOT NULL", "");
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_leases", "");
+    claim_forget(&op);
+}
+
 /* ---- many at once --------------------------------------------------------------------------------------------------------- */
 
 #define THREADS 4
@@ -396,17 +431,19 @@ static void *race(void *arg)
         store_claim(mine, &op);
         r->failed |= op.rc != STORE_OK;
         idle = op.n ? 0 : idle + 1;
+        struct store_login_done done[16];
+        struct store_logins_done all = {.n = op.n};
         for (unsigned i = 0; i < op.n; i++) {
-            struct claimed *got = &op.got[i];
             char id[40];
-            snprintf(id, sizeof(id), "s-%llu", (unsigned long long)got->session_ref);
-            struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = op.lease};
-            struct store_login_done done = login_done_op(&as, id);
-            done.item = got->item;
-            store_login_done(mine, &done);
-            r->failed |= done.rc != STORE_OK || done.outcome != LOGIN_DONE_OK;
-            r->claimed++;
+            snprintf(id, sizeof(id), "s-%llu", (unsigned long long)op.got[i].session_ref);
+            done[i] = done_op(&op.got[i], &op.lease, id);
+            all.op[i] = &done[i];
         }
+        if (op.n)
+            store_logins_done(mine, &all);
+        for (unsigned i = 0; i < op.n; i++)
+            r->failed |= done[i].rc != STORE_OK || done[i].outcome != LOGIN_DONE_OK;
+        r->claimed += op.n;
         claim_forget(&op);
     }
     db_destroy(&mine);
@@ -453,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_scheduled_job_waits_for_its_time, reset),
         cmocka_unit_test_setup(test_a_key_stands_for_one_job, reset),
         cmocka_unit_test_setup(test_what_was_claimed_by_the_dead_is_rescued, reset),
+        cmocka_unit_test_setup(test_many_outcomes_in_one_transaction, reset),
         cmocka_unit_test_setup(test_claims_of_many_pass_each_other, reset),
     };
     return cmocka_run_group_tests(tests, server_start, server_stop);
