@@ -20,6 +20,8 @@
  *   migrate.c     planning and running migrations of sessions
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
+ *   batch.c       batches for clients; batch_body.c batch_line.c read and record what comes in
+ *   asked.c       the way back from an op of the store to its request
  *   await.c       the outcome of a job that somebody else works on
  *   enqueue.c     a log-in that is put into the queue
  *   queue.c       claims queued work and begins it
@@ -65,6 +67,7 @@ struct dispatcher {
     struct reconciler *reconciler;
     struct sweep *sweep;
     struct activity *activity;
+    struct batches *batches;
     struct queue *queue;
     struct awaited *awaits;
     struct outcomes *outcomes;
@@ -230,6 +233,9 @@ void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE
 void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
 void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
+void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+struct batches *batches_new(struct dispatcher *d);
+void batches_destroy(struct batches **bp);
 
 /* ---- the life of sessions ----------------------------------------------------------------------------------- */
 /* The robot said 404 on a list or action of this session: asks /health first, then ends it (expired, or lost by a new boot) by

@@ -13,8 +13,12 @@ CREATE TABLE IF NOT EXISTS chasqui_batches (
   callback_url VARCHAR(500) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'told when it has ended',
   available_at DATETIME(6) NULL COMMENT 'no item begins before',
   created_at DATETIME(6) NOT NULL,
-  finished_at DATETIME(6) NULL,
-  KEY by_status (status, id)
+  finished_at DATETIME(6) NULL COMMENT 'nothing of it is left; also of a cancelled one',
+  done BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'items by their outcome, known once it has finished',
+  failed BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  cancelled BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  KEY by_status (status, id),
+  KEY unfinished (finished_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 -- One row an item. Batch 0 holds jobs of their own (asynchronous executes, retried jobs): idx is their job_id.
