@@ -21,6 +21,7 @@
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
  *   await.c       the outcome of a log-in that somebody else works on
+ *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, jobs, session queries, operators' lists
  */
@@ -61,6 +62,9 @@ struct dispatcher {
     struct reconciler *reconciler;
     struct sweep *sweep;
     struct activity *activity;
+    struct schedules *schedules;
+    struct webhooks *webhooks;
+    struct retention *retention;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
