@@ -74,7 +74,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
 /* What is told: the batch as GET /batches/{id} shows it. */
 static enum store_rc body_make(struct db *db, struct webhook *w)
 {
-    struct store_batch look = {.batch_id = w->batch_id, .all = true};
+    struct store_batch look = {.batch_id = w->batch_id, .viewer = {.all = true}};
     enum jv_bad bad;
     size_t len;
     store_batch(db, &look);
