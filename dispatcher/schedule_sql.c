@@ -74,7 +74,8 @@ enum db_rc schedule_fill_step(struct db *db, struct schedule_fill *fill)
     bool found = db_next(db);
     is_open = found && db_u64(db, 0); /* it may have been cancelled meanwhile */
     is_stored = found && db_u64(db, 1);
-    TRY(db_query(db, "SELECT idx, company_id FROM chasqui_items WHERE batch_id = ? ORDER BY idx DESC LIMIT 1", "u", fill->batch_id));
+    TRY(db_query(db, "SELECT idx, company_id FROM chasqui_items FORCE INDEX (PRIMARY) WHERE batch_id = ? ORDER BY idx DESC LIMIT 1", "u",
+                 fill->batch_id));
     if (db_next(db)) {
         next = db_u64(db, 0) + 1;
         past = db_u64(db, 1) + 1;

@@ -242,7 +242,7 @@ static enum db_rc batches_prune(struct db *db, struct store_prune *op)
         op->cursor = batch_id;
         return DB_OK;
     }
-    TRY(db_query(db, "SELECT idx FROM chasqui_items WHERE batch_id = ? ORDER BY idx LIMIT 200", "u", batch_id));
+    TRY(db_query(db, "SELECT idx FROM chasqui_items FORCE INDEX (PRIMARY) WHERE batch_id = ? ORDER BY idx LIMIT 200", "u", batch_id));
     ids_read(db, &items);
     if (items.n) {
         TRY(db_exec_in_u64(db, "DELETE FROM chasqui_items WHERE batch_id = ? AND idx IN (%s)", items.id, items.n, "u", batch_id));

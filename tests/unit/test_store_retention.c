@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_action.c dispatcher/store_robot.c dispatcher/store_retention.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_action.c dispatcher/store_robot.c dispatcher/store_retention.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
 /* test_store_retention.c - what is too old goes, and nothing else does. */
 #include "tests/unit/store_plan.h"
 
@@ -211,6 +211,7 @@ static void test_plans(void **state)
     (void)state;
     jobs_make(1, 300, "done", 40);
     jobs_make(1000, 4000, "done", 1);
+    exec_sql("UPDATE chasqui_job_events SET at = NOW(6) - INTERVAL 40 DAY WHERE job_id < 1200", "");
     exec_sql("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, state, since) SELECT id, id, id, 'acme', 'closed', created_at "
              "FROM portal_jobs", "");
     for (uint64_t id = 1; id <= 30; id++)
