@@ -27,6 +27,7 @@
  *   queue.c       claims queued work and begins it
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
+ *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, jobs, session queries, operators' lists
  */
@@ -68,6 +69,9 @@ struct dispatcher {
     struct sweep *sweep;
     struct activity *activity;
     struct batches *batches;
+    struct schedules *schedules;
+    struct webhooks *webhooks;
+    struct retention *retention;
     struct queue *queue;
     struct awaited *awaits;
     struct outcomes *outcomes;
