@@ -154,6 +154,7 @@ bool peers_ready(const struct broker *b); /* one with a database, not draining *
 void peers_bye(struct broker *b, const char *reason);
 struct peers_count {
     unsigned here, usable, draining, with_database, gone;
+    uint64_t queued_running; /* queued log-ins under way */
     int64_t last_gone_ms; /* unix; 0 = none went in the last ten minutes */
 };
 struct peers_count peers_count(const struct broker *b);
@@ -386,7 +387,7 @@ struct jv *companies_jv(const struct broker *b);
 struct summary_view { /* of the durable queue; -1 = not known */
     bool is_known;
     uint64_t age_ms;
-    int64_t depth, oldest_age_ms, running, scheduled, batches_open;
+    int64_t depth, oldest_age_ms, scheduled, batches_open;
     bool is_depth_capped, is_paused;
 };
 struct summary *summary_new(struct broker *b);

@@ -222,11 +222,13 @@ void fleet_stats_told(struct broker *b, const struct stats *before, const struct
         enum stat_id from;
         size_t to;
     } of[] = {
-        {STAT_queue_accepted_total, offsetof(struct queue_sum, accepted)},
-        {STAT_queue_rejected_total, offsetof(struct queue_sum, rejected)},
+        {STAT_queue_enqueued_total, offsetof(struct queue_sum, accepted)},
+        {STAT_batch_items_total, offsetof(struct queue_sum, accepted)},
+        {STAT_batch_items_rejected_total, offsetof(struct queue_sum, rejected)},
         {STAT_queue_done_total, offsetof(struct queue_sum, done)},
+        {STAT_queue_met_total, offsetof(struct queue_sum, done)},
         {STAT_queue_failed_total, offsetof(struct queue_sum, failed)},
-        {STAT_queue_retried_total, offsetof(struct queue_sum, retried)},
+        {STAT_logins_retried_total, offsetof(struct queue_sum, retried)},
     };
     for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++)
         add_growth((uint64_t *)((char *)q + of[i].to), &before->v[of[i].from], &now->v[of[i].from], 1);

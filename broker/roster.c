@@ -66,6 +66,7 @@ struct peers_count peers_count(const struct broker *b)
         bool is_here = p->is_here && !p->is_lost;
         n.here += is_here;
         n.draining += is_here && p->is_draining;
+        n.queued_running += is_here ? p->stats.v[STAT_queue_running] : 0;
         n.usable += peer_is_usable(p);
         n.with_database += peer_is_usable(p) && p->is_database_ok;
     }

@@ -91,7 +91,8 @@ void summary_tick(struct broker *b)
     struct summary *s = b->summary;
     uint64_t now = loop_now_ms(b->loop);
     uint64_t every = now < s->watched_until_ms || !s->body ? WATCHED_EVERY_MS : EVERY_MS;
-    if (s->flight.state != FLIGHT_NONE || now < s->asked_at_ms + every || !peers_ready(b) || b->is_draining)
+    if (s->flight.state != FLIGHT_NONE || now < s->asked_at_ms + every || !peers_ready(b) || !peers_pick(b, LANE_CONTROL) ||
+        b->is_draining)
         return;
     s->asked_at_ms = now;
     id_request(s->request_id);
@@ -127,7 +128,7 @@ struct summary_view summary_view(const struct broker *b)
 {
     const struct summary *s = b->summary;
     const struct jv *queue = jv_get(s->body, "queue");
-    struct summary_view v = {.is_known = s->body != NULL, .depth = -1, .oldest_age_ms = -1, .running = -1, .scheduled = -1, .batches_open = -1};
+    struct summary_view v = {.is_known = s->body != NULL, .depth = -1,  .oldest_age_ms = -1, .scheduled = -1, .batches_open = -1};
     if (!s->body)
         return v;
     v.age_ms = loop_now_ms(b->loop) - s->came_at_ms;
@@ -135,7 +136,6 @@ struct summary_view summary_view(const struct broker *b)
     v.oldest_age_ms = number_of(queue, "oldest_age_ms");
     if (v.oldest_age_ms >= 0)
         v.oldest_age_ms += (int64_t)v.age_ms;
-    v.running = number_of(jv_get(queue, "running"), "n");
     v.scheduled = number_of(jv_get(queue, "scheduled"), "n");
     v.batches_open = number_of(jv_get(queue, "batches_open"), "n");
     int64_t until = number_of(jv_get(queue, "paused"), "until_ms");
@@ -170,11 +170,12 @@ static struct jv *count_jv(int64_t n, bool is_capped)
 
 static void counts_set(const struct broker *b, struct jv *one, const struct summary_view *v)
 {
-    static const char *const names[] = {"scheduled", "running", "batches_open"};
+    static const char *const names[] = {"scheduled", "batches_open"};
     const struct jv *queue = jv_get(b->summary->body, "queue");
     jv_set(one, "depth", count_jv(v->depth, v->is_depth_capped));
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 2; i++)
         jv_set(one, names[i], jv_copy(jv_get(queue, names[i])));
+    jv_set(one, "running", count_jv((int64_t)peers_count(b).queued_running, false));
     jv_set(one, "by_priority", jv_copy(jv_get(queue, "ready")));
     jv_set_number(one, "oldest_age_s", v->depth > 0 ? (double)v->oldest_age_ms / 1000 : -1);
     jv_set(one, "paused", v->is_paused ? paused_jv(jv_get(queue, "paused")) : NULL);
@@ -235,7 +236,6 @@ void summary_metrics(const struct broker *b, struct buf *out)
         return;
     depths_metric(b, out);
     one_metric(out, FAMILY_queue_scheduled, (double)v.scheduled);
-    one_metric(out, FAMILY_queue_running, (double)v.running);
     one_metric(out, FAMILY_queue_oldest_age_seconds, (double)v.oldest_age_ms / 1000);
     one_metric(out, FAMILY_queue_batches_open, (double)v.batches_open);
     one_metric(out, FAMILY_queue_paused, v.is_paused);
