@@ -550,7 +550,7 @@ void fleet_metrics(const struct broker *b, struct buf *out)
     const struct fleet *f = b->fleet;
     robots_family(f, out, FAMILY_robot_wanted, wanted_value);
     robots_family(f, out, FAMILY_robot_places_used, used_value);
-    robots_family(f, out, FAMILY_robot_places_total, total_value);
+    robots_family(f, out, FAMILY_robot_places, total_value);
     robots_family(f, out, FAMILY_robot_sessions_left, left_value);
     robots_family(f, out, FAMILY_robot_abandoned, abandoned_value);
     robots_family(f, out, FAMILY_robot_logins_in_flight, in_flight_value);

@@ -239,5 +239,5 @@ void summary_metrics(const struct broker *b, struct buf *out)
     one_metric(out, FAMILY_queue_oldest_age_seconds, (double)v.oldest_age_ms / 1000);
     one_metric(out, FAMILY_queue_batches_open, (double)v.batches_open);
     one_metric(out, FAMILY_queue_paused, v.is_paused);
-    one_metric(out, FAMILY_summary_age_seconds, (double)v.age_ms / 1000);
+    one_metric(out, FAMILY_queue_age_seconds, (double)v.age_ms / 1000);
 }

@@ -89,7 +89,7 @@ def test_faults_of_a_robot_by_class(make_system):
 def test_each_process_that_dies_is_said_and_forgotten(make_system):
     system = make_system(robots=2, dispatchers=2, healthds=2)
     wait_well(system)
-    system.dispatchers[1].kill()
+    system.dispatchers[1].kill9()
     told = wait_code(system, "dispatcher_gone")
     row = next(row for row in told["words"] if row["code"] == "dispatcher_gone")
     assert row["who"] == "dispatcher-2" and row["level"] == "warn" and row["text"].startswith("Dispatcher dispatcher-2 went ")
@@ -98,15 +98,15 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
     assert not gone["connected"] and gone["gone_since"]
     system.dispatchers[1].start()
     wait_well(system)
-    system.healthds[0].kill()
+    system.healthds[0].kill9()
     wait_code(system, "healthd_silent_some")
-    system.healthds[1].kill()
+    system.healthds[1].kill9()
     assert wait_code(system, "healthd_silent")["state"] == "warn"
     for healthd in system.healthds:
         healthd.start()
     wait_well(system)
     name = next(iter(system.robots))
-    system.robots[name].kill()
+    system.robots[name].kill9()
     row = next(row for row in wait_code(system, "robot_down", 5)["words"] if row["code"] == "robot_down")
     assert row["who"] == name and "refused" in row["text"]
     change = next(one for one in stats(system)["robots"] if one["name"] == name)["last_change"]
@@ -117,7 +117,7 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
 
 def test_a_dead_database_is_said(system, mariadb):
     wait_well(system)
-    mariadb.kill()
+    mariadb.kill9()
     told = wait_code(system, "database_gone")
     assert told["state"] == "bad" and told["words"][0]["text"] == "The database cannot be reached (1 of 1 dispatcher)."
     mariadb.ensure_running()
