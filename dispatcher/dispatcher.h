@@ -28,6 +28,7 @@
  *   queue.c       claims queued work and begins it
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
+ *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, session queries, operators' lists
  */
@@ -69,6 +70,9 @@ struct dispatcher {
     struct sweep *sweep;
     struct activity *activity;
     struct batches *batches;
+    struct schedules *schedules;
+    struct webhooks *webhooks;
+    struct retention *retention;
     struct queue *queue;
     struct awaited *awaits;
     struct outcomes *outcomes;
@@ -166,7 +170,7 @@ void stream_end(struct dispatcher *d, struct request *r, bool broken); /* needs 
 enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN };
 /* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered (row->robot_id) and the request's token may see
  * the company. Another company's session is NOT_FOUND. RESOLVE_MIGRATING only at the request's deadline (until then it is waited for,
- * and the migration made urgent). Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
+ * and the migration made urgent), and for a close of a session that is being closed: what comes of that is waited for. Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
  * migrating or whose robot is down; a close also one of a robot that is not registered any more (robot_id 0). */
 typedef void resolve_fn(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
 struct lookups *lookups_new(struct dispatcher *d);

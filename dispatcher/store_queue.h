@@ -66,7 +66,7 @@ enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn);
 
 /* ---- claiming ---------------------------------------------------------------------------------------------------------- */
 
-#define QUEUE_CLAIM_MAX 128
+#define QUEUE_CLAIM_MAX 200
 
 struct claimed { /* a log-in to be begun now: its place, epoch and lease are committed */
     struct queued item;
@@ -97,7 +97,7 @@ void store_claim(struct db *db, void *op);
 
 /* ---- outcomes ----------------------------------------------------------------------------------------------------------- */
 
-#define LOGINS_DONE_MAX 128
+#define LOGINS_DONE_MAX 200
 /* store_login_done() for many batches' log-ins in one transaction; each op's outcome and rc are set as it would, but `row` is not. No
  * migrations, no credentials to remember. */
 struct store_logins_done { unsigned n; struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's */ };
