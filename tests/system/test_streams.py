@@ -199,7 +199,7 @@ def test_a_flood_beyond_the_credit_is_cut(broker, dispatcher):
     dispatcher.on["BUZON_DOWNLOAD"] = flood
     answer = broker.api.open_download("s", "t")
     wait_until(lambda: broker.stat("streams_active") == 0, 10, "it is cut")
-    wait_until(lambda: broker.stat("replies_late_total") > 180, 10, "the rest is read and dropped")
+    wait_until(lambda: broker.stat("replies_late_total") > 150, 10, "the rest is read and dropped")  # the kernel takes some MiB for the client
     assert broker.grown_kib(before) < 32_768
     answer.connection.close()
     broker.api.session("x" * 101).expect(404)
