@@ -91,6 +91,7 @@ static bool parts_build(struct dispatcher *d)
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
+    d->batches = batches_new(d);
     d->robots = robots_new(d);
     d->leases = leases_new(d);
     d->lookups = lookups_new(d);
@@ -128,6 +129,7 @@ static void parts_drop(struct dispatcher *d)
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);
     requests_destroy(&d->requests);
+    batches_destroy(&d->batches);
     seal_close(&d->seal);
     bus_destroy(&d->bus);
 }
