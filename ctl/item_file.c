@@ -64,10 +64,11 @@ static void line_add(struct item_file *f, uint64_t line, const char *text, size_
 
 /* ---- CSV ------------------------------------------------------------------------------------------------ */
 
-static void header_bad(struct item_file *f, const char *fmt, const char *what)
+/* `what` and a name, "" = none. */
+static void header_bad(struct item_file *f, const char *what, const char *name)
 {
     struct buf why = {0};
-    buf_addf(&why, fmt, what);
+    buf_addf(&why, "%s%s%.60s", what, *name ? " " : "", name);
     f->header_why = buf_take(&why, NULL);
 }
 
@@ -77,16 +78,16 @@ static void header_take(struct item_file *f, const struct csv_row *row)
     bool has_company = false;
     f->columns = jv_new_array();
     if (row->bad)
-        header_bad(f, "%s", row->bad);
+        header_bad(f, row->bad, "");
     for (unsigned i = 0; i < row->n && !f->header_why; i++) {
         if (!*row->field[i])
-            header_bad(f, "a column has no name%s", "");
+            header_bad(f, "a column has no name", "");
         for (unsigned k = 0; k < i && !f->header_why; k++)
             if (strcmp(row->field[i], row->field[k]) == 0)
-                header_bad(f, "two columns are named %.60s", row->field[i]);
+                header_bad(f, "two columns are named", row->field[i]);
         for (unsigned k = 0; k < sizeof(reserved) / sizeof(*reserved) && !f->header_why; k++)
             if (strcmp(row->field[i], reserved[k]) == 0)
-                header_bad(f, "a column cannot be named %.60s", row->field[i]);
+                header_bad(f, "a column cannot be named", row->field[i]);
         if (strcmp(row->field[i], "company_id") == 0) {
             has_company = true;
             f->company_at = i;
@@ -94,7 +95,7 @@ static void header_take(struct item_file *f, const struct csv_row *row)
         jv_push_str(f->columns, row->field[i]);
     }
     if (!f->header_why && !has_company)
-        header_bad(f, "no column is named company_id%s", "");
+        header_bad(f, "no column is named company_id", "");
 }
 
 static bool company_read(const char *text, int64_t *out)
@@ -275,10 +276,13 @@ struct item_file *item_file_open(struct ctl *c, const char *path)
         ctl_fail(c, "%s cannot be read: %s", path, strerror(errno));
     while (good && !f->n && !f->is_end && !f->bad_total && !f->header_why)
         good = piece_read(f);
-    if (good && f->header_why)
-        good = ctl_fail(c, "%s: line 1: %s", f->path, f->header_why), false;
-    else if (good && !f->n && !f->bad_total)
-        good = ctl_fail(c, "%s holds no items", f->path), false;
+    if (good && (f->header_why || (!f->n && !f->bad_total))) {
+        good = false;
+        if (f->header_why)
+            ctl_fail(c, "%s: line 1: %s", f->path, f->header_why);
+        else
+            ctl_fail(c, "%s holds no items", f->path);
+    }
     if (!good)
         item_file_close(&f);
     return f;

@@ -111,7 +111,7 @@ void progress_batch(struct progress *p, const struct jv *batch)
     const char *status = jv_str(jv_get(batch, "status"));
     uint64_t ended = count_of(counts, "done") + count_of(counts, "failed") + count_of(counts, "cancelled");
     int64_t total = 0, eta_s;
-    char text[WIDTH_MAX + 1], details[160], a[TEXT_NUMBER], b[TEXT_NUMBER], bar[BAR_MAX + 1];
+    char text[WIDTH_MAX + 60], details[160], a[TEXT_NUMBER], b[TEXT_NUMBER], bar[BAR_MAX + 1];
     jv_int(jv_get(batch, "total"), &total);
     bool is_end = jv_str(jv_get(batch, "finished_at")) != NULL;
     if (!is_time(p, ended, is_end))

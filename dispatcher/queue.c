@@ -8,6 +8,7 @@
  */
 #include "dispatcher/login.h"
 #include "dispatcher/store_queue.h"
+#include "dispatcher/webhook.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -164,6 +165,8 @@ static void finished(void *arg, void *op_arg)
         log_line(LOG_INFO, "batch", "batch", log_i((long long)op->done[i]), "to", "done", NULL);
         peers_event(q->d, "batch", op->done[i], 0, "done");
     }
+    if (op->n_done)
+        webhook_soon(q->d);
     if (op->rc != STORE_OK)
         q->all_batches_at_ms = 0;
     free(op);
