@@ -116,6 +116,8 @@ static void own_gauges(struct broker *b)
 {
     flights_stats(b);
     http_stats(b->http);
+    uploads_stats(b);
+    live_stats(b);
     stat_set(uptime_seconds, (loop_now_ms(b->loop) - b->started_ms) / 1000);
 }
 

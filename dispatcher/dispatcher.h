@@ -20,6 +20,7 @@
  *   migrate.c     planning and running migrations of sessions
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
+ *   job.c         jobs for clients and operators; queue_state.c the queue as a whole, and the audit trail
  *   batch.c       batches for clients; batch_body.c batch_line.c read and record what comes in
  *   asked.c       the way back from an op of the store to its request
  *   await.c       the outcome of a job that somebody else works on
@@ -31,7 +32,7 @@
  *   tally.c       counts by robot and company, told to the brokers; hogs.c the companies (pure)
  *   summary.c     what stands in the database, summed up every few seconds
  *   sweep.c       the tick that does every timed duty
- *   control.c     tokens, jobs, session queries, operators' lists
+ *   control.c     tokens, session queries, operators' lists
  */
 #ifndef CHASQUI_DISPATCHER_H
 #define CHASQUI_DISPATCHER_H
@@ -244,9 +245,11 @@ void login_start(struct dispatcher *d, struct request *r);
 void login_await(struct dispatcher *d, struct request *r);      /* JOB_AWAIT */
 void enqueue_start(struct dispatcher *d, struct request *r);    /* EXECUTE_QUEUED */
 void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE and OPS_SESSION_CLOSE */
-void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
+void control_start(struct dispatcher *d, struct request *r);    /* tokens, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
 void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
+void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
+void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE*, OPS_AUDIT */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
