@@ -29,7 +29,7 @@ TABLES = (  # the sessions of `fill`, in an order that its foreign numbers allow
 class Chasqui(System):
     def __init__(self, directory, mariadb, robots, *, capacity=5000, **more):
         """robots = [Robots]; all of them are registered, with `capacity` places each."""
-        settings = {**SETTINGS, **more.pop("settings", {})}
+        settings = {**SETTINGS, "db.socket": mariadb.socket, **more.pop("settings", {})}
         super().__init__(directory, mariadb.create_database(), settings=settings, **more)
         self.server = mariadb
         self.check_doctor = False  # nginx is no whole robot: it cannot be asked for its sessions
