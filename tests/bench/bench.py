@@ -24,7 +24,7 @@ os.environ.setdefault("CHASQUI_BUILD", "build")
 
 from lab import Lab  # noqa: E402
 
-SECTIONS = ("list", "profile")
+SECTIONS = ("list", "download", "growth", "queue", "profile")
 
 
 def options_read():
