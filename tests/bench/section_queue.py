@@ -13,13 +13,16 @@ from chasqui import Chasqui
 from harness import wait_until
 from load import wrk
 from queues import beanstalkd, bullmq, bullmq_install, item
+from robots import Robots
 from rounds import by_label, collect, figure
 from usage import Meter
 
 TITLE = "Log-ins and batches"
 CONNECTIONS = 64
+FARM = {"synchronous": (100, 50), "batches": (200, 100)}  # robots, places of each
 ACCEPTED = 100_000
-DRAINED = 20_000
+DRAINED = 15_000
+OTHERS = 10_000
 BATCHES = "/api/v1/app/batches"
 LOGIN = {"portal": "sunat", "action": "sunat.menu_sol_login"}
 FIRST_DRAINED = 500_000_000  # companies that nobody else logs in
@@ -91,7 +94,7 @@ def batches(lab, chasqui):
 
 
 def others(lab):
-    n = DRAINED // 10 if lab.options.short else DRAINED
+    n = OTHERS // 10 if lab.options.short else OTHERS
     result = {"beanstalkd": beanstalkd(lab.room("beanstalkd"), n)}
     modules = Path(os.environ["CHASQUI_BUILD"]).resolve() / "bench" / "npm"
     missing = bullmq_install(modules)
@@ -101,8 +104,20 @@ def others(lab):
     return result
 
 
-def run(lab):
-    chasqui = lab.keep(Chasqui(lab.room("queue"), lab.mariadb, lab.robots, capacity=60_000))
-    result = {"execute": synchronous(lab, chasqui), "batch": batches(lab, chasqui), "others": others(lab)}
+def on_farm(lab, number, name, measure):
+    """measure(lab, chasqui) with as many robots and places as it needs."""
+    count, places = FARM[name]
+    robots = lab.keep(Robots(lab.room(name), count, network=20 + number))
+    chasqui = lab.keep(Chasqui(lab.room("chasqui"), lab.mariadb, [robots], capacity=places))
+    result = measure(lab, chasqui)
     lab.drop(chasqui)
+    lab.drop(robots)
     return result
+
+
+def run(lab):
+    return {
+        "execute": on_farm(lab, 1, "synchronous", synchronous),
+        "batch": on_farm(lab, 2, "batches", batches),
+        "others": others(lab),
+    }
