@@ -310,6 +310,23 @@ enum auth_result auth_check(struct exchange *x)
     return AUTH_WAITS;
 }
 
+bool auth_refused(struct exchange *x)
+{
+    uint8_t hash[HASH_BYTES];
+    uint64_t id, now = loop_now_ms(x->b->loop);
+    if (!token_text_read(x->authorization, &id, hash))
+        return true;
+    struct vouch *v = vouch_find(x->b->auth, id, hash);
+    if (!v)
+        v = vouch_new(x->b, id, hash);
+    if (!v)
+        return false;
+    bool is_old = v->until_ms <= now || now >= v->asked_at_ms + RENEW_MS;
+    if (is_old && v->flight.state == FLIGHT_NONE)
+        ask(v);
+    return v->until_ms > now && !v->token;
+}
+
 void auth_leave(struct exchange *x)
 {
     struct vouch *v = x->awaited;

@@ -1,43 +1,14 @@
 /*
- * control.c - the lane `control`: tokens, jobs, sessions as rows, the operators'
- * lists. Answers from the database alone, plus verdicts; calls no robot.
+ * control.c - the lane `control`: tokens, sessions as rows, the operators' lists.
+ * Answers from the database alone, plus verdicts; calls no robot.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/asked.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What every op's callback needs to find its way back. */
-struct asked {
-    struct dispatcher *d;
-    uint64_t key;
-};
-
-static struct asked *asked_new(struct dispatcher *d, const struct request *r)
-{
-    struct asked *a = xcalloc(1, sizeof(*a));
-    *a = (struct asked){d, r->key};
-    return a;
-}
-
-/* The request, when it is still there and the database answered; else it is answered here. Frees `a`. */
-static struct request *answer_ready(struct asked *a, enum store_rc rc)
-{
-    struct request *r = request_find(a->d, a->key);
-    struct dispatcher *d = a->d;
-    free(a);
-    if (r)
-        r->db_ms = (int64_t)(clock_us() - r->arrived_us) / 1000;
-    if (r && rc != STORE_OK) {
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
-        return NULL;
-    }
-    return r;
-}
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------------ */
 
@@ -45,7 +16,7 @@ static void token_done(void *arg, void *op_arg)
 {
     struct store_token *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     if (r && op->valid)
         reply_body(d, r, 200, op->json.data, op->json.len);
     else if (r)
@@ -60,33 +31,6 @@ static void token_start(struct dispatcher *d, struct request *r)
     op->token_id = r->token_id;
     memcpy(op->secret_sha256, r->secret_hash, sizeof(op->secret_sha256));
     store_submit(d->store, store_token, op, token_done, asked_new(d, r));
-}
-
-/* ---- jobs -------------------------------------------------------------------------------------------------------------- */
-
-static void job_done(void *arg, void *op_arg)
-{
-    struct store_job *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
-    if (r && op->found && request_may_see(r, op->company_id)) {
-        op->json.data = xrealloc(op->json.data, op->json.len * 2 + 4096);
-        op->json.room = op->json.len * 2 + 4096;
-        robots_hide_urls(d, op->json.data, op->json.room); /* Laravel's own rows may hold anything */
-        reply_body(d, r, 200, op->json.data, strlen(op->json.data));
-    } else if (r) {
-        reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
-    }
-    buf_free(&op->json);
-    free(op);
-}
-
-static void job_start(struct dispatcher *d, struct request *r)
-{
-    struct store_job *op = xcalloc(1, sizeof(*op));
-    op->job_id = r->job_id;
-    strcpy(op->job_uid, r->job_uid);
-    store_submit(d->store, store_job, op, job_done, asked_new(d, r));
 }
 
 /* ---- sessions ------------------------------------------------------------------------------------------------------------ */
@@ -121,7 +65,7 @@ static void active_done(void *arg, void *op_arg)
 {
     struct store_active *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     bool is_live = op->row.state == SESSION_ACTIVE || op->row.migrating; /* its id works, or will in a moment */
     if (r && op->found && op->row.ref && is_live)
         session_reply(d, r, &op->row);
@@ -147,7 +91,7 @@ static void sessions_done(void *arg, void *op_arg)
 {
     struct store_sessions *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     if (r)
         reply_take(d, r, 200, "application/json", NULL, &op->json);
     buf_free(&op->json);
@@ -188,7 +132,7 @@ static void workers_done(void *arg, void *op_arg)
 {
     struct store_workers *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     enum jv_bad why;
     struct jv *list = r ? jv_parse(op->json.data, op->json.len, &why) : NULL;
     if (r) {
@@ -215,7 +159,7 @@ static void want_done(void *arg, void *op_arg)
 {
     struct store_robot_want *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     if (r && op->found) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);
@@ -246,9 +190,6 @@ void control_start(struct dispatcher *d, struct request *r)
     switch ((int)r->op) {
     case OP_TOKEN_VERIFY:
         token_start(d, r);
-        return;
-    case OP_JOB_GET:
-        job_start(d, r);
         return;
     case OP_SESSION_ACTIVE:
         active_start(d, r);

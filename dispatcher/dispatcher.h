@@ -20,9 +20,17 @@
  *   migrate.c     planning and running migrations of sessions
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
- *   await.c       the outcome of a log-in that somebody else works on
+ *   job.c         jobs for clients and operators; queue_state.c the queue as a whole, and the audit trail
+ *   batch.c       batches for clients; batch_body.c batch_line.c read and record what comes in
+ *   asked.c       the way back from an op of the store to its request
+ *   await.c       the outcome of a job that somebody else works on
+ *   enqueue.c     a log-in that is put into the queue
+ *   queue.c       claims queued work and begins it
+ *   outcome.c     outcomes of batches' log-ins, many in one transaction
+ *   idempotency.c Idempotency-Key: keys, and answers kept under them
+ *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
  *   sweep.c       the tick that does every timed duty
- *   control.c     tokens, jobs, session queries, operators' lists
+ *   control.c     tokens, session queries, operators' lists
  */
 #ifndef CHASQUI_DISPATCHER_H
 #define CHASQUI_DISPATCHER_H
@@ -61,6 +69,13 @@ struct dispatcher {
     struct reconciler *reconciler;
     struct sweep *sweep;
     struct activity *activity;
+    struct batches *batches;
+    struct schedules *schedules;
+    struct webhooks *webhooks;
+    struct retention *retention;
+    struct queue *queue;
+    struct awaited *awaits;
+    struct outcomes *outcomes;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
@@ -94,7 +109,11 @@ struct request {
     char state[33], worker[NAME_ROOM], reason[201];
     uint64_t page, company_id, job_id, cursor; unsigned limit; uint8_t priority;
     bool force_new, remember;
-    char *params; size_t params_len; /* JSON object text, owned, wiped at the end; NULL = none */
+    char idempotency_key[256]; /* "" = none */
+    uint8_t body_digest[32];
+    char callback_url[501], search[101];
+    uint64_t wait_ms, available_at_ms, until_ms, batch_id, index;
+    char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);
     void *work;                /* the handler's own; the handler frees it before replying, on_cancel too */
@@ -111,6 +130,7 @@ struct request {
     uint64_t job;
     char robot[NAME_ROOM];
     int64_t db_ms, robot_ms;
+    bool replayed;             /* set before the reply: the answer is that of an earlier request with the same key */
 };
 struct requests *requests_new(void);
 /* A REQUEST came from a broker; and what ends or feeds one. Called by peer.c. false = not taken (its id is in use). */
@@ -150,7 +170,7 @@ void stream_end(struct dispatcher *d, struct request *r, bool broken); /* needs 
 enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN };
 /* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered (row->robot_id) and the request's token may see
  * the company. Another company's session is NOT_FOUND. RESOLVE_MIGRATING only at the request's deadline (until then it is waited for,
- * and the migration made urgent). Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
+ * and the migration made urgent), and for a close of a session that is being closed: what comes of that is waited for. Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
  * migrating or whose robot is down; a close also one of a robot that is not registered any more (robot_id 0). */
 typedef void resolve_fn(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
 struct lookups *lookups_new(struct dispatcher *d);
@@ -213,10 +233,16 @@ void download_start(struct dispatcher *d, struct request *r);
 void action_start(struct dispatcher *d, struct request *r);
 void login_start(struct dispatcher *d, struct request *r);
 void login_await(struct dispatcher *d, struct request *r);      /* JOB_AWAIT */
+void enqueue_start(struct dispatcher *d, struct request *r);    /* EXECUTE_QUEUED */
 void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE and OPS_SESSION_CLOSE */
-void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
+void control_start(struct dispatcher *d, struct request *r);    /* tokens, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
 void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
+void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
+void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE*, OPS_AUDIT */
+void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+struct batches *batches_new(struct dispatcher *d);
+void batches_destroy(struct batches **bp);
 
 /* ---- the life of sessions ----------------------------------------------------------------------------------- */
 /* The robot said 404 on a list or action of this session: asks /health first, then ends it (expired, or lost by a new boot) by
@@ -225,18 +251,25 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
 struct leases *leases_new(struct dispatcher *d);
 void leases_destroy(struct leases **lp);
 void lease_fill(struct dispatcher *d, struct lease *l, int64_t limit_ms); /* a fresh token */
-/* Keeps the lease renewed until lease_drop(); `lost` is called once when it is not ours any more. */
-void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, void (*lost)(struct dispatcher *d, uint64_t job_id, void *arg), void *arg);
+/* The lease is not ours any more (LEASE_LOST: it is dropped already), or its job is to stop (LEASE_CANCELLED). Called once for each; may
+ * drop the lease. */
+typedef void lease_told_fn(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg);
+/* Keeps the lease renewed until lease_drop(). */
+void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, lease_told_fn *told, void *arg);
 void lease_drop(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES]);
 /* May the robot still be called under this lease? (attempt's start + ttl - margin, renewals counted) */
 bool lease_trusted(struct dispatcher *d, uint64_t job_id);
 void leases_tick(struct dispatcher *d);            /* renew, rescue */
+void leases_renew_soon(struct dispatcher *d);      /* somebody asked a job to stop */
+void leases_rescue_soon(struct dispatcher *d);     /* somebody let leases run out */
+void leases_resign(struct dispatcher *d);          /* we stop: what we still hold is rescued at once */
 
 /* Settles a log-in whose outcome is unknown, however it came (timeout, reset, rescue), and then finishes the job: done when the
  * robot has the session, failed with `error` after the fence. Owns the lease from now on. request_key 0 = nobody waits. */
 struct settle_in { uint64_t job_id, session_ref, epoch, company_id; uint32_t robot_id; bool migrating; char portal[PORTAL_ROOM],
                    job_uid[ID_JOB_UID_BYTES], boot_id[65]; struct lease lease; int64_t limit_left_ms; enum err error; char message[256];
-                   uint64_t request_key; struct buf remember; /* sealed credentials to keep on success; taken over */ };
+                   uint64_t request_key; struct buf remember; /* sealed credentials to keep on success; taken over */
+                   struct queued item; bool cancelled; /* somebody asked the job to stop */ };
 void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
 unsigned settles_running(const struct dispatcher *d);
 
@@ -258,6 +291,21 @@ struct reconciler *reconciler_new(struct dispatcher *d);
 void reconciler_destroy(struct reconciler **rp);
 void reconcile_robot(struct dispatcher *d, uint32_t robot_id); /* soon: compare lists, close what is pending, find what it speaks */
 void reconcile_tick(struct dispatcher *d);         /* one robot after another, each every 30 s; at once for those with pending closes */
+
+/* ---- queued work (queue.c) ----------------------------------------------------------------------------------- */
+struct queue *queue_new(struct dispatcher *d);
+void queue_destroy(struct queue **qp);
+void queue_wake(struct dispatcher *d);                         /* work, or a place, is there */
+void queue_due_in(struct dispatcher *d, int64_t ms);           /* something becomes ready then */
+void queue_login_ended(struct dispatcher *d);                  /* one that login_queued() began */
+void queue_batch_touched(struct dispatcher *d, uint64_t batch_id); /* an item of it ended; 0 = none */
+struct outcomes *outcomes_new(struct dispatcher *d);
+void outcomes_destroy(struct dispatcher *d);
+/* Records it with others (store_logins_done); `done` is called as store_submit's. */
+void outcome_record(struct dispatcher *d, struct store_login_done *op, store_done_fn *done, void *arg);
+/* The job ended here: who waits for it looks at once. */
+void awaits_wake(struct dispatcher *d, uint64_t job_id);
+void awaits_destroy(struct dispatcher *d);
 
 struct sweep *sweep_new(struct dispatcher *d);
 void sweep_destroy(struct sweep **sp);

@@ -8,6 +8,9 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "dispatcher/retention.h"
+#include "dispatcher/schedule.h"
+#include "dispatcher/webhook.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +41,7 @@ static void drain_look(void *arg)
     if (d->sweep && (!is_busy || is_late)) {
         sweep_destroy(&d->sweep);
         activity_flush(d);
+        leases_resign(d);
         drain->until_ms = clock_ms() + LAST_WORDS_MS;
     } else if (!d->sweep && (is_late || (!is_busy && is_database_quiet(d)))) {
         loop_stop(d->loop);
@@ -87,13 +91,20 @@ static bool parts_build(struct dispatcher *d)
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
+    d->batches = batches_new(d);
     d->robots = robots_new(d);
     d->leases = leases_new(d);
     d->lookups = lookups_new(d);
     d->migrations = migrations_new(d);
     d->reconciler = reconciler_new(d);
+    d->schedules = schedules_new(d);
+    d->retention = retention_new(d);
+    if (!(d->webhooks = webhooks_new(d)))
+        return false;
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
+    d->outcomes = outcomes_new(d);
+    d->queue = queue_new(d);
     d->sweep = sweep_new(d);
     return d->peers && d->health_sub;
 }
@@ -101,17 +112,24 @@ static bool parts_build(struct dispatcher *d)
 static void parts_drop(struct dispatcher *d)
 {
     sweep_destroy(&d->sweep);
+    queue_destroy(&d->queue);
     health_sub_destroy(&d->health_sub);
     peers_destroy(&d->peers);
     robot_http_destroy(&d->robot_http);
     store_destroy(&d->store);
+    retention_destroy(&d->retention);
+    webhooks_destroy(&d->webhooks);
+    schedules_destroy(&d->schedules);
     reconciler_destroy(&d->reconciler);
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
+    awaits_destroy(d);
+    outcomes_destroy(d);
     activity_destroy(&d->activity);
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);
     requests_destroy(&d->requests);
+    batches_destroy(&d->batches);
     seal_close(&d->seal);
     bus_destroy(&d->bus);
 }

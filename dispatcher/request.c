@@ -27,7 +27,7 @@ struct requests {
 
 static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r) = {
     [OP_TOKEN_VERIFY] = control_start,
-    [OP_JOB_GET] = control_start,
+    [OP_JOB_GET] = job_start,
     [OP_JOB_AWAIT] = login_await,
     [OP_SESSION_ACTIVE] = control_start,
     [OP_SESSION_GET] = control_start,
@@ -36,12 +36,31 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BUZON_DOWNLOAD] = download_start,
     [OP_EXECUTE_ACTION] = action_start,
     [OP_EXECUTE_LOGIN] = login_start,
+    [OP_EXECUTE_QUEUED] = enqueue_start,
     [OP_OPS_SESSIONS] = control_start,
     [OP_OPS_WORKERS] = control_start,
     [OP_OPS_WORKER_WANT] = control_start,
     [OP_OPS_SESSION_CLOSE] = close_start,
     [OP_OPS_SESSION_MIGRATE] = migrate_start,
     [OP_OPS_DOCTOR] = doctor_start,
+    [OP_BATCH_OPEN] = batch_start,
+    [OP_BATCH_BODY] = batch_start,
+    [OP_BATCH_CLOSE] = batch_start,
+    [OP_BATCH_GET] = batch_start,
+    [OP_BATCH_ITEMS] = batch_start,
+    [OP_BATCH_CANCEL] = batch_start,
+    [OP_OPS_BATCHES] = batch_start,
+    [OP_JOBS] = job_start,
+    [OP_JOB_CANCEL] = job_start,
+    [OP_OPS_JOBS] = job_start,
+    [OP_OPS_JOB_GET] = job_start,
+    [OP_OPS_JOB_WHY] = job_start,
+    [OP_OPS_JOB_RETRY] = job_start,
+    [OP_OPS_JOB_CANCEL] = job_start,
+    [OP_OPS_AUDIT] = queue_state_start,
+    [OP_OPS_QUEUE] = queue_state_start,
+    [OP_OPS_QUEUE_PAUSE] = queue_state_start,
+    [OP_OPS_QUEUE_RESUME] = queue_state_start,
 };
 
 struct requests *requests_new(void)
@@ -116,6 +135,11 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     r->cursor = m->cursor;
     r->limit = (unsigned)m->limit;
     r->priority = (uint8_t)m->priority;
+    r->wait_ms = m->wait_ms;
+    r->available_at_ms = m->available_at_ms;
+    r->until_ms = m->until_ms;
+    r->batch_id = m->batch_id;
+    r->index = m->index;
     r->force_new = m->force_new;
     r->remember = m->remember;
     str_copy(r->request_id, sizeof(r->request_id), m->request_id);
@@ -130,6 +154,11 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     str_copy(r->state, sizeof(r->state), m->state);
     str_copy(r->worker, sizeof(r->worker), m->worker);
     str_copy(r->reason, sizeof(r->reason), m->reason);
+    str_copy(r->idempotency_key, sizeof(r->idempotency_key), m->idempotency_key);
+    str_copy(r->callback_url, sizeof(r->callback_url), m->callback_url);
+    str_copy(r->search, sizeof(r->search), m->search);
+    if (m->body_digest.len == sizeof(r->body_digest))
+        memcpy(r->body_digest, m->body_digest.p, sizeof(r->body_digest));
     if (m->secret_hash.len == sizeof(r->secret_hash))
         memcpy(r->secret_hash, m->secret_hash.p, sizeof(r->secret_hash));
     if (m->companies.n) {
@@ -188,7 +217,10 @@ bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST 
     r->expiry.arg = r;
     loop_timer_at(d->loop, &r->expiry, r->deadline_at_ms + AFTER_DEADLINE_MS);
     take_count(r->lane);
-    handlers[r->op](d, r);
+    if (handlers[r->op])
+        handlers[r->op](d, r);
+    else
+        reply_error(d, r, ERR_NOT_IMPLEMENTED, NULL, NULL);
     return true;
 }
 
@@ -274,6 +306,7 @@ static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
 {
     m->type = MSG_REPLY;
     m->REPLY.id = r->id;
+    m->REPLY.replayed = r->replayed;
     if (peer_send(d, r->peer, m) != 0)
         log_line(LOG_WARN, "reply_not_sent", "request", r->request_id, NULL);
     request_free(d, r);
@@ -434,7 +467,7 @@ void reply_take(struct dispatcher *d, struct request *r, int status, const char 
     if (len <= REPLY_PAYLOAD_MAX) {
         struct msg m = {.type = MSG_REPLY,
                         .REPLY = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
-                                  .session_id = str_of(session_id)},
+                                  .session_id = str_of(session_id), .replayed = r->replayed},
                         .payload = {data, (uint32_t)len}};
         answer_log(r, status, "");
         if (peer_send_take(d, r->peer, &m) != 0 || !len)

@@ -11,6 +11,7 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "common/secret_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEY_BYTES crypto_aead_xchacha20poly1305_ietf_KEYBYTES
@@ -35,6 +35,7 @@ _Static_assert(SEAL_OVERHEAD == TEXT_AT + TAG_BYTES, "the head and the tag");
 
 struct seal { /* in guarded memory: sodium_malloc */
     uint8_t key[KEY_BYTES];
+    uint8_t hash_key[crypto_generichash_KEYBYTES]; /* derived from it */
     uint8_t key_id[KEY_ID_BYTES];
 };
 
@@ -42,23 +43,6 @@ static struct seal *refuse(const char *key_file, const char *why)
 {
     log_line(LOG_ERROR, "seal_key_refused", "file", key_file, "why", why, NULL);
     return NULL;
-}
-
-/* Reads at most `room` bytes of an opened file; -1 with errno. */
-static ssize_t read_whole(int fd, char *out, size_t room)
-{
-    size_t len = 0;
-    while (len < room) {
-        ssize_t n = read(fd, out + len, room - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
 }
 
 /* 64 hex digits, and nothing but white space behind them. */
@@ -79,29 +63,13 @@ static void secrets_guard(void)
 struct seal *seal_open(const char *key_file)
 {
     char text[2 * KEY_BYTES + 16];
-    struct stat st;
+    const char *why;
     if (sodium_init() < 0)
         return refuse(key_file, "libsodium does not start");
-    int fd = open(key_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return refuse(key_file, strerror(errno));
-    const char *why = NULL;
-    if (fstat(fd, &st) < 0)
-        why = strerror(errno);
-    else if (!S_ISREG(st.st_mode))
-        why = "it is not a file";
-    else if (st.st_mode & (S_IRWXG | S_IRWXO))
-        why = "others can reach it; its mode must be 0400";
-    if (why) {
-        close(fd);
-        return refuse(key_file, why);
-    }
     secrets_guard();
-    ssize_t len = read_whole(fd, text, sizeof(text));
-    int failed = errno;
-    close(fd);
+    ssize_t len = secret_file_read(key_file, text, sizeof(text), &why);
     if (len < 0)
-        return refuse(key_file, strerror(failed));
+        return refuse(key_file, why);
     struct seal *s = sodium_malloc(sizeof(*s));
     bool good = s && (size_t)len < sizeof(text) && key_parse(text, (size_t)len, s->key);
     sodium_memzero(text, sizeof(text));
@@ -113,6 +81,7 @@ struct seal *seal_open(const char *key_file)
     uint8_t hash[32];
     id_sha256(s->key, KEY_BYTES, hash);
     memcpy(s->key_id, hash, KEY_ID_BYTES);
+    crypto_kdf_derive_from_key(s->hash_key, sizeof(s->hash_key), 1, "chq-hash", s->key);
     sodium_mprotect_readonly(s);
     return s;
 }
@@ -163,6 +132,15 @@ bool seal_unwrap(const struct seal *s, uint64_t company_id, const char *portal, 
     out->data[out->len] = 0;
     buf_free(&ad);
     return good;
+}
+
+void seal_hash(const struct seal *s, const char *purpose, const void *data, size_t len, uint8_t *out, size_t out_len)
+{
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, s->hash_key, sizeof(s->hash_key), out_len);
+    crypto_generichash_update(&state, (const uint8_t *)purpose, strlen(purpose) + 1);
+    crypto_generichash_update(&state, data, len);
+    crypto_generichash_final(&state, out, out_len);
 }
 
 int seal_key_make(const char *path)

@@ -11,28 +11,48 @@
 
 #include "dispatcher/store.h"
 
-#define DIGEST_BYTES 32
+/* ---- Idempotency-Key ---------------------------------------------------------------------------------------------------- */
+
+enum key_outcome { KEY_NEW, KEY_REPLAY, KEY_MISMATCH };
+/* Looks a key up, inside a transaction or outside. KEY_REPLAY: one of *job_id, *batch_id is set. Not set: KEY_NEW. */
+enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outcome *outcome, uint64_t *job_id, uint64_t *batch_id);
+/* Part of the transaction that makes the job or batch. DB_DUP: somebody was faster; roll back and look again. */
+enum db_rc key_add(struct db *db, const struct idempotency *key, uint64_t job_id, uint64_t batch_id);
+struct store_key_answer { /* keeps what was answered; no-op when the key is gone or has an answer */
+    uint8_t scope[DIGEST_BYTES];
+    const void *answer; size_t answer_len; /* sealed; borrowed */
+    enum store_rc rc;
+};
+void store_key_answer(struct db *db, void *op);
+struct store_key_read { /* the kept answer, empty = none yet */
+    uint8_t scope[DIGEST_BYTES];
+    struct buf answer; enum store_rc rc;
+};
+void store_key_read(struct db *db, void *op);
 
 /* ---- putting a job in --------------------------------------------------------------------------------------------- */
 
 enum enqueue_outcome {
     ENQUEUE_OK,          /* queued: job_id */
-    ENQUEUE_REUSED,      /* an active session is there: row; nothing was written but its activity */
+    ENQUEUE_REUSED,      /* an active session is there: row; nothing was written but its activity and the key */
     ENQUEUE_IN_PROGRESS, /* a log-in runs: row.job_id */
-    ENQUEUE_REPLAY,      /* the key stands for this job already: job_id, job_uid */
+    ENQUEUE_SAME,        /* this job_uid is there already: job_id */
+    ENQUEUE_REPLAY,      /* the key stands for a job already: job_id */
     ENQUEUE_MISMATCH     /* the key stands for another body */
 };
 struct store_enqueue {
     /* in */
-    char job_uid[ID_JOB_UID_BYTES]; /* out too, on REPLAY */
+    char job_uid[ID_JOB_UID_BYTES];
     uint64_t company_id;
     char portal[PORTAL_ROOM], action[65];
     uint8_t priority;
     bool remember;
+    bool force_new; /* an active session is only told (REUSED): nothing is written */
     const void *params; size_t params_len; /* sealed; borrowed, lives as long as the op */
     uint64_t token_id; char request_id[129];
     unsigned tries;
-    bool has_key; uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+    int64_t available_at_ms; /* unix, 0 = now */
+    struct idempotency key;
     /* out */
     enum enqueue_outcome outcome;
     uint64_t job_id;
@@ -41,23 +61,17 @@ struct store_enqueue {
 };
 /* One transaction: the key, what is live, the job, its timeline and its item. */
 void store_enqueue(struct db *db, void *op);
-
-/* For a synchronous execute: does the key stand for something? If not it is recorded for job_uid's job by the transaction that makes
- * the job (idempotency_add() in store_sql.h). */
-enum key_outcome { KEY_NEW, KEY_REPLAY, KEY_MISMATCH };
-/* Looks a key up inside a transaction or outside. On KEY_REPLAY one of *job_id, *batch_id is set. */
-enum db_rc key_look(struct db *db, const uint8_t scope[DIGEST_BYTES], const uint8_t digest[DIGEST_BYTES], enum key_outcome *outcome,
-                    uint64_t *job_id, uint64_t *batch_id);
-/* DB_DUP: somebody was faster; roll back and look again. */
-enum db_rc key_add(struct db *db, const uint8_t scope[DIGEST_BYTES], const uint8_t digest[DIGEST_BYTES], uint64_t job_id, uint64_t batch_id);
+/* The turn of what is enqueued now: behind the item of that priority that is next. */
+enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn);
 
 /* ---- claiming ---------------------------------------------------------------------------------------------------------- */
 
-#define QUEUE_CLAIM_MAX 64
+#define QUEUE_CLAIM_MAX 200
 
 struct claimed { /* a log-in to be begun now: its place, epoch and lease are committed */
-    uint64_t batch_id, job_id, session_ref, epoch, company_id, token_id;
-    uint32_t robot_id, attempts;
+    struct queued item;
+    uint64_t job_id, session_ref, epoch, company_id, token_id;
+    uint32_t robot_id;
     bool remember;
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials; /* sealed; freed by the caller */
@@ -81,6 +95,14 @@ struct store_claim {
 /* One transaction for all. Items whose company is being logged in go back without an attempt counted. */
 void store_claim(struct db *db, void *op);
 
+/* ---- outcomes ----------------------------------------------------------------------------------------------------------- */
+
+#define LOGINS_DONE_MAX 200
+/* store_login_done() for many batches' log-ins in one transaction; each op's outcome and rc are set as it would, but `row` is not. No
+ * migrations, no credentials to remember. */
+struct store_logins_done { unsigned n; struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's */ };
+void store_logins_done(struct db *db, void *op);
+
 struct store_queue_look { /* the fallback poll: one query. Also makes ready what is due. */
     bool is_ready; /* something may be claimed */
     int64_t due_in_ms; /* until the next one becomes ready; -1 = none waits */
@@ -94,66 +116,125 @@ enum cancel_outcome { CANCEL_DONE, CANCEL_ASKED, CANCEL_NOT_FOUND, CANCEL_WRONG_
 struct store_cancel {
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     bool all; const uint64_t *companies; unsigned n_companies; /* who may; borrowed */
-    char actor[161], peer[65], request_id[129];
+    char actor[161], peer[65], request_id[129], reason[201];
     enum cancel_outcome outcome; uint64_t company_id, batch_id; char status[21];
     enum store_rc rc;
 };
 void store_cancel(struct db *db, void *op);
-struct store_retry { /* failed | cancelled -> queued, attempts 0 */
-    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES];
+struct store_retry { /* a log-in that failed or was cancelled -> queued, attempts 0; back in its batch unless that was cancelled */
+    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     unsigned tries;
-    char actor[161], peer[65], request_id[129];
+    char actor[161], peer[65], request_id[129], reason[201];
     bool found, ok; char status[21]; uint64_t company_id, batch_id;
     enum store_rc rc;
 };
 void store_retry(struct db *db, void *op);
 struct store_jobs { /* a page of jobs, newest first; those of `companies` unless all */
-    bool all; const uint64_t *companies; unsigned n_companies;
-    char status[21], portal[PORTAL_ROOM]; uint64_t company_id, batch_id, cursor; unsigned limit;
+    bool all; uint64_t *companies; unsigned n_companies; /* owned by the caller; sorted here */
+    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id, cursor; unsigned limit;
+    char search[101]; /* with `all` only, and then without the others: a job's or company's number, a job_uid, a session id */
     struct buf json; enum store_rc rc;
 };
 void store_jobs(struct db *db, void *op);
+struct store_why { /* what a job waits for */
+    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
+    unsigned kept_back_percent, logins_per_robot; /* as in store_claim */
+    unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
+    bool found; struct buf json; enum store_rc rc;
+};
+void store_why(struct db *db, void *op);
+
+/* ---- the queue as a whole ---------------------------------------------------------------------------------------------------- */
+
+enum pause_change { PAUSE_LOOK, PAUSE_SET, PAUSE_END };
+struct store_queue_state {
+    enum pause_change change; /* first, in one transaction with its audit row */
+    char reason[201]; int64_t until_ms; /* unix, 0 = until it is resumed */
+    char actor[161], peer[65], request_id[129];
+    struct buf json; /* body: {"ok":true,"queue":{...}} */
+    enum store_rc rc;
+};
+void store_queue_state(struct db *db, void *op);
+struct store_audit { /* a page, newest first; `search` is looked for in actor, action, subject and detail */
+    char search[101]; uint64_t cursor; unsigned limit;
+    struct buf json; enum store_rc rc;
+};
+void store_audit(struct db *db, void *op);
 
 /* ---- batches ---------------------------------------------------------------------------------------------------------------- */
 
 struct store_batch_open { /* a new batch, or the one that the key stands for */
     uint64_t token_id; char portal[PORTAL_ROOM], action[65]; uint8_t priority; char request_id[129];
-    bool has_key; uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+    char callback_url[501]; /* "" = none */
+    int64_t available_at_ms; /* unix, 0 = now */
+    struct idempotency key; /* always set: the client's, or a random one */
     uint64_t batch_id; bool replayed, mismatch; char status[21];
     enum store_rc rc;
 };
 void store_batch_open(struct db *db, void *op);
 
-struct batch_item { uint64_t idx, company_id; uint8_t digest[16]; struct buf params; /* sealed */ bool differs; };
+struct batch_item {
+    uint64_t idx, company_id;
+    uint32_t lap; /* items of the same company that came before it: it waits behind others' first ones */
+    bool has_params;
+    uint8_t digest[16];           /* of params; nothing without them */
+    size_t params_at, params_len; /* sealed, within the op's `params` */
+    bool differs; /* out */
+};
 struct store_batch_append { /* idempotent by (batch, idx); an item that is there with another digest is marked `differs` */
-    uint64_t batch_id; unsigned n; struct batch_item *item; /* n <= DB_BULK_MAX; owned by the caller */
-    bool is_gone; /* the batch is not open */
+    uint64_t batch_id, token_id;
+    unsigned n; struct batch_item *item; /* 1..DB_BULK_MAX, indexes ascending; owned by the caller */
+    const char *params; /* owned by the caller */
+    bool is_gone;   /* no such batch of this token */
+    bool is_closed; /* the batch is not open: what is there was compared, a missing item differs */
+    bool is_cancelled;
+    unsigned n_added, n_differ;
     enum store_rc rc;
 };
 void store_batch_append(struct db *db, void *op);
+/* Part of an op: the portal of a batch of this token; "" = there is no such batch. */
+enum db_rc batch_portal(struct db *db, uint64_t batch_id, uint64_t token_id, char portal[PORTAL_ROOM]);
 
-struct store_batch_close { /* the body was whole: total is counted, the batch runs (or is done when it is empty) */
-    uint64_t batch_id; uint64_t total; bool found; enum store_rc rc;
+struct store_batch_close { /* the body was whole: total is counted, the batch runs (or is done when nothing of it is left) */
+    uint64_t batch_id, token_id; bool found; uint64_t total; char status[21]; enum store_rc rc;
 };
 void store_batch_close(struct db *db, void *op);
 
+/* Who asks about a batch. It is seen by the token that made it, by one for all companies, and by one that has every company of
+ * the token that made it. */
+struct batch_viewer { bool all; uint64_t token_id; };
+/* Part of a transaction: locks the batch's row when the viewer may see it. */
+enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found);
 struct store_batch { /* its shape with counts */
-    uint64_t batch_id; bool all; uint64_t token_id; /* who may see it: the token that made it, or one for all companies */
+    uint64_t batch_id; struct batch_viewer viewer;
     bool found; char status[21]; struct buf json; enum store_rc rc;
 };
 void store_batch(struct db *db, void *op);
-struct store_batch_items { /* a page of items by index */
-    uint64_t batch_id; bool all; uint64_t token_id; char state[21]; uint64_t cursor; bool has_cursor; unsigned limit;
+struct store_batch_items { /* a page of items by index, from `cursor` on; next_cursor = the index after the last one shown */
+    uint64_t batch_id; struct batch_viewer viewer; char state[21]; uint64_t cursor; unsigned limit;
     bool found; struct buf json; enum store_rc rc;
 };
 void store_batch_items(struct db *db, void *op);
-struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop */
-    uint64_t batch_id; bool all; uint64_t token_id; char actor[161], peer[65], request_id[129];
-    bool found, wrong_state; char status[21]; enum store_rc rc;
+struct store_batches { /* a page of batches, newest first, for operators */
+    char state[21]; uint64_t cursor; unsigned limit;
+    struct buf json; enum store_rc rc;
+};
+void store_batches(struct db *db, void *op);
+struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop. A step of at most 1000 items a
+                             * call: submit it again while `more`. */
+    uint64_t batch_id; struct batch_viewer viewer; char actor[161], peer[65], request_id[129];
+    uint64_t after; /* running items before this index were asked; 0 at first */
+    bool begun;     /* out, and in for the next step: it is marked as cancelled */
+    bool found, wrong_state, more, asked /* somebody was asked to stop */; char status[21]; enum store_rc rc;
 };
 void store_batch_cancel(struct db *db, void *op);
-struct store_batch_finish { /* those given, or (n 0) every batch that runs: done when nothing of it is left */
-    unsigned n; uint64_t batch[QUEUE_CLAIM_MAX]; unsigned n_done; uint64_t done[QUEUE_CLAIM_MAX]; enum store_rc rc;
+struct store_batch_finish { /* those given, or (n 0) a look at batches that have not ended: done when nothing of it is left; what is left of a
+                             * cancelled one is cancelled, one that is open for a day runs with what it has */
+    unsigned n; uint64_t batch[QUEUE_CLAIM_MAX];
+    uint64_t after; /* n 0: looks at those behind this one; out: the last one looked at, 0 when there are no more */
+    unsigned n_done; uint64_t done[QUEUE_CLAIM_MAX]; /* those that ended here */
+    bool asked; /* somebody was asked to stop: WAKE "cancel" */
+    enum store_rc rc;
 };
 void store_batch_finish(struct db *db, void *op);
 

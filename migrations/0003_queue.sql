@@ -7,12 +7,18 @@ CREATE TABLE IF NOT EXISTS chasqui_batches (
   action VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   priority TINYINT UNSIGNED NOT NULL,
   turn BIGINT UNSIGNED NOT NULL COMMENT 'of its first item',
-  status ENUM('open','running','done','cancelled') NOT NULL COMMENT 'open: items are still coming in',
+  status ENUM('open','running','done','cancelled') NOT NULL COMMENT 'open: items are still coming in; cancelled: nothing of it begins any more',
   total BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'items recorded, known once it is not open any more',
   request_id VARCHAR(128) CHARACTER SET ascii NULL,
+  callback_url VARCHAR(500) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'told when it has ended',
+  available_at DATETIME(6) NULL COMMENT 'no item begins before',
   created_at DATETIME(6) NOT NULL,
-  finished_at DATETIME(6) NULL,
-  KEY by_status (status, id)
+  finished_at DATETIME(6) NULL COMMENT 'nothing of it is left; also of a cancelled one',
+  done BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'items by their outcome, known once it has finished',
+  failed BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  cancelled BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  KEY by_status (status, id),
+  KEY unfinished (finished_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 -- One row an item. Batch 0 holds jobs of their own (asynchronous executes, retried jobs): idx is their job_id.
@@ -31,7 +37,7 @@ CREATE TABLE IF NOT EXISTS chasqui_items (
   params VARBINARY(17000) NULL COMMENT 'sealed; erased at its end',
   PRIMARY KEY (batch_id, idx),
   KEY ready (ready, urgency, turn),
-  KEY by_state (batch_id, state, company_id),
+  KEY by_state (batch_id, state),
   KEY due (due_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
@@ -43,7 +49,8 @@ ALTER TABLE chasqui_jobs
 ALTER TABLE chasqui_leases ADD COLUMN IF NOT EXISTS cancel TINYINT NOT NULL DEFAULT 0 COMMENT '1: the holder is asked to stop';
 
 CREATE INDEX IF NOT EXISTS chasqui_batch ON portal_jobs (batch_id);
-CREATE INDEX IF NOT EXISTS chasqui_status ON portal_jobs (status, id);
+CREATE INDEX IF NOT EXISTS chasqui_newest ON portal_jobs (company_id, id);
+-- chasqui: plain-index chasqui_status portal_jobs status:20 id
 
 -- What an Idempotency-Key stands for. scope = keyed hash of who may use it, the route and the key; digest = of the body.
 CREATE TABLE IF NOT EXISTS chasqui_idempotency (
@@ -51,6 +58,7 @@ CREATE TABLE IF NOT EXISTS chasqui_idempotency (
   digest BINARY(32) NOT NULL,
   job_id BIGINT UNSIGNED NULL,
   batch_id BIGINT UNSIGNED NULL,
+  answer MEDIUMBLOB NULL COMMENT 'sealed: what was answered, once it was',
   created_at DATETIME(6) NOT NULL,
   KEY created (created_at)
 ) ENGINE=InnoDB;

@@ -106,7 +106,7 @@ static void test_hostile(void **state)
         {MSG_HELLO, ROLE_DISPATCHER, "81a178c70100aa", PROTO_MSGPACK},             /* an ext type */
         {MSG_HELLO, ROLE_DISPATCHER, "81a178919191919191c0", PROTO_MSGPACK},       /* too deep */
         {MSG_CREDIT, ROLE_DISPATCHER, "81a66c696d697473950102030405", PROTO_BOUND}, /* five lanes */
-        {MSG_REQUEST, ROLE_BROKER, "81a26f7011", PROTO_BOUND},                     /* no such op */
+        {MSG_REQUEST, ROLE_BROKER, "81a26f7023", PROTO_BOUND},                     /* no such op */
         {MSG_REQUEST, ROLE_BROKER, "81a46c616e6504", PROTO_BOUND},                 /* no such lane */
         {MSG_REQUEST, ROLE_DISPATCHER, "80", PROTO_ROLE},
         {MSG_REPLY, ROLE_BROKER, "80", PROTO_ROLE},
