@@ -130,11 +130,11 @@ static void give(struct worker *w, struct task *t)
     CHECK(zframe_send(&frame, w->actor, 0) == 0, "pipe to a database thread");
 }
 
-/* Takes back what the thread has done. False when there was nothing. */
+/* Takes back what the thread has done. False when there was nothing. Asking an idle thread's pipe would cost two system calls. */
 static bool take_back(struct worker *w)
 {
     struct store *s = w->store;
-    if (!(zsock_events(w->actor) & ZMQ_POLLIN))
+    if (!w->task || !(zsock_events(w->actor) & ZMQ_POLLIN))
         return false;
     zframe_t *frame = zframe_recv(w->actor);
     struct task *t = w->task;
