@@ -154,7 +154,7 @@ struct flight {
     struct flight *next_by_id;
     struct fairq_item item;
     struct loop_timer timer; /* deadline; of a stream: silence */
-    uint64_t queued_at_ms;
+    uint64_t queued_at_ms, sent_at_ms, over_at_ms; /* sent: the last time; 0 = not, or not yet */
     struct peer *peer; /* who works on it (SENT, STREAMING) */
     struct flight *peer_prev, *peer_next;
     bool was_resent;
@@ -172,6 +172,9 @@ void flight_start(struct broker *b, struct flight *f);
 void flight_end(struct flight *f);
 /* The same, but nobody is told. */
 void flight_close(struct flight *f);
+/* How long it waited in its queue, and at its dispatcher; 0 when it was not there. */
+uint64_t flight_waited_ms(const struct flight *f);
+uint64_t flight_worked_ms(const struct flight *f);
 /* Sends what can be sent. After credit came, a peer was greeted, a flight was queued. */
 void flights_pump(struct broker *b);
 /* What a dispatcher said. `from` is who; answers of flights that others work on by now are dropped and counted. */
