@@ -44,9 +44,9 @@ static enum db_rc open_tx(struct db *db, void *arg)
     TRY(turn_next(db, op->priority, &turn));
     TRY(db_exec(db,
                 "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, request_id, callback_url, available_at, "
-                "created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), IF(? = 0, NULL, FROM_UNIXTIME(? / 1000)), NOW(6))",
-                "ussuussii", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
-                op->available_at_ms, op->available_at_ms));
+                "created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), FROM_UNIXTIME(? / 1000), NOW(6))",
+                "ussuussN", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
+                (uint64_t)op->available_at_ms));
     op->batch_id = db_insert_id(db);
     strcpy(op->status, "open");
     enum db_rc rc = key_add(db, &op->key, 0, op->batch_id);
