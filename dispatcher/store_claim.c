@@ -121,7 +121,7 @@ static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
             c->room[i] = op->logins_per_robot;
     }
     TRY(db_query(db, "SELECT robot_id, COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IS NOT NULL "
-                     "GROUP BY robot_id", ""));
+                     "GROUP BY robot_id ORDER BY NULL", ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_loads; i++)
             if (c->load[i].robot_id == db_u64(db, 0)) {
