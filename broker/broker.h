@@ -248,7 +248,7 @@ void auth_destroy(struct auth **ap);
 enum auth_result auth_check(struct exchange *x);
 void auth_leave(struct exchange *x); /* x does not wait for a verdict any more */
 void auth_forget(struct broker *b, uint64_t token_id);
-/* For an answer that goes on: is x's token refused by now? Asks again as needed. */
+/* For a body or an answer that goes on: is x's token refused by now? Asks again as needed. */
 bool auth_refused(struct exchange *x);
 bool token_may_see(const struct token *t, uint64_t company_id);
 void token_drop(struct token **tp);

@@ -68,7 +68,8 @@ static void header_take(struct exchange *x, const char *name, const char *value)
         x->is_key_twice = x->key;
         x->key = value;
     } else if (strcasecmp(name, "Content-Encoding") == 0) {
-        x->coding = value;
+        if (!x->coding || strcasecmp(x->coding, "identity") == 0)
+            x->coding = value;
     } else if (strcasecmp(name, "Expect") == 0) {
         x->is_expecting = true;
     }

@@ -188,7 +188,7 @@ static enum db_rc company_walk(struct db *db, struct page *p, uint64_t company_i
     return DB_OK;
 }
 
-/* The jobs of a batch that the token may not see: nearly always all of them are its companies'. */
+/* A batch may hold jobs of companies that are not the token's: they are passed over. */
 static enum db_rc batch_walk(struct db *db, struct page *p)
 {
     struct store_jobs *op = p->op;
