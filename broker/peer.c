@@ -13,6 +13,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "proto/bundle.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,8 @@ struct peer {
     bool is_here; /* greeted, and heard within 2 s */
     bool is_lost; /* its connection is gone; forgotten at the turn's end */
     bool is_draining, is_database_ok;
+    bool takes_many;      /* small messages are gathered for it */
+    struct bundle bundle; /* of this turn */
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
     bool is_choked; /* its connection takes nothing more, until its next message */
     uint64_t heard_at_ms, ping_seq, capacity;
@@ -43,15 +46,14 @@ struct peers {
     struct peer *list;
     struct loop_timer tick;
     uint64_t ticked_at_ms, hopeful_until_ms;
-    bool is_any_lost;
+    bool is_any_lost, is_any_gathered;
 };
 
 /* ---- sending ---------------------------------------------------------------------------------------------------
  */
 
-int peer_send(struct broker *b, struct peer *p, const struct msg *m)
+static int sent(struct broker *b, struct peer *p, int rc)
 {
-    int rc = p->is_lost ? -EHOSTUNREACH : proto_send(b->peers->sock, p->route, p->route_len, m);
     if (rc == -EHOSTUNREACH) {
         p->is_lost = b->peers->is_any_lost = true;
         loop_wake(b->loop);
@@ -59,6 +61,24 @@ int peer_send(struct broker *b, struct peer *p, const struct msg *m)
         p->is_choked = true;
     }
     return rc;
+}
+
+static int bundle_out(struct broker *b, struct peer *p)
+{
+    return sent(b, p, bundle_send(&p->bundle, b->peers->sock, p->route, p->route_len));
+}
+
+int peer_send(struct broker *b, struct peer *p, const struct msg *m)
+{
+    if (p->is_lost)
+        return sent(b, p, -EHOSTUNREACH);
+    if (p->takes_many && bundle_fits(m)) {
+        b->peers->is_any_gathered = true;
+        loop_wake(b->loop);
+        return bundle_add(&p->bundle, m) ? bundle_out(b, p) : 0;
+    }
+    int rc = bundle_out(b, p);
+    return rc ? rc : sent(b, p, proto_send(b->peers->sock, p->route, p->route_len, m));
 }
 
 int peer_request(struct broker *b, struct peer *p, struct flight *f)
@@ -80,7 +100,8 @@ static void ping_send(struct broker *b, struct peer *p)
 
 static void welcome_send(struct broker *b, struct peer *p)
 {
-    struct msg m = {.type = MSG_WELCOME, .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id)}};
+    struct msg m = {.type = MSG_WELCOME,
+                    .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id), .many = true}};
     peer_send(b, p, &m);
     if (b->is_draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
@@ -205,13 +226,21 @@ static void peer_forget(struct broker *b, struct peer *p)
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
+    buf_free(&p->bundle.data);
     free(p);
 }
 
-/* Not while its messages or flights are being walked: at the end of the turn. */
-static bool forget_lost(void *arg)
+/* What was gathered leaves, and who is lost is forgotten: not while its messages or flights are being walked, but
+ * at the end of the turn. */
+static bool turn_end(void *arg)
 {
     struct broker *b = arg;
+    if (b->peers->is_any_gathered) {
+        b->peers->is_any_gathered = false;
+        for (struct peer *p = b->peers->list; p; p = p->next)
+            if (!p->is_lost && bundle_out(b, p) == -EAGAIN)
+                b->peers->is_any_gathered = true; /* in the next turn again */
+    }
     while (b->peers->is_any_lost) {
         b->peers->is_any_lost = false;
         for (struct peer *p = b->peers->list, *next; p; p = next) {
@@ -260,6 +289,8 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     str_copy(p->boot_id, sizeof p->boot_id, m->boot_id);
     str_copy(p->version, sizeof p->version, m->version);
     p->capacity = m->capacity;
+    p->takes_many = m->many;
+    bundle_drop(&p->bundle);
     p->is_draining = p->is_choked = false;
     credit_forget(p);
     p->heard_at_ms = loop_now_ms(b->loop);
@@ -358,6 +389,23 @@ static void malformed(struct broker *b, const void *route, size_t route_len, enu
         refused_send(b, route, route_len, "unknown version of the wire");
 }
 
+struct letter { /* whose message it is */
+    struct broker *b;
+    const void *route;
+    size_t route_len;
+    const char *role;
+};
+
+static void received(void *arg, const void *route, size_t route_len, const char *role,
+                     const struct bus_frame *frames, unsigned n);
+
+static bool received_part(void *arg, const struct bus_frame *frames, unsigned n)
+{
+    const struct letter *l = arg;
+    received(l->b, l->route, l->route_len, l->role, frames, n);
+    return true;
+}
+
 static void received(void *arg, const void *route, size_t route_len, const char *role,
                      const struct bus_frame *frames, unsigned n)
 {
@@ -366,6 +414,12 @@ static void received(void *arg, const void *route, size_t route_len, const char 
     enum proto_bad bad = proto_decode(b->peers->decoder, b->bus, role, ROLE_DISPATCHER, frames, n, &m);
     if (bad) {
         malformed(b, route, route_len, bad);
+        return;
+    }
+    if (m.type == MSG_MANY) {
+        struct letter l = {b, route, route_len, role};
+        if (!bundle_each(m.payload, received_part, &l))
+            malformed(b, route, route_len, PROTO_PAYLOAD);
         return;
     }
     struct peer *p = peer_find(b->peers, route, route_len);
@@ -440,7 +494,7 @@ struct peers *peers_new(struct broker *b)
     ps->tick.fn = tick;
     ps->tick.arg = b;
     loop_timer_in(b->loop, &ps->tick, PROTO_PING_MS);
-    loop_hook(b->loop, forget_lost, b);
+    loop_hook(b->loop, turn_end, b);
     if (ps->sock)
         bus_on_link(ps->sock, link_changed, b);
     else
@@ -455,12 +509,13 @@ void peers_destroy(struct peers **pp)
         return;
     struct broker *b = ps->tick.arg;
     loop_timer_stop(b->loop, &ps->tick);
-    loop_unhook(b->loop, forget_lost, b);
+    loop_unhook(b->loop, turn_end, b);
     bus_close(&ps->sock);
     while (ps->list) {
         struct peer *p = ps->list;
         CHECK(!p->flights, "dispatcher=%s flights=%llu", p->name, (unsigned long long)p->n_flights);
         ps->list = p->next;
+        buf_free(&p->bundle.data);
         free(p);
     }
     proto_decoder_destroy(&ps->decoder);
