@@ -1,4 +1,4 @@
-/* needs: broker/items.c broker/params.c common/jv.c common/buf.c common/check.c common/clock.c common/action.c common/zpl.c common/url.c proto/names.c */
+/* parts: broker */
 /* Usage: fuzz_items [runs [seed]]. Bodies of batches made of good and bad pieces, and good ones damaged. What is
  * taken apart here must be what jv_parse() reads in the whole: the same verdict, the same items. Prefer headers,
  * times and callback URLs made of the same bytes go through their readers. */

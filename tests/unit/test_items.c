@@ -1,4 +1,4 @@
-/* needs: broker/items.c common/jv.c common/buf.c common/check.c common/clock.c */
+/* parts: broker */
 #include "broker/items.h"
 
 #include <setjmp.h>
