@@ -14,9 +14,9 @@ typedef long http_body_fn(void *arg, char *out, size_t room);
 struct http_request {
     const char *method; /* GET, POST or DELETE */
     const char *base_url;
-    const char *path;            /* begins with '/', may hold a query */
-    const char *json;            /* body of a POST; NULL = {} */
-    http_body_fn *ndjson;        /* instead: a body of lines, as long as it is */
+    const char *path;     /* begins with '/', may hold a query */
+    const char *json;     /* body of a POST; NULL = {} */
+    http_body_fn *ndjson; /* instead: a body of lines, as long as it is */
     void *ndjson_arg;
     const char *idempotency_key; /* NULL = none */
 };
