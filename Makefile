@@ -5,7 +5,8 @@
 #   make test          install what is missing, build, run every test
 #   make check-unit    unit tests (cmocka)            make check-system  system tests (pytest)
 #   make asan          unit and system tests under ASan + UBSan
-#   make fuzz          the fuzzers, longer            make bench         list path under load
+#   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
+#   make chaos         10,000 log-ins while every process is killed at random, 20 times
 #   make lint          warnings, tables, headers      make format        clang-format
 #   make install       into DESTDIR/PREFIX            make clean
 #   make deps          install the Debian packages that are missing
@@ -118,7 +119,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
 
-.PHONY: test check-unit check-policy check-fuzz check-system asan tsan fuzz lint format install clean help
+.PHONY: test check-unit check-policy check-fuzz check-system chaos asan tsan fuzz lint format install clean help
 test: deps
 	$(MAKE) all check-unit check-policy
 	$(MAKE) lint-tables check-fuzz
@@ -142,6 +143,11 @@ fuzz:
 
 check-system: all
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system
+
+# At full size what make test runs small; CHASQUI_CHAOS_SEED=N repeats a run.
+chaos: deps
+	$(MAKE) all
+	CHASQUI_CHAOS_ITEMS=10000 CHASQUI_CHAOS_KILLS=20 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system/test_chaos.py
 
 asan: deps
 	$(MAKE) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all check-unit check-system

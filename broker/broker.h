@@ -12,6 +12,7 @@
  *   ratelimit.c  counted requests of a token (pure)
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
+ *   items.c      the items of a JSON batch (pure)
  *   batch.c      uploads: a body's lines on their way into a batch
  *   progress.c   a batch's progress, live
  *   feed.c       what changes, live, for operators
@@ -322,6 +323,8 @@ bool exchange_company(struct exchange *x, uint64_t company_id);
 bool exchange_count(struct exchange *x);
 /* Answers 422 when there are errors (taken); also checks X-Deadline-Ms. */
 bool exchange_fields(struct exchange *x, struct jv *errors);
+/* Answers that the body is no JSON, or no object (JV_FINE). */
+void exchange_refuse_json(struct exchange *x, enum jv_bad why);
 /* The Idempotency-Key, empty when there is none; a bad one is an error. */
 struct str exchange_key(const struct exchange *x, struct jv **errors);
 /* Who asks, for questions that outlive the exchange. */

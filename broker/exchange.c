@@ -289,12 +289,22 @@ static const char *json_wrong(enum jv_bad why)
     return "The body is not JSON.";
 }
 
+void exchange_refuse_json(struct exchange *x, enum jv_bad why)
+{
+    if (why == JV_NUL || why == JV_RANGE) {
+        struct jv *errors = NULL;
+        errors_add(&errors, "body", why == JV_NUL ? "a text holds \\u0000" : "a number is out of range");
+        exchange_fields(x, errors);
+    } else {
+        reply_error(x, ERR_BAD_REQUEST, json_wrong(why), NULL);
+    }
+}
+
 /* false: answered. */
 static bool body_read(struct exchange *x)
 {
     enum jv_bad why;
-    bool is_wanted = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && x->body.len) ||
-                     (x->route->takes == TAKES_BATCH && !exchange_is_steady(x));
+    bool is_wanted = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && x->body.len);
     if (!is_wanted)
         return true;
     if (x->key)
@@ -303,13 +313,7 @@ static bool body_read(struct exchange *x)
     buf_wipe(&x->body);
     if (jv_type(x->json) == JV_OBJECT)
         return true;
-    if (why == JV_NUL || why == JV_RANGE) {
-        struct jv *errors = NULL;
-        errors_add(&errors, "body", why == JV_NUL ? "a text holds \\u0000" : "a number is out of range");
-        exchange_fields(x, errors);
-    } else {
-        reply_error(x, ERR_BAD_REQUEST, json_wrong(why), NULL);
-    }
+    exchange_refuse_json(x, why);
     return false;
 }
 

@@ -121,16 +121,6 @@ static void timeline_print(const struct jv *timeline)
     table_print(&table, "no timeline is kept of it any more");
 }
 
-/* A reason is a text, or an object with one. */
-static const char *reason_text(const struct jv *reason)
-{
-    static const char *const keys[] = {"text", "message", "why", "reason"};
-    const char *text = jv_str(reason);
-    for (unsigned i = 0; !text && i < sizeof(keys) / sizeof(*keys); i++)
-        text = jv_str(jv_get(reason, keys[i]));
-    return text;
-}
-
 static bool is_ended(const struct jv *job)
 {
     const char *status = jv_str(jv_get(job, "status"));
@@ -158,7 +148,7 @@ enum ctl_exit jobs_show(struct ctl *c)
     job_print(job);
     const struct jv *reasons = jv_get(why, "why");
     for (size_t i = 0; i < jv_len(reasons); i++)
-        line_print(i ? "" : "why", reason_text(jv_at(reasons, i)));
+        line_print(i ? "" : "why", jv_str(jv_get(jv_at(reasons, i), "detail")));
     timeline_print(jv_get(job, "timeline"));
     jv_free(why);
     jv_free(body);
