@@ -1,7 +1,7 @@
 /*
  * store.h - everything the dispatcher asks of the database.
  *
- * store.c owns dispatcher.db_threads actor threads (zactor), each with one
+ * store.c owns dispatcher.db_threads actor threads, each with one
  * connection. A request is an `op`: a struct of inputs and outputs that the
  * caller allocates, hands over with store_submit(), and gets back in its done
  * callback on the loop's thread. While it is away nobody else touches it. No
