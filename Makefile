@@ -51,8 +51,8 @@ SRC_proto := $(wildcard proto/*.c)
 SRC_broker := $(wildcard broker/*.c)
 SRC_dispatcher := $(wildcard dispatcher/*.c)
 SRC_healthd := $(wildcard healthd/*.c)
-# ctl shares the SQL layer and the credentials' seal with the dispatcher.
-SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/seal.c
+# ctl shares with the dispatcher the SQL layer, the credentials' seal, what an item is, and how a schedule becomes a batch.
+SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/seal.c dispatcher/batch_line.c dispatcher/schedule_sql.c
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui
@@ -96,13 +96,21 @@ run:
 	@CHASQUI_BUILD='$(abspath $(BUILD))' exec /usr/bin/python3 tests/run/up.py
 
 # --- tests -----------------------------------------------------------------------------------------------------
-# tests/unit/NAME.c is a cmocka program; the objects it needs stand in its first line: /* needs: common/heap.c */
+# tests/unit/NAME.c is a cmocka program; its first line names the program whose parts it needs: /* parts: dispatcher */. Only
+# those that it uses are linked.
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
-needs = $(call obj,$(shell sed -n '1s|.*needs: *\([^*]*[^* ]\) *\*/.*|\1|p' $(1)))
+parts = $(shell sed -n '1s|^/\* parts: *\([a-z]*\) \*/.*|\1|p' $(1))
+$(foreach p,common broker dispatcher healthd ctl,$(eval $(BUILD)/parts/$(p).a: \
+  $(filter-out %/main.o,$(call obj,$(sort $(SRC_$(p)) $(SRC_common) $(SRC_proto))))))
+$(BUILD)/parts/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcs $@ $^
 define test_program
-$(BUILD)/$(1): $(BUILD)/$(1).o $$(call needs,$(1).c)
-	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lmariadb
+$(BUILD)/$(1): $(BUILD)/$(1).o $(BUILD)/parts/$$(call parts,$(1).c).a
+	@echo LD $$@
+	@$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lmariadb
 endef
 $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,$(t))))
 

@@ -242,9 +242,3 @@ unsigned store_idle_threads(const struct store *s)
 {
     return s->n_idle;
 }
-
-void store_ping(struct db *db, void *arg)
-{
-    struct store_ping *op = arg;
-    op->rc = db && db_query(db, "SELECT 1", "") == DB_OK ? STORE_OK : STORE_DOWN;
-}

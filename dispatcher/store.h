@@ -393,7 +393,5 @@ struct store_workers { struct buf json; /* array of {name,wanted,capacity,places
 void store_workers(struct db *db, void *op);
 /* A session as clients see it (design section 4, shapes). The caller frees it. No database. */
 struct jv *session_jv(const struct session_row *row, const char *worker);
-struct store_ping { enum store_rc rc; };
-void store_ping(struct db *db, void *op);
 
 #endif

@@ -1,4 +1,4 @@
-/* needs: proto/bundle.c proto/codec.c proto/codec_read.c proto/rows.c proto/names.c common/buf.c common/check.c common/stat.c common/bus.c common/bus_link.c common/zap.c common/allow.c common/key.c common/loop.c common/heap.c common/log.c common/clock.c common/id.c */
+/* parts: common */
 /*
  * fuzz_proto RUNS SEED: good messages with bytes changed, cut and doubled, and
  * random bytes, given to every decoder. Nothing may crash, read beyond its

@@ -1,4 +1,4 @@
-/* needs: dispatcher/batch_line.c common/buf.c common/check.c common/clock.c common/err.c common/jv.c */
+/* parts: dispatcher */
 /* test_batch_line.c - lines of a batch's body: items, and why a line is none. */
 #include "common/jv.h"
 #include "dispatcher/batch_line.h"

@@ -1,4 +1,4 @@
-/* needs: common/log.c common/clock.c common/check.c */
+/* parts: common */
 #include "common/log.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_action.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* parts: dispatcher */
 /* test_store_race.c - the store's threads, races, connections that break, and the plans of the hot statements. */
 #include "tests/unit/store_fixture.h"
 
@@ -270,10 +270,20 @@ static void test_dead_connection_costs_nothing(void **state)
 
 /* ---- the threads --------------------------------------------------------------------------------------------------------- */
 
+struct ping {
+    enum store_rc rc;
+};
+
+static void ping_send(struct db *on, void *arg)
+{
+    struct ping *op = arg;
+    op->rc = on && db_query(on, "SELECT 1", "") == DB_OK ? STORE_OK : STORE_DOWN;
+}
+
 struct pings {
     struct loop *loop;
     struct store *store;
-    struct store_ping ping[20];
+    struct ping ping[20];
     unsigned answered;
 };
 
@@ -289,7 +299,7 @@ static void ping_all(struct pings *p)
 {
     p->answered = 0;
     for (unsigned i = 0; i < 20; i++)
-        store_submit(p->store, store_ping, &p->ping[i], pinged, p);
+        store_submit(p->store, ping_send, &p->ping[i], pinged, p);
 }
 
 static void test_threads(void **state)
