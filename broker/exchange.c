@@ -23,7 +23,6 @@
 #include <strings.h>
 
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
-#define SLOW_MS 2000
 #define LOG_LINES_MAX 100 /* a second */
 
 /* ---- the head --------------------------------------------------------------------------------------------------
@@ -459,16 +458,18 @@ void exchange_verified(struct exchange *x, enum err e)
 /* ---- the whole -------------------------------------------------------------------------------------------------
  */
 
-/* A line for each that failed or was slow, but no flood of them. */
+/* A line for each that failed or was slow, but no flood of them. What is left of ms beside queue_ms and dispatcher_ms
+ * went into the token and the body; the dispatcher's line of the same request says more. */
 static void answer_log(struct exchange *x, uint64_t ms)
 {
     struct broker *b = x->b;
+    uint64_t queue_ms = flight_waited_ms(&x->flight);
     unsigned status = x->answer.status;
     bool is_api = x->route && x->route->ability != ABILITY_NONE;
     bool is_failed = is_api && status >= 500 && status != 501;
     bool is_long = x->flight.op == OP_EXECUTE_LOGIN || x->flight.op == OP_EXECUTE_QUEUED ||
                    (x->route && x->route->takes == TAKES_BATCH);
-    bool is_slow = is_api && ms >= SLOW_MS && !is_long;
+    bool is_slow = is_api && (is_long ? queue_ms : ms) >= (uint64_t)b->conf->log_slow_ms;
     enum log_level level = is_failed ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG;
     if (level != LOG_DEBUG && loop_now_ms(b->loop) >= b->log_until_ms) {
         if (b->log_lines > LOG_LINES_MAX)
@@ -479,8 +480,10 @@ static void answer_log(struct exchange *x, uint64_t ms)
     if (level != LOG_DEBUG && b->log_lines++ >= LOG_LINES_MAX)
         return;
     if (log_is_on(level))
-        log_line(level, "answered", "request", x->request_id, "route", x->route ? x->route->path : "-", "status",
-                 log_i(status), "ms", log_i((long long)ms), "job", log_i((long long)x->flight.job_id), NULL);
+        log_line(level, is_slow ? "slow" : "answered", "request", x->request_id, "route",
+                 x->route ? x->route->path : "-", "status", log_i(status), "ms", log_i((long long)ms), "queue_ms",
+                 log_i((long long)queue_ms), "dispatcher_ms", log_i((long long)flight_worked_ms(&x->flight)), "job",
+                 log_i((long long)x->flight.job_id), NULL);
 }
 
 static void answer_count(struct exchange *x)
@@ -496,7 +499,9 @@ static void answer_count(struct exchange *x)
         stat_inc(http_2xx_total);
     if (x->b->is_draining)
         x->answer.is_close = true;
-    answer_log(x, loop_now_ms(x->b->loop) - x->arrived_ms);
+    uint64_t took_ms = loop_now_ms(x->b->loop) - x->arrived_ms;
+    tally_answer(x->b->tally, x->route, status, took_ms);
+    answer_log(x, took_ms);
 }
 
 static bool may_discard(const struct exchange *x)
