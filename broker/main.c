@@ -68,7 +68,7 @@ static bool parts_build(struct broker *b)
     b->ratelimit = ratelimit_new();
     b->flights = flights_new(b);
     b->auth = auth_new(b);
-    return peers_new(b) && health_new(b) && http_new(b);
+    return web_sessions_new(b) && peers_new(b) && health_new(b) && http_new(b);
 }
 
 static void parts_drop(struct broker *b)
@@ -78,6 +78,7 @@ static void parts_drop(struct broker *b)
     auth_destroy(&b->auth);
     peers_destroy(&b->peers);
     flights_destroy(&b->flights);
+    web_sessions_destroy(&b->web_sessions);
     ratelimit_destroy(&b->ratelimit);
     bus_destroy(&b->bus);
 }

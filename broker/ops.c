@@ -50,13 +50,6 @@ void ops_metrics(struct exchange *x)
     reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-void ops_dashboard(struct exchange *x)
-{
-    struct buf text = {0};
-    buf_adds(&text, "Chasqui: the dashboard is not built yet; see /metrics and /api/v1/ops/stats.\n");
-    reply_text(x, 501, "text/plain; charset=utf-8", &text);
-}
-
 void ops_stats(struct exchange *x)
 {
     if (!exchange_fields(x, NULL))
