@@ -2,6 +2,7 @@
  * action.c - an action inside a session. It is recorded before the robot is
  * called and never repeated: when its dispatcher dies its outcome is unknown.
  */
+#include "dispatcher/idempotency.h"
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
@@ -26,6 +27,8 @@ struct run {
     size_t params_len;
     bool gone; /* the robot answered 404: the session is to be looked at */
     bool lost; /* the lease went to another dispatcher, which ends the job */
+    bool cancelled; /* somebody asked the job to stop */
+    struct idempotency stands_for;
     /* the outcome */
     enum err error;
     struct jv *extra, *result;
@@ -57,24 +60,23 @@ static void ended(void *arg, void *op_arg)
     if (op->rc != STORE_OK || op->lost)
         log_line(LOG_WARN, "action_end_not_recorded", "job", log_i((long long)w->job_id), NULL);
     free(op);
-    if (r) {
-        if (w->gone) {
-            session_gone(d, r, &w->row, action_again);
-        } else if (w->error) {
-            struct jv *extra = w->extra ? w->extra : jv_new_object();
-            w->extra = NULL;
-            jv_set_int(extra, "job_id", (int64_t)w->job_id);
-            reply_error(d, r, w->error, NULL, extra);
-        } else {
-            struct jv *body = jv_new_object();
-            jv_set_bool(body, "ok", true);
-            jv_set_int(body, "job_id", (int64_t)w->job_id);
-            jv_set_str(body, "job_uid", w->job_uid);
-            jv_set_str(body, "session_id", w->row.session_id);
-            jv_set(body, "result", w->result);
-            w->result = NULL;
-            reply_jv(d, r, 200, body);
-        }
+    if (r && w->gone && !w->cancelled) {
+        session_gone(d, r, &w->row, action_again);
+    } else if (w->error) {
+        struct jv *extra = w->extra ? w->extra : jv_new_object();
+        w->extra = NULL;
+        jv_set_int(extra, "job_id", (int64_t)w->job_id);
+        answer_keep(d, &w->stands_for, w->row.company_id, w->row.portal, w->key, 0, w->cancelled ? ERR_WRONG_STATE : w->error,
+                    w->cancelled ? "The job was cancelled." : NULL, extra);
+    } else if (!w->gone) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", true);
+        jv_set_int(body, "job_id", (int64_t)w->job_id);
+        jv_set_str(body, "job_uid", w->job_uid);
+        jv_set_str(body, "session_id", w->row.session_id);
+        jv_set(body, "result", w->result);
+        w->result = NULL;
+        answer_keep(d, &w->stands_for, w->row.company_id, w->row.portal, w->key, 200, ERR_OK, NULL, body);
     }
     run_free(w);
 }
@@ -84,7 +86,8 @@ static void finish(struct run *w)
     struct store_action_end *op = xcalloc(1, sizeof(*op));
     op->job_id = w->job_id;
     memcpy(op->token, w->lease.token, sizeof(op->token));
-    if (w->error || w->gone) {
+    op->cancelled = w->cancelled;
+    if (!w->cancelled && (w->error || w->gone)) {
         snprintf(op->error, sizeof(op->error), "%s", w->gone ? "session_expired" : err_code(w->error));
         snprintf(op->message, sizeof(op->message), "%s", w->gone ? "" : err_text(w->error));
     }
@@ -126,14 +129,17 @@ static void action_answered(void *arg, struct call_answer *a)
     finish(w);
 }
 
-/* Whoever took the lease ends the job as outcome_unknown; so do we. */
-static void lease_lost(struct dispatcher *d, uint64_t job_id, void *arg)
+/* Whoever took the lease ends the job as outcome_unknown; so do we. One that is to stop ends as cancelled: what the robot did of it is not
+ * known. */
+static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg)
 {
     struct run *w = arg;
-    log_line(LOG_WARN, "lease_lost", "job", log_i((long long)job_id), "kind", "action", NULL);
-    w->lost = true;
+    w->lost |= news == LEASE_LOST;
+    if (w->lost)
+        log_line(LOG_WARN, "lease_lost", "job", log_i((long long)job_id), "kind", "action", NULL);
     if (!w->call)
         return;
+    w->cancelled = news == LEASE_CANCELLED;
     call_stop(w->call);
     w->call = NULL;
     activity_drop(d, w->row.ref);
@@ -149,16 +155,26 @@ static void started(void *arg, void *op_arg)
     struct request *r = request_find(d, w->key);
     const struct robot *robot = robot_by_id(d, w->row.robot_id);
     enum store_rc rc = op->rc;
-    bool dup = op->dup_uid;
+    bool dup = op->dup_uid, is_replayed = op->replayed, is_mismatch = op->mismatch;
     w->job_id = op->job_id;
     free(op);
+    if (rc == STORE_OK && (is_replayed || is_mismatch)) {
+        if (r && is_mismatch) {
+            reply_error(d, r, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
+        } else if (r) {
+            r->replayed = true;
+            answer_await(d, r, &w->stands_for, w->job_id);
+        }
+        run_free(w);
+        return;
+    }
     if (rc != STORE_OK || dup) {
         if (r)
             reply_error(d, r, dup ? ERR_OUTCOME_UNKNOWN : ERR_DATABASE_UNAVAILABLE, NULL, NULL);
         run_free(w);
         return;
     }
-    lease_hold(d, w->job_id, &w->lease, lease_lost, w);
+    lease_hold(d, w->job_id, &w->lease, lease_told, w);
     if (r)
         request_accepted(d, r, w->job_id);
     if (!robot || !lease_trusted(d, w->job_id)) {
@@ -223,8 +239,12 @@ static void action_resolved(struct dispatcher *d, struct request *r, enum resolv
         reply_error(d, r, ERR_SESSION_NOT_FOUND, NULL, NULL);
         return;
     }
+    struct idempotency key;
+    if (!idempotency_of(d, r, "execute", r->company_id, &key))
+        return;
     struct run *w = xcalloc(1, sizeof(*w));
     struct store_action_start *op = xcalloc(1, sizeof(*op));
+    w->stands_for = op->key = key;
     w->d = d;
     w->key = r->key;
     w->row = *row;

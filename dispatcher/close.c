@@ -103,17 +103,18 @@ static void robot_closed(void *arg, struct call_answer *a)
     record(c, SESSION_ACTIVE, PLACE_FREE);
 }
 
-static void lease_lost(struct dispatcher *d, uint64_t job_id, void *arg)
+static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg)
 {
     (void)d, (void)arg;
-    log_line(LOG_WARN, "lease_lost", "job", log_i((long long)job_id), "kind", "close", NULL);
+    if (news == LEASE_LOST) /* a close is never asked to stop */
+        log_line(LOG_WARN, "lease_lost", "job", log_i((long long)job_id), "kind", "close", NULL);
 }
 
 static void robot_ask(struct closing *c)
 {
     struct dispatcher *d = c->d;
     const struct robot *robot = robot_by_id(d, c->row.robot_id);
-    lease_hold(d, c->row.job_id, &c->lease, lease_lost, c);
+    lease_hold(d, c->row.job_id, &c->lease, lease_told, c);
     c->held = true;
     if (!robot || robot->fenced == 0 || !c->row.session_id[0]) {
         record(c, c->to, robot && robot->fenced == 0 ? PLACE_FADE : PLACE_FREE);

@@ -20,7 +20,11 @@
  *   migrate.c     planning and running migrations of sessions
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
- *   await.c       the outcome of a log-in that somebody else works on
+ *   await.c       the outcome of a job that somebody else works on
+ *   enqueue.c     a log-in that is put into the queue
+ *   queue.c       claims queued work and begins it
+ *   outcome.c     outcomes of batches' log-ins, many in one transaction
+ *   idempotency.c Idempotency-Key: keys, and answers kept under them
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, jobs, session queries, operators' lists
  */
@@ -61,6 +65,9 @@ struct dispatcher {
     struct reconciler *reconciler;
     struct sweep *sweep;
     struct activity *activity;
+    struct queue *queue;
+    struct awaited *awaits;
+    struct outcomes *outcomes;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
@@ -218,6 +225,7 @@ void download_start(struct dispatcher *d, struct request *r);
 void action_start(struct dispatcher *d, struct request *r);
 void login_start(struct dispatcher *d, struct request *r);
 void login_await(struct dispatcher *d, struct request *r);      /* JOB_AWAIT */
+void enqueue_start(struct dispatcher *d, struct request *r);    /* EXECUTE_QUEUED */
 void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE and OPS_SESSION_CLOSE */
 void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
@@ -230,18 +238,25 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
 struct leases *leases_new(struct dispatcher *d);
 void leases_destroy(struct leases **lp);
 void lease_fill(struct dispatcher *d, struct lease *l, int64_t limit_ms); /* a fresh token */
-/* Keeps the lease renewed until lease_drop(); `lost` is called once when it is not ours any more. */
-void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, void (*lost)(struct dispatcher *d, uint64_t job_id, void *arg), void *arg);
+/* The lease is not ours any more (LEASE_LOST: it is dropped already), or its job is to stop (LEASE_CANCELLED). Called once for each; may
+ * drop the lease. */
+typedef void lease_told_fn(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg);
+/* Keeps the lease renewed until lease_drop(). */
+void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, lease_told_fn *told, void *arg);
 void lease_drop(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES]);
 /* May the robot still be called under this lease? (attempt's start + ttl - margin, renewals counted) */
 bool lease_trusted(struct dispatcher *d, uint64_t job_id);
 void leases_tick(struct dispatcher *d);            /* renew, rescue */
+void leases_renew_soon(struct dispatcher *d);      /* somebody asked a job to stop */
+void leases_rescue_soon(struct dispatcher *d);     /* somebody let leases run out */
+void leases_resign(struct dispatcher *d);          /* we stop: what we still hold is rescued at once */
 
 /* Settles a log-in whose outcome is unknown, however it came (timeout, reset, rescue), and then finishes the job: done when the
  * robot has the session, failed with `error` after the fence. Owns the lease from now on. request_key 0 = nobody waits. */
 struct settle_in { uint64_t job_id, session_ref, epoch, company_id; uint32_t robot_id; bool migrating; char portal[PORTAL_ROOM],
                    job_uid[ID_JOB_UID_BYTES], boot_id[65]; struct lease lease; int64_t limit_left_ms; enum err error; char message[256];
-                   uint64_t request_key; struct buf remember; /* sealed credentials to keep on success; taken over */ };
+                   uint64_t request_key; struct buf remember; /* sealed credentials to keep on success; taken over */
+                   struct queued item; bool cancelled; /* somebody asked the job to stop */ };
 void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
 unsigned settles_running(const struct dispatcher *d);
 
@@ -263,6 +278,21 @@ struct reconciler *reconciler_new(struct dispatcher *d);
 void reconciler_destroy(struct reconciler **rp);
 void reconcile_robot(struct dispatcher *d, uint32_t robot_id); /* soon: compare lists, close what is pending, find what it speaks */
 void reconcile_tick(struct dispatcher *d);         /* one robot after another, each every 30 s; at once for those with pending closes */
+
+/* ---- queued work (queue.c) ----------------------------------------------------------------------------------- */
+struct queue *queue_new(struct dispatcher *d);
+void queue_destroy(struct queue **qp);
+void queue_wake(struct dispatcher *d);                         /* work, or a place, is there */
+void queue_due_in(struct dispatcher *d, int64_t ms);           /* something becomes ready then */
+void queue_login_ended(struct dispatcher *d);                  /* one that login_queued() began */
+void queue_batch_touched(struct dispatcher *d, uint64_t batch_id); /* an item of it ended; 0 = none */
+struct outcomes *outcomes_new(struct dispatcher *d);
+void outcomes_destroy(struct dispatcher *d);
+/* Records it with others (store_logins_done); `done` is called as store_submit's. */
+void outcome_record(struct dispatcher *d, struct store_login_done *op, store_done_fn *done, void *arg);
+/* The job ended here: who waits for it looks at once. */
+void awaits_wake(struct dispatcher *d, uint64_t job_id);
+void awaits_destroy(struct dispatcher *d);
 
 struct sweep *sweep_new(struct dispatcher *d);
 void sweep_destroy(struct sweep **sp);

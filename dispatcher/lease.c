@@ -1,8 +1,8 @@
 /*
  * lease.c - the leases we hold, and taking over those that others let run out.
  *
- * Owns: the list of our leases. Must never trust one longer than its term counted
- * from the moment it was asked for, less a margin. A lease that is lost tells its holder once.
+ * Owns: the table of our leases, by job. Must never trust one longer than its term counted
+ * from the moment it was asked for, less a margin. A lease that is lost, and a job that is to stop, tells its holder once.
  */
 #include "dispatcher/dispatcher.h"
 
@@ -13,17 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BUCKETS 1024
+
 struct held {
     uint64_t job_id;
     struct lease lease;
     uint64_t trusted_until_ms;
-    void (*lost)(struct dispatcher *d, uint64_t job_id, void *arg);
+    bool is_cancelled; /* and its holder was told */
+    lease_told_fn *told;
     void *arg;
     struct held *next;
 };
 
 struct leases {
-    struct held *first;
+    struct held *by_job[BUCKETS];
     unsigned n;
     bool renewing, rescuing;
     uint64_t renew_at_ms, rescue_at_ms;
@@ -49,42 +52,72 @@ static uint64_t term_end(const struct dispatcher *d, uint64_t from_ms)
     return from_ms + (uint64_t)(d->conf->queue_lease_ms * 4 / 5); /* a fifth of the term is margin */
 }
 
-static struct held *find(struct dispatcher *d, uint64_t job_id)
+/* Where the lease hangs, or the end of its chain. token NULL = whichever of that job. */
+static struct held **held_at(struct dispatcher *d, uint64_t job_id, const uint8_t *token)
 {
-    struct held *h = d->leases->first;
-    while (h && h->job_id != job_id)
-        h = h->next;
-    return h;
+    struct held **at = &d->leases->by_job[job_id % BUCKETS];
+    while (*at && ((*at)->job_id != job_id || (token && memcmp((*at)->lease.token, token, ID_TOKEN_BYTES) != 0)))
+        at = &(*at)->next;
+    return at;
 }
 
-void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l,
-                void (*lost)(struct dispatcher *d, uint64_t job_id, void *arg), void *arg)
+static void held_remove(struct dispatcher *d, struct held **at)
 {
-    struct held *h = xcalloc(1, sizeof(*h));
-    *h = (struct held){.job_id = job_id, .lease = *l, .trusted_until_ms = term_end(d, clock_ms()), .lost = lost, .arg = arg,
-                       .next = d->leases->first};
-    d->leases->first = h;
+    struct held *h = *at;
+    *at = h->next;
+    free(h);
+    stat_set(leases, --d->leases->n);
+}
+
+void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, lease_told_fn *told, void *arg)
+{
+    struct held *h = xcalloc(1, sizeof(*h)), **first = &d->leases->by_job[job_id % BUCKETS];
+    *h = (struct held){
+        .job_id = job_id, .lease = *l, .trusted_until_ms = term_end(d, clock_ms()), .told = told, .arg = arg, .next = *first};
+    *first = h;
     stat_set(leases, ++d->leases->n);
 }
 
 void lease_drop(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES])
 {
-    for (struct held **at = &d->leases->first, *h; (h = *at); at = &h->next)
-        if (h->job_id == job_id && memcmp(h->lease.token, token, ID_TOKEN_BYTES) == 0) {
-            *at = h->next;
-            free(h);
-            stat_set(leases, --d->leases->n);
-            return;
-        }
+    struct held **at = held_at(d, job_id, token);
+    if (*at)
+        held_remove(d, at);
 }
 
 bool lease_trusted(struct dispatcher *d, uint64_t job_id)
 {
-    struct held *h = find(d, job_id);
+    struct held *h = *held_at(d, job_id, NULL);
     return h && clock_ms() < h->trusted_until_ms;
 }
 
 /* ---- renewing -------------------------------------------------------------------------------------------------------- */
+
+static void news_take(struct dispatcher *d, const struct renewal *w, unsigned i)
+{
+    struct held **at = held_at(d, w->op.job_id[i], w->op.token[i]), *h = *at;
+    if (!h)
+        return; /* dropped meanwhile */
+    lease_told_fn *told = h->told;
+    void *arg = h->arg;
+    switch (w->op.news[i]) {
+    case LEASE_HELD:
+        h->trusted_until_ms = term_end(d, w->asked_ms);
+        return;
+    case LEASE_CANCELLED:
+        h->trusted_until_ms = term_end(d, w->asked_ms);
+        if (h->is_cancelled)
+            return;
+        h->is_cancelled = true;
+        break;
+    case LEASE_LOST:
+        held_remove(d, at);
+        stat_inc(leases_lost_total);
+        break;
+    }
+    if (told)
+        told(d, w->op.job_id[i], w->op.news[i], arg);
+}
 
 static void renewed(void *arg, void *op_arg)
 {
@@ -93,30 +126,24 @@ static void renewed(void *arg, void *op_arg)
     (void)op_arg;
     d->leases->renewing = false;
     for (unsigned i = 0; i < w->op.n && w->op.rc == STORE_OK; i++)
-        for (struct held **at = &d->leases->first, *h; (h = *at); at = &h->next)
-            if (h->job_id == w->op.job_id[i] && memcmp(h->lease.token, w->op.token[i], ID_TOKEN_BYTES) == 0) {
-                if (!w->op.lost[i]) {
-                    h->trusted_until_ms = term_end(d, w->asked_ms);
-                    break;
-                }
-                *at = h->next;
-                stat_set(leases, --d->leases->n);
-                stat_inc(leases_lost_total);
-                if (h->lost)
-                    h->lost(d, h->job_id, h->arg);
-                free(h);
-                break;
-            }
+        news_take(d, w, i);
     free(w->op.job_id);
     free(w->op.token);
-    free(w->op.lost);
+    free(w->op.news);
     free(w);
+}
+
+static int by_job_id(const void *a, const void *b)
+{
+    const struct held *const *x = a, *const *y = b;
+    return (*x)->job_id < (*y)->job_id ? -1 : (*x)->job_id > (*y)->job_id;
 }
 
 static void renew(struct dispatcher *d)
 {
     struct leases *ls = d->leases;
     struct renewal *w = xcalloc(1, sizeof(*w));
+    struct held **sorted = xcalloc(ls->n, sizeof(*sorted));
     w->d = d;
     w->asked_ms = clock_ms();
     strcpy(w->op.holder, d->name);
@@ -124,11 +151,16 @@ static void renew(struct dispatcher *d)
     w->op.ttl_ms = d->conf->queue_lease_ms;
     w->op.job_id = xcalloc(ls->n, sizeof(*w->op.job_id));
     w->op.token = xcalloc(ls->n, sizeof(*w->op.token));
-    w->op.lost = xcalloc(ls->n, sizeof(*w->op.lost));
-    for (struct held *h = ls->first; h; h = h->next) {
-        w->op.job_id[w->op.n] = h->job_id;
-        memcpy(w->op.token[w->op.n++], h->lease.token, ID_TOKEN_BYTES);
+    w->op.news = xcalloc(ls->n, sizeof(*w->op.news));
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct held *h = ls->by_job[i]; h; h = h->next)
+            sorted[w->op.n++] = h;
+    qsort(sorted, w->op.n, sizeof(struct held *), by_job_id);
+    for (unsigned i = 0; i < w->op.n; i++) {
+        w->op.job_id[i] = sorted[i]->job_id;
+        memcpy(w->op.token[i], sorted[i]->lease.token, ID_TOKEN_BYTES);
     }
+    free(sorted);
     ls->renewing = true;
     store_submit(d->store, store_renew, &w->op, renewed, w);
 }
@@ -153,6 +185,8 @@ static void rescue_login(struct dispatcher *d, struct rescued *job, const struct
     strcpy(in->job_uid, job->job_uid);
     in->lease = *lease;
     in->limit_left_ms = job->limit_left_ms;
+    in->item = job->item;
+    in->cancelled = job->cancelled;
     in->error = ERR_NO_DISPATCHER;
     strcpy(in->message, "The dispatcher died before the robot answered; nothing runs; log in again.");
     if (job->remember && d->seal && job->params.len) {
@@ -213,6 +247,18 @@ static void rescue(struct dispatcher *d)
     store_submit(d->store, store_rescue, op, rescued, d);
 }
 
+void leases_renew_soon(struct dispatcher *d)
+{
+    d->leases->renew_at_ms = 0;
+    sweep_soon(d);
+}
+
+void leases_rescue_soon(struct dispatcher *d)
+{
+    d->leases->rescue_at_ms = 0;
+    sweep_soon(d);
+}
+
 void leases_tick(struct dispatcher *d)
 {
     struct leases *ls = d->leases;
@@ -245,12 +291,30 @@ struct leases *leases_new(struct dispatcher *d)
     return xcalloc(1, sizeof(struct leases));
 }
 
+static void resigned(void *arg, void *op_arg)
+{
+    struct store_resign *op = op_arg;
+    struct dispatcher *d = arg;
+    if (op->n)
+        peers_wake(d, "rescue");
+    free(op);
+}
+
+void leases_resign(struct dispatcher *d)
+{
+    struct store_resign *op = xcalloc(1, sizeof(*op));
+    strcpy(op->holder, d->name);
+    strcpy(op->boot_id, d->boot_id);
+    store_submit(d->store, store_resign, op, resigned, d);
+}
+
 void leases_destroy(struct leases **lp)
 {
-    for (struct held *h; *lp && (h = (*lp)->first);) {
-        (*lp)->first = h->next;
-        free(h);
-    }
+    for (unsigned i = 0; *lp && i < BUCKETS; i++)
+        for (struct held *h; (h = (*lp)->by_job[i]);) {
+            (*lp)->by_job[i] = h->next;
+            free(h);
+        }
     free(*lp);
     *lp = NULL;
 }

@@ -1,12 +1,13 @@
 /*
- * login.c - execute of a log-in action.
+ * login.c - log-ins: execute of a log-in action, and those claimed from the queue.
  *
- * Owns: each log-in from its request to its recorded outcome. The job is durable and
- * has one attempt; a waiter is only somebody to tell. Another robot is tried
+ * Owns: each log-in from its reserved place to its recorded outcome. The job is durable; a synchronous one
+ * has one attempt, a queued one is tried again later; a waiter is only somebody to tell. Another robot is tried
  * only when nothing was sent or the robot was full. Must never call a robot
  * without a trusted lease, forget a session that a robot opened, or log what was
  * in params.
  */
+#include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 
 #include "common/check.h"
@@ -23,9 +24,15 @@
 #define BEFORE_DEADLINE_MS 300
 #define STALE_TRIES 3
 
+#define RETRY_FIRST_MS 1000
+#define RETRY_MOST_MS 60000
+#define FULL_AGAIN_MS 1000 /* after all robots said that they are full */
+
 void login_free(struct login *l)
 {
     loop_timer_stop(l->d->loop, &l->timer);
+    if (l->is_running)
+        queue_login_ended(l->d);
     if (l->held)
         lease_drop(l->d, l->job_id, l->lease.token);
     buf_wipe(&l->params);
@@ -42,8 +49,7 @@ static struct request *waiter(struct login *l)
 
 /* ---- answers --------------------------------------------------------------------------------------------------------- */
 
-/* The 200 of execute. url and titulo are the robot's own words, base URLs replaced; null when they are not known any more. */
-static struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused)
+struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused)
 {
     const struct robot *robot = robot_by_id(d, row->robot_id);
     struct jv *body = jv_new_object(), *about = jv_new_object(), *shape = session_jv(row, NULL);
@@ -62,7 +68,7 @@ static struct jv *login_body(struct dispatcher *d, const struct session_row *row
     return body;
 }
 
-static struct jv *job_extra(uint64_t job_id, const char *job_uid)
+struct jv *job_extra(uint64_t job_id, const char *job_uid)
 {
     struct jv *extra = jv_new_object();
     jv_set_int(extra, "job_id", (int64_t)job_id);
@@ -137,11 +143,16 @@ static void done_recorded(void *arg, void *op_arg)
     stat_inc(logins_done_total);
     if (l->migrating)
         stat_inc(migrations_done_total);
-    log_line(LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
+    log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
              robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
-    peers_event(d, "session", l->job_id, l->company_id, "active");
-    if (r)
-        reply_jv(d, r, 200, login_body(d, &op->row, l->job_uid, l->url, false));
+    if (!l->item.batch_id) {
+        peers_event(d, "session", l->job_id, l->company_id, "active");
+        awaits_wake(d, l->job_id);
+    }
+    queue_batch_touched(d, l->item.batch_id);
+    if (r || l->key.is_set)
+        answer_keep(d, &l->key, l->company_id, l->portal, r ? r->key : 0, 200, ERR_OK, NULL,
+                    login_body(d, &op->row, l->job_uid, l->url, false));
     free(op);
     login_free(l);
 }
@@ -153,6 +164,7 @@ static void record_done(void *arg)
     struct store_login_done *op = xcalloc(1, sizeof(*op));
     op->job_id = l->job_id;
     op->session_ref = l->session_ref;
+    op->company_id = l->company_id;
     memcpy(op->token, l->lease.token, sizeof(op->token));
     strcpy(op->session_id, l->session_id);
     strcpy(op->boot_id, l->boot_id);
@@ -162,11 +174,15 @@ static void record_done(void *arg)
         strcpy(op->robot_viewer_url, robot->viewer_url);
         strcpy(op->worker, robot->name);
     }
+    op->item = l->item;
     if (l->remember.len) {
         op->credentials = l->remember.data;
         op->credentials_len = l->remember.len;
     }
-    store_submit(l->d->store, store_login_done, op, done_recorded, l);
+    if (l->item.batch_id && !l->remember.len)
+        outcome_record(l->d, op, done_recorded, l);
+    else
+        store_submit(l->d->store, store_login_done, op, done_recorded, l);
 }
 
 void login_succeeded(struct login *l)
@@ -181,6 +197,7 @@ static void failed_recorded(void *arg, void *op_arg)
     struct dispatcher *d = l->d;
     struct request *r = waiter(l);
     bool lost = op->lost;
+    int64_t retry = l->migrating || op->item.is_set ? op->retry_ms : -1;
     enum store_rc rc = op->rc;
     free(op);
     if (rc != STORE_OK) {
@@ -193,28 +210,48 @@ static void failed_recorded(void *arg, void *op_arg)
     }
     if (l->migrating)
         stat_inc(migrations_failed_total);
+    else if (l->cancelled)
+        stat_inc(logins_cancelled_total);
+    else if (retry >= 0)
+        stat_inc(logins_retried_total);
     else
         stat_inc(logins_failed_total);
-    log_line(LOG_WARN, l->migrating ? "migration_failed" : "login_failed", "job", log_i((long long)l->job_id), "request", l->request_id, "error",
-             err_code(l->error), NULL);
-    peers_event(d, "job", l->job_id, l->company_id, "failed");
+    log_line(LOG_WARN, l->migrating ? "migration_failed" : l->cancelled ? "login_cancelled" : retry >= 0 ? "login_retrying" : "login_failed", "job",
+             log_i((long long)l->job_id), "request", l->request_id, "error", err_code(l->error), "retry_ms", log_i((long long)retry), NULL);
+    if (l->item.is_set && retry >= 0)
+        queue_due_in(d, retry);
+    if (!l->item.batch_id) {
+        peers_event(d, "job", l->job_id, l->company_id, l->cancelled ? "cancelled" : retry >= 0 ? "retrying" : "failed");
+        awaits_wake(d, l->job_id);
+    }
+    queue_batch_touched(d, l->item.batch_id);
     if (l->place == PLACE_FREE)
         peers_wake(d, "place");
-    if (r) {
-        struct jv *extra = job_extra(l->job_id, l->job_uid);
-        if (l->extra)
-            jv_merge(extra, l->extra);
-        reply_error(d, r, l->error, l->message, extra);
-    }
+    struct jv *extra = job_extra(l->job_id, l->job_uid);
+    if (l->extra)
+        jv_merge(extra, l->extra);
+    answer_keep(d, &l->key, l->company_id, l->portal, r ? r->key : 0, 0, l->cancelled ? ERR_WRONG_STATE : l->error,
+                l->cancelled ? "The job was cancelled." : l->message, extra);
     login_free(l);
 }
 
+/* Exponential back-off with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015); -1 = not again. */
 static int64_t retry_ms(const struct login *l)
 {
-    if (l->final)
+    if (l->final || l->cancelled)
         return -1;
-    uint64_t most = 500ull << (l->attempts < 6 ? l->attempts : 6);
-    return (int64_t)(100 + id_random_u64() % (most < 30000 ? most : 30000));
+    if (l->migrating) {
+        uint64_t most = 500ull << (l->attempts < 6 ? l->attempts : 6);
+        return (int64_t)(100 + id_random_u64() % (most < 30000 ? most : 30000));
+    }
+    if (!l->item.is_set)
+        return -1;
+    if (l->error == ERR_NO_FREE_WORKER)
+        return (int64_t)(FULL_AGAIN_MS + id_random_u64() % FULL_AGAIN_MS);
+    if (l->item.attempts >= l->item.tries)
+        return -1;
+    uint64_t most = (uint64_t)RETRY_FIRST_MS << (l->item.attempts < 7 ? l->item.attempts : 7);
+    return (int64_t)(50 + id_random_u64() % (most < RETRY_MOST_MS ? most : RETRY_MOST_MS));
 }
 
 static void record_failed(void *arg)
@@ -227,6 +264,9 @@ static void record_failed(void *arg)
     snprintf(op->error, sizeof(op->error), "%s", err_code(l->error));
     snprintf(op->message, sizeof(op->message), "%s", l->message[0] ? l->message : err_text(l->error));
     op->place = l->place;
+    op->item = l->item;
+    op->cancelled = l->cancelled;
+    op->uncounted = l->item.is_set && l->error == ERR_NO_FREE_WORKER; /* 429 and 503: full, no attempt counted */
     op->retry_ms = retry_ms(l);
     store_submit(l->d->store, store_login_failed, op, failed_recorded, l);
 }
@@ -319,6 +359,7 @@ static void robot_answered(void *arg, struct call_answer *a)
 {
     struct login *l = arg;
     enum jv_bad why;
+    l->call = NULL;
     robots_boot_seen(l->d, l->robot_id, a->boot_id);
     if (a->boot_id[0])
         strcpy(l->boot_id, a->boot_id);
@@ -390,16 +431,28 @@ static struct jv *login_fields(struct login *l)
     return body;
 }
 
-static void lease_lost(struct dispatcher *d, uint64_t job_id, void *arg)
+/* The robot's call is aborted: whoever has the lease settles with the robot; so do we when the job is to stop. */
+static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg)
 {
     struct login *l = arg;
     (void)d, (void)job_id;
-    l->held = false; /* recording the outcome will find out */
+    if (news == LEASE_LOST)
+        l->held = false;
+    else
+        l->cancelled = !l->migrating;
+    if (!l->call || (news == LEASE_CANCELLED && !l->cancelled))
+        return; /* recording the outcome will find out */
+    call_stop(l->call);
+    l->call = NULL;
+    if (news == LEASE_LOST)
+        lost_to_rescuer(l);
+    else
+        login_settle(l, ERR_OUTCOME_UNKNOWN, "The job was asked to stop.");
 }
 
 void login_hold(struct login *l)
 {
-    lease_hold(l->d, l->job_id, &l->lease, lease_lost, l);
+    lease_hold(l->d, l->job_id, &l->lease, lease_told, l);
     l->held = true;
 }
 
@@ -407,6 +460,10 @@ void login_call(struct login *l)
 {
     struct dispatcher *d = l->d;
     const struct robot *robot = robot_by_id(d, l->robot_id);
+    if (l->cancelled) {
+        fail(l, ERR_WRONG_STATE, NULL, PLACE_FREE);
+        return;
+    }
     if (!robot || !lease_trusted(d, l->job_id)) {
         l->error = ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);
@@ -431,7 +488,7 @@ void login_call(struct login *l)
                              .max_bytes = ANSWER_BYTES,
                              .done = robot_answered,
                              .arg = l};
-    call_start(d->robot_http, &spec);
+    l->call = call_start(d->robot_http, &spec);
     explicit_bzero(text, len);
     free(text);
     jv_wipe(fields);
@@ -553,8 +610,8 @@ static void reused(struct entry *e, const struct session_row *row)
         return;
     }
     stat_inc(logins_reused_total);
-    if (r)
-        reply_jv(l->d, r, 200, login_body(l->d, row, row->job_uid, NULL, true));
+    answer_keep(l->d, &l->key, l->company_id, l->portal, r ? r->key : 0, 200, ERR_OK, NULL,
+                login_body(l->d, row, row->job_uid, NULL, true));
     entry_free(e, true);
 }
 
@@ -575,6 +632,18 @@ static void begin(struct entry *e)
     entry_free(e, false);
     login_hold(l);
     login_call(l);
+}
+
+/* The key stands for a job already: its outcome is the answer. */
+static void replay(struct entry *e)
+{
+    struct login *l = e->login;
+    struct request *r = waiter(l);
+    if (r) {
+        r->replayed = true;
+        answer_await(l->d, r, &l->key, e->op->job_id);
+    }
+    entry_free(e, true);
 }
 
 static void reserved(void *arg, void *op_arg)
@@ -605,6 +674,12 @@ static void reserved(void *arg, void *op_arg)
         return;
     case RESERVE_NO_PLACE:
         entry_refuse(e, ERR_NO_FREE_WORKER, NULL, NULL);
+        return;
+    case RESERVE_MISMATCH:
+        entry_refuse(e, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
+        return;
+    case RESERVE_REPLAY:
+        replay(e);
         return;
     case RESERVE_DUP_UID:
     case RESERVE_LOST:
@@ -641,11 +716,13 @@ static void reserve(struct entry *e)
     lease_fill(d, &l->lease, l->action->timeout_ms);
     op->lease = l->lease;
     op->laravel_max_age_ms = d->conf->session_idle_timeout_s * 1000;
+    op->key = l->key;
+    op->force_new = e->force_new;
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
     store_submit(d->store, store_reserve, op, reserved, e);
 }
 
-static void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why)
+void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why)
 {
     struct jv *extra = jv_new_object(), *errors = jv_new_object(), *list = jv_new_array();
     jv_push_str(list, why);
@@ -654,29 +731,38 @@ static void refuse_field(struct dispatcher *d, struct request *r, const char *fi
     reply_error(d, r, ERR_VALIDATION_FAILED, NULL, extra);
 }
 
-void login_start(struct dispatcher *d, struct request *r)
+bool login_may_start(struct dispatcher *d, struct request *r)
 {
     const struct action *action = action_find(&d->conf->actions, r->action);
     if (!action || action->session != ACTION_CREATE) {
         refuse_field(d, r, "action", "This dispatcher does not know the action.");
-        return;
+        return false;
     }
     if (!robots_revision(d)) { /* just started: no robot is known yet */
         reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
-        return;
+        return false;
     }
     if (r->remember && !d->seal) {
         refuse_field(d, r, "remember", "Credentials cannot be kept: the dispatcher has no seal.key_file.");
-        return;
+        return false;
     }
+    return true;
+}
+
+void login_start(struct dispatcher *d, struct request *r)
+{
+    struct idempotency key;
+    if (!login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
+        return;
     struct login *l = xcalloc(1, sizeof(*l));
     struct entry *e = xcalloc(1, sizeof(*e));
     e->login = l;
     e->force_new = r->force_new;
     l->d = d;
+    l->key = key;
     l->request_key = r->key;
     l->company_id = r->company_id;
-    l->action = action;
+    l->action = action_find(&d->conf->actions, r->action);
     strcpy(l->portal, r->portal);
     strcpy(l->job_uid, r->job_uid);
     strcpy(l->request_id, r->request_id);
@@ -689,4 +775,48 @@ void login_start(struct dispatcher *d, struct request *r)
             seal_wrap(d->seal, l->company_id, l->portal, "credentials", r->params, r->params_len, &l->remember);
     }
     reserve(e);
+}
+
+/* ---- a queued log-in -------------------------------------------------------------------------------------------------------- */
+
+static bool params_open(struct login *l, const struct claimed *got)
+{
+    struct dispatcher *d = l->d;
+    if (!got->params.len)
+        return true;
+    if (!d->seal || !seal_unwrap(d->seal, l->company_id, l->portal, "params", got->params.data, got->params.len, &l->params))
+        return false;
+    if (got->remember)
+        seal_wrap(d->seal, l->company_id, l->portal, "credentials", l->params.data, l->params.len, &l->remember);
+    return true;
+}
+
+void login_queued(struct dispatcher *d, struct claimed *got, const struct lease *lease)
+{
+    struct login *l = xcalloc(1, sizeof(*l));
+    l->d = d;
+    l->item = got->item;
+    l->is_running = true;
+    l->job_id = got->job_id;
+    l->session_ref = got->session_ref;
+    l->epoch = got->epoch;
+    l->company_id = got->company_id;
+    l->robot_id = got->robot_id;
+    strcpy(l->portal, got->portal);
+    strcpy(l->job_uid, got->job_uid);
+    strcpy(l->request_id, got->request_id);
+    l->action = action_find(&d->conf->actions, got->action);
+    l->lease = *lease;
+    l->credentials = got->credentials;
+    got->credentials = (struct buf){0};
+    stat_inc(logins_total);
+    login_hold(l);
+    bool is_open = params_open(l, got);
+    buf_free(&got->params);
+    if (!l->action || l->action->session != ACTION_CREATE)
+        fail(l, ERR_VALIDATION_FAILED, "This dispatcher does not know the action.", PLACE_FREE);
+    else if (!is_open)
+        fail(l, ERR_VALIDATION_FAILED, "The params cannot be opened with this dispatcher's seal key.", PLACE_FREE);
+    else
+        login_call(l);
 }

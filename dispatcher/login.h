@@ -1,11 +1,12 @@
 /*
- * login.h - one log-in under way, a client's or a migration's: from the
- * reserved place to the recorded outcome. Shared by login.c, settle.c and migrate.c.
+ * login.h - one log-in under way, a client's, a queued one or a migration's: from the
+ * reserved place to the recorded outcome. Shared by login.c, settle.c, migrate.c and those who begin or answer log-ins.
  */
 #ifndef CHASQUI_LOGIN_H
 #define CHASQUI_LOGIN_H
 
 #include "dispatcher/robot_answer.h"
+#include "dispatcher/store_queue.h"
 
 #define LOGIN_ROBOTS_MAX 16
 
@@ -15,7 +16,12 @@ struct login {
     uint64_t job_id, session_ref, epoch, company_id;
     uint32_t robot_id, old_robot_id; /* old: of a migration */
     bool migrating;
-    uint32_t attempts; /* of a migration */
+    uint32_t attempts;       /* of a migration */
+    struct queued item;      /* of a queued log-in */
+    bool is_running;         /* queue.c counts it */
+    bool cancelled;          /* somebody asked the job to stop */
+    struct idempotency key;  /* a client's */
+    struct robot_call *call; /* NULL = none under way */
     char portal[PORTAL_ROOM], job_uid[ID_JOB_UID_BYTES], request_id[129], traceparent[129];
     char boot_id[65]; /* the robot's when it was called, "" = unknown */
     const struct action *action;
@@ -37,6 +43,17 @@ struct login {
     enum place_fate place;
     bool final;              /* a migration is not tried again */
 };
+
+/* The 200 of execute. url and titulo are the robot's own words, base URLs replaced; null when they are not known any more. */
+struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused);
+struct jv *job_extra(uint64_t job_id, const char *job_uid); /* {job_id, job_uid?} */
+/* 202 {ok,job_id,job_uid,status:"queued"} */
+void enqueue_answer(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid);
+/* May this request's action log in here? false: answered. */
+bool login_may_start(struct dispatcher *d, struct request *r);
+void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why); /* answers 422 */
+/* Begins a log-in that was claimed; takes the bytes of got's params and credentials. */
+void login_queued(struct dispatcher *d, struct claimed *got, const struct lease *lease);
 
 void login_free(struct login *l);
 /* Keeps the lease renewed from now on. */

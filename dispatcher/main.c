@@ -38,6 +38,7 @@ static void drain_look(void *arg)
     if (d->sweep && (!is_busy || is_late)) {
         sweep_destroy(&d->sweep);
         activity_flush(d);
+        leases_resign(d);
         drain->until_ms = clock_ms() + LAST_WORDS_MS;
     } else if (!d->sweep && (is_late || (!is_busy && is_database_quiet(d)))) {
         loop_stop(d->loop);
@@ -94,6 +95,8 @@ static bool parts_build(struct dispatcher *d)
     d->reconciler = reconciler_new(d);
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
+    d->outcomes = outcomes_new(d);
+    d->queue = queue_new(d);
     d->sweep = sweep_new(d);
     return d->peers && d->health_sub;
 }
@@ -101,6 +104,7 @@ static bool parts_build(struct dispatcher *d)
 static void parts_drop(struct dispatcher *d)
 {
     sweep_destroy(&d->sweep);
+    queue_destroy(&d->queue);
     health_sub_destroy(&d->health_sub);
     peers_destroy(&d->peers);
     robot_http_destroy(&d->robot_http);
@@ -108,6 +112,8 @@ static void parts_drop(struct dispatcher *d)
     reconciler_destroy(&d->reconciler);
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
+    awaits_destroy(d);
+    outcomes_destroy(d);
     activity_destroy(&d->activity);
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);

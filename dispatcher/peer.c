@@ -167,6 +167,17 @@ static void refused_note(struct peer *p, struct str reason)
     log_line(LOG_WARN, "refused_by_broker", "endpoint", bus_endpoint(p->sock), "why", p->refused_why, NULL);
 }
 
+static void wake_take(struct dispatcher *d, struct str what)
+{
+    lookups_wake(d);
+    if (str_is(what, "work") || str_is(what, "place"))
+        queue_wake(d);
+    else if (str_is(what, "cancel"))
+        leases_renew_soon(d);
+    else if (str_is(what, "rescue"))
+        leases_rescue_soon(d);
+}
+
 static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
                           unsigned n)
 {
@@ -206,7 +217,7 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     }
     case MSG_WAKE:
         sweep_soon(d);
-        lookups_wake(d);
+        wake_take(d, m.WAKE.what);
         break;
     case MSG_REFUSED: /* it does not know us (any more) */
         peer_lost(p, "refused");
@@ -265,7 +276,7 @@ void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t c
 void peers_wake(struct dispatcher *d, const char *what)
 {
     struct msg m = {.type = MSG_WAKE, .WAKE = {.what = str_of(what)}};
-    lookups_wake(d); /* the brokers tell the others, not us */
+    wake_take(d, str_of(what)); /* the brokers tell the others, not us */
     for (unsigned i = 0; i < d->peers->n; i++)
         if (d->peers->peer[i].known)
             peer_send(d, i, &m);

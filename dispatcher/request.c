@@ -36,6 +36,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BUZON_DOWNLOAD] = download_start,
     [OP_EXECUTE_ACTION] = action_start,
     [OP_EXECUTE_LOGIN] = login_start,
+    [OP_EXECUTE_QUEUED] = enqueue_start,
     [OP_OPS_SESSIONS] = control_start,
     [OP_OPS_WORKERS] = control_start,
     [OP_OPS_WORKER_WANT] = control_start,

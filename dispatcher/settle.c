@@ -188,7 +188,7 @@ static void settle_step(void *arg)
         settled(l, PLACE_FREE); /* removed by the operator: there is nobody to ask and no place to keep */
     else if (robot->fenced == 0)
         wait_out(l);
-    else if (l->error == ERR_NO_DISPATCHER)
+    else if (l->error == ERR_NO_DISPATCHER && !l->cancelled)
         list_ask(l, robot);
     else
         fence(l, robot);
@@ -215,6 +215,8 @@ void settle_login(struct dispatcher *d, struct settle_in *in)
     l->company_id = in->company_id;
     l->robot_id = in->robot_id;
     l->migrating = in->migrating;
+    l->item = in->item;
+    l->cancelled = in->cancelled;
     strcpy(l->portal, in->portal);
     strcpy(l->job_uid, in->job_uid);
     strcpy(l->boot_id, in->boot_id);

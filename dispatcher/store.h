@@ -91,6 +91,21 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
     int64_t limit_ms; /* limit_at = NOW + this */
 };
 
+#define DIGEST_BYTES 32
+
+/* A key stands for the job or batch that was made with it, for 24 h. scope = keyed hash of who may use it, the route and the key; digest =
+ * keyed hash of the body. */
+struct idempotency {
+    bool is_set; /* false: the request has no key */
+    uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
+};
+/* The queued side of a log-in: its item, and its attempts. */
+struct queued {
+    bool is_set; /* false: a synchronous execute, or a migration */
+    uint64_t batch_id, idx;    /* of chasqui_items; batch 0 = a job of its own */
+    uint32_t attempts, tries;  /* counted before acting, this one included; and how many there may be */
+};
+
 /* ---- look-ups (lane interactive's hot path: many in one query) --------------------------------------------- */
 
 struct store_lookup {
@@ -137,7 +152,9 @@ enum reserve_outcome {
     RESERVE_MIGRATING,   /* the live session is being migrated: row */
     RESERVE_NO_PLACE,    /* nothing was written */
     RESERVE_LOST,        /* (again/migrate) the lease is not ours any more */
-    RESERVE_DUP_UID      /* this job_uid exists already: row.job_id */
+    RESERVE_DUP_UID,     /* this job_uid exists already: row.job_id */
+    RESERVE_REPLAY,      /* the key stands for a job already: job_id */
+    RESERVE_MISMATCH     /* the key stands for another body */
 };
 
 struct store_reserve {
@@ -150,6 +167,8 @@ struct store_reserve {
     uint64_t token_id; char request_id[129];
     struct lease lease;
     int64_t laravel_max_age_ms;
+    struct idempotency key;
+    bool force_new;                         /* an active session will be closed first: the key is not for it */
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     /* out */
     enum reserve_outcome outcome;
@@ -177,10 +196,11 @@ struct store_reserve_again { /* the robot was full or nothing was sent: another 
 void store_reserve_again(struct db *db, void *op);
 
 struct store_login_done {
-    uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
+    uint64_t job_id, session_ref, company_id; uint8_t token[ID_TOKEN_BYTES];
     char session_id[SESSION_ID_ROOM]; char boot_id[65]; char title[256];
     char robot_base_url[URL_ROOM], robot_viewer_url[URL_ROOM]; char worker[NAME_ROOM];
     const void *credentials; size_t credentials_len; /* sealed, to remember; NULL = do not */
+    struct queued item;
     enum { LOGIN_DONE_OK, LOGIN_DONE_LOST, LOGIN_DONE_DUP_SESSION } outcome; /* DUP: the id is live elsewhere; nothing written */
     struct session_row row; /* OK: the active session */
     enum store_rc rc;
@@ -195,9 +215,12 @@ struct store_login_failed {
     uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
     char error[41], message[1001]; /* for the job; base URLs replaced already */
     enum place_fate place;  /* KEEP_PENDING: session -> lost, reason abandoned; else closed, reason login_failed */
+    struct queued item;     /* set: with retry_ms >= 0 the job is retried after it */
+    bool uncounted;         /* this attempt does not count: the robots were full */
+    bool cancelled;         /* the job ends as cancelled */
     /* kind migrate: the migration row stays, attempts+1, available again after retry_ms; session stays opening, without robot and place
      * (with KEEP_PENDING a closed-off generation row of the old robot stays behind as lost and a new opening generation is made). */
-    int64_t retry_ms;       /* < 0: no further try, the session is lost */
+    int64_t retry_ms;       /* < 0: no further try; a migration's session is lost */
     bool lost;
     enum store_rc rc;
 };
@@ -207,13 +230,14 @@ void store_login_failed(struct db *db, void *op);
 
 struct store_action_start {
     char job_uid[ID_JOB_UID_BYTES]; uint64_t company_id; char portal[PORTAL_ROOM], action[65], session_id[SESSION_ID_ROOM], worker[NAME_ROOM];
-    uint8_t priority; uint64_t token_id; char request_id[129]; struct lease lease;
-    uint64_t job_id; bool dup_uid;
+    uint8_t priority; uint64_t token_id; char request_id[129]; struct lease lease; struct idempotency key;
+    uint64_t job_id; bool dup_uid, replayed, mismatch; /* replayed: job_id is the job that the key stands for */
     enum store_rc rc;
 };
 void store_action_start(struct db *db, void *op);
 struct store_action_end {
     uint64_t job_id; uint8_t token[ID_TOKEN_BYTES]; char error[41], message[1001]; /* error "" = done */
+    bool cancelled; /* it was asked to stop: cancelled rather than failed */
     bool lost; enum store_rc rc;
 };
 void store_action_end(struct db *db, void *op);
@@ -255,9 +279,11 @@ void store_idle_claim(struct db *db, void *op);
 
 /* ---- leases and rescue --------------------------------------------------------------------------------------- */
 
+enum lease_news { LEASE_HELD, LEASE_LOST, LEASE_CANCELLED /* held, and its job is to stop */ };
 struct store_renew { /* one statement for all; then which of ours remain */
     char holder[NAME_ROOM], boot_id[65]; int64_t ttl_ms;
-    unsigned n; uint64_t *job_id; uint8_t (*token)[ID_TOKEN_BYTES]; bool *lost; /* n entries each, owned by the caller */
+    unsigned n; uint64_t *job_id; uint8_t (*token)[ID_TOKEN_BYTES]; /* n entries each, owned by the caller */
+    enum lease_news *news; /* likewise; out */
     enum store_rc rc;
 };
 void store_renew(struct db *db, void *op);
@@ -268,6 +294,8 @@ struct rescued {
     char job_uid[ID_JOB_UID_BYTES];
     int64_t limit_left_ms;  /* until the action's limit; <= 0 passed */
     bool remember; struct buf params; /* sealed; for remember after a rescued success */
+    bool cancelled; /* its job is to stop */
+    struct queued item;
 };
 struct store_rescue { /* takes over expired leases (new token), SKIP LOCKED */
     struct lease lease; unsigned max; unsigned n; struct rescued *job; /* calloc'ed by the callee, max CLAIM_MAX, freed by the caller */
@@ -278,6 +306,10 @@ struct store_orphans { /* `holder` has a new boot: leases of its other boots exp
     char holder[NAME_ROOM], boot_id[65]; uint64_t n; enum store_rc rc;
 };
 void store_orphans(struct db *db, void *op);
+struct store_resign { /* we stop: what we still hold expires now */
+    char holder[NAME_ROOM], boot_id[65]; uint64_t n; enum store_rc rc;
+};
+void store_resign(struct db *db, void *op);
 
 /* ---- robots --------------------------------------------------------------------------------------------------- */
 

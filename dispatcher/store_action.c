@@ -2,12 +2,20 @@
  * store_action.c - jobs that run an action inside a session. They are never
  * repeated: a lease that runs out ends them as outcome_unknown.
  */
+#include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
 static enum db_rc start_tx(struct db *db, void *arg)
 {
     struct store_action_start *op = arg;
-    op->dup_uid = false;
+    enum key_outcome known;
+    uint64_t batch_id;
+    op->dup_uid = op->replayed = op->mismatch = false;
+    TRY(key_look(db, &op->key, &known, &op->job_id, &batch_id));
+    op->replayed = known == KEY_REPLAY;
+    op->mismatch = known == KEY_MISMATCH;
+    if (known != KEY_NEW)
+        return DB_OK;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, "
                 "updated_at, available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, ?, NOW(), NOW(), NOW(3), NOW(3))",
@@ -21,13 +29,15 @@ static enum db_rc start_tx(struct db *db, void *arg)
     op->dup_uid = rc == DB_DUP;
     TRY(rc);
     TRY(lease_insert(db, op->job_id, "action", 0, &op->lease));
-    return event_add(db, op->job_id, "started", op->worker, op->lease.holder, NULL);
+    TRY(event_add(db, op->job_id, "started", op->worker, op->lease.holder, NULL));
+    rc = op->key.is_set ? key_add(db, &op->key, op->job_id, 0) : DB_OK;
+    return rc == DB_DUP ? DB_RETRY : rc; /* somebody was faster: the next round finds it */
 }
 
 static int start_done(struct db *db, void *arg)
 {
     struct store_action_start *op = arg;
-    return lease_is_there(db, op->job_id, op->lease.token);
+    return op->replayed || op->mismatch ? 1 : lease_is_there(db, op->job_id, op->lease.token);
 }
 
 void store_action_start(struct db *db, void *arg)
@@ -47,10 +57,10 @@ static enum db_rc end_tx(struct db *db, void *arg)
     if (!held)
         return DB_OK;
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = IF(? = '', 'done', 'failed'), error = NULLIF(?, ''), message = NULLIF(LEFT(?, 1000), ''), "
+                "UPDATE portal_jobs SET status = IF(?, 'cancelled', IF(? = '', 'done', 'failed')), error = NULLIF(?, ''), message = NULLIF(LEFT(?, 1000), ''), "
                 "finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND status = 'running'",
-                "sssu", op->error, op->error, op->message, op->job_id));
-    return event_add(db, op->job_id, op->error[0] ? "failed" : "done", NULL, NULL, op->error);
+                "usssu", (uint64_t)op->cancelled, op->error, op->error, op->message, op->job_id));
+    return event_add(db, op->job_id, op->cancelled ? "cancelled" : op->error[0] ? "failed" : "done", NULL, NULL, op->error);
 }
 
 static int end_done(struct db *db, void *arg)

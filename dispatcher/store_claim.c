@@ -452,13 +452,11 @@ static void fill_private(void *arg, unsigned row, struct db_cell *cells)
     cells[1].data = it->job_uid;
     cells[2].n = it->company_id;
     cells[3].data = it->portal;
-    cells[4].data = it->params.len ? it->params.data : NULL;
-    cells[4].len = it->params.len;
-    cells[5].n = it->token_id;
-    cells[6].data = it->request_id;
-    cells[7].n = it->batch_id;
-    cells[8].n = it->idx;
-    cells[9].n = it->tries;
+    cells[4].n = it->token_id;
+    cells[5].data = it->request_id;
+    cells[6].n = it->batch_id;
+    cells[7].n = it->idx;
+    cells[8].n = it->tries;
 }
 
 static void fill_job_id(void *arg, unsigned row, struct db_cell *cells)
@@ -506,9 +504,9 @@ static enum db_rc jobs_make(struct db *db, struct claim *c)
     if (made != c->n_rows)
         return DB_RETRY; /* a job_uid that Laravel has used: with others it works */
     TRY(db_bulk(db,
-                "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, token_id, request_id, batch_id, idx, tries) "
-                "VALUES (?, ?, 'login', ?, ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
-                "usus" "bNs" "uuu", c->n_rows, fill_private, c));
+                "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, token_id, request_id, batch_id, idx, tries) "
+                "VALUES (?, ?, 'login', ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
+                "ususNsuuu", c->n_rows, fill_private, c));
     return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, FROM_UNIXTIME(?), 'queued')", "uu", c->n_rows,
                    fill_queued_event, c);
 }
@@ -699,9 +697,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(room_read(db, c, &room));
     op->is_full = room == 0;
-    if (op->is_full)
-        return DB_OK;
-    TRY(items_lock(db, c, room < op->max ? room : op->max));
+    TRY(items_lock(db, c, room && room < op->max ? room : op->max)); /* without room: those whose company has a session */
     if (!c->n)
         return DB_OK;
     TRY(batches_read(db, c));
@@ -742,9 +738,16 @@ static void hand_over(struct claim *c)
         if (it->fate != FATE_GO)
             continue;
         struct claimed *got = &op->got[op->n++];
-        *got = (struct claimed){.batch_id = it->batch_id, .job_id = it->job_id, .session_ref = it->session_ref, .epoch = it->epoch,
-                                .company_id = it->company_id, .token_id = it->token_id, .robot_id = it->robot_id, .attempts = it->attempts,
-                                .remember = it->remember, .params = it->params, .credentials = it->credentials};
+        *got = (struct claimed){.item = {true, it->batch_id, it->idx, it->attempts, it->tries},
+                                .job_id = it->job_id,
+                                .session_ref = it->session_ref,
+                                .epoch = it->epoch,
+                                .company_id = it->company_id,
+                                .token_id = it->token_id,
+                                .robot_id = it->robot_id,
+                                .remember = it->remember,
+                                .params = it->params,
+                                .credentials = it->credentials};
         strcpy(got->portal, it->portal);
         strcpy(got->action, it->action);
         strcpy(got->job_uid, it->job_uid);
@@ -764,4 +767,60 @@ void store_claim(struct db *db, void *arg)
         hand_over(c);
     items_forget(c);
     free(c);
+}
+
+/* ---- the fallback poll ---------------------------------------------------------------------------------------------------------------- */
+
+#define DUE_AT_ONCE 200
+
+struct due {
+    uint64_t batch_id[DUE_AT_ONCE], idx[DUE_AT_ONCE];
+    unsigned n;
+};
+
+static void fill_due(void *arg, unsigned row, struct db_cell *cells)
+{
+    const struct due *due = arg;
+    cells[0].n = due->batch_id[row];
+    cells[1].n = due->idx[row];
+}
+
+static enum db_rc due_tx(struct db *db, void *arg)
+{
+    struct due *due = arg;
+    due->n = 0;
+    TRY(db_query(db,
+                 "SELECT batch_id, idx FROM chasqui_items FORCE INDEX (due) WHERE due_at <= NOW(6) ORDER BY due_at LIMIT 200 FOR UPDATE SKIP "
+                 "LOCKED",
+                 ""));
+    while (due->n < DUE_AT_ONCE && db_next(db)) {
+        due->batch_id[due->n] = db_u64(db, 0);
+        due->idx[due->n++] = db_u64(db, 1);
+    }
+    return due->n ? db_bulk(db, "UPDATE chasqui_items SET ready = 1, due_at = NULL WHERE batch_id = ? AND idx = ?", "uu", due->n, fill_due, due)
+                  : DB_OK;
+}
+
+static enum db_rc look(struct db *db, struct store_queue_look *op)
+{
+    TRY(db_query(db,
+                 "SELECT EXISTS (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1), (SELECT CAST(TIMESTAMPDIFF(MICROSECOND, "
+                 "NOW(6), d.due_at) / 1000 AS INT) FROM chasqui_items d FORCE INDEX (due) WHERE d.due_at IS NOT NULL ORDER BY d.due_at LIMIT 1)",
+                 ""));
+    if (!db_next(db))
+        return DB_FAIL;
+    op->is_ready = db_u64(db, 0) != 0;
+    op->due_in_ms = db_is_null(db, 1) ? -1 : db_i64(db, 1) > 0 ? db_i64(db, 1) : 0;
+    return DB_OK;
+}
+
+void store_queue_look(struct db *db, void *arg)
+{
+    struct store_queue_look *op = arg;
+    struct due due;
+    op->rc = store_rc_of(db ? look(db, op) : DB_GONE);
+    if (op->rc != STORE_OK || op->due_in_ms != 0)
+        return;
+    op->rc = store_tx(db, due_tx, NULL, &due);
+    op->is_ready |= op->rc == STORE_OK && due.n;
 }

@@ -10,7 +10,7 @@
 
 #define RENEW_AT_ONCE 256
 
-/* Only the jobs that somebody here works on: a lease that an unknown commit left behind must run out. */
+/* op->job_id is ascending. Only the jobs that somebody here works on: a lease that an unknown commit left behind must run out. */
 static enum db_rc renew_some(struct db *db, struct store_renew *op, unsigned from, unsigned n)
 {
     TRY(db_exec_in_u64(db,
@@ -23,17 +23,20 @@ static enum db_rc renew_some(struct db *db, struct store_renew *op, unsigned fro
 static enum db_rc renew(struct db *db, struct store_renew *op)
 {
     for (unsigned i = 0; i < op->n; i++)
-        op->lost[i] = true;
+        op->news[i] = LEASE_LOST;
     for (unsigned from = 0; from < op->n; from += RENEW_AT_ONCE)
         TRY(renew_some(db, op, from, op->n - from < RENEW_AT_ONCE ? op->n - from : RENEW_AT_ONCE));
-    TRY(db_query(db, "SELECT job_id, token FROM chasqui_leases WHERE holder = ? AND boot_id = ?", "ss", op->holder, op->boot_id));
+    TRY(db_query(db, "SELECT job_id, token, cancel FROM chasqui_leases WHERE holder = ? AND boot_id = ? ORDER BY job_id", "ss", op->holder,
+                 op->boot_id));
+    unsigned i = 0; /* both are in the order of job_id */
     while (db_next(db)) {
         uint64_t job_id = db_u64(db, 0);
         size_t len;
         const char *token = db_str(db, 1, &len);
-        for (unsigned i = 0; i < op->n; i++)
-            if (op->job_id[i] == job_id && len == ID_TOKEN_BYTES && memcmp(op->token[i], token, len) == 0)
-                op->lost[i] = false;
+        while (i < op->n && op->job_id[i] < job_id)
+            i++;
+        if (i < op->n && op->job_id[i] == job_id && len == ID_TOKEN_BYTES && memcmp(op->token[i], token, len) == 0)
+            op->news[i] = db_u64(db, 2) ? LEASE_CANCELLED : LEASE_HELD;
     }
     return DB_OK;
 }
@@ -59,7 +62,7 @@ static enum db_rc rescue_tx(struct db *db, void *arg)
     uint64_t ref[CLAIM_MAX];
     op->n = 0;
     TRY(db_query(db,
-                 "SELECT job_id, kind, session_ref, CAST(TIMESTAMPDIFF(MICROSECOND, NOW(6), limit_at) / 1000 AS INT) FROM chasqui_leases "
+                 "SELECT job_id, kind, session_ref, CAST(TIMESTAMPDIFF(MICROSECOND, NOW(6), limit_at) / 1000 AS INT), cancel FROM chasqui_leases "
                  "WHERE expires_at < NOW(6) ORDER BY expires_at LIMIT 16 FOR UPDATE SKIP LOCKED",
                  ""));
     while (op->n < op->max && op->n < CLAIM_MAX && db_next(db)) {
@@ -68,6 +71,7 @@ static enum db_rc rescue_tx(struct db *db, void *arg)
         r->kind = kind_of(db_str(db, 1, NULL));
         ref[op->n] = db_u64(db, 2);
         r->limit_left_ms = db_i64(db, 3);
+        r->cancelled = db_u64(db, 4) != 0;
         op->n++;
     }
     for (unsigned i = 0; i < op->n; i++) {
@@ -81,7 +85,10 @@ static enum db_rc rescue_tx(struct db *db, void *arg)
         memset(&r->row, 0, sizeof(r->row));
         if (ref[i])
             TRY(session_by_ref(db, ref[i], &found, &r->row));
-        TRY(db_query(db, "SELECT job_uid, remember, params FROM chasqui_jobs WHERE job_id = ?", "u", r->job_id));
+        TRY(db_query(db,
+                     "SELECT q.job_uid, q.remember, q.params, q.batch_id IS NOT NULL, q.batch_id, q.idx, j.attempts, q.tries FROM chasqui_jobs q "
+                     "JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id = ?",
+                     "u", r->job_id));
         buf_clear(&r->params);
         if (db_next(db)) {
             size_t len;
@@ -90,6 +97,8 @@ static enum db_rc rescue_tx(struct db *db, void *arg)
             const char *params = db_str(db, 2, &len);
             if (params)
                 buf_add(&r->params, params, len);
+            r->item = (struct queued){db_u64(db, 3) && r->kind == LEASE_LOGIN, db_u64(db, 4), db_u64(db, 5), (uint32_t)db_u64(db, 6),
+                                      (uint32_t)db_u64(db, 7)};
         }
         TRY(event_add(db, r->job_id, "rescued", NULL, op->lease.holder, NULL));
     }
@@ -113,6 +122,16 @@ void store_orphans(struct db *db, void *arg)
     enum db_rc rc = !db ? DB_GONE
                         : db_exec(db, "UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND WHERE holder = ? AND boot_id <> ?",
                                   "ss", op->holder, op->boot_id);
+    op->n = rc == DB_OK ? db_affected(db) : 0;
+    op->rc = store_rc_of(rc);
+}
+
+void store_resign(struct db *db, void *arg)
+{
+    struct store_resign *op = arg;
+    enum db_rc rc = !db ? DB_GONE
+                        : db_exec(db, "UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND WHERE holder = ? AND boot_id = ?", "ss",
+                                  op->holder, op->boot_id);
     op->n = rc == DB_OK ? db_affected(db) : 0;
     op->rc = store_rc_of(rc);
 }

@@ -7,6 +7,7 @@
  * another. Everything a log-in needs is committed before its robot is called.
  * An unknown commit is settled by reading back the job_uid or lease token.
  */
+#include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
 #include "common/check.h"
@@ -75,6 +76,23 @@ static enum db_rc credentials_read(struct db *db, uint64_t company_id, const cha
     return DB_OK;
 }
 
+static enum db_rc key_known(struct db *db, struct store_reserve *op, bool *known)
+{
+    enum key_outcome outcome;
+    uint64_t batch_id;
+    TRY(key_look(db, &op->key, &outcome, &op->job_id, &batch_id));
+    *known = outcome != KEY_NEW;
+    if (*known)
+        op->outcome = outcome == KEY_REPLAY ? RESERVE_REPLAY : RESERVE_MISMATCH;
+    return DB_OK;
+}
+
+static enum db_rc key_keep(struct db *db, const struct store_reserve *op, uint64_t job_id)
+{
+    enum db_rc rc = op->key.is_set ? key_add(db, &op->key, job_id, 0) : DB_OK;
+    return rc == DB_DUP ? DB_RETRY : rc; /* somebody was faster: the next round finds it */
+}
+
 static enum db_rc reserve_tx(struct db *db, void *arg)
 {
     struct store_reserve *op = arg;
@@ -86,13 +104,15 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
         op->row.job_id = db_u64(db, 0);
         return DB_OK;
     }
-    TRY(epoch_lock(db, op->company_id, op->portal, &op->epoch));
+    TRY(epoch_lock(db, op->company_id, op->portal, &op->epoch)); /* whoever has the same key waits here */
+    TRY(key_known(db, op, &there));
+    if (there)
+        return DB_OK;
     TRY(live_look(db, op, &there));
+    if (!there)
+        TRY(laravel_look(db, op, &there));
     if (there)
-        return DB_OK;
-    TRY(laravel_look(db, op, &there));
-    if (there)
-        return DB_OK;
+        return op->outcome == RESERVE_REUSED && !op->force_new ? key_keep(db, op, op->row.job_id) : DB_OK;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
                 "available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, NOW(), NOW(), NOW(3), NOW(3))",
@@ -124,7 +144,7 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     TRY(event_add(db, op->job_id, "started", worker, op->lease.holder, NULL));
     TRY(credentials_read(db, op->company_id, op->portal, &op->credentials));
     op->outcome = RESERVE_OK;
-    return DB_OK;
+    return key_keep(db, op, op->job_id);
 }
 
 static int reserve_done(struct db *db, void *arg)
@@ -213,6 +233,16 @@ void store_reserve_again(struct db *db, void *arg)
         op->rc = STORE_OK;
 }
 
+/* ---- the item of a queued log-in ------------------------------------------------------------------------------------------ */
+
+static enum db_rc item_end(struct db *db, const struct queued *item, const char *state)
+{
+    if (!item->is_set)
+        return DB_OK;
+    return db_exec(db, "UPDATE chasqui_items SET state = ?, ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ?", "suu",
+                   state, item->batch_id, item->idx);
+}
+
 /* ---- done ------------------------------------------------------------------------------------------------------------- */
 
 static enum db_rc done_tx(struct db *db, void *arg)
@@ -259,6 +289,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
                     "UPDATE sealed = VALUES(sealed), updated_at = VALUES(updated_at)",
                     "usb", company_id, portal, op->credentials, op->credentials_len));
     TRY(event_add(db, op->job_id, migration ? "migrated" : "done", op->worker, NULL, NULL));
+    TRY(item_end(db, &op->item, "done"));
     op->outcome = LOGIN_DONE_OK;
     return session_by_ref(db, op->session_ref, &found, &op->row);
 }
@@ -318,6 +349,30 @@ static enum db_rc migration_failed(struct db *db, const struct store_login_faile
     return generation_next(db, op, SESSION_LOST);
 }
 
+static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, const char *worker)
+{
+    TRY(db_exec(db,
+                "UPDATE portal_jobs SET status = 'cancelled', error = NULL, message = NULL, finished_at = NOW(3), updated_at = NOW() WHERE id = ? "
+                "AND status = 'running'",
+                "u", op->job_id));
+    TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
+    TRY(event_add(db, op->job_id, "cancelled", worker, NULL, NULL));
+    return item_end(db, &op->item, "cancelled");
+}
+
+/* Its item becomes ready again after retry_ms; params stay for it. */
+static enum db_rc retry_later(struct db *db, const struct store_login_failed *op, const char *worker)
+{
+    TRY(db_exec(db,
+                "UPDATE portal_jobs SET status = 'retrying', error = ?, message = LEFT(?, 1000), attempts = attempts - ?, available_at = NOW(3) + "
+                "INTERVAL ? MICROSECOND, updated_at = NOW() WHERE id = ? AND status = 'running'",
+                "ssuiu", op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
+    TRY(event_add(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, NULL, op->error));
+    return db_exec(db,
+                   "UPDATE chasqui_items SET state = ?, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
+                   "siuu", op->uncounted ? "queued" : "retrying", op->retry_ms * 1000, op->item.batch_id, op->item.idx);
+}
+
 static enum db_rc failed_tx(struct db *db, void *arg)
 {
     struct store_login_failed *op = arg;
@@ -343,12 +398,18 @@ static enum db_rc failed_tx(struct db *db, void *arg)
         TRY(session_close_row(db, op->session_ref, SESSION_LOST, "abandoned", op->place));
     else
         TRY(session_close_row(db, op->session_ref, SESSION_CLOSED, "login_failed", op->place));
+    worker_name(db, robot_id, worker);
+    if (op->cancelled)
+        return cancelled(db, op, worker);
+    if (op->item.is_set && op->retry_ms >= 0)
+        return retry_later(db, op, worker);
     TRY(db_exec(db,
                 "UPDATE portal_jobs SET status = 'failed', error = ?, message = LEFT(?, 1000), finished_at = NOW(3), updated_at = NOW() WHERE "
                 "id = ? AND status = 'running'",
                 "ssu", op->error, op->message, op->job_id));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
-    return event_add(db, op->job_id, "failed", worker_name(db, robot_id, worker), NULL, op->error);
+    TRY(event_add(db, op->job_id, "failed", worker, NULL, op->error));
+    return item_end(db, &op->item, "failed");
 }
 
 static int failed_done(struct db *db, void *arg)

@@ -524,7 +524,11 @@ static enum db_rc bulk_run(struct db *db, const char *sql, unsigned n_columns, u
     if ((rc = statement_for(db, sql, &s)))
         return rc;
     CHECK(s->n_params == n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", n_columns, sql);
-    if (mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &n) || mysql_stmt_bind_param(s->stmt, bind) || mysql_stmt_execute(s->stmt))
+    unsigned none = 0;
+    bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &n) && !mysql_stmt_bind_param(s->stmt, bind) &&
+                   !mysql_stmt_execute(s->stmt);
+    mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the same text may be run for one row next time */
+    if (!is_done)
         return statement_fail(db, s->stmt, sql);
     db->affected = mysql_stmt_affected_rows(s->stmt);
     return DB_OK;

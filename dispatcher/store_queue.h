@@ -11,16 +11,8 @@
 
 #include "dispatcher/store.h"
 
-#define DIGEST_BYTES 32
-
 /* ---- Idempotency-Key ---------------------------------------------------------------------------------------------------- */
 
-/* A key stands for the job or batch that was made with it, for 24 h. scope = keyed hash of who may use it, the route and the key; digest =
- * keyed hash of the body. */
-struct idempotency {
-    bool is_set; /* false: the request has no key */
-    uint8_t scope[DIGEST_BYTES], digest[DIGEST_BYTES];
-};
 enum key_outcome { KEY_NEW, KEY_REPLAY, KEY_MISMATCH };
 /* Looks a key up, inside a transaction or outside. KEY_REPLAY: one of *job_id, *batch_id is set. Not set: KEY_NEW. */
 enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outcome *outcome, uint64_t *job_id, uint64_t *batch_id);
@@ -55,11 +47,11 @@ struct store_enqueue {
     char portal[PORTAL_ROOM], action[65];
     uint8_t priority;
     bool remember;
+    bool force_new; /* an active session is only told (REUSED): nothing is written */
     const void *params; size_t params_len; /* sealed; borrowed, lives as long as the op */
     uint64_t token_id; char request_id[129];
     unsigned tries;
     int64_t available_at_ms; /* unix, 0 = now */
-    int64_t laravel_max_age_ms;
     struct idempotency key;
     /* out */
     enum enqueue_outcome outcome;
@@ -69,14 +61,17 @@ struct store_enqueue {
 };
 /* One transaction: the key, what is live, the job, its timeline and its item. */
 void store_enqueue(struct db *db, void *op);
+/* The turn of what is enqueued now: behind the item of that priority that is next. */
+enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn);
 
 /* ---- claiming ---------------------------------------------------------------------------------------------------------- */
 
-#define QUEUE_CLAIM_MAX 64
+#define QUEUE_CLAIM_MAX 128
 
 struct claimed { /* a log-in to be begun now: its place, epoch and lease are committed */
-    uint64_t batch_id, job_id, session_ref, epoch, company_id, token_id;
-    uint32_t robot_id, attempts;
+    struct queued item;
+    uint64_t job_id, session_ref, epoch, company_id, token_id;
+    uint32_t robot_id;
     bool remember;
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials; /* sealed; freed by the caller */
@@ -99,6 +94,14 @@ struct store_claim {
 };
 /* One transaction for all. Items whose company is being logged in go back without an attempt counted. */
 void store_claim(struct db *db, void *op);
+
+/* ---- outcomes ----------------------------------------------------------------------------------------------------------- */
+
+#define LOGINS_DONE_MAX 128
+/* store_login_done() for many batches' log-ins in one transaction; each op's outcome and rc are set as it would, but `row` is not. No
+ * migrations, no credentials to remember. */
+struct store_logins_done { unsigned n; struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's */ };
+void store_logins_done(struct db *db, void *op);
 
 struct store_queue_look { /* the fallback poll: one query. Also makes ready what is due. */
     bool is_ready; /* something may be claimed */

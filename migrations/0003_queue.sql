@@ -45,7 +45,10 @@ ALTER TABLE chasqui_jobs
 ALTER TABLE chasqui_leases ADD COLUMN IF NOT EXISTS cancel TINYINT NOT NULL DEFAULT 0 COMMENT '1: the holder is asked to stop';
 
 CREATE INDEX IF NOT EXISTS chasqui_batch ON portal_jobs (batch_id);
-CREATE INDEX IF NOT EXISTS chasqui_status ON portal_jobs (status, id);
+-- Laravel's status may be an ENUM, a VARCHAR, or a TEXT, of which only a part can be indexed.
+SET @chasqui_status = CONCAT('CREATE INDEX IF NOT EXISTS chasqui_status ON portal_jobs (status', (SELECT IF(DATA_TYPE LIKE '%text', '(20)', '')
+  FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'portal_jobs' AND COLUMN_NAME = 'status'), ', id)');
+EXECUTE IMMEDIATE @chasqui_status;
 
 -- What an Idempotency-Key stands for. scope = keyed hash of who may use it, the route and the key; digest = of the body.
 CREATE TABLE IF NOT EXISTS chasqui_idempotency (

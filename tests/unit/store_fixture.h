@@ -194,7 +194,8 @@ static inline int reset(void **state)
     (void)state;
     static const char *const tables[] = {"portal_jobs", "chasqui_jobs", "chasqui_sessions", "chasqui_epochs", "chasqui_robots",
                                          "chasqui_places", "chasqui_leases", "chasqui_session_migrations", "chasqui_job_events",
-                                         "chasqui_tokens", "chasqui_token_companies", "chasqui_credentials", "chasqui_audit"};
+                                         "chasqui_tokens", "chasqui_token_companies", "chasqui_credentials", "chasqui_audit",
+                                         "chasqui_batches", "chasqui_items", "chasqui_idempotency", "chasqui_pause"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         char sql[80];
         snprintf(sql, sizeof(sql), "DELETE FROM %s", tables[i]);

@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_action.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_action.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
 /* test_store_robots.c - leases, robots and their places, migrations, and the lists of the control lane, in a real database. */
 #include "tests/unit/store_fixture.h"
 
@@ -21,26 +21,28 @@ static void test_renew(void **state)
     enum { N = 300 };
     uint64_t job_id[N];
     uint8_t token[N][ID_TOKEN_BYTES];
-    bool lost[N];
+    enum lease_news news[N];
     struct store_renew op = {.holder = "d1", .boot_id = "dboot-1", .ttl_ms = 15000, .n = 0};
     run_fine(store_renew, &op);
     op.n = N;
     op.job_id = job_id;
     op.token = token;
-    op.lost = lost;
+    op.news = news;
     for (unsigned i = 0; i < N; i++) {
         job_id[i] = i < 2 ? r[i].job_id : 1000000 + i;
         memcpy(token[i], r[0].lease.token, ID_TOKEN_BYTES); /* right for the first one only */
     }
-    job_id[N - 1] = r[0].job_id;
     run_fine(store_renew, &op);
-    assert_false(lost[0] || lost[N - 1]);
-    assert_true(lost[1] && lost[2]);
+    assert_int_equal(news[0], LEASE_HELD);
+    assert_true(news[1] == LEASE_LOST && news[2] == LEASE_LOST && news[N - 1] == LEASE_LOST);
     assert_number(1, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND expires_at > NOW(6)", "u", r[0].job_id);
     assert_number(0, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND expires_at > NOW(6)", "u", r[2].job_id); /* nobody's */
+    exec_sql("UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ?", "u", r[0].job_id);
+    run_fine(store_renew, &op);
+    assert_int_equal(news[0], LEASE_CANCELLED);
     snprintf(op.boot_id, sizeof(op.boot_id), "dboot-2");
     run_fine(store_renew, &op);
-    assert_true(lost[0]);
+    assert_int_equal(news[0], LEASE_LOST);
 }
 
 static void test_rescue(void **state)

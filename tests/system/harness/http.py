@@ -93,6 +93,17 @@ class Api(Client):
         more.setdefault("params", {"ruc": f"20{company_id:09}", "usuario": "DEMO", "clave": "demo"})
         return self.execute(company_id, **more).expect(200).json["session_id"]
 
+    def queue(self, company_id, prefer="respond-async", *, headers=None, **more):
+        """A log-in put into the queue; the answer, which is 202 unless there is an outcome already."""
+        more.setdefault("params", {"ruc": f"20{company_id:09}", "usuario": "DEMO", "clave": "demo"})
+        return self.execute(company_id, headers={"Prefer": prefer, **(headers or {})}, **more)
+
+    def batch(self, items, *, headers=None, timeout=150, **fields):
+        """A batch of log-ins, from a list of companies or items."""
+        items = [item if isinstance(item, dict) else {"company_id": item} for item in items]
+        body = {"portal": "sunat", "action": "sunat.menu_sol_login", "items": items, **fields}
+        return self.post("/api/v1/app/batches", body, headers=headers, timeout=timeout)
+
     def list(self, session_id, page=None, **more):
         return self.get("/api/v1/app/buzon/list", query={"session_id": session_id, "page": page}, **more)
 

@@ -1,0 +1,497 @@
+/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_enqueue.c dispatcher/store_claim.c dispatcher/store_outcome.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* test_store_queue.c - queued jobs: putting in, claiming with places, outcomes, retries, in a real database. */
+#include "tests/unit/store_fixture.h"
+
+#include "dispatcher/store_queue.h"
+
+#include <pthread.h>
+
+static struct action_table actions;
+
+static struct store_enqueue enqueue_op(uint64_t company, uint8_t priority)
+{
+    struct store_enqueue op = {.company_id = company, .portal = "acme", .action = "acme.login", .priority = priority, .params = "sealed",
+                               .params_len = 6, .token_id = 7, .request_id = "req-1", .tries = 3};
+    id_job_uid(op.job_uid);
+    return op;
+}
+
+static uint64_t enqueued(uint64_t company, uint8_t priority)
+{
+    struct store_enqueue op = enqueue_op(company, priority);
+    run_fine(store_enqueue, &op);
+    assert_int_equal(op.outcome, ENQUEUE_OK);
+    return op.job_id;
+}
+
+static struct store_claim claim_op(unsigned max)
+{
+    struct store_claim op = {.lease = lease_make(), .max = max, .tries = 3, .logins_per_robot = 100, .laravel_max_age_ms = 3600000,
+                             .actions = &actions};
+    for (unsigned i = 1; i < 4; i++)
+        op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
+    return op;
+}
+
+static void claim_forget(struct store_claim *op)
+{
+    for (unsigned i = 0; i < op->n; i++) {
+        buf_free(&op->got[i].params);
+        buf_free(&op->got[i].credentials);
+    }
+    free(op->got);
+    op->got = NULL;
+}
+
+static void claim_fine(struct store_claim *op, unsigned want)
+{
+    run_fine(store_claim, op);
+    assert_int_equal(op->n, want);
+}
+
+/* As store_batch_append writes it. */
+static void item_add(uint64_t batch_id, uint64_t idx, uint64_t company)
+{
+    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, params) VALUES (?, ?, ?, 'queued', 1, 4, ?, "
+             "'sealed')",
+             "uuuu", batch_id, idx, company, idx + 1);
+}
+
+static uint64_t batch_add(unsigned items, uint64_t first_company)
+{
+    exec_sql("INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, total, created_at) VALUES (7, 'acme', "
+             "'acme.login', 5, 1, 'running', ?, NOW(6))",
+             "u", (uint64_t)items);
+    uint64_t id = db_insert_id(look);
+    for (unsigned i = 0; i < items; i++)
+        item_add(id, i, first_company + i);
+    return id;
+}
+
+static struct store_login_done done_op(const struct claimed *got, const struct lease *lease, const char *session_id)
+{
+    struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = *lease};
+    struct store_login_done done = login_done_op(&as, session_id);
+    done.item = got->item;
+    done.company_id = got->company_id;
+    return done;
+}
+
+static void finish(const struct claimed *got, const struct lease *lease, const char *session_id)
+{
+    struct store_login_done done = done_op(got, lease, session_id);
+    run_fine(store_login_done, &done);
+    assert_int_equal(done.outcome, LOGIN_DONE_OK);
+}
+
+static void fail_login(const struct claimed *got, const struct lease *lease, int64_t retry_ms, bool uncounted, bool cancelled)
+{
+    struct store_login_failed op = {.job_id = got->job_id, .session_ref = got->session_ref, .error = "robot_error", .message = "no",
+                                    .item = got->item, .retry_ms = retry_ms, .uncounted = uncounted, .cancelled = cancelled};
+    memcpy(op.token, lease->token, sizeof(op.token));
+    run_fine(store_login_failed, &op);
+    assert_false(op.lost);
+}
+
+static void due_now(void)
+{
+    struct store_queue_look op = {0};
+    exec_sql("UPDATE chasqui_items SET due_at = NOW(6) - INTERVAL 1 SECOND WHERE due_at IS NOT NULL", "");
+    run_fine(store_queue_look, &op);
+    assert_true(op.is_ready);
+}
+
+static void test_a_job_from_the_queue_to_its_session(void **state)
+{
+    (void)state;
+    struct store_enqueue in = enqueue_op(1, 5);
+    in.remember = true;
+    run_fine(store_enqueue, &in);
+    assert_int_equal(in.outcome, ENQUEUE_OK);
+    assert_job(in.job_id, "queued", "(null)");
+    run_fine(store_enqueue, &in); /* sent again: the same job */
+    assert_int_equal(in.outcome, ENQUEUE_SAME);
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_items", "");
+
+    struct store_claim op = claim_op(10);
+    claim_fine(&op, 1);
+    struct claimed *got = &op.got[0];
+    assert_int_equal(got->job_id, in.job_id);
+    assert_int_equal(got->item.attempts, 1);
+    assert_int_equal(got->item.tries, 3);
+    assert_true(got->item.is_set && got->remember);
+    assert_int_equal(got->params.len, 6);
+    assert_job(in.job_id, "running", "(null)");
+    assert_session(got->session_ref, "opening", "(null)", 0, 1);
+    assert_text("running", "SELECT state FROM chasqui_items", "");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND kind = 'login'", "u", in.job_id);
+    struct store_claim none = claim_op(10);
+    claim_fine(&none, 0);
+    assert_false(none.is_full);
+    claim_forget(&none);
+
+    finish(got, &op.lease, "s-1");
+    assert_job(in.job_id, "done", "(null)");
+    assert_text("done", "SELECT state FROM chasqui_items", "");
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_jobs WHERE params IS NOT NULL", "");
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_leases", "");
+    struct store_enqueue again = enqueue_op(1, 5);
+    run_fine(store_enqueue, &again);
+    assert_int_equal(again.outcome, ENQUEUE_REUSED);
+    assert_string_equal(again.row.session_id, "s-1");
+    assert_number(1, "SELECT COUNT(*) FROM portal_jobs", "");
+    claim_forget(&op);
+}
+
+static void test_a_batch_item_gets_its_job_at_its_claim(void **state)
+{
+    (void)state;
+    uint64_t batch = batch_add(3, 1);
+    struct store_claim op = claim_op(2);
+    claim_fine(&op, 2);
+    assert_number(2, "SELECT COUNT(*) FROM portal_jobs WHERE batch_id = ? AND status = 'running' AND attempts = 1", "u", batch);
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_items i JOIN portal_jobs j ON j.id = i.job_id WHERE i.state = 'running' AND i.company_id = "
+                     "j.company_id", "");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE ready = 1 AND job_id IS NULL", "");
+    assert_true(op.got[0].robot_id != op.got[1].robot_id); /* the one with the fewest sessions */
+    finish(&op.got[0], &op.lease, "s-1");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND idx = 0 AND state = 'done' AND params IS NULL", "u", batch);
+    claim_forget(&op);
+}
+
+static void test_attempts_are_bounded_and_a_full_robot_costs_none(void **state)
+{
+    (void)state;
+    uint64_t job = enqueued(1, 5);
+    struct store_claim op = claim_op(1);
+    claim_fine(&op, 1);
+    fail_login(&op.got[0], &op.lease, 2000, false, false);
+    assert_job(job, "retrying", "robot_error");
+    assert_text("retrying", "SELECT state FROM chasqui_items", "");
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_places WHERE session_ref IS NOT NULL", "");
+    claim_forget(&op);
+    struct store_claim early = claim_op(1);
+    claim_fine(&early, 0);
+    claim_forget(&early);
+    struct store_queue_look look_op = {0};
+    run_fine(store_queue_look, &look_op);
+    assert_false(look_op.is_ready);
+    assert_true(look_op.due_in_ms > 0 && look_op.due_in_ms <= 2000);
+
+    due_now();
+    op = claim_op(1);
+    claim_fine(&op, 1);
+    assert_int_equal(op.got[0].item.attempts, 2);
+    assert_number(2, "SELECT MAX(generation) FROM chasqui_sessions WHERE job_id = ?", "u", job);
+    fail_login(&op.got[0], &op.lease, 1000, true, false);
+    assert_number(1, "SELECT attempts FROM portal_jobs WHERE id = ?", "u", job);
+    assert_text("queued", "SELECT state FROM chasqui_items", "");
+    claim_forget(&op);
+
+    due_now();
+    op = claim_op(1);
+    claim_fine(&op, 1);
+    assert_int_equal(op.got[0].item.attempts, 2);
+    fail_login(&op.got[0], &op.lease, -1, false, false);
+    assert_job(job, "failed", "robot_error");
+    assert_text("failed", "SELECT state FROM chasqui_items", "");
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_jobs WHERE params IS NOT NULL", "");
+    claim_forget(&op);
+}
+
+static void test_a_job_asked_to_stop_ends_as_cancelled(void **state)
+{
+    (void)state;
+    uint64_t job = enqueued(1, 5);
+    struct store_claim op = claim_op(1);
+    claim_fine(&op, 1);
+    fail_login(&op.got[0], &op.lease, -1, false, true);
+    assert_job(job, "cancelled", "(null)");
+    assert_text("cancelled", "SELECT state FROM chasqui_items", "");
+    claim_forget(&op);
+}
+
+static void test_priority_comes_first_then_the_turn(void **state)
+{
+    (void)state;
+    uint64_t batch = batch_add(3, 1); /* priority 5, turns 1 2 3 */
+    enqueued(11, 5);                  /* turn 2, before the batch's own second */
+    enqueued(12, 9);
+    uint64_t order[] = {12, 1, 11, 2, 3};
+    for (unsigned i = 0; i < 5; i++) {
+        struct store_claim op = claim_op(1);
+        claim_fine(&op, 1);
+        assert_int_equal(op.got[0].company_id, order[i]);
+        claim_forget(&op);
+    }
+    (void)batch;
+}
+
+static void test_what_waits_for_its_company(void **state)
+{
+    (void)state;
+    session_make(1, 1, "s-1");
+    struct store_reserve runs = reserve_op(2, 2, 2);
+    reserve_fine(&runs, RESERVE_OK);
+    uint64_t batch = batch_add(2, 1);
+    item_add(batch, 2, 3);
+    item_add(batch, 3, 3); /* a twin */
+    struct store_claim op = claim_op(10);
+    claim_fine(&op, 1);
+    assert_int_equal(op.n_met, 1);
+    assert_int_equal(op.n_batches, 1);
+    assert_int_equal(op.got[0].company_id, 3);
+    assert_text("done", "SELECT state FROM chasqui_items WHERE idx = 0", "");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_items i JOIN chasqui_sessions s ON s.job_id = i.job_id WHERE i.idx = 0 AND s.live = 1", "");
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued' AND ready IS NULL AND due_at IS NOT NULL", "");
+    finish(&op.got[0], &op.lease, "s-3");
+    claim_forget(&op);
+    due_now();
+    op = claim_op(10);
+    claim_fine(&op, 0);
+    assert_int_equal(op.n_met, 1); /* the twin, with the first one's session */
+    assert_number(2, "SELECT COUNT(*) FROM portal_jobs WHERE company_id IN (1, 3)", "");
+    claim_forget(&op);
+    buf_free(&runs.credentials);
+}
+
+static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
+{
+    (void)state;
+    exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2], (uint64_t)robot[3]);
+    struct store_robot_seen seen = {.robot_id = robot[1], .reported_capacity = 10, .fenced = -1};
+    run_fine(store_robot_seen, &seen);
+    batch_add(12, 1);
+    struct store_claim op = claim_op(20);
+    op.logins_per_robot = 4;
+    claim_fine(&op, 4);
+    assert_false(op.is_full);
+    for (unsigned i = 0; i < 4; i++) {
+        char id[20];
+        snprintf(id, sizeof(id), "s-%u", i);
+        finish(&op.got[i], &op.lease, id);
+    }
+    claim_forget(&op);
+    op = claim_op(20);
+    op.kept_back_percent = 10;
+    claim_fine(&op, 5); /* 9 of 10 */
+    claim_forget(&op);
+    op = claim_op(20);
+    op.kept_back_percent = 10;
+    claim_fine(&op, 0);
+    assert_true(op.is_full);
+    claim_forget(&op);
+    item_add(1, 99, 1); /* its company has a session: it needs no place */
+    exec_sql("UPDATE chasqui_items SET urgency = 0, batch_id = (SELECT MAX(id) FROM chasqui_batches) WHERE idx = 99", "");
+    op = claim_op(20);
+    op.kept_back_percent = 10;
+    claim_fine(&op, 0);
+    assert_int_equal(op.n_met, 1);
+    claim_forget(&op);
+    struct store_reserve interactive = reserve_op(50, 1, 1);
+    reserve_fine(&interactive, RESERVE_OK); /* the place kept back */
+    buf_free(&interactive.credentials);
+}
+
+static void test_a_paused_queue_gives_nothing(void **state)
+{
+    (void)state;
+    enqueued(1, 5);
+    exec_sql("INSERT INTO chasqui_pause (actor, since, until_at) VALUES ('cli:x', NOW(6), NOW(6) + INTERVAL 1 HOUR)", "");
+    struct store_claim op = claim_op(10);
+    claim_fine(&op, 0);
+    assert_true(op.is_paused);
+    claim_forget(&op);
+    exec_sql("UPDATE chasqui_pause SET until_at = NOW(6) - INTERVAL 1 SECOND", "");
+    op = claim_op(10);
+    claim_fine(&op, 1);
+    claim_forget(&op);
+}
+
+static void test_a_scheduled_job_waits_for_its_time(void **state)
+{
+    (void)state;
+    struct store_enqueue in = enqueue_op(1, 5);
+    in.available_at_ms = clock_unix_ms() + 3600000;
+    run_fine(store_enqueue, &in);
+    struct store_claim op = claim_op(10);
+    claim_fine(&op, 0);
+    claim_forget(&op);
+    assert_number(in.available_at_ms, "SELECT CAST(UNIX_TIMESTAMP(available_at) * 1000 AS INT) FROM portal_jobs", "");
+    due_now();
+    op = claim_op(10);
+    claim_fine(&op, 1);
+    claim_forget(&op);
+}
+
+static void test_a_key_stands_for_one_job(void **state)
+{
+    (void)state;
+    struct store_enqueue in = enqueue_op(1, 5), other = enqueue_op(1, 5);
+    in.key.is_set = other.key.is_set = true;
+    memset(in.key.scope, 7, DIGEST_BYTES);
+    memset(other.key.scope, 7, DIGEST_BYTES);
+    run_fine(store_enqueue, &in);
+    assert_int_equal(in.outcome, ENQUEUE_OK);
+    run_fine(store_enqueue, &other);
+    assert_int_equal(other.outcome, ENQUEUE_REPLAY);
+    assert_int_equal(other.job_id, in.job_id);
+    memset(other.key.digest, 9, DIGEST_BYTES);
+    run_fine(store_enqueue, &other);
+    assert_int_equal(other.outcome, ENQUEUE_MISMATCH);
+    assert_number(1, "SELECT COUNT(*) FROM portal_jobs", "");
+
+    struct store_reserve sync = reserve_op(1, 1, 3);
+    sync.key = in.key;
+    reserve_fine(&sync, RESERVE_REPLAY);
+    assert_int_equal(sync.job_id, in.job_id);
+    sync.key = other.key;
+    reserve_fine(&sync, RESERVE_MISMATCH);
+    struct store_reserve keyed = reserve_op(2, 1, 3);
+    keyed.key.is_set = true;
+    reserve_fine(&keyed, RESERVE_OK);
+    struct store_reserve again = reserve_op(2, 1, 3);
+    again.key.is_set = true;
+    reserve_fine(&again, RESERVE_REPLAY);
+    assert_int_equal(again.job_id, keyed.job_id);
+    buf_free(&keyed.credentials);
+}
+
+static void test_what_was_claimed_by_the_dead_is_rescued(void **state)
+{
+    (void)state;
+    uint64_t batch = batch_add(1, 1);
+    struct store_claim op = claim_op(10);
+    claim_fine(&op, 1);
+    exec_sql("UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND, cancel = 1", "");
+    struct store_rescue rescue = {.lease = lease_make(), .max = 10};
+    run_fine(store_rescue, &rescue);
+    assert_int_equal(rescue.n, 1);
+    assert_true(rescue.job[0].item.is_set && rescue.job[0].cancelled);
+    assert_int_equal(rescue.job[0].item.batch_id, batch);
+    assert_int_equal(rescue.job[0].item.attempts, 1);
+    assert_int_equal(rescue.job[0].item.tries, 3);
+    struct store_login_failed late = {.job_id = op.got[0].job_id, .session_ref = op.got[0].session_ref, .item = op.got[0].item, .retry_ms = 10};
+    memcpy(late.token, op.lease.token, sizeof(late.token));
+    run_fine(store_login_failed, &late);
+    assert_true(late.lost); /* its lease is another's now */
+    assert_text("running", "SELECT state FROM chasqui_items", "");
+    struct claimed taken = op.got[0];
+    fail_login(&taken, &rescue.lease, 10, false, false);
+    assert_text("retrying", "SELECT state FROM chasqui_items", "");
+    free(rescue.job);
+    claim_forget(&op);
+}
+
+static void test_many_outcomes_in_one_transaction(void **state)
+{
+    (void)state;
+    uint64_t batch = batch_add(4, 1);
+    struct store_claim op = claim_op(4);
+    claim_fine(&op, 4);
+    exec_sql("UPDATE chasqui_leases SET token = REPEAT('x', 16) WHERE job_id = ?", "u", op.got[1].job_id);
+    struct store_login_done done[4];
+    struct store_logins_done all = {.n = 4};
+    for (unsigned i = 0; i < 4; i++) {
+        char id[20];
+        snprintf(id, sizeof(id), "s-%u", i % 3); /* the last one's id is the first one's */
+        done[i] = done_op(&op.got[i], &op.lease, id);
+        all.op[3 - i] = &done[i];
+    }
+    store_logins_done(db, &all);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(done[i].rc, STORE_OK);
+    assert_int_equal(done[1].outcome, LOGIN_DONE_LOST);
+    assert_int_equal(done[2].outcome, LOGIN_DONE_OK);
+    assert_int_equal((done[0].outcome == LOGIN_DONE_OK) + (done[3].outcome == LOGIN_DONE_OK), 1);
+    assert_int_equal((done[0].outcome == LOGIN_DONE_DUP_SESSION) + (done[3].outcome == LOGIN_DONE_DUP_SESSION), 1);
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'done'", "u", batch);
+    assert_number(2, "SELECT COUNT(*) FROM portal_jobs WHERE status = 'done' AND robot_session_id IS NOT NULL AND finished_at IS NOT NULL", "");
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_leases", "");
+    claim_forget(&op);
+}
+
+/* ---- many at once --------------------------------------------------------------------------------------------------------- */
+
+#define THREADS 4
+#define ITEMS 400
+
+struct racer {
+    pthread_t thread;
+    unsigned claimed;
+    bool failed;
+};
+
+static void *race(void *arg)
+{
+    struct racer *r = arg;
+    struct db *mine = db_new(&conf);
+    for (unsigned idle = 0; idle < 20 && !r->failed;) {
+        struct store_claim op = claim_op(16);
+        store_claim(mine, &op);
+        r->failed |= op.rc != STORE_OK;
+        idle = op.n ? 0 : idle + 1;
+        struct store_login_done done[16];
+        struct store_logins_done all = {.n = op.n};
+        for (unsigned i = 0; i < op.n; i++) {
+            char id[40];
+            snprintf(id, sizeof(id), "s-%llu", (unsigned long long)op.got[i].session_ref);
+            done[i] = done_op(&op.got[i], &op.lease, id);
+            all.op[i] = &done[i];
+        }
+        if (op.n)
+            store_logins_done(mine, &all);
+        for (unsigned i = 0; i < op.n; i++)
+            r->failed |= done[i].rc != STORE_OK || done[i].outcome != LOGIN_DONE_OK;
+        r->claimed += op.n;
+        claim_forget(&op);
+    }
+    db_destroy(&mine);
+    return NULL;
+}
+
+static void test_claims_of_many_pass_each_other(void **state)
+{
+    (void)state;
+    struct racer racer[THREADS];
+    memset(racer, 0, sizeof(racer));
+    for (unsigned i = 1; i < 4; i++) {
+        struct store_robot_seen seen = {.robot_id = robot[i], .reported_capacity = 200, .fenced = -1};
+        run_fine(store_robot_seen, &seen);
+    }
+    uint64_t batch = batch_add(ITEMS, 1);
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&racer[i].thread, NULL, race, &racer[i]), 0);
+    unsigned claimed = 0;
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(racer[i].thread, NULL);
+        assert_false(racer[i].failed);
+        claimed += racer[i].claimed;
+    }
+    assert_int_equal(claimed, ITEMS);
+    assert_number(ITEMS, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'done'", "u", batch);
+    assert_number(ITEMS, "SELECT COUNT(DISTINCT company_id) FROM chasqui_sessions WHERE live = 1", "");
+    assert_number(ITEMS, "SELECT COUNT(session_ref) FROM chasqui_places", "");
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_leases", "");
+    exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_a_job_from_the_queue_to_its_session, reset),
+        cmocka_unit_test_setup(test_a_batch_item_gets_its_job_at_its_claim, reset),
+        cmocka_unit_test_setup(test_attempts_are_bounded_and_a_full_robot_costs_none, reset),
+        cmocka_unit_test_setup(test_a_job_asked_to_stop_ends_as_cancelled, reset),
+        cmocka_unit_test_setup(test_priority_comes_first_then_the_turn, reset),
+        cmocka_unit_test_setup(test_what_waits_for_its_company, reset),
+        cmocka_unit_test_setup(test_places_are_kept_back_and_robots_are_not_flooded, reset),
+        cmocka_unit_test_setup(test_a_paused_queue_gives_nothing, reset),
+        cmocka_unit_test_setup(test_a_scheduled_job_waits_for_its_time, reset),
+        cmocka_unit_test_setup(test_a_key_stands_for_one_job, reset),
+        cmocka_unit_test_setup(test_what_was_claimed_by_the_dead_is_rescued, reset),
+        cmocka_unit_test_setup(test_many_outcomes_in_one_transaction, reset),
+        cmocka_unit_test_setup(test_claims_of_many_pass_each_other, reset),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_stop);
+}
