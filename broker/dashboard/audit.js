@@ -17,7 +17,7 @@ export function draw() {
     return list.frame('audit', t('audit_title'),
         list.form([{name: 'search', label: t('audit_search'), kind: 'wide'}]),
         table(t('audit_title'), [
-            {head: t('when'), cell: a => h('time', {datetime: a.at, title: a.at}, moment(a.at))},
+            {head: t('when'), kind: 'when', cell: a => h('time', {datetime: a.at, title: a.at}, moment(a.at))},
             {head: t('who'), kind: 'lead', cell: a => [h('b', {}, a.actor), h('small', {}, a.peer || '')]},
             {head: t('did'), kind: 'mono', cell: a => a.action},
             {head: t('to_what'), cell: a => a.subject},

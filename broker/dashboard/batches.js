@@ -44,8 +44,8 @@ export function draw() {
             {head: t('state'), cell: b => badge(b.status === 'running' ? 'open' : b.status, undefined, nameOf('batch_' + b.status))},
             {head: t('progress'), kind: 'wide', cell: progress},
             {head: t('eta'), kind: 'num', cell: b => (['done', 'cancelled'].includes(b.status) ? '–' : b.eta_s === null || b.eta_s === undefined ? t('eta_unknown') : t('in', duration(b.eta_s)))},
-            {head: t('created'), cell: b => moment(b.created_at)},
-            {head: t('finished'), cell: b => moment(b.finished_at)},
+            {head: t('created'), kind: 'when', cell: b => moment(b.created_at)},
+            {head: t('finished'), kind: 'when', cell: b => moment(b.finished_at)},
             {head: t('actions'), kind: 'act', cell: b => h('span', {class: 'acts'}, h('a', {href: `#/jobs?batch_id=${b.id}`}, t('its_jobs')), h('a', {href: `#/jobs?batch_id=${b.id}&status=failed`}, t('its_failures')))},
         ], list.rows, b => b.id, t('no_batches')));
 }

@@ -99,7 +99,7 @@ export function chart({id, title, from, step_s, n, series, unit, quiet}) {
             }},
             ticks,
             h('svg:line', {class: 'axis', x1: LEFT, x2: w - RIGHT, y1: TOP + plotH, y2: TOP + plotH}),
-            areas, lines,
+            !isQuiet && [areas, lines],
             isQuiet && h('svg:text', {class: 'quiet', x: LEFT + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
             isPointed && h('svg:line', {class: 'cursor', x1: x(at), x2: x(at), y1: TOP, y2: TOP + plotH})),
         h('figcaption', {class: 'legend'},

@@ -93,6 +93,12 @@ export class List {
 
     /* inputs: [{name, label, type?, options?, hint?}] */
     form(inputs, extra) {
+        const isSet = Object.entries(this.filter).some(([name, value]) => value && value !== (this.defaults[name] || ''));
+        return h('details', {class: 'box', key: 'box', onshown: node => { node.isSeen ||= (node.open = isSet || matchMedia('(min-width: 40.01rem)').matches, true); }},
+            h('summary', {}, t('filter')), this.fields(inputs, extra));
+    }
+
+    fields(inputs, extra) {
         return h('form', {class: 'filters', role: 'search', 'aria-label': t('search'), onsubmit: event => this.submit(event), key: 'filters' + JSON.stringify(this.filter)},
             inputs.map(one => h('p', {class: `field${one.kind ? ' is-' + one.kind : ''}`},
                 h('label', {for: `f-${this.view}-${one.name}`}, one.label),

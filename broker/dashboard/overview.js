@@ -125,11 +125,11 @@ function lanes(stats) {
             {head: t('oldest_head'), kind: 'num', cell: l => duration(l.oldest_age_s)},
             {head: t('wait_head'), kind: 'num', hint: t('percentiles_hint'), cell: l => percentiles(l.wait_s)},
             {head: t('clears_in'), kind: 'num', hint: t('clears_hint'), cell: l => (l.clear_s === null ? t('stands') : duration(l.clear_s))},
-            {head: t('accepted'), kind: 'num', cell: l => rate(l.accepted_per_s)},
+            {head: t('accepted'), kind: 'num minor', cell: l => rate(l.accepted_per_s)},
             {head: t('done'), kind: 'num', cell: l => rate(l.done_per_s)},
-            {head: t('failed'), kind: 'num', cell: l => h('span', {class: l.failed_per_s > 0 ? 'is-bad-text' : null}, rate(l.failed_per_s))},
-            {head: t('rejected'), kind: 'num', cell: l => rate(l.rejected_per_s)},
-            {head: t('retried'), kind: 'num', cell: l => rate(l.retried_per_s)},
+            {head: t('failed'), kind: 'num', cell: l => h('span', {class: l.failed_per_s > 0.05 * l.done_per_s ? 'is-bad-text' : null}, rate(l.failed_per_s))},
+            {head: t('rejected'), kind: 'num minor', cell: l => rate(l.rejected_per_s)},
+            {head: t('retried'), kind: 'num minor', cell: l => rate(l.retried_per_s)},
         ], laneRows(stats), l => l.name, t('not_told')));
 }
 
@@ -212,7 +212,7 @@ function companies(stats) {
 
 function routes(stats) {
     const codes = row => Object.entries(row.codes).map(([code, n]) => h('span', {class: `code is-${code[0]}`, key: code}, code, ' ', h('b', {}, number(n))));
-    return panel('routes', t('routes'), {as_of: stats.broker.as_of, wide: true},
+    return panel('routes', t('routes'), {as_of: stats.broker.as_of},
         table(t('routes'), [
             {head: t('route'), kind: 'lead mono', cell: r => `${r.method} ${r.route}`},
             {head: t('rate'), kind: 'num', cell: r => rate(r.per_s)},

@@ -61,11 +61,11 @@ export function draw() {
         table(t('sessions_title'), [
             {head: t('state'), cell: s => [badge(s.state, undefined, nameOf('session_' + s.state)), s.migrating && badge('draining', 'warn', t('migrating')), s.close_pending && badge('lost', 'bad', t('abandoned'))]},
             {head: t('company'), kind: 'lead num', cell: s => h('a', {href: '#/sessions?' + new URLSearchParams({company_id: s.company_id, state: 'all'})}, String(s.company_id))},
-            {head: t('portal'), cell: s => s.portal},
+            {head: t('portal'), kind: 'minor', cell: s => s.portal},
             {head: t('robot'), cell: s => s.worker || '–'},
             {head: t('session'), kind: 'mono', cell: s => cut(s.session_id, 16)},
             {head: t('job'), kind: 'num', cell: s => h('a', {href: `#/jobs/${s.job_id}`}, String(s.job_id))},
-            {head: t('started'), cell: s => moment(s.started_at)},
+            {head: t('started'), kind: 'when', cell: s => moment(s.started_at)},
             {head: t('last_used'), cell: s => (LIVE.includes(s.state) ? ago(s.last_activity_at) : [nameOf('session_' + s.state), ' ', ago(s.since), s.reason && h('small', {}, s.reason)])},
             {head: t('actions'), kind: 'act', cell: actions},
         ], list.rows, s => `${s.job_id}.${s.generation}`, t('no_sessions')));

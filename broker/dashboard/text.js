@@ -195,6 +195,7 @@ const TEXT = {
 
     /* lists */
     search: ['Search', 'Buscar'],
+    filter: ['Filter', 'Filtrar'],
     clear: ['Clear', 'Limpiar'],
     refresh: ['Refresh', 'Actualizar'],
     older: ['Older ones', 'Más antiguos'],
