@@ -75,3 +75,51 @@ bool url_normalise(const char *in, char *out, size_t room, const char **why)
     out[n + path_len] = 0;
     return true;
 }
+
+/* "." or "..", also when its dots are percent-encoded. */
+static bool is_dots(const char *segment, size_t len)
+{
+    unsigned dots = 0;
+    for (size_t i = 0; i < len; i++, dots++)
+        if (len - i >= 3 && strncasecmp(segment + i, "%2e", 3) == 0)
+            i += 2;
+        else if (segment[i] != '.')
+            return false;
+    return dots == 1 || dots == 2;
+}
+
+static bool is_plain(const char *url)
+{
+    const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : NULL, *port;
+    size_t port_len;
+    if (!host)
+        return false;
+    for (const char *p = url; *p; p++)
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f || *p == '\\')
+            return false;
+    size_t authority = strcspn(host, "/?#");
+    if (memchr(host, '@', authority) || !authority_ok(host, authority, &port, &port_len))
+        return false;
+    for (const char *at = host + authority; *at == '/';) {
+        size_t len = strcspn(++at, "/?#");
+        if (is_dots(at, len))
+            return false;
+        at += len;
+    }
+    return true;
+}
+
+bool url_is_allowed(const char *comma_list, const char *url)
+{
+    if (!comma_list || !is_plain(url))
+        return false;
+    for (const char *at = comma_list; *at;) {
+        at += strspn(at, ", \t");
+        size_t len = strcspn(at, ", \t");
+        bool is_whole = len && (strchr("/?=&", at[len - 1]) || strchr("/?#", url[len < strlen(url) ? len : strlen(url)]));
+        if (is_whole && strncmp(url, at, len) == 0)
+            return true;
+        at += len;
+    }
+    return false;
+}

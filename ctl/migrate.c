@@ -9,6 +9,7 @@
 #include "ctl/migration.h"
 
 #include "ctl/ctl.h"
+#include "ctl/portal_index.h"
 #include "ctl/portal_jobs.h"
 
 #include <stdio.h>
@@ -31,11 +32,14 @@ static enum db_rc statement_run(struct db *db, const struct sql_part *part)
 
 static enum db_rc instruction_run(struct db *db, const struct sql_part *part, struct buf *why)
 {
-    static const char widen[] = "widen-enum ";
+    static const char widen[] = "widen-enum ", plain_index[] = "plain-index ";
     size_t skip = strlen(widen);
     bool changed;
     if (part->len > skip && strncmp(part->text, widen, skip) == 0)
         return column_widen(db, part->text + skip, part->len - skip, &changed, why);
+    skip = strlen(plain_index);
+    if (part->len > skip && strncmp(part->text, plain_index, skip) == 0)
+        return plain_index_add(db, part->text + skip, part->len - skip, why);
     buf_addf(why, "the instruction %.*s is not known", (int)part->len, part->text);
     return DB_FAIL;
 }

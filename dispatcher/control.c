@@ -2,42 +2,13 @@
  * control.c - the lane `control`: tokens, jobs, sessions as rows, the operators'
  * lists. Answers from the database alone, plus verdicts; calls no robot.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/asked.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What every op's callback needs to find its way back. */
-struct asked {
-    struct dispatcher *d;
-    uint64_t key;
-};
-
-static struct asked *asked_new(struct dispatcher *d, const struct request *r)
-{
-    struct asked *a = xcalloc(1, sizeof(*a));
-    *a = (struct asked){d, r->key};
-    return a;
-}
-
-/* The request, when it is still there and the database answered; else it is answered here. Frees `a`. */
-static struct request *answer_ready(struct asked *a, enum store_rc rc)
-{
-    struct request *r = request_find(a->d, a->key);
-    struct dispatcher *d = a->d;
-    free(a);
-    if (r)
-        r->db_ms = (int64_t)(clock_us() - r->arrived_us) / 1000;
-    if (r && rc != STORE_OK) {
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
-        return NULL;
-    }
-    return r;
-}
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------------ */
 
@@ -45,7 +16,7 @@ static void token_done(void *arg, void *op_arg)
 {
     struct store_token *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     if (r && op->valid)
         reply_body(d, r, 200, op->json.data, op->json.len);
     else if (r)
@@ -68,12 +39,9 @@ static void job_done(void *arg, void *op_arg)
 {
     struct store_job *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     if (r && op->found && request_may_see(r, op->company_id)) {
-        op->json.data = xrealloc(op->json.data, op->json.len * 2 + 4096);
-        op->json.room = op->json.len * 2 + 4096;
-        robots_hide_urls(d, op->json.data, op->json.room); /* Laravel's own rows may hold anything */
-        reply_body(d, r, 200, op->json.data, strlen(op->json.data));
+        asked_reply(d, r, 200, &op->json);
     } else if (r) {
         reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
     }
@@ -121,7 +89,7 @@ static void active_done(void *arg, void *op_arg)
 {
     struct store_active *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     bool is_live = op->row.state == SESSION_ACTIVE || op->row.migrating; /* its id works, or will in a moment */
     if (r && op->found && op->row.ref && is_live)
         session_reply(d, r, &op->row);
@@ -147,7 +115,7 @@ static void sessions_done(void *arg, void *op_arg)
 {
     struct store_sessions *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     if (r)
         reply_take(d, r, 200, "application/json", NULL, &op->json);
     buf_free(&op->json);
@@ -188,7 +156,7 @@ static void workers_done(void *arg, void *op_arg)
 {
     struct store_workers *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     enum jv_bad why;
     struct jv *list = r ? jv_parse(op->json.data, op->json.len, &why) : NULL;
     if (r) {
@@ -215,7 +183,7 @@ static void want_done(void *arg, void *op_arg)
 {
     struct store_robot_want *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = answer_ready(arg, op->rc);
+    struct request *r = asked_answer(arg, op->rc);
     if (r && op->found) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);

@@ -20,11 +20,14 @@
  *   migrate.c     planning and running migrations of sessions
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
+ *   batch.c       batches for clients; batch_body.c batch_line.c read and record what comes in
+ *   asked.c       the way back from an op of the store to its request
  *   await.c       the outcome of a job that somebody else works on
  *   enqueue.c     a log-in that is put into the queue
  *   queue.c       claims queued work and begins it
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
+ *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, jobs, session queries, operators' lists
  */
@@ -65,6 +68,10 @@ struct dispatcher {
     struct reconciler *reconciler;
     struct sweep *sweep;
     struct activity *activity;
+    struct batches *batches;
+    struct schedules *schedules;
+    struct webhooks *webhooks;
+    struct retention *retention;
     struct queue *queue;
     struct awaited *awaits;
     struct outcomes *outcomes;
@@ -162,7 +169,7 @@ void stream_end(struct dispatcher *d, struct request *r, bool broken); /* needs 
 enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN };
 /* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered (row->robot_id) and the request's token may see
  * the company. Another company's session is NOT_FOUND. RESOLVE_MIGRATING only at the request's deadline (until then it is waited for,
- * and the migration made urgent). Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
+ * and the migration made urgent), and for a close of a session that is being closed: what comes of that is waited for. Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
  * migrating or whose robot is down; a close also one of a robot that is not registered any more (robot_id 0). */
 typedef void resolve_fn(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
 struct lookups *lookups_new(struct dispatcher *d);
@@ -230,6 +237,9 @@ void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE
 void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
 void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
+void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+struct batches *batches_new(struct dispatcher *d);
+void batches_destroy(struct batches **bp);
 
 /* ---- the life of sessions ----------------------------------------------------------------------------------- */
 /* The robot said 404 on a list or action of this session: asks /health first, then ends it (expired, or lost by a new boot) by

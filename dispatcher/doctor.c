@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct held { /* a session on some robot */
-    int64_t company_id;
-    char portal[PORTAL_ROOM];
+struct held { /* the first session of a company and portal, on some robot */
+    char whose[PORTAL_ROOM + 24]; /* its name in held_by */
     char robot[NAME_ROOM];
 };
 
@@ -21,8 +20,9 @@ struct visit {
     uint64_t key;
     unsigned waiting;
     struct jv *findings;
-    struct held *held;
-    size_t n_held;
+    struct held **held; /* n of them */
+    uint32_t n_held;
+    struct names held_by;
 };
 
 static void finding(struct visit *v, const char *level, const char *check, const char *what_to_do, const char *fmt, ...)
@@ -45,18 +45,24 @@ static void finding(struct visit *v, const char *level, const char *check, const
 
 static void held_add(struct visit *v, const struct robot *robot, const struct jv *entry)
 {
-    struct held h = {0};
     const char *portal = jv_str(jv_get(entry, "portal"));
-    if (!jv_int(jv_get(entry, "company_id"), &h.company_id) || !portal)
+    int64_t company_id;
+    char whose[sizeof(((struct held *)0)->whose)];
+    if (!jv_int(jv_get(entry, "company_id"), &company_id) || !portal || strlen(portal) >= PORTAL_ROOM)
         return;
-    str_copy(h.portal, sizeof(h.portal), str_of(portal));
-    strcpy(h.robot, robot->name);
-    for (size_t i = 0; i < v->n_held; i++)
-        if (v->held[i].company_id == h.company_id && strcmp(v->held[i].portal, h.portal) == 0)
-            finding(v, "note", "two_sessions_on_robots", "wait for reconciliation; if it stays, close one with: chasqui sessions close ID",
-                    "company %lld has sessions of %s on %s and on %s", (long long)h.company_id, h.portal, v->held[i].robot, h.robot);
+    snprintf(whose, sizeof(whose), "%lld %s", (long long)company_id, portal);
+    uint32_t at = names_find(&v->held_by, whose);
+    if (at != NAMES_NONE) {
+        finding(v, "note", "two_sessions_on_robots", "wait for reconciliation; if it stays, close one with: chasqui sessions close ID",
+                "company %lld has sessions of %s on %s and on %s", (long long)company_id, portal, v->held[at]->robot, robot->name);
+        return;
+    }
+    struct held *h = xcalloc(1, sizeof(*h));
+    strcpy(h->whose, whose);
+    strcpy(h->robot, robot->name);
     v->held = xrealloc(v->held, (v->n_held + 1) * sizeof(h));
-    v->held[v->n_held++] = h;
+    v->held[v->n_held] = h;
+    names_add(&v->held_by, h->whose, v->n_held++);
 }
 
 static void visit_end(struct visit *v)
@@ -70,8 +76,20 @@ static void visit_end(struct visit *v)
     } else {
         jv_free(v->findings);
     }
+    names_clear(&v->held_by);
+    for (uint32_t i = 0; i < v->n_held; i++)
+        free(v->held[i]);
     free(v->held);
     free(v);
+}
+
+static void unknown_found(struct visit *v, const struct robot *robot, const struct jv *entry)
+{
+    const char *portal = jv_str(jv_get(entry, "portal"));
+    int64_t company_id = 0;
+    jv_int(jv_get(entry, "company_id"), &company_id);
+    finding(v, "note", "unknown_on_robot", "ours are closed by reconciliation; others are left alone",
+            "%s holds a session that is not recorded (company %lld, %.64s)", robot->name, (long long)company_id, portal ? portal : "?");
 }
 
 static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list *list)
@@ -86,8 +104,7 @@ static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list 
         const struct jv *e = jv_at(list->sessions, i);
         held_add(v, robot, e);
         if (list->rows_known && !robot_list_row(list, e))
-            finding(v, "note", "unknown_on_robot", "ours are closed by reconciliation; others are left alone",
-                    "%s holds a session that is not recorded (company %s)", robot->name, jv_str(jv_get(e, "portal")) ? jv_str(jv_get(e, "portal")) : "?");
+            unknown_found(v, robot, e);
     }
     for (unsigned i = 0; robot && list->state == LIST_OK && i < list->n_rows; i++)
         if (list->rows[i].state == SESSION_ACTIVE && !list->rows[i].migrating && !robot_list_entry(list, &list->rows[i]))

@@ -211,6 +211,10 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         tell(w, r, RESOLVE_NOT_FOUND, NULL);
         return;
     }
+    if (row->state == SESSION_CLOSING && is_close(r)) { /* perhaps the robot does not confirm it: then it is active again */
+        sleep_on(w, r, row);
+        return;
+    }
     if (row->ref && !is_active && !is_opening) { /* closing too: it cannot be used any more */
         tell(w, r, RESOLVE_ENDED, row);
         return;
@@ -328,7 +332,10 @@ void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, co
         reply_ended(d, r, row);
         return;
     case RESOLVE_MIGRATING:
-        reply_error(d, r, ERR_SESSION_MIGRATING, NULL, NULL);
+        if (row && row->state == SESSION_CLOSING)
+            reply_error(d, r, ERR_WRONG_STATE, "The session is still being closed.", NULL);
+        else
+            reply_error(d, r, ERR_SESSION_MIGRATING, NULL, NULL);
         return;
     case RESOLVE_ROBOT_UNKNOWN: {
         struct session_row lost = *row;

@@ -8,6 +8,9 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "dispatcher/retention.h"
+#include "dispatcher/schedule.h"
+#include "dispatcher/webhook.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,11 +91,16 @@ static bool parts_build(struct dispatcher *d)
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
+    d->batches = batches_new(d);
     d->robots = robots_new(d);
     d->leases = leases_new(d);
     d->lookups = lookups_new(d);
     d->migrations = migrations_new(d);
     d->reconciler = reconciler_new(d);
+    d->schedules = schedules_new(d);
+    d->retention = retention_new(d);
+    if (!(d->webhooks = webhooks_new(d)))
+        return false;
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
     d->outcomes = outcomes_new(d);
@@ -109,6 +117,9 @@ static void parts_drop(struct dispatcher *d)
     peers_destroy(&d->peers);
     robot_http_destroy(&d->robot_http);
     store_destroy(&d->store);
+    retention_destroy(&d->retention);
+    webhooks_destroy(&d->webhooks);
+    schedules_destroy(&d->schedules);
     reconciler_destroy(&d->reconciler);
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
@@ -118,6 +129,7 @@ static void parts_drop(struct dispatcher *d)
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);
     requests_destroy(&d->requests);
+    batches_destroy(&d->batches);
     seal_close(&d->seal);
     bus_destroy(&d->bus);
 }

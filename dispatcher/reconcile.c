@@ -131,7 +131,7 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
 /* A robot without fence: the best that can be done is waiting until no log-in of ours can still begin there. */
 static void pending_wait_out(struct dispatcher *d, const struct session_row *row)
 {
-    if (clock_unix_ms() > row->since_ms + d->conf->timeout_login_ms)
+    if (row->age_ms > d->conf->timeout_login_ms)
         pending_free(d, row->ref);
 }
 

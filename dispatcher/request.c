@@ -43,6 +43,13 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_SESSION_CLOSE] = close_start,
     [OP_OPS_SESSION_MIGRATE] = migrate_start,
     [OP_OPS_DOCTOR] = doctor_start,
+    [OP_BATCH_OPEN] = batch_start,
+    [OP_BATCH_BODY] = batch_start,
+    [OP_BATCH_CLOSE] = batch_start,
+    [OP_BATCH_GET] = batch_start,
+    [OP_BATCH_ITEMS] = batch_start,
+    [OP_BATCH_CANCEL] = batch_start,
+    [OP_OPS_BATCHES] = batch_start,
 };
 
 struct requests *requests_new(void)

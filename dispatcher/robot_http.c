@@ -78,6 +78,7 @@ struct robot_call {
     struct loop_timer limit; /* first byte and idle limits */
     uint64_t started_ms, moved_ms; /* moved: to within a WATCH_STEP_MS */
     size_t header_bytes;
+    bool is_foreign;   /* not a robot's: call_spec.url */
     bool is_special;   /* the easy handle holds more than a plain GET: reset it before it is used again */
     bool has_status;   /* a status line came */
     bool has_body;     /* and a byte of the body */
@@ -170,6 +171,16 @@ static curl_socket_t socket_open(void *user, curlsocktype purpose, struct curl_s
     if (fd < 0)
         return CURL_SOCKET_BAD;
     watch_of(h, fd)->is_kept = true;
+    return fd;
+}
+
+/* For calls that are not robots': their own door decides where they go. */
+static curl_socket_t socket_open_any(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    int fd = purpose == CURLSOCKTYPE_IPCXN ? socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol) : -1;
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    watch_of(user, fd)->is_kept = true;
     return fd;
 }
 
@@ -397,6 +408,19 @@ static void url_set(struct robot_call *c, const char *base_url, const char *path
     buf_free(&target);
 }
 
+static void target_set(struct robot_call *c, const struct call_spec *spec)
+{
+    if (!spec->url) {
+        url_set(c, spec->base_url, spec->path);
+        return;
+    }
+    c->is_foreign = c->is_special = true;
+    curl_easy_reset(c->easy); /* of the parsed URL and target of the call before */
+    easy_prepare(c);
+    curl_easy_setopt(c->easy, CURLOPT_URL, spec->url);
+    curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, socket_open_any);
+}
+
 static void method_set(struct robot_call *c, const struct call_spec *spec)
 {
     CURL *e = c->easy;
@@ -448,7 +472,7 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
     c->spec = *spec;
     c->started_ms = c->moved_ms = clock_ms();
     c->answer.length = -1;
-    url_set(c, spec->base_url, spec->path);
+    target_set(c, spec);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->connect_ms);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
     if (spec->on_data) {
@@ -459,9 +483,12 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
     header_add(c, "Idempotency-Key", spec->idempotency_key);
     header_add(c, "X-Request-Id", spec->request_id);
     header_add(c, "traceparent", spec->traceparent);
+    for (unsigned i = 0; spec->headers && spec->headers[i]; i++)
+        c->headers = curl_slist_append(c->headers, spec->headers[i]);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
     c->spec.method = c->spec.base_url = c->spec.path = c->spec.body = NULL;
-    c->spec.idempotency_key = c->spec.request_id = c->spec.traceparent = NULL;
+    c->spec.idempotency_key = c->spec.request_id = c->spec.traceparent = c->spec.url = NULL;
+    c->spec.headers = NULL;
     if ((c->next = h->first))
         c->next->link = &c->next;
     c->link = &h->first;
@@ -563,7 +590,8 @@ static void call_end(struct robot_call *c, enum call_result result)
         c->answer.body = &c->in;
         c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
         c->answer.curl_text = c->error;
-        result_count(result);
+        if (!c->is_foreign)
+            result_count(result);
         c->spec.done(c->spec.arg, &c->answer);
     }
     call_free(c);

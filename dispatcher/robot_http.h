@@ -45,6 +45,9 @@ struct call_spec {
     const char *path;            /* begins with '/', already percent-encoded, may hold a query */
     const char *body;            /* JSON or NULL */
     size_t body_len;
+    const char *url;             /* instead of base_url and path: not a robot's, so robot.allow_addresses is not for it, and it is not counted
+                                  * with the robots' calls. A POST only. NULL = a robot's */
+    const char *const *headers;  /* more of them, whole lines, ended by NULL; NULL = none */
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
     int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */, idle_ms /* 0 = none */;
     size_t max_bytes;            /* cap of the buffered body; ignored with on_data */

@@ -1,8 +1,12 @@
-/* robot_list.c - fetching both sides. */
+/*
+ * robot_list.c - fetching both sides, and an index over each: a robot may hold
+ * thousands of sessions, so neither side is walked for every entry of the other.
+ */
 #include "dispatcher/robot_list.h"
 
 #include "common/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,9 +21,48 @@ struct fetch {
     void *arg;
 };
 
+static void job_key(char out[JOB_KEY_ROOM], const char *job_uid, uint64_t epoch)
+{
+    snprintf(out, JOB_KEY_ROOM, "%s.%llu", job_uid, (unsigned long long)epoch);
+}
+
+/* A robot may tell an id twice: the first one counts. */
+static void index_add(struct names *n, const char *name, uint32_t at)
+{
+    if (names_find(n, name) == NAMES_NONE)
+        names_add(n, name, at);
+}
+
+static void index_make(struct robot_list *list)
+{
+    for (uint32_t i = 0; i < jv_len(list->sessions); i++) {
+        const char *id = jv_str(jv_get(jv_at(list->sessions, i), "session_id"));
+        if (id)
+            index_add(&list->entries, id, i);
+    }
+    list->job_keys = xcalloc(list->n_rows, sizeof(*list->job_keys));
+    for (uint32_t i = 0; i < list->n_rows; i++) {
+        const struct session_row *row = &list->rows[i];
+        job_key(list->job_keys[i], row->job_uid, row->epoch);
+        index_add(&list->rows_by_job, list->job_keys[i], i);
+        if (row->state != SESSION_OPENING)
+            index_add(&list->rows_by_id, row->session_id, i);
+    }
+}
+
+static void index_free(struct robot_list *list)
+{
+    names_clear(&list->entries);
+    names_clear(&list->rows_by_id);
+    names_clear(&list->rows_by_job);
+    free(list->job_keys);
+}
+
 static void fetch_end(struct fetch *f)
 {
+    index_make(&f->list);
     f->fn(f->d, f->arg, &f->list);
+    index_free(&f->list);
     jv_free(f->body);
     free(f);
 }
@@ -75,24 +118,19 @@ const struct session_row *robot_list_row(const struct robot_list *list, const st
 {
     const char *uid = jv_str(jv_get(entry, "job_uid")), *id = jv_str(jv_get(entry, "session_id"));
     int64_t epoch = -1;
-    jv_int(jv_get(entry, "epoch"), &epoch);
-    for (unsigned i = 0; i < list->n_rows; i++) {
-        const struct session_row *row = &list->rows[i];
-        if (uid && strcmp(row->job_uid, uid) == 0 && (int64_t)row->epoch == epoch)
-            return row;
-        if (id && row->state != SESSION_OPENING && strcmp(row->session_id, id) == 0)
-            return row;
+    uint32_t at = NAMES_NONE;
+    char key[JOB_KEY_ROOM];
+    if (uid && strlen(uid) < sizeof(list->rows->job_uid) && jv_int(jv_get(entry, "epoch"), &epoch) && epoch >= 0) {
+        job_key(key, uid, (uint64_t)epoch);
+        at = names_find(&list->rows_by_job, key);
     }
-    return NULL;
+    if (at == NAMES_NONE && id)
+        at = names_find(&list->rows_by_id, id);
+    return at == NAMES_NONE ? NULL : &list->rows[at];
 }
 
 const struct jv *robot_list_entry(const struct robot_list *list, const struct session_row *row)
 {
-    for (size_t i = 0; i < jv_len(list->sessions); i++) {
-        const struct jv *e = jv_at(list->sessions, i);
-        const char *id = jv_str(jv_get(e, "session_id"));
-        if (id && strcmp(id, row->session_id) == 0)
-            return e;
-    }
-    return NULL;
+    uint32_t at = names_find(&list->entries, row->session_id);
+    return at == NAMES_NONE ? NULL : jv_at(list->sessions, at);
 }

@@ -5,9 +5,12 @@
 #ifndef CHASQUI_ROBOT_LIST_H
 #define CHASQUI_ROBOT_LIST_H
 
+#include "dispatcher/names.h"
 #include "dispatcher/robot_answer.h"
 
 enum list_state { LIST_OK, LIST_UNSUPPORTED, LIST_UNREACHABLE };
+
+#define JOB_KEY_ROOM 96 /* job_uid, a dot and an epoch */
 
 struct robot_list { /* borrowed during the callback */
     uint32_t robot_id;
@@ -16,6 +19,8 @@ struct robot_list { /* borrowed during the callback */
     const struct session_row *rows; /* ours: live ones and those with a close pending */
     unsigned n_rows;
     bool rows_known;                /* the database answered */
+    struct names entries, rows_by_id, rows_by_job; /* where they stand, by session id; by job_uid and epoch */
+    char (*job_keys)[JOB_KEY_ROOM]; /* one a row, the names of rows_by_job */
 };
 
 typedef void robot_list_fn(struct dispatcher *d, void *arg, const struct robot_list *list);

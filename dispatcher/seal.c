@@ -11,6 +11,7 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "common/secret_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEY_BYTES crypto_aead_xchacha20poly1305_ietf_KEYBYTES
@@ -45,23 +45,6 @@ static struct seal *refuse(const char *key_file, const char *why)
     return NULL;
 }
 
-/* Reads at most `room` bytes of an opened file; -1 with errno. */
-static ssize_t read_whole(int fd, char *out, size_t room)
-{
-    size_t len = 0;
-    while (len < room) {
-        ssize_t n = read(fd, out + len, room - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
 /* 64 hex digits, and nothing but white space behind them. */
 static bool key_parse(const char *text, size_t len, uint8_t key[KEY_BYTES])
 {
@@ -80,29 +63,13 @@ static void secrets_guard(void)
 struct seal *seal_open(const char *key_file)
 {
     char text[2 * KEY_BYTES + 16];
-    struct stat st;
+    const char *why;
     if (sodium_init() < 0)
         return refuse(key_file, "libsodium does not start");
-    int fd = open(key_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return refuse(key_file, strerror(errno));
-    const char *why = NULL;
-    if (fstat(fd, &st) < 0)
-        why = strerror(errno);
-    else if (!S_ISREG(st.st_mode))
-        why = "it is not a file";
-    else if (st.st_mode & (S_IRWXG | S_IRWXO))
-        why = "others can reach it; its mode must be 0400";
-    if (why) {
-        close(fd);
-        return refuse(key_file, why);
-    }
     secrets_guard();
-    ssize_t len = read_whole(fd, text, sizeof(text));
-    int failed = errno;
-    close(fd);
+    ssize_t len = secret_file_read(key_file, text, sizeof(text), &why);
     if (len < 0)
-        return refuse(key_file, strerror(failed));
+        return refuse(key_file, why);
     struct seal *s = sodium_malloc(sizeof(*s));
     bool good = s && (size_t)len < sizeof(text) && key_parse(text, (size_t)len, s->key);
     sodium_memzero(text, sizeof(text));

@@ -40,10 +40,13 @@ static void settled(struct login *l, enum place_fate place)
     login_failed(l);
 }
 
-static void found(struct login *l, const char *session_id)
+/* The robot holds it under the boot that told so: a later boot has lost it. */
+static void found(struct login *l, const char *session_id, const char *boot_id)
 {
     n_running--;
     stat_inc(settled_found_total);
+    if (boot_id[0])
+        strcpy(l->boot_id, boot_id);
     str_copy(l->session_id, sizeof(l->session_id), str_of(session_id));
     login_succeeded(l);
 }
@@ -161,7 +164,7 @@ static void list_answered(void *arg, struct call_answer *a)
     const struct jv *entry = entry_of(jv_get(body, "sessions"), l);
     const char *state = jv_str(jv_get(entry, "state")), *id = jv_str(jv_get(entry, "session_id"));
     if (entry && state && strcmp(state, "active") == 0 && id && strlen(id) < SESSION_ID_ROOM)
-        found(l, id);
+        found(l, id, a->boot_id);
     else if (entry && clock_ms() < l->limit_at_ms)
         settle_again(l, AGAIN_MS);
     else

@@ -72,6 +72,7 @@ struct session_row {
     bool migrating;          /* a row in chasqui_session_migrations, or opening with generation > 1 */
     uint8_t close_pending;
     int64_t since_ms, started_ms, activity_ms; /* unix ms, 0 = NULL */
+    int64_t age_ms;          /* since `since_ms` when it was read, by the database's clock: ours may be another */
     char portal[PORTAL_ROOM];
     char job_uid[65];                  /* Laravel's may be longer than ours */
     char session_id[SESSION_ID_ROOM];  /* the current one */

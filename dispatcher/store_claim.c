@@ -253,18 +253,34 @@ static void fill_company(void *arg, unsigned row, struct db_cell *cells)
     cells[1].data = c->row[row]->portal;
 }
 
-/* Locks the companies' epoch rows; a company whose row somebody else has is busy. Missing rows are made. */
+/* Of the chosen rows, those that `keep` says. */
+static unsigned keep_rows(struct claim *c, bool (*keep)(const struct item *it))
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < c->n_rows; i++)
+        if (keep(c->row[i]))
+            c->row[n++] = c->row[i];
+    return c->n_rows = n;
+}
+
+static bool has_no_epoch(const struct item *it)
+{
+    return !it->has_epoch;
+}
+
+static bool goes(const struct item *it)
+{
+    return it->fate == FATE_GO;
+}
+
+/* Locks the companies' epoch rows; a company whose row somebody else has is busy. Missing rows are made, and ours by that. */
 static enum db_rc epochs_lock(struct db *db, struct claim *c)
 {
     uint64_t ids[QUEUE_CLAIM_MAX];
     if (!choose(c, FATE_GO, -1))
         return DB_OK;
     TRY(epochs_take(db, c));
-    unsigned missing = 0;
-    for (unsigned i = 0; i < c->n_rows; i++)
-        if (!c->row[i]->has_epoch)
-            c->row[missing++] = c->row[i];
-    if (!(c->n_rows = missing))
+    if (!keep_rows(c, has_no_epoch))
         return DB_OK;
     GATHER(c, company_id, ids);
     TRY(db_query_in_u64(db, "SELECT company_id, portal FROM chasqui_epochs WHERE company_id IN (%s)", ids, c->n_rows, ""));
@@ -272,13 +288,11 @@ static enum db_rc epochs_lock(struct db *db, struct claim *c)
         for (unsigned i = 0; i < c->n_rows; i++)
             if (is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL)))
                 c->row[i]->fate = FATE_BACK; /* it is there, and locked */
-    missing = 0;
-    for (unsigned i = 0; i < c->n_rows; i++)
-        if (c->row[i]->fate == FATE_GO)
-            c->row[missing++] = c->row[i];
-    if (!(c->n_rows = missing))
+    if (!keep_rows(c, goes))
         return DB_OK;
     TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 0)", "us", c->n_rows, fill_company, c));
+    if (db_affected(db) == c->n_rows)
+        return DB_OK; /* nobody else can have them: their epoch is 0 */
     TRY(epochs_take(db, c));
     for (unsigned i = 0; i < c->n_rows; i++)
         if (!c->row[i]->has_epoch)
@@ -464,13 +478,6 @@ static void fill_job_id(void *arg, unsigned row, struct db_cell *cells)
     cells[0].n = ((struct claim *)arg)->row[row]->job_id;
 }
 
-static void fill_queued_event(void *arg, unsigned row, struct db_cell *cells)
-{
-    const struct item *it = ((struct claim *)arg)->row[row];
-    cells[0].n = it->job_id;
-    cells[1].n = it->created_s;
-}
-
 /* portal_jobs rows are made for new items; the ids are read back by their job_uid. */
 static enum db_rc jobs_make(struct db *db, struct claim *c)
 {
@@ -503,12 +510,10 @@ static enum db_rc jobs_make(struct db *db, struct claim *c)
             }
     if (made != c->n_rows)
         return DB_RETRY; /* a job_uid that Laravel has used: with others it works */
-    TRY(db_bulk(db,
-                "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, token_id, request_id, batch_id, idx, tries) "
-                "VALUES (?, ?, 'login', ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
-                "ususNsuuu", c->n_rows, fill_private, c));
-    return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, FROM_UNIXTIME(?), 'queued')", "uu", c->n_rows,
-                   fill_queued_event, c);
+    return db_bulk(db,
+                   "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, token_id, request_id, batch_id, idx, tries) "
+                   "VALUES (?, ?, 'login', ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
+                   "ususNsuuu", c->n_rows, fill_private, c);
 }
 
 static void fill_session(void *arg, unsigned row, struct db_cell *cells)

@@ -66,7 +66,7 @@ enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn);
 
 /* ---- claiming ---------------------------------------------------------------------------------------------------------- */
 
-#define QUEUE_CLAIM_MAX 128
+#define QUEUE_CLAIM_MAX 200
 
 struct claimed { /* a log-in to be begun now: its place, epoch and lease are committed */
     struct queued item;
@@ -97,7 +97,7 @@ void store_claim(struct db *db, void *op);
 
 /* ---- outcomes ----------------------------------------------------------------------------------------------------------- */
 
-#define LOGINS_DONE_MAX 128
+#define LOGINS_DONE_MAX 200
 /* store_login_done() for many batches' log-ins in one transaction; each op's outcome and rc are set as it would, but `row` is not. No
  * migrations, no credentials to remember. */
 struct store_logins_done { unsigned n; struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's */ };
@@ -148,37 +148,68 @@ struct store_batch_open { /* a new batch, or the one that the key stands for */
 };
 void store_batch_open(struct db *db, void *op);
 
-struct batch_item { uint64_t idx, company_id; uint8_t digest[16]; struct buf params; /* sealed */ bool differs; };
+struct batch_item {
+    uint64_t idx, company_id;
+    uint32_t lap; /* items of the same company that came before it: it waits behind others' first ones */
+    bool has_params;
+    uint8_t digest[16];           /* of params; nothing without them */
+    size_t params_at, params_len; /* sealed, within the op's `params` */
+    bool differs; /* out */
+};
 struct store_batch_append { /* idempotent by (batch, idx); an item that is there with another digest is marked `differs` */
-    uint64_t batch_id, token_id; unsigned n; struct batch_item *item; /* indexes ascending; owned by the caller */
+    uint64_t batch_id, token_id;
+    unsigned n; struct batch_item *item; /* 1..DB_BULK_MAX, indexes ascending; owned by the caller */
+    const char *params; /* owned by the caller */
     bool is_gone;   /* no such batch of this token */
     bool is_closed; /* the batch is not open: what is there was compared, a missing item differs */
+    bool is_cancelled;
+    unsigned n_added, n_differ;
     enum store_rc rc;
 };
 void store_batch_append(struct db *db, void *op);
+/* Part of an op: the portal of a batch of this token; "" = there is no such batch. */
+enum db_rc batch_portal(struct db *db, uint64_t batch_id, uint64_t token_id, char portal[PORTAL_ROOM]);
 
-struct store_batch_close { /* the body was whole: total is counted, the batch runs (or is done when it is empty) */
-    uint64_t batch_id; uint64_t total; bool found; enum store_rc rc;
+struct store_batch_close { /* the body was whole: total is counted, the batch runs (or is done when nothing of it is left) */
+    uint64_t batch_id, token_id; bool found; uint64_t total; char status[21]; enum store_rc rc;
 };
 void store_batch_close(struct db *db, void *op);
 
+/* Who asks about a batch. It is seen by the token that made it, by one for all companies, and by one that has every company of
+ * the token that made it. */
+struct batch_viewer { bool all; uint64_t token_id; };
+/* Part of a transaction: locks the batch's row when the viewer may see it. */
+enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found);
 struct store_batch { /* its shape with counts */
-    uint64_t batch_id; bool all; uint64_t token_id; /* who may see it: the token that made it, or one for all companies */
+    uint64_t batch_id; struct batch_viewer viewer;
     bool found; char status[21]; struct buf json; enum store_rc rc;
 };
 void store_batch(struct db *db, void *op);
-struct store_batch_items { /* a page of items by index */
-    uint64_t batch_id; bool all; uint64_t token_id; char state[21]; uint64_t cursor; bool has_cursor; unsigned limit;
+struct store_batch_items { /* a page of items by index, from `cursor` on; next_cursor = the index after the last one shown */
+    uint64_t batch_id; struct batch_viewer viewer; char state[21]; uint64_t cursor; unsigned limit;
     bool found; struct buf json; enum store_rc rc;
 };
 void store_batch_items(struct db *db, void *op);
-struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop */
-    uint64_t batch_id; bool all; uint64_t token_id; char actor[161], peer[65], request_id[129];
-    bool found, wrong_state; char status[21]; enum store_rc rc;
+struct store_batches { /* a page of batches, newest first, for operators */
+    char state[21]; uint64_t cursor; unsigned limit;
+    struct buf json; enum store_rc rc;
+};
+void store_batches(struct db *db, void *op);
+struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop. A step of at most 1000 items a
+                             * call: submit it again while `more`. */
+    uint64_t batch_id; struct batch_viewer viewer; char actor[161], peer[65], request_id[129];
+    uint64_t after; /* running items before this index were asked; 0 at first */
+    bool begun;     /* out, and in for the next step: it is marked as cancelled */
+    bool found, wrong_state, more, asked /* somebody was asked to stop */; char status[21]; enum store_rc rc;
 };
 void store_batch_cancel(struct db *db, void *op);
-struct store_batch_finish { /* those given, or (n 0) every batch that runs: done when nothing of it is left */
-    unsigned n; uint64_t batch[QUEUE_CLAIM_MAX]; unsigned n_done; uint64_t done[QUEUE_CLAIM_MAX]; enum store_rc rc;
+struct store_batch_finish { /* those given, or (n 0) a look at batches that have not ended: done when nothing of it is left; what is left of a
+                             * cancelled one is cancelled, one that is open for a day runs with what it has */
+    unsigned n; uint64_t batch[QUEUE_CLAIM_MAX];
+    uint64_t after; /* n 0: looks at those behind this one; out: the last one looked at, 0 when there are no more */
+    unsigned n_done; uint64_t done[QUEUE_CLAIM_MAX]; /* those that ended here */
+    bool asked; /* somebody was asked to stop: WAKE "cancel" */
+    enum store_rc rc;
 };
 void store_batch_finish(struct db *db, void *op);
 

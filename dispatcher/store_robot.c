@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,12 +60,14 @@ void store_robots(struct db *db, void *arg)
     op->rc = store_rc_of(db ? robots_read(db, op) : DB_GONE);
 }
 
+#define CAPACITY "LEAST(COALESCE(capacity, reported_capacity, 10), COALESCE(reported_capacity, capacity, 10))"
+
 /* Place rows 1..capacity exist. Lowering a capacity only stops new ones: rows stay. */
 static enum db_rc places_make(struct db *db, uint32_t robot_id)
 {
     TRY(db_query(db,
-                 "SELECT LEAST(COALESCE(capacity, reported_capacity, 10), COALESCE(reported_capacity, capacity, 10)), (SELECT "
-                 "COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM chasqui_robots r WHERE id = ? FOR UPDATE",
+                 "SELECT " CAPACITY ", (SELECT COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM "
+                 "chasqui_robots r WHERE id = ? FOR UPDATE",
                  "u", (uint64_t)robot_id));
     if (!db_next(db))
         return DB_OK;
@@ -94,16 +97,39 @@ static enum db_rc boot_changed(struct db *db, struct store_robot_seen *op)
     return DB_OK;
 }
 
+/* A robot that reports less than it holds stands above its capacity by its own word: doctor tells that from a breach by the
+ * audit row. */
+static enum db_rc capacity_reported(struct db *db, const struct store_robot_seen *op, const char *name, int64_t before)
+{
+    char actor[NAME_ROOM + 8], detail[60];
+    TRY(db_exec(db, "UPDATE chasqui_robots SET reported_capacity = ? WHERE id = ?", "iu", op->reported_capacity,
+                (uint64_t)op->robot_id));
+    TRY(db_query(db,
+                 "SELECT " CAPACITY ", (SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = r.id) FROM chasqui_robots r "
+                 "WHERE id = ?",
+                 "u", (uint64_t)op->robot_id));
+    if (!db_next(db))
+        return DB_OK;
+    int64_t capacity = db_i64(db, 0), used = db_i64(db, 1);
+    if (capacity >= before || used <= capacity)
+        return DB_OK;
+    snprintf(actor, sizeof(actor), "robot:%s", name);
+    snprintf(detail, sizeof(detail), "%lld -> %lld", (long long)before, (long long)capacity);
+    return audit_add(db, actor, NULL, NULL, "worker_capacity", name, detail);
+}
+
 static enum db_rc seen_tx(struct db *db, void *arg)
 {
     struct store_robot_seen *op = arg;
+    char name[NAME_ROOM];
     op->freed = 0;
-    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)op->robot_id));
+    TRY(db_query(db, "SELECT name, " CAPACITY " FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)op->robot_id));
     if (!db_next(db))
         return DB_OK;
+    db_str_copy(db, 0, name, sizeof(name));
+    int64_t before = db_i64(db, 1);
     if (op->reported_capacity >= 0)
-        TRY(db_exec(db, "UPDATE chasqui_robots SET reported_capacity = ? WHERE id = ?", "iu", op->reported_capacity,
-                    (uint64_t)op->robot_id));
+        TRY(capacity_reported(db, op, name, before));
     if (op->fenced >= 0)
         TRY(db_exec(db, "UPDATE chasqui_robots SET fenced = ? WHERE id = ?", "iu", (int64_t)op->fenced, (uint64_t)op->robot_id));
     if (op->boot_id[0]) {

@@ -55,6 +55,7 @@ void session_read(struct db *db, unsigned at, struct session_row *out)
     db_str_copy(db, at + 17, out->viewer_url, sizeof(out->viewer_url));
     db_str_copy(db, at + 18, out->title, sizeof(out->title));
     db_str_copy(db, at + 20, out->job_uid, sizeof(out->job_uid));
+    out->age_ms = db_i64(db, at + 21);
     if (!out->session_id[0])
         db_str_copy(db, at + 19, out->session_id, sizeof(out->session_id));
 }
@@ -176,14 +177,16 @@ bool load_is_better(const struct load *a, const struct load *b)
     return left != right ? left < right : a->robot_id < b->robot_id;
 }
 
+/* Of a row `r` of chasqui_robots: the smaller of what the operator set and the robot told. */
+#define ROBOT_CAPACITY "LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10))"
+
 enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
 {
     *n_out = 0;
-    TRY(db_query(db,
-                 "SELECT r.id, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, "
-                 "r.capacity, 10)), (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT "
-                 "COALESCE(MAX(p.slot), 0) FROM chasqui_places p WHERE p.robot_id = r.id AND p.session_ref IS NOT NULL) FROM "
-                 "chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
+    TRY(db_query(db, /* by the index of what is held: free places are not read */
+                 "SELECT r.id, " ROBOT_CAPACITY ", COALESCE(u.used, 0), COALESCE(u.top, 0) FROM chasqui_robots r LEFT JOIN (SELECT robot_id, "
+                 "COUNT(*) AS used, MAX(slot) AS top FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY "
+                 "robot_id) u ON u.robot_id = r.id WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
                  "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
                  ""));
     while (db_next(db)) {
@@ -203,7 +206,7 @@ enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, stru
 enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
 {
     TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
-    TRY(db_query(db, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)robot_id));
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND session_ref IS NOT NULL", "u", (uint64_t)robot_id));
     *used = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
     return DB_OK;
 }

@@ -6,6 +6,9 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "dispatcher/retention.h"
+#include "dispatcher/schedule.h"
+#include "dispatcher/webhook.h"
 
 #include <stdlib.h>
 
@@ -37,6 +40,9 @@ static void tick(void *arg)
             close_idle_tick(d);
     }
     leases_tick(d);
+    schedule_tick(d);
+    webhook_tick(d);
+    retention_tick(d);
     migrate_tick(d);
     if (!d->draining)
         reconcile_tick(d);

@@ -13,7 +13,10 @@ CREATE TABLE IF NOT EXISTS portal_jobs (
   robot_session_id VARCHAR(100) NULL,
   created_at TIMESTAMP NULL,
   updated_at TIMESTAMP NULL,
-  KEY idx_session_id (robot_session_id)
+  KEY idx_session_id (robot_session_id),
+  KEY chasqui_company (company_id, portal),
+  KEY chasqui_uid (job_uid),
+  KEY chasqui_status (status, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
 ALTER TABLE portal_jobs
@@ -33,8 +36,8 @@ ALTER TABLE portal_jobs
   ADD COLUMN IF NOT EXISTS started_at DATETIME(3) NULL,
   ADD COLUMN IF NOT EXISTS finished_at DATETIME(3) NULL;
 
-CREATE INDEX IF NOT EXISTS idx_session_id ON portal_jobs (robot_session_id);
-CREATE INDEX IF NOT EXISTS chasqui_company ON portal_jobs (company_id, portal);
-CREATE INDEX IF NOT EXISTS chasqui_uid ON portal_jobs (job_uid);
+-- chasqui: plain-index idx_session_id portal_jobs robot_session_id:100
+-- chasqui: plain-index chasqui_company portal_jobs company_id portal:64
+-- chasqui: plain-index chasqui_uid portal_jobs job_uid:64
 
 -- chasqui: widen-enum portal_jobs.status queued running retrying done failed cancelled

@@ -13,8 +13,12 @@ CREATE TABLE IF NOT EXISTS chasqui_batches (
   callback_url VARCHAR(500) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'told when it has ended',
   available_at DATETIME(6) NULL COMMENT 'no item begins before',
   created_at DATETIME(6) NOT NULL,
-  finished_at DATETIME(6) NULL,
-  KEY by_status (status, id)
+  finished_at DATETIME(6) NULL COMMENT 'nothing of it is left; also of a cancelled one',
+  done BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'items by their outcome, known once it has finished',
+  failed BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  cancelled BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  KEY by_status (status, id),
+  KEY unfinished (finished_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 -- One row an item. Batch 0 holds jobs of their own (asynchronous executes, retried jobs): idx is their job_id.
@@ -45,10 +49,7 @@ ALTER TABLE chasqui_jobs
 ALTER TABLE chasqui_leases ADD COLUMN IF NOT EXISTS cancel TINYINT NOT NULL DEFAULT 0 COMMENT '1: the holder is asked to stop';
 
 CREATE INDEX IF NOT EXISTS chasqui_batch ON portal_jobs (batch_id);
--- Laravel's status may be an ENUM, a VARCHAR, or a TEXT, of which only a part can be indexed.
-SET @chasqui_status = CONCAT('CREATE INDEX IF NOT EXISTS chasqui_status ON portal_jobs (status', (SELECT IF(DATA_TYPE LIKE '%text', '(20)', '')
-  FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'portal_jobs' AND COLUMN_NAME = 'status'), ', id)');
-EXECUTE IMMEDIATE @chasqui_status;
+-- chasqui: plain-index chasqui_status portal_jobs status:20 id
 
 -- What an Idempotency-Key stands for. scope = keyed hash of who may use it, the route and the key; digest = of the body.
 CREATE TABLE IF NOT EXISTS chasqui_idempotency (

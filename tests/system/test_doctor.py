@@ -63,6 +63,10 @@ BROKEN = {
     "live_without_place": (
         "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = (SELECT id FROM chasqui_sessions WHERE company_id = 1)",
     ),
+    "capacity_breach": (
+        "UPDATE chasqui_robots SET capacity = 1 WHERE name = 'r1'",
+        "INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6) - INTERVAL 1 HOUR, 'robot:r1', 'worker_capacity', 'r1', '8 -> 1')",
+    ),
     "robot_without_places": ("DELETE FROM chasqui_places WHERE robot_id = 2",),
     "job_without_lease": ("DELETE FROM chasqui_leases WHERE kind = 'action'",),
     "lease_of_ended_job": ("UPDATE portal_jobs SET status = 'done' WHERE company_id = 7",),
@@ -103,11 +107,20 @@ def test_notes_do_not_fail(clinic):
     clinic.session(20, state="lost", close_pending=1)
     clinic.session(21, state="migrated", close_pending=1)
     clinic.database.execute("UPDATE chasqui_robots SET capacity = 1 WHERE name = 'r1'")
+    clinic.database.execute("INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6), 'robot:r1', 'worker_capacity', 'r1', '8 -> 1')")
     clinic.database.execute("UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 HOUR WHERE kind = 'action'")
     found, code = clinic.doctor()
     assert code == 0
     assert set(found) == {"migrating", "abandoned", "above_capacity", "lease_run_out"}
     assert len(found["abandoned"]) == 1 and "there: 2;" in found["abandoned"][0][1] and "remove r1 --force" in found["abandoned"][0][2]
+
+
+def test_above_capacity_is_a_breach_unless_the_robot_lowered_it(clinic):
+    clinic.database.execute("UPDATE chasqui_robots SET capacity = 1 WHERE name = 'r1'")
+    found, code = clinic.doctor()
+    assert code == 1 and "above_capacity" not in found and "of 1" in found["capacity_breach"][0][1]
+    clinic.database.execute("UPDATE chasqui_sessions SET adopted = 1")  # Laravel's may be more
+    assert clinic.doctor()[1] == 0
 
 
 def test_base_urls_compare_as_urls(clinic):

@@ -184,6 +184,7 @@ def test_a_killed_dispatchers_login_is_settled_by_another(make_system):
     assert answers[0].status in (200, 503), answers
     if answers[0].status == 200:
         system.api.list(answers[0].json["session_id"]).expect(200)
+        assert system.database.value("SELECT boot_id FROM chasqui_sessions WHERE live = 1") == system.robot.health()["boot_id"]
     else:
         assert answers[0].error == "no_dispatcher" and answers[0].json["job_id"]
         system.api.execute(16, params=LOGIN).expect(200)

@@ -170,6 +170,10 @@ GOOD = {
     "more columns": FOREIGN_WITH_DEFAULTS,
     "ours there already": {"attempts": "TINYINT UNSIGNED NOT NULL DEFAULT 0", "error": "TEXT NULL", "message": "TEXT NULL", "finished_at": "TIMESTAMP NULL"},
     "no times, no robot": {name: None for name in ("created_at", "updated_at", "robot_worker_base_url", "robot_worker_viewer_url", "robot_session_id")},
+    "text everywhere": {
+        "job_uid": "TEXT NOT NULL", "portal": "VARCHAR(1000) NOT NULL", "action": "TEXT NOT NULL", "status": "VARCHAR(1000) NOT NULL",
+        "robot_worker_base_url": "TEXT NULL", "robot_worker_viewer_url": "TEXT NULL", "robot_session_id": "LONGTEXT NULL",
+    },
     "text and a portal ENUM": {"portal": "ENUM('sunat','sunafil') NOT NULL", "action": "TEXT NOT NULL", "status": "TEXT NOT NULL"},
 }
 

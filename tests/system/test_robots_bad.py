@@ -227,3 +227,75 @@ def test_stale_news_of_a_restart_do_no_harm(make_system):
         for _ in range(30):
             system.api.list(session).expect(200)
         assert system.database.value("SELECT state FROM chasqui_sessions WHERE robot_session_id = %s", session) == "active"
+
+
+ODD_LISTS = ["{}", "[]", '{"sessions":{}}', '{"sessions":[7,null,[],{"session_id":5},{"session_id":"x","job_uid":7,"epoch":"a"}', "", "\x00"]
+BAD_CALLS = [
+    ("hang", {}), ("reset", {}), ("garbage", {}), ("status", {"status": 500}), ("redirect", {"location": "http://127.0.0.1:1/"}), ("endless", {}),
+    ("empty", {}), ("html", {}), ("drip", {"bytes_per_s": 5, "head": True}), ("close_before_answer", {}), ("cut", {"bytes": 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode, more", BAD_CALLS)
+def test_a_bad_close(system, mode, more):
+    """The caller is told in time that it is not confirmed, or that it is; what is true is found out afterwards."""
+    session = system.api.login(60)
+    system.robot.behave("delete", mode, **more)
+    began = time.monotonic()
+    answer = system.api.close(session, headers={"X-Deadline-Ms": "3000"})
+    assert time.monotonic() - began < 4 and answer.status in (200, 502, 504), answer
+    told_nothing(system, answer)
+    system.robot.behave_well()
+
+    def known():
+        now = system.api.close(session)
+        return now.status == 200 or now.error in ("session_closed", "session_expired")
+
+    wait_until(known, 20, "it is closed in the end")
+    wait_until(lambda: system.robot.sessions() == [], 20, "on the robot too: one that lied is asked for its list")
+    assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0
+
+
+def test_a_second_close_waits_for_the_first(system):
+    session = system.api.login(63)
+    system.robot.behave("delete", "hang", times=1)
+    answers = []
+
+    def close(deadline_ms):
+        answers.append(system.api.close(session, headers={"X-Deadline-Ms": deadline_ms}))
+
+    threads = [threading.Thread(target=close, args=(deadline_ms,)) for deadline_ms in ("1500", "20000")]
+    threads[0].start()
+    system.robot.wait_call("delete")
+    threads[1].start()
+    system.api.close(session, headers={"X-Deadline-Ms": "1000"}).expect(409, "wrong_state")  # not "closed": nobody knows yet
+    for thread in threads:
+        thread.join()
+    assert [(one.status, one.error) for one in answers] == [(504, "deadline_exceeded"), (200, None)]
+    assert system.robot.sessions() == []
+
+
+@pytest.mark.parametrize("mode, more", [(mode, more) for mode, more in BAD_CALLS if mode not in ("empty", "html")])  # a 200 is its word
+def test_a_bad_fence(system, mode, more):
+    """Place and company stay taken until the robot has said clearly that nothing runs."""
+    system.robot.behave("login", "close_before_answer", times=1)  # it did log in
+    system.robot.behave("fence", mode, times=3, **more)
+    answer = system.api.execute(61, params={"ruc": "1", "usuario": "u", "clave": "c"}, headers={"X-Deadline-Ms": "2000"})
+    assert answer.status in (502, 504) and answer.json["job_id"], answer
+    told_nothing(system, answer)
+    wait_until(lambda: system.api.execute(61, params={"ruc": "1", "usuario": "u", "clave": "c"}).status == 200, 30, "the next log-in")
+    assert len([one for one in system.robot.sessions() if one["company_id"] == 61]) == 1
+    assert system.portal.violations() == []
+
+
+@pytest.mark.parametrize("mode, more", [*BAD_CALLS, *(("status", {"status": 200, "body": body}) for body in ODD_LISTS)])
+def test_a_bad_session_list_ends_nothing(system, mode, more):
+    session = system.api.login(62)
+    system.robot.behave("sessions", mode, **more)
+    before = len(system.robot.calls("sessions"))
+    wait_until(lambda: len(system.robot.calls("sessions")) >= before + 2, 30, "it was asked twice more")
+    system.api.list(session).expect(200)
+    findings = system.ops.get("/api/v1/ops/doctor", timeout=20).expect(200)
+    told_nothing(system, findings)
+    assert system.database.value("SELECT state FROM chasqui_sessions") == "active"
+    system.robot.behave_well()

@@ -121,7 +121,7 @@ static inline int server_start(void **state)
     db_destroy(&look);
     look = db_new(&conf);
     return sql_file_run("migrations/0001_portal_jobs.sql") || sql_file_run("migrations/0002_sessions.sql") ||
-           sql_file_run("migrations/0003_queue.sql");
+           sql_file_run("migrations/0003_queue.sql") || sql_file_run("migrations/0004_schedules.sql");
 }
 
 static inline int path_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -195,7 +195,8 @@ static inline int reset(void **state)
     static const char *const tables[] = {"portal_jobs", "chasqui_jobs", "chasqui_sessions", "chasqui_epochs", "chasqui_robots",
                                          "chasqui_places", "chasqui_leases", "chasqui_session_migrations", "chasqui_job_events",
                                          "chasqui_tokens", "chasqui_token_companies", "chasqui_credentials", "chasqui_audit",
-                                         "chasqui_batches", "chasqui_items", "chasqui_idempotency", "chasqui_pause"};
+                                         "chasqui_batches", "chasqui_items", "chasqui_idempotency", "chasqui_pause", "chasqui_schedules",
+                                         "chasqui_schedule_items", "chasqui_schedule_runs", "chasqui_webhooks"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         char sql[80];
         snprintf(sql, sizeof(sql), "DELETE FROM %s", tables[i]);

@@ -182,6 +182,18 @@ static void test_robot_seen(void **state)
     assert_int_equal(op.freed, 2); /* proved gone */
     for (unsigned i = 0; i < 2; i++)
         assert_session(row[i].ref, "lost", "robot_down", 0, 0);
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_audit", "");
+
+    session_make(3, 1, "s-3");
+    session_make(4, 1, "s-4");
+    op.reported_capacity = 2; /* as many as it holds */
+    run_fine(store_robot_seen, &op);
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_audit", "");
+    op.reported_capacity = 1;
+    run_fine(store_robot_seen, &op);
+    run_fine(store_robot_seen, &op);
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit", "");
+    assert_text("2 -> 1", "SELECT detail FROM chasqui_audit WHERE actor = 'robot:r1' AND action = 'worker_capacity' AND subject = 'r1'", "");
     op.robot_id = 99999999;
     run_fine(store_robot_seen, &op);
 }
@@ -199,13 +211,17 @@ static void test_robot_sessions(void **state)
         run_fine(store_session_end, &end);
     }
     exec_sql("UPDATE chasqui_sessions SET close_pending = 1 WHERE id = ?", "u", lost[0].ref);
+    exec_sql("UPDATE chasqui_sessions SET since = since - INTERVAL 100 SECOND WHERE id = ?", "u", lost[0].ref);
     session_make(9, 2, "elsewhere");
     struct store_robot_sessions op = {.robot_id = robot[1]};
     run_fine(store_robot_sessions, &op);
     assert_int_equal(op.n, 3);
     unsigned pending = 0;
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
+        int64_t least = op.row[i].ref == lost[0].ref ? 100000 : 0;
+        assert_true(op.row[i].age_ms >= least && op.row[i].age_ms < least + 60000);
         pending |= 1u << op.row[i].close_pending;
+    }
     assert_int_equal(pending, 7);
     free(op.row);
 

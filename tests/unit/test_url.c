@@ -103,10 +103,37 @@ static void test_length(void **state)
     }
 }
 
+static void test_what_may_be_called(void **state)
+{
+    static const char *const good[] = {
+        "https://a.example", "https://a.example/", "https://a.example/x/y?z=1", "https://a.example?x", "https://b.example/hooks/",
+        "https://b.example/hooks/7", "http://c.example:8080/hook?id=7", "https://d.example/x", "https://d.example/x/.well-known", "https://d.example/...",
+    };
+    static const char *const bad[] = {
+        "", "a.example", "ftp://a.example", "http://a.example/", "https://a.example.evil.example/", "https://a.example:444/",
+        "https://a.example@evil.example/", "https://x@a.example/", "https://b.example/", "https://b.example/hooks", "https://b.example/hooksx/",
+        "https://b.example/hooks/../admin", "https://b.example/hooks/%2e%2E/admin", "https://b.example/hooks/./x", "https://b.example/hooks/..?x",
+        "https://b.example/hooks/\\..", "https://b.example/hooks/ x", "https://b.example/hooks/\xc3\xb1", "http://c.example:8080/hook?di=7",
+        "https://", "https:///x", "https://d.example:x/", "HTTPS://d.example/", "https://d.example/\n",
+    };
+    static const char list[] = "https://a.example, https://b.example/hooks/,http://c.example:8080/hook?id= ,https://d.example";
+    (void)state;
+    for (unsigned i = 0; i < sizeof(good) / sizeof(*good); i++)
+        if (!url_is_allowed(list, good[i]))
+            fail_msg("%s was refused", good[i]);
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        if (url_is_allowed(list, bad[i]))
+            fail_msg("%s was let through", bad[i]);
+    assert_false(url_is_allowed(NULL, "https://a.example"));
+    assert_false(url_is_allowed("", "https://a.example"));
+    assert_false(url_is_allowed(" , ", "https://a.example"));
+    assert_true(url_is_allowed("https://", "https://anything.example/x"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_form),
+        cmocka_unit_test(test_one_form), cmocka_unit_test(test_what_may_be_called),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_length),
     };

@@ -1,0 +1,20 @@
+/*
+ * asked.h - an op of the store on behalf of a request: the way back to it.
+ */
+#ifndef CHASQUI_ASKED_H
+#define CHASQUI_ASKED_H
+
+#include "dispatcher/dispatcher.h"
+
+struct asked {
+    struct dispatcher *d;
+    uint64_t key;
+};
+
+struct asked *asked_new(struct dispatcher *d, const struct request *r);
+/* The request, when it is still there and the database answered; else it is answered here, or NULL because it is gone. Frees `a`. */
+struct request *asked_answer(struct asked *a, enum store_rc rc);
+/* Gives the JSON of `json`, with robots' names in place of their base URLs: what Laravel or a robot wrote may hold them. Empties it. */
+void asked_reply(struct dispatcher *d, struct request *r, int status, struct buf *json);
+
+#endif

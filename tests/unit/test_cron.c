@@ -1,0 +1,180 @@
+/* needs: common/cron.c */
+#include "common/cron.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+static int64_t at(const char *text)
+{
+    struct tm tm = {0};
+    assert_non_null(strptime(text, "%Y-%m-%d %H:%M:%S", &tm));
+    return timegm(&tm);
+}
+
+static struct cron good(const char *text)
+{
+    struct cron c;
+    const char *why = NULL;
+    if (!cron_parse(text, &c, &why))
+        fail_msg("%s: %s", text, why);
+    return c;
+}
+
+static void follows(const char *cron, const char *after, const char *wanted)
+{
+    struct cron c = good(cron);
+    char got[32] = "never";
+    int64_t next = cron_next(&c, at(after));
+    time_t t = (time_t)next;
+    if (next)
+        strftime(got, sizeof(got), "%Y-%m-%d %H:%M:%S", gmtime(&t));
+    if (strcmp(got, wanted) != 0)
+        fail_msg("%s after %s: %s, wanted %s", cron, after, got, wanted);
+}
+
+static void refused(const char *text, const char *because)
+{
+    struct cron c;
+    const char *why = NULL;
+    if (cron_parse(text, &c, &why))
+        fail_msg("%s was taken", text);
+    assert_non_null(why);
+    if (!strstr(why, because))
+        fail_msg("%s: %s", text, why);
+}
+
+static void test_minutes_and_hours(void **state)
+{
+    (void)state;
+    follows("* * * * *", "2026-01-01 00:00:00", "2026-01-01 00:01:00");
+    follows("* * * * *", "2026-01-01 00:00:59", "2026-01-01 00:01:00");
+    follows("0 6 * * *", "2026-01-01 05:59:59", "2026-01-01 06:00:00");
+    follows("0 6 * * *", "2026-01-01 06:00:00", "2026-01-02 06:00:00"); /* strictly after */
+    follows("*/15 * * * *", "2026-01-01 23:45:00", "2026-01-02 00:00:00");
+    follows("5-20/5 8 * * *", "2026-01-01 08:10:30", "2026-01-01 08:15:00");
+    follows("7,3,59 0 * * *", "2026-01-01 00:03:00", "2026-01-01 00:07:00");
+    follows("30 22-23,2 * * *", "2026-12-31 23:30:00", "2027-01-01 02:30:00");
+    follows("  0\t6   * *  * ", "2026-01-01 00:00:00", "2026-01-01 06:00:00");
+}
+
+static void test_days_and_months(void **state)
+{
+    (void)state;
+    follows("0 0 31 * *", "2026-01-31 00:00:00", "2026-03-31 00:00:00"); /* months without it are passed over */
+    follows("0 0 1 jan,JUL *", "2026-01-01 00:00:00", "2026-07-01 00:00:00");
+    follows("0 0 28-31 2 *", "2027-02-28 00:00:00", "2028-02-28 00:00:00");
+    follows("0 6 * * 1-5", "2026-11-27 06:00:00", "2026-11-30 06:00:00"); /* Friday, Monday */
+    follows("0 6 * * sat", "2026-11-25 00:00:00", "2026-11-28 06:00:00");
+    follows("0 6 * * 7", "2026-11-25 00:00:00", "2026-11-29 06:00:00"); /* 7 and 0 are Sunday */
+    follows("0 6 * * 0", "2026-11-25 00:00:00", "2026-11-29 06:00:00");
+    follows("0 6 * * 6-7", "2026-11-28 06:00:00", "2026-11-29 06:00:00");
+    follows("0 6 * * mon-wed/2", "2026-11-23 06:00:00", "2026-11-25 06:00:00");
+}
+
+static void test_leap_days(void **state)
+{
+    (void)state;
+    follows("0 12 29 2 *", "2026-01-01 00:00:00", "2028-02-29 12:00:00");
+    follows("0 12 29 2 *", "2028-02-29 12:00:00", "2032-02-29 12:00:00");
+    follows("0 12 29 2 *", "2096-02-29 12:00:00", "2104-02-29 12:00:00"); /* 2100 is none */
+    follows("0 0 29 feb */7", "2026-01-01 00:00:00", "2032-02-29 00:00:00"); /* a Sunday */
+    follows("59 23 28 2 *", "2028-02-28 23:59:00", "2029-02-28 23:59:00");
+}
+
+static void test_either_day(void **state)
+{
+    (void)state;
+    follows("0 0 13 * 5", "2026-11-10 00:00:00", "2026-11-13 00:00:00"); /* the 13th ... */
+    follows("0 0 13 * 5", "2026-11-13 00:00:00", "2026-11-20 00:00:00"); /* ... or a Friday */
+    follows("0 0 */2 * 5", "2026-11-10 00:00:00", "2026-11-13 00:00:00"); /* begins with a star: both */
+    follows("0 0 */2 * 5", "2026-11-13 00:00:00", "2026-11-27 00:00:00");
+    follows("0 0 31 2 1", "2026-01-30 00:00:00", "2026-02-02 00:00:00"); /* its Mondays come */
+}
+
+static void test_shorthands(void **state)
+{
+    (void)state;
+    follows("@yearly", "2026-01-01 00:00:00", "2027-01-01 00:00:00");
+    follows("@annually", "2026-05-01 00:00:00", "2027-01-01 00:00:00");
+    follows("@monthly", "2026-05-01 00:00:00", "2026-06-01 00:00:00");
+    follows("@weekly", "2026-11-25 00:00:00", "2026-11-29 00:00:00");
+    follows("@DAILY", "2026-05-01 00:00:00", "2026-05-02 00:00:00");
+    follows("@midnight", "2026-05-01 12:00:00", "2026-05-02 00:00:00");
+    follows("@hourly", "2026-05-01 12:30:00", "2026-05-01 13:00:00");
+}
+
+static void test_what_is_refused(void **state)
+{
+    (void)state;
+    char longer[CRON_TEXT_MAX + 12] = "";
+    refused("", "five fields");
+    refused("0 6 * *", "five fields");
+    refused("0 6 * * * *", "behind the fifth");
+    refused("60 * * * *", "the minute");
+    refused("-1 * * * *", "the minute");
+    refused("* 24 * * *", "the hour");
+    refused("* * 0 * *", "day of the month");
+    refused("* * 32 * *", "day of the month");
+    refused("* * * 13 *", "the month");
+    refused("* * * 0 *", "the month");
+    refused("* * * janu *", "the month");
+    refused("* * * * 8", "day of the week");
+    refused("* * * * fri-mon", "day of the week"); /* ranges do not wrap */
+    refused("jan * * * *", "the minute");
+    refused("*/0 * * * *", "the minute");
+    refused("*/ * * * *", "the minute");
+    refused("5/10 * * * *", "the minute"); /* a step needs a range */
+    refused("*/100 * * * *", "the minute");
+    refused("1,,2 * * * *", "the minute");
+    refused("1, * * * *", "the minute");
+    refused("1-2-3 * * * *", "the minute");
+    refused("000000000001 * * * *", "the minute");
+    refused("** * * * *", "the minute");
+    refused("0 0 31 2 *", "no month");
+    refused("0 0 30 feb *", "no month");
+    refused("0 0 31 4,6,9,11 *", "no month");
+    refused("0 0 30,31 2 */2", "no month");
+    refused("@reboot", "@daily");
+    refused("@", "@daily");
+    refused("0 6 * * *; rm", "day of the week");
+    memset(longer, '1', sizeof(longer) - 1);
+    refused(longer, "longer");
+}
+
+static void test_what_is_due(void **state)
+{
+    (void)state;
+    struct cron daily = good("0 6 * * *"), each = good("* * * * *");
+    struct cron_due due;
+    int64_t day = 86400, planned = at("2026-11-25 06:00:00");
+    cron_due(&daily, planned, planned - 1, 3600, &due);
+    assert_true(!due.run_at && !due.missed && !due.missed_at && due.next_at == planned);
+    cron_due(&daily, planned, planned, 3600, &due);
+    assert_true(due.run_at == planned && !due.missed && due.next_at == planned + day);
+    cron_due(&daily, planned, planned + 3599, 3600, &due);
+    assert_true(due.run_at == planned && !due.missed);
+    cron_due(&daily, planned, planned + 3600, 3600, &due);
+    assert_true(!due.run_at && due.missed == 1 && due.missed_at == planned && due.next_at == planned + day);
+    cron_due(&daily, planned, planned + 3 * day + 5, 3600, &due); /* down for three days */
+    assert_true(due.run_at == planned + 3 * day && due.missed == 3 && due.missed_at == planned && due.next_at == planned + 4 * day);
+    cron_due(&each, planned, planned + 330, 3600, &due); /* run once for all that came */
+    assert_true(due.run_at == planned + 300 && due.missed == 5 && due.next_at == planned + 360);
+    cron_due(&each, planned, planned + 100 * day, 3600, &due); /* and no endless walk */
+    assert_true(due.run_at == planned + 100 * day && due.missed >= CRON_MISSED_MAX && due.missed < CRON_MISSED_MAX + 61);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_minutes_and_hours), cmocka_unit_test(test_days_and_months), cmocka_unit_test(test_leap_days),
+        cmocka_unit_test(test_either_day),        cmocka_unit_test(test_shorthands),      cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_what_is_due),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,112 @@
+/* needs: ctl/csv.c common/buf.c common/check.c */
+#include "ctl/csv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static char told[CSV_ROW_BYTES_MAX + 200];
+
+/* A row as "line:[a][b]", a bad one as "line!why". */
+static void tell(void *arg, const struct csv_row *row)
+{
+    size_t len = strlen(told);
+    (void)arg;
+    len += (size_t)snprintf(told + len, sizeof(told) - len, "%llu%s", (unsigned long long)row->line, row->bad ? "!" : ":");
+    if (row->bad)
+        len += (size_t)snprintf(told + len, sizeof(told) - len, "%s", row->bad);
+    for (unsigned i = 0; i < row->n; i++)
+        len += (size_t)snprintf(told + len, sizeof(told) - len, "[%s]", row->field[i]);
+    snprintf(told + len, sizeof(told) - len, ";");
+}
+
+/* The same whatever the pieces are. */
+static void reads_bytes(const char *text, size_t len, const char *wanted)
+{
+    for (size_t piece = 1; piece <= len + 1; piece += 1 + piece / 3) {
+        struct csv *c = csv_new(tell, NULL);
+        told[0] = 0;
+        for (size_t at = 0; at < len; at += piece)
+            csv_feed(c, text + at, len - at < piece ? len - at : piece);
+        csv_end(c);
+        csv_destroy(&c);
+        assert_null(c);
+        if (strcmp(told, wanted) != 0)
+            fail_msg("%s in pieces of %zu: %s, wanted %s", text, piece, told, wanted);
+    }
+}
+
+static void reads(const char *text, const char *wanted)
+{
+    reads_bytes(text, strlen(text), wanted);
+}
+
+static void test_rows(void **state)
+{
+    (void)state;
+    reads("", "");
+    reads("a", "1:[a];");
+    reads("a,b\n1,2\n", "1:[a][b];2:[1][2];");
+    reads("a,b\r\n1,2\r\n", "1:[a][b];2:[1][2];");
+    reads("a,,\n,b,\n", "1:[a][][];2:[][b][];");
+    reads("\n\r\na\n\n\nb\n", "3:[a];6:[b];"); /* empty lines are none */
+    reads(" a , b ", "1:[ a ][ b ];");         /* blanks belong to a field */
+    reads("\xef\xbb\xbf" "a\nb", "1:[a];2:[b];");
+    reads("\xef\xbb" "a", "1:[\xef\xbb" "a];");
+    reads("niño,Ñandú", "1:[niño][Ñandú];");
+    reads("a\rb\n", "1:[a\rb];"); /* a lone CR is a character */
+}
+
+static void test_quotes(void **state)
+{
+    (void)state;
+    reads("\"a\",\"b\"\n", "1:[a][b];");
+    reads("\"a,b\",c\n", "1:[a,b][c];");
+    reads("\"say \"\"no\"\"\",x\n", "1:[say \"no\"][x];");
+    reads("\"\",\"\"\"\"\n", "1:[][\"];");
+    reads("\"two\nlines\",b\nc\n", "1:[two\nlines][b];3:[c];");
+    reads("\"two\r\nlines\"\r\nc", "1:[two\r\nlines];3:[c];");
+}
+
+static void test_bad_rows(void **state)
+{
+    (void)state;
+    reads("a\"b,c\nd\n", "1!there is a quote inside a field that does not begin with one;2:[d];");
+    reads("\"a\"b,c\nd", "1!there is something behind a closing quote;2:[d];");
+    reads("x\n\"a,b\nc,d\n", "1:[x];2!a quote is opened and never closed;");
+    reads_bytes("a\0b\nc\n", 6, "1!it holds a NUL;2:[c];");
+}
+
+static void test_bounds(void **state)
+{
+    char text[CSV_ROW_BYTES_MAX + 100];
+    struct csv *c = csv_new(tell, NULL);
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    told[0] = 0;
+    csv_feed(c, text, sizeof(text));
+    csv_feed(c, "\ny\n", 3);
+    csv_end(c);
+    assert_string_equal(told, "1!the row is longer than 20,000 bytes;2:[y];");
+    memset(text, ',', sizeof(text));
+    told[0] = 0;
+    csv_feed(c, text, CSV_FIELDS_MAX);
+    csv_feed(c, "\ny\n", 3);
+    assert_string_equal(told, "3!the row has more than 200 fields;4:[y];");
+    csv_destroy(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_quotes),
+        cmocka_unit_test(test_bad_rows),
+        cmocka_unit_test(test_bounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
