@@ -5,7 +5,8 @@
  */
 #include "broker/broker.h"
 
-#include "broker/params.h"
+#include "common/clock.h"
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,11 +17,6 @@
 static uint64_t key_of_token(const struct exchange *x)
 {
     return x->token->id | 1ull << 63;
-}
-
-void route_later(struct exchange *x)
-{
-    reply_error(x, ERR_NOT_IMPLEMENTED, NULL, NULL);
 }
 
 void app_list(struct exchange *x)
@@ -85,7 +81,10 @@ void app_session_close(struct exchange *x)
     ask_session(x, OP_SESSION_CLOSE);
 }
 
-void app_job_get(struct exchange *x)
+/* ---- jobs ------------------------------------------------------------------------------------------------------
+ */
+
+static void ask_job(struct exchange *x, enum op op)
 {
     struct str id = path_part(x);
     struct query q;
@@ -99,7 +98,29 @@ void app_job_get(struct exchange *x)
         reply_error(x, ERR_JOB_NOT_FOUND, NULL, NULL);
         return;
     }
-    exchange_ask(x, OP_JOB_GET, key_of_token(x));
+    exchange_ask(x, op, key_of_token(x));
+}
+
+void app_job_get(struct exchange *x)
+{
+    ask_job(x, OP_JOB_GET);
+}
+
+void app_job_cancel(struct exchange *x)
+{
+    ask_job(x, OP_JOB_CANCEL);
+}
+
+void app_jobs(struct exchange *x)
+{
+    struct query q;
+    struct jv *errors = NULL;
+    query_parse(&q, x->query, &errors);
+    params_jobs(&q, &x->flight.request, &errors);
+    if (!exchange_fields(x, errors))
+        return;
+    if (!x->flight.request.company_id || exchange_company(x, x->flight.request.company_id))
+        exchange_ask(x, OP_JOBS, key_of_token(x));
 }
 
 /* The action's own limit, when the caller sets none. */
@@ -108,6 +129,76 @@ static void deadline_of_action(struct exchange *x, const struct action *action)
     uint64_t limit_ms = (uint64_t)action->timeout_ms + LOGIN_GRACE_MS;
     if (!x->deadline)
         x->deadline_at_ms = x->arrived_ms + (limit_ms < DEADLINE_MAX_MS ? limit_ms : DEADLINE_MAX_MS);
+}
+
+/* The job that a 202 names, and what of Prefer was followed. */
+static void queued_headers(struct exchange *x, int64_t job_id)
+{
+    const struct prefer *p = &x->prefer;
+    if (job_id > 0)
+        reply_header(x, "Location", "/api/v1/app/jobs/%" PRId64, job_id);
+    if (p->has_wait)
+        reply_header(x, "Preference-Applied", "%swait=%" PRIu64, p->is_async ? "respond-async, " : "", p->wait_s);
+    else
+        reply_header(x, "Preference-Applied", "respond-async");
+}
+
+static void queued_replied(struct exchange *x, const struct msg_REPLY *m, struct str payload)
+{
+    enum jv_bad why;
+    int64_t job_id = 0;
+    reply_take(x, m, payload);
+    if (x->answer.status == 202) {
+        struct jv *v = jv_parse(payload.p, payload.len, &why);
+        jv_int(jv_get(v, "job_id"), &job_id);
+        jv_free(v);
+        queued_headers(x, job_id);
+    } else if (x->answer.status == 200 && x->prefer.has_wait) {
+        reply_header(x, "Preference-Applied", "wait=%" PRIu64, x->prefer.wait_s);
+    }
+}
+
+/* A job that was accepted is done whoever waits. */
+static void queued_failed(struct exchange *x, enum err e)
+{
+    struct jv *body = exchange_job(x);
+    if (!body) {
+        reply_error(x, e, NULL, NULL);
+        return;
+    }
+    jv_set_bool(body, "ok", true);
+    jv_set_str(body, "status", "queued");
+    reply_jv(x, 202, body);
+    queued_headers(x, (int64_t)x->flight.job_id);
+}
+
+/* The job is kept whoever waits: what is waited for is its outcome, for as long as the client prefers. */
+static void ask_queued(struct exchange *x)
+{
+    struct msg_REQUEST *r = &x->flight.request;
+    uint64_t until_ms = x->arrived_ms + x->prefer.wait_s * 1000;
+    r->wait_ms = x->prefer.wait_s * 1000;
+    if (r->wait_ms && (!x->deadline || until_ms < x->deadline_at_ms))
+        x->deadline_at_ms = until_ms;
+    x->take = queued_replied;
+    x->fail = queued_failed;
+    exchange_ask(x, OP_EXECUTE_QUEUED, r->company_id);
+}
+
+/* Prefer, Idempotency-Key and available_at. */
+static bool execute_ways(struct exchange *x, bool is_login, bool is_queued, struct jv *errors)
+{
+    struct msg_REQUEST *r = &x->flight.request;
+    enum jv_type at = jv_type(jv_get(x->json, "available_at"));
+    if (is_login && x->prefer.is_bad)
+        errors_add(&errors, "Prefer", "wait must be an integer of 0 to 120");
+    params_available(x->json, clock_unix_ms(), r, &errors);
+    if (at != JV_ABSENT && at != JV_NULL && !is_queued)
+        errors_add(&errors, "available_at", "goes only with a log-in and Prefer: respond-async or wait");
+    r->idempotency_key = exchange_key(x, &errors);
+    if (x->key)
+        r->body_digest = (struct str){(const char *)x->body_digest, sizeof x->body_digest};
+    return exchange_fields(x, errors);
 }
 
 void app_execute(struct exchange *x)
@@ -121,12 +212,10 @@ void app_execute(struct exchange *x)
         return;
     query_parse(&q, x->query, &errors);
     params_execute(x->json, &x->b->conf->actions, r, &action, &errors);
-    if (!exchange_fields(x, errors) || !exchange_company(x, r->company_id))
+    bool is_login = action && action->session == ACTION_CREATE;
+    bool is_queued = is_login && (x->prefer.is_async || x->prefer.has_wait);
+    if (!execute_ways(x, is_login, is_queued, errors) || !exchange_company(x, r->company_id))
         return;
-    if (x->is_preferring || x->is_keyed) {
-        reply_error(x, ERR_NOT_IMPLEMENTED, "Prefer and Idempotency-Key are not built yet.", NULL);
-        return;
-    }
     const struct jv *params = jv_get(x->json, "params");
     if (jv_type(params) == JV_OBJECT) {
         size_t len;
@@ -139,6 +228,56 @@ void app_execute(struct exchange *x)
     }
     id_job_uid(x->job_uid);
     r->job_uid = str_of(x->job_uid);
+    if (is_queued) {
+        ask_queued(x);
+        return;
+    }
     deadline_of_action(x, action);
-    exchange_ask(x, action->session == ACTION_CREATE ? OP_EXECUTE_LOGIN : OP_EXECUTE_ACTION, r->company_id);
+    exchange_ask(x, is_login ? OP_EXECUTE_LOGIN : OP_EXECUTE_ACTION, r->company_id);
+}
+
+/* ---- batches ---------------------------------------------------------------------------------------------------
+ */
+
+/* false: answered. */
+static bool batch_id(struct exchange *x)
+{
+    struct str id = path_part(x);
+    struct query q;
+    struct jv *errors = NULL;
+    query_parse(&q, x->query, &errors);
+    if (x->route->handle == app_batch_items)
+        params_items(&q, &x->flight.request, &errors);
+    if (!exchange_fields(x, errors))
+        return false;
+    if (decimal_read(id, 1, &x->flight.request.batch_id))
+        return true;
+    reply_error(x, ERR_BATCH_NOT_FOUND, NULL, NULL);
+    return false;
+}
+
+void app_batch_get(struct exchange *x)
+{
+    if (batch_id(x))
+        exchange_ask(x, OP_BATCH_GET, key_of_token(x));
+}
+
+void app_batch_cancel(struct exchange *x)
+{
+    if (batch_id(x))
+        exchange_ask(x, OP_BATCH_CANCEL, key_of_token(x));
+}
+
+void app_batch_items(struct exchange *x)
+{
+    if (batch_id(x))
+        exchange_ask(x, OP_BATCH_ITEMS, key_of_token(x));
+}
+
+/* The first answer lets the client in, and is what it sees first. */
+void app_batch_events(struct exchange *x)
+{
+    x->take = progress_follow;
+    if (batch_id(x))
+        exchange_ask(x, OP_BATCH_GET, key_of_token(x));
 }

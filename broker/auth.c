@@ -266,16 +266,21 @@ bool token_key_read(const char *text, struct token_key *out)
     return is_good;
 }
 
-enum auth_result auth_check(struct exchange *x)
+/* What x shows: a bearer's token, or on the operators' listener a cookie. False when it is not of that form. */
+static bool key_of(const struct exchange *x, struct token_key *key)
 {
     static const char scheme[] = "Bearer ";
-    struct token_key key;
     const char *text = x->authorization ? x->authorization : "";
     if (!x->authorization && x->listener == LISTENER_OPS)
-        return web_session_read(x, &key) ? auth_ask(x, &key) : AUTH_REFUSED;
+        return web_session_read(x, key);
     bool is_bearer = strncasecmp(text, scheme, sizeof scheme - 1) == 0;
-    bool is_good = token_key_read(is_bearer ? text + sizeof scheme - 1 : "", &key);
-    return is_good ? auth_ask(x, &key) : AUTH_REFUSED;
+    return token_key_read(is_bearer ? text + sizeof scheme - 1 : "", key);
+}
+
+enum auth_result auth_check(struct exchange *x)
+{
+    struct token_key key;
+    return key_of(x, &key) ? auth_ask(x, &key) : AUTH_REFUSED;
 }
 
 enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
@@ -309,6 +314,23 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
     if (v->flight.state == FLIGHT_NONE)
         ask(v);
     return AUTH_WAITS;
+}
+
+bool auth_refused(struct exchange *x)
+{
+    struct token_key key;
+    uint64_t now = loop_now_ms(x->b->loop);
+    if (!key_of(x, &key))
+        return true;
+    struct vouch *v = vouch_find(x->b->auth, key.id, key.hash);
+    if (!v)
+        v = vouch_new(x->b, key.id, key.hash);
+    if (!v)
+        return false;
+    bool is_old = v->until_ms <= now || now >= v->asked_at_ms + RENEW_MS;
+    if (is_old && v->flight.state == FLIGHT_NONE)
+        ask(v);
+    return v->until_ms > now && !v->token;
 }
 
 void auth_leave(struct exchange *x)

@@ -12,6 +12,10 @@
  *   ratelimit.c  counted requests of a token (pure)
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
+ *   batch.c      uploads: a body's lines on their way into a batch
+ *   progress.c   a batch's progress, live
+ *   feed.c       what changes, live, for operators
+ *   sse.c        answers that are server-sent events
  *   reply.c      the shape of answers
  *   flight.c     requests that dispatchers work on, or will: queues, deadlines, resending
  *   fairq.c      fair queues (pure)
@@ -26,6 +30,7 @@
 
 #include "broker/fairq.h"
 #include "broker/gate.h"
+#include "broker/params.h"
 #include "broker/ratelimit.h"
 #include "broker/route.h"
 #include "common/buf.h"
@@ -56,13 +61,57 @@ struct broker {
     struct peers *peers;
     struct health *health;
     struct web_sessions *web_sessions;
+    struct uploads *uploads;
+    struct live *live;
+    struct progress *progress;
+    struct feed *feed;
 };
 
 struct client;
 struct exchange;
 struct flight;
 struct peer;
+struct sse;
 struct stream;
+struct upload;
+
+/* ---- what HTTP pulls an answer from ------------------------------------------------------------------------- */
+#define PULL_END (-1)
+#define PULL_BROKEN (-2)
+
+struct pull { /* first member of a stream, or of events */
+    /* Up to `room` bytes, 0 = nothing now, or PULL_END, PULL_BROKEN. */
+    ssize_t (*read)(struct pull *p, char *out, size_t room);
+    void (*destroy)(struct pull *p);
+    bool has_length;
+    uint64_t length;    /* bytes */
+    size_t block_bytes; /* that are read at once */
+    void (*ready_fn)(void *arg);
+    void *ready_arg;
+};
+
+/* Calls fn once, when there is something to read again after read() said 0. */
+static inline void pull_on_ready(struct pull *p, void (*fn)(void *arg), void *arg)
+{
+    p->ready_fn = fn;
+    p->ready_arg = arg;
+}
+
+static inline void pull_ready(struct pull *p)
+{
+    void (*fn)(void *) = p->ready_fn;
+    p->ready_fn = NULL;
+    if (fn)
+        fn(p->ready_arg);
+}
+
+static inline void pull_destroy(struct pull **pp)
+{
+    struct pull *p = *pp;
+    *pp = NULL;
+    if (p)
+        p->destroy(p);
+}
 
 /* ---- flight.c ---------------------------------------------------------------------------------------------- */
 
@@ -99,6 +148,7 @@ struct flight {
     struct flight *peer_prev, *peer_next;
     bool was_resent;
     uint64_t job_id;       /* from ACCEPTED; 0 = none came */
+    char job_uid[33];      /* from ACCEPTED; "" = the request's */
     struct stream *stream; /* STREAMING: where chunks go; NULL once nobody reads it */
 };
 
@@ -145,21 +195,11 @@ struct jv *peers_jv(const struct broker *b); /* [{name,boot_id,...}] */
 unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max);
 
 /* ---- stream.c ---------------------------------------------------------------------------------------------- */
-struct stream *stream_new(struct flight *f, bool has_length, uint64_t length);
-void stream_destroy(struct stream **sp); /* ends its flight, if that goes on */
+struct pull *stream_new(struct flight *f, bool has_length, uint64_t length);
 /* A chunk came (copied). false: the peer broke the rules, and the stream is broken. */
 bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload);
 void stream_break(struct stream *s);  /* no more will come, and it was not the end */
 void stream_detach(struct stream *s); /* its flight is over */
-/* Calls fn once, when there is something to read again after stream_read() said 0. */
-void stream_on_ready(struct stream *s, void (*fn)(void *arg), void *arg);
-#define STREAM_END (-1)
-#define STREAM_BROKEN (-2)
-/* Up to `room` bytes, 0 = nothing now, or STREAM_END, STREAM_BROKEN. Grants the dispatcher more as chunks are used
- * up. */
-ssize_t stream_read(struct stream *s, char *out, size_t room);
-bool stream_has_length(const struct stream *s);
-uint64_t stream_length(const struct stream *s);
 /* Waits for the dispatcher rather than for the client. */
 bool stream_is_hungry(const struct stream *s);
 
@@ -191,6 +231,8 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key);
 enum auth_result auth_check(struct exchange *x);
 void auth_leave(struct exchange *x); /* x does not wait for a verdict any more */
 void auth_forget(struct broker *b, uint64_t token_id);
+/* For an answer that goes on: is x's token refused by now? Asks again as needed. */
+bool auth_refused(struct exchange *x);
 bool token_may_see(const struct token *t, uint64_t company_id);
 void token_drop(struct token **tp);
 
@@ -202,7 +244,7 @@ struct answer {
     char *body;      /* owned, malloc'ed */
     size_t len;
     const char *content_type; /* static, or in `text` */
-    struct stream *stream;    /* instead of a body; owned */
+    struct pull *pull;        /* instead of a body; owned */
     bool is_close;            /* the connection ends with it */
     bool is_keepable;         /* may be kept and asked for again by its ETag; else nobody stores it */
     unsigned n;
@@ -231,9 +273,10 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     struct gate_framing framing;
     const char *authorization, *content_type, *deadline; /* NULL = absent */
     const char *cookie, *origin, *host, *if_none_match;  /* NULL = absent */
-    bool is_expecting;                                   /* Expect: 100-continue */
-    bool is_preferring;                                  /* Prefer: respond-async or wait */
-    bool is_keyed;                                       /* Idempotency-Key */
+    const char *key, *coding;                            /* Idempotency-Key, Content-Encoding */
+    bool is_key_twice;
+    bool is_expecting; /* Expect: 100-continue */
+    struct prefer prefer;
     char request_id[129], traceparent[56];
     char peer[64];
     const struct route *route;
@@ -249,8 +292,15 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     struct buf body;
     uint64_t body_bytes; /* that came, kept or not */
     struct jv *json;
-    char *params; /* wiped and freed at the end */
+    uint8_t body_digest[32]; /* of the body as it came, when there is an Idempotency-Key */
+    char *params;            /* wiped and freed at the end */
     char job_uid[ID_JOB_UID_BYTES];
+    struct upload *upload; /* that its body feeds, or whose outcome it waits for */
+    struct sse *sse;       /* that it is answered with */
+    /* Instead of passing a dispatcher's answer on as it is, and instead of an error when there is none; may be
+     * NULL. Both answer x. */
+    void (*take)(struct exchange *x, const struct msg_REPLY *m, struct str payload);
+    void (*fail)(struct exchange *x, enum err e);
     struct flight flight;
     struct answer answer;
     size_t target_len;
@@ -269,8 +319,9 @@ enum exchange_next {
 };
 /* The head is there. */
 enum exchange_next exchange_begin(struct exchange *x, const struct gate_head *head);
-/* A piece of the body: EXCHANGE_MORE or EXCHANGE_CUT. */
-enum exchange_next exchange_body(struct exchange *x, const char *data, size_t len);
+/* A piece of the body; *len becomes what of it is left for later. EXCHANGE_MORE, EXCHANGE_PARK or EXCHANGE_CUT. */
+enum exchange_next exchange_body(struct exchange *x, const char *data, size_t *len);
+bool exchange_is_steady(const struct exchange *x); /* its body has no end in time: only silence ends it */
 /* The request is whole, or the exchange was parked and is resumed. */
 enum exchange_next exchange_step(struct exchange *x);
 bool exchange_is_whole(const struct exchange *x); /* at a call that brings no data: is it the last one? */
@@ -285,6 +336,21 @@ bool exchange_company(struct exchange *x, uint64_t company_id);
 bool exchange_count(struct exchange *x);
 /* Answers 422 when there are errors (taken); also checks X-Deadline-Ms. */
 bool exchange_fields(struct exchange *x, struct jv *errors);
+/* The Idempotency-Key, empty when there is none; a bad one is an error. */
+struct str exchange_key(const struct exchange *x, struct jv **errors);
+/* Who asks, for questions that outlive the exchange. */
+struct caller {
+    struct token *token; /* a reference */
+    char request_id[129], traceparent[56], peer[64];
+};
+void caller_take(struct caller *c, const struct exchange *x);
+void caller_copy(struct caller *c, const struct caller *from);
+void caller_drop(struct caller *c);                                 /* no-op when empty */
+void caller_request(const struct caller *c, struct msg_REQUEST *r); /* borrowed by r */
+/* x was answered by somebody who was asked: it goes on, when it is not in the middle of a step. */
+void exchange_answered(struct exchange *x);
+/* Names the job that x's dispatcher accepted; NULL when it accepted none. */
+struct jv *exchange_job(const struct exchange *x);
 
 /* ---- reply.c ----------------------------------------------------------------------------------------------- */
 /* They decide x->answer, once. `message` NULL = the code's own text; `extra` (taken, may be NULL) = more members.
@@ -298,6 +364,9 @@ void reply_header(struct exchange *x, const char *name, const char *fmt, ...)
 /* A dispatcher's. */
 void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payload);
 void reply_stream(struct exchange *x, const struct msg_REPLY_HEAD *m);
+void reply_events(struct exchange *x, struct pull *events);
+/* As reply_take() of an answer without sense. */
+void reply_refuse(struct exchange *x, const char *why);
 void answer_clear(struct answer *a);
 
 /* ---- http.c ------------------------------------------------------------------------------------------------ */
@@ -307,6 +376,49 @@ void http_resume(struct exchange *x);     /* go on with it: exchange_step() will
 void http_quiesce(struct http *h);        /* no new connections */
 uint64_t http_busy(const struct http *h); /* whole requests that have no whole answer yet */
 void http_stats(const struct http *h);
+
+/* ---- batch.c ----------------------------------------------------------------------------------------------- */
+struct uploads *uploads_new(void);
+void uploads_destroy(struct broker *b); /* what was not acknowledged is forgotten; its batches stay open */
+void uploads_stats(const struct broker *b);
+/* The head of a batch as NDJSON is there: makes x->upload, or answers. */
+void upload_begin(struct exchange *x);
+/* A piece of its body; returns how much of it was taken. */
+size_t upload_take(struct upload *u, const char *data, size_t len);
+/* Takes nothing now: the body is to wait until x is resumed. */
+bool upload_is_full(const struct upload *u);
+/* x has no use for it any more. It goes on by itself with the whole lines it has. */
+void upload_leave(struct exchange *x);
+
+/* ---- sse.c ------------------------------------------------------------------------------------------------- */
+struct sse_user {
+    void (*refill)(void *arg); /* all was taken: more may be sent. May be NULL */
+    void (*gone)(void *arg);   /* its client went away, or its end was taken; s is freed after this */
+};
+struct live *live_new(struct broker *b);
+void live_destroy(struct live **lp); /* after http_destroy() */
+void live_quiesce(struct broker *b); /* all of them end */
+void live_stats(const struct broker *b);
+/* Answers x with events. */
+struct sse *sse_new(struct exchange *x, const struct sse_user *user, void *arg);
+/* false: there is no room, and it was not sent. `data` is one line. */
+bool sse_event(struct sse *s, const char *name, const char *data, size_t len);
+bool sse_is_empty(const struct sse *s); /* all was taken */
+void sse_end(struct sse *s);            /* once all was taken */
+void sse_leave(struct exchange *x);     /* x ends */
+
+/* ---- progress.c -------------------------------------------------------------------------------------------- */
+struct progress *progress_new(struct broker *b);
+void progress_destroy(struct progress **pp);
+/* x asked for batch `id`, and m is the answer: x is answered with its events, or with the error. */
+void progress_follow(struct exchange *x, const struct msg_REPLY *m, struct str payload);
+void progress_stale(struct broker *b, uint64_t batch_id); /* it changed */
+
+/* ---- feed.c ------------------------------------------------------------------------------------------------ */
+struct feed *feed_new(void);
+void feed_destroy(struct feed **fp);
+void feed_follow(struct exchange *x);
+void feed_take(struct broker *b, const struct msg_EVENT *m);
 
 /* ---- linger.c ---------------------------------------------------------------------------------------------- */
 struct lingering;

@@ -8,10 +8,12 @@
  * read (and thrown away) unless the body is huge or the client waits for our
  * word: a connection that is closed under a sender loses the answer. Must never
  * answer twice, nor keep params longer than the exchange.
+ *
+ * A batch as NDJSON is the one body that is not kept: its pieces go to batch.c
+ * as they come, and what is wrong with it is answered once it was read.
  */
 #include "broker/broker.h"
 
-#include "broker/params.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -62,9 +64,12 @@ static void header_take(struct exchange *x, const char *name, const char *value)
         if (deadline_read(value, &ms))
             x->deadline_at_ms = x->arrived_ms + ms;
     } else if (strcasecmp(name, "Prefer") == 0) {
-        x->is_preferring |= prefers(value, "respond-async") || prefers(value, "wait");
+        prefer_read(&x->prefer, value);
     } else if (strcasecmp(name, "Idempotency-Key") == 0) {
-        x->is_keyed = true;
+        x->is_key_twice = x->key;
+        x->key = value;
+    } else if (strcasecmp(name, "Content-Encoding") == 0) {
+        x->coding = value;
     } else if (strcasecmp(name, "Cookie") == 0) {
         x->cookie = value;
     } else if (strcasecmp(name, "Origin") == 0) {
@@ -168,10 +173,41 @@ bool exchange_count(struct exchange *x)
     return false;
 }
 
+/* The largest body that is kept. */
+static uint64_t body_limit(const struct exchange *x)
+{
+    const struct conf *conf = x->b->conf;
+    bool is_batch = x->route && x->route->takes == TAKES_BATCH;
+    return (uint64_t)(is_batch ? conf->limit_batch_body_bytes : conf->limit_json_body_bytes);
+}
+
+bool exchange_is_steady(const struct exchange *x)
+{
+    return x->is_checked && x->route->takes == TAKES_BATCH && is_ndjson_type(x->content_type);
+}
+
+/* false: answered. */
+static bool type_check(struct exchange *x)
+{
+    bool is_batch = x->route->takes == TAKES_BATCH;
+    if (x->route->takes == TAKES_NOTHING || (x->route->takes == TAKES_JSON_OR_NOTHING && !has_body(x)))
+        return true;
+    if (!is_json_type(x->content_type) && !(is_batch && is_ndjson_type(x->content_type))) {
+        reply_error(x, ERR_UNSUPPORTED_MEDIA_TYPE,
+                    is_batch ? "The body must be application/json or application/x-ndjson." : NULL, NULL);
+        return false;
+    }
+    if (x->coding && strcasecmp(x->coding, "identity") != 0) {
+        reply_header(x, "Accept-Encoding", "identity");
+        reply_error(x, ERR_UNSUPPORTED_MEDIA_TYPE, "The body must not have a Content-Encoding.", NULL);
+        return false;
+    }
+    return true;
+}
+
 /* What is known without the body; false: answered, or waiting. */
 static bool head_check(struct exchange *x)
 {
-    const struct conf *conf = x->b->conf;
     if (!x->route) {
         path_find(x);
         if (!x->route)
@@ -199,15 +235,13 @@ static bool head_check(struct exchange *x)
         if (x->route->counts == COUNT_YES && !exchange_count(x))
             return false;
     }
-    if (x->framing.content_length > (uint64_t)conf->limit_json_body_bytes) {
+    bool is_endless = x->route->takes == TAKES_BATCH && is_ndjson_type(x->content_type);
+    if (!is_endless && x->framing.content_length > body_limit(x)) {
         reply_error(x, ERR_PAYLOAD_TOO_LARGE, NULL, NULL);
         return false;
     }
-    bool is_typed = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && has_body(x));
-    if (is_typed && !is_json_type(x->content_type)) {
-        reply_error(x, ERR_UNSUPPORTED_MEDIA_TYPE, NULL, NULL);
+    if (!type_check(x))
         return false;
-    }
     x->is_checked = true;
     return true;
 }
@@ -215,14 +249,15 @@ static bool head_check(struct exchange *x)
 /* ---- the body --------------------------------------------------------------------------------------------------
  */
 
-enum exchange_next exchange_body(struct exchange *x, const char *data, size_t len)
+/* false: that is more than it may be. */
+static bool body_keep(struct exchange *x, const char *data, size_t len)
 {
-    uint64_t limit = (uint64_t)x->b->conf->limit_json_body_bytes;
+    uint64_t limit = body_limit(x);
     x->body_bytes += len;
     if (x->body_bytes > limit + DISCARD_BYTES_MAX)
-        return EXCHANGE_CUT;
+        return false;
     if (x->is_discarding)
-        return EXCHANGE_MORE;
+        return true;
     if (x->body_bytes > limit) {
         buf_wipe(&x->body);
         reply_error(x, ERR_PAYLOAD_TOO_LARGE, NULL, NULL);
@@ -232,7 +267,20 @@ enum exchange_next exchange_body(struct exchange *x, const char *data, size_t le
             buf_room(&x->body, x->framing.is_chunked ? (size_t)limit : (size_t)x->framing.content_length);
         buf_add(&x->body, data, len);
     }
-    return EXCHANGE_MORE;
+    return true;
+}
+
+enum exchange_next exchange_body(struct exchange *x, const char *data, size_t *len)
+{
+    if (x->upload)
+        *len -= upload_take(x->upload, data, *len);
+    else if (exchange_is_steady(x) || body_keep(x, data, *len))
+        *len = 0; /* a steady one without upload was answered */
+    else
+        return EXCHANGE_CUT;
+    if (!x->upload)
+        *len = 0; /* that piece ended it */
+    return x->upload && upload_is_full(x->upload) ? EXCHANGE_PARK : EXCHANGE_MORE;
 }
 
 static const char *json_wrong(enum jv_bad why)
@@ -258,9 +306,12 @@ static const char *json_wrong(enum jv_bad why)
 static bool body_read(struct exchange *x)
 {
     enum jv_bad why;
-    bool is_wanted = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && x->body.len);
+    bool is_wanted = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && x->body.len) ||
+                     (x->route->takes == TAKES_BATCH && !exchange_is_steady(x));
     if (!is_wanted || x->json)
         return true;
+    if (x->key)
+        id_sha256(x->body.data ? x->body.data : "", x->body.len, x->body_digest);
     x->json = jv_parse(x->body.data ? x->body.data : "", x->body.len, &why);
     buf_wipe(&x->body);
     if (jv_type(x->json) == JV_OBJECT)
@@ -288,6 +339,18 @@ bool exchange_fields(struct exchange *x, struct jv *errors)
     return false;
 }
 
+struct str exchange_key(const struct exchange *x, struct jv **errors)
+{
+    struct str key = str_of(x->key);
+    while (key.len && (key.p[key.len - 1] == ' ' || key.p[key.len - 1] == '\t')) /* the field's own end */
+        key.len--;
+    if (x->is_key_twice)
+        errors_add(errors, "Idempotency-Key", "is given twice");
+    else if (x->key && !idempotency_key_ok(key))
+        errors_add(errors, "Idempotency-Key", "must be 1 to 255 printable ASCII characters");
+    return key;
+}
+
 bool exchange_company(struct exchange *x, uint64_t company_id)
 {
     if (token_may_see(x->token, company_id))
@@ -299,8 +362,7 @@ bool exchange_company(struct exchange *x, uint64_t company_id)
 /* ---- asking a dispatcher ---------------------------------------------------------------------------------------
  */
 
-/* Goes on by itself when it is not in the middle of a step. */
-static void answered(struct exchange *x)
+void exchange_answered(struct exchange *x)
 {
     if (x->is_parked)
         http_resume(x);
@@ -308,43 +370,84 @@ static void answered(struct exchange *x)
 
 static void asked_replied(void *arg, const struct msg_REPLY *m, struct str payload)
 {
-    reply_take(arg, m, payload);
-    answered(arg);
+    struct exchange *x = arg;
+    if (x->take)
+        x->take(x, m, payload);
+    else
+        reply_take(x, m, payload);
+    exchange_answered(x);
 }
 
 static void asked_head(void *arg, const struct msg_REPLY_HEAD *m)
 {
     reply_stream(arg, m);
-    answered(arg);
+    exchange_answered(arg);
+}
+
+struct jv *exchange_job(const struct exchange *x)
+{
+    if (!x->flight.job_id)
+        return NULL;
+    struct jv *job = jv_new_object();
+    jv_set_int(job, "job_id", (int64_t)x->flight.job_id);
+    jv_set_str(job, "job_uid", x->flight.job_uid[0] ? x->flight.job_uid : x->job_uid);
+    return job;
 }
 
 /* What was committed is named, so that its outcome can be asked for. */
 static void asked_failed(void *arg, enum err e)
 {
     struct exchange *x = arg;
-    struct jv *extra = NULL;
-    if (x->flight.job_id) {
-        extra = jv_new_object();
-        jv_set_int(extra, "job_id", (int64_t)x->flight.job_id);
-        jv_set_str(extra, "job_uid", x->job_uid);
-    }
-    reply_error(x, e, NULL, extra);
-    answered(x);
+    if (x->fail)
+        x->fail(x, e);
+    else
+        reply_error(x, e, NULL, exchange_job(x));
+    exchange_answered(x);
 }
 
 static const struct flight_user asker = {.reply = asked_replied, .head = asked_head, .failed = asked_failed};
 
+void caller_take(struct caller *c, const struct exchange *x)
+{
+    c->token = x->token;
+    c->token->refs++;
+    snprintf(c->request_id, sizeof c->request_id, "%s", x->request_id);
+    snprintf(c->traceparent, sizeof c->traceparent, "%s", x->traceparent);
+    snprintf(c->peer, sizeof c->peer, "%s", x->peer);
+}
+
+void caller_copy(struct caller *c, const struct caller *from)
+{
+    *c = *from;
+    c->token->refs++;
+}
+
+void caller_drop(struct caller *c)
+{
+    token_drop(&c->token);
+}
+
+static void request_from(struct msg_REQUEST *r, const struct token *t, const char *request_id,
+                         const char *traceparent, const char *peer)
+{
+    r->request_id = str_of(request_id);
+    r->traceparent = str_of(traceparent);
+    r->token_id = t->id;
+    r->token_name = str_of(t->name);
+    r->peer = str_of(peer);
+    r->all_companies = t->all_companies;
+    if (!r->all_companies)
+        r->companies = (struct u64s){t->companies, t->n_companies};
+}
+
+void caller_request(const struct caller *c, struct msg_REQUEST *r)
+{
+    request_from(r, c->token, c->request_id, c->traceparent, c->peer);
+}
+
 void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key)
 {
-    struct msg_REQUEST *r = &x->flight.request;
-    r->request_id = str_of(x->request_id);
-    r->traceparent = str_of(x->traceparent);
-    r->token_id = x->token->id;
-    r->token_name = str_of(x->token->name);
-    r->peer = str_of(x->peer);
-    r->all_companies = x->token->all_companies;
-    if (!r->all_companies)
-        r->companies = (struct u64s){x->token->companies, x->token->n_companies};
+    request_from(&x->flight.request, x->token, x->request_id, x->traceparent, x->peer);
     x->flight.user = &asker;
     x->flight.arg = x;
     x->flight.op = op;
@@ -360,7 +463,7 @@ void exchange_verified(struct exchange *x, enum err e)
         x->phase = PHASE_BODY; /* its handler asked, and is called again */
     if (e)
         reply_error(x, e, NULL, NULL);
-    answered(x);
+    exchange_answered(x);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------
@@ -373,7 +476,9 @@ static void answer_log(struct exchange *x, uint64_t ms)
     unsigned status = x->answer.status;
     bool is_api = x->route && x->route->ability != ABILITY_NONE;
     bool is_failed = is_api && status >= 500 && status != 501;
-    bool is_slow = is_api && ms >= SLOW_MS && x->flight.op != OP_EXECUTE_LOGIN;
+    bool is_long = x->flight.op == OP_EXECUTE_LOGIN || x->flight.op == OP_EXECUTE_QUEUED ||
+                   (x->route && x->route->takes == TAKES_BATCH);
+    bool is_slow = is_api && ms >= SLOW_MS && !is_long;
     enum log_level level = is_failed ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG;
     if (level != LOG_DEBUG && loop_now_ms(b->loop) >= b->log_until_ms) {
         if (b->log_lines > LOG_LINES_MAX)
@@ -406,8 +511,7 @@ static void answer_count(struct exchange *x)
 
 static bool may_discard(const struct exchange *x)
 {
-    return !x->is_expecting &&
-           x->framing.content_length <= (uint64_t)x->b->conf->limit_json_body_bytes + DISCARD_BYTES_MAX;
+    return !x->is_expecting && x->framing.content_length <= body_limit(x) + DISCARD_BYTES_MAX;
 }
 
 bool exchange_is_whole(const struct exchange *x)
@@ -422,6 +526,8 @@ static enum exchange_next step(struct exchange *x)
         return EXCHANGE_CUT;
     if (!x->answer.status && !x->is_checked && !head_check(x) && !x->answer.status)
         return EXCHANGE_PARK;
+    if (!x->answer.status && x->phase == PHASE_HEAD && exchange_is_steady(x))
+        upload_begin(x);
     if (!is_whole) {
         x->is_discarding = x->answer.status != 0;
         x->phase = PHASE_BODY;
@@ -447,6 +553,8 @@ enum exchange_next exchange_step(struct exchange *x)
 /* Nothing of it may call back any more. */
 static void let_go(struct exchange *x)
 {
+    upload_leave(x);
+    sse_leave(x);
     auth_leave(x);
     loop_timer_stop(x->b->loop, &x->timer);
     flight_end(&x->flight);
@@ -461,7 +569,7 @@ void exchange_gone(struct exchange *x)
 
 void exchange_end(struct exchange *x)
 {
-    stream_destroy(&x->answer.stream); /* first: it knows whether all of it came, and then nothing is cancelled */
+    pull_destroy(&x->answer.pull); /* first: it knows whether all of it came, and then nothing is cancelled */
     let_go(x);
     answer_clear(&x->answer);
     token_drop(&x->token);

@@ -4,7 +4,9 @@
  * Owns: the lanes' queues, the table of flights by the id of their last
  * sending, their deadlines. Must never send a flight whose deadline passed, nor
  * send again what may have been done: a log-in whose dispatcher died is awaited
- * at another one, an action's outcome is unknown. Every sending has a new id,
+ * at another one, an action's outcome is unknown. What names itself (a queued
+ * job by its uid, a batch by its key, its lines by their index) is sent again as
+ * often as needed, other questions once. Every sending has a new id,
  * so that a dispatcher which was given up and comes back is not taken for the
  * one that works on it now.
  */
@@ -166,11 +168,10 @@ static void flight_fail(struct flight *f, enum err e)
 static void deadline_passed(void *arg)
 {
     struct flight *f = arg;
-    if (f->state == FLIGHT_STREAMING) {
+    if (f->state == FLIGHT_STREAMING)
         stat_inc(streams_silent_total);
-    } else {
+    else if (f->op != OP_EXECUTE_QUEUED || !f->job_id) /* a job that is queued is a good answer */
         stat_inc(deadline_exceeded_total);
-    }
     if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && f->op_now != OP_EXECUTE_LOGIN) {
         struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
         peer_send(f->b, f->peer, &m);
@@ -196,6 +197,7 @@ void flight_start(struct broker *b, struct flight *f)
     f->op_now = f->op;
     f->was_resent = false;
     f->job_id = 0;
+    f->job_uid[0] = '\0';
     enum lane lane = lane_of(f);
     if (!peers_hopeful(b)) {
         f->user->failed(f->arg, ERR_NO_DISPATCHER);
@@ -265,6 +267,8 @@ static bool send_one(struct broker *b, enum lane lane)
         stat_inc(dispatched_login_total);
         break;
     case LANE_BATCH:
+        stat_inc(dispatched_batch_total);
+        break;
     case LANE_COUNT:
         break;
     }
@@ -360,6 +364,7 @@ void flights_take(struct broker *b, struct peer *from, const struct msg *m)
     switch ((int)m->type) {
     case MSG_ACCEPTED:
         f->job_id = m->ACCEPTED.job_id;
+        str_copy(f->job_uid, sizeof f->job_uid, m->ACCEPTED.job_uid);
         break;
     case MSG_REPLY:
         if (f->state == FLIGHT_SENT)
@@ -378,13 +383,22 @@ void flights_take(struct broker *b, struct peer *from, const struct msg *m)
 /* ---- dispatchers that went -------------------------------------------------------------------------------------
  */
 
+/* May be sent as often as needed: asked again it is the same. */
+static bool is_patient(const struct flight *f)
+{
+    return f->op == OP_EXECUTE_LOGIN /* awaited */ || f->op == OP_EXECUTE_QUEUED || lane_of(f) == LANE_BATCH;
+}
+
 static void send_again(struct flight *f)
 {
     struct flights *fs = f->b->flights;
     flight_take_out(f);
     f->was_resent = true;
-    if (f->op == OP_EXECUTE_LOGIN)
+    if (f->op == OP_EXECUTE_LOGIN) {
         f->op_now = OP_JOB_AWAIT;
+        if (f->job_uid[0])
+            f->request.job_uid = str_of(f->job_uid);
+    }
     f->state = FLIGHT_QUEUED;
     fairq_return(fs->queue[lane_of(f)], &f->item);
     stat_inc(resends_total);
@@ -393,10 +407,9 @@ static void send_again(struct flight *f)
 /* Its dispatcher is gone, and what it did of it nobody knows. */
 static void flight_orphaned(struct flight *f)
 {
-    bool is_login = f->op == OP_EXECUTE_LOGIN; /* awaiting may be asked as often as needed */
     if (f->state == FLIGHT_STREAMING)
         flight_fail(f, ERR_NO_DISPATCHER);
-    else if (is_login || (op_table[f->op].repeatable && !f->was_resent))
+    else if (is_patient(f) || (op_table[f->op].repeatable && !f->was_resent))
         send_again(f);
     else
         flight_fail(f, op_table[f->op].repeatable ? ERR_NO_DISPATCHER : ERR_OUTCOME_UNKNOWN);
@@ -446,6 +459,7 @@ void flights_stats(struct broker *b)
     stat_set(queue_depth_control, fairq_depth(fs->queue[LANE_CONTROL]));
     stat_set(queue_depth_interactive, fairq_depth(fs->queue[LANE_INTERACTIVE]));
     stat_set(queue_depth_login, fairq_depth(fs->queue[LANE_LOGIN]));
+    stat_set(queue_depth_batch, fairq_depth(fs->queue[LANE_BATCH]));
     uint64_t oldest = 0;
     for (enum lane lane = 0; lane < LANE_COUNT; lane++)
         if (oldest_age_ms(b, lane) > oldest)

@@ -35,7 +35,6 @@
 #define FIELDS_MAX 512
 #define BACKLOG 4096
 #define OPS_CONNECTIONS_MAX 1000
-#define STREAM_BLOCK_BYTES (128 * 1024)
 #define RUN_MS 250  /* the library's own timeouts are looked at that often */
 #define WATCH_MS 50 /* requests that wait longer have their client watched */
 
@@ -71,6 +70,7 @@ struct client { /* one connection */
     bool is_gone;          /* it went away while it was parked */
     bool is_abrupt;        /* it may still be sending when the connection is closed */
     bool is_parked;
+    bool is_listed; /* among the parked ones that will be watched */
     uint64_t parked_at_ms;
     struct client *park_prev, *park_next;
     struct loop_fd *watch;
@@ -79,9 +79,9 @@ struct client { /* one connection */
     bool is_looked_at;
 };
 
-struct outflow { /* a stream that the library reads */
+struct outflow { /* what the library pulls */
     struct client *client;
-    struct stream *stream;
+    struct pull *pull;
     bool is_http10;
 };
 
@@ -101,27 +101,31 @@ static void unpark(struct client *c)
         return;
     c->is_parked = c->exchange->is_parked = false;
     h->n_parked--;
-    if (c->watch) {
-        loop_fd_remove(h->b->loop, &c->watch);
-    } else {
+    loop_fd_remove(h->b->loop, &c->watch);
+    if (c->is_listed) {
         *(c->park_prev ? &c->park_prev->park_next : &h->parked_first) = c->park_next;
         *(c->park_next ? &c->park_next->park_prev : &h->parked_last) = c->park_prev;
     }
+    c->is_listed = false;
     c->waits_since_ms = loop_now_ms(h->b->loop);
     MHD_resume_connection(c->connection);
     due(c->door);
 }
 
+/* In the middle of its body a client is not watched: one that went away may have sent more, and reading tells. */
 static void park(struct client *c)
 {
     struct http *h = c->door->http;
     c->is_parked = c->exchange->is_parked = true;
-    c->parked_at_ms = loop_now_ms(h->b->loop);
-    c->park_next = NULL;
-    c->park_prev = h->parked_last;
-    *(h->parked_last ? &h->parked_last->park_next : &h->parked_first) = c;
-    h->parked_last = c;
+    c->is_listed = c->is_whole;
     h->n_parked++;
+    if (c->is_listed) {
+        c->parked_at_ms = loop_now_ms(h->b->loop);
+        c->park_next = NULL;
+        c->park_prev = h->parked_last;
+        *(h->parked_last ? &h->parked_last->park_next : &h->parked_first) = c;
+        h->parked_last = c;
+    }
     MHD_suspend_connection(c->connection);
 }
 
@@ -151,14 +155,16 @@ static void watch_due(void *arg)
             break; /* the kernel has no room: later */
         h->parked_first = c->park_next;
         *(c->park_next ? &c->park_next->park_prev : &h->parked_last) = NULL;
+        c->is_listed = false;
     }
     loop_timer_in(h->b->loop, &h->watch_timer, WATCH_MS);
 }
 
-/* ---- streams ---------------------------------------------------------------------------------------------------
+/* ---- pulled answers
+ * ---------------------------------------------------------------------------------------------------
  */
 
-static void stream_ready(void *arg)
+static void outflow_ready(void *arg)
 {
     unpark(arg);
 }
@@ -171,29 +177,29 @@ static void connection_reset(int fd)
         log_line(LOG_DEBUG, "reset_failed", "why", strerror(errno), NULL);
 }
 
-static ssize_t stream_pull(void *arg, uint64_t at, char *out, size_t room)
+static ssize_t outflow_pull(void *arg, uint64_t at, char *out, size_t room)
 {
     struct outflow *o = arg;
     (void)at;
-    ssize_t n = o->client->is_gone ? STREAM_BROKEN : stream_read(o->stream, out, room);
+    ssize_t n = o->client->is_gone ? PULL_BROKEN : o->pull->read(o->pull, out, room);
     if (n > 0)
         return n;
-    if (n == STREAM_END)
+    if (n == PULL_END)
         return MHD_CONTENT_READER_END_OF_STREAM;
-    if (n == STREAM_BROKEN) {
-        if (o->is_http10 && !stream_has_length(o->stream))
+    if (n == PULL_BROKEN) {
+        if (o->is_http10 && !o->pull->has_length)
             connection_reset(o->client->fd);
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
-    stream_on_ready(o->stream, stream_ready, o->client);
+    pull_on_ready(o->pull, outflow_ready, o->client);
     park(o->client);
     return 0;
 }
 
-static void stream_free(void *arg)
+static void outflow_free(void *arg)
 {
     struct outflow *o = arg;
-    stream_destroy(&o->stream);
+    pull_destroy(&o->pull);
     free(o);
 }
 
@@ -204,15 +210,14 @@ static struct MHD_Response *response_new(struct client *c, struct exchange *x)
 {
     struct answer *a = &x->answer;
     struct MHD_Response *r;
-    if (a->stream) {
+    if (a->pull) {
         struct outflow *o = xmalloc(sizeof *o);
-        *o = (struct outflow){.client = c, .stream = a->stream, .is_http10 = x->framing.is_http10};
-        a->stream = NULL;
-        r = MHD_create_response_from_callback(stream_has_length(o->stream) ? stream_length(o->stream)
-                                                                           : MHD_SIZE_UNKNOWN,
-                                              STREAM_BLOCK_BYTES, stream_pull, o, stream_free);
+        *o = (struct outflow){.client = c, .pull = a->pull, .is_http10 = x->framing.is_http10};
+        a->pull = NULL;
+        r = MHD_create_response_from_callback(o->pull->has_length ? o->pull->length : MHD_SIZE_UNKNOWN,
+                                              o->pull->block_bytes, outflow_pull, o, outflow_free);
         if (!r)
-            stream_free(o);
+            outflow_free(o);
     } else {
         r = MHD_create_response_from_buffer(a->len, a->body,
                                             a->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
@@ -328,8 +333,9 @@ static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const 
     if (!c->is_begun) {
         next = begin(c, x, method, version);
     } else if (*len) {
-        next = exchange_body(x, data, *len);
-        *len = 0;
+        next = exchange_body(x, data, len);
+        if (exchange_is_steady(x))
+            c->waits_since_ms = loop_now_ms(c->door->http->b->loop);
     } else {
         c->is_whole |= exchange_is_whole(x);
         next = exchange_step(x);
@@ -338,7 +344,8 @@ static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const 
     case EXCHANGE_ANSWER:
         return answer_send(c, x);
     case EXCHANGE_PARK:
-        park(c);
+        if (!c->is_parked) /* the library gives the next piece of a chunked body once more */
+            park(c);
         return MHD_YES;
     case EXCHANGE_MORE:
         return MHD_YES;

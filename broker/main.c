@@ -44,6 +44,7 @@ static void drain_begin(void *arg)
     d->until_ms = clock_ms() + DRAIN_MS;
     d->timer = (struct loop_timer){.fn = drain_look, .arg = d};
     http_quiesce(d->b->http);
+    live_quiesce(d->b);
     drain_look(d);
 }
 
@@ -68,12 +69,20 @@ static bool parts_build(struct broker *b)
     b->ratelimit = ratelimit_new();
     b->flights = flights_new(b);
     b->auth = auth_new(b);
+    b->uploads = uploads_new();
+    b->live = live_new(b);
+    b->progress = progress_new(b);
+    b->feed = feed_new();
     return web_sessions_new(b) && peers_new(b) && health_new(b) && http_new(b);
 }
 
 static void parts_drop(struct broker *b)
 {
     http_destroy(&b->http);
+    uploads_destroy(b);
+    progress_destroy(&b->progress);
+    feed_destroy(&b->feed);
+    live_destroy(&b->live);
     health_destroy(&b->health);
     auth_destroy(&b->auth);
     peers_destroy(&b->peers);

@@ -5,8 +5,8 @@
  */
 #include "broker/broker.h"
 
-#include "broker/params.h"
 #include "common/check.h"
+#include "common/clock.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +41,8 @@ void ops_metrics(struct exchange *x)
     unsigned n = 0;
     flights_stats(x->b);
     http_stats(x->b->http);
+    uploads_stats(x->b);
+    live_stats(x->b);
     sources[n++] = (struct stat_source){STAT_BROKER, "broker", x->b->name, stat_value};
     n += peers_sources(x->b, sources + n, SOURCES_MAX - n);
     n += health_sources(x->b, sources + n, SOURCES_MAX - n);
@@ -91,14 +93,47 @@ void ops_doctor(struct exchange *x)
     ask_plain(x, OP_OPS_DOCTOR);
 }
 
-void ops_sessions(struct exchange *x)
+void ops_queue(struct exchange *x)
+{
+    ask_plain(x, OP_OPS_QUEUE);
+}
+
+void ops_events(struct exchange *x)
+{
+    if (exchange_fields(x, NULL))
+        feed_follow(x);
+}
+
+typedef void params_fn(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+
+static void ask_list(struct exchange *x, params_fn *params, enum op op)
 {
     struct query q;
     struct jv *errors = NULL;
     query_parse(&q, x->query, &errors);
-    params_ops_sessions(&q, &x->flight.request, &errors);
+    params(&q, &x->flight.request, &errors);
     if (exchange_fields(x, errors))
-        exchange_ask(x, OP_OPS_SESSIONS, KEY_OF_OPERATORS);
+        exchange_ask(x, op, KEY_OF_OPERATORS);
+}
+
+void ops_sessions(struct exchange *x)
+{
+    ask_list(x, params_ops_sessions, OP_OPS_SESSIONS);
+}
+
+void ops_jobs(struct exchange *x)
+{
+    ask_list(x, params_ops_jobs, OP_OPS_JOBS);
+}
+
+void ops_batches(struct exchange *x)
+{
+    ask_list(x, params_batches, OP_OPS_BATCHES);
+}
+
+void ops_audit(struct exchange *x)
+{
+    ask_list(x, params_audit, OP_OPS_AUDIT);
 }
 
 /* false: answered. *part = the path's variable part, decoded in place. */
@@ -154,4 +189,54 @@ void ops_session_close(struct exchange *x)
 void ops_session_migrate(struct exchange *x)
 {
     ask_session(x, OP_OPS_SESSION_MIGRATE);
+}
+
+static void ask_job(struct exchange *x, enum op op)
+{
+    struct str id;
+    if (!part_and_reason(x, &id))
+        return;
+    if (id.len < sizeof x->job_uid && id_job_uid_ok(id.p, id.len)) {
+        x->flight.request.job_uid = id;
+    } else if (!decimal_read(id, 1, &x->flight.request.job_id)) {
+        reply_error(x, ERR_JOB_NOT_FOUND, NULL, NULL);
+        return;
+    }
+    exchange_ask(x, op, KEY_OF_OPERATORS);
+}
+
+void ops_job_get(struct exchange *x)
+{
+    ask_job(x, OP_OPS_JOB_GET);
+}
+
+void ops_job_why(struct exchange *x)
+{
+    ask_job(x, OP_OPS_JOB_WHY);
+}
+
+void ops_job_retry(struct exchange *x)
+{
+    ask_job(x, OP_OPS_JOB_RETRY);
+}
+
+void ops_job_cancel(struct exchange *x)
+{
+    ask_job(x, OP_OPS_JOB_CANCEL);
+}
+
+void ops_queue_pause(struct exchange *x)
+{
+    struct jv *errors = NULL;
+    params_pause(x->json, clock_unix_ms(), &x->flight.request, &errors);
+    if (exchange_fields(x, errors))
+        exchange_ask(x, OP_OPS_QUEUE_PAUSE, KEY_OF_OPERATORS);
+}
+
+void ops_queue_resume(struct exchange *x)
+{
+    struct jv *errors = NULL;
+    params_reason(x->json, &x->flight.request, &errors);
+    if (exchange_fields(x, errors))
+        exchange_ask(x, OP_OPS_QUEUE_RESUME, KEY_OF_OPERATORS);
 }

@@ -5,6 +5,7 @@
  */
 #include "broker/params.h"
 
+#include "common/clock.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -17,6 +18,11 @@
 #define PORTAL_BYTES_MAX 64
 #define DEADLINE_MIN_MS 100
 #define DEADLINE_MAX_MS 150000
+#define SEARCH_BYTES_MAX 100
+#define KEY_BYTES_MAX 255
+#define URL_BYTES_MAX 500
+#define WAIT_MAX_S 120
+#define AHEAD_MAX_MS (366ll * 86400 * 1000) /* times that clients set */
 
 static const char why_int[] = "must be an integer of 1 or more";
 static const char why_session[] = "must be 1 to 100 printable characters without space, / \\ % ? #";
@@ -114,12 +120,23 @@ void query_parse(struct query *q, char *text, struct jv **errors)
 /* ---- single values ---------------------------------------------------------------------------------------------
  */
 
-static bool is_plain(struct str s, size_t max)
+/* At least one character from `first` to '~', at most `max`. */
+static bool is_ascii(struct str s, char first, size_t max)
 {
     if (s.len < 1 || s.len > max)
         return false;
     for (uint32_t i = 0; i < s.len; i++)
-        if (s.p[i] <= ' ' || s.p[i] >= 0x7f || strchr("/\\%?#", s.p[i]))
+        if (s.p[i] < first || s.p[i] >= 0x7f)
+            return false;
+    return true;
+}
+
+static bool is_plain(struct str s, size_t max)
+{
+    if (!is_ascii(s, '!', max))
+        return false;
+    for (uint32_t i = 0; i < s.len; i++)
+        if (strchr("/\\%?#", s.p[i]))
             return false;
     return true;
 }
@@ -184,12 +201,12 @@ bool traceparent_ok(const char *s)
     return strspn(s + 3, "0") < 32 && strspn(s + 36, "0") < 16;
 }
 
-bool is_json_type(const char *type)
+/* The type, and no parameter but a charset that says UTF-8. */
+static bool is_type(const char *type, const char *wanted)
 {
-    static const char json[] = "application/json";
-    if (!type || strncasecmp(type, json, sizeof json - 1) != 0)
+    if (!type || strncasecmp(type, wanted, strlen(wanted)) != 0)
         return false;
-    type += sizeof json - 1;
+    type += strlen(wanted);
     type += strspn(type, " \t");
     if (*type == '\0')
         return true;
@@ -203,18 +220,106 @@ bool is_json_type(const char *type)
            (end == 15 && strncasecmp(type, "charset=\"utf-8\"", 15) == 0);
 }
 
-bool prefers(const char *prefer, const char *word)
+bool is_json_type(const char *type)
 {
-    size_t len = strlen(word);
-    while (prefer && *prefer) {
-        prefer += strspn(prefer, " \t,;");
-        size_t n = strcspn(prefer, " \t,;=");
-        if (n == len && strncasecmp(prefer, word, len) == 0)
+    return is_type(type, "application/json");
+}
+
+bool is_ndjson_type(const char *type)
+{
+    return is_type(type, "application/x-ndjson");
+}
+
+bool idempotency_key_ok(struct str s)
+{
+    return is_ascii(s, ' ', KEY_BYTES_MAX);
+}
+
+/* Does `url` begin with that prefix, and go on behind a border? https://a.example is no prefix of
+ * https://a.example.org. */
+static bool is_under(struct str url, const char *prefix, size_t len)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    if (!len || url.len < len || memcmp(url.p, prefix, len) != 0)
+        return false;
+    return url.len == len || !strchr(letters, prefix[len - 1]) || strchr("/?:", url.p[len]);
+}
+
+bool callback_url_ok(struct str url, const char *allow)
+{
+    char text[URL_BYTES_MAX + 1];
+    if (!is_ascii(url, '!', URL_BYTES_MAX) || !allow)
+        return false;
+    str_copy(text, sizeof text, url);
+    const char *host = strstr(text, "://");
+    if ((strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0) || !host)
+        return false;
+    host += 3;
+    size_t host_len = strcspn(host, "/?");
+    if (!host_len || memchr(host, '@', host_len) || strpbrk(text, "#\\\"<>"))
+        return false;
+    if (strstr(host, "/.") || strcasestr(host, "%2e")) /* a path that a client would shorten leads elsewhere */
+        return false;
+    while (*allow) {
+        allow += strspn(allow, " \t,");
+        size_t len = strcspn(allow, " \t,");
+        if (is_under(url, allow, len))
             return true;
-        prefer += n;
-        prefer += strcspn(prefer, ",;");
+        allow += len;
     }
     return false;
+}
+
+/* ---- Prefer ----------------------------------------------------------------------------------------------------
+ */
+
+/* A token or a quoted string; *at moves behind it. */
+static struct str prefer_word(const char **at)
+{
+    const char *s = *at;
+    if (*s == '"') {
+        size_t len = strcspn(s + 1, "\"");
+        *at = s + 1 + len + (s[1 + len] == '"');
+        return (struct str){s + 1, (uint32_t)len};
+    }
+    size_t len = strcspn(s, " \t,;=\"");
+    *at = s + len;
+    return (struct str){s, (uint32_t)len};
+}
+
+static bool is_word(struct str s, const char *word)
+{
+    return s.len == strlen(word) && strncasecmp(s.p, word, s.len) == 0;
+}
+
+static void prefer_take(struct prefer *p, struct str name, struct str value)
+{
+    if (is_word(name, "respond-async")) {
+        p->is_async = true;
+    } else if (is_word(name, "wait") && !p->has_wait) {
+        p->has_wait = true;
+        p->is_bad = !decimal_read(value, 0, &p->wait_s) || p->wait_s > WAIT_MAX_S;
+    }
+}
+
+void prefer_read(struct prefer *p, const char *s)
+{
+    while (*s) {
+        s += strspn(s, " \t,");
+        struct str name = prefer_word(&s), value = {"", 0};
+        s += strspn(s, " \t");
+        if (*s == '=') {
+            s += 1 + strspn(s + 1, " \t");
+            value = prefer_word(&s);
+        }
+        prefer_take(p, name, value);
+        while (*s && *s != ',') { /* its parameters, of which we know none */
+            if (*s == '"')
+                prefer_word(&s);
+            else
+                s++;
+        }
+    }
 }
 
 /* ---- fields of queries -----------------------------------------------------------------------------------------
@@ -280,28 +385,100 @@ void params_active(const struct query *q, struct msg_REQUEST *r, struct jv **err
     query_portal(q, r, errors);
 }
 
-void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+/* One of a list of words, into state. */
+static void query_state(const struct query *q, const char *name, const char *const *words, const char *why,
+                        struct msg_REQUEST *r, struct jv **errors)
 {
-    const struct str *state = query_get(q, "state"), *worker = query_get(q, "worker");
-    static const char *const states[] = {"live", "opening", "active", "closing", "closed", "expired", "lost", "migrated"};
-    bool is_state = false;
-    for (unsigned i = 0; state && i < sizeof states / sizeof states[0]; i++)
-        is_state |= str_is(*state, states[i]);
-    if (state && !is_state)
-        errors_add(errors, "state", "must be live, opening, active, closing, closed, expired, lost or migrated");
-    else if (state)
-        r->state = *state;
-    if (worker && !worker_name_ok(*worker))
+    const struct str *s = query_get(q, name);
+    if (!s)
+        return;
+    while (*words && !str_is(*s, *words))
+        words++;
+    if (*words)
+        r->state = *s;
+    else
+        errors_add(errors, name, why);
+}
+
+static void query_worker(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct str *s = query_get(q, "worker");
+    if (s && !worker_name_ok(*s))
         errors_add(errors, "worker", "must be the name of a worker");
-    else if (worker)
-        r->worker = *worker;
-    query_number(q, "company_id", 1, 0, &r->company_id, errors);
+    else if (s)
+        r->worker = *s;
+}
+
+static void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct str *s = query_get(q, "search");
+    if (s && (s->len > SEARCH_BYTES_MAX || !jv_text_ok(s->p, s->len)))
+        errors_add(errors, "search", "must be a text of at most 100 bytes");
+    else if (s)
+        r->search = *s;
+}
+
+static void query_page(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
     query_number(q, "cursor", 0, 0, &r->cursor, errors);
     query_number(q, "limit", 1, LIMIT_DEFAULT, &r->limit, errors);
     if (r->limit > LIMIT_MAX) {
         errors_add(errors, "limit", "must be 1 to 200");
         r->limit = LIMIT_DEFAULT;
     }
+}
+
+void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    static const char *const states[] = {"live",    "opening", "active",   "closing", "closed",
+                                         "expired", "lost",    "migrated", NULL};
+    query_state(q, "state", states, "must be live, opening, active, closing, closed, expired, lost or migrated", r,
+                errors);
+    query_worker(q, r, errors);
+    query_number(q, "company_id", 1, 0, &r->company_id, errors);
+    query_page(q, r, errors);
+}
+
+static void query_job_status(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled", NULL};
+    query_state(q, "status", states, "must be queued, running, retrying, done, failed or cancelled", r, errors);
+}
+
+void params_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    query_job_status(q, r, errors);
+    if (query_get(q, "portal"))
+        query_portal(q, r, errors);
+    query_number(q, "company_id", 1, 0, &r->company_id, errors);
+    query_number(q, "batch_id", 1, 0, &r->batch_id, errors);
+    query_page(q, r, errors);
+}
+
+void params_ops_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    params_jobs(q, r, errors);
+    query_worker(q, r, errors);
+    query_search(q, r, errors);
+}
+
+void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    query_job_status(q, r, errors);
+    query_page(q, r, errors);
+}
+
+void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    static const char *const states[] = {"open", "running", "done", "cancelled", NULL};
+    query_state(q, "status", states, "must be open, running, done or cancelled", r, errors);
+    query_page(q, r, errors);
+}
+
+void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    query_search(q, r, errors);
+    query_page(q, r, errors);
 }
 
 /* ---- fields of bodies ------------------------------------------------------------------------------------------
@@ -424,4 +601,78 @@ void params_execute(const struct jv *body, const struct action_table *actions, s
     body_priority(body, r, errors);
     body_bool(body, "force_new", &r->force_new, errors);
     body_bool(body, "remember", &r->remember, errors);
+}
+
+void params_available(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct jv *v = jv_get(body, "available_at");
+    struct str text = text_of(v);
+    int64_t at_ms;
+    if (is_absent(v))
+        return;
+    if (!clock_read(text.p, text.len, &at_ms))
+        errors_add(errors, "available_at", "must be a time in UTC like 2026-01-31T06:00:00Z");
+    else if (at_ms > now_unix_ms + AHEAD_MAX_MS)
+        errors_add(errors, "available_at", "is more than 366 days ahead");
+    else if (at_ms > now_unix_ms)
+        r->available_at_ms = (uint64_t)at_ms;
+}
+
+struct jv *params_batch_query(const struct query *q)
+{
+    static const char *const names[] = {"portal", "action", "callback_url", "available_at"};
+    struct jv *body = jv_new_object();
+    const struct str *priority = query_get(q, "priority");
+    uint64_t n;
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct str *s = query_get(q, names[i]);
+        if (s)
+            jv_set_strn(body, names[i], s->p, s->len);
+    }
+    if (priority && decimal_read(*priority, 0, &n))
+        jv_set_int(body, "priority", (int64_t)n);
+    else if (priority)
+        jv_set_strn(body, "priority", priority->p, priority->len); /* refused for its type */
+    return body;
+}
+
+void params_batch(const struct jv *body, const struct action_table *actions, const char *allow,
+                  int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct action *action;
+    const struct jv *url = jv_get(body, "callback_url");
+    body_action(body, actions, r, &action, errors);
+    if (action && action->session != ACTION_CREATE)
+        errors_add(errors, "action", "is not a log-in");
+    body_priority(body, r, errors);
+    params_available(body, now_unix_ms, r, errors);
+    if (!is_absent(url) && !callback_url_ok(text_of(url), allow))
+        errors_add(errors, "callback_url", "is not a URL that is allowed here (webhook.allow)");
+    else if (!is_absent(url))
+        r->callback_url = text_of(url);
+}
+
+void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct jv *seconds = jv_get(body, "expires_s"), *until = jv_get(body, "until");
+    struct str text = text_of(until);
+    int64_t n, at_ms;
+    params_reason(body, r, errors);
+    if (!r->reason.len && !(*errors && jv_get(*errors, "reason")))
+        errors_add(errors, "reason", why_needed);
+    if (!is_absent(seconds) && !is_absent(until)) {
+        errors_add(errors, "until", "does not go with expires_s");
+    } else if (!is_absent(seconds)) {
+        if (!jv_int(seconds, &n) || n < 1 || n > AHEAD_MAX_MS / 1000)
+            errors_add(errors, "expires_s", "must be an integer of 1 to 31622400");
+        else
+            r->until_ms = (uint64_t)(now_unix_ms + n * 1000);
+    } else if (!is_absent(until)) {
+        if (!clock_read(text.p, text.len, &at_ms))
+            errors_add(errors, "until", "must be a time in UTC like 2026-01-31T06:00:00Z");
+        else if (at_ms <= now_unix_ms || at_ms > now_unix_ms + AHEAD_MAX_MS)
+            errors_add(errors, "until", "must lie in the next 366 days");
+        else
+            r->until_ms = (uint64_t)at_ms;
+    }
 }

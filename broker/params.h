@@ -41,16 +41,41 @@ bool decimal_read(struct str s, uint64_t min, uint64_t *out); /* digits only, mi
 bool deadline_read(const char *text, uint64_t *ms);           /* X-Deadline-Ms */
 bool traceparent_ok(const char *text);                        /* W3C, 55 characters */
 bool is_json_type(const char *content_type);                  /* application/json, UTF-8 */
-bool prefers(const char *prefer, const char *word);           /* does a Prefer header name it? (RFC 7240) */
+bool is_ndjson_type(const char *content_type);                /* application/x-ndjson, UTF-8 */
+bool idempotency_key_ok(struct str s);                        /* 1-255 printable ASCII */
+/* http(s), at most 500 bytes, and it begins with one of the comma list of prefixes `allow` (NULL = none). */
+bool callback_url_ok(struct str url, const char *allow);
+
+/* What Prefer headers ask for (RFC 7240): of each preference the first one counts. */
+struct prefer {
+    bool is_async, has_wait;
+    bool is_bad; /* wait is no integer of 0 to 120 */
+    uint64_t wait_s;
+};
+void prefer_read(struct prefer *p, const char *value); /* once for each header */
 
 /* Each reads what its route takes into r; strings are borrowed from q or body. */
 void params_list(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_download(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_active(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_ops_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_reason(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 /* *action = NULL when it is not known. `params` stays in body. */
 void params_execute(const struct jv *body, const struct action_table *actions, struct msg_REQUEST *r,
                     const struct action **action, struct jv **errors);
+
+/* The body's available_at, a time within 366 days from `now_unix_ms`; one that has passed is the same as none. */
+void params_available(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
+/* What a batch is besides its items. From a query first make a body of it. */
+void params_batch(const struct jv *body, const struct action_table *actions, const char *allow,
+                  int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
+struct jv *params_batch_query(const struct query *q);
+/* Why the queue is paused, and until when. */
+void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 
 #endif

@@ -307,6 +307,15 @@ static void pass_wake(struct broker *b, const struct peer *from, struct str what
             peer_send(b, p, &m);
 }
 
+static void take_event(struct broker *b, const struct msg_EVENT *m)
+{
+    if (str_is(m->kind, "token_revoked"))
+        auth_forget(b, m->id);
+    else if (str_is(m->kind, "batch"))
+        progress_stale(b, m->id);
+    feed_take(b, m);
+}
+
 static void take(struct broker *b, struct peer *p, const struct msg *m)
 {
     switch ((int)m->type) {
@@ -323,8 +332,7 @@ static void take(struct broker *b, struct peer *p, const struct msg *m)
         take_ping(b, p, &m->PING);
         break;
     case MSG_EVENT:
-        if (str_is(m->EVENT.kind, "token_revoked"))
-            auth_forget(b, m->EVENT.id);
+        take_event(b, &m->EVENT);
         break;
     case MSG_WAKE:
         pass_wake(b, p, m->WAKE.what);

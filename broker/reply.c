@@ -38,7 +38,7 @@ void reply_header(struct exchange *x, const char *name, const char *fmt, ...)
 void answer_clear(struct answer *a)
 {
     free(a->body);
-    stream_destroy(&a->stream);
+    pull_destroy(&a->pull);
     for (unsigned i = 0; i < a->n; i++)
         free(a->header[i].value);
     *a = (struct answer){0};
@@ -113,8 +113,14 @@ static void session_header(struct exchange *x, struct str session_id)
         reply_header(x, "X-Session-Id", "%.*s", (int)session_id.len, session_id.p);
 }
 
+static void replayed_header(struct exchange *x, const struct msg_REPLY *m)
+{
+    if (m->replayed)
+        reply_header(x, "Idempotency-Replayed", "true");
+}
+
 /* It speaks the wire but not sense: as if nobody had been there. */
-static void refuse(struct exchange *x, const char *what)
+void reply_refuse(struct exchange *x, const char *what)
 {
     stat_inc(replies_refused_total);
     log_line(LOG_WARN, "reply_refused", "request", x->request_id, "why", what, NULL);
@@ -127,20 +133,21 @@ static void take_error(struct exchange *x, const struct msg_REPLY *m, struct str
     struct jv *extra = NULL;
     enum jv_bad why;
     if (e == ERR_COUNT || e == ERR_OK) {
-        refuse(x, "unknown error code");
+        reply_refuse(x, "unknown error code");
         return;
     }
     if (payload.len) {
         extra = jv_parse(payload.p, payload.len, &why);
         if (jv_type(extra) != JV_OBJECT) {
             jv_free(extra);
-            refuse(x, "an error's payload is no object");
+            reply_refuse(x, "an error's payload is no object");
             return;
         }
     }
     char message[1001];
     str_copy(message, sizeof message, m->message);
     session_header(x, m->session_id);
+    replayed_header(x, m);
     reply_error(x, e, message, extra);
 }
 
@@ -151,7 +158,7 @@ void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payloa
         return;
     }
     if (m->status < 200) {
-        refuse(x, "no status");
+        reply_refuse(x, "no status");
         return;
     }
     char *body = NULL;
@@ -160,6 +167,7 @@ void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payloa
         memcpy(body, payload.p, payload.len);
     }
     session_header(x, m->session_id);
+    replayed_header(x, m);
     decide(x, (unsigned)m->status, type_keep(x, m->content_type), body, payload.len);
 }
 
@@ -190,16 +198,23 @@ static void disposition_header(struct exchange *x, struct str name)
         reply_header(x, "Content-Disposition", "attachment");
 }
 
+void reply_events(struct exchange *x, struct pull *events)
+{
+    reply_header(x, "X-Accel-Buffering", "no"); /* for proxies that would hold them back */
+    decide(x, 200, "text/event-stream; charset=utf-8", NULL, 0);
+    x->answer.pull = events;
+}
+
 void reply_stream(struct exchange *x, const struct msg_REPLY_HEAD *m)
 {
     if (m->status < 200) {
         flight_end(&x->flight);
-        refuse(x, "no status");
+        reply_refuse(x, "no status");
         return;
     }
     session_header(x, m->session_id);
     if (m->attachment)
         disposition_header(x, m->filename);
     decide(x, (unsigned)m->status, type_keep(x, m->content_type), NULL, 0);
-    x->answer.stream = stream_new(&x->flight, m->has_length, m->length);
+    x->answer.pull = stream_new(&x->flight, m->has_length, m->length);
 }

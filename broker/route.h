@@ -9,7 +9,7 @@ struct exchange;
 enum ability { ABILITY_NONE = 0, ABILITY_APP = 1, ABILITY_OPS_READ = 2, ABILITY_OPS = 4 };
 enum listener { LISTENER_APP, LISTENER_OPS };
 enum route_counts { COUNT_NO, COUNT_YES, COUNT_BY_BODY }; /* at the token's rate limit */
-enum route_takes { TAKES_NOTHING, TAKES_JSON, TAKES_JSON_OR_NOTHING };
+enum route_takes { TAKES_NOTHING, TAKES_JSON, TAKES_JSON_OR_NOTHING, TAKES_BATCH };
 
 struct route {
     enum listener listener;

@@ -21,25 +21,32 @@ struct chunk {
     size_t len, used;
 };
 
+#define BLOCK_BYTES (128 * 1024) /* of the HTTP library's reading */
+
 struct stream {
+    struct pull pull;      /* first member */
     struct flight *flight; /* NULL once it is over */
-    bool has_length, is_complete, is_broken;
-    uint64_t length, came; /* bytes */
-    uint64_t seq, used;    /* chunks that came; that were used up */
+    bool is_complete, is_broken;
+    uint64_t came;      /* bytes */
+    uint64_t seq, used; /* chunks that came; that were used up */
     struct chunk ring[CHUNKS_MAX];
     unsigned first, n;
-    void (*ready_fn)(void *);
-    void *ready_arg;
 };
 
-struct stream *stream_new(struct flight *f, bool has_length, uint64_t length)
+static ssize_t stream_read(struct pull *p, char *out, size_t room);
+static void stream_destroy(struct pull *p);
+
+struct pull *stream_new(struct flight *f, bool has_length, uint64_t length)
 {
     struct stream *s = xcalloc(1, sizeof *s);
+    s->pull = (struct pull){.read = stream_read,
+                            .destroy = stream_destroy,
+                            .has_length = has_length,
+                            .length = length,
+                            .block_bytes = BLOCK_BYTES};
     s->flight = f;
-    s->has_length = has_length;
-    s->length = length;
     f->stream = s;
-    return s;
+    return &s->pull;
 }
 
 void stream_detach(struct stream *s)
@@ -47,15 +54,13 @@ void stream_detach(struct stream *s)
     s->flight = NULL;
 }
 
-void stream_destroy(struct stream **sp)
+/* Ends its flight, if that goes on. */
+static void stream_destroy(struct pull *p)
 {
-    struct stream *s = *sp;
-    if (!s)
-        return;
-    *sp = NULL;
+    struct stream *s = (struct stream *)p;
     if (s->flight) {
         s->flight->stream = NULL;
-        if (s->has_length && s->came == s->length && !s->is_broken)
+        if (p->has_length && s->came == p->length && !s->is_broken)
             flight_close(s->flight); /* only the word that it was the last is still on its way */
         else
             flight_end(s->flight);
@@ -65,26 +70,12 @@ void stream_destroy(struct stream **sp)
     free(s);
 }
 
-static void ready(struct stream *s)
-{
-    void (*fn)(void *) = s->ready_fn;
-    s->ready_fn = NULL;
-    if (fn)
-        fn(s->ready_arg);
-}
-
-void stream_on_ready(struct stream *s, void (*fn)(void *arg), void *arg)
-{
-    s->ready_fn = fn;
-    s->ready_arg = arg;
-}
-
 void stream_break(struct stream *s)
 {
     if (s->is_complete)
         return;
     s->is_broken = true;
-    ready(s);
+    pull_ready(&s->pull);
 }
 
 static void grant(struct stream *s)
@@ -101,7 +92,7 @@ bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload
 {
     s->came += payload.len;
     bool is_fit = m->seq == s->seq && !m->broken && (s->n < CHUNKS_MAX || !payload.len) &&
-                  (!s->has_length || (m->last ? s->came == s->length : s->came <= s->length));
+                  (!s->pull.has_length || (m->last ? s->came == s->pull.length : s->came <= s->pull.length));
     if (!is_fit) {
         stream_break(s);
         return m->broken;
@@ -116,14 +107,16 @@ bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload
         grant(s);
     }
     s->is_complete = m->last;
-    ready(s);
+    pull_ready(&s->pull);
     return true;
 }
 
-ssize_t stream_read(struct stream *s, char *out, size_t room)
+/* Grants the dispatcher more as chunks are used up. */
+static ssize_t stream_read(struct pull *p, char *out, size_t room)
 {
+    struct stream *s = (struct stream *)p;
     if (s->is_broken)
-        return STREAM_BROKEN;
+        return PULL_BROKEN;
     size_t got = 0;
     while (s->n && got < room) {
         struct chunk *c = &s->ring[s->first];
@@ -140,17 +133,7 @@ ssize_t stream_read(struct stream *s, char *out, size_t room)
     }
     if (got)
         return (ssize_t)got;
-    return s->is_complete ? STREAM_END : 0;
-}
-
-bool stream_has_length(const struct stream *s)
-{
-    return s->has_length;
-}
-
-uint64_t stream_length(const struct stream *s)
-{
-    return s->length;
+    return s->is_complete ? PULL_END : 0;
 }
 
 bool stream_is_hungry(const struct stream *s)

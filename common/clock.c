@@ -2,6 +2,7 @@
 #include "common/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t monotonic_ns(void)
@@ -46,4 +47,50 @@ const char *clock_text(int64_t unix_ms, char out[CLOCK_TEXT_BYTES])
              (unsigned)(tm.tm_mon + 1) % 100u, (unsigned)tm.tm_mday % 100u, (unsigned)tm.tm_hour % 100u,
              (unsigned)tm.tm_min % 100u, (unsigned)tm.tm_sec % 100u, (unsigned)ms % 1000u);
     return out;
+}
+
+/* The number that these n characters are; -1 when they are none. */
+static int digits(const char *at, size_t n)
+{
+    int value = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (at[i] < '0' || at[i] > '9')
+            return -1;
+        value = value * 10 + (at[i] - '0');
+    }
+    return value;
+}
+
+bool clock_read(const char *text, size_t len, int64_t *unix_ms)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    const size_t form_len = sizeof form - 1;
+    if (len <= form_len || len > 64)
+        return false;
+    for (size_t i = 0; i < form_len; i++)
+        if (form[i] == 'd' ? digits(text + i, 1) < 0 : text[i] != form[i])
+            return false;
+    struct tm tm = {.tm_year = digits(text, 4) - 1900,
+                    .tm_mon = digits(text + 5, 2) - 1,
+                    .tm_mday = digits(text + 8, 2),
+                    .tm_hour = digits(text + 11, 2),
+                    .tm_min = digits(text + 14, 2),
+                    .tm_sec = digits(text + 17, 2)};
+    struct tm same = tm;
+    time_t s = timegm(&same);
+    if (same.tm_mon != tm.tm_mon || same.tm_mday != tm.tm_mday || same.tm_hour != tm.tm_hour ||
+        same.tm_min != tm.tm_min || same.tm_sec != tm.tm_sec)
+        return false; /* a 30th of February, a 25th hour */
+    size_t at = form_len, ms = 0;
+    if (text[at] == '.') {
+        size_t first = ++at;
+        for (unsigned weight = 100; at < len && digits(text + at, 1) >= 0; at++, weight /= 10)
+            ms += weight * (unsigned)digits(text + at, 1);
+        if (at == first)
+            return false;
+    }
+    bool is_utc = (len - at == 1 && text[at] == 'Z') ||
+                  (len - at == 6 && (strncmp(text + at, "+00:00", 6) == 0 || strncmp(text + at, "-00:00", 6) == 0));
+    *unix_ms = (int64_t)s * 1000 + (int64_t)ms;
+    return is_utc;
 }

@@ -281,6 +281,16 @@ static size_t utf8_length(const unsigned char *s, size_t len)
     return n;
 }
 
+bool jv_text_ok(const char *s, size_t len)
+{
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_length((const unsigned char *)s + i, len - i);
+        if (!n)
+            return false;
+    }
+    return true;
+}
+
 static json_t *string_of(const char *s, size_t len)
 {
     if (!memchr(s, '\0', len)) {

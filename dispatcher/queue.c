@@ -8,6 +8,7 @@
  */
 #include "dispatcher/login.h"
 #include "dispatcher/store_queue.h"
+#include "dispatcher/webhook.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -28,6 +29,7 @@ struct queue {
     unsigned n_running;
     struct loop_timer poll, touched;
     uint64_t poll_at_ms, all_batches_at_ms;
+    uint64_t looked_after; /* of all batches, those up to here were looked at */
     uint64_t batch[QUEUE_CLAIM_MAX]; /* touched */
     unsigned n_batches;
 };
@@ -164,7 +166,13 @@ static void finished(void *arg, void *op_arg)
         log_line(LOG_INFO, "batch", "batch", log_i((long long)op->done[i]), "to", "done", NULL);
         peers_event(q->d, "batch", op->done[i], 0, "done");
     }
-    if (op->rc != STORE_OK)
+    if (op->n_done)
+        webhook_soon(q->d);
+    if (op->asked)
+        peers_wake(q->d, "cancel");
+    if (!op->n)
+        q->looked_after = op->rc == STORE_OK ? op->after : 0;
+    if (op->rc != STORE_OK || q->looked_after)
         q->all_batches_at_ms = 0;
     free(op);
 }
@@ -181,6 +189,7 @@ static void touched_due(void *arg)
     struct store_batch_finish *op = xcalloc(1, sizeof(*op));
     if (is_all) {
         q->all_batches_at_ms = now + ALL_BATCHES_MS + id_random_u64() % ALL_BATCHES_MS;
+        op->after = q->looked_after;
     } else {
         op->n = q->n_batches;
         memcpy(op->batch, q->batch, q->n_batches * sizeof(*q->batch));

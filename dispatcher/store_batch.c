@@ -9,6 +9,7 @@
  */
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
+#include "dispatcher/store_webhook.h"
 
 #include "common/check.h"
 
@@ -206,10 +207,11 @@ static enum db_rc batch_end(struct db *db, uint64_t batch_id)
         if (state >= 1 && state <= 6)
             count[state - 1] = db_u64(db, 1);
     }
-    return db_exec(db,
-                   "UPDATE chasqui_batches SET status = IF(status = 'cancelled', status, 'done'), finished_at = NOW(6), done = ?, failed = ?, "
-                   "cancelled = ? WHERE id = ?",
-                   "uuuu", count[3], count[4], count[5], batch_id);
+    TRY(db_exec(db,
+                "UPDATE chasqui_batches SET status = IF(status = 'cancelled', status, 'done'), finished_at = NOW(6), done = ?, failed = ?, "
+                "cancelled = ? WHERE id = ?",
+                "uuuu", count[3], count[4], count[5], batch_id));
+    return webhook_add(db, batch_id);
 }
 
 /* No more items come: the batch runs, or is done when nothing of it is left. Its row is locked. */

@@ -1,5 +1,6 @@
 """The broker's HTTP, in and out, with dispatchers by script: every check in its order, bodies, answers, operators, the end."""
 
+import datetime
 import http.client
 import json
 import re
@@ -136,20 +137,45 @@ def test_methods_and_paths(broker):
         assert status != 405 or answer.headers["Allow"]
 
 
-def test_later_parts_say_so_after_authentication(broker, dispatcher):
-    for method, path in (
-        ("GET", "/api/v1/app/jobs"), ("DELETE", "/api/v1/app/jobs/12"), ("POST", "/api/v1/app/batches"), ("GET", "/api/v1/app/batches/1"),
-        ("DELETE", "/api/v1/app/batches/1"), ("GET", "/api/v1/app/batches/1/events"), ("GET", "/api/v1/app/batches/1/items"),
-    ):  # fmt: skip
-        Client(broker.url).request(method, path).expect(401, "unauthenticated")
-        broker.api.request(method, path).expect(501, "not_implemented")
-    for method, path in (("GET", "/jobs"), ("GET", "/batches"), ("GET", "/audit"), ("GET", "/events"), ("GET", "/jobs/1/why"),
-                         ("POST", "/jobs/1/retry"), ("POST", "/queue/pause")):  # fmt: skip
-        Client(broker.ops_url).request(method, "/api/v1/ops" + path).expect(401)
-        broker.ops.request(method, "/api/v1/ops" + path).expect(501, "not_implemented")
-    for header in ({"Prefer": "respond-async"}, {"Prefer": "wait=5"}, {"Prefer": "a, Respond-Async"}, {"Idempotency-Key": "k"}):
-        broker.api.post(EXECUTE, LOGIN, headers=header).expect(501, "not_implemented")
-    assert not dispatcher.saw("EXECUTE_LOGIN")
+def test_jobs_and_batches_reach_a_dispatcher(broker, dispatcher):
+    app = "/api/v1/app"
+    for op in ("JOBS", "BATCH_GET", "BATCH_ITEMS", "BATCH_CANCEL"):
+        dispatcher.on[op] = says(b'{"ok":true}')
+    dispatcher.on["JOB_CANCEL"] = says(b'{"ok":true,"status":"running"}', status=202)
+    for method, path in (("GET", "/jobs"), ("DELETE", "/jobs/12"), ("POST", "/batches"), ("GET", "/batches/1"), ("DELETE", "/batches/1"),
+                         ("GET", "/batches/1/events"), ("GET", "/batches/1/items")):  # fmt: skip
+        Client(broker.url).request(method, app + path).expect(401, "unauthenticated")
+    broker.api.get(app + "/jobs?status=failed&portal=sunat&company_id=7&batch_id=8&cursor=9&limit=10").expect(200)
+    broker.api.get(app + "/jobs").expect(200)
+    (_, first, _), (_, second, _) = dispatcher.saw("JOBS")
+    assert [first[name] for name in ("state", "portal", "company_id", "batch_id", "cursor", "limit")] == ["failed", "sunat", 7, 8, 9, 10]
+    assert second["limit"] == 50 and not {"state", "portal", "company_id", "batch_id"} & set(second)
+    broker.api.delete(app + "/jobs/12").expect(202)
+    broker.api.delete(app + "/jobs/ABCDEFGHIJKL-1700000000").expect(202)
+    broker.api.delete(app + "/jobs/x").expect(404, "job_not_found")
+    (_, first, _), (_, second, _) = dispatcher.saw("JOB_CANCEL")
+    assert first["job_id"] == 12 and second["job_uid"] == "ABCDEFGHIJKL-1700000000"
+    broker.api.get(app + "/batches/31").expect(200)
+    broker.api.delete(app + "/batches/32").expect(200)
+    broker.api.get(app + "/batches/33/items?status=queued&cursor=0&limit=200").expect(200)
+    items = dispatcher.saw("BATCH_ITEMS")[0][1]
+    assert (dispatcher.saw("BATCH_GET")[0][1]["batch_id"], dispatcher.saw("BATCH_CANCEL")[0][1]["batch_id"]) == (31, 32)
+    assert (items["batch_id"], items["state"], items.get("cursor", 0), items["limit"]) == (33, "queued", 0, 200)
+    for path in ("abc", "0", "-1", "99999999999999999999", "1%2f2"):
+        for method, more in (("GET", ""), ("DELETE", ""), ("GET", "/items"), ("GET", "/events")):
+            broker.api.request(method, f"{app}/batches/{path}{more}").expect(404, "batch_not_found")
+    for query, fields in (("/jobs?status=open&limit=201&cursor=x", {"status", "limit", "cursor"}), ("/jobs?portal=X&batch_id=0", {"portal", "batch_id"}),
+                          ("/batches/1/items?status=open&limit=0", {"status", "limit"})):  # fmt: skip
+        assert set(broker.api.get(app + query).expect(422).json["errors"]) == fields
+
+
+def test_the_company_of_a_list_of_jobs(broker, dispatcher):
+    dispatcher.on["TOKEN_VERIFY"] = token_says(companies=[3, 5])
+    dispatcher.on["JOBS"] = says(b'{"ok":true}')
+    broker.api.get("/api/v1/app/jobs?company_id=4").expect(403, "company_forbidden")
+    broker.api.get("/api/v1/app/jobs?company_id=5").expect(200)
+    broker.api.get("/api/v1/app/jobs").expect(200)
+    assert [asked[1]["companies"] for asked in dispatcher.saw("JOBS")] == [[3, 5], [3, 5]]
 
 
 # --- bodies ------------------------------------------------------------------------------------------------------
@@ -334,6 +360,59 @@ def test_operators_calls_reach_a_dispatcher(broker, dispatcher):
     broker.ops.post(ops + "/workers/r1/drain", {"reason": 5}).expect(422)
     broker.ops.request("POST", ops + "/workers/r1/drain", body=b"{}").expect(415)
     broker.ops.get(ops + "/sessions?limit=0&state=x").expect(422)
+
+
+def test_operators_jobs_and_queue(broker, dispatcher):
+    ops = "/api/v1/ops"
+    for method, path in (("GET", "/jobs"), ("GET", "/batches"), ("GET", "/audit"), ("GET", "/events"), ("GET", "/queue"), ("GET", "/jobs/1"),
+                         ("GET", "/jobs/1/why"), ("POST", "/jobs/1/retry"), ("POST", "/jobs/1/cancel"), ("POST", "/queue/pause"),
+                         ("POST", "/queue/resume")):  # fmt: skip
+        Client(broker.ops_url).request(method, ops + path).expect(401)
+    for op in ("JOBS", "JOB_GET", "JOB_WHY", "JOB_RETRY", "JOB_CANCEL", "BATCHES", "AUDIT", "QUEUE", "QUEUE_PAUSE", "QUEUE_RESUME"):
+        dispatcher.on["OPS_" + op] = says(b'{"ok":true}')
+    broker.ops.get(ops + "/jobs?status=queued&portal=sunat&company_id=7&batch_id=8&worker=r-1&search=a%C3%B1o&cursor=9&limit=10").expect(200)
+    asked = dispatcher.saw("OPS_JOBS")[0][1]
+    names = ("state", "portal", "company_id", "batch_id", "worker", "search", "cursor", "limit")
+    assert [asked[name] for name in names] == ["queued", "sunat", 7, 8, "r-1", "año", 9, 10]
+    broker.ops.get(ops + "/jobs?search=%FF").expect(422)
+    broker.ops.get(ops + "/jobs?search=" + "x" * 101).expect(422)
+    broker.ops.get(ops + "/batches?status=open&limit=5").expect(200)
+    broker.ops.get(ops + "/audit?search=drain&cursor=4").expect(200)
+    broker.ops.get(ops + "/queue").expect(200)
+    assert dispatcher.saw("OPS_BATCHES")[0][1]["state"] == "open" and dispatcher.saw("OPS_AUDIT")[0][1]["search"] == "drain"
+    broker.ops.get(ops + "/jobs/12").expect(200)
+    broker.ops.get(ops + "/jobs/ABCDEFGHIJKL-1700000000/why").expect(200)
+    broker.ops.post(ops + "/jobs/12/retry", {"reason": "portal is back"}).expect(200)
+    broker.ops.request("POST", ops + "/jobs/12/cancel").expect(200)
+    broker.ops.request("POST", ops + "/jobs/x/cancel").expect(404, "job_not_found")
+    broker.ops.get(ops + "/jobs/0").expect(404, "job_not_found")
+    assert dispatcher.saw("OPS_JOB_GET")[0][1]["job_id"] == 12
+    assert dispatcher.saw("OPS_JOB_WHY")[0][1]["job_uid"] == "ABCDEFGHIJKL-1700000000"
+    retry, cancel = dispatcher.saw("OPS_JOB_RETRY")[0][1], dispatcher.saw("OPS_JOB_CANCEL")[0][1]
+    assert (retry["job_id"], retry["reason"]) == (12, "portal is back") and "reason" not in cancel
+
+
+def test_operators_pause_the_queue(broker, dispatcher):
+    pause, resume = "/api/v1/ops/queue/pause", "/api/v1/ops/queue/resume"
+    dispatcher.on["OPS_QUEUE_PAUSE"] = dispatcher.on["OPS_QUEUE_RESUME"] = says(b'{"ok":true,"queue":{}}')
+    broker.ops.post(pause, {"reason": "mantenimiento"}).expect(200)
+    before = int(time.time() * 1000)
+    broker.ops.post(pause, {"reason": "x", "expires_s": 60}).expect(200)
+    until = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(hours=2)
+    broker.ops.post(pause, {"reason": "x", "until": until.isoformat().replace("+00:00", "Z")}).expect(200)
+    forever, minute, named = (one[1] for one in dispatcher.saw("OPS_QUEUE_PAUSE"))
+    assert forever["reason"] == "mantenimiento" and forever.get("until_ms", 0) == 0
+    assert before + 60_000 <= minute["until_ms"] < before + 70_000 and named["until_ms"] == until.timestamp() * 1000
+    for body, fields in (
+        ({}, {"reason"}), ({"reason": ""}, {"reason"}), ({"reason": 5}, {"reason"}), ({"reason": "x", "expires_s": 0}, {"expires_s"}),
+        ({"reason": "x", "expires_s": "60"}, {"expires_s"}), ({"reason": "x", "until": "soon"}, {"until"}),
+        ({"reason": "x", "until": "2020-01-01T00:00:00Z"}, {"until"}), ({"reason": "x", "expires_s": 1, "until": "2099-01-01T00:00:00Z"}, {"until"}),
+    ):  # fmt: skip
+        assert set(broker.ops.post(pause, body).expect(422).json["errors"]) == fields, body
+    broker.ops.request("POST", pause).expect(415)
+    broker.ops.post(resume, {"reason": "listo"}).expect(200)
+    broker.ops.request("POST", resume).expect(200)
+    assert dispatcher.saw("OPS_QUEUE_RESUME")[0][1]["reason"] == "listo"
 
 
 def test_stats_and_dispatchers(broker, dispatcher):

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 #include <time.h>
 #include <cmocka.h>
 
@@ -25,6 +26,36 @@ static void test_text(void **state)
     assert_text(INT64_MIN, "0000-01-01T00:00:00.000Z");
 }
 
+static void test_texts_are_read(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "2026-01-02",
+                                      "2026-01-02T03:04:05",
+                                      "2026-01-02T03:04:05+01:00",
+                                      "2026-01-02T03:04:05.Z",
+                                      "2026-01-02T03:04:05ZZ",
+                                      "2026-13-02T03:04:05Z",
+                                      "2026-02-29T03:04:05Z",
+                                      "2026-01-02T24:00:00Z",
+                                      "2026-01-02T03:60:05Z",
+                                      "2026-01-02T03:04:60Z",
+                                      "2026-00-02T03:04:05Z",
+                                      "2026-1-02T03:04:05Z",
+                                      "26-01-02T03:04:05Z",
+                                      " 2026-01-02T03:04:05Z",
+                                      "2026-01-02 03:04:05Z",
+                                      "2026-01-02T03:04:05.123456789012345678901234567890123456789012345Z"};
+    int64_t ms;
+    (void)state;
+    assert_true(clock_read("2026-01-02T03:04:05.678Z", 24, &ms) && ms == 1767323045678);
+    assert_true(clock_read("2024-02-29T12:34:56Z", 20, &ms) && ms == 1709210096000);
+    assert_true(clock_read("2024-02-29T12:34:56.0079+00:00", 30, &ms) && ms == 1709210096007);
+    assert_true(clock_read("1969-12-31T23:59:59.999-00:00", 29, &ms) && ms == -1);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (clock_read(bad[i], strlen(bad[i]), &ms))
+            fail_msg("%s", bad[i]);
+}
+
 static void test_clocks_agree_and_never_go_back(void **state)
 {
     (void)state;
@@ -42,6 +73,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_texts_are_read),
         cmocka_unit_test(test_clocks_agree_and_never_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

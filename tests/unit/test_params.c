@@ -175,11 +175,104 @@ static void test_headers(void **state)
     assert_false(is_json_type("application/jsonx"));
     assert_false(is_json_type("application/json; charset=latin1"));
     assert_false(is_json_type("text/json"));
-    assert_true(prefers("respond-async", "respond-async") && prefers("foo, Wait=10", "wait"));
-    assert_true(prefers("a;b=c, respond-async;wait=3", "respond-async"));
-    assert_false(prefers("return=minimal", "wait"));
-    assert_false(prefers("waiting=3", "wait"));
-    assert_false(prefers(NULL, "wait"));
+    assert_true(is_ndjson_type("application/x-ndjson") && is_ndjson_type("Application/X-NDJSON; charset=utf-8"));
+    assert_false(is_ndjson_type("application/json") || is_ndjson_type("application/x-ndjson; charset=latin1"));
+    assert_false(is_ndjson_type("application/x-ndjsonp") || is_ndjson_type(NULL));
+}
+
+static struct prefer preferred(const char *first, const char *second)
+{
+    struct prefer p = {0};
+    prefer_read(&p, first);
+    if (second)
+        prefer_read(&p, second);
+    return p;
+}
+
+static void test_prefer(void **state)
+{
+    static const char *const async[] = {"respond-async", "Respond-Async", "respond-async; x=y", "foo, respond-async",
+                                        "a;b=c, respond-async;wait=3", "a=\"x, y\" , respond-async", ",,respond-async,",
+                                        "respond-async=\"\""};
+    static const char *const neither[] = {"", "return=minimal", "waiting=3", "a=\"respond-async\"", "a;respond-async",
+                                          "a; wait=3", "respond-async-x", "=", "\"wait=3", "\"wait=3\""};
+    static const char *const good[] = {"wait=10", "Wait = 10", "wait=\"10\"", "foo, wait=10;x", "wait=010", "wait=10, wait=x"};
+    static const char *const bad[] = {"wait",     "wait=",    "wait=-1",   "wait=1.5", "wait=121",
+                                      "wait=abc", "wait=1 0", "wait=\"x", "wait=99999999999999999999"};
+    (void)state;
+    for (size_t i = 0; i < sizeof async / sizeof async[0]; i++) {
+        struct prefer p = preferred(async[i], NULL);
+        if (!p.is_async || p.has_wait || p.is_bad)
+            fail_msg("%s", async[i]);
+    }
+    for (size_t i = 0; i < sizeof neither / sizeof neither[0]; i++) {
+        struct prefer p = preferred(neither[i], NULL);
+        if (p.is_async || p.has_wait || p.is_bad)
+            fail_msg("%s", neither[i]);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct prefer p = preferred(good[i], NULL);
+        if (p.is_async || !p.has_wait || p.is_bad || p.wait_s != 10)
+            fail_msg("%s", good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (!preferred(bad[i], NULL).is_bad && strcmp(bad[i], "wait=1 0") != 0)
+            fail_msg("%s", bad[i]);
+    struct prefer both = preferred("respond-async", "wait=120");
+    assert_true(both.is_async && both.has_wait && both.wait_s == 120);
+    both = preferred("respond-async, wait=0", "wait=5");
+    assert_true(both.is_async && both.has_wait && both.wait_s == 0 && !both.is_bad);
+}
+
+static void test_idempotency_keys(void **state)
+{
+    char longest[257];
+    (void)state;
+    memset(longest, 'k', sizeof longest);
+    assert_true(idempotency_key_ok(STR("a")) && idempotency_key_ok(STR("\"8e03978e-40d5\" ~!")));
+    assert_true(idempotency_key_ok((struct str){longest, 255}));
+    assert_false(idempotency_key_ok((struct str){longest, 256}) || idempotency_key_ok(STR("")));
+    assert_false(idempotency_key_ok(STR("a\tb")) || idempotency_key_ok(STR("caf\xc3\xa9")) ||
+                 idempotency_key_ok(STR("\x7f")));
+}
+
+static void test_callback_urls(void **state)
+{
+    static const char allow[] = "https://hooks.example, http://127.0.0.1: ,https://a.example/v1/";
+    static const char *const good[] = {"https://hooks.example",       "https://hooks.example/x?y=1",
+                                       "https://hooks.example:8443/", "https://hooks.example?x",
+                                       "http://127.0.0.1:9000/done",  "https://a.example/v1/x"};
+    static const char *const bad[] = {"",
+                                      "hooks.example",
+                                      "ftp://hooks.example/",
+                                      "HTTPS://hooks.example/",
+                                      "https://hooks.example.org/",
+                                      "https://hooks.examples/",
+                                      "https://hooks.example@evil.example/",
+                                      "https://hooks.example:x@evil.example/",
+                                      "http://127.0.0.1:1@evil.example/",
+                                      "http://127.0.0.1:1\\@evil.example/",
+                                      "https://a.example/v2/",
+                                      "https://a.example/v1/../v2/",
+                                      "https://a.example/v1/%2e%2E/v2/",
+                                      "https://a.example/v1",
+                                      "https://hooks.example/#x",
+                                      "https://hooks.example/a b",
+                                      "https://hooks.example/\xc3\xb1",
+                                      "https://hooks.example/\n"};
+    char longest[502] = "https://hooks.example/";
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        if (!callback_url_ok(str_of(good[i]), allow))
+            fail_msg("%s", good[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (callback_url_ok(str_of(bad[i]), allow))
+            fail_msg("%s", bad[i]);
+    assert_false(callback_url_ok(STR("https://hooks.example/"), NULL));
+    assert_false(callback_url_ok(STR("https://hooks.example/"), ""));
+    memset(longest + 22, 'x', 479);
+    assert_true(callback_url_ok((struct str){longest, 500}, allow));
+    assert_false(callback_url_ok((struct str){longest, 501}, allow));
 }
 
 static const struct action *action;
@@ -304,6 +397,132 @@ static void test_operators_fields(void **state)
                 is_wrong("limit"));
 }
 
+static void test_lists_of_jobs(void **state)
+{
+    (void)state;
+    parse("status=retrying&portal=sunat&company_id=3&batch_id=8&cursor=9&limit=10&worker=r1&search=a%20%c3%b1");
+    request = (struct msg_REQUEST){0};
+    params_ops_jobs(&query, &request, &errors);
+    assert_null(errors);
+    assert_true(str_is(request.state, "retrying") && str_is(request.portal, "sunat") && str_is(request.worker, "r1"));
+    assert_true(str_is(request.search, "a \xc3\xb1"));
+    assert_int_equal(request.batch_id, 8);
+    request = (struct msg_REQUEST){0};
+    params_jobs(&query, &request, &errors);
+    assert_true(!request.search.len && !request.worker.len && request.cursor == 9 && request.limit == 10);
+    parse("status=open&portal=X&company_id=0&batch_id=x&cursor=-1&limit=0&worker=a%2fb&search=%ff");
+    params_ops_jobs(&query, &request, &errors);
+    assert_int_equal(jv_len(errors), 8);
+    parse("status=open&limit=1");
+    params_batches(&query, &request, &errors);
+    assert_null(errors);
+    params_items(&query, &request, &errors);
+    assert_true(is_wrong("status"));
+    parse("search=");
+    params_audit(&query, &request, &errors);
+    assert_null(errors);
+}
+
+#define NOW_MS 1767225600000 /* 2026-01-01 */
+
+static struct jv *body;
+
+static void body_is(const char *json)
+{
+    enum jv_bad why;
+    jv_free(errors);
+    jv_free(body);
+    errors = NULL;
+    request = (struct msg_REQUEST){0};
+    body = *json ? jv_parse(json, strlen(json), &why) : NULL;
+    assert_true(body || !*json);
+}
+
+static void test_times_of_jobs(void **state)
+{
+    static const char *const bad[] = {"2026-01-31",          "2026-02-30T00:00:00Z",      "2026-01-31T06:00:00",
+                                      "2026-01-31T06:00:00-05:00", "2027-01-02T00:00:01Z", "now",
+                                      "",                    "2026-01-31T06:00:00.Z"};
+    char json[128];
+    (void)state;
+    body_is("{\"available_at\":\"2026-01-31T06:00:00.25Z\"}");
+    params_available(body, NOW_MS, &request, &errors);
+    assert_null(errors);
+    assert_int_equal(request.available_at_ms, 1769839200250);
+    body_is("{\"available_at\":\"2025-12-31T23:59:59+00:00\"}");
+    params_available(body, NOW_MS, &request, &errors);
+    assert_true(!errors && !request.available_at_ms);
+    body_is("{\"available_at\":null}");
+    params_available(body, NOW_MS, &request, &errors);
+    assert_null(errors);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(json, sizeof json, "{\"available_at\":\"%s\"}", bad[i]);
+        body_is(json);
+        params_available(body, NOW_MS, &request, &errors);
+        if (!is_wrong("available_at"))
+            fail_msg("%s", bad[i]);
+    }
+    body_is("{\"available_at\":1767225600}");
+    params_available(body, NOW_MS, &request, &errors);
+    assert_true(is_wrong("available_at"));
+    body_is("");
+}
+
+static void test_what_a_batch_is(void **state)
+{
+    static const char allow[] = "https://hooks.example/";
+    (void)state;
+    body_is("{\"portal\":\"sunat\",\"action\":\"sunat.menu_sol_login\",\"callback_url\":\"https://hooks.example/x\","
+            "\"priority\":9,\"available_at\":\"2026-01-31T06:00:00Z\",\"items\":5}");
+    params_batch(body, &actions, allow, NOW_MS, &request, &errors);
+    assert_null(errors);
+    assert_true(str_is(request.callback_url, "https://hooks.example/x") && request.priority == 9);
+    body_is("{\"portal\":\"sunat\",\"action\":\"sunat.echo\",\"callback_url\":\"https://x.example/\",\"priority\":\"9\"}");
+    params_batch(body, &actions, allow, NOW_MS, &request, &errors);
+    assert_true(is_wrong("action") && is_wrong("callback_url") && is_wrong("priority"));
+    assert_int_equal(jv_len(errors), 3);
+    body_is("{\"callback_url\":7}");
+    params_batch(body, &actions, allow, NOW_MS, &request, &errors);
+    assert_true(is_wrong("action") && is_wrong("portal") && is_wrong("callback_url"));
+    body_is("");
+    parse("portal=sunat&action=sunat.menu_sol_login&priority=0&callback_url=https%3A%2F%2Fhooks.example%2F");
+    body = params_batch_query(&query);
+    request = (struct msg_REQUEST){0};
+    params_batch(body, &actions, allow, NOW_MS, &request, &errors);
+    assert_null(errors);
+    assert_true(str_is(request.action, "sunat.menu_sol_login") && request.priority == 0);
+    body_is("");
+    parse("portal=sunat&action=sunat.menu_sol_login&priority=x");
+    body = params_batch_query(&query);
+    params_batch(body, &actions, allow, NOW_MS, &request, &errors);
+    assert_true(is_wrong("priority") && jv_len(errors) == 1);
+    body_is("");
+}
+
+static void test_pauses(void **state)
+{
+    (void)state;
+    body_is("{\"reason\":\"x\"}");
+    params_pause(body, NOW_MS, &request, &errors);
+    assert_true(!errors && !request.until_ms);
+    body_is("{\"reason\":\"x\",\"expires_s\":60}");
+    params_pause(body, NOW_MS, &request, &errors);
+    assert_true(!errors && request.until_ms == NOW_MS + 60000);
+    body_is("{\"reason\":\"x\",\"until\":\"2026-01-01T00:00:01Z\"}");
+    params_pause(body, NOW_MS, &request, &errors);
+    assert_true(!errors && request.until_ms == NOW_MS + 1000);
+    body_is("{\"until\":\"2026-01-01T00:00:00Z\"}");
+    params_pause(body, NOW_MS, &request, &errors);
+    assert_true(is_wrong("reason") && is_wrong("until"));
+    body_is("{\"reason\":5,\"expires_s\":0}");
+    params_pause(body, NOW_MS, &request, &errors);
+    assert_true(is_wrong("reason") && is_wrong("expires_s"));
+    body_is("{\"reason\":\"x\",\"expires_s\":1,\"until\":\"2026-01-01T00:00:01Z\"}");
+    params_pause(body, NOW_MS, &request, &errors);
+    assert_true(is_wrong("until"));
+    body_is("");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,10 +533,17 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_session_ids_and_file_tokens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_headers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prefer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_idempotency_keys, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_callback_urls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_execute_takes_a_log_in, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_execute_takes_an_action_in_a_session, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_execute_names_each_wrong_field, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_operators_fields, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lists_of_jobs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_times_of_jobs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_a_batch_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pauses, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -406,7 +406,7 @@ static void test_hot_statements_use_indexes(void **state)
     assert_int_equal(reserve.outcome, RESERVE_OK);
     explained("store_reserve");
     struct store_renew renew = {.holder = "d1", .boot_id = "dboot-1", .ttl_ms = 15000, .n = 1, .job_id = &reserve.job_id,
-                                .token = &reserve.lease.token, .lost = &(bool){false}};
+                                .token = &reserve.lease.token, .news = &(enum lease_news){LEASE_LOST}};
     run_fine(store_renew, &renew);
     explained("store_renew");
     struct store_login_done done = login_done_op(&reserve, "s-500000");

@@ -1,0 +1,665 @@
+/*
+ * batch.c - uploads: how the items of a body get into a batch.
+ *
+ * Owns: each upload from its first line to its last acknowledgement: the chunk
+ * of whole lines that is being filled, up to BODIES_MAX that are under way, the
+ * first rejected items. The batch is opened when the first item was seen, its
+ * lines are sent on as BATCH_BODY by the index of their first one, and it is
+ * closed when the body was whole and all of it is acknowledged. Dispatchers may
+ * die meanwhile: each of these requests is the same when it is asked again.
+ *
+ * Must never hand on half a line, nor take more than can be sent: while
+ * BODIES_MAX chunks are under way, the connection is not read. A body that was
+ * cut leaves its whole lines recorded and the batch open. What a line says is
+ * for dispatchers to judge; only its length is judged here.
+ *
+ * A batch that came as one JSON body feeds its items through the same door.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODIES_MAX 4
+#define BODY_BYTES_MAX CHUNK_MAX
+#define LINE_BYTES_MAX (20 * 1024)
+#define REJECTED_MAX 1000 /* that are named */
+#define UPLOADS_MAX 64    /* at once: each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
+
+struct body { /* lines under way */
+    struct upload *upload;
+    struct flight flight; /* FLIGHT_NONE = free */
+    char *lines;          /* owned, wiped */
+    size_t len;
+};
+
+struct rejected {
+    uint64_t index;
+    struct jv *v; /* {index,error,errors} */
+};
+
+struct upload {
+    struct broker *b;
+    struct upload *prev, *next;
+    struct exchange *x; /* NULL: its client went away, it ends what it has */
+    struct caller caller;
+    bool is_held; /* in the middle of a call: it is settled at its end */
+
+    /* what the batch is */
+    char portal[65], action[65], callback_url[501], key[256];
+    uint64_t priority, available_at_ms;
+    uint8_t digest[32]; /* of all that, as the client said it */
+    uint64_t step_ms;   /* for a dispatcher's answer to each step */
+
+    /* the body */
+    struct jv *json; /* that came whole; NULL = lines come */
+    size_t item_at;  /* the next of its items */
+    bool is_whole;   /* its last item was seen */
+    struct buf line; /* of which the end did not come yet; at most LINE_BYTES_MAX + 1 */
+    bool is_long;    /* that line is too long, and not kept */
+    struct buf chunk;
+    uint64_t chunk_index, next_index; /* of the chunk's first line; of the next line */
+    bool is_sealed;                   /* nothing may be added to the chunk */
+
+    /* the batch */
+    struct flight flight; /* BATCH_OPEN, then BATCH_CLOSE */
+    uint64_t batch_id;    /* 0 = not opened yet */
+    bool is_replay;       /* it was closed long ago: its items are compared */
+    bool is_closed;
+    struct body body[BODIES_MAX];
+    unsigned n_bodies; /* under way */
+    uint64_t accepted, rejected_total;
+    struct rejected rejected[REJECTED_MAX]; /* by index */
+    unsigned n_rejected;
+
+    /* why it failed; ERR_OK = it did not */
+    enum err error;
+    char message[1001];
+    struct jv *extra;
+};
+
+struct uploads {
+    struct upload *list;
+    unsigned n;
+};
+
+static void upload_turn(struct upload *u);
+static void upload_settle(struct upload *u);
+
+/* ---- the beginning ---------------------------------------------------------------------------------------------
+ */
+
+/* What a second upload under the same key must say again. Times as they were written: one may have passed since.
+ */
+static void digest_make(struct upload *u, const struct jv *about)
+{
+    struct buf text = {0};
+    const char *available_at = jv_str(jv_get(about, "available_at"));
+    buf_addf(&text, "%s\n%s\n%" PRIu64 "\n%s\n%s\n", u->portal, u->action, u->priority, u->callback_url,
+             available_at ? available_at : "");
+    id_sha256(text.data, text.len, u->digest);
+    buf_free(&text);
+}
+
+/* NULL: x is answered. `about` has the fields of the batch besides its items. */
+static struct upload *upload_new(struct exchange *x, const struct jv *about, struct jv *errors)
+{
+    struct broker *b = x->b;
+    struct msg_REQUEST r = {0};
+    params_batch(about, &b->conf->actions, b->conf->webhook_allow, clock_unix_ms(), &r, &errors);
+    struct str key = exchange_key(x, &errors);
+    if (!exchange_fields(x, errors))
+        return NULL;
+    if (b->uploads->n >= UPLOADS_MAX) {
+        stat_inc(queue_full_total);
+        reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
+        return NULL;
+    }
+    struct upload *u = xcalloc(1, sizeof *u);
+    u->b = b;
+    u->x = x;
+    caller_take(&u->caller, x);
+    str_copy(u->portal, sizeof u->portal, r.portal);
+    str_copy(u->action, sizeof u->action, r.action);
+    str_copy(u->callback_url, sizeof u->callback_url, r.callback_url);
+    if (key.len)
+        str_copy(u->key, sizeof u->key, key);
+    else
+        id_request(u->key); /* nobody else's */
+    u->priority = r.priority;
+    u->available_at_ms = r.available_at_ms;
+    u->step_ms = x->deadline_at_ms - x->arrived_ms;
+    digest_make(u, about);
+    u->next = b->uploads->list;
+    if (u->next)
+        u->next->prev = u;
+    b->uploads->list = u;
+    b->uploads->n++;
+    stat_inc(uploads_total);
+    x->upload = u;
+    return u;
+}
+
+void upload_begin(struct exchange *x)
+{
+    struct query q;
+    struct jv *errors = NULL;
+    query_parse(&q, x->query, &errors);
+    struct jv *about = params_batch_query(&q);
+    upload_new(x, about, errors);
+    jv_free(about);
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------------
+ */
+
+static void lines_free(char **lines, size_t len)
+{
+    if (*lines)
+        explicit_bzero(*lines, len);
+    free(*lines);
+    *lines = NULL;
+}
+
+static void upload_free(struct upload *u)
+{
+    struct uploads *all = u->b->uploads;
+    flight_close(&u->flight);
+    for (unsigned i = 0; i < BODIES_MAX; i++) {
+        flight_close(&u->body[i].flight);
+        lines_free(&u->body[i].lines, u->body[i].len);
+    }
+    for (unsigned i = 0; i < u->n_rejected; i++)
+        jv_free(u->rejected[i].v);
+    if (u->x)
+        u->x->upload = NULL;
+    *(u->prev ? &u->prev->next : &all->list) = u->next;
+    if (u->next)
+        u->next->prev = u->prev;
+    all->n--;
+    caller_drop(&u->caller);
+    buf_wipe(&u->line);
+    buf_wipe(&u->chunk);
+    jv_wipe(u->json);
+    jv_free(u->extra);
+    free(u);
+}
+
+static void answer_accepted(struct upload *u)
+{
+    struct jv *body = jv_new_object(), *rejected = jv_new_array();
+    for (unsigned i = 0; i < u->n_rejected; i++) {
+        jv_push(rejected, u->rejected[i].v);
+        u->rejected[i].v = NULL;
+    }
+    jv_set_bool(body, "ok", true);
+    jv_set_int(body, "batch_id", (int64_t)u->batch_id);
+    jv_set_int(body, "accepted", (int64_t)u->accepted);
+    jv_set_int(body, "rejected_total", (int64_t)u->rejected_total);
+    jv_set(body, "rejected", rejected);
+    reply_header(u->x, "Location", "/api/v1/app/batches/%" PRIu64, u->batch_id);
+    if (u->is_replay)
+        reply_header(u->x, "Idempotency-Replayed", "true");
+    reply_jv(u->x, 202, body);
+}
+
+static void answer_failed(struct upload *u)
+{
+    struct jv *extra = u->extra ? u->extra : jv_new_object();
+    u->extra = NULL;
+    if (u->batch_id)
+        jv_set_int(extra, "batch_id", (int64_t)u->batch_id);
+    reply_error(u->x, u->error, u->message, extra);
+    u->x->is_discarding = true;
+}
+
+static void failure_log(const struct upload *u)
+{
+    if (err_http(u->error) < 500)
+        return; /* the client's fault */
+    stat_inc(uploads_failed_total);
+    log_line(LOG_WARN, "upload_failed", "request", u->caller.request_id, "batch", log_i((long long)u->batch_id),
+             "lines", log_i((long long)u->next_index), "why", err_code(u->error), NULL);
+}
+
+/* Ends it when it is over: what it was for is answered, and it is freed. */
+static void upload_settle(struct upload *u)
+{
+    bool is_under_way = u->n_bodies || u->flight.state != FLIGHT_NONE;
+    bool is_left = !u->x && !is_under_way && !u->chunk.len && !u->json;
+    struct exchange *x = u->x;
+    if (u->is_held)
+        return;
+    if (u->error) {
+        failure_log(u);
+        if (x)
+            answer_failed(u);
+    } else if (u->is_closed) {
+        if (x)
+            answer_accepted(u);
+    } else if (!is_left) {
+        if (x && x->phase == PHASE_BODY && !upload_is_full(u))
+            exchange_answered(x); /* the body goes on */
+        return;
+    }
+    upload_free(u);
+    if (x)
+        exchange_answered(x);
+}
+
+static void upload_fail(struct upload *u, enum err e)
+{
+    if (!u->error)
+        u->error = e;
+}
+
+/* ---- dispatchers' answers --------------------------------------------------------------------------------------
+ */
+
+/* An error's code, message and payload become the upload's. */
+static void take_error(struct upload *u, const struct msg_REPLY *m, struct str payload)
+{
+    enum err e = err_from_code(m->error.p, m->error.len);
+    enum jv_bad why;
+    if (u->error)
+        return;
+    if (e == ERR_COUNT || e == ERR_OK) {
+        stat_inc(replies_refused_total);
+        u->error = ERR_NO_DISPATCHER;
+        return;
+    }
+    u->error = e;
+    str_copy(u->message, sizeof u->message, m->message);
+    struct jv *extra = payload.len ? jv_parse(payload.p, payload.len, &why) : NULL;
+    if (jv_type(extra) == JV_OBJECT)
+        u->extra = extra;
+    else
+        jv_free(extra);
+}
+
+/* NULL when it is not what that step is answered with. */
+static struct jv *take_object(struct upload *u, const struct msg_REPLY *m, struct str payload)
+{
+    enum jv_bad why;
+    if (m->error.len) {
+        take_error(u, m, payload);
+        return NULL;
+    }
+    struct jv *v = jv_parse(payload.p, payload.len, &why);
+    if (m->status == 200 && jv_type(v) == JV_OBJECT)
+        return v;
+    jv_free(v);
+    stat_inc(replies_refused_total);
+    upload_fail(u, ERR_NO_DISPATCHER);
+    return NULL;
+}
+
+/* Takes v. The first REJECTED_MAX by index are kept; they come nearly in order. */
+static void rejected_add(struct upload *u, uint64_t index, struct jv *v)
+{
+    unsigned at = u->n_rejected;
+    while (at && u->rejected[at - 1].index > index)
+        at--;
+    if (at == REJECTED_MAX) {
+        jv_free(v);
+        return;
+    }
+    if (u->n_rejected == REJECTED_MAX)
+        jv_free(u->rejected[--u->n_rejected].v);
+    memmove(u->rejected + at + 1, u->rejected + at, (u->n_rejected - at) * sizeof u->rejected[0]);
+    u->rejected[at] = (struct rejected){index, v};
+    u->n_rejected++;
+}
+
+static void take_rejected(struct upload *u, const struct jv *list)
+{
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const struct jv *v = jv_at(list, i);
+        int64_t index;
+        if (jv_int(jv_get(v, "index"), &index) && index >= 0 && (uint64_t)index < u->next_index)
+            rejected_add(u, (uint64_t)index, jv_copy(v));
+    }
+}
+
+static void body_free(struct body *o)
+{
+    lines_free(&o->lines, o->len);
+    o->upload->n_bodies--;
+}
+
+static void body_replied(void *arg, const struct msg_REPLY *m, struct str payload)
+{
+    struct body *o = arg;
+    struct upload *u = o->upload;
+    int64_t accepted, rejected;
+    body_free(o);
+    struct jv *v = take_object(u, m, payload);
+    if (v && jv_int(jv_get(v, "accepted"), &accepted) && jv_int(jv_get(v, "rejected_total"), &rejected) &&
+        accepted >= 0 && rejected >= 0) {
+        u->accepted += (uint64_t)accepted;
+        u->rejected_total += (uint64_t)rejected;
+        stat_add(upload_items_total, accepted);
+        take_rejected(u, jv_get(v, "rejected"));
+    } else if (v) {
+        stat_inc(replies_refused_total);
+        upload_fail(u, ERR_NO_DISPATCHER);
+    }
+    jv_free(v);
+    upload_turn(u);
+    upload_settle(u);
+}
+
+static void body_failed(void *arg, enum err e)
+{
+    struct body *o = arg;
+    struct upload *u = o->upload;
+    body_free(o);
+    upload_fail(u, e);
+    upload_settle(u);
+}
+
+static void step_replied(void *arg, const struct msg_REPLY *m, struct str payload)
+{
+    struct upload *u = arg;
+    int64_t batch_id;
+    struct jv *v = take_object(u, m, payload);
+    const char *status = jv_str(jv_get(v, "status"));
+    if (!v) {
+        /* it failed */
+    } else if (u->batch_id) {
+        u->is_closed = true;
+    } else if (jv_int(jv_get(v, "batch_id"), &batch_id) && batch_id > 0 && status) {
+        u->batch_id = (uint64_t)batch_id;
+        u->is_replay = m->replayed && strcmp(status, "open") != 0;
+    } else {
+        stat_inc(replies_refused_total);
+        upload_fail(u, ERR_NO_DISPATCHER);
+    }
+    jv_free(v);
+    upload_turn(u);
+    upload_settle(u);
+}
+
+static void step_failed(void *arg, enum err e)
+{
+    struct upload *u = arg;
+    upload_fail(u, e);
+    upload_settle(u);
+}
+
+static const struct flight_user body_asker = {.reply = body_replied, .failed = body_failed};
+static const struct flight_user step_asker = {.reply = step_replied, .failed = step_failed};
+
+/* ---- sending ---------------------------------------------------------------------------------------------------
+ */
+
+static void flight_go(struct upload *u, struct flight *f, enum op op)
+{
+    caller_request(&u->caller, &f->request);
+    f->op = op;
+    f->fair_key = u->caller.token->id | 1ull << 63;
+    f->deadline_at_ms = loop_now_ms(u->b->loop) + u->step_ms;
+    flight_start(u->b, f);
+}
+
+static void open_send(struct upload *u)
+{
+    struct flight *f = &u->flight;
+    f->user = &step_asker;
+    f->arg = u;
+    f->request = (struct msg_REQUEST){.portal = str_of(u->portal),
+                                      .action = str_of(u->action),
+                                      .priority = u->priority,
+                                      .callback_url = str_of(u->callback_url),
+                                      .available_at_ms = u->available_at_ms,
+                                      .idempotency_key = str_of(u->key),
+                                      .body_digest = {(const char *)u->digest, sizeof u->digest}};
+    flight_go(u, f, OP_BATCH_OPEN);
+}
+
+/* `index` says how many lines there were, so that a shorter body under the same key is told from the whole one. */
+static void close_send(struct upload *u)
+{
+    struct flight *f = &u->flight;
+    f->request = (struct msg_REQUEST){.batch_id = u->batch_id, .index = u->next_index};
+    flight_go(u, f, OP_BATCH_CLOSE);
+}
+
+static void body_send(struct upload *u)
+{
+    struct body *o = u->body;
+    while (o->flight.state != FLIGHT_NONE || o->lines)
+        o++;
+    o->upload = u;
+    o->lines = buf_take(&u->chunk, &o->len);
+    u->is_sealed = false;
+    u->n_bodies++;
+    o->flight.user = &body_asker;
+    o->flight.arg = o;
+    o->flight.request = (struct msg_REQUEST){.batch_id = u->batch_id, .index = u->chunk_index};
+    o->flight.payload = (struct str){o->lines, (uint32_t)o->len};
+    stat_inc(upload_chunks_total);
+    flight_go(u, &o->flight, OP_BATCH_BODY);
+}
+
+/* Slow clients' lines are not kept waiting for more; fast clients fill whole chunks meanwhile. */
+static bool is_chunk_due(const struct upload *u)
+{
+    return u->chunk.len && u->n_bodies < BODIES_MAX && (u->is_sealed || u->is_whole || !u->x || !u->n_bodies);
+}
+
+/* ---- lines -----------------------------------------------------------------------------------------------------
+ */
+
+static bool is_blank(const char *line, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (line[i] != ' ' && line[i] != '\t')
+            return false;
+    return true;
+}
+
+static void line_refuse(struct upload *u)
+{
+    struct jv *v = jv_new_object();
+    jv_set_int(v, "index", (int64_t)u->next_index);
+    jv_set_str(v, "error", err_code(ERR_PAYLOAD_TOO_LARGE));
+    rejected_add(u, u->next_index, v);
+    u->rejected_total++;
+    u->next_index++;
+    u->is_sealed = u->chunk.len; /* the lines of a chunk follow one another */
+}
+
+/* A whole line without its end. There is room for it. */
+static void line_put(struct upload *u, const char *line, size_t len)
+{
+    if (len && line[len - 1] == '\r')
+        len--;
+    if (is_blank(line, len))
+        return;
+    if (len > LINE_BYTES_MAX) {
+        line_refuse(u);
+        return;
+    }
+    if (!u->chunk.data)
+        buf_room(&u->chunk, BODY_BYTES_MAX);
+    if (!u->chunk.len)
+        u->chunk_index = u->next_index;
+    buf_add(&u->chunk, line, len);
+    buf_add(&u->chunk, "\n", 1);
+    u->next_index++;
+    u->is_sealed = u->chunk.len + LINE_BYTES_MAX + 1 > BODY_BYTES_MAX;
+}
+
+/* The end of a line that came in pieces. */
+static void line_end(struct upload *u)
+{
+    if (u->is_long)
+        line_refuse(u);
+    else
+        line_put(u, u->line.data ? u->line.data : "", u->line.len);
+    u->is_long = false;
+    buf_clear(&u->line);
+}
+
+static void line_grow(struct upload *u, const char *piece, size_t len)
+{
+    if (!u->line.data)
+        buf_room(&u->line, LINE_BYTES_MAX + 1);
+    u->is_long |= u->line.len + len > LINE_BYTES_MAX + 1; /* a CR may stand at its end */
+    if (!u->is_long)
+        buf_add(&u->line, piece, len);
+}
+
+bool upload_is_full(const struct upload *u)
+{
+    return !u->error && (u->n_bodies == BODIES_MAX || u->is_sealed);
+}
+
+size_t upload_take(struct upload *u, const char *data, size_t len)
+{
+    size_t at = 0;
+    u->is_held = true;
+    while (at < len && !u->error && !upload_is_full(u)) {
+        const char *piece = data + at, *end = memchr(piece, '\n', len - at);
+        size_t n = end ? (size_t)(end - piece) : len - at;
+        at += n + (end ? 1 : 0);
+        if (end && !u->line.len && !u->is_long) {
+            line_put(u, piece, n);
+        } else {
+            line_grow(u, piece, n);
+            if (end)
+                line_end(u);
+        }
+        if (u->is_sealed)
+            upload_turn(u);
+    }
+    stat_add(upload_bytes_total, at);
+    upload_turn(u);
+    if (upload_is_full(u))
+        stat_inc(uploads_paused_total);
+    if (u->error)
+        at = len; /* the rest is thrown away */
+    u->is_held = false;
+    upload_settle(u);
+    return at;
+}
+
+/* ---- a turn ----------------------------------------------------------------------------------------------------
+ */
+
+/* The items of a JSON body, as far as there is room. */
+static void items_feed(struct upload *u)
+{
+    const struct jv *items = jv_get(u->json, "items");
+    while (u->item_at < jv_len(items) && !u->is_sealed) {
+        size_t len;
+        char *text = jv_dump(jv_at(items, u->item_at++), &len);
+        line_put(u, text, len);
+        lines_free(&text, len);
+    }
+    if (u->item_at < jv_len(items))
+        return;
+    u->is_whole = true;
+    jv_wipe(u->json);
+    u->json = NULL;
+}
+
+/* All that can be done now. What it starts may fail at once: then the upload is settled by whoever called this. */
+static void upload_turn(struct upload *u)
+{
+    bool was_held = u->is_held;
+    u->is_held = true;
+    do {
+        if (u->json && !u->is_sealed)
+            items_feed(u);
+        if (u->error)
+            break;
+        if (!u->batch_id && u->next_index && u->flight.state == FLIGHT_NONE)
+            open_send(u);
+        if (u->batch_id && is_chunk_due(u))
+            body_send(u);
+    } while (!u->error && u->json && !u->is_sealed);
+    bool is_over = u->is_whole && u->batch_id && !u->chunk.len && !u->n_bodies;
+    if (is_over && !u->error && !u->is_closed && u->flight.state == FLIGHT_NONE)
+        close_send(u);
+    u->is_held = was_held;
+}
+
+/* The body is whole. */
+static void upload_finish(struct upload *u)
+{
+    u->is_held = true;
+    if (u->line.len || u->is_long)
+        line_end(u); /* the last line may go without an end */
+    u->is_whole = true;
+    if (!u->next_index) {
+        u->error = ERR_VALIDATION_FAILED;
+        u->extra = jv_new_object();
+        struct jv *errors = NULL;
+        errors_add(&errors, "items", "holds no item");
+        jv_set(u->extra, "errors", errors);
+    }
+    upload_turn(u);
+    u->is_held = false;
+    upload_settle(u);
+}
+
+void app_batch_create(struct exchange *x)
+{
+    struct jv *errors = NULL, *items = jv_get(x->json, "items");
+    if (x->upload) {
+        upload_finish(x->upload);
+        return;
+    }
+    if (jv_type(items) != JV_ARRAY || !jv_len(items))
+        errors_add(&errors, "items", "must be a list of at least one item");
+    struct upload *u = upload_new(x, x->json, errors);
+    if (!u)
+        return;
+    u->json = x->json;
+    x->json = NULL;
+    upload_turn(u);
+    upload_settle(u);
+}
+
+void upload_leave(struct exchange *x)
+{
+    struct upload *u = x->upload;
+    if (!u)
+        return;
+    x->upload = NULL;
+    u->x = NULL;
+    if (!u->is_whole && !u->json)
+        stat_inc(uploads_cut_total);
+    buf_wipe(&u->line); /* half a line */
+    u->is_long = false;
+    upload_turn(u);
+    upload_settle(u);
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------
+ */
+
+struct uploads *uploads_new(void)
+{
+    return xcalloc(1, sizeof(struct uploads));
+}
+
+void uploads_destroy(struct broker *b)
+{
+    while (b->uploads && b->uploads->list)
+        upload_free(b->uploads->list);
+    free(b->uploads);
+    b->uploads = NULL;
+}
+
+void uploads_stats(const struct broker *b)
+{
+    stat_set(uploads, b->uploads->n);
+}

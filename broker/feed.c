@@ -1,0 +1,96 @@
+/*
+ * feed.c - what changes, live, for operators: each EVENT that dispatchers send,
+ * of all companies. Keeps nothing: who comes later has missed it, and who does
+ * not take it in time is told how many were lost. A dashboard asks for the state
+ * and follows this to know when to ask again.
+ */
+#include "broker/broker.h"
+
+#include "common/check.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct reader {
+    struct feed *feed;
+    struct reader *prev, *next;
+    struct sse *sse;
+    uint64_t lost; /* since it took all; nothing more is sent until it did */
+};
+
+struct feed {
+    struct reader *list;
+};
+
+static void refill(void *arg)
+{
+    struct reader *r = arg;
+    struct buf text = {0};
+    if (!r->lost)
+        return;
+    buf_addf(&text, "{\"count\":%llu}", (unsigned long long)r->lost);
+    r->lost = 0;
+    sse_event(r->sse, "lost", text.data, text.len);
+    buf_free(&text);
+}
+
+static void gone(void *arg)
+{
+    struct reader *r = arg;
+    *(r->prev ? &r->prev->next : &r->feed->list) = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    free(r);
+}
+
+static const struct sse_user reader_user = {.refill = refill, .gone = gone};
+
+void feed_follow(struct exchange *x)
+{
+    struct feed *f = x->b->feed;
+    struct reader *r = xcalloc(1, sizeof *r);
+    r->feed = f;
+    r->next = f->list;
+    if (r->next)
+        r->next->prev = r;
+    f->list = r;
+    r->sse = sse_new(x, &reader_user, r);
+}
+
+void feed_take(struct broker *b, const struct msg_EVENT *m)
+{
+    static const char *const kinds[] = {"job", "batch", "session"};
+    const char *kind = NULL;
+    size_t len;
+    for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (str_is(m->kind, kinds[i]))
+            kind = kinds[i];
+    if (!kind || !b->feed->list)
+        return;
+    struct jv *v = jv_new_object();
+    jv_set_int(v, "id", (int64_t)m->id);
+    jv_set_int(v, "company_id", (int64_t)m->company_id);
+    jv_set_strn(v, "state", m->state.p, m->state.len);
+    char *text = jv_dump(v, &len);
+    jv_free(v);
+    for (struct reader *r = b->feed->list; r; r = r->next)
+        if (r->lost || !sse_event(r->sse, kind, text, len)) {
+            r->lost++;
+            stat_inc(sse_lost_total);
+        }
+    free(text);
+}
+
+struct feed *feed_new(void)
+{
+    return xcalloc(1, sizeof(struct feed));
+}
+
+void feed_destroy(struct feed **fp)
+{
+    struct feed *f = *fp;
+    if (!f)
+        return;
+    *fp = NULL;
+    CHECK(!f->list, "events are read");
+    free(f);
+}
