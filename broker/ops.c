@@ -225,6 +225,26 @@ void ops_job_cancel(struct exchange *x)
     ask_job(x, OP_OPS_JOB_CANCEL);
 }
 
+void ops_jobs_bulk(struct exchange *x)
+{
+    struct jv *errors = NULL;
+    bool is_preview;
+    params_bulk(x->json, &x->flight.request, &is_preview, &errors);
+    if (exchange_fields(x, errors))
+        exchange_ask(x, is_preview ? OP_OPS_JOBS_COUNT : OP_OPS_JOBS_BULK, KEY_OF_OPERATORS);
+}
+
+void ops_batch_cancel(struct exchange *x)
+{
+    struct str id;
+    if (!part_and_reason(x, &id))
+        return;
+    if (decimal_read(id, 1, &x->flight.request.batch_id))
+        exchange_ask(x, OP_BATCH_CANCEL, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_BATCH_NOT_FOUND, NULL, NULL);
+}
+
 void ops_queue_pause(struct exchange *x)
 {
     struct jv *errors = NULL;

@@ -55,6 +55,8 @@ HANDLER(ops_events)
 HANDLER(ops_queue)
 HANDLER(ops_queue_pause)
 HANDLER(ops_queue_resume)
+HANDLER(ops_jobs_bulk)
+HANDLER(ops_batch_cancel)
 
 static const struct {
     enum listener listener;
