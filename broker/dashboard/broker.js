@@ -129,7 +129,7 @@ function openStream() {
     stream = new EventSource('/api/v1/ops/events');
     heardAt = performance.now();
     stream.addEventListener('stats', message => take(JSON.parse(message.data)));
-    for (const kind of ['job', 'batch', 'session'])
+    for (const kind of ['job', 'batch', 'session', 'lost']) /* lost: so many came too fast for us */
         stream.addEventListener(kind, message => happened(kind, JSON.parse(message.data)));
     stream.onerror = lost;
 }

@@ -1,9 +1,9 @@
 /* job.js - one job: what became of it as a picture and in words, why it waits, and what can be done about it. */
 import {h} from './view.js';
-import {t, name as nameOf} from './text.js';
+import {t, knows, name as nameOf} from './text.js';
 import {ask, mayAct} from './broker.js';
 import {panel, badge, button, failure, fields} from './part.js';
-import {moment, duration, clock} from './format.js';
+import {moment, duration, clock, count, ago} from './format.js';
 import {retry, cancel, mayRetry, mayCancel, took, jobShownBy} from './jobs.js';
 
 const ENDED = ['done', 'failed', 'cancelled'];
@@ -23,7 +23,7 @@ export function enter(id) {
 async function load(id) {
     try {
         const {job} = await ask(`/jobs/${encodeURIComponent(id)}`);
-        const waits = ENDED.includes(job.status) ? null : await ask(`/jobs/${job.id}/why`).catch(why => ({why: [why.message]}));
+        const waits = ENDED.includes(job.status) ? null : await ask(`/jobs/${job.id}/why`).catch(() => null);
         if (shown.id === id)
             shown = {id, job, why: null, waits: waits?.why || null, as_of: new Date().toISOString(), changed: false};
     } catch (why) {
@@ -99,8 +99,14 @@ function story(job) {
 
 /* ---- the page ------------------------------------------------------------------------------------------------ */
 
-/* A reason is a text, or {code, text, ...}. */
-const reason = one => (typeof one === 'string' ? one : one.text || one.message || one.code || JSON.stringify(one));
+/* {reason, detail, ...}: in the page's language when it has words for it; numbers and times that came along follow. */
+function reason(one) {
+    const text = knows('why_' + one.reason) ? nameOf('why_' + one.reason) : one.detail;
+    const more = [one.n !== undefined && count({n: one.n, capped: one.capped}), one.at && `${moment(one.at)} (${ago(one.at)})`, one.until && t('paused_until', moment(one.until)),
+        one.robot && t('on_robot', one.robot), one.dispatcher && t('by_dispatcher', one.dispatcher), one.by, one.why, one.error, one.job_id && t('job_n', one.job_id),
+        one.places_total !== undefined && t('places_used', one.places_total - one.places_free, one.places_total)];
+    return [text, ' ', h('b', {}, more.filter(Boolean).join(' · '))];
+}
 
 export function draw() {
     const {job} = shown;

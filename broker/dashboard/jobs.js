@@ -2,7 +2,7 @@
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {mayAct, act} from './broker.js';
-import {badge, table, button, confirm} from './part.js';
+import {badge, table, button, confirm, redrawDialog} from './part.js';
 import {count, moment, duration} from './format.js';
 import {List, cut, addressOf} from './list.js';
 
@@ -29,12 +29,8 @@ function bulk(action) {
             return t(`bulk_${action}_told`, count(told));
         }};
     confirm(ask);
-    act('/jobs/bulk', {action, filter, preview: true}).then(told => { found = told; }, refusal => { why = refusal; }).then(() => list.happenedNothing());
+    act('/jobs/bulk', {action, filter, preview: true}).then(told => { found = told; }, refusal => { why = refusal; }).then(redrawDialog);
 }
-
-List.prototype.happenedNothing = function () { /* what is shown beside the list changed */
-    this.happened({}, {});
-};
 
 export async function retry(job) {
     confirm({title: t('retry_title', job.id), body: t('retry_body'), action: t('retry'), inputs: [{name: 'reason', label: t('reason')}],
@@ -87,6 +83,8 @@ export function enter(query) {
 }
 
 export function happened(kind, event) {
+    if (kind === 'lost')
+        list.lost(event);
     if (kind === 'job' && list.rows)
         list.happened(list.rows.find(job => job.id === event.id), event.state ? {status: event.state} : {});
 }
@@ -120,5 +118,5 @@ export function draw() {
             {head: t('actions'), kind: 'act', cell: j => mayAct() && (mayRetry(j) || mayCancel(j)) && h('span', {class: 'acts'},
                 mayRetry(j) && button(t('retry'), () => retry(j), {kind: 'small', label: t('retry_title', j.id)}), mayCancel(j) && button(t('cancel'), () => cancel(j), {kind: 'small', label: t('cancel_title', j.id)}))},
         ], list.rows, j => j.id, t('no_jobs')),
-        mayAct() && [button(t('bulk_retry'), () => bulk('retry')), button(t('bulk_cancel'), () => bulk('cancel'))]);
+        mayAct() && !list.filter.search && [button(t('bulk_retry'), () => bulk('retry')), button(t('bulk_cancel'), () => bulk('cancel'))]);
 }

@@ -66,16 +66,20 @@ export class List {
         redraw();
     }
 
+    lost(event) {
+        this.happened(null, null, event.count || 1);
+    }
+
     query() {
         return Object.fromEntries(Object.entries(this.filter).filter(([, value]) => value !== 'all'));
     }
 
-    /* An event: of a row that is shown, or of another one. */
-    happened(row, change) {
+    /* An event: of a row that is shown, or of `n` others. */
+    happened(row, change, n = 1) {
         if (row)
-            Object.assign(row, change, {isChanged: true});
+            Object.assign(row, change);
         else
-            this.changes++;
+            this.changes += n;
         redraw();
     }
 
@@ -95,10 +99,10 @@ export class List {
     form(inputs, extra) {
         const isSet = Object.entries(this.filter).some(([name, value]) => value && value !== (this.defaults[name] || ''));
         return h('details', {class: 'box', key: 'box', onshown: node => { node.isSeen ||= (node.open = isSet || matchMedia('(min-width: 40.01rem)').matches, true); }},
-            h('summary', {}, t('filter')), this.fields(inputs, extra));
+            h('summary', {}, t('filter')), this.fields(inputs, extra, isSet));
     }
 
-    fields(inputs, extra) {
+    fields(inputs, extra, isSet) {
         return h('form', {class: 'filters', role: 'search', 'aria-label': t('search'), onsubmit: event => this.submit(event), key: 'filters' + JSON.stringify(this.filter)},
             inputs.map(one => h('p', {class: `field${one.kind ? ' is-' + one.kind : ''}`},
                 h('label', {for: `f-${this.view}-${one.name}`}, one.label),
@@ -109,7 +113,7 @@ export class List {
                         pattern: one.kind === 'number' ? '[0-9]*' : null, maxlength: 100, placeholder: one.hint || null, autocomplete: 'off',
                         onshown: node => { if (!node.isFilled) { node.isFilled = true; node.value = this.filter[one.name] || ''; } }}))),
             h('p', {class: 'field is-act'}, h('button', {type: 'submit', class: 'button is-primary'}, t('search')),
-                Object.values(this.filter).some(value => value && value !== 'all') && h('a', {class: 'button', href: addressOf(this.view, {})}, t('clear')), extra));
+                isSet && h('a', {class: 'button', href: addressOf(this.view, {})}, t('clear')), extra));
     }
 
     frame(id, title, form, body, tools, note) {

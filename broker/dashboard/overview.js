@@ -135,10 +135,9 @@ function lanes(stats) {
 
 function pauseQueue() {
     confirm({title: t('pause_title'), body: t('pause_body'), action: t('pause'), kind: 'danger',
-        inputs: [{name: 'reason', label: t('reason')}, {name: 'minutes', label: t('pause_for'), options: [['15', t('minutes', 15)], ['60', t('hours', 1)], ['240', t('hours', 4)], ['0', t('until_resumed')]]}],
+        inputs: [{name: 'reason', label: t('reason'), required: true}, {name: 'minutes', label: t('pause_for'), options: [['15', t('minutes', 15)], ['60', t('hours', 1)], ['240', t('hours', 4)], ['0', t('until_resumed')]]}],
         run: async ({reason, minutes}) => {
-            const until = Number(minutes) ? new Date(Date.now() + Number(minutes) * 60000).toISOString() : undefined;
-            await act('/queue/pause', {reason: reason || undefined, until});
+            await act('/queue/pause', {reason, expires_s: Number(minutes) * 60 || undefined});
             return t('paused_told');
         }});
 }

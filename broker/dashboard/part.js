@@ -119,6 +119,11 @@ export function confirm({title, body, inputs = [], action, kind = 'primary', run
     redraw();
 }
 
+/* What it says changed. */
+export function redrawDialog() {
+    redraw();
+}
+
 function close() {
     open = null;
     redraw();
@@ -151,7 +156,7 @@ function input(field, i) {
         h('label', {for: id}, field.label),
         field.options
             ? h('select', common, field.options.map(([value, text]) => h('option', {value}, text)))
-            : h('input', {...common, type: field.type || 'text', maxlength: field.max || 200, placeholder: field.hint || null, autocomplete: 'off'}));
+            : h('input', {...common, type: field.type || 'text', maxlength: field.max || 200, placeholder: field.hint || null, autocomplete: 'off', required: !!field.required}));
 }
 
 /* The browser keeps focus inside, closes it at Esc and gives focus back. */

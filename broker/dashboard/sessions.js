@@ -45,9 +45,11 @@ export function enter(query) {
 }
 
 export function happened(kind, event) {
+    if (kind === 'lost')
+        list.lost(event);
     if (kind !== 'session' || !list.rows)
         return;
-    list.happened(list.rows.find(s => s.job_id === (event.job_id ?? event.id)), event.state ? {state: event.state} : {});
+    list.happened(list.rows.find(s => s.job_id === event.id), event.state ? {state: event.state} : {});
 }
 
 export function draw() {

@@ -289,6 +289,9 @@ const TEXT = {
     eta_unknown: ['not known', 'no se sabe'],
     its_jobs: ['Jobs', 'Trabajos'],
     its_failures: ['Failures', 'Fallidos'],
+    cancel_batch_title: ['Cancel what is left of batch {0}', 'Cancelar lo que queda del lote {0}'],
+    cancel_batch_body: ['What waits is cancelled, what runs is asked to stop. What is done stays done.', 'Lo que espera se cancela, a lo que corre se le pide detenerse. Lo hecho queda hecho.'],
+    cancel_batch_told: ['The batch is cancelled.', 'El lote está cancelado.'],
     no_batches: ['There is no batch.', 'No hay lotes.'],
     audit_search: ['Who, what or to what', 'Quién, qué o a qué'],
     when: ['When', 'Cuándo'],
@@ -314,7 +317,13 @@ const NAME = { /* states and kinds as they stand on the wire; what is not here i
     event_retrying: ['Will be tried again', 'Se reintentará'], event_retried: ['Queued again by hand', 'Otra vez en cola, a mano'], event_rescued: ['Taken over', 'Rescatado'],
     event_epoch_raised: ['Tried again with a new epoch', 'Reintentado con otra época'], event_robot_changed: ['Another robot', 'Otro robot'], event_adopted: ['Adopted from Laravel', 'Adoptado de Laravel'],
     event_migration_planned: ['Has to move', 'Debe moverse'], event_migration_started: ['Moves', 'Se mueve'], event_migration_failed: ['Move failed', 'No pudo moverse'], event_migrated: ['Moved', 'Movido'],
-    event_session_closed: ['Session closed', 'Sesión cerrada'], event_session_expired: ['Session expired', 'Sesión vencida'], event_session_lost: ['Session lost', 'Sesión perdida'],
+    why_paused: ['The queue is paused.', 'La cola está en pausa.'], why_company_busy: ['Another log-in or close of this company and portal is under way.', 'Otro inicio o cierre de esta empresa y portal está en curso.'],
+    why_retrying: ['Its last attempt failed; it is tried again then.', 'Su último intento falló; se reintenta entonces.'], why_scheduled: ['It may not begin before then.', 'No puede empezar antes.'],
+    why_next: ['It is the next to be claimed.', 'Es el próximo en ser tomado.'], why_behind: ['Jobs stand before it.', 'Hay trabajos antes que él.'],
+    why_not_ours: ['Laravel made it: it is not in this queue.', 'Lo creó Laravel: no está en esta cola.'], why_running: ['It is being worked on.', 'Se está trabajando en él.'],
+    why_cancelling: ['It was asked to stop.', 'Se le pidió detenerse.'], why_no_robot: ['No robot that is up may be given work.', 'Ningún robot activo puede recibir trabajo.'],
+    why_waiting_for_place: ['No robot has a place for queued work.', 'Ningún robot tiene plaza para trabajo en cola.'],
+    event_cancel_asked: ['Asked to stop', 'Se pidió detenerlo'], event_session_closed: ['Session closed', 'Sesión cerrada'], event_session_expired: ['Session expired', 'Sesión vencida'], event_session_lost: ['Session lost', 'Sesión perdida'],
 };
 
 let column = 0;
@@ -348,6 +357,11 @@ export function language() {
 export function t(key, ...given) {
     const row = TEXT[key];
     return row ? row[column].replace(/\{(\d)\}/g, (_, i) => String(given[i] ?? '')) : key;
+}
+
+/* Are there words for it? */
+export function knows(code) {
+    return code in NAME;
 }
 
 export function name(code) {
