@@ -1,6 +1,6 @@
 /*
- * control.c - the lane `control`: tokens, jobs, sessions as rows, the operators'
- * lists. Answers from the database alone, plus verdicts; calls no robot.
+ * control.c - the lane `control`: tokens, sessions as rows, the operators' lists.
+ * Answers from the database alone, plus verdicts; calls no robot.
  */
 #include "dispatcher/asked.h"
 
@@ -31,30 +31,6 @@ static void token_start(struct dispatcher *d, struct request *r)
     op->token_id = r->token_id;
     memcpy(op->secret_sha256, r->secret_hash, sizeof(op->secret_sha256));
     store_submit(d->store, store_token, op, token_done, asked_new(d, r));
-}
-
-/* ---- jobs -------------------------------------------------------------------------------------------------------------- */
-
-static void job_done(void *arg, void *op_arg)
-{
-    struct store_job *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found && request_may_see(r, op->company_id)) {
-        asked_reply(d, r, 200, &op->json);
-    } else if (r) {
-        reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
-    }
-    buf_free(&op->json);
-    free(op);
-}
-
-static void job_start(struct dispatcher *d, struct request *r)
-{
-    struct store_job *op = xcalloc(1, sizeof(*op));
-    op->job_id = r->job_id;
-    strcpy(op->job_uid, r->job_uid);
-    store_submit(d->store, store_job, op, job_done, asked_new(d, r));
 }
 
 /* ---- sessions ------------------------------------------------------------------------------------------------------------ */
@@ -214,9 +190,6 @@ void control_start(struct dispatcher *d, struct request *r)
     switch ((int)r->op) {
     case OP_TOKEN_VERIFY:
         token_start(d, r);
-        return;
-    case OP_JOB_GET:
-        job_start(d, r);
         return;
     case OP_SESSION_ACTIVE:
         active_start(d, r);

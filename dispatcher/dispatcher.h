@@ -20,6 +20,7 @@
  *   migrate.c     planning and running migrations of sessions
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
+ *   job.c         jobs for clients and operators; queue_state.c the queue as a whole, and the audit trail
  *   batch.c       batches for clients; batch_body.c batch_line.c read and record what comes in
  *   asked.c       the way back from an op of the store to its request
  *   await.c       the outcome of a job that somebody else works on
@@ -29,7 +30,7 @@
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
  *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
  *   sweep.c       the tick that does every timed duty
- *   control.c     tokens, jobs, session queries, operators' lists
+ *   control.c     tokens, session queries, operators' lists
  */
 #ifndef CHASQUI_DISPATCHER_H
 #define CHASQUI_DISPATCHER_H
@@ -234,10 +235,13 @@ void login_start(struct dispatcher *d, struct request *r);
 void login_await(struct dispatcher *d, struct request *r);      /* JOB_AWAIT */
 void enqueue_start(struct dispatcher *d, struct request *r);    /* EXECUTE_QUEUED */
 void close_start(struct dispatcher *d, struct request *r);      /* SESSION_CLOSE and OPS_SESSION_CLOSE */
-void control_start(struct dispatcher *d, struct request *r);    /* tokens, jobs, session queries, ops lists */
+void control_start(struct dispatcher *d, struct request *r);    /* tokens, session queries, ops lists */
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
 void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
+void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
+void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE*, OPS_AUDIT */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+void bulk_start(struct dispatcher *d, struct request *r);
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
 

@@ -27,7 +27,7 @@ struct requests {
 
 static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r) = {
     [OP_TOKEN_VERIFY] = control_start,
-    [OP_JOB_GET] = control_start,
+    [OP_JOB_GET] = job_start,
     [OP_JOB_AWAIT] = login_await,
     [OP_SESSION_ACTIVE] = control_start,
     [OP_SESSION_GET] = control_start,
@@ -50,6 +50,19 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BATCH_ITEMS] = batch_start,
     [OP_BATCH_CANCEL] = batch_start,
     [OP_OPS_BATCHES] = batch_start,
+    [OP_OPS_JOBS_COUNT] = bulk_start,
+    [OP_OPS_JOBS_BULK] = bulk_start,
+    [OP_JOBS] = job_start,
+    [OP_JOB_CANCEL] = job_start,
+    [OP_OPS_JOBS] = job_start,
+    [OP_OPS_JOB_GET] = job_start,
+    [OP_OPS_JOB_WHY] = job_start,
+    [OP_OPS_JOB_RETRY] = job_start,
+    [OP_OPS_JOB_CANCEL] = job_start,
+    [OP_OPS_AUDIT] = queue_state_start,
+    [OP_OPS_QUEUE] = queue_state_start,
+    [OP_OPS_QUEUE_PAUSE] = queue_state_start,
+    [OP_OPS_QUEUE_RESUME] = queue_state_start,
 };
 
 struct requests *requests_new(void)

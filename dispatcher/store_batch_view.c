@@ -16,15 +16,6 @@
 static const char *const item_state_name[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
 #define ITEM_STATES (sizeof(item_state_name) / sizeof(item_state_name[0]))
 
-static void json_take(struct jv *body, struct buf *out)
-{
-    size_t len;
-    char *text = jv_dump(body, &len);
-    buf_add(out, text, len);
-    free(text);
-    jv_free(body);
-}
-
 /* ---- who may see it ---------------------------------------------------------------------------------------------------- */
 
 #define SEEN                                                                                                             \
@@ -241,21 +232,13 @@ void store_batches(struct db *db, void *arg)
     "IF(j.batch_id = i.batch_id AND i.state <> 'done', j.error, NULL), "                                                            \
     "IF(j.batch_id = i.batch_id AND i.state <> 'done', j.message, NULL) "
 
-static void int_set(struct jv *obj, const char *key, struct db *db, unsigned col)
-{
-    if (db_is_null(db, col))
-        jv_set(obj, key, NULL);
-    else
-        jv_set_int(obj, key, db_i64(db, col));
-}
-
 static struct jv *item_jv(struct db *db)
 {
     struct jv *item = jv_new_object();
     jv_set_int(item, "index", db_i64(db, 0));
     jv_set_int(item, "company_id", db_i64(db, 1));
     jv_set_str(item, "status", db_str(db, 2, NULL));
-    int_set(item, "job_id", db, 3);
+    json_set_column(item, "job_id", db, 3);
     jv_set_str(item, "job_uid", db_str(db, 4, NULL));
     jv_set_int(item, "attempts", db_i64(db, 5));
     jv_set_str(item, "session_id", db_str(db, 6, NULL));

@@ -1,5 +1,5 @@
 /*
- * store_control.c - tokens, jobs and lists, as the JSON that clients see. No
+ * store_control.c - tokens, sessions and workers, as the JSON that clients see. No
  * base URL of a robot is ever in it: robots are told by name.
  */
 #include "dispatcher/store_sql.h"
@@ -71,102 +71,6 @@ void store_token(struct db *db, void *arg)
 {
     struct store_token *op = arg;
     op->rc = store_rc_of(db ? token_read(db, op) : DB_GONE);
-}
-
-/* ---- jobs -------------------------------------------------------------------------------------------------------------- */
-
-static void set_int(struct jv *obj, const char *key, struct db *db, unsigned col)
-{
-    if (db_is_null(db, col))
-        jv_set(obj, key, NULL);
-    else
-        jv_set_int(obj, key, db_i64(db, col));
-}
-
-static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
-{
-    TRY(db_query(db,
-                 "SELECT CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), event, worker, dispatcher, detail FROM chasqui_job_events WHERE job_id = ? "
-                 "ORDER BY id LIMIT 500",
-                 "u", job_id));
-    while (db_next(db)) {
-        struct jv *e = jv_new_object();
-        jv_set_time(e, "at", db_i64(db, 0));
-        jv_set_str(e, "event", db_str(db, 1, NULL));
-        static const char *const optional[] = {"worker", "dispatcher", "detail"};
-        for (unsigned i = 0; i < 3; i++)
-            if (!db_is_null(db, i + 2))
-                jv_set_str(e, optional[i], db_str(db, i + 2, NULL));
-        jv_push(out, e);
-    }
-    return DB_OK;
-}
-
-#define JOB_COLUMNS                                                                                                  \
-    "j.id, j.job_uid, j.company_id, j.portal, j.action, j.status, j.priority, j.attempts, j.batch_id, "              \
-    "COALESCE(j.robot_session_id, q.session_id), j.worker, j.error, j.message, "                                     \
-    "CAST(UNIX_TIMESTAMP(j.created_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.available_at) * 1000 AS INT), "         \
-    "CAST(UNIX_TIMESTAMP(j.started_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.finished_at) * 1000 AS INT), q.kind "   \
-    "FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id "
-
-static enum db_rc job_read(struct db *db, struct store_job *op)
-{
-    op->found = op->terminal = false;
-    op->session_ref = 0;
-    if (op->job_id)
-        TRY(db_query(db, "SELECT " JOB_COLUMNS "WHERE j.id = ?", "u", op->job_id));
-    else
-        TRY(db_query(db, "SELECT " JOB_COLUMNS "WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, j.id DESC LIMIT 1", "s", op->job_uid));
-    if (!db_next(db))
-        return DB_OK;
-    struct jv *job = jv_new_object();
-    op->found = true;
-    op->job_id = db_u64(db, 0);
-    op->company_id = db_u64(db, 2);
-    db_str_copy(db, 1, op->job_uid, sizeof(op->job_uid));
-    db_str_copy(db, 5, op->status, sizeof(op->status));
-    db_str_copy(db, 11, op->error, sizeof(op->error));
-    db_str_copy(db, 12, op->message, sizeof(op->message));
-    db_str_copy(db, 17, op->kind, sizeof(op->kind));
-    op->terminal = strcmp(op->status, "done") == 0 || strcmp(op->status, "failed") == 0 || strcmp(op->status, "cancelled") == 0;
-    set_int(job, "id", db, 0);
-    jv_set_str(job, "job_uid", db_str(db, 1, NULL));
-    set_int(job, "company_id", db, 2);
-    jv_set_str(job, "portal", db_str(db, 3, NULL));
-    jv_set_str(job, "action", db_str(db, 4, NULL));
-    jv_set_str(job, "status", op->status);
-    set_int(job, "priority", db, 6);
-    set_int(job, "attempts", db, 7);
-    set_int(job, "batch_id", db, 8);
-    static const char *const texts[] = {"session_id", "worker", "error", "message"};
-    for (unsigned i = 0; i < 4; i++)
-        jv_set_str(job, texts[i], db_str(db, 9 + i, NULL));
-    static const char *const times[] = {"created_at", "available_at", "started_at", "finished_at"};
-    for (unsigned i = 0; i < 4; i++)
-        jv_set_time(job, times[i], db_i64(db, 13 + i));
-    struct jv *timeline = jv_new_array(), *body = jv_new_object();
-    enum db_rc rc = timeline_read(db, op->job_id, timeline);
-    jv_set(job, "timeline", timeline);
-    jv_set_bool(body, "ok", true);
-    jv_set(body, "job", job);
-    size_t len;
-    char *text = jv_dump(body, &len);
-    buf_add(&op->json, text, len);
-    free(text);
-    jv_free(body);
-    TRY(rc);
-    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.current_job_id = ?", "u", op->job_id));
-    if (db_next(db)) {
-        session_read(db, 0, &op->session);
-        op->session_ref = op->session.ref;
-    }
-    return DB_OK;
-}
-
-void store_job(struct db *db, void *arg)
-{
-    struct store_job *op = arg;
-    op->rc = store_rc_of(db ? job_read(db, op) : DB_GONE);
 }
 
 /* ---- lists --------------------------------------------------------------------------------------------------------------- */

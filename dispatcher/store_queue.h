@@ -116,25 +116,74 @@ enum cancel_outcome { CANCEL_DONE, CANCEL_ASKED, CANCEL_NOT_FOUND, CANCEL_WRONG_
 struct store_cancel {
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     bool all; const uint64_t *companies; unsigned n_companies; /* who may; borrowed */
-    char actor[161], peer[65], request_id[129];
+    char actor[161], peer[65], request_id[129], reason[201];
     enum cancel_outcome outcome; uint64_t company_id, batch_id; char status[21];
     enum store_rc rc;
 };
 void store_cancel(struct db *db, void *op);
-struct store_retry { /* failed | cancelled -> queued, attempts 0 */
-    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES];
+struct store_retry { /* a log-in that failed or was cancelled -> queued, attempts 0; back in its batch unless that was cancelled */
+    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     unsigned tries;
-    char actor[161], peer[65], request_id[129];
+    char actor[161], peer[65], request_id[129], reason[201];
     bool found, ok; char status[21]; uint64_t company_id, batch_id;
     enum store_rc rc;
 };
 void store_retry(struct db *db, void *op);
+/* The same as parts of a transaction; `op` as in those. DB_RETRY: another one was faster, roll back and look again. */
+enum db_rc job_cancel_tx(struct db *db, void *op);
+enum db_rc job_retry_tx(struct db *db, void *op);
+
+#define BULK_STEP 100
+struct bulk_change { uint64_t job_id, company_id, batch_id; const char *status; /* static */ };
+struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a step at each call; or counted */
+    /* in */
+    bool is_retry;
+    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id; /* "" and 0 = any */
+    unsigned tries;
+    char actor[161], peer[65], request_id[129], reason[201];
+    /* how far it is: 0 before the first step */
+    uint64_t below; unsigned state; uint64_t audit_id;
+    uint64_t n; /* found, or changed */
+    /* out */
+    bool more;   /* call it again */
+    bool capped; /* there may be more than it may count or change at once */
+    bool asked;  /* who runs one was asked to stop */
+    unsigned n_changed; struct bulk_change changed[BULK_STEP]; /* in this step */
+    enum store_rc rc;
+};
+void store_bulk(struct db *db, void *op);
+void store_bulk_count(struct db *db, void *op);
 struct store_jobs { /* a page of jobs, newest first; those of `companies` unless all */
-    bool all; const uint64_t *companies; unsigned n_companies;
-    char status[21], portal[PORTAL_ROOM]; uint64_t company_id, batch_id, cursor; unsigned limit;
+    bool all; uint64_t *companies; unsigned n_companies; /* owned by the caller; sorted here */
+    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id, cursor; unsigned limit;
+    char search[101]; /* with `all` only, and then without the others: a job's or company's number, a job_uid, a session id */
     struct buf json; enum store_rc rc;
 };
 void store_jobs(struct db *db, void *op);
+struct store_why { /* what a job waits for */
+    uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
+    unsigned kept_back_percent, logins_per_robot; /* as in store_claim */
+    unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
+    bool found; struct buf json; enum store_rc rc;
+};
+void store_why(struct db *db, void *op);
+
+/* ---- the queue as a whole ---------------------------------------------------------------------------------------------------- */
+
+enum pause_change { PAUSE_LOOK, PAUSE_SET, PAUSE_END };
+struct store_queue_state {
+    enum pause_change change; /* first, in one transaction with its audit row */
+    char reason[201]; int64_t until_ms; /* unix, 0 = until it is resumed */
+    char actor[161], peer[65], request_id[129];
+    struct buf json; /* body: {"ok":true,"queue":{...}} */
+    enum store_rc rc;
+};
+void store_queue_state(struct db *db, void *op);
+struct store_audit { /* a page, newest first; `search` is looked for in actor, action, subject and detail */
+    char search[101]; uint64_t cursor; unsigned limit;
+    struct buf json; enum store_rc rc;
+};
+void store_audit(struct db *db, void *op);
 
 /* ---- batches ---------------------------------------------------------------------------------------------------------------- */
 

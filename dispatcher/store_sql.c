@@ -8,11 +8,29 @@
 #include "common/check.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum store_rc store_rc_of(enum db_rc rc)
 {
     return rc == DB_OK ? STORE_OK : STORE_DOWN;
+}
+
+void json_take(struct jv *body, struct buf *out)
+{
+    size_t len;
+    char *text = jv_dump(body, &len);
+    buf_add(out, text, len);
+    free(text);
+    jv_free(body);
+}
+
+void json_set_column(struct jv *obj, const char *key, struct db *db, unsigned col)
+{
+    if (db_is_null(db, col))
+        jv_set(obj, key, NULL);
+    else
+        jv_set_int(obj, key, db_i64(db, col));
 }
 
 enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),

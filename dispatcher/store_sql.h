@@ -82,6 +82,10 @@ enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state t
 enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
                        void *op);
 enum store_rc store_rc_of(enum db_rc rc);
+/* Writes `body` as JSON behind what is in `out`, and frees it. */
+void json_take(struct jv *body, struct buf *out);
+/* A number, or null when the column is. */
+void json_set_column(struct jv *obj, const char *key, struct db *db, unsigned col);
 const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM]); /* "" when unknown */
 
 #endif

@@ -49,6 +49,7 @@ ALTER TABLE chasqui_jobs
 ALTER TABLE chasqui_leases ADD COLUMN IF NOT EXISTS cancel TINYINT NOT NULL DEFAULT 0 COMMENT '1: the holder is asked to stop';
 
 CREATE INDEX IF NOT EXISTS chasqui_batch ON portal_jobs (batch_id);
+CREATE INDEX IF NOT EXISTS chasqui_newest ON portal_jobs (company_id, id);
 -- chasqui: plain-index chasqui_status portal_jobs status:20 id
 
 -- What an Idempotency-Key stands for. scope = keyed hash of who may use it, the route and the key; digest = of the body.

@@ -1,0 +1,79 @@
+/*
+ * queue_state.c - operators look at the queue, pause and resume it, and read the
+ * audit trail. A pause holds for claims only: what runs goes on, and work is
+ * taken in as before.
+ */
+#include "dispatcher/asked.h"
+#include "dispatcher/store_queue.h"
+
+#include "common/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void state_done(void *arg, void *op_arg)
+{
+    struct store_queue_state *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = asked_answer(arg, op->rc);
+    if (op->rc == STORE_OK && op->change == PAUSE_END) {
+        queue_wake(d);
+        peers_wake(d, "work");
+    }
+    if (r)
+        reply_take(d, r, 200, "application/json", NULL, &op->json);
+    buf_free(&op->json);
+    free(op);
+}
+
+static void state_start(struct dispatcher *d, struct request *r, enum pause_change change)
+{
+    struct store_queue_state *op = xcalloc(1, sizeof(*op));
+    op->change = change;
+    strcpy(op->reason, r->reason);
+    op->until_ms = (int64_t)r->until_ms;
+    request_actor(r, op->actor, sizeof(op->actor));
+    strcpy(op->peer, r->peer_addr);
+    strcpy(op->request_id, r->request_id);
+    store_submit(d->store, store_queue_state, op, state_done, asked_new(d, r));
+}
+
+static void audit_done(void *arg, void *op_arg)
+{
+    struct store_audit *op = op_arg;
+    struct dispatcher *d = ((struct asked *)arg)->d;
+    struct request *r = asked_answer(arg, op->rc);
+    if (r)
+        asked_reply(d, r, 200, &op->json);
+    buf_free(&op->json);
+    free(op);
+}
+
+static void audit_start(struct dispatcher *d, struct request *r)
+{
+    struct store_audit *op = xcalloc(1, sizeof(*op));
+    strcpy(op->search, r->search);
+    op->cursor = r->cursor;
+    op->limit = r->limit;
+    store_submit(d->store, store_audit, op, audit_done, asked_new(d, r));
+}
+
+void queue_state_start(struct dispatcher *d, struct request *r)
+{
+    switch ((int)r->op) {
+    case OP_OPS_QUEUE:
+        state_start(d, r, PAUSE_LOOK);
+        return;
+    case OP_OPS_QUEUE_PAUSE:
+        state_start(d, r, PAUSE_SET);
+        return;
+    case OP_OPS_QUEUE_RESUME:
+        state_start(d, r, PAUSE_END);
+        return;
+    case OP_OPS_AUDIT:
+        audit_start(d, r);
+        return;
+    default:
+        CHECK(false, "op %d is not about the queue", (int)r->op);
+    }
+}

@@ -1,0 +1,139 @@
+/*
+ * store_queue_state.c - the queue as operators see it: how deep, how old, paused
+ * or not; pausing and resuming it.
+ *
+ * Counts stop at a bound: a long queue must not cost the database more to look
+ * at than to run. A pause ends by itself when its time has passed.
+ */
+#include "dispatcher/store_queue.h"
+#include "dispatcher/store_sql.h"
+
+#include "common/jv.h"
+
+
+#define COUNTED_MAX 100000 /* items of a priority that are counted */
+
+static struct jv *capped_jv(uint64_t n)
+{
+    struct jv *count = jv_new_object();
+    jv_set_int(count, "n", (int64_t)n);
+    jv_set_bool(count, "capped", n >= COUNTED_MAX);
+    return count;
+}
+
+/* ---- looking ------------------------------------------------------------------------------------------------------------ */
+
+static enum db_rc depth_read(struct db *db, struct jv *queue)
+{
+    struct jv *list = jv_new_array();
+    uint64_t sum = 0;
+    enum db_rc rc = DB_OK;
+    bool capped = false;
+    for (uint64_t urgency = 0; rc == DB_OK && urgency < 10; urgency++) {
+        rc = db_query(db,
+                      "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) x", "uu",
+                      urgency, (uint64_t)COUNTED_MAX);
+        uint64_t n = rc == DB_OK && db_next(db) ? db_u64(db, 0) : 0;
+        if (!n)
+            continue;
+        struct jv *depth = capped_jv(n);
+        jv_set_int(depth, "priority", 9 - (int64_t)urgency);
+        jv_push(list, depth);
+        sum += n;
+        capped |= n >= COUNTED_MAX;
+    }
+    struct jv *ready = capped_jv(sum);
+    jv_set_bool(ready, "capped", capped);
+    jv_set(queue, "ready", ready);
+    jv_set(queue, "by_priority", list);
+    return rc;
+}
+
+/* Since when the one that waits longest might have begun. */
+static enum db_rc oldest_read(struct db *db, struct jv *queue)
+{
+    TRY(db_query(db,
+                 "SELECT MAX(TIMESTAMPDIFF(SECOND, x.since, NOW(6))) FROM (SELECT GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)) since "
+                 "FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND EXISTS (SELECT 1 FROM "
+                 "chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1) UNION ALL (SELECT "
+                 "COALESCE(j.available_at, j.created_at) FROM chasqui_items o FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = o.job_id WHERE "
+                 "o.batch_id = 0 AND o.state = 'queued' AND o.ready = 1 ORDER BY o.idx LIMIT 1)) x",
+                 ""));
+    if (db_next(db) && !db_is_null(db, 0))
+        jv_set_int(queue, "oldest_s", db_i64(db, 0) > 0 ? db_i64(db, 0) : 0);
+    else
+        jv_set(queue, "oldest_s", NULL);
+    return DB_OK;
+}
+
+static enum db_rc others_read(struct db *db, struct jv *queue)
+{
+    TRY(db_query(db,
+                 "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at IS NOT NULL LIMIT ?) d), (SELECT "
+                 "COUNT(*) FROM chasqui_leases WHERE kind = 'login')",
+                 "u", (uint64_t)COUNTED_MAX));
+    uint64_t scheduled = 0, running = 0;
+    if (db_next(db)) {
+        scheduled = db_u64(db, 0);
+        running = db_u64(db, 1);
+    }
+    jv_set(queue, "scheduled", capped_jv(scheduled));
+    jv_set_int(queue, "running", (int64_t)running);
+    return DB_OK;
+}
+
+static enum db_rc pause_read(struct db *db, struct jv *queue)
+{
+    TRY(db_query(db,
+                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause "
+                 "WHERE until_at IS NULL OR until_at > NOW(6)",
+                 ""));
+    if (!db_next(db)) {
+        jv_set(queue, "paused", NULL);
+        return DB_OK;
+    }
+    struct jv *paused = jv_new_object();
+    jv_set_str(paused, "by", db_str(db, 0, NULL));
+    jv_set_str(paused, "reason", db_str(db, 1, NULL));
+    jv_set_time(paused, "since", db_i64(db, 2));
+    jv_set_time(paused, "until", db_i64(db, 3));
+    jv_set(queue, "paused", paused);
+    return DB_OK;
+}
+
+static enum db_rc state_read(struct db *db, struct jv *queue)
+{
+    TRY(depth_read(db, queue));
+    TRY(oldest_read(db, queue));
+    TRY(others_read(db, queue));
+    return pause_read(db, queue);
+}
+
+/* ---- pausing -------------------------------------------------------------------------------------------------------------- */
+
+static enum db_rc change_tx(struct db *db, void *arg)
+{
+    struct store_queue_state *op = arg;
+    if (op->change == PAUSE_SET) {
+        TRY(db_exec(db,
+                    "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), FROM_UNIXTIME(? / 1000)) ON "
+                    "DUPLICATE KEY UPDATE actor = VALUES(actor), reason = VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
+                    "ssN", op->actor, op->reason, (uint64_t)op->until_ms));
+        return audit_add(db, op->actor, op->peer, op->request_id, "queue.pause", "queue", op->reason);
+    }
+    TRY(db_exec(db, "DELETE FROM chasqui_pause WHERE one = 1", ""));
+    return audit_add(db, op->actor, op->peer, op->request_id, "queue.resume", "queue", op->reason);
+}
+
+void store_queue_state(struct db *db, void *arg)
+{
+    struct store_queue_state *op = arg;
+    op->rc = op->change == PAUSE_LOOK ? STORE_OK : store_tx(db, change_tx, NULL, op);
+    if (op->rc != STORE_OK)
+        return;
+    struct jv *queue = jv_new_object(), *body = jv_new_object();
+    op->rc = store_rc_of(db ? state_read(db, queue) : DB_GONE);
+    jv_set_bool(body, "ok", true);
+    jv_set(body, "queue", queue);
+    json_take(body, &op->json);
+}
