@@ -1,0 +1,170 @@
+"""A batch of log-ins while every process, MariaDB included, is killed with -9 at random and started again.
+
+Every item ends exactly once, no company ever has two live sessions at the portal, no place leaks (doctor, at teardown), the batch
+closes and its events say so. `make chaos` runs it at full size: 10,000 log-ins over 4 robots, 20 kills.
+"""
+
+import http.client
+import json
+import os
+import random
+import threading
+import time
+
+import pymysql
+
+from harness.wait import wait_until
+
+ITEMS = int(os.environ.get("CHASQUI_CHAOS_ITEMS", "300"))
+KILLS = int(os.environ.get("CHASQUI_CHAOS_KILLS", "6"))
+SEED = int(os.environ.get("CHASQUI_CHAOS_SEED", "11"))
+PATIENCE_S = 60 + ITEMS / 20
+ROBOTS = 4
+
+
+def submit(system, dice):
+    """Sends the batch until it is accepted whole; the key makes one of all tries."""
+    lines = b"".join(json.dumps({"company_id": company, "params": {"usuario": "DEMO", "clave": "demo"}}).encode() + b"\n"
+                     for company in range(1, ITEMS + 1))  # fmt: skip
+    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": f"chaos-{SEED}"}
+    query = {"portal": "sunat", "action": "sunat.menu_sol_login"}
+
+    def accepted():
+        try:
+            at = dice.randrange(len(system.brokers))
+            answer = system.api_at(at).post("/api/v1/app/batches", query=query, headers=headers, body=lines, timeout=60)
+        except http.client.HTTPException as why:
+            raise OSError(str(why)) from None
+        return answer.expect(202).json
+
+    told = wait_until(accepted, 60, "the batch is accepted", every=0.2)
+    assert told["accepted"] == ITEMS and told["rejected_total"] == 0
+    return told["batch_id"]
+
+
+class Killer(threading.Thread):
+    """Kills and starts again, one process at a time, as the batch gets on; the dice say how far and which."""
+
+    def __init__(self, system, mariadb, dice, batch_id):
+        super().__init__(daemon=True)
+        self.system, self.mariadb, self.dice, self.batch_id = system, mariadb, dice, batch_id
+        self.killed = []
+        self.failure = None
+
+    def run(self):
+        try:
+            moments = sorted(self.dice.uniform(0, 0.95) * ITEMS for _ in range(KILLS))
+            for number, moment in enumerate(moments):
+                wait_until(lambda: self.done() >= moment, PATIENCE_S, f"{moment} items are done")  # noqa: B023
+                self.kill_one(number)
+        except Exception as why:  # shown by the test
+            self.failure = why
+
+    def done(self):
+        try:
+            return counts(self.system, self.batch_id).get("done", 0)
+        except pymysql.MySQLError as why:  # it was killed just now
+            raise OSError(str(why)) from None
+
+    def kill_one(self, number):
+        everyone = [*self.system.dispatchers, *self.system.brokers, *self.system.healthds, self.mariadb]
+        victim = everyone[number] if number < len(everyone) else self.dice.choice(everyone)  # each at least once, when there are enough
+        self.killed.append(getattr(victim, "name", "mariadb"))
+        victim.kill9()
+        victim.start()
+
+
+def counts(system, batch_id):
+    rows = system.database.rows("SELECT state, COUNT(*) AS n FROM chasqui_items WHERE batch_id = %s GROUP BY state", batch_id)
+    return {row["state"]: row["n"] for row in rows}
+
+
+def is_done(system, batch_id):
+    return system.database.value("SELECT status FROM chasqui_batches WHERE id = %s", batch_id) == "done"
+
+
+def last_events(system, batch_id):
+    """The names of the events that a late subscriber gets."""
+    answer = system.api.open("GET", f"/api/v1/app/batches/{batch_id}/events", timeout=20)
+    try:
+        return [line[7:].strip() for line in answer.read().decode().splitlines() if line.startswith("event: ")]
+    finally:
+        answer.connection.close()
+
+
+def assert_whole(system, batch_id, live):
+    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_leases") == 0, 60, "everything is settled")
+    system.wait_ready()
+    assert counts(system, batch_id) == {"done": ITEMS}
+    jobs = system.database.row("SELECT COUNT(*) AS n, COUNT(DISTINCT company_id) AS companies FROM portal_jobs WHERE batch_id = %s", batch_id)
+    assert jobs == {"n": ITEMS, "companies": ITEMS}  # each item has one job, whoever died
+    assert system.database.value("SELECT COUNT(*) FROM portal_jobs WHERE batch_id = %s AND (status <> 'done' OR finished_at IS NULL)", batch_id) == 0
+    assert system.portal.violations() == []
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1") == live
+    assert sum(len(robot.sessions()) for robot in system.robots.values()) == live
+    assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == live
+    told = system.api.get(f"/api/v1/app/batches/{batch_id}").expect(200).json["batch"]
+    assert told["status"] == "done" and told["counts"]["done"] == told["total"] == ITEMS and told["finished_at"]
+    assert last_events(system, batch_id)[-1] == "done"
+
+
+def until_done(system, batch_id, killer):
+    def done():
+        if killer.failure:
+            raise RuntimeError(f"the killer failed: {killer.failure!r}")
+        return is_done(system, batch_id)
+
+    try:
+        wait_until(done, PATIENCE_S, "the batch is done", every=0.2)
+    except AssertionError as why:
+        raise AssertionError(f"{why}; {counts(system, batch_id)}; killed {killer.killed}") from None
+
+
+def test_a_batch_while_everything_dies(make_system, mariadb):
+    dice = random.Random(SEED)
+    system = make_system(robots=ROBOTS, capacity=max(3000, ITEMS), dispatchers=3, brokers=2, robot_options={"login_ms": "20-200"},
+                         settings={"queue.robot_logins": max(4, ITEMS // 150)})  # fmt: skip
+    batch_id = submit(system, dice)
+    killer = Killer(system, mariadb, dice, batch_id)
+    killer.start()
+    until_done(system, batch_id, killer)
+    killer.join()
+    assert killer.failure is None and len(killer.killed) == KILLS
+    assert_whole(system, batch_id, ITEMS)
+
+
+def test_a_batch_waits_for_places_while_everything_dies(make_system, mariadb):
+    """A few places a robot, and a client that closes sessions as they come: each place is taken as it frees."""
+    dice = random.Random(SEED + 1)
+    places = max(3, ITEMS // 200)
+    system = make_system(robots=ROBOTS, capacity=places, dispatchers=3, brokers=2, robot_options={"login_ms": "20-200"},
+                         settings={"queue.interactive_percent": 0})  # fmt: skip
+    batch_id = submit(system, dice)
+    over = threading.Event()
+    seen = []
+
+    def close_some():
+        while not over.is_set():
+            try:
+                rows = system.database.rows("SELECT robot_session_id AS id FROM chasqui_sessions WHERE state = 'active' LIMIT 50")
+                seen.append(system.database.value("SELECT COUNT(session_ref) FROM chasqui_places"))
+                for row in rows:
+                    system.api_at(dice.randrange(2)).close(row["id"], timeout=30)
+            except Exception:  # whatever died: the next round closes it
+                time.sleep(0.05)
+
+    closers = [threading.Thread(target=close_some) for _ in range(4)]
+    killer = Killer(system, mariadb, dice, batch_id)
+    for thread in (*closers, killer):
+        thread.start()
+    try:
+        until_done(system, batch_id, killer)
+        killer.join()
+        wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1") == 0, 60, "all are closed")
+    finally:
+        over.set()
+        for thread in closers:
+            thread.join()
+    assert killer.failure is None and len(killer.killed) == KILLS
+    assert max(seen) <= ROBOTS * places
+    assert_whole(system, batch_id, 0)
