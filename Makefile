@@ -51,8 +51,8 @@ SRC_proto := $(wildcard proto/*.c)
 SRC_broker := $(wildcard broker/*.c)
 SRC_dispatcher := $(wildcard dispatcher/*.c)
 SRC_healthd := $(wildcard healthd/*.c)
-# ctl shares the SQL layer and the credentials' seal with the dispatcher.
-SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/seal.c
+# ctl shares with the dispatcher the SQL layer, the credentials' seal, what an item is, and how a schedule becomes a batch.
+SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/seal.c dispatcher/batch_line.c dispatcher/schedule_sql.c
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui

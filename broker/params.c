@@ -6,6 +6,7 @@
 #include "broker/params.h"
 
 #include "common/clock.h"
+#include "common/url.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -235,39 +236,13 @@ bool idempotency_key_ok(struct str s)
     return is_ascii(s, ' ', KEY_BYTES_MAX);
 }
 
-/* Does `url` begin with that prefix, and go on behind a border? https://a.example is no prefix of
- * https://a.example.org. */
-static bool is_under(struct str url, const char *prefix, size_t len)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    if (!len || url.len < len || memcmp(url.p, prefix, len) != 0)
-        return false;
-    return url.len == len || !strchr(letters, prefix[len - 1]) || strchr("/?:", url.p[len]);
-}
-
 bool callback_url_ok(struct str url, const char *allow)
 {
     char text[URL_BYTES_MAX + 1];
-    if (!is_ascii(url, '!', URL_BYTES_MAX) || !allow)
+    if (!is_ascii(url, '!', URL_BYTES_MAX))
         return false;
     str_copy(text, sizeof text, url);
-    const char *host = strstr(text, "://");
-    if ((strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0) || !host)
-        return false;
-    host += 3;
-    size_t host_len = strcspn(host, "/?");
-    if (!host_len || memchr(host, '@', host_len) || strpbrk(text, "#\\\"<>"))
-        return false;
-    if (strstr(host, "/.") || strcasestr(host, "%2e")) /* a path that a client would shorten leads elsewhere */
-        return false;
-    while (*allow) {
-        allow += strspn(allow, " \t,");
-        size_t len = strcspn(allow, " \t,");
-        if (is_under(url, allow, len))
-            return true;
-        allow += len;
-    }
-    return false;
+    return url_is_allowed(allow, text);
 }
 
 /* ---- Prefer ----------------------------------------------------------------------------------------------------

@@ -95,13 +95,13 @@ static bool is_plain(const char *url)
     if (!host)
         return false;
     for (const char *p = url; *p; p++)
-        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f || *p == '\\')
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f || strchr("\\#\"<>", *p))
             return false;
-    size_t authority = strcspn(host, "/?#");
+    size_t authority = strcspn(host, "/?");
     if (memchr(host, '@', authority) || !authority_ok(host, authority, &port, &port_len))
         return false;
     for (const char *at = host + authority; *at == '/';) {
-        size_t len = strcspn(++at, "/?#");
+        size_t len = strcspn(++at, "/?");
         if (is_dots(at, len))
             return false;
         at += len;
@@ -116,7 +116,7 @@ bool url_is_allowed(const char *comma_list, const char *url)
     for (const char *at = comma_list; *at;) {
         at += strspn(at, ", \t");
         size_t len = strcspn(at, ", \t");
-        bool is_whole = len && (strchr("/?=&", at[len - 1]) || strchr("/?#", url[len < strlen(url) ? len : strlen(url)]));
+        bool is_whole = len && (strchr("/?=&:", at[len - 1]) || strchr("/?", url[len < strlen(url) ? len : strlen(url)]));
         if (is_whole && strncmp(url, at, len) == 0)
             return true;
         at += len;

@@ -2,6 +2,7 @@
 #include "ctl/args.h"
 
 #include "common/check.h"
+#include "common/url.h"
 #include "ctl/ctl.h"
 
 #include <ctype.h>
@@ -11,6 +12,8 @@
 
 #define PORTAL_BYTES_MAX 64
 #define NAME_BYTES_MAX 64
+#define CALLBACK_BYTES_MAX 500
+#define PRIORITY_DEFAULT 5
 #define EXPIRES_S_MAX (100ull * 366 * 86400)
 
 const struct option_row option_table[OPT_COUNT] = {
@@ -134,6 +137,13 @@ bool args_company(struct ctl *c, uint64_t *out)
     return args_number(c, "--company", text, 1, INT64_MAX, out);
 }
 
+bool args_priority(struct ctl *c, uint64_t *out)
+{
+    const char *text = args_value(&c->args, OPT_PRIORITY);
+    *out = PRIORITY_DEFAULT;
+    return !text || args_number(c, "--priority", text, 0, 9, out);
+}
+
 static bool is_word(const char *s, size_t most, const char *more)
 {
     size_t len = strlen(s);
@@ -161,15 +171,44 @@ bool args_portal(struct ctl *c, const char **out)
     return args_portal_ok(c, *out);
 }
 
-bool args_worker_name(struct ctl *c, const char *name)
+bool args_action(struct ctl *c, const char *portal, const char **out)
 {
-    if (is_word(name, NAME_BYTES_MAX, "_.-"))
+    const char *action = *out = args_value(&c->args, OPT_ACTION);
+    size_t len = strlen(portal);
+    if (!action)
+        ctl_usage(c, "--action is missing");
+    else if (!is_word(action, NAME_BYTES_MAX, "_.-"))
+        ctl_usage(c, "--action must be 1 to %d letters, digits, '_', '.' or '-'", NAME_BYTES_MAX);
+    else if (strncmp(action, portal, len) != 0 || action[len] != '.')
+        ctl_usage(c, "--action must begin with its portal: %.64s.", portal);
+    else
         return true;
-    ctl_usage(c, "a robot's name is 1 to %d letters, digits, '.', '_' or '-'", NAME_BYTES_MAX);
     return false;
 }
 
-bool args_duration(struct ctl *c, const char *text, uint64_t *seconds)
+bool args_callback_url(struct ctl *c, const char **out)
+{
+    const char *url = *out = args_value(&c->args, OPT_CALLBACK_URL);
+    if (!url || (strlen(url) <= CALLBACK_BYTES_MAX && url_is_allowed("http://,https://", url)))
+        return true;
+    ctl_usage(c, "--callback-url must be an http or https URL of up to %d characters", CALLBACK_BYTES_MAX);
+    return false;
+}
+
+bool args_name(struct ctl *c, const char *whose, const char *name)
+{
+    if (is_word(name, NAME_BYTES_MAX, "_.-"))
+        return true;
+    ctl_usage(c, "%s is 1 to %d letters, digits, '.', '_' or '-'", whose, NAME_BYTES_MAX);
+    return false;
+}
+
+bool args_worker_name(struct ctl *c, const char *name)
+{
+    return args_name(c, "a robot's name", name);
+}
+
+bool args_duration(struct ctl *c, const char *what, const char *text, uint64_t *seconds)
 {
     static const struct {
         char letter;
@@ -186,6 +225,19 @@ bool args_duration(struct ctl *c, const char *text, uint64_t *seconds)
                 return true;
             }
     }
-    ctl_usage(c, "--expires must be a number of minutes, hours or days, like 30m, 12h or 90d, up to 100 years");
+    ctl_usage(c, "%s must be a number of minutes, hours or days, like 30m, 12h or 90d, up to 100 years", what);
+    return false;
+}
+
+bool args_status(struct ctl *c)
+{
+    static const char *const statuses[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
+    const char *status = args_value(&c->args, OPT_STATUS);
+    for (unsigned i = 0; status && i < sizeof(statuses) / sizeof(*statuses); i++)
+        if (strcmp(status, statuses[i]) == 0)
+            return true;
+    if (!status)
+        return true;
+    ctl_usage(c, "--status must be queued, running, retrying, done, failed or cancelled");
     return false;
 }

@@ -43,7 +43,12 @@ bool args_number(struct ctl *c, const char *what, const char *text, uint64_t lea
 bool args_company(struct ctl *c, uint64_t *out);   /* --company, required */
 bool args_portal(struct ctl *c, const char **out); /* --portal, required */
 bool args_portal_ok(struct ctl *c, const char *portal);
+bool args_name(struct ctl *c, const char *whose, const char *name);
 bool args_worker_name(struct ctl *c, const char *name);
-bool args_duration(struct ctl *c, const char *text, uint64_t *seconds); /* 30m, 12h, 90d */
+bool args_duration(struct ctl *c, const char *what, const char *text, uint64_t *seconds); /* 30m, 12h, 90d */
+bool args_priority(struct ctl *c, uint64_t *out);                       /* --priority, or its default */
+bool args_action(struct ctl *c, const char *portal, const char **out);  /* --action, required, of that portal */
+bool args_callback_url(struct ctl *c, const char **out);                /* --callback-url, NULL when not given */
+bool args_status(struct ctl *c);                                        /* --status is one of a job's, or not given */
 
 #endif

@@ -15,6 +15,8 @@
 #include "dispatcher/store_mariadb.h"
 #include <stdbool.h>
 
+#define WORDS_SOME 1000
+
 enum ctl_exit { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 
 /* What a command needs before its handler is called; each includes those before it. */
@@ -33,7 +35,7 @@ struct command {
     const char *noun, *verb; /* verb "" = the noun alone */
     ctl_fn *fn;
     enum ctl_needs needs;
-    unsigned words;    /* how many words follow, exactly */
+    unsigned words;    /* how many words follow, exactly; WORDS_SOME = one or more */
     unsigned options;  /* OPT_BIT()s it takes */
     unsigned repeated; /* those of them that may be given more than once */
     const char *usage; /* words and options as the user types them */

@@ -32,7 +32,7 @@ static bool ask_broker(struct ctl *c, struct findings *f)
                     "chasqui token create --company '*' --ability ops:read; put it into ctl.token");
         return false;
     }
-    http_ask(c, false, c->conf->ctl_ops_url, DOCTOR_PATH, &a);
+    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_ops_url, .path = DOCTOR_PATH}, &a);
     const struct jv *list = jv_get(a.body, "findings");
     bool good = a.status == 200 && jv_type(list) == JV_ARRAY;
     if (good) {

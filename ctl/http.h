@@ -8,14 +8,28 @@
 
 struct ctl;
 
+/* Writes up to `room` bytes of a body; 0 = its end, -1 = it cannot be read: the request is broken off. */
+typedef long http_body_fn(void *arg, char *out, size_t room);
+
+struct http_request {
+    const char *method; /* GET, POST or DELETE */
+    const char *base_url;
+    const char *path;            /* begins with '/', may hold a query */
+    const char *json;            /* body of a POST; NULL = {} */
+    http_body_fn *ndjson;        /* instead: a body of lines, as long as it is */
+    void *ndjson_arg;
+    const char *idempotency_key; /* NULL = none */
+};
+
 struct http_answer {
     int status;      /* 0 = nobody answered */
+    bool replayed;   /* Idempotency-Replayed: true */
     struct jv *body; /* JSON; NULL when it is none */
     char url[600];   /* what was asked */
     char why[300];   /* status 0: curl's reason */
 };
-/* GET, or POST with {} when `post`. `path` begins with '/'. The caller frees answer->body. */
-void http_ask(struct ctl *c, bool post, const char *base_url, const char *path, struct http_answer *answer);
+/* The caller frees answer->body. */
+void http_ask(struct ctl *c, const struct http_request *request, struct http_answer *answer);
 /* Adds `text` to a path or query, percent-encoded (RFC 3986). */
 void http_escape(struct buf *out, const char *text);
 

@@ -23,7 +23,7 @@
 
 static const char *const roles[] = {"broker", "dispatcher", "healthd", "ctl"};
 #define N_ROLES (sizeof(roles) / sizeof(roles[0]))
-#define FILES_MAX (N_ROLES * 3 + 1)
+#define FILES_MAX (N_ROLES * 3 + 2)
 #define PATH_ROOM (KEY_DIR_BYTES_MAX + 40)
 
 /* Every file that is made, so that all can be looked for before and taken back after a failure. */
@@ -41,6 +41,7 @@ static void files_name(struct files *f, const char *dir)
         snprintf(f->path[f->n++], PATH_ROOM, "%s/allow/%s.key", dir, roles[i]);
     }
     snprintf(f->path[f->n++], PATH_ROOM, "%s/seal.key", dir);
+    snprintf(f->path[f->n++], PATH_ROOM, "%s/webhook.key", dir);
 }
 
 static bool pair_make(const struct files *f, unsigned i)
@@ -78,11 +79,12 @@ static enum ctl_exit answer(struct ctl *c, const char *dir, const struct files *
         jv_set(body, "files", files);
         return ctl_json(body);
     }
-    printf("made CURVE keys of broker, dispatcher, healthd and ctl, and seal.key, in %s\n"
+    printf("made CURVE keys of broker, dispatcher, healthd and ctl, seal.key and webhook.key in %s\n"
            "put into the configuration:\n\n"
            "curve\n    dir = \"%s\"\n"
-           "seal\n    key_file = \"%s/seal.key\"\n",
-           dir, dir, dir);
+           "seal\n    key_file = \"%s/seal.key\"\n"
+           "webhook\n    secret_file = \"%s/webhook.key\"\n",
+           dir, dir, dir, dir);
     return CTL_DONE;
 }
 
@@ -112,7 +114,9 @@ enum ctl_exit keys_init(struct ctl *c)
     for (unsigned i = 0; i < N_ROLES && good; i++)
         good = pair_make(&f, i);
     int failed = errno;
-    int rc = good ? seal_key_make(f.path[f.n - 1]) : -(failed ? failed : EIO);
+    int rc = good ? seal_key_make(f.path[f.n - 2]) : -(failed ? failed : EIO);
+    if (rc == 0)
+        rc = seal_key_make(f.path[f.n - 1]); /* as random, and read by nobody but the dispatchers */
     if (rc == 0)
         return answer(c, dir, &f);
     for (unsigned i = 0; i < f.n; i++)

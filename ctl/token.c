@@ -175,7 +175,7 @@ enum ctl_exit token_create(struct ctl *c)
     t->rate = (uint64_t)c->conf->ratelimit_per_minute;
     if (companies_read(c, t) && abilities_read(c, t) &&
         (!rate || args_number(c, "--rate", rate, 0, RATE_MAX, &t->rate)) &&
-        (!expires || args_duration(c, expires, &t->expires_s)) && name_read(c, t)) {
+        (!expires || args_duration(c, "--expires", expires, &t->expires_s)) && name_read(c, t)) {
         secret_make(t);
         code = ctl_tx(c, create_tx, create_done, t, "");
         if (code == CTL_DONE)

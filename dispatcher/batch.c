@@ -9,6 +9,7 @@
  */
 #include "dispatcher/asked.h"
 #include "dispatcher/batch_body.h"
+#include "dispatcher/webhook.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -254,6 +255,8 @@ static void close_done(void *arg, void *op_arg)
     struct request *r = asked_answer(arg, op->rc);
     if (op->rc == STORE_OK && op->found)
         peers_event(d, "batch", op->batch_id, 0, op->status);
+    if (op->rc == STORE_OK && strcmp(op->status, "done") == 0)
+        webhook_soon(d);
     if (r && op->found)
         status_reply(d, r, op->batch_id, op->status);
     else if (r)

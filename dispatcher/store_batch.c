@@ -197,7 +197,7 @@ static enum db_rc is_left(struct db *db, uint64_t batch_id, bool *left)
     return DB_OK;
 }
 
-/* The batch's row is locked. Counts its items by outcome, for ever. */
+/* The batch's row is locked. Counts its items by outcome, for ever, and notes whom to tell. */
 static enum db_rc batch_end(struct db *db, uint64_t batch_id)
 {
     uint64_t count[6] = {0};

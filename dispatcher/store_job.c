@@ -18,6 +18,15 @@
 
 /* ---- its shape ---------------------------------------------------------------------------------------------------- */
 
+/* The claim of a batch's item makes its job: that it was queued before stands in its row alone. */
+static void queued_push(struct jv *out, int64_t created_ms)
+{
+    struct jv *e = jv_new_object();
+    jv_set_time(e, "at", created_ms);
+    jv_set_str(e, "event", "queued");
+    jv_push(out, e);
+}
+
 static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
 {
     TRY(db_query(db,
@@ -41,8 +50,8 @@ static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
     "j.id, j.job_uid, j.company_id, j.portal, j.action, j.status, j.priority, j.attempts, j.batch_id, "              \
     "COALESCE(j.robot_session_id, q.session_id), j.worker, j.error, j.message, "                                     \
     "CAST(UNIX_TIMESTAMP(j.created_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.available_at) * 1000 AS INT), "         \
-    "CAST(UNIX_TIMESTAMP(j.started_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.finished_at) * 1000 AS INT), q.kind "   \
-    "FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id "
+    "CAST(UNIX_TIMESTAMP(j.started_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.finished_at) * 1000 AS INT), q.kind, "  \
+    "j.robot_session_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id "
 
 static struct jv *job_jv(struct db *db)
 {
@@ -89,14 +98,22 @@ static enum db_rc job_read(struct db *db, struct store_job *op)
     db_str_copy(db, 12, op->message, sizeof(op->message));
     db_str_copy(db, 17, op->kind, sizeof(op->kind));
     op->terminal = is_terminal(op->status);
+    bool is_met = strcmp(op->kind, "login") == 0 && db_is_null(db, 18);
+    char session_id[SESSION_ID_ROOM];
+    db_str_copy(db, 9, session_id, sizeof(session_id));
     struct jv *job = job_jv(db), *timeline = jv_new_array(), *body = jv_new_object();
+    if (db_u64(db, 8))
+        queued_push(timeline, db_i64(db, 13));
     enum db_rc rc = timeline_read(db, op->job_id, timeline);
     jv_set(job, "timeline", timeline);
     jv_set_bool(body, "ok", true);
     jv_set(body, "job", job);
     json_take(body, &op->json);
     TRY(rc);
-    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.current_job_id = ?", "u", op->job_id));
+    if (is_met && session_id[0]) /* it was completed with a session that was there */
+        TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.live_session_id = ?", "s", session_id));
+    else
+        TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.current_job_id = ?", "u", op->job_id));
     if (db_next(db)) {
         session_read(db, 0, &op->session);
         op->session_ref = op->session.ref;

@@ -181,6 +181,7 @@ class Whole:
             "dispatcher.brokers": self.at["BROKER_BIND"],
             "health.control": self.at["HEALTHD_CONTROL"],
             "seal.key_file": VAR / "curve" / "seal.key",
+            **({"webhook.secret_file": VAR / "curve" / "webhook.key"} if (VAR / "curve" / "webhook.key").exists() else {}),
             "ctl.api_url": "http://" + self.at["BROKER_HTTP"],
             "ctl.ops_url": "http://" + self.at["BROKER_OPS"],
             **({"ctl.token": self.token} if self.token else {}),

@@ -30,7 +30,10 @@ def ctl(tmp_path, database):
 COMMANDS = [
     ("migrate",), ("keys", "init"), ("token", "create"), ("token", "list"), ("token", "revoke"), ("worker", "add"), ("worker", "list"),
     ("worker", "drain"), ("worker", "resume"), ("worker", "remove"), ("credentials", "set"), ("credentials", "list"), ("credentials", "remove"),
-    ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("doctor",),
+    ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"),
+    ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
+    ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "remove"),
+    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("doctor",),
 ]  # fmt: skip
 
 
@@ -70,7 +73,9 @@ def test_help_of_a_noun_and_of_the_configuration():
     [
         ((), "Usage: chasqui"),
         (("stats",), "no command stats"),
-        (("jobs", "list"), "no command jobs"),
+        (("jobs", "eat"), "no command jobs eat"),
+        (("jobs", "retry"), "something is missing"),
+        (("batch", "status", "1", "2"), "a word too many"),
         (("token",), "what shall be done"),
         (("token", "eat"), "no command token eat"),
         (("token", "eat", "--help"), "no command token eat"),
@@ -150,7 +155,10 @@ def test_keys_are_made_private_and_readable_elsewhere(tmp_path):
     assert stat.S_IMODE((made / "seal.key").stat().st_mode) == 0o400
     assert re.fullmatch(r"[0-9a-f]{64}\n", (made / "seal.key").read_text())
     assert not any(secret.decode() in told.stdout for secret in secrets)
-    assert len(list(made.iterdir())) == 10
+    assert stat.S_IMODE((made / "webhook.key").stat().st_mode) == 0o400
+    assert re.fullmatch(r"[0-9a-f]{64}\n", (made / "webhook.key").read_text())
+    assert (made / "webhook.key").read_text() != (made / "seal.key").read_text()
+    assert len(list(made.iterdir())) == 11
 
 
 def test_keys_are_never_overwritten(tmp_path):
@@ -175,7 +183,7 @@ def test_keys_where_none_can_be_made(tmp_path):
         assert told.returncode in (1, 2) and told.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     answer = plain("keys", "init", str(tmp_path / "good"), "--json")
-    assert json.loads(answer.stdout)["ok"] and len(json.loads(answer.stdout)["files"]) == 13
+    assert json.loads(answer.stdout)["ok"] and len(json.loads(answer.stdout)["files"]) == 14
 
 
 # --- token --------------------------------------------------------------------------------------------------------------

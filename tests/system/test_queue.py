@@ -55,6 +55,21 @@ def test_wait_gets_the_outcome_or_a_202(system):
     assert system.api.queue(4).expect(409, "login_in_progress").json["job_id"]
 
 
+def test_a_second_log_in_of_a_company_gets_the_first_ones_session(system):
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "test"}).expect(200)
+    first = system.api.queue(1).expect(202).json["job_id"]
+    answers = []
+    waiter = threading.Thread(target=lambda: answers.append(system.api.queue(1, "wait=20")))
+    waiter.start()
+    second = wait_until(lambda: system.database.value("SELECT MAX(id) FROM portal_jobs WHERE id > %s", first), 10, "it is queued")
+    system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+    waiter.join()
+    session = ended(system, first, "done")["session_id"]
+    told = answers[0].expect(200).json
+    assert told["session_id"] == session and ended(system, second, "done")["session_id"] == session
+    assert len(system.robot.calls("login")) == 1
+
+
 def test_a_queued_log_in_waits_for_a_place(make_system):
     system = make_system(robots=1, capacity=1)
     first = system.api.login(1)

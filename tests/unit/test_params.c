@@ -1,4 +1,4 @@
-/* needs: broker/params.c common/jv.c common/buf.c common/check.c common/clock.c common/action.c common/zpl.c proto/names.c */
+/* needs: broker/params.c common/jv.c common/buf.c common/check.c common/clock.c common/url.c common/action.c common/zpl.c proto/names.c */
 #include "broker/params.h"
 
 #include "common/buf.h"
@@ -240,13 +240,14 @@ static void test_callback_urls(void **state)
 {
     static const char allow[] = "https://hooks.example, http://127.0.0.1: ,https://a.example/v1/";
     static const char *const good[] = {"https://hooks.example",       "https://hooks.example/x?y=1",
-                                       "https://hooks.example:8443/", "https://hooks.example?x",
+                                       "https://hooks.example?x",
                                        "http://127.0.0.1:9000/done",  "https://a.example/v1/x"};
     static const char *const bad[] = {"",
                                       "hooks.example",
                                       "ftp://hooks.example/",
                                       "HTTPS://hooks.example/",
                                       "https://hooks.example.org/",
+                                      "https://hooks.example:8443/",
                                       "https://hooks.examples/",
                                       "https://hooks.example@evil.example/",
                                       "https://hooks.example:x@evil.example/",

@@ -29,8 +29,9 @@ SHORT_TIMERS = {
     "log.level": "debug",
 }
 KNOWN_BY = {  # sections of the file that each role gets, besides its own
-    "broker": ("health", "timeout", "limit", "queue", "curve", "log", "actions"),
-    "dispatcher": ("db", "health", "session", "timeout", "queue", "limit", "robot", "retention", "seal", "curve", "log", "actions"),
+    "broker": ("health", "timeout", "limit", "queue", "webhook", "curve", "log", "actions"),
+    "dispatcher": ("db", "health", "session", "timeout", "queue", "limit", "robot", "retention", "schedule", "webhook", "seal", "curve", "log",
+                   "actions"),
     "healthd": ("health", "curve", "log"),
 }  # fmt: skip
 DOCTOR_PATIENCE_S = 15
@@ -109,6 +110,7 @@ class System:
             "health.endpoints": self.all_endpoints("healthd", "healthd.bind"),
             "health.control": self.all_endpoints("healthd", "healthd.control"),
             "seal.key_file": self.directory / "keys" / "seal.key",
+            "webhook.secret_file": self.directory / "keys" / "webhook.key",
             "curve.dir": self.directory / "keys" if curve else None,
             "ctl.api_url": "http://" + first["broker.http"] if first else None,
             "ctl.ops_url": "http://" + first["broker.ops"] if first else None,

@@ -1,0 +1,200 @@
+/* batch.c - `chasqui batch`: how far batches are, their items, ending them; through a broker. batch submit is in submit.c. */
+#include "ctl/batch.h"
+
+#include "common/clock.h"
+#include "ctl/progress.h"
+#include "ctl/table.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BATCHES_PATH "/api/v1/app/batches"
+#define OPS_BATCHES_PATH "/api/v1/ops/batches"
+#define POLL_MS 1000
+#define PATIENCE_MS 60000 /* how long a followed batch may be out of reach: a broker that is restarted */
+
+/* ---- status --------------------------------------------------------------------------------------------- */
+
+static struct buf batch_path(uint64_t id, const char *more)
+{
+    struct buf path = {0};
+    buf_addf(&path, BATCHES_PATH "/%llu%s", (unsigned long long)id, more);
+    return path;
+}
+
+static bool is_ended(const struct jv *batch)
+{
+    return jv_str(jv_get(batch, "finished_at")) != NULL;
+}
+
+static int64_t count_of(const struct jv *batch, const char *state)
+{
+    int64_t n = 0;
+    jv_int(jv_get(jv_get(batch, "counts"), state), &n);
+    return n;
+}
+
+static void batch_print(const struct jv *batch)
+{
+    static const char *const keys[] = {"id", "status", "portal", "action", "priority", "total"};
+    static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
+    static const char *const times[] = {"created_at", "available_at", "finished_at"};
+    char room[TEXT_ROOM], number[TEXT_NUMBER];
+    int64_t eta_s;
+    for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+        if (broker_text(batch, keys[i], room))
+            printf("%-12s %s\n", i ? keys[i] : "batch", broker_text(batch, keys[i], room));
+    for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
+        printf("%-12s %s\n", states[i], number_text((uint64_t)count_of(batch, states[i]), number));
+    if (jv_int(jv_get(batch, "eta_s"), &eta_s) && eta_s >= 0)
+        printf("%-12s %s\n", "left", duration_text((uint64_t)eta_s, number));
+    for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++)
+        if (broker_text(batch, times[i], room))
+            printf("%-12.*s %s\n", (int)strlen(times[i]) - 3, times[i], broker_text(batch, times[i], room));
+}
+
+static enum ctl_exit end_tell(struct ctl *c, struct jv *body)
+{
+    const struct jv *batch = jv_get(body, "batch");
+    char id[TEXT_ROOM], done[TEXT_NUMBER], failed[TEXT_NUMBER], cancelled[TEXT_NUMBER];
+    bool is_good = count_of(batch, "failed") == 0 && count_of(batch, "cancelled") == 0;
+    if (c->args.json) {
+        jv_set_bool(body, "ok", is_good);
+        ctl_json(body);
+    } else {
+        printf("batch %s is %s: %s done, %s failed, %s cancelled\n", broker_text(batch, "id", id), jv_str(jv_get(batch, "status")),
+               number_text((uint64_t)count_of(batch, "done"), done), number_text((uint64_t)count_of(batch, "failed"), failed),
+               number_text((uint64_t)count_of(batch, "cancelled"), cancelled));
+        jv_free(body);
+    }
+    return is_good ? CTL_DONE : CTL_FAILED;
+}
+
+enum ctl_exit batch_follow(struct ctl *c, uint64_t id)
+{
+    struct progress p;
+    struct http_answer a;
+    struct buf path = batch_path(id, "");
+    uint64_t seen_ms = clock_ms();
+    progress_begin(&p);
+    for (;; poll(NULL, 0, POLL_MS)) {
+        http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data}, &a);
+        bool is_good = broker_is_good(&a);
+        if (is_good) {
+            seen_ms = clock_ms();
+            progress_batch(&p, jv_get(a.body, "batch"));
+        }
+        bool is_over = is_good ? is_ended(jv_get(a.body, "batch"))
+                               : (a.status > 0 && a.status < 500) || clock_ms() > seen_ms + PATIENCE_MS;
+        if (is_over) {
+            progress_end(&p);
+            buf_free(&path);
+            if (is_good)
+                return end_tell(c, a.body);
+            broker_refused(c, DOOR_APP, &a);
+            jv_free(a.body);
+            return CTL_FAILED;
+        }
+        jv_free(a.body);
+    }
+}
+
+static bool id_read(struct ctl *c, uint64_t *out)
+{
+    return args_number(c, "ID", c->args.word[0], 1, INT64_MAX, out);
+}
+
+enum ctl_exit batch_status(struct ctl *c)
+{
+    uint64_t id;
+    if (!id_read(c, &id))
+        return CTL_USAGE;
+    if (c->args.n[OPT_FOLLOW])
+        return batch_follow(c, id);
+    struct buf path = batch_path(id, "");
+    struct jv *body = broker_get(c, DOOR_APP, path.data);
+    buf_free(&path);
+    if (!body)
+        return CTL_FAILED;
+    if (c->args.json)
+        return ctl_json(body);
+    batch_print(jv_get(body, "batch"));
+    jv_free(body);
+    return CTL_DONE;
+}
+
+/* ---- items ------------------------------------------------------------------------------------------------ */
+
+static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const char *name, const char *const *heads, const char *const *keys,
+                              const char *empty)
+{
+    char room[TEXT_ROOM];
+    if (c->args.json) {
+        struct jv *body = jv_new_object();
+        jv_set(body, name, list);
+        jv_set_bool(body, "more", more);
+        return ctl_json(body);
+    }
+    struct table *table = table_new(heads);
+    for (size_t i = 0; i < jv_len(list); i++)
+        for (unsigned k = 0; heads[k]; k++) {
+            const struct jv *row = jv_at(list, i), *counts = jv_get(row, "counts");
+            table_add(table, broker_text(jv_get(row, keys[k]) ? row : counts, keys[k], room));
+        }
+    table_print(&table, empty);
+    if (more)
+        fprintf(stderr, "there are more; --limit shows them\n");
+    jv_free(list);
+    return CTL_DONE;
+}
+
+enum ctl_exit batch_items(struct ctl *c)
+{
+    static const char *const heads[] = {">INDEX", ">COMPANY", "STATUS", ">JOB", ">TRIES", "~ROBOT", "~SESSION", "~ERROR", "~MESSAGE", NULL};
+    static const char *const keys[] = {"index", "company_id", "status", "job_id", "attempts", "worker", "session_id", "error", "message"};
+    struct buf query = {0};
+    uint64_t id, limit;
+    bool more;
+    if (!id_read(c, &id) || !args_status(c) || !broker_limit(c, &limit))
+        return CTL_USAGE;
+    struct buf path = batch_path(id, "/items");
+    buf_adds(&query, "");
+    broker_query_add(c, &query, OPT_STATUS, "status");
+    struct jv *list = broker_list(c, DOOR_APP, path.data, query.data, "items", limit, &more);
+    buf_free(&path);
+    buf_free(&query);
+    return list ? list_end(c, list, more, "items", heads, keys, "no such items") : CTL_FAILED;
+}
+
+/* ---- list, cancel ------------------------------------------------------------------------------------------ */
+
+enum ctl_exit batch_list(struct ctl *c)
+{
+    static const char *const heads[] = {">BATCH", "STATUS", "~ACTION", ">TOTAL", ">DONE", ">FAILED", ">RUNNING", ">QUEUED", "CREATED", NULL};
+    static const char *const keys[] = {"id", "status", "action", "total", "done", "failed", "running", "queued", "created_at"};
+    uint64_t limit;
+    bool more;
+    if (!broker_limit(c, &limit))
+        return CTL_USAGE;
+    struct jv *list = broker_list(c, DOOR_OPS, OPS_BATCHES_PATH, "", "batches", limit, &more);
+    return list ? list_end(c, list, more, "batches", heads, keys, "there are no batches") : CTL_FAILED;
+}
+
+enum ctl_exit batch_cancel(struct ctl *c)
+{
+    struct http_answer answer;
+    uint64_t id;
+    if (!id_read(c, &id))
+        return CTL_USAGE;
+    struct buf path = batch_path(id, "");
+    struct http_request request = {.method = "DELETE", .path = path.data};
+    bool good = broker_ask(c, DOOR_APP, &request, &answer);
+    buf_free(&path);
+    if (!good)
+        return CTL_FAILED;
+    if (c->args.json)
+        return ctl_json(answer.body);
+    jv_free(answer.body);
+    return ctl_say(c, "batch %llu is cancelled: what runs just now was asked to stop", (unsigned long long)id);
+}

@@ -1,0 +1,10 @@
+/* batch.h - following a batch until it has ended. */
+#ifndef CHASQUI_CTL_BATCH_H
+#define CHASQUI_CTL_BATCH_H
+
+#include "ctl/broker.h"
+
+/* CTL_DONE when every item is done; CTL_FAILED when some failed or were cancelled, or the batch cannot be seen any more. */
+enum ctl_exit batch_follow(struct ctl *c, uint64_t id);
+
+#endif

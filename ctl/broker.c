@@ -1,0 +1,144 @@
+/*
+ * broker.c - what commands share that ask a broker: one place says what is
+ * wrong, and names the URL.
+ */
+#include "ctl/broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE 200
+#define LIMIT_DEFAULT 200
+#define LIMIT_MAX 100000
+
+bool broker_is_good(const struct http_answer *answer)
+{
+    return answer->status >= 200 && answer->status < 300 && jv_type(answer->body) == JV_OBJECT;
+}
+
+static void field_add(void *arg, const char *key, struct jv *why)
+{
+    struct buf *text = arg;
+    for (size_t i = 0; i < jv_len(why); i++)
+        buf_addf(text, " %s %s.", key, jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
+}
+
+enum ctl_exit broker_refused(struct ctl *c, enum door door, const struct http_answer *a)
+{
+    const char *code = jv_str(jv_get(a->body, "error")), *message = jv_str(jv_get(a->body, "message"));
+    const char *key = door == DOOR_APP ? "ctl.api_url" : "ctl.ops_url";
+    struct buf fields = {0};
+    if (!a->status)
+        return ctl_fail(c, "no broker answers at %s: %s", a->url, a->why);
+    if (!code)
+        return ctl_fail(c, "%s answered %d, which is not an answer of a broker; is %s right?", a->url, a->status, key);
+    jv_each(jv_get(a->body, "errors"), field_add, &fields);
+    enum ctl_exit exit = ctl_fail(c, "%s answered %d %s: %s%s%s", a->url, a->status, code, message ? message : "",
+                                  fields.len ? fields.data : "",
+                                  a->status == 401                            ? " Is ctl.token set, and good?"
+                                  : a->status == 403 && door == DOOR_APP      ? " ctl.token needs the ability app for this."
+                                  : a->status == 403                          ? " ctl.token needs the ability ops for this."
+                                                                              : "");
+    buf_free(&fields);
+    return exit;
+}
+
+bool broker_ask(struct ctl *c, enum door door, struct http_request *request, struct http_answer *answer)
+{
+    request->base_url = door == DOOR_APP ? c->conf->ctl_api_url : c->conf->ctl_ops_url;
+    http_ask(c, request, answer);
+    if (broker_is_good(answer))
+        return true;
+    broker_refused(c, door, answer);
+    jv_free(answer->body);
+    answer->body = NULL;
+    return false;
+}
+
+struct jv *broker_get(struct ctl *c, enum door door, const char *path)
+{
+    struct http_request request = {.method = "GET", .path = path};
+    struct http_answer answer;
+    broker_ask(c, door, &request, &answer);
+    return answer.body;
+}
+
+struct jv *broker_post(struct ctl *c, enum door door, const char *path, struct jv *body)
+{
+    size_t len;
+    char *json = body ? jv_dump(body, &len) : NULL;
+    struct http_request request = {.method = "POST", .path = path, .json = json};
+    struct http_answer answer;
+    broker_ask(c, door, &request, &answer);
+    free(json);
+    jv_free(body);
+    return answer.body;
+}
+
+bool broker_limit(struct ctl *c, uint64_t *out)
+{
+    const char *text = args_value(&c->args, OPT_LIMIT);
+    *out = LIMIT_DEFAULT;
+    return !text || args_number(c, "--limit", text, 1, LIMIT_MAX, out);
+}
+
+struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list, uint64_t limit, bool *more)
+{
+    struct jv *all = jv_new_array();
+    int64_t cursor = 0;
+    bool has_cursor = false;
+    size_t before;
+    do {
+        uint64_t left = limit - jv_len(all);
+        struct buf text = {0};
+        buf_addf(&text, "%s?limit=%llu%s", path, (unsigned long long)(left < PAGE ? left : PAGE), query);
+        if (has_cursor)
+            buf_addf(&text, "&cursor=%lld", (long long)cursor);
+        struct jv *page = broker_get(c, door, text.data), *rows = jv_get(page, list);
+        buf_free(&text);
+        if (jv_type(rows) != JV_ARRAY) {
+            if (page)
+                ctl_fail(c, "the broker's answer has no list of %s", list);
+            jv_free(page);
+            jv_free(all);
+            return NULL;
+        }
+        before = jv_len(all);
+        for (size_t i = 0; i < jv_len(rows); i++)
+            jv_push(all, jv_copy(jv_at(rows, i)));
+        has_cursor = jv_int(jv_get(page, "next_cursor"), &cursor);
+        jv_free(page);
+    } while (has_cursor && jv_len(all) > before && jv_len(all) < limit);
+    *more = has_cursor;
+    return all;
+}
+
+void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name)
+{
+    const char *value = args_value(&c->args, id);
+    if (!value)
+        return;
+    buf_addf(query, "&%s=", name);
+    http_escape(query, value);
+}
+
+const char *broker_text(const struct jv *object, const char *key, char room[TEXT_ROOM])
+{
+    const struct jv *v = jv_get(object, key);
+    const char *text = jv_str(v), *point;
+    int64_t n;
+    if (jv_int(v, &n)) {
+        snprintf(room, TEXT_ROOM, "%lld", (long long)n);
+        return room;
+    }
+    if (!text)
+        return NULL;
+    point = strchr(text, '.');
+    size_t key_len = strlen(key), len = strlen(text);
+    bool is_time = key_len > 3 && strcmp(key + key_len - 3, "_at") == 0 && len < TEXT_ROOM;
+    if (!is_time)
+        return text;
+    snprintf(room, TEXT_ROOM, "%.*s%s", (int)(point ? point - text : (long)len), text, point ? "Z" : "");
+    return room;
+}

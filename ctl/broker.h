@@ -1,0 +1,32 @@
+/* broker.h - asking a broker: what it refuses is said, and lists are read page by page. */
+#ifndef CHASQUI_CTL_BROKER_H
+#define CHASQUI_CTL_BROKER_H
+
+#include "ctl/ctl.h"
+#include "ctl/http.h"
+
+enum door { DOOR_APP, DOOR_OPS };
+
+/* true: a 2xx with a JSON object; else it was said what is wrong, and answer->body is NULL. Fills in the base URL. */
+bool broker_ask(struct ctl *c, enum door door, struct http_request *request, struct http_answer *answer);
+/* The body of a GET, NULL when it was refused; the caller frees it. */
+struct jv *broker_get(struct ctl *c, enum door door, const char *path);
+/* Likewise of a POST; takes `body`, NULL = {}. */
+struct jv *broker_post(struct ctl *c, enum door door, const char *path, struct jv *body);
+/* Says what a broker answered instead of 2xx, or that none did. */
+enum ctl_exit broker_refused(struct ctl *c, enum door door, const struct http_answer *answer);
+bool broker_is_good(const struct http_answer *answer);
+
+/* --limit, or its default; false after saying what it must be. */
+bool broker_limit(struct ctl *c, uint64_t *out);
+/* Up to `limit` members of `list` ("jobs") at `path`; `query` is empty or begins with '&'. NULL when it was refused. *more = there are
+ * others. */
+struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list, uint64_t limit, bool *more);
+/* "&name=value" when the option was given. */
+void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name);
+
+/* A member as text for a table: a string, a number, "-" for null; times without fraction. `room` holds numbers. */
+#define TEXT_ROOM 32
+const char *broker_text(const struct jv *object, const char *key, char room[TEXT_ROOM]);
+
+#endif

@@ -1,0 +1,325 @@
+/*
+ * item_file.c - reads a file piece by piece; memory holds a piece, and 8 bytes
+ * a line: where it stood. What is read may hold credentials: it is overwritten
+ * when it is done with.
+ */
+#include "ctl/item_file.h"
+
+#include "common/check.h"
+#include "ctl/csv.h"
+#include "dispatcher/batch_line.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIECE_BYTES 65536
+#define BAD_MAX 1000
+
+enum format { FORMAT_UNKNOWN, FORMAT_CSV, FORMAT_NDJSON };
+
+struct item_file {
+    struct ctl *c;
+    const char *path;
+    int fd;
+    bool is_end, is_broken;
+    enum format format;
+    struct csv *csv;
+    struct jv *columns; /* CSV: their names; NULL until the first row was read */
+    size_t company_at;  /* the one that is company_id */
+    char *header_why;   /* what is wrong with the first row */
+    struct buf line;    /* NDJSON: one whose end was not read yet */
+    uint64_t line_no;   /* NDJSON: its number */
+    bool is_long;       /* and it is too long */
+    struct buf out;     /* lines made and not handed out yet */
+    size_t out_at;
+    uint64_t *lines, n, room;
+    struct jv *bad;
+    uint64_t bad_total;
+};
+
+static void bad_add(struct item_file *f, uint64_t line, const char *why)
+{
+    if (f->bad_total++ >= BAD_MAX)
+        return;
+    struct jv *one = jv_new_object();
+    jv_set_int(one, "line", (int64_t)line);
+    jv_set_str(one, "error", why);
+    jv_push(f->bad, one);
+}
+
+static void line_add(struct item_file *f, uint64_t line, const char *text, size_t len)
+{
+    if (f->n == f->room) {
+        f->room = f->room ? 2 * f->room : 1024;
+        f->lines = xrealloc(f->lines, f->room * sizeof(*f->lines));
+    }
+    f->lines[f->n++] = line;
+    buf_add(&f->out, text, len);
+    buf_add(&f->out, "\n", 1);
+}
+
+/* ---- CSV ------------------------------------------------------------------------------------------------ */
+
+/* `what` and a name, "" = none. */
+static void header_bad(struct item_file *f, const char *what, const char *name)
+{
+    struct buf why = {0};
+    buf_addf(&why, "%s%s%.60s", what, *name ? " " : "", name);
+    f->header_why = buf_take(&why, NULL);
+}
+
+static void header_take(struct item_file *f, const struct csv_row *row)
+{
+    static const char *const reserved[] = {"portal", "job_uid", "epoch"};
+    bool has_company = false;
+    f->columns = jv_new_array();
+    if (row->bad)
+        header_bad(f, row->bad, "");
+    for (unsigned i = 0; i < row->n && !f->header_why; i++) {
+        if (!*row->field[i])
+            header_bad(f, "a column has no name", "");
+        for (unsigned k = 0; k < i && !f->header_why; k++)
+            if (strcmp(row->field[i], row->field[k]) == 0)
+                header_bad(f, "two columns are named", row->field[i]);
+        for (unsigned k = 0; k < sizeof(reserved) / sizeof(*reserved) && !f->header_why; k++)
+            if (strcmp(row->field[i], reserved[k]) == 0)
+                header_bad(f, "a column cannot be named", row->field[i]);
+        if (strcmp(row->field[i], "company_id") == 0) {
+            has_company = true;
+            f->company_at = i;
+        }
+        jv_push_str(f->columns, row->field[i]);
+    }
+    if (!f->header_why && !has_company)
+        header_bad(f, "no column is named company_id", "");
+}
+
+static bool company_read(const char *text, int64_t *out)
+{
+    size_t len = strlen(text);
+    if (!len || len > 18 || strspn(text, "0123456789") != len)
+        return false;
+    *out = strtoll(text, NULL, 10);
+    return *out >= 1;
+}
+
+/* NULL when a field is not UTF-8. */
+static struct jv *params_make(const struct item_file *f, const struct csv_row *row)
+{
+    struct jv *params = jv_new_object();
+    for (unsigned i = 0; i < row->n; i++) {
+        const char *name = jv_str(jv_at(f->columns, i));
+        if (i == f->company_at || !*row->field[i])
+            continue;
+        jv_set_str(params, name, row->field[i]);
+        if (strcmp(jv_str(jv_get(params, name)), row->field[i]) != 0) { /* bytes were replaced */
+            jv_wipe(params);
+            return NULL;
+        }
+    }
+    return params;
+}
+
+static void row_take(void *arg, const struct csv_row *row)
+{
+    struct item_file *f = arg;
+    int64_t company_id;
+    char why[100];
+    size_t len, columns = jv_len(f->columns);
+    if (!f->columns) {
+        header_take(f, row);
+        return;
+    }
+    if (row->bad) {
+        bad_add(f, row->line, row->bad);
+        return;
+    }
+    if (row->n != columns) {
+        snprintf(why, sizeof(why), "it has %u fields, the first row has %zu", row->n, columns);
+        bad_add(f, row->line, why);
+        return;
+    }
+    if (!company_read(row->field[f->company_at], &company_id)) {
+        bad_add(f, row->line, "company_id must be a whole number of 1 or more");
+        return;
+    }
+    struct jv *params = params_make(f, row);
+    if (!params) {
+        bad_add(f, row->line, "it is not UTF-8");
+        return;
+    }
+    struct jv *item = jv_new_object();
+    jv_set_int(item, "company_id", company_id);
+    if (jv_len(params))
+        jv_set(item, "params", params);
+    else
+        jv_free(params);
+    char *text = jv_dump(item, &len);
+    if (len > BATCH_LINE_MAX)
+        bad_add(f, row->line, "it is longer than 20,480 bytes");
+    else
+        line_add(f, row->line, text, len);
+    explicit_bzero(text, len);
+    free(text);
+    jv_wipe(item);
+}
+
+/* ---- NDJSON ------------------------------------------------------------------------------------------------ */
+
+static void ndjson_line_end(struct item_file *f)
+{
+    f->line_no++;
+    if (f->is_long)
+        bad_add(f, f->line_no, "it is longer than 20,480 bytes");
+    else if (!batch_line_is_blank(f->line.data, f->line.len))
+        line_add(f, f->line_no, f->line.data, f->line.len);
+    f->is_long = false;
+    buf_clear(&f->line);
+}
+
+static void ndjson_feed(struct item_file *f, const char *data, size_t len)
+{
+    while (len) {
+        const char *end = memchr(data, '\n', len);
+        size_t part = end ? (size_t)(end - data) : len;
+        f->is_long |= f->line.len + part > BATCH_LINE_MAX;
+        if (!f->is_long)
+            buf_add(&f->line, data, part);
+        if (!end)
+            return;
+        ndjson_line_end(f);
+        data += part + 1;
+        len -= part + 1;
+    }
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------ */
+
+static enum format format_of(const char *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!strchr(" \t\r\n", data[i]) || !data[i])
+            return data[i] == '{' ? FORMAT_NDJSON : FORMAT_CSV;
+    return FORMAT_UNKNOWN;
+}
+
+static void feed(struct item_file *f, const char *data, size_t len)
+{
+    if (f->format == FORMAT_UNKNOWN)
+        f->format = format_of(data, len);
+    if (f->format == FORMAT_CSV)
+        csv_feed(f->csv, data, len);
+    else
+        ndjson_feed(f, data, len); /* blank lines count, whatever follows them */
+}
+
+static void end(struct item_file *f)
+{
+    f->is_end = true;
+    if (f->format == FORMAT_CSV)
+        csv_end(f->csv);
+    else if (f->line.len || f->is_long)
+        ndjson_line_end(f);
+}
+
+/* Reads a piece; false after saying why it cannot be read. */
+static bool piece_read(struct item_file *f)
+{
+    char piece[PIECE_BYTES];
+    ssize_t n;
+    do
+        n = read(f->fd, piece, sizeof(piece));
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        f->is_broken = true;
+        ctl_fail(f->c, "%s cannot be read: %s", f->path, strerror(errno));
+        return false;
+    }
+    if (n)
+        feed(f, piece, (size_t)n);
+    else
+        end(f);
+    explicit_bzero(piece, sizeof(piece));
+    return true;
+}
+
+long item_file_read(void *file, char *out, size_t room)
+{
+    struct item_file *f = file;
+    while (f->out_at == f->out.len && !f->is_end) {
+        buf_clear(&f->out);
+        f->out_at = 0;
+        if (f->is_broken || !piece_read(f))
+            return -1;
+    }
+    size_t left = f->out.len - f->out_at, n = left < room ? left : room;
+    if (n)
+        memcpy(out, f->out.data + f->out_at, n);
+    f->out_at += n;
+    return (long)n;
+}
+
+struct item_file *item_file_open(struct ctl *c, const char *path)
+{
+    struct item_file *f = xcalloc(1, sizeof(*f));
+    f->c = c;
+    f->path = strcmp(path, "-") == 0 ? "standard input" : path;
+    f->csv = csv_new(row_take, f);
+    f->bad = jv_new_array();
+    f->fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    bool good = f->fd >= 0;
+    if (!good)
+        ctl_fail(c, "%s cannot be read: %s", path, strerror(errno));
+    while (good && !f->n && !f->is_end && !f->bad_total && !f->header_why)
+        good = piece_read(f);
+    if (good && (f->header_why || (!f->n && !f->bad_total))) {
+        good = false;
+        if (f->header_why)
+            ctl_fail(c, "%s: line 1: %s", f->path, f->header_why);
+        else
+            ctl_fail(c, "%s holds no items", f->path);
+    }
+    if (!good)
+        item_file_close(&f);
+    return f;
+}
+
+void item_file_close(struct item_file **fp)
+{
+    struct item_file *f = *fp;
+    *fp = NULL;
+    if (f->fd >= 0)
+        close(f->fd);
+    csv_destroy(&f->csv);
+    buf_wipe(&f->line);
+    buf_wipe(&f->out);
+    jv_free(f->columns);
+    jv_free(f->bad);
+    free(f->header_why);
+    free(f->lines);
+    free(f);
+}
+
+uint64_t item_file_lines(const struct item_file *f)
+{
+    return f->n;
+}
+
+uint64_t item_file_line(const struct item_file *f, uint64_t index)
+{
+    return index < f->n ? f->lines[index] : 0;
+}
+
+uint64_t item_file_bad_total(const struct item_file *f)
+{
+    return f->bad_total;
+}
+
+struct jv *item_file_bad(const struct item_file *f)
+{
+    return f->bad;
+}

@@ -1,0 +1,214 @@
+/* job.c - `chasqui jobs`: what was asked for, what became of it, and why it waits; through a broker. */
+#include "ctl/broker.h"
+
+#include "ctl/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define JOBS_PATH "/api/v1/ops/jobs"
+#define ID_BYTES_MAX 40 /* a job_uid, or a number */
+
+/* ---- list ---------------------------------------------------------------------------------------------- */
+
+static bool list_options_ok(struct ctl *c)
+{
+    const char *portal = args_value(&c->args, OPT_PORTAL), *worker = args_value(&c->args, OPT_WORKER);
+    const char *batch = args_value(&c->args, OPT_BATCH), *search = args_value(&c->args, OPT_SEARCH);
+    uint64_t n;
+    if (search && (!*search || strlen(search) > 100))
+        return ctl_usage(c, "--search must be 1 to 100 bytes"), false;
+    return args_status(c) && (!c->args.n[OPT_COMPANY] || args_company(c, &n)) && (!portal || args_portal_ok(c, portal)) &&
+           (!worker || args_worker_name(c, worker)) && (!batch || args_number(c, "--batch", batch, 1, INT64_MAX, &n));
+}
+
+static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
+{
+    static const char *const heads[] = {">JOB", ">COMPANY", "~ACTION", "STATUS", ">TRIES", "~ROBOT", ">BATCH", "~ERROR", "CREATED", NULL};
+    static const char *const keys[] = {"id", "company_id", "action", "status", "attempts", "worker", "batch_id", "error", "created_at"};
+    char room[TEXT_ROOM];
+    if (c->args.json) {
+        struct jv *body = jv_new_object();
+        jv_set(body, "jobs", list);
+        jv_set_bool(body, "more", more);
+        return ctl_json(body);
+    }
+    struct table *table = table_new(heads);
+    for (size_t i = 0; i < jv_len(list); i++)
+        for (unsigned k = 0; k < sizeof(keys) / sizeof(*keys); k++)
+            table_add(table, broker_text(jv_at(list, i), keys[k], room));
+    table_print(&table, "no such jobs");
+    if (more)
+        fprintf(stderr, "there are more; --limit shows them\n");
+    jv_free(list);
+    return CTL_DONE;
+}
+
+enum ctl_exit jobs_list(struct ctl *c)
+{
+    struct buf query = {0};
+    uint64_t limit;
+    bool more;
+    if (!list_options_ok(c) || !broker_limit(c, &limit))
+        return CTL_USAGE;
+    buf_adds(&query, "");
+    broker_query_add(c, &query, OPT_STATUS, "status");
+    broker_query_add(c, &query, OPT_COMPANY, "company_id");
+    broker_query_add(c, &query, OPT_PORTAL, "portal");
+    broker_query_add(c, &query, OPT_BATCH, "batch_id");
+    broker_query_add(c, &query, OPT_WORKER, "worker");
+    broker_query_add(c, &query, OPT_SEARCH, "search");
+    struct jv *list = broker_list(c, DOOR_OPS, JOBS_PATH, query.data, "jobs", limit, &more);
+    buf_free(&query);
+    return list ? list_show(c, list, more) : CTL_FAILED;
+}
+
+/* ---- show ---------------------------------------------------------------------------------------------- */
+
+static bool id_ok(struct ctl *c, const char *id)
+{
+    size_t len = strlen(id);
+    if (len && len <= ID_BYTES_MAX && strspn(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == len)
+        return true;
+    ctl_usage(c, "ID is a job's number, or its job_uid");
+    return false;
+}
+
+static struct jv *ask(struct ctl *c, const char *id, const char *what, bool post)
+{
+    struct buf path = {0};
+    buf_addf(&path, JOBS_PATH "/%s%s", id, what);
+    struct jv *body = post ? broker_post(c, DOOR_OPS, path.data, NULL) : broker_get(c, DOOR_OPS, path.data);
+    buf_free(&path);
+    return body;
+}
+
+static void line_print(const char *name, const char *text)
+{
+    if (text && *text)
+        printf("%-12s %s\n", name, text);
+}
+
+static void job_print(const struct jv *job)
+{
+    static const struct {
+        const char *name, *key;
+    } lines[] = {
+        {"job", "id"},          {"uid", "job_uid"},   {"company", "company_id"}, {"portal", "portal"},     {"action", "action"},
+        {"status", "status"},   {"error", "error"},   {"message", "message"},    {"attempts", "attempts"}, {"priority", "priority"},
+        {"batch", "batch_id"},  {"robot", "worker"},  {"session", "session_id"}, {"created", "created_at"},
+        {"available", "available_at"}, {"started", "started_at"}, {"finished", "finished_at"},
+    };
+    char room[TEXT_ROOM];
+    for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+        line_print(lines[i].name, broker_text(job, lines[i].key, room));
+}
+
+static void timeline_print(const struct jv *timeline)
+{
+    static const char *const heads[] = {"AT", "EVENT", "~ROBOT", "~DISPATCHER", "~DETAIL", NULL};
+    static const char *const keys[] = {"event", "worker", "dispatcher", "detail"};
+    char room[TEXT_ROOM];
+    struct table *table = table_new(heads);
+    for (size_t i = 0; i < jv_len(timeline); i++) {
+        const struct jv *e = jv_at(timeline, i);
+        table_add(table, jv_str(jv_get(e, "at"))); /* with its milliseconds */
+        for (unsigned k = 0; k < sizeof(keys) / sizeof(*keys); k++)
+            table_add(table, broker_text(e, keys[k], room));
+    }
+    putchar('\n');
+    table_print(&table, "no timeline is kept of it any more");
+}
+
+/* A reason is a text, or an object with one. */
+static const char *reason_text(const struct jv *reason)
+{
+    static const char *const keys[] = {"text", "message", "why", "reason"};
+    const char *text = jv_str(reason);
+    for (unsigned i = 0; !text && i < sizeof(keys) / sizeof(*keys); i++)
+        text = jv_str(jv_get(reason, keys[i]));
+    return text;
+}
+
+static bool is_ended(const struct jv *job)
+{
+    const char *status = jv_str(jv_get(job, "status"));
+    return status && (strcmp(status, "done") == 0 || strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0);
+}
+
+enum ctl_exit jobs_show(struct ctl *c)
+{
+    const char *id = c->args.word[0];
+    if (!id_ok(c, id))
+        return CTL_USAGE;
+    struct jv *body = ask(c, id, "", false), *why = NULL;
+    if (!body)
+        return CTL_FAILED;
+    const struct jv *job = jv_get(body, "job");
+    if (!is_ended(job) && !(why = ask(c, id, "/why", false))) {
+        jv_free(body);
+        return CTL_FAILED;
+    }
+    if (c->args.json) {
+        jv_set(body, "why", jv_copy(jv_get(why, "why")));
+        jv_free(why);
+        return ctl_json(body);
+    }
+    job_print(job);
+    const struct jv *reasons = jv_get(why, "why");
+    for (size_t i = 0; i < jv_len(reasons); i++)
+        line_print(i ? "" : "why", reason_text(jv_at(reasons, i)));
+    timeline_print(jv_get(job, "timeline"));
+    jv_free(why);
+    jv_free(body);
+    return CTL_DONE;
+}
+
+/* ---- retry, cancel -------------------------------------------------------------------------------------- */
+
+/* Each of the jobs named; one that is refused does not hold up the others. */
+static enum ctl_exit change(struct ctl *c, const char *what, const char *done, const char *asked)
+{
+    struct jv *list = jv_new_array();
+    bool is_json = c->args.json, failed = false;
+    for (unsigned i = 0; i < c->args.n_words; i++)
+        if (!id_ok(c, c->args.word[i])) {
+            jv_free(list);
+            return CTL_USAGE;
+        }
+    c->args.json = false; /* reasons go to standard error, one object to standard output */
+    for (unsigned i = 0; i < c->args.n_words; i++) {
+        const char *id = c->args.word[i];
+        struct jv *body = ask(c, id, what, true), *one = jv_new_object();
+        const char *status = jv_str(jv_get(body, "status"));
+        failed |= !body;
+        if (body && !is_json)
+            printf("job %s %s\n", id, status && strcmp(status, "running") == 0 ? asked : done);
+        jv_set_str(one, "id", id);
+        jv_set_bool(one, "ok", body != NULL);
+        jv_set_str(one, "status", status);
+        jv_push(list, one);
+        jv_free(body);
+    }
+    c->args.json = is_json;
+    if (is_json) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", !failed);
+        jv_set(body, "jobs", list);
+        ctl_json(body);
+    } else {
+        jv_free(list);
+    }
+    return failed ? CTL_FAILED : CTL_DONE;
+}
+
+enum ctl_exit jobs_retry(struct ctl *c)
+{
+    return change(c, "/retry", "is queued again", "is queued again");
+}
+
+enum ctl_exit jobs_cancel(struct ctl *c)
+{
+    return change(c, "/cancel", "is cancelled", "runs just now; it was asked to stop");
+}

@@ -1,0 +1,146 @@
+/*
+ * progress.c - one line that is drawn again in place, cut to the terminal's
+ * width, in ASCII; where standard error is no terminal, a line now and then.
+ */
+#include "ctl/progress.h"
+
+#include "common/clock.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define WIDTH_DEFAULT 80
+#define WIDTH_MAX 200
+#define BAR_MIN 10
+#define BAR_MAX 40
+#define DRAW_MS 200    /* a terminal is drawn this often at most */
+#define TELL_MS 10000  /* and a line written */
+
+const char *number_text(uint64_t n, char out[TEXT_NUMBER])
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof(digits), "%" PRIu64, n), at = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = 0;
+    return out;
+}
+
+const char *duration_text(uint64_t seconds, char out[TEXT_NUMBER])
+{
+    if (seconds < 60)
+        snprintf(out, TEXT_NUMBER, "%" PRIu64 "s", seconds);
+    else if (seconds < 3600)
+        snprintf(out, TEXT_NUMBER, "%" PRIu64 "m%02" PRIu64 "s", seconds / 60, seconds % 60);
+    else
+        snprintf(out, TEXT_NUMBER, "%" PRIu64 "h%02" PRIu64 "m", seconds / 3600, seconds / 60 % 60);
+    return out;
+}
+
+void progress_begin(struct progress *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->is_terminal = isatty(STDERR_FILENO);
+}
+
+static int width(void)
+{
+    struct winsize size;
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : WIDTH_DEFAULT;
+    return columns < WIDTH_MAX ? columns : WIDTH_MAX;
+}
+
+/* May something be shown now? What is new, and not too soon. */
+static bool is_time(struct progress *p, uint64_t shown, bool is_end)
+{
+    uint64_t now = clock_ms(), pause = p->is_terminal ? DRAW_MS : TELL_MS;
+    if (p->drawn_ms && !is_end && now < p->drawn_ms + pause)
+        return false;
+    if (p->drawn_ms && !p->is_terminal && shown == p->shown && !is_end)
+        return false;
+    p->drawn_ms = now;
+    p->shown = shown;
+    return true;
+}
+
+static void draw(struct progress *p, const char *text)
+{
+    if (p->is_terminal)
+        fprintf(stderr, "\r%-*.*s", width() - 1, width() - 1, text); /* the last column stays free: some terminals wrap there */
+    else
+        fprintf(stderr, "%s\n", text);
+    fflush(stderr);
+    p->is_drawn = p->is_terminal;
+}
+
+void progress_rows(struct progress *p, uint64_t rows)
+{
+    char text[100], number[TEXT_NUMBER];
+    if (!is_time(p, rows, false))
+        return;
+    snprintf(text, sizeof(text), "%s rows sent", number_text(rows, number));
+    draw(p, text);
+}
+
+static uint64_t count_of(const struct jv *counts, const char *state)
+{
+    int64_t n;
+    return jv_int(jv_get(counts, state), &n) && n > 0 ? (uint64_t)n : 0;
+}
+
+/* "  12 failed", when there are any. */
+static void count_add(char *text, size_t room, uint64_t n, const char *state)
+{
+    char number[TEXT_NUMBER];
+    size_t len = strlen(text);
+    if (n)
+        snprintf(text + len, room - len, "  %s %s", number_text(n, number), state);
+}
+
+void progress_batch(struct progress *p, const struct jv *batch)
+{
+    static const char *const states[] = {"running", "retrying", "failed", "cancelled"};
+    const struct jv *counts = jv_get(batch, "counts");
+    const char *status = jv_str(jv_get(batch, "status"));
+    uint64_t ended = count_of(counts, "done") + count_of(counts, "failed") + count_of(counts, "cancelled");
+    int64_t total = 0, eta_s;
+    char text[WIDTH_MAX + 60], details[160], a[TEXT_NUMBER], b[TEXT_NUMBER], bar[BAR_MAX + 1];
+    jv_int(jv_get(batch, "total"), &total);
+    bool is_end = jv_str(jv_get(batch, "finished_at")) != NULL;
+    if (!is_time(p, ended, is_end))
+        return;
+    unsigned percent = total > 0 ? (unsigned)(ended * 100 / (uint64_t)total) : is_end ? 100 : 0;
+    snprintf(details, sizeof(details), "%s/%s", number_text(ended, a), number_text((uint64_t)total, b));
+    for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
+        count_add(details, sizeof(details), count_of(counts, states[i]), states[i]);
+    size_t len = strlen(details);
+    if (is_end || (status && strcmp(status, "open") == 0))
+        snprintf(details + len, sizeof(details) - len, "  %s", status ? status : "");
+    else if (jv_int(jv_get(batch, "eta_s"), &eta_s) && eta_s >= 0)
+        snprintf(details + len, sizeof(details) - len, "  ETA %s", duration_text((uint64_t)eta_s, a));
+    int room = p->is_terminal ? width() - 1 - (int)strlen(details) - 8 : 0; /* what stands around the bar */
+    room = room < BAR_MAX ? room : BAR_MAX;
+    if (room < BAR_MIN) {
+        snprintf(text, sizeof(text), "%3u%% %s", percent, details);
+    } else {
+        memset(bar, '.', (size_t)room);
+        memset(bar, '#', (size_t)room * percent / 100);
+        bar[room] = 0;
+        snprintf(text, sizeof(text), "%3u%% [%s] %s", percent, bar, details);
+    }
+    draw(p, text);
+}
+
+void progress_end(struct progress *p)
+{
+    if (p->is_drawn)
+        fprintf(stderr, "\r%-*s\r", width() - 1, "");
+    p->is_drawn = false;
+}

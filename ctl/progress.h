@@ -1,0 +1,29 @@
+/* progress.h - how far something is: a bar on a terminal, lines elsewhere. On standard error, so that results stay alone. */
+#ifndef CHASQUI_CTL_PROGRESS_H
+#define CHASQUI_CTL_PROGRESS_H
+
+#include "common/jv.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+    bool is_terminal;
+    bool is_drawn;      /* the terminal's line holds something of ours */
+    uint64_t drawn_ms;  /* when something was shown last */
+    uint64_t shown;     /* of what counts */
+};
+
+void progress_begin(struct progress *p);
+/* Rows sent of an upload. */
+void progress_rows(struct progress *p, uint64_t rows);
+/* A batch as the API shows it. */
+void progress_batch(struct progress *p, const struct jv *batch);
+/* Before anything else is printed: clears the terminal's line. */
+void progress_end(struct progress *p);
+
+/* "12,345" and "2m10s", in `out` of TEXT_NUMBER bytes. */
+#define TEXT_NUMBER 32
+const char *number_text(uint64_t n, char out[TEXT_NUMBER]);
+const char *duration_text(uint64_t seconds, char out[TEXT_NUMBER]);
+
+#endif
