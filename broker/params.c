@@ -409,6 +409,11 @@ void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv
                                          "expired", "lost",    "migrated", NULL};
     query_state(q, "state", states, "must be live, opening, active, closing, closed, expired, lost or migrated", r,
                 errors);
+    const struct str *session = query_get(q, "session_id");
+    if (session && !session_id_ok(*session))
+        errors_add(errors, "session_id", why_session);
+    else if (session)
+        r->session_id = *session;
     query_worker(q, r, errors);
     query_number(q, "company_id", 1, 0, &r->company_id, errors);
     query_page(q, r, errors);
