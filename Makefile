@@ -21,7 +21,7 @@ SHELL := /bin/bash
 PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
-PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl chromium chromium-driver python3-selenium
+PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl prometheus chromium chromium-driver python3-selenium
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light
 

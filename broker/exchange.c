@@ -506,7 +506,9 @@ static void answer_count(struct exchange *x)
         stat_inc(http_2xx_total);
     if (x->b->is_draining)
         x->answer.is_close = true;
-    answer_log(x, loop_now_ms(x->b->loop) - x->arrived_ms);
+    uint64_t took_ms = loop_now_ms(x->b->loop) - x->arrived_ms;
+    tally_answer(x->b->tally, x->route, status, took_ms);
+    answer_log(x, took_ms);
 }
 
 static bool may_discard(const struct exchange *x)

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SOURCES_MAX 200
 #define KEY_OF_OPERATORS UINT64_MAX /* all of them take one company's turn */
 
 void ops_healthz(struct exchange *x)
@@ -36,35 +35,27 @@ void ops_readyz(struct exchange *x)
 
 void ops_metrics(struct exchange *x)
 {
-    struct stat_source *sources = xcalloc(SOURCES_MAX, sizeof *sources);
     struct buf text = {0};
-    unsigned n = 0;
-    flights_stats(x->b);
-    http_stats(x->b->http);
-    uploads_stats(x->b);
-    live_stats(x->b);
-    sources[n++] = (struct stat_source){STAT_BROKER, "broker", x->b->name, stat_value};
-    n += peers_sources(x->b, sources + n, SOURCES_MAX - n);
-    n += health_sources(x->b, sources + n, SOURCES_MAX - n);
-    stat_prometheus(&text, sources, n);
-    health_metrics(x->b, &text);
-    free(sources);
+    stats_metrics(x->b, &text);
     reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
 void ops_stats(struct exchange *x)
 {
-    if (!exchange_fields(x, NULL))
+    struct query q;
+    struct jv *errors = NULL;
+    query_parse(&q, x->query, &errors);
+    const struct str *history = query_get(&q, "history");
+    if (history && !str_is(*history, "0") && !str_is(*history, "1"))
+        errors_add(&errors, "history", "must be 0 or 1");
+    if (!exchange_fields(x, errors))
         return;
-    struct jv *body = jv_new_object();
-    jv_set_bool(body, "ok", true);
-    jv_set_str(body, "broker", x->b->name);
-    jv_set_int(body, "uptime_s", (int64_t)((loop_now_ms(x->b->loop) - x->b->started_ms) / 1000));
-    jv_set_bool(body, "ready", peers_ready(x->b));
-    jv_set_int(body, "flights", (int64_t)flights_open(x->b));
-    jv_set(body, "lanes", flights_jv(x->b));
-    jv_set(body, "dispatchers", peers_jv(x->b));
-    reply_jv(x, 200, body);
+    struct jv *body = stats_jv(x->b, history && str_is(*history, "0") ? 0 : TREND_POINTS);
+    struct buf text = {0};
+    summary_watched(x->b);
+    text.data = jv_dump_measured(body, &text.len);
+    jv_free(body);
+    reply_text(x, 200, "application/json", &text);
 }
 
 void ops_dispatchers(struct exchange *x)

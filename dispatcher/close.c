@@ -127,7 +127,7 @@ static void robot_ask(struct closing *c)
     struct buf path = {0};
     buf_adds(&path, "/sessions/");
     url_encode(&path, c->row.session_id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .path = path.data, .request_id = c->request_id,
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = c->request_id,
                              .connect_ms = d->conf->timeout_connect_ms, .total_ms = CLOSE_MS, .max_bytes = ANSWER_BYTES,
                              .done = robot_closed, .arg = c};
     call_start(d->robot_http, &spec);
@@ -329,7 +329,7 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
     const struct robot *robot = robot_by_id(d, row->robot_id);
     struct gone *g = xcalloc(1, sizeof(*g));
     *g = (struct gone){d, r->key, *row, again};
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,
+    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,
                              .total_ms = 2000, .max_bytes = ANSWER_BYTES, .done = gone_health, .arg = g};
     call_start(d->robot_http, &spec);
 }

@@ -13,6 +13,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/stat.h"
 
 #include <czmq.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@ struct task {
     store_done_fn *done;
     void *arg;
     bool up; /* set by the thread: the database was reached, and still is */
+    uint64_t came_us, took_us; /* took: set by the thread */
     struct task *next;
 };
 
@@ -100,7 +102,9 @@ static void thread_main(zsock_t *pipe, void *arg)
             break;
         TAKE_OVER(t);
         t->up = link_up(&l);
+        uint64_t begun_us = clock_us();
         t->fn(t->up ? l.db : NULL, t->op);
+        t->took_us = clock_us() - begun_us;
         t->up = t->up && db_is_open(l.db);
         HAND_OVER(t);
         frame = zframe_new(&t, sizeof(t));
@@ -124,6 +128,7 @@ static void judge(struct store *s, bool up)
 static void give(struct worker *w, struct task *t)
 {
     w->task = t;
+    stat_time(database_wait_seconds, clock_us() - t->came_us);
     w->store->n_idle--;
     HAND_OVER(t);
     zframe_t *frame = zframe_new(&t, sizeof(t));
@@ -144,6 +149,8 @@ static bool take_back(struct worker *w)
     w->task = NULL;
     s->n_idle++;
     judge(s, t->up);
+    if (t->up)
+        stat_time(database_op_seconds, t->took_us);
     if (s->first) {
         struct task *next = s->first;
         if (!(s->first = next->next))
@@ -217,7 +224,7 @@ void store_destroy(struct store **sp)
 void store_submit(struct store *s, store_fn *fn, void *op, store_done_fn *done, void *arg)
 {
     struct task *t = xcalloc(1, sizeof(*t));
-    *t = (struct task){.fn = fn, .op = op, .done = done, .arg = arg};
+    *t = (struct task){.fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us()};
     for (unsigned i = 0; i < s->n_workers; i++)
         if (!s->workers[i].task) {
             give(&s->workers[i], t);

@@ -72,6 +72,7 @@ struct claimed { /* a log-in to be begun now: its place, epoch and lease are com
     struct queued item;
     uint64_t job_id, session_ref, epoch, company_id, token_id;
     uint32_t robot_id;
+    uint64_t waited_ms; /* since it could have begun */
     bool remember;
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials; /* sealed; freed by the caller */

@@ -1,4 +1,4 @@
-/* needs: dispatcher/robot_http.c dispatcher/robot_head.c dispatcher/names.c dispatcher/disposition.c dispatcher/networks.c common/loop.c common/heap.c common/check.c common/clock.c common/buf.c common/log.c common/stat.c common/conf.c common/zpl.c common/action.c common/id.c */
+/* needs: dispatcher/robot_http.c dispatcher/robot_head.c common/names.c dispatcher/disposition.c dispatcher/networks.c common/loop.c common/heap.c common/check.c common/clock.c common/buf.c common/log.c common/stat.c common/hist.c common/conf.c common/zpl.c common/action.c common/id.c */
 /* Calls to a server in a child process; a path says how the server behaves. */
 #include "dispatcher/robot_http.h"
 
