@@ -442,7 +442,8 @@ void progress_stale(struct broker *b, uint64_t batch_id); /* it changed */
 /* ---- feed.c ------------------------------------------------------------------------------------------------ */
 struct feed *feed_new(void);
 void feed_destroy(struct feed **fp);
-void feed_follow(struct exchange *x);
+void feed_follow(struct exchange *x, bool is_counting); /* with statistics, or without */
+void feed_tick(struct broker *b);                       /* each second */
 void feed_take(struct broker *b, const struct msg_EVENT *m);
 
 /* ---- linger.c ---------------------------------------------------------------------------------------------- */

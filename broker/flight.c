@@ -176,7 +176,10 @@ static void flight_fail(struct flight *f, enum err e)
         return;
     }
     flight_close(f);
-    sum_of(f)->failed++;
+    if (f->op == OP_EXECUTE_QUEUED && f->job_id && e == ERR_DEADLINE_EXCEEDED)
+        sum_of(f)->done++; /* it is in the queue: its client is told so */
+    else
+        sum_of(f)->failed++;
     f->user->failed(f->arg, e);
 }
 

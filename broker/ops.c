@@ -40,17 +40,26 @@ void ops_metrics(struct exchange *x)
     reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-void ops_stats(struct exchange *x)
+/* A query of one flag, 0 or 1; false: answered. */
+static bool flag_take(struct exchange *x, const char *name, bool *flag)
 {
     struct query q;
     struct jv *errors = NULL;
     query_parse(&q, x->query, &errors);
-    const struct str *history = query_get(&q, "history");
-    if (history && !str_is(*history, "0") && !str_is(*history, "1"))
-        errors_add(&errors, "history", "must be 0 or 1");
-    if (!exchange_fields(x, errors))
+    const struct str *value = query_get(&q, name);
+    if (value && !str_is(*value, "0") && !str_is(*value, "1"))
+        errors_add(&errors, name, "must be 0 or 1");
+    else if (value)
+        *flag = str_is(*value, "1");
+    return exchange_fields(x, errors);
+}
+
+void ops_stats(struct exchange *x)
+{
+    bool with_history = true;
+    if (!flag_take(x, "history", &with_history))
         return;
-    struct jv *body = stats_jv(x->b, history && str_is(*history, "0") ? 0 : TREND_POINTS);
+    struct jv *body = stats_jv(x->b, with_history ? TREND_POINTS : 0);
     struct buf text = {0};
     summary_watched(x->b);
     text.data = jv_dump_measured(body, &text.len);
@@ -91,8 +100,9 @@ void ops_queue(struct exchange *x)
 
 void ops_events(struct exchange *x)
 {
-    if (exchange_fields(x, NULL))
-        feed_follow(x);
+    bool is_counting = true;
+    if (flag_take(x, "stats", &is_counting))
+        feed_follow(x, is_counting);
 }
 
 typedef void params_fn(const struct query *q, struct msg_REQUEST *r, struct jv **errors);

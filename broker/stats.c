@@ -28,6 +28,7 @@ static void tick(void *arg)
     summary_tick(b);
     fleet_tick(b);
     trend_tick(b);
+    feed_tick(b);
 }
 
 struct stats_board *stats_board_new(struct broker *b)

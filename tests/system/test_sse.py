@@ -12,7 +12,7 @@ from broker_alone import (  # noqa: F401
 from harness.http import connect
 from harness.wait import stays, wait_until
 
-FEED = "/api/v1/ops/events"
+FEED = "/api/v1/ops/events?stats=0"
 
 
 def events_of(number):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -76,10 +77,10 @@ def test_companies_that_wait_and_use(system):
 
 def test_faults_of_a_robot_by_class(make_system):
     system = make_system()
-    system.robot.stop()
-    system.api.execute(7)
-    told = wait_until(lambda: (now := stats(system))["robots"][0]["errors"]["unreachable"] >= 1 and now, 10, "the fault is counted")
-    assert told["robots"][0]["errors_total"]["unreachable"] >= 1
+    system.robot.behave("login", "status", status=400, body={"ok": False, "error": "bad_password"})
+    system.api.execute(7).expect(502, "robot_error")
+    told = wait_until(lambda: (now := stats(system))["robots"][0]["errors"]["said_no"] == 1 and now, 10, "the fault is counted")
+    assert told["robots"][0]["errors_total"]["said_no"] == 1 and told["robots"][0]["logins_failed_total"] == 1
     assert "chasqui_robot_errors_total" in Client(system.ops_url).get("/metrics").body.decode()
 
 
@@ -210,3 +211,28 @@ def test_a_summary_is_asked_for_and_shown(broker, make_dispatcher):
     assert queue["depth"] == {"n": 100000, "capped": True} and queue["oldest_age_s"] >= 90 and queue["scheduled"]["n"] == 4
     assert queue["paused"]["reason"] == "patch <b>day</b>" and queue["paused"]["until"] is None and queue["paused"]["by"] == "token:1:ana"
     assert "queue_paused" in codes(told) and "robot_abandoned" in codes(told) and "healthd_silent" in codes(told)
+
+
+# --- live --------------------------------------------------------------------------------------------------------
+
+
+def test_statistics_come_each_second(system):
+    from test_sse import Events
+
+    events = Events(system.ops_url, "/api/v1/ops/events", system.token)
+    began = time.monotonic()
+    told = [next_stats(events) for _ in range(4)]
+    assert 2 < time.monotonic() - began < 10
+    assert [set(one) for one in told][1:] == [set(stats(system))] * 3
+    assert told[0]["history"]["n"] >= 1 and all(one["history"]["n"] <= 2 for one in told[1:])
+    events.close()
+    quiet = Events(system.ops_url, "/api/v1/ops/events?stats=0", system.token)
+    system.api.execute(7).expect(200)
+    assert quiet.next()[0] in ("session", "job")
+    quiet.close()
+
+
+def next_stats(events):
+    while (event := events.next())[0] != "stats":
+        pass
+    return event[1]
