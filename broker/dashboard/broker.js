@@ -100,19 +100,19 @@ export async function logOut() {
     askToLogIn('');
 }
 
-/* Who has the cookie that the browser may have? */
-export async function begin() {
+/* Who has the cookie that the browser may have? `wasHere`: somebody had a good one a moment ago. */
+export async function begin(wasHere = false) {
     try {
         world.me = await request('GET', '/api/v1/ops/me');
         world.phase = 'here';
         openStream();
     } catch (why) {
         if (why.status === 401 || why.status === 403) {
-            askToLogIn('');
+            askToLogIn(wasHere ? t('logged_out') : '');
             return;
         }
         await gone(why.status ? why.message : '');
-        setTimeout(begin, AGAIN_MS);
+        setTimeout(begin, AGAIN_MS, wasHere);
     }
     changed();
 }
@@ -145,7 +145,7 @@ async function lost() {
     await gone('');
     if (stream?.readyState === EventSource.CLOSED) { /* it was refused, and would not try again */
         closeStream();
-        setTimeout(begin, AGAIN_MS);
+        setTimeout(begin, AGAIN_MS, true);
     }
 }
 

@@ -124,9 +124,13 @@ export function redrawDialog() {
     redraw();
 }
 
+/* The element is closed before it is taken away, so that focus goes back to where it came from; if that is gone, to the
+ * content. */
 function close() {
+    document.querySelector('dialog')?.close();
     open = null;
     redraw();
+    setTimeout(() => document.activeElement === document.body && document.getElementById('main')?.focus({preventScroll: true}), 100);
 }
 
 async function submit(event) {
@@ -140,7 +144,7 @@ async function submit(event) {
     try {
         const told = await mine.run(values);
         if (open === mine)
-            open = null;
+            close();
         if (told)
             tell(told);
     } catch (why) {

@@ -122,7 +122,7 @@ class Dashboard:
         return self
 
     def field(self, label):
-        script = """return [...document.querySelectorAll('label')].filter(one => one.checkVisibility() && one.innerText.trim() === arguments[0])
+        script = """return [...document.querySelectorAll('label')].filter(one => one.checkVisibility() && [one.innerText.trim(), one.querySelector('span')?.innerText.trim()].includes(arguments[0]))
             .map(one => document.getElementById(one.htmlFor)).find(Boolean)"""
         return wait_until(lambda: self.js(script, label), 10, f"a field {label!r}", every=0.05)
 
