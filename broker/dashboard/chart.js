@@ -55,12 +55,15 @@ export function chart({id, title, from, step_s, n, series, unit, quiet}) {
     const at = Math.min(cursor.has(id) ? cursor.get(id) : n - 1, n - 1), isPointed = cursor.has(id);
     const began = Date.parse(from), time = i => new Date(began + i * step_s * 1000);
 
-    const ticks = [];
+    const ticks = [], first = Math.max(0, series[0]?.values.findIndex(v => v !== null) ?? 0);
+    if (x(first) > LEFT + 60) /* nobody measured before */
+        ticks.push(h('svg:rect', {class: 'before', x: LEFT, y: TOP, width: x(first) - LEFT, height: plotH}),
+            h('svg:text', {class: 'tick', x: (LEFT + x(first)) / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, t('chart_before', clock(time(first).toISOString()).slice(0, 5))));
     for (let v = 0; v <= high + tick / 2 && !isQuiet; v += tick)
         ticks.push(h('svg:g', {}, h('svg:line', {class: 'grid', x1: LEFT, x2: w - RIGHT, y1: y(v), y2: y(v)}),
             h('svg:text', {class: 'tick', x: LEFT - 6, y: y(v) + 4, 'text-anchor': 'end'}, unit(v, true))));
     const minutes = w < 420 ? 20 : 10;
-    for (let i = 0; i < n; i++) {
+    for (let i = n - 1 - span; i < n; i++) {
         const when = time(i), seconds = when.getMinutes() * 60 + when.getSeconds();
         if (seconds % (minutes * 60) < step_s && x(i) > LEFT + 14 && x(i) < w - 24)
             ticks.push(h('svg:text', {class: 'tick', x: x(i), y: HEIGHT - 5, 'text-anchor': 'middle'}, clock(when.toISOString()).slice(0, 5)));
@@ -100,7 +103,7 @@ export function chart({id, title, from, step_s, n, series, unit, quiet}) {
             ticks,
             h('svg:line', {class: 'axis', x1: LEFT, x2: w - RIGHT, y1: TOP + plotH, y2: TOP + plotH}),
             !isQuiet && [areas, lines],
-            isQuiet && h('svg:text', {class: 'quiet', x: LEFT + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
+            isQuiet && x(first) <= LEFT + 60 && h('svg:text', {class: 'quiet', x: LEFT + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
             isPointed && h('svg:line', {class: 'cursor', x1: x(at), x2: x(at), y1: TOP, y2: TOP + plotH})),
         h('figcaption', {class: 'legend'},
             h('span', {class: 'legend-time'}, isPointed ? clock(time(at).toISOString()) : t('now')),

@@ -48,11 +48,14 @@ const PHASE_AFTER = { /* what goes on after an event; others change nothing */
     session_closed: 'end', session_expired: 'end', session_lost: 'end',
 };
 
+/* Its first event; created_at knows seconds only. */
+const begun = job => Date.parse(job.timeline?.[0]?.at || job.created_at);
+
 /* [{from, to, kind}], ms, from its events; `to` of the last one is now while something goes on. */
 function phases(job, now) {
     const events = (job.timeline || []).map(e => ({...e, ms: Date.parse(e.at)}));
     const list = [];
-    let kind = 'wait', from = Date.parse(job.created_at);
+    let kind = events.length ? 'end' : 'wait', from = begun(job);
     for (const e of events) {
         const next = PHASE_AFTER[e.event];
         if (next === undefined || (next === kind && e.event !== 'started'))
@@ -69,7 +72,7 @@ function phases(job, now) {
 
 function picture(job) {
     const now = Date.now(), {events, list} = phases(job, now), work = list.filter(p => p.kind !== 'session');
-    const begin = Date.parse(job.created_at), last = Math.max(begin + 1, ...work.map(p => p.to), ...events.map(e => e.ms));
+    const begin = begun(job), last = Math.max(begin + 1, ...work.map(p => p.to), ...events.map(e => e.ms));
     const W = 1000, x = ms => 10 + (Math.min(ms, last) - begin) / (last - begin) * (W - 20);
     const marks = [0, 0.25, 0.5, 0.75, 1];
     return h('figure', {class: 'timeline'},
@@ -79,7 +82,7 @@ function picture(job) {
                 x: x(p.from), y: 24, width: Math.max(3, x(p.to) - x(p.from)), height: 30, rx: 4}, h('svg:title', {}, `${t('phase_' + p.kind)} ${duration((p.to - p.from) / 1000)}`))),
             events.map((e, i) => h('svg:g', {key: 'e' + i}, h('svg:line', {class: 'event-line', x1: x(e.ms), x2: x(e.ms), y1: 16, y2: 64}))),
             marks.map(m => h('svg:line', {key: 'm' + m, class: 'axis', x1: 10 + m * (W - 20), x2: 10 + m * (W - 20), y1: 64, y2: 70}))),
-        h('div', {class: 'timeline-marks', 'aria-hidden': 'true'}, marks.map(m => h('span', {key: String(m)}, m === 0 ? clock(job.created_at) : '+' + duration((last - begin) * m / 1000)))),
+        h('div', {class: 'timeline-marks', 'aria-hidden': 'true'}, marks.map(m => h('span', {key: String(m)}, m === 0 ? clock(new Date(begin).toISOString()) : '+' + duration((last - begin) * m / 1000)))),
         h('figcaption', {class: 'legend'}, ['wait', 'run', 'session'].map(kind => {
             const sum = list.filter(p => p.kind === kind).reduce((a, p) => a + (p.to - p.from), 0);
             return h('span', {key: kind, class: `legend-item is-${kind}`}, h('i', {class: `phase is-${kind}`}), t('phase_' + kind), ' ', h('b', {}, sum ? duration(sum / 1000) : '–'));
@@ -87,7 +90,7 @@ function picture(job) {
 }
 
 function story(job) {
-    const begin = Date.parse(job.created_at);
+    const begin = begun(job);
     if (!job.timeline?.length)
         return h('p', {class: 'empty'}, t('no_timeline'));
     return h('ol', {class: 'story'}, job.timeline.map((e, i) =>

@@ -75,7 +75,7 @@ export function took(job) {
 
 function waited(job) {
     const from = Date.parse(job.available_at || job.created_at), to = job.started_at ? Date.parse(job.started_at) : job.finished_at ? Date.parse(job.finished_at) : Date.now();
-    return duration(Math.max(0, to - from) / 1000);
+    return to - from < 1000 ? t('under_a_second') : duration((to - from) / 1000); /* created_at knows seconds only */
 }
 
 export function enter(query) {

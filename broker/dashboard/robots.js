@@ -3,7 +3,7 @@ import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {world, mayAct, act} from './broker.js';
 import {panel, badge, places, button, confirm, fields, bar} from './part.js';
-import {number, rate, duration, percentiles, ago, moment} from './format.js';
+import {number, rate, duration, percentiles, ago, moment, secondsSince} from './format.js';
 
 export function robotBadge(robot) {
     return [badge(robot.verdict), robot.wanted !== 'active' && badge(robot.wanted)];
@@ -45,7 +45,7 @@ function card(robot) {
     const id = 'robot-' + robot.name, change = robot.last_change;
     return h('li', {class: `card is-${robot.verdict}`, key: robot.name, 'aria-labelledby': id},
         h('header', {class: 'card-head'}, h('h3', {id}, robot.name), robotBadge(robot)),
-        h('p', {class: 'card-why'}, robot.why || (robot.verdict === 'up' ? t('up_since', ago(robot.since)) : t('judged_since', ago(robot.since)))),
+        h('p', {class: 'card-why'}, robot.why || (robot.verdict === 'up' ? t('up_since', duration(secondsSince(robot.since))) : t('judged_since', duration(secondsSince(robot.since))))),
         places(robot.places_used, robot.places_total),
         draining(robot),
         fields([

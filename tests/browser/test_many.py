@@ -15,7 +15,9 @@ PAGE_S, QUERY_MS = 1.0, 50
 def full(make_system, mariadb):
     system = make_system()
     system.check_doctor = False
-    run = system.database.execute
+    connection = system.database.connect()
+    run = connection.cursor().execute
+    run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # else each row read is locked
     run("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, error, message, created_at, updated_at, available_at, started_at, finished_at) "
         "SELECT CONCAT('MANY', LPAD(seq, 8, '0'), '-1'), 1000 + MOD(seq, 700), 'sunat', 'sunat.menu_sol_login', ELT(1 + MOD(seq, 20) DIV 17, 'done', 'failed'), 5, 1, IF(MOD(seq, 2), 1, NULL), "
         "'r1', IF(MOD(seq, 20) >= 17, 'robot_error', NULL), NULL, NOW() - INTERVAL seq SECOND, NOW(), NOW() - INTERVAL seq SECOND, NOW() - INTERVAL seq SECOND, NOW() - INTERVAL seq SECOND "
@@ -28,6 +30,7 @@ def full(make_system, mariadb):
     run("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, started_at, last_activity_at) SELECT id, id, company_id, portal, "
         "NULL, 'closed', NOW(6), 1, CONCAT('s', id), NOW(6), NOW(6) FROM portal_jobs WHERE status = 'done'")
     run("INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6), 'cli:me', 'job.retry', CONCAT('job:', seq) FROM seq_1_to_100000")
+    connection.close()
     for table in ("portal_jobs", "chasqui_jobs", "chasqui_items", "chasqui_sessions", "chasqui_audit"):
         mariadb.sql(f"ANALYZE TABLE `{system.database.name}`.{table}")
     yield system

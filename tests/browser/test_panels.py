@@ -72,12 +72,12 @@ def test_find_migrate_and_close_a_session(operator, house):
 
 def test_find_a_job_and_its_story(operator, house):
     failed = house.system.database.row("SELECT id, job_uid FROM portal_jobs WHERE company_id = 20110")
-    operator.go("jobs").see("20110", "Clave incorrecta", within="main")
+    operator.go("jobs").see("20110", "The robot said no", within="main")
     operator.press("failed", ".chipsbar")
     wait_until(lambda: all("failed" in row for row in operator.rows()), 5, "failed ones only")
     operator.go("jobs").field("Job id or uid").send_keys(failed["job_uid"], Keys.ENTER)
     wait_until(lambda: len(operator.rows()) == 1, 5, "that one")
-    operator.press(str(failed["id"]), "tbody").see(f"Job {failed['id']}", "Clave incorrecta", "Timeline", "Started on", within="main")
+    operator.press(str(failed["id"]), "tbody").see(f"Job {failed['id']}", "The robot said no", "Timeline", "Started on", within="main")
     assert operator.all(".timeline-bars .phase.is-run") and "Failed" in operator.text(".story")
     operator.go(f"jobs?company_id=20110&status=failed").see("20110", within="tbody")
 
