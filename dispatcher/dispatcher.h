@@ -252,6 +252,7 @@ void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
 void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
 void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE*, OPS_AUDIT */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+void bulk_start(struct dispatcher *d, struct request *r);
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
 

@@ -51,6 +51,8 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BATCH_ITEMS] = batch_start,
     [OP_BATCH_CANCEL] = batch_start,
     [OP_OPS_BATCHES] = batch_start,
+    [OP_OPS_JOBS_COUNT] = bulk_start,
+    [OP_OPS_JOBS_BULK] = bulk_start,
     [OP_JOBS] = job_start,
     [OP_JOB_CANCEL] = job_start,
     [OP_OPS_JOBS] = job_start,

@@ -386,7 +386,7 @@ struct store_job { uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; bool all; ui
                    struct session_row session; /* the job's current session when there is one (ref != 0) */
                    struct buf json; /* the job object with its timeline */ enum store_rc rc; };
 void store_job(struct db *db, void *op);
-struct store_sessions { char state[21]; uint64_t company_id; char worker[NAME_ROOM]; uint64_t cursor; unsigned limit;
+struct store_sessions { char state[21]; uint64_t company_id; char worker[NAME_ROOM], session_id[SESSION_ID_ROOM]; uint64_t cursor; unsigned limit;
                         struct buf json; /* body: {"ok":true,"sessions":[...],"next_cursor":...}; worker names, no base URLs */ enum store_rc rc; };
 void store_sessions(struct db *db, void *op);
 struct store_workers { struct buf json; /* array of {name,wanted,capacity,places_used,places_total,sessions,abandoned,boot_id,fenced} */ enum store_rc rc; };
