@@ -541,11 +541,11 @@ bool upload_is_full(const struct upload *u)
     return !u->error && (u->n_bodies == BODIES_MAX || u->is_sealed);
 }
 
-size_t upload_take(struct upload *u, const char *data, size_t len)
+/* Up to a border of lines where nothing more fits. */
+static size_t lines_take(struct upload *u, const char *data, size_t len)
 {
     size_t at = 0;
-    u->is_held = true;
-    while (at < len && !u->error && !upload_is_full(u)) {
+    while (at < len && !upload_is_full(u)) {
         const char *piece = data + at, *end = memchr(piece, '\n', len - at);
         size_t n = end ? (size_t)(end - piece) : len - at;
         at += n + (end ? 1 : 0);
@@ -556,11 +556,21 @@ size_t upload_take(struct upload *u, const char *data, size_t len)
             if (end)
                 line_end(u);
         }
-        if (u->is_sealed)
-            upload_turn(u);
     }
+    return at;
+}
+
+size_t upload_take(struct upload *u, const char *data, size_t len)
+{
+    size_t at = 0;
+    u->is_held = true;
+    if (auth_refused(u->x)) /* it may have begun hours ago */
+        upload_fail(u, ERR_UNAUTHENTICATED);
+    do {
+        at += lines_take(u, data + at, len - at);
+        upload_turn(u);
+    } while (at < len && !u->error && !upload_is_full(u));
     stat_add(upload_bytes_total, at);
-    upload_turn(u);
     if (upload_is_full(u))
         stat_inc(uploads_paused_total);
     if (u->error)

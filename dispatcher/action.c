@@ -201,6 +201,7 @@ static void started(void *arg, void *op_arg)
     char *text = jv_dump(body, &len);
     struct call_spec spec = {.method = w->action->method,
                              .base_url = robot->base_url,
+                             .robot_id = robot->id,
                              .path = path.data,
                              .body = post ? text : NULL,
                              .body_len = post ? len : 0,

@@ -217,6 +217,7 @@ static void upload_stepped(void *arg, void *body)
     if (more && r) {
         upload_wait(u); /* behind the others */
     } else {
+        stat_add(batch_items_rejected_total, batch_body_rejected(u->body));
         if (batch_body_added(u->body)) {
             stat_add(batch_items_total, batch_body_added(u->body));
             queue_wake(d);

@@ -7,6 +7,7 @@
 #include "dispatcher/login.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -100,8 +101,10 @@ static void begin(struct entry *e)
     l->robot_id = op->robot_id;
     l->credentials = op->credentials;
     op->credentials = (struct buf){0};
-    if (r)
+    if (r) {
+        r->db_ms += (int64_t)(clock_us() - r->arrived_us) / 1000;
         request_accepted(l->d, r, l->job_id);
+    }
     entry_free(e, false);
     login_hold(l);
     login_call(l);

@@ -33,6 +33,8 @@ void login_free(struct login *l)
         queue_login_ended(l->d);
     if (l->held)
         lease_drop(l->d, l->job_id, l->lease.token);
+    if (l->began_ms)
+        tally_used(l->d, l->company_id, clock_ms() - l->began_ms);
     buf_wipe(&l->params);
     buf_free(&l->credentials);
     buf_free(&l->remember);
@@ -139,11 +141,13 @@ static void done_recorded(void *arg, void *op_arg)
         break;
     }
     stat_inc(logins_done_total);
+    stat_add(queue_done_total, l->item.is_set);
     if (l->migrating)
         stat_inc(migrations_done_total);
     log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
              robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
     if (!l->item.batch_id) {
+        peers_event(d, "job", l->job_id, l->company_id, "done");
         peers_event(d, "session", l->job_id, l->company_id, "active");
         awaits_wake(d, l->job_id);
     }
@@ -212,8 +216,10 @@ static void failed_recorded(void *arg, void *op_arg)
         stat_inc(logins_cancelled_total);
     else if (retry >= 0)
         stat_inc(logins_retried_total);
-    else
+    else {
         stat_inc(logins_failed_total);
+        stat_add(queue_failed_total, l->item.is_set);
+    }
     log_line(LOG_WARN, l->migrating ? "migration_failed" : l->cancelled ? "login_cancelled" : retry >= 0 ? "login_retrying" : "login_failed", "job",
              log_i((long long)l->job_id), "request", l->request_id, "error", err_code(l->error), "retry_ms", log_i((long long)retry), NULL);
     if (l->item.is_set && retry >= 0)
@@ -304,7 +310,7 @@ static void close_unkept(struct login *l, const char *id)
     struct buf path = {0};
     buf_adds(&path, "/sessions/");
     url_encode(&path, id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .path = path.data, .request_id = l->request_id,
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = l->request_id, .traceparent = l->traceparent,
                              .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 10000, .max_bytes = ANSWER_BYTES,
                              .done = orphan_closed, .arg = NULL};
     call_start(l->d->robot_http, &spec);
@@ -324,18 +330,20 @@ static bool is_final_error(const struct action *action, const char *code)
     return found;
 }
 
-static void opened(struct login *l, const struct jv *body)
+static bool opened(struct login *l, const struct jv *body)
 {
     const char *id = jv_str(jv_get(body, "session_id"));
     if (!id_is_sane(id)) {
+        tally_fault(l->d, l->robot_id, FAULT_BAD_ANSWER);
         close_unkept(l, id);
         login_settle(l, ERR_ROBOT_BAD_RESPONSE, "The robot answered a session id that cannot be one.");
-        return;
+        return false;
     }
     strcpy(l->session_id, id);
     answer_text(l->d, jv_str(jv_get(body, "titulo")), l->title, sizeof(l->title));
     answer_text(l->d, jv_str(jv_get(body, "url")), l->url, sizeof(l->url));
     login_succeeded(l);
+    return true;
 }
 
 static void refused(struct login *l, const struct call_answer *a, const struct jv *body)
@@ -349,14 +357,16 @@ static void refused(struct login *l, const struct call_answer *a, const struct j
         login_settle(l, ERR_ROBOT_ERROR, l->message);
         return;
     }
+    tally_fault(l->d, l->robot_id, FAULT_SAID_NO); /* of 500 and above: see tally_called() */
     l->place = PLACE_FREE;
     login_failed(l);
 }
 
-static void robot_answered(void *arg, struct call_answer *a)
+/* Did it open a session? */
+static bool answer_take(struct login *l, struct call_answer *a)
 {
-    struct login *l = arg;
     enum jv_bad why;
+    bool is_open = false;
     l->call = NULL;
     robots_boot_seen(l->d, l->robot_id, a->boot_id);
     if (a->boot_id[0])
@@ -365,19 +375,20 @@ static void robot_answered(void *arg, struct call_answer *a)
         answer_note(login_waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
         l->error = ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);
-        return;
+        return false;
     }
     enum err failure = answer_failure(a);
     if (failure) {
         answer_note(login_waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
         login_settle(l, failure, NULL);
-        return;
+        return false;
     }
     if (a->status == 429 || a->status == 503) {
         stat_inc(robot_full_total);
+        tally_fault(l->d, l->robot_id, FAULT_FULL);
         l->error = ERR_NO_FREE_WORKER;
         reserve_again(l, false, 0);
-        return;
+        return false;
     }
     struct jv *body = a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
     const char *code = jv_str(jv_get(body, "error"));
@@ -387,19 +398,35 @@ static void robot_answered(void *arg, struct call_answer *a)
         int64_t theirs = 0;
         jv_int(jv_get(body, "epoch"), &theirs);
         stat_inc(stale_epoch_total);
+        tally_fault(l->d, l->robot_id, FAULT_STALE);
         l->error = ERR_ROBOT_ERROR;
         if (++l->n_stale <= STALE_TRIES)
             reserve_again(l, true, theirs > 0 ? (uint64_t)theirs : 0);
         else
             login_fail(l, ERR_ROBOT_ERROR, "The robot refuses every epoch as stale.", PLACE_FREE);
     } else if (a->status == 200 && ok) {
-        opened(l, body);
+        is_open = opened(l, body);
     } else if (a->status != 200 || jv_type(jv_get(body, "ok")) == JV_BOOL) {
         refused(l, a, body);
     } else {
+        tally_fault(l->d, l->robot_id, FAULT_BAD_ANSWER);
         login_settle(l, ERR_ROBOT_BAD_RESPONSE, NULL);
     }
     jv_free(body);
+    return is_open;
+}
+
+static void robot_answered(void *arg, struct call_answer *a)
+{
+    struct login *l = arg;
+    struct dispatcher *d = l->d;
+    struct request *r = login_waiter(l);
+    bool is_sent = a->result != CALL_NOT_SENT;
+    uint32_t robot_id = l->robot_id;
+    if (r)
+        r->robot_ms += a->took_ms;
+    bool is_open = answer_take(l, a); /* l may be gone */
+    tally_login_ended(d, robot_id, is_open, is_sent ? a->took_ms : -1);
 }
 
 /* ---- the call ------------------------------------------------------------------------------------------------------------ */
@@ -442,6 +469,7 @@ static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news ne
         return; /* recording the outcome will find out */
     call_stop(l->call);
     l->call = NULL;
+    tally_login_ended(l->d, l->robot_id, false, -1);
     if (news == LEASE_LOST)
         lost_to_rescuer(l);
     else
@@ -475,6 +503,8 @@ void login_call(struct login *l)
     l->limit_at_ms = clock_ms() + (uint64_t)l->action->timeout_ms;
     struct call_spec spec = {.method = l->action->method,
                              .base_url = robot->base_url,
+                             .robot_id = robot->id,
+                             .is_login = true,
                              .path = l->action->path,
                              .body = text,
                              .body_len = len,
@@ -487,6 +517,7 @@ void login_call(struct login *l)
                              .done = robot_answered,
                              .arg = l};
     l->call = call_start(d->robot_http, &spec);
+    tally_login_begun(d, robot->id);
     explicit_bzero(text, len);
     free(text);
     jv_wipe(fields);
@@ -568,7 +599,10 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
     l->lease = *lease;
     l->credentials = got->credentials;
     got->credentials = (struct buf){0};
+    l->began_ms = clock_ms();
     stat_inc(logins_total);
+    stat_time(queue_wait_seconds, got->waited_ms * 1000);
+    tally_waited(d, l->company_id, got->waited_ms);
     login_hold(l);
     bool is_open = params_open(l, got);
     buf_free(&got->params);

@@ -93,6 +93,9 @@ static bool parts_build(struct dispatcher *d)
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
+    tally_new(d);
+    robot_http_watch(d->robot_http, tally_called, d);
+    d->summaries = summaries_new(d);
     d->batches = batches_new(d);
     d->robots = robots_new(d);
     d->leases = leases_new(d);
@@ -129,6 +132,8 @@ static void parts_drop(struct dispatcher *d)
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);
     requests_destroy(&d->requests);
+    summaries_destroy(&d->summaries);
+    tally_destroy(&d->tally);
     batches_destroy(&d->batches);
     seal_close(&d->seal);
     bus_destroy(&d->bus);

@@ -120,7 +120,8 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
     if (!claim_choose(c, FATE_GO, 1))
         return DB_OK;
     GATHER(c, batch_id, ids);
-    TRY(db_query_in_u64(db, "SELECT id, portal, action, status, token_id, request_id, UNIX_TIMESTAMP(created_at) DIV 1 FROM chasqui_batches "
+    TRY(db_query_in_u64(db, "SELECT id, portal, action, status, token_id, request_id, UNIX_TIMESTAMP(created_at) DIV 1, "
+                            "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000 FROM chasqui_batches "
                             "WHERE id IN (%s)", ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++) {
@@ -132,6 +133,7 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
             it->token_id = db_u64(db, 4);
             db_str_copy(db, 5, it->request_id, sizeof(it->request_id));
             it->created_s = db_u64(db, 6);
+            it->waited_ms = db_i64(db, 7);
             if (strcmp(db_str(db, 3, NULL), "cancelled") == 0)
                 it->fate = FATE_CANCEL;
         }
@@ -148,7 +150,8 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
         c->row[i]->fate = FATE_CANCEL; /* unless its job waits */
     TRY(db_query_in_u64(db,
                         "SELECT j.id, j.portal, j.action, j.job_uid, j.attempts, q.tries, q.remember, q.request_id, q.params, q.token_id, "
-                        "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0) FROM portal_jobs j JOIN "
+                        "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0), TIMESTAMPDIFF(MICROSECOND, "
+                        "COALESCE(j.available_at, j.created_at), NOW(6)) DIV 1000 FROM portal_jobs j JOIN "
                         "chasqui_jobs q ON q.job_id = j.id WHERE j.id IN (%s) AND j.status IN ('queued', 'retrying')",
                         ids, c->n_rows, ""));
     while (db_next(db)) {
@@ -167,6 +170,7 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
             column_bytes(db, 8, &it->params);
         it->token_id = db_u64(db, 9);
         it->generation = (uint32_t)db_u64(db, 10) + 1;
+        it->waited_ms = db_i64(db, 11);
     }
     return DB_OK;
 }
@@ -248,7 +252,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     unsigned room;
     items_forget(c);
     op->is_full = op->is_paused = false;
-    TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE until_at IS NULL OR until_at > NOW(6)", ""));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))", ""));
     if ((op->is_paused = db_next(db)))
         return DB_OK;
     TRY(room_read(db, c, &room));
@@ -298,6 +302,7 @@ static void hand_over(struct claim *c)
                                 .company_id = it->company_id,
                                 .token_id = it->token_id,
                                 .robot_id = it->robot_id,
+                                .waited_ms = it->waited_ms > 0 ? (uint64_t)it->waited_ms : 0,
                                 .remember = it->remember,
                                 .params = it->params,
                                 .credentials = it->credentials};

@@ -28,6 +28,7 @@ struct item {
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials;
     uint64_t created_s, epoch, session_ref;
+    int64_t waited_ms; /* since it could have begun */
     bool has_epoch;
     uint32_t robot_id, slot;
     char worker[NAME_ROOM];
