@@ -5,7 +5,8 @@
 #   make test          install what is missing, build, run every test
 #   make check-unit    unit tests (cmocka)            make check-system  system tests (pytest)
 #   make asan          unit and system tests under ASan + UBSan
-#   make fuzz          the fuzzers, longer            make bench         list path under load
+#   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
+#   make chaos         10,000 log-ins while every process is killed at random, 20 times
 #   make lint          warnings, tables, headers      make format        clang-format
 #   make install       into DESTDIR/PREFIX            make clean
 #   make deps          install the Debian packages that are missing
@@ -23,7 +24,8 @@ PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-de
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl prometheus chromium chromium-driver python3-selenium
 PACKAGES_LINT := cppcheck clang-format
-PACKAGES_BENCH := wrk nginx-light
+PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
+  $(if $(shell command -v npm),,nodejs npm)
 
 # --- flags -----------------------------------------------------------------------------------------------------
 BUILD ?= build
@@ -98,13 +100,21 @@ run:
 	@CHASQUI_BUILD='$(abspath $(BUILD))' exec /usr/bin/python3 tests/run/up.py
 
 # --- tests -----------------------------------------------------------------------------------------------------
-# tests/unit/NAME.c is a cmocka program; the objects it needs stand in its first line: /* needs: common/heap.c */
+# tests/unit/NAME.c is a cmocka program; its first line names the program whose parts it needs: /* parts: dispatcher */. Only
+# those that it uses are linked.
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
-needs = $(call obj,$(shell sed -n '1s|.*needs: *\([^*]*[^* ]\) *\*/.*|\1|p' $(1)))
+parts = $(shell sed -n '1s|^/\* parts: *\([a-z]*\) \*/.*|\1|p' $(1))
+$(foreach p,common broker dispatcher healthd ctl,$(eval $(BUILD)/parts/$(p).a: \
+  $(filter-out %/main.o,$(call obj,$(sort $(SRC_$(p)) $(SRC_common) $(SRC_proto))))))
+$(BUILD)/parts/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcs $@ $^
 define test_program
-$(BUILD)/$(1): $(BUILD)/$(1).o $$(call needs,$(1).c)
-	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lmariadb
+$(BUILD)/$(1): $(BUILD)/$(1).o $(BUILD)/parts/$$(call parts,$(1).c).a
+	@echo LD $$@
+	@$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lmariadb
 endef
 $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,$(t))))
 
@@ -112,7 +122,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
 
-.PHONY: test check-unit check-policy check-fuzz check-system asan tsan fuzz lint format install clean help
+.PHONY: test check-unit check-policy check-fuzz check-system chaos asan tsan fuzz lint format install clean help
 test: deps
 	$(MAKE) all check-unit check-policy
 	$(MAKE) lint-tables check-fuzz
@@ -137,12 +147,17 @@ fuzz:
 check-system: all
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system
 
+# At full size what make test runs small; CHASQUI_CHAOS_SEED=N repeats a run.
+chaos: deps
+	$(MAKE) all
+	CHASQUI_CHAOS_ITEMS=10000 CHASQUI_CHAOS_KILLS=20 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system/test_chaos.py
+
 asan: deps
 	$(MAKE) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all check-unit check-system
 tsan: deps
 	TSAN_OPTIONS=suppressions=tests/tsan.supp $(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit
 
-# Whole processes under load; BENCH='--seconds 30 --dispatchers 2' and the like are passed on.
+# Against other systems, about 15 minutes; BENCH='--only list' (or --short, …) is passed on. See docs/benchmarks.md.
 .PHONY: deps-bench bench
 deps-bench:
 	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_BENCH)

@@ -12,6 +12,7 @@
  *   ratelimit.c  counted requests of a token (pure)
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
+ *   items.c      the items of a JSON batch (pure)
  *   batch.c      uploads: a body's lines on their way into a batch
  *   progress.c   a batch's progress, live
  *   feed.c       what changes, live, for operators
@@ -156,7 +157,7 @@ struct flight {
     struct flight *next_by_id;
     struct fairq_item item;
     struct loop_timer timer; /* deadline; of a stream: silence */
-    uint64_t queued_at_ms;
+    uint64_t queued_at_ms, sent_at_ms, over_at_ms; /* sent: the last time; 0 = not, or not yet */
     struct peer *peer; /* who works on it (SENT, STREAMING) */
     struct flight *peer_prev, *peer_next;
     bool was_resent;
@@ -174,6 +175,9 @@ void flight_start(struct broker *b, struct flight *f);
 void flight_end(struct flight *f);
 /* The same, but nobody is told. */
 void flight_close(struct flight *f);
+/* How long it waited in its queue, and at its dispatcher; 0 when it was not there. */
+uint64_t flight_waited_ms(const struct flight *f);
+uint64_t flight_worked_ms(const struct flight *f);
 /* Sends what can be sent. After credit came, a peer was greeted, a flight was queued. */
 void flights_pump(struct broker *b);
 /* What a dispatcher said. `from` is who; answers of flights that others work on by now are dropped and counted. */
@@ -256,7 +260,7 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key);
 enum auth_result auth_check(struct exchange *x);
 void auth_leave(struct exchange *x); /* x does not wait for a verdict any more */
 void auth_forget(struct broker *b, uint64_t token_id);
-/* For an answer that goes on: is x's token refused by now? Asks again as needed. */
+/* For a body or an answer that goes on: is x's token refused by now? Asks again as needed. */
 bool auth_refused(struct exchange *x);
 bool token_may_see(const struct token *t, uint64_t company_id);
 void token_drop(struct token **tp);
@@ -361,6 +365,8 @@ bool exchange_company(struct exchange *x, uint64_t company_id);
 bool exchange_count(struct exchange *x);
 /* Answers 422 when there are errors (taken); also checks X-Deadline-Ms. */
 bool exchange_fields(struct exchange *x, struct jv *errors);
+/* Answers that the body is no JSON, or no object (JV_FINE). */
+void exchange_refuse_json(struct exchange *x, enum jv_bad why);
 /* The Idempotency-Key, empty when there is none; a bad one is an error. */
 struct str exchange_key(const struct exchange *x, struct jv **errors);
 /* Who asks, for questions that outlive the exchange. */

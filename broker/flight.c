@@ -153,7 +153,25 @@ void flight_close(struct flight *f)
     flight_take_out(f);
     loop_timer_stop(f->b->loop, &f->timer);
     f->state = FLIGHT_NONE;
+    f->over_at_ms = loop_now_ms(f->b->loop);
     f->b->flights->n_open--;
+}
+
+static uint64_t now_or_over(const struct flight *f)
+{
+    return f->over_at_ms ? f->over_at_ms : loop_now_ms(f->b->loop);
+}
+
+uint64_t flight_waited_ms(const struct flight *f)
+{
+    if (!f->queued_at_ms)
+        return 0;
+    return (f->sent_at_ms ? f->sent_at_ms : now_or_over(f)) - f->queued_at_ms;
+}
+
+uint64_t flight_worked_ms(const struct flight *f)
+{
+    return f->sent_at_ms ? now_or_over(f) - f->sent_at_ms : 0;
 }
 
 void flight_end(struct flight *f)
@@ -233,6 +251,7 @@ void flight_start(struct broker *b, struct flight *f)
     tally_lane(b->tally, lane)->accepted++;
     f->state = FLIGHT_QUEUED;
     f->queued_at_ms = loop_now_ms(b->loop);
+    f->sent_at_ms = f->over_at_ms = 0;
     f->timer.fn = deadline_passed;
     f->timer.arg = f;
     loop_timer_at(b->loop, &f->timer, f->deadline_at_ms);
@@ -274,6 +293,7 @@ static bool send_one(struct broker *b, enum lane lane)
         return true; /* p is not picked again: another one is tried, or none */
     }
     f->state = FLIGHT_SENT;
+    f->sent_at_ms = now_ms;
     table_add(fs, f);
     peer_hold(p, f);
     if (!f->was_resent)

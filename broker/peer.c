@@ -24,9 +24,8 @@
 /* ---- sending ---------------------------------------------------------------------------------------------------
  */
 
-int peer_send(struct broker *b, struct peer *p, const struct msg *m)
+static int sent(struct broker *b, struct peer *p, int rc)
 {
-    int rc = p->is_lost ? -EHOSTUNREACH : proto_send(b->peers->sock, p->route, p->route_len, m);
     if (rc == -EHOSTUNREACH) {
         p->is_lost = b->peers->is_any_lost = true;
         loop_wake(b->loop);
@@ -34,6 +33,24 @@ int peer_send(struct broker *b, struct peer *p, const struct msg *m)
         p->is_choked = true;
     }
     return rc;
+}
+
+static int bundle_out(struct broker *b, struct peer *p)
+{
+    return sent(b, p, bundle_send(&p->bundle, b->peers->sock, p->route, p->route_len));
+}
+
+int peer_send(struct broker *b, struct peer *p, const struct msg *m)
+{
+    if (p->is_lost)
+        return sent(b, p, -EHOSTUNREACH);
+    if (p->takes_many && bundle_fits(m)) {
+        b->peers->is_any_gathered = true;
+        loop_wake(b->loop);
+        return bundle_add(&p->bundle, m) ? bundle_out(b, p) : 0;
+    }
+    int rc = bundle_out(b, p);
+    return rc ? rc : sent(b, p, proto_send(b->peers->sock, p->route, p->route_len, m));
 }
 
 int peer_request(struct broker *b, struct peer *p, struct flight *f)
@@ -55,7 +72,8 @@ static void ping_send(struct broker *b, struct peer *p)
 
 static void welcome_send(struct broker *b, struct peer *p)
 {
-    struct msg m = {.type = MSG_WELCOME, .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id)}};
+    struct msg m = {.type = MSG_WELCOME,
+                    .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id), .many = true}};
     peer_send(b, p, &m);
     if (b->is_draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
@@ -190,13 +208,21 @@ static void peer_forget(struct broker *b, struct peer *p)
         at = &(*at)->next;
     *at = p->next;
     window_destroy(&p->window);
+    buf_free(&p->bundle.data);
     free(p);
 }
 
-/* Not while its messages or flights are being walked: at the end of the turn. */
-static bool forget_lost(void *arg)
+/* What was gathered leaves, and who is lost is forgotten: not while its messages or flights are being walked, but
+ * at the end of the turn. */
+static bool turn_end(void *arg)
 {
     struct broker *b = arg;
+    if (b->peers->is_any_gathered) {
+        b->peers->is_any_gathered = false;
+        for (struct peer *p = b->peers->list; p; p = p->next)
+            if (!p->is_lost && bundle_out(b, p) == -EAGAIN)
+                b->peers->is_any_gathered = true; /* in the next turn again */
+    }
     while (b->peers->is_any_lost) {
         b->peers->is_any_lost = false;
         for (struct peer *p = b->peers->list, *next; p; p = next) {
@@ -245,6 +271,8 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     str_copy(p->boot_id, sizeof p->boot_id, m->boot_id);
     str_copy(p->version, sizeof p->version, m->version);
     p->capacity = m->capacity;
+    p->takes_many = m->many;
+    bundle_drop(&p->bundle);
     p->is_draining = p->is_choked = false;
     credit_forget(p);
     p->heard_at_ms = loop_now_ms(b->loop);
@@ -355,6 +383,23 @@ static void malformed(struct broker *b, const void *route, size_t route_len, enu
         refused_send(b, route, route_len, "unknown version of the wire");
 }
 
+struct letter { /* whose message it is */
+    struct broker *b;
+    const void *route;
+    size_t route_len;
+    const char *role;
+};
+
+static void received(void *arg, const void *route, size_t route_len, const char *role,
+                     const struct bus_frame *frames, unsigned n);
+
+static bool received_part(void *arg, const struct bus_frame *frames, unsigned n)
+{
+    const struct letter *l = arg;
+    received(l->b, l->route, l->route_len, l->role, frames, n);
+    return true;
+}
+
 static void received(void *arg, const void *route, size_t route_len, const char *role,
                      const struct bus_frame *frames, unsigned n)
 {
@@ -363,6 +408,12 @@ static void received(void *arg, const void *route, size_t route_len, const char 
     enum proto_bad bad = proto_decode(b->peers->decoder, b->bus, role, ROLE_DISPATCHER, frames, n, &m);
     if (bad) {
         malformed(b, route, route_len, bad);
+        return;
+    }
+    if (m.type == MSG_MANY) {
+        struct letter l = {b, route, route_len, role};
+        if (!bundle_each(m.payload, received_part, &l))
+            malformed(b, route, route_len, PROTO_PAYLOAD);
         return;
     }
     struct peer *p = peer_find(b->peers, route, route_len);
@@ -437,7 +488,7 @@ struct peers *peers_new(struct broker *b)
     ps->tick.fn = tick;
     ps->tick.arg = b;
     loop_timer_in(b->loop, &ps->tick, PROTO_PING_MS);
-    loop_hook(b->loop, forget_lost, b);
+    loop_hook(b->loop, turn_end, b);
     if (ps->sock)
         bus_on_link(ps->sock, link_changed, b);
     else
@@ -452,13 +503,14 @@ void peers_destroy(struct peers **pp)
         return;
     struct broker *b = ps->tick.arg;
     loop_timer_stop(b->loop, &ps->tick);
-    loop_unhook(b->loop, forget_lost, b);
+    loop_unhook(b->loop, turn_end, b);
     bus_close(&ps->sock);
     while (ps->list) {
         struct peer *p = ps->list;
         CHECK(!p->flights, "dispatcher=%s flights=%llu", p->name, (unsigned long long)p->n_flights);
         ps->list = p->next;
         window_destroy(&p->window);
+        buf_free(&p->bundle.data);
         free(p);
     }
     proto_decoder_destroy(&ps->decoder);

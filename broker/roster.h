@@ -6,6 +6,7 @@
 #define CHASQUI_ROSTER_H
 
 #include "broker/broker.h"
+#include "proto/bundle.h"
 
 #define GONE_MAX 32       /* that are remembered, for operators */
 #define GONE_MS 600000
@@ -23,6 +24,8 @@ struct peer {
     bool is_here; /* greeted, and heard within 2 s */
     bool is_lost; /* its connection is gone; forgotten at the turn's end */
     bool is_draining, is_database_ok;
+    bool takes_many;      /* small messages are gathered for it */
+    struct bundle bundle; /* of this turn */
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
     bool is_choked; /* its connection takes nothing more, until its next message */
     uint64_t heard_at_ms, ping_seq, capacity;
@@ -46,7 +49,7 @@ struct peers {
     struct peer *list;
     struct loop_timer tick;
     uint64_t ticked_at_ms, hopeful_until_ms;
-    bool is_any_lost;
+    bool is_any_lost, is_any_gathered;
     struct gone gone[GONE_MAX];
 };
 

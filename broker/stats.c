@@ -125,10 +125,9 @@ static void own_gauges(struct broker *b)
 static struct jv *broker_jv(struct broker *b)
 {
     struct jv *one = jv_new_object();
-    double per_s, errors_per_s;
-    uint64_t now = loop_now_ms(b->loop);
+    uint64_t now = loop_now_ms(b->loop), answers, errors;
+    double s = tally_minute(b->tally, now, &answers, &errors);
     own_gauges(b);
-    tally_rates(b->tally, now, &per_s, &errors_per_s);
     jv_set_str(one, "name", b->name);
     jv_set_str(one, "boot_id", b->boot_id);
     jv_set_str(one, "version", CHASQUI_VERSION);
@@ -138,8 +137,8 @@ static struct jv *broker_jv(struct broker *b)
     jv_set_int(one, "max_connections", b->conf->broker_max_connections);
     jv_set_int(one, "parked", (int64_t)stat_get(http_parked));
     jv_set_int(one, "flights", (int64_t)flights_open(b));
-    jv_set_number(one, "requests_per_s", per_s);
-    jv_set_number(one, "errors_per_s", errors_per_s);
+    jv_set_number(one, "requests_per_s", (double)answers / s);
+    jv_set_number(one, "errors_per_s", (double)errors / s);
     jv_set(one, "routes", tally_routes_jv(b->tally, now));
     jv_set(one, "streams", streams_jv());
     jv_set(one, "stats", jv_new_stats(STAT_BROKER, &stat_own));

@@ -21,7 +21,7 @@ struct route_sum { /* uint64_t only */
     struct hist latency;
 };
 
-struct all_sum { /* uint64_t only */
+struct all_sum { /* of the app API: those whom all this is for. uint64_t only */
     uint64_t answers, errors;
 };
 
@@ -81,6 +81,8 @@ void tally_answer(struct tally *t, const struct route *route, unsigned status, u
     hist_add(&r->sum.latency, took_ms * 1000);
     if (status <= STATUS_MAX)
         r->by_status[status]++;
+    if (!route || route->listener != LISTENER_APP)
+        return;
     t->all.answers++;
     t->all.errors += status >= 500;
 }
@@ -105,12 +107,13 @@ double tally_lane_since(const struct tally *t, enum lane lane, uint64_t now_ms, 
     return window_since(t->lane_window[lane], now_ms, (const uint64_t *)&t->lane[lane], ago_ms, (uint64_t *)grown);
 }
 
-void tally_rates(const struct tally *t, uint64_t now_ms, double *per_s, double *errors_per_s)
+double tally_minute(const struct tally *t, uint64_t now_ms, uint64_t *answers, uint64_t *errors)
 {
     struct all_sum grown;
     double s = window_since(t->all_window, now_ms, (const uint64_t *)&t->all, RATE_MS, (uint64_t *)&grown);
-    *per_s = (double)grown.answers / s;
-    *errors_per_s = (double)grown.errors / s;
+    *answers = grown.answers;
+    *errors = grown.errors;
+    return s;
 }
 
 /* ---- for people ------------------------------------------------------------------------------------------------ */

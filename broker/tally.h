@@ -32,8 +32,8 @@ double tally_lane_since(const struct tally *t, enum lane lane, uint64_t now_ms, 
                         struct lane_sum *grown);
 /* Routes that were asked, most asked first: [{method,route,per_s,codes,latency_s}]. */
 struct jv *tally_routes_jv(const struct tally *t, uint64_t now_ms);
-/* Answers a second, and those of them with 5xx. */
-void tally_rates(const struct tally *t, uint64_t now_ms, double *per_s, double *errors_per_s);
+/* Answers of the app API in the last minute, and those of them with 5xx; the seconds that really are. */
+double tally_minute(const struct tally *t, uint64_t now_ms, uint64_t *answers, uint64_t *errors);
 void tally_metrics(const struct tally *t, struct buf *out);
 
 #endif

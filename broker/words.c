@@ -15,7 +15,7 @@
 #define STALE_MS 15000
 #define OLD_MS 60000
 #define LANE_SLOW_MS 5000
-#define ERRORS_LEAST_PER_S 0.3  /* fewer answers than this say nothing of their share */
+#define ERRORS_LEAST 5          /* in a minute; fewer say nothing */
 #define ERRORS_SHARE 0.05
 #define LEFT_SHOWN_MS 60000     /* a dispatcher that was stopped on purpose */
 
@@ -156,7 +156,7 @@ static void queue_look(struct told *t)
 
 static void lanes_look(struct told *t)
 {
-    double per_s, errors_per_s;
+    uint64_t answers, errors;
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
         uint64_t oldest = flights_oldest_ms(t->b, lane);
         if (flights_depth(t->b, lane) >= (uint64_t)t->b->conf->queue_max_depth)
@@ -164,9 +164,9 @@ static void lanes_look(struct told *t)
         else if (oldest > LANE_SLOW_MS)
             say(t, WORD_LANE_SLOW, lane_name[lane], t->now_ms - (int64_t)oldest);
     }
-    tally_rates(t->b->tally, loop_now_ms(t->b->loop), &per_s, &errors_per_s);
-    if (per_s >= ERRORS_LEAST_PER_S && errors_per_s > per_s * ERRORS_SHARE)
-        say_count(t, WORD_ERRORS_MANY, (int64_t)(errors_per_s * 100 / per_s), 0);
+    tally_minute(t->b->tally, loop_now_ms(t->b->loop), &answers, &errors);
+    if (errors >= ERRORS_LEAST && (double)errors > (double)answers * ERRORS_SHARE)
+        say_count(t, WORD_ERRORS_MANY, (int64_t)(errors * 100 / answers), 0);
 }
 
 static bool is_quiet(const struct broker *b)

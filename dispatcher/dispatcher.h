@@ -13,7 +13,8 @@
  *   robot_head.c disposition.c networks.c   its pure parts: header lines, file names, address ranges
  *   robot_answer.c  what a robot's answer means for a client
  *   list.c download.c action.c   lane interactive
- *   login.c       execute of a log-in: reserve, call, settle
+ *   execute.c     execute of a log-in, until it has a place
+ *   login.c       a log-in with a place: call, outcome
  *   settle.c      unknown outcomes: the robot's list, fence, close, or waiting out the limit
  *   close.c       closing a session on its robot (client, operator, idle sweep, force_new)
  *   lease.c       renewing our leases, rescuing others'

@@ -88,6 +88,8 @@ static bool parts_build(struct dispatcher *d)
         return false;
     if (!d->seal)
         log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
+    if (!(d->webhooks = webhooks_new(d)))
+        return false;
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
@@ -102,8 +104,6 @@ static bool parts_build(struct dispatcher *d)
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
     d->retention = retention_new(d);
-    if (!(d->webhooks = webhooks_new(d)))
-        return false;
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
     d->outcomes = outcomes_new(d);

@@ -12,6 +12,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "proto/bundle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct peer {
     uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last, never less than before */
     uint64_t in_flight[LANE_COUNT];
     uint64_t heard_ms, ping_seq;
+    bool takes_many;      /* small messages are gathered for it */
+    struct bundle bundle; /* of this turn */
     char refused_why[201];
 };
 
@@ -37,14 +40,46 @@ struct peers {
     uint64_t started_ms;
 };
 
+/* Past the bundle, in order. */
+static int send_now(struct peer *p, const struct msg *m, int (*send)(struct bus_sock *, const void *, size_t, const struct msg *))
+{
+    int rc = bundle_send(&p->bundle, p->sock, NULL, 0);
+    return rc ? rc : send(p->sock, NULL, 0, m);
+}
+
+/* False when m does not travel in a bundle. */
+static bool gather(struct peer *p, const struct msg *m)
+{
+    if (!p->takes_many || !p->known || !bundle_fits(m))
+        return false;
+    if (bundle_add(&p->bundle, m))
+        bundle_send(&p->bundle, p->sock, NULL, 0);
+    loop_wake(p->d->loop);
+    return true;
+}
+
 int peer_send(struct dispatcher *d, unsigned peer, const struct msg *m)
 {
-    return proto_send(d->peers->peer[peer].sock, NULL, 0, m);
+    struct peer *p = &d->peers->peer[peer];
+    return gather(p, m) ? 0 : send_now(p, m, proto_send);
 }
 
 int peer_send_take(struct dispatcher *d, unsigned peer, const struct msg *m)
 {
-    return proto_send_take(d->peers->peer[peer].sock, NULL, 0, m);
+    struct peer *p = &d->peers->peer[peer];
+    if (!gather(p, m))
+        return send_now(p, m, proto_send_take);
+    if (m->payload.len)
+        free((void *)(uintptr_t)m->payload.p);
+    return 0;
+}
+
+static bool turn_end(void *arg)
+{
+    struct peers *ps = arg;
+    for (unsigned i = 0; i < ps->n; i++)
+        bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL, 0); /* one that is full takes it in the next turn */
+    return false;
 }
 
 static void limits_fill(struct peer *p, uint64_t out[LANE_COUNT])
@@ -61,7 +96,7 @@ static void credit_send(struct peer *p)
     uint64_t limits[LANE_COUNT];
     limits_fill(p, limits);
     struct msg m = {.type = MSG_CREDIT, .CREDIT = {.incarnation = p->incarnation, .limits = {limits, LANE_COUNT}}};
-    proto_send(p->sock, NULL, 0, &m);
+    peer_send(p->d, p->index, &m);
 }
 
 void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane)
@@ -78,8 +113,8 @@ static void hello_send(struct peer *p)
 {
     struct msg m = {.type = MSG_HELLO,
                     .HELLO = {.name = str_of(p->d->name), .boot_id = str_of(p->d->boot_id), .version = str_of(CHASQUI_VERSION),
-                              .capacity = p->d->peers->window}};
-    proto_send(p->sock, NULL, 0, &m);
+                              .capacity = p->d->peers->window, .many = true}};
+    peer_send(p->d, p->index, &m);
 }
 
 static void ping_send(struct peer *p)
@@ -90,7 +125,7 @@ static void ping_send(struct peer *p)
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
                              .draining = p->d->draining, .stats = &stat_own}};
-    proto_send(p->sock, NULL, 0, &m);
+    peer_send(p->d, p->index, &m);
 }
 
 static void peer_lost(struct peer *p, const char *why)
@@ -100,6 +135,7 @@ static void peer_lost(struct peer *p, const char *why)
     log_line(LOG_WARN, "broker", "endpoint", bus_endpoint(p->sock), "to", "gone", "why", why, NULL);
     p->known = false;
     p->boot_id[0] = 0;
+    bundle_drop(&p->bundle);
     requests_peer_gone(p->d, p->index);
 }
 
@@ -125,6 +161,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
         peer_lost(p, "restarted");
     strcpy(p->boot_id, boot_id);
     p->known = true;
+    p->takes_many = m->many;
     p->refused_why[0] = 0;
     p->incarnation = id_random_u64() | 1;
     memset(p->finished, 0, sizeof(p->finished));
@@ -132,7 +169,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     log_line(LOG_INFO, "broker", "endpoint", bus_endpoint(p->sock), "to", "known", NULL);
     if (p->d->draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
-        proto_send(p->sock, NULL, 0, &bye);
+        peer_send(p->d, p->index, &bye);
     }
     ping_send(p);
     tally_greeted(p->d, p->index);
@@ -178,6 +215,21 @@ static void wake_take(struct dispatcher *d, struct str what)
         leases_rescue_soon(d);
 }
 
+struct letter {
+    struct peer *peer;
+    const char *role;
+};
+
+static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
+                          unsigned n);
+
+static bool part_received(void *arg, const struct bus_frame *frames, unsigned n)
+{
+    const struct letter *l = arg;
+    peer_received(l->peer, NULL, 0, l->role, frames, n);
+    return true;
+}
+
 static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
                           unsigned n)
 {
@@ -188,6 +240,12 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     enum proto_bad bad = proto_decode(d->peers->decoder, d->bus, role, ROLE_BROKER, frames, n, &m);
     if (bad) {
         malformed(proto_bad_text(bad));
+        return;
+    }
+    if (m.type == MSG_MANY) {
+        struct letter l = {p, role};
+        if (!bundle_each(m.payload, part_received, &l))
+            malformed(proto_bad_text(PROTO_PAYLOAD));
         return;
     }
     p->heard_ms = clock_ms();
@@ -212,7 +270,7 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
         break;
     case MSG_PING: {
         struct msg pong = {.type = MSG_PONG, .PONG = {.seq = m.PING.seq}};
-        proto_send(p->sock, NULL, 0, &pong);
+        peer_send(p->d, p->index, &pong);
         break;
     }
     case MSG_WAKE:
@@ -309,6 +367,7 @@ struct peers *peers_new(struct dispatcher *d)
     ps->timer.fn = tick_due;
     ps->timer.arg = d;
     loop_timer_in(d->loop, &ps->timer, PROTO_PING_MS);
+    loop_hook(d->loop, turn_end, ps);
     if (!good)
         peers_destroy(&d->peers);
     return d->peers;
@@ -321,9 +380,14 @@ void peers_destroy(struct peers **pp)
         return;
     struct dispatcher *d = ps->timer.arg;
     loop_timer_stop(d->loop, &ps->timer);
-    for (unsigned i = 0; i < ps->n; i++)
-        if (ps->peer[i].sock)
+    loop_unhook(d->loop, turn_end, ps);
+    for (unsigned i = 0; i < ps->n; i++) {
+        if (ps->peer[i].sock) {
+            bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL, 0);
             bus_close(&ps->peer[i].sock);
+        }
+        buf_free(&ps->peer[i].bundle.data);
+    }
     proto_decoder_destroy(&ps->decoder);
     free(ps->peer);
     free(ps);

@@ -1,7 +1,7 @@
 /*
  * store.h - everything the dispatcher asks of the database.
  *
- * store.c owns dispatcher.db_threads actor threads (zactor), each with one
+ * store.c owns dispatcher.db_threads actor threads, each with one
  * connection. A request is an `op`: a struct of inputs and outputs that the
  * caller allocates, hands over with store_submit(), and gets back in its done
  * callback on the loop's thread. While it is away nobody else touches it. No
@@ -393,7 +393,5 @@ struct store_workers { struct buf json; /* array of {name,wanted,capacity,places
 void store_workers(struct db *db, void *op);
 /* A session as clients see it (design section 4, shapes). The caller frees it. No database. */
 struct jv *session_jv(const struct session_row *row, const char *worker);
-struct store_ping { enum store_rc rc; };
-void store_ping(struct db *db, void *op);
 
 #endif

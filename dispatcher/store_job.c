@@ -214,7 +214,7 @@ static bool piece_next(struct page *p, bool is_loose, unsigned *n, struct piece 
     return true;
 }
 
-/* The jobs of a batch that the token may not see: nearly always all of them are its companies'. */
+/* A batch may hold jobs of companies that are not the token's: they are passed over. */
 static enum db_rc batch_walk(struct db *db, struct page *p)
 {
     struct store_jobs *op = p->op;

@@ -248,8 +248,10 @@ void store_batches(struct db *db, void *op);
 struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop. A step of at most 1000 items a
                              * call: submit it again while `more`. */
     uint64_t batch_id; struct batch_viewer viewer; char actor[161], peer[65], request_id[129];
-    uint64_t after; /* running items before this index were asked; 0 at first */
-    bool begun;     /* out, and in for the next step: it is marked as cancelled */
+    /* how far it came, for the next step; 0 at first */
+    bool begun;     /* it is marked as cancelled */
+    bool is_asking; /* nothing waits any more: those that run are asked */
+    uint64_t from;  /* the index where it goes on */
     bool found, wrong_state, more, asked /* somebody was asked to stop */; char status[21]; enum store_rc rc;
 };
 void store_batch_cancel(struct db *db, void *op);

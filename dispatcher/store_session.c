@@ -49,11 +49,13 @@ static enum db_rc lookup_narrow(struct db *db, struct store_lookup *op, struct s
     const char *in[LOOKUP_MAX];
     for (unsigned i = 0; i < op->n; i++)
         in[i] = op->asked[i];
+    /* By the index's own statistics: else the optimizer looks into the index for each id before it reads it. */
     TRY(db_query_in(db,
+                    "SET STATEMENT eq_range_index_dive_limit = 1 FOR "
                     "SELECT s.robot_session_id, s.id, s.live, s.current_job_id IS NOT NULL AND s.state = 'active', s.job_id, "
                     "s.company_id, s.generation, s.epoch, s.robot_id, m.job_id, s.portal, s.boot_id, j.robot_worker_base_url "
-                    "FROM chasqui_sessions s JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN chasqui_session_migrations m ON "
-                    "m.job_id = s.job_id WHERE s.robot_session_id IN (%s)",
+                    "FROM chasqui_sessions s FORCE INDEX (robot_session) JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN "
+                    "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_session_id IN (%s)",
                     in, op->n, ""));
     while (db_next(db)) {
         const char *id = db_str(db, 0, NULL);

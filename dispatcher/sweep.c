@@ -20,12 +20,6 @@ struct sweep {
     uint64_t flush_at_ms, full_at_ms;
 };
 
-static void ping_done(void *arg, void *op)
-{
-    (void)arg;
-    free(op);
-}
-
 static void tick(void *arg)
 {
     struct sweep *s = arg;
@@ -33,8 +27,7 @@ static void tick(void *arg)
     uint64_t now = clock_ms();
     if (now >= s->full_at_ms) {
         s->full_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
-        store_submit(d->store, store_ping, xcalloc(1, sizeof(struct store_ping)), ping_done, d);
-        robots_reload(d);
+        robots_reload(d); /* also tells whether the database is there */
         health_sub_tick(d);
         if (!d->draining)
             close_idle_tick(d);

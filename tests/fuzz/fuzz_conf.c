@@ -1,4 +1,4 @@
-/* needs: common/conf.c common/zpl.c common/action.c common/log.c common/clock.c common/buf.c common/check.c */
+/* parts: common */
 /* Usage: fuzz_conf [runs [seed]]. Configurations put together of good and bad lines, and good ones damaged. What
  * is taken must keep every bound of the table; what is not must say why. */
 #include "common/conf.h"

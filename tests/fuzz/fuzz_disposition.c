@@ -1,4 +1,4 @@
-/* needs: dispatcher/disposition.c dispatcher/robot_head.c common/check.c common/buf.c common/clock.c */
+/* parts: dispatcher */
 /* Usage: fuzz_disposition [runs [seed]]. Header lines of Content-Disposition's own pieces and of any bytes. What comes
  * out is always short, UTF-8, without controls, quotes and path. */
 #include "dispatcher/robot_head.h"

@@ -1,4 +1,4 @@
-/* needs: common/jv.c common/buf.c common/check.c common/clock.c */
+/* parts: common */
 /* Usage: fuzz_jv [runs [seed]]. Texts of JSON's own pieces, and good texts damaged. What is taken must come out as
  * JSON that is taken again and comes out the same. */
 #include "common/jv.h"

@@ -1,10 +1,10 @@
-/* needs: proto/codec.c proto/codec_read.c proto/rows.c proto/names.c common/buf.c common/check.c common/stat.c common/hist.c common/bus.c common/bus_link.c common/zap.c common/allow.c common/key.c common/loop.c common/heap.c common/log.c common/clock.c common/id.c */
+/* parts: common */
 /*
  * fuzz_proto RUNS SEED: good messages with bytes changed, cut and doubled, and
  * random bytes, given to every decoder. Nothing may crash, read beyond its
  * frame (ASan) or take a message that is over its bounds.
  */
-#include "proto/proto.h"
+#include "proto/bundle.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +58,45 @@ static void seed_rows(struct buf *out)
     }
 }
 
+static void mutate(struct buf *b);
+
+static void seed_bundle(struct bundle *b)
+{
+    struct msg m[] = {
+        {.type = MSG_REQUEST, .REQUEST = {.id = 1, .session_id = STR("s")}, .payload = STR("{}")},
+        {.type = MSG_CANCEL, .CANCEL = {.id = 2}},
+        {.type = MSG_REPLY, .REPLY = {.id = 3, .status = 200}, .payload = STR("[]")},
+    };
+    for (uint32_t n = 1 + dice(4); n; n--)
+        bundle_add(b, &m[dice(sizeof(m) / sizeof(m[0]))]);
+}
+
+struct opened {
+    struct proto_decoder *decoder;
+    unsigned long *taken;
+};
+
+static bool open_part(void *arg, const struct bus_frame *frames, unsigned n)
+{
+    const struct opened *o = arg;
+    struct msg m;
+    for (unsigned role = 1; role <= 4; role *= 2)
+        *o->taken += proto_decode(o->decoder, NULL, "", (enum role)role, frames, n, &m) == PROTO_OK;
+    return true;
+}
+
+static void try_bundle(struct opened *o)
+{
+    struct bundle b = {0};
+    seed_bundle(&b);
+    mutate(&b.data);
+    char *exact = malloc(b.data.len ? b.data.len : 1);
+    memcpy(exact, b.data.data, b.data.len);
+    bundle_each((struct str){exact, (uint32_t)b.data.len}, open_part, o);
+    free(exact);
+    buf_free(&b.data);
+}
+
 static void mutate(struct buf *b)
 {
     for (uint32_t n = dice(6); n && b->len; n--)
@@ -87,7 +126,7 @@ int main(int argc, char **argv)
     struct proto_decoder *d = proto_decoder_new();
     for (unsigned long run = 0; run < runs; run++) {
         struct buf header = {0}, rows = {0};
-        uint8_t type[2] = {PROTO_VERSION, (uint8_t)dice(20)};
+        uint8_t type[2] = {PROTO_VERSION, (uint8_t)dice(24)};
         struct msg m;
         if (dice(8))
             seed_message(&header, type);
@@ -107,6 +146,7 @@ int main(int argc, char **argv)
         taken += proto_decode_health((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         taken += proto_decode_robot_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         taken += proto_decode_company_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
+        try_bundle(&(struct opened){d, &taken});
         free(h);
         free(r);
         buf_free(&header);

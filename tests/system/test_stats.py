@@ -236,3 +236,28 @@ def next_stats(events):
     while (event := events.next())[0] != "stats":
         pass
     return event[1]
+
+
+# --- logs --------------------------------------------------------------------------------------------------------
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_one_request_id_through_all_processes_and_to_the_robot(make_system):
+    system = make_system(settings={"log.format": "json", "log.slow_ms": 300})
+    trace = {"X-Request-Id": "trace-me.1", "traceparent": TRACE}
+    session = system.api.execute(7, headers=trace).expect(200).json["session_id"]
+    system.robot.behave("list", "delay", ms=400)
+    system.api.list(session, headers={**trace, "X-Request-Id": "trace-me.2"}).expect(200)
+    system.api.delete(f"/api/v1/app/sessions/{session}", headers={**trace, "X-Request-Id": "trace-me.3"}).expect(200)
+    for call, number in (("login", 1), ("list", 2), ("delete", 3)):
+        headers = {name.lower(): value for name, value in system.robot.calls(call)[0]["headers"].items()}
+        assert headers["x-request-id"] == f"trace-me.{number}" and headers["traceparent"] == TRACE, call
+    for process in (system.brokers[0], system.dispatchers[0]):
+        process.wait_log("trace-me.2")
+        lines = [json.loads(line) for line in process.text().splitlines() if line.startswith("{")]
+        assert all(line["time"] and line["level"] and line["event"] and isinstance(line["pid"], int) for line in lines)
+        slow = next(line for line in lines if line.get("request") == "trace-me.2" and line["event"] == "slow")
+        assert slow["level"] == "info" and slow["ms"] >= 400 and slow["queue_ms"] < 200
+        assert slow["dispatcher_ms"] >= 400 if process is system.brokers[0] else slow["robot_ms"] >= 400 and slow["db_ms"] < 300
+        assert any(line.get("request") == "trace-me.1" for line in lines)

@@ -1,4 +1,4 @@
-/* needs: common/action.c common/zpl.c common/buf.c common/check.c */
+/* parts: common */
 #include "common/action.h"
 
 #include "common/zpl.h"

@@ -1,4 +1,4 @@
-/* needs: common/allow.c common/key.c common/log.c common/clock.c common/check.c */
+/* parts: common */
 #include "common/allow.h"
 
 #include "common/log.h"

@@ -1,4 +1,4 @@
-/* needs: common/buf.c common/check.c */
+/* parts: common */
 #include "common/buf.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* needs: common/bus.c common/bus_link.c common/zap.c common/allow.c common/key.c common/loop.c common/heap.c common/log.c common/clock.c common/check.c common/id.c common/stat.c common/hist.c common/buf.c */
+/* parts: common */
 /* The bus between two roles of one process: plain, then with CURVE, then under noise. */
 #include "common/bus.h"
 

@@ -1,4 +1,4 @@
-/* needs: common/clock.c */
+/* parts: common */
 #include "common/clock.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* needs: common/conf.c common/zpl.c common/action.c common/log.c common/clock.c common/buf.c common/check.c */
+/* parts: common */
 #include "common/conf.h"
 
 #include "common/log.h"

@@ -1,4 +1,4 @@
-/* needs: common/cron.c */
+/* parts: common */
 #include "common/cron.h"
 
 #include <setjmp.h>

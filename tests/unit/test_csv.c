@@ -1,4 +1,4 @@
-/* needs: ctl/csv.c common/buf.c common/check.c */
+/* parts: ctl */
 #include "ctl/csv.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* needs: dispatcher/disposition.c dispatcher/robot_head.c */
+/* parts: dispatcher */
 #include "dispatcher/disposition.h"
 
 #include "dispatcher/robot_head.h"

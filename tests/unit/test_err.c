@@ -1,4 +1,4 @@
-/* needs: common/err.c common/check.c */
+/* parts: common */
 #include "common/err.h"
 
 #include <setjmp.h>

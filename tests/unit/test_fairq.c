@@ -1,4 +1,4 @@
-/* needs: broker/fairq.c common/check.c */
+/* parts: broker */
 #include "broker/fairq.h"
 
 #include <setjmp.h>

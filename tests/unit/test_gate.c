@@ -1,4 +1,4 @@
-/* needs: broker/gate.c */
+/* parts: broker */
 #include "broker/gate.h"
 
 #include "head_parse.h"

@@ -1,4 +1,4 @@
-/* needs: common/heap.c common/check.c */
+/* parts: common */
 #include "common/heap.h"
 
 #include <setjmp.h>

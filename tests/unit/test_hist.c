@@ -1,4 +1,4 @@
-/* needs: common/hist.c */
+/* parts: common */
 #include "common/hist.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* needs: dispatcher/hogs.c common/check.c */
+/* parts: dispatcher */
 #include "dispatcher/hogs.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* needs: common/id.c common/check.c common/clock.c */
+/* parts: common */
 #include "common/id.h"
 
 #include "common/clock.h"

@@ -1,4 +1,4 @@
-/* needs: common/jv.c common/buf.c common/check.c common/clock.c */
+/* parts: common */
 #include "common/jv.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* needs: common/loop.c common/heap.c common/check.c common/clock.c */
+/* parts: common */
 #include "common/loop.h"
 
 #include "common/clock.h"

@@ -1,4 +1,4 @@
-/* needs: broker/params.c common/jv.c common/buf.c common/check.c common/clock.c common/url.c common/action.c common/zpl.c proto/names.c */
+/* parts: broker */
 #include "broker/params.h"
 
 #include "common/buf.h"

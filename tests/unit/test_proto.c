@@ -1,4 +1,4 @@
-/* needs: proto/codec.c proto/codec_read.c proto/rows.c proto/names.c common/buf.c common/check.c common/stat.c common/hist.c common/bus.c common/bus_link.c common/zap.c common/allow.c common/key.c common/loop.c common/heap.c common/log.c common/clock.c common/id.c */
+/* parts: common */
 #include "proto/codec_read.h"
 
 #include "common/id.h"

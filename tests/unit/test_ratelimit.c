@@ -1,4 +1,4 @@
-/* needs: broker/ratelimit.c common/check.c */
+/* parts: broker */
 #include "broker/ratelimit.h"
 
 #include <setjmp.h>

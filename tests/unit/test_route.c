@@ -1,4 +1,4 @@
-/* needs: broker/route.c proto/names.c */
+/* parts: broker */
 #include "broker/route.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* needs: dispatcher/seal.c common/secret_file.c common/buf.c common/id.c common/log.c common/clock.c common/check.c */
+/* parts: dispatcher */
 #include "dispatcher/seal.h"
 
 #include <errno.h>

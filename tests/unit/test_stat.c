@@ -1,4 +1,4 @@
-/* needs: common/stat.c common/hist.c common/buf.c common/check.c */
+/* parts: common */
 #include "common/stat.h"
 
 #include <setjmp.h>

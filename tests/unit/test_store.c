@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_action.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* parts: dispatcher */
 /* test_store.c - log-ins, look-ups, actions and ends of sessions, in a real database. */
 #include "tests/unit/store_fixture.h"
 

@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_enqueue.c dispatcher/store_claim.c dispatcher/store_lease.c dispatcher/store_robot.c dispatcher/store_migrate.c dispatcher/store_control.c dispatcher/store_job.c dispatcher/store_why.c dispatcher/store_queue_state.c dispatcher/store_audit.c dispatcher/store_batch.c dispatcher/store_batch_view.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/err.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* parts: dispatcher */
 /* test_store_job.c - jobs: pages, cancelling, putting back, what one waits for; the queue's state; the audit trail; in a real database. */
 #include "tests/unit/store_fixture.h"
 

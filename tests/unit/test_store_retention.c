@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_action.c dispatcher/store_robot.c dispatcher/store_retention.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* parts: dispatcher */
 /* test_store_retention.c - what is too old goes, and nothing else does. */
 #include "tests/unit/store_plan.h"
 

@@ -1,4 +1,4 @@
-/* needs: dispatcher/store.c dispatcher/store_mariadb.c dispatcher/store_sql.c dispatcher/store_session.c dispatcher/store_login.c dispatcher/store_key.c dispatcher/store_robot.c dispatcher/store_schedule.c dispatcher/schedule_sql.c common/cron.c proto/names.c common/action.c common/buf.c common/check.c common/clock.c common/conf.c common/heap.c common/id.c common/jv.c common/log.c common/loop.c common/zpl.c */
+/* parts: dispatcher */
 /* test_store_schedule.c - recurring batches in a real database: once a time, whole whatever happens, and what was missed. */
 #include "tests/unit/store_plan.h"
 

@@ -1,4 +1,4 @@
-/* needs: common/url.c */
+/* parts: common */
 #include "common/url.h"
 
 #include <setjmp.h>

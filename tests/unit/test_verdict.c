@@ -1,4 +1,4 @@
-/* needs: healthd/verdict.c */
+/* parts: healthd */
 #include "healthd/verdict.h"
 
 #include <setjmp.h>

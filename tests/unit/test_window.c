@@ -1,4 +1,4 @@
-/* needs: broker/window.c common/check.c */
+/* parts: broker */
 #include "broker/window.h"
 
 #include <setjmp.h>

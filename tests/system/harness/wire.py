@@ -5,6 +5,7 @@ A FakeDispatcher speaks to a real broker, a FakeBroker to a real dispatcher, a H
 
 import re
 import secrets
+import struct
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ VERSION = 1
 CODES = {
     "HELLO": 1, "WELCOME": 2, "CREDIT": 3, "PING": 4, "PONG": 5, "BYE": 6, "REQUEST": 7, "ACCEPTED": 8, "REPLY": 9,
     "REPLY_HEAD": 10, "CHUNK": 11, "CHUNK_CREDIT": 12, "CANCEL": 13, "EVENT": 14, "WAKE": 15, "REFUSED": 16, "ROBOTS": 17, "HEALTH": 18,
-    "ROBOT_STATS": 19, "COMPANY_STATS": 20,
+    "ROBOT_STATS": 19, "COMPANY_STATS": 20, "MANY": 21,
 }  # fmt: skip
 NAMES = {code: name for name, code in CODES.items()}
 LANES = ["control", "interactive", "login", "batch"]
@@ -35,6 +36,23 @@ def decode(frames):
     """(name, header, payload)."""
     assert 2 <= len(frames) <= 3 and len(frames[0]) == 2 and frames[0][0] == VERSION, frames
     return NAMES[frames[0][1]], msgpack.unpackb(frames[1], raw=False), frames[2] if len(frames) == 3 else b""
+
+
+def bundle(messages):
+    """The payload of a MANY: of messages as encode() makes them."""
+    parts = []
+    for frames in messages:
+        payload = frames[2] if len(frames) == 3 else b""
+        parts += [struct.pack(">II", len(frames[1]), len(payload)), frames[0], frames[1], payload]
+    return b"".join(parts)
+
+
+def unbundle(payload):
+    """The messages of a MANY, as decode() tells them."""
+    while payload:
+        header, body = struct.unpack(">II", payload[:8])
+        yield decode([payload[8:10], payload[10 : 10 + header], payload[10 + header : 10 + header + body]])
+        payload = payload[10 + header + body :]
 
 
 class Peer:

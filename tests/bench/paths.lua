@@ -1,4 +1,4 @@
--- wrk: lists of random sessions. Arguments: the file of session ids, the token; none = the plain path.
+-- wrk: GETs of random paths of a file. Arguments: the file (a path a line), and a token or nothing.
 local requests = {}
 
 function init(args)
@@ -7,9 +7,7 @@ function init(args)
     if args[2] then
         headers["Authorization"] = "Bearer " .. args[2]
     end
-    for id in io.lines(args[1]) do
-        local path = args[2] and "/api/v1/app/buzon/list?session_id=" .. id .. "&page=1"
-            or "/sunat/buzon/list?session_id=" .. id .. "&page=1"
+    for path in io.lines(args[1]) do
         requests[#requests + 1] = wrk.format("GET", path, headers)
     end
 end

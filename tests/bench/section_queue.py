@@ -1,0 +1,123 @@
+"""Log-ins, each durable: by synchronous execute, and by batches, which other queues are measured beside.
+
+A batch is accepted while its robots are drained, so that nothing is claimed meanwhile, and is cancelled; another one is then
+drained for real: a robot call, a place, a session and a job row for each item.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from chasqui import Chasqui
+from harness import wait_until
+from load import wrk
+from queues import beanstalkd, bullmq, bullmq_install, item
+from robots import Robots
+from rounds import by_label, collect, figure
+from usage import Meter
+
+TITLE = "Log-ins and batches"
+CONNECTIONS = 64
+FARM = {"synchronous": (100, 50), "batches": (200, 100)}  # robots, places of each
+ACCEPTED = 100_000
+DRAINED = 15_000
+OTHERS = 10_000
+BATCHES = "/api/v1/app/batches"
+LOGIN = {"portal": "sunat", "action": "sunat.menu_sol_login"}
+FIRST_DRAINED = 500_000_000  # companies that nobody else logs in
+DRAIN_LIMIT_S = 180
+
+
+def synchronous(lab, chasqui):
+    """Log-ins by execute: 64 at a time."""
+    first = [1_000_000]
+
+    def measure(_):
+        first[0] += 20_000_000
+        meter = Meter(chasqui.labels()).start()
+        told = wrk(chasqui.api_url(), "logins.lua", [first[0], chasqui.token], connections=CONNECTIONS, seconds=lab.options.seconds)
+        return {**told, "cpu_us": meter.per(told["requests"])}
+
+    taken = collect(min(3, lab.options.rounds), ["chasqui"], measure,
+                    lambda n, name, told: lab.say(f"  execute round {n + 1} {told['rate']:8,.0f} log-ins/s  p99 {told['p99_us'] / 1000:.1f} ms  "
+                                                  f"errors {told['errors']}"))["chasqui"]  # fmt: skip
+    return {key: figure(taken, key) for key in ("rate", "p50_us", "p99_us", "errors")} | {"cpu_us": by_label(taken, "cpu_us")}
+
+
+def submit(chasqui, first, n):
+    """(answer, seconds)."""
+    body = "".join(item(first + number) + "\n" for number in range(n)).encode()
+    started = time.monotonic()
+    answer = chasqui.api.post(BATCHES, query=LOGIN, body=body, headers={"Content-Type": "application/x-ndjson"}, timeout=300)
+    return answer, time.monotonic() - started
+
+
+def batch_is_done(chasqui, number):
+    return chasqui.api.get(f"{BATCHES}/{number}").expect(200).json["batch"]["status"] in ("done", "cancelled")
+
+
+def robots_want(chasqui, what):
+    for one in chasqui.nginx:
+        for name in one.names:
+            chasqui.ctl("worker", what, name)
+
+
+def batches(lab, chasqui):
+    n_accepted, n_drained = (ACCEPTED // 10, DRAINED // 10) if lab.options.short else (ACCEPTED, DRAINED)
+    robots_want(chasqui, "drain")
+    answer, took_s = submit(chasqui, FIRST_DRAINED * 2, n_accepted)
+    if answer.status == 501:
+        return {"is_built": False}
+    told = answer.expect(202).json
+    assert told["accepted"] == n_accepted, told
+    lab.say(f"  batch: {n_accepted / took_s:,.0f} items accepted a second")
+    chasqui.api.delete(f"{BATCHES}/{told['batch_id']}")
+    wait_until(lambda: batch_is_done(chasqui, told["batch_id"]), DRAIN_LIMIT_S, "the batch is cancelled", every=0.2)
+    robots_want(chasqui, "resume")
+    meter = Meter(chasqui.labels()).start()
+    started = time.monotonic()
+    number = submit(chasqui, FIRST_DRAINED, n_drained)[0].expect(202).json["batch_id"]
+    wait_until(lambda: batch_is_done(chasqui, number), DRAIN_LIMIT_S, "the batch is done", every=0.05)
+    drained_s = time.monotonic() - started
+    counts = chasqui.api.get(f"{BATCHES}/{number}").expect(200).json["batch"]["counts"]
+    assert counts["done"] == n_drained, json.dumps(counts)
+    lab.say(f"  batch: {n_drained / drained_s:,.0f} log-ins drained a second")
+    return {
+        "is_built": True,
+        "items": n_accepted,
+        "drained": n_drained,
+        "accept_per_s": n_accepted / took_s,
+        "drain_per_s": n_drained / drained_s,
+        "cpu_us": meter.per(n_drained),
+    }
+
+
+def others(lab):
+    n = OTHERS // 10 if lab.options.short else OTHERS
+    result = {"beanstalkd": beanstalkd(lab.room("beanstalkd"), n)}
+    modules = Path(os.environ["CHASQUI_BUILD"]).resolve() / "bench" / "npm"
+    missing = bullmq_install(modules)
+    result["bullmq"] = {"missing": missing} if missing else bullmq(lab.room("redis"), n, modules)
+    for name, told in result.items():
+        lab.say(f"  {name}: {json.dumps(told)}")
+    return result
+
+
+def on_farm(lab, number, name, measure):
+    """measure(lab, chasqui) with as many robots and places as it needs."""
+    count, places = FARM[name]
+    robots = lab.keep(Robots(lab.room(name), count, network=20 + number))
+    chasqui = lab.keep(Chasqui(lab.room("chasqui"), lab.mariadb, [robots], capacity=places))
+    result = measure(lab, chasqui)
+    lab.drop(chasqui)
+    lab.drop(robots)
+    return result
+
+
+def run(lab):
+    return {
+        "execute": on_farm(lab, 1, "synchronous", synchronous),
+        "batch": on_farm(lab, 2, "batches", batches),
+        "others": others(lab),
+    }
