@@ -221,7 +221,10 @@ void store_batch_append(struct db *db, void *op);
 enum db_rc batch_portal(struct db *db, uint64_t batch_id, uint64_t token_id, char portal[PORTAL_ROOM]);
 
 struct store_batch_close { /* the body was whole: total is counted, the batch runs (or is done when nothing of it is left) */
-    uint64_t batch_id, token_id; bool found; uint64_t total; char status[21]; enum store_rc rc;
+    uint64_t batch_id, token_id;
+    uint64_t lines; /* that its body had, rejected ones included */
+    bool found; bool differs; /* an item at or beyond `lines` is recorded: it was another body; nothing is changed */
+    uint64_t total; char status[21]; enum store_rc rc;
 };
 void store_batch_close(struct db *db, void *op);
 
