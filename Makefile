@@ -22,9 +22,10 @@ SHELL := /bin/bash
 PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
-PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl prometheus groff-base
+PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl prometheus groff-base chromium chromium-driver python3-selenium
 PACKAGES_LINT := cppcheck clang-format
-PACKAGES_BENCH := wrk nginx-light
+PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
+  $(if $(shell command -v npm),,nodejs npm)
 
 # --- flags -----------------------------------------------------------------------------------------------------
 BUILD ?= build
@@ -88,6 +89,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
 # The migrations are part of chasqui (.incbin).
 $(BUILD)/ctl/migration.o: $(wildcard migrations/*.sql)
+# So is the dashboard of the broker.
+$(BUILD)/broker/dashboard.o: $(wildcard broker/dashboard/*)
 # Rebuild when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)
@@ -164,7 +167,7 @@ asan: deps
 tsan: deps
 	TSAN_OPTIONS=suppressions=tests/tsan.supp $(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit
 
-# Whole processes under load; BENCH='--seconds 30 --dispatchers 2' and the like are passed on.
+# Against other systems, about 15 minutes; BENCH='--only list' (or --short, …) is passed on. See docs/benchmarks.md.
 .PHONY: deps-bench bench
 deps-bench:
 	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_BENCH)

@@ -22,6 +22,8 @@
  *   fairq.c      fair queues (pure)
  *   peer.c       dispatchers: greeting, credit, heartbeat
  *   stream.c     answers that come in chunks
+ *   web_session.c  people who logged in with a browser: cookies
+ *   dashboard.c  the dashboard's files
  *   tally.c      what the broker counts by lane and route; window.c the growth of counters (pure)
  *   health.c     what healthd says, for operators
  *   fleet.c      what dispatchers count by robot; companies.c by company
@@ -66,6 +68,7 @@ struct broker {
     struct flights *flights;
     struct peers *peers;
     struct health *health;
+    struct web_sessions *web_sessions;
     struct tally *tally;
     struct fleet *fleet;
     struct companies *companies;
@@ -241,10 +244,19 @@ struct token { /* a verified one; counted references */
     uint64_t rate_per_minute; /* 0 = no limit */
 };
 
+struct token_key { /* what is known of a token that somebody shows: never its secret */
+    uint64_t id;
+    uint8_t hash[32]; /* SHA-256 of the secret */
+};
+
 enum auth_result { AUTH_KNOWN, AUTH_REFUSED, AUTH_WAITS };
 struct auth *auth_new(struct broker *b);
 void auth_destroy(struct auth **ap);
-/* Who sends x? AUTH_KNOWN sets x->token. AUTH_WAITS: exchange_verified() will be called. */
+/* "<id>|<secret>"; what is not of this form is hashed all the same, and false. */
+bool token_key_read(const char *text, struct token_key *out);
+/* Is it a token's? AUTH_KNOWN sets x->token. AUTH_WAITS: exchange_verified() will be called. */
+enum auth_result auth_ask(struct exchange *x, const struct token_key *key);
+/* The same for who sends x: the bearer of a token, or on the operators' listener somebody with a cookie. */
 enum auth_result auth_check(struct exchange *x);
 void auth_leave(struct exchange *x); /* x does not wait for a verdict any more */
 void auth_forget(struct broker *b, uint64_t token_id);
@@ -263,6 +275,7 @@ struct answer {
     const char *content_type; /* static, or in `text` */
     struct pull *pull;        /* instead of a body; owned */
     bool is_close;            /* the connection ends with it */
+    bool is_keepable;         /* may be kept and asked for again by its ETag; else nobody stores it */
     unsigned n;
     struct {
         const char *name; /* static */
@@ -288,6 +301,7 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     const char *method;
     struct gate_framing framing;
     const char *authorization, *content_type, *deadline; /* NULL = absent */
+    const char *cookie, *origin, *host, *if_none_match;  /* NULL = absent */
     const char *key, *coding;                            /* Idempotency-Key, Content-Encoding */
     bool is_key_twice;
     bool is_expecting; /* Expect: 100-continue */
@@ -537,5 +551,13 @@ struct jv *stats_jv(struct broker *b, unsigned history_points); /* GET /api/v1/o
 void stats_metrics(struct broker *b, struct buf *out);          /* GET /metrics */
 /* Counters and gauges that `owner` has, by name. */
 struct jv *jv_new_stats(unsigned owner, const struct stats *s);
+
+/* ---- web_session.c ----------------------------------------------------------------------------------------- */
+struct web_sessions *web_sessions_new(struct broker *b); /* NULL after logging why */
+void web_sessions_destroy(struct web_sessions **wp);
+/* Whose cookie came with x? False when none is good. */
+bool web_session_read(const struct exchange *x, struct token_key *key);
+/* Does x, which changes something, come from a page of this listener? A browser always says so (RFC 6454). */
+bool web_is_same_origin(const struct exchange *x);
 
 #endif

@@ -70,6 +70,14 @@ static void header_take(struct exchange *x, const char *name, const char *value)
     } else if (strcasecmp(name, "Content-Encoding") == 0) {
         if (!x->coding || strcasecmp(x->coding, "identity") == 0)
             x->coding = value;
+    } else if (strcasecmp(name, "Cookie") == 0) {
+        x->cookie = value;
+    } else if (strcasecmp(name, "Origin") == 0) {
+        x->origin = value;
+    } else if (strcasecmp(name, "Host") == 0) {
+        x->host = value;
+    } else if (strcasecmp(name, "If-None-Match") == 0) {
+        x->if_none_match = value;
     } else if (strcasecmp(name, "Expect") == 0) {
         x->is_expecting = true;
     }
@@ -209,6 +217,11 @@ static bool head_check(struct exchange *x)
         reply_error(x, ERR_NO_DISPATCHER, "This broker is stopping.", NULL);
         return false;
     }
+    bool is_by_cookie = x->listener == LISTENER_OPS && !x->authorization && x->route->ability != ABILITY_NONE;
+    if (is_by_cookie && strcmp(x->route->method, "GET") != 0 && x->cookie && !web_is_same_origin(x)) {
+        reply_error(x, ERR_FORBIDDEN, "This request does not come from the dashboard's own page.", NULL);
+        return false;
+    }
     if (x->route->ability != ABILITY_NONE) {
         if (!token_check(x))
             return false;
@@ -305,7 +318,7 @@ static bool body_read(struct exchange *x)
 {
     enum jv_bad why;
     bool is_wanted = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && x->body.len);
-    if (!is_wanted)
+    if (!is_wanted || x->json)
         return true;
     if (x->key)
         id_sha256(x->body.data ? x->body.data : "", x->body.len, x->body_digest);
@@ -450,6 +463,8 @@ void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key)
 void exchange_verified(struct exchange *x, enum err e)
 {
     loop_timer_stop(x->b->loop, &x->timer);
+    if (x->phase == PHASE_ASKED)
+        x->phase = PHASE_BODY; /* its handler asked, and is called again */
     if (e)
         reply_error(x, e, NULL, NULL);
     exchange_answered(x);

@@ -78,7 +78,7 @@ static bool parts_build(struct broker *b)
     b->live = live_new(b);
     b->progress = progress_new(b);
     b->feed = feed_new();
-    if (!peers_new(b) || !health_new(b) || !http_new(b))
+    if (!web_sessions_new(b) || !peers_new(b) || !health_new(b) || !http_new(b))
         return false;
     b->board = stats_board_new(b);
     return true;
@@ -97,6 +97,7 @@ static void parts_drop(struct broker *b)
     auth_destroy(&b->auth);
     peers_destroy(&b->peers);
     flights_destroy(&b->flights);
+    web_sessions_destroy(&b->web_sessions);
     ratelimit_destroy(&b->ratelimit);
     trend_destroy(&b->trend);
     fleet_destroy(&b->fleet);

@@ -40,13 +40,6 @@ void ops_metrics(struct exchange *x)
     reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-void ops_dashboard(struct exchange *x)
-{
-    struct buf text = {0};
-    buf_adds(&text, "Chasqui: the dashboard is not built yet; see /metrics and /api/v1/ops/stats.\n");
-    reply_text(x, 501, "text/plain; charset=utf-8", &text);
-}
-
 /* A query of one flag, 0 or 1; false: answered. */
 static bool flag_take(struct exchange *x, const char *name, bool *flag)
 {
@@ -231,6 +224,26 @@ void ops_job_retry(struct exchange *x)
 void ops_job_cancel(struct exchange *x)
 {
     ask_job(x, OP_OPS_JOB_CANCEL);
+}
+
+void ops_jobs_bulk(struct exchange *x)
+{
+    struct jv *errors = NULL;
+    bool is_preview;
+    params_bulk(x->json, &x->flight.request, &is_preview, &errors);
+    if (exchange_fields(x, errors))
+        exchange_ask(x, is_preview ? OP_OPS_JOBS_COUNT : OP_OPS_JOBS_BULK, KEY_OF_OPERATORS);
+}
+
+void ops_batch_cancel(struct exchange *x)
+{
+    struct str id;
+    if (!part_and_reason(x, &id))
+        return;
+    if (decimal_read(id, 1, &x->flight.request.batch_id))
+        exchange_ask(x, OP_BATCH_CANCEL, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_BATCH_NOT_FOUND, NULL, NULL);
 }
 
 void ops_queue_pause(struct exchange *x)

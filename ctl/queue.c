@@ -29,8 +29,8 @@ static void waiting_print(const struct jv *queue)
     printf("%-10s %s", "waiting", count_text(jv_get(queue, "ready"), text));
     for (size_t i = 0; i < jv_len(list); i++)
         if (jv_int(jv_get(jv_at(list, i), "priority"), &priority))
-            printf("%s%s with priority %lld%s", i ? ", " : " (", count_text(jv_at(list, i), text), (long long)priority,
-                   i + 1 == jv_len(list) ? ")" : "");
+            printf("%s%s with priority %lld%s", i ? ", " : " (", count_text(jv_at(list, i), text),
+                   (long long)priority, i + 1 == jv_len(list) ? ")" : "");
     putchar('\n');
 }
 

@@ -176,7 +176,7 @@ static void started(void *arg, void *op_arg)
     }
     lease_hold(d, w->job_id, &w->lease, lease_told, w);
     if (r)
-        request_accepted(d, r, w->job_id);
+        request_accepted(d, r, w->job_id, NULL);
     if (!robot || !lease_trusted(d, w->job_id)) {
         w->error = ERR_ROBOT_UNREACHABLE;
         finish(w);

@@ -167,7 +167,8 @@ void reply_jv(struct dispatcher *d, struct request *r, int status, struct jv *bo
  * and extra are the caller's to replace (robots_hide_urls). */
 void reply_error(struct dispatcher *d, struct request *r, enum err e, const char *message, struct jv *extra);
 void reply_ended(struct dispatcher *d, struct request *r, const struct session_row *row); /* 410 with state, since, reason, successor_session_id */
-void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id); /* tells the broker */
+/* Tells the broker. job_uid NULL = the request's own. */
+void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid);
 /* Streams: begin, then chunks as the receiver's credit allows; `writable` says chunks may be sent now. */
 void stream_begin(struct dispatcher *d, struct request *r, int status, const char *content_type, int64_t length /* -1 unknown */,
                   const char *filename /* NULL = not an attachment */, const char *session_id,
@@ -252,6 +253,7 @@ void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
 void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
 void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE*, OPS_AUDIT */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+void bulk_start(struct dispatcher *d, struct request *r);
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
 

@@ -103,7 +103,7 @@ static void begin(struct entry *e)
     op->credentials = (struct buf){0};
     if (r) {
         r->db_ms += (int64_t)(clock_us() - r->arrived_us) / 1000;
-        request_accepted(l->d, r, l->job_id);
+        request_accepted(l->d, r, l->job_id, NULL);
     }
     entry_free(e, false);
     login_hold(l);

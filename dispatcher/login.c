@@ -147,6 +147,7 @@ static void done_recorded(void *arg, void *op_arg)
     log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
              robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
     if (!l->item.batch_id) {
+        peers_event(d, "job", l->job_id, l->company_id, "done");
         peers_event(d, "session", l->job_id, l->company_id, "active");
         awaits_wake(d, l->job_id);
     }

@@ -51,6 +51,8 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BATCH_ITEMS] = batch_start,
     [OP_BATCH_CANCEL] = batch_start,
     [OP_OPS_BATCHES] = batch_start,
+    [OP_OPS_JOBS_COUNT] = bulk_start,
+    [OP_OPS_JOBS_BULK] = bulk_start,
     [OP_JOBS] = job_start,
     [OP_JOB_CANCEL] = job_start,
     [OP_OPS_JOBS] = job_start,
@@ -66,6 +68,8 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
 
 struct requests *requests_new(void)
 {
+    for (unsigned op = 0; op < OP_COUNT; op++)
+        CHECK(handlers[op], "nobody handles %s", op_table[op].name);
     return xcalloc(1, sizeof(struct requests));
 }
 
@@ -230,10 +234,7 @@ bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST 
     r->expiry.arg = r;
     loop_timer_at(d->loop, &r->expiry, r->deadline_at_ms + AFTER_DEADLINE_MS);
     take_count(r->lane);
-    if (handlers[r->op])
-        handlers[r->op](d, r);
-    else
-        reply_error(d, r, ERR_NOT_IMPLEMENTED, NULL, NULL);
+    handlers[r->op](d, r);
     return true;
 }
 
@@ -378,9 +379,11 @@ void reply_ended(struct dispatcher *d, struct request *r, const struct session_r
     reply_error(d, r, e, NULL, extra);
 }
 
-void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id)
+void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid)
 {
     struct msg m = {.type = MSG_ACCEPTED, .ACCEPTED = {.id = r->id, .job_id = job_id}};
+    if (job_uid && strcmp(job_uid, r->job_uid) != 0)
+        m.ACCEPTED.job_uid = str_of(job_uid);
     r->job = job_id;
     peer_send(d, r->peer, &m);
 }

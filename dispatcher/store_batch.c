@@ -235,7 +235,9 @@ static enum db_rc close_tx(struct db *db, void *arg)
         return DB_OK;
     db_str_copy(db, 0, op->status, sizeof(op->status));
     op->total = db_u64(db, 1);
-    if (strcmp(op->status, "open") != 0)
+    TRY(db_query(db, "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx >= ? LIMIT 1", "uu", op->batch_id, op->lines));
+    op->differs = db_next(db);
+    if (op->differs || strcmp(op->status, "open") != 0)
         return DB_OK;
     TRY(batch_close(db, op->batch_id, &op->total, &ended));
     strcpy(op->status, ended ? "done" : "running");

@@ -252,7 +252,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     unsigned room;
     items_forget(c);
     op->is_full = op->is_paused = false;
-    TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE until_at IS NULL OR until_at > NOW(6)", ""));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))", ""));
     if ((op->is_paused = db_next(db)))
         return DB_OK;
     TRY(room_read(db, c, &room));

@@ -62,6 +62,17 @@ class Lab:
         file.write_text("".join(path.format(id=one) + "\n" for one in ids))
         return file
 
+    def sections_end(self):
+        """What the last section left is ended; what all of them use stays."""
+        shared = (self.mariadb, *self.robots, self._chasqui)
+        for part in [one for one in reversed(self.parts) if one not in shared]:
+            try:
+                if isinstance(part, Chasqui):
+                    part.wake()
+                self.drop(part)
+            except Exception as why:  # the others are ended all the same
+                print(f"{type(part).__name__}: {why}", file=sys.stderr)
+
     def say(self, text):
         print(text, flush=True)
 

@@ -18,19 +18,21 @@ def perf(process, seconds, file):
                              "--", "sleep", str(seconds)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
 
+def reported(file, sort):
+    return subprocess.run(["perf", "report", "-i", str(file), "--stdio", "--no-children", "-g", "none", "--percent-limit", "0.4",
+                           "--sort", sort], capture_output=True, text=True, check=False).stdout  # fmt: skip
+
+
 def shares(file):
     """[(percent, library, symbol)], by self time."""
-    told = subprocess.run(["perf", "report", "-i", str(file), "--stdio", "--no-children", "-g", "none", "--percent-limit", "0.4",
-                           "--sort", "dso,symbol"], capture_output=True, text=True, check=False).stdout  # fmt: skip
-    rows = re.findall(r"^ +([\d.]+)% +(\S+) +\[.\] (.+?) *(?:- +- *)?$", told, re.M)
-    return [(float(percent), library, symbol.strip()) for percent, library, symbol in rows]
+    rows = re.findall(r"^ +([\d.]+)% +(\S+) +\[.\] (\S+)", reported(file, "dso,symbol"), re.M)
+    return [(float(percent), library, symbol) for percent, library, symbol in rows if not symbol.startswith("0x")]
 
 
-def by_library(rows):
-    total = {}
-    for percent, library, _ in rows:
-        total[library] = total.get(library, 0) + percent
-    return sorted(total.items(), key=lambda one: -one[1])
+def by_library(file):
+    """[(library, percent)]; the kernel's part is system calls and what they wake."""
+    rows = re.findall(r"^ +([\d.]+)% +(\S+)", reported(file, "dso"), re.M)
+    return [(library.split(".so")[0].strip("[]").replace(".kallsyms", ""), float(percent)) for percent, library in rows]
 
 
 def calls(process, target, seconds):
@@ -55,10 +57,9 @@ def run(lab):
         tracer = perf(process, lab.options.seconds, file)
         target.load(CONNECTIONS, lab.options.seconds + 1)
         tracer.wait()
-        rows = shares(file)
-        result[name] = {"libraries": by_library(rows), "symbols": rows[:ROWS]}
-        lab.say(f"  {name}: " + ", ".join(f"{library} {percent:.0f} %" for library, percent in by_library(rows)[:8]))
-        for percent, library, symbol in rows[: ROWS * 2]:
+        result[name] = {"libraries": by_library(file), "symbols": shares(file)[:ROWS]}
+        lab.say(f"  {name}: " + ", ".join(f"{library} {percent:.0f} %" for library, percent in result[name]["libraries"][:8]))
+        for percent, library, symbol in result[name]["symbols"]:
             lab.say(f"    {percent:5.1f} %  {library:<24}{symbol}")
     for name, process in watched.items() if shutil.which("strace") else ():
         counts = calls(process, target, 2)

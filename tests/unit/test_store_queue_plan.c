@@ -32,7 +32,7 @@ static void fill(uint64_t batch[3])
     for (unsigned b = 0; b < 3; b++) {
         batch[b] = batch_open(keys[b]);
         batch_append(batch[b], 0, 1000);
-        struct store_batch_close close = {.batch_id = batch[b], .token_id = 7};
+        struct store_batch_close close = {.batch_id = batch[b], .token_id = 7, .lines = 1000000};
         run_fine(store_batch_close, &close);
     }
     exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, started_at) "
@@ -89,7 +89,7 @@ static void test_batches(void **state)
     batch_append(fresh, 0, 1000);
     assert_rows(before, 1010, "appending what is there");
     plan_check("store_batch_append");
-    struct store_batch_close close = {.batch_id = fresh, .token_id = 7};
+    struct store_batch_close close = {.batch_id = fresh, .token_id = 7, .lines = 1000000};
     before = rows_read();
     run_fine(store_batch_close, &close);
     assert_rows(before, 1010, "closing");

@@ -1,0 +1,127 @@
+"""Results as Markdown. Each function makes one table of docs/benchmarks.md from its section's numbers."""
+
+NAMES = {"chasqui": "Chasqui", "plain": "Chasqui without CURVE", "haproxy": "HAProxy", "php": "old flow (PHP-FPM)"}
+LABELS = ("broker", "dispatcher", "healthd", "mariadb", "haproxy", "php-fpm", "nginx", "robots")
+
+
+def rows(head, lines):
+    made = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(made + ["| " + " | ".join(map(str, line)) + " |" for line in lines])
+
+
+def number(figure, unit=1.0, digits=0):
+    """median (lowest - highest)."""
+    mid, low, high = (figure[key] / unit for key in ("median", "low", "high"))
+    return f"{mid:,.{digits}f} ({low:,.{digits}f} - {high:,.{digits}f})"
+
+
+def times(figure):
+    return f"{figure['median']:.2f} ({figure['low']:.2f} - {figure['high']:.2f})"
+
+
+def mib(kib):
+    return f"{kib / 1024:,.1f}"
+
+
+def machine(facts):
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return rows(("", ""), [
+        ("run", f"{facts['when']}, commit {facts['commit']}, {facts['rounds']} rounds of {facts['seconds']} s"
+                + (" (short)" if facts["short"] else "")),
+        ("machine", f"{facts['cpu']}, {facts['cores']} cores for everything, {facts['memory_gib']} GiB; load before the run {facts['load_before']:.1f}"),
+        ("system", f"{facts['system']}, Linux {facts['kernel']}"),
+        ("versions", versions),
+    ])  # fmt: skip
+
+
+def listing(result):
+    lines = []
+    for name, points in result["contenders"].items():
+        for connections, one in points.items():
+            lines.append((NAMES[name], connections, number(one["rate"]), number(one["p50_us"], 1000, 2), number(one["p99_us"], 1000, 2),
+                          int(one["errors"]["high"])))  # fmt: skip
+    return rows(("contender", "connections", "requests/s", "p50 ms", "p99 ms", "errors"), sorted(lines, key=lambda line: int(line[1])))
+
+
+def ratios(result):
+    lines = []
+    for connections, one in result["contenders"]["chasqui"].items():
+        for other in ("haproxy", "php"):
+            of = one[f"of_{other}"]
+            lines.append((NAMES[other], connections, times(of["rate"]), times(of["p50_us"]), times(of["p99_us"])))
+    return rows(("Chasqui over", "connections", "requests/s", "p50", "p99"), lines)
+
+
+def by_process(result, key, unit, digits):
+    """Contenders at 64 connections, a column a process."""
+    lines = []
+    for name, points in result["contenders"].items():
+        for connections, one in points.items():
+            values = one[key]
+            lines.append((NAMES[name], connections, *(f"{values[label] / unit:,.{digits}f}" if label in values else "" for label in LABELS),
+                          f"{sum(values.values()) / unit:,.{digits}f}"))  # fmt: skip
+    return rows(("contender", "connections", *LABELS, "sum"), sorted(lines, key=lambda line: int(line[1])))
+
+
+def cpu(result):
+    return by_process(result, "cpu_us", 1, 1)
+
+
+def memory(result):
+    return by_process(result, "memory_kib", 1024, 1)
+
+
+def download(result):
+    lines = []
+    for what, title in (("big", "one file of 1 GiB"), ("small", "64 files of 1 MiB at a time")):
+        for name in ("chasqui", "haproxy"):
+            one = result[what][name]
+            cpu_us = ", ".join(f"{label} {us:,.0f}" for label, us in one["cpu_us"].items() if us >= 10)
+            grew = ", ".join(f"{label} {mib(kib)}" for label, kib in one.get("growth_kib", {}).items())
+            lines.append((title, NAMES[name], number(one["mib_s"]), times(result[what]["ratio"]) if name == "chasqui" else "", cpu_us, grew))
+    return rows(("", "contender", "MiB/s", "over HAProxy", "CPU, µs for each MiB", "growth, MiB"), lines)
+
+
+def growth(result):
+    titles = {"rows": "rows in `portal_jobs`", "robots": "robots", "dispatchers": "dispatchers", "idle": "idle connections"}
+    lines = []
+    for what, points in result.items():
+        for point, one in points.items():
+            memory_kib = ", ".join(f"{label} {mib(kib)}" for label, kib in one["memory_kib"].items() if label != "robots")
+            lines.append((titles[what], f"{int(point):,}", number(one["rate"]), times(one["ratio"]), number(one["p99_us"], 1000, 1),
+                          f"{sum(one['cpu_us'].values()):.1f}", memory_kib, int(one["errors"]["high"])))  # fmt: skip
+    return rows(("of", "there are", "lists/s", "over the first", "p99 ms", "CPU, µs", "memory, MiB", "errors"), lines)
+
+
+def spent(cpu_us):
+    return ", ".join(f"{label} {us:,.0f}" for label, us in cpu_us.items() if us >= 1)
+
+
+def queue(result):
+    execute, batch = result["execute"], result["batch"]
+    lines = [("log-ins by execute, 64 at a time", "Chasqui", number(execute["rate"]) + " log-ins/s", "", spent(execute["cpu_us"]))]
+    if batch["is_built"]:
+        lines.append((f"batches of {batch['items']:,} and {batch['drained']:,}", "Chasqui", f"{batch['accept_per_s']:,.0f} items/s",
+                      f"{batch['drain_per_s']:,.0f} log-ins/s, robot calls included", spent(batch["cpu_us"])))  # fmt: skip
+    else:
+        lines.append(("a batch", "Chasqui", "not built yet (501)", "", ""))
+    for name, title in (("beanstalkd", "beanstalkd, `-f 0`"), ("bullmq", "BullMQ, Redis with `appendfsync always`")):
+        one = result["others"][name]
+        if "missing" in one:
+            lines.append(("jobs that do nothing", title, f"not measured: {one['missing']}", "", ""))
+        else:
+            lines.append(("jobs that do nothing", title, f"{one['accept_per_s']:,.0f} jobs/s", f"{one['drain_per_s']:,.0f} jobs/s", ""))
+    return rows(("", "contender", "accepted", "drained", "CPU, µs for each"), lines)
+
+
+def profile(result):
+    parts = []
+    for name, one in result.items():
+        if "libraries" in one:
+            shares = ", ".join(f"{library} {percent:.0f} %" for library, percent in one["libraries"][:9])
+            parts.append((name, "processor time by library", shares))
+            top = ", ".join(f"`{symbol}` {percent:.1f} %" for percent, _, symbol in one["symbols"][:10])
+            parts.append((name, "by function", top))
+        if "calls" in one:
+            parts.append((name, "system calls for each list", ", ".join(f"{call} {n:.2f}" for call, n in one["calls"].items())))
+    return rows(("process", "", ""), parts) if parts else "Neither perf nor strace was there."
