@@ -46,6 +46,9 @@ int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_
 /* Likewise: the epoch of a session row in *epoch; 0 = no such row. */
 int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch);
 /* Locks the epoch row of a company and portal (made when missing) and reads it. */
+/* Part of a transaction: a migration row for a session that is active under this epoch, if it can be opened again. */
+enum move { MOVE_PLANNED, MOVE_PLANNED_ALREADY, MOVE_IMPOSSIBLE /* no stored credentials */, MOVE_MOVED_ON };
+enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move);
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
 enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
 /* What becomes of the place that a session row holds. */
