@@ -249,18 +249,10 @@ static void ask(struct vouch *v)
     flight_start(v->b, &v->flight);
 }
 
-/* Authorization: Bearer <id>|<secret>. What is not of this form is hashed all the same. */
-static bool token_text_read(const char *text, uint64_t *id, uint8_t hash[HASH_BYTES])
+bool token_key_read(const char *text, struct token_key *out)
 {
-    static const char scheme[] = "Bearer ";
-    const char *bar = NULL, *secret = "";
-    *id = 0;
-    if (text && strncasecmp(text, scheme, sizeof scheme - 1) == 0) {
-        text += sizeof scheme - 1;
-        bar = strchr(text, '|');
-    }
-    if (bar)
-        secret = bar + 1;
+    const char *bar = strchr(text, '|'), *secret = bar ? bar + 1 : "";
+    out->id = 0;
     size_t digits = bar ? (size_t)(bar - text) : 0, secret_len = strlen(secret);
     while (secret_len &&
            (secret[secret_len - 1] == ' ' || secret[secret_len - 1] == '\t')) /* the field's own end */
@@ -268,20 +260,34 @@ static bool token_text_read(const char *text, uint64_t *id, uint8_t hash[HASH_BY
     bool is_good = digits >= 1 && digits <= 18 && secret_len >= 1 && secret_len <= SECRET_BYTES_MAX;
     for (size_t i = 0; is_good && i < digits; i++) {
         is_good = text[i] >= '0' && text[i] <= '9' && (i || text[0] != '0');
-        *id = *id * 10 + (uint64_t)(text[i] - '0');
+        out->id = out->id * 10 + (uint64_t)(text[i] - '0');
     }
-    id_sha256(secret, secret_len <= SECRET_BYTES_MAX ? secret_len : SECRET_BYTES_MAX, hash);
+    id_sha256(secret, secret_len <= SECRET_BYTES_MAX ? secret_len : SECRET_BYTES_MAX, out->hash);
     return is_good;
+}
+
+/* What x shows: a bearer's token, or on the operators' listener a cookie. False when it is not of that form. */
+static bool key_of(const struct exchange *x, struct token_key *key)
+{
+    static const char scheme[] = "Bearer ";
+    const char *text = x->authorization ? x->authorization : "";
+    if (!x->authorization && x->listener == LISTENER_OPS)
+        return web_session_read(x, key);
+    bool is_bearer = strncasecmp(text, scheme, sizeof scheme - 1) == 0;
+    return token_key_read(is_bearer ? text + sizeof scheme - 1 : "", key);
 }
 
 enum auth_result auth_check(struct exchange *x)
 {
+    struct token_key key;
+    return key_of(x, &key) ? auth_ask(x, &key) : AUTH_REFUSED;
+}
+
+enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
+{
     struct auth *a = x->b->auth;
-    uint8_t hash[HASH_BYTES];
-    uint64_t id, now = loop_now_ms(x->b->loop);
-    if (!token_text_read(x->authorization, &id, hash))
-        return AUTH_REFUSED;
-    struct vouch *v = vouch_find(a, id, hash);
+    uint64_t now = loop_now_ms(x->b->loop);
+    struct vouch *v = vouch_find(a, key->id, key->hash);
     if (v && v->until_ms > now) {
         stat_inc(token_cache_hits_total);
         if (v->token && now >= v->asked_at_ms + RENEW_MS && v->flight.state == FLIGHT_NONE)
@@ -294,7 +300,7 @@ enum auth_result auth_check(struct exchange *x)
     }
     stat_inc(token_cache_misses_total);
     if (!v)
-        v = vouch_new(x->b, id, hash);
+        v = vouch_new(x->b, key->id, key->hash);
     if (!v) {
         reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
         return AUTH_WAITS;
@@ -312,13 +318,13 @@ enum auth_result auth_check(struct exchange *x)
 
 bool auth_refused(struct exchange *x)
 {
-    uint8_t hash[HASH_BYTES];
-    uint64_t id, now = loop_now_ms(x->b->loop);
-    if (!token_text_read(x->authorization, &id, hash))
+    struct token_key key;
+    uint64_t now = loop_now_ms(x->b->loop);
+    if (!key_of(x, &key))
         return true;
-    struct vouch *v = vouch_find(x->b->auth, id, hash);
+    struct vouch *v = vouch_find(x->b->auth, key.id, key.hash);
     if (!v)
-        v = vouch_new(x->b, id, hash);
+        v = vouch_new(x->b, key.id, key.hash);
     if (!v)
         return false;
     bool is_old = v->until_ms <= now || now >= v->asked_at_ms + RENEW_MS;

@@ -13,10 +13,13 @@
  * cut leaves its whole lines recorded and the batch open. What a line says is
  * for dispatchers to judge; only its length is judged here.
  *
- * A batch that came as one JSON body feeds its items through the same door.
+ * A batch that came as one JSON body is judged whole before anything is opened,
+ * a slice a turn so that nobody waits for it; then its items go through the same
+ * door as lines.
  */
 #include "broker/broker.h"
 
+#include "broker/items.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -29,6 +32,7 @@
 #define BODY_BYTES_MAX CHUNK_MAX
 #define LINE_BYTES_MAX (20 * 1024)
 #define REJECTED_MAX 1000 /* that are named */
+#define SLICE_US 2000     /* of judging items, a turn */
 #define UPLOADS_MAX 64    /* at once: each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
 
 struct body { /* lines under way */
@@ -57,11 +61,14 @@ struct upload {
     uint64_t step_ms;   /* for a dispatcher's answer to each step */
 
     /* the body */
-    struct jv *json; /* that came whole; NULL = lines come */
-    size_t item_at;  /* the next of its items */
-    bool is_whole;   /* its last item was seen */
-    struct buf line; /* of which the end did not come yet; at most LINE_BYTES_MAX + 1 */
-    bool is_long;    /* that line is too long, and not kept */
+    struct judging judging;
+    struct jv *about;        /* a JSON body besides its items, until these are judged */
+    struct loop_timer timer; /* the next slice of that */
+    struct buf lines;        /* that they became */
+    size_t lines_at;         /* the next one to be handed on */
+    bool is_whole;           /* its last item was seen */
+    struct buf line;         /* of which the end did not come yet; at most LINE_BYTES_MAX + 1 */
+    bool is_long;            /* that line is too long, and not kept */
     struct buf chunk;
     uint64_t chunk_index, next_index; /* of the chunk's first line; of the next line */
     bool is_sealed;                   /* nothing may be added to the chunk */
@@ -88,6 +95,7 @@ struct uploads {
     unsigned n;
 };
 
+static void upload_free(struct upload *u);
 static void upload_turn(struct upload *u);
 static void upload_settle(struct upload *u);
 
@@ -106,24 +114,41 @@ static void digest_make(struct upload *u, const struct jv *about)
     buf_free(&text);
 }
 
-/* NULL: x is answered. `about` has the fields of the batch besides its items. */
-static struct upload *upload_new(struct exchange *x, const struct jv *about, struct jv *errors)
+static struct upload *upload_new(struct exchange *x)
 {
-    struct broker *b = x->b;
-    struct msg_REQUEST r = {0};
-    params_batch(about, &b->conf->actions, b->conf->webhook_allow, clock_unix_ms(), &r, &errors);
-    struct str key = exchange_key(x, &errors);
-    if (!exchange_fields(x, errors))
-        return NULL;
-    if (b->uploads->n >= UPLOADS_MAX) {
-        stat_inc(queue_full_total);
-        reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
-        return NULL;
-    }
+    struct uploads *all = x->b->uploads;
     struct upload *u = xcalloc(1, sizeof *u);
-    u->b = b;
+    u->b = x->b;
     u->x = x;
     caller_take(&u->caller, x);
+    u->step_ms = x->deadline_at_ms - x->arrived_ms;
+    u->next = all->list;
+    if (u->next)
+        u->next->prev = u;
+    all->list = u;
+    all->n++;
+    stat_inc(uploads_total);
+    x->upload = u;
+    return u;
+}
+
+/* Reads the fields of the batch besides its items. false: x is answered, and u freed. */
+static bool upload_describe(struct upload *u, const struct jv *about, struct jv *errors)
+{
+    struct exchange *x = u->x;
+    struct msg_REQUEST r = {0};
+    params_batch(about, &u->b->conf->actions, u->b->conf->webhook_allow, clock_unix_ms(), &r, &errors);
+    struct str key = exchange_key(x, &errors);
+    if (!exchange_fields(x, errors)) {
+        upload_free(u);
+        return false;
+    }
+    if (u->b->uploads->n > UPLOADS_MAX) {
+        stat_inc(queue_full_total);
+        reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
+        upload_free(u);
+        return false;
+    }
     str_copy(u->portal, sizeof u->portal, r.portal);
     str_copy(u->action, sizeof u->action, r.action);
     str_copy(u->callback_url, sizeof u->callback_url, r.callback_url);
@@ -133,16 +158,8 @@ static struct upload *upload_new(struct exchange *x, const struct jv *about, str
         id_request(u->key); /* nobody else's */
     u->priority = r.priority;
     u->available_at_ms = r.available_at_ms;
-    u->step_ms = x->deadline_at_ms - x->arrived_ms;
     digest_make(u, about);
-    u->next = b->uploads->list;
-    if (u->next)
-        u->next->prev = u;
-    b->uploads->list = u;
-    b->uploads->n++;
-    stat_inc(uploads_total);
-    x->upload = u;
-    return u;
+    return true;
 }
 
 void upload_begin(struct exchange *x)
@@ -151,7 +168,7 @@ void upload_begin(struct exchange *x)
     struct jv *errors = NULL;
     query_parse(&q, x->query, &errors);
     struct jv *about = params_batch_query(&q);
-    upload_new(x, about, errors);
+    upload_describe(upload_new(x), about, errors);
     jv_free(about);
 }
 
@@ -169,6 +186,7 @@ static void lines_free(char **lines, size_t len)
 static void upload_free(struct upload *u)
 {
     struct uploads *all = u->b->uploads;
+    loop_timer_stop(u->b->loop, &u->timer);
     flight_close(&u->flight);
     for (unsigned i = 0; i < BODIES_MAX; i++) {
         flight_close(&u->body[i].flight);
@@ -185,7 +203,9 @@ static void upload_free(struct upload *u)
     caller_drop(&u->caller);
     buf_wipe(&u->line);
     buf_wipe(&u->chunk);
-    jv_wipe(u->json);
+    buf_wipe(&u->lines);
+    judging_end(&u->judging);
+    jv_free(u->about);
     jv_free(u->extra);
     free(u);
 }
@@ -231,7 +251,7 @@ static void failure_log(const struct upload *u)
 static void upload_settle(struct upload *u)
 {
     bool is_under_way = u->n_bodies || u->flight.state != FLIGHT_NONE;
-    bool is_left = !u->x && !is_under_way && !u->chunk.len && !u->json;
+    bool is_left = !u->x && !is_under_way && !u->chunk.len && !u->lines.data;
     struct exchange *x = u->x;
     if (u->is_held)
         return;
@@ -521,11 +541,11 @@ bool upload_is_full(const struct upload *u)
     return !u->error && (u->n_bodies == BODIES_MAX || u->is_sealed);
 }
 
-size_t upload_take(struct upload *u, const char *data, size_t len)
+/* Up to a border of lines where nothing more fits. */
+static size_t lines_take(struct upload *u, const char *data, size_t len)
 {
     size_t at = 0;
-    u->is_held = true;
-    while (at < len && !u->error && !upload_is_full(u)) {
+    while (at < len && !upload_is_full(u)) {
         const char *piece = data + at, *end = memchr(piece, '\n', len - at);
         size_t n = end ? (size_t)(end - piece) : len - at;
         at += n + (end ? 1 : 0);
@@ -536,11 +556,21 @@ size_t upload_take(struct upload *u, const char *data, size_t len)
             if (end)
                 line_end(u);
         }
-        if (u->is_sealed)
-            upload_turn(u);
     }
+    return at;
+}
+
+size_t upload_take(struct upload *u, const char *data, size_t len)
+{
+    size_t at = 0;
+    u->is_held = true;
+    if (auth_refused(u->x)) /* it may have begun hours ago */
+        upload_fail(u, ERR_UNAUTHENTICATED);
+    do {
+        at += lines_take(u, data + at, len - at);
+        upload_turn(u);
+    } while (at < len && !u->error && !upload_is_full(u));
     stat_add(upload_bytes_total, at);
-    upload_turn(u);
     if (upload_is_full(u))
         stat_inc(uploads_paused_total);
     if (u->error)
@@ -553,21 +583,19 @@ size_t upload_take(struct upload *u, const char *data, size_t len)
 /* ---- a turn ----------------------------------------------------------------------------------------------------
  */
 
-/* The items of a JSON body, as far as there is room. */
-static void items_feed(struct upload *u)
+/* The lines that a JSON body became, as far as there is room. */
+static void lines_feed(struct upload *u)
 {
-    const struct jv *items = jv_get(u->json, "items");
-    while (u->item_at < jv_len(items) && !u->is_sealed) {
-        size_t len;
-        char *text = jv_dump(jv_at(items, u->item_at++), &len);
-        line_put(u, text, len);
-        lines_free(&text, len);
+    while (u->lines_at < u->lines.len && !u->is_sealed) {
+        const char *line = u->lines.data + u->lines_at;
+        size_t len = (size_t)((const char *)memchr(line, '\n', u->lines.len - u->lines_at) - line);
+        line_put(u, line, len);
+        u->lines_at += len + 1;
     }
-    if (u->item_at < jv_len(items))
+    if (u->lines_at < u->lines.len)
         return;
     u->is_whole = true;
-    jv_wipe(u->json);
-    u->json = NULL;
+    buf_wipe(&u->lines);
 }
 
 /* All that can be done now. What it starts may fail at once: then the upload is settled by whoever called this. */
@@ -576,15 +604,15 @@ static void upload_turn(struct upload *u)
     bool was_held = u->is_held;
     u->is_held = true;
     do {
-        if (u->json && !u->is_sealed)
-            items_feed(u);
+        if (u->lines.data && !u->is_sealed)
+            lines_feed(u);
         if (u->error)
             break;
         if (!u->batch_id && u->next_index && u->flight.state == FLIGHT_NONE)
             open_send(u);
         if (u->batch_id && is_chunk_due(u))
             body_send(u);
-    } while (!u->error && u->json && !u->is_sealed);
+    } while (!u->error && u->lines.data && !u->is_sealed);
     bool is_over = u->is_whole && u->batch_id && !u->chunk.len && !u->n_bodies;
     if (is_over && !u->error && !u->is_closed && u->flight.state == FLIGHT_NONE)
         close_send(u);
@@ -610,22 +638,69 @@ static void upload_finish(struct upload *u)
     upload_settle(u);
 }
 
+/* ---- a JSON body -----------------------------------------------------------------------------------------------
+ */
+
+static void json_refuse(struct upload *u, enum jv_bad why)
+{
+    struct exchange *x = u->x;
+    exchange_refuse_json(x, why);
+    upload_free(u);
+    exchange_answered(x);
+}
+
+/* All items are judged: it goes on as if their lines had come. */
+static void json_judged(struct upload *u)
+{
+    struct exchange *x = u->x;
+    struct jv *errors = NULL, *about = u->about;
+    u->about = NULL;
+    u->lines = u->judging.lines;
+    u->judging.lines = (struct buf){0};
+    judging_end(&u->judging);
+    if (!u->lines.len)
+        errors_add(&errors, "items", "must be a list of at least one item");
+    if (upload_describe(u, about, errors)) {
+        upload_turn(u);
+        upload_settle(u);
+    } else {
+        exchange_answered(x);
+    }
+    jv_free(about);
+}
+
+static void json_judge(void *arg)
+{
+    struct upload *u = arg;
+    enum jv_bad why;
+    switch (judging_go(&u->judging, clock_us() + SLICE_US, &why)) {
+    case JUDGED_MORE:
+        loop_timer_in(u->b->loop, &u->timer, 1);
+        break;
+    case JUDGED_GOOD:
+        json_judged(u);
+        break;
+    case JUDGED_BAD:
+        json_refuse(u, why);
+        break;
+    }
+}
+
 void app_batch_create(struct exchange *x)
 {
-    struct jv *errors = NULL, *items = jv_get(x->json, "items");
+    enum jv_bad why = JV_FINE;
     if (x->upload) {
         upload_finish(x->upload);
         return;
     }
-    if (jv_type(items) != JV_ARRAY || !jv_len(items))
-        errors_add(&errors, "items", "must be a list of at least one item");
-    struct upload *u = upload_new(x, x->json, errors);
-    if (!u)
+    struct upload *u = upload_new(x);
+    u->about = judging_begin(&u->judging, &x->body, &why);
+    if (jv_type(u->about) != JV_OBJECT) {
+        json_refuse(u, why);
         return;
-    u->json = x->json;
-    x->json = NULL;
-    upload_turn(u);
-    upload_settle(u);
+    }
+    u->timer = (struct loop_timer){.fn = json_judge, .arg = u};
+    json_judge(u);
 }
 
 void upload_leave(struct exchange *x)
@@ -635,7 +710,11 @@ void upload_leave(struct exchange *x)
         return;
     x->upload = NULL;
     u->x = NULL;
-    if (!u->is_whole && !u->json)
+    if (u->about) { /* nothing was opened yet */
+        upload_free(u);
+        return;
+    }
+    if (!u->is_whole && !u->lines.data)
         stat_inc(uploads_cut_total);
     buf_wipe(&u->line); /* half a line */
     u->is_long = false;

@@ -12,6 +12,7 @@
  *   ratelimit.c  counted requests of a token (pure)
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
+ *   items.c      the items of a JSON batch (pure)
  *   batch.c      uploads: a body's lines on their way into a batch
  *   progress.c   a batch's progress, live
  *   feed.c       what changes, live, for operators
@@ -21,7 +22,15 @@
  *   fairq.c      fair queues (pure)
  *   peer.c       dispatchers: greeting, credit, heartbeat
  *   stream.c     answers that come in chunks
- *   health.c     what healthd says, for /metrics
+ *   web_session.c  people who logged in with a browser: cookies
+ *   dashboard.c  the dashboard's files
+ *   tally.c      what the broker counts by lane and route; window.c the growth of counters (pure)
+ *   health.c     what healthd says, for operators
+ *   fleet.c      what dispatchers count by robot; companies.c by company
+ *   summary.c    what stands in the database, as a dispatcher sums it up every few seconds
+ *   trend.c      the last hour, for charts
+ *   words.c      what is wrong, in words (words.def)
+ *   stats.c      all of that as JSON and for Prometheus
  */
 #ifndef CHASQUI_BROKER_H
 #define CHASQUI_BROKER_H
@@ -31,6 +40,7 @@
 #include "broker/params.h"
 #include "broker/ratelimit.h"
 #include "broker/route.h"
+#include "broker/tally.h"
 #include "common/buf.h"
 #include "common/bus.h"
 #include "common/conf.h"
@@ -58,6 +68,13 @@ struct broker {
     struct flights *flights;
     struct peers *peers;
     struct health *health;
+    struct web_sessions *web_sessions;
+    struct tally *tally;
+    struct fleet *fleet;
+    struct companies *companies;
+    struct summary *summary;
+    struct trend *trend;
+    struct stats_board *board;
     struct uploads *uploads;
     struct live *live;
     struct progress *progress;
@@ -140,7 +157,7 @@ struct flight {
     struct flight *next_by_id;
     struct fairq_item item;
     struct loop_timer timer; /* deadline; of a stream: silence */
-    uint64_t queued_at_ms;
+    uint64_t queued_at_ms, sent_at_ms, over_at_ms; /* sent: the last time; 0 = not, or not yet */
     struct peer *peer; /* who works on it (SENT, STREAMING) */
     struct flight *peer_prev, *peer_next;
     bool was_resent;
@@ -158,6 +175,9 @@ void flight_start(struct broker *b, struct flight *f);
 void flight_end(struct flight *f);
 /* The same, but nobody is told. */
 void flight_close(struct flight *f);
+/* How long it waited in its queue, and at its dispatcher; 0 when it was not there. */
+uint64_t flight_waited_ms(const struct flight *f);
+uint64_t flight_worked_ms(const struct flight *f);
 /* Sends what can be sent. After credit came, a peer was greeted, a flight was queued. */
 void flights_pump(struct broker *b);
 /* What a dispatcher said. `from` is who; answers of flights that others work on by now are dropped and counted. */
@@ -170,8 +190,10 @@ void flights_none_there(struct broker *b);
 void flights_stats(struct broker *b); /* gauges, before they are shown */
 uint64_t flights_open(const struct broker *b);
 uint64_t flights_queued(const struct broker *b);
-/* {"control":{depth,oldest_age_ms,dispatched,rejected},...} */
-struct jv *flights_jv(struct broker *b);
+uint64_t flights_depth(const struct broker *b, enum lane lane);
+uint64_t flights_oldest_ms(const struct broker *b, enum lane lane); /* age; 0 = nothing waits */
+uint64_t flights_in_flight(const struct broker *b, enum lane lane);
+void flights_metrics(const struct broker *b, struct buf *out);
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
 struct peers *peers_new(struct broker *b); /* binds broker.bind; NULL after logging why */
@@ -187,9 +209,19 @@ void peer_drop(struct flight *f);                 /* not any more */
 bool peers_hopeful(const struct broker *b);
 bool peers_ready(const struct broker *b); /* one with a database, not draining */
 void peers_bye(struct broker *b, const char *reason);
-struct jv *peers_jv(const struct broker *b); /* [{name,boot_id,...}] */
+struct peers_count {
+    unsigned here, usable, draining, with_database, gone;
+    uint64_t queued_running; /* queued log-ins under way */
+    int64_t last_gone_ms; /* unix; 0 = none went in the last ten minutes */
+};
+struct peers_count peers_count(const struct broker *b);
+/* Those that went without a word, or after one, in the last ten minutes and have not come back. */
+void peers_each_gone(const struct broker *b, void (*fn)(void *arg, const char *name, int64_t since_ms, bool was_draining), void *arg);
+void peers_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg);
+struct jv *peers_jv(const struct broker *b); /* [{name,boot_id,...}], by name, then those that went */
 /* Appends a source for each; returns how many. The pointers are good until the loop turns. */
 unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max);
+void peers_metrics(const struct broker *b, struct buf *out);
 
 /* ---- stream.c ---------------------------------------------------------------------------------------------- */
 struct pull *stream_new(struct flight *f, bool has_length, uint64_t length);
@@ -212,14 +244,23 @@ struct token { /* a verified one; counted references */
     uint64_t rate_per_minute; /* 0 = no limit */
 };
 
+struct token_key { /* what is known of a token that somebody shows: never its secret */
+    uint64_t id;
+    uint8_t hash[32]; /* SHA-256 of the secret */
+};
+
 enum auth_result { AUTH_KNOWN, AUTH_REFUSED, AUTH_WAITS };
 struct auth *auth_new(struct broker *b);
 void auth_destroy(struct auth **ap);
-/* Who sends x? AUTH_KNOWN sets x->token. AUTH_WAITS: exchange_verified() will be called. */
+/* "<id>|<secret>"; what is not of this form is hashed all the same, and false. */
+bool token_key_read(const char *text, struct token_key *out);
+/* Is it a token's? AUTH_KNOWN sets x->token. AUTH_WAITS: exchange_verified() will be called. */
+enum auth_result auth_ask(struct exchange *x, const struct token_key *key);
+/* The same for who sends x: the bearer of a token, or on the operators' listener somebody with a cookie. */
 enum auth_result auth_check(struct exchange *x);
 void auth_leave(struct exchange *x); /* x does not wait for a verdict any more */
 void auth_forget(struct broker *b, uint64_t token_id);
-/* For an answer that goes on: is x's token refused by now? Asks again as needed. */
+/* For a body or an answer that goes on: is x's token refused by now? Asks again as needed. */
 bool auth_refused(struct exchange *x);
 bool token_may_see(const struct token *t, uint64_t company_id);
 void token_drop(struct token **tp);
@@ -234,6 +275,7 @@ struct answer {
     const char *content_type; /* static, or in `text` */
     struct pull *pull;        /* instead of a body; owned */
     bool is_close;            /* the connection ends with it */
+    bool is_keepable;         /* may be kept and asked for again by its ETag; else nobody stores it */
     unsigned n;
     struct {
         const char *name; /* static */
@@ -259,6 +301,7 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     const char *method;
     struct gate_framing framing;
     const char *authorization, *content_type, *deadline; /* NULL = absent */
+    const char *cookie, *origin, *host, *if_none_match;  /* NULL = absent */
     const char *key, *coding;                            /* Idempotency-Key, Content-Encoding */
     bool is_key_twice;
     bool is_expecting; /* Expect: 100-continue */
@@ -322,6 +365,8 @@ bool exchange_company(struct exchange *x, uint64_t company_id);
 bool exchange_count(struct exchange *x);
 /* Answers 422 when there are errors (taken); also checks X-Deadline-Ms. */
 bool exchange_fields(struct exchange *x, struct jv *errors);
+/* Answers that the body is no JSON, or no object (JV_FINE). */
+void exchange_refuse_json(struct exchange *x, enum jv_bad why);
 /* The Idempotency-Key, empty when there is none; a bad one is an error. */
 struct str exchange_key(const struct exchange *x, struct jv **errors);
 /* Who asks, for questions that outlive the exchange. */
@@ -403,7 +448,8 @@ void progress_stale(struct broker *b, uint64_t batch_id); /* it changed */
 /* ---- feed.c ------------------------------------------------------------------------------------------------ */
 struct feed *feed_new(void);
 void feed_destroy(struct feed **fp);
-void feed_follow(struct exchange *x);
+void feed_follow(struct exchange *x, bool is_counting); /* with statistics, or without */
+void feed_tick(struct broker *b);                       /* each second */
 void feed_take(struct broker *b, const struct msg_EVENT *m);
 
 /* ---- linger.c ---------------------------------------------------------------------------------------------- */
@@ -415,9 +461,103 @@ void linger_destroy(struct lingering **lp);
 void linger_close(struct lingering *l, int fd);
 
 /* ---- health.c ---------------------------------------------------------------------------------------------- */
+struct robot_health { /* what a healthd says of a robot */
+    enum verdict verdict;
+    int64_t since_ms;           /* unix time of the verdict */
+    int64_t sessions, capacity; /* -1 = not told */
+    char boot_id[65], why[201]; /* "" = none */
+};
 struct health *health_new(struct broker *b); /* NULL after logging why */
 void health_destroy(struct health **hp);
+void health_tick(struct broker *b); /* each second */
+/* The best verdict of those that are heard; false when none of them knows it. */
+bool health_robot(const struct broker *b, const char *name, struct robot_health *out);
+void health_each(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg); /* may name one twice */
+/* How many healthds are heard; since when (unix) the one that fell silent last is silent, 0 = none is. */
+unsigned health_heard(const struct broker *b, unsigned *of, int64_t *silent_since_ms);
+const char *health_silent_one(const struct broker *b);                       /* its endpoint, NULL = none */
+struct jv *health_jv(const struct broker *b);                                /* [{endpoint,heard,...}] */
+struct jv *health_opinions_jv(const struct broker *b, const char *name);     /* [{endpoint,verdict}] */
 unsigned health_sources(const struct broker *b, struct stat_source *out, unsigned max);
-void health_metrics(const struct broker *b, struct buf *out); /* robots' verdicts by name */
+void health_metrics(const struct broker *b, struct buf *out);
+
+/* ---- fleet.c ----------------------------------------------------------------------------------------------- */
+struct queue_sum { /* what dispatchers counted at the durable queue while we knew them; uint64_t only */
+    uint64_t accepted, rejected, done, failed, retried;
+    struct hist wait;
+};
+struct fleet_count { /* of robots */
+    unsigned all, active, draining, up, suspect, down, unknown;
+    int64_t used, total; /* places of active ones; -1 = not known yet */
+    int64_t abandoned;
+};
+struct fleet *fleet_new(struct broker *b);
+void fleet_destroy(struct fleet **fp);
+void fleet_tick(struct broker *b); /* each second */
+/* What dispatchers tell. */
+void fleet_robots_told(struct broker *b, const char *dispatcher, const char *boot_id, struct str payload);
+void fleet_stats_told(struct broker *b, const struct stats *before, const struct stats *now);
+void fleet_dispatcher_gone(struct broker *b, const char *dispatcher);
+void fleet_places_told(struct broker *b, const struct jv *robots); /* rows of OPS_SUMMARY */
+struct fleet_count fleet_count(const struct broker *b);
+/* Each robot's name whose last verdict is this, or that is wanted so. */
+void fleet_each_judged(const struct broker *b, enum verdict v, void (*fn)(void *arg, const char *name, int64_t since_ms, const char *why), void *arg);
+void fleet_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name, int64_t left, int64_t movable), void *arg);
+const struct queue_sum *fleet_queue(const struct broker *b);
+double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_sum *grown);
+struct jv *fleet_robots_jv(const struct broker *b);
+struct jv *fleet_places_jv(const struct broker *b);    /* NULL = not known yet */
+void fleet_metrics(const struct broker *b, struct buf *out);
+
+/* ---- companies.c ------------------------------------------------------------------------------------------- */
+struct companies *companies_new(void);
+void companies_destroy(struct companies **cp);
+void companies_told(struct broker *b, const char *dispatcher, const struct msg *m); /* COMPANY_STATS, well-formed */
+void companies_dispatcher_gone(struct broker *b, const char *dispatcher);
+struct jv *companies_jv(const struct broker *b);
+
+/* ---- summary.c --------------------------------------------------------------------------------------------- */
+struct summary_view { /* of the durable queue; -1 = not known */
+    bool is_known;
+    uint64_t age_ms;
+    int64_t depth, oldest_age_ms, scheduled, batches_open;
+    bool is_depth_capped, is_paused;
+};
+struct summary *summary_new(struct broker *b);
+void summary_destroy(struct summary **sp);
+void summary_tick(struct broker *b);    /* each second */
+void summary_watched(struct broker *b); /* somebody looks: ask more often for a while */
+struct summary_view summary_view(const struct broker *b);
+void summary_pause(const struct broker *b, char *why, size_t room); /* why an operator paused the queue */
+struct jv *summary_queue_jv(const struct broker *b); /* the durable queue; NULL = not known yet */
+void summary_metrics(const struct broker *b, struct buf *out);
+
+/* ---- trend.c ----------------------------------------------------------------------------------------------- */
+struct trend *trend_new(struct broker *b);
+void trend_destroy(struct trend **tp);
+void trend_tick(struct broker *b); /* each second */
+/* The last `points` of the hour, the youngest one still growing. */
+struct jv *trend_jv(const struct broker *b, unsigned points);
+#define TREND_POINTS 360
+
+/* ---- words.c ----------------------------------------------------------------------------------------------- */
+/* [{level,code,who,since,text,text_es,todo,todo_es}], worst first; *state = the worst level's name (static). */
+struct jv *words_jv(const struct broker *b, const char **state);
+
+/* ---- stats.c ----------------------------------------------------------------------------------------------- */
+struct stats_board *stats_board_new(struct broker *b); /* the timer of all that counts */
+void stats_board_destroy(struct stats_board **sp);
+struct jv *stats_jv(struct broker *b, unsigned history_points); /* GET /api/v1/ops/stats */
+void stats_metrics(struct broker *b, struct buf *out);          /* GET /metrics */
+/* Counters and gauges that `owner` has, by name. */
+struct jv *jv_new_stats(unsigned owner, const struct stats *s);
+
+/* ---- web_session.c ----------------------------------------------------------------------------------------- */
+struct web_sessions *web_sessions_new(struct broker *b); /* NULL after logging why */
+void web_sessions_destroy(struct web_sessions **wp);
+/* Whose cookie came with x? False when none is good. */
+bool web_session_read(const struct exchange *x, struct token_key *key);
+/* Does x, which changes something, come from a page of this listener? A browser always says so (RFC 6454). */
+bool web_is_same_origin(const struct exchange *x);
 
 #endif

@@ -23,7 +23,6 @@
 #include <strings.h>
 
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
-#define SLOW_MS 2000
 #define LOG_LINES_MAX 100 /* a second */
 
 /* ---- the head --------------------------------------------------------------------------------------------------
@@ -69,7 +68,16 @@ static void header_take(struct exchange *x, const char *name, const char *value)
         x->is_key_twice = x->key;
         x->key = value;
     } else if (strcasecmp(name, "Content-Encoding") == 0) {
-        x->coding = value;
+        if (!x->coding || strcasecmp(x->coding, "identity") == 0)
+            x->coding = value;
+    } else if (strcasecmp(name, "Cookie") == 0) {
+        x->cookie = value;
+    } else if (strcasecmp(name, "Origin") == 0) {
+        x->origin = value;
+    } else if (strcasecmp(name, "Host") == 0) {
+        x->host = value;
+    } else if (strcasecmp(name, "If-None-Match") == 0) {
+        x->if_none_match = value;
     } else if (strcasecmp(name, "Expect") == 0) {
         x->is_expecting = true;
     }
@@ -209,6 +217,11 @@ static bool head_check(struct exchange *x)
         reply_error(x, ERR_NO_DISPATCHER, "This broker is stopping.", NULL);
         return false;
     }
+    bool is_by_cookie = x->listener == LISTENER_OPS && !x->authorization && x->route->ability != ABILITY_NONE;
+    if (is_by_cookie && strcmp(x->route->method, "GET") != 0 && x->cookie && !web_is_same_origin(x)) {
+        reply_error(x, ERR_FORBIDDEN, "This request does not come from the dashboard's own page.", NULL);
+        return false;
+    }
     if (x->route->ability != ABILITY_NONE) {
         if (!token_check(x))
             return false;
@@ -289,20 +302,8 @@ static const char *json_wrong(enum jv_bad why)
     return "The body is not JSON.";
 }
 
-/* false: answered. */
-static bool body_read(struct exchange *x)
+void exchange_refuse_json(struct exchange *x, enum jv_bad why)
 {
-    enum jv_bad why;
-    bool is_wanted = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && x->body.len) ||
-                     (x->route->takes == TAKES_BATCH && !exchange_is_steady(x));
-    if (!is_wanted)
-        return true;
-    if (x->key)
-        id_sha256(x->body.data ? x->body.data : "", x->body.len, x->body_digest);
-    x->json = jv_parse(x->body.data ? x->body.data : "", x->body.len, &why);
-    buf_wipe(&x->body);
-    if (jv_type(x->json) == JV_OBJECT)
-        return true;
     if (why == JV_NUL || why == JV_RANGE) {
         struct jv *errors = NULL;
         errors_add(&errors, "body", why == JV_NUL ? "a text holds \\u0000" : "a number is out of range");
@@ -310,6 +311,22 @@ static bool body_read(struct exchange *x)
     } else {
         reply_error(x, ERR_BAD_REQUEST, json_wrong(why), NULL);
     }
+}
+
+/* false: answered. */
+static bool body_read(struct exchange *x)
+{
+    enum jv_bad why;
+    bool is_wanted = x->route->takes == TAKES_JSON || (x->route->takes == TAKES_JSON_OR_NOTHING && x->body.len);
+    if (!is_wanted || x->json)
+        return true;
+    if (x->key)
+        id_sha256(x->body.data ? x->body.data : "", x->body.len, x->body_digest);
+    x->json = jv_parse(x->body.data ? x->body.data : "", x->body.len, &why);
+    buf_wipe(&x->body);
+    if (jv_type(x->json) == JV_OBJECT)
+        return true;
+    exchange_refuse_json(x, why);
     return false;
 }
 
@@ -446,6 +463,8 @@ void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key)
 void exchange_verified(struct exchange *x, enum err e)
 {
     loop_timer_stop(x->b->loop, &x->timer);
+    if (x->phase == PHASE_ASKED)
+        x->phase = PHASE_BODY; /* its handler asked, and is called again */
     if (e)
         reply_error(x, e, NULL, NULL);
     exchange_answered(x);
@@ -454,16 +473,18 @@ void exchange_verified(struct exchange *x, enum err e)
 /* ---- the whole -------------------------------------------------------------------------------------------------
  */
 
-/* A line for each that failed or was slow, but no flood of them. */
+/* A line for each that failed or was slow, but no flood of them. What is left of ms beside queue_ms and dispatcher_ms
+ * went into the token and the body; the dispatcher's line of the same request says more. */
 static void answer_log(struct exchange *x, uint64_t ms)
 {
     struct broker *b = x->b;
+    uint64_t queue_ms = flight_waited_ms(&x->flight);
     unsigned status = x->answer.status;
     bool is_api = x->route && x->route->ability != ABILITY_NONE;
     bool is_failed = is_api && status >= 500 && status != 501;
     bool is_long = x->flight.op == OP_EXECUTE_LOGIN || x->flight.op == OP_EXECUTE_QUEUED ||
                    (x->route && x->route->takes == TAKES_BATCH);
-    bool is_slow = is_api && ms >= SLOW_MS && !is_long;
+    bool is_slow = is_api && (is_long ? queue_ms : ms) >= (uint64_t)b->conf->log_slow_ms;
     enum log_level level = is_failed ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG;
     if (level != LOG_DEBUG && loop_now_ms(b->loop) >= b->log_until_ms) {
         if (b->log_lines > LOG_LINES_MAX)
@@ -474,8 +495,10 @@ static void answer_log(struct exchange *x, uint64_t ms)
     if (level != LOG_DEBUG && b->log_lines++ >= LOG_LINES_MAX)
         return;
     if (log_is_on(level))
-        log_line(level, "answered", "request", x->request_id, "route", x->route ? x->route->path : "-", "status",
-                 log_i(status), "ms", log_i((long long)ms), "job", log_i((long long)x->flight.job_id), NULL);
+        log_line(level, is_slow ? "slow" : "answered", "request", x->request_id, "route",
+                 x->route ? x->route->path : "-", "status", log_i(status), "ms", log_i((long long)ms), "queue_ms",
+                 log_i((long long)queue_ms), "dispatcher_ms", log_i((long long)flight_worked_ms(&x->flight)), "job",
+                 log_i((long long)x->flight.job_id), NULL);
 }
 
 static void answer_count(struct exchange *x)
@@ -491,7 +514,9 @@ static void answer_count(struct exchange *x)
         stat_inc(http_2xx_total);
     if (x->b->is_draining)
         x->answer.is_close = true;
-    answer_log(x, loop_now_ms(x->b->loop) - x->arrived_ms);
+    uint64_t took_ms = loop_now_ms(x->b->loop) - x->arrived_ms;
+    tally_answer(x->b->tally, x->route, status, took_ms);
+    answer_log(x, took_ms);
 }
 
 static bool may_discard(const struct exchange *x)

@@ -1,8 +1,9 @@
 /*
  * feed.c - what changes, live, for operators: each EVENT that dispatchers send,
- * of all companies. Keeps nothing: who comes later has missed it, and who does
- * not take it in time is told how many were lost. A dashboard asks for the state
- * and follows this to know when to ask again.
+ * of all companies, and the statistics each second. Keeps nothing: who comes
+ * later has missed it, and who does not take it in time is told how many were
+ * lost; of statistics only the newest count. The first ones hold the whole last
+ * hour, those that follow its end.
  */
 #include "broker/broker.h"
 
@@ -10,11 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HOUR_END_POINTS 2
+
 struct reader {
     struct feed *feed;
     struct reader *prev, *next;
     struct sse *sse;
     uint64_t lost; /* since it took all; nothing more is sent until it did */
+    bool is_counting; /* wants statistics */
+    bool has_hour;    /* and has had the whole hour */
 };
 
 struct feed {
@@ -44,7 +49,34 @@ static void gone(void *arg)
 
 static const struct sse_user reader_user = {.refill = refill, .gone = gone};
 
-void feed_follow(struct exchange *x)
+/* Who did not take the last one yet gets none. */
+static void stats_send(struct reader *r, const char *text, size_t len)
+{
+    if (sse_is_empty(r->sse))
+        r->has_hour |= sse_event(r->sse, "stats", text, len);
+}
+
+void feed_tick(struct broker *b)
+{
+    char *text[2] = {NULL, NULL}; /* the hour, its end */
+    size_t len[2];
+    for (struct reader *r = b->feed->list; r; r = r->next) {
+        unsigned which = r->has_hour;
+        if (!r->is_counting)
+            continue;
+        if (!text[which]) {
+            struct jv *now = stats_jv(b, which ? HOUR_END_POINTS : TREND_POINTS);
+            text[which] = jv_dump_measured(now, &len[which]);
+            jv_free(now);
+            summary_watched(b);
+        }
+        stats_send(r, text[which], len[which]);
+    }
+    free(text[0]);
+    free(text[1]);
+}
+
+void feed_follow(struct exchange *x, bool is_counting)
 {
     struct feed *f = x->b->feed;
     struct reader *r = xcalloc(1, sizeof *r);
@@ -54,6 +86,7 @@ void feed_follow(struct exchange *x)
         r->next->prev = r;
     f->list = r;
     r->sse = sse_new(x, &reader_user, r);
+    r->is_counting = is_counting;
 }
 
 void feed_take(struct broker *b, const struct msg_EVENT *m)

@@ -21,13 +21,9 @@
 #define SILENCE_GRACE_MS 2000  /* of a stream, beyond the dispatcher's own limit */
 #define DEADLINE_MAX_MS 600000 /* of the wire */
 
-struct lane_count {
-    uint64_t dispatched, rejected;
-};
-
 struct flights {
     struct fairq *queue[LANE_COUNT];
-    struct lane_count count[LANE_COUNT];
+    uint64_t n_of_lane[LANE_COUNT]; /* sent and not over */
     struct flight **by_id; /* n_buckets chains */
     uint64_t n_buckets, n_sent, n_open, n_streams, last_id;
     bool is_pumping, is_pump_wanted;
@@ -82,10 +78,16 @@ static void table_grow(struct flights *fs)
     fs->n_buckets = n;
 }
 
+static enum lane lane_of(const struct flight *f)
+{
+    return op_table[f->op_now].lane;
+}
+
 static void table_add(struct flights *fs, struct flight *f)
 {
     if (fs->n_sent++ >= fs->n_buckets * 2)
         table_grow(fs);
+    fs->n_of_lane[lane_of(f)]++;
     f->next_by_id = fs->by_id[f->id & (fs->n_buckets - 1)];
     fs->by_id[f->id & (fs->n_buckets - 1)] = f;
 }
@@ -97,11 +99,23 @@ static void table_remove(struct flights *fs, struct flight *f)
         at = &(*at)->next_by_id;
     *at = f->next_by_id;
     fs->n_sent--;
+    fs->n_of_lane[lane_of(f)]--;
 }
 
-static enum lane lane_of(const struct flight *f)
+/* The lane that a client's request counts in, also when it is awaited in another one. */
+static struct lane_sum *sum_of(const struct flight *f)
 {
-    return op_table[f->op_now].lane;
+    return tally_lane(f->b->tally, op_table[f->op].lane);
+}
+
+static void count_answer(const struct flight *f, uint64_t status)
+{
+    struct lane_sum *sum = sum_of(f);
+    if (status < 500)
+        sum->done++;
+    else
+        sum->failed++;
+    hist_add(&sum->latency, (loop_now_ms(f->b->loop) - f->queued_at_ms) * 1000);
 }
 
 /* ---- states ----------------------------------------------------------------------------------------------------
@@ -139,7 +153,25 @@ void flight_close(struct flight *f)
     flight_take_out(f);
     loop_timer_stop(f->b->loop, &f->timer);
     f->state = FLIGHT_NONE;
+    f->over_at_ms = loop_now_ms(f->b->loop);
     f->b->flights->n_open--;
+}
+
+static uint64_t now_or_over(const struct flight *f)
+{
+    return f->over_at_ms ? f->over_at_ms : loop_now_ms(f->b->loop);
+}
+
+uint64_t flight_waited_ms(const struct flight *f)
+{
+    if (!f->queued_at_ms)
+        return 0;
+    return (f->sent_at_ms ? f->sent_at_ms : now_or_over(f)) - f->queued_at_ms;
+}
+
+uint64_t flight_worked_ms(const struct flight *f)
+{
+    return f->sent_at_ms ? now_or_over(f) - f->sent_at_ms : 0;
 }
 
 void flight_end(struct flight *f)
@@ -162,6 +194,10 @@ static void flight_fail(struct flight *f, enum err e)
         return;
     }
     flight_close(f);
+    if (f->op == OP_EXECUTE_QUEUED && f->job_id && e == ERR_DEADLINE_EXCEEDED)
+        sum_of(f)->done++; /* it is in the queue: its client is told so */
+    else
+        sum_of(f)->failed++;
     f->user->failed(f->arg, e);
 }
 
@@ -200,19 +236,22 @@ void flight_start(struct broker *b, struct flight *f)
     f->job_uid[0] = '\0';
     enum lane lane = lane_of(f);
     if (!peers_hopeful(b)) {
+        tally_lane(b->tally, lane)->rejected++;
         f->user->failed(f->arg, ERR_NO_DISPATCHER);
         return;
     }
     unsigned cost = f->op == OP_BUZON_DOWNLOAD ? FAIRQ_COST_MAX : 1;
     if (!fairq_push(fs->queue[lane], &f->item, f->fair_key, cost)) {
-        fs->count[lane].rejected++;
+        tally_lane(b->tally, lane)->rejected++;
         stat_inc(queue_full_total);
         f->user->failed(f->arg, ERR_QUEUE_FULL);
         return;
     }
     fs->n_open++;
+    tally_lane(b->tally, lane)->accepted++;
     f->state = FLIGHT_QUEUED;
     f->queued_at_ms = loop_now_ms(b->loop);
+    f->sent_at_ms = f->over_at_ms = 0;
     f->timer.fn = deadline_passed;
     f->timer.arg = f;
     loop_timer_at(b->loop, &f->timer, f->deadline_at_ms);
@@ -229,6 +268,7 @@ static void send_fields(struct flight *f, uint64_t now_ms)
     f->request.id = f->id;
     f->request.op = f->op_now;
     f->request.lane = lane_of(f);
+    f->request.waited_ms = now_ms - f->queued_at_ms < DEADLINE_MAX_MS ? now_ms - f->queued_at_ms : DEADLINE_MAX_MS;
     f->request.deadline_ms = left_ms < DEADLINE_MAX_MS ? left_ms : DEADLINE_MAX_MS;
 }
 
@@ -253,25 +293,11 @@ static bool send_one(struct broker *b, enum lane lane)
         return true; /* p is not picked again: another one is tried, or none */
     }
     f->state = FLIGHT_SENT;
+    f->sent_at_ms = now_ms;
     table_add(fs, f);
     peer_hold(p, f);
-    fs->count[lane].dispatched++;
-    switch (lane) {
-    case LANE_CONTROL:
-        stat_inc(dispatched_control_total);
-        break;
-    case LANE_INTERACTIVE:
-        stat_inc(dispatched_interactive_total);
-        break;
-    case LANE_LOGIN:
-        stat_inc(dispatched_login_total);
-        break;
-    case LANE_BATCH:
-        stat_inc(dispatched_batch_total);
-        break;
-    case LANE_COUNT:
-        break;
-    }
+    if (!f->was_resent)
+        hist_add(&sum_of(f)->wait, (now_ms - f->queued_at_ms) * 1000);
     return true;
 }
 
@@ -297,6 +323,7 @@ void flights_pump(struct broker *b)
 static void take_reply(struct flight *f, const struct msg *m)
 {
     flight_close(f);
+    count_answer(f, m->REPLY.status);
     if (f->op_now == OP_JOB_AWAIT && f->op != OP_JOB_AWAIT && str_is(m->REPLY.error, err_code(ERR_JOB_NOT_FOUND)))
         f->user->failed(f->arg, ERR_NO_DISPATCHER); /* its dispatcher died before the job was there */
     else
@@ -308,10 +335,12 @@ static void take_head(struct flight *f, const struct msg_REPLY_HEAD *m)
     if (f->state != FLIGHT_SENT || !f->user->head) {
         stat_inc(bus_malformed_total);
         flight_end(f);
+        sum_of(f)->failed++;
         f->user->failed(f->arg, ERR_NO_DISPATCHER);
         return;
     }
     f->state = FLIGHT_STREAMING;
+    count_answer(f, m->status);
     f->b->flights->n_streams++;
     stat_inc(streams_total);
     f->timer.fn = silence_look; /* the deadline ends at the first byte */
@@ -401,6 +430,7 @@ static void send_again(struct flight *f)
     }
     f->state = FLIGHT_QUEUED;
     fairq_return(fs->queue[lane_of(f)], &f->item);
+    sum_of(f)->retried++;
     stat_inc(resends_total);
 }
 
@@ -445,7 +475,7 @@ uint64_t flights_queued(const struct broker *b)
     return n;
 }
 
-static uint64_t oldest_age_ms(const struct broker *b, enum lane lane)
+uint64_t flights_oldest_ms(const struct broker *b, enum lane lane)
 {
     struct fairq_item *it = fairq_oldest(b->flights->queue[lane]);
     if (!it)
@@ -453,33 +483,33 @@ static uint64_t oldest_age_ms(const struct broker *b, enum lane lane)
     return loop_now_ms(b->loop) - ((struct flight *)((char *)it - offsetof(struct flight, item)))->queued_at_ms;
 }
 
-void flights_stats(struct broker *b)
+uint64_t flights_depth(const struct broker *b, enum lane lane)
 {
-    struct flights *fs = b->flights;
-    stat_set(queue_depth_control, fairq_depth(fs->queue[LANE_CONTROL]));
-    stat_set(queue_depth_interactive, fairq_depth(fs->queue[LANE_INTERACTIVE]));
-    stat_set(queue_depth_login, fairq_depth(fs->queue[LANE_LOGIN]));
-    stat_set(queue_depth_batch, fairq_depth(fs->queue[LANE_BATCH]));
-    uint64_t oldest = 0;
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
-        if (oldest_age_ms(b, lane) > oldest)
-            oldest = oldest_age_ms(b, lane);
-    stat_set(queue_oldest_ms, oldest);
-    stat_set(flights, fs->n_open);
-    stat_set(streams_active, fs->n_streams);
+    return fairq_depth(b->flights->queue[lane]);
 }
 
-struct jv *flights_jv(struct broker *b)
+uint64_t flights_in_flight(const struct broker *b, enum lane lane)
 {
-    struct jv *lanes = jv_new_object();
-    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
-        struct jv *one = jv_new_object();
-        jv_set_int(one, "depth", (int64_t)fairq_depth(b->flights->queue[lane]));
-        jv_set_int(one, "companies", (int64_t)fairq_flows(b->flights->queue[lane]));
-        jv_set_int(one, "oldest_age_ms", (int64_t)oldest_age_ms(b, lane));
-        jv_set_int(one, "dispatched", (int64_t)b->flights->count[lane].dispatched);
-        jv_set_int(one, "rejected", (int64_t)b->flights->count[lane].rejected);
-        jv_set(lanes, lane_name[lane], one);
-    }
-    return lanes;
+    return b->flights->n_of_lane[lane];
+}
+
+void flights_stats(struct broker *b)
+{
+    stat_set(flights, b->flights->n_open);
+    stat_set(streams_active, b->flights->n_streams);
+}
+
+static void lane_gauge(const struct broker *b, struct buf *out, enum stat_family_id f,
+                       uint64_t (*value)(const struct broker *b, enum lane lane), double unit)
+{
+    stat_family(out, f);
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++)
+        stat_sample(out, f, (double)value(b, lane) * unit, &lane_name[lane]);
+}
+
+void flights_metrics(const struct broker *b, struct buf *out)
+{
+    lane_gauge(b, out, FAMILY_lane_depth, flights_depth, 1);
+    lane_gauge(b, out, FAMILY_lane_oldest_age_seconds, flights_oldest_ms, 0.001);
+    lane_gauge(b, out, FAMILY_lane_in_flight, flights_in_flight, 1);
 }

@@ -240,7 +240,7 @@ static void headers_add(struct MHD_Response *r, const struct exchange *x)
     MHD_add_response_header(r, "X-Request-Id", x->request_id);
     if (a->content_type)
         MHD_add_response_header(r, "Content-Type", a->content_type);
-    MHD_add_response_header(r, "Cache-Control", "no-store");
+    MHD_add_response_header(r, "Cache-Control", a->is_keepable ? "no-cache" : "no-store");
     MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
     if (x->rate.is_on) {
         header_number(r, "X-RateLimit-Limit", x->rate.limit);

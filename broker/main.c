@@ -66,6 +66,11 @@ static bool parts_build(struct broker *b)
     b->bus = bus_new(b->loop, b->conf);
     if (!b->bus)
         return false;
+    b->tally = tally_new(loop_now_ms(b->loop));
+    b->companies = companies_new();
+    summary_new(b);
+    fleet_new(b);
+    trend_new(b);
     b->ratelimit = ratelimit_new();
     b->flights = flights_new(b);
     b->auth = auth_new(b);
@@ -73,21 +78,31 @@ static bool parts_build(struct broker *b)
     b->live = live_new(b);
     b->progress = progress_new(b);
     b->feed = feed_new();
-    return peers_new(b) && health_new(b) && http_new(b);
+    if (!web_sessions_new(b) || !peers_new(b) || !health_new(b) || !http_new(b))
+        return false;
+    b->board = stats_board_new(b);
+    return true;
 }
 
 static void parts_drop(struct broker *b)
 {
+    stats_board_destroy(&b->board);
     http_destroy(&b->http);
     uploads_destroy(b);
     progress_destroy(&b->progress);
     feed_destroy(&b->feed);
     live_destroy(&b->live);
+    summary_destroy(&b->summary);
     health_destroy(&b->health);
     auth_destroy(&b->auth);
     peers_destroy(&b->peers);
     flights_destroy(&b->flights);
+    web_sessions_destroy(&b->web_sessions);
     ratelimit_destroy(&b->ratelimit);
+    trend_destroy(&b->trend);
+    fleet_destroy(&b->fleet);
+    companies_destroy(&b->companies);
+    tally_destroy(&b->tally);
     bus_destroy(&b->bus);
 }
 

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SOURCES_MAX 200
 #define KEY_OF_OPERATORS UINT64_MAX /* all of them take one company's turn */
 
 void ops_healthz(struct exchange *x)
@@ -36,42 +35,36 @@ void ops_readyz(struct exchange *x)
 
 void ops_metrics(struct exchange *x)
 {
-    struct stat_source *sources = xcalloc(SOURCES_MAX, sizeof *sources);
     struct buf text = {0};
-    unsigned n = 0;
-    flights_stats(x->b);
-    http_stats(x->b->http);
-    uploads_stats(x->b);
-    live_stats(x->b);
-    sources[n++] = (struct stat_source){STAT_BROKER, "broker", x->b->name, stat_value};
-    n += peers_sources(x->b, sources + n, SOURCES_MAX - n);
-    n += health_sources(x->b, sources + n, SOURCES_MAX - n);
-    stat_prometheus(&text, sources, n);
-    health_metrics(x->b, &text);
-    free(sources);
+    stats_metrics(x->b, &text);
     reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-void ops_dashboard(struct exchange *x)
+/* A query of one flag, 0 or 1; false: answered. */
+static bool flag_take(struct exchange *x, const char *name, bool *flag)
 {
-    struct buf text = {0};
-    buf_adds(&text, "Chasqui: the dashboard is not built yet; see /metrics and /api/v1/ops/stats.\n");
-    reply_text(x, 501, "text/plain; charset=utf-8", &text);
+    struct query q;
+    struct jv *errors = NULL;
+    query_parse(&q, x->query, &errors);
+    const struct str *value = query_get(&q, name);
+    if (value && !str_is(*value, "0") && !str_is(*value, "1"))
+        errors_add(&errors, name, "must be 0 or 1");
+    else if (value)
+        *flag = str_is(*value, "1");
+    return exchange_fields(x, errors);
 }
 
 void ops_stats(struct exchange *x)
 {
-    if (!exchange_fields(x, NULL))
+    bool with_history = true;
+    if (!flag_take(x, "history", &with_history))
         return;
-    struct jv *body = jv_new_object();
-    jv_set_bool(body, "ok", true);
-    jv_set_str(body, "broker", x->b->name);
-    jv_set_int(body, "uptime_s", (int64_t)((loop_now_ms(x->b->loop) - x->b->started_ms) / 1000));
-    jv_set_bool(body, "ready", peers_ready(x->b));
-    jv_set_int(body, "flights", (int64_t)flights_open(x->b));
-    jv_set(body, "lanes", flights_jv(x->b));
-    jv_set(body, "dispatchers", peers_jv(x->b));
-    reply_jv(x, 200, body);
+    struct jv *body = stats_jv(x->b, with_history ? TREND_POINTS : 0);
+    struct buf text = {0};
+    summary_watched(x->b);
+    text.data = jv_dump_measured(body, &text.len);
+    jv_free(body);
+    reply_text(x, 200, "application/json", &text);
 }
 
 void ops_dispatchers(struct exchange *x)
@@ -107,8 +100,9 @@ void ops_queue(struct exchange *x)
 
 void ops_events(struct exchange *x)
 {
-    if (exchange_fields(x, NULL))
-        feed_follow(x);
+    bool is_counting = true;
+    if (flag_take(x, "stats", &is_counting))
+        feed_follow(x, is_counting);
 }
 
 typedef void params_fn(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
@@ -230,6 +224,26 @@ void ops_job_retry(struct exchange *x)
 void ops_job_cancel(struct exchange *x)
 {
     ask_job(x, OP_OPS_JOB_CANCEL);
+}
+
+void ops_jobs_bulk(struct exchange *x)
+{
+    struct jv *errors = NULL;
+    bool is_preview;
+    params_bulk(x->json, &x->flight.request, &is_preview, &errors);
+    if (exchange_fields(x, errors))
+        exchange_ask(x, is_preview ? OP_OPS_JOBS_COUNT : OP_OPS_JOBS_BULK, KEY_OF_OPERATORS);
+}
+
+void ops_batch_cancel(struct exchange *x)
+{
+    struct str id;
+    if (!part_and_reason(x, &id))
+        return;
+    if (decimal_read(id, 1, &x->flight.request.batch_id))
+        exchange_ask(x, OP_BATCH_CANCEL, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_BATCH_NOT_FOUND, NULL, NULL);
 }
 
 void ops_queue_pause(struct exchange *x)

@@ -409,6 +409,11 @@ void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv
                                          "expired", "lost",    "migrated", NULL};
     query_state(q, "state", states, "must be live, opening, active, closing, closed, expired, lost or migrated", r,
                 errors);
+    const struct str *session = query_get(q, "session_id");
+    if (session && !session_id_ok(*session))
+        errors_add(errors, "session_id", why_session);
+    else if (session)
+        r->session_id = *session;
     query_worker(q, r, errors);
     query_number(q, "company_id", 1, 0, &r->company_id, errors);
     query_page(q, r, errors);
@@ -650,4 +655,64 @@ void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST
         else
             r->until_ms = (uint64_t)at_ms;
     }
+}
+
+/* ---- many jobs at once ----------------------------------------------------------------------------------------
+ */
+
+struct filter {
+    struct msg_REQUEST *r;
+    struct jv **errors;
+};
+
+static void filter_number(struct filter *f, const char *key, const struct jv *v, uint64_t *out)
+{
+    int64_t n;
+    if (!jv_int(v, &n) || n < 1)
+        errors_add(f->errors, key, why_int);
+    else
+        *out = (uint64_t)n;
+}
+
+/* A member that is not known would make a filter find more than was meant: it is refused. */
+static void filter_member(void *arg, const char *key, struct jv *v)
+{
+    static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
+    struct filter *f = arg;
+    struct str text = text_of(v);
+    bool is_state = false;
+    if (is_absent(v))
+        return;
+    for (unsigned i = 0; i < sizeof states / sizeof states[0]; i++)
+        is_state |= str_is(text, states[i]);
+    if (strcmp(key, "company_id") == 0)
+        filter_number(f, key, v, &f->r->company_id);
+    else if (strcmp(key, "batch_id") == 0)
+        filter_number(f, key, v, &f->r->batch_id);
+    else if (strcmp(key, "status") == 0 && is_state)
+        f->r->state = text;
+    else if (strcmp(key, "portal") == 0 && portal_ok(text))
+        f->r->portal = text;
+    else if (strcmp(key, "worker") == 0 && worker_name_ok(text))
+        f->r->worker = text;
+    else
+        errors_add(f->errors, "filter",
+                   "takes status, portal, company_id, batch_id and worker, each as in the list of jobs");
+}
+
+void params_bulk(const struct jv *body, struct msg_REQUEST *r, bool *is_preview, struct jv **errors)
+{
+    struct filter f = {r, errors};
+    struct str action = text_of(jv_get(body, "action"));
+    if (str_is(action, "retry") || str_is(action, "cancel"))
+        r->action = action;
+    else
+        errors_add(errors, "action", "must be retry or cancel");
+    if (jv_type(jv_get(body, "filter")) == JV_OBJECT)
+        jv_each(jv_get(body, "filter"), filter_member, &f);
+    else
+        errors_add(errors, "filter", "must be an object, {} for all jobs");
+    *is_preview = false;
+    body_bool(body, "preview", is_preview, errors);
+    params_reason(body, r, errors);
 }

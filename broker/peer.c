@@ -8,46 +8,18 @@
  * again it is asked again. One whose connection is gone is forgotten. When we
  * were the ones who stood still, nobody is judged by it.
  */
-#include "broker/broker.h"
+#include "broker/roster.h"
 
+#include "broker/window.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "proto/bundle.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STALLED_MS 1000 /* a tick that comes so late says that we stood still */
-
+#define STALLED_MS 1000   /* a tick that comes so late says that we stood still */
 #define CREDIT_MAX 100000 /* that is believed */
-
-struct peer {
-    struct peer *next;
-    uint8_t route[BUS_PEER_MAX]; /* the ROUTER's name for its connection */
-    size_t route_len;
-    char name[65], boot_id[65], version[33];
-    bool is_here; /* greeted, and heard within 2 s */
-    bool is_lost; /* its connection is gone; forgotten at the turn's end */
-    bool is_draining, is_database_ok;
-    bool takes_many;      /* small messages are gathered for it */
-    struct bundle bundle; /* of this turn */
-    uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
-    bool is_choked; /* its connection takes nothing more, until its next message */
-    uint64_t heard_at_ms, ping_seq, capacity;
-    struct flight *flights; /* that it works on */
-    uint64_t n_flights;
-    uint64_t stats[STAT_N];
-};
-
-struct peers {
-    struct bus_sock *sock;
-    struct proto_decoder *decoder;
-    struct peer *list;
-    struct loop_timer tick;
-    uint64_t ticked_at_ms, hopeful_until_ms;
-    bool is_any_lost, is_any_gathered;
-};
 
 /* ---- sending ---------------------------------------------------------------------------------------------------
  */
@@ -126,13 +98,13 @@ void peers_bye(struct broker *b, const char *reason)
 /* ---- choosing --------------------------------------------------------------------------------------------------
  */
 
-static uint64_t credit_of(const struct peer *p, enum lane lane)
+uint64_t peer_credit(const struct peer *p, enum lane lane)
 {
     uint64_t credit = p->limit[lane] > p->sent[lane] ? p->limit[lane] - p->sent[lane] : 0;
     return credit < CREDIT_MAX ? credit : CREDIT_MAX;
 }
 
-static bool is_usable(const struct peer *p)
+bool peer_is_usable(const struct peer *p)
 {
     return p->is_here && !p->is_lost && !p->is_draining;
 }
@@ -141,10 +113,10 @@ struct peer *peers_pick(struct broker *b, enum lane lane)
 {
     struct peer *best = NULL;
     for (struct peer *p = b->peers->list; p; p = p->next) {
-        if (!is_usable(p) || p->is_choked || !credit_of(p, lane))
+        if (!peer_is_usable(p) || p->is_choked || !peer_credit(p, lane))
             continue;
         if (!best || p->is_database_ok > best->is_database_ok ||
-            (p->is_database_ok == best->is_database_ok && credit_of(p, lane) > credit_of(best, lane)))
+            (p->is_database_ok == best->is_database_ok && peer_credit(p, lane) > peer_credit(best, lane)))
             best = p;
     }
     return best;
@@ -153,7 +125,7 @@ struct peer *peers_pick(struct broker *b, enum lane lane)
 static bool is_one_usable(const struct broker *b)
 {
     for (struct peer *p = b->peers->list; p; p = p->next)
-        if (is_usable(p))
+        if (peer_is_usable(p))
             return true;
     return false;
 }
@@ -166,7 +138,7 @@ bool peers_hopeful(const struct broker *b)
 bool peers_ready(const struct broker *b)
 {
     for (struct peer *p = b->peers->list; p; p = p->next)
-        if (is_usable(p) && p->is_database_ok)
+        if (peer_is_usable(p) && p->is_database_ok)
             return true;
     return false;
 }
@@ -200,6 +172,12 @@ static void note(const struct peer *p, const char *to, const char *why)
     log_line(LOG_INFO, "dispatcher", "name", p->name, "boot", p->boot_id, "to", to, "why", why, NULL);
 }
 
+static void peer_is_here(struct broker *b, struct peer *p)
+{
+    p->is_here = true;
+    roster_came(b->peers, p->name);
+}
+
 /* Hope lasts for 2 s after the last one went. */
 static void hope(struct broker *b)
 {
@@ -214,6 +192,9 @@ static void peer_unheard(struct broker *b, struct peer *p, const char *why)
     hope(b);
     p->is_here = false;
     note(p, "gone", why);
+    roster_went(b->peers, p);
+    fleet_dispatcher_gone(b, p->name);
+    companies_dispatcher_gone(b, p->name);
     flights_peer_gone(b, &p->flights);
 }
 
@@ -226,6 +207,7 @@ static void peer_forget(struct broker *b, struct peer *p)
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
+    window_destroy(&p->window);
     buf_free(&p->bundle.data);
     free(p);
 }
@@ -296,7 +278,7 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     p->heard_at_ms = loop_now_ms(b->loop);
     if (!p->is_here)
         note(p, "here", "greeting");
-    p->is_here = true;
+    peer_is_here(b, p);
     welcome_send(b, p);
 }
 
@@ -326,7 +308,7 @@ static void take_ping(struct broker *b, struct peer *p, const struct msg_PING *m
     p->is_draining = m->draining;
     p->is_database_ok = m->database_ok;
     if (m->stats)
-        memcpy(p->stats, m->stats->v, sizeof p->stats);
+        roster_stats(b, p, m->stats);
     take_credit(b, p, m->incarnation, m->limits);
 }
 
@@ -367,6 +349,18 @@ static void take(struct broker *b, struct peer *p, const struct msg *m)
         break;
     case MSG_WAKE:
         pass_wake(b, p, m->WAKE.what);
+        break;
+    case MSG_ROBOT_STATS:
+        if (proto_decode_robot_stats(m->payload, NULL, NULL) == 0)
+            fleet_robots_told(b, p->name, p->boot_id, m->payload);
+        else
+            stat_inc(bus_malformed_total);
+        break;
+    case MSG_COMPANY_STATS:
+        if (proto_decode_company_stats(m->payload, NULL, NULL) == 0)
+            companies_told(b, p->name, m);
+        else
+            stat_inc(bus_malformed_total);
         break;
     case MSG_BYE:
         note(p, "draining", "bye");
@@ -434,7 +428,7 @@ static void received(void *arg, const void *route, size_t route_len, const char 
     p->heard_at_ms = loop_now_ms(b->loop);
     p->is_choked = false;
     if (!p->is_here) {
-        p->is_here = true;
+        peer_is_here(b, p);
         note(p, "here", "heard again");
     }
     take(b, p, &m);
@@ -447,7 +441,7 @@ static void count_them(struct broker *b)
 {
     uint64_t n = 0;
     for (struct peer *p = b->peers->list; p; p = p->next)
-        n += is_usable(p);
+        n += peer_is_usable(p);
     stat_set(dispatchers, n);
     stat_set(uptime_seconds, (loop_now_ms(b->loop) - b->started_ms) / 1000);
 }
@@ -515,45 +509,11 @@ void peers_destroy(struct peers **pp)
         struct peer *p = ps->list;
         CHECK(!p->flights, "dispatcher=%s flights=%llu", p->name, (unsigned long long)p->n_flights);
         ps->list = p->next;
+        window_destroy(&p->window);
         buf_free(&p->bundle.data);
         free(p);
     }
     proto_decoder_destroy(&ps->decoder);
     free(ps);
     *pp = NULL;
-}
-
-/* ---- for people ------------------------------------------------------------------------------------------------
- */
-
-struct jv *peers_jv(const struct broker *b)
-{
-    struct jv *list = jv_new_array();
-    uint64_t now = loop_now_ms(b->loop);
-    for (struct peer *p = b->peers->list; p; p = p->next) {
-        struct jv *one = jv_new_object(), *credit = jv_new_object();
-        jv_set_str(one, "name", p->name);
-        jv_set_str(one, "boot_id", p->boot_id);
-        jv_set_str(one, "version", p->version);
-        jv_set_bool(one, "connected", p->is_here && !p->is_lost);
-        jv_set_bool(one, "database_ok", p->is_database_ok);
-        jv_set_bool(one, "draining", p->is_draining);
-        for (enum lane lane = 0; lane < LANE_COUNT; lane++)
-            jv_set_int(credit, lane_name[lane], (int64_t)credit_of(p, lane));
-        jv_set(one, "credit", credit);
-        jv_set_int(one, "in_flight", (int64_t)p->n_flights);
-        jv_set_int(one, "capacity", (int64_t)p->capacity);
-        jv_set_int(one, "last_seen_ms", (int64_t)(now - p->heard_at_ms));
-        jv_push(list, one);
-    }
-    return list;
-}
-
-unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max)
-{
-    unsigned n = 0;
-    for (struct peer *p = b->peers->list; p && n < max; p = p->next)
-        if (p->is_here)
-            out[n++] = (struct stat_source){STAT_DISPATCHER, "dispatcher", p->name, p->stats};
-    return n;
 }

@@ -16,6 +16,21 @@ static const struct route routes[] = {
 };
 #define N_ROUTES (sizeof routes / sizeof routes[0])
 
+unsigned route_count(void)
+{
+    return N_ROUTES;
+}
+
+const struct route *route_at(unsigned i)
+{
+    return &routes[i];
+}
+
+unsigned route_index(const struct route *r)
+{
+    return (unsigned)(r - routes);
+}
+
 /* Does `path` have the form of `pattern`? */
 static bool fits(const char *pattern, const char *path, struct str *arg)
 {

@@ -26,6 +26,11 @@ struct route {
 #include "broker/routes.def"
 #undef ROUTE
 
+/* The rows of the table. */
+unsigned route_count(void);
+const struct route *route_at(unsigned i);
+unsigned route_index(const struct route *r);
+
 #define ROUTE_ALLOW_BYTES 32
 
 enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };

@@ -2,7 +2,7 @@
  * sse.c - answers that are server-sent events (WHATWG HTML 9.2), pulled by HTTP
  * like a stream.
  *
- * Owns: what was sent and not taken yet, ROOM_BYTES at most for each; a comment
+ * Owns: what was sent and not taken yet, ROOM_BYTES or one event at most for each; a comment
  * every KEEP_ALIVE_MS, so that silence is told from death; and the look at the
  * token, since these answers outlive its verdict: one that was revoked ends its
  * events within 5 s. Must never hold back anybody: what does not fit is refused.
@@ -112,7 +112,7 @@ void sse_leave(struct exchange *x)
 
 bool sse_event(struct sse *s, const char *name, const char *data, size_t len)
 {
-    if (s->out.len + strlen(name) + len + 32 > ROOM_BYTES)
+    if (!sse_is_empty(s) && s->out.len + strlen(name) + len + 32 > ROOM_BYTES)
         return false;
     struct buf text = {0};
     buf_addf(&text, "event: %s\ndata: ", name);

@@ -355,6 +355,9 @@ static void check_whole(struct reading *rd)
     enum log_level level;
     if (!log_level_from(c->log_level, &level))
         complain(rd, row_find("log", "level"), "must be debug, info, warn or error");
+    enum log_format format;
+    if (!log_format_from(c->log_format, &format))
+        complain(rd, row_find("log", "format"), "must be text or json");
     if (c->role == CONF_DISPATCHER && !c->dispatcher_name)
         name_dispatcher(c);
     else if (c->role == CONF_DISPATCHER && !is_name(c->dispatcher_name))
@@ -530,6 +533,9 @@ struct conf *conf_from_args(enum conf_owner role, const char *program, int argc,
     enum log_level level = LOG_INFO;
     log_level_from(c->log_level, &level);
     log_open(program, level);
+    enum log_format format = LOG_TEXT;
+    log_format_from(c->log_format, &format);
+    log_format(format);
     return c;
 }
 

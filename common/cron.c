@@ -38,7 +38,7 @@ static bool value_read(const char **at, unsigned field, unsigned *out)
     const char *s = *at, *names = fields[field].names;
     unsigned digits = 0;
     *out = 0;
-    while (isdigit((unsigned char)s[digits]) && digits < 3)
+    while (digits < 3 && isdigit((unsigned char)s[digits]))
         *out = *out * 10 + (unsigned)(s[digits++] - '0');
     if (digits) {
         *at = s + digits;

@@ -228,6 +228,14 @@ bool jv_int(const struct jv *v, int64_t *n)
     return true;
 }
 
+bool jv_number(const struct jv *v, double *x)
+{
+    if (!json_is_number(in(v)))
+        return false;
+    *x = json_number_value(in(v));
+    return true;
+}
+
 bool jv_bool(const struct jv *v, bool *b)
 {
     if (!json_is_boolean(in(v)))
@@ -356,6 +364,19 @@ void jv_set_int(struct jv *obj, const char *key, int64_t n)
     set(obj, key, json_integer(n));
 }
 
+struct jv *jv_new_real(double x)
+{
+    ready();
+    json_t *j = json_real(x);
+    CHECK(j, "x=%g", x);
+    return out(j);
+}
+
+void jv_set_real(struct jv *obj, const char *key, double x)
+{
+    jv_set(obj, key, jv_new_real(x));
+}
+
 void jv_set_bool(struct jv *obj, const char *key, bool b)
 {
     set(obj, key, json_boolean(b));
@@ -403,6 +424,11 @@ static char *dump(const struct jv *v, size_t *len, size_t flags)
 char *jv_dump(const struct jv *v, size_t *len)
 {
     return dump(v, len, JSON_COMPACT);
+}
+
+char *jv_dump_measured(const struct jv *v, size_t *len)
+{
+    return dump(v, len, JSON_COMPACT | JSON_REAL_PRECISION(6));
 }
 
 char *jv_dump_pretty(const struct jv *v, size_t *len)

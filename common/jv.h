@@ -32,6 +32,7 @@ struct jv *jv_get(const struct jv *obj, const char *key);
 const char *jv_str(const struct jv *v);            /* NULL when not a string; no inner NUL possible */
 size_t jv_str_len(const struct jv *v);
 bool jv_int(const struct jv *v, int64_t *out);     /* false when not a JSON integer */
+bool jv_number(const struct jv *v, double *out);   /* an integer or a real */
 bool jv_bool(const struct jv *v, bool *out);
 size_t jv_len(const struct jv *v);                 /* members of an object or array, else 0 */
 struct jv *jv_at(const struct jv *arr, size_t i);
@@ -40,10 +41,12 @@ void jv_each(const struct jv *obj, void (*fn)(void *arg, const char *key, struct
 
 struct jv *jv_new_object(void);
 struct jv *jv_new_array(void);
+struct jv *jv_new_real(double x); /* finite */
 void jv_set(struct jv *obj, const char *key, struct jv *v);       /* takes v; NULL = JSON null */
 void jv_set_str(struct jv *obj, const char *key, const char *s);  /* NULL = JSON null; bad UTF-8 is replaced */
 void jv_set_strn(struct jv *obj, const char *key, const char *s, size_t len);
 void jv_set_int(struct jv *obj, const char *key, int64_t n);
+void jv_set_real(struct jv *obj, const char *key, double x);      /* finite */
 void jv_set_bool(struct jv *obj, const char *key, bool b);
 void jv_set_time(struct jv *obj, const char *key, int64_t unix_ms); /* RFC 3339; 0 = null */
 void jv_merge(struct jv *obj, const struct jv *over);             /* members of over win */
@@ -53,6 +56,8 @@ void jv_push_int(struct jv *arr, int64_t n);
 
 /* Compact text, malloc'ed, NUL-terminated, *len without the NUL. */
 char *jv_dump(const struct jv *v, size_t *len);
+/* The same with 6 digits of each real: for measurements. */
+char *jv_dump_measured(const struct jv *v, size_t *len);
 /* Two-space indented, for people. */
 char *jv_dump_pretty(const struct jv *v, size_t *len);
 /* Could these bytes stand in a JSON text? UTF-8 without NUL. */

@@ -18,6 +18,8 @@
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *program_name = "chasqui";
 static enum log_level least_level = LOG_INFO;
+static enum log_format line_format = LOG_TEXT;
+static _Thread_local char number_slots[16][24]; /* log_i()'s */
 
 struct line {
     char text[LINE_BYTES];
@@ -38,6 +40,12 @@ static void adds(struct line *l, const char *s)
     add(l, s, strlen(s));
 }
 
+/* Room for what must still come is kept by not starting what may not fit. */
+static bool has_room(const struct line *l, size_t len)
+{
+    return sizeof l->text - 1 - l->len >= len;
+}
+
 static bool is_plain(const char *s)
 {
     for (const char *p = s; *p; p++)
@@ -54,7 +62,7 @@ static void add_quoted(struct line *l, const char *s)
     adds(l, "\"");
     for (; *s && n < VALUE_BYTES; s++, n++) {
         unsigned char c = (unsigned char)*s;
-        char hex[5];
+        char hex[8];
         if (c == '"' || c == '\\') {
             add(l, (char[]){'\\', (char)c}, 2);
         } else if (c == '\n') {
@@ -63,8 +71,8 @@ static void add_quoted(struct line *l, const char *s)
             adds(l, "\\r");
         } else if (c == '\t') {
             adds(l, "\\t");
-        } else if (c < ' ' || c >= 0x7f) {
-            snprintf(hex, sizeof hex, "\\x%02x", c);
+        } else if (c < ' ' || c >= 0x7f) { /* in JSON a backslash is one of its own */
+            snprintf(hex, sizeof hex, line_format == LOG_JSON ? "\\\\x%02x" : "\\x%02x", c);
             adds(l, hex);
         } else {
             add(l, s, 1);
@@ -105,32 +113,80 @@ bool log_level_from(const char *word, enum log_level *out)
     return false;
 }
 
+void log_format(enum log_format format)
+{
+    line_format = format;
+}
+
+bool log_format_from(const char *word, enum log_format *out)
+{
+    *out = strcmp(word, "json") == 0 ? LOG_JSON : LOG_TEXT;
+    return *out == LOG_JSON || strcmp(word, "text") == 0;
+}
+
+static bool is_number(const char *s)
+{
+    return s >= number_slots[0] && s < number_slots[0] + sizeof number_slots;
+}
+
+/* A pair that may not fit whole is left out: the line stays an object. */
+static void add_member(struct line *l, const char *key, const char *value)
+{
+    if (!has_room(l, strlen(key) + (value ? 5 * strnlen(value, VALUE_BYTES) : 4) + 12))
+        return;
+    adds(l, ",\"");
+    adds(l, key);
+    adds(l, "\":");
+    if (!value)
+        adds(l, "null");
+    else if (is_number(value))
+        adds(l, value);
+    else
+        add_quoted(l, value);
+}
+
+static void add_pair(struct line *l, const char *key, const char *value)
+{
+    if (line_format == LOG_JSON) {
+        add_member(l, key, value);
+        return;
+    }
+    adds(l, " ");
+    adds(l, key);
+    adds(l, "=");
+    add_value(l, value);
+}
+
+static void add_head(struct line *l, enum log_level level, const char *event)
+{
+    char time_text[CLOCK_TEXT_BYTES], pid_text[16]; /* not log_i(): its slots belong to our caller's values */
+    bool is_json = line_format == LOG_JSON;
+    snprintf(pid_text, sizeof pid_text, "%d", (int)getpid());
+    adds(l, is_json ? "{\"time\":\"" : "");
+    adds(l, clock_text(clock_unix_ms(), time_text));
+    adds(l, is_json ? "\",\"level\":\"" : " ");
+    adds(l, level_names[level]);
+    adds(l, is_json ? "\",\"program\":\"" : " ");
+    adds(l, program_name);
+    adds(l, is_json ? "\",\"pid\":" : " pid=");
+    adds(l, pid_text);
+    add_pair(l, "event", event);
+}
+
 void log_line(enum log_level level, const char *event, ...)
 {
     if (!log_is_on(level))
         return;
     struct line l;
-    char time_text[CLOCK_TEXT_BYTES], pid_text[16]; /* not log_i(): its slots belong to our caller's values */
-    snprintf(pid_text, sizeof pid_text, "%d", (int)getpid());
     l.len = 0;
-    adds(&l, clock_text(clock_unix_ms(), time_text));
-    adds(&l, " ");
-    adds(&l, level_names[level]);
-    adds(&l, " ");
-    adds(&l, program_name);
-    adds(&l, " pid=");
-    adds(&l, pid_text);
-    adds(&l, " event=");
-    add_value(&l, event);
+    add_head(&l, level, event);
     va_list ap;
     va_start(ap, event);
-    for (const char *key; (key = va_arg(ap, const char *));) {
-        adds(&l, " ");
-        adds(&l, key);
-        adds(&l, "=");
-        add_value(&l, va_arg(ap, const char *));
-    }
+    for (const char *key; (key = va_arg(ap, const char *));)
+        add_pair(&l, key, va_arg(ap, const char *));
     va_end(ap);
+    if (line_format == LOG_JSON)
+        adds(&l, "}");
     l.text[l.len++] = '\n';
     ssize_t n = write(STDERR_FILENO, l.text, l.len);
     (void)n; /* a log that cannot be written has nobody to tell */
@@ -138,9 +194,8 @@ void log_line(enum log_level level, const char *event, ...)
 
 const char *log_i(long long n)
 {
-    static _Thread_local char slots[16][24];
     static _Thread_local unsigned next;
-    char *slot = slots[next++ % 16];
-    snprintf(slot, sizeof slots[0], "%lld", n);
+    char *slot = number_slots[next++ % 16];
+    snprintf(slot, sizeof number_slots[0], "%lld", n);
     return slot;
 }

@@ -1,7 +1,7 @@
 /*
  * log.h - one fact a line on standard error:
  *   2026-01-02T03:04:05.678Z info broker pid=12 event=job_done job=12 request=ab12 ms=17
- * Values with spaces, quotes or control characters are quoted and escaped, so
+ * or, with log.format json, as an object. Values with spaces, quotes or control characters are quoted and escaped, so
  * that no input can forge a line. Never pass credentials, bodies or users'
  * text.
  */
@@ -15,7 +15,13 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
+enum log_format { LOG_TEXT, LOG_JSON };
+
 void log_open(const char *program, enum log_level least);
+/* LOG_JSON: an object a line, {"time","level","program","pid","event",...}; what log_i() made is a number. */
+void log_format(enum log_format format);
+/* "text" or "json"; false for any other word. */
+bool log_format_from(const char *word, enum log_format *out);
 /* `event` is a fixed word; then pairs of key and printf-less string value,
  * ended by NULL: log_line(LOG_INFO, "went", "robot", name, "to", "down", NULL).
  * Numbers: log_i() formats into a rotating static buffer of 16. Thread-safe:

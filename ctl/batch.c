@@ -1,4 +1,5 @@
-/* batch.c - `chasqui batch`: how far batches are, their items, ending them; through a broker. batch submit is in submit.c. */
+/* batch.c - `chasqui batch`: how far batches are, their items, ending them; through a broker. batch submit is in
+ * submit.c. */
 #include "ctl/batch.h"
 
 #include "common/clock.h"
@@ -63,8 +64,9 @@ static enum ctl_exit end_tell(struct ctl *c, struct jv *body)
         jv_set_bool(body, "ok", is_good);
         ctl_json(body);
     } else {
-        printf("batch %s is %s: %s done, %s failed, %s cancelled\n", broker_text(batch, "id", id), jv_str(jv_get(batch, "status")),
-               number_text((uint64_t)count_of(batch, "done"), done), number_text((uint64_t)count_of(batch, "failed"), failed),
+        printf("batch %s is %s: %s done, %s failed, %s cancelled\n", broker_text(batch, "id", id),
+               jv_str(jv_get(batch, "status")), number_text((uint64_t)count_of(batch, "done"), done),
+               number_text((uint64_t)count_of(batch, "failed"), failed),
                number_text((uint64_t)count_of(batch, "cancelled"), cancelled));
         jv_free(body);
     }
@@ -79,7 +81,8 @@ enum ctl_exit batch_follow(struct ctl *c, uint64_t id)
     uint64_t seen_ms = clock_ms();
     progress_begin(&p);
     for (;; poll(NULL, 0, POLL_MS)) {
-        http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data}, &a);
+        http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data},
+                 &a);
         bool is_good = broker_is_good(&a);
         if (is_good) {
             seen_ms = clock_ms();
@@ -126,8 +129,8 @@ enum ctl_exit batch_status(struct ctl *c)
 
 /* ---- items ------------------------------------------------------------------------------------------------ */
 
-static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const char *name, const char *const *heads, const char *const *keys,
-                              const char *empty)
+static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const char *name,
+                              const char *const *heads, const char *const *keys, const char *empty)
 {
     char room[TEXT_ROOM];
     if (c->args.json) {
@@ -151,8 +154,10 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
 
 enum ctl_exit batch_items(struct ctl *c)
 {
-    static const char *const heads[] = {">INDEX", ">COMPANY", "STATUS", ">JOB", ">TRIES", "~ROBOT", "~SESSION", "~ERROR", "~MESSAGE", NULL};
-    static const char *const keys[] = {"index", "company_id", "status", "job_id", "attempts", "worker", "session_id", "error", "message"};
+    static const char *const heads[] = {">INDEX", ">COMPANY", "STATUS", ">JOB",     ">TRIES",
+                                        "~ROBOT", "~SESSION", "~ERROR", "~MESSAGE", NULL};
+    static const char *const keys[] = {"index",  "company_id", "status", "job_id", "attempts",
+                                       "worker", "session_id", "error",  "message"};
     struct buf query = {0};
     uint64_t id, limit;
     bool more;
@@ -171,8 +176,10 @@ enum ctl_exit batch_items(struct ctl *c)
 
 enum ctl_exit batch_list(struct ctl *c)
 {
-    static const char *const heads[] = {">BATCH", "STATUS", "~ACTION", ">TOTAL", ">DONE", ">FAILED", ">RUNNING", ">QUEUED", "CREATED", NULL};
-    static const char *const keys[] = {"id", "status", "action", "total", "done", "failed", "running", "queued", "created_at"};
+    static const char *const heads[] = {">BATCH",  "STATUS",   "~ACTION", ">TOTAL",  ">DONE",
+                                        ">FAILED", ">RUNNING", ">QUEUED", "CREATED", NULL};
+    static const char *const keys[] = {"id",     "status",  "action", "total",     "done",
+                                       "failed", "running", "queued", "created_at"};
     uint64_t limit;
     bool more;
     if (!broker_limit(c, &limit))

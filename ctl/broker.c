@@ -32,14 +32,16 @@ enum ctl_exit broker_refused(struct ctl *c, enum door door, const struct http_an
     if (!a->status)
         return ctl_fail(c, "no broker answers at %s: %s", a->url, a->why);
     if (!code)
-        return ctl_fail(c, "%s answered %d, which is not an answer of a broker; is %s right?", a->url, a->status, key);
+        return ctl_fail(c, "%s answered %d, which is not an answer of a broker; is %s right?", a->url, a->status,
+                        key);
     jv_each(jv_get(a->body, "errors"), field_add, &fields);
-    enum ctl_exit exit = ctl_fail(c, "%s answered %d %s: %s%s%s", a->url, a->status, code, message ? message : "",
-                                  fields.len ? fields.data : "",
-                                  a->status == 401                            ? " Is ctl.token set, and good?"
-                                  : a->status == 403 && door == DOOR_APP      ? " ctl.token needs the ability app for this."
-                                  : a->status == 403                          ? " ctl.token needs the ability ops for this."
-                                                                              : "");
+    enum ctl_exit exit =
+        ctl_fail(c, "%s answered %d %s: %s%s%s", a->url, a->status, code, message ? message : "",
+                 fields.len ? fields.data : "",
+                 a->status == 401                       ? " Is ctl.token set, and good?"
+                 : a->status == 403 && door == DOOR_APP ? " ctl.token needs the ability app for this."
+                 : a->status == 403                     ? " ctl.token needs the ability ops for this."
+                                                        : "");
     buf_free(&fields);
     return exit;
 }
@@ -83,7 +85,8 @@ bool broker_limit(struct ctl *c, uint64_t *out)
     return !text || args_number(c, "--limit", text, 1, LIMIT_MAX, out);
 }
 
-struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list, uint64_t limit, bool *more)
+struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list,
+                       uint64_t limit, bool *more)
 {
     struct jv *all = jv_new_array();
     int64_t cursor = 0;

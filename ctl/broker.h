@@ -7,7 +7,8 @@
 
 enum door { DOOR_APP, DOOR_OPS };
 
-/* true: a 2xx with a JSON object; else it was said what is wrong, and answer->body is NULL. Fills in the base URL. */
+/* true: a 2xx with a JSON object; else it was said what is wrong, and answer->body is NULL. Fills in the base URL.
+ */
 bool broker_ask(struct ctl *c, enum door door, struct http_request *request, struct http_answer *answer);
 /* The body of a GET, NULL when it was refused; the caller frees it. */
 struct jv *broker_get(struct ctl *c, enum door door, const char *path);
@@ -19,9 +20,10 @@ bool broker_is_good(const struct http_answer *answer);
 
 /* --limit, or its default; false after saying what it must be. */
 bool broker_limit(struct ctl *c, uint64_t *out);
-/* Up to `limit` members of `list` ("jobs") at `path`; `query` is empty or begins with '&'. NULL when it was refused. *more = there are
- * others. */
-struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list, uint64_t limit, bool *more);
+/* Up to `limit` members of `list` ("jobs") at `path`; `query` is empty or begins with '&'. NULL when it was
+ * refused. *more = there are others. */
+struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list,
+                       uint64_t limit, bool *more);
 /* "&name=value" when the option was given. */
 void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name);
 

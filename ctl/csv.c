@@ -24,9 +24,9 @@ struct csv {
     csv_fn *fn;
     void *arg;
     enum state state;
-    bool is_cr;         /* the last byte was a CR outside quotes */
-    bool is_begun;      /* the row has a byte */
-    unsigned mark;      /* bytes of the byte order mark that were seen */
+    bool is_cr;    /* the last byte was a CR outside quotes */
+    bool is_begun; /* the row has a byte */
+    unsigned mark; /* bytes of the byte order mark that were seen */
     uint64_t line, row_line;
     const char *bad;
     struct buf bytes;

@@ -18,14 +18,25 @@
 #define CONNECT_MS 3000L
 #define TOTAL_MS 45000L     /* above the broker's own deadline */
 #define SILENT_S 180L       /* an upload that does not move for so long is broken off */
+#define FOLLOW_SILENT_S 60L
 #define UPLOAD_BYTES 65536L /* asked of an upload at a time */
+
+struct taking {
+    CURL *curl;
+    const struct http_request *request;
+    struct buf body;
+};
 
 static size_t body_take(char *data, size_t one, size_t n, void *arg)
 {
-    struct buf *body = arg;
-    if (body->len + one * n > BODY_BYTES_MAX)
+    struct taking *t = arg;
+    long status = 0;
+    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (t->request->follow && status == 200)
+        return t->request->follow(t->request->follow_arg, data, one * n) ? one * n : 0;
+    if (t->body.len + one * n > BODY_BYTES_MAX)
         return 0;
-    buf_add(body, data, one * n);
+    buf_add(&t->body, data, one * n);
     return one * n;
 }
 
@@ -86,6 +97,11 @@ static void method_set(CURL *curl, const struct http_request *r)
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, SILENT_S);
         return;
     }
+    if (r->follow) { /* a comment comes every 15 s */
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, FOLLOW_SILENT_S);
+        return;
+    }
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, TOTAL_MS);
     if (strcmp(r->method, "POST") == 0) {
         const char *json = r->json ? r->json : "{}";
@@ -112,7 +128,8 @@ static void options_set(CURL *curl, struct http_answer *answer)
 void http_ask(struct ctl *c, const struct http_request *request, struct http_answer *answer)
 {
     size_t len = strlen(request->base_url);
-    struct buf body = {0}, url = {0};
+    struct taking taking = {.request = request};
+    struct buf url = {0};
     char reason[CURL_ERROR_SIZE] = "";
     enum jv_bad bad;
     memset(answer, 0, sizeof(*answer));
@@ -121,7 +138,7 @@ void http_ask(struct ctl *c, const struct http_request *request, struct http_ans
     buf_addf(&url, "%.*s%s", (int)len, request->base_url, request->path);
     snprintf(answer->url, sizeof(answer->url), "%s", url.data);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    CURL *curl = curl_easy_init();
+    CURL *curl = taking.curl = curl_easy_init();
     struct curl_slist *headers = headers_make(c, request);
     options_set(curl, answer);
     method_set(curl, request);
@@ -129,7 +146,7 @@ void http_ask(struct ctl *c, const struct http_request *request, struct http_ans
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_take);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &taking);
     CURLcode rc = curl_easy_perform(curl);
     long status = 0;
     if (rc == CURLE_OK)
@@ -137,10 +154,10 @@ void http_ask(struct ctl *c, const struct http_request *request, struct http_ans
     else
         snprintf(answer->why, sizeof(answer->why), "%s", *reason ? reason : curl_easy_strerror(rc));
     answer->status = (int)status;
-    if (body.len)
-        answer->body = jv_parse(body.data, body.len, &bad);
+    if (taking.body.len)
+        answer->body = jv_parse(taking.body.data, taking.body.len, &bad);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
-    buf_free(&body);
+    buf_free(&taking.body);
     buf_free(&url);
 }

@@ -11,14 +11,19 @@ struct ctl;
 /* Writes up to `room` bytes of a body; 0 = its end, -1 = it cannot be read: the request is broken off. */
 typedef long http_body_fn(void *arg, char *out, size_t room);
 
+/* A piece of an answer; false: break it off. */
+typedef bool http_piece_fn(void *arg, const char *piece, size_t len);
+
 struct http_request {
     const char *method; /* GET, POST or DELETE */
     const char *base_url;
-    const char *path;            /* begins with '/', may hold a query */
-    const char *json;            /* body of a POST; NULL = {} */
-    http_body_fn *ndjson;        /* instead: a body of lines, as long as it is */
+    const char *path;     /* begins with '/', may hold a query */
+    const char *json;     /* body of a POST; NULL = {} */
+    http_body_fn *ndjson; /* instead: a body of lines, as long as it is */
     void *ndjson_arg;
     const char *idempotency_key; /* NULL = none */
+    http_piece_fn *follow;       /* of a GET whose 200 does not end: is given it as it comes; NULL = a whole answer */
+    void *follow_arg;
 };
 
 struct http_answer {

@@ -19,14 +19,17 @@ static bool list_options_ok(struct ctl *c)
     uint64_t n;
     if (search && (!*search || strlen(search) > 100))
         return ctl_usage(c, "--search must be 1 to 100 bytes"), false;
-    return args_status(c) && (!c->args.n[OPT_COMPANY] || args_company(c, &n)) && (!portal || args_portal_ok(c, portal)) &&
-           (!worker || args_worker_name(c, worker)) && (!batch || args_number(c, "--batch", batch, 1, INT64_MAX, &n));
+    return args_status(c) && (!c->args.n[OPT_COMPANY] || args_company(c, &n)) &&
+           (!portal || args_portal_ok(c, portal)) && (!worker || args_worker_name(c, worker)) &&
+           (!batch || args_number(c, "--batch", batch, 1, INT64_MAX, &n));
 }
 
 static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {">JOB", ">COMPANY", "~ACTION", "STATUS", ">TRIES", "~ROBOT", ">BATCH", "~ERROR", "CREATED", NULL};
-    static const char *const keys[] = {"id", "company_id", "action", "status", "attempts", "worker", "batch_id", "error", "created_at"};
+    static const char *const heads[] = {">JOB",   ">COMPANY", "~ACTION", "STATUS",  ">TRIES",
+                                        "~ROBOT", ">BATCH",   "~ERROR",  "CREATED", NULL};
+    static const char *const keys[] = {"id",     "company_id", "action", "status",    "attempts",
+                                       "worker", "batch_id",   "error",  "created_at"};
     char room[TEXT_ROOM];
     if (c->args.json) {
         struct jv *body = jv_new_object();
@@ -95,10 +98,23 @@ static void job_print(const struct jv *job)
     static const struct {
         const char *name, *key;
     } lines[] = {
-        {"job", "id"},          {"uid", "job_uid"},   {"company", "company_id"}, {"portal", "portal"},     {"action", "action"},
-        {"status", "status"},   {"error", "error"},   {"message", "message"},    {"attempts", "attempts"}, {"priority", "priority"},
-        {"batch", "batch_id"},  {"robot", "worker"},  {"session", "session_id"}, {"created", "created_at"},
-        {"available", "available_at"}, {"started", "started_at"}, {"finished", "finished_at"},
+        {"job", "id"},
+        {"uid", "job_uid"},
+        {"company", "company_id"},
+        {"portal", "portal"},
+        {"action", "action"},
+        {"status", "status"},
+        {"error", "error"},
+        {"message", "message"},
+        {"attempts", "attempts"},
+        {"priority", "priority"},
+        {"batch", "batch_id"},
+        {"robot", "worker"},
+        {"session", "session_id"},
+        {"created", "created_at"},
+        {"available", "available_at"},
+        {"started", "started_at"},
+        {"finished", "finished_at"},
     };
     char room[TEXT_ROOM];
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
@@ -121,20 +137,11 @@ static void timeline_print(const struct jv *timeline)
     table_print(&table, "no timeline is kept of it any more");
 }
 
-/* A reason is a text, or an object with one. */
-static const char *reason_text(const struct jv *reason)
-{
-    static const char *const keys[] = {"text", "message", "why", "reason"};
-    const char *text = jv_str(reason);
-    for (unsigned i = 0; !text && i < sizeof(keys) / sizeof(*keys); i++)
-        text = jv_str(jv_get(reason, keys[i]));
-    return text;
-}
-
 static bool is_ended(const struct jv *job)
 {
     const char *status = jv_str(jv_get(job, "status"));
-    return status && (strcmp(status, "done") == 0 || strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0);
+    return status &&
+           (strcmp(status, "done") == 0 || strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0);
 }
 
 enum ctl_exit jobs_show(struct ctl *c)
@@ -158,7 +165,7 @@ enum ctl_exit jobs_show(struct ctl *c)
     job_print(job);
     const struct jv *reasons = jv_get(why, "why");
     for (size_t i = 0; i < jv_len(reasons); i++)
-        line_print(i ? "" : "why", reason_text(jv_at(reasons, i)));
+        line_print(i ? "" : "why", jv_str(jv_get(jv_at(reasons, i), "detail")));
     timeline_print(jv_get(job, "timeline"));
     jv_free(why);
     jv_free(body);

@@ -17,8 +17,8 @@
 #define WIDTH_MAX 200
 #define BAR_MIN 10
 #define BAR_MAX 40
-#define DRAW_MS 200    /* a terminal is drawn this often at most */
-#define TELL_MS 10000  /* and a line written */
+#define DRAW_MS 200   /* a terminal is drawn this often at most */
+#define TELL_MS 10000 /* and a line written */
 
 const char *number_text(uint64_t n, char out[TEXT_NUMBER])
 {
@@ -73,7 +73,8 @@ static bool is_time(struct progress *p, uint64_t shown, bool is_end)
 static void draw(struct progress *p, const char *text)
 {
     if (p->is_terminal)
-        fprintf(stderr, "\r%-*.*s", width() - 1, width() - 1, text); /* the last column stays free: some terminals wrap there */
+        fprintf(stderr, "\r%-*.*s", width() - 1, width() - 1,
+                text); /* the last column stays free: some terminals wrap there */
     else
         fprintf(stderr, "%s\n", text);
     fflush(stderr);

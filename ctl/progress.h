@@ -1,4 +1,5 @@
-/* progress.h - how far something is: a bar on a terminal, lines elsewhere. On standard error, so that results stay alone. */
+/* progress.h - how far something is: a bar on a terminal, lines elsewhere. On standard error, so that results stay
+ * alone. */
 #ifndef CHASQUI_CTL_PROGRESS_H
 #define CHASQUI_CTL_PROGRESS_H
 
@@ -8,9 +9,9 @@
 
 struct progress {
     bool is_terminal;
-    bool is_drawn;      /* the terminal's line holds something of ours */
-    uint64_t drawn_ms;  /* when something was shown last */
-    uint64_t shown;     /* of what counts */
+    bool is_drawn;     /* the terminal's line holds something of ours */
+    uint64_t drawn_ms; /* when something was shown last */
+    uint64_t shown;    /* of what counts */
 };
 
 void progress_begin(struct progress *p);

@@ -10,32 +10,50 @@
 #define REASON_DEFAULT "paused from the command line"
 #define REASON_BYTES_MAX 200
 
-/* A member that is a number of milliseconds, seconds, or a count; `name` tells it. */
-static void number_print(const char *name, int64_t n)
+/* {"n":N,"capped":bool}: a count that stops at a bound shows as "100,000+". */
+static const char *count_text(const struct jv *count, char out[TEXT_NUMBER + 1])
 {
-    char text[TEXT_NUMBER];
-    size_t len = strlen(name);
-    bool is_ms = len > 3 && strcmp(name + len - 3, "_ms") == 0, is_s = len > 2 && strcmp(name + len - 2, "_s") == 0;
-    uint64_t amount = n > 0 ? (uint64_t)n : 0;
-    printf("%-18.*s %s\n", (int)(is_ms ? len - 3 : is_s ? len - 2 : len), name,
-           is_ms ? duration_text(amount / 1000, text) : is_s ? duration_text(amount, text) : number_text(amount, text));
+    int64_t n = 0;
+    bool capped = false;
+    jv_int(jv_get(count, "n"), &n);
+    jv_bool(jv_get(count, "capped"), &capped);
+    number_text((uint64_t)n, out);
+    return capped ? strcat(out, "+") : out;
 }
 
-static void member_print(void *arg, const char *key, struct jv *v)
+static void waiting_print(const struct jv *queue)
 {
-    const char *inside = arg;
-    char name[80];
+    const struct jv *list = jv_get(queue, "by_priority");
+    char text[TEXT_NUMBER + 1];
+    int64_t priority;
+    printf("%-10s %s", "waiting", count_text(jv_get(queue, "ready"), text));
+    for (size_t i = 0; i < jv_len(list); i++)
+        if (jv_int(jv_get(jv_at(list, i), "priority"), &priority))
+            printf("%s%s with priority %lld%s", i ? ", " : " (", count_text(jv_at(list, i), text),
+                   (long long)priority, i + 1 == jv_len(list) ? ")" : "");
+    putchar('\n');
+}
+
+static void paused_print(const struct jv *paused)
+{
+    static const char *const keys[] = {"by", "reason", "since", "until"};
+    printf("%-10s %s\n", "paused", jv_type(paused) == JV_OBJECT ? "yes" : "no");
+    for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+        if (jv_str(jv_get(paused, keys[i])))
+            printf("  %-8s %s\n", keys[i], jv_str(jv_get(paused, keys[i])));
+}
+
+static void queue_print(const struct jv *queue)
+{
+    char text[TEXT_NUMBER + 1];
     int64_t n;
-    bool b;
-    snprintf(name, sizeof(name), "%s%s%s", inside ? inside : "", inside ? " " : "", key);
-    if (jv_int(v, &n))
-        number_print(name, n);
-    else if (jv_bool(v, &b))
-        printf("%-18s %s\n", name, b ? "yes" : "no");
-    else if (jv_str(v))
-        printf("%-18s %s\n", name, jv_str(v));
-    else if (jv_type(v) == JV_OBJECT && !inside)
-        jv_each(v, member_print, (void *)(uintptr_t)key);
+    waiting_print(queue);
+    if (jv_int(jv_get(queue, "oldest_s"), &n))
+        printf("%-10s for %s\n", "oldest", duration_text(n > 0 ? (uint64_t)n : 0, text));
+    printf("%-10s %s\n", "later", count_text(jv_get(queue, "scheduled"), text));
+    if (jv_int(jv_get(queue, "running"), &n))
+        printf("%-10s %s\n", "running", number_text(n > 0 ? (uint64_t)n : 0, text));
+    paused_print(jv_get(queue, "paused"));
 }
 
 static enum ctl_exit show(struct ctl *c, struct jv *body)
@@ -44,7 +62,7 @@ static enum ctl_exit show(struct ctl *c, struct jv *body)
         return CTL_FAILED;
     if (c->args.json)
         return ctl_json(body);
-    jv_each(jv_get(body, "queue"), member_print, NULL);
+    queue_print(jv_get(body, "queue"));
     jv_free(body);
     return CTL_DONE;
 }

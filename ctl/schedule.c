@@ -35,7 +35,8 @@ static const char *time_text(int64_t unix_s, char out[CLOCK_TEXT_BYTES])
     return out;
 }
 
-/* ---- items --------------------------------------------------------------------------------------------------- */
+/* ---- items ---------------------------------------------------------------------------------------------------
+ */
 
 struct item {
     uint64_t idx, company_id, round;
@@ -124,13 +125,16 @@ static void line_take(struct reading *r, const char *text, size_t len)
     if (line.error) {
         struct buf why = {0};
         jv_each(line.errors, why_add, &why);
-        line_bad(r, at, !r->key && strstr(why.data, "seal key") ? "params cannot be kept: seal.key_file is not set" : why.data);
+        line_bad(r, at,
+                 !r->key && strstr(why.data, "seal key") ? "params cannot be kept: seal.key_file is not set"
+                                                         : why.data);
         buf_free(&why);
         jv_free(line.errors);
     } else {
         struct item *it = item_add(r->items, line.company_id);
         if (line.params.len)
-            seal_wrap(r->key, line.company_id, r->portal, "params", line.params.data, line.params.len, &it->params);
+            seal_wrap(r->key, line.company_id, r->portal, "params", line.params.data, line.params.len,
+                      &it->params);
     }
     buf_wipe(&line.params);
 }
@@ -176,7 +180,8 @@ static bool items_from_file(struct ctl *c, const char *portal, struct items *ite
     return good;
 }
 
-/* ---- add ------------------------------------------------------------------------------------------------------ */
+/* ---- add ------------------------------------------------------------------------------------------------------
+ */
 
 struct add {
     const char *actor, *name, *cron, *portal, *action, *callback_url;
@@ -210,18 +215,21 @@ static enum db_rc add_tx(struct db *db, void *arg)
     char subject[80];
     s->why[0] = 0;
     enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, is_stored, actor, next_at, "
+                            "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, "
+                            "is_stored, actor, next_at, "
                             "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NOW(6))",
-                            "ssssususi", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url, (uint64_t)s->is_stored, s->actor,
-                            s->next_s);
+                            "ssssususi", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
+                            (uint64_t)s->is_stored, s->actor, s->next_s);
     if (rc == DB_DUP)
         snprintf(s->why, sizeof(s->why), "there is a schedule %.64s already", s->name);
     TRY(rc);
     s->id = db_insert_id(db);
     for (struct slice slice = {s, 0}; slice.from < s->items.n; slice.from += DB_BULK_MAX) {
         uint64_t left = s->items.n - slice.from;
-        TRY(db_bulk(db, "INSERT INTO chasqui_schedule_items (schedule_id, idx, company_id, round, params) VALUES (?, ?, ?, ?, ?)", "uuuub",
-                    (unsigned)(left < DB_BULK_MAX ? left : DB_BULK_MAX), fill_item, &slice));
+        TRY(db_bulk(db,
+                    "INSERT INTO chasqui_schedule_items (schedule_id, idx, company_id, round, params) VALUES (?, "
+                    "?, ?, ?, ?)",
+                    "uuuub", (unsigned)(left < DB_BULK_MAX ? left : DB_BULK_MAX), fill_item, &slice));
     }
     subject_write(s->name, subject);
     return ctl_audit(db, s->actor, "schedule_add", subject, s->cron);
@@ -272,10 +280,14 @@ static bool items_read(struct ctl *c, struct add *s)
 
 enum ctl_exit schedule_add(struct ctl *c)
 {
-    struct add s = {.actor = c->actor, .name = c->args.word[0], .cron = args_value(&c->args, OPT_CRON), .is_stored = c->args.n[OPT_STORED] > 0};
+    struct add s = {.actor = c->actor,
+                    .name = c->args.word[0],
+                    .cron = args_value(&c->args, OPT_CRON),
+                    .is_stored = c->args.n[OPT_STORED] > 0};
     char when[CLOCK_TEXT_BYTES];
-    if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, clock_unix_ms() / 1000, &s.next_s) || !args_portal(c, &s.portal) ||
-        !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) || !args_callback_url(c, &s.callback_url) || !whom_ok(c))
+    if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, clock_unix_ms() / 1000, &s.next_s) ||
+        !args_portal(c, &s.portal) || !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
+        !args_callback_url(c, &s.callback_url) || !whom_ok(c))
         return CTL_USAGE;
     enum ctl_exit code = CTL_FAILED;
     if (items_read(c, &s))
@@ -285,18 +297,25 @@ enum ctl_exit schedule_add(struct ctl *c)
     if (code != CTL_DONE)
         return code;
     if (s.is_stored)
-        return ctl_say(c, "schedule %s is made, for every company with stored credentials for %s; it runs next at %s", s.name, s.portal,
-                       time_text(s.next_s, when));
-    return ctl_say(c, "schedule %s is made, %llu items; it runs next at %s", s.name, (unsigned long long)n, time_text(s.next_s, when));
+        return ctl_say(c,
+                       "schedule %s is made, for every company with stored credentials for %s; it runs next at %s",
+                       s.name, s.portal, time_text(s.next_s, when));
+    return ctl_say(c, "schedule %s is made, %llu items; it runs next at %s", s.name, (unsigned long long)n,
+                   time_text(s.next_s, when));
 }
 
-/* ---- list, show ------------------------------------------------------------------------------------------------ */
+/* ---- list, show ------------------------------------------------------------------------------------------------
+ */
 
-#define SCHEDULE_COLUMNS                                                                                                            \
-    "s.name, s.cron, s.portal, s.action, s.priority, s.callback_url, s.is_stored, s.enabled, CAST(UNIX_TIMESTAMP(s.next_at) * "    \
-    "1000 AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM chasqui_schedule_items i "      \
-    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id FROM chasqui_schedules " \
-    "s LEFT JOIN chasqui_schedule_runs r ON r.schedule_id = s.id AND r.run_at = (SELECT MAX(x.run_at) FROM chasqui_schedule_runs "  \
+#define SCHEDULE_COLUMNS                                                                                          \
+    "s.name, s.cron, s.portal, s.action, s.priority, s.callback_url, s.is_stored, s.enabled, "                    \
+    "CAST(UNIX_TIMESTAMP(s.next_at) * "                                                                           \
+    "1000 AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM "             \
+    "chasqui_schedule_items i "                                                                                   \
+    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id FROM " \
+    "chasqui_schedules "                                                                                          \
+    "s LEFT JOIN chasqui_schedule_runs r ON r.schedule_id = s.id AND r.run_at = (SELECT MAX(x.run_at) FROM "      \
+    "chasqui_schedule_runs "                                                                                      \
     "x WHERE x.schedule_id = s.id) "
 
 static void int_set(struct jv *obj, const char *key, struct db *db, unsigned col)
@@ -334,7 +353,8 @@ static void time_add(struct table *table, struct db *db, unsigned col)
 
 enum ctl_exit schedule_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME", "CRON", "~ACTION", ">ITEMS", "ENABLED", "NEXT", "LAST", ">BATCH", NULL};
+    static const char *const heads[] = {"NAME", "CRON", "~ACTION", ">ITEMS", "ENABLED",
+                                        "NEXT", "LAST", ">BATCH",  NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db, "SELECT " SCHEDULE_COLUMNS "ORDER BY s.name", "");
     if (rc)
@@ -366,7 +386,8 @@ enum ctl_exit schedule_list(struct ctl *c)
 static enum db_rc runs_read(struct db *db, uint64_t id, struct table *table, struct jv *list)
 {
     TRY(db_query(db,
-                 "SELECT CAST(UNIX_TIMESTAMP(run_at) * 1000 AS INT), batch_id, missed, actor, filling IS NOT NULL FROM chasqui_schedule_runs WHERE "
+                 "SELECT CAST(UNIX_TIMESTAMP(run_at) * 1000 AS INT), batch_id, missed, actor, filling IS NOT NULL "
+                 "FROM chasqui_schedule_runs WHERE "
                  "schedule_id = ? ORDER BY run_at DESC LIMIT ?",
                  "uu", id, (uint64_t)RUNS_SHOWN));
     while (db_next(db)) {
@@ -428,7 +449,8 @@ enum ctl_exit schedule_show(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- remove, enable, disable, run ---------------------------------------------------------------------------------- */
+/* ---- remove, enable, disable, run
+ * ---------------------------------------------------------------------------------- */
 
 struct change {
     const char *actor, *name;
@@ -443,7 +465,9 @@ struct change {
 static enum db_rc schedule_lock(struct db *db, struct change *s, char cron[CRON_TEXT_MAX + 1], int64_t *now_s)
 {
     s->why[0] = 0;
-    TRY(db_query(db, "SELECT id, cron, UNIX_TIMESTAMP(NOW(6)) DIV 1 FROM chasqui_schedules WHERE name = ? FOR UPDATE", "s", s->name));
+    TRY(db_query(db,
+                 "SELECT id, cron, UNIX_TIMESTAMP(NOW(6)) DIV 1 FROM chasqui_schedules WHERE name = ? FOR UPDATE",
+                 "s", s->name));
     if (!(s->found = db_next(db)))
         return DB_OK;
     s->id = db_u64(db, 0);
@@ -462,7 +486,8 @@ static enum db_rc remove_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(db_query(db, "SELECT 1 FROM chasqui_schedule_runs WHERE filling = 1 AND schedule_id = ?", "u", s->id));
     if (db_next(db)) {
-        snprintf(s->why, sizeof(s->why), "schedule %.64s is making its batch just now; try again in a moment", s->name);
+        snprintf(s->why, sizeof(s->why), "schedule %.64s is making its batch just now; try again in a moment",
+                 s->name);
         return DB_DUP;
     }
     TRY(db_exec(db, "DELETE FROM chasqui_schedule_items WHERE schedule_id = ?", "u", s->id));
@@ -487,8 +512,8 @@ static enum db_rc enable_tx(struct db *db, void *arg)
         return DB_DUP;
     }
     s->next_s = s->enable ? cron_next(&cron, now_s) : 0;
-    TRY(db_exec(db, "UPDATE chasqui_schedules SET enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?", "uNu", (uint64_t)s->enable,
-                (uint64_t)s->next_s, s->id));
+    TRY(db_exec(db, "UPDATE chasqui_schedules SET enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?", "uNu",
+                (uint64_t)s->enable, (uint64_t)s->next_s, s->id));
     subject_write(s->name, subject);
     return ctl_audit(db, s->actor, s->enable ? "schedule_enable" : "schedule_disable", subject, NULL);
 }
@@ -533,7 +558,9 @@ enum ctl_exit schedule_enable(struct ctl *c)
     struct change s = {.enable = true};
     char when[CLOCK_TEXT_BYTES];
     enum ctl_exit code = change(c, enable_tx, &s);
-    return code == CTL_DONE ? ctl_say(c, "schedule %s is enabled; it runs next at %s", s.name, time_text(s.next_s, when)) : code;
+    return code == CTL_DONE
+               ? ctl_say(c, "schedule %s is enabled; it runs next at %s", s.name, time_text(s.next_s, when))
+               : code;
 }
 
 enum ctl_exit schedule_disable(struct ctl *c)
@@ -560,9 +587,11 @@ enum ctl_exit schedule_run(struct ctl *c)
         items += fill.n;
     } while (fill.batch_id && !fill.is_whole);
     if (!fill.is_whole && !c->args.json)
-        return ctl_say(c, "schedule %s is run: batch %llu, whose items a dispatcher copies", s.name, (unsigned long long)s.batch_id);
+        return ctl_say(c, "schedule %s is run: batch %llu, whose items a dispatcher copies", s.name,
+                       (unsigned long long)s.batch_id);
     if (!c->args.json)
-        return ctl_say(c, "schedule %s is run: batch %llu, %llu items", s.name, (unsigned long long)s.batch_id, (unsigned long long)items);
+        return ctl_say(c, "schedule %s is run: batch %llu, %llu items", s.name, (unsigned long long)s.batch_id,
+                       (unsigned long long)items);
     struct jv *body = jv_new_object();
     jv_set_int(body, "batch_id", (int64_t)s.batch_id);
     jv_set_int(body, "items", (int64_t)items);

@@ -16,7 +16,8 @@
 
 /* ---- list ---------------------------------------------------------------------------------------------- */
 
-static const char *const states[] = {"live", "opening", "active", "closing", "closed", "expired", "lost", "migrated"};
+static const char *const states[] = {"live",   "opening", "active", "closing",
+                                     "closed", "expired", "lost",   "migrated"};
 
 static bool query_make(struct ctl *c, struct buf *out)
 {
@@ -27,7 +28,8 @@ static bool query_make(struct ctl *c, struct buf *out)
         while (i < sizeof(states) / sizeof(*states) && strcmp(states[i], state) != 0)
             i++;
         if (i == sizeof(states) / sizeof(*states))
-            return ctl_usage(c, "--state must be live, opening, active, closing, closed, expired, lost or migrated"),
+            return ctl_usage(c,
+                             "--state must be live, opening, active, closing, closed, expired, lost or migrated"),
                    false;
         buf_addf(out, "&state=%s", state);
     }

@@ -91,7 +91,8 @@ static void errors_add(void *arg, const char *field, struct jv *why)
 {
     struct buf *text = arg;
     for (size_t i = 0; i < jv_len(why); i++)
-        buf_addf(text, "%s%s %s", text->len ? "; " : "", field, jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
+        buf_addf(text, "%s%s %s", text->len ? "; " : "", field,
+                 jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
 }
 
 /* What the broker rejected, by the lines of the file: appended to what was left out here. */
@@ -151,8 +152,8 @@ static enum ctl_exit sent(struct submit *s, struct http_answer *a)
     if (!c->args.json && a->replayed)
         printf("this was submitted before, as batch %lld; another --key makes a new one\n", (long long)batch_id);
     if (!c->args.json)
-        printf("batch %lld: %s items accepted, %s rejected\n", (long long)batch_id, number_text((uint64_t)accepted, number),
-               number_text(total, other));
+        printf("batch %lld: %s items accepted, %s rejected\n", (long long)batch_id,
+               number_text((uint64_t)accepted, number), number_text(total, other));
     fflush(stdout);
     enum ctl_exit code = total ? CTL_FAILED : CTL_DONE;
     if (!c->args.n[OPT_FOLLOW])
@@ -164,9 +165,11 @@ static enum ctl_exit sent(struct submit *s, struct http_answer *a)
 static enum ctl_exit send(struct submit *s)
 {
     struct buf path = {0};
-    struct http_request request = {.method = "POST", .ndjson = lines_give, .ndjson_arg = s, .idempotency_key = s->key};
+    struct http_request request = {
+        .method = "POST", .ndjson = lines_give, .ndjson_arg = s, .idempotency_key = s->key};
     struct http_answer answer;
-    buf_addf(&path, "/api/v1/app/batches?portal=%s&action=%s&priority=%u", s->portal, s->action, (unsigned)s->priority);
+    buf_addf(&path, "/api/v1/app/batches?portal=%s&action=%s&priority=%u", s->portal, s->action,
+             (unsigned)s->priority);
     if (s->callback_url) {
         buf_adds(&path, "&callback_url=");
         http_escape(&path, s->callback_url);

@@ -148,55 +148,76 @@ static void fit(struct table *t, int room)
     }
 }
 
-static void pad(int n)
+static void pad(struct buf *out, int n)
 {
-    if (n > 0)
-        printf("%*s", n, "");
+    for (; n > 0; n--)
+        buf_adds(out, " ");
 }
 
-static void print_cell(const struct table *t, unsigned col, const char *text)
+/* Cut to `room` columns, with one for the sign of it; answers how many it took. */
+static int add_cut(struct buf *out, const char *text, int room)
+{
+    int used = 0, columns;
+    bool ok;
+    if (width_of(text) <= room) {
+        buf_adds(out, text);
+        return width_of(text);
+    }
+    for (;;) {
+        size_t len = character(text, &columns, &ok);
+        if (used + columns > room - 1)
+            break;
+        buf_add(out, text, len);
+        text += len;
+        used += columns;
+    }
+    buf_adds(out, "…");
+    return used + 1;
+}
+
+void table_cut(struct buf *out, const char *text, int room)
+{
+    char *plain = printable(text);
+    add_cut(out, plain, room);
+    free(plain);
+}
+
+static void add_cell(struct buf *out, const struct table *t, unsigned col, const char *text)
 {
     const struct column *c = &t->column[col];
     int width = width_of(text), room = c->width;
-    bool last = col + 1 == t->n_columns;
-    if (width > room) { /* cut, with one column for the sign of it */
-        int used = 0, columns;
-        bool ok;
-        for (;;) {
-            size_t len = character(text, &columns, &ok);
-            if (used + columns > room - 1)
-                break;
-            fwrite(text, 1, len, stdout);
-            text += len;
-            used += columns;
-        }
-        fputs("…", stdout);
-        width = used + 1;
-    } else {
-        if (c->right)
-            pad(room - width);
-        fputs(text, stdout);
-        if (c->right)
-            width = room;
+    if (c->right)
+        pad(out, room - width);
+    width = add_cut(out, text, room);
+    if (col + 1 != t->n_columns)
+        pad(out, (c->right ? 0 : room - width) + GAP);
+}
+
+void table_text(struct table **tp, int room, struct buf *out)
+{
+    struct table *t = *tp;
+    CHECK(t->n_cells % t->n_columns == 0, "%u cells in %u columns", t->n_cells, t->n_columns);
+    fit(t, room);
+    for (unsigned i = 0; i < t->n_columns; i++)
+        add_cell(out, t, i, t->column[i].head);
+    buf_adds(out, "\n");
+    for (unsigned i = 0; i < t->n_cells; i++) {
+        add_cell(out, t, i % t->n_columns, t->cell[i]);
+        if ((i + 1) % t->n_columns == 0)
+            buf_adds(out, "\n");
     }
-    if (!last)
-        pad(room - width + GAP);
+    table_free(tp);
 }
 
 void table_print(struct table **tp, const char *empty)
 {
-    struct table *t = *tp;
-    CHECK(t->n_cells % t->n_columns == 0, "%u cells in %u columns", t->n_cells, t->n_columns);
-    fit(t, terminal_width());
-    for (unsigned i = 0; t->n_cells && i < t->n_columns; i++)
-        print_cell(t, i, t->column[i].head);
-    puts(t->n_cells ? "" : empty);
-    for (unsigned i = 0; i < t->n_cells; i++) {
-        print_cell(t, i % t->n_columns, t->cell[i]);
-        if ((i + 1) % t->n_columns == 0)
-            putchar('\n');
-    }
-    table_free(tp);
+    struct buf out = {0};
+    bool is_empty = !(*tp)->n_cells;
+    table_text(tp, terminal_width(), &out);
+    fputs(is_empty ? empty : out.data, stdout);
+    if (is_empty)
+        putchar('\n');
+    buf_free(&out);
 }
 
 void table_free(struct table **tp)

@@ -2,6 +2,7 @@
 #ifndef CHASQUI_CTL_TABLE_H
 #define CHASQUI_CTL_TABLE_H
 
+#include "common/buf.h"
 #include <stdint.h>
 
 struct table;
@@ -14,6 +15,10 @@ void table_add(struct table *t, const char *text);
 void table_addf(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints to standard output (`empty` instead when there is no row), and frees. */
 void table_print(struct table **tp, const char *empty);
+/* Adds the lines to `out`, fitted into `room` columns (0 = as wide as they are), and frees. */
+void table_text(struct table **tp, int room, struct buf *out);
+/* Adds text that came from elsewhere: without control characters, cut to `room` columns. */
+void table_cut(struct buf *out, const char *text, int room);
 /* Frees without printing. */
 void table_free(struct table **tp);
 

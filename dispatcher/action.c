@@ -176,7 +176,7 @@ static void started(void *arg, void *op_arg)
     }
     lease_hold(d, w->job_id, &w->lease, lease_told, w);
     if (r)
-        request_accepted(d, r, w->job_id);
+        request_accepted(d, r, w->job_id, NULL);
     if (!robot || !lease_trusted(d, w->job_id)) {
         w->error = ERR_ROBOT_UNREACHABLE;
         finish(w);
@@ -201,6 +201,7 @@ static void started(void *arg, void *op_arg)
     char *text = jv_dump(body, &len);
     struct call_spec spec = {.method = w->action->method,
                              .base_url = robot->base_url,
+                             .robot_id = robot->id,
                              .path = path.data,
                              .body = post ? text : NULL,
                              .body_len = post ? len : 0,

@@ -20,6 +20,7 @@ struct awaited {
     struct dispatcher *d;
     uint64_t key, since_ms;
     uint64_t job_id;          /* 0 = only its job_uid is known */
+    bool is_told;             /* the broker knows which job it is */
     bool is_ended;            /* it was terminal at the last look: what was answered may still be on its way to be kept */
     struct idempotency stands_for;
     struct loop_timer timer;
@@ -77,6 +78,9 @@ static void looked(void *arg, void *op_arg)
     bool is_over = true;
     if (is_seen)
         w->job_id = op->job_id;
+    if (is_seen && !w->is_told && r->op != OP_JOB_AWAIT)
+        request_accepted(d, r, op->job_id, op->job_uid);
+    w->is_told |= is_seen;
     if (is_seen && r->op == OP_EXECUTE_QUEUED && !r->wait_ms)
         enqueue_answer(d, r, op->job_id, op->job_uid);
     else if (is_seen && op->terminal && (!w->stands_for.is_set || w->is_ended))

@@ -217,6 +217,7 @@ static void upload_stepped(void *arg, void *body)
     if (more && r) {
         upload_wait(u); /* behind the others */
     } else {
+        stat_add(batch_items_rejected_total, batch_body_rejected(u->body));
         if (batch_body_added(u->body)) {
             stat_add(batch_items_total, batch_body_added(u->body));
             queue_wake(d);
@@ -253,11 +254,14 @@ static void close_done(void *arg, void *op_arg)
     struct store_batch_close *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
     struct request *r = asked_answer(arg, op->rc);
-    if (op->rc == STORE_OK && op->found)
+    bool is_good = op->rc == STORE_OK && op->found && !op->differs;
+    if (is_good)
         peers_event(d, "batch", op->batch_id, 0, op->status);
-    if (op->rc == STORE_OK && strcmp(op->status, "done") == 0)
+    if (is_good && strcmp(op->status, "done") == 0)
         webhook_soon(d);
-    if (r && op->found)
+    if (r && op->found && op->differs)
+        reply_error(d, r, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
+    else if (r && op->found)
         status_reply(d, r, op->batch_id, op->status);
     else if (r)
         reply_error(d, r, ERR_BATCH_NOT_FOUND, NULL, NULL);
@@ -269,6 +273,7 @@ static void close_batch_start(struct dispatcher *d, struct request *r)
     struct store_batch_close *op = xcalloc(1, sizeof(*op));
     op->batch_id = r->batch_id;
     op->token_id = r->token_id;
+    op->lines = r->index;
     store_submit(d->store, store_batch_close, op, close_done, asked_new(d, r));
 }
 

@@ -187,6 +187,11 @@ uint64_t batch_body_added(const struct batch_body *b)
     return b->n_added;
 }
 
+uint64_t batch_body_rejected(const struct batch_body *b)
+{
+    return b->n_rejected;
+}
+
 struct jv *batch_body_answer(struct batch_body *b)
 {
     struct jv *body = jv_new_object();

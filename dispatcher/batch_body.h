@@ -29,7 +29,8 @@ void batch_body_step(struct db *db, void *body);
 /* Of the last step; with STORE_DOWN or STORE_UNKNOWN the step may be asked again. */
 enum store_rc batch_body_rc(const struct batch_body *b);
 enum body_outcome batch_body_outcome(const struct batch_body *b);
-uint64_t batch_body_added(const struct batch_body *b); /* items that were not there before */
+uint64_t batch_body_added(const struct batch_body *b);
+uint64_t batch_body_rejected(const struct batch_body *b); /* lines refused */ /* items that were not there before */
 /* {ok,accepted,rejected_total,rejected}. The caller frees it. */
 struct jv *batch_body_answer(struct batch_body *b);
 

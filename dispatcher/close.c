@@ -25,7 +25,7 @@ struct closing {
     struct session_row row;
     enum session_state to;
     char reason[REASON_ROOM];
-    char actor[161], peer[65], request_id[129];
+    char actor[161], peer[65], request_id[129], traceparent[129];
     struct lease lease;
     bool held;
     enum err error;
@@ -127,7 +127,7 @@ static void robot_ask(struct closing *c)
     struct buf path = {0};
     buf_adds(&path, "/sessions/");
     url_encode(&path, c->row.session_id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .path = path.data, .request_id = c->request_id,
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = c->request_id, .traceparent = c->traceparent,
                              .connect_ms = d->conf->timeout_connect_ms, .total_ms = CLOSE_MS, .max_bytes = ANSWER_BYTES,
                              .done = robot_closed, .arg = c};
     call_start(d->robot_http, &spec);
@@ -165,6 +165,7 @@ void close_session(struct dispatcher *d, const struct session_row *row, enum ses
     c->arg = arg;
     if (actor) {
         strcpy(c->request_id, actor->request_id);
+        strcpy(c->traceparent, actor->traceparent);
         if (actor->op == OP_OPS_SESSION_CLOSE) {
             request_actor(actor, c->actor, sizeof(c->actor));
             strcpy(c->peer, actor->peer_addr);
@@ -329,7 +330,7 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
     const struct robot *robot = robot_by_id(d, row->robot_id);
     struct gone *g = xcalloc(1, sizeof(*g));
     *g = (struct gone){d, r->key, *row, again};
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,
+    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,
                              .total_ms = 2000, .max_bytes = ANSWER_BYTES, .done = gone_health, .arg = g};
     call_start(d->robot_http, &spec);
 }

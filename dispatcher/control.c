@@ -104,6 +104,7 @@ static void sessions_start(struct dispatcher *d, struct request *r)
     snprintf(op->state, sizeof(op->state), "%.20s", r->state);
     op->company_id = r->company_id;
     strcpy(op->worker, r->worker);
+    strcpy(op->session_id, r->session_id);
     op->cursor = r->cursor;
     op->limit = r->limit;
     store_submit(d->store, store_sessions, op, sessions_done, asked_new(d, r));

@@ -10,10 +10,11 @@
  *   robots.c      the registry of robots (database + verdicts of healthd), candidates, capabilities
  *   health_sub.c  SUB to healthd, ROBOTS to healthd
  *   robot_http.c  calls to robots (the only file that includes curl)
- *   robot_head.c disposition.c networks.c names.c   its pure parts: header lines, file names, address ranges, an index
+ *   robot_head.c disposition.c networks.c   its pure parts: header lines, file names, address ranges
  *   robot_answer.c  what a robot's answer means for a client
  *   list.c download.c action.c   lane interactive
- *   login.c       execute of a log-in: reserve, call, settle
+ *   execute.c     execute of a log-in, until it has a place
+ *   login.c       a log-in with a place: call, outcome
  *   settle.c      unknown outcomes: the robot's list, fence, close, or waiting out the limit
  *   close.c       closing a session on its robot (client, operator, idle sweep, force_new)
  *   lease.c       renewing our leases, rescuing others'
@@ -29,6 +30,8 @@
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
  *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
+ *   tally.c       counts by robot and company, told to the brokers; hogs.c the companies (pure)
+ *   summary.c     what stands in the database, summed up every few seconds
  *   sweep.c       the tick that does every timed duty
  *   control.c     tokens, session queries, operators' lists
  */
@@ -46,6 +49,8 @@
 #include "dispatcher/seal.h"
 #include "dispatcher/store.h"
 #include "proto/proto.h"
+
+#include <limits.h>
 
 struct dispatcher {
     struct loop *loop;
@@ -69,6 +74,8 @@ struct dispatcher {
     struct reconciler *reconciler;
     struct sweep *sweep;
     struct activity *activity;
+    struct tally *tally;
+    struct summaries *summaries;
     struct batches *batches;
     struct schedules *schedules;
     struct webhooks *webhooks;
@@ -87,6 +94,8 @@ void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t c
 void peers_wake(struct dispatcher *d, const char *what);
 int peer_send(struct dispatcher *d, unsigned peer, const struct msg *m);       /* as proto_send */
 int peer_send_take(struct dispatcher *d, unsigned peer, const struct msg *m);  /* as proto_send_take */
+#define PEERS_ALL UINT_MAX
+void peers_send_all(struct dispatcher *d, const struct msg *m); /* to each broker that knows us */
 void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane);       /* a request ended: its credit comes back */
 
 /* ---- request.c --------------------------------------------------------------------------------------------- */
@@ -121,6 +130,8 @@ struct request {
     struct request *next_by_key, *next_by_id;
     struct loop_timer expiry;
     struct dispatcher *d;
+    uint64_t waited_ms;        /* in the broker, before it came */
+    uint64_t counted_company;  /* whose it turned out to be, for the tally; 0 = company_id's */
     bool streaming;
     bool cut;                  /* a chunk of it could not be sent: it must not end as if whole */
     bool gone_once;            /* close.c: the robot said 404 and the session was looked up again */
@@ -156,7 +167,8 @@ void reply_jv(struct dispatcher *d, struct request *r, int status, struct jv *bo
  * and extra are the caller's to replace (robots_hide_urls). */
 void reply_error(struct dispatcher *d, struct request *r, enum err e, const char *message, struct jv *extra);
 void reply_ended(struct dispatcher *d, struct request *r, const struct session_row *row); /* 410 with state, since, reason, successor_session_id */
-void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id); /* tells the broker */
+/* Tells the broker. job_uid NULL = the request's own. */
+void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid);
 /* Streams: begin, then chunks as the receiver's credit allows; `writable` says chunks may be sent now. */
 void stream_begin(struct dispatcher *d, struct request *r, int status, const char *content_type, int64_t length /* -1 unknown */,
                   const char *filename /* NULL = not an attachment */, const char *session_id,
@@ -241,6 +253,7 @@ void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
 void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
 void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE*, OPS_AUDIT */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+void bulk_start(struct dispatcher *d, struct request *r);
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
 
@@ -306,6 +319,21 @@ void outcome_record(struct dispatcher *d, struct store_login_done *op, store_don
 /* The job ended here: who waits for it looks at once. */
 void awaits_wake(struct dispatcher *d, uint64_t job_id);
 void awaits_destroy(struct dispatcher *d);
+
+/* ---- tally.c: counts by robot and company, told to the brokers ---------------------------------------------- */
+struct tally *tally_new(struct dispatcher *d);
+void tally_destroy(struct tally **tp);
+void tally_greeted(struct dispatcher *d, unsigned peer); /* a broker knows us now */
+void tally_login_begun(struct dispatcher *d, uint32_t robot_id);
+void tally_login_ended(struct dispatcher *d, uint32_t robot_id, bool is_open, int64_t took_ms /* -1 = nothing was sent */);
+void tally_fault(struct dispatcher *d, uint32_t robot_id, enum fault fault);
+void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a); /* a call_watch_fn */
+void tally_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms);
+void tally_used(struct dispatcher *d, uint64_t company_id, uint64_t ms);
+/* ---- summary.c: OPS_SUMMARY --------------------------------------------------------------------------------- */
+struct summaries *summaries_new(struct dispatcher *d);
+void summaries_destroy(struct summaries **sp);
+void summary_start(struct dispatcher *d, struct request *r);
 
 struct sweep *sweep_new(struct dispatcher *d);
 void sweep_destroy(struct sweep **sp);

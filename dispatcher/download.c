@@ -194,6 +194,7 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
     url_encode(&path, row->session_id);
     struct call_spec spec = {.method = "GET",
                              .base_url = robot_by_id(d, row->robot_id)->base_url,
+                             .robot_id = row->robot_id,
                              .path = path.data,
                              .request_id = r->request_id,
                              .traceparent = r->traceparent,

@@ -96,7 +96,7 @@ static void enqueued(void *arg, void *op_arg)
             break;
         case ENQUEUE_OK:
         case ENQUEUE_SAME:
-            request_accepted(d, r, op->job_id);
+            request_accepted(d, r, op->job_id, NULL);
             if (r->wait_ms)
                 answer_await(d, r, &op->key, op->job_id);
             else

@@ -12,7 +12,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "dispatcher/names.h"
+#include "common/names.h"
 
 #include <stdlib.h>
 #include <string.h>

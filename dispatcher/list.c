@@ -92,6 +92,7 @@ static void list_resolved(struct dispatcher *d, struct request *r, enum resolve 
     buf_addf(&path, "&page=%llu", (unsigned long long)(r->page ? r->page : 1));
     struct call_spec spec = {.method = "GET",
                              .base_url = robot_by_id(d, row->robot_id)->base_url,
+                             .robot_id = row->robot_id,
                              .path = path.data,
                              .request_id = r->request_id,
                              .traceparent = r->traceparent,

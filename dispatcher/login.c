@@ -19,9 +19,7 @@
 #include <string.h>
 
 #define ANSWER_BYTES 65536
-#define CLOSING_LOOK_MS 100
 #define RECORD_AGAIN_MS 200
-#define BEFORE_DEADLINE_MS 300
 #define STALE_TRIES 3
 
 #define RETRY_FIRST_MS 1000
@@ -35,6 +33,8 @@ void login_free(struct login *l)
         queue_login_ended(l->d);
     if (l->held)
         lease_drop(l->d, l->job_id, l->lease.token);
+    if (l->began_ms)
+        tally_used(l->d, l->company_id, clock_ms() - l->began_ms);
     buf_wipe(&l->params);
     buf_free(&l->credentials);
     buf_free(&l->remember);
@@ -42,7 +42,7 @@ void login_free(struct login *l)
     free(l);
 }
 
-static struct request *waiter(struct login *l)
+struct request *login_waiter(struct login *l)
 {
     return l->request_key ? request_find(l->d, l->request_key) : NULL;
 }
@@ -79,7 +79,7 @@ struct jv *job_extra(uint64_t job_id, const char *job_uid)
 
 void login_tell_waiter(struct login *l, enum err error)
 {
-    struct request *r = waiter(l);
+    struct request *r = login_waiter(l);
     l->request_key = 0;
     if (r)
         reply_error(l->d, r, error, l->message, job_extra(l->job_id, l->job_uid));
@@ -92,8 +92,8 @@ static void record_failed(void *arg);
 
 static void again_soon(struct login *l, loop_timer_fn *fn)
 {
-    struct request *r = waiter(l);
-    if (r && request_left_ms(l->d, r) < BEFORE_DEADLINE_MS)
+    struct request *r = login_waiter(l);
+    if (r && request_left_ms(l->d, r) < LOGIN_BEFORE_DEADLINE_MS)
         login_tell_waiter(l, ERR_DATABASE_UNAVAILABLE);
     l->timer.fn = fn;
     l->timer.arg = l;
@@ -103,7 +103,7 @@ static void again_soon(struct login *l, loop_timer_fn *fn)
 /* Somebody else holds the job now: its outcome is asked for like anybody would. */
 static void lost_to_rescuer(struct login *l)
 {
-    struct request *r = waiter(l);
+    struct request *r = login_waiter(l);
     log_line(LOG_WARN, "lease_lost", "job", log_i((long long)l->job_id), "kind", l->migrating ? "migrate" : "login", NULL);
     if (r)
         login_await(l->d, r);
@@ -120,7 +120,7 @@ static void done_recorded(void *arg, void *op_arg)
     struct login *l = arg;
     struct store_login_done *op = op_arg;
     struct dispatcher *d = l->d;
-    struct request *r = waiter(l);
+    struct request *r = login_waiter(l);
     if (op->rc != STORE_OK) {
         free(op);
         again_soon(l, record_done); /* the session is on the robot: never forgotten */
@@ -141,11 +141,13 @@ static void done_recorded(void *arg, void *op_arg)
         break;
     }
     stat_inc(logins_done_total);
+    stat_add(queue_done_total, l->item.is_set);
     if (l->migrating)
         stat_inc(migrations_done_total);
     log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
              robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
     if (!l->item.batch_id) {
+        peers_event(d, "job", l->job_id, l->company_id, "done");
         peers_event(d, "session", l->job_id, l->company_id, "active");
         awaits_wake(d, l->job_id);
     }
@@ -195,7 +197,7 @@ static void failed_recorded(void *arg, void *op_arg)
     struct login *l = arg;
     struct store_login_failed *op = op_arg;
     struct dispatcher *d = l->d;
-    struct request *r = waiter(l);
+    struct request *r = login_waiter(l);
     bool lost = op->lost;
     int64_t retry = l->migrating || op->item.is_set ? op->retry_ms : -1;
     enum store_rc rc = op->rc;
@@ -214,8 +216,10 @@ static void failed_recorded(void *arg, void *op_arg)
         stat_inc(logins_cancelled_total);
     else if (retry >= 0)
         stat_inc(logins_retried_total);
-    else
+    else {
         stat_inc(logins_failed_total);
+        stat_add(queue_failed_total, l->item.is_set);
+    }
     log_line(LOG_WARN, l->migrating ? "migration_failed" : l->cancelled ? "login_cancelled" : retry >= 0 ? "login_retrying" : "login_failed", "job",
              log_i((long long)l->job_id), "request", l->request_id, "error", err_code(l->error), "retry_ms", log_i((long long)retry), NULL);
     if (l->item.is_set && retry >= 0)
@@ -280,7 +284,7 @@ void login_failed(struct login *l)
 
 static void reserve_again(struct login *l, bool same_robot, uint64_t above);
 
-static void fail(struct login *l, enum err e, const char *message, enum place_fate place)
+void login_fail(struct login *l, enum err e, const char *message, enum place_fate place)
 {
     l->error = e;
     snprintf(l->message, sizeof(l->message), "%s", message ? message : "");
@@ -306,7 +310,7 @@ static void close_unkept(struct login *l, const char *id)
     struct buf path = {0};
     buf_adds(&path, "/sessions/");
     url_encode(&path, id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .path = path.data, .request_id = l->request_id,
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = l->request_id, .traceparent = l->traceparent,
                              .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 10000, .max_bytes = ANSWER_BYTES,
                              .done = orphan_closed, .arg = NULL};
     call_start(l->d->robot_http, &spec);
@@ -326,18 +330,20 @@ static bool is_final_error(const struct action *action, const char *code)
     return found;
 }
 
-static void opened(struct login *l, const struct jv *body)
+static bool opened(struct login *l, const struct jv *body)
 {
     const char *id = jv_str(jv_get(body, "session_id"));
     if (!id_is_sane(id)) {
+        tally_fault(l->d, l->robot_id, FAULT_BAD_ANSWER);
         close_unkept(l, id);
         login_settle(l, ERR_ROBOT_BAD_RESPONSE, "The robot answered a session id that cannot be one.");
-        return;
+        return false;
     }
     strcpy(l->session_id, id);
     answer_text(l->d, jv_str(jv_get(body, "titulo")), l->title, sizeof(l->title));
     answer_text(l->d, jv_str(jv_get(body, "url")), l->url, sizeof(l->url));
     login_succeeded(l);
+    return true;
 }
 
 static void refused(struct login *l, const struct call_answer *a, const struct jv *body)
@@ -351,35 +357,38 @@ static void refused(struct login *l, const struct call_answer *a, const struct j
         login_settle(l, ERR_ROBOT_ERROR, l->message);
         return;
     }
+    tally_fault(l->d, l->robot_id, FAULT_SAID_NO); /* of 500 and above: see tally_called() */
     l->place = PLACE_FREE;
     login_failed(l);
 }
 
-static void robot_answered(void *arg, struct call_answer *a)
+/* Did it open a session? */
+static bool answer_take(struct login *l, struct call_answer *a)
 {
-    struct login *l = arg;
     enum jv_bad why;
+    bool is_open = false;
     l->call = NULL;
     robots_boot_seen(l->d, l->robot_id, a->boot_id);
     if (a->boot_id[0])
         strcpy(l->boot_id, a->boot_id);
     if (a->result == CALL_NOT_SENT) {
-        answer_note(waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
+        answer_note(login_waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
         l->error = ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);
-        return;
+        return false;
     }
     enum err failure = answer_failure(a);
     if (failure) {
-        answer_note(waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
+        answer_note(login_waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
         login_settle(l, failure, NULL);
-        return;
+        return false;
     }
     if (a->status == 429 || a->status == 503) {
         stat_inc(robot_full_total);
+        tally_fault(l->d, l->robot_id, FAULT_FULL);
         l->error = ERR_NO_FREE_WORKER;
         reserve_again(l, false, 0);
-        return;
+        return false;
     }
     struct jv *body = a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
     const char *code = jv_str(jv_get(body, "error"));
@@ -389,19 +398,35 @@ static void robot_answered(void *arg, struct call_answer *a)
         int64_t theirs = 0;
         jv_int(jv_get(body, "epoch"), &theirs);
         stat_inc(stale_epoch_total);
+        tally_fault(l->d, l->robot_id, FAULT_STALE);
         l->error = ERR_ROBOT_ERROR;
         if (++l->n_stale <= STALE_TRIES)
             reserve_again(l, true, theirs > 0 ? (uint64_t)theirs : 0);
         else
-            fail(l, ERR_ROBOT_ERROR, "The robot refuses every epoch as stale.", PLACE_FREE);
+            login_fail(l, ERR_ROBOT_ERROR, "The robot refuses every epoch as stale.", PLACE_FREE);
     } else if (a->status == 200 && ok) {
-        opened(l, body);
+        is_open = opened(l, body);
     } else if (a->status != 200 || jv_type(jv_get(body, "ok")) == JV_BOOL) {
         refused(l, a, body);
     } else {
+        tally_fault(l->d, l->robot_id, FAULT_BAD_ANSWER);
         login_settle(l, ERR_ROBOT_BAD_RESPONSE, NULL);
     }
     jv_free(body);
+    return is_open;
+}
+
+static void robot_answered(void *arg, struct call_answer *a)
+{
+    struct login *l = arg;
+    struct dispatcher *d = l->d;
+    struct request *r = login_waiter(l);
+    bool is_sent = a->result != CALL_NOT_SENT;
+    uint32_t robot_id = l->robot_id;
+    if (r)
+        r->robot_ms += a->took_ms;
+    bool is_open = answer_take(l, a); /* l may be gone */
+    tally_login_ended(d, robot_id, is_open, is_sent ? a->took_ms : -1);
 }
 
 /* ---- the call ------------------------------------------------------------------------------------------------------------ */
@@ -444,6 +469,7 @@ static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news ne
         return; /* recording the outcome will find out */
     call_stop(l->call);
     l->call = NULL;
+    tally_login_ended(l->d, l->robot_id, false, -1);
     if (news == LEASE_LOST)
         lost_to_rescuer(l);
     else
@@ -461,7 +487,7 @@ void login_call(struct login *l)
     struct dispatcher *d = l->d;
     const struct robot *robot = robot_by_id(d, l->robot_id);
     if (l->cancelled) {
-        fail(l, ERR_WRONG_STATE, NULL, PLACE_FREE);
+        login_fail(l, ERR_WRONG_STATE, NULL, PLACE_FREE);
         return;
     }
     if (!robot || !lease_trusted(d, l->job_id)) {
@@ -477,6 +503,8 @@ void login_call(struct login *l)
     l->limit_at_ms = clock_ms() + (uint64_t)l->action->timeout_ms;
     struct call_spec spec = {.method = l->action->method,
                              .base_url = robot->base_url,
+                             .robot_id = robot->id,
+                             .is_login = true,
                              .path = l->action->path,
                              .body = text,
                              .body_len = len,
@@ -489,6 +517,7 @@ void login_call(struct login *l)
                              .done = robot_answered,
                              .arg = l};
     l->call = call_start(d->robot_http, &spec);
+    tally_login_begun(d, robot->id);
     explicit_bzero(text, len);
     free(text);
     jv_wipe(fields);
@@ -508,11 +537,11 @@ static void again_reserved(void *arg, void *op_arg)
     }
     free(op);
     if (rc != STORE_OK)
-        fail(l, ERR_DATABASE_UNAVAILABLE, NULL, PLACE_FREE);
+        login_fail(l, ERR_DATABASE_UNAVAILABLE, NULL, PLACE_FREE);
     else if (outcome == RESERVE_LOST)
         lost_to_rescuer(l);
     else if (outcome == RESERVE_NO_PLACE)
-        fail(l, l->error, NULL, PLACE_FREE);
+        login_fail(l, l->error, NULL, PLACE_FREE);
     else
         login_call(l);
 }
@@ -523,7 +552,7 @@ static void reserve_again(struct login *l, bool same_robot, uint64_t above)
     if (!same_robot && l->n_tried < LOGIN_ROBOTS_MAX)
         l->tried[l->n_tried++] = l->robot_id;
     if (l->migrating && !same_robot) { /* a migration waits its turn again instead */
-        fail(l, l->error, NULL, PLACE_FREE);
+        login_fail(l, l->error, NULL, PLACE_FREE);
         return;
     }
     struct store_reserve_again *op = xcalloc(1, sizeof(*op));
@@ -536,245 +565,6 @@ static void reserve_again(struct login *l, bool same_robot, uint64_t above)
     if (!same_robot && l->n_tried < LOGIN_ROBOTS_MAX)
         op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, l->tried, l->n_tried);
     store_submit(d->store, store_reserve_again, op, again_reserved, l);
-}
-
-/* ---- a client's log-in ----------------------------------------------------------------------------------------------------- */
-
-struct entry { /* a request on its way to a reserved place */
-    struct login *login;
-    struct buf sealed;
-    bool force_new;
-    struct store_reserve *op;
-};
-
-static void reserve(struct entry *e);
-
-static void entry_free(struct entry *e, bool with_login)
-{
-    if (e->op) {
-        buf_free(&e->op->credentials);
-        free(e->op);
-    }
-    buf_free(&e->sealed);
-    if (with_login)
-        login_free(e->login);
-    free(e);
-}
-
-static void entry_refuse(struct entry *e, enum err error, const char *message, struct jv *extra)
-{
-    struct request *r = waiter(e->login);
-    if (r)
-        reply_error(e->login->d, r, error, message, extra);
-    else
-        jv_free(extra);
-    entry_free(e, true);
-}
-
-static void look_again(void *arg)
-{
-    reserve(arg);
-}
-
-/* The last session is being closed: look again until the deadline. */
-static void wait_for_close(struct entry *e)
-{
-    struct login *l = e->login;
-    struct request *r = waiter(l);
-    if (!r || request_left_ms(l->d, r) < BEFORE_DEADLINE_MS) {
-        entry_refuse(e, ERR_WRONG_STATE, "The company's last session is still being closed.", NULL);
-        return;
-    }
-    l->timer.fn = look_again;
-    l->timer.arg = e;
-    loop_timer_in(l->d->loop, &l->timer, CLOSING_LOOK_MS);
-}
-
-static void forced_close_done(struct dispatcher *d, void *arg, enum err error, const struct session_row *row)
-{
-    struct entry *e = arg;
-    (void)d, (void)row;
-    if (!error || error == ERR_WRONG_STATE)
-        reserve(e);
-    else
-        entry_refuse(e, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL, NULL);
-}
-
-static void reused(struct entry *e, const struct session_row *row)
-{
-    struct login *l = e->login;
-    struct request *r = waiter(l);
-    if (e->force_new) {
-        e->force_new = false;
-        close_session(l->d, row, SESSION_CLOSED, "force_new", r, false, NULL, forced_close_done, e);
-        return;
-    }
-    stat_inc(logins_reused_total);
-    answer_keep(l->d, &l->key, l->company_id, l->portal, r ? r->key : 0, 200, ERR_OK, NULL,
-                login_body(l->d, row, row->job_uid, NULL, true));
-    entry_free(e, true);
-}
-
-static void begin(struct entry *e)
-{
-    struct login *l = e->login;
-    struct store_reserve *op = e->op;
-    struct request *r = waiter(l);
-    stat_inc(logins_total);
-    l->job_id = op->job_id;
-    l->session_ref = op->session_ref;
-    l->epoch = op->epoch;
-    l->robot_id = op->robot_id;
-    l->credentials = op->credentials;
-    op->credentials = (struct buf){0};
-    if (r)
-        request_accepted(l->d, r, l->job_id);
-    entry_free(e, false);
-    login_hold(l);
-    login_call(l);
-}
-
-/* The key stands for a job already: its outcome is the answer. */
-static void replay(struct entry *e)
-{
-    struct login *l = e->login;
-    struct request *r = waiter(l);
-    if (r) {
-        r->replayed = true;
-        answer_await(l->d, r, &l->key, e->op->job_id);
-    }
-    entry_free(e, true);
-}
-
-static void reserved(void *arg, void *op_arg)
-{
-    struct entry *e = arg;
-    struct store_reserve *op = op_arg;
-    struct login *l = e->login;
-    if (op->rc != STORE_OK) {
-        entry_refuse(e, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
-        return;
-    }
-    switch (op->outcome) {
-    case RESERVE_OK:
-        begin(e);
-        return;
-    case RESERVE_REUSED:
-        reused(e, &op->row);
-        return;
-    case RESERVE_MIGRATING:
-        migrate_urgent(l->d, op->row.job_id);
-        entry_refuse(e, ERR_LOGIN_IN_PROGRESS, "The session is moving to another robot.", job_extra(op->row.job_id, NULL));
-        return;
-    case RESERVE_IN_PROGRESS:
-        entry_refuse(e, ERR_LOGIN_IN_PROGRESS, NULL, job_extra(op->row.job_id, NULL));
-        return;
-    case RESERVE_CLOSING:
-        wait_for_close(e);
-        return;
-    case RESERVE_NO_PLACE:
-        entry_refuse(e, ERR_NO_FREE_WORKER, NULL, NULL);
-        return;
-    case RESERVE_MISMATCH:
-        entry_refuse(e, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
-        return;
-    case RESERVE_REPLAY:
-        replay(e);
-        return;
-    case RESERVE_DUP_UID:
-    case RESERVE_LOST:
-        break;
-    }
-    struct request *r = waiter(l);
-    if (r) /* this very job exists: its outcome is the answer */
-        login_await(l->d, r);
-    entry_free(e, true);
-}
-
-static void reserve(struct entry *e)
-{
-    struct login *l = e->login;
-    struct dispatcher *d = l->d;
-    struct request *r = waiter(l);
-    if (!r) { /* cancelled before anything was written */
-        entry_free(e, true);
-        return;
-    }
-    if (!e->op)
-        e->op = xcalloc(1, sizeof(*e->op));
-    struct store_reserve *op = e->op;
-    strcpy(op->job_uid, l->job_uid);
-    op->company_id = l->company_id;
-    strcpy(op->portal, l->portal);
-    strcpy(op->action, l->action->name);
-    op->priority = r->priority;
-    op->remember = r->remember;
-    op->params = e->sealed.data;
-    op->params_len = e->sealed.len;
-    op->token_id = r->token_id;
-    strcpy(op->request_id, r->request_id);
-    lease_fill(d, &l->lease, l->action->timeout_ms);
-    op->lease = l->lease;
-    op->laravel_max_age_ms = d->conf->session_idle_timeout_s * 1000;
-    op->key = l->key;
-    op->force_new = e->force_new;
-    op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
-    store_submit(d->store, store_reserve, op, reserved, e);
-}
-
-void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why)
-{
-    struct jv *extra = jv_new_object(), *errors = jv_new_object(), *list = jv_new_array();
-    jv_push_str(list, why);
-    jv_set(errors, field, list);
-    jv_set(extra, "errors", errors);
-    reply_error(d, r, ERR_VALIDATION_FAILED, NULL, extra);
-}
-
-bool login_may_start(struct dispatcher *d, struct request *r)
-{
-    const struct action *action = action_find(&d->conf->actions, r->action);
-    if (!action || action->session != ACTION_CREATE) {
-        refuse_field(d, r, "action", "This dispatcher does not know the action.");
-        return false;
-    }
-    if (!robots_revision(d)) { /* just started: no robot is known yet */
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
-        return false;
-    }
-    if (r->remember && !d->seal) {
-        refuse_field(d, r, "remember", "Credentials cannot be kept: the dispatcher has no seal.key_file.");
-        return false;
-    }
-    return true;
-}
-
-void login_start(struct dispatcher *d, struct request *r)
-{
-    struct idempotency key;
-    if (!login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
-        return;
-    struct login *l = xcalloc(1, sizeof(*l));
-    struct entry *e = xcalloc(1, sizeof(*e));
-    e->login = l;
-    e->force_new = r->force_new;
-    l->d = d;
-    l->key = key;
-    l->request_key = r->key;
-    l->company_id = r->company_id;
-    l->action = action_find(&d->conf->actions, r->action);
-    strcpy(l->portal, r->portal);
-    strcpy(l->job_uid, r->job_uid);
-    strcpy(l->request_id, r->request_id);
-    strcpy(l->traceparent, r->traceparent);
-    if (r->params) {
-        buf_add(&l->params, r->params, r->params_len);
-        if (d->seal)
-            seal_wrap(d->seal, l->company_id, l->portal, "params", r->params, r->params_len, &e->sealed);
-        if (r->remember)
-            seal_wrap(d->seal, l->company_id, l->portal, "credentials", r->params, r->params_len, &l->remember);
-    }
-    reserve(e);
 }
 
 /* ---- a queued log-in -------------------------------------------------------------------------------------------------------- */
@@ -809,14 +599,17 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
     l->lease = *lease;
     l->credentials = got->credentials;
     got->credentials = (struct buf){0};
+    l->began_ms = clock_ms();
     stat_inc(logins_total);
+    stat_time(queue_wait_seconds, got->waited_ms * 1000);
+    tally_waited(d, l->company_id, got->waited_ms);
     login_hold(l);
     bool is_open = params_open(l, got);
     buf_free(&got->params);
     if (!l->action || l->action->session != ACTION_CREATE)
-        fail(l, ERR_VALIDATION_FAILED, "This dispatcher does not know the action.", PLACE_FREE);
+        login_fail(l, ERR_VALIDATION_FAILED, "This dispatcher does not know the action.", PLACE_FREE);
     else if (!is_open)
-        fail(l, ERR_VALIDATION_FAILED, "The params cannot be opened with this dispatcher's seal key.", PLACE_FREE);
+        login_fail(l, ERR_VALIDATION_FAILED, "The params cannot be opened with this dispatcher's seal key.", PLACE_FREE);
     else
         login_call(l);
 }

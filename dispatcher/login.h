@@ -9,6 +9,7 @@
 #include "dispatcher/store_queue.h"
 
 #define LOGIN_ROBOTS_MAX 16
+#define LOGIN_BEFORE_DEADLINE_MS 300 /* what a waiter is told early is told then */
 
 struct login {
     struct dispatcher *d;
@@ -28,6 +29,7 @@ struct login {
     struct lease lease;
     bool held;
     uint64_t limit_at_ms;    /* end of the action's limit */
+    uint64_t began_ms;       /* of a queued one: claimed; else 0 */
     struct buf params;       /* plain, a client's; wiped at the end */
     struct buf credentials;  /* sealed, stored ones */
     struct buf remember;     /* sealed, kept when the log-in succeeds; empty = not */
@@ -56,6 +58,7 @@ void refuse_field(struct dispatcher *d, struct request *r, const char *field, co
 void login_queued(struct dispatcher *d, struct claimed *got, const struct lease *lease);
 
 void login_free(struct login *l);
+struct request *login_waiter(struct login *l); /* NULL = nobody waits (any more) */
 /* Keeps the lease renewed from now on. */
 void login_hold(struct login *l);
 /* Calls the robot (invariant 7: only after the commit that reserved the place). */
@@ -64,6 +67,7 @@ void login_call(struct login *l);
 void login_succeeded(struct login *l);
 /* It certainly has none (or none we could reach: place KEEP_PENDING): record it, answer. error, message, extra, place are set. */
 void login_failed(struct login *l);
+void login_fail(struct login *l, enum err e, const char *message, enum place_fate place); /* sets those and calls it */
 /* Is there a session or not? Ends in one of the two above. error = what it is called if there is none. */
 void login_settle(struct login *l, enum err error, const char *message);
 /* Tells a waiter early, when its deadline is near: the error with its job_id. */

@@ -93,8 +93,10 @@ static void tell(struct wait *w, struct request *r, enum resolve res, const stru
     struct dispatcher *d = w->d;
     resolve_fn *fn = w->fn;
     wait_free(w);
-    if (row)
+    if (row) {
         r->job = row->job_id;
+        r->counted_company = row->company_id;
+    }
     fn(d, r, res, row);
 }
 

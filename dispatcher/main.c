@@ -88,9 +88,14 @@ static bool parts_build(struct dispatcher *d)
         return false;
     if (!d->seal)
         log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
+    if (!(d->webhooks = webhooks_new(d)))
+        return false;
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
+    tally_new(d);
+    robot_http_watch(d->robot_http, tally_called, d);
+    d->summaries = summaries_new(d);
     d->batches = batches_new(d);
     d->robots = robots_new(d);
     d->leases = leases_new(d);
@@ -99,8 +104,6 @@ static bool parts_build(struct dispatcher *d)
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
     d->retention = retention_new(d);
-    if (!(d->webhooks = webhooks_new(d)))
-        return false;
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
     d->outcomes = outcomes_new(d);
@@ -129,6 +132,8 @@ static void parts_drop(struct dispatcher *d)
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);
     requests_destroy(&d->requests);
+    summaries_destroy(&d->summaries);
+    tally_destroy(&d->tally);
     batches_destroy(&d->batches);
     seal_close(&d->seal);
     bus_destroy(&d->bus);
@@ -147,16 +152,16 @@ int main(int argc, char **argv)
     id_boot(d.boot_id);
 
     d.loop = loop_new();
-    if (!d.loop || !parts_build(&d))
-        return EXIT_FAILURE;
-    loop_on_stop(d.loop, drain_begin, &drain);
-    log_line(LOG_INFO, "started", "name", d.name, "boot", d.boot_id, NULL);
+    bool is_built = d.loop && parts_build(&d);
+    if (is_built) {
+        loop_on_stop(d.loop, drain_begin, &drain);
+        log_line(LOG_INFO, "started", "name", d.name, "boot", d.boot_id, NULL);
+        loop_run(d.loop);
+        log_line(LOG_INFO, "stopped", "in_flight", log_i(requests_in_flight(&d)), NULL);
+    }
 
-    loop_run(d.loop);
-
-    log_line(LOG_INFO, "stopped", "in_flight", log_i(requests_in_flight(&d)), NULL);
     parts_drop(&d);
     loop_destroy(&d.loop);
     conf_destroy(&conf);
-    return EXIT_SUCCESS;
+    return is_built ? EXIT_SUCCESS : EXIT_FAILURE;
 }

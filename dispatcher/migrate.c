@@ -126,7 +126,7 @@ static void old_fence(struct login *l, const struct robot *robot, uint64_t epoch
     jv_set_str(body, "portal", l->portal);
     jv_set_int(body, "epoch", (int64_t)epoch);
     char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .path = "/sessions/fence", .body = text, .body_len = len,
+    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
                              .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 5000, .max_bytes = 65536, .done = old_fenced, .arg = l};
     l->old_robot_id = robot->id;
     call_start(l->d->robot_http, &spec);

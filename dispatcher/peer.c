@@ -37,7 +37,6 @@ struct peers {
     unsigned n, window;
     struct proto_decoder *decoder;
     struct loop_timer timer;
-    struct stats stats;
     uint64_t started_ms;
 };
 
@@ -125,7 +124,7 @@ static void ping_send(struct peer *p)
     struct msg m = {.type = MSG_PING,
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
-                             .draining = p->d->draining, .stats = &p->d->peers->stats}};
+                             .draining = p->d->draining, .stats = &stat_own}};
     peer_send(p->d, p->index, &m);
 }
 
@@ -173,6 +172,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
         peer_send(p->d, p->index, &bye);
     }
     ping_send(p);
+    tally_greeted(p->d, p->index);
 }
 
 static void malformed(const char *why)
@@ -292,8 +292,8 @@ void peers_tick(struct dispatcher *d)
     stat_set(uptime_seconds, (now - d->peers->started_ms) / 1000);
     stat_set(requests_in_flight, requests_in_flight(d));
     stat_set(database_ops_waiting, store_waiting(d->store));
-    memcpy(d->peers->stats.v, stat_value, sizeof(stat_value));
-    d->peers->stats.present = true;
+    stat_set(database_threads, d->conf->dispatcher_db_threads);
+    stat_set(database_threads_busy, (unsigned)d->conf->dispatcher_db_threads - store_idle_threads(d->store));
     for (unsigned i = 0; i < d->peers->n; i++) {
         struct peer *p = &d->peers->peer[i];
         if (p->known && now > p->heard_ms + PROTO_SILENT_MS)
@@ -314,30 +314,31 @@ static void tick_due(void *arg)
     loop_timer_in(d->loop, &d->peers->timer, PROTO_PING_MS);
 }
 
+void peers_send_all(struct dispatcher *d, const struct msg *m)
+{
+    for (unsigned i = 0; i < d->peers->n; i++)
+        if (d->peers->peer[i].known)
+            peer_send(d, i, m);
+}
+
 void peers_bye(struct dispatcher *d, const char *reason)
 {
     struct msg m = {.type = MSG_BYE, .BYE = {.reason = str_of(reason)}};
-    for (unsigned i = 0; i < d->peers->n; i++)
-        if (d->peers->peer[i].known)
-            peer_send(d, i, &m);
+    peers_send_all(d, &m);
 }
 
 void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t company_id, const char *state)
 {
     struct msg m = {.type = MSG_EVENT,
                     .EVENT = {.kind = str_of(kind), .id = id, .company_id = company_id, .state = str_of(state)}};
-    for (unsigned i = 0; i < d->peers->n; i++)
-        if (d->peers->peer[i].known)
-            peer_send(d, i, &m);
+    peers_send_all(d, &m);
 }
 
 void peers_wake(struct dispatcher *d, const char *what)
 {
     struct msg m = {.type = MSG_WAKE, .WAKE = {.what = str_of(what)}};
     wake_take(d, str_of(what)); /* the brokers tell the others, not us */
-    for (unsigned i = 0; i < d->peers->n; i++)
-        if (d->peers->peer[i].known)
-            peer_send(d, i, &m);
+    peers_send_all(d, &m);
 }
 
 struct peers *peers_new(struct dispatcher *d)

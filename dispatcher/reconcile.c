@@ -121,7 +121,7 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
     jv_set_str(body, "portal", row->portal);
     jv_set_int(body, "epoch", (int64_t)row->epoch);
     char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .path = "/sessions/fence", .body = text, .body_len = len,
+    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
                              .connect_ms = d->conf->timeout_connect_ms, .total_ms = CALL_MS, .max_bytes = 65536, .done = fenced, .arg = f};
     call_start(d->robot_http, &spec);
     free(text);
@@ -202,7 +202,7 @@ static void stray_judged(void *arg, void *op_arg)
         struct buf path = {0};
         buf_adds(&path, "/sessions/");
         url_encode(&path, s->session_id);
-        struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .path = path.data,
+        struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data,
                                  .connect_ms = s->d->conf->timeout_connect_ms, .total_ms = CALL_MS, .max_bytes = 65536,
                                  .done = stray_closed};
         call_start(s->d->robot_http, &spec);

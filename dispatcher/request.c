@@ -43,6 +43,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_SESSION_CLOSE] = close_start,
     [OP_OPS_SESSION_MIGRATE] = migrate_start,
     [OP_OPS_DOCTOR] = doctor_start,
+    [OP_OPS_SUMMARY] = summary_start,
     [OP_BATCH_OPEN] = batch_start,
     [OP_BATCH_BODY] = batch_start,
     [OP_BATCH_CLOSE] = batch_start,
@@ -50,6 +51,8 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BATCH_ITEMS] = batch_start,
     [OP_BATCH_CANCEL] = batch_start,
     [OP_OPS_BATCHES] = batch_start,
+    [OP_OPS_JOBS_COUNT] = bulk_start,
+    [OP_OPS_JOBS_BULK] = bulk_start,
     [OP_JOBS] = job_start,
     [OP_JOB_CANCEL] = job_start,
     [OP_OPS_JOBS] = job_start,
@@ -65,6 +68,8 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
 
 struct requests *requests_new(void)
 {
+    for (unsigned op = 0; op < OP_COUNT; op++)
+        CHECK(handlers[op], "nobody handles %s", op_table[op].name);
     return xcalloc(1, sizeof(struct requests));
 }
 
@@ -89,9 +94,20 @@ static struct request *find_by_id(struct dispatcher *d, unsigned peer, uint64_t 
     return r;
 }
 
+/* What a company waited and used, by the requests that are work for it. */
+static void request_tally(struct dispatcher *d, const struct request *r)
+{
+    uint64_t company_id = r->counted_company ? r->counted_company : r->company_id;
+    if (r->lane != LANE_INTERACTIVE && r->lane != LANE_LOGIN)
+        return;
+    tally_waited(d, company_id, r->waited_ms);
+    tally_used(d, company_id, (clock_us() - r->arrived_us) / 1000);
+}
+
 /* Takes it out of the table and gives its credit back. */
 static void request_free(struct dispatcher *d, struct request *r)
 {
+    request_tally(d, r);
     struct request **at = &d->requests->by_key[r->key % BUCKETS];
     while (*at != r)
         at = &(*at)->next_by_key;
@@ -136,6 +152,7 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     r->limit = (unsigned)m->limit;
     r->priority = (uint8_t)m->priority;
     r->wait_ms = m->wait_ms;
+    r->waited_ms = m->waited_ms;
     r->available_at_ms = m->available_at_ms;
     r->until_ms = m->until_ms;
     r->batch_id = m->batch_id;
@@ -217,10 +234,7 @@ bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST 
     r->expiry.arg = r;
     loop_timer_at(d->loop, &r->expiry, r->deadline_at_ms + AFTER_DEADLINE_MS);
     take_count(r->lane);
-    if (handlers[r->op])
-        handlers[r->op](d, r);
-    else
-        reply_error(d, r, ERR_NOT_IMPLEMENTED, NULL, NULL);
+    handlers[r->op](d, r);
     return true;
 }
 
@@ -293,13 +307,17 @@ unsigned requests_in_flight(const struct dispatcher *d)
 
 /* ---- answers --------------------------------------------------------------------------------------------------------- */
 
+/* A line for each that failed or was slow: which job and robot, where the time went. What is left of ms beside db_ms and
+ * robot_ms was spent here: waiting for a place, a migration, another log-in. */
 static void answer_log(struct request *r, int status, const char *error)
 {
-    if (status < 500 && !log_is_on(LOG_DEBUG))
-        return;
-    log_line(status < 500 ? LOG_DEBUG : LOG_WARN, "answered", "request", r->request_id, "op", op_table[r->op].name, "status", log_i(status),
-             "error", error, "job", log_i((long long)r->job), "robot", r->robot, "ms", log_i((long long)(clock_us() - r->arrived_us) / 1000),
-             "db_ms", log_i(r->db_ms), "robot_ms", log_i(r->robot_ms), NULL);
+    int64_t ms = (int64_t)(clock_us() - r->arrived_us) / 1000, own_ms = r->lane == LANE_LOGIN ? ms - r->robot_ms : ms;
+    bool is_slow = own_ms + (int64_t)r->waited_ms >= r->d->conf->log_slow_ms && r->op != OP_JOB_AWAIT && !r->wait_ms;
+    enum log_level level = status >= 500 ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG;
+    if (log_is_on(level))
+        log_line(level, is_slow ? "slow" : "answered", "request", r->request_id, "op", op_table[r->op].name, "status", log_i(status), "error",
+                 error, "job", log_i((long long)r->job), "robot", r->robot, "ms", log_i(ms), "queue_ms", log_i((long long)r->waited_ms), "db_ms",
+                 log_i(r->db_ms), "robot_ms", log_i(r->robot_ms), NULL);
 }
 
 static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
@@ -361,9 +379,11 @@ void reply_ended(struct dispatcher *d, struct request *r, const struct session_r
     reply_error(d, r, e, NULL, extra);
 }
 
-void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id)
+void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid)
 {
     struct msg m = {.type = MSG_ACCEPTED, .ACCEPTED = {.id = r->id, .job_id = job_id}};
+    if (job_uid && strcmp(job_uid, r->job_uid) != 0)
+        m.ACCEPTED.job_uid = str_of(job_uid);
     r->job = job_id;
     peer_send(d, r->peer, &m);
 }

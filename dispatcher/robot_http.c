@@ -17,7 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/stat.h"
-#include "dispatcher/names.h"
+#include "common/names.h"
 #include "dispatcher/networks.h"
 #include "dispatcher/robot_head.h"
 
@@ -61,6 +61,8 @@ struct robot_http {
     struct robot_call *first; /* under way */
     struct robot_call *pool;  /* by next */
     unsigned n_pool, n_running;
+    call_watch_fn *watch; /* NULL = nobody */
+    void *watch_arg;
 };
 
 struct robot_call {
@@ -592,6 +594,8 @@ static void call_end(struct robot_call *c, enum call_result result)
         c->answer.curl_text = c->error;
         if (!c->is_foreign)
             result_count(result);
+        if (!c->is_foreign && c->http->watch)
+            c->http->watch(c->http->watch_arg, c->spec.robot_id, c->spec.is_login, &c->answer);
         c->spec.done(c->spec.arg, &c->answer);
     }
     call_free(c);
@@ -629,6 +633,12 @@ struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
     curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
     curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     return h;
+}
+
+void robot_http_watch(struct robot_http *h, call_watch_fn *fn, void *arg)
+{
+    h->watch = fn;
+    h->watch_arg = arg;
 }
 
 void robot_http_destroy(struct robot_http **hp)

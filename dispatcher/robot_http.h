@@ -48,6 +48,8 @@ struct call_spec {
     const char *url;             /* instead of base_url and path: not a robot's, so robot.allow_addresses is not for it, and it is not counted
                                   * with the robots' calls. A POST only. NULL = a robot's */
     const char *const *headers;  /* more of them, whole lines, ended by NULL; NULL = none */
+    uint32_t robot_id;           /* whose call it counts as; 0 = nobody's */
+    bool is_login;
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
     int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */, idle_ms /* 0 = none */;
     size_t max_bytes;            /* cap of the buffered body; ignored with on_data */
@@ -62,6 +64,9 @@ struct call_spec {
 struct robot_http *robot_http_new(struct loop *l, const struct conf *conf);
 void robot_http_destroy(struct robot_http **hp); /* running calls end without `done` */
 struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec); /* strings are copied */
+/* Is told of every call to a robot that ends, before its `done`. */
+typedef void call_watch_fn(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a);
+void robot_http_watch(struct robot_http *h, call_watch_fn *fn, void *arg);
 void call_resume(struct robot_call *c);
 void call_stop(struct robot_call *c); /* aborts; done is NOT called; c is gone */
 unsigned calls_running(const struct robot_http *h);

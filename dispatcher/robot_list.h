@@ -5,7 +5,7 @@
 #ifndef CHASQUI_ROBOT_LIST_H
 #define CHASQUI_ROBOT_LIST_H
 
-#include "dispatcher/names.h"
+#include "common/names.h"
 #include "dispatcher/robot_answer.h"
 
 enum list_state { LIST_OK, LIST_UNSUPPORTED, LIST_UNREACHABLE };

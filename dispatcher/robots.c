@@ -15,7 +15,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "common/url.h"
-#include "dispatcher/names.h"
+#include "common/names.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -120,8 +120,8 @@ static void fence(struct login *l, const struct robot *robot)
     jv_set_str(body, "portal", l->portal);
     jv_set_int(body, "epoch", (int64_t)l->epoch);
     char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .path = "/sessions/fence", .body = text, .body_len = len,
-                             .request_id = l->request_id, .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = CALL_MS,
+    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
+                             .request_id = l->request_id, .traceparent = l->traceparent, .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = CALL_MS,
                              .max_bytes = 65536, .done = fence_answered, .arg = l};
     call_start(l->d->robot_http, &spec);
     free(text);
@@ -174,8 +174,8 @@ static void list_answered(void *arg, struct call_answer *a)
 
 static void list_ask(struct login *l, const struct robot *robot)
 {
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .path = "/sessions", .request_id = l->request_id,
-                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = CALL_MS, .max_bytes = LIST_BYTES,
+    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions", .request_id = l->request_id,
+                             .traceparent = l->traceparent, .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = CALL_MS, .max_bytes = LIST_BYTES,
                              .done = list_answered, .arg = l};
     call_start(l->d->robot_http, &spec);
 }

@@ -13,8 +13,10 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/stat.h"
 
 #include <czmq.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -38,12 +40,14 @@ struct task {
     store_done_fn *done;
     void *arg;
     bool up; /* set by the thread: the database was reached, and still is */
+    uint64_t came_us, took_us; /* took: set by the thread */
     struct task *next;
 };
 
 struct worker {
     struct store *store;
-    zactor_t *actor;
+    pthread_t thread;
+    zsock_t *pipe, *far_pipe; /* ours; the thread's, which is its own until it is joined */
     struct loop_fd *watch;
     struct task *task; /* what it works on, NULL = idle */
 };
@@ -84,10 +88,11 @@ static bool link_up(struct link *l)
     return false;
 }
 
-static void thread_main(zsock_t *pipe, void *arg)
+static void *thread_main(void *arg)
 {
-    struct link l = {db_new(arg), 0, 0};
-    zsock_signal(pipe, 0);
+    struct worker *w = arg;
+    zsock_t *pipe = w->far_pipe;
+    struct link l = {db_new(w->store->conf), 0, 0};
     for (;;) {
         zframe_t *frame = zframe_recv(pipe);
         if (!frame)
@@ -96,17 +101,20 @@ static void thread_main(zsock_t *pipe, void *arg)
         if (zframe_size(frame) == sizeof(t))
             memcpy(&t, zframe_data(frame), sizeof(t));
         zframe_destroy(&frame);
-        if (!t) /* "$TERM" */
+        if (!t) /* an empty frame: the end */
             break;
         TAKE_OVER(t);
         t->up = link_up(&l);
+        uint64_t begun_us = clock_us();
         t->fn(t->up ? l.db : NULL, t->op);
+        t->took_us = clock_us() - begun_us;
         t->up = t->up && db_is_open(l.db);
         HAND_OVER(t);
         frame = zframe_new(&t, sizeof(t));
         zframe_send(&frame, pipe, 0);
     }
     db_destroy(&l.db);
+    return NULL;
 }
 
 /* ---- on the loop ----------------------------------------------------------------------------------------------- */
@@ -124,19 +132,20 @@ static void judge(struct store *s, bool up)
 static void give(struct worker *w, struct task *t)
 {
     w->task = t;
+    stat_time(database_wait_seconds, clock_us() - t->came_us);
     w->store->n_idle--;
     HAND_OVER(t);
     zframe_t *frame = zframe_new(&t, sizeof(t));
-    CHECK(zframe_send(&frame, w->actor, 0) == 0, "pipe to a database thread");
+    CHECK(zframe_send(&frame, w->pipe, 0) == 0, "pipe to a database thread");
 }
 
 /* Takes back what the thread has done. False when there was nothing. Asking an idle thread's pipe would cost two system calls. */
 static bool take_back(struct worker *w)
 {
     struct store *s = w->store;
-    if (!w->task || !(zsock_events(w->actor) & ZMQ_POLLIN))
+    if (!w->task || !(zsock_events(w->pipe) & ZMQ_POLLIN))
         return false;
-    zframe_t *frame = zframe_recv(w->actor);
+    zframe_t *frame = zframe_recv(w->pipe);
     struct task *t = w->task;
     CHECK(frame && t, "an answer without a task");
     zframe_destroy(&frame);
@@ -144,6 +153,8 @@ static bool take_back(struct worker *w)
     w->task = NULL;
     s->n_idle++;
     judge(s, t->up);
+    if (t->up)
+        stat_time(database_op_seconds, t->took_us);
     if (s->first) {
         struct task *next = s->first;
         if (!(s->first = next->next))
@@ -184,12 +195,23 @@ struct store *store_new(struct loop *l, const struct conf *conf)
     for (unsigned i = 0; i < s->n_workers; i++) {
         struct worker *w = &s->workers[i];
         w->store = s;
-        w->actor = zactor_new(thread_main, (void *)(uintptr_t)conf);
-        CHECK(w->actor, "a database thread");
-        w->watch = loop_fd_add(l, zsock_fd(w->actor), EPOLLIN, worker_ready, w);
+        w->pipe = zsys_create_pipe(&w->far_pipe);
+        CHECK(w->pipe && pthread_create(&w->thread, NULL, thread_main, w) == 0, "a database thread");
+        w->watch = loop_fd_add(l, zsock_fd(w->pipe), EPOLLIN, worker_ready, w);
     }
     loop_hook(l, before_sleep, s);
     return s;
+}
+
+/* Joined, which a zactor is not: what libraries keep for a thread is freed after its last line. */
+static void worker_end(struct worker *w)
+{
+    zframe_t *end = zframe_new(NULL, 0);
+    CHECK(zframe_send(&end, w->pipe, 0) == 0, "pipe to a database thread");
+    pthread_join(w->thread, NULL);
+    zsock_destroy(&w->far_pipe);
+    zsock_destroy(&w->pipe);
+    free(w->task);
 }
 
 void store_destroy(struct store **sp)
@@ -200,9 +222,7 @@ void store_destroy(struct store **sp)
     loop_unhook(s->loop, before_sleep, s);
     for (unsigned i = 0; i < s->n_workers; i++) {
         loop_fd_remove(s->loop, &s->workers[i].watch);
-        zactor_destroy(&s->workers[i].actor);
-        TAKE_OVER(s->workers[i].task); /* the thread has ended */
-        free(s->workers[i].task);
+        worker_end(&s->workers[i]);
     }
     while (s->first) {
         struct task *t = s->first;
@@ -217,7 +237,7 @@ void store_destroy(struct store **sp)
 void store_submit(struct store *s, store_fn *fn, void *op, store_done_fn *done, void *arg)
 {
     struct task *t = xcalloc(1, sizeof(*t));
-    *t = (struct task){.fn = fn, .op = op, .done = done, .arg = arg};
+    *t = (struct task){.fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us()};
     for (unsigned i = 0; i < s->n_workers; i++)
         if (!s->workers[i].task) {
             give(&s->workers[i], t);

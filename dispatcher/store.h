@@ -1,7 +1,7 @@
 /*
  * store.h - everything the dispatcher asks of the database.
  *
- * store.c owns dispatcher.db_threads actor threads (zactor), each with one
+ * store.c owns dispatcher.db_threads actor threads, each with one
  * connection. A request is an `op`: a struct of inputs and outputs that the
  * caller allocates, hands over with store_submit(), and gets back in its done
  * callback on the loop's thread. While it is away nobody else touches it. No
@@ -386,7 +386,7 @@ struct store_job { uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; bool all; ui
                    struct session_row session; /* the job's current session when there is one (ref != 0) */
                    struct buf json; /* the job object with its timeline */ enum store_rc rc; };
 void store_job(struct db *db, void *op);
-struct store_sessions { char state[21]; uint64_t company_id; char worker[NAME_ROOM]; uint64_t cursor; unsigned limit;
+struct store_sessions { char state[21]; uint64_t company_id; char worker[NAME_ROOM], session_id[SESSION_ID_ROOM]; uint64_t cursor; unsigned limit;
                         struct buf json; /* body: {"ok":true,"sessions":[...],"next_cursor":...}; worker names, no base URLs */ enum store_rc rc; };
 void store_sessions(struct db *db, void *op);
 struct store_workers { struct buf json; /* array of {name,wanted,capacity,places_used,places_total,sessions,abandoned,boot_id,fenced} */ enum store_rc rc; };

@@ -44,9 +44,9 @@ static enum db_rc open_tx(struct db *db, void *arg)
     TRY(turn_next(db, op->priority, &turn));
     TRY(db_exec(db,
                 "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, request_id, callback_url, available_at, "
-                "created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), IF(? = 0, NULL, FROM_UNIXTIME(? / 1000)), NOW(6))",
-                "ussuussii", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
-                op->available_at_ms, op->available_at_ms));
+                "created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), FROM_UNIXTIME(? / 1000), NOW(6))",
+                "ussuussN", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
+                (uint64_t)op->available_at_ms));
     op->batch_id = db_insert_id(db);
     strcpy(op->status, "open");
     enum db_rc rc = key_add(db, &op->key, 0, op->batch_id);
@@ -235,7 +235,9 @@ static enum db_rc close_tx(struct db *db, void *arg)
         return DB_OK;
     db_str_copy(db, 0, op->status, sizeof(op->status));
     op->total = db_u64(db, 1);
-    if (strcmp(op->status, "open") != 0)
+    TRY(db_query(db, "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx >= ? LIMIT 1", "uu", op->batch_id, op->lines));
+    op->differs = db_next(db);
+    if (op->differs || strcmp(op->status, "open") != 0)
         return DB_OK;
     TRY(batch_close(db, op->batch_id, &op->total, &ended));
     strcpy(op->status, ended ? "done" : "running");
@@ -250,52 +252,92 @@ void store_batch_close(struct db *db, void *arg)
 
 /* ---- cancelling ------------------------------------------------------------------------------------------------------------ */
 
+#define CANCELLED "state = 'cancelled', ready = NULL, due_at = NULL, params = NULL"
+
 struct stop {
     uint64_t batch_id;
-    unsigned n, n_jobs;
-    uint64_t idx[STEP], job_id[STEP]; /* the jobs of those that have one, packed */
+    unsigned n_jobs;
+    uint64_t job_id[STEP], idx[STEP];
 };
-
-static void fill_idx(void *arg, unsigned row, struct db_cell *cells)
-{
-    struct stop *s = arg;
-    cells[0].n = s->batch_id;
-    cells[1].n = s->idx[row];
-}
 
 static void fill_job(void *arg, unsigned row, struct db_cell *cells)
 {
     cells[0].n = ((struct stop *)arg)->job_id[row];
 }
 
-/* At most STEP items that have not begun. Those that a claim holds at this moment are left for the next step. */
-static enum db_rc waiting_cancel(struct db *db, struct stop *s, bool *more)
+static void fill_item_of_job(void *arg, unsigned row, struct db_cell *cells)
 {
-    s->n = s->n_jobs = 0;
+    struct stop *s = arg;
+    cells[0].n = s->batch_id;
+    cells[1].n = s->idx[row];
+}
+
+/* Their items are locked. */
+static enum db_rc jobs_cancel(struct db *db, struct stop *s)
+{
+    if (!s->n_jobs)
+        return DB_OK;
+    TRY(db_bulk(db, "UPDATE chasqui_items SET " CANCELLED " WHERE batch_id = ? AND idx = ?", "uu", s->n_jobs, fill_item_of_job, s));
+    TRY(db_bulk(db,
+                "UPDATE portal_jobs SET status = 'cancelled', finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND status IN ('queued', "
+                "'retrying')",
+                "u", s->n_jobs, fill_job, s));
+    TRY(db_bulk(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", s->n_jobs, fill_job, s));
+    return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'cancelled')", "u", s->n_jobs, fill_job, s);
+}
+
+/* The first item from index `from` on that waits. In order, so that what was cancelled before is not read again. */
+static enum db_rc waiting_find(struct db *db, uint64_t batch_id, uint64_t from, uint64_t *idx, bool *found)
+{
+    static const char *const states[] = {"queued", "retrying"};
+    *found = false;
+    for (unsigned i = 0; i < 2 && !*found; i++) {
+        TRY(db_query(db,
+                     "SELECT idx FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? AND state = ? AND idx >= ? ORDER BY idx LIMIT 1", "usu",
+                     batch_id, states[i], from));
+        if ((*found = db_next(db)))
+            *idx = db_u64(db, 0);
+    }
+    return DB_OK;
+}
+
+/* The jobs of those between two indexes that wait and have one: put back, or to be retried. Locks the items. */
+static enum db_rc waiting_jobs(struct db *db, struct stop *s, uint64_t from, uint64_t last)
+{
     TRY(db_query(db,
-                 "SELECT idx, job_id FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? AND state IN ('queued', 'retrying') LIMIT ? "
-                 "FOR UPDATE SKIP LOCKED",
-                 "uu", s->batch_id, (uint64_t)STEP));
-    while (s->n < STEP && db_next(db)) {
-        s->idx[s->n++] = db_u64(db, 0);
-        if (!db_is_null(db, 1))
-            s->job_id[s->n_jobs++] = db_u64(db, 1);
+                 "SELECT job_id, idx FROM chasqui_items WHERE batch_id = ? AND idx BETWEEN ? AND ? AND state IN ('queued', 'retrying') AND job_id IS "
+                 "NOT NULL FOR UPDATE",
+                 "uuu", s->batch_id, from, last));
+    for (; s->n_jobs < STEP && db_next(db); s->n_jobs++) {
+        s->job_id[s->n_jobs] = db_u64(db, 0);
+        s->idx[s->n_jobs] = db_u64(db, 1);
     }
-    if (s->n)
-        TRY(db_bulk(db,
-                    "UPDATE chasqui_items SET state = 'cancelled', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ?",
-                    "uu", s->n, fill_idx, s));
-    if (s->n_jobs) {
-        TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET status = 'cancelled', finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND status IN ('queued', "
-                    "'retrying')",
-                    "u", s->n_jobs, fill_job, s));
-        TRY(db_bulk(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", s->n_jobs, fill_job, s));
-        TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'cancelled')", "u", s->n_jobs, fill_job, s));
+    return DB_OK;
+}
+
+/* Those of the next STEP items from index *from on that have not begun. *more = there may be others behind. */
+static enum db_rc waiting_cancel(struct db *db, struct stop *s, uint64_t *from, bool *more)
+{
+    uint64_t last = *from;
+    unsigned n = 0;
+    bool have_jobs = false;
+    s->n_jobs = 0;
+    TRY(db_query(db, "SELECT idx, job_id IS NOT NULL FROM chasqui_items WHERE batch_id = ? AND idx >= ? ORDER BY idx LIMIT ?", "uuu", s->batch_id,
+                 *from, (uint64_t)STEP));
+    for (; db_next(db); n++) {
+        last = db_u64(db, 0);
+        have_jobs |= db_u64(db, 1) != 0;
     }
-    TRY(db_query(db, "SELECT 1 FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? AND state IN ('queued', 'retrying') LIMIT 1", "u",
-                 s->batch_id));
-    *more = db_next(db);
+    if (have_jobs)
+        TRY(waiting_jobs(db, s, *from, last));
+    TRY(db_exec(db,
+                "UPDATE chasqui_items SET " CANCELLED " WHERE batch_id = ? AND idx BETWEEN ? AND ? AND state = 'queued' AND job_id IS NULL", "uuu",
+                s->batch_id, *from, last));
+    TRY(jobs_cancel(db, s));
+    if ((*more = n == STEP))
+        *from = last + 1;
+    else
+        TRY(waiting_find(db, s->batch_id, 0, from, more)); /* one that went back meanwhile */
     return DB_OK;
 }
 
@@ -346,7 +388,8 @@ static enum db_rc cancel_begin(struct db *db, struct store_batch_cancel *op)
 struct cancel {
     struct store_batch_cancel *op;
     struct stop stop;
-    uint64_t after;
+    uint64_t from;
+    bool is_asking;
 };
 
 static enum db_rc cancel_tx(struct db *db, void *arg)
@@ -354,7 +397,8 @@ static enum db_rc cancel_tx(struct db *db, void *arg)
     struct cancel *c = arg;
     struct store_batch_cancel *op = c->op;
     bool asked = false;
-    c->after = op->after;
+    c->from = op->from;
+    c->is_asking = op->is_asking;
     op->more = false;
     if (!op->begun) {
         op->found = op->wrong_state = false;
@@ -363,9 +407,15 @@ static enum db_rc cancel_tx(struct db *db, void *arg)
             return DB_OK;
     }
     c->stop.batch_id = op->batch_id;
-    TRY(waiting_cancel(db, &c->stop, &op->more));
-    if (!op->more)
-        TRY(running_ask(db, &c->stop, &c->after, &op->more, &asked));
+    if (c->is_asking) {
+        TRY(running_ask(db, &c->stop, &c->from, &op->more, &asked));
+    } else {
+        TRY(waiting_cancel(db, &c->stop, &c->from, &op->more));
+        if (!op->more) {
+            c->is_asking = op->more = true;
+            c->from = 0;
+        }
+    }
     op->asked |= asked;
     return DB_OK;
 }
@@ -376,8 +426,11 @@ void store_batch_cancel(struct db *db, void *arg)
     struct cancel *c = xcalloc(1, sizeof(*c));
     c->op = op;
     op->rc = store_tx(db, cancel_tx, NULL, c);
-    op->after = c->after;
-    op->begun = op->rc == STORE_OK && op->found && !op->wrong_state;
+    if (op->rc == STORE_OK) {
+        op->from = c->from;
+        op->is_asking = c->is_asking;
+        op->begun = op->found && !op->wrong_state;
+    }
     free(c);
 }
 
@@ -406,7 +459,10 @@ static enum db_rc finish_tx(struct db *db, void *arg)
         return db_u64(db, 1) ? batch_close(db, f->batch_id, &total, &f->ended) : DB_OK;
     f->stop.batch_id = f->batch_id;
     if (strcmp(status, "cancelled") == 0) {
-        TRY(waiting_cancel(db, &f->stop, &more));
+        TRY(waiting_find(db, f->batch_id, 0, &from, &more));
+        if (more)
+            TRY(waiting_cancel(db, &f->stop, &from, &more));
+        from = 0;
         TRY(running_ask(db, &f->stop, &from, &more, &f->asked));
     }
     TRY(is_left(db, f->batch_id, &left));

@@ -107,22 +107,77 @@ struct jv *session_jv(const struct session_row *row, const char *worker)
     return s;
 }
 
-static enum db_rc sessions_read(struct db *db, struct store_sessions *op)
+/* One page of ids: as in store_job.c the index that leaves least is walked from its newest row down, and a filter that it does not
+ * know looks at no more than PIECES of PIECE_IDS ids. */
+#define PAGE_MAX 200
+#define PIECE_IDS 5000
+#define PIECES 4
+#define WALK(index, by)                                                                                                               \
+    "SELECT s.id FROM chasqui_sessions s FORCE INDEX (" index ") LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE " by " AND "     \
+    "s.id < ? AND s.id >= ? AND (? = '' OR s.state = ? OR (? = 'live' AND s.live = 1)) AND (? = 0 OR s.company_id = ?) AND (? = '' OR " \
+    "r.name = ?) ORDER BY s.id DESC LIMIT ?"
+#define WALK_TYPES "uu" "sss" "uu" "ss" "u"
+#define WALK_VALUES(op, below, floor, room)                                                                                            \
+    (below), (floor), (op)->state, (op)->state, (op)->state, (op)->company_id, (op)->company_id, (op)->worker, (op)->worker, (uint64_t)(room)
+
+struct page {
+    uint64_t id[PAGE_MAX + 1];
+    unsigned n, room;
+    uint64_t looked_to; /* 0 = to the end, or the page is full */
+};
+
+static void page_take(struct db *db, struct page *p)
 {
-    struct jv *list = jv_new_array(), *body = jv_new_object();
-    uint64_t last = 0;
-    unsigned n = 0, limit = op->limit ? op->limit : 50;
-    enum db_rc rc = db_query(db,
-                             "SELECT r.name, " SESSION_COLUMNS SESSION_FROM
-                             "LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE (? = 0 OR s.id < ?) AND (? = '' OR s.state = ? OR (? = "
-                             "'live' AND s.live = 1)) AND (? = 0 OR s.company_id = ?) AND (? = '' OR r.name = ?) ORDER BY s.id DESC LIMIT ?",
-                             "uusssuussu", op->cursor, op->cursor, op->state, op->state, op->state, op->company_id, op->company_id,
-                             op->worker, op->worker, (uint64_t)limit + 1);
-    while (rc == DB_OK && db_next(db)) {
+    while (p->n < p->room && db_next(db))
+        p->id[p->n++] = db_u64(db, 0);
+}
+
+static enum db_rc pieces_walk(struct db *db, const struct store_sessions *op, uint64_t below, struct page *p)
+{
+    TRY(db_query(db, "SELECT MAX(id) FROM chasqui_sessions", ""));
+    uint64_t newest = db_next(db) ? db_u64(db, 0) : 0;
+    if (below > newest + 1)
+        below = newest + 1;
+    bool is_loose = op->state[0] || op->worker[0];
+    for (unsigned n = 0; p->n < p->room && below > 1; n++) {
+        uint64_t floor = is_loose && below > PIECE_IDS + 1 ? below - PIECE_IDS : 1;
+        if (n == PIECES) {
+            p->looked_to = below;
+            return DB_OK;
+        }
+        TRY(db_query(db, WALK("PRIMARY", "s.id > 0"), WALK_TYPES, WALK_VALUES(op, below, floor, p->room - p->n)));
+        page_take(db, p);
+        below = floor;
+    }
+    return DB_OK;
+}
+
+static enum db_rc ids_find(struct db *db, const struct store_sessions *op, struct page *p)
+{
+    uint64_t below = op->cursor ? op->cursor : INT64_MAX;
+    if (op->session_id[0])
+        TRY(db_query(db, WALK("robot_session", "s.robot_session_id = ?"), "s" WALK_TYPES, op->session_id, WALK_VALUES(op, below, 1ull, p->room)));
+    else if (op->company_id)
+        TRY(db_query(db, WALK("one_live", "s.company_id = ?"), "u" WALK_TYPES, op->company_id, WALK_VALUES(op, below, 1ull, p->room)));
+    else if (strcmp(op->state, "live") == 0)
+        TRY(db_query(db, WALK("idle", "s.state IN ('opening', 'active', 'closing')"), WALK_TYPES, WALK_VALUES(op, below, 1ull, p->room)));
+    else
+        return pieces_walk(db, op, below, p);
+    page_take(db, p);
+    return DB_OK;
+}
+
+static enum db_rc rows_read(struct db *db, const uint64_t *ids, unsigned n, struct jv *list)
+{
+    if (!n)
+        return DB_OK;
+    TRY(db_query_in_u64(db,
+                        "SELECT r.name, " SESSION_COLUMNS SESSION_FROM
+                        "LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE s.id IN (%s) ORDER BY s.id DESC",
+                        ids, n, ""));
+    while (db_next(db)) {
         struct session_row row;
         char worker[NAME_ROOM];
-        if (n++ == limit)
-            break;
         db_str_copy(db, 0, worker, sizeof(worker));
         session_read(db, 1, &row);
         struct jv *s = session_jv(&row, worker);
@@ -131,13 +186,24 @@ static enum db_rc sessions_read(struct db *db, struct store_sessions *op)
         jv_set_time(s, "since", row.since_ms);
         jv_set_bool(s, "migrating", row.migrating);
         jv_set_bool(s, "close_pending", row.close_pending == 1);
-        last = row.ref;
         jv_push(list, s);
     }
+    return DB_OK;
+}
+
+static enum db_rc sessions_read(struct db *db, struct store_sessions *op)
+{
+    unsigned limit = op->limit && op->limit < PAGE_MAX ? op->limit : op->limit ? PAGE_MAX : 50;
+    struct page p = {.room = limit + 1};
+    TRY(ids_find(db, op, &p));
+    struct jv *list = jv_new_array(), *body = jv_new_object();
+    enum db_rc rc = rows_read(db, p.id, p.n > limit ? limit : p.n, list);
     jv_set_bool(body, "ok", true);
     jv_set(body, "sessions", list);
-    if (n > limit)
-        jv_set_int(body, "next_cursor", (int64_t)last);
+    if (p.n > limit)
+        jv_set_int(body, "next_cursor", (int64_t)p.id[limit - 1]);
+    else if (p.looked_to)
+        jv_set_int(body, "next_cursor", (int64_t)p.looked_to);
     else
         jv_set(body, "next_cursor", NULL);
     size_t len;

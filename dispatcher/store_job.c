@@ -136,6 +136,7 @@ struct page {
     struct store_jobs *op;
     uint64_t id[PAGE_MAX + 1];
     unsigned n, room;
+    uint64_t looked_to; /* the walk stopped there, though the page has room; 0 = it did not */
 };
 
 static void page_add(struct page *p, uint64_t id)
@@ -188,7 +189,32 @@ static enum db_rc company_walk(struct db *db, struct page *p, uint64_t company_i
     return DB_OK;
 }
 
-/* The jobs of a batch that the token may not see: nearly always all of them are its companies'. */
+/* A filter that the index does not know may find nothing in a million rows: one page looks at this many ids, in pieces, and
+ * tells how far it came. */
+#define PIECE_IDS 5000
+#define PIECES 4
+
+struct piece {
+    uint64_t below, floor;
+};
+
+/* The next piece; false when there is none, or enough was looked at. Without a `loose` filter all is one piece. */
+static bool piece_next(struct page *p, bool is_loose, unsigned *n, struct piece *at)
+{
+    uint64_t floor = page_floor(p), below = *n ? at->floor : p->op->cursor;
+    if (*n && (at->floor <= floor || p->n == p->room))
+        return false;
+    if (*n == PIECES) {
+        p->looked_to = below;
+        return false;
+    }
+    at->below = below;
+    at->floor = is_loose && below > floor + PIECE_IDS ? below - PIECE_IDS : floor;
+    (*n)++;
+    return true;
+}
+
+/* A batch may hold jobs of companies that are not the token's: they are passed over. */
 static enum db_rc batch_walk(struct db *db, struct page *p)
 {
     struct store_jobs *op = p->op;
@@ -207,16 +233,35 @@ static enum db_rc batch_walk(struct db *db, struct page *p)
     return DB_OK;
 }
 
+static enum db_rc newest_read(struct db *db, uint64_t *newest)
+{
+    TRY(db_query(db, "SELECT MAX(id) FROM portal_jobs", ""));
+    *newest = db_next(db) ? db_u64(db, 0) : 0;
+    return DB_OK;
+}
+
+/* Of all companies: of a batch, of a status, or simply the newest. */
 static enum db_rc all_walk(struct db *db, struct page *p)
 {
     struct store_jobs *op = p->op;
-    if (op->status[0])
-        TRY(db_query(db, WALK("chasqui_status", "j.status = ?"), "s" WALK_TYPES, op->status, WALK_VALUES(op, op->cursor, page_floor(p)),
-                     (uint64_t)p->room));
-    else
-        TRY(db_query(db, WALK("PRIMARY", "j.id > 0"), WALK_TYPES, WALK_VALUES(op, op->cursor, page_floor(p)), (uint64_t)p->room));
-    while (db_next(db))
-        page_add(p, db_u64(db, 0));
+    struct piece at = {0};
+    bool is_loose = op->worker[0] || op->portal[0] || (op->batch_id && (op->status[0] || op->company_id));
+    uint64_t newest;
+    TRY(newest_read(db, &newest));
+    if (op->cursor > newest + 1)
+        op->cursor = newest + 1;
+    for (unsigned n = 0; piece_next(p, is_loose, &n, &at);) {
+        if (op->batch_id)
+            TRY(db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "u" WALK_TYPES, op->batch_id, WALK_VALUES(op, at.below, at.floor),
+                         (uint64_t)p->room));
+        else if (op->status[0])
+            TRY(db_query(db, WALK("chasqui_status", "j.status = ?"), "s" WALK_TYPES, op->status, WALK_VALUES(op, at.below, at.floor),
+                         (uint64_t)p->room));
+        else
+            TRY(db_query(db, WALK("PRIMARY", "j.id > 0"), WALK_TYPES, WALK_VALUES(op, at.below, at.floor), (uint64_t)p->room));
+        while (db_next(db))
+            page_add(p, db_u64(db, 0));
+    }
     return DB_OK;
 }
 
@@ -252,7 +297,7 @@ static enum db_rc ids_find(struct db *db, struct page *p)
     if (op->search[0])
         return op->all ? search_walk(db, p) : DB_OK;
     if (op->batch_id)
-        return batch_walk(db, p);
+        return op->all ? all_walk(db, p) : batch_walk(db, p);
     if (op->company_id)
         return is_allowed(op, op->company_id) ? company_walk(db, p, op->company_id) : DB_OK;
     if (op->all)
@@ -286,6 +331,8 @@ static enum db_rc jobs_read(struct db *db, struct store_jobs *op)
     jv_set(body, "jobs", list);
     if (more)
         jv_set_int(body, "next_cursor", (int64_t)p.id[limit - 1]);
+    else if (p.looked_to)
+        jv_set_int(body, "next_cursor", (int64_t)p.looked_to);
     else
         jv_set(body, "next_cursor", NULL);
     json_take(body, &op->json);
@@ -354,7 +401,7 @@ static bool may_cancel(const struct store_cancel *op, uint64_t company_id)
     return op->all;
 }
 
-static enum db_rc cancel_tx(struct db *db, void *arg)
+enum db_rc job_cancel_tx(struct db *db, void *arg)
 {
     struct store_cancel *op = arg;
     struct found f;
@@ -402,7 +449,7 @@ static enum db_rc cancel_tx(struct db *db, void *arg)
 void store_cancel(struct db *db, void *arg)
 {
     struct store_cancel *op = arg;
-    op->rc = store_tx(db, cancel_tx, NULL, op);
+    op->rc = store_tx(db, job_cancel_tx, NULL, op);
 }
 
 /* ---- putting back by hand ----------------------------------------------------------------------------------------------------- */
@@ -429,7 +476,7 @@ static enum db_rc item_back(struct db *db, const struct found *f, uint64_t batch
                    "uuuuuu", batch_id, idx, f->company_id, 9u - (uint64_t)f->priority, turn, f->job_id);
 }
 
-static enum db_rc retry_tx(struct db *db, void *arg)
+enum db_rc job_retry_tx(struct db *db, void *arg)
 {
     struct store_retry *op = arg;
     struct found f;
@@ -468,5 +515,5 @@ static enum db_rc retry_tx(struct db *db, void *arg)
 void store_retry(struct db *db, void *arg)
 {
     struct store_retry *op = arg;
-    op->rc = store_tx(db, retry_tx, NULL, op);
+    op->rc = store_tx(db, job_retry_tx, NULL, op);
 }

@@ -72,6 +72,7 @@ struct claimed { /* a log-in to be begun now: its place, epoch and lease are com
     struct queued item;
     uint64_t job_id, session_ref, epoch, company_id, token_id;
     uint32_t robot_id;
+    uint64_t waited_ms; /* since it could have begun */
     bool remember;
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials; /* sealed; freed by the caller */
@@ -129,6 +130,30 @@ struct store_retry { /* a log-in that failed or was cancelled -> queued, attempt
     enum store_rc rc;
 };
 void store_retry(struct db *db, void *op);
+/* The same as parts of a transaction; `op` as in those. DB_RETRY: another one was faster, roll back and look again. */
+enum db_rc job_cancel_tx(struct db *db, void *op);
+enum db_rc job_retry_tx(struct db *db, void *op);
+
+#define BULK_STEP 100
+struct bulk_change { uint64_t job_id, company_id, batch_id; const char *status; /* static */ };
+struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a step at each call; or counted */
+    /* in */
+    bool is_retry;
+    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id; /* "" and 0 = any */
+    unsigned tries;
+    char actor[161], peer[65], request_id[129], reason[201];
+    /* how far it is: 0 before the first step */
+    uint64_t below; unsigned state; uint64_t audit_id;
+    uint64_t n; /* found, or changed */
+    /* out */
+    bool more;   /* call it again */
+    bool capped; /* there may be more than it may count or change at once */
+    bool asked;  /* who runs one was asked to stop */
+    unsigned n_changed; struct bulk_change changed[BULK_STEP]; /* in this step */
+    enum store_rc rc;
+};
+void store_bulk(struct db *db, void *op);
+void store_bulk_count(struct db *db, void *op);
 struct store_jobs { /* a page of jobs, newest first; those of `companies` unless all */
     bool all; uint64_t *companies; unsigned n_companies; /* owned by the caller; sorted here */
     char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id, cursor; unsigned limit;
@@ -196,7 +221,10 @@ void store_batch_append(struct db *db, void *op);
 enum db_rc batch_portal(struct db *db, uint64_t batch_id, uint64_t token_id, char portal[PORTAL_ROOM]);
 
 struct store_batch_close { /* the body was whole: total is counted, the batch runs (or is done when nothing of it is left) */
-    uint64_t batch_id, token_id; bool found; uint64_t total; char status[21]; enum store_rc rc;
+    uint64_t batch_id, token_id;
+    uint64_t lines; /* that its body had, rejected ones included */
+    bool found; bool differs; /* an item at or beyond `lines` is recorded: it was another body; nothing is changed */
+    uint64_t total; char status[21]; enum store_rc rc;
 };
 void store_batch_close(struct db *db, void *op);
 
@@ -223,8 +251,10 @@ void store_batches(struct db *db, void *op);
 struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop. A step of at most 1000 items a
                              * call: submit it again while `more`. */
     uint64_t batch_id; struct batch_viewer viewer; char actor[161], peer[65], request_id[129];
-    uint64_t after; /* running items before this index were asked; 0 at first */
-    bool begun;     /* out, and in for the next step: it is marked as cancelled */
+    /* how far it came, for the next step; 0 at first */
+    bool begun;     /* it is marked as cancelled */
+    bool is_asking; /* nothing waits any more: those that run are asked */
+    uint64_t from;  /* the index where it goes on */
     bool found, wrong_state, more, asked /* somebody was asked to stop */; char status[21]; enum store_rc rc;
 };
 void store_batch_cancel(struct db *db, void *op);

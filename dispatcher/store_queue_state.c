@@ -54,8 +54,8 @@ static enum db_rc oldest_read(struct db *db, struct jv *queue)
 {
     TRY(db_query(db,
                  "SELECT MAX(TIMESTAMPDIFF(SECOND, x.since, NOW(6))) FROM (SELECT GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)) since "
-                 "FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND EXISTS (SELECT 1 FROM "
-                 "chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1) UNION ALL (SELECT "
+                 "FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND (SELECT 1 FROM "
+                 "chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) IS NOT NULL UNION ALL (SELECT "
                  "COALESCE(j.available_at, j.created_at) FROM chasqui_items o FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = o.job_id WHERE "
                  "o.batch_id = 0 AND o.state = 'queued' AND o.ready = 1 ORDER BY o.idx LIMIT 1)) x",
                  ""));
@@ -70,7 +70,7 @@ static enum db_rc others_read(struct db *db, struct jv *queue)
 {
     TRY(db_query(db,
                  "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at IS NOT NULL LIMIT ?) d), (SELECT "
-                 "COUNT(*) FROM chasqui_leases WHERE kind = 'login')",
+                 "COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening')",
                  "u", (uint64_t)COUNTED_MAX));
     uint64_t scheduled = 0, running = 0;
     if (db_next(db)) {
@@ -86,7 +86,7 @@ static enum db_rc pause_read(struct db *db, struct jv *queue)
 {
     TRY(db_query(db,
                  "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause "
-                 "WHERE until_at IS NULL OR until_at > NOW(6)",
+                 "WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
                  ""));
     if (!db_next(db)) {
         jv_set(queue, "paused", NULL);

@@ -175,6 +175,7 @@ static enum db_rc robot_sessions_read(struct db *db, struct store_robot_sessions
 {
     static const char *const where[] = {"WHERE s.robot_id = ? AND s.live = 1 LIMIT 4096",
                                         "WHERE s.close_pending IN (1, 2) AND s.robot_id = ? AND s.live IS NULL LIMIT 4096"};
+    unsigned room = 0;
     op->n = 0;
     for (unsigned i = 0; i < 2; i++) {
         struct buf sql = {0};
@@ -183,7 +184,8 @@ static enum db_rc robot_sessions_read(struct db *db, struct store_robot_sessions
         buf_free(&sql);
         TRY(rc);
         while (op->n < ROBOT_SESSIONS_MAX && db_next(db)) {
-            op->row = xrealloc(op->row, (op->n + 1) * sizeof(*op->row));
+            if (op->n == room)
+                op->row = xrealloc(op->row, (room = room ? room * 2 : 64) * sizeof(*op->row));
             session_read(db, 0, &op->row[op->n++]);
         }
     }

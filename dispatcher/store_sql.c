@@ -204,7 +204,7 @@ enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, stru
     TRY(db_query(db, /* by the index of what is held: free places are not read */
                  "SELECT r.id, " ROBOT_CAPACITY ", COALESCE(u.used, 0), COALESCE(u.top, 0) FROM chasqui_robots r LEFT JOIN (SELECT robot_id, "
                  "COUNT(*) AS used, MAX(slot) AS top FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY "
-                 "robot_id) u ON u.robot_id = r.id WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
+                 "robot_id ORDER BY NULL) u ON u.robot_id = r.id WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
                  "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
                  ""));
     while (db_next(db)) {

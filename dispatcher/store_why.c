@@ -72,7 +72,7 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 static enum db_rc paused_look(struct db *db, struct jv *list)
 {
     TRY(db_query(db,
-                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause WHERE until_at IS NULL OR until_at > NOW(6)",
+                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
                  ""));
     if (!db_next(db))
         return DB_OK;

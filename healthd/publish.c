@@ -26,7 +26,6 @@ struct publisher {
     char incarnation[ID_BOOT_BYTES];
     uint64_t seq, revision, full_at_ms, started_ms;
     struct loop_timer beat;
-    struct stats stats;
 };
 
 struct rows {
@@ -53,11 +52,9 @@ static void send(struct publisher *p, bool full, const struct rows *rows)
     proto_encode_health(&payload, rows->row, rows->n);
     stat_inc(publications_total);
     stat_set(uptime_seconds, (clock_ms() - p->started_ms) / 1000);
-    memcpy(p->stats.v, stat_value, sizeof(p->stats.v));
-    p->stats.present = true;
     struct msg m = {.type = MSG_HEALTH,
                     .HEALTH = {.incarnation = str_of(p->incarnation), .seq = ++p->seq, .interval_ms = beat_ms(p->h),
-                               .revision = p->revision, .full = full, .stats = full ? &p->stats : NULL},
+                               .revision = p->revision, .full = full, .stats = full ? &stat_own : NULL},
                     .payload = {payload.data, (uint32_t)payload.len}};
     proto_send(p->pub, NULL, 0, &m);
     buf_free(&payload);

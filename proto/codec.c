@@ -123,6 +123,23 @@ static enum proto_bad read_numbers(struct proto_decoder *d, struct reader *r, co
     return PROTO_OK;
 }
 
+/* A histogram: [sum in microseconds, count of each bucket...], empty buckets at its end left out. at < 0: unknown, skipped. */
+static enum proto_bad read_hist(struct reader *r, const struct value *v, int at, struct stats *out)
+{
+    if (v->n > HIST_BUCKETS + 1)
+        return PROTO_BOUND;
+    for (uint64_t i = 0; i < v->n; i++) {
+        struct value number;
+        if (!read_item(r, &number))
+            return PROTO_MSGPACK;
+        if (number.item != I_U64)
+            return PROTO_FIELD;
+        if (at >= 0)
+            *(i ? &out->h[at].n[i - 1] : &out->h[at].sum_us) = number.n;
+    }
+    return PROTO_OK;
+}
+
 static enum proto_bad read_stats(struct proto_decoder *d, struct reader *r, const struct value *v,
                                  const struct field *f, struct stats **out)
 {
@@ -133,14 +150,20 @@ static enum proto_bad read_stats(struct proto_decoder *d, struct reader *r, cons
     memset(&d->stats, 0, sizeof(d->stats));
     d->stats.present = true;
     for (uint64_t i = 0; i < v->n; i++) {
-        struct value key, number;
-        if (!read_item(r, &key) || key.item != I_STR || !read_item(r, &number))
+        struct value key, what;
+        if (!read_item(r, &key) || key.item != I_STR || !read_item(r, &what))
             return PROTO_MSGPACK;
-        if (number.item != I_U64)
+        if (what.item == I_ARRAY) {
+            enum proto_bad bad = read_hist(r, &what, stat_hist_find((const char *)key.p, (unsigned)key.n), &d->stats);
+            if (bad)
+                return bad;
+            continue;
+        }
+        if (what.item != I_U64)
             return PROTO_FIELD;
         int at = stat_find((const char *)key.p, (unsigned)key.n);
         if (at >= 0)
-            d->stats.v[at] = number.n;
+            d->stats.v[at] = what.n;
     }
     *out = &d->stats;
     return PROTO_OK;
@@ -218,7 +241,8 @@ static size_t payload_max(enum msg_type type)
         return CHUNK_MAX;
     if (type == MSG_REPLY)
         return REPLY_PAYLOAD_MAX;
-    if (type == MSG_REQUEST || type == MSG_ROBOTS || type == MSG_HEALTH || type == MSG_MANY)
+    if (type == MSG_REQUEST || type == MSG_ROBOTS || type == MSG_HEALTH || type == MSG_ROBOT_STATS || type == MSG_COMPANY_STATS ||
+        type == MSG_MANY)
         return REQUEST_PAYLOAD_MAX;
     return 0;
 }
@@ -285,12 +309,30 @@ static bool is_default(const struct field *f, const void *at)
     return true;
 }
 
+static void pack_hist(msgpack_packer *pk, const struct hist *h)
+{
+    unsigned n = HIST_BUCKETS;
+    while (n && !h->n[n - 1])
+        n--;
+    msgpack_pack_array(pk, n + 1);
+    msgpack_pack_uint64(pk, h->sum_us);
+    for (unsigned i = 0; i < n; i++)
+        msgpack_pack_uint64(pk, h->n[i]);
+}
+
 static void pack_stats(msgpack_packer *pk, const struct stats *s)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < STAT_N; i++)
         n += s->v[i] != 0;
+    for (unsigned i = 0; i < HIST_N; i++)
+        n += hist_count(&s->h[i]) != 0;
     msgpack_pack_map(pk, n);
+    for (unsigned i = 0; i < HIST_N; i++)
+        if (hist_count(&s->h[i])) {
+            pack_text(pk, stat_hist_table[i].name, strlen(stat_hist_table[i].name));
+            pack_hist(pk, &s->h[i]);
+        }
     for (unsigned i = 0; i < STAT_N; i++)
         if (s->v[i]) {
             pack_text(pk, stat_table[i].name, strlen(stat_table[i].name));

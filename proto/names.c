@@ -6,6 +6,11 @@
 const char *const lane_name[LANE_COUNT] = {"control", "interactive", "login", "batch"};
 const char *const verdict_name[4] = {"unknown", "up", "suspect", "down"};
 const char *const wanted_name[3] = {"active", "draining", "disabled"};
+const char *const fault_name[FAULT_COUNT] = {
+#define FAULT(symbol, name, line) [FAULT_##symbol] = name,
+#include "proto/fault.def"
+#undef FAULT
+};
 
 const struct op_row op_table[OP_COUNT] = {
 #define OP(sym, lane, repeatable, help) [OP_##sym] = {#sym, LANE_##lane, repeatable},

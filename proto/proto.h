@@ -25,6 +25,8 @@
 #define REPLY_PAYLOAD_MAX 524288 /* longer answers are streamed */
 #define REQUEST_PAYLOAD_MAX 1048576
 #define HEALTH_ROBOTS_MAX 5000
+#define ROBOT_STATS_MAX 1000  /* rows of one message; more robots take more messages */
+#define COMPANY_STATS_MAX 64
 
 enum lane { LANE_CONTROL, LANE_INTERACTIVE, LANE_LOGIN, LANE_BATCH, LANE_COUNT };
 extern const char *const lane_name[LANE_COUNT];
@@ -48,7 +50,6 @@ bool str_is(struct str s, const char *c);
 void str_copy(char *out, size_t room, struct str s);
 
 struct u64s { const uint64_t *v; uint32_t n; }; /* decode: points into the message's own pool */
-struct stats { uint64_t v[STAT_N]; bool present; };
 
 enum msg_type {
 #define MSG(sym, code, roles, help) MSG_##sym = code,
@@ -135,7 +136,7 @@ int proto_send(struct bus_sock *s, const void *peer, size_t peer_len, const stru
 /* As proto_send, but payload.p must be malloc'ed and is taken over when 0 is returned. */
 int proto_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct msg *m);
 
-/* Payload rows of ROBOTS and HEALTH. */
+/* Payload rows of ROBOTS and HEALTH. The decoders of all rows: see proto_decode_robots(). */
 enum verdict { VERDICT_UNKNOWN, VERDICT_UP, VERDICT_SUSPECT, VERDICT_DOWN };
 extern const char *const verdict_name[4];
 enum wanted { WANTED_ACTIVE, WANTED_DRAINING, WANTED_DISABLED };
@@ -148,10 +149,30 @@ struct health_row {
     int64_t sessions, capacity; /* -1 = not reported */
     struct str boot_id, why;    /* "" = none */
 };
+enum fault {
+#define FAULT(symbol, name, line) FAULT_##symbol,
+#include "fault.def"
+#undef FAULT
+    FAULT_COUNT
+};
+extern const char *const fault_name[FAULT_COUNT];
+/* Rows of ROBOT_STATS and COMPANY_STATS. */
+struct robot_stats_row {
+    struct str name;
+    enum wanted wanted;
+    uint64_t in_flight, done, failed; /* log-ins */
+    struct hist login;
+    uint64_t fault[FAULT_COUNT];
+};
+struct company_stats_row { uint64_t company_id, waits, wait_ms, requests, busy_ms; };
 void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n);
 /* Calls fn for each row; -1 (and fn maybe called for some) when malformed: so decode twice, first with fn NULL. */
 int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct robot_row *row), void *arg);
 void proto_encode_health(struct buf *out, const struct health_row *rows, unsigned n);
 int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct health_row *row), void *arg);
+void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *rows, unsigned n);
+int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row), void *arg);
+void proto_encode_company_stats(struct buf *out, const struct company_stats_row *rows, unsigned n);
+int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const struct company_stats_row *row), void *arg);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * rows.c - the payload rows of ROBOTS and HEALTH: arrays of fixed arrays.
+ * rows.c - the payload rows of ROBOTS, HEALTH and the STATS messages: arrays of fixed arrays.
  * Reading is as strict as the codec's: counts against the bytes left, types,
  * bounds, nothing left over.
  */
@@ -7,6 +7,9 @@
 
 #include <msgpack/pack.h>
 #include <string.h>
+
+#define HIST_NUMBERS (HIST_BUCKETS + 1)
+#define FAULTS_MAX 32 /* classes that a newer dispatcher may tell */
 
 static int pack_write(void *data, const char *bytes, size_t len)
 {
@@ -50,6 +53,39 @@ void proto_encode_health(struct buf *out, const struct health_row *rows, unsigne
     }
 }
 
+static void pack_numbers(msgpack_packer *pk, const uint64_t *v, unsigned n)
+{
+    msgpack_pack_array(pk, n);
+    for (unsigned i = 0; i < n; i++)
+        msgpack_pack_uint64(pk, v[i]);
+}
+
+void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *rows, unsigned n)
+{
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, pack_write);
+    msgpack_pack_array(&pk, n);
+    for (unsigned i = 0; i < n; i++) {
+        msgpack_pack_array(&pk, 7);
+        pack_text(&pk, rows[i].name);
+        pack_text(&pk, str_of(wanted_name[rows[i].wanted]));
+        msgpack_pack_uint64(&pk, rows[i].in_flight);
+        msgpack_pack_uint64(&pk, rows[i].done);
+        msgpack_pack_uint64(&pk, rows[i].failed);
+        pack_numbers(&pk, (const uint64_t *)&rows[i].login, HIST_NUMBERS);
+        pack_numbers(&pk, rows[i].fault, FAULT_COUNT);
+    }
+}
+
+void proto_encode_company_stats(struct buf *out, const struct company_stats_row *rows, unsigned n)
+{
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, pack_write);
+    msgpack_pack_array(&pk, n);
+    for (unsigned i = 0; i < n; i++)
+        pack_numbers(&pk, (const uint64_t *)&rows[i], 5);
+}
+
 static bool read_text(struct reader *r, uint64_t max, struct str *out)
 {
     struct value v;
@@ -80,11 +116,11 @@ static bool read_word(struct reader *r, const char *const *words, unsigned n, un
 }
 
 /* The head of the outer array; *n rows follow. */
-static bool read_rows(struct reader *r, struct str payload, uint64_t *n)
+static bool read_rows(struct reader *r, struct str payload, unsigned rows_max, unsigned row_items, uint64_t *n)
 {
     struct value v;
-    *r = (struct reader){(const uint8_t *)payload.p, (const uint8_t *)payload.p + payload.len, 0, HEALTH_ROBOTS_MAX * 8 + 1};
-    if (!read_item(r, &v) || v.item != I_ARRAY || v.n > HEALTH_ROBOTS_MAX)
+    *r = (struct reader){(const uint8_t *)payload.p, (const uint8_t *)payload.p + payload.len, 0, rows_max * row_items + 1};
+    if (!read_item(r, &v) || v.item != I_ARRAY || v.n > rows_max)
         return false;
     *n = v.n;
     return true;
@@ -100,7 +136,7 @@ int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct r
 {
     struct reader r;
     uint64_t n;
-    if (!read_rows(&r, payload, &n))
+    if (!read_rows(&r, payload, HEALTH_ROBOTS_MAX, 8, &n))
         return -1;
     while (n--) {
         struct robot_row row;
@@ -119,7 +155,7 @@ int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct h
 {
     struct reader r;
     uint64_t n;
-    if (!read_rows(&r, payload, &n))
+    if (!read_rows(&r, payload, HEALTH_ROBOTS_MAX, 8, &n))
         return -1;
     while (n--) {
         struct health_row row;
@@ -133,6 +169,59 @@ int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct h
         row.since_unix_ms = (int64_t)since;
         row.sessions = (int64_t)sessions - 1;
         row.capacity = (int64_t)capacity - 1;
+        if (fn)
+            fn(arg, &row);
+    }
+    return r.p == r.end ? 0 : -1;
+}
+
+/* An array of at most `max` numbers; those that are not there are 0, more than we know are skipped. */
+static bool read_numbers(struct reader *r, uint64_t *out, unsigned n, unsigned max)
+{
+    struct value v;
+    uint64_t beyond;
+    memset(out, 0, n * sizeof(*out));
+    if (!read_item(r, &v) || v.item != I_ARRAY || v.n > max)
+        return false;
+    for (uint64_t i = 0; i < v.n; i++)
+        if (!read_number(r, UINT64_MAX, i < n ? &out[i] : &beyond))
+            return false;
+    return true;
+}
+
+int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row), void *arg)
+{
+    struct reader r;
+    uint64_t n;
+    if (!read_rows(&r, payload, ROBOT_STATS_MAX, 64, &n))
+        return -1;
+    while (n--) {
+        struct robot_stats_row row;
+        unsigned wanted;
+        if (!read_row(&r, 7) || !read_text(&r, 64, &row.name) || !row.name.len || !read_word(&r, wanted_name, 3, &wanted) ||
+            !read_number(&r, UINT32_MAX, &row.in_flight) || !read_number(&r, UINT64_MAX, &row.done) ||
+            !read_number(&r, UINT64_MAX, &row.failed) || !read_numbers(&r, (uint64_t *)&row.login, HIST_NUMBERS, HIST_NUMBERS) ||
+            !read_numbers(&r, row.fault, FAULT_COUNT, FAULTS_MAX))
+            return -1;
+        row.wanted = (enum wanted)wanted;
+        if (fn)
+            fn(arg, &row);
+    }
+    return r.p == r.end ? 0 : -1;
+}
+
+int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const struct company_stats_row *row), void *arg)
+{
+    struct reader r;
+    uint64_t n;
+    if (!read_rows(&r, payload, COMPANY_STATS_MAX, 6, &n))
+        return -1;
+    while (n--) {
+        struct company_stats_row row;
+        if (!read_row(&r, 5) || !read_number(&r, INT64_MAX, &row.company_id) || !read_number(&r, UINT64_MAX, &row.waits) ||
+            !read_number(&r, INT64_MAX, &row.wait_ms) || !read_number(&r, UINT64_MAX, &row.requests) ||
+            !read_number(&r, INT64_MAX, &row.busy_ms))
+            return -1;
         if (fn)
             fn(arg, &row);
     }

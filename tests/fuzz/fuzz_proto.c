@@ -33,6 +33,7 @@ static void seed_message(struct buf *out, uint8_t type[2])
         {.type = MSG_HEALTH, .HEALTH = {.incarnation = STR("i"), .seq = 2, .full = true, .stats = &stats}},
     };
     stats.v[0] = 17;
+    stats.h[0] = (struct hist){.sum_us = 70000, .n = {1, 0, 300}};
     proto_encode(&m[dice(sizeof(m) / sizeof(m[0]))], type, out);
 }
 
@@ -40,10 +41,21 @@ static void seed_rows(struct buf *out)
 {
     struct robot_row r[2] = {{STR("r1"), STR("http://a:1"), WANTED_ACTIVE}, {STR("r2"), STR("http://b:2"), WANTED_DISABLED}};
     struct health_row h[2] = {{STR("r1"), VERDICT_UP, 1, 2, 3, STR("b"), STR("")}, {STR("r2"), VERDICT_DOWN, 9, -1, -1, STR(""), STR("timeout")}};
-    if (dice(2))
+    struct robot_stats_row s[2] = {{STR("r1"), WANTED_ACTIVE, 1, 2, 3, {70000, {1, 0, 300}}, {1}}, {.name = STR("r2")}};
+    struct company_stats_row c[2] = {{1, 2, 3, 4, 5}, {20131, 0, 0, 1, 70000}};
+    switch (dice(4)) {
+    case 0:
         proto_encode_robots(out, r, 2);
-    else
+        break;
+    case 1:
         proto_encode_health(out, h, 2);
+        break;
+    case 2:
+        proto_encode_robot_stats(out, s, 2);
+        break;
+    default:
+        proto_encode_company_stats(out, c, 2);
+    }
 }
 
 static void mutate(struct buf *b);
@@ -132,6 +144,8 @@ int main(int argc, char **argv)
             taken += proto_decode(d, NULL, "", (enum role)role, frames, 2 + dice(2), &m) == PROTO_OK;
         taken += proto_decode_robots((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         taken += proto_decode_health((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
+        taken += proto_decode_robot_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
+        taken += proto_decode_company_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         try_bundle(&(struct opened){d, &taken});
         free(h);
         free(r);

@@ -342,6 +342,24 @@ def test_who_may_and_in_which_order(broker, dispatcher, ledger):
     Client(broker.url).request("POST", BATCHES, body=b"x" * 20_000_000, headers={"Content-Type": "text/x"}).expect(401)
 
 
+def test_a_token_that_is_revoked_in_the_middle(broker, dispatcher, ledger):
+    with connect(broker.url) as wire:
+        wire.sendall(head(100_000) + ndjson([1]))
+        wait_until(lambda: ledger.batches and len(ledger.lines()) == 1, 5)
+        dispatcher.on["TOKEN_VERIFY"] = fails("unauthenticated")
+        began, sent = time.monotonic(), 15
+        while not broker.stat("uploads") == 0:
+            assert time.monotonic() < began + 8
+            wire.sendall(ndjson([2]))
+            sent += len(ndjson([2]))
+            time.sleep(0.1)
+        assert time.monotonic() - began < 6
+        wire.sendall(b"\n" * (100_000 - sent - len(ndjson([1])) + 15))
+        status, answer = read_answer(wire)
+        assert (status, answer["error"], answer["batch_id"]) == (401, "unauthenticated", 100)
+    assert ledger.only()["status"] == "open"
+
+
 def test_the_token_travels_along(broker, dispatcher, ledger):
     dispatcher.on["TOKEN_VERIFY"] = token_says(companies=[3, 5])
     send(broker, ndjson([3, 4])).expect(202)
@@ -407,6 +425,31 @@ def test_a_dispatcher_that_does_not_acknowledge_stops_the_reading(broker, dispat
             dispatcher.order(ledger.body, dispatcher, header, payload)
         dispatcher.order(dispatcher.ping)
         wait_until(lambda: broker.stat("upload_bytes_total") > taken + (1 << 20), 5, "it is read again")
+
+
+def test_nobody_waits_behind_uploads(broker, dispatcher, ledger):
+    del dispatcher.on["BATCH_BODY"]
+    dispatcher.on["BUZON_LIST"] = dispatcher.on["EXECUTE_LOGIN"] = says(b'{"ok":true}')
+    block, wires = ndjson(range(10_000, 60_000)), []
+    try:
+        for _ in range(6):
+            wires.append(connect(broker.url))
+            wires[-1].sendall(head(10**10))
+            wires[-1].setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    wires[-1].send(block)
+        dispatcher.wait_seen("BATCH_BODY", 8)  # all the credit of the lane
+        wait_until(lambda: broker.stat("queue_depth_batch") >= 4, 5, "the others wait for it")
+        for number in range(20):
+            began = time.monotonic()
+            broker.api.list("s").expect(200)
+            broker.api.execute(number + 1).expect(200)
+            assert time.monotonic() - began < 1
+    finally:
+        for wire in wires:
+            wire.close()
+    assert 8 < broker.stat("dispatched_batch_total") <= 6 + 8
 
 
 def test_a_client_that_is_slow_but_steady_is_not_cut(make_broker, make_dispatcher, ledger):

@@ -33,7 +33,7 @@ COMMANDS = [
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
     ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "remove"),
-    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("doctor",),
+    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("events",), ("doctor",),
 ]  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_help_of_a_noun_and_of_the_configuration():
     "words,said",
     [
         ((), "Usage: chasqui"),
-        (("stats",), "no command stats"),
+        (("statistics",), "no command statistics"),
         (("jobs", "eat"), "no command jobs eat"),
         (("jobs", "retry"), "something is missing"),
         (("batch", "status", "1", "2"), "a word too many"),

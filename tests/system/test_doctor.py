@@ -32,7 +32,31 @@ def clinic(ctl):
     ctl.lease(running, None, "action")
     ctl.job(8, "failed", "action")
     ctl.job(9, "running", None)  # Laravel's own
+    queue_fill(ctl)
     return ctl
+
+
+def queue_fill(ctl):
+    """Batch 1 runs, with an item of each state; batch 2 has ended; two jobs wait by themselves."""
+    execute = ctl.database.execute
+    for batch, status, finished in ((1, "running", None), (2, "done", "2026-01-01")):
+        execute(
+            "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at, finished_at) VALUES (%s, 1, 'sunat', "
+            "'sunat.menu_sol_login', 5, 1, %s, NOW(6) - INTERVAL 1 HOUR, %s)",
+            batch, status, finished,
+        )  # fmt: skip
+    job, ref = ctl.session(40, state="opening", reason="queue")
+    ctl.lease(job, ref)
+    execute("UPDATE chasqui_jobs SET batch_id = 1, idx = 0 WHERE job_id = %s", job)
+    for idx, state, ready, job_id in ((0, "running", None, job), (1, "queued", 1, None), (2, "done", None, None), (3, "failed", None, None)):
+        execute("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (1, %s, %s, %s, %s, 4, 1, %s)",
+                idx, 40 + idx, state, ready, job_id)  # fmt: skip
+    execute("INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn) VALUES (2, 0, 50, 'done', 4, 1)")
+    for company, status, ready, due in ((51, "queued", 1, None), (52, "retrying", None, "2030-01-01")):
+        job = ctl.job(company, status)
+        execute("UPDATE chasqui_jobs SET batch_id = 0, idx = job_id WHERE job_id = %s", job)
+        execute("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, due_at, urgency, turn, job_id) VALUES (0, %s, %s, %s, %s, %s, 4, 1, %s)",
+                job, company, status, ready, due, job)  # fmt: skip
 
 
 def test_what_is_in_order_is_in_order(clinic):
@@ -80,6 +104,10 @@ BROKEN = {
     "active_but_not_done": ("UPDATE portal_jobs SET status = 'failed' WHERE company_id = 1",),
     "running_but_ended": ("UPDATE portal_jobs SET status = 'running' WHERE company_id = 4",),
     "session_id_differs": ("UPDATE portal_jobs SET robot_session_id = 'S-1' WHERE company_id = 1",),
+    "item_without_lease": ("UPDATE chasqui_items SET state = 'running', ready = NULL, job_id = 1 WHERE batch_id = 1 AND idx = 1",),
+    "lease_without_item": ("UPDATE chasqui_items SET state = 'queued' WHERE company_id = 40",),
+    "job_without_item": ("UPDATE chasqui_items SET due_at = NULL WHERE company_id = 52",),
+    "item_of_ended_batch": ("UPDATE chasqui_items SET state = 'retrying' WHERE company_id = 50",),
     "base_url_differs": ("UPDATE portal_jobs SET robot_worker_base_url = 'http://10.0.0.2:9000' WHERE company_id = 1",),
 }  # fmt: skip
 
@@ -113,6 +141,21 @@ def test_notes_do_not_fail(clinic):
     assert code == 0
     assert set(found) == {"migrating", "abandoned", "above_capacity", "lease_run_out"}
     assert len(found["abandoned"]) == 1 and "there: 2;" in found["abandoned"][0][1] and "remove r1 --force" in found["abandoned"][0][2]
+
+
+def test_notes_about_the_queue(clinic):
+    execute = clinic.database.execute
+    execute("UPDATE chasqui_batches SET status = 'running', finished_at = NULL WHERE id = 2")
+    execute("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) VALUES (3, 1, 'sunat', 'a', 5, 1, 'open', NOW(6) - "
+            "INTERVAL 25 HOUR)")  # fmt: skip
+    execute("INSERT INTO chasqui_webhooks (batch_id, state, attempts, due_at, delivery, created_at, settled_at, last_error) VALUES (1, 'waiting', 1, NOW(6) - "
+            "INTERVAL 10 MINUTE, 'x', NOW(6), NULL, NULL), (2, 'given_up', 8, NULL, 'y', NOW(6), NOW(6), 'it answered 500')")  # fmt: skip
+    execute("INSERT INTO chasqui_schedules (name, cron, portal, action, actor, next_at, created_at) VALUES ('s', '@daily', 'sunat', 'a', 'x', NOW(6) - INTERVAL "
+            "1 HOUR, NOW(6))")  # fmt: skip
+    found, code = clinic.doctor()
+    assert code == 0
+    assert set(found) == {"migrating", "batch_not_ended", "batch_open_long", "webhook_waits", "webhook_given_up", "schedule_waits"}
+    assert "answered 500" in found["webhook_given_up"][0][1] and "secret_file" in found["webhook_waits"][0][2]
 
 
 def test_above_capacity_is_a_breach_unless_the_robot_lowered_it(clinic):

@@ -22,7 +22,7 @@ def test_credit_is_never_exceeded(broker, dispatcher):
     dispatcher.order(limited, dispatcher, 3)
     late = [Later(broker.api.list, f"s{n}") for n in range(10)]
     dispatcher.wait_seen("BUZON_LIST", 3)
-    wait_until(lambda: broker.stat("queue_depth_interactive") == 7, 5, "the others wait")
+    wait_until(lambda: broker.lane("interactive")["depth"] == 7, 5, "the others wait")
     stays(lambda: len(dispatcher.saw("BUZON_LIST")) == 3, 0.5)
     dispatcher.on["SESSION_GET"] = says()
     broker.api.session("s").expect(200)  # another lane goes on
@@ -31,16 +31,16 @@ def test_credit_is_never_exceeded(broker, dispatcher):
         dispatcher.order(dispatcher.on["BUZON_LIST"], dispatcher, header, payload)
     dispatcher.order(dispatcher.ping)
     assert [one.answer().status for one in late] == [200] * 10
-    assert broker.stat("flights") == 0 and broker.stat("queue_depth_interactive") == 0
+    assert broker.stat("flights") == 0 and broker.lane("interactive")["depth"] == 0
 
 
 def test_no_company_starves_another(broker, dispatcher):
     broker.api.session("x" * 101).expect(404)
     dispatcher.order(limited, dispatcher, 1)
     crowd = [Later(broker.api.execute, 1) for _ in range(30)]
-    wait_until(lambda: broker.stat("queue_depth_login") == 29, 5, "one is taken, the others wait")
+    wait_until(lambda: broker.lane("login")["depth"] == 29, 5, "one is taken, the others wait")
     few = [Later(broker.api.execute, company) for company in (2, 3)]
-    wait_until(lambda: broker.stat("queue_depth_login") == 31, 5)
+    wait_until(lambda: broker.lane("login")["depth"] == 31, 5)
     dispatcher.on["EXECUTE_LOGIN"] = says()
     dispatcher.order(dispatcher.on["EXECUTE_LOGIN"], dispatcher, *dispatcher.held[0])
     dispatcher.order(dispatcher.ping)
@@ -56,11 +56,11 @@ def test_a_full_lane_refuses(make_broker, make_dispatcher):
     alone.api.job(1).expect(200)
     asked.order(limited, asked, 0)
     late = [Later(alone.api.list, "s", headers={"X-Deadline-Ms": "1500"}) for _ in range(5)]
-    wait_until(lambda: alone.stat("queue_depth_interactive") == 5, 5)
+    wait_until(lambda: alone.lane("interactive")["depth"] == 5, 5)
     answer = alone.api.list("s").expect(503, "queue_full")
     assert answer.headers["Retry-After"] == "1" and alone.stat("queue_full_total") == 1
     assert all(one.answer().expect(504, "deadline_exceeded") for one in late)
-    assert alone.stat("queue_depth_interactive") == 0 and not asked.saw("BUZON_LIST")
+    assert alone.lane("interactive")["depth"] == 0 and not asked.saw("BUZON_LIST")
     lanes = alone.ops.get("/api/v1/ops/stats")
     assert lanes.status in (200, 504)
 

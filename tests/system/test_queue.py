@@ -48,6 +48,7 @@ def test_wait_gets_the_outcome_or_a_202(system):
     began = time.monotonic()
     late = system.api.queue(3, "wait=1").expect(202)
     assert 0.9 < time.monotonic() - began < 3 and late.json["status"] == "queued" and late.headers["Preference-Applied"] == "wait=1"
+    assert system.api.queue(3, "wait=1").expect(202).json["job_id"] == late.json["job_id"]  # joined, and not there in time
     joined = system.api.queue(3, "wait=20").expect(200).json  # the one that runs: its result
     assert joined["session_id"] == system.api.active(3).json["session_id"]
     system.api.queue(4).expect(202)

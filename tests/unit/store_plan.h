@@ -35,8 +35,8 @@ static inline void plan_check(const char *what)
         sprintf(sql, "EXPLAIN %s", statement[i]);
         sql_fine(db_query(look, sql, ""));
         while (db_next(look)) {
-            const char *type = db_str(look, 3, NULL), *extra = db_str(look, 9, NULL);
-            if (type && strcmp(type, "ALL") == 0)
+            const char *type = db_str(look, 3, NULL), *extra = db_str(look, 9, NULL), *table = db_str(look, 2, NULL);
+            if (type && strcmp(type, "ALL") == 0 && (!table || *table != '<')) /* <derived2>: what a bounded subquery found */
                 fail_msg("%s reads all of %s: %s", what, db_str(look, 2, NULL), statement[i]);
             if (extra && strstr(extra, "filesort"))
                 fail_msg("%s sorts: %s", what, statement[i]);

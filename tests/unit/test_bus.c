@@ -213,7 +213,7 @@ static int set_up(void **state)
     struct scene *sc = calloc(1, sizeof *sc);
     log_open("test_bus", LOG_ERROR);
     sc->loop = loop_new();
-    memset(stat_value, 0, sizeof stat_value);
+    memset(&stat_own, 0, sizeof stat_own);
     *state = sc;
     return 0;
 }
@@ -462,7 +462,7 @@ static void test_unknown_key_is_refused_until_allowed(void **state)
     uint64_t until = clock_ms() + 5000;
     while (clock_ms() < until) {
         bus_close(&sc->dealer);
-        memset(stat_value, 0, sizeof stat_value);
+        memset(&stat_own, 0, sizeof stat_own);
         sc->links_up = 0;
         sc->dealer = bus_connect(sc->client, BUS_DEALER, bus_endpoint(sc->router), "broker", on_client, sc);
         bus_on_link(sc->dealer, on_link, sc);

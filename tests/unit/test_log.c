@@ -119,11 +119,36 @@ static void test_numbers_keep_for_a_while(void **state)
     assert_string_equal(log_i(-9223372036854775807LL - 1), "-9223372036854775808");
 }
 
+/* An object a line, whatever a value holds; numbers are numbers. */
+static void test_json(void **state)
+{
+    struct capture c;
+    char wanted[400], big[2000];
+    (void)state;
+    memset(big, '\x01', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    log_open("broker", LOG_INFO);
+    log_format(LOG_JSON);
+    capture_begin(&c);
+    log_line(LOG_INFO, "job_done", "job", log_i(-12), "request", "12", "none", (char *)NULL, "a", "x\n\"}\\\xc3\xa9", NULL);
+    log_line(LOG_INFO, "big", "a", big, "b", big, "c", "fits", NULL);
+    log_format(LOG_TEXT);
+    char *text = capture_end(&c), *second = strchr(text, '\n') + 1;
+    snprintf(wanted, sizeof wanted,
+             "Z\",\"level\":\"info\",\"program\":\"broker\",\"pid\":%d,\"event\":\"job_done\",\"job\":-12,\"request\":\"12\",\"none\":"
+             "null,\"a\":\"x\\n\\\"}\\\\\\\\xc3\\\\xa9\"}\n",
+             (int)getpid());
+    if (strncmp(text + 32, wanted, strlen(wanted)) != 0)
+        fail_msg("%s%s", text, wanted);
+    assert_true(strlen(second) < 4096 && strcmp(second + strlen(second) - 13, ",\"c\":\"fits\"}\n") == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_line_has_its_shape),
         cmocka_unit_test(test_no_value_forges_a_line),
+        cmocka_unit_test(test_json),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_long_lines_are_cut_but_end),
         cmocka_unit_test(test_numbers_keep_for_a_while),

@@ -106,7 +106,7 @@ static void test_hostile(void **state)
         {MSG_HELLO, ROLE_DISPATCHER, "81a178c70100aa", PROTO_MSGPACK},             /* an ext type */
         {MSG_HELLO, ROLE_DISPATCHER, "81a178919191919191c0", PROTO_MSGPACK},       /* too deep */
         {MSG_CREDIT, ROLE_DISPATCHER, "81a66c696d697473950102030405", PROTO_BOUND}, /* five lanes */
-        {MSG_REQUEST, ROLE_BROKER, "81a26f7023", PROTO_BOUND},                     /* no such op */
+        {MSG_REQUEST, ROLE_BROKER, "81a26f707f", PROTO_BOUND},                     /* no such op */
         {MSG_REQUEST, ROLE_BROKER, "81a46c616e6504", PROTO_BOUND},                 /* no such lane */
         {MSG_REQUEST, ROLE_DISPATCHER, "80", PROTO_ROLE},
         {MSG_REPLY, ROLE_BROKER, "80", PROTO_ROLE},
@@ -174,11 +174,74 @@ static void test_rows(void **state)
     buf_free(&b);
 }
 
+static void robot_stats_seen(void *arg, const struct robot_stats_row *row)
+{
+    struct robot_stats_row *out = arg;
+    *out = *row;
+}
+
+static void company_stats_seen(void *arg, const struct company_stats_row *row)
+{
+    struct company_stats_row *out = arg;
+    *out = *row;
+}
+
+static void test_rows_of_statistics(void **state)
+{
+    struct robot_stats_row r = {STR("r1"), WANTED_DRAINING, 3, 70000, 1, {1500, {1, 1}}, {0, 7}}, r2;
+    struct company_stats_row c = {20131, 5, 70000, 9, 1ull << 40}, c2;
+    struct buf b = {0};
+    (void)state;
+    proto_encode_robot_stats(&b, &r, 1);
+    assert_int_equal(proto_decode_robot_stats((struct str){b.data, (uint32_t)b.len}, robot_stats_seen, &r2), 0);
+    assert_int_equal(r2.wanted, WANTED_DRAINING);
+    assert_memory_equal(&r2.login, &r.login, sizeof(r.login));
+    assert_memory_equal(r2.fault, r.fault, sizeof(r.fault));
+    assert_int_equal(r2.done, 70000);
+    for (uint32_t cut = 0; cut < b.len; cut++)
+        assert_int_equal(proto_decode_robot_stats((struct str){b.data, cut}, NULL, NULL), -1);
+    assert_int_equal(proto_decode_robot_stats((struct str){"\xdd\xff\xff\xff\xff", 5}, NULL, NULL), -1);
+    buf_clear(&b);
+    proto_encode_company_stats(&b, &c, 1);
+    assert_int_equal(proto_decode_company_stats((struct str){b.data, (uint32_t)b.len}, company_stats_seen, &c2), 0);
+    assert_memory_equal(&c2, &c, sizeof(c));
+    for (uint32_t cut = 0; cut < b.len; cut++)
+        assert_int_equal(proto_decode_company_stats((struct str){b.data, cut}, NULL, NULL), -1);
+    buf_free(&b);
+}
+
+/* A histogram among the statistics is an array; one with too many buckets, or of something else, is refused. */
+static void test_histograms(void **state)
+{
+    static struct stats sent = {.present = true};
+    struct msg m = {.type = MSG_PING, .PING = {.seq = 1, .stats = &sent}}, got;
+    struct buf header = {0};
+    uint8_t head[2];
+    (void)state;
+    sent.h[HIST_database_op_seconds] = (struct hist){.sum_us = 12345, .n = {1, 2, [HIST_BUCKETS - 1] = 70000}};
+    sent.v[STAT_uptime_seconds] = 9;
+    proto_encode(&m, head, &header);
+    struct bus_frame f[2] = {{head, 2}, {header.data, header.len}};
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_DISPATCHER, f, 2, &got), PROTO_OK);
+    assert_memory_equal(got.PING.stats->h, sent.h, sizeof(sent.h));
+    assert_int_equal(got.PING.stats->v[STAT_uptime_seconds], 9);
+    buf_free(&header);
+    static const char unknown[] = "\x81\xa5stats\x81\xa1x\x92\x01\x02", text[] = "\x81\xa5stats\x81\xa1x\x91\xa1y",
+                      many[] = "\x81\xa5stats\x81\xa1x\xdc\x00\x14\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1";
+    f[1] = (struct bus_frame){unknown, sizeof unknown - 1};
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_DISPATCHER, f, 2, &got), PROTO_OK);
+    f[1] = (struct bus_frame){text, sizeof text - 1};
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_DISPATCHER, f, 2, &got), PROTO_FIELD);
+    f[1] = (struct bus_frame){many, sizeof many - 1};
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_DISPATCHER, f, 2, &got), PROTO_BOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_frames), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rows_of_statistics), cmocka_unit_test(test_histograms),
     };
     decoder = proto_decoder_new();
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -413,6 +413,38 @@ static void addresses_are_checked(void **state)
     assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
 }
 
+/* Whoever let the URL through has judged where it goes; a redirect is an answer like others. */
+static void others_are_called_by_their_url(void **state)
+{
+    static const char *const lines[] = {"X-Request-Id: q1", "traceparent: 00-1", NULL};
+    char url[100];
+    struct seen s = {0};
+    (void)state;
+    assert_int_equal(get("/ok").a.result, CALL_ANSWERED); /* its handle is used again */
+    robot_http_destroy(&http);
+    conf.robot_allow_addresses = (char *)(uintptr_t) "10.0.0.0/8";
+    http = robot_http_new(l, &conf);
+    assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
+    uint64_t counted = stat_get(robot_calls_total);
+    struct call_spec spec = spec_of(&s, "POST", NULL);
+    snprintf(url, sizeof url, "%s/head", base);
+    spec.base_url = NULL;
+    spec.url = url;
+    spec.headers = lines;
+    spec.body = "{}";
+    spec.body_len = 2;
+    call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.a.result, CALL_ANSWERED);
+    assert_string_equal(s.body, "id trace ");
+    snprintf(url, sizeof url, "%s/redirect", base);
+    call_start(http, &spec);
+    loop_run(l);
+    assert_int_equal(s.a.status, 302);
+    assert_int_equal(stat_get(robot_calls_total), counted);
+    assert_int_equal(get("/ok").a.result, CALL_NOT_SENT); /* a robot's again, with the same handle */
+}
+
 /* --- streams -------------------------------------------------------------------------------------------------- */
 
 static bool on_head(void *arg, const struct call_answer *head)
@@ -626,6 +658,7 @@ int main(void)
         T(bodies_are_capped),
         T(silence_ends),
         T(addresses_are_checked),
+        T(others_are_called_by_their_url),
         T(a_stream_flows_whatever_its_length),
         T(a_full_reader_pauses_it),
         T(a_pause_is_not_the_robots_time),

@@ -24,6 +24,36 @@ static void test_rows_are_documented_and_named(void **state)
     assert_int_equal(stat_find("uptime_secondsx", 14), STAT_uptime_seconds);
 }
 
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t len = strlen(name), n = strlen(suffix);
+    return len > n && strcmp(name + len - n, suffix) == 0;
+}
+
+static void row_check(const struct stat_row *r)
+{
+    assert_true(r->owner && strlen(r->line) > 10 && strlen(r->para) > 10);
+    assert_true(!strchr(r->line, '\n') && !strchr(r->line, '\\'));
+    assert_true(has_suffix(r->name, "_total") == (r->kind == STAT_COUNTER) || r->kind == STAT_GAUGE);
+    assert_true(r->kind != STAT_HISTOGRAM || has_suffix(r->name, "_seconds"));
+}
+
+static void test_histograms_and_families_are_documented_and_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < HIST_N; i++) {
+        row_check(&stat_hist_table[i]);
+        assert_int_equal(stat_hist_find(stat_hist_table[i].name, (unsigned)strlen(stat_hist_table[i].name)), i);
+        assert_int_equal(stat_find(stat_hist_table[i].name, (unsigned)strlen(stat_hist_table[i].name)), -1);
+    }
+    for (int i = 0; i < FAMILY_N; i++) {
+        const struct stat_row *r = &stat_family_table[i];
+        row_check(r);
+        assert_true(!strstr(r->labels, "company") && !strstr(r->labels, "session") && !strstr(r->labels, "job"));
+        assert_int_equal(stat_find(r->name, (unsigned)strlen(r->name)), -1);
+    }
+}
+
 static void test_macros(void **state)
 {
     (void)state;
@@ -44,15 +74,15 @@ static unsigned count(const char *text, const char *what)
 
 static void test_prometheus_text(void **state)
 {
-    uint64_t one[STAT_N] = {0}, two[STAT_N] = {0};
+    static struct stats one, two;
     const struct stat_source src[] = {
-        {STAT_BROKER, "broker", "b\"1\\\n", one},
-        {STAT_DISPATCHER, "dispatcher", "d1", two},
+        {STAT_BROKER, "broker", "b\"1\\\n", &one},
+        {STAT_DISPATCHER, "dispatcher", "d1", &two},
     };
     struct buf out = {0};
     (void)state;
-    one[STAT_bus_refused_total] = 7;
-    two[STAT_bus_refused_total] = UINT64_MAX;
+    one.v[STAT_bus_refused_total] = 7;
+    two.v[STAT_bus_refused_total] = UINT64_MAX;
     stat_prometheus(&out, src, 2);
     assert_non_null(strstr(out.data, "# TYPE chasqui_bus_refused_total counter\n"
                                      "chasqui_bus_refused_total{process=\"broker\",name=\"b\\\"1\\\\\\n\"} 7\n"
@@ -71,12 +101,39 @@ static void test_prometheus_text(void **state)
     buf_free(&out);
 }
 
+static void test_families_have_their_own_labels(void **state)
+{
+    struct buf out = {0};
+    struct hist h = {0};
+    (void)state;
+    hist_add(&h, 1000);
+    hist_add(&h, 2000000);
+    stat_family(&out, FAMILY_lane_depth);
+    stat_sample(&out, FAMILY_lane_depth, 12, (const char *const[]){"log\"in"});
+    assert_string_equal(out.data, "# HELP chasqui_lane_depth Requests that wait in a lane.\n# TYPE chasqui_lane_depth gauge\n"
+                                  "chasqui_lane_depth{lane=\"log\\\"in\"} 12\n");
+    buf_clear(&out);
+    stat_sample(&out, FAMILY_queue_oldest_age_seconds, 0.25, NULL);
+    assert_string_equal(out.data, "chasqui_queue_oldest_age_seconds 0.25\n");
+    buf_clear(&out);
+    stat_sample_hist(&out, FAMILY_lane_wait_seconds, &h, (const char *const[]){"login"});
+    assert_non_null(strstr(out.data, "chasqui_lane_wait_seconds_bucket{lane=\"login\",le=\"0.001\"} 1\n"));
+    assert_non_null(strstr(out.data, "chasqui_lane_wait_seconds_bucket{lane=\"login\",le=\"1\"} 1\n"));
+    assert_non_null(strstr(out.data, "chasqui_lane_wait_seconds_bucket{lane=\"login\",le=\"2.5\"} 2\n"));
+    assert_non_null(strstr(out.data, "chasqui_lane_wait_seconds_bucket{lane=\"login\",le=\"+Inf\"} 2\n"));
+    assert_non_null(strstr(out.data, "chasqui_lane_wait_seconds_sum{lane=\"login\"} 2.001000\n"));
+    assert_non_null(strstr(out.data, "chasqui_lane_wait_seconds_count{lane=\"login\"} 2\n"));
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_are_documented_and_named),
+        cmocka_unit_test(test_histograms_and_families_are_documented_and_named),
         cmocka_unit_test(test_macros),
         cmocka_unit_test(test_prometheus_text),
+        cmocka_unit_test(test_families_have_their_own_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,7 +69,7 @@ static char *many_lines(unsigned n, uint64_t first_company, const char *params)
 
 static void closed(uint64_t batch_id, const char *status, uint64_t total)
 {
-    struct store_batch_close op = {.batch_id = batch_id, .token_id = 7};
+    struct store_batch_close op = {.batch_id = batch_id, .token_id = 7, .lines = 1000000};
     run_fine(store_batch_close, &op);
     assert_true(op.found);
     assert_string_equal(op.status, status);
@@ -249,7 +249,7 @@ static void test_a_closed_batch_is_compared(void **state)
     body_sent(id + 1, 0, "{\"company_id\":1}", BODY_GONE, NULL);
     exec_sql("UPDATE chasqui_batches SET token_id = 8", "");
     body_sent(id, 10, three, BODY_GONE, NULL); /* another token's */
-    struct store_batch_close op = {.batch_id = id, .token_id = 7};
+    struct store_batch_close op = {.batch_id = id, .token_id = 7, .lines = 1000000};
     run_fine(store_batch_close, &op);
     assert_false(op.found);
 }

@@ -63,7 +63,7 @@ static uint64_t batch_make(unsigned items, uint64_t first_company)
     run_fine(store_batch_append, &append);
     assert_int_equal(append.n_added, items);
     free(item);
-    struct store_batch_close close = {.batch_id = open.batch_id, .token_id = 7};
+    struct store_batch_close close = {.batch_id = open.batch_id, .token_id = 7, .lines = 1000000};
     run_fine(store_batch_close, &close);
     return open.batch_id;
 }

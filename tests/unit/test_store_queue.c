@@ -476,6 +476,64 @@ static void test_claims_of_many_pass_each_other(void **state)
     exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
 }
 
+/* ---- plans ---------------------------------------------------------------------------------------------------------------- */
+
+static void test_hot_statements_use_indexes(void **state)
+{
+    (void)state;
+    uint64_t batch = batch_add(0, 1);
+    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT ?, seq, seq, 'queued', 1, 4, seq FROM "
+             "seq_1_to_20000",
+             "u", batch);
+    exec_sql("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, "
+             "updated_at) SELECT CONCAT('J-', seq), seq + 100000, 'acme', 'login', 'done', 'http://r1.test', CONCAT('id-', seq), NOW(), NOW() "
+             "FROM seq_1_to_5000",
+             "");
+    exec_sql("INSERT INTO chasqui_epochs (company_id, portal, epoch) SELECT seq, 'acme', 1 FROM seq_1_to_30000", "");
+    exec_sql("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, "
+             "live_session_id, epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, 1, 'active', NOW(6), ?, robot_session_id, "
+             "robot_session_id, 1, NOW(6), NOW(6) FROM portal_jobs",
+             "u", (uint64_t)robot[3]);
+    for (unsigned i = 1; i < 3; i++) {
+        struct store_robot_seen seen = {.robot_id = robot[i], .reported_capacity = 500, .fenced = -1};
+        run_fine(store_robot_seen, &seen);
+    }
+    sql_fine(db_run(look, "ANALYZE TABLE portal_jobs, chasqui_sessions, chasqui_items, chasqui_epochs, chasqui_places", 82));
+    for (unsigned round = 0; round < 3; round++) { /* the last one with statements that are prepared */
+        statements_log(round == 2);
+        struct store_enqueue in = enqueue_op(200001 + round, 9);
+        run_fine(store_enqueue, &in);
+        struct store_queue_look look_op = {0};
+        run_fine(store_queue_look, &look_op);
+        assert_true(look_op.is_ready);
+        struct store_claim op = claim_op(40);
+        claim_fine(&op, 40);
+        struct store_login_done done[40];
+        struct store_logins_done all = {.n = 39};
+        for (unsigned i = 0; i < 39; i++) {
+            char id[20];
+            snprintf(id, sizeof(id), "s-%u-%u", round, i);
+            done[i] = done_op(&op.got[i], &op.lease, id);
+            all.op[i] = &done[i];
+        }
+        store_logins_done(db, &all);
+        assert_int_equal(done[0].rc, STORE_OK);
+        fail_login(&op.got[39], &op.lease, 60000, false, false);
+        claim_forget(&op);
+    }
+    explained("the queue", false);
+    statements_log(false);
+
+    /* What a claim reads of the items, behind those that were claimed before. */
+    static const char items[] = "ANALYZE SELECT batch_id, idx, company_id, job_id, urgency, params FROM chasqui_items FORCE INDEX (ready) WHERE "
+                                "ready = 1 ORDER BY urgency, turn LIMIT 40 FOR UPDATE SKIP LOCKED";
+    sql_fine(db_query(look, items, ""));
+    assert_true(db_next(look));
+    assert_string_equal(db_str(look, 5, NULL), "ready");
+    assert_true(atof(db_str(look, 9, NULL)) <= 80); /* r_rows */
+    exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +550,7 @@ int main(void)
         cmocka_unit_test_setup(test_what_was_claimed_by_the_dead_is_rescued, reset),
         cmocka_unit_test_setup(test_many_outcomes_in_one_transaction, reset),
         cmocka_unit_test_setup(test_claims_of_many_pass_each_other, reset),
+        cmocka_unit_test_setup(test_hot_statements_use_indexes, reset),
     };
     return cmocka_run_group_tests(tests, server_start, server_stop);
 }

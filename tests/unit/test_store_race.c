@@ -341,34 +341,6 @@ static void test_threads(void **state)
 
 /* ---- plans ----------------------------------------------------------------------------------------------------------------- */
 
-/* Every statement of an op, as the server wrote it down, explained: none reads a whole table. (One that the server prepares
- * anew is written down with its question marks.) */
-static void explained(const char *what)
-{
-    char *statement[20];
-    unsigned n = 0, rows = 0;
-    sql_fine(db_query(look, "SELECT DISTINCT argument FROM mysql.general_log WHERE command_type = 'Execute' AND argument REGEXP '^(SELECT|UPDATE|DELETE)' AND "
-                            "thread_id <> CONNECTION_ID() AND argument NOT LIKE '%general_log%' AND argument NOT LIKE '%= ?%' LIMIT 20", ""));
-    while (n < 20 && db_next(look))
-        statement[n++] = strdup(db_str(look, 0, NULL));
-    assert_true(n > 0);
-    for (unsigned i = 0; i < n; i++) {
-        char *sql = malloc(strlen(statement[i]) + 10);
-        sprintf(sql, "EXPLAIN %s", statement[i]);
-        sql_fine(db_query(look, sql, ""));
-        while (db_next(look)) {
-            const char *type = db_str(look, 3, NULL);
-            rows++;
-            if (type && strcmp(type, "ALL") == 0 && strcmp(db_str(look, 2, NULL), "r") != 0) /* r: the robots, always all of them */
-                fail_msg("%s reads all of %s: %s", what, db_str(look, 2, NULL), statement[i]);
-        }
-        free(sql);
-        free(statement[i]);
-    }
-    assert_true(rows >= n);
-    sql_fine(db_run(look, "TRUNCATE mysql.general_log", 26));
-}
-
 static void test_hot_statements_use_indexes(void **state)
 {
     (void)state;
@@ -382,8 +354,7 @@ static void test_hot_statements_use_indexes(void **state)
     exec_sql("INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) SELECT job_id, REPEAT('x', 16), 'close', id, 'd9', 'b', NOW(6), NOW(6), NOW(6) + INTERVAL 1 HOUR "
              "FROM chasqui_sessions LIMIT 1000", "");
     sql_fine(db_run(look, "ANALYZE TABLE portal_jobs, chasqui_sessions, chasqui_leases, chasqui_jobs", 73));
-    static const char log_on[] = "SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1";
-    sql_fine(db_run(look, log_on, sizeof(log_on) - 1));
+    statements_log(true);
 
     struct store_lookup *op = calloc(1, sizeof(*op));
     op->n = 32;
@@ -393,36 +364,36 @@ static void test_hot_statements_use_indexes(void **state)
     for (unsigned i = 0; i < 32; i++)
         assert_int_equal(op->found[i], i < 30);
     assert_true(op->row[0].ref && op->row[19].ref && !op->row[20].ref);
-    explained("store_lookup");
+    explained("store_lookup", true);
     free(op);
     struct store_active active = {.company_id = 2500, .portal = "acme", .laravel_max_age_ms = -1};
     run_fine(store_active, &active);
     run_fine(store_active, &active);
     assert_true(active.found);
-    explained("store_active");
+    explained("store_active", true);
     struct store_rescue rescue = {.lease = lease_make(), .max = 4};
     run_fine(store_rescue, &rescue);
     free(rescue.job);
-    explained("store_rescue");
+    explained("store_rescue", true);
     struct store_idle_claim *idle = calloc(1, sizeof(*idle));
     idle->idle_ms = 3600000;
     idle->lease = lease_make();
     run_fine(store_idle_claim, idle);
     free(idle);
-    explained("store_idle_claim");
+    explained("store_idle_claim", true);
 
     struct store_reserve reserve = reserve_op(500000, 1, 3);
     run_fine(store_reserve, &reserve);
     assert_int_equal(reserve.outcome, RESERVE_OK);
-    explained("store_reserve");
+    explained("store_reserve", true);
     struct store_renew renew = {.holder = "d1", .boot_id = "dboot-1", .ttl_ms = 15000, .n = 1, .job_id = &reserve.job_id,
                                 .token = &reserve.lease.token, .news = &(enum lease_news){LEASE_LOST}};
     run_fine(store_renew, &renew);
-    explained("store_renew");
+    explained("store_renew", true);
     struct store_login_done done = login_done_op(&reserve, "s-500000");
     run_fine(store_login_done, &done);
     assert_int_equal(done.outcome, LOGIN_DONE_OK);
-    explained("store_login_done");
+    explained("store_login_done", true);
     struct store_close_begin begin = {.session_ref = reserve.session_ref, .epoch = reserve.epoch, .lease = lease_make()};
     run_fine(store_close_begin, &begin);
     struct store_close_end end = {.job_id = reserve.job_id, .session_ref = reserve.session_ref, .to = SESSION_CLOSED, .reason = "test",
@@ -430,14 +401,13 @@ static void test_hot_statements_use_indexes(void **state)
     memcpy(end.token, begin.lease.token, sizeof(end.token));
     run_fine(store_close_end, &end);
     assert_false(end.lost);
-    explained("store_close");
+    explained("store_close", true);
     struct store_job job = {.job_id = reserve.job_id};
     run_fine(store_job, &job);
     assert_true(job.found);
     buf_free(&job.json);
-    explained("store_job");
-    static const char log_off[] = "SET GLOBAL general_log = 0";
-    sql_fine(db_run(look, log_off, sizeof(log_off) - 1));
+    explained("store_job", true);
+    statements_log(false);
 }
 
 int main(void)

@@ -105,6 +105,7 @@ class MariaDB:
                 f"--datadir={self.datadir}", *self.as_user(),
             ],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            env={**os.environ, "TMPDIR": str(self.directory)},  # two at once must not meet in /tmp
         )  # fmt: skip
         assert done.returncode == 0, f"mariadb-install-db: {done.stdout}{done.stderr}"
 

@@ -1,7 +1,7 @@
 /*
  * names.c - an open-addressing table. Pure; nothing is ever taken out alone.
  */
-#include "dispatcher/names.h"
+#include "common/names.h"
 
 #include "common/check.h"
 

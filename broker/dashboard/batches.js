@@ -1,0 +1,59 @@
+/* batches.js - batches of log-ins: how far they are and when they will be done. */
+import {h} from './view.js';
+import {t, name as nameOf} from './text.js';
+import {mayAct, act} from './broker.js';
+import {badge, bar, table, button, confirm} from './part.js';
+import {number, duration, moment} from './format.js';
+import {List} from './list.js';
+
+const list = new List('batches', '/batches', 'batches', ['status']);
+const PARTS = [['done', 'fill-ok'], ['failed', 'fill-bad'], ['cancelled', 'fill-idle'], ['running', 'fill-busy'], ['retrying', 'fill-warn'], ['queued', 'fill-none']];
+
+function total(batch) {
+    return batch.total || Object.values(batch.counts || {}).reduce((a, n) => a + n, 0);
+}
+
+function progress(batch) {
+    const all = total(batch), counts = batch.counts || {}, ended = (counts.done || 0) + (counts.failed || 0) + (counts.cancelled || 0);
+    const words = PARTS.filter(([state]) => counts[state]).map(([state]) => `${number(counts[state])} ${nameOf(state)}`).join(' · ');
+    return h('div', {class: 'progress'},
+        h('p', {}, h('b', {}, all ? number(Math.floor(ended * 100 / all)) + ' %' : '–'), ' ', t('n_of', number(ended), number(all))),
+        bar(words || t('nothing_yet'), PARTS.map(([state, kind]) => [all ? (counts[state] || 0) / all : 0, kind])),
+        h('small', {}, words || t('nothing_yet')));
+}
+
+function cancel(b) {
+    confirm({title: t('cancel_batch_title', b.id), body: t('cancel_batch_body'), action: t('cancel'), kind: 'danger', inputs: [{name: 'reason', label: t('reason')}],
+        run: async ({reason}) => {
+            await act(`/batches/${b.id}/cancel`, {reason: reason || undefined});
+            list.load();
+            return t('cancel_batch_told');
+        }});
+}
+
+export function enter(query) {
+    list.enter(query);
+}
+
+export function happened(kind, event) {
+    if (kind === 'lost')
+        list.lost(event);
+    if (kind !== 'batch' || !list.rows)
+        return;
+    list.happened(list.rows.find(batch => batch.id === event.id), event.state ? {status: event.state} : {});
+}
+
+export function draw() {
+    return list.frame('batches', t('batches_title'),
+        list.form([{name: 'status', label: t('state'), options: [['', t('all')], ...['open', 'running', 'done', 'cancelled'].map(state => [state, nameOf('batch_' + state)])]}]),
+        table(t('batches_title'), [
+            {head: t('batch'), kind: 'lead', cell: b => [h('b', {}, String(b.id)), b.action && h('small', {}, b.action)]},
+            {head: t('state'), cell: b => badge(b.status === 'running' ? 'open' : b.status, undefined, nameOf('batch_' + b.status))},
+            {head: t('progress'), kind: 'wide', cell: progress},
+            {head: t('eta'), kind: 'num', cell: b => (['done', 'cancelled'].includes(b.status) ? '–' : b.eta_s === null || b.eta_s === undefined ? t('eta_unknown') : t('in', duration(b.eta_s)))},
+            {head: t('created'), kind: 'when', cell: b => moment(b.created_at)},
+            {head: t('finished'), kind: 'when', cell: b => moment(b.finished_at)},
+            {head: t('actions'), kind: 'act', cell: b => h('span', {class: 'acts'}, h('a', {href: `#/jobs?batch_id=${b.id}`}, t('its_jobs')), h('a', {href: `#/jobs?batch_id=${b.id}&status=failed`}, t('its_failures')),
+                mayAct() && !b.finished_at && b.status !== 'cancelled' && button(t('cancel'), () => cancel(b), {kind: 'small', label: t('cancel_batch_title', b.id)}))},
+        ], list.rows, b => b.id, t('no_batches')));
+}

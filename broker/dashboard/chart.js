@@ -1,0 +1,116 @@
+/*
+ * chart.js - lines and stacked areas over the last hour, as SVG. With a pointer over it or the arrow keys the legend
+ * shows the values of that moment instead of the newest ones.
+ */
+import {h} from './view.js';
+import {t} from './text.js';
+import {clock} from './format.js';
+
+const HEIGHT = 168, TOP = 10, BOTTOM = 22, LEFT = 44, RIGHT = 8;
+const width = new Map(), cursor = new Map(), hidden = new Set();
+let redraw = () => {};
+
+export function chartsDrawnBy(draw) {
+    redraw = draw;
+    addEventListener('resize', draw);
+}
+
+/* 1, 2 or 5 times a power of ten, so that three or four of them reach max. */
+function stepFor(max) {
+    const raw = max / 3, ten = 10 ** Math.floor(Math.log10(raw));
+    return ten * [1, 2, 5, 10].find(n => n * ten >= raw);
+}
+
+function path(points) {
+    let d = '', isOn = false;
+    for (const [x, y] of points) {
+        if (y === null) {
+            isOn = false;
+            continue;
+        }
+        d += `${isOn ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`;
+        isOn = true;
+    }
+    return d;
+}
+
+/* series: [{name, label, values, kind: 'area' | 'line', tone}]; areas stand on each other. Values may be null: nobody
+ * was there to measure. `unit` makes text of a value, `quiet` says in words what an empty chart means. */
+export function chart({id, title, from, step_s, n, series, unit, quiet}) {
+    const w = Math.max(260, width.get(id) || 560), plotW = w - LEFT - RIGHT, plotH = HEIGHT - TOP - BOTTOM;
+    const shown = series.filter(s => !hidden.has(id + s.name));
+    const span = 359, x = i => LEFT + ((i + span + 1 - n) / span) * plotW;
+    const floor = new Array(n).fill(0), drawn = [];
+    let max = 0;
+    for (const s of shown) {
+        const base = s.kind === 'area' ? floor.slice() : null;
+        const tops = s.values.map((v, i) => (v === null || v === undefined ? null : v + (base ? base[i] : 0)));
+        if (base)
+            tops.forEach((v, i) => { if (v !== null) floor[i] = v; });
+        max = Math.max(max, ...tops.map(v => v || 0));
+        drawn.push({...s, base, tops});
+    }
+    const isQuiet = max === 0, tick = isQuiet ? 1 : stepFor(max), high = isQuiet ? 1 : Math.ceil(max / tick - 1e-9) * tick;
+    const y = v => (v === null ? null : TOP + plotH - (v / high) * plotH);
+    const at = Math.min(cursor.has(id) ? cursor.get(id) : n - 1, n - 1), isPointed = cursor.has(id);
+    const began = Date.parse(from), time = i => new Date(began + i * step_s * 1000);
+
+    const ticks = [], first = Math.max(0, series[0]?.values.findIndex(v => v !== null) ?? 0);
+    if (x(first) > LEFT + 60) /* nobody measured before */
+        ticks.push(h('svg:rect', {class: 'before', x: LEFT, y: TOP, width: x(first) - LEFT, height: plotH}),
+            h('svg:text', {class: 'tick', x: (LEFT + x(first)) / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, t('chart_before', clock(time(first).toISOString()).slice(0, 5))));
+    for (let v = 0; v <= high + tick / 2 && !isQuiet; v += tick)
+        ticks.push(h('svg:g', {}, h('svg:line', {class: 'grid', x1: LEFT, x2: w - RIGHT, y1: y(v), y2: y(v)}),
+            h('svg:text', {class: 'tick', x: LEFT - 6, y: y(v) + 4, 'text-anchor': 'end'}, unit(v, true))));
+    const minutes = w < 420 ? 20 : 10;
+    for (let i = n - 1 - span; i < n; i++) {
+        const when = time(i), seconds = when.getMinutes() * 60 + when.getSeconds();
+        if (seconds % (minutes * 60) < step_s && x(i) > LEFT + 14 && x(i) < w - 24)
+            ticks.push(h('svg:text', {class: 'tick', x: x(i), y: HEIGHT - 5, 'text-anchor': 'middle'}, clock(when.toISOString()).slice(0, 5)));
+    }
+    const areas = drawn.filter(s => s.base).map(s => {
+        const top = s.tops.map((v, i) => [x(i), y(v ?? floor[i] * 0)]);
+        const under = s.base.map((v, i) => [x(i), y(v)]).reverse();
+        return h('svg:path', {class: `area tone-${s.tone}`, d: path(top) + 'L' + path(under).slice(1) + 'Z', key: 'a' + s.name});
+    }).reverse();
+    const lines = drawn.map(s => h('svg:path', {class: `line tone-${s.tone}`, d: path(s.tops.map((v, i) => [x(i), y(v)])), key: 'l' + s.name}));
+
+    const point = event => {
+        const box = event.currentTarget.getBoundingClientRect(), px = ((event.clientX - box.left) / box.width) * w;
+        cursor.set(id, Math.max(0, Math.min(n - 1, Math.round(((px - LEFT) / plotW) * span - (span + 1 - n)))));
+        redraw();
+    };
+    const leave = () => { cursor.delete(id); redraw(); };
+    const key = event => {
+        const move = {ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30, Home: -n, End: n}[event.key];
+        if (move === undefined)
+            return;
+        event.preventDefault();
+        cursor.set(id, Math.max(0, Math.min(n - 1, at + move)));
+        redraw();
+    };
+    const summary = shown.map(s => `${s.label}: ${unit(s.values[at] ?? null)}`).join(', ');
+    return h('figure', {class: 'chart', key: id},
+        h('svg:svg', {viewBox: `0 0 ${w} ${HEIGHT}`, height: HEIGHT, role: 'slider', tabindex: 0, 'aria-label': title, 'aria-valuemin': 0, 'aria-valuemax': n - 1,
+            'aria-valuenow': at, 'aria-valuetext': `${clock(time(at).toISOString())}: ${summary}`, onpointermove: point, onpointerleave: leave, onkeydown: key, onblur: leave,
+            onshown: node => {
+                const now = Math.round(node.parentNode?.clientWidth || 0);
+                if (now && now !== width.get(id)) {
+                    width.set(id, now);
+                    redraw();
+                }
+            }},
+            ticks,
+            h('svg:line', {class: 'axis', x1: LEFT, x2: w - RIGHT, y1: TOP + plotH, y2: TOP + plotH}),
+            !isQuiet && [areas, lines],
+            isQuiet && x(first) <= LEFT + 60 && h('svg:text', {class: 'quiet', x: LEFT + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
+            isPointed && h('svg:line', {class: 'cursor', x1: x(at), x2: x(at), y1: TOP, y2: TOP + plotH})),
+        h('figcaption', {class: 'legend'},
+            h('span', {class: 'legend-time'}, isPointed ? clock(time(at).toISOString()) : t('now')),
+            series.map(s => {
+                const isOff = hidden.has(id + s.name);
+                return h('button', {type: 'button', key: s.name, class: `legend-item tone-${s.tone}${isOff ? ' is-off' : ''}`, 'aria-pressed': String(!isOff),
+                    onclick: () => { isOff ? hidden.delete(id + s.name) : hidden.add(id + s.name); redraw(); }},
+                    h('i', {class: s.kind}), s.label, ' ', h('b', {}, unit(s.values[at] ?? null)));
+            })));
+}

@@ -1,0 +1,137 @@
+/*
+ * list.js - a page of rows from the database, asked for once when somebody looks, filters or turns the page; never by a
+ * clock. What changes meanwhile comes with the event stream: rows that are shown are marked at once, others are counted
+ * and shown when asked for.
+ */
+import {h} from './view.js';
+import {t} from './text.js';
+import {ask, world} from './broker.js';
+import {panel, button, failure} from './part.js';
+import {number} from './format.js';
+
+const LIMIT = 50;
+let redraw = () => {};
+
+export function listsDrawnBy(draw) {
+    redraw = draw;
+}
+
+/* The filters stand in the address, so that a view can be sent to somebody. */
+export function addressOf(view, filter) {
+    const given = Object.entries(filter).filter(([, value]) => value);
+    return `#/${view}` + (given.length ? '?' + new URLSearchParams(given) : '');
+}
+
+export class List {
+    /* view: its name in the address; path below /api/v1/ops; member: of the answer; filters: names of query members. */
+    constructor(view, path, member, filters, defaults = {}) {
+        Object.assign(this, {view, path, member, filters, defaults, rows: null, next: null, as_of: null, why: null, changes: 0, turn: 0, busy: false, filter: {}});
+    }
+
+    enter(query) {
+        const given = Object.fromEntries(this.filters.map(name => [name, query.has(name) ? query.get(name) : this.defaults[name] || '']));
+        this.filter = given;
+        this.load();
+    }
+
+    async load() {
+        const turn = ++this.turn;
+        this.busy = true;
+        redraw();
+        try {
+            const told = await ask(this.path, {...this.query(), limit: LIMIT});
+            if (turn !== this.turn)
+                return;
+            Object.assign(this, {rows: told[this.member], next: told.next_cursor, as_of: new Date().toISOString(), why: null, changes: 0});
+        } catch (why) {
+            if (turn === this.turn)
+                this.why = why;
+        }
+        this.busy = false;
+        redraw();
+    }
+
+    async more() {
+        const turn = this.turn;
+        this.busy = true;
+        redraw();
+        try {
+            const told = await ask(this.path, {...this.query(), limit: LIMIT, cursor: this.next});
+            if (turn === this.turn)
+                Object.assign(this, {rows: this.rows.concat(told[this.member]), next: told.next_cursor, why: null});
+        } catch (why) {
+            this.why = why;
+        }
+        this.busy = false;
+        redraw();
+    }
+
+    lost(event) {
+        this.happened(null, null, event.count || 1);
+    }
+
+    query() {
+        return Object.fromEntries(Object.entries(this.filter).filter(([, value]) => value !== 'all'));
+    }
+
+    /* An event: of a row that is shown, or of `n` others. */
+    happened(row, change, n = 1) {
+        if (row)
+            Object.assign(row, change);
+        else
+            this.changes += n;
+        redraw();
+    }
+
+    submit(event) {
+        event.preventDefault();
+        const given = Object.fromEntries(new FormData(event.currentTarget));
+        for (const name of Object.keys(given))
+            given[name] = given[name].trim();
+        const to = addressOf(this.view, given);
+        if (location.hash === to)
+            this.load();
+        else
+            location.hash = to;
+    }
+
+    /* inputs: [{name, label, type?, options?, hint?}] */
+    form(inputs, extra) {
+        const isSet = Object.entries(this.filter).some(([name, value]) => value && value !== (this.defaults[name] || ''));
+        return h('details', {class: 'box', key: 'box', onshown: node => { node.isSeen ||= (node.open = isSet || matchMedia('(min-width: 40.01rem)').matches, true); }},
+            h('summary', {}, t('filter')), this.fields(inputs, extra, isSet));
+    }
+
+    fields(inputs, extra, isSet) {
+        return h('form', {class: 'filters', role: 'search', 'aria-label': t('search'), onsubmit: event => this.submit(event), key: 'filters' + JSON.stringify(this.filter)},
+            inputs.map(one => h('p', {class: `field${one.kind ? ' is-' + one.kind : ''}`},
+                h('label', {for: `f-${this.view}-${one.name}`}, one.label),
+                one.options
+                    ? h('select', {id: `f-${this.view}-${one.name}`, name: one.name, onchange: event => event.currentTarget.form.requestSubmit()},
+                        one.options.map(([value, text]) => h('option', {value, selected: value === (this.filter[one.name] || '')}, text)))
+                    : h('input', {id: `f-${this.view}-${one.name}`, name: one.name, type: 'search', inputmode: one.kind === 'number' ? 'numeric' : null,
+                        pattern: one.kind === 'number' ? '[0-9]*' : null, maxlength: 100, placeholder: one.hint || null, autocomplete: 'off',
+                        onshown: node => { if (!node.isFilled) { node.isFilled = true; node.value = this.filter[one.name] || ''; } }}))),
+            h('p', {class: 'field is-act'}, h('button', {type: 'submit', class: 'button is-primary'}, t('search')),
+                isSet && h('a', {class: 'button', href: addressOf(this.view, {})}, t('clear')), extra));
+    }
+
+    frame(id, title, form, body, tools, note) {
+        return panel(id, title, {as_of: this.as_of, steady: true, wide: true, note, tools: [tools,
+            button(this.busy ? t('busy') : t('refresh'), () => this.load(), {disabled: this.busy})]},
+            form,
+            this.changes > 0 && h('p', {class: 'strip is-info'}, t('changes_since', number(this.changes)), ' ', button(t('show_them'), () => this.load(), {kind: 'small'})),
+            failure(this.why),
+            this.rows === null && !this.why ? h('p', {class: 'empty'}, t('busy')) : this.rows && body,
+            this.next !== null && this.next !== undefined && h('p', {class: 'more'}, button(this.busy ? t('busy') : t('older'), () => this.more(), {disabled: this.busy})));
+    }
+}
+
+/* A text that may be long: cut for the eye, whole for the pointer and the clipboard. */
+export function cut(text, max = 14) {
+    if (!text)
+        return '–';
+    return h('span', {class: 'cut', title: text}, text.length > max ? text.slice(0, max) + '…' : text);
+}
+
+export const isLive = () => world.link === 'live';

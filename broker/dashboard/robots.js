@@ -1,0 +1,78 @@
+/* robots.js - the robots as cards: how they are judged, what they hold, what they fail at, and drain or resume. */
+import {h} from './view.js';
+import {t, name as nameOf} from './text.js';
+import {world, mayAct, act} from './broker.js';
+import {panel, badge, places, button, confirm, fields, bar} from './part.js';
+import {number, rate, duration, percentiles, ago, moment, secondsSince} from './format.js';
+
+export function robotBadge(robot) {
+    return [badge(robot.verdict), robot.wanted !== 'active' && badge(robot.wanted)];
+}
+
+function drain(robot) {
+    confirm({title: t('drain_title', robot.name), body: t('drain_body', number(robot.places_used ?? robot.sessions_reported ?? 0)), action: t('drain'), kind: 'danger',
+        inputs: [{name: 'reason', label: t('reason')},
+            {name: 'deadline_s', label: t('deadline'), options: [['', t('deadline_none')], ['300', t('minutes', 5)], ['900', t('minutes', 15)], ['3600', t('hours', 1)]]}],
+        run: async ({reason, deadline_s}) => {
+            await act(`/workers/${encodeURIComponent(robot.name)}/drain`, {reason: reason || undefined, deadline_s: deadline_s ? Number(deadline_s) : undefined});
+            return t('drain_told', robot.name);
+        }});
+}
+
+function resume(robot) {
+    confirm({title: t('resume_robot_title', robot.name), body: t('resume_robot_body'), action: t('resume'), inputs: [{name: 'reason', label: t('reason')}],
+        run: async ({reason}) => {
+            await act(`/workers/${encodeURIComponent(robot.name)}/resume`, {reason: reason || undefined});
+            return t('resume_robot_told', robot.name);
+        }});
+}
+
+function draining(robot) {
+    const d = robot.drain;
+    if (!d)
+        return null;
+    return h('div', {class: 'strip is-warn'},
+        h('p', {}, d.sessions_left ? t('drain_left', number(d.sessions_left), number(d.movable)) : t('drain_done'), ' ',
+            d.deadline ? t('drain_until', moment(d.deadline)) : t('drain_idle'), ' ', t('drain_since', ago(d.since))));
+}
+
+function errors(robot) {
+    const some = Object.entries(robot.errors || {}).filter(([, n]) => n > 0);
+    return some.length ? h('ul', {class: 'tags'}, some.map(([kind, n]) => h('li', {key: kind, class: 'tag is-bad'}, nameOf('error_' + kind), ' ', h('b', {}, number(n))))) : t('no_errors');
+}
+
+function card(robot) {
+    const id = 'robot-' + robot.name, change = robot.last_change;
+    return h('li', {class: `card is-${robot.verdict}`, key: robot.name, 'aria-labelledby': id},
+        h('header', {class: 'card-head'}, h('h3', {id}, robot.name), robotBadge(robot)),
+        h('p', {class: 'card-why'}, robot.why || (robot.verdict === 'up' ? t('up_since', duration(secondsSince(robot.since))) : t('judged_since', duration(secondsSince(robot.since))))),
+        places(robot.places_used, robot.places_total),
+        draining(robot),
+        fields([
+            [t('login_time_head'), percentiles(robot.login_s)],
+            [t('logins'), [rate(robot.logins_done_per_s), ' · ', t('failed_rate', rate(robot.logins_failed_per_s))]],
+            [t('in_flight'), number(robot.logins_in_flight)],
+            [t('told_by_robot'), robot.sessions_reported === null ? '–' : t('sessions_of', number(robot.sessions_reported), robot.capacity_reported === null ? '?' : number(robot.capacity_reported))],
+            [t('probe'), percentiles(robot.probe_s)],
+            robot.abandoned > 0 && [t('abandoned'), h('span', {class: 'is-bad-text'}, number(robot.abandoned))],
+            [t('errors_5min'), errors(robot), 'is-whole'],
+            [t('last_change'), change ? t('change', ago(change.at), nameOf(change.from), nameOf(change.to)) + (change.why ? ` (${change.why})` : '') : t('no_change'), 'is-whole'],
+        ]),
+        h('p', {class: 'card-act'},
+            h('a', {class: 'button', href: '#/sessions?' + new URLSearchParams({worker: robot.name})}, t('its_sessions')),
+            mayAct() && (robot.wanted === 'active' ? button(t('drain'), () => drain(robot), {label: t('drain_title', robot.name)})
+                : button(t('resume'), () => resume(robot), {kind: 'primary', label: t('resume_robot_title', robot.name)}))));
+}
+
+const ORDER = {down: 0, unknown: 1, suspect: 2, up: 3};
+
+export function draw() {
+    const {stats} = world;
+    if (!stats)
+        return h('p', {class: 'empty', key: 'none'}, t('connecting'));
+    const sum = stats.places, list = [...stats.robots].sort((a, b) => ORDER[a.verdict] - ORDER[b.verdict]);
+    return panel('robots', t('robots_title'), {as_of: stats.as_of, wide: true, kind: 'is-bare'},
+        sum && h('div', {class: 'summary'}, h('p', {}, t('places_used', number(sum.used), number(sum.total)), ' · ', t('places_free', number(sum.free))),
+            bar(t('places_used', number(sum.used), number(sum.total)), [[sum.total ? sum.used / sum.total : 0, 'fill-accent']])),
+        list.length ? h('ul', {class: 'cards'}, list.map(card)) : h('p', {class: 'empty'}, t('no_robots')));
+}

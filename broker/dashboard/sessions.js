@@ -1,0 +1,74 @@
+/* sessions.js - who is logged in where: search, the robot's viewer, close and migrate. */
+import {h} from './view.js';
+import {t, name as nameOf} from './text.js';
+import {mayAct, act} from './broker.js';
+import {badge, table, button, confirm, outside, fields} from './part.js';
+import {ago, moment} from './format.js';
+import {List, cut} from './list.js';
+
+const STATES = ['live', 'opening', 'active', 'closing', 'closed', 'expired', 'lost', 'migrated'];
+const LIVE = ['opening', 'active', 'closing'];
+const list = new List('sessions', '/sessions', 'sessions', ['state', 'company_id', 'session_id', 'worker'], {state: 'live'});
+
+function about(s) {
+    return fields([[t('company'), String(s.company_id)], [t('portal'), s.portal], [t('robot'), s.worker], [t('session'), h('code', {}, s.session_id || '–')]]);
+}
+
+function close(s) {
+    confirm({title: t('close_title'), body: () => [h('p', {}, t('close_body')), about(s)], action: t('close'), kind: 'danger', inputs: [{name: 'reason', label: t('reason')}],
+        run: async ({reason}) => {
+            await act(`/sessions/${encodeURIComponent(s.session_id)}/close`, {reason: reason || undefined});
+            list.load();
+            return t('closed_told');
+        }});
+}
+
+function migrate(s) {
+    confirm({title: t('migrate_title'), body: () => [h('p', {}, t('migrate_body')), about(s)], action: t('migrate'), inputs: [{name: 'reason', label: t('reason')}],
+        run: async ({reason}) => {
+            await act(`/sessions/${encodeURIComponent(s.session_id)}/migrate`, {reason: reason || undefined});
+            list.load();
+            return t('migrated_told');
+        }});
+}
+
+function actions(s) {
+    if (!s.session_id || !LIVE.includes(s.state))
+        return null;
+    return h('span', {class: 'acts'},
+        outside(s.viewer_url, t('viewer'), t('viewer_of', s.company_id)),
+        mayAct() && [button(t('migrate'), () => migrate(s), {kind: 'small', label: t('migrate_of', s.company_id)}), button(t('close'), () => close(s), {kind: 'small', label: t('close_of', s.company_id)})]);
+}
+
+export function enter(query) {
+    list.enter(query);
+}
+
+export function happened(kind, event) {
+    if (kind === 'lost')
+        list.lost(event);
+    if (kind !== 'session' || !list.rows)
+        return;
+    list.happened(list.rows.find(s => s.job_id === event.id), event.state ? {state: event.state} : {});
+}
+
+export function draw() {
+    return list.frame('sessions', t('sessions_title'),
+        list.form([
+            {name: 'state', label: t('state'), options: [...STATES.map(state => [state, nameOf('session_' + state)]), ['all', t('all')]]},
+            {name: 'company_id', label: t('company'), kind: 'number'},
+            {name: 'session_id', label: t('session'), kind: 'wide'},
+            {name: 'worker', label: t('robot')},
+        ]),
+        table(t('sessions_title'), [
+            {head: t('state'), cell: s => [badge(s.state, undefined, nameOf('session_' + s.state)), s.migrating && badge('draining', 'warn', t('migrating')), s.close_pending && badge('lost', 'bad', t('abandoned'))]},
+            {head: t('company'), kind: 'lead num', cell: s => h('a', {href: '#/sessions?' + new URLSearchParams({company_id: s.company_id, state: 'all'})}, String(s.company_id))},
+            {head: t('portal'), kind: 'minor', cell: s => s.portal},
+            {head: t('robot'), cell: s => s.worker || '–'},
+            {head: t('session'), kind: 'mono', cell: s => cut(s.session_id, 16)},
+            {head: t('job'), kind: 'num', cell: s => h('a', {href: `#/jobs/${s.job_id}`}, String(s.job_id))},
+            {head: t('started'), kind: 'when', cell: s => moment(s.started_at)},
+            {head: t('last_used'), cell: s => (LIVE.includes(s.state) ? ago(s.last_activity_at) : [nameOf('session_' + s.state), ' ', ago(s.since), s.reason && h('small', {}, s.reason)])},
+            {head: t('actions'), kind: 'act', cell: actions},
+        ], list.rows, s => `${s.job_id}.${s.generation}`, t('no_sessions')));
+}

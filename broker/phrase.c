@@ -1,0 +1,85 @@
+/* phrase.c - the sentences of words.def, filled in. */
+#include "broker/phrase.h"
+
+#include "common/check.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const word_level_name[3] = {[WORD_OK] = "ok", [WORD_WARN] = "warn", [WORD_BAD] = "bad"};
+
+const struct word_row word_table[WORD_COUNT] = {
+#define WORD(symbol, code, level, en, es, todo, todo_es) [WORD_##symbol] = {code, level, {en, es}, {todo, todo_es}},
+#include "broker/words.def"
+#undef WORD
+};
+
+/* 1204 -> 1,204 or 1.204 */
+static void add_number(struct buf *out, int64_t n, enum language language)
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%" PRId64, n < 0 ? 0 : n);
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0)
+            buf_adds(out, language == SPANISH ? "." : ",");
+        buf_add(out, &digits[i], 1);
+    }
+}
+
+/* 12 s, 3 min, 2 h, 4 d: the same in both languages. */
+static void add_time(struct buf *out, int64_t ms)
+{
+    int64_t s = ms > 0 ? ms / 1000 : 0;
+    if (s < 120)
+        buf_addf(out, "%" PRId64 " s", s);
+    else if (s < 120 * 60)
+        buf_addf(out, "%" PRId64 " min", s / 60);
+    else if (s < 48 * 3600)
+        buf_addf(out, "%" PRId64 " h", s / 3600);
+    else
+        buf_addf(out, "%" PRId64 " d", s / 86400);
+}
+
+static bool is_name(const char *at, size_t len, const char *name)
+{
+    return strlen(name) == len && memcmp(at, name, len) == 0;
+}
+
+/* What stands between braces. */
+static void add_field(struct buf *out, const char *at, size_t len, enum language language, const struct phrase_args *a)
+{
+    const char *bar = memchr(at, '|', len);
+    size_t name = bar ? (size_t)(bar - at) : len;
+    bool is_n = is_name(at, name, "n"), is_m = is_name(at, name, "m");
+    if (bar) {
+        const char *one = bar + 1, *end = at + len, *second = memchr(one, '|', (size_t)(end - one));
+        CHECK((is_n || is_m) && second, "field=%.*s", (int)len, at);
+        if ((is_n ? a->n : a->m) == 1)
+            buf_add(out, one, (size_t)(second - one));
+        else
+            buf_add(out, second + 1, (size_t)(end - second - 1));
+    } else if (is_n || is_m) {
+        add_number(out, is_n ? a->n : a->m, language);
+    } else if (is_name(at, len, "time")) {
+        add_time(out, a->time_ms);
+    } else {
+        const char *text = is_name(at, len, "who") ? a->who : a->why;
+        CHECK(is_name(at, len, "who") || is_name(at, len, "why"), "field=%.*s", (int)len, at);
+        buf_adds(out, text ? text : "");
+    }
+}
+
+void phrase_fill(struct buf *out, const char *text, enum language language, const struct phrase_args *args)
+{
+    buf_adds(out, "");
+    while (*text) {
+        size_t plain = strcspn(text, "{");
+        buf_add(out, text, plain);
+        text += plain;
+        if (!*text)
+            break;
+        size_t len = strcspn(text + 1, "}");
+        add_field(out, text + 1, len, language, args);
+        text += len + 2;
+    }
+}

@@ -1,0 +1,37 @@
+/*
+ * phrase.h - the sentences of words.def, filled in. Pure.
+ */
+#ifndef CHASQUI_PHRASE_H
+#define CHASQUI_PHRASE_H
+
+#include "common/buf.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum word_level { WORD_OK, WORD_WARN, WORD_BAD };
+extern const char *const word_level_name[3];
+
+enum word {
+#define WORD(symbol, code, level, en, es, todo, todo_es) WORD_##symbol,
+#include "broker/words.def"
+#undef WORD
+    WORD_COUNT
+};
+enum language { ENGLISH, SPANISH };
+
+struct word_row {
+    const char *code;
+    enum word_level level;
+    const char *text[2], *todo[2]; /* by language */
+};
+extern const struct word_row word_table[WORD_COUNT];
+
+struct phrase_args {
+    const char *who, *why; /* NULL = "" */
+    int64_t n, m;
+    int64_t time_ms; /* a duration */
+};
+/* {who} {why} {n} {m} {time}, and {n|one|many}: `one` when n is 1. Numbers as the language groups them. */
+void phrase_fill(struct buf *out, const char *text, enum language language, const struct phrase_args *args);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * roster.h - the dispatchers of a broker, shared by peer.c, which talks to
+ * them, and roster.c, which shows them to operators.
+ */
+#ifndef CHASQUI_ROSTER_H
+#define CHASQUI_ROSTER_H
+
+#include "broker/broker.h"
+#include "proto/bundle.h"
+
+#define GONE_MAX 32       /* that are remembered, for operators */
+#define GONE_MS 600000
+
+struct peer_sum { /* what is shown as a rate; uint64_t only */
+    uint64_t requests, logins, logins_failed;
+    struct hist op;
+};
+
+struct peer {
+    struct peer *next;
+    uint8_t route[BUS_PEER_MAX]; /* the ROUTER's name for its connection */
+    size_t route_len;
+    char name[65], boot_id[65], version[33];
+    bool is_here; /* greeted, and heard within 2 s */
+    bool is_lost; /* its connection is gone; forgotten at the turn's end */
+    bool is_draining, is_database_ok;
+    bool takes_many;      /* small messages are gathered for it */
+    struct bundle bundle; /* of this turn */
+    uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
+    bool is_choked; /* its connection takes nothing more, until its next message */
+    uint64_t heard_at_ms, ping_seq, capacity;
+    struct flight *flights; /* that it works on */
+    uint64_t n_flights;
+    struct stats stats;
+    struct peer_sum sum;   /* of stats */
+    struct window *window; /* of sum, from its first statistics on */
+    int64_t stats_unix_ms;
+};
+
+struct gone { /* one that went and has not come back */
+    char name[65], boot_id[65], version[33];
+    int64_t since_ms; /* unix; 0 = free */
+    bool was_draining;
+};
+
+struct peers {
+    struct bus_sock *sock;
+    struct proto_decoder *decoder;
+    struct peer *list;
+    struct loop_timer tick;
+    uint64_t ticked_at_ms, hopeful_until_ms;
+    bool is_any_lost, is_any_gathered;
+    struct gone gone[GONE_MAX];
+};
+
+uint64_t peer_credit(const struct peer *p, enum lane lane); /* peer.c */
+bool peer_is_usable(const struct peer *p);                  /* peer.c: takes requests */
+
+void roster_came(struct peers *ps, const char *name);
+void roster_went(struct peers *ps, const struct peer *p);
+/* Its statistics came. */
+void roster_stats(struct broker *b, struct peer *p, const struct stats *now);
+
+#endif

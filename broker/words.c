@@ -1,0 +1,240 @@
+/*
+ * words.c - what is wrong, in words: looks at every part and says each thing
+ * once, the worst first. What it judges by stands here, what it says in
+ * words.def. A part that died is said, with the others going on.
+ */
+#include "broker/broker.h"
+
+#include "broker/phrase.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include <stdlib.h>
+
+#define ROWS_MAX 100
+#define ROBOTS_NAMED_MAX 5      /* more of them that are down are only counted */
+#define STALE_MS 15000
+#define OLD_MS 60000
+#define LANE_SLOW_MS 5000
+#define ERRORS_LEAST 5          /* in a minute; fewer say nothing */
+#define ERRORS_SHARE 0.05
+#define LEFT_SHOWN_MS 60000     /* a dispatcher that was stopped on purpose */
+
+struct row {
+    enum word word;
+    char who[256];
+    int64_t since_ms; /* unix; 0 = none */
+    char why[256];
+    int64_t n, m;
+    int64_t time_ms;
+};
+
+struct told {
+    const struct broker *b;
+    int64_t now_ms; /* unix */
+    struct row row[ROWS_MAX];
+    unsigned n;
+};
+
+static struct row *say(struct told *t, enum word word, const char *who, int64_t since_ms)
+{
+    static struct row beyond; /* there are more than anybody reads */
+    struct row *r = t->n < ROWS_MAX ? &t->row[t->n++] : &beyond;
+    *r = (struct row){.word = word, .since_ms = since_ms, .time_ms = since_ms ? t->now_ms - since_ms : 0};
+    str_copy(r->who, sizeof r->who, str_of(who));
+    return r;
+}
+
+static void say_count(struct told *t, enum word word, int64_t n, int64_t m)
+{
+    struct row *r = say(t, word, NULL, 0);
+    r->n = n;
+    r->m = m;
+}
+
+/* ---- dispatchers and their database ----------------------------------------------------------------------------- */
+
+static void gone_one(void *arg, const char *name, int64_t since_ms, bool was_draining)
+{
+    struct told *t = arg;
+    if (!was_draining)
+        say(t, WORD_DISPATCHER_GONE, name, since_ms);
+    else if (t->now_ms < since_ms + LEFT_SHOWN_MS)
+        say(t, WORD_DISPATCHER_LEFT, name, since_ms);
+}
+
+static void draining_one(void *arg, const char *name)
+{
+    say(arg, WORD_DISPATCHER_DRAINING, name, 0);
+}
+
+static void dispatchers_look(struct told *t)
+{
+    struct peers_count n = peers_count(t->b);
+    if (t->b->is_draining)
+        say(t, WORD_BROKER_STOPPING, NULL, 0);
+    if (!n.usable)
+        say(t, WORD_NO_DISPATCHER, NULL, n.last_gone_ms);
+    else if (!n.with_database)
+        say_count(t, WORD_DATABASE_GONE, n.usable, n.usable);
+    else if (n.with_database < n.usable)
+        say_count(t, WORD_DATABASE_GONE_SOME, n.usable - n.with_database, n.usable);
+    peers_each_gone(t->b, gone_one, t);
+    peers_each_draining(t->b, draining_one, t);
+}
+
+/* ---- healthd and robots ------------------------------------------------------------------------------------------ */
+
+static void healthds_look(struct told *t)
+{
+    unsigned of;
+    int64_t since;
+    unsigned heard = health_heard(t->b, &of, &since);
+    if (!heard)
+        say(t, WORD_HEALTHD_SILENT, NULL, since);
+    else if (heard < of)
+        say(t, WORD_HEALTHD_SILENT_SOME, health_silent_one(t->b), since);
+}
+
+static void down_one(void *arg, const char *name, int64_t since_ms, const char *why)
+{
+    str_copy(say(arg, WORD_ROBOT_DOWN, name, since_ms)->why, sizeof(((struct row *)0)->why), str_of(why));
+}
+
+static void suspect_one(void *arg, const char *name, int64_t since_ms, const char *why)
+{
+    str_copy(say(arg, WORD_ROBOT_SUSPECT, name, since_ms)->why, sizeof(((struct row *)0)->why), str_of(why));
+}
+
+static void robot_draining_one(void *arg, const char *name, int64_t left, int64_t movable)
+{
+    (void)movable;
+    if (left >= 0)
+        say(arg, WORD_ROBOT_DRAINING, name, 0)->n = left;
+}
+
+static void robots_look(struct told *t)
+{
+    struct fleet_count n = fleet_count(t->b);
+    if (!n.all) {
+        if (summary_view(t->b).is_known) /* else nobody has told us any yet */
+            say(t, WORD_NO_ROBOT, NULL, 0);
+        return;
+    }
+    if (!n.active)
+        say(t, WORD_NO_ROBOT_WANTED, NULL, 0);
+    else if (n.down == n.active)
+        say_count(t, WORD_ROBOTS_DOWN, n.active, n.active);
+    else if (n.down > ROBOTS_NAMED_MAX)
+        say_count(t, WORD_ROBOTS_SOME_DOWN, n.down, n.active);
+    if (n.down <= ROBOTS_NAMED_MAX)
+        fleet_each_judged(t->b, VERDICT_DOWN, down_one, t);
+    if (n.suspect <= ROBOTS_NAMED_MAX)
+        fleet_each_judged(t->b, VERDICT_SUSPECT, suspect_one, t);
+    fleet_each_draining(t->b, robot_draining_one, t);
+    if (n.abandoned)
+        say_count(t, WORD_ROBOT_ABANDONED, n.abandoned, 0);
+}
+
+/* ---- queue, places, lanes ---------------------------------------------------------------------------------------- */
+
+static void queue_look(struct told *t)
+{
+    struct summary_view v = summary_view(t->b);
+    struct fleet_count places = fleet_count(t->b);
+    bool is_full = places.total > 0 && places.used >= places.total;
+    if (!v.is_known)
+        return;
+    if (v.age_ms > STALE_MS && peers_ready(t->b))
+        say(t, WORD_QUEUE_STALE, NULL, t->now_ms - (int64_t)v.age_ms);
+    if (v.is_paused)
+        summary_pause(t->b, say(t, WORD_QUEUE_PAUSED, NULL, 0)->why, sizeof(((struct row *)0)->why));
+    else if (!is_full && v.depth > 0 && v.oldest_age_ms > OLD_MS)
+        say(t, WORD_QUEUE_OLD, NULL, t->now_ms - v.oldest_age_ms);
+    if (is_full)
+        say_count(t, v.depth > 0 ? WORD_PLACES_FULL_WAITING : WORD_PLACES_FULL, v.depth > 0 ? v.depth : places.total, 0);
+}
+
+static void lanes_look(struct told *t)
+{
+    uint64_t answers, errors;
+    for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
+        uint64_t oldest = flights_oldest_ms(t->b, lane);
+        if (flights_depth(t->b, lane) >= (uint64_t)t->b->conf->queue_max_depth)
+            say(t, WORD_LANE_FULL, lane_name[lane], 0);
+        else if (oldest > LANE_SLOW_MS)
+            say(t, WORD_LANE_SLOW, lane_name[lane], t->now_ms - (int64_t)oldest);
+    }
+    tally_minute(t->b->tally, loop_now_ms(t->b->loop), &answers, &errors);
+    if (errors >= ERRORS_LEAST && (double)errors > (double)answers * ERRORS_SHARE)
+        say_count(t, WORD_ERRORS_MANY, (int64_t)(errors * 100 / answers), 0);
+}
+
+static bool is_quiet(const struct broker *b)
+{
+    struct queue_sum queue;
+    struct lane_sum login, interactive;
+    uint64_t now = loop_now_ms(b->loop);
+    fleet_queue_since(b, 60000, &queue);
+    tally_lane_since(b->tally, LANE_LOGIN, now, 60000, &login);
+    tally_lane_since(b->tally, LANE_INTERACTIVE, now, 60000, &interactive);
+    return !queue.done && !queue.failed && !login.accepted && !interactive.accepted && summary_view(b).depth <= 0;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static int worst_first(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    int by_level = (int)word_table[y->word].level - (int)word_table[x->word].level;
+    return by_level ? by_level : (int)x->word - (int)y->word;
+}
+
+static void set_text(struct jv *one, const char *key, const char *text, enum language language,
+                     const struct phrase_args *args)
+{
+    struct buf out = {0};
+    phrase_fill(&out, text, language, args);
+    jv_set_str(one, key, out.data);
+    buf_free(&out);
+}
+
+static struct jv *row_jv(const struct row *r)
+{
+    const struct word_row *w = &word_table[r->word];
+    struct phrase_args args = {r->who, r->why, r->n, r->m, r->time_ms};
+    struct jv *one = jv_new_object();
+    jv_set_str(one, "level", word_level_name[w->level]);
+    jv_set_str(one, "code", w->code);
+    jv_set_str(one, "who", r->who[0] ? r->who : NULL);
+    jv_set_time(one, "since", r->since_ms);
+    set_text(one, "text", w->text[ENGLISH], ENGLISH, &args);
+    set_text(one, "text_es", w->text[SPANISH], SPANISH, &args);
+    set_text(one, "todo", w->todo[ENGLISH], ENGLISH, &args);
+    set_text(one, "todo_es", w->todo[SPANISH], SPANISH, &args);
+    return one;
+}
+
+struct jv *words_jv(const struct broker *b, const char **state)
+{
+    struct told *t = xcalloc(1, sizeof *t);
+    struct jv *list = jv_new_array();
+    t->b = b;
+    t->now_ms = clock_unix_ms();
+    dispatchers_look(t);
+    healthds_look(t);
+    robots_look(t);
+    queue_look(t);
+    lanes_look(t);
+    qsort(t->row, t->n, sizeof *t->row, worst_first);
+    enum word_level worst = t->n ? word_table[t->row[0].word].level : WORD_OK;
+    if (worst == WORD_OK) {
+        struct fleet_count robots = fleet_count(b);
+        struct row well = {.word = is_quiet(b) ? WORD_IDLE : WORD_WELL, .n = peers_count(b).usable, .m = robots.active};
+        jv_push(list, row_jv(&well));
+    }
+    for (unsigned i = 0; i < t->n; i++)
+        jv_push(list, row_jv(&t->row[i]));
+    *state = word_level_name[worst];
+    free(t);
+    return list;
+}

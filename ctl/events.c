@@ -1,0 +1,122 @@
+/*
+ * events.c - `chasqui events`: what changes, as it changes; a line each. When
+ * the connection is lost it is made again: what happened meanwhile is missed, and
+ * that is said.
+ */
+#include "ctl/broker.h"
+#include "ctl/table.h"
+
+#include "common/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EVENTS_PATH "/api/v1/ops/events?stats=0"
+#define AGAIN_S 2
+#define LINE_BYTES_MAX 65536
+#define NAME_BYTES 32
+
+struct follower {
+    struct ctl *c;
+    struct buf line;       /* not whole yet */
+    char name[NAME_BYTES]; /* of the event whose data comes */
+    bool has_heard;
+};
+
+static void print_event(struct follower *f, const char *data, size_t len)
+{
+    enum jv_bad why;
+    struct jv *body = jv_parse(data, len, &why);
+    char at[CLOCK_TEXT_BYTES], room[TEXT_ROOM];
+    const char *now = clock_text(clock_unix_ms(), at);
+    if (f->c->args.json) {
+        struct jv *one = jv_new_object();
+        jv_set_str(one, "at", now);
+        jv_set_str(one, "event", f->name);
+        jv_set(one, "data", body);
+        ctl_json(one);
+    } else if (strcmp(f->name, "lost") == 0) {
+        printf("%s  (%s events were lost)\n", now, broker_text(body, "count", room));
+        jv_free(body);
+    } else {
+        struct buf text = {0};
+        const char *id = broker_text(body, "id", room);
+        buf_addf(&text, "%s  %-8s %s", now, f->name, id ? id : "-");
+        buf_adds(&text, "  ");
+        table_cut(&text, jv_str(jv_get(body, "state")) ? jv_str(jv_get(body, "state")) : "-", 40);
+        const char *company = broker_text(body, "company_id", room);
+        if (company && strcmp(company, "0") != 0)
+            buf_addf(&text, "  company %s", company);
+        puts(text.data);
+        buf_free(&text);
+        jv_free(body);
+    }
+    fflush(stdout);
+}
+
+static void line_take(struct follower *f, const char *line, size_t len)
+{
+    static const char event[] = "event: ", data[] = "data: ";
+    size_t n = sizeof(event) - 1, m = sizeof(data) - 1;
+    if (len > n && memcmp(line, event, n) == 0)
+        snprintf(f->name, sizeof(f->name), "%.*s", (int)(len - n), line + n);
+    else if (len > m && memcmp(line, data, m) == 0 && f->name[0])
+        print_event(f, line + m, len - m);
+    else if (!len)
+        f->name[0] = 0;
+}
+
+/* A piece of the answer; false = it is not what a broker sends. */
+static bool piece_take(void *arg, const char *piece, size_t len)
+{
+    struct follower *f = arg;
+    f->has_heard = true;
+    while (len) {
+        const char *end = memchr(piece, '\n', len);
+        size_t n = end ? (size_t)(end - piece) : len;
+        buf_add(&f->line, piece, n);
+        if (f->line.len > LINE_BYTES_MAX)
+            return false;
+        if (end) {
+            line_take(f, f->line.data, f->line.len);
+            buf_clear(&f->line);
+            n++;
+        }
+        piece += n;
+        len -= n;
+    }
+    return ferror(stdout) == 0;
+}
+
+enum ctl_exit events_command(struct ctl *c)
+{
+    struct follower f = {.c = c};
+    for (;;) {
+        struct http_request request = {
+            .method = "GET", .base_url = c->conf->ctl_ops_url, .path = EVENTS_PATH, .follow = piece_take, .follow_arg = &f};
+        struct http_answer answer;
+        f.has_heard = false;
+        http_ask(c, &request, &answer);
+        bool is_lost = answer.status == 200 || (f.has_heard && !answer.status);
+        if (!is_lost) {
+            enum ctl_exit code = broker_refused(c, DOOR_OPS, &answer);
+            jv_free(answer.body);
+            return code;
+        }
+        jv_free(answer.body);
+        if (ferror(stdout))
+            return CTL_FAILED;
+        fprintf(stderr, "chasqui: the connection was lost; what happens now is missed\n");
+        buf_clear(&f.line);
+        do {
+            sleep(AGAIN_S);
+            request.follow = NULL;
+            request.path = "/healthz";
+            http_ask(c, &request, &answer);
+            jv_free(answer.body);
+        } while (!answer.status);
+        fprintf(stderr, "chasqui: connected again\n");
+    }
+}

@@ -1,0 +1,71 @@
+/*
+ * store_claim.h - what the files of a claim share: its items on their way from
+ * the queue to their robots. store_claim.c leads; store_claim_company.c looks at
+ * companies, store_claim_write.c writes.
+ */
+#ifndef CHASQUI_STORE_CLAIM_H
+#define CHASQUI_STORE_CLAIM_H
+
+#include "dispatcher/store_queue.h"
+#include "dispatcher/store_sql.h"
+
+enum fate {
+    FATE_GO,     /* begins now */
+    FATE_MEET,   /* its company has an active session: done */
+    FATE_BACK,   /* its company is being logged in, closed or moved: later */
+    FATE_CANCEL, /* its batch or job was cancelled */
+    FATE_LEAVE   /* no place after all: stays as it is */
+};
+
+struct item {
+    enum fate fate;
+    uint64_t batch_id, idx, company_id, token_id;
+    uint64_t job_id; /* 0 = its portal_jobs row is made here */
+    bool is_new;
+    uint8_t priority;
+    uint32_t attempts, tries, generation;
+    bool remember;
+    char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
+    struct buf params, credentials;
+    uint64_t created_s, epoch, session_ref;
+    int64_t waited_ms; /* since it could have begun */
+    bool has_epoch;
+    uint32_t robot_id, slot;
+    char worker[NAME_ROOM];
+    uint64_t met_job_id, met_ref;
+    char met_session_id[SESSION_ID_ROOM];
+};
+
+struct claim {
+    struct store_claim *op;
+    struct item item[QUEUE_CLAIM_MAX];
+    unsigned n;
+    struct item *row[QUEUE_CLAIM_MAX]; /* those of the statement that is being filled */
+    unsigned n_rows;
+    struct load load[CANDIDATES_MAX];
+    unsigned room[CANDIDATES_MAX]; /* of load[i]: queued log-ins that it may be given */
+    unsigned n_loads;
+};
+
+/* Rows for the next statement: those of that fate; is_new -1 = any, 1 = without a job yet. How many. */
+unsigned claim_choose(struct claim *c, enum fate fate, int is_new);
+/* Of the chosen rows, the one of that job; NULL = none. */
+struct item *claim_row_of_job(struct claim *c, uint64_t job_id);
+bool item_is_for(const struct item *it, uint64_t company_id, const char *portal);
+void column_bytes(struct db *db, unsigned col, struct buf *out); /* replaces what out holds */
+
+/* The values of a member of the chosen rows, for IN (...). */
+#define GATHER(c, member, out)                          \
+    do {                                                \
+        for (unsigned g_ = 0; g_ < (c)->n_rows; g_++)   \
+            (out)[g_] = (c)->row[g_]->member;           \
+    } while (0)
+
+/* Companies: locks their epochs, finds sessions that are there; what is busy gets another fate. */
+enum db_rc claim_companies(struct db *db, struct claim *c);
+/* Writes jobs, sessions, places, epochs, leases and items of those that begin. */
+enum db_rc claim_begin(struct db *db, struct claim *c);
+/* Writes the items that do not begin: met, cancelled, back in the queue. */
+enum db_rc claim_others(struct db *db, struct claim *c);
+
+#endif

@@ -1,0 +1,157 @@
+"""Every panel, and every action, against a system that works."""
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from harness.wait import wait_until
+
+
+def test_the_overview_says_it_in_words(operator, house):
+    operator.see("3 of 3 robots up", within=".state")
+    operator.see("Throughput, last hour", "Wait, last hour", "Queue by lane", "Durable queue", "Processes", "Robots", "Companies", "Requests by route")
+    lanes = operator.rows("section[aria-labelledby=lanes-h] tbody tr")
+    assert [row.split("\n")[0] for row in lanes] == ["control", "interactive", "log-in", "batch intake", "durable queue"]
+    processes = " ".join(operator.rows("section[aria-labelledby=processes-h] tbody tr"))
+    assert "dispatcher-1" in processes and "dispatcher-2" in processes and "healthd" in processes and "Broker" in processes
+    operator.see("POST /api/v1/app/jobs/execute", within="section[aria-labelledby=routes-h]")
+    for panel in operator.all("main .panel"):
+        assert panel.find_elements("css selector", ".asof"), panel.text[:80]
+    at = operator.text(".state-live")
+    wait_until(lambda: operator.text(".state-live") != at, 3, "the time goes on")
+
+
+def test_charts_tell_their_values(operator):
+    operator.see("Throughput, last hour")
+    chart = operator.all(".chart svg")[0]
+    operator.js("arguments[0].focus()", chart)
+    now = chart.get_attribute("aria-valuetext")
+    operator.key(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    wait_until(lambda: operator.all(".chart svg")[0].get_attribute("aria-valuetext")[:8] != now[:8], 3, "another moment is told")
+    assert "durable queue" in operator.text(".chart .legend")
+
+
+def test_drain_and_resume_a_robot(operator, house):
+    operator.go("robots").see("r1", "r2", "r3", "places used", within="main")
+    operator.press("Drain r3").see("It gets no new sessions", within="dialog")
+    operator.confirm("Drain", reason="patches")
+    operator.see("r3 drains.").see("draining", "Draining:", within="[aria-labelledby=robot-r3]")
+    assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "draining"
+    operator.press("Resume r3").confirm("Resume")
+    operator.see_no("draining", within="[aria-labelledby=robot-r3]")
+    assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "active"
+    operator.go("audit").see("patches", within="main")
+
+
+def test_pause_and_resume_the_queue(operator, house):
+    operator.press("Pause", "section[aria-labelledby=queue-h]").see("No queued job begins any more", within="dialog")
+    operator.confirm("Pause", reason="SUNAT is closed", For="15 minutes")
+    operator.see("SUNAT is closed", "Until", within="section[aria-labelledby=queue-h]")
+    operator.see("paused", within=".state")
+    operator.press("Resume", "section[aria-labelledby=queue-h]").confirm("Resume")
+    operator.see_no("SUNAT is closed", within="section[aria-labelledby=queue-h]")
+
+
+def test_find_migrate_and_close_a_session(operator, house):
+    system = house.system
+    system.set_credentials(20190, ruc="20190", usuario="D", clave="d")
+    session = system.api.login(20190)
+    operator.go("sessions").see("20101", "20190", within="main")
+    operator.field("Session").send_keys(session, Keys.ENTER)
+    wait_until(lambda: len(operator.rows()) == 1, 5, "only that one")
+    viewer = operator.find("Viewer of the session of company 20190")
+    assert viewer.get_attribute("href") == f"https://viewer.example/viewer/{session}" and "noopener" in viewer.get_attribute("rel")
+    operator.go("sessions?company_id=20190").see("20190", within="tbody")
+    operator.press("Migrate the session of company 20190").confirm("Migrate", reason="try another")
+    operator.see("The session is on its way.")
+    wait_until(lambda: system.api.active(20190).json.get("session_id") not in (None, session), 15, "it moved")
+    operator.press("Refresh").see("active", within="tbody")
+    operator.press("Close the session of company 20190").see("20190", within="dialog").confirm("Close")
+    operator.see("The session is closed.").see("No session is like that.", within="main")
+    system.api.active(20190).expect(404)
+
+
+def test_find_a_job_and_its_story(operator, house):
+    failed = house.system.database.row("SELECT id, job_uid FROM portal_jobs WHERE company_id = 20110")
+    operator.go("jobs").see("20110", "The robot said no", within="main")
+    operator.press("failed", ".chipsbar")
+    wait_until(lambda: all("failed" in row for row in operator.rows()), 5, "failed ones only")
+    operator.go("jobs").field("Job id or uid").send_keys(failed["job_uid"], Keys.ENTER)
+    wait_until(lambda: len(operator.rows()) == 1, 5, "that one")
+    operator.press(str(failed["id"]), "tbody").see(f"Job {failed['id']}", "The robot said no", "Timeline", "Started on", within="main")
+    assert operator.all(".timeline-bars .phase.is-run") and "Failed" in operator.text(".story")
+    operator.go(f"jobs?company_id=20110&status=failed").see("20110", within="tbody")
+
+
+def test_retry_and_cancel_a_job(operator, house):
+    system = house.system
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "hold"}).expect(200)
+    failed = system.database.value("SELECT id FROM portal_jobs WHERE company_id = 20110 ORDER BY id LIMIT 1")
+    operator.go(f"jobs/{failed}").press("Retry").confirm("Retry", reason="new password")
+    operator.see("The job is queued again.").see("queued", "What it waits for", "The queue is paused", "hold", within="main")
+    operator.press("Cancel", "main").confirm("Cancel")
+    operator.see("cancelled", "Cancelled", within="main")
+    system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+
+
+def test_many_jobs_at_once_after_a_look_at_how_many(operator, house):
+    system = house.system
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "hold"}).expect(200)
+    for company in range(20170, 20175):
+        system.api.queue(company).expect(202)
+    operator.go("jobs?status=queued").see("20170", within="tbody")
+    operator.press("Cancel all found…").see("State: queued", "5 jobs would be cancelled.", within="dialog")
+    operator.press("Never mind", "dialog")
+    assert system.database.value("SELECT COUNT(*) FROM portal_jobs WHERE status = 'queued'") == 5
+    operator.press("Cancel all found…").see("5 jobs", within="dialog").confirm("Cancel all found…", reason="wrong day")
+    operator.see("5 jobs are cancelled", "No job is like that.")
+    operator.go("jobs?status=cancelled").see("20170").press("Retry all found…")
+    operator.see("jobs would be retried.", within="dialog").key(Keys.ESCAPE)
+    wait_until(lambda: not operator.all("dialog"), 3, "Esc closes it")
+    system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+
+
+def test_batches_show_how_far_they_are(operator, house):
+    operator.go("batches").see("100 %", "12 of 12", "12 done", within="main")
+    operator.press("Jobs", "tbody").see(f"batch {house.batch}", within="tbody")
+    system = house.system
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "hold"}).expect(200)
+    items = [{"company_id": company} for company in range(30000, 30020)]
+    told = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "items": items}).expect(202).json
+    operator.go("batches").see("0 of 20", "20 queued", within="main")
+    operator.press(f"Cancel what is left of batch {told['batch_id']}").confirm("Cancel")
+    operator.see("The batch is cancelled.").see("20 cancelled", within="main")
+    system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+
+
+def test_the_audit_trail_is_searched(operator, house):
+    system = house.system
+    system.ops.post("/api/v1/ops/workers/r2/drain", {"reason": "a needle"}).expect(200)
+    system.ops.post("/api/v1/ops/workers/r2/resume", {"reason": "no longer"}).expect(200)
+    operator.go("audit").see("a needle", within="main")
+    operator.field("Who, what or to what").send_keys("needle", Keys.ENTER)
+    wait_until(lambda: len(operator.rows()) == 1, 5, "one row")
+    assert "token:" in operator.text("tbody") and "127.0.0.1" in operator.text("tbody")
+
+
+def test_what_changes_is_said_and_shown_when_asked_for(operator, house):
+    operator.go("jobs").see("Refresh", "20110", within="main")
+    house.system.api.login(20195)
+    operator.see("changes since you looked", within="main")
+    operator.press("Show").see("20195", within="tbody").see_no("changes since you looked")
+    assert operator.text("tbody").count("20195") == 1
+
+
+@pytest.mark.parametrize("robot_is", ["sick", "down"])
+def test_a_robot_that_is_not_well_is_named(dashboard_of, make_system, robot_is):
+    system = make_system(robots=2)
+    page = dashboard_of(system).see("2 of 2 robots up", within=".state")
+    robot = system.robots["r2"]
+    if robot_is == "sick":
+        robot.behave("health", "status", status=500)
+    else:
+        robot.kill9()
+    page.see("r2", within=".state", timeout=5)
+    page.go("robots").see("down", within="[aria-labelledby=robot-r2]", timeout=5)
+    assert page.text(".cards").index("r2") < page.text(".cards").index("r1")  # what needs help comes first
+    robot.behave_well() if robot_is == "sick" else robot.start()
+    page.see_no("r2", within=".state", timeout=10)

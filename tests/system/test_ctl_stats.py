@@ -1,0 +1,164 @@
+"""`chasqui stats` and `chasqui events` with all of Chasqui."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from harness import program, wait_until
+from harness.process import clean_env
+from harness.system import ROOT
+
+
+@pytest.fixture
+def told(system):
+    """The configuration of the command with a token that may read."""
+    token = system.make_token("*", "ops:read")
+    conf = system.directory / "read.conf"
+    conf.touch(mode=0o600)
+    conf.write_text(f'ctl\n    ops_url = "{system.ops_url}"\n    token = "{token}"\n')
+    return system, conf
+
+
+def ready(system):
+    system.api.execute(20131).expect(200)
+    wait_until(lambda: (system.ops.get("/api/v1/ops/stats").json["places"] or {}).get("used") == 1, 10, "a summary came")
+
+
+class Terminal:
+    """The command on a pseudo-terminal of that size."""
+
+    def __init__(self, conf, *words, columns=80, rows=24, environment=None):
+        self.fd, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.popen = subprocess.Popen([program("chasqui"), "-c", conf, *words], stdin=slave, stdout=slave, stderr=subprocess.PIPE,
+                                      env={**clean_env(), **(environment or {})}, cwd=ROOT)  # fmt: skip
+        os.close(slave)
+        self.text = b""
+
+    def read(self, seconds):
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if not select.select([self.fd], [], [], left)[0]:
+                break
+            try:
+                self.text += os.read(self.fd, 65536)
+            except OSError:
+                break
+        return self.text.decode()
+
+    def press(self, key):
+        os.write(self.fd, key)
+
+    def end(self):
+        code = self.popen.wait(10)
+        os.close(self.fd)
+        return code
+
+
+def frames(text):
+    """What stood on the screen, a list of lines for each time it was drawn; styles taken out."""
+    drawn = text.split("\033[H")[1:]
+    return [re.sub(r"\033\[[0-9;?]*[a-zA-Z]", "", one).replace("\r", "").split("\n") for one in drawn]
+
+
+def test_once(told):
+    system, conf = told
+    ready(system)
+    out = system.ctl("stats", conf=conf).stdout
+    assert out.startswith("ok  broker ") and "All is well" in out
+    for part in ("Waiting", "Robots  as of ", "Dispatchers", "Health", "Companies", "Requests"):
+        assert f"\n{part}" in out
+    assert re.search(r"^r1 +up +active +1/10 ", out, re.M) and re.search(r"^dispatcher-1 +here +ok \d/4 ", out, re.M)
+    assert re.search(r"^(control|interactive|login|batch|queue) +0 ", out, re.M) and "places [###..." in out
+    assert re.search(r"POST /api/v1/app/jobs/execute .*200:1", out)
+    assert "\033" not in out
+    body = json.loads(system.ctl("stats", "--json", conf=conf).stdout)
+    assert body["ok"] and body["state"] == "ok" and "history" not in body
+
+
+def test_what_is_wrong_and_what_to_do(told):
+    system, conf = told
+    ready(system)
+    system.healthd.kill9()
+    out = wait_until(lambda: "No healthd" in (now := system.ctl("stats", conf=conf).stdout) and now, 5)
+    assert out.startswith("warn  ") and "    Start chasqui-healthd.\n" in out
+    system.healthd.start()
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 40)])
+def test_the_whole_screen(told, columns, rows):
+    system, conf = told
+    ready(system)
+    terminal = Terminal(conf, "stats", "--watch", columns=columns, rows=rows)
+    text = terminal.read(2.5)
+    drawn = frames(text)
+    assert text.startswith("\033[?1049h\033[?25l") and len(drawn) >= 2
+    for lines in drawn:
+        assert len(lines) <= rows and all(len(line) <= columns for line in lines), lines
+        assert lines[0].startswith("ok") and lines[-1] == "q ends this"
+        assert any(re.match(r"r1 +up +active +1/10", line) for line in lines)
+    terminal.press(b"q")
+    assert "\033[?1049l" in terminal.read(1) and terminal.end() == 0
+
+
+def test_the_screen_outlives_the_broker_and_ctrl_c_puts_it_back(told):
+    system, conf = told
+    terminal = Terminal(conf, "stats", "--watch")
+    terminal.read(0.5)
+    system.brokers[0].kill9()
+    assert "no broker answers at " in terminal.read(2.5)
+    system.brokers[0].start()
+    wait_until(lambda: "All is well" in frames(terminal.read(1))[-1][1], 15)
+    terminal.popen.send_signal(signal.SIGINT)
+    text = terminal.read(2)
+    assert terminal.end() == 0 and text.rstrip().endswith("\033[?25h\033[?1049l")
+
+
+def test_no_terminal_no_screen(told):
+    system, conf = told
+    assert "--watch needs a terminal" in system.ctl("stats", "--watch", conf=conf, check=False).stderr
+    live = subprocess.Popen([program("chasqui"), "-c", conf, "stats", "--watch", "--json"], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env())
+    assert all(json.loads(live.stdout.readline())["ok"] for _ in range(2))
+    live.terminate()
+    assert live.wait(5) == 0
+
+
+def test_events(told):
+    system, conf = told
+    live = subprocess.Popen([program("chasqui"), "-c", conf, "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env())
+    wait_until(lambda: system.metric("chasqui_sse_active") == 1, 5)
+    system.api.execute(20131).expect(200)
+    assert re.fullmatch(r"\d{4}-\S+Z  session  \d+  active  company 20131\n", live.stdout.readline())
+    system.brokers[0].kill9()
+    assert "connection was lost" in live.stderr.readline()
+    system.brokers[0].start()
+    assert "connected again" in live.stderr.readline()
+    live.terminate()
+    live.wait(5)
+    told_json = subprocess.Popen([program("chasqui"), "-c", conf, "events", "--json"], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env())
+    system.wait_ready()
+    wait_until(lambda: system.metric("chasqui_sse_active") == 1, 5)
+    system.api.execute(20132).expect(200)
+    event = json.loads(told_json.stdout.readline())
+    assert event["event"] == "session" and event["data"]["company_id"] == 20132 and event["at"].endswith("Z")
+    told_json.terminate()
+    told_json.wait(5)
+
+
+def test_without_a_good_token(told):
+    system, _ = told
+    conf = system.directory / "none.conf"
+    conf.write_text(f'ctl\n    ops_url = "{system.ops_url}"\n    token = "1|no"\n')
+    for words in (("stats",), ("events",)):
+        done = system.ctl(*words, conf=conf, check=False)
+        assert done.returncode == 1 and "401 unauthenticated" in done.stderr

@@ -1,0 +1,92 @@
+/* parts: common */
+#include "common/hist.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static bool is_near(double a, double b)
+{
+    return fabs(a - b) < 1e-9;
+}
+
+static void test_bounds(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < HIST_BUCKETS - 1; i++) {
+        assert_true(is_near(atof(hist_bound_text[i]), (double)hist_bound_us[i] / 1e6));
+        assert_true(!i || hist_bound_us[i] > hist_bound_us[i - 1]);
+    }
+    assert_int_equal(hist_bound_us[HIST_BUCKETS - 2], 300 * 1000000);
+}
+
+static void test_a_time_is_in_the_bucket_that_bounds_it(void **state)
+{
+    struct hist h = {0};
+    (void)state;
+    hist_add(&h, 0);
+    hist_add(&h, 1000);
+    hist_add(&h, 1001);
+    hist_add(&h, 300000000);
+    hist_add(&h, 300000001);
+    assert_int_equal(h.n[0], 2);
+    assert_int_equal(h.n[1], 1);
+    assert_int_equal(h.n[HIST_BUCKETS - 2], 1);
+    assert_int_equal(h.n[HIST_BUCKETS - 1], 1);
+    assert_int_equal(h.sum_us, 1000 + 1001 + 300000000 + 300000001ull);
+    assert_int_equal(hist_count(&h), 5);
+}
+
+static void test_quantiles(void **state)
+{
+    struct hist h = {0};
+    (void)state;
+    assert_true(hist_quantile(&h, 0.5) < 0);
+    for (unsigned i = 0; i < 100; i++)
+        hist_add(&h, 7000); /* of 5 to 10 ms */
+    assert_true(is_near(hist_quantile(&h, 0), 0.005));
+    assert_true(is_near(hist_quantile(&h, 0.5), 0.0075));
+    assert_true(is_near(hist_quantile(&h, 1), 0.010));
+    hist_add(&h, UINT32_MAX);
+    assert_true(is_near(hist_quantile(&h, 1), 300));
+}
+
+static void test_a_quantile_never_falls_with_q(void **state)
+{
+    struct hist h = {0};
+    (void)state;
+    srand(7);
+    for (unsigned i = 0; i < 1000; i++)
+        hist_add(&h, (uint64_t)rand() % 10000000);
+    for (double q = 0.01; q < 1; q += 0.01)
+        assert_true(hist_quantile(&h, q) <= hist_quantile(&h, q + 0.01));
+}
+
+static void test_merge_adds(void **state)
+{
+    struct hist a = {0}, b = {0};
+    (void)state;
+    hist_add(&a, 500);
+    hist_add(&b, 500);
+    hist_add(&b, 2000000);
+    hist_merge(&a, &b);
+    assert_int_equal(hist_count(&a), 3);
+    assert_int_equal(a.sum_us, 2001000);
+    assert_int_equal(a.n[0], 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_a_time_is_in_the_bucket_that_bounds_it),
+        cmocka_unit_test(test_quantiles),
+        cmocka_unit_test(test_a_quantile_never_falls_with_q),
+        cmocka_unit_test(test_merge_adds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,223 @@
+/* parts: dispatcher */
+/* test_store_queue_plan.c - what batches, lists of jobs and looks at the queue cost the database: no scan, no sort, few rows. */
+#include "tests/unit/store_plan.h"
+
+#include "dispatcher/store_queue.h"
+
+#define JOBS 6000
+
+static struct batch_item item[DB_BULK_MAX];
+
+static uint64_t batch_open(const char *key)
+{
+    struct store_batch_open open = {.token_id = 7, .portal = "acme", .action = "acme.login", .priority = 5, .key = {.is_set = true}};
+    id_sha256(key, strlen(key), open.key.scope);
+    run_fine(store_batch_open, &open);
+    return open.batch_id;
+}
+
+static void batch_append(uint64_t batch_id, uint64_t first, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        item[i] = (struct batch_item){.idx = first + i, .company_id = first + i + 1};
+    struct store_batch_append append = {.batch_id = batch_id, .token_id = 7, .n = n, .item = item};
+    run_fine(store_batch_append, &append);
+    assert_int_equal(append.n_differ, 0);
+}
+
+/* Jobs of 600 companies in turn; three batches of 1000 items, whose jobs these are when they have begun. */
+static void fill(uint64_t batch[3])
+{
+    static const char *const keys[] = {"k1", "k2", "k3"};
+    for (unsigned b = 0; b < 3; b++) {
+        batch[b] = batch_open(keys[b]);
+        batch_append(batch[b], 0, 1000);
+        struct store_batch_close close = {.batch_id = batch[b], .token_id = 7, .lines = 1000000};
+        run_fine(store_batch_close, &close);
+    }
+    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, started_at) "
+             "SELECT seq, CONCAT('JOBUID-', seq), 1 + seq % 600, 'acme', 'acme.login', IF(seq % 50, 'done', 'failed'), 5, 1, IF(seq <= 1000, ?, NULL), "
+             "'r1', NOW(), NOW() FROM seq_1_to_6000",
+             "u", batch[0]);
+    exec_sql("INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, batch_id, idx) SELECT id, job_uid, 'login', company_id, portal, "
+             "batch_id, IF(batch_id IS NULL, NULL, id - 1) FROM portal_jobs",
+             "");
+    exec_sql("INSERT INTO chasqui_job_events (job_id, at, event) SELECT id, NOW(6), 'done' FROM portal_jobs", "");
+    exec_sql("UPDATE chasqui_items SET job_id = idx + 1, state = IF(idx % 50 = 49, 'failed', 'done'), ready = NULL WHERE batch_id = ? AND idx < 500", "u",
+             batch[0]);
+    exec_sql("UPDATE chasqui_items SET job_id = idx + 1, state = 'running', ready = NULL WHERE batch_id = ? AND idx BETWEEN 500 AND 549", "u", batch[0]);
+    exec_sql("INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6), 'a', 'b', CONCAT('c', seq) FROM seq_1_to_3000", "");
+    static const char analyze[] = "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_items, chasqui_batches, chasqui_job_events, chasqui_audit";
+    sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
+}
+
+/* Rows that the connection read since `before`, without what reading the counter cost. */
+static int64_t rows_since(int64_t before)
+{
+    static int64_t own = -1;
+    int64_t now = rows_read();
+    if (own < 0) {
+        int64_t first = rows_read();
+        own = rows_read() - first;
+    }
+    return now - before - own;
+}
+
+static void assert_rows(int64_t before, int64_t most, const char *what)
+{
+    int64_t n = rows_since(before);
+    if (n > most)
+        fail_msg("%s read %lld rows, %lld are enough", what, (long long)n, (long long)most);
+}
+
+static void test_batches(void **state)
+{
+    (void)state;
+    uint64_t batch[3];
+    fill(batch);
+    plan_begin();
+    rows_since(rows_read());
+
+    int64_t before = rows_read();
+    uint64_t fresh = batch_open("k4");
+    assert_rows(before, 10, "opening");
+    plan_check("store_batch_open");
+    before = rows_read();
+    batch_append(fresh, 0, 1000);
+    assert_rows(before, 10, "appending what is new");
+    before = rows_read();
+    batch_append(fresh, 0, 1000);
+    assert_rows(before, 1010, "appending what is there");
+    plan_check("store_batch_append");
+    struct store_batch_close close = {.batch_id = fresh, .token_id = 7, .lines = 1000000};
+    before = rows_read();
+    run_fine(store_batch_close, &close);
+    assert_rows(before, 1010, "closing");
+    plan_check("store_batch_close");
+
+    struct store_batch shape = {.batch_id = batch[0], .viewer = {.token_id = 7}};
+    before = rows_read();
+    run_fine(store_batch, &shape);
+    assert_rows(before, 1000 + 2 * 500 + 20, "the shape of a batch"); /* its items in an index, and its last jobs */
+    plan_check("store_batch");
+    buf_free(&shape.json);
+    static const char *const states[] = {"", "failed", "queued"};
+    for (unsigned i = 0; i < 3; i++) {
+        struct store_batch_items page = {.batch_id = batch[0], .viewer = {.all = true}, .cursor = 30, .limit = 10};
+        strcpy(page.state, states[i]);
+        before = rows_read();
+        run_fine(store_batch_items, &page);
+        assert_rows(before, 2 * (10 + 1) + 5, "a page of items");
+        plan_check("store_batch_items");
+        buf_free(&page.json);
+    }
+    struct store_batch_finish look_at_one = {.n = 1, .batch = {batch[1]}}, at_all = {0};
+    before = rows_read();
+    run_fine(store_batch_finish, &look_at_one);
+    assert_rows(before, 5, "a look at one that runs");
+    before = rows_read();
+    run_fine(store_batch_finish, &at_all);
+    assert_rows(before, 25, "a look at all");
+    assert_int_equal(at_all.n_done, 0);
+    plan_check("store_batch_finish");
+    struct store_batch_cancel cancel = {.batch_id = batch[0], .viewer = {.token_id = 7}, .actor = "t"};
+    before = rows_read();
+    do
+        run_fine(store_batch_cancel, &cancel);
+    while (cancel.more);
+    assert_rows(before, 3 * 1000 + 2 * 50 + 30, "cancelling what is left of a thousand"); /* of which half have a job: their items are locked first */
+    plan_check("store_batch_cancel");
+    plan_end();
+}
+
+static void page_fine(struct store_jobs op, int64_t most, const char *what)
+{
+    int64_t before = rows_read();
+    run_fine(store_jobs, &op);
+    assert_rows(before, most, what);
+    plan_check(what);
+    buf_free(&op.json);
+}
+
+static void test_lists_of_jobs(void **state)
+{
+    (void)state;
+    uint64_t batch[3], few[] = {17, 40, 333}, many[500];
+    fill(batch);
+    for (uint64_t i = 0; i < 500; i++)
+        many[i] = i + 1;
+    plan_begin();
+    rows_since(rows_read());
+    page_fine((struct store_jobs){.all = true, .limit = 20}, 3 * 21 + 5, "all jobs");
+    page_fine((struct store_jobs){.all = true, .limit = 20, .cursor = 3000}, 3 * 21 + 5, "all jobs from a cursor");
+    page_fine((struct store_jobs){.all = true, .limit = 20, .status = "failed"}, 4 * 21 + 5, "jobs by status");
+    page_fine((struct store_jobs){.all = true, .limit = 20, .batch_id = batch[0]}, 4 * 21 + 5, "jobs of a batch");
+    page_fine((struct store_jobs){.all = true, .limit = 5, .company_id = 17}, 4 * 6 + 5, "jobs of a company");
+    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5}, 3 * 4 * 6 + 10, "jobs of three companies");
+    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5, .batch_id = batch[0]}, 2 * 1000 + 3 * 6, "jobs of three companies in a batch");
+    page_fine((struct store_jobs){.companies = many, .n_companies = 500, .limit = 20}, 3 * 500 + 4 * 21 + 200, "jobs of many companies");
+    page_fine((struct store_jobs){.all = true, .search = "JOBUID-100"}, 10, "jobs by their job_uid");
+    plan_end();
+}
+
+static void test_one_job_and_the_queue(void **state)
+{
+    (void)state;
+    uint64_t batch[3];
+    fill(batch);
+    plan_begin();
+    rows_since(rows_read());
+    struct store_job job = {.job_id = 50};
+    int64_t before = rows_read();
+    run_fine(store_job, &job);
+    assert_rows(before, 10, "a job");
+    plan_check("store_job");
+    buf_free(&job.json);
+    struct store_retry retry = {.job_id = 50, .tries = 3, .actor = "t"};
+    before = rows_read();
+    run_fine(store_retry, &retry);
+    assert_true(retry.ok);
+    assert_rows(before, 15, "putting a job back");
+    plan_check("store_retry");
+    struct store_why why = {.job_id = 50, .logins_per_robot = 10};
+    before = rows_read();
+    run_fine(store_why, &why);
+    assert_rows(before, 1000, "why a job waits"); /* it counts those before it */
+    buf_free(&why.json);
+    plan_begin(); /* the robots' table is read whole: all of them are asked for */
+    exec_sql("UPDATE chasqui_items SET ready = NULL, due_at = NOW(6) + INTERVAL 1 HOUR WHERE job_id = 50", "");
+    run_fine(store_why, &why);
+    plan_check("store_why");
+    buf_free(&why.json);
+    struct store_cancel cancel = {.job_id = 50, .all = true, .actor = "t"};
+    before = rows_read();
+    run_fine(store_cancel, &cancel);
+    assert_int_equal(cancel.outcome, CANCEL_DONE);
+    assert_rows(before, 12, "cancelling a job");
+    plan_check("store_cancel");
+    struct store_queue_state look_at = {0};
+    before = rows_read();
+    run_fine(store_queue_state, &look_at);
+    assert_rows(before, 2 * 2450 + 60, "the queue's depth"); /* each that is ready once, in its index, and once more as a count */
+    plan_check("store_queue_state");
+    buf_free(&look_at.json);
+    struct store_audit audit = {.limit = 20}, search = {.limit = 20, .search = "c17"};
+    before = rows_read();
+    run_fine(store_audit, &audit);
+    assert_rows(before, 25, "the audit trail");
+    run_fine(store_audit, &search);
+    plan_check("store_audit");
+    buf_free(&audit.json);
+    buf_free(&search.json);
+    plan_end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_batches, reset),
+        cmocka_unit_test_setup(test_lists_of_jobs, reset),
+        cmocka_unit_test_setup(test_one_job_and_the_queue, reset),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_stop);
+}
