@@ -20,10 +20,11 @@ static enum db_rc column_add(struct db *db, const char *table, char *column, str
         *colon = 0;
         most = strtoull(colon + 1, NULL, 10);
     }
-    TRY(db_query(db,
-                 "SELECT IF(DATA_TYPE = 'enum', 0, COALESCE(CHARACTER_MAXIMUM_LENGTH, 0)) FROM information_schema.COLUMNS "
-                 "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND COLUMN_NAME = ?",
-                 "ss", table, column));
+    TRY(db_query(
+        db,
+        "SELECT IF(DATA_TYPE = 'enum', 0, COALESCE(CHARACTER_MAXIMUM_LENGTH, 0)) FROM information_schema.COLUMNS "
+        "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND COLUMN_NAME = ?",
+        "ss", table, column));
     if (!db_next(db)) {
         buf_addf(why, "column %s.%s is not there", table, column);
         return DB_FAIL;
@@ -42,7 +43,8 @@ static enum db_rc malformed(struct buf *why)
 
 static enum db_rc index_write(struct db *db, char *text, struct buf *sql, struct buf *why)
 {
-    char *save = NULL, *name = strtok_r(text, " \t\r\n", &save), *table = strtok_r(NULL, " \t\r\n", &save), *column;
+    char *save = NULL, *name = strtok_r(text, " \t\r\n", &save), *table = strtok_r(NULL, " \t\r\n", &save),
+         *column;
     unsigned n = 0;
     if (!name || !table || strlen(name) >= WORD_ROOM || strlen(table) >= WORD_ROOM)
         return malformed(why);

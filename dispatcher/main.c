@@ -152,16 +152,16 @@ int main(int argc, char **argv)
     id_boot(d.boot_id);
 
     d.loop = loop_new();
-    if (!d.loop || !parts_build(&d))
-        return EXIT_FAILURE;
-    loop_on_stop(d.loop, drain_begin, &drain);
-    log_line(LOG_INFO, "started", "name", d.name, "boot", d.boot_id, NULL);
+    bool is_built = d.loop && parts_build(&d);
+    if (is_built) {
+        loop_on_stop(d.loop, drain_begin, &drain);
+        log_line(LOG_INFO, "started", "name", d.name, "boot", d.boot_id, NULL);
+        loop_run(d.loop);
+        log_line(LOG_INFO, "stopped", "in_flight", log_i(requests_in_flight(&d)), NULL);
+    }
 
-    loop_run(d.loop);
-
-    log_line(LOG_INFO, "stopped", "in_flight", log_i(requests_in_flight(&d)), NULL);
     parts_drop(&d);
     loop_destroy(&d.loop);
     conf_destroy(&conf);
-    return EXIT_SUCCESS;
+    return is_built ? EXIT_SUCCESS : EXIT_FAILURE;
 }

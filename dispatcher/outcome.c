@@ -90,6 +90,8 @@ struct outcomes *outcomes_new(struct dispatcher *d)
 
 void outcomes_destroy(struct dispatcher *d)
 {
+    if (!d->outcomes)
+        return;
     loop_unhook(d->loop, before_sleep, d);
     free(d->outcomes->waiting);
     free(d->outcomes);

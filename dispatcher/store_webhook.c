@@ -65,7 +65,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         id_random(w->token, sizeof(w->token));
     }
     if (!op->n)
-        return next_due(db, op);
+        return DB_OK;
     return db_bulk(db,
                    "UPDATE chasqui_webhooks SET attempts = attempts + 1, token = ?, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ?",
                    "buu", op->n, fill_try, op);
@@ -95,6 +95,10 @@ static enum store_rc body_make(struct db *db, struct webhook *w)
 void store_webhook_claim(struct db *db, void *arg)
 {
     struct store_webhook_claim *op = arg;
+    op->n = 0;
+    op->rc = store_rc_of(db ? next_due(db, op) : DB_GONE); /* mostly nothing is: one query and no transaction */
+    if (op->rc != STORE_OK || op->due_in_ms != 0)
+        return;
     op->rc = store_tx(db, claim_tx, NULL, op);
     for (unsigned i = 0; op->rc == STORE_OK && i < op->n; i++)
         op->rc = body_make(db, &op->got[i]); /* what cannot be read now is due again when its lease ends */

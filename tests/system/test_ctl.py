@@ -72,7 +72,7 @@ def test_help_of_a_noun_and_of_the_configuration():
     "words,said",
     [
         ((), "Usage: chasqui"),
-        (("stats",), "no command stats"),
+        (("statistics",), "no command statistics"),
         (("jobs", "eat"), "no command jobs eat"),
         (("jobs", "retry"), "something is missing"),
         (("batch", "status", "1", "2"), "a word too many"),

@@ -425,7 +425,7 @@ static void others_are_called_by_their_url(void **state)
     conf.robot_allow_addresses = (char *)(uintptr_t) "10.0.0.0/8";
     http = robot_http_new(l, &conf);
     assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
-    uint64_t counted = stat_value[STAT_robot_calls_total];
+    uint64_t counted = stat_get(robot_calls_total);
     struct call_spec spec = spec_of(&s, "POST", NULL);
     snprintf(url, sizeof url, "%s/head", base);
     spec.base_url = NULL;
@@ -441,7 +441,7 @@ static void others_are_called_by_their_url(void **state)
     call_start(http, &spec);
     loop_run(l);
     assert_int_equal(s.a.status, 302);
-    assert_int_equal(stat_value[STAT_robot_calls_total], counted);
+    assert_int_equal(stat_get(robot_calls_total), counted);
     assert_int_equal(get("/ok").a.result, CALL_NOT_SENT); /* a robot's again, with the same handle */
 }
 
