@@ -132,12 +132,14 @@ $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
+TESTS ?= # of check-browser: all
 
 .PHONY: test check-unit check-policy check-fuzz check-system check-browser chaos asan tsan fuzz lint format install clean help
 test: deps
 	$(MAKE) all check-unit check-policy
 	$(MAKE) lint-tables check-fuzz
-	$(MAKE) check-system check-browser
+	$(MAKE) check-system
+	$(MAKE) check-browser TESTS='-m "not timed"'
 
 check-unit: $(UNIT)
 	@tests/run-each $(UNIT)
@@ -160,7 +162,7 @@ check-system: all
 
 # The dashboard, used as people do: Debian's Chromium against real processes.
 check-browser: all
-	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
 
 # At full size what make test runs small; CHASQUI_CHAOS_SEED=N repeats a run.
 chaos: deps

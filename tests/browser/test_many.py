@@ -7,6 +7,8 @@ import pytest
 
 from harness.wait import wait_until
 
+pytestmark = pytest.mark.timed
+
 JOBS = 100_000
 PAGE_S, QUERY_MS = 1.0, 50
 
