@@ -4,6 +4,7 @@
 #   make run           bring the whole system up here (private MariaDB, demo robots), Ctrl-C ends it
 #   make test          install what is missing, build, run every test
 #   make check-unit    unit tests (cmocka)            make check-system  system tests (pytest)
+#   make check-browser the dashboard in Chromium, pictures of it in build/pictures
 #   make asan          unit and system tests under ASan + UBSan
 #   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
 #   make chaos         10,000 log-ins while every process is killed at random, 20 times
@@ -131,12 +132,14 @@ $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
+TESTS ?= # of check-browser: all
 
-.PHONY: test check-unit check-policy check-fuzz check-system chaos asan tsan fuzz lint format install clean help
+.PHONY: test check-unit check-policy check-fuzz check-system check-browser chaos asan tsan fuzz lint format install clean help
 test: deps
 	$(MAKE) all check-unit check-policy
 	$(MAKE) lint-tables check-fuzz
 	$(MAKE) check-system
+	$(MAKE) check-browser TESTS='-m "not timed"'
 
 check-unit: $(UNIT)
 	@tests/run-each $(UNIT)
@@ -156,6 +159,10 @@ fuzz:
 
 check-system: all
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system
+
+# The dashboard, used as people do: Debian's Chromium against real processes.
+check-browser: all
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
 
 # At full size what make test runs small; CHASQUI_CHAOS_SEED=N repeats a run.
 chaos: deps

@@ -110,7 +110,8 @@ export class List {
     /* inputs: [{name, label, type?, options?, hint?}] */
     form(inputs, extra) {
         const isSet = Object.entries(this.filter).some(([name, value]) => value && value !== (this.defaults[name] || ''));
-        return h('details', {class: 'box', key: 'box', onshown: node => { node.isSeen ||= (node.open = isSet || matchMedia('(min-width: 40.01rem)').matches, true); }},
+        const isAsked = inputs.some(({name}) => this.filter[name] && this.filter[name] !== (this.defaults[name] || ''));
+        return h('details', {class: 'box', key: 'box', onshown: node => { node.isSeen ||= (node.open = isAsked || matchMedia('(min-width: 40.01rem)').matches, true); }},
             h('summary', {}, t('filter')), this.fields(inputs, extra, isSet));
     }
 

@@ -13,6 +13,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -80,8 +81,15 @@ def sections_run(options, results):
     return failed
 
 
+def stop(number, _):
+    """What was started is ended by lab.close() on the way out."""
+    sys.exit(128 + number)
+
+
 def main():
     options = options_read()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     KEPT.mkdir(parents=True, exist_ok=True)
     results = {"machine": {**machine.facts(), "rounds": options.rounds, "seconds": options.seconds, "short": options.short}}
     failed = sections_run(options, results)
