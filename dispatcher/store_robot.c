@@ -167,15 +167,12 @@ static enum db_rc want_tx(struct db *db, void *arg)
                     "= 1 AND s.state = 'active' AND m.reason = 'drain'",
                     "u", robot_id));
     TRY(db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", ""));
-    struct buf detail = {0};
-    buf_addf(&detail, "%s -> %s", before, wanted_name[op->wanted]);
-    if (is_drain && op->deadline_ms)
-        buf_addf(&detail, " by %s", clock_text(op->deadline_ms, deadline));
-    if (op->detail[0])
-        buf_addf(&detail, ": %s", op->detail);
-    enum db_rc rc = audit_add(db, op->actor, op->peer, op->request_id, "worker_want", op->name, detail.data);
-    buf_free(&detail);
-    return rc;
+    struct audit audit = {op->actor, op->peer, op->request_id, "worker_want", op->name};
+    char after[20 + CLOCK_TEXT_BYTES];
+    bool has_deadline = is_drain && op->deadline_ms;
+    snprintf(after, sizeof(after), "%s%s%s", wanted_name[op->wanted], has_deadline ? " by " : "",
+             has_deadline ? clock_text(op->deadline_ms, deadline) : "");
+    return audit_change(db, &audit, before, after, op->detail);
 }
 
 void store_robot_want(struct db *db, void *arg)
