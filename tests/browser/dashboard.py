@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException, ElementNotInteractableException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -118,7 +119,16 @@ class Dashboard:
         return wait_until(lambda: self.js(script, within, tags, name), timeout, f"something named {name!r} can be pressed in {within}", every=0.05)
 
     def press(self, name, within="body", timeout=10):
-        self.find(name, within, timeout=timeout).click()
+        """The page may be drawn anew between the finding and the click: then it is found again."""
+
+        def pressed():
+            try:
+                self.find(name, within, timeout=timeout).click()
+                return True
+            except (StaleElementReferenceException, ElementNotInteractableException, ElementClickInterceptedException) as why:
+                raise AssertionError(str(why)) from None
+
+        wait_until(pressed, timeout, f"{name!r} is pressed", every=0.05)
         return self
 
     def field(self, label):
