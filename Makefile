@@ -4,6 +4,7 @@
 #   make run           bring the whole system up here (private MariaDB, demo robots), Ctrl-C ends it
 #   make test          install what is missing, build, run every test
 #   make check-unit    unit tests (cmocka)            make check-system  system tests (pytest)
+#   make check-browser the dashboard in Chromium, pictures of it in build/pictures
 #   make asan          unit and system tests under ASan + UBSan
 #   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
 #   make chaos         10,000 log-ins while every process is killed at random, 20 times
@@ -22,7 +23,7 @@ SHELL := /bin/bash
 PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
-PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl prometheus chromium chromium-driver python3-selenium
+PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl prometheus groff-base chromium chromium-driver python3-selenium
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
   $(if $(shell command -v npm),,nodejs npm)
@@ -58,8 +59,11 @@ SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/seal.c disp
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui
+# What mkdoc makes of the programs' tables: manual pages, a sample configuration, completion for bash.
+MAN := chasqui.1 chasqui.conf.5 chasqui-api.7 chasqui-metrics.7 chasqui-broker.8 chasqui-dispatcher.8 chasqui-healthd.8
+MADE := $(patsubst %,$(BUILD)/made/%,$(MAN) chasqui.conf completion)
 .PHONY: all
-all: $(PROGRAMS)
+all: $(PROGRAMS) $(MADE)
 $(BUILD)/chasqui-broker: $(call obj,$(SRC_broker) $(SRC_proto) $(SRC_common))
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_broker)
@@ -72,6 +76,13 @@ $(BUILD)/chasqui-healthd: $(call obj,$(SRC_healthd) $(SRC_proto) $(SRC_common))
 $(BUILD)/chasqui: $(call obj,$(SRC_ctl) $(SRC_common))
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS_ctl)
+
+$(BUILD)/mkdoc: $(BUILD)/packaging/mkdoc.o $(BUILD)/parts/broker.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+$(BUILD)/made/%: $(BUILD)/mkdoc
+	@mkdir -p $(@D)
+	@$(BUILD)/mkdoc $* > $@
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -121,12 +132,14 @@ $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
+TESTS ?= # of check-browser: all
 
-.PHONY: test check-unit check-policy check-fuzz check-system chaos asan tsan fuzz lint format install clean help
+.PHONY: test check-unit check-policy check-fuzz check-system check-browser chaos asan tsan fuzz lint format install clean help
 test: deps
 	$(MAKE) all check-unit check-policy
 	$(MAKE) lint-tables check-fuzz
 	$(MAKE) check-system
+	$(MAKE) check-browser TESTS='-m "not timed"'
 
 check-unit: $(UNIT)
 	@tests/run-each $(UNIT)
@@ -146,6 +159,10 @@ fuzz:
 
 check-system: all
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system
+
+# The dashboard, used as people do: Debian's Chromium against real processes.
+check-browser: all
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
 
 # At full size what make test runs small; CHASQUI_CHAOS_SEED=N repeats a run.
 chaos: deps
@@ -178,6 +195,12 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/chasqui/migrations
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 migrations/*.sql $(DESTDIR)$(PREFIX)/share/chasqui/migrations
+	for page in $(MAN); do install -D -m 644 $(BUILD)/made/$$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page; done
+	install -D -m 644 $(BUILD)/made/completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/chasqui
+	install -m 644 $(BUILD)/made/chasqui.conf packaging/prometheus/*.yml packaging/grafana/*.json $(DESTDIR)$(PREFIX)/share/chasqui
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	for unit in packaging/systemd/*.service; do sed 's|@BIN@|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
+	install -m 644 packaging/systemd/chasqui.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/chasqui.conf
 
 clean:
 	rm -rf build build-asan build-tsan

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdlib.h>
+#include <string.h>
 
 #define STEP_MS 10000
 #define SERIES (LANE_COUNT + 1) /* the lanes, then the durable queue */
@@ -130,8 +131,11 @@ static const struct point *point_at(const struct shown *v, unsigned i)
 static struct jv *values_jv(const struct shown *v, size_t offset)
 {
     struct jv *list = jv_new_array();
-    for (unsigned i = 0; i <= v->whole; i++)
-        jv_push_number(list, *(const double *)((const char *)point_at(v, i) + offset));
+    for (unsigned i = 0; i <= v->whole; i++) {
+        double value;
+        memcpy(&value, (const char *)point_at(v, i) + offset, sizeof value);
+        jv_push_number(list, value);
+    }
     return list;
 }
 

@@ -54,7 +54,10 @@ static void planned(void *arg, void *op_arg)
         store_submit(d->store, store_migrate_plan, &p->op, planned, p);
         return;
     }
-    if (p->op.planned) {
+    const struct robot *robot = robot_by_id(d, p->op.robot_id);
+    if (p->op.planned && robot && robot->verdict == VERDICT_UP && strcmp(p->op.reason, "robot_down") == 0) {
+        migrate_robot_changed(d, robot->id, "robot_up"); /* it came back meanwhile: the plan may have been written behind that word */
+    } else if (p->op.planned) {
         migrate_tick(d);
         peers_wake(d, "migrations");
     }

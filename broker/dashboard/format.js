@@ -75,7 +75,10 @@ export function ago(iso) {
 
 /* p50 / p95 / p99 of {p50, p95, p99, n}. */
 export function percentiles(p) {
-    return !p || !p.n ? NONE : [p.p50, p.p95, p.p99].map(duration).join(' / ');
+    if (!p || !p.n)
+        return NONE;
+    const parts = [p.p50, p.p95, p.p99].map(duration), units = parts.map(text => text.split(' ').slice(1).join(' '));
+    return units.every(unit => unit === units[2]) ? parts.map(text => text.split(' ')[0]).join(' / ') + ' ' + units[2] : parts.join(' / ');
 }
 
 export function bytes(n) {

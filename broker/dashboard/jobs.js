@@ -17,7 +17,7 @@ function bulk(action) {
         .map(([name, value]) => [name, NUMBERS.includes(name) ? Number(value) : value]));
     let found = null, why = null;
     const described = Object.entries(filter).map(([name, value]) => `${t('filter_' + name)}: ${name === 'status' ? nameOf(value) : value}`);
-    const ask = {title: t(`bulk_${action}_title`), action: t(`bulk_${action}`), kind: 'danger', inputs: [{name: 'reason', label: t('reason')}],
+    const ask = {title: t(`bulk_${action}_title`), action: t(action), kind: action === 'cancel' ? 'danger' : 'primary', inputs: [{name: 'reason', label: t('reason')}],
         ready: () => found !== null && found.n > 0,
         body: () => [
             h('p', {}, described.length ? described.join(' · ') : t('bulk_all')),

@@ -9,7 +9,7 @@ import {ask, world} from './broker.js';
 import {panel, button, failure} from './part.js';
 import {number} from './format.js';
 
-const LIMIT = 50;
+const LIMIT = 50, EMPTY_PAGES = 20;
 let redraw = () => {};
 
 export function listsDrawnBy(draw) {
@@ -39,7 +39,7 @@ export class List {
         this.busy = true;
         redraw();
         try {
-            const told = await ask(this.path, {...this.query(), limit: LIMIT});
+            const told = await this.page(undefined, turn);
             if (turn !== this.turn)
                 return;
             Object.assign(this, {rows: told[this.member], next: told.next_cursor, as_of: new Date().toISOString(), why: null, changes: 0});
@@ -51,12 +51,24 @@ export class List {
         redraw();
     }
 
+    /* One page below `cursor`. The server looks at so many rows for one answer: an empty page may have others after it. */
+    async page(cursor, turn) {
+        let told;
+        for (let i = 0; i < EMPTY_PAGES; i++) {
+            told = await ask(this.path, {...this.query(), limit: LIMIT, cursor});
+            cursor = told.next_cursor;
+            if (told[this.member].length || !cursor || turn !== this.turn)
+                break;
+        }
+        return told;
+    }
+
     async more() {
         const turn = this.turn;
         this.busy = true;
         redraw();
         try {
-            const told = await ask(this.path, {...this.query(), limit: LIMIT, cursor: this.next});
+            const told = await this.page(this.next, turn);
             if (turn === this.turn)
                 Object.assign(this, {rows: this.rows.concat(told[this.member]), next: told.next_cursor, why: null});
         } catch (why) {
@@ -98,7 +110,8 @@ export class List {
     /* inputs: [{name, label, type?, options?, hint?}] */
     form(inputs, extra) {
         const isSet = Object.entries(this.filter).some(([name, value]) => value && value !== (this.defaults[name] || ''));
-        return h('details', {class: 'box', key: 'box', onshown: node => { node.isSeen ||= (node.open = isSet || matchMedia('(min-width: 40.01rem)').matches, true); }},
+        const isAsked = inputs.some(({name}) => this.filter[name] && this.filter[name] !== (this.defaults[name] || ''));
+        return h('details', {class: 'box', key: 'box', onshown: node => { node.isSeen ||= (node.open = isAsked || matchMedia('(min-width: 40.01rem)').matches, true); }},
             h('summary', {}, t('filter')), this.fields(inputs, extra, isSet));
     }
 

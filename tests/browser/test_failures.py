@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.timed
+
 SAID_S = 3
 
 

@@ -102,7 +102,7 @@ def test_many_jobs_at_once_after_a_look_at_how_many(operator, house):
     operator.press("Cancel all found…").see("State: queued", "5 jobs would be cancelled.", within="dialog")
     operator.press("Never mind", "dialog")
     assert system.database.value("SELECT COUNT(*) FROM portal_jobs WHERE status = 'queued'") == 5
-    operator.press("Cancel all found…").see("5 jobs", within="dialog").confirm("Cancel all found…", reason="wrong day")
+    operator.press("Cancel all found…").see("5 jobs", within="dialog").confirm("Cancel", reason="wrong day")
     operator.see("5 jobs are cancelled", "No job is like that.")
     operator.go("jobs?status=cancelled").see("20170").press("Retry all found…")
     operator.see("jobs would be retried.", within="dialog").key(Keys.ESCAPE)

@@ -357,7 +357,7 @@ Try next, in another terminal:
   # download a file
   curl -s {bearer} -OJ '{api}/api/v1/app/buzon/download?session_id={session_id}&file_token={file_token}'
 
-  # look at it as an operator
+  # look at it as an operator: {ops}/ in a browser, with that token; or
   export CHASQUI_CONF={whole.conf}
   {chasqui} worker list
   {chasqui} sessions list

@@ -1,0 +1,148 @@
+"""What is made of the programs' tables, and what is in packaging/: it is valid, and it knows no name that does not exist."""
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from harness import program
+from harness.process import clean_env
+from harness.system import ROOT
+
+MADE = program("chasqui").parent / "made"
+PAGES = ["chasqui.1", "chasqui.conf.5", "chasqui-api.7", "chasqui-metrics.7", "chasqui-broker.8", "chasqui-dispatcher.8", "chasqui-healthd.8"]
+RULES = ROOT / "packaging/prometheus/chasqui.rules.yml"
+DASHBOARD = ROOT / "packaging/grafana/chasqui.json"
+
+
+def table(path, row):
+    return re.findall(row, (ROOT / path).read_text(encoding="utf-8"), re.M)
+
+
+# --- manual pages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_good_roff(page):
+    groff = shutil.which("groff")
+    assert groff, "groff is missing: make deps"
+    done = subprocess.run([groff, "-man", "-Tutf8", "-ww", "-rCHECKSTYLE=3", MADE / page], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    text = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", done.stdout)
+    assert re.search(r"^NAME\n +\S+ - .+", text, re.M) and "SEE ALSO" in text and "DESCRIPTION" in text
+
+
+def test_pages_say_what_the_tables_say():
+    def words(page):
+        return re.sub(r"\\-", "-", (MADE / page).read_text())
+
+    for noun, verb in table("ctl/command.def", r'^COMMAND\("([a-z]+)", "([a-z]*)"'):
+        assert f"\\fB{noun} {verb}".rstrip() + "\\fR" in words("chasqui.1")
+    for section, key in table("common/conf.def", r"^CONF_(?:STR|INT)\([^,]+, (\w+), (\w+),"):
+        assert f"\\fB{section}.{key}\\fR" in words("chasqui.conf.5")
+    for name in table("common/stat.def", r"^(?:STAT|HISTOGRAM|FAMILY)\([^,]+, (\w+),"):
+        assert f"\\fBchasqui_{name}\\fR" in words("chasqui-metrics.7")
+    for method, path in table("broker/routes.def", r'^ROUTE\(\w+, "(\w+)", "([^"]+)"'):
+        assert f"\\fB{method} {path}\\fR" in words("chasqui-api.7")
+
+
+# --- configuration -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["broker", "dispatcher", "healthd"])
+def test_the_sample_configuration_is_good(role, tmp_path):
+    conf = tmp_path / "chasqui.conf"
+    sample = (MADE / "chasqui.conf").read_text()
+    for text in (sample, re.sub(r"^    # (\w+ = )", r"    \1", sample, flags=re.M)):
+        conf.write_text(text)
+        done = subprocess.run([program(f"chasqui-{role}"), "-c", conf, "--check"], env=clean_env(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert re.findall(r"^    (\w+) = ", conf.read_text(), re.M)
+
+
+# --- completion --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [("chasqui ", {"worker", "stats", "jobs"}), ("chasqui wor", {"worker"}), ("chasqui worker ", {"add", "list", "drain", "resume", "remove"}),
+     ("chasqui worker add --", {"--base-url", "--viewer-url", "--capacity", "--json"}), ("chasqui stats --w", {"--watch"}),
+     ("chasqui -c /x queue pau", {"pause"}), ("chasqui --json sessions list --st", {"--state"})],
+)  # fmt: skip
+def test_completion(words, wanted):
+    script = f"""
+        source {MADE / "completion"}
+        read -ra COMP_WORDS <<< '{words}'
+        [[ '{words}' == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _chasqui; printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    told = set(done.stdout.split())
+    assert wanted <= told and all(word.startswith(words.split(" ")[-1]) for word in told)
+
+
+# --- Prometheus, Grafana -------------------------------------------------------------------------------------------
+
+
+def known_metrics():
+    names = set()
+    for kind, name, rest in table("common/stat.def", r"^(STAT|HISTOGRAM|FAMILY)\([^,]+, (\w+),(.*)$"):
+        is_histogram = kind == "HISTOGRAM" or "STAT_HISTOGRAM" in rest
+        names |= {f"chasqui_{name}{end}" for end in (("_bucket", "_sum", "_count") if is_histogram else ("",))}
+    return names
+
+
+def test_the_alerts_are_good_rules_of_metrics_that_exist():
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is missing: make deps"
+    done = subprocess.run([promtool, "check", "rules", RULES], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "SUCCESS" in done.stdout and not done.stderr, done.stdout + done.stderr
+    used = set(re.findall(r"\bchasqui_\w+", RULES.read_text()))
+    assert len(used) > 15 and used <= known_metrics(), used - known_metrics()
+
+
+def test_the_dashboard_is_json_of_metrics_that_exist():
+    dashboard = json.loads(DASHBOARD.read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    used = set(re.findall(r"\bchasqui_\w+", " ".join(expressions)))
+    assert len(used) > 25 and used <= known_metrics(), used - known_metrics()
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids)) and all(panel["title"] for panel in dashboard["panels"])
+    promtool = shutil.which("promtool")
+    for expression in expressions:
+        done = subprocess.run([promtool, "check", "rules", "/dev/stdin"], capture_output=True, text=True, check=False,
+                              input=json.dumps({"groups": [{"name": "g", "rules": [{"record": "a:b", "expr": expression}]}]}))  # fmt: skip
+        assert done.returncode == 0, f"{expression}: {done.stdout}{done.stderr}"
+
+
+# --- systemd, install --------------------------------------------------------------------------------------------
+
+
+def test_install_puts_everything_in_its_place(tmp_path):
+    make = ["make", "-s", f"BUILD={program('chasqui').parent}", f"DESTDIR={tmp_path}", "PREFIX=/usr", "install"]
+    if program("chasqui").parent == ROOT / "build":
+        subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=300)
+        there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+        assert {f"usr/share/man/man{page[-1]}/{page}" for page in PAGES} <= there
+        assert {"usr/bin/chasqui", "usr/share/bash-completion/completions/chasqui", "usr/share/chasqui/chasqui.conf",
+                "usr/share/chasqui/chasqui.rules.yml", "usr/share/chasqui/chasqui.json"} <= there  # fmt: skip
+        unit = (tmp_path / "usr/lib/systemd/system/chasqui-broker.service").read_text()
+        assert "ExecStart=/usr/bin/chasqui-broker -c /etc/chasqui/chasqui.conf\n" in unit
+
+
+@pytest.mark.parametrize("role", ["broker", "dispatcher", "healthd"])
+def test_units(role):
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read(ROOT / f"packaging/systemd/chasqui-{role}.service")
+    service = dict(unit["Service"])
+    assert service["User"] == f"chasqui-{role}" and service["ExecStart"].startswith(f"@BIN@/chasqui-{role} ")
+    assert f"u chasqui-{role} " in (ROOT / "packaging/systemd/chasqui.sysusers").read_text()
+    for key, value in {"NoNewPrivileges": "yes", "ProtectSystem": "strict", "MemoryDenyWriteExecute": "yes", "CapabilityBoundingSet": ""}.items():
+        assert service[key] == value
+    assert ("LoadCredential" in service) == (role == "dispatcher")  # nobody else opens the database or credentials
