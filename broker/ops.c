@@ -150,7 +150,9 @@ static bool part_and_reason(struct exchange *x, struct str *part)
 static void ask_worker(struct exchange *x, const char *state)
 {
     struct str name;
-    if (!part_and_reason(x, &name))
+    struct jv *errors = NULL;
+    params_drain(x->json, clock_unix_ms(), &x->flight.request, &errors);
+    if (!exchange_fields(x, errors) || !part_and_reason(x, &name))
         return;
     x->flight.request.worker = name;
     x->flight.request.state = str_of(state);

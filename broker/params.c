@@ -632,6 +632,18 @@ void params_batch(const struct jv *body, const struct action_table *actions, con
         r->callback_url = text_of(url);
 }
 
+void params_drain(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct jv *seconds = body ? jv_get(body, "deadline_s") : NULL;
+    int64_t n;
+    if (is_absent(seconds))
+        return;
+    if (!jv_int(seconds, &n) || n < 0 || n > AHEAD_MAX_MS / 1000)
+        errors_add(errors, "deadline_s", "must be an integer of 0 to 31622400");
+    else
+        r->until_ms = (uint64_t)(now_unix_ms + n * 1000);
+}
+
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct jv *seconds = jv_get(body, "expires_s"), *until = jv_get(body, "until");

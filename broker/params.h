@@ -76,6 +76,7 @@ void params_batch(const struct jv *body, const struct action_table *actions, con
                   int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 struct jv *params_batch_query(const struct query *q);
 /* Why the queue is paused, and until when. */
+void params_drain(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 /* Which jobs, and what is to become of them; a preview only counts. */
 void params_bulk(const struct jv *body, struct msg_REQUEST *r, bool *is_preview, struct jv **errors);

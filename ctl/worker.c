@@ -177,49 +177,92 @@ enum ctl_exit worker_list(struct ctl *c)
 
 struct want {
     const char *actor, *name, *wanted;
+    bool is_drain;
+    uint64_t deadline_s; /* from now; of a drain, with has_deadline */
+    bool has_deadline;
     char before[16]; /* "" = there is no such robot */
+    uint64_t sessions, movable;
 };
+
+/* What was to leave a robot that is wanted again stays, unless it is under way. */
+static enum db_rc moves_forget(struct db *db, uint64_t robot_id)
+{
+    return db_exec(db,
+                   "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE "
+                   "s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.reason = 'drain'",
+                   "u", robot_id);
+}
 
 static enum db_rc want_tx(struct db *db, void *arg)
 {
     struct want *w = arg;
-    char detail[64];
+    char detail[100];
     w->before[0] = 0;
-    TRY(db_query(db, "SELECT wanted FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", w->name));
+    TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", w->name));
     if (!db_next(db))
         return DB_OK;
     db_str_copy(db, 0, w->before, sizeof(w->before));
-    if (strcmp(w->before, w->wanted) == 0)
+    uint64_t robot_id = db_u64(db, 1);
+    TRY(db_query(db,
+                 "SELECT COUNT(*), COUNT(c.portal) FROM chasqui_sessions s LEFT JOIN chasqui_credentials c ON c.company_id "
+                 "= s.company_id AND c.portal = s.portal WHERE s.robot_id = ? AND s.live = 1",
+                 "u", robot_id));
+    if (db_next(db)) {
+        w->sessions = db_u64(db, 0);
+        w->movable = db_u64(db, 1);
+    }
+    if (strcmp(w->before, w->wanted) == 0 && !w->has_deadline)
         return DB_OK;
-    TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = ? WHERE name = ? AND removed = 0", "ss", w->wanted,
-                w->name));
+    TRY(db_exec(db,
+                "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, "
+                "NOW(6)), NOW(6))), drain_deadline = IF(? = 0, NULL, NOW(6) + INTERVAL ? SECOND), wanted = ? WHERE id = ?",
+                "uuusu", (uint64_t)w->is_drain, (uint64_t)w->has_deadline, w->deadline_s, w->wanted, robot_id));
+    if (!w->is_drain)
+        TRY(moves_forget(db, robot_id));
     TRY(revision_raise(db));
     snprintf(detail, sizeof(detail), "%s -> %s", w->before, w->wanted);
+    if (w->has_deadline)
+        snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), " within %llu s",
+                 (unsigned long long)w->deadline_s);
     return ctl_audit(db, w->actor, "worker_want", w->name, detail);
 }
 
-static enum ctl_exit want(struct ctl *c, const char *wanted)
+static enum ctl_exit want(struct ctl *c, struct want *w)
 {
-    struct want w = {.actor = c->actor, .name = c->args.word[0], .wanted = wanted};
-    if (!args_worker_name(c, w.name))
+    w->actor = c->actor;
+    w->name = c->args.word[0];
+    if (!args_worker_name(c, w->name))
         return CTL_USAGE;
-    enum ctl_exit code = ctl_tx(c, want_tx, NULL, &w, "");
+    enum ctl_exit code = ctl_tx(c, want_tx, NULL, w, "");
     if (code != CTL_DONE)
         return code;
-    if (!w.before[0])
-        return ctl_fail(c, "there is no robot %s", w.name);
-    return ctl_say(c, strcmp(w.before, wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name,
-                   wanted);
+    return w->before[0] ? CTL_DONE : ctl_fail(c, "there is no robot %s", w->name);
 }
 
 enum ctl_exit worker_drain(struct ctl *c)
 {
-    return want(c, "draining");
+    struct want w = {.wanted = "draining", .is_drain = true};
+    const char *deadline = args_value(&c->args, OPT_DEADLINE);
+    if (deadline && !args_duration(c, "--deadline", deadline, &w.deadline_s))
+        return CTL_USAGE;
+    w.has_deadline = deadline != NULL;
+    enum ctl_exit code = want(c, &w);
+    if (code != CTL_DONE)
+        return code;
+    const char *was = strcmp(w.before, w.wanted) == 0 && !w.has_deadline ? "was draining already" : "is draining";
+    if (!w.sessions)
+        return ctl_say(c, "robot %s %s, and holds no session", w.name, was);
+    return ctl_say(c, "robot %s %s: of its %llu sessions %llu can move to other robots", w.name, was,
+                   (unsigned long long)w.sessions, (unsigned long long)w.movable);
 }
 
 enum ctl_exit worker_resume(struct ctl *c)
 {
-    return want(c, "active");
+    struct want w = {.wanted = "active"};
+    enum ctl_exit code = want(c, &w);
+    if (code != CTL_DONE)
+        return code;
+    return ctl_say(c, strcmp(w.before, w.wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name, w.wanted);
 }
 
 /* ---- remove -------------------------------------------------------------------------------------------- */

@@ -183,6 +183,7 @@ static void want_start(struct dispatcher *d, struct request *r)
     strcpy(op->peer, r->peer_addr);
     strcpy(op->request_id, r->request_id);
     strcpy(op->detail, r->reason);
+    op->deadline_ms = (int64_t)r->until_ms;
     store_submit(d->store, store_robot_want, op, want_done, asked_new(d, r));
 }
 

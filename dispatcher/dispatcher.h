@@ -19,6 +19,7 @@
  *   close.c       closing a session on its robot (client, operator, idle sweep, force_new)
  *   lease.c       renewing our leases, rescuing others'
  *   migrate.c     planning and running migrations of sessions
+ *   drain.c       sessions leave robots that an operator empties
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
  *   job.c         jobs for clients and operators; queue_state.c the queue as a whole, and the audit trail
@@ -76,6 +77,7 @@ struct dispatcher {
     struct activity *activity;
     struct tally *tally;
     struct summaries *summaries;
+    struct drains *drains;
     struct batches *batches;
     struct schedules *schedules;
     struct webhooks *webhooks;
@@ -299,6 +301,11 @@ void migrate_robot_changed(struct dispatcher *d, uint32_t robot_id, const char *
 void migrate_urgent(struct dispatcher *d, uint64_t job_id);
 void migrate_tick(struct dispatcher *d);           /* claim what is due */
 void migrate_resume(struct dispatcher *d, struct rescued *job, const struct lease *lease); /* a rescued migration */
+
+/* ---- drain.c: sessions leave robots that an operator empties ------------------------------------------------ */
+struct drains *drains_new(struct dispatcher *d);
+void drains_destroy(struct drains **dp);
+void drain_tick(struct dispatcher *d); /* each sweep */
 
 struct reconciler *reconciler_new(struct dispatcher *d);
 void reconciler_destroy(struct reconciler **rp);

@@ -101,6 +101,7 @@ static bool parts_build(struct dispatcher *d)
     d->leases = leases_new(d);
     d->lookups = lookups_new(d);
     d->migrations = migrations_new(d);
+    d->drains = drains_new(d);
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
     d->retention = retention_new(d);
@@ -124,6 +125,7 @@ static void parts_drop(struct dispatcher *d)
     webhooks_destroy(&d->webhooks);
     schedules_destroy(&d->schedules);
     reconciler_destroy(&d->reconciler);
+    drains_destroy(&d->drains);
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
     awaits_destroy(d);

@@ -364,6 +364,7 @@ static enum db_rc running_ask(struct db *db, struct stop *s, uint64_t *from, boo
 static enum db_rc cancel_begin(struct db *db, struct store_batch_cancel *op)
 {
     char subject[40];
+    char before[sizeof(op->status)];
     bool is_finished, was_open;
     TRY(batch_lock(db, op->batch_id, &op->viewer, &op->found));
     if (!op->found)
@@ -374,6 +375,7 @@ static enum db_rc cancel_begin(struct db *db, struct store_batch_cancel *op)
     db_str_copy(db, 0, op->status, sizeof(op->status));
     is_finished = db_u64(db, 1) != 0;
     was_open = strcmp(op->status, "open") == 0;
+    strcpy(before, op->status);
     if ((op->wrong_state = is_finished) || strcmp(op->status, "cancelled") == 0)
         return DB_OK;
     if (was_open)
@@ -382,7 +384,8 @@ static enum db_rc cancel_begin(struct db *db, struct store_batch_cancel *op)
     TRY(db_exec(db, "UPDATE chasqui_batches SET status = 'cancelled' WHERE id = ?", "u", op->batch_id));
     strcpy(op->status, "cancelled");
     snprintf(subject, sizeof(subject), "batch:%llu", (unsigned long long)op->batch_id);
-    return audit_add(db, op->actor, op->peer, op->request_id, "batch.cancel", subject, NULL);
+    struct audit audit = {op->actor, op->peer, op->request_id, "batch.cancel", subject};
+    return audit_change(db, &audit, before, op->status, NULL);
 }
 
 struct cancel {

@@ -220,13 +220,26 @@ void store_sessions(struct db *db, void *arg)
     op->rc = store_rc_of(db ? sessions_read(db, op) : DB_GONE);
 }
 
+/* How far a robot is emptied: of a row of workers_read(). */
+static struct jv *drain_jv(struct db *db)
+{
+    struct jv *drain = jv_new_object();
+    jv_set_time(drain, "since", db_i64(db, 8));
+    jv_set_time(drain, "deadline", db_i64(db, 9));
+    jv_set_int(drain, "sessions_left", db_i64(db, 4));
+    jv_set_int(drain, "movable", db_i64(db, 10));
+    return drain;
+}
+
 static enum db_rc workers_read(struct db *db, struct store_workers *op)
 {
     TRY(db_query(db,
                  "SELECT r.name, r.wanted, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, "
                  "10)), (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
                  "WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = "
-                 "r.id), r.boot_id, r.fenced FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
+                 "r.id), r.boot_id, r.fenced, CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS "
+                 "INT), IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
+                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0) FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
                  ""));
     struct jv *list = jv_new_array();
     while (db_next(db)) {
@@ -243,6 +256,7 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
             jv_set(w, "fenced", NULL);
         else
             jv_set_bool(w, "fenced", db_i64(db, 7) == 1);
+        jv_set(w, "drain", strcmp(db_str(db, 1, NULL), "draining") == 0 ? drain_jv(db) : NULL);
         jv_push(list, w);
     }
     size_t len;

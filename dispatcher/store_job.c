@@ -420,6 +420,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     if (!f.is_ours || is_terminal(f.status))
         return DB_OK;
     subject_of(f.job_id, subject);
+    struct audit audit = {op->actor, op->peer, op->request_id, "job.cancel", subject};
     if (f.has_item) {
         TRY(db_exec(db,
                     "UPDATE chasqui_items SET state = 'cancelled', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ? AND "
@@ -434,7 +435,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
                         "u", f.job_id));
             TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", f.job_id));
             TRY(event_add(db, f.job_id, "cancelled", NULL, NULL, op->reason));
-            return audit_add(db, op->actor, op->peer, op->request_id, "job.cancel", subject, op->reason);
+            return audit_change(db, &audit, f.status, op->status, op->reason);
         }
     }
     TRY(db_exec(db, "UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ? AND kind IN ('login', 'action')", "u", f.job_id));
@@ -443,7 +444,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     op->outcome = CANCEL_ASKED;
     strcpy(op->status, "running");
     TRY(event_add(db, f.job_id, "cancel_asked", NULL, NULL, op->reason));
-    return audit_add(db, op->actor, op->peer, op->request_id, "job.cancel", subject, op->reason);
+    return audit_change(db, &audit, f.status, "asked to stop", op->reason);
 }
 
 void store_cancel(struct db *db, void *arg)
@@ -509,7 +510,8 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     op->ok = true;
     strcpy(op->status, "queued");
     subject_of(f.job_id, subject);
-    return audit_add(db, op->actor, op->peer, op->request_id, "job.retry", subject, op->reason);
+    struct audit audit = {op->actor, op->peer, op->request_id, "job.retry", subject};
+    return audit_change(db, &audit, f.status, op->status, op->reason);
 }
 
 void store_retry(struct db *db, void *arg)

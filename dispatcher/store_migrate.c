@@ -16,27 +16,34 @@
 
 /* ---- plan ----------------------------------------------------------------------------------------------------------- */
 
-static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const struct session_row *row)
+enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move)
 {
     uint64_t epoch;
+    *move = MOVE_MOVED_ON;
     TRY(epoch_lock(db, row->company_id, row->portal, &epoch));
     TRY(db_query(db,
                  "SELECT EXISTS (SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ?) FROM chasqui_sessions WHERE id = ? AND "
                  "state = 'active' AND epoch = ? FOR UPDATE",
                  "usuu", row->company_id, row->portal, row->ref, row->epoch));
     if (!db_next(db))
-        return DB_OK; /* it moved on */
-    if (db_u64(db, 0)) {
-        TRY(db_exec(db,
-                    "INSERT IGNORE INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, ?, NOW(6), NOW(6))",
-                    "us", row->job_id, op->reason));
-        if (db_affected(db) == 1) {
-            op->planned++;
-            return event_add(db, row->job_id, "migration_planned", NULL, NULL, op->reason);
-        }
         return DB_OK;
-    }
-    if (op->session_ref) /* an operator's wish never costs a session */
+    *move = db_u64(db, 0) ? MOVE_PLANNED_ALREADY : MOVE_IMPOSSIBLE;
+    if (*move == MOVE_IMPOSSIBLE)
+        return DB_OK;
+    TRY(db_exec(db, "INSERT IGNORE INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, ?, NOW(6), NOW(6))",
+                "us", row->job_id, reason));
+    if (db_affected(db) != 1)
+        return DB_OK;
+    *move = MOVE_PLANNED;
+    return event_add(db, row->job_id, "migration_planned", NULL, NULL, reason);
+}
+
+static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const struct session_row *row)
+{
+    enum move move;
+    TRY(move_plan(db, row, op->reason, &move));
+    op->planned += move == MOVE_PLANNED;
+    if (move != MOVE_IMPOSSIBLE || op->session_ref) /* an operator's wish never costs a session */
         return DB_OK;
     op->lost++;
     TRY(session_close_row(db, row->ref, SESSION_LOST, op->reason, op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
@@ -67,7 +74,10 @@ static enum db_rc plan_tx(struct db *db, void *arg)
     if (rc == DB_OK && op->session_ref && n) {
         char subject[40];
         snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)rows[0].job_id);
-        rc = audit_add(db, op->actor, op->peer, op->request_id, "session_migrate", subject, op->reason);
+        struct audit audit = {op->actor, op->peer, op->request_id, "session_migrate", subject};
+        char worker[NAME_ROOM];
+        rc = audit_change(db, &audit, worker_name(db, rows[0].robot_id, worker), op->planned ? "another robot" : "stays: no stored credentials",
+                          NULL);
     }
     free(rows);
     return rc;
@@ -114,6 +124,12 @@ struct claim_one {
     struct due due;
     bool claimed, timed_out;
 };
+
+/* Nobody but an operator wished it, and its robot is there: it stays where it is. */
+static bool is_wish(const struct session_row *row, const char *reason)
+{
+    return row->state == SESSION_ACTIVE && (strcmp(reason, "operator") == 0 || strcmp(reason, "drain") == 0);
+}
 
 static enum db_rc give_up(struct db *db, const struct session_row *row, const char *reason)
 {
@@ -211,6 +227,8 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     session_read(db, 0, &row);
     if (row.state == SESSION_CLOSING)
         return DB_OK;
+    if (c->due.timed_out && is_wish(&row, c->due.reason))
+        return db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", c->due.job_id);
     if (c->due.timed_out) {
         c->timed_out = true;
         return give_up(db, &row, c->due.reason);

@@ -8,6 +8,7 @@
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
+#include "common/clock.h"
 #include "common/jv.h"
 
 
@@ -114,15 +115,21 @@ static enum db_rc state_read(struct db *db, struct jv *queue)
 static enum db_rc change_tx(struct db *db, void *arg)
 {
     struct store_queue_state *op = arg;
-    if (op->change == PAUSE_SET) {
+    bool is_pause = op->change == PAUSE_SET;
+    struct audit audit = {op->actor, op->peer, op->request_id, is_pause ? "queue.pause" : "queue.resume", "queue"};
+    char after[20 + CLOCK_TEXT_BYTES], at[CLOCK_TEXT_BYTES];
+    TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6)) FOR UPDATE", ""));
+    const char *before = db_next(db) ? "paused" : "going";
+    if (is_pause) {
         TRY(db_exec(db,
                     "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), FROM_UNIXTIME(? / 1000)) ON "
                     "DUPLICATE KEY UPDATE actor = VALUES(actor), reason = VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
                     "ssN", op->actor, op->reason, (uint64_t)op->until_ms));
-        return audit_add(db, op->actor, op->peer, op->request_id, "queue.pause", "queue", op->reason);
+        snprintf(after, sizeof(after), "paused%s%s", op->until_ms ? " until " : "", op->until_ms ? clock_text((int64_t)op->until_ms, at) : "");
+        return audit_change(db, &audit, before, after, op->reason);
     }
     TRY(db_exec(db, "DELETE FROM chasqui_pause WHERE one = 1", ""));
-    return audit_add(db, op->actor, op->peer, op->request_id, "queue.resume", "queue", op->reason);
+    return audit_change(db, &audit, before, "going", op->reason);
 }
 
 void store_queue_state(struct db *db, void *arg)

@@ -4,6 +4,7 @@
 #include "dispatcher/store_sql.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,19 +149,30 @@ void store_robot_seen(struct db *db, void *arg)
 static enum db_rc want_tx(struct db *db, void *arg)
 {
     struct store_robot_want *op = arg;
-    char before[16];
-    TRY(db_query(db, "SELECT wanted FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", op->name));
+    char before[16], deadline[CLOCK_TEXT_BYTES] = "";
+    bool is_drain = op->wanted == WANTED_DRAINING;
+    TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", op->name));
     op->found = db_next(db);
     if (!op->found)
         return DB_OK;
     db_str_copy(db, 0, before, sizeof(before));
-    TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = ? WHERE name = ? AND removed = 0", "ss", wanted_name[op->wanted], op->name));
+    uint64_t robot_id = db_u64(db, 1);
+    TRY(db_exec(db,
+                "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, NOW(6)), NOW(6))), "
+                "drain_deadline = FROM_UNIXTIME(? / 1000), wanted = ? WHERE id = ?",
+                "uNsu", (uint64_t)is_drain, is_drain ? (uint64_t)op->deadline_ms : 0, wanted_name[op->wanted], robot_id));
+    if (!is_drain)
+        TRY(db_exec(db,
+                    "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live "
+                    "= 1 AND s.state = 'active' AND m.reason = 'drain'",
+                    "u", robot_id));
     TRY(db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", ""));
-    struct buf detail = {0};
-    buf_addf(&detail, "%s -> %s %s", before, wanted_name[op->wanted], op->detail);
-    enum db_rc rc = audit_add(db, op->actor, op->peer, op->request_id, "worker_want", op->name, detail.data);
-    buf_free(&detail);
-    return rc;
+    struct audit audit = {op->actor, op->peer, op->request_id, "worker_want", op->name};
+    char after[20 + CLOCK_TEXT_BYTES];
+    bool has_deadline = is_drain && op->deadline_ms;
+    snprintf(after, sizeof(after), "%s%s%s", wanted_name[op->wanted], has_deadline ? " by " : "",
+             has_deadline ? clock_text(op->deadline_ms, deadline) : "");
+    return audit_change(db, &audit, before, after, op->detail);
 }
 
 void store_robot_want(struct db *db, void *arg)

@@ -114,6 +114,16 @@ enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const c
                    "ssssss", actor, or_null(peer), or_null(request_id), action, subject, or_null(detail));
 }
 
+enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason)
+{
+    struct buf detail = {0};
+    bool has_reason = reason && *reason;
+    buf_addf(&detail, "%s -> %s%s%s", before, after, has_reason ? ": " : "", has_reason ? reason : "");
+    enum db_rc rc = audit_add(db, a->actor, a->peer, a->request_id, a->action, a->subject, detail.data);
+    buf_free(&detail);
+    return rc;
+}
+
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l)
 {
     return db_exec(db,

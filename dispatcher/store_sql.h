@@ -35,6 +35,9 @@ enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct sessi
 
 enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
                      const char *detail);
+/* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */
+struct audit { const char *actor /* "" = no row */, *peer, *request_id, *action, *subject; };
+enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);
 enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
                      const char *subject, const char *detail); /* nothing when actor is "" */
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l);
@@ -46,6 +49,9 @@ int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_
 /* Likewise: the epoch of a session row in *epoch; 0 = no such row. */
 int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch);
 /* Locks the epoch row of a company and portal (made when missing) and reads it. */
+/* Part of a transaction: a migration row for a session that is active under this epoch, if it can be opened again. */
+enum move { MOVE_PLANNED, MOVE_PLANNED_ALREADY, MOVE_IMPOSSIBLE /* no stored credentials */, MOVE_MOVED_ON };
+enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move);
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
 enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
 /* What becomes of the place that a session row holds. */

@@ -22,17 +22,18 @@ static struct jv *count_jv(uint64_t n, uint64_t cap)
 static enum db_rc ready_read(struct db *db, struct jv *list)
 {
     uint64_t left = SUMMARY_CAP;
-    for (int64_t urgency = -1; left;) {
-        TRY(db_query(db, "SELECT MIN(urgency) FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency > ?", "i", urgency));
-        if (!db_next(db) || db_is_null(db, 0))
+    for (uint64_t urgency = 0; left; urgency++) {
+        TRY(db_query(db, "SELECT urgency FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency >= ? ORDER BY urgency, turn LIMIT 1",
+                     "u", urgency));
+        if (!db_next(db))
             break;
-        urgency = db_i64(db, 0);
+        urgency = db_u64(db, 0);
         TRY(db_query(db,
-                     "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t", "iu",
+                     "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t", "uu",
                      urgency, left + 1));
         uint64_t n = db_next(db) ? db_u64(db, 0) : 0;
         struct jv *row = count_jv(n, left);
-        jv_set_int(row, "priority", 9 - urgency);
+        jv_set_int(row, "priority", 9 - (int64_t)urgency);
         jv_push(list, row);
         left -= n < left ? n : left;
     }
@@ -44,8 +45,8 @@ static enum db_rc oldest_read(struct db *db, struct jv *queue)
 {
     static const char *const sql[] = {
         "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE(b.available_at, b.created_at), NOW(6)) DIV 1000 FROM chasqui_batches b WHERE b.status IN "
-        "('open', 'running') AND COALESCE(b.available_at, b.created_at) <= NOW(6) AND EXISTS (SELECT 1 FROM chasqui_items i FORCE INDEX "
-        "(by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1) ORDER BY b.id LIMIT 1",
+        "('open', 'running') AND COALESCE(b.available_at, b.created_at) <= NOW(6) AND (SELECT i.ready FROM chasqui_items i FORCE INDEX "
+        "(by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) = 1 ORDER BY b.id LIMIT 1",
         "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE(j.available_at, j.created_at), NOW(6)) DIV 1000 FROM (SELECT job_id, ready FROM "
         "chasqui_items FORCE INDEX (by_state) WHERE batch_id = 0 AND state = 'queued' ORDER BY idx LIMIT 1000) i JOIN portal_jobs j ON j.id = "
         "i.job_id WHERE i.ready = 1 ORDER BY j.id LIMIT 1"};

@@ -29,6 +29,7 @@ static void tick(void *arg)
         s->full_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         robots_reload(d); /* also tells whether the database is there */
         health_sub_tick(d);
+        drain_tick(d);
         if (!d->draining)
             close_idle_tick(d);
     }

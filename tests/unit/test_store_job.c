@@ -342,7 +342,7 @@ static void test_put_back_by_hand(void **state)
     assert_job(id, "queued", "(null)");
     assert_number(0, "SELECT attempts FROM portal_jobs WHERE id = ?", "u", id);
     assert_number(1, "SELECT status = 'running' AND finished_at IS NULL FROM chasqui_batches", "");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'job.retry' AND detail = 'try again'", "");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'job.retry' AND detail = 'failed -> queued: try again'", "");
     retried(id, false);
     run_fine(store_claim, &again);
     assert_int_equal(again.n, 1);
@@ -527,7 +527,7 @@ static void test_a_pause(void **state)
     assert_int_equal(op.n, 1);
     claim_forget(&op);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.pause' AND request_id = 'r-9'", "");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.resume' AND detail = 'night'", "");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.resume' AND detail = 'paused -> going: night'", "");
     struct store_queue_state past = {.change = PAUSE_SET, .actor = "t", .until_ms = clock_unix_ms() + 1000};
     run_fine(store_queue_state, &past);
     assert_non_null(strstr(past.json.data, "\"until\":\"2"));

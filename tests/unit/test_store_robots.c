@@ -146,7 +146,7 @@ static void test_robots(void **state)
     assert_true(op.changed);
     assert_int_equal(op.robot[1].wanted, WANTED_DRAINING);
     free(op.robot);
-    assert_text("active -> draining because", "SELECT detail FROM chasqui_audit WHERE subject = 'r2' AND actor = 'token:1:ops'", "");
+    assert_text("active -> draining: because", "SELECT detail FROM chasqui_audit WHERE subject = 'r2' AND actor = 'token:1:ops'", "");
     strcpy(want.name, "nobody");
     run_fine(store_robot_want, &want);
     assert_false(want.found);
