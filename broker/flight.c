@@ -176,7 +176,8 @@ uint64_t flight_worked_ms(const struct flight *f)
 
 void flight_end(struct flight *f)
 {
-    if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && f->op_now != OP_EXECUTE_LOGIN) {
+    bool is_whole = f->stream && stream_is_whole(f->stream); /* a client may close before the word that it was the last */
+    if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && !is_whole && f->op_now != OP_EXECUTE_LOGIN) {
         struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
         peer_send(f->b, f->peer, &m);
         stat_inc(cancels_total);

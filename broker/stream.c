@@ -54,17 +54,17 @@ void stream_detach(struct stream *s)
     s->flight = NULL;
 }
 
+bool stream_is_whole(const struct stream *s)
+{
+    return s->pull.has_length && s->came == s->pull.length && !s->is_broken;
+}
+
 /* Ends its flight, if that goes on. */
 static void stream_destroy(struct pull *p)
 {
     struct stream *s = (struct stream *)p;
-    if (s->flight) {
-        s->flight->stream = NULL;
-        if (p->has_length && s->came == p->length && !s->is_broken)
-            flight_close(s->flight); /* only the word that it was the last is still on its way */
-        else
-            flight_end(s->flight);
-    }
+    if (s->flight)
+        flight_end(s->flight);
     for (; s->n; s->n--, s->first = (s->first + 1) % CHUNKS_MAX)
         free(s->ring[s->first].data);
     free(s);

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-#define BUCKETS 1024
+#define BUCKETS 8192
 
 struct used {
     uint64_t ref;

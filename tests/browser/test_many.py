@@ -61,9 +61,8 @@ def log_queries(mariadb, on):
 
 def test_it_stays_quick(dashboard_of, full, mariadb):
     page = dashboard_of(full).see("Queue by lane")
-    full.dispatcher.restart()  # its connections take the log's settings when they begin
     log_queries(mariadb, True)
-    full.dispatcher.restart()
+    full.dispatcher.restart()  # its connections take the log's settings when they begin
     full.wait_ready()
     page.see("live", within=".state")
     mariadb.sql("TRUNCATE mysql.slow_log")

@@ -65,7 +65,7 @@ def test_ids_travel_to_the_robot(system):
     system.robot.behave("list", "status", status=500)
     system.api.list(session, headers={"X-Request-Id": "list-43"}).expect(502, "robot_error")
     line = system.dispatcher.wait_log(r"event=answered request=list-43 .*").group()
-    assert re.search(r" job=\d+ robot=r1 ms=\d+ db_ms=\d+ robot_ms=\d+", line)
+    assert re.search(r" job=\d+ robot=r1 ms=\d+ queue_ms=\d+ db_ms=\d+ robot_ms=\d+", line)
     assert session not in system.dispatcher.text() and session not in system.broker.text()
 
 

@@ -110,8 +110,12 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
     system.robots[name].kill9()
     row = next(row for row in wait_code(system, "robot_down", 5)["words"] if row["code"] == "robot_down")
     assert row["who"] == name and "refused" in row["text"]
-    change = next(one for one in stats(system)["robots"] if one["name"] == name)["last_change"]
-    assert change["to"] == "down" and change["at"]
+
+
+    def change():  # is noted once a second
+        return next(one for one in stats(system)["robots"] if one["name"] == name)["last_change"]
+
+    assert wait_until(change, 3, "its change is told")["to"] == "down" and change()["at"]
     system.robots[name].start()
     wait_well(system)
 
