@@ -57,12 +57,18 @@ struct robot {
     } places;
 };
 
+struct heard { /* a dispatcher that told all that it had counted: what it names later is new to it, and began at 0 */
+    char dispatcher[65], boot_id[65];
+};
+
 struct fleet {
     struct robot **robot; /* by name */
     unsigned n, room;
     struct queue_sum queue;
     struct window *queue_window;
     uint64_t dispatcher_heard_ms;
+    struct heard heard[TOLD_MAX]; /* a ring */
+    unsigned next_heard;
 };
 
 struct fleet *fleet_new(struct broker *b)
@@ -161,7 +167,25 @@ static void add_growth(uint64_t *sum, const uint64_t *before, const uint64_t *no
 struct teller {
     struct broker *b;
     const char *dispatcher, *boot_id;
+    bool is_heard; /* before this message */
+    unsigned n;    /* rows of this message */
 };
+
+static bool is_heard(const struct fleet *f, const char *dispatcher, const char *boot_id)
+{
+    for (unsigned i = 0; i < TOLD_MAX; i++)
+        if (strcmp(f->heard[i].dispatcher, dispatcher) == 0 && strcmp(f->heard[i].boot_id, boot_id) == 0)
+            return true;
+    return false;
+}
+
+static void heard_note(struct fleet *f, const char *dispatcher, const char *boot_id)
+{
+    struct heard *h = &f->heard[f->next_heard];
+    f->next_heard = (f->next_heard + 1) % TOLD_MAX;
+    strcpy(h->dispatcher, dispatcher);
+    strcpy(h->boot_id, boot_id);
+}
 
 static struct told *told_new(struct robot *r, const struct teller *from, const struct robot_sum *now)
 {
@@ -169,7 +193,8 @@ static struct told *told_new(struct robot *r, const struct teller *from, const s
     unsigned n = 0;
     strcpy(t->dispatcher, from->dispatcher);
     strcpy(t->boot_id, from->boot_id);
-    t->sum = *now; /* what it counted before we knew it is not ours */
+    if (!from->is_heard)
+        t->sum = *now; /* what it counted before we knew it is not ours */
     t->next = r->told;
     r->told = t;
     for (struct told *last = t; last; last = last->next)
@@ -186,8 +211,9 @@ static struct told *told_new(struct robot *r, const struct teller *from, const s
 static void robot_told(void *arg, const struct robot_stats_row *row)
 {
     static const struct robot_sum nothing;
-    const struct teller *from = arg;
+    struct teller *from = arg;
     char name[65];
+    from->n++;
     str_copy(name, sizeof name, row->name);
     struct robot *r = robot_named(from->b, name);
     if (!r)
@@ -210,9 +236,11 @@ static void robot_told(void *arg, const struct robot_stats_row *row)
 
 void fleet_robots_told(struct broker *b, const char *dispatcher, const char *boot_id, struct str payload)
 {
-    struct teller from = {b, dispatcher, boot_id};
+    struct teller from = {b, dispatcher, boot_id, is_heard(b->fleet, dispatcher, boot_id), 0};
     b->fleet->dispatcher_heard_ms = loop_now_ms(b->loop);
     proto_decode_robot_stats(payload, robot_told, &from);
+    if (!from.is_heard && from.n < ROBOT_STATS_MAX)
+        heard_note(b->fleet, dispatcher, boot_id);
 }
 
 void fleet_stats_told(struct broker *b, const struct stats *before, const struct stats *now)

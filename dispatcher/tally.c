@@ -124,8 +124,6 @@ struct telling {
 static void rows_send(struct dispatcher *d, struct telling *t)
 {
     struct buf payload = {0};
-    if (!t->n)
-        return;
     proto_encode_robot_stats(&payload, t->row, t->n);
     struct msg m = {.type = MSG_ROBOT_STATS,
                     .ROBOT_STATS = {.revision = robots_revision(d)},
@@ -164,7 +162,8 @@ static void robots_tell(struct dispatcher *d, unsigned peer, bool is_all)
     t->peer = peer;
     t->is_all = is_all;
     robots_each(d, row_tell, t);
-    rows_send(d, t);
+    if (t->n || peer != PEERS_ALL) /* who greets us learns that this is all, even when it is nothing */
+        rows_send(d, t);
     free(t);
 }
 
