@@ -1,6 +1,6 @@
 /*
  * doctor.c - `chasqui doctor`: the database's part, then the broker's, which
- * asks the robots. Reads only.
+ * asks the robots and knows the processes. Reads only.
  */
 #include "ctl/doctor.h"
 
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define DOCTOR_PATH "/api/v1/ops/doctor"
+#define STATS_PATH "/api/v1/ops/stats?history=0"
 
 static void findings_merge(struct findings *f, const struct jv *list)
 {
@@ -52,6 +53,23 @@ static bool ask_broker(struct ctl *c, struct findings *f)
     return good;
 }
 
+/* What the broker says is wrong with the whole of it: processes that are gone, robots that are down, a queue that does not move. No
+ * promise is broken by that. */
+static void ask_words(struct ctl *c, struct findings *f)
+{
+    struct http_answer a;
+    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_ops_url, .path = STATS_PATH}, &a);
+    const struct jv *words = jv_get(a.body, "words");
+    for (size_t i = 0; i < jv_len(words); i++) {
+        const struct jv *one = jv_at(words, i);
+        const char *level = jv_str(jv_get(one, "level")), *code = jv_str(jv_get(one, "code"));
+        const char *text = jv_str(jv_get(one, "text")), *todo = jv_str(jv_get(one, "todo"));
+        if (level && strcmp(level, "ok") != 0 && code && text)
+            finding_add(f, false, code, text, todo ? todo : "");
+    }
+    jv_free(a.body);
+}
+
 static void print_level(const struct findings *f, const char *wanted)
 {
     for (size_t i = 0; i < jv_len(f->list); i++) {
@@ -86,6 +104,8 @@ enum ctl_exit doctor_command(struct ctl *c)
         return ctl_db_fail(c, rc);
     }
     bool asked = ask_broker(c, &f);
+    if (asked)
+        ask_words(c, &f);
     if (c->args.json) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", !f.broken);

@@ -138,9 +138,8 @@ def test_events(told):
     live = subprocess.Popen([program("chasqui"), "-c", conf, "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env())
     wait_until(lambda: system.metric("chasqui_sse_active") == 1, 5)
     system.api.execute(20131).expect(200)
-    said = "".join(live.stdout.readline() for _ in range(2))  # its job and its session, in either order
-    assert re.search(r"(?m)^\d{4}-\S+Z  session  \d+  active  company 20131$", said)
-    assert re.search(r"(?m)^\d{4}-\S+Z  job +\d+  done  company 20131$", said)
+    lines = sorted(live.stdout.readline().split("Z  ")[1] for _ in range(2))
+    assert re.fullmatch(r"job +\d+  done  company 20131\n", lines[0]) and re.fullmatch(r"session  \d+  active  company 20131\n", lines[1])
     system.brokers[0].kill9()
     assert "connection was lost" in live.stderr.readline()
     system.brokers[0].start()
@@ -164,3 +163,12 @@ def test_without_a_good_token(told):
     for words in (("stats",), ("events",)):
         done = system.ctl(*words, conf=conf, check=False)
         assert done.returncode == 1 and "401 unauthenticated" in done.stderr
+
+
+def test_doctor_says_what_is_wrong_now_and_what_to_do(system):
+    ready(system)
+    system.healthd.kill9()
+    told = wait_until(lambda: "healthd_silent" in (now := system.ctl("doctor").stdout) and now, 6)
+    assert re.search(r"^note    healthd_silent: No healthd has been heard for \d+ s", told, re.M)
+    assert "        do: Start chasqui-healthd.\n" in told and "every promise holds" in told
+    system.healthd.start()

@@ -203,7 +203,7 @@ def test_the_brokers_part_is_merged(clinic):
         conf = conf_with(clinic, ctl__ops_url=broker.url, ctl__token="7|abc")
         told = clinic.json("doctor", conf=conf)
         assert told["ok"] and told["robots_asked"] and finding in told["findings"]
-        assert broker.asked[-1][:2] == ("GET", "/api/v1/ops/doctor")
+        assert [one[:2] for one in broker.asked] == [("GET", "/api/v1/ops/doctor"), ("GET", "/api/v1/ops/stats")]
         assert "what the robots hold" in clinic.run("doctor", conf=conf).stdout
         finding["level"] = "broken"
         told = clinic.run("doctor", "--json", conf=conf, check=False)
