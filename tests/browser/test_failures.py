@@ -37,7 +37,8 @@ def test_all_dispatchers_also_for_one_who_comes_then(page):
     page.driver.refresh()
     page.see("dispatcher", timeout=SAID_S + 3)
     page.system.dispatchers[0].start()
-    page.see("Queue by lane", timeout=15)
+    page.system.wait_ready()
+    page.see("dispatchers: 1", within=".state", timeout=15).see("Queue by lane")
 
 
 def test_healthd(page):

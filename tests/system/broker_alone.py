@@ -60,11 +60,6 @@ class LoneBroker(Process):
         found = re.findall(rf'^chasqui_lane_(\w+){{lane="{name}"}} (\S+)$', text, re.M)
         return {key: float(value) for key, value in found}
 
-    def lane(self, name, lane):
-        """A lane's number: lane("depth", "batch")."""
-        text = Client(self.ops_url).get("/metrics").expect(200).body.decode()
-        return sum(value for key, value in metrics(text).items() if key.startswith(f"chasqui_lane_{name}{{") and f'lane="{lane}"' in key)
-
     def grown_kib(self, before):
         """Memory since `before` (rss_kib()); 0 with a sanitizer, which keeps what was freed."""
         is_sanitized = b"__asan_init" in program("chasqui-broker").read_bytes()

@@ -226,7 +226,7 @@ def test_why_a_job_waits_and_putting_back(paused):
     wait_until(lambda: api.job(job).json["job"]["status"] == "done", 10, "it is done")
     trail = ops.get("/api/v1/ops/audit").expect(200).json["audit"]
     assert [row["action"] for row in trail[:4]] == ["queue.resume", "job.retry", "job.cancel", "queue.pause"]
-    assert trail[1]["detail"] == "by hand" and trail[1]["subject"] == f"job:{job}"
+    assert trail[1]["detail"] == "cancelled -> queued: by hand" and trail[1]["subject"] == f"job:{job}"
     assert [row["action"] for row in ops.get("/api/v1/ops/audit", query={"search": "by hand"}).expect(200).json["audit"]] == ["job.retry"]
 
 

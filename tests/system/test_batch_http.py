@@ -440,7 +440,7 @@ def test_nobody_waits_behind_uploads(broker, dispatcher, ledger):
                 while True:
                     wires[-1].send(block)
         dispatcher.wait_seen("BATCH_BODY", 8)  # all the credit of the lane
-        wait_until(lambda: broker.lane("depth", "batch") >= 4, 5, "the others wait for it")
+        wait_until(lambda: broker.lane("batch")["depth"] >= 4, 5, "the others wait for it")
         for number in range(20):
             began = time.monotonic()
             broker.api.list("s").expect(200)

@@ -111,7 +111,6 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
     row = next(row for row in wait_code(system, "robot_down", 5)["words"] if row["code"] == "robot_down")
     assert row["who"] == name and "refused" in row["text"]
 
-
     def change():  # is noted once a second
         return next(one for one in stats(system)["robots"] if one["name"] == name)["last_change"]
 
