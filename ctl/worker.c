@@ -288,6 +288,9 @@ static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
         "INSERT INTO chasqui_job_events (job_id, at, event, detail) SELECT job_id, NOW(6), 'session_lost', "
         "'robot_removed' FROM "
         "chasqui_sessions WHERE robot_id = ? AND live = 1",
+        "UPDATE chasqui_items i JOIN chasqui_jobs q ON q.batch_id = i.batch_id AND q.idx = i.idx JOIN chasqui_sessions s ON "
+        "s.job_id = q.job_id SET i.state = 'failed', i.ready = NULL, i.due_at = NULL, i.params = NULL WHERE s.robot_id = ? "
+        "AND s.live = 1 AND i.state = 'running'",
         "DELETE l FROM chasqui_leases l JOIN chasqui_sessions s ON s.job_id = l.job_id WHERE s.robot_id = ? AND "
         "s.live = 1",
         "DELETE m FROM chasqui_session_migrations m JOIN chasqui_sessions s ON s.job_id = m.job_id WHERE "

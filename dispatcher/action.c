@@ -177,7 +177,7 @@ static void started(void *arg, void *op_arg)
     lease_hold(d, w->job_id, &w->lease, lease_told, w);
     if (r)
         request_accepted(d, r, w->job_id, NULL);
-    if (!robot || !lease_trusted(d, w->job_id)) {
+    if (!robot || !lease_trusted(d, w->job_id, w->lease.token)) {
         w->error = ERR_ROBOT_UNREACHABLE;
         finish(w);
         return;

@@ -116,8 +116,14 @@ static void robot_ask(struct closing *c)
     const struct robot *robot = robot_by_id(d, c->row.robot_id);
     lease_hold(d, c->row.job_id, &c->lease, lease_told, c);
     c->held = true;
-    if (!robot || robot->fenced == 0 || !c->row.session_id[0]) {
-        record(c, c->to, robot && robot->fenced == 0 ? PLACE_FADE : PLACE_FREE);
+    if (!robot) { /* registered just now; of one that was removed the lease is gone */
+        robots_reload(d);
+        c->error = ERR_ROBOT_UNREACHABLE;
+        record(c, SESSION_ACTIVE, PLACE_FREE);
+        return;
+    }
+    if (robot->fenced == 0 || !c->row.session_id[0]) {
+        record(c, c->to, robot->fenced == 0 ? PLACE_FADE : PLACE_FREE);
         return;
     }
     if (robot->verdict == VERDICT_DOWN) {
@@ -328,6 +334,10 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
                   void (*again)(struct dispatcher *d, struct request *r))
 {
     const struct robot *robot = robot_by_id(d, row->robot_id);
+    if (!robot) { /* removed since it was called: the row says so now */
+        again(d, r);
+        return;
+    }
     struct gone *g = xcalloc(1, sizeof(*g));
     *g = (struct gone){d, r->key, *row, again};
     struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,

@@ -45,6 +45,7 @@ void lease_fill(struct dispatcher *d, struct lease *l, int64_t limit_ms)
     strcpy(l->boot_id, d->boot_id);
     l->ttl_ms = d->conf->queue_lease_ms;
     l->limit_ms = limit_ms;
+    l->asked_ms = clock_ms();
 }
 
 static uint64_t term_end(const struct dispatcher *d, uint64_t from_ms)
@@ -52,11 +53,11 @@ static uint64_t term_end(const struct dispatcher *d, uint64_t from_ms)
     return from_ms + (uint64_t)(d->conf->queue_lease_ms * 4 / 5); /* a fifth of the term is margin */
 }
 
-/* Where the lease hangs, or the end of its chain. token NULL = whichever of that job. */
+/* Where the lease hangs, or the end of its chain. */
 static struct held **held_at(struct dispatcher *d, uint64_t job_id, const uint8_t *token)
 {
     struct held **at = &d->leases->by_job[job_id % BUCKETS];
-    while (*at && ((*at)->job_id != job_id || (token && memcmp((*at)->lease.token, token, ID_TOKEN_BYTES) != 0)))
+    while (*at && ((*at)->job_id != job_id || memcmp((*at)->lease.token, token, ID_TOKEN_BYTES) != 0))
         at = &(*at)->next;
     return at;
 }
@@ -73,7 +74,7 @@ void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, le
 {
     struct held *h = xcalloc(1, sizeof(*h)), **first = &d->leases->by_job[job_id % BUCKETS];
     *h = (struct held){
-        .job_id = job_id, .lease = *l, .trusted_until_ms = term_end(d, clock_ms()), .told = told, .arg = arg, .next = *first};
+        .job_id = job_id, .lease = *l, .trusted_until_ms = term_end(d, l->asked_ms), .told = told, .arg = arg, .next = *first};
     *first = h;
     stat_set(leases, ++d->leases->n);
 }
@@ -85,9 +86,9 @@ void lease_drop(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TO
         held_remove(d, at);
 }
 
-bool lease_trusted(struct dispatcher *d, uint64_t job_id)
+bool lease_trusted(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES])
 {
-    struct held *h = *held_at(d, job_id, NULL);
+    struct held *h = *held_at(d, job_id, token);
     return h && clock_ms() < h->trusted_until_ms;
 }
 
@@ -267,7 +268,8 @@ void leases_tick(struct dispatcher *d)
         ls->renew_at_ms = now + (uint64_t)d->conf->queue_lease_ms / 4;
         renew(d);
     }
-    if (!ls->rescuing && !d->draining && now >= ls->rescue_at_ms) {
+    bool knows_robots = robots_revision(d) != 0; /* else nobody could be asked what became of a log-in */
+    if (!ls->rescuing && !d->draining && knows_robots && now >= ls->rescue_at_ms) {
         ls->rescue_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         rescue(d);
     }

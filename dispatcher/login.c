@@ -89,6 +89,7 @@ void login_tell_waiter(struct login *l, enum err error)
 
 static void record_done(void *arg);
 static void record_failed(void *arg);
+static void call_again(void *arg);
 
 static void again_soon(struct login *l, loop_timer_fn *fn)
 {
@@ -100,8 +101,7 @@ static void again_soon(struct login *l, loop_timer_fn *fn)
     loop_timer_in(l->d->loop, &l->timer, RECORD_AGAIN_MS + id_random_u64() % RECORD_AGAIN_MS);
 }
 
-/* Somebody else holds the job now: its outcome is asked for like anybody would. */
-static void lost_to_rescuer(struct login *l)
+void login_lost(struct login *l)
 {
     struct request *r = login_waiter(l);
     log_line(LOG_WARN, "lease_lost", "job", log_i((long long)l->job_id), "kind", l->migrating ? "migrate" : "login", NULL);
@@ -129,7 +129,7 @@ static void done_recorded(void *arg, void *op_arg)
     switch (op->outcome) {
     case LOGIN_DONE_LOST:
         free(op);
-        lost_to_rescuer(l);
+        login_lost(l);
         return;
     case LOGIN_DONE_DUP_SESSION:
         free(op);
@@ -207,7 +207,7 @@ static void failed_recorded(void *arg, void *op_arg)
         return;
     }
     if (lost) {
-        lost_to_rescuer(l);
+        login_lost(l);
         return;
     }
     if (l->migrating)
@@ -471,7 +471,7 @@ static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news ne
     l->call = NULL;
     tally_login_ended(l->d, l->robot_id, false, -1);
     if (news == LEASE_LOST)
-        lost_to_rescuer(l);
+        login_lost(l);
     else
         login_settle(l, ERR_OUTCOME_UNKNOWN, "The job was asked to stop.");
 }
@@ -482,6 +482,11 @@ void login_hold(struct login *l)
     l->held = true;
 }
 
+static void call_again(void *arg)
+{
+    login_call(arg);
+}
+
 void login_call(struct login *l)
 {
     struct dispatcher *d = l->d;
@@ -490,7 +495,16 @@ void login_call(struct login *l)
         login_fail(l, ERR_WRONG_STATE, NULL, PLACE_FREE);
         return;
     }
-    if (!robot || !lease_trusted(d, l->job_id)) {
+    if (!l->held) {
+        login_lost(l);
+        return;
+    }
+    if (!lease_trusted(d, l->job_id, l->lease.token)) { /* the database was slow: is the job still ours? */
+        leases_renew_soon(d);
+        again_soon(l, call_again);
+        return;
+    }
+    if (!robot) {
         l->error = ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);
         return;
@@ -539,7 +553,7 @@ static void again_reserved(void *arg, void *op_arg)
     if (rc != STORE_OK)
         login_fail(l, ERR_DATABASE_UNAVAILABLE, NULL, PLACE_FREE);
     else if (outcome == RESERVE_LOST)
-        lost_to_rescuer(l);
+        login_lost(l);
     else if (outcome == RESERVE_NO_PLACE)
         login_fail(l, l->error, NULL, PLACE_FREE);
     else

@@ -70,6 +70,8 @@ void login_failed(struct login *l);
 void login_fail(struct login *l, enum err e, const char *message, enum place_fate place); /* sets those and calls it */
 /* Is there a session or not? Ends in one of the two above. error = what it is called if there is none. */
 void login_settle(struct login *l, enum err error, const char *message);
+/* Somebody else holds the job now: its outcome is asked for like anybody would. */
+void login_lost(struct login *l);
 /* Tells a waiter early, when its deadline is near: the error with its job_id. */
 void login_tell_waiter(struct login *l, enum err error);
 

@@ -157,7 +157,10 @@ static void begin(struct dispatcher *d, struct migrate_claimed *got, const struc
     got->credentials = (struct buf){0};
     if (l->action && l->action->session == ACTION_CREATE && l->credentials.len && d->seal) {
         login_hold(l);
-        if (old && old->last_judged != VERDICT_DOWN && old->fenced != 0)
+        if (got->old.ref && !old) { /* not known here yet: its session cannot be ended */
+            robots_reload(d);
+            login_fail(l, ERR_ROBOT_UNREACHABLE, NULL, PLACE_FREE);
+        } else if (old && old->last_judged != VERDICT_DOWN && old->fenced != 0)
             old_fence(l, old, got->old.epoch);
         else
             login_call(l);

@@ -4,7 +4,7 @@
  * A robot that knows epochs is fenced: after its 200 nothing at or below the
  * epoch runs or can start. When it was our side that died (a rescue), its session list is asked
  * first, and a session that is there is kept. A robot without fence is waited out until the
- * action's limit. One that cannot be reached keeps its place as close pending.
+ * action's limit. One that cannot be reached keeps its place as close pending; that a robot is not known here yet says nothing.
  * Until then place and live row stay: nobody logs the company in meanwhile.
  */
 #include "dispatcher/login.h"
@@ -84,7 +84,7 @@ static void unreachable(struct login *l, const struct call_answer *a, const char
     const struct robot *robot = robot_by_id(l->d, l->robot_id);
     answer_note(NULL, robot, call, a);
     l->tries++;
-    if (!robot || robot->last_judged == VERDICT_DOWN || clock_ms() > l->limit_at_ms + PATIENCE_MS)
+    if (robot && (robot->last_judged == VERDICT_DOWN || clock_ms() > l->limit_at_ms + PATIENCE_MS))
         settled(l, PLACE_KEEP_PENDING);
     else
         settle_again(l, AGAIN_MS * (l->tries < 10 ? l->tries : 10));
@@ -187,9 +187,16 @@ static void settle_step(void *arg)
     struct request *r = l->request_key ? request_find(l->d, l->request_key) : NULL;
     if (r && request_left_ms(l->d, r) <= WAITER_MS)
         login_tell_waiter(l, l->error);
-    if (!robot)
-        settled(l, PLACE_FREE); /* removed by the operator: there is nobody to ask and no place to keep */
-    else if (robot->fenced == 0)
+    if (!l->held) {
+        n_running--;
+        login_lost(l);
+    } else if (!lease_trusted(l->d, l->job_id, l->lease.token)) { /* a fence of ours would end what its next holder found */
+        leases_renew_soon(l->d);
+        settle_again(l, AGAIN_MS);
+    } else if (!robot) { /* registered just now; of one that was removed the lease is gone */
+        robots_reload(l->d);
+        settle_again(l, AGAIN_MS);
+    } else if (robot->fenced == 0)
         wait_out(l);
     else if (l->error == ERR_NO_DISPATCHER && !l->cancelled)
         list_ask(l, robot);

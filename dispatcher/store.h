@@ -90,6 +90,7 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
     char boot_id[65];
     int64_t ttl_ms;
     int64_t limit_ms; /* limit_at = NOW + this */
+    uint64_t asked_ms; /* by our clock: its term is counted from here */
 };
 
 #define DIGEST_BYTES 32

@@ -302,6 +302,39 @@ def test_a_dead_dispatchers_queued_log_ins_are_rescued(make_system):
     assert system.portal.violations() == []
 
 
+def test_a_dispatcher_that_knows_no_robots_yet_rescues_nothing(make_system):
+    """It could not ask what became of a log-in, and one more would be the company's second."""
+    system = make_system(robots=2, robot_options={"login_ms": "1500-2000"})
+    jobs = [system.api.queue(company).expect(202).json["job_id"] for company in range(1, 5)]
+    for name in system.robots:
+        wait_until(lambda: system.robots[name].calls("login"), 10, "it is called")  # noqa: B023
+    with system.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLES chasqui_robots WRITE")  # its list of robots will be late
+        system.dispatchers[0].kill9()
+        system.dispatchers[0].start()
+        system.dispatchers[0].wait_log("event=orphans leases=[1-9]")
+        stays(lambda: "event=rescued" not in system.dispatchers[0].text(), 1.5)
+        cursor.execute("UNLOCK TABLES")
+    for job in jobs:
+        assert ended(system, job, "done", 30)["attempts"] == 1
+    assert sum(len(robot.calls("login")) for robot in system.robots.values()) == 4
+    assert system.portal.violations() == []
+
+
+def test_a_removed_robots_running_log_ins_fail_and_their_batch_ends(make_system):
+    system = make_system(robots=1, robot_options={"login_ms": "60000-60000"})
+    batch = system.api.batch([{"company_id": 1}, {"company_id": 2}]).expect(202).json["batch_id"]
+    wait_until(lambda: len(system.robot.calls("login")) == 2, 10, "both run")
+    system.ctl("worker", "remove", "r1", "--force")
+
+    def told():
+        return system.api.get(f"/api/v1/app/batches/{batch}").expect(200).json["batch"]
+
+    wait_until(lambda: told()["status"] == "done", 10, "the batch has ended")
+    assert told()["counts"]["failed"] == 2
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_leases") == 0
+
+
 def test_a_stopping_dispatcher_lets_go_at_once(make_system):
     system = make_system(robots=1, dispatchers=2, settings={"queue.lease_ms": 60000}, robot_options={"login_ms": "100-200"})
     jobs = [system.api.queue(company).expect(202).json["job_id"] for company in range(1, 7)]
@@ -309,6 +342,7 @@ def test_a_stopping_dispatcher_lets_go_at_once(make_system):
     for job in jobs:
         ended(system, job, "done", 20)
     system.dispatchers[0].start()
+    system.wait_ready()
 
 
 def test_the_database_away_loses_nothing(make_system, mariadb):
