@@ -333,9 +333,9 @@ static void params_add(struct params *p, const char *types, size_t n_types, va_l
     }
 }
 
-static enum db_rc run_once(struct db *db, const char *sql, struct params *p, bool wants_rows)
+/* The prepared statement of that text, on a connection that can run it. */
+static enum db_rc statement_begin(struct db *db, const char *sql, struct statement **out)
 {
-    struct statement *s = NULL;
     if (db->poisoned)
         return DB_RETRY;
     enum db_rc rc = db->in_tx ? (db->my ? DB_OK : DB_GONE) : db_ready(db);
@@ -345,7 +345,14 @@ static enum db_rc run_once(struct db *db, const char *sql, struct params *p, boo
         mysql_stmt_free_result(db->current->stmt);
         db->current = NULL;
     }
-    if ((rc = statement_for(db, sql, &s)))
+    return statement_for(db, sql, out);
+}
+
+static enum db_rc run_once(struct db *db, const char *sql, struct params *p, bool wants_rows)
+{
+    struct statement *s = NULL;
+    enum db_rc rc = statement_begin(db, sql, &s);
+    if (rc)
         return rc;
     CHECK(s->n_params == p->n, "%u parameters for %u: %s", p->n, s->n_params, sql);
     CHECK(wants_rows == (s->n_columns > 0), "rows or no rows: %s", sql);
@@ -512,16 +519,8 @@ static void bulk_cell(struct bulk_column *c, unsigned row, char type, const stru
 static enum db_rc bulk_run(struct db *db, const char *sql, unsigned n_columns, unsigned n, MYSQL_BIND *bind)
 {
     struct statement *s = NULL;
-    if (db->poisoned)
-        return DB_RETRY;
-    enum db_rc rc = db->in_tx ? (db->my ? DB_OK : DB_GONE) : db_ready(db);
+    enum db_rc rc = statement_begin(db, sql, &s);
     if (rc)
-        return rc;
-    if (db->current) {
-        mysql_stmt_free_result(db->current->stmt);
-        db->current = NULL;
-    }
-    if ((rc = statement_for(db, sql, &s)))
         return rc;
     CHECK(s->n_params == n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", n_columns, sql);
     unsigned none = 0;
