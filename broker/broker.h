@@ -495,6 +495,8 @@ struct fleet_count { /* of robots */
 struct fleet *fleet_new(struct broker *b);
 void fleet_destroy(struct fleet **fp);
 void fleet_tick(struct broker *b); /* each second */
+/* A healthd said something of it. */
+void fleet_robot_judged(struct broker *b, const char *name);
 /* What dispatchers tell. */
 void fleet_robots_told(struct broker *b, const char *dispatcher, const char *boot_id, struct str payload);
 void fleet_stats_told(struct broker *b, const struct stats *before, const struct stats *now);

@@ -299,13 +299,8 @@ void fleet_places_told(struct broker *b, const struct jv *robots)
     }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------
+/* ---- verdicts --------------------------------------------------------------------------------------------------
  */
-
-static void health_named(void *arg, const char *name)
-{
-    robot_named(arg, name);
-}
 
 static void health_look(struct broker *b, struct robot *r)
 {
@@ -322,6 +317,21 @@ static void health_look(struct broker *b, struct robot *r)
     r->change.from = before;
     r->change.to = now.verdict;
     strcpy(r->change.why, now.why);
+}
+
+void fleet_robot_judged(struct broker *b, const char *name)
+{
+    struct robot *r = robot_named(b, name);
+    if (r)
+        health_look(b, r);
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------
+ */
+
+static void health_named(void *arg, const char *name)
+{
+    robot_named(arg, name);
 }
 
 void fleet_tick(struct broker *b)

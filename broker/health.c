@@ -69,6 +69,7 @@ static void opinion_take(void *arg, const struct health_row *row)
     told->capacity = row->capacity;
     str_copy(told->boot_id, sizeof told->boot_id, row->boot_id);
     str_copy(told->why, sizeof told->why, row->why);
+    fleet_robot_judged(p->b, name);
 }
 
 static void sequence_take(struct publisher *p, const struct msg_HEALTH *m)
