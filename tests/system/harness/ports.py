@@ -1,20 +1,32 @@
 """Free TCP ports below the range from which the kernel takes the local ends of connections.
 
-A port is handed out once a run, so that a process that was restarted on its old port cannot meet a newcomer there.
+Runs beside each other take theirs from different slices: a run holds the first port of its own open. Within the slice they
+are handed out in turn, so that a process that was restarted on its old port does not meet a newcomer there.
 """
 
-import os
+import itertools
 import socket
 
-FIRST, LAST = 15000, 30000
-_next = FIRST + os.getpid() * 37 % (LAST - FIRST)
+FIRST, LAST, SLICE = 15000, 30000, 1000
+
+
+def take_slice():
+    for first in range(FIRST, LAST, SLICE):
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", first))
+            holder.listen()
+            return holder, itertools.cycle(range(first + 1, first + SLICE))
+        except OSError:
+            holder.close()
+    raise RuntimeError("no free slice of ports")
+
+
+_holder, _ports = take_slice()
 
 
 def free_port(host="127.0.0.1"):
-    global _next
-    for _ in range(LAST - FIRST):
-        port = _next
-        _next = port + 1 if port + 1 < LAST else FIRST
+    for port in itertools.islice(_ports, SLICE - 1):
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
