@@ -24,6 +24,7 @@ worker_rlimit_nofile 20000;
 events {{ worker_connections 18000; }}
 http {{
     access_log off;
+    log_format moments '$msec $http_x_request_id';
     default_type application/json;
     sendfile on;
     keepalive_requests 100000000;
@@ -33,7 +34,7 @@ http {{
     server {{
         {listen}
         location = /health {{ return 200 '{{"ok":true,"sessions":0,"capacity":{capacity},"boot_id":"bench"}}'; }}
-        location = /sunat/login {{ return 200 '{{"ok":true,"session_id":"$request_id","url":"https://x.example/","titulo":"x"}}'; }}
+        location = /sunat/login {{ {log} return 200 '{{"ok":true,"session_id":"$request_id","url":"https://x.example/","titulo":"x"}}'; }}
         location = /sunat/buzon/list {{ return 200 '{list}'; }}
         location = /api/v1/app/buzon/list {{ return 200 '{list}'; }}
         location /files/ {{ default_type application/pdf; alias {files}/; }}
@@ -64,8 +65,8 @@ def nginx(directory, name, conf, answers):
 
 
 class Robots:
-    def __init__(self, directory, count, *, network=1):
-        """`count` robots in one nginx; networks keep several of these apart."""
+    def __init__(self, directory, count, *, network=1, log_logins=False):
+        """`count` robots in one nginx; networks keep several of these apart. `log_logins`: see moments()."""
         self.directory = Path(directory)
         self.directory.mkdir(parents=True)
         files = self.directory / "files"
@@ -78,8 +79,14 @@ class Robots:
         self.urls = [f"http://{host}:{port}" for host in hosts]
         self.names = [f"n{network}r{n + 1}" for n in range(count)]
         listen = "\n        ".join(f"listen {host}:{port} backlog=4096;" for host in hosts)
-        conf = CONF.format(dir=self.directory, files=files, listen=listen, list=mailbox(), capacity=CAPACITY)
+        conf = CONF.format(dir=self.directory, files=files, listen=listen, list=mailbox(), capacity=CAPACITY,
+                           log=f"access_log {self.directory}/logins.log moments;" if log_logins else "")  # fmt: skip
         self.process = nginx(self.directory, f"robots-{network}", conf, self.urls[0] + "/health")
+
+    def moments(self):
+        """{request id: Unix time in seconds} of the log-ins that came, to the millisecond."""
+        lines = (self.directory / "logins.log").read_text().splitlines()
+        return {request: float(moment) for moment, request in (line.split() for line in lines)}
 
     def stop(self):
         self.process.stop()

@@ -1,7 +1,8 @@
 """Log-ins, each durable: by synchronous execute, and by batches, which other queues are measured beside.
 
-A batch is accepted while its robots are drained, so that nothing is claimed meanwhile, and is cancelled; another one is then
-drained for real: a robot call, a place, a session and a job row for each item.
+A batch is accepted while its robots are drained, so that nothing is claimed meanwhile: what it costs to have it wait is seen
+then, and it is cancelled; another one is then drained for real: a robot call, a place, a session and a job row for each item.
+An idle system tells how many queries it makes, and how long a job takes from its request to the robot's call.
 """
 
 import json
@@ -19,12 +20,15 @@ from usage import Meter
 
 TITLE = "Log-ins and batches"
 CONNECTIONS = 64
-FARM = {"synchronous": (100, 50), "batches": (200, 100)}  # robots, places of each
+FARM = {"synchronous": (100, 50), "batches": (200, 100), "idle": (4, 1000)}  # robots, places of each
+IDLE_S = 20
+ALONE = 300  # jobs on an idle system, one after another
 ACCEPTED = 100_000
 DRAINED = 15_000
 OTHERS = 10_000
 BATCHES = "/api/v1/app/batches"
 LOGIN = {"portal": "sunat", "action": "sunat.menu_sol_login"}
+IDLE_COMPANY = 400_000_000
 FIRST_DRAINED = 500_000_000  # companies that nobody else logs in
 DRAIN_LIMIT_S = 180
 
@@ -66,12 +70,12 @@ def robots_want(chasqui, what):
 def batches(lab, chasqui):
     n_accepted, n_drained = (ACCEPTED // 10, DRAINED // 10) if lab.options.short else (ACCEPTED, DRAINED)
     robots_want(chasqui, "drain")
+    before = Meter(chasqui.labels()).memory() | {"table": items_bytes(chasqui) // 1024}
     answer, took_s = submit(chasqui, FIRST_DRAINED * 2, n_accepted)
-    if answer.status == 501:
-        return {"is_built": False}
     told = answer.expect(202).json
     assert told["accepted"] == n_accepted, told
     lab.say(f"  batch: {n_accepted / took_s:,.0f} items accepted a second")
+    after = Meter(chasqui.labels()).memory() | {"table": items_bytes(chasqui) // 1024}
     chasqui.api.delete(f"{BATCHES}/{told['batch_id']}")
     wait_until(lambda: batch_is_done(chasqui, told["batch_id"]), DRAIN_LIMIT_S, "the batch is cancelled", every=0.2)
     robots_want(chasqui, "resume")
@@ -84,13 +88,43 @@ def batches(lab, chasqui):
     assert counts["done"] == n_drained, json.dumps(counts)
     lab.say(f"  batch: {n_drained / drained_s:,.0f} log-ins drained a second")
     return {
-        "is_built": True,
         "items": n_accepted,
         "drained": n_drained,
         "accept_per_s": n_accepted / took_s,
         "drain_per_s": n_drained / drained_s,
         "cpu_us": meter.per(n_drained),
+        "waiting_kib": {label: max(0, after[label] - before[label]) * 10_000 / n_accepted for label in after if label not in ("mariadb", "robots")},
     }
+
+
+def items_bytes(chasqui):
+    name = f"{chasqui.database.name}/chasqui_items"
+    return chasqui.server.sql(f"SELECT file_size AS n FROM information_schema.innodb_sys_tablespaces WHERE name = '{name}'")[0]["n"]
+
+
+def idle(lab, chasqui):
+    """Queries a second while nothing happens, and the milliseconds from a request to its robot call."""
+    seconds, n = (5, ALONE // 10) if lab.options.short else (IDLE_S, ALONE)
+
+    def queries():
+        return int(chasqui.server.sql("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'")[0]["Value"])
+
+    time.sleep(2)  # what the start left to do
+    first, started = queries(), time.monotonic()
+    time.sleep(seconds)
+    rate = (queries() - first) / (time.monotonic() - started)
+    sent = {}
+    for number in range(n):
+        request = f"bench-{number}"
+        sent[request] = time.time()
+        chasqui.api.queue(IDLE_COMPANY + number, headers={"X-Request-Id": request}).expect(202)
+        time.sleep(0.02)
+    robots = chasqui.nginx[0]
+    wait_until(lambda: len(robots.moments()) == n, 20, "every robot was called", every=0.2)
+    waits = sorted((moment - sent[request]) * 1000 for request, moment in robots.moments().items())
+    told = {"queries_per_s": rate, "n": n, "p50_ms": waits[n // 2], "p99_ms": waits[n * 99 // 100]}
+    lab.say(f"  idle: {json.dumps(told)}")
+    return told
 
 
 def others(lab):
@@ -107,7 +141,7 @@ def others(lab):
 def on_farm(lab, number, name, measure):
     """measure(lab, chasqui) with as many robots and places as it needs."""
     count, places = FARM[name]
-    robots = lab.keep(Robots(lab.room(name), count, network=20 + number))
+    robots = lab.keep(Robots(lab.room(name), count, network=20 + number, log_logins=name == "idle"))
     chasqui = lab.keep(Chasqui(lab.room("chasqui"), lab.mariadb, [robots], capacity=places))
     result = measure(lab, chasqui)
     lab.drop(chasqui)
@@ -119,5 +153,6 @@ def run(lab):
     return {
         "execute": on_farm(lab, 1, "synchronous", synchronous),
         "batch": on_farm(lab, 2, "batches", batches),
+        "idle": on_farm(lab, 3, "idle", idle),
         "others": others(lab),
     }

@@ -100,11 +100,13 @@ def spent(cpu_us):
 def queue(result):
     execute, batch = result["execute"], result["batch"]
     lines = [("log-ins by execute, 64 at a time", "Chasqui", number(execute["rate"]) + " log-ins/s", "", spent(execute["cpu_us"]))]
-    if batch["is_built"]:
-        lines.append((f"batches of {batch['items']:,} and {batch['drained']:,}", "Chasqui", f"{batch['accept_per_s']:,.0f} items/s",
-                      f"{batch['drain_per_s']:,.0f} log-ins/s, robot calls included", spent(batch["cpu_us"])))  # fmt: skip
-    else:
-        lines.append(("a batch", "Chasqui", "not built yet (501)", "", ""))
+    lines.append((f"batches of {batch['items']:,} and {batch['drained']:,}", "Chasqui", f"{batch['accept_per_s']:,.0f} items/s",
+                  f"{batch['drain_per_s']:,.0f} log-ins/s, robot calls included", spent(batch["cpu_us"])))  # fmt: skip
+    kept = ", ".join(f"{label} {mib(kib)}" for label, kib in batch["waiting_kib"].items())
+    lines.append(("10,000 waiting items", "Chasqui", f"MiB: {kept}", "", ""))
+    idle = result["idle"]
+    lines.append((f"idle, and {idle['n']} jobs one after another", "Chasqui", f"{idle['queries_per_s']:.1f} queries/s when idle",
+                  f"request to robot call: p50 {idle['p50_ms']:.1f} ms, p99 {idle['p99_ms']:.1f} ms", ""))  # fmt: skip
     for name, title in (("beanstalkd", "beanstalkd, `-f 0`"), ("bullmq", "BullMQ, Redis with `appendfsync always`")):
         one = result["others"][name]
         if "missing" in one:
