@@ -15,13 +15,7 @@
 static void token_done(void *arg, void *op_arg)
 {
     struct store_token *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->valid)
-        reply_body(d, r, 200, op->json.data, op->json.len);
-    else if (r)
-        reply_error(d, r, ERR_UNAUTHENTICATED, NULL, NULL);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, op->valid ? ERR_OK : ERR_UNAUTHENTICATED, &op->json);
     free(op);
 }
 
@@ -90,11 +84,7 @@ static void active_start(struct dispatcher *d, struct request *r)
 static void sessions_done(void *arg, void *op_arg)
 {
     struct store_sessions *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r)
-        reply_take(d, r, 200, "application/json", NULL, &op->json);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 

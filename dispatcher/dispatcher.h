@@ -161,7 +161,6 @@ void request_actor(const struct request *r, char *out, size_t room);
 int64_t request_left_ms(const struct dispatcher *d, const struct request *r);
 unsigned requests_in_flight(const struct dispatcher *d);
 /* Each of these answers once and frees the request. Bodies are copied unless said otherwise. */
-void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len); /* JSON */
 void reply_take(struct dispatcher *d, struct request *r, int status, const char *content_type, const char *session_id,
                 struct buf *body); /* takes body's bytes; longer than REPLY_PAYLOAD_MAX: streamed by itself, from memory */
 void reply_jv(struct dispatcher *d, struct request *r, int status, struct jv *body);                /* takes body */

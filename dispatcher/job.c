@@ -22,13 +22,10 @@ static bool is_operators(const struct request *r)
 static void job_done(void *arg, void *op_arg)
 {
     struct store_job *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found && (is_operators(r) || request_may_see(r, op->company_id)))
-        asked_reply(d, r, 200, &op->json);
-    else if (r)
-        reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
-    buf_free(&op->json);
+    struct asked *a = arg;
+    const struct request *r = request_find(a->d, a->key);
+    bool is_seen = op->found && r && (is_operators(r) || request_may_see(r, op->company_id));
+    asked_words(a, op->rc, is_seen ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
     free(op);
 }
 
@@ -45,11 +42,7 @@ static void get_start(struct dispatcher *d, struct request *r)
 static void jobs_done(void *arg, void *op_arg)
 {
     struct store_jobs *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r)
-        asked_reply(d, r, 200, &op->json);
-    buf_free(&op->json);
+    asked_words(arg, op->rc, ERR_OK, &op->json);
     free(op->companies);
     free(op);
 }
@@ -193,13 +186,7 @@ static void retry_start(struct dispatcher *d, struct request *r)
 static void why_done(void *arg, void *op_arg)
 {
     struct store_why *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found)
-        asked_reply(d, r, 200, &op->json);
-    else if (r)
-        reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
-    buf_free(&op->json);
+    asked_words(arg, op->rc, op->found ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
     free(op);
 }
 

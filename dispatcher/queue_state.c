@@ -15,14 +15,11 @@ static void state_done(void *arg, void *op_arg)
 {
     struct store_queue_state *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
     if (op->rc == STORE_OK && op->change == PAUSE_END) {
         queue_wake(d);
         peers_wake(d, "work");
     }
-    if (r)
-        reply_take(d, r, 200, "application/json", NULL, &op->json);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 
@@ -41,11 +38,7 @@ static void state_start(struct dispatcher *d, struct request *r, enum pause_chan
 static void audit_done(void *arg, void *op_arg)
 {
     struct store_audit *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r)
-        asked_reply(d, r, 200, &op->json);
-    buf_free(&op->json);
+    asked_words(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 

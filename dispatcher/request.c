@@ -330,7 +330,7 @@ static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
     request_free(d, r);
 }
 
-void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len)
+static void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len)
 {
     struct msg m = {.REPLY = {.status = (uint64_t)status}, .payload = {body, (uint32_t)len}};
     answer_log(r, status, "");
