@@ -361,9 +361,7 @@ static void cancel_start(struct dispatcher *d, struct request *r)
     struct store_batch_cancel *op = xcalloc(1, sizeof(*op));
     op->batch_id = r->batch_id;
     op->viewer = viewer_of(r);
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     store_submit(d->store, store_batch_cancel, op, cancel_done, asked_new(d, r));
 }
 

@@ -169,9 +169,7 @@ static void want_start(struct dispatcher *d, struct request *r)
     struct store_robot_want *op = xcalloc(1, sizeof(*op));
     strcpy(op->name, r->worker);
     op->wanted = strcmp(r->state, "draining") == 0 ? WANTED_DRAINING : WANTED_ACTIVE;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     strcpy(op->detail, r->reason);
     op->deadline_ms = (int64_t)r->until_ms;
     store_submit(d->store, store_robot_want, op, want_done, asked_new(d, r));

@@ -157,7 +157,7 @@ struct request *request_find(struct dispatcher *d, uint64_t key); /* NULL = gone
 void requests_each(struct dispatcher *d, enum op op, void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg);
 bool request_may_see(const struct request *r, uint64_t company_id);
 /* Who asks, for the audit trail: "token:<id>:<name>". */
-void request_actor(const struct request *r, char *out, size_t room);
+void request_actor(const struct request *r, struct actor *out);
 int64_t request_left_ms(const struct dispatcher *d, const struct request *r);
 unsigned requests_in_flight(const struct dispatcher *d);
 /* Each of these answers once and frees the request. Bodies are copied unless said otherwise. */

@@ -139,9 +139,7 @@ static void cancel_start(struct dispatcher *d, struct request *r)
     op->n_companies = r->n_companies;
     r->companies = NULL;
     r->n_companies = 0;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     strcpy(op->reason, r->reason);
     store_submit(d->store, store_cancel, op, cancel_done, c);
 }
@@ -174,9 +172,7 @@ static void retry_start(struct dispatcher *d, struct request *r)
     op->job_id = r->job_id;
     strcpy(op->job_uid, r->job_uid);
     op->tries = (unsigned)d->conf->queue_max_attempts;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     strcpy(op->reason, r->reason);
     store_submit(d->store, store_retry, op, retry_done, asked_new(d, r));
 }

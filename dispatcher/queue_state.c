@@ -29,9 +29,7 @@ static void state_start(struct dispatcher *d, struct request *r, enum pause_chan
     op->change = change;
     strcpy(op->reason, r->reason);
     op->until_ms = (int64_t)r->until_ms;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     store_submit(d->store, store_queue_state, op, state_done, asked_new(d, r));
 }
 

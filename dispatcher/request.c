@@ -289,9 +289,11 @@ bool request_may_see(const struct request *r, uint64_t company_id)
     return false;
 }
 
-void request_actor(const struct request *r, char *out, size_t room)
+void request_actor(const struct request *r, struct actor *out)
 {
-    snprintf(out, room, "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
+    snprintf(out->name, sizeof(out->name), "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
+    strcpy(out->peer, r->peer_addr);
+    strcpy(out->request_id, r->request_id);
 }
 
 int64_t request_left_ms(const struct dispatcher *d, const struct request *r)

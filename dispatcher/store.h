@@ -92,6 +92,10 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
     int64_t limit_ms; /* limit_at = NOW + this */
 };
 
+struct actor { /* who asks for a change, for its audit row; name "" = nobody: there is none */
+    char name[161], peer[65], request_id[129];
+};
+
 #define DIGEST_BYTES 32
 
 /* A key stands for the job or batch that was made with it, for 24 h. scope = keyed hash of who may use it, the route and the key; digest =
@@ -254,8 +258,7 @@ void store_close_begin(struct db *db, void *op);
 struct store_close_end { /* by lease token: closing -> `to` (closed | expired | active again | lost) */
     uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
     enum session_state to; char reason[REASON_ROOM]; enum place_fate place;
-    /* ops actor for the audit row; actor "" = none */
-    char actor[161], peer[65], request_id[129];
+    struct actor by;
     bool lost; enum store_rc rc;
 };
 void store_close_end(struct db *db, void *op);
@@ -328,7 +331,7 @@ struct store_robot_seen { /* what a robot told; -1 / "" / -1 = nothing new. Adds
 };
 void store_robot_seen(struct db *db, void *op);
 struct store_robot_want { char name[NAME_ROOM]; enum wanted wanted; int64_t deadline_ms; /* unix, of a drain; 0 = none */
-                          char actor[161], peer[65], request_id[129], detail[201];
+                          struct actor by; char detail[201];
                           bool found; enum store_rc rc; };
 void store_robot_want(struct db *db, void *op); /* raises the revision, audit row */
 
@@ -354,7 +357,7 @@ struct store_migrate_plan {
      * known boot). With stored credentials: a migration row (idempotent). Without: -> lost, job failed, place kept
      * pending (down) or freed (restarted). One session only when session_ref is set (operator's migrate: any robot). At most 500 a call. */
     uint32_t robot_id; char boot_now[65]; char reason[REASON_ROOM]; uint64_t session_ref;
-    char actor[161], peer[65], request_id[129];
+    struct actor by;
     unsigned planned, lost; bool more; enum store_rc rc;
 };
 void store_migrate_plan(struct db *db, void *op);

@@ -384,7 +384,7 @@ static enum db_rc cancel_begin(struct db *db, struct store_batch_cancel *op)
     TRY(db_exec(db, "UPDATE chasqui_batches SET status = 'cancelled' WHERE id = ?", "u", op->batch_id));
     strcpy(op->status, "cancelled");
     snprintf(subject, sizeof(subject), "batch:%llu", (unsigned long long)op->batch_id);
-    struct audit audit = {op->actor, op->peer, op->request_id, "batch.cancel", subject};
+    struct audit audit = {&op->by, "batch.cancel", subject};
     return audit_change(db, &audit, before, op->status, NULL);
 }
 

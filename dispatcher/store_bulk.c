@@ -143,7 +143,7 @@ static enum db_rc audit_write(struct db *db, struct store_bulk *op)
     snprintf(detail, sizeof(detail), "%llu jobs%s%s", (unsigned long long)(op->n + op->n_changed), op->reason[0] ? ": " : "", op->reason);
     if (op->audit_id)
         return db_exec(db, "UPDATE chasqui_audit SET detail = ? WHERE id = ?", "su", detail, op->audit_id);
-    TRY(audit_add(db, op->actor, op->peer, op->request_id, op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail));
+    TRY(audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail));
     op->audit_id = db_insert_id(db);
     return DB_OK;
 }

@@ -74,7 +74,7 @@ static enum db_rc plan_tx(struct db *db, void *arg)
     if (rc == DB_OK && op->session_ref && n) {
         char subject[40];
         snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)rows[0].job_id);
-        struct audit audit = {op->actor, op->peer, op->request_id, "session_migrate", subject};
+        struct audit audit = {&op->by, "session_migrate", subject};
         char worker[NAME_ROOM];
         rc = audit_change(db, &audit, worker_name(db, rows[0].robot_id, worker), op->planned ? "another robot" : "stays: no stored credentials",
                           NULL);

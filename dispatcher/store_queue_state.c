@@ -116,7 +116,7 @@ static enum db_rc change_tx(struct db *db, void *arg)
 {
     struct store_queue_state *op = arg;
     bool is_pause = op->change == PAUSE_SET;
-    struct audit audit = {op->actor, op->peer, op->request_id, is_pause ? "queue.pause" : "queue.resume", "queue"};
+    struct audit audit = {&op->by, is_pause ? "queue.pause" : "queue.resume", "queue"};
     char after[20 + CLOCK_TEXT_BYTES], at[CLOCK_TEXT_BYTES];
     TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6)) FOR UPDATE", ""));
     const char *before = db_next(db) ? "paused" : "going";
@@ -124,7 +124,7 @@ static enum db_rc change_tx(struct db *db, void *arg)
         TRY(db_exec(db,
                     "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), FROM_UNIXTIME(? / 1000)) ON "
                     "DUPLICATE KEY UPDATE actor = VALUES(actor), reason = VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
-                    "ssN", op->actor, op->reason, (uint64_t)op->until_ms));
+                    "ssN", op->by.name, op->reason, (uint64_t)op->until_ms));
         snprintf(after, sizeof(after), "paused%s%s", op->until_ms ? " until " : "", op->until_ms ? clock_text((int64_t)op->until_ms, at) : "");
         return audit_change(db, &audit, before, after, op->reason);
     }

@@ -119,7 +119,7 @@ enum db_rc audit_change(struct db *db, const struct audit *a, const char *before
     struct buf detail = {0};
     bool has_reason = reason && *reason;
     buf_addf(&detail, "%s -> %s%s%s", before, after, has_reason ? ": " : "", has_reason ? reason : "");
-    enum db_rc rc = audit_add(db, a->actor, a->peer, a->request_id, a->action, a->subject, detail.data);
+    enum db_rc rc = audit_add(db, a->by->name, a->by->peer, a->by->request_id, a->action, a->subject, detail.data);
     buf_free(&detail);
     return rc;
 }

@@ -36,7 +36,7 @@ enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct sessi
 enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
                      const char *detail);
 /* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */
-struct audit { const char *actor /* "" = no row */, *peer, *request_id, *action, *subject; };
+struct audit { const struct actor *by; const char *action, *subject; };
 enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);
 enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
                      const char *subject, const char *detail); /* nothing when actor is "" */

@@ -91,7 +91,7 @@ static inline uint64_t batch_make(unsigned items, uint64_t first_company)
 /* All steps. */
 static inline struct store_batch_cancel batch_cancelled(uint64_t batch_id)
 {
-    struct store_batch_cancel op = {.batch_id = batch_id, .viewer = {.token_id = 7}, .actor = "token:7:t", .request_id = "r"};
+    struct store_batch_cancel op = {.batch_id = batch_id, .viewer = {.token_id = 7}, .by = {.name = "token:7:t", .request_id = "r"}};
     do
         run_fine(store_batch_cancel, &op);
     while (op.more);

@@ -316,7 +316,7 @@ static void test_a_cancel_that_died_half_way_is_finished(void **state)
     char *text = many_lines(1500, 1, "");
     body_sent(id, 0, text, BODY_DONE, NULL);
     free(text);
-    struct store_batch_cancel op = {.batch_id = id, .viewer = {.all = true}, .actor = "token:1:ops"};
+    struct store_batch_cancel op = {.batch_id = id, .viewer = {.all = true}, .by.name = "token:1:ops"};
     run_fine(store_batch_cancel, &op);
     assert_true(op.more && op.begun);
     assert_number(500, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued'", "");

@@ -116,7 +116,7 @@ static void test_the_shape_in_a_page(void **state)
 
 static struct store_cancel cancelled(uint64_t job_id, enum cancel_outcome want)
 {
-    struct store_cancel op = {.job_id = job_id, .all = true, .actor = "token:1:ops", .request_id = "r", .reason = "not needed"};
+    struct store_cancel op = {.job_id = job_id, .all = true, .by = {.name = "token:1:ops", .request_id = "r"}, .reason = "not needed"};
     run_fine(store_cancel, &op);
     assert_int_equal(op.outcome, want);
     return op;
@@ -126,10 +126,10 @@ static void test_cancel_one_that_waits(void **state)
 {
     (void)state;
     uint64_t id = enqueued(1, 5), mine[] = {1}, other[] = {2};
-    struct store_cancel not_mine = {.job_id = id, .companies = other, .n_companies = 1, .actor = "t"};
+    struct store_cancel not_mine = {.job_id = id, .companies = other, .n_companies = 1, .by.name = "t"};
     run_fine(store_cancel, &not_mine);
     assert_int_equal(not_mine.outcome, CANCEL_NOT_FOUND);
-    struct store_cancel op = {.job_id = id, .companies = mine, .n_companies = 1, .actor = "token:7:t"};
+    struct store_cancel op = {.job_id = id, .companies = mine, .n_companies = 1, .by.name = "token:7:t"};
     run_fine(store_cancel, &op);
     assert_int_equal(op.outcome, CANCEL_DONE);
     assert_string_equal(op.status, "cancelled");
@@ -158,7 +158,7 @@ static void test_cancel_one_that_runs(void **state)
     assert_job(id, "running", "(null)");
     claimed_fail(&op.got[0], &op.lease, 60000);
     assert_job(id, "retrying", "robot_error");
-    struct store_cancel by_uid = {.all = true, .actor = "t"};
+    struct store_cancel by_uid = {.all = true, .by.name = "t"};
     strcpy(by_uid.job_uid, op.got[0].job_uid);
     run_fine(store_cancel, &by_uid);
     assert_int_equal(by_uid.outcome, CANCEL_DONE);
@@ -196,7 +196,7 @@ static void *cancel_race(void *arg)
     struct racer *r = arg;
     struct db *mine = db_new(&conf);
     for (unsigned i = 0; i < r->n; i++) {
-        struct store_cancel op = {.job_id = r->ids[i], .all = true, .actor = "t"};
+        struct store_cancel op = {.job_id = r->ids[i], .all = true, .by.name = "t"};
         store_cancel(mine, &op);
         r->failed |= op.rc != STORE_OK;
         r->done += op.outcome == CANCEL_DONE;
@@ -250,7 +250,7 @@ static void test_cancels_and_claims_at_once(void **state)
 
 static struct store_retry retried(uint64_t job_id, bool ok)
 {
-    struct store_retry op = {.job_id = job_id, .tries = 5, .actor = "token:1:ops", .reason = "try again"};
+    struct store_retry op = {.job_id = job_id, .tries = 5, .by.name = "token:1:ops", .reason = "try again"};
     run_fine(store_retry, &op);
     assert_true(op.found);
     assert_int_equal(op.ok, ok);
@@ -371,7 +371,7 @@ static void test_what_a_job_waits_for(void **state)
     assert_why(first, "queued: behind");
     assert_why(second, "queued: behind");
     assert_why(later, "queued: scheduled");
-    struct store_queue_state pause = {.change = PAUSE_SET, .actor = "token:1:ops", .reason = "night"};
+    struct store_queue_state pause = {.change = PAUSE_SET, .by.name = "token:1:ops", .reason = "night"};
     run_fine(store_queue_state, &pause);
     buf_free(&pause.json);
     assert_why(urgent, "queued: paused");
@@ -411,7 +411,7 @@ static void test_what_a_job_waits_for(void **state)
 
 static void assert_state(enum pause_change change, const char *want)
 {
-    struct store_queue_state op = {.change = change, .actor = "token:1:ops", .reason = "night", .request_id = "r-9"};
+    struct store_queue_state op = {.change = change, .by = {.name = "token:1:ops", .request_id = "r-9"}, .reason = "night"};
     run_fine(store_queue_state, &op);
     assert_non_null(strstr(op.json.data, want));
     buf_free(&op.json);
@@ -452,7 +452,7 @@ static void test_a_pause(void **state)
     claim_forget(&op);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.pause' AND request_id = 'r-9'", "");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.resume' AND detail = 'paused -> going: night'", "");
-    struct store_queue_state past = {.change = PAUSE_SET, .actor = "t", .until_ms = clock_unix_ms() + 1000};
+    struct store_queue_state past = {.change = PAUSE_SET, .by.name = "t", .until_ms = clock_unix_ms() + 1000};
     run_fine(store_queue_state, &past);
     assert_non_null(strstr(past.json.data, "\"until\":\"2"));
     exec_sql("UPDATE chasqui_pause SET until_at = NOW(6)", "");

@@ -147,7 +147,7 @@ static void test_one_job_and_the_queue(void **state)
     assert_rows(before, 10, "a job");
     plan_check("store_job");
     buf_free(&job.json);
-    struct store_retry retry = {.job_id = 50, .tries = 3, .actor = "t"};
+    struct store_retry retry = {.job_id = 50, .tries = 3, .by.name = "t"};
     before = rows_read();
     run_fine(store_retry, &retry);
     assert_true(retry.ok);
@@ -163,7 +163,7 @@ static void test_one_job_and_the_queue(void **state)
     run_fine(store_why, &why);
     plan_check("store_why");
     buf_free(&why.json);
-    struct store_cancel cancel = {.job_id = 50, .all = true, .actor = "t"};
+    struct store_cancel cancel = {.job_id = 50, .all = true, .by.name = "t"};
     before = rows_read();
     run_fine(store_cancel, &cancel);
     assert_int_equal(cancel.outcome, CANCEL_DONE);
