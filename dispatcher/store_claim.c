@@ -249,11 +249,12 @@ static enum db_rc claim_tx(struct db *db, void *arg)
 {
     struct claim *c = arg;
     struct store_claim *op = c->op;
+    struct pause pause;
     unsigned room;
     items_forget(c);
     op->is_full = op->is_paused = false;
-    TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))", ""));
-    if ((op->is_paused = db_next(db)))
+    TRY(pause_read(db, &pause));
+    if ((op->is_paused = pause.is_on))
         return DB_OK;
     TRY(room_read(db, c, &room));
     op->is_full = room == 0;

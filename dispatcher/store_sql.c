@@ -124,6 +124,28 @@ enum db_rc audit_change(struct db *db, const struct audit *a, const char *before
     return rc;
 }
 
+enum db_rc pause_read(struct db *db, struct pause *out)
+{
+    *out = (struct pause){0};
+    TRY(db_query(db,
+                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM "
+                 "chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
+                 ""));
+    if (db_next(db))
+        *out = (struct pause){true, db_str(db, 0, NULL), db_str(db, 1, NULL), db_i64(db, 2), db_i64(db, 3)};
+    return DB_OK;
+}
+
+enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n)
+{
+    *n = 0;
+    TRY(db_query(db, "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t", "uu",
+                 urgency, most));
+    if (db_next(db))
+        *n = db_u64(db, 0);
+    return DB_OK;
+}
+
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l)
 {
     return db_exec(db,

@@ -40,6 +40,15 @@ struct audit { const struct actor *by; const char *action, *subject; };
 enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);
 enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
                      const char *subject, const char *detail); /* nothing when actor is "" */
+/* The pause of the queue that holds now. */
+struct pause {
+    bool is_on;
+    const char *by, *reason; /* reason NULL = none; both borrowed until the next statement */
+    int64_t since_ms, until_ms; /* unix; until 0 = until it is ended */
+};
+enum db_rc pause_read(struct db *db, struct pause *out);
+/* Items of an urgency that may be claimed; counting stops at `most`. *n is 0 after a failure. */
+enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n);
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l);
 /* Deletes the lease when the token holds; *held = it did. */
 enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held);

@@ -71,15 +71,14 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 
 static enum db_rc paused_look(struct db *db, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
-                 ""));
-    if (!db_next(db))
+    struct pause pause;
+    TRY(pause_read(db, &pause));
+    if (!pause.is_on)
         return DB_OK;
     struct jv *why = say(list, "paused", "The queue is paused.");
-    jv_set_str(why, "by", db_str(db, 0, NULL));
-    jv_set_str(why, "why", db_str(db, 1, NULL));
-    jv_set_time(why, "until", db_i64(db, 2));
+    jv_set_str(why, "by", pause.by);
+    jv_set_str(why, "why", pause.reason);
+    jv_set_time(why, "until", pause.until_ms);
     return DB_OK;
 }
 
