@@ -13,7 +13,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

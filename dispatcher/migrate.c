@@ -8,7 +8,6 @@
 #include "dispatcher/login.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 #include "common/log.h"
 
 #include <stdio.h>

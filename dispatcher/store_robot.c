@@ -7,7 +7,6 @@
 #include "common/clock.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static int64_t or_minus_one(struct db *db, unsigned col)
