@@ -38,7 +38,6 @@ struct exchange *exchange_new(struct broker *b, struct client *c, enum listener 
     x->listener = l;
     x->arrived_ms = loop_now_ms(b->loop);
     x->deadline_at_ms = x->arrived_ms + (uint64_t)b->conf->broker_deadline_ms;
-    x->target_len = len;
     memcpy(x->target, target, len + 1);
     snprintf(x->peer, sizeof x->peer, "%s", peer);
     stat_inc(http_requests_total);

@@ -376,7 +376,7 @@ struct store_migrate_claim {
      * timeout_ms -> lost (job failed). */
     struct lease lease; int64_t timeout_ms; unsigned max; /* <= 16 */
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
-    unsigned n; struct migrate_claimed got[16]; unsigned timed_out; bool more;
+    unsigned n; struct migrate_claimed got[16]; unsigned timed_out;
     enum store_rc rc;
 };
 void store_migrate_claim(struct db *db, void *op);
@@ -385,7 +385,7 @@ void store_migrate_claim(struct db *db, void *op);
 
 struct store_token { uint64_t token_id; uint8_t secret_sha256[32]; bool valid; struct buf json; /* out: body of TOKEN_VERIFY */ enum store_rc rc; };
 void store_token(struct db *db, void *op); /* constant-time compare; an unknown id does the same work */
-struct store_job { uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; bool all; uint64_t company_id; /* out: company of the row, caller checks */
+struct store_job { uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; uint64_t company_id; /* out: company of the row, caller checks */
                    bool found, terminal; char status[21], error[41], message[1001], kind[8]; uint64_t session_ref;
                    struct session_row session; /* the job's current session when there is one (ref != 0) */
                    struct buf json; /* the job object with its timeline */ enum store_rc rc; };

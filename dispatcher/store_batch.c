@@ -440,7 +440,6 @@ void store_batch_cancel(struct db *db, void *arg)
 /* ---- looking for those that have ended -------------------------------------------------------------------------------------- */
 
 struct finish {
-    struct store_batch_finish *op;
     struct stop stop;
     uint64_t batch_id;
     bool ended, asked;

@@ -12,7 +12,6 @@
 
 #include "common/check.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -301,7 +300,6 @@ static void hand_over(struct claim *c)
                                 .session_ref = it->session_ref,
                                 .epoch = it->epoch,
                                 .company_id = it->company_id,
-                                .token_id = it->token_id,
                                 .robot_id = it->robot_id,
                                 .waited_ms = it->waited_ms > 0 ? (uint64_t)it->waited_ms : 0,
                                 .remember = it->remember,

@@ -70,7 +70,7 @@ enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn);
 
 struct claimed { /* a log-in to be begun now: its place, epoch and lease are committed */
     struct queued item;
-    uint64_t job_id, session_ref, epoch, company_id, token_id;
+    uint64_t job_id, session_ref, epoch, company_id;
     uint32_t robot_id;
     uint64_t waited_ms; /* since it could have begun */
     bool remember;

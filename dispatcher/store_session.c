@@ -7,8 +7,6 @@
  */
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

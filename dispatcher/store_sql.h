@@ -25,7 +25,6 @@
     "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, " \
     "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id, j.job_uid, "               \
     "TIMESTAMPDIFF(MICROSECOND, s.since, NOW(6)) DIV 1000"
-#define SESSION_COLUMN_COUNT 22
 #define SESSION_FROM                                                                             \
     " FROM chasqui_sessions s JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN chasqui_session_migrations m " \
     "ON m.job_id = s.job_id "

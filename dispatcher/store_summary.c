@@ -5,10 +5,7 @@
 #include "dispatcher/store_summary.h"
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
 #include "common/clock.h"
-
-#include <stdlib.h>
 
 static struct jv *count_jv(uint64_t n, uint64_t cap)
 {
