@@ -339,6 +339,43 @@ static void test_put_back_out_of_a_cancelled_batch(void **state)
     claim_forget(&op);
 }
 
+/* ---- all that a filter finds --------------------------------------------------------------------------------------------------- */
+
+static void assert_bulk(store_fn *fn, struct store_bulk op, unsigned want)
+{
+    snprintf(op.by.name, sizeof(op.by.name), "token:1:ops");
+    do
+        run_fine(fn, &op);
+    while (op.more);
+    assert_int_equal(op.n, want);
+    assert_false(op.capped);
+}
+
+static void test_all_that_a_filter_finds(void **state)
+{
+    (void)state;
+    uint64_t failed = enqueued(1, 9), waits = enqueued(2, 5);
+    struct store_claim op = claim_op(1);
+    claim_fine(&op, 1);
+    claimed_fail(&op.got[0], &op.lease, -1);
+    uint64_t laravels = laravel_make(3, BASE(1), "l-1", 10);
+    exec_sql("UPDATE portal_jobs SET status = 'failed' WHERE id = ?", "u", laravels); /* not ours: never meant */
+    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at) VALUES (9000, 'A-1', 4, 'acme', 'acme.x', "
+             "'failed', NOW())", "");
+    exec_sql("INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) VALUES (9000, 'A-1', 'action', 4, 'acme')", "");
+    assert_bulk(store_bulk_count, (struct store_bulk){.is_retry = true, .tries = 3}, 1);
+    assert_bulk(store_bulk_count, (struct store_bulk){.is_retry = true, .tries = 3, .worker = "r9"}, 0);
+    assert_bulk(store_bulk_count, (struct store_bulk){.portal = "acme"}, 1);
+    assert_bulk(store_bulk, (struct store_bulk){.is_retry = true, .tries = 3}, 1);
+    assert_job(failed, "queued", "(null)");
+    assert_job(9000, "failed", "(null)");
+    assert_bulk(store_bulk_count, (struct store_bulk){.company_id = 2}, 1);
+    assert_bulk(store_bulk, (struct store_bulk){.portal = "acme"}, 2);
+    assert_job(failed, "cancelled", "(null)");
+    assert_job(waits, "cancelled", "(null)");
+    claim_forget(&op);
+}
+
 /* ---- what it waits for ---------------------------------------------------------------------------------------------------------- */
 
 static void assert_why(uint64_t job_id, const char *want)
@@ -500,6 +537,7 @@ int main(void)
         cmocka_unit_test_setup(test_put_back_what_was_synchronous, reset),
         cmocka_unit_test_setup(test_put_back_one_whose_session_was_lost, reset),
         cmocka_unit_test_setup(test_put_back_out_of_a_cancelled_batch, reset),
+        cmocka_unit_test_setup(test_all_that_a_filter_finds, reset),
         cmocka_unit_test_setup(test_what_a_job_waits_for, reset),
         cmocka_unit_test_setup(test_the_state_of_the_queue, reset),
         cmocka_unit_test_setup(test_a_pause, reset),
