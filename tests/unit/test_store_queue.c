@@ -1,6 +1,7 @@
 /* parts: dispatcher */
 /* test_store_queue.c - queued jobs: putting in, claiming with places, outcomes, retries, in a real database. */
 #include "tests/unit/store_queue_fixture.h"
+#include "tests/unit/store_plan.h"
 
 #include <pthread.h>
 
