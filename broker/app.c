@@ -7,7 +7,6 @@
 
 #include "common/clock.h"
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LOGIN_GRACE_MS 1000 /* beyond the action's limit: the dispatcher's own verdict comes first */

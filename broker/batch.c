@@ -24,7 +24,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -333,7 +333,6 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     void (*fail)(struct exchange *x, enum err e);
     struct flight flight;
     struct answer answer;
-    size_t target_len;
     char target[]; /* as it came; path and query are taken apart in it */
 };
 

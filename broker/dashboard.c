@@ -7,7 +7,6 @@
 #include "broker/broker.h"
 
 #include "common/check.h"
-#include <stdlib.h>
 #include <string.h>
 
 /* The Makefile knows that this object depends on the files. */

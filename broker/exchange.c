@@ -38,7 +38,6 @@ struct exchange *exchange_new(struct broker *b, struct client *c, enum listener 
     x->listener = l;
     x->arrived_ms = loop_now_ms(b->loop);
     x->deadline_at_ms = x->arrived_ms + (uint64_t)b->conf->broker_deadline_ms;
-    x->target_len = len;
     memcpy(x->target, target, len + 1);
     snprintf(x->peer, sizeof x->peer, "%s", peer);
     stat_inc(http_requests_total);
@@ -481,7 +480,7 @@ static void answer_log(struct exchange *x, uint64_t ms)
     uint64_t queue_ms = flight_waited_ms(&x->flight);
     unsigned status = x->answer.status;
     bool is_api = x->route && x->route->ability != ABILITY_NONE;
-    bool is_failed = is_api && status >= 500 && status != 501;
+    bool is_failed = is_api && status >= 500;
     bool is_long = x->flight.op == OP_EXECUTE_LOGIN || x->flight.op == OP_EXECUTE_QUEUED ||
                    (x->route && x->route->takes == TAKES_BATCH);
     bool is_slow = is_api && (is_long ? queue_ms : ms) >= (uint64_t)b->conf->log_slow_ms;

@@ -13,8 +13,6 @@
 #include "broker/broker.h"
 
 #include "common/check.h"
-#include "common/log.h"
-#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 

@@ -104,13 +104,16 @@ bool items_find(const char *text, size_t len, size_t *from, size_t *to)
     return false;
 }
 
-void items_begin(struct items *it, const char *array, size_t len)
+/* The array comes with its brackets. */
+static void items_begin(struct items *it, const char *array, size_t len)
 {
     it->end = array + len - 1;
     it->at = space_end(array + 1, it->end);
 }
 
-enum items_next items_next(struct items *it, const char **item, size_t *len)
+enum items_next { ITEMS_ONE, ITEMS_END, ITEMS_BAD, ITEMS_DEEP };
+/* The next element, borrowed. ITEMS_DEEP: with object and array around it, it is nested deeper than 32. */
+static enum items_next items_next(struct items *it, const char **item, size_t *len)
 {
     unsigned depth;
     if (it->at == it->end)

@@ -22,11 +22,6 @@ bool items_find(const char *text, size_t len, size_t *from, size_t *to);
 struct items { /* what is left of an array */
     const char *at, *end;
 };
-void items_begin(struct items *it, const char *array, size_t len); /* with its brackets */
-
-enum items_next { ITEMS_ONE, ITEMS_END, ITEMS_BAD, ITEMS_DEEP };
-/* The next element, borrowed. ITEMS_DEEP: with object and array around it, it is nested deeper than 32. */
-enum items_next items_next(struct items *it, const char **item, size_t *len);
 
 struct judging { /* of a whole body, a slice at a time; zero-initialised */
     struct buf text;

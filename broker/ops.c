@@ -5,9 +5,7 @@
  */
 #include "broker/broker.h"
 
-#include "common/check.h"
 #include "common/clock.h"
-#include <stdlib.h>
 #include <string.h>
 
 #define KEY_OF_OPERATORS UINT64_MAX /* all of them take one company's turn */

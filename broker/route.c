@@ -10,7 +10,7 @@
 
 static const struct route routes[] = {
 #define ROUTE(listener, method, path, ability, counts, takes, handler, doc)                                       \
-    {listener, method, path, ability, counts, takes, handler, doc},
+    {listener, method, path, ability, counts, takes, handler},
 #include "broker/routes.def"
 #undef ROUTE
 };

@@ -19,7 +19,6 @@ struct route {
     enum route_counts counts;
     enum route_takes takes;
     void (*handle)(struct exchange *x); /* the request is whole, the token good: ask, or answer */
-    const char *doc;
 };
 
 #define ROUTE(listener, method, path, ability, counts, takes, handler, doc) void handler(struct exchange *x);

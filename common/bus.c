@@ -503,7 +503,8 @@ static void unset_zsys_environment(void)
     }
 }
 
-void bus_library_init(void)
+/* Once per process. */
+static void library_init(void)
 {
     static bool is_done;
     if (is_done)
@@ -535,7 +536,7 @@ static const char *role_name(enum conf_owner role)
 
 struct bus *bus_new(struct loop *l, const struct conf *conf)
 {
-    bus_library_init();
+    library_init();
     struct bus *b = xcalloc(1, sizeof *b);
     b->loop = l;
     b->role = role_name(conf->role);

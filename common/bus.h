@@ -43,10 +43,8 @@ struct bus_frame {
 typedef void bus_recv_fn(void *arg, const void *peer, size_t peer_len, const char *role,
                          const struct bus_frame *frames, unsigned n);
 
-/* Once per process, before anything else of czmq is called; bus_new does it itself, an actor that starts earlier
- * needs it. No signal handlers, no ZSYS_* from the environment, no limit of sockets. */
-void bus_library_init(void);
-/* Joins the process's context (czmq's) and, with curve_dir, reads our keys; the ZAP handler, served by the loop,
+/* To be called before anything else of czmq: no signal handlers, no ZSYS_* from the environment, no limit of sockets.
+ * Joins the process's context (czmq's) and, with curve_dir, reads our keys; the ZAP handler, served by the loop,
  * starts with the first bus_bind. NULL after logging why. */
 struct bus *bus_new(struct loop *l, const struct conf *conf);
 void bus_destroy(struct bus **bp); /* closes what is still open, linger 0 */

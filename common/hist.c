@@ -19,13 +19,6 @@ void hist_add(struct hist *h, uint64_t us)
     h->sum_us += us;
 }
 
-void hist_merge(struct hist *h, const struct hist *more)
-{
-    h->sum_us += more->sum_us;
-    for (unsigned i = 0; i < HIST_BUCKETS; i++)
-        h->n[i] += more->n[i];
-}
-
 uint64_t hist_count(const struct hist *h)
 {
     uint64_t count = 0;

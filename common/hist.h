@@ -21,7 +21,6 @@ extern const uint64_t hist_bound_us[HIST_BUCKETS - 1];
 extern const char *const hist_bound_text[HIST_BUCKETS - 1];
 
 void hist_add(struct hist *h, uint64_t us);
-void hist_merge(struct hist *h, const struct hist *more);
 uint64_t hist_count(const struct hist *h);
 /* The time that a share q (0..1) of them did not take longer than, in seconds; between two bounds by straight
  * line, 300 beyond the last one. Negative when nothing was counted. */

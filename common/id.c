@@ -1,13 +1,11 @@
 /* id.c - random names, hex and SHA-256. The only source of randomness is libsodium's randombytes. */
 #include "common/id.h"
 
-#include "common/check.h"
 #include "common/clock.h"
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 static void ready(void)

@@ -47,8 +47,6 @@ struct loop {
     } hooks[HOOKS_MAX];
     void (*stop_fn)(void *);
     void *stop_arg;
-    void (*hangup_fn)(void *);
-    void *hangup_arg;
 };
 
 static void signals_ready(void *arg, uint32_t events)
@@ -57,10 +55,9 @@ static void signals_ready(void *arg, uint32_t events)
     struct signalfd_siginfo info;
     (void)events;
     while (read(l->signal_fd, &info, sizeof info) == sizeof info) {
-        if (info.ssi_signo == SIGHUP) {
-            if (l->hangup_fn)
-                l->hangup_fn(l->hangup_arg);
-        } else if (!l->was_asked && l->stop_fn) {
+        if (info.ssi_signo == SIGHUP)
+            continue;
+        if (!l->was_asked && l->stop_fn) {
             l->was_asked = true;
             l->stop_fn(l->stop_arg);
         } else {
@@ -271,12 +268,6 @@ void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg)
 {
     l->stop_fn = fn;
     l->stop_arg = arg;
-}
-
-void loop_on_hangup(struct loop *l, void (*fn)(void *), void *arg)
-{
-    l->hangup_fn = fn;
-    l->hangup_arg = arg;
 }
 
 uint64_t loop_now_ms(const struct loop *l)

@@ -4,8 +4,8 @@
  * need one). One turn: run due timers, ask the hooks, sleep until the next
  * timer or event, serve the ready descriptors. Not thread-safe, no globals.
  *
- * SIGTERM and SIGINT end loop_run() (signalfd); SIGHUP calls the hangup
- * handler; SIGPIPE is ignored.
+ * SIGTERM and SIGINT end loop_run() (signalfd); SIGHUP and SIGPIPE are
+ * ignored.
  */
 #ifndef CHASQUI_LOOP_H
 #define CHASQUI_LOOP_H
@@ -58,8 +58,6 @@ void loop_stop(struct loop *l);
  * drains and then calls loop_stop(); without fn the loop just ends. A second
  * signal ends it at once. */
 void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg);
-/* SIGHUP calls fn; without one it is ignored. */
-void loop_on_hangup(struct loop *l, void (*fn)(void *), void *arg);
 /* Monotonic milliseconds read at the start of this turn, and again when a sleep ends. */
 uint64_t loop_now_ms(const struct loop *l);
 

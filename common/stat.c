@@ -3,7 +3,6 @@
 
 #include "common/check.h"
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define LABELS_MAX 4

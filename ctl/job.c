@@ -4,7 +4,6 @@
 #include "ctl/table.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define JOBS_PATH "/api/v1/ops/jobs"

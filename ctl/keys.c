@@ -8,7 +8,6 @@
  */
 #include "ctl/ctl.h"
 
-#include "common/check.h"
 #include "common/key.h"
 #include "dispatcher/seal.h"
 
@@ -16,7 +15,6 @@
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -168,7 +168,6 @@ enum db_rc portal_jobs_look(struct db *db, struct portal_jobs *out)
                  ""));
     if (!db_next(db))
         return DB_OK;
-    out->exists = true;
     if (strcmp(db_str(db, 0, NULL), "BASE TABLE") != 0 || strcasecmp(db_str(db, 1, NULL), "InnoDB") != 0)
         buf_addf(&out->refused, "it is a %s (%s); it must be an InnoDB table, which has transactions\n",
                  db_str(db, 0, NULL), db_str(db, 1, NULL));

@@ -6,7 +6,6 @@
 #include "dispatcher/store_mariadb.h"
 
 struct portal_jobs {
-    bool exists;
     bool complete; /* all our columns are there */
     struct buf
         refused; /* one line for each reason why Chasqui would fail on it; empty = good. The caller frees it */

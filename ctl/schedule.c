@@ -101,7 +101,6 @@ static void why_add(void *arg, const char *field, struct jv *why)
 }
 
 struct reading {
-    struct ctl *c;
     struct item_file *file;
     const char *portal;
     struct seal *key; /* NULL = params cannot be kept */
@@ -170,7 +169,7 @@ static bool file_read(struct ctl *c, struct reading *r)
 
 static bool items_from_file(struct ctl *c, const char *portal, struct items *items)
 {
-    struct reading r = {.c = c, .portal = portal, .items = items};
+    struct reading r = {.portal = portal, .items = items};
     if (c->conf->seal_key_file && !(r.key = seal_open(c->conf->seal_key_file)))
         return ctl_fail(c, "%s cannot be used to seal; no schedule was made", c->conf->seal_key_file), false;
     bool good = (r.file = item_file_open(c, args_value(&c->args, OPT_FILE))) && file_read(c, &r);

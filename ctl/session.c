@@ -8,7 +8,6 @@
 #include "ctl/table.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SESSIONS_PATH "/api/v1/ops/sessions"

@@ -42,11 +42,6 @@ static struct used *used_of(struct dispatcher *d, uint64_t ref)
     return *at;
 }
 
-void activity_note(struct dispatcher *d, uint64_t session_ref)
-{
-    used_of(d, session_ref)->dirty = true;
-}
-
 void activity_hold(struct dispatcher *d, uint64_t session_ref)
 {
     struct used *u = used_of(d, session_ref);

@@ -31,10 +31,23 @@ struct request *asked_answer(struct asked *a, enum store_rc rc)
     return r;
 }
 
-void asked_reply(struct dispatcher *d, struct request *r, int status, struct buf *json)
+void asked_json(struct asked *a, enum store_rc rc, enum err e, struct buf *json)
 {
-    buf_room(json, json->len + 4096);
-    robots_hide_urls(d, json->data, json->room);
-    json->len = strlen(json->data);
-    reply_take(d, r, status, "application/json", NULL, json);
+    struct dispatcher *d = a->d;
+    struct request *r = asked_answer(a, rc);
+    if (r && e)
+        reply_error(d, r, e, NULL, NULL);
+    else if (r)
+        reply_take(d, r, 200, "application/json", NULL, json);
+    buf_free(json);
+}
+
+void asked_words(struct asked *a, enum store_rc rc, enum err e, struct buf *json)
+{
+    if (rc == STORE_OK && !e) {
+        buf_room(json, json->len + 4096);
+        robots_hide_urls(a->d, json->data, json->room);
+        json->len = strlen(json->data);
+    }
+    asked_json(a, rc, e, json);
 }

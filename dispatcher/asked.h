@@ -14,7 +14,9 @@ struct asked {
 struct asked *asked_new(struct dispatcher *d, const struct request *r);
 /* The request, when it is still there and the database answered; else it is answered here, or NULL because it is gone. Frees `a`. */
 struct request *asked_answer(struct asked *a, enum store_rc rc);
-/* Gives the JSON of `json`, with robots' names in place of their base URLs: what Laravel or a robot wrote may hold them. Empties it. */
-void asked_reply(struct dispatcher *d, struct request *r, int status, struct buf *json);
+/* The whole end of an op whose answer is JSON: gives that, or the error `e` when it is one. Frees `a`, empties `json`. */
+void asked_json(struct asked *a, enum store_rc rc, enum err e, struct buf *json);
+/* Likewise, with robots' names in place of their base URLs: what Laravel or a robot wrote may hold them. */
+void asked_words(struct asked *a, enum store_rc rc, enum err e, struct buf *json);
 
 #endif

@@ -282,13 +282,7 @@ static void close_batch_start(struct dispatcher *d, struct request *r)
 static void batch_done(void *arg, void *op_arg)
 {
     struct store_batch *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found)
-        reply_take(d, r, 200, "application/json", NULL, &op->json);
-    else if (r)
-        reply_error(d, r, ERR_BATCH_NOT_FOUND, NULL, NULL);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, op->found ? ERR_OK : ERR_BATCH_NOT_FOUND, &op->json);
     free(op);
 }
 
@@ -303,13 +297,7 @@ static void get_start(struct dispatcher *d, struct request *r)
 static void items_done(void *arg, void *op_arg)
 {
     struct store_batch_items *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found)
-        asked_reply(d, r, 200, &op->json);
-    else if (r)
-        reply_error(d, r, ERR_BATCH_NOT_FOUND, NULL, NULL);
-    buf_free(&op->json);
+    asked_words(arg, op->rc, op->found ? ERR_OK : ERR_BATCH_NOT_FOUND, &op->json);
     free(op);
 }
 
@@ -327,11 +315,7 @@ static void items_start(struct dispatcher *d, struct request *r)
 static void list_done(void *arg, void *op_arg)
 {
     struct store_batches *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r)
-        reply_take(d, r, 200, "application/json", NULL, &op->json);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 
@@ -377,9 +361,7 @@ static void cancel_start(struct dispatcher *d, struct request *r)
     struct store_batch_cancel *op = xcalloc(1, sizeof(*op));
     op->batch_id = r->batch_id;
     op->viewer = viewer_of(r);
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     store_submit(d->store, store_batch_cancel, op, cancel_done, asked_new(d, r));
 }
 

@@ -77,9 +77,7 @@ void bulk_start(struct dispatcher *d, struct request *r)
     op->company_id = r->company_id;
     op->batch_id = r->batch_id;
     op->tries = (unsigned)d->conf->queue_max_attempts;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     strcpy(op->reason, r->reason);
     if (r->op == OP_OPS_JOBS_COUNT)
         store_submit(d->store, store_bulk_count, op, count_done, asked_new(d, r));

@@ -13,7 +13,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +24,8 @@ struct closing {
     struct session_row row;
     enum session_state to;
     char reason[REASON_ROOM];
-    char actor[161], peer[65], request_id[129], traceparent[129];
+    struct actor by; /* its request_id also for calls */
+    char traceparent[129];
     struct lease lease;
     bool held;
     enum err error;
@@ -53,7 +53,7 @@ static void recorded(void *arg, void *op_arg)
         c->row.state = op->to;
         if (op->to != SESSION_ACTIVE) {
             log_line(LOG_INFO, "session", "job", log_i((long long)c->row.job_id), "to", session_state_name[op->to], "why", op->reason,
-                     "request", c->request_id, NULL);
+                     "request", c->by.request_id, NULL);
             strcpy(c->row.reason, op->reason);
             c->row.since_ms = clock_unix_ms();
             if (op->to == SESSION_CLOSED)
@@ -77,9 +77,7 @@ static void record(struct closing *c, enum session_state to, enum place_fate pla
     op->to = to;
     strcpy(op->reason, c->reason);
     op->place = place;
-    strcpy(op->actor, c->actor);
-    strcpy(op->peer, c->peer);
-    strcpy(op->request_id, c->request_id);
+    op->by = c->by;
     store_submit(c->d->store, store_close_end, op, recorded, c);
 }
 
@@ -133,7 +131,7 @@ static void robot_ask(struct closing *c)
     struct buf path = {0};
     buf_adds(&path, "/sessions/");
     url_encode(&path, c->row.session_id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = c->request_id, .traceparent = c->traceparent,
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = c->by.request_id, .traceparent = c->traceparent,
                              .connect_ms = d->conf->timeout_connect_ms, .total_ms = CLOSE_MS, .max_bytes = ANSWER_BYTES,
                              .done = robot_closed, .arg = c};
     call_start(d->robot_http, &spec);
@@ -170,12 +168,10 @@ void close_session(struct dispatcher *d, const struct session_row *row, enum ses
     c->fn = fn;
     c->arg = arg;
     if (actor) {
-        strcpy(c->request_id, actor->request_id);
+        strcpy(c->by.request_id, actor->request_id);
         strcpy(c->traceparent, actor->traceparent);
-        if (actor->op == OP_OPS_SESSION_CLOSE) {
-            request_actor(actor, c->actor, sizeof(c->actor));
-            strcpy(c->peer, actor->peer_addr);
-        }
+        if (actor->op == OP_OPS_SESSION_CLOSE)
+            request_actor(actor, &c->by);
     }
     if (claimed) {
         c->lease = *lease;

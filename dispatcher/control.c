@@ -15,13 +15,7 @@
 static void token_done(void *arg, void *op_arg)
 {
     struct store_token *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->valid)
-        reply_body(d, r, 200, op->json.data, op->json.len);
-    else if (r)
-        reply_error(d, r, ERR_UNAUTHENTICATED, NULL, NULL);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, op->valid ? ERR_OK : ERR_UNAUTHENTICATED, &op->json);
     free(op);
 }
 
@@ -90,11 +84,7 @@ static void active_start(struct dispatcher *d, struct request *r)
 static void sessions_done(void *arg, void *op_arg)
 {
     struct store_sessions *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r)
-        reply_take(d, r, 200, "application/json", NULL, &op->json);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 
@@ -179,9 +169,7 @@ static void want_start(struct dispatcher *d, struct request *r)
     struct store_robot_want *op = xcalloc(1, sizeof(*op));
     strcpy(op->name, r->worker);
     op->wanted = strcmp(r->state, "draining") == 0 ? WANTED_DRAINING : WANTED_ACTIVE;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     strcpy(op->detail, r->reason);
     op->deadline_ms = (int64_t)r->until_ms;
     store_submit(d->store, store_robot_want, op, want_done, asked_new(d, r));

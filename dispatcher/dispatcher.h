@@ -90,7 +90,6 @@ struct dispatcher {
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
 struct peers *peers_new(struct dispatcher *d);
 void peers_destroy(struct peers **pp);
-void peers_tick(struct dispatcher *d);            /* HELLO, PING, silence; from the sweep's 500 ms timer of its own */
 void peers_bye(struct dispatcher *d, const char *reason);
 void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t company_id, const char *state); /* to all */
 void peers_wake(struct dispatcher *d, const char *what);
@@ -157,11 +156,10 @@ struct request *request_find(struct dispatcher *d, uint64_t key); /* NULL = gone
 void requests_each(struct dispatcher *d, enum op op, void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg);
 bool request_may_see(const struct request *r, uint64_t company_id);
 /* Who asks, for the audit trail: "token:<id>:<name>". */
-void request_actor(const struct request *r, char *out, size_t room);
+void request_actor(const struct request *r, struct actor *out);
 int64_t request_left_ms(const struct dispatcher *d, const struct request *r);
 unsigned requests_in_flight(const struct dispatcher *d);
 /* Each of these answers once and frees the request. Bodies are copied unless said otherwise. */
-void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len); /* JSON */
 void reply_take(struct dispatcher *d, struct request *r, int status, const char *content_type, const char *session_id,
                 struct buf *body); /* takes body's bytes; longer than REPLY_PAYLOAD_MAX: streamed by itself, from memory */
 void reply_jv(struct dispatcher *d, struct request *r, int status, struct jv *body);                /* takes body */
@@ -195,7 +193,6 @@ void lookups_wake(struct dispatcher *d);
 /* Replies for every result but RESOLVE_OK. */
 void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
 /* activity.c */
-void activity_note(struct dispatcher *d, uint64_t session_ref);         /* used just now */
 void activity_hold(struct dispatcher *d, uint64_t session_ref);         /* a call or stream runs: counts until dropped */
 void activity_drop(struct dispatcher *d, uint64_t session_ref);
 void activity_flush(struct dispatcher *d);
@@ -280,10 +277,10 @@ void leases_rescue_soon(struct dispatcher *d);     /* somebody let leases run ou
 void leases_resign(struct dispatcher *d);          /* we stop: what we still hold is rescued at once */
 
 /* Settles a log-in whose outcome is unknown, however it came (timeout, reset, rescue), and then finishes the job: done when the
- * robot has the session, failed with `error` after the fence. Owns the lease from now on. request_key 0 = nobody waits. */
+ * robot has the session, failed with `error` after the fence. Owns the lease from now on. */
 struct settle_in { uint64_t job_id, session_ref, epoch, company_id; uint32_t robot_id; bool migrating; char portal[PORTAL_ROOM],
                    job_uid[ID_JOB_UID_BYTES], boot_id[65]; struct lease lease; int64_t limit_left_ms; enum err error; char message[256];
-                   uint64_t request_key; struct buf remember; /* sealed credentials to keep on success; taken over */
+                   struct buf remember; /* sealed credentials to keep on success; taken over */
                    struct queued item; bool cancelled; /* somebody asked the job to stop */ };
 void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
 unsigned settles_running(const struct dispatcher *d);

@@ -10,7 +10,6 @@
 
 #include "common/check.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

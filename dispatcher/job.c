@@ -22,13 +22,10 @@ static bool is_operators(const struct request *r)
 static void job_done(void *arg, void *op_arg)
 {
     struct store_job *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found && (is_operators(r) || request_may_see(r, op->company_id)))
-        asked_reply(d, r, 200, &op->json);
-    else if (r)
-        reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
-    buf_free(&op->json);
+    struct asked *a = arg;
+    const struct request *r = request_find(a->d, a->key);
+    bool is_seen = op->found && r && (is_operators(r) || request_may_see(r, op->company_id));
+    asked_words(a, op->rc, is_seen ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
     free(op);
 }
 
@@ -45,11 +42,7 @@ static void get_start(struct dispatcher *d, struct request *r)
 static void jobs_done(void *arg, void *op_arg)
 {
     struct store_jobs *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r)
-        asked_reply(d, r, 200, &op->json);
-    buf_free(&op->json);
+    asked_words(arg, op->rc, ERR_OK, &op->json);
     free(op->companies);
     free(op);
 }
@@ -146,9 +139,7 @@ static void cancel_start(struct dispatcher *d, struct request *r)
     op->n_companies = r->n_companies;
     r->companies = NULL;
     r->n_companies = 0;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     strcpy(op->reason, r->reason);
     store_submit(d->store, store_cancel, op, cancel_done, c);
 }
@@ -181,9 +172,7 @@ static void retry_start(struct dispatcher *d, struct request *r)
     op->job_id = r->job_id;
     strcpy(op->job_uid, r->job_uid);
     op->tries = (unsigned)d->conf->queue_max_attempts;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     strcpy(op->reason, r->reason);
     store_submit(d->store, store_retry, op, retry_done, asked_new(d, r));
 }
@@ -193,13 +182,7 @@ static void retry_start(struct dispatcher *d, struct request *r)
 static void why_done(void *arg, void *op_arg)
 {
     struct store_why *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found)
-        asked_reply(d, r, 200, &op->json);
-    else if (r)
-        reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
-    buf_free(&op->json);
+    asked_words(arg, op->rc, op->found ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
     free(op);
 }
 

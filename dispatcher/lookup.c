@@ -14,7 +14,6 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "common/log.h"
 
 #include <stdlib.h>
 #include <string.h>

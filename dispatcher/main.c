@@ -104,7 +104,7 @@ static bool parts_build(struct dispatcher *d)
     d->drains = drains_new(d);
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
-    d->retention = retention_new(d);
+    d->retention = retention_new();
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
     d->outcomes = outcomes_new(d);

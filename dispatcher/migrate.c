@@ -8,7 +8,6 @@
 #include "dispatcher/login.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 #include "common/log.h"
 
 #include <stdio.h>
@@ -267,9 +266,7 @@ static void migrate_resolved(struct dispatcher *d, struct request *r, enum resol
     w->op.session_ref = row->ref;
     w->op.robot_id = row->robot_id;
     strcpy(w->op.reason, "operator");
-    request_actor(r, w->op.actor, sizeof(w->op.actor));
-    strcpy(w->op.peer, r->peer_addr);
-    strcpy(w->op.request_id, r->request_id);
+    request_actor(r, &w->op.by);
     store_submit(d->store, store_migrate_plan, &w->op, wished, w);
 }
 

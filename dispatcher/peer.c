@@ -286,7 +286,8 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     }
 }
 
-void peers_tick(struct dispatcher *d)
+/* HELLO, PING, silence. */
+static void peers_tick(struct dispatcher *d)
 {
     uint64_t now = clock_ms();
     stat_set(uptime_seconds, (now - d->peers->started_ms) / 1000);

@@ -15,14 +15,11 @@ static void state_done(void *arg, void *op_arg)
 {
     struct store_queue_state *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
     if (op->rc == STORE_OK && op->change == PAUSE_END) {
         queue_wake(d);
         peers_wake(d, "work");
     }
-    if (r)
-        reply_take(d, r, 200, "application/json", NULL, &op->json);
-    buf_free(&op->json);
+    asked_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 
@@ -32,20 +29,14 @@ static void state_start(struct dispatcher *d, struct request *r, enum pause_chan
     op->change = change;
     strcpy(op->reason, r->reason);
     op->until_ms = (int64_t)r->until_ms;
-    request_actor(r, op->actor, sizeof(op->actor));
-    strcpy(op->peer, r->peer_addr);
-    strcpy(op->request_id, r->request_id);
+    request_actor(r, &op->by);
     store_submit(d->store, store_queue_state, op, state_done, asked_new(d, r));
 }
 
 static void audit_done(void *arg, void *op_arg)
 {
     struct store_audit *op = op_arg;
-    struct dispatcher *d = ((struct asked *)arg)->d;
-    struct request *r = asked_answer(arg, op->rc);
-    if (r)
-        asked_reply(d, r, 200, &op->json);
-    buf_free(&op->json);
+    asked_words(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 

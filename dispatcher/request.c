@@ -289,9 +289,11 @@ bool request_may_see(const struct request *r, uint64_t company_id)
     return false;
 }
 
-void request_actor(const struct request *r, char *out, size_t room)
+void request_actor(const struct request *r, struct actor *out)
 {
-    snprintf(out, room, "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
+    snprintf(out->name, sizeof(out->name), "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
+    strcpy(out->peer, r->peer_addr);
+    strcpy(out->request_id, r->request_id);
 }
 
 int64_t request_left_ms(const struct dispatcher *d, const struct request *r)
@@ -330,7 +332,7 @@ static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
     request_free(d, r);
 }
 
-void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len)
+static void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len)
 {
     struct msg m = {.REPLY = {.status = (uint64_t)status}, .payload = {body, (uint32_t)len}};
     answer_log(r, status, "");

@@ -21,7 +21,6 @@
 #define KEY_S DAY_S /* an Idempotency-Key is kept for 24 h */
 
 struct retention {
-    struct dispatcher *d;
     uint64_t at_ms;
     enum prune_what what;
     uint64_t cursor;
@@ -86,10 +85,9 @@ void retention_tick(struct dispatcher *d)
     store_submit(d->store, store_prune, op, stepped, r);
 }
 
-struct retention *retention_new(struct dispatcher *d)
+struct retention *retention_new(void)
 {
     struct retention *r = xcalloc(1, sizeof(*r));
-    r->d = d;
     r->at_ms = clock_ms() + FIRST_MS + id_random_u64() % FIRST_MS;
     return r;
 }

@@ -5,7 +5,7 @@
 struct dispatcher;
 struct retention;
 
-struct retention *retention_new(struct dispatcher *d);
+struct retention *retention_new(void);
 void retention_destroy(struct retention **rp);
 /* From the sweep: at most one step a second, and a pass over everything every 10 minutes. */
 void retention_tick(struct dispatcher *d);

@@ -58,7 +58,7 @@ struct jv *answer_words(struct dispatcher *d, const struct call_answer *a)
     return words;
 }
 
-bool answer_is_json(const struct call_answer *a)
+static bool answer_is_json(const struct call_answer *a)
 {
     size_t n = strcspn(a->content_type, "; \t");
     return (n == 16 && strncasecmp(a->content_type, "application/json", 16) == 0) ||

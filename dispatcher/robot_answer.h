@@ -15,7 +15,6 @@ void answer_note(const struct request *r, const struct robot *robot, const char 
 struct jv *answer_words(struct dispatcher *d, const struct call_answer *a);
 /* Copies a text with base URLs replaced by names. */
 void answer_text(struct dispatcher *d, const char *text, char *out, size_t room);
-bool answer_is_json(const struct call_answer *a);        /* by type */
 bool answer_looks_like_json(const struct call_answer *a); /* by type and first byte: an object or an array begins */
 /* The body's type as it may be passed on: what is no media type is application/octet-stream. */
 const char *answer_type(const struct call_answer *a);

@@ -93,6 +93,10 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
     uint64_t asked_ms; /* by our clock: its term is counted from here */
 };
 
+struct actor { /* who asks for a change, for its audit row; name "" = nobody: there is none */
+    char name[161], peer[65], request_id[129];
+};
+
 #define DIGEST_BYTES 32
 
 /* A key stands for the job or batch that was made with it, for 24 h. scope = keyed hash of who may use it, the route and the key; digest =
@@ -255,8 +259,7 @@ void store_close_begin(struct db *db, void *op);
 struct store_close_end { /* by lease token: closing -> `to` (closed | expired | active again | lost) */
     uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
     enum session_state to; char reason[REASON_ROOM]; enum place_fate place;
-    /* ops actor for the audit row; actor "" = none */
-    char actor[161], peer[65], request_id[129];
+    struct actor by;
     bool lost; enum store_rc rc;
 };
 void store_close_end(struct db *db, void *op);
@@ -329,7 +332,7 @@ struct store_robot_seen { /* what a robot told; -1 / "" / -1 = nothing new. Adds
 };
 void store_robot_seen(struct db *db, void *op);
 struct store_robot_want { char name[NAME_ROOM]; enum wanted wanted; int64_t deadline_ms; /* unix, of a drain; 0 = none */
-                          char actor[161], peer[65], request_id[129], detail[201];
+                          struct actor by; char detail[201];
                           bool found; enum store_rc rc; };
 void store_robot_want(struct db *db, void *op); /* raises the revision, audit row */
 
@@ -355,7 +358,7 @@ struct store_migrate_plan {
      * known boot). With stored credentials: a migration row (idempotent). Without: -> lost, job failed, place kept
      * pending (down) or freed (restarted). One session only when session_ref is set (operator's migrate: any robot). At most 500 a call. */
     uint32_t robot_id; char boot_now[65]; char reason[REASON_ROOM]; uint64_t session_ref;
-    char actor[161], peer[65], request_id[129];
+    struct actor by;
     unsigned planned, lost; bool more; enum store_rc rc;
 };
 void store_migrate_plan(struct db *db, void *op);
@@ -374,7 +377,7 @@ struct store_migrate_claim {
      * timeout_ms -> lost (job failed). */
     struct lease lease; int64_t timeout_ms; unsigned max; /* <= 16 */
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
-    unsigned n; struct migrate_claimed got[16]; unsigned timed_out; bool more;
+    unsigned n; struct migrate_claimed got[16]; unsigned timed_out;
     enum store_rc rc;
 };
 void store_migrate_claim(struct db *db, void *op);
@@ -383,7 +386,7 @@ void store_migrate_claim(struct db *db, void *op);
 
 struct store_token { uint64_t token_id; uint8_t secret_sha256[32]; bool valid; struct buf json; /* out: body of TOKEN_VERIFY */ enum store_rc rc; };
 void store_token(struct db *db, void *op); /* constant-time compare; an unknown id does the same work */
-struct store_job { uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; bool all; uint64_t company_id; /* out: company of the row, caller checks */
+struct store_job { uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; uint64_t company_id; /* out: company of the row, caller checks */
                    bool found, terminal; char status[21], error[41], message[1001], kind[8]; uint64_t session_ref;
                    struct session_row session; /* the job's current session when there is one (ref != 0) */
                    struct buf json; /* the job object with its timeline */ enum store_rc rc; };

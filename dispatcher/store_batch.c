@@ -384,7 +384,7 @@ static enum db_rc cancel_begin(struct db *db, struct store_batch_cancel *op)
     TRY(db_exec(db, "UPDATE chasqui_batches SET status = 'cancelled' WHERE id = ?", "u", op->batch_id));
     strcpy(op->status, "cancelled");
     snprintf(subject, sizeof(subject), "batch:%llu", (unsigned long long)op->batch_id);
-    struct audit audit = {op->actor, op->peer, op->request_id, "batch.cancel", subject};
+    struct audit audit = {&op->by, "batch.cancel", subject};
     return audit_change(db, &audit, before, op->status, NULL);
 }
 
@@ -440,7 +440,6 @@ void store_batch_cancel(struct db *db, void *arg)
 /* ---- looking for those that have ended -------------------------------------------------------------------------------------- */
 
 struct finish {
-    struct store_batch_finish *op;
     struct stop stop;
     uint64_t batch_id;
     bool ended, asked;

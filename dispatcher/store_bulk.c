@@ -20,7 +20,7 @@
 #define LOOK_MAX 30000  /* looked at to count */
 
 struct row {
-    uint64_t id, company_id, batch_id;
+    uint64_t id, company_id;
     bool is_ours, is_login, is_meant;
 };
 
@@ -45,14 +45,13 @@ static void row_read(struct db *db, const struct store_bulk *op, struct row *row
 {
     row->id = db_u64(db, 0);
     row->company_id = db_u64(db, 1);
-    row->batch_id = db_u64(db, 5);
-    row->is_ours = !db_is_null(db, 6);
-    row->is_login = db_u64(db, 7) != 0;
+    row->is_ours = !db_is_null(db, 5);
+    row->is_login = db_u64(db, 6) != 0;
     row->is_meant = is_meant(db, op, row);
 }
 
 #define WALK(index, by)                                                                                                                \
-    "SELECT j.id, j.company_id, j.status, j.portal, j.worker, j.batch_id, q.job_id, q.kind = 'login' FROM portal_jobs j FORCE INDEX (" \
+    "SELECT j.id, j.company_id, j.status, j.portal, j.worker, q.job_id, q.kind = 'login' FROM portal_jobs j FORCE INDEX (" \
     index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE " by " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
 
 /* The next piece below op->below, of the index that leaves least; op->state is which of the states is walked when that index is
@@ -143,7 +142,7 @@ static enum db_rc audit_write(struct db *db, struct store_bulk *op)
     snprintf(detail, sizeof(detail), "%llu jobs%s%s", (unsigned long long)(op->n + op->n_changed), op->reason[0] ? ": " : "", op->reason);
     if (op->audit_id)
         return db_exec(db, "UPDATE chasqui_audit SET detail = ? WHERE id = ?", "su", detail, op->audit_id);
-    TRY(audit_add(db, op->actor, op->peer, op->request_id, op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail));
+    TRY(audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail));
     op->audit_id = db_insert_id(db);
     return DB_OK;
 }

@@ -12,7 +12,6 @@
 
 #include "common/check.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -249,11 +248,12 @@ static enum db_rc claim_tx(struct db *db, void *arg)
 {
     struct claim *c = arg;
     struct store_claim *op = c->op;
+    struct pause pause;
     unsigned room;
     items_forget(c);
     op->is_full = op->is_paused = false;
-    TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))", ""));
-    if ((op->is_paused = db_next(db)))
+    TRY(pause_read(db, &pause));
+    if ((op->is_paused = pause.is_on))
         return DB_OK;
     TRY(room_read(db, c, &room));
     op->is_full = room == 0;
@@ -300,7 +300,6 @@ static void hand_over(struct claim *c)
                                 .session_ref = it->session_ref,
                                 .epoch = it->epoch,
                                 .company_id = it->company_id,
-                                .token_id = it->token_id,
                                 .robot_id = it->robot_id,
                                 .waited_ms = it->waited_ms > 0 ? (uint64_t)it->waited_ms : 0,
                                 .remember = it->remember,

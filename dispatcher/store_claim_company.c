@@ -5,8 +5,6 @@
  */
 #include "dispatcher/store_claim.h"
 
-#include "common/check.h"
-
 #include <string.h>
 
 /* Two items of one company and portal: the second one comes back and finds the first's session. */

@@ -4,8 +4,6 @@
  */
 #include "dispatcher/store_claim.h"
 
-#include "common/check.h"
-
 #include <string.h>
 
 #define BACK_MS 300 /* an item whose company is busy comes back after this, and as much again at random */

@@ -4,9 +4,7 @@
  */
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
 #include "common/jv.h"
-#include "common/log.h"
 
 #include <sodium.h>
 #include <stdlib.h>

@@ -6,8 +6,6 @@
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
-
 /* Is there a session that answers this log-in already, or a log-in that runs? outcome stays ENQUEUE_OK when there is none.
  * What is closing or moving is waited for by the claim. */
 static enum db_rc live_look(struct db *db, struct store_enqueue *op)

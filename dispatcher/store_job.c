@@ -420,7 +420,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     if (!f.is_ours || is_terminal(f.status))
         return DB_OK;
     subject_of(f.job_id, subject);
-    struct audit audit = {op->actor, op->peer, op->request_id, "job.cancel", subject};
+    struct audit audit = {&op->by, "job.cancel", subject};
     if (f.has_item) {
         TRY(db_exec(db,
                     "UPDATE chasqui_items SET state = 'cancelled', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ? AND "
@@ -510,7 +510,7 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     op->ok = true;
     strcpy(op->status, "queued");
     subject_of(f.job_id, subject);
-    struct audit audit = {op->actor, op->peer, op->request_id, "job.retry", subject};
+    struct audit audit = {&op->by, "job.retry", subject};
     return audit_change(db, &audit, f.status, op->status, op->reason);
 }
 

@@ -5,7 +5,6 @@
 
 #include "common/check.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define RENEW_AT_ONCE 256

@@ -10,8 +10,6 @@
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
-
 #include <string.h>
 
 /* Of an opening session `s`: it moves to another robot, rather than being a company's log-in. */

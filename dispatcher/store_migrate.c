@@ -74,7 +74,7 @@ static enum db_rc plan_tx(struct db *db, void *arg)
     if (rc == DB_OK && op->session_ref && n) {
         char subject[40];
         snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)rows[0].job_id);
-        struct audit audit = {op->actor, op->peer, op->request_id, "session_migrate", subject};
+        struct audit audit = {&op->by, "session_migrate", subject};
         char worker[NAME_ROOM];
         rc = audit_change(db, &audit, worker_name(db, rows[0].robot_id, worker), op->planned ? "another robot" : "stays: no stored credentials",
                           NULL);
@@ -253,7 +253,6 @@ void store_migrate_claim(struct db *db, void *arg)
     unsigned n = 0;
     op->n = op->timed_out = 0;
     memset(op->got, 0, sizeof(op->got));
-    op->more = false;
     op->rc = STORE_DOWN;
     if (!db || db_query(db,
                         "SELECT job_id, created_at < NOW(6) - INTERVAL ? MICROSECOND, reason FROM chasqui_session_migrations WHERE available_at "
@@ -279,7 +278,6 @@ void store_migrate_claim(struct db *db, void *arg)
             break;
         }
     }
-    op->more = n == 32;
     for (unsigned i = op->n; i < sizeof(op->got) / sizeof(op->got[0]); i++)
         buf_free(&op->got[i].credentials);
 }

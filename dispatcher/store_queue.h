@@ -70,7 +70,7 @@ enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn);
 
 struct claimed { /* a log-in to be begun now: its place, epoch and lease are committed */
     struct queued item;
-    uint64_t job_id, session_ref, epoch, company_id, token_id;
+    uint64_t job_id, session_ref, epoch, company_id;
     uint32_t robot_id;
     uint64_t waited_ms; /* since it could have begun */
     bool remember;
@@ -117,7 +117,7 @@ enum cancel_outcome { CANCEL_DONE, CANCEL_ASKED, CANCEL_NOT_FOUND, CANCEL_WRONG_
 struct store_cancel {
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     bool all; const uint64_t *companies; unsigned n_companies; /* who may; borrowed */
-    char actor[161], peer[65], request_id[129], reason[201];
+    struct actor by; char reason[201];
     enum cancel_outcome outcome; uint64_t company_id, batch_id; char status[21];
     enum store_rc rc;
 };
@@ -125,7 +125,7 @@ void store_cancel(struct db *db, void *op);
 struct store_retry { /* a log-in that failed or was cancelled -> queued, attempts 0; back in its batch unless that was cancelled */
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     unsigned tries;
-    char actor[161], peer[65], request_id[129], reason[201];
+    struct actor by; char reason[201];
     bool found, ok; char status[21]; uint64_t company_id, batch_id;
     enum store_rc rc;
 };
@@ -141,7 +141,7 @@ struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a st
     bool is_retry;
     char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id; /* "" and 0 = any */
     unsigned tries;
-    char actor[161], peer[65], request_id[129], reason[201];
+    struct actor by; char reason[201];
     /* how far it is: 0 before the first step */
     uint64_t below; unsigned state; uint64_t audit_id;
     uint64_t n; /* found, or changed */
@@ -175,7 +175,7 @@ enum pause_change { PAUSE_LOOK, PAUSE_SET, PAUSE_END };
 struct store_queue_state {
     enum pause_change change; /* first, in one transaction with its audit row */
     char reason[201]; int64_t until_ms; /* unix, 0 = until it is resumed */
-    char actor[161], peer[65], request_id[129];
+    struct actor by;
     struct buf json; /* body: {"ok":true,"queue":{...}} */
     enum store_rc rc;
 };
@@ -250,7 +250,7 @@ struct store_batches { /* a page of batches, newest first, for operators */
 void store_batches(struct db *db, void *op);
 struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop. A step of at most 1000 items a
                              * call: submit it again while `more`. */
-    uint64_t batch_id; struct batch_viewer viewer; char actor[161], peer[65], request_id[129];
+    uint64_t batch_id; struct batch_viewer viewer; struct actor by;
     /* how far it came, for the next step; 0 at first */
     bool begun;     /* it is marked as cancelled */
     bool is_asking; /* nothing waits any more: those that run are asked */

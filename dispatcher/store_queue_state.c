@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/jv.h"
 
+#include <stdio.h>
 
 #define COUNTED_MAX 100000 /* items of a priority that are counted */
 
@@ -31,10 +32,8 @@ static enum db_rc depth_read(struct db *db, struct jv *queue)
     enum db_rc rc = DB_OK;
     bool capped = false;
     for (uint64_t urgency = 0; rc == DB_OK && urgency < 10; urgency++) {
-        rc = db_query(db,
-                      "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) x", "uu",
-                      urgency, (uint64_t)COUNTED_MAX);
-        uint64_t n = rc == DB_OK && db_next(db) ? db_u64(db, 0) : 0;
+        uint64_t n;
+        rc = ready_count(db, urgency, COUNTED_MAX, &n);
         if (!n)
             continue;
         struct jv *depth = capped_jv(n);
@@ -83,21 +82,18 @@ static enum db_rc others_read(struct db *db, struct jv *queue)
     return DB_OK;
 }
 
-static enum db_rc pause_read(struct db *db, struct jv *queue)
+static enum db_rc paused_read(struct db *db, struct jv *queue)
 {
-    TRY(db_query(db,
-                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause "
-                 "WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
-                 ""));
-    if (!db_next(db)) {
-        jv_set(queue, "paused", NULL);
+    struct pause pause;
+    TRY(pause_read(db, &pause));
+    jv_set(queue, "paused", NULL);
+    if (!pause.is_on)
         return DB_OK;
-    }
     struct jv *paused = jv_new_object();
-    jv_set_str(paused, "by", db_str(db, 0, NULL));
-    jv_set_str(paused, "reason", db_str(db, 1, NULL));
-    jv_set_time(paused, "since", db_i64(db, 2));
-    jv_set_time(paused, "until", db_i64(db, 3));
+    jv_set_str(paused, "by", pause.by);
+    jv_set_str(paused, "reason", pause.reason);
+    jv_set_time(paused, "since", pause.since_ms);
+    jv_set_time(paused, "until", pause.until_ms);
     jv_set(queue, "paused", paused);
     return DB_OK;
 }
@@ -107,7 +103,7 @@ static enum db_rc state_read(struct db *db, struct jv *queue)
     TRY(depth_read(db, queue));
     TRY(oldest_read(db, queue));
     TRY(others_read(db, queue));
-    return pause_read(db, queue);
+    return paused_read(db, queue);
 }
 
 /* ---- pausing -------------------------------------------------------------------------------------------------------------- */
@@ -116,7 +112,7 @@ static enum db_rc change_tx(struct db *db, void *arg)
 {
     struct store_queue_state *op = arg;
     bool is_pause = op->change == PAUSE_SET;
-    struct audit audit = {op->actor, op->peer, op->request_id, is_pause ? "queue.pause" : "queue.resume", "queue"};
+    struct audit audit = {&op->by, is_pause ? "queue.pause" : "queue.resume", "queue"};
     char after[20 + CLOCK_TEXT_BYTES], at[CLOCK_TEXT_BYTES];
     TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6)) FOR UPDATE", ""));
     const char *before = db_next(db) ? "paused" : "going";
@@ -124,7 +120,7 @@ static enum db_rc change_tx(struct db *db, void *arg)
         TRY(db_exec(db,
                     "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), FROM_UNIXTIME(? / 1000)) ON "
                     "DUPLICATE KEY UPDATE actor = VALUES(actor), reason = VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
-                    "ssN", op->actor, op->reason, (uint64_t)op->until_ms));
+                    "ssN", op->by.name, op->reason, (uint64_t)op->until_ms));
         snprintf(after, sizeof(after), "paused%s%s", op->until_ms ? " until " : "", op->until_ms ? clock_text((int64_t)op->until_ms, at) : "");
         return audit_change(db, &audit, before, after, op->reason);
     }

@@ -7,7 +7,6 @@
 #include "common/clock.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static int64_t or_minus_one(struct db *db, unsigned col)
@@ -167,7 +166,7 @@ static enum db_rc want_tx(struct db *db, void *arg)
                     "= 1 AND s.state = 'active' AND m.reason = 'drain'",
                     "u", robot_id));
     TRY(db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", ""));
-    struct audit audit = {op->actor, op->peer, op->request_id, "worker_want", op->name};
+    struct audit audit = {&op->by, "worker_want", op->name};
     char after[20 + CLOCK_TEXT_BYTES];
     bool has_deadline = is_drain && op->deadline_ms;
     snprintf(after, sizeof(after), "%s%s%s", wanted_name[op->wanted], has_deadline ? " by " : "",

@@ -10,7 +10,6 @@
 #include "dispatcher/store_sql.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static enum db_rc look(struct db *db, struct store_schedule_look *op)
 {

@@ -7,8 +7,6 @@
  */
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -272,7 +270,7 @@ static enum db_rc close_end_tx(struct db *db, void *arg)
         TRY(event_add(db, op->job_id, "session_closed", NULL, NULL, op->reason));
     char subject[40];
     snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)op->job_id);
-    struct audit audit = {op->actor, op->peer, op->request_id, "session_close", subject};
+    struct audit audit = {&op->by, "session_close", subject};
     return audit_change(db, &audit, session_state_name[SESSION_ACTIVE], session_state_name[op->to], op->reason);
 }
 

@@ -5,9 +5,6 @@
  */
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,9 +116,31 @@ enum db_rc audit_change(struct db *db, const struct audit *a, const char *before
     struct buf detail = {0};
     bool has_reason = reason && *reason;
     buf_addf(&detail, "%s -> %s%s%s", before, after, has_reason ? ": " : "", has_reason ? reason : "");
-    enum db_rc rc = audit_add(db, a->actor, a->peer, a->request_id, a->action, a->subject, detail.data);
+    enum db_rc rc = audit_add(db, a->by->name, a->by->peer, a->by->request_id, a->action, a->subject, detail.data);
     buf_free(&detail);
     return rc;
+}
+
+enum db_rc pause_read(struct db *db, struct pause *out)
+{
+    *out = (struct pause){0};
+    TRY(db_query(db,
+                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM "
+                 "chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
+                 ""));
+    if (db_next(db))
+        *out = (struct pause){true, db_str(db, 0, NULL), db_str(db, 1, NULL), db_i64(db, 2), db_i64(db, 3)};
+    return DB_OK;
+}
+
+enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n)
+{
+    *n = 0;
+    TRY(db_query(db, "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t", "uu",
+                 urgency, most));
+    if (db_next(db))
+        *n = db_u64(db, 0);
+    return DB_OK;
 }
 
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l)

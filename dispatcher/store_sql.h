@@ -25,7 +25,6 @@
     "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, " \
     "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id, j.job_uid, "               \
     "TIMESTAMPDIFF(MICROSECOND, s.since, NOW(6)) DIV 1000"
-#define SESSION_COLUMN_COUNT 22
 #define SESSION_FROM                                                                             \
     " FROM chasqui_sessions s JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN chasqui_session_migrations m " \
     "ON m.job_id = s.job_id "
@@ -36,10 +35,19 @@ enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct sessi
 enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
                      const char *detail);
 /* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */
-struct audit { const char *actor /* "" = no row */, *peer, *request_id, *action, *subject; };
+struct audit { const struct actor *by; const char *action, *subject; };
 enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);
 enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
                      const char *subject, const char *detail); /* nothing when actor is "" */
+/* The pause of the queue that holds now. */
+struct pause {
+    bool is_on;
+    const char *by, *reason; /* reason NULL = none; both borrowed until the next statement */
+    int64_t since_ms, until_ms; /* unix; until 0 = until it is ended */
+};
+enum db_rc pause_read(struct db *db, struct pause *out);
+/* Items of an urgency that may be claimed; counting stops at `most`. *n is 0 after a failure. */
+enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n);
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l);
 /* Deletes the lease when the token holds; *held = it did. */
 enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held);

@@ -5,10 +5,7 @@
 #include "dispatcher/store_summary.h"
 #include "dispatcher/store_sql.h"
 
-#include "common/check.h"
 #include "common/clock.h"
-
-#include <stdlib.h>
 
 static struct jv *count_jv(uint64_t n, uint64_t cap)
 {
@@ -28,10 +25,8 @@ static enum db_rc ready_read(struct db *db, struct jv *list)
         if (!db_next(db))
             break;
         urgency = db_u64(db, 0);
-        TRY(db_query(db,
-                     "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t", "uu",
-                     urgency, left + 1));
-        uint64_t n = db_next(db) ? db_u64(db, 0) : 0;
+        uint64_t n;
+        TRY(ready_count(db, urgency, left + 1, &n));
         struct jv *row = count_jv(n, left);
         jv_set_int(row, "priority", 9 - (int64_t)urgency);
         jv_push(list, row);
@@ -76,21 +71,19 @@ static enum db_rc counts_read(struct db *db, struct jv *queue)
     return DB_OK;
 }
 
-static enum db_rc pause_read(struct db *db, struct jv *queue)
+static enum db_rc paused_read(struct db *db, struct jv *queue)
 {
-    TRY(db_query(db,
-                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM "
-                 "chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
-                 ""));
+    struct pause pause;
+    TRY(pause_read(db, &pause));
     jv_set(queue, "paused", NULL);
-    if (!db_next(db))
+    if (!pause.is_on)
         return DB_OK;
     struct jv *paused = jv_new_object();
-    jv_set_str(paused, "by", db_str(db, 0, NULL));
-    jv_set_str(paused, "reason", db_str(db, 1, NULL));
-    jv_set_int(paused, "since_ms", db_i64(db, 2));
-    if (!db_is_null(db, 3))
-        jv_set_int(paused, "until_ms", db_i64(db, 3));
+    jv_set_str(paused, "by", pause.by);
+    jv_set_str(paused, "reason", pause.reason);
+    jv_set_int(paused, "since_ms", pause.since_ms);
+    if (pause.until_ms)
+        jv_set_int(paused, "until_ms", pause.until_ms);
     jv_set(queue, "paused", paused);
     return DB_OK;
 }
@@ -136,7 +129,7 @@ static enum db_rc summary_read(struct db *db, struct jv *body)
     else
         jv_set(queue, "oldest_age_ms", NULL);
     TRY(counts_read(db, queue));
-    TRY(pause_read(db, queue));
+    TRY(paused_read(db, queue));
     return robots_read(db, robots);
 }
 

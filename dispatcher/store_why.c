@@ -15,7 +15,7 @@
 #define BEFORE_MAX 10000 /* jobs before this one that are counted */
 
 struct job {
-    uint64_t id, company_id, batch_id, idx;
+    uint64_t id, company_id;
     bool has_item;
     char status[21], error[65], worker[NAME_ROOM], portal[PORTAL_ROOM];
     int64_t started_ms, finished_ms, due_ms;
@@ -36,7 +36,7 @@ static struct jv *say(struct jv *list, const char *reason, const char *detail)
 static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 {
     static const char columns[] = "SELECT j.id, j.company_id, j.status, j.error, j.worker, j.portal, CAST(UNIX_TIMESTAMP(j.started_at) * 1000 AS INT), "
-                                  "CAST(UNIX_TIMESTAMP(j.finished_at) * 1000 AS INT), q.batch_id, q.idx, i.ready, i.urgency, i.turn, "
+                                  "CAST(UNIX_TIMESTAMP(j.finished_at) * 1000 AS INT), i.ready, i.urgency, i.turn, "
                                   "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT) FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id LEFT "
                                   "JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx WHERE j.id = ?";
     if (!op->job_id) {
@@ -57,13 +57,11 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
     db_str_copy(db, 5, j->portal, sizeof(j->portal));
     j->started_ms = db_i64(db, 6);
     j->finished_ms = db_i64(db, 7);
-    j->has_item = !db_is_null(db, 11);
-    j->batch_id = db_u64(db, 8);
-    j->idx = db_u64(db, 9);
-    j->is_ready = db_u64(db, 10) == 1;
-    j->urgency = db_u64(db, 11);
-    j->turn = db_u64(db, 12);
-    j->due_ms = db_i64(db, 13);
+    j->has_item = !db_is_null(db, 9);
+    j->is_ready = db_u64(db, 8) == 1;
+    j->urgency = db_u64(db, 9);
+    j->turn = db_u64(db, 10);
+    j->due_ms = db_i64(db, 11);
     return DB_OK;
 }
 
@@ -71,15 +69,14 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 
 static enum db_rc paused_look(struct db *db, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
-                 ""));
-    if (!db_next(db))
+    struct pause pause;
+    TRY(pause_read(db, &pause));
+    if (!pause.is_on)
         return DB_OK;
     struct jv *why = say(list, "paused", "The queue is paused.");
-    jv_set_str(why, "by", db_str(db, 0, NULL));
-    jv_set_str(why, "why", db_str(db, 1, NULL));
-    jv_set_time(why, "until", db_i64(db, 2));
+    jv_set_str(why, "by", pause.by);
+    jv_set_str(why, "why", pause.reason);
+    jv_set_time(why, "until", pause.until_ms);
     return DB_OK;
 }
 

@@ -23,11 +23,18 @@ static void pack_text(msgpack_packer *pk, struct str s)
     msgpack_pack_str_body(pk, s.p, s.len);
 }
 
-void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n)
+/* The outer array; its n rows follow. */
+static msgpack_packer rows_begin(struct buf *out, unsigned n)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, pack_write);
     msgpack_pack_array(&pk, n);
+    return pk;
+}
+
+void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n)
+{
+    msgpack_packer pk = rows_begin(out, n);
     for (unsigned i = 0; i < n; i++) {
         msgpack_pack_array(&pk, 3);
         pack_text(&pk, rows[i].name);
@@ -38,9 +45,7 @@ void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned
 
 void proto_encode_health(struct buf *out, const struct health_row *rows, unsigned n)
 {
-    msgpack_packer pk;
-    msgpack_packer_init(&pk, out, pack_write);
-    msgpack_pack_array(&pk, n);
+    msgpack_packer pk = rows_begin(out, n);
     for (unsigned i = 0; i < n; i++) {
         msgpack_pack_array(&pk, 7);
         pack_text(&pk, rows[i].name);
@@ -62,9 +67,7 @@ static void pack_numbers(msgpack_packer *pk, const uint64_t *v, unsigned n)
 
 void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *rows, unsigned n)
 {
-    msgpack_packer pk;
-    msgpack_packer_init(&pk, out, pack_write);
-    msgpack_pack_array(&pk, n);
+    msgpack_packer pk = rows_begin(out, n);
     for (unsigned i = 0; i < n; i++) {
         msgpack_pack_array(&pk, 7);
         pack_text(&pk, rows[i].name);
@@ -79,9 +82,7 @@ void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *row
 
 void proto_encode_company_stats(struct buf *out, const struct company_stats_row *rows, unsigned n)
 {
-    msgpack_packer pk;
-    msgpack_packer_init(&pk, out, pack_write);
-    msgpack_pack_array(&pk, n);
+    msgpack_packer pk = rows_begin(out, n);
     for (unsigned i = 0; i < n; i++)
         pack_numbers(&pk, (const uint64_t *)&rows[i], 5);
 }
@@ -93,6 +94,11 @@ static bool read_text(struct reader *r, uint64_t max, struct str *out)
         return false;
     *out = (struct str){(const char *)v.p, (uint32_t)v.n};
     return true;
+}
+
+static bool read_name(struct reader *r, struct str *out)
+{
+    return read_text(r, 64, out) && out->len;
 }
 
 static bool read_number(struct reader *r, uint64_t max, uint64_t *out)
@@ -141,7 +147,7 @@ int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct r
     while (n--) {
         struct robot_row row;
         unsigned wanted;
-        if (!read_row(&r, 3) || !read_text(&r, 64, &row.name) || !row.name.len || !read_text(&r, 255, &row.base_url) ||
+        if (!read_row(&r, 3) || !read_name(&r, &row.name) || !read_text(&r, 255, &row.base_url) ||
             !read_word(&r, wanted_name, 3, &wanted))
             return -1;
         row.wanted = (enum wanted)wanted;
@@ -161,7 +167,7 @@ int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct h
         struct health_row row;
         unsigned verdict;
         uint64_t since, sessions, capacity;
-        if (!read_row(&r, 7) || !read_text(&r, 64, &row.name) || !row.name.len || !read_word(&r, verdict_name, 4, &verdict) ||
+        if (!read_row(&r, 7) || !read_name(&r, &row.name) || !read_word(&r, verdict_name, 4, &verdict) ||
             !read_number(&r, INT64_MAX, &since) || !read_number(&r, UINT32_MAX, &sessions) ||
             !read_number(&r, UINT32_MAX, &capacity) || !read_text(&r, 64, &row.boot_id) || !read_text(&r, 200, &row.why))
             return -1;
@@ -198,7 +204,7 @@ int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const str
     while (n--) {
         struct robot_stats_row row;
         unsigned wanted;
-        if (!read_row(&r, 7) || !read_text(&r, 64, &row.name) || !row.name.len || !read_word(&r, wanted_name, 3, &wanted) ||
+        if (!read_row(&r, 7) || !read_name(&r, &row.name) || !read_word(&r, wanted_name, 3, &wanted) ||
             !read_number(&r, UINT32_MAX, &row.in_flight) || !read_number(&r, UINT64_MAX, &row.done) ||
             !read_number(&r, UINT64_MAX, &row.failed) || !read_numbers(&r, (uint64_t *)&row.login, HIST_NUMBERS, HIST_NUMBERS) ||
             !read_numbers(&r, row.fault, FAULT_COUNT, FAULTS_MAX))

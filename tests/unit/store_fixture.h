@@ -295,49 +295,4 @@ static inline void assert_job(uint64_t job_id, const char *status, const char *e
     assert_text(error, "SELECT error FROM portal_jobs WHERE id = ?", "u", job_id);
 }
 
-/* ---- plans --------------------------------------------------------------------------------------------------- */
-
-static inline void statements_log(bool is_on)
-{
-    const char *sql = is_on ? "SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1" : "SET GLOBAL general_log = 0";
-    sql_fine(db_run(look, "TRUNCATE mysql.general_log", 26));
-    sql_fine(db_run(look, sql, strlen(sql)));
-}
-
-/* Every statement since the log was begun or looked at, as the server wrote it down, explained: none reads a whole table, and
- * none sorts unless it may. (One that the server prepares anew is written down with its question marks: run an op twice.) */
-static inline void explained(const char *what, bool may_sort)
-{
-    char *statement[60];
-    unsigned n = 0, rows = 0;
-    sql_fine(db_query(look,
-                      "SELECT DISTINCT argument FROM mysql.general_log WHERE command_type = 'Execute' AND argument REGEXP "
-                      "'^(SELECT|UPDATE|DELETE)' AND thread_id <> CONNECTION_ID() AND argument NOT LIKE '%general_log%' AND argument NOT LIKE "
-                      "'%?%' LIMIT 60",
-                      ""));
-    while (n < 60 && db_next(look))
-        statement[n++] = strdup(db_str(look, 0, NULL));
-    assert_true(n > 0);
-    for (unsigned i = 0; i < n; i++) {
-        char *sql = malloc(strlen(statement[i]) + 10);
-        sprintf(sql, "EXPLAIN %s", statement[i]);
-        sql_fine(db_query(look, sql, ""));
-        while (db_next(look)) {
-            const char *table = db_str(look, 2, NULL), *type = db_str(look, 3, NULL), *extra = db_str(look, 9, NULL);
-            bool is_small = table && (strcmp(table, "r") == 0 || table[0] == '<' || strcmp(table, "chasqui_pause") == 0);
-            rows++;
-            if (is_small) /* the robots, always all of them; a derived table; one row */
-                continue;
-            if (type && strcmp(type, "ALL") == 0)
-                fail_msg("%s reads all of %s: %s", what, table, statement[i]);
-            if (!may_sort && extra && strstr(extra, "filesort"))
-                fail_msg("%s sorts %s: %s", what, table, statement[i]);
-        }
-        free(sql);
-        free(statement[i]);
-    }
-    assert_true(rows >= n);
-    sql_fine(db_run(look, "TRUNCATE mysql.general_log", 26));
-}
-
 #endif

@@ -66,19 +66,6 @@ static void test_a_quantile_never_falls_with_q(void **state)
         assert_true(hist_quantile(&h, q) <= hist_quantile(&h, q + 0.01));
 }
 
-static void test_merge_adds(void **state)
-{
-    struct hist a = {0}, b = {0};
-    (void)state;
-    hist_add(&a, 500);
-    hist_add(&b, 500);
-    hist_add(&b, 2000000);
-    hist_merge(&a, &b);
-    assert_int_equal(hist_count(&a), 3);
-    assert_int_equal(a.sum_us, 2001000);
-    assert_int_equal(a.n[0], 2);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,7 +73,6 @@ int main(void)
         cmocka_unit_test(test_a_time_is_in_the_bucket_that_bounds_it),
         cmocka_unit_test(test_quantiles),
         cmocka_unit_test(test_a_quantile_never_falls_with_q),
-        cmocka_unit_test(test_merge_adds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

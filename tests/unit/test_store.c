@@ -493,7 +493,7 @@ static void test_close(void **state)
         begin = (struct store_close_begin){.session_ref = row.ref, .epoch = row.epoch, .lease = lease_make()};
         run_fine(store_close_begin, &begin);
         end = (struct store_close_end){.job_id = row.job_id, .session_ref = row.ref, .to = want[i].to, .reason = "client",
-                                       .place = want[i].place, .actor = "token:1:app"};
+                                       .place = want[i].place, .by.name = "token:1:app"};
         memcpy(end.token, begin.lease.token, sizeof(end.token));
         run_fine(store_close_end, &end);
         assert_false(end.lost);

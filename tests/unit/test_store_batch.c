@@ -1,6 +1,6 @@
 /* parts: dispatcher */
 /* test_store_batch.c - batches: opening, bodies sent once and again, counts, cancelling, ending, who may see them, in a real database. */
-#include "tests/unit/store_fixture.h"
+#include "tests/unit/store_queue_fixture.h"
 
 #include "common/jv.h"
 #include "dispatcher/batch_body.h"
@@ -8,26 +8,7 @@
 #include "common/check.h"
 #include <pthread.h>
 
-static struct action_table actions;
 static struct seal *seal;
-
-static struct store_batch_open open_op(uint64_t token_id, const char *key, const char *digest)
-{
-    struct store_batch_open op = {.token_id = token_id, .portal = "acme", .action = "acme.login", .priority = 5, .request_id = "req-1",
-                                  .key = {.is_set = true}};
-    id_sha256(key, strlen(key), op.key.scope);
-    id_sha256(digest, strlen(digest), op.key.digest);
-    return op;
-}
-
-static uint64_t opened(const char *key)
-{
-    struct store_batch_open op = open_op(7, key, "body");
-    run_fine(store_batch_open, &op);
-    assert_false(op.replayed || op.mismatch);
-    assert_string_equal(op.status, "open");
-    return op.batch_id;
-}
 
 static struct batch_body *body_new(uint64_t batch_id, uint64_t first, const char *text, size_t len)
 {
@@ -67,15 +48,6 @@ static char *many_lines(unsigned n, uint64_t first_company, const char *params)
     return buf_take(&text, &len);
 }
 
-static void closed(uint64_t batch_id, const char *status, uint64_t total)
-{
-    struct store_batch_close op = {.batch_id = batch_id, .token_id = 7, .lines = 1000000};
-    run_fine(store_batch_close, &op);
-    assert_true(op.found);
-    assert_string_equal(op.status, status);
-    assert_int_equal(op.total, total);
-}
-
 static struct jv *shape_of(uint64_t batch_id)
 {
     struct store_batch op = {.batch_id = batch_id, .viewer = {.token_id = 7}};
@@ -101,57 +73,13 @@ static void assert_counts(uint64_t batch_id, const char *status, int64_t total, 
     jv_free(body);
 }
 
-static struct store_claim claim_op(unsigned max)
-{
-    struct store_claim op = {.lease = lease_make(), .max = max, .tries = 3, .logins_per_robot = 100, .laravel_max_age_ms = 3600000,
-                             .actions = &actions};
-    for (unsigned i = 1; i < 4; i++)
-        op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
-    return op;
-}
-
-static void claim_forget(struct store_claim *op)
-{
-    for (unsigned i = 0; i < op->n; i++) {
-        buf_free(&op->got[i].params);
-        buf_free(&op->got[i].credentials);
-    }
-    free(op->got);
-    op->got = NULL;
-}
-
-static void login_finish(const struct claimed *got, const struct lease *lease, const char *session_id)
-{
-    struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = *lease};
-    struct store_login_done done = login_done_op(&as, session_id);
-    done.item = got->item;
-    run_fine(store_login_done, &done);
-    assert_int_equal(done.outcome, LOGIN_DONE_OK);
-}
-
-static unsigned finished(uint64_t batch_id)
-{
-    struct store_batch_finish op = {.n = 1, .batch = {batch_id}};
-    run_fine(store_batch_finish, &op);
-    return op.n_done;
-}
-
-static struct store_batch_cancel cancelled(uint64_t batch_id)
-{
-    struct store_batch_cancel op = {.batch_id = batch_id, .viewer = {.token_id = 7}, .actor = "token:7:t", .request_id = "r"};
-    do
-        run_fine(store_batch_cancel, &op);
-    while (op.more);
-    return op;
-}
-
 /* ---- opening -------------------------------------------------------------------------------------------------------- */
 
 static void test_a_key_stands_for_one_batch(void **state)
 {
     (void)state;
-    uint64_t id = opened("k1");
-    struct store_batch_open again = open_op(7, "k1", "body"), other = open_op(7, "k1", "another body");
+    uint64_t id = batch_opened("k1");
+    struct store_batch_open again = batch_open_op("k1", "body"), other = batch_open_op("k1", "another body");
     run_fine(store_batch_open, &again);
     assert_true(again.replayed);
     assert_int_equal(again.batch_id, id);
@@ -168,13 +96,13 @@ static void test_a_key_stands_for_one_batch(void **state)
 static void test_a_batch_takes_its_turn_behind_what_is_next(void **state)
 {
     (void)state;
-    uint64_t first = opened("k1");
+    uint64_t first = batch_opened("k1");
     body_sent(first, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{\"company_id\":1}\n{\"company_id\":1}", BODY_DONE, NULL);
     assert_number(1, "SELECT turn FROM chasqui_batches WHERE id = ?", "u", first);
     assert_number(2, "SELECT turn FROM chasqui_items WHERE idx = 1", "");
     assert_number(1000003, "SELECT turn FROM chasqui_items WHERE idx = 2", ""); /* a company's second waits behind others' first */
     assert_number(2000004, "SELECT turn FROM chasqui_items WHERE idx = 3", "");
-    uint64_t second = opened("k2");
+    uint64_t second = batch_opened("k2");
     assert_number(2, "SELECT turn FROM chasqui_batches WHERE id = ?", "u", second);
     assert_number(4, "SELECT urgency FROM chasqui_items WHERE idx = 0", "");
 }
@@ -182,7 +110,7 @@ static void test_a_batch_takes_its_turn_behind_what_is_next(void **state)
 static void test_available_at(void **state)
 {
     (void)state;
-    struct store_batch_open op = open_op(7, "k", "body");
+    struct store_batch_open op = batch_open_op("k", "body");
     op.available_at_ms = clock_unix_ms() + 3600000;
     run_fine(store_batch_open, &op);
     body_sent(op.batch_id, 0, "{\"company_id\":1}", BODY_DONE, NULL);
@@ -202,7 +130,7 @@ static const char three_answer[] = "{\"ok\":true,\"accepted\":2,\"rejected_total
 static void test_a_body_sent_again_changes_nothing(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     for (unsigned i = 0; i < 3; i++) {
         body_sent(id, 10, three, BODY_DONE, three_answer); /* blank lines have no index */
         assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'queued' AND ready = 1", "u", id);
@@ -224,7 +152,7 @@ static void test_a_body_sent_again_changes_nothing(void **state)
 static void test_a_body_that_differs_is_told(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     body_sent(id, 10, three, BODY_DONE, NULL);
     body_sent(id, 10, "{\"company_id\":4}", BODY_DIFFERS, NULL);
     body_sent(id, 10, "{\"company_id\":1,\"params\":{\"a\":1}}", BODY_DIFFERS, NULL);
@@ -238,10 +166,10 @@ static void test_a_body_that_differs_is_told(void **state)
 static void test_a_closed_batch_is_compared(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     body_sent(id, 10, three, BODY_DONE, NULL);
-    closed(id, "running", 2);
-    closed(id, "running", 2);
+    batch_closed(id, "running", 2);
+    batch_closed(id, "running", 2);
     body_sent(id, 10, three, BODY_DONE, three_answer);
     body_sent(id, 13, "{\"company_id\":9}", BODY_DIFFERS, NULL);
     body_sent(id, 13, "\n\n", BODY_DONE, NULL);
@@ -257,7 +185,7 @@ static void test_a_closed_batch_is_compared(void **state)
 static void test_many_lines_in_steps(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     char *text = many_lines(2500, 1, "");
     struct batch_body *b = body_new(id, 0, text, strlen(text));
     unsigned steps = 0;
@@ -276,14 +204,14 @@ static void test_many_lines_in_steps(void **state)
     assert_int_equal(batch_body_added(b), 0);
     batch_body_free(&b);
     free(text);
-    closed(id, "running", 2500);
+    batch_closed(id, "running", 2500);
 }
 
 static void test_a_batch_of_nothing(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
-    closed(id, "done", 0);
+    uint64_t id = batch_opened("k");
+    batch_closed(id, "done", 0);
     assert_counts(id, "done", 0, "{\"queued\":0,\"running\":0,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
 }
 
@@ -292,24 +220,20 @@ static void test_a_batch_of_nothing(void **state)
 static void test_it_is_done_once_nothing_is_left(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     body_sent(id, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{\"company_id\":1}\n", BODY_DONE, NULL);
     struct store_claim op = claim_op(2), rest = claim_op(2);
-    run_fine(store_claim, &op);
-    assert_int_equal(op.n, 2);
+    claim_fine(&op, 2);
     assert_counts(id, "open", 3, "{\"queued\":1,\"running\":2,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
-    closed(id, "running", 3);
-    login_finish(&op.got[0], &op.lease, "s-1");
-    struct store_login_failed no = {.job_id = op.got[1].job_id, .session_ref = op.got[1].session_ref, .error = "robot_error", .message = "no",
-                                    .item = op.got[1].item, .retry_ms = -1};
-    memcpy(no.token, op.lease.token, sizeof(no.token));
-    run_fine(store_login_failed, &no);
-    assert_int_equal(finished(id), 0);
-    run_fine(store_claim, &rest); /* the company has a session: done with it */
+    batch_closed(id, "running", 3);
+    claimed_finish(&op.got[0], &op.lease, "s-1");
+    claimed_fail(&op.got[1], &op.lease, -1);
+    assert_int_equal(batch_finished(id), 0);
+    claim_fine(&rest, 0); /* the company has a session: done with it */
     assert_int_equal(rest.n_met, 1);
     assert_int_equal(rest.batch[0], id);
-    assert_int_equal(finished(id), 1);
-    assert_int_equal(finished(id), 0);
+    assert_int_equal(batch_finished(id), 1);
+    assert_int_equal(batch_finished(id), 0);
     const char *counts = "{\"queued\":0,\"running\":0,\"retrying\":0,\"done\":2,\"failed\":1,\"cancelled\":0}";
     assert_counts(id, "done", 3, counts);
     exec_sql("DELETE FROM chasqui_items", ""); /* pruned: its counts stay */
@@ -321,12 +245,12 @@ static void test_it_is_done_once_nothing_is_left(void **state)
 static void test_the_look_at_all(void **state)
 {
     (void)state;
-    uint64_t ended = opened("k1"), waits = opened("k2"), fresh = opened("k3"), old = opened("k4"), old_empty = opened("k5");
+    uint64_t ended = batch_opened("k1"), waits = batch_opened("k2"), fresh = batch_opened("k3"), old = batch_opened("k4"), old_empty = batch_opened("k5");
     body_sent(ended, 0, "{\"company_id\":1}", BODY_DONE, NULL);
     body_sent(waits, 0, "{\"company_id\":2}", BODY_DONE, NULL);
     body_sent(old, 0, "{\"company_id\":3}", BODY_DONE, NULL);
-    closed(ended, "running", 1);
-    closed(waits, "running", 1);
+    batch_closed(ended, "running", 1);
+    batch_closed(waits, "running", 1);
     exec_sql("UPDATE chasqui_items SET state = 'failed', ready = NULL WHERE batch_id = ?", "u", ended);
     exec_sql("UPDATE chasqui_batches SET created_at = NOW(6) - INTERVAL 25 HOUR WHERE id IN (?, ?)", "uu", old, old_empty);
     struct store_batch_finish op = {0};
@@ -347,21 +271,17 @@ static void test_the_look_at_all(void **state)
 static void test_cancel_what_is_left(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     char *text = many_lines(2300, 1, "{\"user\":\"u\"}");
     body_sent(id, 0, text, BODY_DONE, NULL);
     free(text);
     struct store_claim op = claim_op(4);
-    run_fine(store_claim, &op);
-    assert_int_equal(op.n, 4);
-    login_finish(&op.got[0], &op.lease, "s-1");
-    struct store_login_failed again = {.job_id = op.got[1].job_id, .session_ref = op.got[1].session_ref, .error = "robot_error", .message = "no",
-                                       .item = op.got[1].item, .retry_ms = 60000};
-    memcpy(again.token, op.lease.token, sizeof(again.token));
-    run_fine(store_login_failed, &again);
+    claim_fine(&op, 4);
+    claimed_finish(&op.got[0], &op.lease, "s-1");
+    claimed_fail(&op.got[1], &op.lease, 60000);
     assert_text("retrying", "SELECT status FROM portal_jobs WHERE id = ?", "u", op.got[1].job_id);
 
-    struct store_batch_cancel done = cancelled(id);
+    struct store_batch_cancel done = batch_cancelled(id);
     assert_true(done.found && done.asked);
     assert_string_equal(done.status, "cancelled");
     assert_counts(id, "cancelled", 2300, "{\"queued\":0,\"running\":2,\"retrying\":0,\"done\":1,\"failed\":0,\"cancelled\":2297}");
@@ -370,21 +290,21 @@ static void test_cancel_what_is_left(void **state)
     assert_job(op.got[1].job_id, "cancelled", "robot_error");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_job_events WHERE event = 'cancelled'", "");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'batch.cancel' AND actor = 'token:7:t'", "");
-    assert_int_equal(finished(id), 0); /* two still run */
+    assert_int_equal(batch_finished(id), 0); /* two still run */
     body_sent(id, 2300, "{\"company_id\":9999}", BODY_CANCELLED, NULL);
 
-    done = cancelled(id); /* again, while they run: the same answer, and no second audit row */
+    done = batch_cancelled(id); /* again, while they run: the same answer, and no second audit row */
     assert_true(done.found && !done.wrong_state);
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit", "");
     for (unsigned i = 2; i < 4; i++) {
-        struct store_login_failed stop = {.job_id = op.got[i].job_id, .session_ref = op.got[i].session_ref, .error = "cancelled", .message = "no",
-                                          .item = op.got[i].item, .retry_ms = 1, .cancelled = true};
-        memcpy(stop.token, op.lease.token, sizeof(stop.token));
-        run_fine(store_login_failed, &stop);
+        struct store_login_failed stop = claimed_failed_op(&op.got[i], &op.lease, 1);
+        strcpy(stop.error, "cancelled");
+        stop.cancelled = true;
+        login_failed_fine(&stop);
     }
-    assert_int_equal(finished(id), 1);
+    assert_int_equal(batch_finished(id), 1);
     assert_counts(id, "cancelled", 2300, "{\"queued\":0,\"running\":0,\"retrying\":0,\"done\":1,\"failed\":0,\"cancelled\":2299}");
-    done = cancelled(id);
+    done = batch_cancelled(id);
     assert_true(done.wrong_state);
     claim_forget(&op);
 }
@@ -392,19 +312,18 @@ static void test_cancel_what_is_left(void **state)
 static void test_a_cancel_that_died_half_way_is_finished(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     char *text = many_lines(1500, 1, "");
     body_sent(id, 0, text, BODY_DONE, NULL);
     free(text);
-    struct store_batch_cancel op = {.batch_id = id, .viewer = {.all = true}, .actor = "token:1:ops"};
+    struct store_batch_cancel op = {.batch_id = id, .viewer = {.all = true}, .by.name = "token:1:ops"};
     run_fine(store_batch_cancel, &op);
     assert_true(op.more && op.begun);
     assert_number(500, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued'", "");
     struct store_claim claim = claim_op(4); /* nothing of it begins any more */
-    run_fine(store_claim, &claim);
-    assert_int_equal(claim.n, 0);
+    claim_fine(&claim, 0);
     claim_forget(&claim);
-    assert_int_equal(finished(id), 1);
+    assert_int_equal(batch_finished(id), 1);
     assert_number(1500, "SELECT cancelled FROM chasqui_batches WHERE id = ?", "u", id);
 }
 
@@ -439,7 +358,7 @@ static bool is_seen(uint64_t batch_id, uint64_t token_id, bool all)
 static void test_who_sees_a_batch(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     token_make(7, false, 3, 5);
     token_make(8, false, 3, 5);  /* the same companies */
     token_make(9, false, 2, 6);  /* more */
@@ -470,20 +389,17 @@ static void items_page(uint64_t batch_id, const char *status, uint64_t cursor, u
 static void test_items_by_index(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     char want[1000];
     body_sent(id, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{}\n{\"company_id\":1}\n", BODY_DONE, NULL);
     items_page(id, "", 0, 1,
                "{\"ok\":true,\"items\":[{\"index\":0,\"company_id\":1,\"status\":\"queued\",\"job_id\":null,\"job_uid\":null,\"attempts\":0,"
                "\"session_id\":null,\"worker\":null,\"error\":null,\"message\":null}],\"next_cursor\":1}");
     struct store_claim op = claim_op(2), rest = claim_op(2);
-    run_fine(store_claim, &op);
-    login_finish(&op.got[0], &op.lease, "s-1");
-    struct store_login_failed no = {.job_id = op.got[1].job_id, .session_ref = op.got[1].session_ref, .error = "robot_error", .message = "no",
-                                    .item = op.got[1].item, .retry_ms = -1};
-    memcpy(no.token, op.lease.token, sizeof(no.token));
-    run_fine(store_login_failed, &no);
-    run_fine(store_claim, &rest);
+    claim_fine(&op, 2);
+    claimed_finish(&op.got[0], &op.lease, "s-1");
+    claimed_fail(&op.got[1], &op.lease, -1);
+    claim_fine(&rest, 0);
     assert_int_equal(rest.n_met, 1);
     snprintf(want, sizeof(want),
              "{\"ok\":true,\"items\":[{\"index\":1,\"company_id\":2,\"status\":\"failed\",\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,"
@@ -504,9 +420,9 @@ static void test_items_by_index(void **state)
 static void test_the_list_of_batches(void **state)
 {
     (void)state;
-    uint64_t first = opened("k1"), second = opened("k2");
+    uint64_t first = batch_opened("k1"), second = batch_opened("k2");
     char tail[60];
-    closed(first, "done", 0);
+    batch_closed(first, "done", 0);
     struct store_batches op = {.limit = 1}, open = {.state = "open"};
     run_fine(store_batches, &op);
     snprintf(tail, sizeof(tail), "\"next_cursor\":%llu}", (unsigned long long)second);
@@ -527,7 +443,7 @@ static void test_the_list_of_batches(void **state)
 static void test_how_long_the_rest_will_take(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     int64_t eta = -1;
     char *text = many_lines(300, 1, "");
     body_sent(id, 0, text, BODY_DONE, NULL);
@@ -536,8 +452,7 @@ static void test_how_long_the_rest_will_take(void **state)
     assert_int_equal(jv_type(jv_get(jv_get(body, "batch"), "eta_s")), JV_NULL); /* nothing has begun */
     jv_free(body);
     struct store_claim op = claim_op(6);
-    run_fine(store_claim, &op);
-    assert_int_equal(op.n, 6);
+    claim_fine(&op, 6);
     exec_sql("UPDATE portal_jobs SET started_at = NOW(3) - INTERVAL 60 SECOND", ""); /* 6 a minute, 300 left */
     body = shape_of(id);
     assert_true(jv_int(jv_get(jv_get(body, "batch"), "eta_s"), &eta));
@@ -585,7 +500,7 @@ static void *sender_main(void *arg)
 static void test_senders_at_once(void **state)
 {
     (void)state;
-    uint64_t id = opened("k");
+    uint64_t id = batch_opened("k");
     char *text = many_lines(400, 1, "");
     struct sender sender[4];
     for (unsigned i = 0; i < 4; i++) {
@@ -599,8 +514,8 @@ static void test_senders_at_once(void **state)
     free(text);
     assert_number(2400, "SELECT COUNT(*) FROM chasqui_items", "");
     assert_number(6, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'running'", "");
-    closed(id, "running", 2400);
-    assert_true(cancelled(id).found);
+    batch_closed(id, "running", 2400);
+    assert_true(batch_cancelled(id).found);
     assert_number(2394, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'cancelled'", "");
 }
 
@@ -623,7 +538,7 @@ static void test_one_key_opened_at_once(void **state)
         unsigned made = 0;
         snprintf(key, sizeof(key), "k%u", round);
         for (unsigned i = 0; i < 4; i++) {
-            op[i] = open_op(7, key, "body");
+            op[i] = batch_open_op(key, "body");
             pthread_create(&thread[i], NULL, opener_main, &op[i]);
         }
         for (unsigned i = 0; i < 4; i++) {
@@ -639,9 +554,6 @@ static void test_one_key_opened_at_once(void **state)
 
 int main(void)
 {
-    static struct action acme = {.name = "acme.login", .portal = "acme", .method = "POST", .path = "/acme/login", .session = ACTION_CREATE,
-                                 .timeout_ms = 60000};
-    actions = (struct action_table){&acme, 1};
     char key_file[40];
     snprintf(key_file, sizeof(key_file), "/tmp/test_batch.%d.key", (int)getpid());
     if (seal_key_make(key_file) || !(seal = seal_open(key_file)))

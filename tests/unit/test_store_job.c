@@ -1,72 +1,10 @@
 /* parts: dispatcher */
 /* test_store_job.c - jobs: pages, cancelling, putting back, what one waits for; the queue's state; the audit trail; in a real database. */
-#include "tests/unit/store_fixture.h"
+#include "tests/unit/store_queue_fixture.h"
 
 #include "common/jv.h"
-#include "dispatcher/store_queue.h"
 
 #include <pthread.h>
-
-static struct action_table actions;
-
-static uint64_t enqueued(uint64_t company, uint8_t priority, int64_t available_at_ms)
-{
-    struct store_enqueue op = {.company_id = company, .portal = "acme", .action = "acme.login", .priority = priority, .params = "sealed",
-                               .params_len = 6, .token_id = 7, .request_id = "req-1", .tries = 3, .available_at_ms = available_at_ms};
-    id_job_uid(op.job_uid);
-    run_fine(store_enqueue, &op);
-    assert_int_equal(op.outcome, ENQUEUE_OK);
-    return op.job_id;
-}
-
-static struct store_claim claim_op(unsigned max)
-{
-    struct store_claim op = {.lease = lease_make(), .max = max, .tries = 3, .logins_per_robot = 100, .laravel_max_age_ms = 3600000,
-                             .actions = &actions};
-    for (unsigned i = 1; i < 4; i++)
-        op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
-    return op;
-}
-
-static void claim_forget(struct store_claim *op)
-{
-    for (unsigned i = 0; i < op->n; i++) {
-        buf_free(&op->got[i].params);
-        buf_free(&op->got[i].credentials);
-    }
-    free(op->got);
-    op->got = NULL;
-}
-
-static void fail_login(const struct claimed *got, const struct lease *lease, int64_t retry_ms)
-{
-    struct store_login_failed op = {.job_id = got->job_id, .session_ref = got->session_ref, .error = "robot_error", .message = "no",
-                                    .item = got->item, .retry_ms = retry_ms};
-    memcpy(op.token, lease->token, sizeof(op.token));
-    run_fine(store_login_failed, &op);
-    assert_false(op.lost);
-}
-
-/* A batch of `items` companies from `first_company` on, closed. */
-static uint64_t batch_make(unsigned items, uint64_t first_company)
-{
-    static unsigned n;
-    char key[20];
-    struct store_batch_open open = {.token_id = 7, .portal = "acme", .action = "acme.login", .priority = 5, .key = {.is_set = true}};
-    snprintf(key, sizeof(key), "batch-%u", n++);
-    id_sha256(key, strlen(key), open.key.scope);
-    run_fine(store_batch_open, &open);
-    struct batch_item *item = calloc(items, sizeof(*item));
-    for (unsigned i = 0; i < items; i++)
-        item[i] = (struct batch_item){.idx = i, .company_id = first_company + i};
-    struct store_batch_append append = {.batch_id = open.batch_id, .token_id = 7, .n = items, .item = item};
-    run_fine(store_batch_append, &append);
-    assert_int_equal(append.n_added, items);
-    free(item);
-    struct store_batch_close close = {.batch_id = open.batch_id, .token_id = 7, .lines = 1000000};
-    run_fine(store_batch_close, &close);
-    return open.batch_id;
-}
 
 /* ---- pages ---------------------------------------------------------------------------------------------------------------- */
 
@@ -178,7 +116,7 @@ static void test_the_shape_in_a_page(void **state)
 
 static struct store_cancel cancelled(uint64_t job_id, enum cancel_outcome want)
 {
-    struct store_cancel op = {.job_id = job_id, .all = true, .actor = "token:1:ops", .request_id = "r", .reason = "not needed"};
+    struct store_cancel op = {.job_id = job_id, .all = true, .by = {.name = "token:1:ops", .request_id = "r"}, .reason = "not needed"};
     run_fine(store_cancel, &op);
     assert_int_equal(op.outcome, want);
     return op;
@@ -187,11 +125,11 @@ static struct store_cancel cancelled(uint64_t job_id, enum cancel_outcome want)
 static void test_cancel_one_that_waits(void **state)
 {
     (void)state;
-    uint64_t id = enqueued(1, 5, 0), mine[] = {1}, other[] = {2};
-    struct store_cancel not_mine = {.job_id = id, .companies = other, .n_companies = 1, .actor = "t"};
+    uint64_t id = enqueued(1, 5), mine[] = {1}, other[] = {2};
+    struct store_cancel not_mine = {.job_id = id, .companies = other, .n_companies = 1, .by.name = "t"};
     run_fine(store_cancel, &not_mine);
     assert_int_equal(not_mine.outcome, CANCEL_NOT_FOUND);
-    struct store_cancel op = {.job_id = id, .companies = mine, .n_companies = 1, .actor = "token:7:t"};
+    struct store_cancel op = {.job_id = id, .companies = mine, .n_companies = 1, .by.name = "token:7:t"};
     run_fine(store_cancel, &op);
     assert_int_equal(op.outcome, CANCEL_DONE);
     assert_string_equal(op.status, "cancelled");
@@ -203,25 +141,24 @@ static void test_cancel_one_that_waits(void **state)
     cancelled(id + 1, CANCEL_NOT_FOUND);
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit", "");
     struct store_claim none = claim_op(5);
-    run_fine(store_claim, &none);
-    assert_int_equal(none.n, 0);
+    claim_fine(&none, 0);
     claim_forget(&none);
 }
 
 static void test_cancel_one_that_runs(void **state)
 {
     (void)state;
-    uint64_t id = enqueued(1, 5, 0);
+    uint64_t id = enqueued(1, 5);
     struct store_claim op = claim_op(1);
-    run_fine(store_claim, &op);
+    claim_fine(&op, 1);
     struct store_cancel asked = cancelled(id, CANCEL_ASKED);
     assert_string_equal(asked.status, "running");
     assert_string_equal(asked.job_uid, op.got[0].job_uid);
     assert_number(1, "SELECT cancel FROM chasqui_leases WHERE job_id = ?", "u", id);
     assert_job(id, "running", "(null)");
-    fail_login(&op.got[0], &op.lease, 60000);
+    claimed_fail(&op.got[0], &op.lease, 60000);
     assert_job(id, "retrying", "robot_error");
-    struct store_cancel by_uid = {.all = true, .actor = "t"};
+    struct store_cancel by_uid = {.all = true, .by.name = "t"};
     strcpy(by_uid.job_uid, op.got[0].job_uid);
     run_fine(store_cancel, &by_uid);
     assert_int_equal(by_uid.outcome, CANCEL_DONE);
@@ -234,8 +171,8 @@ static void test_cancel_an_item_of_a_batch_and_laravels_row(void **state)
     (void)state;
     uint64_t batch = batch_make(1, 1);
     struct store_claim op = claim_op(1);
-    run_fine(store_claim, &op);
-    fail_login(&op.got[0], &op.lease, 60000);
+    claim_fine(&op, 1);
+    claimed_fail(&op.got[0], &op.lease, 60000);
     struct store_cancel done = cancelled(op.got[0].job_id, CANCEL_DONE);
     assert_int_equal(done.batch_id, batch);
     assert_text("cancelled", "SELECT state FROM chasqui_items WHERE batch_id = ?", "u", batch);
@@ -259,7 +196,7 @@ static void *cancel_race(void *arg)
     struct racer *r = arg;
     struct db *mine = db_new(&conf);
     for (unsigned i = 0; i < r->n; i++) {
-        struct store_cancel op = {.job_id = r->ids[i], .all = true, .actor = "t"};
+        struct store_cancel op = {.job_id = r->ids[i], .all = true, .by.name = "t"};
         store_cancel(mine, &op);
         r->failed |= op.rc != STORE_OK;
         r->done += op.outcome == CANCEL_DONE;
@@ -277,9 +214,7 @@ static void *claim_race(void *arg)
         store_claim(mine, &op);
         r->failed |= op.rc != STORE_OK;
         for (unsigned k = 0; k < op.n; k++) { /* fails, and is retried at once */
-            struct store_login_failed no = {.job_id = op.got[k].job_id, .session_ref = op.got[k].session_ref, .error = "robot_error",
-                                            .item = op.got[k].item, .retry_ms = 0};
-            memcpy(no.token, op.lease.token, sizeof(no.token));
+            struct store_login_failed no = claimed_failed_op(&op.got[k], &op.lease, 0);
             store_login_failed(mine, &no);
             r->failed |= no.rc != STORE_OK;
         }
@@ -298,7 +233,7 @@ static void test_cancels_and_claims_at_once(void **state)
     uint64_t ids[60];
     struct racer racer[4];
     for (unsigned i = 0; i < 60; i++)
-        ids[i] = enqueued(i + 1, 5, 0);
+        ids[i] = enqueued(i + 1, 5);
     for (unsigned i = 0; i < 4; i++) {
         racer[i] = (struct racer){.ids = ids, .n = 60};
         pthread_create(&racer[i].thread, NULL, i < 2 ? claim_race : cancel_race, &racer[i]);
@@ -315,7 +250,7 @@ static void test_cancels_and_claims_at_once(void **state)
 
 static struct store_retry retried(uint64_t job_id, bool ok)
 {
-    struct store_retry op = {.job_id = job_id, .tries = 5, .actor = "token:1:ops", .reason = "try again"};
+    struct store_retry op = {.job_id = job_id, .tries = 5, .by.name = "token:1:ops", .reason = "try again"};
     run_fine(store_retry, &op);
     assert_true(op.found);
     assert_int_equal(op.ok, ok);
@@ -327,15 +262,12 @@ static void test_put_back_by_hand(void **state)
     (void)state;
     uint64_t batch = batch_make(2, 1);
     struct store_claim op = claim_op(2), again = claim_op(2);
-    run_fine(store_claim, &op);
-    assert_int_equal(op.n, 2);
+    claim_fine(&op, 2);
     uint64_t id = op.got[0].job_id;
     retried(id, false); /* it runs */
-    fail_login(&op.got[0], &op.lease, -1);
-    fail_login(&op.got[1], &op.lease, -1);
-    struct store_batch_finish end = {.n = 1, .batch = {batch}};
-    run_fine(store_batch_finish, &end);
-    assert_int_equal(end.n_done, 1);
+    claimed_fail(&op.got[0], &op.lease, -1);
+    claimed_fail(&op.got[1], &op.lease, -1);
+    assert_int_equal(batch_finished(batch), 1);
     struct store_retry back = retried(id, true);
     assert_int_equal(back.batch_id, batch);
     assert_string_equal(back.status, "queued");
@@ -344,14 +276,12 @@ static void test_put_back_by_hand(void **state)
     assert_number(1, "SELECT status = 'running' AND finished_at IS NULL FROM chasqui_batches", "");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'job.retry' AND detail = 'failed -> queued: try again'", "");
     retried(id, false);
-    run_fine(store_claim, &again);
-    assert_int_equal(again.n, 1);
+    claim_fine(&again, 1);
     assert_int_equal(again.got[0].job_id, id);
     assert_int_equal(again.got[0].item.attempts, 1);
     assert_int_equal(again.got[0].item.tries, 5);
-    fail_login(&again.got[0], &again.lease, -1);
-    run_fine(store_batch_finish, &end);
-    assert_int_equal(end.n_done, 1);
+    claimed_fail(&again.got[0], &again.lease, -1);
+    assert_int_equal(batch_finished(batch), 1);
     claim_forget(&op);
     claim_forget(&again);
 }
@@ -367,8 +297,7 @@ static void test_put_back_what_was_synchronous(void **state)
     retried(r.job_id, true);
     assert_number(1, "SELECT batch_id = 0 AND idx = ? AND ready = 1 FROM chasqui_items", "u", r.job_id);
     struct store_claim op = claim_op(2);
-    run_fine(store_claim, &op);
-    assert_int_equal(op.n, 1);
+    claim_fine(&op, 1);
     assert_int_equal(op.got[0].job_id, r.job_id);
     buf_free(&r.credentials);
     claim_forget(&op);
@@ -384,8 +313,7 @@ static void test_put_back_one_whose_session_was_lost(void **state)
     exec_sql("UPDATE portal_jobs SET status = 'failed', error = 'session_lost'", "");
     retried(s.job_id, true);
     struct store_claim op = claim_op(2);
-    run_fine(store_claim, &op);
-    assert_int_equal(op.n, 1);
+    claim_fine(&op, 1);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_sessions WHERE job_id = ?", "u", s.job_id);
     claim_forget(&op);
 }
@@ -395,13 +323,10 @@ static void test_put_back_out_of_a_cancelled_batch(void **state)
     (void)state;
     uint64_t batch = batch_make(1, 1);
     struct store_claim op = claim_op(1);
-    run_fine(store_claim, &op);
-    fail_login(&op.got[0], &op.lease, 60000);
-    struct store_batch_cancel stop = {.batch_id = batch, .viewer = {.all = true}, .actor = "t"};
-    run_fine(store_batch_cancel, &stop);
-    struct store_batch_finish end = {.n = 1, .batch = {batch}};
-    run_fine(store_batch_finish, &end);
-    assert_int_equal(end.n_done, 1);
+    claim_fine(&op, 1);
+    claimed_fail(&op.got[0], &op.lease, 60000);
+    batch_cancelled(batch);
+    assert_int_equal(batch_finished(batch), 1);
     struct store_retry back = retried(op.got[0].job_id, true);
     assert_int_equal(back.batch_id, 0);
     assert_text("cancelled", "SELECT status FROM chasqui_batches", "");
@@ -411,6 +336,43 @@ static void test_put_back_out_of_a_cancelled_batch(void **state)
     run_fine(store_retry, &none);
     assert_false(none.found);
     retried(laravel_make(3, BASE(1), "l-1", 10), false);
+    claim_forget(&op);
+}
+
+/* ---- all that a filter finds --------------------------------------------------------------------------------------------------- */
+
+static void assert_bulk(store_fn *fn, struct store_bulk op, unsigned want)
+{
+    snprintf(op.by.name, sizeof(op.by.name), "token:1:ops");
+    do
+        run_fine(fn, &op);
+    while (op.more);
+    assert_int_equal(op.n, want);
+    assert_false(op.capped);
+}
+
+static void test_all_that_a_filter_finds(void **state)
+{
+    (void)state;
+    uint64_t failed = enqueued(1, 9), waits = enqueued(2, 5);
+    struct store_claim op = claim_op(1);
+    claim_fine(&op, 1);
+    claimed_fail(&op.got[0], &op.lease, -1);
+    uint64_t laravels = laravel_make(3, BASE(1), "l-1", 10);
+    exec_sql("UPDATE portal_jobs SET status = 'failed' WHERE id = ?", "u", laravels); /* not ours: never meant */
+    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at) VALUES (9000, 'A-1', 4, 'acme', 'acme.x', "
+             "'failed', NOW())", "");
+    exec_sql("INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) VALUES (9000, 'A-1', 'action', 4, 'acme')", "");
+    assert_bulk(store_bulk_count, (struct store_bulk){.is_retry = true, .tries = 3}, 1);
+    assert_bulk(store_bulk_count, (struct store_bulk){.is_retry = true, .tries = 3, .worker = "r9"}, 0);
+    assert_bulk(store_bulk_count, (struct store_bulk){.portal = "acme"}, 1);
+    assert_bulk(store_bulk, (struct store_bulk){.is_retry = true, .tries = 3}, 1);
+    assert_job(failed, "queued", "(null)");
+    assert_job(9000, "failed", "(null)");
+    assert_bulk(store_bulk_count, (struct store_bulk){.company_id = 2}, 1);
+    assert_bulk(store_bulk, (struct store_bulk){.portal = "acme"}, 2);
+    assert_job(failed, "cancelled", "(null)");
+    assert_job(waits, "cancelled", "(null)");
     claim_forget(&op);
 }
 
@@ -440,28 +402,28 @@ static void assert_why(uint64_t job_id, const char *want)
 static void test_what_a_job_waits_for(void **state)
 {
     (void)state;
-    uint64_t first = enqueued(1, 5, 0), second = enqueued(2, 5, 0), urgent = enqueued(3, 9, 0);
-    uint64_t later = enqueued(4, 5, clock_unix_ms() + 60000);
+    uint64_t first = enqueued(1, 5), second = enqueued(2, 5), urgent = enqueued(3, 9);
+    uint64_t later = enqueued_at(4, 5, clock_unix_ms() + 60000);
     assert_why(urgent, "queued: next");
     assert_why(first, "queued: behind");
     assert_why(second, "queued: behind");
     assert_why(later, "queued: scheduled");
-    struct store_queue_state pause = {.change = PAUSE_SET, .actor = "token:1:ops", .reason = "night"};
+    struct store_queue_state pause = {.change = PAUSE_SET, .by.name = "token:1:ops", .reason = "night"};
     run_fine(store_queue_state, &pause);
     buf_free(&pause.json);
     assert_why(urgent, "queued: paused");
     assert_why(first, "queued: paused behind");
     exec_sql("UPDATE chasqui_pause SET until_at = NOW(6) - INTERVAL 1 SECOND", ""); /* it has passed */
     struct store_claim op = claim_op(1);
-    run_fine(store_claim, &op);
+    claim_fine(&op, 1);
     assert_int_equal(op.got[0].job_id, urgent);
     assert_why(urgent, "running: running");
     cancelled(urgent, CANCEL_ASKED);
     assert_why(urgent, "running: cancelling");
-    uint64_t same = enqueued(5, 5, 0);
+    uint64_t same = enqueued(5, 5);
     exec_sql("UPDATE portal_jobs SET company_id = 3 WHERE id = ?", "u", same);
     assert_why(same, "queued: company_busy behind");
-    fail_login(&op.got[0], &op.lease, 60000);
+    claimed_fail(&op.got[0], &op.lease, 60000);
     assert_why(urgent, "retrying: retrying");
     cancelled(urgent, CANCEL_DONE);
     assert_why(urgent, "cancelled: ended");
@@ -486,7 +448,7 @@ static void test_what_a_job_waits_for(void **state)
 
 static void assert_state(enum pause_change change, const char *want)
 {
-    struct store_queue_state op = {.change = change, .actor = "token:1:ops", .reason = "night", .request_id = "r-9"};
+    struct store_queue_state op = {.change = change, .by = {.name = "token:1:ops", .request_id = "r-9"}, .reason = "night"};
     run_fine(store_queue_state, &op);
     assert_non_null(strstr(op.json.data, want));
     buf_free(&op.json);
@@ -498,12 +460,12 @@ static void test_the_state_of_the_queue(void **state)
     assert_state(PAUSE_LOOK, "{\"ok\":true,\"queue\":{\"ready\":{\"n\":0,\"capped\":false},\"by_priority\":[],\"oldest_s\":null,\"scheduled\":{\"n\":0,"
                              "\"capped\":false},\"running\":0,\"paused\":null}}");
     batch_make(3, 1);
-    enqueued(10, 9, 0);
-    enqueued(11, 9, clock_unix_ms() + 60000);
+    enqueued(10, 9);
+    enqueued_at(11, 9, clock_unix_ms() + 60000);
     struct store_claim op = claim_op(1);
-    run_fine(store_claim, &op);
+    claim_fine(&op, 1);
     claim_forget(&op);
-    enqueued(12, 9, 0);
+    enqueued(12, 9);
     assert_state(PAUSE_LOOK, "\"ready\":{\"n\":4,\"capped\":false},\"by_priority\":[{\"n\":1,\"capped\":false,\"priority\":9},{\"n\":3,\"capped\":false,"
                              "\"priority\":5}],\"oldest_s\":0,\"scheduled\":{\"n\":1,\"capped\":false},\"running\":1,\"paused\":null");
     exec_sql("UPDATE portal_jobs SET available_at = NOW() - INTERVAL 100 SECOND WHERE company_id = 12", "");
@@ -515,20 +477,19 @@ static void test_the_state_of_the_queue(void **state)
 static void test_a_pause(void **state)
 {
     (void)state;
-    enqueued(1, 5, 0);
+    enqueued(1, 5);
     assert_state(PAUSE_SET, "\"paused\":{\"by\":\"token:1:ops\",\"reason\":\"night\",\"since\":\"2");
     assert_state(PAUSE_SET, "\"until\":null}");
     struct store_claim op = claim_op(1);
-    run_fine(store_claim, &op);
-    assert_true(op.is_paused && op.n == 0);
+    claim_fine(&op, 0);
+    assert_true(op.is_paused);
     claim_forget(&op);
     assert_state(PAUSE_END, "\"paused\":null");
-    run_fine(store_claim, &op);
-    assert_int_equal(op.n, 1);
+    claim_fine(&op, 1);
     claim_forget(&op);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.pause' AND request_id = 'r-9'", "");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.resume' AND detail = 'paused -> going: night'", "");
-    struct store_queue_state past = {.change = PAUSE_SET, .actor = "t", .until_ms = clock_unix_ms() + 1000};
+    struct store_queue_state past = {.change = PAUSE_SET, .by.name = "t", .until_ms = clock_unix_ms() + 1000};
     run_fine(store_queue_state, &past);
     assert_non_null(strstr(past.json.data, "\"until\":\"2"));
     exec_sql("UPDATE chasqui_pause SET until_at = NOW(6)", "");
@@ -563,9 +524,6 @@ static void test_the_audit_trail(void **state)
 
 int main(void)
 {
-    static struct action acme = {.name = "acme.login", .portal = "acme", .method = "POST", .path = "/acme/login", .session = ACTION_CREATE,
-                                 .timeout_ms = 60000};
-    actions = (struct action_table){&acme, 1};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_pages_of_all_jobs, reset),
         cmocka_unit_test_setup(test_pages_of_a_tokens_jobs, reset),
@@ -579,6 +537,7 @@ int main(void)
         cmocka_unit_test_setup(test_put_back_what_was_synchronous, reset),
         cmocka_unit_test_setup(test_put_back_one_whose_session_was_lost, reset),
         cmocka_unit_test_setup(test_put_back_out_of_a_cancelled_batch, reset),
+        cmocka_unit_test_setup(test_all_that_a_filter_finds, reset),
         cmocka_unit_test_setup(test_what_a_job_waits_for, reset),
         cmocka_unit_test_setup(test_the_state_of_the_queue, reset),
         cmocka_unit_test_setup(test_a_pause, reset),

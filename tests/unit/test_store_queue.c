@@ -1,53 +1,9 @@
 /* parts: dispatcher */
 /* test_store_queue.c - queued jobs: putting in, claiming with places, outcomes, retries, in a real database. */
-#include "tests/unit/store_fixture.h"
-
-#include "dispatcher/store_queue.h"
+#include "tests/unit/store_queue_fixture.h"
+#include "tests/unit/store_plan.h"
 
 #include <pthread.h>
-
-static struct action_table actions;
-
-static struct store_enqueue enqueue_op(uint64_t company, uint8_t priority)
-{
-    struct store_enqueue op = {.company_id = company, .portal = "acme", .action = "acme.login", .priority = priority, .params = "sealed",
-                               .params_len = 6, .token_id = 7, .request_id = "req-1", .tries = 3};
-    id_job_uid(op.job_uid);
-    return op;
-}
-
-static uint64_t enqueued(uint64_t company, uint8_t priority)
-{
-    struct store_enqueue op = enqueue_op(company, priority);
-    run_fine(store_enqueue, &op);
-    assert_int_equal(op.outcome, ENQUEUE_OK);
-    return op.job_id;
-}
-
-static struct store_claim claim_op(unsigned max)
-{
-    struct store_claim op = {.lease = lease_make(), .max = max, .tries = 3, .logins_per_robot = 100, .laravel_max_age_ms = 3600000,
-                             .actions = &actions};
-    for (unsigned i = 1; i < 4; i++)
-        op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
-    return op;
-}
-
-static void claim_forget(struct store_claim *op)
-{
-    for (unsigned i = 0; i < op->n; i++) {
-        buf_free(&op->got[i].params);
-        buf_free(&op->got[i].credentials);
-    }
-    free(op->got);
-    op->got = NULL;
-}
-
-static void claim_fine(struct store_claim *op, unsigned want)
-{
-    run_fine(store_claim, op);
-    assert_int_equal(op->n, want);
-}
 
 /* As store_batch_append writes it. */
 static void item_add(uint64_t batch_id, uint64_t idx, uint64_t company)
@@ -66,31 +22,6 @@ static uint64_t batch_add(unsigned items, uint64_t first_company)
     for (unsigned i = 0; i < items; i++)
         item_add(id, i, first_company + i);
     return id;
-}
-
-static struct store_login_done done_op(const struct claimed *got, const struct lease *lease, const char *session_id)
-{
-    struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = *lease};
-    struct store_login_done done = login_done_op(&as, session_id);
-    done.item = got->item;
-    done.company_id = got->company_id;
-    return done;
-}
-
-static void finish(const struct claimed *got, const struct lease *lease, const char *session_id)
-{
-    struct store_login_done done = done_op(got, lease, session_id);
-    run_fine(store_login_done, &done);
-    assert_int_equal(done.outcome, LOGIN_DONE_OK);
-}
-
-static void fail_login(const struct claimed *got, const struct lease *lease, int64_t retry_ms, bool uncounted, bool cancelled)
-{
-    struct store_login_failed op = {.job_id = got->job_id, .session_ref = got->session_ref, .error = "robot_error", .message = "no",
-                                    .item = got->item, .retry_ms = retry_ms, .uncounted = uncounted, .cancelled = cancelled};
-    memcpy(op.token, lease->token, sizeof(op.token));
-    run_fine(store_login_failed, &op);
-    assert_false(op.lost);
 }
 
 static void due_now(void)
@@ -130,7 +61,7 @@ static void test_a_job_from_the_queue_to_its_session(void **state)
     assert_false(none.is_full);
     claim_forget(&none);
 
-    finish(got, &op.lease, "s-1");
+    claimed_finish(got, &op.lease, "s-1");
     assert_job(in.job_id, "done", "(null)");
     assert_text("done", "SELECT state FROM chasqui_items", "");
     assert_number(0, "SELECT COUNT(*) FROM chasqui_jobs WHERE params IS NOT NULL", "");
@@ -154,7 +85,7 @@ static void test_a_batch_item_gets_its_job_at_its_claim(void **state)
                      "j.company_id", "");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE ready = 1 AND job_id IS NULL", "");
     assert_true(op.got[0].robot_id != op.got[1].robot_id); /* the one with the fewest sessions */
-    finish(&op.got[0], &op.lease, "s-1");
+    claimed_finish(&op.got[0], &op.lease, "s-1");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND idx = 0 AND state = 'done' AND params IS NULL", "u", batch);
     claim_forget(&op);
 }
@@ -165,7 +96,7 @@ static void test_attempts_are_bounded_and_a_full_robot_costs_none(void **state)
     uint64_t job = enqueued(1, 5);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
-    fail_login(&op.got[0], &op.lease, 2000, false, false);
+    claimed_fail(&op.got[0], &op.lease, 2000);
     assert_job(job, "retrying", "robot_error");
     assert_text("retrying", "SELECT state FROM chasqui_items", "");
     assert_number(0, "SELECT COUNT(*) FROM chasqui_places WHERE session_ref IS NOT NULL", "");
@@ -183,7 +114,9 @@ static void test_attempts_are_bounded_and_a_full_robot_costs_none(void **state)
     claim_fine(&op, 1);
     assert_int_equal(op.got[0].item.attempts, 2);
     assert_number(2, "SELECT MAX(generation) FROM chasqui_sessions WHERE job_id = ?", "u", job);
-    fail_login(&op.got[0], &op.lease, 1000, true, false);
+    struct store_login_failed full = claimed_failed_op(&op.got[0], &op.lease, 1000);
+    full.uncounted = true;
+    login_failed_fine(&full);
     assert_number(1, "SELECT attempts FROM portal_jobs WHERE id = ?", "u", job);
     assert_text("queued", "SELECT state FROM chasqui_items", "");
     claim_forget(&op);
@@ -192,7 +125,7 @@ static void test_attempts_are_bounded_and_a_full_robot_costs_none(void **state)
     op = claim_op(1);
     claim_fine(&op, 1);
     assert_int_equal(op.got[0].item.attempts, 2);
-    fail_login(&op.got[0], &op.lease, -1, false, false);
+    claimed_fail(&op.got[0], &op.lease, -1);
     assert_job(job, "failed", "robot_error");
     assert_text("failed", "SELECT state FROM chasqui_items", "");
     assert_number(0, "SELECT COUNT(*) FROM chasqui_jobs WHERE params IS NOT NULL", "");
@@ -205,7 +138,9 @@ static void test_a_job_asked_to_stop_ends_as_cancelled(void **state)
     uint64_t job = enqueued(1, 5);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
-    fail_login(&op.got[0], &op.lease, -1, false, true);
+    struct store_login_failed stop = claimed_failed_op(&op.got[0], &op.lease, -1);
+    stop.cancelled = true;
+    login_failed_fine(&stop);
     assert_job(job, "cancelled", "(null)");
     assert_text("cancelled", "SELECT state FROM chasqui_items", "");
     claim_forget(&op);
@@ -214,8 +149,8 @@ static void test_a_job_asked_to_stop_ends_as_cancelled(void **state)
 static void test_priority_comes_first_then_the_turn(void **state)
 {
     (void)state;
-    uint64_t batch = batch_add(3, 1); /* priority 5, turns 1 2 3 */
-    enqueued(11, 5);                  /* turn 2, before the batch's own second */
+    batch_add(3, 1); /* priority 5, turns 1 2 3 */
+    enqueued(11, 5); /* turn 2, before the batch's own second */
     enqueued(12, 9);
     uint64_t order[] = {12, 1, 11, 2, 3};
     for (unsigned i = 0; i < 5; i++) {
@@ -224,7 +159,6 @@ static void test_priority_comes_first_then_the_turn(void **state)
         assert_int_equal(op.got[0].company_id, order[i]);
         claim_forget(&op);
     }
-    (void)batch;
 }
 
 static void test_what_waits_for_its_company(void **state)
@@ -244,7 +178,7 @@ static void test_what_waits_for_its_company(void **state)
     assert_text("done", "SELECT state FROM chasqui_items WHERE idx = 0", "");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_items i JOIN chasqui_sessions s ON s.job_id = i.job_id WHERE i.idx = 0 AND s.live = 1", "");
     assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued' AND ready IS NULL AND due_at IS NOT NULL", "");
-    finish(&op.got[0], &op.lease, "s-3");
+    claimed_finish(&op.got[0], &op.lease, "s-3");
     claim_forget(&op);
     due_now();
     op = claim_op(10);
@@ -269,7 +203,7 @@ static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
     for (unsigned i = 0; i < 4; i++) {
         char id[20];
         snprintf(id, sizeof(id), "s-%u", i);
-        finish(&op.got[i], &op.lease, id);
+        claimed_finish(&op.got[i], &op.lease, id);
     }
     claim_forget(&op);
     op = claim_op(20);
@@ -311,13 +245,12 @@ static void test_a_paused_queue_gives_nothing(void **state)
 static void test_a_scheduled_job_waits_for_its_time(void **state)
 {
     (void)state;
-    struct store_enqueue in = enqueue_op(1, 5);
-    in.available_at_ms = clock_unix_ms() + 3600000;
-    run_fine(store_enqueue, &in);
+    int64_t at_ms = clock_unix_ms() + 3600000;
+    enqueued_at(1, 5, at_ms);
     struct store_claim op = claim_op(10);
     claim_fine(&op, 0);
     claim_forget(&op);
-    assert_number(in.available_at_ms, "SELECT CAST(UNIX_TIMESTAMP(available_at) * 1000 AS INT) FROM portal_jobs", "");
+    assert_number(at_ms, "SELECT CAST(UNIX_TIMESTAMP(available_at) * 1000 AS INT) FROM portal_jobs", "");
     due_now();
     op = claim_op(10);
     claim_fine(&op, 1);
@@ -371,13 +304,12 @@ static void test_what_was_claimed_by_the_dead_is_rescued(void **state)
     assert_int_equal(rescue.job[0].item.batch_id, batch);
     assert_int_equal(rescue.job[0].item.attempts, 1);
     assert_int_equal(rescue.job[0].item.tries, 3);
-    struct store_login_failed late = {.job_id = op.got[0].job_id, .session_ref = op.got[0].session_ref, .item = op.got[0].item, .retry_ms = 10};
-    memcpy(late.token, op.lease.token, sizeof(late.token));
+    struct store_login_failed late = claimed_failed_op(&op.got[0], &op.lease, 10);
     run_fine(store_login_failed, &late);
     assert_true(late.lost); /* its lease is another's now */
     assert_text("running", "SELECT state FROM chasqui_items", "");
     struct claimed taken = op.got[0];
-    fail_login(&taken, &rescue.lease, 10, false, false);
+    claimed_fail(&taken, &rescue.lease, 10);
     assert_text("retrying", "SELECT state FROM chasqui_items", "");
     free(rescue.job);
     claim_forget(&op);
@@ -395,7 +327,7 @@ static void test_many_outcomes_in_one_transaction(void **state)
     for (unsigned i = 0; i < 4; i++) {
         char id[20];
         snprintf(id, sizeof(id), "s-%u", i % 3); /* the last one's id is the first one's */
-        done[i] = done_op(&op.got[i], &op.lease, id);
+        done[i] = claimed_done_op(&op.got[i], &op.lease, id);
         all.op[3 - i] = &done[i];
     }
     store_logins_done(db, &all);
@@ -436,7 +368,7 @@ static void *race(void *arg)
         for (unsigned i = 0; i < op.n; i++) {
             char id[40];
             snprintf(id, sizeof(id), "s-%llu", (unsigned long long)op.got[i].session_ref);
-            done[i] = done_op(&op.got[i], &op.lease, id);
+            done[i] = claimed_done_op(&op.got[i], &op.lease, id);
             all.op[i] = &done[i];
         }
         if (op.n)
@@ -513,12 +445,12 @@ static void test_hot_statements_use_indexes(void **state)
         for (unsigned i = 0; i < 39; i++) {
             char id[20];
             snprintf(id, sizeof(id), "s-%u-%u", round, i);
-            done[i] = done_op(&op.got[i], &op.lease, id);
+            done[i] = claimed_done_op(&op.got[i], &op.lease, id);
             all.op[i] = &done[i];
         }
         store_logins_done(db, &all);
         assert_int_equal(done[0].rc, STORE_OK);
-        fail_login(&op.got[39], &op.lease, 60000, false, false);
+        claimed_fail(&op.got[39], &op.lease, 60000);
         claim_forget(&op);
     }
     explained("the queue", false);

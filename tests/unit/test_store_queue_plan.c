@@ -1,39 +1,16 @@
 /* parts: dispatcher */
 /* test_store_queue_plan.c - what batches, lists of jobs and looks at the queue cost the database: no scan, no sort, few rows. */
+#include "tests/unit/store_queue_fixture.h"
 #include "tests/unit/store_plan.h"
-
-#include "dispatcher/store_queue.h"
-
-#define JOBS 6000
-
-static struct batch_item item[DB_BULK_MAX];
-
-static uint64_t batch_open(const char *key)
-{
-    struct store_batch_open open = {.token_id = 7, .portal = "acme", .action = "acme.login", .priority = 5, .key = {.is_set = true}};
-    id_sha256(key, strlen(key), open.key.scope);
-    run_fine(store_batch_open, &open);
-    return open.batch_id;
-}
-
-static void batch_append(uint64_t batch_id, uint64_t first, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        item[i] = (struct batch_item){.idx = first + i, .company_id = first + i + 1};
-    struct store_batch_append append = {.batch_id = batch_id, .token_id = 7, .n = n, .item = item};
-    run_fine(store_batch_append, &append);
-    assert_int_equal(append.n_differ, 0);
-}
 
 /* Jobs of 600 companies in turn; three batches of 1000 items, whose jobs these are when they have begun. */
 static void fill(uint64_t batch[3])
 {
     static const char *const keys[] = {"k1", "k2", "k3"};
     for (unsigned b = 0; b < 3; b++) {
-        batch[b] = batch_open(keys[b]);
-        batch_append(batch[b], 0, 1000);
-        struct store_batch_close close = {.batch_id = batch[b], .token_id = 7, .lines = 1000000};
-        run_fine(store_batch_close, &close);
+        batch[b] = batch_opened(keys[b]);
+        assert_int_equal(batch_appended(batch[b], 0, 1, 1000), 1000);
+        batch_closed(batch[b], "running", 1000);
     }
     exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, started_at) "
              "SELECT seq, CONCAT('JOBUID-', seq), 1 + seq % 600, 'acme', 'acme.login', IF(seq % 50, 'done', 'failed'), 5, 1, IF(seq <= 1000, ?, NULL), "
@@ -79,19 +56,18 @@ static void test_batches(void **state)
     rows_since(rows_read());
 
     int64_t before = rows_read();
-    uint64_t fresh = batch_open("k4");
+    uint64_t fresh = batch_opened("k4");
     assert_rows(before, 10, "opening");
     plan_check("store_batch_open");
     before = rows_read();
-    batch_append(fresh, 0, 1000);
+    assert_int_equal(batch_appended(fresh, 0, 1, 1000), 1000);
     assert_rows(before, 10, "appending what is new");
     before = rows_read();
-    batch_append(fresh, 0, 1000);
+    assert_int_equal(batch_appended(fresh, 0, 1, 1000), 0);
     assert_rows(before, 1010, "appending what is there");
     plan_check("store_batch_append");
-    struct store_batch_close close = {.batch_id = fresh, .token_id = 7, .lines = 1000000};
     before = rows_read();
-    run_fine(store_batch_close, &close);
+    batch_closed(fresh, "running", 1000);
     assert_rows(before, 1010, "closing");
     plan_check("store_batch_close");
 
@@ -120,11 +96,8 @@ static void test_batches(void **state)
     assert_rows(before, 25, "a look at all");
     assert_int_equal(at_all.n_done, 0);
     plan_check("store_batch_finish");
-    struct store_batch_cancel cancel = {.batch_id = batch[0], .viewer = {.token_id = 7}, .actor = "t"};
     before = rows_read();
-    do
-        run_fine(store_batch_cancel, &cancel);
-    while (cancel.more);
+    batch_cancelled(batch[0]);
     assert_rows(before, 3 * 1000 + 2 * 50 + 30, "cancelling what is left of a thousand"); /* of which half have a job: their items are locked first */
     plan_check("store_batch_cancel");
     plan_end();
@@ -173,7 +146,7 @@ static void test_one_job_and_the_queue(void **state)
     assert_rows(before, 10, "a job");
     plan_check("store_job");
     buf_free(&job.json);
-    struct store_retry retry = {.job_id = 50, .tries = 3, .actor = "t"};
+    struct store_retry retry = {.job_id = 50, .tries = 3, .by.name = "t"};
     before = rows_read();
     run_fine(store_retry, &retry);
     assert_true(retry.ok);
@@ -189,7 +162,7 @@ static void test_one_job_and_the_queue(void **state)
     run_fine(store_why, &why);
     plan_check("store_why");
     buf_free(&why.json);
-    struct store_cancel cancel = {.job_id = 50, .all = true, .actor = "t"};
+    struct store_cancel cancel = {.job_id = 50, .all = true, .by.name = "t"};
     before = rows_read();
     run_fine(store_cancel, &cancel);
     assert_int_equal(cancel.outcome, CANCEL_DONE);

@@ -1,6 +1,7 @@
 /* parts: dispatcher */
 /* test_store_race.c - the store's threads, races, connections that break, and the plans of the hot statements. */
 #include "tests/unit/store_fixture.h"
+#include "tests/unit/store_plan.h"
 
 #include <pthread.h>
 

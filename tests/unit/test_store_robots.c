@@ -139,7 +139,7 @@ static void test_robots(void **state)
     assert_false(op.changed);
     assert_null(op.robot);
 
-    struct store_robot_want want = {.name = "r2", .wanted = WANTED_DRAINING, .actor = "token:1:ops", .detail = "because"};
+    struct store_robot_want want = {.name = "r2", .wanted = WANTED_DRAINING, .by.name = "token:1:ops", .detail = "because"};
     run_fine(store_robot_want, &want);
     assert_true(want.found);
     run_fine(store_robots, &op);
@@ -301,7 +301,7 @@ static void test_migrate_plan(void **state)
     run_fine(store_migrate_unplan, &unplan);
     assert_int_equal(unplan.n, 0); /* a restart is not taken back */
 
-    struct store_migrate_plan wish = {.session_ref = without.ref, .reason = "operator", .actor = "cli:op@host"};
+    struct store_migrate_plan wish = {.session_ref = without.ref, .reason = "operator", .by.name = "cli:op@host"};
     run_fine(store_migrate_plan, &wish);
     assert_int_equal(wish.planned, 0);
     wish.session_ref = other.ref;

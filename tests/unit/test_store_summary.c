@@ -108,7 +108,7 @@ static const struct jv *robot_at(const struct jv *all, const char *name)
 static void drain(const char *name, int64_t deadline_ms)
 {
     struct store_robot_want want = {.wanted = deadline_ms < 0 ? WANTED_ACTIVE : WANTED_DRAINING,
-                                    .actor = "token:1:ops",
+                                    .by.name = "token:1:ops",
                                     .deadline_ms = deadline_ms > 0 ? deadline_ms : 0};
     strcpy(want.name, name);
     run_fine(store_robot_want, &want);
