@@ -202,7 +202,7 @@ function companies(stats) {
     return panel('companies', t('companies'), {as_of: told?.as_of, note: t('companies_note', duration(told?.window_s ?? null))},
         h('div', {class: 'pair'},
             h('div', {}, h('h3', {}, t('wait_most')), table(t('wait_most'), [
-                {head: t('company'), kind: 'lead', cell: c => company(c.company_id)}, {head: t('waiting'), kind: 'num', cell: c => number(c.waiting)}, {head: t('waited'), kind: 'num', cell: c => duration(c.wait_s)},
+                {head: t('company'), kind: 'lead', cell: c => company(c.company_id)}, {head: t('times_waited'), kind: 'num', cell: c => number(c.waits)}, {head: t('waited'), kind: 'num', cell: c => duration(c.wait_s)},
             ], told?.wait_most, c => c.company_id, t('nobody_waits'))),
             h('div', {}, h('h3', {}, t('use_most')), table(t('use_most'), [
                 {head: t('company'), kind: 'lead', cell: c => company(c.company_id)}, {head: t('requests'), kind: 'num', cell: c => number(c.requests)}, {head: t('worked'), kind: 'num', cell: c => duration(c.busy_s)},

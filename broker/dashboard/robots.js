@@ -53,7 +53,6 @@ function card(robot) {
             [t('logins'), [rate(robot.logins_done_per_s), ' · ', t('failed_rate', rate(robot.logins_failed_per_s))]],
             [t('in_flight'), number(robot.logins_in_flight)],
             [t('told_by_robot'), robot.sessions_reported === null ? '–' : t('sessions_of', number(robot.sessions_reported), robot.capacity_reported === null ? '?' : number(robot.capacity_reported))],
-            [t('probe'), percentiles(robot.probe_s)],
             robot.abandoned > 0 && [t('abandoned'), h('span', {class: 'is-bad-text'}, number(robot.abandoned))],
             [t('errors_5min'), errors(robot), 'is-whole'],
             [t('last_change'), change ? t('change', ago(change.at), nameOf(change.from), nameOf(change.to)) + (change.why ? ` (${change.why})` : '') : t('no_change'), 'is-whole'],

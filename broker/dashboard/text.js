@@ -139,7 +139,7 @@ const TEXT = {
     in_flight: ['Under way', 'En curso'],
     told_by_robot: ['It says itself', 'El robot dice'],
     sessions_of: ['{0} sessions of {1}', '{0} sesiones de {1}'],
-    probe: ['Probe p50 / p95 / p99', 'Sonda p50 / p95 / p99'],
+    times_waited: ['Waits', 'Esperas'],
     abandoned: ['Abandoned', 'Abandonadas'],
     errors_5min: ['Errors, last 5 min', 'Errores, últimos 5 min'],
     no_errors: ['none', 'ninguno'],
