@@ -63,10 +63,7 @@ class Killer(threading.Thread):
             self.failure = why
 
     def done(self):
-        try:
-            return counts(self.system, self.batch_id).get("done", 0)
-        except pymysql.MySQLError as why:  # it was killed just now
-            raise OSError(str(why)) from None
+        return counts(self.system, self.batch_id).get("done", 0)
 
     def kill_one(self, number):
         everyone = [*self.system.dispatchers, *self.system.brokers, *self.system.healthds, self.mariadb]
@@ -76,13 +73,20 @@ class Killer(threading.Thread):
         victim.start()
 
 
+def rows_of(system, sql, *args):
+    try:
+        return system.database.rows(sql, *args)
+    except pymysql.MySQLError as why:  # it was killed just now
+        raise OSError(str(why)) from None
+
+
 def counts(system, batch_id):
-    rows = system.database.rows("SELECT state, COUNT(*) AS n FROM chasqui_items WHERE batch_id = %s GROUP BY state", batch_id)
+    rows = rows_of(system, "SELECT state, COUNT(*) AS n FROM chasqui_items WHERE batch_id = %s GROUP BY state", batch_id)
     return {row["state"]: row["n"] for row in rows}
 
 
 def is_done(system, batch_id):
-    return system.database.value("SELECT status FROM chasqui_batches WHERE id = %s", batch_id) == "done"
+    return rows_of(system, "SELECT status FROM chasqui_batches WHERE id = %s", batch_id)[0]["status"] == "done"
 
 
 def last_events(system, batch_id):
@@ -95,7 +99,7 @@ def last_events(system, batch_id):
 
 
 def assert_whole(system, batch_id, live):
-    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_leases") == 0, 60, "everything is settled")
+    wait_until(lambda: rows_of(system, "SELECT COUNT(*) AS n FROM chasqui_leases")[0]["n"] == 0, 60, "everything is settled")
     system.wait_ready()
     assert counts(system, batch_id) == {"done": ITEMS}
     jobs = system.database.row("SELECT COUNT(*) AS n, COUNT(DISTINCT company_id) AS companies FROM portal_jobs WHERE batch_id = %s", batch_id)
@@ -124,7 +128,7 @@ def until_done(system, batch_id, killer):
 
 def test_a_batch_while_everything_dies(make_system, mariadb):
     dice = random.Random(SEED)
-    system = make_system(robots=ROBOTS, capacity=max(3000, ITEMS), dispatchers=3, brokers=2, robot_options={"login_ms": "20-200"},
+    system = make_system(robots=ROBOTS, capacity=3000, dispatchers=3, brokers=2, robot_options={"login_ms": "20-200"},
                          settings={"queue.robot_logins": max(4, ITEMS // 150), **PATIENT})  # fmt: skip
     batch_id = submit(system, dice)
     killer = Killer(system, mariadb, dice, batch_id)
@@ -162,7 +166,7 @@ def test_a_batch_waits_for_places_while_everything_dies(make_system, mariadb):
     try:
         until_done(system, batch_id, killer)
         killer.join()
-        wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1") == 0, 60, "all are closed")
+        wait_until(lambda: rows_of(system, "SELECT COUNT(*) AS n FROM chasqui_sessions WHERE live = 1")[0]["n"] == 0, 60, "all are closed")
     finally:
         over.set()
         for thread in closers:
