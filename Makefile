@@ -134,14 +134,17 @@ FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
 TESTS ?= # of check-browser: all
 
-.PHONY: test check-unit check-policy check-fuzz check-system check-browser chaos asan tsan fuzz lint format install clean help
+PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc) # builds; tests run one after another
+
+.PHONY: test unit-tests check-unit check-policy check-fuzz check-system check-browser chaos asan tsan fuzz lint format install clean help
 test: deps
-	$(MAKE) all check-unit check-policy
-	$(MAKE) lint-tables check-fuzz
+	$(PARALLEL) all unit-tests
+	$(MAKE) check-unit check-policy lint-tables check-fuzz
 	$(MAKE) check-system
 	$(MAKE) check-browser TESTS='-m "not timed"'
 
-check-unit: $(UNIT)
+unit-tests: $(UNIT)
+check-unit: unit-tests
 	@tests/run-each $(UNIT)
 
 # What a process may reach is its link line: the broker has neither the database client nor curl, healthd no database.
@@ -150,9 +153,11 @@ check-policy: all
 
 # Every parser, seeded, under ASan and UBSan.
 check-fuzz:
+	@$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' fuzz-tests
 	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE='$(SANITIZERS)' fuzz-run
-.PHONY: fuzz-run
-fuzz-run: $(FUZZ)
+.PHONY: fuzz-tests fuzz-run
+fuzz-tests: $(FUZZ)
+fuzz-run: fuzz-tests
 	@for f in $(FUZZ); do $$f $(FUZZ_RUNS); done
 fuzz:
 	@$(MAKE) --no-print-directory check-fuzz FUZZ_RUNS=2000000
@@ -170,7 +175,8 @@ chaos: deps
 	CHASQUI_CHAOS_ITEMS=10000 CHASQUI_CHAOS_KILLS=20 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system/test_chaos.py
 
 asan: deps
-	$(MAKE) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all check-unit check-system
+	$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all unit-tests
+	$(MAKE) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' check-unit check-system
 tsan: deps
 	TSAN_OPTIONS=suppressions=tests/tsan.supp $(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit
 
