@@ -41,7 +41,8 @@ def up(tmp_path, place):
     made = []
 
     def start(**more):
-        run = Process(f"run-{len(made) + 1}", [sys.executable, RUN / "up.py"], tmp_path / f"run-{len(made) + 1}.log", env={**place, **more})
+        run = Process(f"run-{len(made) + 1}", [sys.executable, RUN / "up.py"], tmp_path / f"run-{len(made) + 1}.log",
+                      env={"CHASQUI_BUILD": str(program("chasqui").parent), **place, **more})  # fmt: skip
         made.append(run)
         return run.start()
 
