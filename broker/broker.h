@@ -489,6 +489,7 @@ struct queue_sum { /* what dispatchers counted at the durable queue while we kne
 struct fleet_count { /* of robots */
     unsigned all, active, draining, up, suspect, down, unknown;
     int64_t used, total; /* places of active ones; -1 = not known yet */
+    int64_t open_to_queue; /* free ones that are not kept for interactive log-ins */
     int64_t abandoned;
 };
 struct fleet *fleet_new(struct broker *b);
@@ -500,7 +501,7 @@ void fleet_robot_judged(struct broker *b, const char *name);
 void fleet_robots_told(struct broker *b, const char *dispatcher, const char *boot_id, struct str payload);
 void fleet_stats_told(struct broker *b, const struct stats *before, const struct stats *now);
 void fleet_dispatcher_gone(struct broker *b, const char *dispatcher);
-void fleet_places_told(struct broker *b, const struct jv *robots); /* rows of OPS_SUMMARY */
+void fleet_places_told(struct broker *b, const struct jv *robots, int64_t kept_back_percent); /* rows of OPS_SUMMARY */
 struct fleet_count fleet_count(const struct broker *b);
 /* Each robot's name whose last verdict is this, or that is wanted so. */
 void fleet_each_judged(const struct broker *b, enum verdict v, void (*fn)(void *arg, const char *name, int64_t since_ms, const char *why), void *arg);

@@ -53,7 +53,7 @@ struct robot {
     } change;
     struct {
         int64_t as_of_ms; /* 0 = not known */
-        int64_t used, total, abandoned, left, movable, since_ms, deadline_ms;
+        int64_t used, total, kept_back, abandoned, left, movable, since_ms, deadline_ms;
     } places;
 };
 
@@ -280,7 +280,7 @@ static int64_t number_of(const struct jv *row, const char *key)
     return jv_int(jv_get(row, key), &n) ? n : -1;
 }
 
-void fleet_places_told(struct broker *b, const struct jv *robots)
+void fleet_places_told(struct broker *b, const struct jv *robots, int64_t kept_back_percent)
 {
     for (size_t i = 0; i < jv_len(robots); i++) {
         const struct jv *row = jv_at(robots, i);
@@ -291,6 +291,7 @@ void fleet_places_told(struct broker *b, const struct jv *robots)
         r->places.as_of_ms = clock_unix_ms();
         r->places.used = number_of(row, "used");
         r->places.total = number_of(row, "total");
+        r->places.kept_back = r->places.total > 0 && kept_back_percent > 0 ? r->places.total * kept_back_percent / 100 : 0;
         r->places.abandoned = number_of(row, "abandoned");
         r->places.left = number_of(row, "left");
         r->places.movable = number_of(row, "movable");
@@ -373,6 +374,8 @@ struct fleet_count fleet_count(const struct broker *b)
         if (r->places.as_of_ms && is_active && r->health.verdict != VERDICT_DOWN) {
             n.used += r->places.used;
             n.total += r->places.total;
+            if (r->places.total - r->places.kept_back > r->places.used)
+                n.open_to_queue += r->places.total - r->places.kept_back - r->places.used;
         }
         if (r->places.as_of_ms && r->places.abandoned > 0)
             n.abandoned += r->places.abandoned;

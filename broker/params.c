@@ -474,13 +474,24 @@ static struct str text_of(const struct jv *v)
     return jv_type(v) == JV_STRING ? (struct str){jv_str(v), (uint32_t)jv_str_len(v)} : (struct str){"", 0};
 }
 
+/* It is shown at terminals and kept in one line of a log: no control character, C1 (U+0080 to U+009F) included. */
+static bool is_one_line(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && i + 1 < len && (unsigned char)text[i + 1] < 0xa0))
+            return false;
+    }
+    return true;
+}
+
 void params_reason(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct jv *v = body ? jv_get(body, "reason") : NULL;
     if (is_absent(v))
         return;
-    if (jv_type(v) != JV_STRING || jv_str_len(v) > REASON_BYTES_MAX)
-        errors_add(errors, "reason", "must be a text of at most 200 bytes");
+    if (jv_type(v) != JV_STRING || jv_str_len(v) > REASON_BYTES_MAX || !is_one_line(jv_str(v), jv_str_len(v)))
+        errors_add(errors, "reason", "must be a text of one line, at most 200 bytes");
     else
         r->reason = text_of(v);
 }

@@ -148,6 +148,8 @@ static void queue_look(struct told *t)
         say(t, WORD_QUEUE_STALE, NULL, t->now_ms - (int64_t)v.age_ms);
     if (v.is_paused)
         summary_pause(t->b, say(t, WORD_QUEUE_PAUSED, NULL, 0)->why, sizeof(((struct row *)0)->why));
+    else if (!is_full && v.depth > 0 && places.total > 0 && places.open_to_queue == 0)
+        say_count(t, WORD_PLACES_KEPT, v.depth, places.total - places.used);
     else if (!is_full && v.depth > 0 && v.oldest_age_ms > OLD_MS)
         say(t, WORD_QUEUE_OLD, NULL, t->now_ms - v.oldest_age_ms);
     if (is_full)

@@ -109,6 +109,8 @@ static void old_fenced(void *arg, struct call_answer *a)
     struct login *l = arg;
     bool done = a->result == CALL_ANSWERED && (a->status == 200 || a->status == 404 || a->status == 405 || a->status == 501);
     if (done) {
+        if (a->status == 200)
+            abandoned_free(l->d, l->old_ref);
         login_call(l);
         return;
     }
@@ -120,17 +122,18 @@ static void old_fenced(void *arg, struct call_answer *a)
 }
 
 /* The old robot can be reached: what it holds ends before the next log-in, so that no two ever overlap. */
-static void old_fence(struct login *l, const struct robot *robot, uint64_t epoch)
+static void old_fence(struct login *l, const struct robot *robot, const struct session_row *old)
 {
     struct jv *body = jv_new_object();
     size_t len;
     jv_set_int(body, "company_id", (int64_t)l->company_id);
     jv_set_str(body, "portal", l->portal);
-    jv_set_int(body, "epoch", (int64_t)epoch);
+    jv_set_int(body, "epoch", (int64_t)old->epoch);
     char *text = jv_dump(body, &len);
     struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
                              .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 5000, .max_bytes = 65536, .done = old_fenced, .arg = l};
     l->old_robot_id = robot->id;
+    l->old_ref = old->ref;
     call_start(l->d->robot_http, &spec);
     free(text);
     jv_free(body);
@@ -160,7 +163,7 @@ static void begin(struct dispatcher *d, struct migrate_claimed *got, const struc
             robots_reload(d);
             login_fail(l, ERR_ROBOT_UNREACHABLE, NULL, PLACE_FREE);
         } else if (old && old->last_judged != VERDICT_DOWN && old->fenced != 0)
-            old_fence(l, old, got->old.epoch);
+            old_fence(l, old, &got->old);
         else
             login_call(l);
         return;

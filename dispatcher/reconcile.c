@@ -93,7 +93,7 @@ static void pending_freed(void *arg, void *op_arg)
     free(op);
 }
 
-static void pending_free(struct dispatcher *d, uint64_t session_ref)
+void abandoned_free(struct dispatcher *d, uint64_t session_ref)
 {
     struct store_pending_done *op = xcalloc(1, sizeof(*op));
     op->session_ref = session_ref;
@@ -106,7 +106,7 @@ static void fenced(void *arg, struct call_answer *a)
     robots_boot_seen(f->d, f->robot_id, a->boot_id);
     if (a->result == CALL_ANSWERED && a->status == 200) {
         log_line(LOG_INFO, "abandoned_session_closed", "session_ref", log_i((long long)f->session_ref), NULL);
-        pending_free(f->d, f->session_ref);
+        abandoned_free(f->d, f->session_ref);
     }
     free(f);
 }
@@ -132,7 +132,7 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
 static void pending_wait_out(struct dispatcher *d, const struct session_row *row)
 {
     if (row->age_ms > d->conf->timeout_login_ms)
-        pending_free(d, row->ref);
+        abandoned_free(d, row->ref);
 }
 
 static void op_freed(void *arg, void *op)

@@ -70,8 +70,8 @@ static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
         uint64_t used = l->used;
         if (l->over)
             TRY(load_count_locked(db, l->robot_id, &used));
-        uint64_t usable = l->capacity - (uint64_t)l->capacity * op->kept_back_percent / 100;
-        c->room[i] = usable > used ? (unsigned)(usable - used) : 0;
+        c->usable[i] = l->capacity - (unsigned)((uint64_t)l->capacity * op->kept_back_percent / 100);
+        c->room[i] = c->usable[i] > used ? (unsigned)(c->usable[i] - used) : 0;
         if (c->room[i] > op->logins_per_robot)
             c->room[i] = op->logins_per_robot;
     }
@@ -190,6 +190,7 @@ static struct load *load_choose(struct claim *c)
     return best;
 }
 
+/* What another claim takes meanwhile is not counted yet: that no claim looks above `usable` keeps the others' places for them. */
 static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *l)
 {
     unsigned wanted = 0;
@@ -200,7 +201,7 @@ static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *
     TRY(db_query(db,
                  "SELECT slot FROM chasqui_places WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? FOR UPDATE "
                  "SKIP LOCKED",
-                 "uuu", (uint64_t)l->robot_id, (uint64_t)l->capacity, (uint64_t)wanted));
+                 "uuu", (uint64_t)l->robot_id, (uint64_t)c->usable[l - c->load], (uint64_t)wanted));
     for (unsigned i = 0; i < c->n; i++)
         if (c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id) {
             if (db_next(db))

@@ -43,7 +43,8 @@ struct claim {
     struct item *row[QUEUE_CLAIM_MAX]; /* those of the statement that is being filled */
     unsigned n_rows;
     struct load load[CANDIDATES_MAX];
-    unsigned room[CANDIDATES_MAX]; /* of load[i]: queued log-ins that it may be given */
+    unsigned room[CANDIDATES_MAX];   /* of load[i]: queued log-ins that it may be given */
+    unsigned usable[CANDIDATES_MAX]; /* of load[i]: slots from 1 to this one; those above are kept back */
     unsigned n_loads;
 };
 

@@ -60,6 +60,7 @@ static void read_done(void *arg, void *op_arg)
     if (s->last) {
         uint64_t pause_ms = (uint64_t)op->took_ms * SHARE;
         jv_set_int(s->last, "at_ms", clock_unix_ms());
+        jv_set_int(s->last, "kept_back_percent", s->d->conf->queue_interactive_percent);
         s->fresh_until_ms = clock_ms() + (pause_ms > FRESH_MS ? pause_ms : FRESH_MS);
     }
     free(op);

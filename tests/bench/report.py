@@ -15,6 +15,7 @@ TABLES = {  # marker: (section, function)
     "download": ("download", tables.download),
     "growth": ("growth", tables.growth),
     "queue": ("queue", tables.queue),
+    "logins": ("queue", tables.logins),
     "profile": ("profile", tables.profile),
 }
 

@@ -7,6 +7,7 @@ An idle system tells how many queries it makes, and how long a job takes from it
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from load import wrk
 from queues import beanstalkd, bullmq, bullmq_install, item
 from robots import Robots
 from rounds import by_label, collect, figure
+from section_profile import ROWS, by_library, perf, shares
 from usage import Meter
 
 TITLE = "Log-ins and batches"
@@ -86,15 +88,44 @@ def batches(lab, chasqui):
     drained_s = time.monotonic() - started
     counts = chasqui.api.get(f"{BATCHES}/{number}").expect(200).json["batch"]["counts"]
     assert counts["done"] == n_drained, json.dumps(counts)
+    cpu_us = meter.per(n_drained)
     lab.say(f"  batch: {n_drained / drained_s:,.0f} log-ins drained a second")
     return {
         "items": n_accepted,
         "drained": n_drained,
         "accept_per_s": n_accepted / took_s,
         "drain_per_s": n_drained / drained_s,
-        "cpu_us": meter.per(n_drained),
+        "cpu_us": cpu_us,
+        "profile": profiled(lab, chasqui, n_drained // 8),
         "waiting_kib": {label: max(0, after[label] - before[label]) * 10_000 / n_accepted for label in after if label not in ("mariadb", "robots")},
     }
+
+
+COUNTED = {
+    "rows inserted": "Innodb_rows_inserted", "rows updated": "Innodb_rows_updated", "rows deleted": "Innodb_rows_deleted",
+    "rows read": "Innodb_rows_read", "statements": "Com_stmt_execute", "bytes of log": "Innodb_os_log_written",
+}  # fmt: skip
+
+
+def profiled(lab, chasqui, n):
+    """One more batch, watched: what a log-in costs the database, and where the processor time goes."""
+    def counters():
+        told = {row["Variable_name"]: row["Value"] for row in chasqui.server.sql("SHOW GLOBAL STATUS")}
+        return {title: int(told[name]) for title, name in COUNTED.items()}
+
+    watched = {"mariadb": chasqui.server.process, "dispatcher": chasqui.dispatcher} if shutil.which("perf") else {}
+    files = {name: lab.room(f"perf-{name}") for name in watched}
+    before = counters()
+    tracers = [perf(process, 4, files[name]) for name, process in watched.items()]
+    number = submit(chasqui, FIRST_DRAINED * 3, n)[0].expect(202).json["batch_id"]
+    wait_until(lambda: batch_is_done(chasqui, number), DRAIN_LIMIT_S, "the watched batch is done", every=0.05)
+    after = counters()
+    for tracer in tracers:
+        tracer.wait()
+    told = {name: {"libraries": by_library(file), "symbols": shares(file)[:ROWS]} for name, file in files.items()}
+    told["database"] = {title: (after[title] - before[title]) / n for title in COUNTED}
+    lab.say(f"  a log-in: {json.dumps(told['database'])}")
+    return told
 
 
 def items_bytes(chasqui):

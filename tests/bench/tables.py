@@ -116,14 +116,27 @@ def queue(result):
     return rows(("", "contender", "accepted", "drained", "CPU, µs for each"), lines)
 
 
+def watched(name, one):
+    """Rows of a process that perf looked at."""
+    by_library = ", ".join(f"{library} {percent:.0f} %" for library, percent in one["libraries"][:9])
+    by_function = ", ".join(f"`{symbol}` {percent:.1f} %" for percent, _, symbol in one["symbols"][:10])
+    return [(name, "processor time by library", by_library), (name, "by function", by_function)]
+
+
+def logins(result):
+    told = result["batch"]["profile"]
+    counts = ", ".join(f"{title} {n:,.1f}" for title, n in told["database"].items())
+    parts = [("mariadb", "for each log-in", counts)]
+    for name in ("mariadb", "dispatcher"):
+        parts += watched(name, told[name]) if name in told else []
+    return rows(("process", "", ""), parts)
+
+
 def profile(result):
     parts = []
     for name, one in result.items():
         if "libraries" in one:
-            shares = ", ".join(f"{library} {percent:.0f} %" for library, percent in one["libraries"][:9])
-            parts.append((name, "processor time by library", shares))
-            top = ", ".join(f"`{symbol}` {percent:.1f} %" for percent, _, symbol in one["symbols"][:10])
-            parts.append((name, "by function", top))
+            parts += watched(name, one)
         if "calls" in one:
             parts.append((name, "system calls for each list", ", ".join(f"{call} {n:.2f}" for call, n in one["calls"].items())))
     return rows(("process", "", ""), parts) if parts else "Neither perf nor strace was there."

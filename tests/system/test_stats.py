@@ -143,6 +143,17 @@ def test_all_places_taken(make_system):
     assert row["text"] == "All 1 places are taken." and row["level"] == "warn"
 
 
+def test_places_that_are_kept_for_interactive_log_ins(make_system):
+    """Two dispatchers that claim at once leave them too, and it is said why work waits although places are free."""
+    system = make_system(capacity=10, dispatchers=2, robot_options={"login_ms": "100-200"})
+    system.api.batch(list(range(1, 31))).expect(202)
+    row = next(row for row in wait_code(system, "places_kept", 20)["words"] if row["code"] == "places_kept")
+    assert row["text"] == "All places for queued work are taken; 21 jobs wait. 1 place is kept for interactive log-ins."
+    system.api.execute(99).expect(200)
+    row = next(row for row in wait_code(system, "places_full", 10)["words"] if row["code"] == "places_full")
+    assert row["text"] == "All places are taken; 21 jobs wait."
+
+
 def test_a_robot_that_is_emptied_is_said(system):
     system.api.execute(7).expect(200)
     system.ops.post("/api/v1/ops/workers/r1/drain", {"reason": "new version"}).expect(200)

@@ -227,6 +227,23 @@ static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
     buf_free(&interactive.credentials);
 }
 
+static void test_claims_at_once_leave_what_is_kept_back(void **state)
+{
+    (void)state;
+    exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2], (uint64_t)robot[3]);
+    struct store_robot_seen seen = {.robot_id = robot[1], .reported_capacity = 10, .fenced = -1};
+    run_fine(store_robot_seen, &seen);
+    batch_add(12, 1);
+    sql_fine(db_run(look, "START TRANSACTION", 17)); /* another claim, not committed yet, has five of its places */
+    assert_number(1, "SELECT slot FROM chasqui_places WHERE robot_id = ? AND slot <= 5 FOR UPDATE", "u", (uint64_t)robot[1]);
+    struct store_claim op = claim_op(20);
+    op.kept_back_percent = 10;
+    claim_fine(&op, 4);
+    sql_fine(db_run(look, "ROLLBACK", 8));
+    assert_number(0, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ? AND slot = 10", "u", (uint64_t)robot[1]);
+    claim_forget(&op);
+}
+
 static void test_a_paused_queue_gives_nothing(void **state)
 {
     (void)state;
@@ -476,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup(test_priority_comes_first_then_the_turn, reset),
         cmocka_unit_test_setup(test_what_waits_for_its_company, reset),
         cmocka_unit_test_setup(test_places_are_kept_back_and_robots_are_not_flooded, reset),
+        cmocka_unit_test_setup(test_claims_at_once_leave_what_is_kept_back, reset),
         cmocka_unit_test_setup(test_a_paused_queue_gives_nothing, reset),
         cmocka_unit_test_setup(test_a_scheduled_job_waits_for_its_time, reset),
         cmocka_unit_test_setup(test_a_key_stands_for_one_job, reset),
