@@ -3,8 +3,6 @@
  *
  * Owns: the look-ups that wait. Those that wait together go to the database as
  * one query: at most two are out at a time, and what comes meanwhile gathers.
- * When many come they are gathered for up to GATHER_MS more: a query of 30 costs
- * the database half as much for each as one of 8. When few come none waits.
  * Must never answer from memory: the robot of a call is read from portal_jobs
  * each time. A robot that is judged down is never called: its sessions move or
  * are lost, and whoever wants to call one waits for that until shortly before
@@ -19,10 +17,6 @@
 #include <string.h>
 
 #define QUERIES_AT_ONCE 2 /* the other threads stay free for log-ins */
-#define GATHER_MS 2
-#define GATHER_LEAST 64 /* so many do not wait for more */
-#define RATE_MS 16      /* how long look-ups are counted */
-#define RATE_MANY 64    /* in that time are many */
 #define LOOK_AGAIN_MS 250
 #define BEFORE_DEADLINE_MS 300
 #define ADOPT_TRIES 2
@@ -51,24 +45,11 @@ struct lookups {
     struct dispatcher *d;
     struct wait *first, **last;
     struct wait *sleeping; /* by next */
-    unsigned n_waiting, n_queries;
-    uint64_t counted_since_ms;
-    unsigned n_came, n_came_before; /* since then, and in the RATE_MS before it */
-    struct loop_timer gathered;
+    unsigned n_queries;
     struct batch *spare;
 };
 
 static void judge(struct wait *w, struct request *r, struct session_row *row);
-
-static void count(struct lookups *l, uint64_t now)
-{
-    if (now >= l->counted_since_ms + RATE_MS) {
-        l->n_came_before = now < l->counted_since_ms + 2 * RATE_MS ? l->n_came : 0;
-        l->n_came = 0;
-        l->counted_since_ms = now;
-    }
-    l->n_came++;
-}
 
 static void enqueue(struct lookups *l, struct wait *w)
 {
@@ -76,8 +57,6 @@ static void enqueue(struct lookups *l, struct wait *w)
     w->asked_ms = clock_ms();
     *l->last = w;
     l->last = &w->next;
-    l->n_waiting++;
-    count(l, w->asked_ms);
     loop_wake(l->d->loop);
 }
 
@@ -298,20 +277,9 @@ static void answered(void *arg, void *op)
     pump(l);
 }
 
-/* Do those that wait go now? Else the timer says when. */
-static bool is_gathered(struct lookups *l)
-{
-    uint64_t until_ms = l->first->asked_ms + GATHER_MS;
-    if (l->n_came_before < RATE_MANY || l->n_waiting >= GATHER_LEAST || clock_ms() >= until_ms)
-        return true;
-    if (!loop_timer_is_set(&l->gathered))
-        loop_timer_at(l->d->loop, &l->gathered, until_ms);
-    return false;
-}
-
 static void pump(struct lookups *l)
 {
-    while (l->first && l->n_queries < QUERIES_AT_ONCE && is_gathered(l)) {
+    while (l->first && l->n_queries < QUERIES_AT_ONCE) {
         struct batch *b = l->spare;
         if (b)
             l->spare = b->next;
@@ -324,7 +292,6 @@ static void pump(struct lookups *l)
             struct wait *w = l->first;
             if (!(l->first = w->next))
                 l->last = &l->first;
-            l->n_waiting--;
             b->wait[b->op.n] = w;
             b->op.whole |= w->is_whole;
             strcpy(b->op.asked[b->op.n++], w->session_id);
@@ -341,11 +308,6 @@ static bool before_sleep(void *arg)
 {
     pump(arg);
     return false;
-}
-
-static void gathered_due(void *arg)
-{
-    pump(arg);
 }
 
 void resolve_session(struct dispatcher *d, struct request *r, const char *session_id, resolve_fn *fn)
@@ -397,7 +359,6 @@ struct lookups *lookups_new(struct dispatcher *d)
     struct lookups *l = xcalloc(1, sizeof(*l));
     l->d = d;
     l->last = &l->first;
-    l->gathered = (struct loop_timer){.fn = gathered_due, .arg = l};
     loop_hook(d->loop, before_sleep, l);
     return l;
 }
@@ -408,7 +369,6 @@ void lookups_destroy(struct lookups **lp)
     if (!l)
         return;
     loop_unhook(l->d->loop, before_sleep, l);
-    loop_timer_stop(l->d->loop, &l->gathered);
     for (struct wait *w; (w = l->first);) {
         l->first = w->next;
         wait_free(w);
