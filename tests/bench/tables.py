@@ -89,7 +89,7 @@ def growth(result):
         for point, one in points.items():
             memory_kib = ", ".join(f"{label} {mib(kib)}" for label, kib in one["memory_kib"].items() if label != "robots")
             lines.append((titles[what], f"{int(point):,}", number(one["rate"]), times(one["ratio"]), number(one["p99_us"], 1000, 1),
-                          f"{sum(one['cpu_us'].values()):.1f}", memory_kib, int(one["errors"]["high"])))  # fmt: skip
+                          f"{sum(one['cpu_us'].values()):.1f}: {spent(one['cpu_us'])}", memory_kib, int(one["errors"]["high"])))  # fmt: skip
     return rows(("of", "there are", "lists/s", "over the first", "p99 ms", "CPU, µs", "memory, MiB", "errors"), lines)
 
 
