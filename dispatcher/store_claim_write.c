@@ -109,12 +109,23 @@ static void fill_place(void *arg, unsigned row, struct db_cell *cells)
     cells[2].n = it->slot;
 }
 
-static void fill_epoch(void *arg, unsigned row, struct db_cell *cells)
+/* Each to the next number; a statement for each portal. They are locked. */
+static enum db_rc epochs_raise(struct db *db, const struct claim *c)
 {
-    const struct item *it = ((struct claim *)arg)->row[row];
-    cells[0].n = it->epoch;
-    cells[1].n = it->company_id;
-    cells[2].data = it->portal;
+    uint64_t companies[QUEUE_CLAIM_MAX];
+    bool is_done[QUEUE_CLAIM_MAX] = {false};
+    for (unsigned i = 0; i < c->n_rows; i++) {
+        unsigned n = 0;
+        for (unsigned k = i; k < c->n_rows && !is_done[i]; k++)
+            if (strcmp(c->row[k]->portal, c->row[i]->portal) == 0) {
+                companies[n++] = c->row[k]->company_id;
+                is_done[k] = k != i;
+            }
+        if (n)
+            TRY(db_exec_in_u64(db, "UPDATE chasqui_epochs SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)", companies, n, "s",
+                               c->row[i]->portal));
+    }
+    return DB_OK;
 }
 
 static void fill_lease(void *arg, unsigned row, struct db_cell *cells)
@@ -186,7 +197,7 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
                 fill_place, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
-    TRY(db_bulk(db, "UPDATE chasqui_epochs SET epoch = ? WHERE company_id = ? AND portal = ?", "uus", c->n_rows, fill_epoch, c));
+    TRY(epochs_raise(db, c));
     TRY(db_bulk(db,
                 "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) VALUES "
                 "(?, ?, 'login', ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? MICROSECOND)",

@@ -66,11 +66,6 @@ static enum db_rc lock(struct db *db, struct outcome *o)
     return DB_OK;
 }
 
-static void fill_job(void *arg, unsigned row, struct db_cell *cells)
-{
-    cells[0].n = ((struct outcome *)arg)->held[row]->job_id;
-}
-
 static void fill_session(void *arg, unsigned row, struct db_cell *cells)
 {
     const struct store_login_done *one = ((struct outcome *)arg)->held[row];
@@ -98,11 +93,34 @@ static void fill_event(void *arg, unsigned row, struct db_cell *cells)
     cells[1].data = one->worker;
 }
 
-static void fill_item(void *arg, unsigned row, struct db_cell *cells)
+static enum db_rc leases_end(struct db *db, const struct outcome *o)
 {
-    const struct store_login_done *one = ((struct outcome *)arg)->held[row];
-    cells[0].n = one->item.batch_id;
-    cells[1].n = one->item.idx;
+    uint64_t jobs[LOGINS_DONE_MAX];
+    for (unsigned i = 0; i < o->n; i++)
+        jobs[i] = o->held[i]->job_id;
+    return db_exec_in_u64(db, "DELETE FROM chasqui_leases WHERE job_id IN (%s)", jobs, o->n, "");
+}
+
+/* A statement for each batch that has items here. */
+static enum db_rc items_end(struct db *db, const struct outcome *o)
+{
+    uint64_t idx[LOGINS_DONE_MAX];
+    bool is_done[LOGINS_DONE_MAX] = {false};
+    for (unsigned i = 0; i < o->n; i++) {
+        uint64_t batch_id = o->held[i]->item.batch_id;
+        unsigned n = 0;
+        for (unsigned k = i; k < o->n && !is_done[i]; k++)
+            if (o->held[k]->item.batch_id == batch_id) {
+                idx[n++] = o->held[k]->item.idx;
+                is_done[k] = k != i;
+            }
+        if (n)
+            TRY(db_exec_in_u64(db,
+                               "UPDATE chasqui_items SET state = 'done', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx "
+                               "IN (%s)",
+                               idx, n, "u", batch_id));
+    }
+    return DB_OK;
 }
 
 static enum db_rc done_tx(struct db *db, void *arg)
@@ -115,7 +133,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
     TRY(lock(db, o));
     if (!o->n)
         return DB_OK;
-    TRY(db_bulk(db, "DELETE FROM chasqui_leases WHERE job_id = ?", "u", o->n, fill_job, o));
+    TRY(leases_end(db, o));
     TRY(db_bulk(db,
                 "UPDATE chasqui_sessions SET state = 'active', reason = NULL, since = NOW(6), robot_session_id = ?, live_session_id = ?, boot_id "
                 "= ?, title = ?, started_at = NOW(6), last_activity_at = NOW(6) WHERE id = ?",
@@ -125,8 +143,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
                 "robot_session_id = ?, worker = ?, finished_at = NOW(3), updated_at = NOW() WHERE id = ?",
                 "ssssu", o->n, fill_portal_job, o));
     TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker) VALUES (?, NOW(6), 'done', ?)", "us", o->n, fill_event, o));
-    TRY(db_bulk(db, "UPDATE chasqui_items SET state = 'done', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ?", "uu",
-                o->n, fill_item, o));
+    TRY(items_end(db, o));
     for (unsigned i = 0; i < o->n; i++)
         o->held[i]->outcome = LOGIN_DONE_OK;
     return DB_OK;
