@@ -73,7 +73,7 @@ def test_items_of_a_file_are_sealed(ctl):
     file.write_text("company_id,clave\n7,a\nx,b\n8\n")
     ctl.refuses(1, "2 rows are not good; no schedule", "schedule", "add", "g", "--cron", "@hourly", *LOGIN, "--file", file)
     told = ctl.run("schedule", "add", "g", "--cron", "@hourly", *LOGIN, "--file", file, check=False).stderr
-    assert "line 3: company_id must be" in told and "line 4: it has 1 fields" in told
+    assert "line 3: company_id must be" in told and "line 4: it has 1 field, the first row has 2" in told
 
 
 def test_run_makes_a_batch_at_once(ctl):
