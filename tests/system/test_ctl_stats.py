@@ -81,6 +81,7 @@ def test_once(told):
     assert re.search(r"^r1 +up +active +1/10 ", out, re.M) and re.search(r"^dispatcher-1 +here +ok \d/4 ", out, re.M)
     assert re.search(r"^(control|interactive|login|batch|queue) +0 ", out, re.M) and "places [###..." in out
     assert re.search(r"POST /api/v1/app/jobs/execute .*200:1", out)
+    assert re.search(r" 20131\b", out) and "20,131" not in out  # a company's id can be pasted
     assert "\033" not in out
     body = json.loads(system.ctl("stats", "--json", conf=conf).stdout)
     assert body["ok"] and body["state"] == "ok" and "history" not in body
