@@ -140,7 +140,7 @@ def test_events(told):
     wait_until(lambda: system.metric("chasqui_sse_active") == 1, 5)
     system.api.execute(20131).expect(200)
     lines = sorted(live.stdout.readline().split("Z  ")[1] for _ in range(2))
-    assert re.fullmatch(r"job +\d+  done  company 20131\n", lines[0]) and re.fullmatch(r"session  \d+  active  company 20131\n", lines[1])
+    assert re.fullmatch(r"job +\d+  done  company 20131\n", lines[0]) and re.fullmatch(r"session  of job \d+  active  company 20131\n", lines[1])
     system.brokers[0].kill9()
     assert "connection was lost" in live.stderr.readline()
     system.brokers[0].start()
@@ -163,7 +163,7 @@ def test_without_a_good_token(told):
     conf.write_text(f'ctl\n    ops_url = "{system.ops_url}"\n    token = "1|no"\n')
     for words in (("stats",), ("events",)):
         done = system.ctl(*words, conf=conf, check=False)
-        assert done.returncode == 1 and "401 unauthenticated" in done.stderr
+        assert done.returncode == 1 and "unauthenticated: " in done.stderr
 
 
 def test_doctor_says_what_is_wrong_now_and_what_to_do(system):
