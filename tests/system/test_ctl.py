@@ -19,6 +19,7 @@ import zmq.auth
 from ctl_desk import Ctl, FakeBroker, conf_with
 from harness import free_port, program, wait_until
 from harness.process import clean_env
+from harness.system import ROOT
 
 CANARY = "clave-canary-77aa"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # a terminal obeys these; a line's end is ours
@@ -73,6 +74,13 @@ def test_help_of_a_noun_and_of_the_configuration():
     assert "ctl.ops_url" in told.stdout and "broker.http" not in told.stdout
     assert all(len(line) <= 80 for line in told.stdout.splitlines())
     assert plain("--version").stdout.startswith("chasqui ")
+
+
+def test_the_actions_in_the_readme_are_good(tmp_path):
+    conf = tmp_path / "chasqui.conf"
+    conf.write_text(re.search(r"```\n(actions\n.*?)```", (ROOT / "README.md").read_text(), re.S).group(1))
+    done = subprocess.run([program("chasqui-broker"), "-c", conf, "--check"], env=clean_env(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
