@@ -7,6 +7,7 @@
 #include "common/conf.h"
 
 #include "common/check.h"
+#include "common/fold.h"
 #include "common/log.h"
 #include "common/zpl.h"
 #include <arpa/inet.h>
@@ -454,7 +455,7 @@ struct conf *conf_load(enum conf_owner role, const char *path)
 
 void conf_help(enum conf_owner role, FILE *out)
 {
-    fprintf(out, "Configuration keys (section.key in the file, CHASQUI_SECTION_KEY in the environment):\n");
+    fprintf(out, "Configuration keys (section.key in the file, CHASQUI_SECTION_KEY in the\nenvironment):\n");
     for (size_t i = 0; i < N_ROWS; i++) {
         const struct row *r = &rows[i];
         if (!(r->owners & role))
@@ -465,7 +466,8 @@ void conf_help(enum conf_owner role, FILE *out)
                     r->unit, r->min, r->max);
         else
             fprintf(out, " = %s%s%s\n", r->def ? r->def : "(none)", *r->unit ? "  " : "", r->unit);
-        fprintf(out, "      %s\n", r->help);
+        fputs("      ", out);
+        fold(out, r->help, 6, 6, NULL);
     }
     if (role & (CONF_BROKER | CONF_DISPATCHER))
         fprintf(out, "\n  actions.NAME.method|path|session|timeout_ms|final_errors\n"
@@ -476,7 +478,8 @@ static void print_usage(const char *program, FILE *out)
 {
     fprintf(out,
             "Usage: %s [-c FILE] [--check]\n\n"
-            "  -c, --config FILE  configuration; else $CHASQUI_CONF, ./chasqui.conf, /etc/chasqui/chasqui.conf\n"
+            "  -c, --config FILE  configuration; else $CHASQUI_CONF, ./chasqui.conf,\n"
+            "                     /etc/chasqui/chasqui.conf\n"
             "      --check        read the configuration, say whether it is good, and stop\n"
             "  -h, --help         this text and every configuration key\n"
             "      --version      the version\n",

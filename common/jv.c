@@ -430,8 +430,3 @@ char *jv_dump_measured(const struct jv *v, size_t *len)
 {
     return dump(v, len, JSON_COMPACT | JSON_REAL_PRECISION(6));
 }
-
-char *jv_dump_pretty(const struct jv *v, size_t *len)
-{
-    return dump(v, len, JSON_INDENT(2));
-}

@@ -58,8 +58,6 @@ void jv_push_int(struct jv *arr, int64_t n);
 char *jv_dump(const struct jv *v, size_t *len);
 /* The same with 6 digits of each real: for measurements. */
 char *jv_dump_measured(const struct jv *v, size_t *len);
-/* Two-space indented, for people. */
-char *jv_dump_pretty(const struct jv *v, size_t *len);
 /* Could these bytes stand in a JSON text? UTF-8 without NUL. */
 bool jv_text_ok(const char *s, size_t len);
 /* Overwrites all strings below v, then frees: for params and credentials. */

@@ -14,7 +14,6 @@
 #define NAME_BYTES_MAX 64
 #define CALLBACK_BYTES_MAX 500
 #define PRIORITY_DEFAULT 5
-#define EXPIRES_S_MAX (100ull * 366 * 86400)
 
 const struct option_row option_table[OPT_COUNT] = {
 #define OPTION(symbol, name, argument, help) [OPT_##symbol] = {name, argument, help},
@@ -208,7 +207,7 @@ bool args_worker_name(struct ctl *c, const char *name)
     return args_name(c, "a robot's name", name);
 }
 
-bool args_duration(struct ctl *c, const char *what, const char *text, uint64_t *seconds)
+bool args_duration(struct ctl *c, const char *what, const char *text, unsigned most_days, uint64_t *seconds)
 {
     static const struct {
         char letter;
@@ -220,12 +219,12 @@ bool args_duration(struct ctl *c, const char *what, const char *text, uint64_t *
         memcpy(digits, text, len - 1);
         uint64_t n = is_decimal(digits) ? strtoull(digits, NULL, 10) : 0;
         for (unsigned i = 0; i < sizeof(units) / sizeof(*units); i++)
-            if (text[len - 1] == units[i].letter && n && n * units[i].seconds <= EXPIRES_S_MAX) {
+            if (text[len - 1] == units[i].letter && n && n * units[i].seconds <= most_days * 86400ull) {
                 *seconds = n * units[i].seconds;
                 return true;
             }
     }
-    ctl_usage(c, "%s must be a number of minutes, hours or days, like 30m, 12h or 90d, up to 100 years", what);
+    ctl_usage(c, "%s must be a number of minutes, hours or days, like 30m, 12h or 90d, up to %ud", what, most_days);
     return false;
 }
 

@@ -18,6 +18,8 @@ enum option_id {
 };
 #define OPT_BIT(symbol) (1u << OPT_##symbol)
 
+#define AHEAD_DAYS_MAX 366 /* how far ahead the API takes a time: 31,622,400 s */
+
 struct option_row {
     const char *name, *argument, *help;
 };
@@ -45,7 +47,7 @@ bool args_portal(struct ctl *c, const char **out); /* --portal, required */
 bool args_portal_ok(struct ctl *c, const char *portal);
 bool args_name(struct ctl *c, const char *whose, const char *name);
 bool args_worker_name(struct ctl *c, const char *name);
-bool args_duration(struct ctl *c, const char *what, const char *text, uint64_t *seconds); /* 30m, 12h, 90d */
+bool args_duration(struct ctl *c, const char *what, const char *text, unsigned most_days, uint64_t *seconds); /* 30m, 12h, 90d */
 bool args_priority(struct ctl *c, uint64_t *out);                       /* --priority, or its default */
 bool args_action(struct ctl *c, const char *portal, const char **out);  /* --action, required, of that portal */
 bool args_callback_url(struct ctl *c, const char **out);                /* --callback-url, NULL when not given */

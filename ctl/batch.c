@@ -3,8 +3,8 @@
 #include "ctl/batch.h"
 
 #include "common/clock.h"
+#include "ctl/plain.h"
 #include "ctl/progress.h"
-#include "ctl/table.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -40,19 +40,17 @@ static void batch_print(const struct jv *batch)
 {
     static const char *const keys[] = {"id", "status", "portal", "action", "priority", "total"};
     static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
-    static const char *const times[] = {"created_at", "available_at", "finished_at"};
+    static const char *const times[] = {"created_at", "available_at", "finished_at"}, *const names[] = {"created", "available", "finished"};
     char room[TEXT_ROOM], number[TEXT_NUMBER];
     int64_t eta_s;
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-        if (broker_text(batch, keys[i], room))
-            printf("%-12s %s\n", i ? keys[i] : "batch", broker_text(batch, keys[i], room));
+        ctl_field(i ? keys[i] : "batch", broker_text(batch, keys[i], room));
     for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
-        printf("%-12s %s\n", states[i], number_text((uint64_t)count_of(batch, states[i]), number));
+        ctl_field(states[i], number_text((uint64_t)count_of(batch, states[i]), number));
     if (jv_int(jv_get(batch, "eta_s"), &eta_s) && eta_s >= 0)
-        printf("%-12s %s\n", "left", duration_text((uint64_t)eta_s, number));
+        ctl_field("left", duration_text((uint64_t)eta_s, number));
     for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++)
-        if (broker_text(batch, times[i], room))
-            printf("%-12.*s %s\n", (int)strlen(times[i]) - 3, times[i], broker_text(batch, times[i], room));
+        ctl_field(names[i], broker_text(batch, times[i], room));
 }
 
 static enum ctl_exit end_tell(struct ctl *c, struct jv *body)
@@ -64,10 +62,10 @@ static enum ctl_exit end_tell(struct ctl *c, struct jv *body)
         jv_set_bool(body, "ok", is_good);
         ctl_json(body);
     } else {
-        printf("batch %s is %s: %s done, %s failed, %s cancelled\n", broker_text(batch, "id", id),
-               jv_str(jv_get(batch, "status")), number_text((uint64_t)count_of(batch, "done"), done),
-               number_text((uint64_t)count_of(batch, "failed"), failed),
-               number_text((uint64_t)count_of(batch, "cancelled"), cancelled));
+        plain_line(stdout, "batch %s is %s: %s done, %s failed, %s cancelled", broker_text(batch, "id", id),
+                   jv_str(jv_get(batch, "status")), number_text((uint64_t)count_of(batch, "done"), done),
+                   number_text((uint64_t)count_of(batch, "failed"), failed),
+                   number_text((uint64_t)count_of(batch, "cancelled"), cancelled));
         jv_free(body);
     }
     return is_good ? CTL_DONE : CTL_FAILED;
@@ -132,7 +130,6 @@ enum ctl_exit batch_status(struct ctl *c)
 static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const char *name,
                               const char *const *heads, const char *const *keys, const char *empty)
 {
-    char room[TEXT_ROOM];
     if (c->args.json) {
         struct jv *body = jv_new_object();
         jv_set(body, name, list);
@@ -143,7 +140,7 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
     for (size_t i = 0; i < jv_len(list); i++)
         for (unsigned k = 0; heads[k]; k++) {
             const struct jv *row = jv_at(list, i), *counts = jv_get(row, "counts");
-            table_add(table, broker_text(jv_get(row, keys[k]) ? row : counts, keys[k], room));
+            broker_cell(table, jv_get(row, keys[k]) ? row : counts, keys[k]);
         }
     table_print(&table, empty);
     if (more)
@@ -154,8 +151,8 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
 
 enum ctl_exit batch_items(struct ctl *c)
 {
-    static const char *const heads[] = {">INDEX", ">COMPANY", "STATUS", ">JOB",     ">TRIES",
-                                        "~ROBOT", "~SESSION", "~ERROR", "~MESSAGE", NULL};
+    static const char *const heads[] = {">INDEX",   ">COMPANY", "STATUS",  ">JOB",     "1>TRIES",
+                                        "2~~ROBOT", "3SESSION", "~~ERROR", "~MESSAGE", NULL};
     static const char *const keys[] = {"index",  "company_id", "status", "job_id", "attempts",
                                        "worker", "session_id", "error",  "message"};
     struct buf query = {0};
@@ -176,16 +173,28 @@ enum ctl_exit batch_items(struct ctl *c)
 
 enum ctl_exit batch_list(struct ctl *c)
 {
-    static const char *const heads[] = {">BATCH",  "STATUS",   "~ACTION", ">TOTAL",  ">DONE",
-                                        ">FAILED", ">RUNNING", ">QUEUED", "CREATED", NULL};
-    static const char *const keys[] = {"id",     "status",  "action", "total",     "done",
-                                       "failed", "running", "queued", "created_at"};
+    static const char *const heads[] = {">BATCH",     "STATUS",    "1~~ACTION", ">TOTAL",         ">DONE", ">FAILED",
+                                        ">CANCELLED", "2>RUNNING", ">QUEUED",   "3CREATED (UTC)", NULL};
+    static const char *const keys[] = {"id",        "status",  "action", "total",     "done", "failed",
+                                       "cancelled", "running", "queued", "created_at"};
     uint64_t limit;
     bool more;
     if (!broker_limit(c, &limit))
         return CTL_USAGE;
     struct jv *list = broker_list(c, DOOR_OPS, OPS_BATCHES_PATH, "", "batches", limit, &more);
     return list ? list_end(c, list, more, "batches", heads, keys, "there are no batches") : CTL_FAILED;
+}
+
+/* Some items of it; false as well when nobody says so. */
+static bool runs_still(struct ctl *c, uint64_t id)
+{
+    struct http_answer answer;
+    struct buf path = batch_path(id, "");
+    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data}, &answer);
+    bool runs = broker_is_good(&answer) && count_of(jv_get(answer.body, "batch"), "running") > 0;
+    buf_free(&path);
+    jv_free(answer.body);
+    return runs;
 }
 
 enum ctl_exit batch_cancel(struct ctl *c)
@@ -203,5 +212,6 @@ enum ctl_exit batch_cancel(struct ctl *c)
     if (c->args.json)
         return ctl_json(answer.body);
     jv_free(answer.body);
-    return ctl_say(c, "batch %llu is cancelled: what runs just now was asked to stop", (unsigned long long)id);
+    return ctl_say(c, runs_still(c, id) ? "batch %llu is cancelled: what runs just now was asked to stop" : "batch %llu is cancelled",
+                   (unsigned long long)id);
 }

@@ -1,6 +1,6 @@
 /*
  * broker.c - what commands share that ask a broker: one place says what is
- * wrong, and names the URL.
+ * wrong, and names the URL when it may be that.
  */
 #include "ctl/broker.h"
 
@@ -36,8 +36,7 @@ enum ctl_exit broker_refused(struct ctl *c, enum door door, const struct http_an
                         key);
     jv_each(jv_get(a->body, "errors"), field_add, &fields);
     enum ctl_exit exit =
-        ctl_fail(c, "%s answered %d %s: %s%s%s", a->url, a->status, code, message ? message : "",
-                 fields.len ? fields.data : "",
+        ctl_fail(c, "%s: %s%s%s", code, message ? message : "", fields.len ? fields.data : "",
                  a->status == 401                       ? " Is ctl.token set, and good?"
                  : a->status == 403 && door == DOOR_APP ? " ctl.token needs the ability app for this."
                  : a->status == 403                     ? " ctl.token needs the ability ops for this."
@@ -126,6 +125,13 @@ void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const
     http_escape(query, value);
 }
 
+/* "created_at", and a text as long as 2026-01-31T06:00. */
+static bool is_time(const char *key, const char *text)
+{
+    size_t len = strlen(key);
+    return len > 3 && strcmp(key + len - 3, "_at") == 0 && strlen(text) >= 16 && strlen(text) < TEXT_ROOM;
+}
+
 const char *broker_text(const struct jv *object, const char *key, char room[TEXT_ROOM])
 {
     const struct jv *v = jv_get(object, key);
@@ -135,13 +141,19 @@ const char *broker_text(const struct jv *object, const char *key, char room[TEXT
         snprintf(room, TEXT_ROOM, "%lld", (long long)n);
         return room;
     }
-    if (!text)
-        return NULL;
-    point = strchr(text, '.');
-    size_t key_len = strlen(key), len = strlen(text);
-    bool is_time = key_len > 3 && strcmp(key + key_len - 3, "_at") == 0 && len < TEXT_ROOM;
-    if (!is_time)
+    if (!text || !is_time(key, text))
         return text;
-    snprintf(room, TEXT_ROOM, "%.*s%s", (int)(point ? point - text : (long)len), text, point ? "Z" : "");
+    point = strchr(text, '.');
+    snprintf(room, TEXT_ROOM, "%.*s%s", (int)(point ? point - text : (long)strlen(text)), text, point ? "Z" : "");
     return room;
+}
+
+void broker_cell(struct table *table, const struct jv *object, const char *key)
+{
+    char room[TEXT_ROOM];
+    const char *text = broker_text(object, key, room);
+    if (text && is_time(key, text))
+        table_addf(table, "%.10s %.5s", text, text + 11);
+    else
+        table_add(table, text);
 }

@@ -4,6 +4,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/http.h"
+#include "ctl/table.h"
 
 enum door { DOOR_APP, DOOR_OPS };
 
@@ -27,8 +28,10 @@ struct jv *broker_list(struct ctl *c, enum door door, const char *path, const ch
 /* "&name=value" when the option was given. */
 void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name);
 
-/* A member as text for a table: a string, a number, "-" for null; times without fraction. `room` holds numbers. */
+/* A member as text: a string, a number, NULL for null; times (..._at) without fraction. `room` holds what is not in the object. */
 #define TEXT_ROOM 32
 const char *broker_text(const struct jv *object, const char *key, char room[TEXT_ROOM]);
+/* A member as a table's next cell; times as 2026-01-31 06:00, UTC as the head says. */
+void broker_cell(struct table *table, const struct jv *object, const char *key);
 
 #endif

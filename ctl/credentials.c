@@ -137,7 +137,7 @@ enum ctl_exit credentials_set(struct ctl *c)
 
 enum ctl_exit credentials_list(struct ctl *c)
 {
-    static const char *const heads[] = {">COMPANY", "PORTAL", "UPDATED", NULL};
+    static const char *const heads[] = {">COMPANY", "PORTAL", "UPDATED (UTC)", NULL};
     uint64_t company_id = 0;
     const char *portal = "";
     if ((c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
@@ -147,7 +147,7 @@ enum ctl_exit credentials_list(struct ctl *c)
     enum db_rc rc = db_query(db,
                              "SELECT company_id, portal, CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT), "
                              "DATE_FORMAT(updated_at, '%Y-%m-%d "
-                             "%H:%i:%s') FROM chasqui_credentials WHERE (? = 0 OR company_id = ?) AND (? = '' OR "
+                             "%H:%i') FROM chasqui_credentials WHERE (? = 0 OR company_id = ?) AND (? = '' OR "
                              "portal = ?) ORDER BY company_id, "
                              "portal",
                              "uuss", company_id, company_id, portal, portal);

@@ -63,6 +63,8 @@ enum ctl_exit ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((form
 enum ctl_exit ctl_json(struct jv *body);
 /* With --json {"ok":true,"message":TEXT}, else TEXT, a line. Returns CTL_DONE. */
 enum ctl_exit ctl_say(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A line of what is shown of one thing; none when the text is NULL or empty. */
+void ctl_field(const char *name, const char *text);
 
 /* ---- tx.c: the database for commands ---- */
 /* Says why the last statement failed. */

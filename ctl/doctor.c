@@ -6,6 +6,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/http.h"
+#include "ctl/plain.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -78,9 +79,9 @@ static void print_level(const struct findings *f, const char *wanted)
                    *text = jv_str(jv_get(one, "text")), *remedy = jv_str(jv_get(one, "do"));
         if (!level || strcmp(level, wanted) != 0)
             continue;
-        printf("%-7s %s: %s\n", level, check ? check : "?", text ? text : "");
+        plain_line(stdout, "%-7s %s: %s", level, check ? check : "?", text ? text : "");
         if (remedy && *remedy)
-            printf("        do: %s\n", remedy);
+            plain_line(stdout, "        do: %s", remedy);
     }
 }
 

@@ -4,7 +4,7 @@
  * that is said.
  */
 #include "ctl/broker.h"
-#include "ctl/table.h"
+#include "ctl/plain.h"
 
 #include "common/clock.h"
 
@@ -28,7 +28,7 @@ static void print_event(struct follower *f, const char *data, size_t len)
 {
     enum jv_bad why;
     struct jv *body = jv_parse(data, len, &why);
-    char at[CLOCK_TEXT_BYTES], room[TEXT_ROOM];
+    char at[CLOCK_TEXT_BYTES], room[TEXT_ROOM], other[TEXT_ROOM];
     const char *now = clock_text(clock_unix_ms(), at);
     if (f->c->args.json) {
         struct jv *one = jv_new_object();
@@ -37,19 +37,14 @@ static void print_event(struct follower *f, const char *data, size_t len)
         jv_set(one, "data", body);
         ctl_json(one);
     } else if (strcmp(f->name, "lost") == 0) {
-        printf("%s  (%s events were lost)\n", now, broker_text(body, "count", room));
+        plain_line(stdout, "%s  (%s events were lost)", now, broker_text(body, "count", room));
         jv_free(body);
     } else {
-        struct buf text = {0};
-        const char *id = broker_text(body, "id", room);
-        buf_addf(&text, "%s  %-8s %s", now, f->name, id ? id : "-");
-        buf_adds(&text, "  ");
-        table_cut(&text, jv_str(jv_get(body, "state")) ? jv_str(jv_get(body, "state")) : "-", 40);
-        const char *company = broker_text(body, "company_id", room);
-        if (company && strcmp(company, "0") != 0)
-            buf_addf(&text, "  company %s", company);
-        puts(text.data);
-        buf_free(&text);
+        const char *id = broker_text(body, "id", room), *company = broker_text(body, "company_id", other);
+        const char *state = jv_str(jv_get(body, "state")), *whose = strcmp(f->name, "session") == 0 ? "of job " : "";
+        bool has_company = company && strcmp(company, "0") != 0;
+        plain_line(stdout, "%s  %-8s %s%s  %s%s%s", now, f->name, whose, id ? id : "-", state ? state : "-",
+                   has_company ? "  company " : "", has_company ? company : "");
         jv_free(body);
     }
     fflush(stdout);

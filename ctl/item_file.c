@@ -9,6 +9,7 @@
 #include "ctl/csv.h"
 #include "dispatcher/batch_line.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -72,6 +73,24 @@ static void header_bad(struct item_file *f, const char *what, const char *name)
     f->header_why = buf_take(&why, NULL);
 }
 
+/* Says which columns there are, unless it may be a row of credentials: a field that begins with a digit is no name. */
+static void company_missing(struct item_file *f, const struct csv_row *row)
+{
+    struct buf why = {0};
+    bool is_data = false, has_semicolon = false;
+    for (unsigned i = 0; i < row->n; i++) {
+        is_data |= isdigit((unsigned char)*row->field[i]) != 0;
+        has_semicolon |= strchr(row->field[i], ';') != NULL;
+    }
+    buf_adds(&why, "no column is named company_id; ");
+    buf_adds(&why, is_data ? "the first row must name the columns" : "there is");
+    for (unsigned i = 0; i < row->n && !is_data; i++)
+        buf_addf(&why, "%s %.60s", i ? "," : "", row->field[i]);
+    if (has_semicolon)
+        buf_adds(&why, "; columns are separated by ',' here, not by ';'");
+    f->header_why = buf_take(&why, NULL);
+}
+
 static void header_take(struct item_file *f, const struct csv_row *row)
 {
     static const char *const reserved[] = {"portal", "job_uid", "epoch"};
@@ -95,7 +114,7 @@ static void header_take(struct item_file *f, const struct csv_row *row)
         jv_push_str(f->columns, row->field[i]);
     }
     if (!f->header_why && !has_company)
-        header_bad(f, "no column is named company_id", "");
+        company_missing(f, row);
 }
 
 static bool company_read(const char *text, int64_t *out)
@@ -139,7 +158,7 @@ static void row_take(void *arg, const struct csv_row *row)
         return;
     }
     if (row->n != columns) {
-        snprintf(why, sizeof(why), "it has %u fields, the first row has %zu", row->n, columns);
+        snprintf(why, sizeof(why), "it has %u field%s, the first row has %zu", row->n, row->n == 1 ? "" : "s", columns);
         bad_add(f, row->line, why);
         return;
     }

@@ -1,8 +1,6 @@
 /* job.c - `chasqui jobs`: what was asked for, what became of it, and why it waits; through a broker. */
 #include "ctl/broker.h"
 
-#include "ctl/table.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -25,11 +23,10 @@ static bool list_options_ok(struct ctl *c)
 
 static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {">JOB",   ">COMPANY", "~ACTION", "STATUS",  ">TRIES",
-                                        "~ROBOT", ">BATCH",   "~ERROR",  "CREATED", NULL};
+    static const char *const heads[] = {">JOB",     ">COMPANY", "1~~ACTION", "STATUS",         "3>TRIES",
+                                        "4~~ROBOT", "2>BATCH",  "~~ERROR",   "5CREATED (UTC)", NULL};
     static const char *const keys[] = {"id",     "company_id", "action", "status",    "attempts",
                                        "worker", "batch_id",   "error",  "created_at"};
-    char room[TEXT_ROOM];
     if (c->args.json) {
         struct jv *body = jv_new_object();
         jv_set(body, "jobs", list);
@@ -39,12 +36,20 @@ static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
     struct table *table = table_new(heads);
     for (size_t i = 0; i < jv_len(list); i++)
         for (unsigned k = 0; k < sizeof(keys) / sizeof(*keys); k++)
-            table_add(table, broker_text(jv_at(list, i), keys[k], room));
+            broker_cell(table, jv_at(list, i), keys[k]);
     table_print(&table, "no such jobs");
     if (more)
         fprintf(stderr, "there are more; --limit shows them\n");
     jv_free(list);
     return CTL_DONE;
+}
+
+/* An item of a batch has no job before it begins: who looks for it among the jobs is told where it is. */
+static void items_hint(const struct args *a)
+{
+    const char *status = args_value(a, OPT_STATUS), *batch = args_value(a, OPT_BATCH);
+    if (status && (strcmp(status, "queued") == 0 || strcmp(status, "cancelled") == 0))
+        fprintf(stderr, "items of batches become jobs when they start: chasqui batch items %s --status %s\n", batch ? batch : "ID", status);
 }
 
 enum ctl_exit jobs_list(struct ctl *c)
@@ -63,6 +68,8 @@ enum ctl_exit jobs_list(struct ctl *c)
     broker_query_add(c, &query, OPT_SEARCH, "search");
     struct jv *list = broker_list(c, DOOR_OPS, JOBS_PATH, query.data, "jobs", limit, &more);
     buf_free(&query);
+    if (list && !jv_len(list))
+        items_hint(&c->args);
     return list ? list_show(c, list, more) : CTL_FAILED;
 }
 
@@ -84,12 +91,6 @@ static struct jv *ask(struct ctl *c, const char *id, const char *what, bool post
     struct jv *body = post ? broker_post(c, DOOR_OPS, path.data, NULL) : broker_get(c, DOOR_OPS, path.data);
     buf_free(&path);
     return body;
-}
-
-static void line_print(const char *name, const char *text)
-{
-    if (text && *text)
-        printf("%-12s %s\n", name, text);
 }
 
 static void job_print(const struct jv *job)
@@ -117,20 +118,23 @@ static void job_print(const struct jv *job)
     };
     char room[TEXT_ROOM];
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
-        line_print(lines[i].name, broker_text(job, lines[i].key, room));
+        ctl_field(lines[i].name, broker_text(job, lines[i].key, room));
 }
 
 static void timeline_print(const struct jv *timeline)
 {
-    static const char *const heads[] = {"AT", "EVENT", "~ROBOT", "~DISPATCHER", "~DETAIL", NULL};
+    static const char *const heads[] = {"AT (UTC)", "EVENT", "~ROBOT", "1~DISPATCHER", "~DETAIL", NULL};
     static const char *const keys[] = {"event", "worker", "dispatcher", "detail"};
-    char room[TEXT_ROOM];
     struct table *table = table_new(heads);
     for (size_t i = 0; i < jv_len(timeline); i++) {
         const struct jv *e = jv_at(timeline, i);
-        table_add(table, jv_str(jv_get(e, "at"))); /* with its milliseconds */
+        const char *at = jv_str(jv_get(e, "at"));
+        if (at && strlen(at) >= 23) /* with its milliseconds */
+            table_addf(table, "%.10s %.12s", at, at + 11);
+        else
+            table_add(table, at);
         for (unsigned k = 0; k < sizeof(keys) / sizeof(*keys); k++)
-            table_add(table, broker_text(e, keys[k], room));
+            broker_cell(table, e, keys[k]);
     }
     putchar('\n');
     table_print(&table, "no timeline is kept of it any more");
@@ -164,7 +168,7 @@ enum ctl_exit jobs_show(struct ctl *c)
     job_print(job);
     const struct jv *reasons = jv_get(why, "why");
     for (size_t i = 0; i < jv_len(reasons); i++)
-        line_print(i ? "" : "why", jv_str(jv_get(jv_at(reasons, i), "detail")));
+        ctl_field(i ? "" : "why", jv_str(jv_get(jv_at(reasons, i), "detail")));
     timeline_print(jv_get(job, "timeline"));
     jv_free(why);
     jv_free(body);

@@ -9,6 +9,7 @@
 #include "ctl/migration.h"
 
 #include "ctl/ctl.h"
+#include "ctl/plain.h"
 #include "ctl/portal_index.h"
 #include "ctl/portal_jobs.h"
 
@@ -78,16 +79,23 @@ static bool server_ok(struct ctl *c)
 
 static enum ctl_exit refuse(struct ctl *c, struct portal_jobs *table)
 {
-    while (table->refused.len && table->refused.data[table->refused.len - 1] == '\n')
-        table->refused.data[--table->refused.len] = 0;
-    struct buf text = {0};
-    buf_addf(&text, "portal_jobs in %s cannot be used as it is; nothing was changed:\n", c->conf->db_name);
+    struct jv *reasons = jv_new_array();
     char *save = NULL;
-    for (char *line = strtok_r(table->refused.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-        buf_addf(&text, "  - %s%s", line, save && *save ? "\n" : "");
-    enum ctl_exit code = ctl_fail(c, "%s", text.data);
-    buf_free(&text);
-    return code;
+    plain_line(stderr, "chasqui: portal_jobs in %s cannot be used as it is; nothing was changed:", c->conf->db_name);
+    for (char *line = strtok_r(table->refused.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        plain_line(stderr, "  - %s", line);
+        jv_push_str(reasons, line);
+    }
+    if (!c->args.json) {
+        jv_free(reasons);
+        return CTL_FAILED;
+    }
+    struct jv *body = jv_new_object();
+    jv_set_bool(body, "ok", false);
+    jv_set_str(body, "message", "portal_jobs cannot be used as it is; nothing was changed");
+    jv_set(body, "reasons", reasons);
+    ctl_json(body);
+    return CTL_FAILED;
 }
 
 static enum ctl_exit apply_all(struct ctl *c, bool again)

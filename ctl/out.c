@@ -2,7 +2,7 @@
  * --json. */
 #include "ctl/ctl.h"
 
-#include "common/buf.h"
+#include "ctl/plain.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ static void answer(bool ok, const char *message)
 static enum ctl_exit refuse(struct ctl *c, enum ctl_exit code, const char *fmt, va_list ap)
 {
     char *text = format(fmt, ap);
-    fprintf(stderr, "chasqui: %s\n", text ? text : fmt);
+    plain_line(stderr, "chasqui: %s", text ? text : fmt);
     if (code == CTL_USAGE)
         fprintf(stderr, "chasqui --help says what there is; chasqui COMMAND --help says more about one\n");
     if (c->args.json)
@@ -58,7 +58,7 @@ enum ctl_exit ctl_json(struct jv *body)
     if (jv_type(jv_get(body, "ok")) == JV_ABSENT)
         jv_set_bool(body, "ok", true);
     char *text = jv_dump(body, &len);
-    printf("%s\n", text);
+    plain_json(stdout, text, len);
     free(text);
     jv_free(body);
     return CTL_DONE;
@@ -73,7 +73,13 @@ enum ctl_exit ctl_say(struct ctl *c, const char *fmt, ...)
     if (c->args.json)
         answer(true, text);
     else
-        printf("%s\n", text ? text : fmt);
+        plain_line(stdout, "%s", text ? text : fmt);
     free(text);
     return CTL_DONE;
+}
+
+void ctl_field(const char *name, const char *text)
+{
+    if (text && *text)
+        plain_line(stdout, "%-12s %s", name, text);
 }

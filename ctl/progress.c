@@ -32,6 +32,13 @@ const char *number_text(uint64_t n, char out[TEXT_NUMBER])
     return out;
 }
 
+const char *amount_text(uint64_t n, const char *one, char out[TEXT_AMOUNT])
+{
+    char number[TEXT_NUMBER];
+    snprintf(out, TEXT_AMOUNT, "%s %s%s", number_text(n, number), one, n == 1 ? "" : "s");
+    return out;
+}
+
 const char *duration_text(uint64_t seconds, char out[TEXT_NUMBER])
 {
     if (seconds < 60)
@@ -82,10 +89,10 @@ static void draw(struct progress *p, const char *text)
 
 void progress_rows(struct progress *p, uint64_t rows)
 {
-    char text[100], number[TEXT_NUMBER];
+    char text[100], number[TEXT_AMOUNT];
     if (!is_time(p, rows, false))
         return;
-    snprintf(text, sizeof(text), "%s rows sent", number_text(rows, number));
+    snprintf(text, sizeof(text), "%s sent", amount_text(rows, "row", number));
     draw(p, text);
 }
 

@@ -22,6 +22,9 @@ void progress_batch(struct progress *p, const struct jv *batch);
 /* Before anything else is printed: clears the terminal's line. */
 void progress_end(struct progress *p);
 
+/* "1 row", "12,345 rows"; `one` is up to 20 letters. */
+#define TEXT_AMOUNT 64
+const char *amount_text(uint64_t n, const char *one, char out[TEXT_AMOUNT]);
 /* "12,345" and "2m10s", in `out` of TEXT_NUMBER bytes. */
 #define TEXT_NUMBER 32
 const char *number_text(uint64_t n, char out[TEXT_NUMBER]);

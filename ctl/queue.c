@@ -1,6 +1,8 @@
 /* queue.c - `chasqui queue`: what waits, and holding it back for a while; through a broker. */
 #include "ctl/broker.h"
 
+#include "common/clock.h"
+#include "ctl/plain.h"
 #include "ctl/progress.h"
 
 #include <stdio.h>
@@ -40,7 +42,7 @@ static void paused_print(const struct jv *paused)
     printf("%-10s %s\n", "paused", jv_type(paused) == JV_OBJECT ? "yes" : "no");
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         if (jv_str(jv_get(paused, keys[i])))
-            printf("  %-8s %s\n", keys[i], jv_str(jv_get(paused, keys[i])));
+            plain_line(stdout, "  %-8s %s", keys[i], jv_str(jv_get(paused, keys[i])));
 }
 
 static void queue_print(const struct jv *queue)
@@ -50,7 +52,8 @@ static void queue_print(const struct jv *queue)
     waiting_print(queue);
     if (jv_int(jv_get(queue, "oldest_s"), &n))
         printf("%-10s for %s\n", "oldest", duration_text(n > 0 ? (uint64_t)n : 0, text));
-    printf("%-10s %s\n", "later", count_text(jv_get(queue, "scheduled"), text));
+    printf("%-10s %s (to be tried again, or sent for a later time)\n", "later",
+           count_text(jv_get(queue, "scheduled"), text));
     if (jv_int(jv_get(queue, "running"), &n))
         printf("%-10s %s\n", "running", number_text(n > 0 ? (uint64_t)n : 0, text));
     paused_print(jv_get(queue, "paused"));
@@ -90,6 +93,15 @@ static bool reason_ok(struct ctl *c)
     return false;
 }
 
+static bool until_ok(struct ctl *c, const char *until)
+{
+    int64_t at_ms, now_ms = clock_unix_ms();
+    if (clock_read(until, strlen(until), &at_ms) && at_ms > now_ms && at_ms <= now_ms + AHEAD_DAYS_MAX * 86400000LL)
+        return true;
+    ctl_usage(c, "--until must be a time in UTC like 2026-01-31T06:00:00Z, in the next %d days", AHEAD_DAYS_MAX);
+    return false;
+}
+
 enum ctl_exit queue_pause(struct ctl *c)
 {
     const char *how_long = args_value(&c->args, OPT_FOR), *until = args_value(&c->args, OPT_UNTIL);
@@ -98,7 +110,7 @@ enum ctl_exit queue_pause(struct ctl *c)
         return CTL_USAGE;
     if (how_long && until)
         return ctl_usage(c, "give --for or --until, not both");
-    if (how_long && !args_duration(c, "--for", how_long, &seconds))
+    if ((how_long && !args_duration(c, "--for", how_long, AHEAD_DAYS_MAX, &seconds)) || (until && !until_ok(c, until)))
         return CTL_USAGE;
     struct jv *body = reason_make(c, REASON_DEFAULT);
     if (how_long)

@@ -8,8 +8,10 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/cron.h"
+#include "ctl/broker.h"
 #include "ctl/item_file.h"
-#include "ctl/table.h"
+#include "ctl/plain.h"
+#include "ctl/progress.h"
 #include "dispatcher/batch_line.h"
 #include "dispatcher/schedule_sql.h"
 #include "dispatcher/seal.h"
@@ -31,7 +33,7 @@ static const char *time_text(int64_t unix_s, char out[CLOCK_TEXT_BYTES])
     time_t t = (time_t)unix_s;
     struct tm tm;
     gmtime_r(&t, &tm);
-    strftime(out, CLOCK_TEXT_BYTES, "%Y-%m-%d %H:%M UTC", &tm);
+    strftime(out, CLOCK_TEXT_BYTES, "%Y-%m-%d %H:%M", &tm);
     return out;
 }
 
@@ -112,7 +114,7 @@ struct reading {
 static void line_bad(struct reading *r, uint64_t line, const char *why)
 {
     if (r->bad++ < 20)
-        fprintf(stderr, "line %llu: %s\n", (unsigned long long)line, why);
+        plain_line(stderr, "line %llu: %s", (unsigned long long)line, why);
 }
 
 static void line_take(struct reading *r, const char *text, size_t len)
@@ -162,8 +164,9 @@ static bool file_read(struct ctl *c, struct reading *r)
         jv_int(jv_get(jv_at(bad, i), "line"), &at);
         line_bad(r, (uint64_t)at, jv_str(jv_get(jv_at(bad, i), "error")));
     }
+    char amount[TEXT_AMOUNT];
     if (n == 0 && r->bad)
-        ctl_fail(c, "%u rows are not good; no schedule was made", r->bad);
+        ctl_fail(c, "%s %s not good; no schedule was made", amount_text(r->bad, "row", amount), r->bad == 1 ? "is" : "are");
     return n == 0 && !r->bad;
 }
 
@@ -263,7 +266,7 @@ static bool whom_ok(struct ctl *c)
     return ways == 1;
 }
 
-static bool items_read(struct ctl *c, struct add *s)
+static bool companies_read(struct ctl *c, struct add *s)
 {
     for (unsigned i = 0; i < c->args.n[OPT_COMPANY]; i++) {
         uint64_t company_id;
@@ -271,9 +274,6 @@ static bool items_read(struct ctl *c, struct add *s)
             return false;
         item_add(&s->items, company_id);
     }
-    if (c->args.n[OPT_FILE] && !items_from_file(c, s->portal, &s->items))
-        return false;
-    rounds_set(&s->items);
     return true;
 }
 
@@ -283,24 +283,26 @@ enum ctl_exit schedule_add(struct ctl *c)
                     .name = c->args.word[0],
                     .cron = args_value(&c->args, OPT_CRON),
                     .is_stored = c->args.n[OPT_STORED] > 0};
-    char when[CLOCK_TEXT_BYTES];
+    char when[CLOCK_TEXT_BYTES], amount[TEXT_AMOUNT];
     if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, clock_unix_ms() / 1000, &s.next_s) ||
         !args_portal(c, &s.portal) || !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
         !args_callback_url(c, &s.callback_url) || !whom_ok(c))
         return CTL_USAGE;
-    enum ctl_exit code = CTL_FAILED;
-    if (items_read(c, &s))
+    enum ctl_exit code = CTL_USAGE;
+    if (companies_read(c, &s))
+        code = c->args.n[OPT_FILE] && !items_from_file(c, s.portal, &s.items) ? CTL_FAILED : CTL_DONE;
+    rounds_set(&s.items);
+    if (code == CTL_DONE)
         code = ctl_tx(c, add_tx, add_done, &s, s.why);
-    uint64_t n = s.items.n;
+    amount_text(s.items.n, "item", amount);
     items_free(&s.items);
     if (code != CTL_DONE)
         return code;
     if (s.is_stored)
         return ctl_say(c,
-                       "schedule %s is made, for every company with stored credentials for %s; it runs next at %s",
+                       "schedule %s is made, for every company with stored credentials for %s; it runs next at %s UTC",
                        s.name, s.portal, time_text(s.next_s, when));
-    return ctl_say(c, "schedule %s is made, %llu items; it runs next at %s", s.name, (unsigned long long)n,
-                   time_text(s.next_s, when));
+    return ctl_say(c, "schedule %s is made, %s; it runs next at %s UTC", s.name, amount, time_text(s.next_s, when));
 }
 
 /* ---- list, show ------------------------------------------------------------------------------------------------
@@ -352,8 +354,8 @@ static void time_add(struct table *table, struct db *db, unsigned col)
 
 enum ctl_exit schedule_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME", "CRON", "~ACTION", ">ITEMS", "ENABLED",
-                                        "NEXT", "LAST", ">BATCH",  NULL};
+    static const char *const heads[] = {"NAME",       "CRON",        "1~~ACTION", "2>ITEMS", "ENABLED",
+                                        "NEXT (UTC)", "3LAST (UTC)", "4>BATCH",   NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db, "SELECT " SCHEDULE_COLUMNS "ORDER BY s.name", "");
     if (rc)
@@ -413,9 +415,35 @@ static enum ctl_exit none(struct ctl *c)
     return ctl_fail(c, "there is no schedule %.64s", c->args.word[0]);
 }
 
+static void schedule_print(const struct jv *s)
+{
+    static const struct {
+        const char *name, *key;
+    } lines[] = {
+        {"schedule", "name"},
+        {"portal", "portal"},
+        {"action", "action"},
+        {"priority", "priority"},
+        {"callback", "callback_url"},
+        {"made by", "actor"},
+        {"created", "created_at"},
+        {"next", "next_at"},
+    };
+    char room[TEXT_ROOM];
+    bool is_stored = false, is_enabled = false;
+    jv_bool(jv_get(s, "stored"), &is_stored);
+    jv_bool(jv_get(s, "enabled"), &is_enabled);
+    for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+        ctl_field(lines[i].name, broker_text(s, lines[i].key, room));
+    ctl_field("cron (UTC)", jv_str(jv_get(s, "cron")));
+    ctl_field("enabled", is_enabled ? "yes" : "no");
+    ctl_field("items", is_stored ? "every company with stored credentials" : broker_text(s, "items", room));
+    putchar('\n');
+}
+
 enum ctl_exit schedule_show(struct ctl *c)
 {
-    static const char *const heads[] = {"AT", ">BATCH", "WHAT", "~BY", NULL};
+    static const char *const heads[] = {"AT (UTC)", ">BATCH", "WHAT", "~BY", NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db, "SELECT " SCHEDULE_COLUMNS "WHERE s.name = ?", "s", c->args.word[0]);
     if (rc)
@@ -438,10 +466,7 @@ enum ctl_exit schedule_show(struct ctl *c)
         table_free(&table);
         return ctl_json(body);
     }
-    size_t len;
-    char *text = jv_dump_pretty(one, &len);
-    puts(text);
-    free(text);
+    schedule_print(one);
     jv_free(one);
     jv_free(runs);
     table_print(&table, "it has not run yet");
@@ -558,7 +583,7 @@ enum ctl_exit schedule_enable(struct ctl *c)
     char when[CLOCK_TEXT_BYTES];
     enum ctl_exit code = change(c, enable_tx, &s);
     return code == CTL_DONE
-               ? ctl_say(c, "schedule %s is enabled; it runs next at %s", s.name, time_text(s.next_s, when))
+               ? ctl_say(c, "schedule %s is enabled; it runs next at %s UTC", s.name, time_text(s.next_s, when))
                : code;
 }
 
@@ -575,6 +600,7 @@ enum ctl_exit schedule_run(struct ctl *c)
     struct change s = {0};
     struct schedule_fill fill;
     uint64_t items = 0;
+    char amount[TEXT_AMOUNT];
     enum ctl_exit code = change(c, run_tx, &s);
     if (code != CTL_DONE)
         return code;
@@ -589,8 +615,8 @@ enum ctl_exit schedule_run(struct ctl *c)
         return ctl_say(c, "schedule %s is run: batch %llu, whose items a dispatcher copies", s.name,
                        (unsigned long long)s.batch_id);
     if (!c->args.json)
-        return ctl_say(c, "schedule %s is run: batch %llu, %llu items", s.name, (unsigned long long)s.batch_id,
-                       (unsigned long long)items);
+        return ctl_say(c, "schedule %s is run: batch %llu, %s", s.name, (unsigned long long)s.batch_id,
+                       amount_text(items, "item", amount));
     struct jv *body = jv_new_object();
     jv_set_int(body, "batch_id", (int64_t)s.batch_id);
     jv_set_int(body, "items", (int64_t)items);

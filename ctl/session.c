@@ -5,7 +5,6 @@
 #include "ctl/ctl.h"
 
 #include "ctl/broker.h"
-#include "ctl/table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,15 +49,14 @@ static void session_row(struct table *table, const struct jv *s)
 {
     static const char *const keys[] = {"session_id", "company_id", "portal", "worker",
                                        "state",      "reason",     "job_id", "last_activity_at"};
-    char room[TEXT_ROOM];
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-        table_add(table, broker_text(s, keys[i], room));
+        broker_cell(table, s, keys[i]);
 }
 
 static enum ctl_exit sessions_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {"~SESSION", ">COMPANY", "PORTAL",        "ROBOT", "STATE",
-                                        "REASON",   ">JOB",     "LAST ACTIVITY", NULL};
+    static const char *const heads[] = {"SESSION",   ">COMPANY", "2PORTAL",          "5~~ROBOT", "STATE",
+                                        "3~~REASON", "1>JOB",    "4LAST USED (UTC)", NULL};
     if (c->args.json) {
         struct jv *body = jv_new_object();
         jv_set(body, "sessions", list);

@@ -60,6 +60,16 @@ static const char *count_text(const struct jv *v, char out[TEXT_NUMBER])
     return out;
 }
 
+/* A company, as it can be pasted. */
+static const char *id_text(const struct jv *v, char out[TEXT_NUMBER])
+{
+    int64_t id;
+    if (!jv_int(v, &id))
+        return "-";
+    snprintf(out, TEXT_NUMBER, "%lld", (long long)id);
+    return out;
+}
+
 /* 10:20:00 of an RFC 3339 time. */
 static const char *clock_of(const struct jv *v, char out[TEXT_NUMBER])
 {
@@ -266,10 +276,10 @@ static void companies_lines(struct view *v)
     head(v, "Companies in the last minutes", NULL);
     for (size_t i = 0; i < n; i++) {
         const struct jv *w = jv_at(wait, i), *u = jv_at(use, i);
-        table_add(t, count_text(jv_get(w, "company_id"), text));
+        table_add(t, id_text(jv_get(w, "company_id"), text));
         table_add(t, time_text(number(w, "wait_s"), text));
         table_add(t, count_text(jv_get(w, "waits"), text));
-        table_add(t, count_text(jv_get(u, "company_id"), text));
+        table_add(t, id_text(jv_get(u, "company_id"), text));
         table_add(t, time_text(number(u, "busy_s"), text));
         table_add(t, count_text(jv_get(u, "requests"), text));
     }

@@ -5,6 +5,7 @@
  */
 #include "ctl/batch.h"
 #include "ctl/item_file.h"
+#include "ctl/plain.h"
 #include "ctl/progress.h"
 
 #include "common/id.h"
@@ -121,7 +122,7 @@ static void rejected_print(const struct jv *rejected, uint64_t total)
         int64_t line = 0;
         const char *error = jv_str(jv_get(jv_at(rejected, i), "error"));
         jv_int(jv_get(jv_at(rejected, i), "line"), &line);
-        fprintf(stderr, "line %lld: %s\n", (long long)line, error ? error : "rejected");
+        plain_line(stderr, "line %lld: %s", (long long)line, error ? error : "rejected");
     }
     if (total > jv_len(rejected))
         fprintf(stderr, "and %s more\n", number_text(total - jv_len(rejected), number));
@@ -131,7 +132,7 @@ static enum ctl_exit sent(struct submit *s, struct http_answer *a)
 {
     struct ctl *c = s->c;
     int64_t batch_id = 0, accepted = 0, refused = 0;
-    char number[TEXT_NUMBER], other[TEXT_NUMBER];
+    char number[TEXT_AMOUNT], other[TEXT_NUMBER];
     jv_int(jv_get(a->body, "batch_id"), &batch_id);
     jv_int(jv_get(a->body, "accepted"), &accepted);
     jv_int(jv_get(a->body, "rejected_total"), &refused);
@@ -152,8 +153,8 @@ static enum ctl_exit sent(struct submit *s, struct http_answer *a)
     if (!c->args.json && a->replayed)
         printf("this was submitted before, as batch %lld; another --key makes a new one\n", (long long)batch_id);
     if (!c->args.json)
-        printf("batch %lld: %s items accepted, %s rejected\n", (long long)batch_id,
-               number_text((uint64_t)accepted, number), number_text(total, other));
+        printf("batch %lld: %s accepted, %s rejected\n", (long long)batch_id, amount_text((uint64_t)accepted, "item", number),
+               number_text(total, other));
     fflush(stdout);
     enum ctl_exit code = total ? CTL_FAILED : CTL_DONE;
     if (!c->args.n[OPT_FOLLOW])

@@ -1,13 +1,15 @@
 /*
  * table.c - columns as wide as their widest cell; when standard output is a
- * terminal that is too narrow, cells of the columns that allow it are cut.
- * What robots and clients told is printed: control characters never reach the
- * terminal.
+ * terminal that is too narrow, cells of the columns that allow it are cut, and
+ * when that is not enough the least important column is left out.
  */
 #include "ctl/table.h"
 
 #include "common/check.h"
+#include "ctl/plain.h"
 
+#include <ctype.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,16 +17,19 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include <wchar.h>
 
 #define COLUMNS_MAX 16
 #define GAP 2
-#define CUT_LEAST 8 /* a column is not cut below this */
+#define CUT_LEAST 8    /* a column is not cut below this */
+#define CUT_LEAST_2 20 /* one of codes, names and addresses */
 
 struct column {
     const char *head;
-    bool right, cut;
-    int width;
+    bool right;
+    int least; /* it may be cut to this; 0 = never */
+    int rank;  /* the lowest is left out first; 0 = never */
+    int width; /* of its widest cell */
+    int shown; /* columns it gets; 0 = left out */
 };
 
 struct table {
@@ -34,52 +39,14 @@ struct table {
     unsigned n_cells, room;
 };
 
-/* The next character: its bytes and its columns on the screen; `ok` false for what is not printed as it is. */
-static size_t character(const char *s, int *columns, bool *ok)
-{
-    wchar_t wide;
-    mbstate_t state = {0};
-    size_t len = mbrtowc(&wide, s, strlen(s), &state);
-    if (len == (size_t)-1 || len == (size_t)-2 || len == 0) {
-        *columns = 1;
-        *ok = false;
-        return 1;
-    }
-    *columns = wcwidth(wide);
-    *ok = *columns >= 0;
-    if (!*ok)
-        *columns = 1;
-    return len;
-}
-
 static int width_of(const char *s)
 {
     int width = 0, columns;
-    bool ok;
-    while (*s) {
-        s += character(s, &columns, &ok);
+    for (size_t bytes; *s; s += bytes) {
+        plain_character(s, &bytes, &columns);
         width += columns;
     }
     return width;
-}
-
-static char *printable(const char *s)
-{
-    char *out = xmalloc(strlen(s) + 1), *to = out;
-    while (*s) {
-        int columns;
-        bool ok;
-        size_t len = character(s, &columns, &ok);
-        if (ok) {
-            memcpy(to, s, len);
-            to += len;
-        } else {
-            *to++ = '?';
-        }
-        s += len;
-    }
-    *to = 0;
-    return out;
 }
 
 struct table *table_new(const char *const *heads)
@@ -89,10 +56,13 @@ struct table *table_new(const char *const *heads)
         CHECK(t->n_columns < COLUMNS_MAX, "%u columns", t->n_columns);
         struct column *c = &t->column[t->n_columns++];
         const char *head = *heads;
-        for (; *head == '>' || *head == '~'; head++) {
-            c->right |= *head == '>';
-            c->cut |= *head == '~';
-        }
+        for (; *head == '>' || *head == '~' || isdigit((unsigned char)*head); head++)
+            if (*head == '>')
+                c->right = true;
+            else if (*head == '~')
+                c->least = c->least ? CUT_LEAST_2 : CUT_LEAST;
+            else
+                c->rank = *head - '0';
         c->head = head;
         c->width = width_of(head);
     }
@@ -106,7 +76,7 @@ void table_add(struct table *t, const char *text)
         t->room = t->room ? 2 * t->room : 64;
         t->cell = xrealloc(t->cell, t->room * sizeof(*t->cell));
     }
-    char *cell = printable(text && *text ? text : "-");
+    char *cell = plain_text(text && *text ? text : "-");
     int width = width_of(cell);
     t->cell[t->n_cells++] = cell;
     if (width > c->width)
@@ -129,23 +99,45 @@ static int terminal_width(void)
     return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-/* Takes what is too much from the widest column that may be cut, again and again. */
-static void fit(struct table *t, int room)
+/* Takes what is too much from the widest column that may be cut, again and again. false: that is not enough. */
+static bool cut(struct table *t, int room)
 {
     int width = -GAP;
-    for (unsigned i = 0; i < t->n_columns; i++)
-        width += t->column[i].width + GAP;
-    while (room > 0 && width > room) {
+    for (struct column *c = t->column; c < t->column + t->n_columns; c++)
+        if (c->shown) {
+            c->shown = c->width;
+            width += c->width + GAP;
+        }
+    for (; width > room; width--) {
         struct column *widest = NULL;
-        for (unsigned i = 0; i < t->n_columns; i++)
-            if (t->column[i].cut && t->column[i].width > CUT_LEAST &&
-                (!widest || t->column[i].width > widest->width))
-                widest = &t->column[i];
+        for (struct column *c = t->column; c < t->column + t->n_columns; c++)
+            if (c->least && c->shown > c->least && (!widest || c->shown > widest->shown))
+                widest = c;
         if (!widest)
-            return;
-        widest->width--;
-        width--;
+            return false;
+        widest->shown--;
     }
+    return true;
+}
+
+/* The least important column; false: all that is left is needed. */
+static bool leave_out(struct table *t)
+{
+    struct column *least = NULL;
+    for (struct column *c = t->column; c < t->column + t->n_columns; c++)
+        if (c->shown && c->rank && (!least || c->rank < least->rank))
+            least = c;
+    if (least)
+        least->shown = 0;
+    return least != NULL;
+}
+
+static void fit(struct table *t, int room)
+{
+    for (unsigned i = 0; i < t->n_columns; i++)
+        t->column[i].shown = t->column[i].width;
+    while (!cut(t, room > 0 ? room : INT_MAX) && leave_out(t))
+        ;
 }
 
 static void pad(struct buf *out, int n)
@@ -157,19 +149,16 @@ static void pad(struct buf *out, int n)
 /* Cut to `room` columns, with one for the sign of it; answers how many it took. */
 static int add_cut(struct buf *out, const char *text, int room)
 {
-    int used = 0, columns;
-    bool ok;
-    if (width_of(text) <= room) {
+    int used = 0, columns, width = width_of(text);
+    if (width <= room) {
         buf_adds(out, text);
-        return width_of(text);
+        return width;
     }
-    for (;;) {
-        size_t len = character(text, &columns, &ok);
+    for (size_t bytes;; text += bytes, used += columns) {
+        plain_character(text, &bytes, &columns);
         if (used + columns > room - 1)
             break;
-        buf_add(out, text, len);
-        text += len;
-        used += columns;
+        buf_add(out, text, bytes);
     }
     buf_adds(out, "…");
     return used + 1;
@@ -177,20 +166,26 @@ static int add_cut(struct buf *out, const char *text, int room)
 
 void table_cut(struct buf *out, const char *text, int room)
 {
-    char *plain = printable(text);
+    char *plain = plain_text(text);
     add_cut(out, plain, room);
     free(plain);
 }
 
-static void add_cell(struct buf *out, const struct table *t, unsigned col, const char *text)
+/* Nothing stands behind the last cell. `cell` NULL: the heads. */
+static void add_row(struct buf *out, const struct table *t, char *const *cell)
 {
-    const struct column *c = &t->column[col];
-    int width = width_of(text), room = c->width;
-    if (c->right)
-        pad(out, room - width);
-    width = add_cut(out, text, room);
-    if (col + 1 != t->n_columns)
-        pad(out, (c->right ? 0 : room - width) + GAP);
+    int owed = 0;
+    for (unsigned i = 0; i < t->n_columns; i++) {
+        const struct column *c = &t->column[i];
+        const char *text = cell ? cell[i] : c->head;
+        if (!c->shown)
+            continue;
+        int width = width_of(text);
+        pad(out, owed + (c->right && width < c->shown ? c->shown - width : 0));
+        width = add_cut(out, text, c->shown);
+        owed = GAP + (c->right ? 0 : c->shown - width);
+    }
+    buf_adds(out, "\n");
 }
 
 void table_text(struct table **tp, int room, struct buf *out)
@@ -198,14 +193,9 @@ void table_text(struct table **tp, int room, struct buf *out)
     struct table *t = *tp;
     CHECK(t->n_cells % t->n_columns == 0, "%u cells in %u columns", t->n_cells, t->n_columns);
     fit(t, room);
-    for (unsigned i = 0; i < t->n_columns; i++)
-        add_cell(out, t, i, t->column[i].head);
-    buf_adds(out, "\n");
-    for (unsigned i = 0; i < t->n_cells; i++) {
-        add_cell(out, t, i % t->n_columns, t->cell[i]);
-        if ((i + 1) % t->n_columns == 0)
-            buf_adds(out, "\n");
-    }
+    add_row(out, t, NULL);
+    for (unsigned i = 0; i < t->n_cells; i += t->n_columns)
+        add_row(out, t, t->cell + i);
     table_free(tp);
 }
 

@@ -7,10 +7,10 @@
 
 struct table;
 
-/* Column heads, ended by NULL. '>' before a head: right-aligned; '~': may be cut when the terminal is too narrow.
- */
+/* Column heads, ended by NULL. Before a head: '>' right-aligned; '~' may be cut when the terminal is too narrow, '~~' not as
+ * far; a digit: may be left out when it is too narrow still, the lowest first. What names the row has neither. */
 struct table *table_new(const char *const *heads);
-/* The next cell, row by row. NULL shows as "-". Control characters are shown as '?'. */
+/* The next cell, row by row. NULL shows as "-". The text may come from elsewhere, see plain.h. */
 void table_add(struct table *t, const char *text);
 void table_addf(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints to standard output (`empty` instead when there is no row), and frees. */

@@ -18,6 +18,7 @@
 #define COMPANIES_MAX 1000
 #define NAME_CHARACTERS_MAX 100
 #define RATE_MAX 10000000
+#define EXPIRES_DAYS_MAX 36600 /* 100 years */
 
 struct create {
     const char *actor;
@@ -175,7 +176,7 @@ enum ctl_exit token_create(struct ctl *c)
     t->rate = (uint64_t)c->conf->ratelimit_per_minute;
     if (companies_read(c, t) && abilities_read(c, t) &&
         (!rate || args_number(c, "--rate", rate, 0, RATE_MAX, &t->rate)) &&
-        (!expires || args_duration(c, "--expires", expires, &t->expires_s)) && name_read(c, t)) {
+        (!expires || args_duration(c, "--expires", expires, EXPIRES_DAYS_MAX, &t->expires_s)) && name_read(c, t)) {
         secret_make(t);
         code = ctl_tx(c, create_tx, create_done, t, "");
         if (code == CTL_DONE)
@@ -206,8 +207,8 @@ static struct jv *abilities_jv(const char *list)
 
 enum ctl_exit token_list(struct ctl *c)
 {
-    static const char *const heads[] = {">ID",     "STATE",   "ABILITIES", "~COMPANIES", ">RATE",
-                                        "EXPIRES", "CREATED", "~NAME",     NULL};
+    static const char *const heads[] = {">ID",           "STATE",          "ABILITIES", "~COMPANIES", "2>RATE",
+                                        "EXPIRES (UTC)", "1CREATED (UTC)", "~NAME",     NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
                              "SELECT t.id, t.revoked_at IS NOT NULL, COALESCE(t.expires_at <= NOW(6), 0), "

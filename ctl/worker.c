@@ -9,6 +9,7 @@
 #include "ctl/ctl.h"
 
 #include "common/url.h"
+#include "ctl/progress.h"
 #include "ctl/table.h"
 
 #include <stdio.h>
@@ -134,8 +135,8 @@ static struct jv *worker_jv(struct db *db)
 
 enum ctl_exit worker_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME",           "WANTED",    ">PLACES", ">SESSIONS", ">ABANDONED",
-                                        "OPTIONAL CALLS", "~BASE URL", "~VIEWER", NULL};
+    static const char *const heads[] = {"NAME",            "WANTED",     ">PLACES",  ">SESSIONS", ">ABANDONED",
+                                        "2OPTIONAL CALLS", "~~BASE URL", "1~VIEWER", NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
                              "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, "
@@ -242,8 +243,9 @@ static enum ctl_exit want(struct ctl *c, struct want *w)
 enum ctl_exit worker_drain(struct ctl *c)
 {
     struct want w = {.wanted = "draining", .is_drain = true};
+    char text[TEXT_AMOUNT];
     const char *deadline = args_value(&c->args, OPT_DEADLINE);
-    if (deadline && !args_duration(c, "--deadline", deadline, &w.deadline_s))
+    if (deadline && !args_duration(c, "--deadline", deadline, AHEAD_DAYS_MAX, &w.deadline_s))
         return CTL_USAGE;
     w.has_deadline = deadline != NULL;
     enum ctl_exit code = want(c, &w);
@@ -252,8 +254,8 @@ enum ctl_exit worker_drain(struct ctl *c)
     const char *was = strcmp(w.before, w.wanted) == 0 && !w.has_deadline ? "was draining already" : "is draining";
     if (!w.sessions)
         return ctl_say(c, "robot %s %s, and holds no session", w.name, was);
-    return ctl_say(c, "robot %s %s: of its %llu sessions %llu can move to other robots", w.name, was,
-                   (unsigned long long)w.sessions, (unsigned long long)w.movable);
+    return ctl_say(c, "robot %s %s: of its %s %llu can move to other robots", w.name, was, amount_text(w.sessions, "session", text),
+                   (unsigned long long)w.movable);
 }
 
 enum ctl_exit worker_resume(struct ctl *c)
@@ -343,6 +345,7 @@ static enum db_rc remove_tx(struct db *db, void *arg)
 enum ctl_exit worker_remove(struct ctl *c)
 {
     struct remove w = {.actor = c->actor, .name = c->args.word[0], .force = c->args.n[OPT_FORCE] > 0};
+    char text[TEXT_AMOUNT];
     if (!args_worker_name(c, w.name))
         return CTL_USAGE;
     enum ctl_exit code = ctl_tx(c, remove_tx, NULL, &w, w.why);
@@ -350,5 +353,5 @@ enum ctl_exit worker_remove(struct ctl *c)
         return code;
     if (!w.found)
         return ctl_fail(c, "there is no robot %s", w.name);
-    return ctl_say(c, "robot %s is removed, %llu sessions were lost", w.name, (unsigned long long)w.live);
+    return ctl_say(c, "robot %s is removed, %s %s lost", w.name, amount_text(w.live, "session", text), w.live == 1 ? "was" : "were");
 }

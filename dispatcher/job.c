@@ -118,8 +118,11 @@ static void cancel_done(void *arg, void *op_arg)
         case CANCEL_NOT_FOUND:
             reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
             break;
-        case CANCEL_WRONG_STATE:
-            state_refuse(d, r, op->job_id, op->status, "The job has ended, or was not made here.");
+        case CANCEL_ENDED:
+            state_refuse(d, r, op->job_id, op->status, "The job has ended.");
+            break;
+        case CANCEL_NOT_OURS:
+            state_refuse(d, r, op->job_id, op->status, "Laravel made this job: only Laravel can cancel it.");
             break;
         }
     free(c->companies);

@@ -113,10 +113,12 @@ static enum db_rc rate_read(struct db *db, struct shape *s)
     return DB_OK;
 }
 
+/* A batch that was cancelled has none, whatever runs of it still: that was asked to stop. */
 static void eta_set(struct jv *b, const struct shape *s)
 {
     uint64_t left = s->count[0] + s->count[1] + s->count[2];
-    double eta_s = s->per_second > 0 ? (double)left / s->per_second : -1;
+    bool is_cancelled = strcmp(s->status, "cancelled") == 0;
+    double eta_s = s->per_second > 0 && left && !is_cancelled ? (double)left / s->per_second : -1;
     if (s->is_finished || eta_s < 0 || eta_s > 1e9)
         jv_set(b, "eta_s", NULL);
     else

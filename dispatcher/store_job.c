@@ -416,7 +416,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     op->batch_id = f.batch_id;
     snprintf(op->job_uid, sizeof(op->job_uid), "%.31s", f.job_uid);
     strcpy(op->status, f.status);
-    op->outcome = CANCEL_WRONG_STATE;
+    op->outcome = is_terminal(f.status) ? CANCEL_ENDED : CANCEL_NOT_OURS;
     if (!f.is_ours || is_terminal(f.status))
         return DB_OK;
     subject_of(f.job_id, subject);

@@ -113,7 +113,7 @@ void store_queue_look(struct db *db, void *op);
 
 /* ---- one job ------------------------------------------------------------------------------------------------------------- */
 
-enum cancel_outcome { CANCEL_DONE, CANCEL_ASKED, CANCEL_NOT_FOUND, CANCEL_WRONG_STATE };
+enum cancel_outcome { CANCEL_DONE, CANCEL_ASKED, CANCEL_NOT_FOUND, CANCEL_ENDED, CANCEL_NOT_OURS };
 struct store_cancel {
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     bool all; const uint64_t *companies; unsigned n_companies; /* who may; borrowed */

@@ -1,13 +1,16 @@
 """`chasqui`: every command, with what is good and with what is not; at a database alone, but for the last part."""
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
 import pty
 import re
 import stat
+import struct
 import subprocess
+import termios
 import threading
 from pathlib import Path
 
@@ -16,8 +19,10 @@ import zmq.auth
 from ctl_desk import Ctl, FakeBroker, conf_with
 from harness import free_port, program, wait_until
 from harness.process import clean_env
+from harness.system import ROOT
 
 CANARY = "clave-canary-77aa"
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # a terminal obeys these; a line's end is ours
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def test_help_names_every_command():
     assert told.returncode == 0 and not told.stderr
     for words in COMMANDS:
         assert " ".join(words) in told.stdout
-    assert all(len(line) <= 110 for line in told.stdout.splitlines())
+    assert all(len(line) <= 80 for line in told.stdout.splitlines())
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -55,6 +60,7 @@ def test_help_of_each_command(words):
         told = plain(*asked)
         assert told.returncode == 0 and not told.stderr
         assert told.stdout.startswith(f"Usage: chasqui {' '.join(words)}")
+        assert all(len(line) <= 80 for line in told.stdout.splitlines())
     assert len(told.stdout.splitlines()) > 6
 
 
@@ -62,10 +68,19 @@ def test_help_of_a_noun_and_of_the_configuration():
     told = plain("token", "--help")
     assert told.returncode == 0
     assert all(f"chasqui token {verb}" in told.stdout for verb in ("create", "list", "revoke"))
+    assert all(len(line) <= 80 for line in plain("schedule", "--help").stdout.splitlines())
     told = plain("--help-config")
     assert told.returncode == 0
     assert "ctl.ops_url" in told.stdout and "broker.http" not in told.stdout
+    assert all(len(line) <= 80 for line in told.stdout.splitlines())
     assert plain("--version").stdout.startswith("chasqui ")
+
+
+def test_the_actions_in_the_readme_are_good(tmp_path):
+    conf = tmp_path / "chasqui.conf"
+    conf.write_text(re.search(r"```\n(actions\n.*?)```", (ROOT / "README.md").read_text(), re.S).group(1))
+    done = subprocess.run([program("chasqui-broker"), "-c", conf, "--check"], env=clean_env(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -355,6 +370,7 @@ def test_drain_and_resume(ctl):
     ctl.run("worker", "resume", "r1")
     assert ctl.database.value(wanted) == "active"
     assert ctl.audit()[1:] == [("worker_want", "r1"), ("worker_want", "r1")]
+    ctl.refuses(2, "up to 366d", "worker", "drain", "r1", "--deadline", "367d")
     for verb in ("drain", "resume", "remove"):
         ctl.refuses(1, "no robot r9", "worker", verb, "r9")
         ctl.refuses(2, "a robot's name", "worker", verb, "r 9")
@@ -527,9 +543,9 @@ def test_sessions_are_closed_and_moved(ctl):
 @pytest.mark.parametrize(
     "answer,said",
     [
-        ((401, {"ok": False, "error": "unauthenticated", "message": "Unauthenticated."}), "401 unauthenticated.*ctl.token"),
-        ((404, {"ok": False, "error": "session_not_found", "message": "There is no such session."}), "404 session_not_found: There is no"),
-        ((503, {"ok": False, "error": "no_dispatcher", "message": "None."}), "503 no_dispatcher"),
+        ((401, {"ok": False, "error": "unauthenticated", "message": "Unauthenticated."}), "^chasqui: unauthenticated: .*ctl.token"),
+        ((404, {"ok": False, "error": "session_not_found", "message": "There is no such session."}), "^chasqui: session_not_found: There is no such session.$"),
+        ((503, {"ok": False, "error": "no_dispatcher", "message": "None."}), "^chasqui: no_dispatcher: None.$"),
         ((302, {"ok": True}), "302"),
         ((200, b"<html>"), "not an answer of a broker"),
         ((200, b"[1]"), "not an answer of a broker"),
@@ -543,7 +559,8 @@ def test_what_a_broker_refuses_is_told(ctl, answer, said):
         for words in (("list",), ("close", "s1"), ("migrate", "s1")):
             told = ctl.run("sessions", *words, conf=conf, check=False)
             assert told.returncode == 1
-            assert re.search(said, told.stderr) and broker.url in told.stderr, told.stderr
+            assert re.search(said, told.stderr, re.M), told.stderr
+            assert (broker.url in told.stderr) is not (isinstance(answer[1], dict) and "error" in answer[1])
             assert "secret" not in told.stderr
         assert all("elsewhere" not in asked[1] for asked in broker.asked)
 
@@ -560,26 +577,57 @@ def test_bad_session_filters_are_refused(ctl):
 # --- what people see -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_fits_the_terminal_and_escapes_nothing_through(ctl):
-    evil = {**session_json(1), "session_id": "\x1b[31mred\x07" + "s" * 90, "worker": "ñ" * 60}
+def on_terminal(conf, columns, *words):
+    """What a terminal of that width is sent."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    done = subprocess.run([program("chasqui"), "-c", conf, *words], stdout=follower, stderr=subprocess.PIPE, env=clean_env(), check=False)
+    os.close(follower)
+    shown = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert done.returncode == 0, done.stderr
+    return shown.replace("\r\n", "\n")
+
+
+def test_a_table_fits_the_terminal_and_lets_nothing_through(ctl):
+    evil = {**session_json(1), "session_id": "\x1b[31mred\x07\x9b" + "s" * 40, "worker": "ñ" * 60, "reason": "a\nb"}
     with FakeBroker(lambda *_: (200, {"ok": True, "sessions": [evil], "next_cursor": None})) as broker:
         conf = conf_with(ctl, ctl__ops_url=broker.url, ctl__token="7|abc")
-        leader, follower = pty.openpty()
-        subprocess.run(["stty", "cols", "130", "rows", "30"], stdin=follower, check=True)
-        done = subprocess.run(
-            [program("chasqui"), "-c", conf, "sessions", "list"], stdout=follower, stderr=subprocess.PIPE, env=clean_env(), check=False
-        )
-        os.close(follower)
-        shown = os.read(leader, 65536).decode()
-        os.close(leader)
+        shown = on_terminal(conf, 140, "sessions", "list")
         plain_text = ctl.run("sessions", "list", conf=conf).stdout
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in shown + plain_text and "\x07" not in shown + plain_text
-    lines = shown.replace("\r", "").splitlines()
-    assert len(lines) == 2 and "…" in lines[1]
-    assert all(len(line) <= 160 for line in lines)
-    assert len(lines[1]) < len(plain_text.splitlines()[1])
-    assert "s" * 90 in plain_text
+        as_json = ctl.run("sessions", "list", "--json", conf=conf).stdout
+    assert not CONTROL.search(shown + plain_text + as_json)
+    assert json.loads(as_json)["sessions"] == [evil]
+    lines = shown.splitlines()
+    assert len(lines) == 2 and "…" in lines[1] and all(len(line) <= 140 for line in lines)
+    assert r"\x1b[31mred\x07\x9b" + "s" * 40 in lines[1] and r"a\nb" in lines[1] and "2026-01-02 03:04" in lines[1]
+    assert "ñ" * 60 in plain_text
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_nothing_wraps_and_what_names_a_row_is_never_cut(ctl, columns):
+    session = {**session_json(20131), "session_id": "0123456789abcdef" * 2, "worker": "robot-1"}
+    counts = dict.fromkeys(("queued", "running", "retrying", "done", "failed", "cancelled"), 12345)
+    batch = {"id": 98765, "status": "cancelled", "action": "sunat.menu_sol_login", "total": 61725, "counts": counts, "created_at": session["last_activity_at"]}
+    job = {"id": 1234567, "company_id": 20131, "action": "sunat.menu_sol_login", "status": "cancelled", "attempts": 3, "worker": "robot-1",
+           "batch_id": 98765, "error": "robot_unreachable", "created_at": session["last_activity_at"]}  # fmt: skip
+    rows = {"sessions": session, "batches": batch, "jobs": job}
+
+    def answers(_method, path, _query):
+        name = path.rsplit("/", maxsplit=1)[-1]
+        return 200, {"ok": True, name: [rows[name]], "next_cursor": None}
+
+    with FakeBroker(answers) as broker:
+        conf = conf_with(ctl, ctl__ops_url=broker.url, ctl__token="7|abc")
+        for noun, named in (("sessions", session["session_id"]), ("batch", "98765"), ("jobs", "1234567")):
+            lines = on_terminal(conf, columns, noun, "list").splitlines()
+            assert len(lines) == 2 and all(len(line) <= columns for line in lines), lines
+            assert lines[1].split()[0] == named
+            assert noun != "batch" or "CANCELLED" in lines[0]
+            assert noun != "jobs" or "robot_unreachable" in lines[1]
+    ctl.run("worker", "add", "robot-1", "--base-url", "http://127.0.0.1:9101", "--viewer-url", "https://viewer.example/watch")
+    lines = on_terminal(ctl.system.conf, 80, "worker", "list").splitlines()
+    assert len(lines) == 2 and all(len(line) <= 80 for line in lines) and lines[1].endswith("http://127.0.0.1:9101")
 
 
 # --- with all of Chasqui -----------------------------------------------------------------------------------------------------------
@@ -596,10 +644,21 @@ def test_sessions_by_the_real_broker(make_system):
     assert "is closed" in system.ctl("sessions", "close", one).stdout
     system.api.list(one).expect(410, "session_closed")
     again = system.ctl("sessions", "close", one, check=False)
-    assert again.returncode == 1 and "410 session_closed" in again.stderr
+    assert again.returncode == 1 and "session_closed: " in again.stderr
     nobody = system.ctl("sessions", "close", "no-such-session", check=False)
-    assert nobody.returncode == 1 and "404 session_not_found" in nobody.stderr
+    assert nobody.returncode == 1 and "session_not_found: " in nobody.stderr
     assert system.ctl_json("doctor")["robots_asked"]
+
+
+def test_what_the_database_holds_is_not_obeyed_by_the_terminal(make_system):
+    system = make_system()
+    system.api.login(105)
+    system.database.execute("UPDATE chasqui_sessions SET reason = %s", "\x1b[2J\x07")
+    system.database.execute("UPDATE chasqui_job_events SET detail = %s", "a\x1b]0;b\x07\nc\x9bd")
+    job = system.ctl_json("sessions", "list")["sessions"][0]["job_id"]
+    sessions, shown = system.ctl("sessions", "list").stdout, system.ctl("jobs", "show", job).stdout
+    assert not CONTROL.search(sessions + shown)
+    assert r"\x1b[2J\x07" in sessions and r"a\x1b]0;b\x07\nc\x9bd" in shown
 
 
 def test_a_session_is_moved_by_the_real_broker(make_system):

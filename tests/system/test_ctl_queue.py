@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import termios
+import time
 
 import pytest
 from ctl_desk import Ctl, FakeBroker, conf_with
@@ -54,9 +55,18 @@ def test_jobs_are_listed_with_filters_and_pages(ctl):
             "status": "failed", "company_id": "7", "portal": "sunat", "batch_id": "12", "worker": "r1", "search": "a b",
         }  # fmt: skip
         shown = ctl.run("jobs", "list", "--limit", 2, conf=conf)
-        assert re.search(r"JOB +COMPANY +ACTION", shown.stdout) and "2026-01-01T06:00:00Z" in shown.stdout and "more" in shown.stderr
+        assert re.search(r"JOB +COMPANY +ACTION", shown.stdout) and "2026-01-01 06:00" in shown.stdout and "more" in shown.stderr
         for words in (("--status", "live"), ("--batch", "x"), ("--company", 0), ("--limit", 0), ("--search", "")):
             assert ctl.run("jobs", "list", *words, conf=conf, check=False).returncode == 2
+
+
+def test_items_that_wait_are_no_jobs_yet(ctl):
+    with FakeBroker(lambda *_: (200, {"ok": True, "jobs": [], "next_cursor": None})) as broker:
+        conf = at(ctl, broker)
+        told = ctl.run("jobs", "list", "--status", "queued", conf=conf)
+        assert told.stdout == "no such jobs\n" and "chasqui batch items ID --status queued" in told.stderr
+        assert "batch items 12 --status cancelled" in ctl.run("jobs", "list", "--status", "cancelled", "--batch", 12, conf=conf).stderr
+        assert ctl.run("jobs", "list", "--status", "failed", conf=conf).stderr == ""
 
 
 def test_a_job_is_shown_with_its_timeline_and_why(ctl):
@@ -69,7 +79,7 @@ def test_a_job_is_shown_with_its_timeline_and_why(ctl):
     with FakeBroker(lambda _m, path, _q: (200, why if path.endswith("/why") else {"ok": True, "job": job})) as broker:
         conf = at(ctl, broker)
         shown = ctl.run("jobs", "show", 7, conf=conf).stdout
-        assert re.search(r"^why +it failed and is tried again$", shown, re.MULTILINE) and re.search(r"06:00:01\.500Z +started +r1 +d1", shown)
+        assert re.search(r"^why +it failed and is tried again$", shown, re.MULTILINE) and re.search(r"2026-01-01 06:00:01\.500 +started +r1 +d1", shown)
         assert [one[1] for one in broker.asked] == ["/api/v1/ops/jobs/7", "/api/v1/ops/jobs/7/why"]
         assert ctl.json("jobs", "show", "ABCDEFGHIJKL-1", conf=conf)["why"] == why["why"]
         job["status"] = "done"
@@ -88,7 +98,7 @@ def test_jobs_are_retried_and_cancelled_each_by_itself(ctl):
         conf = at(ctl, broker)
         assert ctl.run("jobs", "retry", 7, conf=conf).stdout == "job 7 is queued again\n"
         told = ctl.run("jobs", "cancel", 7, 8, 9, conf=conf, check=False)
-        assert told.returncode == 1 and "409 wrong_state" in told.stderr
+        assert told.returncode == 1 and told.stderr == "chasqui: wrong_state: It runs.\n"
         assert told.stdout == "job 7 is cancelled\njob 9 runs just now; it was asked to stop\n"
         assert [one[:2] for one in broker.asked[-3:]] == [("POST", f"/api/v1/ops/jobs/{n}/cancel") for n in (7, 8, 9)]
         answer = json.loads(ctl.run("jobs", "retry", 7, 8, "--json", conf=conf, check=False).stdout)
@@ -98,18 +108,24 @@ def test_jobs_are_retried_and_cancelled_each_by_itself(ctl):
 def test_the_queue_is_shown_paused_and_resumed(ctl):
     queue = {"ready": {"n": 100345, "capped": True}, "by_priority": [{"n": 100000, "capped": True, "priority": 5}, {"n": 345, "capped": False, "priority": 9}],
              "oldest_s": 130, "scheduled": {"n": 4, "capped": False}, "running": 64,
-             "paused": {"by": "token:1:ops", "reason": "the site is down", "since": "2026-01-01T06:00:00.000Z", "until": None}}  # fmt: skip
+             "paused": {"by": "token:1:ops", "reason": "the site is down\x1b[2J", "since": "2026-01-01T06:00:00.000Z", "until": None}}  # fmt: skip
     with FakeBroker(lambda *_: (200, {"ok": True, "queue": queue})) as broker:
         conf = at(ctl, broker)
         shown = ctl.run("queue", "status", conf=conf).stdout
         assert "waiting    100,345+ (100,000+ with priority 5, 345 with priority 9)" in shown
-        assert "oldest     for 2m10s" in shown and "running    64" in shown and "reason   the site is down" in shown
+        assert "oldest     for 2m10s" in shown and "running    64" in shown and r"reason   the site is down\x1b[2J" in shown
+        assert "later      4 (to be tried again" in shown
         assert ctl.json("queue", "status", conf=conf)["queue"] == queue
         ctl.run("queue", "pause", "--reason", "x", "--for", "30m", conf=conf)
         assert broker.asked[-1][:2] == ("POST", "/api/v1/ops/queue/pause")
         assert json.loads(broker.asked[-1][4]) == {"reason": "x", "expires_s": 1800}
-        ctl.run("queue", "pause", "--until", "2030-01-31T06:00:00Z", conf=conf)
-        assert json.loads(broker.asked[-1][4]) == {"reason": "paused from the command line", "until": "2030-01-31T06:00:00Z"}
+        until, too_late = (time.strftime("%Y-%m-%dT06:00:00Z", time.gmtime(time.time() + days * 86400)) for days in (30, 368))
+        ctl.run("queue", "pause", "--until", until, conf=conf)
+        assert json.loads(broker.asked[-1][4]) == {"reason": "paused from the command line", "until": until}
+        asked = len(broker.asked)
+        for words in (("--until", "yesterday"), ("--until", "2001-01-31T06:00:00Z"), ("--until", too_late), ("--for", "367d")):
+            assert ctl.run("queue", "pause", *words, conf=conf, check=False).returncode == 2
+        assert len(broker.asked) == asked
         ctl.run("queue", "resume", conf=conf)
         assert broker.asked[-1][:2] == ("POST", "/api/v1/ops/queue/resume") and json.loads(broker.asked[-1][4]) == {}
         assert ctl.run("queue", "pause", "--for", "1h", "--until", "x", conf=conf, check=False).returncode == 2
@@ -119,23 +135,27 @@ def test_the_queue_is_shown_paused_and_resumed(ctl):
 def test_batches_are_listed_shown_and_cancelled(ctl):
     items = [{"index": 0, "company_id": 5, "status": "failed", "job_id": 3, "attempts": 3, "worker": "r1", "session_id": None, "error": "robot_error", "message": "no"}]
 
+    running = [2]
+
     def answers(_method, path, _query):
         if path.endswith("/items"):
             return 200, {"ok": True, "items": items, "next_cursor": None}
         if path.startswith("/api/v1/ops/"):
             return 200, {"ok": True, "batches": [batch_jv(done=4, running=2, queued=4)], "next_cursor": None}
-        return 200, {"ok": True, "batch": batch_jv(done=4, running=2, queued=4), "batch_id": 12, "status": "cancelled"}
+        return 200, {"ok": True, "batch": batch_jv(done=4, running=running[0], queued=4), "batch_id": 12, "status": "cancelled"}
 
     with FakeBroker(answers) as broker:
         broker.server.RequestHandlerClass.do_DELETE = broker.server.RequestHandlerClass.do_GET
         conf = at(ctl, broker)
-        assert re.search(r"12 +running +sunat.menu_sol_login +10 +4 +0 +2 +4 ", ctl.run("batch", "list", conf=conf).stdout)
+        assert re.search(r"12 +running +sunat.menu_sol_login +10 +4 +0 +0 +2 +4 ", ctl.run("batch", "list", conf=conf).stdout)
         shown = ctl.run("batch", "status", 12, conf=conf).stdout
         assert re.search(r"^queued +4$", shown, re.MULTILINE) and re.search(r"^left +2m10s$", shown, re.MULTILINE)
         assert re.search(r"0 +5 +failed +3 +3 +r1 +- +robot_error +no", ctl.run("batch", "items", 12, "--status", "failed", conf=conf).stdout)
         assert broker.asked[-1][1:3] == ("/api/v1/app/batches/12/items", {"limit": ["200"], "status": ["failed"]})
-        assert "batch 12 is cancelled" in ctl.run("batch", "cancel", 12, conf=conf).stdout
-        assert broker.asked[-1][:2] == ("DELETE", "/api/v1/app/batches/12")
+        assert ctl.run("batch", "cancel", 12, conf=conf).stdout == "batch 12 is cancelled: what runs just now was asked to stop\n"
+        assert broker.asked[-2][:2] == ("DELETE", "/api/v1/app/batches/12")
+        running[0] = 0
+        assert ctl.run("batch", "cancel", 12, conf=conf).stdout == "batch 12 is cancelled\n"
 
 
 def test_no_broker_or_no_ability_is_said(ctl):
@@ -159,7 +179,9 @@ def test_no_broker_or_no_ability_is_said(ctl):
     [
         ("", "holds no items"),
         ("\n \n", "holds no items"),
-        ("company,clave\n1,x\n", "line 1: no column is named company_id"),
+        ("company,clave\n1,x\n", "line 1: no column is named company_id; there is company, clave\n"),
+        ("company_id;clave\n1;x\n", "there is company_id;clave; columns are separated by ',' here, not by ';'"),
+        ("canary,1\nx,2\n", "no column is named company_id; the first row must name the columns\n"),
         ("company_id,clave,clave\n1,x,y\n", "two columns are named clave"),
         ("company_id,,clave\n1,x,y\n", "a column has no name"),
         ("company_id,epoch\n1,2\n", "a column cannot be named epoch"),
@@ -171,6 +193,7 @@ def test_files_that_are_refused_whole(ctl, text, said):
     file.write_text(text)
     told = ctl.run("batch", "submit", file, *SUBMIT, check=False)
     assert told.returncode == 1 and said in told.stderr
+    assert "canary" not in told.stderr  # it may be a secret
 
 
 def test_what_submit_cannot_be(ctl):
@@ -263,7 +286,7 @@ def test_retry_cancel_pause_and_resume(make_system):
     assert re.search(r"^why +\S", shown, re.MULTILINE)
     assert "is cancelled" in system.ctl("jobs", "cancel", failed).stdout
     refused = system.ctl("jobs", "cancel", failed, check=False)
-    assert refused.returncode == 1 and "wrong_state" in refused.stderr
+    assert refused.returncode == 1 and refused.stderr == "chasqui: wrong_state: The job has ended.\n"
     system.ctl("jobs", "retry", failed)
     system.ctl("queue", "resume")
     assert system.ctl_json("queue", "status")["queue"]["paused"] is None

@@ -31,7 +31,9 @@ def test_a_schedule_is_added_shown_and_removed(ctl):
     assert one["last_batch_id"] is None
     assert "morning" in ctl.run("schedule", "list").stdout
     shown = ctl.json("schedule", "show", "morning")["schedule"]
-    assert shown["runs"] == [] and "not run yet" in ctl.run("schedule", "show", "morning").stdout
+    assert shown["runs"] == []
+    shown = ctl.run("schedule", "show", "morning").stdout
+    assert "not run yet" in shown and "{" not in shown and re.search(r"^cron \(UTC\) +0 11 \* \* 1-5$", shown, re.M) and re.search(r"^items +2$", shown, re.M)
     assert "is disabled" in ctl.run("schedule", "disable", "morning").stdout
     one = ctl.json("schedule", "list")["schedules"][0]
     assert one["next_at"] is None and not one["enabled"]
@@ -45,7 +47,7 @@ def test_a_schedule_is_added_shown_and_removed(ctl):
 
 
 def test_what_a_schedule_cannot_be(ctl):
-    ctl.run("schedule", "add", "there", "--cron", "@daily", *LOGIN, "--company", 1)
+    assert "is made, 1 item;" in ctl.run("schedule", "add", "there", "--cron", "@daily", *LOGIN, "--company", 1).stdout
     add = ("schedule", "add", "s")
     ctl.refuses(2, "--cron is missing", *add, *LOGIN, "--company", 1)
     ctl.refuses(2, "no month of it", *add, "--cron", "0 6 31 2 *", *LOGIN, "--company", 1)
@@ -54,6 +56,7 @@ def test_what_a_schedule_cannot_be(ctl):
     ctl.refuses(2, "begin with its portal", *add, "--cron", "@daily", "--portal", "sunat", "--action", "other.login", "--company", 1)
     ctl.refuses(2, "give one of", *add, "--cron", "@daily", *LOGIN)
     ctl.refuses(2, "give one of", *add, "--cron", "@daily", *LOGIN, "--company", 1, "--stored")
+    ctl.refuses(2, "--company must be", *add, "--cron", "@daily", *LOGIN, "--company", "-5")
     ctl.refuses(2, "0 to 9", *add, "--cron", "@daily", *LOGIN, "--priority", 10, "--company", 1)
     ctl.refuses(2, "http or https URL", *add, "--cron", "@daily", *LOGIN, "--callback-url", "ftp://a", "--company", 1)
     ctl.refuses(2, "a schedule's name", "schedule", "add", "a b", "--cron", "@daily", *LOGIN, "--company", 1)
@@ -73,7 +76,7 @@ def test_items_of_a_file_are_sealed(ctl):
     file.write_text("company_id,clave\n7,a\nx,b\n8\n")
     ctl.refuses(1, "2 rows are not good; no schedule", "schedule", "add", "g", "--cron", "@hourly", *LOGIN, "--file", file)
     told = ctl.run("schedule", "add", "g", "--cron", "@hourly", *LOGIN, "--file", file, check=False).stderr
-    assert "line 3: company_id must be" in told and "line 4: it has 1 fields" in told
+    assert "line 3: company_id must be" in told and "line 4: it has 1 field, the first row has 2" in told
 
 
 def test_run_makes_a_batch_at_once(ctl):
@@ -81,7 +84,7 @@ def test_run_makes_a_batch_at_once(ctl):
     ctl.run("schedule", "add", "all", "--cron", "@yearly", *LOGIN, "--stored")
     told = ctl.json("schedule", "run", "all")
     assert told["items"] == 5100 and not told["filling"]
-    assert "5100 items" in ctl.run("schedule", "run", "all").stdout  # again: another batch
+    assert "5,100 items" in ctl.run("schedule", "run", "all").stdout  # again: another batch
     assert [(one["status"], one["total"]) for one in batches(ctl.database)] == [("running", 5100)] * 2
     runs = ctl.json("schedule", "show", "all")["schedule"]["runs"]
     assert len(runs) == 2 and runs[0]["actor"].startswith("cli:") and runs[0]["batch_id"] == told["batch_id"] + 1

@@ -458,6 +458,10 @@ static void test_how_long_the_rest_will_take(void **state)
     assert_true(jv_int(jv_get(jv_get(body, "batch"), "eta_s"), &eta));
     assert_in_range(eta, 2990, 3100);
     jv_free(body);
+    batch_cancelled(id);
+    body = shape_of(id); /* six run still: they were asked to stop */
+    assert_int_equal(jv_type(jv_get(jv_get(body, "batch"), "eta_s")), JV_NULL);
+    jv_free(body);
     claim_forget(&op);
 }
 

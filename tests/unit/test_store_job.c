@@ -137,7 +137,7 @@ static void test_cancel_one_that_waits(void **state)
     assert_text("cancelled", "SELECT state FROM chasqui_items WHERE ready IS NULL", "");
     assert_number(0, "SELECT COUNT(*) FROM chasqui_jobs WHERE params IS NOT NULL", "");
     assert_text("job:%", "SELECT IF(subject = CONCAT('job:', ?), 'job:%', subject) FROM chasqui_audit WHERE action = 'job.cancel'", "u", id);
-    cancelled(id, CANCEL_WRONG_STATE);
+    cancelled(id, CANCEL_ENDED);
     cancelled(id + 1, CANCEL_NOT_FOUND);
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit", "");
     struct store_claim none = claim_op(5);
@@ -178,9 +178,9 @@ static void test_cancel_an_item_of_a_batch_and_laravels_row(void **state)
     assert_text("cancelled", "SELECT state FROM chasqui_items WHERE batch_id = ?", "u", batch);
     uint64_t laravels = laravel_make(3, BASE(1), "l-1", 10);
     exec_sql("UPDATE portal_jobs SET status = 'queued' WHERE id = ?", "u", laravels);
-    cancelled(laravels, CANCEL_WRONG_STATE);
+    cancelled(laravels, CANCEL_NOT_OURS);
     struct session_row s = session_make(4, 1, "s-4");
-    cancelled(s.job_id, CANCEL_WRONG_STATE);
+    cancelled(s.job_id, CANCEL_ENDED);
     claim_forget(&op);
 }
 
