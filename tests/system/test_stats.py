@@ -150,6 +150,12 @@ def test_a_robot_that_is_emptied_is_said(system):
     assert row["text"] == "Robot r1 is draining: 1 session is left."
 
 
+def test_probes_take_time(system):
+    health = wait_until(lambda: (now := stats(system, history=0)["healthds"][0])["probe_s"]["n"] and now, 12, "a full state came, and another")
+    assert 0 < health["probe_s"]["p50"] <= health["probe_s"]["p99"] < 1
+    assert system.metric("chasqui_probe_seconds_count") > 0
+
+
 # --- Prometheus --------------------------------------------------------------------------------------------------
 
 
