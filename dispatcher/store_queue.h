@@ -87,7 +87,7 @@ struct store_claim {
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     /* out */
     unsigned n; struct claimed *got;    /* calloc'ed by the callee, freed by the caller */
-    unsigned n_met;                     /* completed with a session that was there */
+    unsigned n_met; struct { uint64_t company_id, waited_ms; } met[QUEUE_CLAIM_MAX]; /* completed with a session that was there */
     bool is_full;                       /* no robot has a place for queued work */
     bool is_paused;
     unsigned n_batches; uint64_t batch[QUEUE_CLAIM_MAX]; /* batches whose items came to an end here */

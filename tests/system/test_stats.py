@@ -156,6 +156,17 @@ def test_probes_take_time(system):
     assert system.metric("chasqui_probe_seconds_count") > 0
 
 
+def test_items_that_met_a_session_have_waited_too(system):
+    system.api.execute(7).expect(200)
+    items = [{"company_id": company, "params": {"ruc": "1", "usuario": "u", "clave": "c"}} for company in (7, 8)]
+    batch = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "items": items}).expect(202).json["batch_id"]
+    wait_until(lambda: system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["status"] == "done", 10)
+    told = wait_until(lambda: ((now := stats(system, history=0))["queue"] or {}).get("done_total") == 2 and now, 10, "both are counted as done")
+    assert told["queue"]["wait_s"]["n"] == 2
+    (one,) = told["dispatchers"]
+    assert one["stats"]["queue_done_total"] == 1 and one["stats"]["queue_met_total"] == 1
+
+
 # --- Prometheus --------------------------------------------------------------------------------------------------
 
 
