@@ -156,7 +156,7 @@ static void queue_look(struct told *t)
 
 static void lanes_look(struct told *t)
 {
-    uint64_t answers, errors;
+    struct all_sum minute;
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
         uint64_t oldest = flights_oldest_ms(t->b, lane);
         if (flights_depth(t->b, lane) >= (uint64_t)t->b->conf->queue_max_depth)
@@ -164,9 +164,9 @@ static void lanes_look(struct told *t)
         else if (oldest > LANE_SLOW_MS)
             say(t, WORD_LANE_SLOW, lane_name[lane], t->now_ms - (int64_t)oldest);
     }
-    tally_minute(t->b->tally, loop_now_ms(t->b->loop), &answers, &errors);
-    if (errors >= ERRORS_LEAST && (double)errors > (double)answers * ERRORS_SHARE)
-        say_count(t, WORD_ERRORS_MANY, (int64_t)(errors * 100 / answers), 0);
+    tally_minute(t->b->tally, loop_now_ms(t->b->loop), &minute);
+    if (minute.errors >= ERRORS_LEAST && (double)minute.errors > (double)minute.answers * ERRORS_SHARE)
+        say_count(t, WORD_ERRORS_MANY, (int64_t)(minute.errors * 100 / minute.answers), 0);
 }
 
 static bool is_quiet(const struct broker *b)

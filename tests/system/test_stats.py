@@ -167,6 +167,14 @@ def test_items_that_met_a_session_have_waited_too(system):
     assert one["stats"]["queue_done_total"] == 1 and one["stats"]["queue_met_total"] == 1
 
 
+def test_streamed_bytes_and_their_rate(system):
+    session = system.api.login(7)
+    token = system.api.list(session).json["items"][0]["file_token"]
+    size = len(system.api.download(session, token).expect(200).body)
+    streams = wait_until(lambda: (now := stats(system, history=0)["broker"]["streams"])["bytes_per_s"] and now, 5)
+    assert streams["total"] == 1 and streams["bytes_total"] == size and 0 < streams["bytes_per_s"] <= size
+
+
 # --- Prometheus --------------------------------------------------------------------------------------------------
 
 
