@@ -22,6 +22,7 @@ def test_the_overview_says_it_in_words(operator, house):
 
 def test_charts_tell_their_values(operator):
     operator.see("Throughput, last hour")
+    wait_until(lambda: int(operator.all(".chart svg")[0].get_attribute("aria-valuemax")) >= 2, 30, "three moments are there")
     chart = operator.all(".chart svg")[0]
     operator.js("arguments[0].focus()", chart)
     now = chart.get_attribute("aria-valuetext")
