@@ -46,7 +46,7 @@ def test_help_names_every_command():
     assert told.returncode == 0 and not told.stderr
     for words in COMMANDS:
         assert " ".join(words) in told.stdout
-    assert all(len(line) <= 110 for line in told.stdout.splitlines())
+    assert all(len(line) <= 80 for line in told.stdout.splitlines())
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -55,6 +55,7 @@ def test_help_of_each_command(words):
         told = plain(*asked)
         assert told.returncode == 0 and not told.stderr
         assert told.stdout.startswith(f"Usage: chasqui {' '.join(words)}")
+        assert all(len(line) <= 80 for line in told.stdout.splitlines()), told.stdout
     assert len(told.stdout.splitlines()) > 6
 
 
