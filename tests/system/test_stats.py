@@ -119,6 +119,18 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
     wait_well(system)
 
 
+def test_another_broker_that_died_is_said(make_system):
+    system = make_system(brokers=2, dispatchers=2)
+    wait_well(system)
+    system.brokers[1].kill9()
+    endpoint = system.endpoints["broker", 1]["broker.bind"]
+    text = f"2 of 2 dispatchers do not reach broker {endpoint}."
+    row = wait_until(lambda: next((row for row in stats(system, history=0)["words"] if row["text"] == text), None), 3, text, every=0.1)
+    assert row["code"] == "broker_lost" and row["who"] == endpoint and row["level"] == "warn" and row["todo"]
+    system.brokers[1].start()
+    wait_well(system)
+
+
 def test_a_dead_database_is_said(system, mariadb):
     wait_well(system)
     mariadb.kill9()
