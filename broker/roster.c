@@ -95,6 +95,19 @@ void peers_each_draining(const struct broker *b, void (*fn)(void *arg, const cha
             fn(arg, p->name);
 }
 
+void peers_each_broker_lost(const struct broker *b, void (*fn)(void *arg, const char *endpoint), void *arg)
+{
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        for (const char *at = p->brokers_lost; peer_is_usable(p) && *at;) {
+            char endpoint[sizeof p->brokers_lost];
+            size_t len = strcspn(at, ",");
+            str_copy(endpoint, sizeof endpoint, (struct str){at, (uint32_t)len});
+            if (len)
+                fn(arg, endpoint);
+            at += len + (at[len] == ',');
+        }
+}
+
 static struct jv *database_jv(const struct peer *p, const struct peer_sum *grown)
 {
     struct jv *db = jv_new_object();

@@ -24,6 +24,7 @@ struct peer {
     bool is_here; /* greeted, and heard within 2 s */
     bool is_lost; /* its connection is gone; forgotten at the turn's end */
     bool is_draining, is_database_ok;
+    char brokers_lost[301]; /* endpoints of brokers that it does not reach, comma list */
     bool takes_many;      /* small messages are gathered for it */
     struct bundle bundle; /* of this turn */
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];

@@ -104,12 +104,13 @@ static struct jv *lanes_jv(const struct broker *b)
 
 /* ---- the broker itself ------------------------------------------------------------------------------------------- */
 
-static struct jv *streams_jv(void)
+static struct jv *streams_jv(double bytes_per_s)
 {
     struct jv *streams = jv_new_object();
     jv_set_int(streams, "active", (int64_t)stat_get(streams_active));
     jv_set_int(streams, "total", (int64_t)stat_get(streams_total));
     jv_set_int(streams, "bytes_total", (int64_t)stat_get(stream_out_bytes_total));
+    jv_set_number(streams, "bytes_per_s", bytes_per_s);
     return streams;
 }
 
@@ -125,8 +126,9 @@ static void own_gauges(struct broker *b)
 static struct jv *broker_jv(struct broker *b)
 {
     struct jv *one = jv_new_object();
-    uint64_t now = loop_now_ms(b->loop), answers, errors;
-    double s = tally_minute(b->tally, now, &answers, &errors);
+    uint64_t now = loop_now_ms(b->loop);
+    struct all_sum minute;
+    double s = tally_minute(b->tally, now, &minute);
     own_gauges(b);
     jv_set_str(one, "name", b->name);
     jv_set_str(one, "boot_id", b->boot_id);
@@ -137,10 +139,10 @@ static struct jv *broker_jv(struct broker *b)
     jv_set_int(one, "max_connections", b->conf->broker_max_connections);
     jv_set_int(one, "parked", (int64_t)stat_get(http_parked));
     jv_set_int(one, "flights", (int64_t)flights_open(b));
-    jv_set_number(one, "requests_per_s", (double)answers / s);
-    jv_set_number(one, "errors_per_s", (double)errors / s);
+    jv_set_number(one, "requests_per_s", (double)minute.answers / s);
+    jv_set_number(one, "errors_per_s", (double)minute.errors / s);
     jv_set(one, "routes", tally_routes_jv(b->tally, now));
-    jv_set(one, "streams", streams_jv());
+    jv_set(one, "streams", streams_jv((double)minute.stream_bytes / s));
     jv_set(one, "stats", jv_new_stats(STAT_BROKER, &stat_own));
     return one;
 }

@@ -21,10 +21,6 @@ struct route_sum { /* uint64_t only */
     struct hist latency;
 };
 
-struct all_sum { /* of the app API: those whom all this is for. uint64_t only */
-    uint64_t answers, errors;
-};
-
 struct per_route {
     const struct route *route; /* NULL: paths that are none */
     struct route_sum sum;
@@ -89,6 +85,7 @@ void tally_answer(struct tally *t, const struct route *route, unsigned status, u
 
 void tally_tick(struct tally *t, uint64_t now_ms)
 {
+    t->all.stream_bytes = stat_get(stream_out_bytes_total);
     for (unsigned i = 0; i < LANE_COUNT; i++)
         window_step(t->lane_window[i], now_ms, (const uint64_t *)&t->lane[i]);
     window_step(t->all_window, now_ms, (const uint64_t *)&t->all);
@@ -107,13 +104,9 @@ double tally_lane_since(const struct tally *t, enum lane lane, uint64_t now_ms, 
     return window_since(t->lane_window[lane], now_ms, (const uint64_t *)&t->lane[lane], ago_ms, (uint64_t *)grown);
 }
 
-double tally_minute(const struct tally *t, uint64_t now_ms, uint64_t *answers, uint64_t *errors)
+double tally_minute(const struct tally *t, uint64_t now_ms, struct all_sum *grown)
 {
-    struct all_sum grown;
-    double s = window_since(t->all_window, now_ms, (const uint64_t *)&t->all, RATE_MS, (uint64_t *)&grown);
-    *answers = grown.answers;
-    *errors = grown.errors;
-    return s;
+    return window_since(t->all_window, now_ms, (const uint64_t *)&t->all, RATE_MS, (uint64_t *)grown);
 }
 
 /* ---- for people ------------------------------------------------------------------------------------------------ */

@@ -32,8 +32,11 @@ double tally_lane_since(const struct tally *t, enum lane lane, uint64_t now_ms, 
                         struct lane_sum *grown);
 /* Routes that were asked, most asked first: [{method,route,per_s,codes,latency_s}]. */
 struct jv *tally_routes_jv(const struct tally *t, uint64_t now_ms);
-/* Answers of the app API in the last minute, and those of them with 5xx; the seconds that really are. */
-double tally_minute(const struct tally *t, uint64_t now_ms, uint64_t *answers, uint64_t *errors);
+struct all_sum { /* answers of the app API, those of them with 5xx; bytes streamed. uint64_t only */
+    uint64_t answers, errors, stream_bytes;
+};
+/* What came in the last minute; the seconds that really are. */
+double tally_minute(const struct tally *t, uint64_t now_ms, struct all_sum *grown);
 void tally_metrics(const struct tally *t, struct buf *out);
 
 #endif

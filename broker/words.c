@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdlib.h>
+#include <string.h>
 
 #define ROWS_MAX 100
 #define ROBOTS_NAMED_MAX 5      /* more of them that are down are only counted */
@@ -67,6 +68,20 @@ static void draining_one(void *arg, const char *name)
     say(arg, WORD_DISPATCHER_DRAINING, name, 0);
 }
 
+/* A broker is said once, with how many dispatchers say so. */
+static void broker_lost_one(void *arg, const char *endpoint)
+{
+    struct told *t = arg;
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->row[i].word == WORD_BROKER_LOST && strncmp(t->row[i].who, endpoint, sizeof t->row[i].who - 1) == 0) {
+            t->row[i].n++;
+            return;
+        }
+    struct row *r = say(t, WORD_BROKER_LOST, endpoint, 0);
+    r->n = 1;
+    r->m = peers_count(t->b).usable;
+}
+
 static void dispatchers_look(struct told *t)
 {
     struct peers_count n = peers_count(t->b);
@@ -80,6 +95,7 @@ static void dispatchers_look(struct told *t)
         say_count(t, WORD_DATABASE_GONE_SOME, n.usable - n.with_database, n.usable);
     peers_each_gone(t->b, gone_one, t);
     peers_each_draining(t->b, draining_one, t);
+    peers_each_broker_lost(t->b, broker_lost_one, t);
 }
 
 /* ---- healthd and robots ------------------------------------------------------------------------------------------ */
@@ -158,7 +174,7 @@ static void queue_look(struct told *t)
 
 static void lanes_look(struct told *t)
 {
-    uint64_t answers, errors;
+    struct all_sum minute;
     for (enum lane lane = 0; lane < LANE_COUNT; lane++) {
         uint64_t oldest = flights_oldest_ms(t->b, lane);
         if (flights_depth(t->b, lane) >= (uint64_t)t->b->conf->queue_max_depth)
@@ -166,9 +182,9 @@ static void lanes_look(struct told *t)
         else if (oldest > LANE_SLOW_MS)
             say(t, WORD_LANE_SLOW, lane_name[lane], t->now_ms - (int64_t)oldest);
     }
-    tally_minute(t->b->tally, loop_now_ms(t->b->loop), &answers, &errors);
-    if (errors >= ERRORS_LEAST && (double)errors > (double)answers * ERRORS_SHARE)
-        say_count(t, WORD_ERRORS_MANY, (int64_t)(errors * 100 / answers), 0);
+    tally_minute(t->b->tally, loop_now_ms(t->b->loop), &minute);
+    if (minute.errors >= ERRORS_LEAST && (double)minute.errors > (double)minute.answers * ERRORS_SHARE)
+        say_count(t, WORD_ERRORS_MANY, (int64_t)(minute.errors * 100 / minute.answers), 0);
 }
 
 static bool is_quiet(const struct broker *b)

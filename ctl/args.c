@@ -240,3 +240,12 @@ bool args_status(struct ctl *c)
     ctl_usage(c, "--status must be queued, running, retrying, done, failed or cancelled");
     return false;
 }
+
+bool args_reason(struct ctl *c, const char **out)
+{
+    *out = args_value(&c->args, OPT_REASON);
+    if (!*out || (**out && strlen(*out) <= REASON_BYTES_MAX))
+        return true;
+    ctl_usage(c, "--reason must be 1 to %d bytes", REASON_BYTES_MAX);
+    return false;
+}

@@ -10,6 +10,8 @@
 
 struct ctl;
 
+#define REASON_BYTES_MAX 200
+
 enum option_id {
 #define OPTION(symbol, name, argument, help) OPT_##symbol,
 #include "ctl/option.def"
@@ -52,5 +54,6 @@ bool args_priority(struct ctl *c, uint64_t *out);                       /* --pri
 bool args_action(struct ctl *c, const char *portal, const char **out);  /* --action, required, of that portal */
 bool args_callback_url(struct ctl *c, const char **out);                /* --callback-url, NULL when not given */
 bool args_status(struct ctl *c);                                        /* --status is one of a job's, or not given */
+bool args_reason(struct ctl *c, const char **out);                      /* --reason, NULL when not given */
 
 #endif

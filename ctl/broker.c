@@ -77,6 +77,17 @@ struct jv *broker_post(struct ctl *c, enum door door, const char *path, struct j
     return answer.body;
 }
 
+struct jv *broker_reason(struct ctl *c)
+{
+    const char *reason;
+    if (!args_reason(c, &reason))
+        return NULL;
+    struct jv *body = jv_new_object();
+    if (reason)
+        jv_set_str(body, "reason", reason);
+    return body;
+}
+
 bool broker_limit(struct ctl *c, uint64_t *out)
 {
     const char *text = args_value(&c->args, OPT_LIMIT);

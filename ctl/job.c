@@ -84,11 +84,12 @@ static bool id_ok(struct ctl *c, const char *id)
     return false;
 }
 
-static struct jv *ask(struct ctl *c, const char *id, const char *what, bool post)
+/* `reason`: it is a POST of that; taken. */
+static struct jv *ask(struct ctl *c, const char *id, const char *what, struct jv *reason)
 {
     struct buf path = {0};
     buf_addf(&path, JOBS_PATH "/%s%s", id, what);
-    struct jv *body = post ? broker_post(c, DOOR_OPS, path.data, NULL) : broker_get(c, DOOR_OPS, path.data);
+    struct jv *body = reason ? broker_post(c, DOOR_OPS, path.data, reason) : broker_get(c, DOOR_OPS, path.data);
     buf_free(&path);
     return body;
 }
@@ -152,11 +153,11 @@ enum ctl_exit jobs_show(struct ctl *c)
     const char *id = c->args.word[0];
     if (!id_ok(c, id))
         return CTL_USAGE;
-    struct jv *body = ask(c, id, "", false), *why = NULL;
+    struct jv *body = ask(c, id, "", NULL), *why = NULL;
     if (!body)
         return CTL_FAILED;
     const struct jv *job = jv_get(body, "job");
-    if (!is_ended(job) && !(why = ask(c, id, "/why", false))) {
+    if (!is_ended(job) && !(why = ask(c, id, "/why", NULL))) {
         jv_free(body);
         return CTL_FAILED;
     }
@@ -180,17 +181,18 @@ enum ctl_exit jobs_show(struct ctl *c)
 /* Each of the jobs named; one that is refused does not hold up the others. */
 static enum ctl_exit change(struct ctl *c, const char *what, const char *done, const char *asked)
 {
-    struct jv *list = jv_new_array();
     bool is_json = c->args.json, failed = false;
+    const char *reason;
     for (unsigned i = 0; i < c->args.n_words; i++)
-        if (!id_ok(c, c->args.word[i])) {
-            jv_free(list);
+        if (!id_ok(c, c->args.word[i]))
             return CTL_USAGE;
-        }
+    if (!args_reason(c, &reason))
+        return CTL_USAGE;
+    struct jv *list = jv_new_array();
     c->args.json = false; /* reasons go to standard error, one object to standard output */
     for (unsigned i = 0; i < c->args.n_words; i++) {
         const char *id = c->args.word[i];
-        struct jv *body = ask(c, id, what, true), *one = jv_new_object();
+        struct jv *body = ask(c, id, what, broker_reason(c)), *one = jv_new_object();
         const char *status = jv_str(jv_get(body, "status"));
         failed |= !body;
         if (body && !is_json)

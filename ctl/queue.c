@@ -10,7 +10,6 @@
 
 #define QUEUE_PATH "/api/v1/ops/queue"
 #define REASON_DEFAULT "paused from the command line"
-#define REASON_BYTES_MAX 200
 
 /* {"n":N,"capped":bool}: a count that stops at a bound shows as "100,000+". */
 static const char *count_text(const struct jv *count, char out[TEXT_NUMBER + 1])
@@ -75,24 +74,6 @@ enum ctl_exit queue_status(struct ctl *c)
     return show(c, broker_get(c, DOOR_OPS, QUEUE_PATH));
 }
 
-static struct jv *reason_make(struct ctl *c, const char *otherwise)
-{
-    const char *reason = args_value(&c->args, OPT_REASON);
-    struct jv *body = jv_new_object();
-    if (reason || otherwise)
-        jv_set_str(body, "reason", reason ? reason : otherwise);
-    return body;
-}
-
-static bool reason_ok(struct ctl *c)
-{
-    const char *reason = args_value(&c->args, OPT_REASON);
-    if (!reason || (*reason && strlen(reason) <= REASON_BYTES_MAX))
-        return true;
-    ctl_usage(c, "--reason must be 1 to %d bytes", REASON_BYTES_MAX);
-    return false;
-}
-
 static bool until_ok(struct ctl *c, const char *until)
 {
     int64_t at_ms, now_ms = clock_unix_ms();
@@ -106,13 +87,15 @@ enum ctl_exit queue_pause(struct ctl *c)
 {
     const char *how_long = args_value(&c->args, OPT_FOR), *until = args_value(&c->args, OPT_UNTIL);
     uint64_t seconds;
-    if (!reason_ok(c))
-        return CTL_USAGE;
     if (how_long && until)
         return ctl_usage(c, "give --for or --until, not both");
     if ((how_long && !args_duration(c, "--for", how_long, AHEAD_DAYS_MAX, &seconds)) || (until && !until_ok(c, until)))
         return CTL_USAGE;
-    struct jv *body = reason_make(c, REASON_DEFAULT);
+    struct jv *body = broker_reason(c);
+    if (!body)
+        return CTL_USAGE;
+    if (!args_value(&c->args, OPT_REASON))
+        jv_set_str(body, "reason", REASON_DEFAULT);
     if (how_long)
         jv_set_int(body, "expires_s", (int64_t)seconds);
     if (until)
@@ -122,7 +105,6 @@ enum ctl_exit queue_pause(struct ctl *c)
 
 enum ctl_exit queue_resume(struct ctl *c)
 {
-    if (!reason_ok(c))
-        return CTL_USAGE;
-    return show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", reason_make(c, NULL)));
+    struct jv *body = broker_reason(c);
+    return body ? show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body)) : CTL_USAGE;
 }

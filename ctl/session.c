@@ -96,10 +96,13 @@ static enum ctl_exit change(struct ctl *c, const char *what, const char *done)
     struct buf path = {0};
     if (!*id || strlen(id) > 4 * SESSION_ID_CHARACTERS_MAX)
         return ctl_usage(c, "ID is a session's id of 1 to %d characters", SESSION_ID_CHARACTERS_MAX);
+    struct jv *reason = broker_reason(c);
+    if (!reason)
+        return CTL_USAGE;
     buf_adds(&path, SESSIONS_PATH "/");
     http_escape(&path, id);
     buf_addf(&path, "/%s", what);
-    struct jv *body = broker_post(c, DOOR_OPS, path.data, NULL);
+    struct jv *body = broker_post(c, DOOR_OPS, path.data, reason);
     buf_free(&path);
     if (!body)
         return CTL_FAILED;

@@ -164,6 +164,33 @@ static void lanes_lines(struct view *v)
     table_text(&t, v->width, v->out);
 }
 
+static void rates_cells(struct table *t, const struct jv *row, const char *name)
+{
+    static const char *const rates[] = {"accepted_per_s", "rejected_per_s", "done_per_s", "failed_per_s", "retried_per_s"};
+    const struct jv *latency = jv_get(row, "latency_s"); /* the durable queue has none: a log-in is the robot's */
+    char text[TEXT_NUMBER];
+    table_add(t, name);
+    for (unsigned i = 0; i < sizeof(rates) / sizeof(*rates); i++)
+        table_add(t, rate_text(number(row, rates[i]), text));
+    table_add(t, time_text(number(latency, "p50"), text));
+    table_add(t, time_text(number(latency, "p95"), text));
+}
+
+static void rates_lines(struct view *v)
+{
+    static const char *const heads[] = {"LANE", ">ACCEPTED/S", ">REJECTED/S", ">DONE/S", ">FAILED/S", ">RETRIED/S", ">P50", ">P95", NULL};
+    const struct jv *lanes = jv_get(v->stats, "lanes"), *queue = jv_get(v->stats, "queue");
+    struct table *t = table_new(heads);
+    head(v, "Rates, and how long answers took", NULL);
+    for (size_t i = 0; i < jv_len(lanes); i++) {
+        const char *name = jv_str(jv_get(jv_at(lanes, i), "lane"));
+        rates_cells(t, jv_at(lanes, i), name ? name : "?");
+    }
+    if (jv_type(queue) == JV_OBJECT)
+        rates_cells(t, queue, "queue");
+    table_text(&t, v->width, v->out);
+}
+
 static void places_line(struct view *v)
 {
     const struct jv *places = jv_get(v->stats, "places"), *queue = jv_get(v->stats, "queue");
@@ -212,6 +239,47 @@ static void robots_lines(struct view *v)
     table_text(&t, v->width, v->out);
 }
 
+static void class_add(void *arg, const char *class, struct jv *n)
+{
+    struct buf *text = arg;
+    int64_t count = 0;
+    jv_int(n, &count);
+    if (count)
+        buf_addf(text, "%s%s:%lld", text->len ? " " : "", class, (long long)count);
+}
+
+/* What went wrong in the last minutes, and what changed last; of robots that have any of it. */
+static void faults_lines(struct view *v)
+{
+    static const char *const heads[] = {"~ROBOT", "ERRORS", "CHANGED", "AT", "~WHY", NULL};
+    const struct jv *robots = jv_get(v->stats, "robots");
+    struct table *t = table_new(heads);
+    char at[TEXT_NUMBER];
+    unsigned n = 0;
+    for (size_t i = 0; i < jv_len(robots); i++) {
+        const struct jv *r = jv_at(robots, i), *change = jv_get(r, "last_change");
+        struct buf classes = {0};
+        bool has_changed = jv_type(change) == JV_OBJECT;
+        jv_each(jv_get(r, "errors"), class_add, &classes);
+        if (classes.len || has_changed) {
+            table_add(t, jv_str(jv_get(r, "name")));
+            table_add(t, classes.data);
+            if (has_changed)
+                table_addf(t, "%s -> %s", jv_str(jv_get(change, "from")), jv_str(jv_get(change, "to")));
+            else
+                table_add(t, NULL);
+            table_add(t, clock_of(jv_get(change, "at"), at));
+            table_add(t, jv_str(jv_get(change, "why")));
+            n++;
+        }
+        buf_free(&classes);
+    }
+    if (n)
+        table_text(&t, v->width, v->out);
+    else
+        table_free(&t);
+}
+
 static void dispatchers_lines(struct view *v)
 {
     static const char *const heads[] = {"~DISPATCHER", "STATE", "DATABASE", ">CREDIT", ">AT WORK", ">DB P95", ">REQ/S", "VERSION", ">UP", NULL};
@@ -237,6 +305,18 @@ static void dispatchers_lines(struct view *v)
         table_add(t, rate_text(number(d, "requests_per_s"), text));
         table_add(t, jv_str(jv_get(d, "version")));
         table_add(t, time_text(number(d, "uptime_s"), text));
+    }
+    table_text(&t, v->width, v->out);
+}
+
+static void boots_lines(struct view *v)
+{
+    static const char *const heads[] = {"~DISPATCHER", "BOOT ID", NULL};
+    const struct jv *list = jv_get(v->stats, "dispatchers");
+    struct table *t = table_new(heads);
+    for (size_t i = 0; i < jv_len(list); i++) {
+        table_add(t, jv_str(jv_get(jv_at(list, i), "name")));
+        table_add(t, jv_str(jv_get(jv_at(list, i), "boot_id")));
     }
     table_text(&t, v->width, v->out);
 }
@@ -316,6 +396,28 @@ static void routes_lines(struct view *v)
     table_text(&t, v->width, v->out);
 }
 
+/* 512 B, 1.5 MiB. */
+static const char *bytes_text(double n, char out[TEXT_NUMBER])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    unsigned unit = 0;
+    for (n = n < 0 ? 0 : n; n >= 1024 && unit < 4; unit++)
+        n /= 1024;
+    snprintf(out, TEXT_NUMBER, unit && n < 10 ? "%.1f %s" : "%.0f %s", n, units[unit]);
+    return out;
+}
+
+static void traffic_lines(struct view *v)
+{
+    const struct jv *broker = jv_get(v->stats, "broker"), *streams = jv_get(broker, "streams");
+    char a[TEXT_NUMBER], b[TEXT_NUMBER], c[TEXT_NUMBER];
+    head(v, "Connections and streams", NULL);
+    buf_addf(v->out, "connections %s of %s; requests that wait for a dispatcher %s\n", count_text(jv_get(broker, "connections"), a),
+             count_text(jv_get(broker, "max_connections"), b), count_text(jv_get(broker, "parked"), c));
+    buf_addf(v->out, "streams %s now, %s since the start", count_text(jv_get(streams, "active"), a), count_text(jv_get(streams, "total"), b));
+    buf_addf(v->out, "; %s, %s/s now\n", bytes_text(number(streams, "bytes_total"), a), bytes_text(number(streams, "bytes_per_s"), b));
+}
+
 /* Of all lines those that fit, the last one saying that there are more. */
 static void rows_cut(struct buf *out, int rows)
 {
@@ -339,14 +441,23 @@ void stats_view(const struct jv *stats, const struct stats_size *size, struct bu
 {
     struct view v = {stats, size, out, size->columns ? size->columns : WIDE};
     state_lines(&v);
+    bool is_whole = !size->rows; /* on a screen: what people look at all day */
     lanes_lines(&v);
     places_line(&v);
+    if (is_whole)
+        rates_lines(&v);
     robots_lines(&v);
+    if (is_whole)
+        faults_lines(&v);
     dispatchers_lines(&v);
+    if (is_whole)
+        boots_lines(&v);
     healthds_lines(&v);
     companies_lines(&v);
-    if (!size->rows)
+    if (is_whole) {
+        traffic_lines(&v);
         routes_lines(&v);
-    if (size->rows)
+    } else {
         rows_cut(out, size->rows);
+    }
 }

@@ -181,7 +181,8 @@ struct want {
     bool is_drain;
     uint64_t deadline_s; /* from now; of a drain, with has_deadline */
     bool has_deadline;
-    char before[16]; /* "" = there is no such robot */
+    const char *reason; /* NULL = none */
+    char before[16];    /* "" = there is no such robot */
     uint64_t sessions, movable;
 };
 
@@ -197,7 +198,7 @@ static enum db_rc moves_forget(struct db *db, uint64_t robot_id)
 static enum db_rc want_tx(struct db *db, void *arg)
 {
     struct want *w = arg;
-    char detail[100];
+    char detail[100 + REASON_BYTES_MAX];
     w->before[0] = 0;
     TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", w->name));
     if (!db_next(db))
@@ -225,6 +226,8 @@ static enum db_rc want_tx(struct db *db, void *arg)
     if (w->has_deadline)
         snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), " within %llu s",
                  (unsigned long long)w->deadline_s);
+    if (w->reason)
+        snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), ": %s", w->reason);
     return ctl_audit(db, w->actor, "worker_want", w->name, detail);
 }
 
@@ -232,7 +235,7 @@ static enum ctl_exit want(struct ctl *c, struct want *w)
 {
     w->actor = c->actor;
     w->name = c->args.word[0];
-    if (!args_worker_name(c, w->name))
+    if (!args_worker_name(c, w->name) || !args_reason(c, &w->reason))
         return CTL_USAGE;
     enum ctl_exit code = ctl_tx(c, want_tx, NULL, w, "");
     if (code != CTL_DONE)

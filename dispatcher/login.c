@@ -615,8 +615,7 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
     got->credentials = (struct buf){0};
     l->began_ms = clock_ms();
     stat_inc(logins_total);
-    stat_time(queue_wait_seconds, got->waited_ms * 1000);
-    tally_waited(d, l->company_id, got->waited_ms);
+    queue_waited(d, l->company_id, got->waited_ms);
     login_hold(l);
     bool is_open = params_open(l, got);
     buf_free(&got->params);

@@ -14,14 +14,19 @@
 #include "common/log.h"
 #include "proto/bundle.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LOST_TEXT_MAX 300 /* of PING */
+#define START_MS 3000 /* until then a broker that was never there may still be starting */
 
 struct peer {
     struct dispatcher *d;
     unsigned index;
     struct bus_sock *sock;
     bool linked, known; /* known: WELCOME came */
+    bool was_known;
     char boot_id[65];
     uint64_t incarnation;
     uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last, never less than before */
@@ -117,14 +122,31 @@ static void hello_send(struct peer *p)
     peer_send(p->d, p->index, &m);
 }
 
+/* Endpoints of brokers that were lost, or were never there in the first seconds. */
+static void lost_fill(const struct peers *ps, char out[LOST_TEXT_MAX + 1])
+{
+    bool is_starting = clock_ms() < ps->started_ms + START_MS;
+    size_t len = 0;
+    out[0] = 0;
+    for (unsigned i = 0; i < ps->n; i++) {
+        const struct peer *p = &ps->peer[i];
+        const char *endpoint = bus_endpoint(p->sock);
+        if (p->known || (is_starting && !p->was_known) || len + 1 + strlen(endpoint) > LOST_TEXT_MAX)
+            continue;
+        len += (size_t)sprintf(out + len, "%s%s", len ? "," : "", endpoint);
+    }
+}
+
 static void ping_send(struct peer *p)
 {
     uint64_t limits[LANE_COUNT];
+    char lost[LOST_TEXT_MAX + 1];
+    lost_fill(p->d->peers, lost);
     limits_fill(p, limits);
     struct msg m = {.type = MSG_PING,
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
-                             .draining = p->d->draining, .stats = &stat_own}};
+                             .draining = p->d->draining, .stats = &stat_own, .brokers_lost = str_of(lost)}};
     peer_send(p->d, p->index, &m);
 }
 
@@ -160,7 +182,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     if (p->known)
         peer_lost(p, "restarted");
     strcpy(p->boot_id, boot_id);
-    p->known = true;
+    p->known = p->was_known = true;
     p->takes_many = m->many;
     p->refused_why[0] = 0;
     p->incarnation = id_random_u64() | 1;

@@ -69,6 +69,8 @@ static void claimed(void *arg, void *op_arg)
         pause_tell(q, op->is_paused);
     stat_add(queue_claimed_total, op->n);
     stat_add(queue_met_total, op->n_met);
+    for (unsigned i = 0; i < op->n_met; i++)
+        queue_waited(q->d, op->met[i].company_id, op->met[i].waited_ms);
     q->n_running += op->n;
     stat_set(queue_running, q->n_running);
     for (unsigned i = 0; i < op->n; i++)
@@ -78,6 +80,12 @@ static void claimed(void *arg, void *op_arg)
     free(op->got);
     free(op);
     pump(q);
+}
+
+void queue_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms)
+{
+    stat_time(queue_wait_seconds, ms * 1000);
+    tally_waited(d, company_id, ms);
 }
 
 /* Takes more when there is a reason to look and room to run it. */

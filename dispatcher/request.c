@@ -294,6 +294,7 @@ void request_actor(const struct request *r, struct actor *out)
     snprintf(out->name, sizeof(out->name), "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
     strcpy(out->peer, r->peer_addr);
     strcpy(out->request_id, r->request_id);
+    strcpy(out->why, r->reason);
 }
 
 int64_t request_left_ms(const struct dispatcher *d, const struct request *r)

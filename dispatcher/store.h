@@ -95,6 +95,7 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
 
 struct actor { /* who asks for a change, for its audit row; name "" = nobody: there is none */
     char name[161], peer[65], request_id[129];
+    char why[201]; /* in their words */
 };
 
 #define DIGEST_BYTES 32

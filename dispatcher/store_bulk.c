@@ -6,8 +6,8 @@
  * over a bounded piece of one index, so that no filter makes a long query or
  * holds locks for long; between steps others have their turn. What becomes of a
  * job is what store_retry() and store_cancel() do with one. The audit trail gets
- * one row for the whole, in the first step's transaction, and how many it were
- * with each step.
+ * one row for the whole, in the first step's transaction, and with each step how
+ * many they were by now: in which states before, and what became of them.
  */
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
@@ -110,13 +110,22 @@ void store_bulk_count(struct db *db, void *arg)
 
 /* ---- changing ------------------------------------------------------------------------------------------------------------ */
 
+static const char *const from_state[BULK_STATES] = {"queued", "retrying", "running", "failed", "cancelled"};
+
+static void change_note(struct store_bulk *op, const struct row *row, uint64_t batch_id, const char *before, const char *after)
+{
+    for (unsigned i = 0; i < BULK_STATES; i++)
+        op->n_from[i] += strcmp(before, from_state[i]) == 0;
+    op->changed[op->n_changed++] = (struct bulk_change){row->id, row->company_id, batch_id, after};
+}
+
 static enum db_rc retry_one(struct db *db, struct store_bulk *op, const struct row *row)
 {
     struct store_retry one = {.job_id = row->id, .tries = op->tries};
     snprintf(one.reason, sizeof(one.reason), "%s", op->reason);
     TRY(job_retry_tx(db, &one));
     if (one.ok)
-        op->changed[op->n_changed++] = (struct bulk_change){row->id, row->company_id, one.batch_id, "queued"};
+        change_note(op, row, one.batch_id, one.before, "queued");
     return DB_OK;
 }
 
@@ -125,26 +134,54 @@ static enum db_rc cancel_one(struct db *db, struct store_bulk *op, const struct 
     struct store_cancel one = {.job_id = row->id, .all = true};
     snprintf(one.reason, sizeof(one.reason), "%s", op->reason);
     TRY(job_cancel_tx(db, &one));
-    op->asked |= one.outcome == CANCEL_ASKED;
-    if (one.outcome == CANCEL_DONE || one.outcome == CANCEL_ASKED)
-        op->changed[op->n_changed++] =
-            (struct bulk_change){row->id, row->company_id, one.batch_id, one.outcome == CANCEL_DONE ? "cancelled" : "running"};
+    bool is_asked = one.outcome == CANCEL_ASKED;
+    op->asked |= is_asked;
+    op->n_asked += is_asked;
+    if (is_asked || one.outcome == CANCEL_DONE)
+        change_note(op, row, one.batch_id, one.before, is_asked ? "running" : "cancelled");
     return DB_OK;
 }
 
-/* What was asked for, and how many it are by now. */
+static void counted(struct buf *out, uint64_t n, const char *state)
+{
+    if (n)
+        buf_addf(out, "%s%llu %s", out->len ? ", " : "", (unsigned long long)n, state);
+}
+
+/* How many were in which state, and what they became: "3 queued, 1 running -> 3 cancelled, 1 asked to stop". */
+static void detail_write(const struct store_bulk *op, struct buf *out)
+{
+    struct buf after = {0};
+    for (unsigned i = 0; i < BULK_STATES; i++)
+        counted(out, op->n_from[i], from_state[i]);
+    counted(&after, op->n + op->n_changed - op->n_asked, op->is_retry ? "queued" : "cancelled");
+    counted(&after, op->n_asked, "asked to stop");
+    if (out->len)
+        buf_addf(out, " -> %s", after.data);
+    else
+        buf_adds(out, "no jobs");
+    buf_addf(out, "%s%s", op->reason[0] ? ": " : "", op->reason);
+    buf_free(&after);
+}
+
+/* What was asked for, and what has changed by now. */
 static enum db_rc audit_write(struct db *db, struct store_bulk *op)
 {
-    char subject[260], detail[300];
+    char subject[260];
+    struct buf detail = {0};
+    enum db_rc rc;
     snprintf(subject, sizeof(subject), "jobs status=%s portal=%s company=%llu batch=%llu robot=%s", op->status[0] ? op->status : "*",
              op->portal[0] ? op->portal : "*", (unsigned long long)op->company_id, (unsigned long long)op->batch_id,
              op->worker[0] ? op->worker : "*");
-    snprintf(detail, sizeof(detail), "%llu jobs%s%s", (unsigned long long)(op->n + op->n_changed), op->reason[0] ? ": " : "", op->reason);
-    if (op->audit_id)
-        return db_exec(db, "UPDATE chasqui_audit SET detail = ? WHERE id = ?", "su", detail, op->audit_id);
-    TRY(audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail));
-    op->audit_id = db_insert_id(db);
-    return DB_OK;
+    detail_write(op, &detail);
+    if (op->audit_id) {
+        rc = db_exec(db, "UPDATE chasqui_audit SET detail = ? WHERE id = ?", "su", detail.data, op->audit_id);
+    } else {
+        rc = audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail.data);
+        op->audit_id = db_insert_id(db);
+    }
+    buf_free(&detail);
+    return rc;
 }
 
 struct step {

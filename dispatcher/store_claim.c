@@ -292,7 +292,11 @@ static void hand_over(struct claim *c)
         struct item *it = &c->item[i];
         if (it->fate == FATE_MEET || it->fate == FATE_CANCEL)
             batch_note(op, it->batch_id);
-        op->n_met += it->fate == FATE_MEET;
+        uint64_t waited_ms = it->waited_ms > 0 ? (uint64_t)it->waited_ms : 0;
+        if (it->fate == FATE_MEET) {
+            op->met[op->n_met].company_id = it->company_id;
+            op->met[op->n_met++].waited_ms = waited_ms;
+        }
         if (it->fate != FATE_GO)
             continue;
         struct claimed *got = &op->got[op->n++];
@@ -302,7 +306,7 @@ static void hand_over(struct claim *c)
                                 .epoch = it->epoch,
                                 .company_id = it->company_id,
                                 .robot_id = it->robot_id,
-                                .waited_ms = it->waited_ms > 0 ? (uint64_t)it->waited_ms : 0,
+                                .waited_ms = waited_ms,
                                 .remember = it->remember,
                                 .params = it->params,
                                 .credentials = it->credentials};

@@ -415,6 +415,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     op->company_id = f.company_id;
     op->batch_id = f.batch_id;
     snprintf(op->job_uid, sizeof(op->job_uid), "%.31s", f.job_uid);
+    strcpy(op->before, f.status);
     strcpy(op->status, f.status);
     op->outcome = is_terminal(f.status) ? CANCEL_ENDED : CANCEL_NOT_OURS;
     if (!f.is_ours || is_terminal(f.status))
@@ -490,6 +491,7 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     op->job_id = f.job_id;
     op->company_id = f.company_id;
     snprintf(op->job_uid, sizeof(op->job_uid), "%.31s", f.job_uid);
+    strcpy(op->before, f.status);
     strcpy(op->status, f.status);
     if (!f.is_ours || !f.is_login || !is_terminal(f.status) || strcmp(f.status, "done") == 0)
         return DB_OK;

@@ -87,7 +87,7 @@ struct store_claim {
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     /* out */
     unsigned n; struct claimed *got;    /* calloc'ed by the callee, freed by the caller */
-    unsigned n_met;                     /* completed with a session that was there */
+    unsigned n_met; struct { uint64_t company_id, waited_ms; } met[QUEUE_CLAIM_MAX]; /* completed with a session that was there */
     bool is_full;                       /* no robot has a place for queued work */
     bool is_paused;
     unsigned n_batches; uint64_t batch[QUEUE_CLAIM_MAX]; /* batches whose items came to an end here */
@@ -118,7 +118,7 @@ struct store_cancel {
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     bool all; const uint64_t *companies; unsigned n_companies; /* who may; borrowed */
     struct actor by; char reason[201];
-    enum cancel_outcome outcome; uint64_t company_id, batch_id; char status[21];
+    enum cancel_outcome outcome; uint64_t company_id, batch_id; char before[21], status[21]; /* its state, and what that is now */
     enum store_rc rc;
 };
 void store_cancel(struct db *db, void *op);
@@ -126,7 +126,7 @@ struct store_retry { /* a log-in that failed or was cancelled -> queued, attempt
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     unsigned tries;
     struct actor by; char reason[201];
-    bool found, ok; char status[21]; uint64_t company_id, batch_id;
+    bool found, ok; char before[21], status[21]; uint64_t company_id, batch_id;
     enum store_rc rc;
 };
 void store_retry(struct db *db, void *op);
@@ -135,6 +135,7 @@ enum db_rc job_cancel_tx(struct db *db, void *op);
 enum db_rc job_retry_tx(struct db *db, void *op);
 
 #define BULK_STEP 100
+#define BULK_STATES 5
 struct bulk_change { uint64_t job_id, company_id, batch_id; const char *status; /* static */ };
 struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a step at each call; or counted */
     /* in */
@@ -145,6 +146,7 @@ struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a st
     /* how far it is: 0 before the first step */
     uint64_t below; unsigned state; uint64_t audit_id;
     uint64_t n; /* found, or changed */
+    uint64_t n_from[BULK_STATES], n_asked; /* of those: by the state they had; how many still run and were asked to stop */
     /* out */
     bool more;   /* call it again */
     bool capped; /* there may be more than it may count or change at once */

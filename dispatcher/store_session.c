@@ -271,7 +271,7 @@ static enum db_rc close_end_tx(struct db *db, void *arg)
     char subject[40];
     snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)op->job_id);
     struct audit audit = {&op->by, "session_close", subject};
-    return audit_change(db, &audit, session_state_name[SESSION_ACTIVE], session_state_name[op->to], op->reason);
+    return audit_change(db, &audit, session_state_name[SESSION_ACTIVE], session_state_name[op->to], NULL);
 }
 
 static int close_end_done(struct db *db, void *arg)

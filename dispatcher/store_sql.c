@@ -114,8 +114,8 @@ enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const c
 enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason)
 {
     struct buf detail = {0};
-    bool has_reason = reason && *reason;
-    buf_addf(&detail, "%s -> %s%s%s", before, after, has_reason ? ": " : "", has_reason ? reason : "");
+    const char *why = reason && *reason ? reason : a->by->why;
+    buf_addf(&detail, "%s -> %s%s%s", before, after, *why ? ": " : "", why);
     enum db_rc rc = audit_add(db, a->by->name, a->by->peer, a->by->request_id, a->action, a->subject, detail.data);
     buf_free(&detail);
     return rc;

@@ -178,8 +178,11 @@ static void body_read(struct target *t, struct probe_result *r)
 static void result_read(struct target *t, CURLcode code, struct probe_result *r)
 {
     long status = 0;
+    curl_off_t took_us = 0;
     *r = (struct probe_result){.good = true, .sessions = -1, .capacity = -1};
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &took_us);
+    stat_time(probe_seconds, (uint64_t)took_us);
     if (t->too_big)
         say_why(r, "too_big");
     else if (code == CURLE_OPERATION_TIMEDOUT)

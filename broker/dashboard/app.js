@@ -19,7 +19,7 @@ import * as login from './login.js';
 
 const VIEWS = {'': overview, robots, sessions, jobs, batches, audit};
 const THEMES = ['auto', 'light', 'dark'];
-let view = '', part = null, isDue = false, entered = null;
+let view = '', part = null, isDue = false, entered = null, tabSeen = null;
 
 /* ---- what the address says ----------------------------------------------------------------------------------- */
 
@@ -113,8 +113,11 @@ function drawNow() {
         if (entered === null)
             route();
         show(root, whole());
+        if (tabSeen !== view) /* on a phone there are more tabs than fit */
+            root.querySelector('.tabs [aria-current]')?.scrollIntoView({block: 'nearest', inline: 'nearest'});
+        tabSeen = view;
     } else {
-        entered = null;
+        entered = tabSeen = null;
         show(root, world.phase === 'login' ? login.draw(switches()) : starting());
     }
     const level = world.phase === 'here' ? overview.words()[0]?.level : null;

@@ -7,6 +7,7 @@ import {t} from './text.js';
 
 const SILENT_MS = 2500; /* statistics come every second */
 const AGAIN_MS = 1000;
+const POINTS = 360, END_POINTS = 2; /* of the last hour, and of what later events hold */
 
 export const world = {
     phase: 'start',       /* start, login, here */
@@ -169,18 +170,17 @@ function look() {
 
 /* ---- the last hour ------------------------------------------------------------------------------------------- */
 
-/* Later events hold only the newest points: they are put where their times are. */
+/* Later events hold only the newest points: they are put where their times are, also when the first one had no more. */
 function remember(part) {
     if (!part)
         return;
     const old = world.history, step = part.step_s * 1000, from = Date.parse(part.from);
     const shift = old && old.step_s === part.step_s ? Math.round((from - Date.parse(old.from)) / step) : -1;
-    if (!old || part.n >= old.n || shift < 0 || shift > old.n + 30) {
-        if (part.n > 2 || !old)
-            world.history = part;
+    if (!old || shift < 0 || shift > POINTS || (part.n > END_POINTS && part.n >= old.n)) {
+        world.history = part;
         return;
     }
-    const size = Math.max(old.n, shift + part.n), drop = Math.max(0, size - 360);
+    const size = Math.max(old.n, shift + part.n), drop = Math.max(0, size - POINTS);
     const joined = (a, b) => {
         const list = a.slice(0, shift);
         while (list.length < shift)

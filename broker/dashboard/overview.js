@@ -180,17 +180,17 @@ function robots(stats) {
 function processes(stats) {
     const {broker} = stats;
     const rows = [
-        {key: 'b', kind: t('broker'), name: broker.name, badge: badge('ok', world.link === 'live' ? 'ok' : 'bad', world.link === 'live' ? t('answers') : t('silent')), version: broker.version,
-            what: t('broker_what', number(broker.connections), rate(broker.requests_per_s), number(broker.streams.active), bytes(broker.streams.bytes_per_s || 0)), as_of: broker.uptime_s},
-        ...stats.dispatchers.map(d => ({key: 'd' + d.name, kind: t('dispatcher'), name: d.name, version: d.version, as_of: d.uptime_s,
+        {key: 'b', kind: t('broker'), name: broker.name, boot: broker.boot_id, badge: badge('ok', world.link === 'live' ? 'ok' : 'bad', world.link === 'live' ? t('answers') : t('silent')), version: broker.version,
+            what: t('broker_what', number(broker.connections), rate(broker.requests_per_s), number(broker.streams.active), bytes(broker.streams.bytes_per_s)), as_of: broker.uptime_s},
+        ...stats.dispatchers.map(d => ({key: 'd' + d.name, kind: t('dispatcher'), name: d.name, boot: d.boot_id, version: d.version, as_of: d.uptime_s,
             badge: !d.connected ? badge('gone') : d.draining ? badge('draining') : d.database.ok ? badge('connected') : badge('bad', 'bad', t('no_database')),
-            what: d.connected ? t('dispatcher_what', number(d.in_flight), number(d.database.busy), number(d.database.threads), number(d.database.queued), rate(d.logins_per_s)) : t('gone_since', ago(d.gone_since))})),
+            what: d.connected ? t('dispatcher_what', number(d.in_flight), number(d.database.busy), number(d.database.threads), number(d.database.queued), rate(d.logins_per_s), number(d.credit.interactive)) : t('gone_since', ago(d.gone_since))})),
         ...stats.healthds.map(one => ({key: 'h' + one.endpoint, kind: t('healthd'), name: one.endpoint, badge: one.heard ? badge('ok', 'ok', t('heard')) : badge('bad', 'bad', t('silent')), version: '',
-            what: one.heard ? t('healthd_what', number(one.up), number(one.suspect), number(one.down), duration(one.probe_s?.p95)) : t('gone_since', ago(one.silent_since)), as_of: null})),
+            what: one.heard ? t('healthd_what', number(one.up), number(one.suspect), number(one.down), duration(one.probe_s?.p95), number(one.gaps_total)) : t('gone_since', ago(one.silent_since)), as_of: null})),
     ];
     return panel('processes', t('processes'), {as_of: stats.as_of},
         table(t('processes'), [
-            {head: t('process'), kind: 'lead', cell: r => [h('b', {}, r.kind), h('small', {}, r.name)]},
+            {head: t('process'), kind: 'lead', cell: r => [h('b', {}, r.kind), h('small', {}, r.name), r.boot && h('small', {class: 'mono', title: r.boot}, t('boot', r.boot.slice(0, 8)))]},
             {head: t('state'), cell: r => r.badge},
             {head: t('does_now'), cell: r => r.what},
             {head: t('runs_for'), kind: 'num', cell: r => [duration(r.as_of), r.version && h('small', {}, r.version)]},

@@ -57,6 +57,15 @@ def test_the_broker(page):
     well(page, "does not answer")
 
 
+def test_another_broker(dashboard_of, make_system):
+    system = make_system(brokers=2)
+    page = dashboard_of(system).see("1 of 1 robots up", within=".state")
+    system.brokers[1].kill9()
+    page.see("not reach broker", system.endpoints["broker", 1]["broker.bind"], within=".state", timeout=SAID_S)
+    system.brokers[1].start()
+    well(page, "not reach broker")
+
+
 def test_a_broker_that_stands_still(page):
     page.system.broker.pause()
     page.see("The broker does not answer", within=".state", timeout=SAID_S + 0.5)

@@ -13,6 +13,9 @@ def test_the_overview_says_it_in_words(operator, house):
     assert [row.split("\n")[0] for row in lanes] == ["control", "interactive", "log-in", "batch intake", "durable queue"]
     processes = " ".join(operator.rows("section[aria-labelledby=processes-h] tbody tr"))
     assert "dispatcher-1" in processes and "dispatcher-2" in processes and "healthd" in processes and "Broker" in processes
+    boots = [one["boot_id"][:8] for one in house.system.ops.get("/api/v1/ops/stats").json["dispatchers"]]
+    assert all(f"start {boot}" in processes for boot in boots) and "takes 256 more" in processes
+    assert "0 B/s out" in processes and "gaps 0" in processes
     operator.see("POST /api/v1/app/jobs/execute", within="section[aria-labelledby=routes-h]")
     for panel in operator.all("main .panel"):
         assert panel.find_elements("css selector", ".asof"), panel.text[:80]
@@ -22,6 +25,7 @@ def test_the_overview_says_it_in_words(operator, house):
 
 def test_charts_tell_their_values(operator):
     operator.see("Throughput, last hour")
+    wait_until(lambda: int(operator.all(".chart svg")[0].get_attribute("aria-valuemax")) >= 2, 30, "three moments are there")
     chart = operator.all(".chart svg")[0]
     operator.js("arguments[0].focus()", chart)
     now = chart.get_attribute("aria-valuetext")

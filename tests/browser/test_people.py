@@ -96,6 +96,8 @@ def test_every_view_fits(operator, house, size, theme):
         operator.size(size).go(view).see(sign, within="main")
         over = operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, (view, over)
+        tab = operator.js("const at = document.querySelector('.tabs [aria-current]').getBoundingClientRect(); return [at.left, at.right, innerWidth]")
+        assert 0 <= tab[0] < tab[1] <= tab[2], (view, tab)
         faint = operator.js(CONTRAST)
         assert not faint, (view, faint)
         operator.picture(PICTURES / f"{view.partition('/')[0] + ('-one' if '/' in view else '') or 'overview'}-{size}-{theme}.png")

@@ -109,9 +109,13 @@ def test_each_action_leaves_who_when_where_before_and_after(world):
     ops.post("/api/v1/ops/queue/resume", headers=told).expect(200)
     ops.post("/api/v1/ops/workers/r1/drain", {"reason": "patch"}, headers=told).expect(200)
     ops.post("/api/v1/ops/workers/r1/resume", headers=told).expect(200)
-    ops.post(f"/api/v1/ops/sessions/{things['sessions']}/migrate", headers=told).expect(202)
-    ops.post(f"/api/v1/ops/sessions/{things['sessions']}/close", headers=told).expect(200)
-    job = system.api.queue(8, available_at=(datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")).expect(202).json["job_id"]
+    ops.post(f"/api/v1/ops/sessions/{things['sessions']}/migrate", {"reason": "closer"}, headers=told).expect(202)
+    ops.post(f"/api/v1/ops/sessions/{things['sessions']}/close", {"reason": "they asked"}, headers=told).expect(200)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    body = {"portal": "sunat", "action": "sunat.menu_sol_login", "available_at": tomorrow, "items": [{"company_id": 9}]}
+    batch = system.api.post("/api/v1/app/batches", body).expect(202).json["batch_id"]
+    ops.post(f"/api/v1/ops/batches/{batch}/cancel", {"reason": "wrong file"}, headers=told).expect(200)
+    job = system.api.queue(8, available_at=tomorrow).expect(202).json["job_id"]
     ops.post(f"/api/v1/ops/jobs/{job}/cancel", {"reason": "by mistake"}, headers=told).expect(200)
     ops.post(f"/api/v1/ops/jobs/{job}/retry", {"reason": "after all"}, headers=told).expect(200)
     rows = {row["action"]: row for row in reversed(ops.get("/api/v1/ops/audit", query={"limit": 50}).expect(200).json["audit"])}
@@ -119,10 +123,11 @@ def test_each_action_leaves_who_when_where_before_and_after(world):
         ("queue.pause", "queue", r"going -> paused until \S+Z: night"),
         ("queue.resume", "queue", r"paused -> going"),
         ("worker_want", "r1", r"draining -> active"),
-        ("session_migrate", f"job:{things['jobs']}", r"r1 -> another robot"),
+        ("session_migrate", f"job:{things['jobs']}", r"r1 -> another robot: closer"),
         ("job.cancel", f"job:{job}", r"queued -> cancelled: by mistake"),
         ("job.retry", f"job:{job}", r"cancelled -> queued: after all"),
-        ("session_close", f"job:{things['jobs']}", r"active -> closed.*"),
+        ("session_close", f"job:{things['jobs']}", r"active -> closed: they asked"),
+        ("batch.cancel", f"batch:{batch}", r"running -> cancelled: wrong file"),
     ):
         row = rows[action]
         assert row["subject"] == subject and re.fullmatch(detail, row["detail"]), row

@@ -55,7 +55,7 @@ def test_cancel(paused):
     assert paused.database.value("SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued'") == 0
     assert paused.database.value("SELECT COUNT(*) FROM chasqui_job_events WHERE event = 'cancelled'") == 700
     rows = paused.database.rows("SELECT * FROM chasqui_audit WHERE action = 'jobs.cancel' ORDER BY id")
-    assert [row["detail"] for row in rows] == ["100 jobs: not theirs", "600 jobs"]
+    assert [row["detail"] for row in rows] == ["100 queued -> 100 cancelled: not theirs", "600 queued -> 600 cancelled"]
     assert rows[0]["actor"].startswith("token:") and "company=5003" in rows[0]["subject"]
 
 
@@ -70,6 +70,8 @@ def test_retry(paused):
     assert count(paused, status="queued", attempts=0) == 350 and count(paused, status="cancelled") == 20
     assert paused.database.value("SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued' AND ready = 1") == 350
     assert bulk(paused, "retry", {"status": "failed"}).expect(200).json["n"] == 0
+    details = [row["detail"] for row in paused.database.rows("SELECT detail FROM chasqui_audit WHERE action = 'jobs.retry' ORDER BY id")]
+    assert details == ["350 failed -> 350 queued", "no jobs"]
     paused.ops.post("/api/v1/ops/jobs/bulk", {"action": "cancel", "filter": {}}).expect(200)
     paused.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
 

@@ -60,7 +60,7 @@ def test_help_of_each_command(words):
         told = plain(*asked)
         assert told.returncode == 0 and not told.stderr
         assert told.stdout.startswith(f"Usage: chasqui {' '.join(words)}")
-        assert all(len(line) <= 80 for line in told.stdout.splitlines())
+        assert all(len(line) <= 80 for line in told.stdout.splitlines()), told.stdout
     assert len(told.stdout.splitlines()) > 6
 
 
@@ -367,8 +367,10 @@ def test_drain_and_resume(ctl):
     assert ctl.database.value(wanted) == "draining"
     assert "already" in ctl.run("worker", "drain", "r1").stdout
     assert ctl.revision() == revision + 1
-    ctl.run("worker", "resume", "r1")
+    ctl.run("worker", "resume", "r1", "--reason", "patched")
     assert ctl.database.value(wanted) == "active"
+    assert ctl.database.value("SELECT detail FROM chasqui_audit ORDER BY id DESC LIMIT 1") == "draining -> active: patched"
+    ctl.refuses(2, "--reason must be", "worker", "drain", "r1", "--reason", "x" * 201)
     assert ctl.audit()[1:] == [("worker_want", "r1"), ("worker_want", "r1")]
     ctl.refuses(2, "up to 366d", "worker", "drain", "r1", "--deadline", "367d")
     for verb in ("drain", "resume", "remove"):
@@ -536,8 +538,9 @@ def test_sessions_are_closed_and_moved(ctl):
         method, path, _query, headers, body = broker.asked[-1]
         assert (method, path, body) == ("POST", "/api/v1/ops/sessions/s%201%2F%C3%B1/close", b"{}")
         assert headers["Content-Type"] == "application/json" and "Expect" not in headers
-        assert ctl.json("sessions", "migrate", "s1", conf=conf)["ok"] is True
-        assert broker.asked[-1][1] == "/api/v1/ops/sessions/s1/migrate"
+        assert ctl.json("sessions", "migrate", "s1", "--reason", "closer", conf=conf)["ok"] is True
+        assert broker.asked[-1][1] == "/api/v1/ops/sessions/s1/migrate" and json.loads(broker.asked[-1][4]) == {"reason": "closer"}
+        assert ctl.run("sessions", "close", "s1", "--reason", "", conf=conf, check=False).returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,11 @@ def test_jobs_are_retried_and_cancelled_each_by_itself(ctl):
     with FakeBroker(answers) as broker:
         conf = at(ctl, broker)
         assert ctl.run("jobs", "retry", 7, conf=conf).stdout == "job 7 is queued again\n"
-        told = ctl.run("jobs", "cancel", 7, 8, 9, conf=conf, check=False)
+        told = ctl.run("jobs", "cancel", 7, 8, 9, "--reason", "wrong day", conf=conf, check=False)
         assert told.returncode == 1 and told.stderr == "chasqui: wrong_state: It runs.\n"
         assert told.stdout == "job 7 is cancelled\njob 9 runs just now; it was asked to stop\n"
         assert [one[:2] for one in broker.asked[-3:]] == [("POST", f"/api/v1/ops/jobs/{n}/cancel") for n in (7, 8, 9)]
+        assert {one[4] for one in broker.asked[-3:]} == {b'{"reason":"wrong day"}'}
         answer = json.loads(ctl.run("jobs", "retry", 7, 8, "--json", conf=conf, check=False).stdout)
         assert not answer["ok"] and [one["ok"] for one in answer["jobs"]] == [True, False]
 

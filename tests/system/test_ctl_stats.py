@@ -83,6 +83,9 @@ def test_once(told):
     assert re.search(r"POST /api/v1/app/jobs/execute .*200:1", out)
     assert re.search(r" 20131\b", out) and "20,131" not in out  # a company's id can be pasted
     assert "\033" not in out
+    assert re.search(r"^LANE +ACCEPTED/S +REJECTED/S +DONE/S +FAILED/S +RETRIED/S ", out, re.M) and re.search(r"^connections \d+ of 20,000; ", out, re.M)
+    assert re.search(r"^dispatcher-1 +[0-9a-f]{32}$", out, re.M) and re.search(r"^streams 0 now, 0 since the start; 0 B, 0 B/s now$", out, re.M)
+    assert re.search(r" 20131 ", out)  # a company is a name, not an amount
     body = json.loads(system.ctl("stats", "--json", conf=conf).stdout)
     assert body["ok"] and body["state"] == "ok" and "history" not in body
 
@@ -94,6 +97,16 @@ def test_what_is_wrong_and_what_to_do(told):
     out = wait_until(lambda: "No healthd" in (now := system.ctl("stats", conf=conf).stdout) and now, 5)
     assert out.startswith("warn  ") and "    Start chasqui-healthd.\n" in out
     system.healthd.start()
+
+
+def test_what_a_robot_did_last_and_what_went_wrong(told):
+    system, conf = told
+    ready(system)
+    system.wait_probed()
+    system.robot.kill9()
+    out = wait_until(lambda: "-> down" in (now := system.ctl("stats", conf=conf).stdout) and now, 5)
+    assert re.search(r"^r1 .* -> down +\d\d:\d\d:\d\d +refused$", out, re.M), out
+    system.robot.start()
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 40)])

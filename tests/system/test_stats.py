@@ -119,6 +119,18 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
     wait_well(system)
 
 
+def test_another_broker_that_died_is_said(make_system):
+    system = make_system(brokers=2, dispatchers=2)
+    wait_well(system)
+    system.brokers[1].kill9()
+    endpoint = system.endpoints["broker", 1]["broker.bind"]
+    text = f"2 of 2 dispatchers do not reach broker {endpoint}."
+    row = wait_until(lambda: next((row for row in stats(system, history=0)["words"] if row["text"] == text), None), 3, text, every=0.1)
+    assert row["code"] == "broker_lost" and row["who"] == endpoint and row["level"] == "warn" and row["todo"]
+    system.brokers[1].start()
+    wait_well(system)
+
+
 def test_a_dead_database_is_said(system, mariadb):
     wait_well(system)
     mariadb.kill9()
@@ -159,6 +171,31 @@ def test_a_robot_that_is_emptied_is_said(system):
     system.ops.post("/api/v1/ops/workers/r1/drain", {"reason": "new version"}).expect(200)
     row = next(row for row in wait_code(system, "robot_draining", 10)["words"] if row["code"] == "robot_draining")
     assert row["text"] == "Robot r1 is draining: 1 session is left."
+
+
+def test_probes_take_time(system):
+    health = wait_until(lambda: (now := stats(system, history=0)["healthds"][0])["probe_s"]["n"] and now, 12, "a full state came, and another")
+    assert 0 < health["probe_s"]["p50"] <= health["probe_s"]["p99"] < 1
+    assert system.metric("chasqui_probe_seconds_count") > 0
+
+
+def test_items_that_met_a_session_have_waited_too(system):
+    system.api.execute(7).expect(200)
+    items = [{"company_id": company, "params": {"ruc": "1", "usuario": "u", "clave": "c"}} for company in (7, 8)]
+    batch = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "items": items}).expect(202).json["batch_id"]
+    wait_until(lambda: system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["status"] == "done", 10)
+    told = wait_until(lambda: ((now := stats(system, history=0))["queue"] or {}).get("done_total") == 2 and now, 10, "both are counted as done")
+    assert told["queue"]["wait_s"]["n"] == 2
+    (one,) = told["dispatchers"]
+    assert one["stats"]["queue_done_total"] == 1 and one["stats"]["queue_met_total"] == 1
+
+
+def test_streamed_bytes_and_their_rate(system):
+    session = system.api.login(7)
+    token = system.api.list(session).json["items"][0]["file_token"]
+    size = len(system.api.download(session, token).expect(200).body)
+    streams = wait_until(lambda: (now := stats(system, history=0)["broker"]["streams"])["bytes_per_s"] and now, 5)
+    assert streams["total"] == 1 and streams["bytes_total"] == size and 0 < streams["bytes_per_s"] <= size
 
 
 # --- Prometheus --------------------------------------------------------------------------------------------------

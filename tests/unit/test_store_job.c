@@ -370,7 +370,15 @@ static void test_all_that_a_filter_finds(void **state)
     assert_job(failed, "queued", "(null)");
     assert_job(9000, "failed", "(null)");
     assert_bulk(store_bulk_count, (struct store_bulk){.company_id = 2}, 1);
-    assert_bulk(store_bulk, (struct store_bulk){.portal = "acme"}, 2);
+    assert_text("1 failed -> 1 queued", "SELECT detail FROM chasqui_audit WHERE action = 'jobs.retry'", "");
+    struct store_claim other = claim_op(1);
+    claim_fine(&other, 1); /* one runs, one waits */
+    assert_bulk(store_bulk, (struct store_bulk){.portal = "acme", .reason = "wrong day"}, 2);
+    assert_text("1 queued, 1 running -> 1 cancelled, 1 asked to stop: wrong day", "SELECT detail FROM chasqui_audit WHERE action = 'jobs.cancel'", "");
+    struct store_login_failed stop = claimed_failed_op(&other.got[0], &other.lease, -1);
+    stop.cancelled = true;
+    login_failed_fine(&stop);
+    claim_forget(&other);
     assert_job(failed, "cancelled", "(null)");
     assert_job(waits, "cancelled", "(null)");
     claim_forget(&op);

@@ -170,9 +170,12 @@ static void test_what_waits_for_its_company(void **state)
     uint64_t batch = batch_add(2, 1);
     item_add(batch, 2, 3);
     item_add(batch, 3, 3); /* a twin */
+    exec_sql("UPDATE chasqui_batches SET created_at = created_at - INTERVAL 1 HOUR", "");
     struct store_claim op = claim_op(10);
     claim_fine(&op, 1);
     assert_int_equal(op.n_met, 1);
+    assert_int_equal(op.met[0].company_id, 1);
+    assert_in_range(op.met[0].waited_ms, 3600000, 3660000); /* met items have waited like others */
     assert_int_equal(op.n_batches, 1);
     assert_int_equal(op.got[0].company_id, 3);
     assert_text("done", "SELECT state FROM chasqui_items WHERE idx = 0", "");
