@@ -9,7 +9,7 @@ from harness.wait import wait_until
 def test_the_overview_says_it_in_words(operator, house):
     operator.see("3 of 3 robots up", within=".state")
     operator.see("Throughput, last hour", "Wait, last hour", "Queue by lane", "Durable queue", "Processes", "Robots", "Companies", "Requests by route")
-    lanes = operator.rows("section[aria-labelledby=lanes-h] tbody tr")
+    lanes = wait_until(lambda: len(rows := operator.rows("section[aria-labelledby=lanes-h] tbody tr")) == 5 and rows, 5, "a summary came")
     assert [row.split("\n")[0] for row in lanes] == ["control", "interactive", "log-in", "batch intake", "durable queue"]
     processes = " ".join(operator.rows("section[aria-labelledby=processes-h] tbody tr"))
     assert "dispatcher-1" in processes and "dispatcher-2" in processes and "healthd" in processes and "Broker" in processes
