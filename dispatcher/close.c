@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOSE_MS 10000
 #define ANSWER_BYTES 65536
 
 struct closing {
@@ -132,7 +131,7 @@ static void robot_ask(struct closing *c)
     buf_adds(&path, "/sessions/");
     url_encode(&path, c->row.session_id);
     struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = c->by.request_id, .traceparent = c->traceparent,
-                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = CLOSE_MS, .max_bytes = ANSWER_BYTES,
+                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_close_ms, .max_bytes = ANSWER_BYTES,
                              .done = robot_closed, .arg = c};
     call_start(d->robot_http, &spec);
     buf_free(&path);
@@ -178,7 +177,7 @@ void close_session(struct dispatcher *d, const struct session_row *row, enum ses
         robot_ask(c);
         return;
     }
-    lease_fill(d, &c->lease, CLOSE_MS);
+    lease_fill(d, &c->lease, d->conf->timeout_close_ms);
     struct store_close_begin *op = xcalloc(1, sizeof(*op));
     op->session_ref = row->ref;
     op->epoch = row->epoch;
@@ -244,7 +243,7 @@ void close_idle_tick(struct dispatcher *d)
 {
     struct store_idle_claim *op = xcalloc(1, sizeof(*op));
     op->idle_ms = d->conf->session_idle_timeout_s * 1000 + 2 * activity_flush_every_ms(d);
-    lease_fill(d, &op->lease, CLOSE_MS);
+    lease_fill(d, &op->lease, d->conf->timeout_close_ms);
     store_submit(d->store, store_idle_claim, op, idle_claimed, d);
 }
 

@@ -311,7 +311,7 @@ static void close_unkept(struct login *l, const char *id)
     buf_adds(&path, "/sessions/");
     url_encode(&path, id);
     struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = l->request_id, .traceparent = l->traceparent,
-                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 10000, .max_bytes = ANSWER_BYTES,
+                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_close_ms, .max_bytes = ANSWER_BYTES,
                              .done = orphan_closed, .arg = NULL};
     call_start(l->d->robot_http, &spec);
     buf_free(&path);

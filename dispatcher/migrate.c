@@ -131,7 +131,7 @@ static void old_fence(struct login *l, const struct robot *robot, const struct s
     jv_set_int(body, "epoch", (int64_t)old->epoch);
     char *text = jv_dump(body, &len);
     struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
-                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = 5000, .max_bytes = 65536, .done = old_fenced, .arg = l};
+                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_robot_ms, .max_bytes = 65536, .done = old_fenced, .arg = l};
     l->old_robot_id = robot->id;
     l->old_ref = old->ref;
     call_start(l->d->robot_http, &spec);

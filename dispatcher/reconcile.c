@@ -17,7 +17,6 @@
 
 #define EVERY_SWEEPS 20
 #define AT_ONCE 8
-#define CALL_MS 5000
 #define SUSPECTS_MAX 256
 
 struct suspect { /* looked wrong in the last run */
@@ -122,7 +121,7 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
     jv_set_int(body, "epoch", (int64_t)row->epoch);
     char *text = jv_dump(body, &len);
     struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
-                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = CALL_MS, .max_bytes = 65536, .done = fenced, .arg = f};
+                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_robot_ms, .max_bytes = 65536, .done = fenced, .arg = f};
     call_start(d->robot_http, &spec);
     free(text);
     jv_free(body);
@@ -203,7 +202,7 @@ static void stray_judged(void *arg, void *op_arg)
         buf_adds(&path, "/sessions/");
         url_encode(&path, s->session_id);
         struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data,
-                                 .connect_ms = s->d->conf->timeout_connect_ms, .total_ms = CALL_MS, .max_bytes = 65536,
+                                 .connect_ms = s->d->conf->timeout_connect_ms, .total_ms = s->d->conf->timeout_close_ms, .max_bytes = 65536,
                                  .done = stray_closed};
         call_start(s->d->robot_http, &spec);
         buf_free(&path);

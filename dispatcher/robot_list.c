@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CALL_MS 5000
 #define LIST_BYTES 16777216
 
 struct fetch {
@@ -110,7 +109,7 @@ void robot_list_get(struct dispatcher *d, uint32_t robot_id, robot_list_fn *fn, 
     f->arg = arg;
     CHECK(robot, "robot %u is not registered", robot_id);
     struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions", .connect_ms = d->conf->timeout_connect_ms,
-                             .total_ms = CALL_MS, .max_bytes = LIST_BYTES, .done = list_came, .arg = f};
+                             .total_ms = d->conf->timeout_robot_ms, .max_bytes = LIST_BYTES, .done = list_came, .arg = f};
     call_start(d->robot_http, &spec);
 }
 

@@ -31,6 +31,12 @@ BAD_LISTS = [
 ]
 
 
+@pytest.fixture
+def brisk(make_system):
+    """What looks after sessions gives up on the robot soon."""
+    return make_system(settings={"timeout.robot_ms": 1500, "timeout.close_ms": 4000})
+
+
 def told_nothing(system, answer):
     text = answer.body.decode()
     for robot in system.robots.values():
@@ -237,65 +243,65 @@ BAD_CALLS = [
 
 
 @pytest.mark.parametrize("mode, more", BAD_CALLS)
-def test_a_bad_close(system, mode, more):
+def test_a_bad_close(brisk, mode, more):
     """The caller is told in time that it is not confirmed, or that it is; what is true is found out afterwards."""
-    session = system.api.login(60)
-    system.robot.behave("delete", mode, **more)
+    session = brisk.api.login(60)
+    brisk.robot.behave("delete", mode, **more)
     began = time.monotonic()
-    answer = system.api.close(session, headers={"X-Deadline-Ms": "3000"})
+    answer = brisk.api.close(session, headers={"X-Deadline-Ms": "3000"})
     assert time.monotonic() - began < 4 and answer.status in (200, 502, 504), answer
-    told_nothing(system, answer)
-    system.robot.behave_well()
+    told_nothing(brisk, answer)
+    brisk.robot.behave_well()
 
     def known():
-        now = system.api.close(session)
+        now = brisk.api.close(session)
         return now.status == 200 or now.error in ("session_closed", "session_expired")
 
     wait_until(known, 20, "it is closed in the end")
-    wait_until(lambda: system.robot.sessions() == [], 20, "on the robot too: one that lied is asked for its list")
-    assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0
+    wait_until(lambda: brisk.robot.sessions() == [], 20, "on the robot too: one that lied is asked for its list")
+    assert brisk.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0
 
 
-def test_a_second_close_waits_for_the_first(system):
-    session = system.api.login(63)
-    system.robot.behave("delete", "hang", times=1)
+def test_a_second_close_waits_for_the_first(brisk):
+    session = brisk.api.login(63)
+    brisk.robot.behave("delete", "hang", times=1)
     answers = []
 
     def close(deadline_ms):
-        answers.append(system.api.close(session, headers={"X-Deadline-Ms": deadline_ms}))
+        answers.append(brisk.api.close(session, headers={"X-Deadline-Ms": deadline_ms}))
 
     threads = [threading.Thread(target=close, args=(deadline_ms,)) for deadline_ms in ("1500", "20000")]
     threads[0].start()
-    system.robot.wait_call("delete")
+    brisk.robot.wait_call("delete")
     threads[1].start()
-    system.api.close(session, headers={"X-Deadline-Ms": "1000"}).expect(409, "wrong_state")  # not "closed": nobody knows yet
+    brisk.api.close(session, headers={"X-Deadline-Ms": "1000"}).expect(409, "wrong_state")  # not "closed": nobody knows yet
     for thread in threads:
         thread.join()
     assert [(one.status, one.error) for one in answers] == [(504, "deadline_exceeded"), (200, None)]
-    assert system.robot.sessions() == []
+    assert brisk.robot.sessions() == []
 
 
 @pytest.mark.parametrize("mode, more", [(mode, more) for mode, more in BAD_CALLS if mode not in ("empty", "html")])  # a 200 is its word
-def test_a_bad_fence(system, mode, more):
+def test_a_bad_fence(brisk, mode, more):
     """Place and company stay taken until the robot has said clearly that nothing runs."""
-    system.robot.behave("login", "close_before_answer", times=1)  # it did log in
-    system.robot.behave("fence", mode, times=3, **more)
-    answer = system.api.execute(61, params={"ruc": "1", "usuario": "u", "clave": "c"}, headers={"X-Deadline-Ms": "2000"})
+    brisk.robot.behave("login", "close_before_answer", times=1)  # it did log in
+    brisk.robot.behave("fence", mode, times=3, **more)
+    answer = brisk.api.execute(61, params={"ruc": "1", "usuario": "u", "clave": "c"}, headers={"X-Deadline-Ms": "2000"})
     assert answer.status in (502, 504) and answer.json["job_id"], answer
-    told_nothing(system, answer)
-    wait_until(lambda: system.api.execute(61, params={"ruc": "1", "usuario": "u", "clave": "c"}).status == 200, 30, "the next log-in")
-    assert len([one for one in system.robot.sessions() if one["company_id"] == 61]) == 1
-    assert system.portal.violations() == []
+    told_nothing(brisk, answer)
+    wait_until(lambda: brisk.api.execute(61, params={"ruc": "1", "usuario": "u", "clave": "c"}).status == 200, 30, "the next log-in")
+    assert len([one for one in brisk.robot.sessions() if one["company_id"] == 61]) == 1
+    assert brisk.portal.violations() == []
 
 
 @pytest.mark.parametrize("mode, more", [*BAD_CALLS, *(("status", {"status": 200, "body": body}) for body in ODD_LISTS)])
-def test_a_bad_session_list_ends_nothing(system, mode, more):
-    session = system.api.login(62)
-    system.robot.behave("sessions", mode, **more)
-    before = len(system.robot.calls("sessions"))
-    wait_until(lambda: len(system.robot.calls("sessions")) >= before + 2, 30, "it was asked twice more")
-    system.api.list(session).expect(200)
-    findings = system.ops.get("/api/v1/ops/doctor", timeout=20).expect(200)
-    told_nothing(system, findings)
-    assert system.database.value("SELECT state FROM chasqui_sessions") == "active"
-    system.robot.behave_well()
+def test_a_bad_session_list_ends_nothing(brisk, mode, more):
+    session = brisk.api.login(62)
+    brisk.robot.behave("sessions", mode, **more)
+    before = len(brisk.robot.calls("sessions"))
+    wait_until(lambda: len(brisk.robot.calls("sessions")) >= before + 2, 30, "it was asked twice more")
+    brisk.api.list(session).expect(200)
+    findings = brisk.ops.get("/api/v1/ops/doctor", timeout=20).expect(200)
+    told_nothing(brisk, findings)
+    assert brisk.database.value("SELECT state FROM chasqui_sessions") == "active"
+    brisk.robot.behave_well()
