@@ -18,8 +18,11 @@ enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc)
                         c->conf->db_host, (long long)c->conf->db_port, text);
     case DB_RETRY:
         return ctl_fail(c, "the database is busy with the same rows; nothing was changed, try again: %s", text);
+    case DB_NOT_HERE:
+        return ctl_fail(c, "the database server is read-only; name the one that takes writes first in db.host: %s", text);
     case DB_OK:
     case DB_DUP:
+    case DB_REFUSED:
     case DB_FAIL:
         break;
     }

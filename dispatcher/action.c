@@ -4,6 +4,7 @@
  */
 #include "dispatcher/idempotency.h"
 #include "dispatcher/robot_answer.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/log.h"
@@ -170,7 +171,7 @@ static void started(void *arg, void *op_arg)
     }
     if (rc != STORE_OK || dup) {
         if (r)
-            reply_error(d, r, dup ? ERR_OUTCOME_UNKNOWN : ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+            reply_store_err(d, r, dup ? ERR_OUTCOME_UNKNOWN : store_err(rc), NULL);
         run_free(w);
         return;
     }

@@ -3,6 +3,7 @@
  * is found again by its key, or is gone.
  */
 #include "dispatcher/asked.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -25,7 +26,7 @@ struct request *asked_answer(struct asked *a, enum store_rc rc)
     if (r)
         r->db_ms = (int64_t)(clock_us() - r->arrived_us) / 1000;
     if (r && rc != STORE_OK) {
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        reply_store(d, r, rc);
         return NULL;
     }
     return r;

@@ -9,6 +9,7 @@
  */
 #include "dispatcher/asked.h"
 #include "dispatcher/batch_body.h"
+#include "dispatcher/store_reply.h"
 #include "dispatcher/webhook.h"
 
 #include "common/check.h"
@@ -186,7 +187,7 @@ static void upload_reply(struct upload *u, struct request *r)
     r->on_cancel = NULL;
     r->db_ms = (int64_t)(clock_us() - r->arrived_us) / 1000;
     if (batch_body_rc(u->body) != STORE_OK) {
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        reply_store(d, r, batch_body_rc(u->body));
         return;
     }
     switch (batch_body_outcome(u->body)) {

@@ -8,6 +8,7 @@
  * new work. A robot without DELETE is not asked; the place fades.
  */
 #include "dispatcher/robot_answer.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -47,7 +48,7 @@ static void recorded(void *arg, void *op_arg)
     struct store_close_end *op = op_arg;
     if (op->rc != STORE_OK || op->lost) {
         if (!c->error)
-            c->error = ERR_DATABASE_UNAVAILABLE; /* its lease runs out and the close is done again */
+            c->error = op->rc == STORE_REFUSED ? ERR_REFUSED_BY_DATABASE : ERR_DATABASE_UNAVAILABLE; /* its lease runs out and the close is done again */
     } else {
         c->row.state = op->to;
         if (op->to != SESSION_ACTIVE) {
@@ -142,7 +143,7 @@ static void begun(void *arg, void *op_arg)
     struct closing *c = arg;
     struct store_close_begin *op = op_arg;
     if (op->rc != STORE_OK) {
-        c->error = ERR_DATABASE_UNAVAILABLE;
+        c->error = store_err(op->rc);
     } else if (!op->ok) { /* it moved on: the caller looks at the row */
         c->error = ERR_WRONG_STATE;
         if (op->found)
@@ -201,7 +202,7 @@ static void client_closed(struct dispatcher *d, void *arg, enum err e, const str
     if (e == ERR_WRONG_STATE && row->state != SESSION_ACTIVE && row->state != SESSION_OPENING) {
         reply_ended(d, r, row);
     } else if (e) {
-        reply_error(d, r, e, e == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL, NULL);
+        reply_store_err(d, r, e, e == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
     } else {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);
@@ -270,7 +271,7 @@ static void gone_recorded(void *arg, void *op_arg)
     }
     if (r) {
         if (op->rc != STORE_OK)
-            reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+            reply_store(d, r, op->rc);
         else if (op->ok || !op->found || r->gone_once)
             reply_ended(d, r, &op->row);
         else { /* it moved on meanwhile: once more */

@@ -5,6 +5,7 @@
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 #include "dispatcher/store_queue.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -71,7 +72,7 @@ static void enqueued(void *arg, void *op_arg)
             queue_due_in(d, op->available_at_ms - clock_unix_ms() > 0 ? op->available_at_ms - clock_unix_ms() : 0);
     }
     if (r && op->rc != STORE_OK) {
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        reply_store(d, r, op->rc);
     } else if (r) {
         switch (op->outcome) {
         case ENQUEUE_REUSED:

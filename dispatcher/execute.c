@@ -5,6 +5,7 @@
  */
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -45,6 +46,13 @@ static void entry_refuse(struct entry *e, enum err error, const char *message, s
     entry_free(e, true);
 }
 
+static void entry_refuse_store(struct entry *e, enum err error, const char *message)
+{
+    char words[REFUSAL_WORDS_ROOM];
+    const struct db_refusal *why = error == ERR_REFUSED_BY_DATABASE ? store_refusal(e->login->d->store) : NULL;
+    entry_refuse(e, error, why ? refusal_message(why, words) : message, refusal_extra(why));
+}
+
 static void look_again(void *arg)
 {
     reserve(arg);
@@ -71,7 +79,7 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
     if (!error || error == ERR_WRONG_STATE)
         reserve(e);
     else
-        entry_refuse(e, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL, NULL);
+        entry_refuse_store(e, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
 }
 
 static void reused(struct entry *e, const struct session_row *row)
@@ -128,7 +136,7 @@ static void reserved(void *arg, void *op_arg)
     struct store_reserve *op = op_arg;
     struct login *l = e->login;
     if (op->rc != STORE_OK) {
-        entry_refuse(e, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        entry_refuse_store(e, store_err(op->rc), NULL);
         return;
     }
     switch (op->outcome) {

@@ -9,6 +9,7 @@
  */
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -101,6 +102,16 @@ static void again_soon(struct login *l, loop_timer_fn *fn)
     loop_timer_in(l->d->loop, &l->timer, RECORD_AGAIN_MS + id_random_u64() % RECORD_AGAIN_MS);
 }
 
+/* What the database refused becomes the log-in's error. Only inside the op's done callback. */
+static void refused_note(struct login *l)
+{
+    char words[REFUSAL_WORDS_ROOM];
+    l->error = ERR_REFUSED_BY_DATABASE;
+    snprintf(l->message, sizeof(l->message), "%s", refusal_message(store_refusal(l->d->store), words));
+    jv_free(l->extra);
+    l->extra = refusal_extra(store_refusal(l->d->store));
+}
+
 void login_lost(struct login *l)
 {
     struct request *r = login_waiter(l);
@@ -121,6 +132,13 @@ static void done_recorded(void *arg, void *op_arg)
     struct store_login_done *op = op_arg;
     struct dispatcher *d = l->d;
     struct request *r = login_waiter(l);
+    if (op->rc == STORE_REFUSED) { /* it can never be recorded: the fence ends what this log-in opened */
+        free(op);
+        l->final = true;
+        refused_note(l);
+        login_settle(l, l->error, l->message);
+        return;
+    }
     if (op->rc != STORE_OK) {
         free(op);
         again_soon(l, record_done); /* the session is on the robot: never forgotten */
@@ -287,7 +305,8 @@ static void reserve_again(struct login *l, bool same_robot, uint64_t above);
 void login_fail(struct login *l, enum err e, const char *message, enum place_fate place)
 {
     l->error = e;
-    snprintf(l->message, sizeof(l->message), "%s", message ? message : "");
+    if (message != l->message)
+        snprintf(l->message, sizeof(l->message), "%s", message ? message : "");
     l->place = place;
     login_failed(l);
 }
@@ -550,7 +569,11 @@ static void again_reserved(void *arg, void *op_arg)
         l->robot_id = op->robot_id;
     }
     free(op);
-    if (rc != STORE_OK)
+    if (rc == STORE_REFUSED) {
+        l->final = true;
+        refused_note(l);
+        login_fail(l, l->error, l->message, PLACE_FREE);
+    } else if (rc != STORE_OK)
         login_fail(l, ERR_DATABASE_UNAVAILABLE, NULL, PLACE_FREE);
     else if (outcome == RESERVE_LOST)
         login_lost(l);

@@ -8,7 +8,7 @@
  * are lost, and whoever wants to call one waits for that until shortly before
  * the deadline.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -346,7 +346,7 @@ void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, co
         return;
     }
     case RESOLVE_DOWN:
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        reply_store(d, r, store_refusal(d->store) ? STORE_REFUSED : STORE_DOWN);
         return;
     case RESOLVE_OK:
         break;

@@ -6,6 +6,7 @@
  * when it sees a robot change. Must never log in a session whose row it did not claim.
  */
 #include "dispatcher/login.h"
+#include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/log.h"
@@ -242,7 +243,7 @@ static void wished(void *arg, void *op_arg)
     (void)op_arg;
     stat_add(migrations_planned_total, w->op.planned);
     if (r && w->op.rc != STORE_OK) {
-        reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        reply_store(d, r, w->op.rc);
     } else if (r && !w->op.planned) {
         reply_error(d, r, ERR_WRONG_STATE, "The session cannot move: it has no stored credentials, or is moving already.", NULL);
     } else if (r) {

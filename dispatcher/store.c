@@ -41,6 +41,7 @@ struct task {
     void *arg;
     bool up; /* set by the thread: the database was reached, and still is */
     uint64_t came_us, took_us; /* took: set by the thread */
+    struct db_refusal refusal; /* set by the thread: the last one, number 0 = none */
     struct task *next;
 };
 
@@ -59,6 +60,7 @@ struct store {
     unsigned n_workers, n_idle, n_waiting;
     struct task *first, **last;
     bool up, told;
+    const struct db_refusal *refusal; /* of the op whose done callback runs */
 };
 
 const char *const session_state_name[SESSION_STATE_COUNT] = {"opening", "active",  "closing", "closed",
@@ -106,7 +108,9 @@ static void *thread_main(void *arg)
         TAKE_OVER(t);
         t->up = link_up(&l);
         uint64_t begun_us = clock_us();
+        db_refusal_clear(l.db);
         t->fn(t->up ? l.db : NULL, t->op);
+        t->refusal = *db_refusal(l.db);
         t->took_us = clock_us() - begun_us;
         t->up = t->up && db_is_open(l.db);
         HAND_OVER(t);
@@ -162,7 +166,9 @@ static bool take_back(struct worker *w)
         s->n_waiting--;
         give(w, next);
     }
+    s->refusal = &t->refusal;
     t->done(t->arg, t->op);
+    s->refusal = NULL;
     free(t);
     return true;
 }
@@ -246,6 +252,11 @@ void store_submit(struct store *s, store_fn *fn, void *op, store_done_fn *done, 
     *s->last = t;
     s->last = &t->next;
     s->n_waiting++;
+}
+
+const struct db_refusal *store_refusal(const struct store *s)
+{
+    return s->refusal && s->refusal->number ? s->refusal : NULL;
 }
 
 bool store_is_up(const struct store *s)

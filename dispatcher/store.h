@@ -31,7 +31,8 @@ struct store;
 
 enum store_rc {
     STORE_OK,     /* asked and answered; see the op's outcome */
-    STORE_DOWN,   /* the database cannot be reached; nothing was done */
+    STORE_DOWN,   /* the database cannot be reached or takes no writes; nothing was done */
+    STORE_REFUSED, /* a constraint, trigger or column refuses this for good; nothing was done; store_refusal() names it. Never retried */
     STORE_UNKNOWN /* the connection broke at COMMIT and could not be asked again: treat as "maybe done" */
 };
 
@@ -42,6 +43,8 @@ struct store *store_new(struct loop *l, const struct conf *conf);
 /* Waits for the threads (each finishes its current op), then drops the queued ops without calling back. */
 void store_destroy(struct store **sp);
 void store_submit(struct store *s, store_fn *fn, void *op, store_done_fn *done, void *arg);
+/* Inside a done callback whose op came back with STORE_REFUSED: what refused it. NULL = it is not known. */
+const struct db_refusal *store_refusal(const struct store *s);
 /* The answer of the last op: the database could be reached. Optimistic at start only after a successful ping. */
 bool store_is_up(const struct store *s);
 unsigned store_waiting(const struct store *s); /* ops that wait for a thread */

@@ -14,9 +14,7 @@
 #include "common/id.h"
 #include "common/log.h"
 
-#include <mariadb/errmsg.h>
 #include <mariadb/mysql.h>
-#include <mariadb/mysqld_error.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -56,7 +54,10 @@ struct db {
     unsigned n_statements;
     uint16_t slot[SLOTS]; /* by hash of the text: index in statements + 1, 0 = none */
     struct statement *current; /* whose rows db_next reads */
-    bool in_tx, poisoned;
+    bool in_tx;
+    enum db_rc poison; /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
+    struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_refusal_clear() */
+    struct db_refusal taken;   /* the last DB_DUP of this try of a transaction, likewise */
     unsigned patience_s;
     uint64_t affected, insert_id;
     char error[300];
@@ -99,7 +100,8 @@ static void disconnect(struct db *db)
     if (db->my)
         mysql_close(db->my);
     db->my = NULL;
-    db->in_tx = db->poisoned = false;
+    db->in_tx = false;
+    db->poison = DB_OK;
 }
 
 void db_destroy(struct db **dp)
@@ -127,35 +129,63 @@ const char *db_error(const struct db *db)
     return db->error;
 }
 
-static enum db_rc classify(struct db *db, unsigned number, const char *text)
+const struct db_refusal *db_refusal(const struct db *db)
+{
+    return &db->refusal;
+}
+
+void db_refusal_clear(struct db *db)
+{
+    db->refusal.number = 0;
+}
+
+static enum db_rc poisoned(struct db *db, enum db_rc rc)
+{
+    if (db->in_tx)
+        db->poison = rc;
+    return rc;
+}
+
+static enum db_rc refused(struct db *db, const char *sql)
+{
+    char words[500];
+    db_refusal_words(&db->refusal, words, sizeof(words));
+    log_line(LOG_WARN, "refused_by_database", "number", log_i(db->refusal.number), "what", words, "statement", sql, NULL);
+    return poisoned(db, DB_REFUSED);
+}
+
+/* What an error means, and what follows for the connection and the transaction. */
+static enum db_rc classify(struct db *db, unsigned number, const char *state, const char *text, const char *sql)
 {
     snprintf(db->error, sizeof(db->error), "%u %s", number, text);
-    switch (number) {
-    case ER_DUP_ENTRY:
+    switch (db_error_kind(number, state)) {
+    case DB_KIND_DUPLICATE:
+        db_refusal_read(&db->taken, number, text, sql);
         return DB_DUP;
-    case ER_LOCK_DEADLOCK:
-    case ER_LOCK_WAIT_TIMEOUT:
-    case ER_CHECKREAD:
-        db->poisoned = db->in_tx;
-        return DB_RETRY;
-    case CR_SERVER_GONE_ERROR:
-    case CR_SERVER_LOST:
-    case CR_SERVER_LOST_EXTENDED:
-    case CR_CONNECTION_ERROR:
-    case CR_CONN_HOST_ERROR:
-    case CR_MALFORMED_PACKET:
-    case CR_COMMANDS_OUT_OF_SYNC:
-    case ER_SERVER_SHUTDOWN:
-    case ER_UNKNOWN_COM_ERROR: /* 1047: a Galera node without quorum */
-    case ER_CONNECTION_KILLED:
-    case ER_NORMAL_SHUTDOWN:
-    case ER_CON_COUNT_ERROR:
+    case DB_KIND_NOT_NOW:
+        db->taken.number = 0;
+        return poisoned(db, DB_RETRY);
+    case DB_KIND_GONE:
         disconnect(db);
         return DB_GONE;
-    default:
-        db->poisoned = db->in_tx;
-        return DB_FAIL;
+    case DB_KIND_NOT_HERE:
+        log_line(LOG_WARN, "database_read_only", "number", log_i(number), "text", text, NULL);
+        disconnect(db);
+        return DB_NOT_HERE;
+    case DB_KIND_REFUSED:
+        db_refusal_read(&db->refusal, number, text, sql);
+        return refused(db, sql);
+    case DB_KIND_FORGOTTEN:
+    case DB_KIND_OTHER:
+        break;
     }
+    log_line(LOG_ERROR, "sql_failed", "number", log_i(number), "text", text, "statement", sql, NULL);
+    return poisoned(db, DB_FAIL);
+}
+
+static enum db_rc connection_fail(struct db *db, const char *sql)
+{
+    return classify(db, mysql_errno(db->my), mysql_sqlstate(db->my), mysql_error(db->my), sql);
 }
 
 static bool connect_one(struct db *db, const char *host)
@@ -199,13 +229,10 @@ enum db_rc db_ready(struct db *db)
 
 static enum db_rc statement_fail(struct db *db, MYSQL_STMT *stmt, const char *sql)
 {
-    unsigned number = mysql_stmt_errno(stmt);
-    char text[200];
+    char text[600], state[6]; /* of a statement that a lost connection takes with it */
     snprintf(text, sizeof(text), "%s", mysql_stmt_error(stmt));
-    enum db_rc rc = classify(db, number, text);
-    if (rc == DB_FAIL)
-        log_line(LOG_ERROR, "sql_failed", "number", log_i(number), "text", text, "statement", sql, NULL);
-    return rc;
+    snprintf(state, sizeof(state), "%s", mysql_stmt_sqlstate(stmt));
+    return classify(db, mysql_stmt_errno(stmt), state, text, sql);
 }
 
 static void columns_make(struct statement *s)
@@ -250,15 +277,13 @@ static enum db_rc statement_for(struct db *db, const char *sql, struct statement
     s->stmt = mysql_stmt_init(db->my);
     if (mysql_stmt_prepare(s->stmt, sql, strlen(sql))) {
         MYSQL_STMT *failed = s->stmt;
+        char text[600], state[6];
         unsigned number = mysql_stmt_errno(failed);
-        char text[200];
         snprintf(text, sizeof(text), "%s", mysql_stmt_error(failed));
+        snprintf(state, sizeof(state), "%s", mysql_stmt_sqlstate(failed));
         mysql_stmt_close(failed);
         s->stmt = NULL;
-        enum db_rc rc = classify(db, number, text);
-        if (rc == DB_FAIL)
-            log_line(LOG_ERROR, "sql_failed", "number", log_i(number), "text", text, "statement", sql, NULL);
-        return rc;
+        return classify(db, number, state, text, sql);
     }
     s->sql = xstrdup(sql);
     s->n_params = mysql_stmt_param_count(s->stmt);
@@ -336,8 +361,8 @@ static void params_add(struct params *p, const char *types, size_t n_types, va_l
 /* The prepared statement of that text, on a connection that can run it. */
 static enum db_rc statement_begin(struct db *db, const char *sql, struct statement **out)
 {
-    if (db->poisoned)
-        return DB_RETRY;
+    if (db->poison)
+        return db->poison;
     enum db_rc rc = db->in_tx ? (db->my ? DB_OK : DB_GONE) : db_ready(db);
     if (rc)
         return rc;
@@ -647,10 +672,8 @@ enum db_rc db_run(struct db *db, const char *sql, size_t len)
     enum db_rc rc = db_ready(db);
     if (rc)
         return rc;
-    if (mysql_real_query(db->my, sql, len)) {
-        rc = classify(db, mysql_errno(db->my), mysql_error(db->my));
-        return rc;
-    }
+    if (mysql_real_query(db->my, sql, len))
+        return connection_fail(db, sql);
     MYSQL_RES *rows = mysql_store_result(db->my);
     if (rows)
         mysql_free_result(rows);
@@ -673,9 +696,10 @@ static enum db_rc finish(struct db *db, bool commit)
         mysql_stmt_free_result(db->current->stmt);
         db->current = NULL;
     }
-    db->in_tx = db->poisoned = false;
+    db->in_tx = false;
+    db->poison = DB_OK;
     if (commit ? mysql_commit(db->my) : mysql_rollback(db->my)) {
-        enum db_rc rc = classify(db, mysql_errno(db->my), mysql_error(db->my));
+        enum db_rc rc = connection_fail(db, commit ? "COMMIT" : "ROLLBACK");
         if (rc != DB_RETRY && rc != DB_GONE) /* nothing that says clearly "rolled back" */
             disconnect(db);
         return rc == DB_RETRY ? rc : DB_GONE;
@@ -696,13 +720,20 @@ static enum db_done settle(struct db *db, int (*was_done)(struct db *db, void *a
     return TX_UNKNOWN;
 }
 
+/* A unique key of somebody else's on a table that is not ours: another try meets it again. */
+static bool is_unique_key_of_others(const struct db *db)
+{
+    return db->taken.number && strncmp(db->taken.table, "chasqui_", 8) != 0;
+}
+
 static enum db_rc begin(struct db *db)
 {
     enum db_rc rc = db_ready(db);
+    db->taken.number = 0;
     if (rc)
         return rc;
     if (mysql_query(db->my, "START TRANSACTION"))
-        return classify(db, mysql_errno(db->my), mysql_error(db->my));
+        return connection_fail(db, "START TRANSACTION");
     db->in_tx = true;
     return DB_OK;
 }
@@ -716,8 +747,8 @@ enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), in
         *rc = begin(db);
         if (*rc == DB_OK)
             *rc = fn(db, arg);
-        if (db->poisoned && *rc == DB_OK)
-            *rc = DB_RETRY;
+        if (db->poison && *rc == DB_OK)
+            *rc = db->poison;
         bool asked = *rc == DB_OK;
         if (asked && (*rc = finish(db, true)) == DB_OK)
             return TX_DONE;
@@ -732,9 +763,13 @@ enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), in
         if (*rc == DB_GONE && again && clock_ms() - began < STALE_MS)
             again = false;
         else if (*rc != DB_RETRY)
-            return TX_NOT;
+            break;
         else
             back_off(attempt);
+    }
+    if ((*rc == DB_DUP || *rc == DB_RETRY) && is_unique_key_of_others(db)) {
+        db->refusal = db->taken;
+        *rc = refused(db, "");
     }
     return TX_NOT;
 }

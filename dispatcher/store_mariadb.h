@@ -12,6 +12,7 @@
 #define CHASQUI_STORE_MARIADB_H
 
 #include "common/conf.h"
+#include "dispatcher/db_error.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,8 +22,11 @@ struct db;
 enum db_rc {
     DB_OK = 0,
     DB_DUP,   /* 1062: a unique key said no; the transaction lives on */
-    DB_RETRY, /* 1213, 1205, 1020: the transaction is gone; db_tx() runs it again */
+    DB_RETRY, /* not now (1213, 1205, 1020, ...): the transaction is gone; db_tx() runs it again */
     DB_GONE,  /* the connection broke (2006, 2013, 1047, ...) */
+    DB_NOT_HERE, /* the server takes no writes (1290, 1792, 1836, ...): the connection is dropped */
+    DB_REFUSED,  /* a constraint, trigger or column refuses the row (1452, 4025, 1364, ...), and will again: db_refusal() names it. The
+                  * transaction is poisoned: what it did so far (rows of a db_bulk() before the refused one too) is rolled back */
     DB_FAIL   /* any other error: logged with its number */
 };
 
@@ -36,6 +40,10 @@ bool db_is_open(const struct db *db);
 void db_patience(struct db *db, unsigned seconds);
 /* The last error for people (CLI), without secrets. */
 const char *db_error(const struct db *db);
+
+/* What the last DB_REFUSED was about; number 0 = none since it was cleared. Valid until the next error. */
+const struct db_refusal *db_refusal(const struct db *db);
+void db_refusal_clear(struct db *db);
 
 /* `types`: one letter a parameter: i int64_t, u uint64_t, s const char * (NULL = SQL NULL), b const void *, size_t
  * (NULL = SQL NULL), N uint64_t where 0 = SQL NULL. */

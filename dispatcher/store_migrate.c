@@ -273,7 +273,7 @@ void store_migrate_claim(struct db *db, void *arg)
         if (done == TX_DONE) {
             op->n += one.claimed;
             op->timed_out += one.timed_out;
-        } else if (rc == DB_GONE) {
+        } else if (rc == DB_GONE || rc == DB_NOT_HERE) {
             op->rc = op->n ? STORE_OK : STORE_DOWN;
             break;
         }

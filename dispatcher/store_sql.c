@@ -10,7 +10,7 @@
 
 enum store_rc store_rc_of(enum db_rc rc)
 {
-    return rc == DB_OK ? STORE_OK : STORE_DOWN;
+    return rc == DB_OK ? STORE_OK : rc == DB_REFUSED ? STORE_REFUSED : STORE_DOWN;
 }
 
 void json_take(struct jv *body, struct buf *out)
@@ -40,7 +40,7 @@ enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int
     case TX_DONE:
         return STORE_OK;
     case TX_NOT:
-        return STORE_DOWN;
+        return store_rc_of(rc);
     case TX_UNKNOWN:
         break;
     }

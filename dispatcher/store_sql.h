@@ -92,7 +92,7 @@ enum db_rc session_close_row(struct db *db, uint64_t ref, enum session_state to,
                              enum place_fate fate);
 /* A job that was done has lost its session. */
 enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state to, const char *reason);
-/* Runs a transaction that may simply be run again; answers STORE_OK or STORE_DOWN (or UNKNOWN). */
+/* Runs a transaction that may simply be run again; answers STORE_OK, STORE_DOWN, STORE_REFUSED or STORE_UNKNOWN. */
 enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
                        void *op);
 enum store_rc store_rc_of(enum db_rc rc);
