@@ -7,7 +7,7 @@
 #   make check-browser the dashboard in Chromium, pictures of it in build/pictures
 #   make asan          unit and system tests under ASan + UBSan
 #   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
-#   make chaos         10,000 log-ins while every process is killed at random, 20 times
+#   make chaos         10,000 log-ins while every process is killed at random, 20 times, with ten seeds
 #   make lint          warnings, tables, headers      make format        clang-format
 #   make install       into DESTDIR/PREFIX            make clean
 #   make deps          install the Debian packages that are missing
@@ -23,7 +23,7 @@ SHELL := /bin/bash
 PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
-PACKAGES_TEST := libcmocka-dev python3-pytest python3-zmq python3-msgpack curl prometheus groff-base chromium chromium-driver python3-selenium
+PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl prometheus groff-base chromium chromium-driver python3-selenium
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
   $(if $(shell command -v npm),,nodejs npm)
@@ -132,16 +132,18 @@ $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
-TESTS ?= # of check-browser: all
+# System and browser tests run beside each other: they wait more than they compute. TEST_JOBS=0 runs them one after another.
+TEST_JOBS ?= $(shell expr $$(nproc) + 2)
+BESIDE = -n $(TEST_JOBS) --dist loadgroup
+TESTS ?= # of check-system, check-browser, check-pytest: all
 
-PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc) # builds; tests run one after another
+PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: test unit-tests check-unit check-policy check-fuzz check-system check-browser chaos asan tsan fuzz lint format install clean help
+.PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser chaos asan tsan fuzz lint format install clean help
 test: deps
 	$(PARALLEL) all unit-tests
 	$(MAKE) check-unit check-policy lint-tables check-fuzz
-	$(MAKE) check-system
-	$(MAKE) check-browser TESTS='-m "not timed"'
+	$(MAKE) check-pytest
 
 unit-tests: $(UNIT)
 check-unit: unit-tests
@@ -162,17 +164,19 @@ fuzz-run: fuzz-tests
 fuzz:
 	@$(MAKE) --no-print-directory check-fuzz FUZZ_RUNS=2000000
 
+# Real processes, and the dashboard in Debian's Chromium as people use it; see tests/conftest.py.
+check-pytest: all
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) $(BESIDE) tests/system tests/browser $(TESTS)
 check-system: all
-	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system
-
-# The dashboard, used as people do: Debian's Chromium against real processes.
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) $(BESIDE) tests/system $(TESTS)
 check-browser: all
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
 
-# At full size what make test runs small; CHASQUI_CHAOS_SEED=N repeats a run.
+# At full size what make test runs small, a line for each seed; CHAOS_SEEDS="N ..." repeats them.
+CHAOS_SEEDS ?= 11 12 13 14 15 16 17 18 19 20
 chaos: deps
 	$(MAKE) all
-	CHASQUI_CHAOS_ITEMS=10000 CHASQUI_CHAOS_KILLS=20 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system/test_chaos.py
+	@CHASQUI_BUILD=$(abspath $(BUILD)) tests/run/chaos $(CHAOS_SEEDS)
 
 asan: deps
 	$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all unit-tests

@@ -1,0 +1,18 @@
+"""How tests are dealt out when several run at once (`make test`, `pytest -n 3 --dist loadgroup`).
+
+Each worker has a MariaDB, a portal, a browser and a slice of ports of its own, so tests are dealt out one by one. Tests with the
+same mark `xdist_group` run on one worker, one after another. The browser tests are such a group, since they share a house. Tests
+with the mark `long` are dealt out first, so that no worker ends with one of them alone.
+"""
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """In a worker of xdist only: by itself, pytest keeps the order of the files."""
+    for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.xdist_group("browser"))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: 0 if item.get_closest_marker("xdist_group") else 1 if item.get_closest_marker("long") else 2)
