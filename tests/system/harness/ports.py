@@ -7,7 +7,7 @@ are handed out in turn, so that a process that was restarted on its old port doe
 import itertools
 import socket
 
-FIRST, LAST, SLICE = 15000, 30000, 1000
+FIRST, LAST, SLICE = 15000, 30000, 500
 
 
 def take_slice():
