@@ -18,7 +18,7 @@ enum option_id {
 #undef OPTION
     OPT_COUNT
 };
-#define OPT_BIT(symbol) (1u << OPT_##symbol)
+#define OPT_BIT(symbol) (UINT64_C(1) << OPT_##symbol)
 
 #define AHEAD_DAYS_MAX 366 /* how far ahead the API takes a time: 31,622,400 s */
 

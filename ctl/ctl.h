@@ -36,8 +36,8 @@ struct command {
     ctl_fn *fn;
     enum ctl_needs needs;
     unsigned words;    /* how many words follow, exactly; WORDS_SOME = one or more */
-    unsigned options;  /* OPT_BIT()s it takes */
-    unsigned repeated; /* those of them that may be given more than once */
+    uint64_t options;  /* OPT_BIT()s it takes */
+    uint64_t repeated; /* those of them that may be given more than once */
     const char *usage; /* words and options as the user types them */
     const char *line;  /* one line */
     const char *help;  /* paragraphs */

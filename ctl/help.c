@@ -87,11 +87,11 @@ void help_command(const struct command *cmd, FILE *out)
     for (unsigned i = 0; i < OPT_COUNT; i++) {
         const struct option_row *o = &option_table[i];
         char words[64], help[200];
-        if (!(cmd->options & (1u << i)))
+        if (!(cmd->options & (UINT64_C(1) << i)))
             continue;
         snprintf(words, sizeof(words), "    --%s%s%s", o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
-        snprintf(help, sizeof(help), "%s%s", o->help, cmd->repeated & (1u << i) ? "; repeatable" : "");
+        snprintf(help, sizeof(help), "%s%s", o->help, cmd->repeated & (UINT64_C(1) << i) ? "; repeatable" : "");
         print_option(words, help, out);
     }
     print_common(out);

@@ -5,12 +5,14 @@
  */
 #include "ctl/http.h"
 
+#include "common/check.h"
 #include "ctl/ctl.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -160,4 +162,161 @@ void http_ask(struct ctl *c, const struct http_request *request, struct http_ans
     curl_easy_cleanup(curl);
     buf_free(&taking.body);
     buf_free(&url);
+}
+
+/* ---- robots ------------------------------------------------------------------------------------------------------ */
+
+struct http_line {
+    CURL *curl;
+    char base_url[256];
+};
+
+struct http_line *http_line_new(const char *base_url)
+{
+    struct http_line *line = xcalloc(1, sizeof(*line));
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    line->curl = curl_easy_init();
+    snprintf(line->base_url, sizeof(line->base_url), "%s", base_url);
+    return line;
+}
+
+void http_line_free(struct http_line **lp)
+{
+    if (*lp)
+        curl_easy_cleanup((*lp)->curl);
+    free(*lp);
+    *lp = NULL;
+}
+
+static size_t call_body_take(char *data, size_t one, size_t n, void *arg)
+{
+    struct http_call *call = arg;
+    if (call->body.len + one * n > BODY_BYTES_MAX)
+        return 0;
+    buf_add(&call->body, data, one * n);
+    return one * n;
+}
+
+/* The value of a header line, if it is that header. */
+static void head_copy(const char *line, size_t len, const char *name, char *out, size_t room)
+{
+    size_t at = strlen(name), n = 0;
+    if (len <= at || strncasecmp(line, name, at) != 0)
+        return;
+    while (at < len && strchr(" \t", line[at]))
+        at++;
+    while (at + n < len && !strchr("\r\n;", line[at + n]) && n + 1 < room)
+        n++;
+    memcpy(out, line + at, n);
+    out[n] = 0;
+}
+
+static size_t call_head_take(char *line, size_t one, size_t n, void *arg)
+{
+    struct http_call *call = arg;
+    head_copy(line, one * n, "content-type:", call->type, sizeof(call->type));
+    head_copy(line, one * n, "x-robot-boot:", call->boot, sizeof(call->boot));
+    head_copy(line, one * n, "x-request-id:", call->echoed, sizeof(call->echoed));
+    return one * n;
+}
+
+static struct curl_slist *call_headers(const struct http_call *call)
+{
+    char text[200];
+    struct curl_slist *list = curl_slist_append(NULL, "Accept: application/json, */*");
+    list = curl_slist_append(list, "Expect:");
+    if (call->json)
+        list = curl_slist_append(list, "Content-Type: application/json");
+    if (call->idempotency_key) {
+        snprintf(text, sizeof(text), "Idempotency-Key: %s", call->idempotency_key);
+        list = curl_slist_append(list, text);
+    }
+    if (call->request_id) {
+        snprintf(text, sizeof(text), "X-Request-Id: %s", call->request_id);
+        list = curl_slist_append(list, text);
+    }
+    return list;
+}
+
+/* Sets the call up on the line's handle; the headers are the caller's to free after the call. */
+static struct curl_slist *call_set(struct http_line *line, struct http_call *call, char reason[CURL_ERROR_SIZE])
+{
+    struct buf url = {0};
+    struct curl_slist *headers = call_headers(call);
+    call->status = 0;
+    call->type[0] = call->boot[0] = call->echoed[0] = call->why[0] = 0;
+    curl_easy_reset(line->curl);
+    options_set(line->curl, NULL);
+    buf_addf(&url, "%s%s", line->base_url, call->path);
+    curl_easy_setopt(line->curl, CURLOPT_URL, url.data);
+    curl_easy_setopt(line->curl, CURLOPT_HEADERFUNCTION, call_head_take);
+    curl_easy_setopt(line->curl, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(line->curl, CURLOPT_WRITEFUNCTION, call_body_take);
+    curl_easy_setopt(line->curl, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(line->curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(line->curl, CURLOPT_ERRORBUFFER, reason);
+    curl_easy_setopt(line->curl, CURLOPT_TIMEOUT_MS, call->timeout_ms);
+    if (strcmp(call->method, "HEAD") == 0) {
+        curl_easy_setopt(line->curl, CURLOPT_NOBODY, 1L);
+    } else if (call->json) {
+        curl_easy_setopt(line->curl, CURLOPT_COPYPOSTFIELDS, call->json);
+    } else if (strcmp(call->method, "GET") != 0) {
+        curl_easy_setopt(line->curl, CURLOPT_CUSTOMREQUEST, call->method);
+    }
+    buf_free(&url);
+    return headers;
+}
+
+static void call_ended(struct http_line *line, struct http_call *call, CURLcode rc, const char *reason)
+{
+    long status = 0, connects = 0;
+    double took_s = 0;
+    curl_easy_getinfo(line->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(line->curl, CURLINFO_NUM_CONNECTS, &connects);
+    curl_easy_getinfo(line->curl, CURLINFO_TOTAL_TIME, &took_s);
+    call->status = rc == CURLE_OK ? (int)status : 0;
+    call->is_reused = rc == CURLE_OK && connects == 0;
+    call->ms = (long)(took_s * 1000);
+    if (rc != CURLE_OK)
+        snprintf(call->why, sizeof(call->why), "%s", *reason ? reason : curl_easy_strerror(rc));
+}
+
+void http_line_call(struct http_line *line, struct http_call *call)
+{
+    char reason[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = call_set(line, call, reason);
+    call_ended(line, call, curl_easy_perform(line->curl), reason);
+    curl_slist_free_all(headers);
+}
+
+static void busy_ask(struct http_line *beside, struct http_busy *busy)
+{
+    struct http_call call = {.method = "GET", .path = busy->path, .timeout_ms = busy->timeout_ms};
+    http_line_call(beside, &call);
+    buf_free(&call.body);
+    if (call.status == 200)
+        busy->n++;
+    else
+        busy->n_failed++;
+    if (call.ms > busy->slowest_ms)
+        busy->slowest_ms = call.ms;
+}
+
+void http_line_call_busy(struct http_line *line, struct http_call *call, struct http_line *beside, struct http_busy *busy)
+{
+    char reason[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = call_set(line, call, reason);
+    CURLM *multi = curl_multi_init();
+    CURLcode rc = CURLE_FAILED_INIT;
+    int running = 1, left;
+    curl_multi_add_handle(multi, line->curl);
+    while (running && curl_multi_perform(multi, &running) == CURLM_OK && running &&
+           curl_multi_poll(multi, NULL, 0, busy->every_ms, NULL) == CURLM_OK && curl_multi_perform(multi, &running) == CURLM_OK && running)
+        busy_ask(beside, busy);
+    for (CURLMsg *m; (m = curl_multi_info_read(multi, &left));)
+        rc = m->data.result;
+    call_ended(line, call, rc, reason);
+    curl_multi_remove_handle(multi, line->curl);
+    curl_multi_cleanup(multi);
+    curl_slist_free_all(headers);
 }

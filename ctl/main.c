@@ -47,7 +47,7 @@ static bool shape_ok(struct ctl *c, const struct command *cmd)
     a->word += skip;
     a->n_words -= skip;
     for (unsigned i = 0; i < OPT_COUNT; i++) {
-        unsigned bit = 1u << i;
+        uint64_t bit = UINT64_C(1) << i;
         if (a->n[i] && !(cmd->options & bit))
             return ctl_usage(c, "chasqui %s%s%s takes no --%s", cmd->noun, *cmd->verb ? " " : "", cmd->verb,
                              option_table[i].name),

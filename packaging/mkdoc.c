@@ -186,7 +186,7 @@ static void command_show(const struct command *c)
     line(c->help);
     bool has_any = false;
     for (unsigned i = 0; i < N(options); i++)
-        if (c->options & (1u << i)) {
+        if (c->options & (UINT64_C(1) << i)) {
             if (!has_any)
                 puts(".RS");
             has_any = true;
@@ -267,7 +267,7 @@ static void owners_show(unsigned owners)
     static const char *const names[] = {"broker", "dispatcher", "healthd", "chasqui"};
     fputs("Read by: ", stdout);
     for (unsigned i = 0, n = 0; i < N(names); i++)
-        if (owners & (1u << i))
+        if (owners & (UINT64_C(1) << i))
             printf("%s%s", n++ ? ", " : "", names[i]);
     puts(".");
 }
@@ -436,7 +436,7 @@ static void completion(void)
         }
         printf("    \"%s %s\"%s) words=\"", c->noun, c->verb, *c->verb ? "*" : "");
         for (unsigned k = 0, n = 0; k < N(options); k++)
-            if (c->options & (1u << k))
+            if (c->options & (UINT64_C(1) << k))
                 printf("%s--%s", n++ ? " " : "", options[k].name);
         puts("\" ;;");
     }

@@ -34,7 +34,7 @@ def ctl(tmp_path, database):
 
 COMMANDS = [
     ("migrate",), ("keys", "init"), ("token", "create"), ("token", "list"), ("token", "revoke"), ("worker", "add"), ("worker", "list"),
-    ("worker", "drain"), ("worker", "resume"), ("worker", "remove"), ("credentials", "set"), ("credentials", "list"), ("credentials", "remove"),
+    ("worker", "drain"), ("worker", "resume"), ("worker", "remove"), ("worker", "test"), ("credentials", "set"), ("credentials", "list"), ("credentials", "remove"),
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
     ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "remove"),
