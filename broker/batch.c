@@ -68,6 +68,7 @@ struct upload {
     bool is_whole;           /* its last item was seen */
     struct buf line;         /* of which the end did not come yet; at most LINE_BYTES_MAX + 1 */
     bool is_long;            /* that line is too long, and not kept */
+    bool is_begun;           /* a line was seen: no byte order mark may follow */
     struct buf chunk;
     uint64_t chunk_index, next_index; /* of the chunk's first line; of the next line */
     bool is_sealed;                   /* nothing may be added to the chunk */
@@ -497,6 +498,10 @@ static void line_refuse(struct upload *u)
 /* A whole line without its end. There is room for it. */
 static void line_put(struct upload *u, const char *line, size_t len)
 {
+    size_t mark = u->is_begun ? 0 : utf8_mark(line, len);
+    u->is_begun = true;
+    line += mark;
+    len -= mark;
     if (len && line[len - 1] == '\r')
         len--;
     if (is_blank(line, len))
@@ -693,6 +698,9 @@ void app_batch_create(struct exchange *x)
         return;
     }
     struct upload *u = upload_new(x);
+    size_t mark = utf8_mark(x->body.data, x->body.len);
+    if (mark)
+        memmove(x->body.data, x->body.data + mark, x->body.len -= mark);
     u->about = judging_begin(&u->judging, &x->body, &why);
     if (jv_type(u->about) != JV_OBJECT) {
         json_refuse(u, why);

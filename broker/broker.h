@@ -18,6 +18,7 @@
  *   feed.c       what changes, live, for operators
  *   sse.c        answers that are server-sent events
  *   reply.c      the shape of answers
+ *   cors.c       pages of other origins that may call (pure)
  *   flight.c     requests that dispatchers work on, or will: queues, deadlines, resending
  *   fairq.c      fair queues (pure)
  *   peer.c       dispatchers: greeting, credit, heartbeat
@@ -308,6 +309,7 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     const char *key, *coding;                            /* Idempotency-Key, Content-Encoding */
     bool is_key_twice;
     bool is_expecting; /* Expect: 100-continue */
+    bool is_preflight; /* Access-Control-Request-Method is there */
     struct prefer prefer;
     char request_id[129], traceparent[56];
     char peer[64];
@@ -392,6 +394,7 @@ void reply_error(struct exchange *x, enum err e, const char *message, struct jv 
 void reply_jv(struct exchange *x, unsigned status, struct jv *body); /* takes body */
 void reply_text(struct exchange *x, unsigned status, const char *type,
                 struct buf *body); /* takes its bytes; type static */
+void reply_empty(struct exchange *x, unsigned status);
 void reply_header(struct exchange *x, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* A dispatcher's. */
@@ -409,6 +412,15 @@ void http_resume(struct exchange *x);     /* go on with it: exchange_step() will
 void http_quiesce(struct http *h);        /* no new connections */
 uint64_t http_busy(const struct http *h); /* whole requests that have no whole answer yet */
 void http_stats(const struct http *h);
+
+/* ---- cors.c ------------------------------------------------------------------------------------------------ */
+/* The origin among broker.cors_origins that x comes from; NULL = none of them. Static, or the configuration's. */
+const char *cors_origin(const struct exchange *x, size_t *len);
+/* What a page of such an origin may send: `allow` are the path's methods. No-op for other origins. */
+void cors_preflight(struct exchange *x, const char *allow);
+/* The answer's headers that such a page may read. */
+extern const char cors_exposed[];
+bool cors_check(const struct conf *conf); /* false after logging which origin is not one */
 
 /* ---- batch.c ----------------------------------------------------------------------------------------------- */
 struct uploads *uploads_new(void);

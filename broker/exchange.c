@@ -73,6 +73,8 @@ static void header_take(struct exchange *x, const char *name, const char *value)
         x->cookie = value;
     } else if (strcasecmp(name, "Origin") == 0) {
         x->origin = value;
+    } else if (strcasecmp(name, "Access-Control-Request-Method") == 0) {
+        x->is_preflight = true;
     } else if (strcasecmp(name, "Host") == 0) {
         x->host = value;
     } else if (strcasecmp(name, "If-None-Match") == 0) {
@@ -107,16 +109,31 @@ enum exchange_next exchange_begin(struct exchange *x, const struct gate_head *he
     return has_body(x) ? exchange_step(x) : EXCHANGE_MORE;
 }
 
+/* The path and what follows it. The host of a target in absolute form takes the place of the Host header (RFC 9112
+ * 3.2.2): it is moved by a byte, so that it has an end. */
+static char *path_begin(struct exchange *x)
+{
+    size_t len;
+    const char *authority = gate_authority(x->target, &len);
+    if (!authority)
+        return x->target;
+    char *host = x->target + (authority - x->target) - 1;
+    memmove(host, host + 1, len);
+    host[len] = '\0';
+    x->host = host;
+    return host + 1 + len;
+}
+
 static void path_find(struct exchange *x)
 {
     char allow[ROUTE_ALLOW_BYTES];
     struct str arg;
-    char *mark = strchr(x->target, '?');
+    char *path = path_begin(x), *mark = strchr(path, '?');
     if (mark) {
         *mark = '\0';
         x->query = mark + 1;
     }
-    switch (route_find(x->listener, x->method, x->target, &x->route, &arg, allow)) {
+    switch (route_find(x->listener, x->method, *path ? path : "/", &x->route, &arg, allow)) {
     case ROUTE_FOUND:
         x->arg = arg;
         break;
@@ -126,6 +143,12 @@ static void path_find(struct exchange *x)
     case ROUTE_NO_METHOD:
         reply_header(x, "Allow", "%s", allow);
         reply_error(x, ERR_METHOD_NOT_ALLOWED, NULL, NULL);
+        break;
+    case ROUTE_OPTIONS:
+        reply_header(x, "Allow", "%s", allow);
+        if (x->is_preflight)
+            cors_preflight(x, allow);
+        reply_empty(x, 204);
         break;
     }
 }
@@ -321,7 +344,8 @@ static bool body_read(struct exchange *x)
         return true;
     if (x->key)
         id_sha256(x->body.data ? x->body.data : "", x->body.len, x->body_digest);
-    x->json = jv_parse(x->body.data ? x->body.data : "", x->body.len, &why);
+    size_t mark = utf8_mark(x->body.data, x->body.len);
+    x->json = jv_parse(x->body.data ? x->body.data + mark : "", x->body.len - mark, &why);
     buf_wipe(&x->body);
     if (jv_type(x->json) == JV_OBJECT)
         return true;

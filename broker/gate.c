@@ -44,11 +44,31 @@ static bool is_hex(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
+const char *gate_authority(const char *target, size_t *len)
+{
+    size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
+    *len = scheme ? strcspn(target + scheme, "/?") : 0;
+    return *len ? target + scheme : NULL;
+}
+
+/* A host and perhaps a port, without a user. */
+static bool is_authority(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!is_token_char((unsigned char)s[i]) && !strchr(":[]", s[i]))
+            return false;
+    return true;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *target_wrong(const char *s)
 {
-    if (*s != '/')
-        return "The request target must begin with '/'.";
+    size_t len;
+    const char *authority = *s == '/' ? NULL : gate_authority(s, &len);
+    if (*s != '/' && !authority)
+        return "The request target must begin with '/', or be a whole http URL.";
+    if (authority && !is_authority(authority, len))
+        return "The request target's host is not one.";
     for (; *s; s++) {
         if (*s <= ' ' || *s >= 0x7f || *s == '#')
             return "The request target holds a byte that must be escaped.";

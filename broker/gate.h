@@ -28,6 +28,9 @@ struct gate_head {
     size_t bytes; /* from the method to the end of the empty line */
 };
 
+/* Host and port of a target in absolute form ("http://host/path", RFC 9112 3.2.2); NULL of any other. */
+const char *gate_authority(const char *target, size_t *len);
+
 enum gate_verdict { GATE_PASS, GATE_BAD, GATE_TOO_LARGE };
 
 /* What the gate learnt on its way; valid for GATE_PASS only. */

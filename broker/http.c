@@ -214,10 +214,13 @@ static struct MHD_Response *response_new(struct client *c, struct exchange *x)
         struct outflow *o = xmalloc(sizeof *o);
         *o = (struct outflow){.client = c, .pull = a->pull, .is_http10 = x->framing.is_http10};
         a->pull = NULL;
+        bool is_bare = !o->pull->has_length && strcmp(x->method, "HEAD") == 0;
         r = MHD_create_response_from_callback(o->pull->has_length ? o->pull->length : MHD_SIZE_UNKNOWN,
                                               o->pull->block_bytes, outflow_pull, o, outflow_free);
         if (!r)
             outflow_free(o);
+        else if (is_bare) /* else the library sends the last chunk of a body that it does not send */
+            MHD_set_response_options(r, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     } else {
         r = MHD_create_response_from_buffer(a->len, a->body,
                                             a->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
@@ -234,6 +237,20 @@ static void header_number(struct MHD_Response *r, const char *name, uint64_t n)
     MHD_add_response_header(r, name, text);
 }
 
+static void cors_add(struct MHD_Response *r, const struct exchange *x)
+{
+    char text[300];
+    size_t len;
+    const char *origin = cors_origin(x, &len);
+    if (x->b->conf->broker_cors_origins)
+        MHD_add_response_header(r, "Vary", "Origin");
+    if (!origin)
+        return;
+    snprintf(text, sizeof text, "%.*s", (int)len, origin);
+    MHD_add_response_header(r, "Access-Control-Allow-Origin", text);
+    MHD_add_response_header(r, "Access-Control-Expose-Headers", cors_exposed);
+}
+
 static void headers_add(struct MHD_Response *r, const struct exchange *x)
 {
     const struct answer *a = &x->answer;
@@ -248,6 +265,7 @@ static void headers_add(struct MHD_Response *r, const struct exchange *x)
     }
     for (unsigned i = 0; i < a->n; i++)
         MHD_add_response_header(r, a->header[i].name, a->header[i].value);
+    cors_add(r, x);
     if (a->is_close)
         MHD_add_response_header(r, "Connection", "close");
 }

@@ -62,6 +62,8 @@ static void limits_set(void)
 
 static bool parts_build(struct broker *b)
 {
+    if (!cors_check(b->conf))
+        return false;
     b->bus = bus_new(b->loop, b->conf);
     if (!b->bus)
         return false;

@@ -118,6 +118,11 @@ void query_parse(struct query *q, char *text, struct jv **errors)
     }
 }
 
+size_t utf8_mark(const char *text, size_t len)
+{
+    return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 /* ---- single values ---------------------------------------------------------------------------------------------
  */
 
@@ -202,23 +207,39 @@ bool traceparent_ok(const char *s)
     return strspn(s + 3, "0") < 32 && strspn(s + 36, "0") < 16;
 }
 
-/* The type, and no parameter but a charset that says UTF-8. */
+/* A charset whose bytes are UTF-8: ASCII is a part of it. */
+static bool is_utf8_charset(const char *value, size_t len)
+{
+    static const char *const names[] = {"utf-8", "utf8", "us-ascii", "ascii"};
+    if (len >= 2 && (*value == '"' || *value == '\'') && value[len - 1] == *value) {
+        value++;
+        len -= 2;
+    }
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (len == strlen(names[i]) && strncasecmp(value, names[i], len) == 0)
+            return true;
+    return false;
+}
+
+/* The type with any parameters, of which a charset must mean UTF-8. */
 static bool is_type(const char *type, const char *wanted)
 {
     if (!type || strncasecmp(type, wanted, strlen(wanted)) != 0)
         return false;
     type += strlen(wanted);
     type += strspn(type, " \t");
-    if (*type == '\0')
-        return true;
-    if (*type++ != ';')
-        return false;
-    type += strspn(type, " \t");
-    size_t end = strlen(type);
-    while (end && (type[end - 1] == ' ' || type[end - 1] == '\t'))
-        end--;
-    return end == 0 || (end == 13 && strncasecmp(type, "charset=utf-8", 13) == 0) ||
-           (end == 15 && strncasecmp(type, "charset=\"utf-8\"", 15) == 0);
+    while (*type) {
+        if (*type++ != ';')
+            return false;
+        type += strspn(type, " \t");
+        size_t len = strcspn(type, ";"), end = len;
+        while (end && (type[end - 1] == ' ' || type[end - 1] == '\t'))
+            end--;
+        if (end >= 8 && strncasecmp(type, "charset=", 8) == 0 && !is_utf8_charset(type + 8, end - 8))
+            return false;
+        type += len;
+    }
+    return true;
 }
 
 bool is_json_type(const char *type)
@@ -228,7 +249,8 @@ bool is_json_type(const char *type)
 
 bool is_ndjson_type(const char *type)
 {
-    return is_type(type, "application/x-ndjson");
+    return is_type(type, "application/x-ndjson") || is_type(type, "application/ndjson") ||
+           is_type(type, "application/jsonl");
 }
 
 bool idempotency_key_ok(struct str s)
@@ -506,13 +528,10 @@ static void body_bool(const struct jv *body, const char *name, bool *out, struct
 static void body_company(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct jv *v = jv_get(body, "company_id");
-    int64_t n;
     if (is_absent(v))
         errors_add(errors, "company_id", why_needed);
-    else if (!jv_int(v, &n) || n < 1)
+    else if (!jv_id(v, &r->company_id))
         errors_add(errors, "company_id", why_int);
-    else
-        r->company_id = (uint64_t)n;
 }
 
 static void body_action(const struct jv *body, const struct action_table *actions, struct msg_REQUEST *r,
@@ -557,7 +576,7 @@ static void body_params(const struct jv *body, struct jv **errors)
 {
     static const char *const reserved[] = {"company_id", "portal", "job_uid", "epoch"};
     const struct jv *v = jv_get(body, "params");
-    if (is_absent(v))
+    if (is_absent(v) || jv_is_empty_array(v)) /* PHP writes an empty object so */
         return;
     if (jv_type(v) != JV_OBJECT) {
         errors_add(errors, "params", "must be an object");
@@ -690,11 +709,8 @@ struct filter {
 
 static void filter_number(struct filter *f, const char *key, const struct jv *v, uint64_t *out)
 {
-    int64_t n;
-    if (!jv_int(v, &n) || n < 1)
+    if (!jv_id(v, out))
         errors_add(f->errors, key, why_int);
-    else
-        *out = (uint64_t)n;
 }
 
 /* A member that is not known would make a filter find more than was meant: it is refused. */

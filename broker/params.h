@@ -33,6 +33,9 @@ const struct str *query_get(const struct query *q, const char *name);
 /* Decodes %-escapes in place and returns the new length; the gate saw to it that they are good. */
 size_t escapes_decode(char *text, size_t len, bool plus_is_space);
 
+/* Bytes of a byte order mark at the beginning of a text: 3, or 0 when there is none. */
+size_t utf8_mark(const char *text, size_t len);
+
 /* Single values. */
 bool session_id_ok(struct str s);
 bool file_token_ok(struct str s);
@@ -41,7 +44,7 @@ bool decimal_read(struct str s, uint64_t min, uint64_t *out); /* digits only, mi
 bool deadline_read(const char *text, uint64_t *ms);           /* X-Deadline-Ms */
 bool traceparent_ok(const char *text);                        /* W3C, 55 characters */
 bool is_json_type(const char *content_type);                  /* application/json, UTF-8 */
-bool is_ndjson_type(const char *content_type);                /* application/x-ndjson, UTF-8 */
+bool is_ndjson_type(const char *content_type);                /* application/x-ndjson, ndjson or jsonl, UTF-8 */
 bool idempotency_key_ok(struct str s);                        /* 1-255 printable ASCII */
 /* http(s), at most 500 bytes, and it begins with one of the comma list of prefixes `allow` (NULL = none). */
 bool callback_url_ok(struct str url, const char *allow);

@@ -79,6 +79,11 @@ void reply_jv(struct exchange *x, unsigned status, struct jv *body)
     decide(x, status, json_type, text, len);
 }
 
+void reply_empty(struct exchange *x, unsigned status)
+{
+    decide(x, status, NULL, NULL, 0);
+}
+
 void reply_text(struct exchange *x, unsigned status, const char *type, struct buf *body)
 {
     size_t len;

@@ -46,9 +46,16 @@ static bool fits(const char *pattern, const char *path, struct str *arg)
     return len && strcmp(path + before + len, hole + 2) == 0;
 }
 
+static void allow_add(char allow[ROUTE_ALLOW_BYTES], const char *method)
+{
+    size_t len = strlen(allow);
+    snprintf(allow + len, ROUTE_ALLOW_BYTES - len, "%s%s", len ? ", " : "", method);
+}
+
 enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out,
                             struct str *arg, char allow[ROUTE_ALLOW_BYTES])
 {
+    const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
     const char *found = NULL; /* the pattern that fits: only rows with the same one count */
     struct str found_arg = {"", 0};
     allow[0] = '\0';
@@ -61,13 +68,16 @@ enum route_match route_find(enum listener l, const char *method, const char *pat
             found = r->path;
             found_arg = hole;
         }
-        if (strcmp(r->method, method) == 0) {
+        if (strcmp(r->method, wanted) == 0) {
             *out = r;
             *arg = found_arg;
             return ROUTE_FOUND;
         }
-        size_t len = strlen(allow);
-        snprintf(allow + len, ROUTE_ALLOW_BYTES - len, "%s%s", len ? ", " : "", r->method);
+        allow_add(allow, r->method);
+        if (strcmp(r->method, "GET") == 0)
+            allow_add(allow, "HEAD");
     }
-    return found ? ROUTE_NO_METHOD : ROUTE_NO_PATH;
+    if (found)
+        allow_add(allow, "OPTIONS");
+    return !found ? ROUTE_NO_PATH : strcmp(method, "OPTIONS") == 0 ? ROUTE_OPTIONS : ROUTE_NO_METHOD;
 }

@@ -30,11 +30,11 @@ unsigned route_count(void);
 const struct route *route_at(unsigned i);
 unsigned route_index(const struct route *r);
 
-#define ROUTE_ALLOW_BYTES 32
+#define ROUTE_ALLOW_BYTES 64
 
-enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
-/* *arg = the segment where {} stands, as it came (borrowed from path; empty when there is none). ROUTE_NO_METHOD
- * fills `allow` with the methods that are there. A path that stands literally in the table is never taken for a
+enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD, ROUTE_OPTIONS };
+/* *arg = the segment where {} stands, as it came (borrowed from path; empty when there is none). HEAD finds
+ * the row of GET. ROUTE_NO_METHOD and ROUTE_OPTIONS fill `allow` with the methods that are there. A path that stands literally in the table is never taken for a
  * {}. */
 enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out,
                             struct str *arg, char allow[ROUTE_ALLOW_BYTES]);

@@ -9,6 +9,7 @@
 #include "common/buf.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -226,6 +227,32 @@ bool jv_int(const struct jv *v, int64_t *n)
         return false;
     *n = json_integer_value(in(v));
     return true;
+}
+
+bool jv_id(const struct jv *v, uint64_t *out)
+{
+    int64_t n = 0;
+    const char *digits = jv_str(v);
+    if (digits) {
+        size_t len = jv_str_len(v);
+        if (len < 1 || len > 19 || strspn(digits, "0123456789") != len)
+            return false;
+        errno = 0;
+        n = strtoll(digits, NULL, 10);
+        if (errno)
+            return false;
+    } else if (!jv_int(v, &n)) {
+        return false;
+    }
+    if (n < 1)
+        return false;
+    *out = (uint64_t)n;
+    return true;
+}
+
+bool jv_is_empty_array(const struct jv *v)
+{
+    return jv_type(v) == JV_ARRAY && !jv_len(v);
 }
 
 bool jv_number(const struct jv *v, double *x)

@@ -32,6 +32,8 @@ struct jv *jv_get(const struct jv *obj, const char *key);
 const char *jv_str(const struct jv *v);            /* NULL when not a string; no inner NUL possible */
 size_t jv_str_len(const struct jv *v);
 bool jv_int(const struct jv *v, int64_t *out);     /* false when not a JSON integer */
+bool jv_id(const struct jv *v, uint64_t *out);     /* an integer of 1 or more, or its 1-19 decimal digits as a string */
+bool jv_is_empty_array(const struct jv *v);        /* which is how PHP writes an empty object, too */
 bool jv_number(const struct jv *v, double *out);   /* an integer or a real */
 bool jv_bool(const struct jv *v, bool *out);
 size_t jv_len(const struct jv *v);                 /* members of an object or array, else 0 */

@@ -214,19 +214,16 @@ static bool is_absent(const struct jv *v)
 static void company_read(struct batch_line *line, const struct jv *item)
 {
     const struct jv *v = jv_get(item, "company_id");
-    int64_t n = 0;
     if (is_absent(v))
         say(line, ERR_VALIDATION_FAILED, "company_id", "is needed");
-    else if (!jv_int(v, &n) || n < 1)
+    else if (!jv_id(v, &line->company_id))
         say(line, ERR_VALIDATION_FAILED, "company_id", why_company);
-    else
-        line->company_id = (uint64_t)n;
 }
 
 static void params_read(struct batch_line *line, const struct jv *item)
 {
     const struct jv *v = jv_get(item, "params");
-    if (is_absent(v))
+    if (is_absent(v) || jv_is_empty_array(v))
         return;
     if (jv_type(v) != JV_OBJECT) {
         say(line, ERR_VALIDATION_FAILED, "params", "must be an object");

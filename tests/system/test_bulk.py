@@ -101,7 +101,7 @@ def test_many_are_counted_and_changed_up_to_a_limit(paused):
 
 def test_what_is_refused(system):
     for body in ({}, {"action": "close", "filter": {}}, {"action": "retry"}, {"action": "retry", "filter": []}, {"action": "retry", "filter": {"state": "failed"}},
-                 {"action": "retry", "filter": {"company_id": "7"}}, {"action": "retry", "filter": {"status": "odd"}}, {"action": "cancel", "filter": {"worker": "a b"}},
+                 {"action": "retry", "filter": {"company_id": "seven"}}, {"action": "retry", "filter": {"status": "odd"}}, {"action": "cancel", "filter": {"worker": "a b"}},
                  {"action": "cancel", "filter": {}, "preview": 1}, {"action": "cancel", "filter": {}, "reason": "x" * 201}):  # fmt: skip
         system.ops.post(BULK, body).expect(422, "validation_failed")
     reader = type(system.ops)(system.ops_url, system.make_token("*", "ops:read"))

@@ -240,7 +240,7 @@ def test_a_csv_file_is_submitted_followed_and_known_again(make_system):
 
 def test_ndjson_from_standard_input(make_system):
     system = make_system(robots=1, capacity=50)
-    lines = ['{"company_id":1,"params":{"ruc":"1","usuario":"DEMO","clave":"demo"}}', "", '{"company_id":"2"}', "[]", '{"company_id":3}', "x" * 30000]
+    lines = ['{"company_id":1,"params":{"ruc":"1","usuario":"DEMO","clave":"demo"}}', "", '{"company_id":"two"}', "[]", '{"company_id":3}', "x" * 30000]
     told = system.ctl("batch", "submit", "-", *SUBMIT, "--json", "--key", "k1", stdin="\n".join(lines), check=False)
     answer = json.loads(told.stdout)
     assert told.returncode == 1 and answer["accepted"] == 2 and answer["rejected_total"] == 3 and answer["key"] == "k1" and not answer["replayed"]

@@ -43,6 +43,7 @@ static void test_items(void **state)
     accepted("{\"company_id\":5}", 5, "");
     accepted(" { \"company_id\" : 70000000001 } \r", 70000000001, "");
     accepted("{\"company_id\":7,\"params\":null}", 7, "");
+    accepted("{\"company_id\":\"007\",\"params\":[]}", 7, "");
     accepted("{\"company_id\":7,\"params\":{}}", 7, "");
     accepted("{\"company_id\":7,\"note\":[1,{\"a\":2}]}", 7, "");
     accepted("{\"params\": { \"user\" : \"Mar\\u00eda\", \"n\": 1.5, \"deep\":{\"company_id\":3} }, \"company_id\":9}", 9,
@@ -55,7 +56,7 @@ static void test_why_a_line_is_no_item(void **state)
     rejected("{}", "validation_failed", "{\"company_id\":[\"is needed\"]}");
     rejected("{\"company_id\":0}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
     rejected("{\"company_id\":-5}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
-    rejected("{\"company_id\":\"5\"}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
+    rejected("{\"company_id\":\"5,0\"}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
     rejected("{\"company_id\":5.0}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
     rejected("{\"company_id\":99999999999999999999}", "validation_failed", "{\"line\":[\"a number is out of range\"]}");
     rejected("{\"company_id\":05}", "bad_request", "{\"line\":[\"not JSON\"]}");
@@ -65,7 +66,7 @@ static void test_why_a_line_is_no_item(void **state)
     rejected("[5]", "bad_request", "{\"line\":[\"is not a JSON object\"]}");
     rejected("\xff", "bad_request", "{\"line\":[\"not UTF-8\"]}");
     rejected("{\"company_id\":5,\"params\":{\"a\":\"\\u0000\"}}", "validation_failed", "{\"line\":[\"a string holds \\\\u0000\"]}");
-    rejected("{\"company_id\":5,\"params\":[]}", "validation_failed", "{\"params\":[\"must be an object\"]}");
+    rejected("{\"company_id\":5,\"params\":[1]}", "validation_failed", "{\"params\":[\"must be an object\"]}");
     rejected("{\"company_id\":\"x\",\"params\":7}", "validation_failed",
              "{\"company_id\":[\"must be an integer of 1 or more\"],\"params\":[\"must be an object\"]}");
     rejected("{\"company_id\":5,\"params\":{\"epoch\":1,\"portal\":null}}", "validation_failed",

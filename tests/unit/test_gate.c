@@ -52,6 +52,9 @@ static void test_plain_heads_pass(void **state)
     assert_int_equal(judge("GET / HTTP/1.0\r\n\r\n"), GATE_PASS);
     assert_true(framing.is_http10);
     assert_int_equal(judge_line("GET /a/b?c=%2f&d=+&e=%C3%A9|{} HTTP/1.1"), GATE_PASS);
+    assert_int_equal(judge_line("GET http://x/ HTTP/1.1"), GATE_PASS);
+    assert_int_equal(judge_line("GET HTTPS://[::1]:8080?a=b HTTP/1.1"), GATE_PASS);
+    assert_int_equal(judge_line("GET http://a.example HTTP/1.1"), GATE_PASS);
     assert_int_equal(judge_field("X: \r\nY:\r\nZ:  a\tb \t\r\nEmpty:   \r\n"), GATE_PASS);
     assert_int_equal(judge_field("X-Utf8: caf\xc3\xa9\r\n"), GATE_PASS);
 }
@@ -77,7 +80,14 @@ static void test_request_lines_that_are_refused(void **state)
         "G\xc3\x89T / HTTP/1.1",
         "G(T / HTTP/1.1",
         "GET /a b HTTP/1.1",
-        "GET http://x/ HTTP/1.1",
+        "GET ftp://x/ HTTP/1.1",
+        "GET http:/x/ HTTP/1.1",
+        "GET http:///x HTTP/1.1",
+        "GET http://u:p@x/ HTTP/1.1",
+        "GET http://x#/ HTTP/1.1",
+        "GET http://x\\y/ HTTP/1.1",
+        "GET //x HTTP/2.0",
+        "OPTIONS * HTTP/1.1",
         "GET * HTTP/1.1",
         "CONNECT x:80 HTTP/1.1",
         "GET a HTTP/1.1",

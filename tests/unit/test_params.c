@@ -175,6 +175,13 @@ static void test_headers(void **state)
     assert_false(is_json_type("application/jsonx"));
     assert_false(is_json_type("application/json; charset=latin1"));
     assert_false(is_json_type("text/json"));
+    assert_true(is_json_type("application/json;charset=utf8") && is_json_type("application/json; charset='UTF8'"));
+    assert_true(is_json_type("application/json; profile=\"x\"; charset=Utf-8") && is_json_type("application/json; charset=us-ascii"));
+    assert_false(is_json_type("application/json; a=b; charset=utf-16") || is_json_type("application/json charset=utf-8"));
+    assert_true(is_ndjson_type("application/ndjson") && is_ndjson_type("application/jsonl; charset=utf8"));
+    assert_false(is_ndjson_type("application/jsonlines") || is_ndjson_type("application/ndjsonx"));
+    assert_int_equal(utf8_mark("\xef\xbb\xbf{}", 5), 3);
+    assert_int_equal(utf8_mark("\xef\xbb", 2) + utf8_mark("{}", 2) + utf8_mark(NULL, 0), 0);
     assert_true(is_ndjson_type("application/x-ndjson") && is_ndjson_type("Application/X-NDJSON; charset=utf-8"));
     assert_false(is_ndjson_type("application/json") || is_ndjson_type("application/x-ndjson; charset=latin1"));
     assert_false(is_ndjson_type("application/x-ndjsonp") || is_ndjson_type(NULL));
@@ -334,7 +341,11 @@ static void test_execute_names_each_wrong_field(void **state)
     } wrong[] = {
         {"company_id", "\"company_id\":0"},
         {"company_id", "\"company_id\":-1"},
-        {"company_id", "\"company_id\":\"7\""},
+        {"company_id", "\"company_id\":\"7x\""},
+        {"company_id", "\"company_id\":\"\""},
+        {"company_id", "\"company_id\":\"0\""},
+        {"company_id", "\"company_id\":\"-7\""},
+        {"company_id", "\"company_id\":\"9223372036854775808\""},
         {"company_id", "\"company_id\":7.0"},
         {"company_id", "\"company_id\":true"},
         {"company_id", "\"company_id\":[7]"},
@@ -346,7 +357,7 @@ static void test_execute_names_each_wrong_field(void **state)
         {"action", "\"action\":\"sunat.nope\""},
         {"action", "\"action\":\"\""},
         {"action", "\"action\":{}"},
-        {"params", "\"params\":[]"},
+        {"params", "\"params\":[1]"},
         {"params", "\"params\":\"x\""},
         {"params.company_id", "\"params\":{\"company_id\":8}"},
         {"params.portal", "\"params\":{\"portal\":\"x\"}"},

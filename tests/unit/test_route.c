@@ -141,11 +141,21 @@ static void test_other_methods_are_told_which_there_are(void **state)
 {
     (void)state;
     assert_int_equal(find(LISTENER_APP, "POST", "/api/v1/app/buzon/list"), ROUTE_NO_METHOD);
-    assert_string_equal(allow, "GET");
-    assert_int_equal(find(LISTENER_APP, "HEAD", "/api/v1/app/sessions/x"), ROUTE_NO_METHOD);
-    assert_string_equal(allow, "GET, DELETE");
+    assert_string_equal(allow, "GET, HEAD, OPTIONS");
     assert_int_equal(find(LISTENER_APP, "get", "/api/v1/app/jobs/12"), ROUTE_NO_METHOD);
-    assert_string_equal(allow, "GET, DELETE");
+    assert_string_equal(allow, "GET, HEAD, DELETE, OPTIONS");
+    assert_int_equal(find(LISTENER_APP, "OPTIONS", "/api/v1/app/sessions/x"), ROUTE_OPTIONS);
+    assert_string_equal(allow, "GET, HEAD, DELETE, OPTIONS");
+    assert_int_equal(find(LISTENER_APP, "OPTIONS", "/nothing"), ROUTE_NO_PATH);
+}
+
+static void test_head_is_get_where_get_is(void **state)
+{
+    (void)state;
+    assert_int_equal(find(LISTENER_OPS, "HEAD", "/readyz"), ROUTE_FOUND);
+    assert_string_equal(route->path, "/readyz");
+    assert_int_equal(find(LISTENER_APP, "HEAD", "/api/v1/app/jobs/execute"), ROUTE_NO_METHOD);
+    assert_string_equal(allow, "POST, OPTIONS");
 }
 
 static void test_a_literal_path_is_never_a_variable(void **state)
@@ -155,7 +165,7 @@ static void test_a_literal_path_is_never_a_variable(void **state)
     assert_string_equal(route->path, "/api/v1/app/sessions/active");
     assert_int_equal(find(LISTENER_APP, "DELETE", "/api/v1/app/sessions/active"), ROUTE_NO_METHOD);
     assert_int_equal(find(LISTENER_APP, "GET", "/api/v1/app/jobs/execute"), ROUTE_NO_METHOD);
-    assert_string_equal(allow, "POST");
+    assert_string_equal(allow, "POST, OPTIONS");
 }
 
 int main(void)
@@ -165,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_paths_under_api_need_a_token),
         cmocka_unit_test(test_other_paths_are_not),
         cmocka_unit_test(test_other_methods_are_told_which_there_are),
+        cmocka_unit_test(test_head_is_get_where_get_is),
         cmocka_unit_test(test_a_literal_path_is_never_a_variable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
