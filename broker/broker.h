@@ -221,6 +221,12 @@ void peers_each_gone(const struct broker *b, void (*fn)(void *arg, const char *n
 void peers_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg);
 /* Endpoints of other brokers that a dispatcher does not reach; each of them for each dispatcher. */
 void peers_each_broker_lost(const struct broker *b, void (*fn)(void *arg, const char *endpoint), void *arg);
+/* Robots, companies and tokens of which a dispatcher has as many calls in flight as it allows. */
+struct at_limit {
+    char kind[16], who[65]; /* "robot", "company" or "token"; its name or id */
+    unsigned in_flight, waiting;
+};
+void peers_each_at_limit(const struct broker *b, void (*fn)(void *arg, const struct at_limit *one), void *arg);
 struct jv *peers_jv(const struct broker *b); /* [{name,boot_id,...}], by name, then those that went */
 /* Appends a source for each; returns how many. The pointers are good until the loop turns. */
 unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max);

@@ -9,6 +9,7 @@
 #include "broker/window.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,17 @@ void peers_each_broker_lost(const struct broker *b, void (*fn)(void *arg, const 
             if (len)
                 fn(arg, endpoint);
             at += len + (at[len] == ',');
+        }
+}
+
+void peers_each_at_limit(const struct broker *b, void (*fn)(void *arg, const struct at_limit *one), void *arg)
+{
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        for (const char *at = p->at_limit; peer_is_usable(p) && *at; at += *at == ',') {
+            struct at_limit one;
+            if (sscanf(at, "%15[a-z]:%64[^:,]:%*15[a-z]:%u:%*u:%u", one.kind, one.who, &one.in_flight, &one.waiting) == 4)
+                fn(arg, &one);
+            at += strcspn(at, ",");
         }
 }
 

@@ -25,6 +25,7 @@ struct peer {
     bool is_lost; /* its connection is gone; forgotten at the turn's end */
     bool is_draining, is_database_ok;
     char brokers_lost[301]; /* endpoints of brokers that it does not reach, comma list */
+    char at_limit[301];     /* robots, companies and tokens at their limit: dispatcher/bulkhead.c */
     bool takes_many;      /* small messages are gathered for it */
     struct bundle bundle; /* of this turn */
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];

@@ -82,6 +82,20 @@ static void broker_lost_one(void *arg, const char *endpoint)
     r->m = peers_count(t->b).usable;
 }
 
+/* Said once, with the sums over dispatchers. */
+static void at_limit_one(void *arg, const struct at_limit *one)
+{
+    struct told *t = arg;
+    enum word word = strcmp(one->kind, "robot") == 0 ? WORD_ROBOT_AT_LIMIT : strcmp(one->kind, "company") == 0 ? WORD_COMPANY_AT_LIMIT : WORD_TOKEN_AT_LIMIT;
+    struct row *r = NULL;
+    for (unsigned i = 0; i < t->n && !r; i++)
+        if (t->row[i].word == word && strcmp(t->row[i].who, one->who) == 0)
+            r = &t->row[i];
+    r = r ? r : say(t, word, one->who, 0);
+    r->n += one->in_flight;
+    r->m += one->waiting;
+}
+
 static void dispatchers_look(struct told *t)
 {
     struct peers_count n = peers_count(t->b);
@@ -96,6 +110,7 @@ static void dispatchers_look(struct told *t)
     peers_each_gone(t->b, gone_one, t);
     peers_each_draining(t->b, draining_one, t);
     peers_each_broker_lost(t->b, broker_lost_one, t);
+    peers_each_at_limit(t->b, at_limit_one, t);
 }
 
 /* ---- healthd and robots ------------------------------------------------------------------------------------------ */

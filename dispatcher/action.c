@@ -2,6 +2,7 @@
  * action.c - an action inside a session. It is recorded before the robot is
  * called and never repeated: when its dispatcher dies its outcome is unknown.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/robot_answer.h"
 #include "dispatcher/store_reply.h"
@@ -242,7 +243,7 @@ static void action_resolved(struct dispatcher *d, struct request *r, enum resolv
         return;
     }
     struct idempotency key;
-    if (!idempotency_of(d, r, "execute", r->company_id, &key))
+    if (!bulkhead_call(d, r, row->robot_id, row->company_id, action_start) || !idempotency_of(d, r, "execute", r->company_id, &key))
         return;
     struct run *w = xcalloc(1, sizeof(*w));
     struct store_action_start *op = xcalloc(1, sizeof(*op));

@@ -2,7 +2,11 @@
  * await.c - the outcome of a job that somebody else works on: looked for until it
  * is terminal. For brokers whose dispatcher died, for a log-in whose lease was taken over, for queued log-ins
  * that are waited for, and for a second request with an Idempotency-Key.
+ *
+ * Owns: those who wait, by the job and key that they wait for. A request that waits holds no credit (bulkhead.c). However many wait, the
+ * database is asked for 256 jobs in one query, five times a second, and only what ended is read whole, once for all who wait for it.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 #include "dispatcher/store_queue.h"
@@ -14,33 +18,73 @@
 #include <string.h>
 
 #define LOOK_MS 200
+#define AGAIN_MS 2            /* the rest of those who wait, after the first one's answer was kept */
 #define UNKNOWN_GRACE_MS 1500 /* the dying dispatcher's commit may still come */
+
+struct waiter {
+    uint64_t key, since_ms;
+    bool is_told;         /* the broker knows which job it is */
+    struct waiter *next;
+};
 
 struct awaited {
     struct dispatcher *d;
-    uint64_t key, since_ms;
     uint64_t job_id;          /* 0 = only its job_uid is known */
-    bool is_told;             /* the broker knows which job it is */
+    char job_uid[ID_JOB_UID_BYTES];
+    bool is_looking;          /* an op of it is under way */
     bool is_ended;            /* it was terminal at the last look: what was answered may still be on its way to be kept */
+    uint64_t round;           /* of the polls: it was asked for in this one */
     struct idempotency stands_for;
     struct loop_timer timer;
+    struct waiter *waiters;
     struct awaited *prev, *next;
 };
 
+struct awaits {
+    struct dispatcher *d;
+    struct awaited *first;
+    struct loop_timer poll;
+    bool is_polling;
+    uint64_t round;
+};
+
+struct poll {
+    struct awaits *a;
+    struct store_jobs_over op;
+};
+
 static void look(void *arg);
+static void look_at_job(struct awaited *w);
 
 static void awaited_free(struct awaited *w)
 {
     loop_timer_stop(w->d->loop, &w->timer);
-    *(w->prev ? &w->prev->next : &w->d->awaits) = w->next;
+    *(w->prev ? &w->prev->next : &w->d->awaits->first) = w->next;
     if (w->next)
         w->next->prev = w->prev;
+    for (struct waiter *one; (one = w->waiters);) {
+        w->waiters = one->next;
+        free(one);
+    }
     free(w);
 }
 
-static void look_soon(struct awaited *w)
+/* Forgets those that are gone. The first one that still waits, NULL = nobody does. */
+static struct request *first_waiter(struct awaited *w)
 {
-    loop_timer_in(w->d->loop, &w->timer, LOOK_MS);
+    struct request *first = NULL;
+    for (struct waiter **at = &w->waiters; *at;) {
+        struct waiter *one = *at;
+        struct request *r = request_find(w->d, one->key);
+        if (!r) {
+            *at = one->next;
+            free(one);
+            continue;
+        }
+        first = first ? first : r;
+        at = &one->next;
+    }
+    return first;
 }
 
 /* What the job's execute would have answered, as far as the database knows. */
@@ -68,41 +112,59 @@ static void answer(struct awaited *w, struct request *r, struct store_job *op)
     answer_keep(d, &w->stands_for, op->company_id, r->portal, r->key, 0, e, message, extra);
 }
 
-static void looked(void *arg, void *op_arg)
+/* May r be told of the job that was read? Then it is answered, if there is an answer; false: it waits on. */
+static bool looked_for(struct awaited *w, struct waiter *one, struct request *r, struct store_job *op)
 {
-    struct awaited *w = arg;
-    struct store_job *op = op_arg;
     struct dispatcher *d = w->d;
-    struct request *r = request_find(d, w->key);
-    bool is_seen = op->rc == STORE_OK && op->found && r && request_may_see(r, op->company_id);
-    bool is_over = true;
-    if (is_seen)
-        w->job_id = op->job_id;
-    if (is_seen && !w->is_told && r->op != OP_JOB_AWAIT)
+    bool is_seen = op->rc == STORE_OK && op->found && request_may_see(r, op->company_id);
+    if (is_seen && !one->is_told && r->op != OP_JOB_AWAIT)
         request_accepted(d, r, op->job_id, op->job_uid);
-    w->is_told |= is_seen;
+    one->is_told |= is_seen;
     if (is_seen && r->op == OP_EXECUTE_QUEUED && !r->wait_ms)
         enqueue_answer(d, r, op->job_id, op->job_uid);
     else if (is_seen && op->terminal && (!w->stands_for.is_set || w->is_ended))
         answer(w, r, op);
-    else if (r && !is_seen && op->rc == STORE_OK && clock_ms() > w->since_ms + UNKNOWN_GRACE_MS)
+    else if (!is_seen && op->rc == STORE_OK && clock_ms() > one->since_ms + UNKNOWN_GRACE_MS)
         reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
-    else if (r)
-        is_over = false;
-    w->is_ended = is_seen && op->terminal;
-    buf_free(&op->json);
-    free(op);
-    if (is_over)
-        awaited_free(w);
     else
-        look_soon(w);
+        return false;
+    return true;
 }
 
-static void look_at_job(struct awaited *w, const struct request *r)
+static void looked(void *arg, void *op_arg)
+{
+    struct awaited *w = arg;
+    struct store_job *op = op_arg;
+    bool is_over = op->rc == STORE_OK && op->found && op->terminal, is_kept = false;
+    w->is_looking = false;
+    if (op->rc == STORE_OK && op->found)
+        w->job_id = op->job_id;
+    for (struct waiter *one = w->waiters; one && !is_kept; one = one->next) {
+        struct request *r = request_find(w->d, one->key);
+        /* the first answer under a key is kept; the others are given what was kept */
+        is_kept = r && looked_for(w, one, r, op) && is_over && w->is_ended && w->stands_for.is_set;
+    }
+    bool is_to_be_kept = is_over && w->stands_for.is_set, is_unseen = !w->job_id;
+    w->is_ended = is_over;
+    buf_free(&op->json);
+    free(op);
+    if (!first_waiter(w)) {
+        awaited_free(w);
+        return;
+    }
+    for (struct waiter *one = w->waiters; one; one = one->next)
+        is_unseen |= !one->is_told;
+    if (is_kept)
+        loop_timer_in(w->d->loop, &w->timer, AGAIN_MS);
+    else if (is_to_be_kept || is_unseen)
+        loop_timer_in(w->d->loop, &w->timer, LOOK_MS); /* else the poll finds it */
+}
+
+static void look_at_job(struct awaited *w)
 {
     struct store_job *op = xcalloc(1, sizeof(*op));
     op->job_id = w->job_id;
-    strcpy(op->job_uid, r->job_uid);
+    strcpy(op->job_uid, w->job_uid);
     store_submit(w->d->store, store_job, op, looked, w);
 }
 
@@ -110,46 +172,142 @@ static void kept_read(void *arg, void *op_arg)
 {
     struct awaited *w = arg;
     struct store_key_read *op = op_arg;
-    struct request *r = request_find(w->d, w->key);
-    bool is_given = r && op->rc == STORE_OK && op->answer.len && answer_again(w->d, r, &op->answer);
+    for (struct waiter *one = w->waiters; one && op->rc == STORE_OK && op->answer.len; one = one->next) {
+        struct request *r = request_find(w->d, one->key);
+        if (r)
+            answer_again(w->d, r, &op->answer);
+    }
     buf_free(&op->answer);
     free(op);
-    if (!r || is_given)
-        awaited_free(w);
-    else
-        look_at_job(w, r);
+    if (first_waiter(w)) {
+        look_at_job(w);
+        return;
+    }
+    awaited_free(w);
 }
 
 static void look(void *arg)
 {
     struct awaited *w = arg;
-    struct request *r = request_find(w->d, w->key);
-    if (!r) {
+    if (w->is_looking)
+        return;
+    if (!first_waiter(w)) {
         awaited_free(w);
-    } else if (w->stands_for.is_set) {
+        return;
+    }
+    w->is_looking = true;
+    if (w->stands_for.is_set) {
         struct store_key_read *op = xcalloc(1, sizeof(*op));
         memcpy(op->scope, w->stands_for.scope, sizeof(op->scope));
         store_submit(w->d->store, store_key_read, op, kept_read, w);
     } else {
-        look_at_job(w, r);
+        look_at_job(w);
     }
+}
+
+/* ---- the poll ----------------------------------------------------------------------------------------------------------- */
+
+static void poll_next(struct awaits *a);
+
+static void polled(void *arg, void *op_arg)
+{
+    struct poll *p = arg;
+    struct awaits *a = p->a;
+    const struct store_jobs_over *op = op_arg;
+    for (struct awaited *w = a->first, *next; w; w = next) {
+        next = w->next;
+        for (unsigned i = 0; i < op->n && op->rc == STORE_OK; i++)
+            if (w->job_id == op->job_id[i]) {
+                if (op->is_over[i] && !loop_timer_is_set(&w->timer))
+                    look(w);
+                break;
+            }
+    }
+    free(p);
+    a->is_polling = false;
+    poll_next(a);
+}
+
+/* Up to JOBS_OVER_MAX of those that this round has not asked for yet. */
+static void poll_next(struct awaits *a)
+{
+    struct poll *p = NULL;
+    for (struct awaited *w = a->first, *next; w; w = next) {
+        next = w->next;
+        if (!w->job_id || w->is_looking || w->round == a->round)
+            continue;
+        if (!first_waiter(w)) {
+            awaited_free(w);
+            continue;
+        }
+        p = p ? p : xcalloc(1, sizeof(*p));
+        w->round = a->round;
+        p->op.job_id[p->op.n++] = w->job_id;
+        if (p->op.n == JOBS_OVER_MAX)
+            break;
+    }
+    if (!p)
+        return;
+    p->a = a;
+    a->is_polling = true;
+    store_submit(a->d->store, store_jobs_over, &p->op, polled, p);
+}
+
+static void poll_due(void *arg)
+{
+    struct awaits *a = arg;
+    loop_timer_in(a->d->loop, &a->poll, LOOK_MS);
+    if (a->is_polling)
+        return;
+    a->round++;
+    poll_next(a);
+}
+
+/* ---- what others ask ---------------------------------------------------------------------------------------------------- */
+
+static bool is_same(const struct awaited *w, const struct idempotency *key, uint64_t job_id)
+{
+    return job_id && w->job_id == job_id && w->stands_for.is_set == key->is_set &&
+           (!key->is_set || memcmp(w->stands_for.scope, key->scope, sizeof(key->scope)) == 0);
+}
+
+static struct awaited *awaited_of(struct dispatcher *d, const struct request *r, const struct idempotency *key, uint64_t job_id)
+{
+    struct awaited *w = d->awaits->first;
+    while (w && !is_same(w, key, job_id))
+        w = w->next;
+    if (w)
+        return w;
+    w = xcalloc(1, sizeof(*w));
+    w->d = d;
+    w->job_id = job_id;
+    strcpy(w->job_uid, job_id ? "" : r->job_uid);
+    w->stands_for = *key;
+    w->timer.fn = look;
+    w->timer.arg = w;
+    w->next = d->awaits->first;
+    if (w->next)
+        w->next->prev = w;
+    d->awaits->first = w;
+    return w;
 }
 
 void answer_await(struct dispatcher *d, struct request *r, const struct idempotency *key, uint64_t job_id)
 {
-    struct awaited *w = xcalloc(1, sizeof(*w));
-    w->d = d;
-    w->key = r->key;
-    w->since_ms = clock_ms();
-    w->job_id = job_id;
-    w->stands_for = *key;
-    w->timer.fn = look;
-    w->timer.arg = w;
-    w->next = d->awaits;
-    if (w->next)
-        w->next->prev = w;
-    d->awaits = w;
-    look(w);
+    if (!bulkhead_park(d, r)) {
+        if (r->op != OP_EXECUTE_QUEUED) {
+            stat_inc(bulkhead_refused_total);
+            reply_error(d, r, ERR_QUEUE_FULL, "Too many requests of this company wait already; try again.", job_id ? job_extra(job_id, NULL) : NULL);
+            return;
+        }
+        r->wait_ms = 0; /* it is in the queue, and is told so at once */
+    }
+    struct awaited *w = awaited_of(d, r, key, job_id);
+    struct waiter *one = xcalloc(1, sizeof(*one));
+    *one = (struct waiter){.key = r->key, .since_ms = clock_ms(), .next = w->waiters};
+    w->waiters = one;
+    if (!w->is_looking && !loop_timer_is_set(&w->timer))
+        loop_timer_in(d->loop, &w->timer, 0);
 }
 
 void login_await(struct dispatcher *d, struct request *r)
@@ -159,13 +317,27 @@ void login_await(struct dispatcher *d, struct request *r)
 
 void awaits_wake(struct dispatcher *d, uint64_t job_id)
 {
-    for (struct awaited *w = d->awaits; w; w = w->next)
-        if (w->job_id == job_id && loop_timer_is_set(&w->timer))
+    for (struct awaited *w = d->awaits->first; w; w = w->next)
+        if (w->job_id == job_id && !w->is_looking)
             loop_timer_in(d->loop, &w->timer, 0);
+}
+
+struct awaits *awaits_new(struct dispatcher *d)
+{
+    struct awaits *a = xcalloc(1, sizeof(*a));
+    a->d = d;
+    a->poll = (struct loop_timer){.fn = poll_due, .arg = a};
+    loop_timer_in(d->loop, &a->poll, LOOK_MS);
+    return a;
 }
 
 void awaits_destroy(struct dispatcher *d)
 {
-    while (d->awaits)
-        awaited_free(d->awaits);
+    if (!d->awaits)
+        return;
+    loop_timer_stop(d->loop, &d->awaits->poll);
+    while (d->awaits->first)
+        awaited_free(d->awaits->first);
+    free(d->awaits);
+    d->awaits = NULL;
 }

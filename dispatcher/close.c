@@ -7,6 +7,7 @@
  * here, keeps its place as close pending and is fenced before that robot gets
  * new work. A robot without DELETE is not asked; the place fades.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/robot_answer.h"
 #include "dispatcher/store_reply.h"
 
@@ -218,6 +219,8 @@ static void close_resolved(struct dispatcher *d, struct request *r, enum resolve
         resolve_reply(d, r, res, row);
         return;
     }
+    if (!bulkhead_call(d, r, row->robot_id, row->company_id, close_start))
+        return;
     struct close_request *w = xcalloc(1, sizeof(*w));
     w->key = r->key;
     close_session(d, row, SESSION_CLOSED, r->op == OP_OPS_SESSION_CLOSE ? "closed_by_operator" : "closed_by_client", r, false, NULL,

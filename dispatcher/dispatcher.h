@@ -27,6 +27,7 @@
  *   asked.c       the way back from an op of the store to its request
  *   await.c       the outcome of a job that somebody else works on
  *   enqueue.c     a log-in that is put into the queue
+ *   bulkhead.c    bounds by robot, company and token, and the lines in front of them
  *   queue.c       claims queued work and begins it
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
@@ -83,7 +84,8 @@ struct dispatcher {
     struct webhooks *webhooks;
     struct retention *retention;
     struct queue *queue;
-    struct awaited *awaits;
+    struct awaits *awaits;
+    struct bulkheads *bulkheads;
     struct outcomes *outcomes;
 };
 
@@ -97,9 +99,13 @@ int peer_send(struct dispatcher *d, unsigned peer, const struct msg *m);       /
 int peer_send_take(struct dispatcher *d, unsigned peer, const struct msg *m);  /* as proto_send_take */
 #define PEERS_ALL UINT_MAX
 void peers_send_all(struct dispatcher *d, const struct msg *m); /* to each broker that knows us */
-void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane);       /* a request ended: its credit comes back */
+void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane);       /* a request ended, or only waits: its credit comes back */
+void peer_taken(struct dispatcher *d, unsigned peer, enum lane lane);          /* one that only waited goes on: the next credit is its */
+unsigned peers_window(const struct dispatcher *d);                             /* requests of a broker in flight in a lane, at most */
 
 /* ---- request.c --------------------------------------------------------------------------------------------- */
+struct wall;
+enum wall_kind { WALL_ROBOT, WALL_COMPANY, WALL_DATABASE, WALL_KINDS };
 /* A request in flight. Never keep a pointer to one across a message, timer or op: keep its `key` and look it up; it
  * is gone when it was answered, cancelled (unless `detached_ok` work goes on by itself) or its broker died. */
 struct request {
@@ -142,6 +148,12 @@ struct request {
     uint64_t job;
     char robot[NAME_ROOM];
     int64_t db_ms, robot_ms;
+    /* bulkhead.c's */
+    struct wall *wall[WALL_KINDS];            /* that it holds a place of */
+    struct wall *parked, *line;               /* parked: it holds no credit; line: it waits its turn at this one */
+    struct request *line_prev, *line_next;
+    uint32_t line_robot; uint64_t line_company;
+    void (*turn)(struct dispatcher *d, struct request *r);
     bool replayed;             /* set before the reply: the answer is that of an earlier request with the same key */
 };
 struct requests *requests_new(void);
@@ -323,6 +335,7 @@ void outcomes_destroy(struct dispatcher *d);
 /* Records it with others (store_logins_done); `done` is called as store_submit's. */
 void outcome_record(struct dispatcher *d, struct store_login_done *op, store_done_fn *done, void *arg);
 /* The job ended here: who waits for it looks at once. */
+struct awaits *awaits_new(struct dispatcher *d);
 void awaits_wake(struct dispatcher *d, uint64_t job_id);
 void awaits_destroy(struct dispatcher *d);
 

@@ -6,6 +6,7 @@
  * A transfer that breaks is cut, never ended as if complete. The robot's limits
  * are its own: while we hold it back no time counts against it.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
@@ -179,6 +180,8 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
         reply_error(d, r, ERR_DEADLINE_EXCEEDED, NULL, NULL);
         return;
     }
+    if (!bulkhead_call(d, r, row->robot_id, row->company_id, download_start))
+        return;
     struct download *w = xcalloc(1, sizeof(*w));
     struct buf path = {0};
     w->d = d;

@@ -2,6 +2,7 @@
  * enqueue.c - EXECUTE_QUEUED: a log-in that is put into the queue, and perhaps
  * waited for. Once its job is committed nothing that happens here matters to it.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 #include "dispatcher/store_queue.h"
@@ -60,6 +61,8 @@ static void enqueued(void *arg, void *op_arg)
     struct dispatcher *d = e->d;
     struct request *r = request_find(d, e->key);
     bool is_new = op->rc == STORE_OK && op->outcome == ENQUEUE_OK;
+    if (r)
+        bulkhead_database_left(d, r);
     if (op->rc == STORE_OK && op->outcome == ENQUEUE_REUSED && op->force_new) {
         close_session(d, &op->row, SESSION_CLOSED, "force_new", r, false, NULL, forced_close_done, e);
         return;
@@ -111,7 +114,7 @@ static void enqueued(void *arg, void *op_arg)
 void enqueue_start(struct dispatcher *d, struct request *r)
 {
     struct idempotency key;
-    if (!login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
+    if (!bulkhead_database(d, r, r->company_id, enqueue_start) || !login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
         return;
     if (r->params && !d->seal) {
         refuse_field(d, r, "params", "cannot be kept until the log-in begins: the dispatcher has no seal.key_file");

@@ -3,6 +3,7 @@
  * place, or to the session, the log-in or the answer that is there already. What
  * happens from there on is login.c's.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 #include "dispatcher/store_reply.h"
@@ -55,7 +56,13 @@ static void entry_refuse_store(struct entry *e, enum err error, const char *mess
 
 static void look_again(void *arg)
 {
-    reserve(arg);
+    struct entry *e = arg;
+    struct login *l = e->login;
+    struct request *r = login_waiter(l);
+    if (r && !bulkhead_database_try(l->d, r, l->company_id)) /* others of the company look just now */
+        loop_timer_in(l->d->loop, &l->timer, CLOSING_LOOK_MS);
+    else
+        reserve(e);
 }
 
 /* The last session is being closed: look again until the deadline. */
@@ -67,6 +74,7 @@ static void wait_for_close(struct entry *e)
         entry_refuse(e, ERR_WRONG_STATE, "The company's last session is still being closed.", NULL);
         return;
     }
+    bulkhead_park(l->d, r);
     l->timer.fn = look_again;
     l->timer.arg = e;
     loop_timer_in(l->d->loop, &l->timer, CLOSING_LOOK_MS);
@@ -135,6 +143,9 @@ static void reserved(void *arg, void *op_arg)
     struct entry *e = arg;
     struct store_reserve *op = op_arg;
     struct login *l = e->login;
+    struct request *asker = login_waiter(l);
+    if (asker)
+        bulkhead_database_left(l->d, asker);
     if (op->rc != STORE_OK) {
         entry_refuse_store(e, store_err(op->rc), NULL);
         return;
@@ -202,7 +213,9 @@ static void reserve(struct entry *e)
     op->laravel_max_age_ms = d->conf->session_idle_timeout_s * 1000;
     op->key = l->key;
     op->force_new = e->force_new;
-    op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
+    uint32_t full[CANDIDATES_MAX];
+    unsigned n_full = bulkhead_full_robots(d, r, full, CANDIDATES_MAX);
+    op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, full, n_full);
     store_submit(d->store, store_reserve, op, reserved, e);
 }
 
@@ -236,7 +249,7 @@ bool login_may_start(struct dispatcher *d, struct request *r)
 void login_start(struct dispatcher *d, struct request *r)
 {
     struct idempotency key;
-    if (!login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
+    if (!bulkhead_database(d, r, r->company_id, login_start) || !login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
         return;
     struct login *l = xcalloc(1, sizeof(*l));
     struct entry *e = xcalloc(1, sizeof(*e));

@@ -2,6 +2,7 @@
  * list.c - a session's mailbox, from the robot that holds it. The robot's bytes
  * pass through unparsed; only what is certainly no answer is refused.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
@@ -82,6 +83,8 @@ static void list_resolved(struct dispatcher *d, struct request *r, enum resolve 
         reply_error(d, r, ERR_DEADLINE_EXCEEDED, NULL, NULL);
         return;
     }
+    if (!bulkhead_call(d, r, row->robot_id, row->company_id, list_start))
+        return;
     struct list *l = xcalloc(1, sizeof(*l));
     struct buf path = {0};
     l->d = d;

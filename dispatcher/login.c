@@ -7,6 +7,7 @@
  * without a trusted lease, forget a session that a robot opened, or log what was
  * in params.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 #include "dispatcher/store_reply.h"
@@ -525,6 +526,12 @@ void login_call(struct login *l)
     }
     if (!robot) {
         l->error = ERR_ROBOT_UNREACHABLE;
+        reserve_again(l, false, 0);
+        return;
+    }
+    struct request *r = login_waiter(l);
+    if (r && !bulkhead_login(d, r, robot->id)) { /* nothing was sent */
+        l->error = ERR_QUEUE_FULL;
         reserve_again(l, false, 0);
         return;
     }

@@ -8,6 +8,7 @@
  * are lost, and whoever wants to call one waits for that until shortly before
  * the deadline.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
@@ -103,7 +104,7 @@ void lookups_wake(struct dispatcher *d)
 static void sleep_on(struct wait *w, struct request *r, const struct session_row *row)
 {
     int64_t left = request_left_ms(w->d, r) - BEFORE_DEADLINE_MS;
-    if (left <= 0) {
+    if (left <= 0 || !bulkhead_park(w->d, r)) {
         tell(w, r, RESOLVE_MIGRATING, row);
         return;
     }

@@ -4,6 +4,7 @@
  * its lease and rescued by another dispatcher. Then nothing new is begun, and
  * what the database is asked just now comes back.
  */
+#include "dispatcher/bulkhead.h"
 #include "dispatcher/dispatcher.h"
 
 #include "common/clock.h"
@@ -93,6 +94,8 @@ static bool parts_build(struct dispatcher *d)
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
+    d->bulkheads = bulkheads_new(d);
+    d->awaits = awaits_new(d);
     tally_new(d);
     robot_http_watch(d->robot_http, tally_called, d);
     d->summaries = summaries_new(d);
@@ -134,6 +137,7 @@ static void parts_drop(struct dispatcher *d)
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);
     requests_destroy(&d->requests);
+    bulkheads_destroy(&d->bulkheads);
     summaries_destroy(&d->summaries);
     tally_destroy(&d->tally);
     batches_destroy(&d->batches);

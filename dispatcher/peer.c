@@ -7,7 +7,7 @@
  * is gone: its requests are cancelled (log-ins go on by themselves) and the
  * greeting begins again, under a new incarnation.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/bulkhead.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -30,7 +30,7 @@ struct peer {
     char boot_id[65];
     uint64_t incarnation;
     uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last, never less than before */
-    uint64_t in_flight[LANE_COUNT];
+    uint64_t received[LANE_COUNT], owed[LANE_COUNT]; /* owed: credits that those who waited took back before their time */
     uint64_t heard_ms, ping_seq;
     bool takes_many;      /* small messages are gathered for it */
     struct bundle bundle; /* of this turn */
@@ -108,10 +108,23 @@ void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane)
 {
     struct peer *p = &d->peers->peer[peer];
     unsigned step = d->peers->window / 8;
+    if (p->owed[lane]) {
+        p->owed[lane]--;
+        return;
+    }
     p->finished[lane]++;
-    p->in_flight[lane]--;
     if (p->known && !d->draining && p->finished[lane] + d->peers->window - p->told[lane] >= (step ? step : 1))
         credit_send(p);
+}
+
+void peer_taken(struct dispatcher *d, unsigned peer, enum lane lane)
+{
+    d->peers->peer[peer].owed[lane]++;
+}
+
+unsigned peers_window(const struct dispatcher *d)
+{
+    return d->peers->window;
 }
 
 static void hello_send(struct peer *p)
@@ -140,13 +153,15 @@ static void lost_fill(const struct peers *ps, char out[LOST_TEXT_MAX + 1])
 static void ping_send(struct peer *p)
 {
     uint64_t limits[LANE_COUNT];
-    char lost[LOST_TEXT_MAX + 1];
+    char lost[LOST_TEXT_MAX + 1], at_limit[BULKHEAD_TEXT_MAX + 1];
+    bulkheads_text(p->d, at_limit);
     lost_fill(p->d->peers, lost);
     limits_fill(p, limits);
     struct msg m = {.type = MSG_PING,
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
-                             .draining = p->d->draining, .stats = &stat_own, .brokers_lost = str_of(lost)}};
+                             .draining = p->d->draining, .stats = &stat_own, .brokers_lost = str_of(lost),
+                             .at_limit = str_of(at_limit)}};
     peer_send(p->d, p->index, &m);
 }
 
@@ -188,6 +203,8 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     p->incarnation = id_random_u64() | 1;
     memset(p->finished, 0, sizeof(p->finished));
     memset(p->told, 0, sizeof(p->told));
+    memset(p->received, 0, sizeof(p->received));
+    memset(p->owed, 0, sizeof(p->owed));
     log_line(LOG_INFO, "broker", "endpoint", bus_endpoint(p->sock), "to", "known", NULL);
     if (p->d->draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
@@ -206,13 +223,13 @@ static void malformed(const char *why)
 static void request_came(struct peer *p, const struct msg *m)
 {
     unsigned lane = (unsigned)m->REQUEST.lane;
-    if (p->in_flight[lane] >= p->d->peers->window) {
+    if (p->received[lane] >= p->told[lane]) {
         malformed("more requests than credit");
         return;
     }
-    p->in_flight[lane]++; /* it may end before request_take() returns */
+    p->received[lane]++;
     if (!request_take(p->d, p->index, &m->REQUEST, m->payload)) {
-        p->in_flight[lane]--;
+        peer_finished(p->d, p->index, (enum lane)lane);
         malformed("the id is in flight");
     }
 }

@@ -6,7 +6,7 @@
  * broker is gone. The broker owns the deadline's 504; one second after a
  * deadline what is left of a request is dropped here.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/bulkhead.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -118,7 +118,7 @@ static void request_free(struct dispatcher *d, struct request *r)
     *at = r->next_by_id;
     d->requests->n--;
     loop_timer_stop(d->loop, &r->expiry);
-    peer_finished(d, r->peer, r->lane);
+    bulkhead_leave(d, r);
     if (r->params) {
         explicit_bzero(r->params, r->params_len);
         free(r->params);
@@ -204,6 +204,12 @@ static void take_count(enum lane lane)
     }
 }
 
+/* Reads the database in the name of a token, as opposed to what a broker asks for itself and what waits for a job. */
+static bool is_question(const struct request *r)
+{
+    return r->lane == LANE_CONTROL && r->op != OP_TOKEN_VERIFY && r->op != OP_JOB_AWAIT && r->op != OP_OPS_SUMMARY;
+}
+
 bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload)
 {
     if (find_by_id(d, peer, m->id)) /* a broker does not use an id again that is in flight */
@@ -234,7 +240,8 @@ bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST 
     r->expiry.arg = r;
     loop_timer_at(d->loop, &r->expiry, r->deadline_at_ms + AFTER_DEADLINE_MS);
     take_count(r->lane);
-    handlers[r->op](d, r);
+    if (!is_question(r) || bulkhead_database(d, r, r->token_id, handlers[r->op]))
+        handlers[r->op](d, r);
     return true;
 }
 

@@ -127,6 +127,24 @@ void store_job(struct db *db, void *arg)
     op->rc = store_rc_of(db ? job_read(db, op) : DB_GONE);
 }
 
+static enum db_rc jobs_over_read(struct db *db, struct store_jobs_over *op)
+{
+    for (unsigned i = 0; i < op->n; i++)
+        op->is_over[i] = true;
+    TRY(db_query_in_u64(db, "SELECT id, status FROM portal_jobs WHERE id IN (%s)", op->job_id, op->n, ""));
+    while (db_next(db))
+        for (unsigned i = 0; i < op->n; i++)
+            if (op->job_id[i] == db_u64(db, 0))
+                op->is_over[i] = is_terminal(db_str(db, 1, NULL));
+    return DB_OK;
+}
+
+void store_jobs_over(struct db *db, void *arg)
+{
+    struct store_jobs_over *op = arg;
+    op->rc = store_rc_of(db ? jobs_over_read(db, op) : DB_GONE);
+}
+
 /* ---- pages ------------------------------------------------------------------------------------------------------------ */
 
 #define PAGE_MAX 200

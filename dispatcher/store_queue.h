@@ -18,6 +18,14 @@ enum key_outcome { KEY_NEW, KEY_REPLAY, KEY_MISMATCH };
 enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outcome *outcome, uint64_t *job_id, uint64_t *batch_id);
 /* Part of the transaction that makes the job or batch. DB_DUP: somebody was faster; roll back and look again. */
 enum db_rc key_add(struct db *db, const struct idempotency *key, uint64_t job_id, uint64_t batch_id);
+#define JOBS_OVER_MAX 256
+struct store_jobs_over { /* which of these jobs have ended, or are not there */
+    uint64_t job_id[JOBS_OVER_MAX];
+    unsigned n;
+    bool is_over[JOBS_OVER_MAX];
+    enum store_rc rc;
+};
+void store_jobs_over(struct db *db, void *op);
 struct store_key_answer { /* keeps what was answered; no-op when the key is gone or has an answer */
     uint8_t scope[DIGEST_BYTES];
     const void *answer; size_t answer_len; /* sealed; borrowed */

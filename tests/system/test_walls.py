@@ -1,0 +1,136 @@
+"""No company and no robot uses up what others need: calls in flight are bounded, and what only waits holds no credit."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.wait import wait_until
+
+CROWD = 280  # more than a lane has credits (256)
+NOISE_S = 1.0  # a p99 below it says nothing on a busy machine
+
+
+def p99(call, times=40):
+    """Of calls that must all succeed, one after another."""
+    took = []
+    for n in range(times):
+        began = time.monotonic()
+        call(n).expect(200)
+        took.append(time.monotonic() - began)
+    return sorted(took)[-1 - times // 100]
+
+
+def at_rest(system):
+    """Every credit is back and nothing waits."""
+    wait_until(lambda: not system.metric("chasqui_requests_parked") and not system.metric("chasqui_flights"), 20, "nothing is in flight")
+
+
+def alerts(system):
+    return {(row["code"], row["who"]): row["text"] for row in system.ops.get("/api/v1/ops/stats?history=0").expect(200).json["words"]}
+
+
+@pytest.fixture
+def two(make_system):
+    """Two robots with a session each: company 1 and company 2, on different ones."""
+    system = make_system(robots=2, capacity=100, settings={"log.level": "info", "healthd.timeout_ms": 5000})
+    sessions = {company: system.api.login(company) for company in (1, 2)}
+    robots = {company: system.robot_of(session) for company, session in sessions.items()}
+    for company in range(3, 30):
+        if robots[1] is not robots[2]:
+            break
+        sessions[2] = system.api.login(company)
+        robots[2] = system.robot_of(sessions[2])
+    assert robots[1] is not robots[2]
+    return system, sessions, robots
+
+
+def test_a_robot_that_hangs_and_a_company_that_waits(two):
+    system, sessions, robots = two
+    crowd = system.api_for(1)
+    calm = p99(lambda n: system.api.list(sessions[2], n + 1))
+    robots[1].behave("list", "hang")
+    with ThreadPoolExecutor(CROWD) as pool:
+        waiting = [pool.submit(crowd.list, sessions[1], headers={"X-Deadline-Ms": "7000"}) for _ in range(CROWD)]
+        wait_until(lambda: system.metric("chasqui_requests_parked") > 50, 10, "the others wait without a credit")
+        stormy = p99(lambda n: system.api.list(sessions[2], n + 1))
+        assert stormy < max(2 * calm, NOISE_S), (calm, stormy)
+        name = robots[1].name
+        told = wait_until(lambda: alerts(system).get(("robot_at_limit", name)), 5, "the alert names the robot")
+        assert "128 calls in flight" in told, told
+        # the line does not move: who comes now is told so at once, and so are those who wait
+        began = time.monotonic()
+        wait_until(lambda: crowd.list(sessions[1], headers={"X-Deadline-Ms": "3000"}).error == "queue_full", 10, "refused")
+        refused = crowd.list(sessions[1]).expect(503, "queue_full")
+        assert refused.headers["Retry-After"] == "1" and name in refused.json["message"], (refused, time.monotonic() - began)
+        answers = [one.result() for one in waiting]
+    kinds = sorted({(answer.status, answer.error) for answer in answers})
+    assert kinds == [(503, "queue_full"), (504, "deadline_exceeded")], kinds
+    assert sum(answer.status == 504 for answer in answers) == 128
+    robots[1].behave_well()
+    system.api.list(sessions[1]).expect(200)
+    at_rest(system)
+    wait_until(lambda: ("robot_at_limit", name) not in alerts(system), 20, "the alert goes")
+
+
+def test_a_burst_waits_its_turn(two):
+    """More callers than the limit, of a robot that answers: nobody is refused."""
+    system, sessions, robots = two
+    robots[1].behave("list", "delay", ms=300)
+    with ThreadPoolExecutor(CROWD) as pool:
+        answers = list(pool.map(lambda n: system.api_for(1).list(sessions[1]) if n == 0 else system.api.list(sessions[1]), range(CROWD)))
+    assert {answer.status for answer in answers} == {200}
+    at_rest(system)
+
+
+@pytest.mark.parametrize("how", ["same key", "wait", "running"])
+def test_log_ins_that_only_wait(two, how):
+    system, _, robots = two
+    companies = iter(range(1000, 2000))
+    calm = p99(lambda n: system.api.execute(next(companies)), 15)
+    slow = 500
+    for robot in robots.values():
+        robot.behave("login", "delay", ms=6000, company_id=slow)
+    headers = {"same key": {"Idempotency-Key": "k"}, "wait": {"Prefer": "wait=20"}, "running": {}}[how]
+    if how == "running":
+        system.api.queue(slow).expect(202)
+        headers = {"Prefer": "wait=20"}
+    with ThreadPoolExecutor(CROWD) as pool:
+        waiting = [pool.submit(system.api.execute, slow, headers=headers, params={"usuario": "u"}) for _ in range(CROWD)]
+        wait_until(lambda: system.metric("chasqui_requests_parked") >= CROWD - 5, 15, "they wait without a credit")
+        stormy = p99(lambda n: system.api.execute(next(companies)), 15)
+        assert stormy < max(2 * calm, NOISE_S), (calm, stormy)
+        answers = [one.result() for one in waiting]
+    assert {answer.status for answer in answers} == {200}, {(answer.status, answer.error) for answer in answers}
+    assert len({answer.json["session_id"] for answer in answers}) == 1
+    at_rest(system)
+
+
+def test_who_waits_survives_the_dispatcher(make_system):
+    system = make_system(robots=1, dispatchers=2, settings={"log.level": "info"})
+    system.robot.behave("login", "delay", ms=3000)
+    with ThreadPoolExecutor(40) as pool:
+        waiting = [pool.submit(system.api.execute, 5, headers={"Idempotency-Key": "k"}, params={"usuario": "u"}) for _ in range(40)]
+        wait_until(lambda: system.metric("chasqui_requests_parked") >= 30, 10, "they wait")
+        system.dispatchers[0].kill9()
+        answers = [one.result() for one in waiting]
+    assert len({(answer.status, answer.error, answer.json["job_id"]) for answer in answers}) == 1, answers[0]
+
+
+def test_questions_of_one_token_leave_the_database_to_others(two):
+    system, _, _ = two
+    crowd, other = system.api_for(1), system.api_for(2)
+    other.job(10**9).expect(404)
+    calm = p99(lambda n: other.get("/api/v1/app/jobs?limit=50"))
+    until = time.monotonic() + 4
+
+    def ask(_):
+        while time.monotonic() < until:
+            crowd.get("/api/v1/app/jobs?limit=200").expect(200)
+
+    with ThreadPoolExecutor(60) as pool:
+        asking = [pool.submit(ask, n) for n in range(60)]
+        stormy = p99(lambda n: other.get("/api/v1/app/jobs?limit=50"), 20)
+        [one.result() for one in asking]
+    assert stormy < max(2 * calm, NOISE_S), (calm, stormy)
+    at_rest(system)
