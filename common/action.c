@@ -15,6 +15,8 @@
 #define TIMEOUT_MAX_MS 600000
 #define PATH_MAX_BYTES 512
 #define ERRORS_MAX_BYTES 1024
+#define LOGIN_FINAL_ERRORS "bad_credentials,invalid_credentials,account_locked,unknown_company"
+#define LOGIN_PORTAL_ERRORS "portal_unavailable,portal_maintenance,portal_timeout"
 
 static bool is_word(const char *s, size_t len, const char *more)
 {
@@ -51,30 +53,30 @@ static const char *check_path(const char *path)
     return NULL;
 }
 
-/* Takes "a, b" as "a,b"; NULL and the reason when a code is malformed. */
-static char *clean_errors(const char *list, const char **reason)
+/* Takes "a, b" as "a,b" into *field; false when a code is malformed. */
+static bool take_errors(char **field, const char *list)
 {
     struct buf out = {0};
-    buf_adds(&out, "");
     if (strlen(list) > ERRORS_MAX_BYTES)
-        *reason = "final_errors is longer than 1024 bytes";
-    for (const char *p = list; !*reason; p++) {
+        return false;
+    for (const char *p = list;; p++) {
         p += strspn(p, " ");
         size_t len = strcspn(p, ", ");
-        if (!is_word(p, len, "_.-")) {
-            *reason = "final_errors is a comma list of error codes";
+        if (!is_word(p, len, "_.-"))
             break;
-        }
         buf_addf(&out, "%s%.*s", out.len ? "," : "", (int)len, p);
         p += len;
         p += strspn(p, " ");
-        if (*p == '\0')
-            return buf_take(&out, NULL);
+        if (*p == '\0') {
+            free(*field);
+            *field = buf_take(&out, NULL);
+            return true;
+        }
         if (*p != ',')
-            *reason = "final_errors is a comma list of error codes";
+            break;
     }
     buf_free(&out);
-    return NULL;
+    return false;
 }
 
 static bool read_ms(const char *s, int64_t *out)
@@ -112,13 +114,13 @@ static const char *take_key(struct action *a, const char *key, const char *value
         if (!read_ms(value, &a->timeout_ms))
             return "timeout_ms must be a decimal integer of 100 to 600000";
     } else if (strcmp(key, "final_errors") == 0) {
-        char *list = clean_errors(value, &reason);
-        if (!list)
-            return reason;
-        free(a->final_errors);
-        a->final_errors = list;
+        if (!take_errors(&a->final_errors, value))
+            return "final_errors is a comma list of error codes, 1024 bytes at most";
+    } else if (strcmp(key, "portal_errors") == 0) {
+        if (!take_errors(&a->portal_errors, value))
+            return "portal_errors is a comma list of error codes, 1024 bytes at most";
     } else {
-        return "unknown key of an action (method, path, session, timeout_ms, final_errors)";
+        return "unknown key of an action (method, path, session, timeout_ms, final_errors, portal_errors)";
     }
     return NULL;
 }
@@ -138,11 +140,21 @@ static struct action *add_row(struct action_table *t, const char *name, int64_t 
     return a;
 }
 
+/* What every log-in has unless the file says otherwise: three wrong passwords lock an account. */
+static void login_errors_default(struct action *a)
+{
+    if (!a->final_errors)
+        a->final_errors = xstrdup(LOGIN_FINAL_ERRORS);
+    if (!a->portal_errors)
+        a->portal_errors = xstrdup(LOGIN_PORTAL_ERRORS);
+}
+
 static void add_built_in(struct action_table *t, int64_t login_ms)
 {
     struct action *a = add_row(t, "sunat.menu_sol_login", login_ms);
     a->path = xstrdup("/sunat/login");
     a->session = ACTION_CREATE;
+    login_errors_default(a);
 }
 
 static void read_action(struct action_table *t, int64_t login_ms, const char *file, const struct zpl *z,
@@ -171,6 +183,8 @@ static void read_action(struct action_table *t, int64_t login_ms, const char *fi
     }
     if (!a->path && !zpl_find(z, "path"))
         zpl_complain(why, file, z->line, "actions.%s: path is missing", z->name);
+    if (a->session == ACTION_CREATE)
+        login_errors_default(a);
     if (!has_session)
         zpl_complain(why, file, z->line, "actions.%s: session is missing (create or use)", z->name);
     if (a->session == ACTION_CREATE && strcmp(a->method, "POST") != 0)
@@ -197,6 +211,7 @@ void action_table_free(struct action_table *t)
         free(t->rows[i].method);
         free(t->rows[i].path);
         free(t->rows[i].final_errors);
+        free(t->rows[i].portal_errors);
     }
     free(t->rows);
     *t = (struct action_table){0};

@@ -9,6 +9,7 @@
  *           session = use
  *           timeout_ms = 30000
  *           final_errors = bad_credentials,unknown_company
+ *           portal_errors = portal_unavailable
  */
 #ifndef CHASQUI_ACTION_H
 #define CHASQUI_ACTION_H
@@ -28,7 +29,8 @@ struct action {
     char *path;   /* begins with '/', no query */
     enum action_session session;
     int64_t timeout_ms; /* 100..600000 */
-    char *final_errors; /* comma list of robots' error codes never retried; may be NULL */
+    char *final_errors;  /* comma list of robots' error codes never retried; NULL = none (never of a log-in) */
+    char *portal_errors; /* comma list of those that mean that the portal itself is down; NULL likewise */
 };
 
 struct action_table {

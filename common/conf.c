@@ -470,7 +470,7 @@ void conf_help(enum conf_owner role, FILE *out)
         fold(out, r->help, 6, 6, NULL);
     }
     if (role & (CONF_BROKER | CONF_DISPATCHER))
-        fprintf(out, "\n  actions.NAME.method|path|session|timeout_ms|final_errors\n"
+        fprintf(out, "\n  actions.NAME.method|path|session|timeout_ms|final_errors|portal_errors\n"
                      "      What the action NAME (portal.name) calls on a robot; see the README.\n");
 }
 

@@ -118,9 +118,9 @@ static void action_answered(void *arg, struct call_answer *a)
     } else if (a->status == 404) {
         w->gone = true;
     } else {
-        bool is_whole = a->result == CALL_ANSWERED && a->status == 200;
+        bool is_2xx = a->status >= 200 && a->status < 300, is_whole = a->result == CALL_ANSWERED && is_2xx;
         w->result = is_whole ? jv_parse(a->body->data ? a->body->data : "", a->body->len, &why) : NULL;
-        if (a->status != 200 || is_refusal(w->result)) {
+        if (!is_2xx || is_refusal(w->result)) {
             w->error = ERR_ROBOT_ERROR;
             w->extra = jv_new_object();
             jv_set(w->extra, "robot", answer_words(w->d, a));
@@ -147,6 +147,23 @@ static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news ne
     activity_drop(d, w->row.ref);
     w->error = ERR_OUTCOME_UNKNOWN;
     finish(w);
+}
+
+/* One of the params of a GET: texts as they are, null as nothing, what is no scalar as JSON. */
+static void query_add(void *arg, const char *key, struct jv *v)
+{
+    static const char *const ours[] = {"session_id", "company_id", "portal", "job_uid", "epoch"};
+    struct buf *path = arg;
+    size_t len;
+    for (unsigned i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+        if (strcmp(key, ours[i]) == 0)
+            return;
+    char *text = jv_type(v) == JV_STRING || jv_type(v) == JV_NULL ? NULL : jv_dump(v, &len);
+    buf_adds(path, "&");
+    url_encode(path, key);
+    buf_adds(path, "=");
+    url_encode(path, text ? text : jv_type(v) == JV_STRING ? jv_str(v) : "");
+    free(text);
 }
 
 static void started(void *arg, void *op_arg)
@@ -199,6 +216,7 @@ static void started(void *arg, void *op_arg)
         buf_adds(&path, "?session_id=");
         url_encode(&path, w->row.session_id);
         buf_addf(&path, "&job_uid=%s", w->job_uid);
+        jv_each(body, query_add, &path);
     }
     char *text = jv_dump(body, &len);
     struct call_spec spec = {.method = w->action->method,

@@ -11,6 +11,7 @@
  *   health_sub.c  SUB to healthd, ROBOTS to healthd
  *   robot_http.c  calls to robots (the only file that includes curl)
  *   robot_head.c disposition.c networks.c   its pure parts: header lines, file names, address ranges
+ *   backoff.c     how long a robot that says it is full is left alone (pure)
  *   robot_answer.c  what a robot's answer means for a client
  *   list.c download.c action.c   lane interactive
  *   execute.c     execute of a log-in, until it has a place
@@ -47,6 +48,7 @@
 #include "common/jv.h"
 #include "common/loop.h"
 #include "common/stat.h"
+#include "dispatcher/backoff.h"
 #include "dispatcher/robot_http.h"
 #include "dispatcher/seal.h"
 #include "dispatcher/store.h"
@@ -222,6 +224,7 @@ struct robot { /* borrowed until the next return to the loop; keep the id */
     char boot_id[65];          /* newest seen, from health or X-Robot-Boot */
     int8_t fenced;             /* 1 speaks the optional calls, 0 seed only, -1 not known yet */
     int64_t sessions, capacity;/* as the robot told, -1 = not */
+    struct backoff full;       /* it said that it is full: no candidate meanwhile */
     int64_t since_ms;          /* unix time of the verdict, 0 = none */
     char why[101];             /* of a verdict that is not up, "" = none */
 };
@@ -233,10 +236,14 @@ const struct robot *robot_by_id(const struct dispatcher *d, uint32_t id);
 const struct robot *robot_by_name(const struct dispatcher *d, const char *name);
 const struct robot *robot_by_url(const struct dispatcher *d, const char *url); /* normalised first (common/url.h) */
 void robots_each(struct dispatcher *d, void (*fn)(struct dispatcher *d, const struct robot *r, void *arg), void *arg);
-/* Candidates for a log-in: wanted active, not down (verdict, or last judged when unknown); rank 1 = suspect. Without those in `except`. */
+/* Candidates for a log-in: wanted active, not full, not down (verdict, or last judged when unknown); rank 1 = suspect. Without those in `except`. */
 unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except, unsigned n_except);
 /* A verdict from healthd, or an X-Robot-Boot header seen on an answer. Calls migrate_robot_changed() on down, on a new boot and on recovery. */
 void robots_judged(struct dispatcher *d, const struct health_row *row);
+/* What the robot said to a log-in that was sent at asked_ms (monotonic): full, or not. Full: not asked for the time that is answered. */
+uint32_t robots_full(struct dispatcher *d, uint32_t robot_id, uint64_t asked_ms);
+void robots_not_full(struct dispatcher *d, uint32_t robot_id);
+unsigned robots_n_full(const struct dispatcher *d); /* that are not asked now because they are full */
 void robots_all_unknown(struct dispatcher *d);     /* every publisher silent */
 void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id);
 void robots_fenced(struct dispatcher *d, uint32_t robot_id, int8_t fenced); /* learnt by reconciliation */

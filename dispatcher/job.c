@@ -197,6 +197,7 @@ static void why_start(struct dispatcher *d, struct request *r)
     op->kept_back_percent = (unsigned)d->conf->queue_interactive_percent;
     op->logins_per_robot = (unsigned)d->conf->queue_robot_logins;
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
+    op->n_full = robots_n_full(d);
     store_submit(d->store, store_why, op, why_done, asked_new(d, r));
 }
 

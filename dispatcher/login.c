@@ -127,6 +127,8 @@ static void orphan_closed(void *arg, struct call_answer *a)
     (void)arg, (void)a;
 }
 
+static void close_unkept(struct login *l, const char *id);
+
 static void done_recorded(void *arg, void *op_arg)
 {
     struct login *l = arg;
@@ -151,6 +153,8 @@ static void done_recorded(void *arg, void *op_arg)
         login_lost(l);
         return;
     case LOGIN_DONE_DUP_SESSION:
+        if (op->dup_robot_id && op->dup_robot_id != l->robot_id) /* on the same robot it is another company's */
+            close_unkept(l, l->session_id);
         free(op);
         l->error = ERR_ROBOT_BAD_RESPONSE;
         snprintf(l->message, sizeof(l->message), "The robot answered a session id that is live elsewhere.");
@@ -325,7 +329,7 @@ static bool id_is_sane(const char *id)
 static void close_unkept(struct login *l, const char *id)
 {
     const struct robot *robot = robot_by_id(l->d, l->robot_id);
-    if (!robot || !id || !*id || robot->fenced == 0 || strlen(id) > 2000)
+    if (!robot || !id || !*id || strlen(id) > 2000)
         return;
     struct buf path = {0};
     buf_adds(&path, "/sessions/");
@@ -366,20 +370,51 @@ static bool opened(struct login *l, const struct jv *body)
     return true;
 }
 
+/* The job keeps what the robot said, as far as it said something. */
+static void words_keep(struct login *l)
+{
+    const struct jv *words = jv_get(l->extra, "robot");
+    const char *error = jv_str(jv_get(words, "error")), *message = jv_str(jv_get(words, "message"));
+    snprintf(l->message, sizeof(l->message), "%s", err_text(ERR_ROBOT_ERROR));
+    if (error || message)
+        snprintf(l->message, sizeof(l->message), "The robot said no: %s%s%s", error ? error : "", error && message ? ": " : "",
+                 message ? message : "");
+}
+
 static void refused(struct login *l, const struct call_answer *a, const struct jv *body)
 {
     l->extra = jv_new_object();
     jv_set(l->extra, "robot", answer_words(l->d, a));
     l->final = is_final_error(l->action, jv_str(jv_get(body, "error")));
     l->error = ERR_ROBOT_ERROR;
-    snprintf(l->message, sizeof(l->message), "%s", err_text(ERR_ROBOT_ERROR));
-    if (a->status >= 500) { /* it may have begun: only its session list or fence tells */
+    words_keep(l);
+    tally_fault(l->d, l->robot_id, FAULT_SAID_NO);
+    bool is_its_word = a->status == 503 && jv_type(body) == JV_OBJECT;
+    if (a->status >= 500 && !is_its_word) { /* it may have begun: only its session list or fence tells */
         login_settle(l, ERR_ROBOT_ERROR, l->message);
         return;
     }
-    tally_fault(l->d, l->robot_id, FAULT_SAID_NO); /* of 500 and above: see tally_called() */
     l->place = PLACE_FREE;
     login_failed(l);
+}
+
+/* 429, or a 503 that says nothing else: a proxy's page and an empty body name no other reason. */
+static bool is_full(int status, const struct jv *body)
+{
+    const struct jv *error = jv_type(body) == JV_OBJECT ? jv_get(body, "error") : NULL;
+    const char *code = jv_str(error);
+    return status == 429 || (status == 503 && (!error || jv_type(error) == JV_NULL || (code && (!*code || strcmp(code, "full") == 0))));
+}
+
+static void full(struct login *l)
+{
+    stat_inc(robot_full_total);
+    tally_fault(l->d, l->robot_id, FAULT_FULL);
+    uint32_t wait_ms = robots_full(l->d, l->robot_id, l->asked_ms);
+    if (wait_ms)
+        queue_due_in(l->d, wait_ms);
+    l->error = ERR_NO_FREE_WORKER;
+    reserve_again(l, false, 0);
 }
 
 /* Did it open a session? */
@@ -403,17 +438,16 @@ static bool answer_take(struct login *l, struct call_answer *a)
         login_settle(l, failure, NULL);
         return false;
     }
-    if (a->status == 429 || a->status == 503) {
-        stat_inc(robot_full_total);
-        tally_fault(l->d, l->robot_id, FAULT_FULL);
-        l->error = ERR_NO_FREE_WORKER;
-        reserve_again(l, false, 0);
-        return false;
-    }
     struct jv *body = a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
     const char *code = jv_str(jv_get(body, "error"));
-    bool ok = false;
+    bool ok = false, is_2xx = a->status >= 200 && a->status < 300;
     jv_bool(jv_get(body, "ok"), &ok);
+    if (is_full(a->status, body)) {
+        full(l);
+        jv_free(body);
+        return false;
+    }
+    robots_not_full(l->d, l->robot_id);
     if (a->status == 409 && code && strcmp(code, "stale_epoch") == 0) {
         int64_t theirs = 0;
         jv_int(jv_get(body, "epoch"), &theirs);
@@ -424,9 +458,9 @@ static bool answer_take(struct login *l, struct call_answer *a)
             reserve_again(l, true, theirs > 0 ? (uint64_t)theirs : 0);
         else
             login_fail(l, ERR_ROBOT_ERROR, "The robot refuses every epoch as stale.", PLACE_FREE);
-    } else if (a->status == 200 && ok) {
+    } else if (is_2xx && ok) {
         is_open = opened(l, body);
-    } else if (a->status != 200 || jv_type(jv_get(body, "ok")) == JV_BOOL) {
+    } else if (!is_2xx || jv_type(jv_get(body, "ok")) == JV_BOOL) {
         refused(l, a, body);
     } else {
         tally_fault(l->d, l->robot_id, FAULT_BAD_ANSWER);
@@ -540,7 +574,8 @@ void login_call(struct login *l)
     char *text = jv_dump(fields, &len), key[ID_JOB_UID_BYTES + 24];
     strcpy(l->boot_id, robot->boot_id);
     snprintf(key, sizeof(key), "%s.%llu", l->job_uid, (unsigned long long)l->epoch);
-    l->limit_at_ms = clock_ms() + (uint64_t)l->action->timeout_ms;
+    l->asked_ms = clock_ms();
+    l->limit_at_ms = l->asked_ms + (uint64_t)l->action->timeout_ms;
     struct call_spec spec = {.method = l->action->method,
                              .base_url = robot->base_url,
                              .robot_id = robot->id,

@@ -29,6 +29,7 @@ struct login {
     const struct action *action;
     struct lease lease;
     bool held;
+    uint64_t asked_ms;       /* the robot was called */
     uint64_t limit_at_ms;    /* end of the action's limit */
     uint64_t began_ms;       /* of a queued one: claimed; else 0 */
     struct buf params;       /* plain, a client's; wiped at the end */

@@ -13,6 +13,7 @@
 #include "dispatcher/dispatcher.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/url.h"
 #include "common/names.h"
@@ -250,6 +251,7 @@ static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id
     if (before[0])
         strcpy(k->old_boots[k->n_old_boots++ % OLD_BOOTS], before);
     str_copy(r->boot_id, sizeof(r->boot_id), str_of(boot_id));
+    backoff_clear(&r->full);
     log_line(LOG_INFO, "robot_boot", "robot", r->name, "from", before, "to", r->boot_id, NULL);
     tell_store(d, k);
     if (before[0])
@@ -324,6 +326,8 @@ void robots_judged(struct dispatcher *d, const struct health_row *row)
     r->verdict = row->verdict;
     r->since_ms = row->since_unix_ms;
     r->sessions = row->sessions;
+    if (backoff_count(&r->full, clock_ms(), row->sessions))
+        peers_wake(d, "place");
     str_copy(r->why, sizeof(r->why), row->why);
     robots_hide_urls(d, r->why, sizeof(r->why));
     if (row->verdict != VERDICT_UNKNOWN) {
@@ -348,15 +352,47 @@ unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, un
                            unsigned n_except)
 {
     unsigned n = 0;
+    uint64_t now = clock_ms();
     for (unsigned i = 0; i < d->robots->n && n < max; i++) {
         const struct robot *r = &d->robots->known[i].robot;
         bool is_left_out = r->wanted != WANTED_ACTIVE || r->last_judged == VERDICT_DOWN ||
-                           (r->last_judged == VERDICT_UNKNOWN && d->robots->was_ever_judged);
+                           (r->last_judged == VERDICT_UNKNOWN && d->robots->was_ever_judged) || backoff_holds(&r->full, now);
         for (unsigned e = 0; e < n_except; e++)
             is_left_out |= except[e] == r->id;
         if (!is_left_out)
             out[n++] = (struct candidate){r->id, r->last_judged == VERDICT_SUSPECT};
     }
+    return n;
+}
+
+/* ---- full -------------------------------------------------------------------------------------------------- */
+
+uint32_t robots_full(struct dispatcher *d, uint32_t robot_id, uint64_t asked_ms)
+{
+    struct known *k = find(d, robot_id);
+    if (!k)
+        return 0;
+    struct robot *r = &k->robot;
+    uint64_t now = clock_ms(), before = r->full.until_ms;
+    backoff_full(&r->full, now, asked_ms, r->sessions);
+    if (r->full.until_ms != before)
+        log_line(LOG_INFO, "robot_full", "robot", r->name, "wait_ms", log_i(r->full.wait_ms), "sessions", log_i((long long)r->sessions), NULL);
+    return r->full.until_ms > now ? (uint32_t)(r->full.until_ms - now) : 0;
+}
+
+void robots_not_full(struct dispatcher *d, uint32_t robot_id)
+{
+    struct known *k = find(d, robot_id);
+    if (k)
+        backoff_clear(&k->robot.full);
+}
+
+unsigned robots_n_full(const struct dispatcher *d)
+{
+    unsigned n = 0;
+    uint64_t now = clock_ms();
+    for (unsigned i = 0; i < d->robots->n; i++)
+        n += backoff_holds(&d->robots->known[i].robot.full, now);
     return n;
 }
 

@@ -212,6 +212,7 @@ struct store_login_done {
     const void *credentials; size_t credentials_len; /* sealed, to remember; NULL = do not */
     struct queued item;
     enum { LOGIN_DONE_OK, LOGIN_DONE_LOST, LOGIN_DONE_DUP_SESSION } outcome; /* DUP: the id is live elsewhere; nothing written */
+    uint32_t dup_robot_id;  /* DUP: on which robot; 0 = not known */
     struct session_row row; /* OK: the active session */
     enum store_rc rc;
 };

@@ -270,6 +270,10 @@ static enum db_rc done_tx(struct db *db, void *arg)
                             "ssssu", op->session_id, op->session_id, op->boot_id, op->title, op->session_ref);
     if (rc == DB_DUP) {
         op->outcome = LOGIN_DONE_DUP_SESSION;
+        op->dup_robot_id = 0;
+        TRY(db_query(db, "SELECT robot_id FROM chasqui_sessions WHERE live_session_id = ?", "s", op->session_id));
+        if (db_next(db))
+            op->dup_robot_id = (uint32_t)db_u64(db, 0);
         return DB_DUP; /* rolls back: the lease stays ours */
     }
     TRY(rc);

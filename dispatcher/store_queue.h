@@ -172,6 +172,7 @@ struct store_jobs { /* a page of jobs, newest first; those of `companies` unless
 };
 void store_jobs(struct db *db, void *op);
 struct store_why { /* what a job waits for */
+    unsigned n_full; /* robots that said they are full and are not asked now */
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     unsigned kept_back_percent, logins_per_robot; /* as in store_claim */
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];

@@ -127,11 +127,13 @@ static enum db_rc places_look(struct db *db, const struct store_why *op, struct 
     }
     if (usable)
         return DB_OK;
-    struct jv *why = say(list, robots ? "waiting_for_place" : "no_robot",
-                         !robots       ? "No robot that is up may be given work."
+    struct jv *why = say(list, robots || op->n_full ? "waiting_for_place" : "no_robot",
+                         op->n_full    ? "Robots say that they are full; they are asked again within 30 s, or as soon as their count drops."
+                         : !robots     ? "No robot that is up may be given work."
                          : free_places ? "The free places are kept back for interactive log-ins, or their robots log in as many as they may at once."
                                        : "No robot has a free place.");
     jv_set_int(why, "robots", (int64_t)robots);
+    jv_set_int(why, "robots_full", (int64_t)op->n_full);
     jv_set_int(why, "places_free", (int64_t)free_places);
     jv_set_int(why, "places_total", (int64_t)total);
     jv_set_int(why, "kept_back_percent", (int64_t)op->kept_back_percent);

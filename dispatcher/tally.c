@@ -92,7 +92,7 @@ void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call
         tally_fault(d, robot_id, a->garbage ? FAULT_BAD_ANSWER : FAULT_BROKEN);
         break;
     case CALL_ANSWERED:
-        if (a->status >= 500 && !(is_login && a->status == 503)) /* that is a full one: see login.c */
+        if (a->status >= 500 && !is_login) /* of a log-in: see login.c */
             tally_fault(d, robot_id, FAULT_SAID_NO);
         break;
     case CALL_STOPPED:

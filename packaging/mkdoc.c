@@ -301,9 +301,11 @@ static void page_conf(void)
         owners_show(keys[i].owners);
     }
     puts(".SH SECTION actions");
-    item("actions.NAME.method, path, session, timeout_ms, final_errors", "");
+    item("actions.NAME.method, path, session, timeout_ms, final_errors, portal_errors", "");
     line("What the action NAME (portal.name) calls on a robot. session is create for a log-in, use for an action in a session. "
-         "final_errors is a comma list of robots' errors that no second attempt mends.");
+         "final_errors is a comma list of robots' errors that no second attempt mends (of a log-in bad_credentials, invalid_credentials, account_locked and "
+         "unknown_company unless it says otherwise); portal_errors of those that mean that the portal itself is down (portal_unavailable, "
+         "portal_maintenance, portal_timeout).");
     see_also("chasqui.conf.5");
 }
 

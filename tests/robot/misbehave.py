@@ -198,9 +198,10 @@ async def empty(behaviour, request, answer, handler):
 
 
 async def overlay(behaviour, request, answer, handler):
-    """The true answer with some fields replaced: "fields": {...}; null removes one."""
-    told = {**json.loads(answer.body), **behaviour["fields"]}
-    return web.json_response({name: told[name] for name in told if told[name] is not None}, status=answer.status)
+    """The true answer with some fields replaced: "fields": {...}; null removes one. "status" replaces its status."""
+    told = {**json.loads(answer.body), **behaviour.get("fields", {})}
+    fields = {name: told[name] for name in told if told[name] is not None}
+    return web.json_response(fields, status=behaviour.get("status", answer.status))
 
 
 MODES = {

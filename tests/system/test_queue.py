@@ -191,7 +191,7 @@ def test_a_final_error_is_not_tried_again(make_system):
 
 def test_a_full_robot_costs_no_attempt(make_system):
     system = make_system(robots=1)
-    system.robot.behave("login", "status", status=503, times=4)
+    system.robot.behave("login", "status", status=503, body={"ok": False, "error": "full"}, times=2)
     job = system.api.queue(1).expect(202).json["job_id"]
     done = ended(system, job, "done", 30)
     assert done["attempts"] == 1 and "waits_again" in events_of(done)

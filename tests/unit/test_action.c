@@ -54,7 +54,8 @@ static void test_built_in(void **state)
     assert_string_equal(a->path, "/sunat/login");
     assert_int_equal(a->session, ACTION_CREATE);
     assert_int_equal(a->timeout_ms, 120000);
-    assert_null(a->final_errors);
+    assert_string_equal(a->final_errors, "bad_credentials,invalid_credentials,account_locked,unknown_company");
+    assert_string_equal(a->portal_errors, "portal_unavailable,portal_maintenance,portal_timeout");
     assert_null(action_find(&table, "sunat.menu_sol_logi"));
     assert_null(action_find(&table, "SUNAT.menu_sol_login"));
     assert_null(action_find(&table, ""));
@@ -84,6 +85,24 @@ static void test_one_of_the_file(void **state)
     assert_int_equal(a->timeout_ms, 60000);
     assert_string_equal(a->path, "/sunat/login");
     assert_int_equal(a->session, ACTION_CREATE);
+    assert_string_equal(a->final_errors, "bad_credentials,invalid_credentials,account_locked,unknown_company");
+}
+
+/* What a log-in does not say of its errors is as with the built-in one; an action in a session has none. */
+static void test_errors(void **state)
+{
+    (void)state;
+    assert_true(load("actions\n"
+                     "    acme.login\n        path = /l\n        session = create\n"
+                     "    acme.other\n        path = /o\n        session = create\n        final_errors = locked\n"
+                     "        portal_errors = \"down , gone\"\n"
+                     "    acme.form\n        path = /f\n        session = use\n"));
+    assert_string_equal(action_find(&table, "acme.login")->final_errors, "bad_credentials,invalid_credentials,account_locked,unknown_company");
+    assert_string_equal(action_find(&table, "acme.login")->portal_errors, "portal_unavailable,portal_maintenance,portal_timeout");
+    assert_string_equal(action_find(&table, "acme.other")->final_errors, "locked");
+    assert_string_equal(action_find(&table, "acme.other")->portal_errors, "down,gone");
+    assert_null(action_find(&table, "acme.form")->final_errors);
+    assert_null(action_find(&table, "acme.form")->portal_errors);
 }
 
 static void test_names(void **state)
@@ -130,12 +149,12 @@ static void test_other_keys(void **state)
     assert_refused("        path = /\n        session = use\n        timeout_ms = 600001\n",
                    "5: actions.sunat.echo.timeout_ms: timeout_ms must be a decimal integer of 100 to 600000");
     assert_refused("        path = /\n        session = use\n        final_errors = a,,b\n",
-                   "5: actions.sunat.echo.final_errors: final_errors is a comma list of error codes");
-    assert_refused("        path = /\n        session = use\n        final_errors = a b\n",
-                   "5: actions.sunat.echo.final_errors: final_errors is a comma list of error codes");
+                   "5: actions.sunat.echo.final_errors: final_errors is a comma list of error codes, 1024 bytes at most");
+    assert_refused("        path = /\n        session = use\n        portal_errors = a b\n",
+                   "5: actions.sunat.echo.portal_errors: portal_errors is a comma list of error codes, 1024 bytes at most");
     assert_refused("        path = /\n        session = use\n        url = x\n",
                    "5: actions.sunat.echo.url: unknown key of an action (method, path, session, timeout_ms, "
-                   "final_errors)");
+                   "final_errors, portal_errors)");
     assert_refused("        path = /\n        session = use\n        path = /x\n",
                    "5: actions.sunat.echo.path: given twice");
     assert_refused("        path = /\n        session = use\n        method\n",
@@ -149,7 +168,8 @@ static void test_other_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_built_in), cmocka_unit_test(test_one_of_the_file), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_built_in), cmocka_unit_test(test_one_of_the_file), cmocka_unit_test(test_errors),
+cmocka_unit_test(test_names),
         cmocka_unit_test(test_paths),    cmocka_unit_test(test_other_keys),
     };
     return cmocka_run_group_tests(tests, NULL, clean_up);

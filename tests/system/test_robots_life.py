@@ -1,0 +1,156 @@
+"""Robots as other people's are: full or failing, speaking some of the optional calls only, behind frameworks and proxies."""
+
+import time
+
+import pytest
+
+from harness.wait import wait_until
+
+LOGIN = {"ruc": "20100000001", "usuario": "U", "clave": "c"}
+ACTIONS = {
+    "sunat.peek": {"method": "GET", "path": "/sunat/echo", "session": "use"},
+    "sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use"},
+}
+
+
+def ended(system, job_id, timeout=30):
+    def over():
+        job = system.api.job(job_id).expect(200).json["job"]
+        return job if job["status"] in ("done", "failed", "cancelled") else None
+
+    return wait_until(over, timeout, f"job {job_id} ended")
+
+
+# --- full against failed ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(make_system):
+    return make_system(robots=2, settings={"queue.max_attempts": 2}, actions=ACTIONS)
+
+
+FULL = [
+    (429, {"ok": False, "error": "too_many"}), (503, ""), (503, "<html>503 Service Unavailable</html>"), (503, {"ok": False, "error": "full"}),
+    (503, {"ok": False, "error": None}), (503, "[]"), (503, {"error": ""}),
+]  # fmt: skip
+
+
+def test_full_is_another_robots_turn_and_no_attempt(pair):
+    full, empty = pair.robots["r1"], pair.robots["r2"]
+    for n, (status, body) in enumerate(FULL):
+        full.behave("login", "status", status=status, body=body)
+        answer = pair.api.execute(100 + n, params=LOGIN).expect(200).json
+        assert answer["robot"]["worker"] == "r2" and len(full.calls("login")) == n + 1, body
+        assert pair.api.job(answer["job_id"]).json["job"]["attempts"] == 1
+        pair.api.execute(120 + n, params=LOGIN).expect(200)
+        assert len(full.calls("login")) == n + 1, "a robot that said it is full is left alone"
+        pair.api.close(pair.api.active(120 + n).json["session_id"])
+        pair.api.close(answer["session_id"])
+        boot = full.reboot()  # one that was restarted is not full any more
+        wait_until(lambda: f"to={boot}" in pair.dispatcher.text(), 10, "the restart is known")
+    assert empty.sessions() == [] and "wait_ms=1000" in pair.dispatcher.text()
+    job = pair.api.queue(130).expect(202).json["job_id"]
+    assert ended(pair, job)["attempts"] == 1
+
+
+def test_a_full_robot_is_asked_less_and_less(make_system):
+    """One robot that refuses for 4 s: asked at 0, 1 and 3 s, then once it has room; not a storm, and no attempt is counted."""
+    system = make_system(robots=1)
+    system.robot.behave("login", "status", status=503, body={"ok": False, "error": "full"})
+    job = system.api.queue(1).expect(202).json["job_id"]
+    began = time.monotonic()
+    why = wait_until(lambda: next((one for one in system.ops.get(f"/api/v1/ops/jobs/{job}/why").json["why"] if one.get("robots_full")), None), 10)
+    assert why["reason"] == "waiting_for_place" and "say that they are full" in why["detail"]
+    system.api.execute(2, params=LOGIN).expect(503, "no_free_worker")
+    wait_until(lambda: len(system.robot.calls("login")) >= 3, 20, "three tries")
+    assert time.monotonic() - began > 2.5
+    calls = [call["time"] for call in system.robot.calls("login")]
+    assert calls[1] - calls[0] > 0.9 and calls[2] - calls[1] > 1.9, calls
+    system.robot.behave_well()
+    system.robot.reboot()
+    assert ended(system, job)["attempts"] == 1
+    assert system.metric("chasqui_robot_full_total") == len(system.robot.calls("login")) - 1
+
+
+def test_a_count_that_drops_ends_the_wait(make_system):
+    """Somebody else's sessions fill the robot; when they go it is asked at once, not after its wait."""
+    system = make_system(robots=1, capacity=2)
+    others = [system.robot.orphan(900 + n) for n in range(2)]
+    wait_until(lambda: system.metric("chasqui_robot_sessions") == 2, 10, "the count is known")
+    for n in range(3):  # waits of 1, 2 and 4 s
+        asked = len(system.robot.calls("login"))
+        wait_until(lambda: system.api.execute(2, params=LOGIN).error == "no_free_worker" and len(system.robot.calls("login")) > asked, 10)
+    system.robot.forget(others[0])
+    began = time.monotonic()
+    wait_until(lambda: system.api.execute(2, params=LOGIN).status == 200, 10, "it has a place")
+    assert time.monotonic() - began < 2.5
+
+
+def test_what_is_not_full_is_a_failed_attempt(pair):
+    """A 503 with an error of its own is the portal's, not the robot's: counted, kept, and the robot goes on being asked."""
+    for robot in pair.robots.values():
+        robot.behave("login", "status", status=503, body={"ok": False, "error": "portal_unavailable", "message": "SUNAT no responde"})
+    answer = pair.api.execute(1, params=LOGIN).expect(502, "robot_error").json
+    assert answer["robot"] == {"status": 503, "error": "portal_unavailable", "message": "SUNAT no responde"}
+    job = ended(pair, pair.api.queue(2).expect(202).json["job_id"])
+    assert (job["status"], job["error"], job["attempts"]) == ("failed", "robot_error", 2)
+    assert "portal_unavailable: SUNAT no responde" in job["message"]
+    assert sum(len(robot.calls("login")) for robot in pair.robots.values()) == 3
+    assert pair.metric("chasqui_robot_full_total") == 0
+    for robot in pair.robots.values():
+        robot.behave_well()
+    pair.api.execute(1, params=LOGIN).expect(200)
+
+
+def test_wrong_passwords_are_tried_once(pair):
+    """Without a word of configuration: three wrong passwords lock an account."""
+    for n, error in enumerate(("bad_credentials", "invalid_credentials", "account_locked", "unknown_company")):
+        for robot in pair.robots.values():
+            robot.behave("login", "status", status=(401, 200, 423, 422)[n], body={"ok": False, "error": error})
+        before = sum(len(robot.calls("login")) for robot in pair.robots.values())
+        job = ended(pair, pair.api.queue(10 + n).expect(202).json["job_id"])
+        assert (job["status"], job["attempts"]) == ("failed", 1) and error in job["message"], job
+        assert sum(len(robot.calls("login")) for robot in pair.robots.values()) == before + 1
+
+
+def test_any_2xx_is_a_session(pair):
+    for n, status in enumerate((201, 202, 206)):
+        for robot in pair.robots.values():
+            robot.behave("login", "overlay", status=status)
+        session = pair.api.execute(20 + n, params=LOGIN).expect(200).json["session_id"]
+        pair.api.list(session).expect(200)
+    for n, fields in enumerate(({"ok": None}, {"ok": False}, {"session_id": None}, {"ok": "true"}, {"ok": 1})):
+        for robot in pair.robots.values():
+            robot.behave("login", "overlay", status=201, fields=fields)
+        refusal = pair.api.execute(30 + n, params=LOGIN).expect(502)
+        assert refusal.error == ("robot_error" if fields == {"ok": False} else "robot_bad_response")
+    wait_until(lambda: sum(len(robot.sessions()) for robot in pair.robots.values()) == 3, 10, "no other session is left")
+
+
+def test_a_session_id_that_is_live_on_another_robot_is_closed(pair):
+    session = pair.api.login(40)
+    home = pair.robot_of(session)
+    other = next(robot for robot in pair.robots.values() if robot is not home)
+    for robot in pair.robots.values():
+        robot.behave("login", "wrong_session_id", session_id=session, company_id=41)
+    home.behave("login", "status", status=429)
+    pair.api.execute(41, params=LOGIN).expect(502, "robot_bad_response")
+    wait_until(lambda: other.sessions() == [], 10, "it is closed there")
+    assert [call["path"] for call in other.calls("delete")] == [f"/sessions/{session}"]
+    pair.api.list(session).expect(200)
+
+
+def test_params_of_a_get_travel_as_its_query(pair):
+    session = pair.api.login(50)
+    params = {"q": "año & más/=", "n": 7, "x": 1.5, "yes": True, "none": None, "list": [1, "a"], "deep": {"k": "v"}, "empty": ""}
+    told = pair.api.execute(50, action="sunat.peek", session_id=session, params=params).expect(200).json
+    assert told["result"]["echo"] == {
+        "session_id": session, "job_uid": told["job_uid"], "q": "año & más/=", "n": "7", "x": "1.5", "yes": "true", "none": "", "list": '[1,"a"]',
+        "deep": '{"k":"v"}', "empty": "",
+    }  # fmt: skip
+
+
+def test_an_action_may_answer_201(pair):
+    session = pair.api.login(51)
+    pair.robot_of(session).behave("echo", "overlay", status=201)
+    pair.api.execute(51, action="sunat.echo", session_id=session).expect(200)
