@@ -1,11 +1,11 @@
 /*
  * close.c - closing a session: on its robot, then in the database.
  *
- * The row is `closing` under a lease while the robot is asked. Confirmed (200,
- * 204, 404): closed and the place is free. Not confirmed: active again and
+ * The row is `closing` under a lease while the robot is asked, whichever robot it
+ * is. Confirmed (robot_speaks.h): closed and the place is free. Not confirmed: active again and
  * nothing changed; a robot judged down cannot be asked: the session is closed
  * here, keeps its place as close pending and is fenced before that robot gets
- * new work. A robot without DELETE is not asked; the place fades.
+ * new work. A robot that turns out not to know DELETE: closed here, and the place fades.
  */
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/robot_answer.h"
@@ -87,10 +87,14 @@ static void robot_closed(void *arg, struct call_answer *a)
     struct closing *c = arg;
     const struct robot *robot = robot_by_id(c->d, c->row.robot_id);
     bool gone = a->boot_id[0] && c->row.boot_id[0] && strcmp(a->boot_id, c->row.boot_id) != 0;
-    bool confirmed = a->result == CALL_ANSWERED && (a->status == 200 || a->status == 204 || a->status == 404);
+    enum told told = robots_told_closed(c->d, c->row.robot_id, a);
     robots_boot_seen(c->d, c->row.robot_id, a->boot_id);
-    if (confirmed || gone) {
+    if (told == TOLD_YES || gone) {
         record(c, c->to, PLACE_FREE);
+        return;
+    }
+    if (told == TOLD_NOT_SPOKEN) {
+        record(c, c->to, PLACE_FADE);
         return;
     }
     answer_note(NULL, robot, "close", a);
@@ -121,8 +125,8 @@ static void robot_ask(struct closing *c)
         record(c, SESSION_ACTIVE, PLACE_FREE);
         return;
     }
-    if (robot->fenced == 0 || !c->row.session_id[0]) {
-        record(c, c->to, robot->fenced == 0 ? PLACE_FADE : PLACE_FREE);
+    if (!c->row.session_id[0]) {
+        record(c, c->to, PLACE_FREE);
         return;
     }
     if (robot->verdict == VERDICT_DOWN) {

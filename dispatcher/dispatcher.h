@@ -11,6 +11,7 @@
  *   health_sub.c  SUB to healthd, ROBOTS to healthd
  *   robot_http.c  calls to robots (the only file that includes curl)
  *   robot_head.c disposition.c networks.c   its pure parts: header lines, file names, address ranges
+ *   robot_speaks.c  which optional calls a robot speaks, and what its answers to them are worth (pure)
  *   backoff.c     how long a robot that says it is full is left alone (pure)
  *   robot_answer.c  what a robot's answer means for a client
  *   list.c download.c action.c   lane interactive
@@ -50,6 +51,7 @@
 #include "common/stat.h"
 #include "dispatcher/backoff.h"
 #include "dispatcher/robot_http.h"
+#include "dispatcher/robot_speaks.h"
 #include "dispatcher/seal.h"
 #include "dispatcher/store.h"
 #include "proto/proto.h"
@@ -222,7 +224,8 @@ struct robot { /* borrowed until the next return to the loop; keep the id */
     enum verdict verdict;      /* of the best publisher heard; UNKNOWN when all are silent */
     enum verdict last_judged;  /* last one that was not unknown */
     char boot_id[65];          /* newest seen, from health or X-Robot-Boot */
-    int8_t fenced;             /* 1 speaks the optional calls, 0 seed only, -1 not known yet */
+    struct speaks speaks;      /* the optional calls, as far as they are known under this boot */
+    int8_t fenced;             /* what the database knows of it: 1 lists its sessions, 0 does not, -1 not known yet */
     int64_t sessions, capacity;/* as the robot told, -1 = not */
     struct backoff full;       /* it said that it is full: no candidate meanwhile */
     int64_t since_ms;          /* unix time of the verdict, 0 = none */
@@ -246,7 +249,10 @@ void robots_not_full(struct dispatcher *d, uint32_t robot_id);
 unsigned robots_n_full(const struct dispatcher *d); /* that are not asked now because they are full */
 void robots_all_unknown(struct dispatcher *d);     /* every publisher silent */
 void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id);
-void robots_fenced(struct dispatcher *d, uint32_t robot_id, int8_t fenced); /* learnt by reconciliation */
+/* What an answer to an optional call is worth (robot_speaks.h); learns from it. A robot that is not registered any more told nothing. */
+enum told robots_told_list(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, struct jv **body);
+enum told robots_told_closed(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a);
+enum told robots_told_fenced(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, uint64_t epoch);
 /* Replaces every robot's base URL in text by the robot's name, in place (room incl. NUL). */
 void robots_hide_urls(const struct dispatcher *d, char *text, size_t room);
 

@@ -107,7 +107,7 @@ static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list 
             unknown_found(v, robot, e);
     }
     for (unsigned i = 0; robot && list->state == LIST_OK && i < list->n_rows; i++)
-        if (list->rows[i].state == SESSION_ACTIVE && !list->rows[i].migrating && !robot_list_entry(list, &list->rows[i]))
+        if (list->rows[i].state == SESSION_ACTIVE && !list->rows[i].migrating && list->is_whole && !robot_list_entry(list, &list->rows[i]))
             finding(v, "note", "missing_on_robot", "it ends by itself at the next reconciliation", "job %llu: its session is not on %s any more",
                     (unsigned long long)list->rows[i].job_id, robot->name);
     if (--v->waiting == 0)

@@ -16,7 +16,8 @@ struct login {
     uint64_t request_key; /* who waits; looked up each time, may be gone */
     uint64_t job_id, session_ref, epoch, company_id;
     uint32_t robot_id, old_robot_id; /* old: of a migration */
-    uint64_t old_ref;
+    uint64_t old_ref, old_epoch;
+    char old_session_id[SESSION_ID_ROOM];
     bool migrating;
     uint32_t attempts;       /* of a migration */
     struct queued item;      /* of a queued log-in */

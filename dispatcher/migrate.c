@@ -105,16 +105,25 @@ void migrate_urgent(struct dispatcher *d, uint64_t job_id)
 
 /* ---- claim and log in ---------------------------------------------------------------------------------------------------- */
 
+static void old_close(struct login *l);
+static void old_unended(struct login *l, const struct call_answer *a);
+
 static void old_fenced(void *arg, struct call_answer *a)
 {
     struct login *l = arg;
-    bool done = a->result == CALL_ANSWERED && (a->status == 200 || a->status == 404 || a->status == 405 || a->status == 501);
-    if (done) {
-        if (a->status == 200)
-            abandoned_free(l->d, l->old_ref);
+    enum told told = robots_told_fenced(l->d, l->old_robot_id, a, l->old_epoch);
+    if (told == TOLD_YES)
+        abandoned_free(l->d, l->old_ref);
+    if (told == TOLD_NOT_SPOKEN)
+        old_close(l);
+    else if (told == TOLD_YES)
         login_call(l);
-        return;
-    }
+    else
+        old_unended(l, a);
+}
+
+static void old_unended(struct login *l, const struct call_answer *a)
+{
     answer_note(NULL, robot_by_id(l->d, l->old_robot_id), "fence", a);
     l->error = ERR_ROBOT_UNREACHABLE;
     l->place = PLACE_FREE;
@@ -122,9 +131,48 @@ static void old_fenced(void *arg, struct call_answer *a)
     login_failed(l);
 }
 
+static void old_closed(void *arg, struct call_answer *a)
+{
+    struct login *l = arg;
+    enum told told = robots_told_closed(l->d, l->old_robot_id, a);
+    if (told == TOLD_YES)
+        abandoned_free(l->d, l->old_ref);
+    if (told == TOLD_NOTHING)
+        old_unended(l, a);
+    else
+        login_call(l); /* one that knows neither call: the best effort */
+}
+
+/* Without a fence: the session itself is closed, as far as it has a name. */
+static void old_close(struct login *l)
+{
+    struct dispatcher *d = l->d;
+    const struct robot *robot = robot_by_id(d, l->old_robot_id);
+    if (!robot || !l->old_session_id[0] || robot->speaks.close.known == 0) {
+        login_call(l);
+        return;
+    }
+    struct buf path = {0};
+    buf_adds(&path, "/sessions/");
+    url_encode(&path, l->old_session_id);
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data,
+                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_close_ms, .max_bytes = 65536,
+                             .done = old_closed, .arg = l};
+    call_start(d->robot_http, &spec);
+    buf_free(&path);
+}
+
 /* The old robot can be reached: what it holds ends before the next log-in, so that no two ever overlap. */
 static void old_fence(struct login *l, const struct robot *robot, const struct session_row *old)
 {
+    l->old_robot_id = robot->id;
+    l->old_ref = old->ref;
+    l->old_epoch = old->epoch;
+    strcpy(l->old_session_id, old->session_id);
+    if (robot->speaks.fence.known == 0) {
+        old_close(l);
+        return;
+    }
     struct jv *body = jv_new_object();
     size_t len;
     jv_set_int(body, "company_id", (int64_t)l->company_id);
@@ -133,8 +181,6 @@ static void old_fence(struct login *l, const struct robot *robot, const struct s
     char *text = jv_dump(body, &len);
     struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
                              .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_robot_ms, .max_bytes = 65536, .done = old_fenced, .arg = l};
-    l->old_robot_id = robot->id;
-    l->old_ref = old->ref;
     call_start(l->d->robot_http, &spec);
     free(text);
     jv_free(body);
@@ -163,7 +209,7 @@ static void begin(struct dispatcher *d, struct migrate_claimed *got, const struc
         if (got->old.ref && !old) { /* not known here yet: its session cannot be ended */
             robots_reload(d);
             login_fail(l, ERR_ROBOT_UNREACHABLE, NULL, PLACE_FREE);
-        } else if (old && old->last_judged != VERDICT_DOWN && old->fenced != 0)
+        } else if (old && old->last_judged != VERDICT_DOWN)
             old_fence(l, old, &got->old);
         else
             login_call(l);

@@ -80,9 +80,12 @@ void reconcile_robot(struct dispatcher *d, uint32_t robot_id)
 
 struct fencing {
     struct dispatcher *d;
-    uint64_t session_ref;
+    struct session_row row;
     uint32_t robot_id;
 };
+
+static void pending_ended(const struct fencing *f);
+static void pending_close(struct dispatcher *d, const struct robot *robot, const struct session_row *row);
 
 static void pending_freed(void *arg, void *op_arg)
 {
@@ -103,11 +106,19 @@ static void fenced(void *arg, struct call_answer *a)
 {
     struct fencing *f = arg;
     robots_boot_seen(f->d, f->robot_id, a->boot_id);
-    if (a->result == CALL_ANSWERED && a->status == 200) {
-        log_line(LOG_INFO, "abandoned_session_closed", "session_ref", log_i((long long)f->session_ref), NULL);
-        abandoned_free(f->d, f->session_ref);
-    }
+    enum told told = robots_told_fenced(f->d, f->robot_id, a, f->row.epoch);
+    if (told == TOLD_YES)
+        pending_ended(f);
+    const struct robot *robot = robot_by_id(f->d, f->robot_id);
+    if (told == TOLD_NOT_SPOKEN && robot)
+        pending_close(f->d, robot, &f->row);
     free(f);
+}
+
+static void pending_ended(const struct fencing *f)
+{
+    log_line(LOG_INFO, "abandoned_session_closed", "session_ref", log_i((long long)f->row.ref), NULL);
+    abandoned_free(f->d, f->row.ref);
 }
 
 static void pending_fence(struct dispatcher *d, const struct robot *robot, const struct session_row *row)
@@ -115,7 +126,7 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
     struct fencing *f = xcalloc(1, sizeof(*f));
     struct jv *body = jv_new_object();
     size_t len;
-    *f = (struct fencing){d, row->ref, robot->id};
+    *f = (struct fencing){d, *row, robot->id};
     jv_set_int(body, "company_id", (int64_t)row->company_id);
     jv_set_str(body, "portal", row->portal);
     jv_set_int(body, "epoch", (int64_t)row->epoch);
@@ -127,11 +138,42 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
     jv_free(body);
 }
 
-/* A robot without fence: the best that can be done is waiting until no log-in of ours can still begin there. */
+/* Without fence and close the best that can be done is waiting until no log-in of ours can still begin there. */
 static void pending_wait_out(struct dispatcher *d, const struct session_row *row)
 {
     if (row->age_ms > d->conf->timeout_login_ms)
         abandoned_free(d, row->ref);
+}
+
+static void pending_closed(void *arg, struct call_answer *a)
+{
+    struct fencing *f = arg;
+    robots_boot_seen(f->d, f->robot_id, a->boot_id);
+    enum told told = robots_told_closed(f->d, f->robot_id, a);
+    if (told == TOLD_YES)
+        pending_ended(f);
+    else if (told == TOLD_NOT_SPOKEN)
+        pending_wait_out(f->d, &f->row);
+    free(f);
+}
+
+/* Without fence the session itself is closed, if it has a name. */
+static void pending_close(struct dispatcher *d, const struct robot *robot, const struct session_row *row)
+{
+    if (!row->session_id[0] || robot->speaks.close.known == 0) {
+        pending_wait_out(d, row);
+        return;
+    }
+    struct fencing *f = xcalloc(1, sizeof(*f));
+    struct buf path = {0};
+    *f = (struct fencing){d, *row, robot->id};
+    buf_adds(&path, "/sessions/");
+    url_encode(&path, row->session_id);
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data,
+                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_close_ms, .max_bytes = 65536,
+                             .done = pending_closed, .arg = f};
+    call_start(d->robot_http, &spec);
+    buf_free(&path);
 }
 
 static void op_freed(void *arg, void *op)
@@ -244,6 +286,14 @@ static void suspect_add(struct suspect *list, unsigned *n, uint64_t ref, const c
     ++*n;
 }
 
+/* A list under another boot than the session's says nothing of it, nor does one that is shorter than the robot's own count (a page of it, a
+ * server that says [] to everything). */
+static bool is_missing(const struct robot_list *list, const struct session_row *row)
+{
+    bool is_of_another = list->boot_id[0] && row->boot_id[0] && strcmp(list->boot_id, row->boot_id) != 0;
+    return list->state == LIST_OK && list->is_whole && !is_of_another && !robot_list_entry(list, row);
+}
+
 static void rows_compare(struct dispatcher *d, struct watch *w, const struct robot *robot, const struct robot_list *list,
                          struct suspect *now, unsigned *n)
 {
@@ -254,11 +304,11 @@ static void rows_compare(struct dispatcher *d, struct watch *w, const struct rob
         fading |= row->close_pending == 2;
         if (row->close_pending == 1) {
             w->abandoned++;
-            if (list->state == LIST_OK)
+            if (list->state != LIST_UNREACHABLE && robot->speaks.fence.known != 0)
                 pending_fence(d, robot, row);
-            else if (list->state == LIST_UNSUPPORTED)
-                pending_wait_out(d, row);
-        } else if (row->state == SESSION_ACTIVE && !row->migrating && list->state == LIST_OK && !robot_list_entry(list, row)) {
+            else if (list->state != LIST_UNREACHABLE)
+                pending_close(d, robot, row);
+        } else if (row->state == SESSION_ACTIVE && !row->migrating && is_missing(list, row)) {
             if (was_suspect(w, row->ref, ""))
                 missing_end(d, row);
             else
@@ -287,19 +337,6 @@ static void entries_compare(struct dispatcher *d, struct watch *w, const struct 
     }
 }
 
-static void capability_learn(struct dispatcher *d, const struct robot *robot, enum list_state state)
-{
-    int8_t fenced_now = state == LIST_OK;
-    if (state == LIST_UNREACHABLE || robot->fenced == fenced_now)
-        return;
-    robots_fenced(d, robot->id, fenced_now);
-    struct store_robot_seen *op = xcalloc(1, sizeof(*op));
-    op->robot_id = robot->id;
-    op->reported_capacity = -1;
-    op->fenced = fenced_now;
-    store_submit(d->store, store_robot_seen, op, op_freed, d);
-}
-
 static void compared(struct dispatcher *d, void *arg, const struct robot_list *list)
 {
     struct watch *w = arg;
@@ -309,7 +346,6 @@ static void compared(struct dispatcher *d, void *arg, const struct robot_list *l
     w->due_ms = clock_ms() + (uint64_t)d->conf->session_sweep_ms * EVERY_SWEEPS;
     if (!robot)
         return;
-    capability_learn(d, robot, list->state);
     if (!list->rows_known)
         return;
     struct suspect *now = xcalloc(SUSPECTS_MAX, sizeof(*now));

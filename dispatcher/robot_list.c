@@ -82,17 +82,13 @@ static void rows_came(void *arg, void *op_arg)
 static void list_came(void *arg, struct call_answer *a)
 {
     struct fetch *f = arg;
-    enum jv_bad why;
     robots_boot_seen(f->d, f->list.robot_id, a->boot_id);
-    if (a->result == CALL_ANSWERED && a->status == 200 && a->body->len &&
-        (f->body = jv_parse(a->body->data, a->body->len, &why)) && jv_type(jv_get(f->body, "sessions")) == JV_ARRAY) {
-        f->list.state = LIST_OK;
-        f->list.sessions = jv_get(f->body, "sessions");
-    } else if (a->result == CALL_ANSWERED && (a->status == 404 || a->status == 405 || a->status == 501)) {
-        f->list.state = LIST_UNSUPPORTED;
-    } else {
-        f->list.state = LIST_UNREACHABLE;
-    }
+    enum told told = robots_told_list(f->d, f->list.robot_id, a, &f->body);
+    const struct robot *robot = robot_by_id(f->d, f->list.robot_id);
+    f->list.state = told == TOLD_YES ? LIST_OK : told == TOLD_NOT_SPOKEN ? LIST_UNSUPPORTED : LIST_UNREACHABLE;
+    f->list.sessions = jv_get(f->body, "sessions");
+    strcpy(f->list.boot_id, a->boot_id);
+    f->list.is_whole = robot && (robot->sessions < 0 || jv_len(f->list.sessions) >= (size_t)robot->sessions);
     struct store_robot_sessions *op = xcalloc(1, sizeof(*op));
     op->robot_id = f->list.robot_id;
     store_submit(f->d->store, store_robot_sessions, op, rows_came, f);

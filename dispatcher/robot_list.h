@@ -16,6 +16,8 @@ struct robot_list { /* borrowed during the callback */
     uint32_t robot_id;
     enum list_state state;
     const struct jv *sessions;      /* array, the robot's */
+    char boot_id[65];               /* under which it told so, "" = it did not say */
+    bool is_whole;                  /* not shorter than the count that the robot reports: what is missing is gone */
     const struct session_row *rows; /* ours: live ones and those with a close pending */
     unsigned n_rows;
     bool rows_known;                /* the database answered */

@@ -170,6 +170,7 @@ static void known_fill(struct known *k, const struct robot_record *from, const s
     } else {
         *k = (struct known){.told_capacity = from->reported_capacity};
         k->robot = (struct robot){.id = from->id, .sessions = -1, .capacity = from->reported_capacity, .fenced = from->fenced};
+        robot_speaks_reset(&k->robot.speaks);
         strcpy(k->robot.boot_id, from->boot_id);
         strcpy(k->told_boot, from->boot_id);
     }
@@ -252,6 +253,7 @@ static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id
         strcpy(k->old_boots[k->n_old_boots++ % OLD_BOOTS], before);
     str_copy(r->boot_id, sizeof(r->boot_id), str_of(boot_id));
     backoff_clear(&r->full);
+    robot_speaks_reset(&r->speaks); /* it may be another version */
     log_line(LOG_INFO, "robot_boot", "robot", r->name, "from", before, "to", r->boot_id, NULL);
     tell_store(d, k);
     if (before[0])
@@ -281,11 +283,56 @@ static void boot_heard(struct dispatcher *d, struct known *k, const char *boot_i
     boot_take(d, k, boot_id);
 }
 
-void robots_fenced(struct dispatcher *d, uint32_t robot_id, int8_t fenced)
+/* ---- the optional calls ------------------------------------------------------------------------------------ */
+
+static void told_freed(void *arg, void *op)
+{
+    (void)arg;
+    free(op);
+}
+
+static void spoken_changed(struct dispatcher *d, struct robot *r)
+{
+    static const char *const word[] = {"unknown", "no", "yes"};
+    log_line(LOG_INFO, "robot_speaks", "robot", r->name, "list", word[r->speaks.list.known + 1], "close", word[r->speaks.close.known + 1], "fence",
+             word[r->speaks.fence.known + 1], NULL);
+    if (r->speaks.list.known < 0 || r->fenced == r->speaks.list.known)
+        return;
+    r->fenced = r->speaks.list.known;
+    struct store_robot_seen *op = xcalloc(1, sizeof(*op));
+    op->robot_id = r->id;
+    op->reported_capacity = -1;
+    op->fenced = r->fenced;
+    store_submit(d->store, store_robot_seen, op, told_freed, d);
+}
+
+static enum told spoken(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, struct jv **list, bool is_close, uint64_t epoch)
 {
     struct known *k = find(d, robot_id);
-    if (k)
-        k->robot.fenced = fenced;
+    if (list)
+        *list = NULL;
+    if (!k)
+        return TOLD_NOTHING;
+    struct speaks *s = &k->robot.speaks, before = *s;
+    enum told told = list ? robot_told_list(s, a, list) : is_close ? robot_told_closed(s, a) : robot_told_fenced(s, a, epoch);
+    if (s->list.known != before.list.known || s->close.known != before.close.known || s->fence.known != before.fence.known)
+        spoken_changed(d, &k->robot);
+    return told;
+}
+
+enum told robots_told_list(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, struct jv **body)
+{
+    return spoken(d, robot_id, a, body, false, 0);
+}
+
+enum told robots_told_closed(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a)
+{
+    return spoken(d, robot_id, a, NULL, true, 0);
+}
+
+enum told robots_told_fenced(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, uint64_t epoch)
+{
+    return spoken(d, robot_id, a, NULL, false, epoch);
 }
 
 /* ---- from healthd ------------------------------------------------------------------------------------------ */

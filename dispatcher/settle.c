@@ -55,11 +55,6 @@ static bool robot_is_new(const struct login *l, const struct call_answer *a)
     return a->boot_id[0] && l->boot_id[0] && strcmp(a->boot_id, l->boot_id) != 0;
 }
 
-static bool is_unsupported(const struct call_answer *a)
-{
-    return a->result == CALL_ANSWERED && (a->status == 404 || a->status == 405 || a->status == 501);
-}
-
 /* Looks again after a moment, telling a waiter in time. */
 static void settle_again(struct login *l, uint64_t in_ms)
 {
@@ -103,9 +98,10 @@ static void wait_out(struct login *l)
 static void fence_answered(void *arg, struct call_answer *a)
 {
     struct login *l = arg;
-    if ((a->result == CALL_ANSWERED && a->status == 200) || robot_is_new(l, a))
+    enum told told = robots_told_fenced(l->d, l->robot_id, a, l->epoch);
+    if (told == TOLD_YES || robot_is_new(l, a))
         settled(l, PLACE_FREE);
-    else if (is_unsupported(a))
+    else if (told == TOLD_NOT_SPOKEN)
         wait_out(l);
     else
         unreachable(l, a, "fence");
@@ -146,20 +142,18 @@ static void list_answered(void *arg, struct call_answer *a)
 {
     struct login *l = arg;
     const struct robot *robot = robot_by_id(l->d, l->robot_id);
-    enum jv_bad why;
+    struct jv *body;
+    enum told told = robots_told_list(l->d, l->robot_id, a, &body);
     if (robot_is_new(l, a)) {
+        jv_free(body);
         settled(l, PLACE_FREE);
         return;
     }
-    if (is_unsupported(a)) {
-        wait_out(l);
-        return;
-    }
-    if (a->result != CALL_ANSWERED || a->status != 200 || !robot) {
+    if (told == TOLD_NOTHING || !robot) {
+        jv_free(body);
         unreachable(l, a, "sessions");
         return;
     }
-    struct jv *body = jv_parse(a->body->data ? a->body->data : "", a->body->len, &why);
     const struct jv *entry = entry_of(jv_get(body, "sessions"), l);
     const char *state = jv_str(jv_get(entry, "state")), *id = jv_str(jv_get(entry, "session_id"));
     if (entry && state && strcmp(state, "active") == 0 && id && strlen(id) < SESSION_ID_ROOM)
@@ -195,12 +189,12 @@ static void settle_step(void *arg)
     } else if (!robot) { /* registered just now; of one that was removed the lease is gone */
         robots_reload(l->d);
         settle_again(l, AGAIN_MS);
-    } else if (robot->fenced == 0)
-        wait_out(l);
-    else if (l->error == ERR_NO_DISPATCHER && !l->cancelled)
+    } else if (l->error == ERR_NO_DISPATCHER && !l->cancelled && robot->speaks.list.known != 0)
         list_ask(l, robot);
-    else
+    else if (robot->speaks.fence.known != 0)
         fence(l, robot);
+    else
+        wait_out(l);
 }
 
 void login_settle(struct login *l, enum err error, const char *message)

@@ -154,3 +154,73 @@ def test_an_action_may_answer_201(pair):
     session = pair.api.login(51)
     pair.robot_of(session).behave("echo", "overlay", status=201)
     pair.api.execute(51, action="sunat.echo", session_id=session).expect(200)
+
+
+# --- the optional calls, each in its own shape -------------------------------------------------------------------
+
+OPTIONAL = ("sessions", "delete", "fence")
+UNKNOWN_PATHS = [
+    ("a page", {"status": 200, "body": "<!doctype html><title>App</title>", "content_type": "text/html"}),
+    ("not found", {"status": 404, "body": "<html>404 Not Found</html>", "content_type": "text/html"}),
+    ("not found, JSON", {"status": 404, "body": {"detail": "Not Found"}}),
+    ("unauthorized", {"status": 401, "body": {"ok": False, "error": "unauthorized"}}),
+    ("a redirect", {"status": 302, "body": "", "headers": {"Location": "/login"}}),
+    ("ok to everything", {"status": 200, "body": {"ok": True}}),
+]
+
+
+def fresh(robot, dispatcher):
+    """Nothing is known of the robot any more."""
+    boot = robot.reboot()
+    wait_until(lambda: f"to={boot}" in dispatcher.text(), 10, "the restart is known")
+
+
+def test_a_close_that_nobody_heard_is_not_believed(make_system):
+    """Frameworks answer unknown paths; the session is closed here, its place is kept until the robot's own count drops."""
+    system = make_system(robots=1, capacity=50, actions=ACTIONS)
+    for n, (what, answer) in enumerate(UNKNOWN_PATHS):
+        for call in OPTIONAL:
+            system.robot.behave(call, "status", **answer)
+        fresh(system.robot, system.dispatcher)
+        session = system.api.login(n + 1)
+        asked = len(system.robot.calls("delete"))
+        system.api.close(session).expect(200)
+        assert len(system.robot.calls("delete")) == asked + 1, "DELETE is tried on every robot"
+        held = "SELECT close_pending FROM chasqui_sessions WHERE robot_session_id = %s"
+        assert system.database.value(held, session) == 2, what
+        assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 1, what
+        system.robot.forget(session)  # its browser ends by itself
+        wait_until(lambda: system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0, 20, f"{what}: the place is free")
+    system.robot.behave_well()
+
+
+def test_a_robot_that_only_knows_delete(make_system):
+    system = make_system(robots=1, settings={"timeout.login_ms": 3000})
+    for call in ("sessions", "fence"):
+        system.robot.behave(call, "status", status=404, body="<html>Cannot GET</html>", content_type="text/html")
+    fresh(system.robot, system.dispatcher)
+    session = system.api.login(1)
+    system.api.close(session).expect(200)
+    assert system.robot.sessions_at_portal() == [] and system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0
+    session = system.api.login(2)
+    system.robot.forget(session)
+    system.api.close(session).expect(200)  # 404 with a word about the session: gone
+    assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0
+    system.robot.behave("login", "long_session_id", times=1)
+    system.api.execute(3, params=LOGIN).expect(502, "robot_bad_response")  # what cannot be kept is closed
+    assert system.robot.sessions_at_portal() == []
+    system.api.execute(3, params=LOGIN).expect(200)
+
+
+def test_an_empty_list_does_not_end_what_the_robot_counts(make_system):
+    """A list that is shorter than the robot's own count is a page of it, or a server's word for everything."""
+    system = make_system(robots=1)
+    session = system.api.login(1)
+    wait_until(lambda: system.metric("chasqui_robot_sessions") == 1, 10, "its count is known")
+    for body in ({"sessions": []}, {"sessions": [], "next": 2}, {"ok": True, "sessions": [{}]}):
+        system.robot.behave("sessions", "status", status=200, body=body)
+        asked = len(system.robot.calls("sessions"))
+        wait_until(lambda: len(system.robot.calls("sessions")) >= asked + 3, 30, "it was asked thrice")
+        assert system.database.value("SELECT state FROM chasqui_sessions") == "active", body
+    system.api.list(session).expect(200)
+    system.robot.behave_well()

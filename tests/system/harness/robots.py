@@ -100,6 +100,10 @@ class Robot(Service):
     def sessions(self):
         return self.ask("GET", "/sessions")["sessions"]
 
+    def sessions_at_portal(self):
+        """Ids of this robot's sessions, as the site sees them."""
+        return [one["session_id"] for one in self.portal.sessions() if one["robot"] == self.name]
+
     # --- /_test ------------------------------------------------------------------------------------------------
 
     def behave(self, call, mode=None, **settings):
