@@ -320,6 +320,51 @@ static void check_endpoints(struct reading *rd, const struct row *r)
         complain(rd, r, "an endpoint beyond loopback needs CURVE keys (curve.dir; chasqui keys init makes them)");
 }
 
+/* host, host:port, [address]:port, or an IPv6 address. */
+static bool is_host(const char *s)
+{
+    const char *colon = strrchr(s, ':'), *close_bracket = strchr(s, ']');
+    bool has_port = *s == '[' ? close_bracket && close_bracket[1] == ':' : colon && strchr(s, ':') == colon;
+    if (*s == '[' && (!close_bracket || (close_bracket[1] && close_bracket[1] != ':')))
+        return false;
+    char *end = NULL;
+    long port = has_port && isdigit((unsigned char)colon[1]) ? strtol(colon + 1, &end, 10) : 0;
+    return colon != s && strlen(s) < 256 && !strpbrk(s, " /@") && (!has_port || (end && !*end && port >= 1 && port <= 65535));
+}
+
+static void check_hosts(struct reading *rd, const struct row *r)
+{
+    unsigned n;
+    char **hosts = conf_list(*str_of(rd->conf, r), &n);
+    bool good = n > 0 && n <= 16;
+    for (unsigned i = 0; i < n && good; i++)
+        good = is_host(hosts[i]);
+    free(hosts);
+    if (!good)
+        complain(rd, r, "must be hosts like db1.example:3306, 10.0.0.2, [2001:db8::1]:3306; at most 16");
+}
+
+/* A certificate of ours alone would not be asked for: only db.tls_ca turns TLS on. */
+static void check_tls(struct reading *rd)
+{
+    const struct row *ca = row_find("db", "tls_ca"), *cert = row_find("db", "tls_cert"), *key = row_find("db", "tls_key");
+    const struct conf *c = rd->conf;
+    if (!is_mine(c, ca))
+        return;
+    if (c->db_tls_cert && !c->db_tls_ca)
+        complain(rd, cert, "needs db.tls_ca");
+    if (!c->db_tls_cert != !c->db_tls_key)
+        complain(rd, c->db_tls_cert ? cert : key, "db.tls_cert and db.tls_key go together");
+    const struct row *rows_of[] = {ca, cert, key};
+    const char *paths[] = {c->db_tls_ca, c->db_tls_cert, c->db_tls_key};
+    for (unsigned i = 0; i < 3; i++)
+        if (paths[i] && access(paths[i], R_OK) != 0) {
+            char reason[VALUE_BYTES_MAX + 128];
+            snprintf(reason, sizeof reason, "cannot read %s: %s", paths[i], strerror(errno));
+            complain(rd, rows_of[i], reason);
+        }
+}
+
 static bool is_name(const char *s)
 {
     size_t len = strlen(s);
@@ -352,7 +397,10 @@ static void check_whole(struct reading *rd)
             has_endpoints = true;
             check_endpoints(rd, &rows[i]);
         }
+        if (is_mine(c, &rows[i]) && strcmp(rows[i].unit, "hosts") == 0)
+            check_hosts(rd, &rows[i]);
     }
+    check_tls(rd);
     enum log_level level;
     if (!log_level_from(c->log_level, &level))
         complain(rd, row_find("log", "level"), "must be debug, info, warn or error");

@@ -23,6 +23,7 @@ enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc)
     case DB_OK:
     case DB_DUP:
     case DB_REFUSED:
+    case DB_FORGOTTEN:
     case DB_FAIL:
         break;
     }

@@ -1,8 +1,8 @@
 /*
  * store_mariadb.c - one blocking MariaDB connection with prepared statements.
  *
- * Owns: the connection, its statements (prepared once, kept by their text),
- * the rows of the last query. Must never reconnect behind a transaction's
+ * Owns: the connection, its statements (kept by their text, the least recently
+ * used one makes room), the rows of the last query. Must never reconnect behind a transaction's
  * back, and never commit one that a deadlock has ended (after an ignored 1213
  * COMMIT succeeds and is empty). Fails by code: see enum db_rc; the text of
  * the last failure is kept for people.
@@ -11,8 +11,9 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "common/id.h"
 #include "common/log.h"
+#include "dispatcher/db_connect.h"
+#include "dispatcher/db_list.h"
 
 #include <mariadb/mysql.h>
 #include <pthread.h>
@@ -20,14 +21,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define PARAMS_MAX 300
 #define BULK_COLUMNS_MAX 24
-#define STATEMENTS_MAX 256
-#define SLOTS 512 /* of the table that finds statements: a power of two, over STATEMENTS_MAX */
-#define TX_TRIES 5
+#define STATEMENTS_MAX 200   /* of a connection */
+#define STATEMENTS_ALL 4000  /* of a process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
+#define STATEMENTS_LEAST 16
 #define PATIENCE_S 20
+#define CONNECT_S 3
 #define STALE_MS 1000 /* a failure that comes sooner than this was a connection found dead: worth a second try */
 #define COLUMN_ROOM 512 /* longer values are fetched again, whole */
 
@@ -40,7 +41,9 @@ struct column {
 };
 
 struct statement {
-    char *sql;
+    char *sql; /* NULL = a free place */
+    uint32_t hash;
+    uint64_t used; /* when it was last run: by db->uses */
     MYSQL_STMT *stmt;
     unsigned n_params, n_columns;
     MYSQL_BIND *binds;
@@ -48,19 +51,17 @@ struct statement {
 };
 
 struct db {
-    const struct conf *conf;
-    MYSQL *my; /* NULL = not connected */
+    struct db_link link; /* the connection; my = NULL: there is none */
     struct statement statements[STATEMENTS_MAX];
-    unsigned n_statements;
-    uint16_t slot[SLOTS]; /* by hash of the text: index in statements + 1, 0 = none */
+    unsigned most_statements; /* <= STATEMENTS_MAX; beyond it the least recently used one makes room */
+    uint64_t uses;
+    struct db_counts counts;
     struct statement *current; /* whose rows db_next reads */
     bool in_tx;
     enum db_rc poison; /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
     struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_refusal_clear() */
     struct db_refusal taken;   /* the last DB_DUP of this try of a transaction, likewise */
-    unsigned patience_s;
     uint64_t affected, insert_id;
-    char error[300];
 };
 
 /* libmariadb prepares its globals at the first use, without a lock. */
@@ -69,18 +70,30 @@ static void library_init(void)
     mysql_library_init(0, NULL, NULL);
 }
 
-struct db *db_new(const struct conf *conf)
+struct db *db_new_on(const struct conf *conf, struct db_hosts *hosts)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, library_init);
     struct db *db = xcalloc(1, sizeof(*db));
-    db->conf = conf;
-    db->patience_s = PATIENCE_S;
+    db_link_init(&db->link, conf, hosts, PATIENCE_S);
+    db->most_statements = (unsigned)(STATEMENTS_ALL / (conf->dispatcher_db_threads > 0 ? conf->dispatcher_db_threads : 1));
+    if (db->most_statements > STATEMENTS_MAX)
+        db->most_statements = STATEMENTS_MAX;
+    if (db->most_statements < STATEMENTS_LEAST)
+        db->most_statements = STATEMENTS_LEAST;
     return db;
 }
 
-static void statement_close(struct statement *s)
+struct db *db_new(const struct conf *conf)
 {
+    return db_new_on(conf, NULL);
+}
+
+static void statement_close(struct db *db, struct statement *s)
+{
+    if (!s->sql)
+        return;
+    db->counts.held--;
     for (unsigned i = 0; i < s->n_columns; i++)
         free(s->columns[i].big);
     free(s->columns);
@@ -92,14 +105,10 @@ static void statement_close(struct statement *s)
 
 static void disconnect(struct db *db)
 {
-    for (unsigned i = 0; i < db->n_statements; i++)
-        statement_close(&db->statements[i]);
-    db->n_statements = 0;
-    memset(db->slot, 0, sizeof(db->slot));
     db->current = NULL;
-    if (db->my)
-        mysql_close(db->my);
-    db->my = NULL;
+    for (unsigned i = 0; i < STATEMENTS_MAX; i++)
+        statement_close(db, &db->statements[i]);
+    db_link_close(&db->link);
     db->in_tx = false;
     db->poison = DB_OK;
 }
@@ -109,24 +118,35 @@ void db_destroy(struct db **dp)
     if (!*dp)
         return;
     disconnect(*dp);
+    db_link_end(&(*dp)->link);
     free(*dp);
     *dp = NULL;
 }
 
 bool db_is_open(const struct db *db)
 {
-    return db->my != NULL;
+    return db->link.my != NULL;
 }
 
 void db_patience(struct db *db, unsigned seconds)
 {
     disconnect(db);
-    db->patience_s = seconds;
+    db->link.patience_s = seconds;
+}
+
+void db_cut(struct db *db)
+{
+    db_link_cut(&db->link);
 }
 
 const char *db_error(const struct db *db)
 {
-    return db->error;
+    return db->link.error;
+}
+
+const struct db_counts *db_counts(const struct db *db)
+{
+    return &db->counts;
 }
 
 const struct db_refusal *db_refusal(const struct db *db)
@@ -150,6 +170,7 @@ static enum db_rc refused(struct db *db, const char *sql)
 {
     char words[500];
     db_refusal_words(&db->refusal, words, sizeof(words));
+    db->counts.refused++;
     log_line(LOG_WARN, "refused_by_database", "number", log_i(db->refusal.number), "what", words, "statement", sql, NULL);
     return poisoned(db, DB_REFUSED);
 }
@@ -157,7 +178,7 @@ static enum db_rc refused(struct db *db, const char *sql)
 /* What an error means, and what follows for the connection and the transaction. */
 static enum db_rc classify(struct db *db, unsigned number, const char *state, const char *text, const char *sql)
 {
-    snprintf(db->error, sizeof(db->error), "%u %s", number, text);
+    snprintf(db->link.error, sizeof(db->link.error), "%u %s", number, text);
     switch (db_error_kind(number, state)) {
     case DB_KIND_DUPLICATE:
         db_refusal_read(&db->taken, number, text, sql);
@@ -176,6 +197,7 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
         db_refusal_read(&db->refusal, number, text, sql);
         return refused(db, sql);
     case DB_KIND_FORGOTTEN:
+        return DB_FORGOTTEN;
     case DB_KIND_OTHER:
         break;
     }
@@ -183,46 +205,53 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
     return poisoned(db, DB_FAIL);
 }
 
-static enum db_rc connection_fail(struct db *db, const char *sql)
+/* Prepared again, and forgotten again: not now when the server holds too many, else the connection is of no use. */
+static enum db_rc forgotten(struct db *db, const char *sql)
 {
-    return classify(db, mysql_errno(db->my), mysql_sqlstate(db->my), mysql_error(db->my), sql);
+    log_line(LOG_WARN, "statement_forgotten_twice", "text", db->link.error, "statement", sql, NULL);
+    if (strncmp(db->link.error, "1461 ", 5) == 0)
+        return poisoned(db, DB_RETRY);
+    disconnect(db);
+    return DB_GONE;
 }
 
-static bool connect_one(struct db *db, const char *host)
+static enum db_rc connection_fail(struct db *db, const char *sql)
 {
-    const struct conf *c = db->conf;
-    unsigned connect_s = 3, io_s = db->patience_s;
-    my_bool no = 0;
-    unsigned off = 0;
-    MYSQL *my = mysql_init(NULL);
-    mysql_options(my, MYSQL_OPT_CONNECT_TIMEOUT, &connect_s);
-    mysql_options(my, MYSQL_OPT_READ_TIMEOUT, &io_s);
-    mysql_options(my, MYSQL_OPT_WRITE_TIMEOUT, &io_s);
-    mysql_options(my, MYSQL_OPT_RECONNECT, &no);
-    mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &off);
-    mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-    if (!mysql_real_connect(my, c->db_socket ? NULL : host, c->db_user, c->db_password, c->db_name,
-                            (unsigned)c->db_port, c->db_socket, CLIENT_FOUND_ROWS) ||
-        mysql_query(my, "SET SESSION time_zone='+00:00', tx_isolation='READ-COMMITTED', "
-                        "innodb_lock_wait_timeout=10, sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit=1")) {
-        snprintf(db->error, sizeof(db->error), "%u %s", mysql_errno(my), mysql_error(my));
-        mysql_close(my);
-        return false;
-    }
-    db->my = my;
-    return true;
+    enum db_rc rc = classify(db, mysql_errno(db->link.my), mysql_sqlstate(db->link.my), mysql_error(db->link.my), sql);
+    return rc == DB_FORGOTTEN ? forgotten(db, sql) : rc;
+}
+
+enum db_rc db_probe(struct db *db)
+{
+    if (!db->link.my)
+        return DB_GONE;
+    enum db_takes takes = db_link_ask(&db->link);
+    if (takes == DB_TAKES_NOTHING)
+        disconnect(db);
+    return takes == DB_TAKES_WRITES ? DB_OK : takes == DB_TAKES_READS ? DB_NOT_HERE : DB_GONE;
+}
+
+enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s)
+{
+    if (db->link.my && db->link.at == i)
+        return DB_OK;
+    disconnect(db);
+    return db_link_open(&db->link, i, connect_s) ? DB_OK : DB_GONE;
 }
 
 enum db_rc db_ready(struct db *db)
 {
-    if (db->my)
-        return DB_OK;
-    unsigned n;
-    char **hosts = conf_list(db->conf->db_host, &n);
-    for (unsigned i = 0; i < n && !db->my; i++)
-        connect_one(db, hosts[i]);
-    free(hosts);
-    return db->my ? DB_OK : DB_GONE;
+    if (db->link.is_alone)
+        return db->link.my || db_link_open_alone(&db->link, CONNECT_S) ? DB_OK : DB_GONE;
+    int chosen = db_hosts_chosen(db->link.hosts);
+    return chosen == DB_NO_HOST ? DB_GONE : db_ready_at(db, (unsigned)chosen, CONNECT_S);
+}
+
+static void rows_forget(struct db *db)
+{
+    if (db->current)
+        mysql_stmt_free_result(db->current->stmt);
+    db->current = NULL;
 }
 
 /* ---- statements ------------------------------------------------------------------------------------------------ */
@@ -253,44 +282,78 @@ static void columns_make(struct statement *s)
     }
 }
 
-/* The slot that names this text, or the empty one where it belongs. */
-static uint16_t *slot_for(struct db *db, const char *sql)
+static uint32_t hash_of(const char *sql)
 {
     uint32_t hash = 2166136261u; /* FNV-1a */
     for (const unsigned char *p = (const unsigned char *)sql; *p; p++)
         hash = (hash ^ *p) * 16777619u;
-    for (unsigned i = hash;; i++) {
-        uint16_t *slot = &db->slot[i % SLOTS];
-        if (!*slot || strcmp(db->statements[*slot - 1].sql, sql) == 0)
-            return slot;
+    return hash;
+}
+
+/* A place for one more statement; of those that are held the least recently used one goes. */
+static struct statement *statement_room(struct db *db)
+{
+    struct statement *oldest = NULL;
+    for (unsigned i = 0; i < db->most_statements; i++) {
+        struct statement *s = &db->statements[i];
+        if (!s->sql)
+            return s;
+        if (s != db->current && (!oldest || s->used < oldest->used))
+            oldest = s;
     }
+    statement_close(db, oldest);
+    db->counts.evicted++;
+    return oldest;
+}
+
+/* The server holds as many statements as it may: ours make room, all but those that were used last. */
+static void statements_shed(struct db *db)
+{
+    for (unsigned n = db->counts.held / 2; n; n--) {
+        struct statement *oldest = NULL;
+        for (unsigned i = 0; i < db->most_statements; i++)
+            if (db->statements[i].sql && (!oldest || db->statements[i].used < oldest->used))
+                oldest = &db->statements[i];
+        statement_close(db, oldest);
+        db->counts.evicted++;
+    }
+}
+
+static enum db_rc statement_prepare(struct db *db, const char *sql, struct statement **out)
+{
+    MYSQL_STMT *stmt = mysql_stmt_init(db->link.my);
+    if (mysql_stmt_prepare(stmt, sql, strlen(sql))) {
+        enum db_rc rc = statement_fail(db, stmt, sql);
+        mysql_stmt_close(stmt);
+        return rc;
+    }
+    struct statement *s = statement_room(db);
+    memset(s, 0, sizeof(*s));
+    s->stmt = stmt;
+    s->sql = xstrdup(sql);
+    s->hash = hash_of(sql);
+    s->n_params = mysql_stmt_param_count(s->stmt);
+    columns_make(s);
+    db->counts.held++;
+    *out = s;
+    return DB_OK;
 }
 
 static enum db_rc statement_for(struct db *db, const char *sql, struct statement **out)
 {
-    uint16_t *slot = slot_for(db, sql);
-    if (*slot)
-        return *out = &db->statements[*slot - 1], DB_OK;
-    CHECK(db->n_statements < STATEMENTS_MAX, "too many statements: %s", sql);
-    struct statement *s = &db->statements[db->n_statements];
-    memset(s, 0, sizeof(*s));
-    s->stmt = mysql_stmt_init(db->my);
-    if (mysql_stmt_prepare(s->stmt, sql, strlen(sql))) {
-        MYSQL_STMT *failed = s->stmt;
-        char text[600], state[6];
-        unsigned number = mysql_stmt_errno(failed);
-        snprintf(text, sizeof(text), "%s", mysql_stmt_error(failed));
-        snprintf(state, sizeof(state), "%s", mysql_stmt_sqlstate(failed));
-        mysql_stmt_close(failed);
-        s->stmt = NULL;
-        return classify(db, number, state, text, sql);
+    uint32_t hash = hash_of(sql);
+    *out = NULL;
+    for (unsigned i = 0; i < db->most_statements && !*out; i++)
+        if (db->statements[i].sql && db->statements[i].hash == hash && strcmp(db->statements[i].sql, sql) == 0)
+            *out = &db->statements[i];
+    enum db_rc rc = *out ? DB_OK : statement_prepare(db, sql, out);
+    if (rc == DB_FORGOTTEN) {
+        statements_shed(db);
+        rc = statement_prepare(db, sql, out);
     }
-    s->sql = xstrdup(sql);
-    s->n_params = mysql_stmt_param_count(s->stmt);
-    columns_make(s);
-    *slot = (uint16_t)++db->n_statements;
-    *out = s;
-    return DB_OK;
+    if (rc == DB_OK)
+        (*out)->used = ++db->uses;
+    return rc;
 }
 
 struct params {
@@ -363,35 +426,74 @@ static enum db_rc statement_begin(struct db *db, const char *sql, struct stateme
 {
     if (db->poison)
         return db->poison;
-    enum db_rc rc = db->in_tx ? (db->my ? DB_OK : DB_GONE) : db_ready(db);
+    enum db_rc rc = db->in_tx ? (db->link.my ? DB_OK : DB_GONE) : db_ready(db);
     if (rc)
         return rc;
-    if (db->current) {
-        mysql_stmt_free_result(db->current->stmt);
-        db->current = NULL;
-    }
+    rows_forget(db);
     return statement_for(db, sql, out);
+}
+
+/* What has to hold after a statement of a transaction: the server is still in it. A proxy that went to another server, or a cluster
+ * that aborted the transaction under a bulk statement, shows in nothing else. */
+static enum db_rc in_tx_still(struct db *db)
+{
+    if (!db->in_tx || (db->link.my->server_status & SERVER_STATUS_IN_TRANS))
+        return DB_OK;
+    db->counts.torn++;
+    snprintf(db->link.error, sizeof(db->link.error), "the server left the transaction");
+    log_line(LOG_WARN, "transaction_torn", NULL);
+    return poisoned(db, DB_RETRY);
+}
+
+/* Prepares and runs; a statement that the server forgot is prepared again, once. `run` does what there is to be done with it and
+ * answers whether it went well. */
+static enum db_rc statement_run(struct db *db, const char *sql, struct statement **s, bool (*run)(struct db *, struct statement *, void *), void *arg)
+{
+    for (unsigned tries = 0;; tries++) {
+        enum db_rc rc = statement_begin(db, sql, s);
+        if (rc == DB_FORGOTTEN)
+            return forgotten(db, sql);
+        if (rc)
+            return rc;
+        if (run(db, *s, arg))
+            return in_tx_still(db);
+        rc = statement_fail(db, (*s)->stmt, sql);
+        if (rc != DB_FORGOTTEN)
+            return rc;
+        statement_close(db, *s);
+        if (tries)
+            return forgotten(db, sql);
+        db->counts.prepared_again++;
+    }
+}
+
+struct one_run {
+    const char *sql;
+    struct params *p;
+    bool wants_rows;
+};
+
+static bool one_execute(struct db *db, struct statement *s, void *arg)
+{
+    const struct one_run *one = arg;
+    CHECK(s->n_params == one->p->n, "%u parameters for %u: %s", one->p->n, s->n_params, one->sql);
+    CHECK(one->wants_rows == (s->n_columns > 0), "rows or no rows: %s", one->sql);
+    if ((one->p->n && mysql_stmt_bind_param(s->stmt, one->p->bind)) || mysql_stmt_execute(s->stmt))
+        return false;
+    if (one->wants_rows)
+        return !mysql_stmt_bind_result(s->stmt, s->binds) && !mysql_stmt_store_result(s->stmt);
+    db->affected = mysql_stmt_affected_rows(s->stmt);
+    db->insert_id = mysql_stmt_insert_id(s->stmt);
+    return true;
 }
 
 static enum db_rc run_once(struct db *db, const char *sql, struct params *p, bool wants_rows)
 {
     struct statement *s = NULL;
-    enum db_rc rc = statement_begin(db, sql, &s);
-    if (rc)
-        return rc;
-    CHECK(s->n_params == p->n, "%u parameters for %u: %s", p->n, s->n_params, sql);
-    CHECK(wants_rows == (s->n_columns > 0), "rows or no rows: %s", sql);
-    if ((p->n && mysql_stmt_bind_param(s->stmt, p->bind)) || mysql_stmt_execute(s->stmt))
-        return statement_fail(db, s->stmt, sql);
-    if (!wants_rows) {
-        db->affected = mysql_stmt_affected_rows(s->stmt);
-        db->insert_id = mysql_stmt_insert_id(s->stmt);
-        return DB_OK;
-    }
-    if (mysql_stmt_bind_result(s->stmt, s->binds) || mysql_stmt_store_result(s->stmt))
-        return statement_fail(db, s->stmt, sql);
-    db->current = s;
-    return DB_OK;
+    enum db_rc rc = statement_run(db, sql, &s, one_execute, &(struct one_run){sql, p, wants_rows});
+    if (rc == DB_OK && wants_rows)
+        db->current = s;
+    return rc;
 }
 
 /* A read outside a transaction that finds its connection dead (the server was restarted, or closed an idle one) is
@@ -399,7 +501,7 @@ static enum db_rc run_once(struct db *db, const char *sql, struct params *p, boo
 static enum db_rc run(struct db *db, const char *sql, struct params *p, bool wants_rows)
 {
     uint64_t began = clock_ms();
-    bool repeatable = wants_rows && !db->in_tx && db->my;
+    bool repeatable = wants_rows && !db->in_tx && db->link.my;
     enum db_rc rc = run_once(db, sql, p, wants_rows);
     return rc == DB_GONE && repeatable && clock_ms() - began < STALE_MS ? run_once(db, sql, p, wants_rows) : rc;
 }
@@ -436,31 +538,12 @@ enum db_rc db_query(struct db *db, const char *sql, const char *types, ...)
     return run(db, sql, &p, true);
 }
 
-/* `sql` with its one %s replaced by n question marks, n padded to a power of two; how many stand before it. */
-static unsigned in_list(const char *sql, unsigned n, struct buf *out, unsigned *before)
-{
-    unsigned padded = 1;
-    while (padded < n)
-        padded *= 2;
-    CHECK(n >= 1 && padded <= 256, "%u values in a list", n);
-    const char *at = strstr(sql, "%s");
-    CHECK(at, "no list in %s", sql);
-    *before = 0;
-    for (const char *s = sql; s < at; s++)
-        *before += *s == '?';
-    buf_add(out, sql, (size_t)(at - sql));
-    for (unsigned i = 0; i < padded; i++)
-        buf_adds(out, i ? ",?" : "?");
-    buf_adds(out, at + 2);
-    return padded;
-}
-
 enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...)
 {
     struct params p;
     struct buf text = {0};
     va_list ap;
-    unsigned before, padded = in_list(sql, n, &text, &before);
+    unsigned before, padded = db_list_text(sql, n, &text, &before);
     p.n = 0;
     va_start(ap, types);
     params_add(&p, types, before, &ap);
@@ -479,7 +562,7 @@ static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in,
 {
     struct params p;
     struct buf text = {0};
-    unsigned before, padded = in_list(sql, n, &text, &before);
+    unsigned before, padded = db_list_text(sql, n, &text, &before);
     p.n = 0;
     params_add(&p, types, before, ap);
     for (unsigned i = 0; i < padded; i++)
@@ -541,21 +624,23 @@ static void bulk_cell(struct bulk_column *c, unsigned row, char type, const stru
     }
 }
 
-static enum db_rc bulk_run(struct db *db, const char *sql, unsigned n_columns, unsigned n, MYSQL_BIND *bind)
+struct many_run {
+    const char *sql;
+    unsigned n_columns, n;
+    MYSQL_BIND *bind;
+};
+
+static bool many_execute(struct db *db, struct statement *s, void *arg)
 {
-    struct statement *s = NULL;
-    enum db_rc rc = statement_begin(db, sql, &s);
-    if (rc)
-        return rc;
-    CHECK(s->n_params == n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", n_columns, sql);
+    struct many_run *many = arg;
     unsigned none = 0;
-    bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &n) && !mysql_stmt_bind_param(s->stmt, bind) &&
+    CHECK(s->n_params == many->n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", many->n_columns, many->sql);
+    bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &many->n) && !mysql_stmt_bind_param(s->stmt, many->bind) &&
                    !mysql_stmt_execute(s->stmt);
     mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the same text may be run for one row next time */
-    if (!is_done)
-        return statement_fail(db, s->stmt, sql);
-    db->affected = mysql_stmt_affected_rows(s->stmt);
-    return DB_OK;
+    if (is_done)
+        db->affected = mysql_stmt_affected_rows(s->stmt);
+    return is_done;
 }
 
 enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
@@ -590,7 +675,8 @@ enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n
         for (unsigned i = 0; i < n_columns; i++)
             bulk_cell(&columns[i], row, types[i], &cells[i]);
     }
-    enum db_rc rc = bulk_run(db, sql, n_columns, n, bind);
+    struct statement *s = NULL;
+    enum db_rc rc = statement_run(db, sql, &s, many_execute, &(struct many_run){sql, n_columns, n, bind});
     for (unsigned i = 0; i < n_columns; i++) {
         free(columns[i].number);
         free(columns[i].data);
@@ -610,8 +696,7 @@ bool db_next(struct db *db)
     int rc = mysql_stmt_fetch(s->stmt);
     if (rc == 0 || rc == MYSQL_DATA_TRUNCATED)
         return true;
-    mysql_stmt_free_result(s->stmt);
-    db->current = NULL;
+    rows_forget(db);
     return false;
 }
 
@@ -649,56 +734,46 @@ const char *db_str(struct db *db, unsigned col, size_t *len)
     return c->big;
 }
 
-uint64_t db_u64(struct db *db, unsigned col)
-{
-    const char *s = db_str(db, col, NULL);
-    return s ? strtoull(s, NULL, 10) : 0;
-}
-
-int64_t db_i64(struct db *db, unsigned col)
-{
-    const char *s = db_str(db, col, NULL);
-    return s ? strtoll(s, NULL, 10) : 0;
-}
-
-void db_str_copy(struct db *db, unsigned col, char *out, size_t room)
-{
-    const char *s = db_str(db, col, NULL);
-    snprintf(out, room, "%s", s ? s : "");
-}
-
 enum db_rc db_run(struct db *db, const char *sql, size_t len)
 {
     enum db_rc rc = db_ready(db);
     if (rc)
         return rc;
-    if (mysql_real_query(db->my, sql, len))
+    if (mysql_real_query(db->link.my, sql, len))
         return connection_fail(db, sql);
-    MYSQL_RES *rows = mysql_store_result(db->my);
+    MYSQL_RES *rows = mysql_store_result(db->link.my);
     if (rows)
         mysql_free_result(rows);
     return DB_OK;
 }
 
-/* ---- transactions ---------------------------------------------------------------------------------------------- */
+/* ---- transactions: the steps that db_tx() is made of ------------------------------------------------------------------- */
 
-static void back_off(unsigned attempt)
+enum db_rc db_begin(struct db *db)
 {
-    struct timespec pause = {0, (long)(id_random_u64() % (10000000ull << attempt))};
-    nanosleep(&pause, NULL);
+    enum db_rc rc = db_ready(db);
+    db->taken.number = 0;
+    if (rc)
+        return rc;
+    if (mysql_query(db->link.my, "START TRANSACTION"))
+        return connection_fail(db, "START TRANSACTION");
+    db->in_tx = true;
+    return DB_OK;
 }
 
-static enum db_rc finish(struct db *db, bool commit)
+enum db_rc db_poison(const struct db *db)
 {
-    if (!db->my)
-        return DB_GONE;
-    if (db->current) {
-        mysql_stmt_free_result(db->current->stmt);
-        db->current = NULL;
-    }
+    return db->poison;
+}
+
+enum db_rc db_end(struct db *db, bool commit)
+{
     db->in_tx = false;
     db->poison = DB_OK;
-    if (commit ? mysql_commit(db->my) : mysql_rollback(db->my)) {
+    if (!db->link.my)
+        return DB_GONE;
+    rows_forget(db);
+    if (commit ? mysql_commit(db->link.my) : mysql_rollback(db->link.my)) {
         enum db_rc rc = connection_fail(db, commit ? "COMMIT" : "ROLLBACK");
         if (rc != DB_RETRY && rc != DB_GONE) /* nothing that says clearly "rolled back" */
             disconnect(db);
@@ -707,69 +782,11 @@ static enum db_rc finish(struct db *db, bool commit)
     return DB_OK;
 }
 
-static enum db_done settle(struct db *db, int (*was_done)(struct db *db, void *arg), void *arg)
+bool db_dup_of_others(struct db *db)
 {
-    for (unsigned attempt = 0; was_done && attempt < TX_TRIES; attempt++) {
-        if (db_ready(db) == DB_OK) {
-            int done = was_done(db, arg);
-            if (done >= 0)
-                return done ? TX_DONE : TX_NOT;
-        }
-        back_off(attempt + 2);
-    }
-    return TX_UNKNOWN;
-}
-
-/* A unique key of somebody else's on a table that is not ours: another try meets it again. */
-static bool is_unique_key_of_others(const struct db *db)
-{
-    return db->taken.number && strncmp(db->taken.table, "chasqui_", 8) != 0;
-}
-
-static enum db_rc begin(struct db *db)
-{
-    enum db_rc rc = db_ready(db);
-    db->taken.number = 0;
-    if (rc)
-        return rc;
-    if (mysql_query(db->my, "START TRANSACTION"))
-        return connection_fail(db, "START TRANSACTION");
-    db->in_tx = true;
-    return DB_OK;
-}
-
-enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
-                   void *arg, enum db_rc *rc)
-{
-    bool again = db->my != NULL; /* one more try when the connection we had turns out to be dead */
-    for (unsigned attempt = 0; attempt < TX_TRIES; attempt++) {
-        uint64_t began = clock_ms();
-        *rc = begin(db);
-        if (*rc == DB_OK)
-            *rc = fn(db, arg);
-        if (db->poison && *rc == DB_OK)
-            *rc = db->poison;
-        bool asked = *rc == DB_OK;
-        if (asked && (*rc = finish(db, true)) == DB_OK)
-            return TX_DONE;
-        db->in_tx = false;
-        if (asked && *rc == DB_GONE) {
-            enum db_done done = settle(db, was_done, arg);
-            if (done != TX_NOT)
-                return done;
-        } else if (!asked) {
-            finish(db, false);
-        }
-        if (*rc == DB_GONE && again && clock_ms() - began < STALE_MS)
-            again = false;
-        else if (*rc != DB_RETRY)
-            break;
-        else
-            back_off(attempt);
-    }
-    if ((*rc == DB_DUP || *rc == DB_RETRY) && is_unique_key_of_others(db)) {
-        db->refusal = db->taken;
-        *rc = refused(db, "");
-    }
-    return TX_NOT;
+    if (!db->taken.number || strncmp(db->taken.table, "chasqui_", 8) == 0)
+        return false;
+    db->refusal = db->taken;
+    refused(db, "");
+    return true;
 }

@@ -3,16 +3,18 @@
  * straight function. store_mariadb.c is the only file that includes mysql.h;
  * the dispatcher's actor threads and the command line `chasqui` use it.
  *
- * Every statement is prepared once per connection and kept. READ COMMITTED,
+ * Every statement is prepared once per connection and kept; at most 200 are
+ * (4,000 in a process), then the least recently used one makes room. READ COMMITTED,
  * utf8mb4, time_zone '+00:00', CLIENT_FOUND_ROWS, LOCAL_INFILE off, no
  * reconnect behind our back: a lost connection poisons the handle until
- * db_ready() opens a new one (host list in order, fail over only).
+ * db_ready() opens a new one.
  */
 #ifndef CHASQUI_STORE_MARIADB_H
 #define CHASQUI_STORE_MARIADB_H
 
 #include "common/conf.h"
 #include "dispatcher/db_error.h"
+#include "dispatcher/db_hosts.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,19 +29,38 @@ enum db_rc {
     DB_NOT_HERE, /* the server takes no writes (1290, 1792, 1836, ...): the connection is dropped */
     DB_REFUSED,  /* a constraint, trigger or column refuses the row (1452, 4025, 1364, ...), and will again: db_refusal() names it. The
                   * transaction is poisoned: what it did so far (rows of a db_bulk() before the refused one too) is rolled back */
+    DB_FORGOTTEN, /* inside store_mariadb.c only: the statement is to be prepared again */
     DB_FAIL   /* any other error: logged with its number */
 };
 
-struct db *db_new(const struct conf *conf); /* does not connect yet */
+struct db *db_new(const struct conf *conf); /* does not connect yet; on the first server of db.host that takes writes, else reads */
+/* On the server that is chosen among these hosts, which others share. */
+struct db *db_new_on(const struct conf *conf, struct db_hosts *hosts);
 void db_destroy(struct db **dp);
-/* Connects when needed. DB_OK or DB_GONE. */
+/* Connects when needed: outside a transaction also to another server, when another was chosen. DB_OK or DB_GONE. */
 enum db_rc db_ready(struct db *db);
+/* The same to that one of the hosts, whichever is chosen. */
+enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s);
+/* Does the open connection's server take writes? DB_OK, DB_NOT_HERE (reads only; the connection is kept) or DB_GONE. */
+enum db_rc db_probe(struct db *db);
+/* Breaks the connection: what waits for the server comes back with DB_GONE. The only function that another thread may call. */
+void db_cut(struct db *db);
 /* Is a connection open, as far as its last use told? */
 bool db_is_open(const struct db *db);
 /* How long one statement may take (20 s when never called). Drops an open connection; the next use makes one. */
 void db_patience(struct db *db, unsigned seconds);
 /* The last error for people (CLI), without secrets. */
 const char *db_error(const struct db *db);
+
+/* What this handle has counted since it was made. */
+struct db_counts {
+    unsigned held;           /* statements that are prepared now */
+    uint64_t evicted;        /* of those that made room */
+    uint64_t prepared_again; /* because the server forgot them */
+    uint64_t refused;        /* statements that came back with DB_REFUSED */
+    uint64_t torn;           /* transactions that the server left by itself */
+};
+const struct db_counts *db_counts(const struct db *db);
 
 /* What the last DB_REFUSED was about; number 0 = none since it was cleared. Valid until the next error. */
 const struct db_refusal *db_refusal(const struct db *db);
@@ -52,8 +73,8 @@ uint64_t db_affected(const struct db *db); /* rows matched by the last db_exec *
 uint64_t db_insert_id(const struct db *db);
 /* Runs a query and buffers all its rows; read them with db_next. A new query forgets the old rows. */
 enum db_rc db_query(struct db *db, const char *sql, const char *types, ...);
-/* As db_query with `n` strings for an IN (...) list: `sql` holds one %s where "?,?,..." goes. n is padded up to a
- * power of two (<= 256) with the last value, so that few statements are prepared. `types` are the parameters around
+/* As db_query with `n` strings for an IN (...) list: `sql` holds one %s where "?,?,..." goes. n is padded up to one
+ * of few sizes (<= 256, db_list.h) with the last value, so that few statements are prepared. `types` are the parameters around
  * the list, in the order of the text. */
 enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...);
 enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
@@ -80,6 +101,13 @@ void db_str_copy(struct db *db, unsigned col, char *out, size_t room); /* "" for
 
 /* Plain text SQL, unprepared (DDL of migrations, SET). */
 enum db_rc db_run(struct db *db, const char *sql, size_t len);
+
+/* The steps of a transaction, for db_tx(). */
+enum db_rc db_begin(struct db *db);
+enum db_rc db_poison(const struct db *db); /* what has ended it; DB_OK = it lives */
+enum db_rc db_end(struct db *db, bool commit); /* of a commit: DB_OK, DB_RETRY (rolled back), DB_GONE (not known) */
+/* Was the last DB_DUP of this transaction about a table that is not ours? Then every try meets it: it becomes the refusal. */
+bool db_dup_of_others(struct db *db);
 
 enum db_done { TX_DONE, TX_NOT, TX_UNKNOWN };
 /* Runs fn in a transaction: fn returns DB_OK to commit, anything else rolls back; DB_RETRY runs it again (<= 5 times,

@@ -1,0 +1,23 @@
+/* db_value.c - a column of the current row as a number or a text of our own. Owns nothing. */
+#include "dispatcher/store_mariadb.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+uint64_t db_u64(struct db *db, unsigned col)
+{
+    const char *s = db_str(db, col, NULL);
+    return s ? strtoull(s, NULL, 10) : 0;
+}
+
+int64_t db_i64(struct db *db, unsigned col)
+{
+    const char *s = db_str(db, col, NULL);
+    return s ? strtoll(s, NULL, 10) : 0;
+}
+
+void db_str_copy(struct db *db, unsigned col, char *out, size_t room)
+{
+    const char *s = db_str(db, col, NULL);
+    snprintf(out, room, "%s", s ? s : "");
+}

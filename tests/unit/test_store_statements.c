@@ -1,0 +1,141 @@
+/* parts: dispatcher */
+/* test_store_statements.c - prepared statements of a real connection: few are held, those of long ago make room. */
+#include "tests/unit/store_fixture.h"
+
+#include "dispatcher/db_list.h"
+
+static int64_t server_holds(void)
+{
+    sql_fine(db_query(look, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Prepared_stmt_count'", ""));
+    return db_next(look) ? db_i64(look, 0) : -1;
+}
+
+static int fresh(void **state)
+{
+    (void)state;
+    db_destroy(&db);
+    db = db_new(&conf);
+    return 0;
+}
+
+static void run_text(unsigned n)
+{
+    char sql[80];
+    snprintf(sql, sizeof(sql), "SELECT %u, ? /* a text of its own */", n);
+    assert_int_equal(db_query(db, sql, "u", (uint64_t)n), DB_OK);
+    assert_true(db_next(db));
+    assert_int_equal(db_u64(db, 0), n);
+    assert_int_equal(db_u64(db, 1), n);
+}
+
+static void test_any_number_of_texts(void **state)
+{
+    (void)state;
+    int64_t before = server_holds();
+    for (unsigned i = 0; i < 3000; i++) {
+        run_text(i);
+        run_text(1000000); /* used all the time: never the one that goes */
+    }
+    assert_int_equal(db_counts(db)->held, 200);
+    assert_int_equal(db_counts(db)->evicted, 3001 - 200);
+    assert_int_equal(server_holds() - before, 200);
+}
+
+static void test_rows_stay_while_they_are_read(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 199; i++)
+        run_text(i);
+    assert_int_equal(db_query(db, "SELECT seq FROM seq_1_to_500", ""), DB_OK);
+    for (unsigned n = 1; n <= 500; n++) {
+        assert_true(db_next(db));
+        assert_int_equal(db_u64(db, 0), n);
+    }
+    assert_false(db_next(db));
+    run_text(200);
+    run_text(0); /* made room; prepared anew */
+    assert_int_equal(db_counts(db)->held, 200);
+}
+
+/* Many threads share what the server can hold. */
+static void test_many_connections_hold_fewer_each(void **state)
+{
+    (void)state;
+    struct conf many = conf;
+    many.dispatcher_db_threads = 64;
+    db_destroy(&db);
+    db = db_new(&many);
+    for (unsigned i = 0; i < 100; i++)
+        run_text(i);
+    assert_int_equal(db_counts(db)->held, 4000 / 64);
+}
+
+/* The server holds no more than it is allowed to: ours make room. */
+static void test_a_server_that_is_full_of_statements(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 20; i++)
+        run_text(i);
+    char sql[80];
+    int64_t held = server_holds();
+    snprintf(sql, sizeof(sql), "SET GLOBAL max_prepared_stmt_count = %lld", (long long)held);
+    sql_fine(db_run(look, sql, strlen(sql)));
+    for (unsigned i = 100; i < 160; i++)
+        run_text(i);
+    assert_true(db_counts(db)->evicted > 0);
+    sql_fine(db_run(look, "SET GLOBAL max_prepared_stmt_count = DEFAULT", 44));
+}
+
+static void test_lists_have_few_sizes(void **state)
+{
+    (void)state;
+    unsigned sizes = 0, last = 0;
+    uint64_t ids[DB_LIST_MAX];
+    for (unsigned n = 1; n <= DB_LIST_MAX; n++) {
+        ids[n - 1] = n;
+        assert_true(db_list_size(n) >= n);
+        sizes += db_list_size(n) != last;
+        last = db_list_size(n);
+        assert_int_equal(db_query_in_u64(db, "SELECT COUNT(*) FROM seq_1_to_1000 WHERE seq IN (%s) AND seq > ?", ids, n, "u", (uint64_t)0), DB_OK);
+        assert_true(db_next(db));
+        assert_int_equal(db_u64(db, 0), n);
+    }
+    assert_true(sizes <= 5);
+    assert_int_equal(db_counts(db)->held, sizes);
+}
+
+/* ---- transactions that the server leaves by itself --------------------------------------------------------------------- */
+
+static enum db_rc leaves_tx(struct db *on, void *arg)
+{
+    unsigned *calls = arg;
+    (*calls)++;
+    TRY(db_exec(on, "UPDATE chasqui_revision SET revision = revision + 1", ""));
+    db_exec(on, *calls == 1 ? "ROLLBACK" : "DO 0", ""); /* as a cluster or a proxy does it: nothing says so but the status */
+    return db_exec(on, "UPDATE chasqui_revision SET revision = revision + 10", "");
+}
+
+static void test_a_torn_transaction_is_run_again_whole(void **state)
+{
+    (void)state;
+    unsigned calls = 0;
+    enum db_rc rc;
+    int64_t before = number_of("SELECT revision FROM chasqui_revision", "");
+    assert_int_equal(db_tx(db, leaves_tx, NULL, &calls, &rc), TX_DONE);
+    assert_int_equal(calls, 2);
+    assert_int_equal(db_counts(db)->torn, 1);
+    assert_number(before + 11, "SELECT revision FROM chasqui_revision", "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_any_number_of_texts, fresh),
+        cmocka_unit_test_setup(test_rows_stay_while_they_are_read, fresh),
+        cmocka_unit_test_setup(test_many_connections_hold_fewer_each, fresh),
+        cmocka_unit_test_setup(test_a_server_that_is_full_of_statements, fresh),
+        cmocka_unit_test_setup(test_lists_have_few_sizes, fresh),
+        cmocka_unit_test_setup(test_a_torn_transaction_is_run_again_whole, fresh),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_stop);
+}
