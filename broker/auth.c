@@ -89,15 +89,17 @@ static unsigned abilities_read(const struct jv *list)
 }
 
 /* NULL when it is not what a dispatcher answers to TOKEN_VERIFY. */
-static struct token *token_read(uint64_t id, struct str payload, int64_t *expires_at_ms)
+static struct token *token_read(uint64_t id, struct str payload, int64_t *left_ms)
 {
     enum jv_bad why;
     struct jv *v = jv_parse(payload.p, payload.len, &why), *companies = jv_get(v, "companies");
-    int64_t told_id, rate;
-    *expires_at_ms = 0;
+    int64_t told_id, rate, expires_at_ms = 0;
+    *left_ms = KEEP_MS;
     bool is_fit = jv_int(jv_get(v, "id"), &told_id) && (uint64_t)told_id == id &&
                   jv_int(jv_get(v, "rate_per_minute"), &rate) && rate >= 0 && jv_len(companies) <= 1000;
-    jv_int(jv_get(v, "expires_at_ms"), expires_at_ms);
+    /* By the database's clock; a dispatcher of an older version names the time only. */
+    if (!jv_int(jv_get(v, "expires_in_ms"), left_ms) && jv_int(jv_get(v, "expires_at_ms"), &expires_at_ms) && expires_at_ms)
+        *left_ms = expires_at_ms - clock_unix_ms();
     if (!is_fit) {
         jv_free(v);
         return NULL;
@@ -202,7 +204,7 @@ static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload
 {
     struct vouch *v = arg;
     uint64_t until_ms = v->asked_at_ms + KEEP_MS;
-    int64_t expires_at_ms;
+    int64_t left_ms;
     struct token *t = NULL;
     if (m->error.len && !str_is(m->error, err_code(ERR_UNAUTHENTICATED))) {
         tell(v,
@@ -210,13 +212,12 @@ static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload
         return;
     }
     if (!m->error.len) {
-        t = token_read(v->token_id, payload, &expires_at_ms);
+        t = token_read(v->token_id, payload, &left_ms);
         if (!t) {
             stat_inc(replies_refused_total);
             tell(v, ERR_NO_DISPATCHER);
             return;
         }
-        int64_t left_ms = expires_at_ms ? expires_at_ms - clock_unix_ms() : KEEP_MS;
         uint64_t now = loop_now_ms(v->b->loop);
         if (left_ms <= 0)
             token_drop(&t);

@@ -4,6 +4,7 @@
  * One thread (the loop) owns everything here. Files and what they own:
  *   main.c       start, drain, stop
  *   http.c       connections and the HTTP library; the only file that includes it
+ *   listen.c     what an address means, and doors that close without loss
  *   linger.c     connections that are closed while their client may still be sending
  *   gate.c       which heads are let in (pure)
  *   routes.def route.c  paths and methods (pure)
@@ -12,6 +13,7 @@
  *   ratelimit.c  counted requests of a token (pure)
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
+ *   strict.c     what operators' routes know, so that a misspelt name is refused (pure)
  *   items.c      the items of a JSON batch (pure)
  *   batch.c      uploads: a body's lines on their way into a batch
  *   progress.c   a batch's progress, live
@@ -59,7 +61,9 @@ struct broker {
     char name[64]; /* its address for clients */
     char boot_id[ID_BOOT_BYTES];
     uint64_t started_ms;
-    bool is_draining;
+    bool is_stopping; /* SIGTERM came: readyz says so, each answer ends its connection */
+    bool is_draining; /* the doors are closed, or about to be */
+    bool is_failed;   /* it cannot go on: the process ends with a failure */
     uint64_t log_until_ms, log_lines; /* answers logged in this second; exchange.c's */
 
     /* each owned by its file, opaque elsewhere */
@@ -412,11 +416,15 @@ void reply_refuse(struct exchange *x, const char *why);
 void answer_clear(struct answer *a);
 
 /* ---- http.c ------------------------------------------------------------------------------------------------ */
-struct http *http_new(struct broker *b); /* binds both listeners; NULL after logging why */
+/* Binds both listeners and opens the operators'; NULL after logging why. */
+struct http *http_new(struct broker *b);
+void http_open(struct broker *b); /* the app listener's; no-op when it is open */
+bool http_is_open(const struct http *h);
 void http_destroy(struct http **hp);
 void http_resume(struct exchange *x);     /* go on with it: exchange_step() will be called */
-void http_quiesce(struct http *h);        /* no new connections */
-uint64_t http_busy(const struct http *h); /* whole requests that have no whole answer yet */
+void http_quiesce(struct http *h);        /* no new connections; those that came before are served */
+uint64_t http_busy(const struct http *h); /* requests without whole answer, and doors that are not closed yet */
+bool http_has_unread(const struct http *h); /* of a connection that seems idle */
 void http_stats(const struct http *h);
 
 /* ---- cors.c ------------------------------------------------------------------------------------------------ */
@@ -582,5 +590,13 @@ void web_sessions_destroy(struct web_sessions **wp);
 bool web_session_read(const struct exchange *x, struct token_key *key);
 /* Does x, which changes something, come from a page of this listener? A browser always says so (RFC 6454). */
 bool web_is_same_origin(const struct exchange *x);
+void web_refuse_origin(struct exchange *x);
+/* Is the Host among broker.ops_hosts? A page whose name was made to point here (DNS rebinding) comes with its own. */
+bool web_host_ok(const struct exchange *x);
+void web_refuse_host(struct exchange *x);
+
+/* ---- strict.c ---------------------------------------------------------------------------------------------- */
+/* Names in x's query and body that its operators' route does not know. */
+void strict_look(const struct exchange *x, struct jv **errors);
 
 #endif

@@ -227,6 +227,13 @@ static bool type_check(struct exchange *x)
     return true;
 }
 
+/* Numbers are everybody's unless the configuration says otherwise. */
+static unsigned ability_of(const struct exchange *x)
+{
+    bool is_closed = x->route->handle == ops_metrics && strcmp(x->b->conf->broker_metrics, "token") == 0;
+    return is_closed ? ABILITY_OPS_READ : x->route->ability;
+}
+
 /* What is known without the body; false: answered, or waiting. */
 static bool head_check(struct exchange *x)
 {
@@ -235,21 +242,22 @@ static bool head_check(struct exchange *x)
         if (!x->route)
             return false;
     }
-    if (x->b->is_draining && x->route->ability != ABILITY_NONE) {
-        reply_error(x, ERR_NO_DISPATCHER, "This broker is stopping.", NULL);
+    if (x->listener == LISTENER_OPS && !web_host_ok(x)) {
+        web_refuse_host(x);
         return false;
     }
-    bool is_by_cookie = x->listener == LISTENER_OPS && !x->authorization && x->route->ability != ABILITY_NONE;
+    unsigned ability = ability_of(x);
+    bool is_by_cookie = x->listener == LISTENER_OPS && !x->authorization && ability != ABILITY_NONE;
     if (is_by_cookie && strcmp(x->route->method, "GET") != 0 && x->cookie && !web_is_same_origin(x)) {
-        reply_error(x, ERR_FORBIDDEN, "This request does not come from the dashboard's own page.", NULL);
+        web_refuse_origin(x);
         return false;
     }
-    if (x->route->ability != ABILITY_NONE) {
+    if (ability != ABILITY_NONE) {
         if (!token_check(x))
             return false;
         x->rate =
             ratelimit_look(x->b->ratelimit, x->token->id, x->token->rate_per_minute, loop_now_ms(x->b->loop));
-        if (!(x->token->abilities & x->route->ability) ||
+        if (!(x->token->abilities & ability) ||
             (x->listener == LISTENER_OPS && !x->token->all_companies)) {
             reply_error(x, ERR_FORBIDDEN, NULL, NULL);
             return false;
@@ -535,11 +543,20 @@ static void answer_count(struct exchange *x)
         stat_inc(http_3xx_total);
     else
         stat_inc(http_2xx_total);
-    if (x->b->is_draining)
+    if (x->b->is_stopping)
         x->answer.is_close = true;
     uint64_t took_ms = loop_now_ms(x->b->loop) - x->arrived_ms;
     tally_answer(x->b->tally, x->route, status, took_ms);
     answer_log(x, took_ms);
+}
+
+/* false: answered. */
+static bool is_known(struct exchange *x)
+{
+    struct jv *errors = NULL;
+    if (x->listener == LISTENER_OPS && x->route->ability != ABILITY_NONE)
+        strict_look(x, &errors);
+    return !errors || exchange_fields(x, errors);
 }
 
 static bool may_discard(const struct exchange *x)
@@ -569,7 +586,7 @@ static enum exchange_next step(struct exchange *x)
         x->answer.is_close = true;
     } else if (!x->answer.status && x->phase != PHASE_ASKED) {
         x->phase = PHASE_ASKED;
-        if (body_read(x))
+        if (body_read(x) && is_known(x))
             x->route->handle(x);
     }
     return x->answer.status ? EXCHANGE_ANSWER : EXCHANGE_PARK;

@@ -14,6 +14,7 @@
  */
 #include "broker/broker.h"
 
+#include "broker/listen.h"
 #include "common/check.h"
 #include "common/log.h"
 #include <arpa/inet.h>
@@ -21,7 +22,6 @@
 #include <inttypes.h>
 #include <linux/tcp.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,15 +33,18 @@
 /* Of a connection: a head of GATE_HEAD_BYTES_MAX, its table of fields, and the head of the answer. */
 #define POOL_BYTES (64 * 1024)
 #define FIELDS_MAX 512
-#define BACKLOG 4096
+#define DOORS_MAX 16 /* addresses of both listeners */
 #define OPS_CONNECTIONS_MAX 1000
 #define RUN_MS 250  /* the library's own timeouts are looked at that often */
 #define WATCH_MS 50 /* requests that wait longer have their client watched */
+#define TURN_AWAY_MS 50 /* new connections are turned away that long before a door closes: beyond a round trip */
+#define ACCEPTS_MAX 1000
 
-struct door { /* one listener */
+struct door { /* one address of a listener */
     struct http *http;
     enum listener listener;
-    struct MHD_Daemon *daemon;
+    int fd;                    /* bound; the library's once it listens; -1 = closed */
+    struct MHD_Daemon *daemon; /* NULL = it does not listen yet */
     struct loop_fd *watch; /* of the library's epoll set */
     bool is_due;           /* the library has something to do */
     uint64_t n_clients;
@@ -49,10 +52,12 @@ struct door { /* one listener */
 
 struct http {
     struct broker *b;
-    struct door door[2];
+    struct door door[DOORS_MAX];
+    unsigned n_doors;
+    bool is_open; /* the app listener's */
     struct client *clients;
     struct client *parked_first, *parked_last; /* not watched yet, oldest first */
-    struct loop_timer run_timer, watch_timer, sweep_timer;
+    struct loop_timer run_timer, watch_timer, sweep_timer, open_timer, close_timer;
     struct lingering *lingering;
     uint64_t n_parked;
 };
@@ -511,10 +516,10 @@ static bool run(void *arg)
 {
     struct http *h = arg;
     bool has_more = false;
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < h->n_doors; i++) {
         struct door *d = &h->door[i];
         MHD_UNSIGNED_LONG_LONG left_ms;
-        if (!d->is_due)
+        if (!d->is_due || !d->daemon)
             continue;
         d->is_due = false;
         MHD_run(d->daemon);
@@ -534,64 +539,84 @@ static void door_ready(void *arg, uint32_t events)
 static void run_due(void *arg)
 {
     struct http *h = arg;
-    h->door[0].is_due = h->door[1].is_due = true;
+    for (unsigned i = 0; i < h->n_doors; i++)
+        h->door[i].is_due = true;
     loop_timer_in(h->b->loop, &h->run_timer, RUN_MS);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------
  */
 
-/* -1 after logging why. */
-static int listen_at(const char *where)
+/* false after logging why. */
+static bool door_bind(struct http *h, enum listener listener, const char *where)
 {
-    char host[256];
-    const char *colon = strrchr(where, ':');
-    size_t len = colon ? (size_t)(colon - where) : 0;
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    bool is_bracketed = len >= 2 && where[0] == '[' && where[len - 1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(is_bracketed ? len - 2 : len), is_bracketed ? where + 1 : where);
-    int rc =
-        colon ? getaddrinfo(*host && strcmp(host, "*") != 0 ? host : NULL, colon + 1, &hints, &found) : EAI_NONAME;
-    if (rc != 0) {
-        log_line(LOG_ERROR, "listen_failed", "address", where, "why", gai_strerror(rc), NULL);
-        return -1;
-    }
-    int on = 1, fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool is_good = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-                   bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
-    freeaddrinfo(found);
-    if (is_good)
-        return fd;
-    log_line(LOG_ERROR, "listen_failed", "address", where, "why", strerror(errno), NULL);
-    if (fd >= 0)
-        close(fd);
-    return -1;
+    int fds[DOORS_MAX];
+    unsigned n = listen_bind(where, fds, DOORS_MAX / 2);
+    for (unsigned i = 0; i < n; i++)
+        h->door[h->n_doors++] = (struct door){.http = h, .listener = listener, .fd = fds[i]};
+    return n;
 }
 
-static bool door_open(struct http *h, enum listener listener, const char *where, unsigned connections_max)
+static bool door_open(struct door *d, unsigned connections_max)
 {
-    struct door *d = &h->door[listener];
-    d->http = h;
-    d->listener = listener;
-    int fd = listen_at(where);
-    if (fd < 0)
+    struct broker *b = d->http->b;
+    const char *where = d->listener == LISTENER_APP ? b->conf->broker_http : b->conf->broker_ops;
+    if (listen(d->fd, LISTEN_BACKLOG) != 0) {
+        log_line(LOG_ERROR, "listen_failed", "address", where, "why", strerror(errno), NULL);
         return false;
+    }
     d->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, call, d, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, call, d, MHD_OPTION_LISTEN_SOCKET, d->fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, connections_max,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->b->conf->broker_idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)b->conf->broker_idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED,
         completed, d, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, d, MHD_OPTION_URI_LOG_CALLBACK, line_came,
         d, MHD_OPTION_UNESCAPE_CALLBACK, unescape_not, d, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!d->daemon) {
         log_line(LOG_ERROR, "listen_failed", "address", where, "why", "the HTTP library does not start", NULL);
-        close(fd);
         return false;
     }
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    d->watch = loop_fd_add(h->b->loop, info->epoll_fd, EPOLLIN, door_ready, d);
+    d->watch = loop_fd_add(b->loop, info->epoll_fd, EPOLLIN, door_ready, d);
     d->is_due = true;
+    loop_wake(b->loop);
     return d->watch != NULL;
 }
+
+static bool doors_open(struct http *h, enum listener listener, unsigned connections_max)
+{
+    bool is_good = true;
+    for (unsigned i = 0; i < h->n_doors; i++)
+        if (h->door[i].listener == listener)
+            is_good &= door_open(&h->door[i], connections_max);
+    return is_good;
+}
+
+void http_open(struct broker *b)
+{
+    struct http *h = b->http;
+    if (!h || h->is_open || b->is_draining)
+        return;
+    h->is_open = true;
+    loop_timer_stop(b->loop, &h->open_timer);
+    if (doors_open(h, LISTENER_APP, (unsigned)b->conf->broker_max_connections)) {
+        log_line(LOG_INFO, "open", "http", b->conf->broker_http, NULL);
+        return;
+    }
+    b->is_failed = true; /* another process took the address since it was bound */
+    loop_stop(b->loop);
+}
+
+bool http_is_open(const struct http *h)
+{
+    return h->is_open;
+}
+
+static void open_due(void *arg)
+{
+    http_open(arg);
+}
+
+static void doors_close(void *arg);
 
 struct http *http_new(struct broker *b)
 {
@@ -600,6 +625,8 @@ struct http *http_new(struct broker *b)
     h->run_timer = (struct loop_timer){.fn = run_due, .arg = h};
     h->watch_timer = (struct loop_timer){.fn = watch_due, .arg = h};
     h->sweep_timer = (struct loop_timer){.fn = sweep_due, .arg = h};
+    h->open_timer = (struct loop_timer){.fn = open_due, .arg = b};
+    h->close_timer = (struct loop_timer){.fn = doors_close, .arg = h};
     h->lingering = linger_new(b->loop);
     if (strcmp(MHD_get_version(), KNOWN_VERSION) != 0)
         log_line(LOG_WARN, "http_library", "version", MHD_get_version(), "why",
@@ -608,20 +635,44 @@ struct http *http_new(struct broker *b)
     loop_timer_in(b->loop, &h->run_timer, RUN_MS);
     loop_timer_in(b->loop, &h->watch_timer, WATCH_MS);
     loop_timer_in(b->loop, &h->sweep_timer, WATCH_MS);
-    if (!door_open(h, LISTENER_APP, b->conf->broker_http, (unsigned)b->conf->broker_max_connections) ||
-        !door_open(h, LISTENER_OPS, b->conf->broker_ops, OPS_CONNECTIONS_MAX))
+    if (!door_bind(h, LISTENER_APP, b->conf->broker_http) || !door_bind(h, LISTENER_OPS, b->conf->broker_ops) ||
+        !doors_open(h, LISTENER_OPS, OPS_CONNECTIONS_MAX)) {
         http_destroy(&b->http);
-    return b->http;
+        return NULL;
+    }
+    if (b->conf->broker_start_delay_ms)
+        loop_timer_in(b->loop, &h->open_timer, (uint64_t)b->conf->broker_start_delay_ms);
+    else
+        http_open(b);
+    return b->is_failed ? NULL : b->http;
+}
+
+/* Accepts all that came, then closes. */
+static void door_close(struct door *d)
+{
+    for (unsigned i = 0; d->daemon && i < ACCEPTS_MAX && listen_has_more(d->fd); i++)
+        MHD_run(d->daemon);
+    if (d->daemon)
+        MHD_quiesce_daemon(d->daemon);
+    close(d->fd);
+    d->fd = -1;
+    d->is_due = true;
+}
+
+static void doors_close(void *arg)
+{
+    struct http *h = arg;
+    for (unsigned i = 0; i < h->n_doors; i++)
+        if (h->door[i].fd >= 0)
+            door_close(&h->door[i]);
 }
 
 void http_quiesce(struct http *h)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        int fd = MHD_quiesce_daemon(h->door[i].daemon);
-        if (fd >= 0)
-            close(fd);
-        h->door[i].is_due = true;
-    }
+    for (unsigned i = 0; i < h->n_doors; i++)
+        listen_turn_away(h->door[i].fd);
+    loop_timer_stop(h->b->loop, &h->open_timer);
+    loop_timer_in(h->b->loop, &h->close_timer, TURN_AWAY_MS);
 }
 
 void http_destroy(struct http **hp)
@@ -638,15 +689,20 @@ void http_destroy(struct http **hp)
             unpark(c);
         }
     }
-    for (unsigned i = 0; i < 2; i++) {
-        loop_fd_remove(h->b->loop, &h->door[i].watch);
-        if (h->door[i].daemon)
-            MHD_stop_daemon(h->door[i].daemon);
+    for (unsigned i = 0; i < h->n_doors; i++) {
+        struct door *d = &h->door[i];
+        loop_fd_remove(h->b->loop, &d->watch);
+        if (d->daemon)
+            MHD_stop_daemon(d->daemon);
+        else if (d->fd >= 0)
+            close(d->fd);
     }
     loop_unhook(h->b->loop, run, h);
     loop_timer_stop(h->b->loop, &h->run_timer);
     loop_timer_stop(h->b->loop, &h->watch_timer);
     loop_timer_stop(h->b->loop, &h->sweep_timer);
+    loop_timer_stop(h->b->loop, &h->open_timer);
+    loop_timer_stop(h->b->loop, &h->close_timer);
     free(h);
 }
 
@@ -654,12 +710,26 @@ uint64_t http_busy(const struct http *h)
 {
     uint64_t n = 0;
     for (const struct client *c = h->clients; c; c = c->next)
-        n += c->exchange && (c->is_whole || c->is_parked);
+        n += c->exchange && (c->is_whole || c->is_parked || !exchange_is_steady(c->exchange));
+    for (unsigned i = 0; i < h->n_doors; i++)
+        n += h->door[i].fd >= 0;
     return n;
+}
+
+bool http_has_unread(const struct http *h)
+{
+    char byte;
+    for (const struct client *c = h->clients; c; c = c->next)
+        if (!c->exchange && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+            return true;
+    return false;
 }
 
 void http_stats(const struct http *h)
 {
-    stat_set(http_connections, h->door[0].n_clients + h->door[1].n_clients);
+    uint64_t n = 0;
+    for (unsigned i = 0; i < h->n_doors; i++)
+        n += h->door[i].n_clients;
+    stat_set(http_connections, n);
     stat_set(http_parked, h->n_parked);
 }

@@ -1,7 +1,10 @@
 /*
- * main.c - start and stop of a broker. A stop signal drains: no new
- * connections, BYE to the dispatchers, what is in flight is answered, for
- * DRAIN_MS at most.
+ * main.c - start and stop of a broker.
+ *
+ * SIGTERM: for broker.stop_delay_ms all goes on, but /readyz says "stopping" and each answer ends its connection, so
+ * that load balancers and their pools leave. Then the doors close, BYE goes to the dispatchers, what is in flight is
+ * answered, and what still comes on kept connections too: idle ones are closed last, after a moment in which none of
+ * them spoke. SIGINT skips the delay. After broker.deadline_ms all ends.
  */
 #include "broker/broker.h"
 
@@ -12,24 +15,31 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#define DRAIN_MS 10000
+#define DRAIN_GRACE_MS 2000 /* beyond the deadline of requests */
 #define DRAIN_LOOK_MS 20
+#define CALM_MS 300
 
 struct drain {
     struct broker *b;
     struct loop_timer timer;
     uint64_t until_ms;
-    bool is_told; /* BYE was sent */
+    uint64_t calm_ms, busy_at_ms; /* it ends when nothing was asked for so long; when something was, the last time */
+    bool is_told;                 /* BYE was sent */
 };
 
 static void drain_look(void *arg)
 {
     struct drain *d = arg;
+    struct http *h = d->b->http;
+    uint64_t now = clock_ms();
     if (!d->is_told && !flights_queued(d->b)) {
         peers_bye(d->b, "stopping");
         d->is_told = true;
     }
-    if (clock_ms() >= d->until_ms || (d->is_told && !http_busy(d->b->http)))
+    if (!d->is_told || http_busy(h))
+        d->busy_at_ms = now;
+    bool is_calm = now >= d->busy_at_ms + d->calm_ms && d->busy_at_ms != now;
+    if (now >= d->until_ms || (is_calm && !http_has_unread(h)))
         loop_stop(d->b->loop);
     else
         loop_timer_in(d->b->loop, &d->timer, DRAIN_LOOK_MS);
@@ -39,12 +49,26 @@ static void drain_begin(void *arg)
 {
     struct drain *d = arg;
     log_line(LOG_INFO, "drain", "in_flight", log_i((long long)flights_open(d->b)), NULL);
-    d->b->is_draining = true;
-    d->until_ms = clock_ms() + DRAIN_MS;
-    d->timer = (struct loop_timer){.fn = drain_look, .arg = d};
+    d->b->is_stopping = d->b->is_draining = true;
+    d->until_ms = clock_ms() + (uint64_t)d->b->conf->broker_deadline_ms + DRAIN_GRACE_MS;
+    d->timer.fn = drain_look;
     http_quiesce(d->b->http);
     live_quiesce(d->b);
     drain_look(d);
+}
+
+static void stop_begin(void *arg)
+{
+    struct drain *d = arg;
+    uint64_t delay_ms = loop_is_interrupted(d->b->loop) ? 0 : (uint64_t)d->b->conf->broker_stop_delay_ms;
+    d->timer = (struct loop_timer){.fn = drain_begin, .arg = d};
+    d->calm_ms = delay_ms < CALM_MS ? delay_ms : CALM_MS;
+    d->b->is_stopping = true;
+    log_line(LOG_INFO, "stopping", "delay_ms", log_i((long long)delay_ms), NULL);
+    if (delay_ms)
+        loop_timer_in(d->b->loop, &d->timer, delay_ms);
+    else
+        drain_begin(d);
 }
 
 /* Credentials pass through this process: no core of it is written, nobody traces it. And each client is a
@@ -122,7 +146,7 @@ int main(int argc, char **argv)
     b.loop = loop_new();
     bool is_built = b.loop && parts_build(&b);
     if (is_built) {
-        loop_on_stop(b.loop, drain_begin, &drain);
+        loop_on_stop(b.loop, stop_begin, &drain);
         log_line(LOG_INFO, "started", "http", conf->broker_http, "ops", conf->broker_ops, "bind",
                  conf->broker_bind, NULL);
 
@@ -134,5 +158,5 @@ int main(int argc, char **argv)
     parts_drop(&b);
     loop_destroy(&b.loop);
     conf_destroy(&conf);
-    return is_built ? EXIT_SUCCESS : EXIT_FAILURE;
+    return is_built && !b.is_failed ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -21,8 +21,10 @@ void ops_readyz(struct exchange *x)
 {
     struct jv *body = jv_new_object();
     const char *reason = NULL;
-    if (x->b->is_draining)
+    if (x->b->is_stopping)
         reason = "stopping";
+    else if (!http_is_open(x->b->http))
+        reason = "starting";
     else if (!peers_ready(x->b))
         reason = peers_hopeful(x->b) ? "no dispatcher has a database" : "no dispatcher is connected";
     jv_set_bool(body, "ok", !reason);
@@ -149,7 +151,7 @@ static void ask_worker(struct exchange *x, const char *state)
 {
     struct str name;
     struct jv *errors = NULL;
-    params_drain(x->json, clock_unix_ms(), &x->flight.request, &errors);
+    params_drain(x->json, &x->flight.request, &errors);
     if (!exchange_fields(x, errors) || !part_and_reason(x, &name))
         return;
     x->flight.request.worker = name;

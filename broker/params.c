@@ -24,6 +24,7 @@
 #define URL_BYTES_MAX 500
 #define WAIT_MAX_S 120
 #define AHEAD_MAX_MS (366ll * 86400 * 1000) /* times that clients set */
+#define CLOCK_ERROR_MS (86400ll * 1000)     /* that our clock may be wrong by: the database's decides what has passed */
 
 static const char why_int[] = "must be an integer of 1 or more";
 static const char why_session[] = "must be 1 to 100 printable characters without space, / \\ % ? #";
@@ -81,14 +82,14 @@ const struct str *query_get(const struct query *q, const char *name)
     return NULL;
 }
 
-static void given_twice(const char *name, struct jv **errors)
+void errors_add_named(struct jv **errors, const char *name, const char *why)
 {
     char clean[65];
     size_t n = 0;
     for (; name[n] && n + 1 < sizeof clean; n++)
         clean[n] = name[n] > ' ' && name[n] < 0x7f ? name[n] : '?';
     clean[n] = '\0';
-    errors_add(errors, clean, "is given twice");
+    errors_add(errors, n ? clean : "?", why);
 }
 
 void query_parse(struct query *q, char *text, struct jv **errors)
@@ -109,7 +110,7 @@ void query_parse(struct query *q, char *text, struct jv **errors)
                 return;
             }
             if (query_get(q, text))
-                given_twice(text, errors);
+                errors_add_named(errors, text, "is given twice");
             q->pair[q->n].name = text;
             q->pair[q->n++].value =
                 (struct str){value, (uint32_t)escapes_decode(value, (size_t)(end - value), true)};
@@ -624,8 +625,8 @@ void params_available(const struct jv *body, int64_t now_unix_ms, struct msg_REQ
         errors_add(errors, "available_at", "must be a time in UTC like 2026-01-31T06:00:00Z");
     else if (at_ms > now_unix_ms + AHEAD_MAX_MS)
         errors_add(errors, "available_at", "is more than 366 days ahead");
-    else if (at_ms > now_unix_ms)
-        r->available_at_ms = (uint64_t)at_ms;
+    else if (at_ms > 0)
+        r->available_at_ms = (uint64_t)at_ms; /* whether it has passed is the database's to say */
 }
 
 struct jv *params_batch_query(const struct query *q)
@@ -662,7 +663,7 @@ void params_batch(const struct jv *body, const struct action_table *actions, con
         r->callback_url = text_of(url);
 }
 
-void params_drain(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
+void params_drain(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct jv *seconds = body ? jv_get(body, "deadline_s") : NULL;
     int64_t n;
@@ -671,28 +672,30 @@ void params_drain(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST
     if (!jv_int(seconds, &n) || n < 0 || n > AHEAD_MAX_MS / 1000)
         errors_add(errors, "deadline_s", "must be an integer of 0 to 31622400");
     else
-        r->until_ms = (uint64_t)(now_unix_ms + n * 1000);
+        r->for_ms = n ? (uint64_t)n * 1000 : 1;
 }
 
+/* Older clients say expires_s for for_s. */
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
 {
-    const struct jv *seconds = jv_get(body, "expires_s"), *until = jv_get(body, "until");
+    const char *name = is_absent(jv_get(body, "for_s")) && !is_absent(jv_get(body, "expires_s")) ? "expires_s" : "for_s";
+    const struct jv *seconds = jv_get(body, name), *until = jv_get(body, "until");
     struct str text = text_of(until);
     int64_t n, at_ms;
     params_reason(body, r, errors);
     if (!r->reason.len && !(*errors && jv_get(*errors, "reason")))
         errors_add(errors, "reason", why_needed);
     if (!is_absent(seconds) && !is_absent(until)) {
-        errors_add(errors, "until", "does not go with expires_s");
+        errors_add(errors, "until", "does not go with for_s");
     } else if (!is_absent(seconds)) {
         if (!jv_int(seconds, &n) || n < 1 || n > AHEAD_MAX_MS / 1000)
-            errors_add(errors, "expires_s", "must be an integer of 1 to 31622400");
+            errors_add(errors, name, "must be an integer of 1 to 31622400");
         else
-            r->until_ms = (uint64_t)(now_unix_ms + n * 1000);
+            r->for_ms = (uint64_t)n * 1000;
     } else if (!is_absent(until)) {
         if (!clock_read(text.p, text.len, &at_ms))
             errors_add(errors, "until", "must be a time in UTC like 2026-01-31T06:00:00Z");
-        else if (at_ms <= now_unix_ms || at_ms > now_unix_ms + AHEAD_MAX_MS)
+        else if (at_ms <= now_unix_ms - CLOCK_ERROR_MS || at_ms > now_unix_ms + AHEAD_MAX_MS)
             errors_add(errors, "until", "must lie in the next 366 days");
         else
             r->until_ms = (uint64_t)at_ms;

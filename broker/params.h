@@ -25,6 +25,9 @@ struct query {
 /* Adds one reason. `field` must be UTF-8 (an own word, or cleaned). */
 void errors_add(struct jv **errors, const char *field, const char *why);
 
+/* The same for a name that a client wrote: it is cleaned, and cut at 64 bytes. */
+void errors_add_named(struct jv **errors, const char *name, const char *why);
+
 /* Takes a query (or NULL) apart in place: %-escapes, '+' is a space. A name given twice is an error of that name.
  */
 void query_parse(struct query *q, char *text, struct jv **errors);
@@ -72,14 +75,14 @@ void params_reason(const struct jv *body, struct msg_REQUEST *r, struct jv **err
 void params_execute(const struct jv *body, const struct action_table *actions, struct msg_REQUEST *r,
                     const struct action **action, struct jv **errors);
 
-/* The body's available_at, a time within 366 days from `now_unix_ms`; one that has passed is the same as none. */
+/* The body's available_at, a time within 366 days from `now_unix_ms`, or one that has passed. */
 void params_available(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 /* What a batch is besides its items. From a query first make a body of it. */
 void params_batch(const struct jv *body, const struct action_table *actions, const char *allow,
                   int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 struct jv *params_batch_query(const struct query *q);
 /* Why the queue is paused, and until when. */
-void params_drain(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
+void params_drain(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 /* Which jobs, and what is to become of them; a preview only counts. */
 void params_bulk(const struct jv *body, struct msg_REQUEST *r, bool *is_preview, struct jv **errors);

@@ -280,6 +280,7 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
         note(p, "here", "greeting");
     peer_is_here(b, p);
     welcome_send(b, p);
+    http_open(b);
 }
 
 /* ---- messages --------------------------------------------------------------------------------------------------

@@ -26,8 +26,10 @@
 #include "common/log.h"
 #include <arpa/inet.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define COOKIE "chasqui_ops"
 #define LIFETIME_S (12 * 3600)
@@ -135,6 +137,58 @@ bool web_is_same_origin(const struct exchange *x)
     return at && x->host && strcmp(at + 3, x->host) == 0;
 }
 
+/* What a client wrote, fit for a message. */
+static void shown(const char *text, char *out, size_t room)
+{
+    size_t n = 0;
+    for (; text && text[n] && n + 1 < room; n++)
+        out[n] = text[n] >= ' ' && text[n] < 0x7f ? text[n] : '?';
+    out[n] = '\0';
+}
+
+void web_refuse_origin(struct exchange *x)
+{
+    char origin[120], host[120], text[500];
+    shown(x->origin, origin, sizeof origin);
+    shown(x->host, host, sizeof host);
+    snprintf(text, sizeof text,
+             "This request does not come from the dashboard's own page: Origin is '%s', Host is '%s'. A proxy in front must pass the "
+             "browser's Host on (nginx: proxy_set_header Host $http_host).",
+             origin, host);
+    reply_error(x, ERR_FORBIDDEN, text, NULL);
+}
+
+/* An item without a port stands for all ports. */
+static bool is_host(struct str item, const char *host)
+{
+    size_t len = strlen(host), bare = len;
+    const char *colon = strrchr(host, ':');
+    if (colon && !strchr(colon, ']'))
+        bare = (size_t)(colon - host);
+    return (item.len == len || item.len == bare) && strncasecmp(item.p, host, item.len) == 0;
+}
+
+bool web_host_ok(const struct exchange *x)
+{
+    const char *at = x->b->conf->broker_ops_hosts;
+    while (at && x->host && *at) {
+        at += strspn(at, ", \t");
+        struct str item = {at, (uint32_t)strcspn(at, ", \t")};
+        at += item.len;
+        if (item.len && is_host(item, x->host))
+            return true;
+    }
+    return !x->b->conf->broker_ops_hosts;
+}
+
+void web_refuse_host(struct exchange *x)
+{
+    char host[120], text[600];
+    shown(x->host, host, sizeof host);
+    snprintf(text, sizeof text, "The Host '%s' is not among broker.ops_hosts: '%.300s'.", host, x->b->conf->broker_ops_hosts);
+    reply_error(x, ERR_FORBIDDEN, text, NULL);
+}
+
 /* ---- logging in and out ----------------------------------------------------------------------------------------
  */
 
@@ -212,7 +266,7 @@ void web_login(struct exchange *x)
     const char *text = jv_str(jv_get(x->json, "token"));
     uint64_t row = row_of_address(x->b->web_sessions, x->peer);
     if (!web_is_same_origin(x)) {
-        reply_error(x, ERR_FORBIDDEN, "This request does not come from the dashboard's own page.", NULL);
+        web_refuse_origin(x);
         return;
     }
     if (!text)
@@ -244,7 +298,7 @@ void web_logout(struct exchange *x)
     struct web_session s;
     struct jv *body;
     if (!web_is_same_origin(x)) {
-        reply_error(x, ERR_FORBIDDEN, "This request does not come from the dashboard's own page.", NULL);
+        web_refuse_origin(x);
         return;
     }
     if (session_of(x, &s))

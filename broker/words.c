@@ -99,7 +99,7 @@ static void at_limit_one(void *arg, const struct at_limit *one)
 static void dispatchers_look(struct told *t)
 {
     struct peers_count n = peers_count(t->b);
-    if (t->b->is_draining)
+    if (t->b->is_stopping)
         say(t, WORD_BROKER_STOPPING, NULL, 0);
     if (!n.usable)
         say(t, WORD_NO_DISPATCHER, NULL, n.last_gone_ms);

@@ -36,6 +36,7 @@ struct loop {
     int epoll_fd, signal_fd;
     uint64_t now_ms;
     bool is_running, is_stopping, was_asked; /* was_asked: a first stop signal came */
+    bool is_interrupted;                     /* it was SIGINT */
     bool is_awake;                           /* loop_wake() since the hooks were last asked */
     struct heap timers;
     struct loop_fd *live, *graves;
@@ -59,6 +60,7 @@ static void signals_ready(void *arg, uint32_t events)
             continue;
         if (!l->was_asked && l->stop_fn) {
             l->was_asked = true;
+            l->is_interrupted = info.ssi_signo == SIGINT;
             l->stop_fn(l->stop_arg);
         } else {
             l->is_stopping = true;
@@ -268,6 +270,11 @@ void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg)
 {
     l->stop_fn = fn;
     l->stop_arg = arg;
+}
+
+bool loop_is_interrupted(const struct loop *l)
+{
+    return l->is_interrupted;
 }
 
 uint64_t loop_now_ms(const struct loop *l)

@@ -58,6 +58,7 @@ void loop_stop(struct loop *l);
  * drains and then calls loop_stop(); without fn the loop just ends. A second
  * signal ends it at once. */
 void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg);
+bool loop_is_interrupted(const struct loop *l); /* the stop signal was SIGINT: somebody waits at a terminal */
 /* Monotonic milliseconds read at the start of this turn, and again when a sleep ends. */
 uint64_t loop_now_ms(const struct loop *l);
 

@@ -97,7 +97,7 @@ enum ctl_exit queue_pause(struct ctl *c)
     if (!args_value(&c->args, OPT_REASON))
         jv_set_str(body, "reason", REASON_DEFAULT);
     if (how_long)
-        jv_set_int(body, "expires_s", (int64_t)seconds);
+        jv_set_int(body, "for_s", (int64_t)seconds);
     if (until)
         jv_set_str(body, "until", until);
     return show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/pause", body));

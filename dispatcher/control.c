@@ -171,7 +171,7 @@ static void want_start(struct dispatcher *d, struct request *r)
     op->wanted = strcmp(r->state, "draining") == 0 ? WANTED_DRAINING : WANTED_ACTIVE;
     request_actor(r, &op->by);
     strcpy(op->detail, r->reason);
-    op->deadline_ms = (int64_t)r->until_ms;
+    op->deadline_in_ms = (int64_t)r->for_ms;
     store_submit(d->store, store_robot_want, op, want_done, asked_new(d, r));
 }
 

@@ -132,7 +132,7 @@ struct request {
     char idempotency_key[256]; /* "" = none */
     uint8_t body_digest[32];
     char callback_url[501], search[101];
-    uint64_t wait_ms, available_at_ms, until_ms, batch_id, index;
+    uint64_t wait_ms, available_at_ms, until_ms, for_ms, batch_id, index;
     char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);

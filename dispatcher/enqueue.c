@@ -72,7 +72,7 @@ static void enqueued(void *arg, void *op_arg)
         peers_event(d, "job", op->job_id, op->company_id, "queued");
         peers_wake(d, "work");
         if (op->available_at_ms)
-            queue_due_in(d, op->available_at_ms - clock_unix_ms() > 0 ? op->available_at_ms - clock_unix_ms() : 0);
+            queue_due_in(d, op->due_in_ms);
     }
     if (r && op->rc != STORE_OK) {
         reply_store(d, r, op->rc);
@@ -138,7 +138,7 @@ void enqueue_start(struct dispatcher *d, struct request *r)
     op->token_id = r->token_id;
     strcpy(op->request_id, r->request_id);
     op->tries = (unsigned)d->conf->queue_max_attempts;
-    op->available_at_ms = (int64_t)r->available_at_ms > clock_unix_ms() ? (int64_t)r->available_at_ms : 0;
+    op->available_at_ms = (int64_t)r->available_at_ms;
     op->key = key;
     store_submit(d->store, store_enqueue, op, enqueued, e);
 }

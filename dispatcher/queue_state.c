@@ -11,6 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* By the database's clock. */
+static void refuse_past(struct dispatcher *d, struct request *r)
+{
+    if (!r)
+        return;
+    struct jv *extra = jv_new_object(), *errors = jv_new_object(), *why = jv_new_array();
+    jv_push_str(why, "has passed");
+    jv_set(errors, "until", why);
+    jv_set(extra, "errors", errors);
+    reply_error(d, r, ERR_VALIDATION_FAILED, NULL, extra);
+}
+
 static void state_done(void *arg, void *op_arg)
 {
     struct store_queue_state *op = op_arg;
@@ -19,7 +31,10 @@ static void state_done(void *arg, void *op_arg)
         queue_wake(d);
         peers_wake(d, "work");
     }
-    asked_json(arg, op->rc, ERR_OK, &op->json);
+    if (op->rc == STORE_OK && op->is_past)
+        refuse_past(d, asked_answer(arg, op->rc));
+    else
+        asked_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 
@@ -29,6 +44,7 @@ static void state_start(struct dispatcher *d, struct request *r, enum pause_chan
     op->change = change;
     strcpy(op->reason, r->reason);
     op->until_ms = (int64_t)r->until_ms;
+    op->for_ms = (int64_t)r->for_ms;
     request_actor(r, &op->by);
     store_submit(d->store, store_queue_state, op, state_done, asked_new(d, r));
 }

@@ -155,6 +155,7 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     r->waited_ms = m->waited_ms;
     r->available_at_ms = m->available_at_ms;
     r->until_ms = m->until_ms;
+    r->for_ms = m->for_ms;
     r->batch_id = m->batch_id;
     r->index = m->index;
     r->force_new = m->force_new;

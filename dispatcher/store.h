@@ -336,7 +336,7 @@ struct store_robot_seen { /* what a robot told; -1 / "" / -1 = nothing new. Adds
     unsigned freed; enum store_rc rc;
 };
 void store_robot_seen(struct db *db, void *op);
-struct store_robot_want { char name[NAME_ROOM]; enum wanted wanted; int64_t deadline_ms; /* unix, of a drain; 0 = none */
+struct store_robot_want { char name[NAME_ROOM]; enum wanted wanted; int64_t deadline_in_ms; /* from now, of a drain; 0 = none */
                           struct actor by; char detail[201];
                           bool found; enum store_rc rc; };
 void store_robot_want(struct db *db, void *op); /* raises the revision, audit row */

@@ -29,7 +29,7 @@ static enum db_rc token_read(struct db *db, struct store_token *op)
     op->valid = false;
     TRY(db_query(db,
                  "SELECT secret_sha256, name, abilities, all_companies, rate_per_minute, CAST(UNIX_TIMESTAMP(expires_at) * 1000 AS INT), "
-                 "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)) FROM chasqui_tokens WHERE id = ?",
+                 "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)), TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000 FROM chasqui_tokens WHERE id = ?",
                  "u", op->token_id));
     struct jv *body = jv_new_object();
     known = db_next(db);
@@ -45,6 +45,8 @@ static enum db_rc token_read(struct db *db, struct store_token *op)
         jv_set_bool(body, "all", all);
         jv_set_int(body, "rate_per_minute", db_i64(db, 4));
         jv_set_int(body, "expires_at_ms", db_i64(db, 5));
+        if (db_str(db, 7, NULL))
+            jv_set_int(body, "expires_in_ms", db_i64(db, 7));
     }
     /* The same work for an unknown id: compare and read. */
     bool same = sodium_memcmp(secret, op->secret_sha256, 32) == 0;

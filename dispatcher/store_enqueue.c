@@ -63,6 +63,18 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
                    (uint64_t)op->available_at_ms, op->job_id);
 }
 
+/* A time that has passed by the database's clock is the same as none. */
+static enum db_rc due_look(struct db *db, struct store_enqueue *op)
+{
+    if (!op->available_at_ms)
+        return DB_OK;
+    TRY(db_query(db, "SELECT TIMESTAMPDIFF(MICROSECOND, NOW(6), FROM_UNIXTIME(? / 1000)) DIV 1000", "u", (uint64_t)op->available_at_ms));
+    op->due_in_ms = db_next(db) ? db_i64(db, 0) : 0;
+    if (op->due_in_ms <= 0)
+        op->available_at_ms = op->due_in_ms = 0;
+    return DB_OK;
+}
+
 static enum db_rc enqueue_tx(struct db *db, void *arg)
 {
     struct store_enqueue *op = arg;
@@ -81,6 +93,7 @@ static enum db_rc enqueue_tx(struct db *db, void *arg)
         op->outcome = known == KEY_REPLAY ? ENQUEUE_REPLAY : ENQUEUE_MISMATCH;
         return DB_OK;
     }
+    TRY(due_look(db, op));
     if (!op->available_at_ms)
         TRY(live_look(db, op));
     if (op->outcome == ENQUEUE_IN_PROGRESS || (op->outcome == ENQUEUE_REUSED && op->force_new))

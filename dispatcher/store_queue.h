@@ -60,6 +60,7 @@ struct store_enqueue {
     uint64_t token_id; char request_id[129];
     unsigned tries;
     int64_t available_at_ms; /* unix, 0 = now */
+    int64_t due_in_ms; /* out: by the database's clock */
     struct idempotency key;
     /* out */
     enum enqueue_outcome outcome;
@@ -185,7 +186,8 @@ void store_why(struct db *db, void *op);
 enum pause_change { PAUSE_LOOK, PAUSE_SET, PAUSE_END };
 struct store_queue_state {
     enum pause_change change; /* first, in one transaction with its audit row */
-    char reason[201]; int64_t until_ms; /* unix, 0 = until it is resumed */
+    char reason[201]; int64_t until_ms, for_ms; /* unix, or from now; 0 = until it is resumed */
+    bool is_past; /* out: until_ms has passed, and nothing was changed */
     struct actor by;
     struct buf json; /* body: {"ok":true,"queue":{...}} */
     enum store_rc rc;

@@ -114,14 +114,21 @@ static enum db_rc change_tx(struct db *db, void *arg)
     bool is_pause = op->change == PAUSE_SET;
     struct audit audit = {&op->by, is_pause ? "queue.pause" : "queue.resume", "queue"};
     char after[20 + CLOCK_TEXT_BYTES], at[CLOCK_TEXT_BYTES];
+    if (op->until_ms) {
+        TRY(db_query(db, "SELECT FROM_UNIXTIME(? / 1000) <= NOW(6)", "u", (uint64_t)op->until_ms));
+        if ((op->is_past = db_next(db) && db_u64(db, 0)))
+            return DB_OK;
+    }
     TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6)) FOR UPDATE", ""));
     const char *before = db_next(db) ? "paused" : "going";
     if (is_pause) {
         TRY(db_exec(db,
-                    "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), FROM_UNIXTIME(? / 1000)) ON "
+                    "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), COALESCE(FROM_UNIXTIME(? / 1000), NOW(6) + INTERVAL ? * 1000 MICROSECOND)) ON "
                     "DUPLICATE KEY UPDATE actor = VALUES(actor), reason = VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
-                    "ssN", op->by.name, op->reason, (uint64_t)op->until_ms));
-        snprintf(after, sizeof(after), "paused%s%s", op->until_ms ? " until " : "", op->until_ms ? clock_text((int64_t)op->until_ms, at) : "");
+                    "ssNN", op->by.name, op->reason, (uint64_t)op->until_ms, (uint64_t)op->for_ms));
+        TRY(db_query(db, "SELECT CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause WHERE one = 1", ""));
+        int64_t until_ms = db_next(db) ? db_i64(db, 0) : 0;
+        snprintf(after, sizeof(after), "paused%s%s", until_ms ? " until " : "", until_ms ? clock_text(until_ms, at) : "");
         return audit_change(db, &audit, before, after, op->reason);
     }
     TRY(db_exec(db, "DELETE FROM chasqui_pause WHERE one = 1", ""));

@@ -148,7 +148,7 @@ void store_robot_seen(struct db *db, void *arg)
 static enum db_rc want_tx(struct db *db, void *arg)
 {
     struct store_robot_want *op = arg;
-    char before[16], deadline[CLOCK_TEXT_BYTES] = "";
+    char before[16], deadline[32] = "";
     bool is_drain = op->wanted == WANTED_DRAINING;
     TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", op->name));
     op->found = db_next(db);
@@ -158,8 +158,11 @@ static enum db_rc want_tx(struct db *db, void *arg)
     uint64_t robot_id = db_u64(db, 1);
     TRY(db_exec(db,
                 "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, NOW(6)), NOW(6))), "
-                "drain_deadline = FROM_UNIXTIME(? / 1000), wanted = ? WHERE id = ?",
-                "uNsu", (uint64_t)is_drain, is_drain ? (uint64_t)op->deadline_ms : 0, wanted_name[op->wanted], robot_id));
+                "drain_deadline = NOW(6) + INTERVAL ? * 1000 MICROSECOND, wanted = ? WHERE id = ?",
+                "uNsu", (uint64_t)is_drain, is_drain ? (uint64_t)op->deadline_in_ms : 0, wanted_name[op->wanted], robot_id));
+    TRY(db_query(db, "SELECT CONCAT(' by ', DATE_FORMAT(drain_deadline, '%Y-%m-%dT%H:%i:%sZ')) FROM chasqui_robots WHERE id = ?", "u", robot_id));
+    if (db_next(db) && db_str(db, 0, NULL))
+        db_str_copy(db, 0, deadline, sizeof(deadline));
     if (!is_drain)
         TRY(db_exec(db,
                     "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live "
@@ -168,9 +171,7 @@ static enum db_rc want_tx(struct db *db, void *arg)
     TRY(db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", ""));
     struct audit audit = {&op->by, "worker_want", op->name};
     char after[20 + CLOCK_TEXT_BYTES];
-    bool has_deadline = is_drain && op->deadline_ms;
-    snprintf(after, sizeof(after), "%s%s%s", wanted_name[op->wanted], has_deadline ? " by " : "",
-             has_deadline ? clock_text(op->deadline_ms, deadline) : "");
+    snprintf(after, sizeof(after), "%s%s", wanted_name[op->wanted], deadline);
     return audit_change(db, &audit, before, after, op->detail);
 }
 

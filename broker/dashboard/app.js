@@ -78,7 +78,7 @@ function header() {
     return h('header', {class: 'top', key: 'top'},
         h('div', {class: 'weave', 'aria-hidden': 'true'}),
         h('div', {class: 'top-row'},
-            h('a', {class: 'brand', href: '#/', 'aria-label': t('home')}, h('img', {src: '/dashboard/icon.svg', alt: '', width: 28, height: 28}), h('span', {}, 'Chasqui')),
+            h('a', {class: 'brand', href: '#/', 'aria-label': t('home')}, h('img', {src: 'dashboard/icon.svg', alt: '', width: 28, height: 28}), h('span', {}, 'Chasqui')),
             navigation(),
             h('div', {class: 'top-tools'}, switches(),
                 h('span', {class: 'who', title: t('token')}, world.me.token.name || `#${world.me.token.id}`, world.me.ability !== 'ops' && h('small', {}, t('reads_only'))),
@@ -102,7 +102,7 @@ function whole() {
 
 function starting() {
     return h('main', {class: 'door', key: 'starting', id: 'main'}, h('div', {class: 'weave', 'aria-hidden': 'true'}),
-        h('div', {class: 'door-form'}, h('img', {src: '/dashboard/icon.svg', alt: '', width: 56, height: 56}), h('h1', {}, 'Chasqui'),
+        h('div', {class: 'door-form'}, h('img', {src: 'dashboard/icon.svg', alt: '', width: 56, height: 56}), h('h1', {}, 'Chasqui'),
             h('p', {role: 'status'}, world.link === 'gone' ? overview.words()[0].text : t('connecting'))));
 }
 

@@ -63,11 +63,11 @@ async function request(method, path, body) {
 /* path below /api/v1/ops; undefined and empty query members are left out. */
 export async function ask(path, query = {}) {
     const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
-    return guarded('GET', '/api/v1/ops' + path + (given.length ? '?' + new URLSearchParams(given) : ''));
+    return guarded('GET', 'api/v1/ops' + path + (given.length ? '?' + new URLSearchParams(given) : ''));
 }
 
 export async function act(path, body = {}) {
-    return guarded('POST', '/api/v1/ops' + path, body);
+    return guarded('POST', 'api/v1/ops' + path, body);
 }
 
 async function guarded(method, path, body) {
@@ -89,7 +89,7 @@ function askToLogIn(why) {
 }
 
 export async function logIn(token) {
-    world.me = await request('POST', '/login', {token});
+    world.me = await request('POST', 'login', {token});
     world.phase = 'here';
     world.refused = '';
     openStream();
@@ -97,14 +97,14 @@ export async function logIn(token) {
 }
 
 export async function logOut() {
-    await request('POST', '/logout').catch(() => {});
+    await request('POST', 'logout').catch(() => {});
     askToLogIn('');
 }
 
 /* Who has the cookie that the browser may have? `wasHere`: somebody had a good one a moment ago. */
 export async function begin(wasHere = false) {
     try {
-        world.me = await request('GET', '/api/v1/ops/me');
+        world.me = await request('GET', 'api/v1/ops/me');
         world.phase = 'here';
         openStream();
     } catch (why) {
@@ -127,7 +127,7 @@ function closeStream() {
 
 function openStream() {
     closeStream();
-    stream = new EventSource('/api/v1/ops/events');
+    stream = new EventSource('api/v1/ops/events');
     heardAt = performance.now();
     stream.addEventListener('stats', message => take(JSON.parse(message.data)));
     for (const kind of ['job', 'batch', 'session', 'lost']) /* lost: so many came too fast for us */
@@ -157,7 +157,7 @@ async function gone(why) {
     changed();
     if (why)
         return;
-    const told = await fetch('/readyz', {cache: 'no-store'}).then(answer => answer.json()).catch(() => null);
+    const told = await fetch('readyz', {cache: 'no-store'}).then(answer => answer.json()).catch(() => null);
     world.goneWhy = told?.reason || '';
     changed();
 }

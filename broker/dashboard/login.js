@@ -32,7 +32,7 @@ export function draw(switches) {
     return h('main', {class: 'door', id: 'main', key: 'door'},
         h('div', {class: 'weave', 'aria-hidden': 'true'}),
         h('form', {class: 'door-form', onsubmit: submit},
-            h('img', {src: '/dashboard/icon.svg', alt: '', width: 56, height: 56}),
+            h('img', {src: 'dashboard/icon.svg', alt: '', width: 56, height: 56}),
             h('h1', {}, 'Chasqui'),
             h('p', {class: 'door-say'}, t('door_say')),
             h('p', {class: 'field'}, h('label', {for: 'token'}, t('token')),

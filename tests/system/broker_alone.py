@@ -32,6 +32,8 @@ class LoneBroker(Process):
             "broker.bind": "tcp://" + address(free_port()),
             "health.endpoints": "tcp://" + address(free_port()),
             "log.level": "debug",
+            "broker.start_delay_ms": 0,
+            "broker.stop_delay_ms": 0,
             **(settings or {}),
         }
         directory.mkdir(parents=True, exist_ok=True)

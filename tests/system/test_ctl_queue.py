@@ -119,7 +119,7 @@ def test_the_queue_is_shown_paused_and_resumed(ctl):
         assert ctl.json("queue", "status", conf=conf)["queue"] == queue
         ctl.run("queue", "pause", "--reason", "x", "--for", "30m", conf=conf)
         assert broker.asked[-1][:2] == ("POST", "/api/v1/ops/queue/pause")
-        assert json.loads(broker.asked[-1][4]) == {"reason": "x", "expires_s": 1800}
+        assert json.loads(broker.asked[-1][4]) == {"reason": "x", "for_s": 1800}
         until, too_late = (time.strftime("%Y-%m-%dT06:00:00Z", time.gmtime(time.time() + days * 86400)) for days in (30, 368))
         ctl.run("queue", "pause", "--until", until, conf=conf)
         assert json.loads(broker.asked[-1][4]) == {"reason": "paused from the command line", "until": until}

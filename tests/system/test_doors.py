@@ -5,8 +5,10 @@ import socket
 
 import pytest
 
-from broker_alone import ECHO, EXECUTE, LOGIN, SECRET, broker, dispatcher, make_broker, make_dispatcher, says  # noqa: F401
+from broker_alone import ECHO, EXECUTE, LOGIN, SECRET, LoneBroker, broker, dispatcher, make_broker, make_dispatcher, says  # noqa: F401
 from harness.http import Api, Client, connect, raw
+from harness.ports import free_port
+from harness.wait import wait_until
 
 ORIGIN = "https://app.example.com"
 BATCH = {"portal": "sunat", "action": "sunat.menu_sol_login", "items": [{"company_id": "7", "params": []}, {"company_id": 8}]}
@@ -77,12 +79,10 @@ def test_options_and_other_origins(make_broker, make_dispatcher):
 
 @pytest.mark.parametrize("origins", ["https://app.example.com/", "app.example.com", "https://a.example https://b.example"])
 def test_a_bad_origin_stops_the_start(tmp_path, origins):
-    from broker_alone import LoneBroker
-
     alone = LoneBroker(tmp_path / "b", {"broker.cors_origins": origins})
-    alone.may_die = True
     alone.start()
-    assert alone.popen.wait(20) == 1 and "broker.cors_origins" in alone.tail()
+    alone.expect_death()
+    assert alone.popen.wait(20) == 1 and "broker.cors_origins" in alone.text()
 
 
 def test_targets_in_absolute_form(broker, dispatcher):
@@ -144,3 +144,26 @@ def has_ipv6():
         return True
     except OSError:
         return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_both_families_are_listened_on(make_broker):
+    for where in ("localhost", "*", "[::]", ""):
+        ports = free_port(), free_port()
+        alone = make_broker({"broker.http": f"{where}:{ports[0]}", "broker.ops": f"{where}:{ports[1]}"})
+        for host in ("127.0.0.1", "[::1]"):
+            Client(f"http://{host}:{ports[1]}").get("/healthz").expect(200)
+            Client(f"http://{host}:{ports[0]}").get("/nothing").expect(404)
+        alone.url, alone.ops_url = f"http://[::1]:{ports[0]}", f"http://[::1]:{ports[1]}"
+        wait_until(lambda: alone.stat("http_connections") <= 2, 5)
+    alone = make_broker({"broker.http": f"127.0.0.1:{free_port()}"})  # one address is one address
+    with pytest.raises(OSError):
+        connect(alone.url.replace("127.0.0.1", "[::1]"))
+
+
+def test_an_address_in_use_stops_the_start(make_broker, tmp_path):
+    first = make_broker()
+    second = LoneBroker(tmp_path / "second", {"broker.http": first.settings["broker.http"].replace("127.0.0.1", "localhost")})
+    second.start()
+    second.expect_death()
+    assert second.popen.wait(20) == 1 and "event=listen_failed" in second.text()

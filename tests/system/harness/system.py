@@ -27,6 +27,8 @@ SHORT_TIMERS = {
     "session.sweep_ms": 100,
     "queue.lease_ms": 2000,
     "log.level": "debug",
+    "broker.start_delay_ms": 0,
+    "broker.stop_delay_ms": 0,
 }
 KNOWN_BY = {  # sections of the file that each role gets, besides its own
     "broker": ("health", "timeout", "limit", "queue", "webhook", "curve", "log", "actions"),
