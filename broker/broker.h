@@ -222,6 +222,8 @@ struct peers_count {
 struct peers_count peers_count(const struct broker *b);
 /* Those that went without a word, or after one, in the last ten minutes and have not come back. */
 void peers_each_gone(const struct broker *b, void (*fn)(void *arg, const char *name, int64_t since_ms, bool was_draining), void *arg);
+/* A name that two dispatchers have, or NULL. */
+const char *peers_twice(const struct broker *b);
 void peers_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg);
 /* Endpoints of other brokers that a dispatcher does not reach; each of them for each dispatcher. */
 void peers_each_broker_lost(const struct broker *b, void (*fn)(void *arg, const char *endpoint), void *arg);

@@ -255,6 +255,11 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     struct peers *ps = b->peers;
     for (struct peer *other = ps->list; other; other = other->next)
         if (other != p && str_is(m->name, other->name)) {
+            if (other->is_here && !other->is_lost && !str_is(m->boot_id, other->boot_id)) {
+                ping_send(b, other);
+                if (bundle_out(b, other) != -EHOSTUNREACH)
+                    roster_ended(ps, other->name);
+            }
             other->is_lost = ps->is_any_lost = true; /* it is the same one, on a new connection */
             loop_wake(b->loop);
         }

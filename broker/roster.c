@@ -22,6 +22,17 @@ void roster_came(struct peers *ps, const char *name)
             ps->gone[i] = (struct gone){.since_ms = 0};
 }
 
+void roster_ended(struct peers *ps, const char *name)
+{
+    struct twice *t = &ps->twice;
+    int64_t now = clock_unix_ms();
+    if (strcmp(t->name, name) != 0 || now > t->last_ms + TWICE_MS)
+        t->n = 0;
+    strcpy(t->name, name);
+    t->last_ms = now;
+    t->n++;
+}
+
 /* In place of the one that went first, when there are many. */
 void roster_went(struct peers *ps, const struct peer *p)
 {
@@ -87,6 +98,12 @@ void peers_each_gone(const struct broker *b, void (*fn)(void *arg, const char *n
     for (unsigned i = 0; i < GONE_MAX; i++)
         if (is_remembered(&b->peers->gone[i]))
             fn(arg, b->peers->gone[i].name, b->peers->gone[i].since_ms, b->peers->gone[i].was_draining);
+}
+
+const char *peers_twice(const struct broker *b)
+{
+    const struct twice *t = &b->peers->twice;
+    return t->n >= TWICE_LEAST && clock_unix_ms() < t->last_ms + TWICE_MS ? t->name : NULL;
 }
 
 void peers_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg)
@@ -236,8 +253,8 @@ void peers_metrics(const struct broker *b, struct buf *out)
     for (const struct peer *p = b->peers->list; p; p = p->next)
         stat_sample(out, FAMILY_dispatcher_connected, p->is_here && !p->is_lost,
                     (const char *const[]){p->name, p->version});
-    for (unsigned i = 0; i < GONE_MAX; i++)
-        if (is_remembered(&b->peers->gone[i]) && !peer_named(b->peers, b->peers->gone[i].name))
+    for (unsigned i = 0; i < GONE_MAX; i++) /* one that was stopped in order is not missing */
+        if (is_remembered(&b->peers->gone[i]) && !b->peers->gone[i].was_draining && !peer_named(b->peers, b->peers->gone[i].name))
             stat_sample(out, FAMILY_dispatcher_connected, 0,
                         (const char *const[]){b->peers->gone[i].name, b->peers->gone[i].version});
     stat_family(out, FAMILY_dispatcher_database_up);

@@ -10,6 +10,8 @@
 
 #define GONE_MAX 32       /* that are remembered, for operators */
 #define GONE_MS 600000
+#define TWICE_LEAST 3   /* such greetings say that there are two; one is a restart */
+#define TWICE_MS 15000
 
 struct peer_sum { /* what is shown as a rate; uint64_t only */
     uint64_t requests, logins, logins_failed;
@@ -53,11 +55,18 @@ struct peers {
     uint64_t ticked_at_ms, hopeful_until_ms;
     bool is_any_lost, is_any_gathered;
     struct gone gone[GONE_MAX];
+    struct twice { /* a name that two dispatchers have: each greeting ends the other's connection */
+        char name[65];
+        unsigned n;
+        int64_t last_ms; /* unix */
+    } twice;
 };
 
 uint64_t peer_credit(const struct peer *p, enum lane lane); /* peer.c */
 bool peer_is_usable(const struct peer *p);                  /* peer.c: takes requests */
 
+/* One that lives was ended by the greeting of another boot under its name. */
+void roster_ended(struct peers *ps, const char *name);
 void roster_came(struct peers *ps, const char *name);
 void roster_went(struct peers *ps, const struct peer *p);
 /* Its statistics came. */

@@ -109,6 +109,8 @@ static void dispatchers_look(struct told *t)
         say_count(t, WORD_DATABASE_GONE_SOME, n.usable - n.with_database, n.usable);
     peers_each_gone(t->b, gone_one, t);
     peers_each_draining(t->b, draining_one, t);
+    if (peers_twice(t->b))
+        say(t, WORD_NAME_TWICE, peers_twice(t->b), 0);
     peers_each_broker_lost(t->b, broker_lost_one, t);
     peers_each_at_limit(t->b, at_limit_one, t);
 }

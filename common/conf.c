@@ -7,6 +7,7 @@
 #include "common/conf.h"
 
 #include "common/check.h"
+#include "common/host_slot.h"
 #include "common/fold.h"
 #include "common/log.h"
 #include "common/zpl.h"
@@ -374,16 +375,30 @@ static bool is_name(const char *s)
     return len >= 1 && len <= 64;
 }
 
-/* Host name and process id, in the letters a name may have. */
+/* The first four letters of the machine's id, and a dash; nothing where it has none. */
+static void machine_read(char out[6])
+{
+    FILE *f = fopen("/etc/machine-id", "re");
+    if (!f || fscanf(f, "%4[0-9a-f]", out) != 1)
+        *out = 0;
+    if (f)
+        fclose(f);
+    if (*out)
+        strcat(out, "-");
+}
+
+/* Host name, machine and slot, in the letters a name may have: the same again after a restart, another on a host that was given
+ * the same name. */
 static void name_dispatcher(struct conf *c)
 {
-    char host[49] = "", name[80];
+    char host[49] = "", machine[6], name[80];
     if (gethostname(host, sizeof host - 1) != 0 || !*host)
         strcpy(host, "dispatcher");
     for (char *p = host; *p; p++)
         if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
             *p = '-';
-    snprintf(name, sizeof name, "%s-%d", host, (int)getpid());
+    machine_read(machine);
+    snprintf(name, sizeof name, "%s-%s%u", host, machine, host_slot("chasqui-dispatcher"));
     c->dispatcher_name = xstrdup(name);
 }
 

@@ -19,7 +19,7 @@ enum db_rc webhook_add(struct db *db, uint64_t batch_id)
     return db_exec(db,
                    "INSERT INTO chasqui_webhooks (batch_id, state, due_at, delivery, created_at) SELECT id, 'waiting', NOW(6), ?, NOW(6) FROM "
                    "chasqui_batches WHERE id = ? AND callback_url IS NOT NULL ON DUPLICATE KEY UPDATE state = 'waiting', attempts = 0, due_at "
-                   "= VALUES(due_at), delivery = VALUES(delivery), token = NULL, last_error = NULL, settled_at = NULL",
+                   "= VALUES(due_at), delivery = VALUES(delivery), created_at = VALUES(created_at), token = NULL, last_error = NULL, settled_at = NULL",
                    "bu", (const void *)delivery, sizeof(delivery), batch_id);
 }
 
@@ -51,7 +51,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     struct store_webhook_claim *op = arg;
     op->n = 0;
     TRY(db_query(db,
-                 "SELECT w.batch_id, w.attempts, w.delivery, b.callback_url FROM chasqui_webhooks w FORCE INDEX (due) JOIN chasqui_batches b ON "
+                 "SELECT w.batch_id, w.attempts, w.delivery, b.callback_url, TIMESTAMPDIFF(MICROSECOND, w.created_at, NOW(6)) DIV 1000 FROM chasqui_webhooks w FORCE INDEX (due) JOIN chasqui_batches b ON "
                  "b.id = w.batch_id WHERE w.due_at <= NOW(6) ORDER BY w.due_at LIMIT 8 FOR UPDATE SKIP LOCKED",
                  ""));
     while (op->n < WEBHOOK_CLAIM_MAX && db_next(db)) {
@@ -62,6 +62,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         w->attempts = (unsigned)db_u64(db, 1) + 1;
         memcpy(w->delivery, delivery, len < sizeof(w->delivery) ? len : sizeof(w->delivery));
         db_str_copy(db, 3, w->url, sizeof(w->url));
+        w->age_ms = db_i64(db, 4);
         id_random(w->token, sizeof(w->token));
     }
     if (!op->n)

@@ -15,6 +15,7 @@ enum db_rc webhook_add(struct db *db, uint64_t batch_id);
 struct webhook {
     uint64_t batch_id;
     unsigned attempts; /* this one counted */
+    int64_t age_ms;    /* since the batch has ended */
     uint8_t delivery[ID_TOKEN_BYTES], token[ID_TOKEN_BYTES];
     char url[501];
     struct buf body; /* {"event":…,"batch":{…}}; freed by the caller */

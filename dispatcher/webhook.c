@@ -3,7 +3,8 @@
  * way. Must never call a URL that webhook.allow does not let through: it is
  * checked again at each try. A callback is made at least once: its receiver
  * knows a repeated one by X-Chasqui-Delivery. What fails is tried again with
- * twice the wait, at random within it, and given up after webhook.max_attempts.
+ * twice the wait, at random within its upper half, and given up after
+ * webhook.give_up_s: a receiver may be down for a weekend.
  *
  * X-Chasqui-Signature: v1=<hex of HMAC-SHA256(secret, timestamp "." body)>
  */
@@ -35,6 +36,7 @@ struct attempt { /* a call under way */
     struct attempt *next, **link;
     uint64_t batch_id;
     unsigned attempts;
+    int64_t age_ms; /* of the callback, by the database's clock, when this try began */
     uint8_t token[ID_TOKEN_BYTES];
 };
 
@@ -60,11 +62,12 @@ static void ended(void *arg, void *op_)
     free(op);
 }
 
-/* Full jitter within twice the wait of the try before. */
+/* Between half and all of a wait that doubles from try to try, up to an hour. */
 static int64_t wait_ms(const struct dispatcher *d, unsigned attempts)
 {
     uint64_t most = (uint64_t)d->conf->webhook_backoff_ms << (attempts < 20 ? attempts - 1 : 19);
-    return (int64_t)(id_random_u64() % ((most < WAIT_MS_MAX ? most : WAIT_MS_MAX) + 1));
+    most = most < WAIT_MS_MAX ? most : WAIT_MS_MAX;
+    return (int64_t)(most - id_random_u64() % (most / 2 + 1));
 }
 
 static void settle(struct webhooks *w, const struct attempt *a, const char *error, bool is_final)
@@ -78,8 +81,11 @@ static void settle(struct webhooks *w, const struct attempt *a, const char *erro
     if (error) {
         stat_inc(webhooks_failed_total);
         snprintf(op->error, sizeof(op->error), "%s", error);
-        is_final |= a->attempts >= (unsigned)d->conf->webhook_max_attempts;
-        op->again_ms = is_final ? -1 : wait_ms(d, a->attempts);
+        op->again_ms = wait_ms(d, a->attempts);
+        is_final |= d->conf->webhook_max_attempts && a->attempts >= (unsigned)d->conf->webhook_max_attempts;
+        is_final |= a->age_ms + op->again_ms > (int64_t)d->conf->webhook_give_up_s * 1000;
+        if (is_final)
+            op->again_ms = -1;
         if (!is_final && clock_ms() + (uint64_t)op->again_ms < w->look_at_ms)
             w->look_at_ms = clock_ms() + (uint64_t)op->again_ms + 1;
     } else {
@@ -133,7 +139,7 @@ static void try_begin(struct webhooks *w, const struct webhook *hook)
     struct attempt *a = xcalloc(1, sizeof(*a));
     char timestamp[24], hex[2 * crypto_auth_hmacsha256_BYTES + 1], delivery[2 * ID_TOKEN_BYTES + 1], lines[3][120];
     const char *const headers[] = {lines[0], lines[1], lines[2], NULL};
-    *a = (struct attempt){.all = w, .batch_id = hook->batch_id, .attempts = hook->attempts};
+    *a = (struct attempt){.all = w, .batch_id = hook->batch_id, .attempts = hook->attempts, .age_ms = hook->age_ms};
     memcpy(a->token, hook->token, sizeof(a->token));
     if (!url_is_allowed(w->d->conf->webhook_allow, hook->url)) {
         settle(w, a, "webhook.allow has no prefix for its callback_url", true);

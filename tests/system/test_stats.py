@@ -1,9 +1,11 @@
 """The operators' numbers: what is right, what is wrong in words, and that promtool finds nothing to say."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +119,37 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
     assert wait_until(change, 3, "its change is told")["to"] == "down" and change()["at"]
     system.robots[name].start()
     wait_well(system)
+
+
+def test_a_dispatcher_that_was_stopped_is_not_missed(make_system):
+    """A stop and a start in order are no alarm, not even for a moment; a name is the same again after a kill."""
+    system = make_system(dispatchers=2, ready=False)
+    for process in system.dispatchers:
+        conf = Path(process.argv[2])
+        conf.write_text("".join(line for line in conf.read_text().splitlines(True) if 'name = "dispatcher-' not in line))
+    system.start().wait_ready()
+
+    def names():
+        return {row["name"] for row in system.ops.get("/api/v1/ops/dispatchers").expect(200).json["dispatchers"] if row["connected"]}
+
+    def missing():
+        return [name for name, value in system.metrics().items() if name.startswith("chasqui_dispatcher_connected{") and value == 0]
+
+    before = wait_until(lambda: len(names()) == 2 and names(), 10, "both are here")
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+-\d+", name) for name in before)
+    system.dispatchers[1].stop()
+    wait_until(lambda: len(names()) == 1, 10, "one is left")
+    assert missing() == [] and "dispatcher_gone" not in codes(stats(system))
+
+    def same_again():  # somebody else on this machine may have taken the number meanwhile
+        if system.dispatchers[1].alive():
+            system.dispatchers[1].kill9()
+        system.dispatchers[1].start()
+        wait_until(lambda: len(names()) == 2, 10, "both are here")
+        return names() == before
+
+    wait_until(same_again, 30, "it has the name that it had")
+    wait_until(lambda: "dispatcher_gone" not in codes(stats(system)) and missing() == [], 10, "nobody is missed")
 
 
 def test_another_broker_that_died_is_said(make_system):
@@ -249,6 +282,13 @@ def test_numbers_of_a_second_implementation(broker, dispatcher):
     text = Client(broker.ops_url).get("/metrics").body.decode()
     assert 'chasqui_database_op_seconds_bucket{process="dispatcher",name="d1",le="0.005"} 4' in text
     dispatcher.close()
+
+
+def test_two_dispatchers_of_one_name_are_said(broker, make_dispatcher):
+    for _ in range(4):
+        make_dispatcher(broker, name="d1")
+    row = wait_until(lambda: [row for row in stats(broker)["words"] if row["code"] == "name_twice"], 5, "it is said")[0]
+    assert row["who"] == "d1" and "dispatcher.name" in row["todo"]
 
 
 def test_a_summary_is_asked_for_and_shown(broker, make_dispatcher):

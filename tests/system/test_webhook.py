@@ -130,6 +130,25 @@ def test_what_never_works_is_given_up(make_system):
         assert healthy and "webhook_given_up" in told
 
 
+def test_a_receiver_that_is_down_for_long_gets_its_callback_in_the_end(make_system):
+    """A deploy of the receiver: more tries fail than were ever allowed, and as old as a callback may be it is still tried."""
+    with Receiver(*[503] * 10, 200, 503) as receiver:
+        system = make_system(settings={**FAST, "webhook.allow": receiver.url, "webhook.backoff_ms": 10})
+        batch = submit(system, (1,), f"{receiver.url}/x")["batch_id"]
+        receiver.wait_calls(3, 30)
+        system.database.execute("UPDATE chasqui_webhooks SET created_at = NOW(6) - INTERVAL 71 HOUR, due_at = NOW(6)")
+        calls = receiver.wait_calls(11, 60)
+        assert len({call[1]["X-Chasqui-Delivery"] for call in calls}) == 1
+        assert settled(system, batch, "delivered")["attempts"] == 11
+        # After three days it is given up, and said.
+        late = submit(system, (2,), f"{receiver.url}/x")["batch_id"]
+        receiver.wait_calls(13, 30)
+        system.database.execute("UPDATE chasqui_webhooks SET created_at = NOW(6) - INTERVAL 73 HOUR WHERE batch_id = %s", late)
+        assert settled(system, late, "given_up", 30)["last_error"] == "it answered 503"
+        wait_until(lambda: system.metric("chasqui_webhooks_given_up_total") == 1, 5, "it is counted")
+        assert "webhook_given_up" in system.doctor()[1]
+
+
 def test_redirects_are_not_followed(make_system):
     with Receiver(302) as receiver:
         system = make_system(settings={**FAST, "webhook.allow": receiver.url, "webhook.max_attempts": 2})

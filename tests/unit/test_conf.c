@@ -80,7 +80,7 @@ static void test_defaults_of_each_role(void **state)
     assert_int_equal(c->db_port, 3306);
     assert_null(c->broker_http);
     assert_int_equal(c->broker_deadline_ms, 0);
-    assert_true(strlen(c->dispatcher_name) > 2); /* host name and process id */
+    assert_true(strlen(c->dispatcher_name) > 2); /* host name and slot */
     conf_destroy(&c);
     assert_taken(CONF_HEALTHD, "");
     assert_taken(CONF_CTL, "");
