@@ -112,7 +112,7 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     t->rate_per_minute = (uint64_t)rate;
     jv_bool(jv_get(v, "all"), &t->all_companies);
     t->companies = xcalloc(jv_len(companies) + 1, sizeof *t->companies);
-    for (size_t i = 0; i < jv_len(companies); i++) {
+    for (size_t i = 0; i < jv_len(companies) && i < PROTO_COMPANIES_MAX; i++) {
         int64_t company;
         if (jv_int(jv_at(companies, i), &company) && company > 0)
             t->companies[t->n_companies++] = (uint64_t)company;

@@ -366,9 +366,7 @@ void reply_error(struct dispatcher *d, struct request *r, enum err e, const char
 {
     size_t len = 0;
     char *text = extra ? jv_dump(extra, &len) : NULL;
-    struct str told = str_of(message && *message ? message : err_text(e));
-    if (told.len > 1000)
-        told.len = 1000;
+    struct str told = str_cut(str_of(message && *message ? message : err_text(e)), 1000);
     struct msg m = {.REPLY = {.status = (uint64_t)err_http(e), .error = str_of(err_code(e)), .message = told},
                     .payload = {text ? text : "", (uint32_t)len}};
     jv_free(extra);

@@ -398,10 +398,10 @@ void robots_all_unknown(struct dispatcher *d)
 unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
                            unsigned n_except)
 {
-    unsigned n = 0;
+    unsigned n = 0, all = d->robots->n, first = all > max ? (unsigned)(id_random_u64() % all) : 0; /* not always the same ones */
     uint64_t now = clock_ms();
-    for (unsigned i = 0; i < d->robots->n && n < max; i++) {
-        const struct robot *r = &d->robots->known[i].robot;
+    for (unsigned i = 0; i < all && n < max; i++) {
+        const struct robot *r = &d->robots->known[(first + i) % all].robot;
         bool is_left_out = r->wanted != WANTED_ACTIVE || r->last_judged == VERDICT_DOWN ||
                            (r->last_judged == VERDICT_UNKNOWN && d->robots->was_ever_judged) || backoff_holds(&r->full, now);
         for (unsigned e = 0; e < n_except; e++)

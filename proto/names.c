@@ -28,9 +28,18 @@ bool str_is(struct str s, const char *c)
     return s.len == strlen(c) && memcmp(s.p, c, s.len) == 0;
 }
 
+struct str str_cut(struct str s, size_t max)
+{
+    if (s.len <= max)
+        return s;
+    while (max && ((uint8_t)s.p[max] & 0xc0) == 0x80) /* within a character */
+        max--;
+    return (struct str){s.p, (uint32_t)max};
+}
+
 void str_copy(char *out, size_t room, struct str s)
 {
-    size_t n = s.len < room ? s.len : room - 1;
+    size_t n = str_cut(s, room - 1).len;
     if (n)
         memcpy(out, s.p, n);
     out[n] = 0;

@@ -24,6 +24,7 @@
 #define CHUNK_WINDOW 4       /* chunks a stream may have unacknowledged at first */
 #define REPLY_PAYLOAD_MAX 524288 /* longer answers are streamed */
 #define REQUEST_PAYLOAD_MAX 1048576
+#define PROTO_COMPANIES_MAX 1000 /* of a token, in each REQUEST */
 #define HEALTH_ROBOTS_MAX 5000
 #define ROBOT_STATS_MAX 1000  /* rows of one message; more robots take more messages */
 #define COMPANY_STATS_MAX 64
@@ -48,6 +49,8 @@ struct str str_of(const char *s); /* NULL = "" */
 bool str_is(struct str s, const char *c);
 /* Copies with NUL, cut at room-1. */
 void str_copy(char *out, size_t room, struct str s);
+/* At most `max` bytes of it, cut at a character of UTF-8. */
+struct str str_cut(struct str s, size_t max);
 
 struct u64s { const uint64_t *v; uint32_t n; }; /* decode: points into the message's own pool */
 

@@ -132,3 +132,12 @@ def test_each_action_leaves_who_when_where_before_and_after(world):
         row = rows[action]
         assert row["subject"] == subject and re.fullmatch(detail, row["detail"]), row
         assert re.fullmatch(r"token:\d+:.*", row["actor"]) and row["peer"].startswith("127.0.0.1:") and row["request_id"] == "acts.1" and row["at"]
+
+
+def test_a_tokens_long_name_travels(world):
+    """A hundred characters are more than a hundred bytes: what is cut is cut at a character, for the dispatcher takes nothing else."""
+    system, things = world
+    for name in ("a" + "ñ" * 99, "€" * 100, "a" * 100):
+        token = system.make_token("*", "app,ops", 0, "--name", name)
+        Api(system.api_url(), token).list(things["sessions"], headers={"X-Deadline-Ms": "5000"}).expect(200)
+        Api(system.ops_url, token).post("/api/v1/ops/queue/resume", {}).expect(200)

@@ -236,12 +236,27 @@ static void test_histograms(void **state)
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_DISPATCHER, f, 2, &got), PROTO_BOUND);
 }
 
+static void test_texts_are_cut_at_a_character(void **state)
+{
+    char out[6];
+    (void)state;
+    assert_int_equal(str_cut(STR("abc"), 3).len, 3);
+    assert_int_equal(str_cut(STR("a\u00f1\u00f1"), 4).len, 3);
+    assert_int_equal(str_cut(STR("\u20ac\u20ac"), 5).len, 3);
+    assert_int_equal(str_cut(STR("\u20ac"), 2).len, 0);
+    str_copy(out, sizeof out, STR("ab\U0001f600"));
+    assert_string_equal(out, "ab");
+    str_copy(out, sizeof out, STR("abcde"));
+    assert_string_equal(out, "abcde");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_frames), cmocka_unit_test(test_rows),
         cmocka_unit_test(test_rows_of_statistics), cmocka_unit_test(test_histograms),
+        cmocka_unit_test(test_texts_are_cut_at_a_character),
     };
     decoder = proto_decoder_new();
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
