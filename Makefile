@@ -8,6 +8,7 @@
 #   make asan          unit and system tests under ASan + UBSan
 #   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
 #   make chaos         10,000 log-ins while every process is killed at random, 20 times, with ten seeds
+#   make soak          everything mixed for an hour: what dies, grows, is lost or comes late (SOAK_MINUTES=N)
 #   make lint          warnings, tables, headers      make format        clang-format
 #   make install       into DESTDIR/PREFIX            make clean
 #   make deps          install the Debian packages that are missing
@@ -139,7 +140,7 @@ TESTS ?= # of check-system, check-browser, check-pytest: all
 
 PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser chaos asan tsan fuzz lint format install clean help
+.PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser chaos soak asan tsan fuzz lint format install clean help
 test: deps
 	$(PARALLEL) all unit-tests
 	$(MAKE) check-unit check-policy lint-tables check-fuzz
@@ -170,13 +171,19 @@ check-pytest: all
 check-system: all
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) $(BESIDE) tests/system $(TESTS)
 check-browser: all
-	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
+	CHASQUI_PATIENCE=1 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
 
 # At full size what make test runs small, a line for each seed; CHAOS_SEEDS="N ..." repeats them.
 CHAOS_SEEDS ?= 11 12 13 14 15 16 17 18 19 20
 chaos: deps
 	$(MAKE) all
 	@CHASQUI_BUILD=$(abspath $(BUILD)) tests/run/chaos $(CHAOS_SEEDS)
+
+# Everything mixed for an hour, measured; SOAK_MINUTES=N, SOAK_SEED=N. See build/soak.txt.
+SOAK_MINUTES ?= 60
+soak: deps
+	$(MAKE) all
+	SOAK_MINUTES=$(SOAK_MINUTES) CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) -s tests/system/test_soak.py
 
 asan: deps
 	$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all unit-tests

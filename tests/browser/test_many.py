@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from harness.wait import wait_until
+from harness.wait import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timed
 
 JOBS = 100_000
-PAGE_S, QUERY_MS = 1.0, 50
+PAGE_S, QUERY_MS = 1.0 * PATIENCE, 50 * PATIENCE
 
 
 FILL = (  # {range}: a piece, so that no transaction locks more than a small server remembers

@@ -1,8 +1,10 @@
 """Waiting on conditions. The only place of the harness that lets time pass; a wait ends by its condition or by its deadline."""
 
+import os
 import time
 
 POLL_S = 0.01
+PATIENCE = float(os.environ.get("CHASQUI_PATIENCE", "4"))  # how much longer than on a quiet machine things may take; make check-browser: 1
 
 
 class TimedOut(AssertionError):
