@@ -28,9 +28,10 @@ static void tick(void *arg)
     if (now >= s->full_at_ms) {
         s->full_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         robots_reload(d); /* also tells whether the database is there */
-        if (d->seal)
-            seal_refresh(d->seal);
         health_sub_tick(d);
+        silence_tick(d);
+        mute_tick(d);
+        robots_boots_look(d);
         drain_tick(d);
         if (!d->draining)
             close_idle_tick(d);
