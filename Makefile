@@ -22,9 +22,9 @@ SHELL := /bin/bash
 
 # --- packages: the one place -----------------------------------------------------------------------------------
 PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
-  libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev
+  libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
-PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl prometheus groff-base chromium chromium-driver python3-selenium
+PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus groff-base chromium chromium-driver python3-selenium
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
   $(if $(shell command -v npm),,nodejs npm)
@@ -45,7 +45,7 @@ LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
 LIBS_BUS := -lczmq -lzmq
 LIBS_BASE := $(LIBS_BUS) -lmsgpackc -ljansson -lsodium
 LIBS_broker := $(LIBS_BASE) -lmicrohttpd
-LIBS_dispatcher := $(LIBS_BASE) -lcurl -lmariadb -lpthread
+LIBS_dispatcher := $(LIBS_BASE) -lcurl -lssl -lmariadb -lpthread
 LIBS_healthd := $(LIBS_BASE) -lcurl
 LIBS_ctl := $(LIBS_BASE) -lcurl -lmariadb
 
@@ -126,7 +126,7 @@ $(BUILD)/parts/%.a:
 define test_program
 $(BUILD)/$(1): $(BUILD)/$(1).o $(BUILD)/parts/$$(call parts,$(1).c).a
 	@echo LD $$@
-	@$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lmariadb
+	@$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lssl -lmariadb
 endef
 $(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,$(t))))
 

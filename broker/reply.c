@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,7 +135,7 @@ void reply_refuse(struct exchange *x, const char *what)
 
 static void take_error(struct exchange *x, const struct msg_REPLY *m, struct str payload)
 {
-    enum err e = err_from_answer(m->error.p, m->error.len, (unsigned)m->status);
+    enum err e = err_from_code(m->error.p, m->error.len);
     struct jv *extra = NULL;
     enum jv_bad why;
     if (e == ERR_COUNT || e == ERR_OK) {
@@ -156,6 +157,17 @@ static void take_error(struct exchange *x, const struct msg_REPLY *m, struct str
     reply_error(x, e, message, extra);
 }
 
+/* A robot's content codings (RFC 9110, 8.4.1), as far as they are tokens. */
+static void encoding_header(struct exchange *x, struct str codings)
+{
+    if (!codings.len)
+        return;
+    for (uint32_t i = 0; i < codings.len; i++)
+        if (!isalnum((unsigned char)codings.p[i]) && !strchr("-_.+, ", codings.p[i]))
+            return;
+    reply_header(x, "Content-Encoding", "%.*s", (int)codings.len, codings.p);
+}
+
 void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payload)
 {
     if (m->error.len) {
@@ -173,6 +185,7 @@ void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payloa
     }
     session_header(x, m->session_id);
     replayed_header(x, m);
+    encoding_header(x, m->content_encoding);
     decide(x, (unsigned)m->status, type_keep(x, m->content_type), body, payload.len);
 }
 
@@ -218,6 +231,7 @@ void reply_stream(struct exchange *x, const struct msg_REPLY_HEAD *m)
         return;
     }
     session_header(x, m->session_id);
+    encoding_header(x, m->content_encoding);
     if (m->attachment)
         disposition_header(x, m->filename);
     decide(x, (unsigned)m->status, type_keep(x, m->content_type), NULL, 0);

@@ -10,7 +10,6 @@
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +102,8 @@ static bool head_came(void *arg, const struct call_answer *a)
     CHECK(r, "a download without its request");
     w->is_begun = true;
     w->length = a->length;
-    robots_boot_seen(w->d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    robots_boot_seen(w->d, w->row.robot_id, a->boot_id);
+    strcpy(r->content_encoding, a->content_encoding);
     stream_begin(w->d, r, 200, answer_type(a), a->length, a->disposition_name[0] ? a->disposition_name : "download",
                  strcmp(w->row.session_id, r->session_id) == 0 ? NULL : w->row.session_id, credit_came);
     return true;
@@ -135,7 +135,7 @@ static bool data_came(void *arg, const char *data, size_t len)
 static void refused(struct dispatcher *d, struct request *r, const struct call_answer *a, enum err failure)
 {
     if (failure)
-        reply_error(d, r, failure, NULL, NULL);
+        reply_error(d, r, failure, answer_message(a), NULL);
     else if (a->status == 404)
         reply_error(d, r, ERR_FILE_NOT_FOUND, NULL, NULL);
     else if (a->status >= 300)
@@ -155,7 +155,7 @@ static void download_answered(void *arg, struct call_answer *a)
     if (failure)
         answer_note(r, robot, "download", a);
     r->robot_ms += a->took_ms;
-    robots_boot_seen(d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    robots_boot_seen(d, w->row.robot_id, a->boot_id);
     if (a->status == 200 && !failure && !w->is_begun) /* an empty file has a head but no data */
         head_came(w, a);
     if (!w->is_begun) {
@@ -198,7 +198,6 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
     struct call_spec spec = {.method = "GET",
                              .base_url = robot_by_id(d, row->robot_id)->base_url,
                              .robot_id = row->robot_id,
-                             .is_work = true,
                              .path = path.data,
                              .request_id = r->request_id,
                              .traceparent = r->traceparent,

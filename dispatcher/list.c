@@ -6,7 +6,6 @@
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +53,13 @@ static void list_answered(void *arg, struct call_answer *a)
     struct session_row row = l->row;
     CHECK(r, "a list without its request");
     list_end(l, r);
-    robots_boot_seen(d, row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    robots_boot_seen(d, row.robot_id, a->boot_id);
     r->robot_ms += a->took_ms;
     enum err failure = answer_failure(a);
     if (failure)
         answer_note(r, robot, "list", a);
     if (failure) {
-        reply_error(d, r, failure, NULL, NULL);
+        reply_error(d, r, failure, answer_message(a), NULL);
     } else if (a->status == 404) {
         session_gone(d, r, &row, list_again);
     } else if (a->status >= 500 || (a->status >= 300 && a->status < 400)) {
@@ -68,6 +67,7 @@ static void list_answered(void *arg, struct call_answer *a)
     } else if (a->result == CALL_TOO_BIG || (a->status < 300 && !answer_looks_like_json(a))) {
         reply_error(d, r, ERR_ROBOT_BAD_RESPONSE, NULL, NULL);
     } else {
+        strcpy(r->content_encoding, a->content_encoding);
         const char *now = strcmp(row.session_id, r->session_id) == 0 ? NULL : row.session_id;
         reply_take(d, r, a->status, answer_type(a), now, a->body);
     }
@@ -97,7 +97,6 @@ static void list_resolved(struct dispatcher *d, struct request *r, enum resolve 
     struct call_spec spec = {.method = "GET",
                              .base_url = robot_by_id(d, row->robot_id)->base_url,
                              .robot_id = row->robot_id,
-                             .is_work = true,
                              .path = path.data,
                              .request_id = r->request_id,
                              .traceparent = r->traceparent,

@@ -311,6 +311,7 @@ void login_fail(struct login *l, enum err e, const char *message, enum place_fat
 {
     l->error = e;
     if (message != l->message)
+        if (message != l->message)
         snprintf(l->message, sizeof(l->message), "%s", message ? message : "");
     l->place = place;
     login_failed(l);
@@ -423,19 +424,20 @@ static bool answer_take(struct login *l, struct call_answer *a)
     enum jv_bad why;
     bool is_open = false;
     l->call = NULL;
-    robots_boot_seen(l->d, l->robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    robots_boot_seen(l->d, l->robot_id, a->boot_id);
     if (a->boot_id[0])
         strcpy(l->boot_id, a->boot_id);
     if (a->result == CALL_NOT_SENT) {
         answer_note(login_waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
         l->error = ERR_ROBOT_UNREACHABLE;
+        snprintf(l->message, sizeof(l->message), "%s", answer_message(a) ? answer_message(a) : "");
         reserve_again(l, false, 0);
         return false;
     }
     enum err failure = answer_failure(a);
     if (failure) {
         answer_note(login_waiter(l), robot_by_id(l->d, l->robot_id), "login", a);
-        login_settle(l, failure, NULL);
+        login_settle(l, failure, answer_message(a));
         return false;
     }
     struct jv *body = a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
@@ -558,8 +560,8 @@ void login_call(struct login *l)
         again_soon(l, call_again);
         return;
     }
-    if (!robot || robot->verdict == VERDICT_DOWN) { /* it went down since the place was reserved; nothing was sent */
-        l->error = robot ? ERR_NO_FREE_WORKER : ERR_ROBOT_UNREACHABLE;
+    if (!robot) {
+        l->error = ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);
         return;
     }
@@ -580,6 +582,7 @@ void login_call(struct login *l)
                              .base_url = robot->base_url,
                              .robot_id = robot->id,
                              .is_login = true,
+                             .is_decoded = true,
                              .path = l->action->path,
                              .body = text,
                              .body_len = len,
@@ -620,7 +623,7 @@ static void again_reserved(void *arg, void *op_arg)
     else if (outcome == RESERVE_LOST)
         login_lost(l);
     else if (outcome == RESERVE_NO_PLACE)
-        login_fail(l, l->error, NULL, PLACE_FREE);
+        login_fail(l, l->error, l->error == ERR_ROBOT_UNREACHABLE ? l->message : NULL, PLACE_FREE);
     else
         login_call(l);
 }

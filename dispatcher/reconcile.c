@@ -105,7 +105,7 @@ void abandoned_free(struct dispatcher *d, uint64_t session_ref)
 static void fenced(void *arg, struct call_answer *a)
 {
     struct fencing *f = arg;
-    robots_boot_seen(f->d, f->robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    robots_boot_seen(f->d, f->robot_id, a->boot_id);
     enum told told = robots_told_fenced(f->d, f->robot_id, a, f->row.epoch);
     if (told == TOLD_YES)
         pending_ended(f);
@@ -131,7 +131,7 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
     jv_set_str(body, "portal", row->portal);
     jv_set_int(body, "epoch", (int64_t)row->epoch);
     char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
+    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions/fence", .body = text, .body_len = len,
                              .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_robot_ms, .max_bytes = 65536, .done = fenced, .arg = f};
     call_start(d->robot_http, &spec);
     free(text);
@@ -148,7 +148,7 @@ static void pending_wait_out(struct dispatcher *d, const struct session_row *row
 static void pending_closed(void *arg, struct call_answer *a)
 {
     struct fencing *f = arg;
-    robots_boot_seen(f->d, f->robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    robots_boot_seen(f->d, f->robot_id, a->boot_id);
     enum told told = robots_told_closed(f->d, f->robot_id, a);
     if (told == TOLD_YES)
         pending_ended(f);
@@ -169,7 +169,7 @@ static void pending_close(struct dispatcher *d, const struct robot *robot, const
     *f = (struct fencing){d, *row, robot->id};
     buf_adds(&path, "/sessions/");
     url_encode(&path, row->session_id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data,
+    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = path.data,
                              .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_close_ms, .max_bytes = 65536,
                              .done = pending_closed, .arg = f};
     call_start(d->robot_http, &spec);
@@ -243,7 +243,7 @@ static void stray_judged(void *arg, void *op_arg)
         struct buf path = {0};
         buf_adds(&path, "/sessions/");
         url_encode(&path, s->session_id);
-        struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data,
+        struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = path.data,
                                  .connect_ms = s->d->conf->timeout_connect_ms, .total_ms = s->d->conf->timeout_close_ms, .max_bytes = 65536,
                                  .done = stray_closed};
         call_start(s->d->robot_http, &spec);
@@ -346,7 +346,7 @@ static void compared(struct dispatcher *d, void *arg, const struct robot_list *l
     w->due_ms = clock_ms() + (uint64_t)d->conf->session_sweep_ms * EVERY_SWEEPS;
     if (!robot)
         return;
-    if (!list->rows_known || robot->is_two) /* of two processes each has a list of its own */
+    if (!list->rows_known)
         return;
     struct suspect *now = xcalloc(SUSPECTS_MAX, sizeof(*now));
     unsigned n = 0;

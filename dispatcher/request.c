@@ -415,7 +415,8 @@ void stream_begin(struct dispatcher *d, struct request *r, int status, const cha
     struct msg m = {.type = MSG_REPLY_HEAD,
                     .REPLY_HEAD = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
                                    .has_length = length >= 0, .length = length >= 0 ? (uint64_t)length : 0,
-                                   .filename = str_of(filename), .attachment = filename != NULL, .session_id = str_of(session_id)}};
+                                   .filename = str_of(filename), .attachment = filename != NULL, .session_id = str_of(session_id),
+                                   .content_encoding = str_of(r->content_encoding)}};
     r->streaming = true;
     r->chunk_limit = CHUNK_WINDOW;
     r->on_credit = on_credit;
@@ -496,7 +497,7 @@ void reply_take(struct dispatcher *d, struct request *r, int status, const char 
     if (len <= REPLY_PAYLOAD_MAX) {
         struct msg m = {.type = MSG_REPLY,
                         .REPLY = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
-                                  .session_id = str_of(session_id), .replayed = r->replayed},
+                                  .session_id = str_of(session_id), .replayed = r->replayed, .content_encoding = str_of(r->content_encoding)},
                         .payload = {data, (uint32_t)len}};
         answer_log(r, status, "");
         if (peer_send_take(d, r->peer, &m) != 0 || !len)

@@ -1,6 +1,7 @@
 /* robot_answer.c - reading robots' answers; trusts nothing in them. */
 #include "dispatcher/robot_answer.h"
 
+#include "common/curl_word.h"
 #include "common/log.h"
 
 #include <stdio.h>
@@ -28,10 +29,15 @@ enum err answer_failure(const struct call_answer *a)
     return ERR_ROBOT_BAD_RESPONSE;
 }
 
+const char *answer_message(const struct call_answer *a)
+{
+    return a->echo == ECHO_OTHER ? "The robot answered with another request's X-Request-Id; the answer was not used." : curl_word_text(a->why);
+}
+
 void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a)
 {
     log_line(LOG_WARN, "robot_call_failed", "request", r ? r->request_id : "", "robot", robot ? robot->name : "", "call", what, "status",
-             log_i(a->status), "ms", log_i(a->took_ms), "curl", a->curl_text, NULL);
+             log_i(a->status), "ms", log_i(a->took_ms), "why", a->why, "curl", a->curl_text, NULL);
 }
 
 void answer_text(struct dispatcher *d, const char *text, char *out, size_t room)
@@ -70,6 +76,8 @@ bool answer_looks_like_json(const struct call_answer *a)
     size_t at = 0;
     while (at < a->body->len && memchr(" \t\r\n", a->body->data[at], 4))
         at++;
+    if (a->content_encoding[0]) /* it passes as it is; what is in it only the caller sees */
+        return answer_is_json(a) && a->body->len > 0;
     return answer_is_json(a) && at < a->body->len && (a->body->data[at] == '{' || a->body->data[at] == '[');
 }
 

@@ -5,11 +5,12 @@
 #ifndef CHASQUI_ROBOT_ANSWER_H
 #define CHASQUI_ROBOT_ANSWER_H
 
-#include "common/boots.h"
 #include "dispatcher/dispatcher.h"
 
 /* The error of a call without a whole answer; ERR_OK when it was answered, or when its status alone says enough. */
 enum err answer_failure(const struct call_answer *a);
+/* A sentence for clients where there is a better one than the error's own (certificates, another request's answer); NULL = none. */
+const char *answer_message(const struct call_answer *a);
 /* Logs curl's own words (never shown to clients) for a call that failed. */
 void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a);
 /* {"status":N,"error":"..","message":".."} from a robot's refusal, base URLs replaced, texts bounded. The caller takes it. */
@@ -21,8 +22,5 @@ bool answer_looks_like_json(const struct call_answer *a); /* by type and first b
 const char *answer_type(const struct call_answer *a);
 /* A refusal (not 2xx) as the client sees it: 502 robot_error with the robot's own words. */
 void answer_refuse(struct dispatcher *d, struct request *r, const struct call_answer *a);
-
-/* The boot id in an answer of /health, else in its header; "" = none. */
-void answer_boot(const struct call_answer *a, char out[BOOT_ROOM]);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "dispatcher/disposition.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -34,25 +35,76 @@ static void value_copy(char *out, size_t room, const char *value, size_t len)
     out[good ? len : 0] = 0;
 }
 
-bool head_line(struct call_answer *a, const char *line, size_t len)
+/* Proxies and frameworks drop characters of an id, cut it or change its case: its letters and digits are what counts. */
+static bool is_echo(const char *ours, const char *value, size_t len)
+{
+    size_t at = 0, n_same = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)value[i]))
+            continue;
+        while (ours[at] && !isalnum((unsigned char)ours[at]))
+            at++;
+        if (!ours[at] || tolower((unsigned char)ours[at]) != tolower((unsigned char)value[i]))
+            return false;
+        at++;
+        n_same++;
+    }
+    while (ours[at] && !isalnum((unsigned char)ours[at]))
+        at++;
+    return n_same && (!ours[at] || n_same >= 32);
+}
+
+static void line_take(struct head *h, struct call_answer *a, const char *line, size_t len)
 {
     const char *value;
-    size_t value_len;
+    size_t n;
+    if ((value = value_of(line, len, "Content-Type", &n))) {
+        value_copy(a->content_type, sizeof(a->content_type), value, n);
+    } else if ((value = value_of(line, len, "Content-Disposition", &n))) {
+        disposition_name(value, n, a->disposition_name, sizeof(a->disposition_name));
+    } else if ((value = value_of(line, len, "Content-Encoding", &n))) {
+        bool is_identity = n == 8 && strncasecmp(value, "identity", 8) == 0;
+        value_copy(a->content_encoding, sizeof(a->content_encoding), value, is_identity ? 0 : n);
+    } else if ((value = value_of(line, len, "X-Robot-Boot", &n))) {
+        value_copy(a->boot_id, sizeof(a->boot_id), value, n);
+    } else if (h->request_id && *h->request_id && (value = value_of(line, len, "X-Request-Id", &n)) && n) {
+        if (is_echo(h->request_id, value, n))
+            a->echo = ECHO_OURS;
+        else if (a->echo == ECHO_NONE)
+            a->echo = ECHO_OTHER;
+    }
+}
+
+static void held_take(struct head *h, struct call_answer *a)
+{
+    if (h->held.len)
+        line_take(h, a, h->held.data, h->held.len);
+    buf_clear(&h->held);
+}
+
+bool head_line(struct head *h, struct call_answer *a, const char *line, size_t len)
+{
+    size_t text = len;
+    while (text && (line[text - 1] == '\r' || line[text - 1] == '\n'))
+        text--;
+    if (len && (line[0] == ' ' || line[0] == '\t')) {
+        if (h->held.len)
+            buf_add(&h->held, line, text);
+        return false;
+    }
+    held_take(h, a);
     switch (len ? line[0] | 0x20 : 0) { /* most lines are none of these */
     case 'h':
         if (len < 5 || memcmp(line, "HTTP/", 5) != 0)
             return false;
-        a->content_type[0] = a->disposition_name[0] = a->boot_id[0] = 0;
+        a->content_type[0] = a->disposition_name[0] = a->content_encoding[0] = a->boot_id[0] = 0;
+        a->echo = ECHO_NONE;
+        const char *status = memchr(line, ' ', len);
+        h->is_final = !status || status + 1 == line + len || status[1] != '1';
         return true;
     case 'c':
-        if ((value = value_of(line, len, "Content-Type", &value_len)))
-            value_copy(a->content_type, sizeof(a->content_type), value, value_len);
-        else if ((value = value_of(line, len, "Content-Disposition", &value_len)))
-            disposition_name(value, value_len, a->disposition_name, sizeof(a->disposition_name));
-        return false;
     case 'x':
-        if ((value = value_of(line, len, "X-Robot-Boot", &value_len)))
-            value_copy(a->boot_id, sizeof(a->boot_id), value, value_len);
+        buf_add(&h->held, line, text);
         return false;
     default:
         return false;

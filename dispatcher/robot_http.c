@@ -6,6 +6,10 @@
  * Must never follow a redirect, use a proxy, send Expect, decode a body, keep
  * more of one than the call allows, or send a POST twice: it gets a connection
  * of its own, since curl repeats a request whose kept connection was dead.
+ * What a robot says unasked on a kept connection is never the next call's
+ * answer (libcurl 7.88 would take it): such a connection is closed when the
+ * bytes come, and each is looked at once more before a request goes out. An
+ * answer that names another request by X-Request-Id is refused.
  * `done` is called from the loop, once, never inside call_start or call_stop.
  *
  * Sockets stay in the epoll set while curl keeps their connection idle: a call
@@ -15,14 +19,21 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/curl_word.h"
+#include "common/id.h"
 #include "common/log.h"
 #include "common/stat.h"
 #include "common/names.h"
 #include "dispatcher/networks.h"
 #include "dispatcher/robot_head.h"
+#include "dispatcher/robot_tls.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <curl/curl.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -33,6 +44,8 @@
 #define HEADERS_MAX_BYTES 65536 /* of one answer, 1xx and trailers included */
 #define STREAM_BUFFER_BYTES 131072
 #define WATCH_STEP_MS 1000
+#define BY_PORT 1024         /* buckets of connections by their local port */
+#define CA_CACHE_S 60        /* a CA file that was replaced is read again after this */
 
 struct watch { /* of a socket, from its first use to its close */
     struct robot_http *http;
@@ -40,7 +53,12 @@ struct watch { /* of a socket, from its first use to its close */
     uint32_t events;
     int fd;
     bool is_kept; /* a connection's: told by socket_open and socket_close; curl's other descriptors are not */
-    bool is_idle; /* curl does not ask for it now */
+    bool is_idle; /* curl does not ask for it now: no call has it, or one that is paused */
+    struct robot_call *user;     /* the call that has it, NULL = none */
+    bool was_used;               /* a call ended on it */
+    uint16_t port, remote_port;  /* local port, 0 = not known yet */
+    char remote[INET6_ADDRSTRLEN];
+    struct watch *next;          /* of the same bucket */
 };
 
 struct robot_http {
@@ -51,6 +69,8 @@ struct robot_http {
     struct loop_timer reaper; /* what ended inside call_resume */
     struct watch **watches;   /* by descriptor */
     int n_watches;
+    struct watch *by_port[BY_PORT];
+    const struct conf *conf;
     struct names by_url;      /* base URL -> index of its row */
     struct parsed {           /* base URLs, taken apart once */
         char *url;
@@ -77,6 +97,8 @@ struct robot_call {
     size_t body_len;
     struct buf in;
     struct call_answer answer;
+    struct head head;
+    char request_id[129];
     struct loop_timer limit; /* first byte and idle limits */
     uint64_t started_ms, moved_ms; /* moved: to within a WATCH_STEP_MS */
     size_t header_bytes;
@@ -87,6 +109,9 @@ struct robot_call {
     bool has_moved;    /* something came since limit_due() looked */
     bool is_streaming; /* on_data gets the body */
     bool is_paused, is_too_big;
+    struct watch *watch; /* of its connection, NULL = not known */
+    bool is_stale;     /* something came on the kept connection before the request went out */
+    bool is_foreign_answer; /* it names another request */
     bool is_in_callback, is_stopped; /* call_stop() from on_head or on_data */
 };
 
@@ -94,12 +119,28 @@ struct robot_call {
 
 static void reap(struct robot_http *h);
 
+/* Bytes that came unasked are taken off a connection, and it is shut: curl looks with MSG_PEEK whether it may use one. */
+static void stray_drop(struct watch *w)
+{
+    char bytes[16384];
+    bool is_stray = false;
+    for (unsigned i = 0; i < 64 && recv(w->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
+        is_stray = true;
+    if (!is_stray)
+        return;
+    stat_inc(robot_stray_answers_total);
+    log_line(LOG_WARN, "robot_stray_bytes", "address", w->remote, "port", log_i(w->remote_port), "what", "the connection is closed", NULL);
+    shutdown(w->fd, SHUT_RDWR);
+}
+
 static void socket_ready(void *arg, uint32_t events)
 {
     struct watch *w = arg;
     struct robot_http *h = w->http;
     int running, what = 0;
-    if (w->is_idle) { /* the robot closed a kept connection: curl finds out when it wants to use it */
+    if (w->is_idle) { /* the robot closed a kept connection, or speaks unasked: curl finds it closed when it wants to use it */
+        if (!w->user)
+            stray_drop(w);
         loop_fd_remove(h->loop, &w->handle);
         return;
     }
@@ -128,13 +169,77 @@ static struct watch *watch_of(struct robot_http *h, int fd)
     return h->watches[fd];
 }
 
+static void watch_use(struct watch *w, struct robot_call *c)
+{
+    if (c->watch && c->watch != w && c->watch->user == c)
+        c->watch->user = NULL;
+    if (w->user && w->user != c)
+        w->user->watch = NULL;
+    w->user = c;
+    c->watch = w;
+}
+
+/* The call has its connection no more. */
+static void watch_free_of(struct robot_call *c)
+{
+    if (!c || !c->watch)
+        return;
+    c->watch->user = NULL;
+    c->watch->was_used = true;
+    c->watch = NULL;
+}
+
 static void watch_drop(struct robot_http *h, int fd)
 {
     if (fd >= h->n_watches || !h->watches[fd])
         return;
-    loop_fd_remove(h->loop, &h->watches[fd]->handle);
-    free(h->watches[fd]);
+    struct watch *w = h->watches[fd];
+    watch_free_of(w->user);
+    loop_fd_remove(h->loop, &w->handle);
+    for (struct watch **at = w->port ? &h->by_port[w->port % BY_PORT] : NULL; at && *at; at = &(*at)->next)
+        if (*at == w) {
+            *at = w->next;
+            break;
+        }
+    free(w);
     h->watches[fd] = NULL;
+}
+
+static void address_note(struct watch *w, const struct sockaddr *address)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+    bool is_v4 = address->sa_family == AF_INET;
+    if (!inet_ntop(address->sa_family, is_v4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr, w->remote, sizeof(w->remote)))
+        w->remote[0] = 0;
+    w->remote_port = ntohs(is_v4 ? v4->sin_port : v6->sin6_port);
+}
+
+static uint16_t local_port(int fd)
+{
+    struct sockaddr_storage at;
+    socklen_t len = sizeof(at);
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        return 0;
+    return ntohs(at.ss_family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port : ((struct sockaddr_in6 *)&at)->sin6_port);
+}
+
+/* The connection that curl is about to use; a new one is noted under its port. NULL = not found. */
+static struct watch *watch_by_port(struct robot_http *h, uint16_t port, const char *remote, uint16_t remote_port)
+{
+    for (struct watch *w = h->by_port[port % BY_PORT]; w; w = w->next)
+        if (w->port == port && w->remote_port == remote_port && strcmp(w->remote, remote) == 0)
+            return w;
+    for (int fd = 0; fd < h->n_watches; fd++) {
+        struct watch *w = h->watches[fd];
+        if (!w || !w->is_kept || w->port || local_port(fd) != port || w->remote_port != remote_port)
+            continue;
+        w->port = port;
+        w->next = h->by_port[port % BY_PORT];
+        h->by_port[port % BY_PORT] = w;
+        return w;
+    }
+    return NULL;
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
@@ -142,7 +247,11 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
     struct robot_http *h = user;
     uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
     struct watch *w = watch_of(h, fd);
-    (void)easy, (void)socket_user;
+    struct robot_call *c = NULL;
+    (void)socket_user;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&c);
+    if (c && w->is_kept && what != CURL_POLL_REMOVE)
+        watch_use(w, c);
     if (what == CURL_POLL_REMOVE && !w->is_kept) {
         watch_drop(h, fd);
         return 0;
@@ -173,6 +282,7 @@ static curl_socket_t socket_open(void *user, curlsocktype purpose, struct curl_s
     if (fd < 0)
         return CURL_SOCKET_BAD;
     watch_of(h, fd)->is_kept = true;
+    address_note(watch_of(h, fd), &address->addr);
     return fd;
 }
 
@@ -183,7 +293,34 @@ static curl_socket_t socket_open_any(void *user, curlsocktype purpose, struct cu
     if (fd < 0)
         return CURL_SOCKET_BAD;
     watch_of(user, fd)->is_kept = true;
+    address_note(watch_of(user, fd), &address->addr);
     return fd;
+}
+
+/* Just before a request goes out, on whatever connection curl chose: has somebody spoken on it already? */
+static int before_request(void *arg, char *remote, char *local, int remote_port, int port)
+{
+    struct robot_call *c = arg;
+    struct watch *w = watch_by_port(c->http, (uint16_t)port, remote, (uint16_t)remote_port);
+    struct curl_tlssessioninfo *tls = NULL;
+    char byte;
+    (void)local;
+    if (!w)
+        return CURL_PREREQFUNC_OK;
+    bool was_used = w->was_used;
+    watch_use(w, c);
+    if (!was_used)
+        return CURL_PREREQFUNC_OK;
+    bool is_quiet = recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (is_quiet && curl_easy_getinfo(c->easy, CURLINFO_TLS_SSL_PTR, &tls) == CURLE_OK && tls && tls->backend == CURLSSLBACKEND_OPENSSL &&
+        tls->internals)
+        is_quiet = !tls_has_bytes(tls->internals);
+    if (is_quiet)
+        return CURL_PREREQFUNC_OK;
+    stat_inc(robot_stray_answers_total);
+    log_line(LOG_WARN, "robot_stray_bytes", "address", w->remote, "port", log_i(w->remote_port), "what", "another connection is used", NULL);
+    c->is_stale = true;
+    return CURL_PREREQFUNC_ABORT; /* which closes it */
 }
 
 static int socket_close(void *user, curl_socket_t fd)
@@ -223,12 +360,20 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     c->header_bytes += len;
     if (c->header_bytes > HEADERS_MAX_BYTES)
         return 0;
-    c->has_status |= head_line(&c->answer, line, len);
-    return len;
+    if (c->has_body) /* trailers say nothing of ours */
+        return len;
+    c->has_status |= head_line(&c->head, &c->answer, line, len);
+    if (line[0] != '\r' && line[0] != '\n')
+        return len;
+    c->is_foreign_answer = c->head.is_final && c->answer.echo == ECHO_OTHER && !c->is_foreign;
+    stat_add(robot_other_answers_total, c->is_foreign_answer);
+    return c->is_foreign_answer ? 0 : len;
 }
 
 static void head_read(struct robot_call *c)
 {
+    if (c->spec.is_decoded)
+        c->answer.content_encoding[0] = 0;
     long status = 0;
     curl_off_t length = -1;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -319,6 +464,23 @@ static void easy_prepare(struct robot_call *c)
     /* Names are looked up for each new connection: after each call curl walks all of its cache, which with a thousand robots is
      * most of what a call costs. */
     curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, before_request);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, c);
+}
+
+/* Whom we believe and who we are, with robots; others' certificates are the system's matter. */
+static void tls_prepare(struct robot_call *c)
+{
+    const struct conf *conf = c->http->conf;
+    if (conf->robot_ca_file) { /* instead of the system's CAs */
+        curl_easy_setopt(c->easy, CURLOPT_CAINFO, conf->robot_ca_file);
+        curl_easy_setopt(c->easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(c->easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S);
+    }
+    if (conf->robot_cert_file)
+        curl_easy_setopt(c->easy, CURLOPT_SSLCERT, conf->robot_cert_file);
+    if (conf->robot_key_file)
+        curl_easy_setopt(c->easy, CURLOPT_SSLKEY, conf->robot_key_file);
 }
 
 static struct robot_call *call_get(struct robot_http *h)
@@ -333,6 +495,7 @@ static struct robot_call *call_get(struct robot_http *h)
         c->easy = curl_easy_init();
         CHECK(c->easy, "curl_easy_init");
         easy_prepare(c);
+        tls_prepare(c);
     }
     size_t kept = offsetof(struct robot_call, spec);
     memset((char *)c + kept, 0, sizeof(*c) - kept);
@@ -344,6 +507,7 @@ static void call_free(struct robot_call *c)
 {
     struct robot_http *h = c->http;
     loop_timer_stop(h->loop, &c->limit);
+    watch_free_of(c);
     if ((*c->link = c->next))
         c->next->link = c->link;
     h->n_running--;
@@ -353,6 +517,7 @@ static void call_free(struct robot_call *c)
         free(c->body);
     }
     buf_free(&c->in);
+    buf_free(&c->head.held);
     if (h->n_pool >= POOL_MAX) {
         curl_easy_cleanup(c->easy);
         free(c);
@@ -361,6 +526,7 @@ static void call_free(struct robot_call *c)
     if (c->is_special) {
         curl_easy_reset(c->easy);
         easy_prepare(c);
+        tls_prepare(c);
     }
     c->next = h->pool;
     h->pool = c;
@@ -429,10 +595,6 @@ static void target_set(struct robot_call *c, const struct call_spec *spec)
 static void method_set(struct robot_call *c, const struct call_spec *spec)
 {
     CURL *e = c->easy;
-    if (spec->is_fresh) {
-        c->is_special = true;
-        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
-    }
     if (strcmp(spec->method, "GET") == 0)
         return;
     c->is_special = true;
@@ -467,6 +629,7 @@ static void limit_due(void *arg)
     uint64_t since = c->has_body ? c->moved_ms : c->started_ms;
     if (limit && now >= since + (uint64_t)limit) {
         curl_multi_remove_handle(c->http->multi, c->easy);
+        c->answer.why = "timeout";
         call_end(c, is_sent(c) ? CALL_TIMEOUT : CALL_NOT_SENT);
         return;
     }
@@ -481,6 +644,7 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
     c->spec = *spec;
     c->started_ms = c->moved_ms = clock_ms();
     c->answer.length = -1;
+    c->answer.why = "";
     target_set(c, spec);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->connect_ms);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
@@ -489,8 +653,18 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
         curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
     }
     method_set(c, spec);
+    if (spec->is_decoded) { /* nothing is asked for, what comes all the same is undone */
+        c->is_special = true;
+        curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity");
+        c->headers = curl_slist_append(c->headers, "Accept-Encoding:");
+    }
+    if (spec->request_id && *spec->request_id)
+        snprintf(c->request_id, sizeof(c->request_id), "%s", spec->request_id);
+    else if (!c->is_foreign)
+        id_request(c->request_id);
+    c->head.request_id = c->request_id;
     header_add(c, "Idempotency-Key", spec->idempotency_key);
-    header_add(c, "X-Request-Id", spec->request_id);
+    header_add(c, "X-Request-Id", c->request_id);
     header_add(c, "traceparent", spec->traceparent);
     for (unsigned i = 0; spec->headers && spec->headers[i]; i++)
         c->headers = curl_slist_append(c->headers, spec->headers[i]);
@@ -525,19 +699,6 @@ void call_resume(struct robot_call *c)
     loop_timer_in(c->http->loop, &c->http->reaper, 0);
 }
 
-/* Nobody waits for it any more: what came of it until now is known all the same. */
-static void stopped_tell(struct robot_call *c)
-{
-    if (c->is_foreign || !c->http->watch)
-        return;
-    head_read(c);
-    c->answer.result = CALL_STOPPED;
-    c->answer.body = &c->in;
-    c->answer.is_work = c->spec.is_work || c->spec.is_login;
-    c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
-    c->http->watch(c->http->watch_arg, c->spec.robot_id, c->spec.is_login, &c->answer);
-}
-
 void call_stop(struct robot_call *c)
 {
     if (c->is_in_callback) { /* curl must not lose a handle inside its callback: the reaper frees it */
@@ -545,16 +706,7 @@ void call_stop(struct robot_call *c)
         return;
     }
     curl_multi_remove_handle(c->http->multi, c->easy);
-    stopped_tell(c);
     call_free(c);
-}
-
-void calls_overdue(const struct robot_http *h, uint64_t ms, void (*fn)(void *arg, uint32_t robot_id), void *arg)
-{
-    uint64_t now = clock_ms();
-    for (const struct robot_call *c = h->first; c; c = c->next)
-        if (c->spec.is_work && c->spec.robot_id && !c->has_status && now >= c->started_ms + ms)
-            fn(arg, c->spec.robot_id);
 }
 
 unsigned calls_running(const struct robot_http *h)
@@ -584,6 +736,8 @@ static enum call_result result_of(struct robot_call *c, CURLcode code)
         return CALL_NOT_SENT;
     if (code == CURLE_OPERATION_TIMEDOUT)
         return CALL_TIMEOUT;
+    if (curl_word_is_tls_refusal(c->answer.why)) /* the robot's program saw nothing of it */
+        return CALL_NOT_SENT;
     /* Reset before a word was said is unreachable; whatever came and was no whole answer is garbage. */
     c->answer.garbage = c->has_status || (code != CURLE_GOT_NOTHING && code != CURLE_RECV_ERROR &&
                                           code != CURLE_SEND_ERROR && code != CURLE_COULDNT_CONNECT &&
@@ -619,7 +773,6 @@ static void call_end(struct robot_call *c, enum call_result result)
         head_read(c);
         c->answer.result = result;
         c->answer.body = &c->in;
-        c->answer.is_work = c->spec.is_work || c->spec.is_login;
         c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
         c->answer.curl_text = c->error;
         if (!c->is_foreign)
@@ -631,6 +784,27 @@ static void call_end(struct robot_call *c, enum call_result result)
     call_free(c);
 }
 
+/* Nothing was sent: the same call on a connection of its own. */
+static void call_again(struct robot_call *c)
+{
+    c->is_stale = false;
+    c->is_special = true;
+    watch_free_of(c);
+    c->error[0] = 0;
+    curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
+    CURLMcode rc = curl_multi_add_handle(c->http->multi, c->easy);
+    CHECK(rc == CURLM_OK, "curl_multi_add_handle=%d", (int)rc);
+}
+
+static void why_note(struct robot_call *c, CURLcode code)
+{
+    long verify = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
+    c->answer.why = c->is_foreign_answer ? "other_request_id" : c->is_too_big ? "too_big" : curl_word((int)code, verify, c->error, c->has_status);
+    if (c->is_foreign_answer)
+        snprintf(c->error, sizeof(c->error), "the answer's X-Request-Id is another request's");
+}
+
 static void reap(struct robot_http *h)
 {
     CURLMsg *m;
@@ -640,6 +814,11 @@ static void reap(struct robot_http *h)
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c);
         curl_multi_remove_handle(h->multi, c->easy);
+        if (c->is_stale) {
+            call_again(c);
+            continue;
+        }
+        why_note(c, code);
         call_end(c, result_of(c, code));
     }
 }
@@ -651,6 +830,7 @@ struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
     struct robot_http *h = xcalloc(1, sizeof(*h));
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK, "curl_global_init");
     h->loop = l;
+    h->conf = conf;
     h->networks = networks_new(conf->robot_allow_addresses);
     h->multi = curl_multi_init();
     CHECK(h->multi, "curl_multi_init");

@@ -21,7 +21,7 @@ enum call_result {
     CALL_ANSWERED,   /* a whole HTTP answer: status, body */
     CALL_NOT_SENT,   /* refused, unresolvable, address not allowed, connect timeout: the robot saw nothing */
     CALL_TIMEOUT,    /* sent, no (whole) answer in time */
-    CALL_BROKEN,     /* sent, then reset, cut short or not HTTP: the outcome is unknown */
+    CALL_BROKEN,     /* sent, then reset, cut short, not HTTP or another request's answer: the outcome is unknown */
     CALL_TOO_BIG,    /* the body passed max_bytes; status is known */
     CALL_STOPPED     /* by call_stop() from inside a callback */
 };
@@ -31,13 +31,15 @@ struct call_answer { /* borrowed during `done` */
     bool garbage;                /* BROKEN because it was not HTTP, or cut short: a bad response rather than unreachable */
     int status;                  /* 0 = none */
     char content_type[201];      /* "" = none */
+    char content_encoding[61];   /* "" = none, or decoded */
     char boot_id[65];            /* X-Robot-Boot, "" = none */
+    enum { ECHO_NONE, ECHO_OURS, ECHO_OTHER } echo; /* X-Request-Id: absent, ours among them, others only */
     int64_t length;              /* Content-Length, -1 = none */
     char disposition_name[513];  /* the file name of Content-Disposition (filename* preferred), decoded UTF-8, "" = none */
     struct buf *body;            /* what came; the callee may take its bytes */
     int64_t took_ms;
-    bool is_work;                /* as call_spec says, or a log-in */
     const char *curl_text;       /* for our log only */
+    const char *why;             /* a word of common/curl_word.h, "" = answered */
 };
 
 struct call_spec {
@@ -51,8 +53,7 @@ struct call_spec {
     const char *const *headers;  /* more of them, whole lines, ended by NULL; NULL = none */
     uint32_t robot_id;           /* whose call it counts as; 0 = nobody's */
     bool is_login;
-    bool is_work;                /* a caller waits for it: it shows whether the robot works (mute.c) */
-    bool is_fresh;               /* on a connection of its own: of two processes behind one URL it may reach the other */
+    bool is_decoded;             /* a Content-Encoding that nobody asked for is undone: for answers that are read here */
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
     int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */, idle_ms /* 0 = none */;
     size_t max_bytes;            /* cap of the buffered body; ignored with on_data */
@@ -67,13 +68,11 @@ struct call_spec {
 struct robot_http *robot_http_new(struct loop *l, const struct conf *conf);
 void robot_http_destroy(struct robot_http **hp); /* running calls end without `done` */
 struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec); /* strings are copied */
-/* Is told of every call to a robot that ends, before its `done`; also of those that are stopped (CALL_STOPPED). */
+/* Is told of every call to a robot that ends, before its `done`. */
 typedef void call_watch_fn(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a);
 void robot_http_watch(struct robot_http *h, call_watch_fn *fn, void *arg);
 void call_resume(struct robot_call *c);
 void call_stop(struct robot_call *c); /* aborts; done is NOT called; c is gone */
-/* Each call that a caller waits for, begun over ms ago, of which nothing came yet; log-ins aside, which take long. */
-void calls_overdue(const struct robot_http *h, uint64_t ms, void (*fn)(void *arg, uint32_t robot_id), void *arg);
 unsigned calls_running(const struct robot_http *h);
 
 /* Percent-encodes one path segment or query value into b. */

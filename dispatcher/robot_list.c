@@ -5,7 +5,6 @@
 #include "dispatcher/robot_list.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +82,7 @@ static void rows_came(void *arg, void *op_arg)
 static void list_came(void *arg, struct call_answer *a)
 {
     struct fetch *f = arg;
-    robots_boot_seen(f->d, f->list.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    robots_boot_seen(f->d, f->list.robot_id, a->boot_id);
     enum told told = robots_told_list(f->d, f->list.robot_id, a, &f->body);
     const struct robot *robot = robot_by_id(f->d, f->list.robot_id);
     f->list.state = told == TOLD_YES ? LIST_OK : told == TOLD_NOT_SPOKEN ? LIST_UNSUPPORTED : LIST_UNREACHABLE;
@@ -105,7 +104,7 @@ void robot_list_get(struct dispatcher *d, uint32_t robot_id, robot_list_fn *fn, 
     f->fn = fn;
     f->arg = arg;
     CHECK(robot, "robot %u is not registered", robot_id);
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions", .connect_ms = d->conf->timeout_connect_ms,
+    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions", .connect_ms = d->conf->timeout_connect_ms,
                              .total_ms = d->conf->timeout_robot_ms, .max_bytes = LIST_BYTES, .done = list_came, .arg = f};
     call_start(d->robot_http, &spec);
 }

@@ -115,7 +115,7 @@ static void fence(struct login *l, const struct robot *robot)
     jv_set_str(body, "portal", l->portal);
     jv_set_int(body, "epoch", (int64_t)l->epoch);
     char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions/fence", .body = text, .body_len = len,
+    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions/fence", .body = text, .body_len = len,
                              .request_id = l->request_id, .traceparent = l->traceparent, .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_robot_ms,
                              .max_bytes = 65536, .done = fence_answered, .arg = l};
     call_start(l->d->robot_http, &spec);
@@ -167,7 +167,7 @@ static void list_answered(void *arg, struct call_answer *a)
 
 static void list_ask(struct login *l, const struct robot *robot)
 {
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/sessions", .request_id = l->request_id,
+    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions", .request_id = l->request_id,
                              .traceparent = l->traceparent, .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_robot_ms, .max_bytes = LIST_BYTES,
                              .done = list_answered, .arg = l};
     call_start(l->d->robot_http, &spec);

@@ -29,9 +29,6 @@ static void tick(void *arg)
         s->full_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         robots_reload(d); /* also tells whether the database is there */
         health_sub_tick(d);
-        silence_tick(d);
-        mute_tick(d);
-        robots_boots_look(d);
         drain_tick(d);
         if (!d->draining)
             close_idle_tick(d);

@@ -9,12 +9,12 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/curl_word.h"
 #include "common/id.h"
 #include "common/jv.h"
 #include "common/log.h"
 
 #include <curl/curl.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 
 #define BODY_MAX 65536
 #define STILL_MS 3600000
-#define FRESH_EACH 2 /* one of so many probes has a connection of its own */
+#define CA_CACHE_S 60L /* a CA file that was replaced is read again after this */
 
 struct prober {
     struct healthd *h;
@@ -123,6 +123,20 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     return size * n;
 }
 
+/* As the dispatcher does it. */
+static void tls_prepare(CURL *e, const struct conf *conf)
+{
+    if (conf->robot_ca_file) { /* instead of the system's CAs */
+        curl_easy_setopt(e, CURLOPT_CAINFO, conf->robot_ca_file);
+        curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S);
+    }
+    if (conf->robot_cert_file)
+        curl_easy_setopt(e, CURLOPT_SSLCERT, conf->robot_cert_file);
+    if (conf->robot_key_file)
+        curl_easy_setopt(e, CURLOPT_SSLKEY, conf->robot_key_file);
+}
+
 static void probe_begin(void *arg)
 {
     struct target *t = arg;
@@ -133,7 +147,7 @@ static void probe_begin(void *arg)
     snprintf(url, sizeof(url), "%s/health", t->base_url);
     buf_clear(&t->body);
     t->too_big = false;
-    t->boot_header[0] = 0;
+    t->error[0] = t->boot_header[0] = 0;
     curl_easy_setopt(e, CURLOPT_URL, url);
     curl_easy_setopt(e, CURLOPT_PRIVATE, t);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -149,9 +163,9 @@ static void probe_begin(void *arg)
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui-healthd");
-    /* A kept connection always reaches the same one of two processes behind a load balancer. */
-    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, t->n_probes++ % FRESH_EACH == 0 ? 1L : 0L);
-    t->asked_ms = clock_ms();
+    curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* what comes encoded all the same is undone */
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
+    tls_prepare(e, p->h->conf);
     t->is_busy = true;
     CHECK(curl_multi_add_handle(p->multi, e) == CURLM_OK, "probe of %s", t->name);
 }
@@ -166,8 +180,22 @@ static void body_read(struct target *t, struct probe_result *r)
 {
     enum jv_bad why;
     bool ok = false;
-    struct jv *body = t->body.len ? jv_parse(t->body.data, t->body.len, &why) : NULL;
+    bool has_mark = t->body.len >= 3 && memcmp(t->body.data, "\xef\xbb\xbf", 3) == 0; /* of UTF-8 */
+    size_t skip = has_mark ? 3 : 0;
+    struct jv *body = t->body.len ? jv_parse(t->body.data + skip, t->body.len - skip, &why) : NULL;
+    if (!body && t->body.len) { /* in another charset: what counts is ASCII */
+        for (size_t i = 0; i < t->body.len; i++)
+            if ((unsigned char)t->body.data[i] >= 0x80)
+                t->body.data[i] = '?';
+        body = jv_parse(t->body.data + skip, t->body.len - skip, &why);
+    }
+    char number[32];
+    int64_t boot_number;
     const char *boot = jv_str(jv_get(body, "boot_id"));
+    if (jv_int(jv_get(body, "boot_id"), &boot_number)) {
+        snprintf(number, sizeof(number), "%lld", (long long)boot_number);
+        boot = number;
+    }
     if (jv_type(body) != JV_OBJECT)
         say_why(r, "not_json");
     else if (!jv_bool(jv_get(body, "ok"), &ok) || !ok)
@@ -180,36 +208,19 @@ static void body_read(struct target *t, struct probe_result *r)
     jv_free(body);
 }
 
-/* A connection that did not come about, or ended before a word of the answer. */
-static void say_unconnected(struct target *t, CURLcode code, struct probe_result *r)
-{
-    long number = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &number);
-    if (code == CURLE_COULDNT_CONNECT)
-        r->no_process = number == ECONNREFUSED || number == ECONNRESET;
-    else
-        r->no_process = code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR;
-    say_why(r, code == CURLE_COULDNT_CONNECT ? (r->no_process ? "refused" : "unreachable") : r->no_process ? "reset" : "closed");
-}
-
 static void result_read(struct target *t, CURLcode code, struct probe_result *r)
 {
-    long status = 0;
+    long status = 0, verify = 0;
     curl_off_t took_us = 0;
     *r = (struct probe_result){.good = true, .sessions = -1, .capacity = -1};
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &took_us);
     stat_time(probe_seconds, (uint64_t)took_us);
+    curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
     if (t->too_big)
         say_why(r, "too_big");
-    else if (code == CURLE_OPERATION_TIMEDOUT)
-        say_why(r, "timeout");
-    else if (code == CURLE_COULDNT_RESOLVE_HOST)
-        say_why(r, "unresolvable");
-    else if (code != CURLE_OK && status)
-        say_why(r, "broken");
     else if (code != CURLE_OK)
-        say_unconnected(t, code, r);
+        say_why(r, curl_word((int)code, verify, t->error, status != 0));
     else if (status != 200) {
         r->good = false;
         snprintf(r->why, sizeof(r->why), "status_%ld", status);
@@ -235,32 +246,16 @@ static void gauges(struct prober *p)
 static void say(const char *event, const struct target *t, enum verdict before)
 {
     log_line(t->judgement.verdict == VERDICT_UP ? LOG_INFO : LOG_WARN, event, "robot", t->name, "from", verdict_name[before], "to",
-             verdict_name[t->judgement.verdict], "down", down_name[t->judgement.down], "why", t->last.why, "boot", t->last.boot_id, NULL);
+             verdict_name[t->judgement.verdict], "why", t->last.why, "boot", t->last.boot_id, NULL);
 }
 
-/* Probes come one after another: a boot id that comes back is a second process. Answers whether that changed. */
-static bool boots_judge(struct target *t, struct probe_result *r)
-{
-    uint64_t now = clock_ms();
-    bool was_two = t->is_two;
-    if (r->good && boots_see(&t->boots, r->boot_id, t->asked_ms, now) == BOOT_NEW)
-        boots_take(&t->boots, r->boot_id, now);
-    t->is_two = boots_are_two(&t->boots, now);
-    if (r->good && t->is_two) /* the one that was known goes on being told */
-        strcpy(r->boot_id, t->boots.now);
-    if (t->is_two != was_two)
-        log_line(LOG_WARN, t->is_two ? "two_boots" : "one_boot", "robot", t->name, "boot", t->boots.now, "other", t->boots.other, NULL);
-    return t->is_two != was_two;
-}
-
-static void judged(struct target *t, struct probe_result *r)
+static void judged(struct target *t, const struct probe_result *r)
 {
     struct prober *p = t->prober;
     const struct conf *c = p->h->conf;
     enum verdict before = t->judgement.verdict;
-    enum probe probe = r->good ? PROBE_GOOD : r->no_process ? PROBE_REFUSED : PROBE_SICK;
-    bool changed = verdict_take(&t->judgement, probe, (unsigned)c->healthd_down_after, (unsigned)c->healthd_up_after);
-    bool told = boots_judge(t, r) | changed, other_why = strcmp(r->why, t->last.why) != 0;
+    bool changed = verdict_take(&t->judgement, r->good, (unsigned)c->healthd_down_after, (unsigned)c->healthd_up_after);
+    bool told = changed, other_why = strcmp(r->why, t->last.why) != 0;
     stat_inc(probes_total);
     if (!r->good)
         stat_inc(probe_failures_total);
@@ -274,8 +269,7 @@ static void judged(struct target *t, struct probe_result *r)
     }
     t->last = last;
     if (changed) {
-        if (before != t->judgement.verdict) /* since when it is down does not change with how */
-            t->since_unix_ms = clock_unix_ms();
+        t->since_unix_ms = clock_unix_ms();
         say("went", t, before);
         gauges(p);
     } else if (!r->good && other_why) {

@@ -2,9 +2,11 @@
 
 import pytest
 
+from harness.wait import PATIENCE
+
 pytestmark = pytest.mark.timed
 
-SAID_S = 3
+SAID_S = 3 * PATIENCE
 
 
 @pytest.fixture

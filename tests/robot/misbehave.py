@@ -11,12 +11,13 @@ import asyncio
 import json
 import socket
 import struct
+from gzip import compress
 
 from aiohttp import web
 
 CALLS = ("login", "list", "file", "health", "delete", "sessions", "fence", "echo")
 # Modes that do the work before they spoil its answer; the others never reach it.
-WORKS = {"drip", "cut", "truncated_json", "close_before_answer", "delay", "overlay"}
+WORKS = {"drip", "cut", "truncated_json", "close_before_answer", "delay", "overlay", "gzip", "other_id"}
 # Modes that the log-in itself obeys: the choice of a session id.
 SESSION_IDS = {"wrong_session_id", "duplicate_session_id", "long_session_id"}
 
@@ -71,7 +72,7 @@ async def misbehave(behaviour, request, handler):
 
 def streams(request, mode):
     """A file is spoiled while it streams, by its own handler, rather than afterwards."""
-    return request["call"] == "file" and mode in ("drip", "cut", "close_before_answer", "delay")
+    return request["call"] == "file" and mode in ("drip", "cut", "close_before_answer", "delay", "gzip")
 
 
 def close(request):
@@ -204,10 +205,24 @@ async def overlay(behaviour, request, answer, handler):
     return web.json_response(fields, status=behaviour.get("status", answer.status))
 
 
+async def gzip(behaviour, request, answer, handler):
+    """Encoded though nobody asked for it. A file is only labelled so: its bytes are as they are."""
+    if streams(request, "gzip"):
+        return await handler(request)
+    head = {"Content-Type": "application/json; charset=utf-8", "Content-Encoding": "gzip"}
+    return web.Response(status=answer.status, body=compress(bytes(answer.body or b"")), headers=head)
+
+
+async def other_id(behaviour, request, answer, handler):
+    """The true answer, under the id of another request."""
+    answer.headers["X-Request-Id"] = "of-another-request"
+    return answer
+
+
 MODES = {
     function.__name__: function
     for function in (
         hang, reset, garbage, status, redirect, drip, endless, cut, delay, close_before_answer, html, not_json,
-        truncated_json, empty, overlay,
+        truncated_json, empty, overlay, gzip, other_id,
     )
 }  # fmt: skip

@@ -302,6 +302,8 @@ class Robot:
             }
         )
         response.content_length = file.size
+        if request.get("behaviour", {}).get("mode") == "gzip":
+            response.headers["Content-Encoding"] = "gzip"
         behaviour = request.get("behaviour", {})
         mode = behaviour.get("mode")
         rate = behaviour["bytes_per_s"] if mode == "drip" else None

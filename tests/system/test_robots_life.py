@@ -1,9 +1,18 @@
 """Robots as other people's are: full or failing, speaking some of the optional calls only, behind frameworks and proxies."""
 
+import gzip
+import json
+import select
+import socket
+import ssl
+import subprocess
+import threading
 import time
+from urllib.parse import unquote
 
 import pytest
 
+from harness import content
 from harness.wait import wait_until
 
 LOGIN = {"ruc": "20100000001", "usuario": "U", "clave": "c"}
@@ -224,3 +233,172 @@ def test_an_empty_list_does_not_end_what_the_robot_counts(make_system):
         assert system.database.value("SELECT state FROM chasqui_sessions") == "active", body
     system.api.list(session).expect(200)
     system.robot.behave_well()
+
+
+# --- what travels with an answer -----------------------------------------------------------------------------------
+
+NAMES = [
+    ('attachment;\r\n filename="a folded\r\n name.pdf"', "a folded name.pdf"),
+    ('attachment; filename="resoluci\xf3n \x80.pdf"', "resolución €.pdf"),
+    ('attachment; filename="=?UTF-8?B?Tm90aWZpY2FjacOzbi5wZGY=?="', "Notificación.pdf"),
+    ("attachment; filename=Notificaci%C3%B3n%20N%C2%BA5.pdf", "Notificación Nº5.pdf"),
+    ("attachment; filename*0*=UTF-8''Notificaci%C3; filename*1*=%B3n; filename*2=\".pdf\"", "Notificación.pdf"),
+    ('attachment; filename="C:\\Docs\\orden.pdf"', "orden.pdf"),
+]
+
+
+def raw_robot(answers):
+    """A server that answers /health and, of a file's token, bytes of our choice; aiohttp would not write such heads."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve(client):
+        with client:
+            while (head := client.recv(65536)):
+                path = head.split(b" ")[1].decode().partition("?")[0]
+                body = b'{"ok":true,"sessions":0,"capacity":10}' if path == "/health" else b"bytes"
+                more = answers.get(path.rpartition("/")[2], b"") if path.startswith("/files/") else b"Content-Type: application/json\r\n"
+                status = b"404 Not Found" if path.startswith("/sessions") else b"200 OK"
+                client.sendall(b"HTTP/1.1 " + status + b"\r\n" + more + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    def accept():
+        while True:
+            try:
+                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listening
+
+
+def test_names_of_all_kinds_keep_their_extension(make_system):
+    system = make_system(robots=0)
+    answers = {f"t{n}": b"Content-Type: application/pdf\r\nContent-Disposition: " + value.encode("latin-1") + b"\r\n" for n, (value, _) in enumerate(NAMES)}
+    answers["long"] = b"Content-Disposition: attachment; filename*=UTF-8''" + b"%C3%B1" * 300 + b".pdf\r\n"
+    with raw_robot(answers) as robot:
+        url = f"http://127.0.0.1:{robot.getsockname()[1]}"
+        system.ctl("worker", "add", "raw", "--base-url", url)
+        wait_until(lambda: "robot=raw from=unknown to=up" in system.dispatcher.text(), 20, "it is up")
+        system.database.execute(
+            "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, updated_at)"
+            " VALUES ('LARAVEL1-1700000000', 1, 'sunat', 'sunat.menu_sol_login', 'done', %s, 'raw-session', NOW(), NOW())", url)  # fmt: skip
+        for n, (value, wanted) in enumerate(NAMES):
+            told = system.api.download("raw-session", f"t{n}").expect(200).headers["Content-Disposition"]
+            assert unquote(told.partition("filename*=UTF-8''")[2]) == wanted, (value, told)
+        told = system.api.download("raw-session", "long").expect(200).headers["Content-Disposition"]
+        name = unquote(told.partition("filename*=UTF-8''")[2])
+        assert name.endswith("ñ.pdf") and 500 < len(name.encode()) <= 512
+
+
+def test_encoded_answers(make_system):
+    """A robot that encodes though nobody asked: passed on with its label, undone where Chasqui itself reads it."""
+    system = make_system(robots=1, actions=ACTIONS)
+    for call in ("login", "list", "file", "sessions", "delete", "echo", "health"):
+        system.robot.behave(call, "gzip")
+    session = system.api.login(1)
+    answer = system.api.list(session).expect(200)
+    assert answer.headers["Content-Encoding"] == "gzip" and json.loads(gzip.decompress(answer.body))["ok"] is True
+    token = system.robot.add_file(1, "x.pdf", 1000, content_type="application/pdf")
+    answer = system.api.download(session, token).expect(200)
+    assert (answer.headers["Content-Encoding"], answer.headers["Content-Type"]) == ("gzip", "application/pdf")
+    assert answer.body == content.whole(token, 1000)
+    assert system.api.execute(1, action="sunat.echo", session_id=session).expect(200).json["result"]["ok"] is True
+    system.api.close(session).expect(200)
+    system.robot.behave_well()
+    session = system.api.login(2)
+    assert "Content-Encoding" not in system.api.list(session).expect(200).headers
+    system.robot.behave("list", "other_id")
+    refused = system.api.list(session).expect(502, "robot_bad_response")
+    assert "X-Request-Id" in refused.json["message"]
+    wait_until(lambda: system.metric("chasqui_robot_other_answers_total") == 1, 10, "counted")
+    system.robot.behave_well()
+    system.api.list(session).expect(200)
+
+
+# --- TLS to robots --------------------------------------------------------------------------------------------------
+
+
+def openssl(directory, *words):
+    subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True)
+
+
+def make_ca(directory, name):
+    openssl(directory, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+
+
+def make_cert(directory, name, ca, alternative="IP:127.0.0.1"):
+    openssl(directory, "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+    (directory / f"{name}.ext").write_text(f"subjectAltName={alternative}\n")
+    openssl(directory, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", "30", "-extfile",
+            f"{name}.ext", "-out", f"{name}.pem")  # fmt: skip
+
+
+def tls_door(robot, cert, key, client_ca=None):
+    """TLS in front of a robot; answers its base URL and the listening socket."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_ca)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def relay(plain):
+        try:
+            with context.wrap_socket(plain, server_side=True) as outer, socket.create_connection(("127.0.0.1", robot.port)) as inner:
+                while True:
+                    ready = [outer] if outer.pending() else select.select([outer, inner], [], [])[0]
+                    for one, other in ((outer, inner), (inner, outer)):
+                        if one in ready:
+                            data = one.recv(65536)
+                            if not data:
+                                return
+                            other.sendall(data)
+        except OSError:
+            plain.close()
+
+    def accept():
+        while True:
+            try:
+                threading.Thread(target=relay, args=(listening.accept()[0],), daemon=True).start()
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    return f"https://127.0.0.1:{listening.getsockname()[1]}", listening
+
+
+def test_private_cas_and_client_certificates(make_system, tmp_path):
+    """The right word for each certificate, in the log of healthd, in the verdict and in stats; never "reset"."""
+    for ca in ("ours", "theirs"):
+        make_ca(tmp_path, ca)
+    make_cert(tmp_path, "robot", "ours")
+    make_cert(tmp_path, "elsewhere", "ours", "DNS:other.example")
+    make_cert(tmp_path, "stranger", "theirs")
+    make_cert(tmp_path, "client", "ours")
+    at = {name: (tmp_path / f"{name}.pem", tmp_path / f"{name}.key") for name in ("robot", "elsewhere", "stranger", "client")}
+    system = make_system(robots=0, ready=False, settings={"robot.ca_file": tmp_path / "ours.pem", "robot.cert_file": at["client"][0],
+                                                          "robot.key_file": at["client"][1]})  # fmt: skip
+    robot = system.add_robot("behind", register=False)
+    doors = {
+        "good": tls_door(robot, *at["robot"]), "asks": tls_door(robot, *at["robot"], client_ca=tmp_path / "ours.pem"),
+        "stranger": tls_door(robot, *at["stranger"]), "elsewhere": tls_door(robot, *at["elsewhere"]),
+        "refuses": tls_door(robot, *at["robot"], client_ca=tmp_path / "theirs.pem"),
+    }  # fmt: skip
+    for name, (url, _) in doors.items():
+        system.ctl("worker", "add", name, "--base-url", url)
+    system.start().wait_ready()
+    wanted = {"good": "", "asks": "", "stranger": "certificate_not_trusted", "elsewhere": "certificate_wrong_name", "refuses": "client_certificate_refused"}
+
+    def judged():
+        workers = {one["name"]: (one["verdict"], one["why"] or "") for one in system.ops.get("/api/v1/ops/workers").expect(200).json["workers"]}
+        return all(workers[name] == (("down", why) if why else ("up", "")) for name, why in wanted.items()) or None
+
+    wait_until(judged, 20, "verdicts")
+    answer = system.api.execute(1, params=LOGIN).expect(200).json
+    assert answer["robot"]["worker"] in ("good", "asks")
+    system.api.list(answer["session_id"]).expect(200)
+    stats = system.ops.get("/api/v1/ops/stats").expect(200).body.decode()
+    assert "certificate_not_trusted" in stats and "client_certificate_refused" in stats
+    for _, listening in doors.values():
+        listening.close()
+    system.check_doctor = False

@@ -62,6 +62,59 @@ static void wait_for_close(int fd)
         ;
 }
 
+#define ANOTHERS "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"of\":\"another\"}"
+
+/* One request, two answers; `path` says how the first ends and when the second comes. */
+static bool serve_twice(int fd, const char *path, const char *request)
+{
+    static const struct {
+        const char *path, *first;
+    } firsts[] = {
+        {"length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"},
+        {"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n"},
+        {"empty", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+        {"204", "HTTP/1.1 204 No Content\r\n\r\n"},
+        {"304", "HTTP/1.1 304 Not Modified\r\n\r\n"},
+        {"100", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"},
+        {"404", "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"},
+    };
+    char text[1000] = "";
+    for (unsigned i = 0; i < sizeof firsts / sizeof *firsts; i++)
+        if (strstr(path, firsts[i].path))
+            strcpy(text, firsts[i].first);
+    if (strstr(path, "-at-once")) {
+        strcat(text, ANOTHERS);
+        say(fd, text);
+    } else if (strstr(path, "-split")) { /* the body in a segment of its own, with the second answer */
+        char *body = strstr(text, "\r\n\r\n") + 4, rest[1000];
+        strcpy(rest, body);
+        *body = 0;
+        say(fd, text);
+        usleep(20000);
+        strcat(rest, ANOTHERS);
+        say(fd, rest);
+    } else if (strstr(path, "-part")) { /* the rest of the second one comes later */
+        strcat(text, "HTTP/1.1 200 OK\r\n");
+        say(fd, text);
+        usleep(20000);
+        say(fd, strchr(ANOTHERS, '\n') + 1);
+    } else if (strstr(path, "-later")) {
+        say(fd, text);
+        usleep(20000);
+        say(fd, ANOTHERS);
+    } else if (strstr(path, "-next")) { /* when the next request comes; each answer says whose it is */
+        char id[64] = "", head[300], next[2000];
+        const char *at = strstr(request, "X-Request-Id: ");
+        sscanf(at ? at : "", "X-Request-Id: %63[^\r]", id);
+        snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Request-Id: %s\r\nContent-Length: 2\r\n\r\n[]", id);
+        say(fd, head);
+        if (recv(fd, next, sizeof next, 0) > 0)
+            say(fd, head);
+        return false;
+    }
+    return true;
+}
+
 /* Answers one request; false closes the connection. */
 static bool serve_one(int fd, const char *path, const char *request)
 {
@@ -93,6 +146,10 @@ static bool serve_one(int fd, const char *path, const char *request)
     } else if (strcmp(path, "/stream") == 0) {
         say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n\r\n");
         say_many(fd, "0123456789abcdef", 16777216);
+    } else if (strncmp(path, "/twice", 6) == 0) {
+        return serve_twice(fd, path, request);
+    } else if (strcmp(path, "/other-id") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\nX-Request-Id: somebody-else\r\nContent-Length: 2\r\n\r\n[]");
     } else if (strcmp(path, "/once") == 0) {
         n_once++;
         return false;
@@ -322,6 +379,80 @@ static void a_post_is_sent_once(void **state)
     assert_false(s.a.garbage);
     sscanf(get("/connections").body, "%d %d", &connections, &after);
     assert_int_equal(after, before + 1);
+}
+
+static void idle_over(void *arg)
+{
+    (void)arg;
+    loop_stop(l);
+}
+
+/* Lets curl's kept connections say what they have. */
+static void idle(unsigned ms)
+{
+    struct loop_timer later = {.fn = idle_over};
+    loop_timer_in(l, &later, ms);
+    loop_run(l);
+}
+
+/* However the first answer ends and whenever the second comes, nobody gets it who did not ask. */
+static void a_second_answer_is_nobodys(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"length", "chunked", "empty", "204", "304", "100", "404"}, *const when[] = {"at-once", "split", "part", "later"};
+    for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++)
+        for (unsigned k = 0; k < sizeof when / sizeof *when; k++)
+            for (unsigned looks = 0; looks < 2; looks++) {
+                char path[40];
+                snprintf(path, sizeof path, "/twice-%s-%s", ends[i], when[k]);
+                if (strcmp(when[k], "split") == 0 && strcmp(ends[i], "length") != 0 && strcmp(ends[i], "404") != 0)
+                    continue;
+                struct seen s = get(path);
+                assert_null(strstr(s.body, "another"));
+                if (looks)
+                    idle(60); /* the loop sees the bytes come */
+                else
+                    usleep(60000); /* they are there when the next request is about to go out */
+                s = get("/ok");
+                if (s.a.result != CALL_ANSWERED || strcmp(s.body, "{\"ok\":true}") != 0)
+                    fail_msg("after %s (%u): %d %s", path, looks, (int)s.a.result, s.body);
+            }
+    assert_true(stat_get(robot_stray_answers_total) > 10);
+}
+
+/* What cannot be told by time alone is told by the id, where the robot echoes it. */
+static void another_requests_answer_is_refused(void **state)
+{
+    (void)state;
+    assert_string_equal(get("/twice-next").body, "[]");
+    struct seen s = get("/ok"); /* is answered with the answer to the one before */
+    assert_int_equal(s.a.result, CALL_BROKEN);
+    assert_true(s.a.garbage);
+    assert_int_equal(s.a.echo, ECHO_OTHER);
+    assert_string_equal(get("/ok").body, "{\"ok\":true}");
+    s = get("/other-id");
+    assert_int_equal(s.a.result, CALL_BROKEN);
+    assert_int_equal(s.body_len, 0);
+    int before = atoi(get("/connections").body);
+    get("/other-id");
+    assert_int_equal(atoi(get("/connections").body), before + 1); /* closed */
+}
+
+/* What timed out, was cut or stopped leaves no connection behind. */
+static void a_broken_calls_connection_is_not_used_again(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/hang", "/begins", "/cut", "/endless"};
+    for (unsigned i = 0; i < 4; i++) {
+        int before = atoi(get("/connections").body);
+        struct seen s = {0};
+        struct call_spec spec = spec_of(&s, "GET", paths[i]);
+        spec.total_ms = 150;
+        call_start(http, &spec);
+        loop_run(l);
+        assert_int_not_equal(s.a.result, CALL_ANSWERED);
+        assert_int_equal(atoi(get("/connections").body), before + 1);
+    }
 }
 
 static void what_was_never_sent_is_known(void **state)
@@ -653,6 +784,9 @@ int main(void)
         T(connections_are_kept),
         T(headers_travel),
         T(a_post_is_sent_once),
+        T(a_second_answer_is_nobodys),
+        T(another_requests_answer_is_refused),
+        T(a_broken_calls_connection_is_not_used_again),
         T(what_was_never_sent_is_known),
         T(what_was_sent_and_broke_is_known),
         T(bodies_are_capped),

@@ -34,7 +34,7 @@ KNOWN_BY = {  # sections of the file that each role gets, besides its own
     "broker": ("health", "timeout", "limit", "queue", "webhook", "curve", "log", "actions"),
     "dispatcher": ("db", "health", "session", "timeout", "queue", "limit", "robot", "retention", "schedule", "webhook", "seal", "curve", "log",
                    "actions"),
-    "healthd": ("health", "curve", "log"),
+    "healthd": ("health", "robot", "curve", "log"),
 }  # fmt: skip
 DOCTOR_PATIENCE_S = 15
 

@@ -1,0 +1,13 @@
+/*
+ * robot_tls.h - the one thing that curl does not tell of a TLS connection. robot_tls.c is the only file of the dispatcher that includes
+ * OpenSSL, the library that Debian's curl is built with.
+ */
+#ifndef CHASQUI_ROBOT_TLS_H
+#define CHASQUI_ROBOT_TLS_H
+
+#include <stdbool.h>
+
+/* Are there decrypted bytes that were not read? `ssl` is curl's SSL object (CURLINFO_TLS_SSL_PTR). */
+bool tls_has_bytes(const void *ssl);
+
+#endif
