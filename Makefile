@@ -3,6 +3,7 @@
 #   make all           build everything under build/
 #   make run           bring the whole system up here (private MariaDB, demo robots), Ctrl-C ends it
 #   make test          install what is missing, build, run every test
+#   make run ROBOT=chromium   the same with robots that drive Chromium
 #   make check-unit    unit tests (cmocka)            make check-system  system tests (pytest)
 #   make check-browser the dashboard in Chromium, pictures of it in build/pictures
 #   make asan          unit and system tests under ASan + UBSan
@@ -25,6 +26,7 @@ PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-de
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus groff-base chromium chromium-driver python3-selenium
+PACKAGES_CHROMIUM := chromium $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
   $(if $(shell command -v npm),,nodejs npm)
@@ -106,10 +108,18 @@ FORCE:
 .PHONY: deps run
 deps:
 	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
+# ROBOT=chromium brings up robots that drive Chromium, and a portal for them, instead of the demo robots.
 run:
-	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) curl
+	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) curl $(if $(filter chromium,$(ROBOT)),$(PACKAGES_CHROMIUM))
+	@$(if $(filter chromium,$(ROBOT)),$(MAKE) --no-print-directory examples)
 	@$(MAKE) --no-print-directory all
 	@CHASQUI_BUILD='$(abspath $(BUILD))' exec /usr/bin/python3 tests/run/up.py
+
+.PHONY: examples
+examples: $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(wildcard examples/*/package-lock.json))
+examples/%/node_modules/.package-lock.json: examples/%/package-lock.json
+	@echo NPM examples/$*
+	@cd examples/$* && npm ci --no-audit --no-fund --silent && touch node_modules/.package-lock.json
 
 # --- tests -----------------------------------------------------------------------------------------------------
 # tests/unit/NAME.c is a cmocka program; its first line names the program whose parts it needs: /* parts: dispatcher */. Only

@@ -424,6 +424,8 @@ static void check_whole(struct reading *rd)
         complain(rd, row_find("log", "format"), "must be text or json");
     if (c->role == CONF_BROKER && strcmp(c->broker_metrics, "open") != 0 && strcmp(c->broker_metrics, "token") != 0)
         complain(rd, row_find("broker", "metrics"), "must be open or token");
+    if (c->role == CONF_DISPATCHER && strcmp(c->viewer_rights, "view") != 0 && strcmp(c->viewer_rights, "control") != 0)
+        complain(rd, row_find("viewer", "rights"), "must be view or control");
     if (c->role == CONF_DISPATCHER && !c->dispatcher_name)
         name_dispatcher(c);
     else if (c->role == CONF_DISPATCHER && !is_name(c->dispatcher_name))

@@ -6,6 +6,7 @@
  */
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/viewer_link.h"
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -89,7 +90,7 @@ static bool parts_build(struct dispatcher *d)
         return false;
     if (!d->seal)
         log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
-    if (!(d->webhooks = webhooks_new(d)))
+    if (!viewer_link_open(d->conf) || !(d->webhooks = webhooks_new(d)))
         return false;
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
@@ -142,6 +143,7 @@ static void parts_drop(struct dispatcher *d)
     tally_destroy(&d->tally);
     batches_destroy(&d->batches);
     seal_close(&d->seal);
+    viewer_link_close();
     bus_destroy(&d->bus);
 }
 

@@ -3,7 +3,9 @@
  * base URL of a robot is ever in it: robots are told by name.
  */
 #include "dispatcher/store_sql.h"
+#include "dispatcher/viewer_link.h"
 
+#include "common/clock.h"
 #include "common/jv.h"
 
 #include <sodium.h>
@@ -82,11 +84,7 @@ static void viewer_set(struct jv *obj, const struct session_row *row)
         return;
     }
     struct buf url = {0};
-    size_t n = strlen(row->viewer_url);
-    while (n && row->viewer_url[n - 1] == '/')
-        n--;
-    buf_add(&url, row->viewer_url, n);
-    buf_addf(&url, "/viewer/%s", row->session_id);
+    viewer_link_add(&url, row->viewer_url, row->session_id, clock_unix_ms() / 1000);
     jv_set_str(obj, "viewer_url", url.data);
     buf_free(&url);
 }

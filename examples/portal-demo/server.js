@@ -6,7 +6,7 @@
 //
 //   node server.js [--listen 127.0.0.1:9100]        prints "listening http://127.0.0.1:9100"
 //
-//   GET  /_admin            the switches, and counts of log-ins and kicks
+//   GET  /_admin            the switches, and counts of log-ins, kicks and visits
 //   POST /_admin            {maintenance?: bool, slow_ms?: 0-60000, captcha?: bool}
 //   POST /_admin/reset      forgets every session, failure and count
 //
@@ -44,8 +44,10 @@ function portal() {
   const accounts = new Accounts();
   const switches = { maintenance: false, slow_ms: 0, captcha: false };
   const captchas = new Map(); // cookie -> the sum
+  const visits = { login: 0, menu: 0, buzon: 0 };
 
   function loginPage(response, code) {
+    visits.login++;
     let captcha;
     if (switches.captcha) {
       const [a, b] = [randomInt(1, 10), randomInt(1, 10)];
@@ -62,13 +64,15 @@ function portal() {
   function member(handler) {
     return (request, response) => {
       const session = accounts.session(request.cookies[COOKIE]);
-      return session ? handler(request, response, session) : response.send(pages.expired());
+      if (!session) return response.send(pages.expired());
+      if (request.path.slice(1) in visits) visits[request.path.slice(1)]++;
+      return handler(request, response, session);
     };
   }
 
   app.disable('x-powered-by');
   app.use(cookies(), express.json(), express.urlencoded({ extended: false }));
-  app.get('/_admin', (request, response) => response.json({ switches, ...accounts.report() }));
+  app.get('/_admin', (request, response) => response.json({ switches, visits, ...accounts.report() }));
   app.post('/_admin', (request, response) => {
     const wanted = switchesOf(request.body);
     if (typeof wanted === 'string') return response.status(422).json({ ok: false, message: wanted });
@@ -76,6 +80,7 @@ function portal() {
   });
   app.post('/_admin/reset', (request, response) => {
     accounts.reset();
+    Object.assign(visits, { login: 0, menu: 0, buzon: 0 });
     response.json({ ok: true });
   });
 

@@ -47,6 +47,7 @@ export class Browsers {
     const browser = await puppeteer.launch({
       executablePath: this.executable,
       headless: true,
+      pipe: true, // Chromium ends when this process does, however it dies
       userDataDir: profile,
       args: process.getuid() === 0 ? [...FLAGS, '--no-sandbox'] : FLAGS,
       handleSIGINT: false,

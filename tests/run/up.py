@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """`make run`: a whole Chasqui in the foreground, its data under var/.
 
-A private MariaDB, two demo robots with their portal (or ROBOTS="URL URL ..."), healthd, broker and two dispatchers. One company
+A private MariaDB, two demo robots with their portal (ROBOT=chromium: robots that drive Chromium, examples/; or ROBOTS="URL URL ..."), healthd, broker and two dispatchers. One company
 is logged in through the whole chain, and what to try next is printed. Ctrl-C or SIGTERM stops everything that was started, by
 its pid, in order. A process that dies is started again a few times, so that kill -9 can be tried on anything. A second run
 finds its data.
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "system"))
 
 from harness import Api, Client, MariaDB, Portal, Process, Robot, address, program, wait_until  # noqa: E402
+from harness.node import chromium_robot, web_portal  # noqa: E402
 from harness.process import clean_env  # noqa: E402
 from harness.system import zpl  # noqa: E402
 
@@ -118,8 +119,9 @@ def end_leftover(pid_file, datadir):
 
 
 class Whole:
-    def __init__(self, own_robots):
+    def __init__(self, own_robots, with_chromium):
         self.own_robots = own_robots
+        self.with_chromium = with_chromium
         self.at = addresses(own_robots)
         self.conf = VAR / "chasqui.conf"
         self.crew = []  # (process, how to start it), in the order of their start
@@ -185,6 +187,7 @@ class Whole:
             "ctl.api_url": "http://" + self.at["BROKER_HTTP"],
             "ctl.ops_url": "http://" + self.at["BROKER_OPS"],
             **({"ctl.token": self.token} if self.token else {}),
+            **({"viewer.key_file": VAR / "viewer.key", "viewer.rights": "control"} if self.with_chromium else {}),
         }
         for path, settings in ((self.conf, whole), (VAR / "front.conf", front)):
             path.touch(mode=0o600)
@@ -198,6 +201,8 @@ class Whole:
         return bool(row) and row["secret_sha256"] == hashlib.sha256(secret.encode()).digest()
 
     def set_up(self):
+        if self.with_chromium:
+            self.kept("viewer.key", lambda: secrets.token_hex(32))
         self.write_conf()
         say(self.ctl("migrate").strip().splitlines()[-1])
         if not (VAR / "curve").exists():
@@ -216,12 +221,26 @@ class Whole:
         """{name: base URL}."""
         if self.own_robots:
             return {f"robot-{number}": url for number, url in enumerate(self.own_robots, 1)}
+        if self.with_chromium:
+            return self.start_chromium()
         self.portal = Portal(LOG, port=address(self.at["DEMO_PORTAL"])[1])
         self.add(self.portal)
         robots = {}
         for number in (1, 2):
             robot = Robot(LOG, f"r{number}", self.portal, login_ms="300-900", port=address(self.at[f"DEMO_ROBOT_{number}"])[1])
             robot.name = f"robot-r{number}"
+            self.add(robot)
+            robots[f"r{number}"] = robot.url
+        return robots
+
+    def start_chromium(self):
+        """The portal and two robots of examples/."""
+        portal = web_portal(LOG, listen=self.at["DEMO_PORTAL"])
+        self.add(portal)
+        robots = {}
+        for number in (1, 2):
+            where = self.at[f"DEMO_ROBOT_{number}"]
+            robot = chromium_robot(LOG, f"robot-r{number}", portal.url, "--viewer-key-file", VAR / "viewer.key", listen=where)
             self.add(robot)
             robots[f"r{number}"] = robot.url
         return robots
@@ -237,7 +256,7 @@ class Whole:
                 continue
             if name in known:
                 self.ctl("worker", "remove", name, "--force")
-            viewer = () if self.own_robots else ("--viewer-url", "https://viewer.example")
+            viewer = () if self.own_robots else ("--viewer-url", url if self.with_chromium else "https://viewer.example")
             self.ctl("worker", "add", name, "--base-url", url, *viewer)
         for url, name in by_url.items():
             if url not in {told.rstrip("/") for told in robots.values()} and name not in robots:
@@ -316,7 +335,7 @@ class Whole:
 
 
 def log_in(whole):
-    """(session id, first file's token), by HTTP as a backend would. Sessions of a run before may still be moving."""
+    """(session id, first file's token, viewer), by HTTP as a backend would. Sessions of a run before may still be moving."""
     api = Api("http://" + whole.at["BROKER_HTTP"], whole.token, timeout=150)
     began = time.monotonic()
 
@@ -334,13 +353,14 @@ def log_in(whole):
     how = "is logged in already" if session.get("reused") else f"logged in, in {time.monotonic() - began:.1f} s"
     say(f"company {COMPANY} {how}: session {session['session_id']} on robot {session['robot']['worker']}")
     items = page.get("items") or [{}]
-    return session["session_id"], items[0].get("file_token", "FILE_TOKEN")
+    return session["session_id"], items[0].get("file_token", "FILE_TOKEN"), session.get("viewer_url")
 
 
-def show_next(whole, session_id, file_token):
+def show_next(whole, session_id, file_token, viewer_url=None):
     api, ops = "http://" + whole.at["BROKER_HTTP"], "http://" + whole.at["BROKER_OPS"]
     chasqui = shown(program("chasqui"))
     bearer = '-H "Authorization: Bearer $TOKEN"'
+    watch = f"  # watch the company's browser live, for an hour; mouse and keyboard act on it\n  {viewer_url}\n\n" if whole.with_chromium else ""
     say(f"""
 Try next, in another terminal:
 
@@ -357,7 +377,7 @@ Try next, in another terminal:
   # download a file
   curl -s {bearer} -OJ '{api}/api/v1/app/buzon/download?session_id={session_id}&file_token={file_token}'
 
-  # look at it as an operator: {ops}/ in a browser, with that token; or
+{watch}  # look at it as an operator: {ops}/ in a browser, with that token; or
   export CHASQUI_CONF={whole.conf}
   {chasqui} worker list
   {chasqui} sessions list
@@ -371,9 +391,12 @@ Ctrl-C stops everything.""")
 
 def run():
     own_robots = os.environ.get("ROBOTS", "").split()
+    kind = os.environ.get("ROBOT", "demo")
+    if kind not in ("demo", "chromium"):
+        raise Failed("ROBOT is demo or chromium")
     LOG.mkdir(parents=True, exist_ok=True)
     held = lock()
-    whole = Whole(own_robots)
+    whole = Whole(own_robots, kind == "chromium" and not own_robots)
     try:
         say("starting:")
         whole.start_database()
