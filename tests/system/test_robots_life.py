@@ -402,3 +402,35 @@ def test_private_cas_and_client_certificates(make_system, tmp_path):
     for _, listening in doors.values():
         listening.close()
     system.check_doctor = False
+
+
+# --- health in odd shapes ----------------------------------------------------------------------------------------------
+
+
+def test_health_in_odd_shapes(make_system):
+    system = make_system(robots=1)
+
+    def told():
+        return next(one for one in system.ops.get("/api/v1/ops/workers").expect(200).json["workers"])
+
+    good = {"ok": True, "sessions": 0, "capacity": 10}
+    sick = [
+        ({"body": "<html>fine</html>", "content_type": "text/html"}, "not_json"), ({"body": ""}, "not_json"), ({"body": [1]}, "not_json"),
+        ({"body": {"ok": "true"}}, "not_ok"), ({"body": {"ok": 1}}, "not_ok"), ({"body": {"sessions": 1}}, "not_ok"),
+        ({"body": " " * 70_000 + '{"ok":true}'}, "too_big"), ({"status": 204, "body": ""}, "status_204"), ({"status": 201, "body": good}, "status_201"),
+        ({"status": 302, "body": "", "headers": {"Location": "/x"}}, "status_302"),
+    ]  # fmt: skip
+    for behaviour, why in sick:
+        system.robot.behave("health", "status", **{"status": 200, **behaviour})
+        wait_until(lambda: told()["verdict"] == "down" and told()["why"] == why, 10, str(behaviour)[:80])
+    well = [
+        {"body": "\ufeff" + json.dumps(good)}, {"body": {"ok": True, "sessions": -1, "capacity": None}}, {"body": {"ok": True, "sessions": "3", "capacity": 2.5}},
+        {"body": {"ok": True, "sessions": 10**15, "boot_id": None}}, {"body": {"ok": True}, "content_type": "text/plain; charset=ISO-8859-1"},
+    ]  # fmt: skip
+    for behaviour in well:
+        system.robot.behave("health", "status", status=200, **behaviour)
+        wait_until(lambda: told()["verdict"] == "up", 10, str(behaviour)[:80])
+        system.robot.behave("health", "status", status=500)
+        wait_until(lambda: told()["verdict"] == "down" and told()["why"] == "status_500", 10, "sick again")
+    system.robot.behave_well()
+    wait_until(lambda: told()["verdict"] == "up" and told()["capacity"] == 10, 10, "its capacity is what it said when it was well")
