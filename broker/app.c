@@ -207,7 +207,7 @@ void app_execute(struct exchange *x)
     struct jv *errors = NULL;
     struct query q;
     enum jv_type session = jv_type(jv_get(x->json, "session_id"));
-    if (session != JV_ABSENT && session != JV_NULL && !exchange_count(x))
+    if (!exchange_count_new(x) || (session != JV_ABSENT && session != JV_NULL && !exchange_count(x)))
         return;
     query_parse(&q, x->query, &errors);
     params_execute(x->json, &x->b->conf->actions, r, &action, &errors);

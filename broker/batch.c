@@ -166,6 +166,8 @@ void upload_begin(struct exchange *x)
 {
     struct query q;
     struct jv *errors = NULL;
+    if (!exchange_count_new(x))
+        return;
     query_parse(&q, x->query, &errors);
     struct jv *about = params_batch_query(&q);
     upload_describe(upload_new(x), about, errors);
@@ -697,6 +699,8 @@ void app_batch_create(struct exchange *x)
         upload_finish(x->upload);
         return;
     }
+    if (!exchange_count_new(x))
+        return;
     struct upload *u = upload_new(x);
     size_t mark = utf8_mark(x->body.data, x->body.len);
     if (mark)

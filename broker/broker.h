@@ -379,6 +379,8 @@ void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key);
 bool exchange_company(struct exchange *x, uint64_t company_id);
 /* Counts it at the token; else answers 429. */
 bool exchange_count(struct exchange *x);
+/* Counts a request that makes rows (a job, a key, a batch) at the token's second window, ten times its rate; else answers 429. */
+bool exchange_count_new(struct exchange *x);
 /* Answers 422 when there are errors (taken); also checks X-Deadline-Ms. */
 bool exchange_fields(struct exchange *x, struct jv *errors);
 /* Answers that the body is no JSON, or no object (JV_FINE). */

@@ -24,6 +24,8 @@
 
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
 #define LOG_LINES_MAX 100 /* a second */
+#define NEW_FACTOR 10          /* of a token's rate: what makes rows */
+#define NEW_WINDOW (1ull << 63) /* of a token's second window */
 
 /* ---- the head --------------------------------------------------------------------------------------------------
  */
@@ -181,10 +183,10 @@ static bool token_check(struct exchange *x)
     return false;
 }
 
-bool exchange_count(struct exchange *x)
+static bool count(struct exchange *x, uint64_t window, uint64_t limit)
 {
     uint64_t now = loop_now_ms(x->b->loop);
-    if (ratelimit_take(x->b->ratelimit, x->token->id, x->token->rate_per_minute, now, &x->rate))
+    if (ratelimit_take(x->b->ratelimit, window, limit, now, &x->rate))
         return true;
     uint64_t wait_s = (x->rate.left_ms + 999) / 1000;
     stat_inc(rate_limited_total);
@@ -193,6 +195,20 @@ bool exchange_count(struct exchange *x)
                  (long long)((clock_unix_ms() + (int64_t)x->rate.left_ms + 999) / 1000));
     reply_error(x, ERR_RATE_LIMITED, NULL, NULL);
     return false;
+}
+
+bool exchange_count(struct exchange *x)
+{
+    return count(x, x->token->id, x->token->rate_per_minute);
+}
+
+bool exchange_count_new(struct exchange *x)
+{
+    struct rate shown = x->rate; /* the headers tell of the token's own window */
+    if (!count(x, x->token->id | NEW_WINDOW, x->token->rate_per_minute * NEW_FACTOR))
+        return false;
+    x->rate = shown;
+    return true;
 }
 
 /* The largest body that is kept. */

@@ -106,6 +106,8 @@ static void open_done(void *arg, void *op_arg)
     struct request *r = asked_answer(arg, op->rc);
     if (r && op->mismatch) {
         reply_error(d, r, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
+    } else if (r && op->too_many) {
+        reply_error(d, r, ERR_RATE_LIMITED, "1,000 batches of this token have not ended; wait for some, or cancel them.", NULL);
     } else if (r) {
         r->replayed = op->replayed;
         status_reply(d, r, op->batch_id, op->status);

@@ -35,11 +35,14 @@ static enum db_rc open_tx(struct db *db, void *arg)
     struct store_batch_open *op = arg;
     enum key_outcome key;
     uint64_t job_id, turn;
-    op->replayed = op->mismatch = false;
+    op->replayed = op->mismatch = op->too_many = false;
     TRY(key_look(db, &op->key, &key, &job_id, &op->batch_id));
     if (key == KEY_REPLAY)
         return batch_replayed(db, op);
     if ((op->mismatch = key == KEY_MISMATCH))
+        return DB_OK;
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_batches WHERE finished_at IS NULL AND token_id = ?", "u", op->token_id));
+    if ((op->too_many = db_next(db) && db_u64(db, 0) >= BATCHES_MAX))
         return DB_OK;
     TRY(turn_next(db, op->priority, &turn));
     TRY(db_exec(db,
@@ -56,6 +59,8 @@ static enum db_rc open_tx(struct db *db, void *arg)
 static int open_done(struct db *db, void *arg)
 {
     struct store_batch_open *op = arg;
+    if (op->too_many)
+        return 1;
     if (db_query(db, "SELECT 1 FROM chasqui_idempotency WHERE scope = ? AND batch_id = ? LOCK IN SHARE MODE WAIT 3", "bu",
                  (const void *)op->key.scope, (size_t)DIGEST_BYTES, op->batch_id))
         return -1;

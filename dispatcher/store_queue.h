@@ -201,12 +201,13 @@ void store_audit(struct db *db, void *op);
 
 /* ---- batches ---------------------------------------------------------------------------------------------------------------- */
 
+#define BATCHES_MAX 1000 /* of a token that have not ended */
 struct store_batch_open { /* a new batch, or the one that the key stands for */
     uint64_t token_id; char portal[PORTAL_ROOM], action[65]; uint8_t priority; char request_id[129];
     char callback_url[501]; /* "" = none */
     int64_t available_at_ms; /* unix, 0 = now */
     struct idempotency key; /* always set: the client's, or a random one */
-    uint64_t batch_id; bool replayed, mismatch; char status[21];
+    uint64_t batch_id; bool replayed, mismatch, too_many; char status[21]; /* too_many: BATCHES_MAX of the token have not ended */
     enum store_rc rc;
 };
 void store_batch_open(struct db *db, void *op);

@@ -134,3 +134,31 @@ def test_questions_of_one_token_leave_the_database_to_others(two):
         [one.result() for one in asking]
     assert stormy < max(2 * calm, NOISE_S), (calm, stormy)
     at_rest(system)
+
+
+def test_what_a_token_can_make_grow_is_bounded(make_system):
+    system = make_system(robots=1, capacity=5, settings={"log.level": "info"})
+    api = system.api_for(7, rate=2)  # so 20 requests a minute that make rows
+    answers = [api.execute(7, headers={"Idempotency-Key": f"k{n}"}, params={}) for n in range(21)]
+    assert [answer.status for answer in answers[:20]] == [200] * 20
+    refused = answers[20].expect(429, "rate_limited")
+    assert int(refused.headers["Retry-After"]) <= 60
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_idempotency") == 20
+    body = b'{"company_id":7}\n'
+    for content in ("application/json", "application/x-ndjson"):
+        query = {} if content == "application/json" else {"portal": "sunat", "action": "sunat.menu_sol_login"}
+        api.post("/api/v1/app/batches", body=body, query=query, headers={"Content-Type": content}).expect(429)
+    assert api.active(7).headers["X-RateLimit-Limit"] == "2", "its own window is another one"
+    # unfinished batches
+    token = system.make_token(8)
+    number = token.split("|")[0]
+    system.database.execute(
+        "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, available_at, created_at) SELECT %s, 'sunat', "
+        "'sunat.menu_sol_login', 5, 1, 'running', NOW() + INTERVAL 1 DAY, NOW() FROM seq_1_to_1000", number)  # fmt: skip
+    one = [{"company_id": 8}]
+    full = type(api)(system.api_url(), token)
+    told = full.batch(one).expect(429, "rate_limited")
+    assert "1,000 batches" in told.json["message"]
+    system.api_for(9).batch([{"company_id": 9}]).expect(202)
+    system.database.execute("UPDATE chasqui_batches SET finished_at = NOW(), status = 'done' WHERE token_id = %s LIMIT 1", number)
+    full.batch(one).expect(202)
