@@ -12,7 +12,8 @@
  * it stops; elsewhere the cookie, which the browser forgot, ends by its time.
  *
  * The key comes from the brokers' CURVE key; without one it is a random one, and
- * a restart logs everybody out.
+ * a restart logs everybody out. After a rotation (chasqui keys rotate) cookies of the key before are good until that is forgotten. A
+ * cookie that our key does not open has the files read again, once a second at most, since another broker may use a newer key already.
  *
  * A cookie is sent by the browser whoever wrote the page: what changes something
  * must come from our own (SameSite, and Origin).
@@ -37,6 +38,7 @@
 #define ENDED_MAX 4096
 #define FAILURES_PER_MINUTE 10
 #define ADDRESSES 4096 /* rows of failures: addresses may share one */
+#define READ_AGAIN_MS 1000
 #define SEAL_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define BASE64 sodium_base64_VARIANT_URLSAFE_NO_PADDING
@@ -58,6 +60,9 @@ struct ended {
 
 struct web_sessions {
     uint8_t key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
+    uint8_t other_key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES]; /* that opens too: the one before, or a newer one */
+    const char *curve_dir; /* NULL = none */
+    uint64_t read_ms;
     struct ended ended[ENDED_MAX]; /* until_unix_ms 0 = free */
     struct ratelimit *failures;    /* by row of address + 1 */
     uint8_t address_key[crypto_shorthash_KEYBYTES];
@@ -83,16 +88,32 @@ static struct ended *ended_find(struct web_sessions *w, const uint8_t id[ID_BYTE
     return NULL;
 }
 
+static void other_key_read(struct web_sessions *w);
+
+static bool opens(const uint8_t *key, const uint8_t sealed[SEALED_BYTES], struct web_session *out)
+{
+    return crypto_aead_xchacha20poly1305_ietf_decrypt((uint8_t *)out, NULL, NULL, sealed + NONCE_BYTES, SEALED_BYTES - NONCE_BYTES,
+                                                      (const uint8_t *)COOKIE, sizeof COOKIE - 1, sealed, key) == 0;
+}
+
+static bool opens_somehow(struct web_sessions *w, const uint8_t sealed[SEALED_BYTES], struct web_session *out)
+{
+    if (opens(w->key, sealed, out))
+        return true;
+    if (!w->curve_dir)
+        return false;
+    if (!w->read_ms || clock_ms() >= w->read_ms + READ_AGAIN_MS)
+        other_key_read(w); /* there may be a newer one, and the one before may have been forgotten */
+    return opens(w->other_key, sealed, out);
+}
+
 static bool unseal(struct web_sessions *w, const char *text, size_t len, struct web_session *out)
 {
     uint8_t sealed[SEALED_BYTES];
     size_t n = 0;
     return len == COOKIE_BYTES - 1 &&
            sodium_base642bin(sealed, sizeof sealed, text, len, NULL, &n, NULL, BASE64) == 0 &&
-           n == sizeof sealed &&
-           crypto_aead_xchacha20poly1305_ietf_decrypt((uint8_t *)out, NULL, NULL, sealed + NONCE_BYTES,
-                                                      sizeof sealed - NONCE_BYTES, (const uint8_t *)COOKIE,
-                                                      sizeof COOKIE - 1, sealed, w->key) == 0 &&
+           n == sizeof sealed && opens_somehow(w, sealed, out) &&
            out->ends_unix_ms > clock_unix_ms() && !ended_find(w, out->id);
 }
 
@@ -318,19 +339,42 @@ void web_me(struct exchange *x)
 /* ---- the whole -------------------------------------------------------------------------------------------------
  */
 
+static void key_from(uint8_t key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES], const uint8_t secret_key[KEY_BYTES])
+{
+    static const char purpose[] = "chasqui dashboard sessions";
+    crypto_generichash(key, crypto_aead_xchacha20poly1305_ietf_KEYBYTES, (const uint8_t *)purpose, sizeof purpose - 1, secret_key, KEY_BYTES);
+}
+
+/* The pair of the files when it is not ours any more, else the one before it. A key that opens nothing when there is neither. */
+static void other_key_read(struct web_sessions *w)
+{
+    uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
+    w->read_ms = clock_ms();
+    sodium_memzero(w->other_key, sizeof w->other_key);
+    if (key_read_pair(w->curve_dir, "broker", public_key, secret_key))
+        key_from(w->other_key, secret_key);
+    if (sodium_memcmp(w->other_key, w->key, sizeof w->key) == 0) {
+        sodium_memzero(w->other_key, sizeof w->other_key);
+        if (key_read_old_pair(w->curve_dir, "broker", public_key, secret_key))
+            key_from(w->other_key, secret_key);
+    }
+    if (sodium_is_zero(w->other_key, sizeof w->other_key))
+        id_random(w->other_key, sizeof w->other_key);
+    sodium_memzero(secret_key, sizeof secret_key);
+}
+
 /* False after logging why. */
 static bool key_make(struct web_sessions *w, const struct conf *conf)
 {
-    static const char purpose[] = "chasqui dashboard sessions";
     uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
+    w->curve_dir = conf->curve_dir;
     if (!conf->curve_dir) {
         id_random(w->key, sizeof w->key);
         return true;
     }
     bool is_read = key_read_pair(conf->curve_dir, "broker", public_key, secret_key);
     if (is_read)
-        crypto_generichash(w->key, sizeof w->key, (const uint8_t *)purpose, sizeof purpose - 1, secret_key,
-                           sizeof secret_key);
+        key_from(w->key, secret_key);
     sodium_memzero(secret_key, sizeof secret_key);
     return is_read;
 }
@@ -353,5 +397,6 @@ void web_sessions_destroy(struct web_sessions **wp)
     *wp = NULL;
     ratelimit_destroy(&w->failures);
     sodium_memzero(w->key, sizeof w->key);
+    sodium_memzero(w->other_key, sizeof w->other_key);
     free(w);
 }

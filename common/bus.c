@@ -266,6 +266,22 @@ static void set_transport(struct bus_sock *s, const char *endpoint)
         bus_sock_set_int(s, ZMQ_IPV6, 1);
 }
 
+void bus_sock_rekey(struct bus_sock *s)
+{
+    struct bus *b = s->bus;
+    uint8_t server_key[KEY_BYTES], public_key[KEY_BYTES], secret_key[KEY_BYTES];
+    if (!s->server_role)
+        return;
+    s->is_old_key = !s->is_old_key && key_read_old(b->curve_dir, s->server_role, server_key);
+    if (s->is_old_key || key_read_public(b->curve_dir, s->server_role, server_key))
+        set_bytes(s, ZMQ_CURVE_SERVERKEY, server_key, KEY_BYTES);
+    if (key_read_pair(b->curve_dir, b->role, public_key, secret_key)) {
+        set_bytes(s, ZMQ_CURVE_PUBLICKEY, public_key, KEY_BYTES);
+        set_bytes(s, ZMQ_CURVE_SECRETKEY, secret_key, KEY_BYTES);
+    }
+    sodium_memzero(secret_key, sizeof secret_key);
+}
+
 static int zmq_type_of(enum bus_type type)
 {
     switch (type) {

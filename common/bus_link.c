@@ -28,11 +28,13 @@ static void link_lost_due(void *arg)
 }
 
 /* libzmq gives up a connection for good when the other side refuses our key, or breaks the protocol; but keys get
- * allowed, and what listens at an address may change. */
+ * allowed and rotated, and what listens at an address may change. */
 static void relink_due(void *arg)
 {
     struct bus_sock *s = arg;
+    s->is_relink_soon = false;
     zmq_disconnect(s->handle, s->endpoint);
+    bus_sock_rekey(s);
     if (zmq_connect(s->handle, s->endpoint) != 0)
         log_line(LOG_ERROR, "bus_connect_failed", "endpoint", s->endpoint, "why", zmq_strerror(zmq_errno()), NULL);
     bus_sock_touch(s);
@@ -53,7 +55,7 @@ static void link_lost(struct bus_sock *s)
 static void link_made(struct bus_sock *s)
 {
     s->is_linked = true;
-    s->was_failure_logged = false;
+    s->was_failure_logged = s->is_relink_soon = false;
     loop_timer_stop(s->bus->loop, &s->relink_timer);
     if (!s->is_server && loop_timer_is_set(&s->lost_timer)) { /* a client hears of its links in order */
         loop_timer_stop(s->bus->loop, &s->lost_timer);
@@ -68,7 +70,9 @@ static void link_failed(struct bus_sock *s, const char *why)
     s->is_failing = true;
     if (s->is_server) /* its port is open to any noise */
         return;
-    loop_timer_in(s->bus->loop, &s->relink_timer, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
+    if (!s->is_relink_soon) /* libzmq may try again before, and fail again */
+        loop_timer_in(s->bus->loop, &s->relink_timer, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
+    s->is_relink_soon = true;
     if (!s->was_failure_logged)
         log_line(LOG_WARN, "bus_handshake_failed", "endpoint", s->endpoint, "why", why, NULL);
     s->was_failure_logged = true;

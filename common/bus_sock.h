@@ -29,6 +29,7 @@ struct bus_sock {
     bus_recv_fn *fn;
     void *arg;
     char *server_role; /* of a client socket with CURVE, else NULL; owned */
+    bool is_old_key; /* the server's key before the last rotation is tried */
     char endpoint[256];
     /* links, fed by the monitor */
     struct bus_sock *monitor; /* of a KIND_PEER; NULL = not watched */
@@ -37,6 +38,7 @@ struct bus_sock {
     struct loop_timer lost_timer;
     struct loop_timer relink_timer; /* of a client, set while it has no link */
     bool is_failing;                /* a handshake failed: the DISCONNECTED that follows is no link's */
+    bool is_relink_soon;            /* a handshake failed: it is connected anew, with the keys as they are then */
     bool was_failure_logged;
     void (*link_fn)(void *, bool);
     void *link_arg;
@@ -65,6 +67,8 @@ struct bus_message {
 struct bus_sock *bus_sock_new(struct bus *b, enum sock_kind kind, int zmq_type);
 void bus_sock_touch(struct bus_sock *s);
 void bus_sock_set_int(struct bus_sock *s, int option, int value);
+/* Reads a client socket's keys again: of the server its present one and the one before, by turns. */
+void bus_sock_rekey(struct bus_sock *s);
 
 /* bus_link.c: watches s's connections; false when the monitor cannot be made. Takes one event of it. Forgets. */
 bool bus_link_watch(struct bus_sock *s);

@@ -42,6 +42,28 @@ bool key_read_public(const char *dir, const char *role, uint8_t public_key[KEY_B
            complain(*path ? path : dir, "no public CURVE key can be read from it");
 }
 
+static zcert_t *load_old(const char *dir, const char *role)
+{
+    char path[PATH_BYTES], name[KEY_ROLE_BYTES + 8];
+    snprintf(name, sizeof name, "%.24s-old", role);
+    return load(dir, name, path);
+}
+
+bool key_read_old(const char *dir, const char *role, uint8_t public_key[KEY_BYTES])
+{
+    return take_public(load_old(dir, role), public_key);
+}
+
+bool key_read_old_pair(const char *dir, const char *role, uint8_t public_key[KEY_BYTES], uint8_t secret_key[KEY_BYTES])
+{
+    zcert_t *cert = load_old(dir, role);
+    if (cert && !sodium_is_zero(zcert_secret_key(cert), KEY_BYTES))
+        memcpy(secret_key, zcert_secret_key(cert), KEY_BYTES);
+    else
+        zcert_destroy(&cert);
+    return take_public(cert, public_key);
+}
+
 bool key_read_file(const char *path, uint8_t public_key[KEY_BYTES], char role[KEY_ROLE_BYTES])
 {
     zcert_t *cert = zcert_load(path);

@@ -1,6 +1,6 @@
 /*
  * seal.h - sealed credentials and params: XChaCha20-Poly1305 (libsodium), key
- * from seal.key_file (64 hex digits, mode 0400), "company/portal/purpose" as associated data.
+ * from seal.key_file (64 hex digits a line, mode 0400; the first key seals, all open), "company/portal/purpose" as associated data.
  * Format: 1 byte version, 4 bytes key id (first bytes of the key's hash), 24
  * bytes nonce, ciphertext+tag. Key memory is locked, not dumped, and wiped.
  */
@@ -18,16 +18,27 @@ struct seal;
  * (PR_SET_DUMPABLE 0, RLIMIT_CORE 0). */
 struct seal *seal_open(const char *key_file);
 void seal_close(struct seal **sp);
+/* Reads the file again when it changed; true when the keys are others now. In the thread of the loop only, like seal_unwrap(). */
+bool seal_refresh(struct seal *s);
+#define SEAL_KEY_ID_BYTES 4
+#define SEAL_KEYS_MAX 4
+/* Of the key that seals: bytes 1 to 4 of what it sealed. */
+void seal_key_id(const struct seal *s, uint8_t id[SEAL_KEY_ID_BYTES]);
 /* purpose: "credentials", "params" or "answer". */
 void seal_wrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *plain,
                size_t len, struct buf *out);
 /* false when the bytes were not sealed by this key for this company, portal and purpose. */
-bool seal_unwrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *sealed,
+bool seal_unwrap(struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *sealed,
                  size_t len, struct buf *out);
 /* Keyed hash (BLAKE2b with a key derived from the seal key) of `purpose` and the bytes, out_len 16 to 64: to know something again
  * without keeping what could be guessed from a plain hash. */
 void seal_hash(const struct seal *s, const char *purpose, const void *data, size_t len, uint8_t *out, size_t out_len);
 /* Writes a new key file (0400), refusing to overwrite. 0 or -errno. */
 int seal_key_make(const char *path);
+/* Rotation: the file becomes [its first key, a new one], then [the new one, the old one], then the new one alone. The key of hashes, which
+ * a file names from then on, stays: an Idempotency-Key means the same before and after. Each is one rename. 0 or -errno. */
+enum seal_step { SEAL_ADD, SEAL_PROMOTE, SEAL_FORGET };
+int seal_key_step(const char *path, enum seal_step step);
+unsigned seal_keys(const char *path); /* how many keys are in the file; 0 = it cannot be used */
 
 #endif

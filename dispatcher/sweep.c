@@ -28,6 +28,8 @@ static void tick(void *arg)
     if (now >= s->full_at_ms) {
         s->full_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         robots_reload(d); /* also tells whether the database is there */
+        if (d->seal)
+            seal_refresh(d->seal);
         health_sub_tick(d);
         drain_tick(d);
         if (!d->draining)
