@@ -157,7 +157,7 @@ static void test_the_same_text_never_looks_the_same(void **state)
     buf_free(&b);
 }
 
-static void refused(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose,
+static void refused(struct seal *s, uint64_t company_id, const char *portal, const char *purpose,
                     const struct buf *sealed, size_t len)
 {
     struct buf plain = {0};
@@ -201,6 +201,57 @@ static void test_a_changed_bit_or_length_is_refused(void **state)
     buf_free(&sealed);
 }
 
+static void test_a_key_is_rotated_under_those_who_have_it_open(void **state)
+{
+    struct fixture *f = *state;
+    struct buf before = {0}, after = {0}, plain = {0};
+    uint8_t old_id[SEAL_KEY_ID_BYTES], id[SEAL_KEY_ID_BYTES], hash[32], hash_later[32];
+    unlink(f->other);
+    assert_int_equal(seal_key_make(f->other), 0);
+    struct seal *s = seal_open(f->other);
+    assert_non_null(s);
+    seal_key_id(s, old_id);
+    seal_hash(s, "purpose", "x", 1, hash, sizeof(hash));
+    seal_wrap(s, 12, "sunat", "params", "clave", 5, &before);
+    assert_false(seal_refresh(s)); /* nothing changed */
+    assert_int_equal(seal_key_step(f->other, SEAL_ADD), 0);
+    assert_int_equal(seal_keys(f->other), 2);
+    assert_true(seal_refresh(s));
+    seal_key_id(s, id);
+    assert_memory_equal(id, old_id, sizeof(id)); /* the new one only opens */
+    assert_int_equal(seal_key_step(f->other, SEAL_PROMOTE), 0);
+    struct seal *fast = seal_open(f->other);
+    seal_wrap(fast, 12, "sunat", "params", "clave", 5, &after);
+    assert_true(seal_unwrap(s, 12, "sunat", "params", after.data, after.len, &plain)); /* not refreshed yet: it knows the key */
+    assert_true(seal_refresh(s));
+    seal_key_id(s, id);
+    assert_memory_not_equal(id, old_id, sizeof(id));
+    assert_true(seal_unwrap(s, 12, "sunat", "params", before.data, before.len, &plain));
+    write_file(f->other, "no key\n", 0400);
+    assert_false(seal_refresh(s)); /* a file that cannot be used changes nothing */
+    assert_true(seal_unwrap(s, 12, "sunat", "params", after.data, after.len, &plain));
+    seal_hash(s, "purpose", "x", 1, hash_later, sizeof(hash_later));
+    assert_memory_equal(hash, hash_later, sizeof(hash));
+    seal_close(&fast);
+    seal_close(&s);
+
+    unlink(f->other);
+    assert_int_equal(seal_key_make(f->other), 0);
+    s = seal_open(f->other);
+    buf_clear(&before);
+    seal_wrap(s, 12, "sunat", "params", "clave", 5, &before);
+    assert_int_equal(seal_key_step(f->other, SEAL_ADD), 0);
+    assert_int_equal(seal_key_step(f->other, SEAL_PROMOTE), 0);
+    assert_int_equal(seal_key_step(f->other, SEAL_FORGET), 0);
+    assert_int_equal(seal_keys(f->other), 1);
+    assert_true(seal_refresh(s));
+    refused(s, 12, "sunat", "params", &before, before.len);
+    seal_close(&s);
+    buf_free(&before);
+    buf_free(&after);
+    buf_wipe(&plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_the_same_text_never_looks_the_same),
         cmocka_unit_test(test_it_opens_for_nobody_else),
         cmocka_unit_test(test_a_changed_bit_or_length_is_refused),
+        cmocka_unit_test(test_a_key_is_rotated_under_those_who_have_it_open),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
