@@ -33,7 +33,7 @@ def ctl(tmp_path, database):
 # --- the command line ------------------------------------------------------------------------------------------------
 
 COMMANDS = [
-    ("migrate",), ("keys", "init"), ("token", "create"), ("token", "list"), ("token", "revoke"), ("worker", "add"), ("worker", "list"),
+    ("migrate",), ("keys", "init"), ("keys", "rotate"), ("keys", "forget"), ("token", "create"), ("token", "list"), ("token", "revoke"), ("worker", "add"), ("worker", "list"),
     ("worker", "drain"), ("worker", "resume"), ("worker", "remove"), ("worker", "test"), ("credentials", "set"), ("credentials", "list"), ("credentials", "remove"),
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
@@ -96,6 +96,7 @@ def test_the_actions_in_the_readme_are_good(tmp_path):
         (("token", "eat", "--help"), "no command token eat"),
         (("migrate", "now"), "a word too many"),
         (("keys", "init"), "something is missing"),
+        (("keys", "rotate"), "something is missing"),
         (("keys", "init", "a", "b"), "a word too many"),
         (("migrate", "--force"), "takes no --force"),
         (("migrate", "--fast"), "no option --fast"),

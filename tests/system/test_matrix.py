@@ -187,6 +187,25 @@ def test_the_matrix(world):
     assert not [call for call in system.robot.calls() if call["call"] in ("list", "file", "echo", "delete")]
 
 
+def test_a_key_is_its_company_s_and_its_token_s_own(world):
+    """An Idempotency-Key that two tenants choose alike, one token for both companies included, is two keys."""
+    system, _, _ = world
+    mine, theirs = (Api(system.api_url(), system.make_token(company, "app")) for company in (3, 4))
+    key = {"Idempotency-Key": "shared"}
+    told = [api.execute(company, headers=key, params={"usuario": "u"}).expect(200)
+            for api, company in ((mine, 3), (theirs, 4), (system.api, 5))]  # fmt: skip
+    assert all(answer.headers["Idempotency-Replayed"] is None for answer in told)
+    assert len({answer.json["session_id"] for answer in told}) == len({answer.json["job_id"] for answer in told}) == 3
+    again = system.api.execute(3, headers=key, params={"usuario": "u"}).expect(200)
+    assert again.headers["Idempotency-Replayed"] == "true" and again.json == told[0].json, "a company's key, whoever acts for it"
+    mine.execute(4, headers=key, params={"usuario": "u"}).expect(403, "company_forbidden")
+    batches = [api.batch([{"company_id": company}], headers=key).expect(202) for api, company in ((mine, 3), (theirs, 4))]
+    assert all(answer.headers["Idempotency-Replayed"] is None for answer in batches)
+    assert batches[0].json["batch_id"] != batches[1].json["batch_id"]
+    own = [api.get(f"{A}/jobs?limit=200").expect(200).json["jobs"] for api in (mine, theirs)]
+    assert [{job["company_id"] for job in jobs} for jobs in own] == [{3}, {4}]
+
+
 def test_revoked_tokens_are_refused_everywhere_within_5_seconds(world):
     system, asker, things = world
     app, ops = system.make_token(1, "app"), system.make_token("*", "ops")
