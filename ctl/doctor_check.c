@@ -26,15 +26,17 @@ static const struct check {
 #undef CHECK_ROWS
 };
 
-void finding_add(struct findings *f, bool broken, const char *check, const char *text, const char *remedy)
+void finding_add(struct findings *f, enum finding_level level, const char *check, const char *text, const char *remedy)
 {
+    static const char *const names[] = {[FINDING_NOTE] = "note", [FINDING_BROKEN] = "broken", [FINDING_DOWN] = "down"};
     struct jv *one = jv_new_object();
-    jv_set_str(one, "level", broken ? "broken" : "note");
+    jv_set_str(one, "level", names[level]);
     jv_set_str(one, "check", check);
     jv_set_str(one, "text", text ? text : "");
     jv_set_str(one, "do", remedy ? remedy : "");
     jv_push(f->list, one);
-    f->broken += broken;
+    f->broken += level == FINDING_BROKEN;
+    f->down += level == FINDING_DOWN;
 }
 
 static enum db_rc check_make(struct db *db, const struct check *c, int64_t lease_ms, struct findings *f)
@@ -47,12 +49,12 @@ static enum db_rc check_make(struct db *db, const struct check *c, int64_t lease
         TRY(db_query(db, c->sql, ""));
     for (; db_next(db); n++)
         if (n < ROWS_MAX)
-            finding_add(f, c->level == BROKEN, c->name, db_str(db, 0, NULL),
+            finding_add(f, c->level == BROKEN ? FINDING_BROKEN : FINDING_NOTE, c->name, db_str(db, 0, NULL),
                         own_remedy ? db_str(db, 1, NULL) : c->remedy);
     if (n > ROWS_MAX) {
         char text[80];
         snprintf(text, sizeof(text), "and %u more of them", n - ROWS_MAX);
-        finding_add(f, c->level == BROKEN, c->name, text, own_remedy ? "" : c->remedy);
+        finding_add(f, c->level == BROKEN ? FINDING_BROKEN : FINDING_NOTE, c->name, text, own_remedy ? "" : c->remedy);
     }
     f->checks++;
     return DB_OK;
@@ -85,7 +87,7 @@ static enum db_rc base_urls_check(struct db *db, struct findings *f)
         snprintf(text, sizeof(text),
                  "job %s: portal_jobs names another base URL than robot %s, whose place it holds",
                  db_str(db, 0, NULL), db_str(db, 1, NULL));
-        finding_add(f, true, "base_url_differs", text,
+        finding_add(f, FINDING_BROKEN, "base_url_differs", text,
                     "somebody else writes portal_jobs: after cut-over only Chasqui logs in; close the session "
                     "with: chasqui sessions close ID");
     }
@@ -117,7 +119,7 @@ static void stranger_tell(struct findings *f, const char *base_url, uint64_t row
     } else {
         snprintf(remedy, sizeof(remedy), "it cannot be registered (%s); correct the rows", why);
     }
-    finding_add(f, false, "robot_unknown", text, remedy);
+    finding_add(f, FINDING_NOTE, "robot_unknown", text, remedy);
 }
 
 /* Laravel's own rows whose base URL no robot has. One statement answers both: the strangers, and all that is

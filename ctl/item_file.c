@@ -2,11 +2,16 @@
  * item_file.c - reads a file piece by piece; memory holds a piece, and 8 bytes
  * a line: where it stood. What is read may hold credentials: it is overwritten
  * when it is done with.
+ *
+ * Files come as spreadsheets and shells write them. UTF-16 is made UTF-8 as it is
+ * read (file_text.c); a CSV field that is not UTF-8 is read as Windows-1252, which
+ * is what Excel's plain CSV is, and that is said once.
  */
 #include "ctl/item_file.h"
 
 #include "common/check.h"
 #include "ctl/csv.h"
+#include "ctl/file_text.h"
 #include "dispatcher/batch_line.h"
 
 #include <ctype.h>
@@ -19,8 +24,9 @@
 
 #define PIECE_BYTES 65536
 #define BAD_MAX 1000
+#define COLUMN_BYTES 201
 
-enum format { FORMAT_UNKNOWN, FORMAT_CSV, FORMAT_NDJSON };
+enum format { FORMAT_UNKNOWN, FORMAT_CSV, FORMAT_NDJSON, FORMAT_LIST };
 
 struct item_file {
     struct ctl *c;
@@ -32,6 +38,10 @@ struct item_file {
     struct jv *columns; /* CSV: their names; NULL until the first row was read */
     size_t company_at;  /* the one that is company_id */
     char *header_why;   /* what is wrong with the first row */
+    const char *file_why; /* what is wrong with the whole file */
+    struct file_text text;
+    bool is_1252; /* a field was read so */
+    struct buf field; /* a field that was made UTF-8 */
     struct buf line;    /* NDJSON: one whose end was not read yet */
     uint64_t line_no;   /* NDJSON: its number */
     bool is_long;       /* and it is too long */
@@ -77,41 +87,81 @@ static void header_bad(struct item_file *f, const char *what, const char *name)
 static void company_missing(struct item_file *f, const struct csv_row *row)
 {
     struct buf why = {0};
-    bool is_data = false, has_semicolon = false;
-    for (unsigned i = 0; i < row->n; i++) {
+    bool is_data = false;
+    for (unsigned i = 0; i < row->n; i++)
         is_data |= isdigit((unsigned char)*row->field[i]) != 0;
-        has_semicolon |= strchr(row->field[i], ';') != NULL;
-    }
     buf_adds(&why, "no column is named company_id; ");
     buf_adds(&why, is_data ? "the first row must name the columns" : "there is");
     for (unsigned i = 0; i < row->n && !is_data; i++)
         buf_addf(&why, "%s %.60s", i ? "," : "", row->field[i]);
-    if (has_semicolon)
-        buf_adds(&why, "; columns are separated by ',' here, not by ';'");
     f->header_why = buf_take(&why, NULL);
+}
+
+/* The field as UTF-8; NULL when its bytes are no text. Borrowed until the next call. */
+static const char *field_text(struct item_file *f, const char *field)
+{
+    if (jv_text_ok(field, strlen(field)))
+        return field;
+    buf_wipe(&f->field);
+    if (!text_from_1252(field, &f->field))
+        return NULL;
+    f->is_1252 = true;
+    return f->field.data;
+}
+
+/* A column's name as robots know it: spreadsheets begin names with a capital, or write all of them so. */
+static void name_make(const char *text, char *out, size_t room)
+{
+    size_t used, len;
+    snprintf(out, room, "%s", text);
+    while (strncmp(out, "\xc2\xa0", 2) == 0)
+        memmove(out, out + 2, strlen(out) - 1);
+    for (len = strlen(out); len >= 2 && strcmp(out + len - 2, "\xc2\xa0") == 0; len = strlen(out))
+        out[len - 2] = '\0';
+    if (csv_is_company(out, len, &used) && !out[used]) {
+        snprintf(out, room, "company_id");
+        return;
+    }
+    bool has_small = false, has_later = false;
+    for (size_t i = 0; i < len; i++) {
+        has_small |= islower((unsigned char)out[i]) != 0;
+        has_later |= i && isupper((unsigned char)out[i]);
+    }
+    for (size_t i = 0; i < len && (!has_small || !has_later); i++)
+        out[i] = (char)tolower((unsigned char)out[i]);
 }
 
 static void header_take(struct item_file *f, const struct csv_row *row)
 {
     static const char *const reserved[] = {"portal", "job_uid", "epoch"};
     bool has_company = false;
+    unsigned n = row->n;
     f->columns = jv_new_array();
     if (row->bad)
         header_bad(f, row->bad, "");
-    for (unsigned i = 0; i < row->n && !f->header_why; i++) {
-        if (!*row->field[i])
+    while (n && !*row->field[n - 1]) /* columns that were used once */
+        n--;
+    for (unsigned i = 0; i < n && !f->header_why; i++) {
+        char name[COLUMN_BYTES];
+        const char *text = field_text(f, row->field[i]);
+        if (!text || strlen(text) >= sizeof(name)) {
+            header_bad(f, "the name of a column is no text, or longer than 200 bytes", "");
+            break;
+        }
+        name_make(text, name, sizeof(name));
+        if (!*name)
             header_bad(f, "a column has no name", "");
         for (unsigned k = 0; k < i && !f->header_why; k++)
-            if (strcmp(row->field[i], row->field[k]) == 0)
-                header_bad(f, "two columns are named", row->field[i]);
+            if (strcmp(name, jv_str(jv_at(f->columns, k))) == 0)
+                header_bad(f, "two columns are named", name);
         for (unsigned k = 0; k < sizeof(reserved) / sizeof(*reserved) && !f->header_why; k++)
-            if (strcmp(row->field[i], reserved[k]) == 0)
-                header_bad(f, "a column cannot be named", row->field[i]);
-        if (strcmp(row->field[i], "company_id") == 0) {
+            if (strcmp(name, reserved[k]) == 0)
+                header_bad(f, "a column cannot be named", name);
+        if (strcmp(name, "company_id") == 0) {
             has_company = true;
             f->company_at = i;
         }
-        jv_push_str(f->columns, row->field[i]);
+        jv_push_str(f->columns, name);
     }
     if (!f->header_why && !has_company)
         company_missing(f, row);
@@ -126,21 +176,52 @@ static bool company_read(const char *text, int64_t *out)
     return *out >= 1;
 }
 
-/* NULL when a field is not UTF-8. */
-static struct jv *params_make(const struct item_file *f, const struct csv_row *row)
+/* NULL when a field is no text. */
+static struct jv *params_make(struct item_file *f, const struct csv_row *row)
 {
     struct jv *params = jv_new_object();
-    for (unsigned i = 0; i < row->n; i++) {
-        const char *name = jv_str(jv_at(f->columns, i));
-        if (i == f->company_at || !*row->field[i])
+    for (unsigned i = 0; i < row->n && i < jv_len(f->columns); i++) {
+        const char *text = field_text(f, row->field[i]);
+        if (i == f->company_at || (text && !*text))
             continue;
-        jv_set_str(params, name, row->field[i]);
-        if (strcmp(jv_str(jv_get(params, name)), row->field[i]) != 0) { /* bytes were replaced */
+        if (!text) {
             jv_wipe(params);
             return NULL;
         }
+        jv_set_str(params, jv_str(jv_at(f->columns, i)), text);
     }
     return params;
+}
+
+/* Nothing but separators, or the end of file of another age (Ctrl-Z). */
+static bool row_is_blank(const struct csv_row *row)
+{
+    for (unsigned i = 0; i < row->n; i++)
+        if (*row->field[i] && strcmp(row->field[i], "\xc2\xa0") != 0 && strcmp(row->field[i], "\x1a") != 0)
+            return false;
+    return row->n;
+}
+
+/* Fields beyond the last column; cells at a row's end that are empty may be missing (spreadsheets leave them out). */
+static bool has_too_many(const struct csv_row *row, size_t columns)
+{
+    for (unsigned i = (unsigned)columns; i < row->n; i++)
+        if (*row->field[i])
+            return true;
+    return false;
+}
+
+static void company_bad(struct item_file *f, uint64_t line, const char *text)
+{
+    char why[200];
+    bool is_number = *text && strlen(text) < 40 && strspn(text, "0123456789.,eE+ ") == strlen(text);
+    if (is_number && strpbrk(text, "eE"))
+        snprintf(why, sizeof(why), "company_id is %s: the spreadsheet shortened it; format the column as a number without decimals and save again", text);
+    else if (is_number && strpbrk(text, ".,"))
+        snprintf(why, sizeof(why), "company_id is %s: it must be digits only, without a decimal or thousands separator", text);
+    else
+        snprintf(why, sizeof(why), "company_id must be a whole number of 1 or more");
+    bad_add(f, line, why);
 }
 
 static void row_take(void *arg, const struct csv_row *row)
@@ -157,18 +238,21 @@ static void row_take(void *arg, const struct csv_row *row)
         bad_add(f, row->line, row->bad);
         return;
     }
-    if (row->n != columns) {
+    if (row_is_blank(row))
+        return;
+    if (has_too_many(row, columns)) {
         snprintf(why, sizeof(why), "it has %u field%s, the first row has %zu", row->n, row->n == 1 ? "" : "s", columns);
         bad_add(f, row->line, why);
         return;
     }
-    if (!company_read(row->field[f->company_at], &company_id)) {
-        bad_add(f, row->line, "company_id must be a whole number of 1 or more");
+    const char *company = f->company_at < row->n ? row->field[f->company_at] : "";
+    if (!company_read(company, &company_id)) {
+        company_bad(f, row->line, company);
         return;
     }
     struct jv *params = params_make(f, row);
     if (!params) {
-        bad_add(f, row->line, "it is not UTF-8");
+        bad_add(f, row->line, "it is neither UTF-8 nor Windows-1252; save the file as 'CSV UTF-8'");
         return;
     }
     struct jv *item = jv_new_object();
@@ -222,14 +306,17 @@ static enum format format_of(const char *data, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         if (!strchr(" \t\r\n", data[i]) || !data[i])
-            return data[i] == '{' ? FORMAT_NDJSON : FORMAT_CSV;
+            return data[i] == '{' ? FORMAT_NDJSON : data[i] == '[' ? FORMAT_LIST : FORMAT_CSV;
     return FORMAT_UNKNOWN;
 }
 
-static void feed(struct item_file *f, const char *data, size_t len)
+static void feed(void *arg, const char *data, size_t len)
 {
+    struct item_file *f = arg;
     if (f->format == FORMAT_UNKNOWN)
         f->format = format_of(data, len);
+    if (f->format == FORMAT_LIST)
+        f->file_why = "is a JSON list; write an object a line, as with: jq -c '.[]' FILE";
     if (f->format == FORMAT_CSV)
         csv_feed(f->csv, data, len);
     else
@@ -239,6 +326,7 @@ static void feed(struct item_file *f, const char *data, size_t len)
 static void end(struct item_file *f)
 {
     f->is_end = true;
+    text_end(&f->text, feed, f);
     if (f->format == FORMAT_CSV)
         csv_end(f->csv);
     else if (f->line.len || f->is_long)
@@ -259,9 +347,11 @@ static bool piece_read(struct item_file *f)
         return false;
     }
     if (n)
-        feed(f, piece, (size_t)n);
+        text_feed(&f->text, piece, (size_t)n, feed, f);
     else
         end(f);
+    if (f->text.why)
+        f->file_why = f->text.why;
     explicit_bzero(piece, sizeof(piece));
     return true;
 }
@@ -293,8 +383,12 @@ struct item_file *item_file_open(struct ctl *c, const char *path)
     bool good = f->fd >= 0;
     if (!good)
         ctl_fail(c, "%s cannot be read: %s", path, strerror(errno));
-    while (good && !f->n && !f->is_end && !f->bad_total && !f->header_why)
+    while (good && !f->n && !f->is_end && !f->bad_total && !f->header_why && !f->file_why)
         good = piece_read(f);
+    if (good && f->file_why) {
+        good = false;
+        ctl_fail(c, "%s %s", f->path, f->file_why);
+    }
     if (good && (f->header_why || (!f->n && !f->bad_total))) {
         good = false;
         if (f->header_why)
@@ -313,9 +407,13 @@ void item_file_close(struct item_file **fp)
     *fp = NULL;
     if (f->fd >= 0)
         close(f->fd);
+    if (f->is_1252)
+        fprintf(stderr, "%s is not UTF-8: it was read as Windows-1252, which is Excel's plain CSV\n", f->path);
     csv_destroy(&f->csv);
     buf_wipe(&f->line);
     buf_wipe(&f->out);
+    buf_wipe(&f->field);
+    text_wipe(&f->text);
     jv_free(f->columns);
     jv_free(f->bad);
     free(f->header_why);

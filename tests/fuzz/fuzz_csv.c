@@ -62,7 +62,7 @@ static struct told read_in(const char *text, size_t len, bool whole)
 
 int main(int argc, char **argv)
 {
-    static const char *const pieces[] = {"\"", "\"\"", ",", "\n", "\r\n", "\r", "a", "company_id", "\xc3\xb1", "\xef\xbb\xbf", "\xef", " ", "\0", "1"};
+    static const char *const pieces[] = {"\"", "\"\"", ",", ";", "\t", "sep=;", "\n", "\r\n", "\r", "a", "company_id", "\xc3\xb1", "\xef\xbb\xbf", "\xef", " ", "\0", "1"};
     unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, rows = 0;
     seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
     for (unsigned long run = 0; run < runs; run++) {

@@ -181,7 +181,7 @@ def test_no_broker_or_no_ability_is_said(ctl):
         ("", "holds no items"),
         ("\n \n", "holds no items"),
         ("company,clave\n1,x\n", "line 1: no column is named company_id; there is company, clave\n"),
-        ("company_id;clave\n1;x\n", "there is company_id;clave; columns are separated by ',' here, not by ';'"),
+        ("empresa;clave\n1;x\n", "no column is named company_id; there is empresa, clave\n"),
         ("canary,1\nx,2\n", "no column is named company_id; the first row must name the columns\n"),
         ("company_id,clave,clave\n1,x,y\n", "two columns are named clave"),
         ("company_id,,clave\n1,x,y\n", "a column has no name"),

@@ -212,6 +212,28 @@ def test_the_brokers_part_is_merged(clinic):
 
 def test_without_a_broker_the_database_part_is_made(clinic):
     conf = conf_with(clinic, ctl__ops_url=f"http://127.0.0.1:{free_port()}", ctl__token="7|abc")
-    told = clinic.json("doctor", conf=conf)
-    assert told["ok"] and not told["robots_asked"]
-    assert [one["level"] for one in told["findings"] if one["check"] == "robots_not_asked"] == ["note"]
+    told = clinic.run("doctor", "--json", conf=conf, check=False)
+    answer = json.loads(told.stdout)
+    assert told.returncode == 1 and answer["promises_kept"] and not (answer["ok"] or answer["serving"] or answer["robots_asked"])
+    assert [one["check"] for one in answer["findings"] if one["level"] == "down"] == ["no_broker"]
+    told = clinic.run("doctor", conf=conf, check=False)
+    assert told.returncode == 1 and "every promise holds" in told.stdout and "requests cannot be served" in told.stdout
+
+
+def test_when_nothing_can_be_served_it_says_so_once(clinic):
+    """A broker without dispatcher: its words are asked for though what the robots hold is not known."""
+    words = [{"level": "bad", "code": "no_dispatcher", "text": "No dispatcher is connected: nothing can be done.", "todo": "Start it."},
+             {"level": "warn", "code": "healthd_silent", "text": "No healthd has been heard for 9 s.", "todo": "Start it."},
+             {"level": "ok", "code": "idle", "text": "x", "todo": ""}]  # fmt: skip
+
+    def answers(_method, path, _query):
+        return (503, {"ok": False, "error": "no_dispatcher"}) if path.endswith("doctor") else (200, {"ok": True, "words": words})
+
+    with FakeBroker(answers) as broker:
+        conf = conf_with(clinic, ctl__ops_url=broker.url, ctl__token="7|abc")
+        told = clinic.run("doctor", conf=conf, check=False)
+        assert told.returncode == 1 and "down    no_dispatcher: " in told.stdout and "note    healthd_silent: " in told.stdout
+        assert told.stdout.count("no_dispatcher:") == 1 and told.stdout.endswith("requests cannot be served\n")
+        words.pop(0)
+        told = clinic.run("doctor", "--json", conf=conf)
+        assert json.loads(told.stdout)["ok"]

@@ -54,11 +54,26 @@ static void test_rows(void **state)
     reads("a,b\r\n1,2\r\n", "1:[a][b];2:[1][2];");
     reads("a,,\n,b,\n", "1:[a][][];2:[][b][];");
     reads("\n\r\na\n\n\nb\n", "3:[a];6:[b];"); /* empty lines are none */
-    reads(" a , b ", "1:[ a ][ b ];");         /* blanks belong to a field */
+    reads(" a , b c \t,\" d \" , \"e\" \n,", "1:[a][b c][ d ][e];2:[][];"); /* blanks round a field are none of it */
     reads("\xef\xbb\xbf" "a\nb", "1:[a];2:[b];");
     reads("\xef\xbb" "a", "1:[\xef\xbb" "a];");
     reads("niño,Ñandú", "1:[niño][Ñandú];");
-    reads("a\rb\n", "1:[a\rb];"); /* a lone CR is a character */
+    reads("a\rb\r\r\nc\n\rd", "1:[a];2:[b];4:[c];6:[d];"); /* a lone CR ends a line */
+}
+
+static void test_separators(void **state)
+{
+    (void)state;
+    reads("company_id;clave\n7;a,b\n", "1:[company_id][clave];2:[7][a,b];");
+    reads("clave;Company ID\n", "1:[clave][Company ID];");
+    reads("a,b\tcompany_id\tclave\n1\t\t3", "1:[a,b][company_id][clave];2:[1][][3];");
+    reads("company_id|clave\n", "1:[company_id][clave];");
+    reads("\"company_id\" ;\"a;b\"\n7; 8", "1:[company_id][a;b];2:[7][8];");
+    reads("sep=;\r\na,b;c\r\n", "2:[a,b][c];");
+    reads("\"sep=\t\"\na,b\tc", "2:[a,b][c];");
+    reads("\n\ncompany_id;b\n", "3:[company_id][b];");
+    reads("a;b;c,d\n1;2;3", "1:[a][b][c,d];2:[1][2][3];");
+    reads("company_id\n7;8", "1:[company_id];2:[7;8];");
 }
 
 static void test_quotes(void **state)
@@ -104,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_separators),
         cmocka_unit_test(test_quotes),
         cmocka_unit_test(test_bad_rows),
         cmocka_unit_test(test_bounds),
