@@ -20,17 +20,22 @@ void ops_healthz(struct exchange *x)
 void ops_readyz(struct exchange *x)
 {
     struct jv *body = jv_new_object();
-    const char *reason = NULL;
-    if (x->b->is_stopping)
-        reason = "stopping";
-    else if (!http_is_open(x->b->http))
-        reason = "starting";
-    else if (!peers_ready(x->b))
-        reason = peers_hopeful(x->b) ? "no dispatcher has a database" : "no dispatcher is connected";
-    jv_set_bool(body, "ok", !reason);
-    if (reason)
-        jv_set_str(body, "reason", reason);
-    reply_jv(x, reason ? 503 : 200, body);
+    const char *why = NULL, *reason = NULL;
+    if (x->b->is_stopping) {
+        reason = why = "stopping";
+    } else if (!http_is_open(x->b->http)) {
+        reason = why = "starting";
+    } else if (!peers_ready(x->b)) {
+        bool is_there = peers_hopeful(x->b);
+        why = is_there ? "database_unavailable" : "no_dispatcher";
+        reason = is_there ? "no dispatcher has a database" : "no dispatcher is connected";
+    }
+    jv_set_bool(body, "ok", !why);
+    if (why) {
+        jv_set_str(body, "why", why);
+        jv_set_str(body, "reason", reason); /* for people */
+    }
+    reply_jv(x, why ? 503 : 200, body);
 }
 
 void ops_metrics(struct exchange *x)

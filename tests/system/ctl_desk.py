@@ -123,6 +123,11 @@ class FakeBroker:
             def handle_any(self):
                 url = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                while self.headers.get("Transfer-Encoding") == "chunked" and (size := int(self.rfile.readline(), 16)) >= 0:
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                    if not size:
+                        break
                 outer.asked.append((self.command, url.path, parse_qs(url.query), dict(self.headers), body))
                 status, answer = answers(self.command, url.path, parse_qs(url.query))
                 text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()

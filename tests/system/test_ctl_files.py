@@ -23,17 +23,8 @@ def submitted(ctl, data):
     with FakeBroker(lambda *_: (202, accepted)) as broker:
         told = ctl.run("batch", "submit", file, *SUBMIT, conf=conf_with(ctl, ctl__api_url=broker.url, ctl__ops_url=broker.url, ctl__token="7|abc"), check=False)
         bodies = [asked[4] for asked in broker.asked if asked[0] == "POST"]
-    body = dechunked(bodies[0]) if bodies else b""
+    body = bodies[0] if bodies else b""
     return [json.loads(line) for line in body.splitlines() if line.strip()], told.stdout + told.stderr
-
-
-def dechunked(body):
-    out = b""
-    while body and b"\r\n" in body and not body.startswith(b"{"):
-        size, _, rest = body.partition(b"\r\n")
-        n = int(size, 16)
-        out, body = out + rest[:n], rest[n + 2 :]
-    return out or body
 
 
 def test_files_that_mean_the_same(ctl):
