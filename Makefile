@@ -194,7 +194,7 @@ chaos: deps
 SOAK_MINUTES ?= 60
 soak: deps
 	$(MAKE) all
-	SOAK_MINUTES=$(SOAK_MINUTES) CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) -s tests/system/test_soak.py
+	SOAK_MINUTES=$(SOAK_MINUTES) CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) -s -o faulthandler_timeout=0 tests/system/test_soak.py
 
 asan: deps
 	$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all unit-tests
