@@ -52,8 +52,9 @@ def test_a_robot_that_hangs_and_a_company_that_waits(two):
     calm = p99(lambda n: system.api.list(sessions[2], n + 1))
     robots[1].behave("list", "hang")
     with ThreadPoolExecutor(CROWD) as pool:
-        waiting = [pool.submit(crowd.list, sessions[1], headers={"X-Deadline-Ms": "7000"}) for _ in range(CROWD)]
-        wait_until(lambda: system.metric("chasqui_requests_parked") > 50, 10, "the others wait without a credit")
+        waiting = [pool.submit(crowd.list, sessions[1], headers={"X-Deadline-Ms": "15000"}) for _ in range(CROWD)]
+        beyond = ("chasqui_requests_parked", "chasqui_bulkhead_refused_total")  # they wait for two seconds, and are refused then
+        wait_until(lambda: sum(map(system.metric, beyond)) > 50, 30, "the others wait without a credit")
         stormy = p99(lambda n: system.api.list(sessions[2], n + 1))
         assert stormy < max(2 * calm, NOISE_S), (calm, stormy)
         name = robots[1].name
