@@ -498,6 +498,8 @@ struct robot_health { /* what a healthd says of a robot */
     int64_t since_ms;           /* unix time of the verdict */
     int64_t sessions, capacity; /* -1 = not told */
     char boot_id[65], why[201]; /* "" = none */
+    enum down down;             /* DOWN_NOT unless the verdict is down */
+    char other_boot[65];        /* of a second process under the same URL, "" = none */
 };
 struct health *health_new(struct broker *b); /* NULL after logging why */
 void health_destroy(struct health **hp);
@@ -533,10 +535,14 @@ void fleet_robot_judged(struct broker *b, const char *name);
 void fleet_robots_told(struct broker *b, const char *dispatcher, const char *boot_id, struct str payload);
 void fleet_stats_told(struct broker *b, const struct stats *before, const struct stats *now);
 void fleet_dispatcher_gone(struct broker *b, const char *dispatcher);
-void fleet_places_told(struct broker *b, const struct jv *robots, int64_t kept_back_percent); /* rows of OPS_SUMMARY */
+void fleet_places_told(struct broker *b, const struct jv *summary); /* rows of OPS_SUMMARY */
 struct fleet_count fleet_count(const struct broker *b);
 /* Each robot's name whose last verdict is this, or that is wanted so. */
 void fleet_each_judged(const struct broker *b, enum verdict v, void (*fn)(void *arg, const char *name, int64_t since_ms, const char *why), void *arg);
+/* Each robot that is down and silent: how many sessions wait for it (-1 = not known), and when they are lost (unix). */
+typedef void fleet_silent_fn(void *arg, const char *name, int64_t since_ms, const char *why, int64_t waiting, int64_t lost_at_ms);
+void fleet_each_silent(const struct broker *b, fleet_silent_fn *fn, void *arg);
+void fleet_each_two(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg); /* two processes under one URL */
 void fleet_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name, int64_t left, int64_t movable), void *arg);
 const struct queue_sum *fleet_queue(const struct broker *b);
 double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_sum *grown);

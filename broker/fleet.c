@@ -32,7 +32,7 @@ struct told { /* what a dispatcher said of a robot last */
     struct told *next;
     char dispatcher[65], boot_id[65];
     struct robot_sum sum;
-    uint64_t in_flight;
+    uint64_t in_flight, mute;
 };
 
 struct robot {
@@ -46,6 +46,7 @@ struct robot {
     struct window *window;
     struct robot_health health; /* the best of what is heard, or was last */
     enum verdict verdict;       /* UNKNOWN while no healthd is heard that knows it */
+    int64_t mute_since_ms;      /* unix; a dispatcher's calls go unanswered since then; 0 = no */
     struct {
         int64_t at_ms; /* 0 = it never changed while we looked */
         enum verdict from, to;
@@ -54,6 +55,8 @@ struct robot {
     struct {
         int64_t as_of_ms; /* 0 = not known */
         int64_t used, total, kept_back, abandoned, left, movable, since_ms, deadline_ms;
+        int64_t waiting, waiting_movable; /* sessions on a robot that is silent; -1 = it is not */
+        int64_t migrate_at_ms, lost_at_ms; /* unix; when they move, or are lost, unless it answers */
     } places;
 };
 
@@ -208,6 +211,25 @@ static struct told *told_new(struct robot *r, const struct teller *from, const s
     return t;
 }
 
+static void mute_look(struct robot *r)
+{
+    bool is_mute = false;
+    for (const struct told *t = r->told; t; t = t->next)
+        is_mute |= t->mute > 0;
+    r->mute_since_ms = !is_mute ? 0 : r->mute_since_ms ? r->mute_since_ms : clock_unix_ms();
+}
+
+/* What healthd says, and what calls say of a robot that is well by its health. */
+static enum verdict judged(const struct robot *r, enum verdict v)
+{
+    return v == VERDICT_UP && r->mute_since_ms ? VERDICT_SUSPECT : v;
+}
+
+static bool is_judged_by_calls(const struct robot *r)
+{
+    return r->health.verdict == VERDICT_UP && r->mute_since_ms;
+}
+
 static void robot_told(void *arg, const struct robot_stats_row *row)
 {
     static const struct robot_sum nothing;
@@ -229,6 +251,8 @@ static void robot_told(void *arg, const struct robot_stats_row *row)
                WIDTH_OF(struct robot_sum));
     t->sum = now;
     t->in_flight = row->in_flight;
+    t->mute = row->mute;
+    mute_look(r);
     r->wanted = row->wanted;
     r->is_wanted_known = true;
     r->told_unix_ms = clock_unix_ms();
@@ -269,8 +293,10 @@ void fleet_dispatcher_gone(struct broker *b, const char *dispatcher)
     struct fleet *f = b->fleet;
     for (unsigned i = 0; i < f->n; i++) {
         struct told *t = told_of(f->robot[i], dispatcher);
-        if (t)
-            t->in_flight = 0;
+        if (t) {
+            t->in_flight = t->mute = 0;
+            mute_look(f->robot[i]);
+        }
     }
 }
 
@@ -280,8 +306,20 @@ static int64_t number_of(const struct jv *row, const char *key)
     return jv_int(jv_get(row, key), &n) ? n : -1;
 }
 
-void fleet_places_told(struct broker *b, const struct jv *robots, int64_t kept_back_percent)
+/* How long it has been silent is the database's word; until when its sessions wait is counted from now. */
+static void waiting_take(struct robot *r, const struct jv *row, const struct jv *summary)
 {
+    int64_t silent_ms = number_of(row, "silent_ms"), migrate_ms = number_of(summary, "migrate_after_ms"), lost_ms = number_of(summary, "lost_after_ms");
+    r->places.waiting = number_of(row, "waiting");
+    r->places.waiting_movable = number_of(row, "waiting_movable");
+    r->places.migrate_at_ms = migrate_ms < 0 ? 0 : r->places.as_of_ms + migrate_ms - silent_ms;
+    r->places.lost_at_ms = lost_ms < 0 ? 0 : r->places.as_of_ms + lost_ms - silent_ms;
+}
+
+void fleet_places_told(struct broker *b, const struct jv *summary)
+{
+    const struct jv *robots = jv_get(summary, "robots");
+    int64_t kept_back_percent = number_of(summary, "kept_back_percent");
     for (size_t i = 0; i < jv_len(robots); i++) {
         const struct jv *row = jv_at(robots, i);
         const char *name = jv_str(jv_get(row, "name"));
@@ -297,6 +335,7 @@ void fleet_places_told(struct broker *b, const struct jv *robots, int64_t kept_b
         r->places.movable = number_of(row, "movable");
         r->places.since_ms = number_of(row, "drain_since_ms");
         r->places.deadline_ms = number_of(row, "drain_deadline_ms");
+        waiting_take(r, row, summary);
     }
 }
 
@@ -367,8 +406,8 @@ struct fleet_count fleet_count(const struct broker *b)
         n.all++;
         n.active += is_active;
         n.draining += r->wanted == WANTED_DRAINING;
-        n.up += is_active && r->health.verdict == VERDICT_UP;
-        n.suspect += is_active && r->health.verdict == VERDICT_SUSPECT;
+        n.up += is_active && judged(r, r->health.verdict) == VERDICT_UP;
+        n.suspect += is_active && judged(r, r->health.verdict) == VERDICT_SUSPECT;
         n.down += is_active && r->health.verdict == VERDICT_DOWN;
         n.unknown += is_active && r->health.verdict == VERDICT_UNKNOWN;
         if (r->places.as_of_ms && is_active && r->health.verdict != VERDICT_DOWN) {
@@ -390,9 +429,25 @@ void fleet_each_judged(const struct broker *b, enum verdict v,
 {
     for (unsigned i = 0; i < b->fleet->n; i++) {
         const struct robot *r = b->fleet->robot[i];
-        if (r->health.verdict == v && r->wanted == WANTED_ACTIVE)
-            fn(arg, r->name, r->health.since_ms, r->health.why);
+        if (judged(r, r->health.verdict) == v && r->wanted == WANTED_ACTIVE && r->health.down != DOWN_SILENT && !r->health.other_boot[0])
+            fn(arg, r->name, is_judged_by_calls(r) ? r->mute_since_ms : r->health.since_ms, is_judged_by_calls(r) ? MUTE_WHY : r->health.why);
     }
+}
+
+void fleet_each_silent(const struct broker *b, fleet_silent_fn *fn, void *arg)
+{
+    for (unsigned i = 0; i < b->fleet->n; i++) {
+        const struct robot *r = b->fleet->robot[i];
+        if (r->health.verdict == VERDICT_DOWN && r->health.down == DOWN_SILENT && r->wanted != WANTED_DISABLED)
+            fn(arg, r->name, r->health.since_ms, r->health.why, r->places.as_of_ms ? r->places.waiting : -1, r->places.lost_at_ms);
+    }
+}
+
+void fleet_each_two(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg)
+{
+    for (unsigned i = 0; i < b->fleet->n; i++)
+        if (b->fleet->robot[i]->health.other_boot[0])
+            fn(arg, b->fleet->robot[i]->name);
 }
 
 void fleet_each_draining(const struct broker *b,
@@ -467,6 +522,21 @@ static struct jv *drain_jv(const struct robot *r)
     return drain;
 }
 
+/* null unless it is silent: what its sessions wait for, and until when. */
+static struct jv *silence_jv(const struct robot *r)
+{
+    if (r->health.down != DOWN_SILENT || r->verdict != VERDICT_DOWN)
+        return NULL;
+    bool is_known = r->places.as_of_ms && r->places.waiting >= 0;
+    struct jv *silence = jv_new_object();
+    jv_set_time(silence, "since", r->health.since_ms);
+    set_count(silence, "sessions_waiting", is_known ? r->places.waiting : -1);
+    set_count(silence, "movable", is_known ? r->places.waiting_movable : -1);
+    jv_set_time(silence, "migrate_at", is_known ? r->places.migrate_at_ms : 0);
+    jv_set_time(silence, "lost_at", is_known ? r->places.lost_at_ms : 0);
+    return silence;
+}
+
 static void numbers_set(const struct broker *b, const struct robot *r, struct jv *one)
 {
     struct robot_sum grown;
@@ -489,11 +559,11 @@ static struct jv *robot_jv(const struct broker *b, const struct robot *r)
     bool is_known = r->places.as_of_ms != 0;
     jv_set_str(one, "name", r->name);
     jv_set_time(one, "as_of", r->told_unix_ms);
-    jv_set_str(one, "verdict", verdict_name[r->verdict]);
-    jv_set_str(one, "last_verdict", verdict_name[r->health.verdict]);
+    jv_set_str(one, "verdict", verdict_name[judged(r, r->verdict)]);
+    jv_set_str(one, "last_verdict", verdict_name[judged(r, r->health.verdict)]);
     jv_set_str(one, "wanted", r->is_wanted_known ? wanted_name[r->wanted] : NULL);
-    jv_set_time(one, "since", r->health.since_ms);
-    jv_set_str(one, "why", r->health.why);
+    jv_set_time(one, "since", is_judged_by_calls(r) ? r->mute_since_ms : r->health.since_ms);
+    jv_set_str(one, "why", is_judged_by_calls(r) ? MUTE_WHY : r->health.why);
     jv_set(one, "last_change", change_jv(r));
     jv_set_str(one, "boot_id", r->health.boot_id[0] ? r->health.boot_id : NULL);
     set_count(one, "sessions_reported", r->health.sessions);
@@ -503,6 +573,9 @@ static struct jv *robot_jv(const struct broker *b, const struct robot *r)
     set_count(one, "abandoned", is_known ? r->places.abandoned : -1);
     jv_set_time(one, "places_as_of", r->places.as_of_ms);
     jv_set(one, "drain", drain_jv(r));
+    jv_set_str(one, "down_as", r->health.down ? down_name[r->health.down] : NULL);
+    jv_set(one, "silence", silence_jv(r));
+    jv_set_str(one, "other_boot", r->health.other_boot[0] ? r->health.other_boot : NULL);
     numbers_set(b, r, one);
     jv_set(one, "healthds", health_opinions_jv(b, r->name));
     return one;
@@ -557,6 +630,11 @@ static int64_t left_value(const struct robot *r)
     return r->places.as_of_ms && r->wanted == WANTED_DRAINING ? r->places.left : -1;
 }
 
+static int64_t waiting_value(const struct robot *r)
+{
+    return r->places.as_of_ms ? (r->places.waiting > 0 ? r->places.waiting : 0) : -1;
+}
+
 static int64_t abandoned_value(const struct robot *r)
 {
     return r->places.as_of_ms ? r->places.abandoned : -1;
@@ -594,6 +672,7 @@ void fleet_metrics(const struct broker *b, struct buf *out)
     robots_family(f, out, FAMILY_robot_places, total_value);
     robots_family(f, out, FAMILY_robot_sessions_left, left_value);
     robots_family(f, out, FAMILY_robot_abandoned, abandoned_value);
+    robots_family(f, out, FAMILY_robot_sessions_waiting, waiting_value);
     robots_family(f, out, FAMILY_robot_logins_in_flight, in_flight_value);
     robots_family(f, out, FAMILY_robot_logins_done_total, done_value);
     robots_family(f, out, FAMILY_robot_logins_failed_total, failed_value);

@@ -69,6 +69,8 @@ static void opinion_take(void *arg, const struct health_row *row)
     told->capacity = row->capacity;
     str_copy(told->boot_id, sizeof told->boot_id, row->boot_id);
     str_copy(told->why, sizeof told->why, row->why);
+    told->down = row->down;
+    str_copy(told->other_boot, sizeof told->other_boot, row->other_boot);
     fleet_robot_judged(p->b, name);
 }
 
@@ -230,15 +232,20 @@ static const struct robot_health *opinion_of(const struct publisher *p, const ch
     return at == NAMES_NONE ? NULL : &p->opinion[at].told;
 }
 
+static bool is_better(const struct robot_health *a, const struct robot_health *b)
+{
+    struct health_row x = {.verdict = a->verdict, .down = a->down, .since_unix_ms = a->since_ms};
+    struct health_row y = {.verdict = b->verdict, .down = b->down, .since_unix_ms = b->since_ms};
+    return health_is_better(&x, &y);
+}
+
 bool health_robot(const struct broker *b, const char *name, struct robot_health *out)
 {
-    static const unsigned goodness[] = {
-        [VERDICT_UNKNOWN] = 0, [VERDICT_DOWN] = 1, [VERDICT_SUSPECT] = 2, [VERDICT_UP] = 3};
     const struct robot_health *best = NULL;
     for (unsigned i = 0; i < b->health->n; i++) {
         const struct publisher *p = &b->health->publisher[i];
         const struct robot_health *told = is_heard(b, p) ? opinion_of(p, name) : NULL;
-        if (told && (!best || goodness[told->verdict] > goodness[best->verdict]))
+        if (told && (!best || is_better(told, best)))
             best = told;
     }
     if (best)

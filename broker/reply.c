@@ -135,7 +135,7 @@ void reply_refuse(struct exchange *x, const char *what)
 
 static void take_error(struct exchange *x, const struct msg_REPLY *m, struct str payload)
 {
-    enum err e = err_from_code(m->error.p, m->error.len);
+    enum err e = err_from_answer(m->error.p, m->error.len, (unsigned)m->status);
     struct jv *extra = NULL;
     enum jv_bad why;
     if (e == ERR_COUNT || e == ERR_OK) {

@@ -52,7 +52,7 @@ static void replied(void *arg, const struct msg_REPLY *m, struct str payload)
     s->came_at_ms = loop_now_ms(s->b->loop);
     s->at_unix_ms = clock_unix_ms();
     stat_inc(summaries_total);
-    fleet_places_told(s->b, jv_get(body, "robots"), number_of(body, "kept_back_percent"));
+    fleet_places_told(s->b, body);
 }
 
 static void failed(void *arg, enum err e)

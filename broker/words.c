@@ -138,6 +138,20 @@ static void suspect_one(void *arg, const char *name, int64_t since_ms, const cha
     str_copy(say(arg, WORD_ROBOT_SUSPECT, name, since_ms)->why, sizeof(((struct row *)0)->why), str_of(why));
 }
 
+static void silent_one(void *arg, const char *name, int64_t since_ms, const char *why, int64_t waiting, int64_t lost_at_ms)
+{
+    struct told *t = arg;
+    struct row *r = say(t, WORD_ROBOT_SILENT, name, since_ms);
+    r->n = waiting;
+    r->time_ms = lost_at_ms > t->now_ms ? lost_at_ms - t->now_ms : 0;
+    str_copy(r->why, sizeof r->why, str_of(why));
+}
+
+static void two_boots_one(void *arg, const char *name)
+{
+    say(arg, WORD_ROBOT_TWO_BOOTS, name, 0);
+}
+
 static void robot_draining_one(void *arg, const char *name, int64_t left, int64_t movable)
 {
     (void)movable;
@@ -161,6 +175,9 @@ static void robots_look(struct told *t)
         say_count(t, WORD_ROBOTS_SOME_DOWN, n.down, n.active);
     if (n.down <= ROBOTS_NAMED_MAX)
         fleet_each_judged(t->b, VERDICT_DOWN, down_one, t);
+    if (n.down <= ROBOTS_NAMED_MAX)
+        fleet_each_silent(t->b, silent_one, t);
+    fleet_each_two(t->b, two_boots_one, t);
     if (n.suspect <= ROBOTS_NAMED_MAX)
         fleet_each_judged(t->b, VERDICT_SUSPECT, suspect_one, t);
     fleet_each_draining(t->b, robot_draining_one, t);

@@ -43,6 +43,14 @@ const char *err_text(enum err e)
     return row(e)->text;
 }
 
+enum err err_from_answer(const char *code, unsigned len, unsigned http)
+{
+    for (int e = 0; e < ERR_COUNT; e++)
+        if ((unsigned)rows[e].http == http && strlen(rows[e].code) == len && memcmp(rows[e].code, code, len) == 0)
+            return (enum err)e;
+    return err_from_code(code, len);
+}
+
 enum err err_from_code(const char *code, unsigned len)
 {
     for (int e = 0; e < ERR_COUNT; e++)

@@ -28,5 +28,7 @@ int err_retry_after_s(enum err e);
 const char *err_text(enum err e);
 /* The error with this code, ERR_COUNT when there is none. For decoding. */
 enum err err_from_code(const char *code, unsigned len);
+/* A code may have rows of several statuses: the one with this status, else as err_from_code(). */
+enum err err_from_answer(const char *code, unsigned len, unsigned http);
 
 #endif

@@ -126,6 +126,11 @@ static struct jv *worker_jv(struct db *db)
         if (!db_is_null(db, 4 + i))
             jv_set_int(w, numbers[i], db_i64(db, 4 + i));
     }
+    jv_set_str(w, "down_as", db_is_null(db, 12) ? NULL : db_str(db, 12, NULL));
+    jv_set_int(w, "sessions_waiting", db_is_null(db, 13) ? 0 : db_i64(db, 13));
+    jv_set(w, "down_s", NULL);
+    if (!db_is_null(db, 12))
+        jv_set_int(w, "down_s", db_i64(db, 14) / 1000);
     jv_set_str(w, "boot_id", db_str(db, 10, NULL));
     jv_set(w, "fenced", NULL);
     if (!db_is_null(db, 11))
@@ -133,10 +138,23 @@ static struct jv *worker_jv(struct db *db)
     return w;
 }
 
+/* How it is down, and until when its sessions wait. */
+static void down_cell(struct ctl *c, struct table *table)
+{
+    struct db *db = c->db;
+    bool is_down = !db_is_null(db, 12);
+    int64_t waiting = db_i64(db, 13), left_s = c->conf->session_lost_after_s - db_i64(db, 14) / 1000;
+    if (is_down && waiting)
+        table_addf(table, "%s: %lld %s, %lld s more", db_str(db, 12, NULL), (long long)waiting, waiting == 1 ? "waits" : "wait",
+                   (long long)(left_s > 0 ? left_s : 0));
+    else
+        table_add(table, is_down ? db_str(db, 12, NULL) : NULL);
+}
+
 enum ctl_exit worker_list(struct ctl *c)
 {
     static const char *const heads[] = {"NAME",            "WANTED",     ">PLACES",  ">SESSIONS", ">ABANDONED",
-                                        "2OPTIONAL CALLS", "~~BASE URL", "1~VIEWER", NULL};
+                                        "DOWN", "2OPTIONAL CALLS", "~~BASE URL", "1~VIEWER", NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
                              "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, "
@@ -147,7 +165,9 @@ enum ctl_exit worker_list(struct ctl *c)
                              "WHERE s.robot_id = r.id AND "
                              "s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND "
                              "a.robot_id = r.id), r.boot_id, "
-                             "r.fenced FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name",
+                             "r.fenced, IF(r.down_seen > NOW(6) - INTERVAL 30 SECOND, r.down_as, NULL), (SELECT COUNT(*) FROM chasqui_sessions "
+                             "w WHERE w.robot_id = r.id AND w.live = 1 AND w.state = 'active' AND r.down_as = 'silent' AND r.down_seen > NOW(6) - "
+                             "INTERVAL 30 SECOND), r.down_ms FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name",
                              "");
     if (rc)
         return ctl_db_fail(c, rc);
@@ -160,6 +180,7 @@ enum ctl_exit worker_list(struct ctl *c)
         table_addf(table, "%llu/%llu", (unsigned long long)db_u64(db, 7), (unsigned long long)db_u64(db, 6));
         table_add(table, db_str(db, 8, NULL));
         table_add(table, db_str(db, 9, NULL));
+        down_cell(c, table);
         table_add(table, optional_calls(db, 11));
         table_add(table, db_str(db, 2, NULL));
         table_add(table, db_str(db, 3, NULL));

@@ -8,6 +8,7 @@
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <stdio.h>
@@ -111,7 +112,7 @@ static void action_answered(void *arg, struct call_answer *a)
     if (r)
         r->robot_ms += a->took_ms;
     activity_drop(w->d, w->row.ref);
-    robots_boot_seen(w->d, w->row.robot_id, a->boot_id);
+    robots_boot_seen(w->d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     w->error = answer_failure(a);
     if (w->error) {
         answer_note(r, robot_by_id(w->d, w->row.robot_id), "action", a);
@@ -222,6 +223,7 @@ static void started(void *arg, void *op_arg)
     struct call_spec spec = {.method = w->action->method,
                              .base_url = robot->base_url,
                              .robot_id = robot->id,
+                             .is_work = true,
                              .path = path.data,
                              .is_decoded = true,
                              .body = post ? text : NULL,

@@ -57,6 +57,11 @@ void activity_drop(struct dispatcher *d, uint64_t session_ref)
     u->dirty = true;
 }
 
+void activity_touch(struct dispatcher *d, uint64_t session_ref)
+{
+    used_of(d, session_ref)->dirty = true;
+}
+
 static void flushed(void *arg, void *op)
 {
     (void)arg;

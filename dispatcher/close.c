@@ -3,9 +3,10 @@
  *
  * The row is `closing` under a lease while the robot is asked, whichever robot it
  * is. Confirmed (robot_speaks.h): closed and the place is free. Not confirmed: active again and
- * nothing changed; a robot judged down cannot be asked: the session is closed
+ * nothing changed. A dead robot cannot be asked: the session is closed
  * here, keeps its place as close pending and is fenced before that robot gets
- * new work. A robot that turns out not to know DELETE: closed here, and the place fades.
+ * new work. A silent one's sessions are kept (an operator may close them like a dead one's). A robot that turns out not to know DELETE:
+ * closed here, and the place fades.
  */
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/robot_answer.h"
@@ -19,6 +20,8 @@
 #include <string.h>
 
 #define ANSWER_BYTES 65536
+#define DOUBT_LOOK_MS 50 /* while it is found out whether the robot restarted */
+#define DOUBT_LOOKS 100
 
 struct closing {
     struct dispatcher *d;
@@ -29,6 +32,10 @@ struct closing {
     char traceparent[129];
     struct lease lease;
     bool held;
+    enum told told;     /* what the robot answered */
+    bool is_other_boot; /* another boot than the session's did */
+    struct loop_timer timer;
+    unsigned looks;
     enum err error;
     close_done_fn *fn;
     void *arg;
@@ -82,28 +89,52 @@ static void record(struct closing *c, enum session_state to, enum place_fate pla
     store_submit(c->d->store, store_close_end, op, recorded, c);
 }
 
+/* A silent robot's sessions stay as they are, unless an operator wants one closed. */
+static bool may_leave_behind(const struct closing *c, const struct robot *robot)
+{
+    return robot->down == DOWN_DEAD || strcmp(c->reason, "closed_by_operator") == 0;
+}
+
+static void closed_judge(struct closing *c);
+
+static void closed_look(void *arg)
+{
+    closed_judge(arg);
+}
+
+/* What the robot's answer means, once it is known whether another boot id was a restart. */
+static void closed_judge(struct closing *c)
+{
+    struct dispatcher *d = c->d;
+    const struct robot *robot = robot_by_id(d, c->row.robot_id);
+    if (c->is_other_boot && robots_boot_in_doubt(d, c->row.robot_id) && c->looks++ < DOUBT_LOOKS) {
+        c->timer.fn = closed_look;
+        c->timer.arg = c;
+        loop_timer_in(d->loop, &c->timer, DOUBT_LOOK_MS);
+        return;
+    }
+    bool is_doubtful = c->is_other_boot && robot && (robot->is_two || robots_boot_in_doubt(d, robot->id));
+    if (!is_doubtful && (c->told == TOLD_YES || c->is_other_boot)) {
+        record(c, c->to, PLACE_FREE);
+    } else if (!is_doubtful && c->told == TOLD_NOT_SPOKEN) {
+        record(c, c->to, PLACE_FADE);
+    } else if (robot && robot->last_judged == VERDICT_DOWN && may_leave_behind(c, robot)) {
+        record(c, c->to, PLACE_KEEP_PENDING);
+    } else {
+        c->error = ERR_ROBOT_UNREACHABLE;
+        record(c, SESSION_ACTIVE, PLACE_FREE);
+    }
+}
+
 static void robot_closed(void *arg, struct call_answer *a)
 {
     struct closing *c = arg;
-    const struct robot *robot = robot_by_id(c->d, c->row.robot_id);
-    bool gone = a->boot_id[0] && c->row.boot_id[0] && strcmp(a->boot_id, c->row.boot_id) != 0;
-    enum told told = robots_told_closed(c->d, c->row.robot_id, a);
-    robots_boot_seen(c->d, c->row.robot_id, a->boot_id);
-    if (told == TOLD_YES || gone) {
-        record(c, c->to, PLACE_FREE);
-        return;
-    }
-    if (told == TOLD_NOT_SPOKEN) {
-        record(c, c->to, PLACE_FADE);
-        return;
-    }
-    answer_note(NULL, robot, "close", a);
-    if (robot && robot->last_judged == VERDICT_DOWN) {
-        record(c, c->to, PLACE_KEEP_PENDING);
-        return;
-    }
-    c->error = ERR_ROBOT_UNREACHABLE;
-    record(c, SESSION_ACTIVE, PLACE_FREE);
+    c->is_other_boot = a->boot_id[0] && c->row.boot_id[0] && strcmp(a->boot_id, c->row.boot_id) != 0;
+    c->told = robots_told_closed(c->d, c->row.robot_id, a);
+    robots_boot_seen(c->d, c->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    if (c->told != TOLD_YES && c->told != TOLD_NOT_SPOKEN && !c->is_other_boot)
+        answer_note(NULL, robot_by_id(c->d, c->row.robot_id), "close", a);
+    closed_judge(c);
 }
 
 static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg)
@@ -129,8 +160,13 @@ static void robot_ask(struct closing *c)
         record(c, c->to, PLACE_FREE);
         return;
     }
-    if (robot->verdict == VERDICT_DOWN) {
+    if (robot->verdict == VERDICT_DOWN && may_leave_behind(c, robot)) {
         record(c, c->to, PLACE_KEEP_PENDING);
+        return;
+    }
+    if (robot->verdict == VERDICT_DOWN) {
+        c->error = ERR_ROBOT_SILENT;
+        record(c, SESSION_ACTIVE, PLACE_FREE);
         return;
     }
     struct buf path = {0};
@@ -261,6 +297,9 @@ struct gone {
     struct dispatcher *d;
     uint64_t key;
     struct session_row row;
+    char boot_id[BOOT_ROOM]; /* as /health says */
+    struct loop_timer timer;
+    unsigned looks;
     void (*again)(struct dispatcher *d, struct request *r);
 };
 
@@ -304,17 +343,37 @@ static void gone_planned(void *arg, void *op)
     free(g);
 }
 
-static void gone_health(void *arg, struct call_answer *a)
+static void gone_judge(struct gone *g);
+
+static void gone_look(void *arg)
 {
-    struct gone *g = arg;
+    gone_judge(arg);
+}
+
+/* Another process than the session's may have said 404: then nothing is known of the session, and it stays. */
+static void gone_kept(struct gone *g)
+{
+    struct request *r = request_find(g->d, g->key);
+    if (r)
+        reply_error(g->d, r, ERR_ROBOT_SILENT, "Another process than the session's answers under the robot's URL; the session is kept.", NULL);
+    free(g);
+}
+
+static void gone_judge(struct gone *g)
+{
     struct dispatcher *d = g->d;
-    enum jv_bad why;
-    struct jv *body = a->result == CALL_ANSWERED && a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
-    const char *boot = jv_str(jv_get(body, "boot_id"));
-    char boot_id[65];
-    str_copy(boot_id, sizeof(boot_id), str_of(boot && strlen(boot) < 65 ? boot : a->boot_id));
-    jv_free(body);
-    robots_boot_seen(d, g->row.robot_id, boot_id);
+    const struct robot *robot = robot_by_id(d, g->row.robot_id);
+    const char *boot_id = g->boot_id;
+    if (robots_boot_in_doubt(d, g->row.robot_id) && g->looks++ < DOUBT_LOOKS) {
+        g->timer.fn = gone_look;
+        g->timer.arg = g;
+        loop_timer_in(d->loop, &g->timer, DOUBT_LOOK_MS);
+        return;
+    }
+    if (g->row.boot_id[0] && robot && (robot->is_two || robots_boot_in_doubt(d, robot->id))) {
+        gone_kept(g);
+        return;
+    }
     if (boot_id[0] && g->row.boot_id[0] && strcmp(boot_id, g->row.boot_id) != 0) {
         /* Restarted: it migrates or is lost; the look-up waits for what comes of it. */
         struct store_migrate_plan *plan = xcalloc(1, sizeof(*plan));
@@ -333,6 +392,14 @@ static void gone_health(void *arg, struct call_answer *a)
     store_submit(d->store, store_session_end, op, gone_recorded, g);
 }
 
+static void gone_health(void *arg, struct call_answer *a)
+{
+    struct gone *g = arg;
+    answer_boot(a, g->boot_id);
+    robots_boot_seen(g->d, g->row.robot_id, g->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    gone_judge(g);
+}
+
 void session_gone(struct dispatcher *d, struct request *r, const struct session_row *row,
                   void (*again)(struct dispatcher *d, struct request *r))
 {
@@ -342,7 +409,7 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
         return;
     }
     struct gone *g = xcalloc(1, sizeof(*g));
-    *g = (struct gone){d, r->key, *row, again};
+    *g = (struct gone){.d = d, .key = r->key, .row = *row, .again = again};
     struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,
                              .total_ms = 2000, .max_bytes = ANSWER_BYTES, .done = gone_health, .arg = g};
     call_start(d->robot_http, &spec);

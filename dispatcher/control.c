@@ -5,6 +5,7 @@
 #include "dispatcher/asked.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,12 +112,23 @@ static void set_count(struct jv *w, const char *key, int64_t n)
 /* What this process knows beside the database: healthd's verdict and the robot's own numbers. */
 static void worker_judged(struct jv *w, const struct robot *robot)
 {
-    jv_set_str(w, "verdict", verdict_name[robot ? robot->verdict : VERDICT_UNKNOWN]);
+    const char *why = "";
+    jv_set_str(w, "verdict", verdict_name[robot ? robot_verdict(robot, &why) : VERDICT_UNKNOWN]);
     jv_set_str(w, "last_judged", verdict_name[robot ? robot->last_judged : VERDICT_UNKNOWN]);
+    jv_set_str(w, "down_as", robot && robot->down ? down_name[robot->down] : NULL);
     jv_set_time(w, "since", robot ? robot->since_ms : 0);
-    jv_set_str(w, "why", robot && robot->why[0] ? robot->why : NULL);
+    jv_set_str(w, "why", *why ? why : NULL);
     set_count(w, "robot_sessions", robot ? robot->sessions : -1);
     set_count(w, "robot_capacity", robot ? robot->capacity : -1);
+}
+
+/* Until when the sessions on a silent robot wait for it. */
+static void worker_waits(const struct dispatcher *d, struct jv *w)
+{
+    int64_t silent_ms, now_ms = clock_unix_ms();
+    bool is_silent = jv_int(jv_get(w, "silent_ms"), &silent_ms);
+    jv_set_time(w, "migrate_at", is_silent ? now_ms + d->conf->session_migrate_after_s * 1000 - silent_ms : 0);
+    jv_set_time(w, "lost_at", is_silent ? now_ms + d->conf->session_lost_after_s * 1000 - silent_ms : 0);
 }
 
 static void workers_done(void *arg, void *op_arg)
@@ -132,6 +144,7 @@ static void workers_done(void *arg, void *op_arg)
             struct jv *w = jv_at(list, i);
             const struct robot *robot = robot_by_name(d, jv_str(jv_get(w, "name")));
             worker_judged(w, robot);
+            worker_waits(d, w);
         }
         jv_set_bool(body, "ok", true);
         jv_set(body, "workers", list);

@@ -21,6 +21,9 @@
  *   close.c       closing a session on its robot (client, operator, idle sweep, force_new)
  *   lease.c       renewing our leases, rescuing others'
  *   migrate.c     planning and running migrations of sessions
+ *   silence.c     robots that are down, and when their sessions move or are lost
+ *   boot_check.c  another boot id: a restart, or two processes under one URL
+ *   mute.c        robots that are well but do not answer calls; outlier.c the judgement (pure)
  *   drain.c       sessions leave robots that an operator empties
  *   reconcile.c   comparing a robot's own session list with ours, both ways; abandoned sessions
  *   robot_list.c  a robot's list beside our rows; doctor.c tells what they disagree on
@@ -83,6 +86,9 @@ struct dispatcher {
     struct tally *tally;
     struct summaries *summaries;
     struct drains *drains;
+    struct silences *silences;
+    struct mutes *mutes;
+    struct boot_checks *boot_checks;
     struct batches *batches;
     struct schedules *schedules;
     struct webhooks *webhooks;
@@ -196,7 +202,8 @@ void stream_end(struct dispatcher *d, struct request *r, bool broken); /* needs 
 
 /* ---- lookup.c ---------------------------------------------------------------------------------------------- */
 /* The session a call is for, adopted when Laravel made it, waited for when it migrates. */
-enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN };
+enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN,
+               RESOLVE_SILENT /* its robot does not answer at present, the session is kept */ };
 /* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered (row->robot_id) and the request's token may see
  * the company. Another company's session is NOT_FOUND. RESOLVE_MIGRATING only at the request's deadline (until then it is waited for,
  * and the migration made urgent), and for a close of a session that is being closed: what comes of that is waited for. Requests that call no robot do not wait: they get RESOLVE_OK with a row that is
@@ -212,6 +219,7 @@ void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, co
 /* activity.c */
 void activity_hold(struct dispatcher *d, uint64_t session_ref);         /* a call or stream runs: counts until dropped */
 void activity_drop(struct dispatcher *d, uint64_t session_ref);
+void activity_touch(struct dispatcher *d, uint64_t session_ref);       /* somebody wanted to use it */
 void activity_flush(struct dispatcher *d);
 int64_t activity_flush_every_ms(const struct dispatcher *d);            /* min(10 s, idle timeout / 4) */
 
@@ -224,6 +232,9 @@ struct robot { /* borrowed until the next return to the loop; keep the id */
     enum wanted wanted;
     enum verdict verdict;      /* of the best publisher heard; UNKNOWN when all are silent */
     enum verdict last_judged;  /* last one that was not unknown */
+    enum down down;            /* how it is down; DOWN_NOT unless last_judged is down */
+    bool is_mute;              /* healthy, but our calls go unanswered */
+    bool is_two;               /* two processes answer under its URL */
     char boot_id[65];          /* newest seen, from health or X-Robot-Boot */
     struct speaks speaks;      /* the optional calls, as far as they are known under this boot */
     int8_t fenced;             /* what the database knows of it: 1 lists its sessions, 0 does not, -1 not known yet */
@@ -249,7 +260,14 @@ uint32_t robots_full(struct dispatcher *d, uint32_t robot_id, uint64_t asked_ms)
 void robots_not_full(struct dispatcher *d, uint32_t robot_id);
 unsigned robots_n_full(const struct dispatcher *d); /* that are not asked now because they are full */
 void robots_all_unknown(struct dispatcher *d);     /* every publisher silent */
-void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id);
+/* A boot id in what the robot answered to a question of asked_ms. One that is new is checked (boot_check.c) before sessions end by it. */
+void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id, uint64_t asked_ms);
+bool robots_boot_checked(struct dispatcher *d, uint32_t robot_id); /* it was a restart; false: nothing is in doubt any more */
+bool robots_boot_in_doubt(const struct dispatcher *d, uint32_t robot_id);
+void robots_boots_look(struct dispatcher *d);      /* each sweep: are two still two? */
+void robots_mute(struct dispatcher *d, uint32_t robot_id, bool is_mute);
+/* The verdict for people: healthd's, and what our own calls say. *why "" = none. */
+enum verdict robot_verdict(const struct robot *r, const char **why);
 /* What an answer to an optional call is worth (robot_speaks.h); learns from it. A robot that is not registered any more told nothing. */
 enum told robots_told_list(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, struct jv **body);
 enum told robots_told_closed(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a);
@@ -320,10 +338,29 @@ void close_idle_tick(struct dispatcher *d);
 
 struct migrations *migrations_new(struct dispatcher *d);
 void migrations_destroy(struct migrations **mp);
-void migrate_robot_changed(struct dispatcher *d, uint32_t robot_id, const char *reason /* robot_down, robot_restarted, robot_up */);
+void migrate_robot_changed(struct dispatcher *d, uint32_t robot_id, const char *reason /* robot_down, robot_silent (for too long), robot_restarted, robot_up */);
+void migrate_stored_away(struct dispatcher *d, uint32_t robot_id); /* it is silent: its sessions with stored credentials move, the others wait on */
 void migrate_urgent(struct dispatcher *d, uint64_t job_id);
 void migrate_tick(struct dispatcher *d);           /* claim what is due */
 void migrate_resume(struct dispatcher *d, struct rescued *job, const struct lease *lease); /* a rescued migration */
+
+/* ---- silence.c ---------------------------------------------------------------------------------------------- */
+struct silences *silences_new(void);
+void silences_destroy(struct silences **sp);
+void silence_tick(struct dispatcher *d);                         /* each sweep, and at once when a robot is judged down */
+void silence_over(struct dispatcher *d, uint32_t robot_id);      /* the robot answers again */
+
+/* ---- boot_check.c --------------------------------------------------------------------------------------------- */
+struct boot_checks *boot_checks_new(void);
+void boot_checks_destroy(struct boot_checks **bp);
+void boot_check(struct dispatcher *d, uint32_t robot_id);            /* another boot id: restarted, or a second process? */
+void boot_check_two(struct dispatcher *d, const struct robot *robot); /* a second process was found: written into the audit trail */
+
+/* ---- mute.c --------------------------------------------------------------------------------------------------- */
+struct mutes *mutes_new(void);
+void mutes_destroy(struct mutes **mp);
+void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a); /* a call ended, or was stopped */
+void mute_tick(struct dispatcher *d);                                                   /* each sweep */
 
 /* ---- drain.c: sessions leave robots that an operator empties ------------------------------------------------ */
 struct drains *drains_new(struct dispatcher *d);
@@ -359,6 +396,7 @@ void tally_destroy(struct tally **tp);
 void tally_greeted(struct dispatcher *d, unsigned peer); /* a broker knows us now */
 void tally_login_begun(struct dispatcher *d, uint32_t robot_id);
 void tally_login_ended(struct dispatcher *d, uint32_t robot_id, bool is_open, int64_t took_ms /* -1 = nothing was sent */);
+void tally_mute(struct dispatcher *d, uint32_t robot_id, unsigned unanswered); /* 0 = it answers */
 void tally_fault(struct dispatcher *d, uint32_t robot_id, enum fault fault);
 void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a); /* a call_watch_fn */
 void tally_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms);

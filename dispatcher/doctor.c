@@ -106,7 +106,7 @@ static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list 
         if (list->rows_known && !robot_list_row(list, e))
             unknown_found(v, robot, e);
     }
-    for (unsigned i = 0; robot && list->state == LIST_OK && i < list->n_rows; i++)
+    for (unsigned i = 0; robot && !robot->is_two && list->state == LIST_OK && i < list->n_rows; i++)
         if (list->rows[i].state == SESSION_ACTIVE && !list->rows[i].migrating && list->is_whole && !robot_list_entry(list, &list->rows[i]))
             finding(v, "note", "missing_on_robot", "it ends by itself at the next reconciliation", "job %llu: its session is not on %s any more",
                     (unsigned long long)list->rows[i].job_id, robot->name);
@@ -118,9 +118,15 @@ static void robot_visit(struct dispatcher *d, const struct robot *robot, void *a
 {
     struct visit *v = arg;
     if (robot->last_judged == VERDICT_DOWN) {
-        finding(v, "note", "robot_down", "look at the robot", "%s is down", robot->name);
+        if (robot->down == DOWN_SILENT)
+            finding(v, "note", "robot_down", "look at the robot; if it answers in time all goes on", "%s does not answer: its sessions wait for it", robot->name);
+        else
+            finding(v, "note", "robot_down", "look at the robot", "%s is down", robot->name);
         return;
     }
+    if (robot->is_two)
+        finding(v, "note", "robot_two_boots", "give each robot process a URL of its own, and make each known with: chasqui worker add",
+                "two processes answer under the URL of %s: its sessions are found only by chance", robot->name);
     v->waiting++;
     robot_list_get(d, robot->id, robot_seen, v);
 }

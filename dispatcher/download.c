@@ -10,6 +10,7 @@
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +103,7 @@ static bool head_came(void *arg, const struct call_answer *a)
     CHECK(r, "a download without its request");
     w->is_begun = true;
     w->length = a->length;
-    robots_boot_seen(w->d, w->row.robot_id, a->boot_id);
+    robots_boot_seen(w->d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     strcpy(r->content_encoding, a->content_encoding);
     stream_begin(w->d, r, 200, answer_type(a), a->length, a->disposition_name[0] ? a->disposition_name : "download",
                  strcmp(w->row.session_id, r->session_id) == 0 ? NULL : w->row.session_id, credit_came);
@@ -155,7 +156,7 @@ static void download_answered(void *arg, struct call_answer *a)
     if (failure)
         answer_note(r, robot, "download", a);
     r->robot_ms += a->took_ms;
-    robots_boot_seen(d, w->row.robot_id, a->boot_id);
+    robots_boot_seen(d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     if (a->status == 200 && !failure && !w->is_begun) /* an empty file has a head but no data */
         head_came(w, a);
     if (!w->is_begun) {
@@ -198,6 +199,7 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
     struct call_spec spec = {.method = "GET",
                              .base_url = robot_by_id(d, row->robot_id)->base_url,
                              .robot_id = row->robot_id,
+                             .is_work = true,
                              .path = path.data,
                              .request_id = r->request_id,
                              .traceparent = r->traceparent,

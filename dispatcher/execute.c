@@ -20,6 +20,7 @@ struct entry { /* a request on its way to a reserved place */
     struct login *login;
     struct buf sealed;
     bool force_new;
+    bool was_planned; /* what becomes of the sessions of a dead robot was asked for */
     struct store_reserve *op;
 };
 
@@ -90,10 +91,29 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
         entry_refuse_store(e, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
 }
 
+/* Its robot is dead: the session moves or is lost in a moment. Or it is silent: the session is kept, and nothing can be done. */
+static void robot_down(struct entry *e, const struct session_row *row)
+{
+    struct dispatcher *d = e->login->d;
+    const struct robot *robot = robot_by_id(d, row->robot_id);
+    if (robot && robot->verdict == VERDICT_DOWN && robot->down == DOWN_DEAD && !e->was_planned) {
+        e->was_planned = true;
+        migrate_robot_changed(d, robot->id, "robot_down");
+        wait_for_close(e);
+        return;
+    }
+    entry_refuse(e, ERR_ROBOT_SILENT, NULL, NULL);
+}
+
 static void reused(struct entry *e, const struct session_row *row)
 {
     struct login *l = e->login;
     struct request *r = login_waiter(l);
+    const struct robot *robot = robot_by_id(l->d, row->robot_id);
+    if (robot && robot->verdict == VERDICT_DOWN) {
+        robot_down(e, row);
+        return;
+    }
     if (e->force_new) {
         e->force_new = false;
         close_session(l->d, row, SESSION_CLOSED, "force_new", r, false, NULL, forced_close_done, e);
@@ -166,6 +186,9 @@ static void reserved(void *arg, void *op_arg)
         return;
     case RESERVE_CLOSING:
         wait_for_close(e);
+        return;
+    case RESERVE_ROBOT_DOWN:
+        robot_down(e, &op->row);
         return;
     case RESERVE_NO_PLACE:
         entry_refuse(e, ERR_NO_FREE_WORKER, NULL, NULL);

@@ -20,6 +20,7 @@
 #define ROBOTS_EVERY_MS 10000
 #define TICK_MS 250
 #define SUBSCRIBE_AGAIN_MS 1000
+#define FIRST_WORD_MS 3000 /* after our start */
 #define LEAST_INTERVAL_MS 1000 /* publishers with a shorter one are not lost at once */
 
 struct opinion {
@@ -52,7 +53,7 @@ struct health_sub {
     char **endpoints;
     struct proto_decoder *decoder;
     struct loop_timer timer;
-    uint64_t told_revision, told_ms;
+    uint64_t told_revision, told_ms, started_ms;
     bool is_silent;
 };
 
@@ -111,11 +112,6 @@ static bool is_heard(const struct publisher *p, uint64_t now)
     return p->is_whole && now <= p->heard_ms + 3 * (p->interval_ms > LEAST_INTERVAL_MS ? p->interval_ms : LEAST_INTERVAL_MS);
 }
 
-static unsigned goodness(enum verdict v)
-{
-    static const unsigned of[] = {[VERDICT_UNKNOWN] = 0, [VERDICT_DOWN] = 1, [VERDICT_SUSPECT] = 2, [VERDICT_UP] = 3};
-    return of[v];
-}
 
 static const struct health_row *opinion_of(const struct publisher *p, const char *name)
 {
@@ -131,7 +127,7 @@ static void judge(struct dispatcher *d, const char *name)
     for (unsigned i = 0; i < d->health_sub->n_publishers; i++) {
         const struct publisher *p = &d->health_sub->publisher[i];
         const struct health_row *said = is_heard(p, now) ? opinion_of(p, name) : NULL;
-        if (said && (!best || goodness(said->verdict) > goodness(best->verdict)))
+        if (said && (!best || health_is_better(said, best)))
             best = said;
     }
     if (best)
@@ -232,12 +228,12 @@ void health_sub_tick(struct dispatcher *d)
         if (p->heard_ms && !p->is_whole && now >= p->subscribed_ms + SUBSCRIBE_AGAIN_MS)
             subscribe(p);
     }
-    if (!heard && !h->is_silent) {
+    if (!heard && !h->is_silent)
         log_line(LOG_WARN, "healthd", "to", "silent", "means", "robots are unknown, work goes on", NULL);
-        robots_all_unknown(d);
-    } else if (heard && h->is_silent) {
+    else if (heard && h->is_silent)
         log_line(LOG_INFO, "healthd", "to", "heard", NULL);
-    }
+    if (!heard && (!h->is_silent || now > h->started_ms + FIRST_WORD_MS))
+        robots_all_unknown(d); /* also those that the database says are down */
     h->is_silent = !heard;
     if (robots_revision(d) && (h->told_revision != robots_revision(d) || now > h->told_ms + ROBOTS_EVERY_MS))
         robots_send(d);
@@ -288,6 +284,7 @@ struct health_sub *health_sub_new(struct dispatcher *d)
 {
     struct health_sub *h = d->health_sub = xcalloc(1, sizeof(*h));
     h->is_silent = true;
+    h->started_ms = clock_ms();
     h->decoder = proto_decoder_new();
     h->timer.fn = tick_due;
     h->timer.arg = d;

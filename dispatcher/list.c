@@ -6,6 +6,7 @@
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,7 @@ static void list_answered(void *arg, struct call_answer *a)
     struct session_row row = l->row;
     CHECK(r, "a list without its request");
     list_end(l, r);
-    robots_boot_seen(d, row.robot_id, a->boot_id);
+    robots_boot_seen(d, row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     r->robot_ms += a->took_ms;
     enum err failure = answer_failure(a);
     if (failure)
@@ -97,6 +98,7 @@ static void list_resolved(struct dispatcher *d, struct request *r, enum resolve 
     struct call_spec spec = {.method = "GET",
                              .base_url = robot_by_id(d, row->robot_id)->base_url,
                              .robot_id = row->robot_id,
+                             .is_work = true,
                              .path = path.data,
                              .request_id = r->request_id,
                              .traceparent = r->traceparent,

@@ -424,7 +424,7 @@ static bool answer_take(struct login *l, struct call_answer *a)
     enum jv_bad why;
     bool is_open = false;
     l->call = NULL;
-    robots_boot_seen(l->d, l->robot_id, a->boot_id);
+    robots_boot_seen(l->d, l->robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     if (a->boot_id[0])
         strcpy(l->boot_id, a->boot_id);
     if (a->result == CALL_NOT_SENT) {
@@ -560,8 +560,8 @@ void login_call(struct login *l)
         again_soon(l, call_again);
         return;
     }
-    if (!robot) {
-        l->error = ERR_ROBOT_UNREACHABLE;
+    if (!robot || robot->verdict == VERDICT_DOWN) { /* it went down since the place was reserved; nothing was sent */
+        l->error = robot ? ERR_NO_FREE_WORKER : ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);
         return;
     }

@@ -4,9 +4,9 @@
  * Owns: the look-ups that wait. Those that wait together go to the database as
  * one query: at most two are out at a time, and what comes meanwhile gathers.
  * Must never answer from memory: the robot of a call is read from portal_jobs
- * each time. A robot that is judged down is never called: its sessions move or
- * are lost, and whoever wants to call one waits for that until shortly before
- * the deadline.
+ * each time. A robot that is judged down is never called. A dead one's sessions
+ * move or are lost, and a call waits for that until shortly before its deadline;
+ * a silent one's are kept, and a call is answered at once that it does not answer.
  */
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/store_reply.h"
@@ -238,6 +238,9 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         tell(w, r, RESOLVE_ROBOT_UNKNOWN, row);
     } else if (!row->ref) {
         adopt(w, row, robot->id);
+    } else if (robot && robot->verdict == VERDICT_DOWN && robot->down == DOWN_SILENT && r->op != OP_OPS_SESSION_CLOSE) {
+        activity_touch(d, row->ref); /* else it idles out while its company tries to use it */
+        tell(w, r, RESOLVE_SILENT, row);
     } else if (robot && robot->verdict == VERDICT_DOWN && !is_close(r)) {
         sleep_on_move(w, r, row, robot);
     } else {
@@ -348,6 +351,9 @@ void resolve_reply(struct dispatcher *d, struct request *r, enum resolve res, co
     }
     case RESOLVE_DOWN:
         reply_store(d, r, store_refusal(d->store) ? STORE_REFUSED : STORE_DOWN);
+        return;
+    case RESOLVE_SILENT:
+        reply_error(d, r, ERR_ROBOT_SILENT, NULL, NULL);
         return;
     case RESOLVE_OK:
         break;

@@ -106,6 +106,9 @@ static bool parts_build(struct dispatcher *d)
     d->lookups = lookups_new(d);
     d->migrations = migrations_new(d);
     d->drains = drains_new(d);
+    d->silences = silences_new();
+    d->mutes = mutes_new();
+    d->boot_checks = boot_checks_new();
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
     d->retention = retention_new();
@@ -130,6 +133,9 @@ static void parts_drop(struct dispatcher *d)
     schedules_destroy(&d->schedules);
     reconciler_destroy(&d->reconciler);
     drains_destroy(&d->drains);
+    silences_destroy(&d->silences);
+    mutes_destroy(&d->mutes);
+    boot_checks_destroy(&d->boot_checks);
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
     awaits_destroy(d);

@@ -40,6 +40,12 @@ void migrations_destroy(struct migrations **mp)
 
 /* ---- plan ------------------------------------------------------------------------------------------------------------ */
 
+/* Planned because the robot is judged down: forgotten when it answers again. */
+static bool is_by_verdict(const char *reason)
+{
+    return strcmp(reason, "robot_down") == 0 || strcmp(reason, "robot_silent") == 0;
+}
+
 static void planned(void *arg, void *op_arg)
 {
     struct plan *p = arg;
@@ -55,7 +61,7 @@ static void planned(void *arg, void *op_arg)
         return;
     }
     const struct robot *robot = robot_by_id(d, p->op.robot_id);
-    if (p->op.planned && robot && robot->verdict == VERDICT_UP && strcmp(p->op.reason, "robot_down") == 0) {
+    if (p->op.planned && robot && robot->verdict == VERDICT_UP && is_by_verdict(p->op.reason)) {
         migrate_robot_changed(d, robot->id, "robot_up"); /* it came back meanwhile: the plan may have been written behind that word */
     } else if (p->op.planned) {
         migrate_tick(d);
@@ -87,6 +93,16 @@ void migrate_robot_changed(struct dispatcher *d, uint32_t robot_id, const char *
     strcpy(p->op.reason, reason);
     if (strcmp(reason, "robot_restarted") == 0)
         strcpy(p->op.boot_now, robot->boot_id);
+    store_submit(d->store, store_migrate_plan, &p->op, planned, p);
+}
+
+void migrate_stored_away(struct dispatcher *d, uint32_t robot_id)
+{
+    struct plan *p = xcalloc(1, sizeof(*p));
+    p->d = d;
+    p->op.robot_id = robot_id;
+    p->op.is_only_stored = true;
+    strcpy(p->op.reason, "robot_silent");
     store_submit(d->store, store_migrate_plan, &p->op, planned, p);
 }
 
@@ -249,6 +265,7 @@ void migrate_tick(struct dispatcher *d)
     struct store_migrate_claim *op = xcalloc(1, sizeof(*op));
     lease_fill(d, &op->lease, d->conf->timeout_login_ms);
     op->timeout_ms = d->conf->session_migrate_timeout_s * 1000;
+    op->lost_after_ms = d->conf->session_lost_after_s * 1000;
     op->max = CLAIM_AT_ONCE;
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
     d->migrations->claiming = true;

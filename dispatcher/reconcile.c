@@ -105,7 +105,7 @@ void abandoned_free(struct dispatcher *d, uint64_t session_ref)
 static void fenced(void *arg, struct call_answer *a)
 {
     struct fencing *f = arg;
-    robots_boot_seen(f->d, f->robot_id, a->boot_id);
+    robots_boot_seen(f->d, f->robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     enum told told = robots_told_fenced(f->d, f->robot_id, a, f->row.epoch);
     if (told == TOLD_YES)
         pending_ended(f);
@@ -148,7 +148,7 @@ static void pending_wait_out(struct dispatcher *d, const struct session_row *row
 static void pending_closed(void *arg, struct call_answer *a)
 {
     struct fencing *f = arg;
-    robots_boot_seen(f->d, f->robot_id, a->boot_id);
+    robots_boot_seen(f->d, f->robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     enum told told = robots_told_closed(f->d, f->robot_id, a);
     if (told == TOLD_YES)
         pending_ended(f);
@@ -346,7 +346,7 @@ static void compared(struct dispatcher *d, void *arg, const struct robot_list *l
     w->due_ms = clock_ms() + (uint64_t)d->conf->session_sweep_ms * EVERY_SWEEPS;
     if (!robot)
         return;
-    if (!list->rows_known)
+    if (!list->rows_known || robot->is_two) /* of two processes each has a list of its own */
         return;
     struct suspect *now = xcalloc(SUSPECTS_MAX, sizeof(*now));
     unsigned n = 0;

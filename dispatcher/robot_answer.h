@@ -5,6 +5,7 @@
 #ifndef CHASQUI_ROBOT_ANSWER_H
 #define CHASQUI_ROBOT_ANSWER_H
 
+#include "common/boots.h"
 #include "dispatcher/dispatcher.h"
 
 /* The error of a call without a whole answer; ERR_OK when it was answered, or when its status alone says enough. */
@@ -22,5 +23,8 @@ bool answer_looks_like_json(const struct call_answer *a); /* by type and first b
 const char *answer_type(const struct call_answer *a);
 /* A refusal (not 2xx) as the client sees it: 502 robot_error with the robot's own words. */
 void answer_refuse(struct dispatcher *d, struct request *r, const struct call_answer *a);
+
+/* The boot id in an answer of /health, else in its header; "" = none. */
+void answer_boot(const struct call_answer *a, char out[BOOT_ROOM]);
 
 #endif

@@ -595,6 +595,10 @@ static void target_set(struct robot_call *c, const struct call_spec *spec)
 static void method_set(struct robot_call *c, const struct call_spec *spec)
 {
     CURL *e = c->easy;
+    if (spec->is_fresh) {
+        c->is_special = true;
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    }
     if (strcmp(spec->method, "GET") == 0)
         return;
     c->is_special = true;
@@ -699,6 +703,19 @@ void call_resume(struct robot_call *c)
     loop_timer_in(c->http->loop, &c->http->reaper, 0);
 }
 
+/* Nobody waits for it any more: what came of it until now is known all the same. */
+static void stopped_tell(struct robot_call *c)
+{
+    if (c->is_foreign || !c->http->watch)
+        return;
+    head_read(c);
+    c->answer.result = CALL_STOPPED;
+    c->answer.body = &c->in;
+    c->answer.is_work = c->spec.is_work || c->spec.is_login;
+    c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
+    c->http->watch(c->http->watch_arg, c->spec.robot_id, c->spec.is_login, &c->answer);
+}
+
 void call_stop(struct robot_call *c)
 {
     if (c->is_in_callback) { /* curl must not lose a handle inside its callback: the reaper frees it */
@@ -706,7 +723,16 @@ void call_stop(struct robot_call *c)
         return;
     }
     curl_multi_remove_handle(c->http->multi, c->easy);
+    stopped_tell(c);
     call_free(c);
+}
+
+void calls_overdue(const struct robot_http *h, uint64_t ms, void (*fn)(void *arg, uint32_t robot_id), void *arg)
+{
+    uint64_t now = clock_ms();
+    for (const struct robot_call *c = h->first; c; c = c->next)
+        if (c->spec.is_work && c->spec.robot_id && !c->has_status && now >= c->started_ms + ms)
+            fn(arg, c->spec.robot_id);
 }
 
 unsigned calls_running(const struct robot_http *h)
@@ -773,6 +799,7 @@ static void call_end(struct robot_call *c, enum call_result result)
         head_read(c);
         c->answer.result = result;
         c->answer.body = &c->in;
+        c->answer.is_work = c->spec.is_work || c->spec.is_login;
         c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
         c->answer.curl_text = c->error;
         if (!c->is_foreign)

@@ -38,6 +38,7 @@ struct call_answer { /* borrowed during `done` */
     char disposition_name[513];  /* the file name of Content-Disposition (filename* preferred), decoded UTF-8, "" = none */
     struct buf *body;            /* what came; the callee may take its bytes */
     int64_t took_ms;
+    bool is_work;                /* as call_spec says, or a log-in */
     const char *curl_text;       /* for our log only */
     const char *why;             /* a word of common/curl_word.h, "" = answered */
 };
@@ -53,6 +54,8 @@ struct call_spec {
     const char *const *headers;  /* more of them, whole lines, ended by NULL; NULL = none */
     uint32_t robot_id;           /* whose call it counts as; 0 = nobody's */
     bool is_login;
+    bool is_work;                /* a caller waits for it: it shows whether the robot works (mute.c) */
+    bool is_fresh;               /* on a connection of its own: of two processes behind one URL it may reach the other */
     bool is_decoded;             /* a Content-Encoding that nobody asked for is undone: for answers that are read here */
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
     int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */, idle_ms /* 0 = none */;
@@ -68,11 +71,13 @@ struct call_spec {
 struct robot_http *robot_http_new(struct loop *l, const struct conf *conf);
 void robot_http_destroy(struct robot_http **hp); /* running calls end without `done` */
 struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec); /* strings are copied */
-/* Is told of every call to a robot that ends, before its `done`. */
+/* Is told of every call to a robot that ends, before its `done`; also of those that are stopped (CALL_STOPPED). */
 typedef void call_watch_fn(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a);
 void robot_http_watch(struct robot_http *h, call_watch_fn *fn, void *arg);
 void call_resume(struct robot_call *c);
 void call_stop(struct robot_call *c); /* aborts; done is NOT called; c is gone */
+/* Each call that a caller waits for, begun over ms ago, of which nothing came yet; log-ins aside, which take long. */
+void calls_overdue(const struct robot_http *h, uint64_t ms, void (*fn)(void *arg, uint32_t robot_id), void *arg);
 unsigned calls_running(const struct robot_http *h);
 
 /* Percent-encodes one path segment or query value into b. */

@@ -5,6 +5,7 @@
 #include "dispatcher/robot_list.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +83,7 @@ static void rows_came(void *arg, void *op_arg)
 static void list_came(void *arg, struct call_answer *a)
 {
     struct fetch *f = arg;
-    robots_boot_seen(f->d, f->list.robot_id, a->boot_id);
+    robots_boot_seen(f->d, f->list.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     enum told told = robots_told_list(f->d, f->list.robot_id, a, &f->body);
     const struct robot *robot = robot_by_id(f->d, f->list.robot_id);
     f->list.state = told == TOLD_YES ? LIST_OK : told == TOLD_NOT_SPOKEN ? LIST_UNSUPPORTED : LIST_UNREACHABLE;

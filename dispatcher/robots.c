@@ -4,14 +4,15 @@
  *
  * Owns: the array of robots. Must never show a base URL outside of robot calls,
  * nor take an old boot id for a new one: news overtake each other (an answer's
- * header is newer than healthd's last probe), so a boot id that was replaced never
- * comes back. A robot that every publisher is silent about is unknown and
+ * header is newer than healthd's last probe), and two processes behind one URL
+ * alternate (boots.h, boot_check.c). A robot that every publisher is silent about is unknown and
  * placed as last judged; one that was never judged takes no log-ins until
  * somebody judges it, unless no healthd was ever heard. What the database
  * could not be told is told again.
  */
 #include "dispatcher/dispatcher.h"
 
+#include "common/boots.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -21,18 +22,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OLD_BOOTS 8
-
 struct known {
     struct robot robot;
     bool is_boot_sure;               /* this process saw it itself; else it is the database's, maybe old */
-    char boot_doubted[65];           /* healthd said this instead, once */
-    char old_boots[OLD_BOOTS][65];   /* the last ones that were replaced; a ring */
-    unsigned n_old_boots;            /* ever */
+    struct boots boots;              /* all that were seen here */
     char boot_when_down[65];
     int64_t told_capacity;           /* what the database knows */
     char told_boot[65];
     bool is_telling;
+    bool is_two_told;                /* by healthd */
 };
 
 struct robots {
@@ -169,8 +167,10 @@ static void known_fill(struct known *k, const struct robot_record *from, const s
         *k = *before;
     } else {
         *k = (struct known){.told_capacity = from->reported_capacity};
-        k->robot = (struct robot){.id = from->id, .sessions = -1, .capacity = from->reported_capacity, .fenced = from->fenced};
+        k->robot = (struct robot){.id = from->id, .sessions = -1, .capacity = from->reported_capacity, .fenced = from->fenced, .down = from->down};
         robot_speaks_reset(&k->robot.speaks);
+        if (from->down) /* as the other dispatchers know, or we before we were started again */
+            k->robot.verdict = k->robot.last_judged = VERDICT_DOWN;
         strcpy(k->robot.boot_id, from->boot_id);
         strcpy(k->told_boot, from->boot_id);
     }
@@ -231,26 +231,16 @@ void robots_reload(struct dispatcher *d)
 
 /* ---- from the robots --------------------------------------------------------------------------------------- */
 
-static bool is_old_boot(const struct known *k, const char *boot_id)
-{
-    for (unsigned i = 0; i < OLD_BOOTS && i < k->n_old_boots; i++)
-        if (strcmp(k->old_boots[i], boot_id) == 0)
-            return true;
-    return false;
-}
-
 static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id)
 {
     struct robot *r = &k->robot;
     char before[65];
     uint32_t id = r->id;
     k->is_boot_sure = true;
-    k->boot_doubted[0] = 0;
+    boots_take(&k->boots, boot_id, clock_ms());
     if (strcmp(r->boot_id, boot_id) == 0)
         return;
     strcpy(before, r->boot_id);
-    if (before[0])
-        strcpy(k->old_boots[k->n_old_boots++ % OLD_BOOTS], before);
     str_copy(r->boot_id, sizeof(r->boot_id), str_of(boot_id));
     backoff_clear(&r->full);
     robot_speaks_reset(&r->speaks); /* it may be another version */
@@ -261,26 +251,94 @@ static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id
     reconcile_robot(d, id);
 }
 
-void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id)
+/* A second process is told once, and again when it comes back after both were seen as one. */
+static void two_look(struct dispatcher *d, struct known *k)
 {
-    struct known *k = find(d, robot_id);
-    if (k && *boot_id && (!k->is_boot_sure || strcmp(k->robot.boot_id, boot_id) != 0) && !is_old_boot(k, boot_id))
-        boot_take(d, k, boot_id);
+    struct robot *r = &k->robot;
+    bool is_two = k->is_two_told || boots_are_two(&k->boots, clock_ms());
+    if (is_two == r->is_two)
+        return;
+    r->is_two = is_two;
+    log_line(LOG_WARN, is_two ? "two_boots" : "one_boot", "robot", r->name, "boot", r->boot_id, "other", k->boots.other, NULL);
+    if (is_two)
+        boot_check_two(d, r);
 }
 
-/* healthd may tell of a probe before a restart that the database knows of already: a boot id that differs from one we
- * never saw ourselves counts when it is told twice, or when an answer of the robot says it. */
-static void boot_heard(struct dispatcher *d, struct known *k, const char *boot_id)
+/* A boot id that differs may be a restart, or a second process behind the same URL: the robot is asked some more before any session ends. */
+static void boot_note(struct dispatcher *d, struct known *k, const char *boot_id, uint64_t asked_ms)
 {
-    bool is_doubtful = !k->is_boot_sure && k->robot.boot_id[0] && strcmp(k->robot.boot_id, boot_id) != 0;
-    if (!*boot_id || is_old_boot(k, boot_id))
-        return;
-    if (is_doubtful && strcmp(k->boot_doubted, boot_id) != 0) {
-        strcpy(k->boot_doubted, boot_id);
-        reconcile_robot(d, k->robot.id);
+    if (!k->boots.now[0] && k->robot.boot_id[0] && k->is_boot_sure)
+        boots_take(&k->boots, k->robot.boot_id, clock_ms());
+    if (!k->robot.boot_id[0] || (!k->is_boot_sure && strcmp(k->robot.boot_id, boot_id) == 0)) {
+        boot_take(d, k, boot_id);
         return;
     }
-    boot_take(d, k, boot_id);
+    if (!k->boots.now[0]) /* the database's, from before our start */
+        boots_take(&k->boots, k->robot.boot_id, clock_ms());
+    switch (boots_see(&k->boots, boot_id, asked_ms, clock_ms())) {
+    case BOOT_NEW:
+        boot_check(d, k->robot.id);
+        break;
+    case BOOT_TWO:
+        two_look(d, k);
+        break;
+    case BOOT_SAME:
+    case BOOT_STALE:
+        break;
+    }
+}
+
+void robots_boot_seen(struct dispatcher *d, uint32_t robot_id, const char *boot_id, uint64_t asked_ms)
+{
+    struct known *k = find(d, robot_id);
+    if (k && *boot_id && strlen(boot_id) < BOOT_ROOM)
+        boot_note(d, k, boot_id, asked_ms);
+}
+
+bool robots_boot_checked(struct dispatcher *d, uint32_t robot_id)
+{
+    struct known *k = find(d, robot_id);
+    char next[BOOT_ROOM];
+    if (!k || !k->boots.next[0])
+        return false;
+    strcpy(next, k->boots.next);
+    boot_take(d, k, next);
+    return true;
+}
+
+bool robots_boot_in_doubt(const struct dispatcher *d, uint32_t robot_id)
+{
+    const struct known *k = find(d, robot_id);
+    return k && k->boots.next[0];
+}
+
+/* healthd's probe may be older than what we saw ourselves: a boot id that is new to us is asked for, an old one says nothing. */
+static void boot_heard(struct dispatcher *d, struct known *k, const char *boot_id, const struct health_row *row)
+{
+    k->is_two_told = row->other_boot.len > 0;
+    two_look(d, k);
+    if (*boot_id && !k->is_two_told)
+        boot_note(d, k, boot_id, 0);
+}
+
+void robots_boots_look(struct dispatcher *d)
+{
+    for (unsigned i = 0; i < d->robots->n; i++)
+        two_look(d, &d->robots->known[i]);
+}
+
+void robots_mute(struct dispatcher *d, uint32_t robot_id, bool is_mute)
+{
+    struct known *k = find(d, robot_id);
+    if (k)
+        k->robot.is_mute = is_mute;
+}
+
+enum verdict robot_verdict(const struct robot *r, const char **why)
+{
+    bool is_doubted = r->verdict == VERDICT_UP && (r->is_mute || r->is_two);
+    *why = !is_doubted ? r->why : r->is_two ? "two_boots" : MUTE_WHY;
+    return is_doubted ? VERDICT_SUSPECT : r->verdict;
 }
 
 /* ---- the optional calls ------------------------------------------------------------------------------------ */
@@ -341,22 +399,32 @@ static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict 
 {
     struct robot *r = &k->robot;
     uint32_t id = r->id;
-    log_line(LOG_INFO, "robot", "robot", r->name, "from", verdict_name[before], "to", verdict_name[r->last_judged], "why", r->why,
-             NULL);
+    log_line(LOG_INFO, "robot", "robot", r->name, "from", verdict_name[before], "to", verdict_name[r->last_judged], "down", down_name[r->down],
+             "why", r->why, NULL);
     if (r->last_judged == VERDICT_DOWN) {
         strcpy(k->boot_when_down, r->boot_id);
-        migrate_robot_changed(d, id, "robot_down");
-        list_robot_down(d, id);
+        if (r->down == DOWN_DEAD)
+            migrate_robot_changed(d, id, "robot_down");
+        silence_tick(d);
         return;
     }
+    if (before == VERDICT_DOWN)
+        silence_over(d, id);
     if (before == VERDICT_DOWN || before == VERDICT_UNKNOWN) {
         /* After another boot what was planned to move must move. */
         const char *boot_before = before == VERDICT_DOWN ? k->boot_when_down : k->told_boot;
-        if (strcmp(boot_before, r->boot_id) == 0 && !k->boot_doubted[0])
+        if (strcmp(boot_before, r->boot_id) == 0 && !k->boots.next[0])
             migrate_robot_changed(d, id, "robot_up");
         reconcile_robot(d, id);
     }
     peers_wake(d, "place");
+}
+
+/* A healthd that has just started says unknown, then suspect, of a robot that it never saw well: what is down stays down until it is up. */
+static enum verdict verdict_of(const struct robot *r, const struct health_row *row)
+{
+    bool is_only_doubted = row->verdict == VERDICT_UNKNOWN || (row->verdict == VERDICT_SUSPECT && !row->other_boot.len);
+    return r->last_judged == VERDICT_DOWN && is_only_doubted ? VERDICT_DOWN : row->verdict;
 }
 
 void robots_judged(struct dispatcher *d, const struct health_row *row)
@@ -369,24 +437,30 @@ void robots_judged(struct dispatcher *d, const struct health_row *row)
         return;
     struct known *k = &d->robots->known[at];
     struct robot *r = &k->robot;
-    enum verdict before = r->last_judged;
-    r->verdict = row->verdict;
+    enum verdict before = r->last_judged, verdict_before = r->verdict;
+    enum down down_before = r->down;
+    uint32_t id = r->id;
+    r->verdict = verdict_of(r, row);
     r->since_ms = row->since_unix_ms;
     r->sessions = row->sessions;
     if (backoff_count(&r->full, clock_ms(), row->sessions))
         peers_wake(d, "place");
     str_copy(r->why, sizeof(r->why), row->why);
     robots_hide_urls(d, r->why, sizeof(r->why));
-    if (row->verdict != VERDICT_UNKNOWN) {
+    if (r->verdict != VERDICT_UNKNOWN) {
         d->robots->was_ever_judged = true;
-        r->last_judged = row->verdict;
+        r->last_judged = r->verdict;
+        if (row->verdict == VERDICT_DOWN || r->verdict != VERDICT_DOWN)
+            r->down = row->down;
     }
     if (row->capacity >= 0)
         r->capacity = row->capacity;
     tell_store(d, k);
-    boot_heard(d, k, boot_id);
-    if (r->last_judged != before)
+    boot_heard(d, k, boot_id, row);
+    if (r->last_judged != before || r->down != down_before)
         verdict_changed(d, k, before);
+    if (r->verdict == VERDICT_DOWN && verdict_before != VERDICT_DOWN)
+        list_robot_down(d, id);
 }
 
 void robots_all_unknown(struct dispatcher *d)
@@ -407,7 +481,7 @@ unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, un
         for (unsigned e = 0; e < n_except; e++)
             is_left_out |= except[e] == r->id;
         if (!is_left_out)
-            out[n++] = (struct candidate){r->id, r->last_judged == VERDICT_SUSPECT};
+            out[n++] = (struct candidate){r->id, r->last_judged == VERDICT_SUSPECT || r->is_mute || r->is_two};
     }
     return n;
 }

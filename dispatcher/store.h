@@ -156,6 +156,7 @@ struct candidate { uint32_t robot_id; uint8_t rank; }; /* rank 0 preferred (up/u
 
 enum reserve_outcome {
     RESERVE_OK,          /* committed: call the robot now */
+    RESERVE_ROBOT_DOWN,  /* an active session is there (row), but its robot is down */
     RESERVE_REUSED,      /* an active session is there (activity written): row */
     RESERVE_IN_PROGRESS, /* another log-in runs: row.job_id */
     RESERVE_CLOSING,     /* the live session is being closed: row */
@@ -324,7 +325,8 @@ void store_resign(struct db *db, void *op);
 /* ---- robots --------------------------------------------------------------------------------------------------- */
 
 struct robot_record { uint32_t id; char name[NAME_ROOM], base_url[URL_ROOM], viewer_url[URL_ROOM]; char boot_id[65];
-                      enum wanted wanted; int64_t capacity, reported_capacity; /* -1 = NULL */ int8_t fenced; /* -1 NULL */ };
+                      enum wanted wanted; int64_t capacity, reported_capacity; /* -1 = NULL */ int8_t fenced; /* -1 NULL */
+                      enum down down; /* as the dispatchers recorded it */ };
 struct store_robots { /* all of them when the revision differs from `known`, else nothing */
     uint64_t known; uint64_t revision; bool changed; unsigned n; struct robot_record *robot; /* malloc'ed, freed by the caller */
     enum store_rc rc;
@@ -363,12 +365,13 @@ struct store_migrate_plan {
      * known boot). With stored credentials: a migration row (idempotent). Without: -> lost, job failed, place kept
      * pending (down) or freed (restarted). One session only when session_ref is set (operator's migrate: any robot). At most 500 a call. */
     uint32_t robot_id; char boot_now[65]; char reason[REASON_ROOM]; uint64_t session_ref;
+    bool is_only_stored; /* those without stored credentials stay as they are */
     struct actor by;
     unsigned planned, lost; bool more; enum store_rc rc;
 };
 void store_migrate_plan(struct db *db, void *op);
 struct store_migrate_unplan { uint32_t robot_id; unsigned n; enum store_rc rc; };
-void store_migrate_unplan(struct db *db, void *op); /* the robot is back (same boot): forget those not begun (reason robot_down, state active) */
+void store_migrate_unplan(struct db *db, void *op); /* the robot is back (same boot): forget those not begun (reason robot_down or robot_silent, state active) */
 struct store_migrate_urgent { uint64_t job_id; enum store_rc rc; };
 void store_migrate_urgent(struct db *db, void *op);
 struct migrate_claimed { uint64_t job_id, session_ref, epoch, company_id; uint32_t robot_id; char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES];
@@ -381,6 +384,7 @@ struct store_migrate_claim {
      * not restart, its place kept; else freed), new generation opening with a place and a lease of kind migrate. Rows over
      * timeout_ms -> lost (job failed). */
     struct lease lease; int64_t timeout_ms; unsigned max; /* <= 16 */
+    int64_t lost_after_ms; /* on a robot that is only silent, and not for so long, nothing is given up */
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     unsigned n; struct migrate_claimed got[16]; unsigned timed_out;
     enum store_rc rc;

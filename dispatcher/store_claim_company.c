@@ -4,6 +4,7 @@
  * Runs inside the claim's transaction.
  */
 #include "dispatcher/store_claim.h"
+#include "dispatcher/store_down.h"
 
 #include <string.h>
 
@@ -100,12 +101,14 @@ static enum db_rc live_look(struct db *db, struct claim *c)
     if (!claim_choose(c, FATE_GO, -1))
         return DB_OK;
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id IN (%s) AND s.live = 1", ids, c->n_rows, ""));
+    TRY(db_query_in_u64(db, "SELECT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND " IS_DOWN("r") "), " SESSION_COLUMNS SESSION_FROM
+                        "WHERE s.company_id IN (%s) AND s.live = 1", ids, c->n_rows, ""));
     while (db_next(db)) {
-        session_read(db, 0, &row);
+        bool is_reachable = db_u64(db, 0) == 0;
+        session_read(db, 1, &row);
         for (unsigned i = 0; i < c->n_rows; i++)
             if (c->row[i]->fate == FATE_GO && item_is_for(c->row[i], row.company_id, row.portal)) {
-                if (row.state == SESSION_ACTIVE && !row.migrating)
+                if (row.state == SESSION_ACTIVE && !row.migrating && is_reachable)
                     meet(c->row[i], &row);
                 else
                     c->row[i]->fate = FATE_BACK;
@@ -124,7 +127,7 @@ static enum db_rc laravel_look(struct db *db, struct claim *c)
         return DB_OK;
     GATHER(c, company_id, ids);
     TRY(db_query_in_u64(db,
-                        "SELECT j.id, r.id, j.company_id, j.portal FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
+                        "SELECT j.id, r.id, j.company_id, j.portal, " IS_DOWN("r") " FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
                         "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND j.status IN ('done', 'running') AND "
                         "j.robot_session_id IS NOT NULL AND COALESCE(j.updated_at, j.created_at) >= NOW() - INTERVAL ? SECOND AND NOT EXISTS "
                         "(SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y WHERE y.job_id "
@@ -133,6 +136,10 @@ static enum db_rc laravel_look(struct db *db, struct claim *c)
     while (n < QUEUE_CLAIM_MAX && db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
             if (c->row[i]->fate == FATE_GO && item_is_for(c->row[i], db_u64(db, 2), db_str(db, 3, NULL))) {
+                if (db_u64(db, 4)) {
+                    c->row[i]->fate = FATE_BACK; /* its robot does not answer: it waits for that */
+                    break;
+                }
                 job[n] = db_u64(db, 0);
                 robot[n] = db_u64(db, 1);
                 of[n++] = c->row[i];

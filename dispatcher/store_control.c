@@ -2,6 +2,7 @@
  * store_control.c - tokens, sessions and workers, as the JSON that clients see. No
  * base URL of a robot is ever in it: robots are told by name.
  */
+#include "dispatcher/store_down.h"
 #include "dispatcher/store_sql.h"
 #include "dispatcher/viewer_link.h"
 
@@ -237,7 +238,8 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
                  "WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = "
                  "r.id), r.boot_id, r.fenced, CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS "
                  "INT), IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
-                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0) FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
+                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS("r") " FROM chasqui_robots r WHERE r.removed = "
+                 "0 ORDER BY r.name LIMIT 5000",
                  ""));
     struct jv *list = jv_new_array();
     while (db_next(db)) {
@@ -254,6 +256,11 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
             jv_set(w, "fenced", NULL);
         else
             jv_set_bool(w, "fenced", db_i64(db, 7) == 1);
+        jv_set(w, "silent_ms", NULL);
+        jv_set_int(w, "sessions_waiting", db_i64(db, 12));
+        jv_set_int(w, "waiting_movable", db_i64(db, 13));
+        if (strcmp(db_str(db, 11, NULL), "silent") == 0)
+            jv_set_int(w, "silent_ms", db_i64(db, 14));
         jv_set(w, "drain", strcmp(db_str(db, 1, NULL), "draining") == 0 ? drain_jv(db) : NULL);
         jv_push(list, w);
     }

@@ -7,6 +7,7 @@
  * another. Everything a log-in needs is committed before its robot is called.
  * An unknown commit is settled by reading back the job_uid or lease token.
  */
+#include "dispatcher/store_down.h"
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
@@ -62,6 +63,15 @@ static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *th
     return session_by_ref(db, ref, &found, &op->row);
 }
 
+/* The session is there, but is its robot? What is answered meanwhile is not the key's answer. */
+static enum db_rc robot_look(struct db *db, struct store_reserve *op)
+{
+    TRY(db_query(db, "SELECT 1 FROM chasqui_robots r WHERE r.id = ? AND " IS_DOWN("r"), "u", (uint64_t)op->row.robot_id));
+    if (db_next(db))
+        op->outcome = RESERVE_ROBOT_DOWN;
+    return DB_OK;
+}
+
 static enum db_rc credentials_read(struct db *db, uint64_t company_id, const char *portal, struct buf *out)
 {
     buf_clear(out);
@@ -109,6 +119,8 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     TRY(live_look(db, op, &there));
     if (!there)
         TRY(laravel_look(db, op, &there));
+    if (there && op->outcome == RESERVE_REUSED)
+        TRY(robot_look(db, op));
     if (there)
         return op->outcome == RESERVE_REUSED && !op->force_new ? key_keep(db, op, op->row.job_id) : DB_OK;
     TRY(db_exec(db,

@@ -4,6 +4,7 @@
  * session stays live; beginning one leaves the old generation behind and opens the
  * next on its new robot, in one transaction.
  */
+#include "dispatcher/store_down.h"
 #include "dispatcher/store_sql.h"
 
 #include "common/check.h"
@@ -43,7 +44,7 @@ static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const s
     enum move move;
     TRY(move_plan(db, row, op->reason, &move));
     op->planned += move == MOVE_PLANNED;
-    if (move != MOVE_IMPOSSIBLE || op->session_ref) /* an operator's wish never costs a session */
+    if (move != MOVE_IMPOSSIBLE || op->session_ref || op->is_only_stored) /* an operator's wish never costs a session */
         return DB_OK;
     op->lost++;
     TRY(session_close_row(db, row->ref, SESSION_LOST, op->reason, op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
@@ -64,8 +65,9 @@ static enum db_rc plan_tx(struct db *db, void *arg)
     else
         rc = db_query(db,
                       "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.job_id IS NULL "
-                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) ORDER BY s.id LIMIT 64",
-                      "uss", (uint64_t)op->robot_id, op->boot_now, op->boot_now);
+                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) AND (? = 0 OR EXISTS (SELECT 1 FROM chasqui_credentials c "
+                      "WHERE c.company_id = s.company_id AND c.portal = s.portal)) ORDER BY s.id LIMIT 64",
+                      "ussu", (uint64_t)op->robot_id, op->boot_now, op->boot_now, (uint64_t)op->is_only_stored);
     while (rc == DB_OK && n < PLAN_AT_ONCE && db_next(db))
         session_read(db, 0, &rows[n++]);
     for (unsigned i = 0; i < n && rc == DB_OK; i++)
@@ -95,7 +97,7 @@ void store_migrate_unplan(struct db *db, void *arg)
     enum db_rc rc = !db ? DB_GONE
                         : db_exec(db,
                                   "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = "
-                                  "? AND s.live = 1 AND s.state = 'active' AND m.reason = 'robot_down'",
+                                  "? AND s.live = 1 AND s.state = 'active' AND m.reason IN ('robot_down', 'robot_silent')",
                                   "u", (uint64_t)op->robot_id);
     op->n = rc == DB_OK ? (unsigned)db_affected(db) : 0;
     op->rc = store_rc_of(rc);
@@ -137,6 +139,18 @@ static enum db_rc give_up(struct db *db, const struct session_row *row, const ch
     TRY(session_close_row(db, row->ref, SESSION_LOST, "migrate_timeout",
                           on_robot && strcmp(reason, "robot_restarted") != 0 ? PLACE_KEEP_PENDING : PLACE_FREE));
     return job_session_lost(db, row->job_id, SESSION_LOST, "migrate_timeout");
+}
+
+/* On a robot that does not answer it may be well: it waits on, like those that cannot move. */
+static enum db_rc waits_on(struct db *db, const struct claim_one *c, const struct session_row *row, bool *waits)
+{
+    *waits = false;
+    if (row->state != SESSION_ACTIVE || strcmp(c->due.reason, "robot_silent") != 0)
+        return DB_OK;
+    TRY(db_query(db, "SELECT r.down_ms < ? FROM chasqui_robots r WHERE r.id = ? AND r.down_as = 'silent' AND " IS_DOWN("r"), "iu",
+                 c->op->lost_after_ms, (uint64_t)row->robot_id));
+    *waits = db_next(db) && db_u64(db, 0) != 0;
+    return DB_OK;
 }
 
 /* The active generation stays behind; the next one is there, opening, without a robot yet. */
@@ -229,7 +243,10 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         return DB_OK;
     if (c->due.timed_out && is_wish(&row, c->due.reason))
         return db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", c->due.job_id);
-    if (c->due.timed_out) {
+    bool waits = false;
+    if (c->due.timed_out)
+        TRY(waits_on(db, c, &row, &waits));
+    if (c->due.timed_out && !waits) {
         c->timed_out = true;
         return give_up(db, &row, c->due.reason);
     }

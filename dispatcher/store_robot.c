@@ -1,6 +1,7 @@
 /*
  * store_robot.c - robots, their places, and what is left behind on them.
  */
+#include "dispatcher/store_down.h"
 #include "dispatcher/store_sql.h"
 
 #include "common/check.h"
@@ -22,6 +23,14 @@ static enum wanted wanted_of(const char *name)
     return WANTED_DISABLED;
 }
 
+static enum down down_of(const char *name)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(down_name[i], name) == 0)
+            return (enum down)i;
+    return DOWN_NOT;
+}
+
 static enum db_rc robots_read(struct db *db, struct store_robots *op)
 {
     op->changed = false;
@@ -34,8 +43,8 @@ static enum db_rc robots_read(struct db *db, struct store_robots *op)
     if (op->revision == op->known)
         return DB_OK;
     TRY(db_query(db,
-                 "SELECT id, name, base_url, viewer_url, boot_id, wanted, capacity, reported_capacity, fenced FROM chasqui_robots WHERE "
-                 "removed = 0 ORDER BY id LIMIT 5000",
+                 "SELECT id, name, base_url, viewer_url, boot_id, wanted, capacity, reported_capacity, fenced, IF(" IS_DOWN("r") ", r.down_as, '') FROM "
+                 "chasqui_robots r WHERE removed = 0 ORDER BY id LIMIT 5000",
                  ""));
     op->robot = xcalloc(HEALTH_ROBOTS_MAX, sizeof(*op->robot));
     while (op->n < HEALTH_ROBOTS_MAX && db_next(db)) {
@@ -49,6 +58,7 @@ static enum db_rc robots_read(struct db *db, struct store_robots *op)
         r->capacity = or_minus_one(db, 6);
         r->reported_capacity = or_minus_one(db, 7);
         r->fenced = (int8_t)or_minus_one(db, 8);
+        r->down = down_of(db_str(db, 9, NULL));
     }
     op->changed = true;
     return DB_OK;

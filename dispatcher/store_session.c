@@ -5,6 +5,7 @@
  * state and epoch, or on the lease's token, so whoever comes second changes
  * nothing. The robot of a session is always read from portal_jobs.
  */
+#include "dispatcher/store_down.h"
 #include "dispatcher/store_sql.h"
 
 #include <stdio.h>
@@ -351,6 +352,7 @@ static enum db_rc idle_claim_tx(struct db *db, void *arg)
                  " FROM chasqui_sessions s FORCE INDEX (idle) JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN "
                  "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.state = 'active' AND s.last_activity_at < NOW(6) - "
                  "INTERVAL ? MICROSECOND AND m.job_id IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id) "
+                 "AND NOT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND r.down_as = 'silent' AND " IS_DOWN("r") ") "
                  "ORDER BY s.last_activity_at LIMIT 16 FOR UPDATE SKIP LOCKED",
                  "i", op->idle_ms * 1000));
     struct session_row *rows = op->row;

@@ -3,9 +3,12 @@
  * Counts stop at a cap and say so; nothing here reads a table from end to end.
  */
 #include "dispatcher/store_summary.h"
+#include "dispatcher/store_down.h"
 #include "dispatcher/store_sql.h"
 
 #include "common/clock.h"
+
+#include <string.h>
 
 static struct jv *count_jv(uint64_t n, uint64_t cap)
 {
@@ -97,8 +100,8 @@ static enum db_rc robots_read(struct db *db, struct jv *list)
                  "CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS INT), IF(r.wanted = "
                  "'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) WHERE s.robot_id = r.id AND s.live = 1), 0), "
                  "IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
-                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0) FROM chasqui_robots r WHERE "
-                 "r.removed = 0 ORDER BY r.name LIMIT 5000",
+                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS("r") " FROM "
+                 "chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
                  ""));
     while (db_next(db)) {
         struct jv *row = jv_new_object();
@@ -111,6 +114,11 @@ static enum db_rc robots_read(struct db *db, struct jv *list)
             jv_set_int(row, "drain_deadline_ms", db_i64(db, 6));
             jv_set_int(row, "left", db_i64(db, 7));
             jv_set_int(row, "movable", db_i64(db, 8));
+        }
+        if (strcmp(db_str(db, 9, NULL), "silent") == 0) {
+            jv_set_int(row, "waiting", db_i64(db, 10));
+            jv_set_int(row, "waiting_movable", db_i64(db, 11));
+            jv_set_int(row, "silent_ms", db_i64(db, 12));
         }
         jv_push(list, row);
     }

@@ -61,6 +61,8 @@ static void read_done(void *arg, void *op_arg)
         uint64_t pause_ms = (uint64_t)op->took_ms * SHARE;
         jv_set_int(s->last, "at_ms", clock_unix_ms());
         jv_set_int(s->last, "kept_back_percent", s->d->conf->queue_interactive_percent);
+        jv_set_int(s->last, "migrate_after_ms", s->d->conf->session_migrate_after_s * 1000);
+        jv_set_int(s->last, "lost_after_ms", s->d->conf->session_lost_after_s * 1000);
         s->fresh_until_ms = clock_ms() + (pause_ms > FRESH_MS ? pause_ms : FRESH_MS);
     }
     free(op);

@@ -31,6 +31,9 @@ static void tick(void *arg)
         if (d->seal)
             seal_refresh(d->seal);
         health_sub_tick(d);
+        silence_tick(d);
+        mute_tick(d);
+        robots_boots_look(d);
         drain_tick(d);
         if (!d->draining)
             close_idle_tick(d);

@@ -23,6 +23,7 @@ struct robot_tally {
     uint64_t in_flight, done, failed;
     struct hist login;
     uint64_t fault[FAULT_COUNT];
+    unsigned mute; /* calls without an answer, when it is judged by them; else 0 */
     enum wanted told_wanted;
     bool is_changed;
 };
@@ -69,6 +70,11 @@ void tally_login_ended(struct dispatcher *d, uint32_t robot_id, bool is_open, in
         hist_add(&r->login, (uint64_t)took_ms * 1000);
 }
 
+void tally_mute(struct dispatcher *d, uint32_t robot_id, unsigned unanswered)
+{
+    robot_of(d, robot_id)->mute = unanswered;
+}
+
 void tally_fault(struct dispatcher *d, uint32_t robot_id, enum fault fault)
 {
     robot_of(d, robot_id)->fault[fault]++;
@@ -77,6 +83,9 @@ void tally_fault(struct dispatcher *d, uint32_t robot_id, enum fault fault)
 void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a)
 {
     struct dispatcher *d = arg;
+    mute_called(d, robot_id, a);
+    if (a->result == CALL_STOPPED)
+        return;
     stat_time(robot_call_seconds, (uint64_t)a->took_ms * 1000);
     if (!robot_id)
         return;
@@ -147,7 +156,7 @@ static void row_tell(struct dispatcher *d, const struct robot *robot, void *arg)
     }
     struct robot_stats_row *row = &t->row[t->n++];
     *row = (struct robot_stats_row){.name = str_of(robot->name), .wanted = robot->wanted, .in_flight = r->in_flight, .done = r->done,
-                                    .failed = r->failed, .login = r->login};
+                                    .failed = r->failed, .login = r->login, .mute = r->mute};
     memcpy(row->fault, r->fault, sizeof(row->fault));
     r->is_changed = was_changed && t->peer != PEERS_ALL; /* one broker knows; the others do not yet */
     if (t->peer == PEERS_ALL)

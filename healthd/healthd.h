@@ -12,6 +12,7 @@
 #ifndef CHASQUI_HEALTHD_H
 #define CHASQUI_HEALTHD_H
 
+#include "common/boots.h"
 #include "common/bus.h"
 #include "common/conf.h"
 #include "common/loop.h"
@@ -28,6 +29,7 @@ struct healthd {
 /* What one probe found. */
 struct probe_result {
     bool good;
+    bool no_process;           /* not good: its port refused or reset */
     char why[64];              /* a word when not good: those of common/curl_word.h, status_500, not_json, not_ok, too_big */
     int64_t sessions, capacity;/* -1 = not told */
     char boot_id[65];          /* "" = not told */
@@ -38,6 +40,8 @@ struct target { /* a robot; owned by probe.c */
     struct judgement judgement;
     int64_t since_unix_ms;
     struct probe_result last;
+    struct boots boots;
+    bool is_two;               /* two processes answer under its URL: up is told as suspect */
     struct target *next;
     /* probe.c's own */
     void *easy;
@@ -48,6 +52,8 @@ struct target { /* a robot; owned by probe.c */
     bool too_big;
     char error[256]; /* CURL_ERROR_SIZE; curl's own words */
     char boot_header[65];
+    uint64_t asked_ms;
+    unsigned n_probes;
 };
 
 struct prober *prober_new(struct healthd *h);

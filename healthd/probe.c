@@ -15,6 +15,7 @@
 #include "common/log.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 
 #define BODY_MAX 65536
 #define STILL_MS 3600000
+#define FRESH_EACH 2 /* one of so many probes has a connection of its own */
 #define CA_CACHE_S 60L /* a CA file that was replaced is read again after this */
 
 struct prober {
@@ -163,6 +165,9 @@ static void probe_begin(void *arg)
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui-healthd");
+    /* A kept connection always reaches the same one of two processes behind a load balancer. */
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, t->n_probes++ % FRESH_EACH == 0 ? 1L : 0L);
+    t->asked_ms = clock_ms();
     curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* what comes encoded all the same is undone */
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
     tls_prepare(e, p->h->conf);
@@ -208,6 +213,18 @@ static void body_read(struct target *t, struct probe_result *r)
     jv_free(body);
 }
 
+/* A connection that did not come about, or ended before a word of the answer. */
+static void say_unconnected(struct target *t, CURLcode code, struct probe_result *r)
+{
+    long number = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &number);
+    if (code == CURLE_COULDNT_CONNECT)
+        r->no_process = number == ECONNREFUSED || number == ECONNRESET;
+    else
+        r->no_process = code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR;
+    say_why(r, code == CURLE_COULDNT_CONNECT ? (r->no_process ? "refused" : "unreachable") : r->no_process ? "reset" : "closed");
+}
+
 static void result_read(struct target *t, CURLcode code, struct probe_result *r)
 {
     long status = 0, verify = 0;
@@ -219,8 +236,13 @@ static void result_read(struct target *t, CURLcode code, struct probe_result *r)
     curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
     if (t->too_big)
         say_why(r, "too_big");
-    else if (code != CURLE_OK)
-        say_why(r, curl_word((int)code, verify, t->error, status != 0));
+    else if (code != CURLE_OK) {
+        const char *word = curl_word((int)code, verify, t->error, status != 0);
+        if (strcmp(word, "refused") == 0 || strcmp(word, "reset") == 0)
+            say_unconnected(t, code, r);
+        else
+            say_why(r, word);
+    }
     else if (status != 200) {
         r->good = false;
         snprintf(r->why, sizeof(r->why), "status_%ld", status);
@@ -246,16 +268,32 @@ static void gauges(struct prober *p)
 static void say(const char *event, const struct target *t, enum verdict before)
 {
     log_line(t->judgement.verdict == VERDICT_UP ? LOG_INFO : LOG_WARN, event, "robot", t->name, "from", verdict_name[before], "to",
-             verdict_name[t->judgement.verdict], "why", t->last.why, "boot", t->last.boot_id, NULL);
+             verdict_name[t->judgement.verdict], "down", down_name[t->judgement.down], "why", t->last.why, "boot", t->last.boot_id, NULL);
 }
 
-static void judged(struct target *t, const struct probe_result *r)
+/* Probes come one after another: a boot id that comes back is a second process. Answers whether that changed. */
+static bool boots_judge(struct target *t, struct probe_result *r)
+{
+    uint64_t now = clock_ms();
+    bool was_two = t->is_two;
+    if (r->good && boots_see(&t->boots, r->boot_id, t->asked_ms, now) == BOOT_NEW)
+        boots_take(&t->boots, r->boot_id, now);
+    t->is_two = boots_are_two(&t->boots, now);
+    if (r->good && t->is_two) /* the one that was known goes on being told */
+        strcpy(r->boot_id, t->boots.now);
+    if (t->is_two != was_two)
+        log_line(LOG_WARN, t->is_two ? "two_boots" : "one_boot", "robot", t->name, "boot", t->boots.now, "other", t->boots.other, NULL);
+    return t->is_two != was_two;
+}
+
+static void judged(struct target *t, struct probe_result *r)
 {
     struct prober *p = t->prober;
     const struct conf *c = p->h->conf;
     enum verdict before = t->judgement.verdict;
-    bool changed = verdict_take(&t->judgement, r->good, (unsigned)c->healthd_down_after, (unsigned)c->healthd_up_after);
-    bool told = changed, other_why = strcmp(r->why, t->last.why) != 0;
+    enum probe probe = r->good ? PROBE_GOOD : r->no_process ? PROBE_REFUSED : PROBE_SICK;
+    bool changed = verdict_take(&t->judgement, probe, (unsigned)c->healthd_down_after, (unsigned)c->healthd_up_after);
+    bool told = boots_judge(t, r) | changed, other_why = strcmp(r->why, t->last.why) != 0;
     stat_inc(probes_total);
     if (!r->good)
         stat_inc(probe_failures_total);
@@ -269,7 +307,8 @@ static void judged(struct target *t, const struct probe_result *r)
     }
     t->last = last;
     if (changed) {
-        t->since_unix_ms = clock_unix_ms();
+        if (before != t->judgement.verdict) /* since when it is down does not change with how */
+            t->since_unix_ms = clock_unix_ms();
         say("went", t, before);
         gauges(p);
     } else if (!r->good && other_why) {

@@ -41,9 +41,11 @@ static uint64_t beat_ms(const struct healthd *h)
 static void row_add(void *arg, const struct target *t)
 {
     struct rows *rows = arg;
-    rows->row[rows->n++] = (struct health_row){.name = str_of(t->name), .verdict = t->judgement.verdict, .since_unix_ms = t->since_unix_ms,
-                                               .sessions = t->last.sessions, .capacity = t->last.capacity, .boot_id = str_of(t->last.boot_id),
-                                               .why = str_of(t->last.why)};
+    bool is_two = t->is_two && t->judgement.verdict == VERDICT_UP;
+    rows->row[rows->n++] = (struct health_row){.name = str_of(t->name), .verdict = is_two ? VERDICT_SUSPECT : t->judgement.verdict,
+                                               .since_unix_ms = t->since_unix_ms, .sessions = t->last.sessions, .capacity = t->last.capacity,
+                                               .boot_id = str_of(t->last.boot_id), .why = is_two ? STR("two_boots") : str_of(t->last.why),
+                                               .down = t->judgement.down, .other_boot = str_of(t->is_two ? t->boots.other : "")};
 }
 
 static void send(struct publisher *p, bool full, const struct rows *rows)

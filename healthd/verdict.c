@@ -1,14 +1,22 @@
 /* verdict.c - see verdict.h. */
 #include "healthd/verdict.h"
 
-bool verdict_take(struct judgement *j, bool good, unsigned down_after, unsigned up_after)
+bool verdict_take(struct judgement *j, enum probe probe, unsigned down_after, unsigned up_after)
 {
-    enum verdict before = j->verdict;
+    struct judgement before = *j;
+    bool good = probe == PROBE_GOOD;
     j->good = good ? j->good + 1 : 0;
     j->bad = good ? 0 : j->bad + 1;
-    if (!good && before != VERDICT_DOWN)
+    j->refused = probe == PROBE_REFUSED ? j->refused + 1 : 0;
+    if (!good && before.verdict != VERDICT_DOWN)
         j->verdict = j->bad >= down_after ? VERDICT_DOWN : VERDICT_SUSPECT;
-    else if (good && (before != VERDICT_DOWN || j->good >= up_after))
+    else if (good && (before.verdict != VERDICT_DOWN || j->good >= up_after))
         j->verdict = VERDICT_UP;
-    return j->verdict != before;
+    if (j->verdict != VERDICT_DOWN)
+        j->down = DOWN_NOT;
+    else if (j->refused >= down_after)
+        j->down = DOWN_DEAD;
+    else if (j->down == DOWN_NOT)
+        j->down = DOWN_SILENT;
+    return j->verdict != before.verdict || j->down != before.down;
 }

@@ -5,6 +5,7 @@
 
 const char *const lane_name[LANE_COUNT] = {"control", "interactive", "login", "batch"};
 const char *const verdict_name[4] = {"unknown", "up", "suspect", "down"};
+const char *const down_name[3] = {"", "dead", "silent"};
 const char *const wanted_name[3] = {"active", "draining", "disabled"};
 const char *const fault_name[FAULT_COUNT] = {
 #define FAULT(symbol, name, line) [FAULT_##symbol] = name,
@@ -17,6 +18,13 @@ const struct op_row op_table[OP_COUNT] = {
 #include "proto/op.def"
 #undef OP
 };
+
+bool health_is_better(const struct health_row *a, const struct health_row *b)
+{
+    static const unsigned of[] = {[VERDICT_UNKNOWN] = 0, [VERDICT_DOWN] = 1, [VERDICT_SUSPECT] = 3, [VERDICT_UP] = 4};
+    unsigned x = of[a->verdict] + (a->down == DOWN_SILENT), y = of[b->verdict] + (b->down == DOWN_SILENT);
+    return x != y ? x > y : a->since_unix_ms > b->since_unix_ms;
+}
 
 struct str str_of(const char *s)
 {

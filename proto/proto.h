@@ -142,6 +142,9 @@ int proto_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const
 /* Payload rows of ROBOTS and HEALTH. The decoders of all rows: see proto_decode_robots(). */
 enum verdict { VERDICT_UNKNOWN, VERDICT_UP, VERDICT_SUSPECT, VERDICT_DOWN };
 extern const char *const verdict_name[4];
+/* How a robot is down: no process is at its port, or one that does not answer. */
+enum down { DOWN_NOT, DOWN_DEAD, DOWN_SILENT };
+extern const char *const down_name[3]; /* "", dead, silent */
 enum wanted { WANTED_ACTIVE, WANTED_DRAINING, WANTED_DISABLED };
 extern const char *const wanted_name[3];
 struct robot_row { struct str name, base_url; enum wanted wanted; };
@@ -151,7 +154,11 @@ struct health_row {
     int64_t since_unix_ms;
     int64_t sessions, capacity; /* -1 = not reported */
     struct str boot_id, why;    /* "" = none */
+    enum down down;             /* DOWN_NOT unless the verdict is down */
+    struct str other_boot;      /* a second process answers under the same URL, with this boot id; "" = no */
 };
+/* Of two healthds' verdicts on a robot, the one that counts: up, suspect, silent, dead, unknown; among equals the latest. */
+bool health_is_better(const struct health_row *a, const struct health_row *b);
 enum fault {
 #define FAULT(symbol, name, line) FAULT_##symbol,
 #include "fault.def"
@@ -159,6 +166,7 @@ enum fault {
     FAULT_COUNT
 };
 extern const char *const fault_name[FAULT_COUNT];
+#define MUTE_WHY "healthy but silent" /* why a robot is suspect that is well by /health while calls to it go unanswered */
 /* Rows of ROBOT_STATS and COMPANY_STATS. */
 struct robot_stats_row {
     struct str name;
@@ -166,6 +174,7 @@ struct robot_stats_row {
     uint64_t in_flight, done, failed; /* log-ins */
     struct hist login;
     uint64_t fault[FAULT_COUNT];
+    uint64_t mute; /* the last calls that it did not answer, when that makes it suspect; else 0 */
 };
 struct company_stats_row { uint64_t company_id, waits, wait_ms, requests, busy_ms; };
 void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define HIST_NUMBERS (HIST_BUCKETS + 1)
+#define ROW_FIELDS_MAX 16 /* of a row that may grow */
 #define FAULTS_MAX 32 /* classes that a newer dispatcher may tell */
 
 static int pack_write(void *data, const char *bytes, size_t len)
@@ -47,7 +48,7 @@ void proto_encode_health(struct buf *out, const struct health_row *rows, unsigne
 {
     msgpack_packer pk = rows_begin(out, n);
     for (unsigned i = 0; i < n; i++) {
-        msgpack_pack_array(&pk, 7);
+        msgpack_pack_array(&pk, 9);
         pack_text(&pk, rows[i].name);
         pack_text(&pk, str_of(verdict_name[rows[i].verdict]));
         msgpack_pack_uint64(&pk, (uint64_t)rows[i].since_unix_ms);
@@ -55,6 +56,8 @@ void proto_encode_health(struct buf *out, const struct health_row *rows, unsigne
         msgpack_pack_uint64(&pk, (uint64_t)(rows[i].capacity + 1));
         pack_text(&pk, rows[i].boot_id);
         pack_text(&pk, rows[i].why);
+        pack_text(&pk, str_of(down_name[rows[i].down]));
+        pack_text(&pk, rows[i].other_boot);
     }
 }
 
@@ -69,7 +72,7 @@ void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *row
 {
     msgpack_packer pk = rows_begin(out, n);
     for (unsigned i = 0; i < n; i++) {
-        msgpack_pack_array(&pk, 7);
+        msgpack_pack_array(&pk, 8);
         pack_text(&pk, rows[i].name);
         pack_text(&pk, str_of(wanted_name[rows[i].wanted]));
         msgpack_pack_uint64(&pk, rows[i].in_flight);
@@ -77,6 +80,7 @@ void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *row
         msgpack_pack_uint64(&pk, rows[i].failed);
         pack_numbers(&pk, (const uint64_t *)&rows[i].login, HIST_NUMBERS);
         pack_numbers(&pk, rows[i].fault, FAULT_COUNT);
+        msgpack_pack_uint64(&pk, rows[i].mute);
     }
 }
 
@@ -138,6 +142,26 @@ static bool read_row(struct reader *r, uint64_t fields)
     return read_item(r, &v) && v.item == I_ARRAY && v.n == fields;
 }
 
+/* A row of at least `least` fields: what a newer sender adds comes behind them. */
+static bool read_long_row(struct reader *r, uint64_t least, uint64_t *fields)
+{
+    struct value v;
+    *fields = 0;
+    if (!read_item(r, &v) || v.item != I_ARRAY || v.n < least || v.n > ROW_FIELDS_MAX)
+        return false;
+    *fields = v.n;
+    return true;
+}
+
+static bool skip_fields(struct reader *r, uint64_t n)
+{
+    struct value v;
+    for (; n; n--)
+        if (!read_item(r, &v) || !skip_value(r, &v, 1))
+            return false;
+    return true;
+}
+
 int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct robot_row *row), void *arg)
 {
     struct reader r;
@@ -157,24 +181,55 @@ int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct r
     return r.p == r.end ? 0 : -1;
 }
 
+/* An older healthd does not say how a robot is down: its reason does. */
+static enum down down_guess(const struct health_row *row)
+{
+    if (row->verdict != VERDICT_DOWN)
+        return DOWN_NOT;
+    return str_is(row->why, "refused") || str_is(row->why, "reset") ? DOWN_DEAD : DOWN_SILENT;
+}
+
+static bool read_down(struct reader *r, struct health_row *row)
+{
+    struct str word;
+    if (!read_text(r, 32, &word))
+        return false;
+    if (row->verdict == VERDICT_DOWN)
+        row->down = str_is(word, down_name[DOWN_DEAD]) ? DOWN_DEAD : DOWN_SILENT;
+    return true;
+}
+
+static bool read_health(struct reader *r, struct health_row *row)
+{
+    unsigned verdict;
+    uint64_t fields, since, sessions, capacity;
+    *row = (struct health_row){0};
+    if (!read_long_row(r, 7, &fields) || !read_name(r, &row->name) || !read_word(r, verdict_name, 4, &verdict) ||
+        !read_number(r, INT64_MAX, &since) || !read_number(r, UINT32_MAX, &sessions) || !read_number(r, UINT32_MAX, &capacity) ||
+        !read_text(r, 64, &row->boot_id) || !read_text(r, 200, &row->why))
+        return false;
+    row->verdict = (enum verdict)verdict;
+    row->since_unix_ms = (int64_t)since;
+    row->sessions = (int64_t)sessions - 1;
+    row->capacity = (int64_t)capacity - 1;
+    row->down = down_guess(row);
+    if (fields > 7 && !read_down(r, row))
+        return false;
+    if (fields > 8 && !read_text(r, 64, &row->other_boot))
+        return false;
+    return fields <= 9 || skip_fields(r, fields - 9);
+}
+
 int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct health_row *row), void *arg)
 {
     struct reader r;
     uint64_t n;
-    if (!read_rows(&r, payload, HEALTH_ROBOTS_MAX, 8, &n))
+    if (!read_rows(&r, payload, HEALTH_ROBOTS_MAX, 2 * ROW_FIELDS_MAX, &n))
         return -1;
     while (n--) {
         struct health_row row;
-        unsigned verdict;
-        uint64_t since, sessions, capacity;
-        if (!read_row(&r, 7) || !read_name(&r, &row.name) || !read_word(&r, verdict_name, 4, &verdict) ||
-            !read_number(&r, INT64_MAX, &since) || !read_number(&r, UINT32_MAX, &sessions) ||
-            !read_number(&r, UINT32_MAX, &capacity) || !read_text(&r, 64, &row.boot_id) || !read_text(&r, 200, &row.why))
+        if (!read_health(&r, &row))
             return -1;
-        row.verdict = (enum verdict)verdict;
-        row.since_unix_ms = (int64_t)since;
-        row.sessions = (int64_t)sessions - 1;
-        row.capacity = (int64_t)capacity - 1;
         if (fn)
             fn(arg, &row);
     }
@@ -195,21 +250,31 @@ static bool read_numbers(struct reader *r, uint64_t *out, unsigned n, unsigned m
     return true;
 }
 
+static bool read_robot_stats(struct reader *r, struct robot_stats_row *row)
+{
+    uint64_t fields;
+    unsigned wanted;
+    row->mute = 0;
+    if (!read_long_row(r, 7, &fields) || !read_name(r, &row->name) || !read_word(r, wanted_name, 3, &wanted) ||
+        !read_number(r, UINT32_MAX, &row->in_flight) || !read_number(r, UINT64_MAX, &row->done) || !read_number(r, UINT64_MAX, &row->failed) ||
+        !read_numbers(r, (uint64_t *)&row->login, HIST_NUMBERS, HIST_NUMBERS) || !read_numbers(r, row->fault, FAULT_COUNT, FAULTS_MAX))
+        return false;
+    row->wanted = (enum wanted)wanted;
+    if (fields > 7 && !read_number(r, UINT32_MAX, &row->mute))
+        return false;
+    return fields <= 8 || skip_fields(r, fields - 8);
+}
+
 int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row), void *arg)
 {
     struct reader r;
     uint64_t n;
-    if (!read_rows(&r, payload, ROBOT_STATS_MAX, 64, &n))
+    if (!read_rows(&r, payload, ROBOT_STATS_MAX, 80, &n))
         return -1;
     while (n--) {
         struct robot_stats_row row;
-        unsigned wanted;
-        if (!read_row(&r, 7) || !read_name(&r, &row.name) || !read_word(&r, wanted_name, 3, &wanted) ||
-            !read_number(&r, UINT32_MAX, &row.in_flight) || !read_number(&r, UINT64_MAX, &row.done) ||
-            !read_number(&r, UINT64_MAX, &row.failed) || !read_numbers(&r, (uint64_t *)&row.login, HIST_NUMBERS, HIST_NUMBERS) ||
-            !read_numbers(&r, row.fault, FAULT_COUNT, FAULTS_MAX))
+        if (!read_robot_stats(&r, &row))
             return -1;
-        row.wanted = (enum wanted)wanted;
         if (fn)
             fn(arg, &row);
     }

@@ -36,6 +36,14 @@ function draining(robot) {
             d.deadline ? t('drain_until', moment(d.deadline)) : t('drain_idle'), ' ', t('drain_since', ago(d.since))));
 }
 
+function waiting(robot) {
+    const s = robot.silence;
+    if (!s || s.sessions_waiting === null)
+        return null;
+    return h('div', {class: 'strip is-warn'},
+        h('p', {}, t('silent_waiting', number(s.sessions_waiting), number(s.movable)), ' ', s.sessions_waiting ? t('silent_until', moment(s.migrate_at), moment(s.lost_at)) : ''));
+}
+
 function errors(robot) {
     const some = Object.entries(robot.errors || {}).filter(([, n]) => n > 0);
     return some.length ? h('ul', {class: 'tags'}, some.map(([kind, n]) => h('li', {key: kind, class: 'tag is-bad'}, nameOf('error_' + kind), ' ', h('b', {}, number(n))))) : t('no_errors');
@@ -48,6 +56,8 @@ function card(robot) {
         h('p', {class: 'card-why'}, robot.why || (robot.verdict === 'up' ? t('up_since', duration(secondsSince(robot.since))) : t('judged_since', duration(secondsSince(robot.since))))),
         places(robot.places_used, robot.places_total),
         draining(robot),
+        waiting(robot),
+        robot.other_boot && h('div', {class: 'strip is-warn'}, h('p', {}, t('two_boots', robot.boot_id ?? '?', robot.other_boot))),
         fields([
             [t('login_time_head'), percentiles(robot.login_s)],
             [t('logins'), [rate(robot.logins_done_per_s), ' · ', t('failed_rate', rate(robot.logins_failed_per_s))]],

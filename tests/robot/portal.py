@@ -4,6 +4,10 @@
 Like the real one it lets a company be logged in once: when a second session of a company begins while one lives, it kicks
 out the first. Every such kick is a violation and is recorded; a test that ends with violations has failed.
 
+One overlap is allowed: a session that was abandoned on a robot which could not be reached. Whoever cuts a robot off says so (POST /outage, and
+when it ends). A kick counts as `abandoned` instead when the first session's robot was out of reach at some time since that session began, and the
+second session is on another robot; never on the same one, which must fence what was left behind before it gets new work.
+
 Owns the truth about which sessions live at the site. Knows robots by name and boot id only, and calls nobody. Nothing is
 kept on disk: when it dies, its memory of sessions and violations dies with it, and robots answer 502.
 
@@ -14,6 +18,7 @@ kept on disk: when it dies, its memory of sessions and violations dies with it, 
     POST /boot    {robot, boot_id}        the robot's browsers of any other boot id died, and their sessions with them
     GET  /alive?session_id=               200, or 404 when it was kicked out or never was
     GET  /sessions    GET /report         who lives; counts and violations
+    POST /outage  {robot, out: true|false}   nobody reaches that robot from now on, or again
     POST /reset                           forget everything
 """
 
@@ -34,12 +39,18 @@ class Portal:
         self.live = {}  # (company_id, portal) -> session
         self.by_session = {}  # (robot, session_id) -> the same session
         self.violations = []
+        self.abandoned = []  # kicks that are allowed
+        self.outages = {}  # robot -> when its last outage ended; None while it lasts
         self.logins = self.logouts = self.kicked = 0
         self.max_live = 0  # most sessions a company had at once at one portal, the one about to be kicked included
 
     def drop(self, session):
         del self.live[session["company_id"], session["portal"]]
         del self.by_session[session["robot"], session["session_id"]]
+
+    def may_be_abandoned(self, first, second):
+        ended = self.outages.get(first["robot"], 0)
+        return first["robot"] != second["robot"] and (ended is None or ended >= first["since"])
 
     async def login(self, request):
         told = await request.json()
@@ -51,7 +62,8 @@ class Portal:
             self.drop(first)
             self.kicked += 1
             brief = ("robot", "session_id", "since")
-            self.violations.append(
+            kicks = self.abandoned if self.may_be_abandoned(first, session) else self.violations
+            kicks.append(
                 {
                     "time": session["since"],
                     "company_id": session["company_id"],
@@ -84,6 +96,11 @@ class Portal:
             self.drop(session)
         return web.json_response({"ok": True, "dropped": len(dead)})
 
+    async def outage(self, request):
+        told = await request.json()
+        self.outages[told["robot"]] = None if told.get("out") else time.time()
+        return web.json_response({"ok": True})
+
     async def alive(self, request):
         wanted, robot = request.query.get("session_id"), request.query.get("robot")
         if robot is not None:
@@ -103,6 +120,7 @@ class Portal:
                 "logouts": self.logouts,
                 "kicked": self.kicked,
                 "violations": self.violations,
+                "abandoned": self.abandoned,
                 "max_live_per_company": self.max_live,
             }
         )
@@ -118,6 +136,7 @@ class Portal:
                 web.post("/login", self.login),
                 web.post("/logout", self.logout),
                 web.post("/boot", self.boot),
+                web.post("/outage", self.outage),
                 web.get("/alive", self.alive),
                 web.get("/sessions", self.sessions),
                 web.get("/report", self.report),

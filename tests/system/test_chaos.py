@@ -2,6 +2,9 @@
 
 Every item ends exactly once, no company ever has two live sessions at the portal, no place leaks (doctor, at teardown), the batch
 closes and its events say so. `make chaos` runs it at full size: 10,000 log-ins over 4 robots, 20 kills.
+
+The third test has robots among the victims: they are killed, stalled, restarted and cut off by a proxy. Their sessions may be lost; what may be left
+behind is only what the portal's judge allows, and nothing of it is left in the end.
 """
 
 import http.client
@@ -13,6 +16,7 @@ import time
 
 import pymysql
 
+from harness import Proxy
 from harness.wait import wait_until
 
 ITEMS = int(os.environ.get("CHASQUI_CHAOS_ITEMS", "300"))
@@ -20,6 +24,7 @@ KILLS = int(os.environ.get("CHASQUI_CHAOS_KILLS", "6"))
 SEED = int(os.environ.get("CHASQUI_CHAOS_SEED", "11"))
 PATIENCE_S = 60 + ITEMS / 20
 ROBOTS = 4
+LONGEST_STALL_S = float(os.environ.get("CHASQUI_CHAOS_STALL_S", "6"))
 # No robot dies here. One that a starved machine let be judged down would make the one overlap that is allowed.
 PATIENT = {"healthd.timeout_ms": 5000, "healthd.down_after": 20}
 
@@ -174,3 +179,142 @@ def test_a_batch_waits_for_places_while_everything_dies(make_system, mariadb):
     assert killer.failure is None and len(killer.killed) == KILLS
     assert max(seen) <= ROBOTS * places
     assert_whole(system, batch_id, 0)
+
+
+class Saboteur(threading.Thread):
+    """Does something to one robot at a time, and to a process of ours now and then, until it is told to stop."""
+
+    def __init__(self, system, dice, proxies):
+        super().__init__(daemon=True)
+        self.system, self.dice, self.proxies = system, dice, proxies
+        self.over = threading.Event()
+        self.done = []
+        self.failure = None
+
+    def run(self):
+        try:
+            deeds = [self.kill, self.stall, self.restart, self.part]
+            number = 0
+            while not self.over.is_set():
+                robot = self.dice.choice(list(self.system.robots.values()))
+                deed = deeds[number] if number < len(deeds) else self.dice.choice(deeds)
+                self.done.append(f"{deed.__name__} {robot.name}")
+                deed(robot)
+                if number % 3 == 2:
+                    victim = self.dice.choice([*self.system.dispatchers, *self.system.brokers, *self.system.healthds])
+                    self.done.append(f"kill {victim.name}")
+                    victim.kill9()
+                    victim.start()
+                number += 1
+                self.over.wait(self.dice.uniform(0.5, 2))
+        except Exception as why:  # shown by the test
+            self.failure = why
+
+    def pause(self, shortest):
+        time.sleep(self.dice.uniform(shortest, LONGEST_STALL_S))  # how long the fault lasts: not a wait for anything
+
+    def kill(self, robot):
+        robot.kill9()  # the site notices that its browsers are gone
+        self.pause(0.5)
+        robot.start()
+
+    def restart(self, robot):
+        robot.kill9()
+        robot.start()
+
+    def stall(self, robot):
+        self.system.portal.outage(robot.name, True)
+        robot.pause()
+        self.pause(3)
+        robot.resume()
+        self.system.portal.outage(robot.name, False)
+
+    def part(self, robot):
+        self.system.portal.outage(robot.name, True)
+        self.proxies[robot.name].cut()
+        self.pause(3)
+        self.proxies[robot.name].mend()
+        self.system.portal.outage(robot.name, False)
+
+
+def robots_behind_proxies(system, capacity):
+    proxies = {}
+    for _ in range(ROBOTS):
+        robot = system.add_robot(capacity=capacity, register=False, login_ms="20-200")
+        proxies[robot.name] = Proxy(robot.port)
+        system.ctl("worker", "add", robot.name, "--base-url", proxies[robot.name].url, "--viewer-url", "https://viewer.example")
+    return proxies
+
+
+def assert_nothing_left(system):
+    """No session without its row, no place without its session, nothing abandoned: robots and database agree."""
+
+    def agree():
+        rows = rows_of(system, "SELECT robot_session_id AS id FROM chasqui_sessions WHERE live = 1")
+        held = [one["session_id"] for robot in system.robots.values() for one in robot.sessions()]
+        return sorted(row["id"] or "" for row in rows) == sorted(held)
+
+    wait_until(lambda: rows_of(system, "SELECT COUNT(*) AS n FROM chasqui_leases")[0]["n"] == 0, 90, "everything is settled")
+    wait_until(lambda: system.metric("chasqui_robot_abandoned") == 0, 90, "what was abandoned is fenced", every=0.2)
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending <> 0") == 0
+    wait_until(agree, 60, "robots and database hold the same sessions", every=0.3)
+    live = system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1")
+    assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == live
+
+
+def assert_overlaps_allowed(system):
+    """What the judge let pass was really given up by us: its row ended before the second session began, and on another robot."""
+    assert system.portal.violations() == []
+    for one in system.portal.abandoned():
+        rows = system.database.rows("SELECT state, reason, UNIX_TIMESTAMP(since) AS since FROM chasqui_sessions WHERE robot_session_id = %s", one["first"]["session_id"])
+        assert all(row["state"] in ("lost", "migrated") and float(row["since"]) <= one["time"] for row in rows), (one, rows)
+
+
+def round_begin(system, dice, companies, params):
+    """A batch of the same companies again; answers its id."""
+    items = [{"company_id": company, "params": params} for company in range(1, companies + 1)]
+    try:
+        told = system.api_at(dice.randrange(2)).post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "items": items}, timeout=60)
+    except http.client.HTTPException as why:
+        raise OSError(str(why)) from None
+    return told.expect(202).json["batch_id"]
+
+
+def test_a_batch_while_robots_die_and_stall(make_system):
+    dice = random.Random(SEED + 2)
+    companies = max(40, ITEMS // 4)
+    system = make_system(robots=0, dispatchers=3, brokers=2, healthds=2,
+                         settings={"queue.robot_logins": max(4, ITEMS // 150), "queue.max_attempts": 30, "session.migrate_after_s": 2,
+                                   "session.lost_after_s": 5, "timeout.login_ms": 4000, "timeout.robot_ms": 1000, "timeout.close_ms": 2000, "healthd.timeout_ms": 1000})  # fmt: skip
+    proxies = robots_behind_proxies(system, companies)
+    saboteur = Saboteur(system, dice, proxies)
+    wanted = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
+    abandoned_most = 0
+    try:
+        system.wait_ready()
+        for company in range(1, 11):
+            system.set_credentials(company, **wanted)
+        saboteur.start()
+        for number in range(max(3, ITEMS // 300)):  # the same companies again: sessions are met, moved, lost and opened anew
+            batch_id = wait_until(lambda: round_begin(system, dice, companies, wanted), 60, "the batch is accepted", every=0.3)
+            wait_until(lambda b=batch_id: is_done(system, b), PATIENCE_S * 2, f"batch {number} is done; {saboteur.done}", every=0.2)
+            assert saboteur.failure is None, saboteur.failure
+            abandoned_most = max(abandoned_most, system.metric("chasqui_abandoned_sessions"))
+            ids = system.database.rows("SELECT robot_session_id AS id FROM chasqui_sessions WHERE state = 'active' LIMIT 20")
+            for row in ids:
+                try:
+                    system.api_at(dice.randrange(2)).list(row["id"], headers={"X-Deadline-Ms": "1500"})
+                except (OSError, http.client.HTTPException):
+                    pass  # that broker was killed just now
+        saboteur.over.set()
+        saboteur.join()
+        assert saboteur.failure is None, saboteur.failure
+        assert {deed.split()[0] for deed in saboteur.done} >= {"kill", "stall", "restart", "part"}, saboteur.done
+        print("done to them:", saboteur.done, "abandoned at most:", abandoned_most, "overlaps allowed:", len(system.portal.abandoned()))
+        assert_nothing_left(system)
+        assert_overlaps_allowed(system)
+    finally:
+        saboteur.over.set()
+        saboteur.join(LONGEST_STALL_S + 5)
+        for proxy in proxies.values():
+            proxy.mend()

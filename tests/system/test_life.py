@@ -119,7 +119,7 @@ def test_a_dead_robots_sessions_migrate_and_the_old_id_goes_on(make_system):
 
 
 def test_an_abandoned_session_is_fenced_before_its_robot_gets_work(make_system):
-    system = make_system(robots=2)
+    system = make_system(robots=2, settings={"session.migrate_after_s": 0})
     system.allow_violations = True  # the one overlap that is allowed: the robot cannot be reached
     session = system.api.login(9, remember=True)
     home = system.robot_of(session)
@@ -133,7 +133,7 @@ def test_an_abandoned_session_is_fenced_before_its_robot_gets_work(make_system):
 
 
 def test_a_robot_that_comes_back_in_time_keeps_its_sessions(make_system):
-    system = make_system(robots=1)
+    system = make_system(robots=1, settings={"session.migrate_after_s": 0})
     session = system.api.login(10, remember=True)
     system.robot.pause()
     wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_session_migrations") == 1, 10, "planned")

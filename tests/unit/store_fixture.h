@@ -122,7 +122,7 @@ static inline int server_start(void **state)
     look = db_new(&conf);
     return sql_file_run("migrations/0001_portal_jobs.sql") || sql_file_run("migrations/0002_sessions.sql") ||
            sql_file_run("migrations/0003_queue.sql") || sql_file_run("migrations/0004_schedules.sql") ||
-           sql_file_run("migrations/0005_drain.sql");
+           sql_file_run("migrations/0005_drain.sql") || sql_file_run("migrations/0006_down_robots.sql");
 }
 
 static inline int path_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)

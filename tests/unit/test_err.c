@@ -14,8 +14,9 @@ static void test_rows_are_whole_and_codes_unique(void **state)
         const char *code = err_code((enum err)e);
         assert_true(code && strlen(code) > 0 && strspn(code, "abcdefghijklmnopqrstuvwxyz_") == strlen(code));
         assert_true(strlen(err_text((enum err)e)) > 0);
-        assert_int_equal(err_from_code(code, (unsigned)strlen(code)), e);
         int http = err_http((enum err)e);
+        assert_int_equal(err_from_answer(code, (unsigned)strlen(code), (unsigned)http), e);
+        assert_string_equal(err_code(err_from_code(code, (unsigned)strlen(code))), code);
         assert_true(e == ERR_OK ? http == 200 : http >= 400 && http < 600);
         assert_true((err_retry_after_s((enum err)e) > 0) == (http == 503));
     }
@@ -28,6 +29,9 @@ static void test_unknown_codes(void **state)
     assert_int_equal(err_from_code("", 0), ERR_COUNT);
     assert_int_equal(err_from_code("queue_fullx", 10), ERR_QUEUE_FULL);
     assert_int_equal(err_from_code("queue_full", 9), ERR_COUNT);
+    assert_int_equal(err_from_code("robot_unreachable", 17), ERR_ROBOT_UNREACHABLE);
+    assert_int_equal(err_from_answer("robot_unreachable", 17, 503), ERR_ROBOT_SILENT);
+    assert_int_equal(err_from_answer("robot_unreachable", 17, 0), ERR_ROBOT_UNREACHABLE);
 }
 
 /* A sample of the contract, so that an edit of the table is noticed. */

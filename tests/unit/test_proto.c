@@ -151,10 +151,11 @@ static void health_seen(void *arg, const struct health_row *row)
     *out = *row;
 }
 
+#define ROW(bytes) bytes, sizeof(bytes) - 1
 static void test_rows(void **state)
 {
     struct robot_row r = {STR("r1"), STR("http://h:1"), WANTED_DRAINING}, r2;
-    struct health_row h = {STR("r1"), VERDICT_SUSPECT, 1700000000000, -1, 7, STR("boot"), STR("timeout")}, h2;
+    struct health_row h = {STR("r1"), VERDICT_SUSPECT, 1700000000000, -1, 7, STR("boot"), STR("timeout"), DOWN_NOT, STR("boot2")}, h2;
     struct buf b = {0};
     (void)state;
     proto_encode_robots(&b, &r, 1);
@@ -170,6 +171,20 @@ static void test_rows(void **state)
     assert_int_equal(h2.verdict, VERDICT_SUSPECT);
     for (uint32_t cut = 0; cut < b.len; cut++)
         assert_int_equal(proto_decode_health((struct str){b.data, cut}, NULL, NULL), -1);
+    assert_true(str_is(h2.other_boot, "boot2"));
+    /* What an older healthd sends, and a newer one. */
+    static const struct { const char *row; unsigned len; enum down down; } rows[] = {
+        {ROW("\x91\x97\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "refused"), DOWN_DEAD},
+        {ROW("\x91\x97\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "timeout"), DOWN_SILENT},
+        {ROW("\x91\x97\xa1r\xa2" "up" "\x01\x00\x00\xa0\xa0"), DOWN_NOT},
+        {ROW("\x91\x9a\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "timeout" "\xa4" "dead" "\xa1" "b" "\x92\x01\x81\xa1x\x02"), DOWN_DEAD},
+        {ROW("\x91\x98\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "refused" "\xa5" "tired"), DOWN_SILENT},
+    };
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        assert_int_equal(proto_decode_health((struct str){rows[i].row, rows[i].len}, health_seen, &h2), 0);
+        assert_int_equal(h2.down, rows[i].down);
+    }
+    assert_int_equal(proto_decode_health((struct str){"\x91\x96\xa1r\xa2up\x01\x00\x00\xa0", 11}, NULL, NULL), -1);
     assert_int_equal(proto_decode_health((struct str){"\xdd\xff\xff\xff\xff", 5}, NULL, NULL), -1);
     buf_free(&b);
 }
@@ -188,7 +203,7 @@ static void company_stats_seen(void *arg, const struct company_stats_row *row)
 
 static void test_rows_of_statistics(void **state)
 {
-    struct robot_stats_row r = {STR("r1"), WANTED_DRAINING, 3, 70000, 1, {1500, {1, 1}}, {0, 7}}, r2;
+    struct robot_stats_row r = {STR("r1"), WANTED_DRAINING, 3, 70000, 1, {1500, {1, 1}}, {0, 7}, 5}, r2;
     struct company_stats_row c = {20131, 5, 70000, 9, 1ull << 40}, c2;
     struct buf b = {0};
     (void)state;
@@ -198,6 +213,7 @@ static void test_rows_of_statistics(void **state)
     assert_memory_equal(&r2.login, &r.login, sizeof(r.login));
     assert_memory_equal(r2.fault, r.fault, sizeof(r.fault));
     assert_int_equal(r2.done, 70000);
+    assert_int_equal(r2.mute, 5);
     for (uint32_t cut = 0; cut < b.len; cut++)
         assert_int_equal(proto_decode_robot_stats((struct str){b.data, cut}, NULL, NULL), -1);
     assert_int_equal(proto_decode_robot_stats((struct str){"\xdd\xff\xff\xff\xff", 5}, NULL, NULL), -1);

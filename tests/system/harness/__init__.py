@@ -7,11 +7,12 @@ from .http import Answer, Api, Client, address, connect, metrics, raw
 from .mariadb import Database, MariaDB
 from .ports import free_port
 from .process import Process
+from .proxy import Proxy
 from .robots import Portal, Robot, content
 from .system import System, program
 from .wait import TimedOut, stays, wait_until
 
 __all__ = [
-    "Answer", "Api", "Client", "Database", "MariaDB", "Portal", "Process", "Robot", "System", "TimedOut", "address",
+    "Answer", "Api", "Client", "Database", "MariaDB", "Portal", "Process", "Proxy", "Robot", "System", "TimedOut", "address",
     "connect", "content", "free_port", "metrics", "program", "raw", "stays", "wait_until",
 ]  # fmt: skip

@@ -59,6 +59,14 @@ class Portal(Service):
     def violations(self):
         return self.report()["violations"]
 
+    def abandoned(self):
+        """The overlaps that are allowed: with a session left behind on a robot that was out of reach."""
+        return self.report()["abandoned"]
+
+    def outage(self, robot, out):
+        """Nobody reaches that robot from now on (out), or again."""
+        self.ask("POST", "/outage", {"robot": robot, "out": out})
+
     def sessions(self):
         return self.ask("GET", "/sessions")["sessions"]
 

@@ -1,0 +1,81 @@
+/* parts: dispatcher */
+#include "dispatcher/outlier.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+/* '+' answered, '-' not; a call each 100 ms. Answers the time. */
+static uint64_t feed(struct outlier *o, const char *calls, uint64_t now)
+{
+    for (; *calls; calls++, now += 100)
+        outlier_take(o, *calls == '+', now);
+    return now;
+}
+
+static void test_half_of_the_last_ten(void **state)
+{
+    struct outlier a = {0}, b = {0}, c = {0};
+    (void)state;
+    feed(&a, "----", 1000);
+    assert_false(a.is_out);
+    feed(&a, "-", 1400);
+    assert_true(a.is_out);
+    feed(&b, "++++++++----", 1000);
+    assert_false(b.is_out);
+    feed(&b, "-", 3000);
+    assert_true(b.is_out);
+    feed(&c, "+-++-++-++-++-++-++-++-++-+", 1000); /* one in three is not enough */
+    assert_false(c.is_out);
+}
+
+static void test_it_comes_back_by_answers(void **state)
+{
+    struct outlier o = {0};
+    uint64_t now = feed(&o, "-----", 1000);
+    (void)state;
+    now = feed(&o, "++-++", now);
+    assert_true(o.is_out);
+    feed(&o, "+", now);
+    assert_false(o.is_out);
+    feed(&o, "----", now); /* what was before is forgotten */
+    assert_false(o.is_out);
+}
+
+static void test_it_comes_back_by_itself_when_nobody_calls(void **state)
+{
+    struct outlier o = {0};
+    uint64_t now = feed(&o, "-----", 1000);
+    (void)state;
+    assert_false(outlier_look(&o, 0, now + 1000));
+    assert_true(o.is_out);
+    assert_true(outlier_look(&o, 0, now + OUTLIER_MEMORY_MS));
+    assert_false(o.is_out);
+}
+
+static void test_calls_that_are_overdue_count_while_they_are(void **state)
+{
+    struct outlier o = {0};
+    (void)state;
+    assert_false(outlier_look(&o, 4, 1000));
+    assert_true(outlier_look(&o, 5, 2000));
+    assert_int_equal(o.bad, 5);
+    assert_true(outlier_look(&o, 0, 3000)); /* they were answered after all */
+    assert_false(o.is_out);
+    feed(&o, "+++++++", 4000);
+    assert_false(outlier_look(&o, 5, 5000)); /* 5 of 12 */
+    assert_true(outlier_look(&o, 200, 6000));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_half_of_the_last_ten),
+        cmocka_unit_test(test_it_comes_back_by_answers),
+        cmocka_unit_test(test_it_comes_back_by_itself_when_nobody_calls),
+        cmocka_unit_test(test_calls_that_are_overdue_count_while_they_are),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
