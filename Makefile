@@ -23,7 +23,7 @@ SHELL := /bin/bash
 
 # --- packages: the one place -----------------------------------------------------------------------------------
 PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
-  libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev
+  libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev libsystemd-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus \
   groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime
@@ -46,9 +46,9 @@ CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE) -I. -D_GNU_SOURCE 
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
 
 LIBS_BUS := -lczmq -lzmq
-LIBS_BASE := $(LIBS_BUS) -lmsgpackc -ljansson -lsodium
+LIBS_BASE := $(LIBS_BUS) -lmsgpackc -ljansson -lsodium -lsystemd -lpthread
 LIBS_broker := $(LIBS_BASE) -lmicrohttpd
-LIBS_dispatcher := $(LIBS_BASE) -lcurl -lssl -lmariadb -lpthread
+LIBS_dispatcher := $(LIBS_BASE) -lcurl -lssl -lmariadb
 LIBS_healthd := $(LIBS_BASE) -lcurl
 LIBS_ctl := $(LIBS_BASE) -lcurl -lmariadb
 

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/supervisor.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@
 
 struct drain {
     struct broker *b;
+    struct supervisor *supervisor;
     struct loop_timer timer;
     uint64_t until_ms;
     uint64_t calm_ms, busy_at_ms; /* it ends when nothing was asked for so long; when something was, the last time */
@@ -64,6 +66,7 @@ static void stop_begin(void *arg)
     d->timer = (struct loop_timer){.fn = drain_begin, .arg = d};
     d->calm_ms = delay_ms < CALM_MS ? delay_ms : CALM_MS;
     d->b->is_stopping = true;
+    supervisor_stopping(d->supervisor);
     log_line(LOG_INFO, "stopping", "delay_ms", log_i((long long)delay_ms), NULL);
     if (delay_ms)
         loop_timer_in(d->b->loop, &d->timer, delay_ms);
@@ -137,6 +140,7 @@ int main(int argc, char **argv)
     struct drain drain = {.b = &b};
     struct conf *conf = conf_from_args(CONF_BROKER, "broker", argc, argv);
 
+    log_detach();
     limits_set();
     b.conf = conf;
     b.started_ms = clock_ms();
@@ -146,7 +150,9 @@ int main(int argc, char **argv)
     b.loop = loop_new();
     bool is_built = b.loop && parts_build(&b);
     if (is_built) {
+        drain.supervisor = supervisor_new(b.loop);
         loop_on_stop(b.loop, stop_begin, &drain);
+        supervisor_ready(drain.supervisor);
         log_line(LOG_INFO, "started", "http", conf->broker_http, "ops", conf->broker_ops, "bind",
                  conf->broker_bind, NULL);
 
@@ -155,6 +161,7 @@ int main(int argc, char **argv)
         log_line(LOG_INFO, "stopped", "in_flight", log_i((long long)flights_open(&b)), NULL);
         loop_timer_stop(b.loop, &drain.timer);
     }
+    supervisor_destroy(&drain.supervisor);
     parts_drop(&b);
     loop_destroy(&b.loop);
     conf_destroy(&conf);

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdlib.h>
+#include <string.h>
 
 #define TICK_MS 1000
 #define SOURCES_MAX 200
@@ -52,7 +53,11 @@ struct jv *jv_new_stats(unsigned owner, const struct stats *s)
 {
     struct jv *all = jv_new_object();
     for (unsigned i = 0; i < STAT_N; i++)
-        if (stat_table[i].owner & owner)
+        if (!(stat_table[i].owner & owner))
+            continue;
+        else if (strcmp(stat_table[i].unit, "us") == 0)
+            jv_set_number(all, stat_table[i].name, (double)s->v[i] / 1e6);
+        else
             jv_set_int(all, stat_table[i].name, (int64_t)s->v[i]);
     return all;
 }
@@ -120,6 +125,7 @@ static void own_gauges(struct broker *b)
     http_stats(b->http);
     uploads_stats(b);
     live_stats(b);
+    loop_stats(b->loop);
     stat_set(uptime_seconds, (loop_now_ms(b->loop) - b->started_ms) / 1000);
 }
 

@@ -8,6 +8,7 @@
 #include "broker/phrase.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@
 #define STALE_MS 15000
 #define OLD_MS 60000
 #define LANE_SLOW_MS 5000
+#define STALL_US 3000000
+#define PROCESSES_MAX 200
 #define ERRORS_LEAST 5          /* in a minute; fewer say nothing */
 #define ERRORS_SHARE 0.05
 #define LEFT_SHOWN_MS 60000     /* a dispatcher that was stopped on purpose */
@@ -185,6 +188,30 @@ static void robots_look(struct told *t)
         say_count(t, WORD_ROBOT_ABANDONED, n.abandoned, 0);
 }
 
+/* ---- processes -------------------------------------------------------------------------------------------------- */
+
+static void process_look(struct told *t, const struct stat_source *source)
+{
+    char who[sizeof(((struct row *)0)->who)];
+    snprintf(who, sizeof who, "%s %s", source->process, source->name);
+    if (source->stats->v[STAT_loop_stall_seconds] >= STALL_US)
+        say(t, WORD_LOOP_STALLED, who, 0)->time_ms = (int64_t)(source->stats->v[STAT_loop_stall_seconds] / 1000);
+    if (source->stats->v[STAT_log_blocked])
+        say(t, WORD_LOG_BLOCKED, who, 0)->n = (int64_t)source->stats->v[STAT_log_lines_dropped_total];
+}
+
+static void processes_look(struct told *t)
+{
+    struct stat_source *sources = xcalloc(PROCESSES_MAX, sizeof *sources);
+    unsigned n = 0;
+    sources[n++] = (struct stat_source){STAT_BROKER, "broker", t->b->name, &stat_own};
+    n += peers_sources(t->b, sources + n, PROCESSES_MAX - n);
+    n += health_sources(t->b, sources + n, PROCESSES_MAX - n);
+    for (unsigned i = 0; i < n; i++)
+        process_look(t, &sources[i]);
+    free(sources);
+}
+
 /* ---- queue, places, lanes ---------------------------------------------------------------------------------------- */
 
 static void queue_look(struct told *t)
@@ -277,6 +304,7 @@ struct jv *words_jv(const struct broker *b, const char **state)
     robots_look(t);
     queue_look(t);
     lanes_look(t);
+    processes_look(t);
     qsort(t->row, t->n, sizeof *t->row, worst_first);
     enum word_level worst = t->n ? word_table[t->row[0].word].level : WORD_OK;
     if (worst == WORD_OK) {

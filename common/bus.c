@@ -401,7 +401,7 @@ struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endp
         s->server_role = xstrdup(server_role);
     }
     /* Before connecting, so that the first link is not missed, whoever asks for it later. */
-    if (!bus_link_watch(s) || zmq_connect(s->handle, endpoint) != 0) {
+    if (!bus_link_watch(s) || !bus_link_connect(s)) {
         log_line(LOG_ERROR, "bus_connect_failed", "endpoint", endpoint, "why", zmq_strerror(zmq_errno()), NULL);
         bus_close(&s);
         return NULL;
@@ -585,6 +585,7 @@ void bus_destroy(struct bus **bp)
         bus_close(&s);
     bus_close(&b->zap_sock); /* last: without it a server socket would let everybody in */
     zap_destroy(&b->zap);
+    resolver_destroy(&b->resolver);
     sodium_memzero(b->secret_key, sizeof b->secret_key);
     free(b->curve_dir);
     free(b);

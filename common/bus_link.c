@@ -5,12 +5,19 @@
  * itself knows; here it becomes bus_on_link's two words. A client whose link
  * libzmq gave up for good is connected anew. Never ends a connection that
  * works.
+ *
+ * libzmq would look names up in its one I/O thread, and every connection of the
+ * process would stand still while a name server is silent. So it is given
+ * addresses only: our resolver looks endpoints by name up, and a client without
+ * a link follows its name to another address.
  */
 #include "common/bus_sock.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/id.h"
 #include "common/log.h"
+#include <stdio.h>
 #include <string.h>
 
 #define LOST_MS 10             /* from the monitor's word to ours */
@@ -27,19 +34,129 @@ static void link_lost_due(void *arg)
         s->link_fn(s->link_arg, false);
 }
 
+/* ---- where to connect -------------------------------------------------------------------------------------------- */
+
+/* The host of tcp://host:port when it is a name. */
+static void host_read(struct bus_sock *s)
+{
+    const char *colon = strrchr(s->endpoint, ':');
+    s->host[0] = '\0';
+    if (strncmp(s->endpoint, "tcp://", 6) != 0 || !colon || colon <= s->endpoint + 6)
+        return;
+    snprintf(s->host, sizeof s->host, "%.*s", (int)(colon - s->endpoint - 6), s->endpoint + 6);
+    if (resolver_is_needless(s->host) || strchr(s->host, ';')) /* with a source address: libzmq's own way */
+        s->host[0] = '\0';
+}
+
+/* One of the addresses, at random so that clients spread; one of IPv4 when there is any. */
+static void target_pick(struct bus_sock *s, const char *addresses)
+{
+    const char *picked = NULL;
+    size_t picked_len = 0;
+    unsigned n = 0;
+    for (const char *p = addresses; *p; p += strspn(p, ",")) {
+        size_t len = strcspn(p, ",");
+        bool is_better = !picked || (*picked == '[' && *p != '[');
+        if (is_better || ((*p == '[') == (*picked == '[') && id_random_u64() % (n + 1) == 0)) {
+            picked = p;
+            picked_len = len;
+        }
+        n = is_better ? 1 : n + 1;
+        p += len;
+    }
+    CHECK(picked, "host=%s", s->host);
+    snprintf(s->target, sizeof s->target, "tcp://%.*s%s", (int)picked_len, picked, strrchr(s->endpoint, ':'));
+    bus_sock_set_int(s, ZMQ_IPV6, *picked == '[');
+}
+
+static bool target_connect(struct bus_sock *s)
+{
+    if (zmq_connect(s->handle, s->target) == 0)
+        return true;
+    log_line(LOG_ERROR, "bus_connect_failed", "endpoint", s->endpoint, "why", zmq_strerror(zmq_errno()), NULL);
+    s->target[0] = '\0';
+    return false;
+}
+
+static void known_connect(struct bus_sock *s, const struct resolved *known)
+{
+    s->generation = known->generation;
+    target_pick(s, known->addresses);
+    target_connect(s);
+    bus_sock_touch(s);
+}
+
+static void name_came(void *arg, const struct resolved *found, const char *why)
+{
+    struct bus_sock *s = arg;
+    if (found) {
+        known_connect(s, found);
+        return;
+    }
+    if (!s->was_failure_logged)
+        log_line(LOG_WARN, "bus_name_unknown", "endpoint", s->endpoint, "why", why, NULL);
+    s->was_failure_logged = true;
+    loop_timer_in(s->bus->loop, &s->relink_timer, BUS_NAME_MS);
+}
+
+bool bus_link_connect(struct bus_sock *s)
+{
+    host_read(s);
+    if (!s->host[0]) {
+        snprintf(s->target, sizeof s->target, "%s", s->endpoint);
+        return target_connect(s);
+    }
+    if (!s->bus->resolver)
+        s->bus->resolver = resolver_new(s->bus->loop);
+    const struct resolved *known = resolver_look(s->bus->resolver, s->host);
+    if (known) {
+        known_connect(s, known);
+    } else {
+        s->wait = (struct resolver_wait){.fn = name_came, .arg = s};
+        resolver_wait(s->bus->resolver, s->host, BUS_RELINK_MS, &s->wait);
+    }
+    return true;
+}
+
+static void relink_set(struct bus_sock *s, uint64_t in_ms)
+{
+    s->relink_at_ms = clock_ms() + in_ms;
+    loop_timer_in(s->bus->loop, &s->relink_timer, s->host[0] && in_ms > BUS_NAME_MS ? BUS_NAME_MS : in_ms);
+}
+
+/* Has the name moved, or is it known at last? */
+static bool is_moved(struct bus_sock *s)
+{
+    const struct resolved *known = resolver_look(s->bus->resolver, s->host);
+    resolver_doubt(s->bus->resolver, s->host);
+    return known && known->generation != s->generation;
+}
+
 /* libzmq gives up a connection for good when the other side refuses our key, or breaks the protocol; but keys get
  * allowed and rotated, and what listens at an address may change. */
 static void relink_due(void *arg)
 {
     struct bus_sock *s = arg;
+    uint64_t now = clock_ms();
     s->is_relink_soon = false;
-    zmq_disconnect(s->handle, s->endpoint);
+    if (s->wait.resolver) { /* the name is being asked for */
+        loop_timer_in(s->bus->loop, &s->relink_timer, BUS_NAME_MS);
+        return;
+    }
+    if (s->host[0] && now < s->relink_at_ms && s->target[0] && !is_moved(s)) {
+        loop_timer_in(s->bus->loop, &s->relink_timer, BUS_NAME_MS);
+        return;
+    }
+    if (s->target[0])
+        zmq_disconnect(s->handle, s->target);
+    s->target[0] = '\0';
     bus_sock_rekey(s);
-    if (zmq_connect(s->handle, s->endpoint) != 0)
-        log_line(LOG_ERROR, "bus_connect_failed", "endpoint", s->endpoint, "why", zmq_strerror(zmq_errno()), NULL);
+    bus_link_connect(s);
     bus_sock_touch(s);
-    loop_timer_in(s->bus->loop, &s->relink_timer, BUS_RELINK_MS);
+    relink_set(s, BUS_RELINK_MS);
 }
+
+/* ---- links ------------------------------------------------------------------------------------------------------- */
 
 /* libzmq tells the monitor before it takes the connection from the socket: told at once, our user could still send
  * into it. */
@@ -47,7 +164,7 @@ static void link_lost(struct bus_sock *s)
 {
     s->is_linked = false;
     if (!s->is_server)
-        loop_timer_in(s->bus->loop, &s->relink_timer, BUS_RELINK_MS);
+        relink_set(s, BUS_RELINK_MS);
     if (!loop_timer_is_set(&s->lost_timer))
         loop_timer_in(s->bus->loop, &s->lost_timer, LOST_MS);
 }
@@ -71,7 +188,7 @@ static void link_failed(struct bus_sock *s, const char *why)
     if (s->is_server) /* its port is open to any noise */
         return;
     if (!s->is_relink_soon) /* libzmq may try again before, and fail again */
-        loop_timer_in(s->bus->loop, &s->relink_timer, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
+        relink_set(s, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
     s->is_relink_soon = true;
     if (!s->was_failure_logged)
         log_line(LOG_WARN, "bus_handshake_failed", "endpoint", s->endpoint, "why", why, NULL);
@@ -122,7 +239,7 @@ bool bus_link_watch(struct bus_sock *s)
     s->relink_timer.fn = relink_due;
     s->lost_timer.arg = s->relink_timer.arg = s;
     if (!s->is_server)
-        loop_timer_in(s->bus->loop, &s->relink_timer, BUS_RELINK_MS);
+        relink_set(s, BUS_RELINK_MS);
     return true;
 }
 
@@ -130,6 +247,7 @@ void bus_link_forget(struct bus_sock *s)
 {
     loop_timer_stop(s->bus->loop, &s->lost_timer);
     loop_timer_stop(s->bus->loop, &s->relink_timer);
+    resolver_forget(&s->wait);
     if (s->monitor) {
         zmq_socket_monitor(s->handle, NULL, 0);
         bus_close(&s->monitor);

@@ -7,10 +7,12 @@
 
 #include "bus.h"
 #include "key.h"
+#include "resolver.h"
 #include <czmq.h>
 #include <zmq.h>
 
 #define BUS_PARTS_MAX 10    /* a ZAP request has 7; our own messages have 5 with the routing id */
+#define BUS_NAME_MS 2000    /* between two looks at where a name without a link has moved */
 #define BUS_RELINK_MS 10000 /* longer than a slow connect and handshake, which it would cut */
 
 enum sock_kind { KIND_PEER, KIND_ZAP, KIND_MONITOR };
@@ -31,6 +33,10 @@ struct bus_sock {
     char *server_role; /* of a client socket with CURVE, else NULL; owned */
     bool is_old_key; /* the server's key before the last rotation is tried */
     char endpoint[256];
+    /* of a client: where libzmq is told to connect; "" = nowhere yet */
+    char target[256], host[256]; /* host: "" = the endpoint holds an address, which is the target */
+    uint64_t generation, relink_at_ms;
+    struct resolver_wait wait;
     /* links, fed by the monitor */
     struct bus_sock *monitor; /* of a KIND_PEER; NULL = not watched */
     struct bus_sock *watched; /* of a KIND_MONITOR */
@@ -46,6 +52,7 @@ struct bus_sock {
 
 struct bus {
     struct loop *loop;
+    struct resolver *resolver; /* from the first endpoint by name on */
     struct bus_sock *socks;
     bool is_in_hook;
     struct bus_sock *reading; /* whose callback runs */
@@ -72,6 +79,7 @@ void bus_sock_rekey(struct bus_sock *s);
 
 /* bus_link.c: watches s's connections; false when the monitor cannot be made. Takes one event of it. Forgets. */
 bool bus_link_watch(struct bus_sock *s);
+bool bus_link_connect(struct bus_sock *s); /* false: libzmq refuses the endpoint */
 void bus_link_event(struct bus_sock *s, struct bus_message *m);
 void bus_link_forget(struct bus_sock *s);
 

@@ -1,18 +1,36 @@
 /*
- * log.c - one fact a line on standard error, one write(2) a line of at most
- * LINE_BYTES (PIPE_BUF, so that lines of several processes on one pipe never
- * mix). Values are cut at VALUE_BYTES. A line that cannot be written is lost:
- * logging never blocks on an error and never fails its caller.
+ * log.c - one fact a line on standard error, at most LINE_BYTES (PIPE_BUF, so
+ * that lines of several processes on one pipe never mix). Values are cut at
+ * VALUE_BYTES. A line that cannot be written is dropped: logging never fails
+ * its caller.
+ *
+ * After log_detach() logging never blocks its caller either. Lines go into a
+ * pipe of our own that is never waited for, and a thread writes them out: a
+ * reader that stands still, a slow disk or a stopped terminal blocks that
+ * thread only. When the pipe is full, lines are dropped and counted, and once
+ * standard error works again one line says how many. O_NONBLOCK would not do:
+ * regular files ignore it, and on a pipe or terminal it would also hold for
+ * everybody who shares it.
  */
 #include "common/log.h"
 
 #include "common/clock.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_BYTES 4096
+#define RING_BYTES (1024 * 1024) /* asked for; the kernel's limit for a user may keep it at 64 KiB */
+#define EXIT_MS 500              /* what the end of a process gives the last lines */
 #define VALUE_BYTES 1000 /* of the value itself; escaped it may be four times as long */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -20,6 +38,10 @@ static const char *program_name = "chasqui";
 static enum log_level least_level = LOG_INFO;
 static enum log_format line_format = LOG_TEXT;
 static _Thread_local char number_slots[16][24]; /* log_i()'s */
+
+static int ring = -1;                  /* write end of the pipe to the thread; -1 = lines are written by their caller */
+static atomic_ullong ring_in, ring_out; /* bytes */
+static atomic_ullong n_dropped, n_told; /* lines */
 
 struct line {
     char text[LINE_BYTES];
@@ -173,6 +195,32 @@ static void add_head(struct line *l, enum log_level level, const char *event)
     add_pair(l, "event", event);
 }
 
+static void line_end(struct line *l)
+{
+    if (line_format == LOG_JSON)
+        adds(l, "}");
+    l->text[l->len++] = '\n';
+}
+
+/* A write of at most PIPE_BUF to the ring is whole or nothing. */
+static void line_send(const struct line *l)
+{
+    ssize_t n;
+    if (ring < 0) {
+        n = write(STDERR_FILENO, l->text, l->len);
+        (void)n; /* a log that cannot be written has nobody to tell */
+        return;
+    }
+    atomic_fetch_add(&ring_in, l->len);
+    do
+        n = write(ring, l->text, l->len);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)l->len)
+        return;
+    atomic_fetch_sub(&ring_in, l->len);
+    atomic_fetch_add(&n_dropped, 1);
+}
+
 void log_line(enum log_level level, const char *event, ...)
 {
     if (!log_is_on(level))
@@ -185,11 +233,141 @@ void log_line(enum log_level level, const char *event, ...)
     for (const char *key; (key = va_arg(ap, const char *));)
         add_pair(&l, key, va_arg(ap, const char *));
     va_end(ap);
-    if (line_format == LOG_JSON)
-        adds(&l, "}");
-    l.text[l.len++] = '\n';
-    ssize_t n = write(STDERR_FILENO, l.text, l.len);
-    (void)n; /* a log that cannot be written has nobody to tell */
+    line_end(&l);
+    line_send(&l);
+}
+
+unsigned long long log_dropped(void)
+{
+    return atomic_load(&n_dropped);
+}
+
+bool log_is_blocked(void)
+{
+    return atomic_load(&n_dropped) != atomic_load(&n_told);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------------------------ */
+
+struct writer {
+    int fd;
+    bool is_torn; /* the last write ended inside a line */
+    size_t have;
+    char text[16 * LINE_BYTES];
+};
+
+static bool put(struct writer *w, const char *text, size_t len)
+{
+    if (w->is_torn) {
+        if (write(STDERR_FILENO, "\n", 1) != 1)
+            return false;
+        w->is_torn = false;
+    }
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(STDERR_FILENO, text + at, len - at);
+        if (n > 0) {
+            at += (size_t)n;
+        } else if (n < 0 && errno == EAGAIN) { /* somebody who shares it made it so */
+            struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+            poll(&room, 1, -1);
+        } else if (n == 0 || errno != EINTR) {
+            w->is_torn = at > 0;
+            return false;
+        }
+    }
+    return true;
+}
+
+static unsigned count_lines(const char *text, size_t len)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < len; i++)
+        n += text[i] == '\n';
+    return n;
+}
+
+static void tell_dropped(struct writer *w)
+{
+    unsigned long long now = atomic_load(&n_dropped), told = atomic_load(&n_told);
+    struct line l = {.len = 0};
+    if (now == told)
+        return;
+    add_head(&l, LOG_WARN, "log_lines_dropped");
+    add_pair(&l, "n", log_i((long long)(now - told)));
+    add_pair(&l, "why", "standard error took no more");
+    line_end(&l);
+    if (put(w, l.text, l.len))
+        atomic_store(&n_told, now);
+}
+
+/* Whole lines only, at most LINE_BYTES at once. */
+static void write_lines(struct writer *w, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        size_t n = len - at < LINE_BYTES ? len - at : LINE_BYTES;
+        n = (size_t)((const char *)memrchr(w->text + at, '\n', n) - (w->text + at)) + 1;
+        if (put(w, w->text + at, n))
+            tell_dropped(w);
+        else
+            atomic_fetch_add(&n_dropped, count_lines(w->text + at, n));
+        atomic_fetch_add(&ring_out, n);
+        at += n;
+    }
+}
+
+static void *writer_run(void *arg)
+{
+    struct writer *w = arg;
+    for (;;) {
+        ssize_t n = read(w->fd, w->text + w->have, sizeof w->text - w->have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return NULL;
+        w->have += (size_t)n;
+        const char *end = memrchr(w->text, '\n', w->have);
+        size_t whole = end ? (size_t)(end - w->text) + 1 : 0;
+        write_lines(w, whole);
+        w->have -= whole;
+        memmove(w->text, w->text + whole, w->have);
+    }
+}
+
+void log_flush(unsigned within_ms)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (unsigned i = 0; ring >= 0 && i < within_ms && atomic_load(&ring_in) != atomic_load(&ring_out); i++)
+        nanosleep(&moment, NULL);
+}
+
+static void flush_at_exit(void)
+{
+    log_flush(EXIT_MS);
+}
+
+void log_detach(void)
+{
+    static struct writer writer;
+    int ends[2];
+    pthread_t thread;
+    sigset_t all, before;
+    if (ring >= 0 || pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    fcntl(ends[1], F_SETPIPE_SZ, RING_BYTES);
+    writer.fd = ends[0];
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool is_started = pthread_create(&thread, NULL, writer_run, &writer) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!is_started) {
+        close(ends[0]);
+        close(ends[1]);
+        return;
+    }
+    pthread_detach(thread);
+    ring = ends[1];
+    atexit(flush_at_exit);
 }
 
 const char *log_i(long long n)

@@ -28,6 +28,12 @@ bool log_format_from(const char *word, enum log_format *out);
  * one write(2) a line. */
 void log_line(enum log_level level, const char *event, ...) __attribute__((sentinel));
 const char *log_i(long long n);
+/* From now on lines are written by a thread of their own and no caller waits for standard error: what it does not take is
+ * dropped and counted. For processes with a loop, once, before anything is served. */
+void log_detach(void);
+unsigned long long log_dropped(void); /* lines, since the start */
+bool log_is_blocked(void);            /* lines were dropped, and standard error has not worked since */
+void log_flush(unsigned within_ms);   /* waits until what was logged is written, or for that long; at exit it is done anyway */
 bool log_is_on(enum log_level level);
 /* "debug", "info", "warn", "error"; false for any other word. */
 bool log_level_from(const char *word, enum log_level *out);

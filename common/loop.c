@@ -12,6 +12,8 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/log.h"
+#include "common/stat.h"
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -22,6 +24,7 @@
 #include <unistd.h>
 
 #define EVENTS_PER_SLEEP 256
+#define STALL_WINDOW_MS 30000
 #define HOOKS_MAX 16
 
 struct loop_fd {
@@ -48,6 +51,9 @@ struct loop {
     } hooks[HOOKS_MAX];
     void (*stop_fn)(void *);
     void *stop_arg;
+    struct { /* the longest turn, of this window and of the one before */
+        uint64_t woke_us, now_us, before_us, until_ms;
+    } stall;
 };
 
 static void signals_ready(void *arg, uint32_t events)
@@ -236,13 +242,30 @@ static int sleep_ms(struct loop *l)
     return first->key - now > INT_MAX ? INT_MAX : (int)(first->key - now);
 }
 
+/* From the end of one sleep to the begin of the next. */
+static void turn_ends(struct loop *l)
+{
+    uint64_t us = clock_us(), took_us = us - l->stall.woke_us;
+    if (us / 1000 >= l->stall.until_ms) {
+        bool is_next = us / 1000 < l->stall.until_ms + STALL_WINDOW_MS;
+        l->stall.before_us = is_next ? l->stall.now_us : 0;
+        l->stall.now_us = 0;
+        l->stall.until_ms = us / 1000 + STALL_WINDOW_MS;
+    }
+    if (took_us > l->stall.now_us)
+        l->stall.now_us = took_us;
+}
+
 static void turn(struct loop *l)
 {
     struct epoll_event events[EVENTS_PER_SLEEP];
     l->now_ms = clock_ms();
     run_timers(l);
-    int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_SLEEP, sleep_ms(l));
+    int sleep_for_ms = sleep_ms(l);
+    turn_ends(l);
+    int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_SLEEP, sleep_for_ms);
     CHECK(n >= 0 || errno == EINTR, "errno=%d", errno);
+    l->stall.woke_us = clock_us();
     l->now_ms = clock_ms();
     for (int i = 0; i < n; i++) {
         struct loop_fd *h = events[i].data.ptr;
@@ -255,6 +278,7 @@ static void turn(struct loop *l)
 void loop_run(struct loop *l)
 {
     l->is_running = true;
+    l->stall.woke_us = clock_us();
     while (!l->is_stopping)
         turn(l);
     l->is_running = false;
@@ -275,6 +299,18 @@ void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg)
 bool loop_is_interrupted(const struct loop *l)
 {
     return l->is_interrupted;
+}
+
+uint64_t loop_stall_us(const struct loop *l)
+{
+    return l->stall.now_us > l->stall.before_us ? l->stall.now_us : l->stall.before_us;
+}
+
+void loop_stats(const struct loop *l)
+{
+    stat_set(loop_stall_seconds, loop_stall_us(l));
+    stat_set(log_lines_dropped_total, log_dropped());
+    stat_set(log_blocked, log_is_blocked());
 }
 
 uint64_t loop_now_ms(const struct loop *l)

@@ -59,6 +59,9 @@ void loop_stop(struct loop *l);
  * signal ends it at once. */
 void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg);
 bool loop_is_interrupted(const struct loop *l); /* the stop signal was SIGINT: somebody waits at a terminal */
+/* The longest turn of the last half to whole minute: for that long nothing else was served. */
+uint64_t loop_stall_us(const struct loop *l);
+void loop_stats(const struct loop *l); /* sets the process's numbers of loop and log */
 /* Monotonic milliseconds read at the start of this turn, and again when a sleep ends. */
 uint64_t loop_now_ms(const struct loop *l);
 

@@ -97,7 +97,10 @@ static void add_name(struct buf *out, const struct stat_row *r, const char *cons
 static void add_value(struct buf *out, const struct stat_row *r, uint64_t value, const char *const *values)
 {
     add_name(out, r, values);
-    buf_addf(out, "%" PRIu64 "\n", value);
+    if (strcmp(r->unit, "us") == 0)
+        buf_addf(out, "%.6f\n", (double)value / 1e6);
+    else
+        buf_addf(out, "%" PRIu64 "\n", value);
 }
 
 static void add_row(struct buf *out, const struct stat_row *r, unsigned at, const struct stat_source *src, unsigned n)

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/supervisor.h"
 #include "dispatcher/retention.h"
 #include "dispatcher/schedule.h"
 #include "dispatcher/webhook.h"
@@ -25,6 +26,7 @@
 
 struct drain {
     struct dispatcher *d;
+    struct supervisor *supervisor;
     struct loop_timer timer;
     uint64_t until_ms;
 };
@@ -57,6 +59,7 @@ static void drain_begin(void *arg)
     struct drain *drain = arg;
     drain->d->draining = true;
     drain->until_ms = clock_ms() + DRAIN_MS;
+    supervisor_stopping(drain->supervisor);
     log_line(LOG_INFO, "drain", "in_flight", log_i(requests_in_flight(drain->d)), NULL);
     peers_bye(drain->d, "stopping");
     drain->timer.fn = drain_look;
@@ -159,6 +162,7 @@ int main(int argc, char **argv)
     struct drain drain = {.d = &d};
     struct conf *conf = conf_from_args(CONF_DISPATCHER, "dispatcher", argc, argv);
 
+    log_detach();
     secrets_guard();
     descriptors_raise();
     d.conf = conf;
@@ -168,12 +172,15 @@ int main(int argc, char **argv)
     d.loop = loop_new();
     bool is_built = d.loop && parts_build(&d);
     if (is_built) {
+        drain.supervisor = supervisor_new(d.loop);
         loop_on_stop(d.loop, drain_begin, &drain);
+        supervisor_ready(drain.supervisor);
         log_line(LOG_INFO, "started", "name", d.name, "boot", d.boot_id, NULL);
         loop_run(d.loop);
         log_line(LOG_INFO, "stopped", "in_flight", log_i(requests_in_flight(&d)), NULL);
     }
 
+    supervisor_destroy(&drain.supervisor);
     parts_drop(&d);
     loop_destroy(&d.loop);
     conf_destroy(&conf);

@@ -12,6 +12,11 @@
  * answer that names another request by X-Request-Id is refused.
  * `done` is called from the loop, once, never inside call_start or call_stop.
  *
+ * curl never resolves a name: its threaded resolver is joined by
+ * curl_multi_remove_handle(), a wait of many seconds when a name server is
+ * silent. Our resolver does it, and curl is given the addresses
+ * (CURLOPT_RESOLVE) when they are new. CURLOPT_QUICK_EXIT stands by.
+ *
  * Sockets stay in the epoll set while curl keeps their connection idle: a call
  * on a kept connection costs no epoll_ctl.
  */
@@ -24,6 +29,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "common/names.h"
+#include "common/resolver.h"
 #include "dispatcher/networks.h"
 #include "dispatcher/robot_head.h"
 #include "dispatcher/robot_tls.h"
@@ -46,6 +52,7 @@
 #define WATCH_STEP_MS 1000
 #define BY_PORT 1024         /* buckets of connections by their local port */
 #define CA_CACHE_S 60        /* a CA file that was replaced is read again after this */
+#define FOREIGN_CACHE_S 60 /* addresses of hosts that are not robots' */
 
 struct watch { /* of a socket, from its first use to its close */
     struct robot_http *http;
@@ -65,6 +72,7 @@ struct robot_http {
     struct loop *loop;
     CURLM *multi;
     struct networks *networks;
+    struct resolver *resolver;
     struct loop_timer timer;  /* curl's */
     struct loop_timer reaper; /* what ended inside call_resume */
     struct watch **watches;   /* by descriptor */
@@ -76,6 +84,8 @@ struct robot_http {
         char *url;
         const char *path;     /* in url: what stands before every path, mostly "" */
         CURLU *parts;         /* NULL = curl could not read it */
+        char *host, *port;    /* NULL = needs no look-up */
+        uint64_t loaded;      /* generation of the addresses that curl has; 0 = none */
     } *parsed;
     uint32_t n_parsed;
     struct robot_call *first; /* under way */
@@ -92,7 +102,12 @@ struct robot_call {
     struct robot_call *next, **link;
     /* from here on cleared for each call */
     struct call_spec spec; /* its strings are gone after call_start */
-    struct curl_slist *headers;
+    struct curl_slist *headers, *resolve;
+    struct resolver_wait wait; /* for the robot's address */
+    uint32_t parsed_at;        /* the base URL's row, of a robot's */
+    char *host, *port;         /* of a foreign one; NULL = needs no look-up */
+    uint64_t gave;             /* generation of the addresses that curl is given with this call; 0 = none */
+    bool is_added;             /* to the multi handle: curl knows something of this call */
     char *body;
     size_t body_len;
     struct buf in;
@@ -461,9 +476,10 @@ static void easy_prepare(struct robot_call *c)
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui");
-    /* Names are looked up for each new connection: after each call curl walks all of its cache, which with a thousand robots is
-     * most of what a call costs. */
-    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+    /* Our resolver knows when an address is old. And after each call curl would walk all of its cache, which with a thousand robots
+     * is most of what a call costs. */
+    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, before_request);
     curl_easy_setopt(e, CURLOPT_PREREQDATA, c);
 }
@@ -508,10 +524,16 @@ static void call_free(struct robot_call *c)
     struct robot_http *h = c->http;
     loop_timer_stop(h->loop, &c->limit);
     watch_free_of(c);
+    resolver_forget(&c->wait);
     if ((*c->link = c->next))
         c->next->link = c->link;
     h->n_running--;
     curl_slist_free_all(c->headers);
+    if (c->resolve)
+        curl_easy_setopt(c->easy, CURLOPT_RESOLVE, NULL);
+    curl_slist_free_all(c->resolve);
+    free(c->host);
+    free(c->port);
     if (c->body) {
         explicit_bzero(c->body, c->body_len);
         free(c->body);
@@ -543,12 +565,33 @@ static void header_add(struct robot_call *c, const char *name, const char *value
     buf_free(&line);
 }
 
-/* Base URLs are few and come again and again. */
-static const struct parsed *url_parse(struct robot_http *h, const char *base_url)
+static char *part_of(CURLU *parts, CURLUPart what, unsigned flags)
+{
+    char *text = NULL, *copy;
+    if (!parts || curl_url_get(parts, what, &text, flags) != CURLUE_OK)
+        return NULL;
+    copy = xstrdup(text);
+    curl_free(text);
+    return copy;
+}
+
+/* Host and port of a URL whose host is a name; else NULL. */
+static void named_host(CURLU *parts, char **host, char **port)
+{
+    *host = part_of(parts, CURLUPART_HOST, 0);
+    *port = *host && !resolver_is_needless(*host) ? part_of(parts, CURLUPART_PORT, CURLU_DEFAULT_PORT) : NULL;
+    if (!*port) {
+        free(*host);
+        *host = NULL;
+    }
+}
+
+/* Base URLs are few and come again and again: the row of one. */
+static uint32_t url_parse(struct robot_http *h, const char *base_url)
 {
     uint32_t at = names_find(&h->by_url, base_url);
     if (at != NAMES_NONE)
-        return &h->parsed[at];
+        return at;
     CURLU *parts = curl_url();
     char *url = xstrdup(base_url), *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
     CHECK(parts, "curl_url");
@@ -558,14 +601,16 @@ static const struct parsed *url_parse(struct robot_http *h, const char *base_url
     }
     at = h->n_parsed++;
     h->parsed = xrealloc(h->parsed, h->n_parsed * sizeof(*h->parsed));
-    h->parsed[at] = (struct parsed){url, path ? path : "", parts};
+    h->parsed[at] = (struct parsed){.url = url, .path = path ? path : "", .parts = parts};
+    named_host(parts, &h->parsed[at].host, &h->parsed[at].port);
     names_add(&h->by_url, url, at);
-    return &h->parsed[at];
+    return at;
 }
 
 static void url_set(struct robot_call *c, const char *base_url, const char *path)
 {
-    const struct parsed *base = url_parse(c->http, base_url);
+    c->parsed_at = url_parse(c->http, base_url);
+    const struct parsed *base = &c->http->parsed[c->parsed_at];
     struct buf target = {0};
     curl_easy_setopt(c->easy, CURLOPT_CURLU, base->parts);
     if (!base->parts)
@@ -590,6 +635,12 @@ static void target_set(struct robot_call *c, const struct call_spec *spec)
     easy_prepare(c);
     curl_easy_setopt(c->easy, CURLOPT_URL, spec->url);
     curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, socket_open_any);
+    curl_easy_setopt(c->easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)FOREIGN_CACHE_S);
+    CURLU *parts = curl_url();
+    CHECK(parts, "curl_url");
+    curl_url_set(parts, CURLUPART_URL, spec->url, 0); /* wrong: it fails with curl's own words */
+    named_host(parts, &c->host, &c->port);
+    curl_url_cleanup(parts);
 }
 
 static void method_set(struct robot_call *c, const struct call_spec *spec)
@@ -641,6 +692,76 @@ static void limit_due(void *arg)
     loop_timer_in(c->http->loop, &c->limit, left < WATCH_STEP_MS ? left : WATCH_STEP_MS);
 }
 
+/* ---- names ------------------------------------------------------------------------------------------------------ */
+
+static void call_go(struct robot_call *c)
+{
+    CURLMcode rc = curl_multi_add_handle(c->http->multi, c->easy);
+    CHECK(rc == CURLM_OK, "curl_multi_add_handle=%d", (int)rc);
+    c->is_added = true;
+}
+
+/* Gives curl the addresses; is_kept: for as long as the process lives, or until others are given. */
+static void addresses_give(struct robot_call *c, const char *host, const char *port, const char *addresses, bool is_kept)
+{
+    struct buf line = {0};
+    buf_addf(&line, "%s%s:%s:%s", is_kept ? "" : "+", host, port, addresses);
+    c->resolve = curl_slist_append(c->resolve, line.data);
+    curl_easy_setopt(c->easy, CURLOPT_RESOLVE, c->resolve);
+    buf_free(&line);
+}
+
+static long left_of(int64_t limit_ms, int64_t waited_ms)
+{
+    return !limit_ms ? 0 : limit_ms > waited_ms ? (long)(limit_ms - waited_ms) : 1;
+}
+
+/* NULL: the host is an address. */
+static const char *host_of(const struct robot_call *c)
+{
+    return c->is_foreign ? c->host : c->http->parsed[c->parsed_at].host;
+}
+
+static void addresses_take(struct robot_call *c, const struct resolved *known)
+{
+    const struct parsed *base = &c->http->parsed[c->parsed_at];
+    if (c->is_foreign)
+        addresses_give(c, c->host, c->port, known->addresses, false);
+    else if (known->generation != base->loaded) {
+        addresses_give(c, base->host, base->port, known->addresses, true);
+        c->gave = known->generation;
+    }
+}
+
+static void name_came(void *arg, const struct resolved *found, const char *why)
+{
+    struct robot_call *c = arg;
+    int64_t waited_ms = (int64_t)(clock_ms() - c->started_ms);
+    if (!found) {
+        snprintf(c->error, sizeof(c->error), "Could not resolve the name: %s", why);
+        call_end(c, CALL_NOT_SENT);
+        return;
+    }
+    curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, left_of(c->spec.connect_ms, waited_ms));
+    curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, left_of(c->spec.total_ms, waited_ms));
+    addresses_take(c, found);
+    call_go(c);
+}
+
+static void name_then_go(struct robot_call *c)
+{
+    const char *host = host_of(c);
+    const struct resolved *known = host ? resolver_look(c->http->resolver, host) : NULL;
+    if (known)
+        addresses_take(c, known);
+    if (known || !host) {
+        call_go(c);
+        return;
+    }
+    c->wait = (struct resolver_wait){.fn = name_came, .arg = c};
+    resolver_wait(c->http->resolver, host, (uint64_t)(c->spec.connect_ms ? c->spec.connect_ms : WATCH_STEP_MS), &c->wait);
+}
+
 struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec)
 {
     struct robot_call *c = call_get(h);
@@ -687,8 +808,7 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
         bool is_short = spec->first_byte_ms && spec->first_byte_ms < WATCH_STEP_MS;
         loop_timer_in(h->loop, &c->limit, is_short ? (uint64_t)spec->first_byte_ms : WATCH_STEP_MS);
     }
-    CURLMcode rc = curl_multi_add_handle(h->multi, e);
-    CHECK(rc == CURLM_OK, "curl_multi_add_handle=%d", (int)rc);
+    name_then_go(c);
     return c;
 }
 
@@ -747,6 +867,8 @@ static bool is_sent(const struct robot_call *c)
 {
     curl_off_t body = 0;
     long head = 0;
+    if (!c->is_added) /* the handle still tells of the call before */
+        return false;
     curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &head);
     curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &body);
     return head > 0 || body > 0;
@@ -792,11 +914,23 @@ static void result_count(enum call_result result)
     stat_inc(robot_calls_failed_total);
 }
 
+/* What was learnt about the robot's address. */
+static void name_learn(struct robot_call *c, enum call_result result)
+{
+    const char *host = host_of(c);
+    if (c->gave)
+        c->http->parsed[c->parsed_at].loaded = c->gave;
+    if (host && result == CALL_NOT_SENT)
+        resolver_doubt(c->http->resolver, host);
+}
+
 /* The handle is out of the multi already. */
 static void call_end(struct robot_call *c, enum call_result result)
 {
+    name_learn(c, result);
     if (!c->is_stopped) {
-        head_read(c);
+        if (c->is_added)
+            head_read(c);
         c->answer.result = result;
         c->answer.body = &c->in;
         c->answer.is_work = c->spec.is_work || c->spec.is_login;
@@ -859,6 +993,7 @@ struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
     h->loop = l;
     h->conf = conf;
     h->networks = networks_new(conf->robot_allow_addresses);
+    h->resolver = resolver_new(l);
     h->multi = curl_multi_init();
     CHECK(h->multi, "curl_multi_init");
     h->timer.fn = h->reaper.fn = timer_due;
@@ -894,6 +1029,8 @@ void robot_http_destroy(struct robot_http **hp)
     curl_multi_cleanup(h->multi); /* closes the kept connections */
     for (uint32_t i = 0; i < h->n_parsed; i++) {
         curl_url_cleanup(h->parsed[i].parts);
+        free(h->parsed[i].host);
+        free(h->parsed[i].port);
         free(h->parsed[i].url);
     }
     free(h->parsed);
@@ -902,6 +1039,7 @@ void robot_http_destroy(struct robot_http **hp)
     loop_timer_stop(h->loop, &h->reaper);
     free(h->watches);
     networks_destroy(&h->networks);
+    resolver_destroy(&h->resolver);
     curl_global_cleanup();
     free(h);
     *hp = NULL;

@@ -16,6 +16,7 @@
 #include "common/bus.h"
 #include "common/conf.h"
 #include "common/loop.h"
+#include "common/resolver.h"
 #include "healthd/verdict.h"
 
 struct healthd {
@@ -54,6 +55,10 @@ struct target { /* a robot; owned by probe.c */
     char boot_header[65];
     uint64_t asked_ms;
     unsigned n_probes;
+    char *host, *port; /* NULL = the base URL holds an address */
+    struct resolver_wait wait;
+    uint64_t began_ms, loaded; /* loaded: generation of the addresses that curl has */
+    struct curl_slist *resolve;
 };
 
 struct prober *prober_new(struct healthd *h);

@@ -2,6 +2,7 @@
 #include "healthd/healthd.h"
 
 #include "common/log.h"
+#include "common/supervisor.h"
 
 #include <stdlib.h>
 
@@ -10,6 +11,7 @@ int main(int argc, char **argv)
     struct healthd h = {0};
     struct conf *conf = conf_from_args(CONF_HEALTHD, "healthd", argc, argv);
 
+    log_detach();
     h.conf = conf;
     h.loop = loop_new();
     if (!h.loop || !(h.bus = bus_new(h.loop, conf)))
@@ -17,10 +19,14 @@ int main(int argc, char **argv)
     prober_new(&h);
     if (!publisher_new(&h))
         return EXIT_FAILURE;
+    struct supervisor *supervisor = supervisor_new(h.loop);
+    supervisor_ready(supervisor);
     log_line(LOG_INFO, "started", "publishes", conf->healthd_bind, NULL);
 
     loop_run(h.loop);
 
+    supervisor_stopping(supervisor);
+    supervisor_destroy(&supervisor);
     log_line(LOG_INFO, "stopped", NULL);
     prober_destroy(&h.prober);
     publisher_destroy(&h.publisher);

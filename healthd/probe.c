@@ -3,7 +3,8 @@
  *
  * Owns: the robots and their probes, one at a time for each. Must never follow a
  * redirect, read more than 64 KiB, or wait longer than healthd.timeout_ms. A robot that is slow
- * delays nobody else. The first probes are spread over an interval.
+ * delays nobody else. The first probes are spread over an interval. Names are
+ * looked up by our resolver: curl's own would make the loop wait.
  */
 #include "healthd/healthd.h"
 
@@ -30,6 +31,7 @@
 struct prober {
     struct healthd *h;
     CURLM *multi;
+    struct resolver *resolver;
     struct loop_timer timer, still;
     struct target *first;
     unsigned n;
@@ -139,13 +141,14 @@ static void tls_prepare(CURL *e, const struct conf *conf)
         curl_easy_setopt(e, CURLOPT_SSLKEY, conf->robot_key_file);
 }
 
-static void probe_begin(void *arg)
+/* `waited_ms` of its limit went by until the name was known. */
+static void probe_go(struct target *t, uint64_t waited_ms)
 {
-    struct target *t = arg;
     struct prober *p = t->prober;
     char url[300];
     CURL *e = t->easy;
-    long limit = (long)p->h->conf->healthd_timeout_ms;
+    uint64_t whole = (uint64_t)p->h->conf->healthd_timeout_ms;
+    long limit = (long)(whole > waited_ms ? whole - waited_ms : 1);
     snprintf(url, sizeof(url), "%s/health", t->base_url);
     buf_clear(&t->body);
     t->too_big = false;
@@ -171,8 +174,55 @@ static void probe_begin(void *arg)
     curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* what comes encoded all the same is undone */
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
     tls_prepare(e, p->h->conf);
+    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     t->is_busy = true;
     CHECK(curl_multi_add_handle(p->multi, e) == CURLM_OK, "probe of %s", t->name);
+}
+
+static void probe_ended(struct target *t, struct probe_result *r);
+
+/* curl keeps what it is given until it is given others. */
+static void addresses_give(struct target *t, const struct resolved *known)
+{
+    struct buf line = {0};
+    if (known->generation == t->loaded)
+        return;
+    buf_addf(&line, "%s:%s:%s", t->host, t->port, known->addresses);
+    curl_slist_free_all(t->resolve);
+    t->resolve = curl_slist_append(NULL, line.data);
+    curl_easy_setopt(t->easy, CURLOPT_RESOLVE, t->resolve);
+    t->loaded = known->generation;
+    buf_free(&line);
+}
+
+static void name_came(void *arg, const struct resolved *found, const char *why)
+{
+    struct target *t = arg;
+    (void)why;
+    if (!found) {
+        struct probe_result r = {.sessions = -1, .capacity = -1, .why = "unresolvable"};
+        probe_ended(t, &r);
+        return;
+    }
+    addresses_give(t, found);
+    probe_go(t, clock_ms() - t->began_ms);
+}
+
+static void probe_begin(void *arg)
+{
+    struct target *t = arg;
+    struct prober *p = t->prober;
+    const struct resolved *known = t->host ? resolver_look(p->resolver, t->host) : NULL;
+    if (known)
+        addresses_give(t, known);
+    if (known || !t->host) {
+        probe_go(t, 0);
+        return;
+    }
+    t->began_ms = clock_ms();
+    t->wait = (struct resolver_wait){.fn = name_came, .arg = t};
+    resolver_wait(p->resolver, t->host, (uint64_t)p->h->conf->healthd_timeout_ms, &t->wait);
 }
 
 static void say_why(struct probe_result *r, const char *why)
@@ -321,11 +371,24 @@ static void judged(struct target *t, struct probe_result *r)
 static void target_free(struct target *t)
 {
     loop_timer_stop(t->prober->h->loop, &t->due);
+    resolver_forget(&t->wait);
     if (t->is_busy)
         curl_multi_remove_handle(t->prober->multi, t->easy);
     curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->resolve);
+    free(t->host);
+    free(t->port);
     buf_free(&t->body);
     free(t);
+}
+
+static void probe_ended(struct target *t, struct probe_result *r)
+{
+    struct prober *p = t->prober;
+    if (!r->good && t->host)
+        resolver_doubt(p->resolver, t->host);
+    judged(t, r);
+    loop_timer_in(p->h->loop, &t->due, (uint64_t)p->h->conf->healthd_interval_ms);
 }
 
 static void reap(struct prober *p)
@@ -341,12 +404,27 @@ static void reap(struct prober *p)
             curl_multi_remove_handle(p->multi, t->easy);
             t->is_busy = false;
             result_read(t, code, &r);
-            judged(t, &r);
-            loop_timer_in(p->h->loop, &t->due, (uint64_t)p->h->conf->healthd_interval_ms);
+            probe_ended(t, &r);
         }
 }
 
 /* ---- the list ---------------------------------------------------------------------------------------------------------- */
+
+/* Of a host that is a name; else both stay NULL. */
+static void host_read(struct target *t)
+{
+    char *host = NULL, *port = NULL;
+    CURLU *parts = curl_url();
+    CHECK(parts, "curl_url");
+    if (curl_url_set(parts, CURLUPART_URL, t->base_url, 0) == CURLUE_OK && curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        !resolver_is_needless(host) && curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
+        t->host = xstrdup(host);
+        t->port = xstrdup(port);
+    }
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parts);
+}
 
 static void target_listed(void *arg, const struct robot_row *row)
 {
@@ -370,6 +448,7 @@ static void target_listed(void *arg, const struct robot_row *row)
     t->last.sessions = t->last.capacity = -1;
     t->easy = curl_easy_init();
     CHECK(t->easy, "curl_easy_init");
+    host_read(t);
     t->due.fn = probe_begin;
     t->due.arg = t;
     t->next = p->first;
@@ -423,6 +502,7 @@ struct prober *prober_new(struct healthd *h)
     struct prober *p = h->prober = xcalloc(1, sizeof(*p));
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK, "curl_global_init");
     p->h = h;
+    p->resolver = resolver_new(h->loop);
     p->multi = curl_multi_init();
     CHECK(p->multi, "curl_multi_init");
     p->timer.fn = timer_due;
@@ -449,6 +529,7 @@ void prober_destroy(struct prober **pp)
     loop_timer_stop(p->h->loop, &p->timer);
     loop_timer_stop(p->h->loop, &p->still);
     curl_multi_cleanup(p->multi);
+    resolver_destroy(&p->resolver);
     curl_global_cleanup();
     free(p);
     *pp = NULL;

@@ -53,6 +53,7 @@ static void send(struct publisher *p, bool full, const struct rows *rows)
     struct buf payload = {0};
     proto_encode_health(&payload, rows->row, rows->n);
     stat_inc(publications_total);
+    loop_stats(p->h->loop);
     stat_set(uptime_seconds, (clock_ms() - p->started_ms) / 1000);
     struct msg m = {.type = MSG_HEALTH,
                     .HEALTH = {.incarnation = str_of(p->incarnation), .seq = ++p->seq, .interval_ms = beat_ms(p->h),

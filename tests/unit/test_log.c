@@ -1,6 +1,7 @@
 /* parts: common */
 #include "common/log.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -143,6 +144,51 @@ static void test_json(void **state)
     assert_true(strlen(second) < 4096 && strcmp(second + strlen(second) - 13, ",\"c\":\"fits\"}\n") == 0);
 }
 
+/* Last: from here on lines are written by the thread. */
+static void test_a_reader_that_stands_still_stops_nobody(void **state)
+{
+    static char text[4 * 1024 * 1024];
+    char dropped[64];
+    int ends[2], saved = dup(STDERR_FILENO);
+    size_t len = 0;
+    const char filler[] = "........................................................................................";
+    (void)state;
+    log_open("broker", LOG_INFO);
+    log_format(LOG_TEXT);
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    while (write(ends[1], filler, sizeof filler - 1) > 0)
+        ;
+    fcntl(ends[1], F_SETFL, 0); /* who shares standard error did not ask for O_NONBLOCK */
+    dup2(ends[1], STDERR_FILENO);
+    log_detach();
+    for (unsigned i = 0; i < 20000; i++)
+        log_line(LOG_INFO, "line", "text", filler, NULL);
+    assert_true(log_dropped() > 100 && log_dropped() < 20000);
+    assert_true(log_is_blocked());
+    for (unsigned quiet = 0; quiet < 300; quiet++) {
+        ssize_t n = read(ends[0], text + len, sizeof text - 1 - len);
+        len += n > 0 ? (size_t)n : 0;
+        quiet = n > 0 ? 0 : quiet;
+        usleep(n > 0 ? 0 : 1000);
+    }
+    assert_false(log_is_blocked());
+    snprintf(dropped, sizeof dropped, "event=log_lines_dropped n=%llu ", log_dropped());
+    assert_non_null(strstr(text, dropped));
+    log_line(LOG_INFO, "again", NULL);
+    log_flush(2000);
+    len += (size_t)read(ends[0], text + len, sizeof text - 1 - len);
+    dup2(saved, STDERR_FILENO);
+    assert_non_null(strstr(text, " event=again\n"));
+
+    int full = open("/dev/full", O_WRONLY);
+    unsigned long long before = log_dropped();
+    dup2(full, STDERR_FILENO);
+    log_line(LOG_INFO, "lost", NULL);
+    log_flush(2000);
+    dup2(saved, STDERR_FILENO);
+    assert_int_equal(log_dropped(), before + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_long_lines_are_cut_but_end),
         cmocka_unit_test(test_numbers_keep_for_a_while),
+        cmocka_unit_test(test_a_reader_that_stands_still_stops_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

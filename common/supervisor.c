@@ -1,0 +1,116 @@
+/*
+ * supervisor.c - the only file that includes libsystemd.
+ *
+ * sd_notify() waits when the supervisor does not read its socket, so it is
+ * called by a thread of its own: the loop hands it words through a socket pair
+ * and never waits; a word that finds it full is lost, the next one comes. The
+ * watchdog is fed by a timer of the loop, twice within its time: a loop that
+ * stands still is restarted, a slow supervisor harms nobody.
+ *
+ * libsystemd rather than the twenty lines that write the datagram: it also
+ * knows abstract and vsock addresses, and who the watchdog is meant for.
+ */
+#include "common/supervisor.h"
+
+#include "common/check.h"
+#include "common/log.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define WORD_BYTES 64
+
+struct supervisor {
+    struct loop *loop;
+    struct loop_timer timer;
+    uint64_t every_ms; /* 0 = no watchdog */
+    int words;         /* -1 = nobody listens */
+};
+
+static void *teller(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    char word[WORD_BYTES];
+    for (ssize_t n; (n = recv(fd, word, sizeof word - 1, 0)) > 0;) {
+        word[n] = '\0';
+        sd_notify(0, word);
+    }
+    close(fd);
+    return NULL;
+}
+
+static void tell(struct supervisor *s, const char *word)
+{
+    if (s->words >= 0)
+        send(s->words, word, strlen(word), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void feed(void *arg)
+{
+    struct supervisor *s = arg;
+    tell(s, "WATCHDOG=1");
+    loop_timer_in(s->loop, &s->timer, s->every_ms);
+}
+
+static bool teller_start(int fd)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool is_started = pthread_create(&thread, NULL, teller, (void *)(intptr_t)fd) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (is_started)
+        pthread_detach(thread);
+    return is_started;
+}
+
+struct supervisor *supervisor_new(struct loop *l)
+{
+    struct supervisor *s = xcalloc(1, sizeof *s);
+    uint64_t within_us = 0;
+    int ends[2];
+    s->loop = l;
+    s->words = -1;
+    s->timer = (struct loop_timer){.fn = feed, .arg = s};
+    if (!getenv("NOTIFY_SOCKET") || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+        return s;
+    if (!teller_start(ends[1])) {
+        close(ends[0]);
+        close(ends[1]);
+        return s;
+    }
+    s->words = ends[0];
+    if (sd_watchdog_enabled(0, &within_us) > 0)
+        s->every_ms = within_us / 2000 ? within_us / 2000 : 1;
+    return s;
+}
+
+void supervisor_ready(struct supervisor *s)
+{
+    tell(s, "READY=1");
+    if (s->every_ms)
+        feed(s);
+}
+
+void supervisor_stopping(struct supervisor *s)
+{
+    tell(s, "STOPPING=1");
+}
+
+/* The thread ends when it has said what it was given, or with the process. */
+void supervisor_destroy(struct supervisor **sp)
+{
+    struct supervisor *s = *sp;
+    if (!s)
+        return;
+    *sp = NULL;
+    loop_timer_stop(s->loop, &s->timer);
+    if (s->words >= 0)
+        close(s->words);
+    free(s);
+}
