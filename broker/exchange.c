@@ -342,7 +342,6 @@ static const char *json_wrong(enum jv_bad why)
         return "The body is not a JSON object.";
     case JV_SYNTAX:
     case JV_NUL:
-    case JV_RANGE:
         break;
     }
     return "The body is not JSON.";
@@ -350,9 +349,9 @@ static const char *json_wrong(enum jv_bad why)
 
 void exchange_refuse_json(struct exchange *x, enum jv_bad why)
 {
-    if (why == JV_NUL || why == JV_RANGE) {
+    if (why == JV_NUL) {
         struct jv *errors = NULL;
-        errors_add(&errors, "body", why == JV_NUL ? "a text holds \\u0000" : "a number is out of range");
+        errors_add(&errors, "body", "a text holds \\u0000");
         exchange_fields(x, errors);
     } else {
         reply_error(x, ERR_BAD_REQUEST, json_wrong(why), NULL);

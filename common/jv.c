@@ -3,21 +3,31 @@
  * depth limit of ours, and \u0000 refused but told apart. Every block that
  * jansson frees is overwritten first, since any value may hold credentials;
  * JSON stands on no hot path. Memory that is out ends the process.
+ *
+ * Numbers stay as they were written: jansson would make 0.10000000000000001 of
+ * 0.1 and 100.0 of 1e2, and refuse integers beyond 64 bits. A number that it
+ * would not write back the same is given to it as a string that begins with
+ * U+0000, which no text can (\u0000 is refused), and jv_dump() takes the quotes
+ * away again. Everybody else sees a number.
  */
 #include "common/jv.h"
 
 #include "common/buf.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DEPTH_MAX 32
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+#define AS_WRITTEN "\"\\u0000"      /* how jansson reads and writes the begin of a number that stays as it was written */
+#define PLAIN_DIGITS 18              /* any integer of so many digits fits into 64 bits */
 
 static void *jansson_malloc(size_t size)
 {
@@ -57,7 +67,42 @@ static struct jv *out(json_t *j)
 
 struct shape {
     bool is_deep, may_have_nul;
+    bool has_numbers; /* that jansson would not write back the same */
 };
+
+static size_t digits(const char *s, size_t len)
+{
+    size_t n = 0;
+    while (n < len && isdigit((unsigned char)s[n]))
+        n++;
+    return n;
+}
+
+/* Length of the number at s (RFC 8259, 6), 0 when it is none; *is_plain: jansson writes it back the same. */
+static size_t number_length(const char *s, size_t len, bool *is_plain)
+{
+    size_t at = len && s[0] == '-', n = digits(s + at, len - at);
+    if (!n || (n > 1 && s[at] == '0'))
+        return 0;
+    *is_plain = n <= PLAIN_DIGITS && !(at && s[at] == '0');
+    at += n;
+    if (at < len && s[at] == '.') {
+        n = digits(s + at + 1, len - at - 1);
+        if (!n)
+            return 0;
+        at += 1 + n;
+        *is_plain = false;
+    }
+    if (at < len && (s[at] == 'e' || s[at] == 'E')) {
+        size_t sign = at + 1 < len && (s[at + 1] == '+' || s[at + 1] == '-');
+        n = digits(s + at + 1 + sign, len - at - 1 - sign);
+        if (!n)
+            return 0;
+        at += 1 + sign + n;
+        *is_plain = false;
+    }
+    return at < len && (isalnum((unsigned char)s[at]) || strchr("+-.", s[at])) ? 0 : at;
+}
 
 /* One pass over the text outside and inside of strings; wrong JSON gives a wrong shape, and jansson's refusal. */
 static struct shape scan(const char *text, size_t len)
@@ -77,6 +122,11 @@ static struct shape scan(const char *text, size_t len)
             }
         } else if (c == '"') {
             in_string = true;
+        } else if (c == '-' || isdigit((unsigned char)c)) {
+            bool is_plain;
+            size_t n = number_length(text + i, len - i, &is_plain);
+            s.has_numbers |= n && !is_plain;
+            i += n ? n - 1 : 0;
         } else if (c == '[' || c == '{') {
             if (++depth > DEPTH_MAX)
                 s.is_deep = true;
@@ -85,6 +135,29 @@ static struct shape scan(const char *text, size_t len)
         }
     }
     return s;
+}
+
+/* The text with such numbers as strings. */
+static void numbers_quote(struct buf *b, const char *text, size_t len)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        bool is_plain = true;
+        size_t n = in_string || (c != '-' && !isdigit((unsigned char)c)) ? 0 : number_length(text + i, len - i, &is_plain);
+        if (n && !is_plain) {
+            buf_adds(b, AS_WRITTEN);
+            buf_add(b, text + i, n);
+            buf_adds(b, "\"");
+        } else {
+            buf_add(b, text + i, n ? n : 1);
+        }
+        if (in_string && c == '\\' && i + 1 < len)
+            buf_add(b, text + ++i, 1);
+        else if (c == '"')
+            in_string = !in_string;
+        i += n ? n - 1 : 0;
+    }
 }
 
 static bool has_nul(json_t *j)
@@ -116,9 +189,39 @@ static enum jv_bad bad_of(const json_error_t *e)
         return JV_NUL;
     if (code == json_error_stack_overflow)
         return JV_DEEP;
-    if (code == json_error_numeric_overflow)
-        return JV_RANGE;
     return JV_SYNTAX;
+}
+
+static json_t *load(const char *text, size_t len, json_error_t *error)
+{
+    return json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, error);
+}
+
+/* A number in the place of a key is a key with U+0000 to jansson, and no JSON. */
+static json_t *load_as_written(const char *text, size_t len, enum jv_bad *why)
+{
+    json_error_t error;
+    struct buf quoted = {0};
+    numbers_quote(&quoted, text, len);
+    json_t *j = load(quoted.data, quoted.len, &error);
+    if (!j)
+        *why = bad_of(&error) == JV_NUL ? JV_SYNTAX : bad_of(&error);
+    buf_wipe(&quoted);
+    return j;
+}
+
+/* May the text hold \u0000? Then what is wrong with it, if anything. */
+static enum jv_bad judge_nul(const char *text, size_t len)
+{
+    json_error_t error;
+    enum jv_bad why = JV_FINE;
+    json_t *j = load(text, len, &error);
+    if (!j)
+        why = bad_of(&error);
+    else if (has_nul(j))
+        why = JV_NUL;
+    json_decref(j);
+    return why;
 }
 
 struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why)
@@ -131,14 +234,15 @@ struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why)
         *why = JV_DEEP;
         return NULL;
     }
-    json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-    if (!j) {
+    if (shape.may_have_nul)
+        *why = judge_nul(text, len);
+    if (*why)
+        return NULL;
+    if (shape.has_numbers)
+        return out(load_as_written(text, len, why));
+    json_t *j = load(text, len, &error);
+    if (!j)
         *why = bad_of(&error);
-    } else if (shape.may_have_nul && has_nul(j)) {
-        *why = JV_NUL;
-        json_decref(j);
-        j = NULL;
-    }
     return out(j);
 }
 
@@ -157,8 +261,6 @@ const char *jv_bad_text(enum jv_bad why)
         return "nested deeper than 32";
     case JV_NUL:
         return "a string holds \\u0000";
-    case JV_RANGE:
-        return "a number is out of range";
     }
     return "not JSON";
 }
@@ -182,8 +284,15 @@ struct jv *jv_copy(const struct jv *v)
 
 /* --- reading -------------------------------------------------------------------- */
 
+/* NULL when v is anything but a number that stayed as it was written. */
+static const char *as_written(const struct jv *v)
+{
+    return json_string_length(in(v)) && !json_string_value(in(v))[0] ? json_string_value(in(v)) + 1 : NULL;
+}
+
 enum jv_type jv_type(const struct jv *v)
 {
+    int64_t n;
     if (!v)
         return JV_ABSENT;
     switch (json_typeof(in(v))) {
@@ -197,7 +306,7 @@ enum jv_type jv_type(const struct jv *v)
     case JSON_REAL:
         return JV_REAL;
     case JSON_STRING:
-        return JV_STRING;
+        return !as_written(v) ? JV_STRING : jv_int(v, &n) ? JV_INT : JV_REAL;
     case JSON_ARRAY:
         return JV_ARRAY;
     case JSON_OBJECT:
@@ -213,16 +322,23 @@ struct jv *jv_get(const struct jv *obj, const char *key)
 
 const char *jv_str(const struct jv *v)
 {
-    return json_string_value(in(v));
+    return as_written(v) ? NULL : json_string_value(in(v));
 }
 
 size_t jv_str_len(const struct jv *v)
 {
-    return json_string_length(in(v));
+    return as_written(v) ? 0 : json_string_length(in(v));
 }
 
 bool jv_int(const struct jv *v, int64_t *n)
 {
+    const char *text = as_written(v);
+    char *end;
+    if (text) {
+        errno = 0;
+        *n = strtoll(text, &end, 10);
+        return !errno && !*end;
+    }
     if (!json_is_integer(in(v)))
         return false;
     *n = json_integer_value(in(v));
@@ -257,6 +373,11 @@ bool jv_is_empty_array(const struct jv *v)
 
 bool jv_number(const struct jv *v, double *x)
 {
+    const char *text = as_written(v);
+    if (text) {
+        *x = strtod(text, NULL);
+        return isfinite(*x);
+    }
     if (!json_is_number(in(v)))
         return false;
     *x = json_number_value(in(v));
@@ -439,10 +560,31 @@ void jv_push_int(struct jv *arr, int64_t n)
     push(arr, json_integer(n));
 }
 
+/* Takes the quotes of numbers away, in place. Elsewhere a quote and \u0000 never come together: no string holds U+0000. */
+static void numbers_unquote(char *text)
+{
+    char *from = strstr(text, AS_WRITTEN), *to = from, *end = from ? from + strlen(from) : NULL;
+    while (from) {
+        from += strlen(AS_WRITTEN);
+        size_t n = strcspn(from, "\"");
+        memmove(to, from, n);
+        to += n;
+        from += n + 1;
+        char *next = strstr(from, AS_WRITTEN);
+        n = next ? (size_t)(next - from) : strlen(from) + 1;
+        memmove(to, from, n);
+        to += n;
+        from = next;
+    }
+    if (end)
+        explicit_bzero(to, (size_t)(end - to));
+}
+
 static char *dump(const struct jv *v, size_t *len, size_t flags)
 {
     char *text = v ? json_dumps(in(v), flags | JSON_ENCODE_ANY) : xstrdup("null");
     CHECK(text, "type=%d", (int)jv_type(v));
+    numbers_unquote(text);
     if (len)
         *len = strlen(text);
     return text;

@@ -1,7 +1,8 @@
 /*
  * jv.h - JSON values, strictly read and written. jv.c is the only file that
  * includes jansson. Duplicate keys, depth over 32, trailing bytes, bad UTF-8,
- * and (by flag) \u0000 are refused.
+ * and (by flag) \u0000 are refused. Numbers are written as they were read: 0.1
+ * stays 0.1, 1e2 stays 1e2, and integers of any length keep their digits.
  *
  * Ownership: jv_parse and jv_new_* return a value the caller frees with
  * jv_free; jv_get/jv_at borrow; jv_set_* / jv_push_* copy strings; jv_set and
@@ -17,11 +18,10 @@
 struct jv; /* opaque */
 
 enum jv_type { JV_ABSENT, JV_NULL, JV_BOOL, JV_INT, JV_REAL, JV_STRING, JV_ARRAY, JV_OBJECT };
-enum jv_bad { JV_FINE, JV_SYNTAX, JV_UTF8, JV_DUPLICATE, JV_DEEP, JV_NUL, JV_RANGE };
+enum jv_bad { JV_FINE, JV_SYNTAX, JV_UTF8, JV_DUPLICATE, JV_DEEP, JV_NUL };
 
 /* Any value. On failure NULL and *why. JV_NUL (a \u0000 inside an otherwise good text) is told apart
- * because it is the caller's 422, not a 400; so is JV_RANGE (an integer beyond int64_t, a real beyond double), which
- * no JSON reader could pass on unharmed. */
+ * because it is the caller's 422, not a 400. */
 struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why);
 const char *jv_bad_text(enum jv_bad why);
 void jv_free(struct jv *v);
@@ -31,10 +31,10 @@ enum jv_type jv_type(const struct jv *v);
 struct jv *jv_get(const struct jv *obj, const char *key);
 const char *jv_str(const struct jv *v);            /* NULL when not a string; no inner NUL possible */
 size_t jv_str_len(const struct jv *v);
-bool jv_int(const struct jv *v, int64_t *out);     /* false when not a JSON integer */
+bool jv_int(const struct jv *v, int64_t *out);     /* false when not a JSON integer of 64 bits */
 bool jv_id(const struct jv *v, uint64_t *out);     /* an integer of 1 or more, or its 1-19 decimal digits as a string */
 bool jv_is_empty_array(const struct jv *v);        /* which is how PHP writes an empty object, too */
-bool jv_number(const struct jv *v, double *out);   /* an integer or a real */
+bool jv_number(const struct jv *v, double *out);   /* an integer or a real that a double holds */
 bool jv_bool(const struct jv *v, bool *out);
 size_t jv_len(const struct jv *v);                 /* members of an object or array, else 0 */
 struct jv *jv_at(const struct jv *arr, size_t i);

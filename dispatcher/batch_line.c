@@ -249,7 +249,7 @@ static void item_read(struct batch_line *line, const char *text, size_t len)
     enum jv_bad why;
     struct jv *item = jv_parse(text, len, &why);
     if (!item)
-        say(line, why == JV_NUL || why == JV_RANGE ? ERR_VALIDATION_FAILED : ERR_BAD_REQUEST, "line", jv_bad_text(why));
+        say(line, why == JV_NUL ? ERR_VALIDATION_FAILED : ERR_BAD_REQUEST, "line", jv_bad_text(why));
     else if (jv_type(item) != JV_OBJECT)
         say(line, ERR_BAD_REQUEST, "line", "is not a JSON object");
     else {

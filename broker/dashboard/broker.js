@@ -51,13 +51,18 @@ async function request(method, path, body) {
     let answer, told = null;
     try {
         answer = await fetch(path, options);
-        told = await answer.json();
+        told = read(await answer.text());
     } catch {
         throw new Refusal(answer?.status || 0, null);
     }
     if (!answer.ok)
         throw new Refusal(answer.status, told);
     return told;
+}
+
+/* JSON whose integers beyond 2^53, which a double would round, come as texts: they are ids. */
+export function read(json) {
+    return JSON.parse(json.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, part => (/^-?\d+$/.test(part) && !Number.isSafeInteger(Number(part)) ? `"${part}"` : part)));
 }
 
 /* path below /api/v1/ops; undefined and empty query members are left out. */
@@ -129,9 +134,9 @@ function openStream() {
     closeStream();
     stream = new EventSource('api/v1/ops/events');
     heardAt = performance.now();
-    stream.addEventListener('stats', message => take(JSON.parse(message.data)));
+    stream.addEventListener('stats', message => take(read(message.data)));
     for (const kind of ['job', 'batch', 'session', 'lost']) /* lost: so many came too fast for us */
-        stream.addEventListener(kind, message => happened(kind, JSON.parse(message.data)));
+        stream.addEventListener(kind, message => happened(kind, read(message.data)));
     stream.onerror = lost;
 }
 

@@ -14,7 +14,7 @@ const list = new List('jobs', '/jobs', 'jobs', FILTERS);
 /* {action, filter} -> the dialog that says how many first. */
 function bulk(action) {
     const filter = Object.fromEntries(Object.entries(list.filter).filter(([, value]) => value && value !== 'all')
-        .map(([name, value]) => [name, NUMBERS.includes(name) ? Number(value) : value]));
+        .map(([name, value]) => [name, NUMBERS.includes(name) && Number.isSafeInteger(Number(value)) ? Number(value) : value]));
     let found = null, why = null;
     const described = Object.entries(filter).map(([name, value]) => `${t('filter_' + name)}: ${name === 'status' ? nameOf(value) : value}`);
     const ask = {title: t(`bulk_${action}_title`), action: t(action), kind: action === 'cancel' ? 'danger' : 'primary', inputs: [{name: 'reason', label: t('reason')}],

@@ -159,3 +159,12 @@ def test_a_robot_that_is_not_well_is_named(dashboard_of, make_system, robot_is):
     assert page.text(".cards").index("r2") < page.text(".cards").index("r1")  # what needs help comes first
     robot.behave_well() if robot_is == "sick" else robot.start()
     page.see_no("r2", within=".state", timeout=10)
+
+
+def test_ids_that_no_double_holds_are_shown_whole(operator, house):
+    company = 2**53 + 1
+    house.system.api.login(company)
+    operator.go(f"sessions?company_id={company}").see(str(company), within="tbody")
+    operator.go(f"jobs?company_id={company}").see(str(company), within="tbody")
+    told = house.system.ops.post("/api/v1/ops/jobs/bulk", {"action": "retry", "filter": {"company_id": str(company)}, "preview": True}).expect(200)
+    assert told.json["ok"]

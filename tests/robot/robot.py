@@ -470,7 +470,7 @@ class Robot:
             request["call"], request["json"] = call, body
             record = {
                 "time": time.time(), "call": call, "method": request.method, "path": request.path,
-                "query": dict(request.query), "headers": dict(request.headers), "body": body,
+                "query": dict(request.query), "headers": dict(request.headers), "body": body, "raw": text,
                 "company_id": self.company_of(request, body), "status": None,
             }  # fmt: skip
             self.calls.append(record)

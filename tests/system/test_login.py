@@ -239,3 +239,28 @@ def test_stickiness_is_read_from_portal_jobs(make_system):
     system.api.list(session)
     assert other.calls("list") and json.dumps(other.calls("list")[0]["query"]).find(session) > 0
     system.check_doctor = False
+
+
+def test_numbers_in_params_reach_the_robot_as_they_were_written(system):
+    """Through execute, the queue, a batch of JSON, one of NDJSON, and stored credentials."""
+    numbers = '"n":[0.1,1e2,1.0,-0,12345678901234567890,0.30,5E-324]'
+
+    def arrived(company):
+        calls = wait_until(lambda: system.robot.calls("login", company_id=company), 20, f"a log-in of {company}")
+        return numbers in calls[-1]["raw"]
+
+    json_type = {"Content-Type": "application/json"}
+    head = '"portal":"sunat","action":"sunat.menu_sol_login"'
+
+    def post(path, text, headers, status, query=None):
+        return system.api.request("POST", path, body=text.encode(), headers=headers, query=query).expect(status)
+
+    post("/api/v1/app/jobs/execute", f'{{"company_id":1,{head},"params":{{{numbers}}},"remember":true}}', json_type, 200)
+    post("/api/v1/app/jobs/execute", f'{{"company_id":2,{head},"params":{{{numbers}}}}}', {**json_type, "Prefer": "respond-async"}, 202)
+    post("/api/v1/app/batches", f'{{{head},"items":[{{"company_id":3,"params":{{{numbers}}}}}]}}', json_type, 202)
+    post("/api/v1/app/batches", f'{{"company_id":4,"params":{{{numbers}}}}}\n', {"Content-Type": "application/x-ndjson"}, 202,
+         {"portal": "sunat", "action": "sunat.menu_sol_login"})  # fmt: skip
+    system.ctl("credentials", "set", "--company", 5, "--portal", "sunat", stdin=f"{{{numbers}}}")
+    system.api.execute(5, params={"usuario": "DEMO"}).expect(200)
+    for company in range(1, 6):
+        assert arrived(company), company

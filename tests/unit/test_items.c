@@ -103,7 +103,6 @@ static void test_bodies_that_are_no_json(void **state)
         {"{\"items\":[1],\"\\u0069tems\":[2]}", JV_DUPLICATE},
         {"{\"x\":1,\"items\":[1],\"x\":2}", JV_DUPLICATE},
         {"{\"items\":[\"\\u0000\"]}", JV_NUL},
-        {"{\"items\":[99999999999999999999]}", JV_RANGE},
         {"{\"x\":\"\\u0000\",\"items\":[1]}", JV_NUL},
     };
     (void)state;
