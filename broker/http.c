@@ -10,11 +10,14 @@
  *
  * Slow clients: the library closes connections that move no byte for
  * broker.idle_timeout_s; those that move a byte now and then but never finish
- * their request are cut here after broker.request_timeout_ms.
+ * their request are cut here after broker.request_timeout_ms. Connections
+ * without a good token and without a request give way to new ones, the eldest
+ * first, when their address or the listener has too many.
  */
 #include "broker/broker.h"
 
 #include "broker/listen.h"
+#include "broker/strangers.h"
 #include "common/check.h"
 #include "common/log.h"
 #include <arpa/inet.h>
@@ -26,12 +29,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define KNOWN_VERSION "0.9.75" /* whose memory layout the gate knows */
 /* Of a connection: a head of GATE_HEAD_BYTES_MAX, its table of fields, and the head of the answer. */
 #define POOL_BYTES (64 * 1024)
+#define METHOD_BYTES_MAX 64 /* before the target, in a connection's first request */
 #define FIELDS_MAX 512
 #define DOORS_MAX 16 /* addresses of both listeners */
 #define OPS_CONNECTIONS_MAX 1000
@@ -47,7 +52,8 @@ struct door { /* one address of a listener */
     struct MHD_Daemon *daemon; /* NULL = it does not listen yet */
     struct loop_fd *watch; /* of the library's epoll set */
     bool is_due;           /* the library has something to do */
-    uint64_t n_clients;
+    uint64_t n_clients, n_clients_max;
+    struct strangers *strangers;
 };
 
 struct http {
@@ -60,6 +66,7 @@ struct http {
     struct loop_timer run_timer, watch_timer, sweep_timer, open_timer, close_timer;
     struct lingering *lingering;
     uint64_t n_parked;
+    size_t page_bytes; /* of memory; 0 = the library's memory is not known well enough */
 };
 
 struct client { /* one connection */
@@ -70,6 +77,9 @@ struct client { /* one connection */
     int fd;
     char peer[64];
     const char *target_at; /* where the library had the target */
+    struct stranger stranger;
+    bool is_known; /* a good token was shown */
+    bool is_grown; /* its memory of the last request may be given back */
     bool is_begun;         /* the exchange saw its head */
     bool is_whole;         /* the request is there, or was answered */
     bool is_gone;          /* it went away while it was parked */
@@ -340,6 +350,7 @@ static enum exchange_next begin(struct client *c, struct exchange *x, const char
         .bytes = size && fields.n < FIELDS_MAX ? size->header_size : SIZE_MAX,
     };
     c->is_begun = true;
+    strangers_leave(c->door->strangers, &c->stranger);
     return exchange_begin(x, &head);
 }
 
@@ -378,6 +389,15 @@ static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const 
     return MHD_NO;
 }
 
+/* Of one that has to go: its end is noticed by the library. */
+static void way_give(struct client *c)
+{
+    if (!c)
+        return;
+    stat_inc(http_strangers_cut_total);
+    shutdown(c->fd, SHUT_RDWR);
+}
+
 static void completed(void *arg, struct MHD_Connection *connection, void **context,
                       enum MHD_RequestTerminationCode why)
 {
@@ -391,7 +411,12 @@ static void completed(void *arg, struct MHD_Connection *connection, void **conte
     c->waits_since_ms = 0;
     c->is_looked_at = false;
     *context = NULL;
+    c->is_known |= x->token != NULL;
+    c->is_grown = true;
     exchange_end(x);
+    strangers_leave(c->door->strangers, &c->stranger); /* it is cut in the middle of its head */
+    if (!c->is_known)
+        way_give(strangers_come(c->door->strangers, &c->stranger));
 }
 
 static void peer_name(struct MHD_Connection *connection, char *out, size_t room)
@@ -428,6 +453,10 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
     h->clients = c;
     d->n_clients++;
     *context = c;
+    if (d->n_clients >= d->n_clients_max) /* or the next one would wait until somebody goes */
+        way_give(strangers_shed(d->strangers));
+    stranger_from(&c->stranger, MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c);
+    way_give(strangers_come(d->strangers, &c->stranger));
 }
 
 /* May its last answer be lost because bytes of it come that nobody reads? */
@@ -442,12 +471,14 @@ static void client_end(struct client *c)
 {
     struct http *h = c->door->http;
     CHECK(!c->is_parked && !c->exchange, "fd=%d parked=%d", c->fd, c->is_parked);
+    strangers_leave(c->door->strangers, &c->stranger);
     if (h->lingering && is_to_linger(c))
         linger_close(h->lingering, c->fd);
     *(c->prev ? &c->prev->next : &h->clients) = c->next;
     if (c->next)
         c->next->prev = c->prev;
-    c->door->n_clients--;
+    if (c->door->n_clients-- >= c->door->n_clients_max)
+        due(c->door); /* the library takes new ones again */
     free(c);
 }
 
@@ -491,6 +522,18 @@ static void look_between(struct client *c, uint64_t now)
     c->seen_bytes = bytes;
 }
 
+/* After each request the library overwrites all of a connection's memory, POOL_BYTES, of which an idle one needs a page at most:
+ * the begin of the next request stands at its begin. The rest is zeros, and is given back to the kernel, which gives zeros again.
+ * A first byte of 0 says that nothing was read yet. */
+static void memory_return(const struct http *h, struct client *c)
+{
+    uintptr_t first = (uintptr_t)c->target_at - (uintptr_t)c->target_at % (h->page_bytes ? h->page_bytes : 1);
+    if (!h->page_bytes || !c->is_grown || (uintptr_t)c->target_at - first > METHOD_BYTES_MAX || *(const char *)first)
+        return;
+    madvise((char *)first + h->page_bytes, POOL_BYTES - h->page_bytes, MADV_DONTNEED);
+    c->is_grown = false;
+}
+
 static void sweep_due(void *arg)
 {
     struct http *h = arg;
@@ -498,8 +541,10 @@ static void sweep_due(void *arg)
     for (struct client *c = h->clients; c; c = c->next) {
         if (c->is_parked || (c->exchange && c->is_whole))
             continue;
-        if (!c->exchange)
+        if (!c->exchange) {
+            memory_return(h, c);
             look_between(c, now);
+        }
         if (!c->waits_since_ms || now < c->waits_since_ms + limit_ms)
             continue;
         stat_inc(http_slow_total);
@@ -561,6 +606,8 @@ static bool door_open(struct door *d, unsigned connections_max)
 {
     struct broker *b = d->http->b;
     const char *where = d->listener == LISTENER_APP ? b->conf->broker_http : b->conf->broker_ops;
+    d->n_clients_max = connections_max;
+    d->strangers = strangers_new((unsigned)b->conf->broker_anonymous_per_address);
     if (listen(d->fd, LISTEN_BACKLOG) != 0) {
         log_line(LOG_ERROR, "listen_failed", "address", where, "why", strerror(errno), NULL);
         return false;
@@ -628,7 +675,9 @@ struct http *http_new(struct broker *b)
     h->open_timer = (struct loop_timer){.fn = open_due, .arg = b};
     h->close_timer = (struct loop_timer){.fn = doors_close, .arg = h};
     h->lingering = linger_new(b->loop);
-    if (strcmp(MHD_get_version(), KNOWN_VERSION) != 0)
+    if (strcmp(MHD_get_version(), KNOWN_VERSION) == 0)
+        h->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    else
         log_line(LOG_WARN, "http_library", "version", MHD_get_version(), "why",
                  "the gate was made for " KNOWN_VERSION " and may refuse all", NULL);
     loop_hook(b->loop, run, h);
@@ -696,6 +745,7 @@ void http_destroy(struct http **hp)
             MHD_stop_daemon(d->daemon);
         else if (d->fd >= 0)
             close(d->fd);
+        strangers_destroy(&d->strangers);
     }
     loop_unhook(h->b->loop, run, h);
     loop_timer_stop(h->b->loop, &h->run_timer);
@@ -727,9 +777,12 @@ bool http_has_unread(const struct http *h)
 
 void http_stats(const struct http *h)
 {
-    uint64_t n = 0;
-    for (unsigned i = 0; i < h->n_doors; i++)
+    uint64_t n = 0, n_strangers = 0;
+    for (unsigned i = 0; i < h->n_doors; i++) {
         n += h->door[i].n_clients;
+        n_strangers += strangers_count(h->door[i].strangers);
+    }
     stat_set(http_connections, n);
     stat_set(http_parked, h->n_parked);
+    stat_set(http_strangers, n_strangers);
 }

@@ -1,0 +1,34 @@
+/*
+ * strangers.h - connections that have shown no good token and send no request
+ * just now: silent ones, those that drip a head, and those that wait after a
+ * refusal. Pure book-keeping of who came first, in all and by address.
+ */
+#ifndef CHASQUI_STRANGERS_H
+#define CHASQUI_STRANGERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct strangers; /* of one listener */
+
+struct stranger { /* a member of the connection, zero-initialised */
+    void *owner;
+    struct stranger_address *at; /* NULL = is none now */
+    struct stranger *before, *behind;   /* at the same address, in the order of coming */
+    struct stranger *older, *younger;   /* in all */
+    uint8_t key[16];
+};
+
+struct strangers *strangers_new(unsigned per_address_max);
+void strangers_destroy(struct strangers **sp); /* all have left */
+/* Where a connection comes from: an IPv4 address, or a /64 of IPv6. */
+void stranger_from(struct stranger *one, const struct sockaddr *address, void *owner);
+/* `one` comes. The owner of the one that has to give way, since its address has too many; NULL = nobody. It has left. */
+void *strangers_come(struct strangers *s, struct stranger *one);
+void strangers_leave(struct strangers *s, struct stranger *one); /* no-op when it is none now */
+/* The owner of the one that came first of all, which leaves; NULL = there is none. */
+void *strangers_shed(struct strangers *s);
+uint64_t strangers_count(const struct strangers *s); /* NULL: 0 */
+
+#endif
