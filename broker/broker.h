@@ -51,11 +51,13 @@
 #include "common/id.h"
 #include "common/jv.h"
 #include "common/loop.h"
+#include "common/quota.h"
 #include "common/stat.h"
 #include "proto/proto.h"
 
 struct broker {
     struct loop *loop;
+    struct quota stream_memory;
     const struct conf *conf;
     struct bus *bus;
     char name[64]; /* its address for clients */
@@ -169,6 +171,7 @@ struct flight {
     uint64_t job_id;       /* from ACCEPTED; 0 = none came */
     char job_uid[33];      /* from ACCEPTED; "" = the request's */
     struct stream *stream; /* STREAMING: where chunks go; NULL once nobody reads it */
+    uint64_t lent;         /* of the memory that streams share, until the stream has it */
 };
 
 struct flights *flights_new(struct broker *b);
@@ -239,6 +242,11 @@ unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned
 void peers_metrics(const struct broker *b, struct buf *out);
 
 /* ---- stream.c ---------------------------------------------------------------------------------------------- */
+/* A stream holds a window of chunks, and one more in the HTTP library. */
+#define STREAM_BYTES_MIN (2 * CHUNK_MIN)
+#define STREAM_BYTES_MAX ((CHUNK_WINDOW + 1) * CHUNK_MAX)
+/* What a stream with so much memory is sent: chunks of which size, and how many of them at once. 0: the least. */
+void stream_shape(uint64_t lent, uint64_t *chunk_bytes, uint64_t *chunk_window);
 struct pull *stream_new(struct flight *f, bool has_length, uint64_t length);
 /* A chunk came (copied). false: the peer broke the rules, and the stream is broken. */
 bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload);

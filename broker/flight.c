@@ -150,6 +150,8 @@ void flight_close(struct flight *f)
         return;
     flight_take_out(f);
     loop_timer_stop(f->b->loop, &f->timer);
+    quota_return(&f->b->stream_memory, f->lent);
+    f->lent = 0;
     f->state = FLIGHT_NONE;
     f->over_at_ms = loop_now_ms(f->b->loop);
     f->b->flights->n_open--;
@@ -260,8 +262,19 @@ void flight_start(struct broker *b, struct flight *f)
 /* ---- sending ---------------------------------------------------------------------------------------------------
  */
 
+/* A file is sent for its memory at once; a list mostly comes whole, and is a stream only when it is long. */
+static void memory_lend(struct flight *f)
+{
+    if (f->op_now == OP_BUZON_DOWNLOAD && !f->lent)
+        f->lent = quota_lend(&f->b->stream_memory, STREAM_BYTES_MIN, STREAM_BYTES_MAX);
+    if (f->op_now == OP_BUZON_DOWNLOAD && f->lent == STREAM_BYTES_MIN && !f->was_resent)
+        stat_inc(streams_small_total);
+    stream_shape(f->lent, &f->request.chunk_bytes, &f->request.chunk_window);
+}
+
 static void send_fields(struct flight *f, uint64_t now_ms)
 {
+    memory_lend(f);
     uint64_t left_ms = f->deadline_at_ms > now_ms ? f->deadline_at_ms - now_ms : 1;
     f->id = ++f->b->flights->last_id;
     f->request.id = f->id;

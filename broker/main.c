@@ -144,6 +144,7 @@ int main(int argc, char **argv)
     log_detach();
     limits_set();
     b.conf = conf;
+    b.stream_memory.budget = (uint64_t)conf->broker_stream_memory_bytes;
     b.started_ms = clock_ms();
     snprintf(b.name, sizeof b.name, "%s", conf->broker_http);
     id_boot(b.boot_id);

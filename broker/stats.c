@@ -125,6 +125,7 @@ static void own_gauges(struct broker *b)
     http_stats(b->http);
     uploads_stats(b);
     live_stats(b);
+    stat_set(stream_memory_bytes, b->stream_memory.lent);
     loop_stats(b->loop);
     stat_set(uptime_seconds, (loop_now_ms(b->loop) - b->started_ms) / 1000);
 }

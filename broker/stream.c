@@ -2,8 +2,10 @@
  * stream.c - an answer that comes in chunks and leaves as the client takes it.
  *
  * Owns: the chunks that came and were not taken yet, a window's worth at most.
- * The dispatcher may have CHUNK_WINDOW chunks on their way beyond those that
- * were used up, so the slowest client holds back the robot. Must never end as
+ * The dispatcher may have a window of chunks on their way beyond those that
+ * were used up, so the slowest client holds back the robot. Size and number of
+ * chunks are cut to what is left of broker.stream_memory_bytes: many slow clients
+ * get small windows, none waits for another. Must never end as
  * complete what is not: a missing chunk, a wrong length or a dispatcher that
  * died make it broken, and the client's connection is cut.
  */
@@ -16,12 +18,13 @@
 /* A dispatcher may send a last piece and the end beyond its credit; more is a flood. */
 #define CHUNKS_MAX (CHUNK_WINDOW + 4)
 
+#define BLOCK_BYTES_MAX (128 * 1024) /* of the HTTP library's reading */
+
 struct chunk {
     char *data;
     size_t len, used;
 };
 
-#define BLOCK_BYTES (128 * 1024) /* of the HTTP library's reading */
 
 struct stream {
     struct pull pull;      /* first member */
@@ -29,12 +32,23 @@ struct stream {
     bool is_complete, is_broken;
     uint64_t came;      /* bytes */
     uint64_t seq, used; /* chunks that came; that were used up */
+    uint64_t window, lent;
+    struct quota *quota;
     struct chunk ring[CHUNKS_MAX];
     unsigned first, n;
 };
 
 static ssize_t stream_read(struct pull *p, char *out, size_t room);
 static void stream_destroy(struct pull *p);
+
+void stream_shape(uint64_t lent, uint64_t *chunk_bytes, uint64_t *chunk_window)
+{
+    uint64_t chunk = lent / (CHUNK_WINDOW + 1);
+    chunk = chunk < CHUNK_MIN ? CHUNK_MIN : chunk;
+    uint64_t window = lent / chunk > 1 ? lent / chunk - 1 : 1;
+    *chunk_bytes = chunk;
+    *chunk_window = window < CHUNK_WINDOW ? window : CHUNK_WINDOW;
+}
 
 struct pull *stream_new(struct flight *f, bool has_length, uint64_t length)
 {
@@ -43,8 +57,12 @@ struct pull *stream_new(struct flight *f, bool has_length, uint64_t length)
                             .destroy = stream_destroy,
                             .has_length = has_length,
                             .length = length,
-                            .block_bytes = BLOCK_BYTES};
+                            .block_bytes = f->request.chunk_bytes < BLOCK_BYTES_MAX ? f->request.chunk_bytes : BLOCK_BYTES_MAX};
     s->flight = f;
+    s->window = f->request.chunk_window;
+    s->quota = &f->b->stream_memory;
+    s->lent = f->lent ? f->lent : quota_lend(s->quota, STREAM_BYTES_MIN, STREAM_BYTES_MIN);
+    f->lent = 0;
     f->stream = s;
     return &s->pull;
 }
@@ -67,6 +85,7 @@ static void stream_destroy(struct pull *p)
         flight_end(s->flight);
     for (; s->n; s->n--, s->first = (s->first + 1) % CHUNKS_MAX)
         free(s->ring[s->first].data);
+    quota_return(s->quota, s->lent);
     free(s);
 }
 
@@ -84,7 +103,7 @@ static void grant(struct stream *s)
     if (!s->flight || !s->flight->peer)
         return;
     struct msg m = {.type = MSG_CHUNK_CREDIT,
-                    .CHUNK_CREDIT = {.id = s->flight->id, .limit = s->used + CHUNK_WINDOW}};
+                    .CHUNK_CREDIT = {.id = s->flight->id, .limit = s->used + s->window}};
     peer_send(s->flight->b, s->flight->peer, &m);
 }
 

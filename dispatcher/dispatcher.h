@@ -51,6 +51,7 @@
 #include "common/err.h"
 #include "common/jv.h"
 #include "common/loop.h"
+#include "common/quota.h"
 #include "common/stat.h"
 #include "dispatcher/backoff.h"
 #include "dispatcher/robot_http.h"
@@ -63,6 +64,7 @@
 
 struct dispatcher {
     struct loop *loop;
+    struct quota stream_memory;
     const struct conf *conf;
     struct bus *bus;
     struct store *store;
@@ -153,6 +155,7 @@ struct request {
     bool cut;                  /* a chunk of it could not be sent: it must not end as if whole */
     bool gone_once;            /* close.c: the robot said 404 and the session was looked up again */
     uint64_t chunk_seq, chunk_limit;
+    size_t chunk_bytes;        /* of one at most */
     void (*on_credit)(struct dispatcher *d, struct request *r);
     /* for the line that a failed request leaves in the log: which job and robot, where the time went */
     uint64_t job;

@@ -2,7 +2,9 @@
  * download.c - a file, streamed from the session's robot to the broker.
  *
  * Owns: the chunk being filled. Never holds more than one chunk: without credit
- * the robot's transfer is paused, so the slowest client holds back the robot.
+ * the robot's transfer is paused, so the slowest client holds back the robot. The
+ * size of a chunk is what the broker asks for, or less when many transfers share
+ * dispatcher.stream_memory_bytes.
  * A transfer that breaks is cut, never ended as if complete. The robot's limits
  * are its own: while we hold it back no time counts against it.
  */
@@ -16,6 +18,7 @@
 #include <string.h>
 
 #define REFUSAL_BYTES 65536
+#define HELD_CHUNKS 2 /* the one being filled, and as much in curl: half of one being read, half paused */
 #define KEEP_MS 500 /* of the deadline, for the way back */
 
 struct download {
@@ -24,8 +27,9 @@ struct download {
     struct robot_call *call;
     struct session_row row;
     struct loop_timer flush; /* what was gathered in a turn of the loop leaves after it */
-    char *chunk;             /* CHUNK_MAX bytes, NULL = none yet */
-    size_t len;
+    char *chunk;             /* chunk_bytes, NULL = none yet */
+    size_t len, chunk_bytes;
+    uint64_t lent;           /* of the memory that streams share */
     bool is_begun;
     int64_t length; /* announced, -1 = not */
     uint64_t sent;
@@ -34,6 +38,7 @@ struct download {
 static void download_end(struct download *w, struct request *r)
 {
     loop_timer_stop(w->d->loop, &w->flush);
+    quota_return(&w->d->stream_memory, w->lent);
     activity_drop(w->d, w->row.ref);
     r->work = NULL;
     r->on_cancel = NULL;
@@ -55,7 +60,7 @@ static void chunk_out(struct download *w, struct request *r)
 {
     if (!w->len)
         return;
-    char *data = w->len < CHUNK_MAX ? xrealloc(w->chunk, w->len) : w->chunk;
+    char *data = w->len < w->chunk_bytes ? xrealloc(w->chunk, w->len) : w->chunk;
     w->chunk = NULL;
     w->sent += w->len;
     stream_chunk(w->d, r, data, w->len);
@@ -115,11 +120,11 @@ static bool data_came(void *arg, const char *data, size_t len)
 {
     struct download *w = arg;
     struct request *r = request_find(w->d, w->key);
-    CHECK(r && len <= CHUNK_MAX / 2, "len=%zu", len);
-    if (w->len + len > CHUNK_MAX)
+    CHECK(r && len <= w->chunk_bytes / 2, "len=%zu", len);
+    if (w->len + len > w->chunk_bytes)
         chunk_out(w, r); /* there was credit: else it would be paused */
     if (!w->chunk)
-        w->chunk = xmalloc(CHUNK_MAX);
+        w->chunk = xmalloc(w->chunk_bytes);
     memcpy(w->chunk + w->len, data, len);
     w->len += len;
     if (r->cut) { /* the broker's connection takes no more: its end will be noticed, the robot's transfer ends now */
@@ -130,7 +135,7 @@ static bool data_came(void *arg, const char *data, size_t len)
     }
     if (!loop_timer_is_set(&w->flush))
         loop_timer_in(w->d->loop, &w->flush, 0);
-    return stream_credit(r) > 0 || w->len <= CHUNK_MAX / 2;
+    return stream_credit(r) > 0 || w->len <= w->chunk_bytes / 2;
 }
 
 static void refused(struct dispatcher *d, struct request *r, const struct call_answer *a, enum err failure)
@@ -189,6 +194,8 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
     w->d = d;
     w->key = r->key;
     w->row = *row;
+    w->lent = quota_lend(&d->stream_memory, HELD_CHUNKS * CHUNK_MIN, HELD_CHUNKS * r->chunk_bytes);
+    w->chunk_bytes = w->lent / HELD_CHUNKS;
     w->length = -1;
     w->flush.fn = flush_due;
     w->flush.arg = w;
@@ -207,6 +214,7 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
                              .first_byte_ms = first < left ? first : left,
                              .idle_ms = d->conf->timeout_download_idle_ms,
                              .max_bytes = REFUSAL_BYTES,
+                             .stream_bytes = w->chunk_bytes / 2,
                              .on_head = head_came,
                              .on_data = data_came,
                              .done = download_answered,

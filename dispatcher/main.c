@@ -166,6 +166,7 @@ int main(int argc, char **argv)
     secrets_guard();
     descriptors_raise();
     d.conf = conf;
+    d.stream_memory.budget = (uint64_t)conf->dispatcher_stream_memory_bytes;
     snprintf(d.name, sizeof(d.name), "%.64s", conf->dispatcher_name);
     id_boot(d.boot_id);
 

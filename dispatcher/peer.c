@@ -330,6 +330,7 @@ static void peers_tick(struct dispatcher *d)
 {
     uint64_t now = clock_ms();
     loop_stats(d->loop);
+    stat_set(stream_memory_bytes, d->stream_memory.lent);
     stat_set(uptime_seconds, (now - d->peers->started_ms) / 1000);
     stat_set(requests_in_flight, requests_in_flight(d));
     stat_set(database_ops_waiting, store_waiting(d->store));

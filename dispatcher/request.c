@@ -153,6 +153,8 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     r->priority = (uint8_t)m->priority;
     r->wait_ms = m->wait_ms;
     r->waited_ms = m->waited_ms;
+    r->chunk_limit = m->chunk_window ? m->chunk_window : CHUNK_WINDOW;
+    r->chunk_bytes = !m->chunk_bytes ? CHUNK_MAX : m->chunk_bytes < CHUNK_MIN ? CHUNK_MIN : m->chunk_bytes;
     r->available_at_ms = m->available_at_ms;
     r->until_ms = m->until_ms;
     r->for_ms = m->for_ms;
@@ -418,7 +420,6 @@ void stream_begin(struct dispatcher *d, struct request *r, int status, const cha
                                    .filename = str_of(filename), .attachment = filename != NULL, .session_id = str_of(session_id),
                                    .content_encoding = str_of(r->content_encoding)}};
     r->streaming = true;
-    r->chunk_limit = CHUNK_WINDOW;
     r->on_credit = on_credit;
     loop_timer_stop(d->loop, &r->expiry); /* the deadline ends at the first byte */
     stat_inc(streams_total);
@@ -467,7 +468,7 @@ struct memory_stream {
 static void memory_free(struct dispatcher *d, struct request *r)
 {
     struct memory_stream *ms = r->work;
-    (void)d;
+    quota_return(&d->stream_memory, ms->len);
     free(ms->data);
     free(ms);
     r->work = NULL;
@@ -477,7 +478,7 @@ static void memory_more(struct dispatcher *d, struct request *r)
 {
     struct memory_stream *ms = r->work;
     while (ms->at < ms->len && stream_credit(r) && !r->cut) {
-        size_t n = ms->len - ms->at < CHUNK_MAX ? ms->len - ms->at : CHUNK_MAX;
+        size_t n = ms->len - ms->at < r->chunk_bytes ? ms->len - ms->at : r->chunk_bytes;
         char *piece = xmalloc(n);
         memcpy(piece, ms->data + ms->at, n);
         ms->at += n;
@@ -505,7 +506,13 @@ void reply_take(struct dispatcher *d, struct request *r, int status, const char 
         request_free(d, r);
         return;
     }
+    if (d->stream_memory.lent + len > d->stream_memory.budget) { /* those before it are held back by their clients */
+        free(data);
+        reply_error(d, r, ERR_QUEUE_FULL, NULL, NULL);
+        return;
+    }
     struct memory_stream *ms = xcalloc(1, sizeof(*ms));
+    d->stream_memory.lent += len;
     ms->data = data;
     ms->len = len;
     r->work = ms;

@@ -775,7 +775,7 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
     if (spec->on_data) {
         c->is_special = true;
-        curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
+        curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)(spec->stream_bytes && spec->stream_bytes < STREAM_BUFFER_BYTES ? spec->stream_bytes : STREAM_BUFFER_BYTES));
     }
     method_set(c, spec);
     if (spec->is_decoded) { /* nothing is asked for, what comes all the same is undone */

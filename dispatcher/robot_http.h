@@ -62,6 +62,7 @@ struct call_spec {
     size_t max_bytes;            /* cap of the buffered body; ignored with on_data */
     /* Streaming: head comes once before data when status is 200 (return false to stop: the body is buffered instead for
      * other statuses); on_data is given bytes and may answer false = full, the call is then paused until call_resume(). */
+    size_t stream_bytes;         /* on_data is given so much at most; 0 = 128 KiB */
     bool (*on_head)(void *arg, const struct call_answer *head);
     bool (*on_data)(void *arg, const char *data, size_t len); /* has consumed all of data whatever it returns */
     void (*done)(void *arg, struct call_answer *a); /* exactly once, never from inside call_start/call_stop; the call is freed after it */

@@ -21,6 +21,7 @@
 #define PROTO_PING_MS 500    /* a PING each way */
 #define PROTO_SILENT_MS 2000 /* a peer that says nothing for this long is gone */
 #define CHUNK_MAX 262144     /* bytes of a CHUNK's payload at most */
+#define CHUNK_MIN 32768      /* what a stream's chunk may always hold */
 #define CHUNK_WINDOW 4       /* chunks a stream may have unacknowledged at first */
 #define REPLY_PAYLOAD_MAX 524288 /* longer answers are streamed */
 #define REQUEST_PAYLOAD_MAX 1048576

@@ -303,3 +303,28 @@ def test_one_gibibyte_with_flat_memory(make_system, monkeypatch):
     wire.close()
     grown = {process.name: process.peak_kib() - before[process.name] for process in system.processes}
     assert all(kib < GROWTH_KIB for kib in grown.values()), grown
+
+
+def test_many_slow_clients_share_the_memory_and_go_on(make_system):
+    """The windows of slow clients stay within what is set, and nobody waits for another's part."""
+    budget, size, count = 1 << 20, 8 << 20, 24
+    system = make_system(settings={"broker.stream_memory_bytes": budget, "dispatcher.stream_memory_bytes": budget})
+    session = system.api.login(31)
+    token = system.robot.add_file(31, "slow", size)
+    slow = [raw_download(system, session, token) for _ in range(count)]  # more than their sockets hold
+    told = system.metrics()
+    held = {name: value for name, value in told.items() if name.startswith("chasqui_stream_memory_bytes{")}
+    assert len(held) == 2 and all(budget / 4 < value <= budget + count * 65536 for value in held.values()), held
+    assert system.metric("chasqui_streams_small_total") > 0
+    assert system.api.download(session, token).expect(200).body == content.whole(token, size), "a quick one passes them"
+    assert rest(*slow[0], size) == content.whole(token, size), "a slow one that reads again goes on"
+    for wire, _, _ in slow:
+        wire.close()
+    wait_until(lambda: system.metric("chasqui_stream_memory_bytes") == 0, 10, "all of it is given back")
+
+
+def rest(wire, _, got, size):
+    parts = [got]
+    while sum(map(len, parts)) < size and (part := wire.recv(1 << 20)):
+        parts.append(part)
+    return b"".join(parts)

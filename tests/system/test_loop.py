@@ -197,3 +197,70 @@ def test_a_loop_that_stands_still_feeds_no_watchdog(make_system, tmp_path):
     system.healthd.resume()
     sock.settimeout(10)
     told(sock, "WATCHDOG=1")
+
+
+# --- clocks that jump --------------------------------------------------------------------------------------------
+
+JUMP = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+static const volatile long *off;
+int clock_gettime(clockid_t id, struct timespec *at)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, at);
+    if (!off)
+        off = mmap(NULL, sizeof *off, PROT_READ, MAP_SHARED, open(getenv("CLOCK_OFF"), O_RDONLY), 0);
+    if (rc == 0 && id == CLOCK_REALTIME)
+        at->tv_sec += *off;
+    return rc;
+}
+"""
+
+
+def test_a_clock_that_jumps_under_load_harms_nothing(make_system, tmp_path):
+    """Six hours forward and back, in each process, while lists and log-ins go on: only timestamps notice."""
+    if b"__asan_init" in program("chasqui-broker").read_bytes():
+        pytest.skip("a sanitizer does not share LD_PRELOAD")
+    (tmp_path / "clock.c").write_text(JUMP)
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", tmp_path / "clock.so", tmp_path / "clock.c"], check=True)
+    system = make_system(ready=False, dispatchers=2, capacity=60, settings={"session.idle_timeout_s": 300})
+    clocks = {}
+    for process in system.processes:
+        clocks[process] = tmp_path / f"{process.name}.clock"
+        clocks[process].write_bytes((0).to_bytes(8, "little", signed=True))
+        process.env.update({"LD_PRELOAD": str(tmp_path / "clock.so"), "CLOCK_OFF": str(clocks[process])})
+    system.start().wait_ready().wait_probed()
+    session = system.api.login(1)
+    limited = system.api_for(1, "app", 600)
+    answers, company, ended = [], [100], threading.Event()
+
+    def lists():
+        while not ended.is_set():
+            answers.append(system.api.list(session).status)
+            time.sleep(0.05)
+
+    working = threading.Thread(target=lists)
+    working.start()
+    for process, clock in clocks.items():
+        for hours in (6, -6, 0):
+            company[0] += 3
+            batch = system.api.batch([company[0], company[0] + 1]).expect(202).json["batch_id"]
+            clock.write_bytes((hours * 3600).to_bytes(8, "little", signed=True))
+            system.api.login(company[0] + 2)
+            answer = limited.list(session).expect(200)
+            assert int(answer.headers["X-RateLimit-Remaining"]) > 500
+            wait_until(lambda batch=batch: system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["counts"]["done"] == 2, 20,
+                       f"the batch is done, {process.name} at {hours} h")  # fmt: skip
+    ended.set()
+    working.join()
+    assert set(answers) == {200} and len(answers) > 20
+    assert system.metric("chasqui_leases_lost_total") == 0 and system.metric("chasqui_sessions_expired_total") == 0
+    assert system.metric("chasqui_sessions_lost_total") == 0
+    told = system.ops.get("/api/v1/ops/stats").expect(200).json
+    assert [robot["verdict"] for robot in told["robots"]] == ["up"]
+    assert system.api.session(session).expect(200).json["state"] == "active"
