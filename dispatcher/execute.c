@@ -96,9 +96,10 @@ static void robot_down(struct entry *e, const struct session_row *row)
 {
     struct dispatcher *d = e->login->d;
     const struct robot *robot = robot_by_id(d, row->robot_id);
-    if (robot && robot->verdict == VERDICT_DOWN && robot->down == DOWN_DEAD && !e->was_planned) {
+    if (robot && robot->verdict == VERDICT_DOWN && robot->down == DOWN_DEAD) {
+        if (!e->was_planned)
+            migrate_robot_changed(d, robot->id, "robot_down");
         e->was_planned = true;
-        migrate_robot_changed(d, robot->id, "robot_down");
         wait_for_close(e);
         return;
     }

@@ -4,6 +4,7 @@
  * Reads only, each a row or a bounded count. What it tells was true a moment
  * ago: several reasons may hold at once, and the claim decides anew.
  */
+#include "dispatcher/store_down.h"
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
@@ -83,13 +84,19 @@ static enum db_rc paused_look(struct db *db, struct jv *list)
 static enum db_rc company_look(struct db *db, const struct job *j, struct jv *list)
 {
     TRY(db_query(db,
-                 "SELECT s.job_id, s.state, m.job_id IS NOT NULL FROM chasqui_sessions s LEFT JOIN chasqui_session_migrations m ON m.job_id = s.job_id "
-                 "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1",
+                 "SELECT s.job_id, s.state, m.job_id IS NOT NULL, r.name, " IS_DOWN("r") " FROM chasqui_sessions s LEFT JOIN chasqui_session_migrations m "
+                 "ON m.job_id = s.job_id LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE s.company_id = ? AND s.portal = ? AND s.live = 1",
                  "us", j->company_id, j->portal));
     if (!db_next(db))
         return DB_OK;
     const char *state = db_str(db, 1, NULL);
     bool is_moving = db_u64(db, 2) != 0;
+    if (strcmp(state, "active") == 0 && !is_moving && db_u64(db, 4)) {
+        struct jv *waits = say(list, "robot_down", "The session of this company and portal is on a robot that does not answer: it waits for that.");
+        jv_set_int(waits, "job_id", db_i64(db, 0));
+        jv_set_str(waits, "robot", db_str(db, 3, NULL));
+        return DB_OK;
+    }
     if (strcmp(state, "active") == 0 && !is_moving)
         return DB_OK; /* it is done with that session as soon as it is claimed */
     struct jv *why = say(list, "company_busy",
