@@ -24,7 +24,7 @@ KILLS = int(os.environ.get("CHASQUI_CHAOS_KILLS", "6"))
 SEED = int(os.environ.get("CHASQUI_CHAOS_SEED", "11"))
 PATIENCE_S = 60 + ITEMS / 20
 ROBOTS = 4
-LONGEST_STALL_S = float(os.environ.get("CHASQUI_CHAOS_STALL_S", "6"))
+LONGEST_STALL_S = float(os.environ.get("CHASQUI_CHAOS_STALL_S", "4"))
 # No robot dies here. One that a starved machine let be judged down would make the one overlap that is allowed.
 PATIENT = {"healthd.timeout_ms": 5000, "healthd.down_after": 20}
 
@@ -210,6 +210,10 @@ class Saboteur(threading.Thread):
         except Exception as why:  # shown by the test
             self.failure = why
 
+    def kinds(self):
+        """How many kinds of deeds are over."""
+        return len({deed.split()[0] for deed in self.done[:-1]} & {"kill", "stall", "restart", "part"})
+
     def pause(self, shortest):
         time.sleep(self.dice.uniform(shortest, LONGEST_STALL_S))  # how long the fault lasts: not a wait for anything
 
@@ -295,7 +299,9 @@ def test_a_batch_while_robots_die_and_stall(make_system):
         for company in range(1, 11):
             system.set_credentials(company, **wanted)
         saboteur.start()
-        for number in range(max(3, ITEMS // 300)):  # the same companies again: sessions are met, moved, lost and opened anew
+        number = 0
+        while number < max(2, ITEMS // 300) or saboteur.kinds() < 4:  # the same companies again: sessions are met, moved, lost and opened anew
+            number += 1
             batch_id = wait_until(lambda: round_begin(system, dice, companies, wanted), 60, "the batch is accepted", every=0.3)
             wait_until(lambda b=batch_id: is_done(system, b), PATIENCE_S * 2, f"batch {number} is done; {saboteur.done}", every=0.2)
             assert saboteur.failure is None, saboteur.failure
@@ -309,8 +315,7 @@ def test_a_batch_while_robots_die_and_stall(make_system):
         saboteur.over.set()
         saboteur.join()
         assert saboteur.failure is None, saboteur.failure
-        assert {deed.split()[0] for deed in saboteur.done} >= {"kill", "stall", "restart", "part"}, saboteur.done
-        print("done to them:", saboteur.done, "abandoned at most:", abandoned_most, "overlaps allowed:", len(system.portal.abandoned()))
+        print("chaos:", len(saboteur.done), "deeds to robots and processes, batches:", number, "abandoned at most:", abandoned_most, "overlaps allowed:", len(system.portal.abandoned()))
         assert_nothing_left(system)
         assert_overlaps_allowed(system)
     finally:
