@@ -91,16 +91,22 @@ void store_migrate_plan(struct db *db, void *arg)
     op->rc = store_tx(db, plan_tx, NULL, op);
 }
 
+static enum db_rc unplan_tx(struct db *db, void *arg)
+{
+    struct store_migrate_unplan *op = arg;
+    TRY(db_exec(db,
+                "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live = 1 AND "
+                "s.state = 'active' AND m.reason IN ('robot_down', 'robot_silent')",
+                "u", (uint64_t)op->robot_id));
+    op->n = (unsigned)db_affected(db);
+    return DB_OK;
+}
+
 void store_migrate_unplan(struct db *db, void *arg)
 {
     struct store_migrate_unplan *op = arg;
-    enum db_rc rc = !db ? DB_GONE
-                        : db_exec(db,
-                                  "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = "
-                                  "? AND s.live = 1 AND s.state = 'active' AND m.reason IN ('robot_down', 'robot_silent')",
-                                  "u", (uint64_t)op->robot_id);
-    op->n = rc == DB_OK ? (unsigned)db_affected(db) : 0;
-    op->rc = store_rc_of(rc);
+    op->n = 0;
+    op->rc = store_tx(db, unplan_tx, NULL, op);
 }
 
 void store_migrate_urgent(struct db *db, void *arg)
@@ -150,6 +156,22 @@ static enum db_rc waits_on(struct db *db, const struct claim_one *c, const struc
     TRY(db_query(db, "SELECT r.down_ms < ? FROM chasqui_robots r WHERE r.id = ? AND r.down_as = 'silent' AND " IS_DOWN("r"), "iu",
                  c->op->lost_after_ms, (uint64_t)row->robot_id));
     *waits = db_next(db) && db_u64(db, 0) != 0;
+    return DB_OK;
+}
+
+/* It was planned because its robot was down, and that answers again under the same boot: it stays. (Mostly store_migrate_unplan() was here
+ * first; its word may be lost.) */
+static enum db_rc is_back(struct db *db, const struct claim_one *c, const struct session_row *row, bool *back)
+{
+    *back = false;
+    bool is_candidate = false, is_by_verdict = strcmp(c->due.reason, "robot_down") == 0 || strcmp(c->due.reason, "robot_silent") == 0;
+    for (unsigned i = 0; i < c->op->n_candidates; i++)
+        is_candidate |= c->op->candidate[i].robot_id == row->robot_id;
+    if (row->state != SESSION_ACTIVE || !is_by_verdict || !is_candidate)
+        return DB_OK;
+    TRY(db_query(db, "SELECT 1 FROM chasqui_robots r WHERE r.id = ? AND NOT " IS_DOWN("r") " AND (? = '' OR r.boot_id IS NULL OR r.boot_id = ?)",
+                 "uss", (uint64_t)row->robot_id, row->boot_id, row->boot_id));
+    *back = db_next(db);
     return DB_OK;
 }
 
@@ -243,7 +265,10 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         return DB_OK;
     if (c->due.timed_out && is_wish(&row, c->due.reason))
         return db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", c->due.job_id);
-    bool waits = false;
+    bool waits = false, back;
+    TRY(is_back(db, c, &row, &back));
+    if (back)
+        return db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", c->due.job_id);
     if (c->due.timed_out)
         TRY(waits_on(db, c, &row, &waits));
     if (c->due.timed_out && !waits) {

@@ -1,5 +1,6 @@
 /* parts: dispatcher */
 /* test_store_robots.c - leases, robots and their places, migrations, and the lists of the control lane, in a real database. */
+#include "dispatcher/store_down.h"
 #include "tests/unit/store_fixture.h"
 
 /* ---- leases ---------------------------------------------------------------------------------------------------------- */
@@ -325,6 +326,29 @@ static void test_migrate_restarted_without_credentials(void **state)
     assert_session(row.ref, "lost", "robot_restarted", 0, 0); /* gone with its robot: the place is free */
 }
 
+/* The word that it answers again came before the plan, or was lost: the claim finds out by itself. */
+static void test_migrate_not_from_a_robot_that_is_back(void **state)
+{
+    (void)state;
+    struct session_row row = session_make(1, 1, "s-1");
+    credentials_store(1);
+    struct store_down down = {.robot_id = robot[1], .down = DOWN_SILENT};
+    run_fine(store_down, &down);
+    struct store_migrate_plan plan = {.robot_id = robot[1], .reason = "robot_silent", .is_only_stored = true};
+    run_fine(store_migrate_plan, &plan);
+    assert_int_equal(plan.planned, 1);
+    down.down = DOWN_NOT;
+    run_fine(store_down, &down);
+    struct store_migrate_claim *op = claim_op(1, 3);
+    op->candidate[op->n_candidates++] = (struct candidate){robot[1], 0};
+    run_fine(store_migrate_claim, op);
+    assert_int_equal(op->n, 0);
+    claim_free(op);
+    assert_session(row.ref, "active", "(null)", 0, 1);
+    run_fine(store_migrate_plan, &plan);
+    assert_int_equal(plan.planned, 1); /* nothing of it was left */
+}
+
 static void test_migrate_claim(void **state)
 {
     (void)state;
@@ -334,6 +358,8 @@ static void test_migrate_claim(void **state)
     struct store_migrate_plan plan = {.robot_id = robot[1], .reason = "robot_down"};
     run_fine(store_migrate_plan, &plan);
     exec_sql("UPDATE chasqui_session_migrations SET available_at = NOW(6) + INTERVAL 1 MINUTE WHERE job_id = ?", "u", next.job_id);
+    struct store_down down = {.robot_id = robot[1], .down = DOWN_DEAD};
+    run_fine(store_down, &down);
     struct store_migrate_claim *op = claim_op(1, 1);
     run_fine(store_migrate_claim, op);
     assert_int_equal(op->n, 0); /* not to the robot it is on */
@@ -612,6 +638,7 @@ int main(void)
         cmocka_unit_test_setup(test_robot_sessions, reset),
         cmocka_unit_test_setup(test_migrate_plan, reset),
         cmocka_unit_test_setup(test_migrate_restarted_without_credentials, reset),
+        cmocka_unit_test_setup(test_migrate_not_from_a_robot_that_is_back, reset),
         cmocka_unit_test_setup(test_migrate_claim, reset),
         cmocka_unit_test_setup(test_migrate_failed, reset),
         cmocka_unit_test_setup(test_migrate_limits, reset),
