@@ -59,7 +59,7 @@ SRC_broker := $(wildcard broker/*.c)
 SRC_dispatcher := $(wildcard dispatcher/*.c)
 SRC_healthd := $(wildcard healthd/*.c)
 # ctl shares with the dispatcher the SQL layer, the credentials' seal, what an item is, and how a schedule becomes a batch.
-SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/db_connect.c dispatcher/db_error.c dispatcher/db_hosts.c dispatcher/db_list.c dispatcher/db_tx.c dispatcher/db_value.c dispatcher/seal.c dispatcher/batch_line.c dispatcher/schedule_sql.c
+SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/db_connect.c dispatcher/db_error.c dispatcher/db_hosts.c dispatcher/db_list.c dispatcher/db_tx.c dispatcher/db_value.c dispatcher/portal_shape.c dispatcher/seal.c dispatcher/batch_line.c dispatcher/schedule_sql.c
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui
@@ -175,6 +175,7 @@ fuzz-run: fuzz-tests
 	@for f in $(FUZZ); do $$f $(FUZZ_RUNS); done
 fuzz:
 	@$(MAKE) --no-print-directory check-fuzz FUZZ_RUNS=2000000
+	CHASQUI_FUZZ_SECONDS=600 CHASQUI_FUZZ_SEED=$$RANDOM CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system/test_texts.py -k hostile
 
 # Real processes, and the dashboard in Debian's Chromium as people use it; see tests/conftest.py.
 check-pytest: all

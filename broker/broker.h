@@ -571,12 +571,14 @@ struct summary_view { /* of the durable queue; -1 = not known */
     uint64_t age_ms;
     int64_t depth, oldest_age_ms, scheduled, batches_open;
     bool is_depth_capped, is_paused;
+    int64_t refused; /* rows that the database refused lately; -1 = none */
 };
 struct summary *summary_new(struct broker *b);
 void summary_destroy(struct summary **sp);
 void summary_tick(struct broker *b);    /* each second */
 void summary_watched(struct broker *b); /* somebody looks: ask more often for a while */
 struct summary_view summary_view(const struct broker *b);
+void summary_refusal(const struct broker *b, char *why, size_t room); /* what refused the last one */
 void summary_pause(const struct broker *b, char *why, size_t room); /* why an operator paused the queue */
 struct jv *summary_queue_jv(const struct broker *b); /* the durable queue; NULL = not known yet */
 void summary_metrics(const struct broker *b, struct buf *out);

@@ -128,7 +128,7 @@ struct summary_view summary_view(const struct broker *b)
 {
     const struct summary *s = b->summary;
     const struct jv *queue = jv_get(s->body, "queue");
-    struct summary_view v = {.is_known = s->body != NULL, .depth = -1,  .oldest_age_ms = -1, .scheduled = -1, .batches_open = -1};
+    struct summary_view v = {.is_known = s->body != NULL, .depth = -1,  .oldest_age_ms = -1, .scheduled = -1, .batches_open = -1, .refused = -1};
     if (!s->body)
         return v;
     v.age_ms = loop_now_ms(b->loop) - s->came_at_ms;
@@ -140,7 +140,13 @@ struct summary_view summary_view(const struct broker *b)
     v.batches_open = number_of(jv_get(queue, "batches_open"), "n");
     int64_t until = number_of(jv_get(queue, "paused"), "until_ms");
     v.is_paused = jv_type(jv_get(queue, "paused")) == JV_OBJECT && (until <= 0 || until > clock_unix_ms());
+    v.refused = number_of(jv_get(s->body, "refused"), "n");
     return v;
+}
+
+void summary_refusal(const struct broker *b, char *why, size_t room)
+{
+    str_copy(why, room, str_of(jv_str(jv_get(jv_get(b->summary->body, "refused"), "why"))));
 }
 
 void summary_pause(const struct broker *b, char *why, size_t room)

@@ -223,6 +223,11 @@ static void queue_look(struct told *t)
         return;
     if (v.age_ms > STALE_MS && peers_ready(t->b))
         say(t, WORD_QUEUE_STALE, NULL, t->now_ms - (int64_t)v.age_ms);
+    if (v.refused > 0) {
+        struct row *r = say(t, WORD_REFUSED, NULL, 0);
+        r->n = v.refused;
+        summary_refusal(t->b, r->why, sizeof(r->why));
+    }
     if (v.is_paused)
         summary_pause(t->b, say(t, WORD_QUEUE_PAUSED, NULL, 0)->why, sizeof(((struct row *)0)->why));
     else if (!is_full && v.depth > 0 && places.total > 0 && places.open_to_queue == 0)

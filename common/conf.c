@@ -11,6 +11,7 @@
 #include "common/fold.h"
 #include "common/log.h"
 #include "common/zpl.h"
+#include "common/zone.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -366,6 +367,15 @@ static void check_tls(struct reading *rd)
         }
 }
 
+static void check_zone(struct reading *rd, const struct row *r)
+{
+    const char *why;
+    struct zone *z = zone_new(*str_of(rd->conf, r), &why);
+    if (!z)
+        complain(rd, r, why);
+    zone_destroy(&z);
+}
+
 static bool is_name(const char *s)
 {
     size_t len = strlen(s);
@@ -414,11 +424,16 @@ static void check_whole(struct reading *rd)
         }
         if (is_mine(c, &rows[i]) && strcmp(rows[i].unit, "hosts") == 0)
             check_hosts(rd, &rows[i]);
+        if (is_mine(c, &rows[i]) && strcmp(rows[i].unit, "time zone") == 0)
+            check_zone(rd, &rows[i]);
     }
     check_tls(rd);
     enum log_level level;
     if (!log_level_from(c->log_level, &level))
         complain(rd, row_find("log", "level"), "must be debug, info, warn or error");
+    if (is_mine(c, row_find("retention", "portal_jobs")) && strcmp(c->retention_portal_jobs, "keep") != 0 &&
+        strcmp(c->retention_portal_jobs, "delete") != 0)
+        complain(rd, row_find("retention", "portal_jobs"), "must be keep or delete");
     enum log_format format;
     if (!log_format_from(c->log_format, &format))
         complain(rd, row_find("log", "format"), "must be text or json");

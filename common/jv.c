@@ -15,6 +15,7 @@
 #include "common/buf.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/text.h"
 #include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
@@ -246,6 +247,21 @@ struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why)
     return out(j);
 }
 
+struct jv *jv_parse_mended(const char *text, size_t len, enum jv_bad *why)
+{
+    struct jv *v = NULL;
+    *why = JV_SYNTAX;
+    if (len)
+        v = jv_parse(text, len, why);
+    if (v || !len || (*why != JV_SYNTAX && *why != JV_UTF8 && *why != JV_NUL))
+        return v;
+    struct buf mended = {0};
+    text_mend_json(&mended, text, len);
+    v = jv_parse(mended.data, mended.len, why);
+    buf_wipe(&mended);
+    return v;
+}
+
 const char *jv_bad_text(enum jv_bad why)
 {
     switch (why) {
@@ -413,34 +429,10 @@ void jv_each(const struct jv *obj, void (*fn)(void *arg, const char *key, struct
 
 /* --- writing -------------------------------------------------------------------- */
 
-/* Length of the UTF-8 sequence at s, 0 when it is not one (RFC 3629: no overlong forms, surrogates, > U+10FFFF) or
- * is NUL. */
-static size_t utf8_length(const unsigned char *s, size_t len)
-{
-    size_t n = 0;
-    if (s[0] >= 0x01 && s[0] < 0x80)
-        n = 1;
-    else if (s[0] >= 0xc2 && s[0] < 0xe0)
-        n = 2;
-    else if (s[0] >= 0xe0 && s[0] < 0xf0)
-        n = 3;
-    else if (s[0] >= 0xf0 && s[0] < 0xf5)
-        n = 4;
-    if (n > len)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 bool jv_text_ok(const char *s, size_t len)
 {
     for (size_t i = 0, n; i < len; i += n) {
-        n = utf8_length((const unsigned char *)s + i, len - i);
+        n = text_char(s + i, len - i);
         if (!n)
             return false;
     }
@@ -457,7 +449,7 @@ static json_t *string_of(const char *s, size_t len)
     struct buf clean = {0};
     buf_adds(&clean, "");
     for (size_t i = 0; i < len;) {
-        size_t n = utf8_length((const unsigned char *)s + i, len - i);
+        size_t n = text_char(s + i, len - i);
         buf_add(&clean, n ? s + i : REPLACEMENT, n ? n : strlen(REPLACEMENT));
         i += n ? n : 1;
     }

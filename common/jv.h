@@ -23,6 +23,9 @@ enum jv_bad { JV_FINE, JV_SYNTAX, JV_UTF8, JV_DUPLICATE, JV_DEEP, JV_NUL };
 /* Any value. On failure NULL and *why. JV_NUL (a \u0000 inside an otherwise good text) is told apart
  * because it is the caller's 422, not a 400. */
 struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why);
+/* For robots' answers: a text whose strings hold what is not UTF-8, control characters, NUL or lone surrogates is mended first
+ * (text_mend_json); everything else that is not JSON is refused as above. */
+struct jv *jv_parse_mended(const char *text, size_t len, enum jv_bad *why);
 const char *jv_bad_text(enum jv_bad why);
 void jv_free(struct jv *v);
 struct jv *jv_copy(const struct jv *v); /* deep */

@@ -6,6 +6,7 @@
 
 #include "common/url.h"
 #include "ctl/ctl.h"
+#include "ctl/portal_jobs.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -159,8 +160,27 @@ static enum db_rc strangers_check(struct db *db, struct findings *f)
     return DB_OK;
 }
 
+/* Laravel may have changed its table since `chasqui migrate` looked at it. */
+static enum db_rc table_check(struct db *db, struct findings *f)
+{
+    struct portal_jobs table;
+    char *save = NULL;
+    enum db_rc rc = portal_jobs_look(db, &table);
+    for (char *line = rc == DB_OK ? strtok_r(table.refused.data, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+        struct buf text = {0};
+        buf_addf(&text, "portal_jobs: %s", line);
+        finding_add(f, strstr(line, "without a default") || strstr(line, "is missing"), "portal_jobs", text.data,
+                    "until then the database refuses every new row: jobs fail as refused_by_database, and execute answers 409");
+        buf_free(&text);
+    }
+    buf_free(&table.refused);
+    f->checks++;
+    return rc;
+}
+
 enum db_rc doctor_database(struct db *db, int64_t lease_ms, struct findings *f)
 {
+    TRY(table_check(db, f));
     for (unsigned i = 0; i < sizeof(checks) / sizeof(*checks); i++)
         TRY(check_make(db, &checks[i], lease_ms, f));
     TRY(base_urls_check(db, f));

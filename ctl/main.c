@@ -5,6 +5,7 @@
 #include "ctl/ctl.h"
 
 #include "common/log.h"
+#include "common/text.h"
 
 #include <locale.h>
 #include <pwd.h>
@@ -73,6 +74,7 @@ static void actor_make(char *out, size_t room)
         snprintf(out, room, "cli:%.64s@%s", user->pw_name, host);
     else
         snprintf(out, room, "cli:%u@%s", (unsigned)getuid(), host);
+    text_clean_in_place(out, room, room); /* a host or an account may be named in any character set */
 }
 
 static enum ctl_exit run(struct ctl *c, const struct command *cmd)

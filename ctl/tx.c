@@ -4,7 +4,10 @@
  */
 #include "ctl/ctl.h"
 
+#include "common/text.h"
 #include "ctl/migration.h"
+
+#include <string.h>
 
 enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc)
 {
@@ -48,10 +51,12 @@ enum ctl_exit ctl_tx(struct ctl *c, enum db_rc (*fn)(struct db *, void *), int (
 
 enum db_rc ctl_audit(struct db *db, const char *actor, const char *action, const char *subject, const char *detail)
 {
-    return db_exec(db,
-                   "INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6), ?, ?, LEFT(?, "
-                   "160), LEFT(?, 1000))",
-                   "ssss", actor, action, subject, detail);
+    char who[160 * 4 + 1], what[160 * 4 + 1], more[1000 * 4 + 1]; /* an account, a host name, a reason typed in another character set */
+    text_clean(who, sizeof(who), actor, strlen(actor), 160);
+    text_clean(what, sizeof(what), subject, strlen(subject), 160);
+    text_clean(more, sizeof(more), detail, detail ? strlen(detail) : 0, 1000);
+    return db_exec(db, "INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6), ?, ?, ?, ?)", "ssss", who, action, what,
+                   detail ? more : NULL);
 }
 
 bool ctl_tables_ready(struct ctl *c)

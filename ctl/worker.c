@@ -306,7 +306,7 @@ static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
     static const char *const sql[] = {
         "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.status = 'failed', j.error = "
         "'session_lost', j.message = "
-        "'robot_removed', j.finished_at = NOW(3), j.updated_at = NOW() WHERE s.robot_id = ? AND s.live = 1 AND "
+        "'robot_removed', j.finished_at = {now finished_at}, j.updated_at = {now updated_at} WHERE s.robot_id = ? AND s.live = 1 AND "
         "j.status IN ('done', "
         "'running')",
         "UPDATE chasqui_jobs q JOIN chasqui_sessions s ON s.job_id = q.job_id SET q.params = NULL WHERE "

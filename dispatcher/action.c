@@ -120,7 +120,7 @@ static void action_answered(void *arg, struct call_answer *a)
         w->gone = true;
     } else {
         bool is_2xx = a->status >= 200 && a->status < 300, is_whole = a->result == CALL_ANSWERED && is_2xx;
-        w->result = is_whole ? jv_parse(a->body->data ? a->body->data : "", a->body->len, &why) : NULL;
+        w->result = is_whole ? jv_parse_mended(a->body->data, a->body->len, &why) : NULL;
         if (!is_2xx || is_refusal(w->result)) {
             w->error = ERR_ROBOT_ERROR;
             w->extra = jv_new_object();

@@ -12,6 +12,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,9 +62,11 @@ static void ask(struct check *c, const struct robot *robot);
 void answer_boot(const struct call_answer *a, char out[BOOT_ROOM])
 {
     enum jv_bad why;
-    struct jv *body = a->result == CALL_ANSWERED && a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    struct jv *body = a->result == CALL_ANSWERED ? jv_parse_mended(a->body->data, a->body->len, &why) : NULL;
     const char *boot = jv_str(jv_get(body, "boot_id"));
-    str_copy(out, BOOT_ROOM, str_of(boot && strlen(boot) < BOOT_ROOM ? boot : a->boot_id));
+    text_token(out, boot, boot ? strlen(boot) : 0);
+    if (!out[0])
+        strcpy(out, a->boot_id);
     jv_free(body);
 }
 

@@ -15,6 +15,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <stdlib.h>
 #include <string.h>

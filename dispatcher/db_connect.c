@@ -4,6 +4,8 @@
  * name is wrong.
  */
 #include "dispatcher/db_connect.h"
+
+#include "common/clock.h"
 #include "dispatcher/db_error.h"
 
 #include <fcntl.h>
@@ -143,4 +145,17 @@ enum db_takes db_link_ask(struct db_link *l)
         break;
     }
     return DB_TAKES_WRITES;
+}
+
+bool db_link_shape(struct db_link *l, struct portal_shape *out)
+{
+    MYSQL_RES *rows = mysql_query(l->my, SHAPE_SQL) ? NULL : mysql_store_result(l->my);
+    MYSQL_ROW row;
+    shape_begin(out);
+    while (rows && (row = mysql_fetch_row(rows)))
+        shape_row(out, row[0], row[1], row[2]);
+    if (rows)
+        mysql_free_result(rows);
+    shape_zones(out, l->conf, clock_unix_ms() / 1000);
+    return rows != NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "common/conf.h"
 #include "dispatcher/db_hosts.h"
+#include "dispatcher/portal_shape.h"
 
 struct st_mysql; /* mysql.h's MYSQL */
 
@@ -34,5 +35,7 @@ void db_link_cut(struct db_link *l);
 /* Asks by a write that changes nothing: a server refuses it as it would any other. */
 enum db_takes { DB_TAKES_WRITES, DB_TAKES_READS, DB_TAKES_NOTHING /* the connection is of no use */ };
 enum db_takes db_link_ask(struct db_link *l);
+/* What portal_jobs is like now. False: what is wrong with the connection, its next statement tells. */
+bool db_link_shape(struct db_link *l, struct portal_shape *out);
 
 #endif

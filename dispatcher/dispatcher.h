@@ -37,6 +37,7 @@
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
  *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
+ *   rows.c        rows of portal_jobs that Laravel deleted, or does not let us change
  *   tally.c       counts by robot and company, told to the brokers; hogs.c the companies (pure)
  *   summary.c     what stands in the database, summed up every few seconds
  *   sweep.c       the tick that does every timed duty
@@ -95,6 +96,7 @@ struct dispatcher {
     struct schedules *schedules;
     struct webhooks *webhooks;
     struct retention *retention;
+    struct rows *rows;
     struct queue *queue;
     struct awaits *awaits;
     struct bulkheads *bulkheads;

@@ -191,6 +191,9 @@ static void reserved(void *arg, void *op_arg)
     case RESERVE_ROBOT_DOWN:
         robot_down(e, &op->row);
         return;
+    case RESERVE_ROWLESS: /* never twice at once on the portal: it is closed first */
+        close_session(l->d, &op->row, SESSION_CLOSED, "row_deleted", login_waiter(l), false, NULL, forced_close_done, e);
+        return;
     case RESERVE_NO_PLACE:
         entry_refuse(e, ERR_NO_FREE_WORKER, NULL, NULL);
         return;

@@ -15,6 +15,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,6 +160,12 @@ static void done_recorded(void *arg, void *op_arg)
         l->error = ERR_ROBOT_BAD_RESPONSE;
         snprintf(l->message, sizeof(l->message), "The robot answered a session id that is live elsewhere.");
         login_settle(l, l->error, l->message); /* the fence ends what this log-in opened */
+        return;
+    case LOGIN_DONE_ROWLESS: /* a job that Laravel deleted is one that it cancelled */
+        free(op);
+        l->cancelled = !l->migrating;
+        l->final = true;
+        login_settle(l, ERR_OUTCOME_UNKNOWN, "The job was deleted from portal_jobs.");
         return;
     case LOGIN_DONE_OK:
         break;
@@ -317,15 +324,6 @@ void login_fail(struct login *l, enum err e, const char *message, enum place_fat
     login_failed(l);
 }
 
-static bool id_is_sane(const char *id)
-{
-    size_t n = id ? strlen(id) : 0;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)id[i] <= 0x20 || (unsigned char)id[i] >= 0x7f || strchr("/\\%?#", id[i]))
-            return false;
-    return n >= 1 && n < SESSION_ID_ROOM;
-}
-
 /* An id that we cannot keep is closed on the robot, as far as it can be named. */
 static void close_unkept(struct login *l, const char *id)
 {
@@ -358,15 +356,15 @@ static bool is_final_error(const struct action *action, const char *code)
 static bool opened(struct login *l, const struct jv *body)
 {
     const char *id = jv_str(jv_get(body, "session_id"));
-    if (!id_is_sane(id)) {
+    if (!text_session_id_ok(id)) {
         tally_fault(l->d, l->robot_id, FAULT_BAD_ANSWER);
         close_unkept(l, id);
         login_settle(l, ERR_ROBOT_BAD_RESPONSE, "The robot answered a session id that cannot be one.");
         return false;
     }
     strcpy(l->session_id, id);
-    answer_text(l->d, jv_str(jv_get(body, "titulo")), l->title, sizeof(l->title));
-    answer_text(l->d, jv_str(jv_get(body, "url")), l->url, sizeof(l->url));
+    answer_text(l->d, jv_str(jv_get(body, "titulo")), l->title, sizeof(l->title), TITLE_MAX);
+    answer_text(l->d, jv_str(jv_get(body, "url")), l->url, sizeof(l->url), WORDS_SHOWN_MAX);
     login_succeeded(l);
     return true;
 }
@@ -440,7 +438,7 @@ static bool answer_take(struct login *l, struct call_answer *a)
         login_settle(l, failure, answer_message(a));
         return false;
     }
-    struct jv *body = a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    struct jv *body = jv_parse_mended(a->body->data, a->body->len, &why);
     const char *code = jv_str(jv_get(body, "error"));
     bool ok = false, is_2xx = a->status >= 200 && a->status < 300;
     jv_bool(jv_get(body, "ok"), &ok);

@@ -41,7 +41,7 @@ struct login {
     struct loop_timer timer; /* the next try of something */
     unsigned tries;
     /* the outcome */
-    char session_id[SESSION_ID_ROOM], title[256], url[501];
+    char session_id[SESSION_ID_ROOM], title[TITLE_ROOM], url[WORDS_SHOWN_MAX * 4 + 1];
     enum err error;
     char message[501];
     struct jv *extra;        /* owned: "robot" of a refusal */

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/supervisor.h"
 #include "dispatcher/retention.h"
+#include "dispatcher/rows.h"
 #include "dispatcher/schedule.h"
 #include "dispatcher/webhook.h"
 
@@ -115,6 +116,7 @@ static bool parts_build(struct dispatcher *d)
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
     d->retention = retention_new();
+    d->rows = rows_new();
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
     d->outcomes = outcomes_new(d);
@@ -131,6 +133,7 @@ static void parts_drop(struct dispatcher *d)
     peers_destroy(&d->peers);
     robot_http_destroy(&d->robot_http);
     store_destroy(&d->store);
+    rows_destroy(&d->rows);
     retention_destroy(&d->retention);
     webhooks_destroy(&d->webhooks);
     schedules_destroy(&d->schedules);

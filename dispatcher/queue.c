@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REFUSED_MS 200
 #define TOUCHED_MS 250        /* batches are looked at, and told of, this often at most */
 #define ALL_BATCHES_MS 10000  /* those whose last item's dispatcher died */
 
@@ -26,8 +27,9 @@ struct queue {
     bool is_wanted; /* something may be there to be claimed */
     bool is_again;  /* it was said while a claim was under way */
     bool is_paused_told;
+    bool is_refused; /* the database refused every row: the next claim waits for the timer */
     unsigned n_running;
-    struct loop_timer poll, touched;
+    struct loop_timer poll, touched, refused;
     uint64_t poll_at_ms, all_batches_at_ms;
     uint64_t looked_after; /* of all batches, those up to here were looked at */
     uint64_t batch[QUEUE_CLAIM_MAX]; /* touched */
@@ -61,7 +63,7 @@ static void claimed(void *arg, void *op_arg)
 {
     struct queue *q = arg;
     struct store_claim *op = op_arg;
-    bool is_more = op->rc == STORE_OK && (op->n || op->n_met);
+    bool is_more = op->rc == STORE_OK && (op->n || op->n_met || op->n_refused);
     q->is_claiming = false;
     q->is_wanted = q->is_again || is_more;
     q->is_again = false;
@@ -69,6 +71,11 @@ static void claimed(void *arg, void *op_arg)
         pause_tell(q, op->is_paused);
     stat_add(queue_claimed_total, op->n);
     stat_add(queue_met_total, op->n_met);
+    stat_add(queue_refused_total, op->n_refused);
+    stat_add(queue_failed_total, op->n_refused);
+    q->is_refused = op->rc == STORE_REFUSED || (op->refuses_all && op->n_refused);
+    if (q->is_refused) /* one at a time and not at once: whoever mends the table finds most of the queue as it was */
+        loop_timer_in(q->d->loop, &q->refused, REFUSED_MS);
     for (unsigned i = 0; i < op->n_met; i++)
         queue_waited(q->d, op->met[i].company_id, op->met[i].waited_ms);
     q->n_running += op->n;
@@ -93,7 +100,7 @@ static void pump(struct queue *q)
 {
     struct dispatcher *d = q->d;
     unsigned most = (unsigned)d->conf->dispatcher_concurrency;
-    if (!q->is_wanted || q->is_claiming || d->draining || q->n_running >= most || !robots_revision(d))
+    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !robots_revision(d))
         return;
     struct store_claim *op = xcalloc(1, sizeof(*op));
     lease_fill(d, &op->lease, 0);
@@ -106,6 +113,14 @@ static void pump(struct queue *q)
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
     q->is_claiming = true;
     store_submit(d->store, store_claim, op, claimed, q);
+}
+
+static void refused_due(void *arg)
+{
+    struct queue *q = arg;
+    q->is_refused = false;
+    q->is_wanted = true;
+    pump(q);
 }
 
 void queue_wake(struct dispatcher *d)
@@ -231,6 +246,7 @@ struct queue *queue_new(struct dispatcher *d)
     q->d = d;
     q->poll = (struct loop_timer){.fn = poll_due, .arg = q};
     q->touched = (struct loop_timer){.fn = touched_due, .arg = q};
+    q->refused = (struct loop_timer){.fn = refused_due, .arg = q};
     poll_in(q, 0);
     loop_timer_in(d->loop, &q->touched, TOUCHED_MS);
     return q;
@@ -244,5 +260,6 @@ void queue_destroy(struct queue **qp)
     *qp = NULL;
     loop_timer_stop(q->d->loop, &q->poll);
     loop_timer_stop(q->d->loop, &q->touched);
+    loop_timer_stop(q->d->loop, &q->refused);
     free(q);
 }

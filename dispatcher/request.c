@@ -11,6 +11,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -301,7 +302,9 @@ bool request_may_see(const struct request *r, uint64_t company_id)
 
 void request_actor(const struct request *r, struct actor *out)
 {
-    snprintf(out->name, sizeof(out->name), "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
+    char name[sizeof(r->token_name) + 30];
+    snprintf(name, sizeof(name), "token:%llu:%s", (unsigned long long)r->token_id, r->token_name);
+    text_clean(out->name, sizeof(out->name), name, strlen(name), ACTOR_MAX);
     strcpy(out->peer, r->peer_addr);
     strcpy(out->request_id, r->request_id);
     strcpy(out->why, r->reason);

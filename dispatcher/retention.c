@@ -2,7 +2,7 @@
  * retention.c - passes over what may be too old. Owns where a pass is. Every
  * dispatcher does this by itself: rows that another one has locked are passed
  * over, so they help and do not hinder each other. A step that failed is made
- * again a second later.
+ * again a second later, and later each time.
  */
 #include "dispatcher/retention.h"
 
@@ -13,6 +13,7 @@
 #include "dispatcher/store_retention.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define STEP_MS 1000
 #define PASS_MS 600000
@@ -25,6 +26,7 @@ struct retention {
     enum prune_what what;
     uint64_t cursor;
     uint64_t pruned; /* in this pass */
+    unsigned failures; /* steps in a row */
     bool is_busy;
 };
 
@@ -61,7 +63,14 @@ static void stepped(void *arg, void *op_)
     struct store_prune *op = op_;
     r->is_busy = false;
     r->at_ms = clock_ms() + STEP_MS;
-    if (op->rc == STORE_OK) {
+    if (op->rc != STORE_OK) { /* the next try comes later each time, until the next pass would */
+        uint64_t wait_ms = (uint64_t)STEP_MS << (r->failures < 10 ? r->failures : 10);
+        r->at_ms = clock_ms() + (wait_ms < PASS_MS ? wait_ms : PASS_MS);
+        stat_inc(prunes_failed_total);
+        if (r->failures++ == 3)
+            log_line(LOG_WARN, "retention", "to", "failing", "step", log_i(op->what), NULL);
+    } else {
+        r->failures = 0;
         stat_add(pruned_total, op->n);
         r->pruned += op->n;
         r->cursor = op->is_end ? 0 : op->cursor;
@@ -81,6 +90,7 @@ void retention_tick(struct dispatcher *d)
     op->what = r->what;
     op->cursor = r->cursor;
     op->older_s = older_s(d->conf, r->what);
+    op->deletes_rows = strcmp(d->conf->retention_portal_jobs, "delete") == 0;
     r->is_busy = true;
     store_submit(d->store, store_prune, op, stepped, r);
 }

@@ -3,11 +3,13 @@
 
 #include "common/curl_word.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#define TEXT_LOOKED_AT 8192 /* bytes of a text; what is beyond is not shown */
 #define WORDS_MAX 4096 /* a refusal's body is looked into only when it is small */
 
 enum err answer_failure(const struct call_answer *a)
@@ -40,10 +42,13 @@ void answer_note(const struct request *r, const struct robot *robot, const char 
              log_i(a->status), "ms", log_i(a->took_ms), "why", a->why, "curl", a->curl_text, NULL);
 }
 
-void answer_text(struct dispatcher *d, const char *text, char *out, size_t room)
+/* Base URLs are looked for before the text is cut: a cut one would not be known. */
+void answer_text(struct dispatcher *d, const char *text, char *out, size_t room, size_t most)
 {
-    snprintf(out, room, "%s", text ? text : "");
-    robots_hide_urls(d, out, room);
+    char whole[TEXT_LOOKED_AT];
+    text_clean(whole, sizeof(whole), text, text ? strlen(text) : 0, sizeof(whole));
+    robots_hide_urls(d, whole, sizeof(whole));
+    text_clean(out, room, whole, strlen(whole), most);
 }
 
 struct jv *answer_words(struct dispatcher *d, const struct call_answer *a)
@@ -51,13 +56,13 @@ struct jv *answer_words(struct dispatcher *d, const struct call_answer *a)
     struct jv *words = jv_new_object();
     enum jv_bad why;
     bool is_small = a->result == CALL_ANSWERED && a->body->len && a->body->len <= WORDS_MAX;
-    struct jv *body = is_small ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    struct jv *body = is_small ? jv_parse_mended(a->body->data, a->body->len, &why) : NULL;
     static const char *const keys[] = {"error", "message"};
     jv_set_int(words, "status", a->status);
     for (unsigned i = 0; i < 2; i++) {
-        char text[501];
+        char text[WORDS_SHOWN_MAX * 4 + 1];
         const char *told = jv_type(body) == JV_OBJECT ? jv_str(jv_get(body, keys[i])) : NULL;
-        answer_text(d, told, text, sizeof(text));
+        answer_text(d, told, text, sizeof(text), WORDS_SHOWN_MAX);
         jv_set_str(words, keys[i], told ? text : NULL);
     }
     jv_free(body);

@@ -16,8 +16,10 @@ const char *answer_message(const struct call_answer *a);
 void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a);
 /* {"status":N,"error":"..","message":".."} from a robot's refusal, base URLs replaced, texts bounded. The caller takes it. */
 struct jv *answer_words(struct dispatcher *d, const struct call_answer *a);
-/* Copies a text with base URLs replaced by names. */
-void answer_text(struct dispatcher *d, const char *text, char *out, size_t room);
+#define WORDS_SHOWN_MAX 500 /* characters of a robot's words that are shown */
+#define TITLE_MAX 255       /* of chasqui_sessions.title */
+/* Copies a text, fit for a column of that many characters, with base URLs replaced by names. */
+void answer_text(struct dispatcher *d, const char *text, char *out, size_t room, size_t most);
 bool answer_looks_like_json(const struct call_answer *a); /* by type and first byte: an object or an array begins */
 /* The body's type as it may be passed on: what is no media type is application/octet-stream. */
 const char *answer_type(const struct call_answer *a);

@@ -5,6 +5,7 @@
  */
 #include "dispatcher/robot_head.h"
 
+#include "common/text.h"
 #include "dispatcher/disposition.h"
 
 #include <ctype.h>
@@ -66,7 +67,7 @@ static void line_take(struct head *h, struct call_answer *a, const char *line, s
         bool is_identity = n == 8 && strncasecmp(value, "identity", 8) == 0;
         value_copy(a->content_encoding, sizeof(a->content_encoding), value, is_identity ? 0 : n);
     } else if ((value = value_of(line, len, "X-Robot-Boot", &n))) {
-        value_copy(a->boot_id, sizeof(a->boot_id), value, n);
+        text_token(a->boot_id, value, n);
     } else if (h->request_id && *h->request_id && (value = value_of(line, len, "X-Request-Id", &n)) && n) {
         if (is_echo(h->request_id, value, n))
             a->echo = ECHO_OURS;

@@ -49,7 +49,7 @@ static bool is_no_word(const struct call_answer *a)
 static struct jv *object_of(const struct call_answer *a)
 {
     enum jv_bad why;
-    struct jv *body = a->result == CALL_ANSWERED && a->body->len ? jv_parse(a->body->data, a->body->len, &why) : NULL;
+    struct jv *body = a->result == CALL_ANSWERED ? jv_parse_mended(a->body->data, a->body->len, &why) : NULL;
     if (jv_type(body) == JV_OBJECT)
         return body;
     jv_free(body);

@@ -12,6 +12,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,7 +157,7 @@ static void list_answered(void *arg, struct call_answer *a)
     }
     const struct jv *entry = entry_of(jv_get(body, "sessions"), l);
     const char *state = jv_str(jv_get(entry, "state")), *id = jv_str(jv_get(entry, "session_id"));
-    if (entry && state && strcmp(state, "active") == 0 && id && strlen(id) < SESSION_ID_ROOM)
+    if (entry && state && strcmp(state, "active") == 0 && text_session_id_ok(id))
         found(l, id, a->boot_id);
     else if (entry && clock_ms() < l->limit_at_ms)
         settle_again(l, AGAIN_MS);

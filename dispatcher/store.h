@@ -57,6 +57,7 @@ unsigned store_idle_threads(const struct store *s); /* look-ups gather while thi
 #define URL_ROOM 256
 #define NAME_ROOM 65
 #define REASON_ROOM 41
+#define TITLE_ROOM (255 * 4 + 1) /* 255 characters */
 #define LOOKUP_MAX 128
 
 enum session_state { SESSION_OPENING, SESSION_ACTIVE, SESSION_CLOSING, SESSION_CLOSED, SESSION_EXPIRED, SESSION_LOST,
@@ -73,6 +74,7 @@ struct session_row {
     uint64_t epoch;
     uint32_t robot_id;       /* 0 = none (or base_url not registered) */
     bool migrating;          /* a row in chasqui_session_migrations, or opening with generation > 1 */
+    bool is_rowless;         /* its portal_jobs row is deleted: it is closed, and counts for nobody meanwhile */
     uint8_t close_pending;
     int64_t since_ms, started_ms, activity_ms; /* unix ms, 0 = NULL */
     int64_t age_ms;          /* since `since_ms` when it was read, by the database's clock: ours may be another */
@@ -83,7 +85,7 @@ struct session_row {
     char reason[REASON_ROOM];
     char base_url[URL_ROOM];           /* portal_jobs.robot_worker_base_url, as stored: the truth for every call */
     char viewer_url[URL_ROOM];         /* portal_jobs.robot_worker_viewer_url: the robot's viewer BASE */
-    char title[256];
+    char title[TITLE_ROOM];
     char successor[SESSION_ID_ROOM];   /* for ended ones: the live session id of the same company and portal, "" = none */
 };
 
@@ -96,8 +98,9 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
     uint64_t asked_ms; /* by our clock: its term is counted from here */
 };
 
+#define ACTOR_MAX 160 /* characters of chasqui_audit.actor */
 struct actor { /* who asks for a change, for its audit row; name "" = nobody: there is none */
-    char name[161], peer[65], request_id[129];
+    char name[ACTOR_MAX * 4 + 1], peer[65], request_id[129];
     char why[201]; /* in their words */
 };
 
@@ -160,6 +163,7 @@ enum reserve_outcome {
     RESERVE_REUSED,      /* an active session is there (activity written): row */
     RESERVE_IN_PROGRESS, /* another log-in runs: row.job_id */
     RESERVE_CLOSING,     /* the live session is being closed: row */
+    RESERVE_ROWLESS,     /* the portal_jobs row of the active session is gone: close that first: row */
     RESERVE_MIGRATING,   /* the live session is being migrated: row */
     RESERVE_NO_PLACE,    /* nothing was written */
     RESERVE_LOST,        /* (again/migrate) the lease is not ours any more */
@@ -208,11 +212,12 @@ void store_reserve_again(struct db *db, void *op);
 
 struct store_login_done {
     uint64_t job_id, session_ref, company_id; uint8_t token[ID_TOKEN_BYTES];
-    char session_id[SESSION_ID_ROOM]; char boot_id[65]; char title[256];
+    char session_id[SESSION_ID_ROOM]; char boot_id[65]; char title[TITLE_ROOM];
     char robot_base_url[URL_ROOM], robot_viewer_url[URL_ROOM]; char worker[NAME_ROOM];
     const void *credentials; size_t credentials_len; /* sealed, to remember; NULL = do not */
     struct queued item;
-    enum { LOGIN_DONE_OK, LOGIN_DONE_LOST, LOGIN_DONE_DUP_SESSION } outcome; /* DUP: the id is live elsewhere; nothing written */
+    enum { LOGIN_DONE_OK, LOGIN_DONE_LOST, LOGIN_DONE_DUP_SESSION, LOGIN_DONE_ROWLESS } outcome; /* DUP: the id is live elsewhere; ROWLESS:
+                             * Laravel deleted the job; nothing written */
     uint32_t dup_robot_id;  /* DUP: on which robot; 0 = not known */
     struct session_row row; /* OK: the active session */
     enum store_rc rc;

@@ -3,7 +3,7 @@
  * repeated: a lease that runs out ends them as outcome_unknown.
  */
 #include "dispatcher/store_queue.h"
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store_refusal.h"
 
 static enum db_rc start_tx(struct db *db, void *arg)
 {
@@ -18,7 +18,8 @@ static enum db_rc start_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, "
-                "updated_at, available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, ?, NOW(), NOW(), NOW(3), NOW(3))",
+                "updated_at, available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, ?, {now created_at}, {now updated_at}, "
+                "{now available_at}, {now started_at})",
                 "sussus", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->worker));
     op->job_id = db_insert_id(db);
     enum db_rc rc = db_exec(db,
@@ -26,6 +27,8 @@ static enum db_rc start_tx(struct db *db, void *arg)
                             "VALUES (?, ?, 'action', ?, ?, ?, ?, ?)",
                             "usussNs", op->job_id, op->job_uid, op->company_id, op->portal, op->session_id, op->token_id,
                             op->request_id);
+    if (rc == DB_DUP)
+        TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
     op->dup_uid = rc == DB_DUP;
     TRY(rc);
     TRY(lease_insert(db, op->job_id, "action", 0, &op->lease));
@@ -56,10 +59,13 @@ static enum db_rc end_tx(struct db *db, void *arg)
     op->lost = !held;
     if (!held)
         return DB_OK;
-    TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = IF(?, 'cancelled', IF(? = '', 'done', 'failed')), error = NULLIF(?, ''), message = NULLIF(LEFT(?, 1000), ''), "
-                "finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND status = 'running'",
-                "usssu", (uint64_t)op->cancelled, op->error, op->error, op->message, op->job_id));
+    struct job_end how = {op->cancelled ? "cancelled" : op->error[0] ? "failed" : "done", op->error[0] ? op->error : NULL,
+                          op->message[0] ? op->message : NULL};
+    TRY(job_written(db, op->job_id, &how,
+                    db_exec(db,
+                            "UPDATE portal_jobs SET status = ?, error = ?, message = LEFT(CONVERT(? USING {message}), 1000), finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = "
+                            "? AND status = 'running'",
+                            "sssu", how.status, how.error, how.message, op->job_id)));
     return event_add(db, op->job_id, op->cancelled ? "cancelled" : op->error[0] ? "failed" : "done", NULL, NULL, op->error);
 }
 

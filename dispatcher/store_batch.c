@@ -8,7 +8,7 @@
  * that runs after it, as in the end of a job.
  */
 #include "dispatcher/store_queue.h"
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store_refusal.h"
 #include "dispatcher/store_webhook.h"
 
 #include "common/check.h"
@@ -277,16 +277,27 @@ static void fill_item_of_job(void *arg, unsigned row, struct db_cell *cells)
     cells[1].n = s->idx[row];
 }
 
+/* A refused row does not hold the others: they are written one by one then. What the first try wrote is the same. */
+static enum db_rc rows_cancel(struct db *db, struct stop *s)
+{
+    static const char sql[] = "UPDATE portal_jobs SET status = 'cancelled', finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND status IN "
+                              "('queued', 'retrying')";
+    enum db_rc rc = db_bulk(db, sql, "u", s->n_jobs, fill_job, s);
+    if (rc != DB_REFUSED && rc != DB_DUP)
+        return rc;
+    db_forgive(db);
+    for (unsigned i = 0; i < s->n_jobs; i++)
+        TRY(job_written(db, s->job_id[i], &(struct job_end){"cancelled", NULL, NULL}, db_exec(db, sql, "u", s->job_id[i])));
+    return DB_OK;
+}
+
 /* Their items are locked. */
 static enum db_rc jobs_cancel(struct db *db, struct stop *s)
 {
     if (!s->n_jobs)
         return DB_OK;
     TRY(db_bulk(db, "UPDATE chasqui_items SET " CANCELLED " WHERE batch_id = ? AND idx = ?", "uu", s->n_jobs, fill_item_of_job, s));
-    TRY(db_bulk(db,
-                "UPDATE portal_jobs SET status = 'cancelled', finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND status IN ('queued', "
-                "'retrying')",
-                "u", s->n_jobs, fill_job, s));
+    TRY(rows_cancel(db, s));
     TRY(db_bulk(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", s->n_jobs, fill_job, s));
     return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'cancelled')", "u", s->n_jobs, fill_job, s);
 }

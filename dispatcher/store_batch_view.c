@@ -3,7 +3,7 @@
  * its counts, items by index, the list. Reads only.
  */
 #include "dispatcher/store_queue.h"
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store_refusal.h"
 
 #include "common/check.h"
 #include "common/jv.h"
@@ -98,7 +98,7 @@ static enum db_rc counts_read(struct db *db, struct shape *s)
 static enum db_rc rate_read(struct db *db, struct shape *s)
 {
     TRY(db_query(db,
-                 "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(x.started_at), NOW(6)) FROM (SELECT started_at FROM portal_jobs FORCE INDEX "
+                 "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(x.started_at), NOW(6)) FROM (SELECT {utc started_at} AS started_at FROM portal_jobs FORCE INDEX "
                  "(chasqui_batch) WHERE batch_id = ? ORDER BY id DESC LIMIT " RECENT ") x",
                  "u", s->id));
     uint64_t n = 0, us = 0, ended = s->count[3] + s->count[4];
@@ -231,8 +231,12 @@ void store_batches(struct db *db, void *arg)
 /* What a session's job says is not an item's own: one that found a session shows its id and no attempts or errors. */
 #define ITEM_COLUMNS                                                                                                                \
     "i.idx, i.company_id, i.state, i.job_id, j.job_uid, IF(j.batch_id = i.batch_id, j.attempts, 0), j.robot_session_id, j.worker, " \
-    "IF(j.batch_id = i.batch_id AND i.state <> 'done', j.error, NULL), "                                                            \
-    "IF(j.batch_id = i.batch_id AND i.state <> 'done', j.message, NULL) "
+    "COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL)), "                                   \
+    "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)) "
+/* One that was refused before it had a job says so itself. */
+#define ITEM_JOIN                                                                                                                     \
+    "LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN "LEFT JOIN chasqui_refusals y ON y.batch_id = i.batch_id AND y.idx = "     \
+    "i.idx AND i.state = 'failed' "
 
 static struct jv *item_jv(struct db *db)
 {
@@ -259,13 +263,13 @@ static enum db_rc items_read(struct db *db, struct store_batch_items *op)
         return DB_OK;
     if (op->state[0])
         TRY(db_query(db,
-                     "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (by_state) LEFT JOIN portal_jobs j ON j.id = i.job_id WHERE i.batch_id "
-                     "= ? AND i.state = ? AND i.idx >= ? ORDER BY i.idx LIMIT ?",
+                     "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (by_state) " ITEM_JOIN "WHERE i.batch_id = "
+                     "? AND i.state = ? AND i.idx >= ? ORDER BY i.idx LIMIT ?",
                      "usuu", op->batch_id, op->state, op->cursor, (uint64_t)limit + 1));
     else
         TRY(db_query(db,
-                     "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (PRIMARY) LEFT JOIN portal_jobs j ON j.id = i.job_id WHERE i.batch_id "
-                     "= ? AND i.idx >= ? ORDER BY i.idx LIMIT ?",
+                     "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (PRIMARY) " ITEM_JOIN "WHERE i.batch_id = "
+                     "? AND i.idx >= ? ORDER BY i.idx LIMIT ?",
                      "uuu", op->batch_id, op->cursor, (uint64_t)limit + 1));
     struct jv *list = jv_new_array();
     while (n < limit && db_next(db)) {

@@ -10,10 +10,15 @@
  */
 #include "dispatcher/store_claim.h"
 
+#include "dispatcher/store_refusal.h"
+
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define SPLIT_MS 2000 /* leases are counted from the claim's beginning: what is left after this comes with the next one */
 
 static void items_forget(struct claim *c)
 {
@@ -92,12 +97,10 @@ static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
 
 /* ---- the items ------------------------------------------------------------------------------------------------------------ */
 
-static enum db_rc items_lock(struct db *db, struct claim *c, unsigned most)
+#define ITEM_COLUMNS "SELECT batch_id, idx, company_id, job_id, urgency, params FROM chasqui_items "
+
+static void items_take(struct db *db, struct claim *c)
 {
-    TRY(db_query(db,
-                 "SELECT batch_id, idx, company_id, job_id, urgency, params FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 "
-                 "ORDER BY urgency, turn LIMIT ? FOR UPDATE SKIP LOCKED",
-                 "u", (uint64_t)most));
     while (c->n < QUEUE_CLAIM_MAX && db_next(db)) {
         struct item *it = &c->item[c->n++];
         it->batch_id = db_u64(db, 0);
@@ -109,6 +112,20 @@ static enum db_rc items_lock(struct db *db, struct claim *c, unsigned most)
         it->tries = c->op->tries;
         it->generation = 1;
         column_bytes(db, 5, &it->params);
+    }
+}
+
+static enum db_rc items_lock(struct db *db, struct claim *c, unsigned most)
+{
+    if (!c->n_only) {
+        TRY(db_query(db, ITEM_COLUMNS "FORCE INDEX (ready) WHERE ready = 1 ORDER BY urgency, turn LIMIT ? FOR UPDATE SKIP LOCKED", "u",
+                     (uint64_t)most));
+        items_take(db, c);
+    }
+    for (unsigned i = 0; i < c->n_only; i++) {
+        TRY(db_query(db, ITEM_COLUMNS "WHERE batch_id = ? AND idx = ? AND ready = 1 FOR UPDATE SKIP LOCKED", "uu", c->only[i].batch_id,
+                     c->only[i].idx));
+        items_take(db, c);
     }
     return DB_OK;
 }
@@ -150,7 +167,7 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
     TRY(db_query_in_u64(db,
                         "SELECT j.id, j.portal, j.action, j.job_uid, j.attempts, q.tries, q.remember, q.request_id, q.params, q.token_id, "
                         "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0), TIMESTAMPDIFF(MICROSECOND, "
-                        "COALESCE(j.available_at, j.created_at), NOW(6)) DIV 1000 FROM portal_jobs j JOIN "
+                        "COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000 FROM portal_jobs j JOIN "
                         "chasqui_jobs q ON q.job_id = j.id WHERE j.id IN (%s) AND j.status IN ('queued', 'retrying')",
                         ids, c->n_rows, ""));
     while (db_next(db)) {
@@ -318,6 +335,57 @@ static void hand_over(struct claim *c)
     }
 }
 
+/* ---- what the database refuses ------------------------------------------------------------------------------------------------- */
+
+static enum store_rc group_claim(struct db *db, struct claim *c, const struct item_key *key, unsigned n);
+
+/* A refused item ends by itself; what refuses every row is not tried with the others. */
+static enum store_rc one_refuse(struct db *db, struct claim *c, const struct item_key *key)
+{
+    struct db_refusal why = *db_refusal(db);
+    enum store_rc rc = item_refuse(db, key->batch_id, key->idx, &why);
+    if (rc != STORE_OK)
+        return rc;
+    batch_note(c->op, key->batch_id);
+    c->op->n_refused++;
+    c->op->refuses_all = refusal_is_of_all(&why);
+    return STORE_OK;
+}
+
+static enum store_rc group_split(struct db *db, struct claim *c, const struct item_key *key, unsigned n)
+{
+    unsigned half = refusal_is_of_all(db_refusal(db)) ? 1 : n / 2;
+    if (n == 1)
+        return one_refuse(db, c, key);
+    enum store_rc rc = group_claim(db, c, key, half);
+    if (rc == STORE_OK && !c->op->refuses_all && clock_ms() < c->split_until_ms)
+        rc = group_claim(db, c, key + half, n - half);
+    return rc;
+}
+
+/* What is committed is handed over even when a later part fails. */
+static enum store_rc group_claim(struct db *db, struct claim *c, const struct item_key *key, unsigned n)
+{
+    c->only = key;
+    c->n_only = n;
+    enum store_rc rc = store_tx(db, claim_tx, claim_done, c);
+    if (rc == STORE_OK)
+        hand_over(c);
+    return rc == STORE_REFUSED ? group_split(db, c, key, n) : rc;
+}
+
+/* The items of the group that was refused, halved until those that are refused are alone. */
+static enum store_rc refused_split(struct db *db, struct claim *c)
+{
+    struct item_key key[QUEUE_CLAIM_MAX];
+    unsigned n = c->n;
+    for (unsigned i = 0; i < n; i++)
+        key[i] = (struct item_key){c->item[i].batch_id, c->item[i].idx};
+    c->split_until_ms = clock_ms() + SPLIT_MS;
+    enum store_rc rc = n ? group_split(db, c, key, n) : STORE_REFUSED;
+    return c->op->n || c->op->n_refused ? STORE_OK : rc;
+}
+
 void store_claim(struct db *db, void *arg)
 {
     struct store_claim *op = arg;
@@ -327,6 +395,8 @@ void store_claim(struct db *db, void *arg)
     op->rc = store_tx(db, claim_tx, claim_done, c);
     if (op->rc == STORE_OK)
         hand_over(c);
+    else if (op->rc == STORE_REFUSED)
+        op->rc = refused_split(db, c);
     items_forget(c);
     free(c);
 }

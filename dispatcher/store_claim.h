@@ -36,8 +36,15 @@ struct item {
     char met_session_id[SESSION_ID_ROOM];
 };
 
+struct item_key {
+    uint64_t batch_id, idx;
+};
+
 struct claim {
     struct store_claim *op;
+    const struct item_key *only; /* n_only > 0: these items and no others */
+    unsigned n_only;
+    uint64_t split_until_ms;
     struct item item[QUEUE_CLAIM_MAX];
     unsigned n;
     struct item *row[QUEUE_CLAIM_MAX]; /* those of the statement that is being filled */

@@ -108,7 +108,7 @@ static enum db_rc live_look(struct db *db, struct claim *c)
         session_read(db, 1, &row);
         for (unsigned i = 0; i < c->n_rows; i++)
             if (c->row[i]->fate == FATE_GO && item_is_for(c->row[i], row.company_id, row.portal)) {
-                if (row.state == SESSION_ACTIVE && !row.migrating && is_reachable)
+                if (row.state == SESSION_ACTIVE && !row.migrating && is_reachable && !row.is_rowless)
                     meet(c->row[i], &row);
                 else
                     c->row[i]->fate = FATE_BACK;
@@ -128,10 +128,8 @@ static enum db_rc laravel_look(struct db *db, struct claim *c)
     GATHER(c, company_id, ids);
     TRY(db_query_in_u64(db,
                         "SELECT j.id, r.id, j.company_id, j.portal, " IS_DOWN("r") " FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
-                        "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND j.status IN ('done', 'running') AND "
-                        "j.robot_session_id IS NOT NULL AND COALESCE(j.updated_at, j.created_at) >= NOW() - INTERVAL ? SECOND AND NOT EXISTS "
-                        "(SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y WHERE y.job_id "
-                        "= j.id) ORDER BY j.id DESC LIMIT 64",
+                        "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND " LARAVEL_OWN " AND " LARAVEL_YOUNG
+                        " ORDER BY j.id DESC LIMIT 64",
                         ids, c->n_rows, "i", c->op->laravel_max_age_ms / 1000));
     while (n < QUEUE_CLAIM_MAX && db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)

@@ -58,8 +58,8 @@ static enum db_rc jobs_make(struct db *db, struct claim *c)
     unsigned made = 0;
     if (claim_choose(c, FATE_GO, 0)) {
         TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET status = 'running', attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, NOW(3)), "
-                    "updated_at = NOW() WHERE id = ?",
+                    "UPDATE portal_jobs SET status = 'running', attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, {now started_at}), "
+                    "updated_at = {now updated_at} WHERE id = ?",
                     "su", c->n_rows, fill_old_job, c));
         TRY(db_bulk(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE current_job_id = ?", "u", c->n_rows, fill_job_id, c));
     }
@@ -71,8 +71,8 @@ static enum db_rc jobs_make(struct db *db, struct claim *c)
     }
     TRY(db_bulk(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, "
-                "available_at, started_at, updated_at) VALUES (?, ?, ?, ?, 'running', ?, 1, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), NOW(3), "
-                "NOW())",
+                "available_at, started_at, updated_at) VALUES (?, ?, ?, ?, 'running', ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
+                "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at})",
                 "sussuusuu", c->n_rows, fill_new_job, c));
     TRY(db_query_in(db, "SELECT id, job_uid FROM portal_jobs WHERE job_uid IN (%s)", uids, c->n_rows, ""));
     while (db_next(db))
@@ -83,10 +83,13 @@ static enum db_rc jobs_make(struct db *db, struct claim *c)
             }
     if (made != c->n_rows)
         return DB_RETRY; /* a job_uid that Laravel has used: with others it works */
-    return db_bulk(db,
-                   "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, token_id, request_id, batch_id, idx, tries) "
-                   "VALUES (?, ?, 'login', ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
-                   "ususNsuuu", c->n_rows, fill_private, c);
+    enum db_rc rc = db_bulk(db,
+                            "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, token_id, request_id, batch_id, idx, tries) "
+                            "VALUES (?, ?, 'login', ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
+                            "ususNsuuu", c->n_rows, fill_private, c);
+    if (rc == DB_DUP)
+        TRY(job_numbers_lift(db, c->row[0]->job_id, c->row[0]->company_id, c->row[0]->portal, c->row[0]->action));
+    return rc;
 }
 
 static void fill_session(void *arg, unsigned row, struct db_cell *cells)
@@ -257,7 +260,7 @@ enum db_rc claim_others(struct db *db, struct claim *c)
     if (claim_choose(c, FATE_MEET, 0)) {
         TRY(db_bulk(db, "UPDATE chasqui_jobs SET session_id = ?, params = NULL WHERE job_id = ?", "su", c->n_rows, fill_met_private, c));
         TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET status = 'done', error = NULL, message = NULL, finished_at = NOW(3), updated_at = NOW() WHERE id = ?",
+                    "UPDATE portal_jobs SET status = 'done', error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ?",
                     "u", c->n_rows, fill_job_id, c));
         TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, detail) VALUES (?, NOW(6), 'done', 'the company had a session')",
                     "u", c->n_rows, fill_job_id, c));

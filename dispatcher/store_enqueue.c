@@ -17,7 +17,7 @@ static enum db_rc live_look(struct db *db, struct store_enqueue *op)
     session_read(db, 0, &op->row);
     if (op->row.state == SESSION_OPENING && !op->row.migrating)
         op->outcome = ENQUEUE_IN_PROGRESS;
-    if (op->row.state != SESSION_ACTIVE || op->row.migrating)
+    if (op->row.state != SESSION_ACTIVE || op->row.migrating || op->row.is_rowless)
         return DB_OK;
     if (op->force_new) {
         op->outcome = ENQUEUE_REUSED;
@@ -43,7 +43,8 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
     uint64_t turn;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, available_at) "
-                "VALUES (?, ?, ?, ?, 'queued', ?, 0, NOW(), NOW(), COALESCE(FROM_UNIXTIME(? / 1000), NOW(3)))",
+                "VALUES (?, ?, ?, ?, 'queued', ?, 0, {now created_at}, {now updated_at}, COALESCE({wall available_at FROM_UNIXTIME(? / 1000)}, "
+                "{now available_at}))",
                 "sussuN", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, (uint64_t)op->available_at_ms));
     op->job_id = db_insert_id(db);
     enum db_rc rc = db_exec(db,
@@ -51,6 +52,8 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
                             "idx, tries) VALUES (?, ?, 'login', ?, ?, ?, ?, ?, ?, 0, ?, ?)",
                             "usus" "buNs" "uu", op->job_id, op->job_uid, op->company_id, op->portal, op->params_len ? op->params : NULL,
                             op->params_len, (uint64_t)op->remember, op->token_id, op->request_id, op->job_id, (uint64_t)op->tries);
+    if (rc == DB_DUP)
+        TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
     if (rc == DB_DUP) /* the same job_uid this moment: the next round finds it */
         return DB_RETRY;
     TRY(rc);

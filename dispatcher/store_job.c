@@ -8,7 +8,7 @@
  * and `message` is the caller's to clean.
  */
 #include "dispatcher/store_queue.h"
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store_refusal.h"
 
 #include "common/jv.h"
 
@@ -47,11 +47,11 @@ static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
 }
 
 #define JOB_COLUMNS                                                                                                  \
-    "j.id, j.job_uid, j.company_id, j.portal, j.action, j.status, j.priority, j.attempts, j.batch_id, "              \
-    "COALESCE(j.robot_session_id, q.session_id), j.worker, j.error, j.message, "                                     \
-    "CAST(UNIX_TIMESTAMP(j.created_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.available_at) * 1000 AS INT), "         \
-    "CAST(UNIX_TIMESTAMP(j.started_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(j.finished_at) * 1000 AS INT), q.kind, "  \
-    "j.robot_session_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id "
+    "j.id, j.job_uid, j.company_id, j.portal, j.action, " JOB_STATUS ", j.priority, j.attempts, j.batch_id, "         \
+    "COALESCE(j.robot_session_id, q.session_id), j.worker, " JOB_ERROR ", " JOB_MESSAGE ", "                           \
+    "CAST(UNIX_TIMESTAMP({utc j.created_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.available_at}) * 1000 AS INT), "         \
+    "CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), q.kind, "  \
+    "j.robot_session_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id " REFUSAL_JOIN
 
 static struct jv *job_jv(struct db *db)
 {
@@ -370,15 +370,15 @@ void store_jobs(struct db *db, void *arg)
 struct found {
     uint64_t job_id, company_id, batch_id, idx;
     uint8_t priority;
-    bool is_ours, is_login, has_item;
+    bool is_ours, is_login, has_item, is_kept; /* is_kept: its row could not be changed, chasqui_refusals says how it ended */
     char status[21], job_uid[65];
 };
 
 /* By its id, else by its job_uid. Reads without a lock. */
 static enum db_rc job_find(struct db *db, uint64_t job_id, const char *job_uid, struct found *f, bool *found)
 {
-    static const char by_id[] = "SELECT j.id, j.company_id, j.status, j.job_uid, COALESCE(j.priority, 5), q.job_id, q.kind = 'login', q.batch_id, "
-                                "q.idx FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.id = ?";
+    static const char by_id[] = "SELECT j.id, j.company_id, " JOB_STATUS ", j.job_uid, COALESCE(j.priority, 5), q.job_id, q.kind = 'login', q.batch_id, "
+                                "q.idx, x.id IS NOT NULL FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE j.id = ?";
     if (!job_id) {
         TRY(db_query(db,
                      "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
@@ -401,6 +401,7 @@ static enum db_rc job_find(struct db *db, uint64_t job_id, const char *job_uid, 
     f->has_item = !db_is_null(db, 7);
     f->batch_id = db_u64(db, 7);
     f->idx = db_u64(db, 8);
+    f->is_kept = db_u64(db, 9) != 0;
     return DB_OK;
 }
 
@@ -448,10 +449,11 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
         if (db_affected(db)) {
             op->outcome = CANCEL_DONE;
             strcpy(op->status, "cancelled");
-            TRY(db_exec(db,
-                        "UPDATE portal_jobs SET status = 'cancelled', finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND status IN ('queued', "
-                        "'retrying')",
-                        "u", f.job_id));
+            TRY(job_written(db, f.job_id, &(struct job_end){"cancelled", NULL, NULL},
+                            db_exec(db,
+                                    "UPDATE portal_jobs SET status = 'cancelled', finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND "
+                                    "status IN ('queued', 'retrying')",
+                                    "u", f.job_id)));
             TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", f.job_id));
             TRY(event_add(db, f.job_id, "cancelled", NULL, NULL, op->reason));
             return audit_change(db, &audit, f.status, op->status, op->reason);
@@ -518,11 +520,13 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     op->batch_id = with ? f.batch_id : 0;
     uint64_t idx = with ? f.idx : f.job_id;
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'queued', attempts = 0, error = NULL, message = NULL, available_at = NOW(3), finished_at = NULL, "
-                "updated_at = NOW() WHERE id = ? AND status IN ('failed', 'cancelled')",
-                "u", f.job_id));
+                "UPDATE portal_jobs SET status = 'queued', attempts = 0, error = NULL, message = NULL, available_at = {now available_at}, finished_at = NULL, "
+                "updated_at = {now updated_at} WHERE id = ? AND (status IN ('failed', 'cancelled') OR ? = 1)",
+                "uu", f.job_id, (uint64_t)f.is_kept));
     if (!db_affected(db)) /* somebody was faster: look again */
         return DB_RETRY;
+    if (f.is_kept)
+        TRY(refusal_forget(db, f.job_id));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET tries = ?, batch_id = ?, idx = ? WHERE job_id = ?", "uuuu", (uint64_t)op->tries, op->batch_id, idx,
                 f.job_id));
     TRY(item_back(db, &f, op->batch_id, idx));

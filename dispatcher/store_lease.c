@@ -85,8 +85,8 @@ static enum db_rc rescue_tx(struct db *db, void *arg)
         if (ref[i])
             TRY(session_by_ref(db, ref[i], &found, &r->row));
         TRY(db_query(db,
-                     "SELECT q.job_uid, q.remember, q.params, q.batch_id IS NOT NULL, q.batch_id, q.idx, j.attempts, q.tries FROM chasqui_jobs q "
-                     "JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id = ?",
+                     "SELECT q.job_uid, q.remember, q.params, q.batch_id IS NOT NULL, q.batch_id, q.idx, COALESCE(j.attempts, 0), q.tries FROM chasqui_jobs q "
+                     "LEFT JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id = ?",
                      "u", r->job_id));
         buf_clear(&r->params);
         if (db_next(db)) {

@@ -9,7 +9,7 @@
  */
 #include "dispatcher/store_down.h"
 #include "dispatcher/store_queue.h"
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store_refusal.h"
 
 #include <string.h>
 
@@ -28,7 +28,9 @@ static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there
         return DB_OK;
     *there = true;
     session_read(db, 0, &op->row);
-    if (op->row.migrating)
+    if (op->row.is_rowless && op->row.state == SESSION_ACTIVE)
+        op->outcome = RESERVE_ROWLESS;
+    else if (op->row.migrating)
         op->outcome = RESERVE_MIGRATING;
     else if (op->row.state == SESSION_OPENING)
         op->outcome = RESERVE_IN_PROGRESS;
@@ -46,10 +48,8 @@ static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *th
     *there = false;
     TRY(db_query(db,
                  "SELECT j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
-                 "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND j.status IN ('done', "
-                 "'running') AND j.robot_session_id IS NOT NULL AND (? < 0 OR COALESCE(j.updated_at, j.created_at) >= NOW() - "
-                 "INTERVAL ? SECOND) AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y "
-                 "WHERE y.job_id = j.id) ORDER BY j.id DESC LIMIT 1",
+                 "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
+                 " AND (? < 0 OR " LARAVEL_YOUNG ") ORDER BY j.id DESC LIMIT 1",
                  "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (!db_next(db))
         return DB_OK;
@@ -105,6 +105,7 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
 {
     struct store_reserve *op = arg;
     bool there;
+    enum db_rc rc;
     char worker[NAME_ROOM];
     TRY(db_query(db, "SELECT job_id FROM chasqui_jobs WHERE job_uid = ?", "s", op->job_uid));
     if (db_next(db)) {
@@ -125,14 +126,18 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
         return op->outcome == RESERVE_REUSED && !op->force_new ? key_keep(db, op, op->row.job_id) : DB_OK;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
-                "available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, NOW(), NOW(), NOW(3), NOW(3))",
+                "available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
+                "{now started_at})",
                 "sussu", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority));
     op->job_id = db_insert_id(db);
     op->epoch++;
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
-                "VALUES (?, 1, ?, ?, ?, 1, 'opening', NOW(6), ?)",
-                "uuusu", op->job_id, op->job_id, op->company_id, op->portal, op->epoch));
+    rc = db_exec(db,
+                 "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
+                 "VALUES (?, 1, ?, ?, ?, 1, 'opening', NOW(6), ?)",
+                 "uuusu", op->job_id, op->job_id, op->company_id, op->portal, op->epoch);
+    if (rc == DB_DUP)
+        TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
+    TRY(rc);
     op->session_ref = db_insert_id(db);
     TRY(place_take(db, op->candidate, op->n_candidates, false, op->session_ref, &op->robot_id, &op->slot));
     if (!op->robot_id) {
@@ -141,11 +146,13 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     }
     TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ? WHERE id = ?", "uu", (uint64_t)op->robot_id, op->session_ref));
     TRY(db_exec(db, "UPDATE portal_jobs SET worker = ? WHERE id = ?", "su", worker_name(db, op->robot_id, worker), op->job_id));
-    enum db_rc rc = db_exec(db,
+    rc = db_exec(db,
                 "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, remember, token_id, request_id) VALUES "
                 "(?, ?, 'login', ?, ?, ?, ?, ?, ?)",
                 "usus" "buNs", op->job_id, op->job_uid, op->company_id, op->portal, op->params_len ? op->params : NULL, op->params_len,
                 (uint64_t)op->remember, op->token_id, op->request_id);
+    if (rc == DB_DUP)
+        TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
     if (rc == DB_DUP) /* the same job_uid for another company, this moment: the next round finds it */
         return DB_RETRY;
     TRY(rc);
@@ -218,7 +225,7 @@ static enum db_rc again_tx(struct db *db, void *arg)
                 "UPDATE chasqui_leases SET limit_at = NOW(6) + INTERVAL ? MICROSECOND, expires_at = NOW(6) + INTERVAL ? MICROSECOND "
                 "WHERE job_id = ?",
                 "iiu", op->lease.limit_ms * 1000, op->lease.ttl_ms * 1000, op->job_id));
-    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ?, updated_at = NOW() WHERE id = ? AND status = 'running'", "su",
+    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ?, updated_at = {now updated_at} WHERE id = ? AND status = 'running'", "su",
                 worker_name(db, op->robot_id, worker), op->job_id));
     TRY(event_add(db, op->job_id, op->same_robot_ok ? "epoch_raised" : "robot_changed", worker, op->lease.holder, NULL));
     op->outcome = RESERVE_OK;
@@ -291,9 +298,13 @@ static enum db_rc done_tx(struct db *db, void *arg)
     TRY(rc);
     TRY(db_exec(db,
                 "UPDATE portal_jobs SET status = 'done', error = NULL, message = NULL, robot_worker_base_url = ?, "
-                "robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, NOW(3)), "
-                "updated_at = NOW() WHERE id = ?",
-                "ssssuu", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker, (uint64_t)migration, op->job_id));
+                "robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}), "
+                "updated_at = {now updated_at} WHERE id = ? AND company_id = ?",
+                "ssssuuu", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker, (uint64_t)migration, op->job_id, company_id));
+    if (!db_affected(db)) {
+        op->outcome = LOGIN_DONE_ROWLESS;
+        return DB_DUP; /* rolls back: the lease stays ours */
+    }
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     if (migration)
         TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", op->job_id));
@@ -327,7 +338,7 @@ void store_login_done(struct db *db, void *arg)
     struct store_login_done *op = arg;
     op->outcome = LOGIN_DONE_LOST;
     op->rc = store_tx(db, done_tx, done_done, op);
-    if (op->rc == STORE_DOWN && op->outcome == LOGIN_DONE_DUP_SESSION)
+    if (op->rc == STORE_DOWN && (op->outcome == LOGIN_DONE_DUP_SESSION || op->outcome == LOGIN_DONE_ROWLESS))
         op->rc = STORE_OK;
 }
 
@@ -365,10 +376,11 @@ static enum db_rc migration_failed(struct db *db, const struct store_login_faile
 
 static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, const char *worker)
 {
-    TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'cancelled', error = NULL, message = NULL, finished_at = NOW(3), updated_at = NOW() WHERE id = ? "
-                "AND status = 'running'",
-                "u", op->job_id));
+    TRY(job_written(db, op->job_id, &(struct job_end){"cancelled", NULL, NULL},
+                    db_exec(db,
+                            "UPDATE portal_jobs SET status = 'cancelled', error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at} "
+                            "WHERE id = ? AND status = 'running'",
+                            "u", op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add(db, op->job_id, "cancelled", worker, NULL, NULL));
     return item_end(db, &op->item, "cancelled");
@@ -378,8 +390,8 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 static enum db_rc retry_later(struct db *db, const struct store_login_failed *op, const char *worker)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'retrying', error = ?, message = LEFT(?, 1000), attempts = attempts - ?, available_at = NOW(3) + "
-                "INTERVAL ? MICROSECOND, updated_at = NOW() WHERE id = ? AND status = 'running'",
+                "UPDATE portal_jobs SET status = 'retrying', error = ?, message = LEFT(CONVERT(? USING {message}), 1000), attempts = attempts - ?, available_at = {now available_at} + "
+                "INTERVAL ? MICROSECOND, updated_at = {now updated_at} WHERE id = ? AND status = 'running'",
                 "ssuiu", op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
     TRY(event_add(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, NULL, op->error));
     return db_exec(db,
@@ -415,12 +427,18 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     worker_name(db, robot_id, worker);
     if (op->cancelled)
         return cancelled(db, op, worker);
-    if (op->item.is_set && op->retry_ms >= 0)
-        return retry_later(db, op, worker);
-    TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'failed', error = ?, message = LEFT(?, 1000), finished_at = NOW(3), updated_at = NOW() WHERE "
-                "id = ? AND status = 'running'",
-                "ssu", op->error, op->message, op->job_id));
+    if (op->item.is_set && op->retry_ms >= 0) {
+        enum db_rc rc = retry_later(db, op, worker);
+        if (rc != DB_REFUSED && rc != DB_DUP)
+            return rc;
+        db_forgive(db); /* its row cannot say that it is to be retried: then it is not */
+        op->retry_ms = -1;
+    }
+    TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
+                    db_exec(db,
+                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = LEFT(CONVERT(? USING {message}), 1000), finished_at = {now finished_at}, updated_at = {now updated_at} "
+                            "WHERE id = ? AND status = 'running'",
+                            "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add(db, op->job_id, "failed", worker, NULL, op->error));
     return item_end(db, &op->item, "failed");

@@ -9,6 +9,8 @@
  */
 #include "dispatcher/store_mariadb.h"
 
+#include "dispatcher/portal_shape.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -57,6 +59,8 @@ struct db {
     uint64_t uses;
     struct db_counts counts;
     struct statement *current; /* whose rows db_next reads */
+    struct portal_shape shape;
+    uint64_t shape_at_ms; /* when it is looked at again */
     bool in_tx;
     enum db_rc poison; /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
     struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_refusal_clear() */
@@ -103,12 +107,18 @@ static void statement_close(struct db *db, struct statement *s)
     memset(s, 0, sizeof(*s));
 }
 
-static void disconnect(struct db *db)
+static void statements_close(struct db *db)
 {
     db->current = NULL;
     for (unsigned i = 0; i < STATEMENTS_MAX; i++)
         statement_close(db, &db->statements[i]);
+}
+
+static void disconnect(struct db *db)
+{
+    statements_close(db);
     db_link_close(&db->link);
+    db->shape_at_ms = 0;
     db->in_tx = false;
     db->poison = DB_OK;
 }
@@ -159,6 +169,16 @@ void db_refusal_clear(struct db *db)
     db->refusal.number = 0;
 }
 
+struct db_refusal db_forgive(struct db *db)
+{
+    struct db_refusal why = db->poison == DB_REFUSED ? db->refusal : db->taken;
+    if (db->poison == DB_REFUSED)
+        db->poison = DB_OK;
+    db->taken.number = 0;
+    db_refusal_clear(db);
+    return why;
+}
+
 static enum db_rc poisoned(struct db *db, enum db_rc rc)
 {
     if (db->in_tx)
@@ -194,6 +214,8 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
         disconnect(db);
         return DB_NOT_HERE;
     case DB_KIND_REFUSED:
+        if (number == 1054) /* a column that Laravel dropped while we ran: the next transaction looks again */
+            db->shape_at_ms = 0;
         db_refusal_read(&db->refusal, number, text, sql);
         return refused(db, sql);
     case DB_KIND_FORGOTTEN:
@@ -239,12 +261,29 @@ enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s)
     return db_link_open(&db->link, i, connect_s) ? DB_OK : DB_GONE;
 }
 
+/* What was prepared for another shape is forgotten. */
+static void shape_look(struct db *db)
+{
+    struct portal_shape now;
+    db->shape_at_ms = clock_ms() + SHAPE_EVERY_MS;
+    if (!db_link_shape(&db->link, &now) || memcmp(&now, &db->shape, sizeof(now)) == 0)
+        return;
+    statements_close(db);
+    db->shape = now;
+}
+
 enum db_rc db_ready(struct db *db)
 {
+    enum db_rc rc = DB_OK;
     if (db->link.is_alone)
-        return db->link.my || db_link_open_alone(&db->link, CONNECT_S) ? DB_OK : DB_GONE;
-    int chosen = db_hosts_chosen(db->link.hosts);
-    return chosen == DB_NO_HOST ? DB_GONE : db_ready_at(db, (unsigned)chosen, CONNECT_S);
+        rc = db->link.my || db_link_open_alone(&db->link, CONNECT_S) ? DB_OK : DB_GONE;
+    else {
+        int chosen = db_hosts_chosen(db->link.hosts);
+        rc = chosen == DB_NO_HOST ? DB_GONE : db_ready_at(db, (unsigned)chosen, CONNECT_S);
+    }
+    if (rc == DB_OK && !db->in_tx && !db->current && clock_ms() >= db->shape_at_ms)
+        shape_look(db);
+    return rc;
 }
 
 static void rows_forget(struct db *db)
@@ -322,7 +361,12 @@ static void statements_shed(struct db *db)
 static enum db_rc statement_prepare(struct db *db, const char *sql, struct statement **out)
 {
     MYSQL_STMT *stmt = mysql_stmt_init(db->link.my);
-    if (mysql_stmt_prepare(stmt, sql, strlen(sql))) {
+    struct buf shaped = {0};
+    if (shape_concerns(sql))
+        shape_text(&db->shape, sql, &shaped);
+    int failed = mysql_stmt_prepare(stmt, shaped.data ? shaped.data : sql, shaped.data ? shaped.len : strlen(sql));
+    buf_free(&shaped);
+    if (failed) {
         enum db_rc rc = statement_fail(db, stmt, sql);
         mysql_stmt_close(stmt);
         return rc;

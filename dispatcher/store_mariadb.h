@@ -65,6 +65,9 @@ const struct db_counts *db_counts(const struct db *db);
 /* What the last DB_REFUSED was about; number 0 = none since it was cleared. Valid until the next error. */
 const struct db_refusal *db_refusal(const struct db *db);
 void db_refusal_clear(struct db *db);
+/* After DB_REFUSED or DB_DUP, which it answers: the server undid the refused statement alone (of db_bulk() the refused row and those behind it), and the transaction
+ * goes on. */
+struct db_refusal db_forgive(struct db *db);
 
 /* `types`: one letter a parameter: i int64_t, u uint64_t, s const char * (NULL = SQL NULL), b const void *, size_t
  * (NULL = SQL NULL), N uint64_t where 0 = SQL NULL. */

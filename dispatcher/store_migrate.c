@@ -42,7 +42,10 @@ enum db_rc move_plan(struct db *db, const struct session_row *row, const char *r
 static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const struct session_row *row)
 {
     enum move move;
-    TRY(move_plan(db, row, op->reason, &move));
+    if (row->is_rowless) /* its job is deleted: it needs no other robot */
+        move = MOVE_IMPOSSIBLE;
+    else
+        TRY(move_plan(db, row, op->reason, &move));
     op->planned += move == MOVE_PLANNED;
     if (move != MOVE_IMPOSSIBLE || op->session_ref || op->is_only_stored) /* an operator's wish never costs a session */
         return DB_OK;

@@ -84,6 +84,7 @@ static void fill_portal_job(void *arg, unsigned row, struct db_cell *cells)
     cells[2].data = one->session_id;
     cells[3].data = one->worker;
     cells[4].n = one->job_id;
+    cells[5].n = one->company_id;
 }
 
 static void fill_event(void *arg, unsigned row, struct db_cell *cells)
@@ -140,8 +141,10 @@ static enum db_rc done_tx(struct db *db, void *arg)
                 "ssssu", o->n, fill_session, o));
     TRY(db_bulk(db,
                 "UPDATE portal_jobs SET status = 'done', error = NULL, message = NULL, robot_worker_base_url = ?, robot_worker_viewer_url = ?, "
-                "robot_session_id = ?, worker = ?, finished_at = NOW(3), updated_at = NOW() WHERE id = ?",
-                "ssssu", o->n, fill_portal_job, o));
+                "robot_session_id = ?, worker = ?, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND company_id = ?",
+                "ssssuu", o->n, fill_portal_job, o));
+    if (db_affected(db) != o->n) /* Laravel deleted one of them */
+        return DB_DUP;
     TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker) VALUES (?, NOW(6), 'done', ?)", "us", o->n, fill_event, o));
     TRY(items_end(db, o));
     for (unsigned i = 0; i < o->n; i++)
@@ -177,7 +180,7 @@ void store_logins_done(struct db *db, void *arg)
     enum store_rc is = how == TX_DONE ? STORE_OK : how == TX_NOT ? STORE_DOWN : STORE_UNKNOWN;
     for (unsigned i = 0; i < op->n; i++)
         op->op[i]->rc = is;
-    if (how == TX_NOT && db && rc == DB_DUP)
+    if (how == TX_NOT && db && (rc == DB_DUP || rc == DB_REFUSED)) /* each by itself: a refused one holds nobody */
         for (unsigned i = 0; i < op->n; i++)
             store_login_done(db, op->op[i]);
 }

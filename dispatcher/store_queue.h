@@ -99,6 +99,8 @@ struct store_claim {
     unsigned n_met; struct { uint64_t company_id, waited_ms; } met[QUEUE_CLAIM_MAX]; /* completed with a session that was there */
     bool is_full;                       /* no robot has a place for queued work */
     bool is_paused;
+    unsigned n_refused;                 /* items that ended because the database refuses them */
+    bool refuses_all;                   /* and it refuses every row: slowly, until somebody mends the table */
     unsigned n_batches; uint64_t batch[QUEUE_CLAIM_MAX]; /* batches whose items came to an end here */
     enum store_rc rc;
 };

@@ -56,7 +56,7 @@ static enum db_rc oldest_read(struct db *db, struct jv *queue)
                  "SELECT MAX(TIMESTAMPDIFF(SECOND, x.since, NOW(6))) FROM (SELECT GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)) since "
                  "FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND (SELECT 1 FROM "
                  "chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) IS NOT NULL UNION ALL (SELECT "
-                 "COALESCE(j.available_at, j.created_at) FROM chasqui_items o FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = o.job_id WHERE "
+                 "COALESCE({utc j.available_at}, {utc j.created_at}) FROM chasqui_items o FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = o.job_id WHERE "
                  "o.batch_id = 0 AND o.state = 'queued' AND o.ready = 1 ORDER BY o.idx LIMIT 1)) x",
                  ""));
     if (db_next(db) && !db_is_null(db, 0))

@@ -133,8 +133,8 @@ static enum db_rc jobs_choose(struct db *db, struct store_prune *op, struct ids 
     struct ids old = {.n = 0};
     unsigned seen = 0;
     TRY(db_query(db,
-                 "SELECT q.job_id, COALESCE(j.created_at < NOW(6) - INTERVAL ? SECOND, 1), j.status IN ('done', 'failed', 'cancelled') AND "
-                 "COALESCE(j.finished_at, j.updated_at) < NOW(6) - INTERVAL ? SECOND FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id > ? ORDER BY q.job_id "
+                 "SELECT q.job_id, COALESCE({utc j.created_at} < NOW(6) - INTERVAL ? SECOND, 1), j.status IN ('done', 'failed', 'cancelled') AND "
+                 "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id > ? ORDER BY q.job_id "
                  "LIMIT 50",
                  "iiu", op->older_s, op->older_s, op->cursor));
     op->is_end = false;
@@ -153,7 +153,7 @@ static enum db_rc jobs_choose(struct db *db, struct store_prune *op, struct ids 
         return DB_OK;
     TRY(db_query_in_u64(db,
                         "SELECT j.id FROM portal_jobs j WHERE j.id IN (%s) AND j.status IN ('done', 'failed', 'cancelled') AND "
-                        "COALESCE(j.finished_at, j.updated_at) < NOW(6) - INTERVAL ? SECOND AND NOT EXISTS (SELECT 1 FROM chasqui_leases l "
+                        "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND AND NOT EXISTS (SELECT 1 FROM chasqui_leases l "
                         "WHERE l.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = j.id) AND NOT "
                         "EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.job_id = j.id AND (s.live = 1 OR s.close_pending <> 0 OR s.since >= "
                         "NOW(6) - INTERVAL ? SECOND)) FOR UPDATE SKIP LOCKED",
@@ -177,6 +177,70 @@ static enum db_rc belongings_prune(struct db *db, struct store_prune *op, const 
     return DB_OK;
 }
 
+#define CHILDREN_MAX 32
+
+struct child {
+    char schema[65], table[65], column[65];
+};
+
+/* What a row of `c` points at stays, whatever its key does when it goes. */
+static enum db_rc children_keep(struct db *db, const struct child *c, struct ids *jobs)
+{
+    struct buf sql = {0};
+    struct ids kept;
+    buf_addf(&sql, "SELECT DISTINCT `%s` FROM `%s`.`%s` WHERE `%s` IN (%%s)", c->column, c->schema, c->table, c->column);
+    enum db_rc rc = db_query_in_u64(db, sql.data, jobs->id, jobs->n, "");
+    buf_free(&sql);
+    TRY(rc);
+    ids_read(db, &kept);
+    unsigned n = 0;
+    for (unsigned i = 0; i < jobs->n; i++) {
+        bool is_kept = false;
+        for (unsigned k = 0; k < kept.n; k++)
+            is_kept |= kept.id[k] == jobs->id[i];
+        if (!is_kept)
+            jobs->id[n++] = jobs->id[i];
+    }
+    jobs->n = n;
+    return DB_OK;
+}
+
+static enum db_rc children_read(struct db *db, struct child *child, unsigned *n)
+{
+    *n = 0;
+    TRY(db_query(db,
+                 "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_SCHEMA = DATABASE() "
+                 "AND REFERENCED_TABLE_NAME = 'portal_jobs' AND REFERENCED_COLUMN_NAME = 'id'",
+                 ""));
+    for (; *n < CHILDREN_MAX && db_next(db); ++*n) {
+        db_str_copy(db, 0, child[*n].schema, sizeof(child->schema));
+        db_str_copy(db, 1, child[*n].table, sizeof(child->table));
+        db_str_copy(db, 2, child[*n].column, sizeof(child->column));
+        if (strchr(child[*n].schema, '`') || strchr(child[*n].table, '`') || strchr(child[*n].column, '`'))
+            return DB_REFUSED;
+    }
+    return DB_OK;
+}
+
+/* Rows of Laravel's table, of jobs of ours that are locked. When a child table cannot be read, or a row may not go, all of them stay: they
+ * are Laravel's, and what is ours of them goes all the same. */
+static enum db_rc rows_prune(struct db *db, struct store_prune *op, struct ids jobs)
+{
+    struct child child[CHILDREN_MAX];
+    unsigned n;
+    enum db_rc rc = children_read(db, child, &n);
+    for (unsigned i = 0; rc == DB_OK && jobs.n && i < n; i++)
+        rc = children_keep(db, &child[i], &jobs);
+    if (rc == DB_OK && jobs.n && n < CHILDREN_MAX)
+        rc = db_exec_in_u64(db, "DELETE FROM portal_jobs WHERE id IN (%s)", jobs.id, jobs.n, "");
+    if (rc == DB_OK && jobs.n && n < CHILDREN_MAX)
+        op->n += (unsigned)db_affected(db);
+    if (rc != DB_REFUSED)
+        return rc;
+    db_forgive(db);
+    return DB_OK;
+}
+
 static enum db_rc jobs_prune(struct db *db, struct store_prune *op)
 {
     uint64_t from = op->cursor;
@@ -194,8 +258,10 @@ static enum db_rc jobs_prune(struct db *db, struct store_prune *op)
         op->is_end = false;
         return DB_OK;
     }
+    if (op->deletes_rows)
+        TRY(rows_prune(db, op, jobs));
     static const char *const tables[] = {"DELETE FROM chasqui_items WHERE batch_id = 0 AND idx IN (%s)",
-                                         "DELETE FROM chasqui_jobs WHERE job_id IN (%s)", "DELETE FROM portal_jobs WHERE id IN (%s)"};
+                                         "DELETE FROM chasqui_refusals WHERE job_id IN (%s)", "DELETE FROM chasqui_jobs WHERE job_id IN (%s)"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
         TRY(db_exec_in_u64(db, tables[i], jobs.id, jobs.n, ""));
         op->n += (unsigned)db_affected(db);
@@ -251,6 +317,7 @@ static enum db_rc batches_prune(struct db *db, struct store_prune *op)
     if (items.n == PRUNE_MAX) /* the batch itself goes with the last of them */
         return DB_OK;
     TRY(db_exec(db, "DELETE FROM chasqui_webhooks WHERE batch_id = ?", "u", batch_id));
+    TRY(db_exec(db, "DELETE FROM chasqui_refusals WHERE batch_id = ?", "u", batch_id));
     TRY(db_exec(db, "DELETE FROM chasqui_batches WHERE id = ?", "u", batch_id));
     op->n++;
     op->cursor = batch_id;
@@ -265,7 +332,7 @@ static enum db_rc prune_tx(struct db *db, void *arg)
         [PRUNE_JOBS] = jobs_prune, [PRUNE_EVENTS] = events_prune,   [PRUNE_AUDIT] = audit_prune,
         [PRUNE_KEYS] = keys_prune, [PRUNE_BATCHES] = batches_prune, [PRUNE_RUNS] = runs_prune,
     };
-    struct store_prune *op = arg, fresh = {.what = op->what, .cursor = op->cursor, .older_s = op->older_s};
+    struct store_prune *op = arg, fresh = {.what = op->what, .cursor = op->cursor, .older_s = op->older_s, .deletes_rows = op->deletes_rows};
     enum db_rc rc = step[op->what](db, &fresh);
     if (rc == DB_OK)
         *op = fresh;

@@ -14,6 +14,7 @@ enum prune_what { PRUNE_JOBS, PRUNE_EVENTS, PRUNE_AUDIT, PRUNE_KEYS, PRUNE_BATCH
 struct store_prune {
     enum prune_what what;
     uint64_t cursor; /* in and out: ids up to this were looked at; 0 begins */
+    bool deletes_rows; /* retention.portal_jobs = delete: rows of portal_jobs too, where no foreign key points at them */
     int64_t older_s; /* than this, by the database's clock */
     unsigned n;      /* out: rows deleted */
     bool is_end;     /* out: what follows is too young, or there is nothing more */

@@ -53,7 +53,7 @@ static enum db_rc lookup_narrow(struct db *db, struct store_lookup *op, struct s
                     "SET STATEMENT eq_range_index_dive_limit = 1 FOR "
                     "SELECT s.robot_session_id, s.id, s.live, s.current_job_id IS NOT NULL AND s.state = 'active', s.job_id, "
                     "s.company_id, s.generation, s.epoch, s.robot_id, m.job_id, s.portal, s.boot_id, j.robot_worker_base_url "
-                    "FROM chasqui_sessions s FORCE INDEX (robot_session) JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN "
+                    "FROM chasqui_sessions s FORCE INDEX (robot_session) JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN "
                     "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_session_id IN (%s)",
                     in, op->n, ""));
     while (db_next(db)) {
@@ -84,8 +84,8 @@ static enum db_rc lookup_whole(struct db *db, struct store_lookup *op, const str
         return DB_OK;
     TRY(db_query_in(db,
                     "SELECT a.robot_session_id, a.id, a.live, " SESSION_COLUMNS
-                    " FROM chasqui_sessions a JOIN chasqui_sessions s ON s.current_job_id = a.job_id JOIN portal_jobs j ON "
-                    "j.id = a.job_id LEFT JOIN chasqui_session_migrations m ON m.job_id = a.job_id WHERE "
+                    " FROM chasqui_sessions a JOIN chasqui_sessions s ON s.current_job_id = a.job_id JOIN portal_jobs j ON " PORTAL_ROW("a")
+                    " LEFT JOIN chasqui_session_migrations m ON m.job_id = a.job_id WHERE "
                     "a.robot_session_id IN (%s)",
                     in, n, ""));
     while (db_next(db)) {
@@ -122,11 +122,6 @@ static void laravel_read(struct db *db, unsigned at, struct session_row *row)
 
 #define LARAVEL_COLUMNS \
     "j.id, j.company_id, j.portal, j.robot_session_id, j.robot_worker_base_url, j.robot_worker_viewer_url"
-/* Rows that are Laravel's own and hold a session nobody adopted. */
-#define LARAVEL_OWN                                                                                  \
-    "j.status IN ('done', 'running') AND j.robot_worker_base_url IS NOT NULL AND j.robot_session_id IS NOT NULL AND NOT " \
-    "EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_jobs y WHERE " \
-    "y.job_id = j.id)"
 
 static enum db_rc lookup_laravel(struct db *db, struct store_lookup *op)
 {
@@ -187,13 +182,13 @@ static enum db_rc active_read(struct db *db, struct store_active *op)
     TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1", "us",
                  op->company_id, op->portal));
     if (db_next(db)) {
-        op->found = true;
         session_read(db, 0, &op->row);
+        op->found = !op->row.is_rowless;
         return DB_OK;
     }
     TRY(db_query(db,
                  "SELECT " LARAVEL_COLUMNS " FROM portal_jobs j WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
-                 " AND (? < 0 OR COALESCE(j.updated_at, j.created_at) >= NOW() - INTERVAL ? SECOND) ORDER BY j.id DESC LIMIT 1",
+                 " AND (? < 0 OR " LARAVEL_YOUNG ") ORDER BY j.id DESC LIMIT 1",
                  "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (db_next(db)) {
         op->found = true;
@@ -349,7 +344,7 @@ static enum db_rc idle_claim_tx(struct db *db, void *arg)
     op->n = 0;
     TRY(db_query(db,
                  "SELECT " SESSION_COLUMNS
-                 " FROM chasqui_sessions s FORCE INDEX (idle) JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN "
+                 " FROM chasqui_sessions s FORCE INDEX (idle) LEFT JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN "
                  "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.state = 'active' AND s.last_activity_at < NOW(6) - "
                  "INTERVAL ? MICROSECOND AND m.job_id IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id) "
                  "AND NOT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND r.down_as = 'silent' AND " IS_DOWN("r") ") "

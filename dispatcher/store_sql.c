@@ -3,7 +3,10 @@
  * session row, leases, epochs, places, events. Owns nothing. Every change is
  * keyed by a primary or unique key.
  */
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store_refusal.h"
+
+#include "common/log.h"
+#include "common/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +74,7 @@ void session_read(struct db *db, unsigned at, struct session_row *out)
     db_str_copy(db, at + 18, out->title, sizeof(out->title));
     db_str_copy(db, at + 20, out->job_uid, sizeof(out->job_uid));
     out->age_ms = db_i64(db, at + 21);
+    out->is_rowless = db_u64(db, at + 22) != 0;
     if (!out->session_id[0])
         db_str_copy(db, at + 19, out->session_id, sizeof(out->session_id));
 }
@@ -100,15 +104,35 @@ enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const ch
                    "ussss", job_id, event, or_null(worker), or_null(dispatcher), or_null(detail));
 }
 
+/* An explicit number moves AUTO_INCREMENT behind it, and that stays when the row goes again with the transaction. */
+enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action)
+{
+    char uid[ID_JOB_UID_BYTES];
+    TRY(db_query(db, "SELECT GREATEST(COALESCE((SELECT MAX(job_id) FROM chasqui_jobs), 0), COALESCE((SELECT MAX(job_id) FROM chasqui_sessions), 0))", ""));
+    uint64_t highest = db_next(db) ? db_u64(db, 0) : 0;
+    if (job_id > highest)
+        return DB_OK;
+    id_job_uid(uid);
+    TRY(db_exec(db,
+                "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, 'failed', "
+                "{now created_at}, {now updated_at})",
+                "ususs", highest + 1, uid, company_id, portal, action));
+    log_line(LOG_WARN, "job_numbers", "to", log_i((long long)highest + 1), "why", "portal_jobs began anew", NULL);
+    return DB_RETRY;
+}
+
 enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
                      const char *subject, const char *detail)
 {
     if (!*actor)
         return DB_OK;
+    char clean_subject[160 * 4 + 1], clean_detail[1000 * 4 + 1];
+    text_clean(clean_subject, sizeof(clean_subject), subject, strlen(subject), 160);
+    text_clean(clean_detail, sizeof(clean_detail), detail, detail ? strlen(detail) : 0, 1000);
     return db_exec(db,
                    "INSERT INTO chasqui_audit (at, actor, peer, request_id, action, subject, detail) VALUES "
-                   "(NOW(6), ?, ?, ?, ?, LEFT(?, 160), LEFT(?, 1000))",
-                   "ssssss", actor, or_null(peer), or_null(request_id), action, subject, or_null(detail));
+                   "(NOW(6), ?, ?, ?, ?, ?, ?)",
+                   "ssssss", actor, or_null(peer), or_null(request_id), action, clean_subject, or_null(clean_detail));
 }
 
 enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason)
@@ -342,11 +366,13 @@ enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state t
     TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", job_id));
     if (to != SESSION_EXPIRED && to != SESSION_LOST)
         return DB_OK;
-    TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'failed', error = ?, message = ?, finished_at = NOW(3), updated_at = NOW() WHERE id = ? AND "
-                "status IN ('done', 'running')",
-                "ssu", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason, job_id));
-    return event_add(db, job_id, to == SESSION_EXPIRED ? "session_expired" : "session_lost", NULL, NULL, reason);
+    struct job_end end = {"failed", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason};
+    TRY(job_written(db, job_id, &end,
+                    db_exec(db,
+                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = CONVERT(? USING {message}), finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = "
+                            "? AND status IN ('done', 'running')",
+                            "ssu", end.error, end.message, job_id)));
+    return event_add(db, job_id, end.error, NULL, NULL, reason);
 }
 
 enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref)
@@ -356,7 +382,7 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
     *ref = 0;
     TRY(db_query(db,
                  "SELECT company_id, portal FROM portal_jobs WHERE id = ? AND status IN ('done', 'running') AND "
-                 "robot_session_id IS NOT NULL AND robot_worker_base_url IS NOT NULL",
+                 "CHAR_LENGTH(robot_session_id) BETWEEN 1 AND 100 AND robot_worker_base_url IS NOT NULL AND portal_jobs.deleted_at IS NULL",
                  "u", job_id));
     if (!db_next(db))
         return DB_OK;
@@ -373,7 +399,7 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
                             "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, "
                             "reason, since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, "
                             "last_activity_at) SELECT id, 1, id, company_id, portal, 1, 'active', 'adopted', NOW(6), ?, "
-                            "robot_session_id, robot_session_id, ?, 1, COALESCE(created_at, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
+                            "robot_session_id, robot_session_id, ?, 1, COALESCE({utc created_at}, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
                             "uuu", (uint64_t)robot_id, epoch, job_id);
     if (rc == DB_DUP) /* its id is live elsewhere */
         return DB_OK;

@@ -24,14 +24,28 @@
     "CAST(UNIX_TIMESTAMP(s.since)*1000 AS INT), CAST(UNIX_TIMESTAMP(s.started_at)*1000 AS INT), "               \
     "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, " \
     "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id, j.job_uid, "               \
-    "TIMESTAMPDIFF(MICROSECOND, s.since, NOW(6)) DIV 1000"
+    "TIMESTAMPDIFF(MICROSECOND, s.since, NOW(6)) DIV 1000, j.id IS NULL"
+/* The row in portal_jobs of what has `job_id` and `company_id`. Laravel may have deleted it, softly or not, or begun its numbers anew after
+ * a TRUNCATE: another company's row is not ours. */
+#define PORTAL_ROW(of) "j.id = " of ".job_id AND j.company_id = " of ".company_id AND j.deleted_at IS NULL"
 #define SESSION_FROM                                                                             \
-    " FROM chasqui_sessions s JOIN portal_jobs j ON j.id = s.job_id LEFT JOIN chasqui_session_migrations m " \
+    " FROM chasqui_sessions s LEFT JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN chasqui_session_migrations m " \
     "ON m.job_id = s.job_id "
+/* Rows `j` of portal_jobs that are Laravel's own and hold a session that is not adopted. A session id that is longer than ours can be is
+ * none. */
+#define LARAVEL_OWN                                                                                                              \
+    "j.status IN ('done', 'running') AND j.robot_worker_base_url IS NOT NULL AND CHAR_LENGTH(j.robot_session_id) BETWEEN 1 AND 100 AND " \
+    "j.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM "     \
+    "chasqui_jobs y WHERE y.job_id = j.id)"
+/* And young: ? seconds. */
+#define LARAVEL_YOUNG "COALESCE({utc j.updated_at}, {utc j.created_at}) >= NOW() - INTERVAL ? SECOND"
 void session_read(struct db *db, unsigned at, struct session_row *out);
 /* By chasqui_sessions.id; *found tells. */
 enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out);
 
+/* Part of a transaction, after a unique key of ours refused a new job: when Laravel's table has begun its numbers anew, below those of jobs
+ * that we still know, its next ones come after them. DB_RETRY: the transaction is to be run again; DB_OK: it was not that. */
+enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action);
 enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
                      const char *detail);
 /* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */

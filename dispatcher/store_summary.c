@@ -45,7 +45,7 @@ static enum db_rc oldest_read(struct db *db, struct jv *queue)
         "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE(b.available_at, b.created_at), NOW(6)) DIV 1000 FROM chasqui_batches b WHERE b.status IN "
         "('open', 'running') AND COALESCE(b.available_at, b.created_at) <= NOW(6) AND (SELECT i.ready FROM chasqui_items i FORCE INDEX "
         "(by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) = 1 ORDER BY b.id LIMIT 1",
-        "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE(j.available_at, j.created_at), NOW(6)) DIV 1000 FROM (SELECT job_id, ready FROM "
+        "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000 FROM (SELECT job_id, ready FROM "
         "chasqui_items FORCE INDEX (by_state) WHERE batch_id = 0 AND state = 'queued' ORDER BY idx LIMIT 1000) i JOIN portal_jobs j ON j.id = "
         "i.job_id WHERE i.ready = 1 ORDER BY j.id LIMIT 1"};
     int64_t oldest = -1;
@@ -89,6 +89,31 @@ static enum db_rc paused_read(struct db *db, struct jv *queue)
         jv_set_int(paused, "until_ms", pause.until_ms);
     jv_set(queue, "paused", paused);
     return DB_OK;
+}
+
+/* What the database refused lately: how often, and what it was the last time. */
+static enum db_rc refused_read(struct db *db, struct jv *body)
+{
+    TRY(db_query(db,
+                 "SELECT COUNT(*), MAX(id) FROM (SELECT id FROM chasqui_refusals FORCE INDEX (at) WHERE at > NOW(6) - INTERVAL 10 MINUTE ORDER BY at "
+                 "DESC LIMIT ?) x",
+                 "u", (uint64_t)SUMMARY_CAP));
+    uint64_t n = db_next(db) ? db_u64(db, 0) : 0, last = n ? db_u64(db, 1) : 0;
+    jv_set(body, "refused", NULL);
+    if (!n)
+        return DB_OK;
+    TRY(db_query(db, "SELECT what FROM chasqui_refusals WHERE id = ?", "u", last));
+    if (db_next(db))
+        jv_set(body, "refused", summary_refused((int64_t)n, db_str(db, 0, NULL)));
+    return DB_OK;
+}
+
+struct jv *summary_refused(int64_t n, const char *why)
+{
+    struct jv *refused = jv_new_object();
+    jv_set_int(refused, "n", n);
+    jv_set_str(refused, "why", why);
+    return refused;
 }
 
 static enum db_rc robots_read(struct db *db, struct jv *list)
@@ -138,6 +163,7 @@ static enum db_rc summary_read(struct db *db, struct jv *body)
         jv_set(queue, "oldest_age_ms", NULL);
     TRY(counts_read(db, queue));
     TRY(paused_read(db, queue));
+    TRY(refused_read(db, body));
     return robots_read(db, robots);
 }
 
@@ -148,8 +174,19 @@ void store_summary(struct db *db, void *arg)
     op->json = jv_new_object();
     op->rc = store_rc_of(db ? summary_read(db, op->json) : DB_GONE);
     op->took_ms = (int64_t)(clock_ms() - begun_ms);
-    if (op->rc != STORE_OK) {
-        jv_free(op->json);
-        op->json = NULL;
-    }
+    if (op->rc == STORE_OK)
+        return;
+    jv_free(op->json);
+    op->json = NULL;
+    if (op->rc != STORE_REFUSED)
+        return;
+    /* Tables or columns of ours are gone: that is all there is to be said. */
+    char words[500];
+    struct jv *queue = jv_new_object();
+    db_refusal_words(db_refusal(db), words, sizeof(words));
+    op->json = jv_new_object();
+    jv_set(queue, "ready", jv_new_array());
+    jv_set(op->json, "queue", queue);
+    jv_set(op->json, "robots", jv_new_array());
+    jv_set(op->json, "refused", summary_refused(1, words));
 }

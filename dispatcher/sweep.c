@@ -7,6 +7,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "dispatcher/retention.h"
+#include "dispatcher/rows.h"
 #include "dispatcher/schedule.h"
 #include "dispatcher/webhook.h"
 
@@ -42,6 +43,7 @@ static void tick(void *arg)
     schedule_tick(d);
     webhook_tick(d);
     retention_tick(d);
+    rows_tick(d);
     migrate_tick(d);
     if (!d->draining)
         reconcile_tick(d);

@@ -14,6 +14,7 @@
 #include "common/id.h"
 #include "common/jv.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -118,11 +119,11 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     static const char name[] = "X-Robot-Boot:";
     size_t len = size * n, at = sizeof(name) - 1;
     if (len > at && strncasecmp(line, name, at) == 0) {
-        while (at < len && line[at] == ' ')
+        while (at < len && (line[at] == ' ' || line[at] == '\t'))
             at++;
         while (len > at && strchr("\r\n \t", line[len - 1]))
             len--;
-        str_copy(t->boot_header, sizeof(t->boot_header), (struct str){line + at, (uint32_t)(len - at)});
+        text_token(t->boot_header, line + at, len - at);
     }
     return size * n;
 }
@@ -235,15 +236,7 @@ static void body_read(struct target *t, struct probe_result *r)
 {
     enum jv_bad why;
     bool ok = false;
-    bool has_mark = t->body.len >= 3 && memcmp(t->body.data, "\xef\xbb\xbf", 3) == 0; /* of UTF-8 */
-    size_t skip = has_mark ? 3 : 0;
-    struct jv *body = t->body.len ? jv_parse(t->body.data + skip, t->body.len - skip, &why) : NULL;
-    if (!body && t->body.len) { /* in another charset: what counts is ASCII */
-        for (size_t i = 0; i < t->body.len; i++)
-            if ((unsigned char)t->body.data[i] >= 0x80)
-                t->body.data[i] = '?';
-        body = jv_parse(t->body.data + skip, t->body.len - skip, &why);
-    }
+    struct jv *body = jv_parse_mended(t->body.data, t->body.len, &why);
     char number[32];
     int64_t boot_number;
     const char *boot = jv_str(jv_get(body, "boot_id"));
@@ -259,7 +252,9 @@ static void body_read(struct target *t, struct probe_result *r)
         r->sessions = -1;
     if (!jv_int(jv_get(body, "capacity"), &r->capacity) || r->capacity < 0 || r->capacity > 1000000)
         r->capacity = -1;
-    str_copy(r->boot_id, sizeof(r->boot_id), str_of(boot && strlen(boot) < sizeof(r->boot_id) ? boot : t->boot_header));
+    text_token(r->boot_id, boot, boot ? strlen(boot) : 0);
+    if (!r->boot_id[0])
+        strcpy(r->boot_id, t->boot_header);
     jv_free(body);
 }
 

@@ -48,7 +48,7 @@ struct str { const char *p; uint32_t len; }; /* borrowed from the frame (decode)
 #define STR(cstr) ((struct str){(cstr), (uint32_t)__builtin_strlen(cstr)})
 struct str str_of(const char *s); /* NULL = "" */
 bool str_is(struct str s, const char *c);
-/* Copies with NUL, cut at room-1. */
+/* Copies with NUL, cut at room-1 bytes or before, never inside a character. */
 void str_copy(char *out, size_t room, struct str s);
 /* At most `max` bytes of it, cut at a character of UTF-8. */
 struct str str_cut(struct str s, size_t max);

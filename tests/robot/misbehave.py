@@ -17,7 +17,7 @@ from aiohttp import web
 
 CALLS = ("login", "list", "file", "health", "delete", "sessions", "fence", "echo")
 # Modes that do the work before they spoil its answer; the others never reach it.
-WORKS = {"drip", "cut", "truncated_json", "close_before_answer", "delay", "overlay", "gzip", "other_id"}
+WORKS = {"drip", "cut", "truncated_json", "close_before_answer", "delay", "overlay", "gzip", "other_id", "splice"}
 # Modes that the log-in itself obeys: the choice of a session id.
 SESSION_IDS = {"wrong_session_id", "duplicate_session_id", "long_session_id"}
 
@@ -219,10 +219,24 @@ async def other_id(behaviour, request, answer, handler):
     return answer
 
 
+async def splice(behaviour, request, answer, handler):
+    """The true answer with some values replaced by bytes, as they are: "fields": {name: hex of a JSON value}, "headers": {name: hex}."""
+    told = json.loads(answer.body)
+    fields = {name: bytes.fromhex(value) for name, value in behaviour.get("fields", {}).items()}
+    told.update({name: f"@@{name}@@" for name in fields})
+    body = json.dumps(told).encode()
+    for name, value in fields.items():
+        body = body.replace(json.dumps(f"@@{name}@@").encode(), value)
+    head = f"HTTP/1.1 {behaviour.get('status', answer.status)} .\r\nContent-Type: application/json\r\n".encode()
+    head += b"".join(f"{name}: ".encode() + bytes.fromhex(value) + b"\r\n" for name, value in behaviour.get("headers", {}).items())
+    raw(request, head + f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+    close(request)
+
+
 MODES = {
     function.__name__: function
     for function in (
         hang, reset, garbage, status, redirect, drip, endless, cut, delay, close_before_answer, html, not_json,
-        truncated_json, empty, overlay, gzip, other_id,
+        truncated_json, empty, overlay, gzip, other_id, splice,
     )
 }  # fmt: skip

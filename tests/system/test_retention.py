@@ -20,7 +20,7 @@ def age(system, company):
 
 
 def test_old_jobs_batches_and_traces_go(make_system):
-    system = make_system(dispatchers=2, settings={"session.idle_timeout_s": 3600})
+    system = make_system(dispatchers=2, settings={"session.idle_timeout_s": 3600, "retention.portal_jobs": "delete"})
     closed, live, young = system.api.login(1), system.api.login(2), system.api.login(3)
     system.api.close(closed).expect(200)
     system.api.close(young).expect(200)

@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -120,9 +121,12 @@ static inline int server_start(void **state)
     conf.db_name = name;
     db_destroy(&look);
     look = db_new(&conf);
-    return sql_file_run("migrations/0001_portal_jobs.sql") || sql_file_run("migrations/0002_sessions.sql") ||
-           sql_file_run("migrations/0003_queue.sql") || sql_file_run("migrations/0004_schedules.sql") ||
-           sql_file_run("migrations/0005_drain.sql") || sql_file_run("migrations/0006_down_robots.sql");
+    glob_t files;
+    int failed = glob("migrations/*.sql", 0, NULL, &files); /* in the order of their names */
+    for (size_t i = 0; !failed && i < files.gl_pathc; i++)
+        failed = sql_file_run(files.gl_pathv[i]);
+    globfree(&files);
+    return failed;
 }
 
 static inline int path_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -197,7 +201,7 @@ static inline int reset(void **state)
                                          "chasqui_places", "chasqui_leases", "chasqui_session_migrations", "chasqui_job_events",
                                          "chasqui_tokens", "chasqui_token_companies", "chasqui_credentials", "chasqui_audit",
                                          "chasqui_batches", "chasqui_items", "chasqui_idempotency", "chasqui_pause", "chasqui_schedules",
-                                         "chasqui_schedule_items", "chasqui_schedule_runs", "chasqui_webhooks"};
+                                         "chasqui_schedule_items", "chasqui_schedule_runs", "chasqui_webhooks", "chasqui_refusals"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         char sql[80];
         snprintf(sql, sizeof(sql), "DELETE FROM %s", tables[i]);

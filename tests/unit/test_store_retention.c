@@ -11,7 +11,7 @@
 /* A whole pass; answers the rows it deleted, *steps what it took. */
 static unsigned prune(enum prune_what what, unsigned *steps)
 {
-    struct store_prune op = {.what = what, .older_s = OLD_S};
+    struct store_prune op = {.what = what, .older_s = OLD_S, .deletes_rows = true};
     unsigned n = 0;
     *steps = 0;
     do {
@@ -171,7 +171,7 @@ static void *prune_all(void *arg)
     struct db *mine = db_new(&conf);
     bool *failed = arg;
     for (enum prune_what what = 0; what < PRUNE_COUNT; what++) {
-        struct store_prune op = {.what = what, .older_s = OLD_S};
+        struct store_prune op = {.what = what, .older_s = OLD_S, .deletes_rows = true};
         do {
             store_prune(mine, &op);
             *failed |= op.rc != STORE_OK;
@@ -226,7 +226,7 @@ static void test_plans(void **state)
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();
     for (enum prune_what what = 0; what < PRUNE_COUNT; what++) {
-        struct store_prune op = {.what = what, .older_s = OLD_S};
+        struct store_prune op = {.what = what, .older_s = OLD_S, .deletes_rows = true};
         unsigned steps;
         int64_t before = rows_read();
         run_fine(store_prune, &op);

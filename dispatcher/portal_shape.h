@@ -1,0 +1,44 @@
+/*
+ * portal_shape.h - what portal_jobs is like in this database, put into SQL texts:
+ * Laravel makes it, and may change it while we run. Pure, but for the zones that
+ * it reads once. On one connection's thread.
+ *
+ * A text may hold
+ *   {now created_at}          this moment, as Laravel would write it into that column of portal_jobs
+ *   {wall created_at SQL}     the moment that SQL (in UTC) is, likewise
+ *   {utc j.created_at}        the moment that Laravel wrote there, in UTC
+ *   {message}                 the character set of that column, for CONVERT(? USING {message}): what it lacks becomes "?"
+ *   j.deleted_at              NULL while the table has no such column
+ */
+#ifndef CHASQUI_PORTAL_SHAPE_H
+#define CHASQUI_PORTAL_SHAPE_H
+
+#include "common/buf.h"
+#include "common/conf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SHAPE_EVERY_MS 5000 /* it is looked at again after this */
+#define SHAPE_TIMES 5
+
+struct portal_shape {
+    bool has_deleted_at;
+    bool is_timestamp[SHAPE_TIMES];
+    int64_t wall_s[SHAPE_TIMES];
+    char message_set[33];
+};
+
+/* The query whose rows (column name, data type, character set or NULL) shape_row() takes. */
+#define SHAPE_SQL                                                                                                                 \
+    "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = " \
+    "'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message')"
+void shape_begin(struct portal_shape *s);
+void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset);
+/* Fills in the offsets of laravel.time_zone at this moment. */
+void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s);
+/* Does the text depend on the shape? */
+bool shape_concerns(const char *sql);
+void shape_text(const struct portal_shape *s, const char *sql, struct buf *out);
+
+#endif
