@@ -20,15 +20,18 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WORD_BYTES 64
+#define LAST_WORD_MS 300 /* what the end gives a supervisor to hear STOPPING */
 
 struct supervisor {
     struct loop *loop;
     struct loop_timer timer;
     uint64_t every_ms; /* 0 = no watchdog */
     int words;         /* -1 = nobody listens */
+    pthread_t thread;
 };
 
 static void *teller(void *arg)
@@ -56,16 +59,13 @@ static void feed(void *arg)
     loop_timer_in(s->loop, &s->timer, s->every_ms);
 }
 
-static bool teller_start(int fd)
+static bool teller_start(int fd, pthread_t *thread)
 {
-    pthread_t thread;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool is_started = pthread_create(&thread, NULL, teller, (void *)(intptr_t)fd) == 0;
+    bool is_started = pthread_create(thread, NULL, teller, (void *)(intptr_t)fd) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (is_started)
-        pthread_detach(thread);
     return is_started;
 }
 
@@ -79,7 +79,7 @@ struct supervisor *supervisor_new(struct loop *l)
     s->timer = (struct loop_timer){.fn = feed, .arg = s};
     if (!getenv("NOTIFY_SOCKET") || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         return s;
-    if (!teller_start(ends[1])) {
+    if (!teller_start(ends[1], &s->thread)) {
         close(ends[0]);
         close(ends[1]);
         return s;
@@ -102,7 +102,7 @@ void supervisor_stopping(struct supervisor *s)
     tell(s, "STOPPING=1");
 }
 
-/* The thread ends when it has said what it was given, or with the process. */
+/* The thread ends when it has said what it was given, or with the process: nobody waits long for a supervisor. */
 void supervisor_destroy(struct supervisor **sp)
 {
     struct supervisor *s = *sp;
@@ -110,7 +110,15 @@ void supervisor_destroy(struct supervisor **sp)
         return;
     *sp = NULL;
     loop_timer_stop(s->loop, &s->timer);
-    if (s->words >= 0)
+    if (s->words >= 0) {
+        struct timespec until;
         close(s->words);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LAST_WORD_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        if (pthread_timedjoin_np(s->thread, NULL, &until) != 0)
+            pthread_detach(s->thread);
+    }
     free(s);
 }
