@@ -5,8 +5,9 @@ Like the real one it lets a company be logged in once: when a second session of 
 out the first. Every such kick is a violation and is recorded; a test that ends with violations has failed.
 
 One overlap is allowed: a session that was abandoned on a robot which could not be reached. Whoever cuts a robot off says so (POST /outage, and
-when it ends). A kick counts as `abandoned` instead when the first session's robot was out of reach at some time since that session began, and the
-second session is on another robot; never on the same one, which must fence what was left behind before it gets new work.
+when it ends). A kick counts as `abandoned` instead when the two sessions are on different robots, and either the first one's was out of reach at some time
+since that session began, or the second one's is, or was moments ago: a log-in that stood still there ends before it can be fenced. Never on the same
+robot, which must fence what was left behind before it gets new work.
 
 Owns the truth about which sessions live at the site. Knows robots by name and boot id only, and calls nobody. Nothing is
 kept on disk: when it dies, its memory of sessions and violations dies with it, and robots answer 502.
@@ -31,6 +32,9 @@ from aiohttp import web
 from serve import serve
 
 
+FENCED_WITHIN_S = 3  # after a robot is in reach again
+
+
 class Portal:
     def __init__(self):
         self.reset_all()
@@ -49,8 +53,10 @@ class Portal:
         del self.by_session[session["robot"], session["session_id"]]
 
     def may_be_abandoned(self, first, second):
-        ended = self.outages.get(first["robot"], 0)
-        return first["robot"] != second["robot"] and (ended is None or ended >= first["since"])
+        ended, late = self.outages.get(first["robot"], 0), self.outages.get(second["robot"], 0)
+        is_first = ended is None or ended >= first["since"]
+        is_second = late is None or late >= second["since"] - FENCED_WITHIN_S
+        return first["robot"] != second["robot"] and (is_first or is_second)
 
     async def login(self, request):
         told = await request.json()

@@ -267,11 +267,14 @@ def assert_nothing_left(system):
 
 
 def assert_overlaps_allowed(system):
-    """What the judge let pass was really given up by us: its row ended before the second session began, and on another robot."""
+    """What the judge let pass was really given up by us: the first session's row had ended before the second began; or the second one is a log-in
+    that stood still on a robot out of reach, which no row of ours ever held as a session."""
     assert system.portal.violations() == []
     for one in system.portal.abandoned():
-        rows = system.database.rows("SELECT state, reason, UNIX_TIMESTAMP(since) AS since FROM chasqui_sessions WHERE robot_session_id = %s", one["first"]["session_id"])
-        assert all(row["state"] in ("lost", "migrated") and float(row["since"]) <= one["time"] for row in rows), (one, rows)
+        rows = system.database.rows("SELECT state, UNIX_TIMESTAMP(since) AS since FROM chasqui_sessions WHERE robot_session_id = %s", one["first"]["session_id"])
+        is_first_given_up = all(row["state"] in ("lost", "migrated") and float(row["since"]) <= one["time"] for row in rows)
+        second = system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE robot_session_id = %s", one["second"]["session_id"])
+        assert is_first_given_up or second == 0, (one, rows)
 
 
 def round_begin(system, dice, companies, params):
