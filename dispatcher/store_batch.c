@@ -41,7 +41,7 @@ static enum db_rc open_tx(struct db *db, void *arg)
         return batch_replayed(db, op);
     if ((op->mismatch = key == KEY_MISMATCH))
         return DB_OK;
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_batches WHERE finished_at IS NULL AND token_id = ?", "u", op->token_id));
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_batches FORCE INDEX (unfinished) WHERE finished_at IS NULL AND token_id = ?", "u", op->token_id));
     if ((op->too_many = db_next(db) && db_u64(db, 0) >= BATCHES_MAX))
         return DB_OK;
     TRY(turn_next(db, op->priority, &turn));

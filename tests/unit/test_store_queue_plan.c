@@ -83,7 +83,7 @@ static void test_batches(void **state)
         strcpy(page.state, states[i]);
         before = rows_read();
         run_fine(store_batch_items, &page);
-        assert_rows(before, 2 * (10 + 1) + 5, "a page of items");
+        assert_rows(before, 4 * (10 + 1) + 5, "a page of items");
         plan_check("store_batch_items");
         buf_free(&page.json);
     }
@@ -121,12 +121,12 @@ static void test_lists_of_jobs(void **state)
         many[i] = i + 1;
     plan_begin();
     rows_since(rows_read());
-    page_fine((struct store_jobs){.all = true, .limit = 20}, 3 * 21 + 5, "all jobs");
-    page_fine((struct store_jobs){.all = true, .limit = 20, .cursor = 3000}, 3 * 21 + 5, "all jobs from a cursor");
-    page_fine((struct store_jobs){.all = true, .limit = 20, .status = "failed"}, 4 * 21 + 5, "jobs by status");
-    page_fine((struct store_jobs){.all = true, .limit = 20, .batch_id = batch[0]}, 4 * 21 + 5, "jobs of a batch");
-    page_fine((struct store_jobs){.all = true, .limit = 5, .company_id = 17}, 4 * 6 + 5, "jobs of a company");
-    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5}, 3 * 4 * 6 + 10, "jobs of three companies");
+    page_fine((struct store_jobs){.all = true, .limit = 20}, 4 * 21 + 5, "all jobs");
+    page_fine((struct store_jobs){.all = true, .limit = 20, .cursor = 3000}, 4 * 21 + 5, "all jobs from a cursor");
+    page_fine((struct store_jobs){.all = true, .limit = 20, .status = "failed"}, 5 * 21 + 5, "jobs by status");
+    page_fine((struct store_jobs){.all = true, .limit = 20, .batch_id = batch[0]}, 5 * 21 + 5, "jobs of a batch");
+    page_fine((struct store_jobs){.all = true, .limit = 5, .company_id = 17}, 5 * 6 + 5, "jobs of a company");
+    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5}, 3 * 5 * 6 + 10, "jobs of three companies");
     page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5, .batch_id = batch[0]}, 2 * 1000 + 3 * 6, "jobs of three companies in a batch");
     page_fine((struct store_jobs){.companies = many, .n_companies = 500, .limit = 20}, 3 * 500 + 4 * 21 + 200, "jobs of many companies");
     page_fine((struct store_jobs){.all = true, .search = "JOBUID-100"}, 10, "jobs by their job_uid");
