@@ -236,6 +236,14 @@ struct at_limit {
     unsigned in_flight, waiting;
 };
 void peers_each_at_limit(const struct broker *b, void (*fn)(void *arg, const struct at_limit *one), void *arg);
+/* Why no dispatcher has a database that takes writes: "read_only", "hung" or "gone", and in words. A read-only one is read at least. */
+const char *peers_database_why(const struct broker *b, char *why, size_t room);
+/* What fails at a dispatcher's database; each row of each dispatcher. */
+struct database_trouble {
+    char duty[33], kind[13], why[161];
+    uint64_t n, for_s;
+};
+void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const struct database_trouble *one), void *arg);
 struct jv *peers_jv(const struct broker *b); /* [{name,boot_id,...}], by name, then those that went */
 /* Appends a source for each; returns how many. The pointers are good until the loop turns. */
 unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max);

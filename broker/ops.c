@@ -21,14 +21,15 @@ void ops_readyz(struct exchange *x)
 {
     struct jv *body = jv_new_object();
     const char *why = NULL, *reason = NULL;
+    char words[300];
     if (x->b->is_stopping) {
         reason = why = "stopping";
     } else if (!http_is_open(x->b->http)) {
         reason = why = "starting";
     } else if (!peers_ready(x->b)) {
-        bool is_there = peers_hopeful(x->b);
-        why = is_there ? "database_unavailable" : "no_dispatcher";
-        reason = is_there ? "no dispatcher has a database" : "no dispatcher is connected";
+        bool is_there = peers_hopeful(x->b), is_read_only = strcmp(peers_database_why(x->b, words, sizeof words), "read_only") == 0;
+        why = !is_there ? "no_dispatcher" : is_read_only ? "database_read_only" : "database_unavailable";
+        reason = !is_there ? "no dispatcher is connected" : *words ? words : "no dispatcher has a database";
     }
     jv_set_bool(body, "ok", !why);
     if (why) {

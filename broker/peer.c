@@ -315,6 +315,8 @@ static void take_ping(struct broker *b, struct peer *p, const struct msg_PING *m
     p->is_database_ok = m->database_ok;
     str_copy(p->brokers_lost, sizeof p->brokers_lost, m->brokers_lost);
     str_copy(p->at_limit, sizeof p->at_limit, m->at_limit);
+    str_copy(p->database, sizeof p->database, m->database);
+    str_copy(p->troubles, sizeof p->troubles, m->troubles);
     if (m->stats)
         roster_stats(b, p, m->stats);
     take_credit(b, p, m->incarnation, m->limits);

@@ -137,6 +137,39 @@ void peers_each_at_limit(const struct broker *b, void (*fn)(void *arg, const str
         }
 }
 
+const char *peers_database_why(const struct broker *b, char *why, size_t room)
+{
+    static const char *const kinds[] = {"read_only", "hung"};
+    str_copy(why, room, str_of(""));
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        for (const struct peer *p = b->peers->list; p; p = p->next) {
+            size_t len = strlen(kinds[i]);
+            if (peer_is_usable(p) && strncmp(p->database, kinds[i], len) == 0 && p->database[len] == ':') {
+                str_copy(why, room, str_of(p->database + len + 1));
+                return kinds[i];
+            }
+        }
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        if (peer_is_usable(p) && strncmp(p->database, "gone:", 5) == 0)
+            str_copy(why, room, str_of(p->database + 5));
+    return "gone";
+}
+
+void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const struct database_trouble *one), void *arg)
+{
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        for (const char *at = p->troubles; peer_is_usable(p) && *at; at += *at == '\n') {
+            struct database_trouble one = {0};
+            unsigned long long n, s;
+            if (sscanf(at, "%32[^\t\n]\t%12[^\t\n]\t%llu\t%llu\t%160[^\t\n]", one.duty, one.kind, &n, &s, one.why) >= 4) {
+                one.n = n;
+                one.for_s = s;
+                fn(arg, &one);
+            }
+            at += strcspn(at, "\n");
+        }
+}
+
 static struct jv *database_jv(const struct peer *p, const struct peer_sum *grown)
 {
     struct jv *db = jv_new_object();

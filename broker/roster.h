@@ -28,6 +28,8 @@ struct peer {
     bool is_draining, is_database_ok;
     char brokers_lost[301]; /* endpoints of brokers that it does not reach, comma list */
     char at_limit[301];     /* robots, companies and tokens at their limit: dispatcher/bulkhead.c */
+    char database[401];     /* why no server takes writes, "" = one does: dispatcher/peer.c */
+    char troubles[901];     /* what fails there, a line each: dispatcher/trouble.h */
     bool takes_many;      /* small messages are gathered for it */
     struct bundle bundle; /* of this turn */
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];

@@ -21,6 +21,8 @@
 #define PROCESSES_MAX 200
 #define ERRORS_LEAST 5          /* in a minute; fewer say nothing */
 #define ERRORS_SHARE 0.05
+#define TROUBLE_TIMES 2         /* a duty that failed once is no trouble yet */
+#define TROUBLE_S 2
 #define LEFT_SHOWN_MS 60000     /* a dispatcher that was stopped on purpose */
 
 struct row {
@@ -99,6 +101,44 @@ static void at_limit_one(void *arg, const struct at_limit *one)
     r->m += one->waiting;
 }
 
+/* Said once each, with the sums over dispatchers. */
+static void trouble_one(void *arg, const struct database_trouble *one)
+{
+    struct told *t = arg;
+    bool is_refusal = strcmp(one->kind, "refused") == 0, is_slow = strcmp(one->kind, "slow") == 0;
+    enum word word = is_refusal ? WORD_DATABASE_REFUSES : is_slow ? WORD_DATABASE_SLOW : WORD_DATABASE_DUTY_FAILS;
+    if (!is_refusal && !is_slow && (one->n < TROUBLE_TIMES || one->for_s < TROUBLE_S))
+        return;
+    struct row *r = NULL;
+    for (unsigned i = 0; i < t->n && !r; i++)
+        if (t->row[i].word == word && strcmp(t->row[i].who, one->duty) == 0)
+            r = &t->row[i];
+    if (!r) {
+        r = say(t, word, one->duty, t->now_ms - (int64_t)one->for_s * 1000);
+        if (is_refusal || is_slow)
+            str_copy(r->why, sizeof r->why, str_of(one->why));
+        else
+            snprintf(r->why, sizeof r->why, "%s: %s", one->kind, one->why);
+    }
+    r->n += (int64_t)one->n;
+}
+
+static void database_look(struct told *t, const struct peers_count *n)
+{
+    char why[256];
+    const char *kind = peers_database_why(t->b, why, sizeof why);
+    enum word word = strcmp(kind, "read_only") == 0 ? WORD_DATABASE_READ_ONLY : strcmp(kind, "hung") == 0 ? WORD_DATABASE_HUNG : WORD_DATABASE_GONE;
+    if (n->usable && !n->with_database) {
+        struct row *r = say(t, word, NULL, 0);
+        r->n = r->m = n->usable;
+        str_copy(r->why, sizeof r->why, str_of(*why ? why : "-"));
+        return;
+    }
+    if (n->with_database < n->usable)
+        say_count(t, WORD_DATABASE_GONE_SOME, n->usable - n->with_database, n->usable);
+    peers_each_trouble(t->b, trouble_one, t);
+}
+
 static void dispatchers_look(struct told *t)
 {
     struct peers_count n = peers_count(t->b);
@@ -106,10 +146,7 @@ static void dispatchers_look(struct told *t)
         say(t, WORD_BROKER_STOPPING, NULL, 0);
     if (!n.usable)
         say(t, WORD_NO_DISPATCHER, NULL, n.last_gone_ms);
-    else if (!n.with_database)
-        say_count(t, WORD_DATABASE_GONE, n.usable, n.usable);
-    else if (n.with_database < n.usable)
-        say_count(t, WORD_DATABASE_GONE_SOME, n.usable - n.with_database, n.usable);
+    database_look(t, &n);
     peers_each_gone(t->b, gone_one, t);
     peers_each_draining(t->b, draining_one, t);
     if (peers_twice(t->b))

@@ -168,7 +168,7 @@ static void reserved(void *arg, void *op_arg)
     if (asker)
         bulkhead_database_left(l->d, asker);
     if (op->rc != STORE_OK) {
-        entry_refuse_store(e, store_err(op->rc), NULL);
+        entry_refuse_store(e, store_err(op->rc), store_down_words(l->d));
         return;
     }
     switch (op->outcome) {

@@ -150,8 +150,21 @@ static void lost_fill(const struct peers *ps, char out[LOST_TEXT_MAX + 1])
     }
 }
 
+/* "" while a server takes writes; else gone, read_only or hung, and why. */
+static void database_fill(const struct dispatcher *d, char out[401])
+{
+    static const char *const word[] = {"", "read_only", "gone", "hung"};
+    struct store_state s = store_state(d->store);
+    out[0] = 0;
+    if (s.state != DB_STATE_UP)
+        snprintf(out, 401, "%s:%s", word[s.state], s.why);
+}
+
 static void ping_send(struct peer *p)
 {
+    char database[401], troubles[TROUBLE_TEXT_MAX + 1];
+    database_fill(p->d, database);
+    store_troubles(p->d->store, troubles);
     uint64_t limits[LANE_COUNT];
     char lost[LOST_TEXT_MAX + 1], at_limit[BULKHEAD_TEXT_MAX + 1];
     bulkheads_text(p->d, at_limit);
@@ -161,7 +174,7 @@ static void ping_send(struct peer *p)
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
                              .draining = p->d->draining, .stats = &stat_own, .brokers_lost = str_of(lost),
-                             .at_limit = str_of(at_limit)}};
+                             .at_limit = str_of(at_limit), .database = str_of(database), .troubles = str_of(troubles)}};
     peer_send(p->d, p->index, &m);
 }
 

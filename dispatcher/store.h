@@ -26,6 +26,8 @@
 #include "common/loop.h"
 #include "proto/proto.h"
 #include "dispatcher/store_mariadb.h"
+#include "dispatcher/store_pulse.h"
+#include "dispatcher/trouble.h"
 
 struct store;
 
@@ -42,11 +44,17 @@ typedef void store_done_fn(void *arg, void *op);
 struct store *store_new(struct loop *l, const struct conf *conf);
 /* Waits for the threads (each finishes its current op), then drops the queued ops without calling back. */
 void store_destroy(struct store **sp);
-void store_submit(struct store *s, store_fn *fn, void *op, store_done_fn *done, void *arg);
+/* `duty` names the op where it fails (a static text). */
+void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg);
+#define store_submit(s, fn, op, done, arg) store_submit_duty(s, #fn, fn, op, done, arg)
 /* Inside a done callback whose op came back with STORE_REFUSED: what refused it. NULL = it is not known. */
 const struct db_refusal *store_refusal(const struct store *s);
-/* The answer of the last op: the database could be reached. Optimistic at start only after a successful ping. */
-bool store_is_up(const struct store *s);
+bool store_is_up(const struct store *s); /* a server takes writes, as far as the last pulse told */
+struct store_state { enum db_state state; int64_t since_ms; /* unix */ int host; char why[300]; };
+struct store_state store_state(const struct store *s);
+const char *store_host(const struct store *s); /* the server that is used, or was last */
+/* The duties that fail: see trouble.h. */
+void store_troubles(const struct store *s, char out[TROUBLE_TEXT_MAX + 1]);
 unsigned store_waiting(const struct store *s); /* ops that wait for a thread */
 unsigned store_idle_threads(const struct store *s); /* look-ups gather while this is 0 */
 

@@ -63,7 +63,8 @@ struct db {
     uint64_t shape_at_ms; /* when it is looked at again */
     bool in_tx;
     enum db_rc poison; /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
-    struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_refusal_clear() */
+    struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_news_clear() */
+    enum db_rc failure;        /* the last statement's that failed for good (no DB_DUP); DB_OK = none since db_news_clear() */
     struct db_refusal taken;   /* the last DB_DUP of this try of a transaction, likewise */
     uint64_t affected, insert_id;
 };
@@ -114,7 +115,7 @@ static void statements_close(struct db *db)
         statement_close(db, &db->statements[i]);
 }
 
-static void disconnect(struct db *db)
+void db_disconnect(struct db *db)
 {
     statements_close(db);
     db_link_close(&db->link);
@@ -127,20 +128,15 @@ void db_destroy(struct db **dp)
 {
     if (!*dp)
         return;
-    disconnect(*dp);
+    db_disconnect(*dp);
     db_link_end(&(*dp)->link);
     free(*dp);
     *dp = NULL;
 }
 
-bool db_is_open(const struct db *db)
-{
-    return db->link.my != NULL;
-}
-
 void db_patience(struct db *db, unsigned seconds)
 {
-    disconnect(db);
+    db_disconnect(db);
     db->link.patience_s = seconds;
 }
 
@@ -164,8 +160,14 @@ const struct db_refusal *db_refusal(const struct db *db)
     return &db->refusal;
 }
 
-void db_refusal_clear(struct db *db)
+enum db_rc db_failure(const struct db *db)
 {
+    return db->failure;
+}
+
+void db_news_clear(struct db *db)
+{
+    db->failure = DB_OK;
     db->refusal.number = 0;
 }
 
@@ -174,8 +176,7 @@ struct db_refusal db_forgive(struct db *db)
     struct db_refusal why = db->poison == DB_REFUSED ? db->refusal : db->taken;
     if (db->poison == DB_REFUSED)
         db->poison = DB_OK;
-    db->taken.number = 0;
-    db_refusal_clear(db);
+    db->taken.number = db->refusal.number = 0;
     return why;
 }
 
@@ -196,9 +197,8 @@ static enum db_rc refused(struct db *db, const char *sql)
 }
 
 /* What an error means, and what follows for the connection and the transaction. */
-static enum db_rc classify(struct db *db, unsigned number, const char *state, const char *text, const char *sql)
+static enum db_rc judge(struct db *db, unsigned number, const char *state, const char *text, const char *sql)
 {
-    snprintf(db->link.error, sizeof(db->link.error), "%u %s", number, text);
     switch (db_error_kind(number, state)) {
     case DB_KIND_DUPLICATE:
         db_refusal_read(&db->taken, number, text, sql);
@@ -207,11 +207,11 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
         db->taken.number = 0;
         return poisoned(db, DB_RETRY);
     case DB_KIND_GONE:
-        disconnect(db);
+        db_disconnect(db);
         return DB_GONE;
     case DB_KIND_NOT_HERE:
         log_line(LOG_WARN, "database_read_only", "number", log_i(number), "text", text, NULL);
-        disconnect(db);
+        db_disconnect(db);
         return DB_NOT_HERE;
     case DB_KIND_REFUSED:
         if (number == 1054) /* a column that Laravel dropped while we ran: the next transaction looks again */
@@ -227,13 +227,22 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
     return poisoned(db, DB_FAIL);
 }
 
+static enum db_rc classify(struct db *db, unsigned number, const char *state, const char *text, const char *sql)
+{
+    snprintf(db->link.error, sizeof(db->link.error), "%u %s", number, text);
+    enum db_rc rc = judge(db, number, state, text, sql);
+    if (rc != DB_DUP && rc != DB_FORGOTTEN)
+        db->failure = rc;
+    return rc;
+}
+
 /* Prepared again, and forgotten again: not now when the server holds too many, else the connection is of no use. */
 static enum db_rc forgotten(struct db *db, const char *sql)
 {
     log_line(LOG_WARN, "statement_forgotten_twice", "text", db->link.error, "statement", sql, NULL);
     if (strncmp(db->link.error, "1461 ", 5) == 0)
         return poisoned(db, DB_RETRY);
-    disconnect(db);
+    db_disconnect(db);
     return DB_GONE;
 }
 
@@ -249,7 +258,7 @@ enum db_rc db_probe(struct db *db)
         return DB_GONE;
     enum db_takes takes = db_link_ask(&db->link);
     if (takes == DB_TAKES_NOTHING)
-        disconnect(db);
+        db_disconnect(db);
     return takes == DB_TAKES_WRITES ? DB_OK : takes == DB_TAKES_READS ? DB_NOT_HERE : DB_GONE;
 }
 
@@ -257,7 +266,7 @@ enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s)
 {
     if (db->link.my && db->link.at == i)
         return DB_OK;
-    disconnect(db);
+    db_disconnect(db);
     return db_link_open(&db->link, i, connect_s) ? DB_OK : DB_GONE;
 }
 
@@ -321,6 +330,11 @@ static void columns_make(struct statement *s)
     }
 }
 
+bool db_is_open(const struct db *db)
+{
+    return db->link.my != NULL;
+}
+
 static uint32_t hash_of(const char *sql)
 {
     uint32_t hash = 2166136261u; /* FNV-1a */
@@ -329,15 +343,13 @@ static uint32_t hash_of(const char *sql)
     return hash;
 }
 
-/* A place for one more statement; of those that are held the least recently used one goes. */
-static struct statement *statement_room(struct db *db)
+/* The least recently used one goes: its place. Never the one whose rows are read. */
+static struct statement *statement_evict(struct db *db)
 {
     struct statement *oldest = NULL;
     for (unsigned i = 0; i < db->most_statements; i++) {
         struct statement *s = &db->statements[i];
-        if (!s->sql)
-            return s;
-        if (s != db->current && (!oldest || s->used < oldest->used))
+        if (s->sql && s != db->current && (!oldest || s->used < oldest->used))
             oldest = s;
     }
     statement_close(db, oldest);
@@ -345,17 +357,12 @@ static struct statement *statement_room(struct db *db)
     return oldest;
 }
 
-/* The server holds as many statements as it may: ours make room, all but those that were used last. */
-static void statements_shed(struct db *db)
+static struct statement *statement_room(struct db *db)
 {
-    for (unsigned n = db->counts.held / 2; n; n--) {
-        struct statement *oldest = NULL;
-        for (unsigned i = 0; i < db->most_statements; i++)
-            if (db->statements[i].sql && (!oldest || db->statements[i].used < oldest->used))
-                oldest = &db->statements[i];
-        statement_close(db, oldest);
-        db->counts.evicted++;
-    }
+    for (unsigned i = 0; i < db->most_statements; i++)
+        if (!db->statements[i].sql)
+            return &db->statements[i];
+    return statement_evict(db);
 }
 
 static enum db_rc statement_prepare(struct db *db, const char *sql, struct statement **out)
@@ -392,7 +399,8 @@ static enum db_rc statement_for(struct db *db, const char *sql, struct statement
             *out = &db->statements[i];
     enum db_rc rc = *out ? DB_OK : statement_prepare(db, sql, out);
     if (rc == DB_FORGOTTEN) {
-        statements_shed(db);
+        for (unsigned n = db->counts.held / 2; n; n--) /* the server holds as many as it may: ours make room */
+            statement_evict(db);
         rc = statement_prepare(db, sql, out);
     }
     if (rc == DB_OK)
@@ -759,17 +767,14 @@ const char *db_str(struct db *db, unsigned col, size_t *len)
 {
     struct column *c = column_at(db, col);
     if (len)
-        *len = 0;
+        *len = c->null ? 0 : c->len;
     if (c->null)
         return NULL;
-    if (len)
-        *len = c->len;
     if (c->len <= COLUMN_ROOM) {
         c->room[c->len] = 0;
         return c->room;
     }
-    MYSQL_BIND whole = {.buffer_type = MYSQL_TYPE_STRING, .buffer_length = c->len, .length = &c->len,
-                        .is_null = &c->null};
+    MYSQL_BIND whole = {.buffer_type = MYSQL_TYPE_STRING, .buffer_length = c->len, .length = &c->len, .is_null = &c->null};
     free(c->big);
     c->big = xmalloc(c->len + 1);
     whole.buffer = c->big;
@@ -820,9 +825,10 @@ enum db_rc db_end(struct db *db, bool commit)
     if (commit ? mysql_commit(db->link.my) : mysql_rollback(db->link.my)) {
         enum db_rc rc = connection_fail(db, commit ? "COMMIT" : "ROLLBACK");
         if (rc != DB_RETRY && rc != DB_GONE) /* nothing that says clearly "rolled back" */
-            disconnect(db);
+            db_disconnect(db);
         return rc == DB_RETRY ? rc : DB_GONE;
     }
+    db->failure = commit ? DB_OK : db->failure; /* what failed before went well now */
     return DB_OK;
 }
 

@@ -37,6 +37,7 @@ struct db *db_new(const struct conf *conf); /* does not connect yet; on the firs
 /* On the server that is chosen among these hosts, which others share. */
 struct db *db_new_on(const struct conf *conf, struct db_hosts *hosts);
 void db_destroy(struct db **dp);
+void db_disconnect(struct db *db);
 /* Connects when needed: outside a transaction also to another server, when another was chosen. DB_OK or DB_GONE. */
 enum db_rc db_ready(struct db *db);
 /* The same to that one of the hosts, whichever is chosen. */
@@ -52,6 +53,9 @@ void db_patience(struct db *db, unsigned seconds);
 /* The last error for people (CLI), without secrets. */
 const char *db_error(const struct db *db);
 
+/* What the last statement that failed came back with, unless the transaction was run again and went well; DB_OK = none. */
+enum db_rc db_failure(const struct db *db);
+
 /* What this handle has counted since it was made. */
 struct db_counts {
     unsigned held;           /* statements that are prepared now */
@@ -64,7 +68,7 @@ const struct db_counts *db_counts(const struct db *db);
 
 /* What the last DB_REFUSED was about; number 0 = none since it was cleared. Valid until the next error. */
 const struct db_refusal *db_refusal(const struct db *db);
-void db_refusal_clear(struct db *db);
+void db_news_clear(struct db *db); /* both */
 /* After DB_REFUSED or DB_DUP, which it answers: the server undid the refused statement alone (of db_bulk() the refused row and those behind it), and the transaction
  * goes on. */
 struct db_refusal db_forgive(struct db *db);

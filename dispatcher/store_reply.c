@@ -5,6 +5,7 @@
 #include "dispatcher/store_reply.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum err store_err(enum store_rc rc)
 {
@@ -60,7 +61,23 @@ void reply_store_err(struct dispatcher *d, struct request *r, enum err e, const 
     reply_error(d, r, e, why ? refusal_message(why, words) : message, refusal_extra(why));
 }
 
+const char *store_down_words(const struct dispatcher *d)
+{
+    struct store_state s = store_state(d->store);
+    switch (s.state) {
+    case DB_STATE_READ_ONLY:
+        return "The database is read-only: nothing can be changed now.";
+    case DB_STATE_HUNG:
+        return "The database does not answer.";
+    case DB_STATE_GONE:
+        return strstr(s.why, ": 1047 ") ? "The database node has no quorum." : "The database cannot be reached.";
+    case DB_STATE_UP:
+        break;
+    }
+    return NULL;
+}
+
 void reply_store(struct dispatcher *d, struct request *r, enum store_rc rc)
 {
-    reply_store_err(d, r, store_err(rc), NULL);
+    reply_store_err(d, r, store_err(rc), rc == STORE_REFUSED ? NULL : store_down_words(d));
 }

@@ -163,7 +163,7 @@ async function gone(why) {
     if (why)
         return;
     const told = await fetch('readyz', {cache: 'no-store'}).then(answer => answer.json()).catch(() => null);
-    world.goneWhy = told?.reason || '';
+    world.goneWhy = told?.why || '';
     changed();
 }
 

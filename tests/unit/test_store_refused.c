@@ -28,7 +28,7 @@ static int tables_make(void **state)
 
 static void assert_refused(const char *table, const char *constraint, const char *column, const char *sql)
 {
-    db_refusal_clear(db);
+    db_news_clear(db);
     enum db_rc rc = db_exec(db, sql, "");
     if (rc != DB_REFUSED)
         fail_msg("%d, %s: %s", rc, db_error(db), sql);

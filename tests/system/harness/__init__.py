@@ -3,6 +3,7 @@
 Knows nothing of pytest (conftest.py does), so that `make run` and the benchmark can use it too.
 """
 
+from .database_proxy import DatabaseProxy
 from .http import Answer, Api, Client, address, connect, metrics, raw
 from .mariadb import Database, MariaDB
 from .ports import free_port
@@ -13,6 +14,6 @@ from .system import System, program
 from .wait import TimedOut, stays, wait_until
 
 __all__ = [
-    "Answer", "Api", "Client", "Database", "MariaDB", "Portal", "Process", "Proxy", "Robot", "System", "TimedOut", "address",
+    "Answer", "Api", "Client", "Database", "DatabaseProxy", "MariaDB", "Portal", "Process", "Proxy", "Robot", "System", "TimedOut", "address",
     "connect", "content", "free_port", "metrics", "program", "raw", "stays", "wait_until",
 ]  # fmt: skip
