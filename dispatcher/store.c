@@ -49,6 +49,7 @@ struct news {
     bool up; /* the database was reached, and still is */
     struct db_counts grown; /* counted by this op; held = how many there are now */
     struct db_refusal refusal; /* the last one, number 0 = none */
+    struct db_refusal told;    /* likewise, though the op went on without the row */
     enum db_rc failure; /* of the last statement that failed for good; DB_OK = none */
     char error[200];
 };
@@ -128,6 +129,7 @@ static void news_fill(struct news *n, const struct db *db, const struct db_count
 {
     const struct db_counts *now = db_counts(db);
     n->refusal = *db_refusal(db);
+    n->told = *db_refusal_told(db);
     n->failure = db_failure(db);
     snprintf(n->error, sizeof(n->error), "%s", n->failure ? db_error(db) : "");
     n->grown = (struct db_counts){.held = now->held,
@@ -225,10 +227,10 @@ static void count(struct worker *w, const struct task *t)
     stat_add(database_statements_prepared_again_total, n->grown.prepared_again);
     stat_add(database_refused_total, n->grown.refused);
     stat_add(database_torn_total, n->grown.torn);
-    if (n->refusal.number) {
-        db_refusal_words(&n->refusal, words, sizeof(words));
+    if (n->told.number) {
+        db_refusal_words(&n->told, words, sizeof(words));
         char why[220];
-        snprintf(why, sizeof(why), "%u %s", n->refusal.number, words);
+        snprintf(why, sizeof(why), "%u %s", n->told.number, words);
         trouble_note(&s->troubles, t->duty, "refused", why, now);
     }
     const char *kind = kind_of(n->failure);

@@ -64,6 +64,7 @@ struct db {
     bool in_tx;
     enum db_rc poison; /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
     struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_news_clear() */
+    struct db_refusal told;    /* likewise, what was forgiven too: for the counters */
     enum db_rc failure;        /* the last statement's that failed for good (no DB_DUP); DB_OK = none since db_news_clear() */
     struct db_refusal taken;   /* the last DB_DUP of this try of a transaction, likewise */
     uint64_t affected, insert_id;
@@ -120,8 +121,8 @@ void db_disconnect(struct db *db)
     statements_close(db);
     db_link_close(&db->link);
     db->shape_at_ms = 0;
-    db->in_tx = false;
-    db->poison = DB_OK;
+    if (db->in_tx) /* what is left of it must not run on another connection, outside of any transaction */
+        db->poison = DB_GONE;
 }
 
 void db_destroy(struct db **dp)
@@ -168,7 +169,12 @@ enum db_rc db_failure(const struct db *db)
 void db_news_clear(struct db *db)
 {
     db->failure = DB_OK;
-    db->refusal.number = 0;
+    db->refusal.number = db->told.number = 0;
+}
+
+const struct db_refusal *db_refusal_told(const struct db *db)
+{
+    return &db->told;
 }
 
 struct db_refusal db_forgive(struct db *db)
@@ -192,6 +198,7 @@ static enum db_rc refused(struct db *db, const char *sql)
     char words[500];
     db_refusal_words(&db->refusal, words, sizeof(words));
     db->counts.refused++;
+    db->told = db->refusal;
     log_line(LOG_WARN, "refused_by_database", "number", log_i(db->refusal.number), "what", words, "statement", sql, NULL);
     return poisoned(db, DB_REFUSED);
 }
@@ -284,13 +291,15 @@ static void shape_look(struct db *db)
 enum db_rc db_ready(struct db *db)
 {
     enum db_rc rc = DB_OK;
+    if (db->in_tx)
+        return db->link.my ? DB_OK : DB_GONE;
     if (db->link.is_alone)
         rc = db->link.my || db_link_open_alone(&db->link, CONNECT_S) ? DB_OK : DB_GONE;
     else {
         int chosen = db_hosts_chosen(db->link.hosts);
         rc = chosen == DB_NO_HOST ? DB_GONE : db_ready_at(db, (unsigned)chosen, CONNECT_S);
     }
-    if (rc == DB_OK && !db->in_tx && !db->current && clock_ms() >= db->shape_at_ms)
+    if (rc == DB_OK && !db->current && clock_ms() >= db->shape_at_ms)
         shape_look(db);
     return rc;
 }
@@ -478,7 +487,7 @@ static enum db_rc statement_begin(struct db *db, const char *sql, struct stateme
 {
     if (db->poison)
         return db->poison;
-    enum db_rc rc = db->in_tx ? (db->link.my ? DB_OK : DB_GONE) : db_ready(db);
+    enum db_rc rc = db_ready(db);
     if (rc)
         return rc;
     rows_forget(db);
@@ -800,8 +809,10 @@ enum db_rc db_run(struct db *db, const char *sql, size_t len)
 
 enum db_rc db_begin(struct db *db)
 {
-    enum db_rc rc = db_ready(db);
+    db->in_tx = false;
+    db->poison = DB_OK;
     db->taken.number = 0;
+    enum db_rc rc = db_ready(db);
     if (rc)
         return rc;
     if (mysql_query(db->link.my, "START TRANSACTION"))

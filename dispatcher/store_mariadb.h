@@ -68,7 +68,8 @@ const struct db_counts *db_counts(const struct db *db);
 
 /* What the last DB_REFUSED was about; number 0 = none since it was cleared. Valid until the next error. */
 const struct db_refusal *db_refusal(const struct db *db);
-void db_news_clear(struct db *db); /* both */
+void db_news_clear(struct db *db); /* it, and what db_failure() and db_refusal_told() say */
+const struct db_refusal *db_refusal_told(const struct db *db); /* the last one, though it was forgiven */
 /* After DB_REFUSED or DB_DUP, which it answers: the server undid the refused statement alone (of db_bulk() the refused row and those behind it), and the transaction
  * goes on. */
 struct db_refusal db_forgive(struct db *db);

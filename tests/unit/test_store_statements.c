@@ -127,6 +127,27 @@ static void test_a_torn_transaction_is_run_again_whole(void **state)
     assert_number(before + 11, "SELECT revision FROM chasqui_revision", "");
 }
 
+static enum db_rc cut_tx(struct db *on, void *arg)
+{
+    unsigned *calls = arg;
+    (*calls)++;
+    TRY(db_exec(on, "UPDATE chasqui_revision SET revision = revision + 100", ""));
+    db_cut(on);
+    db_query(on, "SELECT 1", ""); /* its failure is not looked at */
+    return db_exec(on, "UPDATE chasqui_revision SET revision = revision + 1000", "");
+}
+
+static void test_nothing_of_a_lost_transaction_runs_outside_of_it(void **state)
+{
+    (void)state;
+    unsigned calls = 0;
+    enum db_rc rc;
+    int64_t before = number_of("SELECT revision FROM chasqui_revision", "");
+    assert_int_equal(db_tx(db, cut_tx, NULL, &calls, &rc), TX_NOT);
+    assert_int_equal(rc, DB_GONE);
+    assert_number(before, "SELECT revision FROM chasqui_revision", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +157,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_server_that_is_full_of_statements, fresh),
         cmocka_unit_test_setup(test_lists_have_few_sizes, fresh),
         cmocka_unit_test_setup(test_a_torn_transaction_is_run_again_whole, fresh),
+        cmocka_unit_test_setup(test_nothing_of_a_lost_transaction_runs_outside_of_it, fresh),
     };
     return cmocka_run_group_tests(tests, server_start, server_stop);
 }
