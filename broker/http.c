@@ -29,14 +29,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define KNOWN_VERSION "0.9.75" /* whose memory layout the gate knows */
 /* Of a connection: a head of GATE_HEAD_BYTES_MAX, its table of fields, and the head of the answer. */
 #define POOL_BYTES (64 * 1024)
-#define METHOD_BYTES_MAX 64 /* before the target, in a connection's first request */
 #define FIELDS_MAX 512
 #define DOORS_MAX 16 /* addresses of both listeners */
 #define OPS_CONNECTIONS_MAX 1000
@@ -66,7 +64,6 @@ struct http {
     struct loop_timer run_timer, watch_timer, sweep_timer, open_timer, close_timer;
     struct lingering *lingering;
     uint64_t n_parked;
-    size_t page_bytes; /* of memory; 0 = the library's memory is not known well enough */
 };
 
 struct client { /* one connection */
@@ -79,7 +76,6 @@ struct client { /* one connection */
     const char *target_at; /* where the library had the target */
     struct stranger stranger;
     bool is_known; /* a good token was shown */
-    bool is_grown; /* its memory of the last request may be given back */
     bool is_begun;         /* the exchange saw its head */
     bool is_whole;         /* the request is there, or was answered */
     bool is_gone;          /* it went away while it was parked */
@@ -412,7 +408,6 @@ static void completed(void *arg, struct MHD_Connection *connection, void **conte
     c->is_looked_at = false;
     *context = NULL;
     c->is_known |= x->token != NULL;
-    c->is_grown = true;
     exchange_end(x);
     strangers_leave(c->door->strangers, &c->stranger); /* it is cut in the middle of its head */
     if (!c->is_known)
@@ -522,18 +517,6 @@ static void look_between(struct client *c, uint64_t now)
     c->seen_bytes = bytes;
 }
 
-/* After each request the library overwrites all of a connection's memory, POOL_BYTES, of which an idle one needs a page at most:
- * the begin of the next request stands at its begin. The rest is zeros, and is given back to the kernel, which gives zeros again.
- * A first byte of 0 says that nothing was read yet. */
-static void memory_return(const struct http *h, struct client *c)
-{
-    uintptr_t first = (uintptr_t)c->target_at - (uintptr_t)c->target_at % (h->page_bytes ? h->page_bytes : 1);
-    if (!h->page_bytes || !c->is_grown || (uintptr_t)c->target_at - first > METHOD_BYTES_MAX || *(const char *)first)
-        return;
-    madvise((char *)first + h->page_bytes, POOL_BYTES - h->page_bytes, MADV_DONTNEED);
-    c->is_grown = false;
-}
-
 static void sweep_due(void *arg)
 {
     struct http *h = arg;
@@ -541,10 +524,8 @@ static void sweep_due(void *arg)
     for (struct client *c = h->clients; c; c = c->next) {
         if (c->is_parked || (c->exchange && c->is_whole))
             continue;
-        if (!c->exchange) {
-            memory_return(h, c);
+        if (!c->exchange)
             look_between(c, now);
-        }
         if (!c->waits_since_ms || now < c->waits_since_ms + limit_ms)
             continue;
         stat_inc(http_slow_total);
@@ -675,9 +656,7 @@ struct http *http_new(struct broker *b)
     h->open_timer = (struct loop_timer){.fn = open_due, .arg = b};
     h->close_timer = (struct loop_timer){.fn = doors_close, .arg = h};
     h->lingering = linger_new(b->loop);
-    if (strcmp(MHD_get_version(), KNOWN_VERSION) == 0)
-        h->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    else
+    if (strcmp(MHD_get_version(), KNOWN_VERSION) != 0)
         log_line(LOG_WARN, "http_library", "version", MHD_get_version(), "why",
                  "the gate was made for " KNOWN_VERSION " and may refuse all", NULL);
     loop_hook(b->loop, run, h);

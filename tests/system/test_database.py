@@ -68,7 +68,7 @@ def test_a_read_only_server_is_said_and_left(make_system, mariadb):
     try:
         wait_until(lambda: readyz(system) == (503, "database_read_only"), 5, "readyz says read-only")
         wait_until(lambda: "database_read_only" in codes(system), 5, "stats say read-only")
-        system.api.get("/api/v1/app/buzon/list", session_id=session).expect(200)
+        system.api.list(session).expect(200)
         body = {"company_id": 2, "portal": "sunat", "action": "sunat.menu_sol_login", "params": LOGIN}
         answer = system.api.post("/api/v1/app/jobs/execute", body).expect(503).json
         assert answer["error"] == "database_unavailable" and "read-only" in answer["message"]
@@ -86,12 +86,12 @@ def test_a_database_that_hangs_is_noticed(make_system, mariadb, proxy):
     wait_until(lambda: readyz(system) == (503, "database_unavailable"), 8, "readyz says so")
     assert time.monotonic() - began < 6
     asked = time.monotonic()
-    answer = system.api.get("/api/v1/app/buzon/list", session_id=session)
+    answer = system.api.list(session)
     assert answer.status == 503 and time.monotonic() - asked < 3
     wait_until(lambda: "database_hung" in codes(system), 5, "stats say so")
     proxy.resume()
     wait_until(lambda: system.ready(), 15, "it heals")
-    system.api.get("/api/v1/app/buzon/list", session_id=session).expect(200)
+    system.api.list(session).expect(200)
 
 
 def test_the_next_server_is_used_and_the_first_again(make_system, mariadb, proxy):

@@ -94,10 +94,9 @@ BROKEN = {
     "robot_without_places": ("DELETE FROM chasqui_places WHERE robot_id = 2",),
     "job_without_lease": ("DELETE FROM chasqui_leases WHERE kind = 'action'",),
     "lease_of_ended_job": ("UPDATE portal_jobs SET status = 'done' WHERE company_id = 7",),
-    "lease_of_nothing": ("DELETE FROM portal_jobs WHERE company_id = 7",),
+    "lease_of_nothing": ("UPDATE chasqui_leases SET job_id = 999999, session_ref = 999999 WHERE kind = 'action'",),
     "lease_wrong_session": ("UPDATE chasqui_sessions SET state = 'active', live_session_id = robot_session_id WHERE company_id = 3",),
     "params_left": ("UPDATE chasqui_jobs SET params = 'x' WHERE company_id = 8",),
-    "job_without_row": ("DELETE FROM portal_jobs WHERE company_id = 8",),
     "opening_without_lease": ("DELETE FROM chasqui_leases WHERE kind = 'login'",),
     "closing_without_lease": ("DELETE FROM chasqui_leases WHERE kind = 'close'",),
     "done_but_gone": ("UPDATE portal_jobs SET status = 'done' WHERE company_id = 5",),
@@ -129,6 +128,12 @@ def test_a_young_job_may_be_on_its_way(clinic):
     clinic.database.execute("UPDATE portal_jobs SET started_at = NOW(3) WHERE company_id = 7")
     clinic.database.execute("DELETE FROM chasqui_leases WHERE kind = 'action'")
     assert clinic.doctor()[1] == 0
+
+
+def test_a_row_that_laravel_deleted_is_a_note(clinic):
+    clinic.database.execute("DELETE FROM portal_jobs WHERE company_id = 8")
+    found, code = clinic.doctor()
+    assert code == 0 and found["job_without_row"][0][0] == "note"
 
 
 def test_notes_do_not_fail(clinic):

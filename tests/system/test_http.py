@@ -201,9 +201,9 @@ def test_bodies_with_wrong_fields(broker, dispatcher):
         answer = broker.api.post(EXECUTE, {**LOGIN, **change}).expect(422, "validation_failed")
         assert list(answer.json["errors"]) == [field] and answer.json["errors"][field][0], (change, answer)
     broker.api.post(EXECUTE, {**ECHO, "session_id": None}).expect(422)
-    for body in (b'{"company_id":7,"x":"\\u0000"}', b'{"company_id":99999999999999999999}'):
+    for body, field in ((b'{"company_id":7,"x":"\\u0000"}', "body"), (b'{"company_id":99999999999999999999}', "company_id")):
         answer = broker.api.request("POST", EXECUTE, body=body, headers={"Content-Type": "application/json"})
-        assert list(answer.expect(422).json["errors"]) == ["body"]
+        assert field in answer.expect(422).json["errors"]
     assert not dispatcher.saw("EXECUTE_LOGIN", "EXECUTE_ACTION")
 
 

@@ -95,17 +95,3 @@ def test_who_is_refused_is_a_stranger_still(door):
     made.api.list("s").expect(200)
     for wire in flood:
         wire.close()
-
-
-def test_an_idle_connection_holds_less_than_20_kib(door):
-    made = door(**{"broker.anonymous_per_address": 100000})
-    before, wires = made.rss_kib(), []
-    for n in range(1500):
-        wires.append(connect(made.url))
-        if n % 3:
-            assert b"HTTP/1.1 " in ask(wires[-1], KNOWN if n % 3 == 1 else UNKNOWN)
-    wait_until(lambda: made.grown_kib(before) < 20 * len(wires), 10, "their memory is given back")
-    for wire in wires[1::3]:
-        assert b"200" in ask(wire, KNOWN), "a connection whose memory was given back goes on"
-    for wire in wires:
-        wire.close()

@@ -103,7 +103,8 @@ def test_log_ins_that_only_wait(two, how):
         stormy = p99(lambda n: system.api.execute(next(companies)), 15)
         assert stormy < max(2 * calm, NOISE_S), (calm, stormy)
         answers = [one.result() for one in waiting]
-    assert {answer.status for answer in answers} == {200}, {(answer.status, answer.error) for answer in answers}
+    may = {200} if how == "same key" else {200, 202}  # who prefers to wait is answered 202 when its time is over
+    assert {answer.status for answer in answers} <= may, {(answer.status, answer.error) for answer in answers}
     assert len({answer.json["session_id"] for answer in answers}) == 1
     at_rest(system)
 
