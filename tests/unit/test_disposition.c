@@ -177,8 +177,8 @@ static void lines_are_read(void **state)
     assert_string_equal(head("Content-Type : x\r\n").content_type, "before");
     assert_string_equal(head("Content-Typ").content_type, "before");
     assert_string_equal(head("X-Robot-Boot: abc\r\n").boot_id, "abc");
-    assert_string_equal(head("X-Robot-Boot: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n")
-                            .boot_id, "");
+    /* One that is too long for its column becomes a token of its own. */
+    assert_int_equal(head("X-Robot-Boot: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n").boot_id[0], '~');
     assert_string_equal(head("Content-Disposition: attachment; filename=x\r\n").disposition_name, "x");
     struct call_answer a = {.content_type = "x/y", .boot_id = "b"};
     struct head h = {0};
