@@ -170,7 +170,9 @@ static void probe_go(struct target *t, uint64_t waited_ms)
     curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui-healthd");
     /* A kept connection always reaches the same one of two processes behind a load balancer. */
-    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, t->n_probes++ % FRESH_EACH == 0 ? 1L : 0L);
+    long is_fresh = t->n_probes++ % FRESH_EACH == 0;
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, is_fresh);
+    curl_easy_setopt(e, CURLOPT_FORBID_REUSE, is_fresh); /* else each would stay open beside the kept one */
     t->asked_ms = clock_ms();
     curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* what comes encoded all the same is undone */
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);

@@ -4,7 +4,6 @@ The house has two dispatchers, three robots and some history; tests that kill so
 """
 
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ pytest_runtest_makereport = system_fixtures.pytest_runtest_makereport
 mariadb_server, mariadb, database = system_fixtures.mariadb_server, system_fixtures.mariadb, system_fixtures.database
 portal_server, portal, make_system = system_fixtures.portal_server, system_fixtures.portal, system_fixtures.make_system
 
-PICTURES = Path(os.environ.get("CHASQUI_PICTURES", HERE.parents[1] / "build" / "pictures"))
 
 
 @pytest.fixture(scope="session")

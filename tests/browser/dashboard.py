@@ -4,6 +4,7 @@ Owns one browser. What is waited for is waited for with a limit; an error on the
 failure of the test that caused it (complaints()).
 """
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-extensions", "--hide-scrollbars", "--force-color-profile=srgb", "--lang=en-US",
 ]  # fmt: skip
+PICTURES = Path(os.environ.get("CHASQUI_PICTURES", Path(__file__).resolve().parents[2] / "build" / "pictures"))
 SIZES = {"wide": (1400, 900), "narrow": (400, 850)}
 
 

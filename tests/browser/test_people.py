@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from conftest import PICTURES
+from dashboard import PICTURES
 from harness.wait import wait_until
 
 DASHBOARD = Path(__file__).parents[2] / "broker" / "dashboard"

@@ -38,7 +38,7 @@ def paused(system):
 
 
 def bulk(system, action, filter=None, **more):
-    return system.ops.post(BULK, {"action": action, "filter": filter or {}, **more}, timeout=60)
+    return system.ops.post(BULK, {"action": action, "filter": filter or {}, **more}, headers={"X-Deadline-Ms": "150000"}, timeout=160)
 
 
 def test_cancel(paused):
