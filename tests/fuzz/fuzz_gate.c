@@ -111,6 +111,22 @@ struct strict {
     uint64_t length;
 };
 
+/* Behind http://host:port of a target in the absolute form (RFC 9112 3.2.2), or NULL. */
+static const char *after_authority(const char *at, const char *end)
+{
+    size_t left = (size_t)(end - at);
+    size_t scheme = left > 7 && strncasecmp(at, "http://", 7) == 0    ? 7
+                    : left > 8 && strncasecmp(at, "https://", 8) == 0 ? 8
+                                                                      : 0;
+    const char *host = at + scheme;
+    if (!scheme)
+        return NULL;
+    for (at = host; at < end && *at != '/' && *at != '?' && *at != ' '; at++)
+        if (!is_tchar((unsigned char)*at) && *at != ':' && *at != '[' && *at != ']')
+            return NULL;
+    return at > host ? at : NULL;
+}
+
 /* What a NUL in the place of a CR leaves cannot be told from a CR: the text with it is not asked here. */
 static struct strict read_strictly(const char *s, size_t len)
 {
@@ -124,7 +140,9 @@ static struct strict read_strictly(const char *s, size_t len)
     const char *at = s;
     while (at < end && is_tchar((unsigned char)*at))
         at++;
-    if (at == s || at == end || *at++ != ' ' || at == end || *at != '/')
+    if (at == s || at == end || *at++ != ' ' || at == end)
+        return out;
+    if (*at != '/' && !(at = after_authority(at, end)))
         return out;
     for (; at < end && *at != ' '; at++) {
         if (*at <= ' ' || *at >= 0x7f || *at == '#')

@@ -40,8 +40,9 @@ static void seed_message(struct buf *out, uint8_t type[2])
 static void seed_rows(struct buf *out)
 {
     struct robot_row r[2] = {{STR("r1"), STR("http://a:1"), WANTED_ACTIVE}, {STR("r2"), STR("http://b:2"), WANTED_DISABLED}};
-    struct health_row h[2] = {{STR("r1"), VERDICT_UP, 1, 2, 3, STR("b"), STR("")}, {STR("r2"), VERDICT_DOWN, 9, -1, -1, STR(""), STR("timeout")}};
-    struct robot_stats_row s[2] = {{STR("r1"), WANTED_ACTIVE, 1, 2, 3, {70000, {1, 0, 300}}, {1}}, {.name = STR("r2")}};
+    struct health_row h[2] = {{STR("r1"), VERDICT_UP, 1, 2, 3, STR("b"), STR(""), .down = DOWN_NOT},
+                              {STR("r2"), VERDICT_DOWN, 9, -1, -1, STR(""), STR("timeout"), .down = DOWN_SILENT}};
+    struct robot_stats_row s[2] = {{STR("r1"), WANTED_ACTIVE, 1, 2, 3, {70000, {1, 0, 300}}, {1}, .mute = 0}, {.name = STR("r2"), .mute = 3}};
     struct company_stats_row c[2] = {{1, 2, 3, 4, 5}, {20131, 0, 0, 1, 70000}};
     switch (dice(4)) {
     case 0:
