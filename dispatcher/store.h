@@ -389,7 +389,8 @@ struct store_migrate_urgent { uint64_t job_id; enum store_rc rc; };
 void store_migrate_urgent(struct db *db, void *op);
 struct migrate_claimed { uint64_t job_id, session_ref, epoch, company_id; uint32_t robot_id; char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES];
                          uint32_t attempts; struct buf credentials;
-                         /* the generation left behind, to be closed on its robot when that is reachable; ref 0 = none */
+                         /* the generation left behind, by this turn or an earlier one that could not end it; to be closed on its robot
+                          * when that is reachable; ref 0 = none */
                          struct session_row old; };
 struct store_migrate_claim {
     /* Due migration rows (urgent first), one target each: at most 4 opening generation>1 sessions a target robot (its row is

@@ -192,6 +192,16 @@ static enum db_rc leave_behind(struct db *db, const struct session_row *row, con
     return DB_OK;
 }
 
+/* An earlier turn left it behind and could not end it on its robot: each further turn has to, before it logs in. */
+static enum db_rc left_behind(struct db *db, uint64_t job_id, struct session_row *old)
+{
+    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.job_id = ? AND s.live IS NULL AND s.close_pending = 1 ORDER BY s.generation DESC LIMIT 1",
+                 "u", job_id));
+    if (db_next(db))
+        session_read(db, 0, old);
+    return DB_OK;
+}
+
 static enum db_rc begin(struct db *db, struct claim_one *c, const struct session_row *row)
 {
     struct store_migrate_claim *op = c->op;
@@ -225,6 +235,7 @@ static enum db_rc begin(struct db *db, struct claim_one *c, const struct session
         TRY(leave_behind(db, row, c->due.reason, &got->session_ref));
     } else {
         got->session_ref = row->ref;
+        TRY(left_behind(db, row->job_id, &got->old));
     }
     TRY(place_take(db, others, n, true, got->session_ref, &got->robot_id, &slot));
     if (!got->robot_id)

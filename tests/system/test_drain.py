@@ -77,6 +77,19 @@ def test_without_room_elsewhere_nothing_is_lost_and_nobody_waits(make_system):
     system.api.list(first).expect(200)
 
 
+def test_nobody_is_logged_in_before_the_robot_it_leaves_has_ended_it(make_system):
+    system = make_system(robots=2, settings={"session.idle_timeout_s": 40, "session.drain_idle_s": 86400})
+    session = session_on(system, 1, "r1")
+    system.robots["r1"].behave("fence", "status", status=500)
+    drain(system, "r1", deadline_s=0)
+    wait_until(lambda: (system.database.value("SELECT MAX(attempts) FROM chasqui_session_migrations") or 0) >= 2, 20, "further turns")
+    assert not system.robots["r2"].calls("login", 1) and len(system.robots["r1"].sessions()) == 1
+    system.robots["r1"].behave("fence")
+    wait_until(lambda: worker_of(system, 1) == "r2", 20, "it moves when the old one is ended")
+    system.api.list(session).expect(200)
+    assert not system.portal.violations()
+
+
 def test_resume_ends_it(make_system):
     system = make_system(robots=2, settings={"session.idle_timeout_s": 40, "session.drain_idle_s": 86400})
     session_on(system, 1, "r1")

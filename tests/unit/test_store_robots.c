@@ -409,6 +409,29 @@ static struct store_login_failed migration_failed(const struct migrate_claimed *
     return op;
 }
 
+/* What could not be ended on the robot it left is told to each further turn, until it is ended. */
+static void test_migrate_not_ended(void **state)
+{
+    (void)state;
+    struct session_row row = session_make(1, 1, "s-1");
+    credentials_store(1);
+    struct store_migrate_plan plan = {.session_ref = row.ref, .robot_id = robot[1], .reason = "operator"};
+    run_fine(store_migrate_plan, &plan);
+    for (int turn = 0; turn < 3; turn++) {
+        struct store_migrate_claim *op = claim_op(2, 3);
+        run_fine(store_migrate_claim, op);
+        assert_int_equal(op->n, 1);
+        assert_int_equal(op->got[0].old.ref, turn < 2 ? row.ref : 0);
+        if (turn < 2)
+            assert_string_equal(op->got[0].old.session_id, "s-1");
+        migration_failed(&op->got[0], &op->lease, PLACE_FREE, 0);
+        claim_free(op);
+        struct store_pending_done done = {.session_ref = row.ref};
+        if (turn == 1)
+            run_fine(store_pending_done, &done);
+    }
+}
+
 static void test_migrate_failed(void **state)
 {
     (void)state;
@@ -640,6 +663,7 @@ int main(void)
         cmocka_unit_test_setup(test_migrate_restarted_without_credentials, reset),
         cmocka_unit_test_setup(test_migrate_not_from_a_robot_that_is_back, reset),
         cmocka_unit_test_setup(test_migrate_claim, reset),
+        cmocka_unit_test_setup(test_migrate_not_ended, reset),
         cmocka_unit_test_setup(test_migrate_failed, reset),
         cmocka_unit_test_setup(test_migrate_limits, reset),
         cmocka_unit_test_setup(test_token, reset),
