@@ -260,7 +260,7 @@ def assert_nothing_left(system):
 
     wait_until(lambda: rows_of(system, "SELECT COUNT(*) AS n FROM chasqui_leases")[0]["n"] == 0, 90, "everything is settled")
     wait_until(lambda: system.metric("chasqui_robot_abandoned") == 0, 90, "what was abandoned is fenced", every=0.2)
-    assert system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending <> 0") == 0
+    wait_until(lambda: not system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending <> 0"), 90, "no place is kept", every=0.2)
     wait_until(agree, 60, "robots and database hold the same sessions", every=0.3)
     live = system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1")
     assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == live

@@ -168,7 +168,7 @@ def test_a_dead_database_is_said(system, mariadb):
     wait_well(system)
     mariadb.kill9()
     told = wait_code(system, "database_gone")
-    assert told["state"] == "bad" and told["words"][0]["text"] == "The database cannot be reached (1 of 1 dispatcher)."
+    assert told["state"] == "bad" and told["words"][0]["text"].startswith("The database cannot be reached (1 of 1 dispatcher): ")
     mariadb.ensure_running()
     wait_well(system, 30)
 

@@ -8,7 +8,7 @@ import pytest
 from harness.wait import wait_until
 
 CROWD = 280  # more than a lane has credits (256)
-NOISE_S = 1.0  # a p99 below it says nothing on a busy machine
+NOISE_S = 3.0  # a p99 below it says nothing on a busy machine; without the walls it is the deadline of 28 s
 
 
 def p99(call, times=40):
