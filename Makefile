@@ -6,6 +6,7 @@
 #   make run ROBOT=chromium   the same with robots that drive Chromium
 #   make check-unit    unit tests (cmocka)            make check-system  system tests (pytest)
 #   make check-browser the dashboard in Chromium, pictures of it in build/pictures
+#   make check-robot   a robot that drives Chromium, on a portal; not part of make test
 #   make asan          unit and system tests under ASan + UBSan
 #   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
 #   make chaos         10,000 log-ins while every process is killed at random, 20 times, with ten seeds
@@ -151,7 +152,7 @@ TESTS ?= # of check-system, check-browser, check-pytest: all
 
 PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser chaos soak asan tsan fuzz lint format install clean help
+.PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser check-robot chaos soak asan tsan fuzz lint format install clean help
 test: deps
 	$(PARALLEL) all unit-tests
 	$(MAKE) check-unit check-policy lint-tables check-fuzz
@@ -184,6 +185,13 @@ check-system: all
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) $(BESIDE) tests/system $(TESTS)
 check-browser: all
 	CHASQUI_PATIENCE=1 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
+
+# Real Chromium on a real web portal, examples/; measures what a session costs into build/robot-figures.txt.
+check-robot:
+	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST) $(PACKAGES_CHROMIUM)
+	@$(MAKE) --no-print-directory examples
+	@$(MAKE) --no-print-directory all
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) -s --timeout 900 tests/chromium $(TESTS)
 
 # At full size what make test runs small, a line for each seed; CHAOS_SEEDS="N ..." repeats them.
 CHAOS_SEEDS ?= 11 12 13 14 15 16 17 18 19 20
