@@ -65,11 +65,15 @@ export class Browsers {
     return entry;
   }
 
-  // A browser with room. Only one is started at a time: those who ask meanwhile share it while it has room.
-  async withRoom() {
+  // A browser with room, in which `mine` has its place already: nobody who asks at the same time takes it too. Only one is
+  // started at a time: those who ask meanwhile share it while it has room.
+  async placeFor(mine) {
     for (;;) {
       const found = [...this.all].find((entry) => !entry.isRetired && entry.contexts.size < this.perBrowser);
-      if (found) return found;
+      if (found) {
+        found.contexts.add(mine);
+        return found;
+      }
       this.launching ??= this.launch().finally(() => (this.launching = null));
       await this.launching;
     }
@@ -77,10 +81,10 @@ export class Browsers {
 
   // A fresh context with one page in it: { context, page }.
   async open() {
-    const entry = await this.withRoom();
-    const mine = { pid: entry.browser.process().pid };
-    entry.contexts.add(mine);
+    const mine = {};
+    const entry = await this.placeFor(mine);
     try {
+      mine.pid = entry.browser.process().pid;
       mine.context = await entry.browser.createBrowserContext();
       mine.page = await mine.context.newPage();
       await mine.page.setViewport({ width: 1280, height: 800 });
