@@ -80,6 +80,7 @@ struct broker {
     struct fleet *fleet;
     struct companies *companies;
     struct summary *summary;
+    struct headline *headline; /* words.c's */
     struct trend *trend;
     struct stats_board *board;
     struct uploads *uploads;
@@ -602,6 +603,9 @@ struct jv *trend_jv(const struct broker *b, unsigned points);
 /* ---- words.c ----------------------------------------------------------------------------------------------- */
 /* [{level,code,who,since,text,text_es,todo,todo_es}], worst first; *state = the worst level's name (static). */
 struct jv *words_jv(const struct broker *b, const char **state);
+void words_new(struct broker *b);
+void words_destroy(struct broker *b);
+void words_tick(const struct broker *b); /* each second, whoever looks */
 
 /* ---- stats.c ----------------------------------------------------------------------------------------------- */
 struct stats_board *stats_board_new(struct broker *b); /* the timer of all that counts */

@@ -545,8 +545,8 @@ static void numbers_set(const struct broker *b, const struct robot *r, struct jv
     jv_set_int(one, "logins_in_flight", (int64_t)in_flight_of(r));
     jv_set_int(one, "logins_done_total", (int64_t)r->sum.done);
     jv_set_int(one, "logins_failed_total", (int64_t)r->sum.failed);
-    jv_set_number(one, "logins_done_per_s", (double)grown.done / s);
-    jv_set_number(one, "logins_failed_per_s", (double)grown.failed / s);
+    jv_set_number(one, "logins_done_per_s", (double)grown.done / rate_span(s));
+    jv_set_number(one, "logins_failed_per_s", (double)grown.failed / rate_span(s));
     window_since(r->window, now, (const uint64_t *)&r->sum, TIMES_MS, (uint64_t *)&grown);
     jv_set(one, "login_s", jv_new_times(&grown.login));
     jv_set(one, "errors", faults_jv(grown.fault));

@@ -98,6 +98,7 @@ static bool parts_build(struct broker *b)
     b->tally = tally_new(loop_now_ms(b->loop));
     b->companies = companies_new();
     summary_new(b);
+    words_new(b);
     fleet_new(b);
     trend_new(b);
     b->ratelimit = ratelimit_new();
@@ -122,6 +123,7 @@ static void parts_drop(struct broker *b)
     feed_destroy(&b->feed);
     live_destroy(&b->live);
     summary_destroy(&b->summary);
+    words_destroy(b);
     health_destroy(&b->health);
     auth_destroy(&b->auth);
     peers_destroy(&b->peers);

@@ -11,6 +11,13 @@
 #define SUMS_STEP_MS 10000
 #define SUMS_SLOTS 31
 
+/* What a rate is divided by, of counts that are `s` seconds old or younger: a minute at least, so that the first log-in after a start is
+ * one a minute and not one a second. */
+static inline double rate_span(double s)
+{
+    return s < RATE_MS / 1000 ? RATE_MS / 1000 : s;
+}
+
 /* {"p50","p95","p99","n"}; null percentiles when nothing was measured. */
 struct jv *jv_new_times(const struct hist *h);
 /* A measurement; negative = null. */

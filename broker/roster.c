@@ -186,6 +186,7 @@ static void rates_set(const struct broker *b, const struct peer *p, struct jv *o
     struct peer_sum grown = {0};
     uint64_t now = loop_now_ms(b->loop);
     double s = p->window ? window_since(p->window, now, (const uint64_t *)&p->sum, RATE_MS, (uint64_t *)&grown) : 1;
+    s = rate_span(s);
     jv_set_number(one, "requests_per_s", (double)grown.requests / s);
     jv_set_number(one, "logins_per_s", (double)grown.logins / s);
     jv_set_number(one, "logins_failed_per_s", (double)grown.logins_failed / s);

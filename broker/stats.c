@@ -28,6 +28,7 @@ static void tick(void *arg)
     tally_tick(b->tally, loop_now_ms(b->loop));
     summary_tick(b);
     fleet_tick(b);
+    words_tick(b);
     trend_tick(b);
     feed_tick(b);
 }
@@ -92,7 +93,7 @@ static struct jv *lane_jv(const struct broker *b, enum lane lane)
     jv_set_number(one, "oldest_age_s", (double)flights_oldest_ms(b, lane) / 1000);
     jv_set_int(one, "in_flight", (int64_t)flights_in_flight(b, lane));
     jv_set_number(one, "clear_s", !depth ? 0 : moved > 0 ? (double)depth / moved : -1);
-    counts_set(one, tally_lane(b->tally, lane), &grown, s);
+    counts_set(one, tally_lane(b->tally, lane), &grown, rate_span(s));
     tally_lane_since(b->tally, lane, now, TIMES_MS, &grown);
     jv_set(one, "wait_s", jv_new_times(&grown.wait));
     jv_set(one, "latency_s", jv_new_times(&grown.latency));
@@ -135,7 +136,7 @@ static struct jv *broker_jv(struct broker *b)
     struct jv *one = jv_new_object();
     uint64_t now = loop_now_ms(b->loop);
     struct all_sum minute;
-    double s = tally_minute(b->tally, now, &minute);
+    double s = rate_span(tally_minute(b->tally, now, &minute));
     own_gauges(b);
     jv_set_str(one, "name", b->name);
     jv_set_str(one, "boot_id", b->boot_id);

@@ -199,6 +199,7 @@ struct jv *summary_queue_jv(const struct broker *b)
     counts_set(b, one, &v);
     double s = fleet_queue_since(b, RATE_MS, &grown), moved = (double)(grown.done + grown.failed) / s;
     jv_set_number(one, "clear_s", v.depth <= 0 ? 0 : moved > 0 ? (double)v.depth / moved : -1);
+    s = rate_span(s);
     jv_set_number(one, "accepted_per_s", (double)grown.accepted / s);
     jv_set_number(one, "rejected_per_s", (double)grown.rejected / s);
     jv_set_number(one, "done_per_s", (double)grown.done / s);

@@ -130,7 +130,7 @@ static struct jv *route_jv(const struct per_route *r, uint64_t now_ms)
         s = window_since(r->window, now_ms, (const uint64_t *)&r->sum, RATE_MS, (uint64_t *)&grown);
     jv_set_str(one, "method", method_of(r));
     jv_set_str(one, "route", path_of(r));
-    jv_set_number(one, "per_s", (double)grown.answers / s);
+    jv_set_number(one, "per_s", (double)grown.answers / rate_span(s));
     for (unsigned status = 0; status <= STATUS_MAX; status++) {
         char name[8];
         snprintf(name, sizeof name, "%u", status);

@@ -1,10 +1,14 @@
 /*
  * words.c - what is wrong, in words: looks at every part and says each thing
  * once, the worst first. What it judges by stands here, what it says in
- * words.def. A part that died is said, with the others going on.
+ * words.def. A part that died is said, with the others going on. What comes and
+ * goes by itself is said when it stays (headline.c), and work that moves is busy
+ * and no warning.
  */
 #include "broker/broker.h"
 
+#include "broker/headline.h"
+#include "broker/numbers.h"
 #include "broker/phrase.h"
 #include "common/check.h"
 #include "common/clock.h"
@@ -24,6 +28,7 @@
 #define TROUBLE_TIMES 2         /* a duty that failed once is no trouble yet */
 #define TROUBLE_S 2
 #define LEFT_SHOWN_MS 60000     /* a dispatcher that was stopped on purpose */
+#define MOVES_MS 10000          /* something ended so lately: the queue moves */
 
 struct row {
     enum word word;
@@ -251,6 +256,28 @@ static void processes_look(struct told *t)
 
 /* ---- queue, places, lanes ---------------------------------------------------------------------------------------- */
 
+/* Work that waits while other work ends or runs, however full the places are. */
+static bool is_busy(const struct broker *b)
+{
+    struct summary_view v = summary_view(b);
+    struct queue_sum lately;
+    if (!v.is_known || v.depth <= 0 || v.is_paused)
+        return false;
+    fleet_queue_since(b, MOVES_MS, &lately);
+    return lately.done || lately.failed || peers_count(b).queued_running;
+}
+
+static void busy_say(struct told *t)
+{
+    struct queue_sum minute;
+    double s = fleet_queue_since(t->b, RATE_MS, &minute);
+    int64_t ended = (int64_t)(minute.done + minute.failed), waiting = summary_view(t->b).depth;
+    struct row *r = say(t, ended ? WORD_BUSY_UNTIL : WORD_BUSY, NULL, 0);
+    r->n = waiting;
+    r->m = ended;
+    r->time_ms = ended ? (int64_t)((double)waiting * s * 1000 / (double)ended) : 0;
+}
+
 static void queue_look(struct told *t)
 {
     struct summary_view v = summary_view(t->b);
@@ -265,11 +292,14 @@ static void queue_look(struct told *t)
         r->n = v.refused;
         summary_refusal(t->b, r->why, sizeof(r->why));
     }
+    bool has_places = places.total > 0; /* of robots that are not down: else that is what is said */
     if (v.is_paused)
         summary_pause(t->b, say(t, WORD_QUEUE_PAUSED, NULL, 0)->why, sizeof(((struct row *)0)->why));
-    else if (!is_full && v.depth > 0 && places.total > 0 && places.open_to_queue == 0)
+    else if (is_busy(t->b))
+        return;
+    else if (!is_full && v.depth > 0 && has_places && places.open_to_queue == 0)
         say_count(t, WORD_PLACES_KEPT, v.depth, places.total - places.used);
-    else if (!is_full && v.depth > 0 && v.oldest_age_ms > OLD_MS)
+    else if (!is_full && v.depth > 0 && has_places && v.oldest_age_ms > OLD_MS)
         say(t, WORD_QUEUE_OLD, NULL, t->now_ms - v.oldest_age_ms);
     if (is_full)
         say_count(t, v.depth > 0 ? WORD_PLACES_FULL_WAITING : WORD_PLACES_FULL, v.depth > 0 ? v.depth : places.total, 0);
@@ -335,10 +365,46 @@ static struct jv *row_jv(const struct row *r)
     return one;
 }
 
-struct jv *words_jv(const struct broker *b, const char **state)
+/* What comes and goes by itself while work goes on. */
+static bool flutters(enum word word)
+{
+    static const enum word those[] = {WORD_QUEUE_OLD,     WORD_PLACES_KEPT,    WORD_PLACES_FULL,      WORD_PLACES_FULL_WAITING, WORD_LANE_SLOW,    WORD_ERRORS_MANY,
+                                      WORD_ROBOT_SUSPECT, WORD_ROBOT_AT_LIMIT, WORD_COMPANY_AT_LIMIT, WORD_TOKEN_AT_LIMIT,      WORD_DATABASE_SLOW};
+    for (unsigned i = 0; i < sizeof those / sizeof those[0]; i++)
+        if (those[i] == word)
+            return true;
+    return false;
+}
+
+/* One of those that say how full it is or who waits: of these only one is said at a time. */
+static bool is_of_queue(enum word word)
+{
+    return word == WORD_QUEUE_OLD || word == WORD_PLACES_KEPT || word == WORD_PLACES_FULL || word == WORD_PLACES_FULL_WAITING;
+}
+
+/* Takes out what does not hold for long enough yet, and puts in what held until a moment ago. */
+static void settle(struct told *t)
+{
+    struct headline *h = t->b->headline;
+    const struct row *kept;
+    unsigned n = 0, at = 0;
+    bool has_queue = false;
+    headline_look(h, loop_now_ms(t->b->loop));
+    for (unsigned i = 0; i < t->n; i++)
+        if (!flutters(t->row[i].word) ||
+            headline_holds(h, is_of_queue(t->row[i].word) ? WORD_PLACES_FULL : t->row[i].word, t->row[i].who, &t->row[i])) {
+            has_queue |= is_of_queue(t->row[i].word);
+            t->row[n++] = t->row[i];
+        }
+    t->n = n;
+    while ((kept = headline_kept(h, &at)))
+        if (t->n < ROWS_MAX && !(has_queue && is_of_queue(kept->word)))
+            t->row[t->n++] = *kept;
+}
+
+static struct told *look_at_all(const struct broker *b)
 {
     struct told *t = xcalloc(1, sizeof *t);
-    struct jv *list = jv_new_array();
     t->b = b;
     t->now_ms = clock_unix_ms();
     dispatchers_look(t);
@@ -347,12 +413,42 @@ struct jv *words_jv(const struct broker *b, const char **state)
     queue_look(t);
     lanes_look(t);
     processes_look(t);
+    settle(t);
     qsort(t->row, t->n, sizeof *t->row, worst_first);
+    return t;
+}
+
+void words_new(struct broker *b)
+{
+    b->headline = headline_new(sizeof(struct row));
+}
+
+void words_destroy(struct broker *b)
+{
+    headline_destroy(&b->headline);
+}
+
+void words_tick(const struct broker *b)
+{
+    free(look_at_all(b));
+}
+
+struct jv *words_jv(const struct broker *b, const char **state)
+{
+    struct told *t = look_at_all(b);
+    struct jv *list = jv_new_array();
     enum word_level worst = t->n ? word_table[t->row[0].word].level : WORD_OK;
     if (worst == WORD_OK) {
-        struct fleet_count robots = fleet_count(b);
-        struct row well = {.word = is_quiet(b) ? WORD_IDLE : WORD_WELL, .n = peers_count(b).usable, .m = robots.active};
-        jv_push(list, row_jv(&well));
+        struct told *first = xcalloc(1, sizeof *first);
+        struct row *well = &first->row[0];
+        first->b = b;
+        first->now_ms = t->now_ms;
+        if (is_busy(b))
+            busy_say(first);
+        else
+            *well = (struct row){.word = is_quiet(b) ? WORD_IDLE : WORD_WELL, .n = peers_count(b).usable, .m = fleet_count(b).active};
+        jv_push(list, row_jv(well));
+        free(first);
     }
     for (unsigned i = 0; i < t->n; i++)
         jv_push(list, row_jv(&t->row[i]));

@@ -196,10 +196,11 @@ def test_places_that_are_kept_for_interactive_log_ins(make_system):
     def said(text):
         return any(row["text"] == text for row in stats(system)["words"])
 
+    wait_until(lambda: any(row["code"].startswith("busy") for row in stats(system)["words"]), 15, "while it moves it is busy, and no warning", every=0.1)
     kept = "All places for queued work are taken; 21 jobs wait. 1 place is kept for interactive log-ins."
-    wait_until(lambda: said(kept), 20, kept, every=0.1)
+    wait_until(lambda: said(kept), 45, kept, every=0.1)
     system.api.execute(99).expect(200)
-    wait_until(lambda: said("All places are taken; 21 jobs wait."), 10, "all are taken", every=0.1)
+    wait_until(lambda: said("All places are taken; 21 jobs wait."), 25, "all are taken", every=0.1)
 
 
 def test_a_robot_that_is_emptied_is_said(system):

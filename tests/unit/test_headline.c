@@ -1,0 +1,99 @@
+/* parts: broker */
+#include "broker/headline.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+static const int *kept_one(struct headline *h)
+{
+    unsigned at = 0;
+    return headline_kept(h, &at);
+}
+
+static void test_a_moment_is_not_said_and_a_gap_is_no_end(void **state)
+{
+    struct headline *h = headline_new(sizeof(int));
+    int row = 1, changes = 0;
+    bool was = false;
+    (void)state;
+    headline_look(h, 1000);
+    assert_false(headline_holds(h, 3, "r1", &row));
+    assert_null(kept_one(h));
+    /* it comes and goes each two seconds for five minutes: said once, and not again */
+    for (uint64_t now = 2000; now < 300000; now += 1000) {
+        headline_look(h, now);
+        row = (int)now;
+        bool is_shown = now / 2000 % 2 == 0 ? headline_holds(h, 3, "r1", &row) : kept_one(h) != NULL;
+        changes += is_shown != was;
+        was = is_shown;
+    }
+    assert_true(was && changes == 1);
+    /* and it ends after a while, with its last row until then */
+    for (uint64_t now = 300000; now <= 300000 + HEADLINE_OFF_MS - 4000; now += 1000) {
+        headline_look(h, now);
+        assert_non_null(kept_one(h));
+        assert_true(*kept_one(h) < 300000);
+    }
+    headline_look(h, 300000 + HEADLINE_OFF_MS + 1000);
+    assert_null(kept_one(h));
+    headline_destroy(&h);
+    assert_null(h);
+}
+
+static void test_each_thing_is_its_own(void **state)
+{
+    struct headline *h = headline_new(sizeof(int));
+    int row = 7;
+    (void)state;
+    for (uint64_t now = 1000; now <= 6000; now += 1000) {
+        headline_look(h, now);
+        headline_holds(h, 3, "r1", &row);
+    }
+    assert_true(headline_holds(h, 3, "r1", &row));
+    assert_false(headline_holds(h, 3, "r2", &row));
+    assert_false(headline_holds(h, 4, "r1", &row));
+    headline_destroy(&h);
+}
+
+/* Nobody looked for a while: what held before tells nothing of the time between. */
+static void test_a_look_that_comes_late_begins_anew(void **state)
+{
+    struct headline *h = headline_new(sizeof(int));
+    int row = 7;
+    (void)state;
+    headline_look(h, 1000);
+    headline_holds(h, 3, "r1", &row);
+    headline_look(h, 1000 + HEADLINE_GAP_MS + 1);
+    assert_false(headline_holds(h, 3, "r1", &row));
+    headline_destroy(&h);
+}
+
+/* More things than are remembered are shown as they are. */
+static void test_beyond_the_table(void **state)
+{
+    struct headline *h = headline_new(sizeof(int));
+    char who[20];
+    int row = 1;
+    (void)state;
+    headline_look(h, 1000);
+    for (int i = 0; i < HEADLINE_MAX; i++) {
+        snprintf(who, sizeof who, "r%d", i);
+        assert_false(headline_holds(h, 1, who, &row));
+    }
+    assert_true(headline_holds(h, 1, "one more", &row));
+    headline_destroy(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_moment_is_not_said_and_a_gap_is_no_end),
+        cmocka_unit_test(test_each_thing_is_its_own),
+        cmocka_unit_test(test_a_look_that_comes_late_begins_anew),
+        cmocka_unit_test(test_beyond_the_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
