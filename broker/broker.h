@@ -81,6 +81,7 @@ struct broker {
     struct companies *companies;
     struct summary *summary;
     struct headline *headline; /* words.c's */
+    struct token_use *token_use;
     struct trend *trend;
     struct stats_board *board;
     struct uploads *uploads;

@@ -13,6 +13,7 @@
  * as they come, and what is wrong with it is answered once it was read.
  */
 #include "broker/broker.h"
+#include "broker/token_use.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -190,6 +191,7 @@ static bool count(struct exchange *x, uint64_t window, uint64_t limit)
         return true;
     uint64_t wait_s = (x->rate.left_ms + 999) / 1000;
     stat_inc(rate_limited_total);
+    token_use_count(x->b->token_use, x->token->id, x->token->name, clock_unix_ms(), true);
     reply_header(x, "Retry-After", "%llu", (unsigned long long)wait_s);
     reply_header(x, "X-RateLimit-Reset", "%lld",
                  (long long)((clock_unix_ms() + (int64_t)x->rate.left_ms + 999) / 1000));
@@ -288,6 +290,8 @@ static bool head_check(struct exchange *x)
     }
     if (!type_check(x))
         return false;
+    if (x->token)
+        token_use_count(x->b->token_use, x->token->id, x->token->name, clock_unix_ms(), false);
     x->is_checked = true;
     return true;
 }

@@ -7,6 +7,7 @@
  * them spoke. SIGINT skips the delay. After broker.deadline_ms all ends.
  */
 #include "broker/broker.h"
+#include "broker/token_use.h"
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -99,6 +100,7 @@ static bool parts_build(struct broker *b)
     b->companies = companies_new();
     summary_new(b);
     words_new(b);
+    b->token_use = token_use_new();
     fleet_new(b);
     trend_new(b);
     b->ratelimit = ratelimit_new();
@@ -124,6 +126,7 @@ static void parts_drop(struct broker *b)
     live_destroy(&b->live);
     summary_destroy(&b->summary);
     words_destroy(b);
+    token_use_destroy(&b->token_use);
     health_destroy(&b->health);
     auth_destroy(&b->auth);
     peers_destroy(&b->peers);

@@ -4,6 +4,7 @@
  * the listener is not for the public.
  */
 #include "broker/broker.h"
+#include "broker/token_use.h"
 
 #include "common/clock.h"
 #include <string.h>
@@ -83,6 +84,16 @@ void ops_dispatchers(struct exchange *x)
     reply_jv(x, 200, body);
 }
 
+void ops_token_use(struct exchange *x)
+{
+    if (!exchange_fields(x, NULL))
+        return;
+    struct jv *body = jv_new_object();
+    jv_set_bool(body, "ok", true);
+    jv_set(body, "tokens", token_use_jv(x->b->token_use));
+    reply_jv(x, 200, body);
+}
+
 static void ask_plain(struct exchange *x, enum op op)
 {
     if (exchange_fields(x, NULL))
@@ -141,6 +152,11 @@ void ops_batches(struct exchange *x)
 void ops_audit(struct exchange *x)
 {
     ask_list(x, params_audit, OP_OPS_AUDIT);
+}
+
+void ops_errors(struct exchange *x)
+{
+    ask_list(x, params_errors, OP_OPS_ERRORS);
 }
 
 /* false: answered. *part = the path's variable part, decoded in place. */

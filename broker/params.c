@@ -334,8 +334,7 @@ static void query_session(const struct query *q, struct msg_REQUEST *r, struct j
         r->session_id = *s;
 }
 
-static void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out,
-                         struct jv **errors)
+void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out, struct jv **errors)
 {
     const struct str *s = query_get(q, name);
     *out = absent;
@@ -364,7 +363,7 @@ void params_download(const struct query *q, struct msg_REQUEST *r, struct jv **e
         r->file_token = *s;
 }
 
-static void query_portal(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+void query_portal(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct str *s = query_get(q, "portal");
     if (!s)
@@ -407,7 +406,7 @@ static void query_worker(const struct query *q, struct msg_REQUEST *r, struct jv
         r->worker = *s;
 }
 
-static void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct str *s = query_get(q, "search");
     if (s && (s->len > SEARCH_BYTES_MAX || !jv_text_ok(s->p, s->len)))
@@ -416,7 +415,7 @@ static void query_search(const struct query *q, struct msg_REQUEST *r, struct jv
         r->search = *s;
 }
 
-static void query_page(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+void query_page(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     query_number(q, "cursor", 0, 0, &r->cursor, errors);
     query_number(q, "limit", 1, LIMIT_DEFAULT, &r->limit, errors);
@@ -475,12 +474,6 @@ void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **er
 {
     static const char *const states[] = {"open", "running", "done", "cancelled", NULL};
     query_state(q, "status", states, "must be open, running, done or cancelled", r, errors);
-    query_page(q, r, errors);
-}
-
-void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
-{
-    query_search(q, r, errors);
     query_page(q, r, errors);
 }
 

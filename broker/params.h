@@ -36,6 +36,12 @@ const struct str *query_get(const struct query *q, const char *name);
 /* Decodes %-escapes in place and returns the new length; the gate saw to it that they are good. */
 size_t escapes_decode(char *text, size_t len, bool plus_is_space);
 
+/* A member of a query that several lists take; what is wrong goes into errors. */
+void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out, struct jv **errors);
+void query_portal(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* needed */
+void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void query_page(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* cursor, limit */
+
 /* Bytes of a byte order mark at the beginning of a text: 3, or 0 when there is none. */
 size_t utf8_mark(const char *text, size_t len);
 
@@ -70,6 +76,7 @@ void params_ops_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **e
 void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_errors(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_reason(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 /* *action = NULL when it is not known. `params` stays in body. */
 void params_execute(const struct jv *body, const struct action_table *actions, struct msg_REQUEST *r,

@@ -16,10 +16,14 @@ static const struct known {
     {ops_sessions, "state session_id worker company_id cursor limit", ""},
     {ops_jobs, "status portal company_id batch_id worker search cursor limit", ""},
     {ops_batches, "status cursor limit", ""},
-    {ops_audit, "search cursor limit", ""},
+    {ops_audit, "search actor action subject since cursor limit", ""},
+    {ops_errors, "portal batch_id since", ""},
     {ops_jobs_bulk, "", "action filter preview reason"},
     {ops_queue_pause, "", "reason for_s expires_s until"},
     {ops_worker_drain, "", "reason deadline_s"},
+    {ops_worker_add, "", "name base_url viewer_url capacity reason"},
+    {ops_worker_set, "", "base_url viewer_url capacity reason"},
+    {ops_worker_disable, "", "reason force"},
 };
 
 static bool is_among(const char *names, const char *name)

@@ -164,7 +164,9 @@ static void want_done(void *arg, void *op_arg)
     struct store_robot_want *op = op_arg;
     struct dispatcher *d = ((struct asked *)arg)->d;
     struct request *r = asked_answer(arg, op->rc);
-    if (r && op->found) {
+    if (r && op->found && *op->refused) {
+        reply_error(d, r, ERR_WRONG_STATE, op->refused, NULL);
+    } else if (r && op->found) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);
         jv_set_str(body, "worker", op->name);
@@ -181,7 +183,8 @@ static void want_start(struct dispatcher *d, struct request *r)
 {
     struct store_robot_want *op = xcalloc(1, sizeof(*op));
     strcpy(op->name, r->worker);
-    op->wanted = strcmp(r->state, "draining") == 0 ? WANTED_DRAINING : WANTED_ACTIVE;
+    op->wanted = strcmp(r->state, "draining") == 0 ? WANTED_DRAINING : strcmp(r->state, "disabled") == 0 ? WANTED_DISABLED : WANTED_ACTIVE;
+    op->force = r->force_new;
     request_actor(r, &op->by);
     strcpy(op->detail, r->reason);
     op->deadline_in_ms = (int64_t)r->for_ms;

@@ -141,8 +141,8 @@ struct request {
     bool force_new, remember;
     char idempotency_key[256]; /* "" = none */
     uint8_t body_digest[32];
-    char callback_url[501], search[101];
-    uint64_t wait_ms, available_at_ms, until_ms, for_ms, batch_id, index;
+    char callback_url[501], search[101], actor[161], subject[161];
+    uint64_t wait_ms, available_at_ms, until_ms, since_ms, for_ms, batch_id, index;
     char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);
@@ -299,7 +299,9 @@ void control_start(struct dispatcher *d, struct request *r);    /* tokens, sessi
 void migrate_start(struct dispatcher *d, struct request *r);    /* OPS_SESSION_MIGRATE */
 void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
 void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
-void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE*, OPS_AUDIT */
+void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE* */
+void look_back_start(struct dispatcher *d, struct request *r);   /* OPS_AUDIT, OPS_ERRORS */
+void worker_start(struct dispatcher *d, struct request *r);      /* OPS_WORKER_ADD, OPS_WORKER_SET */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
 void bulk_start(struct dispatcher *d, struct request *r);
 struct batches *batches_new(struct dispatcher *d);

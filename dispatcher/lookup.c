@@ -32,6 +32,7 @@ struct wait {
     struct wait *next;
     bool is_whole; /* more of the row is wanted than a call needs */
     bool was_told; /* told: that somebody waits for the migration */
+    bool was_reloaded; /* the robots, for its sake */
     unsigned adoptions;
 };
 
@@ -234,6 +235,12 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         return;
     }
     const struct robot *robot = robot_of(d, row);
+    if (!robot && row->ref && robot_by_id(d, row->robot_id) && !w->was_reloaded) { /* it listens elsewhere since our list was read */
+        w->was_reloaded = true;
+        robots_reload(d);
+        sleep_on(w, r, row);
+        return;
+    }
     if (!robot && !(row->ref && is_close(r))) {
         tell(w, r, RESOLVE_ROBOT_UNKNOWN, row);
     } else if (!row->ref) {

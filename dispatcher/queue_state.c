@@ -1,7 +1,6 @@
 /*
- * queue_state.c - operators look at the queue, pause and resume it, and read the
- * audit trail. A pause holds for claims only: what runs goes on, and work is
- * taken in as before.
+ * queue_state.c - operators look at the queue, pause and resume it. A pause holds
+ * for claims only: what runs goes on, and work is taken in as before.
  */
 #include "dispatcher/asked.h"
 #include "dispatcher/store_queue.h"
@@ -49,22 +48,6 @@ static void state_start(struct dispatcher *d, struct request *r, enum pause_chan
     store_submit(d->store, store_queue_state, op, state_done, asked_new(d, r));
 }
 
-static void audit_done(void *arg, void *op_arg)
-{
-    struct store_audit *op = op_arg;
-    asked_words(arg, op->rc, ERR_OK, &op->json);
-    free(op);
-}
-
-static void audit_start(struct dispatcher *d, struct request *r)
-{
-    struct store_audit *op = xcalloc(1, sizeof(*op));
-    strcpy(op->search, r->search);
-    op->cursor = r->cursor;
-    op->limit = r->limit;
-    store_submit(d->store, store_audit, op, audit_done, asked_new(d, r));
-}
-
 void queue_state_start(struct dispatcher *d, struct request *r)
 {
     switch ((int)r->op) {
@@ -76,9 +59,6 @@ void queue_state_start(struct dispatcher *d, struct request *r)
         return;
     case OP_OPS_QUEUE_RESUME:
         state_start(d, r, PAUSE_END);
-        return;
-    case OP_OPS_AUDIT:
-        audit_start(d, r);
         return;
     default:
         CHECK(false, "op %d is not about the queue", (int)r->op);

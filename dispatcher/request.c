@@ -61,7 +61,10 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_JOB_WHY] = job_start,
     [OP_OPS_JOB_RETRY] = job_start,
     [OP_OPS_JOB_CANCEL] = job_start,
-    [OP_OPS_AUDIT] = queue_state_start,
+    [OP_OPS_AUDIT] = look_back_start,
+    [OP_OPS_ERRORS] = look_back_start,
+    [OP_OPS_WORKER_ADD] = worker_start,
+    [OP_OPS_WORKER_SET] = worker_start,
     [OP_OPS_QUEUE] = queue_state_start,
     [OP_OPS_QUEUE_PAUSE] = queue_state_start,
     [OP_OPS_QUEUE_RESUME] = queue_state_start,
@@ -158,6 +161,7 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     r->chunk_bytes = !m->chunk_bytes ? CHUNK_MAX : m->chunk_bytes < CHUNK_MIN ? CHUNK_MIN : m->chunk_bytes;
     r->available_at_ms = m->available_at_ms;
     r->until_ms = m->until_ms;
+    r->since_ms = m->since_ms;
     r->for_ms = m->for_ms;
     r->batch_id = m->batch_id;
     r->index = m->index;
@@ -178,6 +182,8 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     str_copy(r->idempotency_key, sizeof(r->idempotency_key), m->idempotency_key);
     str_copy(r->callback_url, sizeof(r->callback_url), m->callback_url);
     str_copy(r->search, sizeof(r->search), m->search);
+    str_copy(r->actor, sizeof(r->actor), m->actor);
+    str_copy(r->subject, sizeof(r->subject), m->subject);
     if (m->body_digest.len == sizeof(r->body_digest))
         memcpy(r->body_digest, m->body_digest.p, sizeof(r->body_digest));
     if (m->secret_hash.len == sizeof(r->secret_hash))

@@ -353,8 +353,17 @@ struct store_robot_seen { /* what a robot told; -1 / "" / -1 = nothing new. Adds
 void store_robot_seen(struct db *db, void *op);
 struct store_robot_want { char name[NAME_ROOM]; enum wanted wanted; int64_t deadline_in_ms; /* from now, of a drain; 0 = none */
                           struct actor by; char detail[201];
-                          bool found; enum store_rc rc; };
+                          bool force; /* disable it though it holds sessions */
+                          bool found; char refused[400]; /* out; "" = done */ enum store_rc rc; };
 void store_robot_want(struct db *db, void *op); /* raises the revision, audit row */
+struct store_robot_change { /* a new robot, or what an operator says of one that is there; URLs normalised, viewer_url "" = none, capacity 0 =
+                             * what the robot reports */
+    char name[NAME_ROOM]; bool is_new;
+    bool has_base_url, has_viewer_url, has_capacity; char base_url[URL_ROOM], viewer_url[URL_ROOM]; uint64_t capacity;
+    struct actor by;
+    bool is_found, is_changed; char refused[400]; /* why nothing was written; "" = done */ enum store_rc rc;
+};
+void store_robot_change(struct db *db, void *op); /* raises the revision, audit row */
 
 #define ROBOT_SESSIONS_MAX 4096
 struct store_robot_sessions { /* rows on a robot: live ones and close_pending ones */

@@ -238,8 +238,8 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
                  "WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = "
                  "r.id), r.boot_id, r.fenced, CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS "
                  "INT), IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
-                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS("r") " FROM chasqui_robots r WHERE r.removed = "
-                 "0 ORDER BY r.name LIMIT 5000",
+                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS("r") ", r.capacity, r.reported_capacity, "
+                 "r.viewer_url IS NOT NULL FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
                  ""));
     struct jv *list = jv_new_array();
     while (db_next(db)) {
@@ -247,6 +247,9 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
         jv_set_str(w, "name", db_str(db, 0, NULL));
         jv_set_str(w, "wanted", db_str(db, 1, NULL));
         jv_set_int(w, "capacity", db_i64(db, 2));
+        json_set_column(w, "set_capacity", db, 15);
+        json_set_column(w, "reported_capacity", db, 16);
+        jv_set_bool(w, "has_viewer", db_i64(db, 17) == 1);
         jv_set_int(w, "places_used", db_i64(db, 3));
         jv_set_int(w, "places_total", db_i64(db, 2));
         jv_set_int(w, "sessions", db_i64(db, 4));

@@ -195,8 +195,10 @@ struct store_queue_state {
     enum store_rc rc;
 };
 void store_queue_state(struct db *db, void *op);
-struct store_audit { /* a page, newest first; `search` is looked for in actor, action, subject and detail */
-    char search[101]; uint64_t cursor; unsigned limit;
+struct store_audit { /* a page, newest first; `search` is looked for in actor, action, subject and detail. A session's id finds its job's rows */
+    char search[101], actor[161], action[65], subject[161]; /* part of an actor, the beginning of an action, a whole subject; "" = all */
+    int64_t since_ms, for_ms; /* unix; or so long ago by the database's clock; 0 = not told */
+    uint64_t cursor; unsigned limit;
     struct buf json; enum store_rc rc;
 };
 void store_audit(struct db *db, void *op);

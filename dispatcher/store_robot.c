@@ -1,6 +1,7 @@
 /*
  * store_robot.c - robots, their places, and what is left behind on them.
  */
+#include "dispatcher/robot_row.h"
 #include "dispatcher/store_down.h"
 #include "dispatcher/store_sql.h"
 
@@ -72,25 +73,6 @@ void store_robots(struct db *db, void *arg)
 
 #define CAPACITY "LEAST(COALESCE(capacity, reported_capacity, 10), COALESCE(reported_capacity, capacity, 10))"
 
-/* Place rows 1..capacity exist. Lowering a capacity only stops new ones: rows stay. */
-static enum db_rc places_make(struct db *db, uint32_t robot_id)
-{
-    TRY(db_query(db,
-                 "SELECT " CAPACITY ", (SELECT COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM "
-                 "chasqui_robots r WHERE id = ? FOR UPDATE",
-                 "u", (uint64_t)robot_id));
-    if (!db_next(db))
-        return DB_OK;
-    uint64_t capacity = db_u64(db, 0), have = db_u64(db, 1);
-    if (capacity > 100000)
-        capacity = 100000;
-    if (have >= capacity)
-        return DB_OK;
-    return db_exec(db,
-                   "INSERT IGNORE INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq > ? AND seq <= ?", "uuu",
-                   (uint64_t)robot_id, have, capacity);
-}
-
 static enum db_rc boot_changed(struct db *db, struct store_robot_seen *op)
 {
     uint64_t gone[200];
@@ -146,7 +128,7 @@ static enum db_rc seen_tx(struct db *db, void *arg)
         TRY(db_exec(db, "UPDATE chasqui_robots SET boot_id = ? WHERE id = ?", "su", op->boot_id, (uint64_t)op->robot_id));
         TRY(boot_changed(db, op));
     }
-    return places_make(db, op->robot_id);
+    return robot_places_make(db, op->robot_id);
 }
 
 void store_robot_seen(struct db *db, void *arg)
@@ -160,12 +142,20 @@ static enum db_rc want_tx(struct db *db, void *arg)
     struct store_robot_want *op = arg;
     char before[16], deadline[32] = "";
     bool is_drain = op->wanted == WANTED_DRAINING;
+    op->refused[0] = 0;
     TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", op->name));
     op->found = db_next(db);
     if (!op->found)
         return DB_OK;
     db_str_copy(db, 0, before, sizeof(before));
     uint64_t robot_id = db_u64(db, 1);
+    if (op->wanted == WANTED_DISABLED) {
+        struct robot_row_change rest = {.name = op->name};
+        TRY(robot_row_may_rest(db, &rest, op->force));
+        robot_row_words(&rest, op->refused, sizeof(op->refused));
+        if (*op->refused)
+            return DB_OK;
+    }
     TRY(db_exec(db,
                 "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, NOW(6)), NOW(6))), "
                 "drain_deadline = NOW(6) + INTERVAL ? * 1000 MICROSECOND, wanted = ? WHERE id = ?",
@@ -178,7 +168,7 @@ static enum db_rc want_tx(struct db *db, void *arg)
                     "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live "
                     "= 1 AND s.state = 'active' AND m.reason = 'drain'",
                     "u", robot_id));
-    TRY(db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", ""));
+    TRY(robot_revision_raise(db));
     struct audit audit = {&op->by, "worker_want", op->name};
     char after[20 + CLOCK_TEXT_BYTES];
     snprintf(after, sizeof(after), "%s%s", wanted_name[op->wanted], deadline);
@@ -189,6 +179,47 @@ void store_robot_want(struct db *db, void *arg)
 {
     struct store_robot_want *op = arg;
     op->rc = store_tx(db, want_tx, NULL, op);
+}
+
+/* ---- what operators say of it ---------------------------------------------------------------------------------------- */
+
+static enum db_rc change_tx(struct db *db, void *arg)
+{
+    struct store_robot_change *op = arg;
+    struct robot_row_change c = {.name = op->name,
+                                 .base_url = op->has_base_url ? op->base_url : NULL,
+                                 .viewer_url = op->has_viewer_url ? op->viewer_url : NULL,
+                                 .has_capacity = op->has_capacity,
+                                 .capacity = op->capacity};
+    struct buf detail = {0};
+    enum db_rc rc = op->is_new ? robot_row_add(db, &c) : robot_row_set(db, &c);
+    op->is_found = c.outcome != ROBOT_ROW_UNKNOWN;
+    op->is_changed = c.is_changed;
+    robot_row_words(&c, op->refused, sizeof(op->refused));
+    if (rc || *op->refused || !c.is_changed)
+        return rc;
+    buf_addf(&detail, "%s%s%s", c.detail, *op->by.why ? ": " : "", op->by.why);
+    rc = audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_new ? "worker_add" : "worker_set", op->name, detail.data);
+    buf_free(&detail);
+    return rc;
+}
+
+static int change_done(struct db *db, void *arg)
+{
+    struct store_robot_change *op = arg;
+    if (!op->is_new) /* said again it changes nothing */
+        return -1;
+    if (db_query(db, "SELECT 1 FROM chasqui_robots WHERE name = ? AND base_url = ? AND removed = 0", "ss", op->name, op->base_url))
+        return -1;
+    return db_next(db);
+}
+
+void store_robot_change(struct db *db, void *arg)
+{
+    struct store_robot_change *op = arg;
+    op->rc = store_tx(db, change_tx, change_done, op);
+    if (op->rc != STORE_OK && *op->refused) /* a unique key said it first */
+        op->rc = STORE_OK;
 }
 
 /* ---- what a robot holds ------------------------------------------------------------------------------------------------ */

@@ -21,7 +21,7 @@ def test_names_that_are_not_known_are_refused(broker, dispatcher):
     before = len(dispatcher.saw("OPS_JOBS", "OPS_QUEUE_PAUSE"))
     for path, field in (
         ("/jobs?state=failed", "state"), ("/jobs?status=failed&company=7", "company"), ("/jobs?Status=failed", "Status"), ("/sessions?status=live", "status"),
-        ("/batches?portal=sunat", "portal"), ("/audit?actor=x", "actor"), ("/workers?name=r1", "name"), ("/queue?portal=x", "portal"),
+        ("/batches?portal=sunat", "portal"), ("/audit?who=x", "who"), ("/errors?status=failed", "status"), ("/workers?name=r1", "name"), ("/queue?portal=x", "portal"),
         ("/stats?histroy=0", "histroy"), ("/dispatchers?x=1", "x"), ("/me?x", "x"), ("/jobs/12?x=1", "x"), ("/jobs/12/why?x=1", "x"),
         ("/events?stat=0", "stat"), ("/doctor?fast=1", "fast"), ("/jobs?%C3%A9=1", "??"),
     ):  # fmt: skip

@@ -1,6 +1,7 @@
 /* parts: dispatcher */
 /* test_store_queue_plan.c - what batches, lists of jobs and looks at the queue cost the database: no scan, no sort, few rows. */
 #include "tests/unit/store_queue_fixture.h"
+#include "dispatcher/store_errors.h"
 #include "tests/unit/store_plan.h"
 
 /* Jobs of 600 companies in turn; three batches of 1000 items, whose jobs these are when they have begun. */
@@ -182,6 +183,18 @@ static void test_one_job_and_the_queue(void **state)
     plan_check("store_audit");
     buf_free(&audit.json);
     buf_free(&search.json);
+    struct store_audit since = {.limit = 20, .for_ms = 3600000, .action = "b", .subject = "c17"};
+    run_fine(store_audit, &since);
+    plan_check("store_audit");
+    buf_free(&since.json);
+    struct store_errors errors = {.for_ms = 3600000}, of_batch = {.batch_id = batch[0], .portal = "acme"};
+    before = rows_read();
+    run_fine(store_errors, &errors);
+    assert_rows(before, 120 * 9 + 50, "failures by class"); /* each failed job twice, with its own row and the temporary one's */
+    buf_free(&errors.json);
+    run_fine(store_errors, &of_batch);
+    buf_free(&of_batch.json);
+    explained("store_errors", true);
     plan_end();
 }
 
