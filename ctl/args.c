@@ -4,9 +4,11 @@
 #include "common/check.h"
 #include "common/url.h"
 #include "ctl/ctl.h"
+#include "ctl/nearest.h"
 
 #include <ctype.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +50,47 @@ static void take(struct args *a, unsigned id, const char *value, int most)
     a->value[id][a->n[id]++] = value ? value : "";
 }
 
+/* The command that a line with a mistake is about, as far as its words tell; NULL = any. */
+static const struct command *command_meant(int argc, char **argv)
+{
+    const char *noun = NULL;
+    for (int i = 1; i < argc; i++)
+        for (unsigned k = 0; k < command_count; k++) {
+            const struct command *cmd = &command_table[k];
+            if (!noun && strcmp(cmd->noun, argv[i]) == 0)
+                noun = cmd->noun;
+            if (noun && strcmp(cmd->noun, noun) == 0 && strcmp(cmd->verb, *cmd->verb ? argv[i] : "") == 0)
+                return cmd;
+        }
+    return NULL;
+}
+
+/* An option of that command whose name is like the one that was typed; NULL = none. */
+static const char *option_meant(const struct command *cmd, const char *typed)
+{
+    static const char *const common[] = {"config", "json", "help", "help-config", "version"};
+    char name[64];
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(typed, "="), typed);
+    struct nearest n = {.typed = name};
+    for (unsigned i = 0; i < OPT_COUNT; i++)
+        if (!cmd || cmd->options & (UINT64_C(1) << i))
+            nearest_offer(&n, option_table[i].name);
+    for (unsigned i = 0; i < sizeof(common) / sizeof(*common); i++)
+        nearest_offer(&n, common[i]);
+    return n.best;
+}
+
+static void option_unknown(struct ctl *c, int argc, char **argv)
+{
+    const char *typed = argv[optind - 1];
+    int len = (int)strcspn(typed, "=");
+    const char *best = strncmp(typed, "--", 2) == 0 ? option_meant(command_meant(argc, argv), typed + 2) : NULL;
+    if (best)
+        ctl_usage(c, "there is no option %.*s; did you mean --%s?", len, typed, best);
+    else
+        ctl_usage(c, "there is no option %.*s", len, typed);
+}
+
 bool args_read(struct ctl *c, int argc, char **argv)
 {
     struct args *a = &c->args;
@@ -83,7 +126,7 @@ bool args_read(struct ctl *c, int argc, char **argv)
             else if (optopt)
                 ctl_usage(c, "there is no option -%c", optopt);
             else
-                ctl_usage(c, "there is no option %.*s", (int)strcspn(argv[optind - 1], "="), argv[optind - 1]);
+                option_unknown(c, argc, argv);
             return false;
         default:
             take(a, (unsigned)(opt - VAL_OPTION), optarg, argc);
@@ -205,6 +248,15 @@ bool args_name(struct ctl *c, const char *whose, const char *name)
 bool args_worker_name(struct ctl *c, const char *name)
 {
     return args_name(c, "a robot's name", name);
+}
+
+bool args_url(struct ctl *c, enum option_id id, char *out, size_t room)
+{
+    const char *given = args_value(&c->args, id), *why = "";
+    if (!given || url_normalise(given, out, room, &why))
+        return true;
+    ctl_usage(c, "--%s is not a URL that can be used: %s", option_table[id].name, why);
+    return false;
 }
 
 bool args_duration(struct ctl *c, const char *what, const char *text, unsigned most_days, uint64_t *seconds)

@@ -6,6 +6,7 @@
 #define CHASQUI_CTL_ARGS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ctl;
@@ -49,6 +50,8 @@ bool args_portal(struct ctl *c, const char **out); /* --portal, required */
 bool args_portal_ok(struct ctl *c, const char *portal);
 bool args_name(struct ctl *c, const char *whose, const char *name);
 bool args_worker_name(struct ctl *c, const char *name);
+/* A URL that was given, normalised; an option that was not leaves `out` as it is. */
+bool args_url(struct ctl *c, enum option_id id, char *out, size_t room);
 bool args_duration(struct ctl *c, const char *what, const char *text, unsigned most_days, uint64_t *seconds); /* 30m, 12h, 90d */
 bool args_priority(struct ctl *c, uint64_t *out);                       /* --priority, or its default */
 bool args_action(struct ctl *c, const char *portal, const char **out);  /* --action, required, of that portal */

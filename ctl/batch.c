@@ -151,7 +151,7 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
 
 enum ctl_exit batch_items(struct ctl *c)
 {
-    static const char *const heads[] = {">INDEX",   ">COMPANY", "STATUS",  ">JOB",     "1>TRIES",
+    static const char *const heads[] = {">INDEX",   ">COMPANY", "=STATUS",  ">JOB",     "1>TRIES",
                                         "2~~ROBOT", "3SESSION", "~~ERROR", "~MESSAGE", NULL};
     static const char *const keys[] = {"index",  "company_id", "status", "job_id", "attempts",
                                        "worker", "session_id", "error",  "message"};
@@ -173,7 +173,7 @@ enum ctl_exit batch_items(struct ctl *c)
 
 enum ctl_exit batch_list(struct ctl *c)
 {
-    static const char *const heads[] = {">BATCH",     "STATUS",    "1~~ACTION", ">TOTAL",         ">DONE", ">FAILED",
+    static const char *const heads[] = {">BATCH",     "=STATUS",    "1~~ACTION", ">TOTAL",         ">DONE", ">FAILED",
                                         ">CANCELLED", "2>RUNNING", ">QUEUED",   "3CREATED (UTC)", NULL};
     static const char *const keys[] = {"id",        "status",  "action", "total",     "done", "failed",
                                        "cancelled", "running", "queued", "created_at"};

@@ -78,6 +78,56 @@ void help_noun(const char *noun, FILE *out)
     }
 }
 
+static const struct example {
+    const char *noun, *verb, *line, *does;
+} examples[] = {
+#define EXAMPLE(noun, verb, line, does) {noun, verb, line, does},
+#include "ctl/example.def"
+#undef EXAMPLE
+};
+
+/* The length of the next word, quotes and all. */
+static size_t shell_word(const char *text)
+{
+    size_t n = 0;
+    for (char quote = 0; text[n] && (quote || text[n] != ' '); n++)
+        if (quote ? text[n] == quote : text[n] == '"' || text[n] == '\'')
+            quote = quote ? 0 : text[n];
+    return n;
+}
+
+/* As it can be pasted into a shell: a line goes on behind a backslash. */
+static void print_example(const char *line, FILE *out)
+{
+    int at = fprintf(out, "  ");
+    for (size_t n; *line; line += n) {
+        line += *line == ' ';
+        n = shell_word(line);
+        if (at > 6 && at + (int)n > 76)
+            at = fprintf(out, " \\\n      ") - 3;
+        else if (at > 2)
+            at += fprintf(out, " ");
+        at += fprintf(out, "%.*s", (int)n, line);
+    }
+    fputc('\n', out);
+}
+
+static void help_examples(const struct command *cmd, FILE *out)
+{
+    bool has_any = false;
+    for (unsigned i = 0; i < sizeof(examples) / sizeof(*examples); i++) {
+        const struct example *e = &examples[i];
+        if (strcmp(e->noun, cmd->noun) != 0 || strcmp(e->verb, cmd->verb) != 0)
+            continue;
+        if (!has_any)
+            fputs("\nExamples:\n", out);
+        has_any = true;
+        fputs("  # ", out);
+        fold(out, e->does, 4, 4, NULL);
+        print_example(e->line, out);
+    }
+}
+
 void help_command(const struct command *cmd, FILE *out)
 {
     print_usage(cmd, "Usage: ", out);
@@ -95,4 +145,5 @@ void help_command(const struct command *cmd, FILE *out)
         print_option(words, help, out);
     }
     print_common(out);
+    help_examples(cmd, out);
 }

@@ -104,7 +104,7 @@ static void method_set(CURL *curl, const struct http_request *r)
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, FOLLOW_SILENT_S);
         return;
     }
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, TOTAL_MS);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, r->total_ms ? r->total_ms : TOTAL_MS);
     if (strcmp(r->method, "POST") == 0) {
         const char *json = r->json ? r->json : "{}";
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(json));

@@ -24,6 +24,7 @@ struct http_request {
     const char *idempotency_key; /* NULL = none */
     http_piece_fn *follow;       /* of a GET whose 200 does not end: is given it as it comes; NULL = a whole answer */
     void *follow_arg;
+    long total_ms;               /* how long it may take; 0 = longer than a broker lets it */
 };
 
 struct http_answer {

@@ -23,7 +23,7 @@ static bool list_options_ok(struct ctl *c)
 
 static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {">JOB",     ">COMPANY", "1~~ACTION", "STATUS",         "3>TRIES",
+    static const char *const heads[] = {">JOB",     ">COMPANY", "1~~ACTION", "=STATUS",        "3>TRIES",
                                         "4~~ROBOT", "2>BATCH",  "~~ERROR",   "5CREATED (UTC)", NULL};
     static const char *const keys[] = {"id",     "company_id", "action", "status",    "attempts",
                                        "worker", "batch_id",   "error",  "created_at"};

@@ -3,6 +3,7 @@
  * what it needs, calls it. Needed by nothing that runs.
  */
 #include "ctl/ctl.h"
+#include "ctl/nearest.h"
 
 #include "common/log.h"
 #include "common/text.h"
@@ -92,9 +93,40 @@ static enum ctl_exit run(struct ctl *c, const struct command *cmd)
     return cmd->fn(c);
 }
 
+/* Words that people use for what is called otherwise here. */
+static const struct {
+    const char *word, *noun;
+} other_words[] = {{"robot", "worker"}, {"robots", "worker"}, {"workers", "worker"}, {"log", "audit"},      {"history", "audit"}, {"health", "check"},
+                   {"status", "stats"}, {"top", "stats"},     {"failures", "errors"}, {"failed", "errors"}, {"cron", "schedule"},  {"login", "batch"}};
+
+static const char *noun_meant(const char *typed)
+{
+    struct nearest n = {.typed = typed};
+    for (unsigned i = 0; i < sizeof(other_words) / sizeof(*other_words); i++)
+        if (strcmp(other_words[i].word, typed) == 0)
+            return other_words[i].noun;
+    for (unsigned i = 0; i < command_count; i++)
+        nearest_offer(&n, command_table[i].noun);
+    return n.best;
+}
+
+static const char *verb_meant(const char *noun, const char *typed)
+{
+    static const char *const others[][2] = {{"ls", "list"}, {"rm", "remove"}, {"delete", "remove"}, {"create", "add"}, {"new", "add"}, {"get", "show"}, {"stop", "cancel"}, {"start", "resume"}};
+    struct nearest n = {.typed = typed};
+    for (unsigned i = 0; i < sizeof(others) / sizeof(*others); i++)
+        if (strcmp(others[i][0], typed) == 0)
+            n.typed = others[i][1];
+    for (unsigned i = 0; i < command_count; i++)
+        if (strcmp(command_table[i].noun, noun) == 0)
+            nearest_offer(&n, command_table[i].verb);
+    return n.best;
+}
+
 static enum ctl_exit no_command(struct ctl *c)
 {
     const struct args *a = &c->args;
+    const char *best;
     if (!a->n_words && !a->help) {
         help_all(stderr);
         return CTL_USAGE;
@@ -106,9 +138,14 @@ static enum ctl_exit no_command(struct ctl *c)
             help_all(stdout);
         return CTL_DONE;
     }
-    if (!is_noun(a->word[0]))
-        return ctl_usage(c, "there is no command %.80s", a->word[0]);
-    if (a->n_words > 1)
+    if (!is_noun(a->word[0])) {
+        best = noun_meant(a->word[0]);
+        return best ? ctl_usage(c, "there is no command %.80s; did you mean %s?", a->word[0], best) : ctl_usage(c, "there is no command %.80s", a->word[0]);
+    }
+    best = a->n_words > 1 ? verb_meant(a->word[0], a->word[1]) : NULL;
+    if (best)
+        ctl_usage(c, "there is no command %s %.80s; did you mean %s %s?", a->word[0], a->word[1], a->word[0], best);
+    else if (a->n_words > 1)
         ctl_usage(c, "there is no command %s %.80s", a->word[0], a->word[1]);
     else
         ctl_usage(c, "chasqui %s: what shall be done?", a->word[0]);

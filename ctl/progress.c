@@ -111,6 +111,22 @@ static void count_add(char *text, size_t room, uint64_t n, const char *state)
         snprintf(text + len, room - len, "  %s %s", number_text(n, number), state);
 }
 
+static void bar_draw(struct progress *p, unsigned percent, const char *details)
+{
+    char text[WIDTH_MAX + 60], bar[BAR_MAX + 1];
+    int room = p->is_terminal ? width() - 1 - (int)strlen(details) - 8 : 0; /* what stands around the bar */
+    room = room < BAR_MAX ? room : BAR_MAX;
+    if (room < BAR_MIN) {
+        snprintf(text, sizeof(text), "%3u%% %s", percent, details);
+    } else {
+        memset(bar, '.', (size_t)room);
+        memset(bar, '#', (size_t)room * percent / 100);
+        bar[room] = 0;
+        snprintf(text, sizeof(text), "%3u%% [%s] %s", percent, bar, details);
+    }
+    draw(p, text);
+}
+
 void progress_batch(struct progress *p, const struct jv *batch)
 {
     static const char *const states[] = {"running", "retrying", "failed", "cancelled"};
@@ -118,7 +134,7 @@ void progress_batch(struct progress *p, const struct jv *batch)
     const char *status = jv_str(jv_get(batch, "status"));
     uint64_t ended = count_of(counts, "done") + count_of(counts, "failed") + count_of(counts, "cancelled");
     int64_t total = 0, eta_s;
-    char text[WIDTH_MAX + 60], details[160], a[TEXT_NUMBER], b[TEXT_NUMBER], bar[BAR_MAX + 1];
+    char details[160], a[TEXT_NUMBER], b[TEXT_NUMBER];
     jv_int(jv_get(batch, "total"), &total);
     bool is_end = jv_str(jv_get(batch, "finished_at")) != NULL;
     if (!is_time(p, ended, is_end))
@@ -132,17 +148,13 @@ void progress_batch(struct progress *p, const struct jv *batch)
         snprintf(details + len, sizeof(details) - len, "  %s", status ? status : "");
     else if (jv_int(jv_get(batch, "eta_s"), &eta_s) && eta_s >= 0)
         snprintf(details + len, sizeof(details) - len, "  ETA %s", duration_text((uint64_t)eta_s, a));
-    int room = p->is_terminal ? width() - 1 - (int)strlen(details) - 8 : 0; /* what stands around the bar */
-    room = room < BAR_MAX ? room : BAR_MAX;
-    if (room < BAR_MIN) {
-        snprintf(text, sizeof(text), "%3u%% %s", percent, details);
-    } else {
-        memset(bar, '.', (size_t)room);
-        memset(bar, '#', (size_t)room * percent / 100);
-        bar[room] = 0;
-        snprintf(text, sizeof(text), "%3u%% [%s] %s", percent, bar, details);
-    }
-    draw(p, text);
+    bar_draw(p, percent, details);
+}
+
+void progress_part(struct progress *p, uint64_t part, uint64_t whole, const char *details)
+{
+    if (is_time(p, part, whole && part == whole))
+        bar_draw(p, whole ? (unsigned)(part * 100 / whole) : 100, details);
 }
 
 void progress_end(struct progress *p)

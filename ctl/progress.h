@@ -19,6 +19,8 @@ void progress_begin(struct progress *p);
 void progress_rows(struct progress *p, uint64_t rows);
 /* A batch as the API shows it. */
 void progress_batch(struct progress *p, const struct jv *batch);
+/* `part` of `whole`, and words behind the bar. */
+void progress_part(struct progress *p, uint64_t part, uint64_t whole, const char *details);
 /* Before anything else is printed: clears the terminal's line. */
 void progress_end(struct progress *p);
 

@@ -55,7 +55,7 @@ static void session_row(struct table *table, const struct jv *s)
 
 static enum ctl_exit sessions_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {"SESSION",   ">COMPANY", "2PORTAL",          "5~~ROBOT", "STATE",
+    static const char *const heads[] = {"SESSION",   ">COMPANY", "2PORTAL",          "5~~ROBOT", "=STATE",
                                         "3~~REASON", "1>JOB",    "4LAST USED (UTC)", NULL};
     if (c->args.json) {
         struct jv *body = jv_new_object();

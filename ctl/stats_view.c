@@ -110,6 +110,12 @@ static void head(struct view *v, const char *title, const struct jv *as_of)
     buf_adds(v->out, "\n");
 }
 
+static void table_put(struct view *v, struct table **t)
+{
+    table_colour(*t, v->size->with_colour);
+    table_text(t, v->width, v->out);
+}
+
 static void state_lines(struct view *v)
 {
     const char *state = jv_str(jv_get(v->stats, "state"));
@@ -161,7 +167,7 @@ static void lanes_lines(struct view *v)
     }
     if (jv_type(queue) == JV_OBJECT)
         queue_cells(t, queue, "queue", "running");
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 static void rates_cells(struct table *t, const struct jv *row, const char *name)
@@ -188,7 +194,7 @@ static void rates_lines(struct view *v)
     }
     if (jv_type(queue) == JV_OBJECT)
         rates_cells(t, queue, "queue");
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 static void places_line(struct view *v)
@@ -206,17 +212,24 @@ static void places_line(struct view *v)
     buf_addf(v->out, "; scheduled %s, batches %s\n", count_text(jv_get(queue, "scheduled"), a), count_text(jv_get(queue, "batches_open"), b));
 }
 
+/* No healthd is heard: robots are used as last judged. */
+static const char *judged_before(const char *last, char out[TEXT_NUMBER])
+{
+    snprintf(out, TEXT_NUMBER, "was %s", last);
+    return out;
+}
+
 static void robot_cells(struct table *t, const struct jv *r)
 {
     const struct jv *login = jv_get(r, "login_s"), *errors = jv_get(r, "errors"), *drain = jv_get(r, "drain");
     static const char *const classes[] = {"unreachable", "timeout", "broken", "said_no", "bad_answer"};
-    const char *verdict = jv_str(jv_get(r, "verdict")), *wanted = jv_str(jv_get(r, "wanted")), *why = jv_str(jv_get(r, "why"));
+    const char *verdict = jv_str(jv_get(r, "verdict")), *last = jv_str(jv_get(r, "last_verdict")), *wanted = jv_str(jv_get(r, "wanted")), *why = jv_str(jv_get(r, "why"));
     char text[TEXT_NUMBER], other[TEXT_NUMBER];
     double wrong = 0;
     for (unsigned i = 0; i < sizeof(classes) / sizeof(*classes); i++)
         wrong += number(errors, classes[i]) > 0 ? number(errors, classes[i]) : 0;
     table_add(t, jv_str(jv_get(r, "name")));
-    table_add(t, verdict);
+    table_add(t, last && strcmp(last, "unknown") != 0 && verdict && strcmp(verdict, "unknown") == 0 ? judged_before(last, other) : verdict);
     table_add(t, wanted);
     table_addf(t, "%s/%s", count_text(jv_get(r, "places_used"), text), count_text(jv_get(r, "places_total"), other));
     table_add(t, time_text(number(login, "p50"), text));
@@ -230,13 +243,13 @@ static void robot_cells(struct table *t, const struct jv *r)
 
 static void robots_lines(struct view *v)
 {
-    static const char *const heads[] = {"~ROBOT", "JUDGED", "WANTED", ">PLACES", ">LOG-IN P50", ">P95", ">ERRORS", "~WHY", NULL};
+    static const char *const heads[] = {"~ROBOT", "=JUDGED", "=WANTED", ">PLACES", ">LOG-IN P50", ">P95", ">ERRORS", "~WHY", NULL};
     const struct jv *robots = jv_get(v->stats, "robots");
     struct table *t = table_new(heads);
     head(v, "Robots", jv_get(jv_get(v->stats, "places"), "as_of"));
     for (size_t i = 0; i < jv_len(robots); i++)
         robot_cells(t, jv_at(robots, i));
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 static void class_add(void *arg, const char *class, struct jv *n)
@@ -275,14 +288,14 @@ static void faults_lines(struct view *v)
         buf_free(&classes);
     }
     if (n)
-        table_text(&t, v->width, v->out);
+        table_put(v, &t);
     else
         table_free(&t);
 }
 
 static void dispatchers_lines(struct view *v)
 {
-    static const char *const heads[] = {"~DISPATCHER", "STATE", "DATABASE", ">CREDIT", ">AT WORK", ">DB P95", ">REQ/S", "VERSION", ">UP", NULL};
+    static const char *const heads[] = {"~DISPATCHER", "=STATE", "DATABASE", ">CREDIT", ">AT WORK", ">DB P95", ">REQ/S", "VERSION", ">UP", NULL};
     const struct jv *list = jv_get(v->stats, "dispatchers");
     struct table *t = table_new(heads);
     char text[TEXT_NUMBER];
@@ -306,7 +319,7 @@ static void dispatchers_lines(struct view *v)
         table_add(t, jv_str(jv_get(d, "version")));
         table_add(t, time_text(number(d, "uptime_s"), text));
     }
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 static void boots_lines(struct view *v)
@@ -318,12 +331,12 @@ static void boots_lines(struct view *v)
         table_add(t, jv_str(jv_get(jv_at(list, i), "name")));
         table_add(t, jv_str(jv_get(jv_at(list, i), "boot_id")));
     }
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 static void healthds_lines(struct view *v)
 {
-    static const char *const heads[] = {"~HEALTHD", "STATE", ">UP", ">SUSPECT", ">DOWN", ">UNKNOWN", ">PROBE P95", ">GAPS", NULL};
+    static const char *const heads[] = {"~HEALTHD", "=STATE", ">UP", ">SUSPECT", ">DOWN", ">UNKNOWN", ">PROBE P95", ">GAPS", NULL};
     static const char *const counts[] = {"up", "suspect", "down", "unknown"};
     const struct jv *list = jv_get(v->stats, "healthds");
     struct table *t = table_new(heads);
@@ -340,7 +353,7 @@ static void healthds_lines(struct view *v)
         table_add(t, time_text(number(jv_get(h, "probe_s"), "p95"), text));
         table_add(t, count_text(jv_get(h, "gaps_total"), text));
     }
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 static void companies_lines(struct view *v)
@@ -363,7 +376,7 @@ static void companies_lines(struct view *v)
         table_add(t, time_text(number(u, "busy_s"), text));
         table_add(t, count_text(jv_get(u, "requests"), text));
     }
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 static void code_add(void *arg, const char *code, struct jv *n)
@@ -393,7 +406,7 @@ static void routes_lines(struct view *v)
         table_add(t, codes.data);
         buf_free(&codes);
     }
-    table_text(&t, v->width, v->out);
+    table_put(v, &t);
 }
 
 /* 512 B, 1.5 MiB. */

@@ -6,6 +6,7 @@
 #include "ctl/table.h"
 
 #include "common/check.h"
+#include "ctl/colour.h"
 #include "ctl/plain.h"
 
 #include <ctype.h>
@@ -26,6 +27,7 @@
 struct column {
     const char *head;
     bool right;
+    bool is_state; /* its words are coloured */
     int least; /* it may be cut to this; 0 = never */
     int rank;  /* the lowest is left out first; 0 = never */
     int width; /* of its widest cell */
@@ -37,6 +39,7 @@ struct table {
     struct column column[COLUMNS_MAX];
     char **cell;
     unsigned n_cells, room;
+    bool with_colour;
 };
 
 static int width_of(const char *s)
@@ -56,6 +59,8 @@ struct table *table_new(const char *const *heads)
         CHECK(t->n_columns < COLUMNS_MAX, "%u columns", t->n_columns);
         struct column *c = &t->column[t->n_columns++];
         const char *head = *heads;
+        c->is_state = *head == '=';
+        head += c->is_state;
         for (; *head == '>' || *head == '~' || isdigit((unsigned char)*head); head++)
             if (*head == '>')
                 c->right = true;
@@ -182,7 +187,10 @@ static void add_row(struct buf *out, const struct table *t, char *const *cell)
             continue;
         int width = width_of(text);
         pad(out, owed + (c->right && width < c->shown ? c->shown - width : 0));
+        const char *colour = !t->with_colour ? "" : !cell ? COLOUR_BOLD : c->is_state ? colour_of(text) : "";
+        buf_adds(out, colour);
         width = add_cut(out, text, c->shown);
+        buf_adds(out, *colour ? COLOUR_PLAIN : "");
         owed = GAP + (c->right ? 0 : c->shown - width);
     }
     buf_adds(out, "\n");
@@ -199,10 +207,16 @@ void table_text(struct table **tp, int room, struct buf *out)
     table_free(tp);
 }
 
+void table_colour(struct table *t, bool with_colour)
+{
+    t->with_colour = with_colour;
+}
+
 void table_print(struct table **tp, const char *empty)
 {
     struct buf out = {0};
     bool is_empty = !(*tp)->n_cells;
+    table_colour(*tp, colour_wanted(STDOUT_FILENO));
     table_text(tp, terminal_width(), &out);
     fputs(is_empty ? empty : out.data, stdout);
     if (is_empty)

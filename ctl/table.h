@@ -3,6 +3,7 @@
 #define CHASQUI_CTL_TABLE_H
 
 #include "common/buf.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 struct table;
@@ -17,6 +18,8 @@ void table_addf(struct table *t, const char *fmt, ...) __attribute__((format(pri
 void table_print(struct table **tp, const char *empty);
 /* Adds the lines to `out`, fitted into `room` columns (0 = as wide as they are), and frees. */
 void table_text(struct table **tp, int room, struct buf *out);
+/* Colours for table_text(); table_print() asks the terminal. */
+void table_colour(struct table *t, bool with_colour);
 /* Adds text that came from elsewhere: without control characters, cut to `room` columns. */
 void table_cut(struct buf *out, const char *text, int room);
 /* Frees without printing. */

@@ -207,7 +207,7 @@ static struct jv *abilities_jv(const char *list)
 
 enum ctl_exit token_list(struct ctl *c)
 {
-    static const char *const heads[] = {">ID",           "STATE",          "ABILITIES", "~COMPANIES", "2>RATE",
+    static const char *const heads[] = {">ID",           "=STATE",          "ABILITIES", "~COMPANIES", "2>RATE",
                                         "EXPIRES (UTC)", "1CREATED (UTC)", "~NAME",     NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db,

@@ -8,102 +8,56 @@
  */
 #include "ctl/ctl.h"
 
-#include "common/url.h"
 #include "ctl/progress.h"
 #include "ctl/table.h"
+#include "dispatcher/robot_row.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define URL_ROOM 256
-#define CAPACITY_MAX 100000 /* seq_1_to_100000 */
-#define CAPACITY_UNKNOWN 10
-
-static enum db_rc revision_raise(struct db *db)
-{
-    return db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", "");
-}
 
 /* ---- add ----------------------------------------------------------------------------------------------- */
 
 struct add {
-    const char *actor, *name;
+    const char *actor;
     char base_url[URL_ROOM], viewer_url[URL_ROOM];
-    uint64_t capacity; /* 0 = not told */
-    uint64_t id;
+    struct robot_row_change row;
     char why[400];
 };
-
-static enum db_rc clash_find(struct db *db, struct add *w)
-{
-    TRY(db_query(
-        db,
-        "SELECT name, base_url FROM chasqui_robots WHERE removed = 0 AND (name = ? OR base_url = ?) FOR UPDATE",
-        "ss", w->name, w->base_url));
-    if (!db_next(db))
-        return DB_OK;
-    if (strcmp(db_str(db, 0, NULL), w->name) == 0)
-        snprintf(w->why, sizeof(w->why), "there is a robot %s already (%s)", w->name, db_str(db, 1, NULL));
-    else
-        snprintf(w->why, sizeof(w->why), "%s is registered already, as robot %s", w->base_url,
-                 db_str(db, 0, NULL));
-    return DB_DUP;
-}
 
 static enum db_rc add_tx(struct db *db, void *arg)
 {
     struct add *w = arg;
-    w->why[0] = 0;
-    TRY(clash_find(db, w));
-    enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_robots (name, base_url, viewer_url, capacity, created_at) VALUES "
-                            "(?, ?, NULLIF(?, ''), ?, NOW(6))",
-                            "sssN", w->name, w->base_url, w->viewer_url, w->capacity);
-    if (rc == DB_DUP) { /* somebody adds it at the same time */
-        snprintf(w->why, sizeof(w->why), "a robot with this name or base URL was added just now");
-        return DB_DUP;
-    }
+    enum db_rc rc = robot_row_add(db, &w->row);
+    robot_row_words(&w->row, w->why, sizeof(w->why));
     TRY(rc);
-    w->id = db_insert_id(db);
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq <= ?",
-                "uu", w->id, w->capacity ? w->capacity : CAPACITY_UNKNOWN));
-    TRY(revision_raise(db));
-    return ctl_audit(db, w->actor, "worker_add", w->name, w->base_url);
+    return *w->why ? DB_DUP : ctl_audit(db, w->actor, "worker_add", w->row.name, w->row.detail);
 }
 
 static int add_done(struct db *db, void *arg)
 {
     struct add *w = arg;
-    if (db_query(db, "SELECT 1 FROM chasqui_robots WHERE id = ? AND name = ?", "us", w->id, w->name))
+    if (db_query(db, "SELECT 1 FROM chasqui_robots WHERE id = ? AND name = ?", "us", w->row.id, w->row.name))
         return -1;
     return db_next(db);
 }
 
-static bool url_read(struct ctl *c, enum option_id id, char out[URL_ROOM])
-{
-    const char *given = args_value(&c->args, id), *why = "";
-    if (!given)
-        return true;
-    if (url_normalise(given, out, URL_ROOM, &why))
-        return true;
-    ctl_usage(c, "--%s is not a URL that can be used: %s", option_table[id].name, why);
-    return false;
-}
-
 enum ctl_exit worker_add(struct ctl *c)
 {
-    struct add w = {.actor = c->actor, .name = c->args.word[0]};
+    struct add w = {.actor = c->actor, .row = {.name = c->args.word[0]}};
     const char *capacity = args_value(&c->args, OPT_CAPACITY);
-    if (!args_worker_name(c, w.name))
+    if (!args_worker_name(c, w.row.name))
         return CTL_USAGE;
     if (!args_value(&c->args, OPT_BASE_URL))
         return ctl_usage(c, "--base-url is missing");
-    if (!url_read(c, OPT_BASE_URL, w.base_url) || !url_read(c, OPT_VIEWER_URL, w.viewer_url) ||
-        (capacity && !args_number(c, "--capacity", capacity, 1, CAPACITY_MAX, &w.capacity)))
+    if (!args_url(c, OPT_BASE_URL, w.base_url, sizeof(w.base_url)) || !args_url(c, OPT_VIEWER_URL, w.viewer_url, sizeof(w.viewer_url)) ||
+        (capacity && !args_number(c, "--capacity", capacity, 1, ROBOT_CAPACITY_MAX, &w.row.capacity)))
         return CTL_USAGE;
+    w.row.base_url = w.base_url;
+    w.row.viewer_url = w.viewer_url;
     enum ctl_exit code = ctl_tx(c, add_tx, add_done, &w, w.why);
-    return code != CTL_DONE ? code : ctl_say(c, "robot %s is known: %s", w.name, w.base_url);
+    return code != CTL_DONE ? code : ctl_say(c, "robot %s is known: %s", w.row.name, w.base_url);
 }
 
 /* ---- list ---------------------------------------------------------------------------------------------- */
@@ -153,7 +107,7 @@ static void down_cell(struct ctl *c, struct table *table)
 
 enum ctl_exit worker_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME",            "WANTED",     ">PLACES",  ">SESSIONS", ">ABANDONED",
+    static const char *const heads[] = {"NAME",            "=WANTED",    ">PLACES",  ">SESSIONS", ">ABANDONED",
                                         "DOWN", "2OPTIONAL CALLS", "~~BASE URL", "1~VIEWER", NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
@@ -193,102 +147,6 @@ enum ctl_exit worker_list(struct ctl *c)
     jv_free(body);
     table_print(&table, "no robots are known; chasqui worker add makes one known");
     return CTL_DONE;
-}
-
-/* ---- drain, resume ------------------------------------------------------------------------------------- */
-
-struct want {
-    const char *actor, *name, *wanted;
-    bool is_drain;
-    uint64_t deadline_s; /* from now; of a drain, with has_deadline */
-    bool has_deadline;
-    const char *reason; /* NULL = none */
-    char before[16];    /* "" = there is no such robot */
-    uint64_t sessions, movable;
-};
-
-/* What was to leave a robot that is wanted again stays, unless it is under way. */
-static enum db_rc moves_forget(struct db *db, uint64_t robot_id)
-{
-    return db_exec(db,
-                   "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE "
-                   "s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.reason = 'drain'",
-                   "u", robot_id);
-}
-
-static enum db_rc want_tx(struct db *db, void *arg)
-{
-    struct want *w = arg;
-    char detail[100 + REASON_BYTES_MAX];
-    w->before[0] = 0;
-    TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", w->name));
-    if (!db_next(db))
-        return DB_OK;
-    db_str_copy(db, 0, w->before, sizeof(w->before));
-    uint64_t robot_id = db_u64(db, 1);
-    TRY(db_query(db,
-                 "SELECT COUNT(*), COUNT(c.portal) FROM chasqui_sessions s LEFT JOIN chasqui_credentials c ON c.company_id "
-                 "= s.company_id AND c.portal = s.portal WHERE s.robot_id = ? AND s.live = 1",
-                 "u", robot_id));
-    if (db_next(db)) {
-        w->sessions = db_u64(db, 0);
-        w->movable = db_u64(db, 1);
-    }
-    if (strcmp(w->before, w->wanted) == 0 && !w->has_deadline)
-        return DB_OK;
-    TRY(db_exec(db,
-                "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, "
-                "NOW(6)), NOW(6))), drain_deadline = IF(? = 0, NULL, NOW(6) + INTERVAL ? SECOND), wanted = ? WHERE id = ?",
-                "uuusu", (uint64_t)w->is_drain, (uint64_t)w->has_deadline, w->deadline_s, w->wanted, robot_id));
-    if (!w->is_drain)
-        TRY(moves_forget(db, robot_id));
-    TRY(revision_raise(db));
-    snprintf(detail, sizeof(detail), "%s -> %s", w->before, w->wanted);
-    if (w->has_deadline)
-        snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), " within %llu s",
-                 (unsigned long long)w->deadline_s);
-    if (w->reason)
-        snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), ": %s", w->reason);
-    return ctl_audit(db, w->actor, "worker_want", w->name, detail);
-}
-
-static enum ctl_exit want(struct ctl *c, struct want *w)
-{
-    w->actor = c->actor;
-    w->name = c->args.word[0];
-    if (!args_worker_name(c, w->name) || !args_reason(c, &w->reason))
-        return CTL_USAGE;
-    enum ctl_exit code = ctl_tx(c, want_tx, NULL, w, "");
-    if (code != CTL_DONE)
-        return code;
-    return w->before[0] ? CTL_DONE : ctl_fail(c, "there is no robot %s", w->name);
-}
-
-enum ctl_exit worker_drain(struct ctl *c)
-{
-    struct want w = {.wanted = "draining", .is_drain = true};
-    char text[TEXT_AMOUNT];
-    const char *deadline = args_value(&c->args, OPT_DEADLINE);
-    if (deadline && !args_duration(c, "--deadline", deadline, AHEAD_DAYS_MAX, &w.deadline_s))
-        return CTL_USAGE;
-    w.has_deadline = deadline != NULL;
-    enum ctl_exit code = want(c, &w);
-    if (code != CTL_DONE)
-        return code;
-    const char *was = strcmp(w.before, w.wanted) == 0 && !w.has_deadline ? "was draining already" : "is draining";
-    if (!w.sessions)
-        return ctl_say(c, "robot %s %s, and holds no session", w.name, was);
-    return ctl_say(c, "robot %s %s: of its %s %llu can move to other robots", w.name, was, amount_text(w.sessions, "session", text),
-                   (unsigned long long)w.movable);
-}
-
-enum ctl_exit worker_resume(struct ctl *c)
-{
-    struct want w = {.wanted = "active"};
-    enum ctl_exit code = want(c, &w);
-    if (code != CTL_DONE)
-        return code;
-    return ctl_say(c, strcmp(w.before, w.wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name, w.wanted);
 }
 
 /* ---- remove -------------------------------------------------------------------------------------------- */
@@ -360,7 +218,7 @@ static enum db_rc remove_tx(struct db *db, void *arg)
     }
     TRY(sessions_lose(db, w->id));
     TRY(db_exec(db, "UPDATE chasqui_robots SET wanted = 'disabled', removed = NULL WHERE id = ?", "u", w->id));
-    TRY(revision_raise(db));
+    TRY(robot_revision_raise(db));
     snprintf(detail, sizeof(detail), "%llu sessions lost, %llu abandoned", (unsigned long long)w->live,
              (unsigned long long)w->abandoned);
     return ctl_audit(db, w->actor, "worker_remove", w->name, detail);

@@ -40,6 +40,24 @@ static const struct option_row options[] = {
 #undef OPTION
 };
 
+static const struct example {
+    const char *noun, *verb, *line, *does;
+} examples[] = {
+#define EXAMPLE(noun, verb, line, does) {noun, verb, line, does},
+#include "ctl/example.def"
+#undef EXAMPLE
+};
+
+/* What stands behind an option, for completion: names that are asked for, else fixed words. */
+static const struct values {
+    enum option_id option;
+    const char *kind, *words;
+} values[] = {
+#define VALUES(symbol, kind, words) {OPT_##symbol, kind, words},
+#include "ctl/complete.def"
+#undef VALUES
+};
+
 static const struct key {
     unsigned owners;
     const char *section, *key, *def;
@@ -204,6 +222,18 @@ static void command_show(const struct command *c)
     buf_free(&usage);
 }
 
+static void examples_show(void)
+{
+    puts(".SH EXAMPLES");
+    for (unsigned i = 0; i < N(examples); i++) {
+        puts(".PP");
+        line(examples[i].does);
+        puts(".PP\n.RS 4\n.nf");
+        line(examples[i].line);
+        puts(".fi\n.RE");
+    }
+}
+
 static void page_ctl(const struct page *p)
 {
     head(p->name, p->section, p->line);
@@ -221,7 +251,8 @@ static void page_ctl(const struct page *p)
     line("What a command does; chasqui --help names them all.");
     item("--help-config", "");
     line("Every configuration key that this command reads.");
-    puts(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration.");
+    puts(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration. Of check: 0 well, 1 warning, 2 critical.");
+    examples_show();
     conf_files();
     see_also("chasqui.1");
 }
@@ -413,14 +444,62 @@ static void sample(void)
     }
 }
 
+/* Behind an option: its values. */
+static void values_show(void)
+{
+    for (unsigned i = 0; i < N(values); i++)
+        if (*values[i].kind)
+            printf("    --%s) _chasqui_names %s; return ;;\n", options[values[i].option].name, values[i].kind);
+        else
+            printf("    --%s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n", options[values[i].option].name, values[i].words);
+    fputs("    --company", stdout); /* any other option that takes a value: nothing is known of it */
+    for (unsigned i = 0; i < N(options); i++) {
+        bool is_known = !options[i].argument || strcmp(options[i].name, "company") == 0 || strcmp(options[i].name, "file") == 0 ||
+                        strcmp(options[i].name, "credentials") == 0;
+        for (unsigned k = 0; k < N(values) && !is_known; k++)
+            is_known = values[k].option == (enum option_id)i;
+        if (!is_known)
+            printf(" | --%s", options[i].name);
+    }
+    puts(") return ;;");
+}
+
+/* The first word of a command that takes a name. */
+static void words_show(void)
+{
+    static const struct {
+        const char *noun, *kind;
+    } kinds[] = {{"worker", "workers"}, {"batch", "batches"}, {"sessions", "sessions"}, {"jobs", "jobs"}};
+    for (unsigned i = 0; i < N(commands); i++)
+        for (unsigned k = 0; k < N(kinds); k++) {
+            const struct command *c = &commands[i];
+            bool is_name = strncmp(c->usage, "NAME", 4) == 0 || strncmp(c->usage, "ID", 2) == 0;
+            if (is_name && strcmp(kinds[k].noun, c->noun) == 0 && strcmp(c->verb, "add") != 0)
+                printf("        \"%s %s\") _chasqui_names %s; return ;;\n", c->noun, c->verb, kinds[k].kind);
+        }
+    puts("        \"names \") COMPREPLY=($(compgen -W \"workers batches sessions jobs portals actions\" -- \"$cur\")); return ;;");
+}
+
 static void completion(void)
 {
     puts("# Completion of chasqui for bash; made by mkdoc from the command's tables.\n"
-         "_chasqui()\n{\n    local cur=\"${COMP_WORDS[COMP_CWORD]}\" noun=\"\" verb=\"\" word i\n"
+         "# Names come from robots and callers, too: each is compared and never expanded, and one that a shell would obey is left out.\n"
+         "_chasqui_names()\n{\n    local name\n    while read -r name; do\n        if [[ \"$name\" == \"$cur\"* && \"$name\" != *[^A-Za-z0-9._:@=-]* ]]; then COMPREPLY+=(\"$name\"); fi\n"
+         "    done < <(\"${COMP_WORDS[0]}\" \"${conf[@]}\" names \"$1\" 2>/dev/null)\n}\n"
+         "_chasqui()\n{\n    local cur=\"${COMP_WORDS[COMP_CWORD]}\" noun=\"\" verb=\"\" word i n=0\n    local -a conf=()\n    COMPREPLY=()\n"
          "    for ((i = 1; i < COMP_CWORD; i++)); do\n        word=\"${COMP_WORDS[i]}\"\n        case \"$word\" in\n"
-         "        -c | --config) ((i++)) ;;\n        -*) ;;\n"
-         "        *) if [ -z \"$noun\" ]; then noun=\"$word\"; elif [ -z \"$verb\" ]; then verb=\"$word\"; fi ;;\n        esac\n    done\n"
-         "    case \"${COMP_WORDS[COMP_CWORD - 1]}\" in\n    -c | --config | --file) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n    esac\n"
+         "        -c | --config) ((i++)); conf=(-c \"${COMP_WORDS[i]}\") ;;");
+    fputs("        --*=* | -h | --json | --help", stdout);
+    for (unsigned i = 0; i < N(options); i++)
+        if (!options[i].argument)
+            printf(" | --%s", options[i].name);
+    puts(") ;;\n        -*) ((i++)) ;;\n"
+         "        *) if [ -z \"$noun\" ]; then noun=\"$word\"; elif [ -z \"$verb\" ]; then verb=\"$word\"; else ((n++)); fi ;;\n        esac\n    done\n"
+         "    case \"${COMP_WORDS[COMP_CWORD - 1]}\" in\n    -c | --config | --file | --credentials) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;");
+    values_show();
+    puts("    esac\n    if [ $n = 0 ] && [[ \"$cur\" != -* ]]; then\n        case \"$noun $verb\" in");
+    words_show();
+    puts("        esac\n    fi\n"
          "    local common=\"--config --json --help\" words=\"\"\n    case \"$noun $verb\" in");
     fputs("    \" \") words=\"", stdout);
     for (unsigned i = 0; i < N(commands); i++)

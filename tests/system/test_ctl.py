@@ -34,11 +34,11 @@ def ctl(tmp_path, database):
 
 COMMANDS = [
     ("migrate",), ("keys", "init"), ("keys", "rotate"), ("keys", "forget"), ("token", "create"), ("token", "list"), ("token", "revoke"), ("worker", "add"), ("worker", "list"),
-    ("worker", "drain"), ("worker", "resume"), ("worker", "remove"), ("worker", "test"), ("credentials", "set"), ("credentials", "list"), ("credentials", "remove"),
+    ("worker", "drain"), ("worker", "resume"), ("worker", "set"), ("worker", "disable"), ("worker", "enable"), ("worker", "remove"), ("worker", "test"), ("credentials", "set"), ("credentials", "list"), ("credentials", "remove"),
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
     ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "remove"),
-    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("events",), ("doctor",),
+    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("check",), ("errors",), ("audit", "list"), ("events",), ("doctor",),
 ]  # fmt: skip
 
 
@@ -88,6 +88,12 @@ def test_the_actions_in_the_readme_are_good(tmp_path):
     [
         ((), "Usage: chasqui"),
         (("statistics",), "no command statistics"),
+        (("robots", "list"), "no command robots; did you mean worker"),
+        (("wroker", "list"), "did you mean worker"),
+        (("worker", "dran", "r1"), "did you mean worker drain"),
+        (("jobs", "list", "--comapny", "3"), "did you mean --company"),
+        (("xyzzy",), "no command xyzzy\n"),
+        (("audit", "list", "--since", "x"), "--since"),
         (("jobs", "eat"), "no command jobs eat"),
         (("jobs", "retry"), "something is missing"),
         (("batch", "status", "1", "2"), "a word too many"),

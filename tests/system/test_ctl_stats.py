@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from ctl_desk import FakeBroker
 from harness import program, wait_until
 from harness.process import clean_env
 from harness.system import ROOT
@@ -32,6 +33,7 @@ def told(system):
 def ready(system):
     system.api.execute(20131).expect(200)
     wait_until(lambda: (system.ops.get("/api/v1/ops/stats").json["places"] or {}).get("used") == 1, 10, "a summary came")
+    wait_until(lambda: system.ops.get("/api/v1/ops/stats").json["companies"]["use_most"], 10, "a dispatcher told of companies")
 
 
 class Terminal:
@@ -96,6 +98,7 @@ def test_what_is_wrong_and_what_to_do(told):
     system.healthd.kill9()
     out = wait_until(lambda: "No healthd" in (now := system.ctl("stats", conf=conf).stdout) and now, 5)
     assert out.startswith("warn  ") and "    Start chasqui-healthd.\n" in out
+    wait_until(lambda: re.search(r"^r1 +was up +active ", system.ctl("stats", conf=conf).stdout, re.M), 5, "a robot is shown as last judged")
     system.healthd.start()
 
 
@@ -119,10 +122,103 @@ def test_the_whole_screen(told, columns, rows):
     assert text.startswith("\033[?1049h\033[?25l") and len(drawn) >= 2
     for lines in drawn:
         assert len(lines) <= rows and all(len(line) <= columns for line in lines), lines
-        assert lines[0].startswith("ok") and lines[-1] == "q ends this"
+        assert lines[0].startswith("ok") and lines[-1].startswith("q ends this  ? keys") and lines[-2].startswith("1 All 2 Robots ")
         assert any(re.match(r"r1 +up +active +1/10", line) for line in lines)
     terminal.press(b"q")
     assert "\033[?1049l" in terminal.read(1) and terminal.end() == 0
+
+
+@pytest.fixture
+def screen(tmp_path):
+    """`stats --watch` at 80 x 24 before a broker that answers from a script; press(keys) answers the lines of the screen."""
+    robots = [
+        {"name": f"r{i}", "verdict": "up" if i % 3 else "unknown", "last_verdict": "up", "wanted": "active", "places_used": i % 11, "places_total": 10,
+         "logins_done_per_s": i / 100, "logins_failed_per_s": 0, "login_s": {"p50": 0.1, "p95": i * 1.0}, "errors": {"timeout": i, "full": 99}, "why": ""}
+        for i in range(40)
+    ]  # fmt: skip
+    stats = {
+        "ok": True, "state": "ok", "as_of": "2026-01-31T06:00:00.000Z", "words": [{"level": "ok", "code": "well", "text": "All is well."}], "robots": robots,
+        "broker": {"name": "b", "routes": []}, "lanes": [], "places": {"used": 3, "total": 400}, "dispatchers": [], "healthds": [], "companies": {},
+    }  # fmt: skip
+    hostile = "S\x1b[31m-1\x9b"
+    lists = {
+        "batches": [{"id": 7, "status": "running", "action": "a.b", "total": 1000, "counts": {"done": 12, "failed": 2}, "eta_s": 200, "created_at": "2026-01-31T06:00:00.000Z"}],
+        "sessions": [{"session_id": hostile, "company_id": 7, "portal": "sunat", "worker": "r1", "state": "active", "job_id": 4}],
+        "jobs": [{"id": 5, "company_id": 12, "action": "a.b", "status": "failed", "error": "robot_error"}],
+        "errors": [{"error": "robot_error", "kind": "login", "n": 31, "companies": 9, "last_job_id": 5, "message": "no"}],
+    }  # fmt: skip
+
+    def answers(method, path, query):
+        last = path.rsplit("/", 1)[1]
+        if path.endswith("/stats"):
+            return 200, stats
+        if last in lists:
+            return 200, {"ok": True, last: lists[last], "next_cursor": None}
+        if path.endswith("/jobs/5"):
+            return 200, {"ok": True, "job": {"id": 5, "timeline": [{"at": "2026-01-31T06:00:00.000Z", "event": "queued"}]}}
+        return 404, {"ok": False, "error": "not_found", "message": "no"}
+
+    with FakeBroker(answers) as broker:
+        conf = tmp_path / "watch.conf"
+        conf.touch(mode=0o600)
+        conf.write_text(f'ctl\n    ops_url = "{broker.url}"\n    token = "1|x"\n')
+        terminal = Terminal(conf, "stats", "--watch", environment={"TERM": "xterm", "NO_COLOR": "1"})
+
+        def press(keys, wanted):
+            os.write(terminal.fd, keys)
+
+            def drawn():
+                found = frames(terminal.read(0.2))
+                lines = found[-1] if found else []
+                return wanted in "\n".join(lines) and lines
+
+            lines = wait_until(drawn, 10, f"the screen says {wanted!r}")
+            assert len(lines) <= 24 and not [line for line in lines if len(line) > 80] and lines[-1].startswith("q ends this")
+            return lines
+
+        press.broker, press.terminal = broker, terminal
+        yield press
+        terminal.press(b"q")
+        terminal.read(1)
+        assert terminal.end() == 0
+
+
+def test_tabs_sort_filter_and_open(screen):
+    lines = screen(b"2", "ROBOT ")
+    assert lines[4].startswith("r0 ") and "was up" in lines[4], "as last judged"
+    lines = screen(b"s" * 8 + b"r", "by P95, the most first")
+    assert [line.split()[0] for line in lines[4:7]] == ["r39", "r38", "r37"]
+    assert " 39  " in lines[4], "a robot that was full is no error"
+    lines = screen(b"\x1b[B\x1b[B\r", "Robots: r37")
+    assert any(line.startswith("places_total ") for line in lines) and any(r"S\x1b[31m-1" in line for line in lines), "its sessions, and nothing obeyed"
+    lines = screen(b"\x1b", "by P95")
+    lines = screen(b"\x1b[6~" * 9, "r0 ")
+    assert lines[-4].startswith("r0 ") or lines[-3].startswith("r0 "), "it scrolls to the end and no further"
+    lines = screen(b"/r12", "/r12_")
+    assert [line.split()[0] for line in lines[4:-2] if line] == ["r12"]
+    screen(b"\r", "/r12")
+    assert screen(b"3", "BATCH")[4].split()[:2] == ["7", "running"]
+    assert "robot_error" in screen(b"6", "ERROR")[4]
+    screen(b"\r", "queued")
+    assert screen(b"4/12\r", "COMPANY")[4].split()[:2] == ["5", "12"]
+    wait_until(lambda: any(query.get("search") == ["12"] for _, path, query, _, _ in screen.broker.asked if path.endswith("/jobs")), 5, "the broker searches")
+    assert "PgDn" in "\n".join(screen(b"?", "another tab"))
+    screen(b"?", "COMPANY")
+    screen(b"\x1b[Z", "Batches")
+    screen(b"5", "SESSION")
+    fcntl.ioctl(screen.terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    wait_until(lambda: all(len(line) <= 60 for line in frames(screen.terminal.read(0.3))[-1]), 5, "it follows the terminal's size")
+
+
+def test_colours_only_where_they_are_wanted(screen, tmp_path):
+    conf = tmp_path / "watch.conf"
+    for environment, wanted in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "xterm", "NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)):
+        terminal = Terminal(conf, "jobs", "list", environment=environment)
+        text = terminal.read(3)
+        assert ("\033[31mfailed\033[0m" in text) is wanted and "failed" in text, environment
+        assert terminal.end() == 0
+    piped = subprocess.run([program("chasqui"), "-c", conf, "jobs", "list"], capture_output=True, text=True, check=True, env=clean_env())
+    assert "failed" in piped.stdout and "\033" not in piped.stdout
 
 
 def test_the_screen_outlives_the_broker_and_ctrl_c_puts_it_back(told):

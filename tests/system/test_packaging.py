@@ -70,7 +70,9 @@ def test_the_sample_configuration_is_good(role, tmp_path):
     ("words", "wanted"),
     [("chasqui ", {"worker", "stats", "jobs"}), ("chasqui wor", {"worker"}), ("chasqui worker ", {"add", "list", "drain", "resume", "remove"}),
      ("chasqui worker add --", {"--base-url", "--viewer-url", "--capacity", "--json"}), ("chasqui stats --w", {"--watch"}),
-     ("chasqui -c /x queue pau", {"pause"}), ("chasqui --json sessions list --st", {"--state"})],
+     ("chasqui -c /x queue pau", {"pause"}), ("chasqui --json sessions list --st", {"--state"}), ("chasqui worker set r1 --cap", {"--capacity"}),
+     ("chasqui jobs list --status f", {"failed"}), ("chasqui sessions list --state ", {"live", "lost"}), ("chasqui errors --since ", {"24h"}),
+     ("chasqui names wo", {"workers"})],
 )  # fmt: skip
 def test_completion(words, wanted):
     script = f"""
@@ -84,6 +86,25 @@ def test_completion(words, wanted):
     assert done.returncode == 0 and not done.stderr, done.stderr
     told = set(done.stdout.split())
     assert wanted <= told and all(word.startswith(words.split(" ")[-1]) for word in told)
+
+
+def test_completion_of_names_obeys_none_of_them(tmp_path):
+    """A session's id is a robot's word: it is compared, and never expanded by the shell."""
+    command = tmp_path / "chasqui"
+    command.write_text(f"""#!/bin/sh
+        [ "$*" = "-c /x names sessions" ] || exit 0
+        printf '%s\\n' 'S-1' 'S-2' 'T-3' '$(touch {tmp_path}/owned)' 'S-`touch {tmp_path}/owned`' 'S-*'
+    """)
+    command.chmod(0o755)
+    script = f"""
+        source {MADE / "completion"}
+        COMP_WORDS=({command} -c /x sessions close S-) COMP_CWORD=5
+        _chasqui; printf '%s\\n' "${{COMPREPLY[@]}}"
+        COMP_WORDS=({command} -c /x sessions close '') COMP_CWORD=5
+        _chasqui; printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout.split() == ["S-1", "S-2", "S-1", "S-2", "T-3"] and not done.stderr and not (tmp_path / "owned").exists(), done
 
 
 # --- Prometheus, Grafana -------------------------------------------------------------------------------------------
@@ -104,6 +125,33 @@ def test_the_alerts_are_good_rules_of_metrics_that_exist():
     assert done.returncode == 0 and "SUCCESS" in done.stdout and not done.stderr, done.stdout + done.stderr
     used = set(re.findall(r"\bchasqui_\w+", RULES.read_text()))
     assert len(used) > 15 and used <= known_metrics(), used - known_metrics()
+
+
+def test_each_alert_says_what_to_do():
+    """Its runbook link is a heading that is there; no heading is left behind."""
+    rules = RULES.read_text()
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    links = re.findall(r"runbook: docs/alerts.md#(\w+)", rules)
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/alerts.md").read_text(), re.M)
+    assert [name.lower() for name in alerts] == links and headings == alerts
+
+
+VERDICT, WANTED = 'chasqui_robot_verdict{healthd="h",robot="r1"}', 'chasqui_robot_wanted{robot="r1"}'
+
+
+def test_a_robot_that_is_drained_may_be_down(tmp_path):
+    """By promtool's own judge: down and active is an alert, down and draining none."""
+    cases = []
+    for wanted, alerts in ((2, True), (1, False), (0, False)):
+        found = [{"exp_labels": {"severity": "warning", "robot": "r1"}}] if alerts else []
+        cases.append({"interval": "30s", "input_series": [{"series": VERDICT, "values": "0x20"}, {"series": WANTED, "values": f"{wanted}x20"}],
+                      "promql_expr_test": [{"expr": "max by (robot) (chasqui_robot_verdict) == 0 unless on (robot) (max by (robot) (chasqui_robot_wanted) < 2)", "eval_time": "5m",
+                                            "exp_samples": [{"labels": '{robot="r1"}', "value": 0}] if found else []}]})  # fmt: skip
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "30s", "tests": cases}))
+    done = subprocess.run([shutil.which("promtool"), "test", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cases[0]["promql_expr_test"][0]["expr"] in RULES.read_text()
 
 
 def test_the_dashboard_is_json_of_metrics_that_exist():

@@ -1,0 +1,133 @@
+/* look_back.c - `chasqui errors` and `chasqui audit`: what failed, by class, and who did what; through a broker. */
+#include "ctl/broker.h"
+
+#include "common/clock.h"
+#include "ctl/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ERRORS_PATH "/api/v1/ops/errors"
+#define AUDIT_PATH "/api/v1/ops/audit"
+#define TEXT_BYTES_MAX 160
+#define SEARCH_BYTES_MAX 100
+
+/* "&since=…" of --since: a time as it is, or how many seconds ago. false after saying what it must be. */
+static bool since_add(struct ctl *c, struct buf *query)
+{
+    const char *since = args_value(&c->args, OPT_SINCE);
+    int64_t at_ms;
+    uint64_t seconds;
+    if (!since)
+        return true;
+    if (strchr(since, 'T') && clock_read(since, strlen(since), &at_ms)) {
+        buf_adds(query, "&since=");
+        http_escape(query, since);
+        return true;
+    }
+    if (!args_duration(c, "--since (or a time like 2026-01-31T06:00:00Z)", since, AHEAD_DAYS_MAX, &seconds))
+        return false;
+    buf_addf(query, "&since=%" PRIu64, seconds);
+    return true;
+}
+
+static bool text_ok(struct ctl *c, enum option_id id, size_t max)
+{
+    const char *text = args_value(&c->args, id);
+    if (!text || (*text && strlen(text) <= max))
+        return true;
+    return ctl_usage(c, "--%s must be 1 to %zu bytes", option_table[id].name, max), false;
+}
+
+/* ---- errors ---------------------------------------------------------------------------------------------------- */
+
+static void class_row(struct table *table, const struct jv *one)
+{
+    static const char *const keys[] = {"error", "robot_error", "kind", "n", "companies", "first_at", "last_at", "last_job_id", "message"};
+    for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+        broker_cell(table, one, keys[i]);
+}
+
+enum ctl_exit errors_command(struct ctl *c)
+{
+    static const char *const heads[] = {"~~ERROR", "2~~ROBOT SAID", "3KIND", ">JOBS", ">COMPANIES", "4FIRST (UTC)", "5LAST (UTC)", "6>LAST JOB", "1~MESSAGE", NULL};
+    const char *portal = args_value(&c->args, OPT_PORTAL), *batch = args_value(&c->args, OPT_BATCH);
+    struct buf query = {0};
+    uint64_t n;
+    bool capped = false;
+    char room[TEXT_ROOM];
+    buf_adds(&query, ERRORS_PATH "?");
+    if ((portal && !args_portal_ok(c, portal)) || (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &n)) || !since_add(c, &query)) {
+        buf_free(&query);
+        return CTL_USAGE;
+    }
+    broker_query_add(c, &query, OPT_PORTAL, "portal");
+    broker_query_add(c, &query, OPT_BATCH, "batch_id");
+    struct jv *body = broker_get(c, DOOR_OPS, query.data);
+    buf_free(&query);
+    if (!body)
+        return CTL_FAILED;
+    if (c->args.json)
+        return ctl_json(body);
+    const struct jv *list = jv_get(body, "errors");
+    struct table *table = table_new(heads);
+    for (size_t i = 0; i < jv_len(list); i++)
+        class_row(table, jv_at(list, i));
+    table_print(&table, "nothing failed");
+    if (jv_bool(jv_get(body, "capped"), &capped) && capped) {
+        const char *to = broker_text(body, "looked_to", room);
+        fprintf(stderr, "only the newest %s failed jobs were looked at, back to %s\n", number_text(20000, (char[TEXT_NUMBER]){0}), to ? to : "-");
+    }
+    jv_free(body);
+    return CTL_DONE;
+}
+
+/* ---- audit ------------------------------------------------------------------------------------------------------- */
+
+static enum ctl_exit audit_show(struct ctl *c, struct jv *list, bool more)
+{
+    static const char *const heads[] = {"AT (UTC)", "~~WHO", "~~WHAT", "~~ABOUT", "~DETAIL", "1~FROM", NULL};
+    static const char *const keys[] = {"actor", "action", "subject", "detail", "peer"};
+    if (c->args.json) {
+        struct jv *body = jv_new_object();
+        jv_set(body, "audit", list);
+        jv_set_bool(body, "more", more);
+        return ctl_json(body);
+    }
+    struct table *table = table_new(heads);
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const char *at = jv_str(jv_get(jv_at(list, i), "at"));
+        if (at && strlen(at) >= 19)
+            table_addf(table, "%.10s %.8s", at, at + 11);
+        else
+            table_add(table, at);
+        for (unsigned k = 0; k < sizeof(keys) / sizeof(*keys); k++)
+            broker_cell(table, jv_at(list, i), keys[k]);
+    }
+    table_print(&table, "no such rows");
+    if (more)
+        fprintf(stderr, "there are more; --limit shows them\n");
+    jv_free(list);
+    return CTL_DONE;
+}
+
+enum ctl_exit audit_list(struct ctl *c)
+{
+    struct buf query = {0};
+    uint64_t limit;
+    bool more;
+    buf_adds(&query, "");
+    if (!text_ok(c, OPT_ACTION, 64) || !text_ok(c, OPT_ACTOR, TEXT_BYTES_MAX) || !text_ok(c, OPT_SUBJECT, TEXT_BYTES_MAX) ||
+        !text_ok(c, OPT_SEARCH, SEARCH_BYTES_MAX) || !broker_limit(c, &limit) || !since_add(c, &query)) {
+        buf_free(&query);
+        return CTL_USAGE;
+    }
+    broker_query_add(c, &query, OPT_ACTION, "action");
+    broker_query_add(c, &query, OPT_ACTOR, "actor");
+    broker_query_add(c, &query, OPT_SUBJECT, "subject");
+    broker_query_add(c, &query, OPT_SEARCH, "search");
+    struct jv *list = broker_list(c, DOOR_OPS, AUDIT_PATH, query.data, "audit", limit, &more);
+    buf_free(&query);
+    return list ? audit_show(c, list, more) : CTL_FAILED;
+}

@@ -1,0 +1,275 @@
+"""An operator's commands and their routes: robots that are changed and taken out of use, failures by class, the audit trail, the one line for Nagios."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import program, wait_until
+from harness.http import Api
+from harness.process import clean_env
+from harness.system import ROOT
+
+OPS = "/api/v1/ops"
+LOGIN_REFUSED = {"status": 401, "body": {"ok": False, "error": "bad_credentials", "message": "wrong password"}}
+
+
+def worker(system, name):
+    return next(one for one in system.ops.get(f"{OPS}/workers").expect(200).json["workers"] if one["name"] == name)
+
+
+def patch(system, robot, **body):
+    return system.ops.request("PATCH", f"{OPS}/workers/{robot}", body)
+
+
+def audited(system, action):
+    return system.database.rows("SELECT actor, subject, detail FROM chasqui_audit WHERE action = %s ORDER BY id", action)
+
+
+def test_robots_are_added_and_changed_over_http(make_system):
+    system = make_system(robots=1)
+    spare = system.add_robot("spare", register=False)
+    made = {"name": "spare", "base_url": spare.url + "/", "capacity": 3, "reason": "more room"}
+    assert system.ops.post(f"{OPS}/workers", made).expect(200).json == {"ok": True, "worker": "spare", "changed": True}
+    wait_until(lambda: worker(system, "spare")["verdict"] == "up", 10)
+    told = worker(system, "spare")
+    assert (told["capacity"], told["set_capacity"], told["has_viewer"], told["wanted"]) == (3, 3, False, "active")
+    assert spare.url not in system.ops.get(f"{OPS}/workers").body.decode(), "no answer tells a base URL"
+    refused = system.ops.post(f"{OPS}/workers", made).expect(409, "wrong_state")
+    assert refused.json["message"] == "there is a robot spare already"
+    refused = system.ops.post(f"{OPS}/workers", {**made, "name": "other"}).expect(409, "wrong_state")
+    assert "as robot spare" in refused.json["message"] and spare.url not in refused.body.decode()
+    # fields
+    for body, field in (
+        ({"base_url": "http://a"}, "name"), ({"name": "a b", "base_url": "http://a"}, "name"), ({"name": "x"}, "base_url"),
+        ({"name": "x", "base_url": "ftp://a"}, "base_url"), ({"name": "x", "base_url": "http://u:p@a"}, "base_url"),
+        ({"name": "x", "base_url": None}, "base_url"), ({"name": "x", "base_url": 7}, "base_url"),
+        ({"name": "x", "base_url": "http://" + "a" * 300}, "base_url"), ({"name": "x", "base_url": "http://a", "capacity": 0}, "capacity"),
+        ({"name": "x", "base_url": "http://a", "capacity": "7"}, "capacity"), ({"name": "x", "base_url": "http://a", "viewer_url": "no"}, "viewer_url"),
+        ({"name": "x", "base_url": "http://a", "url": "http://b"}, "url"),
+    ):  # fmt: skip
+        assert field in system.ops.post(f"{OPS}/workers", body).expect(422, "validation_failed").json["errors"], body
+    for body, field in (({}, "capacity"), ({"reason": "x"}, "capacity"), ({"name": "y"}, "name"), ({"capacity": 100001}, "capacity"), ({"base_url": ""}, "base_url")):
+        assert field in patch(system, "spare", **body).expect(422, "validation_failed").json["errors"], body
+    patch(system, "nobody", capacity=4).expect(404, "not_found")
+    # only what is given is changed; places are there at once
+    assert patch(system, "spare", capacity=12, reason="a bigger machine").expect(200).json["changed"] is True
+    assert patch(system, "spare", capacity=12).expect(200).json["changed"] is False
+    assert patch(system, "spare", viewer_url="https://viewer.example/x").expect(200).json["changed"] is True
+    told = worker(system, "spare")
+    assert (told["capacity"], told["set_capacity"], told["reported_capacity"], told["has_viewer"]) == (10, 12, 10, True)
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_places p JOIN chasqui_robots r ON r.id = p.robot_id WHERE r.name = 'spare'") >= 10
+    assert patch(system, "spare", capacity=None, viewer_url=None).expect(200).json["changed"] is True
+    assert (worker(system, "spare")["set_capacity"], worker(system, "spare")["has_viewer"]) == (None, False)
+    rows = audited(system, "worker_set")
+    assert [row["detail"] for row in rows] == ["capacity 3 -> 12: a bigger machine", "viewer URL none -> https://viewer.example/x",
+                                               "viewer URL https://viewer.example/x -> none, capacity 12 -> as reported"]  # fmt: skip
+    assert all(row["actor"].startswith("token:") and row["subject"] == "spare" for row in rows)
+    # the trail that operators read names no base URL
+    assert spare.url not in system.ops.get(f"{OPS}/audit").body.decode()
+
+
+def test_a_robot_moves_to_another_address_with_its_sessions(make_system):
+    """Only while it gets no log-ins; its sessions are reached at the new one, and nothing is logged in twice."""
+    system = make_system(robots=1)
+    session = system.api.login(1)
+    robot = system.robots["r1"]
+    elsewhere = robot.url.replace("127.0.0.1", "localhost")
+    refused = patch(system, "r1", base_url=elsewhere).expect(409, "wrong_state").json["message"]
+    assert refused == "robot r1 gets log-ins: drain or disable it before its base URL is changed"
+    assert "drain or disable it" in system.ctl("worker", "set", "r1", "--base-url", elsewhere, check=False).stderr
+    system.ctl("worker", "drain", "r1")
+    told = system.ctl("worker", "set", "r1", "--base-url", elsewhere + "/").stdout
+    assert told == f"robot r1: base URL {robot.url} -> {elsewhere}\n"
+    system.api.list(session).expect(200)
+    system.ctl("worker", "enable", "r1")
+    wait_until(lambda: worker(system, "r1")["verdict"] == "up" and worker(system, "r1")["wanted"] == "active", 10)
+    system.api.list(session).expect(200)
+    assert system.api.execute(1).expect(200).json["reused"] is True
+    wait_until(lambda: system.api.execute(2).status == 200, 10)
+    assert {row["u"] for row in system.database.rows("SELECT DISTINCT robot_worker_base_url AS u FROM portal_jobs")} == {elsewhere}
+
+
+def test_out_of_use_and_back(make_system):
+    system = make_system(robots=2)
+    session = system.api.login(1)
+    name = system.api.active(1).json["worker"]
+    other = next(one for one in system.robots if one != name)
+    refused = system.ops.post(f"{OPS}/workers/{name}/disable", {"reason": "repair"}).expect(409, "wrong_state").json["message"]
+    assert "1 live and 0 abandoned" in refused and "drain it first" in refused
+    assert "drain it first" in system.ctl("worker", "disable", name, check=False).stderr
+    assert system.ops.post(f"{OPS}/workers/{other}/disable", {"reason": "repair"}).expect(200).json["wanted"] == "disabled"
+    assert worker(system, other)["wanted"] == "disabled"
+    system.ops.post(f"{OPS}/workers/nobody/disable").expect(404)
+    system.ops.post(f"{OPS}/workers/{other}/disable", {"force": "yes"}).expect(422)
+    wait_until(lambda: all(system.api.login(company) and system.api.active(company).json["worker"] == name for company in (2, 3)), 5)
+    assert "disabled already" in system.ctl("worker", "disable", other).stdout
+    system.ops.post(f"{OPS}/workers/{other}/enable").expect(200)
+    assert worker(system, other)["wanted"] == "active"
+    # --force: it holds a session all the same, which goes on
+    told = system.ctl("worker", "disable", name, "--force", "--reason", "no time").stdout
+    assert "nobody probes it, and it holds 3 sessions" in told
+    system.api.list(session).expect(200)
+    system.ctl("worker", "enable", name)
+    assert [row["detail"] for row in audited(system, "worker_want")] == [
+        "active -> disabled: repair", "disabled -> active", "active -> disabled: no time", "disabled -> active"]  # fmt: skip
+    system.wait_healthy()
+
+
+def chasqui(system, *words, **more):
+    return subprocess.Popen([program("chasqui"), "-c", system.write_conf("waiting", system.settings), *words], env=clean_env(), cwd=ROOT,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)  # fmt: skip
+
+
+def test_drain_wait(make_system):
+    system = make_system(robots=2, settings={"session.idle_timeout_s": 60, "session.drain_idle_s": 86400})
+    system.set_credentials(1, usuario="u", clave="c")
+    moves, closes = system.api.login(1), system.api.login(2)
+    one, two = (system.api.active(company).json["worker"] for company in (1, 2))
+    name = one
+    words = ["worker", "drain", name, "--wait", "--reason", "patch day", "--deadline", "1m"]
+    # Ctrl-C ends the watching only
+    watching = chasqui(system, *words)
+    wait_until(lambda: worker(system, name)["wanted"] == "draining", 10)
+    time.sleep(1.5)
+    watching.send_signal(signal.SIGINT)
+    out, said = watching.communicate(timeout=10)
+    assert watching.returncode == 1 and "goes on draining: 1 session left" in said.splitlines()[-1] or two == name, (out, said)
+    # somebody wants it back meanwhile
+    watching = chasqui(system, *words)
+    time.sleep(1.5)
+    system.ctl("worker", "resume", name)
+    out, said = watching.communicate(timeout=15)
+    assert watching.returncode == 1 and f"robot {name} is active now: somebody else changed it" in said
+    # it ends by itself when the last session has gone, and says how many were left meanwhile
+    watching = chasqui(system, *words)
+    wait_until(lambda: worker(system, name)["wanted"] == "draining", 10)
+    for session in (moves, closes):
+        if system.robots[name].alive():
+            system.api.close(session)
+    out, said = watching.communicate(timeout=30)
+    assert watching.returncode == 0 and out == f"robot {name} is empty\n", (out, said)
+    assert "left" in said
+    assert json.loads(system.ctl("worker", "drain", name, "--wait", "--json").stdout) == {"ok": True, "message": f"robot {name} is empty"}
+
+
+@pytest.fixture
+def failed(make_system):
+    """Companies 1 and 2 with wrong passwords, 3 with a robot that broke, a batch of them; one session that was lost."""
+    system = make_system(robots=1)
+    system.robot.behave("login", "status", **LOGIN_REFUSED)
+    for company in (1, 2, 3):
+        system.api.execute(company).expect(502)
+    system.robot.behave("login", "status", **LOGIN_REFUSED, times=1)
+    batch = system.api.batch([1, 4]).expect(202).json["batch_id"]
+    wait_until(lambda: system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["counts"]["failed"] == 1, 20)
+    session = system.api.login(9)
+    system.robot.forget(session)
+    system.api.list(session).expect(410)
+    return system, batch
+
+
+def classes(answer):
+    return {(one["error"], one["kind"]): one for one in answer.expect(200).json["errors"]}
+
+
+def test_failures_by_class(failed):
+    system, batch = failed
+    body = system.ops.get(f"{OPS}/errors").expect(200).json
+    assert body["capped"] is False and body["looked"] == sum(one["n"] for one in body["errors"]) == 5
+    found = classes(system.ops.get(f"{OPS}/errors"))
+    login = found["robot_error", "login"]
+    assert (login["n"], login["companies"], login["portal"], login["worker"]) == (4, 3, "sunat", "r1")
+    assert login["first_at"] < login["last_at"] and login["message"] and login["last_job_id"]
+    assert found["session_expired", "session"]["n"] == 1, "a session that was lost later is not a log-in that failed"
+    of_batch = classes(system.ops.get(f"{OPS}/errors?batch_id={batch}"))
+    assert list(of_batch) == [("robot_error", "login")] and of_batch["robot_error", "login"]["n"] == 1, "as many as the batch counts"
+    assert classes(system.ops.get(f"{OPS}/errors?portal=other")) == {}
+    assert len(classes(system.ops.get(f"{OPS}/errors?since=3600&portal=sunat"))) == 2
+    assert classes(system.ops.get(f"{OPS}/errors?since=2099-01-01T00:00:00Z")) == {}
+    for query in ("since=yesterday", "since=0", "since=99999999999", "batch_id=x", "portal=A-B", "status=failed"):
+        system.ops.get(f"{OPS}/errors?{query}").expect(422, "validation_failed")
+    # old ones are not within the last hour
+    system.database.execute("UPDATE portal_jobs SET finished_at = NOW() - INTERVAL 2 HOUR WHERE error = 'session_expired'")
+    assert list(classes(system.ops.get(f"{OPS}/errors?since=3600"))) == [("robot_error", "login")]
+    assert len(classes(system.ops.get(f"{OPS}/errors?since=9000"))) == 2
+    # the command
+    said = system.ctl("errors", "--since", "1h").stdout.splitlines()
+    assert said[0].split()[:1] == ["ERROR"] and len(said) == 2 and said[1].startswith("robot_error")
+    assert len(system.ctl_json("errors", "--batch", batch)["errors"]) == 1
+    assert system.ctl("errors", "--portal", "other").stdout == "nothing failed\n"
+    assert "--since" in system.ctl("errors", "--since", "soon", check=False).stderr
+
+
+def test_who_did_what(make_system):
+    system = make_system(robots=2)
+    session, uid = system.api.login(1), system.api.active(1).json["job_id"]
+    system.ops.post(f"{OPS}/sessions/{session}/close", {"reason": "asked by phone"}).expect(200)
+    system.ctl("worker", "drain", "r1", "--reason", "patch day")
+    system.ctl("worker", "set", "r2", "--capacity", 7)
+    rows = system.ops.get(f"{OPS}/audit?subject={session}").expect(200).json["audit"]
+    assert [(row["action"], row["subject"]) for row in rows] == [("session_close", f"job:{uid}")] and "asked by phone" in rows[0]["detail"]
+    assert system.ops.get(f"{OPS}/audit?search={session}").expect(200).json["audit"] == rows, "the search box finds who closed a session"
+    job_uid = system.api.job(uid).json["job"]["job_uid"]
+    assert system.ops.get(f"{OPS}/audit?search={job_uid}").expect(200).json["audit"] == rows
+
+    def actions(query):
+        return [row["action"] for row in system.ops.get(f"{OPS}/audit?{query}").expect(200).json["audit"]]
+
+    assert actions("action=worker_s") == ["worker_set"] and set(actions("action=worker")) == {"worker_set", "worker_want", "worker_add"}
+    assert actions("subject=r1") == ["worker_want", "worker_add"] and actions("subject=r") == []
+    assert actions("actor=token:&action=session") == ["session_close"] and "session_close" not in actions("actor=cli:")
+    assert actions("since=3600&subject=r2&action=worker_set") == ["worker_set"] and actions("since=2099-01-01T00:00:00Z") == []
+    system.database.execute("UPDATE chasqui_audit SET at = at - INTERVAL 2 HOUR WHERE action = 'worker_add'")
+    assert actions("since=3600&action=worker") == ["worker_set", "worker_want"]
+    page = system.ops.get(f"{OPS}/audit?since=3600&action=worker&limit=1").expect(200).json
+    assert page["next_cursor"] and [row["action"] for row in system.ops.get(f"{OPS}/audit?since=3600&action=worker&limit=1&cursor={page['next_cursor']}").json["audit"]] == ["worker_want"]
+    assert system.ops.get(f"{OPS}/audit?since=3600&action=worker&cursor={page['next_cursor']}").json["next_cursor"] is None
+    system.ops.get(f"{OPS}/audit?since=soon").expect(422, "validation_failed")
+    said = system.ctl("audit", "list", "--subject", session).stdout
+    assert "session_close" in said and "asked by phone" in said
+    assert [row["action"] for row in system.ctl_json("audit", "list", "--action", "worker", "--since", "1h")["audit"]] == ["worker_set", "worker_want"]
+    assert system.ctl("audit", "list", "--actor", "nobody").stdout == "no such rows\n"
+    assert "--since" in system.ctl("audit", "list", "--since", "x", check=False).stderr
+
+
+def test_which_token_is_limited(make_system):
+    system = make_system()
+    session = system.api.login(1)
+    token = system.make_token(1, "app", 3, "--name", "too fast")
+    fast = Api(system.api_url(), token)
+    answers = [fast.list(session).status for _ in range(6)]
+    assert answers.count(200) == 3 and answers.count(429) == 3
+    used = system.ops.get(f"{OPS}/tokens/use").expect(200).json["tokens"]
+    assert used[0]["name"] == "too fast" and (used[0]["calls"], used[0]["limited"]) == (3, 3) and used[0]["id"] == int(token.split("|")[0])
+    assert used[0]["last_at"] >= used[0]["last_limited_at"] and all(one["limited"] == 0 for one in used[1:])
+
+
+def check(system, *words):
+    told = system.ctl("check", *words, check=False)
+    assert not told.stderr and len(told.stdout.splitlines()) == 1, told
+    return told.returncode, told.stdout
+
+
+def test_one_line_for_nagios(make_system):
+    system = make_system(robots=2)
+    system.api.login(1)
+    wait_until(lambda: check(system)[0] == 0 and "places_used=1" in check(system)[1], 15)
+    code, line = check(system)
+    assert code == 0 and line.startswith("CHASQUI OK - All is well") and " | waiting=0 " in line and "places=20" in line
+    assert json.loads(check(system, "--json")[1])["level"] == "ok"
+    system.robots["r2"].kill9()
+    wait_until(lambda: check(system)[0] == 1, 15)
+    assert check(system)[1].startswith("CHASQUI WARNING - ")
+    system.robots["r1"].kill9()
+    wait_until(lambda: check(system)[0] == 2, 15)
+    code, line = check(system, "--json")
+    assert code == 2 and json.loads(line)["ok"] is False and json.loads(line)["level"] == "critical"
+    conf = system.write_conf("no-token", {**system.settings, "ctl.token": "9|nothing"})
+    told = system.ctl("check", conf=conf, check=False)
+    assert told.returncode == 2 and "ctl.token" in told.stdout and not told.stderr
+    system.broker.stop()
+    told = system.ctl("check", check=False)
+    assert told.returncode == 2 and told.stdout.startswith("CHASQUI CRITICAL - no broker answers at ") and not told.stderr
