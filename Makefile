@@ -58,9 +58,10 @@ SRC_common := $(wildcard common/*.c)
 SRC_proto := $(wildcard proto/*.c)
 SRC_broker := $(wildcard broker/*.c)
 SRC_dispatcher := $(wildcard dispatcher/*.c)
-SRC_healthd := $(wildcard healthd/*.c)
+# healthd shares with the dispatcher how a robot is called.
+SRC_healthd := $(wildcard healthd/*.c) dispatcher/robot_easy.c
 # ctl shares with the dispatcher the SQL layer, the credentials' seal, what an item is, how a schedule becomes a batch, and a robot's row.
-SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/db_connect.c dispatcher/db_error.c dispatcher/db_hosts.c dispatcher/db_list.c dispatcher/db_tx.c dispatcher/db_value.c dispatcher/portal_shape.c dispatcher/seal.c dispatcher/batch_line.c dispatcher/schedule_sql.c dispatcher/robot_row.c
+SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/db_connect.c dispatcher/db_error.c dispatcher/db_hosts.c dispatcher/db_list.c dispatcher/db_tx.c dispatcher/db_value.c dispatcher/portal_shape.c dispatcher/seal.c dispatcher/batch_line.c dispatcher/schedule_sql.c dispatcher/robot_row.c dispatcher/db_bind.c
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui

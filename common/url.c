@@ -123,3 +123,17 @@ bool url_is_allowed(const char *comma_list, const char *url)
     }
     return false;
 }
+
+void url_encode(struct buf *b, const char *s)
+{
+    for (; *s; s++) {
+        size_t plain = 0;
+        while (isalnum((unsigned char)s[plain]) || (s[plain] && strchr("-._~", s[plain])))
+            plain++;
+        buf_add(b, s, plain);
+        s += plain;
+        if (!*s)
+            return;
+        buf_addf(b, "%%%02X", (unsigned char)*s);
+    }
+}

@@ -2,6 +2,8 @@
 #ifndef CHASQUI_URL_H
 #define CHASQUI_URL_H
 
+#include "common/buf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -13,5 +15,8 @@ bool url_normalise(const char *in, char *out, size_t room, const char **why);
  * and begin with one of the comma list's prefixes, which ends where a part of the URL ends: "https://a.example" lets neither
  * "https://a.example.org" nor "https://a.example:444" through, "https://a.example:" lets every port. NULL or "" allows nothing. */
 bool url_is_allowed(const char *comma_list, const char *url);
+
+/* Percent-encodes one path segment or query value into b. */
+void url_encode(struct buf *b, const char *s);
 
 #endif

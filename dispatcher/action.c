@@ -10,6 +10,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "common/url.h"
 
 #include <stdlib.h>
 #include <string.h>

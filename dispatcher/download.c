@@ -13,6 +13,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/url.h"
 
 #include <stdlib.h>
 #include <string.h>

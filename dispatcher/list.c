@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/url.h"
 
 #include <stdlib.h>
 #include <string.h>

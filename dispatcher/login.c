@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "common/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -318,7 +319,6 @@ void login_fail(struct login *l, enum err e, const char *message, enum place_fat
 {
     l->error = e;
     if (message != l->message)
-        if (message != l->message)
         snprintf(l->message, sizeof(l->message), "%s", message ? message : "");
     l->place = place;
     login_failed(l);

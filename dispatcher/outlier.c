@@ -4,7 +4,7 @@
 static bool judge(struct outlier *o, uint64_t now_ms)
 {
     bool was_out = o->is_out;
-    unsigned all = o->overdue, bad = o->overdue;
+    unsigned bad = o->overdue, all = bad;
     for (unsigned i = 0; i < OUTLIER_LAST && i < o->n; i++)
         if (now_ms < o->at_ms[i] + OUTLIER_MEMORY_MS) {
             all++;

@@ -11,6 +11,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/url.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,24 +1,12 @@
 /*
  * robot_http.c - calls to robots: curl_multi on our loop.
  *
- * Owns: the multi handle with its kept connections, their sockets in the loop,
- * the calls under way and a pool of used ones, whose easy handles stay set up.
- * Must never follow a redirect, use a proxy, send Expect, decode a body, keep
- * more of one than the call allows, or send a POST twice: it gets a connection
- * of its own, since curl repeats a request whose kept connection was dead.
- * What a robot says unasked on a kept connection is never the next call's
- * answer (libcurl 7.88 would take it): such a connection is closed when the
- * bytes come, and each is looked at once more before a request goes out. An
- * answer that names another request by X-Request-Id is refused.
+ * Owns: the multi handle, the calls under way and a pool of used ones, whose easy handles stay set up. Their connections are
+ * robot_sockets.c's, what every handle has robot_easy.c's.
+ * Must never decode a body that is passed on, keep more of one than the call allows, or send a POST twice: it gets a
+ * connection of its own, since curl repeats a request whose kept connection was dead.
+ * An answer that names another request by X-Request-Id is refused.
  * `done` is called from the loop, once, never inside call_start or call_stop.
- *
- * curl never resolves a name: its threaded resolver is joined by
- * curl_multi_remove_handle(), a wait of many seconds when a name server is
- * silent. Our resolver does it, and curl is given the addresses
- * (CURLOPT_RESOLVE) when they are new. CURLOPT_QUICK_EXIT stands by.
- *
- * Sockets stay in the epoll set while curl keeps their connection idle: a call
- * on a kept connection costs no epoll_ctl.
  */
 #include "dispatcher/robot_http.h"
 
@@ -28,45 +16,23 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/stat.h"
-#include "common/names.h"
 #include "common/resolver.h"
-#include "dispatcher/networks.h"
+#include "dispatcher/robot_easy.h"
 #include "dispatcher/robot_head.h"
-#include "dispatcher/robot_tls.h"
+#include "dispatcher/robot_sockets.h"
+#include "dispatcher/robot_url.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
 #include <curl/curl.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 #define POOL_MAX 512
 #define KEPT_CONNECTIONS 4096
 #define HEADERS_MAX_BYTES 65536 /* of one answer, 1xx and trailers included */
 #define STREAM_BUFFER_BYTES 131072
 #define WATCH_STEP_MS 1000
-#define BY_PORT 1024         /* buckets of connections by their local port */
-#define CA_CACHE_S 60        /* a CA file that was replaced is read again after this */
 #define FOREIGN_CACHE_S 60 /* addresses of hosts that are not robots' */
-
-struct watch { /* of a socket, from its first use to its close */
-    struct robot_http *http;
-    struct loop_fd *handle; /* NULL = not in the loop */
-    uint32_t events;
-    int fd;
-    bool is_kept; /* a connection's: told by socket_open and socket_close; curl's other descriptors are not */
-    bool is_idle; /* curl does not ask for it now: no call has it, or one that is paused */
-    struct robot_call *user;     /* the call that has it, NULL = none */
-    bool was_used;               /* a call ended on it */
-    uint16_t port, remote_port;  /* local port, 0 = not known yet */
-    char remote[INET6_ADDRSTRLEN];
-    struct watch *next;          /* of the same bucket */
-};
 
 struct robot_http {
     struct loop *loop;
@@ -75,19 +41,9 @@ struct robot_http {
     struct resolver *resolver;
     struct loop_timer timer;  /* curl's */
     struct loop_timer reaper; /* what ended inside call_resume */
-    struct watch **watches;   /* by descriptor */
-    int n_watches;
-    struct watch *by_port[BY_PORT];
+    struct robot_sockets *sockets;
+    struct robot_urls *urls;
     const struct conf *conf;
-    struct names by_url;      /* base URL -> index of its row */
-    struct parsed {           /* base URLs, taken apart once */
-        char *url;
-        const char *path;     /* in url: what stands before every path, mostly "" */
-        CURLU *parts;         /* NULL = curl could not read it */
-        char *host, *port;    /* NULL = needs no look-up */
-        uint64_t loaded;      /* generation of the addresses that curl has; 0 = none */
-    } *parsed;
-    uint32_t n_parsed;
     struct robot_call *first; /* under way */
     struct robot_call *pool;  /* by next */
     unsigned n_pool, n_running;
@@ -100,11 +56,12 @@ struct robot_call {
     CURL *easy; /* as long as this struct; options that never change point in here */
     char error[CURL_ERROR_SIZE];
     struct robot_call *next, **link;
+    struct socket_user user;
     /* from here on cleared for each call */
     struct call_spec spec; /* its strings are gone after call_start */
     struct curl_slist *headers, *resolve;
     struct resolver_wait wait; /* for the robot's address */
-    uint32_t parsed_at;        /* the base URL's row, of a robot's */
+    struct robot_url *base;    /* of a robot's */
     char *host, *port;         /* of a foreign one; NULL = needs no look-up */
     uint64_t gave;             /* generation of the addresses that curl is given with this call; 0 = none */
     bool is_added;             /* to the multi handle: curl knows something of this call */
@@ -124,225 +81,11 @@ struct robot_call {
     bool has_moved;    /* something came since limit_due() looked */
     bool is_streaming; /* on_data gets the body */
     bool is_paused, is_too_big;
-    struct watch *watch; /* of its connection, NULL = not known */
-    bool is_stale;     /* something came on the kept connection before the request went out */
     bool is_foreign_answer; /* it names another request */
     bool is_in_callback, is_stopped; /* call_stop() from on_head or on_data */
 };
 
-/* ---- sockets ----------------------------------------------------------------------------------------------- */
-
 static void reap(struct robot_http *h);
-
-/* Bytes that came unasked are taken off a connection, and it is shut: curl looks with MSG_PEEK whether it may use one. */
-static void stray_drop(struct watch *w)
-{
-    char bytes[16384];
-    bool is_stray = false;
-    for (unsigned i = 0; i < 64 && recv(w->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
-        is_stray = true;
-    if (!is_stray)
-        return;
-    stat_inc(robot_stray_answers_total);
-    log_line(LOG_WARN, "robot_stray_bytes", "address", w->remote, "port", log_i(w->remote_port), "what", "the connection is closed", NULL);
-    shutdown(w->fd, SHUT_RDWR);
-}
-
-static void socket_ready(void *arg, uint32_t events)
-{
-    struct watch *w = arg;
-    struct robot_http *h = w->http;
-    int running, what = 0;
-    if (w->is_idle) { /* the robot closed a kept connection, or speaks unasked: curl finds it closed when it wants to use it */
-        if (!w->user)
-            stray_drop(w);
-        loop_fd_remove(h->loop, &w->handle);
-        return;
-    }
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP))
-        what |= CURL_CSELECT_IN;
-    if (events & EPOLLOUT)
-        what |= CURL_CSELECT_OUT;
-    if (events & EPOLLERR)
-        what |= CURL_CSELECT_ERR;
-    curl_multi_socket_action(h->multi, w->fd, what, &running);
-    reap(h);
-}
-
-static struct watch *watch_of(struct robot_http *h, int fd)
-{
-    if (fd >= h->n_watches) {
-        int n = fd + 64;
-        h->watches = xrealloc(h->watches, (size_t)n * sizeof(struct watch *));
-        memset(h->watches + h->n_watches, 0, (size_t)(n - h->n_watches) * sizeof(struct watch *));
-        h->n_watches = n;
-    }
-    if (!h->watches[fd]) {
-        h->watches[fd] = xcalloc(1, sizeof(struct watch));
-        *h->watches[fd] = (struct watch){.http = h, .fd = fd, .is_idle = true};
-    }
-    return h->watches[fd];
-}
-
-static void watch_use(struct watch *w, struct robot_call *c)
-{
-    if (c->watch && c->watch != w && c->watch->user == c)
-        c->watch->user = NULL;
-    if (w->user && w->user != c)
-        w->user->watch = NULL;
-    w->user = c;
-    c->watch = w;
-}
-
-/* The call has its connection no more. */
-static void watch_free_of(struct robot_call *c)
-{
-    if (!c || !c->watch)
-        return;
-    c->watch->user = NULL;
-    c->watch->was_used = true;
-    c->watch = NULL;
-}
-
-static void watch_drop(struct robot_http *h, int fd)
-{
-    if (fd >= h->n_watches || !h->watches[fd])
-        return;
-    struct watch *w = h->watches[fd];
-    watch_free_of(w->user);
-    loop_fd_remove(h->loop, &w->handle);
-    for (struct watch **at = w->port ? &h->by_port[w->port % BY_PORT] : NULL; at && *at; at = &(*at)->next)
-        if (*at == w) {
-            *at = w->next;
-            break;
-        }
-    free(w);
-    h->watches[fd] = NULL;
-}
-
-static void address_note(struct watch *w, const struct sockaddr *address)
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
-    bool is_v4 = address->sa_family == AF_INET;
-    if (!inet_ntop(address->sa_family, is_v4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr, w->remote, sizeof(w->remote)))
-        w->remote[0] = 0;
-    w->remote_port = ntohs(is_v4 ? v4->sin_port : v6->sin6_port);
-}
-
-static uint16_t local_port(int fd)
-{
-    struct sockaddr_storage at;
-    socklen_t len = sizeof(at);
-    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-        return 0;
-    return ntohs(at.ss_family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port : ((struct sockaddr_in6 *)&at)->sin6_port);
-}
-
-/* The connection that curl is about to use; a new one is noted under its port. NULL = not found. */
-static struct watch *watch_by_port(struct robot_http *h, uint16_t port, const char *remote, uint16_t remote_port)
-{
-    for (struct watch *w = h->by_port[port % BY_PORT]; w; w = w->next)
-        if (w->port == port && w->remote_port == remote_port && strcmp(w->remote, remote) == 0)
-            return w;
-    for (int fd = 0; fd < h->n_watches; fd++) {
-        struct watch *w = h->watches[fd];
-        if (!w || !w->is_kept || w->port || local_port(fd) != port || w->remote_port != remote_port)
-            continue;
-        w->port = port;
-        w->next = h->by_port[port % BY_PORT];
-        h->by_port[port % BY_PORT] = w;
-        return w;
-    }
-    return NULL;
-}
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
-{
-    struct robot_http *h = user;
-    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-    struct watch *w = watch_of(h, fd);
-    struct robot_call *c = NULL;
-    (void)socket_user;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&c);
-    if (c && w->is_kept && what != CURL_POLL_REMOVE)
-        watch_use(w, c);
-    if (what == CURL_POLL_REMOVE && !w->is_kept) {
-        watch_drop(h, fd);
-        return 0;
-    }
-    if (what == CURL_POLL_REMOVE) {
-        w->is_idle = true;
-        if (w->handle && w->events != EPOLLIN)
-            loop_fd_remove(h->loop, &w->handle);
-        return 0;
-    }
-    w->is_idle = false;
-    if (!w->handle)
-        w->handle = loop_fd_add(h->loop, fd, events, socket_ready, w);
-    else if (w->events != events)
-        loop_fd_change(h->loop, w->handle, events);
-    w->events = events;
-    return 0;
-}
-
-static curl_socket_t socket_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct robot_http *h = user;
-    if (purpose != CURLSOCKTYPE_IPCXN || !networks_hold(h->networks, &address->addr)) {
-        log_line(LOG_WARN, "robot_address_refused", "why", "not in robot.allow_addresses", NULL);
-        return CURL_SOCKET_BAD;
-    }
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    if (fd < 0)
-        return CURL_SOCKET_BAD;
-    watch_of(h, fd)->is_kept = true;
-    address_note(watch_of(h, fd), &address->addr);
-    return fd;
-}
-
-/* For calls that are not robots': their own door decides where they go. */
-static curl_socket_t socket_open_any(void *user, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    int fd = purpose == CURLSOCKTYPE_IPCXN ? socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol) : -1;
-    if (fd < 0)
-        return CURL_SOCKET_BAD;
-    watch_of(user, fd)->is_kept = true;
-    address_note(watch_of(user, fd), &address->addr);
-    return fd;
-}
-
-/* Just before a request goes out, on whatever connection curl chose: has somebody spoken on it already? */
-static int before_request(void *arg, char *remote, char *local, int remote_port, int port)
-{
-    struct robot_call *c = arg;
-    struct watch *w = watch_by_port(c->http, (uint16_t)port, remote, (uint16_t)remote_port);
-    struct curl_tlssessioninfo *tls = NULL;
-    char byte;
-    (void)local;
-    if (!w)
-        return CURL_PREREQFUNC_OK;
-    bool was_used = w->was_used;
-    watch_use(w, c);
-    if (!was_used)
-        return CURL_PREREQFUNC_OK;
-    bool is_quiet = recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-    if (is_quiet && curl_easy_getinfo(c->easy, CURLINFO_TLS_SSL_PTR, &tls) == CURLE_OK && tls && tls->backend == CURLSSLBACKEND_OPENSSL &&
-        tls->internals)
-        is_quiet = !tls_has_bytes(tls->internals);
-    if (is_quiet)
-        return CURL_PREREQFUNC_OK;
-    stat_inc(robot_stray_answers_total);
-    log_line(LOG_WARN, "robot_stray_bytes", "address", w->remote, "port", log_i(w->remote_port), "what", "another connection is used", NULL);
-    c->is_stale = true;
-    return CURL_PREREQFUNC_ABORT; /* which closes it */
-}
-
-static int socket_close(void *user, curl_socket_t fd)
-{
-    watch_drop(user, fd);
-    return close(fd);
-}
 
 /* ---- time -------------------------------------------------------------------------------------------------- */
 
@@ -439,64 +182,18 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 
 /* ---- a call ------------------------------------------------------------------------------------------------------ */
 
-void url_encode(struct buf *b, const char *s)
-{
-    for (; *s; s++) {
-        size_t plain = 0;
-        while (isalnum((unsigned char)s[plain]) || (s[plain] && strchr("-._~", s[plain])))
-            plain++;
-        buf_add(b, s, plain);
-        s += plain;
-        if (!*s)
-            return;
-        buf_addf(b, "%%%02X", (unsigned char)*s);
-    }
-}
-
 /* What every call has, set once for an easy handle. */
-static void easy_prepare(struct robot_call *c)
+static void handle_prepare(struct robot_call *c)
 {
     CURL *e = c->easy;
-    curl_easy_setopt(e, CURLOPT_PRIVATE, c);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+    easy_prepare(e);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, socket_open);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, c->http);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, socket_close);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, c->http);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui");
-    /* Our resolver knows when an address is old. And after each call curl would walk all of its cache, which with a thousand robots
-     * is most of what a call costs. */
-    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, before_request);
-    curl_easy_setopt(e, CURLOPT_PREREQDATA, c);
-}
-
-/* Whom we believe and who we are, with robots; others' certificates are the system's matter. */
-static void tls_prepare(struct robot_call *c)
-{
-    const struct conf *conf = c->http->conf;
-    if (conf->robot_ca_file) { /* instead of the system's CAs */
-        curl_easy_setopt(c->easy, CURLOPT_CAINFO, conf->robot_ca_file);
-        curl_easy_setopt(c->easy, CURLOPT_CAPATH, NULL);
-        curl_easy_setopt(c->easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S);
-    }
-    if (conf->robot_cert_file)
-        curl_easy_setopt(c->easy, CURLOPT_SSLCERT, conf->robot_cert_file);
-    if (conf->robot_key_file)
-        curl_easy_setopt(c->easy, CURLOPT_SSLKEY, conf->robot_key_file);
+    sockets_prepare(c->http->sockets, &c->user, e, c);
 }
 
 static struct robot_call *call_get(struct robot_http *h)
@@ -510,8 +207,8 @@ static struct robot_call *call_get(struct robot_http *h)
         c->http = h;
         c->easy = curl_easy_init();
         CHECK(c->easy, "curl_easy_init");
-        easy_prepare(c);
-        tls_prepare(c);
+        handle_prepare(c);
+        easy_prepare_tls(c->easy, h->conf);
     }
     size_t kept = offsetof(struct robot_call, spec);
     memset((char *)c + kept, 0, sizeof(*c) - kept);
@@ -523,7 +220,7 @@ static void call_free(struct robot_call *c)
 {
     struct robot_http *h = c->http;
     loop_timer_stop(h->loop, &c->limit);
-    watch_free_of(c);
+    socket_leave(&c->user);
     resolver_forget(&c->wait);
     if ((*c->link = c->next))
         c->next->link = c->link;
@@ -547,8 +244,8 @@ static void call_free(struct robot_call *c)
     }
     if (c->is_special) {
         curl_easy_reset(c->easy);
-        easy_prepare(c);
-        tls_prepare(c);
+        handle_prepare(c);
+        easy_prepare_tls(c->easy, h->conf);
     }
     c->next = h->pool;
     h->pool = c;
@@ -565,81 +262,23 @@ static void header_add(struct robot_call *c, const char *name, const char *value
     buf_free(&line);
 }
 
-static char *part_of(CURLU *parts, CURLUPart what, unsigned flags)
-{
-    char *text = NULL, *copy;
-    if (!parts || curl_url_get(parts, what, &text, flags) != CURLUE_OK)
-        return NULL;
-    copy = xstrdup(text);
-    curl_free(text);
-    return copy;
-}
-
-/* Host and port of a URL whose host is a name; else NULL. */
-static void named_host(CURLU *parts, char **host, char **port)
-{
-    *host = part_of(parts, CURLUPART_HOST, 0);
-    *port = *host && !resolver_is_needless(*host) ? part_of(parts, CURLUPART_PORT, CURLU_DEFAULT_PORT) : NULL;
-    if (!*port) {
-        free(*host);
-        *host = NULL;
-    }
-}
-
-/* Base URLs are few and come again and again: the row of one. */
-static uint32_t url_parse(struct robot_http *h, const char *base_url)
-{
-    uint32_t at = names_find(&h->by_url, base_url);
-    if (at != NAMES_NONE)
-        return at;
-    CURLU *parts = curl_url();
-    char *url = xstrdup(base_url), *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
-    CHECK(parts, "curl_url");
-    if (curl_url_set(parts, CURLUPART_URL, base_url, 0) != CURLUE_OK) {
-        curl_url_cleanup(parts);
-        parts = NULL;
-    }
-    at = h->n_parsed++;
-    h->parsed = xrealloc(h->parsed, h->n_parsed * sizeof(*h->parsed));
-    h->parsed[at] = (struct parsed){.url = url, .path = path ? path : "", .parts = parts};
-    named_host(parts, &h->parsed[at].host, &h->parsed[at].port);
-    names_add(&h->by_url, url, at);
-    return at;
-}
-
-static void url_set(struct robot_call *c, const char *base_url, const char *path)
-{
-    c->parsed_at = url_parse(c->http, base_url);
-    const struct parsed *base = &c->http->parsed[c->parsed_at];
-    struct buf target = {0};
-    curl_easy_setopt(c->easy, CURLOPT_CURLU, base->parts);
-    if (!base->parts)
-        curl_easy_setopt(c->easy, CURLOPT_URL, base_url); /* it fails with curl's own words */
-    if (*base->path) {
-        buf_adds(&target, base->path);
-        buf_adds(&target, path);
-        path = target.data;
-    }
-    curl_easy_setopt(c->easy, CURLOPT_REQUEST_TARGET, path);
-    buf_free(&target);
-}
-
 static void target_set(struct robot_call *c, const struct call_spec *spec)
 {
     if (!spec->url) {
-        url_set(c, spec->base_url, spec->path);
+        c->base = robot_url_of(c->http->urls, spec->base_url);
+        robot_url_set(c->base, c->easy, spec->path);
         return;
     }
     c->is_foreign = c->is_special = true;
     curl_easy_reset(c->easy); /* of the parsed URL and target of the call before */
-    easy_prepare(c);
+    handle_prepare(c); /* others' certificates are the system's matter */
+    sockets_allow_any(&c->user);
     curl_easy_setopt(c->easy, CURLOPT_URL, spec->url);
-    curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, socket_open_any);
     curl_easy_setopt(c->easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)FOREIGN_CACHE_S);
     CURLU *parts = curl_url();
     CHECK(parts, "curl_url");
     curl_url_set(parts, CURLUPART_URL, spec->url, 0); /* wrong: it fails with curl's own words */
-    named_host(parts, &c->host, &c->port);
+    easy_named_host(parts, &c->host, &c->port);
     curl_url_cleanup(parts);
 }
 
@@ -719,16 +358,15 @@ static long left_of(int64_t limit_ms, int64_t waited_ms)
 /* NULL: the host is an address. */
 static const char *host_of(const struct robot_call *c)
 {
-    return c->is_foreign ? c->host : c->http->parsed[c->parsed_at].host;
+    return c->is_foreign ? c->host : c->base->host;
 }
 
 static void addresses_take(struct robot_call *c, const struct resolved *known)
 {
-    const struct parsed *base = &c->http->parsed[c->parsed_at];
     if (c->is_foreign)
         addresses_give(c, c->host, c->port, known->addresses, false);
-    else if (known->generation != base->loaded) {
-        addresses_give(c, base->host, base->port, known->addresses, true);
+    else if (known->generation != c->base->loaded) {
+        addresses_give(c, c->base->host, c->base->port, known->addresses, true);
         c->gave = known->generation;
     }
 }
@@ -919,7 +557,7 @@ static void name_learn(struct robot_call *c, enum call_result result)
 {
     const char *host = host_of(c);
     if (c->gave)
-        c->http->parsed[c->parsed_at].loaded = c->gave;
+        c->base->loaded = c->gave;
     if (host && result == CALL_NOT_SENT)
         resolver_doubt(c->http->resolver, host);
 }
@@ -948,9 +586,9 @@ static void call_end(struct robot_call *c, enum call_result result)
 /* Nothing was sent: the same call on a connection of its own. */
 static void call_again(struct robot_call *c)
 {
-    c->is_stale = false;
+    c->user.is_stale = false;
     c->is_special = true;
-    watch_free_of(c);
+    socket_leave(&c->user);
     c->error[0] = 0;
     curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
     CURLMcode rc = curl_multi_add_handle(c->http->multi, c->easy);
@@ -971,11 +609,12 @@ static void reap(struct robot_http *h)
     CURLMsg *m;
     int left;
     while ((m = curl_multi_info_read(h->multi, &left))) {
-        struct robot_call *c = NULL;
+        struct socket_user *user = NULL;
         CURLcode code = m->data.result;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c);
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&user);
+        struct robot_call *c = user->owner;
         curl_multi_remove_handle(h->multi, c->easy);
-        if (c->is_stale) {
+        if (user->is_stale) {
             call_again(c);
             continue;
         }
@@ -986,6 +625,11 @@ static void reap(struct robot_http *h)
 
 /* ---- start and stop ---------------------------------------------------------------------------------------- */
 
+static void sockets_acted(void *arg)
+{
+    reap(arg);
+}
+
 struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
 {
     struct robot_http *h = xcalloc(1, sizeof(*h));
@@ -994,12 +638,12 @@ struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
     h->conf = conf;
     h->networks = networks_new(conf->robot_allow_addresses);
     h->resolver = resolver_new(l);
+    h->urls = robot_urls_new();
     h->multi = curl_multi_init();
     CHECK(h->multi, "curl_multi_init");
+    h->sockets = sockets_new(l, h->multi, h->networks, sockets_acted, h);
     h->timer.fn = h->reaper.fn = timer_due;
     h->timer.arg = h->reaper.arg = h;
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
     curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
@@ -1027,17 +671,10 @@ void robot_http_destroy(struct robot_http **hp)
         free(c);
     }
     curl_multi_cleanup(h->multi); /* closes the kept connections */
-    for (uint32_t i = 0; i < h->n_parsed; i++) {
-        curl_url_cleanup(h->parsed[i].parts);
-        free(h->parsed[i].host);
-        free(h->parsed[i].port);
-        free(h->parsed[i].url);
-    }
-    free(h->parsed);
-    names_clear(&h->by_url);
+    robot_urls_destroy(&h->urls);
     loop_timer_stop(h->loop, &h->timer);
     loop_timer_stop(h->loop, &h->reaper);
-    free(h->watches);
+    sockets_destroy(&h->sockets);
     networks_destroy(&h->networks);
     resolver_destroy(&h->resolver);
     curl_global_cleanup();

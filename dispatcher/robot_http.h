@@ -1,6 +1,5 @@
 /*
- * robot_http.h - calls to robots over HTTP. robot_http.c is the only file of
- * the dispatcher that includes curl: curl_multi_socket_action on our loop,
+ * robot_http.h - calls to robots over HTTP. curl_multi_socket_action on our loop,
  * http and https only, no redirects, proxy, netrc, cookies, decoding or
  * Expect; connect, total and idle limits; bodies capped; the resolved address
  * checked against robot.allow_addresses.
@@ -80,8 +79,5 @@ void call_stop(struct robot_call *c); /* aborts; done is NOT called; c is gone *
 /* Each call that a caller waits for, begun over ms ago, of which nothing came yet; log-ins aside, which take long. */
 void calls_overdue(const struct robot_http *h, uint64_t ms, void (*fn)(void *arg, uint32_t robot_id), void *arg);
 unsigned calls_running(const struct robot_http *h);
-
-/* Percent-encodes one path segment or query value into b. */
-void url_encode(struct buf *b, const char *s);
 
 #endif

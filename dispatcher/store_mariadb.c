@@ -14,6 +14,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "dispatcher/db_bind.h"
 #include "dispatcher/db_connect.h"
 #include "dispatcher/db_list.h"
 
@@ -24,8 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARAMS_MAX 300
-#define BULK_COLUMNS_MAX 24
 #define STATEMENTS_MAX 200   /* of a connection */
 #define STATEMENTS_ALL 4000  /* of a process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
 #define STATEMENTS_LEAST 16
@@ -361,6 +360,7 @@ static struct statement *statement_evict(struct db *db)
         if (s->sql && s != db->current && (!oldest || s->used < oldest->used))
             oldest = s;
     }
+    CHECK(oldest, "no statement to evict among %u", db->most_statements);
     statement_close(db, oldest);
     db->counts.evicted++;
     return oldest;
@@ -415,71 +415,6 @@ static enum db_rc statement_for(struct db *db, const char *sql, struct statement
     if (rc == DB_OK)
         (*out)->used = ++db->uses;
     return rc;
-}
-
-struct params {
-    MYSQL_BIND bind[PARAMS_MAX];
-    union {
-        long long number;
-        unsigned long len;
-    } value[PARAMS_MAX];
-    unsigned n;
-};
-
-static void param_number(struct params *p, uint64_t n, bool is_unsigned, bool is_null)
-{
-    MYSQL_BIND *b = &p->bind[p->n];
-    memset(b, 0, sizeof(*b));
-    p->value[p->n].number = (long long)n;
-    b->buffer_type = is_null ? MYSQL_TYPE_NULL : MYSQL_TYPE_LONGLONG;
-    b->buffer = &p->value[p->n].number;
-    b->is_unsigned = is_unsigned;
-    p->n++;
-}
-
-static void param_bytes(struct params *p, const void *data, size_t len, bool text)
-{
-    MYSQL_BIND *b = &p->bind[p->n];
-    memset(b, 0, sizeof(*b));
-    p->value[p->n].len = len;
-    b->buffer_type = !data ? MYSQL_TYPE_NULL : text ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
-    b->buffer = (void *)(uintptr_t)data;
-    b->buffer_length = len;
-    b->length = &p->value[p->n].len;
-    p->n++;
-}
-
-static void params_add(struct params *p, const char *types, size_t n_types, va_list *ap)
-{
-    for (; n_types; n_types--, types++) {
-        CHECK(p->n < PARAMS_MAX, "too many parameters");
-        switch (*types) {
-        case 'i':
-            param_number(p, (uint64_t)va_arg(*ap, int64_t), false, false);
-            break;
-        case 'u':
-            param_number(p, va_arg(*ap, uint64_t), true, false);
-            break;
-        case 'N': {
-            uint64_t n = va_arg(*ap, uint64_t);
-            param_number(p, n, true, n == 0);
-            break;
-        }
-        case 's': {
-            const char *s = va_arg(*ap, const char *);
-            param_bytes(p, s, s ? strlen(s) : 0, true);
-            break;
-        }
-        case 'b': {
-            const void *data = va_arg(*ap, const void *);
-            size_t len = va_arg(*ap, size_t);
-            param_bytes(p, data, len, false);
-            break;
-        }
-        default:
-            CHECK(false, "parameter type %c", *types);
-        }
-    }
 }
 
 /* The prepared statement of that text, on a connection that can run it. */
@@ -608,10 +543,8 @@ enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, un
     p.n = 0;
     va_start(ap, types);
     params_add(&p, types, before, &ap);
-    for (unsigned i = 0; i < padded; i++) {
-        const char *s = in[i < n ? i : n - 1];
-        param_bytes(&p, s, strlen(s), true);
-    }
+    for (unsigned i = 0; i < padded; i++)
+        params_add_str(&p, in[i < n ? i : n - 1]);
     params_add(&p, types + before, strlen(types + before), &ap);
     va_end(ap);
     enum db_rc rc = run(db, text.data, &p, true);
@@ -627,7 +560,7 @@ static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in,
     p.n = 0;
     params_add(&p, types, before, ap);
     for (unsigned i = 0; i < padded; i++)
-        param_number(&p, in[i < n ? i : n - 1], true, false);
+        params_add_u64(&p, in[i < n ? i : n - 1]);
     params_add(&p, types + before, strlen(types + before), ap);
     enum db_rc rc = run(db, text.data, &p, wants_rows);
     buf_free(&text);
@@ -654,49 +587,18 @@ enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, u
 
 /* ---- many rows at once ------------------------------------------------------------------------------------------ */
 
-/* One bound column of a bulk statement. */
-struct bulk_column {
-    long long *number;
-    const void **data;
-    unsigned long *len;
-    char *indicator;
-};
-
-static void bulk_cell(struct bulk_column *c, unsigned row, char type, const struct db_cell *cell)
-{
-    c->indicator[row] = STMT_INDICATOR_NONE;
-    switch (type) {
-    case 'i':
-    case 'u':
-    case 'N':
-        c->number[row] = (long long)cell->n;
-        if (type == 'N' && !cell->n)
-            c->indicator[row] = STMT_INDICATOR_NULL;
-        break;
-    case 's':
-    case 'b':
-        c->data[row] = cell->data;
-        c->len[row] = !cell->data ? 0 : type == 's' ? strlen(cell->data) : cell->len;
-        if (!cell->data)
-            c->indicator[row] = STMT_INDICATOR_NULL;
-        break;
-    default:
-        CHECK(false, "parameter type %c", type);
-    }
-}
-
 struct many_run {
     const char *sql;
-    unsigned n_columns, n;
-    MYSQL_BIND *bind;
+    struct bulk *bulk;
 };
 
 static bool many_execute(struct db *db, struct statement *s, void *arg)
 {
-    struct many_run *many = arg;
+    const struct many_run *many = arg;
+    struct bulk *bulk = many->bulk;
     unsigned none = 0;
-    CHECK(s->n_params == many->n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", many->n_columns, many->sql);
-    bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &many->n) && !mysql_stmt_bind_param(s->stmt, many->bind) &&
+    CHECK(s->n_params == bulk->n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", bulk->n_columns, many->sql);
+    bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &bulk->n) && !mysql_stmt_bind_param(s->stmt, bulk->bind) &&
                    !mysql_stmt_execute(s->stmt);
     mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the same text may be run for one row next time */
     if (is_done)
@@ -707,43 +609,11 @@ static bool many_execute(struct db *db, struct statement *s, void *arg)
 enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
                    void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg)
 {
-    unsigned n_columns = (unsigned)strlen(types);
-    MYSQL_BIND bind[BULK_COLUMNS_MAX];
-    struct bulk_column columns[BULK_COLUMNS_MAX];
-    struct db_cell cells[BULK_COLUMNS_MAX];
-    CHECK(n >= 1 && n <= DB_BULK_MAX && n_columns <= BULK_COLUMNS_MAX, "%u rows of %u columns", n, n_columns);
-    memset(bind, 0, sizeof(bind));
-    memset(columns, 0, sizeof(columns));
-    for (unsigned i = 0; i < n_columns; i++) {
-        struct bulk_column *c = &columns[i];
-        bool is_number = types[i] != 's' && types[i] != 'b';
-        c->indicator = xcalloc(n, 1);
-        if (is_number)
-            c->number = xcalloc(n, sizeof(*c->number));
-        else {
-            c->data = xcalloc(n, sizeof(*c->data));
-            c->len = xcalloc(n, sizeof(*c->len));
-        }
-        bind[i].buffer_type = is_number ? MYSQL_TYPE_LONGLONG : types[i] == 's' ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
-        bind[i].buffer = is_number ? (void *)c->number : (void *)c->data;
-        bind[i].length = c->len;
-        bind[i].is_unsigned = types[i] != 'i';
-        bind[i].u.indicator = c->indicator;
-    }
-    for (unsigned row = 0; row < n; row++) {
-        memset(cells, 0, sizeof(cells));
-        fill(arg, row, cells);
-        for (unsigned i = 0; i < n_columns; i++)
-            bulk_cell(&columns[i], row, types[i], &cells[i]);
-    }
+    struct bulk bulk;
     struct statement *s = NULL;
-    enum db_rc rc = statement_run(db, sql, &s, many_execute, &(struct many_run){sql, n_columns, n, bind});
-    for (unsigned i = 0; i < n_columns; i++) {
-        free(columns[i].number);
-        free(columns[i].data);
-        free(columns[i].len);
-        free(columns[i].indicator);
-    }
+    bulk_fill(&bulk, types, n, fill, arg);
+    enum db_rc rc = statement_run(db, sql, &s, many_execute, &(struct many_run){sql, &bulk});
+    bulk_free(&bulk);
     return rc;
 }
 

@@ -15,6 +15,7 @@
 #include "common/jv.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "dispatcher/robot_easy.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -27,7 +28,6 @@
 #define BODY_MAX 65536
 #define STILL_MS 3600000
 #define FRESH_EACH 2 /* one of so many probes has a connection of its own */
-#define CA_CACHE_S 60L /* a CA file that was replaced is read again after this */
 
 struct prober {
     struct healthd *h;
@@ -128,20 +128,6 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     return size * n;
 }
 
-/* As the dispatcher does it. */
-static void tls_prepare(CURL *e, const struct conf *conf)
-{
-    if (conf->robot_ca_file) { /* instead of the system's CAs */
-        curl_easy_setopt(e, CURLOPT_CAINFO, conf->robot_ca_file);
-        curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-        curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S);
-    }
-    if (conf->robot_cert_file)
-        curl_easy_setopt(e, CURLOPT_SSLCERT, conf->robot_cert_file);
-    if (conf->robot_key_file)
-        curl_easy_setopt(e, CURLOPT_SSLKEY, conf->robot_key_file);
-}
-
 /* `waited_ms` of its limit went by until the name was known. */
 static void probe_go(struct target *t, uint64_t waited_ms)
 {
@@ -156,12 +142,8 @@ static void probe_go(struct target *t, uint64_t waited_ms)
     t->error[0] = t->boot_header[0] = 0;
     curl_easy_setopt(e, CURLOPT_URL, url);
     curl_easy_setopt(e, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
+    easy_prepare(e);
+    easy_prepare_tls(e, p->h->conf);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, limit);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, limit);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
@@ -176,9 +158,6 @@ static void probe_go(struct target *t, uint64_t waited_ms)
     t->asked_ms = clock_ms();
     curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* what comes encoded all the same is undone */
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
-    tls_prepare(e, p->h->conf);
-    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     t->is_busy = true;
     CHECK(curl_multi_add_handle(p->multi, e) == CURLM_OK, "probe of %s", t->name);
 }
@@ -410,16 +389,10 @@ static void reap(struct prober *p)
 /* Of a host that is a name; else both stay NULL. */
 static void host_read(struct target *t)
 {
-    char *host = NULL, *port = NULL;
     CURLU *parts = curl_url();
     CHECK(parts, "curl_url");
-    if (curl_url_set(parts, CURLUPART_URL, t->base_url, 0) == CURLUE_OK && curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-        !resolver_is_needless(host) && curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
-        t->host = xstrdup(host);
-        t->port = xstrdup(port);
-    }
-    curl_free(host);
-    curl_free(port);
+    curl_url_set(parts, CURLUPART_URL, t->base_url, 0); /* wrong: the probe fails with curl's own words */
+    easy_named_host(parts, &t->host, &t->port);
     curl_url_cleanup(parts);
 }
 

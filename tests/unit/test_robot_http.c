@@ -5,7 +5,6 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/stat.h"
-#include "dispatcher/networks.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -16,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,6 +25,7 @@
 /* --- the server --------------------------------------------------------------------------------------------- */
 
 static int n_connections, n_once; /* of the child */
+static _Atomic unsigned *n_twice; /* of both: how often all of two answers was said */
 
 static void say(int fd, const char *text)
 {
@@ -112,6 +113,7 @@ static bool serve_twice(int fd, const char *path, const char *request)
             say(fd, head);
         return false;
     }
+    ++*n_twice;
     return true;
 }
 
@@ -213,8 +215,9 @@ static int server_start(void **state)
     (void)state;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
+    n_twice = mmap(NULL, sizeof *n_twice, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(listening, (struct sockaddr *)&at, len) || listen(listening, 64) ||
+    if (n_twice == MAP_FAILED || bind(listening, (struct sockaddr *)&at, len) || listen(listening, 64) ||
         getsockname(listening, (struct sockaddr *)&at, &len))
         return -1;
     snprintf(base, sizeof base, "http://127.0.0.1:%d", ntohs(at.sin_port));
@@ -407,12 +410,15 @@ static void a_second_answer_is_nobodys(void **state)
                 snprintf(path, sizeof path, "/twice-%s-%s", ends[i], when[k]);
                 if (strcmp(when[k], "split") == 0 && strcmp(ends[i], "length") != 0 && strcmp(ends[i], "404") != 0)
                     continue;
+                unsigned before = *n_twice;
                 struct seen s = get(path);
                 assert_null(strstr(s.body, "another"));
+                while (*n_twice == before) /* until all of it is sent, however busy the machine */
+                    usleep(1000);
                 if (looks)
-                    idle(60); /* the loop sees the bytes come */
+                    idle(30); /* the loop sees the bytes come */
                 else
-                    usleep(60000); /* they are there when the next request is about to go out */
+                    usleep(30000); /* they are there when the next request is about to go out */
                 s = get("/ok");
                 if (s.a.result != CALL_ANSWERED || strcmp(s.body, "{\"ok\":true}") != 0)
                     fail_msg("after %s (%u): %d %s", path, looks, (int)s.a.result, s.body);
@@ -732,49 +738,6 @@ static void running_calls_end_with_it(void **state)
 
 /* --- parts ------------------------------------------------------------------------------------------------------ */
 
-static bool holds(const char *list, const char *address)
-{
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    struct networks *n = networks_new(list);
-    bool is_v4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
-    if (!is_v4)
-        assert_int_equal(inet_pton(AF_INET6, address, &v6.sin6_addr), 1);
-    bool held = networks_hold(n, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6);
-    networks_destroy(&n);
-    return held;
-}
-
-static void networks(void **state)
-{
-    (void)state;
-    assert_true(holds(NULL, "8.8.8.8"));
-    assert_true(holds("", "::1"));
-    assert_true(holds("10.0.0.0/8", "10.255.0.1"));
-    assert_false(holds("10.0.0.0/8", "11.0.0.1"));
-    assert_true(holds("10.0.0.128/25", "10.0.0.129"));
-    assert_false(holds("10.0.0.128/25", "10.0.0.127"));
-    assert_true(holds("192.168.1.7", "192.168.1.7"));
-    assert_false(holds("192.168.1.7", "192.168.1.8"));
-    assert_true(holds("fd00::/8", "fd12::1"));
-    assert_false(holds("fd00::/8", "fe80::1"));
-    assert_true(holds("10.0.0.0/8", "::ffff:10.0.0.1"));
-    assert_false(holds("10.0.0.0/8", "::ffff:11.0.0.1"));
-    assert_true(holds("0.0.0.0/0", "1.2.3.4"));
-    assert_false(holds("0.0.0.0/0", "fd12::1"));
-    assert_false(holds("10.0.0.0/33", "10.0.0.1"));
-    assert_false(holds("nonsense, 10.0.0.0/, 10.0.0.0/8x", "10.0.0.1"));
-}
-
-static void urls_are_encoded(void **state)
-{
-    (void)state;
-    struct buf b = {0};
-    url_encode(&b, "a-Z_0.~/?&=# ñ%");
-    assert_string_equal(b.data, "a-Z_0.~%2F%3F%26%3D%23%20%C3%B1%25");
-    buf_free(&b);
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -799,8 +762,6 @@ int main(void)
         T(a_head_can_be_refused),
         T(a_stopped_call_says_nothing_more),
         T(running_calls_end_with_it),
-        cmocka_unit_test(networks),
-        cmocka_unit_test(urls_are_encoded),
     };
     return cmocka_run_group_tests(tests, server_start, server_stop);
 }

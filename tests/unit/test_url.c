@@ -130,12 +130,22 @@ static void test_what_may_be_called(void **state)
     assert_true(url_is_allowed("https://", "https://anything.example/x"));
 }
 
+static void test_encoded(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    url_encode(&b, "a-Z_0.~/?&=# ñ%");
+    assert_string_equal(b.data, "a-Z_0.~%2F%3F%26%3D%23%20%C3%B1%25");
+    buf_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_form), cmocka_unit_test(test_what_may_be_called),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_length),
+        cmocka_unit_test(test_encoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
