@@ -1,6 +1,11 @@
 /* boots.c - see boots.h. */
 #include "common/boots.h"
 
+#include "common/jv.h"
+#include "common/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_other(const struct boots *b, const char *boot_id)
@@ -76,4 +81,16 @@ void boots_take(struct boots *b, const char *boot_id, uint64_t now_ms)
     b->next[0] = 0;
     if (is_other(b, boot_id))
         b->other[0] = 0;
+}
+
+void boot_id_read(const struct jv *health, const char *header, char out[BOOT_ROOM])
+{
+    const struct jv *said = jv_get(health, "boot_id");
+    size_t len = 0;
+    char *number = jv_type(said) == JV_INT || jv_type(said) == JV_REAL ? jv_dump(said, &len) : NULL;
+    const char *text = number ? number : jv_str(said);
+    text_token(out, text, text ? strlen(text) : 0);
+    free(number);
+    if (!out[0])
+        snprintf(out, BOOT_ROOM, "%s", header);
 }

@@ -14,6 +14,12 @@
 #include <stdint.h>
 
 #define BOOT_ROOM 65
+
+struct jv;
+
+/* The boot id of a robot: "boot_id" of its health (a text, or a number as it was written; NULL = no health), else its X-Robot-Boot. "" = none. */
+void boot_id_read(const struct jv *health, const char *header, char out[BOOT_ROOM]);
+
 #define BOOTS_PAST 8
 #define BOOTS_TWO_MS 30000 /* two processes are two until one of them was not seen for this long */
 

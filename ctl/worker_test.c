@@ -7,7 +7,9 @@
  */
 #include "ctl/ctl.h"
 
+#include "common/boots.h"
 #include "common/id.h"
+#include "common/text.h"
 #include "common/url.h"
 #include "ctl/http.h"
 #include "ctl/plain.h"
@@ -116,18 +118,19 @@ static bool is_healthy(const struct http_call *call, const struct jv *body)
 static void health_try(struct test *t)
 {
     struct http_call call = {.method = "GET", .path = "/health", .timeout_ms = HEALTH_MS, .request_id = "worker-test-1"};
-    char text[120];
+    char text[120], boot[BOOT_ROOM], header[BOOT_ROOM];
     int64_t sessions = 0, capacity = 0;
     struct jv *body = ask(t->line, &call);
-    const char *boot = jv_str(jv_get(body, "boot_id"));
+    boot_id_read(body, "", boot);
+    text_token(header, call.boot, strlen(call.boot));
     jv_int(jv_get(body, "sessions"), &sessions);
     bool is_good = is_healthy(&call, body);
     note(t, PROBE_HEALTH, is_good, is_good ? "%s, %lld sessions" : "%s", came(&call, text), (long long)sessions);
     if (is_good) {
         bool has_capacity = jv_int(jv_get(body, "capacity"), &capacity) && capacity > 0;
         note(t, PROBE_CAPACITY, has_capacity, has_capacity ? "%lld" : "not in /health", (long long)capacity);
-        note(t, PROBE_BOOT, boot && *boot && strcmp(boot, call.boot) == 0, "%s",
-             !boot || !*boot ? "not in /health" : *call.boot ? "in /health and in X-Robot-Boot" : "in /health, not in the header X-Robot-Boot");
+        note(t, PROBE_BOOT, *boot && strcmp(boot, header) == 0, "%s",
+             !*boot ? "not in /health" : *call.boot ? "in /health and in X-Robot-Boot" : "in /health, not in the header X-Robot-Boot");
         note(t, PROBE_REQUEST_ID, strcmp(call.echoed, "worker-test-1") == 0, "%s", *call.echoed ? call.echoed : "no header X-Request-Id");
     }
     jv_free(body);

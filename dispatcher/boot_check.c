@@ -8,18 +8,17 @@
  * restart. Must never let sessions end before that is known.
  */
 #include "dispatcher/robot_answer.h"
+#include "dispatcher/robot_calls.h"
 #include "dispatcher/store_down.h"
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "common/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define ASKED 5
 #define LIMIT_MS 1000
-#define ANSWER_BYTES 65536
 
 struct check {
     struct dispatcher *d;
@@ -63,10 +62,7 @@ void answer_boot(const struct call_answer *a, char out[BOOT_ROOM])
 {
     enum jv_bad why;
     struct jv *body = a->result == CALL_ANSWERED ? jv_parse_mended(a->body->data, a->body->len, &why) : NULL;
-    const char *boot = jv_str(jv_get(body, "boot_id"));
-    text_token(out, boot, boot ? strlen(boot) : 0);
-    if (!out[0])
-        strcpy(out, a->boot_id);
+    boot_id_read(body, a->boot_id, out);
     jv_free(body);
 }
 
@@ -91,11 +87,8 @@ static void answered(void *arg, struct call_answer *a)
 
 static void ask(struct check *c, const struct robot *robot)
 {
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .path = "/health", .is_fresh = true,
-                             .connect_ms = c->d->conf->timeout_connect_ms, .total_ms = LIMIT_MS, .max_bytes = ANSWER_BYTES, .done = answered,
-                             .arg = c};
     c->asked++;
-    call_start(c->d->robot_http, &spec);
+    robot_call_health(c->d, robot, LIMIT_MS, true, answered, c);
 }
 
 void boot_check(struct dispatcher *d, uint32_t robot_id)

@@ -10,18 +10,18 @@
  */
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/robot_answer.h"
+#include "dispatcher/robot_calls.h"
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
-#include "common/url.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_BYTES 65536
+#define HEALTH_MS 2000
 #define DOUBT_LOOK_MS 50 /* while it is found out whether the robot restarted */
 #define DOUBT_LOOKS 100
 
@@ -171,14 +171,7 @@ static void robot_ask(struct closing *c)
         record(c, SESSION_ACTIVE, PLACE_FREE);
         return;
     }
-    struct buf path = {0};
-    buf_adds(&path, "/sessions/");
-    url_encode(&path, c->row.session_id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = path.data, .request_id = c->by.request_id, .traceparent = c->traceparent,
-                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_close_ms, .max_bytes = ANSWER_BYTES,
-                             .done = robot_closed, .arg = c};
-    call_start(d->robot_http, &spec);
-    buf_free(&path);
+    robot_call_close(d, robot, c->row.session_id, (struct call_ids){c->by.request_id, c->traceparent}, robot_closed, c);
 }
 
 static void begun(void *arg, void *op_arg)
@@ -412,7 +405,5 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
     }
     struct gone *g = xcalloc(1, sizeof(*g));
     *g = (struct gone){.d = d, .key = r->key, .row = *row, .again = again};
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/health", .connect_ms = d->conf->timeout_connect_ms,
-                             .total_ms = 2000, .max_bytes = ANSWER_BYTES, .done = gone_health, .arg = g};
-    call_start(d->robot_http, &spec);
+    robot_call_health(d, robot, HEALTH_MS, false, gone_health, g);
 }

@@ -10,13 +10,13 @@
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
+#include "dispatcher/robot_calls.h"
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
-#include "common/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -330,14 +330,7 @@ static void close_unkept(struct login *l, const char *id)
     const struct robot *robot = robot_by_id(l->d, l->robot_id);
     if (!robot || !id || !*id || strlen(id) > 2000)
         return;
-    struct buf path = {0};
-    buf_adds(&path, "/sessions/");
-    url_encode(&path, id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .path = path.data, .request_id = l->request_id, .traceparent = l->traceparent,
-                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_close_ms, .max_bytes = ANSWER_BYTES,
-                             .done = orphan_closed, .arg = NULL};
-    call_start(l->d->robot_http, &spec);
-    buf_free(&path);
+    robot_call_close(l->d, robot, id, (struct call_ids){l->request_id, l->traceparent}, orphan_closed, NULL);
 }
 
 static bool is_final_error(const struct action *action, const char *code)

@@ -6,11 +6,11 @@
  * when it sees a robot change. Must never log in a session whose row it did not claim.
  */
 #include "dispatcher/login.h"
+#include "dispatcher/robot_calls.h"
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/log.h"
-#include "common/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,14 +169,7 @@ static void old_close(struct login *l)
         login_call(l);
         return;
     }
-    struct buf path = {0};
-    buf_adds(&path, "/sessions/");
-    url_encode(&path, l->old_session_id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = path.data,
-                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_close_ms, .max_bytes = 65536,
-                             .done = old_closed, .arg = l};
-    call_start(d->robot_http, &spec);
-    buf_free(&path);
+    robot_call_close(d, robot, l->old_session_id, (struct call_ids){0}, old_closed, l);
 }
 
 /* The old robot can be reached: what it holds ends before the next log-in, so that no two ever overlap. */
@@ -190,17 +183,7 @@ static void old_fence(struct login *l, const struct robot *robot, const struct s
         old_close(l);
         return;
     }
-    struct jv *body = jv_new_object();
-    size_t len;
-    jv_set_int(body, "company_id", (int64_t)l->company_id);
-    jv_set_str(body, "portal", l->portal);
-    jv_set_int(body, "epoch", (int64_t)old->epoch);
-    char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions/fence", .body = text, .body_len = len,
-                             .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_robot_ms, .max_bytes = 65536, .done = old_fenced, .arg = l};
-    call_start(l->d->robot_http, &spec);
-    free(text);
-    jv_free(body);
+    robot_call_fence(l->d, robot, l->company_id, l->portal, old->epoch, (struct call_ids){0}, old_fenced, l);
 }
 
 static void begin(struct dispatcher *d, struct migrate_claimed *got, const struct lease *lease)

@@ -7,11 +7,11 @@
  * not be adopted yet. What looks wrong must look wrong twice, a run apart, before anything is done.
  */
 #include "dispatcher/robot_list.h"
+#include "dispatcher/robot_calls.h"
 
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/url.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -125,18 +125,8 @@ static void pending_ended(const struct fencing *f)
 static void pending_fence(struct dispatcher *d, const struct robot *robot, const struct session_row *row)
 {
     struct fencing *f = xcalloc(1, sizeof(*f));
-    struct jv *body = jv_new_object();
-    size_t len;
     *f = (struct fencing){d, *row, robot->id};
-    jv_set_int(body, "company_id", (int64_t)row->company_id);
-    jv_set_str(body, "portal", row->portal);
-    jv_set_int(body, "epoch", (int64_t)row->epoch);
-    char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions/fence", .body = text, .body_len = len,
-                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_robot_ms, .max_bytes = 65536, .done = fenced, .arg = f};
-    call_start(d->robot_http, &spec);
-    free(text);
-    jv_free(body);
+    robot_call_fence(d, robot, row->company_id, row->portal, row->epoch, (struct call_ids){0}, fenced, f);
 }
 
 /* Without fence and close the best that can be done is waiting until no log-in of ours can still begin there. */
@@ -166,15 +156,8 @@ static void pending_close(struct dispatcher *d, const struct robot *robot, const
         return;
     }
     struct fencing *f = xcalloc(1, sizeof(*f));
-    struct buf path = {0};
     *f = (struct fencing){d, *row, robot->id};
-    buf_adds(&path, "/sessions/");
-    url_encode(&path, row->session_id);
-    struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = path.data,
-                             .connect_ms = d->conf->timeout_connect_ms, .total_ms = d->conf->timeout_close_ms, .max_bytes = 65536,
-                             .done = pending_closed, .arg = f};
-    call_start(d->robot_http, &spec);
-    buf_free(&path);
+    robot_call_close(d, robot, row->session_id, (struct call_ids){0}, pending_closed, f);
 }
 
 static void op_freed(void *arg, void *op)
@@ -241,14 +224,7 @@ static void stray_judged(void *arg, void *op_arg)
                 !(op->session_ref && strcmp(op->session.session_id, s->session_id) == 0 &&
                   (op->session.state == SESSION_ACTIVE || op->session.state == SESSION_CLOSING));
     if (ours) {
-        struct buf path = {0};
-        buf_adds(&path, "/sessions/");
-        url_encode(&path, s->session_id);
-        struct call_spec spec = {.method = "DELETE", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = path.data,
-                                 .connect_ms = s->d->conf->timeout_connect_ms, .total_ms = s->d->conf->timeout_close_ms, .max_bytes = 65536,
-                                 .done = stray_closed};
-        call_start(s->d->robot_http, &spec);
-        buf_free(&path);
+        robot_call_close(s->d, robot, s->session_id, (struct call_ids){0}, stray_closed, NULL);
         log_line(LOG_WARN, "stray_session_closed", "job", op->job_uid, "robot", robot->name, NULL);
     }
     buf_free(&op->json);

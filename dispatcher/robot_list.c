@@ -3,6 +3,7 @@
  * thousands of sessions, so neither side is walked for every entry of the other.
  */
 #include "dispatcher/robot_list.h"
+#include "dispatcher/robot_calls.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -10,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LIST_BYTES 16777216
 
 struct fetch {
     struct dispatcher *d;
@@ -105,9 +104,7 @@ void robot_list_get(struct dispatcher *d, uint32_t robot_id, robot_list_fn *fn, 
     f->fn = fn;
     f->arg = arg;
     CHECK(robot, "robot %u is not registered", robot_id);
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions", .connect_ms = d->conf->timeout_connect_ms,
-                             .total_ms = d->conf->timeout_robot_ms, .max_bytes = LIST_BYTES, .done = list_came, .arg = f};
-    call_start(d->robot_http, &spec);
+    robot_call_list(d, robot, (struct call_ids){0}, list_came, f);
 }
 
 const struct session_row *robot_list_row(const struct robot_list *list, const struct jv *entry)

@@ -8,6 +8,7 @@
  * Until then place and live row stay: nobody logs the company in meanwhile.
  */
 #include "dispatcher/login.h"
+#include "dispatcher/robot_calls.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -21,7 +22,6 @@
 #define AGAIN_MS 300
 #define PATIENCE_MS 30000 /* after the action's limit */
 #define WAITER_MS 300     /* before its deadline a waiter is told */
-#define LIST_BYTES 8388608
 
 static unsigned n_running;
 
@@ -110,18 +110,7 @@ static void fence_answered(void *arg, struct call_answer *a)
 
 static void fence(struct login *l, const struct robot *robot)
 {
-    struct jv *body = jv_new_object();
-    size_t len;
-    jv_set_int(body, "company_id", (int64_t)l->company_id);
-    jv_set_str(body, "portal", l->portal);
-    jv_set_int(body, "epoch", (int64_t)l->epoch);
-    char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = "POST", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions/fence", .body = text, .body_len = len,
-                             .request_id = l->request_id, .traceparent = l->traceparent, .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_robot_ms,
-                             .max_bytes = 65536, .done = fence_answered, .arg = l};
-    call_start(l->d->robot_http, &spec);
-    free(text);
-    jv_free(body);
+    robot_call_fence(l->d, robot, l->company_id, l->portal, l->epoch, (struct call_ids){l->request_id, l->traceparent}, fence_answered, l);
 }
 
 /* ---- the robot's list --------------------------------------------------------------------------------------------------- */
@@ -168,10 +157,7 @@ static void list_answered(void *arg, struct call_answer *a)
 
 static void list_ask(struct login *l, const struct robot *robot)
 {
-    struct call_spec spec = {.method = "GET", .base_url = robot->base_url, .robot_id = robot->id, .is_decoded = true, .path = "/sessions", .request_id = l->request_id,
-                             .traceparent = l->traceparent, .connect_ms = l->d->conf->timeout_connect_ms, .total_ms = l->d->conf->timeout_robot_ms, .max_bytes = LIST_BYTES,
-                             .done = list_answered, .arg = l};
-    call_start(l->d->robot_http, &spec);
+    robot_call_list(l->d, robot, (struct call_ids){l->request_id, l->traceparent}, list_answered, l);
 }
 
 static void settle_step(void *arg)

@@ -218,13 +218,6 @@ static void body_read(struct target *t, struct probe_result *r)
     enum jv_bad why;
     bool ok = false;
     struct jv *body = jv_parse_mended(t->body.data, t->body.len, &why);
-    char number[32];
-    int64_t boot_number;
-    const char *boot = jv_str(jv_get(body, "boot_id"));
-    if (jv_int(jv_get(body, "boot_id"), &boot_number)) {
-        snprintf(number, sizeof(number), "%lld", (long long)boot_number);
-        boot = number;
-    }
     if (jv_type(body) != JV_OBJECT)
         say_why(r, "not_json");
     else if (!jv_bool(jv_get(body, "ok"), &ok) || !ok)
@@ -233,9 +226,7 @@ static void body_read(struct target *t, struct probe_result *r)
         r->sessions = -1;
     if (!jv_int(jv_get(body, "capacity"), &r->capacity) || r->capacity < 0 || r->capacity > 1000000)
         r->capacity = -1;
-    text_token(r->boot_id, boot, boot ? strlen(boot) : 0);
-    if (!r->boot_id[0])
-        strcpy(r->boot_id, t->boot_header);
+    boot_id_read(body, t->boot_header, r->boot_id);
     jv_free(body);
 }
 

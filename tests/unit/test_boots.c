@@ -1,10 +1,12 @@
 /* parts: common */
 #include "common/boots.h"
+#include "common/jv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 static void test_a_restart_is_taken_and_late_news_of_the_old_one_are_stale(void **state)
@@ -88,6 +90,27 @@ static void test_many_restarts_and_odd_ids(void **state)
     assert_int_equal(boots_see(&b, longest, 600, 600), BOOT_SAME);
 }
 
+/* In a body, or in a header; as a text, or as a number that stays as it was written. */
+static void test_a_boot_id_is_read(void **state)
+{
+    static const struct {
+        const char *health, *header, *is;
+    } rows[] = {
+        {"{\"boot_id\":\"b1\"}", "h1", "b1"}, {"{\"ok\":true}", "h1", "h1"}, {"{\"boot_id\":17}", "", "17"}, {"{\"boot_id\":1732850000.10}", "", "1732850000.10"},
+        {"{\"boot_id\":123456789012345678901234567890}", "x", "123456789012345678901234567890"}, {"{\"boot_id\":true}", "h1", "h1"},
+        {"{\"boot_id\":null}", "", ""}, {"{\"boot_id\":[1]}", "h1", "h1"}, {"[]", "h1", "h1"}, {"no JSON", "h1", "h1"},
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        char out[BOOT_ROOM];
+        enum jv_bad why;
+        struct jv *health = jv_parse_mended(rows[i].health, strlen(rows[i].health), &why);
+        boot_id_read(health, rows[i].header, out);
+        assert_string_equal(out, rows[i].is);
+        jv_free(health);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +119,7 @@ int main(void)
         cmocka_unit_test(test_before_it_is_taken_the_known_one_answers_again),
         cmocka_unit_test(test_one_of_two_goes),
         cmocka_unit_test(test_many_restarts_and_odd_ids),
+        cmocka_unit_test(test_a_boot_id_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
