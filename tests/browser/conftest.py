@@ -3,24 +3,12 @@
 The house has two dispatchers, three robots and some history; tests that kill something make a system of their own.
 """
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from harness import MariaDB, Portal, System
+from harness.fixtures import *  # noqa: F403
 from harness.wait import wait_until
 
 from dashboard import Dashboard, start_browser
-
-HERE = Path(__file__).parent
-spec = importlib.util.spec_from_file_location("system_fixtures", HERE.parent / "system" / "conftest.py")
-system_fixtures = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(system_fixtures)
-pytest_configure = system_fixtures.pytest_configure
-pytest_runtest_makereport = system_fixtures.pytest_runtest_makereport
-mariadb_server, mariadb, database = system_fixtures.mariadb_server, system_fixtures.mariadb, system_fixtures.database
-portal_server, portal, make_system = system_fixtures.portal_server, system_fixtures.portal, system_fixtures.make_system
-
 
 
 @pytest.fixture(scope="session")

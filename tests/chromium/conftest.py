@@ -2,21 +2,12 @@
 
 import hashlib
 import hmac
-import importlib.util
 import json
 import time
-from pathlib import Path
 
 import pytest
+from harness.fixtures import *  # noqa: F403
 from harness.node import chromium_robot, web_portal
-
-spec = importlib.util.spec_from_file_location("system_fixtures", Path(__file__).parent.parent / "system" / "conftest.py")
-system_fixtures = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(system_fixtures)
-pytest_configure = system_fixtures.pytest_configure
-pytest_runtest_makereport = system_fixtures.pytest_runtest_makereport
-mariadb_server, mariadb, database = system_fixtures.mariadb_server, system_fixtures.mariadb, system_fixtures.database
-portal_server, portal, make_system = system_fixtures.portal_server, system_fixtures.portal, system_fixtures.make_system
 
 VIEWER_KEY = "a key of the tests, long enough"
 

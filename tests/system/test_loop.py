@@ -4,13 +4,11 @@ supervisor that does not listen. A client lists on a healthy robot meanwhile and
 
 import os
 import socket
-import subprocess
 import threading
 import time
 
 import pytest
 
-from harness import program
 from harness.wait import wait_until
 
 SILENT_S = 8  # how long a silent name server keeps who asks it
@@ -38,14 +36,9 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 
 
 @pytest.fixture
-def name_servers(tmp_path):
+def name_servers(preloaded):
     """A library to preload: names in well.test are 127.0.0.1, the server of silent.test is silent."""
-    if b"__asan_init" in program("chasqui-broker").read_bytes():
-        pytest.skip("a sanitizer does not share LD_PRELOAD")
-    (tmp_path / "names.c").write_text(SHIM)
-    library = tmp_path / "names.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "names.c", "-ldl"], check=True)
-    return {"LD_PRELOAD": str(library)}
+    return preloaded("names", SHIM)
 
 
 def full_pipe(path):
@@ -225,18 +218,15 @@ int clock_gettime(clockid_t id, struct timespec *at)
 """
 
 
-def test_a_clock_that_jumps_under_load_harms_nothing(make_system, tmp_path):
+def test_a_clock_that_jumps_under_load_harms_nothing(make_system, preloaded, tmp_path):
     """Six hours forward and back, in each process, while lists and log-ins go on: only timestamps notice."""
-    if b"__asan_init" in program("chasqui-broker").read_bytes():
-        pytest.skip("a sanitizer does not share LD_PRELOAD")
-    (tmp_path / "clock.c").write_text(JUMP)
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", tmp_path / "clock.so", tmp_path / "clock.c"], check=True)
+    library = preloaded("clock", JUMP)
     system = make_system(ready=False, dispatchers=2, capacity=60, settings={"session.idle_timeout_s": 300})
     clocks = {}
     for process in system.processes:
         clocks[process] = tmp_path / f"{process.name}.clock"
         clocks[process].write_bytes((0).to_bytes(8, "little", signed=True))
-        process.env.update({"LD_PRELOAD": str(tmp_path / "clock.so"), "CLOCK_OFF": str(clocks[process])})
+        process.env.update({**library, "CLOCK_OFF": str(clocks[process])})
     system.start().wait_ready().wait_probed()
     session = system.api.login(1)
     limited = system.api_for(1, "app", 600)

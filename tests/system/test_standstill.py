@@ -3,13 +3,12 @@
 Whoever asks is answered before its deadline, and nothing is lost once everything moves again.
 """
 
-import subprocess
 import threading
 import time
 
 import pytest
 
-from harness import Api, program
+from harness import Api
 from harness.wait import stays, wait_until
 
 LOGIN = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
@@ -153,16 +152,12 @@ def test_two_brokers_and_two_healthds(make_system):
 
 
 @pytest.fixture
-def clock_off_by(tmp_path):
+def clock_off_by(preloaded):
     """clock_off_by(process, seconds): its next life has another idea of the time of day."""
-    if b"__asan_init" in program("chasqui-broker").read_bytes():
-        pytest.skip("a sanitizer does not share LD_PRELOAD")
-    (tmp_path / "clock.c").write_text(CLOCK)
-    library = tmp_path / "clock.so"
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
+    library = preloaded("clock", CLOCK)
 
     def set_off(process, seconds):
-        process.env.update({"LD_PRELOAD": str(library), "CLOCK_OFF_BY": str(seconds)})
+        process.env.update({**library, "CLOCK_OFF_BY": str(seconds)})
 
     return set_off
 
