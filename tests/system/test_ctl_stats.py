@@ -4,12 +4,14 @@ import fcntl
 import json
 import os
 import pty
+import queue
 import re
 import select
 import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 
 import pytest
@@ -243,27 +245,57 @@ def test_no_terminal_no_screen(told):
     assert live.wait(5) == 0
 
 
-def test_events(told):
-    system, conf = told
-    live = subprocess.Popen([program("chasqui"), "-c", conf, "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env())
-    wait_until(lambda: system.metric("chasqui_sse_active") == 1, 5)
+class Lines:
+    """A stream of a process, line by line; one that does not come fails the test instead of holding it up."""
+
+    def __init__(self, stream):
+        self.lines = queue.SimpleQueue()
+        threading.Thread(target=lambda: [self.lines.put(line) for line in stream], daemon=True).start()
+
+    def next(self, seconds=20):
+        try:
+            return self.lines.get(timeout=seconds)
+        except queue.Empty:
+            pytest.fail(f"no line came for {seconds} s")
+
+
+@pytest.fixture
+def follow(told):
+    """follow("--json") runs `chasqui events`, at the longest until the test ends."""
+    made = []
+
+    def make(*words):
+        command = [program("chasqui"), "-c", told[1], "events", *words]
+        made.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env()))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.kill()
+        process.wait()
+
+
+def test_events(told, follow):
+    system, _ = told
+    live = follow()
+    said, complained = Lines(live.stdout), Lines(live.stderr)
+    wait_until(lambda: system.metric("chasqui_sse_active") == 1, 20)
     system.api.execute(20131).expect(200)
-    lines = sorted(live.stdout.readline().split("Z  ")[1] for _ in range(2))
+    lines = sorted(said.next().split("Z  ")[1] for _ in range(2))
     assert re.fullmatch(r"job +\d+  done  company 20131\n", lines[0]) and re.fullmatch(r"session  of job \d+  active  company 20131\n", lines[1])
     system.brokers[0].kill9()
-    assert "connection was lost" in live.stderr.readline()
+    assert "connection was lost" in complained.next()
     system.brokers[0].start()
-    assert "connected again" in live.stderr.readline()
+    assert "connected again" in complained.next()
     live.terminate()
-    live.wait(5)
-    told_json = subprocess.Popen([program("chasqui"), "-c", conf, "events", "--json"], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env())
+    live.wait(20)
+    told_json = follow("--json")
     system.wait_ready()
-    wait_until(lambda: system.metric("chasqui_sse_active") == 1, 5)
+    said = Lines(told_json.stdout)
+    wait_until(lambda: system.metric("chasqui_sse_active") == 1, 20)
     system.api.execute(20132).expect(200)
-    event = json.loads(told_json.stdout.readline())
+    event = json.loads(said.next())
     assert event["event"] in ("job", "session") and event["data"]["company_id"] == 20132 and event["at"].endswith("Z")
-    told_json.terminate()
-    told_json.wait(5)
 
 
 def test_without_a_good_token(told):
