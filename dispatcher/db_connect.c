@@ -25,7 +25,7 @@
 static void tls_set(MYSQL *my, const struct conf *c)
 {
     my_bool yes = 1;
-    if (!c->db_tls_ca)
+    if (!c->db_tls_ca && !c->db_tls_cert && !c->db_tls_key)
         return;
     mysql_ssl_set(my, c->db_tls_key, c->db_tls_cert, c->db_tls_ca, NULL, NULL);
     mysql_options(my, MYSQL_OPT_SSL_ENFORCE, &yes);
@@ -36,9 +36,10 @@ static void tls_set(MYSQL *my, const struct conf *c)
 static const char *hint_of(unsigned number, const char *text, const struct conf *c)
 {
     if (number == 2026)
-        return c->db_tls_ca ? " (db.tls_ca must be the authority of the server's certificate, and db.host a name or address in it)" : "";
-    if (number == 1045 && !c->db_tls_ca && !c->db_socket)
-        return " (a user that REQUIRE SSL was made for needs db.tls_ca)";
+        return " (db.tls_ca must be the authority of the server's certificate, and db.host a name or address in it; db.tls_cert one that the server trusts)";
+    if (number == 1045 && !c->db_socket && !c->db_tls_cert)
+        return c->db_tls_ca ? " (a user that REQUIRE X509 was made for needs db.tls_cert and db.tls_key)"
+                            : " (a user that REQUIRE SSL was made for needs db.tls_ca)";
     return number == 3159 || strstr(text, "secure_transport") ? " (set db.tls_ca)" : "";
 }
 
@@ -153,7 +154,7 @@ bool db_link_shape(struct db_link *l, struct portal_shape *out)
     MYSQL_ROW row;
     shape_begin(out);
     while (rows && (row = mysql_fetch_row(rows)))
-        shape_row(out, row[0], row[1], row[2]);
+        shape_row(out, row[0], row[1], row[2], row[3]);
     if (rows)
         mysql_free_result(rows);
     shape_zones(out, l->conf, clock_unix_ms() / 1000);

@@ -1,8 +1,8 @@
 /* db_value.c - a column of the current row as a number or a text of our own. Owns nothing. */
 #include "dispatcher/store_mariadb.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 uint64_t db_u64(struct db *db, unsigned col)
 {
@@ -18,6 +18,12 @@ int64_t db_i64(struct db *db, unsigned col)
 
 void db_str_copy(struct db *db, unsigned col, char *out, size_t room)
 {
-    const char *s = db_str(db, col, NULL);
-    snprintf(out, room, "%s", s ? s : "");
+    size_t len;
+    const char *s = db_str(db, col, &len);
+    if (len >= room)
+        for (len = room - 1; len && ((unsigned char)s[len] & 0xc0) == 0x80;) /* cut at a character */
+            len--;
+    if (len)
+        memcpy(out, s, len);
+    out[len] = 0;
 }

@@ -5,6 +5,7 @@
 #include "dispatcher/robot_list.h"
 
 #include "common/check.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ static void finding(struct visit *v, const char *level, const char *check, const
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    text_clean_in_place(text, sizeof(text), sizeof(text)); /* a portal's name is cut by bytes */
     jv_set_str(f, "level", level);
     jv_set_str(f, "check", check);
     jv_set_str(f, "text", text);

@@ -23,7 +23,8 @@
 #include <string.h>
 
 #define ANSWER_BYTES 65536
-#define RECORD_AGAIN_MS 200
+#define RECORD_AGAIN_MS 200 /* at first, then twice as long each time */
+#define RECORD_DOUBLED_MAX 4 /* so often: every 3 s or so, and as soon again when the database is back */
 #define STALE_TRIES 3
 
 #define RETRY_FIRST_MS 1000
@@ -100,9 +101,13 @@ static void again_soon(struct login *l, loop_timer_fn *fn)
     struct request *r = login_waiter(l);
     if (r && request_left_ms(l->d, r) < LOGIN_BEFORE_DEADLINE_MS)
         login_tell_waiter(l, ERR_DATABASE_UNAVAILABLE);
+    uint64_t wait_ms = (uint64_t)RECORD_AGAIN_MS << (l->again < RECORD_DOUBLED_MAX ? l->again : RECORD_DOUBLED_MAX);
+    wait_ms = wait_ms / 2 + id_random_u64() % wait_ms;
+    l->again++;
+    log_line(LOG_WARN, "login_waits_for_database", "job", log_i((long long)l->job_id), "tries", log_i(l->again), "in_ms", log_i((long long)wait_ms), NULL);
     l->timer.fn = fn;
     l->timer.arg = l;
-    loop_timer_in(l->d->loop, &l->timer, RECORD_AGAIN_MS + id_random_u64() % RECORD_AGAIN_MS);
+    loop_timer_in(l->d->loop, &l->timer, wait_ms);
 }
 
 /* What the database refused becomes the log-in's error. Only inside the op's done callback. */
@@ -111,6 +116,7 @@ static void refused_note(struct login *l)
     char words[REFUSAL_WORDS_ROOM];
     l->error = ERR_REFUSED_BY_DATABASE;
     snprintf(l->message, sizeof(l->message), "%s", refusal_message(store_refusal(l->d->store), words));
+    text_clean_in_place(l->message, sizeof(l->message), sizeof(l->message));
     jv_free(l->extra);
     l->extra = refusal_extra(store_refusal(l->d->store));
 }
@@ -171,6 +177,7 @@ static void done_recorded(void *arg, void *op_arg)
     case LOGIN_DONE_OK:
         break;
     }
+    l->again = 0;
     stat_inc(logins_done_total);
     stat_add(queue_done_total, l->item.is_set);
     if (l->migrating)
@@ -237,6 +244,7 @@ static void failed_recorded(void *arg, void *op_arg)
         again_soon(l, record_failed);
         return;
     }
+    l->again = 0;
     if (lost) {
         login_lost(l);
         return;
@@ -371,6 +379,7 @@ static void words_keep(struct login *l)
     if (error || message)
         snprintf(l->message, sizeof(l->message), "The robot said no: %s%s%s", error ? error : "", error && message ? ": " : "",
                  message ? message : "");
+    text_clean_in_place(l->message, sizeof(l->message), sizeof(l->message)); /* that was cut by bytes */
 }
 
 static void refused(struct login *l, const struct call_answer *a, const struct jv *body)
@@ -551,6 +560,7 @@ void login_call(struct login *l)
         again_soon(l, call_again);
         return;
     }
+    l->again = 0;
     if (!robot || robot->verdict == VERDICT_DOWN) { /* it went down since the place was reserved; nothing was sent */
         l->error = robot ? ERR_NO_FREE_WORKER : ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);

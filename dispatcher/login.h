@@ -40,6 +40,7 @@ struct login {
     unsigned n_tried, n_stale;
     struct loop_timer timer; /* the next try of something */
     unsigned tries;
+    unsigned again;          /* how often in a row the database did not take its outcome */
     /* the outcome */
     char session_id[SESSION_ID_ROOM], title[TITLE_ROOM], url[WORDS_SHOWN_MAX * 4 + 1];
     enum err error;

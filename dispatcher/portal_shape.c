@@ -9,16 +9,21 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 static const char *const times[SHAPE_TIMES] = {"created_at", "updated_at", "available_at", "started_at", "finished_at"};
 static const char deleted_at[] = ".deleted_at";
+#define MESSAGE "{message "
+#define MESSAGE_CHARS 1000
+#define CHAR_BYTES_MAX 4
 
 void shape_begin(struct portal_shape *s)
 {
     memset(s, 0, sizeof(*s));
     strcpy(s->message_set, "utf8mb4");
+    s->message_chars = MESSAGE_CHARS;
 }
 
 static bool is_word(const char *text)
@@ -27,14 +32,26 @@ static bool is_word(const char *text)
     return n && n < 32 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == n;
 }
 
-void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset)
+/* A text type's length is in bytes. */
+static void message_shape(struct portal_shape *s, const char *data_type, const char *charset, const char *length)
+{
+    unsigned long long chars = length ? strtoull(length, NULL, 10) : 0;
+    if (strcasestr(data_type, "text"))
+        chars /= CHAR_BYTES_MAX;
+    if (chars && chars < MESSAGE_CHARS)
+        s->message_chars = (unsigned)chars;
+    if (charset && is_word(charset))
+        strcpy(s->message_set, charset);
+}
+
+void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length)
 {
     s->has_deleted_at |= strcasecmp(column, "deleted_at") == 0;
     for (unsigned i = 0; i < SHAPE_TIMES; i++)
         if (strcasecmp(column, times[i]) == 0)
             s->is_timestamp[i] = strcasecmp(data_type, "timestamp") == 0;
-    if (strcasecmp(column, "message") == 0 && charset && is_word(charset))
-        strcpy(s->message_set, charset);
+    if (strcasecmp(column, "message") == 0)
+        message_shape(s, data_type, charset, length);
 }
 
 static int64_t offset_of(const char *name, int64_t unix_s)
@@ -76,15 +93,21 @@ static void shifted(struct buf *out, const char *sql, char sign, int64_t seconds
         buf_adds(out, sql);
 }
 
+static size_t message_write(const struct portal_shape *s, const char *at, struct buf *out)
+{
+    const char *sql = at + strlen(MESSAGE), *end = strchr(sql, '}');
+    CHECK(end, "token %.40s", at);
+    buf_addf(out, "LEFT(CONVERT(%.*s USING %s), %u)", (int)(end - sql), sql, s->message_set, s->message_chars);
+    return (size_t)(end - at) + 1;
+}
+
 /* The words of a token: {word column} or {word column SQL}. How many bytes it has. */
 static size_t token_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
     char word[8], name[64], sql[120] = "";
     int n = 0;
-    if (strncmp(at, "{message}", 9) == 0) {
-        buf_adds(out, s->message_set);
-        return 9;
-    }
+    if (strncmp(at, MESSAGE, strlen(MESSAGE)) == 0)
+        return message_write(s, at, out);
     CHECK(sscanf(at, "{%7[a-z] %63[a-z_.]%n", word, name, &n) == 2 && n, "token %.40s", at);
     const char *dot = strchr(name, '.'), *column = dot ? dot + 1 : name;
     if (at[n] == ' ') {

@@ -7,7 +7,7 @@
  *   {now created_at}          this moment, as Laravel would write it into that column of portal_jobs
  *   {wall created_at SQL}     the moment that SQL (in UTC) is, likewise
  *   {utc j.created_at}        the moment that Laravel wrote there, in UTC
- *   {message}                 the character set of that column, for CONVERT(? USING {message}): what it lacks becomes "?"
+ *   {message SQL}             the text that SQL is, as that column can hold it: what its character set lacks becomes "?", and it is cut to its length
  *   j.deleted_at              NULL while the table has no such column
  */
 #ifndef CHASQUI_PORTAL_SHAPE_H
@@ -27,14 +27,15 @@ struct portal_shape {
     bool is_timestamp[SHAPE_TIMES];
     int64_t wall_s[SHAPE_TIMES];
     char message_set[33];
+    unsigned message_chars; /* at most 1,000 */
 };
 
-/* The query whose rows (column name, data type, character set or NULL) shape_row() takes. */
+/* The query whose rows (column name, data type, character set or NULL, length or NULL) shape_row() takes. */
 #define SHAPE_SQL                                                                                                                 \
-    "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = " \
-    "'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message')"
+    "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, CHARACTER_MAXIMUM_LENGTH FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND " \
+    "TABLE_NAME = 'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message')"
 void shape_begin(struct portal_shape *s);
-void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset);
+void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length);
 /* Fills in the offsets of laravel.time_zone at this moment. */
 void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s);
 /* Does the text depend on the shape? */

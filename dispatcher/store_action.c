@@ -63,7 +63,7 @@ static enum db_rc end_tx(struct db *db, void *arg)
                           op->message[0] ? op->message : NULL};
     TRY(job_written(db, op->job_id, &how,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = ?, error = ?, message = LEFT(CONVERT(? USING {message}), 1000), finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = "
+                            "UPDATE portal_jobs SET status = ?, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = "
                             "? AND status = 'running'",
                             "sssu", how.status, how.error, how.message, op->job_id)));
     return event_add(db, op->job_id, op->cancelled ? "cancelled" : op->error[0] ? "failed" : "done", NULL, NULL, op->error);

@@ -390,7 +390,7 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 static enum db_rc retry_later(struct db *db, const struct store_login_failed *op, const char *worker)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'retrying', error = ?, message = LEFT(CONVERT(? USING {message}), 1000), attempts = attempts - ?, available_at = {now available_at} + "
+                "UPDATE portal_jobs SET status = 'retrying', error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
                 "INTERVAL ? MICROSECOND, updated_at = {now updated_at} WHERE id = ? AND status = 'running'",
                 "ssuiu", op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
     TRY(event_add(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, NULL, op->error));
@@ -436,7 +436,7 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     }
     TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = LEFT(CONVERT(? USING {message}), 1000), finished_at = {now finished_at}, updated_at = {now updated_at} "
+                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} "
                             "WHERE id = ? AND status = 'running'",
                             "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));

@@ -220,7 +220,7 @@ static enum db_rc judge(struct db *db, unsigned number, const char *state, const
         db_disconnect(db);
         return DB_NOT_HERE;
     case DB_KIND_REFUSED:
-        if (number == 1054) /* a column that Laravel dropped while we ran: the next transaction looks again */
+        if (number == 1054 || number == 1406 || number == 1366 || number == 1977) /* a column that Laravel dropped or narrowed while we ran: the next transaction looks again */
             db->shape_at_ms = 0;
         db_refusal_read(&db->refusal, number, text, sql);
         return refused(db, sql);
