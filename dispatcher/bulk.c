@@ -18,6 +18,8 @@ static void bulk_reply(struct dispatcher *d, struct request *r, const struct sto
     jv_set_bool(body, "ok", true);
     jv_set_int(body, "n", (int64_t)op->n);
     jv_set_bool(body, "capped", op->capped);
+    if (op->n_refused)
+        jv_set_int(body, "refused", (int64_t)op->n_refused);
     reply_jv(d, r, 200, body);
 }
 

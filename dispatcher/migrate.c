@@ -20,6 +20,7 @@
 
 struct migrations {
     bool claiming, again;
+    unsigned skip; /* of the next claim */
 };
 
 struct plan {
@@ -226,6 +227,7 @@ static void claimed(void *arg, void *op_arg)
     struct dispatcher *d = arg;
     struct store_migrate_claim *op = op_arg;
     d->migrations->claiming = false;
+    d->migrations->skip = op->skip;
     stat_add(sessions_lost_total, op->timed_out);
     for (unsigned i = 0; i < op->n; i++)
         begin(d, &op->got[i], &op->lease);
@@ -251,6 +253,7 @@ void migrate_tick(struct dispatcher *d)
     op->timeout_ms = d->conf->session_migrate_timeout_s * 1000;
     op->lost_after_ms = d->conf->session_lost_after_s * 1000;
     op->max = CLAIM_AT_ONCE;
+    op->skip = d->migrations->skip;
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
     d->migrations->claiming = true;
     store_submit(d->store, store_migrate_claim, op, claimed, d);

@@ -405,8 +405,9 @@ struct store_migrate_claim {
     /* Due migration rows (urgent first), one target each: at most 4 opening generation>1 sessions a target robot (its row is
      * locked), not the robot it is on. In one transaction for each: epoch raised; old generation -> migrated (close_pending=1 when its robot did
      * not restart, its place kept; else freed), new generation opening with a place and a lease of kind migrate. Rows over
-     * timeout_ms -> lost (job failed). */
+     * timeout_ms -> lost (job failed). The first 16 due rows are tried, and 16 that come `skip` rows behind them. */
     struct lease lease; int64_t timeout_ms; unsigned max; /* <= 16 */
+    unsigned skip; /* in: 0 at first, then what came out */
     int64_t lost_after_ms; /* on a robot that is only silent, and not for so long, nothing is given up */
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     unsigned n; struct migrate_claimed got[16]; unsigned timed_out;

@@ -12,6 +12,8 @@
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
+#include "common/check.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -156,7 +158,8 @@ static void detail_write(const struct store_bulk *op, struct buf *out)
         counted(out, op->n_from[i], from_state[i]);
     counted(&after, op->n + op->n_changed - op->n_asked, op->is_retry ? "queued" : "cancelled");
     counted(&after, op->n_asked, "asked to stop");
-    if (out->len)
+    counted(&after, op->n_refused, "refused by the database");
+    if (out->len || op->n_refused)
         buf_addf(out, " -> %s", after.data);
     else
         buf_adds(out, "no jobs");
@@ -186,7 +189,32 @@ static enum db_rc audit_write(struct db *db, struct store_bulk *op)
 
 struct step {
     struct store_bulk *op, before; /* as it was, for another try */
+    bool is_careful;               /* the database refused one: each change has a savepoint of its own */
 };
+
+static enum db_rc change_one(struct db *db, struct store_bulk *op, const struct row *row)
+{
+    return op->is_retry ? retry_one(db, op, row) : cancel_one(db, op, row);
+}
+
+static enum db_rc text_run(struct db *db, const char *sql)
+{
+    return db_run(db, sql, strlen(sql));
+}
+
+/* The one that the database refuses stays as it was, the others go on. */
+static enum db_rc change_carefully(struct db *db, struct store_bulk *op, const struct row *row)
+{
+    unsigned n_changed = op->n_changed;
+    TRY(text_run(db, "SAVEPOINT one_job"));
+    enum db_rc rc = change_one(db, op, row);
+    if (rc != DB_REFUSED)
+        return rc;
+    db_forgive(db);
+    CHECK(op->n_changed == n_changed, "job %llu counts as changed", (unsigned long long)row->id);
+    op->n_refused++;
+    return text_run(db, "ROLLBACK TO SAVEPOINT one_job");
+}
 
 /* As far as BULK_STEP jobs of a piece: what is left of it comes again with the next step. */
 static enum db_rc step_tx(struct db *db, void *arg)
@@ -210,7 +238,7 @@ static enum db_rc step_tx(struct db *db, void *arg)
         }
         at = rows[i].id;
         if (rows[i].is_meant)
-            TRY(op->is_retry ? retry_one(db, op, &rows[i]) : cancel_one(db, op, &rows[i]));
+            TRY(s->is_careful ? change_carefully(db, op, &rows[i]) : change_one(db, op, &rows[i]));
     }
     TRY(audit_write(db, op));
     op->n += op->n_changed;
@@ -223,5 +251,9 @@ void store_bulk(struct db *db, void *arg)
 {
     struct store_bulk *op = arg;
     struct step s = {.op = op, .before = *op};
+    op->rc = store_tx(db, step_tx, NULL, &s);
+    if (op->rc != STORE_REFUSED)
+        return;
+    s.is_careful = true;
     op->rc = store_tx(db, step_tx, NULL, &s);
 }

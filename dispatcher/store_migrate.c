@@ -302,25 +302,38 @@ static int claim_done(struct db *db, void *arg)
     return lease_is_there(db, c->due.job_id, c->op->lease.token);
 }
 
+#define DUE_FIRST 16 /* in their order */
+#define DUE_NEXT 16  /* of those behind them, other ones each time: what cannot be claimed holds up nobody */
+
+static enum db_rc due_read(struct db *db, const struct store_migrate_claim *op, uint64_t behind, unsigned most, struct due *due, unsigned *n)
+{
+    *n = 0;
+    TRY(db_query(db,
+                 "SELECT m.job_id, m.created_at < NOW(6) - INTERVAL ? MICROSECOND, m.reason FROM chasqui_session_migrations m WHERE m.available_at <= "
+                 "NOW(6) AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = m.job_id) ORDER BY m.urgent DESC, m.available_at, m.job_id "
+                 "LIMIT ? OFFSET ?",
+                 "iuu", op->timeout_ms * 1000, (uint64_t)most, behind));
+    for (; *n < most && db_next(db); ++*n) {
+        due[*n].job_id = db_u64(db, 0);
+        due[*n].timed_out = db_u64(db, 1) != 0;
+        db_str_copy(db, 2, due[*n].reason, sizeof(due[*n].reason));
+    }
+    return DB_OK;
+}
+
 void store_migrate_claim(struct db *db, void *arg)
 {
     struct store_migrate_claim *op = arg;
-    struct due due[32];
-    unsigned n = 0;
-    op->n = op->timed_out = 0;
+    struct due due[DUE_FIRST + DUE_NEXT];
+    unsigned n, n_next = 0, skipped = op->skip;
+    op->n = op->timed_out = op->skip = 0;
     memset(op->got, 0, sizeof(op->got));
     op->rc = STORE_DOWN;
-    if (!db || db_query(db,
-                        "SELECT job_id, created_at < NOW(6) - INTERVAL ? MICROSECOND, reason FROM chasqui_session_migrations WHERE available_at "
-                        "<= NOW(6) ORDER BY urgent DESC, available_at LIMIT 32",
-                        "i", op->timeout_ms * 1000) != DB_OK)
+    if (!db || due_read(db, op, 0, DUE_FIRST, due, &n) != DB_OK ||
+        (n == DUE_FIRST && due_read(db, op, DUE_FIRST + skipped, DUE_NEXT, due + n, &n_next) != DB_OK))
         return;
-    while (n < 32 && db_next(db)) {
-        due[n].job_id = db_u64(db, 0);
-        due[n].timed_out = db_u64(db, 1) != 0;
-        db_str_copy(db, 2, due[n].reason, sizeof(due[n].reason));
-        n++;
-    }
+    op->skip = n_next == DUE_NEXT ? skipped + DUE_NEXT : 0;
+    n += n_next;
     op->rc = STORE_OK;
     for (unsigned i = 0; i < n && op->n < op->max && op->rc == STORE_OK; i++) {
         struct claim_one one = {.op = op, .due = due[i]};

@@ -157,6 +157,7 @@ struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a st
     /* how far it is: 0 before the first step */
     uint64_t below; unsigned state; uint64_t audit_id;
     uint64_t n; /* found, or changed */
+    uint64_t n_refused; /* by the database, each by itself: they stay as they were */
     uint64_t n_from[BULK_STATES], n_asked; /* of those: by the state they had; how many still run and were asked to stop */
     /* out */
     bool more;   /* call it again */

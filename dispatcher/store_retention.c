@@ -222,8 +222,23 @@ static enum db_rc children_read(struct db *db, struct child *child, unsigned *n)
     return DB_OK;
 }
 
-/* Rows of Laravel's table, of jobs of ours that are locked. When a child table cannot be read, or a row may not go, all of them stay: they
- * are Laravel's, and what is ours of them goes all the same. */
+/* One at a time: a row that may not go (a key that its child table holds by another column, a trigger) keeps no other one. */
+static enum db_rc rows_delete_each(struct db *db, struct store_prune *op, const struct ids *jobs)
+{
+    for (unsigned i = 0; i < jobs->n; i++) {
+        enum db_rc rc = db_exec(db, "DELETE FROM portal_jobs WHERE id = ?", "u", jobs->id[i]);
+        if (rc == DB_REFUSED)
+            db_forgive(db);
+        else if (rc)
+            return rc;
+        else
+            op->n += (unsigned)db_affected(db);
+    }
+    return DB_OK;
+}
+
+/* Rows of Laravel's table, of jobs of ours that are locked. When a child table cannot be read all of them stay, else those that may
+ * not go: they are Laravel's, and what is ours of them goes all the same, so none is tried again. */
 static enum db_rc rows_prune(struct db *db, struct store_prune *op, struct ids jobs)
 {
     struct child child[CHILDREN_MAX];
@@ -231,14 +246,17 @@ static enum db_rc rows_prune(struct db *db, struct store_prune *op, struct ids j
     enum db_rc rc = children_read(db, child, &n);
     for (unsigned i = 0; rc == DB_OK && jobs.n && i < n; i++)
         rc = children_keep(db, &child[i], &jobs);
-    if (rc == DB_OK && jobs.n && n < CHILDREN_MAX)
-        rc = db_exec_in_u64(db, "DELETE FROM portal_jobs WHERE id IN (%s)", jobs.id, jobs.n, "");
-    if (rc == DB_OK && jobs.n && n < CHILDREN_MAX)
+    if (rc == DB_REFUSED)
+        db_forgive(db);
+    if (rc || !jobs.n || n == CHILDREN_MAX)
+        return rc == DB_REFUSED ? DB_OK : rc;
+    rc = db_exec_in_u64(db, "DELETE FROM portal_jobs WHERE id IN (%s)", jobs.id, jobs.n, "");
+    if (rc == DB_OK)
         op->n += (unsigned)db_affected(db);
     if (rc != DB_REFUSED)
         return rc;
     db_forgive(db);
-    return DB_OK;
+    return rows_delete_each(db, op, &jobs);
 }
 
 static enum db_rc jobs_prune(struct db *db, struct store_prune *op)

@@ -165,3 +165,19 @@ def test_what_a_token_can_make_grow_is_bounded(make_system):
     system.api_for(9).batch([{"company_id": 9}]).expect(202)
     system.database.execute("UPDATE chasqui_batches SET finished_at = NOW(), status = 'done' WHERE token_id = %s LIMIT 1", number)
     full.batch(one).expect(202)
+
+
+def test_the_callers_of_one_broker_do_not_shut_out_those_of_another(make_system):
+    """A company that fills its limit at one broker, on a robot that is slow: the other broker's callers have a share of their own."""
+    system = make_system(brokers=2, capacity=20, settings={"dispatcher.concurrency": 16})
+    sessions = {company: system.api.login(company) for company in (1, 2)}
+    system.robot.behave("list", "delay", ms=700)
+    with ThreadPoolExecutor(48) as pool:
+        crowd = [pool.submit(lambda: system.api.list(sessions[1])) for _ in range(48)]
+        system.robot.wait_call("list", 1)
+        began = time.monotonic()
+        system.api_at(1).list(sessions[2]).expect(200)
+        took = time.monotonic() - began
+        assert not all(one.done() for one in crowd)
+        assert {one.result().status for one in crowd} == {200}
+    assert took < 3, took

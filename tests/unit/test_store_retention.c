@@ -66,6 +66,27 @@ static void test_old_jobs_go_with_all_that_is_theirs(void **state)
     assert_int_equal(steps, 1);
 }
 
+/* A child row keeps its own job's row, by whichever column it points at it, and no other one; none is tried again. */
+static void test_rows_that_others_point_at_stay(void **state)
+{
+    unsigned steps;
+    (void)state;
+    exec_sql("CREATE TABLE by_id (job_id BIGINT UNSIGNED NOT NULL, FOREIGN KEY (job_id) REFERENCES portal_jobs (id) ON DELETE CASCADE)", "");
+    exec_sql("CREATE INDEX uid_of_test ON portal_jobs (job_uid)", "");
+    exec_sql("CREATE TABLE by_uid AS SELECT job_uid FROM portal_jobs LIMIT 0", "");
+    exec_sql("ALTER TABLE by_uid ADD FOREIGN KEY (job_uid) REFERENCES portal_jobs (job_uid)", "");
+    jobs_make(1, 60, "done", 40);
+    exec_sql("INSERT INTO by_id VALUES (7)", "");
+    exec_sql("INSERT INTO by_uid VALUES ('U-9')", "");
+    prune(PRUNE_JOBS, &steps);
+    assert_jobs("7,9");
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_jobs", "");
+    assert_number(1, "SELECT COUNT(*) FROM by_id", "");
+    assert_int_equal(prune(PRUNE_JOBS, &steps), 0);
+    exec_sql("DROP TABLE by_id, by_uid", "");
+    exec_sql("DROP INDEX uid_of_test ON portal_jobs", "");
+}
+
 static void test_what_must_stay(void **state)
 {
     unsigned steps;
@@ -249,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_old_jobs_go_with_all_that_is_theirs, reset),
         cmocka_unit_test_setup(test_what_must_stay, reset),
+        cmocka_unit_test_setup(test_rows_that_others_point_at_stay, reset),
         cmocka_unit_test_setup(test_a_locked_job_is_left, reset),
         cmocka_unit_test_setup(test_a_long_timeline_goes_in_steps, reset),
         cmocka_unit_test_setup(test_events_audit_keys_and_runs, reset),

@@ -517,6 +517,29 @@ static void test_migrate_limits(void **state)
     claim_free(op);
 }
 
+/* Forty that can go nowhere stand before one that can. */
+static void test_migrate_passes_what_cannot_go(void **state)
+{
+    (void)state;
+    struct store_robot_seen seen = {.robot_id = robot[2], .reported_capacity = 100, .fenced = -1};
+    run_fine(store_robot_seen, &seen);
+    exec_sql("UPDATE chasqui_robots SET capacity = 100 WHERE id = ?", "u", (uint64_t)robot[2]);
+    for (unsigned i = 0; i < 41; i++) {
+        char id[10];
+        snprintf(id, sizeof(id), "p-%u", i);
+        struct session_row row = session_make(i + 1, i < 40 ? 2 : 1, id);
+        credentials_store(i + 1);
+        exec_sql("INSERT INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, 'operator', NOW(6), NOW(6) - INTERVAL ? SECOND)",
+                 "uu", row.job_id, (uint64_t)(100 - i));
+    }
+    struct store_migrate_claim *op = claim_op(2, 2); /* where the forty are already */
+    for (unsigned turns = 1; turns <= 3 && !op->n; turns++)
+        run_fine(store_migrate_claim, op);
+    assert_int_equal(op->n, 1);
+    assert_int_equal(op->got[0].company_id, 41);
+    claim_free(op);
+}
+
 /* ---- control --------------------------------------------------------------------------------------------------------------- */
 
 static struct jv *json_of(struct buf *b)
@@ -666,6 +689,7 @@ int main(void)
         cmocka_unit_test_setup(test_migrate_not_ended, reset),
         cmocka_unit_test_setup(test_migrate_failed, reset),
         cmocka_unit_test_setup(test_migrate_limits, reset),
+        cmocka_unit_test_setup(test_migrate_passes_what_cannot_go, reset),
         cmocka_unit_test_setup(test_token, reset),
         cmocka_unit_test_setup(test_job, reset),
         cmocka_unit_test_setup(test_lists, reset),
