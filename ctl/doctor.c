@@ -117,6 +117,7 @@ enum ctl_exit doctor_command(struct ctl *c)
         jv_free(f.list);
         return ctl_db_fail(c, rc);
     }
+    doctor_hosts(c->conf, &f);
     enum asked asked = ask_robots(c, &f);
     if (asked != ASKED_NOBODY)
         ask_words(c, &f);

@@ -12,6 +12,7 @@ struct findings {
     unsigned broken; /* promises */
     unsigned down;   /* reasons why nothing can be served */
     unsigned checks; /* how many were made */
+    bool is_incomplete; /* the tables are not as `chasqui migrate` leaves them */
 };
 
 enum finding_level { FINDING_NOTE, FINDING_BROKEN, FINDING_DOWN };
@@ -19,5 +20,9 @@ void finding_add(struct findings *f, enum finding_level level, const char *check
 /* Every check that SQL alone can make. Each is one statement, so it sees one moment. DB_OK when all could be made.
  */
 enum db_rc doctor_database(struct db *db, int64_t lease_ms, struct findings *f);
+
+struct conf;
+/* Each server of db.host: silent, or all read-only. Takes a few seconds for each that is silent. */
+void doctor_hosts(const struct conf *conf, struct findings *f);
 
 #endif

@@ -178,11 +178,26 @@ static enum db_rc table_check(struct db *db, struct findings *f)
     return rc;
 }
 
+/* A check that the tables are not made for is a finding, said once; the others are made. */
+static enum db_rc judged(struct db *db, enum db_rc rc, struct findings *f)
+{
+    char words[500], text[600];
+    if (rc != DB_REFUSED)
+        return rc;
+    if (!f->is_incomplete) {
+        db_refusal_words(db_refusal(db), words, sizeof(words));
+        snprintf(text, sizeof(text), "not every check could be made: %s", words);
+        finding_add(f, FINDING_BROKEN, "tables_incomplete", text, "the table was dropped and made anew, or changed: chasqui migrate");
+    }
+    f->is_incomplete = true;
+    return DB_OK;
+}
+
 enum db_rc doctor_database(struct db *db, int64_t lease_ms, struct findings *f)
 {
-    TRY(table_check(db, f));
+    TRY(judged(db, table_check(db, f), f));
     for (unsigned i = 0; i < sizeof(checks) / sizeof(*checks); i++)
-        TRY(check_make(db, &checks[i], lease_ms, f));
-    TRY(base_urls_check(db, f));
-    return strangers_check(db, f);
+        TRY(judged(db, check_make(db, &checks[i], lease_ms, f), f));
+    TRY(judged(db, base_urls_check(db, f), f));
+    return judged(db, strangers_check(db, f), f);
 }

@@ -1,6 +1,6 @@
 /*
  * keys.c - `chasqui keys init DIR`: CURVE key pairs in zcert's format and the
- * key that seals credentials.
+ * keys that seal credentials, sign callbacks and sign viewer links.
  *
  * Must never overwrite a key, and never leave a secret that others can read.
  * Fails by removing what it wrote. The one file of this program that includes
@@ -21,7 +21,7 @@
 
 static const char *const roles[] = {"broker", "dispatcher", "healthd", "ctl"};
 #define N_ROLES (sizeof(roles) / sizeof(roles[0]))
-#define FILES_MAX (N_ROLES * 3 + 2)
+#define FILES_MAX (N_ROLES * 3 + 3)
 #define PATH_ROOM (KEY_DIR_BYTES_MAX + 40)
 
 /* Every file that is made, so that all can be looked for before and taken back after a failure. */
@@ -40,6 +40,7 @@ static void files_name(struct files *f, const char *dir)
     }
     snprintf(f->path[f->n++], PATH_ROOM, "%s/seal.key", dir);
     snprintf(f->path[f->n++], PATH_ROOM, "%s/webhook.key", dir);
+    snprintf(f->path[f->n++], PATH_ROOM, "%s/viewer.key", dir);
 }
 
 static bool pair_make(const struct files *f, unsigned i)
@@ -77,12 +78,14 @@ static enum ctl_exit answer(struct ctl *c, const char *dir, const struct files *
         jv_set(body, "files", files);
         return ctl_json(body);
     }
-    printf("made CURVE keys of broker, dispatcher, healthd and ctl, seal.key and webhook.key in %s\n"
+    printf("made CURVE keys of broker, dispatcher, healthd and ctl, seal.key, webhook.key and viewer.key in %s\n"
            "put into the configuration:\n\n"
            "curve\n    dir = \"%s\"\n"
            "seal\n    key_file = \"%s/seal.key\"\n"
-           "webhook\n    secret_file = \"%s/webhook.key\"\n",
-           dir, dir, dir, dir);
+           "webhook\n    secret_file = \"%s/webhook.key\"\n\n"
+           "viewer.key signs viewer links once the robots have it too:\n"
+           "viewer\n    key_file = \"%s/viewer.key\"\n",
+           dir, dir, dir, dir, dir);
     return CTL_DONE;
 }
 
@@ -112,9 +115,9 @@ enum ctl_exit keys_init(struct ctl *c)
     for (unsigned i = 0; i < N_ROLES && good; i++)
         good = pair_make(&f, i);
     int failed = errno;
-    int rc = good ? seal_key_make(f.path[f.n - 2]) : -(failed ? failed : EIO);
-    if (rc == 0)
-        rc = seal_key_make(f.path[f.n - 1]); /* as random, and read by nobody but the dispatchers */
+    int rc = good ? 0 : -(failed ? failed : EIO);
+    for (unsigned i = 3 * N_ROLES; i < f.n && rc == 0; i++)
+        rc = seal_key_make(f.path[i]); /* webhook.key and viewer.key are as random */
     if (rc == 0)
         return answer(c, dir, &f);
     for (unsigned i = 0; i < f.n; i++)

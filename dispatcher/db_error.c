@@ -160,6 +160,31 @@ static void table_of(const char *sql, char out[DB_IDENT_ROOM])
     name_copy(out, s, len);
 }
 
+static bool is_ident(char c)
+{
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* An unknown column is named as 'j.status': the table that the statement calls j. */
+static void table_of_alias(const char *message, const char *sql, char out[DB_IDENT_ROOM])
+{
+    const char *alias = strchr(message, '\''), *dot = alias ? strchr(alias, '.') : NULL, *end = alias ? strchr(alias + 1, '\'') : NULL;
+    size_t len = dot && end && dot < end ? (size_t)(dot - alias - 1) : 0;
+    for (const char *s = sql; len && *s; s++) {
+        const char *last = s;
+        if (s == sql || s[-1] != ' ' || strncmp(s, alias + 1, len) != 0 || is_ident(s[len]) || s[len] == '.')
+            continue;
+        while (last > sql && last[-1] == ' ')
+            last--;
+        const char *first = last;
+        while (first > sql && is_ident(first[-1]))
+            first--;
+        if (last - first > 2) /* not AS, ON, OR */
+            name_copy(out, first, (size_t)(last - first));
+        return;
+    }
+}
+
 /* Without control characters, cut at a character. */
 static void text_copy(char *out, size_t room, const char *s)
 {
@@ -256,6 +281,8 @@ void db_refusal_read(struct db_refusal *out, unsigned number, const char *messag
     if (!is_signal)
         from_chains(out, message);
     from_quotes(out, message);
+    if (number == 1054)
+        table_of_alias(message, sql, out->table);
     if (!out->table[0])
         table_of(sql, out->table);
 }

@@ -180,7 +180,9 @@ def test_keys_are_made_private_and_readable_elsewhere(tmp_path):
     assert stat.S_IMODE((made / "webhook.key").stat().st_mode) == 0o400
     assert re.fullmatch(r"[0-9a-f]{64}\n", (made / "webhook.key").read_text())
     assert (made / "webhook.key").read_text() != (made / "seal.key").read_text()
-    assert len(list(made.iterdir())) == 11
+    assert stat.S_IMODE((made / "viewer.key").stat().st_mode) == 0o400
+    assert re.fullmatch(r"[0-9a-f]{64}\n", (made / "viewer.key").read_text()) and (made / "viewer.key").read_text() != (made / "webhook.key").read_text()
+    assert len(list(made.iterdir())) == 12
 
 
 def test_keys_are_never_overwritten(tmp_path):

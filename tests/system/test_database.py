@@ -1,9 +1,13 @@
 """The database goes elsewhere: refuses, forgets, hangs, becomes read-only. Callers are answered, operators read why, and it heals by itself."""
 
+import json
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from harness import Client, DatabaseProxy
+from harness import Client, DatabaseProxy, free_port
 from harness.wait import wait_until
 
 LOGIN = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
@@ -109,3 +113,41 @@ def test_the_next_server_is_used_and_the_first_again(make_system, mariadb, proxy
     logs_in(system, 3)
     first.stop()
     logs_in(system, 4)
+
+
+def test_doctor_asks_each_server(make_system, mariadb):
+    silent = free_port()
+    system = make_system(database=mariadb.create_database(), settings={"db.host": f"127.0.0.1:{mariadb.port},127.0.0.1:{silent}"})
+
+    def doctor():
+        done = system.ctl("doctor", "--json", check=False)
+        return done.returncode, {one["check"]: one for one in json.loads(done.stdout)["findings"]}
+
+    status, found = doctor()
+    assert status == 0 and found["database_host"]["level"] == "note" and f"127.0.0.1:{silent}" in found["database_host"]["text"], found
+    mariadb.sql("SET GLOBAL read_only = 1")
+    try:
+        system.broker.kill9()  # without a broker it is seen all the same
+        status, found = doctor()
+    finally:
+        mariadb.sql("SET GLOBAL read_only = 0")
+        system.broker.start()
+    assert status == 1 and found["database_read_only"]["level"] == "down", found
+    wait_until(lambda: system.ready(), 20, "it heals")
+
+
+def test_a_log_in_that_cannot_be_recorded_is_tried_less_and_less(make_system, mariadb):
+    system = make_system()
+    system.robot.behave("login", "delay", ms=1500)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: system.api.execute(1, params=LOGIN))
+        system.robot.wait_call("login", 1)
+        mariadb.kill9()
+        system.dispatcher.wait_log(r"event=login_waits_for_database .* tries=4 ", timeout=20)
+        mariadb.start()
+        answer = waiting.result()
+    waits = [int(ms) for ms in re.findall(r"event=login_waits_for_database .* in_ms=(\d+)", Path(system.dispatcher.log).read_text())]
+    assert waits[3] >= 4 * 200 and waits[0] < 400, waits
+    assert answer.status in (200, 503), answer
+    wait_until(lambda: system.api.active(1).status == 200, 20, "it is recorded")
+    assert len(system.robot.calls("login", 1)) == 1

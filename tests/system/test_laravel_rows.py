@@ -2,6 +2,7 @@
 live sessions, columns and triggers that refuse. Nobody but the one who is meant suffers, and what stands is named."""
 
 import datetime
+import json
 
 import pytest
 
@@ -163,6 +164,81 @@ def test_rows_deleted_under_live_sessions(laravel):
     assert run_batch(system, [4, 5, 51])["done"] == 3
     wait_until(lambda: database.value("SELECT COUNT(*) FROM chasqui_jobs q LEFT JOIN portal_jobs j ON j.id = q.job_id WHERE j.id IS NULL") == 0, 90,
                "nothing is left of deleted jobs")  # fmt: skip
+
+
+def refuse(system, companies, body):
+    """Log-ins of these companies get that answer from the robot."""
+    told = [{"mode": "status", "status": 422, "body": json.dumps(body), "company_id": company} for company in companies]
+    system.robot.ask("POST", "/_test/behave", {"login": told})
+
+
+def test_a_column_that_is_narrow_and_a_check(laravel):
+    system = laravel(capacity=40, settings={"queue.max_attempts": 1})
+    api, database = system.api, system.database
+    database.execute("ALTER TABLE portal_jobs MODIFY message VARCHAR(40) CHARACTER SET latin1 NULL")
+    said = {"ok": False, "error": "ñandú", "message": "日本 y mucho más de lo que cabe en la columna; €" * 9}
+    refuse(system, (3, 4), said)
+    api.execute(3).expect(502, "robot_error")  # its row may be refused, the table is looked at then
+    database.execute("UPDATE chasqui_refusals SET due_at = NOW(6)")
+    wait_until(lambda: database.value("SELECT status FROM portal_jobs WHERE company_id = 3") == "failed", 20, "its row follows")
+    assert (lambda c: (c["done"], c["failed"]))(run_batch(system, [4, 5])) == (1, 1)
+    for company in (3, 4):
+        row = database.row("SELECT status, message FROM portal_jobs WHERE company_id = %s", company)
+        assert row["status"] == "failed" and len(row["message"]) == 40 and "ñandú: ??" in row["message"], row
+    assert database.value("SELECT COUNT(*) FROM chasqui_refusals") == 0
+
+    database.execute("ALTER TABLE portal_jobs ADD CONSTRAINT never_six CHECK (status <> 'done' OR company_id <> 6)")
+    batch_id = api.batch([6, 7]).expect(202).json["batch_id"]
+    assert (lambda c: (c["done"], c["failed"]))(ended(system, batch_id)) == (1, 1)
+    assert "never_six" in items(system, batch_id)[6]["message"]
+    answer = api.execute(6).expect(409, "refused_by_database")
+    assert answer.json["errors"]["constraint"] == ["never_six"]
+    wait_until(lambda: not [one for one in system.robot.sessions() if one["company_id"] == 6], 15, "no session of 6 stays")
+    database.execute("ALTER TABLE portal_jobs DROP CONSTRAINT never_six")
+
+    # Many are put back, one of which the table refuses: the others go on.
+    refuse(system, range(10, 15), {"ok": False, "error": "bad_credentials"})
+    assert run_batch(system, range(10, 15))["failed"] == 5
+    database.execute("CREATE TRIGGER not_twelve BEFORE UPDATE ON portal_jobs FOR EACH ROW IF NEW.company_id = 12 AND NEW.status = 'queued' THEN SIGNAL "
+                     "SQLSTATE '45000' SET MESSAGE_TEXT = 'twelve stays'; END IF")  # fmt: skip
+    system.robot.behave_well()
+    last = database.value("SELECT MAX(batch_id) FROM portal_jobs WHERE company_id = 12")
+    answer = system.ops.post("/api/v1/ops/jobs/bulk", {"action": "retry", "filter": {"batch_id": last}}).expect(200).json
+    assert (answer["n"], answer["refused"]) == (4, 1), answer
+    done = "SELECT COUNT(*) FROM portal_jobs WHERE batch_id = %s AND status = 'done'"
+    wait_until(lambda: database.value(done, last) == 4, 20, "the others are done")
+    assert database.value("SELECT status FROM portal_jobs WHERE batch_id = %s AND company_id = 12", last) == "failed"
+    assert database.value("SELECT detail FROM chasqui_audit WHERE action = 'jobs.retry'") == "4 failed -> 4 queued, 1 refused by the database"
+    database.execute("DROP TRIGGER not_twelve")
+
+
+def test_a_fresh_table_under_a_running_system(laravel):
+    """artisan migrate:fresh: portal_jobs goes, and comes again without what `chasqui migrate` adds."""
+    system = laravel(capacity=20)
+    system.api.login(1)
+    make = next(one for one in LARAVEL.split(";\n") if "CREATE TABLE portal_jobs" in one)
+
+    def run(*statements):
+        with system.database.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SET FOREIGN_KEY_CHECKS = 0")
+            for statement in statements:
+                cursor.execute(statement)
+
+    def named():
+        return "portal_jobs" in json.dumps(system.ops.get("/api/v1/ops/stats?history=0").expect(200).json["words"])
+
+    for company, statements in ((2, ["DROP TABLE portal_jobs", make]), (3, ["DROP TABLE portal_jobs"])):
+        run(*statements)
+        assert system.api.execute(company, headers={"X-Deadline-Ms": "5000"}).status in (409, 503, 504)
+        wait_until(named, 10, "the page names the table")
+        told = system.ctl("doctor", check=False)
+        assert told.returncode == 1 and "portal_jobs" in told.stdout + told.stderr, told
+        if len(statements) == 1:
+            run(make)
+        system.ctl("migrate")
+        wait_until(lambda company=company: system.api.execute(company).status == 200, 30, "log-ins go on")
+        system.api.list(system.api.active(company).expect(200).json["session_id"]).expect(200)
+    assert run_batch(system, [4, 5])["done"] == 2
 
 
 def test_laravel_in_lima(laravel):

@@ -5,7 +5,6 @@ import json
 import select
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from urllib.parse import unquote
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from harness import content
+from harness.certificates import make_ca, make_cert
 from harness.wait import wait_until
 
 LOGIN = {"ruc": "20100000001", "usuario": "U", "clave": "c"}
@@ -316,21 +316,6 @@ def test_encoded_answers(make_system):
 
 
 # --- TLS to robots --------------------------------------------------------------------------------------------------
-
-
-def openssl(directory, *words):
-    subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True)
-
-
-def make_ca(directory, name):
-    openssl(directory, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-
-
-def make_cert(directory, name, ca, alternative="IP:127.0.0.1"):
-    openssl(directory, "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-    (directory / f"{name}.ext").write_text(f"subjectAltName={alternative}\n")
-    openssl(directory, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", "30", "-extfile",
-            f"{name}.ext", "-out", f"{name}.pem")  # fmt: skip
 
 
 def tls_door(robot, cert, key, client_ca=None):
