@@ -25,7 +25,7 @@
 static void tls_set(MYSQL *my, const struct conf *c)
 {
     my_bool yes = 1;
-    if (!c->db_tls_ca && !c->db_tls_cert && !c->db_tls_key)
+    if (!c->db_tls_ca)
         return;
     mysql_ssl_set(my, c->db_tls_key, c->db_tls_cert, c->db_tls_ca, NULL, NULL);
     mysql_options(my, MYSQL_OPT_SSL_ENFORCE, &yes);

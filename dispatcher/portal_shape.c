@@ -93,11 +93,27 @@ static void shifted(struct buf *out, const char *sql, char sign, int64_t seconds
         buf_adds(out, sql);
 }
 
+/* The last code point that a character set surely holds: CONVERT() of another one is refused (1977). NULL = all. */
+static const char *last_of(const char *charset)
+{
+    static const char *const sets[][2] = {{"utf8mb4", NULL}, {"utf8mb3", "FFFF"}, {"utf8", "FFFF"}, {"latin1", "FF"}};
+    for (unsigned i = 0; i < sizeof(sets) / sizeof(*sets); i++)
+        if (strcmp(sets[i][0], charset) == 0)
+            return sets[i][1];
+    return "7F";
+}
+
 static size_t message_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
     const char *sql = at + strlen(MESSAGE), *end = strchr(sql, '}');
     CHECK(end, "token %.40s", at);
-    buf_addf(out, "LEFT(CONVERT(%.*s USING %s), %u)", (int)(end - sql), sql, s->message_set, s->message_chars);
+    const char *last = last_of(s->message_set);
+    buf_adds(out, "LEFT(CONVERT(");
+    if (last)
+        buf_addf(out, "REGEXP_REPLACE(%.*s, '[^\\\\x{1}-\\\\x{%s}]', '?')", (int)(end - sql), sql, last);
+    else
+        buf_add(out, sql, (size_t)(end - sql));
+    buf_addf(out, " USING %s), %u)", s->message_set, s->message_chars);
     return (size_t)(end - at) + 1;
 }
 
