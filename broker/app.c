@@ -4,6 +4,7 @@
  * asks or answers.
  */
 #include "broker/broker.h"
+#include "broker/params_token.h"
 
 #include "common/clock.h"
 #include <inttypes.h>
@@ -78,6 +79,48 @@ void app_session_get(struct exchange *x)
 void app_session_close(struct exchange *x)
 {
     ask_session(x, OP_SESSION_CLOSE);
+}
+
+void app_session_touch(struct exchange *x)
+{
+    ask_session(x, OP_SESSION_TOUCH);
+}
+
+/* ---- stored credentials ---------------------------------------------------------------------------------------
+ */
+
+#define CREDENTIALS_BYTES_MAX 16384
+
+void app_credentials_set(struct exchange *x)
+{
+    struct msg_REQUEST *r = &x->flight.request;
+    struct jv *errors = NULL;
+    struct query q;
+    size_t len = 0;
+    if (!exchange_count_new(x))
+        return;
+    query_parse(&q, x->query, &errors);
+    params_whose(x->json, NULL, r, &errors);
+    params_credentials(x->json, &errors);
+    if (!errors) {
+        x->params = jv_dump(jv_get(x->json, "credentials"), &len);
+        x->flight.payload = (struct str){x->params, (uint32_t)len};
+    }
+    if (len > CREDENTIALS_BYTES_MAX)
+        errors_add(&errors, "credentials", "is longer than 16 KiB");
+    if (exchange_fields(x, errors) && exchange_company(x, r->company_id))
+        exchange_ask(x, OP_CREDENTIALS_SET, r->company_id);
+}
+
+void app_credentials_remove(struct exchange *x)
+{
+    struct msg_REQUEST *r = &x->flight.request;
+    struct jv *errors = NULL;
+    struct query q;
+    query_parse(&q, x->query, &errors);
+    params_whose(x->json, &q, r, &errors);
+    if (exchange_fields(x, errors) && exchange_company(x, r->company_id))
+        exchange_ask(x, OP_CREDENTIALS_REMOVE, r->company_id);
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------------------------

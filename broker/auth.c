@@ -4,8 +4,9 @@
  * Owns: the verdicts of dispatchers on tokens, kept for less than 5 s from the
  * moment they were asked for, good or bad. Requests that come with the same
  * token meanwhile wait for the same question. Must never let a token through
- * that no dispatcher vouched for, nor keep or compare a secret: only its
- * SHA-256, in constant time. Fails closed: what cannot be verified is told from
+ * that no dispatcher vouched for, nor compare a secret: only its SHA-256, in
+ * constant time. The text of a token is kept only while a dispatcher that
+ * needs it is asked (tokens of the application, introspected), then wiped. Fails closed: what cannot be verified is told from
  * what is wrong, and neither gets in.
  *
  * A good verdict that is still asked for is renewed before it ends, so that a
@@ -39,6 +40,7 @@ struct vouch {
     uint64_t asked_at_ms;
     struct token *token; /* NULL = refused, while known */
     struct flight flight;
+    struct buf text; /* while it is asked for, if the dispatchers need it */
     struct exchange *waiting;
 };
 
@@ -95,7 +97,7 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     struct jv *v = jv_parse(payload.p, payload.len, &why), *companies = jv_get(v, "companies");
     int64_t told_id, rate, expires_at_ms = 0;
     *left_ms = KEEP_MS;
-    bool is_fit = jv_int(jv_get(v, "id"), &told_id) && (uint64_t)told_id == id &&
+    bool is_fit = jv_int(jv_get(v, "id"), &told_id) && ((uint64_t)told_id == id || (uint64_t)told_id >= TOKEN_FOREIGN) && told_id > 0 &&
                   jv_int(jv_get(v, "rate_per_minute"), &rate) && rate >= 0 && jv_len(companies) <= 1000;
     /* By the database's clock; a dispatcher of an older version names the time only. */
     if (!jv_int(jv_get(v, "expires_in_ms"), left_ms) && jv_int(jv_get(v, "expires_at_ms"), &expires_at_ms) && expires_at_ms)
@@ -106,9 +108,11 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     }
     struct token *t = xcalloc(1, sizeof *t);
     t->refs = 1;
-    t->id = id;
+    t->id = (uint64_t)told_id;
     str_copy(t->name, sizeof t->name, str_of(jv_str(jv_get(v, "name"))));
     t->abilities = abilities_read(jv_get(v, "abilities"));
+    if (t->id >= TOKEN_FOREIGN)
+        t->abilities &= ABILITY_APP; /* whoever says so */
     t->rate_per_minute = (uint64_t)rate;
     jv_bool(jv_get(v, "all"), &t->all_companies);
     t->companies = xcalloc(jv_len(companies) + 1, sizeof *t->companies);
@@ -153,6 +157,7 @@ static void vouch_free(struct auth *a, struct vouch *v)
     *(v->younger ? &v->younger->older : &a->youngest) = v->older;
     a->n--;
     flight_end(&v->flight);
+    buf_wipe(&v->text);
     token_drop(&v->token);
     free(v);
 }
@@ -191,13 +196,28 @@ static struct vouch *vouch_new(struct broker *b, uint64_t token_id, const uint8_
  */
 
 /* Those who wait look again, or learn that it could not be verified. */
-static void tell(struct vouch *v, enum err e)
+static void tell(struct vouch *v, enum err e, const char *cause)
 {
     struct exchange *x;
+    buf_wipe(&v->text);
     while ((x = v->waiting)) {
         auth_leave(x);
-        exchange_verified(x, e);
+        exchange_verified(x, e, cause);
     }
+}
+
+/* A dispatcher could not tell whether the token is good. */
+static void tell_unverified(struct vouch *v, const struct msg_REPLY *m)
+{
+    static const enum err causes[] = {ERR_AUTH_UNAVAILABLE, ERR_DATABASE_UNAVAILABLE};
+    char words[201];
+    str_copy(words, sizeof words, m->message);
+    for (unsigned i = 0; i < sizeof causes / sizeof causes[0]; i++)
+        if (str_is(m->error, err_code(causes[i]))) {
+            tell(v, causes[i], *words ? words : NULL);
+            return;
+        }
+    tell(v, ERR_NO_DISPATCHER, NULL);
 }
 
 static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload)
@@ -207,15 +227,14 @@ static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload
     int64_t left_ms;
     struct token *t = NULL;
     if (m->error.len && !str_is(m->error, err_code(ERR_UNAUTHENTICATED))) {
-        tell(v,
-             str_is(m->error, err_code(ERR_DATABASE_UNAVAILABLE)) ? ERR_DATABASE_UNAVAILABLE : ERR_NO_DISPATCHER);
+        tell_unverified(v, m);
         return;
     }
     if (!m->error.len) {
         t = token_read(v->token_id, payload, &left_ms);
         if (!t) {
             stat_inc(replies_refused_total);
-            tell(v, ERR_NO_DISPATCHER);
+            tell(v, ERR_NO_DISPATCHER, NULL);
             return;
         }
         uint64_t now = loop_now_ms(v->b->loop);
@@ -227,18 +246,22 @@ static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload
     token_drop(&v->token);
     v->token = t;
     v->until_ms = until_ms;
-    tell(v, ERR_OK);
+    tell(v, ERR_OK, NULL);
 }
 
 static void ask_failed(void *arg, enum err e)
 {
-    tell(arg, e == ERR_DEADLINE_EXCEEDED ? ERR_DATABASE_UNAVAILABLE : e);
+    tell(arg, e == ERR_DEADLINE_EXCEEDED ? ERR_DATABASE_UNAVAILABLE : e, NULL);
 }
 
 static const struct flight_user asker = {.reply = ask_replied, .failed = ask_failed};
 
-static void ask(struct vouch *v)
+static void ask(struct vouch *v, const struct token_key *key)
 {
+    buf_wipe(&v->text);
+    if (key->text.len && (peers_foreign(v->b) & FOREIGN_TEXT))
+        buf_add(&v->text, key->text.p, key->text.len);
+    v->flight.payload = (struct str){v->text.data ? v->text.data : "", (uint32_t)v->text.len};
     v->asked_at_ms = loop_now_ms(v->b->loop);
     v->flight.user = &asker;
     v->flight.arg = v;
@@ -253,7 +276,7 @@ static void ask(struct vouch *v)
 bool token_key_read(const char *text, struct token_key *out)
 {
     const char *bar = strchr(text, '|'), *secret = bar ? bar + 1 : "";
-    out->id = 0;
+    *out = (struct token_key){.id = 0};
     size_t digits = bar ? (size_t)(bar - text) : 0, secret_len = strlen(secret);
     while (secret_len &&
            (secret[secret_len - 1] == ' ' || secret[secret_len - 1] == '\t')) /* the field's own end */
@@ -267,7 +290,19 @@ bool token_key_read(const char *text, struct token_key *out)
     return is_good;
 }
 
-/* What x shows: a bearer's token, or on the operators' listener a cookie. False when it is not of that form. */
+/* The text of a bearer's token without the blanks behind it; empty when it is none (RFC 6750). */
+static struct str text_of(const char *text)
+{
+    size_t len = strlen(text);
+    while (len && (text[len - 1] == ' ' || text[len - 1] == '\t'))
+        len--;
+    bool is_good = len <= TOKEN_TEXT_MAX;
+    for (size_t i = 0; is_good && i < len; i++)
+        is_good = text[i] > ' ' && text[i] < 0x7f;
+    return (struct str){text, is_good ? (uint32_t)len : 0};
+}
+
+/* What x shows: a bearer's token, or on the operators' listener a cookie. False when it is none that could be good. */
 static bool key_of(const struct exchange *x, struct token_key *key)
 {
     static const char scheme[] = "Bearer ";
@@ -275,7 +310,14 @@ static bool key_of(const struct exchange *x, struct token_key *key)
     if (!x->authorization && x->listener == LISTENER_OPS)
         return web_session_read(x, key);
     bool is_bearer = strncasecmp(text, scheme, sizeof scheme - 1) == 0;
-    return token_key_read(is_bearer ? text + sizeof scheme - 1 : "", key);
+    const char *shown = is_bearer ? text + sizeof scheme - 1 : "";
+    bool is_ours = token_key_read(shown, key);
+    key->text = text_of(shown);
+    if (is_ours || !key->text.len || !(peers_foreign(x->b) & FOREIGN_FORM))
+        return is_ours;
+    key->id = 0;
+    id_sha256(key->text.p, key->text.len, key->hash);
+    return true;
 }
 
 enum auth_result auth_check(struct exchange *x)
@@ -292,7 +334,7 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
     if (v && v->until_ms > now) {
         stat_inc(token_cache_hits_total);
         if (v->token && now >= v->asked_at_ms + RENEW_MS && v->flight.state == FLIGHT_NONE)
-            ask(v);
+            ask(v, key);
         if (!v->token)
             return AUTH_REFUSED;
         x->token = v->token;
@@ -313,7 +355,7 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
         v->waiting->wait_prev = x;
     v->waiting = x;
     if (v->flight.state == FLIGHT_NONE)
-        ask(v);
+        ask(v, key);
     return AUTH_WAITS;
 }
 
@@ -330,7 +372,7 @@ bool auth_refused(struct exchange *x)
         return false;
     bool is_old = v->until_ms <= now || now >= v->asked_at_ms + RENEW_MS;
     if (is_old && v->flight.state == FLIGHT_NONE)
-        ask(v);
+        ask(v, &key);
     return v->until_ms > now && !v->token;
 }
 

@@ -218,6 +218,8 @@ void peer_drop(struct flight *f);                 /* not any more */
 /* One that takes requests is there, or was within 2 s. */
 bool peers_hopeful(const struct broker *b);
 bool peers_ready(const struct broker *b); /* one with a database, not draining */
+/* Which tokens that are not ours dispatchers verify: enum foreign. While none is there, what those that went said. */
+unsigned peers_foreign(const struct broker *b);
 void peers_bye(struct broker *b, const char *reason);
 struct peers_count {
     unsigned here, usable, draining, with_database, gone;
@@ -278,9 +280,10 @@ struct token { /* a verified one; counted references */
     uint64_t rate_per_minute; /* 0 = no limit */
 };
 
-struct token_key { /* what is known of a token that somebody shows: never its secret */
-    uint64_t id;
-    uint8_t hash[32]; /* SHA-256 of the secret */
+struct token_key { /* what is known of a token that somebody shows */
+    uint64_t id;      /* 0: it has another form than ours */
+    uint8_t hash[32]; /* SHA-256 of the secret; without an id, of the whole text */
+    struct str text;  /* the whole, borrowed from the request; empty: only its hash is known */
 };
 
 enum auth_result { AUTH_KNOWN, AUTH_REFUSED, AUTH_WAITS };
@@ -389,8 +392,8 @@ bool exchange_is_steady(const struct exchange *x); /* its body has no end in tim
 enum exchange_next exchange_step(struct exchange *x);
 bool exchange_is_whole(const struct exchange *x); /* at a call that brings no data: is it the last one? */
 void exchange_gone(struct exchange *x);           /* the client went away while it was parked */
-/* Called by auth.c: ERR_OK = a verdict is there, look again; else it could not be had. */
-void exchange_verified(struct exchange *x, enum err e);
+/* Called by auth.c: ERR_OK = a verdict is there, look again; else it could not be had, for a cause in words or NULL. */
+void exchange_verified(struct exchange *x, enum err e, const char *cause);
 /* Asks a dispatcher: x->flight.request is filled but for what every request has. */
 void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key);
 /* Is `company_id` the token's? Else answers 403. */

@@ -161,7 +161,7 @@ static void verdict_late(void *arg)
     struct exchange *x = arg;
     auth_leave(x);
     stat_inc(deadline_exceeded_total);
-    exchange_verified(x, ERR_DEADLINE_EXCEEDED);
+    exchange_verified(x, ERR_DEADLINE_EXCEEDED, NULL);
 }
 
 /* false: answered, or the verdict is awaited. */
@@ -510,13 +510,13 @@ void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key)
     flight_start(x->b, &x->flight);
 }
 
-void exchange_verified(struct exchange *x, enum err e)
+void exchange_verified(struct exchange *x, enum err e, const char *cause)
 {
     loop_timer_stop(x->b->loop, &x->timer);
     if (x->phase == PHASE_ASKED)
         x->phase = PHASE_BODY; /* its handler asked, and is called again */
     if (e)
-        reply_error(x, e, NULL, NULL);
+        reply_error(x, e, cause, NULL);
     exchange_answered(x);
 }
 

@@ -4,6 +4,7 @@
  * the listener is not for the public.
  */
 #include "broker/broker.h"
+#include "broker/params_token.h"
 #include "broker/token_use.h"
 
 #include "common/clock.h"
@@ -284,4 +285,34 @@ void ops_queue_resume(struct exchange *x)
     params_reason(x->json, &x->flight.request, &errors);
     if (exchange_fields(x, errors))
         exchange_ask(x, OP_OPS_QUEUE_RESUME, KEY_OF_OPERATORS);
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------------------------- */
+
+void ops_tokens(struct exchange *x)
+{
+    ask_list(x, query_page, OP_OPS_TOKENS);
+}
+
+void ops_token_create(struct exchange *x)
+{
+    struct jv *errors = NULL, *token = params_token(x->json, clock_unix_ms(), &errors);
+    size_t len;
+    params_reason(x->json, &x->flight.request, &errors);
+    x->params = jv_dump(token, &len);
+    x->flight.payload = (struct str){x->params, (uint32_t)len};
+    jv_free(token);
+    if (exchange_fields(x, errors))
+        exchange_ask(x, OP_OPS_TOKEN_CREATE, KEY_OF_OPERATORS);
+}
+
+void ops_token_revoke(struct exchange *x)
+{
+    struct str id;
+    if (!part_and_reason(x, &id))
+        return;
+    if (decimal_read(id, 1, &x->flight.request.index))
+        exchange_ask(x, OP_OPS_TOKEN_REVOKE, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_NOT_FOUND, "There is no such token.", NULL);
 }

@@ -173,7 +173,7 @@ bool worker_name_ok(struct str s)
     return is_of(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", 64);
 }
 
-static bool portal_ok(struct str s)
+bool portal_ok(struct str s)
 {
     return is_of(s, "abcdefghijklmnopqrstuvwxyz0123456789_", PORTAL_BYTES_MAX);
 }

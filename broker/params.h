@@ -49,6 +49,7 @@ size_t utf8_mark(const char *text, size_t len);
 bool session_id_ok(struct str s);
 bool file_token_ok(struct str s);
 bool worker_name_ok(struct str s);
+bool portal_ok(struct str s);
 bool decimal_read(struct str s, uint64_t min, uint64_t *out); /* digits only, min..INT64_MAX */
 bool deadline_read(const char *text, uint64_t *ms);           /* X-Deadline-Ms */
 bool traceparent_ok(const char *text);                        /* W3C, 55 characters */

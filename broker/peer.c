@@ -104,6 +104,20 @@ uint64_t peer_credit(const struct peer *p, enum lane lane)
     return credit < CREDIT_MAX ? credit : CREDIT_MAX;
 }
 
+unsigned peers_foreign(const struct broker *b)
+{
+    unsigned bits = 0;
+    bool is_any = false;
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        if (p->is_here) {
+            bits |= p->foreign;
+            is_any = true;
+        }
+    if (is_any)
+        b->peers->foreign = bits;
+    return b->peers->foreign;
+}
+
 bool peer_is_usable(const struct peer *p)
 {
     return p->is_here && !p->is_lost && !p->is_draining;
@@ -277,6 +291,7 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     str_copy(p->version, sizeof p->version, m->version);
     p->capacity = m->capacity;
     p->takes_many = m->many;
+    p->foreign = (unsigned)m->foreign;
     bundle_drop(&p->bundle);
     p->is_draining = p->is_choked = false;
     credit_forget(p);
@@ -495,6 +510,7 @@ struct peers *peers_new(struct broker *b)
     ps->decoder = proto_decoder_new();
     ps->sock = bus_bind(b->bus, BUS_ROUTER, b->conf->broker_bind, received, b);
     ps->ticked_at_ms = clock_ms();
+    ps->foreign = FOREIGN_FORM; /* not known yet: a token is not called bad before anybody could say */
     ps->tick.fn = tick;
     ps->tick.arg = b;
     loop_timer_in(b->loop, &ps->tick, PROTO_PING_MS);

@@ -31,6 +31,7 @@ struct peer {
     char database[401];     /* why no server takes writes, "" = one does: dispatcher/peer.c */
     char troubles[901];     /* what fails there, a line each: dispatcher/trouble.h */
     bool takes_many;      /* small messages are gathered for it */
+    unsigned foreign;     /* tokens that are not ours: enum foreign */
     struct bundle bundle; /* of this turn */
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
     bool is_choked; /* its connection takes nothing more, until its next message */
@@ -56,6 +57,7 @@ struct peers {
     struct loop_timer tick;
     uint64_t ticked_at_ms, hopeful_until_ms;
     bool is_any_lost, is_any_gathered;
+    unsigned foreign; /* of those that are here, or were last */
     struct gone gone[GONE_MAX];
     struct twice { /* a name that two dispatchers have: each greeting ends the other's connection */
         char name[65];

@@ -18,6 +18,8 @@ static const struct known {
     {ops_batches, "status cursor limit", ""},
     {ops_audit, "search actor action subject since cursor limit", ""},
     {ops_errors, "portal batch_id since", ""},
+    {ops_tokens, "cursor limit", ""},
+    {ops_token_create, "", "name abilities companies all_companies company_id rate_per_minute expires_at expires_s reason"},
     {ops_jobs_bulk, "", "action filter preview reason"},
     {ops_queue_pause, "", "reason for_s expires_s until"},
     {ops_worker_drain, "", "reason deadline_s"},

@@ -1,5 +1,5 @@
 /*
- * control.c - the lane `control`: tokens, sessions as rows, the operators' lists.
+ * control.c - the lane `control`: sessions as rows, the operators' lists.
  * Answers from the database alone, plus verdicts; calls no robot.
  */
 #include "dispatcher/asked.h"
@@ -10,23 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- tokens ------------------------------------------------------------------------------------------------------------ */
-
-static void token_done(void *arg, void *op_arg)
-{
-    struct store_token *op = op_arg;
-    asked_json(arg, op->rc, op->valid ? ERR_OK : ERR_UNAUTHENTICATED, &op->json);
-    free(op);
-}
-
-static void token_start(struct dispatcher *d, struct request *r)
-{
-    struct store_token *op = xcalloc(1, sizeof(*op));
-    op->token_id = r->token_id;
-    memcpy(op->secret_sha256, r->secret_hash, sizeof(op->secret_sha256));
-    store_submit(d->store, store_token, op, token_done, asked_new(d, r));
-}
 
 /* ---- sessions ------------------------------------------------------------------------------------------------------------ */
 
@@ -44,6 +27,18 @@ static void session_resolved(struct dispatcher *d, struct request *r, enum resol
         session_reply(d, r, row);
     else
         resolve_reply(d, r, res, row);
+}
+
+static void session_touched(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+{
+    if (res == RESOLVE_OK && row->ref) {
+        struct session_row used = *row;
+        used.activity_ms = clock_unix_ms();
+        activity_touch(d, row->ref);
+        session_reply(d, r, &used);
+        return;
+    }
+    session_resolved(d, r, res, row);
 }
 
 static void adopted(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
@@ -194,14 +189,14 @@ static void want_start(struct dispatcher *d, struct request *r)
 void control_start(struct dispatcher *d, struct request *r)
 {
     switch ((int)r->op) {
-    case OP_TOKEN_VERIFY:
-        token_start(d, r);
-        return;
     case OP_SESSION_ACTIVE:
         active_start(d, r);
         return;
     case OP_SESSION_GET:
         resolve_session(d, r, r->session_id, session_resolved);
+        return;
+    case OP_SESSION_TOUCH:
+        resolve_session(d, r, r->session_id, session_touched);
         return;
     case OP_OPS_SESSIONS:
         sessions_start(d, r);

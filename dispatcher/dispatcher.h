@@ -41,7 +41,10 @@
  *   tally.c       counts by robot and company, told to the brokers; hogs.c the companies (pure)
  *   summary.c     what stands in the database, summed up every few seconds
  *   sweep.c       the tick that does every timed duty
- *   control.c     tokens, session queries, operators' lists
+ *   verify.c      whose token it is: ours, Laravel's by a view, or whose introspect.c says
+ *   control.c     session queries, operators' lists
+ *   tokens.c      tokens that operators make and revoke
+ *   credentials.c stored credentials that clients set and remove
  */
 #ifndef CHASQUI_DISPATCHER_H
 #define CHASQUI_DISPATCHER_H
@@ -101,6 +104,7 @@ struct dispatcher {
     struct awaits *awaits;
     struct bulkheads *bulkheads;
     struct outcomes *outcomes;
+    struct verifier *verifier;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */
@@ -304,6 +308,9 @@ void look_back_start(struct dispatcher *d, struct request *r);   /* OPS_AUDIT, O
 void worker_start(struct dispatcher *d, struct request *r);      /* OPS_WORKER_ADD, OPS_WORKER_SET */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
 void bulk_start(struct dispatcher *d, struct request *r);
+void verify_start(struct dispatcher *d, struct request *r);      /* TOKEN_VERIFY */
+void tokens_start(struct dispatcher *d, struct request *r);      /* OPS_TOKENS, OPS_TOKEN_CREATE, OPS_TOKEN_REVOKE */
+void credentials_start(struct dispatcher *d, struct request *r); /* CREDENTIALS_SET, CREDENTIALS_REMOVE */
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
 

@@ -198,7 +198,7 @@ static const struct robot *robot_of(const struct dispatcher *d, const struct ses
 /* Requests that only look need no robot; a close needs one, but not that the session stays there. */
 static bool is_look(const struct request *r)
 {
-    return r->op == OP_SESSION_GET || r->op == OP_SESSION_ACTIVE || r->op == OP_OPS_SESSION_MIGRATE;
+    return r->op == OP_SESSION_GET || r->op == OP_SESSION_ACTIVE || r->op == OP_SESSION_TOUCH || r->op == OP_OPS_SESSION_MIGRATE;
 }
 
 static bool is_close(const struct request *r)

@@ -8,6 +8,7 @@
  * greeting begins again, under a new incarnation.
  */
 #include "dispatcher/bulkhead.h"
+#include "dispatcher/verify.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -131,7 +132,7 @@ static void hello_send(struct peer *p)
 {
     struct msg m = {.type = MSG_HELLO,
                     .HELLO = {.name = str_of(p->d->name), .boot_id = str_of(p->d->boot_id), .version = str_of(CHASQUI_VERSION),
-                              .capacity = p->d->peers->window, .many = true}};
+                              .capacity = p->d->peers->window, .many = true, .foreign = verifier_foreign(p->d)}};
     peer_send(p->d, p->index, &m);
 }
 
@@ -165,6 +166,7 @@ static void ping_send(struct peer *p)
     char database[401], troubles[TROUBLE_TEXT_MAX + 1];
     database_fill(p->d, database);
     store_troubles(p->d->store, troubles);
+    verifier_trouble(p->d, troubles);
     uint64_t limits[LANE_COUNT];
     char lost[LOST_TEXT_MAX + 1], at_limit[BULKHEAD_TEXT_MAX + 1];
     bulkheads_text(p->d, at_limit);

@@ -27,7 +27,7 @@ struct requests {
 };
 
 static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r) = {
-    [OP_TOKEN_VERIFY] = control_start,
+    [OP_TOKEN_VERIFY] = verify_start,
     [OP_JOB_GET] = job_start,
     [OP_JOB_AWAIT] = login_await,
     [OP_SESSION_ACTIVE] = control_start,
@@ -68,6 +68,12 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_QUEUE] = queue_state_start,
     [OP_OPS_QUEUE_PAUSE] = queue_state_start,
     [OP_OPS_QUEUE_RESUME] = queue_state_start,
+    [OP_SESSION_TOUCH] = control_start,
+    [OP_CREDENTIALS_SET] = credentials_start,
+    [OP_CREDENTIALS_REMOVE] = credentials_start,
+    [OP_OPS_TOKENS] = tokens_start,
+    [OP_OPS_TOKEN_CREATE] = tokens_start,
+    [OP_OPS_TOKEN_REVOKE] = tokens_start,
 };
 
 struct requests *requests_new(void)

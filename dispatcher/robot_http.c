@@ -304,7 +304,7 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
     curl_easy_setopt(e, CURLOPT_POST, 1L);
     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)spec->body_len);
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
-    header_add(c, "Content-Type", "application/json");
+    header_add(c, "Content-Type", spec->body_type ? spec->body_type : "application/json");
     c->headers = curl_slist_append(c->headers, "Expect:");
 }
 

@@ -48,6 +48,7 @@ struct call_spec {
     const char *path;            /* begins with '/', already percent-encoded, may hold a query */
     const char *body;            /* JSON or NULL */
     size_t body_len;
+    const char *body_type;       /* NULL = application/json */
     const char *url;             /* instead of base_url and path: not a robot's, so robot.allow_addresses is not for it, and it is not counted
                                   * with the robots' calls. A POST only. NULL = a robot's */
     const char *const *headers;  /* more of them, whole lines, ended by NULL; NULL = none */

@@ -417,8 +417,9 @@ void store_migrate_claim(struct db *db, void *op);
 
 /* ---- control ---------------------------------------------------------------------------------------------- */
 
-struct store_token { uint64_t token_id; uint8_t secret_sha256[32]; bool valid; struct buf json; /* out: body of TOKEN_VERIFY */ enum store_rc rc; };
-void store_token(struct db *db, void *op); /* constant-time compare; an unknown id does the same work */
+struct store_token { uint64_t token_id; uint8_t secret_sha256[32]; bool valid, is_ours; /* ours: the secret is that of the id, good or not */
+                     struct buf json; /* out: body of TOKEN_VERIFY */ };
+enum db_rc token_read(struct db *db, struct store_token *op); /* constant-time compare; an unknown id does the same work */
 struct store_job { uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; uint64_t company_id; /* out: company of the row, caller checks */
                    bool found, terminal; char status[21], error[41], message[1001], kind[8]; uint64_t session_ref;
                    struct session_row session; /* the job's current session when there is one (ref != 0) */

@@ -25,11 +25,12 @@ static struct jv *abilities_of(const char *list)
     return out;
 }
 
-static enum db_rc token_read(struct db *db, struct store_token *op)
+enum db_rc token_read(struct db *db, struct store_token *op)
 {
     uint8_t secret[32] = {0};
     bool known, fit;
-    op->valid = false;
+    op->valid = op->is_ours = false;
+    buf_clear(&op->json);
     TRY(db_query(db,
                  "SELECT secret_sha256, name, abilities, all_companies, rate_per_minute, CAST(UNIX_TIMESTAMP(expires_at) * 1000 AS INT), "
                  "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)), TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000 FROM chasqui_tokens WHERE id = ?",
@@ -59,7 +60,8 @@ static enum db_rc token_read(struct db *db, struct store_token *op)
     while (rc == DB_OK && db_next(db))
         jv_push_int(companies, db_i64(db, 0));
     jv_set(body, "companies", companies);
-    op->valid = rc == DB_OK && known && fit && same;
+    op->is_ours = rc == DB_OK && known && same;
+    op->valid = op->is_ours && fit;
     if (op->valid) {
         size_t len;
         char *text = jv_dump(body, &len);
@@ -68,12 +70,6 @@ static enum db_rc token_read(struct db *db, struct store_token *op)
     }
     jv_free(body);
     return rc;
-}
-
-void store_token(struct db *db, void *arg)
-{
-    struct store_token *op = arg;
-    op->rc = store_rc_of(db ? token_read(db, op) : DB_GONE);
 }
 
 /* ---- lists --------------------------------------------------------------------------------------------------------------- */

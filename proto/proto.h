@@ -26,6 +26,9 @@
 #define REPLY_PAYLOAD_MAX 524288 /* longer answers are streamed */
 #define REQUEST_PAYLOAD_MAX 1048576
 #define PROTO_COMPANIES_MAX 1000 /* of a token, in each REQUEST */
+#define TOKEN_FOREIGN (1ull << 62) /* ids from here on are of tokens that are not in chasqui_tokens */
+#define TOKEN_TEXT_MAX 8192
+enum foreign { FOREIGN_FORM = 1, FOREIGN_TEXT = 2 }; /* HELLO.foreign: verifies tokens of another form; needs their text */
 #define HEALTH_ROBOTS_MAX 5000
 #define ROBOT_STATS_MAX 1000  /* rows of one message; more robots take more messages */
 #define COMPANY_STATS_MAX 64

@@ -14,7 +14,7 @@ from harness.wait import wait_until
 TABLE = {(code, int(status)) for code, status in re.findall(r'^ERR\(\w+, "(\w+)", (\d+)', (ROOT / "common" / "errors.def").read_text(), re.M)}
 ROWS = {}
 ACTIONS = {"sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 20000}}
-SETTINGS = {"dispatcher.concurrency": 2, "queue.max_depth": 1, "session.migrate_timeout_s": 60}
+SETTINGS = {"dispatcher.concurrency": 2, "queue.max_depth": 1, "session.migrate_timeout_s": 60, "auth.laravel_view": "no_such_view"}
 
 
 class World:
@@ -296,6 +296,12 @@ def _(world):
     world.mariadb.start()
     world.wait_ready()
     return answer
+
+
+@provokes("auth_unavailable")
+def _(world):
+    """Tokens of the application, and a view that is not there."""
+    return Api(world.api_url(), "1|of-the-application").active(1)
 
 
 @provokes("refused_by_database")

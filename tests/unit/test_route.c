@@ -63,6 +63,12 @@ HANDLER(ops_queue_pause)
 HANDLER(ops_queue_resume)
 HANDLER(ops_jobs_bulk)
 HANDLER(ops_batch_cancel)
+HANDLER(app_session_touch)
+HANDLER(app_credentials_set)
+HANDLER(app_credentials_remove)
+HANDLER(ops_tokens)
+HANDLER(ops_token_create)
+HANDLER(ops_token_revoke)
 
 static const struct {
     enum listener listener;

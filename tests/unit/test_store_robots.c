@@ -1,5 +1,6 @@
 /* parts: dispatcher */
 /* test_store_robots.c - leases, robots and their places, migrations, and the lists of the control lane, in a real database. */
+#include "dispatcher/store_verify.h"
 #include "dispatcher/store_down.h"
 #include "tests/unit/store_fixture.h"
 
@@ -565,13 +566,14 @@ static void test_token(void **state)
     uint8_t secret[32] = {1, 2, 3};
     exec_sql("INSERT INTO chasqui_tokens (name, secret_sha256, abilities, rate_per_minute, created_at) VALUES ('app', ?, 'app,ops:read', 60, "
              "NOW(6))", "b", (const void *)secret, sizeof(secret));
-    struct store_token op = {.token_id = db_insert_id(look)};
-    exec_sql("INSERT INTO chasqui_token_companies VALUES (?, 5), (?, 3)", "uu", op.token_id, op.token_id);
-    run_fine(store_token, &op);
-    assert_false(op.valid);
-    memcpy(op.secret_sha256, secret, 32);
-    run_fine(store_token, &op);
-    assert_true(op.valid);
+    static const struct conf no_view;
+    struct store_verify op = {.own = {.token_id = db_insert_id(look)}, .conf = &no_view};
+    exec_sql("INSERT INTO chasqui_token_companies VALUES (?, 5), (?, 3)", "uu", op.own.token_id, op.own.token_id);
+    run_fine(store_verify, &op);
+    assert_int_equal(op.outcome, VERIFIED_UNKNOWN);
+    memcpy(op.own.secret_sha256, secret, 32);
+    run_fine(store_verify, &op);
+    assert_int_equal(op.outcome, VERIFIED_GOOD);
     struct jv *v = json_of(&op.json);
     assert_string_equal(jv_str(jv_get(v, "name")), "app");
     assert_int_equal(jv_len(jv_get(v, "abilities")), 2);
@@ -579,15 +581,15 @@ static void test_token(void **state)
     assert_int_equal(int_at(v, "rate_per_minute"), 60);
     jv_free(v);
     exec_sql("UPDATE chasqui_tokens SET expires_at = NOW(6) - INTERVAL 1 SECOND", "");
-    run_fine(store_token, &op);
-    assert_false(op.valid);
+    run_fine(store_verify, &op);
+    assert_int_equal(op.outcome, VERIFIED_REFUSED);
     exec_sql("UPDATE chasqui_tokens SET expires_at = NULL, revoked_at = NOW(6)", "");
-    run_fine(store_token, &op);
-    assert_false(op.valid);
-    op.token_id++;
-    memset(op.secret_sha256, 0, 32);
-    run_fine(store_token, &op);
-    assert_false(op.valid);
+    run_fine(store_verify, &op);
+    assert_int_equal(op.outcome, VERIFIED_REFUSED);
+    op.own.token_id++;
+    memset(op.own.secret_sha256, 0, 32);
+    run_fine(store_verify, &op);
+    assert_int_equal(op.outcome, VERIFIED_UNKNOWN);
 }
 
 static void test_job(void **state)

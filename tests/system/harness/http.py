@@ -73,8 +73,11 @@ class Client:
     def post(self, path, json_body=None, **more):
         return self.request("POST", path, json_body, **more)
 
-    def delete(self, path, **more):
-        return self.request("DELETE", path, **more)
+    def put(self, path, json_body=None, **more):
+        return self.request("PUT", path, json_body, **more)
+
+    def delete(self, path, json_body=None, **more):
+        return self.request("DELETE", path, json_body, **more)
 
 
 class Api(Client):

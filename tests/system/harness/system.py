@@ -32,7 +32,7 @@ SHORT_TIMERS = {
 }
 KNOWN_BY = {  # sections of the file that each role gets, besides its own
     "broker": ("health", "timeout", "limit", "queue", "webhook", "curve", "log", "actions"),
-    "dispatcher": ("db", "health", "session", "timeout", "queue", "limit", "robot", "retention", "schedule", "webhook", "seal", "laravel", "viewer", "curve", "log",
+    "dispatcher": ("db", "health", "session", "timeout", "queue", "limit", "robot", "retention", "schedule", "webhook", "seal", "laravel", "ratelimit", "auth", "events", "viewer", "curve", "log",
                    "actions"),
     "healthd": ("health", "robot", "curve", "log"),
 }  # fmt: skip

@@ -1,0 +1,20 @@
+/*
+ * store_credentials.h - stored credentials, sealed. As in store.h each op
+ * travels to a database thread and back.
+ */
+#ifndef CHASQUI_STORE_CREDENTIALS_H
+#define CHASQUI_STORE_CREDENTIALS_H
+
+#include "dispatcher/store.h"
+
+struct store_credentials { /* sets them, or without `sealed` removes them; with an audit row */
+    uint64_t company_id; char portal[PORTAL_ROOM];
+    struct buf sealed; /* freed by the caller */
+    struct actor by;
+    bool found;          /* removed: there were some */
+    int64_t updated_ms;  /* set: when, unix */
+    enum store_rc rc;
+};
+void store_credentials(struct db *db, void *op);
+
+#endif
