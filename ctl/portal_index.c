@@ -57,15 +57,10 @@ static enum db_rc index_write(struct db *db, char *text, struct buf *sql, struct
     return n ? DB_OK : malformed(why);
 }
 
-enum db_rc plain_index_add(struct db *db, const char *arguments, size_t len, struct buf *why)
+enum db_rc plain_index_sql(struct db *db, const char *arguments, size_t len, struct buf *sql, struct buf *why)
 {
     char text[500] = "";
-    struct buf sql = {0};
     if (len < sizeof(text))
         memcpy(text, arguments, len);
-    enum db_rc rc = index_write(db, text, &sql, why);
-    if (rc == DB_OK)
-        rc = db_run(db, sql.data, sql.len);
-    buf_free(&sql);
-    return rc;
+    return index_write(db, text, sql, why);
 }

@@ -7,7 +7,7 @@
 
 /* The instruction "plain-index NAME TABLE COLUMN[:N] ...": a non-unique index, unless one of that name is there.
  * Of a text column longer than N characters only the first N are indexed: a TEXT has no key of its own. DB_FAIL
- * with `why` when the instruction is malformed or a column is not there. */
-enum db_rc plain_index_add(struct db *db, const char *arguments, size_t len, struct buf *why);
+ * with `why` when the instruction is malformed or a column is not there. `sql` gets the statement; changes nothing. */
+enum db_rc plain_index_sql(struct db *db, const char *arguments, size_t len, struct buf *sql, struct buf *why);
 
 #endif

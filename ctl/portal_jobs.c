@@ -168,6 +168,7 @@ enum db_rc portal_jobs_look(struct db *db, struct portal_jobs *out)
                  ""));
     if (!db_next(db))
         return DB_OK;
+    out->is_there = true;
     if (strcmp(db_str(db, 0, NULL), "BASE TABLE") != 0 || strcasecmp(db_str(db, 1, NULL), "InnoDB") != 0)
         buf_addf(&out->refused, "it is a %s (%s); it must be an InnoDB table, which has transactions\n",
                  db_str(db, 0, NULL), db_str(db, 1, NULL));
@@ -253,12 +254,11 @@ static void alter_write(const struct widen *w, const char *type, struct db *db, 
     buf_addf(out, " COMMENT %s", db_str(db, 7, NULL));
 }
 
-enum db_rc column_widen(struct db *db, const char *arguments, size_t len, bool *changed, struct buf *why)
+enum db_rc column_widen_sql(struct db *db, const char *arguments, size_t len, struct buf *sql, struct buf *why)
 {
     char text[1000] = "";
     struct widen w = {.n = 0};
-    struct buf type = {0}, alter = {0};
-    *changed = false;
+    struct buf type = {0};
     if (len < sizeof(text))
         memcpy(text, arguments, len);
     if (!widen_parse(text, &w)) {
@@ -277,13 +277,8 @@ enum db_rc column_widen(struct db *db, const char *arguments, size_t len, bool *
         return DB_FAIL;
     }
     wider_type(&w, db_str(db, 0, NULL), db_str(db, 1, NULL), db_u64(db, 2), &type);
-    enum db_rc rc = DB_OK;
-    if (type.len) {
-        alter_write(&w, type.data, db, &alter);
-        rc = db_run(db, alter.data, alter.len);
-        *changed = rc == DB_OK;
-    }
+    if (type.len)
+        alter_write(&w, type.data, db, sql);
     buf_free(&type);
-    buf_free(&alter);
-    return rc;
+    return DB_OK;
 }

@@ -6,6 +6,7 @@
 #include "dispatcher/store_mariadb.h"
 
 struct portal_jobs {
+    bool is_there;
     bool complete; /* all our columns are there */
     struct buf
         refused; /* one line for each reason why Chasqui would fail on it; empty = good. The caller frees it */
@@ -15,8 +16,8 @@ enum db_rc portal_jobs_look(struct db *db, struct portal_jobs *out);
 
 /* The instruction "widen-enum TABLE.COLUMN v1 v2 ...": an ENUM gets the values it lacks, at its end; a text column
  * that is too short for one of them becomes VARCHAR(20). NULL-ability, default, character set and comment stay.
- * *changed tells whether anything was done. DB_FAIL with `why` when the instruction or the column is not what it
- * must be. */
-enum db_rc column_widen(struct db *db, const char *arguments, size_t len, bool *changed, struct buf *why);
+ * `sql` gets the statement, nothing when none is needed. DB_FAIL with `why` when the instruction or the column is not
+ * what it must be. Changes nothing. */
+enum db_rc column_widen_sql(struct db *db, const char *arguments, size_t len, struct buf *sql, struct buf *why);
 
 #endif

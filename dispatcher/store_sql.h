@@ -6,6 +6,7 @@
 #ifndef CHASQUI_STORE_SQL_H
 #define CHASQUI_STORE_SQL_H
 
+#include "dispatcher/laravel_own.h"
 #include "dispatcher/store.h"
 
 /* Leaves the function with the first failure. */
@@ -31,14 +32,6 @@
 #define SESSION_FROM                                                                             \
     " FROM chasqui_sessions s LEFT JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN chasqui_session_migrations m " \
     "ON m.job_id = s.job_id "
-/* Rows `j` of portal_jobs that are Laravel's own and hold a session that is not adopted. A session id that is longer than ours can be is
- * none. */
-#define LARAVEL_OWN                                                                                                              \
-    "j.status IN ('done', 'running') AND j.robot_worker_base_url IS NOT NULL AND CHAR_LENGTH(j.robot_session_id) BETWEEN 1 AND 100 AND " \
-    "j.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM "     \
-    "chasqui_jobs y WHERE y.job_id = j.id)"
-/* And young: ? seconds. */
-#define LARAVEL_YOUNG "COALESCE({utc j.updated_at}, {utc j.created_at}) >= NOW() - INTERVAL ? SECOND"
 void session_read(struct db *db, unsigned at, struct session_row *out);
 /* By chasqui_sessions.id; *found tells. */
 enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out);

@@ -351,3 +351,77 @@ def test_a_long_transaction_of_somebody_else_is_not_waited_for_long(tables):
         run.join()
     assert ended[0].returncode == 0, ended[0].stderr
     assert len(tables.content(columns)) == ROWS
+
+
+# --- Laravel's side ------------------------------------------------------------------------------------------------
+
+
+ARTISAN = "CREATE TABLE migrations (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, migration VARCHAR(255) NOT NULL, batch INT NOT NULL)"
+OWN = "2026_02_02_163247_add_robot_worker_fields_to_portal_jobs_table"
+ROBOTS_COLUMNS = {name: None for name in SEED if name.startswith("robot_")}
+
+
+def test_artisans_own_migration_comes_first(tables):
+    """After us it would fail with 1060, and never be marked as run."""
+    tables.make(ROBOTS_COLUMNS, after=None)
+    tables.database.execute(ARTISAN)
+    tables.database.execute("INSERT INTO migrations (migration, batch) VALUES ('2025_01_10_100001_create_portal_jobs_table', 1)")
+    assert "php artisan migrate first" in tables.refuses("2026_02_02", "1060", "--without-artisan")
+    assert json.loads(tables.migrate("--json", check=False).stdout)["reasons"]
+    # Artisan has run.
+    for column in ROBOTS_COLUMNS:
+        tables.database.execute(f"ALTER TABLE portal_jobs ADD COLUMN {column} {SEED[column]}")
+    tables.database.execute("INSERT INTO migrations (migration, batch) VALUES (%s, 2)", OWN)
+    told = tables.migrate()
+    assert f"portal_jobs is Laravel's, it was completed and its {ROWS} rows are as they were" in told.stdout
+    # A later Laravel migration is nobody's matter any more.
+    tables.database.execute("DELETE FROM migrations")
+    assert "nothing to do" in tables.migrate().stdout
+
+
+def test_a_team_without_artisan_says_so(tables):
+    tables.database.execute(ARTISAN)
+    tables.refuses("no portal_jobs", "--without-artisan")
+    told = json.loads(tables.migrate("--without-artisan", "--json").stdout)
+    assert told["portal_jobs"] == {"was": "made", "rows": 0, "notes": []}
+    assert json.loads(tables.migrate("--json").stdout) == {"ok": True, "applied": [], "version": len(MIGRATIONS)}
+
+
+def test_a_prefix_is_named(tables):
+    tables.database.execute("CREATE TABLE app_portal_jobs (id BIGINT, company_id BIGINT, portal VARCHAR(30))")
+    tables.refuses("app_portal_jobs", "prefix")
+
+
+def test_what_may_refuse_a_row_is_noted(tables):
+    """Foreign keys in and out, a trigger, a CHECK on the table."""
+    tables.make(after="INDEX idx_session_id (robot_session_id), CONSTRAINT no_zero CHECK (company_id <> attempts_made)", changes={"attempts_made": "INT NULL"}, rows=0)
+    for sql in (
+        "CREATE TABLE companies (id BIGINT UNSIGNED PRIMARY KEY)",
+        "ALTER TABLE portal_jobs ADD CONSTRAINT of_company FOREIGN KEY (company_id) REFERENCES companies (id)",
+        "CREATE TABLE portal_documents (id BIGINT PRIMARY KEY, portal_job_id BIGINT UNSIGNED, FOREIGN KEY (portal_job_id) REFERENCES portal_jobs (id) ON DELETE CASCADE)",
+        "CREATE TRIGGER watch BEFORE INSERT ON portal_jobs FOR EACH ROW SET NEW.portal = LOWER(NEW.portal)",
+    ):
+        tables.database.execute(sql)
+    told = tables.migrate()
+    for word in ("of_company: company_id must be in companies", "portal_documents.portal_job_id points at portal_jobs", "trigger watch (BEFORE INSERT)", "CHECK no_zero"):
+        assert word in told.stderr, told.stderr
+
+
+def test_the_sql_is_shown_and_does_the_same_by_hand(tables, mariadb):
+    tables.make({"status": "ENUM('pending','running','done','failed') NOT NULL DEFAULT 'pending'"})
+    before = tables.everything()
+    shown = tables.migrate("--print").stdout
+    assert tables.everything() == before, "nothing was changed"
+    assert "MODIFY COLUMN `status` enum('pending','running','done','failed','queued','retrying','cancelled')" in shown
+    assert "CREATE INDEX IF NOT EXISTS `chasqui_company` ON `portal_jobs` (`company_id`, `portal`)" in shown
+    # By hand, by whoever may.
+    with mariadb.root(database=tables.database.name, client_flag=65536) as connection, connection.cursor() as cursor:  # MULTI_STATEMENTS
+        cursor.execute(shown)
+        while cursor.nextset():
+            pass
+    by_hand = tables.everything()
+    assert tables.migrate().stdout.startswith("nothing to do")
+    tables.database.execute("DROP TABLE chasqui_schema")
+    tables.migrate()
+    assert tables.everything() == by_hand
+    assert tables.migrate("--print").stdout.count(";") == 1, "nothing is left to run but the table of versions"

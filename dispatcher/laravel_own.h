@@ -1,0 +1,15 @@
+/* laravel_own.h - which rows of portal_jobs hold a session that Laravel opened and that nobody has adopted: one rule for the dispatcher
+ * and for `chasqui adopt`. Texts of SQL only. */
+#ifndef CHASQUI_LARAVEL_OWN_H
+#define CHASQUI_LARAVEL_OWN_H
+
+/* Rows `j` of portal_jobs that are Laravel's own and hold a session that is not adopted. A session id that is longer than ours can be is
+ * none. */
+#define LARAVEL_OWN                                                                                                              \
+    "j.status IN ('done', 'running') AND j.robot_worker_base_url IS NOT NULL AND CHAR_LENGTH(j.robot_session_id) BETWEEN 1 AND 100 AND " \
+    "j.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM "     \
+    "chasqui_jobs y WHERE y.job_id = j.id)"
+/* And young: ? seconds. */
+#define LARAVEL_YOUNG "COALESCE({utc j.updated_at}, {utc j.created_at}) >= NOW() - INTERVAL ? SECOND"
+
+#endif

@@ -1,0 +1,77 @@
+"""`chasqui adopt`: Laravel's live sessions become ours at the cut-over, all at once."""
+
+import threading
+import time
+
+import pytest
+
+N = 4000
+
+
+@pytest.fixture
+def desk(make_system):
+    """The command and a database that Laravel filled; nothing runs."""
+    system = make_system(ready=False, robots=0)
+    system.setup() if not system.token else None
+    for name, port, capacity in (("r1", 9001, 1500), ("r2", 9002, 100)):
+        system.ctl("worker", "add", name, "--base-url", f"http://10.0.0.7:{port}", "--capacity", capacity)
+    return system
+
+
+def fill(system, rows, base="http://10.0.0.7:9001/", first=1, age_s=60, **more):
+    columns = {"job_uid": "CONCAT('LARAVEL', seq)", "company_id": "seq", "portal": "'sunat'", "action": "'sunat.menu_sol_login'", "status": "'done'",
+               "robot_worker_base_url": f"'{base}'", "robot_session_id": "CONCAT('s-', seq)", "created_at": f"NOW() - INTERVAL {age_s} SECOND",
+               "updated_at": f"NOW() - INTERVAL {age_s} SECOND", **more}  # fmt: skip
+    system.database.execute(f"INSERT INTO portal_jobs ({', '.join(columns)}) SELECT {', '.join(columns.values())} FROM seq_{first}_to_{first + rows - 1}")
+
+
+def live(system):
+    return system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1")
+
+
+def test_laravels_sessions_are_taken_in_at_once(desk):
+    fill(desk, N)
+    fill(desk, 150, "http://10.0.0.7:9002", first=10001)
+    fill(desk, 30, "http://10.0.0.9:9999", first=20001)
+    # What is none of them: too old, deleted or never opened ones, and a company that has a session already.
+    fill(desk, 10, first=30001, age_s=4000)
+    fill(desk, 10, first=30101, status="'failed'")
+    fill(desk, 10, first=30201, robot_session_id="NULL")
+    # A company's newest row is its session.
+    fill(desk, 1, first=7, age_s=5, robot_session_id="'newer'", job_uid="'NEWER'")
+    told = desk.ctl_json("adopt", "--preview")
+    assert told == {"ok": True, "preview": True, "found": N + 150, "adopted": 0, "above_capacity": 0, "unknown_robots": [{"base_url": "http://10.0.0.9:9999", "sessions": 30}]}
+    assert live(desk) == 0
+    began = time.monotonic()
+    told = desk.ctl_json("adopt")
+    took = time.monotonic() - began
+    assert told["adopted"] == N + 150 and told["above_capacity"] == N - 1500 + 50
+    print(f"{(N + 150) / took:.0f} sessions a second")
+    assert took < 10
+    assert live(desk) == N + 150
+    assert desk.database.value("SELECT robot_session_id FROM chasqui_sessions WHERE company_id = 7") == "newer"
+    assert desk.database.value("SELECT COUNT(*) FROM chasqui_places p JOIN chasqui_sessions s ON s.id = p.session_ref AND s.robot_id = p.robot_id") == N + 150
+    assert desk.database.value("SELECT COUNT(*) FROM chasqui_places WHERE session_ref IS NULL") == 0, "full robots count as full"
+    assert desk.database.value("SELECT COUNT(*) FROM chasqui_job_events WHERE event = 'adopted'") == N + 150
+    row = desk.database.row("SELECT * FROM chasqui_sessions WHERE company_id = 3")
+    assert (row["state"], row["generation"], row["adopted"], row["reason"]) == ("active", 1, 1, "adopted") and row["last_activity_at"] > row["started_at"]
+    assert desk.database.value("SELECT detail FROM chasqui_audit WHERE action = 'adopt'") == f"{N + 150} sessions, {N - 1450} of them above capacity"
+    # Again: nothing is left; a robot that is registered later is found.
+    assert desk.ctl_json("adopt")["adopted"] == 0
+    assert "worker add NAME --base-url http://10.0.0.9:9999" in desk.ctl("adopt").stderr
+    desk.ctl("worker", "add", "r3", "--base-url", "http://10.0.0.9:9999")
+    assert "30 sessions of Laravel are adopted, 20 of them" in desk.ctl("adopt").stdout
+    healthy, told = desk.doctor()
+    assert healthy, told
+
+
+def test_two_at_once_take_each_session_once(desk):
+    fill(desk, 1000)
+    answers = []
+    both = [threading.Thread(target=lambda: answers.append(desk.ctl_json("adopt"))) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert sum(answer["adopted"] for answer in answers) == live(desk) == 1000
+    assert desk.database.value("SELECT COUNT(DISTINCT session_ref) FROM chasqui_places WHERE session_ref IS NOT NULL") == 1000
