@@ -110,8 +110,9 @@ static void at_limit_one(void *arg, const struct at_limit *one)
 static void trouble_one(void *arg, const struct database_trouble *one)
 {
     struct told *t = arg;
-    bool is_refusal = strcmp(one->kind, "refused") == 0, is_slow = strcmp(one->kind, "slow") == 0, is_auth = strcmp(one->kind, "auth") == 0;
-    enum word word = is_refusal ? WORD_DATABASE_REFUSES : is_auth ? WORD_TOKENS_UNVERIFIED : is_slow ? WORD_DATABASE_SLOW : WORD_DATABASE_DUTY_FAILS;
+    bool is_refusal = strcmp(one->kind, "refused") == 0, is_slow = strcmp(one->kind, "slow") == 0, is_auth = strcmp(one->kind, "auth") == 0,
+         is_event = strcmp(one->kind, "events") == 0;
+    enum word word = is_refusal ? WORD_DATABASE_REFUSES : is_auth ? WORD_TOKENS_UNVERIFIED : is_event ? WORD_EVENTS_NOT_TAKEN : is_slow ? WORD_DATABASE_SLOW : WORD_DATABASE_DUTY_FAILS;
     if (!is_refusal && !is_slow && !is_auth && (one->n < TROUBLE_TIMES || one->for_s < TROUBLE_S))
         return;
     struct row *r = NULL;
@@ -120,7 +121,7 @@ static void trouble_one(void *arg, const struct database_trouble *one)
             r = &t->row[i];
     if (!r) {
         r = say(t, word, one->duty, t->now_ms - (int64_t)one->for_s * 1000);
-        if (is_refusal || is_slow || is_auth)
+        if (is_refusal || is_slow || is_auth || is_event)
             str_copy(r->why, sizeof r->why, str_of(one->why));
         else
             snprintf(r->why, sizeof r->why, "%s: %s", one->kind, one->why);

@@ -41,6 +41,7 @@
  *   tally.c       counts by robot and company, told to the brokers; hogs.c the companies (pure)
  *   summary.c     what stands in the database, summed up every few seconds
  *   sweep.c       the tick that does every timed duty
+ *   events.c      what is told outside (events.url), from the timeline; store_events.c the outbox
  *   verify.c      whose token it is: ours, Laravel's by a view, or whose introspect.c says
  *   control.c     session queries, operators' lists
  *   tokens.c      tokens that operators make and revoke
@@ -105,6 +106,7 @@ struct dispatcher {
     struct bulkheads *bulkheads;
     struct outcomes *outcomes;
     struct verifier *verifier;
+    struct events *events;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */

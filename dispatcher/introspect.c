@@ -238,7 +238,7 @@ static bool credential_read(struct introspector *i, const char *path)
         len--;
     bool is_line = len > 0 && len <= SECRET_BYTES_MAX;
     for (ssize_t n = 0; is_line && n < len; n++)
-        is_line = text[n] >= ' ' && text[n] != 0x7f;
+        is_line = (unsigned char)text[n] >= ' ' && text[n] != 0x7f;
     if (len >= 0 && !is_line)
         why = "it must hold one line: client_id:secret, or a bearer token";
     if (is_line) {

@@ -6,6 +6,7 @@
  */
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/events.h"
 #include "dispatcher/verify.h"
 #include "dispatcher/viewer_link.h"
 
@@ -95,7 +96,7 @@ static bool parts_build(struct dispatcher *d)
         return false;
     if (!d->seal)
         log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
-    if (!viewer_link_open(d->conf) || !(d->webhooks = webhooks_new(d)) || !(d->verifier = verifier_new(d)))
+    if (!viewer_link_open(d->conf) || !(d->webhooks = webhooks_new(d)) || !(d->verifier = verifier_new(d)) || !(d->events = events_new(d)))
         return false;
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
@@ -138,6 +139,7 @@ static void parts_drop(struct dispatcher *d)
     retention_destroy(&d->retention);
     webhooks_destroy(&d->webhooks);
     verifier_destroy(&d->verifier);
+    events_destroy(&d->events);
     schedules_destroy(&d->schedules);
     reconciler_destroy(&d->reconciler);
     drains_destroy(&d->drains);

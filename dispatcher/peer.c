@@ -8,6 +8,7 @@
  * greeting begins again, under a new incarnation.
  */
 #include "dispatcher/bulkhead.h"
+#include "dispatcher/events.h"
 #include "dispatcher/verify.h"
 
 #include "common/check.h"
@@ -167,6 +168,7 @@ static void ping_send(struct peer *p)
     database_fill(p->d, database);
     store_troubles(p->d->store, troubles);
     verifier_trouble(p->d, troubles);
+    events_trouble(p->d, troubles);
     uint64_t limits[LANE_COUNT];
     char lost[LOST_TEXT_MAX + 1], at_limit[BULKHEAD_TEXT_MAX + 1];
     bulkheads_text(p->d, at_limit);

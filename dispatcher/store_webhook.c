@@ -5,6 +5,7 @@
  */
 #include "dispatcher/store_webhook.h"
 
+#include "dispatcher/store_events.h"
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
@@ -16,6 +17,7 @@ enum db_rc webhook_add(struct db *db, uint64_t batch_id)
 {
     uint8_t delivery[ID_TOKEN_BYTES];
     id_random(delivery, sizeof(delivery));
+    TRY(batch_finished_add(db, batch_id));
     return db_exec(db,
                    "INSERT INTO chasqui_webhooks (batch_id, state, due_at, delivery, created_at) SELECT id, 'waiting', NOW(6), ?, NOW(6) FROM "
                    "chasqui_batches WHERE id = ? AND callback_url IS NOT NULL ON DUPLICATE KEY UPDATE state = 'waiting', attempts = 0, due_at "

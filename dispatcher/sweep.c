@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "dispatcher/events.h"
 #include "dispatcher/retention.h"
 #include "dispatcher/rows.h"
 #include "dispatcher/schedule.h"
@@ -42,6 +43,7 @@ static void tick(void *arg)
     leases_tick(d);
     schedule_tick(d);
     webhook_tick(d);
+    events_tick(d);
     retention_tick(d);
     rows_tick(d);
     migrate_tick(d);

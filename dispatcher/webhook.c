@@ -63,7 +63,7 @@ static void ended(void *arg, void *op_)
 }
 
 /* Between half and all of a wait that doubles from try to try, up to an hour. */
-static int64_t wait_ms(const struct dispatcher *d, unsigned attempts)
+int64_t webhook_wait_ms(const struct dispatcher *d, unsigned attempts)
 {
     uint64_t most = (uint64_t)d->conf->webhook_backoff_ms << (attempts < 20 ? attempts - 1 : 19);
     most = most < WAIT_MS_MAX ? most : WAIT_MS_MAX;
@@ -81,7 +81,7 @@ static void settle(struct webhooks *w, const struct attempt *a, const char *erro
     if (error) {
         stat_inc(webhooks_failed_total);
         snprintf(op->error, sizeof(op->error), "%s", error);
-        op->again_ms = wait_ms(d, a->attempts);
+        op->again_ms = webhook_wait_ms(d, a->attempts);
         is_final |= d->conf->webhook_max_attempts && a->attempts >= (unsigned)d->conf->webhook_max_attempts;
         is_final |= a->age_ms + op->again_ms > (int64_t)d->conf->webhook_give_up_s * 1000;
         if (is_final)
@@ -96,10 +96,8 @@ static void settle(struct webhooks *w, const struct attempt *a, const char *erro
     store_submit(d->store, store_webhook_end, op, ended, NULL);
 }
 
-static void answered(void *arg, struct call_answer *answer)
+const char *webhook_wrong(const struct call_answer *answer, char error[100])
 {
-    struct attempt *a = arg;
-    char error[100];
     const char *why = error;
     if (answer->status >= 200 && answer->status < 300 && (answer->result == CALL_ANSWERED || answer->result == CALL_TOO_BIG))
         why = NULL;
@@ -110,11 +108,18 @@ static void answered(void *arg, struct call_answer *answer)
     else if (!answer->status)
         why = "the connection broke";
     else
-        snprintf(error, sizeof(error), answer->status >= 300 && answer->status < 400 ? "it answered %d; redirects are not followed"
+        snprintf(error, 100, answer->status >= 300 && answer->status < 400 ? "it answered %d; redirects are not followed"
                                                                                       : "it answered %d", answer->status);
     if (why)
-        log_line(LOG_DEBUG, "webhook_curl", "batch", log_i((long long)a->batch_id), "text", answer->curl_text, NULL);
-    settle(a->all, a, why, false);
+        log_line(LOG_DEBUG, "webhook_curl", "text", answer->curl_text, NULL);
+    return why;
+}
+
+static void answered(void *arg, struct call_answer *answer)
+{
+    struct attempt *a = arg;
+    char error[100];
+    settle(a->all, a, webhook_wrong(answer, error), false);
     if ((*a->link = a->next))
         a->next->link = a->link;
     free(a);
@@ -134,11 +139,31 @@ static void sign(const struct webhooks *w, const char *timestamp, const struct b
     id_hex(mac, sizeof(mac), hex);
 }
 
+bool webhook_can_post(const struct dispatcher *d)
+{
+    return d->webhooks->secret != NULL;
+}
+
+void webhook_post(struct dispatcher *d, const char *url, const struct buf *body, const uint8_t id[ID_TOKEN_BYTES],
+                  void (*done)(void *arg, struct call_answer *answer), void *arg)
+{
+    char timestamp[24], hex[2 * crypto_auth_hmacsha256_BYTES + 1], delivery[2 * ID_TOKEN_BYTES + 1], lines[3][120];
+    const char *const headers[] = {lines[0], lines[1], lines[2], NULL};
+    snprintf(timestamp, sizeof(timestamp), "%lld", (long long)(clock_unix_ms() / 1000));
+    sign(d->webhooks, timestamp, body, hex);
+    id_hex(id, ID_TOKEN_BYTES, delivery);
+    snprintf(lines[0], sizeof(lines[0]), "X-Chasqui-Timestamp: %s", timestamp);
+    snprintf(lines[1], sizeof(lines[1]), "X-Chasqui-Signature: v1=%s", hex);
+    snprintf(lines[2], sizeof(lines[2]), "X-Chasqui-Delivery: %s", delivery);
+    struct call_spec call = {.method = "POST", .url = url, .headers = headers, .body = body->data, .body_len = body->len,
+                             .connect_ms = d->conf->webhook_timeout_ms, .total_ms = d->conf->webhook_timeout_ms,
+                             .max_bytes = ANSWER_BYTES_MAX, .done = done, .arg = arg};
+    call_start(d->robot_http, &call);
+}
+
 static void try_begin(struct webhooks *w, const struct webhook *hook)
 {
     struct attempt *a = xcalloc(1, sizeof(*a));
-    char timestamp[24], hex[2 * crypto_auth_hmacsha256_BYTES + 1], delivery[2 * ID_TOKEN_BYTES + 1], lines[3][120];
-    const char *const headers[] = {lines[0], lines[1], lines[2], NULL};
     *a = (struct attempt){.all = w, .batch_id = hook->batch_id, .attempts = hook->attempts, .age_ms = hook->age_ms};
     memcpy(a->token, hook->token, sizeof(a->token));
     if (!url_is_allowed(w->d->conf->webhook_allow, hook->url)) {
@@ -150,16 +175,7 @@ static void try_begin(struct webhooks *w, const struct webhook *hook)
         a->next->link = &a->next;
     a->link = &w->first;
     w->first = a;
-    snprintf(timestamp, sizeof(timestamp), "%lld", (long long)(clock_unix_ms() / 1000));
-    sign(w, timestamp, &hook->body, hex);
-    id_hex(hook->delivery, sizeof(hook->delivery), delivery);
-    snprintf(lines[0], sizeof(lines[0]), "X-Chasqui-Timestamp: %s", timestamp);
-    snprintf(lines[1], sizeof(lines[1]), "X-Chasqui-Signature: v1=%s", hex);
-    snprintf(lines[2], sizeof(lines[2]), "X-Chasqui-Delivery: %s", delivery);
-    struct call_spec call = {.method = "POST", .url = hook->url, .headers = headers, .body = hook->body.data, .body_len = hook->body.len,
-                             .connect_ms = w->d->conf->webhook_timeout_ms, .total_ms = w->d->conf->webhook_timeout_ms,
-                             .max_bytes = ANSWER_BYTES_MAX, .done = answered, .arg = a};
-    call_start(w->d->robot_http, &call);
+    webhook_post(w->d, hook->url, &hook->body, hook->delivery, answered, a);
 }
 
 static void look_in(struct webhooks *w, int64_t in_ms)

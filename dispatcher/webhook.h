@@ -6,6 +6,13 @@
 #ifndef CHASQUI_WEBHOOK_H
 #define CHASQUI_WEBHOOK_H
 
+#include "common/buf.h"
+#include "common/id.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct call_answer;
 struct dispatcher;
 struct webhooks;
 
@@ -16,5 +23,15 @@ void webhooks_destroy(struct webhooks **wp);
 void webhook_tick(struct dispatcher *d);
 /* A batch with a callback_url may just have ended. */
 void webhook_soon(struct dispatcher *d);
+
+/* ---- for events.c, which posts likewise ---- */
+bool webhook_can_post(const struct dispatcher *d); /* there is a secret */
+/* A signed POST; `done` as in robot_http.h. */
+void webhook_post(struct dispatcher *d, const char *url, const struct buf *body, const uint8_t id[ID_TOKEN_BYTES],
+                  void (*done)(void *arg, struct call_answer *answer), void *arg);
+/* NULL: it was taken; else why not. */
+const char *webhook_wrong(const struct call_answer *answer, char error[100]);
+/* Until the try after the `attempts`-th. */
+int64_t webhook_wait_ms(const struct dispatcher *d, unsigned attempts);
 
 #endif

@@ -38,7 +38,7 @@ COMMANDS = [
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
     ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "remove"),
-    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("check",), ("errors",), ("audit", "list"), ("events",), ("doctor",), ("adopt",),
+    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("check",), ("errors",), ("audit", "list"), ("events",), ("events", "resend"), ("doctor",), ("adopt",),
 ]  # fmt: skip
 
 

@@ -1,0 +1,39 @@
+-- What each program needs of the database, and no more. `app` is Laravel's database, 10.0.0.% the hosts of the dispatchers.
+-- Brokers and healthd need nothing: they have no access to the database at all.
+
+-- ---- chasqui-dispatcher: reads and writes rows, changes no table ---------------------------------------------------
+CREATE USER IF NOT EXISTS 'chasqui'@'10.0.0.%' IDENTIFIED BY 'change-me';
+-- DELETE only where retention.portal_jobs = delete.
+GRANT SELECT, INSERT, UPDATE ON app.portal_jobs TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_audit TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_batches TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_credentials TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_epochs TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_idempotency TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_items TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_job_events TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_jobs TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_leases TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_outbox TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_outbox_since TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_pause TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_places TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_refusals TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_revision TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_robots TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_schedule_items TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_schedule_runs TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_schedules TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_session_migrations TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_sessions TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_token_companies TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_tokens TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_webhooks TO 'chasqui'@'10.0.0.%';
+-- Where auth.laravel_view is set; nothing on the tables below it.
+-- GRANT SELECT ON app.chasqui_laravel_tokens TO 'chasqui'@'10.0.0.%';
+
+-- ---- chasqui (the command): the same rows, and the tables of migrate ------------------------------------------------
+CREATE USER IF NOT EXISTS 'chasqui_ops'@'10.0.0.%' IDENTIFIED BY 'change-me-too';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.* TO 'chasqui_ops'@'10.0.0.%';
+-- For chasqui migrate only; where nobody but an administrator may do that: chasqui migrate --print, and take this away.
+GRANT CREATE, ALTER, INDEX ON app.* TO 'chasqui_ops'@'10.0.0.%';
