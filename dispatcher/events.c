@@ -141,6 +141,10 @@ static void claimed(void *arg, void *op_)
     struct events *e = arg;
     struct store_events_claim *op = op_;
     e->is_busy = false;
+    if (op->rc == STORE_OK && op->is_idle && e->failures) { /* another dispatcher told all of it: the receiver is back */
+        trouble_over(&e->troubles, duty, clock_ms());
+        e->failures = 0;
+    }
     for (unsigned i = 0; i < op->n; i++) {
         if (op->rc == STORE_OK && !e->d->draining)
             tell(e, &op->got[i]);

@@ -243,11 +243,14 @@ static enum db_rc since_make(struct db *db)
     return DB_OK;
 }
 
-static enum db_rc is_any(struct db *db, bool *any)
+static enum db_rc is_any(struct db *db, bool *any, bool *is_idle)
 {
     TRY(since_make(db));
-    TRY(db_query(db, "SELECT EXISTS (SELECT 1 FROM chasqui_outbox WHERE due_at <= NOW(6)) OR EXISTS (SELECT 1 FROM chasqui_job_events WHERE out_state = 1)", ""));
+    TRY(db_query(db, "SELECT EXISTS (SELECT 1 FROM chasqui_outbox WHERE due_at <= NOW(6)) OR EXISTS (SELECT 1 FROM chasqui_job_events WHERE out_state = 1), EXISTS (SELECT 1 FROM "
+                 "chasqui_outbox)",
+                 ""));
     *any = db_next(db) && db_u64(db, 0);
+    *is_idle = !*any && !db_u64(db, 1);
     return DB_OK;
 }
 
@@ -256,7 +259,8 @@ void store_events_claim(struct db *db, void *arg)
     struct store_events_claim *op = arg;
     bool any = false;
     op->n = 0;
-    op->rc = store_rc_of(db ? is_any(db, &any) : DB_GONE);
+    op->is_idle = false;
+    op->rc = store_rc_of(db ? is_any(db, &any, &op->is_idle) : DB_GONE);
     if (op->rc != STORE_OK || !any)
         return;
     op->rc = store_tx(db, claim_tx, NULL, op);

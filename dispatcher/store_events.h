@@ -28,6 +28,7 @@ struct store_events_claim { /* what is due, one of a job; SKIP LOCKED */
     unsigned max;           /* 1 to EVENTS_CLAIM_MAX */
     unsigned n; struct out_event got[EVENTS_CLAIM_MAX];
     bool more;              /* look again at once */
+    bool is_idle;           /* nothing waits, and nothing is on its way anywhere */
     enum store_rc rc;
 };
 void store_events_claim(struct db *db, void *op);

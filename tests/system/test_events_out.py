@@ -65,7 +65,7 @@ def test_what_happens_is_told_in_order(make_system):
         assert kinds == ["session.opened", "job.finished", "session.ended"]
         everything = b"".join(body for _, _, body in receiver.calls).decode()
         assert system.robot.url not in everything and "clave" not in everything and not re.search(r'"company_id":99\b', everything)
-        assert system.metric("chasqui_events_delivered_total") == len(receiver.calls)
+        wait_until(lambda: system.metric("chasqui_events_delivered_total") == len(receiver.calls), 5, "they are counted")
         # Adopted, and moved.
         system.database.execute("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, updated_at) "
                                 "VALUES ('LARAVEL', 50, 'sunat', 'sunat.menu_sol_login', 'done', %s, 'theirs', NOW(), NOW())", system.robot.url)  # fmt: skip
