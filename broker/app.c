@@ -290,6 +290,8 @@ static bool batch_id(struct exchange *x)
     query_parse(&q, x->query, &errors);
     if (x->route->handle == app_batch_items)
         params_items(&q, &x->flight.request, &errors);
+    if (x->route->handle == app_batch_results)
+        params_results(&q, &x->flight.request, &errors);
     if (!exchange_fields(x, errors))
         return false;
     if (decimal_read(id, 1, &x->flight.request.batch_id))
@@ -314,6 +316,31 @@ void app_batch_items(struct exchange *x)
 {
     if (batch_id(x))
         exchange_ask(x, OP_BATCH_ITEMS, key_of_token(x));
+}
+
+void app_batch_results(struct exchange *x)
+{
+    if (batch_id(x))
+        exchange_ask(x, OP_BATCH_RESULTS, key_of_token(x));
+}
+
+/* batches/{}/items/{}/results */
+void app_item_results(struct exchange *x)
+{
+    static const char between[] = "/items/";
+    struct msg_REQUEST *r = &x->flight.request;
+    char *at = x->target + (x->arg.p - x->target), *index = strstr(at, between);
+    uint32_t len = x->arg.len;
+    x->arg.len = (uint32_t)(index - at);
+    index += sizeof between - 1;
+    struct str number = {index, (uint32_t)(at + len - index)};
+    if (!batch_id(x))
+        return;
+    r->one = true;
+    if (decimal_read(number, 0, &r->index))
+        exchange_ask(x, OP_BATCH_RESULTS, key_of_token(x));
+    else
+        reply_error(x, ERR_NOT_FOUND, "The batch has no such item.", NULL);
 }
 
 /* The first answer lets the client in, and is what it sees first. */

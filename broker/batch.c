@@ -54,7 +54,10 @@ struct upload {
     bool is_held; /* in the middle of a call: it is settled at its end */
 
     /* what the batch is */
-    char portal[65], action[65], callback_url[501], key[256];
+    char portal[65], action[65], callback_url[501], key[256], name[401];
+    bool closes;
+    char *then; /* JSON of its steps; NULL = none; owned, wiped */
+    size_t then_len;
     uint64_t priority, available_at_ms;
     uint8_t digest[32]; /* of all that, as the client said it */
     uint64_t step_ms;   /* for a dispatcher's answer to each step */
@@ -110,6 +113,8 @@ static void digest_make(struct upload *u, const struct jv *about)
     const char *available_at = jv_str(jv_get(about, "available_at"));
     buf_addf(&text, "%s\n%s\n%" PRIu64 "\n%s\n%s\n", u->portal, u->action, u->priority, u->callback_url,
              available_at ? available_at : "");
+    if (u->name[0] || u->closes || u->then)
+        buf_addf(&text, "%s\n%d\n%s\n", u->name, u->closes, u->then ? u->then : "");
     id_sha256(text.data, text.len, u->digest);
     buf_free(&text);
 }
@@ -156,6 +161,10 @@ static bool upload_describe(struct upload *u, const struct jv *about, struct jv 
         str_copy(u->key, sizeof u->key, key);
     else
         id_request(u->key); /* nobody else's */
+    str_copy(u->name, sizeof u->name, r.name);
+    u->closes = r.closes;
+    if (jv_len(jv_get(about, "then")))
+        u->then = jv_dump(jv_get(about, "then"), &u->then_len);
     u->priority = r.priority;
     u->available_at_ms = r.available_at_ms;
     digest_make(u, about);
@@ -203,6 +212,7 @@ static void upload_free(struct upload *u)
         u->next->prev = u->prev;
     all->n--;
     caller_drop(&u->caller);
+    lines_free(&u->then, u->then_len);
     buf_wipe(&u->line);
     buf_wipe(&u->chunk);
     buf_wipe(&u->lines);
@@ -439,8 +449,11 @@ static void open_send(struct upload *u)
                                       .priority = u->priority,
                                       .callback_url = str_of(u->callback_url),
                                       .available_at_ms = u->available_at_ms,
+                                      .name = str_of(u->name),
+                                      .closes = u->closes,
                                       .idempotency_key = str_of(u->key),
                                       .body_digest = {(const char *)u->digest, sizeof u->digest}};
+    f->payload = (struct str){u->then ? u->then : "", (uint32_t)u->then_len};
     flight_go(u, f, OP_BATCH_OPEN);
 }
 
@@ -449,6 +462,7 @@ static void close_send(struct upload *u)
 {
     struct flight *f = &u->flight;
     f->request = (struct msg_REQUEST){.batch_id = u->batch_id, .index = u->next_index};
+    f->payload = (struct str){"", 0};
     flight_go(u, f, OP_BATCH_CLOSE);
 }
 

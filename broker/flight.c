@@ -226,6 +226,12 @@ static void silence_look(void *arg)
         loop_timer_in(f->b->loop, &f->timer, (uint64_t)f->b->conf->timeout_download_idle_ms + SILENCE_GRACE_MS);
 }
 
+/* A body that may be of any length: it is lent memory at once. */
+static bool is_stream(enum op op)
+{
+    return op == OP_BUZON_DOWNLOAD || op == OP_BATCH_RESULTS;
+}
+
 void flight_start(struct broker *b, struct flight *f)
 {
     struct flights *fs = b->flights;
@@ -241,7 +247,7 @@ void flight_start(struct broker *b, struct flight *f)
         f->user->failed(f->arg, ERR_NO_DISPATCHER);
         return;
     }
-    unsigned cost = f->op == OP_BUZON_DOWNLOAD ? FAIRQ_COST_MAX : 1;
+    unsigned cost = is_stream(f->op) ? FAIRQ_COST_MAX : 1;
     if (!fairq_push(fs->queue[lane], &f->item, f->fair_key, cost)) {
         tally_lane(b->tally, lane)->rejected++;
         stat_inc(queue_full_total);
@@ -265,9 +271,9 @@ void flight_start(struct broker *b, struct flight *f)
 /* A file is sent for its memory at once; a list mostly comes whole, and is a stream only when it is long. */
 static void memory_lend(struct flight *f)
 {
-    if (f->op_now == OP_BUZON_DOWNLOAD && !f->lent)
+    if (is_stream(f->op_now) && !f->lent)
         f->lent = quota_lend(&f->b->stream_memory, STREAM_BYTES_MIN, STREAM_BYTES_MAX);
-    if (f->op_now == OP_BUZON_DOWNLOAD && f->lent == STREAM_BYTES_MIN && !f->was_resent)
+    if (is_stream(f->op_now) && f->lent == STREAM_BYTES_MIN && !f->was_resent)
         stat_inc(streams_small_total);
     stream_shape(f->lent, &f->request.chunk_bytes, &f->request.chunk_window);
 }

@@ -251,6 +251,17 @@ void ops_job_cancel(struct exchange *x)
     ask_job(x, OP_OPS_JOB_CANCEL);
 }
 
+void ops_company(struct exchange *x)
+{
+    struct str id;
+    if (!part_and_reason(x, &id))
+        return;
+    if (decimal_read(id, 1, &x->flight.request.company_id))
+        exchange_ask(x, OP_OPS_COMPANY, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_NOT_FOUND, "A company is a number from 1 on.", NULL);
+}
+
 void ops_jobs_bulk(struct exchange *x)
 {
     struct jv *errors = NULL;

@@ -6,6 +6,7 @@
 #include "broker/params.h"
 
 #include "common/clock.h"
+#include "common/steps.h"
 #include "common/url.h"
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 #define SEARCH_BYTES_MAX 100
 #define KEY_BYTES_MAX 255
 #define URL_BYTES_MAX 500
+#define NAME_BYTES_MAX 400
+#define NAME_CHARS_MAX 100
 #define WAIT_MAX_S 120
 #define AHEAD_MAX_MS (366ll * 86400 * 1000) /* times that clients set */
 #define CLOCK_ERROR_MS (86400ll * 1000)     /* that our clock may be wrong by: the database's decides what has passed */
@@ -470,6 +473,15 @@ void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **erro
     query_page(q, r, errors);
 }
 
+void params_results(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct str *after = query_get(q, "after");
+    uint64_t index = 0;
+    if (after && (!decimal_read(*after, 0, &index) || index == INT64_MAX))
+        errors_add(errors, "after", "must be the index of an item");
+    r->cursor = after ? index + 1 : 0;
+}
+
 void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     static const char *const states[] = {"open", "running", "done", "cancelled", NULL};
@@ -624,9 +636,10 @@ void params_available(const struct jv *body, int64_t now_unix_ms, struct msg_REQ
 
 struct jv *params_batch_query(const struct query *q)
 {
-    static const char *const names[] = {"portal", "action", "callback_url", "available_at"};
+    static const char *const names[] = {"portal", "action", "callback_url", "available_at", "name"};
     struct jv *body = jv_new_object();
-    const struct str *priority = query_get(q, "priority");
+    const struct str *priority = query_get(q, "priority"), *then = query_get(q, "then"), *closes = query_get(q, "close");
+    enum jv_bad why;
     uint64_t n;
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct str *s = query_get(q, names[i]);
@@ -637,7 +650,47 @@ struct jv *params_batch_query(const struct query *q)
         jv_set_int(body, "priority", (int64_t)n);
     else if (priority)
         jv_set_strn(body, "priority", priority->p, priority->len); /* refused for its type */
+    struct jv *steps = then ? jv_parse(then->p, then->len, &why) : NULL;
+    if (steps)
+        jv_set(body, "then", steps);
+    else if (then)
+        jv_set_str(body, "then", "no JSON"); /* refused for its type */
+    if (closes && (str_is(*closes, "true") || str_is(*closes, "1")))
+        jv_set_bool(body, "close", true);
+    else if (closes && !str_is(*closes, "false") && !str_is(*closes, "0"))
+        jv_set_str(body, "close", "neither"); /* refused for its type */
     return body;
+}
+
+static size_t n_chars(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += (*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* What people call it. */
+static void body_name(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct jv *v = jv_get(body, "name");
+    if (is_absent(v))
+        return;
+    if (jv_type(v) != JV_STRING || !jv_str_len(v) || jv_str_len(v) > NAME_BYTES_MAX || n_chars(jv_str(v)) > NAME_CHARS_MAX ||
+        !is_one_line(jv_str(v), jv_str_len(v)))
+        errors_add(errors, "name", "must be a text of one line, 1 to 100 characters");
+    else
+        r->name = text_of(v);
+}
+
+/* What each item does after its log-in. */
+static void body_steps(const struct jv *body, const struct action_table *actions, const struct action *action, struct jv **errors)
+{
+    struct steps steps;
+    char why[STEPS_WHY_ROOM];
+    if (!steps_read(jv_get(body, "then"), actions, action ? action->portal : NULL, &steps, why))
+        errors_add(errors, "then", why);
+    steps_free(&steps);
 }
 
 void params_batch(const struct jv *body, const struct action_table *actions, const char *allow,
@@ -654,6 +707,9 @@ void params_batch(const struct jv *body, const struct action_table *actions, con
         errors_add(errors, "callback_url", "is not a URL that is allowed here (webhook.allow)");
     else if (!is_absent(url))
         r->callback_url = text_of(url);
+    body_name(body, r, errors);
+    body_bool(body, "close", &r->closes, errors);
+    body_steps(body, actions, action, errors);
 }
 
 void params_drain(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)

@@ -75,6 +75,8 @@ void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv
 void params_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_ops_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+/* Behind which item: cursor is the first index that is wanted. */
+void params_results(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_errors(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
@@ -85,7 +87,7 @@ void params_execute(const struct jv *body, const struct action_table *actions, s
 
 /* The body's available_at, a time within 366 days from `now_unix_ms`, or one that has passed. */
 void params_available(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
-/* What a batch is besides its items. From a query first make a body of it. */
+/* What a batch is besides its items; `then` stays in body. From a query first make a body of it. */
 void params_batch(const struct jv *body, const struct action_table *actions, const char *allow,
                   int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 struct jv *params_batch_query(const struct query *q);

@@ -31,7 +31,7 @@ unsigned route_index(const struct route *r)
     return (unsigned)(r - routes);
 }
 
-/* Does `path` have the form of `pattern`? */
+/* Does `path` have the form of `pattern`? *arg = what stands for its {}; of two, from the first one to the end of the second. */
 static bool fits(const char *pattern, const char *path, struct str *arg)
 {
     const char *hole = strstr(pattern, "{}");
@@ -42,8 +42,11 @@ static bool fits(const char *pattern, const char *path, struct str *arg)
     if (strncmp(pattern, path, before) != 0)
         return false;
     size_t len = strcspn(path + before, "/");
-    *arg = (struct str){path + before, (uint32_t)len};
-    return len && strcmp(path + before + len, hole + 2) == 0;
+    struct str more; /* up to the end of the last {} */
+    if (!len || !fits(hole + 2, path + before + len, &more))
+        return false;
+    *arg = (struct str){path + before, (uint32_t)(more.len ? (size_t)(more.p + more.len - path) - before : len)};
+    return true;
 }
 
 static void allow_add(char allow[ROUTE_ALLOW_BYTES], const char *method)

@@ -119,8 +119,12 @@ static const char *take_key(struct action *a, const char *key, const char *value
     } else if (strcmp(key, "portal_errors") == 0) {
         if (!take_errors(&a->portal_errors, value))
             return "portal_errors is a comma list of error codes, 1024 bytes at most";
+    } else if (strcmp(key, "safe") == 0) {
+        if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+            return "safe must be true or false";
+        a->safe = value[0] == 't';
     } else {
-        return "unknown key of an action (method, path, session, timeout_ms, final_errors, portal_errors)";
+        return "unknown key of an action (method, path, session, timeout_ms, final_errors, portal_errors, safe)";
     }
     return NULL;
 }
@@ -149,12 +153,15 @@ static void login_errors_default(struct action *a)
         a->portal_errors = xstrdup(LOGIN_PORTAL_ERRORS);
 }
 
-static void add_built_in(struct action_table *t, int64_t login_ms)
+static void add_built_in(struct action_table *t, int64_t login_ms, int64_t list_ms)
 {
     struct action *a = add_row(t, "sunat.menu_sol_login", login_ms);
     a->path = xstrdup("/sunat/login");
     a->session = ACTION_CREATE;
     login_errors_default(a);
+    a = add_row(t, "sunat.buzon_list", list_ms);
+    replace(&a->method, "GET");
+    a->path = xstrdup("/sunat/buzon/list");
 }
 
 static void read_action(struct action_table *t, int64_t login_ms, const char *file, const struct zpl *z,
@@ -191,10 +198,10 @@ static void read_action(struct action_table *t, int64_t login_ms, const char *fi
         zpl_complain(why, file, z->line, "actions.%s: a log-in (session = create) must be a POST", z->name);
 }
 
-void action_table_load(struct action_table *t, int64_t login_ms, const char *file, const struct zpl *section,
+void action_table_load(struct action_table *t, int64_t login_ms, int64_t list_ms, const char *file, const struct zpl *section,
                        struct buf *why)
 {
-    add_built_in(t, login_ms);
+    add_built_in(t, login_ms, list_ms);
     for (const struct zpl *z = section ? section->child : NULL; z; z = z->next) {
         if (z != zpl_find(section, z->name))
             zpl_complain(why, file, z->line, "actions.%s: given twice", z->name);
@@ -223,4 +230,9 @@ const struct action *action_find(const struct action_table *t, const char *name)
         if (strcmp(t->rows[i].name, name) == 0)
             return &t->rows[i];
     return NULL;
+}
+
+bool action_is_safe(const struct action *a)
+{
+    return a->safe || strcmp(a->method, "GET") == 0;
 }

@@ -1,6 +1,6 @@
 /*
- * action.h - the actions a job can run. `sunat.menu_sol_login` is built in;
- * others come from the configuration:
+ * action.h - the actions a job can run. `sunat.menu_sol_login` and `sunat.buzon_list`
+ * are built in; others come from the configuration:
  *
  *   actions
  *       sunat.echo
@@ -10,6 +10,7 @@
  *           timeout_ms = 30000
  *           final_errors = bad_credentials,unknown_company
  *           portal_errors = portal_unavailable
+ *           safe = false
  */
 #ifndef CHASQUI_ACTION_H
 #define CHASQUI_ACTION_H
@@ -31,6 +32,7 @@ struct action {
     int64_t timeout_ms; /* 100..600000 */
     char *final_errors;  /* comma list of robots' error codes never retried; NULL = none (never of a log-in) */
     char *portal_errors; /* comma list of those that mean that the portal itself is down; NULL likewise */
+    bool safe;           /* it may be run twice though it is a POST */
 };
 
 struct action_table {
@@ -42,12 +44,14 @@ struct action_table {
 #define ACTION_MAX 1000
 
 /* The built-in actions, then those of `section` (children of the file's section `actions`; NULL = none), where one
- * named like a built-in changes it. An action is a POST and lasts `login_ms` at most unless it says otherwise.
- * Each mistake is appended to `why` as "file:line: reason". */
-void action_table_load(struct action_table *t, int64_t login_ms, const char *file, const struct zpl *section,
+ * named like a built-in changes it. An action is a POST and lasts `login_ms` at most unless it says otherwise; a list of the mailbox
+ * `list_ms`. Each mistake is appended to `why` as "file:line: reason". */
+void action_table_load(struct action_table *t, int64_t login_ms, int64_t list_ms, const char *file, const struct zpl *section,
                        struct buf *why);
 void action_table_free(struct action_table *t);
 /* By exact name; NULL when unknown. Borrowed. */
 const struct action *action_find(const struct action_table *t, const char *name);
+/* May it be run again when it is not known whether it was? A GET, or one that says `safe = true`. */
+bool action_is_safe(const struct action *a);
 
 #endif

@@ -463,7 +463,7 @@ struct conf *conf_parse(enum conf_owner role, const char *file, const char *text
         read_environment(&rd);
         read_password_file(&rd);
         if (role & (CONF_BROKER | CONF_DISPATCHER)) /* after the environment: timeout.login_ms is their default */
-            action_table_load(&rd.conf->actions, rd.conf->timeout_login_ms, rd.file, actions, why);
+            action_table_load(&rd.conf->actions, rd.conf->timeout_login_ms, rd.conf->timeout_list_ms, rd.file, actions, why);
         zpl_free(root);
     }
     if (why->len == before)

@@ -12,6 +12,7 @@
 #include "ctl/item_file.h"
 #include "ctl/plain.h"
 #include "ctl/progress.h"
+#include "ctl/then.h"
 #include "dispatcher/batch_line.h"
 #include "dispatcher/schedule_sql.h"
 #include "dispatcher/seal.h"
@@ -189,7 +190,9 @@ struct add {
     const char *actor, *name, *cron, *portal, *action, *callback_url;
     uint64_t priority, id;
     int64_t next_s;
-    bool is_stored;
+    bool is_stored, closes;
+    struct steps steps;
+    struct buf step_params; /* sealed; empty = none */
     struct items items;
     char why[200];
 };
@@ -218,10 +221,11 @@ static enum db_rc add_tx(struct db *db, void *arg)
     s->why[0] = 0;
     enum db_rc rc = db_exec(db,
                             "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, "
-                            "is_stored, actor, next_at, "
-                            "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NOW(6))",
-                            "ssssususi", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
-                            (uint64_t)s->is_stored, s->actor, s->next_s);
+                            "is_stored, actor, next_at, steps, step_params, closes, "
+                            "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NULLIF(?, ''), ?, ?, NOW(6))",
+                            "ssssususisbu", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
+                            (uint64_t)s->is_stored, s->actor, s->next_s, s->steps.names,
+                            s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes);
     if (rc == DB_DUP)
         snprintf(s->why, sizeof(s->why), "there is a schedule %.64s already", s->name);
     TRY(rc);
@@ -277,6 +281,23 @@ static bool companies_read(struct ctl *c, struct add *s)
     return true;
 }
 
+/* false after saying why: params cannot be kept in the clear. */
+static bool step_params_seal(struct ctl *c, struct add *s)
+{
+    size_t len;
+    if (!s->steps.params)
+        return true;
+    struct seal *key = c->conf->seal_key_file ? seal_open(c->conf->seal_key_file) : NULL;
+    if (!key)
+        return ctl_fail(c, "the params of --then cannot be kept: seal.key_file is not set or cannot be used"), false;
+    char *text = jv_dump(s->steps.params, &len);
+    seal_wrap(key, 0, s->portal, "then", text, len, &s->step_params);
+    explicit_bzero(text, len);
+    free(text);
+    seal_close(&key);
+    return true;
+}
+
 enum ctl_exit schedule_add(struct ctl *c)
 {
     struct add s = {.actor = c->actor,
@@ -286,16 +307,21 @@ enum ctl_exit schedule_add(struct ctl *c)
     char when[CLOCK_TEXT_BYTES], amount[TEXT_AMOUNT];
     if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, clock_unix_ms() / 1000, &s.next_s) ||
         !args_portal(c, &s.portal) || !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
-        !args_callback_url(c, &s.callback_url) || !whom_ok(c))
+        !args_callback_url(c, &s.callback_url) || !whom_ok(c) || !args_then(c, s.portal, &s.steps))
         return CTL_USAGE;
+    s.closes = c->args.n[OPT_CLOSE] > 0;
     enum ctl_exit code = CTL_USAGE;
     if (companies_read(c, &s))
         code = c->args.n[OPT_FILE] && !items_from_file(c, s.portal, &s.items) ? CTL_FAILED : CTL_DONE;
     rounds_set(&s.items);
+    if (code == CTL_DONE && !step_params_seal(c, &s))
+        code = CTL_FAILED;
     if (code == CTL_DONE)
         code = ctl_tx(c, add_tx, add_done, &s, s.why);
     amount_text(s.items.n, "item", amount);
     items_free(&s.items);
+    buf_free(&s.step_params);
+    steps_free(&s.steps);
     if (code != CTL_DONE)
         return code;
     if (s.is_stored)
@@ -313,7 +339,7 @@ enum ctl_exit schedule_add(struct ctl *c)
     "CAST(UNIX_TIMESTAMP(s.next_at) * "                                                                           \
     "1000 AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM "             \
     "chasqui_schedule_items i "                                                                                   \
-    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id FROM " \
+    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id, s.steps, s.closes FROM " \
     "chasqui_schedules "                                                                                          \
     "s LEFT JOIN chasqui_schedule_runs r ON r.schedule_id = s.id AND r.run_at = (SELECT MAX(x.run_at) FROM "      \
     "chasqui_schedule_runs "                                                                                      \
@@ -324,6 +350,29 @@ static void int_set(struct jv *obj, const char *key, struct db *db, unsigned col
     jv_set(obj, key, NULL);
     if (!db_is_null(db, col))
         jv_set_int(obj, key, db_i64(db, col));
+}
+
+static struct jv *steps_jv(const char *names)
+{
+    char name[ACTION_NAME_MAX + 1];
+    struct jv *list = jv_new_array();
+    for (unsigned i = 0; names && steps_name(names, i, name); i++)
+        jv_push_str(list, name);
+    return list;
+}
+
+static void then_print(const struct jv *s)
+{
+    struct buf text = {0};
+    const struct jv *list = jv_get(s, "then");
+    bool closes = false;
+    for (size_t i = 0; i < jv_len(list); i++)
+        buf_addf(&text, "%s%s", i ? ", " : "", jv_str(jv_at(list, i)));
+    if (jv_bool(jv_get(s, "close"), &closes) && closes)
+        buf_addf(&text, "%sclose", text.len ? ", " : "");
+    if (text.len)
+        ctl_field("then", text.data);
+    buf_free(&text);
 }
 
 static struct jv *schedule_jv(struct db *db)
@@ -343,6 +392,8 @@ static struct jv *schedule_jv(struct db *db)
     jv_set_int(s, "items", db_i64(db, 11));
     jv_set_time(s, "last_run_at", db_i64(db, 12));
     int_set(s, "last_batch_id", db, 13);
+    jv_set(s, "then", steps_jv(db_str(db, 16, NULL)));
+    jv_set_bool(s, "close", db_u64(db, 17) != 0);
     return s;
 }
 
@@ -435,6 +486,7 @@ static void schedule_print(const struct jv *s)
     jv_bool(jv_get(s, "enabled"), &is_enabled);
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         ctl_field(lines[i].name, broker_text(s, lines[i].key, room));
+    then_print(s);
     ctl_field("cron (UTC)", jv_str(jv_get(s, "cron")));
     ctl_field("enabled", is_enabled ? "yes" : "no");
     ctl_field("items", is_stored ? "every company with stored credentials" : broker_text(s, "items", room));

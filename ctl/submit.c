@@ -7,6 +7,7 @@
 #include "ctl/item_file.h"
 #include "ctl/plain.h"
 #include "ctl/progress.h"
+#include "ctl/then.h"
 
 #include "common/id.h"
 
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,7 +24,9 @@
 
 struct submit {
     struct ctl *c;
-    const char *path, *portal, *action, *callback_url;
+    const char *path, *portal, *action, *callback_url, *name;
+    struct steps steps;
+    char *then; /* JSON; NULL = none */
     uint64_t priority;
     char key[KEY_ROOM];
     struct item_file *file;
@@ -72,6 +76,11 @@ static bool key_make(struct submit *s)
     hash_text(&hash, s->action);
     hash_text(&hash, priority);
     hash_text(&hash, s->callback_url ? s->callback_url : "");
+    if (s->then || s->name || s->c->args.n[OPT_CLOSE]) {
+        hash_text(&hash, s->then ? s->then : "");
+        hash_text(&hash, s->name ? s->name : "");
+        hash_text(&hash, s->c->args.n[OPT_CLOSE] ? "close" : "");
+    }
     if (!hash_file(s->c, &hash, s->path))
         return false;
     crypto_hash_sha256_final(&hash, digest);
@@ -175,6 +184,16 @@ static enum ctl_exit send(struct submit *s)
         buf_adds(&path, "&callback_url=");
         http_escape(&path, s->callback_url);
     }
+    if (s->name) {
+        buf_adds(&path, "&name=");
+        http_escape(&path, s->name);
+    }
+    if (s->then) {
+        buf_adds(&path, "&then=");
+        http_escape(&path, s->then);
+    }
+    if (s->c->args.n[OPT_CLOSE])
+        buf_adds(&path, "&close=true");
     request.path = path.data;
     progress_begin(&s->progress);
     request.base_url = s->c->conf->ctl_api_url;
@@ -210,9 +229,16 @@ enum ctl_exit batch_submit(struct ctl *c)
     if (!args_portal(c, &s.portal) || !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
         !args_callback_url(c, &s.callback_url) || !key_ok(c))
         return CTL_USAGE;
-    if (!key_make(&s) || !(s.file = item_file_open(c, s.path)))
-        return CTL_FAILED;
-    enum ctl_exit code = send(&s);
-    item_file_close(&s.file);
+    if (!args_then(c, s.portal, &s.steps))
+        return CTL_USAGE;
+    s.name = args_value(&c->args, OPT_NAME);
+    s.then = then_text(&s.steps);
+    enum ctl_exit code = CTL_FAILED;
+    if (key_make(&s) && (s.file = item_file_open(c, s.path)))
+        code = send(&s);
+    if (s.file)
+        item_file_close(&s.file);
+    free(s.then);
+    steps_free(&s.steps);
     return code;
 }

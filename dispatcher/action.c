@@ -2,6 +2,7 @@
  * action.c - an action inside a session. It is recorded before the robot is
  * called and never repeated: when its dispatcher dies its outcome is unknown.
  */
+#include "dispatcher/action_call.h"
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/robot_answer.h"
@@ -151,23 +152,6 @@ static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news ne
     finish(w);
 }
 
-/* One of the params of a GET: texts as they are, null as nothing, what is no scalar as JSON. */
-static void query_add(void *arg, const char *key, struct jv *v)
-{
-    static const char *const ours[] = {"session_id", "company_id", "portal", "job_uid", "epoch"};
-    struct buf *path = arg;
-    size_t len;
-    for (unsigned i = 0; i < sizeof(ours) / sizeof(*ours); i++)
-        if (strcmp(key, ours[i]) == 0)
-            return;
-    char *text = jv_type(v) == JV_STRING || jv_type(v) == JV_NULL ? NULL : jv_dump(v, &len);
-    buf_adds(path, "&");
-    url_encode(path, key);
-    buf_adds(path, "=");
-    url_encode(path, text ? text : jv_type(v) == JV_STRING ? jv_str(v) : "");
-    free(text);
-}
-
 static void started(void *arg, void *op_arg)
 {
     struct run *w = arg;
@@ -205,44 +189,19 @@ static void started(void *arg, void *op_arg)
     }
     enum jv_bad why;
     struct jv *params = w->params ? jv_parse(w->params, w->params_len, &why) : NULL;
-    struct jv *body = params ? params : jv_new_object();
-    struct buf path = {0};
-    size_t len;
-    bool post = strcmp(w->action->method, "POST") == 0;
-    jv_set_str(body, "session_id", w->row.session_id);
-    jv_set_int(body, "company_id", (int64_t)w->row.company_id);
-    jv_set_str(body, "portal", w->row.portal);
-    jv_set_str(body, "job_uid", w->job_uid);
-    buf_adds(&path, w->action->path);
-    if (!post) {
-        buf_adds(&path, "?session_id=");
-        url_encode(&path, w->row.session_id);
-        buf_addf(&path, "&job_uid=%s", w->job_uid);
-        jv_each(body, query_add, &path);
-    }
-    char *text = jv_dump(body, &len);
-    struct call_spec spec = {.method = w->action->method,
-                             .base_url = robot->base_url,
-                             .robot_id = robot->id,
-                             .is_work = true,
-                             .path = path.data,
-                             .is_decoded = true,
-                             .body = post ? text : NULL,
-                             .body_len = post ? len : 0,
-                             .idempotency_key = w->job_uid,
-                             .request_id = r ? r->request_id : NULL,
-                             .traceparent = r ? r->traceparent : NULL,
-                             .connect_ms = d->conf->timeout_connect_ms,
-                             .total_ms = w->action->timeout_ms,
-                             .max_bytes = ANSWER_BYTES,
-                             .done = action_answered,
-                             .arg = w};
     activity_hold(d, w->row.ref);
-    w->call = call_start(d->robot_http, &spec);
-    explicit_bzero(text, len);
-    free(text);
-    jv_wipe(body);
-    buf_free(&path);
+    w->call = action_call(d, &(struct action_call){.action = w->action,
+                                                   .robot = robot,
+                                                   .row = &w->row,
+                                                   .params = params,
+                                                   .job_uid = w->job_uid,
+                                                   .key = w->job_uid,
+                                                   .request_id = r ? r->request_id : NULL,
+                                                   .traceparent = r ? r->traceparent : NULL,
+                                                   .max_bytes = ANSWER_BYTES,
+                                                   .done = action_answered,
+                                                   .arg = w});
+    jv_wipe(params);
 }
 
 static void action_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)

@@ -112,7 +112,36 @@ static void open_done(void *arg, void *op_arg)
         r->replayed = op->replayed;
         status_reply(d, r, op->batch_id, op->status);
     }
+    buf_free(&op->step_params);
     free(op);
+}
+
+/* What each item does after its log-in. false: answered. */
+static bool steps_take(struct dispatcher *d, struct request *r, struct store_batch_open *op)
+{
+    struct steps steps;
+    char words[STEPS_WHY_ROOM];
+    enum jv_bad bad;
+    struct jv *then = r->params_len ? jv_parse(r->params, r->params_len, &bad) : NULL;
+    bool is_good = steps_read(then, &d->conf->actions, r->portal, &steps, words);
+    jv_free(then);
+    if (!is_good || (steps.n && !d->seal)) {
+        errors_reply(d, r, "then", is_good ? "results cannot be kept: the dispatcher has no seal.key_file" : words);
+        steps_free(&steps);
+        return false;
+    }
+    strcpy(op->steps, steps.names);
+    strcpy(op->name, r->name);
+    op->closes = r->closes;
+    if (steps.params) {
+        size_t len;
+        char *text = jv_dump(steps.params, &len);
+        seal_wrap(d->seal, 0, r->portal, "then", text, len, &op->step_params);
+        explicit_bzero(text, len);
+        free(text);
+    }
+    steps_free(&steps);
+    return true;
 }
 
 static void open_start(struct dispatcher *d, struct request *r)
@@ -131,6 +160,10 @@ static void open_start(struct dispatcher *d, struct request *r)
         return;
     }
     struct store_batch_open *op = xcalloc(1, sizeof(*op));
+    if (!steps_take(d, r, op)) {
+        free(op);
+        return;
+    }
     op->token_id = r->token_id;
     strcpy(op->portal, r->portal);
     strcpy(op->action, r->action);

@@ -41,6 +41,7 @@ struct closing {
     enum err error;
     close_done_fn *fn;
     void *arg;
+    close_judged_fn *judged; /* the caller records what became of it; NULL = it is recorded here */
 };
 
 static void closing_end(struct closing *c)
@@ -80,6 +81,11 @@ static void recorded(void *arg, void *op_arg)
 
 static void record(struct closing *c, enum session_state to, enum place_fate place)
 {
+    if (c->judged) {
+        c->judged(c->d, c->arg, c->error, place);
+        free(c);
+        return;
+    }
     struct store_close_end *op = xcalloc(1, sizeof(*op));
     op->job_id = c->row.job_id;
     op->session_ref = c->row.ref;
@@ -150,8 +156,9 @@ static void robot_ask(struct closing *c)
 {
     struct dispatcher *d = c->d;
     const struct robot *robot = robot_by_id(d, c->row.robot_id);
-    lease_hold(d, c->row.job_id, &c->lease, lease_told, c);
-    c->held = true;
+    if (!c->judged)
+        lease_hold(d, c->row.job_id, &c->lease, lease_told, c);
+    c->held = !c->judged;
     if (!robot) { /* registered just now; of one that was removed the lease is gone */
         robots_reload(d);
         c->error = ERR_ROBOT_UNREACHABLE;
@@ -222,6 +229,18 @@ void close_session(struct dispatcher *d, const struct session_row *row, enum ses
     store_submit(d->store, store_close_begin, op, begun, c);
 }
 
+void close_on_robot(struct dispatcher *d, const struct session_row *row, const char *request_id, close_judged_fn *fn, void *arg)
+{
+    struct closing *c = xcalloc(1, sizeof(*c));
+    c->d = d;
+    c->row = *row;
+    c->to = SESSION_CLOSED;
+    strcpy(c->by.request_id, request_id);
+    c->judged = fn;
+    c->arg = arg;
+    robot_ask(c);
+}
+
 /* ---- a client or an operator closes -------------------------------------------------------------------------------------- */
 
 struct close_request {
@@ -237,6 +256,8 @@ static void client_closed(struct dispatcher *d, void *arg, enum err e, const str
         return;
     if (e == ERR_WRONG_STATE && row->state != SESSION_ACTIVE && row->state != SESSION_OPENING) {
         reply_ended(d, r, row);
+    } else if (e == ERR_WRONG_STATE && row->state == SESSION_ACTIVE) {
+        reply_error(d, r, e, "A round of a batch works in this session; cancel its job first.", NULL);
     } else if (e) {
         reply_store_err(d, r, e, e == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
     } else {
@@ -400,10 +421,11 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
 {
     const struct robot *robot = robot_by_id(d, row->robot_id);
     if (!robot) { /* removed since it was called: the row says so now */
-        again(d, r);
+        if (r)
+            again(d, r);
         return;
     }
     struct gone *g = xcalloc(1, sizeof(*g));
-    *g = (struct gone){.d = d, .key = r->key, .row = *row, .again = again};
+    *g = (struct gone){.d = d, .key = r ? r->key : 0, .row = *row, .again = again};
     robot_call_health(d, robot, HEALTH_MS, false, gone_health, g);
 }

@@ -35,6 +35,8 @@
  *   bulkhead.c    bounds by robot, company and token, and the lines in front of them
  *   queue.c       claims queued work and begins it
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
+ *   round.c       items that go on after their log-in: steps in the session, its close
+ *   results.c     what robots answered to the steps of rounds, streamed to clients
  *   idempotency.c Idempotency-Key: keys, and answers kept under them
  *   schedule.c webhook.c retention.c   recurring batches, who is told of a batch's end, what is too old
  *   rows.c        rows of portal_jobs that Laravel deleted, or does not let us change
@@ -149,6 +151,8 @@ struct request {
     uint8_t body_digest[32];
     char callback_url[501], search[101], actor[161], subject[161];
     uint64_t wait_ms, available_at_ms, until_ms, since_ms, for_ms, batch_id, index;
+    bool closes, one;
+    char name[401];
     char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);
@@ -309,6 +313,7 @@ void queue_state_start(struct dispatcher *d, struct request *r); /* OPS_QUEUE* *
 void look_back_start(struct dispatcher *d, struct request *r);   /* OPS_AUDIT, OPS_ERRORS */
 void worker_start(struct dispatcher *d, struct request *r);      /* OPS_WORKER_ADD, OPS_WORKER_SET */
 void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+void results_start(struct dispatcher *d, struct request *r);    /* BATCH_RESULTS */
 void bulk_start(struct dispatcher *d, struct request *r);
 void verify_start(struct dispatcher *d, struct request *r);      /* TOKEN_VERIFY */
 void tokens_start(struct dispatcher *d, struct request *r);      /* OPS_TOKENS, OPS_TOKEN_CREATE, OPS_TOKEN_REVOKE */
@@ -319,6 +324,7 @@ void batches_destroy(struct batches **bp);
 /* ---- the life of sessions ----------------------------------------------------------------------------------- */
 /* The robot said 404 on a list or action of this session: asks /health first, then ends it (expired, or lost by a new boot) by
  * compare-and-swap and answers; if the row moved on, resolves again once and calls `again`. */
+/* `r` may be NULL: nobody is answered. */
 void session_gone(struct dispatcher *d, struct request *r, const struct session_row *row, void (*again)(struct dispatcher *d, struct request *r));
 struct leases *leases_new(struct dispatcher *d);
 void leases_destroy(struct leases **lp);
@@ -350,6 +356,9 @@ typedef void close_done_fn(struct dispatcher *d, void *arg, enum err e, const st
 void close_session(struct dispatcher *d, const struct session_row *row, enum session_state to, const char *reason,
                    const struct request *actor /* NULL = system */, bool claimed /* lease held already */, const struct lease *lease,
                    close_done_fn *fn, void *arg);
+/* Closes a session, whose row is closing under a lease of the caller's, on its robot alone. e: not confirmed; else the fate of its place. */
+typedef void close_judged_fn(struct dispatcher *d, void *arg, enum err e, enum place_fate place);
+void close_on_robot(struct dispatcher *d, const struct session_row *row, const char *request_id, close_judged_fn *fn, void *arg);
 void close_idle_tick(struct dispatcher *d);
 
 struct migrations *migrations_new(struct dispatcher *d);

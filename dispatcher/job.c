@@ -201,6 +201,20 @@ static void why_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_why, op, why_done, asked_new(d, r));
 }
 
+static void company_done(void *arg, void *op_arg)
+{
+    struct store_company *op = op_arg;
+    asked_words(arg, op->rc, ERR_OK, &op->json);
+    free(op);
+}
+
+static void company_start(struct dispatcher *d, struct request *r)
+{
+    struct store_company *op = xcalloc(1, sizeof(*op));
+    op->company_id = r->company_id;
+    store_submit(d->store, store_company, op, company_done, asked_new(d, r));
+}
+
 void job_start(struct dispatcher *d, struct request *r)
 {
     switch ((int)r->op) {
@@ -218,6 +232,9 @@ void job_start(struct dispatcher *d, struct request *r)
         return;
     case OP_OPS_JOB_RETRY:
         retry_start(d, r);
+        return;
+    case OP_OPS_COMPANY:
+        company_start(d, r);
         return;
     case OP_OPS_JOB_WHY:
         why_start(d, r);

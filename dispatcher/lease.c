@@ -4,7 +4,7 @@
  * Owns: the table of our leases, by job. Must never trust one longer than its term counted
  * from the moment it was asked for, less a margin. A lease that is lost, and a job that is to stop, tells its holder once.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/round.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -216,9 +216,8 @@ static void rescued(void *arg, void *op_arg)
     d->leases->rescuing = false;
     for (unsigned i = 0; i < op->n; i++) {
         struct rescued *job = &op->job[i];
-        static const char *const kinds[] = {"login", "action", "close", "migrate"};
         stat_inc(rescues_total);
-        log_line(LOG_WARN, "rescued", "job", log_i((long long)job->job_id), "kind", kinds[job->kind], NULL);
+        log_line(LOG_WARN, "rescued", "job", log_i((long long)job->job_id), "kind", lease_kind_name[job->kind], NULL);
         switch (job->kind) {
         case LEASE_LOGIN:
             rescue_login(d, job, &op->lease);
@@ -231,6 +230,9 @@ static void rescued(void *arg, void *op_arg)
             break;
         case LEASE_MIGRATE:
             migrate_resume(d, job, &op->lease);
+            break;
+        case LEASE_ROUND:
+            round_rescued(d, job, &op->lease);
             break;
         }
         buf_wipe(&job->params);

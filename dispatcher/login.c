@@ -11,6 +11,7 @@
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 #include "dispatcher/robot_calls.h"
+#include "dispatcher/round.h"
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
@@ -179,11 +180,16 @@ static void done_recorded(void *arg, void *op_arg)
     }
     l->again = 0;
     stat_inc(logins_done_total);
-    stat_add(queue_done_total, l->item.is_set);
+    stat_add(queue_done_total, l->item.is_set && !l->item.is_round);
     if (l->migrating)
         stat_inc(migrations_done_total);
     log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
              robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
+    if (l->item.is_round) { /* the job goes on */
+        round_logged_in(l, &op->row);
+        free(op);
+        return;
+    }
     if (!l->item.batch_id) {
         peers_event(d, "job", l->job_id, l->company_id, "done");
         peers_event(d, "session", l->job_id, l->company_id, "active");
@@ -215,11 +221,14 @@ static void record_done(void *arg)
         strcpy(op->worker, robot->name);
     }
     op->item = l->item;
+    if (l->item.is_round)
+        l->lease.asked_ms = clock_ms();
+    op->ttl_ms = l->d->conf->queue_lease_ms;
     if (l->remember.len) {
         op->credentials = l->remember.data;
         op->credentials_len = l->remember.len;
     }
-    if (l->item.batch_id && !l->remember.len)
+    if (l->item.batch_id && !l->remember.len && !l->item.is_round)
         outcome_record(l->d, op, done_recorded, l);
     else
         store_submit(l->d->store, store_login_done, op, done_recorded, l);

@@ -7,6 +7,7 @@
  * poll finds what it missed. Must never begin what was not claimed.
  */
 #include "dispatcher/login.h"
+#include "dispatcher/round.h"
 #include "dispatcher/store_queue.h"
 #include "dispatcher/webhook.h"
 
@@ -81,7 +82,7 @@ static void claimed(void *arg, void *op_arg)
     q->n_running += op->n;
     stat_set(queue_running, q->n_running);
     for (unsigned i = 0; i < op->n; i++)
-        login_queued(q->d, &op->got[i], &op->lease);
+        (op->got[i].is_met ? round_met : login_queued)(q->d, &op->got[i], &op->lease);
     for (unsigned i = 0; i < op->n_batches; i++)
         queue_batch_touched(q->d, op->batch[i]);
     free(op->got);

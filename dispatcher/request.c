@@ -50,6 +50,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BATCH_CLOSE] = batch_start,
     [OP_BATCH_GET] = batch_start,
     [OP_BATCH_ITEMS] = batch_start,
+    [OP_BATCH_RESULTS] = results_start,
     [OP_BATCH_CANCEL] = batch_start,
     [OP_OPS_BATCHES] = batch_start,
     [OP_OPS_JOBS_COUNT] = bulk_start,
@@ -59,6 +60,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_JOBS] = job_start,
     [OP_OPS_JOB_GET] = job_start,
     [OP_OPS_JOB_WHY] = job_start,
+    [OP_OPS_COMPANY] = job_start,
     [OP_OPS_JOB_RETRY] = job_start,
     [OP_OPS_JOB_CANCEL] = job_start,
     [OP_OPS_AUDIT] = look_back_start,
@@ -173,6 +175,8 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     r->index = m->index;
     r->force_new = m->force_new;
     r->remember = m->remember;
+    r->closes = m->closes;
+    r->one = m->one;
     str_copy(r->request_id, sizeof(r->request_id), m->request_id);
     str_copy(r->traceparent, sizeof(r->traceparent), m->traceparent);
     str_copy(r->peer_addr, sizeof(r->peer_addr), m->peer);
@@ -190,6 +194,7 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     str_copy(r->search, sizeof(r->search), m->search);
     str_copy(r->actor, sizeof(r->actor), m->actor);
     str_copy(r->subject, sizeof(r->subject), m->subject);
+    str_copy(r->name, sizeof(r->name), m->name);
     if (m->body_digest.len == sizeof(r->body_digest))
         memcpy(r->body_digest, m->body_digest.p, sizeof(r->body_digest));
     if (m->secret_hash.len == sizeof(r->secret_hash))

@@ -39,6 +39,8 @@ static int64_t older_s(const struct conf *conf, enum prune_what what)
         return conf->retention_jobs_days * DAY_S;
     case PRUNE_EVENTS:
         return conf->retention_events_days * DAY_S;
+    case PRUNE_RESULTS:
+        return conf->retention_results_days * DAY_S;
     case PRUNE_AUDIT:
         return conf->retention_audit_days * DAY_S;
     case PRUNE_KEYS:

@@ -15,9 +15,9 @@ enum db_rc schedule_batch_make(struct db *db, uint64_t schedule_id, int64_t run_
     if (db_next(db))
         return DB_OK;
     TRY(db_exec(db,
-                "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, callback_url, created_at) SELECT 0, portal, "
-                "action, priority, COALESCE((SELECT i.turn FROM chasqui_items i FORCE INDEX (ready) WHERE i.ready = 1 AND i.urgency = 9 - "
-                "s.priority ORDER BY i.turn LIMIT 1), 0) + 1, 'open', callback_url, NOW(6) FROM chasqui_schedules s WHERE s.id = ?",
+                "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, callback_url, name, steps, step_params, closes, "
+                "created_at) SELECT 0, portal, action, priority, COALESCE((SELECT i.turn FROM chasqui_items i FORCE INDEX (ready) WHERE i.ready = 1 AND i.urgency = 9 - "
+                "s.priority ORDER BY i.turn LIMIT 1), 0) + 1, 'open', callback_url, name, steps, step_params, closes, NOW(6) FROM chasqui_schedules s WHERE s.id = ?",
                 "u", schedule_id));
     *batch_id = db_insert_id(db);
     enum db_rc rc = db_exec(db,

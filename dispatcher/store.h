@@ -125,6 +125,7 @@ struct queued {
     bool is_set; /* false: a synchronous execute, or a migration */
     uint64_t batch_id, idx;    /* of chasqui_items; batch 0 = a job of its own */
     uint32_t attempts, tries;  /* counted before acting, this one included; and how many there may be */
+    bool is_round;             /* steps follow the log-in, or the session is closed at the end: round.h */
 };
 
 /* ---- look-ups (lane interactive's hot path: many in one query) --------------------------------------------- */
@@ -220,6 +221,7 @@ void store_reserve_again(struct db *db, void *op);
 
 struct store_login_done {
     uint64_t job_id, session_ref, company_id; uint8_t token[ID_TOKEN_BYTES];
+    int64_t ttl_ms; /* of the lease, when it stays */
     char session_id[SESSION_ID_ROOM]; char boot_id[65]; char title[TITLE_ROOM];
     char robot_base_url[URL_ROOM], robot_viewer_url[URL_ROOM]; char worker[NAME_ROOM];
     const void *credentials; size_t credentials_len; /* sealed, to remember; NULL = do not */
@@ -230,7 +232,7 @@ struct store_login_done {
     struct session_row row; /* OK: the active session */
     enum store_rc rc;
 };
-/* CAS on the lease token. kind login: job running -> done; kind migrate: session row active under its new id, the
+/* CAS on the lease token. kind login: job running -> done (of a round: it runs on, and its lease is of kind round from now); kind migrate: session row active under its new id, the
  * migration row deleted. portal_jobs.robot_* rewritten in the same transaction; params erased; lease deleted. */
 void store_login_done(struct db *db, void *op);
 
@@ -312,7 +314,8 @@ struct store_renew { /* one statement for all; then which of ours remain */
 };
 void store_renew(struct db *db, void *op);
 
-enum lease_kind { LEASE_LOGIN, LEASE_ACTION, LEASE_CLOSE, LEASE_MIGRATE };
+enum lease_kind { LEASE_LOGIN, LEASE_ACTION, LEASE_CLOSE, LEASE_MIGRATE, LEASE_ROUND };
+extern const char *const lease_kind_name[];
 struct rescued {
     uint64_t job_id; enum lease_kind kind; struct session_row row; /* row.ref 0 for actions */
     char job_uid[ID_JOB_UID_BYTES];

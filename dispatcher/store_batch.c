@@ -46,10 +46,12 @@ static enum db_rc open_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(turn_next(db, op->priority, &turn));
     TRY(db_exec(db,
-                "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, request_id, callback_url, available_at, "
-                "created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), FROM_UNIXTIME(? / 1000), NOW(6))",
-                "ussuussN", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
-                (uint64_t)op->available_at_ms));
+                "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, request_id, callback_url, available_at, name, "
+                "steps, step_params, closes, created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), FROM_UNIXTIME(? / 1000), "
+                "NULLIF(?, ''), NULLIF(?, ''), ?, ?, NOW(6))",
+                "ussuussNssbu", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
+                (uint64_t)op->available_at_ms, op->name, op->steps, op->step_params.len ? (const void *)op->step_params.data : NULL,
+                op->step_params.len, (uint64_t)op->closes));
     op->batch_id = db_insert_id(db);
     strcpy(op->status, "open");
     enum db_rc rc = key_add(db, &op->key, 0, op->batch_id);
@@ -372,7 +374,7 @@ static enum db_rc running_ask(struct db *db, struct stop *s, uint64_t *from, boo
     *more = s->n_jobs == STEP;
     if (!s->n_jobs)
         return DB_OK;
-    TRY(db_bulk(db, "UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ? AND kind = 'login'", "u", s->n_jobs, fill_job, s));
+    TRY(db_bulk(db, "UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ? AND kind IN ('login', 'round')", "u", s->n_jobs, fill_job, s));
     *asked |= db_affected(db) > 0;
     return DB_OK;
 }

@@ -23,7 +23,7 @@ static const char *const item_state_name[] = {"queued", "running", "retrying", "
     "AND NOT EXISTS (SELECT 1 FROM chasqui_token_companies a WHERE a.token_id = b.token_id AND NOT EXISTS (SELECT 1 "    \
     "FROM chasqui_token_companies c WHERE c.token_id = ? AND c.company_id = a.company_id))))"
 
-static enum db_rc is_seen(struct db *db, uint64_t batch_id, const struct batch_viewer *v, bool *found)
+enum db_rc batch_is_seen(struct db *db, uint64_t batch_id, const struct batch_viewer *v, bool *found)
 {
     TRY(db_query(db, "SELECT 1 FROM chasqui_batches b WHERE b.id = ? AND " SEEN, "uuuu", batch_id, (uint64_t)v->all, v->token_id, v->token_id));
     *found = db_next(db);
@@ -32,7 +32,7 @@ static enum db_rc is_seen(struct db *db, uint64_t batch_id, const struct batch_v
 
 enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found)
 {
-    TRY(is_seen(db, batch_id, viewer, found));
+    TRY(batch_is_seen(db, batch_id, viewer, found));
     return *found ? db_query(db, "SELECT id FROM chasqui_batches WHERE id = ? FOR UPDATE", "u", batch_id) : DB_OK;
 }
 
@@ -44,14 +44,16 @@ struct shape {
     int64_t created_ms, available_ms, finished_ms;
     bool is_open, is_finished;
     uint8_t priority;
-    char status[21], portal[PORTAL_ROOM], action[65];
+    char status[21], portal[PORTAL_ROOM], action[65], name[401], steps[STEPS_NAMES_ROOM];
+    bool closes;
     double per_second; /* items that begin, 0 = not known */
 };
 
 #define SHAPE_COLUMNS                                                                                                               \
     "b.id, b.status, b.total, b.portal, b.action, b.priority, CAST(UNIX_TIMESTAMP(b.created_at) * 1000 AS INT), "                   \
     "CAST(UNIX_TIMESTAMP(b.available_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(b.finished_at) * 1000 AS INT), b.done, b.failed, "     \
-    "b.cancelled, TIMESTAMPDIFF(MICROSECOND, GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)), NOW(6)) DIV 1000 "
+    "b.cancelled, TIMESTAMPDIFF(MICROSECOND, GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)), NOW(6)) DIV 1000, b.name, "  \
+    "b.steps, b.closes "
 
 static void shape_read(struct db *db, struct shape *s)
 {
@@ -70,6 +72,9 @@ static void shape_read(struct db *db, struct shape *s)
         s->count[3 + i] = db_u64(db, 9 + i);
     int64_t age_ms = db_i64(db, 12);
     s->age_ms = age_ms > 0 ? (uint64_t)age_ms : 0;
+    db_str_copy(db, 13, s->name, sizeof(s->name));
+    db_str_copy(db, 14, s->steps, sizeof(s->steps));
+    s->closes = db_u64(db, 15) != 0;
     s->is_open = strcmp(s->status, "open") == 0;
 }
 
@@ -127,11 +132,17 @@ static void eta_set(struct jv *b, const struct shape *s)
 
 static struct jv *shape_jv(const struct shape *s)
 {
-    struct jv *b = jv_new_object(), *counts = jv_new_object();
+    struct jv *b = jv_new_object(), *counts = jv_new_object(), *then = jv_new_array();
+    char step[ACTION_NAME_MAX + 1];
+    for (unsigned i = 0; steps_name(s->steps, i, step); i++)
+        jv_push_str(then, step);
     jv_set_int(b, "id", (int64_t)s->id);
+    jv_set_str(b, "name", s->name[0] ? s->name : NULL);
     jv_set_str(b, "status", s->status);
     jv_set_str(b, "portal", s->portal);
     jv_set_str(b, "action", s->action);
+    jv_set(b, "then", then);
+    jv_set_bool(b, "close", s->closes);
     jv_set_int(b, "priority", s->priority);
     jv_set_int(b, "total", (int64_t)s->total);
     for (unsigned i = 0; i < ITEM_STATES; i++)
@@ -147,7 +158,7 @@ static struct jv *shape_jv(const struct shape *s)
 static enum db_rc batch_read(struct db *db, struct store_batch *op)
 {
     struct shape s;
-    TRY(is_seen(db, op->batch_id, &op->viewer, &op->found));
+    TRY(batch_is_seen(db, op->batch_id, &op->viewer, &op->found));
     if (!op->found)
         return DB_OK;
     TRY(db_query(db, "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b WHERE b.id = ?", "u", op->batch_id));
@@ -232,7 +243,7 @@ void store_batches(struct db *db, void *arg)
 #define ITEM_COLUMNS                                                                                                                \
     "i.idx, i.company_id, i.state, i.job_id, j.job_uid, IF(j.batch_id = i.batch_id, j.attempts, 0), j.robot_session_id, j.worker, " \
     "COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL)), "                                   \
-    "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)) "
+    "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)), i.step "
 /* One that was refused before it had a job says so itself. */
 #define ITEM_JOIN                                                                                                                     \
     "LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN "LEFT JOIN chasqui_refusals y ON y.batch_id = i.batch_id AND y.idx = "     \
@@ -251,6 +262,7 @@ static struct jv *item_jv(struct db *db)
     jv_set_str(item, "worker", db_str(db, 7, NULL));
     jv_set_str(item, "error", db_str(db, 8, NULL));
     jv_set_str(item, "message", db_str(db, 9, NULL));
+    json_set_column(item, "step", db, 10);
     return item;
 }
 
@@ -258,7 +270,7 @@ static enum db_rc items_read(struct db *db, struct store_batch_items *op)
 {
     unsigned n = 0, limit = op->limit ? op->limit : 50;
     uint64_t next = 0;
-    TRY(is_seen(db, op->batch_id, &op->viewer, &op->found));
+    TRY(batch_is_seen(db, op->batch_id, &op->viewer, &op->found));
     if (!op->found)
         return DB_OK;
     if (op->state[0])

@@ -137,7 +137,7 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
         return DB_OK;
     GATHER(c, batch_id, ids);
     TRY(db_query_in_u64(db, "SELECT id, portal, action, status, token_id, request_id, UNIX_TIMESTAMP(created_at) DIV 1, "
-                            "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000 FROM chasqui_batches "
+                            "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000, steps IS NOT NULL OR closes FROM chasqui_batches "
                             "WHERE id IN (%s)", ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++) {
@@ -150,6 +150,7 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
             db_str_copy(db, 5, it->request_id, sizeof(it->request_id));
             it->created_s = db_u64(db, 6);
             it->waited_ms = db_i64(db, 7);
+            it->is_round = db_u64(db, 8) != 0;
             if (strcmp(db_str(db, 3, NULL), "cancelled") == 0)
                 it->fate = FATE_CANCEL;
         }
@@ -167,8 +168,8 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
     TRY(db_query_in_u64(db,
                         "SELECT j.id, j.portal, j.action, j.job_uid, j.attempts, q.tries, q.remember, q.request_id, q.params, q.token_id, "
                         "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0), TIMESTAMPDIFF(MICROSECOND, "
-                        "COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000 FROM portal_jobs j JOIN "
-                        "chasqui_jobs q ON q.job_id = j.id WHERE j.id IN (%s) AND j.status IN ('queued', 'retrying')",
+                        "COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000, COALESCE(b.steps IS NOT NULL OR b.closes, 0) FROM portal_jobs j JOIN "
+                        "chasqui_jobs q ON q.job_id = j.id LEFT JOIN chasqui_batches b ON b.id = q.batch_id WHERE j.id IN (%s) AND j.status IN ('queued', 'retrying')",
                         ids, c->n_rows, ""));
     while (db_next(db)) {
         struct item *it = claim_row_of_job(c, db_u64(db, 0));
@@ -187,6 +188,7 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
         it->token_id = db_u64(db, 9);
         it->generation = (uint32_t)db_u64(db, 10) + 1;
         it->waited_ms = db_i64(db, 11);
+        it->is_round = db_u64(db, 12) != 0;
     }
     return DB_OK;
 }
@@ -283,13 +285,15 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     TRY(claim_companies(db, c));
     TRY(places_take(db, c));
     TRY(claim_begin(db, c));
+    TRY(claim_join(db, c));
     return claim_others(db, c);
 }
 
 static int claim_done(struct db *db, void *arg)
 {
     struct claim *c = arg;
-    return claim_choose(c, FATE_GO, -1) ? lease_is_there(db, c->row[0]->job_id, c->op->lease.token) : 0;
+    bool is_any = claim_choose(c, FATE_GO, -1) || claim_choose(c, FATE_JOIN, -1);
+    return is_any ? lease_is_there(db, c->row[0]->job_id, c->op->lease.token) : 0;
 }
 
 static void batch_note(struct store_claim *op, uint64_t batch_id)
@@ -314,10 +318,11 @@ static void hand_over(struct claim *c)
             op->met[op->n_met].company_id = it->company_id;
             op->met[op->n_met++].waited_ms = waited_ms;
         }
-        if (it->fate != FATE_GO)
+        if (it->fate != FATE_GO && it->fate != FATE_JOIN)
             continue;
         struct claimed *got = &op->got[op->n++];
-        *got = (struct claimed){.item = {true, it->batch_id, it->idx, it->attempts, it->tries},
+        *got = (struct claimed){.item = {true, it->batch_id, it->idx, it->attempts, it->tries, it->is_round},
+                                .is_met = it->fate == FATE_JOIN,
                                 .job_id = it->job_id,
                                 .session_ref = it->session_ref,
                                 .epoch = it->epoch,

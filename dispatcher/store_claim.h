@@ -12,6 +12,7 @@
 enum fate {
     FATE_GO,     /* begins now */
     FATE_MEET,   /* its company has an active session: done */
+    FATE_JOIN,   /* likewise, and its round goes on in that session */
     FATE_BACK,   /* its company is being logged in, closed or moved: later */
     FATE_CANCEL, /* its batch or job was cancelled */
     FATE_LEAVE   /* no place after all: stays as it is */
@@ -21,7 +22,7 @@ struct item {
     enum fate fate;
     uint64_t batch_id, idx, company_id, token_id;
     uint64_t job_id; /* 0 = its portal_jobs row is made here */
-    bool is_new;
+    bool is_new, is_round;
     uint8_t priority;
     uint32_t attempts, tries, generation;
     bool remember;
@@ -73,6 +74,8 @@ void column_bytes(struct db *db, unsigned col, struct buf *out); /* replaces wha
 enum db_rc claim_companies(struct db *db, struct claim *c);
 /* Writes jobs, sessions, places, epochs, leases and items of those that begin. */
 enum db_rc claim_begin(struct db *db, struct claim *c);
+/* Writes jobs, leases and items of rounds that go on in a session that is there. */
+enum db_rc claim_join(struct db *db, struct claim *c);
 /* Writes the items that do not begin: met, cancelled, back in the queue. */
 enum db_rc claim_others(struct db *db, struct claim *c);
 

@@ -88,7 +88,8 @@ static enum db_rc epochs_lock(struct db *db, struct claim *c)
 
 static void meet(struct item *it, const struct session_row *row)
 {
-    it->fate = FATE_MEET;
+    it->fate = it->is_round ? FATE_JOIN : FATE_MEET;
+    it->robot_id = row->robot_id;
     it->met_job_id = row->job_id;
     it->met_ref = row->ref;
     strcpy(it->met_session_id, row->session_id);
@@ -101,14 +102,16 @@ static enum db_rc live_look(struct db *db, struct claim *c)
     if (!claim_choose(c, FATE_GO, -1))
         return DB_OK;
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND " IS_DOWN("r") "), " SESSION_COLUMNS SESSION_FROM
+    TRY(db_query_in_u64(db, "SELECT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND " IS_DOWN("r") "), EXISTS (SELECT 1 FROM "
+                        "chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round'), " SESSION_COLUMNS SESSION_FROM
                         "WHERE s.company_id IN (%s) AND s.live = 1", ids, c->n_rows, ""));
     while (db_next(db)) {
-        bool is_reachable = db_u64(db, 0) == 0;
-        session_read(db, 1, &row);
+        bool is_reachable = db_u64(db, 0) == 0, is_at_work = db_u64(db, 1) != 0;
+        session_read(db, 2, &row);
         for (unsigned i = 0; i < c->n_rows; i++)
             if (c->row[i]->fate == FATE_GO && item_is_for(c->row[i], row.company_id, row.portal)) {
-                if (row.state == SESSION_ACTIVE && !row.migrating && is_reachable && !row.is_rowless)
+                bool is_free = !is_at_work || !c->row[i]->is_round; /* one round at a time in a session */
+                if (row.state == SESSION_ACTIVE && !row.migrating && is_reachable && !row.is_rowless && is_free)
                     meet(c->row[i], &row);
                 else
                     c->row[i]->fate = FATE_BACK;

@@ -4,6 +4,7 @@
  */
 #include "dispatcher/store_claim.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BACK_MS 300 /* an item whose company is busy comes back after this, and as much again at random */
@@ -52,18 +53,19 @@ static void fill_job_id(void *arg, unsigned row, struct db_cell *cells)
 }
 
 /* portal_jobs rows are made for new items; the ids are read back by their job_uid. */
-static enum db_rc jobs_make(struct db *db, struct claim *c)
+static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
 {
     const char *uids[QUEUE_CLAIM_MAX];
     unsigned made = 0;
-    if (claim_choose(c, FATE_GO, 0)) {
+    if (claim_choose(c, fate, 0)) {
         TRY(db_bulk(db,
                     "UPDATE portal_jobs SET status = 'running', attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, {now started_at}), "
                     "updated_at = {now updated_at} WHERE id = ?",
                     "su", c->n_rows, fill_old_job, c));
-        TRY(db_bulk(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE current_job_id = ?", "u", c->n_rows, fill_job_id, c));
+        if (fate == FATE_GO) /* its next generation comes */
+            TRY(db_bulk(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE current_job_id = ?", "u", c->n_rows, fill_job_id, c));
     }
-    if (!claim_choose(c, FATE_GO, 1))
+    if (!claim_choose(c, fate, 1))
         return DB_OK;
     for (unsigned i = 0; i < c->n_rows; i++) {
         id_job_uid(c->row[i]->job_uid);
@@ -175,10 +177,25 @@ static enum db_rc credentials_read(struct db *db, struct claim *c)
     return DB_OK;
 }
 
+/* Leases, timelines and items of the chosen rows. */
+static enum db_rc rows_begin(struct db *db, struct claim *c, const char *kind)
+{
+    char sql[300];
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) VALUES "
+             "(?, ?, '%s', ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? MICROSECOND)",
+             kind);
+    TRY(db_bulk(db, sql, "ubussuu", c->n_rows, fill_lease, c));
+    TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher) VALUES (?, NOW(6), 'started', ?, ?)", "uss",
+                c->n_rows, fill_started_event, c));
+    return db_bulk(db, "UPDATE chasqui_items SET state = 'running', ready = NULL, due_at = NULL, job_id = ? WHERE batch_id = ? AND idx = ?",
+                   "uuu", c->n_rows, fill_item_job, c);
+}
+
 enum db_rc claim_begin(struct db *db, struct claim *c)
 {
     uint64_t ids[QUEUE_CLAIM_MAX];
-    TRY(jobs_make(db, c));
+    TRY(jobs_make(db, c, FATE_GO));
     if (!claim_choose(c, FATE_GO, -1))
         return DB_OK;
     for (unsigned i = 0; i < c->n_rows; i++) {
@@ -201,15 +218,39 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
     TRY(epochs_raise(db, c));
-    TRY(db_bulk(db,
-                "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) VALUES "
-                "(?, ?, 'login', ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? MICROSECOND)",
-                "ubussuu", c->n_rows, fill_lease, c));
-    TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher) VALUES (?, NOW(6), 'started', ?, ?)", "uss",
-                c->n_rows, fill_started_event, c));
-    TRY(db_bulk(db, "UPDATE chasqui_items SET state = 'running', ready = NULL, due_at = NULL, job_id = ? WHERE batch_id = ? AND idx = ?", "uuu",
-                c->n_rows, fill_item_job, c));
+    TRY(rows_begin(db, c, "login"));
     return credentials_read(db, c);
+}
+
+static void fill_used(void *arg, unsigned row, struct db_cell *cells)
+{
+    const struct item *it = ((struct claim *)arg)->row[row];
+    cells[0].data = it->met_session_id;
+    cells[1].n = it->job_id;
+}
+
+static void fill_met_ref(void *arg, unsigned row, struct db_cell *cells)
+{
+    cells[0].n = ((struct claim *)arg)->row[row]->met_ref;
+}
+
+enum db_rc claim_join(struct db *db, struct claim *c)
+{
+    if (!claim_choose(c, FATE_JOIN, -1))
+        return DB_OK;
+    for (unsigned i = 0; i < c->n_rows; i++)
+        worker_name(db, c->row[i]->robot_id, c->row[i]->worker);
+    TRY(jobs_make(db, c, FATE_JOIN));
+    claim_choose(c, FATE_JOIN, -1);
+    for (unsigned i = 0; i < c->n_rows; i++) {
+        c->row[i]->attempts++;
+        c->row[i]->session_ref = c->row[i]->met_ref;
+    }
+    TRY(db_bulk(db, "UPDATE chasqui_jobs SET session_id = ? WHERE job_id = ?", "su", c->n_rows, fill_used, c));
+    TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id = ? AND state = 'active'", "u", c->n_rows, fill_met_ref, c));
+    if (db_affected(db) != c->n_rows)
+        return DB_RETRY;
+    return rows_begin(db, c, "round");
 }
 
 /* ---- writing the others -------------------------------------------------------------------------------------------------------- */
@@ -220,11 +261,6 @@ static void fill_met_item(void *arg, unsigned row, struct db_cell *cells)
     cells[0].n = it->is_new ? it->met_job_id : it->job_id;
     cells[1].n = it->batch_id;
     cells[2].n = it->idx;
-}
-
-static void fill_met_ref(void *arg, unsigned row, struct db_cell *cells)
-{
-    cells[0].n = ((struct claim *)arg)->row[row]->met_ref;
 }
 
 static void fill_met_private(void *arg, unsigned row, struct db_cell *cells)
@@ -254,7 +290,7 @@ enum db_rc claim_others(struct db *db, struct claim *c)
     if (claim_choose(c, FATE_MEET, -1)) {
         TRY(db_bulk(db, "UPDATE chasqui_items SET state = 'done', ready = NULL, job_id = ?, params = NULL WHERE batch_id = ? AND idx = ?", "uuu",
                     c->n_rows, fill_met_item, c));
-        TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id = ? AND state = 'active'", "u", c->n_rows,
+        TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ? AND state = 'active'", "u", c->n_rows,
                     fill_met_ref, c));
     }
     if (claim_choose(c, FATE_MEET, 0)) {

@@ -45,7 +45,7 @@ static enum db_rc drain_tx(struct db *db, void *arg)
                              "SELECT " SESSION_COLUMNS SESSION_FROM
                              "JOIN chasqui_robots r ON r.id = s.robot_id JOIN chasqui_credentials c ON c.company_id = s.company_id AND c.portal "
                              "= s.portal WHERE r.wanted = 'draining' AND r.removed = 0 AND s.live = 1 AND s.state = 'active' AND m.job_id IS "
-                             "NULL AND NOT " IS_DOWN("r") " AND (s.last_activity_at < NOW(6) - INTERVAL ? MICROSECOND OR r.drain_deadline <= NOW(6)) ORDER BY s.id "
+                             "NULL AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round') AND NOT " IS_DOWN("r") " AND (s.last_activity_at < NOW(6) - INTERVAL ? MICROSECOND OR r.drain_deadline <= NOW(6)) ORDER BY s.id "
                              "LIMIT ?",
                              "iu", op->idle_ms * 1000, room < AT_ONCE ? room : (uint64_t)AT_ONCE);
     while (rc == DB_OK && n < AT_ONCE && db_next(db))

@@ -23,7 +23,7 @@ static enum db_rc live_look(struct db *db, struct store_enqueue *op)
         op->outcome = ENQUEUE_REUSED;
         return DB_OK;
     }
-    TRY(db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id = ? AND state = 'active' AND epoch = ?", "uu", op->row.ref,
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ? AND state = 'active' AND epoch = ?", "uu", op->row.ref,
                 op->row.epoch));
     if (db_affected(db) == 1)
         op->outcome = ENQUEUE_REUSED;

@@ -459,7 +459,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
             return audit_change(db, &audit, f.status, op->status, op->reason);
         }
     }
-    TRY(db_exec(db, "UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ? AND kind IN ('login', 'action')", "u", f.job_id));
+    TRY(db_exec(db, "UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ? AND kind IN ('login', 'action', 'round')", "u", f.job_id));
     if (!db_affected(db)) /* it began or ended this moment */
         return DB_RETRY;
     op->outcome = CANCEL_ASKED;

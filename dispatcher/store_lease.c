@@ -46,11 +46,12 @@ void store_renew(struct db *db, void *arg)
     op->rc = store_rc_of(db ? renew(db, op) : DB_GONE);
 }
 
+const char *const lease_kind_name[] = {"login", "action", "close", "migrate", "round"};
+
 static enum lease_kind kind_of(const char *name)
 {
-    static const char *const names[] = {"login", "action", "close", "migrate"};
-    for (unsigned i = 0; i < 4; i++)
-        if (strcmp(names[i], name) == 0)
+    for (unsigned i = 0; i <= LEASE_ROUND; i++)
+        if (strcmp(lease_kind_name[i], name) == 0)
             return (enum lease_kind)i;
     return LEASE_ACTION;
 }
@@ -85,8 +86,9 @@ static enum db_rc rescue_tx(struct db *db, void *arg)
         if (ref[i])
             TRY(session_by_ref(db, ref[i], &found, &r->row));
         TRY(db_query(db,
-                     "SELECT q.job_uid, q.remember, q.params, q.batch_id IS NOT NULL, q.batch_id, q.idx, COALESCE(j.attempts, 0), q.tries FROM chasqui_jobs q "
-                     "LEFT JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id = ?",
+                     "SELECT q.job_uid, q.remember, q.params, q.batch_id IS NOT NULL, q.batch_id, q.idx, COALESCE(j.attempts, 0), q.tries, "
+                     "COALESCE(b.steps IS NOT NULL OR b.closes, 0) FROM chasqui_jobs q LEFT JOIN portal_jobs j ON j.id = q.job_id LEFT JOIN "
+                     "chasqui_batches b ON b.id = q.batch_id WHERE q.job_id = ?",
                      "u", r->job_id));
         buf_clear(&r->params);
         if (db_next(db)) {
@@ -96,8 +98,9 @@ static enum db_rc rescue_tx(struct db *db, void *arg)
             const char *params = db_str(db, 2, &len);
             if (params)
                 buf_add(&r->params, params, len);
-            r->item = (struct queued){db_u64(db, 3) && r->kind == LEASE_LOGIN, db_u64(db, 4), db_u64(db, 5), (uint32_t)db_u64(db, 6),
-                                      (uint32_t)db_u64(db, 7)};
+            bool is_item = db_u64(db, 3) && (r->kind == LEASE_LOGIN || r->kind == LEASE_ROUND);
+            r->item = (struct queued){is_item, db_u64(db, 4), db_u64(db, 5), (uint32_t)db_u64(db, 6), (uint32_t)db_u64(db, 7),
+                                      db_u64(db, 8) != 0};
         }
         TRY(event_add(db, r->job_id, "rescued", NULL, op->lease.holder, NULL));
     }

@@ -38,7 +38,7 @@ static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there
         op->outcome = RESERVE_CLOSING;
     else {
         op->outcome = RESERVE_REUSED;
-        return db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id = ?", "u", op->row.ref);
+        return db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ?", "u", op->row.ref);
     }
     return DB_OK;
 }
@@ -260,6 +260,15 @@ static enum db_rc item_end(struct db *db, const struct queued *item, const char 
                    state, item->batch_id, item->idx);
 }
 
+/* The robot has the session of a round: its lease goes on for the steps. */
+static enum db_rc round_goes_on(struct db *db, const struct store_login_done *op, bool *held)
+{
+    TRY(db_exec(db, "UPDATE chasqui_leases SET kind = 'round', expires_at = NOW(6) + INTERVAL ? MICROSECOND WHERE job_id = ? AND token = ?", "iub",
+                op->ttl_ms * 1000, op->job_id, (const void *)op->token, (size_t)ID_TOKEN_BYTES));
+    *held = db_affected(db) == 1;
+    return DB_OK;
+}
+
 /* ---- done ------------------------------------------------------------------------------------------------------------- */
 
 static enum db_rc done_tx(struct db *db, void *arg)
@@ -279,7 +288,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
     TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = 'opening' FOR UPDATE", "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
-    TRY(lease_end(db, op->job_id, op->token, &held));
+    TRY(op->item.is_round ? round_goes_on(db, op, &held) : lease_end(db, op->job_id, op->token, &held));
     if (!held)
         return DB_OK;
     enum db_rc rc = db_exec(db,
@@ -297,15 +306,17 @@ static enum db_rc done_tx(struct db *db, void *arg)
     }
     TRY(rc);
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'done', error = NULL, message = NULL, robot_worker_base_url = ?, "
+                "UPDATE portal_jobs SET status = ?, error = NULL, message = NULL, robot_worker_base_url = ?, "
                 "robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}), "
                 "updated_at = {now updated_at} WHERE id = ? AND company_id = ?",
-                "ssssuuu", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker, (uint64_t)migration, op->job_id, company_id));
+                "sssssuuu", op->item.is_round ? "running" : "done", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker,
+                (uint64_t)(migration || op->item.is_round), op->job_id, company_id));
     if (!db_affected(db)) {
         op->outcome = LOGIN_DONE_ROWLESS;
         return DB_DUP; /* rolls back: the lease stays ours */
     }
-    TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
+    if (!op->item.is_round) /* its next attempt may begin with another log-in */
+        TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     if (migration)
         TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", op->job_id));
     if (op->credentials)
@@ -313,8 +324,9 @@ static enum db_rc done_tx(struct db *db, void *arg)
                     "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY "
                     "UPDATE sealed = VALUES(sealed), updated_at = VALUES(updated_at)",
                     "usb", company_id, portal, op->credentials, op->credentials_len));
-    TRY(event_add(db, op->job_id, migration ? "migrated" : "done", op->worker, NULL, NULL));
-    TRY(item_end(db, &op->item, "done"));
+    TRY(event_add(db, op->job_id, migration ? "migrated" : op->item.is_round ? "logged_in" : "done", op->worker, NULL, NULL));
+    if (!op->item.is_round)
+        TRY(item_end(db, &op->item, "done"));
     op->outcome = LOGIN_DONE_OK;
     return session_by_ref(db, op->session_ref, &found, &op->row);
 }
@@ -326,7 +338,7 @@ static int done_done(struct db *db, void *arg)
     if (op->outcome != LOGIN_DONE_OK)
         return 1;
     int there = lease_is_there(db, op->job_id, op->token);
-    if (there)
+    if (there < 0 || (there && !op->item.is_round))
         return there < 0 ? there : 0;
     if (session_by_ref(db, op->session_ref, &found, &op->row))
         return -1;

@@ -17,15 +17,16 @@
 
 /* ---- plan ----------------------------------------------------------------------------------------------------------- */
 
+/* The session of a round is not moved: the round itself begins again elsewhere. */
 enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move)
 {
     uint64_t epoch;
     *move = MOVE_MOVED_ON;
     TRY(epoch_lock(db, row->company_id, row->portal, &epoch));
     TRY(db_query(db,
-                 "SELECT EXISTS (SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ?) FROM chasqui_sessions WHERE id = ? AND "
-                 "state = 'active' AND epoch = ? FOR UPDATE",
-                 "usuu", row->company_id, row->portal, row->ref, row->epoch));
+                 "SELECT EXISTS (SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ?) AND NOT EXISTS (SELECT 1 FROM chasqui_leases WHERE "
+                 "job_id = ? AND kind = 'round') FROM chasqui_sessions WHERE id = ? AND state = 'active' AND epoch = ? FOR UPDATE",
+                 "usuuu", row->company_id, row->portal, row->job_id, row->ref, row->epoch));
     if (!db_next(db))
         return DB_OK;
     *move = db_u64(db, 0) ? MOVE_PLANNED_ALREADY : MOVE_IMPOSSIBLE;
@@ -68,8 +69,9 @@ static enum db_rc plan_tx(struct db *db, void *arg)
     else
         rc = db_query(db,
                       "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.job_id IS NULL "
-                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) AND (? = 0 OR EXISTS (SELECT 1 FROM chasqui_credentials c "
-                      "WHERE c.company_id = s.company_id AND c.portal = s.portal)) ORDER BY s.id LIMIT 64",
+                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) AND (? = 0 OR (EXISTS (SELECT 1 FROM chasqui_credentials c "
+                      "WHERE c.company_id = s.company_id AND c.portal = s.portal) AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = "
+                      "s.job_id AND l.kind = 'round'))) ORDER BY s.id LIMIT 64",
                       "ussu", (uint64_t)op->robot_id, op->boot_now, op->boot_now, (uint64_t)op->is_only_stored);
     while (rc == DB_OK && n < PLAN_AT_ONCE && db_next(db))
         session_read(db, 0, &rows[n++]);

@@ -9,6 +9,7 @@
 #ifndef CHASQUI_STORE_QUEUE_H
 #define CHASQUI_STORE_QUEUE_H
 
+#include "common/steps.h"
 #include "dispatcher/store.h"
 
 /* ---- Idempotency-Key ---------------------------------------------------------------------------------------------------- */
@@ -83,6 +84,7 @@ struct claimed { /* a log-in to be begun now: its place, epoch and lease are com
     uint32_t robot_id;
     uint64_t waited_ms; /* since it could have begun */
     bool remember;
+    bool is_met; /* of a round: the session was there, its lease is of kind round; no place, no epoch */
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials; /* sealed; freed by the caller */
 };
@@ -183,6 +185,14 @@ struct store_why { /* what a job waits for */
     bool found; struct buf json; enum store_rc rc;
 };
 void store_why(struct db *db, void *op);
+/* How many items stand before one that may be claimed; counting stops at QUEUE_BEFORE_MAX. */
+#define QUEUE_BEFORE_MAX 10000
+enum db_rc queue_before(struct db *db, uint64_t urgency, uint64_t turn, uint64_t *n);
+struct store_company { /* all about a company, for operators */
+    uint64_t company_id;
+    struct buf json; enum store_rc rc;
+};
+void store_company(struct db *db, void *op);
 
 /* ---- the queue as a whole ---------------------------------------------------------------------------------------------------- */
 
@@ -211,6 +221,9 @@ struct store_batch_open { /* a new batch, or the one that the key stands for */
     uint64_t token_id; char portal[PORTAL_ROOM], action[65]; uint8_t priority; char request_id[129];
     char callback_url[501]; /* "" = none */
     int64_t available_at_ms; /* unix, 0 = now */
+    char name[401];         /* "" = none */
+    char steps[STEPS_NAMES_ROOM]; struct buf step_params; /* of a round (steps.h); sealed, empty = none; freed by the caller */
+    bool closes;
     struct idempotency key; /* always set: the client's, or a random one */
     uint64_t batch_id; bool replayed, mismatch, too_many; char status[21]; /* too_many: BATCHES_MAX of the token have not ended */
     enum store_rc rc;
@@ -250,6 +263,8 @@ void store_batch_close(struct db *db, void *op);
 /* Who asks about a batch. It is seen by the token that made it, by one for all companies, and by one that has every company of
  * the token that made it. */
 struct batch_viewer { bool all; uint64_t token_id; };
+/* May the viewer see it? *found tells. */
+enum db_rc batch_is_seen(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found);
 /* Part of a transaction: locks the batch's row when the viewer may see it. */
 enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found);
 struct store_batch { /* its shape with counts */

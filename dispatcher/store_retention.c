@@ -12,6 +12,7 @@
 
 #define JOBS_STEP 50    /* a job has a few events and sessions */
 #define BATCHES_STEP 20
+#define RESULTS_STEP 50
 
 struct ids {
     uint64_t id[PRUNE_MAX];
@@ -123,6 +124,39 @@ static enum db_rc runs_prune(struct db *db, struct store_prune *op)
         return DB_OK;
     op->n = old.n;
     return db_bulk(db, "DELETE FROM chasqui_schedule_runs WHERE schedule_id = ? AND run_at = ?", "us", old.n, fill_run, &old);
+}
+
+struct results {
+    uint64_t batch_id[RESULTS_STEP], idx[RESULTS_STEP], step[RESULTS_STEP];
+    unsigned n;
+};
+
+static void fill_result(void *arg, unsigned row, struct db_cell *cells)
+{
+    struct results *r = arg;
+    cells[0].n = r->batch_id[row];
+    cells[1].n = r->idx[row];
+    cells[2].n = r->step[row];
+}
+
+/* Answers may be long: few at a time. */
+static enum db_rc results_prune(struct db *db, struct store_prune *op)
+{
+    struct results old = {.n = 0};
+    TRY(db_query(db,
+                 "SELECT batch_id, idx, step FROM chasqui_results FORCE INDEX (at) WHERE at < NOW(6) - INTERVAL ? SECOND ORDER BY at LIMIT 50 FOR "
+                 "UPDATE SKIP LOCKED",
+                 "i", op->older_s));
+    for (; old.n < RESULTS_STEP && db_next(db); old.n++) {
+        old.batch_id[old.n] = db_u64(db, 0);
+        old.idx[old.n] = db_u64(db, 1);
+        old.step[old.n] = db_u64(db, 2);
+    }
+    op->is_end = old.n < RESULTS_STEP;
+    if (!old.n)
+        return DB_OK;
+    op->n = old.n;
+    return db_bulk(db, "DELETE FROM chasqui_results WHERE batch_id = ? AND idx = ? AND step = ?", "uuu", old.n, fill_result, &old);
 }
 
 /* ---- jobs --------------------------------------------------------------------------------------------------------------- */
@@ -349,6 +383,7 @@ static enum db_rc prune_tx(struct db *db, void *arg)
     static enum db_rc (*const step[PRUNE_COUNT])(struct db *, struct store_prune *) = {
         [PRUNE_JOBS] = jobs_prune, [PRUNE_EVENTS] = events_prune,   [PRUNE_AUDIT] = audit_prune,
         [PRUNE_KEYS] = keys_prune, [PRUNE_BATCHES] = batches_prune, [PRUNE_RUNS] = runs_prune,
+        [PRUNE_RESULTS] = results_prune,
     };
     struct store_prune *op = arg, fresh = {.what = op->what, .cursor = op->cursor, .older_s = op->older_s, .deletes_rows = op->deletes_rows};
     enum db_rc rc = step[op->what](db, &fresh);

@@ -6,6 +6,7 @@
 #include "dispatcher/store_schedule.h"
 
 #include "common/cron.h"
+#include "common/steps.h"
 #include "dispatcher/schedule_sql.h"
 #include "dispatcher/store_sql.h"
 
@@ -42,17 +43,28 @@ static enum db_rc disable(struct db *db, struct store_schedule_begin *op, uint64
     return audit_add(db, actor, NULL, NULL, "schedule_disable", subject, why);
 }
 
+static bool steps_are_known(const struct action_table *actions, const char *steps)
+{
+    char name[ACTION_NAME_MAX + 1];
+    for (unsigned i = 0; steps_name(steps, i, name); i++) {
+        const struct action *action = action_find(actions, name);
+        if (!action || action->session != ACTION_USE)
+            return false;
+    }
+    return true;
+}
+
 static enum db_rc begin_tx(struct db *db, void *arg)
 {
     struct store_schedule_begin *op = arg;
-    char text[CRON_TEXT_MAX + 1], action_name[ACTION_NAME_MAX + 1], actor[NAME_ROOM + 12];
+    char text[CRON_TEXT_MAX + 1], action_name[ACTION_NAME_MAX + 1], actor[NAME_ROOM + 12], steps[STEPS_NAMES_ROOM];
     const char *why;
     struct cron cron;
     struct cron_due due;
     op->found = op->is_bad = false;
     op->batch_id = op->missed = 0;
     TRY(db_query(db,
-                 "SELECT id, name, cron, action, UNIX_TIMESTAMP(next_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1 FROM chasqui_schedules FORCE "
+                 "SELECT id, name, cron, action, UNIX_TIMESTAMP(next_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1, steps FROM chasqui_schedules FORCE "
                  "INDEX (next) WHERE next_at <= NOW(6) ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED",
                  ""));
     if (!db_next(db))
@@ -63,11 +75,14 @@ static enum db_rc begin_tx(struct db *db, void *arg)
     db_str_copy(db, 1, op->name, sizeof(op->name));
     db_str_copy(db, 2, text, sizeof(text));
     db_str_copy(db, 3, action_name, sizeof(action_name));
+    db_str_copy(db, 6, steps, sizeof(steps));
     const struct action *action = action_find(op->actions, action_name);
     if (!cron_parse(text, &cron, &why))
         return disable(db, op, id, why);
     if (!action || action->session != ACTION_CREATE)
         return disable(db, op, id, "its action is not a log-in that is configured");
+    if (!steps_are_known(op->actions, steps))
+        return disable(db, op, id, "an action after its log-in is not configured, or makes a session");
     cron_due(&cron, planned_s, now_s, op->grace_s, &due);
     snprintf(actor, sizeof(actor), "dispatcher:%s", op->holder);
     op->missed = due.missed;

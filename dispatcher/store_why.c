@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BEFORE_MAX 10000 /* jobs before this one that are counted */
 
 struct job {
     uint64_t id, company_id;
@@ -147,17 +146,25 @@ static enum db_rc places_look(struct db *db, const struct store_why *op, struct 
     return DB_OK;
 }
 
-static enum db_rc before_look(struct db *db, const struct job *j, struct jv *list)
+enum db_rc queue_before(struct db *db, uint64_t urgency, uint64_t turn, uint64_t *n)
 {
-    char detail[80];
+    *n = 0;
     TRY(db_query(db,
                  "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency < ? LIMIT ?) a), (SELECT "
                  "COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? AND turn < ? LIMIT ?) b)",
-                 "uuuuu", j->urgency, (uint64_t)BEFORE_MAX, j->urgency, j->turn, (uint64_t)BEFORE_MAX));
-    uint64_t n = db_next(db) ? db_u64(db, 0) + db_u64(db, 1) : 0;
-    bool capped = n >= BEFORE_MAX;
-    if (capped)
-        n = BEFORE_MAX;
+                 "uuuuu", urgency, (uint64_t)QUEUE_BEFORE_MAX, urgency, turn, (uint64_t)QUEUE_BEFORE_MAX));
+    *n = db_next(db) ? db_u64(db, 0) + db_u64(db, 1) : 0;
+    if (*n > QUEUE_BEFORE_MAX)
+        *n = QUEUE_BEFORE_MAX;
+    return DB_OK;
+}
+
+static enum db_rc before_look(struct db *db, const struct job *j, struct jv *list)
+{
+    char detail[80];
+    uint64_t n;
+    TRY(queue_before(db, j->urgency, j->turn, &n));
+    bool capped = n >= QUEUE_BEFORE_MAX;
     if (!n) {
         if (!jv_len(list))
             say(list, "next", "It is the next to be claimed.");

@@ -11,7 +11,8 @@ stops it. Exceptions of a handler are a 500 and a line on standard error.
 
     robot.py --listen 127.0.0.1:0 --name r1 --capacity 10 --portal http://127.0.0.1:NNNN
 
-Besides the contract it has POST and GET /{portal}/echo (an action in a session) and, for tests:
+Besides the contract it has POST and GET /{portal}/echo and POST /{portal}/submit (actions in a session; the second one must not
+run twice, and is counted by company) and, for tests:
 
     POST   /_test/behave {call: behaviour, [behaviour, ...] or null}     see misbehave.py; {} clears, GET shows
     GET    /_test/calls?call=&company_id=     the calls that came, oldest first; DELETE forgets them
@@ -20,6 +21,7 @@ Besides the contract it has POST and GET /{portal}/echo (an action in a session)
     POST   /_test/orphan {company_id, portal} -> {session_id}: a session nobody asked for
     POST   /_test/reboot                      new boot id, all sessions and everything remembered gone
     POST   /_test/settings {capacity?, login_ms?: "A-B"}
+    GET    /_test/submitted                   {company_id: how often it was submitted}; a reboot does not forget it
     GET    /_test/transfers                   {active, started, bytes_sent, aborted} of files
 """
 
@@ -139,6 +141,7 @@ class Robot:
         self.switches = Switches()
         self.calls = deque(maxlen=CALLS_KEPT)
         self.files = {}  # token -> (content.File, disposition or None); survives a reboot, being a disk
+        self.submitted = {}  # company_id -> times; what was sent to an authority stays sent
         self.transfers = {"active": 0, "started": 0, "bytes_sent": 0, "aborted": 0}
         self.forget_everything()
 
@@ -281,6 +284,14 @@ class Robot:
         if session is None:
             return said(no(404, "session_not_found", "no such session"))
         return web.json_response({"ok": True, "company_id": session.company_id, "echo": fields})
+
+    async def submit(self, request):
+        fields = request["json"]
+        session = await self.use(fields.get("session_id") if isinstance(fields, dict) else None, request.match_info["portal"])
+        if session is None:
+            return said(no(404, "session_not_found", "no such session"))
+        times = self.submitted[session.company_id] = self.submitted.get(session.company_id, 0) + 1
+        return web.json_response({"ok": True, "company_id": session.company_id, "times": times})
 
     async def file(self, request):
         known = self.files.get(request.match_info["file_token"])
@@ -435,6 +446,9 @@ class Robot:
             self.login_ms = span(told["login_ms"])
         return web.json_response({"ok": True, "capacity": self.capacity, "login_ms": self.login_ms})
 
+    async def test_submitted(self, request):
+        return web.json_response(self.submitted)
+
     async def test_transfers(self, request):
         return web.json_response(self.transfers)
 
@@ -453,7 +467,7 @@ class Robot:
     def middleware(self):
         names = {
             self.login: "login", self.list: "list", self.file: "file", self.health: "health", self.delete: "delete",
-            self.list_sessions: "sessions", self.fence: "fence", self.echo: "echo",
+            self.list_sessions: "sessions", self.fence: "fence", self.echo: "echo", self.submit: "submit",
         }  # fmt: skip
         assert sorted(names.values()) == sorted(CALLS)
 
@@ -519,6 +533,7 @@ class Robot:
                 web.post("/_test/orphan", self.test_orphan),
                 web.post("/_test/reboot", self.test_reboot),
                 web.post("/_test/settings", self.test_settings),
+                web.get("/_test/submitted", self.test_submitted),
                 web.get("/_test/transfers", self.test_transfers),
                 web.get("/health", self.health, allow_head=False),
                 web.get("/files/{file_token}", self.file, allow_head=False),
@@ -529,6 +544,7 @@ class Robot:
                 web.get("/{portal}/buzon/list", self.list, allow_head=False),
                 web.get("/{portal}/echo", self.echo, allow_head=False),
                 web.post("/{portal}/echo", self.echo),
+                web.post("/{portal}/submit", self.submit),
             ]
         )
         return app

@@ -6,6 +6,7 @@ row leaves it as it found it.
 
 import re
 import threading
+from types import SimpleNamespace
 
 from harness.http import Api, Client, raw
 from harness.system import ROOT
@@ -278,6 +279,17 @@ def _(world):
     world.dispatcher.start()
     world.wait_ready()
     return answers[0]
+
+
+@provokes("step_failed")
+def _(world):
+    """No answer of its own: an item of a batch ends with it."""
+    world.company += 1
+    world.robot.behave("list", "status", status=500)
+    batch = world.api.batch([world.company], then=[{"action": "sunat.buzon_list"}], close=True).expect(202).json["batch_id"]
+    path = f"/api/v1/app/batches/{batch}"
+    wait_until(lambda: world.api.get(path).json["batch"]["finished_at"], 20, "the batch has ended")
+    return SimpleNamespace(status=502, error=world.api.get(f"{path}/items").json["items"][0]["error"])
 
 
 @provokes("no_dispatcher")

@@ -19,7 +19,7 @@ static bool load(const char *text)
     action_table_free(&table);
     struct zpl *root = zpl_parse("x.conf", text, strlen(text), &why);
     assert_non_null(root);
-    action_table_load(&table, 120000, "x.conf", zpl_find(root, "actions"), &why);
+    action_table_load(&table, 120000, 30000, "x.conf", zpl_find(root, "actions"), &why);
     zpl_free(root);
     return why.len == 0;
 }
@@ -46,7 +46,7 @@ static void test_built_in(void **state)
 {
     (void)state;
     assert_true(load(""));
-    assert_int_equal(table.n, 1);
+    assert_int_equal(table.n, 2);
     const struct action *a = action_find(&table, "sunat.menu_sol_login");
     assert_non_null(a);
     assert_string_equal(a->portal, "sunat");
@@ -56,6 +56,13 @@ static void test_built_in(void **state)
     assert_int_equal(a->timeout_ms, 120000);
     assert_string_equal(a->final_errors, "bad_credentials,invalid_credentials,account_locked,unknown_company");
     assert_string_equal(a->portal_errors, "portal_unavailable,portal_maintenance,portal_timeout");
+    assert_false(action_is_safe(a));
+    a = action_find(&table, "sunat.buzon_list");
+    assert_string_equal(a->method, "GET");
+    assert_string_equal(a->path, "/sunat/buzon/list");
+    assert_int_equal(a->session, ACTION_USE);
+    assert_int_equal(a->timeout_ms, 30000);
+    assert_true(action_is_safe(a));
     assert_null(action_find(&table, "sunat.menu_sol_logi"));
     assert_null(action_find(&table, "SUNAT.menu_sol_login"));
     assert_null(action_find(&table, ""));
@@ -73,7 +80,7 @@ static void test_one_of_the_file(void **state)
                      "        final_errors = \"bad_credentials, unknown_company ,x\"\n"
                      "    sunat.menu_sol_login\n"
                      "        timeout_ms = 60000\n"));
-    assert_int_equal(table.n, 2);
+    assert_int_equal(table.n, 3);
     const struct action *a = action_find(&table, "sat-mx.v2.list");
     assert_string_equal(a->portal, "sat-mx");
     assert_string_equal(a->method, "GET");
@@ -96,7 +103,8 @@ static void test_errors(void **state)
                      "    acme.login\n        path = /l\n        session = create\n"
                      "    acme.other\n        path = /o\n        session = create\n        final_errors = locked\n"
                      "        portal_errors = \"down , gone\"\n"
-                     "    acme.form\n        path = /f\n        session = use\n"));
+                     "    acme.form\n        path = /f\n        session = use\n        safe = true\n"));
+    assert_true(action_is_safe(action_find(&table, "acme.form")));
     assert_string_equal(action_find(&table, "acme.login")->final_errors, "bad_credentials,invalid_credentials,account_locked,unknown_company");
     assert_string_equal(action_find(&table, "acme.login")->portal_errors, "portal_unavailable,portal_maintenance,portal_timeout");
     assert_string_equal(action_find(&table, "acme.other")->final_errors, "locked");
@@ -116,7 +124,7 @@ static void test_names(void **state)
         snprintf(text, sizeof text, "actions\n    %s\n        path = /x\n        session = use\n", bad[i]);
         assert_false(load(text));
         assert_non_null(strstr(why.data, "x.conf:2: actions."));
-        assert_int_equal(table.n, 1);
+        assert_int_equal(table.n, 2);
     }
     assert_false(load("actions\n    a.b = 1\n"));
     assert_string_equal(why.data, "x.conf:2: actions.a.b: an action is a section, not a value\n");
@@ -154,7 +162,9 @@ static void test_other_keys(void **state)
                    "5: actions.sunat.echo.portal_errors: portal_errors is a comma list of error codes, 1024 bytes at most");
     assert_refused("        path = /\n        session = use\n        url = x\n",
                    "5: actions.sunat.echo.url: unknown key of an action (method, path, session, timeout_ms, "
-                   "final_errors, portal_errors)");
+                   "final_errors, portal_errors, safe)");
+    assert_refused("        path = /\n        session = use\n        safe = yes\n",
+                   "5: actions.sunat.echo.safe: safe must be true or false");
     assert_refused("        path = /\n        session = use\n        path = /x\n",
                    "5: actions.sunat.echo.path: given twice");
     assert_refused("        path = /\n        session = use\n        method\n",

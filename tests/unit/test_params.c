@@ -22,7 +22,7 @@ static int set_up(void **state)
     (void)state;
     struct buf why = {0};
     request = (struct msg_REQUEST){0};
-    action_table_load(&actions, 120000, "test", NULL, &why);
+    action_table_load(&actions, 120000, 30000, "test", NULL, &why);
     actions.rows = realloc(actions.rows, 2 * sizeof *actions.rows);
     actions.rows[1] =
         (struct action){.name = strdup("sunat.echo"), .portal = strdup("sunat"), .session = ACTION_USE};

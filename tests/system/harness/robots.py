@@ -157,5 +157,9 @@ class Robot(Service):
         """capacity=N, login_ms="A-B"."""
         return self.ask("POST", "/_test/settings", settings)
 
+    def submitted(self):
+        """How often the unsafe action ran, by company."""
+        return {int(company): times for company, times in self.ask("GET", "/_test/submitted").items()}
+
     def transfers(self):
         return self.ask("GET", "/_test/transfers")

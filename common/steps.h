@@ -1,0 +1,31 @@
+/*
+ * steps.h - the steps of a round, as a batch's `then` names them:
+ * [{"action":"sunat.buzon_list","params":{"page":1}}, ...].
+ */
+#ifndef CHASQUI_STEPS_H
+#define CHASQUI_STEPS_H
+
+#include "common/action.h"
+#include "common/jv.h"
+
+#define STEPS_MAX 8
+#define STEPS_NAMES_ROOM (STEPS_MAX * (ACTION_NAME_MAX + 1) + 1)
+#define STEPS_PARAMS_MAX 16384 /* bytes of all params as JSON */
+#define STEPS_WHY_ROOM 120
+
+struct steps {
+    unsigned n;
+    char names[STEPS_NAMES_ROOM]; /* a comma between two; "" = none */
+    struct jv *params;            /* an array of n objects; owned; NULL = none has params */
+};
+
+/* Reads and checks `then` (absent, null and [] are no steps). Each action must be known, of `portal` (NULL = of any) and work in a
+ * session. false: *why says what is wrong, in our words; `out` is empty then. Steps count from 0. */
+bool steps_read(const struct jv *then, const struct action_table *actions, const char *portal, struct steps *out,
+                char why[STEPS_WHY_ROOM]);
+void steps_free(struct steps *s);
+/* The name of step i among `names`; false when there is none. */
+bool steps_name(const char *names, unsigned i, char out[ACTION_NAME_MAX + 1]);
+unsigned steps_count(const char *names);
+
+#endif

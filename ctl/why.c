@@ -1,0 +1,70 @@
+/* why.c - `chasqui why COMPANY`: all that is known of a company, in the order in which somebody asks; through a broker. */
+#include "ctl/broker.h"
+
+#include "ctl/plain.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct piece {
+    const char *key, *title, *none; /* none: what is said when there is nothing; NULL = nothing is said */
+    const char *const *heads, *const *keys;
+};
+
+static const char *const session_heads[] = {"PORTAL", "STATE", "~~ROBOT", "SINCE (UTC)", "1USED (UTC)", "2~SESSION", NULL};
+static const char *const session_keys[] = {"portal", "state", "worker", "since", "last_activity_at", "session_id", NULL};
+static const char *const running_heads[] = {">JOB", "~ACTION", "~STEP", "~~ROBOT", "SINCE (UTC)", "1~~DISPATCHER", NULL};
+static const char *const running_keys[] = {"job_id", "action", "step", "worker", "since", "dispatcher", NULL};
+static const char *const waiting_heads[] = {">BATCH", ">INDEX", ">JOB", "PORTAL", "STATUS", ">PRIORITY", ">BEFORE IT", "NOT BEFORE (UTC)", NULL};
+static const char *const waiting_keys[] = {"batch_id", "index", "job_id", "portal", "status", "priority", "before", "due_at", NULL};
+static const char *const failure_heads[] = {">JOB", "~ACTION", "AT (UTC)", "~~ROBOT", "ERROR", "1~MESSAGE", NULL};
+static const char *const failure_keys[] = {"job_id", "action", "finished_at", "worker", "error", "message", NULL};
+static const char *const credential_heads[] = {"PORTAL", "STORED (UTC)", "REFUSED SINCE (UTC)", "~ERROR", NULL};
+static const char *const credential_keys[] = {"portal", "updated_at", "refused_at", "refused_error", NULL};
+static const char *const recent_heads[] = {">JOB", "~ACTION", "STATUS", "CREATED (UTC)", "1FINISHED (UTC)", "~~ROBOT", NULL};
+static const char *const recent_keys[] = {"job_id", "action", "status", "created_at", "finished_at", "worker", NULL};
+
+static const struct piece pieces[] = {
+    {"sessions", "live sessions", "no session is live", session_heads, session_keys},
+    {"running", "running", NULL, running_heads, running_keys},
+    {"waiting", "waiting", "nothing of it waits", waiting_heads, waiting_keys},
+    {"failures", "failed last", "nothing of it failed lately", failure_heads, failure_keys},
+    {"credentials", "stored credentials", "no credentials are stored", credential_heads, credential_keys},
+    {"recent", "recent jobs", "nothing was asked for it yet", recent_heads, recent_keys},
+};
+
+static void piece_print(const struct piece *p, const struct jv *company)
+{
+    const struct jv *list = jv_get(company, p->key);
+    if (!jv_len(list) && !p->none)
+        return;
+    if (!jv_len(list)) {
+        printf("\n%s\n", p->none);
+        return;
+    }
+    printf("\n%s\n", p->title);
+    struct table *table = table_new((const char **)p->heads);
+    for (size_t i = 0; i < jv_len(list); i++)
+        for (unsigned k = 0; p->keys[k]; k++)
+            broker_cell(table, jv_at(list, i), p->keys[k]);
+    table_print(&table, "");
+}
+
+enum ctl_exit why_company(struct ctl *c)
+{
+    uint64_t company_id;
+    char path[60];
+    if (!args_number(c, "COMPANY", c->args.word[0], 1, INT64_MAX, &company_id))
+        return CTL_USAGE;
+    snprintf(path, sizeof(path), "/api/v1/ops/companies/%llu", (unsigned long long)company_id);
+    struct jv *body = broker_get(c, DOOR_OPS, path);
+    if (!body)
+        return CTL_FAILED;
+    if (c->args.json)
+        return ctl_json(body);
+    printf("company %llu\n", (unsigned long long)company_id);
+    for (unsigned i = 0; i < sizeof(pieces) / sizeof(*pieces); i++)
+        piece_print(&pieces[i], jv_get(body, "company"));
+    jv_free(body);
+    return CTL_DONE;
+}
