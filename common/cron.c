@@ -8,6 +8,7 @@
 
 #define YEARS_AHEAD 60 /* 29 February on a given weekday may take 40 */
 #define DAY_S 86400
+#define EACH_HOUR 0xffffffu /* hours 0 to 23 */
 
 enum { MINUTE, HOUR, DAY, MONTH, WEEKDAY, FIELDS };
 
@@ -216,14 +217,48 @@ int64_t cron_next(const struct cron *c, int64_t after_s)
     return 0;
 }
 
-void cron_due(const struct cron *c, int64_t planned_s, int64_t now_s, int64_t grace_s, struct cron_due *out)
+/* The first moment at which the zone's clocks show `wall_s` (as if that were UTC); where they skip it, as much later. */
+static int64_t moment_of(const struct zone *z, int64_t wall_s)
+{
+    int64_t before = zone_offset_s(z, wall_s - DAY_S), behind = zone_offset_s(z, wall_s + DAY_S);
+    int64_t early = wall_s - (before > behind ? before : behind), late = wall_s - (before > behind ? behind : before);
+    if (early + zone_offset_s(z, early) == wall_s)
+        return early;
+    return late + zone_offset_s(z, late) == wall_s ? late : wall_s - before;
+}
+
+/* The clocks may show an hour for the second time before next_s: the first match, minute by minute. */
+static int64_t hourly_again(const struct cron *c, const struct zone *z, int64_t after_s, int64_t next_s)
+{
+    for (int64_t t = (after_s / 60 + 1) * 60; t < next_s; t += 60) {
+        int64_t wall_s = t + zone_offset_s(z, t);
+        if (cron_next(c, wall_s - 60) == wall_s)
+            return t;
+    }
+    return next_s;
+}
+
+int64_t cron_next_in(const struct cron *c, const struct zone *z, int64_t after_s)
+{
+    if (!z)
+        return cron_next(c, after_s);
+    int64_t wall_s = after_s + zone_offset_s(z, after_s), next_s = 0;
+    do {
+        wall_s = cron_next(c, wall_s);
+        next_s = wall_s ? moment_of(z, wall_s) : 0;
+    } while (wall_s && next_s <= after_s);
+    bool is_near = next_s - after_s <= DAY_S / 4;
+    return c->hours == EACH_HOUR && is_near ? hourly_again(c, z, after_s, next_s) : next_s;
+}
+
+void cron_due(const struct cron *c, const struct zone *z, int64_t planned_s, int64_t now_s, int64_t grace_s, struct cron_due *out)
 {
     int64_t last = 0, at = planned_s, late = now_s - grace_s; /* what is not after this is too late */
     *out = (struct cron_due){0};
     while (at && at <= now_s) {
         out->missed += last != 0;
         last = at;
-        at = cron_next(c, out->missed >= CRON_MISSED_MAX && at < late ? late : at);
+        at = cron_next_in(c, z, out->missed >= CRON_MISSED_MAX && at < late ? late : at);
     }
     out->next_at = at;
     if (last > late)

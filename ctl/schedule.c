@@ -23,6 +23,7 @@
 #include <time.h>
 
 #define RUNS_SHOWN 20
+#define NEXT_SHOWN 5
 
 static void subject_write(const char *name, char out[80])
 {
@@ -187,7 +188,7 @@ static bool items_from_file(struct ctl *c, const char *portal, struct items *ite
  */
 
 struct add {
-    const char *actor, *name, *cron, *portal, *action, *callback_url;
+    const char *actor, *name, *cron, *zone, *portal, *action, *callback_url;
     uint64_t priority, id;
     int64_t next_s;
     bool is_stored, closes;
@@ -222,10 +223,10 @@ static enum db_rc add_tx(struct db *db, void *arg)
     enum db_rc rc = db_exec(db,
                             "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, "
                             "is_stored, actor, next_at, steps, step_params, closes, "
-                            "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NULLIF(?, ''), ?, ?, NOW(6))",
-                            "ssssususisbu", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
+                            "zone, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NULLIF(?, ''), ?, ?, ?, NOW(6))",
+                            "ssssususisbus", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
                             (uint64_t)s->is_stored, s->actor, s->next_s, s->steps.names,
-                            s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes);
+                            s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes, s->zone);
     if (rc == DB_DUP)
         snprintf(s->why, sizeof(s->why), "there is a schedule %.64s already", s->name);
     TRY(rc);
@@ -249,7 +250,7 @@ static int add_done(struct db *db, void *arg)
     return db_next(db);
 }
 
-static bool cron_ok(struct ctl *c, const char *text, int64_t now_s, int64_t *next_s)
+static bool cron_ok(struct ctl *c, const char *text, const char *zone, int64_t now_s, int64_t *next_s)
 {
     struct cron cron;
     const char *why;
@@ -257,7 +258,11 @@ static bool cron_ok(struct ctl *c, const char *text, int64_t now_s, int64_t *nex
         return ctl_usage(c, "--cron is missing"), false;
     if (!cron_parse(text, &cron, &why))
         return ctl_usage(c, "--cron %.100s: %s", text, why), false;
-    *next_s = cron_next(&cron, now_s);
+    struct zone *z = zone ? zone_new(zone, &why) : NULL;
+    if (zone && !z)
+        return ctl_usage(c, "--zone %s", why), false;
+    *next_s = cron_next_in(&cron, z, now_s);
+    zone_destroy(&z);
     return true;
 }
 
@@ -303,9 +308,10 @@ enum ctl_exit schedule_add(struct ctl *c)
     struct add s = {.actor = c->actor,
                     .name = c->args.word[0],
                     .cron = args_value(&c->args, OPT_CRON),
+                    .zone = args_value(&c->args, OPT_ZONE),
                     .is_stored = c->args.n[OPT_STORED] > 0};
     char when[CLOCK_TEXT_BYTES], amount[TEXT_AMOUNT];
-    if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, clock_unix_ms() / 1000, &s.next_s) ||
+    if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, s.zone, clock_unix_ms() / 1000, &s.next_s) ||
         !args_portal(c, &s.portal) || !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
         !args_callback_url(c, &s.callback_url) || !whom_ok(c) || !args_then(c, s.portal, &s.steps))
         return CTL_USAGE;
@@ -339,7 +345,7 @@ enum ctl_exit schedule_add(struct ctl *c)
     "CAST(UNIX_TIMESTAMP(s.next_at) * "                                                                           \
     "1000 AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM "             \
     "chasqui_schedule_items i "                                                                                   \
-    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id, s.steps, s.closes FROM " \
+    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id, s.steps, s.closes, s.zone FROM " \
     "chasqui_schedules "                                                                                          \
     "s LEFT JOIN chasqui_schedule_runs r ON r.schedule_id = s.id AND r.run_at = (SELECT MAX(x.run_at) FROM "      \
     "chasqui_schedule_runs "                                                                                      \
@@ -359,6 +365,34 @@ static struct jv *steps_jv(const char *names)
     for (unsigned i = 0; names && steps_name(names, i, name); i++)
         jv_push_str(list, name);
     return list;
+}
+
+/* Its next five times, the first of which is `next_s`; 0 = it rests. */
+static struct jv *next_jv(const char *text, const char *zone, int64_t next_s)
+{
+    const char *why;
+    struct cron cron;
+    struct jv *list = jv_new_array();
+    struct zone *z = zone ? zone_new(zone, &why) : NULL;
+    bool is_good = cron_parse(text, &cron, &why) && (!zone || z);
+    char when[CLOCK_TEXT_BYTES];
+    for (unsigned i = 0; i < NEXT_SHOWN && next_s && is_good; i++) {
+        clock_text(next_s * 1000, when);
+        jv_push_str(list, when);
+        next_s = cron_next_in(&cron, z, next_s);
+    }
+    zone_destroy(&z);
+    return list;
+}
+
+static void next_print(const struct jv *s)
+{
+    const struct jv *list = jv_get(s, "next");
+    struct buf text = {0};
+    for (size_t i = 0; i < jv_len(list); i++)
+        buf_addf(&text, "%s%.10s %.5s", i ? ", " : "", jv_str(jv_at(list, i)), jv_str(jv_at(list, i)) + 11);
+    ctl_field("next (UTC)", text.len ? text.data : NULL);
+    buf_free(&text);
 }
 
 static void then_print(const struct jv *s)
@@ -394,6 +428,8 @@ static struct jv *schedule_jv(struct db *db)
     int_set(s, "last_batch_id", db, 13);
     jv_set(s, "then", steps_jv(db_str(db, 16, NULL)));
     jv_set_bool(s, "close", db_u64(db, 17) != 0);
+    jv_set_str(s, "zone", db_is_null(db, 18) ? "UTC" : db_str(db, 18, NULL));
+    jv_set(s, "next", next_jv(db_str(db, 1, NULL), db_str(db, 18, NULL), db_i64(db, 8) / 1000));
     return s;
 }
 
@@ -478,7 +514,6 @@ static void schedule_print(const struct jv *s)
         {"callback", "callback_url"},
         {"made by", "actor"},
         {"created", "created_at"},
-        {"next", "next_at"},
     };
     char room[TEXT_ROOM];
     bool is_stored = false, is_enabled = false;
@@ -487,7 +522,10 @@ static void schedule_print(const struct jv *s)
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         ctl_field(lines[i].name, broker_text(s, lines[i].key, room));
     then_print(s);
-    ctl_field("cron (UTC)", jv_str(jv_get(s, "cron")));
+    char cron[100];
+    snprintf(cron, sizeof(cron), "cron (%.60s)", jv_str(jv_get(s, "zone")));
+    ctl_field(cron, jv_str(jv_get(s, "cron")));
+    next_print(s);
     ctl_field("enabled", is_enabled ? "yes" : "no");
     ctl_field("items", is_stored ? "every company with stored credentials" : broker_text(s, "items", room));
     putchar('\n');
@@ -534,7 +572,7 @@ struct change {
     bool found;
     int64_t next_s;
     uint64_t id, batch_id;
-    char why[200];
+    char why[200], zone[61];
 };
 
 /* Locks the schedule's row: no dispatcher runs it meanwhile. */
@@ -542,13 +580,14 @@ static enum db_rc schedule_lock(struct db *db, struct change *s, char cron[CRON_
 {
     s->why[0] = 0;
     TRY(db_query(db,
-                 "SELECT id, cron, UNIX_TIMESTAMP(NOW(6)) DIV 1 FROM chasqui_schedules WHERE name = ? FOR UPDATE",
+                 "SELECT id, cron, UNIX_TIMESTAMP(NOW(6)) DIV 1, zone FROM chasqui_schedules WHERE name = ? FOR UPDATE",
                  "s", s->name));
     if (!(s->found = db_next(db)))
         return DB_OK;
     s->id = db_u64(db, 0);
     db_str_copy(db, 1, cron, CRON_TEXT_MAX + 1);
     *now_s = db_i64(db, 2);
+    db_str_copy(db, 3, s->zone, sizeof(s->zone));
     return DB_OK;
 }
 
@@ -587,7 +626,13 @@ static enum db_rc enable_tx(struct db *db, void *arg)
         snprintf(s->why, sizeof(s->why), "its cron expression %s is not good: %s", text, why);
         return DB_DUP;
     }
-    s->next_s = s->enable ? cron_next(&cron, now_s) : 0;
+    struct zone *z = s->zone[0] ? zone_new(s->zone, &why) : NULL;
+    if (s->enable && s->zone[0] && !z) {
+        snprintf(s->why, sizeof(s->why), "this host's tzdata does not know its time zone %.60s", s->zone);
+        return DB_DUP;
+    }
+    s->next_s = s->enable ? cron_next_in(&cron, z, now_s) : 0;
+    zone_destroy(&z);
     TRY(db_exec(db, "UPDATE chasqui_schedules SET enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?", "uNu",
                 (uint64_t)s->enable, (uint64_t)s->next_s, s->id));
     subject_write(s->name, subject);

@@ -57,14 +57,14 @@ static bool steps_are_known(const struct action_table *actions, const char *step
 static enum db_rc begin_tx(struct db *db, void *arg)
 {
     struct store_schedule_begin *op = arg;
-    char text[CRON_TEXT_MAX + 1], action_name[ACTION_NAME_MAX + 1], actor[NAME_ROOM + 12], steps[STEPS_NAMES_ROOM];
+    char text[CRON_TEXT_MAX + 1], action_name[ACTION_NAME_MAX + 1], actor[NAME_ROOM + 12], steps[STEPS_NAMES_ROOM], zone[61];
     const char *why;
     struct cron cron;
     struct cron_due due;
     op->found = op->is_bad = false;
     op->batch_id = op->missed = 0;
     TRY(db_query(db,
-                 "SELECT id, name, cron, action, UNIX_TIMESTAMP(next_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1, steps FROM chasqui_schedules FORCE "
+                 "SELECT id, name, cron, action, UNIX_TIMESTAMP(next_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1, steps, zone FROM chasqui_schedules FORCE "
                  "INDEX (next) WHERE next_at <= NOW(6) ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED",
                  ""));
     if (!db_next(db))
@@ -76,6 +76,7 @@ static enum db_rc begin_tx(struct db *db, void *arg)
     db_str_copy(db, 2, text, sizeof(text));
     db_str_copy(db, 3, action_name, sizeof(action_name));
     db_str_copy(db, 6, steps, sizeof(steps));
+    db_str_copy(db, 7, zone, sizeof(zone));
     const struct action *action = action_find(op->actions, action_name);
     if (!cron_parse(text, &cron, &why))
         return disable(db, op, id, why);
@@ -83,7 +84,11 @@ static enum db_rc begin_tx(struct db *db, void *arg)
         return disable(db, op, id, "its action is not a log-in that is configured");
     if (!steps_are_known(op->actions, steps))
         return disable(db, op, id, "an action after its log-in is not configured, or makes a session");
-    cron_due(&cron, planned_s, now_s, op->grace_s, &due);
+    struct zone *z = zone[0] ? zone_new(zone, &why) : NULL;
+    if (zone[0] && !z)
+        return disable(db, op, id, "this host's tzdata does not know its time zone");
+    cron_due(&cron, z, planned_s, now_s, op->grace_s, &due);
+    zone_destroy(&z);
     snprintf(actor, sizeof(actor), "dispatcher:%s", op->holder);
     op->missed = due.missed;
     if (due.missed)

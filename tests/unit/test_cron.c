@@ -153,20 +153,81 @@ static void test_what_is_due(void **state)
     struct cron daily = good("0 6 * * *"), each = good("* * * * *");
     struct cron_due due;
     int64_t day = 86400, planned = at("2026-11-25 06:00:00");
-    cron_due(&daily, planned, planned - 1, 3600, &due);
+    cron_due(&daily, NULL, planned, planned - 1, 3600, &due);
     assert_true(!due.run_at && !due.missed && !due.missed_at && due.next_at == planned);
-    cron_due(&daily, planned, planned, 3600, &due);
+    cron_due(&daily, NULL, planned, planned, 3600, &due);
     assert_true(due.run_at == planned && !due.missed && due.next_at == planned + day);
-    cron_due(&daily, planned, planned + 3599, 3600, &due);
+    cron_due(&daily, NULL, planned, planned + 3599, 3600, &due);
     assert_true(due.run_at == planned && !due.missed);
-    cron_due(&daily, planned, planned + 3600, 3600, &due);
+    cron_due(&daily, NULL, planned, planned + 3600, 3600, &due);
     assert_true(!due.run_at && due.missed == 1 && due.missed_at == planned && due.next_at == planned + day);
-    cron_due(&daily, planned, planned + 3 * day + 5, 3600, &due); /* down for three days */
+    cron_due(&daily, NULL, planned, planned + 3 * day + 5, 3600, &due); /* down for three days */
     assert_true(due.run_at == planned + 3 * day && due.missed == 3 && due.missed_at == planned && due.next_at == planned + 4 * day);
-    cron_due(&each, planned, planned + 330, 3600, &due); /* run once for all that came */
+    cron_due(&each, NULL, planned, planned + 330, 3600, &due); /* run once for all that came */
     assert_true(due.run_at == planned + 300 && due.missed == 5 && due.next_at == planned + 360);
-    cron_due(&each, planned, planned + 100 * day, 3600, &due); /* and no endless walk */
+    cron_due(&each, NULL, planned, planned + 100 * day, 3600, &due); /* and no endless walk */
     assert_true(due.run_at == planned + 100 * day && due.missed >= CRON_MISSED_MAX && due.missed < CRON_MISSED_MAX + 61);
+}
+
+/* What follows one another by a zone's clocks, in UTC. */
+static void zone_follows(const char *zone, const char *text, const char *after, const char *const *wanted)
+{
+    const char *why;
+    struct zone *z = zone_new(zone, &why);
+    struct cron c = good(text);
+    int64_t now = at(after);
+    assert_non_null(z);
+    for (; *wanted; wanted++) {
+        now = cron_next_in(&c, z, now);
+        assert_int_equal(now, at(*wanted));
+    }
+    zone_destroy(&z);
+}
+#define FOLLOWS(zone, text, after, ...) zone_follows(zone, text, after, (const char *const[]){__VA_ARGS__, NULL})
+
+/* Santiago goes to summer time on 2026-09-06 00:00 -> 01:00 (UTC-4 -> -3) and back on 2027-04-04 00:00 -> 2027-04-03 23:00. New York on
+ * 2026-03-08 02:00 -> 03:00 and back on 2026-11-01 02:00 -> 01:00. */
+static void test_zones(void **state)
+{
+    (void)state;
+    FOLLOWS("America/Lima", "0 6 * * *", "2026-05-01 00:00:00", "2026-05-01 11:00:00", "2026-05-02 11:00:00");
+    FOLLOWS("-05:00", "0 22 * * 5", "2026-11-25 00:00:00", "2026-11-28 03:00:00");
+    FOLLOWS("UTC", "0 6 * * *", "2026-05-01 00:00:00", "2026-05-01 06:00:00");
+    FOLLOWS("America/Santiago", "0 7 * * *", "2026-09-04 12:00:00", "2026-09-05 11:00:00", "2026-09-06 10:00:00", "2026-09-07 10:00:00");
+    FOLLOWS("America/Santiago", "0 7 * * *", "2027-04-02 12:00:00", "2027-04-03 10:00:00", "2027-04-04 11:00:00", "2027-04-05 11:00:00");
+    /* what the clocks skip comes once, later; what they show twice comes once */
+    FOLLOWS("America/Santiago", "30 0 * * *", "2026-09-05 12:00:00", "2026-09-06 04:30:00", "2026-09-07 03:30:00");
+    FOLLOWS("America/Santiago", "30 23 * * *", "2027-04-03 12:00:00", "2027-04-04 02:30:00", "2027-04-05 03:30:00");
+    FOLLOWS("America/New_York", "30 2 * * *", "2026-03-07 12:00:00", "2026-03-08 07:30:00", "2026-03-09 06:30:00");
+    FOLLOWS("America/New_York", "30 1 * * *", "2026-10-31 12:00:00", "2026-11-01 05:30:00", "2026-11-02 06:30:00");
+    FOLLOWS("America/New_York", "0 2 * * *", "2026-10-31 12:00:00", "2026-11-01 07:00:00", "2026-11-02 07:00:00");
+    /* each hour and each half hour go on as before */
+    FOLLOWS("America/New_York", "0 * * * *", "2026-11-01 04:30:00", "2026-11-01 05:00:00", "2026-11-01 06:00:00", "2026-11-01 07:00:00", "2026-11-01 08:00:00");
+    FOLLOWS("America/New_York", "*/30 * * * *", "2026-11-01 05:10:00", "2026-11-01 05:30:00", "2026-11-01 06:00:00", "2026-11-01 06:30:00", "2026-11-01 07:00:00");
+    FOLLOWS("America/New_York", "0 * * * *", "2026-03-08 06:00:00", "2026-03-08 07:00:00", "2026-03-08 08:00:00");
+}
+
+/* Each day of two years, whatever the zone does: once a day, and nothing twice. */
+static void test_each_day_runs_once(void **state)
+{
+    static const char *const zones[] = {"America/Santiago", "America/New_York", "Europe/Madrid", "Australia/Lord_Howe", "America/Lima", "Asia/Kathmandu"};
+    static const char *const times[] = {"30 0 * * *", "0 1 * * *", "30 1 * * *", "0 2 * * *", "15 2 * * *", "0 3 * * *", "30 23 * * *"};
+    (void)state;
+    for (unsigned i = 0; i < sizeof zones / sizeof *zones; i++)
+        for (unsigned k = 0; k < sizeof times / sizeof *times; k++) {
+            const char *why;
+            struct zone *z = zone_new(zones[i], &why);
+            struct cron c = good(times[k]);
+            int64_t now = at("2026-01-01 12:00:00"), day = 0;
+            assert_non_null(z);
+            for (unsigned n = 0; n < 730; n++) {
+                int64_t next = cron_next_in(&c, z, now), local_day = (next + zone_offset_s(z, next)) / 86400;
+                assert_true(next > now && (!day || local_day == day + 1));
+                day = local_day;
+                now = next;
+            }
+            zone_destroy(&z);
+        }
 }
 
 int main(void)
@@ -174,7 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_minutes_and_hours), cmocka_unit_test(test_days_and_months), cmocka_unit_test(test_leap_days),
         cmocka_unit_test(test_either_day),        cmocka_unit_test(test_shorthands),      cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_what_is_due),
+        cmocka_unit_test(test_what_is_due),       cmocka_unit_test(test_zones),           cmocka_unit_test(test_each_day_runs_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
