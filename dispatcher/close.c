@@ -188,7 +188,7 @@ static void begun(void *arg, void *op_arg)
     if (op->rc != STORE_OK) {
         c->error = store_err(op->rc);
     } else if (!op->ok) { /* it moved on: the caller looks at the row */
-        c->error = ERR_WRONG_STATE;
+        c->error = op->is_at_work ? ERR_LOGIN_IN_PROGRESS : ERR_WRONG_STATE;
         if (op->found)
             c->row = op->row;
     }
@@ -256,8 +256,8 @@ static void client_closed(struct dispatcher *d, void *arg, enum err e, const str
         return;
     if (e == ERR_WRONG_STATE && row->state != SESSION_ACTIVE && row->state != SESSION_OPENING) {
         reply_ended(d, r, row);
-    } else if (e == ERR_WRONG_STATE && row->state == SESSION_ACTIVE) {
-        reply_error(d, r, e, "A round of a batch works in this session; cancel its job first.", NULL);
+    } else if (e == ERR_LOGIN_IN_PROGRESS) {
+        reply_error(d, r, ERR_WRONG_STATE, "A round of a batch works in this session; cancel its job first.", NULL);
     } else if (e) {
         reply_store_err(d, r, e, e == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
     } else {

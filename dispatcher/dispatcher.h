@@ -351,7 +351,8 @@ struct settle_in { uint64_t job_id, session_ref, epoch, company_id; uint32_t rob
 void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
 unsigned settles_running(const struct dispatcher *d);
 
-/* Closes a session on its robot and in the database; fn(arg, ok, err, row) at the end. request_key only for logs and audit. */
+/* Closes a session on its robot and in the database; fn(arg, ok, err, row) at the end. ERR_LOGIN_IN_PROGRESS: a round works in it, nothing
+ * changed. request_key only for logs and audit. */
 typedef void close_done_fn(struct dispatcher *d, void *arg, enum err e, const struct session_row *row);
 void close_session(struct dispatcher *d, const struct session_row *row, enum session_state to, const char *reason,
                    const struct request *actor /* NULL = system */, bool claimed /* lease held already */, const struct lease *lease,

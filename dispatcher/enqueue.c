@@ -43,7 +43,11 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
 {
     struct entry *e = arg;
     struct request *r = request_find(d, e->key);
-    (void)row;
+    if (r && error == ERR_LOGIN_IN_PROGRESS) {
+        reply_error(d, r, error, "A round of a batch works in the company's session.", job_extra(row->job_id, NULL));
+        entry_free(e);
+        return;
+    }
     if (!error || error == ERR_WRONG_STATE) {
         e->op.force_new = false;
         store_submit(d->store, store_enqueue, &e->op, enqueued, e);

@@ -84,9 +84,11 @@ static void wait_for_close(struct entry *e)
 static void forced_close_done(struct dispatcher *d, void *arg, enum err error, const struct session_row *row)
 {
     struct entry *e = arg;
-    (void)d, (void)row;
+    (void)d;
     if (!error || error == ERR_WRONG_STATE)
         reserve(e);
+    else if (error == ERR_LOGIN_IN_PROGRESS)
+        entry_refuse(e, error, "A round of a batch works in the company's session.", job_extra(row->job_id, NULL));
     else
         entry_refuse_store(e, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
 }

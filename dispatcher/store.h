@@ -274,6 +274,7 @@ void store_action_end(struct db *db, void *op);
 struct store_close_begin { /* active -> closing with a lease of kind close; CAS on state and epoch */
     uint64_t session_ref, epoch; struct lease lease;
     bool ok; struct session_row row; /* not ok: the row as it is now (found) */
+    bool is_at_work; /* not ok: a round works in it */
     bool found; enum store_rc rc;
 };
 void store_close_begin(struct db *db, void *op);

@@ -38,7 +38,8 @@ static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there
         op->outcome = RESERVE_CLOSING;
     else {
         op->outcome = RESERVE_REUSED;
-        return db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ?", "u", op->row.ref);
+        return db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = shared OR ? WHERE id = ?", "uu", (uint64_t)!op->force_new,
+                       op->row.ref);
     }
     return DB_OK;
 }

@@ -235,6 +235,8 @@ static enum db_rc close_begin_tx(struct db *db, void *arg)
         enum db_rc rc = lease_insert(db, op->row.job_id, "close", op->session_ref, &op->lease);
         return rc == DB_DUP ? DB_RETRY : rc;
     }
+    TRY(db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND kind = 'round'", "u", op->row.job_id));
+    op->is_at_work = db_next(db) && op->row.state == SESSION_ACTIVE;
     return DB_OK;
 }
 

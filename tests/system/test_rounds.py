@@ -140,6 +140,8 @@ def test_each_step_that_fails_fails_its_item_alone(make_system):
     robot.wait_call("submit", 22)
     shared = system.api.execute(21).expect(200).json
     assert shared["reused"] is True
+    told = system.api.execute(22, force_new=True).expect(409, "login_in_progress").json
+    assert told["job_id"] == items(system.api, batch_id)[1]["job_id"]
     system.api.close(system.api.active(22).expect(200).json["session_id"]).expect(409, "wrong_state")
     assert {item["step"] for item in items(system.api, batch_id)} == {0}
     ended(system.api, batch_id)
