@@ -251,6 +251,19 @@ void ops_job_cancel(struct exchange *x)
     ask_job(x, OP_OPS_JOB_CANCEL);
 }
 
+void ops_batch_priority(struct exchange *x)
+{
+    struct str id;
+    struct jv *errors = NULL;
+    params_priority(x->json, &x->flight.request, &errors);
+    if (!exchange_fields(x, errors) || !part_and_reason(x, &id))
+        return;
+    if (decimal_read(id, 1, &x->flight.request.batch_id))
+        exchange_ask(x, OP_OPS_BATCH_PRIORITY, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_BATCH_NOT_FOUND, NULL, NULL);
+}
+
 void ops_company(struct exchange *x)
 {
     struct str id;

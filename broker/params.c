@@ -607,6 +607,14 @@ static void body_priority(const struct jv *body, struct msg_REQUEST *r, struct j
     r->priority = (uint64_t)n;
 }
 
+void params_priority(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
+{
+    if (is_absent(jv_get(body, "priority")))
+        errors_add(errors, "priority", why_needed);
+    else
+        body_priority(body, r, errors);
+}
+
 void params_execute(const struct jv *body, const struct action_table *actions, struct msg_REQUEST *r,
                     const struct action **action, struct jv **errors)
 {

@@ -21,6 +21,7 @@ static const struct known {
     {ops_tokens, "cursor limit", ""},
     {ops_token_create, "", "name abilities companies all_companies company_id rate_per_minute expires_at expires_s reason"},
     {ops_jobs_bulk, "", "action filter preview reason"},
+    {ops_batch_priority, "", "priority reason"},
     {ops_queue_pause, "", "reason for_s expires_s until"},
     {ops_worker_drain, "", "reason deadline_s"},
     {ops_worker_add, "", "name base_url viewer_url capacity reason"},

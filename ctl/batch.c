@@ -36,15 +36,31 @@ static int64_t count_of(const struct jv *batch, const char *state)
     return n;
 }
 
+/* What its items do after their log-in. */
+static void then_print(const struct jv *batch)
+{
+    struct buf text = {0};
+    const struct jv *then = jv_get(batch, "then");
+    bool closes = false;
+    for (size_t i = 0; i < jv_len(then); i++)
+        buf_addf(&text, "%s%s", i ? ", " : "", jv_str(jv_at(then, i)));
+    if (jv_bool(jv_get(batch, "close"), &closes) && closes)
+        buf_addf(&text, "%sclose", text.len ? ", " : "");
+    if (text.len)
+        ctl_field("then", text.data);
+    buf_free(&text);
+}
+
 static void batch_print(const struct jv *batch)
 {
-    static const char *const keys[] = {"id", "status", "portal", "action", "priority", "total"};
+    static const char *const keys[] = {"id", "name", "status", "portal", "action", "priority", "made_by", "total"};
     static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
     static const char *const times[] = {"created_at", "available_at", "finished_at"}, *const names[] = {"created", "available", "finished"};
     char room[TEXT_ROOM], number[TEXT_NUMBER];
     int64_t eta_s;
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-        ctl_field(i ? keys[i] : "batch", broker_text(batch, keys[i], room));
+        ctl_field(i == 0 ? "batch" : strcmp(keys[i], "made_by") == 0 ? "made by" : keys[i], broker_text(batch, keys[i], room));
+    then_print(batch);
     for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
         ctl_field(states[i], number_text((uint64_t)count_of(batch, states[i]), number));
     if (jv_int(jv_get(batch, "eta_s"), &eta_s) && eta_s >= 0)
@@ -149,23 +165,70 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
     return CTL_DONE;
 }
 
+/* A field as spreadsheets read it. What a robot wrote is no formula. */
+static void csv_cell(struct buf *out, const char *text)
+{
+    bool is_formula = text && *text && strchr("=+-@\t", *text);
+    if (!text || !(is_formula || strpbrk(text, ",;\"\r\n"))) {
+        buf_adds(out, text ? text : "");
+        return;
+    }
+    buf_adds(out, is_formula ? "\"'" : "\"");
+    for (; *text; text++) {
+        if (*text == '"')
+            buf_adds(out, "\"");
+        buf_add(out, text, 1);
+    }
+    buf_adds(out, "\"");
+}
+
+/* With a byte order mark: else spreadsheets take it for an older character set. */
+static enum ctl_exit items_csv(const struct jv *list, const char *const *keys)
+{
+    struct buf out = {0};
+    char room[TEXT_ROOM];
+    buf_adds(&out, "\xef\xbb\xbf");
+    for (unsigned k = 0; keys[k]; k++)
+        buf_addf(&out, "%s%s", k ? "," : "", keys[k]);
+    buf_adds(&out, "\r\n");
+    for (size_t i = 0; i < jv_len(list); i++) {
+        for (unsigned k = 0; keys[k]; k++) {
+            buf_adds(&out, k ? "," : "");
+            csv_cell(&out, broker_text(jv_at(list, i), keys[k], room));
+        }
+        buf_adds(&out, "\r\n");
+    }
+    bool is_good = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    buf_free(&out);
+    return is_good ? CTL_DONE : CTL_FAILED;
+}
+
 enum ctl_exit batch_items(struct ctl *c)
 {
     static const char *const heads[] = {">INDEX",   ">COMPANY", "=STATUS",  ">JOB",     "1>TRIES",
                                         "2~~ROBOT", "3SESSION", "~~ERROR", "~MESSAGE", NULL};
     static const char *const keys[] = {"index",  "company_id", "status", "job_id", "attempts",
-                                       "worker", "session_id", "error",  "message"};
+                                       "worker", "session_id", "error",  "message", NULL};
+    static const char *const columns[] = {"index", "company_id", "status", "error", "message", "step", "attempts", "job_id", "job_uid", "worker", "session_id", NULL};
     struct buf query = {0};
     uint64_t id, limit;
     bool more;
     if (!id_read(c, &id) || !args_status(c) || !broker_limit(c, &limit))
         return CTL_USAGE;
+    bool is_csv = c->args.n[OPT_CSV] > 0;
+    if (is_csv && !c->args.n[OPT_LIMIT])
+        limit = INT64_MAX;
     struct buf path = batch_path(id, "/items");
     buf_adds(&query, "");
     broker_query_add(c, &query, OPT_STATUS, "status");
     struct jv *list = broker_list(c, DOOR_APP, path.data, query.data, "items", limit, &more);
     buf_free(&path);
     buf_free(&query);
+    if (list && is_csv) {
+        enum ctl_exit code = items_csv(list, columns);
+        jv_free(list);
+        return code;
+    }
     return list ? list_end(c, list, more, "items", heads, keys, "no such items") : CTL_FAILED;
 }
 
@@ -213,5 +276,57 @@ enum ctl_exit batch_cancel(struct ctl *c)
         return ctl_json(answer.body);
     jv_free(answer.body);
     return ctl_say(c, runs_still(c, id) ? "batch %llu is cancelled: what runs just now was asked to stop" : "batch %llu is cancelled",
+                   (unsigned long long)id);
+}
+
+/* ---- priority, retry ---------------------------------------------------------------------------------------- */
+
+enum ctl_exit batch_priority(struct ctl *c)
+{
+    uint64_t id, priority;
+    char path[80];
+    if (!id_read(c, &id) || !args_number(c, "N", c->args.word[1], 0, 9, &priority))
+        return CTL_USAGE;
+    struct jv *body = broker_reason(c);
+    if (!body)
+        return CTL_USAGE;
+    jv_set_int(body, "priority", (int64_t)priority);
+    snprintf(path, sizeof(path), OPS_BATCHES_PATH "/%llu/priority", (unsigned long long)id);
+    struct jv *answer = broker_post(c, DOOR_OPS, path, body);
+    if (!answer)
+        return CTL_FAILED;
+    if (c->args.json)
+        return ctl_json(answer);
+    jv_free(answer);
+    return ctl_say(c, "batch %llu has priority %u; what runs of it goes on", (unsigned long long)id, (unsigned)priority);
+}
+
+/* What failed of it, or how many those are. */
+enum ctl_exit batch_retry(struct ctl *c)
+{
+    uint64_t id;
+    int64_t n = 0;
+    char amount[TEXT_AMOUNT];
+    bool is_preview = c->args.n[OPT_PREVIEW] > 0;
+    if (!id_read(c, &id))
+        return CTL_USAGE;
+    struct jv *body = broker_reason(c), *filter = jv_new_object();
+    if (!body) {
+        jv_free(filter);
+        return CTL_USAGE;
+    }
+    jv_set_str(body, "action", "retry");
+    jv_set_bool(body, "preview", is_preview);
+    jv_set_int(filter, "batch_id", (int64_t)id);
+    jv_set_str(filter, "status", "failed");
+    jv_set(body, "filter", filter);
+    struct jv *answer = broker_post(c, DOOR_OPS, "/api/v1/ops/jobs/bulk", body);
+    if (!answer)
+        return CTL_FAILED;
+    if (c->args.json)
+        return ctl_json(answer);
+    jv_int(jv_get(answer, "n"), &n);
+    jv_free(answer);
+    return ctl_say(c, is_preview ? "%s of batch %llu would be tried again" : "%s of batch %llu tried again", amount_text((uint64_t)n, "item", amount),
                    (unsigned long long)id);
 }

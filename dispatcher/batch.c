@@ -401,6 +401,42 @@ static void cancel_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_batch_cancel, op, cancel_done, asked_new(d, r));
 }
 
+/* Goes on step by step, also when nobody waits for it any more. */
+static void priority_done(void *arg, void *op_arg)
+{
+    struct store_batch_priority *op = op_arg;
+    struct asked *a = arg;
+    struct dispatcher *d = a->d;
+    if (op->rc == STORE_OK && op->more) {
+        store_submit(d->store, store_batch_priority, op, priority_done, a);
+        return;
+    }
+    struct request *r = asked_answer(a, op->rc);
+    if (op->begun)
+        queue_wake(d);
+    if (r && !op->found) {
+        reply_error(d, r, ERR_BATCH_NOT_FOUND, NULL, NULL);
+    } else if (r && op->wrong_state) {
+        reply_error(d, r, ERR_WRONG_STATE, "The batch has ended.", NULL);
+    } else if (r) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", true);
+        jv_set_int(body, "batch_id", (int64_t)op->batch_id);
+        jv_set_int(body, "priority", op->priority);
+        reply_jv(d, r, 200, body);
+    }
+    free(op);
+}
+
+static void priority_start(struct dispatcher *d, struct request *r)
+{
+    struct store_batch_priority *op = xcalloc(1, sizeof(*op));
+    op->batch_id = r->batch_id;
+    op->priority = r->priority;
+    request_actor(r, &op->by);
+    store_submit(d->store, store_batch_priority, op, priority_done, asked_new(d, r));
+}
+
 void batch_start(struct dispatcher *d, struct request *r)
 {
     switch ((int)r->op) {
@@ -421,6 +457,9 @@ void batch_start(struct dispatcher *d, struct request *r)
         return;
     case OP_BATCH_CANCEL:
         cancel_start(d, r);
+        return;
+    case OP_OPS_BATCH_PRIORITY:
+        priority_start(d, r);
         return;
     case OP_OPS_BATCHES:
         batches_list_start(d, r);

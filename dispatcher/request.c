@@ -51,6 +51,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_BATCH_GET] = batch_start,
     [OP_BATCH_ITEMS] = batch_start,
     [OP_BATCH_RESULTS] = results_start,
+    [OP_OPS_BATCH_PRIORITY] = batch_start,
     [OP_BATCH_CANCEL] = batch_start,
     [OP_OPS_BATCHES] = batch_start,
     [OP_OPS_JOBS_COUNT] = bulk_start,

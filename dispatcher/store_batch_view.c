@@ -44,7 +44,7 @@ struct shape {
     int64_t created_ms, available_ms, finished_ms;
     bool is_open, is_finished;
     uint8_t priority;
-    char status[21], portal[PORTAL_ROOM], action[65], name[401], steps[STEPS_NAMES_ROOM];
+    char status[21], portal[PORTAL_ROOM], action[65], name[401], steps[STEPS_NAMES_ROOM], made_by[ACTOR_MAX * 4 + 1];
     bool closes;
     double per_second; /* items that begin, 0 = not known */
 };
@@ -53,7 +53,8 @@ struct shape {
     "b.id, b.status, b.total, b.portal, b.action, b.priority, CAST(UNIX_TIMESTAMP(b.created_at) * 1000 AS INT), "                   \
     "CAST(UNIX_TIMESTAMP(b.available_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(b.finished_at) * 1000 AS INT), b.done, b.failed, "     \
     "b.cancelled, TIMESTAMPDIFF(MICROSECOND, GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)), NOW(6)) DIV 1000, b.name, "  \
-    "b.steps, b.closes "
+    "b.steps, b.closes, (SELECT CONCAT('schedule:', s.name) FROM chasqui_schedule_runs r JOIN chasqui_schedules s ON s.id = r.schedule_id WHERE "   \
+    "r.batch_id = b.id), (SELECT CONCAT('token:', t.id, ':', t.name) FROM chasqui_tokens t WHERE t.id = b.token_id) "
 
 static void shape_read(struct db *db, struct shape *s)
 {
@@ -75,6 +76,7 @@ static void shape_read(struct db *db, struct shape *s)
     db_str_copy(db, 13, s->name, sizeof(s->name));
     db_str_copy(db, 14, s->steps, sizeof(s->steps));
     s->closes = db_u64(db, 15) != 0;
+    db_str_copy(db, db_is_null(db, 16) ? 17 : 16, s->made_by, sizeof(s->made_by));
     s->is_open = strcmp(s->status, "open") == 0;
 }
 
@@ -141,6 +143,7 @@ static struct jv *shape_jv(const struct shape *s)
     jv_set_str(b, "status", s->status);
     jv_set_str(b, "portal", s->portal);
     jv_set_str(b, "action", s->action);
+    jv_set_str(b, "made_by", s->made_by[0] ? s->made_by : NULL);
     jv_set(b, "then", then);
     jv_set_bool(b, "close", s->closes);
     jv_set_int(b, "priority", s->priority);

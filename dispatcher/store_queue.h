@@ -292,6 +292,12 @@ struct store_batch_cancel { /* what is left: waiting items are cancelled, runnin
     bool found, wrong_state, more, asked /* somebody was asked to stop */; char status[21]; enum store_rc rc;
 };
 void store_batch_cancel(struct db *db, void *op);
+struct store_batch_priority { /* what of it waits gets another priority, a step of at most 1000 items a call: submit it again while `more` */
+    uint64_t batch_id; uint8_t priority; struct actor by;
+    bool begun; uint64_t turn, from; /* how far it came; 0 at first */
+    bool found, wrong_state, more; enum store_rc rc;
+};
+void store_batch_priority(struct db *db, void *op);
 struct store_batch_finish { /* those given, or (n 0) a look at batches that have not ended: done when nothing of it is left; what is left of a
                              * cancelled one is cancelled, one that is open for a day runs with what it has */
     unsigned n; uint64_t batch[QUEUE_CLAIM_MAX];

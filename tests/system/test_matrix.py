@@ -96,6 +96,7 @@ ROWS = {
     ("OPS", "POST", f"{O}/sessions/{{}}/close"): Row("session", body={"reason": "matrix"}),
     ("OPS", "POST", f"{O}/sessions/{{}}/migrate"): Row("session", body={"reason": "matrix"}),
     ("OPS", "GET", f"{O}/companies/{{}}"): Row("1"),
+    ("OPS", "POST", f"{O}/batches/{{}}/priority"): Row("batch", body={"priority": 5, "reason": "matrix"}),
     ("OPS", "POST", f"{O}/batches/{{}}/cancel"): Row("batch", body={"reason": "matrix"}),
     ("OPS", "POST", f"{O}/jobs/{{}}/retry"): Row("job", body={"reason": "matrix"}),
     ("OPS", "POST", f"{O}/jobs/{{}}/cancel"): Row("job", body={"reason": "matrix"}),

@@ -275,3 +275,52 @@ def test_dispatchers_die_in_every_step(make_system):
     got = results(system.api, batch_id)
     assert [(one["company_id"], one["step"]) for one in got if one["company_id"] in done] == [(company, step) for company in sorted(done) for step in range(3)]
     assert all(one["step"] == 0 for one in got if one["company_id"] not in done)
+
+
+# --- operators -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_a_thing_and_a_company_is_explained(make_system):
+    system = make_system(actions=SUBMIT)
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "test"}).expect(200)
+    first = system.api.batch([1, 2, 3], name="primero").expect(202).json["batch_id"]
+    second = system.api.batch([4, 5], name="segundo", then=[LIST, {"action": "sunat.submit"}], close=True).expect(202).json["batch_id"]
+    waiting = system.ops.get("/api/v1/ops/companies/5").expect(200).json["company"]["waiting"]
+    assert [(one["batch_id"], one["index"], one["batch_name"], one["priority"]) for one in waiting] == [(second, 1, "segundo", 5)]
+    behind = waiting[0]["before"]
+    assert behind >= 2
+    assert "has priority 9" in system.ctl("batch", "priority", second, 9, "--reason", "el jefe").stdout
+    system.ops.post(f"/api/v1/ops/batches/{second}/priority", {"priority": 9}).expect(200)
+    system.ops.post(f"/api/v1/ops/batches/{second}/priority", {"priority": 10}).expect(422)
+    system.ops.post(f"/api/v1/ops/batches/{second}/priority", {"priorty": 1}).expect(422)
+    system.ops.post("/api/v1/ops/batches/99/priority", {"priority": 1}).expect(404, "batch_not_found")
+    assert system.ops.get("/api/v1/ops/companies/5").expect(200).json["company"]["waiting"][0]["before"] == 1
+    assert system.ops.get("/api/v1/ops/audit", query={"search": "el jefe"}).expect(200).json["audit"][0]["detail"] == "5 -> 9: el jefe"
+    shown = system.ctl("batch", "show", second).stdout
+    assert "segundo" in shown and "sunat.buzon_list, sunat.submit, close" in shown and shape(system.api, second)["made_by"].startswith("token:")
+    system.robot.ask("POST", "/_test/behave", {"list": [{"mode": "status", "status": 503, "body": {"ok": False, "error": "portal_down", "message": '=1+"ñ"'}, "company_id": 4}]})
+    system.robot.behave("submit", "delay", ms=1500)
+    system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+    system.robot.wait_call("submit", 5)
+    company = system.ops.get("/api/v1/ops/companies/5").expect(200).json["company"]
+    assert company["sessions"][0]["state"] == "active" and company["sessions"][0]["in_a_round"] is True
+    assert [(one["batch_id"], one["step"], one["kind"]) for one in company["running"]] == [(second, "sunat.submit", "round")]
+    assert company["waiting"] == []
+    ended(system.api, first)
+    ended(system.api, second)
+    said = system.ctl("why", 4).stdout
+    assert "step_failed" in said and "no session is live" in said and "no credentials are stored" in said
+    company = system.ops.get("/api/v1/ops/companies/4").expect(200).json["company"]
+    assert company["failures"][0]["error"] == "step_failed" and len(company["recent"]) == 1
+    system.ctl("credentials", "set", "--company", 4, "--portal", "sunat", stdin='{"usuario":"DEMO","clave":"demo"}')
+    assert [one["portal"] for one in system.ctl_json("why", 4)["company"]["credentials"]] == ["sunat"]
+    system.ops.get("/api/v1/ops/companies/x").expect(404, "not_found")
+    table = system.ctl("batch", "items", second, "--status", "failed", "--csv").stdout
+    head, row = table.splitlines()
+    assert head == "\ufeffindex,company_id,status,error,message,step,attempts,job_id,job_uid,worker,session_id"
+    assert row.startswith('0,4,failed,step_failed,"Step 0 (sunat.buzon_list): the robot refused: portal_down: =1+""ñ""",0,1,')
+    assert "1 item of batch" in system.ctl("batch", "retry", second, "--preview").stdout
+    system.robot.behave_well()
+    system.ctl("batch", "retry", second)
+    wait_until(lambda: shape(system.api, second)["finished_at"] and shape(system.api, second)["counts"]["done"] == 2, 20, "it is done")
+    system.ops.post(f"/api/v1/ops/batches/{second}/priority", {"priority": 1}).expect(409, "wrong_state")

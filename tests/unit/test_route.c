@@ -72,6 +72,7 @@ HANDLER(ops_tokens)
 HANDLER(ops_token_create)
 HANDLER(ops_token_revoke)
 HANDLER(ops_company)
+HANDLER(ops_batch_priority)
 
 static const struct {
     enum listener listener;
