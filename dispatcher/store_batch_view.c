@@ -139,13 +139,9 @@ static struct jv *shape_jv(const struct shape *s)
     for (unsigned i = 0; steps_name(s->steps, i, step); i++)
         jv_push_str(then, step);
     jv_set_int(b, "id", (int64_t)s->id);
-    jv_set_str(b, "name", s->name[0] ? s->name : NULL);
     jv_set_str(b, "status", s->status);
     jv_set_str(b, "portal", s->portal);
     jv_set_str(b, "action", s->action);
-    jv_set_str(b, "made_by", s->made_by[0] ? s->made_by : NULL);
-    jv_set(b, "then", then);
-    jv_set_bool(b, "close", s->closes);
     jv_set_int(b, "priority", s->priority);
     jv_set_int(b, "total", (int64_t)s->total);
     for (unsigned i = 0; i < ITEM_STATES; i++)
@@ -155,6 +151,10 @@ static struct jv *shape_jv(const struct shape *s)
     jv_set_time(b, "created_at", s->created_ms);
     jv_set_time(b, "available_at", s->available_ms);
     jv_set_time(b, "finished_at", s->finished_ms);
+    jv_set_str(b, "name", s->name[0] ? s->name : NULL);
+    jv_set_str(b, "made_by", s->made_by[0] ? s->made_by : NULL);
+    jv_set(b, "then", then);
+    jv_set_bool(b, "close", s->closes);
     return b;
 }
 

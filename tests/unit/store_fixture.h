@@ -201,7 +201,7 @@ static inline int reset(void **state)
                                          "chasqui_places", "chasqui_leases", "chasqui_session_migrations", "chasqui_job_events",
                                          "chasqui_tokens", "chasqui_token_companies", "chasqui_credentials", "chasqui_audit",
                                          "chasqui_batches", "chasqui_items", "chasqui_idempotency", "chasqui_pause", "chasqui_schedules",
-                                         "chasqui_schedule_items", "chasqui_schedule_runs", "chasqui_webhooks", "chasqui_refusals"};
+                                         "chasqui_schedule_items", "chasqui_schedule_runs", "chasqui_webhooks", "chasqui_refusals", "chasqui_results"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         char sql[80];
         snprintf(sql, sizeof(sql), "DELETE FROM %s", tables[i]);

@@ -228,7 +228,7 @@ static void test_several_at_once_are_harmless(void **state)
 
 static void test_plans(void **state)
 {
-    static const char *const names[PRUNE_COUNT] = {"jobs", "events", "audit", "keys", "batches", "runs"};
+    static const char *const names[PRUNE_COUNT] = {"jobs", "events", "audit", "keys", "batches", "runs", "results"};
     (void)state;
     jobs_make(1, 300, "done", 40);
     jobs_make(1000, 4000, "done", 1);
@@ -242,8 +242,10 @@ static void test_plans(void **state)
              "40, 1) DAY FROM seq_1_to_4000", "");
     exec_sql("INSERT INTO chasqui_schedule_runs (schedule_id, run_at, actor, made_at) SELECT seq, NOW(6) - INTERVAL IF(seq <= 300, 40, 1) DAY, 'x', NOW(6) "
              "FROM seq_1_to_4000", "");
+    exec_sql("INSERT INTO chasqui_results (batch_id, idx, step, job_id, company_id, at, status, body) SELECT 1, seq, 0, seq, 1, NOW(6) - INTERVAL IF(seq "
+             "<= 300, 40, 1) DAY, 200, 'x' FROM seq_1_to_4000", "");
     static const char analyze[] = "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_sessions, chasqui_job_events, chasqui_audit, chasqui_idempotency, "
-                                  "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations";
+                                  "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations, chasqui_results";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();
     for (enum prune_what what = 0; what < PRUNE_COUNT; what++) {
