@@ -1,6 +1,8 @@
 /* action_call.c - an action in a session, as a robot's call. Owns nothing; wipes what it wrote. */
 #include "dispatcher/action_call.h"
 
+#include "common/url.h"
+
 #include <stdlib.h>
 #include <string.h>
 

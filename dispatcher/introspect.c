@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/secret_file.h"
 #include "common/text.h"
+#include "common/url.h"
 
 #include <sodium.h>
 #include <stdio.h>

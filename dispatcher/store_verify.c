@@ -73,7 +73,7 @@ static void column_look(struct view *v, const struct conf *conf, unsigned i, con
     if (columns[i].kind == KIND_TIME) {
         struct portal_shape s;
         shape_begin(&s);
-        shape_row(&s, "created_at", type, NULL); /* it is written as Laravel writes that column */
+        shape_row(&s, "created_at", type, NULL, NULL); /* it is written as Laravel writes that column */
         shape_zones(&s, conf, clock_unix_ms() / 1000);
         v->expires_wall_s = s.wall_s[0];
     }
