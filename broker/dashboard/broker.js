@@ -75,6 +75,10 @@ export async function act(path, body = {}) {
     return guarded('POST', 'api/v1/ops' + path, body);
 }
 
+export async function change(path, body) {
+    return guarded('PATCH', 'api/v1/ops' + path, body);
+}
+
 async function guarded(method, path, body) {
     try {
         return await request(method, path, body);

@@ -1,12 +1,13 @@
 /* robots.js - the robots as cards: how they are judged, what they hold, what they fail at, and drain or resume. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
-import {world, mayAct, act} from './broker.js';
+import {world, mayAct, ask, act, change} from './broker.js';
 import {panel, badge, places, button, confirm, fields, bar} from './part.js';
 import {number, rate, duration, percentiles, ago, moment, secondsSince} from './format.js';
 
 export function robotBadge(robot) {
-    return [badge(robot.verdict), robot.wanted !== 'active' && badge(robot.wanted)];
+    const isOld = robot.verdict === 'unknown' && robot.last_verdict && robot.last_verdict !== 'unknown'; /* no healthd is heard */
+    return [isOld ? h('span', {title: t('judged_before_hint')}, badge('unknown', undefined, t('judged_before', nameOf(robot.last_verdict)))) : badge(robot.verdict), robot.wanted !== 'active' && badge(robot.wanted)];
 }
 
 function drain(robot) {
@@ -20,10 +21,54 @@ function drain(robot) {
 }
 
 function resume(robot) {
-    confirm({title: t('resume_robot_title', robot.name), body: t('resume_robot_body'), action: t('resume'), inputs: [{name: 'reason', label: t('reason')}],
+    const isBack = robot.wanted === 'disabled';
+    confirm({title: t(isBack ? 'enable_title' : 'resume_robot_title', robot.name), body: t('resume_robot_body'), action: t(isBack ? 'enable' : 'resume'),
+        inputs: [{name: 'reason', label: t('reason')}],
         run: async ({reason}) => {
-            await act(`/workers/${encodeURIComponent(robot.name)}/resume`, {reason: reason || undefined});
+            await act(`/workers/${encodeURIComponent(robot.name)}/${isBack ? 'enable' : 'resume'}`, {reason: reason || undefined});
             return t('resume_robot_told', robot.name);
+        }});
+}
+
+/* An answer of "auto" or "none" is null; "" is not told. */
+const told = (text, none) => (text === '' ? undefined : text.toLowerCase() === none ? null : text);
+
+function capacityOf(text) {
+    const capacity = told(text, 'auto');
+    if (typeof capacity === 'string' && !/^[1-9][0-9]{0,5}$/.test(capacity))
+        throw new Error(t('set_robot_number'));
+    return typeof capacity === 'string' ? Number(capacity) : capacity;
+}
+
+async function set(robot) {
+    const now = (await ask('/workers')).workers.find(one => one.name === robot.name) ?? {};
+    confirm({title: t('set_robot_title', robot.name), body: t('set_robot_body'), action: t('set_robot'),
+        inputs: [{name: 'capacity', label: t('robot_capacity'), hint: now.set_capacity === null || now.set_capacity === undefined ? `auto (${now.reported_capacity ?? '?'})` : String(now.set_capacity), max: 6},
+            {name: 'viewer_url', label: t('robot_viewer_url'), max: 255}, {name: 'base_url', label: t('robot_base_url'), max: 255}, {name: 'reason', label: t('reason')}],
+        run: async ({capacity, viewer_url, base_url, reason}) => {
+            const body = {capacity: capacityOf(capacity.trim()), viewer_url: told(viewer_url.trim(), 'none'), base_url: told(base_url.trim(), '')};
+            if (Object.values(body).every(value => value === undefined))
+                throw new Error(t('set_robot_nothing'));
+            const answer = await change(`/workers/${encodeURIComponent(robot.name)}`, {...body, reason: reason || undefined});
+            return t(answer.changed ? 'set_robot_told' : 'set_robot_same', robot.name);
+        }});
+}
+
+function add() {
+    confirm({title: t('add_robot'), body: t('add_robot_body'), action: t('add_robot'),
+        inputs: [{name: 'name', label: t('robot_name'), required: true, max: 64}, {name: 'base_url', label: t('robot_base_url'), required: true, hint: 'http://10.0.0.7:9000', max: 255},
+            {name: 'capacity', label: t('robot_capacity'), hint: 'auto', max: 6}, {name: 'viewer_url', label: t('robot_viewer_url'), max: 255}, {name: 'reason', label: t('reason')}],
+        run: async ({name, base_url, capacity, viewer_url, reason}) => {
+            await act('/workers', {name: name.trim(), base_url: base_url.trim(), capacity: capacityOf(capacity.trim()), viewer_url: told(viewer_url.trim(), 'none'), reason: reason || undefined});
+            return t('add_robot_told', name.trim());
+        }});
+}
+
+function disable(robot) {
+    confirm({title: t('disable_title', robot.name), body: t('disable_body'), action: t('disable'), kind: 'danger', inputs: [{name: 'reason', label: t('reason')}],
+        run: async ({reason}) => {
+            await act(`/workers/${encodeURIComponent(robot.name)}/disable`, {reason: reason || undefined});
+            return t('disable_told', robot.name);
         }});
 }
 
@@ -70,7 +115,9 @@ function card(robot) {
         h('p', {class: 'card-act'},
             h('a', {class: 'button', href: '#/sessions?' + new URLSearchParams({worker: robot.name})}, t('its_sessions')),
             mayAct() && (robot.wanted === 'active' ? button(t('drain'), () => drain(robot), {label: t('drain_title', robot.name)})
-                : button(t('resume'), () => resume(robot), {kind: 'primary', label: t('resume_robot_title', robot.name)}))));
+                : button(t(robot.wanted === 'disabled' ? 'enable' : 'resume'), () => resume(robot), {kind: 'primary', label: t(robot.wanted === 'disabled' ? 'enable_title' : 'resume_robot_title', robot.name)})),
+            mayAct() && button(t('set_robot'), () => set(robot), {label: t('set_robot_title', robot.name)}),
+            mayAct() && robot.wanted !== 'disabled' && button(t('disable'), () => disable(robot), {label: t('disable_title', robot.name)})));
 }
 
 const ORDER = {down: 0, unknown: 1, suspect: 2, up: 3};
@@ -80,7 +127,7 @@ export function draw() {
     if (!stats)
         return h('p', {class: 'empty', key: 'none'}, t('connecting'));
     const sum = stats.places, list = [...stats.robots].sort((a, b) => ORDER[a.verdict] - ORDER[b.verdict]);
-    return panel('robots', t('robots_title'), {as_of: stats.as_of, wide: true, kind: 'is-bare'},
+    return panel('robots', t('robots_title'), {as_of: stats.as_of, wide: true, kind: 'is-bare', tools: mayAct() && button(t('add_robot'), add)},
         sum && h('div', {class: 'summary'}, h('p', {}, t('places_used', number(sum.used), number(sum.total)), ' · ', t('places_free', number(sum.free))),
             bar(t('places_used', number(sum.used), number(sum.total)), [[sum.total ? sum.used / sum.total : 0, 'fill-accent']])),
         list.length ? h('ul', {class: 'cards'}, list.map(card)) : h('p', {class: 'empty'}, t('no_robots')));

@@ -3,6 +3,7 @@
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from dashboard import PICTURES
 from harness.wait import wait_until
 
 
@@ -44,6 +45,58 @@ def test_drain_and_resume_a_robot(operator, house):
     operator.see_no("draining", within="[aria-labelledby=robot-r3]")
     assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "active"
     operator.go("audit").see("patches", within="main")
+
+
+def test_change_disable_and_add_a_robot(operator, house):
+    system = house.system
+
+    def row(name, column):
+        return system.database.value(f"SELECT {column} FROM chasqui_robots WHERE name = %s AND removed = 0", name)
+
+    operator.go("robots").see("r2", within="main")
+    operator.press("Change r2").see("What stays empty stays as it is", within="dialog")
+    operator.confirm("Change").see("Nothing is to be changed.", within="dialog")
+    operator.field("Capacity (sessions at once)").send_keys("many")
+    operator.confirm("Change").see("Capacity is a number of 1 to 100000, or auto.", within="dialog")
+    operator.field("Capacity (sessions at once)").send_keys(Keys.BACKSPACE * 4, "9")
+    operator.confirm("Change", reason="less memory").see("r2 is changed.")
+    assert row("r2", "capacity") == 9
+    operator.press("Change r2").field("Base URL").send_keys("http://127.0.0.1:9")
+    operator.confirm("Change").see("drain or disable it before", within="dialog")
+    operator.press("Never mind", "dialog")
+    operator.press("Change r2").field("Capacity (sessions at once)").send_keys("auto")
+    operator.confirm("Change").see("r2 is changed.")
+    assert row("r2", "capacity") is None
+    # one that holds sessions is not disabled
+    busy = system.database.value("SELECT r.name FROM chasqui_robots r JOIN chasqui_sessions s ON s.robot_id = r.id AND s.live = 1 LIMIT 1")
+    operator.press(f"Disable {busy}").confirm("Disable").see("a disabled robot is not probed: drain it first", within="dialog")
+    operator.press("Never mind", "dialog")
+    operator.press("Add a robot")
+    for label, text in (("Name (what clients see)", "r9"), ("Base URL", "http://127.0.0.1:9"), ("Capacity (sessions at once)", "4")):
+        operator.field(label).send_keys(text)
+    operator.confirm("Add a robot").see("r9 is known.")
+    try:
+        assert row("r9", "capacity") == 4
+        operator.press("Disable r9").confirm("Disable", reason="only tried").see("r9 is disabled.")
+        operator.press("Enable r9").confirm("Enable")
+        wait_until(lambda: row("r9", "wanted") == "active", 5)
+    finally:
+        system.ctl("worker", "remove", "r9", "--force")
+    operator.go("audit").see("less memory", "only tried", within="main")
+
+
+def test_failures_by_class(operator, house):
+    operator.go("errors").see("robot_error", "log-ins", "What was said last", within="main")
+    assert "1" in operator.rows()[0] and "20110" not in operator.text("main")
+    for size in ("narrow", "wide"):
+        operator.size(size).see("robot_error", within="main").picture(PICTURES / f"errors-with-rows-{size}.png")
+        assert operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, size
+    operator.size("narrow").go("robots").see("Change", within="main")
+    cut = operator.js("return [...document.querySelectorAll('.card')].some(card => [...card.querySelectorAll('button')].some(one => one.getBoundingClientRect().right > card.getBoundingClientRect().right))")
+    assert not cut, "every button of a robot is inside its card"
+    operator.size("wide").go("errors").see("robot_error", within="main")
+    operator.press("Last job", "main").see("Timeline", "20110", within="main")
+    operator.go("errors?since=3600&portal=other").see("Nothing has failed.", within="main")
 
 
 def test_pause_and_resume_the_queue(operator, house):

@@ -1,0 +1,48 @@
+/* errors.js - what failed, by class: how often, for how many companies, since when, and what was said the last time. */
+import {h} from './view.js';
+import {t, name as nameOf} from './text.js';
+import {ask} from './broker.js';
+import {table} from './part.js';
+import {number, moment, ago} from './format.js';
+import {List, cut} from './list.js';
+
+/* All classes are one answer: it has no pages. */
+class Errors extends List {
+    async page() {
+        this.told = await ask(this.path, this.query());
+        return this.told;
+    }
+}
+
+const list = new Errors('errors', '/errors', 'errors', ['since', 'portal', 'batch_id'], {since: '86400'});
+const SINCE = [['3600', ['hours', 1]], ['86400', ['hours', 24]], ['604800', ['days', 7]], ['all', ['all']]];
+
+export function enter(query) {
+    list.enter(query);
+}
+
+export function happened(kind, event) {
+    if (kind === 'lost')
+        list.lost(event);
+    else if (kind === 'job' && event.state === 'failed' && list.rows)
+        list.happened();
+}
+
+export function draw() {
+    const told = list.told;
+    return list.frame('errors', t('errors_title'),
+        list.form([{name: 'since', label: t('error_since'), options: SINCE.map(([value, words]) => [value, t(...words)])},
+            {name: 'portal', label: t('portal')}, {name: 'batch_id', label: t('batch'), kind: 'number'}]),
+        table(t('errors_title'), [
+            {head: t('error_class'), kind: 'lead', cell: e => [h('b', {}, e.error || t('error_unnamed')), e.robot_error && h('small', {}, e.robot_error)]},
+            {head: t('error_kind'), cell: e => nameOf('failed_' + e.kind)},
+            {head: t('jobs_title'), kind: 'num', cell: e => number(e.n)},
+            {head: t('error_companies'), kind: 'num', cell: e => number(e.companies)},
+            {head: t('error_robot'), cell: e => e.worker || (e.workers ? t('error_robots', number(e.workers)) : '–')},
+            {head: t('first_seen'), kind: 'when', cell: e => h('time', {datetime: e.first_at, title: e.first_at}, moment(e.first_at))},
+            {head: t('last_seen'), kind: 'when', cell: e => h('time', {datetime: e.last_at, title: e.last_at}, ago(e.last_at))},
+            {head: t('last_words'), cell: e => cut(e.message, 90)},
+            {head: t('actions'), kind: 'act', cell: e => h('span', {class: 'acts'}, h('a', {href: `#/jobs/${e.last_job_id}`}, t('last_job')))},
+        ], list.rows, e => `${e.error} ${e.robot_error} ${e.kind}`, t('no_failures')),
+        null, told?.capped && t('errors_capped', number(told.looked), moment(told.looked_to)));
+}
