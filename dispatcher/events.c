@@ -20,7 +20,7 @@
 #define SPARE_MS 15000 /* what a try's lease lasts beyond its limit */
 #define LOOK_MS 500
 #define FAILURES_MAX 3
-#define WAIT_MS_MAX 60000
+#define WAIT_MS_MAX 10000
 
 struct telling { /* a call under way */
     struct events *all;
