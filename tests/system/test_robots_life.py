@@ -382,8 +382,9 @@ def test_private_cas_and_client_certificates(make_system, tmp_path):
     answer = system.api.execute(1, params=LOGIN).expect(200).json
     assert answer["robot"]["worker"] in ("good", "asks")
     system.api.list(answer["session_id"]).expect(200)
-    stats = system.ops.get("/api/v1/ops/stats").expect(200).body.decode()
-    assert "certificate_not_trusted" in stats and "client_certificate_refused" in stats
+    # TLS 1.3: the server's refusal may be overtaken by the reset of its connection, so the word comes and goes.
+    said = {"certificate_not_trusted", "client_certificate_refused"}
+    wait_until(lambda: all(word in system.ops.get("/api/v1/ops/stats").expect(200).body.decode() for word in said), 20, "stats say it")
     for _, listening in doors.values():
         listening.close()
     system.check_doctor = False

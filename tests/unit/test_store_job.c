@@ -384,6 +384,32 @@ static void test_all_that_a_filter_finds(void **state)
     claim_forget(&op);
 }
 
+/* One of three that the table refuses stays as it was, with all that hangs on it; the others go on. */
+static void test_one_of_many_is_refused(void **state)
+{
+    static const char make[] = "CREATE TRIGGER not_two BEFORE UPDATE ON portal_jobs FOR EACH ROW IF NEW.company_id = 2 AND NEW.status = 'queued' THEN SIGNAL "
+                               "SQLSTATE '45000' SET MESSAGE_TEXT = 'two stays'; END IF",
+                      drop[] = "DROP TRIGGER not_two";
+    (void)state;
+    uint64_t job[3];
+    for (unsigned i = 0; i < 3; i++)
+        job[i] = enqueued(i + 1, 5);
+    struct store_claim op = claim_op(3);
+    claim_fine(&op, 3);
+    for (unsigned i = 0; i < 3; i++)
+        claimed_fail(&op.got[i], &op.lease, -1);
+    assert_int_equal(db_run(look, make, sizeof(make) - 1), DB_OK);
+    struct store_bulk all = {.is_retry = true, .tries = 3, .by.name = "token:1:ops"};
+    run_fine(store_bulk, &all);
+    assert_int_equal(db_run(look, drop, sizeof(drop) - 1), DB_OK);
+    assert_int_equal(all.n, 2);
+    assert_int_equal(all.n_refused, 1);
+    assert_text("queued,failed,queued", "SELECT GROUP_CONCAT(status ORDER BY id) FROM portal_jobs WHERE id IN (?, ?, ?)", "uuu", job[0], job[1], job[2]);
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued'", "");
+    assert_text("2 failed -> 2 queued, 1 refused by the database", "SELECT detail FROM chasqui_audit WHERE action = 'jobs.retry'", "");
+    claim_forget(&op);
+}
+
 /* ---- what it waits for ---------------------------------------------------------------------------------------------------------- */
 
 static void assert_why(uint64_t job_id, const char *want)
@@ -548,6 +574,7 @@ int main(void)
         cmocka_unit_test_setup(test_all_that_a_filter_finds, reset),
         cmocka_unit_test_setup(test_what_a_job_waits_for, reset),
         cmocka_unit_test_setup(test_the_state_of_the_queue, reset),
+        cmocka_unit_test_setup(test_one_of_many_is_refused, reset),
         cmocka_unit_test_setup(test_a_pause, reset),
         cmocka_unit_test_setup(test_the_audit_trail, reset),
     };
