@@ -37,6 +37,8 @@ static const char *hint_of(unsigned number, const char *text, const struct conf 
 {
     if (number == 2026)
         return " (db.tls_ca must be the authority of the server's certificate, and db.host a name or address in it; db.tls_cert one that the server trusts)";
+    if (number == 2013 && c->db_tls_cert) /* TLS 1.3: the refusal of a certificate may be overtaken by the end of the connection */
+        return " (if this goes on: db.tls_cert must be one that the server trusts)";
     if (number == 1045 && !c->db_socket && !c->db_tls_cert)
         return c->db_tls_ca ? " (a user that REQUIRE X509 was made for needs db.tls_cert and db.tls_key)"
                             : " (a user that REQUIRE SSL was made for needs db.tls_ca)";
