@@ -111,7 +111,7 @@ struct end {
 static enum db_rc end_retrying(struct db *db, const struct end *e)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'retrying', error = ?, message = LEFT(CONVERT(? USING {message}), 1000), attempts = attempts - ?, "
+                "UPDATE portal_jobs SET status = 'retrying', error = ?, message = {message ?}, attempts = attempts - ?, "
                 "available_at = {now available_at} + INTERVAL ? MICROSECOND, updated_at = {now updated_at} WHERE id = ? AND status = 'running'",
                 "ssuiu", e->error, e->message, (uint64_t)e->is_uncounted, e->retry_ms * 1000, e->job_id));
     TRY(event_add(db, e->job_id, e->is_uncounted ? "waits_again" : "retrying", NULL, NULL, e->error));
@@ -135,7 +135,7 @@ static enum db_rc end_write(struct db *db, struct end *e)
     struct job_end job = {end_name[e->how], is_failed ? e->error : NULL, is_failed ? e->message : NULL};
     TRY(job_written(db, e->job_id, &job,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = ?, error = ?, message = LEFT(CONVERT(? USING {message}), 1000), finished_at = {now "
+                            "UPDATE portal_jobs SET status = ?, error = ?, message = {message ?}, finished_at = {now "
                             "finished_at}, updated_at = {now updated_at} WHERE id = ? AND status = 'running'",
                             "sssu", job.status, job.error, job.message, e->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", e->job_id));
@@ -151,7 +151,7 @@ static enum db_rc end_note(struct db *db, const struct store_round_turn *op)
     TRY(db_exec(db, "UPDATE chasqui_items SET ending = ? WHERE batch_id = ? AND idx = ?", "suu", end_name[op->ending], op->batch_id, op->idx));
     if (!op->error[0])
         return DB_OK;
-    enum db_rc rc = db_exec(db, "UPDATE portal_jobs SET error = ?, message = LEFT(CONVERT(? USING {message}), 1000) WHERE id = ?", "ssu", op->error,
+    enum db_rc rc = db_exec(db, "UPDATE portal_jobs SET error = ?, message = {message ?} WHERE id = ?", "ssu", op->error,
                             op->message, op->job_id);
     if (rc != DB_REFUSED && rc != DB_DUP)
         return rc;

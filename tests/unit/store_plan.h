@@ -31,6 +31,8 @@ static inline void statements_explain(const char *what, const char *find, bool m
     for (unsigned i = 0; i < n; i++) {
         char *sql = malloc(strlen(statement[i]) + 10);
         sprintf(sql, "EXPLAIN %s", statement[i]);
+        for (char *at = sql; (at = strchr(at, '{')); at++) /* a byte of a digest: with it the text would name a token of the shape */
+            *at = '[';
         sql_fine(db_query(look, sql, ""));
         while (db_next(look)) {
             const char *table = db_str(look, 2, NULL), *type = db_str(look, 3, NULL), *extra = db_str(look, 9, NULL);
