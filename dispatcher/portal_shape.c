@@ -145,7 +145,7 @@ void shape_text(const struct portal_shape *s, const char *sql, struct buf *out)
 {
     buf_adds(out, "");
     while (*sql) {
-        if (*sql == '{') {
+        if (*sql == '{' && islower((unsigned char)sql[1])) { /* {1,64} is a regular expression's */
             sql += token_write(s, sql, out);
         } else if (!s->has_deleted_at && strncmp(sql, deleted_at, sizeof(deleted_at) - 1) == 0) {
             while (out->len && (isalnum((unsigned char)out->data[out->len - 1]) || out->data[out->len - 1] == '_'))

@@ -19,6 +19,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_outbox_since TO 'chasqui'@'1
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_pause TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_places TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_refusals TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_results TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_revision TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_robots TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_schedule_items TO 'chasqui'@'10.0.0.%';

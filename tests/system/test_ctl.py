@@ -207,7 +207,7 @@ def test_keys_where_none_can_be_made(tmp_path):
         assert told.returncode in (1, 2) and told.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     answer = plain("keys", "init", str(tmp_path / "good"), "--json")
-    assert json.loads(answer.stdout)["ok"] and len(json.loads(answer.stdout)["files"]) == 14
+    assert json.loads(answer.stdout)["ok"] and len(json.loads(answer.stdout)["files"]) == 15
 
 
 # --- token --------------------------------------------------------------------------------------------------------------
@@ -593,7 +593,7 @@ def on_terminal(conf, columns, *words):
     """What a terminal of that width is sent."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    done = subprocess.run([program("chasqui"), "-c", conf, *words], stdout=follower, stderr=subprocess.PIPE, env=clean_env(), check=False)
+    done = subprocess.run([program("chasqui"), "-c", conf, *words], stdout=follower, stderr=subprocess.PIPE, env={**clean_env(), "NO_COLOR": "1"}, check=False)
     os.close(follower)
     shown = os.read(leader, 65536).decode()
     os.close(leader)

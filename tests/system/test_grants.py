@@ -36,7 +36,7 @@ def test_the_documented_grants_are_enough(make_system, mariadb):
     as_user("chasqui_ops")
     system.conf = system.write_conf("chasqui", system.settings)
     assert "nothing to do" in system.ctl("migrate").stdout
-    for table in [row[next(iter(row))] for row in system.database.rows("SHOW TABLES LIKE 'chasqui%'")]:
+    for table in [row[next(iter(row))] for row in system.database.rows("SHOW TABLES LIKE 'chasqui%%'")]:
         mariadb.sql(f"DROP TABLE `{name}`.`{table}`")
     mariadb.sql(f"DROP TABLE `{name}`.portal_jobs")
     system.setup()
