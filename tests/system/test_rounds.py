@@ -90,14 +90,14 @@ class Counted(dict):
 
 
 def test_each_step_that_fails_fails_its_item_alone(make_system):
-    system = make_system(robots=1, capacity=4, actions=SUBMIT, settings={"limit.list_bytes": 20000})
+    system = make_system(robots=1, capacity=4, actions=SUBMIT, settings={"limit.list_bytes": 20000, "timeout.list_ms": 1500})
     robot = system.robot
     met = system.api.login(6)
     bad = [
         {"mode": "not_json", "company_id": 1},
         {"mode": "status", "status": 500, "body": {"ok": False, "error": "portal_down", "message": "vuelva más tarde"}, "company_id": 2},
         {"mode": "status", "status": 200, "body": {"ok": False, "error": "locked"}, "company_id": 4},
-        {"mode": "reset", "company_id": 5, "times": 1},
+        {"mode": "hang", "company_id": 5, "times": 1},
         {"mode": "status", "status": 200, "body": "[" + "1," * 11000 + "1]", "company_id": 7},
         {"mode": "status", "status": 404, "company_id": 9},
         {"mode": "garbage", "company_id": 10},
