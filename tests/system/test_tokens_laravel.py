@@ -65,7 +65,7 @@ def test_tokens_of_sanctum_by_a_view(make_system):
     ):
         if definition:
             run(system, VIEW + definition)
-        system.database.execute("INSERT INTO other VALUES (1, REPEAT('a', 64), 1, 'app', NULL)")
+        system.database.execute("INSERT INTO other VALUES (%s, SHA2(%s, 256), 1, 'app', NULL)", number, secret)
         for shown in (token, secret, "99|wrong")[: 2 if "SLEEP" in (definition or "") else 3]:  # a number that is not there is no slow look
             began = time.monotonic()
             answer = wait_until(lambda shown=shown, cause=cause: cause in (got := api(system, shown).active(7).expect(503, "auth_unavailable")).json["message"] and got, 8, cause)
