@@ -74,6 +74,7 @@ struct jv *token_use_jv(const struct token_use *t)
     for (unsigned i = 0; i < TOKEN_USE_MAX; i++)
         if (t->use[i].id)
             all[n++] = &t->use[i];
+    /* cppcheck-suppress uninitvar ; the first n are set */
     qsort(all, n, sizeof all[0], most_first);
     struct jv *list = jv_new_array();
     for (unsigned i = 0; i < n && i < TOKEN_USE_SHOWN; i++) {

@@ -15,24 +15,33 @@ struct resend {
     uint64_t for_s, n, last, step;
 };
 
-#define TOLD "'done', 'failed', 'cancelled', 'adopted', 'migrated', 'session_closed', 'session_expired', 'session_lost', 'batch_finished'"
+/* What is told outside, as a list of SQL; a row that is told as several stands in it twice. */
+static const char told[] =
+#define EVENT_KIND(event, is_of_logins, is_bare, name, subject) "'" event "', "
+#include "dispatcher/event_kind.def"
+#undef EVENT_KIND
+    "''";
+#define SQL_ROOM (sizeof(told) + 300)
 
 static enum db_rc step_tx(struct db *db, void *arg)
 {
     struct resend *r = arg;
+    char sql[SQL_ROOM];
     r->step = 0;
-    TRY(db_query(db,
-                 "SELECT MAX(id), COUNT(*) FROM (SELECT id FROM chasqui_job_events WHERE id > ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= "
-                 "NOW(6) - INTERVAL ? SECOND AND event IN (" TOLD "))) ORDER BY id LIMIT ?) t",
-                 "uuuu", r->last, r->for_s, r->for_s, (uint64_t)STEP));
+    snprintf(sql, sizeof(sql),
+             "SELECT MAX(id), COUNT(*) FROM (SELECT id FROM chasqui_job_events WHERE id > ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= "
+             "NOW(6) - INTERVAL ? SECOND AND event IN (%s))) ORDER BY id LIMIT ?) t",
+             told);
+    TRY(db_query(db, sql, "uuuu", r->last, r->for_s, r->for_s, (uint64_t)STEP));
     if (!db_next(db) || db_is_null(db, 0))
         return DB_OK;
     uint64_t to = db_u64(db, 0);
     r->step = db_u64(db, 1);
-    TRY(db_exec(db,
-                "UPDATE chasqui_job_events SET out_state = 1 WHERE id > ? AND id <= ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= NOW(6) - INTERVAL "
-                "? SECOND AND event IN (" TOLD ")))",
-                "uuuu", r->last, to, r->for_s, r->for_s));
+    snprintf(sql, sizeof(sql),
+             "UPDATE chasqui_job_events SET out_state = 1 WHERE id > ? AND id <= ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= NOW(6) - INTERVAL "
+             "? SECOND AND event IN (%s)))",
+             told);
+    TRY(db_exec(db, sql, "uuuu", r->last, to, r->for_s, r->for_s));
     if (r->for_s)
         TRY(db_exec(db, "UPDATE chasqui_outbox_since SET since = LEAST(since, NOW(6) - INTERVAL ? SECOND)", "u", r->for_s));
     r->last = to;
