@@ -306,11 +306,11 @@ static struct str text_of(const char *text)
 static bool key_of(const struct exchange *x, struct token_key *key)
 {
     static const char scheme[] = "Bearer ";
-    const char *text = x->authorization ? x->authorization : "";
-    if (!x->authorization && x->listener == LISTENER_OPS)
-        return web_session_read(x, key);
-    bool is_bearer = strncasecmp(text, scheme, sizeof scheme - 1) == 0;
-    const char *shown = is_bearer ? text + sizeof scheme - 1 : "";
+    key->text = text_of("");
+    if (!x->authorization)
+        return x->listener == LISTENER_OPS && web_session_read(x, key);
+    bool is_bearer = strncasecmp(x->authorization, scheme, sizeof scheme - 1) == 0;
+    const char *shown = is_bearer ? x->authorization + sizeof scheme - 1 : "";
     bool is_ours = token_key_read(shown, key);
     key->text = text_of(shown);
     if (is_ours || !key->text.len || !(peers_foreign(x->b) & FOREIGN_FORM))

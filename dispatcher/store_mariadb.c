@@ -235,7 +235,7 @@ static enum db_rc judge(struct db *db, unsigned number, const char *state, const
 
 static enum db_rc classify(struct db *db, unsigned number, const char *state, const char *text, const char *sql)
 {
-    snprintf(db->link.error, sizeof(db->link.error), "%u %s", number, text);
+    snprintf(db->link.error, sizeof(db->link.error), "%u %.380s", number, text);
     enum db_rc rc = judge(db, number, state, text, sql);
     if (rc != DB_DUP && rc != DB_FORGOTTEN)
         db->failure = rc;
