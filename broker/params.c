@@ -365,6 +365,33 @@ void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **erro
         r->search = *s;
 }
 
+#define ERROR_BYTES_MAX 64
+#define ROBOT_ERROR_BYTES_MAX 256
+
+static bool error_ok(struct str s)
+{
+    return is_of(s, "abcdefghijklmnopqrstuvwxyz_", ERROR_BYTES_MAX);
+}
+
+/* A robot's own code: whatever it says, in one line. */
+static bool robot_error_ok(struct str s)
+{
+    return s.len && s.len <= ROBOT_ERROR_BYTES_MAX && jv_text_ok(s.p, s.len);
+}
+
+static void query_errors(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct str *error = query_get(q, "error"), *robot_error = query_get(q, "robot_error");
+    if (error && !error_ok(*error))
+        errors_add(errors, "error", "must be an error code, such as robot_error");
+    else if (error)
+        r->error = *error;
+    if (robot_error && !robot_error_ok(*robot_error))
+        errors_add(errors, "robot_error", "must be a text of 1 to 256 bytes");
+    else if (robot_error)
+        r->robot_error = *robot_error;
+}
+
 void query_page(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     query_number(q, "cursor", 0, 0, &r->cursor, errors);
@@ -404,6 +431,7 @@ void params_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **error
         query_portal(q, r, errors);
     query_number(q, "company_id", 1, 0, &r->company_id, errors);
     query_number(q, "batch_id", 1, 0, &r->batch_id, errors);
+    query_errors(q, r, errors);
     query_page(q, r, errors);
 }
 
@@ -417,6 +445,7 @@ void params_ops_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **e
 void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     query_job_status(q, r, errors);
+    query_errors(q, r, errors);
     query_page(q, r, errors);
 }
 
@@ -741,9 +770,13 @@ static void filter_member(void *arg, const char *key, struct jv *v)
         f->r->portal = text;
     else if (strcmp(key, "worker") == 0 && worker_name_ok(text))
         f->r->worker = text;
+    else if (strcmp(key, "error") == 0 && error_ok(text))
+        f->r->error = text;
+    else if (strcmp(key, "robot_error") == 0 && robot_error_ok(text))
+        f->r->robot_error = text;
     else
         errors_add(f->errors, "filter",
-                   "takes status, portal, company_id, batch_id and worker, each as in the list of jobs");
+                   "takes status, portal, company_id, batch_id, worker, error and robot_error, each as in the list of jobs");
 }
 
 void params_bulk(const struct jv *body, struct msg_REQUEST *r, bool *is_preview, struct jv **errors)

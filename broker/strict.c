@@ -14,7 +14,7 @@ static const struct known {
     {ops_stats, "history", ""},
     {ops_events, "stats", ""},
     {ops_sessions, "state session_id worker company_id cursor limit", ""},
-    {ops_jobs, "status portal company_id batch_id worker search cursor limit", ""},
+    {ops_jobs, "status portal company_id batch_id worker error robot_error search cursor limit", ""},
     {ops_batches, "status cursor limit", ""},
     {ops_audit, "search actor action subject since cursor limit", ""},
     {ops_errors, "portal batch_id since", ""},

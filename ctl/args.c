@@ -293,6 +293,16 @@ bool args_status(struct ctl *c)
     return false;
 }
 
+bool args_errors(struct ctl *c)
+{
+    const char *error = args_value(&c->args, OPT_ERROR), *robot_error = args_value(&c->args, OPT_ROBOT_ERROR);
+    if (error && (!*error || strlen(error) > 64 || strspn(error, "abcdefghijklmnopqrstuvwxyz_") != strlen(error)))
+        return ctl_usage(c, "--error must be an error code, such as robot_error"), false;
+    if (robot_error && (!*robot_error || strlen(robot_error) > 256))
+        return ctl_usage(c, "--robot-error must be 1 to 256 bytes"), false;
+    return true;
+}
+
 bool args_reason(struct ctl *c, const char **out)
 {
     *out = args_value(&c->args, OPT_REASON);

@@ -57,6 +57,7 @@ bool args_priority(struct ctl *c, uint64_t *out);                       /* --pri
 bool args_action(struct ctl *c, const char *portal, const char **out);  /* --action, required, of that portal */
 bool args_callback_url(struct ctl *c, const char **out);                /* --callback-url, NULL when not given */
 bool args_status(struct ctl *c);                                        /* --status is one of a job's, or not given */
+bool args_errors(struct ctl *c);                                        /* --error and --robot-error, or not given */
 bool args_reason(struct ctl *c, const char **out);                      /* --reason, NULL when not given */
 
 #endif

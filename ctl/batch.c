@@ -3,6 +3,8 @@
 #include "ctl/batch.h"
 
 #include "common/clock.h"
+#include "ctl/bulk.h"
+#include "ctl/csv_out.h"
 #include "ctl/plain.h"
 #include "ctl/progress.h"
 
@@ -152,6 +154,13 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
         jv_set_bool(body, "more", more);
         return ctl_json(body);
     }
+    if (c->args.n[OPT_CSV]) {
+        csv_print(stdout, list, keys);
+        if (more)
+            fprintf(stderr, "there are more; --limit shows them\n");
+        jv_free(list);
+        return CTL_DONE;
+    }
     struct table *table = table_new(heads);
     for (size_t i = 0; i < jv_len(list); i++)
         for (unsigned k = 0; heads[k]; k++) {
@@ -165,55 +174,17 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
     return CTL_DONE;
 }
 
-/* A field as spreadsheets read it. What a robot wrote is no formula. */
-static void csv_cell(struct buf *out, const char *text)
-{
-    bool is_formula = text && *text && strchr("=+-@\t", *text);
-    if (!text || !(is_formula || strpbrk(text, ",;\"\r\n"))) {
-        buf_adds(out, text ? text : "");
-        return;
-    }
-    buf_adds(out, is_formula ? "\"'" : "\"");
-    for (; *text; text++) {
-        if (*text == '"')
-            buf_adds(out, "\"");
-        buf_add(out, text, 1);
-    }
-    buf_adds(out, "\"");
-}
-
-/* With a byte order mark: else spreadsheets take it for an older character set. */
-static enum ctl_exit items_csv(const struct jv *list, const char *const *keys)
-{
-    struct buf out = {0};
-    char room[TEXT_ROOM];
-    buf_adds(&out, "\xef\xbb\xbf");
-    for (unsigned k = 0; keys[k]; k++)
-        buf_addf(&out, "%s%s", k ? "," : "", keys[k]);
-    buf_adds(&out, "\r\n");
-    for (size_t i = 0; i < jv_len(list); i++) {
-        for (unsigned k = 0; keys[k]; k++) {
-            buf_adds(&out, k ? "," : "");
-            csv_cell(&out, broker_text(jv_at(list, i), keys[k], room));
-        }
-        buf_adds(&out, "\r\n");
-    }
-    bool is_good = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
-    buf_free(&out);
-    return is_good ? CTL_DONE : CTL_FAILED;
-}
-
 enum ctl_exit batch_items(struct ctl *c)
 {
-    static const char *const heads[] = {">INDEX",   ">COMPANY", "=STATUS",  ">JOB",     "1>TRIES",
-                                        "2~~ROBOT", "3SESSION", "~~ERROR", "~MESSAGE", NULL};
-    static const char *const keys[] = {"index",  "company_id", "status", "job_id", "attempts",
-                                       "worker", "session_id", "error",  "message", NULL};
-    static const char *const columns[] = {"index", "company_id", "status", "error", "message", "step", "attempts", "job_id", "job_uid", "worker", "session_id", NULL};
+    static const char *const heads[] = {">INDEX",   ">COMPANY", "=STATUS",  ">JOB",         "1>TRIES", "2~~ROBOT",
+                                        "3SESSION", "~~ERROR",  "~MESSAGE", "4>HTTP",      "~~ROBOT SAID", NULL};
+    static const char *const keys[] = {"index",      "company_id", "status",       "job_id",      "attempts", "worker",
+                                       "session_id", "error",      "message",      "robot_status", "robot_error", "robot_message", NULL};
+    static const char *const columns[] = {"index", "company_id", "status", "error", "message", "robot_status", "robot_error", "robot_message", "step", "attempts", "job_id", "job_uid", "worker", "session_id", NULL};
     struct buf query = {0};
     uint64_t id, limit;
     bool more;
-    if (!id_read(c, &id) || !args_status(c) || !broker_limit(c, &limit))
+    if (!id_read(c, &id) || !args_status(c) || !args_errors(c) || !broker_limit(c, &limit))
         return CTL_USAGE;
     bool is_csv = c->args.n[OPT_CSV] > 0;
     if (is_csv && !c->args.n[OPT_LIMIT])
@@ -221,15 +192,20 @@ enum ctl_exit batch_items(struct ctl *c)
     struct buf path = batch_path(id, "/items");
     buf_adds(&query, "");
     broker_query_add(c, &query, OPT_STATUS, "status");
+    broker_query_add(c, &query, OPT_ERROR, "error");
+    broker_query_add(c, &query, OPT_ROBOT_ERROR, "robot_error");
     struct jv *list = broker_list(c, DOOR_APP, path.data, query.data, "items", limit, &more);
     buf_free(&path);
     buf_free(&query);
-    if (list && is_csv) {
-        enum ctl_exit code = items_csv(list, columns);
-        jv_free(list);
-        return code;
-    }
-    return list ? list_end(c, list, more, "items", heads, keys, "no such items") : CTL_FAILED;
+    return list ? list_end(c, list, more, "items", heads, is_csv && !c->args.json ? columns : keys, "no such items") : CTL_FAILED;
+}
+
+/* ---- retry ------------------------------------------------------------------------------------------------ */
+
+enum ctl_exit batch_retry(struct ctl *c)
+{
+    uint64_t id;
+    return id_read(c, &id) ? bulk_change(c, "retry", id) : CTL_USAGE;
 }
 
 /* ---- list, cancel ------------------------------------------------------------------------------------------ */
@@ -279,7 +255,7 @@ enum ctl_exit batch_cancel(struct ctl *c)
                    (unsigned long long)id);
 }
 
-/* ---- priority, retry ---------------------------------------------------------------------------------------- */
+/* ---- priority ---------------------------------------------------------------------------------------- */
 
 enum ctl_exit batch_priority(struct ctl *c)
 {
@@ -299,34 +275,4 @@ enum ctl_exit batch_priority(struct ctl *c)
         return ctl_json(answer);
     jv_free(answer);
     return ctl_say(c, "batch %llu has priority %u; what runs of it goes on", (unsigned long long)id, (unsigned)priority);
-}
-
-/* What failed of it, or how many those are. */
-enum ctl_exit batch_retry(struct ctl *c)
-{
-    uint64_t id;
-    int64_t n = 0;
-    char amount[TEXT_AMOUNT];
-    bool is_preview = c->args.n[OPT_PREVIEW] > 0;
-    if (!id_read(c, &id))
-        return CTL_USAGE;
-    struct jv *body = broker_reason(c), *filter = jv_new_object();
-    if (!body) {
-        jv_free(filter);
-        return CTL_USAGE;
-    }
-    jv_set_str(body, "action", "retry");
-    jv_set_bool(body, "preview", is_preview);
-    jv_set_int(filter, "batch_id", (int64_t)id);
-    jv_set_str(filter, "status", "failed");
-    jv_set(body, "filter", filter);
-    struct jv *answer = broker_post(c, DOOR_OPS, "/api/v1/ops/jobs/bulk", body);
-    if (!answer)
-        return CTL_FAILED;
-    if (c->args.json)
-        return ctl_json(answer);
-    jv_int(jv_get(answer, "n"), &n);
-    jv_free(answer);
-    return ctl_say(c, is_preview ? "%s of batch %llu would be tried again" : "%s of batch %llu tried again", amount_text((uint64_t)n, "item", amount),
-                   (unsigned long long)id);
 }

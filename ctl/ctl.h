@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #define WORDS_SOME 1000
+#define WORDS_ANY 1001 /* or none */
 
 enum ctl_exit { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 
@@ -35,7 +36,7 @@ struct command {
     const char *noun, *verb; /* verb "" = the noun alone */
     ctl_fn *fn;
     enum ctl_needs needs;
-    unsigned words;    /* how many words follow, exactly; WORDS_SOME = one or more */
+    unsigned words;    /* how many words follow, exactly; WORDS_SOME = one or more, WORDS_ANY = also none */
     uint64_t options;  /* OPT_BIT()s it takes */
     uint64_t repeated; /* those of them that may be given more than once */
     const char *usage; /* words and options as the user types them */

@@ -1,6 +1,9 @@
 /* job.c - `chasqui jobs`: what was asked for, what became of it, and why it waits; through a broker. */
 #include "ctl/broker.h"
 
+#include "ctl/bulk.h"
+#include "ctl/csv_out.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,22 +14,28 @@
 
 static bool list_options_ok(struct ctl *c)
 {
-    const char *portal = args_value(&c->args, OPT_PORTAL), *worker = args_value(&c->args, OPT_WORKER);
-    const char *batch = args_value(&c->args, OPT_BATCH), *search = args_value(&c->args, OPT_SEARCH);
-    uint64_t n;
+    const char *search = args_value(&c->args, OPT_SEARCH);
     if (search && (!*search || strlen(search) > 100))
         return ctl_usage(c, "--search must be 1 to 100 bytes"), false;
-    return args_status(c) && (!c->args.n[OPT_COMPANY] || args_company(c, &n)) &&
-           (!portal || args_portal_ok(c, portal)) && (!worker || args_worker_name(c, worker)) &&
-           (!batch || args_number(c, "--batch", batch, 1, INT64_MAX, &n));
+    return bulk_options_ok(c);
 }
 
 static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {">JOB",     ">COMPANY", "1~~ACTION", "=STATUS",        "3>TRIES",
-                                        "4~~ROBOT", "2>BATCH",  "~~ERROR",   "5CREATED (UTC)", NULL};
-    static const char *const keys[] = {"id",     "company_id", "action", "status",    "attempts",
-                                       "worker", "batch_id",   "error",  "created_at"};
+    static const char *const heads[] = {">JOB",     ">COMPANY", "1~~ACTION", "=STATUS",       "3>TRIES",
+                                        "4~~ROBOT", "2>BATCH",  "~~ERROR",   "~~ROBOT SAID", "5CREATED (UTC)", NULL};
+    static const char *const keys[] = {"id",     "company_id", "action", "status",      "attempts",
+                                       "worker", "batch_id",   "error",  "robot_error", "created_at"};
+    static const char *const csv[] = {"id",       "job_uid",    "company_id",    "portal",     "action",      "status",      "attempts",
+                                      "batch_id", "worker",     "error",         "message",    "robot_status", "robot_error", "robot_message",
+                                      "created_at", "started_at", "finished_at", NULL};
+    if (c->args.n[OPT_CSV] && !c->args.json) {
+        csv_print(stdout, list, csv);
+        if (more)
+            fprintf(stderr, "there are more; --limit shows them\n");
+        jv_free(list);
+        return CTL_DONE;
+    }
     if (c->args.json) {
         struct jv *body = jv_new_object();
         jv_set(body, "jobs", list);
@@ -65,6 +74,8 @@ enum ctl_exit jobs_list(struct ctl *c)
     broker_query_add(c, &query, OPT_PORTAL, "portal");
     broker_query_add(c, &query, OPT_BATCH, "batch_id");
     broker_query_add(c, &query, OPT_WORKER, "worker");
+    broker_query_add(c, &query, OPT_ERROR, "error");
+    broker_query_add(c, &query, OPT_ROBOT_ERROR, "robot_error");
     broker_query_add(c, &query, OPT_SEARCH, "search");
     struct jv *list = broker_list(c, DOOR_OPS, JOBS_PATH, query.data, "jobs", limit, &more);
     buf_free(&query);
@@ -107,6 +118,9 @@ static void job_print(const struct jv *job)
         {"status", "status"},
         {"error", "error"},
         {"message", "message"},
+        {"HTTP", "robot_status"},
+        {"said", "robot_error"},
+        {"", "robot_message"},
         {"attempts", "attempts"},
         {"priority", "priority"},
         {"batch", "batch_id"},
@@ -141,6 +155,33 @@ static void timeline_print(const struct jv *timeline)
     table_print(&table, "no timeline is kept of it any more");
 }
 
+/* Where its attempts' time went, and what the robots said. */
+static void attempts_print(const struct jv *attempts)
+{
+    static const char *const heads[] = {">TRY", "~~ROBOT", ">WAITED", ">ROBOT'S", "ENDED", "4>HTTP", "~~ROBOT SAID", "~MESSAGE", NULL};
+    static const char *const keys[] = {"outcome", "robot_status", "robot_error", "robot_message"};
+    if (!jv_len(attempts))
+        return;
+    struct table *table = table_new(heads);
+    for (size_t i = 0; i < jv_len(attempts); i++) {
+        const struct jv *a = jv_at(attempts, i);
+        static const char *const times[] = {"queued_ms", "robot_ms"};
+        broker_cell(table, a, "n");
+        broker_cell(table, a, "worker");
+        for (unsigned k = 0; k < 2; k++) {
+            int64_t ms;
+            if (jv_int(jv_get(a, times[k]), &ms))
+                table_addf(table, "%lld.%03lld s", (long long)(ms / 1000), (long long)(ms % 1000));
+            else
+                table_add(table, NULL);
+        }
+        for (unsigned k = 0; k < sizeof(keys) / sizeof(*keys); k++)
+            broker_cell(table, a, keys[k]);
+    }
+    putchar('\n');
+    table_print(&table, "");
+}
+
 static bool is_ended(const struct jv *job)
 {
     const char *status = jv_str(jv_get(job, "status"));
@@ -170,6 +211,7 @@ enum ctl_exit jobs_show(struct ctl *c)
     const struct jv *reasons = jv_get(why, "why");
     for (size_t i = 0; i < jv_len(reasons); i++)
         ctl_field(i ? "" : "why", jv_str(jv_get(jv_at(reasons, i), "detail")));
+    attempts_print(jv_get(job, "attempts_log"));
     timeline_print(jv_get(job, "timeline"));
     jv_free(why);
     jv_free(body);
@@ -183,6 +225,13 @@ static enum ctl_exit change(struct ctl *c, const char *what, const char *done, c
 {
     bool is_json = c->args.json, failed = false;
     const char *reason;
+    if (!c->args.n_words == !bulk_is_asked(c))
+        return ctl_usage(c, c->args.n_words ? "give IDs, or which jobs by options such as --batch or --robot-error; not both"
+                                             : "something is missing: IDs, or which jobs by options such as --batch or --robot-error");
+    if (!c->args.n_words)
+        return bulk_change(c, what + 1, 0);
+    if (c->args.n[OPT_PREVIEW])
+        return ctl_usage(c, "--preview goes with options such as --batch, not with IDs");
     for (unsigned i = 0; i < c->args.n_words; i++)
         if (!id_ok(c, c->args.word[i]))
             return CTL_USAGE;

@@ -57,7 +57,7 @@ static bool shape_ok(struct ctl *c, const struct command *cmd)
         if (a->n[i] > 1 && !(cmd->repeated & bit))
             return ctl_usage(c, "--%s is given twice", option_table[i].name), false;
     }
-    if (a->n_words == cmd->words || (cmd->words == WORDS_SOME && a->n_words))
+    if (a->n_words == cmd->words || (cmd->words == WORDS_SOME && a->n_words) || cmd->words == WORDS_ANY)
         return true;
     ctl_usage(c,
               a->n_words < cmd->words ? "something is missing: chasqui %s%s%s%s%s"

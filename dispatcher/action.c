@@ -36,6 +36,7 @@ struct run {
     struct idempotency stands_for;
     /* the outcome */
     enum err error;
+    struct attempt_end attempt;
     struct jv *extra, *result;
 };
 
@@ -92,6 +93,13 @@ static void finish(struct run *w)
     op->job_id = w->job_id;
     memcpy(op->token, w->lease.token, sizeof(op->token));
     op->cancelled = w->cancelled;
+    op->attempt = w->attempt;
+    op->attempt.n = 1;
+    op->attempt.outcome = w->cancelled                            ? OUTCOME_CANCELLED
+                          : !w->error && !w->gone                 ? OUTCOME_DONE
+                          : w->error == ERR_OUTCOME_UNKNOWN       ? OUTCOME_UNKNOWN
+                          : w->attempt.outcome                    ? w->attempt.outcome
+                                                                  : OUTCOME_ROBOT;
     if (!w->cancelled && (w->error || w->gone)) {
         snprintf(op->error, sizeof(op->error), "%s", w->gone ? "session_expired" : err_code(w->error));
         snprintf(op->message, sizeof(op->message), "%s", w->gone ? "" : err_text(w->error));
@@ -113,6 +121,8 @@ static void action_answered(void *arg, struct call_answer *a)
     w->call = NULL;
     if (r)
         r->robot_ms += a->took_ms;
+    w->attempt.robot_ms = a->took_ms;
+    w->attempt.status = a->result == CALL_ANSWERED ? a->status : 0;
     activity_drop(w->d, w->row.ref);
     robots_boot_seen(w->d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     w->error = answer_failure(a);
@@ -127,6 +137,8 @@ static void action_answered(void *arg, struct call_answer *a)
             w->error = ERR_ROBOT_ERROR;
             w->extra = jv_new_object();
             jv_set(w->extra, "robot", answer_words(w->d, a));
+            attempt_words(&w->attempt, jv_get(w->extra, "robot"));
+            w->attempt.outcome = outcome_of_refusal(w->action, a->status, w->attempt.error[0] ? w->attempt.error : NULL);
         } else if (jv_type(w->result) != JV_OBJECT) {
             w->error = ERR_ROBOT_BAD_RESPONSE;
         }
@@ -233,6 +245,7 @@ static void action_resolved(struct dispatcher *d, struct request *r, enum resolv
     w->key = r->key;
     w->row = *row;
     w->action = action;
+    w->attempt.queued_ms = (int64_t)r->waited_ms;
     w->params = r->params;
     w->params_len = r->params_len;
     r->params = NULL;

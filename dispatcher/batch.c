@@ -343,6 +343,8 @@ static void items_start(struct dispatcher *d, struct request *r)
     op->batch_id = r->batch_id;
     op->viewer = viewer_of(r);
     snprintf(op->state, sizeof(op->state), "%.20s", r->state);
+    strcpy(op->error, r->error);
+    strcpy(op->robot_error, r->robot_error);
     op->cursor = r->cursor;
     op->limit = r->limit;
     store_submit(d->store, store_batch_items, op, items_done, asked_new(d, r));

@@ -76,6 +76,8 @@ void bulk_start(struct dispatcher *d, struct request *r)
     snprintf(op->status, sizeof(op->status), "%.20s", r->state);
     strcpy(op->portal, r->portal);
     strcpy(op->worker, r->worker);
+    strcpy(op->error, r->error);
+    strcpy(op->robot_error, r->robot_error);
     op->company_id = r->company_id;
     op->batch_id = r->batch_id;
     op->tries = (unsigned)d->conf->queue_max_attempts;

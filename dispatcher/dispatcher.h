@@ -144,7 +144,7 @@ struct request {
     uint64_t *companies; unsigned n_companies; /* owned */
     uint8_t secret_hash[32];
     char session_id[SESSION_ID_ROOM], file_token[513], portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES];
-    char state[33], worker[NAME_ROOM], reason[201];
+    char state[33], worker[NAME_ROOM], reason[201], error[65], robot_error[257];
     uint64_t page, company_id, job_id, cursor; unsigned limit; uint8_t priority;
     bool force_new, remember;
     char idempotency_key[256]; /* "" = none */

@@ -293,6 +293,7 @@ void login_start(struct dispatcher *d, struct request *r)
     strcpy(l->job_uid, r->job_uid);
     strcpy(l->request_id, r->request_id);
     strcpy(l->traceparent, r->traceparent);
+    l->attempt.queued_ms = (int64_t)r->waited_ms;
     if (r->params) {
         buf_add(&l->params, r->params, r->params_len);
         if (d->seal)

@@ -57,6 +57,8 @@ static void jobs_start(struct dispatcher *d, struct request *r)
     r->n_companies = 0;
     snprintf(op->status, sizeof(op->status), "%.20s", r->state);
     strcpy(op->portal, r->portal);
+    strcpy(op->error, r->error);
+    strcpy(op->robot_error, r->robot_error);
     op->company_id = r->company_id;
     op->batch_id = r->batch_id;
     op->cursor = r->cursor;

@@ -203,6 +203,30 @@ static void done_recorded(void *arg, void *op_arg)
     login_free(l);
 }
 
+/* What is kept of the attempt. A migration is none, and neither is what all robots were too full for. */
+static struct attempt_end attempt_of(const struct login *l, enum attempt_outcome outcome)
+{
+    struct attempt_end a = l->attempt;
+    a.n = l->item.is_set ? l->item.attempts : 1;
+    a.outcome = outcome;
+    if (l->migrating || (l->item.is_set && l->error == ERR_NO_FREE_WORKER && outcome != OUTCOME_DONE))
+        a.outcome = OUTCOME_NONE;
+    return a;
+}
+
+static enum attempt_outcome outcome_of_failure(const struct login *l)
+{
+    if (l->cancelled)
+        return OUTCOME_CANCELLED;
+    if (l->error == ERR_REFUSED_BY_DATABASE || l->error == ERR_DATABASE_UNAVAILABLE)
+        return OUTCOME_DATABASE;
+    if (l->error == ERR_NO_DISPATCHER || l->error == ERR_OUTCOME_UNKNOWN)
+        return OUTCOME_UNKNOWN;
+    if (l->error == ERR_VALIDATION_FAILED)
+        return OUTCOME_NOT_CALLED;
+    return l->attempt.outcome ? l->attempt.outcome : OUTCOME_ROBOT;
+}
+
 static void record_done(void *arg)
 {
     struct login *l = arg;
@@ -224,6 +248,7 @@ static void record_done(void *arg)
     if (l->item.is_round)
         l->lease.asked_ms = clock_ms();
     op->ttl_ms = l->d->conf->queue_lease_ms;
+    op->attempt = attempt_of(l, OUTCOME_DONE);
     if (l->remember.len) {
         op->credentials = l->remember.data;
         op->credentials_len = l->remember.len;
@@ -269,7 +294,8 @@ static void failed_recorded(void *arg, void *op_arg)
         stat_add(queue_failed_total, l->item.is_set);
     }
     log_line(LOG_WARN, l->migrating ? "migration_failed" : l->cancelled ? "login_cancelled" : retry >= 0 ? "login_retrying" : "login_failed", "job",
-             log_i((long long)l->job_id), "request", l->request_id, "error", err_code(l->error), "retry_ms", log_i((long long)retry), NULL);
+             log_i((long long)l->job_id), "request", l->request_id, "error", err_code(l->error), "robot_status", log_i(l->attempt.status), "robot_error", l->attempt.error, "retry_ms",
+             log_i((long long)retry), NULL);
     if (l->item.is_set && retry >= 0)
         queue_due_in(d, retry);
     if (!l->item.batch_id) {
@@ -315,6 +341,7 @@ static void record_failed(void *arg)
     memcpy(op->token, l->lease.token, sizeof(op->token));
     snprintf(op->error, sizeof(op->error), "%s", err_code(l->error));
     snprintf(op->message, sizeof(op->message), "%s", l->message[0] ? l->message : err_text(l->error));
+    op->attempt = attempt_of(l, outcome_of_failure(l));
     op->place = l->place;
     op->item = l->item;
     op->cancelled = l->cancelled;
@@ -350,19 +377,6 @@ static void close_unkept(struct login *l, const char *id)
     robot_call_close(l->d, robot, id, (struct call_ids){l->request_id, l->traceparent}, orphan_closed, NULL);
 }
 
-static bool is_final_error(const struct action *action, const char *code)
-{
-    if (!action->final_errors || !code)
-        return false;
-    unsigned n;
-    char **codes = conf_list(action->final_errors, &n);
-    bool found = false;
-    for (unsigned i = 0; i < n; i++)
-        found |= strcmp(codes[i], code) == 0;
-    free(codes);
-    return found;
-}
-
 static bool opened(struct login *l, const struct jv *body)
 {
     const char *id = jv_str(jv_get(body, "session_id"));
@@ -393,12 +407,15 @@ static void words_keep(struct login *l)
 
 static void refused(struct login *l, const struct call_answer *a, const struct jv *body)
 {
+    const char *code = jv_str(jv_get(body, "error"));
     l->extra = jv_new_object();
     jv_set(l->extra, "robot", answer_words(l->d, a));
-    l->final = is_final_error(l->action, jv_str(jv_get(body, "error")));
+    attempt_words(&l->attempt, jv_get(l->extra, "robot"));
+    l->attempt.outcome = outcome_of_refusal(l->action, a->status, code && *code ? code : NULL);
+    l->final = code_is_in(l->action->final_errors, code);
     l->error = ERR_ROBOT_ERROR;
     words_keep(l);
-    tally_fault(l->d, l->robot_id, FAULT_SAID_NO);
+    tally_fault(l->d, l->robot_id, l->attempt.outcome == OUTCOME_ROBOT ? FAULT_SAID_NO : FAULT_REFUSED);
     bool is_its_word = a->status == 503 && jv_type(body) == JV_OBJECT;
     if (a->status >= 500 && !is_its_word) { /* it may have begun: only its session list or fence tells */
         login_settle(l, ERR_ROBOT_ERROR, l->message);
@@ -433,6 +450,8 @@ static bool answer_take(struct login *l, struct call_answer *a)
     enum jv_bad why;
     bool is_open = false;
     l->call = NULL;
+    l->attempt.robot_ms += a->took_ms;
+    l->attempt.status = a->result == CALL_ANSWERED ? a->status : 0;
     robots_boot_seen(l->d, l->robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     if (a->boot_id[0])
         strcpy(l->boot_id, a->boot_id);
@@ -692,6 +711,7 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
     l->credentials = got->credentials;
     got->credentials = (struct buf){0};
     l->began_ms = clock_ms();
+    l->attempt.queued_ms = (int64_t)got->waited_ms;
     stat_inc(logins_total);
     queue_waited(d, l->company_id, got->waited_ms);
     login_hold(l);

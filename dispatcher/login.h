@@ -33,6 +33,7 @@ struct login {
     uint64_t asked_ms;       /* the robot was called */
     uint64_t limit_at_ms;    /* end of the action's limit */
     uint64_t began_ms;       /* of a queued one: claimed; else 0 */
+    struct attempt_end attempt;  /* how it ends, as far as it is known */
     struct buf params;       /* plain, a client's; wiped at the end */
     struct buf credentials;  /* sealed, stored ones */
     struct buf remember;     /* sealed, kept when the log-in succeeds; empty = not */

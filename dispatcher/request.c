@@ -190,6 +190,8 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     str_copy(r->state, sizeof(r->state), m->state);
     str_copy(r->worker, sizeof(r->worker), m->worker);
     str_copy(r->reason, sizeof(r->reason), m->reason);
+    str_copy(r->error, sizeof(r->error), m->error);
+    str_copy(r->robot_error, sizeof(r->robot_error), m->robot_error);
     str_copy(r->idempotency_key, sizeof(r->idempotency_key), m->idempotency_key);
     str_copy(r->callback_url, sizeof(r->callback_url), m->callback_url);
     str_copy(r->search, sizeof(r->search), m->search);

@@ -212,6 +212,7 @@ void settle_login(struct dispatcher *d, struct settle_in *in)
     strcpy(l->boot_id, in->boot_id);
     l->lease = in->lease;
     l->remember = in->remember;
+    l->attempt.queued_ms = l->attempt.robot_ms = -1; /* whoever began it knew */
     l->limit_at_ms = clock_ms() + (in->limit_left_ms > 0 ? (uint64_t)in->limit_left_ms : 0);
     login_hold(l);
     login_settle(l, in->error, in->message);

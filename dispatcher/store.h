@@ -25,6 +25,7 @@
 #include "common/jv.h"
 #include "common/loop.h"
 #include "proto/proto.h"
+#include "dispatcher/attempt.h"
 #include "dispatcher/store_mariadb.h"
 #include "dispatcher/store_pulse.h"
 #include "dispatcher/trouble.h"
@@ -226,6 +227,7 @@ struct store_login_done {
     char robot_base_url[URL_ROOM], robot_viewer_url[URL_ROOM]; char worker[NAME_ROOM];
     const void *credentials; size_t credentials_len; /* sealed, to remember; NULL = do not */
     struct queued item;
+    struct attempt_end attempt;
     enum { LOGIN_DONE_OK, LOGIN_DONE_LOST, LOGIN_DONE_DUP_SESSION, LOGIN_DONE_ROWLESS } outcome; /* DUP: the id is live elsewhere; ROWLESS:
                              * Laravel deleted the job; nothing written */
     uint32_t dup_robot_id;  /* DUP: on which robot; 0 = not known */
@@ -241,6 +243,7 @@ enum place_fate { PLACE_FREE, PLACE_KEEP_PENDING /* close_pending=1 */, PLACE_FA
 struct store_login_failed {
     uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
     char error[41], message[1001]; /* for the job; base URLs replaced already */
+    struct attempt_end attempt;
     enum place_fate place;  /* KEEP_PENDING: session -> lost, reason abandoned; else closed, reason login_failed */
     struct queued item;     /* set: with retry_ms >= 0 the job is retried after it */
     bool uncounted;         /* this attempt does not count: the robots were full */
@@ -264,6 +267,7 @@ struct store_action_start {
 void store_action_start(struct db *db, void *op);
 struct store_action_end {
     uint64_t job_id; uint8_t token[ID_TOKEN_BYTES]; char error[41], message[1001]; /* error "" = done */
+    struct attempt_end attempt;
     bool cancelled; /* it was asked to stop: cancelled rather than failed */
     bool lost; enum store_rc rc;
 };

@@ -66,7 +66,7 @@ static enum db_rc end_tx(struct db *db, void *arg)
                             "UPDATE portal_jobs SET status = ?, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = "
                             "? AND status = 'running'",
                             "sssu", how.status, how.error, how.message, op->job_id)));
-    return event_add(db, op->job_id, op->cancelled ? "cancelled" : op->error[0] ? "failed" : "done", NULL, NULL, op->error);
+    return event_add_attempt(db, op->job_id, how.status, NULL, op->error, &op->attempt);
 }
 
 static int end_done(struct db *db, void *arg)

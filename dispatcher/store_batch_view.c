@@ -246,11 +246,17 @@ void store_batches(struct db *db, void *arg)
 #define ITEM_COLUMNS                                                                                                                \
     "i.idx, i.company_id, i.state, i.job_id, j.job_uid, IF(j.batch_id = i.batch_id, j.attempts, 0), j.robot_session_id, j.worker, " \
     "COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL)), "                                   \
-    "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)), i.step "
+    "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)), i.step, "                         \
+    "q.robot_status, q.robot_error, q.robot_message "
 /* One that was refused before it had a job says so itself. */
 #define ITEM_JOIN                                                                                                                     \
     "LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN "LEFT JOIN chasqui_refusals y ON y.batch_id = i.batch_id AND y.idx = "     \
-    "i.idx AND i.state = 'failed' "
+    "i.idx AND i.state = 'failed' LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id AND q.batch_id = i.batch_id AND q.idx = i.idx "
+/* Only those that failed, or are to be tried again, with that error and that word of the robot. */
+#define ITEM_FILTER                                                                                                                    \
+    "AND (? = '' OR COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL)) = ?) AND (? = '' OR "     \
+    "q.robot_error = ?) "
+#define ITEM_FILTER_VALUES(op) (op)->error, (op)->error, (op)->robot_error, (op)->robot_error
 
 static struct jv *item_jv(struct db *db)
 {
@@ -266,6 +272,9 @@ static struct jv *item_jv(struct db *db)
     jv_set_str(item, "error", db_str(db, 8, NULL));
     jv_set_str(item, "message", db_str(db, 9, NULL));
     json_set_column(item, "step", db, 10);
+    json_set_column(item, "robot_status", db, 11);
+    jv_set_str(item, "robot_error", db_str(db, 12, NULL));
+    jv_set_str(item, "robot_message", db_str(db, 13, NULL));
     return item;
 }
 
@@ -279,13 +288,13 @@ static enum db_rc items_read(struct db *db, struct store_batch_items *op)
     if (op->state[0])
         TRY(db_query(db,
                      "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (by_state) " ITEM_JOIN "WHERE i.batch_id = "
-                     "? AND i.state = ? AND i.idx >= ? ORDER BY i.idx LIMIT ?",
-                     "usuu", op->batch_id, op->state, op->cursor, (uint64_t)limit + 1));
+                     "? AND i.state = ? AND i.idx >= ? " ITEM_FILTER "ORDER BY i.idx LIMIT ?",
+                     "usussssu", op->batch_id, op->state, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
     else
         TRY(db_query(db,
                      "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (PRIMARY) " ITEM_JOIN "WHERE i.batch_id = "
-                     "? AND i.idx >= ? ORDER BY i.idx LIMIT ?",
-                     "uuu", op->batch_id, op->cursor, (uint64_t)limit + 1));
+                     "? AND i.idx >= ? " ITEM_FILTER "ORDER BY i.idx LIMIT ?",
+                     "uussssu", op->batch_id, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
     struct jv *list = jv_new_array();
     while (n < limit && db_next(db)) {
         next = db_u64(db, 0) + 1;

@@ -10,7 +10,7 @@
  * many they were by now: in which states before, and what became of them.
  */
 #include "dispatcher/store_queue.h"
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store_refusal.h"
 
 #include "common/check.h"
 
@@ -34,12 +34,18 @@ static bool is_state_meant(const struct store_bulk *op, const char *status)
     return (op->is_retry ? is_ended : is_open) && (!op->status[0] || strcmp(op->status, status) == 0);
 }
 
+static bool is_text_meant(const char *wanted, const char *text)
+{
+    return !*wanted || (text && strcmp(wanted, text) == 0);
+}
+
 static bool is_meant(struct db *db, const struct store_bulk *op, const struct row *row)
 {
     const char *worker = db_str(db, 4, NULL);
     return row->is_ours && (row->is_login || !op->is_retry) && is_state_meant(op, db_str(db, 2, NULL)) &&
            (!op->portal[0] || strcmp(op->portal, db_str(db, 3, NULL)) == 0) &&
-           (!op->worker[0] || (worker && strcmp(op->worker, worker) == 0)) &&
+           (!op->worker[0] || (worker && strcmp(op->worker, worker) == 0)) && is_text_meant(op->error, db_str(db, 7, NULL)) &&
+           is_text_meant(op->robot_error, db_str(db, 8, NULL)) &&
            (!op->company_id || op->company_id == row->company_id);
 }
 
@@ -53,8 +59,8 @@ static void row_read(struct db *db, const struct store_bulk *op, struct row *row
 }
 
 #define WALK(index, by)                                                                                                                \
-    "SELECT j.id, j.company_id, j.status, j.portal, j.worker, q.job_id, q.kind = 'login' FROM portal_jobs j FORCE INDEX (" \
-    index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE " by " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
+    "SELECT j.id, j.company_id, j.status, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR ", q.robot_error FROM portal_jobs j FORCE INDEX (" \
+    index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE " by " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
 
 /* The next piece below op->below, of the index that leaves least; op->state is which of the states is walked when that index is
  * theirs. */
@@ -170,12 +176,12 @@ static void detail_write(const struct store_bulk *op, struct buf *out)
 /* What was asked for, and what has changed by now. */
 static enum db_rc audit_write(struct db *db, struct store_bulk *op)
 {
-    char subject[260];
+    char subject[600];
     struct buf detail = {0};
     enum db_rc rc;
-    snprintf(subject, sizeof(subject), "jobs status=%s portal=%s company=%llu batch=%llu robot=%s", op->status[0] ? op->status : "*",
+    snprintf(subject, sizeof(subject), "jobs status=%s portal=%s company=%llu batch=%llu robot=%s error=%s robot_error=%s", op->status[0] ? op->status : "*",
              op->portal[0] ? op->portal : "*", (unsigned long long)op->company_id, (unsigned long long)op->batch_id,
-             op->worker[0] ? op->worker : "*");
+             op->worker[0] ? op->worker : "*", op->error[0] ? op->error : "*", op->robot_error[0] ? op->robot_error : "*");
     detail_write(op, &detail);
     if (op->audit_id) {
         rc = db_exec(db, "UPDATE chasqui_audit SET detail = ? WHERE id = ?", "su", detail.data, op->audit_id);

@@ -27,11 +27,35 @@ static void queued_push(struct jv *out, int64_t created_ms)
     jv_push(out, e);
 }
 
-static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
+/* What the robot said, where it said something: from column `at` on. */
+static void words_set(struct jv *e, struct db *db, unsigned at)
+{
+    if (!db_is_null(db, at))
+        jv_set_int(e, "robot_status", db_i64(db, at));
+    if (!db_is_null(db, at + 1))
+        jv_set_str(e, "robot_error", db_str(db, at + 1, NULL));
+    if (!db_is_null(db, at + 2))
+        jv_set_str(e, "robot_message", db_str(db, at + 2, NULL));
+}
+
+/* An attempt that ended with this event. */
+static struct jv *attempt_jv(struct db *db)
+{
+    struct jv *a = jv_new_object();
+    json_set_column(a, "n", db, 5);
+    jv_set_str(a, "worker", db_str(db, 2, NULL));
+    json_set_column(a, "queued_ms", db, 7);
+    json_set_column(a, "robot_ms", db, 8);
+    jv_set_str(a, "outcome", db_str(db, 6, NULL));
+    words_set(a, db, 9);
+    return a;
+}
+
+static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out, struct jv *attempts)
 {
     TRY(db_query(db,
-                 "SELECT CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), event, worker, dispatcher, detail FROM chasqui_job_events WHERE job_id = ? "
-                 "ORDER BY id LIMIT 500",
+                 "SELECT CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), event, worker, dispatcher, detail, attempt, outcome, queued_ms, robot_ms, "
+                 "robot_status, robot_error, robot_message FROM chasqui_job_events WHERE job_id = ? ORDER BY id LIMIT 500",
                  "u", job_id));
     while (db_next(db)) {
         struct jv *e = jv_new_object();
@@ -41,7 +65,10 @@ static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
         for (unsigned i = 0; i < 3; i++)
             if (!db_is_null(db, i + 2))
                 jv_set_str(e, optional[i], db_str(db, i + 2, NULL));
+        words_set(e, db, 9);
         jv_push(out, e);
+        if (!db_is_null(db, 5))
+            jv_push(attempts, attempt_jv(db));
     }
     return DB_OK;
 }
@@ -51,7 +78,7 @@ static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out)
     "COALESCE(j.robot_session_id, q.session_id), j.worker, " JOB_ERROR ", " JOB_MESSAGE ", "                           \
     "CAST(UNIX_TIMESTAMP({utc j.created_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.available_at}) * 1000 AS INT), "         \
     "CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), q.kind, "  \
-    "j.robot_session_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id " REFUSAL_JOIN
+    "j.robot_session_id, q.robot_status, q.robot_error, q.robot_message FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id " REFUSAL_JOIN
 
 static struct jv *job_jv(struct db *db)
 {
@@ -71,6 +98,9 @@ static struct jv *job_jv(struct db *db)
     static const char *const times[] = {"created_at", "available_at", "started_at", "finished_at"};
     for (unsigned i = 0; i < 4; i++)
         jv_set_time(job, times[i], db_i64(db, 13 + i));
+    json_set_column(job, "robot_status", db, 19);
+    jv_set_str(job, "robot_error", db_str(db, 20, NULL));
+    jv_set_str(job, "robot_message", db_str(db, 21, NULL));
     return job;
 }
 
@@ -101,10 +131,11 @@ static enum db_rc job_read(struct db *db, struct store_job *op)
     bool is_met = strcmp(op->kind, "login") == 0 && db_is_null(db, 18);
     char session_id[SESSION_ID_ROOM];
     db_str_copy(db, 9, session_id, sizeof(session_id));
-    struct jv *job = job_jv(db), *timeline = jv_new_array(), *body = jv_new_object();
+    struct jv *job = job_jv(db), *timeline = jv_new_array(), *attempts = jv_new_array(), *body = jv_new_object();
     if (db_u64(db, 8))
         queued_push(timeline, db_i64(db, 13));
-    enum db_rc rc = timeline_read(db, op->job_id, timeline);
+    enum db_rc rc = timeline_read(db, op->job_id, timeline, attempts);
+    jv_set(job, "attempts_log", attempts);
     jv_set(job, "timeline", timeline);
     jv_set_bool(body, "ok", true);
     jv_set(body, "job", job);
@@ -191,11 +222,12 @@ static bool is_allowed(const struct store_jobs *op, uint64_t company_id)
 #define WALK(index, by)                                                                                                           \
     "SELECT j.id, j.company_id FROM portal_jobs j FORCE INDEX (" index ") WHERE " by " AND j.id < ? AND j.id >= ? AND (? = '' OR "   \
     "j.status = ?) AND (? = '' OR j.portal = ?) AND (? = 0 OR j.company_id = ?) AND (? = 0 OR j.batch_id = ?) AND (? = '' OR "       \
-    "j.worker = ?) ORDER BY j.id DESC LIMIT ?"
-#define WALK_TYPES "uu" "ss" "ss" "uu" "uu" "ss" "u"
+    "j.worker = ?) AND (? = '' OR j.error = ? OR (SELECT x.error FROM chasqui_refusals x WHERE x.job_id = j.id) = ?) AND (? = '' OR "   \
+    "(SELECT q.robot_error FROM chasqui_jobs q WHERE q.job_id = j.id) = ?) ORDER BY j.id DESC LIMIT ?"
+#define WALK_TYPES "uu" "ss" "ss" "uu" "uu" "ss" "sss" "ss" "u"
 #define WALK_VALUES(op, below, floor)                                                                                              \
     (below), (floor), (op)->status, (op)->status, (op)->portal, (op)->portal, (op)->company_id, (op)->company_id, (op)->batch_id,  \
-        (op)->batch_id, (op)->worker, (op)->worker
+        (op)->batch_id, (op)->worker, (op)->worker, (op)->error, (op)->error, (op)->error, (op)->robot_error, (op)->robot_error
 
 static enum db_rc company_walk(struct db *db, struct page *p, uint64_t company_id)
 {
@@ -263,7 +295,7 @@ static enum db_rc all_walk(struct db *db, struct page *p)
 {
     struct store_jobs *op = p->op;
     struct piece at = {0};
-    bool is_loose = op->worker[0] || op->portal[0] || (op->batch_id && (op->status[0] || op->company_id));
+    bool is_loose = op->worker[0] || op->portal[0] || op->error[0] || op->robot_error[0] || (op->batch_id && (op->status[0] || op->company_id));
     uint64_t newest;
     TRY(newest_read(db, &newest));
     if (op->cursor > newest + 1)

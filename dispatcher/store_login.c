@@ -325,7 +325,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
                     "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY "
                     "UPDATE sealed = VALUES(sealed), updated_at = VALUES(updated_at)",
                     "usb", company_id, portal, op->credentials, op->credentials_len));
-    TRY(event_add(db, op->job_id, migration ? "migrated" : op->item.is_round ? "logged_in" : "done", op->worker, NULL, NULL));
+    TRY(event_add_attempt(db, op->job_id, migration ? "migrated" : op->item.is_round ? "logged_in" : "done", op->worker, NULL, &op->attempt));
     if (!op->item.is_round)
         TRY(item_end(db, &op->item, "done"));
     op->outcome = LOGIN_DONE_OK;
@@ -395,7 +395,7 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
                             "WHERE id = ? AND status = 'running'",
                             "u", op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
-    TRY(event_add(db, op->job_id, "cancelled", worker, NULL, NULL));
+    TRY(event_add_attempt(db, op->job_id, "cancelled", worker, NULL, &op->attempt));
     return item_end(db, &op->item, "cancelled");
 }
 
@@ -406,7 +406,7 @@ static enum db_rc retry_later(struct db *db, const struct store_login_failed *op
                 "UPDATE portal_jobs SET status = 'retrying', error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
                 "INTERVAL ? MICROSECOND, updated_at = {now updated_at} WHERE id = ? AND status = 'running'",
                 "ssuiu", op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
-    TRY(event_add(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, NULL, op->error));
+    TRY(event_add_attempt(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, op->error, &op->attempt));
     return db_exec(db,
                    "UPDATE chasqui_items SET state = ?, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
                    "siuu", op->uncounted ? "queued" : "retrying", op->retry_ms * 1000, op->item.batch_id, op->item.idx);
@@ -453,7 +453,7 @@ static enum db_rc failed_tx(struct db *db, void *arg)
                             "WHERE id = ? AND status = 'running'",
                             "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
-    TRY(event_add(db, op->job_id, "failed", worker, NULL, op->error));
+    TRY(event_add_attempt(db, op->job_id, "failed", worker, op->error, &op->attempt));
     return item_end(db, &op->item, "failed");
 }
 

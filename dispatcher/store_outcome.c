@@ -92,6 +92,11 @@ static void fill_event(void *arg, unsigned row, struct db_cell *cells)
     const struct store_login_done *one = ((struct outcome *)arg)->held[row];
     cells[0].n = one->job_id;
     cells[1].data = one->worker;
+    cells[2].n = one->attempt.n;
+    cells[3].data = outcome_name[one->attempt.outcome];
+    cells[4].n = one->attempt.queued_ms < 0 ? 0 : (uint64_t)one->attempt.queued_ms;
+    cells[5].n = one->attempt.robot_ms < 0 ? 0 : (uint64_t)one->attempt.robot_ms;
+    cells[6].n = (uint64_t)one->attempt.status;
 }
 
 static enum db_rc leases_end(struct db *db, const struct outcome *o)
@@ -145,7 +150,10 @@ static enum db_rc done_tx(struct db *db, void *arg)
                 "ssssuu", o->n, fill_portal_job, o));
     if (db_affected(db) != o->n) /* Laravel deleted one of them */
         return DB_DUP;
-    TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker) VALUES (?, NOW(6), 'done', ?)", "us", o->n, fill_event, o));
+    TRY(db_bulk(db,
+                "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms, robot_status) VALUES (?, "
+                "NOW(6), 'done', ?, ?, ?, ?, ?, ?)",
+                "ususuuN", o->n, fill_event, o));
     TRY(items_end(db, o));
     for (unsigned i = 0; i < o->n; i++)
         o->held[i]->outcome = LOGIN_DONE_OK;

@@ -153,7 +153,7 @@ struct bulk_change { uint64_t job_id, company_id, batch_id; const char *status; 
 struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a step at each call; or counted */
     /* in */
     bool is_retry;
-    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id; /* "" and 0 = any */
+    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM], error[65], robot_error[257]; uint64_t company_id, batch_id; /* "" and 0 = any */
     unsigned tries;
     struct actor by; char reason[201];
     /* how far it is: 0 before the first step */
@@ -172,7 +172,7 @@ void store_bulk(struct db *db, void *op);
 void store_bulk_count(struct db *db, void *op);
 struct store_jobs { /* a page of jobs, newest first; those of `companies` unless all */
     bool all; uint64_t *companies; unsigned n_companies; /* owned by the caller; sorted here */
-    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM]; uint64_t company_id, batch_id, cursor; unsigned limit;
+    char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM], error[65], robot_error[257]; uint64_t company_id, batch_id, cursor; unsigned limit;
     char search[101]; /* with `all` only, and then without the others: a job's or company's number, a job_uid, a session id */
     struct buf json; enum store_rc rc;
 };
@@ -273,7 +273,7 @@ struct store_batch { /* its shape with counts */
 };
 void store_batch(struct db *db, void *op);
 struct store_batch_items { /* a page of items by index, from `cursor` on; next_cursor = the index after the last one shown */
-    uint64_t batch_id; struct batch_viewer viewer; char state[21]; uint64_t cursor; unsigned limit;
+    uint64_t batch_id; struct batch_viewer viewer; char state[21], error[65], robot_error[257]; uint64_t cursor; unsigned limit;
     bool found; struct buf json; enum store_rc rc;
 };
 void store_batch_items(struct db *db, void *op);

@@ -104,6 +104,22 @@ enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const ch
                    "ussss", job_id, event, or_null(worker), or_null(dispatcher), or_null(detail));
 }
 
+enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
+                             const struct attempt_end *a)
+{
+    if (a->outcome == OUTCOME_NONE)
+        return event_add(db, job_id, event, worker, NULL, detail);
+    TRY(db_exec(db,
+                "INSERT INTO chasqui_job_events (job_id, at, event, worker, detail, attempt, outcome, queued_ms, robot_ms, robot_status, "
+                "robot_error, robot_message) VALUES (?, NOW(6), ?, ?, LEFT(?, 255), ?, ?, IF(? < 0, NULL, ?), IF(? < 0, NULL, ?), ?, ?, ?)",
+                "usssusiiiiNss", job_id, event, or_null(worker), or_null(detail), (uint64_t)a->n, outcome_name[a->outcome], a->queued_ms,
+                a->queued_ms, a->robot_ms, a->robot_ms, (uint64_t)a->status, or_null(a->error), or_null(a->message)));
+    if (a->outcome == OUTCOME_DONE)
+        return DB_OK;
+    return db_exec(db, "UPDATE chasqui_jobs SET robot_status = ?, robot_error = ?, robot_message = ? WHERE job_id = ?", "Nssu",
+                   (uint64_t)a->status, or_null(a->error), or_null(a->message), job_id);
+}
+
 /* An explicit number moves AUTO_INCREMENT behind it, and that stays when the row goes again with the transaction. */
 enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action)
 {

@@ -41,6 +41,9 @@ enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct sessi
 enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action);
 enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
                      const char *detail);
+/* An event that ends an attempt, with how it ended; outcome NONE: none did. When it failed, chasqui_jobs keeps what the robot said. */
+enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
+                             const struct attempt_end *a);
 /* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */
 struct audit { const struct actor *by; const char *action, *subject; };
 enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);

@@ -359,7 +359,7 @@ const NAME = { /* states and kinds as they stand on the wire; what is not here i
     session_expired: ['expired', 'vencida'], session_lost: ['lost', 'perdida'], session_migrated: ['migrated', 'migrada'],
     batch_open: ['coming in', 'llegando'], batch_running: ['running', 'en curso'], batch_done: ['done', 'hecho'], batch_cancelled: ['cancelled', 'cancelado'],
     error_unreachable: ['unreachable', 'inalcanzable'], error_timeout: ['too slow', 'muy lento'], error_broken: ['cut off', 'cortado'], error_full: ['full', 'lleno'],
-    error_stale: ['stale', 'obsoleto'], error_said_no: ['said no', 'dijo que no'], error_bad_answer: ['nonsense', 'sin sentido'],
+    error_stale: ['stale', 'obsoleto'], error_refused: ['refused', 'rechazó'], error_said_no: ['said no', 'dijo que no'], error_bad_answer: ['nonsense', 'sin sentido'],
     failed_login: ['log-ins', 'ingresos'], failed_action: ['actions', 'acciones'], failed_session: ['sessions', 'sesiones'], failed_other: ['Laravel', 'Laravel'],
     event_queued: ['Queued', 'En cola'], event_started: ['Started', 'Empezó'], event_done: ['Done', 'Hecho'], event_failed: ['Failed', 'Falló'], event_cancelled: ['Cancelled', 'Cancelado'],
     event_retrying: ['Will be tried again', 'Se reintentará'], event_retried: ['Queued again by hand', 'Otra vez en cola, a mano'], event_rescued: ['Taken over', 'Rescatado'],

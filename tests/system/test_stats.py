@@ -81,8 +81,11 @@ def test_faults_of_a_robot_by_class(make_system):
     system = make_system()
     system.robot.behave("login", "status", status=400, body={"ok": False, "error": "bad_password"})
     system.api.execute(7).expect(502, "robot_error")
-    told = wait_until(lambda: (now := stats(system))["robots"][0]["errors"]["said_no"] == 1 and now, 10, "the fault is counted")
-    assert told["robots"][0]["errors_total"]["said_no"] == 1 and told["robots"][0]["logins_failed_total"] == 1
+    told = wait_until(lambda: (now := stats(system))["robots"][0]["errors"]["refused"] == 1 and now, 10, "the refusal is counted")
+    assert told["robots"][0]["errors_total"]["said_no"] == 0 and told["robots"][0]["logins_failed_total"] == 1
+    system.robot.behave("login", "status", status=500)
+    system.api.execute(8).expect(502, "robot_error")
+    wait_until(lambda: stats(system)["robots"][0]["errors"]["said_no"] == 1, 10, "the fault is counted apart")
     assert "chasqui_robot_errors_total" in Client(system.ops_url).get("/metrics").body.decode()
 
 

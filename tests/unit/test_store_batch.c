@@ -390,11 +390,11 @@ static void test_items_by_index(void **state)
 {
     (void)state;
     uint64_t id = batch_opened("k");
-    char want[1000];
+    char want[1400];
     body_sent(id, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{}\n{\"company_id\":1}\n", BODY_DONE, NULL);
     items_page(id, "", 0, 1,
                "{\"ok\":true,\"items\":[{\"index\":0,\"company_id\":1,\"status\":\"queued\",\"job_id\":null,\"job_uid\":null,\"attempts\":0,"
-               "\"session_id\":null,\"worker\":null,\"error\":null,\"message\":null,\"step\":null}],\"next_cursor\":1}");
+               "\"session_id\":null,\"worker\":null,\"error\":null,\"message\":null,\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null}],\"next_cursor\":1}");
     struct store_claim op = claim_op(2), rest = claim_op(2);
     claim_fine(&op, 2);
     claimed_finish(&op.got[0], &op.lease, "s-1");
@@ -403,8 +403,8 @@ static void test_items_by_index(void **state)
     assert_int_equal(rest.n_met, 1);
     snprintf(want, sizeof(want),
              "{\"ok\":true,\"items\":[{\"index\":1,\"company_id\":2,\"status\":\"failed\",\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,"
-             "\"session_id\":null,\"worker\":\"r2\",\"error\":\"robot_error\",\"message\":\"no\",\"step\":null},{\"index\":3,\"company_id\":1,\"status\":\"done\","
-             "\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,\"session_id\":\"s-1\",\"worker\":\"r1\",\"error\":null,\"message\":null,\"step\":null}],"
+             "\"session_id\":null,\"worker\":\"r2\",\"error\":\"robot_error\",\"message\":\"no\",\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null},{\"index\":3,\"company_id\":1,\"status\":\"done\","
+             "\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,\"session_id\":\"s-1\",\"worker\":\"r1\",\"error\":null,\"message\":null,\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null}],"
              "\"next_cursor\":null}",
              (unsigned long long)op.got[1].job_id, op.got[1].job_uid, (unsigned long long)op.got[0].job_id, op.got[0].job_uid);
     items_page(id, "", 1, 2, want);

@@ -107,7 +107,7 @@ static void test_the_shape_in_a_page(void **state)
     assert_string_equal(op.json.data,
                         "{\"ok\":true,\"jobs\":[{\"id\":5,\"job_uid\":\"L-1\",\"company_id\":3,\"portal\":\"acme\",\"action\":\"login\",\"status\":"
                         "\"done\",\"priority\":null,\"attempts\":null,\"batch_id\":null,\"session_id\":\"sid\",\"worker\":null,\"error\":null,"
-                        "\"message\":null,\"created_at\":\"2026-01-02T03:04:05.000Z\",\"available_at\":null,\"started_at\":null,\"finished_at\":null}],"
+                        "\"message\":null,\"created_at\":\"2026-01-02T03:04:05.000Z\",\"available_at\":null,\"started_at\":null,\"finished_at\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null}],"
                         "\"next_cursor\":null}");
     buf_free(&op.json);
 }

@@ -1,0 +1,78 @@
+/* bulk.c - many jobs at once, through a broker: what a filter finds is counted, retried or cancelled. */
+#include "ctl/bulk.h"
+
+#include "ctl/broker.h"
+#include "ctl/progress.h"
+
+#include <string.h>
+
+#define BULK_PATH "/api/v1/ops/jobs/bulk"
+
+static const struct {
+    enum option_id option;
+    const char *name;
+    bool is_number;
+} filters[] = {{OPT_STATUS, "status", false}, {OPT_PORTAL, "portal", false},         {OPT_WORKER, "worker", false},
+               {OPT_ERROR, "error", false},   {OPT_ROBOT_ERROR, "robot_error", false}, {OPT_COMPANY, "company_id", true},
+               {OPT_BATCH, "batch_id", true}};
+#define N_FILTERS (sizeof(filters) / sizeof(*filters))
+
+bool bulk_options_ok(struct ctl *c)
+{
+    const char *portal = args_value(&c->args, OPT_PORTAL), *worker = args_value(&c->args, OPT_WORKER), *batch = args_value(&c->args, OPT_BATCH);
+    uint64_t n;
+    return args_status(c) && args_errors(c) && (!c->args.n[OPT_COMPANY] || args_company(c, &n)) && (!portal || args_portal_ok(c, portal)) &&
+           (!worker || args_worker_name(c, worker)) && (!batch || args_number(c, "--batch", batch, 1, INT64_MAX, &n));
+}
+
+bool bulk_is_asked(const struct ctl *c)
+{
+    for (unsigned i = 0; i < N_FILTERS; i++)
+        if (c->args.n[filters[i].option])
+            return true;
+    return false;
+}
+
+static struct jv *filter_jv(struct ctl *c, uint64_t batch_id)
+{
+    struct jv *filter = jv_new_object();
+    for (unsigned i = 0; i < N_FILTERS; i++) {
+        const char *value = args_value(&c->args, filters[i].option);
+        uint64_t n;
+        if (value && !filters[i].is_number)
+            jv_set_str(filter, filters[i].name, value);
+        else if (value && args_number(c, "a filter", value, 1, INT64_MAX, &n))
+            jv_set_int(filter, filters[i].name, (int64_t)n);
+    }
+    if (batch_id)
+        jv_set_int(filter, "batch_id", (int64_t)batch_id);
+    return filter;
+}
+
+enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
+{
+    bool is_preview = c->args.n[OPT_PREVIEW] != 0, is_retry = strcmp(action, "retry") == 0, is_capped = false;
+    char number[TEXT_NUMBER];
+    int64_t n = 0;
+    if (!bulk_options_ok(c))
+        return CTL_USAGE;
+    struct jv *body = broker_reason(c);
+    if (!body)
+        return CTL_USAGE;
+    jv_set_str(body, "action", action);
+    jv_set(body, "filter", filter_jv(c, batch_id));
+    jv_set_bool(body, "preview", is_preview);
+    struct jv *answer = broker_post(c, DOOR_OPS, BULK_PATH, body);
+    if (!answer)
+        return CTL_FAILED;
+    if (c->args.json)
+        return ctl_json(answer);
+    jv_int(jv_get(answer, "n"), &n);
+    jv_bool(jv_get(answer, "capped"), &is_capped);
+    jv_free(answer);
+    number_text((uint64_t)n, number);
+    const char *jobs = n == 1 ? "job" : "jobs", *more = is_capped ? "; there may be more: once again finds them" : "";
+    if (is_preview)
+        return ctl_say(c, "%s %s would be %s%s", number, jobs, is_retry ? "tried again" : "cancelled", is_capped ? ", and maybe more" : "");
+    return ctl_say(c, "%s %s %s%s", number, jobs, is_retry ? (n == 1 ? "is queued again" : "are queued again") : n == 1 ? "is cancelled, or was asked to stop" : "are cancelled, or were asked to stop", more);
+}
