@@ -111,6 +111,11 @@ void ops_doctor(struct exchange *x)
     ask_plain(x, OP_OPS_DOCTOR);
 }
 
+void ops_portals(struct exchange *x)
+{
+    ask_plain(x, OP_OPS_PORTALS);
+}
+
 void ops_queue(struct exchange *x)
 {
     ask_plain(x, OP_OPS_QUEUE);
@@ -299,6 +304,7 @@ void ops_queue_pause(struct exchange *x)
 {
     struct jv *errors = NULL;
     params_pause(x->json, clock_unix_ms(), &x->flight.request, &errors);
+    params_scope(x->json, &x->flight.request, &errors);
     if (exchange_fields(x, errors))
         exchange_ask(x, OP_OPS_QUEUE_PAUSE, KEY_OF_OPERATORS);
 }
@@ -307,6 +313,7 @@ void ops_queue_resume(struct exchange *x)
 {
     struct jv *errors = NULL;
     params_reason(x->json, &x->flight.request, &errors);
+    params_scope(x->json, &x->flight.request, &errors);
     if (exchange_fields(x, errors))
         exchange_ask(x, OP_OPS_QUEUE_RESUME, KEY_OF_OPERATORS);
 }

@@ -735,6 +735,23 @@ void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST
     }
 }
 
+/* A part of the queue: portal, action, batch_id narrow it. Whether there is such a one is a dispatcher's to say. */
+void params_scope(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct jv *portal = body ? jv_get(body, "portal") : NULL, *action = body ? jv_get(body, "action") : NULL,
+                    *batch = body ? jv_get(body, "batch_id") : NULL;
+    if (!is_absent(portal) && !portal_ok(text_of(portal)))
+        errors_add(errors, "portal", why_portal);
+    else if (!is_absent(portal))
+        r->portal = text_of(portal);
+    if (!is_absent(action) && !worker_name_ok(text_of(action)))
+        errors_add(errors, "action", "must be the name of a log-in");
+    else if (!is_absent(action))
+        r->action = text_of(action);
+    if (!is_absent(batch) && !jv_id(batch, &r->batch_id))
+        errors_add(errors, "batch_id", why_int);
+}
+
 /* ---- many jobs at once ----------------------------------------------------------------------------------------
  */
 

@@ -95,6 +95,7 @@ struct jv *params_batch_query(const struct query *q);
 void params_drain(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 void params_priority(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* required */
+void params_scope(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 /* Which jobs, and what is to become of them; a preview only counts. */
 void params_bulk(const struct jv *body, struct msg_REQUEST *r, bool *is_preview, struct jv **errors);
 

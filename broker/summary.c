@@ -149,6 +149,33 @@ void summary_refusal(const struct broker *b, char *why, size_t room)
     str_copy(why, room, str_of(jv_str(jv_get(jv_get(b->summary->body, "refused"), "why"))));
 }
 
+void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *arg)
+{
+    const struct jv *list = jv_get(b->summary->body, "portals"), *held = jv_get(b->summary->body, "held");
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const struct jv *one = jv_at(list, i);
+        const char *name = jv_str(jv_get(one, "name")), *state = jv_str(jv_get(one, "state")), *why = jv_str(jv_get(one, "why"));
+        int64_t n = name ? number_of(held, name) : -1, since_ms = number_of(one, "since_ms");
+        if (name && state)
+            fn(arg, name, state, why ? why : "-", since_ms > 0 ? since_ms : 0, n > 0 ? n : 0);
+    }
+}
+
+void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why), void *arg)
+{
+    const struct jv *list = jv_get(b->summary->body, "pauses");
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const struct jv *one = jv_at(list, i);
+        const char *portal = jv_str(jv_get(one, "portal")), *action = jv_str(jv_get(one, "action")), *reason = jv_str(jv_get(one, "reason"));
+        int64_t batch = number_of(one, "batch_id");
+        char what[200], number[40] = "";
+        if (batch > 0)
+            snprintf(number, sizeof number, "batch %lld", (long long)batch);
+        snprintf(what, sizeof what, "%s%s%s", action ? action : portal ? portal : "", batch > 0 && (portal || action) ? ", " : "", number);
+        fn(arg, what, reason && *reason ? reason : "no reason given");
+    }
+}
+
 void summary_pause(const struct broker *b, char *why, size_t room)
 {
     const char *reason = jv_str(jv_get(jv_get(jv_get(b->summary->body, "queue"), "paused"), "reason"));

@@ -279,6 +279,19 @@ static void busy_say(struct told *t)
     r->time_ms = ended ? (int64_t)((double)waiting * s * 1000 / (double)ended) : 0;
 }
 
+static void portal_one(void *arg, const char *name, const char *state, const char *why, int64_t since_ms, int64_t held)
+{
+    struct told *t = arg;
+    struct row *r = say(t, strcmp(state, "tripped") == 0 ? WORD_PORTAL_TRIPPED : WORD_PORTAL_RETURNING, name, since_ms);
+    r->n = held;
+    str_copy(r->why, sizeof r->why, str_of(why));
+}
+
+static void part_paused_one(void *arg, const char *what, const char *why)
+{
+    str_copy(say(arg, WORD_QUEUE_PART_PAUSED, what, 0)->why, sizeof(((struct row *)0)->why), str_of(why));
+}
+
 static void queue_look(struct told *t)
 {
     struct summary_view v = summary_view(t->b);
@@ -294,6 +307,8 @@ static void queue_look(struct told *t)
         summary_refusal(t->b, r->why, sizeof(r->why));
     }
     bool has_places = places.total > 0; /* of robots that are not down: else that is what is said */
+    summary_each_portal(t->b, portal_one, t);
+    summary_each_pause(t->b, part_paused_one, t);
     if (v.is_paused)
         summary_pause(t->b, say(t, WORD_QUEUE_PAUSED, NULL, 0)->why, sizeof(((struct row *)0)->why));
     else if (is_busy(t->b))

@@ -210,13 +210,13 @@ static bool is_section(const char *name)
     return false;
 }
 
-/* Returns the section `actions`, or NULL. */
-static const struct zpl *read_sections(struct reading *rd, const struct zpl *root)
+/* Returns the section `actions`, or NULL; *portals likewise. */
+static const struct zpl *read_sections(struct reading *rd, const struct zpl *root, const struct zpl **portals)
 {
     const struct zpl *actions = NULL;
     for (const struct zpl *z = root->child; z; z = z->next) {
-        bool is_actions = strcmp(z->name, "actions") == 0;
-        if (!is_actions && !is_section(z->name))
+        bool is_actions = strcmp(z->name, "actions") == 0, is_portals = strcmp(z->name, "portals") == 0;
+        if (!is_actions && !is_portals && !is_section(z->name))
             zpl_complain(rd->why, rd->file, z->line, "%s: unknown section", z->name);
         else if (z != zpl_find(root, z->name))
             zpl_complain(rd->why, rd->file, z->line, "%s: section given twice", z->name);
@@ -224,6 +224,8 @@ static const struct zpl *read_sections(struct reading *rd, const struct zpl *roo
             zpl_complain(rd->why, rd->file, z->line, "%s: a section takes no value", z->name);
         else if (is_actions)
             actions = z;
+        else if (is_portals)
+            *portals = z;
         else
             read_section(rd, z);
     }
@@ -459,11 +461,13 @@ struct conf *conf_parse(enum conf_owner role, const char *file, const char *text
     rd.conf->file = file ? xstrdup(file) : NULL;
     set_defaults(rd.conf);
     if (root) {
-        const struct zpl *actions = read_sections(&rd, root);
+        const struct zpl *portals = NULL, *actions = read_sections(&rd, root, &portals);
         read_environment(&rd);
         read_password_file(&rd);
         if (role & (CONF_BROKER | CONF_DISPATCHER)) /* after the environment: timeout.login_ms is their default */
             action_table_load(&rd.conf->actions, rd.conf->timeout_login_ms, rd.conf->timeout_list_ms, rd.file, actions, why);
+        if (role & CONF_DISPATCHER)
+            portal_conf_load(&rd.conf->portals, rd.file, portals, why);
         zpl_free(root);
     }
     if (why->len == before)
@@ -483,6 +487,7 @@ void conf_destroy(struct conf **cp)
         if (!rows[i].is_int)
             wipe_free(*str_of(c, &rows[i]));
     action_table_free(&c->actions);
+    portal_conf_free(&c->portals);
     free(c->file);
     free(c);
 }
@@ -554,6 +559,9 @@ void conf_help(enum conf_owner role, FILE *out)
     if (role & (CONF_BROKER | CONF_DISPATCHER))
         fprintf(out, "\n  actions.NAME.method|path|session|timeout_ms|final_errors|portal_errors\n"
                      "      What the action NAME (portal.name) calls on a robot; see the README.\n");
+    if (role & CONF_DISPATCHER)
+        fprintf(out, "\n  portals.NAME.logins_per_minute|logins_at_once|breaker = 0 | 0 | on\n"
+                     "      What all dispatchers together may ask of a portal (0 = no limit), and whether its queued log-ins wait while it is down.\n");
 }
 
 static void print_usage(const char *program, FILE *out)

@@ -13,6 +13,7 @@
 
 #include "action.h"
 #include "buf.h"
+#include "portal_conf.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,7 @@ struct conf {
 #undef CONF_STR
 #undef CONF_INT
     struct action_table actions; /* built in ones and section `actions` (broker, dispatcher) */
+    struct portal_conf_table portals; /* section `portals` (dispatcher) */
 };
 
 /* Reads everything for `role`. `path` = the -c argument or NULL. NULL on failure, after printing

@@ -7,7 +7,8 @@
 #include "ctl/ctl.h"
 
 #include "common/buf.h"
-#include "ctl/table.h"
+#include "ctl/broker.h"
+#include "ctl/csv_out.h"
 #include "dispatcher/seal.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 #define CREDENTIALS_BYTES_MAX 16384
 
 struct credentials {
-    const char *actor, *portal;
+    const char *actor, *portal, *reason;
     uint64_t company_id;
     struct buf sealed;
     bool found;
@@ -135,44 +136,88 @@ enum ctl_exit credentials_set(struct ctl *c)
 
 /* ---- list ---------------------------------------------------------------------------------------------- */
 
+static void list_row(struct db *db, struct jv *list)
+{
+    struct jv *one = jv_new_object();
+    jv_set_int(one, "company_id", db_i64(db, 0));
+    jv_set_str(one, "portal", db_str(db, 1, NULL));
+    jv_set_time(one, "updated_at", db_i64(db, 2));
+    jv_set_time(one, "refused_at", db_i64(db, 3));
+    if (db_is_null(db, 4))
+        jv_set(one, "robot_status", NULL);
+    else
+        jv_set_int(one, "robot_status", db_i64(db, 4));
+    jv_set_str(one, "robot_error", db_str(db, 5, NULL));
+    jv_set_str(one, "robot_message", db_str(db, 6, NULL));
+    jv_push(list, one);
+}
+
+static void list_table(const struct jv *list, bool is_refused)
+{
+    static const char *const heads[] = {">COMPANY", "PORTAL", "UPDATED (UTC)", "REFUSED (UTC)", "~~ROBOT SAID", "~MESSAGE", NULL};
+    static const char *const keys[] = {"company_id", "portal", "updated_at", "refused_at", "robot_error", "robot_message", NULL};
+    struct table *table = table_new(heads);
+    for (size_t i = 0; i < jv_len(list); i++)
+        for (unsigned k = 0; keys[k]; k++)
+            broker_cell(table, jv_at(list, i), keys[k]);
+    table_print(&table, is_refused ? "no stored credentials are refused" : "no credentials are stored");
+}
+
 enum ctl_exit credentials_list(struct ctl *c)
 {
-    static const char *const heads[] = {">COMPANY", "PORTAL", "UPDATED (UTC)", NULL};
+    static const char *const csv[] = {"company_id", "portal", "updated_at", "refused_at", "robot_status", "robot_error", "robot_message", NULL};
     uint64_t company_id = 0;
     const char *portal = "";
+    bool is_refused = c->args.n[OPT_REFUSED] != 0;
     if ((c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
         (c->args.n[OPT_PORTAL] && !args_portal(c, &portal)))
         return CTL_USAGE;
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
-                             "SELECT company_id, portal, CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT), "
-                             "DATE_FORMAT(updated_at, '%Y-%m-%d "
-                             "%H:%i') FROM chasqui_credentials WHERE (? = 0 OR company_id = ?) AND (? = '' OR "
-                             "portal = ?) ORDER BY company_id, "
-                             "portal",
-                             "uuss", company_id, company_id, portal, portal);
+                             "SELECT c.company_id, c.portal, CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.at) * "
+                             "1000 AS INT), r.robot_status, r.robot_error, r.robot_message FROM chasqui_credentials c LEFT JOIN chasqui_refused r "
+                             "ON r.company_id = c.company_id AND r.portal = c.portal AND r.credentials_at = c.updated_at WHERE (? = 0 OR "
+                             "c.company_id = ?) AND (? = '' OR c.portal = ?) AND (? = 0 OR r.at IS NOT NULL) ORDER BY c.company_id, c.portal",
+                             "uussu", company_id, company_id, portal, portal, (uint64_t)is_refused);
     if (rc)
         return ctl_db_fail(c, rc);
-    struct table *table = table_new(heads);
     struct jv *body = jv_new_object(), *list = jv_new_array();
-    while (db_next(db)) {
-        struct jv *one = jv_new_object();
-        jv_set_int(one, "company_id", db_i64(db, 0));
-        jv_set_str(one, "portal", db_str(db, 1, NULL));
-        jv_set_time(one, "updated_at", db_i64(db, 2));
-        jv_push(list, one);
-        table_add(table, db_str(db, 0, NULL));
-        table_add(table, db_str(db, 1, NULL));
-        table_add(table, db_str(db, 3, NULL));
-    }
+    while (db_next(db))
+        list_row(db, list);
     jv_set(body, "credentials", list);
-    if (c->args.json) {
-        table_free(&table);
+    if (c->args.json)
         return ctl_json(body);
-    }
+    if (c->args.n[OPT_CSV])
+        csv_print(stdout, list, csv);
+    else
+        list_table(list, is_refused);
     jv_free(body);
-    table_print(&table, "no credentials are stored");
     return CTL_DONE;
+}
+
+/* ---- lift ---------------------------------------------------------------------------------------------- */
+
+static enum db_rc lift_tx(struct db *db, void *arg)
+{
+    struct credentials *s = arg;
+    char subject[120];
+    TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", s->company_id, s->portal));
+    s->found = db_affected(db) == 1;
+    subject_write(s, subject);
+    return s->found ? ctl_audit(db, s->actor, "credentials_lift", subject, s->reason) : DB_OK;
+}
+
+enum ctl_exit credentials_lift(struct ctl *c)
+{
+    struct credentials s = {.actor = c->actor};
+    if (!args_company(c, &s.company_id) || !args_portal(c, &s.portal) || !args_reason(c, &s.reason))
+        return CTL_USAGE;
+    enum ctl_exit code = ctl_tx(c, lift_tx, NULL, &s, "");
+    if (code != CTL_DONE)
+        return code;
+    if (!s.found)
+        return ctl_fail(c, "the credentials of company %llu for %s are not refused", (unsigned long long)s.company_id, s.portal);
+    return ctl_say(c, "credentials of company %llu for %s are used again", (unsigned long long)s.company_id, s.portal);
 }
 
 /* ---- remove -------------------------------------------------------------------------------------------- */

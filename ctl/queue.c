@@ -44,6 +44,26 @@ static void paused_print(const struct jv *paused)
             plain_line(stdout, "  %-8s %s", keys[i], jv_str(jv_get(paused, keys[i])));
 }
 
+/* Pauses of a part of the queue, a line each. */
+static void parts_print(const struct jv *list)
+{
+    for (size_t i = 0; i < jv_len(list); i++) {
+        static const char *const keys[] = {"portal", "action", "batch_id"}, *const names[] = {"portal", "action", "batch"};
+        const struct jv *one = jv_at(list, i);
+        const char *reason = jv_str(jv_get(one, "reason")), *until = jv_str(jv_get(one, "until")), *by = jv_str(jv_get(one, "by"));
+        char room[TEXT_ROOM];
+        struct buf what = {0};
+        for (unsigned k = 0; k < 3; k++) {
+            const char *text = broker_text(one, keys[k], room);
+            if (text)
+                buf_addf(&what, " %s %s", names[k], text);
+        }
+        plain_line(stdout, "%-10s%s%s%s%s%s by %s", "paused", what.len ? what.data : "", reason ? ": " : "", reason ? reason : "", until ? ", until " : "",
+                   until ? until : "", by ? by : "-");
+        buf_free(&what);
+    }
+}
+
 static void queue_print(const struct jv *queue)
 {
     char text[TEXT_NUMBER + 1];
@@ -55,7 +75,10 @@ static void queue_print(const struct jv *queue)
            count_text(jv_get(queue, "scheduled"), text));
     if (jv_int(jv_get(queue, "running"), &n))
         printf("%-10s %s\n", "running", number_text(n > 0 ? (uint64_t)n : 0, text));
+    if (jv_int(jv_get(jv_get(queue, "held"), "n"), &n) && n > 0)
+        printf("%-10s %s (a pause, a portal that is down, or its limits: chasqui portal list)\n", "held", count_text(jv_get(queue, "held"), text));
     paused_print(jv_get(queue, "paused"));
+    parts_print(jv_get(queue, "pauses"));
 }
 
 static enum ctl_exit show(struct ctl *c, struct jv *body)
@@ -83,6 +106,23 @@ static bool until_ok(struct ctl *c, const char *until)
     return false;
 }
 
+/* --portal, --action, --batch into the body; false after saying what they must be. */
+static bool scope_set(struct ctl *c, struct jv *body)
+{
+    const char *portal = args_value(&c->args, OPT_PORTAL), *action = args_value(&c->args, OPT_ACTION), *batch = args_value(&c->args, OPT_BATCH);
+    uint64_t id;
+    if ((portal && !args_portal_ok(c, portal)) || (action && !args_name(c, "an action", action)) ||
+        (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &id)))
+        return false;
+    if (portal)
+        jv_set_str(body, "portal", portal);
+    if (action)
+        jv_set_str(body, "action", action);
+    if (batch)
+        jv_set_int(body, "batch_id", (int64_t)id);
+    return true;
+}
+
 enum ctl_exit queue_pause(struct ctl *c)
 {
     const char *how_long = args_value(&c->args, OPT_FOR), *until = args_value(&c->args, OPT_UNTIL);
@@ -92,8 +132,10 @@ enum ctl_exit queue_pause(struct ctl *c)
     if ((how_long && !args_duration(c, "--for", how_long, AHEAD_DAYS_MAX, &seconds)) || (until && !until_ok(c, until)))
         return CTL_USAGE;
     struct jv *body = broker_reason(c);
-    if (!body)
+    if (!body || !scope_set(c, body)) {
+        jv_free(body);
         return CTL_USAGE;
+    }
     if (!args_value(&c->args, OPT_REASON))
         jv_set_str(body, "reason", REASON_DEFAULT);
     if (how_long)
@@ -106,5 +148,8 @@ enum ctl_exit queue_pause(struct ctl *c)
 enum ctl_exit queue_resume(struct ctl *c)
 {
     struct jv *body = broker_reason(c);
-    return body ? show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body)) : CTL_USAGE;
+    if (body && scope_set(c, body))
+        return show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body));
+    jv_free(body);
+    return CTL_USAGE;
 }

@@ -34,6 +34,7 @@
  *   enqueue.c     a log-in that is put into the queue
  *   bulkhead.c    bounds by robot, company and token, and the lines in front of them
  *   queue.c       claims queued work and begins it
+ *   portals.c     portals: how attempts ended, breaker and limits; breaker.c pace.c the judgement (pure); blame.c whose fault it was
  *   outcome.c     outcomes of batches' log-ins, many in one transaction
  *   round.c       items that go on after their log-in: steps in the session, its close
  *   results.c     what robots answered to the steps of rounds, streamed to clients
@@ -109,6 +110,7 @@ struct dispatcher {
     struct outcomes *outcomes;
     struct verifier *verifier;
     struct events *events;
+    struct portals *portals;
 };
 
 /* ---- peer.c ------------------------------------------------------------------------------------------------ */

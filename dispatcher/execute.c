@@ -6,11 +6,13 @@
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
+#include "dispatcher/portals.h"
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +141,7 @@ static void begin(struct entry *e)
     l->epoch = op->epoch;
     l->robot_id = op->robot_id;
     l->credentials = op->credentials;
+    l->refused = op->refused;
     op->credentials = (struct buf){0};
     if (r) {
         r->db_ms += (int64_t)(clock_us() - r->arrived_us) / 1000;
@@ -159,6 +162,24 @@ static void replay(struct entry *e)
         answer_await(l->d, r, &l->key, e->op->job_id);
     }
     entry_free(e, true);
+}
+
+/* The portal is down and its turn to be asked again has not come, or it gets as many log-ins as it may. */
+static void refuse_gated(struct entry *e)
+{
+    const struct store_reserve *op = e->op;
+    struct jv *extra = jv_new_object();
+    char message[300];
+    if (op->gate_why == GATE_BREAKER)
+        snprintf(message, sizeof(message), "The portal %s is down (%.64s); one log-in a second is let through to see whether it is back.", op->portal,
+                 op->gate_error[0] ? op->gate_error : "portal_unavailable");
+    else
+        snprintf(message, sizeof(message), "The portal %s gets as many log-ins as it may (portals.%s.%s).", op->portal, op->portal,
+                 op->gate_why == GATE_PACE ? "logins_per_minute" : "logins_at_once");
+    jv_set_str(extra, "portal", op->portal);
+    jv_set_int(extra, "retry_after_ms", (int64_t)(op->gate_wait_us / 1000 + 1));
+    stat_inc(logins_gated_total);
+    entry_refuse(e, ERR_PORTAL_UNAVAILABLE, message, extra);
 }
 
 static void reserved(void *arg, void *op_arg)
@@ -198,6 +219,9 @@ static void reserved(void *arg, void *op_arg)
         return;
     case RESERVE_NO_PLACE:
         entry_refuse(e, ERR_NO_FREE_WORKER, NULL, NULL);
+        return;
+    case RESERVE_GATED:
+        refuse_gated(e);
         return;
     case RESERVE_MISMATCH:
         entry_refuse(e, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
@@ -242,6 +266,8 @@ static void reserve(struct entry *e)
     op->laravel_max_age_ms = d->conf->session_idle_timeout_s * 1000;
     op->key = l->key;
     op->force_new = e->force_new;
+    op->gate = portals_gate(d, l->portal);
+    op->breaker = portals_times(d);
     uint32_t full[CANDIDATES_MAX];
     unsigned n_full = bulkhead_full_robots(d, r, full, CANDIDATES_MAX);
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, full, n_full);

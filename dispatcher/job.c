@@ -200,6 +200,7 @@ static void why_start(struct dispatcher *d, struct request *r)
     op->logins_per_robot = (unsigned)d->conf->queue_robot_logins;
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
     op->n_full = robots_n_full(d);
+    op->portals = &d->conf->portals;
     store_submit(d->store, store_why, op, why_done, asked_new(d, r));
 }
 

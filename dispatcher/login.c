@@ -10,6 +10,7 @@
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
+#include "dispatcher/portals.h"
 #include "dispatcher/robot_calls.h"
 #include "dispatcher/round.h"
 #include "dispatcher/store_reply.h"
@@ -181,6 +182,7 @@ static void done_recorded(void *arg, void *op_arg)
     l->again = 0;
     stat_inc(logins_done_total);
     stat_add(queue_done_total, l->item.is_set && !l->item.is_round);
+    login_tell_portal(l, OUTCOME_DONE, TAKEN);
     if (l->migrating)
         stat_inc(migrations_done_total);
     log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
@@ -201,30 +203,6 @@ static void done_recorded(void *arg, void *op_arg)
                     login_body(d, &op->row, l->job_uid, l->url, false));
     free(op);
     login_free(l);
-}
-
-/* What is kept of the attempt. A migration is none, and neither is what all robots were too full for. */
-static struct attempt_end attempt_of(const struct login *l, enum attempt_outcome outcome)
-{
-    struct attempt_end a = l->attempt;
-    a.n = l->item.is_set ? l->item.attempts : 1;
-    a.outcome = outcome;
-    if (l->migrating || (l->item.is_set && l->error == ERR_NO_FREE_WORKER && outcome != OUTCOME_DONE))
-        a.outcome = OUTCOME_NONE;
-    return a;
-}
-
-static enum attempt_outcome outcome_of_failure(const struct login *l)
-{
-    if (l->cancelled)
-        return OUTCOME_CANCELLED;
-    if (l->error == ERR_REFUSED_BY_DATABASE || l->error == ERR_DATABASE_UNAVAILABLE)
-        return OUTCOME_DATABASE;
-    if (l->error == ERR_NO_DISPATCHER || l->error == ERR_OUTCOME_UNKNOWN)
-        return OUTCOME_UNKNOWN;
-    if (l->error == ERR_VALIDATION_FAILED)
-        return OUTCOME_NOT_CALLED;
-    return l->attempt.outcome ? l->attempt.outcome : OUTCOME_ROBOT;
 }
 
 static void record_done(void *arg)
@@ -248,12 +226,13 @@ static void record_done(void *arg)
     if (l->item.is_round)
         l->lease.asked_ms = clock_ms();
     op->ttl_ms = l->d->conf->queue_lease_ms;
-    op->attempt = attempt_of(l, OUTCOME_DONE);
+    op->attempt = login_attempt(l, OUTCOME_DONE);
+    op->lifts = l->uses_stored && l->refused.at_ms;
     if (l->remember.len) {
         op->credentials = l->remember.data;
         op->credentials_len = l->remember.len;
     }
-    if (l->item.batch_id && !l->remember.len && !l->item.is_round)
+    if (l->item.batch_id && !l->remember.len && !l->item.is_round && !op->lifts)
         outcome_record(l->d, op, done_recorded, l);
     else
         store_submit(l->d->store, store_login_done, op, done_recorded, l);
@@ -272,6 +251,7 @@ static void failed_recorded(void *arg, void *op_arg)
     struct request *r = login_waiter(l);
     bool lost = op->lost;
     int64_t retry = l->migrating || op->item.is_set ? op->retry_ms : -1;
+    enum breaker_taken taken = op->uncounted ? TAKEN_NOT : retry >= 0 ? TAKEN : TAKEN_LAST;
     enum store_rc rc = op->rc;
     free(op);
     if (rc != STORE_OK) {
@@ -283,6 +263,7 @@ static void failed_recorded(void *arg, void *op_arg)
         login_lost(l);
         return;
     }
+    login_tell_portal(l, login_outcome(l), taken);
     if (l->migrating)
         stat_inc(migrations_failed_total);
     else if (l->cancelled)
@@ -294,7 +275,7 @@ static void failed_recorded(void *arg, void *op_arg)
         stat_add(queue_failed_total, l->item.is_set);
     }
     log_line(LOG_WARN, l->migrating ? "migration_failed" : l->cancelled ? "login_cancelled" : retry >= 0 ? "login_retrying" : "login_failed", "job",
-             log_i((long long)l->job_id), "request", l->request_id, "error", err_code(l->error), "robot_status", log_i(l->attempt.status), "robot_error", l->attempt.error, "retry_ms",
+             log_i((long long)l->job_id), "request", l->request_id, "error", login_code(l), "robot_status", log_i(l->attempt.status), "robot_error", l->attempt.error, "retry_ms",
              log_i((long long)retry), NULL);
     if (l->item.is_set && retry >= 0)
         queue_due_in(d, retry);
@@ -303,7 +284,7 @@ static void failed_recorded(void *arg, void *op_arg)
         awaits_wake(d, l->job_id);
     }
     queue_batch_touched(d, l->item.batch_id);
-    if (l->place == PLACE_FREE)
+    if (l->place == PLACE_FREE && !portals_in_doubt(d)) /* else when the others know of the portal's fault */
         peers_wake(d, "place");
     struct jv *extra = job_extra(l->job_id, l->job_uid);
     if (l->extra)
@@ -339,14 +320,17 @@ static void record_failed(void *arg)
     op->job_id = l->job_id;
     op->session_ref = l->session_ref;
     memcpy(op->token, l->lease.token, sizeof(op->token));
-    snprintf(op->error, sizeof(op->error), "%s", err_code(l->error));
+    snprintf(op->error, sizeof(op->error), "%s", login_code(l));
     snprintf(op->message, sizeof(op->message), "%s", l->message[0] ? l->message : err_text(l->error));
-    op->attempt = attempt_of(l, outcome_of_failure(l));
+    op->refused_us = l->final && l->uses_stored && l->error == ERR_ROBOT_ERROR && !l->is_refused_before ? l->refused.set_us : 0;
+    op->attempt = login_attempt(l, login_outcome(l));
+    op->blames_portal = login_blames(l, op->attempt.outcome) != BREAKER_WELL && portal_conf_find(&l->d->conf->portals, l->portal)->breaker;
     op->place = l->place;
     op->item = l->item;
     op->cancelled = l->cancelled;
     op->uncounted = l->item.is_set && l->error == ERR_NO_FREE_WORKER; /* 429 and 503: full, no attempt counted */
-    op->retry_ms = retry_ms(l);
+    op->retry_ms = op->retry_up_ms = retry_ms(l);
+    op->retry_down_ms = l->final || l->cancelled ? -1 : (int64_t)(FULL_AGAIN_MS + id_random_u64() % FULL_AGAIN_MS);
     store_submit(l->d->store, store_login_failed, op, failed_recorded, l);
 }
 
@@ -515,6 +499,31 @@ static void robot_answered(void *arg, struct call_answer *a)
 
 /* ---- the call ------------------------------------------------------------------------------------------------------------ */
 
+struct overlay {
+    const struct jv *stored;
+    bool *uses_stored;
+};
+
+static void overlay_look(void *arg, const char *key, struct jv *v)
+{
+    const struct overlay *o = arg;
+    (void)v;
+    if (jv_type(jv_get(o->stored, key)) != JV_ABSENT)
+        *o->uses_stored = false;
+}
+
+/* Not once more, unless somebody asks for it: three wrong passwords lock an account. */
+static bool is_refused_already(struct login *l)
+{
+    char at[CLOCK_TEXT_BYTES];
+    if (!l->item.batch_id || !l->uses_stored || !l->refused.at_ms)
+        return false;
+    snprintf(l->message, sizeof(l->message), "The stored credentials were refused at %s (%s); they are used again when they have changed.",
+             clock_text(l->refused.at_ms, at), l->refused.error[0] ? l->refused.error : "no reason given");
+    l->is_refused_before = l->final = true;
+    return true;
+}
+
 /* Stored credentials, overlaid by params, overlaid by what is ours. The caller wipes it. */
 static struct jv *login_fields(struct login *l)
 {
@@ -530,8 +539,11 @@ static struct jv *login_fields(struct login *l)
         body = jv_new_object();
     }
     struct jv *params = l->params.len ? jv_parse(l->params.data, l->params.len, &why) : NULL;
-    if (jv_type(params) == JV_OBJECT)
+    l->uses_stored = jv_len(body) > 0;
+    if (jv_type(params) == JV_OBJECT) {
+        jv_each(params, overlay_look, &(struct overlay){body, &l->uses_stored});
         jv_merge(body, params);
+    }
     jv_wipe(params);
     jv_set_int(body, "company_id", (int64_t)l->company_id);
     jv_set_str(body, "portal", l->portal);
@@ -602,6 +614,12 @@ void login_call(struct login *l)
     }
     size_t len;
     struct jv *fields = login_fields(l);
+    if (is_refused_already(l)) {
+        jv_wipe(fields);
+        stat_inc(credentials_refused_total);
+        login_fail(l, ERR_ROBOT_ERROR, l->message, PLACE_FREE);
+        return;
+    }
     char *text = jv_dump(fields, &len), key[ID_JOB_UID_BYTES + 24];
     strcpy(l->boot_id, robot->boot_id);
     snprintf(key, sizeof(key), "%s.%llu", l->job_uid, (unsigned long long)l->epoch);
@@ -709,6 +727,7 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
     l->action = action_find(&d->conf->actions, got->action);
     l->lease = *lease;
     l->credentials = got->credentials;
+    l->refused = got->refused;
     got->credentials = (struct buf){0};
     l->began_ms = clock_ms();
     l->attempt.queued_ms = (int64_t)got->waited_ms;

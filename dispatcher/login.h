@@ -33,6 +33,9 @@ struct login {
     uint64_t asked_ms;       /* the robot was called */
     uint64_t limit_at_ms;    /* end of the action's limit */
     uint64_t began_ms;       /* of a queued one: claimed; else 0 */
+    struct refused_before refused; /* of the stored credentials */
+    bool uses_stored;        /* they are what the robot gets: nothing in the params stands in place of them */
+    bool is_refused_before;  /* they were refused before, and are not used again */
     struct attempt_end attempt;  /* how it ends, as far as it is known */
     struct buf params;       /* plain, a client's; wiped at the end */
     struct buf credentials;  /* sealed, stored ones */
@@ -61,6 +64,13 @@ bool login_may_start(struct dispatcher *d, struct request *r);
 void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why); /* answers 422 */
 /* Begins a log-in that was claimed; takes the bytes of got's params and credentials. */
 void login_queued(struct dispatcher *d, struct claimed *got, const struct lease *lease);
+
+/* blame.c: how it ended, whose fault that was, and telling the portals. */
+struct attempt_end login_attempt(const struct login *l, enum attempt_outcome outcome);
+enum attempt_outcome login_outcome(const struct login *l); /* of one that failed */
+const char *login_code(const struct login *l); /* its error, for the job */
+enum breaker_how login_blames(const struct login *l, enum attempt_outcome outcome);
+void login_tell_portal(struct login *l, enum attempt_outcome outcome, enum breaker_taken taken);
 
 void login_free(struct login *l);
 struct request *login_waiter(struct login *l); /* NULL = nobody waits (any more) */

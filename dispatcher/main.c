@@ -7,6 +7,7 @@
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/events.h"
+#include "dispatcher/portals.h"
 #include "dispatcher/verify.h"
 #include "dispatcher/viewer_link.h"
 
@@ -123,6 +124,7 @@ static bool parts_build(struct dispatcher *d)
     d->health_sub = health_sub_new(d);
     d->outcomes = outcomes_new(d);
     d->queue = queue_new(d);
+    d->portals = portals_new(d);
     d->sweep = sweep_new(d);
     return d->peers && d->health_sub;
 }
@@ -130,6 +132,7 @@ static bool parts_build(struct dispatcher *d)
 static void parts_drop(struct dispatcher *d)
 {
     sweep_destroy(&d->sweep);
+    portals_destroy(&d->portals);
     queue_destroy(&d->queue);
     health_sub_destroy(&d->health_sub);
     peers_destroy(&d->peers);

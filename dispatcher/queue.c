@@ -7,6 +7,7 @@
  * poll finds what it missed. Must never begin what was not claimed.
  */
 #include "dispatcher/login.h"
+#include "dispatcher/portals.h"
 #include "dispatcher/round.h"
 #include "dispatcher/store_queue.h"
 #include "dispatcher/webhook.h"
@@ -64,7 +65,7 @@ static void claimed(void *arg, void *op_arg)
 {
     struct queue *q = arg;
     struct store_claim *op = op_arg;
-    bool is_more = op->rc == STORE_OK && (op->n || op->n_met || op->n_refused);
+    bool is_more = op->rc == STORE_OK && (op->n || op->n_met || op->n_refused || op->n_held);
     q->is_claiming = false;
     q->is_wanted = q->is_again || is_more;
     q->is_again = false;
@@ -85,6 +86,9 @@ static void claimed(void *arg, void *op_arg)
         (op->got[i].is_met ? round_met : login_queued)(q->d, &op->got[i], &op->lease);
     for (unsigned i = 0; i < op->n_batches; i++)
         queue_batch_touched(q->d, op->batch[i]);
+    if (op->n_held)
+        portals_soon(q->d, op->hold_wait_us);
+    stat_add(queue_held_total, op->n_held);
     free(op->got);
     free(op);
     pump(q);
@@ -101,7 +105,7 @@ static void pump(struct queue *q)
 {
     struct dispatcher *d = q->d;
     unsigned most = (unsigned)d->conf->dispatcher_concurrency;
-    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !robots_revision(d))
+    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !robots_revision(d) || portals_in_doubt(d))
         return;
     struct store_claim *op = xcalloc(1, sizeof(*op));
     lease_fill(d, &op->lease, 0);
@@ -111,6 +115,8 @@ static void pump(struct queue *q)
     op->logins_per_robot = (unsigned)d->conf->queue_robot_logins;
     op->laravel_max_age_ms = d->conf->session_idle_timeout_s * 1000;
     op->actions = &d->conf->actions;
+    op->portals = &d->conf->portals;
+    op->breaker = portals_times(d);
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
     q->is_claiming = true;
     store_submit(d->store, store_claim, op, claimed, q);

@@ -77,6 +77,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_TOKENS] = tokens_start,
     [OP_OPS_TOKEN_CREATE] = tokens_start,
     [OP_OPS_TOKEN_REVOKE] = tokens_start,
+    [OP_OPS_PORTALS] = queue_state_start,
 };
 
 struct requests *requests_new(void)

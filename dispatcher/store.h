@@ -26,6 +26,7 @@
 #include "common/loop.h"
 #include "proto/proto.h"
 #include "dispatcher/attempt.h"
+#include "dispatcher/breaker.h"
 #include "dispatcher/store_mariadb.h"
 #include "dispatcher/store_pulse.h"
 #include "dispatcher/trouble.h"
@@ -113,6 +114,13 @@ struct actor { /* who asks for a change, for its audit row; name "" = nobody: th
     char why[201]; /* in their words */
 };
 
+/* Stored credentials, as far as is known of them: when they were set, and what a robot said when it refused them for good. */
+struct refused_before {
+    uint64_t set_us;         /* microseconds since 1970 */
+    int64_t at_ms;           /* they were refused then (unix); 0 = never */
+    char error[65 * 4];
+};
+
 #define DIGEST_BYTES 32
 
 /* A key stands for the job or batch that was made with it, for 24 h. scope = keyed hash of who may use it, the route and the key; digest =
@@ -176,6 +184,7 @@ enum reserve_outcome {
     RESERVE_ROWLESS,     /* the portal_jobs row of the active session is gone: close that first: row */
     RESERVE_MIGRATING,   /* the live session is being migrated: row */
     RESERVE_NO_PLACE,    /* nothing was written */
+    RESERVE_GATED,       /* the portal's breaker or limits: gate_* tell; nothing was written */
     RESERVE_LOST,        /* (again/migrate) the lease is not ours any more */
     RESERVE_DUP_UID,     /* this job_uid exists already: row.job_id */
     RESERVE_REPLAY,      /* the key stands for a job already: job_id */
@@ -194,11 +203,15 @@ struct store_reserve {
     int64_t laravel_max_age_ms;
     struct idempotency key;
     bool force_new;                         /* an active session will be closed first: the key is not for it */
+    const struct portal_conf *gate;         /* the portal may hold log-ins back; NULL = it does not, as far as is known here */
+    struct breaker_times breaker;
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     /* out */
     enum reserve_outcome outcome;
     uint64_t job_id, session_ref, epoch; uint32_t robot_id, slot;
     struct buf credentials;                 /* sealed stored credentials, empty = none; freed by the caller */
+    struct refused_before refused;          /* of those credentials */
+    int gate_why; uint64_t gate_wait_us; char gate_error[65]; /* enum portal_gate; what the robots say of the portal */
     struct session_row row;
     enum store_rc rc;
 };
@@ -228,6 +241,7 @@ struct store_login_done {
     const void *credentials; size_t credentials_len; /* sealed, to remember; NULL = do not */
     struct queued item;
     struct attempt_end attempt;
+    bool lifts; /* the stored credentials were refused before, and are good */
     enum { LOGIN_DONE_OK, LOGIN_DONE_LOST, LOGIN_DONE_DUP_SESSION, LOGIN_DONE_ROWLESS } outcome; /* DUP: the id is live elsewhere; ROWLESS:
                              * Laravel deleted the job; nothing written */
     uint32_t dup_robot_id;  /* DUP: on which robot; 0 = not known */
@@ -248,6 +262,9 @@ struct store_login_failed {
     struct queued item;     /* set: with retry_ms >= 0 the job is retried after it */
     bool uncounted;         /* this attempt does not count: the robots were full */
     bool cancelled;         /* the job ends as cancelled */
+    bool blames_portal;     /* queued: while its portal's breaker is open such an attempt does not count, and is followed by another */
+    uint64_t refused_us;    /* the stored credentials of that time (microseconds since 1970) were refused for good; 0 = not */
+    int64_t retry_down_ms, retry_up_ms; /* with blames_portal: retry_ms in that case and in the other; retry_ms tells which it was */
     /* kind migrate: the migration row stays, attempts+1, available again after retry_ms; session stays opening, without robot and place
      * (with KEEP_PENDING a closed-off generation row of the old robot stays behind as lost and a new opening generation is made). */
     int64_t retry_ms;       /* < 0: no further try; a migration's session is lost */

@@ -272,6 +272,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     unsigned room;
     items_forget(c);
     op->is_full = op->is_paused = false;
+    op->n_held = 0;
     TRY(pause_read(db, &pause));
     if ((op->is_paused = pause.is_on))
         return DB_OK;
@@ -282,10 +283,14 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(batches_read(db, c));
     TRY(jobs_read(db, c));
+    TRY(claim_pauses(db, c));
     TRY(claim_companies(db, c));
+    TRY(claim_gates(db, c));
     TRY(places_take(db, c));
+    TRY(claim_gates_pass(db, c));
     TRY(claim_begin(db, c));
     TRY(claim_join(db, c));
+    TRY(claim_hold(db, c));
     return claim_others(db, c);
 }
 
@@ -331,7 +336,8 @@ static void hand_over(struct claim *c)
                                 .waited_ms = waited_ms,
                                 .remember = it->remember,
                                 .params = it->params,
-                                .credentials = it->credentials};
+                                .credentials = it->credentials,
+                                .refused = it->refused};
         strcpy(got->portal, it->portal);
         strcpy(got->action, it->action);
         strcpy(got->job_uid, it->job_uid);
@@ -403,5 +409,6 @@ void store_claim(struct db *db, void *arg)
     else if (op->rc == STORE_REFUSED)
         op->rc = refused_split(db, c);
     items_forget(c);
+    claim_gates_forget(c);
     free(c);
 }

@@ -15,7 +15,8 @@ enum fate {
     FATE_JOIN,   /* likewise, and its round goes on in that session */
     FATE_BACK,   /* its company is being logged in, closed or moved: later */
     FATE_CANCEL, /* its batch or job was cancelled */
-    FATE_LEAVE   /* no place after all: stays as it is */
+    FATE_LEAVE,  /* no place after all: stays as it is */
+    FATE_HOLD    /* a pause, or its portal, holds it: set aside */
 };
 
 struct item {
@@ -28,6 +29,7 @@ struct item {
     bool remember;
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials;
+    struct refused_before refused;
     uint64_t created_s, epoch, session_ref;
     int64_t waited_ms; /* since it could have begun */
     bool has_epoch;
@@ -54,6 +56,8 @@ struct claim {
     unsigned room[CANDIDATES_MAX];   /* of load[i]: queued log-ins that it may be given */
     unsigned usable[CANDIDATES_MAX]; /* of load[i]: slots from 1 to this one; those above are kept back */
     unsigned n_loads;
+    struct claim_gate *gates; /* store_hold.c's: portals that do not let everything through */
+    unsigned n_gates;
 };
 
 /* Rows for the next statement: those of that fate; is_new -1 = any, 1 = without a job yet. How many. */
@@ -76,6 +80,13 @@ enum db_rc claim_companies(struct db *db, struct claim *c);
 enum db_rc claim_begin(struct db *db, struct claim *c);
 /* Writes jobs, leases and items of rounds that go on in a session that is there. */
 enum db_rc claim_join(struct db *db, struct claim *c);
+/* What holds items: pauses; then, of those that may begin, their portals. What is let through is written once it is known what has a
+ * place. Then the held ones are set aside. */
+enum db_rc claim_pauses(struct db *db, struct claim *c);
+enum db_rc claim_gates(struct db *db, struct claim *c);
+enum db_rc claim_gates_pass(struct db *db, struct claim *c);
+enum db_rc claim_hold(struct db *db, struct claim *c);
+void claim_gates_forget(struct claim *c);
 /* Writes the items that do not begin: met, cancelled, back in the queue. */
 enum db_rc claim_others(struct db *db, struct claim *c);
 

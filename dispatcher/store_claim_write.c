@@ -169,11 +169,14 @@ static enum db_rc credentials_read(struct db *db, struct claim *c)
 {
     uint64_t ids[QUEUE_CLAIM_MAX];
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT company_id, portal, sealed FROM chasqui_credentials WHERE company_id IN (%s)", ids, c->n_rows, ""));
+    TRY(db_query_in_u64(db, "SELECT c.company_id, c.portal, c.sealed, " REFUSED_COLUMNS "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id IN (%s)",
+                        ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
-            if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL)))
+            if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL))) {
                 column_bytes(db, 2, &c->row[i]->credentials);
+                refused_before_read(db, 3, &c->row[i]->refused);
+            }
     return DB_OK;
 }
 

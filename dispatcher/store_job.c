@@ -562,7 +562,7 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     TRY(db_exec(db, "UPDATE chasqui_jobs SET tries = ?, batch_id = ?, idx = ? WHERE job_id = ?", "uuuu", (uint64_t)op->tries, op->batch_id, idx,
                 f.job_id));
     TRY(item_back(db, &f, op->batch_id, idx));
-    TRY(event_add(db, f.job_id, "queued", NULL, NULL, "put back by hand"));
+    TRY(event_add(db, f.job_id, "queued", NULL, NULL, op->why ? op->why : "put back by hand"));
     op->ok = true;
     strcpy(op->status, "queued");
     subject_of(f.job_id, subject);

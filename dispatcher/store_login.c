@@ -8,6 +8,7 @@
  * An unknown commit is settled by reading back the job_uid or lease token.
  */
 #include "dispatcher/store_down.h"
+#include "dispatcher/store_portal.h"
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_refusal.h"
 
@@ -73,16 +74,32 @@ static enum db_rc robot_look(struct db *db, struct store_reserve *op)
     return DB_OK;
 }
 
-static enum db_rc credentials_read(struct db *db, uint64_t company_id, const char *portal, struct buf *out)
+static enum db_rc credentials_read(struct db *db, struct store_reserve *op)
 {
-    buf_clear(out);
-    TRY(db_query(db, "SELECT sealed FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", company_id, portal));
+    buf_clear(&op->credentials);
+    memset(&op->refused, 0, sizeof(op->refused));
+    TRY(db_query(db, "SELECT c.sealed, " REFUSED_COLUMNS "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id = ? AND c.portal = ?", "us",
+                 op->company_id, op->portal));
     if (db_next(db)) {
         size_t len;
         const char *sealed = db_str(db, 0, &len);
-        buf_add(out, sealed, len);
+        buf_add(&op->credentials, sealed, len);
+        refused_before_read(db, 1, &op->refused);
     }
     return DB_OK;
+}
+
+/* A robot refused these credentials for good: whoever would use them again is told so, until they change. */
+static enum db_rc refused_add(struct db *db, const struct store_login_failed *op, uint64_t company_id, const char *portal)
+{
+    const struct attempt_end *a = &op->attempt;
+    return db_exec(db,
+                   "INSERT INTO chasqui_refused (company_id, portal, at, credentials_at, job_id, robot_status, robot_error, robot_message) VALUES "
+                   "(?, ?, NOW(6), FROM_UNIXTIME(? / 1000000), ?, ?, ?, ?) ON DUPLICATE KEY UPDATE at = VALUES(at), credentials_at = "
+                   "VALUES(credentials_at), job_id = VALUES(job_id), robot_status = VALUES(robot_status), robot_error = VALUES(robot_error), "
+                   "robot_message = VALUES(robot_message)",
+                   "usuuNss", company_id, portal, op->refused_us, op->job_id, (uint64_t)a->status, a->error[0] ? a->error : NULL,
+                   a->message[0] ? a->message : NULL);
 }
 
 static enum db_rc key_known(struct db *db, struct store_reserve *op, bool *known)
@@ -125,6 +142,15 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
         TRY(robot_look(db, op));
     if (there)
         return op->outcome == RESERVE_REUSED && !op->force_new ? key_keep(db, op, op->row.job_id) : DB_OK;
+    if (op->gate) {
+        enum portal_gate why;
+        TRY(portal_begin_sync(db, op->portal, op->gate, &op->breaker, &why, &op->gate_wait_us, op->gate_error));
+        op->gate_why = (int)why;
+        if (why != GATE_OPEN) {
+            op->outcome = RESERVE_GATED;
+            return DB_OK;
+        }
+    }
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
                 "available_at, started_at) VALUES (?, ?, ?, ?, 'running', ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
@@ -160,7 +186,7 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     TRY(epoch_set(db, op->company_id, op->portal, op->epoch));
     TRY(lease_insert(db, op->job_id, "login", op->session_ref, &op->lease));
     TRY(event_add(db, op->job_id, "started", worker, op->lease.holder, NULL));
-    TRY(credentials_read(db, op->company_id, op->portal, &op->credentials));
+    TRY(credentials_read(db, op));
     op->outcome = RESERVE_OK;
     return key_keep(db, op, op->job_id);
 }
@@ -318,6 +344,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
     }
     if (!op->item.is_round) /* its next attempt may begin with another log-in */
         TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
+    if (op->lifts)
+        TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", company_id, portal));
     if (migration)
         TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", op->job_id));
     if (op->credentials)
@@ -419,6 +447,10 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     uint64_t company_id, epoch;
     char portal[PORTAL_ROOM], worker[NAME_ROOM];
     op->lost = true;
+    if (op->blames_portal) { /* each try of the transaction begins anew */
+        op->uncounted = false;
+        op->retry_ms = op->retry_up_ms;
+    }
     TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION ", robot_id FROM chasqui_sessions s WHERE id = ?", "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
@@ -431,6 +463,8 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     op->lost = !held;
     if (!held)
         return DB_OK;
+    if (op->refused_us)
+        TRY(refused_add(db, op, company_id, portal));
     if (migration)
         return migration_failed(db, op);
     if (op->place == PLACE_KEEP_PENDING)
@@ -440,6 +474,10 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     worker_name(db, robot_id, worker);
     if (op->cancelled)
         return cancelled(db, op, worker);
+    if (op->blames_portal && op->item.is_set) {
+        TRY(portal_is_down(db, portal, &op->uncounted));
+        op->retry_ms = op->uncounted ? op->retry_down_ms : op->retry_up_ms;
+    }
     if (op->item.is_set && op->retry_ms >= 0) {
         enum db_rc rc = retry_later(db, op, worker);
         if (rc != DB_REFUSED && rc != DB_DUP)

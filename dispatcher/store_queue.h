@@ -87,6 +87,7 @@ struct claimed { /* a log-in to be begun now: its place, epoch and lease are com
     bool is_met; /* of a round: the session was there, its lease is of kind round; no place, no epoch */
     char portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct buf params, credentials; /* sealed; freed by the caller */
+    struct refused_before refused;
 };
 struct store_claim {
     struct lease lease; /* its token is used for all of them; limit_ms is set from each action */
@@ -95,8 +96,11 @@ struct store_claim {
     unsigned kept_back_percent, logins_per_robot; /* places kept for interactive work; log-ins at once on a robot */
     int64_t laravel_max_age_ms;
     const struct action_table *actions;
+    const struct portal_conf_table *portals; /* NULL = none has limits */
+    struct breaker_times breaker;
     unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX];
     /* out */
+    unsigned n_held; uint64_t hold_wait_us; /* items that were set aside, and when it is worth looking whether they may begin; 0 = not known */
     unsigned n; struct claimed *got;    /* calloc'ed by the callee, freed by the caller */
     unsigned n_met; struct { uint64_t company_id, waited_ms; } met[QUEUE_CLAIM_MAX]; /* completed with a session that was there */
     bool is_full;                       /* no robot has a place for queued work */
@@ -139,6 +143,7 @@ struct store_retry { /* a log-in that failed or was cancelled -> queued, attempt
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     unsigned tries;
     struct actor by; char reason[201];
+    const char *why; /* for its timeline; NULL = by hand */
     bool found, ok; char before[21], status[21]; uint64_t company_id, batch_id;
     enum store_rc rc;
 };
@@ -178,6 +183,7 @@ struct store_jobs { /* a page of jobs, newest first; those of `companies` unless
 };
 void store_jobs(struct db *db, void *op);
 struct store_why { /* what a job waits for */
+    const struct portal_conf_table *portals; /* NULL = none has limits */
     unsigned n_full; /* robots that said they are full and are not asked now */
     uint64_t job_id; char job_uid[ID_JOB_UID_BYTES]; /* one of them */
     unsigned kept_back_percent, logins_per_robot; /* as in store_claim */
@@ -200,7 +206,10 @@ enum pause_change { PAUSE_LOOK, PAUSE_SET, PAUSE_END };
 struct store_queue_state {
     enum pause_change change; /* first, in one transaction with its audit row */
     char reason[201]; int64_t until_ms, for_ms; /* unix, or from now; 0 = until it is resumed */
+    char portal[PORTAL_ROOM], action[65]; uint64_t batch_id; /* of a part of the queue; "" and 0 = any, all of them = the whole queue */
     bool is_past; /* out: until_ms has passed, and nothing was changed */
+    bool too_many; /* out: PAUSES_MAX parts are paused, and nothing was changed */
+    bool no_batch; /* out: there is no such batch, and nothing was changed */
     struct actor by;
     struct buf json; /* body: {"ok":true,"queue":{...}} */
     enum store_rc rc;

@@ -120,6 +120,13 @@ enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, 
                    (uint64_t)a->status, or_null(a->error), or_null(a->message), job_id);
 }
 
+void refused_before_read(struct db *db, unsigned at, struct refused_before *out)
+{
+    out->set_us = db_u64(db, at);
+    out->at_ms = db_i64(db, at + 1);
+    db_str_copy(db, at + 2, out->error, sizeof(out->error));
+}
+
 /* An explicit number moves AUTO_INCREMENT behind it, and that stays when the row goes again with the transaction. */
 enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action)
 {

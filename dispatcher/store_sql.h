@@ -44,6 +44,12 @@ enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const ch
 /* An event that ends an attempt, with how it ended; outcome NONE: none did. When it failed, chasqui_jobs keeps what the robot said. */
 enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
                              const struct attempt_end *a);
+/* Of stored credentials `c`: what refused_before_read() reads, from column `at` on, and the join for it. They were refused if they have not
+ * changed since. */
+#define REFUSED_COLUMNS "CAST(UNIX_TIMESTAMP(c.updated_at) * 1000000 AS INT), CAST(UNIX_TIMESTAMP(w.at) * 1000 AS INT), w.robot_error "
+#define REFUSED_BEFORE \
+    " LEFT JOIN chasqui_refused w ON w.company_id = c.company_id AND w.portal = c.portal AND w.credentials_at = c.updated_at "
+void refused_before_read(struct db *db, unsigned at, struct refused_before *out);
 /* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */
 struct audit { const struct actor *by; const char *action, *subject; };
 enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);

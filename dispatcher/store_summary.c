@@ -4,10 +4,12 @@
  */
 #include "dispatcher/store_summary.h"
 #include "dispatcher/store_down.h"
+#include "dispatcher/store_portal.h"
 #include "dispatcher/store_sql.h"
 
 #include "common/clock.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct jv *count_jv(uint64_t n, uint64_t cap)
@@ -91,6 +93,37 @@ static enum db_rc paused_read(struct db *db, struct jv *queue)
     return DB_OK;
 }
 
+static void held_set(void *arg, const char *portal, uint64_t n)
+{
+    jv_set_int(arg, portal, (int64_t)n);
+}
+
+/* Portals that are not well, and parts of the queue that are paused; how many wait for either. */
+static enum db_rc portals_sum(struct db *db, struct jv *body)
+{
+    struct jv *list = jv_new_array(), *held = jv_new_object();
+    struct scope_pause *pauses;
+    unsigned n;
+    jv_set(body, "portals", list);
+    jv_set(body, "held", held);
+    TRY(held_count(db, SUMMARY_HELD_CAP, held_set, held));
+    TRY(db_query(db,
+                 "SELECT portal, state, since_us DIV 1000, why FROM chasqui_portals WHERE state IN ('tripped', 'returning') ORDER BY portal LIMIT 64",
+                 ""));
+    while (db_next(db)) {
+        struct jv *one = jv_new_object();
+        jv_set_str(one, "name", db_str(db, 0, NULL));
+        jv_set_str(one, "state", db_str(db, 1, NULL));
+        jv_set_int(one, "since_ms", db_i64(db, 2));
+        jv_set_str(one, "why", db_str(db, 3, NULL));
+        jv_push(list, one);
+    }
+    enum db_rc rc = scope_pauses_read(db, &pauses, &n);
+    jv_set(body, "pauses", scope_pauses_jv(pauses, rc == DB_OK ? n : 0));
+    free(pauses);
+    return rc;
+}
+
 /* What the database refused lately: how often, and what it was the last time. */
 static enum db_rc refused_read(struct db *db, struct jv *body)
 {
@@ -164,6 +197,7 @@ static enum db_rc summary_read(struct db *db, struct jv *body)
     TRY(counts_read(db, queue));
     TRY(paused_read(db, queue));
     TRY(refused_read(db, body));
+    TRY(portals_sum(db, body));
     return robots_read(db, robots);
 }
 

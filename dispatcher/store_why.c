@@ -5,12 +5,14 @@
  * ago: several reasons may hold at once, and the claim decides anew.
  */
 #include "dispatcher/store_down.h"
+#include "dispatcher/store_portal.h"
 #include "dispatcher/store_queue.h"
 #include "dispatcher/store_sql.h"
 
 #include "common/jv.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 
@@ -19,7 +21,9 @@ struct job {
     bool has_item;
     char status[21], error[65], worker[NAME_ROOM], portal[PORTAL_ROOM];
     int64_t started_ms, finished_ms, due_ms;
-    bool is_ready;
+    bool is_ready, is_held;
+    char action[65];
+    uint64_t batch_id;
     uint64_t urgency, turn;
 };
 
@@ -37,7 +41,7 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 {
     static const char columns[] = "SELECT j.id, j.company_id, j.status, j.error, j.worker, j.portal, CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), "
                                   "CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), i.ready, i.urgency, i.turn, "
-                                  "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT) FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id LEFT "
+                                  "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.action, i.batch_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id LEFT "
                                   "JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx WHERE j.id = ?";
     if (!op->job_id) {
         TRY(db_query(db,
@@ -59,6 +63,9 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
     j->finished_ms = db_i64(db, 7);
     j->has_item = !db_is_null(db, 9);
     j->is_ready = db_u64(db, 8) == 1;
+    j->is_held = db_u64(db, 8) == 2;
+    db_str_copy(db, 12, j->action, sizeof(j->action));
+    j->batch_id = db_u64(db, 13);
     j->urgency = db_u64(db, 9);
     j->turn = db_u64(db, 10);
     j->due_ms = db_i64(db, 11);
@@ -177,6 +184,40 @@ static enum db_rc before_look(struct db *db, const struct job *j, struct jv *lis
     return DB_OK;
 }
 
+/* A pause of a part of the queue, its portal's breaker, or its limits. */
+static enum db_rc held_look(struct db *db, const struct store_why *op, const struct job *j, struct jv *list)
+{
+    static const char *const words[] = {[GATE_BREAKER] = "The portal is down: one log-in probes it now and then, the others wait. No attempt is counted.",
+                                        [GATE_PACE] = "The portal gets as many log-ins a minute as it may (logins_per_minute).",
+                                        [GATE_AT_ONCE] = "The portal gets as many log-ins at once as it may (logins_at_once)."};
+    const struct portal_conf *conf = portal_conf_find(op->portals, j->portal);
+    struct scope_pause *pauses;
+    struct portal_state p;
+    uint64_t now_us, opening = 0, wait_us;
+    enum portal_gate gate;
+    unsigned n;
+    enum db_rc rc = scope_pauses_read(db, &pauses, &n);
+    const struct scope_pause *pause = rc == DB_OK ? scope_pause_of(pauses, n, j->portal, j->action, j->batch_id) : NULL;
+    if (pause) {
+        struct jv *why = say(list, "paused", "A pause of this part of the queue holds it.");
+        jv_set_str(why, "by", pause->by);
+        jv_set_str(why, "why", pause->reason[0] ? pause->reason : NULL);
+        jv_set_time(why, "until", pause->until_ms);
+    }
+    free(pauses);
+    TRY(rc);
+    TRY(portal_read(db, j->portal, &p, &now_us));
+    TRY(portal_opening(db, j->portal, &opening));
+    if (!portal_is_gated(&p, conf) || portal_may(&p, conf, opening, now_us, &wait_us, &gate) == BREAKER_ANY || gate == GATE_OPEN)
+        return DB_OK;
+    if (gate != GATE_BREAKER && wait_us == 0)
+        return DB_OK;
+    struct jv *why = say(list, gate == GATE_BREAKER ? "portal_unavailable" : "portal_limit", words[gate]);
+    jv_set_str(why, "portal", j->portal);
+    jv_set_str(why, "error", gate == GATE_BREAKER && p.breaker.why[0] ? p.breaker.why : NULL);
+    return DB_OK;
+}
+
 static enum db_rc waiting_look(struct db *db, const struct store_why *op, const struct job *j, struct jv *list)
 {
     if (!j->has_item) {
@@ -184,8 +225,9 @@ static enum db_rc waiting_look(struct db *db, const struct store_why *op, const 
         return DB_OK;
     }
     TRY(paused_look(db, list));
+    TRY(held_look(db, op, j, list));
     TRY(company_look(db, j, list));
-    if (!j->is_ready) {
+    if (!j->is_ready && !j->is_held) {
         bool is_retry = strcmp(j->status, "retrying") == 0;
         struct jv *why = say(list, is_retry ? "retrying" : "scheduled",
                              is_retry ? "Its last attempt failed; it is tried again then." : "It may not begin before then.");

@@ -19,7 +19,10 @@ kept on disk: when it dies, its memory of sessions and violations dies with it, 
     POST /boot    {robot, boot_id}        the robot's browsers of any other boot id died, and their sessions with them
     GET  /alive?session_id=               200, or 404 when it was kicked out or never was
     GET  /sessions    GET /report         who lives; counts and violations
+    GET  /times                           when log-ins came: those that were turned away, and the others
     POST /outage  {robot, out: true|false}   nobody reaches that robot from now on, or again
+    POST /maintenance {portal, error, message?}   the site is down from now on: log-ins are turned away with that error; error null: up again
+    POST /refuse  {portal, companies: [...], error}   those companies' passwords are refused from now on; error null: no longer
     POST /reset                           forget everything
 """
 
@@ -45,6 +48,10 @@ class Portal:
         self.violations = []
         self.abandoned = []  # kicks that are allowed
         self.outages = {}  # robot -> when its last outage ended; None while it lasts
+        self.down = {}  # portal -> {error, message}
+        self.refused = {}  # (company_id, portal) -> error
+        self.turned_away = []  # times of log-ins that came while the site was down
+        self.login_times = []  # of all that came while it was up
         self.logins = self.logouts = self.kicked = 0
         self.max_live = 0  # most sessions a company had at once at one portal, the one about to be kicked included
 
@@ -62,6 +69,12 @@ class Portal:
         told = await request.json()
         session = {name: told.get(name) for name in ("company_id", "portal", "robot", "boot_id", "session_id")}
         session["since"] = time.time()
+        if session["portal"] in self.down:
+            self.turned_away.append(session["since"])
+            return web.json_response({"ok": False, **self.down[session["portal"]]}, status=503)
+        self.login_times.append(session["since"])
+        if error := self.refused.get((session["company_id"], session["portal"])):
+            return web.json_response({"ok": False, "error": error, "message": "usuario o clave incorrectos"}, status=401)
         self.logins += 1
         first = self.live.get((session["company_id"], session["portal"]))
         if first:
@@ -107,6 +120,23 @@ class Portal:
         self.outages[told["robot"]] = None if told.get("out") else time.time()
         return web.json_response({"ok": True})
 
+    async def maintenance(self, request):
+        told = await request.json()
+        if told.get("error"):
+            self.down[told["portal"]] = {"error": told["error"], "message": told.get("message", "Sistema en mantenimiento")}
+        else:
+            self.down.pop(told["portal"], None)
+        return web.json_response({"ok": True})
+
+    async def refuse(self, request):
+        told = await request.json()
+        for company in told["companies"]:
+            if told.get("error"):
+                self.refused[company, told["portal"]] = told["error"]
+            else:
+                self.refused.pop((company, told["portal"]), None)
+        return web.json_response({"ok": True})
+
     async def alive(self, request):
         wanted, robot = request.query.get("session_id"), request.query.get("robot")
         if robot is not None:
@@ -131,6 +161,9 @@ class Portal:
             }
         )
 
+    async def times(self, request):
+        return web.json_response({"turned_away": self.turned_away, "logins": self.login_times})
+
     async def reset(self, request):
         self.reset_all()
         return web.json_response({"ok": True})
@@ -143,9 +176,12 @@ class Portal:
                 web.post("/logout", self.logout),
                 web.post("/boot", self.boot),
                 web.post("/outage", self.outage),
+                web.post("/maintenance", self.maintenance),
+                web.post("/refuse", self.refuse),
                 web.get("/alive", self.alive),
                 web.get("/sessions", self.sessions),
                 web.get("/report", self.report),
+                web.get("/times", self.times),
                 web.post("/reset", self.reset),
             ]
         )

@@ -52,6 +52,10 @@ class PortalUnreachable(Exception):
     pass
 
 
+class PortalRefused(Exception):
+    """The site answered a log-in with no: (status, error, message)."""
+
+
 class PortalClient:
     """The robot's line to its portal; without a URL everything is allowed and nobody is told."""
 
@@ -68,6 +72,9 @@ class PortalClient:
         body = {"params": fields} if method == "GET" else {"json": fields}
         try:
             async with self.http.request(method, self.url + path, **body) as answer:
+                if answer.status in (401, 503):  # the site says no
+                    said = json.loads(await answer.read())
+                    raise PortalRefused(answer.status, said.get("error"), said.get("message"))
                 await answer.read()
                 return answer.status
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as why:
@@ -249,6 +256,8 @@ class Robot:
                     await self.portal.login(session)
                     if session.stop.is_set():
                         await self.portal.logout(session)
+                except PortalRefused as refused:
+                    return no(*refused.args)
                 except PortalUnreachable:
                     return no(502, "portal_unreachable", "the portal does not answer")
             if session.boot_id != self.boot_id:

@@ -14,7 +14,9 @@ from harness.wait import wait_until
 
 TABLE = {(code, int(status)) for code, status in re.findall(r'^ERR\(\w+, "(\w+)", (\d+)', (ROOT / "common" / "errors.def").read_text(), re.M)}
 ROWS = {}
-ACTIONS = {"sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 20000}}
+ACTIONS = {"sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 20000},
+           "small.login": {"method": "POST", "path": "/small/login", "session": "create"}}
+PORTALS = {"small": {"logins_per_minute": 1}}
 SETTINGS = {"dispatcher.concurrency": 2, "queue.max_depth": 1, "session.migrate_timeout_s": 60, "auth.laravel_view": "no_such_view"}
 
 
@@ -250,6 +252,12 @@ def _(world):
     return world.api.execute(5)
 
 
+@provokes("portal_unavailable")
+def _(world):
+    world.api.execute(7001, "small", "small.login").expect(200)
+    return world.api.execute(7002, "small", "small.login")
+
+
 @provokes("session_migrating")
 def _(world):
     """Its robot restarted, and no other one has a place for it."""
@@ -330,7 +338,7 @@ def test_every_code_has_a_row():
 
 
 def test_every_code_is_answered(make_system, mariadb):
-    world = World(make_system(capacity=3, settings=SETTINGS, actions=ACTIONS), mariadb)
+    world = World(make_system(capacity=3, settings=SETTINGS, actions=ACTIONS, portals=PORTALS), mariadb)
     wrong = []
     for (code, status), provoke in ROWS.items():
         if (code, status) not in TABLE:

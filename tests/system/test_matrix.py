@@ -82,6 +82,7 @@ ROWS = {
     ("OPS", "GET", f"{O}/tokens/use"): READ,
     ("OPS", "GET", f"{O}/events"): READ,
     ("OPS", "GET", f"{O}/queue"): READ,
+    ("OPS", "GET", f"{O}/portals"): READ,
     ("OPS", "GET", f"{O}/jobs/{{}}"): Row("job"),
     ("OPS", "GET", f"{O}/jobs/{{}}/why"): Row("job"),
     ("OPS", "POST", f"{O}/jobs/bulk"): Row(body={"action": "cancel", "filter": {"status": "queued"}}),

@@ -1,8 +1,10 @@
 """What robots said, and portals as things of their own: pauses of a part, the breaker, politeness, refused credentials."""
 
 import csv
+import os
+import time
 
-from harness.wait import wait_until
+from harness.wait import stays, wait_until
 
 ENDED = ("done", "failed", "cancelled")
 
@@ -88,3 +90,229 @@ def test_the_robots_own_words_are_kept(system):
     robot.behave("login")
     assert system.ctl("batch", "retry", batch, "--error", "robot_error").stdout == "1 job is queued again\n"
     wait_until(lambda: api.get(f"/api/v1/app/batches/{batch}").json["batch"]["counts"]["done"] == 2, 20, "the item was tried again")
+
+
+# --- pauses of a part ------------------------------------------------------------------------------------------------
+
+SAT = {"sat.menu_sat_login": {"method": "POST", "path": "/sat/login", "session": "create", "timeout_ms": 20000}}
+PAUSE, RESUME = "/api/v1/ops/queue/pause", "/api/v1/ops/queue/resume"
+
+
+def batch_of(system, batch_id):
+    return system.api.get(f"/api/v1/app/batches/{batch_id}").expect(200).json["batch"]
+
+
+def done(system, batch_id, n, timeout=30):
+    return wait_until(lambda: (b := batch_of(system, batch_id))["counts"]["done"] == n and b, timeout, f"{n} of batch {batch_id} are done")
+
+
+def portal_of(system, name="sunat"):
+    return next(one for one in system.ops.get("/api/v1/ops/portals").expect(200).json["portals"] if one["name"] == name)
+
+
+def test_a_part_of_the_queue_is_paused(make_system):
+    system = make_system(capacity=80, actions=SAT)
+    api, ops = system.api, system.ops
+    sat = {"portal": "sat", "action": "sat.menu_sat_login"}
+    assert (portal_of(system)["state"], portal_of(system, "sat")["pauses"]) == ("up", [])
+    told = ops.post(PAUSE, {"portal": "sunat", "reason": "they asked for it", "for_s": 600}).expect(200).json["queue"]
+    assert told["paused"] is None and [(one["portal"], one["action"], one["batch_id"], one["reason"]) for one in told["pauses"]] == [
+        ("sunat", None, None, "they asked for it")]  # fmt: skip
+    held = api.batch(range(1, 16)).expect(202).json["batch_id"]
+    single = api.queue(20).expect(202).json["job_id"]
+    other = api.batch(range(1, 6), **sat).expect(202).json["batch_id"]
+    done(system, other, 5)
+    wait_until(lambda: ops.get("/api/v1/ops/queue").json["queue"]["held"]["n"] == 16, 10, "all of sunat is set aside")
+    assert portal_of(system)["held"] == 16 and portal_of(system)["pauses"][0]["by"].startswith("token:")
+    assert batch_of(system, held)["counts"]["queued"] == 15 and not system.robot.calls("login", 1)[1:]
+    why = ops.get(f"/api/v1/ops/jobs/{single}/why").expect(200).json["why"]
+    assert [(one["reason"], one.get("why")) for one in why if one["reason"] == "paused"] == [("paused", "they asked for it")]
+    wait_until(lambda: "The queue is paused for sunat: they asked for it." in str(ops.get("/api/v1/ops/stats").json), 15, "the page says so")
+    api.login(30)  # who waits is let through
+
+    # Several hold beside each other: the batch's stays when the portal's ends.
+    system.ctl("queue", "pause", "--batch", held, "--reason", "and this one")
+    shown = system.ctl("queue", "status").stdout
+    assert "portal sunat: they asked for it" in shown and f"batch {held}: and this one" in shown and "held" in shown
+    ops.post(RESUME, {"portal": "sunat"}).expect(200)
+    ended(system, single)
+    stays(lambda: batch_of(system, held)["counts"]["queued"] == 15, 1.5)
+    system.ctl("queue", "resume", "--batch", held)
+    began = time.monotonic()
+    done(system, held, 15)
+    assert time.monotonic() - began < 10 and ops.get("/api/v1/ops/queue").json["queue"]["held"]["n"] == 0
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_held") == 0
+
+    # One of an action ends by itself; a cancelled batch needs no resume.
+    ops.post(PAUSE, {"action": "sat.menu_sat_login", "reason": "for a moment", "for_s": 2}).expect(200)
+    late = api.batch(range(41, 44), **sat).expect(202).json["batch_id"]
+    gone = api.batch(range(51, 54), **sat).expect(202).json["batch_id"]
+    wait_until(lambda: portal_of(system, "sat")["held"] == 6, 10, "they are held")
+    api.delete(f"/api/v1/app/batches/{gone}").expect(200)
+    done(system, late, 3)
+    assert batch_of(system, gone)["counts"]["cancelled"] == 3
+
+    for body, error in (({"portal": "sunta"}, "portal"), ({"action": "sat.menu"}, "action"), ({"portal": "sunat", "action": "sat.menu_sat_login"}, "portal"),
+                        ({"batch_id": 0}, "batch_id"), ({"portals": "sunat"}, "portals"), ({"portal": "a b"}, "portal")):  # fmt: skip
+        assert error in ops.post(PAUSE, {"reason": "x", **body}).expect(422, "validation_failed").json["errors"]
+        if "batch_id" not in body:
+            assert error in ops.post(RESUME, body).expect(422, "validation_failed").json["errors"]
+    ops.post(PAUSE, {"reason": "x", "batch_id": 99999}).expect(404, "batch_not_found")
+    subjects = [row["subject"] for row in system.database.rows("SELECT subject FROM chasqui_audit WHERE action LIKE 'queue.%%' ORDER BY id")]
+    assert subjects == ["queue portal=sunat", f"queue batch={held}", "queue portal=sunat", f"queue batch={held}", "queue action=sat.menu_sat_login"]
+
+
+# --- a portal that goes down --------------------------------------------------------------------------------------------
+
+ITEMS = int(os.environ.get("CHASQUI_PORTAL_ITEMS", 200))  # 2000, and two minutes: what the page promises
+DOWN_S = int(os.environ.get("CHASQUI_PORTAL_DOWN_S", 8))
+
+
+def test_a_portal_goes_down_under_a_batch(make_system, portal):
+    is_full = DOWN_S >= 60
+    settings = {"queue.robot_logins": 2, "queue.probe_ms": 30000 if is_full else 2000, "queue.interactive_percent": 0}
+    system = make_system(robots=4, dispatchers=3, capacity=ITEMS, settings=settings, robot_options={"login_ms": "40-80"})
+    batch = system.api.batch(range(1, ITEMS + 1)).expect(202).json["batch_id"]
+    wait_until(lambda: batch_of(system, batch)["counts"]["done"] >= 20, 30, "it runs")
+    portal.maintenance("portal_maintenance")
+    began = time.monotonic()
+    wait_until(lambda: portal_of(system)["state"] == "tripped", 10, "it is known")
+
+    def said():
+        rows = [row for row in system.ops.get("/api/v1/ops/stats").json["words"] if row["code"].startswith("portal_")]
+        return rows and rows[0]
+
+    row = wait_until(said, 15, "the page says so")
+    assert row["code"] == "portal_tripped" and row["who"] == "sunat" and row["text"].startswith("Portal sunat has been down for ")
+    assert "(portal_maintenance)" in row["text"] and "wait; one probes it" in row["text"]
+    assert "tripped" in system.ctl("portal", "list").stdout
+    while time.monotonic() - began < DOWN_S:
+        time.sleep(0.2)
+    reached = len(portal.times()["turned_away"])
+    assert reached <= 12, f"{reached} log-ins reached it while it was down"
+
+    # Who waits for a log-in probes once a second; the others are told at once. A company that has a session needs no portal.
+    answers = [system.api.execute(5000 + n) for n in range(12)]
+    assert {(one.status, one.error) for one in answers} == {(503, "portal_unavailable"), (502, "robot_error")}
+    refused = next(one for one in answers if one.status == 503)
+    assert refused.headers["Retry-After"] == "1" and "sunat is down (portal_maintenance)" in refused.json["message"]
+    assert sum(one.status == 502 for one in answers) <= 3
+    somebody = system.database.value("SELECT company_id FROM chasqui_sessions WHERE state = 'active' LIMIT 1")
+    assert system.api.execute(somebody).expect(200).json["reused"]
+
+    portal.maintenance(None)
+    done(system, batch, ITEMS, timeout=180 if is_full else 60)
+    wait_until(lambda: batch_of(system, batch)["status"] == "done", 10, "the batch has ended")
+    assert system.database.value("SELECT MAX(attempts) FROM portal_jobs WHERE batch_id = %s", batch) == 1, "an attempt was lost to it"
+    wait_until(lambda: portal_of(system)["state"] == "up", 120, "it is back")
+    wait_until(lambda: portal_of(system)["last_hour"]["done"] >= ITEMS, 10, "how its attempts ended is counted")
+    assert portal_of(system)["last_hour"]["portal"] >= reached and portal_of(system)["last_hour"]["refused"] == 0
+    assert system.metric("chasqui_portals_tripped_total") >= 1
+
+
+def test_a_robot_alone_trips_nothing(make_system):
+    system = make_system(robots=2, capacity=100, settings={"queue.max_attempts": 30})
+    bad, good = system.robots["r1"], system.robots["r2"]
+    good.settings(login_ms="20-40")
+    bad.behave("login", "status", status=503, body={"ok": False, "error": "portal_unavailable"}, times=60)
+    batch = system.api.batch(range(1, 81)).expect(202).json["batch_id"]
+    states = set()
+
+    def look():
+        states.add(portal_of(system)["state"])
+        return batch_of(system, batch)["counts"]["done"] == 80
+
+    wait_until(look, 60, "all are done")
+    assert "tripped" not in states and system.metric("chasqui_portals_tripped_total") == 0
+
+
+# --- politeness ------------------------------------------------------------------------------------------------------------
+
+
+def most_within(times, seconds):
+    """The most of them that lie within so many seconds."""
+    times = sorted(times)
+    return max((sum(1 for late in times[i:] if late < early + seconds) for i, early in enumerate(times)), default=0)
+
+
+def test_limits_hold_for_all_dispatchers_together(make_system, portal):
+    limits = {"sunat": {"logins_at_once": 3}, "sat": {"logins_per_minute": 60}}
+    system = make_system(robots=3, dispatchers=3, capacity=40, actions=SAT, portals=limits, robot_options={"login_ms": "150-250"})
+    shown = portal_of(system, "sat")["limits"]
+    assert shown == {"logins_per_minute": 60, "logins_at_once": 0, "breaker": True}
+    paced = system.api.batch(range(1, 16), portal="sat", action="sat.menu_sat_login").expect(202).json["batch_id"]
+    few = system.api.batch(range(101, 121)).expect(202).json["batch_id"]
+    most = [0]
+
+    def look():
+        opening = system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'opening' AND portal = 'sunat'")
+        most[0] = max(most[0], opening)
+        return batch_of(system, few)["counts"]["done"] == 20
+
+    wait_until(look, 40, "all of sunat are done", every=0.02)
+    assert most[0] == 3
+    done(system, paced, 15, timeout=60)
+    begun = [call["time"] for robot in system.robots.values() for call in robot.calls("login") if call["path"].startswith("/sat/")]
+    assert len(begun) == 15 and most_within(begun, 5) <= 7, "60 a minute are one a second, and two at once"
+    assert system.database.value("SELECT MAX(attempts) FROM portal_jobs") == 1
+    told = [system.api.execute(900 + n, "sat", "sat.menu_sat_login") for n in range(6)]  # who waits counts as well
+    assert 200 in {one.status for one in told} and {one.status for one in told} <= {200, 503} and any(one.error == "portal_unavailable" for one in told)
+
+
+# --- credentials that were refused -------------------------------------------------------------------------------------------
+
+
+def test_refused_credentials_are_not_used_again(make_system, portal):
+    system = make_system(capacity=40)
+    api, robot = system.api, system.robot
+    for company in (1, 2, 3):
+        system.set_credentials(company, usuario="DEMO", clave="old")
+    portal.refuse([1, 2])
+    system.ctl("schedule", "add", "morning", "--cron", "@yearly", "--portal", "sunat", "--action", "sunat.menu_sol_login", "--stored")
+
+    def run():
+        told = system.ctl_json("schedule", "run", "morning")
+        batch = told.get("batch_id") or told["batch"]["id"]
+        wait_until(lambda: batch_of(system, batch)["status"] == "done", 20, "the batch has ended")
+        return batch, {one["company_id"]: one for one in api.get(f"/api/v1/app/batches/{batch}/items").json["items"]}
+
+    _, items = run()
+    assert {company: (one["status"], one["error"], one["robot_error"]) for company, one in items.items()} == {
+        1: ("failed", "robot_error", "bad_credentials"), 2: ("failed", "robot_error", "bad_credentials"), 3: ("done", None, None)}  # fmt: skip
+    rows = system.ctl_json("credentials", "list", "--refused")["credentials"]
+    assert [(one["company_id"], one["robot_error"], one["robot_status"]) for one in rows] == [(1, "bad_credentials", 401), (2, "bad_credentials", 401)]
+    assert "usuario o clave incorrectos" in system.ctl("credentials", "list", "--refused").stdout and portal_of(system)["refused_credentials"] == 2
+
+    batch, items = run()  # not once more
+    assert len(robot.calls("login", 1)) == 1 == len(robot.calls("login", 2))
+    assert [(items[n]["status"], items[n]["error"], items[n]["attempts"]) for n in (1, 2)] == [("failed", "credentials_refused", 1)] * 2
+    assert "bad_credentials" in items[1]["message"]
+    job = job_of(system, items[1]["job_id"])
+    assert [one["outcome"] for one in job["attempts_log"]] == ["not_called"]
+    found = system.ops.get("/api/v1/ops/jobs", query={"error": "credentials_refused", "batch_id": batch}).json["jobs"]
+    assert {one["company_id"] for one in found} == {1, 2}
+
+    # Who asks for it may: params of one's own, and a log-in that somebody waits for.
+    api.execute(1).expect(502, "robot_error")
+    assert len(robot.calls("login", 1)) == 2
+    portal.refuse([1, 2], None)
+    params = api.batch([{"company_id": 2, "params": {"clave": "new"}}]).expect(202).json["batch_id"]
+    done(system, params, 1)
+    for row in system.database.rows("SELECT robot_session_id AS id FROM chasqui_sessions WHERE state = 'active'"):
+        api.close(row["id"]).expect(200)
+    assert [one["company_id"] for one in system.ctl_json("credentials", "list", "--refused")["credentials"]] == [1, 2]  # those were others
+
+    # Lifted: by an operator, by a log-in with them that succeeds, by others.
+    system.ctl("credentials", "lift", "--company", 2, "--portal", "sunat", "--reason", "unlocked")
+    assert system.ctl("credentials", "lift", "--company", 2, "--portal", "sunat", check=False).returncode == 1
+    assert system.database.value("SELECT subject FROM chasqui_audit WHERE action = 'credentials_lift'") == "company:2/sunat"
+    api.close(api.execute(1).expect(200).json["session_id"]).expect(200)
+    assert system.ctl_json("credentials", "list", "--refused")["credentials"] == []
+    portal.refuse([3], "account_locked")
+    run()
+    assert [one["robot_error"] for one in system.ctl_json("credentials", "list", "--refused")["credentials"]] == ["account_locked"]
+    portal.refuse([3], None)
+    system.set_credentials(3, usuario="DEMO", clave="new")
+    assert system.ctl_json("credentials", "list", "--refused")["credentials"] == []
+    _, items = run()
+    assert items[3]["status"] == "done" and system.metric("chasqui_credentials_refused_total") >= 2

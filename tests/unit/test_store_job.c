@@ -492,7 +492,7 @@ static void test_the_state_of_the_queue(void **state)
 {
     (void)state;
     assert_state(PAUSE_LOOK, "{\"ok\":true,\"queue\":{\"ready\":{\"n\":0,\"capped\":false},\"by_priority\":[],\"oldest_s\":null,\"scheduled\":{\"n\":0,"
-                             "\"capped\":false},\"running\":0,\"paused\":null}}");
+                             "\"capped\":false},\"running\":0,\"paused\":null,\"pauses\":[],\"held\":{\"n\":0,\"capped\":false}}}");
     batch_make(3, 1);
     enqueued(10, 9);
     enqueued_at(11, 9, clock_unix_ms() + 60000);

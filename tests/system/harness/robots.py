@@ -67,6 +67,18 @@ class Portal(Service):
         """Nobody reaches that robot from now on (out), or again."""
         self.ask("POST", "/outage", {"robot": robot, "out": out})
 
+    def maintenance(self, error, portal="sunat"):
+        """The site is down from now on, with that error; None: up again."""
+        self.ask("POST", "/maintenance", {"portal": portal, "error": error})
+
+    def refuse(self, companies, error="bad_credentials", portal="sunat"):
+        """Those companies' passwords are wrong from now on; error None: right again."""
+        self.ask("POST", "/refuse", {"portal": portal, "companies": list(companies), "error": error})
+
+    def times(self):
+        """When log-ins came: {"turned_away": [...], "logins": [...]}."""
+        return self.ask("GET", "/times")
+
     def sessions(self):
         return self.ask("GET", "/sessions")["sessions"]
 

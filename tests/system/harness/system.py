@@ -44,23 +44,23 @@ def program(name):
     return (ROOT / os.environ.get("CHASQUI_BUILD", "build")).resolve() / name
 
 
-def zpl(settings, actions=None):
-    """The text of a configuration file, from {"section.key": value}; actions = {name: {key: value}}."""
+def zpl(settings, actions=None, portals=None):
+    """The text of a configuration file, from {"section.key": value}; actions = {name: {key: value}}, portals likewise."""
     sections = {}
     for name, value in settings.items():
         section, _, key = name.partition(".")
         sections.setdefault(section, []).append(f'    {key} = "{value}"')
     lines = [line for section, rows in sections.items() for line in (section, *rows)]
-    if actions:
-        lines.append("actions")
-        for name, keys in actions.items():
+    for title, rows in (("actions", actions), ("portals", portals)):
+        lines += [title] if rows else []
+        for name, keys in (rows or {}).items():
             lines += [f"    {name}", *(f'        {key} = "{value}"' for key, value in keys.items())]
     return "\n".join(lines) + "\n"
 
 
 class System:
     def __init__(self, directory, database, portal=None, *, brokers=1, dispatchers=1, healthds=1, curve=True,
-                 settings=None, actions=None, abilities="app,ops", rate=0):  # fmt: skip
+                 settings=None, actions=None, portals=None, abilities="app,ops", rate=0):  # fmt: skip
         """Writes the configuration; setup() and start() do the rest. `settings` = {"section.key": value} for all
         processes; None as a value leaves the key out. `rate` 0 = no rate limit on the token."""
         self.directory = Path(directory)
@@ -68,7 +68,7 @@ class System:
         self.database = database
         self.portal = portal
         self.abilities, self.rate = abilities, rate
-        self.actions = actions
+        self.actions, self.portals = actions, portals
         self.robots = {}
         self.token = None
         self.endpoints = {}
@@ -127,7 +127,7 @@ class System:
     def write_conf(self, name, settings):
         path = self.directory / f"{name}.conf"
         path.touch(mode=0o600)
-        path.write_text(zpl(settings, None if name.startswith("healthd") else self.actions))
+        path.write_text(zpl(settings, *((None, None) if name.startswith("healthd") else (self.actions, self.portals))))
         return path
 
     def make(self, role, number):
