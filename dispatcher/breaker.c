@@ -142,7 +142,15 @@ static void recent_add(struct breaker *b, const struct breaker_attempt *a)
         memmove(&b->recent[at], &b->recent[at + 1], (b->n - at - 1) * sizeof(b->recent[0]));
         b->n--;
     }
-    b->recent[b->n++] = *a;
+    for (at = b->n; at && b->recent[at - 1].at_us > a->at_us; at--) /* it may be told late: others told what came after it */
+        b->recent[at] = b->recent[at - 1];
+    b->recent[at] = *a;
+    b->n++;
+}
+
+static bool is_last_well(const struct breaker *b)
+{
+    return !b->n || !is_fault(&b->recent[b->n - 1]);
 }
 
 bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struct breaker_attempt *a, const char *error, uint64_t now_us)
@@ -157,13 +165,13 @@ bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struc
     case BREAKER_DOUBTFUL:
         if (tells_down(b, 0, now_us) && !is_robots_own(b, now_us) && !is_early(b, t, now_us))
             trip(b, t, now_us);
-        else if (b->state == BREAKER_CLOSED && is_doubt(b, a, now_us))
+        else if (b->state == BREAKER_CLOSED && !is_last_well(b) && is_doubt(b, a, now_us))
             state_set(b, BREAKER_DOUBTFUL, now_us);
-        else if (b->state == BREAKER_DOUBTFUL && !is_fault(a))
+        else if (b->state == BREAKER_DOUBTFUL && is_last_well(b))
             state_set(b, BREAKER_CLOSED, now_us);
         break;
     case BREAKER_TRIPPED:
-        if (!is_fault(a))
+        if (!is_fault(a) && a->at_us >= b->since_us)
             state_set(b, BREAKER_RETURNING, now_us);
         break;
     case BREAKER_RETURNING:

@@ -120,6 +120,21 @@ static void test_doubt_lets_no_more_through_than_it_takes(void **state)
     assert_int_equal(b.state, BREAKER_CLOSED);
 }
 
+static void test_what_is_told_late_is_no_news(void **state)
+{
+    struct breaker b = {0};
+    struct breaker_attempt late = {T0 + S / 20, 99, 'c', BREAKER_WELL, TAKEN};
+    (void)state;
+    feed(&b, "ABa");
+    assert_int_equal(b.state, BREAKER_DOUBTFUL);
+    breaker_ended(&b, &times, &late, NULL, now);
+    assert_int_equal(b.state, BREAKER_DOUBTFUL); /* it ended well before the fault */
+    feed(&b, "bababab");
+    assert_int_equal(b.state, BREAKER_TRIPPED);
+    breaker_ended(&b, &times, &late, NULL, now);
+    assert_int_equal(b.state, BREAKER_TRIPPED);
+}
+
 static void trip(struct breaker *b)
 {
     feed(b, "ABabababab");
@@ -314,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup(test_trips_at_eight_of_ten, begin),
         cmocka_unit_test_setup(test_a_robot_alone_trips_nothing, begin),
         cmocka_unit_test_setup(test_doubt_lets_no_more_through_than_it_takes, begin),
+        cmocka_unit_test_setup(test_what_is_told_late_is_no_news, begin),
         cmocka_unit_test_setup(test_one_probe_each_half_minute, begin),
         cmocka_unit_test_setup(test_who_waits_may_probe_once_a_second, begin),
         cmocka_unit_test_setup(test_it_comes_back_slowly, begin),
