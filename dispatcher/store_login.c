@@ -95,7 +95,7 @@ static enum db_rc refused_add(struct db *db, const struct store_login_failed *op
     const struct attempt_end *a = &op->attempt;
     return db_exec(db,
                    "INSERT INTO chasqui_refused (company_id, portal, at, credentials_at, job_id, robot_status, robot_error, robot_message) VALUES "
-                   "(?, ?, NOW(6), FROM_UNIXTIME(? / 1000000), ?, ?, ?, ?) ON DUPLICATE KEY UPDATE at = VALUES(at), credentials_at = "
+                   "(?, ?, NOW(6), TIMESTAMP('1970-01-01') + INTERVAL ? MICROSECOND, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE at = VALUES(at), credentials_at = "
                    "VALUES(credentials_at), job_id = VALUES(job_id), robot_status = VALUES(robot_status), robot_error = VALUES(robot_error), "
                    "robot_message = VALUES(robot_message)",
                    "usuuNss", company_id, portal, op->refused_us, op->job_id, (uint64_t)a->status, a->error[0] ? a->error : NULL,
