@@ -45,8 +45,7 @@ void errors_add(struct jv **errors, const char *field, const char *why)
     jv_push_str(list, why);
 }
 
-/* ---- queries ---------------------------------------------------------------------------------------------------
- */
+/* ---- queries -------------------------------------------------------------------------------------------------- */
 
 static int hex_value(char c)
 {
@@ -126,8 +125,7 @@ size_t utf8_mark(const char *text, size_t len)
     return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
 
-/* ---- single values ---------------------------------------------------------------------------------------------
- */
+/* ---- single values -------------------------------------------------------------------------------------------- */
 
 /* At least one character from `first` to '~', at most `max`. */
 static bool is_ascii(struct str s, char first, size_t max)
@@ -270,8 +268,7 @@ bool callback_url_ok(struct str url, const char *allow)
     return url_is_allowed(allow, text);
 }
 
-/* ---- fields of queries -----------------------------------------------------------------------------------------
- */
+/* ---- fields of queries ---------------------------------------------------------------------------------------- */
 
 static void query_session(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
@@ -465,8 +462,7 @@ void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **er
     query_page(q, r, errors);
 }
 
-/* ---- fields of bodies ------------------------------------------------------------------------------------------
- */
+/* ---- fields of bodies ----------------------------------------------------------------------------------------- */
 
 static bool is_absent(const struct jv *v)
 {
@@ -752,8 +748,7 @@ void params_scope(const struct jv *body, struct msg_REQUEST *r, struct jv **erro
         errors_add(errors, "batch_id", why_int);
 }
 
-/* ---- many jobs at once ----------------------------------------------------------------------------------------
- */
+/* ---- many jobs at once --------------------------------------------------------------------------------------- */
 
 struct filter {
     struct msg_REQUEST *r;
