@@ -79,9 +79,9 @@ def test_the_robots_own_words_are_kept(system):
     # The same at a terminal.
     shown = system.ctl("jobs", "show", first).stdout
     assert "Chrome died" in shown and "browser_crashed" in shown and "ROBOT SAID" in shown
-    rows = list(csv.DictReader(system.ctl("jobs", "list", "--csv", "--robot-error", "bad_credentials", "--limit", 1).stdout.splitlines()))
+    rows = list(csv.DictReader(system.ctl("jobs", "list", "--csv", "--robot-error", "bad_credentials", "--limit", 1).stdout.lstrip("\ufeff").splitlines()))
     assert [(row["company_id"], row["robot_status"], row["robot_error"], row["robot_message"]) for row in rows] == [("2", "401", "bad_credentials", "clave inválida")]
-    rows = list(csv.DictReader(system.ctl("batch", "items", batch, "--csv", "--status", "failed").stdout.splitlines()))
+    rows = list(csv.DictReader(system.ctl("batch", "items", batch, "--csv", "--status", "failed").stdout.lstrip("\ufeff").splitlines()))
     assert [(row["index"], row["error"], row["robot_error"]) for row in rows] == [("0", "robot_error", "bad_credentials")]
     assert system.ctl("jobs", "retry", "--batch", batch, "--robot-error", "bad_credentials", "--preview").stdout == "1 job would be tried again\n"
     assert system.ctl("jobs", "cancel", "--error", "robot_error", "--preview").stdout == "0 jobs would be cancelled\n"
