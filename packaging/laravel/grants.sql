@@ -19,6 +19,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_outbox_since TO 'chasqui'@'1
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_pause TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_places TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_refusals TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_pauses TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_held TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_portals TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_portal_minutes TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_refused TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_results TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_revision TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_robots TO 'chasqui'@'10.0.0.%';
