@@ -61,6 +61,7 @@ struct round {
     enum round_end ending;
     enum err error;
     char message[501];
+    struct attempt_end said; /* what the robot refused a step with */
     bool is_unbegun;
     int64_t retry_ms;
     unsigned close_tries, turn_tries;
@@ -243,6 +244,8 @@ static void refused(struct round *w, const struct jv *words)
     snprintf(w->message, sizeof(w->message), "Step %d (%s): the robot refused%s%.100s%s%.300s", w->at, name, error || message ? ": " : ".",
              error ? error : "", error && message ? ": " : "", message ? message : "");
     w->answer.is_refusal = true;
+    attempt_words(&w->said, words);
+    w->said.status = w->answer.status;
     fail(w, ERR_STEP_FAILED, w->message);
 }
 
@@ -451,6 +454,7 @@ static void turn(void *arg)
     if (w->error) {
         snprintf(op->error, sizeof(op->error), "%s", err_code(w->error));
         strcpy(op->message, w->message);
+        op->said = w->said;
     }
     store_submit(w->d->store, store_round_turn, op, turn_recorded, w);
 }

@@ -2,8 +2,8 @@
  * store_errors.c - what failed, by class: jobs that are failed, walked from the
  * newest down by one index, as many as one look may cost. Reads only.
  *
- * A class is an error and what it befell: a log-in, an action, or a session that
- * was lost after its log-in was done. Those are apart, since a batch counts the
+ * A class is an error, what the robot called it, and what it befell: a log-in,
+ * an action, or a session that was lost after its log-in was done. Those are apart, since a batch counts the
  * outcome of its items and not what became of their sessions.
  */
 #include "dispatcher/store_errors.h"
@@ -15,19 +15,20 @@
 #include <string.h>
 
 #define FAILED_AT "COALESCE({utc j.finished_at}, {utc j.updated_at}, {utc j.created_at})"
-#define KIND                                                                                                             \
-    "CASE WHEN " JOB_ERROR " IN ('session_expired', 'session_closed', 'session_lost') THEN 'session' WHEN q.kind IS NULL THEN " \
-    "'other' ELSE q.kind END"
+#define OF_SESSION JOB_ERROR " IN ('session_expired', 'session_closed', 'session_lost')"
+#define KIND "CASE WHEN " OF_SESSION " THEN 'session' WHEN q.kind IS NULL THEN 'other' ELSE q.kind END"
+/* What the robot said of the log-in says nothing about a session that was lost later. */
+#define SAID "CASE WHEN " OF_SESSION " THEN NULL ELSE q.robot_error END"
 /* The newest failed jobs, of one batch or of all. */
 #define WALK(index, by)                                                                                                          \
-    "(SELECT j.id AS id, j.company_id AS company_id, j.portal AS portal, j.worker AS worker, COALESCE(" JOB_ERROR ", '') AS error, " KIND " AS kind, " FAILED_AT \
+    "(SELECT j.id AS id, j.company_id AS company_id, j.portal AS portal, j.worker AS worker, COALESCE(" JOB_ERROR ", '') AS error, " KIND " AS kind, " SAID " AS said, " FAILED_AT \
     " AS at FROM portal_jobs j FORCE INDEX (" index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN                   \
     "WHERE " by "j.status = 'failed' AND j.deleted_at IS NULL ORDER BY j.id DESC LIMIT ?) f"
 #define SINCE "(? = 0 OR at >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR at >= NOW(6) - INTERVAL ? * 1000 MICROSECOND)"
 #define CLASSES(walk)                                                                                                            \
     "SELECT error, kind, COUNT(*), COUNT(DISTINCT company_id), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT), "                       \
-    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker) FROM " walk " WHERE (? = '' OR portal = ?) AND " \
-    SINCE " GROUP BY error, kind ORDER BY COUNT(*) DESC, error LIMIT ?"
+    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker), said FROM " walk " WHERE (? = '' OR portal = ?) AND " \
+    SINCE " GROUP BY error, kind, said ORDER BY COUNT(*) DESC, error, said LIMIT ?"
 #define LOOKED(walk) "SELECT COUNT(*), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT) FROM " walk
 #define OF_ALL WALK("chasqui_status", "")
 #define OF_BATCH WALK("chasqui_batch", "j.batch_id = ? AND ")
@@ -53,6 +54,7 @@ static struct jv *class_jv(struct db *db)
     struct jv *one = jv_new_object();
     const char *error = db_str(db, 0, NULL);
     jv_set_str(one, "error", *error ? error : NULL);
+    jv_set_str(one, "robot_error", db_str(db, 11, NULL));
     jv_set_str(one, "kind", db_str(db, 1, NULL));
     jv_set_int(one, "n", db_i64(db, 2));
     jv_set_int(one, "companies", db_i64(db, 3));

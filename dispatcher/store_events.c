@@ -19,7 +19,7 @@
 
 #define LOOK_ROWS 200
 
-enum subject { SUBJECT_SESSION, SUBJECT_JOB, SUBJECT_BATCH };
+enum subject { SUBJECT_SESSION, SUBJECT_JOB, SUBJECT_BATCH, SUBJECT_PORTAL };
 static const struct kind {
     const char *event;
     bool is_of_logins, is_bare;
@@ -35,6 +35,12 @@ static const struct kind {
 enum db_rc batch_finished_add(struct db *db, uint64_t batch_id)
 {
     return db_exec(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'batch_finished')", "u", BATCH_STREAM | batch_id);
+}
+
+enum db_rc portal_change_add(struct db *db, const char *event, const char *portal, const char *why)
+{
+    return db_exec(db, "INSERT INTO chasqui_job_events (job_id, at, event, detail, robot_error) VALUES (? + CRC32(?), NOW(6), ?, ?, NULLIF(?, ''))",
+                   "ussss", (uint64_t)PORTAL_STREAM, portal, event, portal, why);
 }
 
 static bool is_told(const char *event)
@@ -199,14 +205,22 @@ static enum store_rc batch_look(struct db *db, struct out_event *e, struct jv *b
     return look.rc;
 }
 
+static struct jv *portal_jv(const char *portal, const char *event, const char *why)
+{
+    struct jv *one = jv_new_object();
+    jv_set_str(one, "portal", portal);
+    jv_set_str(one, "state", strcmp(event, "portal_tripped") == 0 ? "tripped" : "returning");
+    jv_set_str(one, "why", why[0] ? why : NULL);
+    return one;
+}
+
 /* An event whose row is gone, or that is told as nothing, has an empty body. */
 static enum store_rc body_make(struct db *db, struct out_event *e)
 {
-    char event[41], detail[256];
-    bool is_batch = e->job_id >= BATCH_STREAM;
+    char event[41], detail[256], why[257];
     if (db_query(db,
                  "SELECT e.event, COALESCE(e.detail, ''), CAST(UNIX_TIMESTAMP(e.at) * 1000 AS INT), COALESCE(q.kind = 'login', 1), "
-                 "TIMESTAMPDIFF(MICROSECOND, e.at, NOW(6)) DIV 1000 FROM chasqui_job_events e LEFT JOIN chasqui_jobs q ON q.job_id = e.job_id WHERE e.id = ?",
+                 "TIMESTAMPDIFF(MICROSECOND, e.at, NOW(6)) DIV 1000, COALESCE(e.robot_error, '') FROM chasqui_job_events e LEFT JOIN chasqui_jobs q ON q.job_id = e.job_id WHERE e.id = ?",
                  "u", e->event_id))
         return STORE_DOWN;
     if (!db_next(db))
@@ -216,6 +230,7 @@ static enum store_rc body_make(struct db *db, struct out_event *e)
     int64_t at_ms = db_i64(db, 2);
     const struct kind *k = kind_of(event, db_u64(db, 3) != 0, detail[0] != 0, e->part);
     e->age_ms = db_i64(db, 4);
+    db_str_copy(db, 5, why, sizeof(why));
     if (!k)
         return STORE_OK;
     struct jv *body = jv_new_object();
@@ -224,7 +239,11 @@ static enum store_rc body_make(struct db *db, struct out_event *e)
     if (k->subject == SUBJECT_SESSION)
         jv_set_str(body, "reason", detail[0] ? detail : NULL);
     snprintf(e->kind, sizeof(e->kind), "%s", k->name);
-    enum store_rc rc = is_batch ? batch_look(db, e, body) : job_look(db, k, e, event, body);
+    enum store_rc rc = STORE_OK;
+    if (k->subject == SUBJECT_PORTAL)
+        jv_set(body, "portal", portal_jv(detail, event, why));
+    else
+        rc = k->subject == SUBJECT_BATCH ? batch_look(db, e, body) : job_look(db, k, e, event, body);
     if (rc == STORE_OK)
         json_take(body, &e->body);
     else
@@ -286,6 +305,16 @@ static enum db_rc event_over(struct db *db, struct store_event_end *op, unsigned
                    "bu", (const void *)delivery, sizeof(delivery), op->job_id);
 }
 
+static void subject_write(uint64_t stream, char *out, size_t room)
+{
+    if (stream >= BATCH_STREAM)
+        snprintf(out, room, "batch:%llu", (unsigned long long)(stream & ~BATCH_STREAM));
+    else if (stream >= PORTAL_STREAM)
+        snprintf(out, room, "portal");
+    else
+        snprintf(out, room, "job:%llu", (unsigned long long)stream);
+}
+
 static enum db_rc end_tx(struct db *db, void *arg)
 {
     struct store_event_end *op = arg;
@@ -312,7 +341,7 @@ static enum db_rc end_tx(struct db *db, void *arg)
                        op->error, op->again_ms * 1000, op->job_id);
     TRY(event_over(db, op, 2));
     snprintf(actor, sizeof(actor), "dispatcher:%s", op->holder);
-    snprintf(subject, sizeof(subject), "%s:%llu", op->job_id >= BATCH_STREAM ? "batch" : "job", (unsigned long long)(op->job_id & ~BATCH_STREAM));
+    subject_write(op->job_id, subject, sizeof(subject));
     return audit_add(db, actor, NULL, NULL, "event_given_up", subject, op->error);
 }
 

@@ -10,10 +10,13 @@
 #include "dispatcher/store.h"
 
 #define EVENTS_CLAIM_MAX 16
-#define BATCH_STREAM (1ull << 62) /* job ids from here on stand for batches in the timeline */
+#define PORTAL_STREAM (1ull << 61) /* job ids from here on stand for portals in the timeline: a sum of the name */
+#define BATCH_STREAM (1ull << 62)  /* and from here on for batches */
 
 /* Part of the transaction that ends a batch. */
 enum db_rc batch_finished_add(struct db *db, uint64_t batch_id);
+/* Part of the transaction that changes a portal's breaker: the event is portal_tripped or portal_recovered; why may be "". */
+enum db_rc portal_change_add(struct db *db, const char *event, const char *portal, const char *why);
 
 struct out_event {
     uint64_t job_id, event_id;
@@ -21,7 +24,7 @@ struct out_event {
     int64_t age_ms;
     uint8_t delivery[ID_TOKEN_BYTES], token[ID_TOKEN_BYTES];
     char kind[24];
-    struct buf body; /* {"event":…,"at":…,"job"|"session"|"batch":{…}}; freed by the caller */
+    struct buf body; /* {"event":…,"at":…,"job"|"session"|"batch"|"portal":{…}}; freed by the caller */
 };
 struct store_events_claim { /* what is due, one of a job; SKIP LOCKED */
     int64_t lease_ms;       /* how long a try may take; after it the event is due again */

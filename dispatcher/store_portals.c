@@ -8,6 +8,8 @@
  */
 #include "dispatcher/store_portal.h"
 
+#include "dispatcher/store_events.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 
@@ -79,6 +81,8 @@ static enum db_rc tell_tx(struct db *db, void *arg)
     if (!t->is_changed && !n)
         return DB_OK;
     TRY(portal_write(db, &t->state));
+    if (t->change.to != from && (t->change.to == BREAKER_TRIPPED || from == BREAKER_TRIPPED))
+        TRY(portal_change_add(db, from == BREAKER_TRIPPED ? "portal_recovered" : "portal_tripped", portal, t->change.why));
     for (unsigned i = 0; i < n; i++)
         TRY(attempt_give_back(db, t->op, &back[i]));
     return DB_OK;

@@ -64,6 +64,15 @@ static enum db_rc audit_prune(struct db *db, struct store_prune *op)
                  "DELETE FROM chasqui_audit WHERE id IN (%s)");
 }
 
+/* How portals' attempts ended, by minute: of the same age as the timelines that they sum up. */
+static enum db_rc minutes_prune(struct db *db, struct store_prune *op)
+{
+    TRY(db_exec(db, "DELETE FROM chasqui_portal_minutes WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200", "i", op->older_s));
+    op->n = (unsigned)db_affected(db);
+    op->is_end = op->n < PRUNE_MAX;
+    return DB_OK;
+}
+
 struct bytes {
     uint8_t scope[PRUNE_MAX][32];
     unsigned n;
@@ -383,7 +392,7 @@ static enum db_rc prune_tx(struct db *db, void *arg)
     static enum db_rc (*const step[PRUNE_COUNT])(struct db *, struct store_prune *) = {
         [PRUNE_JOBS] = jobs_prune, [PRUNE_EVENTS] = events_prune,   [PRUNE_AUDIT] = audit_prune,
         [PRUNE_KEYS] = keys_prune, [PRUNE_BATCHES] = batches_prune, [PRUNE_RUNS] = runs_prune,
-        [PRUNE_RESULTS] = results_prune,
+        [PRUNE_RESULTS] = results_prune, [PRUNE_MINUTES] = minutes_prune,
     };
     struct store_prune *op = arg, fresh = {.what = op->what, .cursor = op->cursor, .older_s = op->older_s, .deletes_rows = op->deletes_rows};
     enum db_rc rc = step[op->what](db, &fresh);

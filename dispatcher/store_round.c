@@ -183,6 +183,8 @@ static enum db_rc turn_end(struct db *db, struct store_round_turn *op)
     struct end end = {op->job_id, op->batch_id, op->idx, op->ending, op->error[0] ? op->error : NULL, op->message[0] ? op->message : NULL,
                       op->retry_ms, op->is_uncounted};
     bool held, found;
+    if (op->said.status)
+        TRY(robot_words_write(db, op->job_id, &op->said));
     if (op->is_closing) {
         TRY(db_exec(db, "UPDATE chasqui_sessions SET state = 'closing', since = NOW(6) WHERE id = ?", "u", op->session_ref));
         TRY(end_note(db, op));

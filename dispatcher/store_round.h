@@ -53,6 +53,7 @@ struct store_round_turn { /* a step ended, the next one begins, or the round end
     bool is_unbegun;            /* the last step never reached the robot */
     bool may_close;             /* the session is the round's own and is to be closed */
     char error[41], message[1001];
+    struct attempt_end said;    /* the robot refused a step: its words; status 0 = it did not */
     int64_t retry_ms;           /* of ROUND_RETRYING */
     bool is_uncounted;          /* this attempt does not count */
     /* out */

@@ -104,6 +104,12 @@ enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const ch
                    "ussss", job_id, event, or_null(worker), or_null(dispatcher), or_null(detail));
 }
 
+enum db_rc robot_words_write(struct db *db, uint64_t job_id, const struct attempt_end *a)
+{
+    return db_exec(db, "UPDATE chasqui_jobs SET robot_status = ?, robot_error = ?, robot_message = ? WHERE job_id = ?", "Nssu",
+                   (uint64_t)a->status, or_null(a->error), or_null(a->message), job_id);
+}
+
 enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
                              const struct attempt_end *a)
 {
@@ -114,10 +120,7 @@ enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, 
                 "robot_error, robot_message) VALUES (?, NOW(6), ?, ?, LEFT(?, 255), ?, ?, IF(? < 0, NULL, ?), IF(? < 0, NULL, ?), ?, ?, ?)",
                 "usssusiiiiNss", job_id, event, or_null(worker), or_null(detail), (uint64_t)a->n, outcome_name[a->outcome], a->queued_ms,
                 a->queued_ms, a->robot_ms, a->robot_ms, (uint64_t)a->status, or_null(a->error), or_null(a->message)));
-    if (a->outcome == OUTCOME_DONE)
-        return DB_OK;
-    return db_exec(db, "UPDATE chasqui_jobs SET robot_status = ?, robot_error = ?, robot_message = ? WHERE job_id = ?", "Nssu",
-                   (uint64_t)a->status, or_null(a->error), or_null(a->message), job_id);
+    return a->outcome == OUTCOME_DONE ? DB_OK : robot_words_write(db, job_id, a);
 }
 
 void refused_before_read(struct db *db, unsigned at, struct refused_before *out)

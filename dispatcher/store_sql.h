@@ -41,6 +41,8 @@ enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct sessi
 enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action);
 enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
                      const char *detail);
+/* What the robot said in the job's last attempt that failed. */
+enum db_rc robot_words_write(struct db *db, uint64_t job_id, const struct attempt_end *a);
 /* An event that ends an attempt, with how it ended; outcome NONE: none did. When it failed, chasqui_jobs keeps what the robot said. */
 enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
                              const struct attempt_end *a);

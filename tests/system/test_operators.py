@@ -183,6 +183,7 @@ def test_failures_by_class(failed):
     login = found["robot_error", "login"]
     assert (login["n"], login["companies"], login["portal"], login["worker"]) == (4, 3, "sunat", "r1")
     assert login["first_at"] < login["last_at"] and login["message"] and login["last_job_id"]
+    assert login["robot_error"] == "bad_credentials" and found["session_expired", "session"]["robot_error"] is None
     assert found["session_expired", "session"]["n"] == 1, "a session that was lost later is not a log-in that failed"
     of_batch = classes(system.ops.get(f"{OPS}/errors?batch_id={batch}"))
     assert list(of_batch) == [("robot_error", "login")] and of_batch["robot_error", "login"]["n"] == 1, "as many as the batch counts"

@@ -4,7 +4,10 @@ import csv
 import os
 import time
 
+import pytest
 from harness.wait import stays, wait_until
+from test_events_out import told, wait_told
+from test_webhook import Receiver
 
 ENDED = ("done", "failed", "cancelled")
 
@@ -168,9 +171,15 @@ ITEMS = int(os.environ.get("CHASQUI_PORTAL_ITEMS", 200))  # 2000, and two minute
 DOWN_S = int(os.environ.get("CHASQUI_PORTAL_DOWN_S", 8))
 
 
-def test_a_portal_goes_down_under_a_batch(make_system, portal):
+@pytest.fixture
+def receiver():
+    with Receiver() as receiver:
+        yield receiver
+
+
+def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     is_full = DOWN_S >= 60
-    settings = {"queue.robot_logins": 2, "queue.probe_ms": 30000 if is_full else 2000, "queue.interactive_percent": 0}
+    settings = {"queue.robot_logins": 2, "queue.probe_ms": 30000 if is_full else 2000, "queue.interactive_percent": 0, "events.url": receiver.url}
     system = make_system(robots=4, dispatchers=3, capacity=ITEMS, settings=settings, robot_options={"login_ms": "40-80"})
     batch = system.api.batch(range(1, ITEMS + 1)).expect(202).json["batch_id"]
     wait_until(lambda: batch_of(system, batch)["counts"]["done"] >= 20, 30, "it runs")
@@ -208,6 +217,9 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal):
     wait_until(lambda: portal_of(system)["last_hour"]["done"] >= ITEMS, 10, "how its attempts ended is counted")
     assert portal_of(system)["last_hour"]["portal"] >= reached and portal_of(system)["last_hour"]["refused"] == 0
     assert system.metric("chasqui_portals_tripped_total") >= 1
+    recovered = wait_told(receiver, "portal.recovered")
+    assert told(receiver, "portal.tripped")[0]["portal"] == {"portal": "sunat", "state": "tripped", "why": "portal_maintenance"}
+    assert len(told(receiver, "portal.tripped")) == len(recovered) and recovered[-1]["portal"]["state"] == "returning"
 
 
 def test_a_robot_alone_trips_nothing(make_system):

@@ -318,8 +318,8 @@ def test_a_batch_is_a_thing_and_a_company_is_explained(make_system):
     table = system.ctl("batch", "items", second, "--status", "failed", "--csv").stdout
     head, row = table.splitlines()
     assert head == "\ufeffindex,company_id,status,error,message,robot_status,robot_error,robot_message,step,attempts,job_id,job_uid,worker,session_id"
-    assert row.startswith('0,4,failed,step_failed,"Step 0 (sunat.buzon_list): the robot refused: portal_down: =1+""ñ""",0,1,')
-    assert "1 item of batch" in system.ctl("batch", "retry", second, "--preview").stdout
+    assert row.startswith('0,4,failed,step_failed,"Step 0 (sunat.buzon_list): the robot refused: portal_down: =1+""ñ""",503,portal_down,"\'=1+""ñ""",0,1,')
+    assert "1 job would be tried again" in system.ctl("batch", "retry", second, "--preview").stdout
     system.robot.behave_well()
     system.ctl("batch", "retry", second)
     wait_until(lambda: shape(system.api, second)["finished_at"] and shape(system.api, second)["counts"]["done"] == 2, 20, "it is done")

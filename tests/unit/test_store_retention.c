@@ -158,6 +158,19 @@ static void test_events_audit_keys_and_runs(void **state)
     assert_number(11, "SELECT COUNT(*) FROM chasqui_schedule_runs", "");
 }
 
+static void test_minutes_of_portals(void **state)
+{
+    unsigned steps;
+    (void)state;
+    exec_sql("INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT 'acme', NOW() - INTERVAL 40 DAY + INTERVAL seq MINUTE, 'd', "
+             "'done', 1 FROM seq_0_to_449", "");
+    exec_sql("INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) VALUES ('acme', NOW() - INTERVAL 29 DAY, 'd', 'done', 1)", "");
+    assert_int_equal(prune(PRUNE_MINUTES, &steps), 450);
+    assert_int_equal(steps, 3);
+    assert_text("1", "SELECT COUNT(*) FROM chasqui_portal_minutes", "");
+    assert_int_equal(prune(PRUNE_MINUTES, &steps), 0);
+}
+
 static void batch_make(uint64_t id, const char *status, int64_t age_d, uint64_t items, const char *item_state)
 {
     exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) VALUES (?, 1, "
@@ -228,7 +241,7 @@ static void test_several_at_once_are_harmless(void **state)
 
 static void test_plans(void **state)
 {
-    static const char *const names[PRUNE_COUNT] = {"jobs", "events", "audit", "keys", "batches", "runs", "results"};
+    static const char *const names[PRUNE_COUNT] = {"jobs", "events", "audit", "keys", "batches", "runs", "results", "minutes"};
     (void)state;
     jobs_make(1, 300, "done", 40);
     jobs_make(1000, 4000, "done", 1);
@@ -244,8 +257,10 @@ static void test_plans(void **state)
              "FROM seq_1_to_4000", "");
     exec_sql("INSERT INTO chasqui_results (batch_id, idx, step, job_id, company_id, at, status, body) SELECT 1, seq, 0, seq, 1, NOW(6) - INTERVAL IF(seq "
              "<= 300, 40, 1) DAY, 200, 'x' FROM seq_1_to_4000", "");
+    exec_sql("INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT seq, NOW() - INTERVAL IF(seq <= 300, 40, 1) DAY, 'd', "
+             "'done', 1 FROM seq_1_to_4000", "");
     static const char analyze[] = "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_sessions, chasqui_job_events, chasqui_audit, chasqui_idempotency, "
-                                  "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations, chasqui_results";
+                                  "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations, chasqui_results, chasqui_portal_minutes";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();
     for (enum prune_what what = 0; what < PRUNE_COUNT; what++) {
@@ -276,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_locked_job_is_left, reset),
         cmocka_unit_test_setup(test_a_long_timeline_goes_in_steps, reset),
         cmocka_unit_test_setup(test_events_audit_keys_and_runs, reset),
+        cmocka_unit_test_setup(test_minutes_of_portals, reset),
         cmocka_unit_test_setup(test_ended_batches_go_with_their_items, reset),
         cmocka_unit_test_setup(test_several_at_once_are_harmless, reset),
         cmocka_unit_test_setup(test_plans, reset),
