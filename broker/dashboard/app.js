@@ -15,10 +15,11 @@ import * as jobs from './jobs.js';
 import * as job from './job.js';
 import * as batches from './batches.js';
 import * as errors from './errors.js';
+import * as tokens from './tokens.js';
 import * as audit from './audit.js';
 import * as login from './login.js';
 
-const VIEWS = {'': overview, robots, sessions, jobs, batches, errors, audit};
+const VIEWS = {'': overview, robots, sessions, jobs, batches, errors, tokens, audit};
 const THEMES = ['auto', 'light', 'dark'];
 let view = '', part = null, isDue = false, entered = null, tabSeen = null;
 
@@ -72,7 +73,7 @@ function switches() {
 function navigation() {
     const link = (name, text) => h('a', {href: `#/${name}`, key: name, 'aria-current': view === name ? 'page' : null}, text);
     return h('nav', {class: 'tabs', 'aria-label': t('views')}, link('', t('overview')), link('robots', t('robots_title')), link('sessions', t('sessions_title')),
-        link('jobs', t('jobs_title')), link('batches', t('batches_title')), link('errors', t('errors_title')), link('audit', t('audit_title')));
+        link('jobs', t('jobs_title')), link('batches', t('batches_title')), link('errors', t('errors_title')), link('tokens', t('tokens_title')), link('audit', t('audit_title')));
 }
 
 function header() {
@@ -94,7 +95,7 @@ function whole() {
         overview.stateLine(view === ''),
         overview.saying(),
         h('main', {id: 'main', tabindex: -1, key: 'main-' + (part ? 'job' : view), class: `view view-${part ? 'job' : view || 'overview'}`},
-            h('h1', {class: 'heard-only'}, t('title_of', part ? t('job_n', part) : t({'': 'overview', robots: 'robots_title', sessions: 'sessions_title', jobs: 'jobs_title', batches: 'batches_title', errors: 'errors_title', audit: 'audit_title'}[view]))),
+            h('h1', {class: 'heard-only'}, t('title_of', part ? t('job_n', part) : t({'': 'overview', robots: 'robots_title', sessions: 'sessions_title', jobs: 'jobs_title', batches: 'batches_title', errors: 'errors_title', tokens: 'tokens_title', audit: 'audit_title'}[view]))),
             current.draw()),
         h('footer', {class: 'foot', key: 'foot'}, t('foot', world.me.broker, world.me.version)),
         dialog(),

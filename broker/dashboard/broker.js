@@ -79,6 +79,10 @@ export async function change(path, body) {
     return guarded('PATCH', 'api/v1/ops' + path, body);
 }
 
+export async function remove(path, body = {}) {
+    return guarded('DELETE', 'api/v1/ops' + path, body);
+}
+
 async function guarded(method, path, body) {
     try {
         return await request(method, path, body);

@@ -113,9 +113,10 @@ export function dialogsDrawnBy(draw) {
 /*
  * Asks before something is done. fields: [{name, label, type, value, hint, options?}]; run(values) does it and answers
  * what is to be told. `body` may be a function, so that it can change while it is open; `ready()` false = not yet.
+ * isTold: there is nothing to go back on.
  */
-export function confirm({title, body, inputs = [], action, kind = 'primary', run, ready = () => true}) {
-    open = {title, body, inputs, action, kind, run, ready, busy: false, why: null};
+export function confirm({title, body, inputs = [], action, kind = 'primary', run, ready = () => true, isTold = false}) {
+    open = {title, body, inputs, action, kind, run, ready, isTold, busy: false, why: null};
     redraw();
 }
 
@@ -173,6 +174,6 @@ export function dialog() {
             open.inputs.map(input),
             failure(open.why),
             h('p', {class: 'dialog-act'},
-                button(t('cancel_dialog'), close),
+                !open.isTold && button(t('cancel_dialog'), close),
                 h('button', {type: 'submit', class: `button is-${open.kind}`, disabled: open.busy || !open.ready()}, open.busy ? t('busy') : open.action))));
 }

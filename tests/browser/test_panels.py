@@ -1,9 +1,12 @@
 """Every panel, and every action, against a system that works."""
 
+import re
+
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from dashboard import PICTURES
+from harness.http import Api
 from harness.wait import wait_until
 
 
@@ -97,6 +100,27 @@ def test_failures_by_class(operator, house):
     operator.size("wide").go("errors").see("robot_error", within="main")
     operator.press("Last job", "main").see("Timeline", "20110", within="main")
     operator.go("errors?since=3600&portal=other").see("Nothing has failed.", within="main")
+
+
+def test_make_use_and_revoke_a_token(operator, house):
+    system = house.system
+    operator.go("tokens").see("Calls a minute", within="main")
+    operator.press("Make a token").see("shown once", within="dialog")
+    operator.field("Name").send_keys("Ana's laptop")
+    operator.field("Companies: ids, or * for all").send_keys("12, x")
+    operator.confirm("Make a token").see("Companies are numbers", within="dialog")
+    operator.field("Companies: ids, or * for all").send_keys(Keys.BACKSPACE * 10)
+    operator.confirm("Make a token", reason="a month of work", **{"Good until": "30 days"}).see("Copy it now", within="dialog")
+    secret = operator.text("dialog code")
+    assert re.fullmatch(r"[0-9]+[|][A-Za-z0-9]{20,}", secret)
+    Api(system.ops_url, secret).get("/api/v1/ops/me").expect(200)
+    operator.press("I have kept it", "dialog").see("Ana's laptop can be used.").see_no(secret)
+    row = system.database.row("SELECT abilities, all_companies, expires_at > NOW() + INTERVAL 29 DAY AS good FROM chasqui_tokens WHERE id = %s", secret.split("|")[0])
+    assert (row["abilities"], row["all_companies"], row["good"]) == ("ops:read", 1, 1)
+    operator.press("Revoke Ana's laptop").confirm("Revoke", reason="over").see("Ana's laptop is revoked.")
+    wait_until(lambda: Api(system.ops_url, secret).get("/api/v1/ops/me").status == 401, 30, "it is refused")
+    operator.go("audit").see("over", within="main")
+    assert secret.split("|")[1] not in operator.text()
 
 
 def test_pause_and_resume_the_queue(operator, house):
