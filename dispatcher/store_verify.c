@@ -222,7 +222,7 @@ static enum db_rc view_ask(struct db *db, struct store_verify *op)
     if (rc == DB_OK && !v->why[0])
         return DB_OK;
     op->outcome = VERIFIED_NOT;
-    snprintf(op->why, sizeof(op->why), "%s", v->why);
+    memcpy(op->why, v->why, sizeof(op->why));
     if (rc == DB_RETRY)
         snprintf(op->why, sizeof(op->why), "the view %s takes too long", op->conf->auth_laravel_view);
     else if (rc != DB_OK)
