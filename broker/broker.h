@@ -13,6 +13,7 @@
  *   ratelimit.c  counted requests of a token (pure)
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
+ *   pass.c       requests that go on to the robot of a session
  *   strict.c     what operators' routes know, so that a misspelt name is refused (pure)
  *   items.c      the items of a JSON batch (pure)
  *   batch.c      uploads: a body's lines on their way into a batch
@@ -340,6 +341,7 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     const char *authorization, *content_type, *deadline; /* NULL = absent */
     const char *cookie, *origin, *host, *if_none_match;  /* NULL = absent */
     const char *key, *coding;                            /* Idempotency-Key, Content-Encoding */
+    const char *accept, *accept_language;
     bool is_key_twice;
     bool is_expecting; /* Expect: 100-continue */
     bool is_preflight; /* Access-Control-Request-Method is there */
@@ -396,6 +398,8 @@ void exchange_gone(struct exchange *x);           /* the client went away while 
 void exchange_verified(struct exchange *x, enum err e, const char *cause);
 /* Asks a dispatcher: x->flight.request is filled but for what every request has. */
 void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key);
+/* Whose turn it uses while it is not known which company it is for. */
+uint64_t key_of_token(const struct exchange *x);
 /* Is `company_id` the token's? Else answers 403. */
 bool exchange_company(struct exchange *x, uint64_t company_id);
 /* Counts it at the token; else answers 429. */

@@ -72,6 +72,10 @@ static void header_take(struct exchange *x, const char *name, const char *value)
     } else if (strcasecmp(name, "Content-Encoding") == 0) {
         if (!x->coding || strcasecmp(x->coding, "identity") == 0)
             x->coding = value;
+    } else if (strcasecmp(name, "Accept") == 0) {
+        x->accept = value;
+    } else if (strcasecmp(name, "Accept-Language") == 0) {
+        x->accept_language = value;
     } else if (strcasecmp(name, "Cookie") == 0) {
         x->cookie = value;
     } else if (strcasecmp(name, "Origin") == 0) {
@@ -232,7 +236,8 @@ static bool type_check(struct exchange *x)
     bool is_batch = x->route->takes == TAKES_BATCH;
     if (x->route->takes == TAKES_NOTHING || (x->route->takes == TAKES_JSON_OR_NOTHING && !has_body(x)))
         return true;
-    if (!is_json_type(x->content_type) && !(is_batch && is_ndjson_type(x->content_type))) {
+    bool is_any = x->route->takes == TAKES_ANYTHING;
+    if (!is_any && !is_json_type(x->content_type) && !(is_batch && is_ndjson_type(x->content_type))) {
         reply_error(x, ERR_UNSUPPORTED_MEDIA_TYPE,
                     is_batch ? "The body must be application/json or application/x-ndjson." : NULL, NULL);
         return false;

@@ -229,7 +229,7 @@ static void silence_look(void *arg)
 /* A body that may be of any length: it is lent memory at once. */
 static bool is_stream(enum op op)
 {
-    return op == OP_BUZON_DOWNLOAD || op == OP_BATCH_RESULTS;
+    return op == OP_BUZON_DOWNLOAD || op == OP_BATCH_RESULTS || op == OP_ROBOT_PASS;
 }
 
 void flight_start(struct broker *b, struct flight *f)

@@ -31,11 +31,18 @@ unsigned route_index(const struct route *r)
     return (unsigned)(r - routes);
 }
 
+#define ANY "ANY"
+static const char *const any[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
+
 /* Does `path` have the form of `pattern`? *arg = what stands for its {}; of two, from the first one to the end of the second. */
 static bool fits(const char *pattern, const char *path, struct str *arg)
 {
-    const char *hole = strstr(pattern, "{}");
+    const char *hole = strstr(pattern, "{}"), *rest = strstr(pattern, "{*}");
     *arg = (struct str){"", 0};
+    if (rest) {
+        *arg = str_of(strncmp(pattern, path, (size_t)(rest - pattern)) == 0 ? path + (rest - pattern) : "");
+        return arg->len;
+    }
     if (!hole)
         return strcmp(pattern, path) == 0;
     size_t before = (size_t)(hole - pattern);
@@ -51,8 +58,23 @@ static bool fits(const char *pattern, const char *path, struct str *arg)
 
 static void allow_add(char allow[ROUTE_ALLOW_BYTES], const char *method)
 {
+    if (strcmp(method, ANY) == 0) {
+        for (unsigned i = 0; any[i]; i++)
+            allow_add(allow, any[i]);
+        return;
+    }
     size_t len = strlen(allow);
     snprintf(allow + len, ROUTE_ALLOW_BYTES - len, "%s%s", len ? ", " : "", method);
+    if (strcmp(method, "GET") == 0)
+        allow_add(allow, "HEAD");
+}
+
+static bool method_fits(const char *of_row, const char *method)
+{
+    bool is_any = false;
+    for (unsigned i = 0; any[i] && strcmp(of_row, ANY) == 0; i++)
+        is_any |= strcmp(any[i], method) == 0;
+    return is_any || (strcmp(of_row, method) == 0 && strcmp(method, ANY) != 0);
 }
 
 enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out,
@@ -71,14 +93,12 @@ enum route_match route_find(enum listener l, const char *method, const char *pat
             found = r->path;
             found_arg = hole;
         }
-        if (strcmp(r->method, wanted) == 0) {
+        if (method_fits(r->method, wanted)) {
             *out = r;
             *arg = found_arg;
             return ROUTE_FOUND;
         }
         allow_add(allow, r->method);
-        if (strcmp(r->method, "GET") == 0)
-            allow_add(allow, "HEAD");
     }
     if (found)
         allow_add(allow, "OPTIONS");

@@ -132,6 +132,7 @@ struct wall;
 enum wall_kind { WALL_ROBOT, WALL_COMPANY, WALL_DATABASE, WALL_KINDS };
 /* A request in flight. Never keep a pointer to one across a message, timer or op: keep its `key` and look it up; it
  * is gone when it was answered, cancelled (unless `detached_ok` work goes on by itself) or its broker died. */
+struct pass;
 struct request {
     uint64_t key;              /* ours, never reused */
     uint64_t id;               /* the broker's */
@@ -155,6 +156,7 @@ struct request {
     uint64_t wait_ms, available_at_ms, until_ms, since_ms, for_ms, batch_id, index;
     bool closes, one;
     char name[401];
+    struct pass *pass;         /* of ROBOT_PASS; owned; NULL = none, or not a good one */
     char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);

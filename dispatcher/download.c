@@ -1,5 +1,6 @@
 /*
- * download.c - a file, streamed from the session's robot to the broker.
+ * download.c - a file, streamed from the session's robot to the broker; and what else a robot answers to a request that
+ * is passed on to it (pass.h).
  *
  * Owns: the chunk being filled. Never holds more than one chunk: without credit
  * the robot's transfer is paused, so the slowest client holds back the robot. The
@@ -9,12 +10,14 @@
  * are its own: while we hold it back no time counts against it.
  */
 #include "dispatcher/bulkhead.h"
+#include "dispatcher/pass.h"
 #include "dispatcher/robot_answer.h"
 
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/url.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,17 +105,31 @@ static void credit_came(struct dispatcher *d, struct request *r)
         call_resume(w->call); /* may bring data: w is gone when that could not be sent on */
 }
 
+/* The session's id, when it is not the one that was asked for; else NULL. */
+static const char *session_now(const struct download *w, const struct request *r)
+{
+    return strcmp(w->row.session_id, r->session_id) == 0 ? NULL : w->row.session_id;
+}
+
+/* Is an answer with that status the client's? Else it is a refusal, whose words are looked into. */
+static bool is_for_client(const struct request *r, int status)
+{
+    return r->pass ? (status >= 200 && status < 300) || (status >= 400 && status < 500) : status == 200;
+}
+
 static bool head_came(void *arg, const struct call_answer *a)
 {
     struct download *w = arg;
     struct request *r = request_find(w->d, w->key);
     CHECK(r, "a download without its request");
+    if (!is_for_client(r, a->status))
+        return false;
     w->is_begun = true;
     w->length = a->length;
     robots_boot_seen(w->d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     strcpy(r->content_encoding, a->content_encoding);
-    stream_begin(w->d, r, 200, answer_type(a), a->length, a->disposition_name[0] ? a->disposition_name : "download",
-                 strcmp(w->row.session_id, r->session_id) == 0 ? NULL : w->row.session_id, credit_came);
+    const char *name = a->disposition_name[0] ? a->disposition_name : r->pass ? NULL : "download";
+    stream_begin(w->d, r, a->status, answer_type(a), a->length, name, session_now(w, r), credit_came);
     return true;
 }
 
@@ -143,7 +160,7 @@ static void refused(struct dispatcher *d, struct request *r, const struct call_a
 {
     if (failure)
         reply_error(d, r, failure, answer_message(a), NULL);
-    else if (a->status == 404)
+    else if (a->status == 404 && !r->pass)
         reply_error(d, r, ERR_FILE_NOT_FOUND, NULL, NULL);
     else if (a->status >= 300)
         answer_refuse(d, r, a);
@@ -160,9 +177,17 @@ static void download_answered(void *arg, struct call_answer *a)
     CHECK(r, "a download without its request");
     enum err failure = answer_failure(a);
     if (failure)
-        answer_note(r, robot, "download", a);
+        answer_note(r, robot, r->pass ? "pass" : "download", a);
     r->robot_ms += a->took_ms;
     robots_boot_seen(d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
+    if (r->pass && is_for_client(r, a->status) && !failure && !w->is_begun) { /* nothing but a head, which may be a 204's */
+        struct buf none = {0};
+        char now[SESSION_ID_ROOM];
+        snprintf(now, sizeof(now), "%s", session_now(w, r) ? w->row.session_id : "");
+        download_end(w, r);
+        reply_take(d, r, a->status, answer_type(a), *now ? now : NULL, &none);
+        return;
+    }
     if (a->status == 200 && !failure && !w->is_begun) /* an empty file has a head but no data */
         head_came(w, a);
     if (!w->is_begun) {
@@ -200,15 +225,25 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
     w->length = -1;
     w->flush.fn = flush_due;
     w->flush.arg = w;
-    buf_adds(&path, "/files/");
-    url_encode(&path, r->file_token);
-    buf_adds(&path, "?session_id=");
-    url_encode(&path, row->session_id);
-    struct call_spec spec = {.method = "GET",
+    if (r->pass) {
+        pass_target(r->pass, row->session_id, &path);
+    } else {
+        buf_adds(&path, "/files/");
+        url_encode(&path, r->file_token);
+        buf_adds(&path, "?session_id=");
+        url_encode(&path, row->session_id);
+    }
+    struct call_spec spec = {.method = r->pass ? r->pass->method : "GET",
                              .base_url = robot_by_id(d, row->robot_id)->base_url,
                              .robot_id = row->robot_id,
                              .is_work = true,
                              .path = path.data,
+                             .body = r->pass ? r->params : NULL,
+                             .body_len = r->pass ? r->params_len : 0,
+                             .body_type = r->pass ? r->pass->content_type : NULL,
+                             .headers = r->pass ? (const char *const *)r->pass->header : NULL,
+                             .idempotency_key = r->pass ? r->idempotency_key : NULL,
+                             .is_any_status = r->pass,
                              .request_id = r->request_id,
                              .traceparent = r->traceparent,
                              .connect_ms = d->conf->timeout_connect_ms,
@@ -229,5 +264,9 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
 
 void download_start(struct dispatcher *d, struct request *r)
 {
+    if (r->op == OP_ROBOT_PASS && (!r->pass || !pass_path_ok(d->conf->robot_pass, &d->conf->actions, r->pass->path))) {
+        reply_error(d, r, ERR_NOT_FOUND, NULL, NULL);
+        return;
+    }
     resolve_session(d, r, r->session_id, download_resolved);
 }

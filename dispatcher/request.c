@@ -7,6 +7,7 @@
  * deadline what is left of a request is dropped here.
  */
 #include "dispatcher/bulkhead.h"
+#include "dispatcher/pass.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -78,6 +79,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_TOKEN_CREATE] = tokens_start,
     [OP_OPS_TOKEN_REVOKE] = tokens_start,
     [OP_OPS_PORTALS] = queue_state_start,
+    [OP_ROBOT_PASS] = download_start,
 };
 
 struct requests *requests_new(void)
@@ -137,6 +139,7 @@ static void request_free(struct dispatcher *d, struct request *r)
         explicit_bzero(r->params, r->params_len);
         free(r->params);
     }
+    pass_free(r->pass);
     free(r->companies);
     free(r);
 }
@@ -250,6 +253,7 @@ bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST 
     r->arrived_us = clock_us();
     r->deadline_at_ms = clock_ms() + m->deadline_ms;
     copy_fields(r, m);
+    r->pass = r->op == OP_ROBOT_PASS ? pass_new(m) : NULL;
     if (payload.len) {
         r->params = xmalloc(payload.len + 1);
         memcpy(r->params, payload.p, payload.len);
@@ -294,6 +298,7 @@ void requests_destroy(struct requests **rp)
         for (struct request *r = rs->by_key[i], *next; r; r = next) {
             next = r->next_by_key;
             free(r->params);
+            pass_free(r->pass);
             free(r->companies);
             free(r);
         }

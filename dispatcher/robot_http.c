@@ -145,7 +145,7 @@ static void body_begins(struct robot_call *c)
 {
     head_read(c);
     c->has_body = true;
-    if (c->spec.on_head && c->answer.status == 200) {
+    if (c->spec.on_head && (c->answer.status == 200 || c->spec.is_any_status)) {
         c->is_in_callback = true;
         c->is_streaming = c->spec.on_head(c->spec.arg, &c->answer);
         c->is_in_callback = false;
@@ -289,14 +289,15 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
         c->is_special = true;
         curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
     }
-    if (strcmp(spec->method, "GET") == 0)
+    if (strcmp(spec->method, "GET") == 0 && !spec->body)
         return;
     c->is_special = true;
     curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
     if (strcmp(spec->method, "POST") != 0) {
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, spec->method);
-        return;
+        if (!spec->body)
+            return;
     }
     c->body_len = spec->body_len;
     c->body = xmalloc(spec->body_len + 1);
@@ -304,7 +305,10 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
     curl_easy_setopt(e, CURLOPT_POST, 1L);
     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)spec->body_len);
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
-    header_add(c, "Content-Type", spec->body_type ? spec->body_type : "application/json");
+    if (spec->body_type && !*spec->body_type)
+        c->headers = curl_slist_append(c->headers, "Content-Type:"); /* not curl's own guess */
+    else
+        header_add(c, "Content-Type", spec->body_type ? spec->body_type : "application/json");
     c->headers = curl_slist_append(c->headers, "Expect:");
 }
 

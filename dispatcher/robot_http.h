@@ -43,12 +43,12 @@ struct call_answer { /* borrowed during `done` */
 };
 
 struct call_spec {
-    const char *method;          /* GET, POST, DELETE */
+    const char *method;
     const char *base_url;        /* normalised, no trailing slash */
     const char *path;            /* begins with '/', already percent-encoded, may hold a query */
-    const char *body;            /* JSON or NULL */
+    const char *body;            /* NULL = none */
     size_t body_len;
-    const char *body_type;       /* NULL = application/json */
+    const char *body_type;       /* NULL = application/json, "" = none is said */
     const char *url;             /* instead of base_url and path: not a robot's, so robot.allow_addresses is not for it, and it is not counted
                                   * with the robots' calls. A POST only. NULL = a robot's */
     const char *const *headers;  /* more of them, whole lines, ended by NULL; NULL = none */
@@ -63,6 +63,7 @@ struct call_spec {
     /* Streaming: head comes once before data when status is 200 (return false to stop: the body is buffered instead for
      * other statuses); on_data is given bytes and may answer false = full, the call is then paused until call_resume(). */
     size_t stream_bytes;         /* on_data is given so much at most; 0 = 128 KiB */
+    bool is_any_status;          /* on_head comes for every status, and may return false */
     bool (*on_head)(void *arg, const struct call_answer *head);
     bool (*on_data)(void *arg, const char *data, size_t len); /* has consumed all of data whatever it returns */
     void (*done)(void *arg, struct call_answer *a); /* exactly once, never from inside call_start/call_stop; the call is freed after it */

@@ -15,7 +15,7 @@ from gzip import compress
 
 from aiohttp import web
 
-CALLS = ("login", "list", "file", "health", "delete", "sessions", "fence", "echo", "submit")
+CALLS = ("login", "list", "file", "health", "delete", "sessions", "fence", "echo", "submit", "other")
 # Modes that do the work before they spoil its answer; the others never reach it.
 WORKS = {"drip", "cut", "truncated_json", "close_before_answer", "delay", "overlay", "gzip", "other_id", "splice"}
 # Modes that the log-in itself obeys: the choice of a session id.

@@ -355,6 +355,23 @@ class Robot:
         finally:
             self.transfers["active"] -= 1
 
+    async def other(self, request):
+        """Tells what came; ?status=N answers with that, ?bytes=N with so many of them."""
+        if request.query.get("session_id") not in self.sessions:
+            return said(no(404, "session_not_found", "no such session"))
+        status, size = int(request.query.get("status", 200)), int(request.query.get("bytes", 0))
+        if status == 204:
+            return web.Response(status=204)
+        if not size:
+            told = {"method": request.method, "target": request.raw_path, "headers": dict(request.headers), "body": request["json"]}
+            return web.json_response(told, status=status, headers={"Set-Cookie": "a=b", "Connection": "X-Odd", "X-Odd": "1"})
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/zip", "Content-Length": str(size)})
+        await response.prepare(request)
+        for block in content.chunks("other", size):
+            await response.write(block)
+        await response.write_eof()
+        return response
+
     async def health(self, request):
         told = {"ok": True, "sessions": len(self.sessions), "capacity": self.capacity}
         if not self.seed_only:
@@ -476,7 +493,7 @@ class Robot:
     def middleware(self):
         names = {
             self.login: "login", self.list: "list", self.file: "file", self.health: "health", self.delete: "delete",
-            self.list_sessions: "sessions", self.fence: "fence", self.echo: "echo", self.submit: "submit",
+            self.list_sessions: "sessions", self.fence: "fence", self.echo: "echo", self.submit: "submit", self.other: "other",
         }  # fmt: skip
         assert sorted(names.values()) == sorted(CALLS)
 
@@ -554,6 +571,7 @@ class Robot:
                 web.get("/{portal}/echo", self.echo, allow_head=False),
                 web.post("/{portal}/echo", self.echo),
                 web.post("/{portal}/submit", self.submit),
+                web.route("*", "/{portal}/other/{tail:.*}", self.other),
             ]
         )
         return app

@@ -67,6 +67,7 @@ HANDLER(ops_queue_resume)
 HANDLER(ops_jobs_bulk)
 HANDLER(ops_batch_cancel)
 HANDLER(app_session_touch)
+HANDLER(app_robot_pass)
 HANDLER(app_credentials_set)
 HANDLER(app_credentials_remove)
 HANDLER(ops_tokens)
@@ -101,21 +102,25 @@ static void test_every_row_is_found_and_documented(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char path[128];
-        const char *hole = strstr(rows[i].path, "{}");
-        if (hole)
+        const char *hole = strstr(rows[i].path, "{}"), *rest = strstr(rows[i].path, "{*}");
+        bool is_any = strcmp(rows[i].method, "ANY") == 0;
+        if (rest)
+            snprintf(path, sizeof path, "%.*sa-b", (int)(rest - rows[i].path), rows[i].path);
+        else if (hole)
             snprintf(path, sizeof path, "%.*sa-b%s", (int)(hole - rows[i].path), rows[i].path, hole + 2);
         else
             snprintf(path, sizeof path, "%s", rows[i].path);
-        assert_int_equal(find(rows[i].listener, rows[i].method, path), ROUTE_FOUND);
+        const char *method = is_any ? "PATCH" : rows[i].method;
+        assert_int_equal(find(rows[i].listener, method, path), ROUTE_FOUND);
         assert_string_equal(route->path, rows[i].path);
         assert_string_equal(route->method, rows[i].method);
         const char *second = hole ? strstr(hole + 2, "{}") : NULL; /* it stands for itself */
         char wanted[64];
         snprintf(wanted, sizeof wanted, "a-b%.*s", second ? (int)(second - hole) : 0, hole ? hole + 2 : "");
-        assert_true(str_is(arg, hole ? wanted : ""));
+        assert_true(str_is(arg, hole ? wanted : rest ? "a-b" : ""));
         assert_true(strlen(rows[i].doc) > 10);
         assert_int_equal(
-            find(rows[i].listener == LISTENER_APP ? LISTENER_OPS : LISTENER_APP, rows[i].method, path),
+            find(rows[i].listener == LISTENER_APP ? LISTENER_OPS : LISTENER_APP, method, path),
             ROUTE_NO_PATH);
     }
 }
@@ -178,6 +183,19 @@ static void test_head_is_get_where_get_is(void **state)
     assert_string_equal(allow, "POST, OPTIONS");
 }
 
+static void test_any_method_and_the_rest_of_a_path(void **state)
+{
+    (void)state;
+    assert_int_equal(find(LISTENER_APP, "DELETE", "/api/v1/app/robot/a/../b%2f//"), ROUTE_FOUND);
+    assert_true(str_is(arg, "a/../b%2f//"));
+    assert_int_equal(find(LISTENER_APP, "HEAD", "/api/v1/app/robot/a"), ROUTE_FOUND);
+    assert_int_equal(find(LISTENER_APP, "ANY", "/api/v1/app/robot/a"), ROUTE_NO_METHOD);
+    assert_int_equal(find(LISTENER_APP, "TRACE", "/api/v1/app/robot/a"), ROUTE_NO_METHOD);
+    assert_string_equal(allow, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    assert_int_equal(find(LISTENER_APP, "GET", "/api/v1/app/robot/"), ROUTE_NO_PATH);
+    assert_int_equal(find(LISTENER_APP, "GET", "/api/v1/app/robot"), ROUTE_NO_PATH);
+}
+
 static void test_a_literal_path_is_never_a_variable(void **state)
 {
     (void)state;
@@ -196,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_other_paths_are_not),
         cmocka_unit_test(test_other_methods_are_told_which_there_are),
         cmocka_unit_test(test_head_is_get_where_get_is),
+        cmocka_unit_test(test_any_method_and_the_rest_of_a_path),
         cmocka_unit_test(test_a_literal_path_is_never_a_variable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

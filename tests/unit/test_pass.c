@@ -1,0 +1,109 @@
+/* parts: dispatcher */
+#include "dispatcher/pass.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+static char login[] = "/sunat/login", echo[] = "/sunat/echo";
+static struct action rows[] = {{.path = login, .session = ACTION_CREATE}, {.path = echo, .session = ACTION_USE}};
+static const struct action_table actions = {rows, 2};
+
+static bool ok(const char *list, const char *path)
+{
+    return pass_path_ok(list, &actions, path);
+}
+
+static void test_paths_of_the_list_and_below(void **state)
+{
+    (void)state;
+    assert_true(ok("/sunat/rhe", "sunat/rhe"));
+    assert_true(ok(" x , sunat/rhe/ ", "sunat/rhe/emitir/7"));
+    assert_true(ok("/sunat/rhe", "sunat/rhe/"));
+    assert_true(ok("/sunat/rhe", "sunat/rhe/a.b/..c/...;v=1/%C3%B1/a%20b+c"));
+    assert_true(ok("/sunat/a b", "sunat/a%20b/c"));
+    assert_true(ok("/", "anything/at/all"));
+    assert_false(ok("/sunat/rhe", "sunat/rhe2"));
+    assert_false(ok("/sunat/rhe", "sunat/rh"));
+    assert_false(ok("/sunat/rhe", "sunat"));
+    assert_false(ok("/sunat/rhe", "Sunat/rhe"));
+    assert_false(ok("/sunat/rhe", "other/sunat/rhe"));
+    assert_false(ok("", "sunat"));
+    assert_false(ok(" , ,", "sunat"));
+    assert_false(ok(NULL, "sunat"));
+}
+
+static void test_what_leaves_a_path_or_could(void **state)
+{
+    static const char *const bad[] = {
+        "sunat/..",         "sunat/../x",          "sunat/./x",       "../x",           "sunat/%2e%2e/x",     "sunat/.%2E/x",
+        "sunat/%252e%252e", "sunat/%25252e./x",    "sunat/a%2fb",     "sunat/a%2Fb",    "sunat/a%252fb",      "sunat/a%5cb",
+        "sunat/a\\b",       "sunat/..;/x",         "sunat/..;a=1/x",  "sunat/;/x",      "sunat/%2e%2e%3b/x",  "sunat//x",
+        "/sunat/x",         "http://other/sunat",  "//other/x",       "sunat/a%0d%0ab", "sunat/%00",          "sunat/%7f",
+        "sunat/%2",         "",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0] - 2; i++)
+        assert_false(ok("/", bad[i]));
+    assert_true(ok("/", "sunat/%2")); /* the gate has refused it already; nothing is decoded */
+    assert_false(ok("/", ""));
+}
+
+static void test_sessions_are_ours(void **state)
+{
+    (void)state;
+    assert_false(ok("/", "sessions"));
+    assert_false(ok("/", "sessions/s-1"));
+    assert_false(ok("/", "Sessions/fence"));
+    assert_false(ok("/", "%73essions/s-1"));
+    assert_false(ok("/", "sunat/login"));
+    assert_false(ok("/", "sunat/login/"));
+    assert_false(ok("/", "sunat/LOGIN"));
+    assert_true(ok("/", "sunat/echo"));
+    assert_true(ok("/", "sunat/logins"));
+    assert_true(ok("/", "sessions2"));
+}
+
+static struct msg_REQUEST request(const char *method, const char *path, const char *query)
+{
+    return (struct msg_REQUEST){.method = str_of(method), .path = str_of(path), .query = str_of(query), .accept = STR("text/plain")};
+}
+
+static void test_what_goes_on(void **state)
+{
+    struct msg_REQUEST m = request("PATCH", "sunat/rhe/%C3%B1", "a=1&b=%26");
+    struct buf target = {0};
+    struct pass *p = pass_new(&m);
+    (void)state;
+    pass_target(p, "s 1", &target);
+    assert_string_equal(target.data, "/sunat/rhe/%C3%B1?session_id=s%201&a=1&b=%26");
+    assert_string_equal(p->method, "PATCH");
+    assert_string_equal(p->header[0], "Accept: text/plain");
+    assert_null(p->header[1]);
+    pass_free(p);
+    buf_free(&target);
+}
+
+static void test_what_no_broker_may_send(void **state)
+{
+    struct msg_REQUEST bad[] = {request("TRACE", "a", ""), request("", "a", ""),          request("GET ", "a", ""),    request("GET", "a b", ""),
+                                request("GET", "a?b", ""), request("GET", "a", "b\r\nc"), request("GET", "a#b", ""), request("GET", "a", "b#")};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_null(pass_new(&bad[i]));
+    struct msg_REQUEST m = request("GET", "a", "");
+    m.accept = STR("x\nHost: y");
+    assert_null(pass_new(&m));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_paths_of_the_list_and_below), cmocka_unit_test(test_what_leaves_a_path_or_could),
+        cmocka_unit_test(test_sessions_are_ours),           cmocka_unit_test(test_what_goes_on),
+        cmocka_unit_test(test_what_no_broker_may_send),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
