@@ -342,6 +342,8 @@ void bus_close(struct bus_sock **sp)
         bury(b);
 }
 
+#define ZAP_ENDPOINT "inproc://zeromq.zap.01" /* RFC 27 */
+
 /* Before the first server socket. */
 static bool zap_start(struct bus *b)
 {
@@ -351,7 +353,7 @@ static bool zap_start(struct bus *b)
     if (!b->zap_sock)
         return false;
     bus_sock_set_int(b->zap_sock, ZMQ_RCVHWM, 0);
-    if (zmq_bind(b->zap_sock->handle, "inproc://zeromq.zap.01") != 0) {
+    if (zmq_bind(b->zap_sock->handle, ZAP_ENDPOINT) != 0) {
         log_line(LOG_ERROR, "bus_zap_failed", "why", zmq_strerror(zmq_errno()), NULL);
         bus_close(&b->zap_sock);
         return false;
@@ -583,6 +585,8 @@ void bus_destroy(struct bus **bp)
     loop_unhook(b->loop, bus_turn, b);
     for (struct bus_sock *s; (s = first_peer(b));)
         bus_close(&s);
+    if (b->zap_sock)
+        zmq_unbind(b->zap_sock->handle, ZAP_ENDPOINT); /* closing frees the name some time later */
     bus_close(&b->zap_sock); /* last: without it a server socket would let everybody in */
     zap_destroy(&b->zap);
     resolver_destroy(&b->resolver);

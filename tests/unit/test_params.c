@@ -23,10 +23,9 @@ static int set_up(void **state)
     struct buf why = {0};
     request = (struct msg_REQUEST){0};
     action_table_load(&actions, 120000, 30000, "test", NULL, &why);
-    actions.rows = realloc(actions.rows, 2 * sizeof *actions.rows);
-    actions.rows[1] =
+    actions.rows = realloc(actions.rows, (actions.n + 1) * sizeof *actions.rows);
+    actions.rows[actions.n++] =
         (struct action){.name = strdup("sunat.echo"), .portal = strdup("sunat"), .session = ACTION_USE};
-    actions.n = 2;
     buf_free(&why);
     return 0;
 }
