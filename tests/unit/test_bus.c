@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 
 /* What the two sides saw. */
 struct scene {
