@@ -218,15 +218,18 @@ static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *
     if (!wanted)
         return DB_OK;
     TRY(db_query(db,
-                 "SELECT slot FROM chasqui_places WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? FOR UPDATE "
-                 "SKIP LOCKED",
+                 "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
+                 "FOR UPDATE SKIP LOCKED",
                  "uuu", (uint64_t)l->robot_id, (uint64_t)c->usable[l - c->load], (uint64_t)wanted));
     for (unsigned i = 0; i < c->n; i++)
         if (c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id) {
-            if (db_next(db))
+            if (db_next(db)) {
                 c->item[i].slot = (uint32_t)db_u64(db, 0);
-            else
+                loads_taken(l->robot_id);
+            } else {
                 c->item[i].fate = FATE_LEAVE;
+                loads_forget();
+            }
         }
     while (db_next(db))
         ;

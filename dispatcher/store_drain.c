@@ -20,6 +20,7 @@ static enum db_rc room_read(struct db *db, const struct store_drain *op, uint64_
     struct load *load = xcalloc(CANDIDATES_MAX, sizeof(*load));
     unsigned n = 0;
     *room = 0;
+    loads_forget();
     enum db_rc rc = op->n_candidates ? loads_read(db, op->candidate, op->n_candidates, load, &n) : DB_OK;
     for (unsigned i = 0; rc == DB_OK && i < n; i++)
         *room += load[i].capacity > load[i].used ? load[i].capacity - load[i].used : 0;

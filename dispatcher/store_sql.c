@@ -5,6 +5,7 @@
  */
 #include "dispatcher/store_refusal.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
 
@@ -277,25 +278,95 @@ bool load_is_better(const struct load *a, const struct load *b)
 /* Of a row `r` of chasqui_robots: the smaller of what the operator set and the robot told. */
 #define ROBOT_CAPACITY "LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10))"
 
-enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
+/* How many places of each robot are held, as counted lately by this database thread. Counting reads all that are held, so the more they
+ * are, the longer a count is good for: a hundred for 2 ms, 50,000 for a second. It only says which robot is the best one. That a place is
+ * free is seen at the place. */
+struct held {
+    const struct db *of;
+    uint64_t until_ms; /* 0 = to be counted */
+    bool is_old;       /* the last loads_read() went by an earlier count */
+    unsigned n;
+    struct held_row {
+        uint32_t robot_id, used, top; /* top: the highest slot that is held */
+    } row[CANDIDATES_MAX];
+};
+static _Thread_local struct held held;
+#define HELD_A_MS 50 /* places that make a count good for 1 ms more */
+
+static enum db_rc held_count(struct db *db)
+{
+    uint64_t all = 0;
+    held.of = db;
+    held.n = 0;
+    held.until_ms = 0;
+    TRY(db_query(db, /* by the index of what is held: free places are not read */
+                 "SELECT robot_id, COUNT(*), MAX(slot) FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY robot_id ORDER BY NULL", ""));
+    while (held.n < CANDIDATES_MAX && db_next(db)) {
+        held.row[held.n] = (struct held_row){(uint32_t)db_u64(db, 0), (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2)};
+        all += held.row[held.n++].used;
+    }
+    held.until_ms = all < HELD_A_MS ? 0 : clock_ms() + all / HELD_A_MS;
+    return DB_OK;
+}
+
+static struct held_row *held_of(uint32_t robot_id)
+{
+    for (unsigned i = 0; i < held.n; i++)
+        if (held.row[i].robot_id == robot_id)
+            return &held.row[i];
+    return NULL;
+}
+
+void loads_forget(void)
+{
+    held.until_ms = 0;
+}
+
+void loads_taken(uint32_t robot_id)
+{
+    struct held_row *row = held_of(robot_id);
+    if (row)
+        row->used++;
+}
+
+/* Candidates that have a place by what was counted. */
+static void loads_keep(const struct load *all, unsigned n, struct load *out, unsigned *n_out)
 {
     *n_out = 0;
-    TRY(db_query(db, /* by the index of what is held: free places are not read */
-                 "SELECT r.id, " ROBOT_CAPACITY ", COALESCE(u.used, 0), COALESCE(u.top, 0) FROM chasqui_robots r LEFT JOIN (SELECT robot_id, "
-                 "COUNT(*) AS used, MAX(slot) AS top FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY "
-                 "robot_id ORDER BY NULL) u ON u.robot_id = r.id WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
+    for (unsigned i = 0; i < n; i++) {
+        const struct held_row *row = held_of(all[i].robot_id);
+        out[*n_out] = all[i];
+        out[*n_out].used = row ? row->used : 0;
+        out[*n_out].over = row && row->top > all[i].capacity;
+        *n_out += out[*n_out].used < all[i].capacity;
+    }
+}
+
+enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
+{
+    static _Thread_local struct load all[CANDIDATES_MAX];
+    unsigned n_all = 0;
+    *n_out = 0;
+    held.is_old = held.of == db && clock_ms() < held.until_ms;
+    if (!held.is_old)
+        TRY(held_count(db));
+    TRY(db_query(db,
+                 "SELECT r.id, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
                  "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
                  ""));
     while (db_next(db)) {
         uint32_t id = (uint32_t)db_u64(db, 0);
         for (unsigned i = 0; i < n; i++)
-            if (c[i].robot_id == id && *n_out < CANDIDATES_MAX) {
-                struct load l = {id, (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2), db_u64(db, 3) > db_u64(db, 1),
-                                 c[i].rank, false};
-                if (l.used < l.capacity)
-                    out[(*n_out)++] = l;
+            if (c[i].robot_id == id && n_all < CANDIDATES_MAX) {
+                all[n_all++] = (struct load){id, (uint32_t)db_u64(db, 1), 0, false, c[i].rank, false};
                 break;
             }
+    }
+    loads_keep(all, n_all, out, n_out);
+    if (n_all && !*n_out && held.is_old) { /* all were full: some place may be free by now */
+        held.is_old = false;
+        TRY(held_count(db));
+        loads_keep(all, n_all, out, n_out);
     }
     return DB_OK;
 }
@@ -321,15 +392,9 @@ static enum db_rc may_migrate_to(struct db *db, uint32_t robot_id, bool *may)
     return DB_OK;
 }
 
-enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
-                      uint32_t *robot_id, uint32_t *slot)
+static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_loads, bool migrating, uint64_t session_ref, uint32_t *robot_id,
+                                uint32_t *slot)
 {
-    struct load loads[CANDIDATES_MAX];
-    unsigned n_loads;
-    *robot_id = *slot = 0;
-    if (!n)
-        return DB_OK;
-    TRY(loads_read(db, c, n, loads, &n_loads));
     for (;;) {
         struct load *best = NULL;
         for (unsigned i = 0; i < n_loads; i++)
@@ -349,21 +414,40 @@ enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool
         if (!may)
             continue;
         TRY(db_query(db,
-                     "SELECT slot FROM chasqui_places WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
+                     "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
                      "slot LIMIT 1 FOR UPDATE SKIP LOCKED",
                      "uu", (uint64_t)best->robot_id, (uint64_t)best->capacity));
-        if (!db_next(db))
+        if (!db_next(db)) {
+            loads_forget();
             continue;
+        }
         uint64_t found = db_u64(db, 0);
         TRY(db_exec(db,
                     "UPDATE chasqui_places SET session_ref = ? WHERE robot_id = ? AND slot = ? AND session_ref IS NULL",
                     "uuu", session_ref, (uint64_t)best->robot_id, found));
         if (db_affected(db) != 1)
             continue;
+        loads_taken(best->robot_id);
         *robot_id = best->robot_id;
         *slot = (uint32_t)found;
         return DB_OK;
     }
+}
+
+enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
+                      uint32_t *robot_id, uint32_t *slot)
+{
+    struct load loads[CANDIDATES_MAX];
+    unsigned n_loads;
+    *robot_id = *slot = 0;
+    while (n) {
+        TRY(loads_read(db, c, n, loads, &n_loads));
+        TRY(place_of_best(db, loads, n_loads, migrating, session_ref, robot_id, slot));
+        if (*robot_id || !held.is_old)
+            break;
+        loads_forget(); /* none is said only by a count of now */
+    }
+    return DB_OK;
 }
 
 /* ---- sessions ------------------------------------------------------------------------------------------------------ */

@@ -96,8 +96,13 @@ struct load {
     bool tried;
 };
 /* The candidates that have a free place; robots that are not wanted or have unfenced sessions are left out. `out` has room for
- * CANDIDATES_MAX. */
+ * CANDIDATES_MAX. `used` is a count of this database thread that may be as old as a second when tens of thousands of places are held: it tells
+ * which robot is best, and whoever takes a place sees at the place whether it is free. That all are full is said by a count of now. */
 enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out);
+/* The next loads_read() of this thread counts. */
+void loads_forget(void);
+/* This thread took a place there. */
+void loads_taken(uint32_t robot_id);
 /* Fewest sessions for the capacity first, within the lower rank. */
 bool load_is_better(const struct load *a, const struct load *b);
 /* Counts again behind the robot's lock: two who find the last places below the capacity must not both have them when

@@ -198,12 +198,49 @@ static void test_one_job_and_the_queue(void **state)
     plan_end();
 }
 
+static void place_taken(uint64_t company, unsigned want_robot, uint32_t want_slot)
+{
+    struct store_reserve op = reserve_op(company, 1, 2);
+    reserve_fine(&op, RESERVE_OK);
+    if (want_slot) {
+        assert_int_equal(op.robot_id, robot[want_robot]);
+        assert_int_equal(op.slot, want_slot);
+    }
+}
+
+static void test_a_place_costs_the_same_however_many_are_held(void **state)
+{
+    (void)state;
+    robot[1] = robot_add("b1", "http://b1.test", 15000);
+    robot[2] = robot_add("b2", "http://b2.test", 15000);
+    exec_sql("UPDATE chasqui_places SET session_ref = robot_id * 1000000 + slot WHERE robot_id IN (?, ?) AND slot <= 10000", "uu", (uint64_t)robot[1],
+             (uint64_t)robot[2]);
+    rows_since(rows_read());
+    place_taken(1, 0, 0); /* this one counts */
+    int64_t before = rows_read();
+    for (uint64_t company = 2; company < 22; company++)
+        place_taken(company, 0, 0);
+    assert_rows(before, 20 * 100, "twenty log-ins beside 20,000 held places");
+    int64_t spread = places_used(robot[1]) - places_used(robot[2]);
+    assert_true(spread >= -1 && spread <= 1);
+    /* An old count says that there is room on both. Others have taken all but one place, which is found. */
+    exec_sql("UPDATE chasqui_places SET session_ref = robot_id * 1000000 + slot WHERE session_ref IS NULL AND robot_id IN (?, ?) AND NOT (robot_id = ? AND "
+             "slot = 15000)",
+             "uuu", (uint64_t)robot[1], (uint64_t)robot[2], (uint64_t)robot[2]);
+    place_taken(30, 2, 15000);
+    struct store_reserve full = reserve_op(31, 1, 2);
+    reserve_fine(&full, RESERVE_NO_PLACE);
+    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot = 7", "u", (uint64_t)robot[1]);
+    place_taken(31, 1, 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_batches, reset),
         cmocka_unit_test_setup(test_lists_of_jobs, reset),
         cmocka_unit_test_setup(test_one_job_and_the_queue, reset),
+        cmocka_unit_test_setup(test_a_place_costs_the_same_however_many_are_held, reset),
     };
     return cmocka_run_group_tests(tests, server_start, server_stop);
 }

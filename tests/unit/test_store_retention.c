@@ -227,10 +227,10 @@ static void test_several_at_once_are_harmless(void **state)
         batch_make(id, "done", 40, 300, "done");
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, prune_all, &failed[i]), 0);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         pthread_join(thread[i], NULL);
+    for (unsigned i = 0; i < 4; i++)
         assert_false(failed[i]);
-    }
     prune(PRUNE_JOBS, &steps); /* what was passed over because another one had it */
     prune(PRUNE_BATCHES, &steps);
     assert_jobs("5000,5001,5002,5003,5004");
