@@ -13,7 +13,7 @@
 #   make soak          everything mixed for an hour: what dies, grows, is lost or comes late (SOAK_MINUTES=N)
 #   make lint          warnings, tables, headers      make format        clang-format
 #   make install       into DESTDIR/PREFIX            make clean
-#   make deps          install the Debian packages that are missing
+#   make hosts         over a real Galera cluster      make deps          install the Debian packages that are missing
 #
 # Every program's parts are listed here: what a process may link is what it may do. The broker has neither the
 # database client nor curl.
@@ -27,7 +27,7 @@ PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-de
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev libsystemd-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus \
-  groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime
+  groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime galera-4
 PACKAGES_CHROMIUM := chromium $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
@@ -128,6 +128,7 @@ examples/%/node_modules/.package-lock.json: examples/%/package-lock.json
 # tests/unit/NAME.c is a cmocka program; its first line names the program whose parts it needs: /* parts: dispatcher */. Only
 # those that it uses are linked.
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
+HOSTS := $(patsubst tests/hosts/%.c,$(BUILD)/tests/hosts/%,$(wildcard tests/hosts/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
 parts = $(shell sed -n '1s|^/\* parts: *\([a-z]*\) \*/.*|\1|p' $(1))
 $(foreach p,common broker dispatcher healthd ctl,$(eval $(BUILD)/parts/$(p).a: \
@@ -141,7 +142,7 @@ $(BUILD)/$(1): $(BUILD)/$(1).o $(BUILD)/parts/$$(call parts,$(1).c).a
 	@echo LD $$@
 	@$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_BASE) -lmicrohttpd -lcurl -lssl -lmariadb
 endef
-$(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(FUZZ)),$(eval $(call test_program,$(t))))
+$(foreach t,$(patsubst $(BUILD)/%,%,$(UNIT) $(HOSTS) $(FUZZ)),$(eval $(call test_program,$(t))))
 
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
@@ -153,13 +154,13 @@ TESTS ?= # of check-system, check-browser, check-pytest: all
 
 PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser check-robot chaos soak asan tsan fuzz lint format install clean help
+.PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser check-robot chaos hosts soak asan tsan fuzz lint format install clean help
 test: deps
 	$(PARALLEL) all unit-tests
 	$(MAKE) check-unit check-policy lint-tables check-fuzz
 	$(MAKE) check-pytest
 
-unit-tests: $(UNIT)
+unit-tests: $(UNIT) $(HOSTS)
 check-unit: unit-tests
 	@tests/run-each $(UNIT)
 
@@ -180,9 +181,9 @@ fuzz:
 	CHASQUI_FUZZ_SECONDS=600 CHASQUI_FUZZ_SEED=$$RANDOM CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system/test_texts.py -k hostile
 
 # Real processes, and the dashboard in Debian's Chromium as people use it; see tests/conftest.py.
-check-pytest: all
+check-pytest: all $(HOSTS)
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) $(BESIDE) tests/system tests/browser $(TESTS)
-check-system: all
+check-system: all $(HOSTS)
 	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) $(BESIDE) tests/system $(TESTS)
 check-browser: all
 	CHASQUI_PATIENCE=1 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/browser $(TESTS)
@@ -199,6 +200,9 @@ CHAOS_SEEDS ?= 11 12 13 14 15 16 17 18 19 20
 chaos: deps
 	$(MAKE) all
 	@CHASQUI_BUILD=$(abspath $(BUILD)) tests/run/chaos $(CHAOS_SEEDS)
+hosts: deps
+	$(MAKE) all unit-tests
+	HOSTS_TRIES=1000 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) -s --timeout 1800 tests/system/test_galera.py $(TESTS)
 
 # Everything mixed for an hour, measured; SOAK_MINUTES=N, SOAK_SEED=N. See build/soak.txt.
 SOAK_MINUTES ?= 60

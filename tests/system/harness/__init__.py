@@ -4,6 +4,7 @@ Knows nothing of pytest (conftest.py does), so that `make run` and the benchmark
 """
 
 from .database_proxy import DatabaseProxy
+from .galera import Galera, galera_missing
 from .http import Answer, Api, Client, address, connect, metrics, raw
 from .mariadb import Database, MariaDB
 from .ports import free_port
@@ -14,6 +15,6 @@ from .system import System, program
 from .wait import TimedOut, stays, wait_until
 
 __all__ = [
-    "Answer", "Api", "Client", "Database", "DatabaseProxy", "MariaDB", "Portal", "Process", "Proxy", "Robot", "System", "TimedOut", "address",
-    "connect", "content", "free_port", "metrics", "program", "raw", "stays", "wait_until",
+    "Answer", "Api", "Client", "Database", "DatabaseProxy", "Galera", "MariaDB", "Portal", "Process", "Proxy", "Robot", "System", "TimedOut", "address",
+    "connect", "content", "free_port", "galera_missing", "metrics", "program", "raw", "stays", "wait_until",
 ]  # fmt: skip

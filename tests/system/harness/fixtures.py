@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from . import MariaDB, Portal, Robot, System, preload, program
+from . import Galera, MariaDB, Portal, Robot, System, galera_missing, preload, program
 
 
 def pytest_configure(config):
@@ -32,6 +32,28 @@ def mariadb(mariadb_server):
     """The shared server, running. A test may kill, pause and restart it."""
     yield mariadb_server.ensure_running()
     mariadb_server.ensure_running()
+
+
+@pytest.fixture(scope="session")
+def galera_cluster(tmp_path_factory):
+    why = galera_missing()
+    if why:
+        pytest.skip(f"no Galera cluster: {why}")
+    cluster = Galera(tmp_path_factory.mktemp("galera"))
+    try:
+        cluster.start()
+    except AssertionError as why:
+        cluster.close()
+        pytest.skip(f"no Galera cluster: it does not start: {why}")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def galera(galera_cluster):
+    """Three nodes, whole. A test may kill, pause and cut them."""
+    yield galera_cluster.ensure_whole()
+    galera_cluster.ensure_whole()
 
 
 @pytest.fixture
