@@ -27,7 +27,7 @@ PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-de
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev libsystemd-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus \
-  groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime galera-4
+  groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime galera-4 python3-jsonschema
 PACKAGES_CHROMIUM := chromium $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
@@ -67,7 +67,7 @@ obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui
 # What mkdoc makes of the programs' tables: manual pages, a sample configuration, completion for bash.
 MAN := chasqui.1 chasqui.conf.5 chasqui-api.7 chasqui-metrics.7 chasqui-broker.8 chasqui-dispatcher.8 chasqui-healthd.8
-MADE := $(patsubst %,$(BUILD)/made/%,$(MAN) chasqui.conf completion)
+MADE := $(patsubst %,$(BUILD)/made/%,$(MAN) chasqui.conf completion openapi.json)
 .PHONY: all
 all: $(PROGRAMS) $(MADE)
 $(BUILD)/chasqui-broker: $(call obj,$(SRC_broker) $(SRC_proto) $(SRC_common))
@@ -85,7 +85,7 @@ $(BUILD)/chasqui: $(call obj,$(SRC_ctl) $(SRC_common))
 
 $(BUILD)/mkdoc: $(BUILD)/packaging/mkdoc.o $(BUILD)/parts/broker.a
 	@echo LD $@
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_broker)
 $(BUILD)/made/%: $(BUILD)/mkdoc
 	@mkdir -p $(@D)
 	@$(BUILD)/mkdoc $* > $@
@@ -239,7 +239,7 @@ install: all
 	install -m 644 migrations/*.sql $(DESTDIR)$(PREFIX)/share/chasqui/migrations
 	for page in $(MAN); do install -D -m 644 $(BUILD)/made/$$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page; done
 	install -D -m 644 $(BUILD)/made/completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/chasqui
-	install -m 644 $(BUILD)/made/chasqui.conf packaging/prometheus/*.yml packaging/grafana/*.json $(DESTDIR)$(PREFIX)/share/chasqui
+	install -m 644 $(BUILD)/made/chasqui.conf $(BUILD)/made/openapi.json packaging/prometheus/*.yml packaging/grafana/*.json $(DESTDIR)$(PREFIX)/share/chasqui
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	for unit in packaging/systemd/*.service; do sed 's|@BIN@|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 	install -m 644 packaging/systemd/chasqui.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/chasqui.conf

@@ -14,6 +14,7 @@
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
  *   pass.c       requests that go on to the robot of a session
+ *   fields.def answers.def openapi.c  what routes take and answer, described
  *   strict.c     what operators' routes know, so that a misspelt name is refused (pure)
  *   items.c      the items of a JSON batch (pure)
  *   batch.c      uploads: a body's lines on their way into a batch

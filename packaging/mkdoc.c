@@ -3,6 +3,7 @@
  * configuration from the tables that make the programs, so that none of them
  * can say something else. Run at build time: mkdoc PAGE > FILE.
  */
+#include "broker/openapi.h"
 #include "broker/phrase.h"
 #include "broker/route.h"
 #include "common/conf.h"
@@ -403,6 +404,16 @@ static void routes_show(enum listener of)
         buf_addf(&name, "%s %s", routes[i].method, routes[i].path);
         item(name.data, a == ABILITY_APP ? "  app" : a == ABILITY_OPS_READ ? "  ops:read" : a == ABILITY_OPS ? "  ops" : "  no token");
         line(routes[i].doc);
+        struct field_text f;
+        for (unsigned k = 0; openapi_field(i, k, &f); k++) {
+            printf(k ? "" : ".RS\n");
+            printf(".TP\n\\fI");
+            text(f.name);
+            printf("\\fR  %s%s\n", f.where, f.is_needed ? "" : ", if wanted");
+            line(f.doc);
+        }
+        if (openapi_field(i, 0, &f))
+            puts(".RE");
         buf_free(&name);
     }
 }
@@ -424,6 +435,14 @@ static void page_api(void)
         line(errors[i].text);
     }
     see_also("chasqui-api.7");
+}
+
+static void openapi(void)
+{
+    struct buf text_of = {0};
+    openapi_write(&text_of);
+    puts(text_of.data);
+    buf_free(&text_of);
 }
 
 /* ---- the sample configuration, and the completion ------------------------------------------------------------------------------ */
@@ -533,7 +552,8 @@ int main(int argc, char **argv)
         const char *name;
         void (*make)(void);
     } others[] = {{"chasqui.conf.5", page_conf}, {"chasqui-metrics.7", page_metrics}, {"chasqui-api.7", page_api},
-                  {"chasqui.conf", sample},      {"completion", completion}};
+                  {"chasqui.conf", sample},      {"completion", completion},
+                  {"openapi.json", openapi}};
     static const unsigned owner[] = {CONF_CTL, CONF_BROKER, CONF_DISPATCHER, CONF_HEALTHD}; /* of pages[] */
     for (unsigned i = 0; i < N(pages); i++) {
         char file[64];

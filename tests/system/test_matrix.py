@@ -63,6 +63,8 @@ ROWS = {
     ("OPS", "DELETE", f"{O}/tokens/{{}}"): Row("987654321", body={"reason": "matrix"}),
     ("APP", "GET", f"{A}/batches/{{}}/results"): Row("batch"),
     ("APP", "GET", f"{A}/batches/{{}}/items/{{}}/results"): Row("batch"),
+    ("APP", "GET", "/api/v1/openapi.json"): OPEN,
+    ("OPS", "GET", "/api/v1/openapi.json"): OPEN,
     ("OPS", "GET", "/healthz"): OPEN,
     ("OPS", "GET", "/readyz"): OPEN,
     ("OPS", "GET", "/metrics"): OPEN,
