@@ -194,3 +194,21 @@ def test_units(role):
     for key, value in {"NoNewPrivileges": "yes", "ProtectSystem": "strict", "MemoryDenyWriteExecute": "yes", "CapabilityBoundingSet": ""}.items():
         assert service[key] == value
     assert ("LoadCredential" in service) == (role == "dispatcher")  # nobody else opens the database or credentials
+
+
+# --- two hosts ---------------------------------------------------------------------------------------------------
+
+
+def test_the_files_of_two_hosts_are_good(tmp_path):
+    """As they stand in docs/two-hosts.md, for every program; only the paths of keys are ours."""
+    files = re.findall(r"^## Host \w: [^\n]*\n\n```\n(.*?)^```", (ROOT / "docs/two-hosts.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert len(files) == 2
+    subprocess.run([program("chasqui"), "keys", "init", tmp_path / "curve"], check=True, capture_output=True, env=clean_env())
+    (tmp_path / "db.password").write_text("secret\n")
+    (tmp_path / "db.password").chmod(0o400)
+    for text in files:
+        conf = tmp_path / "chasqui.conf"
+        conf.write_text(text.replace("/etc/chasqui", str(tmp_path)))
+        for role in ("broker", "dispatcher", "healthd"):
+            done = subprocess.run([program(f"chasqui-{role}"), "-c", conf, "--check"], capture_output=True, text=True, check=False, env=clean_env(), timeout=60)
+            assert done.returncode == 0, (role, done.stderr)
