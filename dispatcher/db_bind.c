@@ -136,6 +136,19 @@ void bulk_fill(struct bulk *b, const char *types, unsigned n, void (*fill)(void 
     }
 }
 
+void bulk_row(struct bulk *b, unsigned row, MYSQL_BIND bind[BULK_COLUMNS_MAX])
+{
+    CHECK(row < b->n, "row %u of %u", row, b->n);
+    for (unsigned i = 0; i < b->n_columns; i++) {
+        const struct bulk_column *c = &b->columns[i];
+        bind[i] = (MYSQL_BIND){.buffer_type = c->indicator[row] == STMT_INDICATOR_NULL ? MYSQL_TYPE_NULL : b->bind[i].buffer_type,
+                               .is_unsigned = b->bind[i].is_unsigned,
+                               .buffer = c->number ? (void *)&c->number[row] : (void *)(uintptr_t)c->data[row],
+                               .buffer_length = c->len ? c->len[row] : 0,
+                               .length = c->len ? &c->len[row] : NULL};
+    }
+}
+
 void bulk_free(struct bulk *b)
 {
     for (unsigned i = 0; i < b->n_columns; i++) {

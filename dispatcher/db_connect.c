@@ -22,6 +22,9 @@
 /* The row is never there: no lock, no page, no log; but read_only, a standby and a node without quorum refuse it. */
 #define HARMLESS_WRITE "UPDATE chasqui_revision SET revision = revision WHERE 1 = 0"
 
+/* Never an error, also where the server knows no such variable. */
+#define IS_NODE "SHOW VARIABLES LIKE 'wsrep_on'"
+
 static void tls_set(MYSQL *my, const struct conf *c)
 {
     my_bool yes = 1;
@@ -65,6 +68,16 @@ static bool fail(struct db_link *l, MYSQL *my)
     return false;
 }
 
+static bool is_node(MYSQL *my)
+{
+    MYSQL_RES *rows = mysql_query(my, IS_NODE) ? NULL : mysql_store_result(my);
+    MYSQL_ROW row = rows ? mysql_fetch_row(rows) : NULL;
+    bool is_on = row && row[1] && strcmp(row[1], "ON") == 0;
+    if (rows)
+        mysql_free_result(rows);
+    return is_on;
+}
+
 bool db_link_open(struct db_link *l, unsigned i, unsigned connect_s)
 {
     const struct conf *c = l->conf;
@@ -87,8 +100,11 @@ bool db_link_open(struct db_link *l, unsigned i, unsigned connect_s)
     atomic_store(&l->cut, fcntl((int)mysql_get_socket(my), F_DUPFD_CLOEXEC, 3));
     l->my = my;
     l->at = i;
-    if (!mysql_query(my, SETTINGS))
+    if (!mysql_query(my, SETTINGS)) {
+        l->is_node = is_node(my);
+        l->is_new = true;
         return true;
+    }
     l->my = NULL;
     db_link_cut(l);
     return fail(l, my);

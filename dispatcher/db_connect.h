@@ -16,6 +16,8 @@ struct db_link {
     struct db_hosts *hosts;
     bool is_alone;       /* the hosts are ours, and we choose among them; else somebody else does */
     unsigned at;         /* the host of the connection */
+    bool is_new;         /* it was opened, and nothing was done with it yet */
+    bool is_node;        /* its server is a node of a Galera cluster */
     unsigned patience_s; /* how long one answer may take */
     _Atomic int cut;     /* a copy of the connection's descriptor; it belongs to whoever takes it out. -1 = none */
     struct st_mysql *my; /* NULL = no connection */

@@ -25,6 +25,7 @@ static enum db_done settle(struct db *db, int (*was_done)(struct db *db, void *a
 {
     for (unsigned attempt = 0; was_done && attempt < TX_TRIES; attempt++) {
         if (db_ready(db) == DB_OK) {
+            db_catch_up(db);
             int done = was_done(db, arg);
             if (done >= 0)
                 return done ? TX_DONE : TX_NOT;
@@ -37,6 +38,7 @@ static enum db_done settle(struct db *db, int (*was_done)(struct db *db, void *a
 enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
                    void *arg, enum db_rc *rc)
 {
+    bool was_behind = false;
     bool again = db_is_open(db); /* one more try when the connection we had turns out to be dead */
     for (unsigned attempt = 0; attempt < TX_TRIES; attempt++) {
         uint64_t began = clock_ms();
@@ -45,6 +47,12 @@ enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), in
             *rc = fn(db, arg);
         if (*rc == DB_OK)
             *rc = db_poison(db);
+        if (*rc == DB_OK && db_missed(db) && !was_behind && attempt + 1 < TX_TRIES) { /* once: then it was not there */
+            was_behind = true;
+            db_end(db, false);
+            db_catch_up(db);
+            continue;
+        }
         bool asked = *rc == DB_OK;
         if (asked && (*rc = db_end(db, true)) == DB_OK)
             return TX_DONE;

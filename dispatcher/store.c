@@ -136,7 +136,9 @@ static void news_fill(struct news *n, const struct db *db, const struct db_count
                                   .evicted = now->evicted - before->evicted,
                                   .prepared_again = now->prepared_again - before->prepared_again,
                                   .refused = now->refused - before->refused,
-                                  .torn = now->torn - before->torn};
+                                  .torn = now->torn - before->torn,
+                                  .caught_up = now->caught_up - before->caught_up,
+                                  .aborted = now->aborted - before->aborted};
 }
 
 static void *thread_main(void *arg)
@@ -227,6 +229,8 @@ static void count(struct worker *w, const struct task *t)
     stat_add(database_statements_prepared_again_total, n->grown.prepared_again);
     stat_add(database_refused_total, n->grown.refused);
     stat_add(database_torn_total, n->grown.torn);
+    stat_add(database_aborted_total, n->grown.aborted);
+    stat_add(database_caught_up_total, n->grown.caught_up);
     if (n->told.number) {
         db_refusal_words(&n->told, words, sizeof(words));
         char why[220];

@@ -80,8 +80,9 @@ void store_batch_open(struct db *db, void *arg)
 enum db_rc batch_portal(struct db *db, uint64_t batch_id, uint64_t token_id, char portal[PORTAL_ROOM])
 {
     portal[0] = 0;
-    TRY(db_query(db, "SELECT portal FROM chasqui_batches WHERE id = ? AND token_id = ?", "uu", batch_id, token_id));
-    if (db_next(db))
+    bool found;
+    TRY(db_find(db, &found, "SELECT portal FROM chasqui_batches WHERE id = ? AND token_id = ?", "uu", batch_id, token_id));
+    if (found)
         db_str_copy(db, 0, portal, PORTAL_ROOM);
     return DB_OK;
 }
@@ -152,11 +153,12 @@ static enum db_rc append_tx(struct db *db, void *arg)
     unsigned missing;
     op->is_gone = op->is_closed = op->is_cancelled = false;
     op->n_added = op->n_differ = 0;
-    TRY(db_query(db,
-                 "SELECT status, 9 - priority, turn, IF(available_at > NOW(6), available_at, NULL) FROM chasqui_batches WHERE id = ? AND "
-                 "token_id = ? LOCK IN SHARE MODE",
-                 "uu", op->batch_id, op->token_id));
-    if ((op->is_gone = !db_next(db)))
+    bool found;
+    TRY(db_find(db, &found,
+                "SELECT status, 9 - priority, turn, IF(available_at > NOW(6), available_at, NULL) FROM chasqui_batches WHERE id = ? AND "
+                "token_id = ? LOCK IN SHARE MODE",
+                "uu", op->batch_id, op->token_id));
+    if ((op->is_gone = !found))
         return DB_OK;
     const char *status = db_str(db, 0, NULL);
     op->is_closed = strcmp(status, "open") != 0;
@@ -237,8 +239,8 @@ static enum db_rc close_tx(struct db *db, void *arg)
 {
     struct store_batch_close *op = arg;
     bool ended = false;
-    TRY(db_query(db, "SELECT status, total FROM chasqui_batches WHERE id = ? AND token_id = ? FOR UPDATE", "uu", op->batch_id, op->token_id));
-    if (!(op->found = db_next(db)))
+    TRY(db_find(db, &op->found, "SELECT status, total FROM chasqui_batches WHERE id = ? AND token_id = ? FOR UPDATE", "uu", op->batch_id, op->token_id));
+    if (!op->found)
         return DB_OK;
     db_str_copy(db, 0, op->status, sizeof(op->status));
     op->total = db_u64(db, 1);
@@ -254,6 +256,8 @@ static enum db_rc close_tx(struct db *db, void *arg)
 void store_batch_close(struct db *db, void *arg)
 {
     struct store_batch_close *op = arg;
+    if (db)
+        db_catch_up(db); /* items that other nodes have taken count */
     op->rc = store_tx(db, close_tx, NULL, op);
 }
 

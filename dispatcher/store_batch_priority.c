@@ -21,8 +21,8 @@ static enum db_rc begin(struct db *db, struct change *c)
 {
     struct store_batch_priority *op = c->op;
     char subject[40], before[8], after[8];
-    TRY(db_query(db, "SELECT priority, finished_at IS NOT NULL FROM chasqui_batches WHERE id = ? FOR UPDATE", "u", op->batch_id));
-    if (!(op->found = db_next(db)))
+    TRY(db_find(db, &op->found, "SELECT priority, finished_at IS NOT NULL FROM chasqui_batches WHERE id = ? FOR UPDATE", "u", op->batch_id));
+    if (!op->found)
         return DB_OK;
     snprintf(before, sizeof(before), "%u", (unsigned)db_u64(db, 0));
     if ((op->wrong_state = db_u64(db, 1) != 0))

@@ -25,9 +25,7 @@ static const char *const item_state_name[] = {"queued", "running", "retrying", "
 
 enum db_rc batch_is_seen(struct db *db, uint64_t batch_id, const struct batch_viewer *v, bool *found)
 {
-    TRY(db_query(db, "SELECT 1 FROM chasqui_batches b WHERE b.id = ? AND " SEEN, "uuuu", batch_id, (uint64_t)v->all, v->token_id, v->token_id));
-    *found = db_next(db);
-    return DB_OK;
+    return db_find(db, found, "SELECT 1 FROM chasqui_batches b WHERE b.id = ? AND " SEEN, "uuuu", batch_id, (uint64_t)v->all, v->token_id, v->token_id);
 }
 
 enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found)

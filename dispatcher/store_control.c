@@ -31,12 +31,11 @@ enum db_rc token_read(struct db *db, struct store_token *op)
     bool known, fit;
     op->valid = op->is_ours = false;
     buf_clear(&op->json);
-    TRY(db_query(db,
+    TRY(db_find(db, &known,
                  "SELECT secret_sha256, name, abilities, all_companies, rate_per_minute, CAST(UNIX_TIMESTAMP(expires_at) * 1000 AS INT), "
                  "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)), TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000 FROM chasqui_tokens WHERE id = ?",
                  "u", op->token_id));
     struct jv *body = jv_new_object();
-    known = db_next(db);
     fit = known && db_u64(db, 6);
     bool all = known && db_u64(db, 3);
     if (known) {

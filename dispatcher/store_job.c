@@ -114,12 +114,11 @@ static enum db_rc job_read(struct db *db, struct store_job *op)
     op->found = op->terminal = false;
     op->session_ref = 0;
     if (op->job_id)
-        TRY(db_query(db, "SELECT " JOB_COLUMNS "WHERE j.id = ?", "u", op->job_id));
+        TRY(db_find(db, &op->found, "SELECT " JOB_COLUMNS "WHERE j.id = ?", "u", op->job_id));
     else
-        TRY(db_query(db, "SELECT " JOB_COLUMNS "WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, j.id DESC LIMIT 1", "s", op->job_uid));
-    if (!db_next(db))
+        TRY(db_find(db, &op->found, "SELECT " JOB_COLUMNS "WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, j.id DESC LIMIT 1", "s", op->job_uid));
+    if (!op->found)
         return DB_OK;
-    op->found = true;
     op->job_id = db_u64(db, 0);
     op->company_id = db_u64(db, 2);
     db_str_copy(db, 1, op->job_uid, sizeof(op->job_uid));
@@ -412,16 +411,16 @@ static enum db_rc job_find(struct db *db, uint64_t job_id, const char *job_uid, 
     static const char by_id[] = "SELECT j.id, j.company_id, " JOB_STATUS ", j.job_uid, COALESCE(j.priority, 5), q.job_id, q.kind = 'login', q.batch_id, "
                                 "q.idx, x.id IS NOT NULL FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE j.id = ?";
     if (!job_id) {
-        TRY(db_query(db,
-                     "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
-                     "j.id DESC LIMIT 1",
-                     "s", job_uid));
-        if (!(*found = db_next(db)))
+        TRY(db_find(db, found,
+                    "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
+                    "j.id DESC LIMIT 1",
+                    "s", job_uid));
+        if (!*found)
             return DB_OK;
         job_id = db_u64(db, 0);
     }
-    TRY(db_query(db, by_id, "u", job_id));
-    if (!(*found = db_next(db)))
+    TRY(db_find(db, found, by_id, "u", job_id));
+    if (!*found)
         return DB_OK;
     f->job_id = db_u64(db, 0);
     f->company_id = db_u64(db, 1);

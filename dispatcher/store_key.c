@@ -18,9 +18,10 @@ enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outco
     *job_id = *batch_id = 0;
     if (!key->is_set)
         return DB_OK;
-    TRY(db_query(db, "SELECT digest, job_id, batch_id FROM chasqui_idempotency WHERE scope = ? AND " KEPT, "b", (const void *)key->scope,
-                 (size_t)DIGEST_BYTES));
-    if (!db_next(db))
+    bool found;
+    TRY(db_find(db, &found, "SELECT digest, job_id, batch_id FROM chasqui_idempotency WHERE scope = ? AND " KEPT, "b", (const void *)key->scope,
+                (size_t)DIGEST_BYTES));
+    if (!found)
         return DB_OK;
     size_t len;
     const char *digest = db_str(db, 0, &len);
@@ -59,8 +60,10 @@ void store_key_answer(struct db *db, void *arg)
 static enum db_rc answer_read(struct db *db, struct store_key_read *op)
 {
     size_t len;
-    TRY(db_query(db, "SELECT answer FROM chasqui_idempotency WHERE scope = ? AND " KEPT, "b", (const void *)op->scope, (size_t)DIGEST_BYTES));
-    const char *answer = db_next(db) ? db_str(db, 0, &len) : NULL;
+    bool found;
+    TRY(db_find(db, &found, "SELECT answer FROM chasqui_idempotency WHERE scope = ? AND answer IS NOT NULL AND " KEPT, "b", (const void *)op->scope,
+                (size_t)DIGEST_BYTES));
+    const char *answer = found ? db_str(db, 0, &len) : NULL;
     if (answer)
         buf_add(&op->answer, answer, len);
     return DB_OK;

@@ -31,6 +31,9 @@
 #define PATIENCE_S 20
 #define CONNECT_S 3
 #define STALE_MS 1000 /* a failure that comes sooner than this was a connection found dead: worth a second try */
+#define COMMIT_FAILED 1180 /* of a node that lost its cluster at COMMIT: the others may have the transaction, or not */
+/* Waits until what the cluster had committed is applied here. */
+#define CATCH_UP "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1"
 #define COLUMN_ROOM 512 /* longer values are fetched again, whole */
 
 struct column {
@@ -60,7 +63,7 @@ struct db {
     struct statement *current; /* whose rows db_next reads */
     struct portal_shape shape;
     uint64_t shape_at_ms; /* when it is looked at again */
-    bool in_tx;
+    bool in_tx, missed; /* missed: a db_find() of this transaction found nothing, and db_catch_up() might help */
     enum db_rc poison; /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
     struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_news_clear() */
     struct db_refusal told;    /* likewise, what was forgiven too: for the counters */
@@ -298,6 +301,10 @@ enum db_rc db_ready(struct db *db)
         int chosen = db_hosts_chosen(db->link.hosts);
         rc = chosen == DB_NO_HOST ? DB_GONE : db_ready_at(db, (unsigned)chosen, CONNECT_S);
     }
+    if (rc == DB_OK && db->link.is_new) {
+        db->link.is_new = false;
+        db_catch_up(db); /* what we had committed on another node is here */
+    }
     if (rc == DB_OK && !db->current && clock_ms() >= db->shape_at_ms)
         shape_look(db);
     return rc;
@@ -429,11 +436,16 @@ static enum db_rc statement_begin(struct db *db, const char *sql, struct stateme
     return statement_for(db, sql, out);
 }
 
+static bool is_in_tx_still(const struct db *db)
+{
+    return !db->in_tx || (db->link.my->server_status & SERVER_STATUS_IN_TRANS);
+}
+
 /* What has to hold after a statement of a transaction: the server is still in it. A proxy that went to another server, or a cluster
- * that aborted the transaction under a bulk statement, shows in nothing else. */
+ * that aborted the transaction, may show in nothing else. */
 static enum db_rc in_tx_still(struct db *db)
 {
-    if (!db->in_tx || (db->link.my->server_status & SERVER_STATUS_IN_TRANS))
+    if (is_in_tx_still(db))
         return DB_OK;
     db->counts.torn++;
     snprintf(db->link.error, sizeof(db->link.error), "the server left the transaction");
@@ -534,6 +546,41 @@ enum db_rc db_query(struct db *db, const char *sql, const char *types, ...)
     return run(db, sql, &p, true);
 }
 
+bool db_catch_up(struct db *db)
+{
+    if (db->in_tx || !db->link.my || !db->link.is_node)
+        return false;
+    rows_forget(db);
+    db->counts.caught_up++;
+    return db_run(db, CATCH_UP, sizeof(CATCH_UP) - 1) == DB_OK;
+}
+
+bool db_missed(const struct db *db)
+{
+    return db->missed;
+}
+
+enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *types, ...)
+{
+    struct params p;
+    va_list ap;
+    p.n = 0;
+    va_start(ap, types);
+    params_add(&p, types, strlen(types), &ap);
+    va_end(ap);
+    enum db_rc rc = run(db, sql, &p, true);
+    *found = rc == DB_OK && db_next(db);
+    if (rc || *found)
+        return rc;
+    if (db->in_tx)
+        db->missed |= db->link.is_node;
+    else if (db_catch_up(db)) {
+        rc = run(db, sql, &p, true);
+        *found = rc == DB_OK && db_next(db);
+    }
+    return rc;
+}
+
 enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...)
 {
     struct params p;
@@ -592,12 +639,28 @@ struct many_run {
     struct bulk *bulk;
 };
 
+static bool rows_execute(struct db *db, struct statement *s, struct bulk *bulk)
+{
+    MYSQL_BIND bind[BULK_COLUMNS_MAX];
+    uint64_t affected = 0;
+    for (unsigned row = 0; row < bulk->n && is_in_tx_still(db); row++) {
+        bulk_row(bulk, row, bind);
+        if (mysql_stmt_bind_param(s->stmt, bind) || mysql_stmt_execute(s->stmt))
+            return false;
+        affected += mysql_stmt_affected_rows(s->stmt);
+    }
+    db->affected = affected;
+    return true;
+}
+
 static bool many_execute(struct db *db, struct statement *s, void *arg)
 {
     const struct many_run *many = arg;
     struct bulk *bulk = many->bulk;
     unsigned none = 0;
     CHECK(s->n_params == bulk->n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", bulk->n_columns, many->sql);
+    if (db->link.is_node)
+        return rows_execute(db, s, bulk);
     bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &bulk->n) && !mysql_stmt_bind_param(s->stmt, bulk->bind) &&
                    !mysql_stmt_execute(s->stmt);
     mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the same text may be run for one row next time */
@@ -679,7 +742,7 @@ enum db_rc db_run(struct db *db, const char *sql, size_t len)
 
 enum db_rc db_begin(struct db *db)
 {
-    db->in_tx = false;
+    db->in_tx = db->missed = false;
     db->poison = DB_OK;
     db->taken.number = 0;
     enum db_rc rc = db_ready(db);
@@ -698,13 +761,18 @@ enum db_rc db_poison(const struct db *db)
 
 enum db_rc db_end(struct db *db, bool commit)
 {
+    db->counts.aborted += db->poison == DB_RETRY;
     db->in_tx = false;
     db->poison = DB_OK;
     if (!db->link.my)
         return DB_GONE;
     rows_forget(db);
     if (commit ? mysql_commit(db->link.my) : mysql_rollback(db->link.my)) {
+        bool is_unknown = commit && mysql_errno(db->link.my) == COMMIT_FAILED;
         enum db_rc rc = connection_fail(db, commit ? "COMMIT" : "ROLLBACK");
+        if (is_unknown)
+            rc = DB_FAIL;
+        db->counts.aborted += rc == DB_RETRY;
         if (rc != DB_RETRY && rc != DB_GONE) /* nothing that says clearly "rolled back" */
             db_disconnect(db);
         return rc == DB_RETRY ? rc : DB_GONE;

@@ -63,6 +63,8 @@ struct db_counts {
     uint64_t prepared_again; /* because the server forgot them */
     uint64_t refused;        /* statements that came back with DB_REFUSED */
     uint64_t torn;           /* transactions that the server left by itself */
+    uint64_t caught_up;      /* times that a node of a cluster waited for what others had committed */
+    uint64_t aborted;        /* transactions that came back with DB_RETRY: deadlocks, lock waits, certification */
 };
 const struct db_counts *db_counts(const struct db *db);
 
@@ -81,6 +83,12 @@ uint64_t db_affected(const struct db *db); /* rows matched by the last db_exec *
 uint64_t db_insert_id(const struct db *db);
 /* Runs a query and buffers all its rows; read them with db_next. A new query forgets the old rows. */
 enum db_rc db_query(struct db *db, const char *sql, const char *types, ...);
+/* As db_query, for a row that another dispatcher may have committed a moment ago: goes to the first row. When there is none, a node
+ * of a Galera cluster catches up with the others and looks again; inside a transaction db_tx() runs that once more. */
+enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *types, ...);
+/* Outside a transaction, on a node of a Galera cluster: what the other nodes had committed by now is seen from here on. True: look
+ * again. On one server false at once, and nothing is asked. */
+bool db_catch_up(struct db *db);
 /* As db_query with `n` strings for an IN (...) list: `sql` holds one %s where "?,?,..." goes. n is padded up to one
  * of few sizes (<= 256, db_list.h) with the last value, so that few statements are prepared. `types` are the parameters around
  * the list, in the order of the text. */
@@ -95,7 +103,8 @@ struct db_cell {
     size_t len;
 };
 #define DB_BULK_MAX 1000
-/* Runs a statement once for each of n rows (1..DB_BULK_MAX) in one round trip: array binding. `fill` sets the cells of a row, one
+/* Runs a statement once for each of n rows (1..DB_BULK_MAX) in one round trip: array binding. A node of a Galera cluster gets the
+ * rows one by one: when the cluster aborts the transaction, its server runs the rest of an array outside of it, and commits that. `fill` sets the cells of a row, one
  * for each letter of `types`. db_affected() is the sum. DB_DUP leaves what came before it written: roll back. */
 enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
                    void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
@@ -112,6 +121,7 @@ enum db_rc db_run(struct db *db, const char *sql, size_t len);
 
 /* The steps of a transaction, for db_tx(). */
 enum db_rc db_begin(struct db *db);
+bool db_missed(const struct db *db); /* Did a db_find() of it find nothing, on a node that may be behind? */
 enum db_rc db_poison(const struct db *db); /* what has ended it; DB_OK = it lives */
 enum db_rc db_end(struct db *db, bool commit); /* of a commit: DB_OK, DB_RETRY (rolled back), DB_GONE (not known) */
 /* Was the last DB_DUP of this transaction about a table that is not ours? Then every try meets it: it becomes the refusal. */

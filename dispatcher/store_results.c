@@ -74,8 +74,8 @@ static enum db_rc results_read(struct db *db, struct store_results *op)
     db_str_copy(db, 0, op->portal, sizeof(op->portal));
     db_str_copy(db, 1, op->names, sizeof(op->names));
     if (op->is_one) {
-        TRY(db_query(db, "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx = ?", "uu", op->batch_id, op->index));
-        if (!(op->item_found = db_next(db)))
+        TRY(db_find(db, &op->item_found, "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx = ?", "uu", op->batch_id, op->index));
+        if (!op->item_found)
             return DB_OK;
     }
     return page_read(db, op);

@@ -33,12 +33,12 @@ static enum db_rc round_read(struct db *db, struct store_round_read *op)
     bool found;
     memset(&op->row, 0, sizeof(op->row));
     buf_clear(&op->params);
-    TRY(db_query(db,
+    TRY(db_find(db, &op->found,
                  "SELECT b.steps, b.step_params, b.closes, COALESCE(i.step, -1), i.steps_done, i.ending, " JOB_ERROR ", " JOB_MESSAGE ", q.job_uid, "
                  "q.request_id, q.portal FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id" REFUSAL_JOIN "JOIN chasqui_batches b ON b.id = ? JOIN "
                  "chasqui_items i ON i.batch_id = b.id AND i.idx = ? WHERE q.job_id = ?",
                  "uuu", op->batch_id, op->idx, op->job_id));
-    if (!(op->found = db_next(db)))
+    if (!op->found)
         return DB_OK;
     size_t len;
     db_str_copy(db, 0, op->names, sizeof(op->names));

@@ -108,6 +108,15 @@ static enum db_rc lookup_own(struct db *db, struct store_lookup *op)
     return lookup_whole(db, op, &st);
 }
 
+/* Is each of them an active session? What is not may have become one at another node. */
+static bool all_active(const struct store_lookup *op)
+{
+    for (unsigned i = 0; i < op->n; i++)
+        if (!op->found[i] || op->row[i].state != SESSION_ACTIVE)
+            return false;
+    return true;
+}
+
 static void laravel_read(struct db *db, unsigned at, struct session_row *row)
 {
     memset(row, 0, sizeof(*row));
@@ -168,6 +177,10 @@ void store_lookup(struct db *db, void *arg)
     struct store_lookup *op = arg;
     memset(op->found, 0, sizeof(op->found[0]) * op->n);
     enum db_rc rc = db ? lookup_own(db, op) : DB_GONE;
+    if (rc == DB_OK && !all_active(op) && db_catch_up(db)) {
+        memset(op->found, 0, sizeof(op->found[0]) * op->n);
+        rc = lookup_own(db, op);
+    }
     if (rc == DB_OK)
         rc = lookup_laravel(db, op);
     for (unsigned i = 0; i < op->n && rc == DB_OK; i++)

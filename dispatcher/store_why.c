@@ -44,14 +44,14 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
                                   "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.action, i.batch_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id LEFT "
                                   "JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx WHERE j.id = ?";
     if (!op->job_id) {
-        TRY(db_query(db,
-                     "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
-                     "j.id DESC LIMIT 1",
-                     "s", op->job_uid));
-        op->job_id = db_next(db) ? db_u64(db, 0) : 0;
+        TRY(db_find(db, &op->found,
+                    "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
+                    "j.id DESC LIMIT 1",
+                    "s", op->job_uid));
+        op->job_id = op->found ? db_u64(db, 0) : 0;
     }
-    TRY(db_query(db, columns, "u", op->job_id));
-    if (!(op->found = db_next(db)))
+    TRY(db_find(db, &op->found, columns, "u", op->job_id));
+    if (!op->found)
         return DB_OK;
     j->id = db_u64(db, 0);
     j->company_id = db_u64(db, 1);

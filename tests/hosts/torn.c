@@ -1,6 +1,6 @@
 /* parts: dispatcher */
 /*
- * torn.c - half a transaction, shown against a real cluster.
+ * torn.c - half a transaction, shown against a real cluster, and that ours has none.
  *
  *   torn arrays|store HOST:PORT OTHER:PORT USER PASSWORD DATABASE ROUNDS
  *
