@@ -347,3 +347,78 @@ void ops_token_revoke(struct exchange *x)
     else
         reply_error(x, ERR_NOT_FOUND, "There is no such token.", NULL);
 }
+
+/* ---- batches, and the schedules that make them ----------------------------------------------------------------- */
+
+static void ask_batch(struct exchange *x, enum op op)
+{
+    if (decimal_read(x->arg, 1, &x->flight.request.batch_id))
+        exchange_ask(x, op, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_BATCH_NOT_FOUND, NULL, NULL);
+}
+
+void ops_batch_get(struct exchange *x)
+{
+    if (exchange_fields(x, NULL))
+        ask_batch(x, OP_BATCH_GET);
+}
+
+void ops_batch_items(struct exchange *x)
+{
+    struct query q;
+    struct jv *errors = NULL;
+    query_parse(&q, x->query, &errors);
+    params_items(&q, &x->flight.request, &errors);
+    if (exchange_fields(x, errors))
+        ask_batch(x, OP_BATCH_ITEMS);
+}
+
+void ops_schedules(struct exchange *x)
+{
+    ask_plain(x, OP_OPS_SCHEDULES);
+}
+
+static void ask_schedule(struct exchange *x, const char *state)
+{
+    struct str name;
+    if (!part_and_reason(x, &name))
+        return;
+    x->flight.request.name = name;
+    x->flight.request.state = str_of(state);
+    if (worker_name_ok(name))
+        exchange_ask(x, OP_OPS_SCHEDULE_SET, KEY_OF_OPERATORS);
+    else
+        reply_error(x, ERR_NOT_FOUND, "There is no such schedule.", NULL);
+}
+
+void ops_schedule_run(struct exchange *x)
+{
+    ask_schedule(x, "run");
+}
+
+void ops_schedule_enable(struct exchange *x)
+{
+    ask_schedule(x, "enabled");
+}
+
+void ops_schedule_disable(struct exchange *x)
+{
+    ask_schedule(x, "disabled");
+}
+
+/* ---- credentials that were refused ----------------------------------------------------------------------------- */
+
+void ops_refused(struct exchange *x)
+{
+    ask_list(x, params_refused, OP_OPS_REFUSED);
+}
+
+void ops_refused_lift(struct exchange *x)
+{
+    struct jv *errors = NULL;
+    params_whose(x->json, NULL, &x->flight.request, &errors);
+    params_reason(x->json, &x->flight.request, &errors);
+    if (exchange_fields(x, errors))
+        exchange_ask(x, OP_OPS_REFUSED_LIFT, KEY_OF_OPERATORS);
+}

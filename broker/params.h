@@ -80,6 +80,7 @@ void params_results(const struct query *q, struct msg_REQUEST *r, struct jv **er
 void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_errors(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_refused(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_reason(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 /* *action = NULL when it is not known. `params` stays in body. */
 void params_execute(const struct jv *body, const struct action_table *actions, struct msg_REQUEST *r,

@@ -48,3 +48,11 @@ void params_errors(const struct query *q, struct msg_REQUEST *r, struct jv **err
     query_number(q, "batch_id", 1, 0, &r->batch_id, errors);
     query_since(q, r, errors);
 }
+
+void params_refused(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    if (query_get(q, "portal"))
+        query_portal(q, r, errors);
+    query_number(q, "company_id", 1, 0, &r->company_id, errors);
+    query_page(q, r, errors);
+}

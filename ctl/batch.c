@@ -53,22 +53,45 @@ static void then_print(const struct jv *batch)
     buf_free(&text);
 }
 
+static int64_t number_of(const struct jv *v, const char *key)
+{
+    int64_t n;
+    return jv_int(jv_get(v, key), &n) ? n : -1;
+}
+
+/* How the schedule's run before ended. */
+static void previous_print(const struct jv *batch)
+{
+    const struct jv *p = jv_get(batch, "previous");
+    char text[200], took[TEXT_NUMBER];
+    if (jv_type(p) != JV_OBJECT)
+        return;
+    int64_t s = number_of(p, "took_s");
+    snprintf(text, sizeof(text), "batch %lld: %lld done, %lld failed, %lld cancelled of %lld%s%s", (long long)number_of(p, "id"),
+             (long long)count_of(p, "done"), (long long)count_of(p, "failed"), (long long)count_of(p, "cancelled"), (long long)number_of(p, "total"),
+             s < 0 ? "" : ", in ", s < 0 ? "" : duration_text((uint64_t)s, took));
+    ctl_field("run before", text);
+}
+
 static void batch_print(const struct jv *batch)
 {
     static const char *const keys[] = {"id", "name", "status", "portal", "action", "priority", "made_by", "total"};
     static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
     static const char *const times[] = {"created_at", "available_at", "finished_at"}, *const names[] = {"created", "available", "finished"};
     char room[TEXT_ROOM], number[TEXT_NUMBER];
-    int64_t eta_s;
+    char left[100];
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         ctl_field(i == 0 ? "batch" : strcmp(keys[i], "made_by") == 0 ? "made by" : keys[i], broker_text(batch, keys[i], room));
     then_print(batch);
     for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
         ctl_field(states[i], number_text((uint64_t)count_of(batch, states[i]), number));
-    if (jv_int(jv_get(batch, "eta_s"), &eta_s) && eta_s >= 0)
-        ctl_field("left", duration_text((uint64_t)eta_s, number));
+    if (progress_end_text(batch, left, sizeof(left)))
+        ctl_field("left", left);
     for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++)
         ctl_field(names[i], broker_text(batch, times[i], room));
+    if (number_of(batch, "took_s") >= 0)
+        ctl_field("took", duration_text((uint64_t)number_of(batch, "took_s"), number));
+    previous_print(batch);
 }
 
 static enum ctl_exit end_tell(struct ctl *c, struct jv *body)

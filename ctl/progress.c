@@ -127,14 +127,38 @@ static void bar_draw(struct progress *p, unsigned percent, const char *details)
     draw(p, text);
 }
 
+/* -1 = not known. */
+static int64_t seconds_of(const struct jv *batch, const char *key)
+{
+    int64_t s;
+    return jv_int(jv_get(batch, key), &s) && s >= 0 ? s : -1;
+}
+
+bool progress_end_text(const struct jv *batch, char *out, size_t room)
+{
+    const struct jv *counts = jv_get(batch, "counts");
+    int64_t min_s = seconds_of(batch, "eta_min_s"), max_s = seconds_of(batch, "eta_max_s"), oldest_s = seconds_of(batch, "oldest_running_s");
+    uint64_t waits = count_of(counts, "queued") + count_of(counts, "retrying"), running = count_of(counts, "running");
+    char a[TEXT_NUMBER], b[TEXT_NUMBER];
+    if (!waits && running && oldest_s >= 0)
+        snprintf(out, room, "%s still running, oldest %s", number_text(running, b), duration_text((uint64_t)oldest_s, a));
+    else if (min_s >= 0 && max_s >= 0)
+        snprintf(out, room, "%s to %s", duration_text((uint64_t)min_s, a), duration_text((uint64_t)max_s, b));
+    else if (seconds_of(batch, "eta_s") >= 0) /* a broker of before */
+        snprintf(out, room, "%s", duration_text((uint64_t)seconds_of(batch, "eta_s"), a));
+    else
+        return false;
+    return true;
+}
+
 void progress_batch(struct progress *p, const struct jv *batch)
 {
     static const char *const states[] = {"running", "retrying", "failed", "cancelled"};
     const struct jv *counts = jv_get(batch, "counts");
     const char *status = jv_str(jv_get(batch, "status"));
     uint64_t ended = count_of(counts, "done") + count_of(counts, "failed") + count_of(counts, "cancelled");
-    int64_t total = 0, eta_s;
-    char details[160], a[TEXT_NUMBER], b[TEXT_NUMBER];
+    int64_t total = 0;
+    char details[260], left[100], a[TEXT_NUMBER], b[TEXT_NUMBER];
     jv_int(jv_get(batch, "total"), &total);
     bool is_end = jv_str(jv_get(batch, "finished_at")) != NULL;
     if (!is_time(p, ended, is_end))
@@ -146,8 +170,8 @@ void progress_batch(struct progress *p, const struct jv *batch)
     size_t len = strlen(details);
     if (is_end || (status && strcmp(status, "open") == 0))
         snprintf(details + len, sizeof(details) - len, "  %s", status ? status : "");
-    else if (jv_int(jv_get(batch, "eta_s"), &eta_s) && eta_s >= 0)
-        snprintf(details + len, sizeof(details) - len, "  ETA %s", duration_text((uint64_t)eta_s, a));
+    else if (progress_end_text(batch, left, sizeof(left)))
+        snprintf(details + len, sizeof(details) - len, "  %s%s", strstr(left, "running") ? "" : "ETA ", left);
     bar_draw(p, percent, details);
 }
 

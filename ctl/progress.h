@@ -32,4 +32,7 @@ const char *amount_text(uint64_t n, const char *one, char out[TEXT_AMOUNT]);
 const char *number_text(uint64_t n, char out[TEXT_NUMBER]);
 const char *duration_text(uint64_t seconds, char out[TEXT_NUMBER]);
 
+/* When a batch will be done, in words: "2 min to 4 min", at its end "2 still running, oldest 95 s". false: that is not known. */
+bool progress_end_text(const struct jv *batch, char *out, size_t room);
+
 #endif

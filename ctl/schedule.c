@@ -23,7 +23,6 @@
 #include <time.h>
 
 #define RUNS_SHOWN 20
-#define NEXT_SHOWN 5
 
 static void subject_write(const char *name, char out[80])
 {
@@ -367,24 +366,6 @@ static struct jv *steps_jv(const char *names)
     return list;
 }
 
-/* Its next five times, the first of which is `next_s`; 0 = it rests. */
-static struct jv *next_jv(const char *text, const char *zone, int64_t next_s)
-{
-    const char *why;
-    struct cron cron;
-    struct jv *list = jv_new_array();
-    struct zone *z = zone ? zone_new(zone, &why) : NULL;
-    bool is_good = cron_parse(text, &cron, &why) && (!zone || z);
-    char when[CLOCK_TEXT_BYTES];
-    for (unsigned i = 0; i < NEXT_SHOWN && next_s && is_good; i++) {
-        clock_text(next_s * 1000, when);
-        jv_push_str(list, when);
-        next_s = cron_next_in(&cron, z, next_s);
-    }
-    zone_destroy(&z);
-    return list;
-}
-
 static void next_print(const struct jv *s)
 {
     const struct jv *list = jv_get(s, "next");
@@ -429,7 +410,7 @@ static struct jv *schedule_jv(struct db *db)
     jv_set(s, "then", steps_jv(db_str(db, 16, NULL)));
     jv_set_bool(s, "close", db_u64(db, 17) != 0);
     jv_set_str(s, "zone", db_is_null(db, 18) ? "UTC" : db_str(db, 18, NULL));
-    jv_set(s, "next", next_jv(db_str(db, 1, NULL), db_str(db, 18, NULL), db_i64(db, 8) / 1000));
+    jv_set(s, "next", schedule_next_jv(db_str(db, 1, NULL), db_str(db, 18, NULL), db_i64(db, 8) / 1000));
     return s;
 }
 
@@ -571,70 +552,42 @@ struct change {
     bool enable;
     bool found;
     int64_t next_s;
-    uint64_t id, batch_id;
-    char why[200], zone[61];
+    uint64_t batch_id;
+    char why[200];
 };
-
-/* Locks the schedule's row: no dispatcher runs it meanwhile. */
-static enum db_rc schedule_lock(struct db *db, struct change *s, char cron[CRON_TEXT_MAX + 1], int64_t *now_s)
-{
-    s->why[0] = 0;
-    TRY(db_query(db,
-                 "SELECT id, cron, UNIX_TIMESTAMP(NOW(6)) DIV 1, zone FROM chasqui_schedules WHERE name = ? FOR UPDATE",
-                 "s", s->name));
-    if (!(s->found = db_next(db)))
-        return DB_OK;
-    s->id = db_u64(db, 0);
-    db_str_copy(db, 1, cron, CRON_TEXT_MAX + 1);
-    *now_s = db_i64(db, 2);
-    db_str_copy(db, 3, s->zone, sizeof(s->zone));
-    return DB_OK;
-}
 
 static enum db_rc remove_tx(struct db *db, void *arg)
 {
     struct change *s = arg;
-    char cron[CRON_TEXT_MAX + 1], subject[80];
-    int64_t now_s;
-    TRY(schedule_lock(db, s, cron, &now_s));
-    if (!s->found)
+    struct schedule_row row;
+    char subject[80];
+    s->why[0] = 0;
+    TRY(schedule_lock(db, s->name, &row));
+    if (!(s->found = row.found))
         return DB_OK;
-    TRY(db_query(db, "SELECT 1 FROM chasqui_schedule_runs WHERE filling = 1 AND schedule_id = ?", "u", s->id));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_schedule_runs WHERE filling = 1 AND schedule_id = ?", "u", row.id));
     if (db_next(db)) {
         snprintf(s->why, sizeof(s->why), "schedule %.64s is making its batch just now; try again in a moment",
                  s->name);
         return DB_DUP;
     }
-    TRY(db_exec(db, "DELETE FROM chasqui_schedule_items WHERE schedule_id = ?", "u", s->id));
-    TRY(db_exec(db, "DELETE FROM chasqui_schedule_runs WHERE schedule_id = ?", "u", s->id));
-    TRY(db_exec(db, "DELETE FROM chasqui_schedules WHERE id = ?", "u", s->id));
+    TRY(db_exec(db, "DELETE FROM chasqui_schedule_items WHERE schedule_id = ?", "u", row.id));
+    TRY(db_exec(db, "DELETE FROM chasqui_schedule_runs WHERE schedule_id = ?", "u", row.id));
+    TRY(db_exec(db, "DELETE FROM chasqui_schedules WHERE id = ?", "u", row.id));
     subject_write(s->name, subject);
-    return ctl_audit(db, s->actor, "schedule_remove", subject, cron);
+    return ctl_audit(db, s->actor, "schedule_remove", subject, row.cron);
 }
 
 static enum db_rc enable_tx(struct db *db, void *arg)
 {
     struct change *s = arg;
-    char text[CRON_TEXT_MAX + 1], subject[80];
-    const char *why = "";
-    int64_t now_s;
-    struct cron cron;
-    TRY(schedule_lock(db, s, text, &now_s));
-    if (!s->found)
+    struct schedule_row row;
+    char subject[80];
+    s->why[0] = 0;
+    TRY(schedule_lock(db, s->name, &row));
+    if (!(s->found = row.found))
         return DB_OK;
-    if (s->enable && !cron_parse(text, &cron, &why)) {
-        snprintf(s->why, sizeof(s->why), "its cron expression %s is not good: %s", text, why);
-        return DB_DUP;
-    }
-    struct zone *z = s->zone[0] ? zone_new(s->zone, &why) : NULL;
-    if (s->enable && s->zone[0] && !z) {
-        snprintf(s->why, sizeof(s->why), "this host's tzdata does not know its time zone %.60s", s->zone);
-        return DB_DUP;
-    }
-    s->next_s = s->enable ? cron_next_in(&cron, z, now_s) : 0;
-    zone_destroy(&z);
-    TRY(db_exec(db, "UPDATE chasqui_schedules SET enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?", "uNu",
-                (uint64_t)s->enable, (uint64_t)s->next_s, s->id));
+    TRY(schedule_want(db, &row, s->enable, &s->next_s, s->why));
     subject_write(s->name, subject);
     return ctl_audit(db, s->actor, s->enable ? "schedule_enable" : "schedule_disable", subject, NULL);
 }
@@ -642,13 +595,14 @@ static enum db_rc enable_tx(struct db *db, void *arg)
 static enum db_rc run_tx(struct db *db, void *arg)
 {
     struct change *s = arg;
-    char cron[CRON_TEXT_MAX + 1], subject[80], detail[40];
-    int64_t now_s;
+    struct schedule_row row;
+    char subject[80], detail[40];
     s->batch_id = 0;
-    TRY(schedule_lock(db, s, cron, &now_s));
-    if (!s->found)
+    s->why[0] = 0;
+    TRY(schedule_lock(db, s->name, &row));
+    if (!(s->found = row.found))
         return DB_OK;
-    TRY(schedule_batch_make(db, s->id, 0, s->actor, &s->batch_id));
+    TRY(schedule_batch_make(db, row.id, 0, s->actor, &s->batch_id));
     subject_write(s->name, subject);
     snprintf(detail, sizeof(detail), "batch %llu", (unsigned long long)s->batch_id);
     return ctl_audit(db, s->actor, "schedule_run", subject, detail);

@@ -322,6 +322,8 @@ void bulk_start(struct dispatcher *d, struct request *r);
 void verify_start(struct dispatcher *d, struct request *r);      /* TOKEN_VERIFY */
 void tokens_start(struct dispatcher *d, struct request *r);      /* OPS_TOKENS, OPS_TOKEN_CREATE, OPS_TOKEN_REVOKE */
 void credentials_start(struct dispatcher *d, struct request *r); /* CREDENTIALS_SET, CREDENTIALS_REMOVE */
+void schedules_start(struct dispatcher *d, struct request *r);   /* OPS_SCHEDULES, OPS_SCHEDULE_SET */
+void refused_start(struct dispatcher *d, struct request *r);     /* OPS_REFUSED, OPS_REFUSED_LIFT */
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
 

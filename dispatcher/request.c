@@ -80,6 +80,10 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_TOKEN_REVOKE] = tokens_start,
     [OP_OPS_PORTALS] = queue_state_start,
     [OP_ROBOT_PASS] = download_start,
+    [OP_OPS_REFUSED] = refused_start,
+    [OP_OPS_REFUSED_LIFT] = refused_start,
+    [OP_OPS_SCHEDULES] = schedules_start,
+    [OP_OPS_SCHEDULE_SET] = schedules_start,
 };
 
 struct requests *requests_new(void)

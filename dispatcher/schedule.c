@@ -127,6 +127,12 @@ void schedule_tick(struct dispatcher *d)
         look(s);
 }
 
+void schedule_soon(struct dispatcher *d)
+{
+    if (!d->schedules->is_busy && !d->draining)
+        look(d->schedules);
+}
+
 struct schedules *schedules_new(struct dispatcher *d)
 {
     struct schedules *s = xcalloc(1, sizeof(*s));

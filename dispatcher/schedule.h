@@ -12,5 +12,7 @@ struct schedules *schedules_new(struct dispatcher *d);
 void schedules_destroy(struct schedules **sp);
 /* From the sweep: looks when the next time has come, and every 10 s for schedules that were added or changed. */
 void schedule_tick(struct dispatcher *d);
+/* A batch was made and is to be filled. */
+void schedule_soon(struct dispatcher *d);
 
 #endif

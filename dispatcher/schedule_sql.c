@@ -7,6 +7,12 @@
 
 #include "dispatcher/store_sql.h"
 
+#include "common/clock.h"
+
+#include <stdio.h>
+
+#define NEXT_SHOWN 5
+
 enum db_rc schedule_batch_make(struct db *db, uint64_t schedule_id, int64_t run_at_s, const char *actor, uint64_t *batch_id)
 {
     *batch_id = 0;
@@ -89,4 +95,55 @@ enum db_rc schedule_fill_step(struct db *db, struct schedule_fill *fill)
     fill->is_whole = true;
     TRY(db_exec(db, "UPDATE chasqui_schedule_runs SET filling = NULL WHERE batch_id = ?", "u", fill->batch_id));
     return batch_close(db, fill->batch_id);
+}
+
+enum db_rc schedule_lock(struct db *db, const char *name, struct schedule_row *out)
+{
+    *out = (struct schedule_row){0};
+    TRY(db_query(db, "SELECT id, cron, UNIX_TIMESTAMP(NOW(6)) DIV 1, zone FROM chasqui_schedules WHERE name = ? FOR UPDATE", "s", name));
+    if (!(out->found = db_next(db)))
+        return DB_OK;
+    out->id = db_u64(db, 0);
+    db_str_copy(db, 1, out->cron, sizeof(out->cron));
+    out->now_s = db_i64(db, 2);
+    db_str_copy(db, 3, out->zone, sizeof(out->zone));
+    return DB_OK;
+}
+
+enum db_rc schedule_want(struct db *db, const struct schedule_row *s, bool enable, int64_t *next_s, char why[200])
+{
+    const char *bad = "";
+    struct cron cron;
+    why[0] = 0;
+    *next_s = 0;
+    if (enable && !cron_parse(s->cron, &cron, &bad)) {
+        snprintf(why, 200, "its cron expression %s is not good: %s", s->cron, bad);
+        return DB_DUP;
+    }
+    struct zone *z = s->zone[0] ? zone_new(s->zone, &bad) : NULL;
+    if (enable && s->zone[0] && !z) {
+        snprintf(why, 200, "this host's tzdata does not know its time zone %.60s", s->zone);
+        return DB_DUP;
+    }
+    *next_s = enable ? cron_next_in(&cron, z, s->now_s) : 0;
+    zone_destroy(&z);
+    return db_exec(db, "UPDATE chasqui_schedules SET enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?", "uNu", (uint64_t)enable,
+                   (uint64_t)*next_s, s->id);
+}
+
+struct jv *schedule_next_jv(const char *text, const char *zone, int64_t next_s)
+{
+    const char *why;
+    struct cron cron;
+    struct jv *list = jv_new_array();
+    struct zone *z = zone ? zone_new(zone, &why) : NULL;
+    bool is_good = cron_parse(text, &cron, &why) && (!zone || z);
+    char when[CLOCK_TEXT_BYTES];
+    for (unsigned i = 0; i < NEXT_SHOWN && next_s && is_good; i++) {
+        clock_text(next_s * 1000, when);
+        jv_push_str(list, when);
+        next_s = cron_next_in(&cron, z, next_s);
+    }
+    zone_destroy(&z);
+    return list;
 }

@@ -7,6 +7,10 @@
 #define CHASQUI_SCHEDULE_SQL_H
 
 #include "dispatcher/store_mariadb.h"
+
+#include "common/cron.h"
+#include "common/jv.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,5 +27,13 @@ struct schedule_fill {
 };
 /* One step, of at most SCHEDULE_STEP items. Items may run as soon as it is committed. */
 enum db_rc schedule_fill_step(struct db *db, struct schedule_fill *fill);
+
+struct schedule_row { uint64_t id; bool found; char cron[CRON_TEXT_MAX + 1], zone[61]; int64_t now_s; /* the database's */ };
+/* Locks the schedule's row: no dispatcher runs it meanwhile. */
+enum db_rc schedule_lock(struct db *db, const char *name, struct schedule_row *out);
+/* Of a locked one: it runs at its times from now on, *next_s being the next, or rests. DB_DUP: it cannot, `why` says what is wrong with it. */
+enum db_rc schedule_want(struct db *db, const struct schedule_row *s, bool enable, int64_t *next_s, char why[200]);
+/* Its next five times as texts, the first of which is `next_s`; 0 = it rests. zone NULL = UTC. */
+struct jv *schedule_next_jv(const char *cron, const char *zone, int64_t next_s);
 
 #endif

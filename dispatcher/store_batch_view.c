@@ -45,6 +45,8 @@ struct shape {
     char status[21], portal[PORTAL_ROOM], action[65], name[401], steps[STEPS_NAMES_ROOM], made_by[ACTOR_MAX * 4 + 1];
     bool closes;
     double per_second; /* items that begin, 0 = not known */
+    uint64_t seen;     /* items that it was seen at */
+    int64_t oldest_ms; /* how long its oldest item runs, -1 = none does */
 };
 
 #define SHAPE_COLUMNS                                                                                                               \
@@ -111,11 +113,38 @@ static enum db_rc rate_read(struct db *db, struct shape *s)
         n = db_u64(db, 0);
         us = db_i64(db, 1) > 0 ? db_u64(db, 1) : 0;
     }
+    s->seen = n && us ? n : ended;
     if (n && us)
         s->per_second = (double)n * 1e6 / (double)us;
     else if (ended && s->age_ms)
         s->per_second = (double)ended * 1e3 / (double)s->age_ms;
     return DB_OK;
+}
+
+/* How long the oldest that runs has been at it: what the end of a batch waits for. Those that run are no more than there are places. */
+static enum db_rc oldest_read(struct db *db, struct shape *s)
+{
+    s->oldest_ms = -1;
+    if (!s->count[1])
+        return DB_OK;
+    TRY(db_query(db,
+                 "SELECT TIMESTAMPDIFF(MICROSECOND, MIN({utc j.started_at}), NOW(6)) DIV 1000 FROM chasqui_items i FORCE INDEX (by_state) JOIN "
+                 "portal_jobs j ON j.id = i.job_id WHERE i.batch_id = ? AND i.state = 'running'",
+                 "u", s->id));
+    if (db_next(db) && !db_is_null(db, 0))
+        s->oldest_ms = db_i64(db, 0) > 0 ? db_i64(db, 0) : 0;
+    return DB_OK;
+}
+
+/* All that is read of one beside its row. */
+static enum db_rc now_read(struct db *db, struct shape *s)
+{
+    s->oldest_ms = -1;
+    TRY(counts_read(db, s));
+    if (s->is_finished)
+        return DB_OK;
+    TRY(rate_read(db, s));
+    return oldest_read(db, s);
 }
 
 /* A batch that was cancelled has none, whatever runs of it still: that was asked to stop. */
@@ -124,10 +153,24 @@ static void eta_set(struct jv *b, const struct shape *s)
     uint64_t left = s->count[0] + s->count[1] + s->count[2];
     bool is_cancelled = strcmp(s->status, "cancelled") == 0;
     double eta_s = s->per_second > 0 && left && !is_cancelled ? (double)left / s->per_second : -1;
-    if (s->is_finished || eta_s < 0 || eta_s > 1e9)
-        jv_set(b, "eta_s", NULL);
-    else
-        jv_set_int(b, "eta_s", (int64_t)eta_s + 1);
+    bool is_known = !s->is_finished && eta_s >= 0 && eta_s <= 1e9;
+    double doubt = s->seen < 10 ? 0.6 : s->seen < 100 ? 0.3 : 0.15; /* the rate is a count, and robots change their speed */
+    const char *const keys[] = {"eta_s", "eta_min_s", "eta_max_s"};
+    const double seconds[] = {eta_s, eta_s / (1 + doubt), eta_s * (1 + doubt)};
+    for (unsigned i = 0; i < 3; i++) {
+        jv_set(b, keys[i], NULL);
+        if (is_known)
+            jv_set_int(b, keys[i], (int64_t)seconds[i] + 1);
+    }
+    jv_set(b, "oldest_running_s", NULL);
+    if (!s->is_finished && s->oldest_ms >= 0)
+        jv_set_int(b, "oldest_running_s", s->oldest_ms / 1000);
+}
+
+static int64_t took_s(const struct shape *s)
+{
+    int64_t from = s->available_ms > s->created_ms ? s->available_ms : s->created_ms;
+    return s->finished_ms > from ? (s->finished_ms - from) / 1000 : 0;
 }
 
 static struct jv *shape_jv(const struct shape *s)
@@ -149,11 +192,68 @@ static struct jv *shape_jv(const struct shape *s)
     jv_set_time(b, "created_at", s->created_ms);
     jv_set_time(b, "available_at", s->available_ms);
     jv_set_time(b, "finished_at", s->finished_ms);
+    jv_set(b, "took_s", NULL);
+    if (s->is_finished)
+        jv_set_int(b, "took_s", took_s(s));
     jv_set_str(b, "name", s->name[0] ? s->name : NULL);
     jv_set_str(b, "made_by", s->made_by[0] ? s->made_by : NULL);
     jv_set(b, "then", then);
     jv_set_bool(b, "close", s->closes);
     return b;
+}
+
+/* What became of its callback; of the URL only what names the receiver. */
+static enum db_rc callback_read(struct db *db, uint64_t batch_id, struct jv *b)
+{
+    jv_set(b, "callback", NULL);
+    TRY(db_query(db,
+                 "SELECT SUBSTRING_INDEX(b.callback_url, '?', 1), COALESCE(w.state, 'none'), w.attempts, w.last_error, "
+                 "CAST(UNIX_TIMESTAMP(w.due_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(w.settled_at) * 1000 AS INT) FROM chasqui_batches b LEFT JOIN "
+                 "chasqui_webhooks w ON w.batch_id = b.id WHERE b.id = ? AND b.callback_url IS NOT NULL",
+                 "u", batch_id));
+    if (!db_next(db))
+        return DB_OK;
+    struct jv *c = jv_new_object();
+    jv_set_str(c, "url", db_str(db, 0, NULL));
+    jv_set_str(c, "state", db_str(db, 1, NULL));
+    json_set_column(c, "attempts", db, 2);
+    jv_set_str(c, "error", db_str(db, 3, NULL));
+    jv_set_time(c, "next_at", db_i64(db, 4));
+    jv_set_time(c, "settled_at", db_i64(db, 5));
+    jv_set(b, "callback", c);
+    return DB_OK;
+}
+
+/* The run before of the schedule that made it, to compare with; null when it has none. */
+static enum db_rc previous_read(struct db *db, uint64_t batch_id, struct jv *b)
+{
+    struct shape s;
+    jv_set(b, "previous", NULL);
+    TRY(db_query(db,
+                 "SELECT p.batch_id FROM chasqui_schedule_runs r JOIN chasqui_schedule_runs p ON p.schedule_id = r.schedule_id AND p.run_at < r.run_at "
+                 "AND p.batch_id IS NOT NULL WHERE r.batch_id = ? ORDER BY p.run_at DESC LIMIT 1",
+                 "u", batch_id));
+    if (!db_next(db))
+        return DB_OK;
+    TRY(db_query(db, "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b WHERE b.id = ?", "u", db_u64(db, 0)));
+    if (!db_next(db)) /* it was pruned */
+        return DB_OK;
+    shape_read(db, &s);
+    TRY(counts_read(db, &s));
+    struct jv *p = jv_new_object(), *counts = jv_new_object();
+    for (unsigned i = 0; i < ITEM_STATES; i++)
+        jv_set_int(counts, item_state_name[i], (int64_t)s.count[i]);
+    jv_set_int(p, "id", (int64_t)s.id);
+    jv_set_str(p, "status", s.status);
+    jv_set_int(p, "total", (int64_t)s.total);
+    jv_set(p, "counts", counts);
+    jv_set_time(p, "created_at", s.created_ms);
+    jv_set_time(p, "finished_at", s.finished_ms);
+    jv_set(p, "took_s", NULL);
+    if (s.is_finished)
+        jv_set_int(p, "took_s", took_s(&s));
+    jv_set(b, "previous", p);
+    return DB_OK;
 }
 
 static enum db_rc batch_read(struct db *db, struct store_batch *op)
@@ -167,14 +267,14 @@ static enum db_rc batch_read(struct db *db, struct store_batch *op)
         return DB_OK;
     shape_read(db, &s);
     strcpy(op->status, s.status);
-    TRY(counts_read(db, &s));
-    if (!s.is_finished)
-        TRY(rate_read(db, &s));
-    struct jv *body = jv_new_object();
+    TRY(now_read(db, &s));
+    struct jv *body = jv_new_object(), *batch = shape_jv(&s);
     jv_set_bool(body, "ok", true);
-    jv_set(body, "batch", shape_jv(&s));
+    jv_set(body, "batch", batch);
+    enum db_rc rc = callback_read(db, s.id, batch);
+    rc = rc ? rc : previous_read(db, s.id, batch);
     json_take(body, &op->json);
-    return DB_OK;
+    return rc;
 }
 
 void store_batch(struct db *db, void *arg)
@@ -222,9 +322,7 @@ static enum db_rc batches_read(struct db *db, struct store_batches *op)
     enum db_rc rc = page_read(db, op, page, limit, &n, &more);
     struct jv *list = jv_new_array();
     for (unsigned i = 0; rc == DB_OK && i < n; i++) {
-        rc = counts_read(db, &page[i]);
-        if (rc == DB_OK && !page[i].is_finished)
-            rc = rate_read(db, &page[i]);
+        rc = now_read(db, &page[i]);
         jv_push(list, shape_jv(&page[i]));
     }
     list_end(jv_new_object(), "batches", list, more, n ? page[n - 1].id : 0, &op->json);

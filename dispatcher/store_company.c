@@ -153,13 +153,16 @@ static enum db_rc recent_read(struct db *db, uint64_t company_id, struct jv *fai
 static enum db_rc credentials_read(struct db *db, uint64_t company_id, struct jv *out)
 {
     TRY(db_query(db,
-                 "SELECT portal, CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT) FROM chasqui_credentials WHERE company_id = ? ORDER BY portal LIMIT "
-                 PIECE,
+                 "SELECT c.portal, CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(w.at) * 1000 AS INT), w.robot_error, w.robot_message "
+                 "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id = ? ORDER BY c.portal LIMIT " PIECE,
                  "u", company_id));
     while (db_next(db)) {
         struct jv *c = jv_new_object();
         jv_set_str(c, "portal", db_str(db, 0, NULL));
         jv_set_time(c, "updated_at", db_i64(db, 1));
+        jv_set_time(c, "refused_at", db_i64(db, 2));
+        jv_set_str(c, "refused_error", db_str(db, 3, NULL));
+        jv_set_str(c, "refused_message", db_str(db, 4, NULL));
         jv_push(out, c);
     }
     return DB_OK;

@@ -17,4 +17,18 @@ struct store_credentials { /* sets them, or without `sealed` removes them; with 
 };
 void store_credentials(struct db *db, void *op);
 
+struct store_refused_list { /* those that a robot refused and that have not changed since, by company; pages end behind a whole company */
+    uint64_t company_id; char portal[PORTAL_ROOM]; /* 0, "" = any */
+    uint64_t cursor; unsigned limit;
+    struct buf json; enum store_rc rc;
+};
+void store_refused_list(struct db *db, void *op);
+
+struct store_refused_lift { /* they are used again as they are; with an audit row */
+    uint64_t company_id; char portal[PORTAL_ROOM];
+    struct actor by;
+    bool found; enum store_rc rc;
+};
+void store_refused_lift(struct db *db, void *op);
+
 #endif

@@ -54,6 +54,14 @@ static bool steps_are_known(const struct action_table *actions, const char *step
     return true;
 }
 
+const char *schedule_wrong(const struct action_table *actions, const char *action_name, const char *steps)
+{
+    const struct action *action = action_find(actions, action_name);
+    if (!action || action->session != ACTION_CREATE)
+        return "its action is not a log-in that is configured";
+    return steps_are_known(actions, steps) ? NULL : "an action after its log-in is not configured, or makes a session";
+}
+
 static enum db_rc begin_tx(struct db *db, void *arg)
 {
     struct store_schedule_begin *op = arg;
@@ -77,13 +85,8 @@ static enum db_rc begin_tx(struct db *db, void *arg)
     db_str_copy(db, 3, action_name, sizeof(action_name));
     db_str_copy(db, 6, steps, sizeof(steps));
     db_str_copy(db, 7, zone, sizeof(zone));
-    const struct action *action = action_find(op->actions, action_name);
-    if (!cron_parse(text, &cron, &why))
+    if (!cron_parse(text, &cron, &why) || (why = schedule_wrong(op->actions, action_name, steps)))
         return disable(db, op, id, why);
-    if (!action || action->session != ACTION_CREATE)
-        return disable(db, op, id, "its action is not a log-in that is configured");
-    if (!steps_are_known(op->actions, steps))
-        return disable(db, op, id, "an action after its log-in is not configured, or makes a session");
     struct zone *z = zone[0] ? zone_new(zone, &why) : NULL;
     if (zone[0] && !z)
         return disable(db, op, id, "this host's tzdata does not know its time zone");

@@ -14,6 +14,9 @@ struct store_schedule_look {
 };
 void store_schedule_look(struct db *db, void *op);
 
+/* Why a schedule of these actions cannot run here; NULL = it can. */
+const char *schedule_wrong(const struct action_table *actions, const char *action, const char *steps);
+
 struct store_schedule_begin { /* the schedule that is due longest gets its batch, or is told as missed */
     char holder[NAME_ROOM];
     int64_t grace_s;
@@ -36,5 +39,27 @@ struct store_schedule_fill { /* the next step of a batch that is not whole */
     enum store_rc rc;
 };
 void store_schedule_fill(struct db *db, void *op);
+
+#define SCHEDULES_MAX 200 /* shown, by name */
+#define SCHEDULE_RUNS_SHOWN 20
+struct store_schedules { /* as operators see them: each with its last runs, newest first, and its next times */
+    struct buf json; enum store_rc rc;
+};
+void store_schedules(struct db *db, void *op);
+
+enum schedule_wish { SCHEDULE_RUN, SCHEDULE_ENABLE, SCHEDULE_DISABLE };
+struct store_schedule_set { /* what an operator wants of one; with an audit row */
+    char name[NAME_ROOM];
+    enum schedule_wish wish;
+    const struct action_table *actions;
+    struct actor by;
+    /* out */
+    bool found;
+    char refused[200]; /* why nothing was done; "" = done */
+    uint64_t batch_id; /* run: made, and still to be filled */
+    int64_t next_s;    /* enabled: unix */
+    enum store_rc rc;
+};
+void store_schedule_set(struct db *db, void *op);
 
 #endif

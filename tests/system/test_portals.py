@@ -291,14 +291,20 @@ def test_refused_credentials_are_not_used_again(make_system, portal):
         wait_until(lambda: batch_of(system, batch)["status"] == "done", 20, "the batch has ended")
         return batch, {one["company_id"]: one for one in api.get(f"/api/v1/app/batches/{batch}/items").json["items"]}
 
-    _, items = run()
+    batch, items = run()
     assert {company: (one["status"], one["error"], one["robot_error"]) for company, one in items.items()} == {
         1: ("failed", "robot_error", "bad_credentials"), 2: ("failed", "robot_error", "bad_credentials"), 3: ("done", None, None)}  # fmt: skip
     rows = system.ctl_json("credentials", "list", "--refused")["credentials"]
     assert [(one["company_id"], one["robot_error"], one["robot_status"]) for one in rows] == [(1, "bad_credentials", 401), (2, "bad_credentials", 401)]
     assert "usuario o clave incorrectos" in system.ctl("credentials", "list", "--refused").stdout and portal_of(system)["refused_credentials"] == 2
 
+    first = batch
     batch, items = run()  # not once more
+    before = batch_of(system, batch)["previous"]
+    assert (before["id"], before["total"], before["counts"]["done"], before["counts"]["failed"]) == (first, 3, 1, 2) and before["took_s"] is not None
+    assert batch_of(system, first)["previous"] is None
+    shown = system.ctl("batch", "show", batch).stdout
+    assert f"batch {first}: 1 done, 2 failed" in shown
     assert len(robot.calls("login", 1)) == 1 == len(robot.calls("login", 2))
     assert [(items[n]["status"], items[n]["error"], items[n]["attempts"]) for n in (1, 2)] == [("failed", "credentials_refused", 1)] * 2
     assert "bad_credentials" in items[1]["message"]
@@ -318,9 +324,21 @@ def test_refused_credentials_are_not_used_again(make_system, portal):
     assert [one["company_id"] for one in system.ctl_json("credentials", "list", "--refused")["credentials"]] == [1, 2]  # those were others
 
     # Lifted: by an operator, by a log-in with them that succeeds, by others.
-    system.ctl("credentials", "lift", "--company", 2, "--portal", "sunat", "--reason", "unlocked")
+    told = system.ops.get("/api/v1/ops/credentials/refused", query={"limit": 1}).expect(200).json
+    assert [(one["company_id"], one["robot_error"], one["robot_status"]) for one in told["refused"]] == [(1, "bad_credentials", 401)] and told["next_cursor"] == 1
+    told = system.ops.get("/api/v1/ops/credentials/refused", query={"cursor": 1, "portal": "sunat"}).expect(200).json
+    assert [one["company_id"] for one in told["refused"]] == [2] and told["next_cursor"] is None
+    system.ops.get("/api/v1/ops/credentials/refused", query={"comp": 1}).expect(422, "validation_failed")
+    lift = {"company_id": 2, "portal": "sunat", "reason": "unlocked"}
+    assert "portal" in system.ops.post("/api/v1/ops/credentials/lift", {"company_id": 2}).expect(422, "validation_failed").json["errors"]
+    system.ops.post("/api/v1/ops/credentials/lift", lift).expect(200)
+    system.ops.post("/api/v1/ops/credentials/lift", lift).expect(404, "not_found")
+    known = system.ops.get("/api/v1/ops/companies/1").expect(200).json["company"]["credentials"]
+    assert [(one["portal"], one["refused_error"]) for one in known] == [("sunat", "bad_credentials")] and known[0]["refused_at"]
+    assert "bad_credentials" in system.ctl("why", 1).stdout
     assert system.ctl("credentials", "lift", "--company", 2, "--portal", "sunat", check=False).returncode == 1
-    assert system.database.value("SELECT subject FROM chasqui_audit WHERE action = 'credentials_lift'") == "company:2/sunat"
+    audit = system.database.row("SELECT actor, subject, detail FROM chasqui_audit WHERE action = 'credentials_lift'")
+    assert audit["actor"].startswith("token:") and (audit["subject"], audit["detail"]) == ("company:2/sunat", "unlocked")
     api.close(api.execute(1).expect(200).json["session_id"]).expect(200)
     assert system.ctl_json("credentials", "list", "--refused")["credentials"] == []
     portal.refuse([3], "account_locked")

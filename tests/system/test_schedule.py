@@ -124,6 +124,26 @@ def test_stored_credentials_decide_at_run_time(make_system):
     system.ctl("schedule", "run", "stored")
     wait_until(lambda: [one["status"] for one in batches(system.database)] == ["done"], 30, "the batch is done")
     assert sorted(one["company_id"] for one in system.robot.sessions()) == [11, 12]
+    # the same by HTTP
+    ops = system.ops
+    one = ops.get("/api/v1/ops/schedules").expect(200).json["schedules"][0]
+    assert (one["name"], one["zone"], one["stored"], one["enabled"], len(one["next"])) == ("stored", "UTC", True, True, 5)
+    assert [(run["status"], run["done"], run["failed"], run["total"]) for run in one["runs"]] == [("done", 2, 0, 2)]
+    made = ops.post("/api/v1/ops/schedules/stored/run", {"reason": "again"}).expect(200).json["batch_id"]
+    wait_until(lambda: [run["status"] for run in ops.get("/api/v1/ops/schedules").json["schedules"][0]["runs"]] == ["done", "done"], 30, "it ran again")
+    assert ops.get(f"/api/v1/ops/batches/{made}").expect(200).json["batch"]["previous"]["counts"]["done"] == 2
+    assert {item["status"] for item in ops.get(f"/api/v1/ops/batches/{made}/items").expect(200).json["items"]} == {"done"}
+    ops.get(f"/api/v1/ops/batches/{made}/items", query={"stat": "done"}).expect(422, "validation_failed")
+    ops.get("/api/v1/ops/batches/999").expect(404, "batch_not_found")
+    assert ops.post("/api/v1/ops/schedules/stored/disable", {"reason": "holiday"}).expect(200).json["next_at"] is None
+    assert ops.get("/api/v1/ops/schedules").json["schedules"][0]["next"] == []
+    assert ops.post("/api/v1/ops/schedules/stored/enable").expect(200).json["next_at"].endswith("T06:00:00.000Z")
+    ops.post("/api/v1/ops/schedules/none/run").expect(404, "not_found")
+    audit = system.database.rows("SELECT action, actor, detail FROM chasqui_audit WHERE subject = 'schedule:stored' AND actor LIKE 'token:%%' ORDER BY id")
+    assert [(row["action"], row["detail"]) for row in audit] == [
+        ("schedule_run", f"batch {made}: again"), ("schedule_disable", "holiday"), ("schedule_enable", None)]  # fmt: skip
+    system.database.execute("UPDATE chasqui_schedules SET action = 'sunat.no_such_action'")
+    assert "not a log-in" in ops.post("/api/v1/ops/schedules/stored/run").expect(409, "wrong_state").json["message"]
 
 
 def test_a_missed_time_is_recorded_and_not_run(make_system):

@@ -457,6 +457,12 @@ static void test_how_long_the_rest_will_take(void **state)
     body = shape_of(id);
     assert_true(jv_int(jv_get(jv_get(body, "batch"), "eta_s"), &eta));
     assert_in_range(eta, 2990, 3100);
+    int64_t min_s = -1, max_s = -1, oldest_s = -1;
+    jv_int(jv_get(jv_get(body, "batch"), "eta_min_s"), &min_s);
+    jv_int(jv_get(jv_get(body, "batch"), "eta_max_s"), &max_s);
+    jv_int(jv_get(jv_get(body, "batch"), "oldest_running_s"), &oldest_s);
+    assert_true(min_s > eta / 2 && min_s < eta && max_s > eta && max_s < eta * 2); /* seen at six items only: a wide range */
+    assert_in_range(oldest_s, 59, 120);
     jv_free(body);
     batch_cancelled(id);
     body = shape_of(id); /* six run still: they were asked to stop */
