@@ -8,6 +8,7 @@ import {world, watch, begin, logOut} from './broker.js';
 import {dialog, dialogsDrawnBy} from './part.js';
 import {chartsDrawnBy} from './chart.js';
 import {listsDrawnBy} from './list.js';
+import {thingsDrawnBy} from './thing.js';
 import * as overview from './overview.js';
 import * as robots from './robots.js';
 import * as sessions from './sessions.js';
@@ -16,10 +17,17 @@ import * as job from './job.js';
 import * as batches from './batches.js';
 import * as errors from './errors.js';
 import * as tokens from './tokens.js';
+import * as portals from './portals.js';
+import * as schedules from './schedules.js';
+import * as batch from './batch.js';
+import * as company from './company.js';
+import * as find from './find.js';
 import * as audit from './audit.js';
 import * as login from './login.js';
 
-const VIEWS = {'': overview, robots, sessions, jobs, batches, errors, tokens, audit};
+const VIEWS = {'': overview, robots, sessions, jobs, batches, schedules, portals, errors, tokens, audit, find};
+const ONES = {jobs: [job, 'job_n'], batches: [batch, 'batch_title'], companies: [company, 'company_title']}; /* a page of one thing: what shows it, its title */
+const TABS = ['', 'robots', 'sessions', 'jobs', 'batches', 'schedules', 'portals', 'errors', 'tokens', 'audit'];
 const THEMES = ['auto', 'light', 'dark'];
 let view = '', part = null, isDue = false, entered = null, tabSeen = null;
 
@@ -28,15 +36,15 @@ let view = '', part = null, isDue = false, entered = null, tabSeen = null;
 function route() {
     const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
     const [name, id] = path.split('/');
-    view = name in VIEWS ? name : '';
-    part = view === 'jobs' && id ? decodeURIComponent(id) : null;
+    view = name in VIEWS || (name in ONES && id) ? name : '';
+    part = view in ONES && id ? decodeURIComponent(id) : null;
     const here = location.hash;
     if (world.phase !== 'here' || entered === here)
         return;
     const isTurn = entered !== null;
     entered = here;
     if (part)
-        job.enter(part);
+        ONES[view][0].enter(part, new URLSearchParams(query));
     else
         VIEWS[view].enter?.(new URLSearchParams(query));
     draw();
@@ -72,8 +80,7 @@ function switches() {
 
 function navigation() {
     const link = (name, text) => h('a', {href: `#/${name}`, key: name, 'aria-current': view === name ? 'page' : null}, text);
-    return h('nav', {class: 'tabs', 'aria-label': t('views')}, link('', t('overview')), link('robots', t('robots_title')), link('sessions', t('sessions_title')),
-        link('jobs', t('jobs_title')), link('batches', t('batches_title')), link('errors', t('errors_title')), link('tokens', t('tokens_title')), link('audit', t('audit_title')));
+    return h('nav', {class: 'tabs', 'aria-label': t('views')}, TABS.map(name => link(name, t(name ? name + '_title' : 'overview'))));
 }
 
 function header() {
@@ -82,20 +89,20 @@ function header() {
         h('div', {class: 'top-row'},
             h('a', {class: 'brand', href: '#/', 'aria-label': t('home')}, h('img', {src: 'dashboard/icon.svg', alt: '', width: 28, height: 28}), h('span', {}, 'Chasqui')),
             navigation(),
-            h('div', {class: 'top-tools'}, switches(),
+            h('div', {class: 'top-tools'}, find.box(), switches(),
                 h('span', {class: 'who', title: t('token')}, world.me.token.name || `#${world.me.token.id}`, world.me.ability !== 'ops' && h('small', {}, t('reads_only'))),
                 h('button', {type: 'button', class: 'button is-quiet', onclick: logOut}, t('log_out')))));
 }
 
 function whole() {
-    const current = part ? job : VIEWS[view];
+    const current = part ? ONES[view][0] : VIEWS[view], title = part ? t(ONES[view][1], part) : view === 'find' ? t('find') : t(view ? view + '_title' : 'overview');
     return [
         h('a', {class: 'skip', href: '#main', key: 'skip', onclick: event => { event.preventDefault(); document.getElementById('main').focus(); }}, t('skip')),
         header(),
         overview.stateLine(view === ''),
         overview.saying(),
-        h('main', {id: 'main', tabindex: -1, key: 'main-' + (part ? 'job' : view), class: `view view-${part ? 'job' : view || 'overview'}`},
-            h('h1', {class: 'heard-only'}, t('title_of', part ? t('job_n', part) : t({'': 'overview', robots: 'robots_title', sessions: 'sessions_title', jobs: 'jobs_title', batches: 'batches_title', errors: 'errors_title', tokens: 'tokens_title', audit: 'audit_title'}[view]))),
+        h('main', {id: 'main', tabindex: -1, key: 'main-' + view + (part ? '-one' : ''), class: `view view-${part ? 'one' : view || 'overview'}`},
+            h('h1', {class: 'heard-only'}, t('title_of', title)),
             current.draw()),
         h('footer', {class: 'foot', key: 'foot'}, t('foot', world.me.broker, world.me.version)),
         dialog(),
@@ -134,10 +141,10 @@ function draw() {
 }
 
 document.documentElement.lang = language();
-for (const drawnBy of [dialogsDrawnBy, chartsDrawnBy, listsDrawnBy, login.loginDrawnBy, job.jobDrawnBy])
+for (const drawnBy of [dialogsDrawnBy, chartsDrawnBy, listsDrawnBy, thingsDrawnBy, login.loginDrawnBy, job.jobDrawnBy])
     drawnBy(draw);
 addEventListener('hashchange', route);
-watch(draw, (kind, event) => (part ? job : VIEWS[view]).happened?.(kind, event));
+watch(draw, (kind, event) => (part ? ONES[view][0] : VIEWS[view]).happened?.(kind, event));
 setInterval(() => world.link !== 'live' && draw(), 1000); /* "12 s ago" goes on without the broker */
 begin();
 draw();

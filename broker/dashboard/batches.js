@@ -13,7 +13,7 @@ function total(batch) {
     return batch.total || Object.values(batch.counts || {}).reduce((a, n) => a + n, 0);
 }
 
-function progress(batch) {
+export function progress(batch) {
     const all = total(batch), counts = batch.counts || {}, ended = (counts.done || 0) + (counts.failed || 0) + (counts.cancelled || 0);
     const words = PARTS.filter(([state]) => counts[state]).map(([state]) => `${number(counts[state])} ${nameOf(state)}`).join(' · ');
     return h('div', {class: 'progress'},
@@ -22,11 +22,23 @@ function progress(batch) {
         h('small', {}, words || t('nothing_yet')));
 }
 
-function cancel(b) {
+/* When it will be done: one estimate, as a range; at its end what it still waits for. */
+export function ending(b) {
+    const {counts} = b, waits = (counts.queued || 0) + (counts.retrying || 0);
+    if (b.finished_at || b.status === 'cancelled')
+        return '–';
+    if (!waits && counts.running && b.oldest_running_s !== null && b.oldest_running_s !== undefined)
+        return t('still_running', number(counts.running), duration(b.oldest_running_s));
+    if (b.eta_min_s !== null && b.eta_min_s !== undefined)
+        return t('eta_range', duration(b.eta_min_s), duration(b.eta_max_s));
+    return t('eta_unknown');
+}
+
+export function cancelBatch(b, done) {
     confirm({title: t('cancel_batch_title', b.id), body: t('cancel_batch_body'), action: t('cancel'), kind: 'danger', inputs: [{name: 'reason', label: t('reason')}],
         run: async ({reason}) => {
             await act(`/batches/${b.id}/cancel`, {reason: reason || undefined});
-            list.load();
+            done();
             return t('cancel_batch_told');
         }});
 }
@@ -47,13 +59,13 @@ export function draw() {
     return list.frame('batches', t('batches_title'),
         list.form([{name: 'status', label: t('state'), options: [['', t('all')], ...['open', 'running', 'done', 'cancelled'].map(state => [state, nameOf('batch_' + state)])]}]),
         table(t('batches_title'), [
-            {head: t('batch'), kind: 'lead', cell: b => [h('b', {}, String(b.id)), b.action && h('small', {}, b.action)]},
+            {head: t('batch'), kind: 'lead', cell: b => [h('a', {href: `#/batches/${b.id}`}, h('b', {}, String(b.id))), b.name && h('b', {}, ' ', b.name), h('small', {}, b.action), b.made_by && h('small', {}, b.made_by)]},
             {head: t('state'), cell: b => badge(b.status === 'running' ? 'open' : b.status, undefined, nameOf('batch_' + b.status))},
             {head: t('progress'), kind: 'wide', cell: progress},
-            {head: t('eta'), kind: 'num', cell: b => (['done', 'cancelled'].includes(b.status) ? '–' : b.eta_s === null || b.eta_s === undefined ? t('eta_unknown') : t('in', duration(b.eta_s)))},
+            {head: t('eta'), cell: ending},
             {head: t('created'), kind: 'when', cell: b => moment(b.created_at)},
             {head: t('finished'), kind: 'when', cell: b => moment(b.finished_at)},
             {head: t('actions'), kind: 'act', cell: b => h('span', {class: 'acts'}, h('a', {href: `#/jobs?batch_id=${b.id}`}, t('its_jobs')), h('a', {href: `#/jobs?batch_id=${b.id}&status=failed`}, t('its_failures')),
-                mayAct() && !b.finished_at && b.status !== 'cancelled' && button(t('cancel'), () => cancel(b), {kind: 'small', label: t('cancel_batch_title', b.id)}))},
+                mayAct() && !b.finished_at && b.status !== 'cancelled' && button(t('cancel'), () => cancelBatch(b, () => list.load()), {kind: 'small', label: t('cancel_batch_title', b.id)}))},
         ], list.rows, b => b.id, t('no_batches')));
 }

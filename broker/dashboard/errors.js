@@ -1,10 +1,11 @@
 /* errors.js - what failed, by class: how often, for how many companies, since when, and what was said the last time. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
-import {ask} from './broker.js';
+import {ask, mayAct} from './broker.js';
 import {table} from './part.js';
 import {number, moment, ago} from './format.js';
 import {List, cut} from './list.js';
+import {classActs} from './bulk.js';
 
 /* All classes are one answer: it has no pages. */
 class Errors extends List {
@@ -42,7 +43,8 @@ export function draw() {
             {head: t('first_seen'), kind: 'when', cell: e => h('time', {datetime: e.first_at, title: e.first_at}, moment(e.first_at))},
             {head: t('last_seen'), kind: 'when', cell: e => h('time', {datetime: e.last_at, title: e.last_at}, ago(e.last_at))},
             {head: t('last_words'), cell: e => cut(e.message, 90)},
-            {head: t('actions'), kind: 'act', cell: e => h('span', {class: 'acts'}, h('a', {href: `#/jobs/${e.last_job_id}`}, t('last_job')))},
+            {head: t('actions'), kind: 'act', cell: e => h('span', {class: 'acts'}, h('a', {href: `#/jobs/${e.last_job_id}`}, t('last_job')),
+                classActs(e, {portal: list.filter.portal, batch_id: list.filter.batch_id}, mayAct(), () => list.load()))},
         ], list.rows, e => `${e.error} ${e.robot_error} ${e.kind}`, t('no_failures')),
-        null, told?.capped && t('errors_capped', number(told.looked), moment(told.looked_to)));
+        null, [t('errors_acts'), ' ', told?.capped && t('errors_capped', number(told.looked), moment(told.looked_to))]);
 }

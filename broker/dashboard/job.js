@@ -127,8 +127,8 @@ export function draw() {
             shown.waits && h('div', {class: 'strip is-info', role: 'status'}, h('h3', {}, t('why_waits')), h('ul', {}, shown.waits.length ? shown.waits.map((one, i) => h('li', {key: String(i)}, reason(one))) : h('li', {}, t('why_nothing')))),
             picture(job),
             fields([
-                [t('company'), h('a', {href: `#/jobs?company_id=${job.company_id}`}, String(job.company_id))], [t('portal'), job.portal], [t('priority'), String(job.priority ?? '–')],
-                [t('attempts'), String(job.attempts ?? '–')], [t('robot'), job.worker], [t('batch'), job.batch_id ? h('a', {href: `#/jobs?batch_id=${job.batch_id}`}, String(job.batch_id)) : '–'],
+                [t('company'), h('a', {href: `#/companies/${job.company_id}`}, String(job.company_id))], [t('portal'), job.portal], [t('priority'), String(job.priority ?? '–')],
+                [t('attempts'), String(job.attempts ?? '–')], [t('robot'), job.worker], [t('batch'), job.batch_id ? h('a', {href: `#/batches/${job.batch_id}`}, String(job.batch_id)) : '–'],
                 [t('session'), job.session_id ? h('a', {href: '#/sessions?' + new URLSearchParams({state: 'all', session_id: job.session_id})}, h('code', {}, job.session_id)) : '–', 'is-whole'],
                 [t('created'), moment(job.created_at)], [t('available'), moment(job.available_at)], [t('started'), moment(job.started_at)], [t('finished'), moment(job.finished_at)], [t('took'), took(job)],
             ])),

@@ -1,36 +1,15 @@
-/* jobs.js - jobs by state, searched and acted on: one, or all that a filter finds, after a look at how many. */
+/* jobs.js - jobs by state, searched and acted on: one, or all that a filter finds. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {mayAct, act} from './broker.js';
-import {badge, table, button, confirm, redrawDialog} from './part.js';
-import {count, moment, duration} from './format.js';
+import {badge, table, button, confirm} from './part.js';
+import {moment, duration} from './format.js';
 import {List, cut, addressOf} from './list.js';
+import {bulk, jobsCsv} from './bulk.js';
 
 export const STATES = ['queued', 'running', 'retrying', 'done', 'failed', 'cancelled'];
-const FILTERS = ['status', 'search', 'company_id', 'batch_id', 'worker', 'portal'];
-const NUMBERS = ['company_id', 'batch_id'];
+const FILTERS = ['status', 'search', 'company_id', 'batch_id', 'worker', 'portal', 'error', 'robot_error'];
 const list = new List('jobs', '/jobs', 'jobs', FILTERS);
-
-/* {action, filter} -> the dialog that says how many first. */
-function bulk(action) {
-    const filter = Object.fromEntries(Object.entries(list.filter).filter(([, value]) => value && value !== 'all')
-        .map(([name, value]) => [name, NUMBERS.includes(name) && Number.isSafeInteger(Number(value)) ? Number(value) : value]));
-    let found = null, why = null;
-    const described = Object.entries(filter).map(([name, value]) => `${t('filter_' + name)}: ${name === 'status' ? nameOf(value) : value}`);
-    const ask = {title: t(`bulk_${action}_title`), action: t(action), kind: action === 'cancel' ? 'danger' : 'primary', inputs: [{name: 'reason', label: t('reason')}],
-        ready: () => found !== null && found.n > 0,
-        body: () => [
-            h('p', {}, described.length ? described.join(' · ') : t('bulk_all')),
-            h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? why.message : found === null ? t('bulk_counting') : t(`bulk_${action}_n`, count(found))),
-            h('p', {class: 'note'}, t(`bulk_${action}_note`))],
-        run: async ({reason}) => {
-            const told = await act('/jobs/bulk', {action, filter, preview: false, reason: reason || undefined});
-            list.load();
-            return t(`bulk_${action}_told`, count(told));
-        }};
-    confirm(ask);
-    act('/jobs/bulk', {action, filter, preview: true}).then(told => { found = told; }, refusal => { why = refusal; }).then(redrawDialog);
-}
 
 export async function retry(job) {
     confirm({title: t('retry_title', job.id), body: t('retry_body'), action: t('retry'), inputs: [{name: 'reason', label: t('reason')}],
@@ -103,12 +82,14 @@ export function draw() {
             {name: 'batch_id', label: t('batch'), kind: 'number'},
             {name: 'worker', label: t('robot')},
             {name: 'portal', label: t('portal')},
+            {name: 'error', label: t('error')},
+            {name: 'robot_error', label: t('robot_error')},
         ], h('input', {type: 'hidden', name: 'status', value: list.filter.status || ''}))],
         table(t('jobs_title'), [
             {head: t('state'), cell: j => badge(j.status)},
             {head: t('job'), kind: 'lead', cell: j => [h('a', {href: `#/jobs/${j.id}`}, String(j.id)), h('small', {class: 'mono'}, j.job_uid || '')]},
-            {head: t('company'), kind: 'num', cell: j => String(j.company_id ?? '–')},
-            {head: t('action'), cell: j => [j.action, j.batch_id ? h('small', {}, h('a', {href: `#/jobs?batch_id=${j.batch_id}`}, t('batch_n', j.batch_id))) : null]},
+            {head: t('company'), kind: 'num', cell: j => (j.company_id ? h('a', {href: `#/companies/${j.company_id}`}, String(j.company_id)) : '–')},
+            {head: t('action'), cell: j => [j.action, j.batch_id ? h('small', {}, h('a', {href: `#/batches/${j.batch_id}`}, t('batch_n', j.batch_id))) : null]},
             {head: t('robot'), cell: j => j.worker || '–'},
             {head: t('attempts'), kind: 'num minor', cell: j => String(j.attempts ?? '–')},
             {head: t('created'), kind: 'when', cell: j => moment(j.created_at)},
@@ -118,5 +99,5 @@ export function draw() {
             {head: t('actions'), kind: 'act', cell: j => mayAct() && (mayRetry(j) || mayCancel(j)) && h('span', {class: 'acts'},
                 mayRetry(j) && button(t('retry'), () => retry(j), {kind: 'small', label: t('retry_title', j.id)}), mayCancel(j) && button(t('cancel'), () => cancel(j), {kind: 'small', label: t('cancel_title', j.id)}))},
         ], list.rows, j => j.id, t('no_jobs')),
-        mayAct() && !list.filter.search && [button(t('bulk_retry'), () => bulk('retry')), button(t('bulk_cancel'), () => bulk('cancel'))]);
+        [button('CSV', () => jobsCsv('jobs.csv', list.filter), {label: t('csv_all')}), mayAct() && !list.filter.search && [button(t('bulk_retry'), () => bulk('retry', list.filter, () => list.load())), button(t('bulk_cancel'), () => bulk('cancel', list.filter, () => list.load()))]]);
 }

@@ -173,7 +173,7 @@ function robots(stats) {
     return panel('robots', t('robots_title'), {as_of: stats.as_of, wide: true, tools: h('a', {href: '#/robots'}, t('all_and_act'))},
         stats.robots.length === 0 ? h('p', {class: 'empty'}, t('no_robots'))
             : h('ul', {class: 'chips'}, stats.robots.slice(0, 60).map(robot =>
-                h('li', {key: robot.name, class: `chip is-${robot.verdict}`}, h('a', {href: '#/robots'}, h('b', {}, robot.name)), robotBadge(robot), places(robot.places_used, robot.places_total)))),
+                h('li', {key: robot.name, class: `chip is-${robot.verdict}`}, h('a', {href: '#/robots?' + new URLSearchParams({name: robot.name})}, h('b', {}, robot.name)), robotBadge(robot), places(robot.places_used, robot.places_total)))),
         stats.robots.length > 60 && h('p', {class: 'note'}, t('and_more', number(stats.robots.length - 60))));
 }
 
@@ -198,7 +198,7 @@ function processes(stats) {
 }
 
 function companies(stats) {
-    const {companies: told} = stats, company = id => h('a', {href: `#/jobs?company_id=${id}`}, t('company_n', id));
+    const {companies: told} = stats, company = id => h('a', {href: `#/companies/${id}`}, t('company_n', id));
     return panel('companies', t('companies'), {as_of: told?.as_of, note: t('companies_note', duration(told?.window_s ?? null))},
         h('div', {class: 'pair'},
             h('div', {}, h('h3', {}, t('wait_most')), table(t('wait_most'), [

@@ -120,15 +120,22 @@ function card(robot) {
             mayAct() && robot.wanted !== 'disabled' && button(t('disable'), () => disable(robot), {label: t('disable_title', robot.name)})));
 }
 
+/* One that was looked for stands alone. */
+let only = '';
+
+export function enter(query) {
+    only = query.get('name') || '';
+}
+
 const ORDER = {down: 0, unknown: 1, suspect: 2, up: 3};
 
 export function draw() {
     const {stats} = world;
     if (!stats)
         return h('p', {class: 'empty', key: 'none'}, t('connecting'));
-    const sum = stats.places, list = [...stats.robots].sort((a, b) => ORDER[a.verdict] - ORDER[b.verdict]);
-    return panel('robots', t('robots_title'), {as_of: stats.as_of, wide: true, kind: 'is-bare', tools: mayAct() && button(t('add_robot'), add)},
-        sum && h('div', {class: 'summary'}, h('p', {}, t('places_used', number(sum.used), number(sum.total)), ' · ', t('places_free', number(sum.free))),
+    const sum = stats.places, list = stats.robots.filter(robot => !only || robot.name === only).sort((a, b) => ORDER[a.verdict] - ORDER[b.verdict]);
+    return panel('robots', t('robots_title'), {as_of: stats.as_of, wide: true, kind: 'is-bare', tools: [only && h('a', {class: 'button', href: '#/robots'}, t('all_robots')), mayAct() && button(t('add_robot'), add)]},
+        sum && !only && h('div', {class: 'summary'}, h('p', {}, t('places_used', number(sum.used), number(sum.total)), ' · ', t('places_free', number(sum.free))),
             bar(t('places_used', number(sum.used), number(sum.total)), [[sum.total ? sum.used / sum.total : 0, 'fill-accent']])),
         list.length ? h('ul', {class: 'cards'}, list.map(card)) : h('p', {class: 'empty'}, t('no_robots')));
 }

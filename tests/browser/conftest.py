@@ -38,6 +38,7 @@ class House:
         told = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "items": items}).expect(202).json
         self.batch = told["batch_id"]
         wait_until(lambda: system.api.get(f"/api/v1/app/batches/{self.batch}").json["batch"]["status"] == "done", 30, "the batch is done")
+        system.ctl("schedule", "add", "daily", "--cron", "0 7 * * *", "--zone", "America/Lima", "--portal", "sunat", "--action", "sunat.menu_sol_login", "--company", 20120)
         return self
 
 

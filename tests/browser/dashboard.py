@@ -138,6 +138,10 @@ class Dashboard:
             .map(one => document.getElementById(one.htmlFor)).find(Boolean)"""
         return wait_until(lambda: self.js(script, label), 10, f"a field {label!r}", every=0.05)
 
+    def field_of(self, id):
+        """A field that has no label that is seen."""
+        return wait_until(lambda: self.js("return document.getElementById(arguments[0])", id), 10, f"a field {id!r}", every=0.05)
+
     def choose(self, label, option):
         self.js("arguments[0].value = [...arguments[0].options].find(o => o.text === arguments[1]).value; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",
                 self.field(label), option)  # fmt: skip

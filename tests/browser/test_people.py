@@ -10,7 +10,7 @@ from dashboard import PICTURES
 from harness.wait import wait_until
 
 DASHBOARD = Path(__file__).parents[2] / "broker" / "dashboard"
-VIEWS = [("", "Queue by lane"), ("robots", "r3"), ("sessions", "20101"), ("jobs", "20110"), ("batches", "12 of 12"), ("errors", "Refresh"), ("tokens", "Make a token"), ("audit", "Refresh")]
+VIEWS = [("", "Queue by lane"), ("robots", "r3"), ("sessions", "20101"), ("jobs", "20110"), ("batches", "12 of 12"), ("schedules", "daily"), ("portals", "sunat"), ("errors", "Refresh"), ("tokens", "Make a token"), ("audit", "Refresh")]
 
 
 def test_by_keyboard_alone(operator):
@@ -68,7 +68,7 @@ def test_in_spanish_and_remembered(operator, house):
     assert operator.js("return document.documentElement.lang") == "es"
     operator.driver.refresh()
     operator.see("Cola por carril")
-    for view, word in (("robots", "plazas ocupadas"), ("sessions", "Sesiones"), ("jobs", "Trabajos"), ("batches", "Lotes"), ("errors", "Errores"), ("tokens", "Crear un token"), ("audit", "Auditoría")):
+    for view, word in (("robots", "plazas ocupadas"), ("sessions", "Sesiones"), ("jobs", "Trabajos"), ("batches", "Lotes"), ("schedules", "Horarios"), ("portals", "Portales"), ("errors", "Errores"), ("tokens", "Crear un token"), ("audit", "Auditoría")):
         operator.go(view).see(word, within="main")
     operator.press("Salir").see("Muestra un token de operador")
 
@@ -92,12 +92,12 @@ def test_every_view_fits(operator, house, size, theme):
     operator.size(size)
     operator.choose("Colours", theme.capitalize())
     job = house.system.database.value("SELECT id FROM portal_jobs WHERE company_id = 20110 ORDER BY id LIMIT 1")
-    for view, sign in [*VIEWS, (f"jobs/{job}", "Timeline")]:
+    for view, sign in [*VIEWS, (f"jobs/{job}", "Timeline"), (f"batches/{house.batch}", "12 done"), ("companies/20110", "bad_credentials")]:
         operator.size(size).go(view).see(sign, within="main")
         over = operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, (view, over)
-        tab = operator.js("const at = document.querySelector('.tabs [aria-current]').getBoundingClientRect(); return [at.left, at.right, innerWidth]")
-        assert 0 <= tab[0] < tab[1] <= tab[2], (view, tab)
+        tab = operator.js("const at = document.querySelector('.tabs [aria-current]')?.getBoundingClientRect(); return at && [at.left, at.right, innerWidth]")
+        assert not tab or 0 <= tab[0] < tab[1] <= tab[2], (view, tab)
         faint = operator.js(CONTRAST)
         assert not faint, (view, faint)
         operator.picture(PICTURES / f"{view.partition('/')[0] + ('-one' if '/' in view else '') or 'overview'}-{size}-{theme}.png")

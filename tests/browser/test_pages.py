@@ -1,0 +1,109 @@
+"""The pages of one thing each: a batch, a company, a portal, a schedule; and the search box that leads to them."""
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from dashboard import PICTURES
+from harness.wait import wait_until
+
+
+@pytest.fixture
+def morning(house):
+    """Two runs of a schedule with stored credentials, one of which the portal refuses in the second."""
+    system = house.system
+    for company in (20901, 20902, 20903):
+        system.set_credentials(company, ruc=str(company), usuario="D", clave="d")
+    system.ctl("schedule", "add", "morning", "--cron", "0 7 * * 1-5", "--zone", "America/Lima", "--portal", "sunat", "--action", "sunat.menu_sol_login", "--stored")
+    runs = []
+    try:
+        for _ in range(2):
+            runs.append(system.ctl_json("schedule", "run", "morning")["batch_id"])
+            wait_until(lambda: system.api.get(f"/api/v1/app/batches/{runs[-1]}").json["batch"]["status"] == "done", 60, "the run has ended")
+            for robot in system.robots.values():
+                robot.behave("login", "status", status=422, body={"ok": False, "error": "bad_credentials", "message": "Clave incorrecta"}, company_id=20903)
+            for session in system.database.rows("SELECT robot_session_id AS id FROM chasqui_sessions WHERE live = 1 AND company_id IN (20901, 20902, 20903)"):
+                system.api.close(session["id"]).expect(200)
+        yield runs
+    finally:
+        system.ctl("schedule", "remove", "morning")
+        for company in (20901, 20902, 20903):
+            system.ctl("credentials", "remove", "--company", company, "--portal", "sunat")
+
+
+def test_a_batch_a_company_its_credentials_and_a_schedule(operator, house, morning):
+    system, (before, batch) = house.system, morning
+    # reached from anywhere with one key
+    operator.go("audit").see("Refresh", within="main", timeout=40).key("/")
+    wait_until(lambda: operator.focused()["tag"] == "INPUT", 5, "the box has the focus")
+    operator.key(str(batch), Keys.ENTER).see(f"Found for {batch}", f"Job {batch}", within="main", timeout=40)
+    operator.press(f"Batch {batch}", "main").see("What failed in it", within="main", timeout=40)
+    operator.see(f"Batch {batch}", "2 done", "1 failed", "bad_credentials", "Against the run before", within="main")
+    rows = {row.split("\n")[0].split("\t")[0].strip(): row for row in operator.rows("section[aria-labelledby=compare-h] tbody tr")}
+    assert "+1" in rows["failed"] and "−1" in rows["done"] and "±0" in rows["Items"], rows
+    operator.press("failed 1", ".chipsbar").see("20903", within="section[aria-labelledby=items-h]").see_no("20902", within="section[aria-labelledby=items-h]")
+    for size in ("narrow", "wide"):
+        operator.size(size).see("What failed in it", within="main").picture(PICTURES / f"batch-compared-{size}.png")
+        assert operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, size
+    # one class of one batch is tried again, after a look at how many
+    assert operator.find("Failures as CSV", "main")
+    robots = system.robots.values()
+    for robot in robots:
+        robot.behave_well()
+    operator.press("Retry those that failed with robot_error bad_credentials", "main").see("1 jobs would be retried.", within="dialog")
+    operator.press("Never mind", "dialog")
+    # the company, and its credentials
+    operator.press("20903", "section[aria-labelledby=items-h]").see("Company 20903", "Stored credentials", "bad_credentials", "It has no live session.", within="main", timeout=40)
+    operator.press("Use the credentials of company 20903 again").confirm("Lift", reason="unlocked").see("are used again").see("not refused", within="main")
+    # the schedule that made it
+    operator.go("schedules").see("morning", "Next times", "2 done, 1 failed of 3", within="[aria-labelledby=schedule-morning]", timeout=40)
+    assert len(operator.all("[aria-labelledby=schedule-morning] .dot")) == 2 and len(operator.all("[aria-labelledby=schedule-morning] .times li")) == 5
+    operator.size("narrow").picture(PICTURES / "schedules-with-runs-narrow.png").size("wide").picture(PICTURES / "schedules-with-runs-wide.png")
+    operator.press("Disable morning").confirm("Disable", reason="holiday").see("rests", "Enable", within="[aria-labelledby=schedule-morning]")
+    operator.press("Enable morning").confirm("Enable").see("Disable", within="[aria-labelledby=schedule-morning]")
+    operator.press("Run morning now").confirm("Run now")
+    wait_until(lambda: len(operator.all("[aria-labelledby=schedule-morning] .dot.is-ok")) == 2, 60, "the third run is there, and well")
+    operator.go("audit").see("holiday", "unlocked", within="main", timeout=40)
+
+
+def test_a_portal_is_paused_and_resumed(operator, house):
+    operator.go("portals").see("sunat", "Log-ins go to it.", "Last hour", "no limit", within="main", timeout=40)
+    operator.press("Pause sunat").see("other portals are not touched", within="dialog")
+    operator.confirm("Pause", reason="maintenance", For="30 minutes").see("sunat is paused.").see("maintenance", "Until", within="[aria-labelledby=portal-sunat]")
+    for size in ("narrow", "wide"):
+        operator.size(size).see("maintenance", within="main").picture(PICTURES / f"portals-paused-{size}.png")
+        assert operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, size
+    row = house.system.ops.get("/api/v1/ops/portals").json["portals"]
+    assert [(one["portal"], one["reason"]) for one in next(p for p in row if p["name"] == "sunat")["pauses"]] == [("sunat", "maintenance")]
+    operator.press("Resume sunat").confirm("Resume").see_no("maintenance", within="[aria-labelledby=portal-sunat]")
+
+
+def test_the_search_box_finds_what_there_is(operator, house):
+    system = house.system
+    job = system.database.row("SELECT id, job_uid FROM portal_jobs WHERE company_id = 20110 ORDER BY id LIMIT 1")
+    session = system.api.active(20101).json["session_id"]
+
+    def find(text):
+        operator.go("sessions").see("Refresh", within="main", timeout=40).field_of("find").send_keys(text, Keys.ENTER)
+        return operator
+
+    find(job["job_uid"]).see(f"Job {job['id']}", "Timeline", within="main", timeout=40)
+    find("20110").see("Company 20110", within="main", timeout=40)
+    find(session).see("20101", within="tbody", timeout=40)
+    find("r2").see("r2", within=".cards", timeout=40).see_no("r3", within=".cards")
+    find("r").see("Found for r", "Robot r1", "Robot r3", within="main", timeout=40)
+    find("nobody-knows").see("Nothing is called nobody-knows.", within="main", timeout=40)
+    operator.go("jobs").see("20110", within="main", timeout=40).field("Company").send_keys("1/2")
+    assert operator.js("return document.activeElement.id") == "f-jobs-company_id", "whoever types a / means it"
+
+
+def test_errors_are_retried_by_class_and_saved(operator, house):
+    operator.go("errors").see("robot_error", within="main", timeout=40)
+    # what becomes a file is caught: its text, and that no cell is a formula
+    operator.js("window.saved = []; URL.createObjectURL = blob => { blob.text().then(text => window.saved.push(text)); return 'data:,'; }; HTMLAnchorElement.prototype.click = () => {}")
+    operator.press("CSV of those that failed with robot_error bad_credentials")
+    text = wait_until(lambda: operator.js("return window.saved[0]"), 20, "the file is made")
+    head, *rows = text.strip().split("\r\n")
+    assert head.lstrip("\ufeff").startswith("id,job_uid,company_id") and any(",20110," in row and "bad_credentials" in row for row in rows)
+    operator.press("Retry those that failed with robot_error bad_credentials").see("jobs would be retried.", "robot_error", within="dialog").key(Keys.ESCAPE)
+    told = operator.js("""return (async () => { const {csv} = await import('/dashboard/csv.js'); return csv([{a: '=1+1', b: 'x;"y"', c: -5}], ['a', 'b', 'c']); })()""")
+    assert told == '\ufeffa,b,c\r\n"\'=1+1","x;""y""",-5\r\n'
