@@ -31,7 +31,7 @@
  *   dashboard.c  the dashboard's files
  *   tally.c      what the broker counts by lane and route; window.c the growth of counters (pure)
  *   health.c     what healthd says, for operators
- *   fleet.c      what dispatchers count by robot; companies.c by company
+ *   fleet.c      what dispatchers count by robot; companies.c by company; attempts.c by portal and error
  *   summary.c    what stands in the database, as a dispatcher sums it up every few seconds
  *   trend.c      the last hour, for charts
  *   words.c      what is wrong, in words (words.def)
@@ -81,6 +81,7 @@ struct broker {
     struct tally *tally;
     struct fleet *fleet;
     struct companies *companies;
+    struct attempt_sums *attempts;
     struct summary *summary;
     struct headline *headline; /* words.c's */
     struct token_use *token_use;

@@ -7,6 +7,8 @@
  * them spoke. SIGINT skips the delay. After broker.deadline_ms all ends.
  */
 #include "broker/broker.h"
+
+#include "broker/attempts.h"
 #include "broker/token_use.h"
 
 #include "common/clock.h"
@@ -98,6 +100,7 @@ static bool parts_build(struct broker *b)
         return false;
     b->tally = tally_new(loop_now_ms(b->loop));
     b->companies = companies_new();
+    b->attempts = attempt_sums_new();
     summary_new(b);
     words_new(b);
     b->token_use = token_use_new();
@@ -136,6 +139,7 @@ static void parts_drop(struct broker *b)
     trend_destroy(&b->trend);
     fleet_destroy(&b->fleet);
     companies_destroy(&b->companies);
+    attempt_sums_destroy(&b->attempts);
     tally_destroy(&b->tally);
     bus_destroy(&b->bus);
 }

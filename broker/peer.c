@@ -8,6 +8,7 @@
  * again it is asked again. One whose connection is gone is forgotten. When we
  * were the ones who stood still, nobody is judged by it.
  */
+#include "broker/attempts.h"
 #include "broker/roster.h"
 
 #include "broker/window.h"
@@ -73,7 +74,7 @@ static void ping_send(struct broker *b, struct peer *p)
 static void welcome_send(struct broker *b, struct peer *p)
 {
     struct msg m = {.type = MSG_WELCOME,
-                    .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id), .many = true}};
+                    .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id), .many = true, .attempts = true}};
     peer_send(b, p, &m);
     if (b->is_draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
@@ -384,6 +385,12 @@ static void take(struct broker *b, struct peer *p, const struct msg *m)
     case MSG_COMPANY_STATS:
         if (proto_decode_company_stats(m->payload, NULL, NULL) == 0)
             companies_told(b, p->name, m);
+        else
+            stat_inc(bus_malformed_total);
+        break;
+    case MSG_ATTEMPT_STATS:
+        if (proto_decode_attempt_stats(m->payload, NULL, NULL) == 0)
+            attempt_sums_told(b->attempts, p->name, p->boot_id, m->payload);
         else
             stat_inc(bus_malformed_total);
         break;

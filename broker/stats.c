@@ -5,6 +5,7 @@
  */
 #include "broker/broker.h"
 
+#include "broker/attempts.h"
 #include "broker/numbers.h"
 #include "common/check.h"
 #include "common/clock.h"
@@ -191,6 +192,7 @@ void stats_metrics(struct broker *b, struct buf *out)
     tally_metrics(b->tally, out);
     summary_metrics(b, out);
     fleet_metrics(b, out);
+    attempt_sums_metrics(b->attempts, out);
     peers_metrics(b, out);
     health_metrics(b, out);
 }

@@ -53,6 +53,8 @@ void login_tell_portal(struct login *l, enum attempt_outcome outcome, enum break
     bool is_well = outcome == OUTCOME_DONE || outcome == OUTCOME_REFUSED; /* the portal was there */
     bool tells = e.how != BREAKER_WELL ? l->item.is_set : is_well && (l->item.is_set || portals_gate(l->d, l->portal));
     snprintf(e.error, sizeof(e.error), "%.64s", l->attempt.error[0] ? l->attempt.error : err_code(l->error));
-    if (!l->migrating && login_attempt(l, outcome).outcome != OUTCOME_NONE)
-        portals_ended(l->d, l->portal, outcome, tells ? &e : NULL);
+    if (l->migrating || login_attempt(l, outcome).outcome == OUTCOME_NONE)
+        return;
+    tally_attempt(l->d, l->portal, l->action ? l->action->name : "none", outcome_name[outcome], outcome == OUTCOME_DONE ? "" : l->attempt.error);
+    portals_ended(l->d, l->portal, outcome, tells ? &e : NULL);
 }

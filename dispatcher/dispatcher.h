@@ -431,6 +431,7 @@ void tally_login_ended(struct dispatcher *d, uint32_t robot_id, bool is_open, in
 void tally_mute(struct dispatcher *d, uint32_t robot_id, unsigned unanswered); /* 0 = it answers */
 void tally_fault(struct dispatcher *d, uint32_t robot_id, enum fault fault);
 void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a); /* a call_watch_fn */
+void tally_attempt(struct dispatcher *d, const char *portal, const char *action, const char *outcome, const char *robot_error);
 void tally_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms);
 void tally_used(struct dispatcher *d, uint64_t company_id, uint64_t ms);
 /* ---- summary.c: OPS_SUMMARY --------------------------------------------------------------------------------- */

@@ -35,6 +35,7 @@ struct peer {
     uint64_t received[LANE_COUNT], owed[LANE_COUNT]; /* owed: credits that those who waited took back before their time */
     uint64_t heard_ms, ping_seq;
     bool takes_many;      /* small messages are gathered for it */
+    bool takes_attempts;  /* it knows ATTEMPT_STATS */
     struct bundle bundle; /* of this turn */
     char refused_why[201];
 };
@@ -68,6 +69,8 @@ static bool gather(struct peer *p, const struct msg *m)
 int peer_send(struct dispatcher *d, unsigned peer, const struct msg *m)
 {
     struct peer *p = &d->peers->peer[peer];
+    if (m->type == MSG_ATTEMPT_STATS && !p->takes_attempts)
+        return 0;
     return gather(p, m) ? 0 : send_now(p, m, proto_send);
 }
 
@@ -216,6 +219,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     strcpy(p->boot_id, boot_id);
     p->known = p->was_known = true;
     p->takes_many = m->many;
+    p->takes_attempts = m->attempts;
     p->refused_why[0] = 0;
     p->incarnation = id_random_u64() | 1;
     memset(p->finished, 0, sizeof(p->finished));

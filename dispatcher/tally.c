@@ -11,6 +11,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "dispatcher/attempts.h"
 #include "dispatcher/hogs.h"
 
 #include <stdlib.h>
@@ -33,6 +34,8 @@ struct tally {
     struct robot_tally *robot; /* by robot id */
     uint32_t n_robots;
     struct hogs *hogs;
+    struct attempts *attempts;
+    bool is_attempted; /* attempts ended since they were told */
     bool is_told; /* the brokers have companies of us */
     struct loop_timer timer;
     uint64_t all_at_ms;
@@ -107,6 +110,12 @@ void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call
     case CALL_STOPPED:
         break;
     }
+}
+
+void tally_attempt(struct dispatcher *d, const char *portal, const char *action, const char *outcome, const char *robot_error)
+{
+    attempts_count(d->tally->attempts, portal, action, outcome, robot_error);
+    d->tally->is_attempted = true;
 }
 
 void tally_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms)
@@ -192,6 +201,20 @@ static void companies_tell(struct dispatcher *d)
     d->tally->is_told = n > 0;
 }
 
+static void attempts_tell(struct dispatcher *d, unsigned peer)
+{
+    struct attempt_stats_row rows[ATTEMPT_STATS_MAX];
+    struct buf payload = {0};
+    unsigned n = attempts_rows(d->tally->attempts, rows);
+    proto_encode_attempt_stats(&payload, rows, n);
+    struct msg m = {.type = MSG_ATTEMPT_STATS, .ATTEMPT_STATS = {.count = n}, .payload = {payload.data, (uint32_t)payload.len}};
+    if (peer == PEERS_ALL)
+        peers_send_all(d, &m);
+    else
+        peer_send(d, peer, &m);
+    buf_free(&payload);
+}
+
 static void tell_due(void *arg)
 {
     struct tally *t = arg;
@@ -202,12 +225,17 @@ static void tell_due(void *arg)
         t->all_at_ms = now + TELL_ALL_MS;
     robots_tell(t->d, PEERS_ALL, is_all);
     companies_tell(t->d);
+    if (t->is_attempted)
+        attempts_tell(t->d, PEERS_ALL);
+    t->is_attempted = false;
 }
 
 void tally_greeted(struct dispatcher *d, unsigned peer)
 {
-    if (d->tally)
-        robots_tell(d, peer, true);
+    if (!d->tally)
+        return;
+    robots_tell(d, peer, true);
+    attempts_tell(d, peer);
 }
 
 /* ---- start and stop ------------------------------------------------------------------------------------------------ */
@@ -217,6 +245,7 @@ struct tally *tally_new(struct dispatcher *d)
     struct tally *t = d->tally = xcalloc(1, sizeof(*t));
     t->d = d;
     t->hogs = hogs_new();
+    t->attempts = attempts_new();
     t->timer = (struct loop_timer){.fn = tell_due, .arg = t};
     loop_timer_in(d->loop, &t->timer, TELL_MS);
     return t;
@@ -230,6 +259,7 @@ void tally_destroy(struct tally **tp)
     *tp = NULL;
     loop_timer_stop(t->d->loop, &t->timer);
     hogs_destroy(&t->hogs);
+    attempts_destroy(&t->attempts);
     free(t->robot);
     free(t);
 }

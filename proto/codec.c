@@ -241,7 +241,7 @@ static size_t payload_max(enum msg_type type)
         return CHUNK_MAX;
     if (type == MSG_REPLY)
         return REPLY_PAYLOAD_MAX;
-    if (type == MSG_REQUEST || type == MSG_ROBOTS || type == MSG_HEALTH || type == MSG_ROBOT_STATS || type == MSG_COMPANY_STATS ||
+    if (type == MSG_REQUEST || type == MSG_ROBOTS || type == MSG_HEALTH || type == MSG_ROBOT_STATS || type == MSG_COMPANY_STATS || type == MSG_ATTEMPT_STATS ||
         type == MSG_MANY)
         return REQUEST_PAYLOAD_MAX;
     return 0;

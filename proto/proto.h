@@ -32,6 +32,7 @@ enum foreign { FOREIGN_FORM = 1, FOREIGN_TEXT = 2 }; /* HELLO.foreign: verifies 
 #define HEALTH_ROBOTS_MAX 5000
 #define ROBOT_STATS_MAX 1000  /* rows of one message; more robots take more messages */
 #define COMPANY_STATS_MAX 64
+#define ATTEMPT_STATS_MAX 500
 
 enum lane { LANE_CONTROL, LANE_INTERACTIVE, LANE_LOGIN, LANE_BATCH, LANE_COUNT };
 extern const char *const lane_name[LANE_COUNT];
@@ -171,7 +172,7 @@ enum fault {
 };
 extern const char *const fault_name[FAULT_COUNT];
 #define MUTE_WHY "healthy but silent" /* why a robot is suspect that is well by /health while calls to it go unanswered */
-/* Rows of ROBOT_STATS and COMPANY_STATS. */
+/* Rows of ROBOT_STATS, ATTEMPT_STATS and COMPANY_STATS. */
 struct robot_stats_row {
     struct str name;
     enum wanted wanted;
@@ -180,6 +181,7 @@ struct robot_stats_row {
     uint64_t fault[FAULT_COUNT];
     uint64_t mute; /* the last calls that it did not answer, when that makes it suspect; else 0 */
 };
+struct attempt_stats_row { struct str portal, action, outcome, robot_error; uint64_t n; }; /* robot_error "" = it named none */
 struct company_stats_row { uint64_t company_id, waits, wait_ms, requests, busy_ms; };
 void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n);
 /* Calls fn for each row; -1 (and fn maybe called for some) when malformed: so decode twice, first with fn NULL. */
@@ -188,6 +190,8 @@ void proto_encode_health(struct buf *out, const struct health_row *rows, unsigne
 int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct health_row *row), void *arg);
 void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *rows, unsigned n);
 int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row), void *arg);
+void proto_encode_attempt_stats(struct buf *out, const struct attempt_stats_row *rows, unsigned n);
+int proto_decode_attempt_stats(struct str payload, void (*fn)(void *arg, const struct attempt_stats_row *row), void *arg);
 void proto_encode_company_stats(struct buf *out, const struct company_stats_row *rows, unsigned n);
 int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const struct company_stats_row *row), void *arg);
 

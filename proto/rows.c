@@ -91,6 +91,19 @@ void proto_encode_company_stats(struct buf *out, const struct company_stats_row 
         pack_numbers(&pk, (const uint64_t *)&rows[i], 5);
 }
 
+void proto_encode_attempt_stats(struct buf *out, const struct attempt_stats_row *rows, unsigned n)
+{
+    msgpack_packer pk = rows_begin(out, n);
+    for (unsigned i = 0; i < n; i++) {
+        msgpack_pack_array(&pk, 5);
+        pack_text(&pk, rows[i].portal);
+        pack_text(&pk, rows[i].action);
+        pack_text(&pk, rows[i].outcome);
+        pack_text(&pk, rows[i].robot_error);
+        msgpack_pack_uint64(&pk, rows[i].n);
+    }
+}
+
 static bool read_text(struct reader *r, uint64_t max, struct str *out)
 {
     struct value v;
@@ -292,6 +305,23 @@ int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const s
         if (!read_row(&r, 5) || !read_number(&r, INT64_MAX, &row.company_id) || !read_number(&r, UINT64_MAX, &row.waits) ||
             !read_number(&r, INT64_MAX, &row.wait_ms) || !read_number(&r, UINT64_MAX, &row.requests) ||
             !read_number(&r, INT64_MAX, &row.busy_ms))
+            return -1;
+        if (fn)
+            fn(arg, &row);
+    }
+    return r.p == r.end ? 0 : -1;
+}
+
+int proto_decode_attempt_stats(struct str payload, void (*fn)(void *arg, const struct attempt_stats_row *row), void *arg)
+{
+    struct reader r;
+    uint64_t n;
+    if (!read_rows(&r, payload, ATTEMPT_STATS_MAX, 6, &n))
+        return -1;
+    while (n--) {
+        struct attempt_stats_row row;
+        if (!read_row(&r, 5) || !read_name(&r, &row.portal) || !read_name(&r, &row.action) || !read_text(&r, 16, &row.outcome) ||
+            !read_text(&r, 256, &row.robot_error) || !read_number(&r, UINT64_MAX, &row.n))
             return -1;
         if (fn)
             fn(arg, &row);

@@ -44,7 +44,8 @@ static void seed_rows(struct buf *out)
                               {STR("r2"), VERDICT_DOWN, 9, -1, -1, STR(""), STR("timeout"), .down = DOWN_SILENT}};
     struct robot_stats_row s[2] = {{STR("r1"), WANTED_ACTIVE, 1, 2, 3, {70000, {1, 0, 300}}, {1}, .mute = 0}, {.name = STR("r2"), .mute = 3}};
     struct company_stats_row c[2] = {{1, 2, 3, 4, 5}, {20131, 0, 0, 1, 70000}};
-    switch (dice(4)) {
+    struct attempt_stats_row a[2] = {{STR("sunat"), STR("sunat.menu_sol_login"), STR("refused"), STR("bad_credentials"), 7}, {STR("p"), STR("p.l"), STR("done"), STR(""), 1}};
+    switch (dice(5)) {
     case 0:
         proto_encode_robots(out, r, 2);
         break;
@@ -53,6 +54,9 @@ static void seed_rows(struct buf *out)
         break;
     case 2:
         proto_encode_robot_stats(out, s, 2);
+        break;
+    case 3:
+        proto_encode_attempt_stats(out, a, 2);
         break;
     default:
         proto_encode_company_stats(out, c, 2);
@@ -147,6 +151,7 @@ int main(int argc, char **argv)
         taken += proto_decode_health((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         taken += proto_decode_robot_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         taken += proto_decode_company_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
+        taken += proto_decode_attempt_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         try_bundle(&(struct opened){d, &taken});
         free(h);
         free(r);

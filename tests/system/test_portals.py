@@ -51,6 +51,11 @@ def test_the_robots_own_words_are_kept(system):
     assert job["status"] == "failed" and job["error"] == "robot_error" and job["attempts"] == 1
     assert (job["robot_status"], job["robot_error"], job["robot_message"]) == (401, "bad_credentials", "clave inválida")
     assert [one["outcome"] for one in job["attempts_log"]] == ["refused"]
+
+    def attempts(outcome, error):
+        return system.metrics().get(f'chasqui_attempts_total{{portal="sunat",action="sunat.menu_sol_login",outcome="{outcome}",robot_error="{error}"}}')
+
+    wait_until(lambda: (attempts("robot", "browser_crashed"), attempts("done", ""), attempts("refused", "bad_credentials")) == (2, 1, 1), 20, "attempts are counted")
     job = job_of(system, told["job_id"])
     assert job["robot_error"] == "portal_timeout" and job["robot_message"] == "x" * 499 + "ñ" and job["attempts_log"][0]["outcome"] == "portal"
     silent = api.execute(4).json["job_id"]

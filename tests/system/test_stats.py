@@ -273,6 +273,9 @@ def test_numbers_of_a_second_implementation(broker, dispatcher):
     dispatcher.order(dispatcher.send, "ROBOT_STATS", msgpack.packb([row]), revision=1)
     dispatcher.order(dispatcher.send, "ROBOT_STATS", msgpack.packb([later]), revision=1)
     dispatcher.order(dispatcher.send, "COMPANY_STATS", msgpack.packb([[20131, 3, 4500, 2, 100]]), window_s=300)
+    attempt = ["sunat", "sunat.login", "refused", "bad", 7]
+    dispatcher.order(dispatcher.send, "ATTEMPT_STATS", msgpack.packb([attempt]), count=1)  # before this broker knew it
+    dispatcher.order(dispatcher.send, "ATTEMPT_STATS", msgpack.packb([[*attempt[:4], 9], ["sunat", "sunat.login", "done", "", 1]]), count=2)
     dispatcher.order(dispatcher.send, "ROBOT_STATS", msgpack.packb([["r9"]]), revision=1)  # malformed: dropped and counted
     api = Api(broker.ops_url, SECRET)
     told = wait_until(lambda: (now := api.get("/api/v1/ops/stats").expect(200).json)["companies"]["wait_most"] and now, 5)
@@ -285,6 +288,8 @@ def test_numbers_of_a_second_implementation(broker, dispatcher):
     assert one["database"]["op_s"]["n"] == 2
     text = Client(broker.ops_url).get("/metrics").body.decode()
     assert 'chasqui_database_op_seconds_bucket{process="dispatcher",name="d1",le="0.005"} 4' in text
+    assert 'chasqui_attempts_total{portal="sunat",action="sunat.login",outcome="refused",robot_error="bad"} 2' in text
+    assert 'chasqui_attempts_total{portal="sunat",action="sunat.login",outcome="done",robot_error=""} 1' in text
     dispatcher.close()
 
 

@@ -201,6 +201,12 @@ static void company_stats_seen(void *arg, const struct company_stats_row *row)
     *out = *row;
 }
 
+static void attempt_stats_seen(void *arg, const struct attempt_stats_row *row)
+{
+    struct attempt_stats_row *out = arg;
+    *out = *row;
+}
+
 static void test_rows_of_statistics(void **state)
 {
     struct robot_stats_row r = {STR("r1"), WANTED_DRAINING, 3, 70000, 1, {1500, {1, 1}}, {0, 7}, 5}, r2;
@@ -223,6 +229,16 @@ static void test_rows_of_statistics(void **state)
     assert_memory_equal(&c2, &c, sizeof(c));
     for (uint32_t cut = 0; cut < b.len; cut++)
         assert_int_equal(proto_decode_company_stats((struct str){b.data, cut}, NULL, NULL), -1);
+    buf_clear(&b);
+    struct attempt_stats_row a = {STR("sunat"), STR("sunat.l"), STR("refused"), STR("bad"), 300}, a2;
+    char hex[200];
+    proto_encode_attempt_stats(&b, &a, 1);
+    id_hex(b.data, b.len, hex);
+    assert_string_equal(hex, "9195a573756e6174a773756e61742e6ca772656675736564a3626164cd012c");
+    assert_int_equal(proto_decode_attempt_stats((struct str){b.data, (uint32_t)b.len}, attempt_stats_seen, &a2), 0);
+    assert_true(a2.n == 300 && a2.robot_error.len == 3 && a2.outcome.len == 7);
+    for (uint32_t cut = 0; cut < b.len; cut++)
+        assert_int_equal(proto_decode_attempt_stats((struct str){b.data, cut}, NULL, NULL), -1);
     buf_free(&b);
 }
 

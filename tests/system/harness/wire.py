@@ -17,7 +17,7 @@ VERSION = 1
 CODES = {
     "HELLO": 1, "WELCOME": 2, "CREDIT": 3, "PING": 4, "PONG": 5, "BYE": 6, "REQUEST": 7, "ACCEPTED": 8, "REPLY": 9,
     "REPLY_HEAD": 10, "CHUNK": 11, "CHUNK_CREDIT": 12, "CANCEL": 13, "EVENT": 14, "WAKE": 15, "REFUSED": 16, "ROBOTS": 17, "HEALTH": 18,
-    "ROBOT_STATS": 19, "COMPANY_STATS": 20, "MANY": 21,
+    "ROBOT_STATS": 19, "COMPANY_STATS": 20, "MANY": 21, "ATTEMPT_STATS": 22,
 }  # fmt: skip
 NAMES = {code: name for name, code in CODES.items()}
 LANES = ["control", "interactive", "login", "batch"]
