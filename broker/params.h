@@ -50,6 +50,8 @@ bool session_id_ok(struct str s);
 bool file_token_ok(struct str s);
 bool worker_name_ok(struct str s);
 bool portal_ok(struct str s);
+bool error_ok(struct str s);       /* one of our codes, or one that looks like it */
+bool robot_error_ok(struct str s); /* a robot's own code: whatever it says, in one line */
 bool decimal_read(struct str s, uint64_t min, uint64_t *out); /* digits only, min..INT64_MAX */
 bool deadline_read(const char *text, uint64_t *ms);           /* X-Deadline-Ms */
 bool traceparent_ok(const char *text);                        /* W3C, 55 characters */
