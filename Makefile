@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Chasqui - sticky robot sessions.
 #
 #   make all           build everything under build/
@@ -12,6 +13,7 @@
 #   make chaos         10,000 log-ins while every process is killed at random, 20 times, with ten seeds
 #   make soak          everything mixed for an hour: what dies, grows, is lost or comes late (SOAK_MINUTES=N)
 #   make lint          warnings, tables, headers      make format        clang-format
+#   make release-check what has to hold before a version is tagged
 #   make install       into DESTDIR/PREFIX            make clean
 #   make hosts         over a real Galera cluster      make deps          install the Debian packages that are missing
 #
@@ -41,7 +43,7 @@ SANITIZE ?=
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wswitch-enum -Wpointer-arith \
   -Wformat=2 -Wundef -Werror
 HARDEN := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-VERSION := 0.1.0
+VERSION := 0.2.0
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE) -I. -D_GNU_SOURCE -DCHASQUI_VERSION='"$(VERSION)"' \
   -MMD -MP $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
@@ -229,6 +231,10 @@ lint-tables:
 	@tests/lint tables
 lint: lint-tables
 	@tests/lint code
+# What has to hold before a version is tagged; see CONTRIBUTING.md.
+.PHONY: release-check
+release-check: all
+	@CHASQUI_BUILD='$(BUILD)' tests/run/release-check $(VERSION)
 format:
 	clang-format -i $(wildcard */*.c */*.h tests/*/*.c)
 
@@ -247,4 +253,4 @@ install: all
 clean:
 	rm -rf build build-asan build-tsan
 help:
-	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * app.c - the app API: what each route takes, and which op it is for a
  * dispatcher. The token is good and the body read when these are called; each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * attempts.c - sums of what dispatchers count, by portal, action, outcome and
  * the robot's error.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * attempts.h - chasqui_attempts_total: how attempts of log-ins ended, of all
  * dispatchers together, with labels of which there are never many. Pure.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * companies.c - the companies that wait most and use most, as dispatchers tell.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * cors.c - pages of other origins that may call (Fetch, "CORS protocol").
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * dashboard.c - the files of broker/dashboard/, put in by the assembler: a
  * broker that is copied alone still shows its dashboard. They hold no data and

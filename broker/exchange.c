@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * exchange.c - one request from its head to its answer, and the order of checks:
  * gate, path, method, token, ability, rate, length, type, JSON, fields, company;

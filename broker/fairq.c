@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * fairq.c - flows in a ring, each with its items and its deficit.
  *

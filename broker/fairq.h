@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * fairq.h - a bounded queue that is fair between companies: deficit round
  * robin (Shreedhar and Varghese, 1996). Items are intrusive; every operation is

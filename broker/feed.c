@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * feed.c - what changes, live, for operators: each EVENT that dispatchers send,
  * of all companies, and the statistics each second. Keeps nothing: who comes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * fleet.c - the robots and the durable queue as dispatchers count them, put
  * together.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * flight.c - requests that a dispatcher works on, or will.
  *

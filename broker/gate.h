@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * gate.h - what stands in front of the HTTP library: it parses heads leniently,
  * and what one parser lets through another reads differently (request

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * headline.c - a table of things that came lately: since when each holds, and
  * when it held last.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * headline.h - what keeps the words about the system from flickering: what comes
  * and goes by itself is said once it has held for a while, and goes on being said

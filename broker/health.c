@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * health.c - what healthd says, for operators: each publisher's own counters and
  * its verdicts by name. Nothing is decided by it here; the dispatchers

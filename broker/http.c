@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * http.c - connections, and the only file that knows libmicrohttpd.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * items.c - borders of JSON values. Must never read behind the text's end, nor
  * take a quote inside of a string for its end, nor leave a copy of an item

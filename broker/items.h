@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * items.h - the items of a batch that is one JSON text, found one after another
  * without making values of all of them: a body of 16 MiB would cost ten times

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* listen.h - listening sockets: what an address means, and how they are closed without loss. */
 #ifndef CHASQUI_LISTEN_H
 #define CHASQUI_LISTEN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* numbers.c - how numbers look in the operators' API. */
 #include "broker/numbers.h"
 

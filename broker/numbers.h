@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* numbers.h - how numbers look in the operators' API. */
 #ifndef CHASQUI_NUMBERS_H
 #define CHASQUI_NUMBERS_H

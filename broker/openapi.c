@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * openapi.c - what the API is like, for programs: made from routes.def, fields.def, answers.def and errors.def. Pure, but for
  * the answer itself.

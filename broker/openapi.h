@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* openapi.h - the description of both listeners' APIs (OpenAPI 3.1), made from the tables that make them. */
 #ifndef CHASQUI_OPENAPI_H
 #define CHASQUI_OPENAPI_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * ops.c - the operators' listener: what the broker knows by itself, and the
  * operators' ops for a dispatcher. healthz, readyz and metrics need no token:

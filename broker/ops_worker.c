@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * ops_worker.c - robots, as operators make and change them: adding one, changing
  * what was said of it, taking it out of use and back. A base URL passes through

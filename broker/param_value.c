@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * param_value.c - single values that clients write: an id, a name, a number, a
  * media type, a callback. Pure, as params.c: says whether one is good, never why.

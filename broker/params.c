@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * params.c - reads and bounds what clients say, so that nothing behind it has
  * to. Pure: knows no connection, no token, no dispatcher. Must never answer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * params.h - what requests may say: queries, the fields of bodies, single
  * values. What is wrong is gathered as {"field":["why", ...]}, the `errors` of a

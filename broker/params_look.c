@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* params_look.c - filters of the lists in which operators look back: the audit trail, and failures by class. Pure, as params.c. */
 #include "broker/params.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * params_token.c - bodies that make a token, or store credentials. Pure. Must
  * never answer with a client's text.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * params_token.h - bodies that make a token, or store credentials. As in
  * params.h what is wrong is gathered in `errors`.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * pass.c - requests that go on to the robot of a session as they are.
  *

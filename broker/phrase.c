@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* phrase.c - the sentences of words.def, filled in. */
 #include "broker/phrase.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * phrase.h - the sentences of words.def, filled in. Pure.
  */

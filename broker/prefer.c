@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* prefer.c - what Prefer headers ask for (RFC 7240). Pure, as params.c. */
 #include "broker/params.h"
 

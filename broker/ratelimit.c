@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * ratelimit.c - fixed windows that begin with a token's first counted request,
  * as Laravel's limiter has them. Holds one row for each verified token that was

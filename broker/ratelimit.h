@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ratelimit.h - how many counted requests a token made in its window of 60 s. Per broker. */
 #ifndef CHASQUI_RATELIMIT_H
 #define CHASQUI_RATELIMIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * reply.c - the shape of answers: error bodies, what a dispatcher said as HTTP,
  * names of files. Must never put a byte into a header that was not checked, nor

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * roster.c - the dispatchers as operators see them: who is there, who went and
  * when, what each of them says of itself. Owns the memory of those that went:

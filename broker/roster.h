@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * roster.h - the dispatchers of a broker, shared by peer.c, which talks to
  * them, and roster.c, which shows them to operators.

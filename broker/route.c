@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * route.c - finds the row of routes.def. The table is short and its most asked
  * rows come first, so it is walked. Paths are compared as they came: an escaped

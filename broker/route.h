@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* route.h - paths and methods of both listeners, from routes.def. */
 #ifndef CHASQUI_ROUTE_H
 #define CHASQUI_ROUTE_H

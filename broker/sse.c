@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * sse.c - answers that are server-sent events (WHATWG HTML 9.2), pulled by HTTP
  * like a stream.

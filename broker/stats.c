@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * stats.c - the state of the system, put together from the files that own its
  * parts: as one JSON object for the page and the command line, and as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * strangers.c - who came first, by address and in all.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * strangers.h - connections that have shown no good token and send no request
  * just now: silent ones, those that drip a head, and those that wait after a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * stream.c - an answer that comes in chunks and leaves as the client takes it.
  *

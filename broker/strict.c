@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * strict.c - what operators' routes know. A name that is not known is refused: an operator who misspells a filter or a
  * scope must not act on everything. What is known stands in fields.def; `reason` is known in every body.

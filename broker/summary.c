@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * summary.c - what stands in the database, as a dispatcher sums it up.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * tally.h - what the broker itself counts with labels: by lane and by route.
  * Whoever sees something happen adds it; stats.c shows it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* token_use.c - what each token asked lately: a table of a fixed size, by hash. */
 #include "broker/token_use.h"
 

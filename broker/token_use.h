@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * token_use.h - what each token asked lately, as this broker saw it: calls, those
  * that its rate refused, and when the last one came. Pure.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * trend.c - the last hour in steps of ten seconds, for charts: what each lane
  * and the durable queue got done, how long it waited, how much waits, how full

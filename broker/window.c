@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * window.c - a ring of snapshots. A rate is taken from the youngest snapshot
  * that is old enough, so that what is divided and what it is divided by belong

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * window.h - what a set of counters grew by in the last minutes: snapshots of
  * them in a ring, one a step. Pure.

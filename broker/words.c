@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * words.c - what is wrong, in words: looks at every part and says each thing
  * once, the worst first. What it judges by stands here, what it says in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * action.c - the table of actions: built-in rows and the file's section
  * `actions`. Names and paths end up in URLs to robots and in the database, so

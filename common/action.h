@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * action.h - the actions a job can run. `sunat.menu_sol_login` and `sunat.buzon_list`
  * are built in; others come from the configuration:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * allow.h - the public keys that may connect, each with its role: the files
  * *.key of a directory (zcert format). The role is the certificate's metadata

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* boots.c - see boots.h. */
 #include "common/boots.h"
 

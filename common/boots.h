@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * boots.h - the boot ids that answer under one robot's URL: a restart, or two
  * processes? Pure: the caller's clock, no I/O.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* buf.c - a growing byte buffer; grows by doubling, ends the process when memory is out. */
 #include "common/buf.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* buf.h - a growing byte buffer. Zero-initialised is empty and valid. */
 #ifndef CHASQUI_BUF_H
 #define CHASQUI_BUF_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bus.h - ZeroMQ: the process's one context, CURVE, ZAP, and sockets that live
  * in a loop. Only bus.c and bus_link.c call libzmq, through bus_sock.h

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bus_link.c - the connections of a socket: made, lost, refused, tried again.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bus_sock.h - the inside of the bus, shared by bus.c (sockets, messages) and
  * bus_link.c (their connections) and by nobody else.

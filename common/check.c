@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * check.c - the end of the line: failed assertions and exhausted memory. Writes
  * one line to standard error and ends the process; never returns, allocates or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clock.c - the only place that asks the kernel for the time. */
 #include "common/clock.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clock.h - monotonic time for deadlines, wall time for people. */
 #ifndef CHASQUI_CLOCK_H
 #define CHASQUI_CLOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * conf.c - the configuration of one process: conf.def's defaults, then the
  * file, then the environment. Collects every mistake before it gives up. Holds

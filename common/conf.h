@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * conf.h - the configuration: one table (conf.def) makes the struct, the
  * parser, --help and the man page.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cron.c - reads cron expressions, and finds their times by walking months, then days. */
 #include "common/cron.h"
 

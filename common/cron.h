@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * cron.h - the times of cron(5), in UTC or a time zone: five fields (minute, hour, day of the
  * month, month, day of the week), lists, ranges, steps, names, and @daily and

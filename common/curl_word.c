@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* curl_word.c - from curl's and OpenSSL's numbers to words. */
 #include "common/curl_word.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * curl_word.h - one word for how a call over HTTP failed, for logs, verdicts and answers. Pure; calls nothing of curl.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* err.c - errors.def as functions. */
 #include "common/err.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fold.c - every byte that begins a character of UTF-8 is a column; our texts hold no wide ones. */
 #include "common/fold.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fold.h - prose for people, broken between its words. */
 #ifndef CHASQUI_FOLD_H
 #define CHASQUI_FOLD_H

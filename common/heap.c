@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* heap.c - binary min-heap; items[1] is the smallest, items[i]'s parent is items[i / 2]. */
 #include "common/heap.h"
 

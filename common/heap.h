@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * heap.h - a binary min-heap of intrusive timers; each knows its place, so
  * that moving and removing one costs O(log n).

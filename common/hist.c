@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hist.c - times in buckets. The bounds are the wire's and Prometheus's: changing one makes old numbers lie. */
 #include "common/hist.h"
 

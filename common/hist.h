@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * hist.h - a histogram of times: counts in fixed buckets from 1 ms to 300 s, so
  * that those of several processes can be added and one moment's taken from

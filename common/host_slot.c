@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * host_slot.c - a slot is an abstract unix socket that is bound and never
  * used: the kernel lets one process of a network namespace hold each name, and

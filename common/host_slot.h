@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * host_slot.h - which of its kind a process is on this host: the first, the
  * second, ... The number is free again the moment the process ends, however it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* id.c - random names, hex and SHA-256. The only source of randomness is libsodium's randombytes. */
 #include "common/id.h"
 

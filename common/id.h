@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* id.h - random names and hex. All randomness is libsodium's randombytes. */
 #ifndef CHASQUI_ID_H
 #define CHASQUI_ID_H

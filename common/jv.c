@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * jv.c - JSON by jansson, the strictest of the C parsers, made stricter: a
  * depth limit of ours, and \u0000 refused but told apart. Every block that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * jv.h - JSON values, strictly read and written. jv.c is the only file that
  * includes jansson. Duplicate keys, depth over 32, trailing bytes, bad UTF-8,

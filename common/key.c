@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* key.c - reads CURVE keys through czmq's zcert; copies of secrets that it makes are overwritten. */
 #include "common/key.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* key.h - CURVE key files in zcert format: <role>.key (public) and <role>.key_secret (both) of one directory. */
 #ifndef CHASQUI_KEY_H
 #define CHASQUI_KEY_H

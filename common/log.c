@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * log.c - one fact a line on standard error, at most LINE_BYTES (PIPE_BUF, so
  * that lines of several processes on one pipe never mix). Values are cut at

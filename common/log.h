@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * log.h - one fact a line on standard error:
  *   2026-01-02T03:04:05.678Z info broker pid=12 event=job_done job=12 request=ab12 ms=17

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * loop.c - the turn: due timers, hooks, sleep, ready descriptors, burials.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * loop.h - one epoll loop per process: file descriptors, timers, and hooks
  * that run before each sleep (ZeroMQ's edge-like descriptors and libmicrohttpd

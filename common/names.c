@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * names.c - an open-addressing table. Pure; nothing is ever taken out alone.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * names.h - from names to small numbers: where in an array the row of a name stands.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* portal_conf.c - the section `portals` of the configuration. */
 #include "common/portal_conf.h"
 

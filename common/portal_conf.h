@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * portal_conf.h - what the configuration says of portals:
  *

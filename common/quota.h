@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * quota.h - memory that streams share. Each is lent a part of what is left, so
  * the sum stays within the budget and the least part; nobody waits for another

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * resolver.c - a cache of names, and threads that ask for them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * resolver.h - names to addresses without waiting: getaddrinfo() in threads of
  * its own, answers remembered. A name server that is silent delays only those

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* secret_file.c - checks the opened file, not the path: nobody can swap it in between. Never blocks on a pipe. */
 #include "common/secret_file.h"
 

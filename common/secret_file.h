@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* secret_file.h - a small file that nobody but its owner may reach. */
 #ifndef CHASQUI_SECRET_FILE_H
 #define CHASQUI_SECRET_FILE_H

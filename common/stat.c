@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stat.c - stat.def as values, as a table and as Prometheus text (format 0.0.4). */
 #include "common/stat.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * stat.h - counters, gauges and histograms, all defined in stat.def: the one
  * table behind /metrics, /api/v1/ops/stats, `chasqui stats`, the dashboard and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* steps.c - reads the steps of a round. Pure: knows no batch and no session. */
 #include "common/steps.h"
 

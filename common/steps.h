@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * steps.h - the steps of a round, as a batch's `then` names them:
  * [{"action":"sunat.buzon_list","params":{"page":1}}, ...].

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * supervisor.h - what systemd is told: READY, STOPPING, and WATCHDOG while the
  * loop turns (sd_notify(3), units of Type=notify). Without a supervisor that

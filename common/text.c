@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * text.c - texts made fit for a column. Owns nothing. Never refuses: whatever
  * comes in, something storable goes out.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * text.h - texts of robots and clients, made fit for a database column: valid
  * UTF-8 (RFC 3629), no control characters, cut at a character. Pure.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* url.c - normalising base URLs (RFC 3986 section 6.2.2 and 6.2.3, as far as robots need it). */
 #include "url.h"
 

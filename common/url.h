@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* url.h - one form for robots' base URLs, so that Laravel's and ours compare equal. */
 #ifndef CHASQUI_URL_H
 #define CHASQUI_URL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* zap.c - judges requests against the allow-list; whatever is not plainly good is refused. */
 #include "common/zap.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * zap.h - the judge of who may connect (ZeroMQ RFC 27): a CURVE key of the
  * allow-list, nothing else. The bus carries its requests and replies.

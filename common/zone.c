@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * zone.c - time zones from tzdata's files, without the process-wide TZ of libc:
  * a program may need two, and threads read them. Owns the table it read.

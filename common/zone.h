@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* zone.h - how far a time zone is from UTC at a moment: "UTC", "-05:00", or a name of the system's tzdata (RFC 8536). */
 #ifndef CHASQUI_ZONE_H
 #define CHASQUI_ZONE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * zpl.c - reads ZPL. Every line is checked here before czmq's zconfig sees the
  * text, because zconfig says what is wrong on standard output only, keeps no

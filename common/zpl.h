@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * zpl.h - a ZPL file (ZeroMQ RFC 4) as a tree that knows its lines. czmq's
  * zconfig makes the tree; this adds the line numbers, stricter checks and

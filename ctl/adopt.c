@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * adopt.c - `chasqui adopt`: Laravel's live sessions become ours, many at a time.
  * A transaction takes up to CHUNK of them; each is safe beside running

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* args.c - getopt_long over option.def; options may stand anywhere on the line. */
 #include "ctl/args.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * args.h - the command line: words, options (option.def), and the values that
  * several commands take. Every value is checked here, before anything is done.

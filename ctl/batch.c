@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch.c - `chasqui batch`: how far batches are, their items, ending them; through a broker. batch submit is in
  * submit.c. */
 #include "ctl/batch.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch.h - following a batch until it has ended. */
 #ifndef CHASQUI_CTL_BATCH_H
 #define CHASQUI_CTL_BATCH_H

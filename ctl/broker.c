@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * broker.c - what commands share that ask a broker: one place says what is
  * wrong, and names the URL when it may be that.

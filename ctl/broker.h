@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker.h - asking a broker: what it refuses is said, and lists are read page by page. */
 #ifndef CHASQUI_CTL_BROKER_H
 #define CHASQUI_CTL_BROKER_H

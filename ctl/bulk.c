@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bulk.c - many jobs at once, through a broker: what a filter finds is counted, retried or cancelled. */
 #include "ctl/bulk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bulk.h - jobs by what they are, rather than one by one: --batch, --status, --error and the like. */
 #ifndef CHASQUI_CTL_BULK_H
 #define CHASQUI_CTL_BULK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * check.c - `chasqui check`: the first sentence of what is wrong as one line, and
  * its level as the exit code, as Nagios and cron take them. No broker that

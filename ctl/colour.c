@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* colour.c - words that say how something is, coloured. */
 #include "ctl/colour.h"
 

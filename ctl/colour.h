@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* colour.h - words that say how something is, coloured; only for people at a terminal who want it. */
 #ifndef CHASQUI_CTL_COLOUR_H
 #define CHASQUI_CTL_COLOUR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * credentials.c - `chasqui credentials`: what a company logs in with, sealed
  * before it reaches the database. It is read from standard input only, never

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * csv.c - a row at a time: the bytes of its fields stand one behind the other,
  * each with its NUL. After a mistake everything up to the end of the line is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * csv.h - comma separated values as RFC 4180 has them, and as spreadsheets write
  * them: fields in double quotes may hold separators, line ends and doubled

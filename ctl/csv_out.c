@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* csv_out.c - writing comma separated values. What robots said stands in them: no text may become a formula. */
 #include "ctl/csv_out.h"
 

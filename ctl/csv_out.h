@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* csv_out.h - lists for spreadsheets: --csv. */
 #ifndef CHASQUI_CTL_CSV_OUT_H
 #define CHASQUI_CTL_CSV_OUT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * doctor.c - `chasqui doctor`: the database's part, then the broker's, which
  * asks the robots and knows the processes. Reads only.

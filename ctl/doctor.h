@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* doctor.h - findings: what is wrong or worth knowing, and what to do about it. */
 #ifndef CHASQUI_CTL_DOCTOR_H
 #define CHASQUI_CTL_DOCTOR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * doctor_check.c - the invariants, asked of the database: doctor_check.def,
  * and what must compare URLs. Reads only, takes no locks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * doctor_hosts.c - the servers of db.host, each asked by itself: does it answer, and does one of them take writes?
  *

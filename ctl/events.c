@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * events.c - `chasqui events`: what changes, as it changes; a line each. When
  * the connection is lost it is made again: what happened meanwhile is missed, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * file_text.c - the first four bytes say what a file is. A byte order mark is
  * dropped; UTF-16 without one is known by the NULs of its first letters. What is

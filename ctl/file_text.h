@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* file_text.h - the text of a file: UTF-16 and byte order marks, as Windows writes them, made UTF-8 piece by piece. Pure. */
 #ifndef CHASQUI_CTL_FILE_TEXT_H
 #define CHASQUI_CTL_FILE_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* help.c - the texts of --help, made from command.def and option.def. */
 #include "ctl/ctl.h"
 

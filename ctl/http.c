@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * http.c - requests to a broker. No redirects, no proxy, no cookies, no
  * decoding, bounded time and size (an upload may last as long as it moves); the

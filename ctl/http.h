@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* http.h - one HTTP request to a broker, with ctl.token. http.c is the only file of this program that includes
  * curl. */
 #ifndef CHASQUI_CTL_HTTP_H

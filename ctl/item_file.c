@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * item_file.c - reads a file piece by piece; memory holds a piece, and 8 bytes
  * a line: where it stood. What is read may hold credentials: it is overwritten

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * item_file.h - a file of a batch's items, CSV or NDJSON, as NDJSON lines. A CSV
  * file's first row names its columns: company_id, and what becomes a param

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* job.c - `chasqui jobs`: what was asked for, what became of it, and why it waits; through a broker. */
 #include "ctl/broker.h"
 

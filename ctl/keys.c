@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * keys.c - `chasqui keys init DIR`: CURVE key pairs in zcert's format and the
  * keys that seal credentials, sign callbacks and sign viewer links.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * keys_rotate.c - `chasqui keys rotate|forget`: new CURVE keys and a new key that seals, while everything runs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * laravel.c - what Laravel's side of the database is like, before and after our
  * migrations. Reads only. Must never refuse an empty database, nor one that our

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* laravel.h - is this Laravel's database, and is it ready for our migrations? */
 #ifndef CHASQUI_CTL_LARAVEL_H
 #define CHASQUI_CTL_LARAVEL_H

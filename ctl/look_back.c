@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* look_back.c - `chasqui errors` and `chasqui audit`: what failed, by class, and who did what; through a broker. */
 #include "ctl/broker.h"
 

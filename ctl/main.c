@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * main.c - the operators' command: finds the row of command.def, makes ready
  * what it needs, calls it. Needed by nothing that runs.

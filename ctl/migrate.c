@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * migrate.c - `chasqui migrate`: the migrations that a database has not seen
  * yet. Looks at portal_jobs first and refuses before anything is changed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * migration.c - the texts of migrations/, put in by the assembler, and their
  * statements. A program that is copied alone still migrates.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * migration.h - the migrations, which travel inside this program, and how far a
  * database has come: table chasqui_schema has a row for each that was applied.

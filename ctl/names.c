@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * names.c - `chasqui names KIND`: a name a line, for the shell's completion. Asks
  * a broker, for a moment only; says nothing when there is none: a shell waits.

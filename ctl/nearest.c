@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nearest.c - what somebody meant who mistyped a word. */
 #include "ctl/nearest.h"
 

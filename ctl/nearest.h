@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nearest.h - what somebody meant who mistyped a word. Pure. */
 #ifndef CHASQUI_CTL_NEAREST_H
 #define CHASQUI_CTL_NEAREST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* out.c - what the user is told: results on standard output, reasons on standard error, one JSON object with
  * --json. */
 #include "ctl/ctl.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plain.c - C.UTF-8 says what can be printed; the rest is written down. */
 #include "ctl/plain.h"
 

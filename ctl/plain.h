@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plain.h - text that came from elsewhere (what robots, tenants and brokers
  * say), as a terminal may get it: nothing in it is obeyed. Everything that the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* portal.c - `chasqui portal`: portals and what waits for them; through a broker. */
 #include "ctl/broker.h"
 

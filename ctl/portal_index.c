@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * portal_index.c - plain indexes on Laravel's table. Its texts may be VARCHAR,
  * TEXT or ENUM: the first is short enough for a key or not, the second needs

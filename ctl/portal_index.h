@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* portal_index.h - plain indexes on Laravel's table, whatever its texts are like. */
 #ifndef CHASQUI_CTL_PORTAL_INDEX_H
 #define CHASQUI_CTL_PORTAL_INDEX_H

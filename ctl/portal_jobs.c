@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * portal_jobs.c - what Laravel's table is like, and its one column that may
  * be widened. Reads information_schema; only column_widen() changes anything.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* portal_jobs.h - Laravel's table, looked at before anything in it is changed. */
 #ifndef CHASQUI_CTL_PORTAL_JOBS_H
 #define CHASQUI_CTL_PORTAL_JOBS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * progress.c - one line that is drawn again in place, cut to the terminal's
  * width, in ASCII; where standard error is no terminal, a line now and then.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* progress.h - how far something is: a bar on a terminal, lines elsewhere. On standard error, so that results stay
  * alone. */
 #ifndef CHASQUI_CTL_PROGRESS_H

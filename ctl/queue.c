@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* queue.c - `chasqui queue`: what waits, and holding it back for a while; through a broker. */
 #include "ctl/broker.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * reseal.c - goes through every table that holds sealed bytes and seals those of older keys again.
  *

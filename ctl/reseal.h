@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * reseal.h - what is sealed in the database, sealed again with the key that seals now.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * resend.c - `chasqui events resend`: rows of the timeline wait again to be told
  * outside. In steps, so that no transaction holds many of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * schedule.c - `chasqui schedule`: recurring batches, in the database. A
  * dispatcher makes the batch when the time has come; it looks for changes every

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* screen.c - the whole screen of a terminal, and its keys. */
 #include "ctl/screen.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * screen.h - the whole screen of a terminal, and its keys. Plain ANSI: the
  * alternate screen, each line written over the last one, so that nothing

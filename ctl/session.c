@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * session.c - `chasqui sessions`: through a broker, because closing and moving
  * a session calls robots, and only dispatchers do.

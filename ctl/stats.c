@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * stats.c - `chasqui stats`: the numbers once, or an object each second; watch.c
  * has them on the whole screen. A broker answers from what processes report to

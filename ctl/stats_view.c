@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * stats_view.c - the operators' numbers as lines. What robots and tenants told
  * is printed without control characters; a line is never wider than the screen.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * stats_view.h - the operators' numbers as lines for a terminal: the answer of
  * GET /api/v1/ops/stats, the worst first. The same lines for `stats` and

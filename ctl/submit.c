@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * submit.c - `chasqui batch submit`: a file's items go up as they are read. The
  * Idempotency-Key is made of the file and the options: after a cut the same

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * table.c - columns as wide as their widest cell; when standard output is a
  * terminal that is too narrow, cells of the columns that allow it are cut, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* table.h - rows for people, in columns that fit the terminal. */
 #ifndef CHASQUI_CTL_TABLE_H
 #define CHASQUI_CTL_TABLE_H

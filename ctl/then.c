@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* then.c - reads --then. Whether an action is configured is for the broker or a dispatcher to say. */
 #include "ctl/then.h"
 

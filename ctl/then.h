@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * then.h - the options --then and --close: what each item of a batch does after its log-in.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * token.c - `chasqui token`: who may call the API. A token's secret is shown
  * once and stored only as its SHA-256; no message and no row ever holds it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * tx.c - the database for commands: failures in words, one transaction a
  * change, its audit row inside. Owns nothing; the connection is main's.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * watch.c - `chasqui stats --watch`: all of it on one screen, in tabs. The numbers
  * come each second and cost the database nothing; a tab that asks the database

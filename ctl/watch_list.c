@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* watch_list.c - the lists of `stats --watch`. What comes from robots and tenants is printed without control characters. */
 #include "ctl/watch_list.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * watch_list.h - the lists of `stats --watch`: what each asks for, its columns,
  * and one list as lines. Pure but for watch_tab.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* why.c - `chasqui why COMPANY`: all that is known of a company, in the order in which somebody asks; through a broker. */
 #include "ctl/broker.h"
 

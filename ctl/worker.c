@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * worker.c - `chasqui worker`: the robots, by name. Every change raises the
  * revision in its transaction, so that dispatchers read the list again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * worker_test.c - `chasqui worker test URL`: is that a robot? Makes the calls of docs/robots.md and says what is
  * there, what is missing, and what that costs.

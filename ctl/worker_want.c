@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * worker_want.c - `chasqui worker drain, resume, disable, enable, set`: what an
  * operator wants of a robot that is known. Every change raises the revision in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * action.c - an action inside a session. It is recorded before the robot is
  * called and never repeated: when its dispatcher dies its outcome is unknown.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* action_call.c - an action in a session, as a robot's call. Owns nothing; wipes what it wrote. */
 #include "dispatcher/action_call.h"
 

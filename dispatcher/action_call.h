@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * action_call.h - how an action in a session is asked of its robot: by execute, and by the steps of rounds.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * activity.c - when sessions were last used. Owns the set of sessions used
  * since the last flush and those with a call or stream under way; a flush is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * asked.c - an op of the store on behalf of a request. Owns nothing: the request
  * is found again by its key, or is gone.

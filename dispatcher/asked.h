@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * asked.h - an op of the store on behalf of a request: the way back to it.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attempt.c - how attempts end, and what robots say at it. */
 #include "dispatcher/attempt.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * attempt.h - how one attempt of a job ended, where its time went, and what the
  * robot said. Pure.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attempts.c - a table of a fixed size that only grows; see attempts.h. */
 #include "dispatcher/attempts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * attempts.h - how attempts of log-ins ended since the start, by portal, action,
  * outcome and the robot's own error, in bounded memory. Pure.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * await.c - the outcome of a job that somebody else works on: looked for until it
  * is terminal. For brokers whose dispatcher died, for a log-in whose lease was taken over, for queued log-ins

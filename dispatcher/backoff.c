@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* backoff.c - the waits of one robot that says it is full. */
 #include "dispatcher/backoff.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * backoff.h - a robot that says it is full is not asked again for a while. Pure.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * batch.c - batches: opened, filled, closed, shown and cancelled for clients.
  *

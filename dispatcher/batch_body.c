@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * batch_body.c - records the lines of one BATCH_BODY.
  *

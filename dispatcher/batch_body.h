@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * batch_body.h - the lines of one BATCH_BODY, recorded step by step on database
  * threads: read, sealed, hashed and inserted, at most 1000 items a step.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * batch_line.h - one line of a batch's body: an item, or why it is none. Pure:
  * no database, no clock; called on database threads.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * blame.c - a log-in's end: what is kept of the attempt, and whose fault it was.
  * The robot's fault and a refusal are told apart; a portal is blamed for what its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * boot_check.c - another boot id was seen: did the robot restart, or do two
  * processes answer under its URL?

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* breaker.c - is a portal down? See breaker.h. */
 #include "dispatcher/breaker.h"
 

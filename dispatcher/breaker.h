@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * breaker.h - is a portal down? Judged by how its log-ins ended, whichever robot
  * and dispatcher made them. Pure: the caller brings the time and keeps the state,

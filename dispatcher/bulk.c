@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bulk.c - operators act on all jobs that a filter finds, and look first how
  * many those are. A change goes on step by step (store_bulk.c), also when nobody

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bulkhead.c - bounds by robot, by company and by token, and the lines in front of them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bulkhead.h - no company and no robot uses up what others need: calls in flight are bounded by robot and by company, and
  * a request that only waits gives its credit back.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * close.c - closing a session: on its robot, then in the database.
  *

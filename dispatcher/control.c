@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * control.c - the lane `control`: sessions as rows, the operators' lists.
  * Answers from the database alone, plus verdicts; calls no robot.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * credentials.c - CREDENTIALS_SET and CREDENTIALS_REMOVE. What comes in is sealed
  * before it goes to a database thread, and no answer ever holds it.

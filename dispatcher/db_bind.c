@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_bind.c - the values that a prepared statement is given.
  *

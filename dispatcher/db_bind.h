@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_bind.h - the values that a prepared statement is given: its parameters, or many rows of them (array binding).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_connect.c - the way to a server. Owns nothing. Must never fall back to
  * plain text when TLS is configured, nor take a server whose certificate or

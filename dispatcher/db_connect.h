@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_connect.h - a connection to one of the servers, and whether that takes
  * writes. A part of store_mariadb.c, which is what others use.

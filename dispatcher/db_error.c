@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_error.c - the table of errors, and the names in a refusal's message.
  *

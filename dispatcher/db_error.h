@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_error.h - what an error of the database means, and whom it names. Pure:
  * numbers and texts in, a kind and names out.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* db_hosts.c - the list of servers. Owns it; only the choice changes. */
 #include "dispatcher/db_hosts.h"
 

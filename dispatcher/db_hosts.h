@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_hosts.h - the servers of db.host, in order, and which of them is used.
  *

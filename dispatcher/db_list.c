@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* db_list.c - sizes of IN lists. Owns nothing. */
 #include "dispatcher/db_list.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_list.h - IN (...) lists of few sizes, so that few statement texts exist.
  * Pure.

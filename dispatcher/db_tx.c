@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * db_tx.c - transactions: begun, run, committed or rolled back; run again when
  * the database says "not now", settled when the connection broke at COMMIT.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* db_value.c - a column of the current row as a number or a text of our own. Owns nothing. */
 #include "dispatcher/store_mariadb.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * dispatcher.h - the structs and calls shared inside the dispatcher.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * disposition.c - reading Content-Disposition. Pure: bytes in, a harmless name
  * out. Reads what servers of all ages write: RFC 8187 (filename*), RFC 2231's

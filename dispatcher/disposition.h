@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * disposition.h - the file name of a robot's Content-Disposition header (RFC 6266, RFC 8187).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * doctor.c - what only one who can ask the robots knows: does each robot hold
  * what the database says, and no company two sessions? Reads, changes nothing.

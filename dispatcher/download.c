@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * download.c - a file, streamed from the session's robot to the broker; and what else a robot answers to a request that
  * is passed on to it (pass.h).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * enqueue.c - EXECUTE_QUEUED: a log-in that is put into the queue, and perhaps
  * waited for. Once its job is committed nothing that happens here matters to it.

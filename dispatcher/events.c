@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * events.c - what is told outside. Owns the calls under way and, while the
  * receiver takes nothing, when it is asked again. An event that fails holds

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * events.h - tells events.url what happens: a signed POST an event, at least
  * once, those of a session one after another.

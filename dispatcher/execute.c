@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * execute.c - EXECUTE_LOGIN: a client's log-in from its request to a reserved
  * place, or to the session, the log-in or the answer that is there already. What

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * health_sub.c - listening to healthd, and telling it the robots.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * hogs.c - who waits and who uses most. An open-addressing table of at most
  * COMPANIES_MAX companies; a new one takes the place of the smallest of a few that

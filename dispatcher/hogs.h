@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * hogs.h - the companies that waited most and used most lately, in bounded
  * memory: the last five minutes in five slices, the smallest companies are

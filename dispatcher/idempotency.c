@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * idempotency.c - Idempotency-Key: which job a key stands for, what was
  * answered under it, and the same answer again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * idempotency.h - Idempotency-Key (design section 4): the key of a request, and
  * answers that are kept under one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * introspect.c - tokens that an authorisation server knows (RFC 7662). Owns our
  * credential there and the calls under way, at most INTROSPECT_MAX. Must never

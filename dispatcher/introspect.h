@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * introspect.h - asks auth.introspect_url what a token is worth (RFC 7662). The
  * call is one of robot_http's; no thread waits for it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * job.c - jobs for clients and operators: shown, listed, cancelled, put back, and
  * what they wait for. Answers from the database alone; who runs a job is told by

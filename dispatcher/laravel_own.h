@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* laravel_own.h - which rows of portal_jobs hold a session that Laravel opened and that nobody has adopted: one rule for the dispatcher
  * and for `chasqui adopt`. Texts of SQL only. */
 #ifndef CHASQUI_LARAVEL_OWN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * lease.c - the leases we hold, and taking over those that others let run out.
  *

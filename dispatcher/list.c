@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * list.c - a session's mailbox, from the robot that holds it. The robot's bytes
  * pass through unparsed; only what is certainly no answer is refused.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * login.c - log-ins: execute of a log-in action, and those claimed from the queue.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * login.h - one log-in under way, a client's, a queued one or a migration's: from the
  * reserved place to the recorded outcome. Shared by login.c, settle.c, migrate.c and those who begin or answer log-ins.

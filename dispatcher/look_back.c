@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * look_back.c - operators look back: what failed, by class, and who did what
  * (the audit trail). Reads only. Names stand in place of robots' base URLs.

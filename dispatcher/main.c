@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * main.c - start and stop of a dispatcher. A stop signal drains: BYE to the
  * brokers, what is in flight ends, and what does not end in time is left to

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * migrate.c - moving sessions away from robots that are down, restarted or left by an operator's wish.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * mute.c - robots that are healthy but silent: well by their /health, while
  * calls of this dispatcher go without an answer. Such a robot is suspect: it gets

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * networks.c - the addresses robots may have. Fails closed: a list of which
  * nothing could be read allows nothing.

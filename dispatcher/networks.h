@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * networks.h - the address ranges that robots may resolve to (robot.allow_addresses).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * outcome.c - outcomes of batches' log-ins on their way to the database: many in one transaction.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* outlier.c - see outlier.h. */
 #include "dispatcher/outlier.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * outlier.h - is a robot healthy by its /health, but does not answer calls?
  * Pure: the last calls of one robot, and the judgement (outlier ejection).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pace.c - so many log-ins a minute. See pace.h. */
 #include "dispatcher/pace.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * pace.h - so many log-ins a minute at most, for all dispatchers together: a
  * leaky bucket whose whole state is one time (GCRA, ITU-T I.371). Pure. In no

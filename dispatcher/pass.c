@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * pass.c - which requests go on to robots as they are, and in which form. Pure.
  *

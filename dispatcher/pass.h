@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * pass.h - a request that goes on to a session's robot as its client wrote it: robot.pass, and what of its head goes on.
  */

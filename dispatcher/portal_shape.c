@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * portal_shape.c - see the header. A zone is parsed when it is asked for: once in
  * some seconds on a connection. A configuration whose zone is none does not start.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * portal_shape.h - what portal_jobs is like in this database, put into SQL texts:
  * Laravel makes it, and may change it while we run. Pure, but for the zones that

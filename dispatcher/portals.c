@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * portals.c - portals, as this dispatcher knows them: tells how attempts ended,
  * learns what all together know, and has held items let go.

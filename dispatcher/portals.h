@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* portals.h - portals, as this dispatcher knows them; see portals.c. */
 #ifndef CHASQUI_PORTALS_H
 #define CHASQUI_PORTALS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * queue.c - takes queued work from the database and begins it, as far as robots have places.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * queue_state.c - operators look at the queue, pause and resume it. A pause holds
  * for claims only: what runs goes on, and work is taken in as before.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * reconcile.c - comparing each robot's own session list with ours, both ways.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * refused.c - stored credentials that robots refused, as operators see and lift
  * them: OPS_REFUSED, OPS_REFUSED_LIFT.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * results.c - what robots answered to the steps of rounds, streamed as NDJSON.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * retention.c - passes over what may be too old. Owns where a pass is. Every
  * dispatcher does this by itself: rows that another one has locked are passed

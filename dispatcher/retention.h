@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* retention.h - deletes what is older than retention.*_days, a little at a time. */
 #ifndef CHASQUI_RETENTION_H
 #define CHASQUI_RETENTION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* robot_answer.c - reading robots' answers; trusts nothing in them. */
 #include "dispatcher/robot_answer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_answer.h - what a robot's answer means for a client, in one place for lists,
  * downloads, actions and log-ins.

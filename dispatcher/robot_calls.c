@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_calls.c - the calls to a robot that are about its sessions rather than for a client.
  *

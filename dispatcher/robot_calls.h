@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_calls.h - the optional calls about sessions, each written once: DELETE /sessions/{id}, POST /sessions/fence, GET /sessions; and GET /health.
  *

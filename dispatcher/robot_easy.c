@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_easy.c - what every easy handle of curl has that calls a robot, in the dispatcher and in healthd.
  *

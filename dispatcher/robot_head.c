@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_head.c - reading the header lines of a robot's answer. Pure. A value
  * that is too long, or is not printable ASCII where it would be passed on,

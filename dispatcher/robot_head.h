@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_head.h - the header lines of a robot's answer.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_http.c - calls to robots: curl_multi on our loop.
  *

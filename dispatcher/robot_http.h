@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_http.h - calls to robots over HTTP. curl_multi_socket_action on our loop,
  * http and https only, no redirects, proxy, netrc, cookies, decoding or

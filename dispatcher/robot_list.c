@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_list.c - fetching both sides, and an index over each: a robot may hold
  * thousands of sessions, so neither side is walked for every entry of the other.

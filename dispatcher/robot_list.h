@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_list.h - a robot's own session list beside our rows on that robot: what
  * reconciliation and doctor compare.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_row.c - adding a robot, and changing what an operator said of it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_row.h - a robot's row, as operators make and change it: the command line
  * and the dispatcher write it by the same rules. Parts of a transaction; the

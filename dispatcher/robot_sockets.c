@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_sockets.c - the connections that curl keeps to robots, in our loop.
  *

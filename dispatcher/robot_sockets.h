@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_sockets.h - the connections that curl keeps to robots, in our loop; and that nobody gets an answer that was not for him.
  *

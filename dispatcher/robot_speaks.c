@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_speaks.c - what an answer to an optional call is worth. Trusts no answer
  * because of its status alone.

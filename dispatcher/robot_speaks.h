@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_speaks.h - which of the optional calls a robot speaks, and what its answers to them are worth. Pure.
  *

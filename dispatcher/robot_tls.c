@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* robot_tls.c - asks OpenSSL about a connection of curl's. Never changes one. */
 #include "dispatcher/robot_tls.h"
 

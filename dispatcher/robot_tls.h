@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_tls.h - the one thing that curl does not tell of a TLS connection. robot_tls.c is the only file of the dispatcher that includes
  * OpenSSL, the library that Debian's curl is built with.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_url.c - robots' base URLs, taken apart once.
  *

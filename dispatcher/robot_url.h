@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robot_url.h - robots' base URLs, taken apart once: they are few and come again and again.
  */

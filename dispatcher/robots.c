@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * robots.c - the registry of robots: what the database lists, what healthd
  * judges, what the robots themselves say.

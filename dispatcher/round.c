@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * round.c - rounds: what an item does in its session after the log-in, and the close.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * round.h - an item that goes on after its log-in: steps run in its session in order on its robot, then the session is closed. One
  * round is under way from the log-in's recorded outcome (or the session that it met) to the end of its item.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * rows.c - looks after jobs whose row in portal_jobs is not what it should be.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rows.h - portal_jobs is Laravel's: rows that it deleted, or does not let us change. */
 #ifndef CHASQUI_ROWS_H
 #define CHASQUI_ROWS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * schedule.c - recurring batches. Owns when to look next; everything else is in
  * the database, and each op there is safe to repeat. At most one op is under

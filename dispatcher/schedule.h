@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * schedule.h - recurring batches: at each time of a schedule one dispatcher
  * makes a batch of its items.

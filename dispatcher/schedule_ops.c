@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * schedule_ops.c - operators look at schedules, run one now, let one rest:
  * OPS_SCHEDULES, OPS_SCHEDULE_SET.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * schedule_sql.c - a schedule's batch, made in steps: the batch is open until
  * its last item is in, and its last item tells where to go on, so that any

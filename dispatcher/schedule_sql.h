@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * schedule_sql.h - how a schedule becomes a batch: used by the dispatcher when
  * its time has come, and by `chasqui schedule run`. Inside a transaction of the

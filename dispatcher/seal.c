@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * seal.c - seals credentials and params with the keys of seal.key_file.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * seal.h - sealed credentials and params: XChaCha20-Poly1305 (libsodium), key
  * from seal.key_file (64 hex digits a line, mode 0400; the first key seals, all open), "company/portal/purpose" as associated data.

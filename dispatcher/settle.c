@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * settle.c - log-ins whose outcome is unknown: did the robot open a session?
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * silence.c - robots that are down: how long they have been, and what then
  * becomes of their sessions.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_action.c - jobs that run an action inside a session. They are never
  * repeated: a lease that runs out ends them as outcome_unknown.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_audit.c - the audit trail, page by page, newest first. Its rows are
  * written by whoever does what they tell, in the same transaction.

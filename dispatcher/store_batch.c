@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_batch.c - batches coming in, being cancelled and coming to their end.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_batch_priority.c - another priority for what waits of a batch. Its row says it first, so that items that come in later have it
  * too; then the items follow in steps. Done again it changes nothing; what was cut short goes on when it is asked again.

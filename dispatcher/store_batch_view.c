@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_batch_view.c - batches as clients and operators see them: the shape with
  * its counts, items by index, the list. Reads only.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_bulk.c - all jobs that a filter finds: counted, put back by hand, or
  * cancelled, newest first.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_claim.c - claiming queued work: many items in one short transaction
  * that also reserves their robots' places.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_claim.h - what the files of a claim share: its items on their way from
  * the queue to their robots. store_claim.c leads; store_claim_company.c looks at

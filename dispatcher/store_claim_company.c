@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_claim_company.c - the companies of a claim's items: one log-in of a
  * company and portal at a time, and none where a session is there already.

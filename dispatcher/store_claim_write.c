@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_claim_write.c - what a claim writes: each step is one statement for all
  * of its rows. Runs inside the claim's transaction.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_company.c - everything about one company that an operator asks when
  * somebody calls: its sessions, what waits and runs, what failed last, its

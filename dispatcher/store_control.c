@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_control.c - tokens, sessions and workers, as the JSON that clients see. No
  * base URL of a robot is ever in it: robots are told by name.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_credentials.c - stored credentials, sealed before they come here. They
  * are never read back but for a log-in.

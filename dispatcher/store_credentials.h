@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_credentials.h - stored credentials, sealed. As in store.h each op
  * travels to a database thread and back.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_down.c - see store_down.h. The time that a robot is down is added up in steps of at most STEP_MS by the database's clock: it
  * survives dispatchers and healthds that restart, and a clock that jumps. What was not renewed for FORGET_S begins anew.

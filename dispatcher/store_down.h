@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_down.h - robots that are down, as all dispatchers together know it: how, and for how long.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_drain.c - which sessions leave a draining robot now. Moving one costs
  * its callers a moment, so it waits for one in which nobody uses it; and a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* store_drain.h - what the emptying of robots asks of the database. As in store.h. */
 #ifndef CHASQUI_STORE_DRAIN_H
 #define CHASQUI_STORE_DRAIN_H

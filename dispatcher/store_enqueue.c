@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_enqueue.c - a queued job of its own: the row that Laravel sees, ours
  * beside it, and its item in the queue, in one transaction with its

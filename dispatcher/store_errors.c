@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_errors.c - what failed, by class: jobs that are failed, walked from the
  * newest down by one index, as many as one look may cost. Reads only.

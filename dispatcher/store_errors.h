@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* store_errors.h - failures by class. */
 #ifndef CHASQUI_STORE_ERRORS_H
 #define CHASQUI_STORE_ERRORS_H

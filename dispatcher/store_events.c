@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_events.c - the timeline as an outbox. A row of chasqui_outbox is a job of
  * which an event is on its way, or waits for its next try; only the try whose

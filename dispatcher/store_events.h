@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_events.h - what is to be told outside, in the database. The timeline
  * (chasqui_job_events) is its own outbox: its rows are written in the

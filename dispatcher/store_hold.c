@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_hold.c - items that a claim meets and may not begin: what a pause of a
  * part of the queue holds, and what a portal's breaker or limits do not let

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_job.c - jobs, Laravel's rows included: one with its timeline, pages of
  * them, cancelling one, and putting one back by hand.

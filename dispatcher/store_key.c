@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_key.c - Idempotency-Keys: what a key stands for, kept 24 h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_lease.c - renewing our leases, taking over those that ran out.
  */

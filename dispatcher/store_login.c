@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_login.c - log-ins in the database: reserving a place, moving to
  * another robot, and the outcome.

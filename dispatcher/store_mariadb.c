@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_mariadb.c - one blocking MariaDB connection with prepared statements.
  *

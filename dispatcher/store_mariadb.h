@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_mariadb.h - one MariaDB connection that blocks: a transaction is one
  * straight function. store_mariadb.c is the only file that includes mysql.h;

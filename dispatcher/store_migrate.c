@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_migrate.c - sessions that must move to another robot: who has to, who
  * goes next, who gave up. A row in chasqui_session_migrations waits while the

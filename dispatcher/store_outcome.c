@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_outcome.c - many batches' log-ins that have their session, in one
  * transaction: each by compare-and-swap on its lease's token, as

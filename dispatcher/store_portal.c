@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_portal.c - the rows of portals and of pauses: reading, and writing by
  * compare-and-swap. What they mean is breaker.c's and pace.c's to say.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_portal.h - portals in the database: what all dispatchers know of one,
  * pauses of a part of the queue, and items that wait for either. Shared by the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_portal_list.c - portals as operators see them: state, limits, pauses, what
  * waits for them, and how their last hour was. Reads only; counts stop at a bound.

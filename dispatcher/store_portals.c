@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_portals.c - the dispatchers' tick: each tells how the attempts of its
  * log-ins ended, learns what the others know, and lets go of held items that may

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_pulse.c - the choice among the servers of db.host, on a thread of its
  * own. Owns nothing but the choice. Must never take a server that refuses

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_pulse.h - is there a server that takes writes, and which one is used?
  * Asked again and again on a connection of its own (store.c).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_queue.h - what the dispatcher asks of the database about the durable
  * queue: putting jobs in, claiming many at once with their robots' places,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_queue_look.c - the fallback poll: is something ready, and when is the
  * next thing due? What is due is made ready here.

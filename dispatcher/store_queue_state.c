@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_queue_state.c - the queue as operators see it: how deep, how old, paused
  * or not; pausing and resuming it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_refusal.c - ends of jobs and items that the database refuses.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_refusal.h - what becomes of a job or an item that the database refuses:
  * it ends in our own tables (chasqui_refusals), whatever portal_jobs says. On a

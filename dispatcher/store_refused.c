@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_refused.c - stored credentials that a robot refused, for operators: the
  * list of them, and one that is used again as it is.

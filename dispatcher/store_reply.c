@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_reply.c - the database's "no" as an answer. Owns nothing. Names of
  * tables, constraints and columns are told; values never are.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_reply.h - what a caller is told when the database did not do what was
  * asked: it cannot be reached, or it refuses.

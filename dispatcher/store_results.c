@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_results.c - what robots answered to the steps of rounds, a page at a
  * time: as many as fit RESULTS_BYTES, so that a batch of any size is read in a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_retention.c - deleting what is too old. Every table is walked along a
  * key in the order in which its rows came, from the cursor on, and the walk ends

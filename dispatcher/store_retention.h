@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_retention.h - what is too old, deleted in small steps. As in store.h
  * each op travels to a database thread and back.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_robot.c - robots, their places, and what is left behind on them.
  */

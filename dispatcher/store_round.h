@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_round.h - rounds in the database: how far an item came, what robots
  * answered to its steps, its end. As in store.h each op travels to a database

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_rows.c - what is left of jobs whose row in portal_jobs somebody
  * deleted: prune, forceDelete, a cascade, TRUNCATE. A deleted job is a cancelled

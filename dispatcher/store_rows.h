@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* store_rows.h - jobs and sessions whose row in portal_jobs somebody deleted. */
 #ifndef CHASQUI_STORE_ROWS_H
 #define CHASQUI_STORE_ROWS_H

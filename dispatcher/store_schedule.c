@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_schedule.c - schedules whose time has come. Of many dispatchers that
  * look at once, one has the schedule's row (SKIP LOCKED) and moves its next

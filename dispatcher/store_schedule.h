@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_schedule.h - recurring batches in the database. As in store.h each op
  * travels to a database thread and back.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_schedule_look.c - schedules as operators see them, and what an operator
  * wants of one: run it now, let it rest, let it run again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_session.c - finding sessions, adopting Laravel's, and ending them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_sql.c - the pieces of SQL that the store_*.c files share: reading a
  * session row, leases, epochs, places, events. Owns nothing. Every change is

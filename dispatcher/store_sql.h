@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_sql.h - pieces of SQL that the store_*.c files share. On a database
  * thread only. Lock order everywhere: epoch row, robot row, session row,

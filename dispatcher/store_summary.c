@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_summary.c - the durable queue and the robots' places in a few numbers.
  * Counts stop at a cap and say so; nothing here reads a table from end to end.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* store_summary.h - what OPS_SUMMARY asks of the database. As in store.h. */
 #ifndef CHASQUI_STORE_SUMMARY_H
 #define CHASQUI_STORE_SUMMARY_H

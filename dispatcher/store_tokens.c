@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_tokens.c - tokens for operators. A secret is never here, only its
  * SHA-256; no row that is read back holds even that.

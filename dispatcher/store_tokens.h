@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_tokens.h - tokens for operators: made, listed, revoked. As in store.h
  * each op travels to a database thread and back.

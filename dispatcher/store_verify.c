@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_verify.c - verdicts on tokens from the database. The view is the
  * team's: it is looked at before it is believed, since one whose hashes are not

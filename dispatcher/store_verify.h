@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_verify.h - is it a good token, as far as the database knows? Ours first,
  * then Laravel's, by the view that auth.laravel_view names.

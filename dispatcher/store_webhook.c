@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_webhook.c - callbacks that wait. A try is a lease: its row is due again
  * when the lease ends, and only the try whose token stands there settles it. So

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_webhook.h - whom to tell that a batch has ended, in the database. As in
  * store.h each op travels to a database thread and back.

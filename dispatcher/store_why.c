@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_why.c - what a job waits for, told as reasons an operator can act on.
  *

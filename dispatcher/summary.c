@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * summary.c - OPS_SUMMARY: what stands in the database, in a few numbers.
  *

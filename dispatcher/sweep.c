@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * sweep.c - the tick that does every timed duty. Messages and wake-ups may be
  * lost; the sweep is the truth. Each duty has at most one op under way.

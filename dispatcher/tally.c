@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * tally.c - what this dispatcher counts by robot and by company, and telling
  * the brokers.

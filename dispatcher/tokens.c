@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * tokens.c - tokens for operators: OPS_TOKENS, OPS_TOKEN_CREATE,
  * OPS_TOKEN_REVOKE. A secret is made here, goes into one answer, and is wiped;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trouble.c - the table of duties that fail. Owns nothing else. */
 #include "dispatcher/trouble.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * trouble.h - which duties of the database fail, how often, since when and for
  * what named cause. Pure: a small table, no clock of its own.

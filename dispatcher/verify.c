@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * verify.c - verdicts on tokens. Owns the cause for which tokens of the
  * application cannot be verified, while there is one. Must never call a token

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * verify.h - TOKEN_VERIFY: whose token it is. Ours, else Laravel's by a view,
  * else whose an introspection server says.

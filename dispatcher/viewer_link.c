@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * viewer_link.c - signs viewer links: hex HMAC-SHA256(key, session id, until, rights; joined by line feeds).
  *

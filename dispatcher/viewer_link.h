@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * viewer_link.h - the address of a session's viewer. With viewer.key_file the link is signed and ends, so that the
  * address alone shows nothing; the robot checks it (docs/robots.md).

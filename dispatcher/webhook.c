@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * webhook.c - callbacks. Owns the secret, when to look next, and the calls under
  * way. Must never call a URL that webhook.allow does not let through: it is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * webhook.h - tells a batch's callback_url that it has ended: a POST of
  * {"event":"batch.finished","batch":{...}}, signed with the secret of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * worker.c - operators add robots and change what was said of them. A robot's
  * base URL comes in, and never goes out again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * verdict.h - the judgement of one robot from its probes, with hysteresis.
  * Pure: no I/O, no clock.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * mkdoc.c - makes the manual pages, the completion for bash and the sample
  * configuration from the tables that make the programs, so that none of them

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bundle.h - the small messages of a turn to one peer, sent as one (MANY).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * codec_read.c - raw msgpack under bounds. A declared count or length is
  * believed only when that many bytes are left; ext types are refused; nothing

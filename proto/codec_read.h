@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * codec_read.h - reading raw msgpack under bounds, for codec.c and rows.c.
  */

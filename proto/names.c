@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* names.c - the words of the wire: lanes, ops, verdicts, and borrowed strings. */
 #include "proto/proto.h"
 

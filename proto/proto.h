@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * proto.h - the wire between Chasqui's processes (SPEC.md is its manual).
  *

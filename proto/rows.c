@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * rows.c - the payload rows of ROBOTS, HEALTH and the STATS messages: arrays of fixed arrays.
  * Reading is as strict as the codec's: counts against the bytes left, types,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How tests are dealt out when several run at once (`make test`, `pytest -n 3 --dist loadgroup`).
 
 Each worker has a MariaDB, a portal, a browser and a slice of ports of its own, so tests are dealt out one by one. Tests with the

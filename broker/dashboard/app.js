@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * app.js - the page: which view the address names, the frame around it, and when it is drawn. Everything is drawn from
  * `world` and the views' own state, at most once a turn of the browser; only what differs touches the document.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* audit.js - who did what, when and from where. */
 import {h} from './view.js';
 import {t} from './text.js';

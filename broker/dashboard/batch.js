@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* batch.js - one batch: how far it is, what failed in it, its items, its end against the run before, and what can be done about it. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

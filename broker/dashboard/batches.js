@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* batches.js - batches of log-ins: how far they are and when they will be done. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

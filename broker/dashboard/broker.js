@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * broker.js - what the page knows of the world: who is logged in, the last statistics, and whether the broker still
  * tells. Owns the event stream and every request. Nothing here asks the database by itself: numbers come with the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* bulk.js - many jobs at once: the dialog says first how many that would be. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * chart.js - lines and stacked areas over the last hour, as SVG. With a pointer over it or the arrow keys the legend
  * shows the values of that moment instead of the newest ones.

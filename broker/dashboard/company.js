@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* company.js - one company: its sessions, what runs and waits for it, what failed last, and its credentials. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

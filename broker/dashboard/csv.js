@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* csv.js - rows as a file for spreadsheets, as the command line writes it: what robots said stands in it, so no text may become a formula. */
 
 const ROWS_MAX = 20000;

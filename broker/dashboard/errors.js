@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* errors.js - what failed, by class: how often, for how many companies, since when, and what was said the last time. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* find.js - the one search box: a number, an id or a name, looked for wherever it may stand. What is found alone is gone to. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

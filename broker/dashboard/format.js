@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* format.js - numbers and times for people, in the page's language and the reader's time zone. */
 import {language, t} from './text.js';
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* job.js - one job: what became of it as a picture and in words, why it waits, and what can be done about it. */
 import {h} from './view.js';
 import {t, knows, name as nameOf} from './text.js';

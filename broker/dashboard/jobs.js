@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* jobs.js - jobs by state, searched and acted on: one, or all that a filter finds. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

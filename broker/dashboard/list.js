@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * list.js - a page of rows from the database, asked for once when somebody looks, filters or turns the page; never by a
  * clock. What changes meanwhile comes with the event stream: rows that are shown are marked at once, others are counted

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* login.js - the door: an operator's token is shown once; from then on a cookie that holds none. */
 import {h} from './view.js';
 import {t} from './text.js';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* overview.js - is it well, who waits and why: the page that people look at all day. */
 import {h} from './view.js';
 import {t, word, name as nameOf} from './text.js';

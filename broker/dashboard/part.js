@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* part.js - the pieces that every panel is made of. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

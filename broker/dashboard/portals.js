@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* portals.js - the portals as cards: are they up, what holds log-ins back, how the last hour was; pause one, resume one. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

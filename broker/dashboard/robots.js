@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* robots.js - the robots as cards: how they are judged, what they hold, what they fail at, and drain or resume. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

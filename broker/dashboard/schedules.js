@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* schedules.js - schedules: their last runs as dots, their next times in the reader's zone; run one now, let one rest. */
 import {h} from './view.js';
 import {t, language} from './text.js';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* sessions.js - who is logged in where: search, the robot's viewer, close and migrate. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * text.js - every word of the page, in English and Spanish. A row is [English, Spanish]; {0}, {1} are what t() is given
  * besides. The broker's own sentences come in both languages (`text`, `text_es`).

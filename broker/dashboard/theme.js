@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* theme.js - the chosen theme, before anything is painted. Not a module: it runs at once. */
 'use strict';
 try {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* thing.js - a page about one thing, or about few of them: asked for when somebody comes, and again when it changed, though
  * not more than once in EVERY_MS however much happens. */
 import {h} from './view.js';

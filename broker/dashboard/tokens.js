@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* tokens.js - who may call: made here and shown this once, revoked, and what each asked of this broker lately. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * view.js - what is shown, as a value, and the least change of the document that shows it.
  *

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Laravel's tokens for Chasqui: auth.laravel_view = chasqui_laravel_tokens
 --
 -- One row a token and company. `secret_sha256` is the SHA-256 of the token's secret in 64 hex digits: what Sanctum keeps in

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What each program needs of the database, and no more. `app` is Laravel's database, 10.0.0.% the hosts of the dispatchers.
 -- Brokers and healthd need nothing: they have no access to the database at all.
 

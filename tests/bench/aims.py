@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The aims, each as a ratio within the run, and whether this run reached them."""
 
 from tables import rows

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Chasqui against what it replaces and what it could be replaced by; all in one run on one machine, so that ratios hold.
 
     bench.py                          everything; writes the tables of docs/benchmarks.md, docs/benchmarks.svg and the README's line

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // BullMQ: accepts n jobs in bulk, then 64 at a time do nothing. Arguments: Redis's port, n.
 const { Queue, Worker } = require('bullmq');
 

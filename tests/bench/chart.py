@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The list path as a picture: requests a second and latency by contender and connections."""
 
 import matplotlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Chasqui as it is run: durable MariaDB, CURVE on, log level warn, defaults otherwise."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """HAProxy with a map from session to robot: the limit of what a sticky proxy can do. It checks no token, asks no database and
 passes the request on as it came."""
 

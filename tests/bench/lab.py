@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The surroundings of a run: a temporary directory, a private MariaDB with durable settings, two robots, one Chasqui with a
 thousand sessions. Owns them until close(). A section that needs more makes it and ends it by itself."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """wrk against one contender: what it was told, as a dict of numbers.
 
 {"rate", "mib_s", "p50_us", "p99_us", "max_us", "errors"}

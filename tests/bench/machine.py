@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What machine this is and which versions ran, for the table's head."""
 
 import os

@@ -1,4 +1,5 @@
 <?php
+// SPDX-License-Identifier: MIT
 // The old flow at its least: one SQL look-up, one HTTP call, no framework, no token, no rate limit.
 $db = new PDO('mysql:unix_socket=' . $_SERVER['DB_SOCKET'] . ';dbname=' . $_SERVER['DB_NAME'], $_SERVER['DB_USER'],
     $_SERVER['DB_PASSWORD'], [PDO::ATTR_PERSISTENT => true, PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The old flow: oldflow.php under PHP-FPM behind nginx."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Other queues, durable as ours is: beanstalkd that syncs each job, and BullMQ on a Redis that syncs each write.
 
 Each accepts n jobs of the size of a batch item, then hands all of them out and has them deleted. The jobs do nothing: no robot

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Puts a run's numbers into docs/benchmarks.md and README.md: only what stands between `<!-- bench: NAME -->` and
 `<!-- end -->` is written, the words around it are people's."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """nginx as robots: canned answers, so that the robot is never the limit.
 
 One nginx process serves any number of robots, each an address of the loopback network of its own (127.1.0.1, 127.1.0.2, …)

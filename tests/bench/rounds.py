@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Rounds: every contender in turn, again and again, so that what the machine does meanwhile falls on all of them alike.
 
 A figure is the median over the rounds with the lowest and the highest; a ratio is made within each round first.

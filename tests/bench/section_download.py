@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Downloads through Chasqui and through HAProxy: one file of 1 GiB, and 64 of 1 MiB at a time. How much the processes grow
 while a big file passes is measured too: nobody may hold it in memory."""
 

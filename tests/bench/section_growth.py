@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What grows, and what a list costs then: rows, robots, dispatchers, idle connections. 64 connections, by rounds.
 
 Of the Chasquis that are compared only the one that is measured runs; the others stand still.

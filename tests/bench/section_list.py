@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The list path: Chasqui, HAProxy with a map, the old flow, at 1, 64 and 512 connections."""
 
 from chasqui import Chasqui

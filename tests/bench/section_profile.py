@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where the time of a list goes: perf over each of Chasqui's processes, and its system calls, at 64 connections."""
 
 import re

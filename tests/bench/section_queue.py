@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Log-ins, each durable: by synchronous execute, and by batches, which other queues are measured beside.
 
 A batch is accepted while its robots are drained, so that nothing is claimed meanwhile: what it costs to have it wait is seen

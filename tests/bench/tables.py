@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Results as Markdown. Each function makes one table of docs/benchmarks.md from its section's numbers."""
 
 NAMES = {"chasqui": "Chasqui", "plain": "Chasqui without CURVE", "haproxy": "HAProxy", "php": "old flow (PHP-FPM)"}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What processes use: processor time to the microsecond, and memory. From /proc, children included."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the browser tests: those of the system tests, one browser, and a house that lives for the whole run.
 
 The house has two dispatchers, three robots and some history; tests that kill something make a system of their own.

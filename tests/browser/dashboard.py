@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The dashboard in Debian's Chromium: looked at and used as people do, by words and labels.
 
 Owns one browser. What is waited for is waited for with a limit; an error on the browser's console or a refused script is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who may come in, and what somebody who only reads finds."""
 
 import re

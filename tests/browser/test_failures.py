@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Each process in turn dies: the page says within 3 s which one, in words, and recovers by itself."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Whatever robots, tenants and operators write is shown as text: markup in every field of theirs runs nowhere."""
 
 import re

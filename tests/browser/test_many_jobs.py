@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """100,000 jobs in the database: the page is there within a second, and asks for nothing that costs more than 50 ms."""
 
 import re

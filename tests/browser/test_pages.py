@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The pages of one thing each: a batch, a company, a portal, a schedule; and the search box that leads to them."""
 
 import pytest

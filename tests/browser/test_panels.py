@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every panel, and every action, against a system that works."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keyboard, screen reader, languages, sizes and themes."""
 
 import re

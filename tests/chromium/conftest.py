@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the tests with real browsers: those of the system tests, the portal and the robot of examples/."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a real browser costs, and what Chasqui adds to it: the figures of the README, in build/robot-figures.txt.
 
 A measurement, not a bound: it fails only when something does not work.

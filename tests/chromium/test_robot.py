@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The robot that drives Chromium, by its contract, at the web portal."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Real browsers through the whole of Chasqui: two robots, eight companies, what dies and what does not."""
 
 import subprocess

@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /* Usage: fuzz_conf [runs [seed]]. Configurations put together of good and bad lines, and good ones damaged. What
  * is taken must keep every bound of the table; what is not must say why. */
 #include "common/conf.h"

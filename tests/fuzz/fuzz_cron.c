@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /* Usage: fuzz_cron [runs [seed]]. Expressions put together of good and bad pieces, and of any bytes. What is taken has a next
  * time, which matches; what is not says why. */
 #include "common/cron.h"

@@ -1,4 +1,5 @@
 /* parts: ctl */
+/* SPDX-License-Identifier: MIT */
 /* Usage: fuzz_csv [runs [seed]]. Texts of quotes, commas and line ends, read at once and in pieces: the rows must be the same,
  * their lines must rise, and the bounds hold. */
 #include "ctl/csv.h"

@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 /* Usage: fuzz_gate [runs [seed]]. Heads made of good and bad pieces, and good heads damaged. What the gate lets
  * through must follow RFC 9112 byte by byte, by a reader that shares nothing with it; what is strict by that
  * reader and means one thing must pass. The queries of what passed go through the parameters' readers. */

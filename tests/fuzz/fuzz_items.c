@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 /* Usage: fuzz_items [runs [seed]]. Bodies of batches made of good and bad pieces, and good ones damaged. What is
  * taken apart here must be what jv_parse() reads in the whole: the same verdict, the same items. Prefer headers,
  * times and callback URLs made of the same bytes go through their readers. */

@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /* Usage: fuzz_jv [runs [seed]]. Texts of JSON's own pieces, and good texts damaged. What is taken must come out as
  * JSON that is taken again and comes out the same. */
 #include "common/jv.h"

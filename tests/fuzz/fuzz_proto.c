@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /*
  * fuzz_proto RUNS SEED: good messages with bytes changed, cut and doubled, and
  * random bytes, given to every decoder. Nothing may crash, read beyond its

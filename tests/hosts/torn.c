@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /*
  * torn.c - half a transaction, shown against a real cluster, and that ours has none.
  *

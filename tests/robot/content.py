@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the demo robot has to give: companies' mailboxes and files.
 
 Owns the rule by which every byte follows from names alone, so that a test can check any byte of any file without having

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ways in which the demo robot misbehaves, one function each.
 
 Owns the table of switches (call -> behaviours) that a test sets through POST /_test/behave. A behaviour stands between the

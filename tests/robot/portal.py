@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """The government's site behind the demo robots, and the judge of Chasqui's first invariant.
 
 Like the real one it lets a company be logged in once: when a second session of a company begins while one lives, it kicks

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """The demo robot: speaks the whole robot contract (design, section 5), and misbehaves on request.
 
 Owns its sessions ("browsers"), the highest epoch seen for each company and portal, and the answers given under each

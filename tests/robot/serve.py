@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs an aiohttp application until SIGTERM or SIGINT, and says on one line of stdout where it listens.
 
 A port that is taken ends the process with the operating system's reason. At a signal open requests are dropped, not

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """`make run`: a whole Chasqui in the foreground, its data under var/.
 
 A private MariaDB, two demo robots with their portal (ROBOT=chromium: robots that drive Chromium, examples/; or ROBOTS="URL URL ..."), healthd, broker and two dispatchers. One company

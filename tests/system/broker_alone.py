@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A broker without dispatcher and database, and dispatchers by script: for what a real one would never do."""
 
 import json

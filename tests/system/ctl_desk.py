@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command `chasqui` at a database of its own, rows as dispatchers would have made them, and a broker that answers from a script."""
 
 import getpass

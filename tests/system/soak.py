@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Ordinary life, all at once: the actors of test_soak.py, what they keep for the end, and the measurements.
 
 An actor is a thread that repeats one piece of work with dice of its own until the soak is over. Every answer must come in time and

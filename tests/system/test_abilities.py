@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who may do what: every route of routes.def, with every kind of token."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`chasqui adopt`: Laravel's live sessions become ours at the cut-over, all at once."""
 
 import threading

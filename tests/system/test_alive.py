@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A robot that stalls is not dead: its sessions wait for it, calls to them are answered at once, and all goes on when it answers again. One
 whose process is gone is dead: its sessions move or are lost at once."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Batches and jobs from the client to the database and the robots: intake, progress, items, cancelling, who sees what, operators."""
 
 import json

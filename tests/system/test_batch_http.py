@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Batches over HTTP: JSON and NDJSON in, chunks out to dispatchers by script, and what happens when either side dies in the middle."""
 
 import contextlib

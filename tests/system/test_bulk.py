@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Operators act on all jobs that a filter finds: counted first, then step by step, once in the audit trail."""
 
 import pytest

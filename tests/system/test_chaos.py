@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A batch of log-ins while every process, MariaDB included, is killed with -9 at random and started again.
 
 Every item ends exactly once, no company ever has two live sessions at the portal, no place leaks (doctor, at teardown), the batch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every code of common/errors.def, provoked: a code without a row here fails, and so does a row without a code.
 
 A row is a function that brings about the answer; the table says with which HTTP status it comes. One system serves them all, so a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """kill -9 of any one process at random moments during 200 log-ins with 3 dispatchers and 2 brokers.
 
 No company ever has two live sessions, no place leaks (doctor, at teardown), every caller whose broker lived gets its answer

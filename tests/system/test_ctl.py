@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`chasqui`: every command, with what is good and with what is not; at a database alone, but for the last part."""
 
 import base64

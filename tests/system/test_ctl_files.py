@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Files as spreadsheets and shells write them: what `batch submit` makes of them, and what it says of those that it cannot take."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`chasqui batch`, `jobs` and `queue`: with a broker that answers from a script, and with all of Chasqui."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`chasqui stats` and `chasqui events` with all of Chasqui."""
 
 import fcntl

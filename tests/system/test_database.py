@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The database goes elsewhere: refuses, forgets, hangs, becomes read-only. Callers are answered, operators read why, and it heals by itself."""
 
 import json

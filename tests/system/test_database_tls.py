@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A database that wants TLS: who it is is verified, who we are is shown, and what is wrong is named."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`chasqui doctor`: it is content with what is in order, and finds each promise that is broken."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is taken at the doors: methods, targets, types and bodies as other people's programs send them."""
 
 import json

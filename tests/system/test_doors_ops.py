@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The operators' doors: names that are not known are refused, metrics can be closed, foreign Hosts are sent away, clocks of processes do not count."""
 
 import datetime

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A broker that starts and stops beside others: what came before its doors closed is answered, and what comes later is refused at once."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Downloads: any size, streamed with flat memory, held back by the slowest client, cut when they break."""
 
 import hashlib

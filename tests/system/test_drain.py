@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A robot that an operator empties: its sessions leave when they are idle, or at a deadline; none is ever lost by it."""
 
 from harness.wait import stays, wait_until

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Events out: what events.url is told, signed, at least once, those of a session in their order; and what happens when it takes nothing."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Over a real Galera cluster of three nodes. One worker runs all of it: a cluster takes a while to start."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What stands in front of HTTP: malformed and smuggled requests over raw sockets, each refused and none taken for a good one."""
 
 import json

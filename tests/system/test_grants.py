@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The grants of packaging/laravel/grants.sql are enough, and name every table."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """healthd, spoken to by the second implementation of the wire."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The broker's HTTP, in and out, with dispatchers by script: every check in its order, bodies, answers, operators, the end."""
 
 import datetime

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keys are rotated while everything runs: log-ins with stored credentials before, during and after."""
 
 import re

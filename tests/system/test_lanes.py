@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Lanes, credit and deadlines of a broker, and dispatchers that come, go and die."""
 
 import json

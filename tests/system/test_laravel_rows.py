@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """portal_jobs as a Laravel application makes and treats it: foreign keys, an ENUM, soft deletes, children, rows that are deleted under
 live sessions, columns and triggers that refuse. Nobody but the one who is meant suffers, and what stands is named."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The life of sessions: closing, 404, idling, restarts, migration, rescue, reconciliation."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The mailbox list: from the robot that holds the session, its bytes unchanged; look-ups together; dispatchers that die."""
 
 import json

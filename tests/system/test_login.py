@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Log-ins: the answer, no duplicate, placing, each way a robot can misbehave, adopted rows."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Nothing outside stops an event loop: silent name servers, a standard error that nobody reads, a full disk under the log, a
 supervisor that does not listen. A client lists on a healthy robot meanwhile and is answered as ever.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Many messages in one: what a broker gathers for a dispatcher that takes it, and what it takes from one."""
 
 from broker_alone import Later, Scripted, broker, make_broker  # noqa: F401

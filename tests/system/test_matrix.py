@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every route of broker/routes.def against {no token, foreign company, missing ability, revoked, another tenant's id}.
 
 A new route needs a row in ROWS: what its request looks like, and where it takes a company or the id of something that belongs to one.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`chasqui migrate`: on an empty database, and on one that Laravel fills, in the shapes it may have there."""
 
 import json

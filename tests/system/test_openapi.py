@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The description of the API: valid, the same that the programs were made from, and what a running system answers fits it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An operator's commands and their routes: robots that are changed and taken out of use, failures by class, the audit trail, the one line for Nagios."""
 
 import json

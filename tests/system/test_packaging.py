@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is made of the programs' tables, and what is in packaging/: it is valid, and it knows no name that does not exist."""
 
 import configparser

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Requests that go on to the robot of a session as they are: robot.pass, and all that must not get through."""
 
 import pytest

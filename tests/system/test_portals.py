@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What robots said, and portals as things of their own: pauses of a part, the breaker, politeness, refused credentials."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Execute that does not wait, or not long: Prefer, Idempotency-Key and available_at, with dispatchers by script."""
 
 import datetime

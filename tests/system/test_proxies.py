@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The samples of packaging/nginx and packaging/haproxy, with the real programs: which paths go where, streams both ways, and two brokers."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Queued log-ins: Prefer, Idempotency-Key, retries, cancelling, priority, places kept back, the dead and the stopped."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Retention: what is too old goes by itself, with all that is its, and nothing else does."""
 
 from harness.wait import wait_until

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The demo robot and its portal: a test that leans on them must be able to believe them."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Each way a robot can misbehave in a session: a clear error of the table, nobody else harmed, no URL told."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Robots as other people's are: full or failing, speaking some of the optional calls only, behind frameworks and proxies."""
 
 import gzip

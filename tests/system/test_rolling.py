@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two brokers behind a real nginx and a real HAProxy: restarted one after the other under 200 lists a second, no request is lost."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Rounds: an item logs in, runs its steps in that session, and closes it; what robots answered is kept and streamed.
 
 `make chaos` has the last one at full size: 3,000 companies over 4 robots with 25 places each, 20 kills.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`make run`: the scripts behind it, with addresses and a directory of the test's own."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Recurring batches: `chasqui schedule`, and what dispatchers make of it."""
 
 import re

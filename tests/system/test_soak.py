@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Everything mixed for some minutes: no process dies, nothing grows, no accepted job is lost, every answer comes in time.
 
 Three minutes in `make test`, with one database thread and small limits; `make soak` runs an hour (SOAK_MINUTES=N; SOAK_SEED=N

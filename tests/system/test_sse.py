@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Server-sent events: a batch's progress and the operators' feed, with dispatchers by script."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Processes that stand still (SIGSTOP) instead of dying, several of each kind, clocks that are wrong, robots that hold thousands.
 
 Whoever asks is answered before its deadline, and nothing is lost once everything moves again.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The operators' numbers: what is right, what is wrong in words, and that promtool finds nothing to say."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Connections that show no good token: many of them, from one address or from all, keep nobody out and hold little memory."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Answers in chunks: whole or cut, never more in memory than a window, stopped when their client goes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Whatever a robot or a client says is storable: its log-in is recorded, and nobody else's waits for it."""
 
 import json

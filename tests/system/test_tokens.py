@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who sends a request: verdicts of dispatchers, kept for less than 5 s; abilities; rate limits."""
 
 import json

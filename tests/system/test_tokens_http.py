@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tokens made and revoked over HTTP, credentials set over HTTP, and a session that is kept by a touch."""
 
 import json

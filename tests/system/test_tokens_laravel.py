@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tokens of the application: by a view over Laravel's table, and by introspection (RFC 7662). What cannot be verified is 503, never 401 and never let in."""
 
 import base64

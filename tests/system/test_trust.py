@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who may do what: tokens, abilities, companies, rate limits, secrets, strangers on the bus."""
 
 import json

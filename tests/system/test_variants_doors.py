@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Variants of what life did to the doors (HTTP as clients, load balancers, PHP and spreadsheets speak it), made up from the contract alone."""
 
 import json

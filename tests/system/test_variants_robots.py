@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Variants of robots as they are: full, failed, frozen, answering everything with a page, made up from the contract alone."""
 
 import json

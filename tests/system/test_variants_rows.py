@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Variants of hostile texts and of what other people's migrations, deletions and constraints do to our rows, made up from the contract alone."""
 
 import json

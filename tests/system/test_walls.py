@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """No company and no robot uses up what others need: calls in flight are bounded, and what only waits holds no credit."""
 
 import time

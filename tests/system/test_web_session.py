@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """People who log in with a browser: the cookie, and what it is good for. The page itself: tests/browser."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Callbacks: who is told that a batch has ended, what is signed, what is tried again and what is never called."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`chasqui worker test URL` against the demo robot, its misbehaviours, and the minimal robots of docs/robots.md."""
 
 import json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * head_parse.h - takes a head apart in place as libmicrohttpd 0.9.75 does, with
  * its lenience, so that the gate can be tested without a connection.

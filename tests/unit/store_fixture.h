@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_fixture.h - a private MariaDB for tests of the store: one server in
  * one directory under /tmp, reached by socket only, with migrations/ applied.

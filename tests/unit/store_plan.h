@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* store_plan.h - how the server runs the statements of an op: its plans, and how many rows it reads. After store_fixture.h. */
 #ifndef CHASQUI_TESTS_STORE_PLAN_H
 #define CHASQUI_TESTS_STORE_PLAN_H

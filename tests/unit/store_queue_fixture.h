@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_queue_fixture.h - the queue's side of store_fixture.h: log-ins of portal acme that are put in, claimed and ended, one by one and
  * in batches. All are token 7's.

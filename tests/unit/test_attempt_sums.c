@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 /* attempts.c: sums over dispatchers; labels stay few, and numbers never fall. */
 #include "broker/attempts.h"
 

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* attempts.c: a table of a fixed size in which nothing is lost. */
 #include "dispatcher/attempts.h"
 

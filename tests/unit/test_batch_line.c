@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_batch_line.c - lines of a batch's body: items, and why a line is none. */
 #include "common/jv.h"
 #include "dispatcher/batch_line.h"

@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 #include "common/boots.h"
 #include "common/jv.h"
 

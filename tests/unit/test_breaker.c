@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 #include "dispatcher/breaker.h"
 #include "dispatcher/pace.h"
 

@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 #include "common/buf.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 #include "proto/bundle.h"
 
 #include <setjmp.h>

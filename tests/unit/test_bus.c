@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /* The bus between two roles of one process: plain, then with CURVE, then under noise. */
 #include "common/bus.h"
 

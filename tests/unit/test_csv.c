@@ -1,4 +1,5 @@
 /* parts: ctl */
+/* SPDX-License-Identifier: MIT */
 #include "ctl/csv.h"
 
 #include <setjmp.h>

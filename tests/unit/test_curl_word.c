@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 #include "common/curl_word.h"
 
 #include <curl/curl.h>

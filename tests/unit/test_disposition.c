@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 #include "dispatcher/disposition.h"
 
 #include "dispatcher/robot_head.h"

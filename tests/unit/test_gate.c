@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 #include "broker/gate.h"
 
 #include "head_parse.h"

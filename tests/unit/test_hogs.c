@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 #include "dispatcher/hogs.h"
 
 #include <setjmp.h>

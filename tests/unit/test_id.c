@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 #include "common/id.h"
 
 #include "common/clock.h"

@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 #include "broker/items.h"
 
 #include <setjmp.h>

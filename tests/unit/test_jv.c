@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 #include "common/jv.h"
 
 #include <setjmp.h>

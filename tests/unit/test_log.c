@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 #include "common/log.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* Which addresses a robot may have. */
 #include "dispatcher/networks.h"
 

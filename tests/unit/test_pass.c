@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 #include "dispatcher/pass.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 #include "proto/codec_read.h"
 
 #include "common/id.h"

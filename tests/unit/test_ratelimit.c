@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 #include "broker/ratelimit.h"
 
 #include <setjmp.h>

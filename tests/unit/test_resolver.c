@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /* Against a getaddrinfo() of our own: a name says how its server behaves. */
 #include "common/resolver.h"
 

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* Calls to a server in a child process; a path says how the server behaves. */
 #include "dispatcher/robot_http.h"
 

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* What other people's servers answer to paths that they do not know, and what real answers look like. */
 #include "dispatcher/robot_speaks.h"
 

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 #include "dispatcher/seal.h"
 
 #include <errno.h>

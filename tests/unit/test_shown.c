@@ -1,4 +1,5 @@
 /* parts: ctl */
+/* SPDX-License-Identifier: MIT */
 /* test_shown.c - what people see: text from elsewhere, tables that fit, prose that is broken, amounts. */
 #include "common/fold.h"
 #include "ctl/plain.h"

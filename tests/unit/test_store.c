@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store.c - log-ins, look-ups, actions and ends of sessions, in a real database. */
 #include "tests/unit/store_fixture.h"
 

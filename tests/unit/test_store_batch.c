@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_batch.c - batches: opening, bodies sent once and again, counts, cancelling, ending, who may see them, in a real database. */
 #include "tests/unit/store_queue_fixture.h"
 

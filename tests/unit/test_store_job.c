@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_job.c - jobs: pages, cancelling, putting back, what one waits for; the queue's state; the audit trail; in a real database. */
 #include "tests/unit/store_queue_fixture.h"
 

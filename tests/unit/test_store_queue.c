@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_queue.c - queued jobs: putting in, claiming with places, outcomes, retries, in a real database. */
 #include "tests/unit/store_queue_fixture.h"
 #include "tests/unit/store_plan.h"

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_queue_plan.c - what batches, lists of jobs and looks at the queue cost the database: no scan, no sort, few rows. */
 #include "tests/unit/store_queue_fixture.h"
 #include "dispatcher/store_errors.h"

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_race.c - the store's threads, races, connections that break, and the plans of the hot statements. */
 #include "tests/unit/store_fixture.h"
 #include "tests/unit/store_plan.h"

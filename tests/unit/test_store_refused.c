@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_refused.c - what a real database refuses: named, never retried, nothing of it kept. */
 #include "tests/unit/store_fixture.h"
 

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_retention.c - what is too old goes, and nothing else does. */
 #include "tests/unit/store_plan.h"
 

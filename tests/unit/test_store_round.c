@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_round.c - rounds in a real database: which row says what, and who may go on. */
 #include "tests/unit/store_queue_fixture.h"
 

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_schedule.c - recurring batches in a real database: once a time, whole whatever happens, and what was missed. */
 #include "tests/unit/store_plan.h"
 

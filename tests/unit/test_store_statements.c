@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_statements.c - prepared statements of a real connection: few are held, those of long ago make room. */
 #include "tests/unit/store_fixture.h"
 

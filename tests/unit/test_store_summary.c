@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* What operators see of the database, and how robots are emptied: in a real one, with many rows. */
 #include "tests/unit/store_fixture.h"
 

@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 /* test_store_webhook.c - callbacks in a real database: each is claimed by one, and settled only by the try that holds it. */
 #include "tests/unit/store_plan.h"
 

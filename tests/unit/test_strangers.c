@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 #include "broker/strangers.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /* test_text.c - whatever comes in, something storable goes out: fixed cases, then random bytes. */
 #include "common/text.h"
 

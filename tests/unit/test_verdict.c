@@ -1,4 +1,5 @@
 /* parts: healthd */
+/* SPDX-License-Identifier: MIT */
 #include "healthd/verdict.h"
 
 #include <setjmp.h>

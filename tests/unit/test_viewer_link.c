@@ -1,4 +1,5 @@
 /* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
 #include "dispatcher/viewer_link.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 /* parts: broker */
+/* SPDX-License-Identifier: MIT */
 #include "broker/window.h"
 
 #include <setjmp.h>

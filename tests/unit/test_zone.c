@@ -1,4 +1,5 @@
 /* parts: common */
+/* SPDX-License-Identifier: MIT */
 /* test_zone.c - zones by offset and by name. */
 #include "common/zone.h"
 

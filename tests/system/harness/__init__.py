@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What system tests are made of: processes that are really started, and conditions that are really waited for.
 
 Knows nothing of pytest (conftest.py does), so that `make run` and the benchmark can use it too.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Private authorities and certificates for the tests of TLS, made by openssl in a directory."""
 
 import subprocess

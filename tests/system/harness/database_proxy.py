@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A fault injector for the database: a TCP proxy that understands MariaDB's client protocol.
 
 It stands between dispatchers (or the command) and the server, forwards packet by packet, and can

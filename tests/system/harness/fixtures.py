@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures that every conftest.py takes from here. The database server and the portal live for the whole run, everything else for one test."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A real Galera cluster on loopback: nodes in directories and on ports of their own, small buffers, default time-outs.
 
 The first node is installed, the others get its data by a state transfer (wsrep_sst_copy), as does one that was killed. A node is

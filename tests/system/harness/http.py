@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Plain HTTP for tests: every status is an answer, nothing is followed or decoded, and bytes can be sent raw."""
 
 import http.client

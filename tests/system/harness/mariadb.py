@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A private MariaDB: one server in one directory, on a port of its own.
 
 Owns datadir, socket and process. The server is made once (an installation takes a second) and kept for many tests, each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A program of examples/, ready when it has said where it listens."""
 
 from pathlib import Path

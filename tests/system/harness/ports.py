@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Free TCP ports below the range from which the kernel takes the local ends of connections.
 
 Runs beside each other take theirs from different slices: a run holds the first port of its own open. Within the slice they

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Libraries that are preloaded into a process, to change what its C library says."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One child process with its log.
 
 Owns the child from start() to stop(): it is ended by its pid and nothing else, and ends with the harness if that is killed.

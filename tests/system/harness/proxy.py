@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A TCP proxy in front of robots: it can be cut off, and it can choose another target for each connection, like a load balancer."""
 
 import selectors

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Demo robots and their portal as processes, and a client for their /_test calls."""
 
 import importlib.util

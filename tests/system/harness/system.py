@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A whole Chasqui: any number of each process, robots, a database and the operators' command.
 
 Owns a directory (configuration, keys, logs) and everything it starts. A configuration file is written for each process, with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Waiting on conditions. The only place of the harness that lets time pass; a wait ends by its condition or by its deadline."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """CHASQUI/1 in Python, from proto/SPEC.md alone: a second implementation that keeps the specification honest.
 
 A FakeDispatcher speaks to a real broker, a FakeBroker to a real dispatcher, a HealthPeer to a real healthd.
