@@ -66,6 +66,10 @@ def tell(soak):
         may = max(FLOOR.get(what, 0), first * GROWTH_PERCENT_AN_HOUR / 100 * measured_s / 3600)
         if what in FLOOR and grown > may:
             soak.complain(f"{name} {what} grows", lines[-1])
+    for (name, what), points in soak.samples.items():
+        if what == "rss_kib" and len(points) >= 20:
+            tenths = [min(value for _, value in points[len(points) * n // 10 : len(points) * (n + 1) // 10]) for n in range(10)]
+            lines.append(f"{name:14} {what} by tenths of the time: {' '.join(str(value) for value in tenths)}")
     connections = len(soak.system.dispatchers) * SETTINGS["dispatcher.db_threads"]
     most = max(count for _, count in soak.samples["mariadb", "statements"])
     lines.append(f"statements: at most {most} on {connections} connections")
