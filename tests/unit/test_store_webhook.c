@@ -176,7 +176,9 @@ static void test_plans(void **state)
     plan_begin();
     int64_t before = rows_read();
     run_fine(store_webhook_claim, &op);
-    assert_true(op.n == WEBHOOK_CLAIM_MAX && rows_read() - before < 120);
+    int64_t n_read = rows_read() - before;
+    if (op.n != WEBHOOK_CLAIM_MAX || n_read >= 200) /* each with the shape of its batch */
+        fail_msg("%u claimed, %lld rows read", op.n, (long long)n_read);
     claim_forget(&op);
     plan_check("store_webhook_claim");
     exec_sql("UPDATE chasqui_webhooks SET due_at = NULL", "");
