@@ -30,7 +30,7 @@ def test_names_that_are_not_known_are_refused(broker, dispatcher):
         assert answer.json["errors"] == {field: ["is not known here"]}, (path, answer)
     for path, body, field in (
         ("/queue/pause", {"reason": "x", "portl": "sunat"}, "portl"), ("/queue/pause", {"reason": "x", "for": 60}, "for"),
-        ("/queue/resume", {"portal": "sunat"}, "portal"), ("/workers/r1/drain", {"deadline": 5}, "deadline"), ("/workers/r1/resume", {"x": None}, "x"),
+        ("/queue/resume", {"portl": "sunat"}, "portl"), ("/workers/r1/drain", {"deadline": 5}, "deadline"), ("/workers/r1/resume", {"x": None}, "x"),
         ("/jobs/bulk", {"action": "cancel", "filter": {}, "preveiw": True}, "preveiw"), ("/jobs/12/retry", {"why": "x"}, "why"),
         ("/jobs/bulk", {"action": "cancel", "filter": {"sttus": "failed"}}, "filter"), ("/sessions/s/close", {"force": True}, "force"),
         ("/batches/5/cancel", {"all": True}, "all"), ("/queue/pause?portal=sunat", {"reason": "x"}, "portal"),
