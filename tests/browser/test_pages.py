@@ -6,6 +6,13 @@ from selenium.webdriver.common.keys import Keys
 
 from dashboard import PICTURES
 from harness.wait import wait_until
+from house import built
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """Its own: a morning's failures would be the first rows of other tests' lists."""
+    yield from built(tmp_path_factory)
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_every_view_fits(operator, house, size, theme):
     operator.size(size)
     operator.choose("Colours", theme.capitalize())
     job = house.system.database.value("SELECT id FROM portal_jobs WHERE company_id = 20110 ORDER BY id LIMIT 1")
-    for view, sign in [*VIEWS, (f"jobs/{job}", "Timeline"), (f"batches/{house.batch}", "12 done"), ("companies/20110", "bad_credentials")]:
+    for view, sign in [*VIEWS, (f"jobs/{job}", "Timeline"), (f"batches/{house.batch}", "12 done"), ("companies/20110", "Company 20110")]:
         operator.size(size).go(view).see(sign, within="main")
         over = operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, (view, over)
