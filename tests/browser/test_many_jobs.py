@@ -105,7 +105,7 @@ def test_looking_asks_the_database_for_nothing(dashboard_of, make_system, mariad
 
     page = dashboard_of(system).see("Queue by lane")
     page.driver.get("about:blank")
-    alone = per_second()
+    alone = max(per_second(), per_second(), per_second())  # what is asked each few seconds is in one of them
     page.open().see("live", within=".state")
     page.js("window.others = Array.from({length: 4}, () => new EventSource('/api/v1/ops/events'))")  # a browser opens six at most
     wait_until(lambda: page.js("return window.others.every(one => one.readyState === 1)"), 5, "they look too")
