@@ -18,7 +18,7 @@ SEED = int(os.environ.get("SOAK_SEED", random.randrange(1000)))
 WARM_S = min(600, 0.4 * 60 * MINUTES)
 GROWTH_PERCENT_AN_HOUR = 5
 # What may grow whatever the time: the heap's grain, sockets of the moment.
-FLOOR = {"rss_kib": 2048 if MINUTES > 10 else 4096, "fds": 12}
+FLOOR = {"rss_kib": 2048 if MINUTES > 10 else 4096, "fds": 12 if MINUTES > 10 else 24}
 STATEMENTS_A_CONNECTION = 256
 SETTINGS = {
     "dispatcher.db_threads": 1, "dispatcher.concurrency": 32, "queue.max_depth": 300, "session.idle_timeout_s": 25, "session.migrate_timeout_s": 20,
