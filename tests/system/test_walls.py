@@ -106,7 +106,7 @@ def test_log_ins_that_only_wait(two, how):
         answers = [one.result() for one in waiting]
     may = {200} if how == "same key" else {200, 202}  # who prefers to wait is answered 202 when its time is over
     assert {answer.status for answer in answers} <= may, {(answer.status, answer.error) for answer in answers}
-    assert len({answer.json["session_id"] for answer in answers}) == 1
+    assert len({answer.json["session_id"] for answer in answers if answer.status == 200}) == 1
     at_rest(system)
 
 
