@@ -25,7 +25,7 @@
 #define CLOCK_ERROR_MS (86400ll * 1000)     /* that our clock may be wrong by: the database's decides what has passed */
 
 static const char why_int[] = "must be an integer of 1 or more";
-static const char why_session[] = "must be 1 to 100 printable characters without space, / \\ % ? #";
+const char why_session_id[] = "must be 1 to 100 printable characters without space, / \\ % ? #";
 static const char why_portal[] = "must be 1 to 64 of a-z, 0-9 and _";
 static const char why_needed[] = "is needed";
 
@@ -129,7 +129,7 @@ static void query_session(const struct query *q, struct msg_REQUEST *r, struct j
     if (!s)
         errors_add(errors, "session_id", why_needed);
     else if (!session_id_ok(*s))
-        errors_add(errors, "session_id", why_session);
+        errors_add(errors, "session_id", why_session_id);
     else
         r->session_id = *s;
 }
@@ -246,7 +246,7 @@ void params_ops_sessions(const struct query *q, struct msg_REQUEST *r, struct jv
                 errors);
     const struct str *session = query_get(q, "session_id");
     if (session && !session_id_ok(*session))
-        errors_add(errors, "session_id", why_session);
+        errors_add(errors, "session_id", why_session_id);
     else if (session)
         r->session_id = *session;
     query_worker(q, r, errors);
@@ -381,7 +381,7 @@ static void body_session(const struct jv *body, const struct action *action, str
         if (action && action->session == ACTION_USE)
             errors_add(errors, "session_id", "is needed by this action");
     } else if (!session_id_ok(text_of(v))) {
-        errors_add(errors, "session_id", why_session);
+        errors_add(errors, "session_id", why_session_id);
     } else if (action && action->session == ACTION_CREATE) {
         errors_add(errors, "session_id", "does not go with a log-in, which makes a session");
     } else {

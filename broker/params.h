@@ -48,6 +48,7 @@ size_t utf8_mark(const char *text, size_t len);
 
 /* Single values. */
 bool session_id_ok(struct str s);
+extern const char why_session_id[]; /* what is said of one that is not */
 bool file_token_ok(struct str s);
 bool worker_name_ok(struct str s);
 bool portal_ok(struct str s);

@@ -85,7 +85,7 @@ static void query_take(struct exchange *x, struct jv **errors)
     if (!x->params)
         errors_add(errors, "session_id", "is needed");
     else if (!session_id_ok(x->flight.request.session_id))
-        errors_add(errors, "session_id", "must be 1 to 100 printable characters without space, / \\ % ? #");
+        errors_add(errors, "session_id", why_session_id);
 }
 
 static struct str header_of(const char *value, size_t max)

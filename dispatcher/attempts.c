@@ -39,12 +39,6 @@ void attempts_destroy(struct attempts **ap)
     *ap = NULL;
 }
 
-static char *text_keep(const char *text)
-{
-    size_t size = strlen(text) + 1;
-    return memcpy(xcalloc(1, size), text, size);
-}
-
 static bool count_in(struct attempts *a, unsigned most, const char *portal, const char *action, const char *outcome, const char *robot_error)
 {
     for (unsigned i = 0; i < a->n; i++) {
@@ -56,7 +50,7 @@ static bool count_in(struct attempts *a, unsigned most, const char *portal, cons
     }
     if (a->n >= most)
         return false;
-    a->row[a->n++] = (struct row){text_keep(portal), text_keep(action), text_keep(outcome), text_keep(robot_error), 1};
+    a->row[a->n++] = (struct row){xstrdup(portal), xstrdup(action), xstrdup(outcome), xstrdup(robot_error), 1};
     return true;
 }
 

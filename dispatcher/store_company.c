@@ -12,6 +12,17 @@
 #define PIECE "20" /* rows of each kind, newest first */
 #define RECENT_LOOKED_AT "200"
 
+/* The item of a batch that column `at` and the one behind it name; a job of its own has batch 0, and no item. */
+static void item_set(struct jv *one, struct db *db, unsigned at)
+{
+    jv_set(one, "batch_id", NULL);
+    jv_set(one, "index", NULL);
+    if (!db_u64(db, at))
+        return;
+    json_set_column(one, "batch_id", db, at);
+    json_set_column(one, "index", db, at + 1);
+}
+
 static enum db_rc sessions_read(struct db *db, uint64_t company_id, struct jv *out)
 {
     TRY(db_query(db,
@@ -56,12 +67,7 @@ static enum db_rc waiting_read(struct db *db, uint64_t company_id, struct jv *ou
     while (n < 20 && db_next(db)) {
         struct jv *w = jv_new_object();
         bool is_ready = db_u64(db, 8) != 0;
-        jv_set(w, "batch_id", NULL);
-        jv_set(w, "index", NULL);
-        if (db_u64(db, 0)) {
-            json_set_column(w, "batch_id", db, 0);
-            json_set_column(w, "index", db, 1);
-        }
+        item_set(w, db, 0);
         jv_set_str(w, "batch_name", db_str(db, 4, NULL));
         json_set_column(w, "job_id", db, 2);
         jv_set_str(w, "portal", db_str(db, 3, NULL));
@@ -97,12 +103,7 @@ static enum db_rc running_read(struct db *db, uint64_t company_id, struct jv *ou
         if (steps && !db_is_null(db, 10))
             steps_name(steps, (unsigned)db_u64(db, 10), step);
         json_set_column(r, "job_id", db, 0);
-        jv_set(r, "batch_id", NULL);
-        jv_set(r, "index", NULL);
-        if (db_u64(db, 1)) {
-            json_set_column(r, "batch_id", db, 1);
-            json_set_column(r, "index", db, 2);
-        }
+        item_set(r, db, 1);
         jv_set_str(r, "portal", db_str(db, 3, NULL));
         jv_set_str(r, "action", db_str(db, 4, NULL));
         jv_set_str(r, "step", step[0] ? step : NULL);

@@ -561,6 +561,13 @@ bool db_missed(const struct db *db)
     return db->missed;
 }
 
+static enum db_rc find_once(struct db *db, bool *found, const char *sql, struct params *p)
+{
+    enum db_rc rc = run(db, sql, p, true);
+    *found = rc == DB_OK && db_next(db);
+    return rc;
+}
+
 enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *types, ...)
 {
     struct params p;
@@ -569,16 +576,13 @@ enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *type
     va_start(ap, types);
     params_add(&p, types, strlen(types), &ap);
     va_end(ap);
-    enum db_rc rc = run(db, sql, &p, true);
-    *found = rc == DB_OK && db_next(db);
+    enum db_rc rc = find_once(db, found, sql, &p);
     if (rc || *found)
         return rc;
     if (db->in_tx)
         db->missed |= db->link.is_node;
-    else if (db_catch_up(db)) {
-        rc = run(db, sql, &p, true);
-        *found = rc == DB_OK && db_next(db);
-    }
+    else if (db_catch_up(db))
+        rc = find_once(db, found, sql, &p);
     return rc;
 }
 

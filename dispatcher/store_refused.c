@@ -42,13 +42,12 @@ static enum db_rc list_read(struct db *db, struct store_refused_list *op, struct
                  "AND c.portal = r.portal AND c.updated_at = r.credentials_at WHERE (? = 0 OR r.company_id = ?) AND (? = '' OR r.portal = ?) AND "
                  "r.company_id > ? ORDER BY r.company_id, r.portal LIMIT ?",
                  "uussuu", op->company_id, op->company_id, op->portal, op->portal, op->cursor, (uint64_t)limit + PORTALS_MORE));
-    while (!is_more && db_next(db)) {
-        is_more = n >= limit && db_u64(db, 0) != last;
-        if (!is_more)
-            jv_push(list, refused_jv(db));
-        if (!is_more)
-            last = db_u64(db, 0);
-        n++;
+    while (db_next(db)) {
+        is_more = n++ >= limit && db_u64(db, 0) != last;
+        if (is_more)
+            break;
+        last = db_u64(db, 0);
+        jv_push(list, refused_jv(db));
     }
     if (is_more)
         jv_set_int(body, "next_cursor", (int64_t)last);

@@ -3,11 +3,11 @@
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {ask, act, mayAct} from './broker.js';
-import {panel, badge, button, confirm, fields, failure, table, tell} from './part.js';
+import {panel, badge, button, confirm, fields, failure, table} from './part.js';
 import {number, duration, moment, ago} from './format.js';
-import {progress, ending, cancelBatch} from './batches.js';
+import {progress, ending, cancelBatch, batchBadge} from './batches.js';
 import {bulk, classActs} from './bulk.js';
-import {all, save} from './csv.js';
+import {saveAll} from './csv.js';
 import {cut, List} from './list.js';
 
 import {Thing} from './thing.js';
@@ -49,15 +49,7 @@ function priority(batch) {
         }});
 }
 
-async function failuresCsv(batch) {
-    try {
-        const rows = await all(cursor => ask(`/batches/${batch.id}/items`, {status: 'failed', limit: 200, cursor}).then(told => ({rows: told.items, next_cursor: told.next_cursor})));
-        save(`batch-${batch.id}-failed.csv`, rows, COLUMNS);
-        tell(t('csv_told', number(rows.length)));
-    } catch (why) {
-        tell(why.message, 'bad');
-    }
-}
+const failuresCsv = batch => saveAll(`batch-${batch.id}-failed.csv`, COLUMNS, `/batches/${batch.id}/items`, 'items', {status: 'failed'});
 
 const spent = batch => batch.took_s ?? Math.max(0, (Date.now() - Date.parse(batch.available_at || batch.created_at)) / 1000);
 
@@ -124,7 +116,7 @@ export function draw() {
             mayAct() && !isOver && batch.status !== 'cancelled' && button(t('cancel'), () => cancelBatch(batch, reload), {kind: 'danger', label: t('cancel_batch_title', batch.id)}),
             page.refresh()]},
             failure(page.why),
-            h('p', {class: 'lead'}, badge(batch.status === 'running' ? 'open' : batch.status, undefined, nameOf('batch_' + batch.status)), ' ', h('b', {}, batch.action), ' ',
+            h('p', {class: 'lead'}, batchBadge(batch), ' ', h('b', {}, batch.action), ' ',
                 !isOver && h('span', {class: 'ending'}, ending(batch))),
             progress(batch),
             fields([

@@ -14,6 +14,8 @@ function total(batch) {
     return batch.total || Object.values(batch.counts || {}).reduce((a, n) => a + n, 0);
 }
 
+export const batchBadge = batch => badge(batch.status === 'running' ? 'open' : batch.status, undefined, nameOf('batch_' + batch.status));
+
 export function progress(batch) {
     const all = total(batch), counts = batch.counts || {}, ended = (counts.done || 0) + (counts.failed || 0) + (counts.cancelled || 0);
     const words = PARTS.filter(([state]) => counts[state]).map(([state]) => `${number(counts[state])} ${nameOf(state)}`).join(' · ');
@@ -61,7 +63,7 @@ export function draw() {
         list.form([{name: 'status', label: t('state'), options: [['', t('all')], ...['open', 'running', 'done', 'cancelled'].map(state => [state, nameOf('batch_' + state)])]}]),
         table(t('batches_title'), [
             {head: t('batch'), kind: 'lead', cell: b => [h('a', {href: `#/batches/${b.id}`}, h('b', {}, String(b.id))), b.name && h('b', {}, ' ', b.name), h('small', {}, b.action), b.made_by && h('small', {}, b.made_by)]},
-            {head: t('state'), cell: b => badge(b.status === 'running' ? 'open' : b.status, undefined, nameOf('batch_' + b.status))},
+            {head: t('state'), cell: batchBadge},
             {head: t('progress'), kind: 'wide', cell: progress},
             {head: t('eta'), cell: ending},
             {head: t('created'), kind: 'when', cell: b => moment(b.created_at)},

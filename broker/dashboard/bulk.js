@@ -2,10 +2,10 @@
 /* bulk.js - many jobs at once: the dialog says first how many that would be. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
-import {act, ask} from './broker.js';
-import {confirm, redrawDialog, tell, button} from './part.js';
-import {count, number} from './format.js';
-import {all, save} from './csv.js';
+import {act} from './broker.js';
+import {confirm, redrawDialog, button} from './part.js';
+import {count} from './format.js';
+import {saveAll} from './csv.js';
 
 const NUMBERS = ['company_id', 'batch_id'];
 const COLUMNS = ['id', 'job_uid', 'company_id', 'portal', 'action', 'status', 'attempts', 'batch_id', 'worker', 'error', 'message', 'robot_status', 'robot_error', 'robot_message', 'created_at', 'started_at', 'finished_at'];
@@ -35,15 +35,7 @@ export function bulk(action, given, done) {
 }
 
 /* The jobs that a filter finds, as a file. */
-export async function jobsCsv(file, filter) {
-    try {
-        const rows = await all(cursor => ask('/jobs', {...taken(filter), limit: 200, cursor}).then(told => ({rows: told.jobs, next_cursor: told.next_cursor})));
-        save(file, rows, COLUMNS);
-        tell(t('csv_told', number(rows.length)));
-    } catch (why) {
-        tell(why.message, 'bad');
-    }
-}
+export const jobsCsv = (file, filter) => saveAll(file, COLUMNS, '/jobs', 'jobs', taken(filter));
 
 /* Of a class of failures as the errors' list has it: what may be done about it. */
 export function classActs(one, scope, mayAct, done) {

@@ -2,10 +2,11 @@
 /* company.js - one company: its sessions, what runs and waits for it, what failed last, and its credentials. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
-import {ask, act, mayAct} from './broker.js';
-import {panel, badge, button, confirm, failure, table} from './part.js';
+import {ask, mayAct} from './broker.js';
+import {panel, badge, button, failure, table} from './part.js';
 import {number, moment, ago} from './format.js';
 import {cut} from './list.js';
+import {lift} from './portals.js';
 import {Thing} from './thing.js';
 
 const page = new Thing(id => ask(`/companies/${encodeURIComponent(id)}`).then(told => told.company));
@@ -18,15 +19,6 @@ export function enter(id) {
 export function happened(kind, event) {
     if (kind === 'lost' || !event.company_id || String(event.company_id) === page.id)
         page.changed(isShown);
-}
-
-function lift(portal) {
-    confirm({title: t('lift_title', page.id), body: t('lift_body'), action: t('lift'), inputs: [{name: 'reason', label: t('reason')}],
-        run: async ({reason}) => {
-            await act('/credentials/lift', {company_id: page.id, portal, reason: reason || undefined});
-            page.load();
-            return t('lift_told', page.id);
-        }});
 }
 
 const job = id => (id ? h('a', {href: `#/jobs/${id}`}, String(id)) : '–');
@@ -62,7 +54,7 @@ export function draw() {
         part('credentials', [
             {head: t('portal'), kind: 'lead', cell: c => h('b', {}, c.portal)}, {head: t('stored_at'), kind: 'when', cell: c => moment(c.updated_at)},
             {head: t('refused_at'), cell: c => (c.refused_at ? h('span', {class: 'why'}, ago(c.refused_at), ' · ', c.refused_error) : t('not_refused'))},
-            {head: t('actions'), kind: 'act', cell: c => c.refused_at && mayAct() && button(t('lift'), () => lift(c.portal), {kind: 'small', label: t('lift_title', page.id)})},
+            {head: t('actions'), kind: 'act', cell: c => c.refused_at && mayAct() && button(t('lift'), () => lift({company_id: page.id, portal: c.portal}, () => page.load()), {kind: 'small', label: t('lift_title', page.id)})},
         ], told.credentials, c => c.portal, t('no_credentials')),
         part('recent', [
             {head: t('job'), kind: 'lead', cell: r => job(r.job_id)}, {head: t('action'), cell: r => r.action}, {head: t('state'), cell: r => badge(r.status)},

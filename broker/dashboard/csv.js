@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* csv.js - rows as a file for spreadsheets, as the command line writes it: what robots said stands in it, so no text may become a formula. */
+import {ask} from './broker.js';
+import {number} from './format.js';
+import {tell} from './part.js';
+import {t} from './text.js';
 
 const ROWS_MAX = 20000;
 
@@ -14,7 +18,7 @@ export function csv(rows, columns) {
     return '\ufeff' + [columns, ...rows.map(row => columns.map(name => row[name]))].map(line => line.map(field).join(',') + '\r\n').join('');
 }
 
-export function save(name, rows, columns) {
+function save(name, rows, columns) {
     const url = URL.createObjectURL(new Blob([csv(rows, columns)], {type: 'text/csv;charset=utf-8'})), link = document.createElement('a');
     link.href = url;
     link.download = name;
@@ -22,14 +26,19 @@ export function save(name, rows, columns) {
     setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
-/* All pages of a list, up to ROWS_MAX rows. */
-export async function all(page) {
+/* All pages of a list of the broker's, up to ROWS_MAX rows, as a file; what came of it is told. */
+export async function saveAll(file, columns, path, key, filter) {
     const rows = [];
     let cursor;
-    do {
-        const told = await page(cursor);
-        rows.push(...told.rows);
-        cursor = told.next_cursor;
-    } while (cursor && rows.length < ROWS_MAX);
-    return rows;
+    try {
+        do {
+            const told = await ask(path, {...filter, limit: 200, cursor});
+            rows.push(...told[key]);
+            cursor = told.next_cursor;
+        } while (cursor && rows.length < ROWS_MAX);
+        save(file, rows, columns);
+        tell(t('csv_told', number(rows.length)));
+    } catch (why) {
+        tell(why.message, 'bad');
+    }
 }

@@ -4,6 +4,7 @@ import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {world, ask} from './broker.js';
 import {panel, badge, table} from './part.js';
+import {batchBadge} from './batches.js';
 import {Thing} from './thing.js';
 
 const page = new Thing(async text => {
@@ -37,11 +38,11 @@ const LOOKS = [
     async text => {
         if (isNumber(text)) {
             const {batch} = await ask(`/batches/${text}`);
-            return {what: 'batch', id: batch.id, to: `batches/${batch.id}`, state: badge(batch.status === 'running' ? 'open' : batch.status, undefined, nameOf('batch_' + batch.status)), more: batch.name};
+            return {what: 'batch', id: batch.id, to: `batches/${batch.id}`, state: batchBadge(batch), more: batch.name};
         }
         const {batches} = await ask('/batches', {limit: 200});
         return batches.filter(one => one.name?.toLowerCase().includes(text.toLowerCase())).slice(0, 20)
-            .map(one => ({what: 'batch', id: one.id, to: `batches/${one.id}`, state: badge(one.status === 'running' ? 'open' : one.status, undefined, nameOf('batch_' + one.status)), more: one.name}));
+            .map(one => ({what: 'batch', id: one.id, to: `batches/${one.id}`, state: batchBadge(one), more: one.name}));
     },
     async text => {
         const {sessions} = await ask('/sessions', {session_id: text});

@@ -39,11 +39,11 @@ function resume(portal, one) {
 
 const scope = one => [one.portal, one.action, one.batch_id && t('batch_n', one.batch_id)].filter(Boolean).join(', ');
 
-function lift(one) {
+export function lift(one, done) {
     confirm({title: t('lift_title', one.company_id), body: t('lift_body'), action: t('lift'), inputs: [{name: 'reason', label: t('reason')}],
         run: async ({reason}) => {
             await act('/credentials/lift', {company_id: one.company_id, portal: one.portal, reason: reason || undefined});
-            page.load();
+            done();
             return t('lift_told', one.company_id);
         }});
 }
@@ -100,6 +100,6 @@ export function draw() {
             {head: t('robot_error'), cell: r => h('span', {class: 'why'}, [r.robot_status, r.robot_error].filter(Boolean).join(' '))},
             {head: t('last_words'), cell: r => cut(r.robot_message, 70)},
             {head: t('actions'), kind: 'act', cell: r => h('span', {class: 'acts'}, r.job_id && h('a', {href: `#/jobs/${r.job_id}`}, t('job_n', r.job_id)),
-                mayAct() && button(t('lift'), () => lift(r), {kind: 'small', label: t('lift_title', r.company_id)}))},
+                mayAct() && button(t('lift'), () => lift(r, () => page.load()), {kind: 'small', label: t('lift_title', r.company_id)}))},
         ], told.refused, r => r.company_id + r.portal, t('no_refused')))];
 }
