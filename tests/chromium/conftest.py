@@ -9,6 +9,7 @@ import time
 import pytest
 from harness.fixtures import *  # noqa: F403
 from harness.node import chromium_robot, web_portal
+from selenium import webdriver
 
 VIEWER_KEY = "a key of the tests, long enough"
 
@@ -104,3 +105,18 @@ def portal_pdf(site, company, number):
 
 def portal_counts(site):
     return json.loads(site.http.request("GET", "/_admin").expect(200).body)
+
+
+@pytest.fixture
+def browser():
+    """The person who looks."""
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"):
+        options.add_argument(flag)
+    made = webdriver.Chrome(options=options)
+    yield made
+    made.quit()
+
+
+def pictures(browser):
+    return int(browser.find_element("id", "picture").get_attribute("data-pictures") or 0)

@@ -15,6 +15,7 @@ from harness.system import ROOT
 COMPANIES = range(20801, 20813)
 AT_ONCE = 4
 LISTS = 60
+IDLE_S = 20
 
 
 def tree(pid):
@@ -78,6 +79,8 @@ def test_figures(make_system, make_robot, viewer_key_file):
     memory, cpu = usage(robot.pid)
     assert len(sessions) == len(COMPANIES) and memory > memory_before
 
+    time.sleep(IDLE_S)
+    idle_cpu = usage(robot.pid)[1] - cpu
     session = sessions[COMPANIES.start]
     direct, through = [], []
     for _ in range(LISTS):  # in turns, so that the machine's noise meets both
@@ -88,6 +91,7 @@ def test_figures(make_system, make_robot, viewer_key_file):
         f"{len(COMPANIES)} sessions, {AT_ONCE} log-ins at a time, {os.cpu_count()} cores",
         f"memory of a session: {(memory - memory_before) / len(COMPANIES):.0f} MiB (proportional set size)",
         f"processor time of a log-in: {(cpu - cpu_before) / len(COMPANIES):.2f} s",
+        f"processor of a session that nobody uses: {100 * idle_cpu / IDLE_S / len(COMPANIES):.1f} % of a core",
         f"log-ins a minute: {60 * len(COMPANIES) / login_s:.0f}",
         f"a list: {statistics.median(direct):.1f} ms at the robot, {statistics.median(through):.1f} ms through Chasqui, which adds {added:.1f} ms",
     ]

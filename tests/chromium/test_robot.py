@@ -6,10 +6,9 @@ import json
 import subprocess
 
 import pytest
-from conftest import Calls, portal_counts, portal_pdf, viewer_query
+from conftest import Calls, pictures, portal_counts, portal_pdf, viewer_query
 from harness import program, wait_until
 from harness.process import clean_env
-from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 
 
@@ -99,21 +98,6 @@ def test_worker_test_is_content(robot, tmp_path):
 
 
 # --- the viewer --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def browser():
-    """The person who looks."""
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"):
-        options.add_argument(flag)
-    made = webdriver.Chrome(options=options)
-    yield made
-    made.quit()
-
-
-def pictures(browser):
-    return int(browser.find_element("id", "picture").get_attribute("data-pictures") or 0)
 
 
 def state(browser):

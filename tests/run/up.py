@@ -48,6 +48,8 @@ COMPANY = 20123
 RESTARTS = 5  # of one process within a minute
 LOGIN = {"company_id": COMPANY, "portal": "sunat", "action": "sunat.menu_sol_login"}
 PARAMS = {"ruc": "20000020123", "usuario": "DEMO", "clave": "demo"}
+# Another company has an account of its own: a portal ends the older session of an account that logs in again.
+NEXT = {"company_id": 20124, "params": {**PARAMS, "ruc": "20000020124"}}
 
 
 class Failed(Exception):
@@ -370,7 +372,7 @@ Try next, in another terminal:
 
   # log a company in; while its session lives, the same one is answered
   curl -s {bearer} -H 'Content-Type: application/json' \\
-    -d '{json.dumps({**LOGIN, "company_id": 20124, "params": PARAMS})}' {api}/api/v1/app/jobs/execute
+    -d '{json.dumps({**LOGIN, **NEXT})}' {api}/api/v1/app/jobs/execute
 
   # list the mailbox of company {COMPANY}, from the robot that holds its session
   curl -s {bearer} '{api}/api/v1/app/buzon/list?session_id={session_id}&page=1'

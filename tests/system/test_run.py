@@ -12,49 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import Api, Process, free_port, program, wait_until
+from harness import Api, program, wait_until
 from harness.process import clean_env
-
-RUN = Path(__file__).resolve().parents[1] / "run"
-READY = r"^Ctrl-C stops everything"
-
-
-@pytest.fixture
-def place(tmp_path):
-    """The environment of one place to run in."""
-    local = "127.0.0.1:{}".format
-    return {
-        "RUN_DIR": str(tmp_path / "var"),
-        "BROKER_HTTP": local(free_port()),
-        "BROKER_OPS": local(free_port()),
-        "BROKER_BIND": "tcp://" + local(free_port()),
-        "HEALTHD_BIND": "tcp://" + local(free_port()),
-        "HEALTHD_CONTROL": "tcp://" + local(free_port()),
-        "DEMO_PORTAL": local(free_port()),
-        "DEMO_ROBOT_1": local(free_port()),
-        "DEMO_ROBOT_2": local(free_port()),
-    }
-
-
-@pytest.fixture
-def up(tmp_path, place):
-    """up() starts `make run`'s script; whatever is still there at the end is stopped."""
-    made = []
-
-    def start(**more):
-        run = Process(f"run-{len(made) + 1}", [sys.executable, RUN / "up.py"], tmp_path / f"run-{len(made) + 1}.log",
-                      env={"CHASQUI_BUILD": str(program("chasqui").parent), **place, **more})  # fmt: skip
-        made.append(run)
-        return run.start()
-
-    yield start
-    for run in made:
-        if run.alive():
-            run.stop(timeout=60)
-
-
-def pids(run):
-    return {name: int(pid) for name, pid in re.findall(r"^  (\S+) +pid (\d+)", run.text(), re.MULTILINE)}
+from harness.running import READY, RUN, pids, place, play, up  # noqa: F401
 
 
 def is_there(pid):
@@ -86,6 +46,9 @@ def test_up_down_and_up_again(up, place):
     item = api.list(session).expect(200).json["items"][0]
     assert len(api.download(session, item["file_token"]).expect(200).body) == item["size"]
     assert ctl(place, "doctor")["robots_asked"]
+    execute, listed, got = play(run)[:3]
+    assert json.loads(execute)["ok"] and json.loads(listed)["company_id"] == 20123
+    assert got == f"200 application/pdf {item['size']}"
     everyone = pids(run)
     assert set(everyone) == {"mariadb", "portal", "robot-r1", "robot-r2", "healthd", "broker", "dispatcher-1", "dispatcher-2"}
     run.signal(signal.SIGINT)
