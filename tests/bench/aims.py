@@ -24,6 +24,7 @@ AIMS = (  # section, what, aim as text, how it is read, what is enough
     ("queue", "batch: items accepted a second", "≥ 100,000", lambda r: r["batch"].get("accept_per_s"), lambda v: v >= 100_000),
     ("queue", "durable log-ins a second, robot calls included", "≥ 8,000", lambda r: r["batch"].get("drain_per_s"), lambda v: v >= 8_000),
     ("queue", "idle system: ms from a request to its robot call, p99", "< 20", lambda r: r["idle"]["p99_ms"], lambda v: v < 20),
+    ("rounds", "rounds: places used while items wait, %", "≥ 95", lambda r: r["fullness"]["percent"], lambda v: v >= 95),
     ("growth", "list: most rows over fewest", "≥ 0.9", lambda r: number_of(list(r["rows"].values())[-1], "ratio"), lambda v: v >= 0.9),
     ("growth", "list: most robots over fewest", "≥ 0.9", lambda r: number_of(list(r["robots"].values())[-1], "ratio"), lambda v: v >= 0.9),
     ("growth", "list: with idle connections over without", "≥ 0.95", lambda r: number_of(list(r["idle"].values())[-1], "ratio"), lambda v: v >= 0.95),

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from chasqui import Chasqui
-from harness import MariaDB
+from harness import MariaDB, System
 from robots import Robots
 
 SESSIONS = 1000
@@ -35,7 +35,7 @@ class Lab:
         self.end(part)
 
     def end(self, part):
-        wrong = part.close() if isinstance(part, Chasqui) else part.stop()
+        wrong = part.close() if isinstance(part, System) else part.stop()
         if isinstance(wrong, list) and wrong:
             print("\n".join(wrong), file=sys.stderr)
 

@@ -17,6 +17,7 @@ TABLES = {  # marker: (section, function)
     "growth": ("growth", tables.growth),
     "queue": ("queue", tables.queue),
     "logins": ("queue", tables.logins),
+    "rounds": ("rounds", tables.rounds),
     "profile": ("profile", tables.profile),
 }
 

@@ -38,6 +38,7 @@ http {{
         location = /sunat/login {{ {log} return 200 '{{"ok":true,"session_id":"$request_id","url":"https://x.example/","titulo":"x"}}'; }}
         location = /sunat/buzon/list {{ return 200 '{list}'; }}
         location = /api/v1/app/buzon/list {{ return 200 '{list}'; }}
+        location /sessions/ {{ return 200 '{{"ok":true}}'; }}
         location /files/ {{ default_type application/pdf; alias {files}/; }}
         location / {{ return 404; }}
     }}

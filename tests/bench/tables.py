@@ -117,6 +117,15 @@ def queue(result):
     return rows(("", "contender", "accepted", "drained", "CPU, µs for each"), lines)
 
 
+def rounds(result):
+    fast, slow = result["at_once"], result["fullness"]
+    return rows(("", "", "CPU, µs for each"), [
+        (f"{fast['n']:,} rounds, robots that answer at once", f"{fast['rate']:,.0f} rounds/s", spent(fast["cpu_us"])),
+        (f"{slow['n']:,} rounds over {slow['places']} places, log-ins of 2-8 s, three dispatchers",
+         f"places used while items wait: {slow['percent']:.1f} %, at the lowest {slow['lowest']:.0f} %", ""),
+    ])  # fmt: skip
+
+
 def watched(name, one):
     """Rows of a process that perf looked at."""
     by_library = ", ".join(f"{library} {percent:.0f} %" for library, percent in one["libraries"][:9])
