@@ -29,7 +29,8 @@ PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-de
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev libsystemd-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus \
-  groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime galera-4 python3-jsonschema
+  groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime galera-4 python3-jsonschema \
+  php-cli php-laravel-framework php-guzzlehttp-guzzle php-mysql php-curl php-mbstring php-xml phpunit
 PACKAGES_CHROMIUM := chromium $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \

@@ -1,0 +1,54 @@
+<?php
+
+// SPDX-License-Identifier: MIT
+
+return [
+
+    /*
+    |--------------------------------------------------------------------------
+    | The broker
+    |--------------------------------------------------------------------------
+    |
+    | The address of broker.http, and the token that this application uses when
+    | it speaks for itself: `chasqui token create --company '*' --ability app`.
+    |
+    */
+
+    'url' => env('CHASQUI_URL', 'http://127.0.0.1:8080'),
+
+    'token' => env('CHASQUI_TOKEN'),
+
+    'connect_timeout_s' => 3,
+
+    /*
+    |--------------------------------------------------------------------------
+    | Log-in actions
+    |--------------------------------------------------------------------------
+    |
+    | The log-in action of a portal is "<portal>.menu_sol_login", unless it is
+    | named here: 'sunafil' => 'sunafil.casilla_login'.
+    |
+    */
+
+    'login_actions' => [],
+
+    // Only for the drop-in RobotWorkerPool: the viewer_url of the robots, as in `chasqui worker add`.
+    'viewer_url' => env('CHASQUI_VIEWER_URL'),
+
+    /*
+    |--------------------------------------------------------------------------
+    | Classes that Chasqui takes the place of
+    |--------------------------------------------------------------------------
+    |
+    | Each line sends one of your own classes' callers to Chasqui, whether they
+    | write `new` or ask the container. Without the line all is as before.
+    |
+    */
+
+    'replace' => [
+        // App\Services\RobotSessionService::class => Chasqui\Laravel\DropIn\RobotSessionService::class,
+        // App\Services\RobotClient::class => Chasqui\Laravel\DropIn\RobotClient::class,
+        // App\Services\RobotWorkerPool::class => Chasqui\Laravel\DropIn\RobotWorkerPool::class,
+    ],
+
+];
