@@ -4,10 +4,12 @@ two lines are changed, and back when they are taken out."""
 
 import json
 import re
+from collections import Counter
 
 import pytest
 from harness.laravel import PACKAGE, Laravel, missing, replacement
 from harness.system import ROOT
+from harness.wait import wait_until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "")
 LOGIN = {"portal": "sunat", "action": "sunat.menu_sol_login", "params": {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}}
@@ -57,8 +59,9 @@ def three_cases(laravel, token, company, page=None):
     assert told["ok"] and (told.get("reused") or "sunat" in told["robot"]["titulo"].lower()), told
     listed = client.get("/api/v1/app/buzon/list", query={"session_id": session, "page": page}).expect(200).json
     assert listed["company_id"] == company and listed["page"] == (page or 1) and listed["items"]
-    file = client.get("/api/v1/app/buzon/download", query={"session_id": session, "file_token": listed["items"][0]["file_token"]}).expect(200)
-    assert len(file.body) == listed["items"][0]["size"] and file.headers["Content-Type"] == "application/pdf"
+    item = listed["items"][0]
+    file = client.get("/api/v1/app/buzon/download", query={"session_id": session, "file_token": item["file_token"]}).expect(200)
+    assert len(file.body) == item["size"] and file.headers["Content-Type"] == "application/pdf"
     assert "attachment" in file.headers["Content-Disposition"]
     again = login(client, company).expect(200).json
     assert again["reused"] is True and again["session_id"] == session
@@ -137,3 +140,62 @@ def test_the_migrations_may_run_before_and_after_chasquis(tmp_path, mariadb, dat
     assert "163248" in laravel.artisan("migrate", "--force").stdout
     laravel.artisan("migrate:rollback", "--force", "--step=2")
     assert system.api.login(2) and tokens
+
+
+LISTENER = r"""\Event::listen(\Chasqui\Laravel\Events\Told::class, function ($told) {
+    file_put_contents(storage_path('logs/told.log'), json_encode([get_class($told), $told->payload]) . "\n", FILE_APPEND | LOCK_EX);
+}); """
+
+
+def test_events_and_commands(laravel, make_system):
+    """What Chasqui tells becomes Laravel's events; artisan logs companies in and shows what became of it."""
+    tokens = laravel.fill(9)
+    hook = f"{laravel.url}/api/hooks/chasqui"
+    settings = {"events.url": hook, "webhook.allow": hook, "webhook.backoff_ms": 100}
+    system = make_system(database=laravel.database, capacity=20, settings=settings)
+    laravel.env.update(CHASQUI_URL=system.api_url(), CHASQUI_TOKEN=system.make_token("*", "app"))
+    laravel.env.update(CHASQUI_WEBHOOK_PATH="api/hooks/chasqui", CHASQUI_WEBHOOK_SECRET_FILE=str(system.settings["webhook.secret_file"]))
+    laravel.change("app/Providers/AppServiceProvider.php", "public function boot() { ", "public function boot() { " + LISTENER)
+    cast = "'status' => \\Chasqui\\Laravel\\Casts\\JobStatus::class, "
+    laravel.change("app/Models/PortalJob.php", "$casts = [", "$casts = [" + cast)
+    laravel.start()
+
+    assert "token" in laravel.artisan("chasqui:status").stdout
+    sheet = laravel.directory / "companies.csv"
+    sheet.write_text("company_id;usuario;clave\r\n1;DEMO;demo\r\n2;DEMO;wrong\r\n3;DEMO;demo\r\n")
+    done = laravel.artisan("chasqui:login", sheet, "--key=monday", f"--callback={hook}", check=False)
+    assert done.returncode == 1 and "2 logged in, 1 failed" in done.stdout and "3/3" in done.stdout + done.stderr, done
+    assert re.search(r"\| 2 +\| robot_error", done.stdout), done.stdout
+    batch = re.search(r"Batch (\d+):", done.stdout)[1]
+    again = laravel.artisan("chasqui:login", sheet, "--key=monday", f"--callback={hook}", "--detach")
+    assert f"Batch {batch}:" in again.stdout
+    assert re.search(r"\| done +\| 2", laravel.artisan("chasqui:status", batch).stdout)
+    system.set_credentials(4, ruc="20100000004", usuario="DEMO", clave="demo")
+    assert "1 logged in, 0 failed" in laravel.artisan("chasqui:login", "--company=4").stdout
+    system.api.close(system.api.active(4).json["session_id"]).expect(200)
+
+    def told():
+        log = laravel.directory / "storage/logs/told.log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def heard(**counts):
+        return Counter(kind.rpartition("\\")[2] for kind, _ in told()) == counts
+
+    # Of the first batch twice: as its callback, and as an event.
+    wait_until(lambda: heard(SessionOpened=3, JobFinished=4, SessionEnded=1, BatchFinished=3), 60, "Laravel heard of it all")
+    ended = next(body for kind, body in told() if kind.endswith("SessionEnded"))
+    assert ended["session"]["company_id"] == 4 and ended["session"]["state"] == "closed"
+    # Statuses that the application's model does not know are read as those that it knows.
+    system.ctl("queue", "pause", "--reason", "test")
+    waits = system.api.queue(5).expect(202).json["job_id"]
+    mine = laravel.client(tokens[5])
+    shown = mine.get(f"/api/v1/app/jobs/{waits}").expect(200).json
+    assert (shown["job"]["status"], shown["label"]) == ("pending", "En cola")
+    system.api.delete(f"/api/v1/app/jobs/{waits}").expect(200)
+    assert [(one["status"], one["label"]) for one in mine.get("/api/v1/app/jobs").expect(200).json["data"]] == [("failed", "Falló")]
+    assert system.database.value("SELECT status FROM portal_jobs WHERE id = %s", waits) == "cancelled"
+    system.ctl("queue", "resume")
+    wait_until(lambda: heard(SessionOpened=3, JobFinished=5, SessionEnded=1, BatchFinished=3), 30, "its end is told")
+    # Each was told once.
+    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_outbox") == 0, 30, "nothing is left to tell")
+    assert heard(SessionOpened=3, JobFinished=5, SessionEnded=1, BatchFinished=3)

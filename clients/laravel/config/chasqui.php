@@ -37,6 +37,41 @@ return [
 
     /*
     |--------------------------------------------------------------------------
+    | Webhooks
+    |--------------------------------------------------------------------------
+    |
+    | Where events.url of Chasqui and the callbacks of batches point to: the path
+    | below this application. Its secret is the text in webhook.secret_file, or a
+    | file that holds it. While one secret takes the place of another: an array.
+    | Without a path there is no route.
+    |
+    */
+
+    'webhook_path' => env('CHASQUI_WEBHOOK_PATH'),
+
+    'webhook_secret' => env('CHASQUI_WEBHOOK_SECRET'),
+
+    'webhook_secret_file' => env('CHASQUI_WEBHOOK_SECRET_FILE'),
+
+    'webhook_tolerance_s' => 300,
+
+    // How often chasqui:login looks how far its batch is.
+    'look_ms' => 1000,
+
+    /*
+    |--------------------------------------------------------------------------
+    | Statuses of portal_jobs
+    |--------------------------------------------------------------------------
+    |
+    | What your model reads for statuses that it does not know, if it casts them:
+    | protected $casts = ['status' => Chasqui\Laravel\Casts\JobStatus::class].
+    |
+    */
+
+    'statuses' => ['queued' => 'pending', 'retrying' => 'pending', 'cancelled' => 'failed'],
+
+    /*
+    |--------------------------------------------------------------------------
     | Classes that Chasqui takes the place of
     |--------------------------------------------------------------------------
     |

@@ -36,6 +36,12 @@ class Chasqui
         $this->token = $token ?? config('chasqui.token');
     }
 
+    /** For tests: see Facades\Chasqui::fake(). */
+    public static function fake(): Testing\ChasquiFake
+    {
+        return Facades\Chasqui::fake();
+    }
+
     /** Speaks with another token, that of the user for instance: $chasqui->withToken($request->bearerToken()). */
     public function withToken(?string $token): self
     {

@@ -24,10 +24,14 @@ class ChasquiServiceProvider extends ServiceProvider
 
     public function boot()
     {
+        if ($this->app['config']['chasqui.webhook_path'] !== null) {
+            $this->loadRoutesFrom(__DIR__.'/../routes/webhook.php');
+        }
         if (! $this->app->runningInConsole()) {
             return;
         }
 
+        $this->commands([Console\LoginCommand::class, Console\StatusCommand::class]);
         $this->publishes([__DIR__.'/../config/chasqui.php' => $this->app->configPath('chasqui.php')], 'chasqui-config');
         $this->publishes([__DIR__.'/../database/migrations' => $this->app->databasePath('migrations')], 'chasqui-migrations');
     }

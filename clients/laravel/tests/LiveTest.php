@@ -104,4 +104,51 @@ class LiveTest extends TestCase
         $this->expectException(Exceptions\Conflict::class);
         $chasqui->cancelJob($item['job_id']);
     }
+
+    /** Members, their order and the types of their values, of every answer of this walk. */
+    public function test_the_fake_has_the_same_shapes()
+    {
+        $walk = function (Chasqui $chasqui) {
+            $chasqui->setCredentials(6, 'sunat', self::LOGIN);
+            $seen = ['login' => $chasqui->login(6, 'sunat', null, self::LOGIN), 'again' => $chasqui->login(6, 'sunat')];
+            $session = $seen['login']['session_id'];
+            $seen += [
+                'active' => $chasqui->active(6, 'sunat'),
+                'session' => $chasqui->session($session),
+                'touch' => $chasqui->touch($session),
+                'list' => $chasqui->buzon($session),
+                'job' => $chasqui->job($seen['login']['job_id']),
+                'jobs' => $chasqui->jobs(['company_id' => 6]),
+                'batch' => $chasqui->batch('sunat', 'sunat.menu_sol_login', [['company_id' => 6]]),
+                'close' => $chasqui->close($session),
+                'forget' => $chasqui->forgetCredentials(6, 'sunat'),
+            ];
+            foreach (['buzon', 'close', 'session'] as $call) {
+                try {
+                    $chasqui->$call($session);
+                } catch (Exceptions\SessionGone $gone) {
+                    $seen["gone $call"] = [get_class($gone), $gone->body()];
+                }
+            }
+
+            return $seen;
+        };
+        $live = $walk(app(Chasqui::class));
+        $fake = $walk(Chasqui::fake());
+        foreach ($live as $name => $answer) {
+            $this->assertSame($this->shape($answer), $this->shape($fake[$name]), $name);
+        }
+        $this->assertSame(array_keys($live), array_keys($fake));
+    }
+
+    /** @return mixed the same with a type for each value; of a list only its first element counts */
+    private function shape($value)
+    {
+        if (! is_array($value)) {
+            return gettype($value);
+        }
+        $isList = $value !== [] && array_keys($value) === range(0, count($value) - 1);
+
+        return array_map([$this, 'shape'], $isList ? array_slice($value, 0, 1) : $value);
+    }
 }

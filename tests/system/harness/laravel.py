@@ -49,6 +49,8 @@ class Laravel:
             "APP_ENV": "testing", "APP_DEBUG": "true", **env,
         }  # fmt: skip
         self.process = None
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def change(self, path, old, new):
         text = (self.directory / path).read_text()
@@ -86,9 +88,7 @@ class Laravel:
         return self.run("phpunit", "-c", PACKAGE / "phpunit.xml.dist", "--bootstrap", autoload, "--do-not-cache-result", directory)
 
     def start(self):
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        argv = ["php", "-S", f"127.0.0.1:{port}", "-t", "public", "public/index.php"]
+        argv = ["php", "-S", f"127.0.0.1:{self.port}", "-t", "public", "public/index.php"]
         self.process = Process("laravel", argv, self.directory / "server.log", env=self.env, cwd=self.directory).start()
         wait_until(lambda: self.process.alive() and Client(self.url).get("/api/v1/app/me").status, 30, "Laravel answers")
         return self
