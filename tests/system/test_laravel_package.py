@@ -96,16 +96,24 @@ def test_two_lines_send_the_application_through_chasqui(both):
     laravel.stop()
 
     # With the pool replaced too, Laravel knows no robot's address.
-    laravel.env["ROBOT_WORKERS"] = "[]"
+    robots, laravel.env["ROBOT_WORKERS"] = laravel.env["ROBOT_WORKERS"], "[]"
     laravel.change("config/chasqui.php", "'replace' => [", f"'replace' => [{replacement('RobotWorkerPool')} ")
     laravel.start()
     three_cases(laravel, tokens[5], 5)
     of_laravel = "SELECT COUNT(*) FROM portal_jobs WHERE company_id = 5 AND user_id IS NOT NULL AND robot_worker_base_url IS"
     assert (system.database.value(f"{of_laravel} NULL"), system.database.value(f"{of_laravel} NOT NULL")) == (1, 0)
     # What Chasqui cannot answer at present is said so, with its own status.
+    mine = system.api.active(5).expect(200).json["session_id"]
     system.broker.stop()
-    gone = laravel.client(tokens[5]).get("/api/v1/app/buzon/list", query={"session_id": session}).expect(503, "broker_unreachable")
+    gone = laravel.client(tokens[5]).get("/api/v1/app/buzon/list", query={"session_id": mine}).expect(503, "broker_unreachable")
     assert gone.headers["Retry-After"] == "5" and system.api_url() not in gone.body.decode()
+    laravel.stop()
+
+    # And back, without a Chasqui: Laravel finds the session where it was opened, and asks the robot by itself.
+    laravel.env["ROBOT_WORKERS"] = robots
+    laravel.change("config/chasqui.php", "'replace' => [", "'replaced' => [")
+    laravel.start()
+    assert three_cases(laravel, tokens[5], 5) == mine
     system.broker.start()
     system.wait_ready()
 
@@ -114,6 +122,8 @@ def test_the_package_with_its_own_tests(both):
     laravel, system, _tokens = both
     told = laravel.phpunit(PACKAGE / "tests").stdout
     assert re.search(r"^OK \(\d+ tests", told, re.M), told
+    # What such an application wrote by hand for Chasqui finds the same names here: client, exceptions, methods.
+    assert '"done":2' in laravel.artisan("portal:login-all", "--limit=2").stdout
     # Each code of Chasqui has an exception and an advice.
     codes = set(re.findall(r'^ERR\([A-Z_]+, "([a-z_]+)"', (ROOT / "common/errors.def").read_text(), re.M))
     known = set(re.findall(r"^        '([a-z_]+)' => \[", (PACKAGE / "src/Exceptions/Codes.php").read_text(), re.M))

@@ -90,7 +90,7 @@ class LiveTest extends TestCase
             'priority' => 7,
         ]);
         $this->assertSame(1, $batch['accepted']);
-        for ($i = 0; $i < 300 && ! ($status = $chasqui->batchStatus($batch['batch_id']))['finished_at']; $i++) {
+        for ($i = 0; $i < 1200 && ! ($status = $chasqui->batchStatus($batch['batch_id']))['finished_at']; $i++) {
             usleep(100000);
         }
         $this->assertSame(1, $status['counts']['done']);

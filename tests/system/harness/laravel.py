@@ -90,7 +90,7 @@ class Laravel:
     def start(self):
         argv = ["php", "-S", f"127.0.0.1:{self.port}", "-t", "public", "public/index.php"]
         self.process = Process("laravel", argv, self.directory / "server.log", env=self.env, cwd=self.directory).start()
-        wait_until(lambda: self.process.alive() and Client(self.url).get("/api/v1/app/me").status, 30, "Laravel answers")
+        wait_until(lambda: self.process.alive() and Client(self.url).get("/api/v1/app/me").status, 60, "Laravel answers")
         return self
 
     def stop(self):
