@@ -82,6 +82,9 @@ def test_two_lines_send_the_application_through_chasqui(both):
     session = three_cases(laravel, tokens[2], 2, page=2)
     assert system.database.value(jobs, 2) == 1
     assert system.api.session(session).expect(200).json["company_id"] == 2
+    # Laravel's own row of it leads to the session too: getWorkerByJobId() asks for jobs by the ids that Laravel gave out.
+    row = system.database.value("SELECT MAX(id) FROM portal_jobs WHERE company_id = 2 AND user_id IS NOT NULL")
+    assert system.api.job(row).expect(200).json["job"]["session_id"] == session
     # Laravel's session of before is met, not opened a second time.
     assert login(laravel.client(tokens[1]), 1).expect(200).json["reused"] is True
     laravel.client(tokens[3]).get("/api/v1/app/buzon/list", query={"session_id": session}).expect(404, "session_not_found")
