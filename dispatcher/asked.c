@@ -43,13 +43,3 @@ void asked_json(struct asked *a, enum store_rc rc, enum err e, struct buf *json)
         reply_take(d, r, 200, "application/json", NULL, json);
     buf_free(json);
 }
-
-void asked_words(struct asked *a, enum store_rc rc, enum err e, struct buf *json)
-{
-    if (rc == STORE_OK && !e) {
-        buf_room(json, json->len + 4096);
-        robots_hide_urls(a->d, json->data, json->room);
-        json->len = strlen(json->data);
-    }
-    asked_json(a, rc, e, json);
-}

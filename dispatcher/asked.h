@@ -17,7 +17,5 @@ struct asked *asked_new(struct dispatcher *d, const struct request *r);
 struct request *asked_answer(struct asked *a, enum store_rc rc);
 /* The whole end of an op whose answer is JSON: gives that, or the error `e` when it is one. Frees `a`, empties `json`. */
 void asked_json(struct asked *a, enum store_rc rc, enum err e, struct buf *json);
-/* Likewise, with robots' names in place of their base URLs: what Laravel or a robot wrote may hold them. */
-void asked_words(struct asked *a, enum store_rc rc, enum err e, struct buf *json);
 
 #endif

@@ -9,7 +9,7 @@
  */
 #include "dispatcher/bulkhead.h"
 #include "dispatcher/idempotency.h"
-#include "dispatcher/login.h"
+#include "dispatcher/login_answer.h"
 #include "dispatcher/store_queue.h"
 
 #include "common/check.h"

@@ -9,6 +9,7 @@
  * Says WAKE only after the commit.
  */
 #include "dispatcher/asked.h"
+#include "dispatcher/robot_answer.h"
 #include "dispatcher/batch_body.h"
 #include "dispatcher/store_reply.h"
 #include "dispatcher/webhook.h"
@@ -334,7 +335,7 @@ static void get_start(struct dispatcher *d, struct request *r)
 static void items_done(void *arg, void *op_arg)
 {
     struct store_batch_items *op = op_arg;
-    asked_words(arg, op->rc, op->found ? ERR_OK : ERR_BATCH_NOT_FOUND, &op->json);
+    answer_json(arg, op->rc, op->found ? ERR_OK : ERR_BATCH_NOT_FOUND, &op->json);
     free(op);
 }
 

@@ -9,6 +9,7 @@
  * restart. Must never let sessions end before that is known.
  */
 #include "dispatcher/robot_answer.h"
+#include "dispatcher/news.h"
 #include "dispatcher/robot_calls.h"
 #include "dispatcher/store_down.h"
 
@@ -82,7 +83,7 @@ static void answered(void *arg, struct call_answer *a)
     }
     if (c->answered) /* one that did not answer at all stays in doubt, until it is seen again */
         robots_boot_checked(d, c->robot_id);
-    lookups_wake(d);
+    d->news->robots_known(d);
     check_end(c);
 }
 

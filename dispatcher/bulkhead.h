@@ -6,9 +6,8 @@
 #ifndef CHASQUI_BULKHEAD_H
 #define CHASQUI_BULKHEAD_H
 
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/news.h"
 
-#define BULKHEAD_TEXT_MAX 300 /* of PING */
 
 /* Called when a request's turn came, from the loop. */
 typedef void bulkhead_turn_fn(struct dispatcher *d, struct request *r);

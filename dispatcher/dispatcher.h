@@ -82,6 +82,8 @@ struct dispatcher {
     char name[NAME_ROOM];
     char boot_id[65];
     bool draining;
+    const struct news *news;  /* news.h */
+    uint64_t robots_revision; /* of the registry of robots that we know, 0 = none yet; written by robots.c */
 
     /* each owned by its file, opaque elsewhere */
     struct peers *peers;
@@ -187,6 +189,7 @@ struct request {
     char content_encoding[61]; /* of the body, set before the reply; "" = none */
     bool replayed;             /* set before the reply: the answer is that of an earlier request with the same key */
 };
+void request_free(struct dispatcher *d, struct request *r); /* for reply.c: it was answered */
 struct requests *requests_new(void);
 /* A REQUEST came from a broker; and what ends or feeds one. Called by peer.c. false = not taken (its id is in use). */
 bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload);
@@ -266,7 +269,6 @@ struct robot { /* borrowed until the next return to the loop; keep the id */
 struct robots *robots_new(struct dispatcher *d);
 void robots_destroy(struct robots **rp);
 void robots_reload(struct dispatcher *d);          /* asks the store for a newer revision; each sweep */
-uint64_t robots_revision(const struct dispatcher *d);
 const struct robot *robot_by_id(const struct dispatcher *d, uint32_t id);
 const struct robot *robot_by_name(const struct dispatcher *d, const char *name);
 const struct robot *robot_by_url(const struct dispatcher *d, const char *url); /* normalised first (common/url.h) */
@@ -356,6 +358,7 @@ struct settle_in { uint64_t job_id, session_ref, epoch, company_id; uint32_t rob
                    struct buf remember; /* sealed credentials to keep on success; taken over */
                    struct queued item; bool cancelled; /* somebody asked the job to stop */ };
 void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
+void settle_rescued(struct dispatcher *d, struct rescued *job, const struct lease *lease); /* the same for a log-in of a dispatcher that died */
 unsigned settles_running(const struct dispatcher *d);
 
 /* Closes a session on its robot and in the database; fn(arg, ok, err, row) at the end. ERR_LOGIN_IN_PROGRESS: a round works in it, nothing
@@ -412,7 +415,6 @@ void queue_destroy(struct queue **qp);
 void queue_wake(struct dispatcher *d);                         /* work, or a place, is there */
 void queue_due_in(struct dispatcher *d, int64_t ms);           /* something becomes ready then */
 void queue_login_ended(struct dispatcher *d);                  /* one that login_queued() began */
-void queue_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms); /* a queued job, until its claim */
 void queue_batch_touched(struct dispatcher *d, uint64_t batch_id); /* an item of it ended; 0 = none */
 struct outcomes *outcomes_new(struct dispatcher *d);
 void outcomes_destroy(struct dispatcher *d);
@@ -434,6 +436,8 @@ void tally_fault(struct dispatcher *d, uint32_t robot_id, enum fault fault);
 void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a); /* a call_watch_fn */
 void tally_attempt(struct dispatcher *d, const char *portal, const char *action, const char *outcome, const char *robot_error);
 void tally_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms);
+void tally_request(struct dispatcher *d, const struct request *r); /* it ends */
+void tally_queued(struct dispatcher *d, uint64_t company_id, uint64_t ms); /* a queued job, until its claim */
 void tally_used(struct dispatcher *d, uint64_t company_id, uint64_t ms);
 /* ---- summary.c: OPS_SUMMARY --------------------------------------------------------------------------------- */
 struct summaries *summaries_new(struct dispatcher *d);

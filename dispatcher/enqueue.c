@@ -28,16 +28,6 @@ static void entry_free(struct entry *e)
     free(e);
 }
 
-void enqueue_answer(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid)
-{
-    struct jv *body = jv_new_object();
-    jv_set_bool(body, "ok", true);
-    jv_set_int(body, "job_id", (int64_t)job_id);
-    jv_set_str(body, "job_uid", job_uid);
-    jv_set_str(body, "status", "queued");
-    reply_jv(d, r, 202, body);
-}
-
 static void enqueued(void *arg, void *op_arg);
 
 static void forced_close_done(struct dispatcher *d, void *arg, enum err error, const struct session_row *row)

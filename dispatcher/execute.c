@@ -291,7 +291,7 @@ bool login_may_start(struct dispatcher *d, struct request *r)
         refuse_field(d, r, "action", "This dispatcher does not know the action.");
         return false;
     }
-    if (!robots_revision(d)) { /* just started: no robot is known yet */
+    if (!d->robots_revision) { /* just started: no robot is known yet */
         reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
         return false;
     }

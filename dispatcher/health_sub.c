@@ -79,21 +79,21 @@ static void robots_send(struct dispatcher *d)
     struct buf payload = {0};
     robots_each(d, row_add, &rows);
     proto_encode_robots(&payload, rows.row, rows.n);
-    struct msg m = {.type = MSG_ROBOTS, .ROBOTS = {.revision = robots_revision(d)}, .payload = {payload.data, (uint32_t)payload.len}};
+    struct msg m = {.type = MSG_ROBOTS, .ROBOTS = {.revision = d->robots_revision}, .payload = {payload.data, (uint32_t)payload.len}};
     for (unsigned i = 0; i < h->n_controls; i++)
         if (h->control[i].is_linked)
             proto_send(h->control[i].sock, NULL, 0, &m);
     buf_free(&payload);
     free(rows.row);
     h->told_ms = clock_ms();
-    h->told_revision = robots_revision(d);
+    h->told_revision = d->robots_revision;
 }
 
 static void control_linked(void *arg, bool connected)
 {
     struct control *c = arg;
     c->is_linked = connected;
-    if (connected && robots_revision(c->d))
+    if (connected && c->d->robots_revision)
         robots_send(c->d);
 }
 
@@ -236,7 +236,7 @@ void health_sub_tick(struct dispatcher *d)
     if (!heard && (!h->is_silent || now > h->started_ms + FIRST_WORD_MS))
         robots_all_unknown(d); /* also those that the database says are down */
     h->is_silent = !heard;
-    if (robots_revision(d) && (h->told_revision != robots_revision(d) || now > h->told_ms + ROBOTS_EVERY_MS))
+    if (d->robots_revision && (h->told_revision != d->robots_revision || now > h->told_ms + ROBOTS_EVERY_MS))
         robots_send(d);
 }
 

@@ -5,6 +5,7 @@
  * WAKE, and asks the database itself.
  */
 #include "dispatcher/asked.h"
+#include "dispatcher/robot_answer.h"
 #include "dispatcher/store_queue.h"
 
 #include "common/check.h"
@@ -26,7 +27,7 @@ static void job_done(void *arg, void *op_arg)
     struct asked *a = arg;
     const struct request *r = request_find(a->d, a->key);
     bool is_seen = op->found && r && (is_operators(r) || request_may_see(r, op->company_id));
-    asked_words(a, op->rc, is_seen ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
+    answer_json(a, op->rc, is_seen ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
     free(op);
 }
 
@@ -43,7 +44,7 @@ static void get_start(struct dispatcher *d, struct request *r)
 static void jobs_done(void *arg, void *op_arg)
 {
     struct store_jobs *op = op_arg;
-    asked_words(arg, op->rc, ERR_OK, &op->json);
+    answer_json(arg, op->rc, ERR_OK, &op->json);
     free(op->companies);
     free(op);
 }
@@ -188,7 +189,7 @@ static void retry_start(struct dispatcher *d, struct request *r)
 static void why_done(void *arg, void *op_arg)
 {
     struct store_why *op = op_arg;
-    asked_words(arg, op->rc, op->found ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
+    answer_json(arg, op->rc, op->found ? ERR_OK : ERR_JOB_NOT_FOUND, &op->json);
     free(op);
 }
 
@@ -208,7 +209,7 @@ static void why_start(struct dispatcher *d, struct request *r)
 static void company_done(void *arg, void *op_arg)
 {
     struct store_company *op = op_arg;
-    asked_words(arg, op->rc, ERR_OK, &op->json);
+    answer_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 

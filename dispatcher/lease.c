@@ -5,7 +5,7 @@
  * Owns: the table of our leases, by job. Must never trust one longer than its term counted
  * from the moment it was asked for, less a margin. A lease that is lost, and a job that is to stop, tells its holder once.
  */
-#include "dispatcher/round.h"
+#include "dispatcher/news.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -175,31 +175,6 @@ static void action_ended(void *arg, void *op)
     free(op);
 }
 
-static void rescue_login(struct dispatcher *d, struct rescued *job, const struct lease *lease)
-{
-    struct settle_in *in = xcalloc(1, sizeof(*in));
-    in->job_id = job->job_id;
-    in->session_ref = job->row.ref;
-    in->epoch = job->row.epoch;
-    in->company_id = job->row.company_id;
-    in->robot_id = job->row.robot_id;
-    strcpy(in->portal, job->row.portal);
-    strcpy(in->job_uid, job->job_uid);
-    in->lease = *lease;
-    in->limit_left_ms = job->limit_left_ms;
-    in->item = job->item;
-    in->cancelled = job->cancelled;
-    in->error = ERR_NO_DISPATCHER;
-    strcpy(in->message, "The dispatcher died before the robot answered; nothing runs; log in again.");
-    if (job->remember && d->seal && job->params.len) {
-        struct buf plain = {0};
-        if (seal_unwrap(d->seal, job->row.company_id, job->row.portal, "params", job->params.data, job->params.len, &plain))
-            seal_wrap(d->seal, job->row.company_id, job->row.portal, "credentials", plain.data, plain.len, &in->remember);
-        buf_wipe(&plain);
-    }
-    settle_login(d, in);
-}
-
 static void rescue_action(struct dispatcher *d, const struct rescued *job, const struct lease *lease)
 {
     struct store_action_end *op = xcalloc(1, sizeof(*op));
@@ -220,20 +195,16 @@ static void rescued(void *arg, void *op_arg)
         stat_inc(rescues_total);
         log_line(LOG_WARN, "rescued", "job", log_i((long long)job->job_id), "kind", lease_kind_name[job->kind], NULL);
         switch (job->kind) {
-        case LEASE_LOGIN:
-            rescue_login(d, job, &op->lease);
-            break;
         case LEASE_ACTION:
             rescue_action(d, job, &op->lease);
             break;
         case LEASE_CLOSE:
             close_session(d, &job->row, SESSION_CLOSED, "rescued", NULL, true, &op->lease, NULL, NULL);
             break;
+        case LEASE_LOGIN:
         case LEASE_MIGRATE:
-            migrate_resume(d, job, &op->lease);
-            break;
         case LEASE_ROUND:
-            round_rescued(d, job, &op->lease);
+            d->news->lease_rescued(d, job, &op->lease);
             break;
         }
         buf_wipe(&job->params);
@@ -254,13 +225,13 @@ static void rescue(struct dispatcher *d)
 void leases_renew_soon(struct dispatcher *d)
 {
     d->leases->renew_at_ms = 0;
-    sweep_soon(d);
+    d->news->tick_wanted(d);
 }
 
 void leases_rescue_soon(struct dispatcher *d)
 {
     d->leases->rescue_at_ms = 0;
-    sweep_soon(d);
+    d->news->tick_wanted(d);
 }
 
 void leases_tick(struct dispatcher *d)
@@ -271,7 +242,7 @@ void leases_tick(struct dispatcher *d)
         ls->renew_at_ms = now + (uint64_t)d->conf->queue_lease_ms / 4;
         renew(d);
     }
-    bool knows_robots = robots_revision(d) != 0; /* else nobody could be asked what became of a log-in */
+    bool knows_robots = d->robots_revision != 0; /* else nobody could be asked what became of a log-in */
     if (!ls->rescuing && !d->draining && knows_robots && now >= ls->rescue_at_ms) {
         ls->rescue_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         rescue(d);

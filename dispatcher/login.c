@@ -9,6 +9,7 @@
  * in params.
  */
 #include "dispatcher/bulkhead.h"
+#include "dispatcher/news.h"
 #include "dispatcher/idempotency.h"
 #include "dispatcher/login.h"
 #include "dispatcher/portals.h"
@@ -38,7 +39,7 @@ void login_free(struct login *l)
 {
     loop_timer_stop(l->d->loop, &l->timer);
     if (l->is_running)
-        queue_login_ended(l->d);
+        l->d->news->work_ended(l->d);
     if (l->held)
         lease_drop(l->d, l->job_id, l->lease.token);
     if (l->began_ms)
@@ -56,34 +57,6 @@ struct request *login_waiter(struct login *l)
 }
 
 /* ---- answers --------------------------------------------------------------------------------------------------------- */
-
-struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused)
-{
-    const struct robot *robot = robot_by_id(d, row->robot_id);
-    struct jv *body = jv_new_object(), *about = jv_new_object(), *shape = session_jv(row, NULL);
-    jv_set_bool(body, "ok", true);
-    jv_set_int(body, "job_id", (int64_t)row->job_id);
-    jv_set_str(body, "job_uid", job_uid);
-    jv_set_str(body, "session_id", row->session_id);
-    jv_set(body, "viewer_url", jv_copy(jv_get(shape, "viewer_url")));
-    jv_set_str(about, "url", url && *url ? url : NULL);
-    jv_set_str(about, "titulo", row->title[0] ? row->title : NULL);
-    jv_set_str(about, "worker", robot ? robot->name : NULL);
-    jv_set(body, "robot", about);
-    if (reused)
-        jv_set_bool(body, "reused", true);
-    jv_free(shape);
-    return body;
-}
-
-struct jv *job_extra(uint64_t job_id, const char *job_uid)
-{
-    struct jv *extra = jv_new_object();
-    jv_set_int(extra, "job_id", (int64_t)job_id);
-    if (job_uid && *job_uid)
-        jv_set_str(extra, "job_uid", job_uid);
-    return extra;
-}
 
 void login_tell_waiter(struct login *l, enum err error)
 {
@@ -198,7 +171,7 @@ static void done_recorded(void *arg, void *op_arg)
         peers_event(d, "session", l->job_id, l->company_id, "active");
         awaits_wake(d, l->job_id);
     }
-    queue_batch_touched(d, l->item.batch_id);
+    d->news->batch_touched(d, l->item.batch_id);
     if (r || l->key.is_set)
         answer_keep(d, &l->key, l->company_id, l->portal, r ? r->key : 0, 200, ERR_OK, NULL,
                     login_body(d, &op->row, l->job_uid, l->url, false));
@@ -279,12 +252,12 @@ static void failed_recorded(void *arg, void *op_arg)
              log_i((long long)l->job_id), "request", l->request_id, "error", login_code(l), "robot_status", log_i(l->attempt.status), "robot_error", l->attempt.error, "retry_ms",
              log_i((long long)retry), NULL);
     if (l->item.is_set && retry >= 0)
-        queue_due_in(d, retry);
+        d->news->work_due_in(d, retry);
     if (!l->item.batch_id) {
         peers_event(d, "job", l->job_id, l->company_id, l->cancelled ? "cancelled" : retry >= 0 ? "retrying" : "failed");
         awaits_wake(d, l->job_id);
     }
-    queue_batch_touched(d, l->item.batch_id);
+    d->news->batch_touched(d, l->item.batch_id);
     if (l->place == PLACE_FREE && !portals_in_doubt(d)) /* else when the others know of the portal's fault */
         peers_wake(d, "place");
     struct jv *extra = job_extra(l->job_id, l->job_uid);
@@ -424,7 +397,7 @@ static void full(struct login *l)
     tally_fault(l->d, l->robot_id, FAULT_FULL);
     uint32_t wait_ms = robots_full(l->d, l->robot_id, l->asked_ms);
     if (wait_ms)
-        queue_due_in(l->d, wait_ms);
+        l->d->news->work_due_in(l->d, wait_ms);
     l->error = ERR_NO_FREE_WORKER;
     reserve_again(l, false, 0);
 }
@@ -733,7 +706,7 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
     l->began_ms = clock_ms();
     l->attempt.queued_ms = (int64_t)got->waited_ms;
     stat_inc(logins_total);
-    queue_waited(d, l->company_id, got->waited_ms);
+    tally_queued(d, l->company_id, got->waited_ms);
     login_hold(l);
     bool is_open = params_open(l, got);
     buf_free(&got->params);

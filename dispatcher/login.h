@@ -6,6 +6,7 @@
 #ifndef CHASQUI_LOGIN_H
 #define CHASQUI_LOGIN_H
 
+#include "dispatcher/login_answer.h"
 #include "dispatcher/robot_answer.h"
 #include "dispatcher/store_queue.h"
 
@@ -55,11 +56,6 @@ struct login {
     bool final;              /* a migration is not tried again */
 };
 
-/* The 200 of execute. url and titulo are the robot's own words, base URLs replaced; null when they are not known any more. */
-struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused);
-struct jv *job_extra(uint64_t job_id, const char *job_uid); /* {job_id, job_uid?} */
-/* 202 {ok,job_id,job_uid,status:"queued"} */
-void enqueue_answer(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid);
 /* May this request's action log in here? false: answered. */
 bool login_may_start(struct dispatcher *d, struct request *r);
 void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why); /* answers 422 */

@@ -4,6 +4,7 @@
  * (the audit trail). Reads only. Names stand in place of robots' base URLs.
  */
 #include "dispatcher/asked.h"
+#include "dispatcher/robot_answer.h"
 #include "dispatcher/store_errors.h"
 #include "dispatcher/store_queue.h"
 
@@ -15,7 +16,7 @@
 static void audit_done(void *arg, void *op_arg)
 {
     struct store_audit *op = op_arg;
-    asked_words(arg, op->rc, ERR_OK, &op->json);
+    answer_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 
@@ -36,7 +37,7 @@ static void audit_start(struct dispatcher *d, struct request *r)
 static void errors_done(void *arg, void *op_arg)
 {
     struct store_errors *op = op_arg;
-    asked_words(arg, op->rc, ERR_OK, &op->json);
+    answer_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 

@@ -10,6 +10,7 @@
  * a silent one's are kept, and a call is answered at once that it does not answer.
  */
 #include "dispatcher/bulkhead.h"
+#include "dispatcher/news.h"
 #include "dispatcher/store_reply.h"
 
 #include "common/check.h"
@@ -121,8 +122,8 @@ static void sleep_on_move(struct wait *w, struct request *r, const struct sessio
     if (!w->was_told) {
         w->was_told = true;
         if (down)
-            migrate_robot_changed(w->d, down->id, "robot_down");
-        migrate_urgent(w->d, row->job_id);
+            w->d->news->robot_changed(w->d, down->id, "robot_down");
+        w->d->news->session_wanted(w->d, row->job_id);
     }
     sleep_on(w, r, row);
 }
@@ -227,7 +228,7 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         tell(w, r, RESOLVE_OK, row);
         return;
     }
-    if (!robots_revision(d)) { /* just started: no robot is known yet */
+    if (!d->robots_revision) { /* just started: no robot is known yet */
         sleep_on(w, r, row);
         return;
     }

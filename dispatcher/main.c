@@ -6,7 +6,8 @@
  * what the database is asked just now comes back.
  */
 #include "dispatcher/bulkhead.h"
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/handlers.h"
+#include "dispatcher/news.h"
 #include "dispatcher/events.h"
 #include "dispatcher/portals.h"
 #include "dispatcher/verify.h"
@@ -176,7 +177,9 @@ int main(int argc, char **argv)
     log_detach();
     secrets_guard();
     descriptors_raise();
+    handlers_check();
     d.conf = conf;
+    d.news = &news_of_floors;
     d.stream_memory.budget = (uint64_t)conf->dispatcher_stream_memory_bytes;
     snprintf(d.name, sizeof(d.name), "%.64s", conf->dispatcher_name);
     id_boot(d.boot_id);

@@ -8,9 +8,8 @@
  * is gone: its requests are cancelled (log-ins go on by themselves) and the
  * greeting begins again, under a new incarnation.
  */
-#include "dispatcher/bulkhead.h"
-#include "dispatcher/events.h"
-#include "dispatcher/verify.h"
+
+#include "dispatcher/news.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -137,7 +136,7 @@ static void hello_send(struct peer *p)
 {
     struct msg m = {.type = MSG_HELLO,
                     .HELLO = {.name = str_of(p->d->name), .boot_id = str_of(p->d->boot_id), .version = str_of(CHASQUI_VERSION),
-                              .capacity = p->d->peers->window, .many = true, .foreign = verifier_foreign(p->d)}};
+                              .capacity = p->d->peers->window, .many = true, .foreign = p->d->news->tokens_of_others(p->d)}};
     peer_send(p->d, p->index, &m);
 }
 
@@ -171,16 +170,14 @@ static void ping_send(struct peer *p)
     char database[401], troubles[TROUBLE_TEXT_MAX + 1];
     database_fill(p->d, database);
     store_troubles(p->d->store, troubles);
-    verifier_trouble(p->d, troubles);
-    events_trouble(p->d, troubles);
     uint64_t limits[LANE_COUNT];
     char lost[LOST_TEXT_MAX + 1], at_limit[BULKHEAD_TEXT_MAX + 1];
-    bulkheads_text(p->d, at_limit);
+    p->d->news->ping_asks(p->d, troubles, at_limit);
     lost_fill(p->d->peers, lost);
     limits_fill(p, limits);
     struct msg m = {.type = MSG_PING,
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
-                             .database_ok = store_is_up(p->d->store) && robots_revision(p->d) > 0,
+                             .database_ok = store_is_up(p->d->store) && p->d->robots_revision > 0,
                              .draining = p->d->draining, .stats = &stat_own, .brokers_lost = str_of(lost),
                              .at_limit = str_of(at_limit), .database = str_of(database), .troubles = str_of(troubles)}};
     peer_send(p->d, p->index, &m);
@@ -233,7 +230,7 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
         peer_send(p->d, p->index, &bye);
     }
     ping_send(p);
-    tally_greeted(p->d, p->index);
+    p->d->news->broker_known(p->d, p->index);
 }
 
 static void malformed(const char *why)
@@ -263,17 +260,6 @@ static void refused_note(struct peer *p, struct str reason)
         return;
     str_copy(p->refused_why, sizeof(p->refused_why), reason);
     log_line(LOG_WARN, "refused_by_broker", "endpoint", bus_endpoint(p->sock), "why", p->refused_why, NULL);
-}
-
-static void wake_take(struct dispatcher *d, struct str what)
-{
-    lookups_wake(d);
-    if (str_is(what, "work") || str_is(what, "place"))
-        queue_wake(d);
-    else if (str_is(what, "cancel"))
-        leases_renew_soon(d);
-    else if (str_is(what, "rescue"))
-        leases_rescue_soon(d);
 }
 
 struct letter {
@@ -335,8 +321,8 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
         break;
     }
     case MSG_WAKE:
-        sweep_soon(d);
-        wake_take(d, m.WAKE.what);
+        d->news->tick_wanted(d);
+        d->news->woken(d, m.WAKE.what);
         break;
     case MSG_REFUSED: /* it does not know us (any more) */
         peer_lost(p, "refused");
@@ -401,7 +387,7 @@ void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t c
 void peers_wake(struct dispatcher *d, const char *what)
 {
     struct msg m = {.type = MSG_WAKE, .WAKE = {.what = str_of(what)}};
-    wake_take(d, str_of(what)); /* the brokers tell the others, not us */
+    d->news->woken(d, str_of(what)); /* the brokers tell the others, not us */
     peers_send_all(d, &m);
 }
 

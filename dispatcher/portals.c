@@ -9,6 +9,7 @@
  * that goes down from being asked more often than it takes to know. Everything else is told once a second.
  */
 #include "dispatcher/portals.h"
+#include "dispatcher/news.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -199,7 +200,7 @@ static void looked(void *arg, void *op_arg)
         p->is_again = false;
         look(p);
     }
-    queue_wake(d); /* it waited while there was doubt */
+    d->news->work_ready(d); /* it waited while there was doubt */
     if (is_released)
         peers_wake(d, "work");
     else if (had_doubt)

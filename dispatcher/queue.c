@@ -80,7 +80,7 @@ static void claimed(void *arg, void *op_arg)
     if (q->is_refused) /* one at a time and not at once: whoever mends the table finds most of the queue as it was */
         loop_timer_in(q->d->loop, &q->refused, REFUSED_MS);
     for (unsigned i = 0; i < op->n_met; i++)
-        queue_waited(q->d, op->met[i].company_id, op->met[i].waited_ms);
+        tally_queued(q->d, op->met[i].company_id, op->met[i].waited_ms);
     q->n_running += op->n;
     stat_set(queue_running, q->n_running);
     for (unsigned i = 0; i < op->n; i++)
@@ -95,18 +95,12 @@ static void claimed(void *arg, void *op_arg)
     pump(q);
 }
 
-void queue_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms)
-{
-    stat_time(queue_wait_seconds, ms * 1000);
-    tally_waited(d, company_id, ms);
-}
-
 /* Takes more when there is a reason to look and room to run it. */
 static void pump(struct queue *q)
 {
     struct dispatcher *d = q->d;
     unsigned most = (unsigned)d->conf->dispatcher_concurrency;
-    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !robots_revision(d) || portals_in_doubt(d))
+    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !d->robots_revision || portals_in_doubt(d))
         return;
     struct store_claim *op = xcalloc(1, sizeof(*op));
     lease_fill(d, &op->lease, 0);

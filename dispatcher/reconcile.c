@@ -8,6 +8,7 @@
  * not be adopted yet. What looks wrong must look wrong twice, a run apart, before anything is done.
  */
 #include "dispatcher/robot_list.h"
+#include "dispatcher/news.h"
 #include "dispatcher/robot_calls.h"
 
 #include "common/check.h"
@@ -75,7 +76,7 @@ static struct watch *watch_of(struct dispatcher *d, uint32_t robot_id)
 void reconcile_robot(struct dispatcher *d, uint32_t robot_id)
 {
     watch_of(d, robot_id)->due_ms = 0;
-    sweep_soon(d);
+    d->news->tick_wanted(d);
 }
 
 /* ---- what was left behind ------------------------------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
  * them: OPS_REFUSED, OPS_REFUSED_LIFT.
  */
 #include "dispatcher/asked.h"
+#include "dispatcher/robot_answer.h"
 #include "dispatcher/store_credentials.h"
 
 #include "common/check.h"
@@ -14,7 +15,7 @@
 static void listed(void *arg, void *op_arg)
 {
     struct store_refused_list *op = op_arg;
-    asked_words(arg, op->rc, ERR_OK, &op->json);
+    answer_json(arg, op->rc, ERR_OK, &op->json);
     free(op);
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * request.c - the requests in flight and their answers.
+ * request.c - the requests in flight.
  *
  * Owns: the table of requests by our key and by the broker's id, and the chunk
  * credit of streamed answers. Must never answer a request twice, nor after its
  * broker is gone. The broker owns the deadline's 504; one second after a
  * deadline what is left of a request is dropped here.
  */
-#include "dispatcher/bulkhead.h"
+#include "dispatcher/news.h"
 #include "dispatcher/pass.h"
 
 #include "common/check.h"
@@ -28,69 +28,8 @@ struct requests {
     unsigned n;
 };
 
-static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r) = {
-    [OP_TOKEN_VERIFY] = verify_start,
-    [OP_JOB_GET] = job_start,
-    [OP_JOB_AWAIT] = login_await,
-    [OP_SESSION_ACTIVE] = control_start,
-    [OP_SESSION_GET] = control_start,
-    [OP_SESSION_CLOSE] = close_start,
-    [OP_BUZON_LIST] = list_start,
-    [OP_BUZON_DOWNLOAD] = download_start,
-    [OP_EXECUTE_ACTION] = action_start,
-    [OP_EXECUTE_LOGIN] = login_start,
-    [OP_EXECUTE_QUEUED] = enqueue_start,
-    [OP_OPS_SESSIONS] = control_start,
-    [OP_OPS_WORKERS] = control_start,
-    [OP_OPS_WORKER_WANT] = control_start,
-    [OP_OPS_SESSION_CLOSE] = close_start,
-    [OP_OPS_SESSION_MIGRATE] = migrate_start,
-    [OP_OPS_DOCTOR] = doctor_start,
-    [OP_OPS_SUMMARY] = summary_start,
-    [OP_BATCH_OPEN] = batch_start,
-    [OP_BATCH_BODY] = batch_start,
-    [OP_BATCH_CLOSE] = batch_start,
-    [OP_BATCH_GET] = batch_start,
-    [OP_BATCH_ITEMS] = batch_start,
-    [OP_BATCH_RESULTS] = results_start,
-    [OP_OPS_BATCH_PRIORITY] = batch_start,
-    [OP_BATCH_CANCEL] = batch_start,
-    [OP_OPS_BATCHES] = batch_start,
-    [OP_OPS_JOBS_COUNT] = bulk_start,
-    [OP_OPS_JOBS_BULK] = bulk_start,
-    [OP_JOBS] = job_start,
-    [OP_JOB_CANCEL] = job_start,
-    [OP_OPS_JOBS] = job_start,
-    [OP_OPS_JOB_GET] = job_start,
-    [OP_OPS_JOB_WHY] = job_start,
-    [OP_OPS_COMPANY] = job_start,
-    [OP_OPS_JOB_RETRY] = job_start,
-    [OP_OPS_JOB_CANCEL] = job_start,
-    [OP_OPS_AUDIT] = look_back_start,
-    [OP_OPS_ERRORS] = look_back_start,
-    [OP_OPS_WORKER_ADD] = worker_start,
-    [OP_OPS_WORKER_SET] = worker_start,
-    [OP_OPS_QUEUE] = queue_state_start,
-    [OP_OPS_QUEUE_PAUSE] = queue_state_start,
-    [OP_OPS_QUEUE_RESUME] = queue_state_start,
-    [OP_SESSION_TOUCH] = control_start,
-    [OP_CREDENTIALS_SET] = credentials_start,
-    [OP_CREDENTIALS_REMOVE] = credentials_start,
-    [OP_OPS_TOKENS] = tokens_start,
-    [OP_OPS_TOKEN_CREATE] = tokens_start,
-    [OP_OPS_TOKEN_REVOKE] = tokens_start,
-    [OP_OPS_PORTALS] = queue_state_start,
-    [OP_ROBOT_PASS] = download_start,
-    [OP_OPS_REFUSED] = refused_start,
-    [OP_OPS_REFUSED_LIFT] = refused_start,
-    [OP_OPS_SCHEDULES] = schedules_start,
-    [OP_OPS_SCHEDULE_SET] = schedules_start,
-};
-
 struct requests *requests_new(void)
 {
-    for (unsigned op = 0; op < OP_COUNT; op++)
-        CHECK(handlers[op], "nobody handles %s", op_table[op].name);
     return xcalloc(1, sizeof(struct requests));
 }
 
@@ -115,20 +54,9 @@ static struct request *find_by_id(struct dispatcher *d, unsigned peer, uint64_t 
     return r;
 }
 
-/* What a company waited and used, by the requests that are work for it. */
-static void request_tally(struct dispatcher *d, const struct request *r)
-{
-    uint64_t company_id = r->counted_company ? r->counted_company : r->company_id;
-    if (r->lane != LANE_INTERACTIVE && r->lane != LANE_LOGIN)
-        return;
-    tally_waited(d, company_id, r->waited_ms);
-    tally_used(d, company_id, (clock_us() - r->arrived_us) / 1000);
-}
-
 /* Takes it out of the table and gives its credit back. */
-static void request_free(struct dispatcher *d, struct request *r)
+void request_free(struct dispatcher *d, struct request *r)
 {
-    request_tally(d, r);
     struct request **at = &d->requests->by_key[r->key % BUCKETS];
     while (*at != r)
         at = &(*at)->next_by_key;
@@ -139,7 +67,7 @@ static void request_free(struct dispatcher *d, struct request *r)
     *at = r->next_by_id;
     d->requests->n--;
     loop_timer_stop(d->loop, &r->expiry);
-    bulkhead_leave(d, r);
+    d->news->request_ends(d, r);
     if (r->params) {
         explicit_bzero(r->params, r->params_len);
         free(r->params);
@@ -237,12 +165,6 @@ static void take_count(enum lane lane)
     }
 }
 
-/* Reads the database in the name of a token, as opposed to what a broker asks for itself and what waits for a job. */
-static bool is_question(const struct request *r)
-{
-    return r->lane == LANE_CONTROL && r->op != OP_TOKEN_VERIFY && r->op != OP_JOB_AWAIT && r->op != OP_OPS_SUMMARY;
-}
-
 bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload)
 {
     if (find_by_id(d, peer, m->id)) /* a broker does not use an id again that is in flight */
@@ -274,8 +196,7 @@ bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST 
     r->expiry.arg = r;
     loop_timer_at(d->loop, &r->expiry, r->deadline_at_ms + AFTER_DEADLINE_MS);
     take_count(r->lane);
-    if (!is_question(r) || bulkhead_database(d, r, r->token_id, handlers[r->op]))
-        handlers[r->op](d, r);
+    d->news->request_came(d, r);
     return true;
 }
 
@@ -352,89 +273,6 @@ unsigned requests_in_flight(const struct dispatcher *d)
     return d->requests->n;
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------- */
-
-/* A line for each that failed or was slow: which job and robot, where the time went. What is left of ms beside db_ms and
- * robot_ms was spent here: waiting for a place, a migration, another log-in. */
-static void answer_log(struct request *r, int status, const char *error)
-{
-    int64_t ms = (int64_t)(clock_us() - r->arrived_us) / 1000, own_ms = r->lane == LANE_LOGIN ? ms - r->robot_ms : ms;
-    bool is_slow = own_ms + (int64_t)r->waited_ms >= r->d->conf->log_slow_ms && r->op != OP_JOB_AWAIT && !r->wait_ms;
-    enum log_level level = status >= 500 ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG;
-    if (log_is_on(level))
-        log_line(level, is_slow ? "slow" : "answered", "request", r->request_id, "op", op_table[r->op].name, "status", log_i(status), "error",
-                 error, "job", log_i((long long)r->job), "robot", r->robot, "ms", log_i(ms), "queue_ms", log_i((long long)r->waited_ms), "db_ms",
-                 log_i(r->db_ms), "robot_ms", log_i(r->robot_ms), NULL);
-}
-
-static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
-{
-    m->type = MSG_REPLY;
-    m->REPLY.id = r->id;
-    m->REPLY.replayed = r->replayed;
-    if (peer_send(d, r->peer, m) != 0)
-        log_line(LOG_WARN, "reply_not_sent", "request", r->request_id, NULL);
-    request_free(d, r);
-}
-
-static void reply_body(struct dispatcher *d, struct request *r, int status, const char *body, size_t len)
-{
-    struct msg m = {.REPLY = {.status = (uint64_t)status}, .payload = {body, (uint32_t)len}};
-    answer_log(r, status, "");
-    reply_send(d, r, &m);
-}
-
-void reply_jv(struct dispatcher *d, struct request *r, int status, struct jv *body)
-{
-    size_t len;
-    char *text = jv_dump(body, &len);
-    jv_free(body);
-    if (len <= REPLY_PAYLOAD_MAX) {
-        reply_body(d, r, status, text, len);
-        free(text);
-        return;
-    }
-    struct buf whole = {text, len, len + 1};
-    reply_take(d, r, status, "application/json", NULL, &whole);
-}
-
-void reply_error(struct dispatcher *d, struct request *r, enum err e, const char *message, struct jv *extra)
-{
-    size_t len = 0;
-    char *text = extra ? jv_dump(extra, &len) : NULL;
-    struct str told = str_cut(str_of(message && *message ? message : err_text(e)), 1000);
-    struct msg m = {.REPLY = {.status = (uint64_t)err_http(e), .error = str_of(err_code(e)), .message = told},
-                    .payload = {text ? text : "", (uint32_t)len}};
-    jv_free(extra);
-    answer_log(r, err_http(e), err_code(e));
-    reply_send(d, r, &m);
-    free(text);
-}
-
-void reply_ended(struct dispatcher *d, struct request *r, const struct session_row *row)
-{
-    struct jv *extra = jv_new_object();
-    enum err e = row->state == SESSION_EXPIRED  ? ERR_SESSION_EXPIRED
-                 : row->state == SESSION_CLOSED || row->state == SESSION_CLOSING ? ERR_SESSION_CLOSED
-                                                                                  : ERR_SESSION_LOST;
-    jv_set_str(extra, "state", session_state_name[row->state]);
-    jv_set_time(extra, "since", row->since_ms);
-    jv_set_str(extra, "reason", row->reason[0] ? row->reason : NULL);
-    jv_set_str(extra, "successor_session_id", row->successor[0] ? row->successor : NULL);
-    reply_error(d, r, e, NULL, extra);
-}
-
-void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id, const char *job_uid)
-{
-    struct msg m = {.type = MSG_ACCEPTED, .ACCEPTED = {.id = r->id, .job_id = job_id}};
-    if (job_uid && strcmp(job_uid, r->job_uid) != 0)
-        m.ACCEPTED.job_uid = str_of(job_uid);
-    r->job = job_id;
-    peer_send(d, r->peer, &m);
-}
-
-/* ---- streams --------------------------------------------------------------------------------------------------------- */
-
 void request_credit(struct dispatcher *d, unsigned peer, uint64_t id, uint64_t limit)
 {
     struct request *r = find_by_id(d, peer, id);
@@ -443,114 +281,4 @@ void request_credit(struct dispatcher *d, unsigned peer, uint64_t id, uint64_t l
     r->chunk_limit = limit;
     if (r->on_credit)
         r->on_credit(d, r);
-}
-
-void stream_begin(struct dispatcher *d, struct request *r, int status, const char *content_type, int64_t length,
-                  const char *filename, const char *session_id, void (*on_credit)(struct dispatcher *d, struct request *r))
-{
-    struct msg m = {.type = MSG_REPLY_HEAD,
-                    .REPLY_HEAD = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
-                                   .has_length = length >= 0, .length = length >= 0 ? (uint64_t)length : 0,
-                                   .filename = str_of(filename), .attachment = filename != NULL, .session_id = str_of(session_id),
-                                   .content_encoding = str_of(r->content_encoding)}};
-    r->streaming = true;
-    r->on_credit = on_credit;
-    loop_timer_stop(d->loop, &r->expiry); /* the deadline ends at the first byte */
-    stat_inc(streams_total);
-    r->cut = peer_send(d, r->peer, &m) != 0;
-}
-
-unsigned stream_credit(const struct request *r)
-{
-    return r->chunk_limit > r->chunk_seq ? (unsigned)(r->chunk_limit - r->chunk_seq) : 0;
-}
-
-static int chunk_send(struct dispatcher *d, struct request *r, char *data, size_t len, bool last, bool broken)
-{
-    struct msg m = {.type = MSG_CHUNK,
-                    .CHUNK = {.id = r->id, .seq = r->chunk_seq++, .last = last, .broken = broken},
-                    .payload = {data ? data : "", (uint32_t)len}};
-    return peer_send_take(d, r->peer, &m);
-}
-
-void stream_chunk(struct dispatcher *d, struct request *r, char *data, size_t len)
-{
-    stat_add(stream_bytes_total, len);
-    if (chunk_send(d, r, data, len, false, false) != 0) {
-        r->cut = true;
-        free(data);
-    }
-}
-
-/* The end needs no credit. */
-void stream_end(struct dispatcher *d, struct request *r, bool broken)
-{
-    broken |= r->cut;
-    if (broken)
-        stat_inc(streams_broken_total);
-    chunk_send(d, r, NULL, 0, !broken, broken);
-    answer_log(r, broken ? 502 : 200, broken ? "stream_broken" : "");
-    request_free(d, r);
-}
-
-/* A long answer from memory, as chunks. */
-struct memory_stream {
-    char *data;
-    size_t len, at;
-};
-
-static void memory_free(struct dispatcher *d, struct request *r)
-{
-    struct memory_stream *ms = r->work;
-    quota_return(&d->stream_memory, ms->len);
-    free(ms->data);
-    free(ms);
-    r->work = NULL;
-}
-
-static void memory_more(struct dispatcher *d, struct request *r)
-{
-    struct memory_stream *ms = r->work;
-    while (ms->at < ms->len && stream_credit(r) && !r->cut) {
-        size_t n = ms->len - ms->at < r->chunk_bytes ? ms->len - ms->at : r->chunk_bytes;
-        char *piece = xmalloc(n);
-        memcpy(piece, ms->data + ms->at, n);
-        ms->at += n;
-        stream_chunk(d, r, piece, n);
-    }
-    if (ms->at == ms->len || r->cut) {
-        memory_free(d, r);
-        stream_end(d, r, false);
-    }
-}
-
-void reply_take(struct dispatcher *d, struct request *r, int status, const char *content_type, const char *session_id,
-                struct buf *body)
-{
-    size_t len;
-    char *data = buf_take(body, &len);
-    if (len <= REPLY_PAYLOAD_MAX) {
-        struct msg m = {.type = MSG_REPLY,
-                        .REPLY = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
-                                  .session_id = str_of(session_id), .replayed = r->replayed, .content_encoding = str_of(r->content_encoding)},
-                        .payload = {data, (uint32_t)len}};
-        answer_log(r, status, "");
-        if (peer_send_take(d, r->peer, &m) != 0 || !len)
-            free(data);
-        request_free(d, r);
-        return;
-    }
-    if (d->stream_memory.lent + len > d->stream_memory.budget) { /* those before it are held back by their clients */
-        free(data);
-        reply_error(d, r, ERR_QUEUE_FULL, NULL, NULL);
-        return;
-    }
-    struct memory_stream *ms = xcalloc(1, sizeof(*ms));
-    d->stream_memory.lent += len;
-    ms->data = data;
-    ms->len = len;
-    r->work = ms;
-    r->on_cancel = memory_free;
-    stream_begin(d, r, status, content_type, (int64_t)len, NULL, session_id, memory_more);
-    memory_more(d, r);
 }

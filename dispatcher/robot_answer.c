@@ -99,3 +99,13 @@ void answer_refuse(struct dispatcher *d, struct request *r, const struct call_an
     jv_set(extra, "robot", answer_words(d, a));
     reply_error(d, r, ERR_ROBOT_ERROR, NULL, extra);
 }
+
+void answer_json(struct asked *a, enum store_rc rc, enum err e, struct buf *json)
+{
+    if (rc == STORE_OK && !e) {
+        buf_room(json, json->len + 4096);
+        robots_hide_urls(a->d, json->data, json->room);
+        json->len = strlen(json->data);
+    }
+    asked_json(a, rc, e, json);
+}

@@ -7,7 +7,7 @@
 #define CHASQUI_ROBOT_ANSWER_H
 
 #include "common/boots.h"
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/asked.h"
 
 /* The error of a call without a whole answer; ERR_OK when it was answered, or when its status alone says enough. */
 enum err answer_failure(const struct call_answer *a);
@@ -29,5 +29,9 @@ void answer_refuse(struct dispatcher *d, struct request *r, const struct call_an
 
 /* The boot id in an answer of /health, else in its header; "" = none. */
 void answer_boot(const struct call_answer *a, char out[BOOT_ROOM]);
+
+/* The end of an op of the store whose answer is JSON, as asked_json(), with robots' names in place of their base URLs: what Laravel
+ * or a robot wrote may hold them. */
+void answer_json(struct asked *a, enum store_rc rc, enum err e, struct buf *json);
 
 #endif

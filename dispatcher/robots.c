@@ -11,7 +11,7 @@
  * somebody judges it, unless no healthd was ever heard. What the database
  * could not be told is told again.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/news.h"
 
 #include "common/boots.h"
 #include "common/check.h"
@@ -41,7 +41,6 @@ struct robots {
     uint32_t n_place;
     struct names by_name;
     uint32_t *by_length; /* indexes, longest base URL first */
-    uint64_t revision;
     bool is_asking, was_ever_judged;
 };
 
@@ -65,11 +64,6 @@ void robots_destroy(struct robots **rp)
         contents_free(*rp);
     free(*rp);
     *rp = NULL;
-}
-
-uint64_t robots_revision(const struct dispatcher *d)
-{
-    return d->robots->revision;
 }
 
 static struct known *find_in(const struct robots *rs, uint32_t id)
@@ -184,7 +178,7 @@ static void known_fill(struct known *k, const struct robot_record *from, const s
 static void take_over(struct dispatcher *d, struct store_robots *op)
 {
     struct robots *rs = d->robots, old = *rs;
-    rs->revision = op->revision;
+    d->robots_revision = op->revision;
     rs->n = op->n;
     rs->known = xcalloc(op->n ? op->n : 1, sizeof(*rs->known));
     rs->n_place = op->n ? op->robot[op->n - 1].id + 1 : 0; /* they come in the order of their ids */
@@ -200,11 +194,10 @@ static void take_over(struct dispatcher *d, struct store_robots *op)
     qsort_r(rs->by_length, rs->n, sizeof(*rs->by_length), by_length, rs->known);
     for (unsigned i = 0; i < rs->n; i++)
         if (!find_in(&old, rs->known[i].robot.id))
-            reconcile_robot(d, rs->known[i].robot.id);
+            d->news->robot_to_compare(d, rs->known[i].robot.id);
     contents_free(&old);
-    log_line(LOG_INFO, "robots", "revision", log_i((long long)rs->revision), "n", log_i(rs->n), NULL);
-    health_sub_judge(d);
-    lookups_wake(d);
+    log_line(LOG_INFO, "robots", "revision", log_i((long long)d->robots_revision), "n", log_i(rs->n), NULL);
+    d->news->robots_reloaded(d);
 }
 
 static void reloaded(void *arg, void *op_arg)
@@ -225,7 +218,7 @@ void robots_reload(struct dispatcher *d)
     if (d->robots->is_asking)
         return;
     struct store_robots *op = xcalloc(1, sizeof(*op));
-    op->known = d->robots->revision;
+    op->known = d->robots_revision;
     d->robots->is_asking = true;
     store_submit(d->store, store_robots, op, reloaded, d);
 }
@@ -248,8 +241,8 @@ static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id
     log_line(LOG_INFO, "robot_boot", "robot", r->name, "from", before, "to", r->boot_id, NULL);
     tell_store(d, k);
     if (before[0])
-        migrate_robot_changed(d, id, "robot_restarted");
-    reconcile_robot(d, id);
+        d->news->robot_changed(d, id, "robot_restarted");
+    d->news->robot_to_compare(d, id);
 }
 
 /* A second process is told once, and again when it comes back after both were seen as one. */
@@ -405,7 +398,7 @@ static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict 
     if (r->last_judged == VERDICT_DOWN) {
         strcpy(k->boot_when_down, r->boot_id);
         if (r->down == DOWN_DEAD)
-            migrate_robot_changed(d, id, "robot_down");
+            d->news->robot_changed(d, id, "robot_down");
         silence_tick(d);
         return;
     }
@@ -415,8 +408,8 @@ static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict 
         /* After another boot what was planned to move must move. */
         const char *boot_before = before == VERDICT_DOWN ? k->boot_when_down : k->told_boot;
         if (strcmp(boot_before, r->boot_id) == 0 && !k->boots.next[0])
-            migrate_robot_changed(d, id, "robot_up");
-        reconcile_robot(d, id);
+            d->news->robot_changed(d, id, "robot_up");
+        d->news->robot_to_compare(d, id);
     }
     peers_wake(d, "place");
 }
@@ -461,7 +454,7 @@ void robots_judged(struct dispatcher *d, const struct health_row *row)
     if (r->last_judged != before || r->down != down_before)
         verdict_changed(d, k, before);
     if (r->verdict == VERDICT_DOWN && verdict_before != VERDICT_DOWN)
-        list_robot_down(d, id);
+        d->news->robot_down(d, id);
 }
 
 void robots_all_unknown(struct dispatcher *d)

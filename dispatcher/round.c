@@ -15,6 +15,7 @@
  * confirm is left to reconcile.c, which does it before that robot gets new work.
  */
 #include "dispatcher/round.h"
+#include "dispatcher/news.h"
 
 #include "dispatcher/action_call.h"
 #include "dispatcher/store_reply.h"
@@ -76,7 +77,7 @@ static void round_free(struct round *w)
 {
     loop_timer_stop(w->d->loop, &w->timer);
     if (w->is_running)
-        queue_login_ended(w->d);
+        w->d->news->work_ended(w->d);
     if (w->held)
         lease_drop(w->d, w->job_id, w->lease.token);
     tally_used(w->d, w->company_id, clock_ms() - w->began_ms);
@@ -128,10 +129,10 @@ static void ended(struct round *w, enum round_end how)
         log_line(LOG_WARN, how == ROUND_RETRYING ? "round_retrying" : how == ROUND_FAILED ? "round_failed" : "round_cancelled", "job",
                  log_i((long long)w->job_id), "request", w->request_id, "step", log_i(w->at), "error", err_code(w->error), NULL);
     if (how == ROUND_RETRYING)
-        queue_due_in(d, w->retry_ms);
+        d->news->work_due_in(d, w->retry_ms);
     peers_event(d, "job", w->job_id, w->company_id, how == ROUND_DONE ? "done" : how == ROUND_FAILED ? "failed" : how == ROUND_CANCELLED ? "cancelled" : "retrying");
     awaits_wake(d, w->job_id);
-    queue_batch_touched(d, w->item.batch_id);
+    d->news->batch_touched(d, w->item.batch_id);
     round_free(w);
 }
 
@@ -158,7 +159,7 @@ static void closed_recorded(void *arg, void *op_arg)
     peers_event(d, "session", w->job_id, w->company_id, "closed");
     if (place == PLACE_FREE) {
         peers_wake(d, "place");
-        queue_wake(d);
+        d->news->work_ready(d);
     }
     ended(w, how);
 }
@@ -409,7 +410,7 @@ static void turn_recorded(void *arg, void *op_arg)
     } else if (next >= 0) {
         w->at = next;
         w->action = step_action(w, (unsigned)next);
-        queue_batch_touched(d, w->item.batch_id);
+        d->news->batch_touched(d, w->item.batch_id);
         step_call(w);
     } else if (is_closing) {
         close_ask(w);
@@ -625,7 +626,7 @@ void round_met(struct dispatcher *d, struct claimed *got, const struct lease *le
     struct round *w = round_new(d, got->job_id, got->company_id, &got->item, lease);
     w->is_running = true;
     w->session_ref = got->session_ref;
-    queue_waited(d, w->company_id, got->waited_ms);
+    tally_queued(d, w->company_id, got->waited_ms);
     stat_inc(queue_met_total);
     buf_free(&got->params);
     buf_free(&got->credentials);

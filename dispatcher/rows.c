@@ -113,7 +113,7 @@ void rows_tick(struct dispatcher *d)
     struct rows *r = d->rows;
     if (d->draining)
         return;
-    if (!r->n_closing && robots_revision(d) && is_due(&r->rowless)) {
+    if (!r->n_closing && d->robots_revision && is_due(&r->rowless)) {
         struct store_rowless *op = xcalloc(1, sizeof(*op));
         op->past = r->past;
         store_submit(d->store, store_rowless, op, rowless_found, d);

@@ -219,3 +219,28 @@ void settle_login(struct dispatcher *d, struct settle_in *in)
     login_settle(l, in->error, in->message);
     free(in);
 }
+
+void settle_rescued(struct dispatcher *d, struct rescued *job, const struct lease *lease)
+{
+    struct settle_in *in = xcalloc(1, sizeof(*in));
+    in->job_id = job->job_id;
+    in->session_ref = job->row.ref;
+    in->epoch = job->row.epoch;
+    in->company_id = job->row.company_id;
+    in->robot_id = job->row.robot_id;
+    strcpy(in->portal, job->row.portal);
+    strcpy(in->job_uid, job->job_uid);
+    in->lease = *lease;
+    in->limit_left_ms = job->limit_left_ms;
+    in->item = job->item;
+    in->cancelled = job->cancelled;
+    in->error = ERR_NO_DISPATCHER;
+    strcpy(in->message, "The dispatcher died before the robot answered; nothing runs; log in again.");
+    if (job->remember && d->seal && job->params.len) {
+        struct buf plain = {0};
+        if (seal_unwrap(d->seal, job->row.company_id, job->row.portal, "params", job->params.data, job->params.len, &plain))
+            seal_wrap(d->seal, job->row.company_id, job->row.portal, "credentials", plain.data, plain.len, &in->remember);
+        buf_wipe(&plain);
+    }
+    settle_login(d, in);
+}

@@ -8,7 +8,7 @@
  * Owns: which robots are being recorded. The time itself is in the database, the
  * same for all dispatchers. Must never count time in which no healthd is heard.
  */
-#include "dispatcher/dispatcher.h"
+#include "dispatcher/news.h"
 #include "dispatcher/store_down.h"
 
 #include "common/check.h"
@@ -59,11 +59,11 @@ static void recorded(void *arg, void *op_arg)
     } else if (robot->last_judged != VERDICT_DOWN) {
         silence_over(d, op->robot_id); /* it answered meanwhile */
     } else if (is_down && robot->down == DOWN_DEAD) {
-        migrate_robot_changed(d, op->robot_id, "robot_down");
+        d->news->robot_changed(d, op->robot_id, "robot_down");
     } else if (is_down && op->down_ms >= lost_ms) {
-        migrate_robot_changed(d, op->robot_id, "robot_silent");
+        d->news->robot_changed(d, op->robot_id, "robot_silent");
     } else if (is_down && op->down_ms >= migrate_ms) {
-        migrate_stored_away(d, op->robot_id);
+        d->news->robot_stays_silent(d, op->robot_id);
     }
     free(op);
 }

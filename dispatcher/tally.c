@@ -119,6 +119,12 @@ void tally_attempt(struct dispatcher *d, const char *portal, const char *action,
     d->tally->is_attempted = true;
 }
 
+void tally_queued(struct dispatcher *d, uint64_t company_id, uint64_t ms)
+{
+    stat_time(queue_wait_seconds, ms * 1000);
+    tally_waited(d, company_id, ms);
+}
+
 void tally_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms)
 {
     if (company_id)
@@ -145,7 +151,7 @@ static void rows_send(struct dispatcher *d, struct telling *t)
     struct buf payload = {0};
     proto_encode_robot_stats(&payload, t->row, t->n);
     struct msg m = {.type = MSG_ROBOT_STATS,
-                    .ROBOT_STATS = {.revision = robots_revision(d)},
+                    .ROBOT_STATS = {.revision = d->robots_revision},
                     .payload = {payload.data, (uint32_t)payload.len}};
     if (t->peer == PEERS_ALL)
         peers_send_all(d, &m);
@@ -263,4 +269,14 @@ void tally_destroy(struct tally **tp)
     attempts_destroy(&t->attempts);
     free(t->robot);
     free(t);
+}
+
+/* What a company waited and used, by the requests that are work for it. */
+void tally_request(struct dispatcher *d, const struct request *r)
+{
+    uint64_t company_id = r->counted_company ? r->counted_company : r->company_id;
+    if (r->lane != LANE_INTERACTIVE && r->lane != LANE_LOGIN)
+        return;
+    tally_waited(d, company_id, r->waited_ms);
+    tally_used(d, company_id, (clock_us() - r->arrived_us) / 1000);
 }
