@@ -60,11 +60,12 @@ LIBS_ctl := $(LIBS_BASE) -lcurl -lmariadb
 SRC_common := $(wildcard common/*.c)
 SRC_proto := $(wildcard proto/*.c)
 SRC_broker := $(wildcard broker/*.c)
-SRC_dispatcher := $(wildcard dispatcher/*.c)
+SRC_db := $(wildcard db/*.c)
+SRC_dispatcher := $(wildcard dispatcher/*.c dispatcher/*/*.c) $(SRC_db) common/curl/robot_easy.c
 # healthd shares with the dispatcher how a robot is called.
-SRC_healthd := $(wildcard healthd/*.c) dispatcher/robot_easy.c
-# ctl shares with the dispatcher the SQL layer, the credentials' seal, what an item is, how a schedule becomes a batch, and a robot's row.
-SRC_ctl := $(wildcard ctl/*.c) dispatcher/store_mariadb.c dispatcher/db_connect.c dispatcher/db_error.c dispatcher/db_hosts.c dispatcher/db_list.c dispatcher/db_tx.c dispatcher/db_value.c dispatcher/portal_shape.c dispatcher/seal.c dispatcher/batch_line.c dispatcher/schedule_sql.c dispatcher/robot_row.c dispatcher/db_bind.c
+SRC_healthd := $(wildcard healthd/*.c) common/curl/robot_easy.c
+# db/ is what the dispatcher and chasqui share: the SQL layer, the credentials' seal, what an item and a robot's row are, and so on.
+SRC_ctl := $(wildcard ctl/*.c) $(SRC_db)
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 PROGRAMS := $(BUILD)/chasqui-broker $(BUILD)/chasqui-dispatcher $(BUILD)/chasqui-healthd $(BUILD)/chasqui
@@ -170,6 +171,7 @@ check-unit: unit-tests
 # What a process may reach is its link line: the broker has neither the database client nor curl, healthd no database.
 check-policy: all
 	@tests/check-policy $(BUILD)
+	@tests/check-floors $(BUILD)
 
 # Every parser, seeded, under ASan and UBSan.
 check-fuzz:
@@ -237,7 +239,7 @@ lint: lint-tables
 release-check: all
 	@CHASQUI_BUILD='$(BUILD)' tests/run/release-check $(VERSION)
 format:
-	clang-format -i $(wildcard */*.c */*.h tests/*/*.c)
+	clang-format -i $(shell git ls-files "*.c" "*.h")
 
 PREFIX ?= /usr/local
 install: all

@@ -28,9 +28,9 @@ struct peer {
     bool is_lost; /* its connection is gone; forgotten at the turn's end */
     bool is_draining, is_database_ok;
     char brokers_lost[301]; /* endpoints of brokers that it does not reach, comma list */
-    char at_limit[301];     /* robots, companies and tokens at their limit: dispatcher/bulkhead.c */
-    char database[401];     /* why no server takes writes, "" = one does: dispatcher/peer.c */
-    char troubles[901];     /* what fails there, a line each: dispatcher/trouble.h */
+    char at_limit[301];     /* robots, companies and tokens at their limit: dispatcher/robot/bulkhead.c */
+    char database[401];     /* why no server takes writes, "" = one does: dispatcher/wire/peer.c */
+    char troubles[901];     /* what fails there, a line each: dispatcher/store/trouble.h */
     bool takes_many;      /* small messages are gathered for it */
     unsigned foreign;     /* tokens that are not ours: enum foreign */
     struct bundle bundle; /* of this turn */

@@ -11,7 +11,7 @@
 #include "ctl/plain.h"
 
 #include "common/check.h"
-#include "dispatcher/laravel_own.h"
+#include "db/laravel_own.h"
 
 #include <stdio.h>
 #include <stdlib.h>

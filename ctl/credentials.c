@@ -10,7 +10,7 @@
 #include "common/buf.h"
 #include "ctl/broker.h"
 #include "ctl/csv_out.h"
-#include "dispatcher/seal.h"
+#include "db/seal.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -13,7 +13,7 @@
 #include "common/conf.h"
 #include "common/jv.h"
 #include "ctl/args.h"
-#include "dispatcher/store_mariadb.h"
+#include "db/mariadb.h"
 #include <stdbool.h>
 
 #define WORDS_SOME 1000

@@ -4,7 +4,7 @@
 #define CHASQUI_CTL_DOCTOR_H
 
 #include "common/jv.h"
-#include "dispatcher/store_mariadb.h"
+#include "db/mariadb.h"
 #include <stdbool.h>
 #include <stdint.h>
 

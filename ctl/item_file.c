@@ -13,7 +13,7 @@
 #include "common/check.h"
 #include "ctl/csv.h"
 #include "ctl/file_text.h"
-#include "dispatcher/batch_line.h"
+#include "db/batch_line.h"
 
 #include <ctype.h>
 #include <errno.h>

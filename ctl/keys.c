@@ -10,7 +10,7 @@
 #include "ctl/ctl.h"
 
 #include "common/key.h"
-#include "dispatcher/seal.h"
+#include "db/seal.h"
 
 #include <czmq.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
 
 #include "common/buf.h"
 #include "common/jv.h"
-#include "dispatcher/store_mariadb.h"
+#include "db/mariadb.h"
 
 struct laravel {
     /* in */

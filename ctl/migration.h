@@ -7,7 +7,7 @@
 #define CHASQUI_CTL_MIGRATION_H
 
 #include "common/buf.h"
-#include "dispatcher/store_mariadb.h"
+#include "db/mariadb.h"
 
 struct migration {
     unsigned version;

@@ -4,7 +4,7 @@
 #define CHASQUI_CTL_PORTAL_INDEX_H
 
 #include "common/buf.h"
-#include "dispatcher/store_mariadb.h"
+#include "db/mariadb.h"
 
 /* The instruction "plain-index NAME TABLE COLUMN[:N] ...": a non-unique index, unless one of that name is there.
  * Of a text column longer than N characters only the first N are indexed: a TEXT has no key of its own. DB_FAIL

@@ -4,7 +4,7 @@
 #define CHASQUI_CTL_PORTAL_JOBS_H
 
 #include "common/buf.h"
-#include "dispatcher/store_mariadb.h"
+#include "db/mariadb.h"
 
 struct portal_jobs {
     bool is_there;

@@ -6,7 +6,7 @@
 #define CHASQUI_RESEAL_H
 
 #include "ctl/ctl.h"
-#include "dispatcher/seal.h"
+#include "db/seal.h"
 
 struct resealed {
     uint64_t done;      /* rows */

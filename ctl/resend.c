@@ -19,7 +19,7 @@ struct resend {
 /* What is told outside, as a list of SQL; a row that is told as several stands in it twice. */
 static const char told[] =
 #define EVENT_KIND(event, is_of_logins, is_bare, name, subject) "'" event "', "
-#include "dispatcher/event_kind.def"
+#include "dispatcher/store/event_kind.def"
 #undef EVENT_KIND
     "''";
 #define SQL_ROOM (sizeof(told) + 300)

@@ -14,9 +14,9 @@
 #include "ctl/plain.h"
 #include "ctl/progress.h"
 #include "ctl/then.h"
-#include "dispatcher/batch_line.h"
-#include "dispatcher/schedule_sql.h"
-#include "dispatcher/seal.h"
+#include "db/batch_line.h"
+#include "db/schedule_sql.h"
+#include "db/seal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

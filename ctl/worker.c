@@ -11,7 +11,7 @@
 
 #include "ctl/progress.h"
 #include "ctl/table.h"
-#include "dispatcher/robot_row.h"
+#include "db/robot_row.h"
 
 #include <stdio.h>
 #include <string.h>

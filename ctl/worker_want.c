@@ -8,7 +8,7 @@
 
 #include "common/clock.h"
 #include "ctl/progress.h"
-#include "dispatcher/robot_row.h"
+#include "db/robot_row.h"
 
 #include <poll.h>
 #include <signal.h>

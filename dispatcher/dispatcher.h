@@ -62,11 +62,11 @@
 #include "common/loop.h"
 #include "common/quota.h"
 #include "common/stat.h"
-#include "dispatcher/backoff.h"
-#include "dispatcher/robot_http.h"
-#include "dispatcher/robot_speaks.h"
-#include "dispatcher/seal.h"
-#include "dispatcher/store.h"
+#include "dispatcher/robot/backoff.h"
+#include "dispatcher/robot/robot_http.h"
+#include "dispatcher/robot/robot_speaks.h"
+#include "db/seal.h"
+#include "dispatcher/store/store.h"
 #include "proto/proto.h"
 
 #include <limits.h>

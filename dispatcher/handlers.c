@@ -3,7 +3,7 @@
  * handlers.c - which function answers which operation of the wire (proto/op.def).
  */
 #include "dispatcher/handlers.h"
-#include "dispatcher/bulkhead.h"
+#include "dispatcher/robot/bulkhead.h"
 
 #include "common/check.h"
 

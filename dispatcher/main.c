@@ -5,21 +5,21 @@
  * its lease and rescued by another dispatcher. Then nothing new is begun, and
  * what the database is asked just now comes back.
  */
-#include "dispatcher/bulkhead.h"
+#include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/handlers.h"
 #include "dispatcher/news.h"
-#include "dispatcher/events.h"
-#include "dispatcher/portals.h"
-#include "dispatcher/verify.h"
-#include "dispatcher/viewer_link.h"
+#include "dispatcher/queue/events.h"
+#include "dispatcher/robot/portals.h"
+#include "dispatcher/ops/verify.h"
+#include "dispatcher/store/viewer_link.h"
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/supervisor.h"
 #include "dispatcher/retention.h"
-#include "dispatcher/rows.h"
-#include "dispatcher/schedule.h"
-#include "dispatcher/webhook.h"
+#include "dispatcher/ops/rows.h"
+#include "dispatcher/queue/schedule.h"
+#include "dispatcher/queue/webhook.h"
 
 #include <stdio.h>
 #include <stdlib.h>

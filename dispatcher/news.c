@@ -3,11 +3,11 @@
  * news.c - who hears the news of the lower floors. Decides nothing.
  */
 #include "dispatcher/news.h"
-#include "dispatcher/bulkhead.h"
-#include "dispatcher/events.h"
+#include "dispatcher/robot/bulkhead.h"
+#include "dispatcher/queue/events.h"
 #include "dispatcher/handlers.h"
-#include "dispatcher/round.h"
-#include "dispatcher/verify.h"
+#include "dispatcher/login/round.h"
+#include "dispatcher/ops/verify.h"
 
 static void ping_asks(struct dispatcher *d, char troubles[TROUBLE_TEXT_MAX + 1], char at_limit[BULKHEAD_TEXT_MAX + 1])
 {

@@ -7,7 +7,7 @@
 #define CHASQUI_DISPATCHER_NEWS_H
 
 #include "dispatcher/dispatcher.h"
-#include "dispatcher/trouble.h"
+#include "dispatcher/store/trouble.h"
 
 #define BULKHEAD_TEXT_MAX 300 /* of PING: which bounds are reached */
 

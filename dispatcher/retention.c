@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "dispatcher/dispatcher.h"
-#include "dispatcher/store_retention.h"
+#include "dispatcher/store/store_retention.h"
 
 #include <stdlib.h>
 #include <string.h>

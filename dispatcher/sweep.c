@@ -7,11 +7,11 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "dispatcher/events.h"
+#include "dispatcher/queue/events.h"
 #include "dispatcher/retention.h"
-#include "dispatcher/rows.h"
-#include "dispatcher/schedule.h"
-#include "dispatcher/webhook.h"
+#include "dispatcher/ops/rows.h"
+#include "dispatcher/queue/schedule.h"
+#include "dispatcher/queue/webhook.h"
 
 #include <stdlib.h>
 

@@ -16,7 +16,7 @@
 #include "common/jv.h"
 #include "common/log.h"
 #include "common/text.h"
-#include "dispatcher/robot_easy.h"
+#include "common/curl/robot_easy.h"
 
 #include <curl/curl.h>
 #include <errno.h>

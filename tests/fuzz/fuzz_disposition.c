@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Usage: fuzz_disposition [runs [seed]]. Header lines of Content-Disposition's own pieces and of any bytes. What comes
  * out is always short, UTF-8, without controls, quotes and path. */
-#include "dispatcher/robot_head.h"
+#include "dispatcher/robot/robot_head.h"
 
 #include "common/check.h"
 #include <stdio.h>

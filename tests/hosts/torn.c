@@ -11,7 +11,7 @@
  */
 #include "common/clock.h"
 #include "common/id.h"
-#include "dispatcher/store_mariadb.h"
+#include "db/mariadb.h"
 
 #include <mariadb/mysql.h>
 #include <pthread.h>

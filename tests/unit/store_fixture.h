@@ -10,7 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "dispatcher/store_sql.h"
+#include "dispatcher/store/store_sql.h"
 
 #include <fcntl.h>
 #include <ftw.h>

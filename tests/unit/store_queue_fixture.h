@@ -8,7 +8,7 @@
 
 #include "tests/unit/store_fixture.h"
 
-#include "dispatcher/store_queue.h"
+#include "dispatcher/store/store_queue.h"
 
 /* ---- putting in -------------------------------------------------------------------------------------------------- */
 

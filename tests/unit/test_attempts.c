@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* attempts.c: a table of a fixed size in which nothing is lost. */
-#include "dispatcher/attempts.h"
+#include "dispatcher/robot/attempts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_batch_line.c - lines of a batch's body: items, and why a line is none. */
 #include "common/jv.h"
-#include "dispatcher/batch_line.h"
+#include "db/batch_line.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

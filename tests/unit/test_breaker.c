@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-#include "dispatcher/breaker.h"
-#include "dispatcher/pace.h"
+#include "dispatcher/store/breaker.h"
+#include "dispatcher/store/pace.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

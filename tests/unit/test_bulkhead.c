@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* Bounds by robot, by company and by token: who gets a place, who waits, who is refused. The rest of the dispatcher is played here. */
-#include "dispatcher/bulkhead.h"
+#include "dispatcher/robot/bulkhead.h"
 
 #include "common/loop.h"
 

@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* What a refusal is about: table, column and constraint, out of the server's words and our statement. */
-#include "dispatcher/db_error.h"
+#include "db/db_error.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

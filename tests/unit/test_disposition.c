@@ -1,8 +1,8 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-#include "dispatcher/disposition.h"
+#include "dispatcher/robot/disposition.h"
 
-#include "dispatcher/robot_head.h"
+#include "dispatcher/robot/robot_head.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-#include "dispatcher/hogs.h"
+#include "dispatcher/robot/hogs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* Which addresses a robot may have. */
-#include "dispatcher/networks.h"
+#include "dispatcher/robot/networks.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-#include "dispatcher/outlier.h"
+#include "dispatcher/robot/outlier.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

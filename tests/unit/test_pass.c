@@ -1,6 +1,6 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-#include "dispatcher/pass.h"
+#include "dispatcher/wire/pass.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* Calls to a server in a child process; a path says how the server behaves. */
-#include "dispatcher/robot_http.h"
+#include "dispatcher/robot/robot_http.h"
 
 #include "common/check.h"
 #include "common/clock.h"

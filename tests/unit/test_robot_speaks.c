@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* What other people's servers answer to paths that they do not know, and what real answers look like. */
-#include "dispatcher/robot_speaks.h"
+#include "dispatcher/robot/robot_speaks.h"
 
 #include "common/jv.h"
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-#include "dispatcher/seal.h"
+#include "db/seal.h"
 
 #include <errno.h>
 #include <fcntl.h>

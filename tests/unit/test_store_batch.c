@@ -4,7 +4,7 @@
 #include "tests/unit/store_queue_fixture.h"
 
 #include "common/jv.h"
-#include "dispatcher/batch_body.h"
+#include "dispatcher/queue/batch_body.h"
 
 #include "common/check.h"
 #include <pthread.h>

@@ -3,7 +3,7 @@
 /* test_store_refused.c - what a real database refuses: named, never retried, nothing of it kept. */
 #include "tests/unit/store_fixture.h"
 
-#include "dispatcher/db_error.h"
+#include "db/db_error.h"
 
 static void plain(const char *sql)
 {

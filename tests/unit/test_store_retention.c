@@ -3,7 +3,7 @@
 /* test_store_retention.c - what is too old goes, and nothing else does. */
 #include "tests/unit/store_plan.h"
 
-#include "dispatcher/store_retention.h"
+#include "dispatcher/store/store_retention.h"
 
 #include <pthread.h>
 

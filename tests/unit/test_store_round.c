@@ -3,7 +3,7 @@
 /* test_store_round.c - rounds in a real database: which row says what, and who may go on. */
 #include "tests/unit/store_queue_fixture.h"
 
-#include "dispatcher/store_round.h"
+#include "dispatcher/store/store_round.h"
 
 static char key_path[64];
 static struct seal *seal;

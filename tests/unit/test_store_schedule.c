@@ -3,8 +3,8 @@
 /* test_store_schedule.c - recurring batches in a real database: once a time, whole whatever happens, and what was missed. */
 #include "tests/unit/store_plan.h"
 
-#include "dispatcher/schedule_sql.h"
-#include "dispatcher/store_schedule.h"
+#include "db/schedule_sql.h"
+#include "dispatcher/store/store_schedule.h"
 
 #include <pthread.h>
 

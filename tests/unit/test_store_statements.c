@@ -3,7 +3,7 @@
 /* test_store_statements.c - prepared statements of a real connection: few are held, those of long ago make room. */
 #include "tests/unit/store_fixture.h"
 
-#include "dispatcher/db_list.h"
+#include "db/db_list.h"
 
 static int64_t server_holds(void)
 {

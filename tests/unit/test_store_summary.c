@@ -6,8 +6,8 @@
 #include "tests/unit/store_plan.h"
 
 #include "common/clock.h"
-#include "dispatcher/store_drain.h"
-#include "dispatcher/store_summary.h"
+#include "dispatcher/store/store_drain.h"
+#include "dispatcher/store/store_summary.h"
 
 #include <stdio.h>
 

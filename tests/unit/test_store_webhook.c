@@ -3,7 +3,7 @@
 /* test_store_webhook.c - callbacks in a real database: each is claimed by one, and settled only by the try that holds it. */
 #include "tests/unit/store_plan.h"
 
-#include "dispatcher/store_webhook.h"
+#include "dispatcher/store/store_webhook.h"
 
 #include <pthread.h>
 

@@ -1,6 +1,6 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-#include "dispatcher/viewer_link.h"
+#include "dispatcher/store/viewer_link.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db_bind.h - the values that a prepared statement is given: its parameters, or many rows of them (array binding).
+ *
+ * `types` has one letter a parameter, see mariadb.h.
+ */
+#ifndef CHASQUI_DB_BIND_H
+#define CHASQUI_DB_BIND_H
+
+#include "db/mariadb.h"
+
+#include <mariadb/mysql.h>
+#include <stdarg.h>
+
+#define PARAMS_MAX 300
+
+struct params { /* n = 0 is empty; texts and bytes are borrowed until the statement ran */
+    MYSQL_BIND bind[PARAMS_MAX];
+    union {
+        long long number;
+        unsigned long len;
+    } value[PARAMS_MAX];
+    unsigned n;
+};
+
+void params_add(struct params *p, const char *types, size_t n_types, va_list *ap);
+void params_add_u64(struct params *p, uint64_t n);
+void params_add_str(struct params *p, const char *s); /* NULL = SQL NULL */
+
+#define BULK_COLUMNS_MAX 24
+
+struct bulk {
+    unsigned n_columns, n; /* rows: 1..DB_BULK_MAX */
+    MYSQL_BIND bind[BULK_COLUMNS_MAX];
+    struct bulk_column {
+        long long *number;
+        const void **data;
+        unsigned long *len;
+        char *indicator;
+    } columns[BULK_COLUMNS_MAX];
+};
+
+/* Binds the cells of n rows; `fill` sets those of one row. Texts and bytes are borrowed until bulk_free(). */
+void bulk_fill(struct bulk *b, const char *types, unsigned n, void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
+/* One of its rows, for a statement without an array: one bind a column. They point into the bulk. */
+void bulk_row(struct bulk *b, unsigned row, MYSQL_BIND bind[BULK_COLUMNS_MAX]);
+void bulk_free(struct bulk *b);
+
+#endif

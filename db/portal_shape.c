@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * portal_shape.c - see the header. A zone is parsed when it is asked for: once in
+ * some seconds on a connection. A configuration whose zone is none does not start.
+ */
+#include "db/portal_shape.h"
+
+#include "common/check.h"
+#include "common/zone.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const times[SHAPE_TIMES] = {"created_at", "updated_at", "available_at", "started_at", "finished_at"};
+static const char deleted_at[] = ".deleted_at";
+#define MESSAGE "{message "
+#define MESSAGE_CHARS 1000
+#define CHAR_BYTES_MAX 4
+
+void shape_begin(struct portal_shape *s)
+{
+    memset(s, 0, sizeof(*s));
+    strcpy(s->message_set, "utf8mb4");
+    s->message_chars = MESSAGE_CHARS;
+}
+
+static bool is_word(const char *text)
+{
+    size_t n = strlen(text);
+    return n && n < 32 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == n;
+}
+
+/* A text type's length is in bytes. */
+static void message_shape(struct portal_shape *s, const char *data_type, const char *charset, const char *length)
+{
+    unsigned long long chars = length ? strtoull(length, NULL, 10) : 0;
+    if (strcasestr(data_type, "text"))
+        chars /= CHAR_BYTES_MAX;
+    if (chars && chars < MESSAGE_CHARS)
+        s->message_chars = (unsigned)chars;
+    if (charset && is_word(charset))
+        strcpy(s->message_set, charset);
+}
+
+void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length)
+{
+    s->has_deleted_at |= strcasecmp(column, "deleted_at") == 0;
+    for (unsigned i = 0; i < SHAPE_TIMES; i++)
+        if (strcasecmp(column, times[i]) == 0)
+            s->is_timestamp[i] = strcasecmp(data_type, "timestamp") == 0;
+    if (strcasecmp(column, "message") == 0)
+        message_shape(s, data_type, charset, length);
+}
+
+static int64_t offset_of(const char *name, int64_t unix_s)
+{
+    const char *why;
+    struct zone *z = name && *name ? zone_new(name, &why) : NULL;
+    int64_t s = z ? zone_offset_s(z, unix_s) : 0;
+    zone_destroy(&z);
+    return s;
+}
+
+/* A DATETIME holds wall time as it is. A TIMESTAMP holds what the server made of it in the zone of Laravel's connection. */
+void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s)
+{
+    int64_t wall = offset_of(conf->laravel_time_zone, unix_s), connection = offset_of(conf->laravel_connection_time_zone, unix_s);
+    for (unsigned i = 0; i < SHAPE_TIMES; i++)
+        s->wall_s[i] = s->is_timestamp[i] ? wall - connection : wall;
+}
+
+bool shape_concerns(const char *sql)
+{
+    return strchr(sql, '{') || strstr(sql, deleted_at);
+}
+
+static int64_t wall_of(const struct portal_shape *s, const char *column)
+{
+    for (unsigned i = 0; i < SHAPE_TIMES; i++)
+        if (strcmp(column, times[i]) == 0)
+            return s->wall_s[i];
+    CHECK(false, "no time column %s", column);
+    return 0;
+}
+
+static void shifted(struct buf *out, const char *sql, char sign, int64_t seconds)
+{
+    if (seconds)
+        buf_addf(out, "(%s %c INTERVAL %lld SECOND)", sql, sign, (long long)seconds);
+    else
+        buf_adds(out, sql);
+}
+
+/* The last code point that a character set surely holds: CONVERT() of another one is refused (1977). NULL = all. */
+static const char *last_of(const char *charset)
+{
+    static const char *const sets[][2] = {{"utf8mb4", NULL}, {"utf8mb3", "FFFF"}, {"utf8", "FFFF"}, {"latin1", "FF"}};
+    for (unsigned i = 0; i < sizeof(sets) / sizeof(*sets); i++)
+        if (strcmp(sets[i][0], charset) == 0)
+            return sets[i][1];
+    return "7F";
+}
+
+static size_t message_write(const struct portal_shape *s, const char *at, struct buf *out)
+{
+    const char *sql = at + strlen(MESSAGE), *end = strchr(sql, '}');
+    CHECK(end, "token %.40s", at);
+    const char *last = last_of(s->message_set);
+    buf_adds(out, "LEFT(CONVERT(");
+    if (last)
+        buf_addf(out, "REGEXP_REPLACE(%.*s, '[^\\\\x{1}-\\\\x{%s}]', '?')", (int)(end - sql), sql, last);
+    else
+        buf_add(out, sql, (size_t)(end - sql));
+    buf_addf(out, " USING %s), %u)", s->message_set, s->message_chars);
+    return (size_t)(end - at) + 1;
+}
+
+/* The words of a token: {word column} or {word column SQL}. How many bytes it has. */
+static size_t token_write(const struct portal_shape *s, const char *at, struct buf *out)
+{
+    char word[8], name[64], sql[120] = "";
+    int n = 0;
+    if (strncmp(at, MESSAGE, strlen(MESSAGE)) == 0)
+        return message_write(s, at, out);
+    CHECK(sscanf(at, "{%7[a-z] %63[a-z_.]%n", word, name, &n) == 2 && n, "token %.40s", at);
+    const char *dot = strchr(name, '.'), *column = dot ? dot + 1 : name;
+    if (at[n] == ' ') {
+        int more = 0;
+        CHECK(sscanf(at + n, " %119[^}]%n", sql, &more) == 1, "token %.40s", at);
+        n += more;
+    }
+    CHECK(at[n] == '}', "token %.40s", at);
+    if (strcmp(word, "now") == 0)
+        shifted(out, "NOW(3)", '+', wall_of(s, column));
+    else if (strcmp(word, "wall") == 0)
+        shifted(out, sql, '+', wall_of(s, column));
+    else
+        shifted(out, name, '-', wall_of(s, column));
+    return (size_t)n + 1;
+}
+
+void shape_text(const struct portal_shape *s, const char *sql, struct buf *out)
+{
+    buf_adds(out, "");
+    while (*sql) {
+        if (*sql == '{' && islower((unsigned char)sql[1])) { /* {1,64} is a regular expression's */
+            sql += token_write(s, sql, out);
+        } else if (!s->has_deleted_at && strncmp(sql, deleted_at, sizeof(deleted_at) - 1) == 0) {
+            while (out->len && (isalnum((unsigned char)out->data[out->len - 1]) || out->data[out->len - 1] == '_'))
+                out->len--; /* the table's name before it */
+            buf_adds(out, "NULL");
+            sql += sizeof(deleted_at) - 1;
+        } else {
+            buf_add(out, sql++, 1);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * robot_row.h - a robot's row, as operators make and change it: the command line
+ * and the dispatcher write it by the same rules. Parts of a transaction; the
+ * caller writes the audit row.
+ */
+#ifndef CHASQUI_ROBOT_ROW_H
+#define CHASQUI_ROBOT_ROW_H
+
+#include "db/mariadb.h"
+
+#define ROBOT_CAPACITY_MAX 100000 /* seq_1_to_100000 */
+#define ROBOT_DETAIL_ROOM 800
+
+enum robot_row_outcome {
+    ROBOT_ROW_DONE,
+    ROBOT_ROW_UNKNOWN,    /* there is no such robot */
+    ROBOT_ROW_NAME_TAKEN,
+    ROBOT_ROW_URL_TAKEN,  /* by `other` */
+    ROBOT_ROW_ACTIVE,     /* its address changes only while it gets no log-ins */
+    ROBOT_ROW_BUSY,       /* nor while a session on it opens, closes or moves */
+    ROBOT_ROW_HOLDS       /* it holds `sessions` and `abandoned`, and nobody would look after them */
+};
+
+struct robot_row_change {
+    /* in */
+    const char *name;
+    const char *base_url;   /* normalised; NULL = as it is */
+    const char *viewer_url; /* normalised, "" = none; NULL = as it is */
+    bool has_capacity;
+    uint64_t capacity;      /* 0 = what the robot reports */
+    /* out */
+    enum robot_row_outcome outcome; /* other than DONE: nothing was written */
+    uint64_t id;
+    bool is_changed;
+    char other[65];
+    uint64_t sessions, abandoned;
+    char detail[ROBOT_DETAIL_ROOM]; /* what changed, for the audit row: "capacity 10 -> 20, ..." */
+};
+/* Both raise the robots' revision when they write. DB_DUP: somebody added it at the same moment; roll back (outcome says). */
+enum db_rc robot_row_add(struct db *db, struct robot_row_change *c);
+/* A new address reaches the rows of the sessions that are there: it is the same robot. */
+enum db_rc robot_row_set(struct db *db, struct robot_row_change *c);
+/* Nobody probes a disabled robot: it must hold nothing, unless `force`. Sets outcome, sessions and abandoned. */
+enum db_rc robot_row_may_rest(struct db *db, struct robot_row_change *c, bool force);
+/* Place rows 1..capacity exist afterwards. Lowering a capacity only stops new sessions: rows stay. */
+enum db_rc robot_places_make(struct db *db, uint64_t robot_id);
+enum db_rc robot_revision_raise(struct db *db);
+/* What an outcome means, for people; "" for DONE. No base URL is in it. */
+void robot_row_words(const struct robot_row_change *c, char *out, size_t room);
+
+#endif

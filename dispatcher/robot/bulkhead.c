@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bulkhead.c - bounds by robot, by company and by token, and the lines in front of them.
+ *
+ * Owns: the walls (a limit and what is in flight under it) and the requests that wait at one. A request that waits holds no
+ * credit of its broker; when its turn comes it takes one back. Must never let those of one wall stop requests of others: a
+ * company waits with a bounded number of requests, the company that uses least is next, and a line of calls that does not
+ * move for two seconds is refused (503 queue_full), as is everything that comes to it until it moves.
+ *
+ * Limits of calls to robots hold for each broker's share of a lane, so that the callers of one broker cannot be shut
+ * out either. Limits of the database hold for the whole process.
+ */
+#include "dispatcher/robot/bulkhead.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 1024
+#define STILL_MS 2000   /* a line that does not move for so long is refused */
+#define TICK_MS 250
+#define SHOWN_MS 10000  /* a limit that was reached is told for this long */
+#define LIMIT_LEAST 8
+#define PARKED_LEAST 4096
+#define LOGIN_DATABASE_MOST 2 /* log-ins of one company at the database: they lock the same row */
+
+enum kind { ROBOT = WALL_ROBOT, COMPANY = WALL_COMPANY, DATABASE = WALL_DATABASE, PARKED };
+
+struct wall {
+    enum kind kind;
+    unsigned peer; /* PEERS_ALL = of any broker */
+    enum lane lane;
+    uint64_t id;
+    unsigned n, limit;
+    struct request *first, *last; /* the line */
+    unsigned n_waiting;
+    uint64_t moved_ms; /* a place became free; or the last free one was taken */
+    uint64_t full_ms;  /* somebody had to wait, or was refused; 0 = not */
+    struct wall *next;
+};
+
+struct bulkheads {
+    struct dispatcher *d;
+    struct wall *wall[BUCKETS];
+    struct loop_timer tick, pump;
+    unsigned n_parked, n_waiting;
+};
+
+/* ---- walls ------------------------------------------------------------------------------------------------------------- */
+
+static unsigned bucket_of(enum kind kind, unsigned peer, enum lane lane, uint64_t id)
+{
+    uint64_t h = id * 0x9e3779b97f4a7c15u ^ ((uint64_t)kind << 40) ^ ((uint64_t)peer << 8) ^ lane;
+    return (unsigned)((h ^ h >> 29) * 0xbf58476d1ce4e5b9u >> 54) % BUCKETS;
+}
+
+static struct wall *wall_find(const struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane, uint64_t id)
+{
+    struct wall *w = b->wall[bucket_of(kind, peer, lane, id)];
+    while (w && (w->id != id || w->kind != kind || w->peer != peer || w->lane != lane))
+        w = w->next;
+    return w;
+}
+
+static struct wall *wall_of(struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane, uint64_t id, unsigned limit)
+{
+    struct wall *w = wall_find(b, kind, peer, lane, id);
+    if (!w) {
+        struct wall **at = &b->wall[bucket_of(kind, peer, lane, id)];
+        w = xcalloc(1, sizeof(*w));
+        *w = (struct wall){.kind = kind, .peer = peer, .lane = lane, .id = id, .next = *at};
+        *at = w;
+    }
+    w->limit = limit;
+    return w;
+}
+
+static bool is_unused(const struct wall *w, uint64_t now)
+{
+    return !w->n && !w->first && (!w->full_ms || now > w->full_ms + SHOWN_MS);
+}
+
+static void walls_forget(struct bulkheads *b, uint64_t now)
+{
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct wall **at = &b->wall[i]; *at;) {
+            struct wall *w = *at;
+            if (is_unused(w, now)) {
+                *at = w->next;
+                free(w);
+            } else {
+                at = &w->next;
+            }
+        }
+}
+
+static unsigned share(unsigned of, int64_t percent)
+{
+    unsigned n = (unsigned)((uint64_t)of * (uint64_t)percent / 100);
+    return n < LIMIT_LEAST ? LIMIT_LEAST : n;
+}
+
+static struct wall *robot_wall(struct dispatcher *d, const struct request *r, uint32_t robot_id)
+{
+    return wall_of(d->bulkheads, ROBOT, r->peer, r->lane, robot_id, share(peers_window(d), d->conf->limit_robot_percent));
+}
+
+static struct wall *company_wall(struct dispatcher *d, const struct request *r, uint64_t company_id)
+{
+    return wall_of(d->bulkheads, COMPANY, r->peer, r->lane, company_id, share(peers_window(d), d->conf->limit_company_percent));
+}
+
+/* By company for log-ins, which lock its row; by token for questions. */
+static struct wall *database_wall(struct dispatcher *d, const struct request *r, uint64_t id)
+{
+    unsigned threads = (unsigned)d->conf->dispatcher_db_threads, limit = threads > LIMIT_LEAST ? threads : LIMIT_LEAST;
+    return wall_of(d->bulkheads, DATABASE, PEERS_ALL, r->lane, id, r->lane == LANE_LOGIN ? LOGIN_DATABASE_MOST : limit);
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------------------ */
+
+static void take(struct request *r, struct wall *w)
+{
+    r->wall[w->kind] = w;
+    if (++w->n == w->limit)
+        w->moved_ms = clock_ms();
+}
+
+static void give_back(struct bulkheads *b, struct request *r, enum kind kind)
+{
+    struct wall *w = r->wall[kind];
+    if (!w)
+        return;
+    r->wall[kind] = NULL;
+    CHECK(w->n > 0, "wall kind=%d id=%llu", (int)kind, (unsigned long long)w->id);
+    w->n--;
+    w->moved_ms = clock_ms();
+    if (w->first)
+        loop_timer_in(b->d->loop, &b->pump, 0);
+}
+
+static bool is_full(const struct wall *w)
+{
+    return w->n >= w->limit;
+}
+
+/* ---- parking ----------------------------------------------------------------------------------------------------------- */
+
+static unsigned parked_max(const struct dispatcher *d)
+{
+    unsigned most = (unsigned)d->conf->dispatcher_concurrency * 16;
+    return most < PARKED_LEAST ? PARKED_LEAST : most;
+}
+
+static uint64_t company_of(const struct request *r)
+{
+    return r->counted_company ? r->counted_company : r->company_id;
+}
+
+bool bulkhead_park(struct dispatcher *d, struct request *r)
+{
+    struct bulkheads *b = d->bulkheads;
+    if (r->parked)
+        return true;
+    unsigned most = parked_max(d);
+    struct wall *w = wall_of(b, PARKED, PEERS_ALL, LANE_CONTROL, company_of(r), share(most, d->conf->limit_company_percent));
+    if (b->n_parked >= most || is_full(w)) {
+        w->full_ms = clock_ms();
+        return false;
+    }
+    w->n++;
+    r->parked = w;
+    b->n_parked++;
+    stat_set(requests_parked, b->n_parked);
+    peer_finished(d, r->peer, r->lane);
+    return true;
+}
+
+static void unpark(struct dispatcher *d, struct request *r, bool is_ended)
+{
+    struct bulkheads *b = d->bulkheads;
+    if (!r->parked)
+        return;
+    r->parked->n--;
+    r->parked = NULL;
+    b->n_parked--;
+    stat_set(requests_parked, b->n_parked);
+    if (!is_ended)
+        peer_taken(d, r->peer, r->lane);
+}
+
+/* ---- the line ---------------------------------------------------------------------------------------------------------- */
+
+static void line_leave(struct bulkheads *b, struct request *r)
+{
+    struct wall *w = r->line;
+    if (!w)
+        return;
+    *(r->line_prev ? &r->line_prev->line_next : &w->first) = r->line_next;
+    *(r->line_next ? &r->line_next->line_prev : &w->last) = r->line_prev;
+    r->line = NULL;
+    r->line_prev = r->line_next = NULL;
+    w->n_waiting--;
+    b->n_waiting--;
+    stat_set(bulkhead_waiting, b->n_waiting);
+}
+
+static void line_join(struct bulkheads *b, struct request *r, struct wall *w)
+{
+    r->line = w;
+    r->line_prev = w->last;
+    r->line_next = NULL;
+    *(w->last ? &w->last->line_next : &w->first) = r;
+    w->last = r;
+    w->n_waiting++;
+    b->n_waiting++;
+    stat_set(bulkhead_waiting, b->n_waiting);
+}
+
+static void refuse(struct dispatcher *d, struct request *r, const struct wall *w)
+{
+    const struct robot *robot = w->kind == ROBOT ? robot_by_id(d, (uint32_t)w->id) : NULL;
+    char text[200];
+    stat_inc(bulkhead_refused_total);
+    if (w->kind == ROBOT)
+        snprintf(text, sizeof(text), "Robot %s has as many calls in flight as it may have; try again.", robot ? robot->name : "");
+    else if (w->kind == COMPANY)
+        snprintf(text, sizeof(text), "The company has as many calls in flight as it may have; try again.");
+    else
+        snprintf(text, sizeof(text), "Too many requests of this %s wait already; try again.", w->lane == LANE_LOGIN ? "company" : "token");
+    reply_error(d, r, ERR_QUEUE_FULL, text, NULL);
+}
+
+static bool is_still(const struct wall *w, uint64_t now)
+{
+    return w->kind != DATABASE && is_full(w) && now >= w->moved_ms + STILL_MS; /* of the database its own limits tell */
+}
+
+static void wait_at(struct dispatcher *d, struct request *r, struct wall *w, bulkhead_turn_fn *turn)
+{
+    w->full_ms = clock_ms();
+    if (is_still(w, w->full_ms) || !bulkhead_park(d, r)) {
+        refuse(d, r, w);
+        return;
+    }
+    r->turn = turn;
+    line_join(d->bulkheads, r, w);
+}
+
+/* How much of the wall's other kind r's company, or robot, uses already. */
+static unsigned used_elsewhere(struct dispatcher *d, const struct request *r, const struct wall *w)
+{
+    const struct wall *other = w->kind == ROBOT ? wall_find(d->bulkheads, COMPANY, r->peer, r->lane, r->line_company)
+                                                : wall_find(d->bulkheads, ROBOT, r->peer, r->lane, r->line_robot);
+    return other ? other->n : 0;
+}
+
+/* The one whose company uses least; of those the one that came first. */
+static struct request *next_in_line(struct dispatcher *d, const struct wall *w)
+{
+    struct request *best = w->first;
+    if (w->kind == DATABASE)
+        return best;
+    unsigned least = best ? used_elsewhere(d, best, w) : 0;
+    for (struct request *r = best ? best->line_next : NULL; r && least; r = r->line_next) {
+        unsigned used = used_elsewhere(d, r, w);
+        if (used < least) {
+            best = r;
+            least = used;
+        }
+    }
+    return best;
+}
+
+/* r was first in w's line and w has a place. */
+static void admit(struct dispatcher *d, struct request *r, struct wall *w)
+{
+    line_leave(d->bulkheads, r);
+    if (w->kind == DATABASE) {
+        take(r, w);
+    } else {
+        struct wall *robot = robot_wall(d, r, r->line_robot), *company = company_wall(d, r, r->line_company);
+        struct wall *full = is_full(robot) ? robot : is_full(company) ? company : NULL;
+        if (full) {
+            line_join(d->bulkheads, r, full);
+            return;
+        }
+        take(r, robot);
+        take(r, company);
+    }
+    unpark(d, r, false);
+    r->turn(d, r);
+}
+
+static void pump_due(void *arg)
+{
+    struct bulkheads *b = arg;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct wall *w = b->wall[i]; w; w = w->next)
+            for (unsigned most = w->n_waiting; most && w->first && !is_full(w); most--)
+                admit(b->d, next_in_line(b->d, w), w);
+}
+
+static void tick_due(void *arg)
+{
+    struct bulkheads *b = arg;
+    uint64_t now = clock_ms();
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct wall *w = b->wall[i]; w; w = w->next)
+            while (w->first && is_still(w, now)) {
+                w->full_ms = now;
+                refuse(b->d, w->first, w);
+            }
+    walls_forget(b, now);
+    loop_timer_in(b->d->loop, &b->tick, TICK_MS);
+}
+
+/* ---- what handlers ask ------------------------------------------------------------------------------------------------- */
+
+static bool holds(const struct request *r, enum kind kind, uint64_t id)
+{
+    return r->wall[kind] && r->wall[kind]->id == id;
+}
+
+bool bulkhead_call(struct dispatcher *d, struct request *r, uint32_t robot_id, uint64_t company_id, bulkhead_turn_fn *turn)
+{
+    if (holds(r, ROBOT, robot_id) && holds(r, COMPANY, company_id))
+        return true;
+    give_back(d->bulkheads, r, ROBOT);
+    give_back(d->bulkheads, r, COMPANY);
+    r->line_robot = robot_id;
+    r->line_company = company_id;
+    struct wall *robot = robot_wall(d, r, robot_id), *company = company_wall(d, r, company_id);
+    struct wall *full = is_full(robot) ? robot : is_full(company) ? company : NULL;
+    if (full) {
+        wait_at(d, r, full, turn);
+        return false;
+    }
+    take(r, robot);
+    take(r, company);
+    unpark(d, r, false);
+    return true;
+}
+
+bool bulkhead_login(struct dispatcher *d, struct request *r, uint32_t robot_id)
+{
+    if (holds(r, ROBOT, robot_id))
+        return true;
+    give_back(d->bulkheads, r, ROBOT);
+    struct wall *w = robot_wall(d, r, robot_id);
+    if (is_full(w)) {
+        w->full_ms = clock_ms();
+        stat_inc(bulkhead_refused_total);
+        return false;
+    }
+    take(r, w);
+    unpark(d, r, false);
+    return true;
+}
+
+unsigned bulkhead_full_robots(const struct dispatcher *d, const struct request *r, uint32_t *out, unsigned max)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (const struct wall *w = d->bulkheads->wall[i]; w && n < max; w = w->next)
+            if (w->kind == ROBOT && w->lane == LANE_LOGIN && w->peer == r->peer && is_full(w))
+                out[n++] = (uint32_t)w->id;
+    return n;
+}
+
+bool bulkhead_database_try(struct dispatcher *d, struct request *r, uint64_t id)
+{
+    struct wall *w = database_wall(d, r, id);
+    if (r->wall[DATABASE])
+        return true;
+    if (is_full(w))
+        return false;
+    take(r, w);
+    return true;
+}
+
+bool bulkhead_database(struct dispatcher *d, struct request *r, uint64_t id, bulkhead_turn_fn *turn)
+{
+    if (bulkhead_database_try(d, r, id))
+        return true;
+    wait_at(d, r, database_wall(d, r, id), turn);
+    return false;
+}
+
+void bulkhead_database_left(struct dispatcher *d, struct request *r)
+{
+    give_back(d->bulkheads, r, DATABASE);
+}
+
+void bulkhead_leave(struct dispatcher *d, struct request *r)
+{
+    line_leave(d->bulkheads, r);
+    for (enum kind kind = ROBOT; kind <= DATABASE; kind++)
+        give_back(d->bulkheads, r, kind);
+    if (r->parked)
+        unpark(d, r, true);
+    else
+        peer_finished(d, r->peer, r->lane);
+}
+
+/* ---- for people -------------------------------------------------------------------------------------------------------- */
+
+void bulkheads_text(struct dispatcher *d, char out[BULKHEAD_TEXT_MAX + 1])
+{
+    uint64_t now = clock_ms();
+    size_t len = 0;
+    out[0] = 0;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (const struct wall *w = d->bulkheads->wall[i]; w; w = w->next) {
+            const struct robot *robot = w->kind == ROBOT ? robot_by_id(d, (uint32_t)w->id) : NULL;
+            bool is_company = w->kind == COMPANY || w->kind == PARKED || (w->kind == DATABASE && w->lane == LANE_LOGIN);
+            char one[160], id[24];
+            if (!w->full_ms || now > w->full_ms + SHOWN_MS || (w->kind == ROBOT && !robot))
+                continue;
+            snprintf(id, sizeof(id), "%llu", (unsigned long long)w->id);
+            int n = snprintf(one, sizeof(one), "%s%s:%s:%s:%u:%u:%u", len ? "," : "", robot ? "robot" : is_company ? "company" : "token",
+                             robot ? robot->name : id, lane_name[w->lane], w->n, w->limit, w->n_waiting);
+            if (n < 0 || (size_t)n >= sizeof(one) || len + (size_t)n > BULKHEAD_TEXT_MAX)
+                continue;
+            memcpy(out + len, one, (size_t)n + 1);
+            len += (size_t)n;
+        }
+}
+
+struct bulkheads *bulkheads_new(struct dispatcher *d)
+{
+    struct bulkheads *b = xcalloc(1, sizeof(*b));
+    b->d = d;
+    b->tick = (struct loop_timer){.fn = tick_due, .arg = b};
+    b->pump = (struct loop_timer){.fn = pump_due, .arg = b};
+    loop_timer_in(d->loop, &b->tick, TICK_MS);
+    return b;
+}
+
+void bulkheads_destroy(struct bulkheads **bp)
+{
+    struct bulkheads *b = *bp;
+    if (!b)
+        return;
+    *bp = NULL;
+    loop_timer_stop(b->d->loop, &b->tick);
+    loop_timer_stop(b->d->loop, &b->pump);
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct wall *w = b->wall[i], *next; w; w = next) {
+            next = w->next;
+            free(w);
+        }
+    free(b);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mute.c - robots that are healthy but silent: well by their /health, while
+ * calls of this dispatcher go without an answer. Such a robot is suspect: it gets
+ * log-ins only when no other has a place.
+ *
+ * Owns: the last calls of each robot (outlier.h), a bounded ring by robot id. Counts lists, downloads, actions and
+ * log-ins; what Chasqui asks for itself shows nothing about them. Decides nothing else.
+ */
+#include "dispatcher/dispatcher.h"
+#include "dispatcher/robot/outlier.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct mutes {
+    struct outlier *of; /* by robot id */
+    unsigned *overdue;  /* of the look under way */
+    uint32_t n;
+};
+
+struct mutes *mutes_new(void)
+{
+    return xcalloc(1, sizeof(struct mutes));
+}
+
+void mutes_destroy(struct mutes **mp)
+{
+    if (*mp) {
+        free((*mp)->of);
+        free((*mp)->overdue);
+    }
+    free(*mp);
+    *mp = NULL;
+}
+
+static void room_make(struct mutes *m, uint32_t robot_id)
+{
+    if (robot_id < m->n)
+        return;
+    uint32_t n = robot_id + 16;
+    m->of = xrealloc(m->of, n * sizeof(*m->of));
+    m->overdue = xrealloc(m->overdue, n * sizeof(*m->overdue));
+    memset(m->of + m->n, 0, (n - m->n) * sizeof(*m->of));
+    memset(m->overdue + m->n, 0, (n - m->n) * sizeof(*m->overdue));
+    m->n = n;
+}
+
+static void changed(struct dispatcher *d, uint32_t robot_id)
+{
+    const struct outlier *o = &d->mutes->of[robot_id];
+    const struct robot *robot = robot_by_id(d, robot_id);
+    log_line(o->is_out ? LOG_WARN : LOG_INFO, o->is_out ? "robot_mute" : "robot_answers", "robot", robot ? robot->name : "", "unanswered",
+             log_i(o->bad), NULL);
+    robots_mute(d, robot_id, o->is_out);
+    tally_mute(d, robot_id, o->is_out ? o->bad : 0);
+    if (!o->is_out)
+        peers_wake(d, "place");
+}
+
+/* Did the robot answer? A call that had too little time, or ended for a reason of ours, says nothing. */
+void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a)
+{
+    bool is_answered = a->status != 0 || a->garbage;
+    if (!robot_id || !a->is_work || (!is_answered && a->took_ms < OUTLIER_PATIENCE_MS) || (is_answered && a->result == CALL_STOPPED))
+        return;
+    room_make(d->mutes, robot_id);
+    if (outlier_take(&d->mutes->of[robot_id], is_answered, clock_ms()))
+        changed(d, robot_id);
+}
+
+static void overdue_one(void *arg, uint32_t robot_id)
+{
+    struct mutes *m = arg;
+    room_make(m, robot_id);
+    m->overdue[robot_id]++;
+}
+
+void mute_tick(struct dispatcher *d)
+{
+    struct mutes *m = d->mutes;
+    uint64_t now = clock_ms();
+    if (m->n)
+        memset(m->overdue, 0, m->n * sizeof(*m->overdue));
+    calls_overdue(d->robot_http, OUTLIER_OVERDUE_MS, overdue_one, m);
+    for (uint32_t id = 0; id < m->n; id++)
+        if ((m->overdue[id] || m->of[id].n || m->of[id].is_out) && outlier_look(&m->of[id], m->overdue[id], now))
+            changed(d, id);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * robot_sockets.c - the connections that curl keeps to robots, in our loop.
+ *
+ * Owns: what is known of each of curl's descriptors, from its first use to its close, and its place in the epoll set.
+ * A socket stays in the set while curl keeps its connection idle: a call on a kept connection costs no epoll_ctl.
+ * What a robot says unasked on a kept connection is never the next call's answer (libcurl 7.88 would take it): such a
+ * connection is closed when the bytes come, and each is looked at once more before a request goes out.
+ */
+#include "dispatcher/robot/robot_sockets.h"
+
+#include "common/check.h"
+#include "common/log.h"
+#include "common/stat.h"
+#include "dispatcher/robot/robot_tls.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define BY_PORT 1024 /* buckets of connections by their local port */
+
+struct socket {
+    struct robot_sockets *sockets;
+    struct loop_fd *handle; /* NULL = not in the loop */
+    uint32_t events;
+    int fd;
+    bool is_kept;             /* a connection's: told by socket_open and socket_close; curl's other descriptors are not */
+    bool is_idle;             /* curl does not ask for it now: no call has it, or one that is paused */
+    bool was_used;            /* a call ended on it */
+    struct socket_user *user; /* the call that has it, NULL = none */
+    uint16_t port, remote_port; /* local port, 0 = not known yet */
+    char remote[INET6_ADDRSTRLEN];
+    struct socket *next;      /* of the same bucket */
+};
+
+struct robot_sockets {
+    struct loop *loop;
+    CURLM *multi;
+    const struct networks *networks;
+    void (*acted)(void *arg);
+    void *arg;
+    struct socket **by_fd;
+    int n_by_fd;
+    struct socket *by_port[BY_PORT];
+};
+
+/* Bytes that came unasked are taken off a connection, and it is shut: curl looks with MSG_PEEK whether it may use one. */
+static void stray_drop(struct socket *k)
+{
+    char bytes[16384];
+    bool is_stray = false;
+    for (unsigned i = 0; i < 64 && recv(k->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
+        is_stray = true;
+    if (!is_stray)
+        return;
+    stat_inc(robot_stray_answers_total);
+    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what", "the connection is closed", NULL);
+    shutdown(k->fd, SHUT_RDWR);
+}
+
+static void socket_ready(void *arg, uint32_t events)
+{
+    struct socket *k = arg;
+    struct robot_sockets *s = k->sockets;
+    int running, what = 0;
+    if (k->is_idle) { /* the robot closed a kept connection, or speaks unasked: curl finds it closed when it wants to use it */
+        if (!k->user)
+            stray_drop(k);
+        loop_fd_remove(s->loop, &k->handle);
+        return;
+    }
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP))
+        what |= CURL_CSELECT_IN;
+    if (events & EPOLLOUT)
+        what |= CURL_CSELECT_OUT;
+    if (events & EPOLLERR)
+        what |= CURL_CSELECT_ERR;
+    curl_multi_socket_action(s->multi, k->fd, what, &running);
+    s->acted(s->arg);
+}
+
+static struct socket *socket_of(struct robot_sockets *s, int fd)
+{
+    if (fd >= s->n_by_fd) {
+        int n = fd + 64;
+        s->by_fd = xrealloc(s->by_fd, (size_t)n * sizeof(struct socket *));
+        memset(s->by_fd + s->n_by_fd, 0, (size_t)(n - s->n_by_fd) * sizeof(struct socket *));
+        s->n_by_fd = n;
+    }
+    if (!s->by_fd[fd]) {
+        s->by_fd[fd] = xcalloc(1, sizeof(struct socket));
+        *s->by_fd[fd] = (struct socket){.sockets = s, .fd = fd, .is_idle = true};
+    }
+    return s->by_fd[fd];
+}
+
+static void socket_use(struct socket *k, struct socket_user *u)
+{
+    if (u->socket && u->socket != k && u->socket->user == u)
+        u->socket->user = NULL;
+    if (k->user && k->user != u)
+        k->user->socket = NULL;
+    k->user = u;
+    u->socket = k;
+}
+
+void socket_leave(struct socket_user *u)
+{
+    if (!u->socket)
+        return;
+    u->socket->user = NULL;
+    u->socket->was_used = true;
+    u->socket = NULL;
+}
+
+static void socket_drop(struct robot_sockets *s, int fd)
+{
+    struct socket *k = fd < s->n_by_fd ? s->by_fd[fd] : NULL;
+    if (!k)
+        return;
+    if (k->user)
+        socket_leave(k->user);
+    loop_fd_remove(s->loop, &k->handle);
+    for (struct socket **at = k->port ? &s->by_port[k->port % BY_PORT] : NULL; at && *at; at = &(*at)->next)
+        if (*at == k) {
+            *at = k->next;
+            break;
+        }
+    free(k);
+    s->by_fd[fd] = NULL;
+}
+
+static void address_note(struct socket *k, const struct sockaddr *address)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+    bool is_v4 = address->sa_family == AF_INET;
+    if (!inet_ntop(address->sa_family, is_v4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr, k->remote, sizeof(k->remote)))
+        k->remote[0] = 0;
+    k->remote_port = ntohs(is_v4 ? v4->sin_port : v6->sin6_port);
+}
+
+static uint16_t local_port(int fd)
+{
+    struct sockaddr_storage at;
+    socklen_t len = sizeof(at);
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        return 0;
+    return ntohs(at.ss_family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port : ((struct sockaddr_in6 *)&at)->sin6_port);
+}
+
+/* The connection that curl is about to use; a new one is noted under its port. NULL = not found. */
+static struct socket *socket_by_port(struct robot_sockets *s, uint16_t port, const char *remote, uint16_t remote_port)
+{
+    for (struct socket *k = s->by_port[port % BY_PORT]; k; k = k->next)
+        if (k->port == port && k->remote_port == remote_port && strcmp(k->remote, remote) == 0)
+            return k;
+    for (int fd = 0; fd < s->n_by_fd; fd++) {
+        struct socket *k = s->by_fd[fd];
+        if (!k || !k->is_kept || k->port || local_port(fd) != port || k->remote_port != remote_port)
+            continue;
+        k->port = port;
+        k->next = s->by_port[port % BY_PORT];
+        s->by_port[port % BY_PORT] = k;
+        return k;
+    }
+    return NULL;
+}
+
+/* curl asks for a descriptor no more: a connection's stays in the set, for it is kept. */
+static void socket_rest(struct robot_sockets *s, struct socket *k)
+{
+    if (!k->is_kept) {
+        socket_drop(s, k->fd);
+        return;
+    }
+    k->is_idle = true;
+    if (k->handle && k->events != EPOLLIN)
+        loop_fd_remove(s->loop, &k->handle);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
+{
+    struct robot_sockets *s = user;
+    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+    struct socket *k = socket_of(s, fd);
+    struct socket_user *u = NULL;
+    (void)socket_user;
+    if (what == CURL_POLL_REMOVE) {
+        socket_rest(s, k);
+        return 0;
+    }
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&u);
+    if (u && k->is_kept)
+        socket_use(k, u);
+    k->is_idle = false;
+    if (!k->handle)
+        k->handle = loop_fd_add(s->loop, fd, events, socket_ready, k);
+    else if (k->events != events)
+        loop_fd_change(s->loop, k->handle, events);
+    k->events = events;
+    return 0;
+}
+
+static curl_socket_t socket_open_any(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    int fd = purpose == CURLSOCKTYPE_IPCXN ? socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol) : -1;
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    socket_of(user, fd)->is_kept = true;
+    address_note(socket_of(user, fd), &address->addr);
+    return fd;
+}
+
+static curl_socket_t socket_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    const struct robot_sockets *s = user;
+    if (purpose == CURLSOCKTYPE_IPCXN && networks_hold(s->networks, &address->addr))
+        return socket_open_any(user, purpose, address);
+    log_line(LOG_WARN, "robot_address_refused", "why", "not in robot.allow_addresses", NULL);
+    return CURL_SOCKET_BAD;
+}
+
+static int socket_close(void *user, curl_socket_t fd)
+{
+    socket_drop(user, fd);
+    return close(fd);
+}
+
+/* Has nobody spoken on it? */
+static bool is_quiet(const struct socket *k, CURL *easy)
+{
+    struct curl_tlssessioninfo *tls = NULL;
+    char byte;
+    if (recv(k->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+        return false;
+    if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || !tls || tls->backend != CURLSSLBACKEND_OPENSSL || !tls->internals)
+        return true;
+    return !tls_has_bytes(tls->internals);
+}
+
+/* Just before a request goes out, on whatever connection curl chose: has somebody spoken on it already? */
+static int before_request(void *arg, char *remote, char *local, int remote_port, int port)
+{
+    struct socket_user *u = arg;
+    struct socket *k = socket_by_port(u->sockets, (uint16_t)port, remote, (uint16_t)remote_port);
+    (void)local;
+    if (!k)
+        return CURL_PREREQFUNC_OK;
+    socket_use(k, u);
+    if (!k->was_used || is_quiet(k, u->easy))
+        return CURL_PREREQFUNC_OK;
+    stat_inc(robot_stray_answers_total);
+    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what", "another connection is used", NULL);
+    u->is_stale = true;
+    return CURL_PREREQFUNC_ABORT; /* which closes it */
+}
+
+void sockets_prepare(struct robot_sockets *s, struct socket_user *u, CURL *easy, void *owner)
+{
+    u->owner = owner;
+    u->sockets = s;
+    u->easy = easy;
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, u);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, socket_open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, s);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, socket_close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, u);
+}
+
+void sockets_allow_any(struct socket_user *u)
+{
+    curl_easy_setopt(u->easy, CURLOPT_OPENSOCKETFUNCTION, socket_open_any);
+}
+
+struct robot_sockets *sockets_new(struct loop *l, CURLM *multi, const struct networks *networks, void (*acted)(void *arg), void *arg)
+{
+    struct robot_sockets *s = xcalloc(1, sizeof(*s));
+    *s = (struct robot_sockets){.loop = l, .multi = multi, .networks = networks, .acted = acted, .arg = arg};
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, s);
+    return s;
+}
+
+void sockets_destroy(struct robot_sockets **sp)
+{
+    struct robot_sockets *s = *sp;
+    if (!s)
+        return;
+    for (int fd = 0; fd < s->n_by_fd; fd++)
+        socket_drop(s, fd);
+    free(s->by_fd);
+    free(s);
+    *sp = NULL;
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_claim.c - claiming queued work: many items in one short transaction
+ * that also reserves their robots' places.
+ *
+ * Owns nothing; runs on database threads. Each step is one statement for all
+ * items of the claim. Items, places and the epoch rows of companies are taken
+ * with SKIP LOCKED, so that claims of many dispatchers pass by each other and a
+ * claim never waits for a log-in. Everything is committed before a robot is
+ * called (invariant 7).
+ */
+#include "dispatcher/store/store_claim.h"
+
+#include "dispatcher/store/store_refusal.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SPLIT_MS 2000 /* leases are counted from the claim's beginning: what is left after this comes with the next one */
+
+static void items_forget(struct claim *c)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        buf_free(&c->item[i].params);
+        buf_free(&c->item[i].credentials);
+    }
+    memset(c->item, 0, sizeof(c->item));
+    c->n = 0;
+}
+
+/* ---- what there is room for -------------------------------------------------------------------------------------------- */
+
+static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
+{
+    struct store_claim *op = c->op;
+    *room = 0;
+    TRY(loads_read(db, op->candidate, op->n_candidates, c->load, &c->n_loads));
+    if (!c->n_loads)
+        return DB_OK;
+    for (unsigned i = 0; i < c->n_loads; i++) {
+        struct load *l = &c->load[i];
+        uint64_t used = l->used;
+        if (l->over)
+            TRY(load_count_locked(db, l->robot_id, &used));
+        c->usable[i] = l->capacity - (unsigned)((uint64_t)l->capacity * op->kept_back_percent / 100);
+        c->room[i] = c->usable[i] > used ? (unsigned)(c->usable[i] - used) : 0;
+        if (c->room[i] > op->logins_per_robot)
+            c->room[i] = op->logins_per_robot;
+    }
+    TRY(db_query(db, "SELECT robot_id, COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IS NOT NULL "
+                     "GROUP BY robot_id ORDER BY NULL", ""));
+    while (db_next(db))
+        for (unsigned i = 0; i < c->n_loads; i++)
+            if (c->load[i].robot_id == db_u64(db, 0)) {
+                uint64_t opening = db_u64(db, 1), most = op->logins_per_robot;
+                unsigned left = most > opening ? (unsigned)(most - opening) : 0;
+                if (c->room[i] > left)
+                    c->room[i] = left;
+            }
+    for (unsigned i = 0; i < c->n_loads; i++)
+        *room += c->room[i];
+    return DB_OK;
+}
+
+/* ---- the items ------------------------------------------------------------------------------------------------------------ */
+
+#define ITEM_COLUMNS "SELECT batch_id, idx, company_id, job_id, urgency, params FROM chasqui_items "
+
+static void items_take(struct db *db, struct claim *c)
+{
+    while (c->n < QUEUE_CLAIM_MAX && db_next(db)) {
+        struct item *it = &c->item[c->n++];
+        it->batch_id = db_u64(db, 0);
+        it->idx = db_u64(db, 1);
+        it->company_id = db_u64(db, 2);
+        it->job_id = db_u64(db, 3);
+        it->is_new = it->job_id == 0;
+        it->priority = (uint8_t)(9 - db_u64(db, 4));
+        it->tries = c->op->tries;
+        it->generation = 1;
+        column_bytes(db, 5, &it->params);
+    }
+}
+
+static enum db_rc items_lock(struct db *db, struct claim *c, unsigned most)
+{
+    if (!c->n_only) {
+        TRY(db_query(db, ITEM_COLUMNS "FORCE INDEX (ready) WHERE ready = 1 ORDER BY urgency, turn LIMIT ? FOR UPDATE SKIP LOCKED", "u",
+                     (uint64_t)most));
+        items_take(db, c);
+    }
+    for (unsigned i = 0; i < c->n_only; i++) {
+        TRY(db_query(db, ITEM_COLUMNS "WHERE batch_id = ? AND idx = ? AND ready = 1 FOR UPDATE SKIP LOCKED", "uu", c->only[i].batch_id,
+                     c->only[i].idx));
+        items_take(db, c);
+    }
+    return DB_OK;
+}
+
+static enum db_rc batches_read(struct db *db, struct claim *c)
+{
+    uint64_t ids[QUEUE_CLAIM_MAX];
+    if (!claim_choose(c, FATE_GO, 1))
+        return DB_OK;
+    GATHER(c, batch_id, ids);
+    TRY(db_query_in_u64(db, "SELECT id, portal, action, status, token_id, request_id, UNIX_TIMESTAMP(created_at) DIV 1, "
+                            "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000, steps IS NOT NULL OR closes FROM chasqui_batches "
+                            "WHERE id IN (%s)", ids, c->n_rows, ""));
+    while (db_next(db))
+        for (unsigned i = 0; i < c->n_rows; i++) {
+            struct item *it = c->row[i];
+            if (it->batch_id != db_u64(db, 0))
+                continue;
+            db_str_copy(db, 1, it->portal, sizeof(it->portal));
+            db_str_copy(db, 2, it->action, sizeof(it->action));
+            it->token_id = db_u64(db, 4);
+            db_str_copy(db, 5, it->request_id, sizeof(it->request_id));
+            it->created_s = db_u64(db, 6);
+            it->waited_ms = db_i64(db, 7);
+            it->is_round = db_u64(db, 8) != 0;
+            if (strcmp(db_str(db, 3, NULL), "cancelled") == 0)
+                it->fate = FATE_CANCEL;
+        }
+    return DB_OK;
+}
+
+static enum db_rc jobs_read(struct db *db, struct claim *c)
+{
+    uint64_t ids[QUEUE_CLAIM_MAX];
+    if (!claim_choose(c, FATE_GO, 0))
+        return DB_OK;
+    GATHER(c, job_id, ids);
+    for (unsigned i = 0; i < c->n_rows; i++)
+        c->row[i]->fate = FATE_CANCEL; /* unless its job waits */
+    TRY(db_query_in_u64(db,
+                        "SELECT j.id, j.portal, j.action, j.job_uid, j.attempts, q.tries, q.remember, q.request_id, q.params, q.token_id, "
+                        "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0), TIMESTAMPDIFF(MICROSECOND, "
+                        "COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000, COALESCE(b.steps IS NOT NULL OR b.closes, 0) FROM portal_jobs j JOIN "
+                        "chasqui_jobs q ON q.job_id = j.id LEFT JOIN chasqui_batches b ON b.id = q.batch_id WHERE j.id IN (%s) AND j.status IN ('queued', 'retrying')",
+                        ids, c->n_rows, ""));
+    while (db_next(db)) {
+        struct item *it = claim_row_of_job(c, db_u64(db, 0));
+        if (!it)
+            continue;
+        it->fate = FATE_GO;
+        db_str_copy(db, 1, it->portal, sizeof(it->portal));
+        db_str_copy(db, 2, it->action, sizeof(it->action));
+        db_str_copy(db, 3, it->job_uid, sizeof(it->job_uid));
+        it->attempts = (uint32_t)db_u64(db, 4);
+        it->tries = (uint32_t)db_u64(db, 5);
+        it->remember = db_u64(db, 6) != 0;
+        db_str_copy(db, 7, it->request_id, sizeof(it->request_id));
+        if (!it->params.len)
+            column_bytes(db, 8, &it->params);
+        it->token_id = db_u64(db, 9);
+        it->generation = (uint32_t)db_u64(db, 10) + 1;
+        it->waited_ms = db_i64(db, 11);
+        it->is_round = db_u64(db, 12) != 0;
+    }
+    return DB_OK;
+}
+
+/* ---- places ----------------------------------------------------------------------------------------------------------------- */
+
+/* The next item's robot: the best of those with room. */
+static struct load *load_choose(struct claim *c)
+{
+    struct load *best = NULL;
+    for (unsigned i = 0; i < c->n_loads; i++)
+        if (c->room[i] && (!best || load_is_better(&c->load[i], best)))
+            best = &c->load[i];
+    if (best) {
+        best->used++;
+        c->room[best - c->load]--;
+    }
+    return best;
+}
+
+/* What another claim takes meanwhile is not counted yet: that no claim looks above `usable` keeps the others' places for them. */
+static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *l)
+{
+    unsigned wanted = 0;
+    for (unsigned i = 0; i < c->n; i++)
+        wanted += c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id;
+    if (!wanted)
+        return DB_OK;
+    TRY(db_query(db,
+                 "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
+                 "FOR UPDATE SKIP LOCKED",
+                 "uuu", (uint64_t)l->robot_id, (uint64_t)c->usable[l - c->load], (uint64_t)wanted));
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id) {
+            if (db_next(db)) {
+                c->item[i].slot = (uint32_t)db_u64(db, 0);
+                loads_taken(l->robot_id);
+            } else {
+                c->item[i].fate = FATE_LEAVE;
+                loads_forget();
+            }
+        }
+    while (db_next(db))
+        ;
+    return DB_OK;
+}
+
+static enum db_rc places_take(struct db *db, struct claim *c)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        struct item *it = &c->item[i];
+        if (it->fate != FATE_GO)
+            continue;
+        struct load *l = load_choose(c);
+        if (l)
+            it->robot_id = l->robot_id;
+        else
+            it->fate = FATE_LEAVE;
+    }
+    for (unsigned i = 0; i < c->n_loads; i++)
+        TRY(slots_take(db, c, &c->load[i]));
+    for (unsigned i = 0; i < c->n_loads; i++) {
+        char worker[NAME_ROOM];
+        bool is_used = false;
+        for (unsigned k = 0; k < c->n; k++)
+            is_used |= c->item[k].fate == FATE_GO && c->item[k].robot_id == c->load[i].robot_id;
+        if (!is_used)
+            continue;
+        worker_name(db, c->load[i].robot_id, worker);
+        for (unsigned k = 0; k < c->n; k++)
+            if (c->item[k].robot_id == c->load[i].robot_id)
+                strcpy(c->item[k].worker, worker);
+    }
+    return DB_OK;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
+
+static enum db_rc claim_tx(struct db *db, void *arg)
+{
+    struct claim *c = arg;
+    struct store_claim *op = c->op;
+    struct pause pause;
+    unsigned room;
+    items_forget(c);
+    op->is_full = op->is_paused = false;
+    op->n_held = 0;
+    TRY(pause_read(db, &pause));
+    if ((op->is_paused = pause.is_on))
+        return DB_OK;
+    TRY(room_read(db, c, &room));
+    op->is_full = room == 0;
+    TRY(items_lock(db, c, room && room < op->max ? room : op->max)); /* without room: those whose company has a session */
+    if (!c->n)
+        return DB_OK;
+    TRY(batches_read(db, c));
+    TRY(jobs_read(db, c));
+    TRY(claim_pauses(db, c));
+    TRY(claim_companies(db, c));
+    TRY(claim_gates(db, c));
+    TRY(places_take(db, c));
+    TRY(claim_gates_pass(db, c));
+    TRY(claim_begin(db, c));
+    TRY(claim_join(db, c));
+    TRY(claim_hold(db, c));
+    return claim_others(db, c);
+}
+
+static int claim_done(struct db *db, void *arg)
+{
+    struct claim *c = arg;
+    bool is_any = claim_choose(c, FATE_GO, -1) || claim_choose(c, FATE_JOIN, -1);
+    return is_any ? lease_is_there(db, c->row[0]->job_id, c->op->lease.token) : 0;
+}
+
+static void batch_note(struct store_claim *op, uint64_t batch_id)
+{
+    for (unsigned i = 0; i < op->n_batches; i++)
+        if (op->batch[i] == batch_id)
+            return;
+    if (batch_id)
+        op->batch[op->n_batches++] = batch_id;
+}
+
+/* What was committed, for the loop. */
+static void hand_over(struct claim *c)
+{
+    struct store_claim *op = c->op;
+    for (unsigned i = 0; i < c->n; i++) {
+        struct item *it = &c->item[i];
+        if (it->fate == FATE_MEET || it->fate == FATE_CANCEL)
+            batch_note(op, it->batch_id);
+        uint64_t waited_ms = it->waited_ms > 0 ? (uint64_t)it->waited_ms : 0;
+        if (it->fate == FATE_MEET) {
+            op->met[op->n_met].company_id = it->company_id;
+            op->met[op->n_met++].waited_ms = waited_ms;
+        }
+        if (it->fate != FATE_GO && it->fate != FATE_JOIN)
+            continue;
+        struct claimed *got = &op->got[op->n++];
+        *got = (struct claimed){.item = {true, it->batch_id, it->idx, it->attempts, it->tries, it->is_round},
+                                .is_met = it->fate == FATE_JOIN,
+                                .job_id = it->job_id,
+                                .session_ref = it->session_ref,
+                                .epoch = it->epoch,
+                                .company_id = it->company_id,
+                                .robot_id = it->robot_id,
+                                .waited_ms = waited_ms,
+                                .remember = it->remember,
+                                .params = it->params,
+                                .credentials = it->credentials,
+                                .refused = it->refused};
+        strcpy(got->portal, it->portal);
+        strcpy(got->action, it->action);
+        strcpy(got->job_uid, it->job_uid);
+        strcpy(got->request_id, it->request_id);
+        it->params = it->credentials = (struct buf){0};
+    }
+}
+
+/* ---- what the database refuses ------------------------------------------------------------------------------------------------- */
+
+static enum store_rc group_claim(struct db *db, struct claim *c, const struct item_key *key, unsigned n);
+
+/* A refused item ends by itself; what refuses every row is not tried with the others. */
+static enum store_rc one_refuse(struct db *db, struct claim *c, const struct item_key *key)
+{
+    struct db_refusal why = *db_refusal(db);
+    enum store_rc rc = item_refuse(db, key->batch_id, key->idx, &why);
+    if (rc != STORE_OK)
+        return rc;
+    batch_note(c->op, key->batch_id);
+    c->op->n_refused++;
+    c->op->refuses_all = refusal_is_of_all(&why);
+    return STORE_OK;
+}
+
+static enum store_rc group_split(struct db *db, struct claim *c, const struct item_key *key, unsigned n)
+{
+    unsigned half = refusal_is_of_all(db_refusal(db)) ? 1 : n / 2;
+    if (n == 1)
+        return one_refuse(db, c, key);
+    enum store_rc rc = group_claim(db, c, key, half);
+    if (rc == STORE_OK && !c->op->refuses_all && clock_ms() < c->split_until_ms)
+        rc = group_claim(db, c, key + half, n - half);
+    return rc;
+}
+
+/* What is committed is handed over even when a later part fails. */
+static enum store_rc group_claim(struct db *db, struct claim *c, const struct item_key *key, unsigned n)
+{
+    c->only = key;
+    c->n_only = n;
+    enum store_rc rc = store_tx(db, claim_tx, claim_done, c);
+    if (rc == STORE_OK)
+        hand_over(c);
+    return rc == STORE_REFUSED ? group_split(db, c, key, n) : rc;
+}
+
+/* The items of the group that was refused, halved until those that are refused are alone. */
+static enum store_rc refused_split(struct db *db, struct claim *c)
+{
+    struct item_key key[QUEUE_CLAIM_MAX];
+    unsigned n = c->n;
+    for (unsigned i = 0; i < n; i++)
+        key[i] = (struct item_key){c->item[i].batch_id, c->item[i].idx};
+    c->split_until_ms = clock_ms() + SPLIT_MS;
+    enum store_rc rc = n ? group_split(db, c, key, n) : STORE_REFUSED;
+    return c->op->n || c->op->n_refused ? STORE_OK : rc;
+}
+
+void store_claim(struct db *db, void *arg)
+{
+    struct store_claim *op = arg;
+    struct claim *c = xcalloc(1, sizeof(*c));
+    c->op = op;
+    op->got = xcalloc(QUEUE_CLAIM_MAX, sizeof(*op->got));
+    op->rc = store_tx(db, claim_tx, claim_done, c);
+    if (op->rc == STORE_OK)
+        hand_over(c);
+    else if (op->rc == STORE_REFUSED)
+        op->rc = refused_split(db, c);
+    items_forget(c);
+    claim_gates_forget(c);
+    free(c);
+}

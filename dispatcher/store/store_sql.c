@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_sql.c - the pieces of SQL that the store_*.c files share: reading a
+ * session row, leases, epochs, places, events. Owns nothing. Every change is
+ * keyed by a primary or unique key.
+ */
+#include "dispatcher/store/store_refusal.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum store_rc store_rc_of(enum db_rc rc)
+{
+    return rc == DB_OK ? STORE_OK : rc == DB_REFUSED ? STORE_REFUSED : STORE_DOWN;
+}
+
+void json_take(struct jv *body, struct buf *out)
+{
+    size_t len;
+    char *text = jv_dump(body, &len);
+    buf_add(out, text, len);
+    free(text);
+    jv_free(body);
+}
+
+void json_set_column(struct jv *obj, const char *key, struct db *db, unsigned col)
+{
+    if (db_is_null(db, col))
+        jv_set(obj, key, NULL);
+    else
+        jv_set_int(obj, key, db_i64(db, col));
+}
+
+enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
+                       void *op)
+{
+    enum db_rc rc;
+    if (!db)
+        return STORE_DOWN;
+    switch (db_tx(db, fn, was_done, op, &rc)) {
+    case TX_DONE:
+        return STORE_OK;
+    case TX_NOT:
+        return store_rc_of(rc);
+    case TX_UNKNOWN:
+        break;
+    }
+    return STORE_UNKNOWN;
+}
+
+void session_read(struct db *db, unsigned at, struct session_row *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->ref = db_u64(db, at);
+    out->job_id = db_u64(db, at + 1);
+    out->company_id = db_u64(db, at + 2);
+    out->generation = (uint32_t)db_u64(db, at + 3);
+    out->state = (enum session_state)(db_u64(db, at + 4) - 1); /* ENUM indexes count from 1 */
+    out->epoch = db_u64(db, at + 5);
+    out->robot_id = (uint32_t)db_u64(db, at + 6);
+    out->migrating = db_u64(db, at + 7) != 0;
+    out->close_pending = (uint8_t)db_u64(db, at + 8);
+    out->since_ms = db_i64(db, at + 9);
+    out->started_ms = db_i64(db, at + 10);
+    out->activity_ms = db_i64(db, at + 11);
+    db_str_copy(db, at + 12, out->portal, sizeof(out->portal));
+    db_str_copy(db, at + 13, out->session_id, sizeof(out->session_id));
+    db_str_copy(db, at + 14, out->boot_id, sizeof(out->boot_id));
+    db_str_copy(db, at + 15, out->reason, sizeof(out->reason));
+    db_str_copy(db, at + 16, out->base_url, sizeof(out->base_url));
+    db_str_copy(db, at + 17, out->viewer_url, sizeof(out->viewer_url));
+    db_str_copy(db, at + 18, out->title, sizeof(out->title));
+    db_str_copy(db, at + 20, out->job_uid, sizeof(out->job_uid));
+    out->age_ms = db_i64(db, at + 21);
+    out->is_rowless = db_u64(db, at + 22) != 0;
+    if (!out->session_id[0])
+        db_str_copy(db, at + 19, out->session_id, sizeof(out->session_id));
+}
+
+enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out)
+{
+    *found = false;
+    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.id = ?", "u", ref));
+    if (db_next(db)) {
+        *found = true;
+        session_read(db, 0, out);
+    }
+    return DB_OK;
+}
+
+static const char *or_null(const char *s)
+{
+    return s && *s ? s : NULL;
+}
+
+enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
+                     const char *detail)
+{
+    return db_exec(db,
+                   "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher, detail) VALUES "
+                   "(?, NOW(6), ?, ?, ?, LEFT(?, 255))",
+                   "ussss", job_id, event, or_null(worker), or_null(dispatcher), or_null(detail));
+}
+
+enum db_rc robot_words_write(struct db *db, uint64_t job_id, const struct attempt_end *a)
+{
+    return db_exec(db, "UPDATE chasqui_jobs SET robot_status = ?, robot_error = ?, robot_message = ? WHERE job_id = ?", "Nssu",
+                   (uint64_t)a->status, or_null(a->error), or_null(a->message), job_id);
+}
+
+enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
+                             const struct attempt_end *a)
+{
+    if (a->outcome == OUTCOME_NONE)
+        return event_add(db, job_id, event, worker, NULL, detail);
+    TRY(db_exec(db,
+                "INSERT INTO chasqui_job_events (job_id, at, event, worker, detail, attempt, outcome, queued_ms, robot_ms, robot_status, "
+                "robot_error, robot_message) VALUES (?, NOW(6), ?, ?, LEFT(?, 255), ?, ?, IF(? < 0, NULL, ?), IF(? < 0, NULL, ?), ?, ?, ?)",
+                "usssusiiiiNss", job_id, event, or_null(worker), or_null(detail), (uint64_t)a->n, outcome_name[a->outcome], a->queued_ms,
+                a->queued_ms, a->robot_ms, a->robot_ms, (uint64_t)a->status, or_null(a->error), or_null(a->message)));
+    return a->outcome == OUTCOME_DONE ? DB_OK : robot_words_write(db, job_id, a);
+}
+
+void refused_before_read(struct db *db, unsigned at, struct refused_before *out)
+{
+    out->set_us = db_u64(db, at);
+    out->at_ms = db_i64(db, at + 1);
+    db_str_copy(db, at + 2, out->error, sizeof(out->error));
+}
+
+/* An explicit number moves AUTO_INCREMENT behind it, and that stays when the row goes again with the transaction. */
+enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action)
+{
+    char uid[ID_JOB_UID_BYTES];
+    TRY(db_query(db, "SELECT GREATEST(COALESCE((SELECT MAX(job_id) FROM chasqui_jobs), 0), COALESCE((SELECT MAX(job_id) FROM chasqui_sessions), 0))", ""));
+    uint64_t highest = db_next(db) ? db_u64(db, 0) : 0;
+    if (job_id > highest)
+        return DB_OK;
+    id_job_uid(uid);
+    TRY(db_exec(db,
+                "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, 'failed', "
+                "{now created_at}, {now updated_at})",
+                "ususs", highest + 1, uid, company_id, portal, action));
+    log_line(LOG_WARN, "job_numbers", "to", log_i((long long)highest + 1), "why", "portal_jobs began anew", NULL);
+    return DB_RETRY;
+}
+
+enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
+                     const char *subject, const char *detail)
+{
+    if (!*actor)
+        return DB_OK;
+    char clean_subject[160 * 4 + 1], clean_detail[1000 * 4 + 1];
+    text_clean(clean_subject, sizeof(clean_subject), subject, strlen(subject), 160);
+    text_clean(clean_detail, sizeof(clean_detail), detail, detail ? strlen(detail) : 0, 1000);
+    return db_exec(db,
+                   "INSERT INTO chasqui_audit (at, actor, peer, request_id, action, subject, detail) VALUES "
+                   "(NOW(6), ?, ?, ?, ?, ?, ?)",
+                   "ssssss", actor, or_null(peer), or_null(request_id), action, clean_subject, or_null(clean_detail));
+}
+
+enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason)
+{
+    struct buf detail = {0};
+    const char *why = reason && *reason ? reason : a->by->why;
+    buf_addf(&detail, "%s -> %s%s%s", before, after, *why ? ": " : "", why);
+    enum db_rc rc = audit_add(db, a->by->name, a->by->peer, a->by->request_id, a->action, a->subject, detail.data);
+    buf_free(&detail);
+    return rc;
+}
+
+enum db_rc pause_read(struct db *db, struct pause *out)
+{
+    *out = (struct pause){0};
+    TRY(db_query(db,
+                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM "
+                 "chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
+                 ""));
+    if (db_next(db))
+        *out = (struct pause){true, db_str(db, 0, NULL), db_str(db, 1, NULL), db_i64(db, 2), db_i64(db, 3)};
+    return DB_OK;
+}
+
+enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n)
+{
+    *n = 0;
+    TRY(db_query(db, "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t", "uu",
+                 urgency, most));
+    if (db_next(db))
+        *n = db_u64(db, 0);
+    return DB_OK;
+}
+
+enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l)
+{
+    return db_exec(db,
+                   "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, "
+                   "expires_at) VALUES (?, ?, ?, ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? "
+                   "MICROSECOND)",
+                   "ubsNssii", job_id, (const void *)l->token, (size_t)ID_TOKEN_BYTES, kind, session_ref, l->holder,
+                   l->boot_id, l->limit_ms * 1000, l->ttl_ms * 1000);
+}
+
+enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held)
+{
+    TRY(db_exec(db, "DELETE FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", job_id, (const void *)token,
+                (size_t)ID_TOKEN_BYTES));
+    *held = db_affected(db) == 1;
+    return DB_OK;
+}
+
+int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES])
+{
+    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? LOCK IN SHARE MODE WAIT 3", "ub", job_id,
+                 (const void *)token, (size_t)ID_TOKEN_BYTES))
+        return -1;
+    return db_next(db);
+}
+
+int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch)
+{
+    if (db_query(db, "SELECT epoch FROM chasqui_sessions WHERE id = ? LOCK IN SHARE MODE WAIT 3", "u", ref))
+        return -1;
+    bool there = db_next(db);
+    *epoch = there ? db_u64(db, 0) : 0;
+    return there;
+}
+
+enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch)
+{
+    for (int tries = 0; tries < 2; tries++) {
+        TRY(db_query(db, "SELECT epoch FROM chasqui_epochs WHERE company_id = ? AND portal = ? FOR UPDATE", "us",
+                     company_id, portal));
+        if (db_next(db)) {
+            *epoch = db_u64(db, 0);
+            return DB_OK;
+        }
+        TRY(db_exec(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 0)", "us",
+                    company_id, portal));
+    }
+    return DB_FAIL;
+}
+
+enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch)
+{
+    return db_exec(db, "UPDATE chasqui_epochs SET epoch = ? WHERE company_id = ? AND portal = ?", "uus", epoch,
+                   company_id, portal);
+}
+
+enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fate)
+{
+    switch (fate) {
+    case PLACE_FREE:
+        TRY(db_exec(db, "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = ?", "u", session_ref));
+        return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 0 WHERE id = ?", "u", session_ref);
+    case PLACE_KEEP_PENDING:
+        return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 1 WHERE id = ?", "u", session_ref);
+    case PLACE_FADE:
+        break;
+    }
+    return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 2 WHERE id = ?", "u", session_ref);
+}
+
+/* ---- choosing a robot -------------------------------------------------------------------------------------------- */
+
+/* used_a / capacity_a < used_b / capacity_b */
+bool load_is_better(const struct load *a, const struct load *b)
+{
+    if (a->rank != b->rank)
+        return a->rank < b->rank;
+    uint64_t left = (uint64_t)a->used * b->capacity, right = (uint64_t)b->used * a->capacity;
+    return left != right ? left < right : a->robot_id < b->robot_id;
+}
+
+/* Of a row `r` of chasqui_robots: the smaller of what the operator set and the robot told. */
+#define ROBOT_CAPACITY "LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10))"
+
+/* How many places of each robot are held, as counted lately by this database thread. Counting reads all that are held, so the more they
+ * are, the longer a count is good for: a hundred for 2 ms, 50,000 for a second. It only says which robot is the best one. That a place is
+ * free is seen at the place. */
+struct held {
+    const struct db *of;
+    uint64_t until_ms; /* 0 = to be counted */
+    bool is_old;       /* the last loads_read() went by an earlier count */
+    unsigned n;
+    struct held_row {
+        uint32_t robot_id, used, top; /* top: the highest slot that is held */
+    } row[CANDIDATES_MAX];
+};
+static _Thread_local struct held held;
+#define HELD_A_MS 50 /* places that make a count good for 1 ms more */
+
+static enum db_rc held_count(struct db *db)
+{
+    uint64_t all = 0;
+    held.of = db;
+    held.n = 0;
+    held.until_ms = 0;
+    TRY(db_query(db, /* by the index of what is held: free places are not read */
+                 "SELECT robot_id, COUNT(*), MAX(slot) FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY robot_id ORDER BY NULL", ""));
+    while (held.n < CANDIDATES_MAX && db_next(db)) {
+        held.row[held.n] = (struct held_row){(uint32_t)db_u64(db, 0), (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2)};
+        all += held.row[held.n++].used;
+    }
+    held.until_ms = all < HELD_A_MS ? 0 : clock_ms() + all / HELD_A_MS;
+    return DB_OK;
+}
+
+static struct held_row *held_of(uint32_t robot_id)
+{
+    for (unsigned i = 0; i < held.n; i++)
+        if (held.row[i].robot_id == robot_id)
+            return &held.row[i];
+    return NULL;
+}
+
+void loads_forget(void)
+{
+    held.until_ms = 0;
+}
+
+void loads_taken(uint32_t robot_id)
+{
+    struct held_row *row = held_of(robot_id);
+    if (row)
+        row->used++;
+}
+
+/* Candidates that have a place by what was counted. */
+static void loads_keep(const struct load *all, unsigned n, struct load *out, unsigned *n_out)
+{
+    *n_out = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct held_row *row = held_of(all[i].robot_id);
+        out[*n_out] = all[i];
+        out[*n_out].used = row ? row->used : 0;
+        out[*n_out].over = row && row->top > all[i].capacity;
+        *n_out += out[*n_out].used < all[i].capacity;
+    }
+}
+
+enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
+{
+    static _Thread_local struct load all[CANDIDATES_MAX];
+    unsigned n_all = 0;
+    *n_out = 0;
+    held.is_old = held.of == db && clock_ms() < held.until_ms;
+    if (!held.is_old)
+        TRY(held_count(db));
+    TRY(db_query(db,
+                 "SELECT r.id, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
+                 "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
+                 ""));
+    while (db_next(db)) {
+        uint32_t id = (uint32_t)db_u64(db, 0);
+        for (unsigned i = 0; i < n; i++)
+            if (c[i].robot_id == id && n_all < CANDIDATES_MAX) {
+                all[n_all++] = (struct load){id, (uint32_t)db_u64(db, 1), 0, false, c[i].rank, false};
+                break;
+            }
+    }
+    loads_keep(all, n_all, out, n_out);
+    if (n_all && !*n_out && held.is_old) { /* all were full: some place may be free by now */
+        held.is_old = false;
+        TRY(held_count(db));
+        loads_keep(all, n_all, out, n_out);
+    }
+    return DB_OK;
+}
+
+enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
+{
+    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND session_ref IS NOT NULL", "u", (uint64_t)robot_id));
+    *used = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
+    return DB_OK;
+}
+
+#define MIGRATIONS_AT_ONCE 4
+
+static enum db_rc may_migrate_to(struct db *db, uint32_t robot_id, bool *may)
+{
+    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
+    TRY(db_query(db,
+                 "SELECT COUNT(*) FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? "
+                 "AND s.live = 1 AND s.state = 'opening'",
+                 "u", (uint64_t)robot_id));
+    *may = db_next(db) && db_u64(db, 0) < MIGRATIONS_AT_ONCE;
+    return DB_OK;
+}
+
+static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_loads, bool migrating, uint64_t session_ref, uint32_t *robot_id,
+                                uint32_t *slot)
+{
+    for (;;) {
+        struct load *best = NULL;
+        for (unsigned i = 0; i < n_loads; i++)
+            if (!loads[i].tried && (!best || load_is_better(&loads[i], best)))
+                best = &loads[i];
+        if (!best)
+            return DB_OK;
+        best->tried = true;
+        bool may = true;
+        if (migrating)
+            TRY(may_migrate_to(db, best->robot_id, &may));
+        if (may && best->over) {
+            uint64_t used;
+            TRY(load_count_locked(db, best->robot_id, &used));
+            may = used < best->capacity;
+        }
+        if (!may)
+            continue;
+        TRY(db_query(db,
+                     "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
+                     "slot LIMIT 1 FOR UPDATE SKIP LOCKED",
+                     "uu", (uint64_t)best->robot_id, (uint64_t)best->capacity));
+        if (!db_next(db)) {
+            loads_forget();
+            continue;
+        }
+        uint64_t found = db_u64(db, 0);
+        TRY(db_exec(db,
+                    "UPDATE chasqui_places SET session_ref = ? WHERE robot_id = ? AND slot = ? AND session_ref IS NULL",
+                    "uuu", session_ref, (uint64_t)best->robot_id, found));
+        if (db_affected(db) != 1)
+            continue;
+        loads_taken(best->robot_id);
+        *robot_id = best->robot_id;
+        *slot = (uint32_t)found;
+        return DB_OK;
+    }
+}
+
+enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
+                      uint32_t *robot_id, uint32_t *slot)
+{
+    struct load loads[CANDIDATES_MAX];
+    unsigned n_loads;
+    *robot_id = *slot = 0;
+    while (n) {
+        TRY(loads_read(db, c, n, loads, &n_loads));
+        TRY(place_of_best(db, loads, n_loads, migrating, session_ref, robot_id, slot));
+        if (*robot_id || !held.is_old)
+            break;
+        loads_forget(); /* none is said only by a count of now */
+    }
+    return DB_OK;
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+
+const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM])
+{
+    out[0] = 0;
+    if (robot_id && db_query(db, "SELECT name FROM chasqui_robots WHERE id = ?", "u", (uint64_t)robot_id) == DB_OK &&
+        db_next(db))
+        db_str_copy(db, 0, out, NAME_ROOM);
+    return out;
+}
+
+enum db_rc session_close_row(struct db *db, uint64_t ref, enum session_state to, const char *reason,
+                             enum place_fate fate)
+{
+    TRY(db_exec(db,
+                "UPDATE chasqui_sessions SET state = ?, reason = ?, since = NOW(6), live = NULL, live_session_id = NULL "
+                "WHERE id = ?",
+                "ssu", session_state_name[to], or_null(reason), ref));
+    return place_let_go(db, ref, fate);
+}
+
+enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state to, const char *reason)
+{
+    TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", job_id));
+    if (to != SESSION_EXPIRED && to != SESSION_LOST)
+        return DB_OK;
+    struct job_end end = {"failed", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason};
+    TRY(job_written(db, job_id, &end,
+                    db_exec(db,
+                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = "
+                            "? AND status IN ('done', 'running')",
+                            "ssu", end.error, end.message, job_id)));
+    return event_add(db, job_id, end.error, NULL, NULL, reason);
+}
+
+enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref)
+{
+    uint64_t company_id, epoch, session_ref;
+    char portal[PORTAL_ROOM], session_id[SESSION_ID_ROOM];
+    *ref = 0;
+    TRY(db_query(db,
+                 "SELECT company_id, portal FROM portal_jobs WHERE id = ? AND status IN ('done', 'running') AND "
+                 "CHAR_LENGTH(robot_session_id) BETWEEN 1 AND 100 AND robot_worker_base_url IS NOT NULL AND portal_jobs.deleted_at IS NULL",
+                 "u", job_id));
+    if (!db_next(db))
+        return DB_OK;
+    company_id = db_u64(db, 0);
+    db_str_copy(db, 1, portal, sizeof(portal));
+    TRY(epoch_lock(db, company_id, portal, &epoch));
+    TRY(db_query(db, "SELECT robot_session_id, EXISTS (SELECT 1 FROM chasqui_sessions WHERE job_id = ?), EXISTS (SELECT 1 FROM "
+                     "chasqui_sessions WHERE company_id = ? AND portal = ? AND live = 1) FROM portal_jobs WHERE id = ? FOR UPDATE",
+                 "uusu", job_id, company_id, portal, job_id));
+    if (!db_next(db) || db_u64(db, 1) || db_u64(db, 2))
+        return DB_OK;
+    db_str_copy(db, 0, session_id, sizeof(session_id));
+    enum db_rc rc = db_exec(db,
+                            "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, "
+                            "reason, since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, "
+                            "last_activity_at) SELECT id, 1, id, company_id, portal, 1, 'active', 'adopted', NOW(6), ?, "
+                            "robot_session_id, robot_session_id, ?, 1, COALESCE({utc created_at}, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
+                            "uuu", (uint64_t)robot_id, epoch, job_id);
+    if (rc == DB_DUP) /* its id is live elsewhere */
+        return DB_OK;
+    TRY(rc);
+    session_ref = db_insert_id(db);
+    struct candidate only = {robot_id, 0};
+    uint32_t taken, slot;
+    TRY(place_take(db, &only, 1, false, session_ref, &taken, &slot));
+    if (!taken) { /* an adopted session takes a place even above capacity */
+        rc = db_exec(db,
+                     "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, ? FROM "
+                     "chasqui_places WHERE robot_id = ?",
+                     "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
+        if (rc == DB_DUP) /* another one had this slot first */
+            return DB_RETRY;
+        TRY(rc);
+    }
+    TRY(event_add(db, job_id, "adopted", NULL, NULL, NULL));
+    *ref = session_ref;
+    return DB_OK;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_sql.h - pieces of SQL that the store_*.c files share. On a database
+ * thread only. Lock order everywhere: epoch row, robot row, session row,
+ * place, lease, portal_jobs.
+ */
+#ifndef CHASQUI_STORE_SQL_H
+#define CHASQUI_STORE_SQL_H
+
+#include "db/laravel_own.h"
+#include "dispatcher/store/store.h"
+
+/* Leaves the function with the first failure. */
+#define TRY(call)                        \
+    do {                                 \
+        enum db_rc try_rc_ = (call);     \
+        if (try_rc_ != DB_OK)            \
+            return try_rc_;              \
+    } while (0)
+
+/* The columns of a session_row, for queries over `s` (chasqui_sessions), `j` (portal_jobs) and `m`
+ * (chasqui_session_migrations, left join), beginning at column `at`. */
+#define SESSION_COLUMNS                                                                                         \
+    "s.id, s.job_id, s.company_id, s.generation, s.state+0, s.epoch, s.robot_id, "                              \
+    "(m.job_id IS NOT NULL), s.close_pending, "                                                                 \
+    "CAST(UNIX_TIMESTAMP(s.since)*1000 AS INT), CAST(UNIX_TIMESTAMP(s.started_at)*1000 AS INT), "               \
+    "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, " \
+    "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id, j.job_uid, "               \
+    "TIMESTAMPDIFF(MICROSECOND, s.since, NOW(6)) DIV 1000, j.id IS NULL"
+/* The row in portal_jobs of what has `job_id` and `company_id`. Laravel may have deleted it, softly or not, or begun its numbers anew after
+ * a TRUNCATE: another company's row is not ours. */
+#define PORTAL_ROW(of) "j.id = " of ".job_id AND j.company_id = " of ".company_id AND j.deleted_at IS NULL"
+#define SESSION_FROM                                                                             \
+    " FROM chasqui_sessions s LEFT JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN chasqui_session_migrations m " \
+    "ON m.job_id = s.job_id "
+void session_read(struct db *db, unsigned at, struct session_row *out);
+/* By chasqui_sessions.id; *found tells. */
+enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out);
+
+/* Part of a transaction, after a unique key of ours refused a new job: when Laravel's table has begun its numbers anew, below those of jobs
+ * that we still know, its next ones come after them. DB_RETRY: the transaction is to be run again; DB_OK: it was not that. */
+enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action);
+enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
+                     const char *detail);
+/* What the robot said in the job's last attempt that failed. */
+enum db_rc robot_words_write(struct db *db, uint64_t job_id, const struct attempt_end *a);
+/* An event that ends an attempt, with how it ended; outcome NONE: none did. When it failed, chasqui_jobs keeps what the robot said. */
+enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
+                             const struct attempt_end *a);
+/* Of stored credentials `c`: what refused_before_read() reads, from column `at` on, and the join for it. They were refused if they have not
+ * changed since. */
+#define REFUSED_COLUMNS "CAST(UNIX_TIMESTAMP(c.updated_at) * 1000000 AS INT), CAST(UNIX_TIMESTAMP(w.at) * 1000 AS INT), w.robot_error "
+#define REFUSED_BEFORE \
+    " LEFT JOIN chasqui_refused w ON w.company_id = c.company_id AND w.portal = c.portal AND w.credentials_at = c.updated_at "
+void refused_before_read(struct db *db, unsigned at, struct refused_before *out);
+/* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */
+struct audit { const struct actor *by; const char *action, *subject; };
+enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);
+enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
+                     const char *subject, const char *detail); /* nothing when actor is "" */
+/* The pause of the queue that holds now. */
+struct pause {
+    bool is_on;
+    const char *by, *reason; /* reason NULL = none; both borrowed until the next statement */
+    int64_t since_ms, until_ms; /* unix; until 0 = until it is ended */
+};
+enum db_rc pause_read(struct db *db, struct pause *out);
+/* Items of an urgency that may be claimed; counting stops at `most`. *n is 0 after a failure. */
+enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n);
+enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l);
+/* Deletes the lease when the token holds; *held = it did. */
+enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held);
+/* For settling a commit: 1 the lease is there with this token, 0 it is not, -1 cannot tell. Waits for a transaction of
+ * a connection that broke. */
+int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES]);
+/* Likewise: the epoch of a session row in *epoch; 0 = no such row. */
+int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch);
+/* Locks the epoch row of a company and portal (made when missing) and reads it. */
+/* Part of a transaction: a migration row for a session that is active under this epoch, if it can be opened again. */
+enum move { MOVE_PLANNED, MOVE_PLANNED_ALREADY, MOVE_IMPOSSIBLE /* no stored credentials */, MOVE_MOVED_ON };
+enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move);
+enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
+enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
+/* What becomes of the place that a session row holds. */
+enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fate);
+/* Takes a place for session_ref on the best candidate; *robot_id 0 = none free. `migrating`: at most 4 opening
+ * migrations a robot (its row is locked). */
+enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
+                      uint32_t *robot_id, uint32_t *slot);
+/* What a robot holds right now. */
+struct load {
+    uint32_t robot_id;
+    uint32_t capacity;
+    uint32_t used;
+    bool over; /* it holds sessions in places above its capacity: free places do not tell the whole */
+    uint8_t rank;
+    bool tried;
+};
+/* The candidates that have a free place; robots that are not wanted or have unfenced sessions are left out. `out` has room for
+ * CANDIDATES_MAX. `used` is a count of this database thread that may be as old as a second when tens of thousands of places are held: it tells
+ * which robot is best, and whoever takes a place sees at the place whether it is free. That all are full is said by a count of now. */
+enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out);
+/* The next loads_read() of this thread counts. */
+void loads_forget(void);
+/* This thread took a place there. */
+void loads_taken(uint32_t robot_id);
+/* Fewest sessions for the capacity first, within the lower rank. */
+bool load_is_better(const struct load *a, const struct load *b);
+/* Counts again behind the robot's lock: two who find the last places below the capacity must not both have them when
+ * sessions above it (adopted ones, a lowered capacity) count as well. *used = what it holds. */
+enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used);
+/* A Laravel row becomes session generation 1; *ref 0 = it lost to another live session. */
+enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref);
+/* Ends a session row that is live: state, reason, place. The caller has checked the row. */
+enum db_rc session_close_row(struct db *db, uint64_t ref, enum session_state to, const char *reason,
+                             enum place_fate fate);
+/* A job that was done has lost its session. */
+enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state to, const char *reason);
+/* Runs a transaction that may simply be run again; answers STORE_OK, STORE_DOWN, STORE_REFUSED or STORE_UNKNOWN. */
+enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
+                       void *op);
+enum store_rc store_rc_of(enum db_rc rc);
+/* Writes `body` as JSON behind what is in `out`, and frees it. */
+void json_take(struct jv *body, struct buf *out);
+/* A number, or null when the column is. */
+void json_set_column(struct jv *obj, const char *key, struct db *db, unsigned col);
+const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM]); /* "" when unknown */
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_summary.c - the durable queue and the robots' places in a few numbers.
+ * Counts stop at a cap and say so; nothing here reads a table from end to end.
+ */
+#include "dispatcher/store/store_summary.h"
+#include "dispatcher/store/store_down.h"
+#include "dispatcher/store/store_portal.h"
+#include "dispatcher/store/store_sql.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct jv *count_jv(uint64_t n, uint64_t cap)
+{
+    struct jv *count = jv_new_object();
+    jv_set_int(count, "n", (int64_t)(n < cap ? n : cap));
+    jv_set_bool(count, "capped", n > cap);
+    return count;
+}
+
+/* Ready items by priority, best first: from one urgency to the next that has any. */
+static enum db_rc ready_read(struct db *db, struct jv *list)
+{
+    uint64_t left = SUMMARY_CAP;
+    for (uint64_t urgency = 0; left; urgency++) {
+        TRY(db_query(db, "SELECT urgency FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency >= ? ORDER BY urgency, turn LIMIT 1",
+                     "u", urgency));
+        if (!db_next(db))
+            break;
+        urgency = db_u64(db, 0);
+        uint64_t n;
+        TRY(ready_count(db, urgency, left + 1, &n));
+        struct jv *row = count_jv(n, left);
+        jv_set_int(row, "priority", 9 - (int64_t)urgency);
+        jv_push(list, row);
+        left -= n < left ? n : left;
+    }
+    return DB_OK;
+}
+
+/* Age of what has waited longest: of batches by when they could begin, of single jobs by the first of them. */
+static enum db_rc oldest_read(struct db *db, struct jv *queue)
+{
+    static const char *const sql[] = {
+        "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE(b.available_at, b.created_at), NOW(6)) DIV 1000 FROM chasqui_batches b WHERE b.status IN "
+        "('open', 'running') AND COALESCE(b.available_at, b.created_at) <= NOW(6) AND (SELECT i.ready FROM chasqui_items i FORCE INDEX "
+        "(by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) = 1 ORDER BY b.id LIMIT 1",
+        "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000 FROM (SELECT job_id, ready FROM "
+        "chasqui_items FORCE INDEX (by_state) WHERE batch_id = 0 AND state = 'queued' ORDER BY idx LIMIT 1000) i JOIN portal_jobs j ON j.id = "
+        "i.job_id WHERE i.ready = 1 ORDER BY j.id LIMIT 1"};
+    int64_t oldest = -1;
+    for (unsigned i = 0; i < 2; i++) {
+        TRY(db_query(db, sql[i], ""));
+        if (db_next(db) && db_i64(db, 0) > oldest)
+            oldest = db_i64(db, 0);
+    }
+    if (oldest < 0)
+        jv_set(queue, "oldest_age_ms", NULL);
+    else
+        jv_set_int(queue, "oldest_age_ms", oldest);
+    return DB_OK;
+}
+
+static enum db_rc counts_read(struct db *db, struct jv *queue)
+{
+    TRY(db_query(db,
+                 "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at > '1970-01-02' LIMIT ?) d), (SELECT "
+                 "COUNT(*) FROM (SELECT 1 FROM chasqui_batches FORCE INDEX (by_status) WHERE status IN ('open', 'running') LIMIT ?) b)",
+                 "uu", (uint64_t)SUMMARY_CAP + 1, (uint64_t)SUMMARY_BATCHES_CAP + 1));
+    if (!db_next(db))
+        return DB_FAIL;
+    jv_set(queue, "scheduled", count_jv(db_u64(db, 0), SUMMARY_CAP));
+    jv_set(queue, "batches_open", count_jv(db_u64(db, 1), SUMMARY_BATCHES_CAP));
+    return DB_OK;
+}
+
+static enum db_rc paused_read(struct db *db, struct jv *queue)
+{
+    struct pause pause;
+    TRY(pause_read(db, &pause));
+    jv_set(queue, "paused", NULL);
+    if (!pause.is_on)
+        return DB_OK;
+    struct jv *paused = jv_new_object();
+    jv_set_str(paused, "by", pause.by);
+    jv_set_str(paused, "reason", pause.reason);
+    jv_set_int(paused, "since_ms", pause.since_ms);
+    if (pause.until_ms)
+        jv_set_int(paused, "until_ms", pause.until_ms);
+    jv_set(queue, "paused", paused);
+    return DB_OK;
+}
+
+static void held_set(void *arg, const char *portal, uint64_t n)
+{
+    jv_set_int(arg, portal, (int64_t)n);
+}
+
+/* Portals that are not well, and parts of the queue that are paused; how many wait for either. */
+static enum db_rc portals_sum(struct db *db, struct jv *body)
+{
+    struct jv *list = jv_new_array(), *held = jv_new_object();
+    struct scope_pause *pauses;
+    unsigned n;
+    jv_set(body, "portals", list);
+    jv_set(body, "held", held);
+    TRY(held_count(db, SUMMARY_HELD_CAP, held_set, held));
+    TRY(db_query(db,
+                 "SELECT portal, state, since_us DIV 1000, why FROM chasqui_portals WHERE state IN ('tripped', 'returning') ORDER BY portal LIMIT 64",
+                 ""));
+    while (db_next(db)) {
+        struct jv *one = jv_new_object();
+        jv_set_str(one, "name", db_str(db, 0, NULL));
+        jv_set_str(one, "state", db_str(db, 1, NULL));
+        jv_set_int(one, "since_ms", db_i64(db, 2));
+        jv_set_str(one, "why", db_str(db, 3, NULL));
+        jv_push(list, one);
+    }
+    enum db_rc rc = scope_pauses_read(db, &pauses, &n);
+    jv_set(body, "pauses", scope_pauses_jv(pauses, rc == DB_OK ? n : 0));
+    free(pauses);
+    return rc;
+}
+
+/* What the database refused lately: how often, and what it was the last time. */
+static enum db_rc refused_read(struct db *db, struct jv *body)
+{
+    TRY(db_query(db,
+                 "SELECT COUNT(*), MAX(id) FROM (SELECT id FROM chasqui_refusals FORCE INDEX (at) WHERE at > NOW(6) - INTERVAL 10 MINUTE ORDER BY at "
+                 "DESC LIMIT ?) x",
+                 "u", (uint64_t)SUMMARY_CAP));
+    uint64_t n = db_next(db) ? db_u64(db, 0) : 0, last = n ? db_u64(db, 1) : 0;
+    jv_set(body, "refused", NULL);
+    if (!n)
+        return DB_OK;
+    TRY(db_query(db, "SELECT what FROM chasqui_refusals WHERE id = ?", "u", last));
+    if (db_next(db))
+        jv_set(body, "refused", summary_refused((int64_t)n, db_str(db, 0, NULL)));
+    return DB_OK;
+}
+
+struct jv *summary_refused(int64_t n, const char *why)
+{
+    struct jv *refused = jv_new_object();
+    jv_set_int(refused, "n", n);
+    jv_set_str(refused, "why", why);
+    return refused;
+}
+
+static enum db_rc robots_read(struct db *db, struct jv *list)
+{
+    TRY(db_query(db,
+                 "SELECT r.name, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10)), (SELECT "
+                 "COUNT(*) FROM chasqui_places p FORCE INDEX (free_places) WHERE p.robot_id = r.id AND p.session_ref IS NOT NULL), (SELECT "
+                 "COUNT(*) FROM chasqui_sessions a FORCE INDEX (pending) WHERE a.close_pending = 1 AND a.robot_id = r.id), r.wanted = 'draining', "
+                 "CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS INT), IF(r.wanted = "
+                 "'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) WHERE s.robot_id = r.id AND s.live = 1), 0), "
+                 "IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
+                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS("r") " FROM "
+                 "chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
+                 ""));
+    while (db_next(db)) {
+        struct jv *row = jv_new_object();
+        jv_set_str(row, "name", db_str(db, 0, NULL));
+        jv_set_int(row, "total", db_i64(db, 1));
+        jv_set_int(row, "used", db_i64(db, 2));
+        jv_set_int(row, "abandoned", db_i64(db, 3));
+        if (db_u64(db, 4)) {
+            jv_set_int(row, "drain_since_ms", db_i64(db, 5));
+            jv_set_int(row, "drain_deadline_ms", db_i64(db, 6));
+            jv_set_int(row, "left", db_i64(db, 7));
+            jv_set_int(row, "movable", db_i64(db, 8));
+        }
+        if (strcmp(db_str(db, 9, NULL), "silent") == 0) {
+            jv_set_int(row, "waiting", db_i64(db, 10));
+            jv_set_int(row, "waiting_movable", db_i64(db, 11));
+            jv_set_int(row, "silent_ms", db_i64(db, 12));
+        }
+        jv_push(list, row);
+    }
+    return DB_OK;
+}
+
+static enum db_rc summary_read(struct db *db, struct jv *body)
+{
+    struct jv *queue = jv_new_object(), *ready = jv_new_array(), *robots = jv_new_array();
+    jv_set(body, "queue", queue);
+    jv_set(body, "robots", robots);
+    jv_set(queue, "ready", ready);
+    TRY(ready_read(db, ready));
+    if (jv_len(ready))
+        TRY(oldest_read(db, queue));
+    else
+        jv_set(queue, "oldest_age_ms", NULL);
+    TRY(counts_read(db, queue));
+    TRY(paused_read(db, queue));
+    TRY(refused_read(db, body));
+    TRY(portals_sum(db, body));
+    return robots_read(db, robots);
+}
+
+void store_summary(struct db *db, void *arg)
+{
+    struct store_summary *op = arg;
+    uint64_t begun_ms = clock_ms();
+    op->json = jv_new_object();
+    op->rc = store_rc_of(db ? summary_read(db, op->json) : DB_GONE);
+    op->took_ms = (int64_t)(clock_ms() - begun_ms);
+    if (op->rc == STORE_OK)
+        return;
+    jv_free(op->json);
+    op->json = NULL;
+    if (op->rc != STORE_REFUSED)
+        return;
+    /* Tables or columns of ours are gone: that is all there is to be said. */
+    char words[500];
+    struct jv *queue = jv_new_object();
+    db_refusal_words(db_refusal(db), words, sizeof(words));
+    op->json = jv_new_object();
+    jv_set(queue, "ready", jv_new_array());
+    jv_set(op->json, "queue", queue);
+    jv_set(op->json, "robots", jv_new_array());
+    jv_set(op->json, "refused", summary_refused(1, words));
+}
