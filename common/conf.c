@@ -465,7 +465,7 @@ struct conf *conf_parse(enum conf_owner role, const char *file, const char *text
         const struct zpl *portals = NULL, *actions = read_sections(&rd, root, &portals);
         read_environment(&rd);
         read_password_file(&rd);
-        if (role & (CONF_BROKER | CONF_DISPATCHER)) /* after the environment: timeout.login_ms is their default */
+        if (role & (CONF_BROKER | CONF_DISPATCHER | CONF_CTL)) /* after the environment: timeout.login_ms is their default */
             action_table_load(&rd.conf->actions, rd.conf->timeout_login_ms, rd.conf->timeout_list_ms, rd.file, actions, why);
         if (role & CONF_DISPATCHER)
             portal_conf_load(&rd.conf->portals, rd.file, portals, why);

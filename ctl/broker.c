@@ -5,6 +5,8 @@
  */
 #include "ctl/broker.h"
 
+#include "ctl/known.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +20,26 @@ bool broker_is_good(const struct http_answer *answer)
     return answer->status >= 200 && answer->status < 300 && jv_type(answer->body) == JV_OBJECT;
 }
 
+struct fields {
+    const struct ctl *c;
+    struct buf text;
+};
+
 static void field_add(void *arg, const char *key, struct jv *why)
 {
-    struct buf *text = arg;
-    for (size_t i = 0; i < jv_len(why); i++)
-        buf_addf(text, " %s %s.", key, jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
+    struct fields *f = arg;
+    for (size_t i = 0; i < jv_len(why); i++) {
+        buf_addf(&f->text, " %s %s", key, jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
+        known_hint(f->c, key, &f->text);
+        buf_adds(&f->text, ".");
+    }
 }
 
 enum ctl_exit broker_refused(struct ctl *c, enum door door, const struct http_answer *a)
 {
     const char *code = jv_str(jv_get(a->body, "error")), *message = jv_str(jv_get(a->body, "message"));
     const char *key = door == DOOR_APP ? "ctl.api_url" : "ctl.ops_url";
-    struct buf fields = {0};
+    struct fields fields = {.c = c};
     if (!a->status)
         return ctl_fail(c, "no broker answers at %s: %s", a->url, a->why);
     if (!code)
@@ -37,12 +47,12 @@ enum ctl_exit broker_refused(struct ctl *c, enum door door, const struct http_an
                         key);
     jv_each(jv_get(a->body, "errors"), field_add, &fields);
     enum ctl_exit exit =
-        ctl_fail(c, "%s: %s%s%s", code, message ? message : "", fields.len ? fields.data : "",
+        ctl_fail(c, "%s: %s%s%s", code, message ? message : "", fields.text.len ? fields.text.data : "",
                  a->status == 401                       ? " Is ctl.token set, and good?"
                  : a->status == 403 && door == DOOR_APP ? " ctl.token needs the ability app for this."
                  : a->status == 403                     ? " ctl.token needs the ability ops for this."
                                                         : "");
-    buf_free(&fields);
+    buf_free(&fields.text);
     return exit;
 }
 

@@ -23,16 +23,16 @@ static const struct kind kinds[] = {
     {"jobs", "/api/v1/ops/jobs?limit=50", "jobs", "id"},
 };
 
-/* What the configuration knows. */
+/* What the configuration knows; a portal once. */
 static void actions_print(const struct ctl *c, bool only_portals)
 {
-    const char *last = "";
+    const struct action *rows = c->conf->actions.rows;
     for (unsigned i = 0; i < c->conf->actions.n; i++) {
-        const struct action *a = &c->conf->actions.rows[i];
-        const char *name = only_portals ? a->portal : a->name;
-        if (strcmp(name, last) != 0)
-            plain_line(stdout, "%s", name);
-        last = name;
+        bool is_new = true;
+        for (unsigned k = 0; only_portals && k < i; k++)
+            is_new &= strcmp(rows[k].portal, rows[i].portal) != 0;
+        if (is_new)
+            plain_line(stdout, "%s", only_portals ? rows[i].portal : rows[i].name);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "common/cron.h"
 #include "ctl/broker.h"
 #include "ctl/item_file.h"
+#include "ctl/known.h"
 #include "ctl/plain.h"
 #include "ctl/progress.h"
 #include "ctl/then.h"
@@ -313,8 +314,13 @@ enum ctl_exit schedule_add(struct ctl *c)
     char when[CLOCK_TEXT_BYTES], amount[TEXT_AMOUNT];
     if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, s.zone, clock_unix_ms() / 1000, &s.next_s) ||
         !args_portal(c, &s.portal) || !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
-        !args_callback_url(c, &s.callback_url) || !whom_ok(c) || !args_then(c, s.portal, &s.steps))
+        !args_callback_url(c, &s.callback_url) || !whom_ok(c) || !known_action_ok(c, s.portal, s.action) ||
+        !args_then(c, s.portal, &s.steps))
         return CTL_USAGE;
+    if (!known_steps_ok(c, s.portal, &s.steps)) {
+        steps_free(&s.steps);
+        return CTL_USAGE;
+    }
     s.closes = c->args.n[OPT_CLOSE] > 0;
     enum ctl_exit code = CTL_USAGE;
     if (companies_read(c, &s))

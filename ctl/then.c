@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* then.c - reads --then. Whether an action is configured is for the broker or a dispatcher to say. */
+/* then.c - reads --then. Whether an action is configured is not asked here. */
 #include "ctl/then.h"
 
 #include "common/check.h"

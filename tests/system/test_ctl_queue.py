@@ -198,6 +198,26 @@ def test_files_that_are_refused_whole(ctl, text, said):
     assert "canary" not in told.stderr  # it may be a secret
 
 
+def test_what_a_broker_does_not_know_is_named(ctl, tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("company_id\n1\n")
+    told = {}
+    with FakeBroker(lambda *_: (422, {"ok": False, "error": "validation_failed", "message": "Some fields are not good.", "errors": told})) as broker:
+        conf = at(ctl, broker)
+        told["action"] = ["is not an action that is known here"]
+        said = ctl.run("batch", "submit", file, "--portal", "sunat", "--action", "sunat.login", conf=conf, check=False).stderr
+        assert "action is not an action that is known here (did you mean sunat.menu_sol_login?).\n" in said
+        del told["action"]
+        told["then"] = ["step 1: its action is not known here"]
+        said = ctl.run("batch", "submit", file, *SUBMIT, "--then", "sunat.buzon_list", "--then", "sunat.mailbox", conf=conf, check=False).stderr
+        assert "then step 1: its action is not known here (did you mean sunat.buzon_list?).\n" in said
+        del told["then"]
+        told["portal"] = ["is not a portal that is known here"]
+        said = ctl.run("queue", "pause", "--portal", "SUNAT", conf=conf, check=False)
+        assert said.returncode == 1 and "portal is not a portal that is known here (did you mean the portal sunat?).\n" in said.stderr
+        assert "did you mean" not in ctl.run("queue", "pause", "--portal", "sunat", conf=conf, check=False).stderr
+
+
 def test_what_submit_cannot_be(ctl):
     file = ctl.directory / "c.csv"
     file.write_text("company_id\n1\n")

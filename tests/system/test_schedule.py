@@ -63,6 +63,17 @@ def test_what_a_schedule_cannot_be(ctl):
     ctl.refuses(2, "a schedule's name", "schedule", "add", "a b", "--cron", "@daily", *LOGIN, "--company", 1)
     ctl.refuses(1, "there is a schedule there", "schedule", "add", "there", "--cron", "@daily", *LOGIN, "--company", 1)
     ctl.refuses(1, "cannot be read", *add, "--cron", "@daily", *LOGIN, "--file", "/nowhere")
+    # what batch submit refuses is refused today, not each morning
+    known = "is not an action that is known here"
+    daily = (*add, "--cron", "@daily", "--company", 1, "--portal")
+    ctl.refuses(2, rf"--action sunat.login {known} \(did you mean sunat.menu_sol_login\?\). With --force", *daily, "sunat", "--action", "sunat.login")
+    ctl.refuses(2, r"known here \(did you mean the portal sunat\?\)", *daily, "SUNAT", "--action", "SUNAT.menu_sol_login")
+    ctl.refuses(2, "is not a log-in", *daily, "sunat", "--action", "sunat.buzon_list")
+    ctl.refuses(2, rf"--then sunat.mailbox {known} \(did you mean sunat.buzon_list\?\)", *add, "--cron", "@daily", *LOGIN, "--company", 1, "--then", "sunat.mailbox")
+    ctl.refuses(2, "is a log-in, which makes a session", *add, "--cron", "@daily", *LOGIN, "--company", 1, "--then", "sunat.menu_sol_login")
+    ctl.refuses(2, "a name that is set here", *add, "--cron", "@daily", *LOGIN, "--company", 1, "--then", 'sunat.buzon_list={"epoch":1}')
+    assert "is made" in ctl.run("schedule", "add", "elsewhere", "--cron", "@daily", "--portal", "x", "--action", "x.y", "--company", 1, "--force").stdout
+    assert ctl.run("names", "actions").stdout.split() == ["sunat.menu_sol_login", "sunat.buzon_list"] and ctl.run("names", "portals").stdout == "sunat\n"
     for verb in ("show", "remove", "enable", "disable", "run"):
         ctl.refuses(1, "there is no schedule nobody", "schedule", verb, "nobody")
 
@@ -180,7 +191,7 @@ def test_a_dispatcher_that_dies_while_it_fills_leaves_it_to_another(make_system)
 
 def test_what_cannot_run_is_disabled(make_system):
     system = make_system(robots=0)
-    system.ctl("schedule", "add", "gone", "--cron", "* * * * *", "--portal", "sunat", "--action", "sunat.no_such_action", "--company", 1)
+    system.ctl("schedule", "add", "gone", "--cron", "* * * * *", "--portal", "sunat", "--action", "sunat.no_such_action", "--company", 1, "--force")
     due_now(system.database, "gone")
     wait_until(lambda: not system.ctl_json("schedule", "list")["schedules"][0]["enabled"], 20, "it is disabled", every=0.2)
     assert batches(system.database) == []
