@@ -4,6 +4,7 @@
 
 #include "common/buf.h"
 #include "common/check.h"
+#include "ctl/plain.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -90,14 +91,42 @@ void screen_size(int *columns, int *rows)
     *rows = is_told && size.ws_row ? size.ws_row : 24;
 }
 
+/* The length of a style such as \033[1;31m, 0 when there is none. */
+static size_t style_len(const char *text)
+{
+    size_t len = strncmp(text, "\033[", 2) == 0 ? 2 + strspn(text + 2, "0123456789;") : 0;
+    return len && text[len] == 'm' ? len + 1 : 0;
+}
+
+/* What of a line fits, with all its styles. A line that wrapped would scroll the first one away. */
+static void line_add(struct buf *out, const char *line, size_t len, int room)
+{
+    int used = 0, columns;
+    for (size_t at = 0, bytes; at < len; at += bytes) {
+        if ((bytes = style_len(line + at))) {
+            buf_add(out, line + at, bytes);
+            continue;
+        }
+        plain_character(line + at, &bytes, &columns);
+        used += columns;
+        if (used <= room)
+            buf_add(out, line + at, bytes);
+    }
+    if (used < room) /* in the last column it would take the last character */
+        buf_adds(out, "\033[K");
+}
+
 void screen_draw(const char *text)
 {
     struct buf out = {0};
+    int columns, rows;
+    screen_size(&columns, &rows);
     buf_adds(&out, "\033[H");
     for (const char *line = text; *line;) {
         size_t len = strcspn(line, "\n");
-        buf_add(&out, line, len);
-        buf_adds(&out, line[len] && line[len + 1] ? "\033[K\r\n" : "\033[K");
+        line_add(&out, line, len, columns);
+        if (line[len] && line[len + 1])
+            buf_adds(&out, "\r\n");
         line += len + (line[len] == '\n');
     }
     buf_adds(&out, "\033[J");

@@ -39,7 +39,7 @@ struct screen *screen_open(void);
 void screen_close(struct screen **sp);
 /* How large it is; 80 x 24 when the terminal does not say. */
 void screen_size(int *columns, int *rows);
-/* `text`, its lines from the top; the rest of each and of the screen is emptied. */
+/* `text`, its lines from the top, each cut at the terminal's width; the rest of each and of the screen is emptied. */
 void screen_draw(const char *text);
 /* The next key, KEY_NONE after `ms` without one (at a change of the size, too), KEY_END_OF_INPUT when it was told to end. */
 int screen_key(struct screen *s, int ms);

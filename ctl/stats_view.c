@@ -158,7 +158,7 @@ static void queue_cells(struct table *t, const struct jv *row, const char *name,
 
 static void lanes_lines(struct view *v)
 {
-    static const char *const heads[] = {"LANE", ">WAIT", ">OLDEST", ">P50", ">P95", ">P99", ">CLEAR", ">AT WORK", ">DONE/S", ">FAIL/S", NULL};
+    static const char *const heads[] = {"LANE", ">WAIT", ">OLDEST", "2>P50", "1>P95", "3>P99", "4>CLEAR", ">AT WORK", "5>DONE/S", ">FAIL/S", NULL};
     const struct jv *lanes = jv_get(v->stats, "lanes"), *queue = jv_get(v->stats, "queue");
     struct table *t = table_new(heads);
     head(v, "Waiting", NULL);

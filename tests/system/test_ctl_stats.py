@@ -139,9 +139,11 @@ def screen(tmp_path):
          "logins_done_per_s": i / 100, "logins_failed_per_s": 0, "login_s": {"p50": 0.1, "p95": i * 1.0}, "errors": {"timeout": i, "full": 99}, "why": ""}
         for i in range(40)
     ]  # fmt: skip
+    waits = {"depth": {"n": 100000, "capped": True}, "oldest_age_s": 45015, "wait_s": {"p50": 10.1, "p95": 59.9, "p99": 45015}, "clear_s": 45015, "done_per_s": 1.5, "failed_per_s": 0.4}
+    lanes = [{"lane": "interactive", "in_flight": 10000, **waits}]
     stats = {
         "ok": True, "state": "ok", "as_of": "2026-01-31T06:00:00.000Z", "words": [{"level": "ok", "code": "well", "text": "All is well."}], "robots": robots,
-        "broker": {"name": "b", "routes": []}, "lanes": [], "places": {"used": 3, "total": 400}, "dispatchers": [], "healthds": [], "companies": {},
+        "broker": {"name": "b", "routes": []}, "lanes": lanes, "places": {"used": 3, "total": 400}, "dispatchers": [], "healthds": [], "companies": {},
     }  # fmt: skip
     hostile = "S\x1b[31m-1\x9b"
     lists = {
@@ -184,6 +186,14 @@ def screen(tmp_path):
         terminal.press(b"q")
         terminal.read(1)
         assert terminal.end() == 0
+
+
+def test_long_waits_do_not_widen_the_table(screen):
+    lines = screen(b"1", "LANE")
+    lane = next(line for line in lines if line.startswith("interactive"))
+    assert lines[0].startswith("ok") and lane.endswith("0.4") and "…" not in lane and "100,000+" in lane and "12h30m" in lane, lane
+    fcntl.ioctl(screen.terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+    wait_until(lambda: all(len(line) <= 30 for line in (frames(screen.terminal.read(0.3)) or ["x" * 80])[-1]), 5, "what cannot be fitted is cut")
 
 
 def test_tabs_sort_filter_and_open(screen):
