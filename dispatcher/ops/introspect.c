@@ -26,6 +26,8 @@
 
 #define SECRET_BYTES_MAX 2048
 #define ANSWER_BYTES_MAX 65536
+#define TIME_S_MAX 1e12 /* what is beyond it is in other units */
+#define USED 1024      /* rows of tokens that were good a moment ago */
 #define HEADER_ROOM (SECRET_BYTES_MAX * 2 + 64)
 
 struct asking { /* a call under way */
@@ -41,6 +43,7 @@ struct introspector {
     char *authorization; /* the header line, sodium_malloc'ed; NULL = none */
     unsigned n;
     struct asking *first;
+    uint64_t used[USED]; /* token ids, at their last bits: who guesses tokens takes nothing from those that are in use */
 };
 
 /* ---- what an answer says ---------------------------------------------------------------------------------------------- */
@@ -89,9 +92,9 @@ static bool scope_has_app(const struct jv *v)
 static bool time_read(const struct jv *v, int64_t *s)
 {
     double x;
-    if (jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL || jv_int(v, s))
+    if (jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL)
         return true;
-    if (!jv_number(v, &x) || x < 0 || x > 1e12)
+    if (!jv_number(v, &x) || x < -TIME_S_MAX || x > TIME_S_MAX)
         return false;
     *s = (int64_t)x;
     return true;
@@ -176,6 +179,8 @@ static void answered(void *arg, struct call_answer *a)
         log_line(LOG_DEBUG, "introspect_curl", "text", a->curl_text, "status", log_i(a->status), NULL);
     jv_wipe(v);
     bool is_good = !wrong && is_active && !is_over;
+    if (!wrong)
+        i->used[q->token_id % USED] = is_good ? q->token_id : 0;
     if (!is_good) {
         jv_free(body);
         body = NULL;
@@ -201,12 +206,14 @@ static uint64_t foreign_id(const uint8_t hash[32])
 void introspect(struct introspector *i, const struct request *r, introspected_fn *fn)
 {
     struct dispatcher *d = i->d;
-    if (i->n >= INTROSPECT_MAX) {
+    uint64_t token_id = foreign_id(r->secret_hash);
+    unsigned room = i->used[token_id % USED] == token_id ? INTROSPECT_MAX : INTROSPECT_MAX / 2;
+    if (i->n >= room) {
         fn(d, r->key, INTROSPECTED_NOT, NULL, "the introspection server: too many tokens are being asked for");
         return;
     }
     struct asking *q = xcalloc(1, sizeof(*q));
-    *q = (struct asking){.all = i, .key = r->key, .token_id = foreign_id(r->secret_hash), .fn = fn};
+    *q = (struct asking){.all = i, .key = r->key, .token_id = token_id, .fn = fn};
     if ((q->next = i->first))
         i->first->link = &q->next;
     q->link = &i->first;
