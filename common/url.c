@@ -2,6 +2,8 @@
 /* url.c - normalising base URLs (RFC 3986 section 6.2.2 and 6.2.3, as far as robots need it). */
 #include "url.h"
 
+#include "check.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,16 +79,40 @@ bool url_normalise(const char *in, char *out, size_t room, const char **why)
     return true;
 }
 
-/* "." or "..", also when its dots are percent-encoded. */
-static bool is_dots(const char *segment, size_t len)
+/* In place, once; true: something was decoded. */
+static bool decode(char *s)
 {
-    unsigned dots = 0;
-    for (size_t i = 0; i < len; i++, dots++)
-        if (len - i >= 3 && strncasecmp(segment + i, "%2e", 3) == 0)
-            i += 2;
-        else if (segment[i] != '.')
-            return false;
-    return dots == 1 || dots == 2;
+    char *out = s;
+    bool was_any = false;
+    for (; *s; s++) {
+        char digits[3] = {s[0] == '%' ? s[1] : 0, s[0] == '%' && s[1] ? s[2] : 0};
+        bool is_code = isxdigit((unsigned char)digits[0]) && isxdigit((unsigned char)digits[1]) && strcmp(digits, "00") != 0;
+        *out++ = is_code ? (char)strtol(digits, NULL, 16) : *s;
+        s += is_code ? 2 : 0;
+        was_any |= is_code;
+    }
+    *out = 0;
+    return was_any;
+}
+
+/* Has it a segment "." or "..", in the eyes of any server? Some decode twice, take \ or an encoded slash for one, or cut parameters (;) off first. */
+static bool has_dots(const char *path, size_t len)
+{
+    char *s = xmalloc(len + 1), *at = s;
+    bool found = false;
+    memcpy(s, path, len);
+    s[len] = 0;
+    while (decode(s)) {
+    }
+    for (;; at++) {
+        size_t n = strcspn(at, "/\\"), name = strcspn(at, "/\\;");
+        found |= (name == 1 && *at == '.') || (name == 2 && at[0] == '.' && at[1] == '.');
+        at += n;
+        if (!*at)
+            break;
+    }
+    free(s);
+    return found;
 }
 
 static bool is_plain(const char *url)
@@ -101,13 +127,7 @@ static bool is_plain(const char *url)
     size_t authority = strcspn(host, "/?");
     if (memchr(host, '@', authority) || !authority_ok(host, authority, &port, &port_len))
         return false;
-    for (const char *at = host + authority; *at == '/';) {
-        size_t len = strcspn(++at, "/?");
-        if (is_dots(at, len))
-            return false;
-        at += len;
-    }
-    return true;
+    return !has_dots(host + authority, strcspn(host + authority, "?"));
 }
 
 bool url_is_allowed(const char *comma_list, const char *url)

@@ -137,12 +137,11 @@ static bool has_bad_segment(const char *path)
 }
 
 /* Does path stand at or below `at`? Both without the first slash. */
-static bool is_below(const char *path, const char *at, size_t len, bool any_case)
+static bool is_below(const char *path, const char *at, size_t len)
 {
     while (len && at[len - 1] == '/')
         len--;
-    int differs = any_case ? strncasecmp(path, at, len) : strncmp(path, at, len);
-    return differs == 0 && (!len || !path[len] || path[len] == '/');
+    return strncmp(path, at, len) == 0 && (!len || !path[len] || path[len] == '/');
 }
 
 static bool is_listed(const char *list, const char *path)
@@ -162,21 +161,30 @@ static bool is_listed(const char *list, const char *path)
             at++;
             n--;
         }
-        if (is_some && is_below(path, at, n, false))
+        if (is_some && is_below(path, at, n))
             return true;
         list += len + (list[len] != 0);
     }
     return false;
 }
 
+/* `at`, or below it, or what a server may take for it: parameters (;), formats (.json) and blanks behind a name are cut off by some. */
+static bool may_mean(const char *path, const char *at, size_t len)
+{
+    while (len && at[len - 1] == '/')
+        len--;
+    unsigned char next = strncasecmp(path, at, len) == 0 ? (unsigned char)path[len] : 'x';
+    return !isalnum(next) && next != '-' && next != '_' && next < 0x80;
+}
+
 /* Sessions are made, ended and listed by Chasqui alone. */
 static bool is_ours(const struct action_table *actions, const char *path)
 {
-    if (is_below(path, "sessions", 8, true))
+    if (may_mean(path, "sessions", 8))
         return true;
     for (unsigned i = 0; i < actions->n; i++) {
         const char *at = actions->rows[i].path + 1;
-        if (actions->rows[i].session == ACTION_CREATE && is_below(path, at, strlen(at), true))
+        if (actions->rows[i].session == ACTION_CREATE && may_mean(path, at, strlen(at)))
             return true;
     }
     return false;

@@ -62,6 +62,14 @@ static void test_sessions_are_ours(void **state)
     assert_false(ok("/", "sunat/login"));
     assert_false(ok("/", "sunat/login/"));
     assert_false(ok("/", "sunat/LOGIN"));
+    static const char *const same[] = {"sunat/login;x=1", "sunat/login%3Bx", "sunat/login;/x", "sunat/login.json", "sunat/login%2ejson", "sunat/login%20", "sunat/login.", "sunat/login!",
+                                       "sessions;x=1/fence", "sessions.json", "sessions%3b/s-1", "Sessions%20/s-1", "sunat/login%2520"};
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+        if (ok("/", same[i]))
+            fail_msg("%s was let through", same[i]);
+    assert_true(ok("/", "sunat/login-history"));
+    assert_true(ok("/", "sunat/login_2/x"));
+    assert_true(ok("/", "sunat/echo;v=1"));
     assert_true(ok("/", "sunat/echo"));
     assert_true(ok("/", "sunat/logins"));
     assert_true(ok("/", "sessions2"));
