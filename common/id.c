@@ -85,12 +85,16 @@ static bool is_upper_or_digit(char c)
 
 bool id_request_ok(const char *s, size_t len)
 {
+    bool has_word = false;
     if (len < 1 || len > 128)
         return false;
-    for (size_t i = 0; i < len; i++)
-        if (!is_upper_or_digit(s[i]) && !(s[i] >= 'a' && s[i] <= 'z') && s[i] != '.' && s[i] != '_' && s[i] != '-')
+    for (size_t i = 0; i < len; i++) {
+        bool is_word = is_upper_or_digit(s[i]) || (s[i] >= 'a' && s[i] <= 'z');
+        if (!is_word && s[i] != '.' && s[i] != '_' && s[i] != '-')
             return false;
-    return true;
+        has_word |= is_word;
+    }
+    return has_word; /* by its letters and digits a robot's echo of it is known */
 }
 
 bool id_job_uid_ok(const char *s, size_t len)

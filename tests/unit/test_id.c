@@ -53,6 +53,7 @@ static void test_request_ids(void **state)
     assert_true(id_request_ok(longest, 128));
     assert_false(id_request_ok(longest, 129));
     assert_false(id_request_ok("", 0));
+    assert_false(id_request_ok("-._", 3));
     assert_true(id_request_ok("A-z.0_9", 7));
     assert_false(id_request_ok("a b", 3));
     assert_false(id_request_ok("a\nb", 3));
