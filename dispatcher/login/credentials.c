@@ -18,7 +18,9 @@ static void kept(void *arg, void *op_arg)
     struct dispatcher *d = ((struct asked *)arg)->d;
     struct request *r = asked_answer(arg, op->rc);
     bool is_set = op->sealed.len > 0;
-    if (r && (is_set || op->found)) {
+    if (r && op->is_full) {
+        refuse_field(d, r, "portal", "is one too many: the company has credentials stored for 64 others");
+    } else if (r && (is_set || op->found)) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);
         jv_set_int(body, "company_id", (int64_t)op->company_id);

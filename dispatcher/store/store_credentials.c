@@ -19,6 +19,10 @@ static enum db_rc audited(struct db *db, const struct store_credentials *op, con
 static enum db_rc set_tx(struct db *db, void *arg)
 {
     struct store_credentials *op = arg;
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_credentials WHERE company_id = ? AND portal <> ?", "us", op->company_id, op->portal));
+    op->is_full = db_next(db) && db_u64(db, 0) >= CREDENTIALS_MAX; /* any name is a portal's, so that a token could store without end */
+    if (op->is_full)
+        return DB_OK;
     TRY(db_exec(db,
                 "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY UPDATE sealed "
                 "= VALUES(sealed), updated_at = VALUES(updated_at)",

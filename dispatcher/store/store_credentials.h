@@ -8,11 +8,14 @@
 
 #include "dispatcher/store/store.h"
 
+#define CREDENTIALS_MAX 64 /* portals of a company */
+
 struct store_credentials { /* sets them, or without `sealed` removes them; with an audit row */
     uint64_t company_id; char portal[PORTAL_ROOM];
     struct buf sealed; /* freed by the caller */
     struct actor by;
     bool found;          /* removed: there were some */
+    bool is_full;        /* not set: the company has CREDENTIALS_MAX for other portals */
     int64_t updated_ms;  /* set: when, unix */
     enum store_rc rc;
 };

@@ -105,6 +105,14 @@ def test_credentials_come_in_and_never_out(system):
         assert field in mine.put(CREDENTIALS, body).expect(422, "validation_failed").json["errors"]
     mine.get(CREDENTIALS).expect(405)
     assert system.database.value("SELECT COUNT(*) FROM chasqui_credentials") == 1
+    # Any name is a portal's: a company has 64 at most, so that nobody fills the table.
+    for number in range(63):
+        mine.put(CREDENTIALS, {"company_id": 7, "portal": f"p{number}", "credentials": {"x": "y"}}).expect(200)
+    assert "portal" in mine.put(CREDENTIALS, {"company_id": 7, "portal": "onemore", "credentials": {"x": "y"}}).expect(422).json["errors"]
+    mine.put(CREDENTIALS, {"company_id": 7, "portal": "p5", "credentials": {"x": "z"}}).expect(200)
+    system.database.execute("DELETE FROM chasqui_credentials WHERE portal = 'p5'")
+    mine.put(CREDENTIALS, {"company_id": 7, "portal": "onemore", "credentials": {"x": "y"}}).expect(200)
+    system.database.execute("DELETE FROM chasqui_credentials WHERE portal <> 'sunat'")
     # They are forgotten, by the body or, for clients that cannot send one, by the query.
     mine.delete(f"{CREDENTIALS}?company_id=7&portal=sunat").expect(200)
     mine.delete(CREDENTIALS, {"company_id": 7, "portal": "sunat"}).expect(404, "not_found")
