@@ -590,6 +590,8 @@ struct summary_view { /* of the durable queue; -1 = not known */
     bool is_known;
     uint64_t age_ms;
     int64_t depth, oldest_age_ms, scheduled, batches_open;
+    int64_t clear_ms; /* until all that is ready has begun, at the rate of the batches */
+    int64_t held;     /* by pauses and portals; not in depth */
     bool is_depth_capped, is_paused;
     int64_t refused; /* rows that the database refused lately; -1 = none */
 };

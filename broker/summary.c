@@ -125,11 +125,18 @@ static int64_t depth_of(const struct jv *queue, bool *is_capped)
     return n;
 }
 
+static void held_add(void *arg, const char *portal, struct jv *n)
+{
+    double x;
+    (void)portal;
+    *(int64_t *)arg += jv_number(n, &x) ? (int64_t)x : 0;
+}
+
 struct summary_view summary_view(const struct broker *b)
 {
     const struct summary *s = b->summary;
     const struct jv *queue = jv_get(s->body, "queue");
-    struct summary_view v = {.is_known = s->body != NULL, .depth = -1,  .oldest_age_ms = -1, .scheduled = -1, .batches_open = -1, .refused = -1};
+    struct summary_view v = {.is_known = s->body != NULL, .depth = -1,  .oldest_age_ms = -1, .scheduled = -1, .batches_open = -1, .clear_ms = -1, .refused = -1};
     if (!s->body)
         return v;
     v.age_ms = loop_now_ms(b->loop) - s->came_at_ms;
@@ -138,6 +145,8 @@ struct summary_view summary_view(const struct broker *b)
     if (v.oldest_age_ms >= 0)
         v.oldest_age_ms += (int64_t)v.age_ms;
     v.scheduled = number_of(jv_get(queue, "scheduled"), "n");
+    v.clear_ms = number_of(queue, "clear_ms");
+    jv_each(jv_get(s->body, "held"), held_add, &v.held);
     v.batches_open = number_of(jv_get(queue, "batches_open"), "n");
     int64_t until = number_of(jv_get(queue, "paused"), "until_ms");
     v.is_paused = jv_type(jv_get(queue, "paused")) == JV_OBJECT && (until <= 0 || until > clock_unix_ms());
@@ -225,8 +234,9 @@ struct jv *summary_queue_jv(const struct broker *b)
     struct jv *one = jv_new_object();
     jv_set_time(one, "as_of", b->summary->at_unix_ms);
     counts_set(b, one, &v);
-    double s = fleet_queue_since(b, RATE_MS, &grown), moved = (double)(grown.done + grown.failed) / s;
-    jv_set_number(one, "clear_s", v.depth <= 0 ? 0 : moved > 0 ? (double)v.depth / moved : -1);
+    double s = fleet_queue_since(b, RATE_MS, &grown);
+    jv_set_number(one, "clear_s", v.depth <= 0 && !v.held ? 0 : v.depth > 0 && v.clear_ms >= 0 ? (double)v.clear_ms / 1000 : -1);
+    jv_set_int(one, "held", v.held);
     s = rate_span(s);
     jv_set_number(one, "accepted_per_s", (double)grown.accepted / s);
     jv_set_number(one, "rejected_per_s", (double)grown.rejected / s);

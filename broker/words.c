@@ -28,6 +28,8 @@
 #define ERRORS_SHARE 0.05
 #define TROUBLE_TIMES 2         /* a duty that failed once is no trouble yet */
 #define TROUBLE_S 2
+#define BUSY_TIMES 5 /* deadlocks and lock waits come by themselves while many write, and are tried again */
+#define BUSY_S 30
 #define LEFT_SHOWN_MS 60000     /* a dispatcher that was stopped on purpose */
 #define MOVES_MS 10000          /* something ended so lately: the queue moves */
 
@@ -114,7 +116,8 @@ static void trouble_one(void *arg, const struct database_trouble *one)
     bool is_refusal = strcmp(one->kind, "refused") == 0, is_slow = strcmp(one->kind, "slow") == 0, is_auth = strcmp(one->kind, "auth") == 0,
          is_event = strcmp(one->kind, "events") == 0;
     enum word word = is_refusal ? WORD_DATABASE_REFUSES : is_auth ? WORD_TOKENS_UNVERIFIED : is_event ? WORD_EVENTS_NOT_TAKEN : is_slow ? WORD_DATABASE_SLOW : WORD_DATABASE_DUTY_FAILS;
-    if (!is_refusal && !is_slow && !is_auth && (one->n < TROUBLE_TIMES || one->for_s < TROUBLE_S))
+    bool is_busy = strcmp(one->kind, "busy") == 0;
+    if (!is_refusal && !is_slow && !is_auth && (one->n < (is_busy ? BUSY_TIMES : TROUBLE_TIMES) || one->for_s < (is_busy ? BUSY_S : TROUBLE_S)))
         return;
     struct row *r = NULL;
     for (unsigned i = 0; i < t->n && !r; i++)
@@ -272,12 +275,12 @@ static bool is_busy(const struct broker *b)
 static void busy_say(struct told *t)
 {
     struct queue_sum minute;
-    double s = fleet_queue_since(t->b, RATE_MS, &minute);
-    int64_t ended = (int64_t)(minute.done + minute.failed), waiting = summary_view(t->b).depth;
-    struct row *r = say(t, ended ? WORD_BUSY_UNTIL : WORD_BUSY, NULL, 0);
-    r->n = waiting;
-    r->m = ended;
-    r->time_ms = ended ? (int64_t)((double)waiting * s * 1000 / (double)ended) : 0;
+    struct summary_view v = summary_view(t->b);
+    fleet_queue_since(t->b, RATE_MS, &minute);
+    struct row *r = say(t, v.clear_ms >= 0 ? WORD_BUSY_UNTIL : WORD_BUSY, NULL, 0);
+    r->n = v.depth;
+    r->m = (int64_t)(minute.done + minute.failed);
+    r->time_ms = v.clear_ms;
 }
 
 static void portal_one(void *arg, const char *name, const char *state, const char *why, int64_t since_ms, int64_t held)

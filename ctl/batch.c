@@ -74,18 +74,31 @@ static void previous_print(const struct jv *batch)
     ctl_field("run before", text);
 }
 
+/* Why nothing of it, or little, begins. */
+static const char *waits_text(const struct jv *one, char *out, size_t room)
+{
+    const char *detail = jv_str(jv_get(one, "detail")), *why = jv_str(jv_get(one, "why")), *error = jv_str(jv_get(one, "error"));
+    const char *until = jv_str(jv_get(one, "until"));
+    snprintf(out, room, "%s%s%s%s%s%s%s", detail ? detail : "-", why || error ? " (" : "", why ? why : error ? error : "", why || error ? ")" : "",
+             until ? " Until " : "", until ? until : "", until ? "." : "");
+    return out;
+}
+
 static void batch_print(const struct jv *batch)
 {
     static const char *const keys[] = {"id", "name", "status", "portal", "action", "priority", "made_by", "total"};
     static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
     static const char *const times[] = {"created_at", "available_at", "finished_at"}, *const names[] = {"created", "available", "finished"};
     char room[TEXT_ROOM], number[TEXT_NUMBER];
-    char left[100];
+    char left[400];
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         ctl_field(i == 0 ? "batch" : strcmp(keys[i], "made_by") == 0 ? "made by" : keys[i], broker_text(batch, keys[i], room));
     then_print(batch);
     for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
         ctl_field(states[i], number_text((uint64_t)count_of(batch, states[i]), number));
+    const struct jv *waits = jv_get(batch, "waits_for");
+    for (size_t i = 0; i < jv_len(waits); i++)
+        ctl_field(i ? "" : "stands", waits_text(jv_at(waits, i), left, sizeof(left)));
     if (progress_end_text(batch, left, sizeof(left)))
         ctl_field("left", left);
     for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++)

@@ -36,7 +36,9 @@ static void number_add(struct buf *out, const char *name, const struct jv *v, co
 static void numbers_add(struct buf *out, const struct jv *stats)
 {
     const struct jv *queue = jv_get(stats, "queue"), *places = jv_get(stats, "places");
-    number_add(out, "waiting", jv_get(queue, "depth"), "");
+    double ready, held;
+    if (jv_number(jv_get(jv_get(queue, "depth"), "n"), &ready) && jv_number(jv_get(queue, "held"), &held))
+        buf_addf(out, "waiting=%.10g held=%.10g", ready + held, held);
     number_add(out, "oldest", jv_get(queue, "oldest_age_s"), "s");
     number_add(out, "running", jv_get(queue, "running"), "");
     number_add(out, "places_used", jv_get(places, "used"), "");

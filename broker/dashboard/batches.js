@@ -32,6 +32,8 @@ export function ending(b) {
         return '–';
     if (!waits && counts.running && b.oldest_running_s !== null && b.oldest_running_s !== undefined)
         return t('still_running', number(counts.running), duration(b.oldest_running_s));
+    if (b.waits_for && b.waits_for.some(w => w.reason !== 'portal_limit'))
+        return t(b.waits_for[0].reason === 'paused' ? 'stands_paused' : 'stands_portal');
     if (b.eta_min_s !== null && b.eta_min_s !== undefined)
         return t('eta_range', duration(b.eta_min_s), duration(b.eta_max_s));
     return t('eta_unknown');

@@ -298,6 +298,8 @@ const TEXT = {
     n_of: ['{0} of {1}', '{0} de {1}'],
     nothing_yet: ['nothing yet', 'nada todavía'],
     eta: ['Done', 'Listo'],
+    stands_paused: ['stands still: paused', 'detenido: en pausa'],
+    stands_portal: ['stands still: its portal is down', 'detenido: su portal está caído'],
     eta_unknown: ['not known', 'no se sabe'],
     its_jobs: ['Jobs', 'Trabajos'],
     its_failures: ['Failures', 'Fallidos'],

@@ -494,6 +494,7 @@ static bool is_refused_already(struct login *l)
         return false;
     snprintf(l->message, sizeof(l->message), "The stored credentials were refused at %s (%s); they are used again when they have changed.",
              clock_text(l->refused.at_ms, at), l->refused.error[0] ? l->refused.error : "no reason given");
+    str_copy(l->attempt.error, sizeof(l->attempt.error), str_of(l->refused.error)); /* so that it is still found by that */
     l->is_refused_before = l->final = true;
     return true;
 }

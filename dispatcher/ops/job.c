@@ -216,6 +216,7 @@ static void company_done(void *arg, void *op_arg)
 static void company_start(struct dispatcher *d, struct request *r)
 {
     struct store_company *op = xcalloc(1, sizeof(*op));
+    op->portals = &d->conf->portals;
     op->company_id = r->company_id;
     store_submit(d->store, store_company, op, company_done, asked_new(d, r));
 }

@@ -327,6 +327,7 @@ static void batch_done(void *arg, void *op_arg)
 static void get_start(struct dispatcher *d, struct request *r)
 {
     struct store_batch *op = xcalloc(1, sizeof(*op));
+    op->portals = &d->conf->portals;
     op->batch_id = r->batch_id;
     op->viewer = viewer_of(r);
     store_submit(d->store, store_batch, op, batch_done, asked_new(d, r));
@@ -362,6 +363,7 @@ static void list_done(void *arg, void *op_arg)
 static void batches_list_start(struct dispatcher *d, struct request *r)
 {
     struct store_batches *op = xcalloc(1, sizeof(*op));
+    op->portals = &d->conf->portals;
     snprintf(op->state, sizeof(op->state), "%.20s", r->state);
     op->cursor = r->cursor;
     op->limit = r->limit;

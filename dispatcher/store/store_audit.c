@@ -8,6 +8,7 @@
 
 #include "common/jv.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #define SUBJECT_ROOM 32
@@ -24,12 +25,21 @@ static struct jv *audit_jv(struct db *db)
     return row;
 }
 
+static bool is_ascii(const char *text)
+{
+    while (*text && (unsigned char)*text < 0x80)
+        text++;
+    return !*text;
+}
+
 /* A session's or a job's own id: the trail knows it as a job's number. "" when it is no such id. */
 static enum db_rc subject_of(struct db *db, const char *id, char out[SUBJECT_ROOM])
 {
     static const char *const sql[] = {"SELECT job_id FROM chasqui_sessions WHERE robot_session_id = ? ORDER BY id DESC LIMIT 1",
                                       "SELECT job_id FROM chasqui_jobs WHERE job_uid = ?"};
     out[0] = 0;
+    if (!is_ascii(id)) /* no such id, and nothing that its column could be compared with */
+        return DB_OK;
     for (unsigned i = 0; i < 2 && *id && !*out; i++) {
         TRY(db_query(db, sql[i], "s", id));
         if (db_next(db))
@@ -70,7 +80,7 @@ static enum db_rc audit_read(struct db *db, struct store_audit *op)
     TRY(db_query(db,
                  "SELECT id, CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), actor, peer, request_id, action, subject, detail FROM chasqui_audit WHERE id < ? "
                  "AND id > ? AND (? = '' OR LOCATE(?, CONCAT_WS(' ', actor, action, subject, detail)) > 0 OR subject = ?) AND (? = '' OR LOCATE(?, "
-                 "actor) > 0) AND (? = '' OR LEFT(action, CHAR_LENGTH(?)) = ?) AND (? = '' OR subject IN (?, ?) OR SUBSTRING_INDEX(subject, ':', "
+                 "actor) > 0) AND (? = '' OR LEFT(CONVERT(action USING utf8mb4), CHAR_LENGTH(?)) = ?) AND (? = '' OR subject IN (?, ?) OR SUBSTRING_INDEX(subject, ':', "
                  "-1) = ?) ORDER BY id DESC LIMIT ?",
                  "uu" "sss" "ss" "sss" "ssss" "u", below, floor, op->search, op->search, of_search, op->actor, op->actor, op->action, op->action,
                  op->action, op->subject, op->subject, of_subject, op->subject, (uint64_t)limit + 1));

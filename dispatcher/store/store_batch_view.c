@@ -5,6 +5,7 @@
  */
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/store/store_refusal.h"
+#include "dispatcher/store/store_waits.h"
 
 #include "common/check.h"
 #include "common/jv.h"
@@ -13,6 +14,8 @@
 #include <string.h>
 
 #define RECENT "500" /* jobs begun last, whose rate tells how long the rest will take */
+#define RECENT_LEAST 10
+#define BATCHES_OF_RATE 20 /* the oldest that are not finished */
 
 static const char *const item_state_name[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
 #define ITEM_STATES (sizeof(item_state_name) / sizeof(item_state_name[0]))
@@ -48,6 +51,8 @@ struct shape {
     double per_second; /* items that begin, 0 = not known */
     uint64_t seen;     /* items that it was seen at */
     int64_t oldest_ms; /* how long its oldest item runs, -1 = none does */
+    struct jv *waits;  /* what holds all that waits of it; owned, NULL = nothing was looked for */
+    bool stands;       /* by that, nothing of it begins */
 };
 
 #define SHAPE_COLUMNS                                                                                                               \
@@ -101,18 +106,21 @@ static enum db_rc counts_read(struct db *db, struct shape *s)
     return DB_OK;
 }
 
-/* How fast items begin: the last ones that did, and how long that took until now. Without jobs of its own (its companies had
- * sessions) what is done since the batch may run. */
+/* How fast items begin: the last ones that did, and how long that took until now; those of the last minute, where there are enough,
+ * so that a standstill before it does not count. Without jobs of its own (its companies had sessions) what is done since the
+ * batch may run. */
 static enum db_rc rate_read(struct db *db, struct shape *s)
 {
     TRY(db_query(db,
-                 "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(x.started_at), NOW(6)) FROM (SELECT {utc started_at} AS started_at FROM portal_jobs FORCE INDEX "
-                 "(chasqui_batch) WHERE batch_id = ? ORDER BY id DESC LIMIT " RECENT ") x",
+                 "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(x.started_at), NOW(6)), COUNT(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, 1, NULL)), "
+                 "TIMESTAMPDIFF(MICROSECOND, MIN(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, x.started_at, NULL)), NOW(6)) FROM (SELECT {utc started_at} "
+                 "AS started_at FROM portal_jobs FORCE INDEX (chasqui_batch) WHERE batch_id = ? ORDER BY id DESC LIMIT " RECENT ") x",
                  "u", s->id));
     uint64_t n = 0, us = 0, ended = s->count[3] + s->count[4];
     if (db_next(db)) {
-        n = db_u64(db, 0);
-        us = db_i64(db, 1) > 0 ? db_u64(db, 1) : 0;
+        unsigned lately = db_u64(db, 2) >= RECENT_LEAST ? 2 : 0;
+        n = db_u64(db, lately);
+        us = db_i64(db, lately + 1) > 0 ? db_u64(db, lately + 1) : 0;
     }
     s->seen = n && us ? n : ended;
     if (n && us)
@@ -138,12 +146,17 @@ static enum db_rc oldest_read(struct db *db, struct shape *s)
 }
 
 /* All that is read of one beside its row. */
-static enum db_rc now_read(struct db *db, struct shape *s)
+static enum db_rc now_read(struct db *db, const struct portal_conf_table *portals, struct shape *s)
 {
     s->oldest_ms = -1;
     TRY(counts_read(db, s));
     if (s->is_finished)
         return DB_OK;
+    s->waits = jv_new_array();
+    if (s->count[0] + s->count[2])
+        TRY(waits_look(db, portals, &(struct waits_of){s->portal, s->action, s->id}, s->waits, &s->stands));
+    for (size_t i = 0; i < jv_len(s->waits); i++) /* clients see it too */
+        jv_set(jv_at(s->waits, i), "by", NULL);
     TRY(rate_read(db, s));
     return oldest_read(db, s);
 }
@@ -154,7 +167,7 @@ static void eta_set(struct jv *b, const struct shape *s)
     uint64_t left = s->count[0] + s->count[1] + s->count[2];
     bool is_cancelled = strcmp(s->status, "cancelled") == 0;
     double eta_s = s->per_second > 0 && left && !is_cancelled ? (double)left / s->per_second : -1;
-    bool is_known = !s->is_finished && eta_s >= 0 && eta_s <= 1e9;
+    bool is_known = !s->is_finished && !s->stands && eta_s >= 0 && eta_s <= 1e9;
     double doubt = s->seen < 10 ? 0.6 : s->seen < 100 ? 0.3 : 0.15; /* the rate is a count, and robots change their speed */
     const char *const keys[] = {"eta_s", "eta_min_s", "eta_max_s"};
     const double seconds[] = {eta_s, eta_s / (1 + doubt), eta_s * (1 + doubt)};
@@ -174,7 +187,8 @@ static int64_t took_s(const struct shape *s)
     return s->finished_ms > from ? (s->finished_ms - from) / 1000 : 0;
 }
 
-static struct jv *shape_jv(const struct shape *s)
+/* Takes s->waits. */
+static struct jv *shape_jv(struct shape *s)
 {
     struct jv *b = jv_new_object(), *counts = jv_new_object(), *then = jv_new_array();
     char step[ACTION_NAME_MAX + 1];
@@ -190,6 +204,8 @@ static struct jv *shape_jv(const struct shape *s)
         jv_set_int(counts, item_state_name[i], (int64_t)s->count[i]);
     jv_set(b, "counts", counts);
     eta_set(b, s);
+    jv_set(b, "waits_for", s->waits ? s->waits : jv_new_array());
+    s->waits = NULL;
     jv_set_time(b, "created_at", s->created_ms);
     jv_set_time(b, "available_at", s->available_ms);
     jv_set_time(b, "finished_at", s->finished_ms);
@@ -268,11 +284,11 @@ static enum db_rc batch_read(struct db *db, struct store_batch *op)
         return DB_OK;
     shape_read(db, &s);
     strcpy(op->status, s.status);
-    TRY(now_read(db, &s));
+    enum db_rc rc = now_read(db, op->portals, &s);
     struct jv *body = jv_new_object(), *batch = shape_jv(&s);
     jv_set_bool(body, "ok", true);
     jv_set(body, "batch", batch);
-    enum db_rc rc = callback_read(db, s.id, batch);
+    rc = rc ? rc : callback_read(db, s.id, batch);
     rc = rc ? rc : previous_read(db, s.id, batch);
     json_take(body, &op->json);
     return rc;
@@ -282,6 +298,22 @@ void store_batch(struct db *db, void *arg)
 {
     struct store_batch *op = arg;
     op->rc = store_rc_of(db ? batch_read(db, op) : DB_GONE);
+}
+
+enum db_rc batches_rate(struct db *db, double *per_second)
+{
+    struct shape page[BATCHES_OF_RATE];
+    unsigned n = 0;
+    *per_second = 0;
+    TRY(db_query(db, "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b FORCE INDEX (by_status) WHERE b.status IN ('open', 'running') ORDER BY b.id LIMIT ?",
+                 "u", (uint64_t)BATCHES_OF_RATE));
+    while (n < BATCHES_OF_RATE && db_next(db))
+        shape_read(db, &page[n++]);
+    for (unsigned i = 0; i < n; i++) {
+        TRY(rate_read(db, &page[i]));
+        *per_second += page[i].per_second;
+    }
+    return DB_OK;
 }
 
 /* ---- the list -------------------------------------------------------------------------------------------------------------- */
@@ -323,7 +355,7 @@ static enum db_rc batches_read(struct db *db, struct store_batches *op)
     enum db_rc rc = page_read(db, op, page, limit, &n, &more);
     struct jv *list = jv_new_array();
     for (unsigned i = 0; rc == DB_OK && i < n; i++) {
-        rc = now_read(db, &page[i]);
+        rc = now_read(db, op->portals, &page[i]);
         jv_push(list, shape_jv(&page[i]));
     }
     list_end(jv_new_object(), "batches", list, more, n ? page[n - 1].id : 0, &op->json);

@@ -6,8 +6,11 @@
  */
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/store/store_refusal.h"
+#include "dispatcher/store/store_waits.h"
 
 #include "common/jv.h"
+
+#include <string.h>
 
 #define PIECE "20" /* rows of each kind, newest first */
 #define RECENT_LOOKED_AT "200"
@@ -49,42 +52,58 @@ static enum db_rc sessions_read(struct db *db, uint64_t company_id, struct jv *o
     return DB_OK;
 }
 
-struct place { /* of an item that may be claimed */
+struct waiting { /* an item that waits */
     struct jv *item; /* borrowed */
-    uint64_t urgency, turn;
+    uint64_t urgency, turn, batch_id;
+    char portal[PORTAL_ROOM], action[65];
+    bool is_next; /* no pause, portal or due time stands before it: only others do */
 };
 
-static enum db_rc waiting_read(struct db *db, uint64_t company_id, struct jv *out)
+/* Its place in line, and what holds it. Those of one batch are held by the same. */
+static enum db_rc waiting_why(struct db *db, const struct portal_conf_table *portals, const struct waiting *before, const struct waiting *w)
 {
-    struct place place[20];
+    uint64_t n;
+    bool stands, is_same = before && before->batch_id == w->batch_id && strcmp(before->portal, w->portal) == 0 && strcmp(before->action, w->action) == 0;
+    struct jv *why = is_same ? jv_copy(jv_get(before->item, "why")) : jv_new_array();
+    enum db_rc rc = is_same ? DB_OK : waits_look(db, portals, &(struct waits_of){w->portal, w->action, w->batch_id}, why, &stands);
+    jv_set(w->item, "why", why);
+    TRY(rc);
+    jv_set(w->item, "before", NULL);
+    if (!w->is_next)
+        return DB_OK;
+    TRY(queue_before(db, w->urgency, w->turn, &n));
+    jv_set_int(w->item, "before", (int64_t)n);
+    return DB_OK;
+}
+
+static enum db_rc waiting_read(struct db *db, const struct portal_conf_table *portals, uint64_t company_id, struct jv *out)
+{
+    struct waiting waiting[20];
     unsigned n = 0;
     TRY(db_query(db,
                  "SELECT i.batch_id, i.idx, i.job_id, COALESCE(b.portal, q.portal), b.name, i.state, i.urgency, i.turn, i.ready, "
-                 "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.error FROM chasqui_items i FORCE INDEX (by_company) LEFT JOIN chasqui_batches b ON "
-                 "b.id = i.batch_id LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id LEFT JOIN portal_jobs j ON j.id = i.job_id WHERE i.company_id = ? "
-                 "AND i.state IN ('queued', 'retrying') ORDER BY i.batch_id DESC, i.idx LIMIT " PIECE,
+                 "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.error, COALESCE(b.action, j.action) FROM chasqui_items i FORCE INDEX (by_company) LEFT "
+                 "JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id LEFT JOIN portal_jobs j ON j.id = i.job_id "
+                 "WHERE i.company_id = ? AND i.state IN ('queued', 'retrying') ORDER BY i.batch_id DESC, i.idx LIMIT " PIECE,
                  "u", company_id));
     while (n < 20 && db_next(db)) {
-        struct jv *w = jv_new_object();
-        bool is_ready = db_u64(db, 8) != 0;
-        item_set(w, db, 0);
-        jv_set_str(w, "batch_name", db_str(db, 4, NULL));
-        json_set_column(w, "job_id", db, 2);
-        jv_set_str(w, "portal", db_str(db, 3, NULL));
-        jv_set_str(w, "status", db_str(db, 5, NULL));
-        jv_set_int(w, "priority", 9 - db_i64(db, 6));
-        jv_set_time(w, "due_at", is_ready ? 0 : db_i64(db, 9));
-        jv_set_str(w, "error", db_str(db, 10, NULL));
-        jv_set(w, "before", NULL);
-        if (is_ready)
-            place[n++] = (struct place){w, db_u64(db, 6), db_u64(db, 7)};
-        jv_push(out, w);
+        struct jv *one = jv_new_object();
+        struct waiting *w = &waiting[n++];
+        *w = (struct waiting){.item = one, .urgency = db_u64(db, 6), .turn = db_u64(db, 7), .batch_id = db_u64(db, 0), .is_next = db_u64(db, 8) == 1};
+        db_str_copy(db, 3, w->portal, sizeof(w->portal));
+        db_str_copy(db, 11, w->action, sizeof(w->action));
+        item_set(one, db, 0);
+        jv_set_str(one, "batch_name", db_str(db, 4, NULL));
+        json_set_column(one, "job_id", db, 2);
+        jv_set_str(one, "portal", db_str(db, 3, NULL));
+        jv_set_str(one, "status", db_str(db, 5, NULL));
+        jv_set_int(one, "priority", 9 - db_i64(db, 6));
+        jv_set_time(one, "due_at", db_u64(db, 8) ? 0 : db_i64(db, 9));
+        jv_set_str(one, "error", db_str(db, 10, NULL));
+        jv_push(out, one);
     }
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t before;
-        TRY(queue_before(db, place[i].urgency, place[i].turn, &before));
-        jv_set_int(place[i].item, "before", (int64_t)before);
-    }
+    for (unsigned i = 0; i < n; i++)
+        TRY(waiting_why(db, portals, i ? &waiting[i - 1] : NULL, &waiting[i]));
     return DB_OK;
 }
 
@@ -178,7 +197,7 @@ static enum db_rc company_read(struct db *db, struct store_company *op)
     for (unsigned i = 0; i < 6; i++)
         list[i] = jv_new_array();
     enum db_rc rc = sessions_read(db, op->company_id, list[0]);
-    rc = rc ? rc : waiting_read(db, op->company_id, list[1]);
+    rc = rc ? rc : waiting_read(db, op->portals, op->company_id, list[1]);
     rc = rc ? rc : running_read(db, op->company_id, list[2]);
     rc = rc ? rc : recent_read(db, op->company_id, list[3], list[5]);
     rc = rc ? rc : credentials_read(db, op->company_id, list[4]);

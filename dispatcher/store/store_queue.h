@@ -196,6 +196,7 @@ void store_why(struct db *db, void *op);
 #define QUEUE_BEFORE_MAX 10000
 enum db_rc queue_before(struct db *db, uint64_t urgency, uint64_t turn, uint64_t *n);
 struct store_company { /* all about a company, for operators */
+    const struct portal_conf_table *portals;
     uint64_t company_id;
     struct buf json; enum store_rc rc;
 };
@@ -278,6 +279,7 @@ enum db_rc batch_is_seen(struct db *db, uint64_t batch_id, const struct batch_vi
 /* Part of a transaction: locks the batch's row when the viewer may see it. */
 enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found);
 struct store_batch { /* its shape with counts */
+    const struct portal_conf_table *portals; /* as in store_why */
     uint64_t batch_id; struct batch_viewer viewer;
     bool found; char status[21]; struct buf json; enum store_rc rc;
 };
@@ -288,10 +290,13 @@ struct store_batch_items { /* a page of items by index, from `cursor` on; next_c
 };
 void store_batch_items(struct db *db, void *op);
 struct store_batches { /* a page of batches, newest first, for operators */
+    const struct portal_conf_table *portals;
     char state[21]; uint64_t cursor; unsigned limit;
     struct buf json; enum store_rc rc;
 };
 void store_batches(struct db *db, void *op);
+/* Items of unfinished batches that begin in a second, by the same count that tells a batch's end; 0 = not known. */
+enum db_rc batches_rate(struct db *db, double *per_second);
 struct store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop. A step of at most 1000 items a
                              * call: submit it again while `more`. */
     uint64_t batch_id; struct batch_viewer viewer; struct actor by;

@@ -6,16 +6,15 @@
  * ago: several reasons may hold at once, and the claim decides anew.
  */
 #include "dispatcher/store/store_down.h"
-#include "dispatcher/store/store_portal.h"
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/store/store_sql.h"
+#include "dispatcher/store/store_waits.h"
 
 #include "common/jv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 
 struct job {
     uint64_t id, company_id;
@@ -27,16 +26,6 @@ struct job {
     uint64_t batch_id;
     uint64_t urgency, turn;
 };
-
-/* A reason, to which the caller may add. */
-static struct jv *say(struct jv *list, const char *reason, const char *detail)
-{
-    struct jv *why = jv_new_object();
-    jv_set_str(why, "reason", reason);
-    jv_set_str(why, "detail", detail);
-    jv_push(list, why);
-    return why;
-}
 
 static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 {
@@ -75,19 +64,6 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 
 /* ---- of one that waits -------------------------------------------------------------------------------------------------- */
 
-static enum db_rc paused_look(struct db *db, struct jv *list)
-{
-    struct pause pause;
-    TRY(pause_read(db, &pause));
-    if (!pause.is_on)
-        return DB_OK;
-    struct jv *why = say(list, "paused", "The queue is paused.");
-    jv_set_str(why, "by", pause.by);
-    jv_set_str(why, "why", pause.reason);
-    jv_set_time(why, "until", pause.until_ms);
-    return DB_OK;
-}
-
 static enum db_rc company_look(struct db *db, const struct job *j, struct jv *list)
 {
     TRY(db_query(db,
@@ -99,14 +75,14 @@ static enum db_rc company_look(struct db *db, const struct job *j, struct jv *li
     const char *state = db_str(db, 1, NULL);
     bool is_moving = db_u64(db, 2) != 0;
     if (strcmp(state, "active") == 0 && !is_moving && db_u64(db, 4)) {
-        struct jv *waits = say(list, "robot_down", "The session of this company and portal is on a robot that does not answer: it waits for that.");
+        struct jv *waits = why_say(list, "robot_down", "The session of this company and portal is on a robot that does not answer: it waits for that.");
         jv_set_int(waits, "job_id", db_i64(db, 0));
         jv_set_str(waits, "robot", db_str(db, 3, NULL));
         return DB_OK;
     }
     if (strcmp(state, "active") == 0 && !is_moving)
         return DB_OK; /* it is done with that session as soon as it is claimed */
-    struct jv *why = say(list, "company_busy",
+    struct jv *why = why_say(list, "company_busy",
                          is_moving                      ? "A session of this company and portal is moving to another robot."
                          : strcmp(state, "opening") == 0 ? "A log-in of this company and portal is running."
                                                          : "A session of this company and portal is being closed.");
@@ -141,7 +117,7 @@ static enum db_rc places_look(struct db *db, const struct store_why *op, struct 
     }
     if (usable)
         return DB_OK;
-    struct jv *why = say(list, robots || op->n_full ? "waiting_for_place" : "no_robot",
+    struct jv *why = why_say(list, robots || op->n_full ? "waiting_for_place" : "no_robot",
                          op->n_full    ? "Robots say that they are full; they are asked again within 30 s, or as soon as their count drops."
                          : !robots     ? "No robot that is up may be given work."
                          : free_places ? "The free places are kept back for interactive log-ins, or their robots log in as many as they may at once."
@@ -175,62 +151,28 @@ static enum db_rc before_look(struct db *db, const struct job *j, struct jv *lis
     bool capped = n >= QUEUE_BEFORE_MAX;
     if (!n) {
         if (!jv_len(list))
-            say(list, "next", "It is the next to be claimed.");
+            why_say(list, "next", "It is the next to be claimed.");
         return DB_OK;
     }
     snprintf(detail, sizeof(detail), "%llu%s jobs stand before it.", (unsigned long long)n, capped ? "+" : "");
-    struct jv *why = say(list, "behind", detail);
+    struct jv *why = why_say(list, "behind", detail);
     jv_set_int(why, "n", (int64_t)n);
     jv_set_bool(why, "capped", capped);
     return DB_OK;
 }
 
-/* A pause of a part of the queue, its portal's breaker, or its limits. */
-static enum db_rc held_look(struct db *db, const struct store_why *op, const struct job *j, struct jv *list)
-{
-    static const char *const words[] = {[GATE_BREAKER] = "The portal is down: one log-in probes it now and then, the others wait. No attempt is counted.",
-                                        [GATE_PACE] = "The portal gets as many log-ins a minute as it may (logins_per_minute).",
-                                        [GATE_AT_ONCE] = "The portal gets as many log-ins at once as it may (logins_at_once)."};
-    const struct portal_conf *conf = portal_conf_find(op->portals, j->portal);
-    struct scope_pause *pauses;
-    struct portal_state p;
-    uint64_t now_us, opening = 0, wait_us;
-    enum portal_gate gate;
-    unsigned n;
-    enum db_rc rc = scope_pauses_read(db, &pauses, &n);
-    const struct scope_pause *pause = rc == DB_OK ? scope_pause_of(pauses, n, j->portal, j->action, j->batch_id) : NULL;
-    if (pause) {
-        struct jv *why = say(list, "paused", "A pause of this part of the queue holds it.");
-        jv_set_str(why, "by", pause->by);
-        jv_set_str(why, "why", pause->reason[0] ? pause->reason : NULL);
-        jv_set_time(why, "until", pause->until_ms);
-    }
-    free(pauses);
-    TRY(rc);
-    TRY(portal_read(db, j->portal, &p, &now_us));
-    TRY(portal_opening(db, j->portal, &opening));
-    if (!portal_is_gated(&p, conf) || portal_may(&p, conf, opening, now_us, &wait_us, &gate) == BREAKER_ANY || gate == GATE_OPEN)
-        return DB_OK;
-    if (gate != GATE_BREAKER && wait_us == 0)
-        return DB_OK;
-    struct jv *why = say(list, gate == GATE_BREAKER ? "portal_unavailable" : "portal_limit", words[gate]);
-    jv_set_str(why, "portal", j->portal);
-    jv_set_str(why, "error", gate == GATE_BREAKER && p.breaker.why[0] ? p.breaker.why : NULL);
-    return DB_OK;
-}
-
 static enum db_rc waiting_look(struct db *db, const struct store_why *op, const struct job *j, struct jv *list)
 {
+    bool stands;
     if (!j->has_item) {
-        say(list, "not_ours", "Laravel made it: it is not in this queue.");
+        why_say(list, "not_ours", "Laravel made it: it is not in this queue.");
         return DB_OK;
     }
-    TRY(paused_look(db, list));
-    TRY(held_look(db, op, j, list));
+    TRY(waits_look(db, op->portals, &(struct waits_of){j->portal, j->action, j->batch_id}, list, &stands));
     TRY(company_look(db, j, list));
     if (!j->is_ready && !j->is_held) {
         bool is_retry = strcmp(j->status, "retrying") == 0;
-        struct jv *why = say(list, is_retry ? "retrying" : "scheduled",
+        struct jv *why = why_say(list, is_retry ? "retrying" : "scheduled",
                              is_retry ? "Its last attempt failed; it is tried again then." : "It may not begin before then.");
         jv_set_time(why, "at", j->due_ms);
         if (is_retry)
@@ -248,10 +190,10 @@ static enum db_rc running_look(struct db *db, const struct job *j, struct jv *li
     TRY(db_query(db, "SELECT cancel, holder, expires_at <= NOW(6) FROM chasqui_leases WHERE job_id = ?", "u", j->id));
     bool is_held = db_next(db);
     if (!is_held && !j->has_item && !j->worker[0]) {
-        say(list, "not_ours", "Laravel runs it.");
+        why_say(list, "not_ours", "Laravel runs it.");
         return DB_OK;
     }
-    struct jv *why = say(list, is_held && db_u64(db, 0) ? "cancelling" : "running",
+    struct jv *why = why_say(list, is_held && db_u64(db, 0) ? "cancelling" : "running",
                          is_held && db_u64(db, 0)   ? "It was asked to stop."
                          : is_held && db_u64(db, 2) ? "Its dispatcher is gone; another one takes it over."
                                                     : "Its robot is at work.");
@@ -265,7 +207,7 @@ static void ended_say(const struct job *j, struct jv *list)
 {
     char detail[100];
     snprintf(detail, sizeof(detail), "%s%s%s", j->status, j->error[0] ? ": " : "", j->error);
-    struct jv *why = say(list, "ended", detail);
+    struct jv *why = why_say(list, "ended", detail);
     jv_set_time(why, "at", j->finished_ms);
 }
 

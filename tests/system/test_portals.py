@@ -137,6 +137,13 @@ def test_a_part_of_the_queue_is_paused(make_system):
     assert batch_of(system, held)["counts"]["queued"] == 15 and not system.robot.calls("login", 1)[1:]
     why = ops.get(f"/api/v1/ops/jobs/{single}/why").expect(200).json["why"]
     assert [(one["reason"], one.get("why")) for one in why if one["reason"] == "paused"] == [("paused", "they asked for it")]
+    shape = batch_of(system, held)
+    assert [(one["reason"], one["why"], one["by"]) for one in shape["waits_for"]] == [("paused", "they asked for it", None)] and shape["eta_s"] is None
+    waiting = ops.get("/api/v1/ops/companies/3").expect(200).json["company"]["waiting"]
+    assert [(one["batch_id"], one["before"], one["why"][0]["reason"]) for one in waiting] == [(held, None, "paused")]
+    assert "A pause of this part of the queue holds it. (they asked for it)" in system.ctl("batch", "show", held).stdout
+    assert "A pause of this part of the queue holds it. (they asked for it)" in system.ctl("why", 3).stdout
+    wait_until(lambda: "waiting=16 held=16" in system.ctl("check", check=False).stdout, 15, "what is held waits, too")
     wait_until(lambda: "The queue is paused for sunat: they asked for it." in str(ops.get("/api/v1/ops/stats").json), 15, "the page says so")
     api.login(30)  # who waits is let through
 
@@ -203,6 +210,9 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     assert row["code"] == "portal_tripped" and row["who"] == "sunat" and row["text"].startswith("Portal sunat has been down for ")
     assert "(portal_maintenance)" in row["text"] and "wait; one probes it" in row["text"]
     assert "tripped" in system.ctl("portal", "list").stdout
+    shape = batch_of(system, batch)
+    assert [(one["reason"], one["error"]) for one in shape["waits_for"]] == [("portal_unavailable", "portal_maintenance")] and shape["eta_s"] is None
+    assert "The portal is down" in system.ctl("batch", "show", batch).stdout
     while time.monotonic() - began < DOWN_S:
         time.sleep(0.2)
     reached, down_s = len(portal.times()["turned_away"]), time.monotonic() - began
@@ -313,7 +323,7 @@ def test_refused_credentials_are_not_used_again(make_system, portal):
     assert f"batch {first}: 1 done, 2 failed" in shown
     assert len(robot.calls("login", 1)) == 1 == len(robot.calls("login", 2))
     assert [(items[n]["status"], items[n]["error"], items[n]["attempts"]) for n in (1, 2)] == [("failed", "credentials_refused", 1)] * 2
-    assert "bad_credentials" in items[1]["message"]
+    assert "bad_credentials" in items[1]["message"] and items[1]["robot_error"] == "bad_credentials"
     job = job_of(system, items[1]["job_id"])
     assert [one["outcome"] for one in job["attempts_log"]] == ["not_called"]
     found = system.ops.get("/api/v1/ops/jobs", query={"error": "credentials_refused", "batch_id": batch}).json["jobs"]

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_waits.c - what holds a part of the queue as a whole: a pause of all of it or of that part, its portal's breaker, its
+ * portal's limits. Reads only.
+ */
+#include "dispatcher/store/store_waits.h"
+#include "dispatcher/store/store_portal.h"
+#include "dispatcher/store/store_queue.h"
+#include "dispatcher/store/store_sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct jv *why_say(struct jv *list, const char *reason, const char *detail)
+{
+    struct jv *why = jv_new_object();
+    jv_set_str(why, "reason", reason);
+    jv_set_str(why, "detail", detail);
+    jv_push(list, why);
+    return why;
+}
+
+static enum db_rc paused_look(struct db *db, struct jv *list)
+{
+    struct pause pause;
+    TRY(pause_read(db, &pause));
+    if (!pause.is_on)
+        return DB_OK;
+    struct jv *why = why_say(list, "paused", "The queue is paused.");
+    jv_set_str(why, "by", pause.by);
+    jv_set_str(why, "why", pause.reason);
+    jv_set_time(why, "until", pause.until_ms);
+    return DB_OK;
+}
+
+/* A pause of a part of the queue, its portal's breaker, or its limits. */
+static enum db_rc held_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w, struct jv *list)
+{
+    static const char *const words[] = {[GATE_BREAKER] = "The portal is down: one log-in probes it now and then, the others wait. No attempt is counted.",
+                                        [GATE_PACE] = "The portal gets as many log-ins a minute as it may (logins_per_minute).",
+                                        [GATE_AT_ONCE] = "The portal gets as many log-ins at once as it may (logins_at_once)."};
+    const struct portal_conf *conf = portal_conf_find(portals, w->portal);
+    struct scope_pause *pauses;
+    struct portal_state p;
+    uint64_t now_us, opening = 0, wait_us;
+    enum portal_gate gate;
+    unsigned n;
+    enum db_rc rc = scope_pauses_read(db, &pauses, &n);
+    const struct scope_pause *pause = rc == DB_OK ? scope_pause_of(pauses, n, w->portal, w->action, w->batch_id) : NULL;
+    if (pause) {
+        struct jv *why = why_say(list, "paused", "A pause of this part of the queue holds it.");
+        jv_set_str(why, "by", pause->by);
+        jv_set_str(why, "why", pause->reason[0] ? pause->reason : NULL);
+        jv_set_time(why, "until", pause->until_ms);
+    }
+    free(pauses);
+    TRY(rc);
+    TRY(portal_read(db, w->portal, &p, &now_us));
+    TRY(portal_opening(db, w->portal, &opening));
+    if (!portal_is_gated(&p, conf) || portal_may(&p, conf, opening, now_us, &wait_us, &gate) == BREAKER_ANY || gate == GATE_OPEN)
+        return DB_OK;
+    if (gate != GATE_BREAKER && wait_us == 0)
+        return DB_OK;
+    struct jv *why = why_say(list, gate == GATE_BREAKER ? "portal_unavailable" : "portal_limit", words[gate]);
+    jv_set_str(why, "portal", w->portal);
+    jv_set_str(why, "error", gate == GATE_BREAKER && p.breaker.why[0] ? p.breaker.why : NULL);
+    return DB_OK;
+}
+
+enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w, struct jv *list, bool *stands)
+{
+    TRY(paused_look(db, list));
+    TRY(held_look(db, portals, w, list));
+    *stands = false;
+    for (size_t i = 0; i < jv_len(list); i++) /* limits only slow it down */
+        *stands |= strcmp(jv_str(jv_get(jv_at(list, i), "reason")), "portal_limit") != 0;
+    return DB_OK;
+}
