@@ -36,9 +36,12 @@ static void waiting_print(const struct jv *queue)
     putchar('\n');
 }
 
-static void paused_print(const struct jv *paused)
+/* The whole queue; "no" would contradict a line of a part. */
+static void paused_print(const struct jv *paused, bool has_parts)
 {
     static const char *const keys[] = {"by", "reason", "since", "until"};
+    if (jv_type(paused) != JV_OBJECT && has_parts)
+        return;
     printf("%-10s %s\n", "paused", jv_type(paused) == JV_OBJECT ? "yes" : "no");
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         if (jv_str(jv_get(paused, keys[i])))
@@ -78,7 +81,7 @@ static void queue_print(const struct jv *queue)
         printf("%-10s %s\n", "running", number_text(n > 0 ? (uint64_t)n : 0, text));
     if (jv_int(jv_get(jv_get(queue, "held"), "n"), &n) && n > 0)
         printf("%-10s %s (a pause, a portal that is down, or its limits: chasqui portal list)\n", "held", count_text(jv_get(queue, "held"), text));
-    paused_print(jv_get(queue, "paused"));
+    paused_print(jv_get(queue, "paused"), jv_len(jv_get(queue, "pauses")) > 0);
     parts_print(jv_get(queue, "pauses"));
 }
 

@@ -429,7 +429,7 @@ static void time_add(struct table *table, struct db *db, unsigned col)
 
 enum ctl_exit schedule_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME",       "CRON",        "1~~ACTION", "2>ITEMS", "ENABLED",
+    static const char *const heads[] = {"NAME",       "CRON", "~ZONE", "1~~ACTION", "2>ITEMS", "ENABLED",
                                         "NEXT (UTC)", "3LAST (UTC)", "4>BATCH",   NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db, "SELECT " SCHEDULE_COLUMNS "ORDER BY s.name", "");
@@ -442,6 +442,7 @@ enum ctl_exit schedule_list(struct ctl *c)
         jv_push(list, schedule_jv(db));
         table_add(table, db_str(db, 0, NULL));
         table_add(table, db_str(db, 1, NULL));
+        table_add(table, db_is_null(db, 18) ? "UTC" : db_str(db, 18, NULL));
         table_add(table, db_str(db, 3, NULL));
         table_add(table, db_u64(db, 6) ? "stored" : db_str(db, 11, NULL));
         table_add(table, db_u64(db, 7) ? "yes" : "no");
@@ -503,6 +504,7 @@ static void schedule_print(const struct jv *s)
         {"made by", "actor"},
         {"created", "created_at"},
     };
+    static const char *const when[] = {"cron", "zone"};
     char room[TEXT_ROOM];
     bool is_stored = false, is_enabled = false;
     jv_bool(jv_get(s, "stored"), &is_stored);
@@ -510,9 +512,8 @@ static void schedule_print(const struct jv *s)
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         ctl_field(lines[i].name, broker_text(s, lines[i].key, room));
     then_print(s);
-    char cron[100];
-    snprintf(cron, sizeof(cron), "cron (%.60s)", jv_str(jv_get(s, "zone")));
-    ctl_field(cron, jv_str(jv_get(s, "cron")));
+    for (unsigned i = 0; i < sizeof(when) / sizeof(*when); i++)
+        ctl_field(when[i], jv_str(jv_get(s, when[i])));
     next_print(s);
     ctl_field("enabled", is_enabled ? "yes" : "no");
     ctl_field("items", is_stored ? "every company with stored credentials" : broker_text(s, "items", room));
