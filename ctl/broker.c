@@ -138,6 +138,15 @@ struct jv *broker_list(struct ctl *c, enum door door, const char *path, const ch
     return all;
 }
 
+bool broker_has_batch(struct ctl *c, uint64_t batch_id)
+{
+    char path[80];
+    snprintf(path, sizeof(path), "/api/v1/ops/batches/%llu", (unsigned long long)batch_id);
+    struct jv *body = broker_get(c, DOOR_OPS, path);
+    jv_free(body);
+    return body != NULL;
+}
+
 void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name)
 {
     const char *value = args_value(&c->args, id);

@@ -28,6 +28,8 @@ bool broker_limit(struct ctl *c, uint64_t *out);
  * refused. *more = there are others. */
 struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list,
                        uint64_t limit, bool *more);
+/* Nothing was found of a batch: is there such a batch? false after saying that there is none. */
+bool broker_has_batch(struct ctl *c, uint64_t batch_id);
 /* "&name=value" when the option was given. */
 void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name);
 

@@ -57,6 +57,9 @@ enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
     int64_t n = 0;
     if (!bulk_options_ok(c))
         return CTL_USAGE;
+    const char *batch = args_value(&c->args, OPT_BATCH);
+    if (!batch_id && batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &batch_id))
+        return CTL_USAGE;
     struct jv *body = broker_reason(c);
     if (!body)
         return CTL_USAGE;
@@ -66,9 +69,13 @@ enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
     struct jv *answer = broker_post(c, DOOR_OPS, BULK_PATH, body);
     if (!answer)
         return CTL_FAILED;
+    jv_int(jv_get(answer, "n"), &n);
+    if (batch_id && !n && !broker_has_batch(c, batch_id)) {
+        jv_free(answer);
+        return CTL_FAILED;
+    }
     if (c->args.json)
         return ctl_json(answer);
-    jv_int(jv_get(answer, "n"), &n);
     jv_bool(jv_get(answer, "capped"), &is_capped);
     jv_free(answer);
     number_text((uint64_t)n, number);

@@ -80,8 +80,15 @@ enum ctl_exit jobs_list(struct ctl *c)
     broker_query_add(c, &query, OPT_SEARCH, "search");
     struct jv *list = broker_list(c, DOOR_OPS, JOBS_PATH, query.data, "jobs", limit, &more);
     buf_free(&query);
-    if (list && !jv_len(list))
+    const char *batch = args_value(&c->args, OPT_BATCH);
+    if (list && !jv_len(list)) {
+        uint64_t id;
+        if (batch && args_number(c, "--batch", batch, 1, INT64_MAX, &id) && !broker_has_batch(c, id)) {
+            jv_free(list);
+            return CTL_FAILED;
+        }
         items_hint(&c->args);
+    }
     return list ? list_show(c, list, more) : CTL_FAILED;
 }
 

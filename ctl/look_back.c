@@ -3,6 +3,7 @@
 #include "ctl/broker.h"
 
 #include "common/clock.h"
+#include "ctl/csv_out.h"
 #include "ctl/progress.h"
 
 #include <inttypes.h>
@@ -53,9 +54,10 @@ static void class_row(struct table *table, const struct jv *one)
 enum ctl_exit errors_command(struct ctl *c)
 {
     static const char *const heads[] = {"~~ERROR", "2~~ROBOT SAID", "3KIND", ">JOBS", ">COMPANIES", "4FIRST (UTC)", "5LAST (UTC)", "6>LAST JOB", "1~MESSAGE", NULL};
+    static const char *const csv[] = {"error", "robot_error", "kind", "n", "companies", "first_at", "last_at", "last_job_id", "portal", "worker", "message", NULL};
     const char *portal = args_value(&c->args, OPT_PORTAL), *batch = args_value(&c->args, OPT_BATCH);
     struct buf query = {0};
-    uint64_t n;
+    uint64_t n = 0;
     bool capped = false;
     char room[TEXT_ROOM];
     buf_adds(&query, ERRORS_PATH "?");
@@ -67,11 +69,18 @@ enum ctl_exit errors_command(struct ctl *c)
     broker_query_add(c, &query, OPT_BATCH, "batch_id");
     struct jv *body = broker_get(c, DOOR_OPS, query.data);
     buf_free(&query);
-    if (!body)
+    const struct jv *list = jv_get(body, "errors");
+    if (!body || (n && !jv_len(list) && !broker_has_batch(c, n))) {
+        jv_free(body);
         return CTL_FAILED;
+    }
     if (c->args.json)
         return ctl_json(body);
-    const struct jv *list = jv_get(body, "errors");
+    if (c->args.n[OPT_CSV]) {
+        csv_print(stdout, list, csv);
+        jv_free(body);
+        return CTL_DONE;
+    }
     struct table *table = table_new(heads);
     for (size_t i = 0; i < jv_len(list); i++)
         class_row(table, jv_at(list, i));
