@@ -16,6 +16,7 @@
 #define BATCHES_PATH "/api/v1/app/batches"
 #define OPS_BATCHES_PATH "/api/v1/ops/batches"
 #define POLL_MS 1000
+#define BATCHES_LOOKED 1000 /* for a name */
 #define PATIENCE_MS 60000 /* how long a followed batch may be out of reach: a broker that is restarted */
 
 /* ---- status --------------------------------------------------------------------------------------------- */
@@ -161,11 +162,37 @@ static bool id_read(struct ctl *c, uint64_t *out)
     return args_number(c, "ID", c->args.word[0], 1, INT64_MAX, out);
 }
 
+/* An ID; else the newest batch, of that name when there is a word. A schedule's batches have its name. */
+static enum ctl_exit batch_meant(struct ctl *c, uint64_t *out)
+{
+    const char *name = c->args.n_words ? c->args.word[0] : NULL;
+    bool more;
+    int64_t id = 0;
+    if (name && !name[strspn(name, "0123456789")])
+        return id_read(c, out) ? CTL_DONE : CTL_USAGE;
+    struct jv *list = broker_list(c, DOOR_OPS, OPS_BATCHES_PATH, "", "batches", name ? BATCHES_LOOKED : 1, &more);
+    if (!list)
+        return CTL_FAILED;
+    for (size_t i = 0; i < jv_len(list) && !id; i++) {
+        const char *its = jv_str(jv_get(jv_at(list, i), "name"));
+        if (!name || (its && strcmp(its, name) == 0))
+            jv_int(jv_get(jv_at(list, i), "id"), &id);
+    }
+    jv_free(list);
+    *out = (uint64_t)id;
+    if (id)
+        return CTL_DONE;
+    if (!name)
+        return ctl_fail(c, "there are no batches");
+    return more ? ctl_fail(c, "none of the newest %d batches is named %.100s", BATCHES_LOOKED, name) : ctl_fail(c, "there is no batch %.100s", name);
+}
+
 enum ctl_exit batch_status(struct ctl *c)
 {
     uint64_t id;
-    if (!id_read(c, &id))
-        return CTL_USAGE;
+    enum ctl_exit code = batch_meant(c, &id);
+    if (code != CTL_DONE)
+        return code;
     if (c->args.n[OPT_FOLLOW])
         return batch_follow(c, id);
     struct buf path = batch_path(id, "");
@@ -211,6 +238,17 @@ static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const c
     return CTL_DONE;
 }
 
+/* Those of one company; takes the list. */
+static struct jv *of_company(struct jv *list, uint64_t company_id)
+{
+    struct jv *found = jv_new_array();
+    for (size_t i = 0; i < jv_len(list); i++)
+        if (number_of(jv_at(list, i), "company_id") == (int64_t)company_id)
+            jv_push(found, jv_copy(jv_at(list, i)));
+    jv_free(list);
+    return found;
+}
+
 enum ctl_exit batch_items(struct ctl *c)
 {
     static const char *const heads[] = {">INDEX",   ">COMPANY", "=STATUS",  ">JOB",         "1>TRIES", "2~~ROBOT",
@@ -219,12 +257,13 @@ enum ctl_exit batch_items(struct ctl *c)
                                        "session_id", "error",      "message",      "robot_status", "robot_error", "robot_message", NULL};
     static const char *const columns[] = {"index", "company_id", "status", "error", "message", "robot_status", "robot_error", "robot_message", "step", "attempts", "job_id", "job_uid", "worker", "session_id", NULL};
     struct buf query = {0};
-    uint64_t id, limit;
+    uint64_t id, limit, company_id = 0;
     bool more;
-    if (!id_read(c, &id) || !args_status(c) || !args_errors(c) || !broker_limit(c, &limit))
+    if (!id_read(c, &id) || !args_status(c) || !args_errors(c) || (c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
+        !broker_limit(c, &limit))
         return CTL_USAGE;
     bool is_csv = c->args.n[OPT_CSV] > 0;
-    if (is_csv && !c->args.n[OPT_LIMIT])
+    if (company_id || (is_csv && !c->args.n[OPT_LIMIT])) /* a company has few: all are looked at */
         limit = INT64_MAX;
     struct buf path = batch_path(id, "/items");
     buf_adds(&query, "");
@@ -234,6 +273,8 @@ enum ctl_exit batch_items(struct ctl *c)
     struct jv *list = broker_list(c, DOOR_APP, path.data, query.data, "items", limit, &more);
     buf_free(&path);
     buf_free(&query);
+    if (list && company_id)
+        list = of_company(list, company_id);
     return list ? list_end(c, list, more, "items", heads, is_csv && !c->args.json ? columns : keys, "no such items") : CTL_FAILED;
 }
 
@@ -249,9 +290,9 @@ enum ctl_exit batch_retry(struct ctl *c)
 
 enum ctl_exit batch_list(struct ctl *c)
 {
-    static const char *const heads[] = {">BATCH",     "=STATUS",    "1~~ACTION", ">TOTAL",         ">DONE", ">FAILED",
+    static const char *const heads[] = {">BATCH",     "=STATUS", "4~~NAME", "1~~ACTION", ">TOTAL",         ">DONE", ">FAILED",
                                         ">CANCELLED", "2>RUNNING", ">QUEUED",   "3CREATED (UTC)", NULL};
-    static const char *const keys[] = {"id",        "status",  "action", "total",     "done", "failed",
+    static const char *const keys[] = {"id",        "status", "name", "action", "total",     "done", "failed",
                                        "cancelled", "running", "queued", "created_at"};
     uint64_t limit;
     bool more;
@@ -273,21 +314,57 @@ static bool runs_still(struct ctl *c, uint64_t id)
     return runs;
 }
 
+static enum ctl_exit cancel_preview(struct ctl *c, uint64_t id)
+{
+    char n[TEXT_AMOUNT], running[TEXT_NUMBER];
+    struct buf path = batch_path(id, "");
+    struct jv *body = broker_get(c, DOOR_APP, path.data);
+    const struct jv *batch = jv_get(body, "batch");
+    buf_free(&path);
+    if (!body)
+        return CTL_FAILED;
+    int64_t runs = count_of(batch, "running"), all = count_of(batch, "queued") + count_of(batch, "retrying") + runs;
+    jv_free(body);
+    if (c->args.json) {
+        struct jv *answer = jv_new_object();
+        jv_set_int(answer, "n", all);
+        jv_set_int(answer, "running", runs);
+        jv_set_bool(answer, "preview", true);
+        return ctl_json(answer);
+    }
+    return ctl_say(c, "%s would be cancelled; running now, and asked to stop: %s", amount_text((uint64_t)all, "item", n),
+                   number_text((uint64_t)runs, running));
+}
+
 enum ctl_exit batch_cancel(struct ctl *c)
 {
     struct http_answer answer;
     uint64_t id;
     if (!id_read(c, &id))
         return CTL_USAGE;
-    struct buf path = batch_path(id, "");
-    struct http_request request = {.method = "DELETE", .path = path.data};
-    bool good = broker_ask(c, DOOR_APP, &request, &answer);
-    buf_free(&path);
-    if (!good)
+    struct jv *reason = broker_reason(c), *body;
+    if (!reason)
+        return CTL_USAGE;
+    if (c->args.n[OPT_PREVIEW]) {
+        jv_free(reason);
+        return cancel_preview(c, id);
+    }
+    if (args_value(&c->args, OPT_REASON)) { /* the application's route takes none */
+        char path[80];
+        snprintf(path, sizeof(path), OPS_BATCHES_PATH "/%llu/cancel", (unsigned long long)id);
+        body = broker_post(c, DOOR_OPS, path, reason);
+    } else {
+        struct buf path = batch_path(id, "");
+        broker_ask(c, DOOR_APP, &(struct http_request){.method = "DELETE", .path = path.data}, &answer);
+        body = answer.body;
+        buf_free(&path);
+        jv_free(reason);
+    }
+    if (!body)
         return CTL_FAILED;
     if (c->args.json)
-        return ctl_json(answer.body);
-    jv_free(answer.body);
+        return ctl_json(body);
+    jv_free(body);
     return ctl_say(c, runs_still(c, id) ? "batch %llu is cancelled: what runs just now was asked to stop" : "batch %llu is cancelled",
                    (unsigned long long)id);
 }

@@ -18,6 +18,7 @@
 
 #define WORDS_SOME 1000
 #define WORDS_ANY 1001 /* or none */
+#define WORDS_MAYBE 1002 /* one or none */
 
 enum ctl_exit { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 
@@ -37,7 +38,7 @@ struct command {
     const char *noun, *verb; /* verb "" = the noun alone */
     ctl_fn *fn;
     enum ctl_needs needs;
-    unsigned words;    /* how many words follow, exactly; WORDS_SOME = one or more, WORDS_ANY = also none */
+    unsigned words;    /* how many words follow, exactly; WORDS_SOME = one or more, WORDS_ANY = also none, WORDS_MAYBE = one or none */
     uint64_t options;  /* OPT_BIT()s it takes */
     uint64_t repeated; /* those of them that may be given more than once */
     const char *usage; /* words and options as the user types them */

@@ -58,10 +58,10 @@ static bool shape_ok(struct ctl *c, const struct command *cmd)
         if (a->n[i] > 1 && !(cmd->repeated & bit))
             return ctl_usage(c, "--%s is given twice", option_table[i].name), false;
     }
-    if (a->n_words == cmd->words || (cmd->words == WORDS_SOME && a->n_words) || cmd->words == WORDS_ANY)
+    if (a->n_words == cmd->words || (cmd->words == WORDS_SOME && a->n_words) || cmd->words == WORDS_ANY || (cmd->words == WORDS_MAYBE && a->n_words < 2))
         return true;
     ctl_usage(c,
-              a->n_words < cmd->words ? "something is missing: chasqui %s%s%s%s%s"
+              a->n_words < cmd->words && cmd->words != WORDS_MAYBE ? "something is missing: chasqui %s%s%s%s%s"
                                       : "there is a word too many: chasqui %s%s%s%s%s",
               cmd->noun, *cmd->verb ? " " : "", cmd->verb, *cmd->usage ? " " : "", cmd->usage);
     return false;

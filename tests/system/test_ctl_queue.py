@@ -124,6 +124,9 @@ def test_the_queue_is_shown_paused_and_resumed(ctl):
         until, too_late = (time.strftime("%Y-%m-%dT06:00:00Z", time.gmtime(time.time() + days * 86400)) for days in (30, 368))
         ctl.run("queue", "pause", "--until", until, conf=conf)
         assert json.loads(broker.asked[-1][4]) == {"reason": "paused from the command line", "until": until}
+        queue.update(paused=None, pauses=[{"portal": "sunat", "by": "ana", "reason": "it is down"}])
+        shown = ctl.run("queue", "status", conf=conf).stdout
+        assert re.search(r"^paused     portal sunat: it is down by ana$", shown, re.M) and shown.count("paused") == 1, shown
         asked = len(broker.asked)
         for words in (("--until", "yesterday"), ("--until", "2001-01-31T06:00:00Z"), ("--until", too_late), ("--for", "367d")):
             assert ctl.run("queue", "pause", *words, conf=conf, check=False).returncode == 2
@@ -143,21 +146,54 @@ def test_batches_are_listed_shown_and_cancelled(ctl):
         if path.endswith("/items"):
             return 200, {"ok": True, "items": items, "next_cursor": None}
         if path.startswith("/api/v1/ops/"):
-            return 200, {"ok": True, "batches": [batch_jv(done=4, running=2, queued=4)], "next_cursor": None}
+            newest = [{**batch_jv(), "id": 15, "name": "other"}, {**batch_jv(done=4, running=2, queued=4), "name": "morning"}, {**batch_jv(), "id": 9, "name": "morning"}]
+            return 200, {"ok": True, "batches": newest, "next_cursor": None, "batch_id": 12}
         return 200, {"ok": True, "batch": batch_jv(done=4, running=running[0], queued=4), "batch_id": 12, "status": "cancelled"}
 
     with FakeBroker(answers) as broker:
         broker.server.RequestHandlerClass.do_DELETE = broker.server.RequestHandlerClass.do_GET
         conf = at(ctl, broker)
-        assert re.search(r"12 +running +sunat.menu_sol_login +10 +4 +0 +0 +2 +4 ", ctl.run("batch", "list", conf=conf).stdout)
+        assert re.search(r"12 +running +morning +sunat.menu_sol_login +10 +4 +0 +0 +2 +4 ", ctl.run("batch", "list", conf=conf).stdout)
         shown = ctl.run("batch", "status", 12, conf=conf).stdout
         assert re.search(r"^queued +4$", shown, re.MULTILINE) and re.search(r"^left +2m10s$", shown, re.MULTILINE)
         assert re.search(r"0 +5 +failed +3 +3 +r1 +- +robot_error +no", ctl.run("batch", "items", 12, "--status", "failed", conf=conf).stdout)
         assert broker.asked[-1][1:3] == ("/api/v1/app/batches/12/items", {"limit": ["200"], "status": ["failed"]})
         assert ctl.run("batch", "cancel", 12, conf=conf).stdout == "batch 12 is cancelled: what runs just now was asked to stop\n"
         assert broker.asked[-2][:2] == ("DELETE", "/api/v1/app/batches/12")
+        asked = len(broker.asked)
+        assert ctl.run("batch", "cancel", 12, "--preview", conf=conf).stdout == "6 items would be cancelled; running now, and asked to stop: 2\n"
+        assert [one[:2] for one in broker.asked[asked:]] == [("GET", "/api/v1/app/batches/12")]
+        ctl.run("batch", "cancel", 12, "--reason", "wrong file", conf=conf)
+        assert broker.asked[-2][:2] == ("POST", "/api/v1/ops/batches/12/cancel") and json.loads(broker.asked[-2][4]) == {"reason": "wrong file"}
         running[0] = 0
         assert ctl.run("batch", "cancel", 12, conf=conf).stdout == "batch 12 is cancelled\n"
+        # by name, the newest; one company's items
+        for words, path in ((("morning",), "12"), ((), "15"), (("7",), "7")):
+            ctl.run("batch", "show", *words, conf=conf)
+            assert broker.asked[-1][1] == f"/api/v1/app/batches/{path}"
+        assert ctl.run("batch", "show", "evening", conf=conf, check=False).stderr == "chasqui: there is no batch evening\n"
+        items.append({**items[0], "index": 1, "company_id": 6})
+        assert [one["company_id"] for one in ctl.json("batch", "items", 12, "--company", 6, conf=conf)["items"]] == [6]
+
+
+def test_a_batch_that_is_not_there_is_said(ctl):
+    there = []
+
+    def answers(_method, path, _query):
+        if "/batches/" in path:
+            return (200, {"ok": True, "batch": batch_jv()}) if there else (404, {"ok": False, "error": "not_found", "message": "There is no such batch."})
+        return 200, {"ok": True, "errors": [], "jobs": [], "n": 0, "capped": False, "next_cursor": None}
+
+    commands = [("errors", "--batch", 99), ("errors", "--batch", 99, "--csv"), ("batch", "retry", 99), ("jobs", "list", "--batch", 99), ("jobs", "cancel", "--batch", 99)]
+    with FakeBroker(answers) as broker:
+        conf = at(ctl, broker)
+        for words in commands:
+            told = ctl.run(*words, conf=conf, check=False)
+            assert (told.returncode, told.stdout, told.stderr) == (1, "", "chasqui: not_found: There is no such batch.\n"), words
+        there.append(99)
+        for words in commands:
+            assert ctl.run(*words, conf=conf, check=False).returncode == 0, words
+        assert ctl.run("errors", "--batch", 99, "--csv", conf=conf).stdout.startswith("\ufefferror,robot_error,kind,n,companies,first_at")
 
 
 def test_no_broker_or_no_ability_is_said(ctl):
