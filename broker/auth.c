@@ -41,6 +41,7 @@ struct vouch {
     uint64_t asked_at_ms;
     struct token *token; /* NULL = refused, while known */
     struct flight flight;
+    bool is_first; /* counted in n_first */
     struct buf text; /* while it is asked for, if the dispatchers need it */
     struct exchange *waiting;
 };
@@ -48,7 +49,7 @@ struct vouch {
 struct auth {
     struct vouch *bucket[BUCKETS];
     struct vouch *oldest, *youngest;
-    unsigned n;
+    unsigned n, n_first; /* n_first: questions under way about tokens that were never seen */
     unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* nobody can choose which tokens share a bucket */
     struct loop_timer sweep;
 };
@@ -74,6 +75,11 @@ bool token_may_see(const struct token *t, uint64_t company_id)
         if (t->companies[i] == company_id)
             return true;
     return false;
+}
+
+uint64_t token_owner(const struct token *t)
+{
+    return !t->all_companies && t->n_companies == 1 ? t->companies[0] : t->id | 1ull << 63;
 }
 
 static unsigned abilities_read(const struct jv *list)
@@ -196,6 +202,12 @@ static struct vouch *vouch_new(struct broker *b, uint64_t token_id, const uint8_
 /* ---- asking ----------------------------------------------------------------------------------------------------
  */
 
+static void first_over(struct vouch *v)
+{
+    v->b->auth->n_first -= v->is_first;
+    v->is_first = false;
+}
+
 /* Those who wait look again, or learn that it could not be verified. */
 static void tell(struct vouch *v, enum err e, const char *cause)
 {
@@ -227,6 +239,7 @@ static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload
     uint64_t until_ms = v->asked_at_ms + KEEP_MS;
     int64_t left_ms;
     struct token *t = NULL;
+    first_over(v);
     if (m->error.len && !str_is(m->error, err_code(ERR_UNAUTHENTICATED))) {
         tell_unverified(v, m);
         return;
@@ -252,24 +265,40 @@ static void ask_replied(void *arg, const struct msg_REPLY *m, struct str payload
 
 static void ask_failed(void *arg, enum err e)
 {
+    first_over(arg);
     tell(arg, e == ERR_DEADLINE_EXCEEDED ? ERR_DATABASE_UNAVAILABLE : e, NULL);
 }
 
 static const struct flight_user asker = {.reply = ask_replied, .failed = ask_failed};
 
-static void ask(struct vouch *v, const struct token_key *key)
+/* Whose turn the question takes. A token in use has one of its own; those that were never seen share their address's, whatever
+ * number they name: who guesses takes a turn from nobody else. */
+static uint64_t turn_of(const struct vouch *v, const struct exchange *x)
+{
+    uint64_t turn;
+    unsigned char address[16] = {0};
+    if (v->token)
+        return v->token->id | 1ull << 63;
+    peer_address(x->peer, address);
+    crypto_shorthash((unsigned char *)&turn, address, sizeof address, v->b->auth->hash_key);
+    return turn >> 2 | 1ull << 62;
+}
+
+static void ask(struct vouch *v, const struct token_key *key, const struct exchange *x)
 {
     buf_wipe(&v->text);
     if (key->text.len && (peers_foreign(v->b) & FOREIGN_TEXT))
         buf_add(&v->text, key->text.p, key->text.len);
     v->flight.payload = (struct str){v->text.data ? v->text.data : "", (uint32_t)v->text.len};
     v->asked_at_ms = loop_now_ms(v->b->loop);
+    v->is_first = !v->token;
+    v->b->auth->n_first += v->is_first;
     v->flight.user = &asker;
     v->flight.arg = v;
     v->flight.op = OP_TOKEN_VERIFY;
     v->flight.request =
         (struct msg_REQUEST){.token_id = v->token_id, .secret_hash = {(const char *)v->hash, HASH_BYTES}};
-    v->flight.fair_key = v->token_id;
+    v->flight.fair_key = turn_of(v, x);
     v->flight.deadline_at_ms = v->asked_at_ms + ASK_MS;
     flight_start(v->b, &v->flight);
 }
@@ -335,7 +364,7 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
     if (v && v->until_ms > now) {
         stat_inc(token_cache_hits_total);
         if (v->token && now >= v->asked_at_ms + RENEW_MS && v->flight.state == FLIGHT_NONE)
-            ask(v, key);
+            ask(v, key, x);
         if (!v->token)
             return AUTH_REFUSED;
         x->token = v->token;
@@ -343,7 +372,8 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
         return AUTH_KNOWN;
     }
     stat_inc(token_cache_misses_total);
-    if (!v)
+    bool is_crowded = a->n_first >= (uint64_t)x->b->conf->queue_max_depth / 2; /* guesses leave room in the lane */
+    if (!v && !is_crowded)
         v = vouch_new(x->b, key->id, key->hash);
     if (!v) {
         reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
@@ -356,7 +386,7 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
         v->waiting->wait_prev = x;
     v->waiting = x;
     if (v->flight.state == FLIGHT_NONE)
-        ask(v, key);
+        ask(v, key, x);
     return AUTH_WAITS;
 }
 
@@ -373,7 +403,7 @@ bool auth_refused(struct exchange *x)
         return false;
     bool is_old = v->until_ms <= now || now >= v->asked_at_ms + RENEW_MS;
     if (is_old && v->flight.state == FLIGHT_NONE)
-        ask(v, &key);
+        ask(v, &key, x);
     return v->until_ms > now && !v->token;
 }
 

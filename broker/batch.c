@@ -33,7 +33,7 @@
 #define LINE_BYTES_MAX (20 * 1024)
 #define REJECTED_MAX 1000 /* that are named */
 #define SLICE_US 2000     /* of judging items, a turn */
-#define UPLOADS_MAX 64    /* at once: each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
+#define UPLOADS_MAX 64    /* at once, half of them of one owner: each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
 
 struct body { /* lines under way */
     struct upload *upload;
@@ -138,6 +138,15 @@ static struct upload *upload_new(struct exchange *x)
     return u;
 }
 
+/* How many are under way for whom this one is for, with it. */
+static unsigned uploads_like(const struct upload *u)
+{
+    unsigned n = 0;
+    for (const struct upload *one = u->b->uploads->list; one; one = one->next)
+        n += token_owner(one->caller.token) == token_owner(u->caller.token);
+    return n;
+}
+
 /* Reads the fields of the batch besides its items. false: x is answered, and u freed. */
 static bool upload_describe(struct upload *u, const struct jv *about, struct jv *errors)
 {
@@ -149,9 +158,9 @@ static bool upload_describe(struct upload *u, const struct jv *about, struct jv 
         upload_free(u);
         return false;
     }
-    if (u->b->uploads->n > UPLOADS_MAX) {
+    if (u->b->uploads->n > UPLOADS_MAX || uploads_like(u) > UPLOADS_MAX / 2) {
         stat_inc(queue_full_total);
-        reply_error(x, ERR_QUEUE_FULL, NULL, NULL);
+        reply_error(x, ERR_QUEUE_FULL, "Too many uploads are under way.", NULL);
         upload_free(u);
         return false;
     }

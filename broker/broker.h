@@ -11,7 +11,7 @@
  *   routes.def route.c  paths and methods (pure)
  *   exchange.c   the life of one request, and the order of checks
  *   auth.c       tokens: verdicts of dispatchers, cached for less than 5 s
- *   ratelimit.c  counted requests of a token (pure)
+ *   ratelimit.c  counted requests of a token; holders.c those under way (pure)
  *   params.c     fields of queries and bodies (pure)
  *   app.c ops.c  what each route asks a dispatcher, or answers itself
  *   pass.c       requests that go on to the robot of a session
@@ -86,6 +86,7 @@ struct broker {
     struct summary *summary;
     struct headline *headline; /* words.c's */
     struct token_use *token_use;
+    struct holders *holders; /* requests by whose they are, at most half of the connections */
     struct trend *trend;
     struct stats_board *board;
     struct uploads *uploads;
@@ -304,6 +305,10 @@ void auth_forget(struct broker *b, uint64_t token_id);
 /* For a body or an answer that goes on: is x's token refused by now? Asks again as needed. */
 bool auth_refused(struct exchange *x);
 bool token_may_see(const struct token *t, uint64_t company_id);
+/* Who answers for what a token holds: its company, or itself when it is for several. */
+uint64_t token_owner(const struct token *t);
+/* Of "address:port": the address, zeroed before; of IPv6 the network, whose owner has all of its addresses. */
+void peer_address(const char *peer, uint8_t address[16]);
 void token_drop(struct token **tp);
 
 /* ---- exchange.c -------------------------------------------------------------------------------------------- */
@@ -356,6 +361,7 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     struct str arg; /* the path's variable part, decoded in target */
 
     struct token *token; /* NULL = not verified */
+    bool is_held;        /* counted in b->holders */
     struct vouch *awaited;
     struct exchange *wait_prev, *wait_next;
     struct loop_timer timer; /* the deadline while a verdict is awaited */
@@ -397,6 +403,8 @@ bool exchange_is_steady(const struct exchange *x); /* its body has no end in tim
 enum exchange_next exchange_step(struct exchange *x);
 bool exchange_is_whole(const struct exchange *x); /* at a call that brings no data: is it the last one? */
 void exchange_gone(struct exchange *x);           /* the client went away while it was parked */
+/* Of one that has been worked on for long: is its token good no more? It is told so now; true: an answer has begun, and is to be cut. */
+bool exchange_is_revoked(struct exchange *x);
 /* Called by auth.c: ERR_OK = a verdict is there, look again; else it could not be had, for a cause in words or NULL. */
 void exchange_verified(struct exchange *x, enum err e, const char *cause);
 /* Asks a dispatcher: x->flight.request is filled but for what every request has. */

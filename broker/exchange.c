@@ -14,6 +14,7 @@
  * as they come, and what is wrong with it is answered once it was read.
  */
 #include "broker/broker.h"
+#include "broker/holders.h"
 #include "broker/token_use.h"
 
 #include "common/check.h"
@@ -26,6 +27,7 @@
 
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
 #define LOG_LINES_MAX 100 /* a second */
+#define LONG_MS 2000      /* from then on a request's token is looked at again */
 #define NEW_FACTOR 10          /* of a token's rate: what makes rows */
 #define NEW_WINDOW (1ull << 63) /* of a token's second window */
 
@@ -218,6 +220,20 @@ bool exchange_count_new(struct exchange *x)
     return true;
 }
 
+/* Streams and long waits are requests too: one owner's leave half of the connections to others. false: answered. */
+static bool hold(struct exchange *x)
+{
+    if (x->is_held)
+        return true;
+    x->is_held = holders_take(x->b->holders, token_owner(x->token));
+    if (x->is_held)
+        return true;
+    stat_inc(token_held_total);
+    token_use_count(x->b->token_use, x->token->id, x->token->name, clock_unix_ms(), true);
+    reply_error(x, ERR_QUEUE_FULL, "Half of this broker's connections wait for answers to this company or token.", NULL);
+    return false;
+}
+
 /* The largest body that is kept. */
 static uint64_t body_limit(const struct exchange *x)
 {
@@ -286,7 +302,7 @@ static bool head_check(struct exchange *x)
             reply_error(x, ERR_FORBIDDEN, NULL, NULL);
             return false;
         }
-        if (x->route->counts == COUNT_YES && !exchange_count(x))
+        if (!hold(x) || (x->route->counts == COUNT_YES && !exchange_count(x)))
             return false;
     }
     bool is_endless = x->route->takes == TAKES_BATCH && is_ndjson_type(x->content_type);
@@ -642,11 +658,27 @@ void exchange_gone(struct exchange *x)
     let_go(x);
 }
 
+bool exchange_is_revoked(struct exchange *x)
+{
+    bool looks_itself = x->sse || x->upload;
+    bool is_long = loop_now_ms(x->b->loop) >= x->arrived_ms + LONG_MS;
+    if (!x->token || looks_itself || !is_long || x->route->ability == ABILITY_NONE || !auth_refused(x))
+        return false;
+    if (x->answer.status)
+        return true;
+    let_go(x);
+    reply_error(x, ERR_UNAUTHENTICATED, NULL, NULL);
+    exchange_answered(x);
+    return false;
+}
+
 void exchange_end(struct exchange *x)
 {
     pull_destroy(&x->answer.pull); /* first: it knows whether all of it came, and then nothing is cancelled */
     let_go(x);
     answer_clear(&x->answer);
+    if (x->is_held)
+        holders_give(x->b->holders, token_owner(x->token));
     token_drop(&x->token);
     buf_wipe(&x->body);
     jv_wipe(x->json);

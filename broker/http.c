@@ -13,7 +13,8 @@
  * broker.idle_timeout_s; those that move a byte now and then but never finish
  * their request are cut here after broker.request_timeout_ms. Connections
  * without a good token and without a request give way to new ones, the eldest
- * first, when their address or the listener has too many.
+ * first, when their address or the listener has too many; then those that have
+ * shown one and stand idle, when one owner has too many or the listener is full.
  */
 #include "broker/broker.h"
 
@@ -52,7 +53,7 @@ struct door { /* one address of a listener */
     struct loop_fd *watch; /* of the library's epoll set */
     bool is_due;           /* the library has something to do */
     uint64_t n_clients, n_clients_max;
-    struct strangers *strangers;
+    struct strangers *strangers, *guests; /* connections without a request: with no good token, with one */
 };
 
 struct http {
@@ -75,8 +76,8 @@ struct client { /* one connection */
     int fd;
     char peer[64];
     const char *target_at; /* where the library had the target */
-    struct stranger stranger;
-    bool is_known; /* a good token was shown */
+    struct stranger stranger; /* among the strangers, or when it is known among the guests */
+    bool is_known;            /* a good token was shown */
     bool is_begun;         /* the exchange saw its head */
     bool is_whole;         /* the request is there, or was answered */
     bool is_gone;          /* it went away while it was parked */
@@ -330,6 +331,11 @@ static enum MHD_Result field_take(void *arg, enum MHD_ValueKind kind, const char
     return f->n < FIELDS_MAX ? MHD_YES : MHD_NO;
 }
 
+static void idle_leave(struct client *c)
+{
+    strangers_leave(c->is_known ? c->door->guests : c->door->strangers, &c->stranger);
+}
+
 static enum exchange_next begin(struct client *c, struct exchange *x, const char *method, const char *version)
 {
     struct fields fields;
@@ -347,7 +353,7 @@ static enum exchange_next begin(struct client *c, struct exchange *x, const char
         .bytes = size && fields.n < FIELDS_MAX ? size->header_size : SIZE_MAX,
     };
     c->is_begun = true;
-    strangers_leave(c->door->strangers, &c->stranger);
+    idle_leave(c);
     return exchange_begin(x, &head);
 }
 
@@ -395,6 +401,15 @@ static void way_give(struct client *c)
     shutdown(c->fd, SHUT_RDWR);
 }
 
+/* Likewise; its client asks again on another connection, as with any that stood idle for too long. */
+static void guest_give(struct client *c)
+{
+    if (!c)
+        return;
+    stat_inc(http_guests_cut_total);
+    shutdown(c->fd, SHUT_RDWR);
+}
+
 static void completed(void *arg, struct MHD_Connection *connection, void **context,
                       enum MHD_RequestTerminationCode why)
 {
@@ -408,10 +423,15 @@ static void completed(void *arg, struct MHD_Connection *connection, void **conte
     c->waits_since_ms = 0;
     c->is_looked_at = false;
     *context = NULL;
-    c->is_known |= x->token != NULL;
+    idle_leave(c); /* it is cut in the middle of its head */
+    if (x->token) {
+        c->is_known = true;
+        stranger_owned_by(&c->stranger, token_owner(x->token));
+    }
     exchange_end(x);
-    strangers_leave(c->door->strangers, &c->stranger); /* it is cut in the middle of its head */
-    if (!c->is_known)
+    if (c->is_known)
+        guest_give(strangers_come(c->door->guests, &c->stranger));
+    else
         way_give(strangers_come(c->door->strangers, &c->stranger));
 }
 
@@ -449,8 +469,12 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
     h->clients = c;
     d->n_clients++;
     *context = c;
-    if (d->n_clients >= d->n_clients_max) /* or the next one would wait until somebody goes */
-        way_give(strangers_shed(d->strangers));
+    if (d->n_clients >= d->n_clients_max) { /* or the next one would wait until somebody goes */
+        if (strangers_count(d->strangers))
+            way_give(strangers_shed(d->strangers));
+        else
+            guest_give(strangers_shed(d->guests));
+    }
     stranger_from(&c->stranger, MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c);
     way_give(strangers_come(d->strangers, &c->stranger));
 }
@@ -467,7 +491,7 @@ static void client_end(struct client *c)
 {
     struct http *h = c->door->http;
     CHECK(!c->is_parked && !c->exchange, "fd=%d parked=%d", c->fd, c->is_parked);
-    strangers_leave(c->door->strangers, &c->stranger);
+    idle_leave(c);
     if (h->lingering && is_to_linger(c))
         linger_close(h->lingering, c->fd);
     *(c->prev ? &c->prev->next : &h->clients) = c->next;
@@ -523,8 +547,11 @@ static void sweep_due(void *arg)
     struct http *h = arg;
     uint64_t now = loop_now_ms(h->b->loop), limit_ms = (uint64_t)h->b->conf->broker_request_timeout_ms;
     for (struct client *c = h->clients; c; c = c->next) {
-        if (c->is_parked || (c->exchange && c->is_whole))
+        if (c->is_parked || (c->exchange && c->is_whole)) {
+            if (exchange_is_revoked(c->exchange))
+                shutdown(c->fd, SHUT_RDWR);
             continue;
+        }
         if (!c->exchange)
             look_between(c, now);
         if (!c->waits_since_ms || now < c->waits_since_ms + limit_ms)
@@ -590,6 +617,7 @@ static bool door_open(struct door *d, unsigned connections_max)
     const char *where = d->listener == LISTENER_APP ? b->conf->broker_http : b->conf->broker_ops;
     d->n_clients_max = connections_max;
     d->strangers = strangers_new((unsigned)b->conf->broker_anonymous_per_address);
+    d->guests = strangers_new(connections_max / 2);
     if (listen(d->fd, LISTEN_BACKLOG) != 0) {
         log_line(LOG_ERROR, "listen_failed", "address", where, "why", strerror(errno), NULL);
         return false;
@@ -726,6 +754,7 @@ void http_destroy(struct http **hp)
         else if (d->fd >= 0)
             close(d->fd);
         strangers_destroy(&d->strangers);
+        strangers_destroy(&d->guests);
     }
     loop_unhook(h->b->loop, run, h);
     loop_timer_stop(h->b->loop, &h->run_timer);

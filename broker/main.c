@@ -10,6 +10,7 @@
 #include "broker/broker.h"
 
 #include "broker/attempts.h"
+#include "broker/holders.h"
 #include "broker/token_use.h"
 
 #include "common/clock.h"
@@ -105,6 +106,7 @@ static bool parts_build(struct broker *b)
     summary_new(b);
     words_new(b);
     b->token_use = token_use_new();
+    b->holders = holders_new((uint64_t)b->conf->broker_max_connections / 2);
     fleet_new(b);
     trend_new(b);
     b->ratelimit = ratelimit_new();
@@ -131,6 +133,7 @@ static void parts_drop(struct broker *b)
     summary_destroy(&b->summary);
     words_destroy(b);
     token_use_destroy(&b->token_use);
+    holders_destroy(&b->holders);
     health_destroy(&b->health);
     auth_destroy(&b->auth);
     peers_destroy(&b->peers);

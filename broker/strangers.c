@@ -61,6 +61,13 @@ void stranger_from(struct stranger *one, const struct sockaddr *address, void *o
     }
 }
 
+void stranger_owned_by(struct stranger *one, uint64_t key)
+{
+    CHECK(!one->at, "key=%llu", (unsigned long long)key);
+    memset(one->key, 0, sizeof one->key);
+    memcpy(one->key, &key, sizeof key);
+}
+
 static struct stranger_address *address_of(struct strangers *s, const uint8_t *key)
 {
     uint8_t hash[crypto_shorthash_BYTES];

@@ -214,16 +214,21 @@ void web_refuse_host(struct exchange *x)
 /* ---- logging in and out ----------------------------------------------------------------------------------------
  */
 
-/* A row of failures. Of IPv6 the network counts: its owner has all of its addresses. */
-static uint64_t row_of_address(const struct web_sessions *w, const char *peer)
+void peer_address(const char *peer, uint8_t address[16])
 {
-    uint8_t address[16] = {0};
     char host[64];
-    uint64_t n;
     const char *colon = strrchr(peer, ':');
     str_copy(host, sizeof host, (struct str){peer, colon ? (uint32_t)(colon - peer) : 0});
     if (inet_pton(AF_INET, host, address) != 1 && inet_pton(AF_INET6, host, address) == 1)
         memset(address + 8, 0, 8);
+}
+
+/* A row of failures. */
+static uint64_t row_of_address(const struct web_sessions *w, const char *peer)
+{
+    uint8_t address[16] = {0};
+    uint64_t n;
+    peer_address(peer, address);
     crypto_shorthash((unsigned char *)&n, address, sizeof address, w->address_key);
     return n % ADDRESSES + 1;
 }

@@ -487,10 +487,14 @@ def test_too_many_uploads_at_once(broker, dispatcher, ledger):
     wires = []
     try:
         for number in range(64):
+            if number == 32:
+                wait_until(lambda: broker.stat("uploads") == 32, 10)
+                send(broker, ndjson([1])).expect(503, "queue_full")  # one token has half of them at most
+                send(broker, ndjson([1]), Authorization="Bearer 2|secret").expect(202)
             wires.append(connect(broker.url))
-            wires[-1].sendall(head(1000) + ndjson([number + 1]))
+            wires[-1].sendall(head(1000).replace(SECRET.encode(), b"%d|secret" % (1 + number // 32)) + ndjson([number + 1]))
         wait_until(lambda: broker.stat("uploads") == 64, 10)
-        send(broker, ndjson([1])).expect(503, "queue_full")
+        send(broker, ndjson([1]), Authorization="Bearer 3|secret").expect(503, "queue_full")
         broker.api.post(BATCHES, {**ABOUT, "items": [item(1)]}).expect(503, "queue_full")
     finally:
         for wire in wires:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Who sends a request: verdicts of dispatchers, kept for less than 5 s; abilities; rate limits."""
 
+import http.client
 import json
 import time
+
+import pytest
 
 from broker_alone import (  # noqa: F401
     ECHO, EXECUTE, LOGIN, Later, broker, by_secret, dispatcher, fails, make_broker, make_dispatcher, says, token_body, token_says,
@@ -130,3 +133,37 @@ def test_rate_limits(broker, dispatcher):
     broker.api.job(1).expect(200)
     broker.api.post(EXECUTE, LOGIN).expect(200)
     assert broker.stat("rate_limited_total") == 4
+
+
+def test_what_is_under_way_ends_with_its_token(broker, dispatcher):
+    """A file that does not end, and who waits for an answer: within 5 s of the revocation, as requests that come then."""
+    begun = []
+
+    def stream(me, header, _):
+        begun.append(header["id"])
+        me.send("REPLY_HEAD", id=header["id"], status=200, content_type="application/pdf")
+        me.send("CHUNK", b"first", id=header["id"], seq=0)
+
+    dispatcher.on["BUZON_DOWNLOAD"] = stream
+    dispatcher.on["TOKEN_VERIFY"] = by_secret(t1={}, t2={})
+    gone, other = Api(broker.url, "2|x"), Api(broker.url, "1|x")
+    files = [one.open_download("s", "t") for one in (gone, other)]
+    waiting = [Later(gone.list, "s"), Later(gone.post, EXECUTE, LOGIN)]
+    late = Later(other.list, "s")
+    wait_until(lambda: len(dispatcher.held) == 3 and len(begun) == 2, 10, "all are with the dispatcher")
+    dispatcher.on["TOKEN_VERIFY"] = by_secret(t1={})
+    began = time.monotonic()
+    for one in waiting:
+        one.answer().expect(401, "unauthenticated")
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        files[0].read()
+    assert time.monotonic() - began < 8, "5 s, and a busy machine"
+    asked = {header["id"] for header, _ in dispatcher.held if header["token_id"] == 2 and header.get("session_id")} | {begun[0]}
+    wait_until(lambda: asked <= {header["id"] for _, header, _ in dispatcher.saw("CANCEL")}, 5, "the dispatcher need not go on with list and file")
+    header, _ = next(one for one in dispatcher.held if one[0].get("session_id") == "s" and one[0]["token_id"] == 1)
+    dispatcher.order(dispatcher.reply, header, b"{}")
+    dispatcher.order(dispatcher.send, "CHUNK", id=begun[1], seq=1, last=True)
+    late.answer().expect(200)
+    assert files[1].read() == b"first", "another token's goes on"
+    for one in files:
+        one.connection.close()
