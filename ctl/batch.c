@@ -255,7 +255,7 @@ enum ctl_exit batch_items(struct ctl *c)
                                         "3SESSION", "~~ERROR",  "~MESSAGE", "4>HTTP",      "~~ROBOT SAID", NULL};
     static const char *const keys[] = {"index",      "company_id", "status",       "job_id",      "attempts", "worker",
                                        "session_id", "error",      "message",      "robot_status", "robot_error", "robot_message", NULL};
-    static const char *const columns[] = {"index", "company_id", "status", "error", "message", "robot_status", "robot_error", "robot_message", "step", "attempts", "job_id", "job_uid", "worker", "session_id", NULL};
+    static const char *const columns[] = {"index", "company_id", "status", "finished_at", "error", "message", "robot_status", "robot_error", "robot_message", "step", "attempts", "job_id", "job_uid", "worker", "session_id", NULL};
     struct buf query = {0};
     uint64_t id, limit, company_id = 0;
     bool more;

@@ -376,7 +376,7 @@ void store_batches(struct db *db, void *arg)
     "i.idx, i.company_id, i.state, i.job_id, j.job_uid, IF(j.batch_id = i.batch_id, j.attempts, 0), j.robot_session_id, j.worker, " \
     "COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL)), "                                   \
     "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)), i.step, "                         \
-    "q.robot_status, q.robot_error, q.robot_message "
+    "q.robot_status, q.robot_error, q.robot_message, IF(j.batch_id = i.batch_id, CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), NULL) "
 /* One that was refused before it had a job says so itself. */
 #define ITEM_JOIN                                                                                                                     \
     "LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN "LEFT JOIN chasqui_refusals y ON y.batch_id = i.batch_id AND y.idx = "     \
@@ -404,6 +404,7 @@ static struct jv *item_jv(struct db *db)
     json_set_column(item, "robot_status", db, 11);
     jv_set_str(item, "robot_error", db_str(db, 12, NULL));
     jv_set_str(item, "robot_message", db_str(db, 13, NULL));
+    jv_set_time(item, "finished_at", db_i64(db, 14));
     return item;
 }
 
