@@ -3,11 +3,22 @@
  * news.c - who hears the news of the lower floors. Decides nothing.
  */
 #include "dispatcher/news.h"
-#include "dispatcher/robot/bulkhead.h"
-#include "dispatcher/queue/events.h"
 #include "dispatcher/handlers.h"
+#include "dispatcher/login/migrate.h"
 #include "dispatcher/login/round.h"
+#include "dispatcher/login/settle.h"
 #include "dispatcher/ops/verify.h"
+#include "dispatcher/queue/events.h"
+#include "dispatcher/queue/queue.h"
+#include "dispatcher/robot/bulkhead.h"
+#include "dispatcher/robot/health_sub.h"
+#include "dispatcher/robot/tally.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/session/list.h"
+#include "dispatcher/session/lookup.h"
+#include "dispatcher/session/reconcile.h"
+#include "dispatcher/sweep.h"
+#include "dispatcher/wire/request.h"
 
 static void ping_asks(struct dispatcher *d, char troubles[TROUBLE_TEXT_MAX + 1], char at_limit[BULKHEAD_TEXT_MAX + 1])
 {

@@ -3,7 +3,18 @@
  * sweep.c - the tick that does every timed duty. Messages and wake-ups may be
  * lost; the sweep is the truth. Each duty has at most one op under way.
  */
+#include "dispatcher/sweep.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/login/migrate.h"
+#include "dispatcher/ops/drain.h"
+#include "dispatcher/robot/health_sub.h"
+#include "dispatcher/robot/mute.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/robot/silence.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/session/close.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/session/reconcile.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -6,6 +6,7 @@
  */
 #include "dispatcher/login/login.h"
 #include "dispatcher/robot/portals.h"
+#include "dispatcher/robot/tally.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,9 +3,12 @@
  * credentials.c - CREDENTIALS_SET and CREDENTIALS_REMOVE. What comes in is sealed
  * before it goes to a database thread, and no answer ever holds it.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/login/credentials.h"
 #include "dispatcher/login/login.h"
 #include "dispatcher/store/store_credentials.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

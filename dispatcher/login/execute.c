@@ -4,10 +4,18 @@
  * place, or to the session, the log-in or the answer that is there already. What
  * happens from there on is login.c's.
  */
-#include "dispatcher/robot/bulkhead.h"
-#include "dispatcher/wire/idempotency.h"
+#include "dispatcher/login/execute.h"
 #include "dispatcher/login/login.h"
+#include "dispatcher/login/migrate.h"
+#include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/portals.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/await.h"
+#include "dispatcher/session/close.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/wire/idempotency.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

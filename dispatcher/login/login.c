@@ -8,13 +8,21 @@
  * without a trusted lease, forget a session that a robot opened, or log what was
  * in params.
  */
-#include "dispatcher/robot/bulkhead.h"
-#include "dispatcher/news.h"
-#include "dispatcher/wire/idempotency.h"
 #include "dispatcher/login/login.h"
+#include "dispatcher/login/outcome.h"
+#include "dispatcher/login/round.h"
+#include "dispatcher/news.h"
+#include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/robot/robot_calls.h"
-#include "dispatcher/login/round.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/robot/tally.h"
+#include "dispatcher/session/await.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/wire/idempotency.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

@@ -6,8 +6,17 @@
  * any dispatcher may do it. Planning is idempotent, so that every dispatcher may plan
  * when it sees a robot change. Must never log in a session whose row it did not claim.
  */
+#include "dispatcher/login/migrate.h"
 #include "dispatcher/login/login.h"
+#include "dispatcher/login/settle.h"
 #include "dispatcher/robot/robot_calls.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/session/lookup.h"
+#include "dispatcher/session/reconcile.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

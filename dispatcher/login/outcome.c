@@ -6,6 +6,7 @@
  * comes meanwhile gathers. An outcome that is not recorded goes back to its
  * log-in, which offers it again: the session is on the robot and never forgotten.
  */
+#include "dispatcher/login/outcome.h"
 #include "dispatcher/login/login.h"
 
 #include "common/check.h"

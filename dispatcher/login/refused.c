@@ -3,9 +3,12 @@
  * refused.c - stored credentials that robots refused, as operators see and lift
  * them: OPS_REFUSED, OPS_REFUSED_LIFT.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/login/refused.h"
 #include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/store/store_credentials.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

@@ -16,6 +16,13 @@
  */
 #include "dispatcher/login/round.h"
 #include "dispatcher/news.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/robot/tally.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/session/await.h"
+#include "dispatcher/session/close.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/wire/peer.h"
 
 #include "dispatcher/robot/action_call.h"
 #include "dispatcher/wire/store_reply.h"

@@ -8,8 +8,12 @@
  * action's limit. One that cannot be reached keeps its place as close pending; that a robot is not known here yet says nothing.
  * Until then place and live row stay: nobody logs the company in meanwhile.
  */
+#include "dispatcher/login/settle.h"
 #include "dispatcher/login/login.h"
 #include "dispatcher/robot/robot_calls.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

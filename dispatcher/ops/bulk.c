@@ -4,8 +4,14 @@
  * many those are. A change goes on step by step (store_bulk.c), also when nobody
  * waits for its end any more; each step's jobs are told of after its commit.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/ops/bulk.h"
+#include "dispatcher/queue/queue.h"
+#include "dispatcher/session/lease.h"
 #include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

@@ -3,7 +3,13 @@
  * control.c - the lane `control`: sessions as rows, the operators' lists.
  * Answers from the database alone, plus verdicts; calls no robot.
  */
+#include "dispatcher/ops/control.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/session/lookup.h"
 #include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

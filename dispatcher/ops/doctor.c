@@ -3,7 +3,11 @@
  * doctor.c - what only one who can ask the robots knows: does each robot hold
  * what the database says, and no company two sessions? Reads, changes nothing.
  */
+#include "dispatcher/ops/doctor.h"
 #include "dispatcher/robot/robot_list.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/text.h"

@@ -7,7 +7,12 @@
  * cost a session: one without stored credentials stays until it ends, one that
  * finds no place elsewhere stays too.
  */
+#include "dispatcher/ops/drain.h"
+#include "dispatcher/login/migrate.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/activity.h"
 #include "dispatcher/store/store_drain.h"
+#include "dispatcher/wire/peer.h"
 
 #include "dispatcher/dispatcher.h"
 

@@ -10,6 +10,7 @@
  * scope `app` (or `*`) is of use here: such a token is never an operator's.
  */
 #include "dispatcher/ops/introspect.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -4,9 +4,17 @@
  * what they wait for. Answers from the database alone; who runs a job is told by
  * WAKE, and asks the database itself.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/ops/job.h"
+#include "dispatcher/queue/queue.h"
 #include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/await.h"
+#include "dispatcher/session/lease.h"
 #include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

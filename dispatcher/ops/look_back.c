@@ -3,10 +3,12 @@
  * look_back.c - operators look back: what failed, by class, and who did what
  * (the audit trail). Reads only. Names stand in place of robots' base URLs.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/ops/look_back.h"
 #include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/store/store_errors.h"
 #include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

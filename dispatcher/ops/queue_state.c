@@ -3,10 +3,15 @@
  * queue_state.c - operators look at the queue, pause and resume it. A pause holds
  * for claims only: what runs goes on, and work is taken in as before.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/ops/queue_state.h"
 #include "dispatcher/login/login.h"
+#include "dispatcher/queue/queue.h"
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

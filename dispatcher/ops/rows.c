@@ -8,6 +8,7 @@
  * does it by itself. Never more than a twentieth of one connection's time.
  */
 #include "dispatcher/ops/rows.h"
+#include "dispatcher/session/close.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -6,7 +6,10 @@
  * it is read at most every FRESH_MS, and less often when it takes long: never more
  * than a twentieth of one connection's time.
  */
+#include "dispatcher/ops/summary.h"
 #include "dispatcher/store/store_summary.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "dispatcher/dispatcher.h"
 

@@ -4,9 +4,13 @@
  * OPS_TOKEN_REVOKE. A secret is made here, goes into one answer, and is wiped;
  * it never reaches a database thread.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/ops/tokens.h"
 #include "dispatcher/login/login.h"
 #include "dispatcher/store/store_tokens.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/text.h"

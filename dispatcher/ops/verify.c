@@ -6,9 +6,11 @@
  * told to operators, in words that hold no token.
  */
 #include "dispatcher/ops/verify.h"
-#include "dispatcher/wire/asked.h"
 #include "dispatcher/ops/introspect.h"
 #include "dispatcher/store/store_verify.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

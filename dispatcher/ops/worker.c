@@ -3,8 +3,12 @@
  * worker.c - operators add robots and change what was said of them. A robot's
  * base URL comes in, and never goes out again.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/ops/worker.h"
 #include "db/robot_row.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/url.h"

@@ -8,11 +8,17 @@
  * its step; what it recorded stays, and is found again when it is sent again.
  * Says WAKE only after the commit.
  */
-#include "dispatcher/wire/asked.h"
-#include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/queue/batch.h"
 #include "dispatcher/queue/batch_body.h"
-#include "dispatcher/wire/store_reply.h"
+#include "dispatcher/queue/queue.h"
 #include "dispatcher/queue/webhook.h"
+#include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
+#include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"
 #include "common/clock.h"

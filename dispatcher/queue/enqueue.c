@@ -3,10 +3,16 @@
  * enqueue.c - EXECUTE_QUEUED: a log-in that is put into the queue, and perhaps
  * waited for. Once its job is committed nothing that happens here matters to it.
  */
-#include "dispatcher/robot/bulkhead.h"
-#include "dispatcher/wire/idempotency.h"
+#include "dispatcher/queue/enqueue.h"
 #include "dispatcher/login/login.h"
+#include "dispatcher/queue/queue.h"
+#include "dispatcher/robot/bulkhead.h"
+#include "dispatcher/session/close.h"
 #include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/idempotency.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

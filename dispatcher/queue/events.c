@@ -6,6 +6,7 @@
  * receiver itself is down: then one call at a time asks whether it is back.
  */
 #include "dispatcher/queue/events.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/check.h"
 #include "common/clock.h"

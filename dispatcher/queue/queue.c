@@ -7,11 +7,16 @@
  * ended. What waits stands in the database only. A wake-up may be lost: the
  * poll finds what it missed. Must never begin what was not claimed.
  */
+#include "dispatcher/queue/queue.h"
 #include "dispatcher/login/login.h"
-#include "dispatcher/robot/portals.h"
 #include "dispatcher/login/round.h"
-#include "dispatcher/store/store_queue.h"
 #include "dispatcher/queue/webhook.h"
+#include "dispatcher/robot/portals.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/robot/tally.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/peer.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -7,9 +7,12 @@
  * so that a batch of any size costs the memory of a page. What was sealed with another key ends the
  * stream as broken.
  */
-#include "dispatcher/wire/asked.h"
-#include "dispatcher/wire/store_reply.h"
+#include "dispatcher/queue/results.h"
 #include "dispatcher/store/store_round.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
+#include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"
 #include "common/log.h"

@@ -5,6 +5,7 @@
  * way. While no schedule is near, looking costs one short query in 10 s.
  */
 #include "dispatcher/queue/schedule.h"
+#include "dispatcher/wire/peer.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -3,9 +3,13 @@
  * schedule_ops.c - operators look at schedules, run one now, let one rest:
  * OPS_SCHEDULES, OPS_SCHEDULE_SET.
  */
-#include "dispatcher/wire/asked.h"
+#include "dispatcher/queue/schedule_ops.h"
 #include "dispatcher/queue/schedule.h"
 #include "dispatcher/store/store_schedule.h"
+#include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

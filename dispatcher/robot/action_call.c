@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* action_call.c - an action in a session, as a robot's call. Owns nothing; wipes what it wrote. */
 #include "dispatcher/robot/action_call.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/url.h"
 

@@ -8,9 +8,11 @@
  * anew. When the old boot id answers too, there are two (boots.h); else it is a
  * restart. Must never let sessions end before that is known.
  */
-#include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/robot/boot_check.h"
 #include "dispatcher/news.h"
+#include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/robot/robot_calls.h"
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_down.h"
 
 #include "common/check.h"

@@ -11,6 +11,10 @@
  * out either. Limits of the database hold for the whole process.
  */
 #include "dispatcher/robot/bulkhead.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

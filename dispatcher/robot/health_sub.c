@@ -8,7 +8,9 @@
  * A gap in the sequence makes a publisher's picture stale until its next full
  * state, which a new subscription brings.
  */
+#include "dispatcher/robot/health_sub.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -7,8 +7,12 @@
  * Owns: the last calls of each robot (outlier.h), a bounded ring by robot id. Counts lists, downloads, actions and
  * log-ins; what Chasqui asks for itself shows nothing about them. Decides nothing else.
  */
+#include "dispatcher/robot/mute.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/robot/outlier.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/robot/tally.h"
+#include "dispatcher/wire/peer.h"
 
 #include "common/check.h"
 #include "common/clock.h"

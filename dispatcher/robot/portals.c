@@ -10,6 +10,8 @@
  */
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/news.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/peer.h"
 
 #include "common/check.h"
 #include "common/clock.h"

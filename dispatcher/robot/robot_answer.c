@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* robot_answer.c - reading robots' answers; trusts nothing in them. */
 #include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/curl_word.h"
 #include "common/log.h"

@@ -5,6 +5,7 @@
  * Owns nothing. Their answers are read here, so an encoding that nobody asked for is undone.
  */
 #include "dispatcher/robot/robot_calls.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/url.h"
 

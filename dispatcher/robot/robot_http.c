@@ -10,6 +10,8 @@
  * `done` is called from the loop, once, never inside call_start or call_stop.
  */
 #include "dispatcher/robot/robot_http.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/lookup.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -5,6 +5,7 @@
  */
 #include "dispatcher/robot/robot_list.h"
 #include "dispatcher/robot/robot_calls.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/check.h"
 #include "common/clock.h"

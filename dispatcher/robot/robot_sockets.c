@@ -8,6 +8,7 @@
  * connection is closed when the bytes come, and each is looked at once more before a request goes out.
  */
 #include "dispatcher/robot/robot_sockets.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/check.h"
 #include "common/log.h"

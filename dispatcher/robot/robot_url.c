@@ -5,6 +5,7 @@
  * Owns: the rows, found by their text. A row is never taken away: curl's handles point into it.
  */
 #include "dispatcher/robot/robot_url.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/buf.h"
 #include "common/check.h"

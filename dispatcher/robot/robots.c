@@ -11,7 +11,11 @@
  * somebody judges it, unless no healthd was ever heard. What the database
  * could not be told is told again.
  */
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/news.h"
+#include "dispatcher/robot/boot_check.h"
+#include "dispatcher/robot/silence.h"
+#include "dispatcher/wire/peer.h"
 
 #include "common/boots.h"
 #include "common/check.h"

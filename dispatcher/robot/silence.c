@@ -8,7 +8,9 @@
  * Owns: which robots are being recorded. The time itself is in the database, the
  * same for all dispatchers. Must never count time in which no healthd is heard.
  */
+#include "dispatcher/robot/silence.h"
 #include "dispatcher/news.h"
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_down.h"
 
 #include "common/check.h"

@@ -8,7 +8,12 @@
  * are told once a second, all of them every ten, and at once to a broker that
  * greets us: what it does not know yet is where our counters begin.
  */
+#include "dispatcher/robot/tally.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/robot/mute.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

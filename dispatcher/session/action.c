@@ -3,10 +3,18 @@
  * action.c - an action inside a session. It is recorded before the robot is
  * called and never repeated: when its dispatcher dies its outcome is unknown.
  */
+#include "dispatcher/session/action.h"
 #include "dispatcher/robot/action_call.h"
 #include "dispatcher/robot/bulkhead.h"
-#include "dispatcher/wire/idempotency.h"
 #include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/session/close.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/session/lookup.h"
+#include "dispatcher/wire/idempotency.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

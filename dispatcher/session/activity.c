@@ -5,6 +5,7 @@
  * one statement for up to 200 of them. A flush that fails is made up for by
  * the next one.
  */
+#include "dispatcher/session/activity.h"
 #include "dispatcher/dispatcher.h"
 
 #include "common/check.h"

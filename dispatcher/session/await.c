@@ -7,10 +7,13 @@
  * Owns: those who wait, by the job and key that they wait for. A request that waits holds no credit (bulkhead.c). However many wait, the
  * database is asked for 256 jobs in one query, five times a second, and only what ended is read whole, once for all who wait for it.
  */
+#include "dispatcher/session/await.h"
 #include "dispatcher/robot/bulkhead.h"
-#include "dispatcher/wire/idempotency.h"
 #include "dispatcher/session/login_answer.h"
 #include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/idempotency.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

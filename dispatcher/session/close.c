@@ -9,9 +9,17 @@
  * new work. A silent one's sessions are kept (an operator may close them like a dead one's). A robot that turns out not to know DELETE:
  * closed here, and the place fades.
  */
+#include "dispatcher/session/close.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/robot/robot_calls.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/session/lease.h"
+#include "dispatcher/session/lookup.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

@@ -10,9 +10,15 @@
  * A transfer that breaks is cut, never ended as if complete. The robot's limits
  * are its own: while we hold it back no time counts against it.
  */
+#include "dispatcher/session/download.h"
 #include "dispatcher/robot/bulkhead.h"
-#include "dispatcher/wire/pass.h"
 #include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/session/lookup.h"
+#include "dispatcher/wire/pass.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -5,7 +5,10 @@
  * Owns: the table of our leases, by job. Must never trust one longer than its term counted
  * from the moment it was asked for, less a margin. A lease that is lost, and a job that is to stop, tells its holder once.
  */
+#include "dispatcher/session/lease.h"
 #include "dispatcher/news.h"
+#include "dispatcher/session/close.h"
+#include "dispatcher/wire/peer.h"
 
 #include "common/check.h"
 #include "common/clock.h"

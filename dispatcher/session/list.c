@@ -3,8 +3,15 @@
  * list.c - a session's mailbox, from the robot that holds it. The robot's bytes
  * pass through unparsed; only what is certainly no answer is refused.
  */
+#include "dispatcher/session/list.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/session/close.h"
+#include "dispatcher/session/lookup.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -3,6 +3,9 @@
  * login_answer.c - what a client is answered about a log-in. Owns nothing.
  */
 #include "dispatcher/session/login_answer.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused)
 {

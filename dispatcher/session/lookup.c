@@ -9,8 +9,13 @@
  * move or are lost, and a call waits for that until shortly before its deadline;
  * a silent one's are kept, and a call is answered at once that it does not answer.
  */
-#include "dispatcher/robot/bulkhead.h"
+#include "dispatcher/session/lookup.h"
 #include "dispatcher/news.h"
+#include "dispatcher/robot/bulkhead.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/session/activity.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

@@ -7,9 +7,12 @@
  * what is ours but nobody's any more. Must never touch a session that is not ours: Laravel's may
  * not be adopted yet. What looks wrong must look wrong twice, a run apart, before anything is done.
  */
-#include "dispatcher/robot/robot_list.h"
+#include "dispatcher/session/reconcile.h"
 #include "dispatcher/news.h"
 #include "dispatcher/robot/robot_calls.h"
+#include "dispatcher/robot/robot_list.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/peer.h"
 
 #include "common/check.h"
 #include "common/clock.h"

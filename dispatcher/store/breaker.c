@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* breaker.c - is a portal down? See breaker.h. */
 #include "dispatcher/store/breaker.h"
+#include "dispatcher/robot/robots.h"
 
 #include "common/text.h"
 

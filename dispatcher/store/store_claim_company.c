@@ -4,6 +4,7 @@
  * company and portal at a time, and none where a session is there already.
  * Runs inside the claim's transaction.
  */
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_claim.h"
 #include "dispatcher/store/store_down.h"
 

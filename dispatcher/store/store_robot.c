@@ -3,8 +3,10 @@
  * store_robot.c - robots, their places, and what is left behind on them.
  */
 #include "db/robot_row.h"
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_sql.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

@@ -4,6 +4,8 @@
  * is found again by its key, or is gone.
  */
 #include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
 
 #include "common/check.h"

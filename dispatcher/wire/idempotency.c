@@ -9,6 +9,8 @@
  */
 #include "dispatcher/wire/idempotency.h"
 #include "dispatcher/store/store_queue.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 

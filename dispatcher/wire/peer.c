@@ -9,7 +9,9 @@
  * greeting begins again, under a new incarnation.
  */
 
+#include "dispatcher/wire/peer.h"
 #include "dispatcher/news.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

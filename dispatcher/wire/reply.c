@@ -4,7 +4,11 @@
  *
  * Must never answer a request twice. A streamed answer sends a chunk only when its receiver gave credit for it.
  */
+#include "dispatcher/wire/reply.h"
 #include "dispatcher/news.h"
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/request.h"
 
 #include "common/check.h"
 #include "common/clock.h"

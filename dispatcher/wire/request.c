@@ -7,6 +7,7 @@
  * broker is gone. The broker owns the deadline's 504; one second after a
  * deadline what is left of a request is dropped here.
  */
+#include "dispatcher/wire/request.h"
 #include "dispatcher/news.h"
 #include "dispatcher/wire/pass.h"
 

@@ -4,6 +4,8 @@
  * tables, constraints and columns are told; values never are.
  */
 #include "dispatcher/wire/store_reply.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 
 #include <stdio.h>
 #include <string.h>

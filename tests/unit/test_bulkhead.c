@@ -1,6 +1,10 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* Bounds by robot, by company and by token: who gets a place, who waits, who is refused. The rest of the dispatcher is played here. */
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/peer.h"
+#include "dispatcher/wire/reply.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/robot/bulkhead.h"
 
 #include "common/loop.h"

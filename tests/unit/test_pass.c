@@ -1,5 +1,6 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
+#include "dispatcher/wire/request.h"
 #include "dispatcher/wire/pass.h"
 
 #include <setjmp.h>

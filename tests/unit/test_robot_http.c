@@ -1,6 +1,8 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* Calls to a server in a child process; a path says how the server behaves. */
+#include "dispatcher/robot/robots.h"
+#include "dispatcher/wire/request.h"
 #include "dispatcher/robot/robot_http.h"
 
 #include "common/check.h"

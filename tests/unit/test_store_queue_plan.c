@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_store_queue_plan.c - what batches, lists of jobs and looks at the queue cost the database: no scan, no sort, few rows. */
 #include "tests/unit/store_queue_fixture.h"
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_errors.h"
 #include "tests/unit/store_plan.h"
 

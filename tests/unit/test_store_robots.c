@@ -1,6 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* test_store_robots.c - leases, robots and their places, migrations, and the lists of the control lane, in a real database. */
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_verify.h"
 #include "dispatcher/store/store_down.h"
 #include "tests/unit/store_fixture.h"

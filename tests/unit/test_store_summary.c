@@ -6,6 +6,7 @@
 #include "tests/unit/store_plan.h"
 
 #include "common/clock.h"
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_drain.h"
 #include "dispatcher/store/store_summary.h"
 

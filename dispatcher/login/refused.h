@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* refused.h - stored credentials that robots refused, as operators see and lift them: OPS_REFUSED, OPS_REFUSED_LIFT. */
+#ifndef CHASQUI_DISPATCHER_REFUSED_H
+#define CHASQUI_DISPATCHER_REFUSED_H
+
+#include "dispatcher/dispatcher.h"
+
+void refused_start(struct dispatcher *d, struct request *r);     /* OPS_REFUSED, OPS_REFUSED_LIFT */
+
+#endif

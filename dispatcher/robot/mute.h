@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* mute.h - robots that are healthy but silent: well by their /health, while calls of this dispatcher go without an answer. */
+#ifndef CHASQUI_DISPATCHER_MUTE_H
+#define CHASQUI_DISPATCHER_MUTE_H
+
+#include "dispatcher/dispatcher.h"
+
+struct mutes *mutes_new(void);
+void mutes_destroy(struct mutes **mp);
+void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a); /* a call ended, or was stopped */
+void mute_tick(struct dispatcher *d);                                                   /* each sweep */
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * download.h - a file, streamed from the session's robot to the broker; and what else a robot answers to a request that is passed on to
+ * it (pass.h).
+ */
+#ifndef CHASQUI_DISPATCHER_DOWNLOAD_H
+#define CHASQUI_DISPATCHER_DOWNLOAD_H
+
+#include "dispatcher/dispatcher.h"
+
+void download_start(struct dispatcher *d, struct request *r);
+
+#endif
