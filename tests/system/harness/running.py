@@ -59,7 +59,7 @@ def play(run):
     printed = run.text().partition("Try next, in another terminal:")[2].partition("# kill anything")[0]
     commands = "\n".join(line for line in printed.splitlines() if not line.startswith("  http"))
     marked = re.sub(r"^  curl ", "  printf '\\n@@@\\n'; curl ", commands, flags=re.MULTILINE)
-    marked = marked.replace(" -OJ ", " -o /dev/null -w '%{http_code} %{content_type} %{size_download}' ")
+    marked = marked.replace(" -OJ ", " -o /dev/null -w '%{http_code} %{content_type} %{size_download}\\n@@@\\n' ")
     done = subprocess.run(["bash", "-eu", "-c", marked], env=clean_env(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
     return [part.strip() for part in done.stdout.split("@@@")[1:]]
