@@ -372,7 +372,7 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
         return AUTH_KNOWN;
     }
     stat_inc(token_cache_misses_total);
-    bool is_crowded = a->n_first >= (uint64_t)x->b->conf->queue_max_depth / 2; /* guesses leave room in the lane */
+    bool is_crowded = a->n_first > (uint64_t)x->b->conf->queue_max_depth / 2; /* guesses leave room in the lane */
     if (!v && !is_crowded)
         v = vouch_new(x->b, key->id, key->hash);
     if (!v) {

@@ -193,7 +193,7 @@ def test_long_waits_do_not_widen_the_table(screen):
     lane = next(line for line in lines if line.startswith("interactive"))
     assert lines[0].startswith("ok") and lane.endswith("0.4") and "…" not in lane and "100,000+" in lane and "12h30m" in lane, lane
     fcntl.ioctl(screen.terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
-    wait_until(lambda: all(len(line) <= 30 for line in (frames(screen.terminal.read(0.3)) or ["x" * 80])[-1]), 5, "what cannot be fitted is cut")
+    wait_until(lambda: all(len(line) <= 30 for line in (frames(screen.terminal.read(0.3)) or ["x" * 80])[-1]), 20, "what cannot be fitted is cut")
 
 
 def test_tabs_sort_filter_and_open(screen):
@@ -220,7 +220,7 @@ def test_tabs_sort_filter_and_open(screen):
     screen(b"\x1b[Z", "Batches")
     screen(b"5", "SESSION")
     fcntl.ioctl(screen.terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-    wait_until(lambda: all(len(line) <= 60 for line in frames(screen.terminal.read(0.3))[-1]), 5, "it follows the terminal's size")
+    wait_until(lambda: all(len(line) <= 60 for line in frames(screen.terminal.read(0.3))[-1]), 20, "it follows the terminal's size")
 
 
 def test_colours_only_where_they_are_wanted(screen, tmp_path):
