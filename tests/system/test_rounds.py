@@ -319,7 +319,9 @@ def test_a_batch_is_a_thing_and_a_company_is_explained(make_system):
     table = system.ctl("batch", "items", second, "--status", "failed", "--csv").stdout
     head, row = table.splitlines()
     assert head == "\ufeffindex,company_id,status,finished_at,error,message,robot_status,robot_error,robot_message,step,attempts,job_id,job_uid,worker,session_id"
-    assert row.startswith('0,4,failed,step_failed,"Step 0 (sunat.buzon_list): the robot refused: portal_down: =1+""ñ""",503,portal_down,"\'=1+""ñ""",0,1,')
+    start, ended_at, rest = row[: len("0,4,failed,")], *row[len("0,4,failed,") :].split(",", 1)
+    assert start == "0,4,failed," and ended_at.endswith("Z") and len(ended_at) == 20
+    assert rest.startswith('step_failed,"Step 0 (sunat.buzon_list): the robot refused: portal_down: =1+""ñ""",503,portal_down,"\'=1+""ñ""",0,1,')
     assert "1 job would be tried again" in system.ctl("batch", "retry", second, "--preview").stdout
     system.robot.behave_well()
     system.ctl("batch", "retry", second)
