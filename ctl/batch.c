@@ -78,10 +78,10 @@ static void previous_print(const struct jv *batch)
 /* Why nothing of it, or little, begins. */
 static const char *waits_text(const struct jv *one, char *out, size_t room)
 {
-    const char *detail = jv_str(jv_get(one, "detail")), *why = jv_str(jv_get(one, "why")), *error = jv_str(jv_get(one, "error"));
     const char *until = jv_str(jv_get(one, "until"));
-    snprintf(out, room, "%s%s%s%s%s%s%s", detail ? detail : "-", why || error ? " (" : "", why ? why : error ? error : "", why || error ? ")" : "",
-             until ? " Until " : "", until ? until : "", until ? "." : "");
+    size_t len = strlen(broker_why(one, out, room) ? out : strcpy(out, "-"));
+    if (until)
+        snprintf(out + len, room - len, " Until %s.", until);
     return out;
 }
 

@@ -188,3 +188,13 @@ void broker_cell(struct table *table, const struct jv *object, const char *key)
     else
         table_add(table, text);
 }
+
+const char *broker_why(const struct jv *one, char *out, size_t room)
+{
+    const char *detail = jv_str(jv_get(one, "detail")), *more = jv_str(jv_get(one, "why"));
+    more = more ? more : jv_str(jv_get(one, "error"));
+    if (!detail)
+        return NULL;
+    snprintf(out, room, "%s%s%s%s", detail, more ? " (" : "", more ? more : "", more ? ")" : "");
+    return out;
+}

@@ -36,6 +36,8 @@ void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const
 /* A member as text: a string, a number, NULL for null; times (..._at) without fraction. `room` holds what is not in the object. */
 #define TEXT_ROOM 32
 const char *broker_text(const struct jv *object, const char *key, char room[TEXT_ROOM]);
+/* {detail, why?, error?}, as waits_for and a job's why have it: "detail (why or error)". NULL when it tells none. */
+const char *broker_why(const struct jv *one, char *out, size_t room);
 /* A member as a table's next cell; times as 2026-01-31 06:00, UTC as the head says. */
 void broker_cell(struct table *table, const struct jv *object, const char *key);
 

@@ -50,12 +50,11 @@ static void piece_print(const struct piece *p, const struct jv *company)
             broker_cell(table, jv_at(list, i), p->keys[k]);
     table_print(&table, "");
     for (size_t i = 0; strcmp(p->key, "waiting") == 0 && i < jv_len(list); i++) {
-        const struct jv *why = jv_get(jv_at(list, i), "why");
-        const struct jv *before = i ? jv_get(jv_at(list, i - 1), "why") : NULL;
-        const char *detail = jv_str(jv_get(jv_at(why, 0), "detail")), *same = jv_str(jv_get(jv_at(before, 0), "detail"));
-        const char *more = jv_str(jv_get(jv_at(why, 0), "why")), *error = jv_str(jv_get(jv_at(why, 0), "error"));
-        if (detail && (!same || strcmp(same, detail) != 0)) /* once for those that wait for the same */
-            printf("%s%s%s%s\n", detail, more || error ? " (" : "", more ? more : error ? error : "", more || error ? ")" : "");
+        const struct jv *why = jv_at(jv_get(jv_at(list, i), "why"), 0);
+        const char *before = i ? jv_str(jv_get(jv_at(jv_get(jv_at(list, i - 1), "why"), 0), "detail")) : NULL;
+        char text[400];
+        if (broker_why(why, text, sizeof(text)) && (!before || strcmp(before, jv_str(jv_get(why, "detail"))) != 0))
+            printf("%s\n", text); /* once for those that wait for the same */
     }
 }
 
