@@ -8,6 +8,8 @@
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/robot/tally.h"
 
+#include "common/clock.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -49,14 +51,19 @@ enum breaker_how login_blames(const struct login *l, enum attempt_outcome outcom
     return outcome == OUTCOME_ROBOT && (is_silent || l->attempt.status >= 500) ? BREAKER_ROBOT : BREAKER_WELL;
 }
 
-void login_tell_portal(struct login *l, enum attempt_outcome outcome, enum breaker_taken taken)
+struct portal_ended login_ended(const struct login *l, enum attempt_outcome outcome)
 {
-    struct portal_ended e = {.job_id = l->job_id, .robot_id = l->robot_id, .how = (uint8_t)login_blames(l, outcome), .taken = (uint8_t)taken};
-    bool is_well = outcome == OUTCOME_DONE || outcome == OUTCOME_REFUSED; /* the portal was there */
-    bool tells = e.how != BREAKER_WELL ? l->item.is_set : is_well && (l->item.is_set || portals_gate(l->d, l->portal));
+    struct portal_ended e = {.ended_ms = clock_ms(), .job_id = l->job_id, .robot_id = l->robot_id, .how = (uint8_t)login_blames(l, outcome), .taken = TAKEN};
     snprintf(e.error, sizeof(e.error), "%.64s", l->attempt.error[0] ? l->attempt.error : err_code(l->error));
+    return e;
+}
+
+void login_tell_portal(struct login *l, enum attempt_outcome outcome)
+{
+    struct portal_ended e = login_ended(l, outcome);
+    bool is_well = outcome == OUTCOME_DONE || outcome == OUTCOME_REFUSED; /* the portal was there */
     if (l->migrating || login_attempt(l, outcome).outcome == OUTCOME_NONE)
         return;
     tally_attempt(l->d, l->portal, l->action ? l->action->name : "none", outcome_name[outcome], outcome == OUTCOME_DONE ? "" : l->attempt.error);
-    portals_ended(l->d, l->portal, outcome, tells ? &e : NULL);
+    portals_ended(l->d, l->portal, outcome, is_well && (l->item.is_set || portals_gate(l->d, l->portal)) ? &e : NULL);
 }

@@ -164,7 +164,7 @@ static void done_recorded(void *arg, void *op_arg)
     l->again = 0;
     stat_inc(logins_done_total);
     stat_add(queue_done_total, l->item.is_set && !l->item.is_round);
-    login_tell_portal(l, OUTCOME_DONE, TAKEN);
+    login_tell_portal(l, OUTCOME_DONE);
     if (l->migrating)
         stat_inc(migrations_done_total);
     log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
@@ -233,7 +233,7 @@ static void failed_recorded(void *arg, void *op_arg)
     struct request *r = login_waiter(l);
     bool lost = op->lost;
     int64_t retry = l->migrating || op->item.is_set ? op->retry_ms : -1;
-    enum breaker_taken taken = op->uncounted ? TAKEN_NOT : retry >= 0 ? TAKEN : TAKEN_LAST;
+    struct portal_change portal = op->portal;
     enum store_rc rc = op->rc;
     free(op);
     if (rc != STORE_OK) {
@@ -245,7 +245,9 @@ static void failed_recorded(void *arg, void *op_arg)
         login_lost(l);
         return;
     }
-    login_tell_portal(l, login_outcome(l), taken);
+    login_tell_portal(l, login_outcome(l));
+    if (portal.portal[0])
+        portals_told(d, &portal);
     if (l->migrating)
         stat_inc(migrations_failed_total);
     else if (l->cancelled)
@@ -266,7 +268,7 @@ static void failed_recorded(void *arg, void *op_arg)
         awaits_wake(d, l->job_id);
     }
     d->news->batch_touched(d, l->item.batch_id);
-    if (l->place == PLACE_FREE && !portals_in_doubt(d)) /* else when the others know of the portal's fault */
+    if (l->place == PLACE_FREE)
         peers_wake(d, "place");
     struct jv *extra = job_extra(l->job_id, l->job_uid);
     if (l->extra)
@@ -306,7 +308,11 @@ static void record_failed(void *arg)
     snprintf(op->message, sizeof(op->message), "%s", l->message[0] ? l->message : err_text(l->error));
     op->refused_us = l->final && l->uses_stored && l->error == ERR_ROBOT_ERROR && !l->is_refused_before ? l->refused.set_us : 0;
     op->attempt = login_attempt(l, login_outcome(l));
-    op->blames_portal = login_blames(l, op->attempt.outcome) != BREAKER_WELL && portal_conf_find(&l->d->conf->portals, l->portal)->breaker;
+    op->fault = login_ended(l, op->attempt.outcome);
+    op->blames_portal = l->item.is_set && op->fault.how != BREAKER_WELL && portal_conf_find(&l->d->conf->portals, l->portal)->breaker;
+    op->breaker = portals_times(l->d);
+    strcpy(op->holder, l->d->name);
+    op->tries = (unsigned)l->d->conf->queue_max_attempts;
     op->place = l->place;
     op->item = l->item;
     op->cancelled = l->cancelled;

@@ -67,7 +67,8 @@ struct attempt_end login_attempt(const struct login *l, enum attempt_outcome out
 enum attempt_outcome login_outcome(const struct login *l); /* of one that failed */
 const char *login_code(const struct login *l); /* its error, for the job */
 enum breaker_how login_blames(const struct login *l, enum attempt_outcome outcome);
-void login_tell_portal(struct login *l, enum attempt_outcome outcome, enum breaker_taken taken);
+struct portal_ended login_ended(const struct login *l, enum attempt_outcome outcome); /* for its portal's breaker */
+void login_tell_portal(struct login *l, enum attempt_outcome outcome); /* counts it, and tells what went well; faults are told as they are recorded */
 
 void login_free(struct login *l);
 struct request *login_waiter(struct login *l); /* NULL = nobody waits (any more) */

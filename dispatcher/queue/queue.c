@@ -105,7 +105,7 @@ static void pump(struct queue *q)
 {
     struct dispatcher *d = q->d;
     unsigned most = (unsigned)d->conf->dispatcher_concurrency;
-    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !d->robots_revision || portals_in_doubt(d))
+    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !d->robots_revision)
         return;
     struct store_claim *op = xcalloc(1, sizeof(*op));
     lease_fill(d, &op->lease, 0);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * portals.c - portals, as this dispatcher knows them: tells how attempts ended,
- * learns what all together know, and has held items let go.
+ * portals.c - portals, as this dispatcher knows them: tells what went well, learns
+ * what all together know, and has held items let go.
  *
  * Owns: what is still to be told, and each portal's state as it was read last. What
  * decides stands in the database (store_portal.h); the states here only say
- * where it is worth asking. A fault is told at once, and until the answer is there nothing new is claimed: that is what keeps a portal
- * that goes down from being asked more often than it takes to know. Everything else is told once a second.
+ * where it is worth asking. A fault is told in the transaction that frees its log-in's place: that is what keeps a portal
+ * that goes down from being asked more often than it takes to know. What went well is told once a second, or at once while it is awaited.
  */
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/news.h"
@@ -33,7 +33,6 @@ struct portals {
     struct portal_state *state; /* as read last */
     unsigned n_states;
     bool is_out, is_again; /* a look is under way; another one is wanted behind it */
-    bool is_doubt;         /* a fault was not told yet */
 };
 
 static void look(struct portals *p);
@@ -84,11 +83,6 @@ const struct portal_conf *portals_gate(const struct dispatcher *d, const char *p
     return portal_is_gated(state_of(d->portals, portal), conf) ? conf : NULL;
 }
 
-bool portals_in_doubt(const struct dispatcher *d)
-{
-    return d->portals && d->portals->is_doubt;
-}
-
 /* ---- telling --------------------------------------------------------------------------------------------------------------- */
 
 static struct portal_news *news_of(struct portals *p, const char *portal)
@@ -124,10 +118,7 @@ void portals_ended(struct dispatcher *d, const char *portal, enum attempt_outcom
     if (!ended || !conf_of(d, portal)->breaker)
         return;
     ended_add(n, ended);
-    n->ended[n->n - 1].ended_ms = clock_ms();
-    if (ended->how != BREAKER_WELL)
-        p->is_doubt = true;
-    if (p->is_doubt || state_of(p, portal)->breaker.state != BREAKER_CLOSED)
+    if (state_of(p, portal)->breaker.state != BREAKER_CLOSED)
         look_soon(p);
 }
 
@@ -161,17 +152,24 @@ static void news_back(struct portals *p, const struct store_portals *op)
     }
 }
 
-static void changes_tell(const struct store_portals *op)
+static void change_tell(const struct portal_change *c)
 {
-    for (unsigned i = 0; i < op->n_changes; i++) {
-        const struct portal_change *c = &op->change[i];
-        bool is_bad = c->to == BREAKER_TRIPPED;
-        if (is_bad)
-            stat_inc(portals_tripped_total);
-        log_line(is_bad ? LOG_WARN : LOG_INFO, "portal", "portal", c->portal, "from", breaker_state_name[c->from], "to", breaker_state_name[c->to],
-                 "why", c->why, "given_back", log_i((long long)op->n_given_back), NULL);
-    }
-    stat_add(attempts_given_back_total, op->n_given_back);
+    bool is_bad = c->to == BREAKER_TRIPPED;
+    stat_add(attempts_given_back_total, c->n_given_back);
+    if (c->from == c->to && !c->n_given_back)
+        return;
+    if (is_bad && c->from != c->to)
+        stat_inc(portals_tripped_total);
+    log_line(is_bad ? LOG_WARN : LOG_INFO, "portal", "portal", c->portal, "from", breaker_state_name[c->from], "to", breaker_state_name[c->to], "why",
+             c->why, "given_back", log_i((long long)c->n_given_back), NULL);
+}
+
+void portals_told(struct dispatcher *d, const struct portal_change *c)
+{
+    change_tell(c);
+    if (c->n_given_back)
+        peers_wake(d, "work");
+    portals_look(d);
 }
 
 static void looked(void *arg, void *op_arg)
@@ -179,34 +177,30 @@ static void looked(void *arg, void *op_arg)
     struct portals *p = arg;
     struct store_portals *op = op_arg;
     struct dispatcher *d = p->d;
-    bool is_good = op->rc == STORE_OK, had_doubt = p->is_doubt;
+    bool is_good = op->rc == STORE_OK, is_released = op->n_released > 0;
     p->is_out = false;
     if (is_good) {
         free(p->state);
         p->state = op->portal;
         p->n_states = op->n;
-        p->is_doubt = false;
-        for (unsigned i = 0; i < p->n_news; i++) /* a fault that came meanwhile */
-            for (unsigned k = 0; k < p->news[i].n; k++)
-                p->is_doubt |= p->news[i].ended[k].how != BREAKER_WELL;
     } else {
         news_back(p, op);
     }
-    changes_tell(op);
-    bool is_released = op->n_released || op->n_given_back;
+    for (unsigned i = 0; i < op->n_changes; i++) {
+        change_tell(&op->change[i]);
+        is_released |= op->change[i].n_given_back > 0;
+    }
     uint64_t wait_ms = is_good && op->wait_us && op->wait_us / 1000 + 1 < TICK_MS ? op->wait_us / 1000 + 1 : TICK_MS;
     free(op->news);
     free(op);
     look_in(p, wait_ms < SOON_MS ? SOON_MS : wait_ms);
-    if (is_good && (p->is_again || p->is_doubt)) {
+    if (is_good && p->is_again) {
         p->is_again = false;
         look(p);
     }
-    d->news->work_ready(d); /* it waited while there was doubt */
+    d->news->work_ready(d);
     if (is_released)
         peers_wake(d, "work");
-    else if (had_doubt)
-        peers_wake(d, "place"); /* not before: see failed_recorded() */
 }
 
 static void look(struct portals *p)

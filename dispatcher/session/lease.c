@@ -24,6 +24,7 @@ struct held {
     struct lease lease;
     uint64_t trusted_until_ms;
     bool is_cancelled; /* and its holder was told */
+    bool is_missed;    /* the last renewal did not find it */
     lease_told_fn *told;
     void *arg;
     struct held *next;
@@ -105,6 +106,8 @@ static void news_take(struct dispatcher *d, const struct renewal *w, unsigned i)
         return; /* dropped meanwhile */
     lease_told_fn *told = h->told;
     void *arg = h->arg;
+    bool was_missed = h->is_missed;
+    h->is_missed = w->op.news[i] == LEASE_LOST;
     switch (w->op.news[i]) {
     case LEASE_HELD:
         h->trusted_until_ms = term_end(d, w->asked_ms);
@@ -116,6 +119,10 @@ static void news_take(struct dispatcher *d, const struct renewal *w, unsigned i)
         h->is_cancelled = true;
         break;
     case LEASE_LOST:
+        if (!was_missed) { /* what ended it may be on its way from another thread of the database: looked at once more */
+            leases_renew_soon(d);
+            return;
+        }
         held_remove(d, at);
         stat_inc(leases_lost_total);
         break;

@@ -255,6 +255,19 @@ void store_login_done(struct db *db, void *op);
 
 enum place_fate { PLACE_FREE, PLACE_KEEP_PENDING /* close_pending=1 */, PLACE_FADE /* close_pending=2 */ };
 
+struct portal_ended { /* how an attempt of a portal's log-in ended, for its breaker */
+    uint64_t ended_ms, job_id; /* clock_ms() */
+    uint32_t robot_id;
+    uint8_t how;   /* enum breaker_how */
+    uint8_t taken; /* enum breaker_taken */
+    char error[65];
+};
+struct portal_change { /* what became of the breaker */
+    char portal[PORTAL_ROOM], why[65];
+    enum breaker_state from, to;
+    unsigned n_given_back; /* attempts */
+};
+
 struct store_login_failed {
     uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
     char error[41], message[1001]; /* for the job; base URLs replaced already */
@@ -264,12 +277,18 @@ struct store_login_failed {
     bool uncounted;         /* this attempt does not count: the robots were full */
     bool cancelled;         /* the job ends as cancelled */
     bool blames_portal;     /* queued: while its portal's breaker is open such an attempt does not count, and is followed by another */
+    struct portal_ended fault; /* with blames_portal: what its breaker is told; `taken` is set here */
+    struct breaker_times breaker;
+    char holder[NAME_ROOM];
+    unsigned tries;            /* of jobs that get their last attempt back */
     uint64_t refused_us;    /* the stored credentials of that time (microseconds since 1970) were refused for good; 0 = not */
     int64_t retry_down_ms, retry_up_ms; /* with blames_portal: retry_ms in that case and in the other; retry_ms tells which it was */
     /* kind migrate: the migration row stays, attempts+1, available again after retry_ms; session stays opening, without robot and place
      * (with KEEP_PENDING a closed-off generation row of the old robot stays behind as lost and a new opening generation is made). */
     int64_t retry_ms;       /* < 0: no further try; a migration's session is lost */
+    /* out */
     bool lost;
+    struct portal_change portal; /* with blames_portal */
     enum store_rc rc;
 };
 void store_login_failed(struct db *db, void *op);

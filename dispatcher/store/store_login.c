@@ -441,6 +441,33 @@ static enum db_rc retry_later(struct db *db, const struct store_login_failed *op
                    "siuu", op->uncounted ? "queued" : "retrying", op->retry_ms * 1000, op->item.batch_id, op->item.idx);
 }
 
+/* It is retried, or its job ends. */
+static enum db_rc attempt_write(struct db *db, struct store_login_failed *op, const char *worker)
+{
+    if (op->item.is_set && op->retry_ms >= 0) {
+        enum db_rc rc = retry_later(db, op, worker);
+        if (rc != DB_REFUSED && rc != DB_DUP)
+            return rc;
+        db_forgive(db); /* its row cannot say that it is to be retried: then it is not */
+        op->retry_ms = -1;
+    }
+    TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
+                    db_exec(db,
+                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} "
+                            "WHERE id = ? AND status = 'running'",
+                            "ssu", op->error, op->message, op->job_id)));
+    TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
+    TRY(event_add_attempt(db, op->job_id, "failed", worker, op->error, &op->attempt));
+    return item_end(db, &op->item, "failed");
+}
+
+static enum db_rc fault_tell(struct db *db, struct store_login_failed *op, const char *portal)
+{
+    struct portal_telling t = {portal, op->holder, &op->fault, 1, op->tries, op->breaker};
+    op->fault.taken = (uint8_t)(op->uncounted ? TAKEN_NOT : op->retry_ms >= 0 ? TAKEN : TAKEN_LAST);
+    return portal_tell(db, &t, &op->portal);
+}
+
 static enum db_rc failed_tx(struct db *db, void *arg)
 {
     struct store_login_failed *op = arg;
@@ -475,25 +502,12 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     worker_name(db, robot_id, worker);
     if (op->cancelled)
         return cancelled(db, op, worker);
-    if (op->blames_portal && op->item.is_set) {
+    if (op->blames_portal) {
         TRY(portal_is_down(db, portal, &op->uncounted));
         op->retry_ms = op->uncounted ? op->retry_down_ms : op->retry_up_ms;
     }
-    if (op->item.is_set && op->retry_ms >= 0) {
-        enum db_rc rc = retry_later(db, op, worker);
-        if (rc != DB_REFUSED && rc != DB_DUP)
-            return rc;
-        db_forgive(db); /* its row cannot say that it is to be retried: then it is not */
-        op->retry_ms = -1;
-    }
-    TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
-                    db_exec(db,
-                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} "
-                            "WHERE id = ? AND status = 'running'",
-                            "ssu", op->error, op->message, op->job_id)));
-    TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
-    TRY(event_add_attempt(db, op->job_id, "failed", worker, op->error, &op->attempt));
-    return item_end(db, &op->item, "failed");
+    TRY(attempt_write(db, op, worker));
+    return op->blames_portal ? fault_tell(db, op, portal) : DB_OK;
 }
 
 static int failed_done(struct db *db, void *arg)

@@ -39,10 +39,10 @@ static void row_read(struct db *db, struct portal_state *p)
     breaker_unpack(&p->breaker, (const uint8_t *)recent, recent ? len : 0);
 }
 
-enum db_rc portal_read(struct db *db, const char *portal, struct portal_state *out, uint64_t *now_us)
+static enum db_rc portal_take(struct db *db, const char *sql, const char *portal, struct portal_state *out, uint64_t *now_us)
 {
     memset(out, 0, sizeof(*out));
-    TRY(db_query(db, PORTAL_COLUMNS "(SELECT 1) one LEFT JOIN chasqui_portals p ON p.portal = ?", "s", portal));
+    TRY(db_query(db, sql, "s", portal));
     if (!db_next(db))
         return DB_FAIL;
     *now_us = db_u64(db, 0);
@@ -50,6 +50,18 @@ enum db_rc portal_read(struct db *db, const char *portal, struct portal_state *o
         row_read(db, out);
     str_copy(out->portal, sizeof(out->portal), str_of(portal));
     return DB_OK;
+}
+
+#define PORTAL_NAMED PORTAL_COLUMNS "(SELECT 1) one LEFT JOIN chasqui_portals p ON p.portal = ?"
+
+enum db_rc portal_read(struct db *db, const char *portal, struct portal_state *out, uint64_t *now_us)
+{
+    return portal_take(db, PORTAL_NAMED, portal, out, now_us);
+}
+
+enum db_rc portal_lock(struct db *db, const char *portal, struct portal_state *out, uint64_t *now_us)
+{
+    return portal_take(db, PORTAL_NAMED " FOR UPDATE", portal, out, now_us);
 }
 
 enum db_rc portals_read(struct db *db, struct portal_state **out, unsigned *n, uint64_t *now_us)

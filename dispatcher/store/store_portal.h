@@ -27,6 +27,7 @@ struct portal_state {
 /* Rows of portals: the one named, or with portal NULL all of them (up to PORTALS_MAX, malloc'ed, the caller's). *now_us = the
  * database's clock. */
 enum db_rc portal_read(struct db *db, const char *portal, struct portal_state *out, uint64_t *now_us);
+enum db_rc portal_lock(struct db *db, const char *portal, struct portal_state *out, uint64_t *now_us); /* and the others wait behind it */
 enum db_rc portals_read(struct db *db, struct portal_state **out, unsigned *n, uint64_t *now_us);
 /* By compare-and-swap; DB_RETRY: somebody was faster. */
 enum db_rc portal_write(struct db *db, struct portal_state *p);
@@ -64,25 +65,26 @@ enum db_rc scope_pauses_read(struct db *db, struct scope_pause **out, unsigned *
 /* The first that holds this; NULL = none. */
 const struct scope_pause *scope_pause_of(const struct scope_pause *pauses, unsigned n, const char *portal, const char *action, uint64_t batch_id);
 
+/* ---- how attempts ended ------------------------------------------------------------------------------------------------- */
+
+struct portal_telling {
+    const char *portal, *holder;
+    const struct portal_ended *ended; /* n of them; none: only time went by */
+    unsigned n, tries;                /* tries: of jobs that get their last attempt back */
+    struct breaker_times times;
+};
+/* Tells the breaker, as part of a transaction; attempts that were lost to a portal that is known to be down now are given back in it. A
+ * fault is told in the transaction that frees its log-in's place: nobody takes that place without knowing. */
+enum db_rc portal_tell(struct db *db, const struct portal_telling *t, struct portal_change *out);
+
 /* ---- the dispatcher's tick ----------------------------------------------------------------------------------------------- */
 
 #define NEWS_MAX 48 /* attempts of a portal that are told at once; of more the last ones count */
-struct portal_ended {
-    uint64_t ended_ms, job_id; /* clock_ms() */
-    uint32_t robot_id;
-    uint8_t how; /* enum breaker_how */
-    uint8_t taken; /* enum breaker_taken */
-    char error[65];
-};
 struct portal_news {
     char portal[PORTAL_ROOM];
     unsigned n;
     struct portal_ended ended[NEWS_MAX];
     uint64_t count[OUTCOME_COUNT];
-};
-struct portal_change {
-    char portal[PORTAL_ROOM], why[65];
-    enum breaker_state from, to;
 };
 struct store_portals { /* tells how attempts ended, learns what others know, and lets go of held items that may begin */
     const struct portal_conf_table *conf;
@@ -94,7 +96,7 @@ struct store_portals { /* tells how attempts ended, learns what others know, and
     /* out */
     unsigned n; struct portal_state *portal; /* malloc'ed, the caller's; not when rc is not STORE_OK */
     unsigned n_changes; struct portal_change change[16];
-    unsigned n_released, n_given_back;
+    unsigned n_released;
     bool is_held;         /* items are held */
     uint64_t wait_us;     /* until it is worth looking again; 0 = no earlier than ever */
     enum store_rc rc;

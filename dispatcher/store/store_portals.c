@@ -23,80 +23,78 @@
 /* ---- attempts that are given back ------------------------------------------------------------------------------------------ */
 
 /* One that was its job's last: the job is put back with that attempt to come. */
-static enum db_rc job_reopen(struct db *db, const struct store_portals *op, uint64_t job_id)
+static enum db_rc job_reopen(struct db *db, unsigned tries, uint64_t job_id)
 {
-    struct store_retry retry = {.job_id = job_id, .tries = op->tries, .why = "the portal was down: its last attempt is given back"};
+    struct store_retry retry = {.job_id = job_id, .tries = tries, .why = "the portal was down: its last attempt is given back"};
     TRY(job_retry_tx(db, &retry));
-    return retry.ok ? db_exec(db, "UPDATE portal_jobs SET attempts = ? WHERE id = ?", "uu", (uint64_t)(op->tries ? op->tries - 1 : 0), job_id) : DB_OK;
+    return retry.ok ? db_exec(db, "UPDATE portal_jobs SET attempts = ? WHERE id = ?", "uu", (uint64_t)(tries ? tries - 1 : 0), job_id) : DB_OK;
 }
 
-static enum db_rc attempt_give_back(struct db *db, struct store_portals *op, const struct breaker_attempt *a)
+static enum db_rc attempt_give_back(struct db *db, const struct portal_telling *t, const struct breaker_attempt *a)
 {
-    op->n_given_back++;
     if (a->taken == TAKEN_LAST)
-        return job_reopen(db, op, a->job_id);
+        return job_reopen(db, t->tries, a->job_id);
     TRY(db_exec(db, "UPDATE portal_jobs SET attempts = attempts - 1 WHERE id = ? AND status IN ('retrying', 'running') AND attempts > 0", "u", a->job_id));
-    return db_affected(db) ? event_add(db, a->job_id, "attempt_given_back", NULL, op->holder, "the portal was down") : DB_OK;
+    return db_affected(db) ? event_add(db, a->job_id, "attempt_given_back", NULL, t->holder, "the portal was down") : DB_OK;
 }
 
 /* ---- how attempts ended ----------------------------------------------------------------------------------------------------- */
 
-struct telling {
-    struct store_portals *op;
-    const struct portal_news *news; /* NULL = only time went by */
-    struct portal_state state;
-    uint64_t asked_ms; /* clock_ms() */
-    bool is_changed;
-    struct portal_change change;
-};
-
-static void news_take(struct telling *t, uint64_t now_us)
+/* now_us is the database's clock of now_ms. */
+static void breaker_told(struct breaker *b, const struct portal_telling *t, uint64_t now_ms, uint64_t now_us)
 {
-    for (unsigned i = 0; t->news && i < t->news->n; i++) {
-        const struct portal_ended *e = &t->news->ended[i];
-        uint64_t ago_us = t->asked_ms > e->ended_ms ? (t->asked_ms - e->ended_ms) * 1000 : 0;
+    for (unsigned i = 0; i < t->n; i++) {
+        const struct portal_ended *e = &t->ended[i];
+        uint64_t ago_us = now_ms > e->ended_ms ? (now_ms - e->ended_ms) * 1000 : 0;
         struct breaker_attempt a = {now_us - ago_us, e->job_id, e->robot_id, e->how, e->taken};
-        t->is_changed = true;
-        breaker_ended(&t->state.breaker, &t->op->times, &a, e->error, now_us);
+        breaker_ended(b, &t->times, &a, e->error, now_us);
     }
 }
 
+enum db_rc portal_tell(struct db *db, const struct portal_telling *t, struct portal_change *out)
+{
+    struct breaker_attempt back[BREAKER_RECENT];
+    struct portal_state p;
+    uint64_t now_ms = clock_ms(), now_us; /* NOW() is of when the statement came, not of when it had its lock */
+    memset(out, 0, sizeof(*out));
+    TRY(portal_lock(db, t->portal, &p, &now_us));
+    out->from = p.breaker.state;
+    breaker_told(&p.breaker, t, now_ms, now_us);
+    bool is_ticked = breaker_tick(&p.breaker, now_us);
+    out->to = p.breaker.state;
+    out->n_given_back = breaker_give_back(&p.breaker, now_us, back, BREAKER_RECENT);
+    strcpy(out->portal, p.portal);
+    strcpy(out->why, p.breaker.why);
+    if (!t->n && !is_ticked && !out->n_given_back)
+        return DB_OK;
+    TRY(portal_write(db, &p));
+    if (out->to != out->from && (out->to == BREAKER_TRIPPED || out->from == BREAKER_TRIPPED))
+        TRY(portal_change_add(db, out->from == BREAKER_TRIPPED ? "portal_recovered" : "portal_tripped", p.portal, out->why));
+    for (unsigned i = 0; i < out->n_given_back; i++)
+        TRY(attempt_give_back(db, t, &back[i]));
+    return DB_OK;
+}
+
+struct tell {
+    struct portal_telling telling;
+    struct portal_change change;
+};
+
 static enum db_rc tell_tx(struct db *db, void *arg)
 {
-    struct telling *t = arg;
-    struct breaker_attempt back[BREAKER_RECENT];
-    uint64_t now_us;
-    char portal[PORTAL_ROOM];
-    strcpy(portal, t->state.portal);
-    t->is_changed = false;
-    t->op->n_given_back = 0;
-    TRY(portal_read(db, portal, &t->state, &now_us));
-    enum breaker_state from = t->state.breaker.state;
-    news_take(t, now_us);
-    t->is_changed |= breaker_tick(&t->state.breaker, now_us);
-    unsigned n = breaker_give_back(&t->state.breaker, now_us, back, BREAKER_RECENT);
-    t->change.from = from;
-    t->change.to = t->state.breaker.state;
-    strcpy(t->change.portal, portal);
-    strcpy(t->change.why, t->state.breaker.why);
-    if (!t->is_changed && !n)
-        return DB_OK;
-    TRY(portal_write(db, &t->state));
-    if (t->change.to != from && (t->change.to == BREAKER_TRIPPED || from == BREAKER_TRIPPED))
-        TRY(portal_change_add(db, from == BREAKER_TRIPPED ? "portal_recovered" : "portal_tripped", portal, t->change.why));
-    for (unsigned i = 0; i < n; i++)
-        TRY(attempt_give_back(db, t->op, &back[i]));
-    return DB_OK;
+    struct tell *t = arg;
+    return portal_tell(db, &t->telling, &t->change);
 }
 
 static enum store_rc tell(struct db *db, struct store_portals *op, const char *portal, const struct portal_news *news)
 {
-    struct telling t = {.op = op, .news = news, .asked_ms = clock_ms()};
-    unsigned given_back = op->n_given_back;
-    strcpy(t.state.portal, portal);
+    struct tell t = {.telling = {.portal = portal, .holder = op->holder, .tries = op->tries, .times = op->times}};
+    if (news) {
+        t.telling.ended = news->ended;
+        t.telling.n = news->n;
+    }
     enum store_rc rc = store_tx(db, tell_tx, NULL, &t);
-    op->n_given_back += given_back;
-    if (rc == STORE_OK && t.change.from != t.change.to && op->n_changes < sizeof(op->change) / sizeof(op->change[0]))
+    if (rc == STORE_OK && (t.change.from != t.change.to || t.change.n_given_back) && op->n_changes < sizeof(op->change) / sizeof(op->change[0]))
         op->change[op->n_changes++] = t.change;
     return rc;
 }
