@@ -88,3 +88,11 @@ def test_kill_9_of_any_process_during_log_ins(make_system, mariadb):
     assert system.portal.violations() == []
     live = system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1")
     assert live == LOGINS == sum(len(robot.sessions()) for robot in system.robots.values())
+
+
+def test_a_lease_that_ended_meanwhile_is_not_lost(make_system):
+    """A renewal that passes the end of its log-in finds no lease: that is not somebody else's doing."""
+    system = make_system(robots=1, capacity=400, settings={"queue.lease_ms": 500, "queue.robot_logins": 64}, robot_options={"login_ms": "100-160"})
+    batch = system.api.batch(range(1, 301)).expect(202).json["batch_id"]
+    wait_until(lambda: system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["counts"]["done"] == 300, 60, "the batch is done")
+    assert system.metric("chasqui_leases_lost_total") <= system.metric("chasqui_rescues_total")  # of which there are some where processes stall
