@@ -66,11 +66,13 @@ static void changed(struct dispatcher *d, uint32_t robot_id)
         peers_wake(d, "place");
 }
 
-/* Did the robot answer? A call that had too little time, or ended for a reason of ours, says nothing. */
+/* Did the robot answer? A call that had too little time, or ended for a reason of ours or of its caller, says nothing. */
 void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a)
 {
     bool is_answered = a->status != 0 || a->garbage;
-    if (!robot_id || !a->is_work || (!is_answered && a->took_ms < OUTLIER_PATIENCE_MS) || (is_answered && a->result == CALL_STOPPED))
+    if (!robot_id || !a->is_work || (is_answered && a->result == CALL_STOPPED))
+        return;
+    if (!is_answered && !outlier_tells(a->result != CALL_BROKEN, a->took_ms, a->usual_ms))
         return;
     room_make(d->mutes, robot_id);
     if (outlier_take(&d->mutes->of[robot_id], is_answered, clock_ms()))

@@ -2,6 +2,12 @@
 /* outlier.c - see outlier.h. */
 #include "dispatcher/robot/outlier.h"
 
+bool outlier_tells(bool is_cut, int64_t took_ms, int64_t usual_ms)
+{
+    int64_t wanted = usual_ms && usual_ms < OUTLIER_OVERDUE_MS ? usual_ms : OUTLIER_OVERDUE_MS;
+    return took_ms >= (is_cut && wanted > OUTLIER_PATIENCE_MS ? wanted : OUTLIER_PATIENCE_MS);
+}
+
 static bool judge(struct outlier *o, uint64_t now_ms)
 {
     bool was_out = o->is_out;

@@ -468,6 +468,14 @@ void call_resume(struct robot_call *c)
     loop_timer_in(c->http->loop, &c->http->reaper, 0);
 }
 
+/* What is not sent is judged by the time that a connection may take. */
+static int64_t usual_of(const struct robot_call *c)
+{
+    if (c->answer.result == CALL_NOT_SENT && c->spec.connect_ms)
+        return c->spec.connect_ms;
+    return c->spec.usual_ms ? c->spec.usual_ms : c->spec.total_ms;
+}
+
 /* Nobody waits for it any more: what came of it until now is known all the same. */
 static void stopped_tell(struct robot_call *c)
 {
@@ -477,6 +485,7 @@ static void stopped_tell(struct robot_call *c)
     c->answer.result = CALL_STOPPED;
     c->answer.body = &c->in;
     c->answer.is_work = c->spec.is_work || c->spec.is_login;
+    c->answer.usual_ms = usual_of(c);
     c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
     c->http->watch(c->http->watch_arg, c->spec.robot_id, c->spec.is_login, &c->answer);
 }
@@ -579,6 +588,7 @@ static void call_end(struct robot_call *c, enum call_result result)
         c->answer.result = result;
         c->answer.body = &c->in;
         c->answer.is_work = c->spec.is_work || c->spec.is_login;
+        c->answer.usual_ms = usual_of(c);
         c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
         c->answer.curl_text = c->error;
         if (!c->is_foreign)

@@ -39,6 +39,7 @@ struct call_answer { /* borrowed during `done` */
     struct buf *body;            /* what came; the callee may take its bytes */
     int64_t took_ms;
     bool is_work;                /* as call_spec says, or a log-in */
+    int64_t usual_ms;            /* what its robot is given for such a call */
     const char *curl_text;       /* for our log only */
     const char *why;             /* a word of common/curl_word.h, "" = answered */
 };
@@ -60,6 +61,7 @@ struct call_spec {
     bool is_decoded;             /* a Content-Encoding that nobody asked for is undone: for answers that are read here */
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
     int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */, idle_ms /* 0 = none */;
+    int64_t usual_ms;            /* what a robot is given for such a call, when this one's caller left it less; 0 = total_ms */
     size_t max_bytes;            /* cap of the buffered body; ignored with on_data */
     /* Streaming: head comes once before data when status is 200 (return false to stop: the body is buffered instead for
      * other statuses); on_data is given bytes and may answer false = full, the call is then paused until call_resume(). */

@@ -256,6 +256,7 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
                              .connect_ms = d->conf->timeout_connect_ms,
                              .first_byte_ms = first < left ? first : left,
                              .idle_ms = d->conf->timeout_download_idle_ms,
+                             .usual_ms = d->conf->timeout_download_first_byte_ms - 2 * KEEP_MS,
                              .max_bytes = REFUSAL_BYTES,
                              .stream_bytes = w->chunk_bytes / 2,
                              .on_head = head_came,

@@ -113,6 +113,7 @@ static void list_resolved(struct dispatcher *d, struct request *r, enum resolve 
                              .traceparent = r->traceparent,
                              .connect_ms = d->conf->timeout_connect_ms,
                              .total_ms = d->conf->timeout_list_ms < left ? d->conf->timeout_list_ms : left,
+                             .usual_ms = d->conf->timeout_list_ms - 2 * KEEP_MS,
                              .max_bytes = (size_t)d->conf->limit_list_bytes,
                              .done = list_answered,
                              .arg = l};

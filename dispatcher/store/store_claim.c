@@ -67,39 +67,6 @@ static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
 
 /* ---- the items ------------------------------------------------------------------------------------------------------------ */
 
-#define ITEM_COLUMNS "SELECT batch_id, idx, company_id, job_id, urgency, params FROM chasqui_items "
-
-static void items_take(struct db *db, struct claim *c)
-{
-    while (c->n < QUEUE_CLAIM_MAX && db_next(db)) {
-        struct item *it = &c->item[c->n++];
-        it->batch_id = db_u64(db, 0);
-        it->idx = db_u64(db, 1);
-        it->company_id = db_u64(db, 2);
-        it->job_id = db_u64(db, 3);
-        it->is_new = it->job_id == 0;
-        it->priority = (uint8_t)(9 - db_u64(db, 4));
-        it->tries = c->op->tries;
-        it->generation = 1;
-        column_bytes(db, 5, &it->params);
-    }
-}
-
-static enum db_rc items_lock(struct db *db, struct claim *c, unsigned most)
-{
-    if (!c->n_only) {
-        TRY(db_query(db, ITEM_COLUMNS "FORCE INDEX (ready) WHERE ready = 1 ORDER BY urgency, turn LIMIT ? FOR UPDATE SKIP LOCKED", "u",
-                     (uint64_t)most));
-        items_take(db, c);
-    }
-    for (unsigned i = 0; i < c->n_only; i++) {
-        TRY(db_query(db, ITEM_COLUMNS "WHERE batch_id = ? AND idx = ? AND ready = 1 FOR UPDATE SKIP LOCKED", "uu", c->only[i].batch_id,
-                     c->only[i].idx));
-        items_take(db, c);
-    }
-    return DB_OK;
-}
-
 static enum db_rc batches_read(struct db *db, struct claim *c)
 {
     uint64_t ids[QUEUE_CLAIM_MAX];
@@ -251,7 +218,7 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(room_read(db, c, &room));
     op->is_full = room == 0;
-    TRY(items_lock(db, c, room && room < op->max ? room : op->max)); /* without room: those whose company has a session */
+    TRY(claim_take(db, c, room && room < op->max ? room : op->max, room > 0)); /* without room: those whose company has a session */
     if (!c->n)
         return DB_OK;
     TRY(batches_read(db, c));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_claim.h - what the files of a claim share: its items on their way from
- * the queue to their robots. store_claim.c leads; store_claim_company.c looks at
- * companies, store_claim_write.c writes.
+ * the queue to their robots. store_claim.c leads; store_claim_take.c chooses items,
+ * store_claim_company.c looks at companies, store_claim_write.c writes.
  */
 #ifndef CHASQUI_STORE_CLAIM_H
 #define CHASQUI_STORE_CLAIM_H
@@ -75,6 +75,8 @@ void column_bytes(struct db *db, unsigned col, struct buf *out); /* replaces wha
             (out)[g_] = (c)->row[g_]->member;           \
     } while (0)
 
+/* Locks the items of the claim: those of `only`, or the next `most`. has_room: they are to get places. */
+enum db_rc claim_take(struct db *db, struct claim *c, unsigned most, bool has_room);
 /* Companies: locks their epochs, finds sessions that are there; what is busy gets another fate. */
 enum db_rc claim_companies(struct db *db, struct claim *c);
 /* Writes jobs, sessions, places, epochs, leases and items of those that begin. */

@@ -32,6 +32,19 @@ static void test_half_of_the_last_ten(void **state)
     assert_false(c.is_out);
 }
 
+static void test_what_its_caller_cut_tells_nothing(void **state)
+{
+    (void)state;
+    assert_false(outlier_tells(true, 1100, 30000)); /* a deadline just over a second */
+    assert_false(outlier_tells(true, 9999, 30000));
+    assert_true(outlier_tells(true, 10000, 30000)); /* overdue */
+    assert_true(outlier_tells(true, 4000, 4000));   /* all that it is given */
+    assert_true(outlier_tells(true, 10000, 0));
+    assert_false(outlier_tells(true, 300, 200));
+    assert_true(outlier_tells(false, 1100, 30000)); /* it broke */
+    assert_false(outlier_tells(false, 900, 30000));
+}
+
 static void test_it_comes_back_by_answers(void **state)
 {
     struct outlier o = {0};
@@ -74,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_half_of_the_last_ten),
+        cmocka_unit_test(test_what_its_caller_cut_tells_nothing),
         cmocka_unit_test(test_it_comes_back_by_answers),
         cmocka_unit_test(test_it_comes_back_by_itself_when_nobody_calls),
         cmocka_unit_test(test_calls_that_are_overdue_count_while_they_are),

@@ -162,6 +162,45 @@ static void test_priority_comes_first_then_the_turn(void **state)
     }
 }
 
+/* Of `claims` claims of `most` items each, how many items were of companies from `first` to `last`. */
+static unsigned claimed_of(unsigned claims, unsigned most, uint64_t first, uint64_t last)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < claims; i++) {
+        struct store_claim op = claim_op(most);
+        claim_fine(&op, most);
+        for (unsigned k = 0; k < most; k++)
+            n += op.got[k].company_id >= first && op.got[k].company_id <= last;
+        claim_forget(&op);
+    }
+    return n;
+}
+
+static void test_urgent_work_without_end_leaves_a_share_to_what_waits(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i < 4; i++) {
+        struct store_robot_seen seen = {.robot_id = robot[i], .reported_capacity = 500, .fenced = -1};
+        run_fine(store_robot_seen, &seen);
+    }
+    batch_add(20, 1);                /* priority 5 */
+    uint64_t low = batch_add(20, 101); /* made priority 1 */
+    exec_sql("UPDATE chasqui_items SET urgency = 8 WHERE batch_id = ?", "u", low);
+    uint64_t urgent = batch_add(200, 1001);
+    exec_sql("UPDATE chasqui_items SET urgency = 0 WHERE batch_id = ?", "u", urgent);
+    enqueued(50, 7);
+    assert_int_equal(claimed_of(24, 1, 1, 199), 0); /* nothing has waited for a minute: the urgent ones come first */
+    exec_sql("UPDATE chasqui_batches SET created_at = created_at - INTERVAL 2 MINUTE WHERE id <= ?", "u", low);
+    assert_int_equal(claimed_of(24, 1, 1, 199), 3);
+    assert_int_equal(claimed_of(2, 32, 1, 199), 8);
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE company_id = 50 AND ready = 1", ""); /* it has not waited yet */
+    assert_number(2, "SELECT COUNT(DISTINCT batch_id) FROM chasqui_items WHERE urgency > 2 AND state = 'running'", ""); /* of each priority */
+    exec_sql("UPDATE portal_jobs SET available_at = available_at - INTERVAL 2 MINUTE, created_at = created_at - INTERVAL 2 MINUTE WHERE company_id = 50", "");
+    claimed_of(1, 24, 1, 199);
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_items WHERE company_id = 50 AND ready = 1", "");
+    exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
+}
+
 static void test_what_waits_for_its_company(void **state)
 {
     (void)state;
@@ -495,6 +534,7 @@ int main(void)
         cmocka_unit_test_setup(test_attempts_are_bounded_and_a_full_robot_costs_none, reset),
         cmocka_unit_test_setup(test_a_job_asked_to_stop_ends_as_cancelled, reset),
         cmocka_unit_test_setup(test_priority_comes_first_then_the_turn, reset),
+        cmocka_unit_test_setup(test_urgent_work_without_end_leaves_a_share_to_what_waits, reset),
         cmocka_unit_test_setup(test_what_waits_for_its_company, reset),
         cmocka_unit_test_setup(test_places_are_kept_back_and_robots_are_not_flooded, reset),
         cmocka_unit_test_setup(test_claims_at_once_leave_what_is_kept_back, reset),
