@@ -5,7 +5,7 @@
  * checked again at each try. A callback is made at least once: its receiver
  * knows a repeated one by X-Chasqui-Delivery. What fails is tried again with
  * twice the wait, at random within its upper half, and given up after
- * webhook.give_up_s: a receiver may be down for a weekend.
+ * webhook.give_up_s: a receiver may be down for a weekend. One that hangs holds back its own callbacks only (receivers.h).
  *
  * X-Chasqui-Signature: v1=<hex of HMAC-SHA256(secret, timestamp "." body)>
  */
@@ -35,7 +35,8 @@
 struct attempt { /* a call under way */
     struct webhooks *all;
     struct attempt *next, **link;
-    uint64_t batch_id;
+    uint64_t batch_id, token_id;
+    char url[501];
     unsigned attempts;
     int64_t age_ms; /* of the callback, by the database's clock, when this try began */
     uint8_t token[ID_TOKEN_BYTES];
@@ -47,7 +48,9 @@ struct webhooks {
     size_t secret_len;
     uint64_t look_at_ms;
     bool is_busy; /* a claim is under way */
+    bool is_held; /* the last one may have left some to receivers that have enough */
     struct attempt *first;
+    struct receivers busy; /* whom they are for */
 };
 
 /* ---- the end of a try ---------------------------------------------------------------------------------------------- */
@@ -120,10 +123,14 @@ static void answered(void *arg, struct call_answer *answer)
 {
     struct attempt *a = arg;
     char error[100];
-    settle(a->all, a, webhook_wrong(answer, error), false);
+    struct webhooks *w = a->all;
+    settle(w, a, webhook_wrong(answer, error), false);
+    receivers_drop(&w->busy, a->token_id, a->url);
     if ((*a->link = a->next))
         a->next->link = a->link;
     free(a);
+    if (w->is_held) /* some wait for a place like the one that is free now */
+        webhook_soon(w->d);
 }
 
 /* ---- a try ------------------------------------------------------------------------------------------------------------ */
@@ -165,7 +172,8 @@ void webhook_post(struct dispatcher *d, const char *url, const struct buf *body,
 static void try_begin(struct webhooks *w, const struct webhook *hook)
 {
     struct attempt *a = xcalloc(1, sizeof(*a));
-    *a = (struct attempt){.all = w, .batch_id = hook->batch_id, .attempts = hook->attempts, .age_ms = hook->age_ms};
+    *a = (struct attempt){.all = w, .batch_id = hook->batch_id, .token_id = hook->token_id, .attempts = hook->attempts, .age_ms = hook->age_ms};
+    strcpy(a->url, hook->url);
     memcpy(a->token, hook->token, sizeof(a->token));
     if (!url_is_allowed(w->d->conf->webhook_allow, hook->url)) {
         settle(w, a, "webhook.allow has no prefix for its callback_url", true);
@@ -176,6 +184,7 @@ static void try_begin(struct webhooks *w, const struct webhook *hook)
         a->next->link = &a->next;
     a->link = &w->first;
     w->first = a;
+    receivers_add(&w->busy, a->token_id, a->url);
     webhook_post(w->d, hook->url, &hook->body, hook->delivery, answered, a);
 }
 
@@ -189,6 +198,7 @@ static void claimed(void *arg, void *op_)
     struct webhooks *w = arg;
     struct store_webhook_claim *op = op_;
     w->is_busy = false;
+    w->is_held = op->busy.n || op->n;
     for (unsigned i = 0; i < op->n; i++) {
         if (op->rc == STORE_OK && op->got[i].body.len && !w->d->draining)
             try_begin(w, &op->got[i]);
@@ -212,10 +222,11 @@ void webhook_soon(struct dispatcher *d)
 void webhook_tick(struct dispatcher *d)
 {
     struct webhooks *w = d->webhooks;
-    if (!w->secret || w->is_busy || d->draining || clock_ms() < w->look_at_ms)
+    if (!w->secret || w->is_busy || w->busy.n == RECEIVERS_MAX || d->draining || clock_ms() < w->look_at_ms)
         return;
     struct store_webhook_claim *op = xcalloc(1, sizeof(*op));
     w->is_busy = true;
+    op->busy = w->busy;
     look_in(w, LOOK_MS);
     op->lease_ms = d->conf->webhook_timeout_ms + SPARE_MS;
     store_submit(d->store, store_webhook_claim, op, claimed, w);

@@ -49,25 +49,69 @@ static enum db_rc next_due(struct db *db, struct store_webhook_claim *op)
     return DB_OK;
 }
 
+#define LOOK_ROWS "32"
+#define ORIGIN "LEFT(SUBSTRING_INDEX(b.callback_url, '/', 3), 299)"
+
+/* Those that are due longest, but for those whose receiver has enough. Nothing is locked. */
+static enum db_rc due_look(struct db *db, struct store_webhook_claim *op)
+{
+    struct receivers busy = op->busy;
+    struct buf full = {0};
+    receivers_full(&busy, &full);
+    const char *enough = full.len ? full.data : "";
+    enum db_rc rc = db_query(db,
+                             "SELECT w.batch_id, b.token_id, b.callback_url, TIMESTAMPDIFF(MICROSECOND, w.created_at, NOW(6)) DIV 1000 FROM chasqui_webhooks w "
+                             "FORCE INDEX (due) JOIN chasqui_batches b ON b.id = w.batch_id WHERE w.due_at <= NOW(6) AND "
+                             "INSTR(?, CONCAT('\ntoken ', b.token_id, '\n')) = 0 AND INSTR(?, CONCAT('\nreceiver ', " ORIGIN ", '\n')) = 0 AND "
+                             "INSTR(?, CONCAT('\ntoken ', b.token_id, ' receiver ', " ORIGIN ", '\n')) = 0 ORDER BY w.due_at LIMIT " LOOK_ROWS,
+                             "sss", enough, enough, enough);
+    buf_free(&full);
+    TRY(rc);
+    while (op->n < WEBHOOK_CLAIM_MAX && db_next(db)) {
+        struct webhook *w = &op->got[op->n];
+        *w = (struct webhook){.batch_id = db_u64(db, 0), .token_id = db_u64(db, 1), .age_ms = db_i64(db, 3)};
+        db_str_copy(db, 2, w->url, sizeof(w->url));
+        if (!receivers_may(&busy, w->token_id, w->url))
+            continue;
+        receivers_add(&busy, w->token_id, w->url);
+        op->n++;
+    }
+    return DB_OK;
+}
+
+/* Of those that were found, the ones that nobody else takes. */
+static enum db_rc found_lock(struct db *db, struct store_webhook_claim *op)
+{
+    uint64_t ids[WEBHOOK_CLAIM_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < op->n; i++)
+        ids[i] = op->got[i].batch_id;
+    TRY(db_query_in_u64(db, "SELECT batch_id, attempts, delivery FROM chasqui_webhooks WHERE batch_id IN (%s) AND due_at <= NOW(6) FOR UPDATE SKIP LOCKED", ids,
+                        op->n, ""));
+    while (db_next(db))
+        for (unsigned i = n; i < op->n; i++)
+            if (op->got[i].batch_id == db_u64(db, 0)) {
+                struct webhook w = op->got[i];
+                size_t len;
+                const char *delivery = db_str(db, 2, &len);
+                w.attempts = (unsigned)db_u64(db, 1) + 1;
+                memcpy(w.delivery, delivery, len < sizeof(w.delivery) ? len : sizeof(w.delivery));
+                id_random(w.token, sizeof(w.token));
+                op->got[i] = op->got[n];
+                op->got[n++] = w;
+                break;
+            }
+    op->n = n;
+    return DB_OK;
+}
+
 static enum db_rc claim_tx(struct db *db, void *arg)
 {
     struct store_webhook_claim *op = arg;
     op->n = 0;
-    TRY(db_query(db,
-                 "SELECT w.batch_id, w.attempts, w.delivery, b.callback_url, TIMESTAMPDIFF(MICROSECOND, w.created_at, NOW(6)) DIV 1000 FROM chasqui_webhooks w FORCE INDEX (due) JOIN chasqui_batches b ON "
-                 "b.id = w.batch_id WHERE w.due_at <= NOW(6) ORDER BY w.due_at LIMIT 8 FOR UPDATE SKIP LOCKED",
-                 ""));
-    while (op->n < WEBHOOK_CLAIM_MAX && db_next(db)) {
-        struct webhook *w = &op->got[op->n++];
-        size_t len;
-        const char *delivery = db_str(db, 2, &len);
-        w->batch_id = db_u64(db, 0);
-        w->attempts = (unsigned)db_u64(db, 1) + 1;
-        memcpy(w->delivery, delivery, len < sizeof(w->delivery) ? len : sizeof(w->delivery));
-        db_str_copy(db, 3, w->url, sizeof(w->url));
-        w->age_ms = db_i64(db, 4);
-        id_random(w->token, sizeof(w->token));
-    }
+    TRY(due_look(db, op));
+    if (op->n)
+        TRY(found_lock(db, op));
     if (!op->n)
         return DB_OK;
     return db_bulk(db,

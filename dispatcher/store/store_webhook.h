@@ -6,6 +6,7 @@
 #ifndef CHASQUI_STORE_WEBHOOK_H
 #define CHASQUI_STORE_WEBHOOK_H
 
+#include "dispatcher/store/receivers.h"
 #include "dispatcher/store/store.h"
 
 #define WEBHOOK_CLAIM_MAX 8
@@ -14,7 +15,7 @@
 enum db_rc webhook_add(struct db *db, uint64_t batch_id);
 
 struct webhook {
-    uint64_t batch_id;
+    uint64_t batch_id, token_id;
     unsigned attempts; /* this one counted */
     int64_t age_ms;    /* since the batch has ended */
     uint8_t delivery[ID_TOKEN_BYTES], token[ID_TOKEN_BYTES];
@@ -23,8 +24,9 @@ struct webhook {
 };
 struct store_webhook_claim { /* those that are due; SKIP LOCKED */
     int64_t lease_ms; /* how long a try may take; after it the callback is due again */
+    struct receivers busy; /* calls that are under way; those of the claim come to them */
     unsigned n; struct webhook got[WEBHOOK_CLAIM_MAX];
-    int64_t due_in_ms; /* n 0: until the next one is due, 0 = others are at it; -1 = none waits */
+    int64_t due_in_ms; /* n 0: until the next one is due, 0 = others are at it, or their receivers have enough; -1 = none waits */
     enum store_rc rc;
 };
 void store_webhook_claim(struct db *db, void *op);

@@ -223,3 +223,26 @@ def test_a_secret_that_others_can_read_stops_the_start(make_system):
     process.expect_death()
     process.wait_log("webhook_secret_refused.*0400")
     wait_until(lambda: not process.alive(), 10, "it ended")
+
+
+def test_a_receiver_that_hangs_delays_nobody_else(make_system, receiver):
+    """Hundreds of callbacks to a receiver that hangs are due first: only a few are under way at once, and another's comes at once."""
+    with Receiver("hang") as hangs:
+        system = make_system(settings={**FAST, "webhook.timeout_ms": 3000, "webhook.allow": f"{hangs.url},{receiver.url}"})
+        system.database.execute(
+            "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, total, callback_url, created_at, finished_at) SELECT 100000 + seq, "
+            "900000, 'sunat', 'sunat.menu_sol_login', 5, 1, 'done', 0, %s, NOW(6), NOW(6) FROM seq_1_to_600",
+            f"{hangs.url}/x",
+        )
+        system.database.execute(
+            "INSERT INTO chasqui_webhooks (batch_id, state, due_at, delivery, created_at) SELECT 100000 + seq, 'waiting', NOW(6) - INTERVAL 1 HOUR, "
+            "LEFT(CONCAT(seq, REPEAT('x', 16)), 16), NOW(6) FROM seq_1_to_600"
+        )
+        hangs.wait_calls(4, 30)
+        submit(system, (1,), f"{receiver.url}/x")
+        receiver.wait_calls(1, 30)
+        under_way = "SELECT COUNT(*) FROM chasqui_webhooks WHERE batch_id > 100000 AND token IS NOT NULL"
+        assert system.database.value(under_way) <= 8  # four, and those whose end is being written
+        assert len(hangs.calls) < 300  # the others were not all tried before it
+        wait_until(lambda: len(hangs.calls) > 8, 30, "the others are tried too")
+        system.database.execute("UPDATE chasqui_webhooks SET due_at = NULL, state = 'delivered' WHERE batch_id > 100000")

@@ -163,11 +163,60 @@ static void test_many_dispatchers_claim_each_once(void **state)
     assert_number(BATCHES, "SELECT COUNT(*) FROM chasqui_webhooks WHERE state = 'delivered' AND attempts = 1", "");
 }
 
+static unsigned claimed_of(struct store_webhook_claim *op, uint64_t first, uint64_t last)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < op->n; i++)
+        n += op->got[i].batch_id >= first && op->got[i].batch_id <= last;
+    return n;
+}
+
+static void test_a_receiver_that_hangs_holds_back_its_own_only(void **state)
+{
+    struct store_webhook_claim op = claim_op();
+    (void)state;
+    for (uint64_t id = 1; id <= 300; id++) { /* due first */
+        batch_make(id, "https://hangs.example/x?/y");
+        add(id);
+    }
+    batch_make(500, "https://hangs.example:8443/x");
+    add(500);
+    batch_make(501, "https://well.example/x");
+    add(501);
+    batch_make(502, "https://hangs.example/x");
+    exec_sql("UPDATE chasqui_batches SET token_id = 2 WHERE id = 502", "");
+    add(502);
+    run_fine(store_webhook_claim, &op);
+    assert_true(op.n == 4 && claimed_of(&op, 1, 300) == 4); /* and no more of them at once */
+    for (unsigned i = 0; i < op.n; i++)
+        receivers_add(&op.busy, op.got[i].token_id, op.got[i].url);
+    claim_forget(&op);
+    run_fine(store_webhook_claim, &op);
+    assert_int_equal(claimed_of(&op, 1, 300), 0);
+    assert_int_equal(claimed_of(&op, 500, 502), 3); /* another port, another host, another token */
+    claim_forget(&op);
+    for (unsigned i = 0; i < 12; i++) /* the receiver hangs for others too */
+        receivers_add(&op.busy, 3 + i, "https://hangs.example/z");
+    exec_sql("UPDATE chasqui_webhooks SET due_at = NOW(6) WHERE batch_id >= 500", "");
+    run_fine(store_webhook_claim, &op);
+    assert_true(op.n == 2 && claimed_of(&op, 500, 501) == 2);
+    claim_forget(&op);
+    for (unsigned i = 0; i < 12; i++) /* so has a token that keeps many receivers waiting */
+        receivers_add(&op.busy, 1, i % 2 ? "https://b.example/z" : "http://c.example");
+    exec_sql("UPDATE chasqui_webhooks SET due_at = NOW(6) WHERE batch_id >= 500", "");
+    run_fine(store_webhook_claim, &op);
+    assert_true(op.n == 0 && op.due_in_ms == 0);
+    receivers_drop(&op.busy, 1, "https://hangs.example/other");
+    run_fine(store_webhook_claim, &op);
+    assert_true(op.n == 1 && claimed_of(&op, 1, 300) == 1);
+    claim_forget(&op);
+}
+
 static void test_plans(void **state)
 {
     struct store_webhook_claim op = claim_op();
     (void)state;
-    exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) SELECT seq, 1, "
+    exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) SELECT seq, seq, "
              "'acme', 'acme.login', 5, 1, 'done', 'https://a.example', NOW(6), NOW(6) FROM seq_1_to_3000", "");
     exec_sql("INSERT INTO chasqui_webhooks (batch_id, state, due_at, delivery, created_at) SELECT seq, IF(seq > 40, 'delivered', 'waiting'), IF(seq > 40, "
              "NULL, NOW(6)), REPEAT('x', 16), NOW(6) FROM seq_1_to_3000", "");
@@ -196,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_late_try_settles_nothing, reset),
         cmocka_unit_test_setup(test_giving_up_leaves_a_trace, reset),
         cmocka_unit_test_setup(test_many_dispatchers_claim_each_once, reset),
+        cmocka_unit_test_setup(test_a_receiver_that_hangs_holds_back_its_own_only, reset),
         cmocka_unit_test_setup(test_plans, reset),
     };
     return cmocka_run_group_tests(tests, server_start, server_stop);
