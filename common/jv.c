@@ -383,6 +383,11 @@ bool jv_id(const struct jv *v, uint64_t *out)
     return true;
 }
 
+bool jv_equal(const struct jv *a, const struct jv *b)
+{
+    return json_equal(in(a), in(b));
+}
+
 bool jv_is_empty_array(const struct jv *v)
 {
     return jv_type(v) == JV_ARRAY && !jv_len(v);

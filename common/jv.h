@@ -37,6 +37,7 @@ const char *jv_str(const struct jv *v);            /* NULL when not a string; no
 size_t jv_str_len(const struct jv *v);
 bool jv_int(const struct jv *v, int64_t *out);     /* false when not a JSON integer of 64 bits */
 bool jv_id(const struct jv *v, uint64_t *out);     /* an integer of 1 or more, or its 1-19 decimal digits as a string */
+bool jv_equal(const struct jv *a, const struct jv *b); /* the members of objects in any order */
 bool jv_is_empty_array(const struct jv *v);        /* which is how PHP writes an empty object, too */
 bool jv_number(const struct jv *v, double *out);   /* an integer or a real that a double holds */
 bool jv_bool(const struct jv *v, bool *out);

@@ -373,6 +373,38 @@ long item_file_read(void *file, char *out, size_t room)
     return (long)n;
 }
 
+bool item_file_each(struct item_file *f, void (*take)(void *arg, const char *text, size_t len), void *arg)
+{
+    char piece[PIECE_BYTES];
+    struct buf line = {0};
+    long n;
+    while ((n = item_file_read(f, piece, sizeof(piece))) > 0)
+        for (const char *at = piece, *end = piece + n; at < end;) {
+            const char *stop = memchr(at, '\n', (size_t)(end - at));
+            buf_add(&line, at, (size_t)((stop ? stop : end) - at));
+            at = stop ? stop + 1 : end;
+            if (stop) {
+                take(arg, line.data, line.len);
+                buf_clear(&line);
+            }
+        }
+    buf_wipe(&line);
+    explicit_bzero(piece, sizeof(piece));
+    return n == 0;
+}
+
+static void errors_add(void *arg, const char *field, struct jv *why)
+{
+    struct buf *text = arg;
+    for (size_t i = 0; i < jv_len(why); i++)
+        buf_addf(text, "%s%s %s", text->len ? "; " : "", field, jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
+}
+
+void item_file_errors(struct buf *text, const struct jv *errors)
+{
+    jv_each(errors, errors_add, text);
+}
+
 struct item_file *item_file_open(struct ctl *c, const char *path)
 {
     struct item_file *f = xcalloc(1, sizeof(*f));

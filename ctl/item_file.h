@@ -17,11 +17,15 @@ struct item_file *item_file_open(struct ctl *c, const char *path);
 void item_file_close(struct item_file **fp);
 /* An http_body_fn: whole lines follow one another. -1 after saying why it cannot be read on. */
 long item_file_read(void *file, char *out, size_t room);
+/* Reads on to the end, a line a call. false after saying why it cannot be read. */
+bool item_file_each(struct item_file *f, void (*take)(void *arg, const char *text, size_t len), void *arg);
 uint64_t item_file_lines(const struct item_file *f); /* handed out so far */
 uint64_t item_file_line(const struct item_file *f,
                         uint64_t index); /* where the index-th of them begins in the file */
 /* Rows left out: how many, and the first 1,000 as [{"line":N,"error":"why"}], borrowed. */
 uint64_t item_file_bad_total(const struct item_file *f);
 struct jv *item_file_bad(const struct item_file *f);
+/* {"field":["why"]} as a sentence, appended to text. */
+void item_file_errors(struct buf *text, const struct jv *errors);
 
 #endif

@@ -98,13 +98,6 @@ static void rounds_set(struct items *items)
     qsort(items->item, items->n, sizeof(*items->item), by_index);
 }
 
-static void why_add(void *arg, const char *field, struct jv *why)
-{
-    struct buf *text = arg;
-    for (size_t i = 0; i < jv_len(why); i++)
-        buf_addf(text, "%s%s %s", text->len ? "; " : "", field, jv_str(jv_at(why, i)));
-}
-
 struct reading {
     struct item_file *file;
     const char *portal;
@@ -120,15 +113,16 @@ static void line_bad(struct reading *r, uint64_t line, const char *why)
         plain_line(stderr, "line %llu: %s", (unsigned long long)line, why);
 }
 
-static void line_take(struct reading *r, const char *text, size_t len)
+static void line_take(void *arg, const char *text, size_t len)
 {
+    struct reading *r = arg;
     const struct batch_rules rules = {.all = true, .may_have_params = r->key != NULL};
     struct batch_line line = {0};
     uint64_t at = item_file_line(r->file, r->lines++);
     batch_line_read(&line, text, len, &rules);
     if (line.error) {
         struct buf why = {0};
-        jv_each(line.errors, why_add, &why);
+        item_file_errors(&why, line.errors);
         line_bad(r, at,
                  !r->key && strstr(why.data, "seal key") ? "params cannot be kept: seal.key_file is not set"
                                                          : why.data);
@@ -146,21 +140,7 @@ static void line_take(struct reading *r, const char *text, size_t len)
 /* Everything or nothing: a schedule that leaves a company out each morning helps nobody. */
 static bool file_read(struct ctl *c, struct reading *r)
 {
-    char piece[32768];
-    struct buf line = {0};
-    long n;
-    while ((n = item_file_read(r->file, piece, sizeof(piece))) > 0)
-        for (const char *at = piece, *end = piece + n; at < end;) {
-            const char *stop = memchr(at, '\n', (size_t)(end - at));
-            buf_add(&line, at, (size_t)((stop ? stop : end) - at));
-            at = stop ? stop + 1 : end;
-            if (stop) {
-                line_take(r, line.data, line.len);
-                buf_clear(&line);
-            }
-        }
-    buf_wipe(&line);
-    explicit_bzero(piece, sizeof(piece));
+    bool good = item_file_each(r->file, line_take, r);
     const struct jv *bad = item_file_bad(r->file);
     for (size_t i = 0; i < jv_len(bad); i++) {
         int64_t at = 0;
@@ -168,9 +148,9 @@ static bool file_read(struct ctl *c, struct reading *r)
         line_bad(r, (uint64_t)at, jv_str(jv_get(jv_at(bad, i), "error")));
     }
     char amount[TEXT_AMOUNT];
-    if (n == 0 && r->bad)
+    if (good && r->bad)
         ctl_fail(c, "%s %s not good; no schedule was made", amount_text(r->bad, "row", amount), r->bad == 1 ? "is" : "are");
-    return n == 0 && !r->bad;
+    return good && !r->bad;
 }
 
 static bool items_from_file(struct ctl *c, const char *portal, struct items *items)

@@ -98,14 +98,6 @@ static long lines_give(void *arg, char *out, size_t room)
     return n;
 }
 
-static void errors_add(void *arg, const char *field, struct jv *why)
-{
-    struct buf *text = arg;
-    for (size_t i = 0; i < jv_len(why); i++)
-        buf_addf(text, "%s%s %s", text->len ? "; " : "", field,
-                 jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
-}
-
 /* What the broker rejected, by the lines of the file: appended to what was left out here. */
 static struct jv *rejected_collect(const struct submit *s, const struct jv *rejected)
 {
@@ -116,7 +108,7 @@ static struct jv *rejected_collect(const struct submit *s, const struct jv *reje
         struct buf text = {0};
         int64_t index = -1;
         jv_int(jv_get(r, "index"), &index);
-        jv_each(jv_get(r, "errors"), errors_add, &text);
+        item_file_errors(&text, jv_get(r, "errors"));
         jv_set_int(one, "line", (int64_t)item_file_line(s->file, (uint64_t)index));
         jv_set_str(one, "error", text.len ? text.data : jv_str(jv_get(r, "error")));
         jv_push(all, one);

@@ -35,7 +35,7 @@ def ctl(tmp_path, database):
 
 COMMANDS = [
     ("migrate",), ("keys", "init"), ("keys", "rotate"), ("keys", "forget"), ("token", "create"), ("token", "list"), ("token", "revoke"), ("worker", "add"), ("worker", "list"),
-    ("worker", "drain"), ("worker", "resume"), ("worker", "set"), ("worker", "disable"), ("worker", "enable"), ("worker", "remove"), ("worker", "test"), ("credentials", "set"), ("credentials", "list"), ("credentials", "remove"),
+    ("worker", "drain"), ("worker", "resume"), ("worker", "set"), ("worker", "disable"), ("worker", "enable"), ("worker", "remove"), ("worker", "test"), ("credentials", "set"), ("credentials", "import"), ("credentials", "list"), ("credentials", "remove"),
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
     ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "remove"),
@@ -442,6 +442,33 @@ def test_credentials_are_stored_sealed(ctl):
     assert ctl.database.value("SELECT COUNT(*) FROM chasqui_credentials") == 1
     assert ctl.database.value("SELECT sealed FROM chasqui_credentials") != sealed
     assert ctl.audit() == [("credentials_set", "company:20123/sunat")] * 2
+
+
+def test_credentials_of_many_companies(ctl, tmp_path):
+    """The same file each morning lifts nothing: what a robot refused stays refused until it changes."""
+    file = tmp_path / "companies.csv"
+    file.write_text(f"company_id;usuario;clave\n1;A;uno\n2;B;{CANARY}\n3;C;tres\n0;D;x\n5\n", encoding="utf-8-sig")
+    words = ("credentials", "import", file, "--portal", "sunat")
+    counts = {"ok": False, "new": 3, "changed": 0, "unchanged": 0, "rejected_total": 2}
+    before = ctl.run("credentials", "import", file, "--portal", "sunat", "--preview", check=False)
+    assert before.returncode == 1 and "credentials for sunat: 3 new, 0 changed, 0 as they were; 2 rows rejected; nothing was stored" in before.stdout
+    assert ctl.database.value("SELECT COUNT(*) FROM chasqui_credentials") == 0
+    told = ctl.run(*words, "--json", check=False)
+    assert told.returncode == 1 and counts.items() <= json.loads(told.stdout).items()
+    assert "line 5: company_id must be a whole number of 1 or more" in told.stderr and "line 6: it has no credentials, only the company" in told.stderr
+    assert CANARY not in told.stdout + told.stderr
+    assert ctl.audit() == [("credentials_set", f"company:{n}/sunat") for n in (1, 2, 3)]
+    ctl.database.execute(
+        "INSERT INTO chasqui_refused (company_id, portal, at, credentials_at, job_id, robot_status) "
+        "SELECT company_id, portal, NOW(6), updated_at, 1, 401 FROM chasqui_credentials WHERE company_id < 3")  # fmt: skip
+    file.write_text("company_id,clave,usuario\n4,x,D\n3,tres,C\n", encoding="utf-8")
+    assert "1 new, 0 changed, 1 as they were; 0 rows rejected" in ctl.run(*words).stdout
+    file.write_text(f'{{"company_id":1,"params":{{"usuario":"A","clave":"uno"}}}}\n{{"company_id":"2","params":{{"usuario":"B","clave":"{CANARY}2"}}}}\n')
+    assert "0 new, 1 changed, 1 as they were; 0 rows rejected" in ctl.run(*words).stdout
+    assert [one["company_id"] for one in ctl.json("credentials", "list", "--refused")["credentials"]] == [1]
+    file.write_text("company_id,epoch\n7,1\n")
+    ctl.refuses(1, "epoch", *words)
+    ctl.refuses(1, "cannot be read", "credentials", "import", tmp_path / "none.csv", "--portal", "sunat")
 
 
 def test_credentials_list_and_remove(ctl):
