@@ -71,7 +71,7 @@ static void previous_print(const struct jv *batch)
     int64_t s = number_of(p, "took_s");
     snprintf(text, sizeof(text), "batch %lld: %lld done, %lld failed, %lld cancelled of %lld%s%s", (long long)number_of(p, "id"),
              (long long)count_of(p, "done"), (long long)count_of(p, "failed"), (long long)count_of(p, "cancelled"), (long long)number_of(p, "total"),
-             s < 0 ? "" : ", in ", s < 0 ? "" : duration_text((uint64_t)s, took));
+             s < 0 ? "; it has not ended: both runs go on side by side" : ", in ", s < 0 ? "" : duration_text((uint64_t)s, took));
     ctl_field("run before", text);
 }
 

@@ -62,7 +62,7 @@ function compare(batch) {
     const rows = [['items', batch.total, before.total], ...['done', 'failed', 'cancelled'].map(state => [state, batch.counts[state], before.counts[state]])]
         .map(([key, now, then]) => ({key, label: key === 'items' ? t('items') : nameOf(key), now: number(now), then: number(then), more: difference(now - then), isWorse: key === 'failed' && now > then}));
     rows.push({key: 'took', label: isLive ? t('took_so_far') : t('took'), now: duration(spent(batch)), then: duration(before.took_s), more: isLive || before.took_s === null ? '–' : (batch.took_s >= before.took_s ? '+' : '−') + duration(Math.abs(batch.took_s - before.took_s))});
-    return panel('compare', t('compare_title'), {as_of: page.as_of, steady: true, tools: h('a', {href: `#/batches/${before.id}`}, t('batch_n', before.id))},
+    return panel('compare', t('compare_title'), {as_of: page.as_of, steady: true, tools: h('a', {href: `#/batches/${before.id}`}, t(before.took_s === null ? 'batch_n_beside' : 'batch_n', before.id))},
         table(t('compare_title'), [
             {head: '', kind: 'lead', cell: r => h('b', {}, r.label)}, {head: t('this_run'), kind: 'num', cell: r => r.now},
             {head: t('run_before', moment(before.created_at)), kind: 'num', cell: r => r.then}, {head: t('difference'), kind: 'num', cell: r => h('span', {class: r.isWorse ? 'is-bad-text' : null}, r.more)},

@@ -243,6 +243,7 @@ const TEXT = {
     job_or_uid: ['Job id or uid', 'Id o uid del trabajo'],
     batch: ['Batch', 'Lote'],
     batch_n: ['batch {0}', 'lote {0}'],
+    batch_n_beside: ['batch {0}, which has not ended: both go on side by side', 'lote {0}, que no ha terminado: ambos avanzan a la vez'],
     action: ['Action', 'Acción'],
     attempts: ['Attempts', 'Intentos'],
     created: ['Created', 'Creado'],

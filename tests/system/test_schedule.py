@@ -147,6 +147,9 @@ def test_stored_credentials_decide_at_run_time(make_system):
     assert {item["status"] for item in ops.get(f"/api/v1/ops/batches/{made}/items").expect(200).json["items"]} == {"done"}
     ops.get(f"/api/v1/ops/batches/{made}/items", query={"stat": "done"}).expect(422, "validation_failed")
     ops.get("/api/v1/ops/batches/999").expect(404, "batch_not_found")
+    system.database.execute("UPDATE chasqui_batches SET status = 'open', finished_at = NULL WHERE id <> %s", made)
+    assert "it has not ended: both runs go on side by side" in system.ctl("batch", "show", made).stdout
+    system.database.execute("UPDATE chasqui_batches SET status = 'done', finished_at = NOW(6) WHERE id <> %s", made)
     assert ops.post("/api/v1/ops/schedules/stored/disable", {"reason": "holiday"}).expect(200).json["next_at"] is None
     assert ops.get("/api/v1/ops/schedules").json["schedules"][0]["next"] == []
     assert ops.post("/api/v1/ops/schedules/stored/enable").expect(200).json["next_at"].endswith("T06:00:00.000Z")
