@@ -74,10 +74,18 @@ static bool is_mine(const struct conf *c, const struct row *r)
     return r->owners & c->role;
 }
 
+/* A key of two words, status_queued, may be written status.queued. */
+static bool is_key(const char *key, const char *given)
+{
+    for (; *key && (*key == *given || (*key == '_' && *given == '.')); given++)
+        key++;
+    return !*key && !*given;
+}
+
 static const struct row *row_find(const char *section, const char *key)
 {
     for (size_t i = 0; i < N_ROWS; i++)
-        if (strcmp(rows[i].section, section) == 0 && strcmp(rows[i].key, key) == 0)
+        if (strcmp(rows[i].section, section) == 0 && is_key(rows[i].key, key))
             return &rows[i];
     return NULL;
 }
@@ -178,12 +186,28 @@ static void warn_dropped(const struct conf *c, const struct row *r, const char *
                  "a broker must not be given the database password", NULL);
 }
 
-static void read_section(struct reading *rd, const struct zpl *section)
+static bool is_prefix(const char *section, const char *word)
+{
+    size_t len = strlen(word);
+    for (size_t i = 0; i < N_ROWS; i++)
+        if (strcmp(rows[i].section, section) == 0 && strncmp(rows[i].key, word, len) == 0 && rows[i].key[len] == '_')
+            return true;
+    return false;
+}
+
+/* `prefix`: of keys that stand in a section of their own (laravel / status / queued), else "". */
+static void read_keys(struct reading *rd, const struct zpl *section, const char *name, const char *prefix)
 {
     for (const struct zpl *z = section->child; z; z = z->next) {
-        const struct row *r = row_find(section->name, z->name);
+        char key[80];
+        snprintf(key, sizeof(key), "%s%s%s", prefix, *prefix ? "." : "", z->name);
+        const struct row *r = row_find(name, key);
+        if (!r && z->child && !*prefix && is_prefix(name, z->name)) {
+            read_keys(rd, z, name, z->name);
+            continue;
+        }
         if (!r) {
-            zpl_complain(rd->why, rd->file, z->line, "%s.%s: unknown key", section->name, z->name);
+            zpl_complain(rd->why, rd->file, z->line, "%s.%s: unknown key", name, key);
             continue;
         }
         if (!is_mine(rd->conf, r)) {
@@ -201,6 +225,11 @@ static void read_section(struct reading *rd, const struct zpl *section)
         else
             take(rd, r, z->value);
     }
+}
+
+static void read_section(struct reading *rd, const struct zpl *section)
+{
+    read_keys(rd, section, section->name, "");
 }
 
 static bool is_section(const char *name)
@@ -379,6 +408,29 @@ static void check_zone(struct reading *rd, const struct row *r)
     zone_destroy(&z);
 }
 
+/* The words of portal_jobs.status: what one of them means must be plain when it is read back. Those of rows that wait may be one word. */
+static void check_words(struct reading *rd)
+{
+    static const char *const own[] = {"queued", "retrying", "running", "done", "failed", "cancelled"};
+    const struct row *at[6];
+    const char *word[6];
+    for (unsigned i = 0; i < 6; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "status_%s", own[i]);
+        at[i] = row_find("laravel", key);
+        word[i] = is_mine(rd->conf, at[i]) && *str_of(rd->conf, at[i]) ? *str_of(rd->conf, at[i]) : own[i];
+        size_t len = strlen(word[i]);
+        if (len > 20 || strspn(word[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != len)
+            complain(rd, at[i], "must be 1-20 of letters, digits, '_', '-' and '.'");
+        for (unsigned k = 0; k < i; k++)
+            if (strcasecmp(word[i], word[k]) == 0 && (i != 1 || strcmp(word[i], word[k]) != 0)) {
+                char reason[128];
+                snprintf(reason, sizeof(reason), "is the word for %s too: only queued and retrying may share one", own[k]);
+                complain(rd, *str_of(rd->conf, at[i]) ? at[i] : at[k], reason);
+            }
+    }
+}
+
 static bool is_name(const char *s)
 {
     size_t len = strlen(s);
@@ -431,6 +483,7 @@ static void check_whole(struct reading *rd)
             check_zone(rd, &rows[i]);
     }
     check_tls(rd);
+    check_words(rd);
     enum log_level level;
     if (!log_level_from(c->log_level, &level))
         complain(rd, row_find("log", "level"), "must be debug, info, warn or error");

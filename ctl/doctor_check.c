@@ -133,7 +133,7 @@ static enum db_rc strangers_check(struct db *db, struct findings *f)
     TRY(db_query(db,
                  "SELECT base_url, 0 FROM chasqui_robots WHERE removed = 0 UNION ALL (SELECT "
                  "j.robot_worker_base_url, COUNT(*) FROM portal_jobs j "
-                 "WHERE j.status IN ('done', 'running') AND j.robot_worker_base_url IS NOT NULL AND "
+                 "WHERE j.status IN ({done}, {running}) AND j.robot_worker_base_url IS NOT NULL AND "
                  "j.robot_session_id IS NOT NULL AND NOT EXISTS "
                  "(SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM "
                  "chasqui_jobs y WHERE y.job_id = j.id) "

@@ -6,6 +6,7 @@
 #include "ctl/portal_jobs.h"
 
 #include "ctl/ctl.h"
+#include "db/portal_shape.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +143,32 @@ static enum db_rc columns_look(struct db *db, struct portal_jobs *out)
     return DB_OK;
 }
 
-/* A CHECK on a column that we write, JSON columns among them, could refuse what we write. */
+/* Which of our words a CHECK of the column status refuses; "" = none, NULL = that cannot be found out. */
+static const char *word_refused(struct db *db, const char *clause)
+{
+    struct buf sql = {0};
+    if (strpbrk(clause, "?{"))
+        return NULL;
+    buf_addf(&sql,
+             "SELECT w.status FROM (SELECT {queued} AS status UNION SELECT {retrying} UNION SELECT {running} UNION SELECT {done} UNION SELECT "
+             "{failed} UNION SELECT {cancelled}) w WHERE NOT COALESCE((%s), 1)",
+             clause);
+    enum db_rc rc = db_query(db, sql.data, "");
+    buf_free(&sql);
+    return rc ? NULL : db_next(db) ? db_str(db, 0, NULL) : "";
+}
+
+static void status_check_judge(struct db *db, const char *clause, struct portal_jobs *out)
+{
+    const char *word = word_refused(db, clause);
+    if (word && *word)
+        buf_addf(&out->refused, "column status has a CHECK (%s), which refuses the word %s that Chasqui writes: laravel.status.* can name another one\n",
+                 clause, word);
+    else if (!word)
+        buf_addf(&out->refused, "column status has a CHECK (%s), which may refuse what Chasqui writes\n", clause);
+}
+
+/* A CHECK on a column that we write, JSON columns among them, could refuse what we write. That of status is tried. */
 static enum db_rc checks_look(struct db *db, struct portal_jobs *out)
 {
     bool seen[N_KNOWN] = {false};
@@ -151,10 +177,16 @@ static enum db_rc checks_look(struct db *db, struct portal_jobs *out)
                  "CONSTRAINT_SCHEMA = DATABASE() AND "
                  "TABLE_NAME = 'portal_jobs' AND LEVEL = 'Column'",
                  ""));
+    struct buf status = {0};
     while (db_next(db))
-        if (known_find(db_str(db, 0, NULL), seen))
+        if (strcasecmp(db_str(db, 0, NULL), "status") == 0)
+            buf_adds(&status, db_str(db, 1, NULL));
+        else if (known_find(db_str(db, 0, NULL), seen))
             buf_addf(&out->refused, "column %s has a CHECK (%s), which may refuse what Chasqui writes\n",
                      db_str(db, 0, NULL), db_str(db, 1, NULL));
+    if (status.len)
+        status_check_judge(db, status.data, out);
+    buf_free(&status);
     return DB_OK;
 }
 
@@ -184,7 +216,7 @@ enum db_rc portal_jobs_look(struct db *db, struct portal_jobs *out)
 
 struct widen {
     char table[65], column[65];
-    char *value[VALUES_MAX];
+    const char *value[VALUES_MAX];
     unsigned n;
 };
 
@@ -206,22 +238,6 @@ static bool widen_parse(char *text, struct widen *w)
     return w->n > 0;
 }
 
-/* Is 'value' among the values of an ENUM's COLUMN_TYPE? As its collation compares: letter case aside. */
-static bool enum_has(const char *type, const char *value)
-{
-    size_t len = strlen(value);
-    for (const char *p = strchr(type, '\''); p; p = strchr(p, '\'')) {
-        const char *from = ++p;
-        for (; *p && (*p != '\'' || p[1] == '\''); p++)
-            p += *p == '\'';
-        if ((size_t)(p - from) == len && strncasecmp(from, value, len) == 0)
-            return true;
-        if (*p)
-            p++;
-    }
-    return false;
-}
-
 /* The column's new type, empty when it need not change. */
 static void wider_type(const struct widen *w, const char *data_type, const char *type, uint64_t characters,
                        struct buf *out)
@@ -231,7 +247,10 @@ static void wider_type(const struct widen *w, const char *data_type, const char 
     if (is_enum)
         buf_add(out, type, strlen(type) - 1); /* without its closing parenthesis */
     for (unsigned i = 0; i < w->n; i++) {
-        if (is_enum && !enum_has(type, w->value[i])) {
+        bool is_new = true; /* two statuses may share a word */
+        for (unsigned k = 0; k < i; k++)
+            is_new = is_new && strcasecmp(w->value[k], w->value[i]) != 0;
+        if (is_enum && is_new && !shape_enum_has(type, w->value[i])) {
             buf_addf(out, ",'%s'", w->value[i]);
             missing++;
         }
@@ -262,7 +281,10 @@ enum db_rc column_widen_sql(struct db *db, const char *arguments, size_t len, st
     struct buf type = {0};
     if (len < sizeof(text))
         memcpy(text, arguments, len);
-    if (!widen_parse(text, &w)) {
+    bool is_good = widen_parse(text, &w);
+    for (unsigned i = 0; is_good && i < w.n && strcmp(w.table, "portal_jobs") == 0 && strcmp(w.column, "status") == 0; i++)
+        w.value[i] = db_status_word(db, w.value[i]);
+    if (!is_good) {
         buf_addf(why, "the instruction widen-enum %.*s is malformed", (int)len, arguments);
         return DB_FAIL;
     }

@@ -163,11 +163,11 @@ struct remove {
 static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
 {
     static const char *const sql[] = {
-        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.status = 'failed', j.error = "
+        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.status = {failed}, j.error = "
         "'session_lost', j.message = "
         "'robot_removed', j.finished_at = {now finished_at}, j.updated_at = {now updated_at} WHERE s.robot_id = ? AND s.live = 1 AND "
-        "j.status IN ('done', "
-        "'running')",
+        "j.status IN ({done}, "
+        "{running})",
         "UPDATE chasqui_jobs q JOIN chasqui_sessions s ON s.job_id = q.job_id SET q.params = NULL WHERE "
         "s.robot_id = ? AND s.live = 1",
         "INSERT INTO chasqui_job_events (job_id, at, event, detail) SELECT job_id, NOW(6), 'session_lost', "

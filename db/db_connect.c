@@ -7,10 +7,12 @@
 #include "db/db_connect.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "db/db_error.h"
 
 #include <fcntl.h>
 #include <mariadb/mysql.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,8 +51,16 @@ static const char *hint_of(unsigned number, const char *text, const struct conf 
     return number == 3159 || strstr(text, "secure_transport") ? " (set db.tls_ca)" : "";
 }
 
+/* libmariadb prepares its globals at the first use, without a lock. */
+static void library_init(void)
+{
+    mysql_library_init(0, NULL, NULL);
+}
+
 void db_link_init(struct db_link *l, const struct conf *conf, struct db_hosts *hosts, unsigned patience_s)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, library_init);
     *l = (struct db_link){.conf = conf, .hosts = hosts ? hosts : db_hosts_new(conf), .is_alone = !hosts, .patience_s = patience_s, .cut = -1};
 }
 
@@ -167,15 +177,26 @@ enum db_takes db_link_ask(struct db_link *l)
     return DB_TAKES_WRITES;
 }
 
+/* Said once, until it is mended: what the ENUM lacks is refused in every row. */
+static void lack_tell(const struct db_link *l, const char *lacks)
+{
+    static atomic_bool is_told;
+    bool was_told = atomic_exchange(&is_told, *lacks != '\0');
+    if (*lacks && !was_told && l->conf->role == CONF_DISPATCHER)
+        log_line(LOG_WARN, "status_not_taken", "word", lacks, "why", "the ENUM portal_jobs.status lacks it: set laravel.status.*, or run chasqui migrate", NULL);
+}
+
 bool db_link_shape(struct db_link *l, struct portal_shape *out)
 {
     MYSQL_RES *rows = mysql_query(l->my, SHAPE_SQL) ? NULL : mysql_store_result(l->my);
     MYSQL_ROW row;
     shape_begin(out);
+    shape_words(out, l->conf);
     while (rows && (row = mysql_fetch_row(rows)))
         shape_row(out, row[0], row[1], row[2], row[3]);
     if (rows)
         mysql_free_result(rows);
     shape_zones(out, l->conf, clock_unix_ms() / 1000);
+    lack_tell(l, out->lacks);
     return rows != NULL;
 }

@@ -20,7 +20,6 @@
 #include "db/db_list.h"
 
 #include <mariadb/mysql.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,18 +72,12 @@ struct db {
     uint64_t affected, insert_id;
 };
 
-/* libmariadb prepares its globals at the first use, without a lock. */
-static void library_init(void)
-{
-    mysql_library_init(0, NULL, NULL);
-}
-
 struct db *db_new_on(const struct conf *conf, struct db_hosts *hosts)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, library_init);
     struct db *db = xcalloc(1, sizeof(*db));
     db_link_init(&db->link, conf, hosts, PATIENCE_S);
+    shape_begin(&db->shape);
+    shape_words(&db->shape, conf);
     db->most_statements = (unsigned)(STATEMENTS_ALL / (conf->dispatcher_db_threads > 0 ? conf->dispatcher_db_threads : 1));
     if (db->most_statements > STATEMENTS_MAX)
         db->most_statements = STATEMENTS_MAX;
@@ -147,6 +140,11 @@ void db_patience(struct db *db, unsigned seconds)
 void db_cut(struct db *db)
 {
     db_link_cut(&db->link);
+}
+
+const char *db_status_word(const struct db *db, const char *status)
+{
+    return shape_word(&db->shape, status);
 }
 
 const char *db_error(const struct db *db)

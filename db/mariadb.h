@@ -51,6 +51,8 @@ void db_cut(struct db *db);
 bool db_is_open(const struct db *db);
 /* How long one statement may take (20 s when never called). Drops an open connection; the next use makes one. */
 void db_patience(struct db *db, unsigned seconds);
+/* What portal_jobs.status says for a status of ours: laravel.status.* */
+const char *db_status_word(const struct db *db, const char *status);
 /* The last error for people (CLI), without secrets. */
 const char *db_error(const struct db *db);
 

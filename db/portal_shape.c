@@ -15,8 +15,11 @@
 #include <strings.h>
 
 static const char *const times[SHAPE_TIMES] = {"created_at", "updated_at", "available_at", "started_at", "finished_at"};
+static const char *const statuses[STATUS_WORDS] = {"queued", "retrying", "running", "done", "failed", "cancelled"};
 static const char deleted_at[] = ".deleted_at";
 #define MESSAGE "{message "
+#define STATUS "{status "
+#define WORD "{word "
 #define MESSAGE_CHARS 1000
 #define CHAR_BYTES_MAX 4
 
@@ -45,6 +48,34 @@ static void message_shape(struct portal_shape *s, const char *data_type, const c
         strcpy(s->message_set, charset);
 }
 
+/* A word holds no quotation mark: conf.c sees to it. */
+static const char *word_of(const struct portal_shape *s, unsigned status)
+{
+    return s->word[status] ? s->word[status] : statuses[status];
+}
+
+bool shape_enum_has(const char *type, const char *value)
+{
+    size_t len = strlen(value);
+    for (const char *p = strchr(type, '\''); p; p = strchr(p, '\'')) {
+        const char *from = ++p;
+        for (; *p && (*p != '\'' || p[1] == '\''); p++)
+            p += *p == '\'';
+        if ((size_t)(p - from) == len && strncasecmp(from, value, len) == 0)
+            return true;
+        if (*p)
+            p++;
+    }
+    return false;
+}
+
+static void status_look(struct portal_shape *s, const char *type)
+{
+    for (unsigned i = 0; i < STATUS_WORDS && strncasecmp(type, "enum(", 5) == 0; i++)
+        if (!*s->lacks && !shape_enum_has(type, word_of(s, i)))
+            snprintf(s->lacks, sizeof(s->lacks), "%.20s", word_of(s, i));
+}
+
 void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length)
 {
     s->has_deleted_at |= strcasecmp(column, "deleted_at") == 0;
@@ -53,6 +84,8 @@ void shape_row(struct portal_shape *s, const char *column, const char *data_type
             s->is_timestamp[i] = strcasecmp(data_type, "timestamp") == 0;
     if (strcasecmp(column, "message") == 0)
         message_shape(s, data_type, charset, length);
+    if (strcasecmp(column, "status") == 0)
+        status_look(s, data_type);
 }
 
 static int64_t offset_of(const char *name, int64_t unix_s)
@@ -118,6 +151,74 @@ static size_t message_write(const struct portal_shape *s, const char *at, struct
     return (size_t)(end - at) + 1;
 }
 
+void shape_words(struct portal_shape *s, const struct conf *conf)
+{
+    const char *const words[STATUS_WORDS] = {conf->laravel_status_queued, conf->laravel_status_retrying, conf->laravel_status_running,
+                                             conf->laravel_status_done,   conf->laravel_status_failed,   conf->laravel_status_cancelled};
+    for (unsigned i = 0; i < STATUS_WORDS; i++)
+        s->word[i] = words[i] && strcmp(words[i], statuses[i]) != 0 ? words[i] : NULL;
+}
+
+static bool is_translated(const struct portal_shape *s)
+{
+    for (unsigned i = 0; i < STATUS_WORDS; i++)
+        if (s->word[i])
+            return true;
+    return false;
+}
+
+const char *shape_word(const struct portal_shape *s, const char *status)
+{
+    for (unsigned i = 0; i < STATUS_WORDS; i++)
+        if (strcmp(statuses[i], status) == 0)
+            return word_of(s, i);
+    return status;
+}
+
+/* {queued}: how many bytes it has; 0 = it is another token. */
+static size_t literal_write(const struct portal_shape *s, const char *at, struct buf *out)
+{
+    for (unsigned i = 0; i < STATUS_WORDS; i++) {
+        size_t len = strlen(statuses[i]);
+        if (strncmp(at + 1, statuses[i], len) == 0 && at[1 + len] == '}') {
+            buf_addf(out, "'%s'", word_of(s, i));
+            return len + 2;
+        }
+    }
+    return 0;
+}
+
+/* Is it the word of an earlier status too? Of two that share one the first is read. */
+static bool is_shared(const struct portal_shape *s, unsigned status)
+{
+    for (unsigned i = 0; i < status; i++)
+        if (strcasecmp(word_of(s, i), word_of(s, status)) == 0)
+            return true;
+    return false;
+}
+
+/* `sql` stands in it once when it is written: it may be a parameter. */
+static size_t status_write(const struct portal_shape *s, const char *at, bool is_read, struct buf *out)
+{
+    const char *sql = strchr(at, ' ') + 1, *end = strchr(sql, '}');
+    CHECK(end, "token %.40s", at);
+    int len = (int)(end - sql);
+    if (is_translated(s)) {
+        buf_addf(out, "(CASE %.*s", len, sql);
+        for (unsigned i = 0; i < STATUS_WORDS; i++)
+            if (!is_read)
+                buf_addf(out, " WHEN '%s' THEN '%s'", statuses[i], word_of(s, i));
+            else if (!is_shared(s, i))
+                buf_addf(out, " WHEN '%s' THEN '%s'", word_of(s, i), statuses[i]);
+        if (is_read)
+            buf_addf(out, " ELSE %.*s", len, sql);
+        buf_adds(out, " END)");
+    } else {
+        buf_add(out, sql, (size_t)len);
+    }
+    return (size_t)(end - at) + 1;
+}
+
 /* The words of a token: {word column} or {word column SQL}. How many bytes it has. */
 static size_t token_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
@@ -125,6 +226,11 @@ static size_t token_write(const struct portal_shape *s, const char *at, struct b
     int n = 0;
     if (strncmp(at, MESSAGE, strlen(MESSAGE)) == 0)
         return message_write(s, at, out);
+    if (strncmp(at, STATUS, strlen(STATUS)) == 0 || strncmp(at, WORD, strlen(WORD)) == 0)
+        return status_write(s, at, at[1] == STATUS[1], out);
+    size_t literal = literal_write(s, at, out);
+    if (literal)
+        return literal;
     CHECK(sscanf(at, "{%7[a-z] %63[a-z_.]%n", word, name, &n) == 2 && n, "token %.40s", at);
     const char *dot = strchr(name, '.'), *column = dot ? dot + 1 : name;
     if (at[n] == ' ') {

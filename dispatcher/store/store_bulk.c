@@ -60,7 +60,7 @@ static void row_read(struct db *db, const struct store_bulk *op, struct row *row
 }
 
 #define WALK(index, by)                                                                                                                \
-    "SELECT j.id, j.company_id, j.status, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR ", q.robot_error FROM portal_jobs j FORCE INDEX (" \
+    "SELECT j.id, j.company_id, {status j.status}, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR ", q.robot_error FROM portal_jobs j FORCE INDEX (" \
     index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE " by " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
 
 /* The next piece below op->below, of the index that leaves least; op->state is which of the states is walked when that index is
@@ -72,7 +72,8 @@ static enum db_rc walk(struct db *db, const struct store_bulk *op)
         return db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "uuu", op->batch_id, op->below, (uint64_t)PAGE);
     if (op->company_id)
         return db_query(db, WALK("chasqui_newest", "j.company_id = ?"), "uuu", op->company_id, op->below, (uint64_t)PAGE);
-    return db_query(db, WALK("chasqui_status", "j.status = ?"), "suu", states[op->is_retry][op->state], op->below, (uint64_t)PAGE);
+    const char *state = states[op->is_retry][op->state];
+    return db_query(db, WALK("chasqui_status", "j.status = {word ?} AND {status j.status} = ?"), "ssuu", state, state, op->below, (uint64_t)PAGE);
 }
 
 /* The rows of one piece; op->below and op->state go behind it. *is_end: there is no other. */

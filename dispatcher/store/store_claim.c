@@ -106,7 +106,7 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
                         "SELECT j.id, j.portal, j.action, j.job_uid, j.attempts, q.tries, q.remember, q.request_id, q.params, q.token_id, "
                         "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0), TIMESTAMPDIFF(MICROSECOND, "
                         "COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000, COALESCE(b.steps IS NOT NULL OR b.closes, 0) FROM portal_jobs j JOIN "
-                        "chasqui_jobs q ON q.job_id = j.id LEFT JOIN chasqui_batches b ON b.id = q.batch_id WHERE j.id IN (%s) AND j.status IN ('queued', 'retrying')",
+                        "chasqui_jobs q ON q.job_id = j.id LEFT JOIN chasqui_batches b ON b.id = q.batch_id WHERE j.id IN (%s) AND j.status IN ({queued}, {retrying})",
                         ids, c->n_rows, ""));
     while (db_next(db)) {
         struct item *it = claim_row_of_job(c, db_u64(db, 0));

@@ -24,7 +24,7 @@
 #define WALK(index, by)                                                                                                          \
     "(SELECT j.id AS id, j.company_id AS company_id, j.portal AS portal, j.worker AS worker, COALESCE(" JOB_ERROR ", '') AS error, " KIND " AS kind, " SAID " AS said, " FAILED_AT \
     " AS at FROM portal_jobs j FORCE INDEX (" index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN                   \
-    "WHERE " by "j.status = 'failed' AND j.deleted_at IS NULL ORDER BY j.id DESC LIMIT ?) f"
+    "WHERE " by "j.status = {failed} AND j.deleted_at IS NULL ORDER BY j.id DESC LIMIT ?) f"
 #define SINCE "(? = 0 OR at >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR at >= NOW(6) - INTERVAL ? * 1000 MICROSECOND)"
 #define CLASSES(walk)                                                                                                            \
     "SELECT error, kind, COUNT(*), COUNT(DISTINCT company_id), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT), "                       \

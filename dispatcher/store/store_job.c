@@ -162,7 +162,7 @@ static enum db_rc jobs_over_read(struct db *db, struct store_jobs_over *op)
 {
     for (unsigned i = 0; i < op->n; i++)
         op->is_over[i] = true;
-    TRY(db_query_in_u64(db, "SELECT id, status FROM portal_jobs WHERE id IN (%s)", op->job_id, op->n, ""));
+    TRY(db_query_in_u64(db, "SELECT id, {status status} FROM portal_jobs WHERE id IN (%s)", op->job_id, op->n, ""));
     while (db_next(db))
         for (unsigned i = 0; i < op->n; i++)
             if (op->job_id[i] == db_u64(db, 0))
@@ -221,7 +221,7 @@ static bool is_allowed(const struct store_jobs *op, uint64_t company_id)
 /* Walks one index from the newest job down; `by` is its leading column. Each index ends with the id, so that nothing is sorted. */
 #define WALK(index, by)                                                                                                           \
     "SELECT j.id, j.company_id FROM portal_jobs j FORCE INDEX (" index ") WHERE " by " AND j.id < ? AND j.id >= ? AND (? = '' OR "   \
-    "j.status = ?) AND (? = '' OR j.portal = ?) AND (? = 0 OR j.company_id = ?) AND (? = 0 OR j.batch_id = ?) AND (? = '' OR "       \
+    "{status j.status} = ?) AND (? = '' OR j.portal = ?) AND (? = 0 OR j.company_id = ?) AND (? = 0 OR j.batch_id = ?) AND (? = '' OR "       \
     "j.worker = ?) AND (? = '' OR j.error = ? OR (SELECT x.error FROM chasqui_refusals x WHERE x.job_id = j.id) = ?) AND (? = '' OR "   \
     "(SELECT q.robot_error FROM chasqui_jobs q WHERE q.job_id = j.id) = ?) ORDER BY j.id DESC LIMIT ?"
 #define WALK_TYPES "uu" "ss" "ss" "uu" "uu" "ss" "sss" "ss" "u"
@@ -305,7 +305,7 @@ static enum db_rc all_walk(struct db *db, struct page *p)
             TRY(db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "u" WALK_TYPES, op->batch_id, WALK_VALUES(op, at.below, at.floor),
                          (uint64_t)p->room));
         else if (op->status[0])
-            TRY(db_query(db, WALK("chasqui_status", "j.status = ?"), "s" WALK_TYPES, op->status, WALK_VALUES(op, at.below, at.floor),
+            TRY(db_query(db, WALK("chasqui_status", "j.status = {word ?}"), "s" WALK_TYPES, op->status, WALK_VALUES(op, at.below, at.floor),
                          (uint64_t)p->room));
         else
             TRY(db_query(db, WALK("PRIMARY", "j.id > 0"), WALK_TYPES, WALK_VALUES(op, at.below, at.floor), (uint64_t)p->room));
@@ -483,8 +483,8 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
             strcpy(op->status, "cancelled");
             TRY(job_written(db, f.job_id, &(struct job_end){"cancelled", NULL, NULL},
                             db_exec(db,
-                                    "UPDATE portal_jobs SET status = 'cancelled', finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND "
-                                    "status IN ('queued', 'retrying')",
+                                    "UPDATE portal_jobs SET status = {cancelled}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND "
+                                    "status IN ({queued}, {retrying})",
                                     "u", f.job_id)));
             TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", f.job_id));
             TRY(event_add(db, f.job_id, "cancelled", NULL, NULL, op->reason));
@@ -552,8 +552,8 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     op->batch_id = with ? f.batch_id : 0;
     uint64_t idx = with ? f.idx : f.job_id;
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = 'queued', attempts = 0, error = NULL, message = NULL, available_at = {now available_at}, finished_at = NULL, "
-                "updated_at = {now updated_at} WHERE id = ? AND (status IN ('failed', 'cancelled') OR ? = 1)",
+                "UPDATE portal_jobs SET status = {queued}, attempts = 0, error = NULL, message = NULL, available_at = {now available_at}, finished_at = NULL, "
+                "updated_at = {now updated_at} WHERE id = ? AND (status IN ({failed}, {cancelled}) OR ? = 1)",
                 "uu", f.job_id, (uint64_t)f.is_kept));
     if (!db_affected(db)) /* somebody was faster: look again */
         return DB_RETRY;

@@ -87,8 +87,8 @@ static enum db_rc item_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(job_written(db, job_id, &end,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = 'failed', error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id "
-                            "= ? AND status IN ('queued', 'retrying')",
+                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id "
+                            "= ? AND status IN ({queued}, {retrying})",
                             "ssu", end.error, end.message, job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", job_id));
     return event_add(db, job_id, "failed", NULL, NULL, code);
@@ -127,7 +127,7 @@ static enum db_rc again_tx(struct db *db, void *arg)
     db_str_copy(db, 2, error, sizeof(error));
     db_str_copy(db, 3, message, sizeof(message));
     enum db_rc rc = db_exec(db,
-                            "UPDATE portal_jobs SET status = ?, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, finished_at = COALESCE(finished_at, "
+                            "UPDATE portal_jobs SET status = {word ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, finished_at = COALESCE(finished_at, "
                             "{now finished_at}), updated_at = {now updated_at} WHERE id = ?",
                             "sssu", status, error, message, job_id);
     if (rc == DB_REFUSED || rc == DB_DUP) {

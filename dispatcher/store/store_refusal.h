@@ -22,7 +22,7 @@ enum db_rc refusal_forget(struct db *db, uint64_t job_id);
 
 /* What a query over `j` (portal_jobs) joins, and what then stands for j.status, j.error, j.message. */
 #define REFUSAL_JOIN " LEFT JOIN chasqui_refusals x ON x.job_id = j.id "
-#define JOB_STATUS "COALESCE(x.status, j.status)"
+#define JOB_STATUS "COALESCE(x.status, {status j.status})"
 #define JOB_ERROR "IF(x.id IS NULL, j.error, x.error)"
 #define JOB_MESSAGE "IF(x.id IS NULL, j.message, x.message)"
 

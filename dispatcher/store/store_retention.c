@@ -177,7 +177,7 @@ static enum db_rc jobs_choose(struct db *db, struct store_prune *op, struct ids 
     struct ids old = {.n = 0};
     unsigned seen = 0;
     TRY(db_query(db,
-                 "SELECT q.job_id, COALESCE({utc j.created_at} < NOW(6) - INTERVAL ? SECOND, 1), j.status IN ('done', 'failed', 'cancelled') AND "
+                 "SELECT q.job_id, COALESCE({utc j.created_at} < NOW(6) - INTERVAL ? SECOND, 1), j.status IN ({done}, {failed}, {cancelled}) AND "
                  "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id > ? ORDER BY q.job_id "
                  "LIMIT 50",
                  "iiu", op->older_s, op->older_s, op->cursor));
@@ -196,7 +196,7 @@ static enum db_rc jobs_choose(struct db *db, struct store_prune *op, struct ids 
     if (!old.n)
         return DB_OK;
     TRY(db_query_in_u64(db,
-                        "SELECT j.id FROM portal_jobs j WHERE j.id IN (%s) AND j.status IN ('done', 'failed', 'cancelled') AND "
+                        "SELECT j.id FROM portal_jobs j WHERE j.id IN (%s) AND j.status IN ({done}, {failed}, {cancelled}) AND "
                         "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND AND NOT EXISTS (SELECT 1 FROM chasqui_leases l "
                         "WHERE l.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = j.id) AND NOT "
                         "EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.job_id = j.id AND (s.live = 1 OR s.close_pending <> 0 OR s.since >= "

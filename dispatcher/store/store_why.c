@@ -29,7 +29,7 @@ struct job {
 
 static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 {
-    static const char columns[] = "SELECT j.id, j.company_id, j.status, j.error, j.worker, j.portal, CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), "
+    static const char columns[] = "SELECT j.id, j.company_id, {status j.status}, j.error, j.worker, j.portal, CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), "
                                   "CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), i.ready, i.urgency, i.turn, "
                                   "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.action, i.batch_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id LEFT "
                                   "JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx WHERE j.id = ?";

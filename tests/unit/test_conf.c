@@ -366,6 +366,30 @@ static void test_help_names_every_key_of_the_role(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, clean_environment)
 
+/* laravel.status.queued: three ways to write it; what could not be read back is refused. */
+static void test_words_of_laravels_statuses(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"laravel\n    status.queued = pending\n", "laravel\n    status\n        queued = pending\n",
+                                       "laravel\n    status_queued = pending\n"};
+    for (unsigned i = 0; i < 3; i++) {
+        struct conf *c = parse(CONF_DISPATCHER, ways[i]);
+        assert_non_null(c);
+        assert_string_equal(c->laravel_status_queued, "pending");
+        assert_null(c->laravel_status_done);
+        conf_destroy(&c);
+    }
+    assert_taken(CONF_DISPATCHER, "laravel\n    status.queued = pending\n    status.retrying = pending\n");
+    assert_taken(CONF_CTL, "laravel\n    status\n        done = failed\n        failed = error\n");
+    assert_refused(CONF_DISPATCHER, "laravel\n    status\n        open = x\n", "x.conf:3: laravel.status.open: unknown key\n");
+    assert_refused(CONF_DISPATCHER, "laravel\n    status.done = error\n    status.failed = Error\n",
+                   "x.conf:3: laravel.status_failed: is the word for done too: only queued and retrying may share one\n");
+    assert_refused(CONF_DISPATCHER, "laravel\n    status.done = queued\n",
+                   "x.conf:2: laravel.status_done: is the word for queued too: only queued and retrying may share one\n");
+    assert_refused(CONF_DISPATCHER, "laravel\n    status.done = \"it's\"\n",
+                   "x.conf:2: laravel.status_done: must be 1-20 of letters, digits, '_', '-' and '.'\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +407,7 @@ int main(void)
         TEST(test_curve_is_needed_beyond_loopback),
         TEST(test_loopback),
         TEST(test_list),
+        TEST(test_words_of_laravels_statuses),
         TEST(test_help_names_every_key_of_the_role),
     };
     return cmocka_run_group_tests(tests, NULL, free_why);

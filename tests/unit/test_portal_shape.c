@@ -1,0 +1,90 @@
+/* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
+/* test_portal_shape.c - the words of Laravel's statuses in SQL texts. */
+#include "db/portal_shape.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char words[6][20] = {"pending", "pending", "processing", "completed", "error", "cancelled"};
+static const struct conf laravel = {.laravel_status_queued = words[0],    .laravel_status_retrying = words[1], .laravel_status_running = words[2],
+                                    .laravel_status_done = words[3],      .laravel_status_failed = words[4],   .laravel_status_cancelled = words[5]};
+static const struct conf own;
+
+static struct portal_shape shape_of(const struct conf *conf, const char *status_type)
+{
+    struct portal_shape s;
+    shape_begin(&s);
+    shape_words(&s, conf);
+    shape_row(&s, "status", status_type, NULL, NULL);
+    return s;
+}
+
+static void assert_text(const struct conf *conf, const char *sql, const char *wanted)
+{
+    struct portal_shape s = shape_of(conf, "varchar(20)");
+    struct buf out = {0};
+    assert_true(shape_concerns(sql));
+    shape_text(&s, sql, &out);
+    assert_string_equal(out.data, wanted);
+    buf_free(&out);
+}
+
+static void test_own_words_leave_the_text_as_it_was(void **state)
+{
+    (void)state;
+    assert_text(&own, "UPDATE portal_jobs SET status = {done} WHERE status IN ({queued}, {retrying})",
+                "UPDATE portal_jobs SET status = 'done' WHERE status IN ('queued', 'retrying')");
+    assert_text(&own, "SELECT {status j.status} FROM x WHERE j.status = {word ?}", "SELECT j.status FROM x WHERE j.status = ?");
+}
+
+static void test_words_are_written_and_read_back(void **state)
+{
+    (void)state;
+    assert_text(&laravel, "SET status = {done} WHERE status IN ({queued}, {retrying}, {running}, {failed}, {cancelled}) AND x RLIKE 'a{1,64}'",
+                "SET status = 'completed' WHERE status IN ('pending', 'pending', 'processing', 'error', 'cancelled') AND x RLIKE 'a{1,64}'");
+    assert_text(&laravel, "SELECT {status j.status}",
+                "SELECT (CASE j.status WHEN 'pending' THEN 'queued' WHEN 'processing' THEN 'running' WHEN 'completed' THEN 'done' WHEN 'error' THEN "
+                "'failed' WHEN 'cancelled' THEN 'cancelled' ELSE j.status END)");
+    assert_text(&laravel, "SET status = {word ?}", /* one parameter, whatever it is */
+                "SET status = (CASE ? WHEN 'queued' THEN 'pending' WHEN 'retrying' THEN 'pending' WHEN 'running' THEN 'processing' WHEN 'done' THEN "
+                "'completed' WHEN 'failed' THEN 'error' WHEN 'cancelled' THEN 'cancelled' END)");
+}
+
+static void test_a_shared_word_is_the_first_status(void **state)
+{
+    (void)state;
+    struct conf one = {.laravel_status_retrying = (char[]){"queued"}};
+    assert_text(&one, "{status status}",
+                "(CASE status WHEN 'queued' THEN 'queued' WHEN 'running' THEN 'running' WHEN 'done' THEN 'done' WHEN 'failed' THEN 'failed' WHEN "
+                "'cancelled' THEN 'cancelled' ELSE status END)");
+    assert_text(&one, "{retrying} {queued}", "'queued' 'queued'");
+}
+
+static void test_what_an_enum_lacks(void **state)
+{
+    (void)state;
+    assert_string_equal(shape_of(&own, "varchar(3)").lacks, "");
+    assert_string_equal(shape_of(&own, "enum('queued','running','done','failed')").lacks, "retrying");
+    assert_string_equal(shape_of(&laravel, "enum('PENDING','processing','completed','error','cancelled')").lacks, "");
+    assert_string_equal(shape_of(&laravel, "enum('pending','processing','it''s, error','completed')").lacks, "error");
+    struct portal_shape s = shape_of(&laravel, "enum('x')");
+    assert_string_equal(shape_word(&s, "done"), "completed");
+    assert_string_equal(shape_word(&s, "open"), "open");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_own_words_leave_the_text_as_it_was),
+        cmocka_unit_test(test_words_are_written_and_read_back),
+        cmocka_unit_test(test_a_shared_word_is_the_first_status),
+        cmocka_unit_test(test_what_an_enum_lacks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
