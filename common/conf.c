@@ -431,6 +431,17 @@ static void check_words(struct reading *rd)
     }
 }
 
+static void check_columns(struct reading *rd)
+{
+    const struct row *r = row_find("laravel", "columns");
+    unsigned n;
+    char **names = is_mine(rd->conf, r) && *str_of(rd->conf, r) ? conf_list(*str_of(rd->conf, r), &n) : NULL;
+    for (unsigned i = 0; names && i < n; i++)
+        if (strcmp(names[i], "payload") != 0 && strcmp(names[i], "result") != 0 && strcmp(names[i], "user_id") != 0)
+            complain(rd, r, "must be a comma list of payload, result and user_id");
+    free(names);
+}
+
 static bool is_name(const char *s)
 {
     size_t len = strlen(s);
@@ -484,6 +495,7 @@ static void check_whole(struct reading *rd)
     }
     check_tls(rd);
     check_words(rd);
+    check_columns(rd);
     enum log_level level;
     if (!log_level_from(c->log_level, &level))
         complain(rd, row_find("log", "level"), "must be debug, info, warn or error");

@@ -168,6 +168,7 @@ static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
         "'robot_removed', j.finished_at = {now finished_at}, j.updated_at = {now updated_at} WHERE s.robot_id = ? AND s.live = 1 AND "
         "j.status IN ({done}, "
         "{running})",
+        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.updated_at = j.updated_at{result j} WHERE s.robot_id = ? AND s.live = 1",
         "UPDATE chasqui_jobs q JOIN chasqui_sessions s ON s.job_id = q.job_id SET q.params = NULL WHERE "
         "s.robot_id = ? AND s.live = 1",
         "INSERT INTO chasqui_job_events (job_id, at, event, detail) SELECT job_id, NOW(6), 'session_lost', "

@@ -16,6 +16,7 @@
 
 static const char *const times[SHAPE_TIMES] = {"created_at", "updated_at", "available_at", "started_at", "finished_at"};
 static const char *const statuses[STATUS_WORDS] = {"queued", "retrying", "running", "done", "failed", "cancelled"};
+static const char *const fills[SHAPE_FILLS] = {"payload", "result"};
 static const char deleted_at[] = ".deleted_at";
 #define MESSAGE "{message "
 #define STATUS "{status "
@@ -69,6 +70,16 @@ bool shape_enum_has(const char *type, const char *value)
     return false;
 }
 
+/* A word of a comma list. */
+static bool is_listed(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = list; at && *at; at += strcspn(at, ", "), at += strspn(at, ", "))
+        if (strcspn(at, ", ") == len && strncmp(at, word, len) == 0)
+            return true;
+    return false;
+}
+
 static void status_look(struct portal_shape *s, const char *type)
 {
     for (unsigned i = 0; i < STATUS_WORDS && strncasecmp(type, "enum(", 5) == 0; i++)
@@ -86,6 +97,9 @@ void shape_row(struct portal_shape *s, const char *column, const char *data_type
         message_shape(s, data_type, charset, length);
     if (strcasecmp(column, "status") == 0)
         status_look(s, data_type);
+    for (unsigned i = 0; i < SHAPE_FILLS; i++)
+        if (strcasecmp(column, fills[i]) == 0)
+            s->fills[i] = is_listed(s->columns, fills[i]) && (strcasestr(data_type, "text") || strcasecmp(data_type, "json") == 0);
 }
 
 static int64_t offset_of(const char *name, int64_t unix_s)
@@ -155,6 +169,7 @@ void shape_words(struct portal_shape *s, const struct conf *conf)
 {
     const char *const words[STATUS_WORDS] = {conf->laravel_status_queued, conf->laravel_status_retrying, conf->laravel_status_running,
                                              conf->laravel_status_done,   conf->laravel_status_failed,   conf->laravel_status_cancelled};
+    s->columns = conf->laravel_columns;
     for (unsigned i = 0; i < STATUS_WORDS; i++)
         s->word[i] = words[i] && strcmp(words[i], statuses[i]) != 0 ? words[i] : NULL;
 }
@@ -219,6 +234,36 @@ static size_t status_write(const struct portal_shape *s, const char *at, bool is
     return (size_t)(end - at) + 1;
 }
 
+/* What execute was asked: no params, which hold credentials. Behind the columns that it names. */
+static const char payload_sql[] = ", JSON_OBJECT('company_id', company_id, 'portal', portal, 'action', action, 'priority', priority, 'job_uid', job_uid)";
+
+/* What execute answers, of a row that has ended; of another one NULL. An assignment sees those before it. `p`: the row's table, with its dot. */
+static void result_write(const struct portal_shape *s, const char *p, struct buf *out)
+{
+    buf_addf(out, ", %sresult = CASE WHEN %sstatus = '%s' THEN JSON_OBJECT('ok', true, 'job_id', %sid, 'job_uid', %sjob_uid, 'session_id', "
+                  "%srobot_session_id, 'worker', %sworker)", p, p, word_of(s, STATUS_DONE), p, p, p, p);
+    buf_addf(out, " WHEN %sstatus IN ('%s', '%s') THEN JSON_OBJECT('ok', false, 'job_id', %sid, 'job_uid', %sjob_uid, 'error', COALESCE(%serror, "
+                  "'wrong_state'), 'message', COALESCE(%smessage, IF(%serror IS NULL, 'The job was cancelled.', NULL))) END", p, word_of(s, STATUS_FAILED), word_of(s, STATUS_CANCELLED), p, p, p, p, p);
+}
+
+/* {payload}, {payload value}, {result}, {result j}: how many bytes it has; 0 = it is another token. */
+static size_t fill_write(const struct portal_shape *s, const char *at, struct buf *out)
+{
+    char word[10] = "", of[10] = "", p[12] = "";
+    int n = 0, more = 0;
+    if (sscanf(at, "{%9[a-z]%n %9[a-z]%n", word, &n, of, &more) < 1 || at[more ? more : n] != '}')
+        return 0;
+    bool is_payload = strcmp(word, fills[FILL_PAYLOAD]) == 0;
+    if (!is_payload && strcmp(word, fills[FILL_RESULT]) != 0)
+        return 0;
+    snprintf(p, sizeof(p), "%s%s", of, *of ? "." : "");
+    if (is_payload && s->fills[FILL_PAYLOAD])
+        buf_adds(out, *of ? payload_sql : ", payload");
+    else if (!is_payload && s->fills[FILL_RESULT])
+        result_write(s, p, out);
+    return (size_t)(more ? more : n) + 1;
+}
+
 /* The words of a token: {word column} or {word column SQL}. How many bytes it has. */
 static size_t token_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
@@ -229,6 +274,8 @@ static size_t token_write(const struct portal_shape *s, const char *at, struct b
     if (strncmp(at, STATUS, strlen(STATUS)) == 0 || strncmp(at, WORD, strlen(WORD)) == 0)
         return status_write(s, at, at[1] == STATUS[1], out);
     size_t literal = literal_write(s, at, out);
+    if (!literal)
+        literal = fill_write(s, at, out);
     if (literal)
         return literal;
     CHECK(sscanf(at, "{%7[a-z] %63[a-z_.]%n", word, name, &n) == 2 && n, "token %.40s", at);

@@ -11,6 +11,9 @@
  *   {queued}                  the word for this status there, quoted: laravel.status.queued
  *   {word SQL}                the word there for the status of ours that SQL is
  *   {status j.status}         the status of ours that Laravel's column names; another word stays as it is
+ *   {payload}                 of an INSERT: that column behind the others, when laravel.columns names it and the table has it, else nothing
+ *   {payload value}           likewise its value: the body of execute, without params
+ *   {result}, {result j}      at the end of an UPDATE's SET: the column result, from what the row has by then
  *   {message SQL}             the text that SQL is, as that column can hold it: what its character set lacks becomes "?", and it is cut to its length
  *   j.deleted_at              NULL while the table has no such column
  */
@@ -25,7 +28,8 @@
 
 #define SHAPE_EVERY_MS 5000 /* it is looked at again after this */
 #define SHAPE_TIMES 5
-#define STATUS_WORDS 6
+enum { STATUS_QUEUED, STATUS_RETRYING, STATUS_RUNNING, STATUS_DONE, STATUS_FAILED, STATUS_CANCELLED, STATUS_WORDS };
+enum { FILL_PAYLOAD, FILL_RESULT, SHAPE_FILLS };
 
 struct portal_shape {
     bool has_deleted_at;
@@ -34,18 +38,20 @@ struct portal_shape {
     char message_set[33];
     unsigned message_chars; /* at most 1,000 */
     const char *word[STATUS_WORDS]; /* laravel.status.*, borrowed from the configuration; NULL = our own */
+    bool fills[SHAPE_FILLS]; /* laravel.columns names it, and the table has it */
+    const char *columns;     /* laravel.columns, borrowed; NULL = none */
     char lacks[24]; /* the first word that the column, an ENUM, does not take */
 };
 
 /* The query whose rows (column name, data type (of status: with its values), character set or NULL, length or NULL) shape_row() takes. */
 #define SHAPE_SQL                                                                                                                 \
     "SELECT COLUMN_NAME, IF(COLUMN_NAME = 'status', COLUMN_TYPE, DATA_TYPE), CHARACTER_SET_NAME, CHARACTER_MAXIMUM_LENGTH FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND " \
-    "TABLE_NAME = 'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message', 'status')"
+    "TABLE_NAME = 'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message', 'status', 'payload', 'result')"
 void shape_begin(struct portal_shape *s);
 void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length);
 /* Fills in the offsets of laravel.time_zone at this moment. */
 void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s);
-/* Takes laravel.status.*, which must outlive the shape. */
+/* Takes laravel.status.* and laravel.columns, which must outlive the shape. */
 void shape_words(struct portal_shape *s, const struct conf *conf);
 /* Is the value among those of an ENUM's COLUMN_TYPE? As its collation compares: letter case aside. */
 bool shape_enum_has(const char *type, const char *value);

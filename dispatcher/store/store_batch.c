@@ -287,7 +287,7 @@ static void fill_item_of_job(void *arg, unsigned row, struct db_cell *cells)
 /* A refused row does not hold the others: they are written one by one then. What the first try wrote is the same. */
 static enum db_rc rows_cancel(struct db *db, struct stop *s)
 {
-    static const char sql[] = "UPDATE portal_jobs SET status = {cancelled}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND status IN "
+    static const char sql[] = "UPDATE portal_jobs SET status = {cancelled}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ? AND status IN "
                               "({queued}, {retrying})";
     enum db_rc rc = db_bulk(db, sql, "u", s->n_jobs, fill_job, s);
     if (rc != DB_REFUSED && rc != DB_DUP)

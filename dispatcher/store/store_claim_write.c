@@ -74,8 +74,8 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
     }
     TRY(db_bulk(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, "
-                "available_at, started_at, updated_at) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
-                "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at})",
+                "available_at, started_at, updated_at{payload}) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
+                "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at}{payload value})",
                 "sussuusuu", c->n_rows, fill_new_job, c));
     TRY(db_query_in(db, "SELECT id, job_uid FROM portal_jobs WHERE job_uid IN (%s)", uids, c->n_rows, ""));
     while (db_next(db))
@@ -300,7 +300,7 @@ enum db_rc claim_others(struct db *db, struct claim *c)
     if (claim_choose(c, FATE_MEET, 0)) {
         TRY(db_bulk(db, "UPDATE chasqui_jobs SET session_id = ?, params = NULL WHERE job_id = ?", "su", c->n_rows, fill_met_private, c));
         TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET status = {done}, error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ?",
+                    "UPDATE portal_jobs SET status = {done}, error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ?",
                     "u", c->n_rows, fill_job_id, c));
         TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, detail) VALUES (?, NOW(6), 'done', 'the company had a session')",
                     "u", c->n_rows, fill_job_id, c));

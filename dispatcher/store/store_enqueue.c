@@ -43,9 +43,9 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
 {
     uint64_t turn;
     TRY(db_exec(db,
-                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, available_at) "
+                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, available_at{payload}) "
                 "VALUES (?, ?, ?, ?, {queued}, ?, 0, {now created_at}, {now updated_at}, COALESCE({wall available_at FROM_UNIXTIME(? / 1000)}, "
-                "{now available_at}))",
+                "{now available_at}){payload value})",
                 "sussuN", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, (uint64_t)op->available_at_ms));
     op->job_id = db_insert_id(db);
     enum db_rc rc = db_exec(db,

@@ -483,7 +483,7 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
             strcpy(op->status, "cancelled");
             TRY(job_written(db, f.job_id, &(struct job_end){"cancelled", NULL, NULL},
                             db_exec(db,
-                                    "UPDATE portal_jobs SET status = {cancelled}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND "
+                                    "UPDATE portal_jobs SET status = {cancelled}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ? AND "
                                     "status IN ({queued}, {retrying})",
                                     "u", f.job_id)));
             TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", f.job_id));
@@ -553,7 +553,7 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     uint64_t idx = with ? f.idx : f.job_id;
     TRY(db_exec(db,
                 "UPDATE portal_jobs SET status = {queued}, attempts = 0, error = NULL, message = NULL, available_at = {now available_at}, finished_at = NULL, "
-                "updated_at = {now updated_at} WHERE id = ? AND (status IN ({failed}, {cancelled}) OR ? = 1)",
+                "updated_at = {now updated_at}{result} WHERE id = ? AND (status IN ({failed}, {cancelled}) OR ? = 1)",
                 "uu", f.job_id, (uint64_t)f.is_kept));
     if (!db_affected(db)) /* somebody was faster: look again */
         return DB_RETRY;

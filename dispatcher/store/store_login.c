@@ -154,8 +154,8 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     }
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
-                "available_at, started_at) VALUES (?, ?, ?, ?, {running}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
-                "{now started_at})",
+                "available_at, started_at{payload}) VALUES (?, ?, ?, ?, {running}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
+                "{now started_at}{payload value})",
                 "sussu", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority));
     op->job_id = db_insert_id(db);
     op->epoch++;
@@ -336,7 +336,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
     TRY(db_exec(db,
                 "UPDATE portal_jobs SET status = {word ?}, error = NULL, message = NULL, robot_worker_base_url = ?, "
                 "robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}), "
-                "updated_at = {now updated_at} WHERE id = ? AND company_id = ?",
+                "updated_at = {now updated_at}{result} WHERE id = ? AND company_id = ?",
                 "sssssuuu", op->item.is_round ? "running" : "done", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker,
                 (uint64_t)(migration || op->item.is_round), op->job_id, company_id));
     if (!db_affected(db)) {
@@ -420,7 +420,7 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 {
     TRY(job_written(db, op->job_id, &(struct job_end){"cancelled", NULL, NULL},
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {cancelled}, error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at} "
+                            "UPDATE portal_jobs SET status = {cancelled}, error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at}{result} "
                             "WHERE id = ? AND status = {running}",
                             "u", op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
@@ -433,7 +433,7 @@ static enum db_rc retry_later(struct db *db, const struct store_login_failed *op
 {
     TRY(db_exec(db,
                 "UPDATE portal_jobs SET status = {retrying}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
-                "INTERVAL ? MICROSECOND, updated_at = {now updated_at} WHERE id = ? AND status = {running}",
+                "INTERVAL ? MICROSECOND, updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
                 "ssuiu", op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
     TRY(event_add_attempt(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, op->error, &op->attempt));
     return db_exec(db,
@@ -453,7 +453,7 @@ static enum db_rc attempt_write(struct db *db, struct store_login_failed *op, co
     }
     TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} "
+                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} "
                             "WHERE id = ? AND status = {running}",
                             "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));

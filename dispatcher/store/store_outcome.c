@@ -147,7 +147,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
                 "ssssu", o->n, fill_session, o));
     TRY(db_bulk(db,
                 "UPDATE portal_jobs SET status = {done}, error = NULL, message = NULL, robot_worker_base_url = ?, robot_worker_viewer_url = ?, "
-                "robot_session_id = ?, worker = ?, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = ? AND company_id = ?",
+                "robot_session_id = ?, worker = ?, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ? AND company_id = ?",
                 "ssssuu", o->n, fill_portal_job, o));
     if (db_affected(db) != o->n) /* Laravel deleted one of them */
         return DB_DUP;

@@ -87,7 +87,7 @@ static enum db_rc item_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(job_written(db, job_id, &end,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id "
+                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id "
                             "= ? AND status IN ({queued}, {retrying})",
                             "ssu", end.error, end.message, job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", job_id));
@@ -128,7 +128,7 @@ static enum db_rc again_tx(struct db *db, void *arg)
     db_str_copy(db, 3, message, sizeof(message));
     enum db_rc rc = db_exec(db,
                             "UPDATE portal_jobs SET status = {word ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, finished_at = COALESCE(finished_at, "
-                            "{now finished_at}), updated_at = {now updated_at} WHERE id = ?",
+                            "{now finished_at}), updated_at = {now updated_at}{result} WHERE id = ?",
                             "sssu", status, error, message, job_id);
     if (rc == DB_REFUSED || rc == DB_DUP) {
         db_forgive(db);

@@ -113,7 +113,7 @@ static enum db_rc end_retrying(struct db *db, const struct end *e)
 {
     TRY(db_exec(db,
                 "UPDATE portal_jobs SET status = {retrying}, error = ?, message = {message ?}, attempts = attempts - ?, "
-                "available_at = {now available_at} + INTERVAL ? MICROSECOND, updated_at = {now updated_at} WHERE id = ? AND status = {running}",
+                "available_at = {now available_at} + INTERVAL ? MICROSECOND, updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
                 "ssuiu", e->error, e->message, (uint64_t)e->is_uncounted, e->retry_ms * 1000, e->job_id));
     TRY(event_add(db, e->job_id, e->is_uncounted ? "waits_again" : "retrying", NULL, NULL, e->error));
     return db_exec(db,
@@ -137,7 +137,7 @@ static enum db_rc end_write(struct db *db, struct end *e)
     TRY(job_written(db, e->job_id, &job,
                     db_exec(db,
                             "UPDATE portal_jobs SET status = {word ?}, error = ?, message = {message ?}, finished_at = {now "
-                            "finished_at}, updated_at = {now updated_at} WHERE id = ? AND status = {running}",
+                            "finished_at}, updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
                             "sssu", job.status, job.error, job.message, e->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", e->job_id));
     TRY(event_add(db, e->job_id, job.status, NULL, NULL, job.error));

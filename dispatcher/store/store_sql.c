@@ -480,7 +480,7 @@ enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state t
     struct job_end end = {"failed", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason};
     TRY(job_written(db, job_id, &end,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at} WHERE id = "
+                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = "
                             "? AND status IN ({done}, {running})",
                             "ssu", end.error, end.message, job_id)));
     return event_add(db, job_id, end.error, NULL, NULL, reason);

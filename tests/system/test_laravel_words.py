@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """laravel.status.*: an application whose statuses have other names keeps them. Its ENUM takes no other word, so that whatever is
-written in ours is refused; what Chasqui tells is in ours all the same."""
+written in ours is refused; what Chasqui tells is in ours all the same. laravel.columns: payload and result are filled."""
 
+import json
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from harness.wait import wait_until
 WORDS = {"queued": "pending", "retrying": "pending", "running": "processing", "done": "completed", "failed": "error"}
 TABLE = """CREATE TABLE portal_jobs (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, job_uid VARCHAR(40) NOT NULL UNIQUE, company_id BIGINT UNSIGNED NOT NULL,
   portal VARCHAR(30) NOT NULL, action VARCHAR(60) NOT NULL, status ENUM('pending','processing','completed','error','cancelled') NOT NULL DEFAULT 'pending',
-  created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL, deleted_at TIMESTAMP NULL, KEY (company_id, portal, status))
+  user_id BIGINT UNSIGNED NULL, payload JSON NULL, result JSON NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL, deleted_at TIMESTAMP NULL, KEY (company_id, portal, status))
   DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"""
 
 
@@ -50,10 +51,15 @@ def test_an_application_keeps_its_words(database, make_system):
     table = database
     table.execute(TABLE)
     settings = {f"laravel.status.{own}": word for own, word in WORDS.items()}
-    system = make_system(database=table, capacity=60, dispatchers=2, settings=settings | {"queue.max_attempts": 1, "queue.lease_ms": 3000})
+    system = make_system(database=table, capacity=60, dispatchers=2, settings=settings | {"laravel.columns": "user_id, payload, result", "queue.max_attempts": 1, "queue.lease_ms": 3000})
     api, robot = system.api, system.robot
     columns = table.value("SELECT COLUMN_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'portal_jobs' AND COLUMN_NAME = 'status'")
     assert columns == "enum('pending','processing','completed','error','cancelled')"  # migrate had nothing to add
+
+    def filled(job_id):
+        row = table.row("SELECT user_id, payload, result, job_uid FROM portal_jobs WHERE id = %s", job_id)
+        assert row["user_id"] is None and json.loads(row["payload"])["job_uid"] == row["job_uid"]
+        return json.loads(row["payload"]), row["result"] and json.loads(row["result"])
 
     def word(job_id):
         return table.value("SELECT status FROM portal_jobs WHERE id = %s", job_id)
@@ -68,25 +74,33 @@ def test_an_application_keeps_its_words(database, make_system):
     # execute
     done = api.execute(3).expect(200).json["job_id"]
     assert word(done) == "completed" and api.job(done).expect(200).json["job"]["status"] == "done"
+    payload, result = filled(done)
+    assert (payload["company_id"], payload["portal"], payload["action"]) == (3, "sunat", "sunat.menu_sol_login") and "params" not in payload
+    assert result["ok"] is True and result["session_id"] == api.active(3).expect(200).json["session_id"] and result["job_id"] == done and result["worker"] == "r1"
     # a refusal, and putting it back
     robot.behave("login", "status", company_id=4, status=422, body='{"ok": false, "error": "bad_credentials"}')
     failed = job_ended(system, api.queue(4).expect(202).json["job_id"])
     assert failed["status"] == "failed" and word(failed["id"]) == "error"
+    result = filled(failed["id"])[1]
+    assert result["ok"] is False and result["error"] == failed["error"] and result["message"] == failed["message"], result
+    assert system.ctl("jobs", "retry", "--status", "failed", "--preview").stdout.split()[:1] != ["0"]
     robot.behave_well()
     system.ctl("jobs", "retry", str(failed["id"]))
     assert job_ended(system, failed["id"])["status"] == "done" and word(failed["id"]) == "completed"
+    assert filled(failed["id"])[1]["ok"] is True
     # what waits, and what is cancelled
     system.ctl("queue", "pause")
     waiting = api.queue(5).expect(202).json["job_id"]
-    assert word(waiting) == "pending" and jobs(system, "queued") == {5} and jobs(system, "retrying") == set()
+    assert filled(waiting)[1] is None and word(waiting) == "pending" and jobs(system, "queued") == {5} and jobs(system, "retrying") == set()
     assert system.ops.get(f"/api/v1/ops/jobs/{waiting}/why").expect(200).json["status"] == "queued"
     assert "1 " in system.ctl("jobs", "cancel", "--company", "5", "--preview").stdout
     system.ctl("jobs", "cancel", str(waiting))
-    assert word(waiting) == "cancelled"
+    assert word(waiting) == "cancelled" and filled(waiting)[1]["message"] == "The job was cancelled."
     system.ctl("queue", "resume")
     # a batch, with what it waits for between two tries
     batch = api.batch([*range(10, 20)]).expect(202).json["batch_id"]
     assert batch_ended(system, batch)["done"] == 10
+    assert all(one["session_id"] == filled(one["id"])[1]["session_id"] for one in system.ops.get(f"/api/v1/ops/jobs?batch_id={batch}").expect(200).json["jobs"])
     assert jobs(system, "done") >= {1, 3, 4, *range(10, 20)} and jobs(system, "failed") == {2}
     listed = api.get("/api/v1/app/jobs?company_id=2").expect(200).json["jobs"]
     assert [job["status"] for job in listed] == ["failed"]

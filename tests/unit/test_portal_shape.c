@@ -78,6 +78,29 @@ static void test_what_an_enum_lacks(void **state)
     assert_string_equal(shape_word(&s, "open"), "open");
 }
 
+static void test_columns_are_filled_where_they_are(void **state)
+{
+    (void)state;
+    static const char sql[] = "INSERT INTO portal_jobs (a{payload}) VALUES (?{payload value}) | UPDATE portal_jobs SET a = 1{result} WHERE";
+    struct conf both = {.laravel_columns = (char[]){"user_id,  result,payload"}}, one = {.laravel_columns = (char[]){"payloads result"}};
+    assert_text(&both, sql, "INSERT INTO portal_jobs (a) VALUES (?) | UPDATE portal_jobs SET a = 1 WHERE");
+    struct portal_shape s = shape_of(&both, "varchar(20)");
+    struct buf out = {0};
+    shape_row(&s, "payload", "json", NULL, NULL);
+    shape_row(&s, "result", "longtext", NULL, NULL);
+    shape_text(&s, sql, &out);
+    assert_non_null(strstr(out.data, "(a, payload) VALUES (?, JSON_OBJECT('company_id', company_id, "));
+    assert_non_null(strstr(out.data, "SET a = 1, result = CASE WHEN status = 'done' THEN JSON_OBJECT('ok', true, "));
+    buf_clear(&out);
+    shape_text(&s, "SET j.a = j.a{result j}", &out);
+    assert_non_null(strstr(out.data, ", j.result = CASE WHEN j.status = 'done' THEN"));
+    s = shape_of(&one, "varchar(20)");
+    shape_row(&s, "payload", "text", NULL, NULL); /* not named */
+    shape_row(&s, "result", "varchar", NULL, "20"); /* too narrow for what it would get */
+    assert_false(s.fills[FILL_PAYLOAD] || s.fills[FILL_RESULT]);
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +108,7 @@ int main(void)
         cmocka_unit_test(test_words_are_written_and_read_back),
         cmocka_unit_test(test_a_shared_word_is_the_first_status),
         cmocka_unit_test(test_what_an_enum_lacks),
+        cmocka_unit_test(test_columns_are_filled_where_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
