@@ -135,7 +135,7 @@ bool text_session_id_ok(const char *id)
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)id[i] <= 0x20 || (unsigned char)id[i] >= 0x7f || strchr("/\\%?#", id[i]))
             return false;
-    return n >= 1 && n <= SESSION_ID_MAX;
+    return n >= 1 && n <= SESSION_ID_MAX && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------------------------------------- */
@@ -174,14 +174,29 @@ static size_t escape_mend(struct buf *out, const char *in, size_t len)
     return n;
 }
 
+/* What Python writes for floats that JSON has no word for; 0 = it is none. Outside of strings only. */
+static size_t no_number(const char *in, size_t len)
+{
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (len >= strlen(words[i]) && memcmp(in, words[i], strlen(words[i])) == 0)
+            return strlen(words[i]);
+    return 0;
+}
+
 void text_mend_json(struct buf *out, const char *in, size_t len)
 {
-    size_t at = len >= 3 && memcmp(in, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    size_t at = len >= 3 && memcmp(in, "\xef\xbb\xbf", 3) == 0 ? 3 : 0, word;
+    bool is_string = false;
     buf_adds(out, "");
     while (at < len) {
         size_t n = text_char(in + at, len - at);
         unsigned char c = (unsigned char)in[at];
-        if (c == '\\') {
+        is_string ^= c == '"'; /* one behind a backslash is taken with it */
+        if (!is_string && (word = no_number(in + at, len - at))) {
+            buf_adds(out, "null");
+            at += word;
+        } else if (c == '\\') {
             at += escape_mend(out, in + at, len - at);
         } else if (c < 0x20) {
             if (c == '\t' || c == '\n' || c == '\r')

@@ -24,12 +24,13 @@ void text_clean_in_place(char *text, size_t room, size_t most);
  * as it is; of every other one "~" and a hash remains, so that two different ones never become equal. Bytes that are not UTF-8 are read as
  * ISO 8859-1, which is what header lines of some robots are in. "" stays "". */
 void text_token(char out[TEXT_TOKEN_BYTES], const char *in, size_t len);
-/* May it be a session id of a robot? 1-100 printable ASCII characters without space and / \ % ? #: it stands in paths and in columns
- * of any character set. */
+/* May it be a session id of a robot? 1-100 printable ASCII characters without space and / \ % ? #, not . or ..: it stands in paths and
+ * in columns of any character set. */
 bool text_session_id_ok(const char *id);
 
 /* A JSON text whose only fault is in its strings, mended: bytes that are not UTF-8 and escapes of lone surrogates become U+FFFD, raw control
- * characters and \u0000 are dropped (tab, CR and LF become spaces), a byte order mark is skipped. What cuts a text by bytes or by UTF-16
+ * characters and \u0000 are dropped (tab, CR and LF become spaces), a byte order mark is skipped; NaN and infinities, as Python writes
+ * them, are null. What cuts a text by bytes or by UTF-16
  * units makes such texts. */
 void text_mend_json(struct buf *out, const char *in, size_t len);
 

@@ -142,6 +142,11 @@ static void quote_take(struct csv *c)
         c->state = QUOTED;
         return;
     case PLAIN:
+        if (c->bytes.len == c->start[c->n - 1] + 1 && c->bytes.data[c->bytes.len - 1] == '=') { /* ="007", so that Excel takes it for a text */
+            c->bytes.len--;
+            c->state = QUOTED;
+            return;
+        }
         spoil(c, "there is a quote inside a field that does not begin with one");
         return;
     case QUOTED:

@@ -231,6 +231,8 @@ static void row_take(void *arg, const struct csv_row *row)
     int64_t company_id;
     char why[100];
     size_t len, columns = jv_len(f->columns);
+    if (!f->columns && !row->bad && row_is_blank(row))
+        return;
     if (!f->columns) {
         header_take(f, row);
         return;

@@ -276,6 +276,10 @@ static void plain_decode(struct name *n)
 {
     struct name words;
     bool is_percent = false;
+    if (n->len > 2 && n->bytes[0] == '\'' && n->bytes[n->len - 1] == '\'') { /* quotes of another language */
+        n->len -= 2;
+        memmove(n->bytes, n->bytes + 1, n->len);
+    }
     if (words_decode(n, &words)) {
         *n = words;
         return;

@@ -42,6 +42,8 @@ def test_files_that_mean_the_same(ctl):
         "CR only": TEXT.replace("\r\n", "\r").encode(),
         "no end": TEXT.rstrip().encode(),
         "rows of separators": (TEXT + ";;\r\n;;\r\n \r\n; ;\r\n").encode(),
+        "rows of separators first": (";;\r\n ; ;\r\n" + TEXT).encode(),
+        "formulas that are texts": TEXT.replace("7;", '="7";').encode(),
         "a Ctrl-Z": (TEXT + "\x1a").encode(),
         "columns without name": "company_id;usuario;clave;;\n7;Peña;\"a;b\";;\n8;x;;;\n".encode(),
         "cells left out": "company_id;usuario;clave\n7;Peña;\"a;b\"\n8;x\n".encode(),

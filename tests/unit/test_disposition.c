@@ -82,6 +82,8 @@ static void names_are_read(void **state)
         {"attachment; filename*1=\"foo.\"; filename*2=\"html\"", ""},
         {"attachment; filename=\"basic.pdf\"; filename*0=\"foo\"; filename*1=\".pdf\"", "foo.pdf"},
         {"attachment; filename*=ISO-8859-1''currency%3d%a4; filename*0*=ISO-8859-15''euro%3d%a4", "currency=¤"},
+        {"inline; filename='single quotes.pdf'", "single quotes.pdf"},
+        {"attachment; filename='half.pdf", "'half.pdf"},
         {"attachment; filename==?ISO-8859-1?Q?foo-=E4.html?=", "foo-ä.html"},
         {"attachment; filename=\"=?ISO-8859-1?Q?foo-=E4.html?=\"", "foo-ä.html"},
         {"attachment; filename=\"=?ISO-8859-1?Q?foo-=E4.html?=\"; filename*=UTF-8''5987", "5987"},

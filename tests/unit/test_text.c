@@ -101,6 +101,8 @@ static void test_json_of_robots(void **state)
     MENDS("{\"t\":\"a\nb\x01" "c\td\"}", "a bc d");
     MENDS("\xef\xbb\xbf{\"t\":\"bom\"}", "bom");
     MENDS("{\"t\":\"nul \0 byte\"}", "nul  byte");
+    MENDS("{\"load\":NaN,\"t\":\"NaN \\\"NaN\",\"x\":[-Infinity,Infinity]}", "NaN \"NaN"); /* json.dumps(float("nan")) */
+    assert_null(jv_parse_mended("{\"t\":NaNa}", 10, &why));
     assert_null(jv_parse_mended("{\"t\":\"open", 10, &why));
     assert_null(jv_parse_mended("<html>", 6, &why));
     assert_null(jv_parse_mended("{\"t\":1,\"t\":2}", 13, &why));
@@ -117,7 +119,7 @@ static void test_session_ids(void **state)
     longest[101] = 0;
     assert_false(text_session_id_ok(longest));
     assert_true(text_session_id_ok(longest + 1));
-    static const char *const bad[] = {"", " ", "a b", "a/b", "a?b", "a%62", "ñ", "a\x7f", "x "};
+    static const char *const bad[] = {"", " ", "a b", "a/b", "a?b", "a%62", "ñ", "a\x7f", "x ", ".", ".."};
     for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++)
         assert_false(text_session_id_ok(bad[i]));
     assert_false(text_session_id_ok(NULL));
