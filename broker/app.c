@@ -4,8 +4,14 @@
  * dispatcher. The token is good and the body read when these are called; each
  * asks or answers.
  */
-#include "broker/broker.h"
+#include "broker/auth.h"
+#include "broker/exchange.h"
+#include "broker/flight.h"
+#include "broker/params.h"
 #include "broker/params_token.h"
+#include "broker/progress.h"
+#include "broker/reply.h"
+#include "broker/route.h"
 
 #include "common/clock.h"
 #include <inttypes.h>

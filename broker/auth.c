@@ -13,7 +13,14 @@
  * A good verdict that is still asked for is renewed before it ends, so that a
  * busy token never waits.
  */
-#include "broker/broker.h"
+#include "broker/auth.h"
+#include "broker/exchange.h"
+#include "broker/flight.h"
+#include "broker/peer.h"
+#include "broker/ratelimit.h"
+#include "broker/reply.h"
+#include "broker/route.h"
+#include "broker/web_session.h"
 
 #include "common/check.h"
 #include "common/clock.h"

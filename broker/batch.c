@@ -18,9 +18,14 @@
  * a slice a turn so that nobody waits for it; then its items go through the same
  * door as lines.
  */
-#include "broker/broker.h"
-
+#include "broker/batch.h"
+#include "broker/auth.h"
+#include "broker/exchange.h"
+#include "broker/flight.h"
 #include "broker/items.h"
+#include "broker/params.h"
+#include "broker/reply.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"

@@ -5,9 +5,9 @@
  * Owns: what each dispatcher said last. Each tells its own most; of one that is
  * among the most nowhere but with all of them together, a little may be missing.
  */
-#include "broker/broker.h"
-
+#include "broker/companies.h"
 #include "broker/numbers.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdlib.h>

@@ -7,7 +7,9 @@
  * page that calls shows a token of its own, and the dashboard's cookie is not sent
  * with it.
  */
-#include "broker/broker.h"
+#include "broker/cors.h"
+#include "broker/exchange.h"
+#include "broker/reply.h"
 
 #include "common/log.h"
 #include <string.h>

@@ -5,7 +5,8 @@
  * need no token; the page asks the operators' API. Must never send a file
  * without the headers that keep foreign script and foreign frames out.
  */
-#include "broker/broker.h"
+#include "broker/exchange.h"
+#include "broker/reply.h"
 
 #include "common/check.h"
 #include <string.h>

@@ -13,9 +13,24 @@
  * A batch as NDJSON is the one body that is not kept: its pieces go to batch.c
  * as they come, and what is wrong with it is answered once it was read.
  */
-#include "broker/broker.h"
+#include "broker/exchange.h"
+#include "broker/auth.h"
+#include "broker/batch.h"
+#include "broker/cors.h"
+#include "broker/flight.h"
+#include "broker/gate.h"
 #include "broker/holders.h"
+#include "broker/http.h"
+#include "broker/params.h"
+#include "broker/pull.h"
+#include "broker/ratelimit.h"
+#include "broker/reply.h"
+#include "broker/route.h"
+#include "broker/sse.h"
+#include "broker/strict.h"
+#include "broker/tally.h"
 #include "broker/token_use.h"
+#include "broker/web_session.h"
 
 #include "common/check.h"
 #include "common/clock.h"

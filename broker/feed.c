@@ -6,7 +6,12 @@
  * lost; of statistics only the newest count. The first ones hold the whole last
  * hour, those that follow its end.
  */
-#include "broker/broker.h"
+#include "broker/feed.h"
+#include "broker/exchange.h"
+#include "broker/sse.h"
+#include "broker/stats.h"
+#include "broker/summary.h"
+#include "broker/trend.h"
 
 #include "common/check.h"
 #include <stdlib.h>

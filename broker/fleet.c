@@ -8,10 +8,12 @@
  * anew when it restarts: only what they grow by is added. Must never know a base
  * URL. Nothing is decided by it.
  */
-#include "broker/broker.h"
-
+#include "broker/fleet.h"
+#include "broker/health.h"
 #include "broker/numbers.h"
+#include "broker/summary.h"
 #include "broker/window.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdlib.h>

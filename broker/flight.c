@@ -11,7 +11,11 @@
  * so that a dispatcher which was given up and comes back is not taken for the
  * one that works on it now.
  */
-#include "broker/broker.h"
+#include "broker/flight.h"
+#include "broker/fairq.h"
+#include "broker/peer.h"
+#include "broker/stream.h"
+#include "broker/tally.h"
 
 #include "common/check.h"
 #include <stddef.h>

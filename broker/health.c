@@ -5,10 +5,12 @@
  * listen for themselves. Knows no robot's URL, only names. A publisher is heard
  * while its connection stands and it was not silent for SILENT_MS.
  */
-#include "broker/broker.h"
-
+#include "broker/health.h"
+#include "broker/fleet.h"
 #include "broker/numbers.h"
+#include "broker/stats.h"
 #include "broker/window.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"

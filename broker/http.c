@@ -16,16 +16,23 @@
  * first, when their address or the listener has too many; then those that have
  * shown one and stand idle, when one owner has too many or the listener is full.
  */
-#include "broker/broker.h"
-
+#include "broker/http.h"
+#include "broker/auth.h"
+#include "broker/cors.h"
+#include "broker/exchange.h"
+#include "broker/gate.h"
+#include "broker/linger.h"
 #include "broker/listen.h"
+#include "broker/pull.h"
+#include "broker/ratelimit.h"
+#include "broker/route.h"
 #include "broker/strangers.h"
+
 #include "common/check.h"
 #include "common/log.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/tcp.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,14 +189,6 @@ static void outflow_ready(void *arg)
     unpark(arg);
 }
 
-/* An end that no reader can take for a good one: a reset. */
-static void connection_reset(int fd)
-{
-    struct sockaddr none = {.sa_family = AF_UNSPEC};
-    if (connect(fd, &none, sizeof none) != 0)
-        log_line(LOG_DEBUG, "reset_failed", "why", strerror(errno), NULL);
-}
-
 static ssize_t outflow_pull(void *arg, uint64_t at, char *out, size_t room)
 {
     struct outflow *o = arg;
@@ -201,7 +200,7 @@ static ssize_t outflow_pull(void *arg, uint64_t at, char *out, size_t room)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (n == PULL_BROKEN) {
         if (o->is_http10 && !o->pull->has_length)
-            connection_reset(o->client->fd);
+            listen_reset(o->client->fd);
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
     pull_on_ready(o->pull, outflow_ready, o->client);
@@ -521,20 +520,10 @@ static size_t unescape_not(void *arg, struct MHD_Connection *connection, char *t
 /* ---- slow clients ----------------------------------------------------------------------------------------------
  */
 
-static uint64_t bytes_come(int fd)
-{
-    struct tcp_info info;
-    socklen_t len = sizeof info;
-    memset(&info, 0, sizeof info);
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return 0;
-    return info.tcpi_bytes_received;
-}
-
 /* Between two requests the library does not say that bytes of the next one came; the kernel does. */
 static void look_between(struct client *c, uint64_t now)
 {
-    uint64_t bytes = bytes_come(c->fd);
+    uint64_t bytes = listen_bytes_come(c->fd);
     if (!c->is_looked_at)
         c->is_looked_at = true;
     else if (bytes != c->seen_bytes && !c->waits_since_ms)

@@ -8,7 +8,7 @@
  * for LINGER_MS and LINGER_BYTES_MAX at most; beyond that connections are
  * closed at once.
  */
-#include "broker/broker.h"
+#include "broker/linger.h"
 
 #include "common/check.h"
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listen.c - the sockets that an address means.
+ * listen.c - the sockets that an address means, and what the kernel knows of theirs.
  *
  * "*", "" and "[::]" mean all of IPv4 and all of IPv6, "localhost" both loopback addresses whatever the resolver says,
  * a name all of its addresses. Each is a socket of its own: those of IPv6 take no IPv4, so that peers have one form.
@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -137,4 +138,21 @@ bool listen_has_more(int fd)
 {
     struct pollfd one = {.fd = fd, .events = POLLIN};
     return poll(&one, 1, 0) == 1;
+}
+
+void listen_reset(int fd)
+{
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    if (connect(fd, &none, sizeof none) != 0)
+        log_line(LOG_DEBUG, "reset_failed", "why", strerror(errno), NULL);
+}
+
+uint64_t listen_bytes_come(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    memset(&info, 0, sizeof info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return 0;
+    return info.tcpi_bytes_received;
 }

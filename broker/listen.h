@@ -4,6 +4,7 @@
 #define CHASQUI_LISTEN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define LISTEN_BACKLOG 4096
 
@@ -13,5 +14,9 @@ unsigned listen_bind(const char *where, int *fds, unsigned max);
 /* No new connection is begun with `fd`; those that are begun can be accepted. */
 void listen_turn_away(int fd);
 bool listen_has_more(int fd); /* a connection waits to be accepted */
+
+/* Of a connection. */
+void listen_reset(int fd);           /* an end that no reader can take for a good one */
+uint64_t listen_bytes_come(int fd); /* read or not; 0 when that is not known */
 
 #endif

@@ -7,11 +7,28 @@
  * answered, and what still comes on kept connections too: idle ones are closed last, after a moment in which none of
  * them spoke. SIGINT skips the delay. After broker.deadline_ms all ends.
  */
-#include "broker/broker.h"
-
 #include "broker/attempts.h"
+#include "broker/auth.h"
+#include "broker/batch.h"
+#include "broker/companies.h"
+#include "broker/cors.h"
+#include "broker/feed.h"
+#include "broker/fleet.h"
+#include "broker/flight.h"
+#include "broker/health.h"
 #include "broker/holders.h"
+#include "broker/http.h"
+#include "broker/peer.h"
+#include "broker/progress.h"
+#include "broker/ratelimit.h"
+#include "broker/sse.h"
+#include "broker/stats.h"
+#include "broker/summary.h"
+#include "broker/tally.h"
 #include "broker/token_use.h"
+#include "broker/trend.h"
+#include "broker/web_session.h"
+#include "broker/words.h"
 
 #include "common/clock.h"
 #include "common/log.h"

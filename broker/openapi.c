@@ -4,8 +4,9 @@
  * the answer itself.
  */
 #include "broker/openapi.h"
-
-#include "broker/broker.h"
+#include "broker/exchange.h"
+#include "broker/reply.h"
+#include "broker/route.h"
 
 #include <stdio.h>
 #include <string.h>

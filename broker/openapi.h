@@ -3,6 +3,7 @@
 #ifndef CHASQUI_OPENAPI_H
 #define CHASQUI_OPENAPI_H
 
+#include "broker/route.h"
 #include "common/buf.h"
 #include <stdbool.h>
 

@@ -4,9 +4,19 @@
  * operators' ops for a dispatcher. healthz, readyz and metrics need no token:
  * the listener is not for the public.
  */
-#include "broker/broker.h"
+#include "broker/auth.h"
+#include "broker/exchange.h"
+#include "broker/feed.h"
+#include "broker/flight.h"
+#include "broker/http.h"
+#include "broker/params.h"
 #include "broker/params_token.h"
+#include "broker/peer.h"
+#include "broker/reply.h"
+#include "broker/stats.h"
+#include "broker/summary.h"
 #include "broker/token_use.h"
+#include "broker/trend.h"
 
 #include "common/clock.h"
 #include <string.h>

@@ -4,7 +4,10 @@
  * what was said of it, taking it out of use and back. A base URL passes through
  * here in a request's body; it is never kept, and no answer tells one.
  */
-#include "broker/broker.h"
+#include "broker/exchange.h"
+#include "broker/flight.h"
+#include "broker/params.h"
+#include "broker/reply.h"
 
 #include "common/url.h"
 

@@ -4,6 +4,8 @@
  * never answer with a client's text.
  */
 #include "broker/params_token.h"
+#include "broker/params.h"
+#include "broker/ratelimit.h"
 
 #include "common/clock.h"
 #include <stdio.h>

@@ -6,7 +6,10 @@
  * the query through that a robot could take for the session, since a session is what a token was checked for. Of the
  * head only what is said about the body and the answer goes on: no credential, no cookie, nothing of the connection.
  */
-#include "broker/broker.h"
+#include "broker/exchange.h"
+#include "broker/flight.h"
+#include "broker/params.h"
+#include "broker/reply.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -9,10 +9,19 @@
  * again it is asked again. One whose connection is gone is forgotten. When we
  * were the ones who stood still, nobody is judged by it.
  */
+#include "broker/peer.h"
 #include "broker/attempts.h"
+#include "broker/auth.h"
+#include "broker/companies.h"
+#include "broker/feed.h"
+#include "broker/fleet.h"
+#include "broker/flight.h"
+#include "broker/http.h"
+#include "broker/progress.h"
 #include "broker/roster.h"
-
+#include "broker/route.h"
 #include "broker/window.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"

@@ -9,7 +9,12 @@
  * question; must never let in anybody without. A follower that is slow misses
  * what is in between: it gets the next state when it took the last one.
  */
-#include "broker/broker.h"
+#include "broker/progress.h"
+#include "broker/auth.h"
+#include "broker/exchange.h"
+#include "broker/flight.h"
+#include "broker/reply.h"
+#include "broker/sse.h"
 
 #include "common/check.h"
 #include <stdlib.h>

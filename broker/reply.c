@@ -4,7 +4,11 @@
  * names of files. Must never put a byte into a header that was not checked, nor
  * pass on an error code that errors.def does not know.
  */
-#include "broker/broker.h"
+#include "broker/reply.h"
+#include "broker/exchange.h"
+#include "broker/flight.h"
+#include "broker/pull.h"
+#include "broker/stream.h"
 
 #include "common/check.h"
 #include "common/log.h"

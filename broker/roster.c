@@ -5,9 +5,12 @@
  * ten minutes, GONE_MAX of them at most.
  */
 #include "broker/roster.h"
-
+#include "broker/fleet.h"
 #include "broker/numbers.h"
+#include "broker/peer.h"
+#include "broker/stats.h"
 #include "broker/window.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdio.h>

@@ -7,6 +7,7 @@
 #define CHASQUI_ROSTER_H
 
 #include "broker/broker.h"
+#include "broker/route.h"
 #include "proto/bundle.h"
 
 #define GONE_MAX 32       /* that are remembered, for operators */

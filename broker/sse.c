@@ -8,7 +8,11 @@
  * token, since these answers outlive its verdict: one that was revoked ends its
  * events within 5 s. Must never hold back anybody: what does not fit is refused.
  */
-#include "broker/broker.h"
+#include "broker/sse.h"
+#include "broker/auth.h"
+#include "broker/exchange.h"
+#include "broker/pull.h"
+#include "broker/reply.h"
 
 #include "common/check.h"
 #include <stdlib.h>

@@ -4,10 +4,23 @@
  * parts: as one JSON object for the page and the command line, and as
  * Prometheus text. Owns the timer that lets all of them look at the clock.
  */
-#include "broker/broker.h"
-
+#include "broker/stats.h"
 #include "broker/attempts.h"
+#include "broker/batch.h"
+#include "broker/companies.h"
+#include "broker/feed.h"
+#include "broker/fleet.h"
+#include "broker/flight.h"
+#include "broker/health.h"
+#include "broker/http.h"
 #include "broker/numbers.h"
+#include "broker/peer.h"
+#include "broker/sse.h"
+#include "broker/summary.h"
+#include "broker/tally.h"
+#include "broker/trend.h"
+#include "broker/words.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdlib.h>

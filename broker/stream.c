@@ -10,7 +10,10 @@
  * complete what is not: a missing chunk, a wrong length or a dispatcher that
  * died make it broken, and the client's connection is cut.
  */
-#include "broker/broker.h"
+#include "broker/stream.h"
+#include "broker/flight.h"
+#include "broker/peer.h"
+#include "broker/pull.h"
 
 #include "common/check.h"
 #include <stdlib.h>

@@ -3,8 +3,11 @@
  * strict.c - what operators' routes know. A name that is not known is refused: an operator who misspells a filter or a
  * scope must not act on everything. What is known stands in fields.def; `reason` is known in every body.
  */
-#include "broker/broker.h"
+#include "broker/strict.h"
+#include "broker/exchange.h"
 #include "broker/openapi.h"
+#include "broker/params.h"
+#include "broker/route.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,9 +6,12 @@
  * is asked every few seconds, whoever looks and however many: no look at a page
  * ever costs a query. Must never show an old summary as a new one.
  */
-#include "broker/broker.h"
-
+#include "broker/summary.h"
+#include "broker/fleet.h"
+#include "broker/flight.h"
 #include "broker/numbers.h"
+#include "broker/peer.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdio.h>

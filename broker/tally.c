@@ -7,9 +7,10 @@
  * bounded.
  */
 #include "broker/tally.h"
-
 #include "broker/numbers.h"
+#include "broker/route.h"
 #include "broker/window.h"
+
 #include "common/check.h"
 #include "common/stat.h"
 #include <stdio.h>

@@ -4,9 +4,13 @@
  * and the durable queue got done, how long it waited, how much waits, how full
  * the robots are. Kept in memory: a broker that restarts begins anew.
  */
-#include "broker/broker.h"
-
+#include "broker/trend.h"
+#include "broker/fleet.h"
+#include "broker/flight.h"
 #include "broker/numbers.h"
+#include "broker/summary.h"
+#include "broker/tally.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdlib.h>

@@ -19,9 +19,14 @@
  * A cookie is sent by the browser whoever wrote the page: what changes something
  * must come from our own (SameSite, and Origin).
  */
-#include "broker/broker.h"
-
+#include "broker/web_session.h"
+#include "broker/auth.h"
+#include "broker/exchange.h"
 #include "broker/params.h"
+#include "broker/ratelimit.h"
+#include "broker/reply.h"
+#include "broker/route.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/key.h"

@@ -6,11 +6,17 @@
  * goes by itself is said when it stays (headline.c), and work that moves is busy
  * and no warning.
  */
-#include "broker/broker.h"
-
+#include "broker/words.h"
+#include "broker/fleet.h"
+#include "broker/flight.h"
 #include "broker/headline.h"
+#include "broker/health.h"
 #include "broker/numbers.h"
+#include "broker/peer.h"
 #include "broker/phrase.h"
+#include "broker/summary.h"
+#include "broker/tally.h"
+
 #include "common/check.h"
 #include "common/clock.h"
 #include <stdio.h>

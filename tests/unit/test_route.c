@@ -1,6 +1,7 @@
 /* parts: broker */
 /* SPDX-License-Identifier: MIT */
 #include "broker/route.h"
+#include "broker/exchange.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* feed.h - what changes, live, for operators: each EVENT that dispatchers send, of all companies, and the statistics each second. */
+#ifndef CHASQUI_BROKER_FEED_H
+#define CHASQUI_BROKER_FEED_H
+
+#include "broker/broker.h"
+
+struct feed *feed_new(void);
+void feed_destroy(struct feed **fp);
+void feed_follow(struct exchange *x, bool is_counting); /* with statistics, or without */
+void feed_tick(struct broker *b);                       /* each second */
+void feed_take(struct broker *b, const struct msg_EVENT *m);
+
+#endif

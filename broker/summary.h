@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* summary.h - what stands in the database, as a dispatcher sums it up. */
+#ifndef CHASQUI_BROKER_SUMMARY_H
+#define CHASQUI_BROKER_SUMMARY_H
+
+#include "broker/broker.h"
+
+struct summary_view { /* of the durable queue; -1 = not known */
+    bool is_known;
+    uint64_t age_ms;
+    int64_t depth, oldest_age_ms, scheduled, batches_open;
+    int64_t clear_ms; /* until all that is ready has begun, at the rate of the batches */
+    int64_t held;     /* by pauses and portals; not in depth */
+    bool is_depth_capped, is_paused;
+    int64_t refused; /* rows that the database refused lately; -1 = none */
+};
+struct summary *summary_new(struct broker *b);
+void summary_destroy(struct summary **sp);
+void summary_tick(struct broker *b);    /* each second */
+void summary_watched(struct broker *b); /* somebody looks: ask more often for a while */
+struct summary_view summary_view(const struct broker *b);
+void summary_refusal(const struct broker *b, char *why, size_t room); /* what refused the last one */
+/* Portals that are down or coming back, and parts of the queue that are paused. */
+typedef void summary_portal_fn(void *arg, const char *name, const char *state, const char *why, int64_t since_ms, int64_t held);
+void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *arg);
+void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why), void *arg);
+void summary_pause(const struct broker *b, char *why, size_t room); /* why an operator paused the queue */
+struct jv *summary_queue_jv(const struct broker *b); /* the durable queue; NULL = not known yet */
+void summary_metrics(const struct broker *b, struct buf *out);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* words.h - what is wrong, in words: looks at every part and says each thing once, the worst first. */
+#ifndef CHASQUI_BROKER_WORDS_H
+#define CHASQUI_BROKER_WORDS_H
+
+#include "broker/broker.h"
+
+/* [{level,code,who,since,text,text_es,todo,todo_es}], worst first; *state = the worst level's name (static). */
+struct jv *words_jv(const struct broker *b, const char **state);
+void words_new(struct broker *b);
+void words_destroy(struct broker *b);
+void words_tick(const struct broker *b); /* each second, whoever looks */
+
+#endif
