@@ -75,16 +75,6 @@ static void previous_print(const struct jv *batch)
     ctl_field("run before", text);
 }
 
-/* Why nothing of it, or little, begins. */
-static const char *waits_text(const struct jv *one, char *out, size_t room)
-{
-    const char *until = jv_str(jv_get(one, "until"));
-    size_t len = strlen(broker_why(one, out, room) ? out : strcpy(out, "-"));
-    if (until)
-        snprintf(out + len, room - len, " Until %s.", until);
-    return out;
-}
-
 static void batch_print(const struct jv *batch)
 {
     static const char *const keys[] = {"id", "name", "status", "portal", "action", "priority", "made_by", "total"};
@@ -99,7 +89,7 @@ static void batch_print(const struct jv *batch)
         ctl_field(states[i], number_text((uint64_t)count_of(batch, states[i]), number));
     const struct jv *waits = jv_get(batch, "waits_for");
     for (size_t i = 0; i < jv_len(waits); i++)
-        ctl_field(i ? "" : "stands", waits_text(jv_at(waits, i), left, sizeof(left)));
+        ctl_field(i ? "" : "stands", broker_why(jv_at(waits, i), left, sizeof(left)));
     if (progress_end_text(batch, left, sizeof(left)))
         ctl_field("left", left);
     for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++)
@@ -263,7 +253,7 @@ enum ctl_exit batch_items(struct ctl *c)
         !broker_limit(c, &limit))
         return CTL_USAGE;
     bool is_csv = c->args.n[OPT_CSV] > 0;
-    if (company_id || (is_csv && !c->args.n[OPT_LIMIT])) /* a company has few: all are looked at */
+    if (company_id) /* a company has few: all are looked at */
         limit = INT64_MAX;
     struct buf path = batch_path(id, "/items");
     buf_adds(&query, "");

@@ -102,7 +102,7 @@ struct jv *broker_reason(struct ctl *c)
 bool broker_limit(struct ctl *c, uint64_t *out)
 {
     const char *text = args_value(&c->args, OPT_LIMIT);
-    *out = LIMIT_DEFAULT;
+    *out = c->args.n[OPT_CSV] ? INT64_MAX : LIMIT_DEFAULT;
     return !text || args_number(c, "--limit", text, 1, LIMIT_MAX, out);
 }
 
@@ -191,10 +191,11 @@ void broker_cell(struct table *table, const struct jv *object, const char *key)
 
 const char *broker_why(const struct jv *one, char *out, size_t room)
 {
-    const char *detail = jv_str(jv_get(one, "detail")), *more = jv_str(jv_get(one, "why"));
+    const char *detail = jv_str(jv_get(one, "detail")), *more = jv_str(jv_get(one, "why")), *until = jv_str(jv_get(one, "until"));
     more = more ? more : jv_str(jv_get(one, "error"));
     if (!detail)
         return NULL;
-    snprintf(out, room, "%s%s%s%s", detail, more ? " (" : "", more ? more : "", more ? ")" : "");
+    snprintf(out, room, "%s%s%s%s%s%s%s", detail, more ? " (" : "", more ? more : "", more ? ")" : "", until ? " Until " : "", until ? until : "",
+             until ? "." : "");
     return out;
 }

@@ -22,7 +22,7 @@ struct jv *broker_reason(struct ctl *c);
 enum ctl_exit broker_refused(struct ctl *c, enum door door, const struct http_answer *answer);
 bool broker_is_good(const struct http_answer *answer);
 
-/* --limit, or its default; false after saying what it must be. */
+/* --limit, or its default, which with --csv is all; false after saying what it must be. */
 bool broker_limit(struct ctl *c, uint64_t *out);
 /* Up to `limit` members of `list` ("jobs") at `path`; `query` is empty or begins with '&'. NULL when it was
  * refused. *more = there are others. */
@@ -36,7 +36,7 @@ void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const
 /* A member as text: a string, a number, NULL for null; times (..._at) without fraction. `room` holds what is not in the object. */
 #define TEXT_ROOM 32
 const char *broker_text(const struct jv *object, const char *key, char room[TEXT_ROOM]);
-/* {detail, why?, error?}, as waits_for and a job's why have it: "detail (why or error)". NULL when it tells none. */
+/* {detail, why?, error?, until?}, as waits_for and a job's why have it: "detail (why or error) Until until." NULL when it tells none. */
 const char *broker_why(const struct jv *one, char *out, size_t room);
 /* A member as a table's next cell; times as 2026-01-31 06:00, UTC as the head says. */
 void broker_cell(struct table *table, const struct jv *object, const char *key);

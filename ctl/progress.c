@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * progress.c - one line that is drawn again in place, cut to the terminal's
- * width, in ASCII; where standard error is no terminal, a line now and then.
+ * width; where standard error is no terminal, a line now and then.
  */
 #include "ctl/progress.h"
 
 #include "common/clock.h"
+#include "ctl/plain.h"
+#include "ctl/table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@
 #define BAR_MAX 40
 #define DRAW_MS 200   /* a terminal is drawn this often at most */
 #define TELL_MS 10000 /* and a line written */
+#define DETAILS_BYTES 600 /* what stands behind the bar; a reason of a pause may be long */
 
 const char *number_text(uint64_t n, char out[TEXT_NUMBER])
 {
@@ -77,13 +80,26 @@ static bool is_time(struct progress *p, uint64_t shown, bool is_end)
     return true;
 }
 
+/* Columns of a text without control characters. */
+static int columns_of(const char *text)
+{
+    int all = 0, columns;
+    for (size_t bytes; *text; text += bytes, all += columns)
+        plain_character(text, &bytes, &columns);
+    return all;
+}
+
 static void draw(struct progress *p, const char *text)
 {
-    if (p->is_terminal)
-        fprintf(stderr, "\r%-*.*s", width() - 1, width() - 1,
-                text); /* the last column stays free: some terminals wrap there */
-    else
-        fprintf(stderr, "%s\n", text);
+    if (p->is_terminal) {
+        struct buf line = {0};
+        int room = width() - 1; /* the last column stays free: some terminals wrap there */
+        table_cut(&line, text, room);
+        fprintf(stderr, "\r%s%*s", line.data, room - columns_of(line.data), "");
+        buf_free(&line);
+    } else {
+        plain_line(stderr, "%s", text);
+    }
     fflush(stderr);
     p->is_drawn = p->is_terminal;
 }
@@ -114,7 +130,7 @@ static void count_add(char *text, size_t room, uint64_t n, const char *state)
 
 static void bar_draw(struct progress *p, unsigned percent, const char *details)
 {
-    char text[WIDTH_MAX + 60], bar[BAR_MAX + 1];
+    char text[DETAILS_BYTES + BAR_MAX + 20], bar[BAR_MAX + 1];
     int room = p->is_terminal ? width() - 1 - (int)strlen(details) - 8 : 0; /* what stands around the bar */
     room = room < BAR_MAX ? room : BAR_MAX;
     if (room < BAR_MIN) {
@@ -152,17 +168,31 @@ bool progress_end_text(const struct jv *batch, char *out, size_t room)
     return true;
 }
 
+/* "  waits: paused: the site is down, until 06:00 UTC": the first of what a batch waits for. */
+static void waits_add(char *text, size_t room, const struct jv *one)
+{
+    const char *reason = jv_str(jv_get(one, "reason")), *detail = jv_str(jv_get(one, "detail")), *until = jv_str(jv_get(one, "until"));
+    const char *more = jv_str(jv_get(one, "why"));
+    size_t len = strlen(text);
+    more = more ? more : jv_str(jv_get(one, "error"));
+    bool is_short = reason && more;
+    snprintf(text + len, room - len, "  waits: %s%s%s", is_short ? reason : "", is_short ? ": " : "", is_short ? more : detail ? detail : "-");
+    len = strlen(text);
+    if (until && strlen(until) >= 16)
+        snprintf(text + len, room - len, ", until %.10s %.5s UTC", until, until + 11);
+}
+
 void progress_batch(struct progress *p, const struct jv *batch)
 {
     static const char *const states[] = {"running", "retrying", "failed", "cancelled"};
-    const struct jv *counts = jv_get(batch, "counts");
+    const struct jv *counts = jv_get(batch, "counts"), *waits = jv_at(jv_get(batch, "waits_for"), 0);
     const char *status = jv_str(jv_get(batch, "status"));
     uint64_t ended = count_of(counts, "done") + count_of(counts, "failed") + count_of(counts, "cancelled");
     int64_t total = 0;
-    char details[260], left[100], a[TEXT_NUMBER], b[TEXT_NUMBER];
+    char details[DETAILS_BYTES], left[100], a[TEXT_NUMBER], b[TEXT_NUMBER];
     jv_int(jv_get(batch, "total"), &total);
     bool is_end = jv_str(jv_get(batch, "finished_at")) != NULL;
-    if (!is_time(p, ended, is_end))
+    if (!is_time(p, 2 * ended + (waits != NULL), is_end)) /* a line is written as well when it comes to a stand */
         return;
     unsigned percent = total > 0 ? (unsigned)(ended * 100 / (uint64_t)total) : is_end ? 100 : 0;
     snprintf(details, sizeof(details), "%s/%s", number_text(ended, a), number_text((uint64_t)total, b));
@@ -173,6 +203,8 @@ void progress_batch(struct progress *p, const struct jv *batch)
         snprintf(details + len, sizeof(details) - len, "  %s", status ? status : "");
     else if (progress_end_text(batch, left, sizeof(left)))
         snprintf(details + len, sizeof(details) - len, "  %s%s", strstr(left, "running") ? "" : "ETA ", left);
+    if (waits && !is_end)
+        waits_add(details, sizeof(details), waits);
     bar_draw(p, percent, details);
 }
 

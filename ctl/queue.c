@@ -48,20 +48,27 @@ static void paused_print(const struct jv *paused, bool has_parts)
             plain_line(stdout, "  %-8s %s", keys[i], jv_str(jv_get(paused, keys[i])));
 }
 
+static const char *const scope_keys[] = {"portal", "action", "batch_id"}, *const scope_names[] = {"portal", "action", "batch"};
+
+/* Appends what a pause is of: `before` each name, as " portal sunat action x". */
+static void scope_add(struct buf *out, const struct jv *pause, const char *before)
+{
+    char room[TEXT_ROOM];
+    for (unsigned k = 0; k < 3; k++) {
+        const char *text = broker_text(pause, scope_keys[k], room);
+        if (text)
+            buf_addf(out, " %s%s %s", before, scope_names[k], text);
+    }
+}
+
 /* Pauses of a part of the queue, a line each. */
 static void parts_print(const struct jv *list)
 {
     for (size_t i = 0; i < jv_len(list); i++) {
-        static const char *const keys[] = {"portal", "action", "batch_id"}, *const names[] = {"portal", "action", "batch"};
         const struct jv *one = jv_at(list, i);
         const char *reason = jv_str(jv_get(one, "reason")), *until = jv_str(jv_get(one, "until")), *by = jv_str(jv_get(one, "by"));
-        char room[TEXT_ROOM];
         struct buf what = {0};
-        for (unsigned k = 0; k < 3; k++) {
-            const char *text = broker_text(one, keys[k], room);
-            if (text)
-                buf_addf(&what, " %s %s", names[k], text);
-        }
+        scope_add(&what, one, "");
         plain_line(stdout, "%-10s%s%s%s%s%s by %s", "paused", what.len ? what.data : "", reason ? ": " : "", reason ? reason : "", until ? ", until " : "",
                    until ? until : "", by ? by : "-");
         buf_free(&what);
@@ -127,6 +134,30 @@ static bool scope_set(struct ctl *c, struct jv *body)
     return true;
 }
 
+/* What an operator's route tells, for a remark beside what was asked for: NULL when it cannot be told, and nothing is said of it. */
+static struct jv *aside_get(struct ctl *c, const char *path)
+{
+    struct http_answer answer;
+    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_ops_url, .path = path}, &answer);
+    if (broker_is_good(&answer))
+        return answer.body;
+    jv_free(answer.body);
+    return NULL;
+}
+
+/* A pause holds the log-ins back that look whether a portal is up again. */
+static void probes_warn(struct ctl *c, const char *portal)
+{
+    struct jv *body = portal ? aside_get(c, "/api/v1/ops/portals") : NULL;
+    const struct jv *list = jv_get(body, "portals");
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const char *name = jv_str(jv_get(jv_at(list, i), "name")), *state = jv_str(jv_get(jv_at(list, i), "state"));
+        if (name && state && strcmp(name, portal) == 0 && strcmp(state, "tripped") == 0)
+            fprintf(stderr, "%s is down; while it is paused nothing probes it\n", portal);
+    }
+    jv_free(body);
+}
+
 enum ctl_exit queue_pause(struct ctl *c)
 {
     const char *how_long = args_value(&c->args, OPT_FOR), *until = args_value(&c->args, OPT_UNTIL);
@@ -146,14 +177,83 @@ enum ctl_exit queue_pause(struct ctl *c)
         jv_set_int(body, "for_s", (int64_t)seconds);
     if (until)
         jv_set_str(body, "until", until);
+    const char *action = args_value(&c->args, OPT_ACTION), *batch = args_value(&c->args, OPT_BATCH);
+    probes_warn(c, action || batch ? NULL : args_value(&c->args, OPT_PORTAL));
     return show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/pause", body));
+}
+
+static bool has_scope(const struct jv *scope)
+{
+    return jv_get(scope, "portal") || jv_get(scope, "action") || jv_get(scope, "batch_id");
+}
+
+static bool is_same_scope(const struct jv *a, const struct jv *b)
+{
+    char room_a[TEXT_ROOM], room_b[TEXT_ROOM];
+    for (unsigned k = 0; k < 3; k++) {
+        const char *x = broker_text(a, scope_keys[k], room_a), *y = broker_text(b, scope_keys[k], room_b);
+        if (strcmp(x ? x : "", y ? y : "") != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Is there the pause that `scope` names? */
+static bool is_paused(const struct jv *queue, const struct jv *scope)
+{
+    const struct jv *list = jv_get(queue, "pauses");
+    if (!has_scope(scope))
+        return jv_type(jv_get(queue, "paused")) == JV_OBJECT;
+    for (size_t i = 0; i < jv_len(list); i++)
+        if (is_same_scope(jv_at(list, i), scope))
+            return true;
+    return false;
+}
+
+/* "; paused is: portal sunat (chasqui queue resume --portal sunat)": what each pause is ended with. */
+static void others_add(struct buf *out, const struct jv *queue)
+{
+    const struct jv *list = jv_get(queue, "pauses");
+    size_t begun = out->len;
+    if (jv_type(jv_get(queue, "paused")) == JV_OBJECT)
+        buf_adds(out, "; paused is: the queue as a whole (chasqui queue resume)");
+    for (size_t i = 0; i < jv_len(list); i++) {
+        buf_adds(out, out->len == begun ? "; paused is:" : ",");
+        scope_add(out, jv_at(list, i), "");
+        buf_adds(out, " (chasqui queue resume");
+        scope_add(out, jv_at(list, i), "--");
+        buf_adds(out, ")");
+    }
+}
+
+/* `before` is the queue as it was, NULL when that is not known. */
+static void nothing_resumed_tell(const struct jv *before, const struct jv *scope)
+{
+    struct buf text = {0};
+    if (!before || is_paused(before, scope))
+        return;
+    buf_adds(&text, "nothing was resumed:");
+    if (has_scope(scope))
+        scope_add(&text, scope, "");
+    else
+        buf_adds(&text, " the queue as a whole");
+    buf_adds(&text, " is not paused");
+    others_add(&text, before);
+    plain_line(stderr, "%s", text.data);
+    buf_free(&text);
 }
 
 enum ctl_exit queue_resume(struct ctl *c)
 {
     struct jv *body = broker_reason(c);
-    if (body && scope_set(c, body))
-        return show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body));
-    jv_free(body);
-    return CTL_USAGE;
+    if (!body || !scope_set(c, body)) {
+        jv_free(body);
+        return CTL_USAGE;
+    }
+    struct jv *scope = jv_copy(body), *before = aside_get(c, QUEUE_PATH), *after = broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body);
+    if (after)
+        nothing_resumed_tell(jv_get(before, "queue"), scope);
+    jv_free(before);
+    jv_free(scope);
+    return show(c, after);
 }

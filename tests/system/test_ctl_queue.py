@@ -42,7 +42,7 @@ def test_jobs_are_listed_with_filters_and_pages(ctl):
     def answers(_method, _path, query):
         first = 300 - int(query.get("cursor", ["0"])[0])
         jobs = [{"id": n, "company_id": 1, "action": "sunat.menu_sol_login", "status": "failed", "attempts": 3, "worker": "r1", "batch_id": None,
-                 "error": "robot_error", "created_at": "2026-01-01T06:00:00.123Z"} for n in range(first, first - int(query["limit"][0]), -1)]  # fmt: skip
+                 "error": "robot_error", "created_at": "2026-01-01T06:00:00.123Z"} for n in range(first, max(0, first - int(query["limit"][0])), -1)]  # fmt: skip
         return 200, {"ok": True, "jobs": jobs, "next_cursor": 300 - jobs[-1]["id"] + 1 if jobs[-1]["id"] > 1 else None}
 
     with FakeBroker(answers) as broker:
@@ -57,6 +57,9 @@ def test_jobs_are_listed_with_filters_and_pages(ctl):
         }  # fmt: skip
         shown = ctl.run("jobs", "list", "--limit", 2, conf=conf)
         assert re.search(r"JOB +COMPANY +ACTION", shown.stdout) and "2026-01-01 06:00" in shown.stdout and "more" in shown.stderr
+        for words, rows, more in (((), 300, False), (("--limit", 250), 250, True)):  # a table for a spreadsheet is whole
+            shown = ctl.run("jobs", "list", "--csv", *words, conf=conf)
+            assert len(shown.stdout.splitlines()) == rows + 1 and ("there are more" in shown.stderr) is more
         for words in (("--status", "live"), ("--batch", "x"), ("--company", 0), ("--limit", 0), ("--search", "")):
             assert ctl.run("jobs", "list", *words, conf=conf, check=False).returncode == 2
 
@@ -131,10 +134,43 @@ def test_the_queue_is_shown_paused_and_resumed(ctl):
         for words in (("--until", "yesterday"), ("--until", "2001-01-31T06:00:00Z"), ("--until", too_late), ("--for", "367d")):
             assert ctl.run("queue", "pause", *words, conf=conf, check=False).returncode == 2
         assert len(broker.asked) == asked
-        ctl.run("queue", "resume", conf=conf)
+        told = ctl.run("queue", "resume", conf=conf)
         assert broker.asked[-1][:2] == ("POST", "/api/v1/ops/queue/resume") and json.loads(broker.asked[-1][4]) == {}
+        part = "portal sunat (chasqui queue resume --portal sunat)"
+        assert told.stderr == f"nothing was resumed: the queue as a whole is not paused; paused is: {part}\n"
+        assert ctl.run("queue", "resume", "--portal", "sunat", conf=conf).stderr == ""
+        queue["pauses"].append({"portal": "sunat", "action": "sunat.buzon_list", "batch_id": 7, "by": "ana", "reason": None})
+        words = "portal sunat action sunat.buzon_list batch 7 (chasqui queue resume --portal sunat --action sunat.buzon_list --batch 7)"
+        told = ctl.run("queue", "resume", "--portal", "sunat", "--batch", 7, conf=conf)
+        assert told.stderr == f"nothing was resumed: portal sunat batch 7 is not paused; paused is: {part}, {words}\n"
+        assert ctl.run("queue", "resume", "--batch", 7, "--portal", "sunat", "--action", "sunat.buzon_list", "--reason", "x", conf=conf).stderr == ""
+        queue.update(pauses=[])
+        told = ctl.run("queue", "resume", "--json", conf=conf)
+        assert told.stderr == "nothing was resumed: the queue as a whole is not paused\n" and json.loads(told.stdout)["queue"] == queue
+        queue.update(paused={"by": "ana"})
+        assert ctl.run("queue", "resume", conf=conf).stderr == ""
+        assert "paused is: the queue as a whole (chasqui queue resume)\n" in ctl.run("queue", "resume", "--portal", "sunat", conf=conf).stderr
         assert ctl.run("queue", "pause", "--for", "1h", "--until", "x", conf=conf, check=False).returncode == 2
         assert ctl.run("queue", "pause", "--for", "soon", conf=conf, check=False).returncode == 2
+
+
+def test_a_pause_of_a_portal_that_is_down_is_warned_of(ctl):
+    refused = []
+
+    def answers(method, path, _query):
+        if path.endswith("/portals") or (refused and method == "GET"):
+            portals = [{"name": "sunat", "state": "tripped"}, {"name": "afip", "state": "up"}]
+            return (403, {"ok": False, "error": "forbidden", "message": "no"}) if refused else (200, {"ok": True, "portals": portals})
+        return 200, {"ok": True, "queue": {"ready": {"n": 1}, "pauses": [{"portal": "sunat", "by": "ana"}]}}
+
+    with FakeBroker(answers) as broker:
+        conf = at(ctl, broker)
+        for words, said in ((("--portal", "sunat"), "sunat is down; while it is paused nothing probes it\n"), (("--portal", "afip"), ""), ((), "")):
+            assert ctl.run("queue", "pause", *words, conf=conf).stderr == said
+        refused.append(True)  # a remark that cannot be made holds nothing up
+        for verb in ("pause", "resume"):
+            told = ctl.run("queue", verb, "--portal", "sunat", conf=conf)
+            assert told.stderr == "" and "paused     portal sunat" in told.stdout
 
 
 def test_batches_are_listed_shown_and_cancelled(ctl):
@@ -383,6 +419,26 @@ def test_the_bar_fits_the_terminal(ctl, columns):
     assert "batch 12 is done: 12,342 done, 3 failed, 0 cancelled" in seen
     if columns == 80:
         assert re.match(r" 40% \[####+\.+\] 5,003/12,345  64 running  12 retrying  3 failed  ETA 2m10s *$", drawn[1]), drawn[1]
+
+
+@pytest.mark.parametrize("columns", [100, 60])
+def test_the_bar_says_why_a_batch_stands(ctl, columns):
+    waits = [{"reason": "paused", "detail": "A pause of this part of the queue holds it.", "why": "\x1b[2Jmañana: el SOL está en mantenimiento",
+              "until": "2026-01-01T06:00:00.000Z"}]  # fmt: skip
+    steps = [{**batch_jv(total=3000, done=1005, retrying=9, queued=1986), "waits_for": waits, "eta_s": None}, batch_jv("done", total=3000, done=3000,
+                                                                                                     finished="2026-01-01T07:00:00.000Z")]  # fmt: skip
+
+    def answers(*_):
+        return 200, {"ok": True, "batch": steps.pop(0) if len(steps) > 1 else steps[0]}
+
+    whole = r" 33% 1,005/3,000  9 retrying  waits: paused: \x1b[2Jmañana: el SOL está en mantenimiento, until 2026-01-01 06:00 UTC"
+    with FakeBroker(answers) as broker:
+        conf, first = at(ctl, broker), steps[0]
+        _, seen = follow_on_terminal(conf, columns, "batch", "show", 12, "--follow")
+        drawn = next(line for line in re.split(r"[\r\n]+", seen) if "33%" in line)
+        assert len(drawn) == columns - 1 and drawn == whole[: columns - 2] + "…", drawn
+        steps.insert(0, first)
+        assert ctl.run("batch", "show", 12, "--follow", conf=conf).stderr.splitlines()[0] == whole
 
 
 def test_following_outlives_a_broker_that_is_restarted(ctl):
