@@ -177,6 +177,16 @@ static enum ctl_exit batch_meant(struct ctl *c, uint64_t *out)
     return more ? ctl_fail(c, "none of the newest %d batches is named %.100s", BATCHES_LOOKED, name) : ctl_fail(c, "there is no batch %.100s", name);
 }
 
+/* The same, and says which batch it is when it was named: what is shown of it does not. */
+static enum ctl_exit batch_named(struct ctl *c, uint64_t *out)
+{
+    const char *word = c->args.word[0];
+    enum ctl_exit code = batch_meant(c, out);
+    if (code == CTL_DONE && word[strspn(word, "0123456789")])
+        plain_line(stderr, "%s is batch %llu", word, (unsigned long long)*out);
+    return code;
+}
+
 enum ctl_exit batch_status(struct ctl *c)
 {
     uint64_t id;
@@ -249,9 +259,11 @@ enum ctl_exit batch_items(struct ctl *c)
     struct buf query = {0};
     uint64_t id, limit, company_id = 0;
     bool more;
-    if (!id_read(c, &id) || !args_status(c) || !args_errors(c) || (c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
-        !broker_limit(c, &limit))
+    if (!args_status(c) || !args_errors(c) || (c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) || !broker_limit(c, &limit))
         return CTL_USAGE;
+    enum ctl_exit code = batch_named(c, &id);
+    if (code != CTL_DONE)
+        return code;
     bool is_csv = c->args.n[OPT_CSV] > 0;
     if (company_id) /* a company has few: all are looked at */
         limit = INT64_MAX;
@@ -273,7 +285,8 @@ enum ctl_exit batch_items(struct ctl *c)
 enum ctl_exit batch_retry(struct ctl *c)
 {
     uint64_t id;
-    return id_read(c, &id) ? bulk_change(c, "retry", id) : CTL_USAGE;
+    enum ctl_exit code = bulk_options_ok(c) ? batch_named(c, &id) : CTL_USAGE;
+    return code == CTL_DONE ? bulk_change(c, "retry", id) : code;
 }
 
 /* ---- list, cancel ------------------------------------------------------------------------------------------ */

@@ -3,11 +3,14 @@
 #include "ctl/bulk.h"
 
 #include "ctl/broker.h"
+#include "ctl/nearest.h"
+#include "ctl/plain.h"
 #include "ctl/progress.h"
 
 #include <string.h>
 
 #define BULK_PATH "/api/v1/ops/jobs/bulk"
+#define SAID_SHOWN 10
 
 static const struct {
     enum option_id option;
@@ -50,6 +53,44 @@ static struct jv *filter_jv(struct ctl *c, uint64_t batch_id)
     return filter;
 }
 
+static bool is_said_before(const struct jv *list, size_t at, const char *said)
+{
+    for (size_t i = 0; i < at; i++) {
+        const char *other = jv_str(jv_get(jv_at(list, i), "robot_error"));
+        if (other && strcmp(other, said) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Nothing failed with the --robot-error that was given: what the robots said in that batch instead. Nothing when a broker does not tell. */
+static void robot_errors_tell(struct ctl *c, uint64_t batch_id)
+{
+    struct nearest near = {.typed = args_value(&c->args, OPT_ROBOT_ERROR)};
+    struct http_answer answer;
+    struct buf text = {0};
+    char path[80];
+    unsigned n = 0;
+    snprintf(path, sizeof(path), "/api/v1/ops/errors?batch_id=%llu", (unsigned long long)batch_id);
+    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_ops_url, .path = path}, &answer);
+    const struct jv *list = broker_is_good(&answer) ? jv_get(answer.body, "errors") : NULL;
+    buf_adds(&text, "");
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const char *said = jv_str(jv_get(jv_at(list, i), "robot_error"));
+        if (!said || is_said_before(list, i, said))
+            continue;
+        nearest_offer(&near, said);
+        if (n++ < SAID_SHOWN)
+            buf_addf(&text, "%s%s", n > 1 ? ", " : "", said);
+    }
+    if (list && (!near.best || strcmp(near.best, near.typed) != 0))
+        plain_line(stderr, "no robot said %s in batch %llu%s%s%s; %s%s%s", near.typed, (unsigned long long)batch_id, near.best ? " (did you mean " : "",
+                   near.best ? near.best : "", near.best ? "?)" : "", n ? "they said: " : "they said nothing that failed", text.data,
+                   n > SAID_SHOWN ? ", ..." : "");
+    jv_free(answer.body);
+    buf_free(&text);
+}
+
 enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
 {
     bool is_preview = c->args.n[OPT_PREVIEW] != 0, is_retry = strcmp(action, "retry") == 0, is_capped = false;
@@ -74,6 +115,8 @@ enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
         jv_free(answer);
         return CTL_FAILED;
     }
+    if (batch_id && !n && args_value(&c->args, OPT_ROBOT_ERROR))
+        robot_errors_tell(c, batch_id);
     if (c->args.json)
         return ctl_json(answer);
     jv_bool(jv_get(answer, "capped"), &is_capped);

@@ -217,8 +217,9 @@ enum ctl_exit jobs_show(struct ctl *c)
     }
     job_print(job);
     const struct jv *reasons = jv_get(why, "why");
+    char text[600];
     for (size_t i = 0; i < jv_len(reasons); i++)
-        ctl_field(i ? "" : "why", jv_str(jv_get(jv_at(reasons, i), "detail")));
+        ctl_field(i ? "" : "why", broker_why(jv_at(reasons, i), text, sizeof(text)));
     attempts_print(jv_get(job, "attempts_log"));
     timeline_print(jv_get(job, "timeline"));
     jv_free(why);

@@ -78,13 +78,12 @@ enum ctl_exit errors_command(struct ctl *c)
         return ctl_json(body);
     if (c->args.n[OPT_CSV]) {
         csv_print(stdout, list, csv);
-        jv_free(body);
-        return CTL_DONE;
+    } else {
+        struct table *table = table_new(heads);
+        for (size_t i = 0; i < jv_len(list); i++)
+            class_row(table, jv_at(list, i));
+        table_print(&table, "nothing failed");
     }
-    struct table *table = table_new(heads);
-    for (size_t i = 0; i < jv_len(list); i++)
-        class_row(table, jv_at(list, i));
-    table_print(&table, "nothing failed");
     if (jv_bool(jv_get(body, "capped"), &capped) && capped) {
         const char *to = broker_text(body, "looked_to", room);
         fprintf(stderr, "only the newest %s failed jobs were looked at, back to %s\n", number_text(20000, (char[TEXT_NUMBER]){0}), to ? to : "-");

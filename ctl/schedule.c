@@ -176,7 +176,7 @@ struct add {
     struct steps steps;
     struct buf step_params; /* sealed; empty = none */
     struct items items;
-    char why[200];
+    char why[300];
 };
 
 struct slice { /* rows of one bulk statement */
@@ -209,7 +209,7 @@ static enum db_rc add_tx(struct db *db, void *arg)
                             (uint64_t)s->is_stored, s->actor, s->next_s, s->steps.names,
                             s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes, s->zone);
     if (rc == DB_DUP)
-        snprintf(s->why, sizeof(s->why), "there is a schedule %.64s already", s->name);
+        snprintf(s->why, sizeof(s->why), "there is a schedule %.64s already; chasqui schedule remove %.64s first, or take another name", s->name, s->name);
     TRY(rc);
     s->id = db_insert_id(db);
     for (struct slice slice = {s, 0}; slice.from < s->items.n; slice.from += DB_BULK_MAX) {
@@ -363,7 +363,8 @@ static void next_print(const struct jv *s)
     buf_free(&text);
 }
 
-static void then_print(const struct jv *s)
+/* "sunat.buzon_list, close": what follows the log-in; the caller frees it, `data` is NULL when nothing does. */
+static struct buf round_text(const struct jv *s)
 {
     struct buf text = {0};
     const struct jv *list = jv_get(s, "then");
@@ -372,9 +373,7 @@ static void then_print(const struct jv *s)
         buf_addf(&text, "%s%s", i ? ", " : "", jv_str(jv_at(list, i)));
     if (jv_bool(jv_get(s, "close"), &closes) && closes)
         buf_addf(&text, "%sclose", text.len ? ", " : "");
-    if (text.len)
-        ctl_field("then", text.data);
-    buf_free(&text);
+    return text;
 }
 
 static struct jv *schedule_jv(struct db *db)
@@ -409,8 +408,8 @@ static void time_add(struct table *table, struct db *db, unsigned col)
 
 enum ctl_exit schedule_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME",       "CRON", "~ZONE", "1~~ACTION", "2>ITEMS", "ENABLED",
-                                        "NEXT (UTC)", "3LAST (UTC)", "4>BATCH",   NULL};
+    static const char *const heads[] = {"NAME",       "CRON", "~ZONE", "2~~ACTION", "1~~THEN", "3>ITEMS", "ENABLED",
+                                        "NEXT (UTC)", "4LAST (UTC)", "5>BATCH",   NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db, "SELECT " SCHEDULE_COLUMNS "ORDER BY s.name", "");
     if (rc)
@@ -419,11 +418,15 @@ enum ctl_exit schedule_list(struct ctl *c)
     struct jv *body = jv_new_object(), *list = jv_new_array();
     while (db_next(db)) {
         bool missed = !db_is_null(db, 12) && db_is_null(db, 13);
-        jv_push(list, schedule_jv(db));
+        struct jv *one = schedule_jv(db);
+        struct buf then = round_text(one);
+        jv_push(list, one);
         table_add(table, db_str(db, 0, NULL));
         table_add(table, db_str(db, 1, NULL));
         table_add(table, db_is_null(db, 18) ? "UTC" : db_str(db, 18, NULL));
         table_add(table, db_str(db, 3, NULL));
+        table_add(table, then.data);
+        buf_free(&then);
         table_add(table, db_u64(db, 6) ? "stored" : db_str(db, 11, NULL));
         table_add(table, db_u64(db, 7) ? "yes" : "no");
         time_add(table, db, 8);
@@ -491,7 +494,9 @@ static void schedule_print(const struct jv *s)
     jv_bool(jv_get(s, "enabled"), &is_enabled);
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         ctl_field(lines[i].name, broker_text(s, lines[i].key, room));
-    then_print(s);
+    struct buf then = round_text(s);
+    ctl_field("then", then.data);
+    buf_free(&then);
     for (unsigned i = 0; i < sizeof(when) / sizeof(*when); i++)
         ctl_field(when[i], jv_str(jv_get(s, when[i])));
     next_print(s);

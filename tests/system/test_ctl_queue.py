@@ -78,12 +78,14 @@ def test_a_job_is_shown_with_its_timeline_and_why(ctl):
            "attempts": 1, "batch_id": 3, "session_id": None, "worker": "r1", "error": "robot_error", "message": "no", "created_at": "2026-01-01T06:00:00.000Z",
            "timeline": [{"at": "2026-01-01T06:00:00.000Z", "event": "queued"}, {"at": "2026-01-01T06:00:01.500Z", "event": "started", "worker": "r1",
                                                                                "dispatcher": "d1"}]}  # fmt: skip
-    why = {"ok": True, "job_id": 7, "status": "retrying", "why": [{"reason": "retry", "detail": "it failed and is tried again"}]}
+    why = {"ok": True, "job_id": 7, "status": "retrying", "why": [{"reason": "retry", "detail": "it failed and is tried again"},
+                                                                  {"reason": "paused", "detail": "It is held.", "why": "x", "until": "2026-01-01T06:00:00Z"}]}  # fmt: skip
 
     with FakeBroker(lambda _m, path, _q: (200, why if path.endswith("/why") else {"ok": True, "job": job})) as broker:
         conf = at(ctl, broker)
         shown = ctl.run("jobs", "show", 7, conf=conf).stdout
-        assert re.search(r"^why +it failed and is tried again$", shown, re.MULTILINE) and re.search(r"2026-01-01 06:00:01\.500 +started +r1 +d1", shown)
+        assert re.search(r"^why +it failed and is tried again\n +It is held\. \(x\) Until 2026-01-01T06:00:00Z\.$", shown, re.MULTILINE)
+        assert re.search(r"2026-01-01 06:00:01\.500 +started +r1 +d1", shown)
         assert [one[1] for one in broker.asked] == ["/api/v1/ops/jobs/7", "/api/v1/ops/jobs/7/why"]
         assert ctl.json("jobs", "show", "ABCDEFGHIJKL-1", conf=conf)["why"] == why["why"]
         job["status"] = "done"
@@ -208,6 +210,12 @@ def test_batches_are_listed_shown_and_cancelled(ctl):
             ctl.run("batch", "show", *words, conf=conf)
             assert broker.asked[-1][1] == f"/api/v1/app/batches/{path}"
         assert ctl.run("batch", "show", "evening", conf=conf, check=False).stderr == "chasqui: there is no batch evening\n"
+        told = ctl.run("batch", "items", "morning", conf=conf)
+        assert told.stderr == "morning is batch 12\n" and broker.asked[-1][1] == "/api/v1/app/batches/12/items"
+        told = ctl.run("batch", "retry", "morning", "--preview", conf=conf)
+        assert told.stderr == "morning is batch 12\n" and json.loads(broker.asked[-2][4])["filter"] == {"batch_id": 12}
+        for verb in ("items", "retry"):
+            assert ctl.run("batch", verb, "evening", conf=conf, check=False).stderr == "chasqui: there is no batch evening\n"
         items.append({**items[0], "index": 1, "company_id": 6})
         assert [one["company_id"] for one in ctl.json("batch", "items", 12, "--company", 6, conf=conf)["items"]] == [6]
 
@@ -230,6 +238,26 @@ def test_a_batch_that_is_not_there_is_said(ctl):
         for words in commands:
             assert ctl.run(*words, conf=conf, check=False).returncode == 0, words
         assert ctl.run("errors", "--batch", 99, "--csv", conf=conf).stdout.startswith("\ufefferror,robot_error,kind,n,companies,first_at")
+
+
+def test_a_robot_error_that_no_robot_said_is_told(ctl):
+    said = ["bad_credentials", "captcha", None, "captcha"]
+
+    def answers(_method, path, _query):
+        if path.endswith("/errors"):
+            return 200, {"ok": True, "errors": [{"error": "robot_error", "robot_error": one, "n": 3} for one in said], "capped": False}
+        return 200, {"ok": True, "batch": batch_jv(), "n": 0, "capped": False}
+
+    with FakeBroker(answers) as broker:
+        conf = at(ctl, broker)
+        for words in (("batch", "retry", 12, "--preview"), ("jobs", "retry", "--batch", 12)):
+            told = ctl.run(*words, "--robot-error", "bad_credential", conf=conf)
+            assert told.stderr == "no robot said bad_credential in batch 12 (did you mean bad_credentials?); they said: bad_credentials, captcha\n"
+            assert told.stdout.startswith("0 jobs ")
+        assert broker.asked[-1][1:3] == ("/api/v1/ops/errors", {"batch_id": ["12"]})
+        assert ctl.run("batch", "retry", 12, "--robot-error", "captcha", conf=conf).stderr == ""  # all are queued again already
+        said.clear()
+        assert "they said nothing that failed" in ctl.run("batch", "retry", 12, "--robot-error", "x", conf=conf).stderr
 
 
 def test_no_broker_or_no_ability_is_said(ctl):

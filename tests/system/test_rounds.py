@@ -209,7 +209,8 @@ def test_what_a_round_cannot_be(make_system):
     system.ctl("schedule", "add", "morning", "--cron", "@daily", *LOGIN, "--company", 4, "--then", 'sunat.buzon_list={"page":2}', "--then", "sunat.submit", "--close")
     shown = system.ctl_json("schedule", "show", "morning")["schedule"]
     assert shown["then"] == ["sunat.buzon_list", "sunat.submit"] and shown["close"] is True
-    assert "sunat.buzon_list, sunat.submit, close" in system.ctl("schedule", "show", "morning").stdout
+    for words in (("show", "morning"), ("list",)):
+        assert "sunat.buzon_list, sunat.submit, close" in system.ctl("schedule", *words).stdout
     batch_id = system.ctl_json("schedule", "run", "morning")["batch_id"]
     assert ended(system.api, batch_id)["name"] == "morning"
     assert [one["body"].get("page") for one in results(system.api, batch_id)] == [2, None]

@@ -61,7 +61,7 @@ def test_what_a_schedule_cannot_be(ctl):
     ctl.refuses(2, "0 to 9", *add, "--cron", "@daily", *LOGIN, "--priority", 10, "--company", 1)
     ctl.refuses(2, "http or https URL", *add, "--cron", "@daily", *LOGIN, "--callback-url", "ftp://a", "--company", 1)
     ctl.refuses(2, "a schedule's name", "schedule", "add", "a b", "--cron", "@daily", *LOGIN, "--company", 1)
-    ctl.refuses(1, "there is a schedule there", "schedule", "add", "there", "--cron", "@daily", *LOGIN, "--company", 1)
+    ctl.refuses(1, "there is a schedule there already; chasqui schedule remove there first, or", "schedule", "add", "there", "--cron", "@daily", *LOGIN, "--company", 1)
     ctl.refuses(1, "cannot be read", *add, "--cron", "@daily", *LOGIN, "--file", "/nowhere")
     # what batch submit refuses is refused today, not each morning
     known = "is not an action that is known here"
