@@ -106,15 +106,14 @@ bool broker_limit(struct ctl *c, uint64_t *out)
     return !text || args_number(c, "--limit", text, 1, LIMIT_MAX, out);
 }
 
-struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list,
-                       uint64_t limit, bool *more)
+bool broker_pages(struct ctl *c, enum door door, const char *path, const char *query, const char *list, uint64_t limit, broker_page_fn *fn,
+                  void *arg, bool *more)
 {
-    struct jv *all = jv_new_array();
     int64_t cursor = 0;
     bool has_cursor = false;
-    size_t before;
+    uint64_t n = 0, before;
     do {
-        uint64_t left = limit - jv_len(all);
+        uint64_t left = limit - n;
         struct buf text = {0};
         buf_addf(&text, "%s?limit=%llu%s", path, (unsigned long long)(left < PAGE ? left : PAGE), query);
         if (has_cursor)
@@ -125,17 +124,32 @@ struct jv *broker_list(struct ctl *c, enum door door, const char *path, const ch
             if (page)
                 ctl_fail(c, "the broker's answer has no list of %s", list);
             jv_free(page);
-            jv_free(all);
-            return NULL;
+            return false;
         }
-        before = jv_len(all);
-        for (size_t i = 0; i < jv_len(rows); i++)
-            jv_push(all, jv_copy(jv_at(rows, i)));
+        before = n;
+        n += jv_len(rows);
+        fn(arg, rows);
         has_cursor = jv_int(jv_get(page, "next_cursor"), &cursor);
         jv_free(page);
-    } while (has_cursor && jv_len(all) > before && jv_len(all) < limit);
+    } while (has_cursor && n > before && n < limit);
     *more = has_cursor;
-    return all;
+    return true;
+}
+
+static void page_keep(void *arg, const struct jv *rows)
+{
+    for (size_t i = 0; i < jv_len(rows); i++)
+        jv_push(arg, jv_copy(jv_at(rows, i)));
+}
+
+struct jv *broker_list(struct ctl *c, enum door door, const char *path, const char *query, const char *list,
+                       uint64_t limit, bool *more)
+{
+    struct jv *all = jv_new_array();
+    if (broker_pages(c, door, path, query, list, limit, page_keep, all, more))
+        return all;
+    jv_free(all);
+    return NULL;
 }
 
 bool broker_has_batch(struct ctl *c, uint64_t batch_id)

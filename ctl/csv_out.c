@@ -22,13 +22,17 @@ static void field_print(FILE *out, const char *text, bool is_text)
     putc('"', out);
 }
 
-void csv_print(FILE *out, const struct jv *list, const char *const *keys)
+void csv_head(FILE *out, const char *const *keys)
 {
-    char room[TEXT_ROOM];
     fputs("\xef\xbb\xbf", out); /* a byte order mark: else spreadsheets take it for an older character set */
     for (unsigned k = 0; keys[k]; k++)
         fprintf(out, "%s%s", k ? "," : "", keys[k]);
     fputs("\r\n", out);
+}
+
+void csv_rows(FILE *out, const struct jv *list, const char *const *keys)
+{
+    char room[TEXT_ROOM];
     for (size_t i = 0; i < jv_len(list); i++) {
         for (unsigned k = 0; keys[k]; k++) {
             const struct jv *v = jv_get(jv_at(list, i), keys[k]);
@@ -39,4 +43,10 @@ void csv_print(FILE *out, const struct jv *list, const char *const *keys)
         }
         fputs("\r\n", out);
     }
+}
+
+void csv_print(FILE *out, const struct jv *list, const char *const *keys)
+{
+    csv_head(out, keys);
+    csv_rows(out, list, keys);
 }

@@ -27,16 +27,6 @@ static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
                                         "4~~ROBOT", "2>BATCH",  "~~ERROR",   "~~ROBOT SAID", "5CREATED (UTC)", NULL};
     static const char *const keys[] = {"id",     "company_id", "action", "status",      "attempts",
                                        "worker", "batch_id",   "error",  "robot_error", "created_at"};
-    static const char *const csv[] = {"id",       "job_uid",    "company_id",    "portal",     "action",      "status",      "attempts",
-                                      "batch_id", "worker",     "error",         "message",    "robot_status", "robot_error", "robot_message",
-                                      "created_at", "started_at", "finished_at", NULL};
-    if (c->args.n[OPT_CSV] && !c->args.json) {
-        csv_print(stdout, list, csv);
-        if (more)
-            fprintf(stderr, "there are more; --limit shows them\n");
-        jv_free(list);
-        return CTL_DONE;
-    }
     if (c->args.json) {
         struct jv *body = jv_new_object();
         jv_set(body, "jobs", list);
@@ -62,6 +52,45 @@ static void items_hint(const struct args *a)
         fprintf(stderr, "items of batches become jobs when they start: chasqui batch items %s --status %s\n", batch ? batch : "ID", status);
 }
 
+/* Nothing was found. false: what was asked of is not there, and that was said. */
+static bool empty_tell(struct ctl *c)
+{
+    const char *batch = args_value(&c->args, OPT_BATCH);
+    uint64_t id;
+    if (batch && args_number(c, "--batch", batch, 1, INT64_MAX, &id) && !broker_has_batch(c, id))
+        return false;
+    items_hint(&c->args);
+    return true;
+}
+
+static const char *const csv_keys[] = {"id",       "job_uid",    "company_id",    "portal",     "action",      "status",      "attempts",
+                                       "batch_id", "worker",     "error",         "message",    "robot_status", "robot_error", "robot_message",
+                                       "created_at", "started_at", "finished_at", NULL};
+
+/* `arg`: whether the line of names is written. */
+static void page_print(void *arg, const struct jv *rows)
+{
+    bool *is_begun = arg;
+    if (jv_len(rows) && !*is_begun) {
+        csv_head(stdout, csv_keys);
+        *is_begun = true;
+    }
+    csv_rows(stdout, rows, csv_keys);
+}
+
+/* Row by row as they come: there may be millions. */
+static enum ctl_exit list_csv(struct ctl *c, const char *query, uint64_t limit)
+{
+    bool is_begun = false, more = false;
+    if (!broker_pages(c, DOOR_OPS, JOBS_PATH, query, "jobs", limit, page_print, &is_begun, &more) || (!is_begun && !empty_tell(c)))
+        return CTL_FAILED;
+    if (!is_begun)
+        csv_head(stdout, csv_keys);
+    if (more)
+        fprintf(stderr, "there are more; --limit shows them\n");
+    return CTL_DONE;
+}
+
 enum ctl_exit jobs_list(struct ctl *c)
 {
     struct buf query = {0};
@@ -78,16 +107,16 @@ enum ctl_exit jobs_list(struct ctl *c)
     broker_query_add(c, &query, OPT_ERROR, "error");
     broker_query_add(c, &query, OPT_ROBOT_ERROR, "robot_error");
     broker_query_add(c, &query, OPT_SEARCH, "search");
+    if (c->args.n[OPT_CSV] && !c->args.json) {
+        enum ctl_exit code = list_csv(c, query.data, limit);
+        buf_free(&query);
+        return code;
+    }
     struct jv *list = broker_list(c, DOOR_OPS, JOBS_PATH, query.data, "jobs", limit, &more);
     buf_free(&query);
-    const char *batch = args_value(&c->args, OPT_BATCH);
-    if (list && !jv_len(list)) {
-        uint64_t id;
-        if (batch && args_number(c, "--batch", batch, 1, INT64_MAX, &id) && !broker_has_batch(c, id)) {
-            jv_free(list);
-            return CTL_FAILED;
-        }
-        items_hint(&c->args);
+    if (list && !jv_len(list) && !empty_tell(c)) {
+        jv_free(list);
+        return CTL_FAILED;
     }
     return list ? list_show(c, list, more) : CTL_FAILED;
 }

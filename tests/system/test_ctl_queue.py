@@ -59,7 +59,7 @@ def test_jobs_are_listed_with_filters_and_pages(ctl):
         assert re.search(r"JOB +COMPANY +ACTION", shown.stdout) and "2026-01-01 06:00" in shown.stdout and "more" in shown.stderr
         for words, rows, more in (((), 300, False), (("--limit", 250), 250, True)):  # a table for a spreadsheet is whole
             shown = ctl.run("jobs", "list", "--csv", *words, conf=conf)
-            assert len(shown.stdout.splitlines()) == rows + 1 and ("there are more" in shown.stderr) is more
+            assert len(shown.stdout.splitlines()) == rows + 1 and shown.stdout.count("job_uid") == 1 and ("there are more" in shown.stderr) is more
         for words in (("--status", "live"), ("--batch", "x"), ("--company", 0), ("--limit", 0), ("--search", "")):
             assert ctl.run("jobs", "list", *words, conf=conf, check=False).returncode == 2
 
@@ -228,7 +228,7 @@ def test_a_batch_that_is_not_there_is_said(ctl):
             return (200, {"ok": True, "batch": batch_jv()}) if there else (404, {"ok": False, "error": "not_found", "message": "There is no such batch."})
         return 200, {"ok": True, "errors": [], "jobs": [], "n": 0, "capped": False, "next_cursor": None}
 
-    commands = [("errors", "--batch", 99), ("errors", "--batch", 99, "--csv"), ("batch", "retry", 99), ("jobs", "list", "--batch", 99), ("jobs", "cancel", "--batch", 99)]
+    commands = [("jobs", "list", "--batch", 99, "--csv"), ("errors", "--batch", 99), ("errors", "--batch", 99, "--csv"), ("batch", "retry", 99), ("jobs", "list", "--batch", 99), ("jobs", "cancel", "--batch", 99)]
     with FakeBroker(answers) as broker:
         conf = at(ctl, broker)
         for words in commands:
@@ -238,6 +238,7 @@ def test_a_batch_that_is_not_there_is_said(ctl):
         for words in commands:
             assert ctl.run(*words, conf=conf, check=False).returncode == 0, words
         assert ctl.run("errors", "--batch", 99, "--csv", conf=conf).stdout.startswith("\ufefferror,robot_error,kind,n,companies,first_at")
+        assert re.fullmatch("\ufeffid,job_uid,[a-z_,]+,finished_at\n", ctl.run("jobs", "list", "--batch", 99, "--csv", conf=conf).stdout)
 
 
 def test_a_robot_error_that_no_robot_said_is_told(ctl):
