@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define EVERY_MS 5000
 #define WATCHED_EVERY_MS 2000
@@ -187,6 +188,18 @@ void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char
         snprintf(what, sizeof what, "%s%s%s", action ? action : portal ? portal : "", batch > 0 && (portal || action) ? ", " : "", number);
         fn(arg, what, reason && *reason ? reason : "no reason given");
     }
+}
+
+bool summary_holds_portal(const struct broker *b, const char *name)
+{
+    const struct jv *list = jv_get(b->summary->body, "pauses");
+    bool is_held = summary_view(b).is_paused;
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const struct jv *one = jv_at(list, i);
+        const char *portal = jv_str(jv_get(one, "portal"));
+        is_held |= portal && strcmp(portal, name) == 0 && !jv_str(jv_get(one, "action")) && number_of(one, "batch_id") <= 0;
+    }
+    return is_held;
 }
 
 void summary_pause(const struct broker *b, char *why, size_t room)

@@ -292,7 +292,8 @@ static void busy_say(struct told *t)
 static void portal_one(void *arg, const char *name, const char *state, const char *why, int64_t since_ms, int64_t held)
 {
     struct told *t = arg;
-    struct row *r = say(t, strcmp(state, "tripped") == 0 ? WORD_PORTAL_TRIPPED : WORD_PORTAL_RETURNING, name, since_ms);
+    enum word down = summary_holds_portal(t->b, name) ? WORD_PORTAL_TRIPPED_PAUSED : WORD_PORTAL_TRIPPED;
+    struct row *r = say(t, strcmp(state, "tripped") == 0 ? down : WORD_PORTAL_RETURNING, name, since_ms);
     r->n = held;
     str_copy(r->why, sizeof r->why, str_of(why));
 }

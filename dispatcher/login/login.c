@@ -316,6 +316,7 @@ static void record_failed(void *arg)
     op->place = l->place;
     op->item = l->item;
     op->cancelled = l->cancelled;
+    op->is_refused_before = l->is_refused_before;
     op->uncounted = l->item.is_set && l->error == ERR_NO_FREE_WORKER; /* 429 and 503: full, no attempt counted */
     op->retry_ms = op->retry_up_ms = retry_ms(l);
     op->retry_down_ms = l->final || l->cancelled ? -1 : (int64_t)(FULL_AGAIN_MS + id_random_u64() % FULL_AGAIN_MS);

@@ -276,6 +276,7 @@ struct store_login_failed {
     struct queued item;     /* set: with retry_ms >= 0 the job is retried after it */
     bool uncounted;         /* this attempt does not count: the robots were full */
     bool cancelled;         /* the job ends as cancelled */
+    bool is_refused_before; /* no robot was called: the stored credentials are refused */
     bool blames_portal;     /* queued: while its portal's breaker is open such an attempt does not count, and is followed by another */
     struct portal_ended fault; /* with blames_portal: what its breaker is told; `taken` is set here */
     struct breaker_times breaker;

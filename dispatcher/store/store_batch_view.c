@@ -130,15 +130,16 @@ static enum db_rc rate_read(struct db *db, struct shape *s)
     return DB_OK;
 }
 
-/* How long the oldest that runs has been at it: what the end of a batch waits for. Those that run are no more than there are places. */
+/* How long the oldest that runs has been at it, this time: what the end of a batch waits for. Those that run are no more than there are places. */
 static enum db_rc oldest_read(struct db *db, struct shape *s)
 {
     s->oldest_ms = -1;
     if (!s->count[1])
         return DB_OK;
     TRY(db_query(db,
-                 "SELECT TIMESTAMPDIFF(MICROSECOND, MIN({utc j.started_at}), NOW(6)) DIV 1000 FROM chasqui_items i FORCE INDEX (by_state) JOIN "
-                 "portal_jobs j ON j.id = i.job_id WHERE i.batch_id = ? AND i.state = 'running'",
+                 "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(x.at), NOW(6)) DIV 1000 FROM (SELECT (SELECT MAX(e.at) FROM chasqui_job_events e WHERE "
+                 "e.job_id = i.job_id AND e.event = 'started') AS at FROM chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = ? AND i.state = "
+                 "'running') x",
                  "u", s->id));
     if (db_next(db) && !db_is_null(db, 0))
         s->oldest_ms = db_i64(db, 0) > 0 ? db_i64(db, 0) : 0;

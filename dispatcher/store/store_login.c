@@ -458,6 +458,11 @@ static enum db_rc attempt_write(struct db *db, struct store_login_failed *op, co
                             "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add_attempt(db, op->job_id, "failed", worker, op->error, &op->attempt));
+    if (op->is_refused_before) /* nobody was asked: what was said then still holds */
+        TRY(db_exec(db,
+                    "UPDATE chasqui_jobs q JOIN chasqui_refused w ON w.company_id = q.company_id AND w.portal = q.portal SET q.robot_status = "
+                    "w.robot_status, q.robot_error = w.robot_error, q.robot_message = w.robot_message WHERE q.job_id = ?",
+                    "u", op->job_id));
     return item_end(db, &op->item, "failed");
 }
 

@@ -77,7 +77,7 @@ void session_read(struct db *db, unsigned at, struct session_row *out)
     db_str_copy(db, at + 20, out->job_uid, sizeof(out->job_uid));
     out->age_ms = db_i64(db, at + 21);
     out->is_rowless = db_u64(db, at + 22) != 0;
-    if (!out->session_id[0])
+    if (!out->session_id[0] && out->state <= SESSION_CLOSING) /* one that moves is known by the id it had */
         db_str_copy(db, at + 19, out->session_id, sizeof(out->session_id));
 }
 

@@ -53,6 +53,7 @@ static enum db_rc held_look(struct db *db, const struct portal_conf_table *porta
         jv_set_str(why, "why", pause->reason[0] ? pause->reason : NULL);
         jv_set_time(why, "until", pause->until_ms);
     }
+    bool is_paused = pause != NULL;
     free(pauses);
     TRY(rc);
     TRY(portal_read(db, w->portal, &p, &now_us));
@@ -62,6 +63,8 @@ static enum db_rc held_look(struct db *db, const struct portal_conf_table *porta
     if (gate != GATE_BREAKER && wait_us == 0)
         return DB_OK;
     struct jv *why = why_say(list, gate == GATE_BREAKER ? "portal_unavailable" : "portal_limit", words[gate]);
+    if (gate == GATE_BREAKER && is_paused)
+        jv_set_str(why, "detail", "The portal was down when it was last asked: while this is paused nobody asks it.");
     jv_set_str(why, "portal", w->portal);
     jv_set_str(why, "error", gate == GATE_BREAKER && p.breaker.why[0] ? p.breaker.why : NULL);
     return DB_OK;

@@ -213,6 +213,12 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     shape = batch_of(system, batch)
     assert [(one["reason"], one["error"]) for one in shape["waits_for"]] == [("portal_unavailable", "portal_maintenance")] and shape["eta_s"] is None
     assert "The portal is down" in system.ctl("batch", "show", batch).stdout
+    system.ctl("queue", "pause", "--portal", "sunat", "--reason", "the portal is down")  # as a worried operator does: then nobody probes it
+    wait_until(lambda: (now := said()) and "its log-ins are paused, so nobody asks it" in now["text"] and "chasqui queue resume" in now["todo"], 15, "and says so")
+    assert [one["reason"] for one in batch_of(system, batch)["waits_for"]] == ["paused", "portal_unavailable"]
+    assert "nobody asks it" in system.ctl("batch", "show", batch).stdout and "now and then" not in system.ctl("batch", "show", batch).stdout
+    system.ctl("queue", "resume", "--portal", "sunat")
+    wait_until(lambda: (now := said()) and "one probes it" in now["text"], 15, "it is probed again")
     while time.monotonic() - began < DOWN_S:
         time.sleep(0.2)
     reached, down_s = len(portal.times()["turned_away"]), time.monotonic() - began
@@ -324,6 +330,7 @@ def test_refused_credentials_are_not_used_again(make_system, portal):
     assert len(robot.calls("login", 1)) == 1 == len(robot.calls("login", 2))
     assert [(items[n]["status"], items[n]["error"], items[n]["attempts"]) for n in (1, 2)] == [("failed", "credentials_refused", 1)] * 2
     assert "bad_credentials" in items[1]["message"] and items[1]["robot_error"] == "bad_credentials"
+    assert (items[1]["robot_status"], items[1]["robot_message"]) == (401, "usuario o clave incorrectos")  # as it was said then
     job = job_of(system, items[1]["job_id"])
     assert [one["outcome"] for one in job["attempts_log"]] == ["not_called"]
     found = system.ops.get("/api/v1/ops/jobs", query={"error": "credentials_refused", "batch_id": batch}).json["jobs"]
