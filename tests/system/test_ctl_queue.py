@@ -226,7 +226,7 @@ def test_a_batch_that_is_not_there_is_said(ctl):
     def answers(_method, path, _query):
         if "/batches/" in path:
             return (200, {"ok": True, "batch": batch_jv()}) if there else (404, {"ok": False, "error": "not_found", "message": "There is no such batch."})
-        return 200, {"ok": True, "errors": [], "jobs": [], "n": 0, "capped": False, "next_cursor": None}
+        return 200, {"ok": True, "errors": [], "jobs": [], "n": 0, "capped": bool(there), "looked_to": "2026-01-01T06:00:00.000Z", "next_cursor": None}
 
     commands = [("jobs", "list", "--batch", 99, "--csv"), ("errors", "--batch", 99), ("errors", "--batch", 99, "--csv"), ("batch", "retry", 99), ("jobs", "list", "--batch", 99), ("jobs", "cancel", "--batch", 99)]
     with FakeBroker(answers) as broker:
@@ -237,7 +237,8 @@ def test_a_batch_that_is_not_there_is_said(ctl):
         there.append(99)
         for words in commands:
             assert ctl.run(*words, conf=conf, check=False).returncode == 0, words
-        assert ctl.run("errors", "--batch", 99, "--csv", conf=conf).stdout.startswith("\ufefferror,robot_error,kind,n,companies,first_at")
+        told = ctl.run("errors", "--batch", 99, "--csv", conf=conf)
+        assert told.stdout.startswith("\ufefferror,robot_error,kind,n,companies,first_at") and told.stderr.startswith("only the newest 20,000 failed jobs")
         assert re.fullmatch("\ufeffid,job_uid,[a-z_,]+,finished_at\n", ctl.run("jobs", "list", "--batch", 99, "--csv", conf=conf).stdout)
 
 
@@ -411,8 +412,12 @@ def test_retry_cancel_pause_and_resume(make_system):
     refused = system.ctl("jobs", "cancel", failed, check=False)
     assert refused.returncode == 1 and refused.stderr == "chasqui: wrong_state: The job has ended.\n"
     system.ctl("jobs", "retry", failed)
-    system.ctl("queue", "resume")
+    system.ctl("queue", "pause", "--portal", "sunat")
+    assert system.ctl("queue", "resume").stderr == ""
     assert system.ctl_json("queue", "status")["queue"]["paused"] is None
+    part = "portal sunat (chasqui queue resume --portal sunat)"
+    assert system.ctl("queue", "resume").stderr == f"nothing was resumed: the queue as a whole is not paused; paused is: {part}\n"
+    assert system.ctl("queue", "resume", "--portal", "sunat").stderr == ""
     wait_until(lambda: system.ctl_json("jobs", "show", failed)["job"]["status"] == "done", 20, "it is done", every=0.2)
 
 
