@@ -277,7 +277,36 @@ enum ctl_exit batch_items(struct ctl *c)
     buf_free(&query);
     if (list && company_id)
         list = of_company(list, company_id);
+    if (list && !c->args.json)
+        broker_done_quiet(list);
     return list ? list_end(c, list, more, "items", heads, is_csv && !c->args.json ? columns : keys, "no such items") : CTL_FAILED;
+}
+
+/* ---- results ---------------------------------------------------------------------------------------------- */
+
+static bool piece_print(void *arg, const char *piece, size_t len)
+{
+    (void)arg;
+    return fwrite(piece, 1, len, stdout) == len;
+}
+
+enum ctl_exit batch_results(struct ctl *c)
+{
+    uint64_t id;
+    struct http_answer answer;
+    enum ctl_exit code = batch_named(c, &id);
+    if (code != CTL_DONE)
+        return code;
+    struct buf path = batch_path(id, "/results");
+    struct http_request request = {.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data, .follow = piece_print};
+    http_ask(c, &request, &answer);
+    buf_free(&path);
+    if (answer.status != 200)
+        code = broker_refused(c, DOOR_APP, &answer);
+    else if (fflush(stdout) != 0)
+        code = ctl_fail(c, "standard output takes no more");
+    jv_free(answer.body);
+    return code;
 }
 
 /* ---- retry ------------------------------------------------------------------------------------------------ */

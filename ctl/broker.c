@@ -203,6 +203,16 @@ void broker_cell(struct table *table, const struct jv *object, const char *key)
         table_add(table, text);
 }
 
+void broker_done_quiet(const struct jv *rows)
+{
+    static const char *const said[] = {"robot_status", "robot_error", "robot_message"};
+    for (size_t i = 0; i < jv_len(rows); i++) {
+        const char *status = jv_str(jv_get(jv_at(rows, i), "status"));
+        for (unsigned k = 0; status && strcmp(status, "done") == 0 && k < sizeof(said) / sizeof(*said); k++)
+            jv_set(jv_at(rows, i), said[k], NULL);
+    }
+}
+
 const char *broker_why(const struct jv *one, char *out, size_t room)
 {
     const char *detail = jv_str(jv_get(one, "detail")), *more = jv_str(jv_get(one, "why")), *until = jv_str(jv_get(one, "until"));

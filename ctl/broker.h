@@ -16,6 +16,8 @@ bool broker_ask(struct ctl *c, enum door door, struct http_request *request, str
 struct jv *broker_get(struct ctl *c, enum door door, const char *path);
 /* Likewise of a POST; takes `body`, NULL = {}. */
 struct jv *broker_post(struct ctl *c, enum door door, const char *path, struct jv *body);
+/* For people's lists: what a robot said in an attempt before is not said of a row that is done. */
+void broker_done_quiet(const struct jv *rows);
 /* {"reason":…} of --reason, {} without it; NULL after saying what it must be. The caller frees it. */
 struct jv *broker_reason(struct ctl *c);
 /* Says what a broker answered instead of 2xx, or that none did. */

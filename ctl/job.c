@@ -71,6 +71,7 @@ static const char *const csv_keys[] = {"id",       "job_uid",    "company_id",  
 static void page_print(void *arg, const struct jv *rows)
 {
     bool *is_begun = arg;
+    broker_done_quiet(rows);
     if (jv_len(rows) && !*is_begun) {
         csv_head(stdout, csv_keys);
         *is_begun = true;
@@ -118,6 +119,8 @@ enum ctl_exit jobs_list(struct ctl *c)
         jv_free(list);
         return CTL_FAILED;
     }
+    if (list && !c->args.json)
+        broker_done_quiet(list);
     return list ? list_show(c, list, more) : CTL_FAILED;
 }
 

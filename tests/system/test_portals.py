@@ -112,6 +112,10 @@ def batch_of(system, batch_id):
     return system.api.get(f"/api/v1/app/batches/{batch_id}").expect(200).json["batch"]
 
 
+def turned_away_items(system, batch_id):
+    return system.api.get(f"/api/v1/app/batches/{batch_id}/items", query={"robot_error": "portal_maintenance", "limit": 200}).expect(200).json["items"]
+
+
 def done(system, batch_id, n, timeout=30):
     return wait_until(lambda: (b := batch_of(system, batch_id))["counts"]["done"] == n and b, timeout, f"{n} of batch {batch_id} are done")
 
@@ -237,6 +241,8 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     done(system, batch, ITEMS, timeout=180 if is_full else 60)
     wait_until(lambda: batch_of(system, batch)["status"] == "done", 10, "the batch has ended")
     assert system.database.value("SELECT MAX(attempts) FROM portal_jobs WHERE batch_id = %s", batch) == 1, "an attempt was lost to it"
+    assert {one["status"] for one in turned_away_items(system, batch)} == {"done"}  # by their last failed attempt; what people read says nothing of it
+    assert "portal_maintenance" not in system.ctl("batch", "items", batch, "--csv").stdout + system.ctl("jobs", "list", "--batch", batch, "--csv").stdout
     wait_until(lambda: portal_of(system)["state"] == "up", 120, "it is back")
     wait_until(lambda: portal_of(system)["last_hour"]["done"] >= ITEMS, 10, "how its attempts ended is counted")
     assert portal_of(system)["last_hour"]["portal"] >= reached and portal_of(system)["last_hour"]["refused"] == 0

@@ -70,6 +70,8 @@ def test_more_companies_than_places_are_logged_in_listed_and_freed(make_system):
     assert call["body"]["form"] == "621" and call["headers"]["Idempotency-Key"].startswith(call["body"]["job_uid"] + ".")
     assert [one["index"] for one in results(system.api, told["batch_id"], after=27)] == [28, 28, 28, 29, 29, 29]
     assert results(system.api, told["batch_id"], after=29) == []
+    assert [json.loads(line) for line in system.ctl("batch", "results", told["batch_id"]).stdout.splitlines()] == got
+    assert "batch_not_found" in system.ctl("batch", "results", told["batch_id"] + 1, check=False).stderr
     assert results(system.api, told["batch_id"], "items/7/results") == got[21:24]
     system.api.get(f"{BATCHES}/{told['batch_id']}/items/30/results").expect(404, "not_found")
     system.api.get(f"{BATCHES}/{told['batch_id']}/items/x/results").expect(404, "not_found")
