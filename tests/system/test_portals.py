@@ -94,6 +94,8 @@ def test_the_robots_own_words_are_kept(system):
     rows = list(csv.DictReader(system.ctl("batch", "items", batch, "--csv", "--status", "failed").stdout.lstrip("\ufeff").splitlines()))
     assert [(row["index"], row["error"], row["robot_error"]) for row in rows] == [("0", "robot_error", "bad_credentials")]
     assert system.ctl("jobs", "retry", "--batch", batch, "--robot-error", "bad_credentials", "--preview").stdout == "1 job would be tried again\n"
+    told = system.ctl("batch", "retry", batch, "--robot-error", "bad_credential", "--preview").stderr
+    assert told == f"no robot said bad_credential in batch {batch} (did you mean bad_credentials?); they said: bad_credentials\n"
     assert system.ctl("jobs", "cancel", "--error", "robot_error", "--preview").stdout == "0 jobs would be cancelled\n"
     for wrong_words in ([], [first, "--batch", batch], [first, "--preview"], ["--error", "Bad"]):
         assert system.ctl("jobs", "retry", *wrong_words, check=False).returncode == 2
