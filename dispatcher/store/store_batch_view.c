@@ -137,9 +137,8 @@ static enum db_rc oldest_read(struct db *db, struct shape *s)
     if (!s->count[1])
         return DB_OK;
     TRY(db_query(db,
-                 "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(x.at), NOW(6)) DIV 1000 FROM (SELECT (SELECT MAX(e.at) FROM chasqui_job_events e WHERE "
-                 "e.job_id = i.job_id AND e.event = 'started') AS at FROM chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = ? AND i.state = "
-                 "'running') x",
+                 "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(l.taken_at), NOW(6)) DIV 1000 FROM chasqui_items i FORCE INDEX (by_state) STRAIGHT_JOIN "
+                 "chasqui_leases l FORCE INDEX (PRIMARY) ON l.job_id = i.job_id WHERE i.batch_id = ? AND i.state = 'running'",
                  "u", s->id));
     if (db_next(db) && !db_is_null(db, 0))
         s->oldest_ms = db_i64(db, 0) > 0 ? db_i64(db, 0) : 0;

@@ -459,6 +459,7 @@ static void test_how_long_the_rest_will_take(void **state)
     struct store_claim op = claim_op(6);
     claim_fine(&op, 6);
     exec_sql("UPDATE portal_jobs SET started_at = NOW(3) - INTERVAL 60 SECOND", ""); /* 6 a minute, 300 left */
+    exec_sql("UPDATE chasqui_leases SET taken_at = NOW(6) - INTERVAL 60 SECOND", "");
     body = shape_of(id);
     assert_true(jv_int(jv_get(jv_get(body, "batch"), "eta_s"), &eta));
     assert_in_range(eta, 2990, 3100);
