@@ -175,14 +175,20 @@ static void detail_write(const struct store_bulk *op, struct buf *out)
     buf_free(&after);
 }
 
+static const char *number_or_any(uint64_t n, char out[24])
+{
+    snprintf(out, 24, "%llu", (unsigned long long)n);
+    return n ? out : "*";
+}
+
 /* What was asked for, and what has changed by now. */
 static enum db_rc audit_write(struct db *db, struct store_bulk *op)
 {
-    char subject[600];
+    char subject[600], company[24], batch[24];
     struct buf detail = {0};
     enum db_rc rc;
-    snprintf(subject, sizeof(subject), "jobs status=%s portal=%s company=%llu batch=%llu robot=%s error=%s robot_error=%s", op->status[0] ? op->status : "*",
-             op->portal[0] ? op->portal : "*", (unsigned long long)op->company_id, (unsigned long long)op->batch_id,
+    snprintf(subject, sizeof(subject), "jobs status=%s portal=%s company=%s batch=%s robot=%s error=%s robot_error=%s", op->status[0] ? op->status : "*",
+             op->portal[0] ? op->portal : "*", number_or_any(op->company_id, company), number_or_any(op->batch_id, batch),
              op->worker[0] ? op->worker : "*", op->error[0] ? op->error : "*", op->robot_error[0] ? op->robot_error : "*");
     detail_write(op, &detail);
     if (op->audit_id) {

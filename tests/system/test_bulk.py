@@ -57,7 +57,7 @@ def test_cancel(paused):
     assert paused.database.value("SELECT COUNT(*) FROM chasqui_job_events WHERE event = 'cancelled'") == 700
     rows = paused.database.rows("SELECT * FROM chasqui_audit WHERE action = 'jobs.cancel' ORDER BY id")
     assert [row["detail"] for row in rows] == ["100 queued -> 100 cancelled: not theirs", "600 queued -> 600 cancelled"]
-    assert rows[0]["actor"].startswith("token:") and "company=5003" in rows[0]["subject"]
+    assert rows[0]["actor"].startswith("token:") and "company=5003 batch=* " in rows[0]["subject"]
 
 
 def test_retry(paused):
