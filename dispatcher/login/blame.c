@@ -53,7 +53,13 @@ enum breaker_how login_blames(const struct login *l, enum attempt_outcome outcom
 
 struct portal_ended login_ended(const struct login *l, enum attempt_outcome outcome)
 {
-    struct portal_ended e = {.ended_ms = clock_ms(), .job_id = l->job_id, .robot_id = l->robot_id, .how = (uint8_t)login_blames(l, outcome), .taken = TAKEN};
+    uint64_t now_ms = clock_ms();
+    struct portal_ended e = {.ended_ms = now_ms,
+                             .took_ms = l->asked_ms ? (uint32_t)(now_ms - l->asked_ms) : 0,
+                             .job_id = l->job_id,
+                             .robot_id = l->robot_id,
+                             .how = (uint8_t)login_blames(l, outcome),
+                             .taken = TAKEN};
     snprintf(e.error, sizeof(e.error), "%.64s", l->attempt.error[0] ? l->attempt.error : err_code(l->error));
     return e;
 }

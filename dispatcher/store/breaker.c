@@ -155,6 +155,20 @@ static bool is_last_well(const struct breaker *b)
     return !b->n || !is_fault(&b->recent[b->n - 1]);
 }
 
+static uint64_t began_us(const struct breaker_attempt *a)
+{
+    return a->at_us - (uint64_t)a->took_ms * 1000;
+}
+
+/* It went well, and began when the last fault was there already: one that was under way by then tells nothing. */
+static bool is_behind_faults(const struct breaker *b, const struct breaker_attempt *a)
+{
+    for (unsigned i = 0; i < b->n; i++)
+        if (is_fault(&b->recent[i]) && b->recent[i].at_us > began_us(a))
+            return false;
+    return !is_fault(a);
+}
+
 bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struct breaker_attempt *a, const char *error, uint64_t now_us)
 {
     enum breaker_state before = b->state;
@@ -169,11 +183,11 @@ bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struc
             trip(b, t, now_us);
         else if (b->state == BREAKER_CLOSED && !is_last_well(b) && is_doubt(b, a, now_us))
             state_set(b, BREAKER_DOUBTFUL, now_us);
-        else if (b->state == BREAKER_DOUBTFUL && is_last_well(b))
+        else if (b->state == BREAKER_DOUBTFUL && is_behind_faults(b, a))
             state_set(b, BREAKER_CLOSED, now_us);
         break;
     case BREAKER_TRIPPED:
-        if (!is_fault(a) && a->at_us >= b->since_us)
+        if (!is_fault(a) && began_us(a) >= b->since_us)
             state_set(b, BREAKER_RETURNING, now_us);
         break;
     case BREAKER_RETURNING:
@@ -313,6 +327,7 @@ void breaker_unpack(struct breaker *b, const uint8_t *in, size_t len)
         a->robot_id = (uint32_t)get(&in, 4);
         a->how = (uint8_t)get(&in, 1);
         a->taken = (uint8_t)get(&in, 1);
+        a->took_ms = 0;
         b->n += a->how <= BREAKER_ROBOT;
     }
 }

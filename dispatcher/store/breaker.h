@@ -5,7 +5,7 @@
  * which all dispatchers share (store_portal.c). The states and why they change:
  *
  *   closed     ── a portal's fault, and the next success is awaited ──▶ doubtful
- *   doubtful   ── a success, a minute without a fault, or a second in which it stays one robot's ──▶ closed
+ *   doubtful   ── a success of a log-in that began behind the fault, a minute without a fault, or a second in which it stays one robot's ──▶ closed
  *   any        ── of the last 10 attempts within a minute 8 were faults ──▶ tripped
  *   tripped    ── a success (of a probe: one each 30 s) ──▶ returning
  *   returning  ── more faults than successes ──▶ tripped
@@ -43,6 +43,7 @@ struct breaker_attempt { /* one that ended; microseconds since 1970 */
     uint32_t robot_id;
     uint8_t how;      /* enum breaker_how */
     uint8_t taken;    /* enum breaker_taken */
+    uint32_t took_ms; /* from its call on; not kept */
 };
 
 struct breaker {

@@ -257,7 +257,7 @@ enum place_fate { PLACE_FREE, PLACE_KEEP_PENDING /* close_pending=1 */, PLACE_FA
 
 struct portal_ended { /* how an attempt of a portal's log-in ended, for its breaker */
     uint64_t ended_ms, job_id; /* clock_ms() */
-    uint32_t robot_id;
+    uint32_t robot_id, took_ms;
     uint8_t how;   /* enum breaker_how */
     uint8_t taken; /* enum breaker_taken */
     char error[65];

@@ -46,7 +46,7 @@ static void breaker_told(struct breaker *b, const struct portal_telling *t, uint
     for (unsigned i = 0; i < t->n; i++) {
         const struct portal_ended *e = &t->ended[i];
         uint64_t ago_us = now_ms > e->ended_ms ? (now_ms - e->ended_ms) * 1000 : 0;
-        struct breaker_attempt a = {now_us - ago_us, e->job_id, e->robot_id, e->how, e->taken};
+        struct breaker_attempt a = {now_us - ago_us, e->job_id, e->robot_id, e->how, e->taken, e->took_ms};
         breaker_ended(b, &t->times, &a, e->error, now_us);
     }
 }

@@ -22,7 +22,7 @@ static void feed(struct breaker *b, const char *attempts)
 {
     for (; *attempts; attempts++) {
         bool is_well = *attempts >= 'A' && *attempts <= 'Z', is_robot = attempts[1] == '!';
-        struct breaker_attempt a = {now, ++job, (uint32_t)(*attempts | 32), (uint8_t)(is_well ? BREAKER_WELL : is_robot ? BREAKER_ROBOT : BREAKER_PORTAL), 1};
+        struct breaker_attempt a = {now, ++job, (uint32_t)(*attempts | 32), (uint8_t)(is_well ? BREAKER_WELL : is_robot ? BREAKER_ROBOT : BREAKER_PORTAL), 1, 0};
         breaker_ended(b, &times, &a, is_well ? NULL : is_robot ? "crashed" : "portal_unavailable", now);
         now += S / 10;
         attempts += is_robot;
@@ -124,7 +124,7 @@ static void test_doubt_lets_no_more_through_than_it_takes(void **state)
 static void test_what_is_told_late_is_no_news(void **state)
 {
     struct breaker b = {0};
-    struct breaker_attempt late = {T0 + S / 20, 99, 'c', BREAKER_WELL, TAKEN};
+    struct breaker_attempt late = {T0 + S / 20, 99, 'c', BREAKER_WELL, TAKEN, 0};
     (void)state;
     feed(&b, "ABa");
     assert_int_equal(b.state, BREAKER_DOUBTFUL);
@@ -133,6 +133,23 @@ static void test_what_is_told_late_is_no_news(void **state)
     feed(&b, "bababab");
     assert_int_equal(b.state, BREAKER_TRIPPED);
     breaker_ended(&b, &times, &late, NULL, now);
+    assert_int_equal(b.state, BREAKER_TRIPPED);
+}
+
+static void test_what_was_under_way_is_no_news(void **state)
+{
+    struct breaker b = {0};
+    (void)state;
+    feed(&b, "ABa");
+    struct breaker_attempt older = {now, 98, 'c', BREAKER_WELL, TAKEN, 5000}, newer = {now, 99, 'c', BREAKER_WELL, TAKEN, 0};
+    breaker_ended(&b, &times, &older, NULL, now);
+    assert_int_equal(b.state, BREAKER_DOUBTFUL); /* it was let in before the portal went down */
+    breaker_ended(&b, &times, &newer, NULL, now);
+    assert_int_equal(b.state, BREAKER_CLOSED);
+    feed(&b, "abababab");
+    assert_int_equal(b.state, BREAKER_TRIPPED);
+    older.at_us = now;
+    breaker_ended(&b, &times, &older, NULL, now);
     assert_int_equal(b.state, BREAKER_TRIPPED);
 }
 
@@ -273,7 +290,7 @@ static void test_attempts_are_given_back_once(void **state)
 static void test_as_bytes(void **state)
 {
     struct breaker b = {0}, c = {0};
-    uint8_t bytes[BREAKER_BYTES];
+    uint8_t bytes[BREAKER_BYTES], again[BREAKER_BYTES];
     (void)state;
     for (unsigned i = 0; i < 10; i++)
         feed(&b, "Aab!C");
@@ -281,7 +298,10 @@ static void test_as_bytes(void **state)
     assert_int_equal(len, BREAKER_BYTES);
     breaker_unpack(&c, bytes, len);
     assert_int_equal(c.n, b.n);
-    assert_memory_equal(c.recent, b.recent, sizeof(b.recent));
+    assert_int_equal(c.recent[0].job_id, b.recent[0].job_id);
+    assert_int_equal(c.recent[c.n - 1].at_us, b.recent[b.n - 1].at_us);
+    assert_int_equal(breaker_pack(&c, again), len);
+    assert_memory_equal(again, bytes, len);
     memset(bytes, 0xff, sizeof(bytes));
     breaker_unpack(&c, bytes, sizeof(bytes) - 3);
     assert_int_equal(c.n, 0);
@@ -331,6 +351,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_robot_alone_trips_nothing, begin),
         cmocka_unit_test_setup(test_doubt_lets_no_more_through_than_it_takes, begin),
         cmocka_unit_test_setup(test_what_is_told_late_is_no_news, begin),
+        cmocka_unit_test_setup(test_what_was_under_way_is_no_news, begin),
         cmocka_unit_test_setup(test_one_probe_each_half_minute, begin),
         cmocka_unit_test_setup(test_who_waits_may_probe_once_a_second, begin),
         cmocka_unit_test_setup(test_it_comes_back_slowly, begin),
