@@ -5,6 +5,8 @@
  * from the command line, and overwritten in memory; no message and no row holds
  * it in the clear.
  */
+#include "ctl/credentials.h"
+
 #include "ctl/ctl.h"
 
 #include "common/buf.h"
@@ -34,17 +36,23 @@ static void subject_write(const struct credentials *s, char out[120])
 
 /* ---- set ----------------------------------------------------------------------------------------------- */
 
-static enum db_rc set_tx(struct db *db, void *arg)
+enum db_rc credentials_write(struct db *db, const char *actor, uint64_t company_id, const char *portal, const struct buf *sealed, const char *detail)
 {
-    struct credentials *s = arg;
+    const struct credentials s = {.company_id = company_id, .portal = portal};
     char subject[120];
     TRY(db_exec(db,
                 "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, "
                 "NOW(6)) ON DUPLICATE KEY UPDATE sealed = "
                 "VALUES(sealed), updated_at = VALUES(updated_at)",
-                "usb", s->company_id, s->portal, (const void *)s->sealed.data, s->sealed.len));
-    subject_write(s, subject);
-    return ctl_audit(db, s->actor, "credentials_set", subject, NULL);
+                "usb", company_id, portal, (const void *)sealed->data, sealed->len));
+    subject_write(&s, subject);
+    return ctl_audit(db, actor, "credentials_set", subject, detail);
+}
+
+static enum db_rc set_tx(struct db *db, void *arg)
+{
+    const struct credentials *s = arg;
+    return credentials_write(db, s->actor, s->company_id, s->portal, &s->sealed, NULL);
 }
 
 static int set_done(struct db *db, void *arg)

@@ -6,6 +6,7 @@
  */
 #include "ctl/ctl.h"
 
+#include "ctl/credentials.h"
 #include "ctl/item_file.h"
 #include "ctl/plain.h"
 #include "ctl/progress.h"
@@ -35,8 +36,9 @@ struct import {
     enum ctl_exit code; /* of the database */
 };
 
-static void line_bad(struct import *s, uint64_t line, const char *why)
+static void line_bad(void *arg, uint64_t line, const char *why)
 {
+    struct import *s = arg;
     if (s->n_bad++ < LINES_SAID)
         plain_line(stderr, "line %llu: %s", (unsigned long long)line, why);
 }
@@ -67,17 +69,6 @@ static void there_take(struct import *s, uint64_t company_id, const void *sealed
     }
 }
 
-static enum db_rc row_store(struct db *db, const struct import *s, const struct row *r)
-{
-    char subject[120];
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY UPDATE sealed = "
-                "VALUES(sealed), updated_at = VALUES(updated_at)",
-                "usb", r->company_id, s->portal, (const void *)r->sealed.data, r->sealed.len));
-    snprintf(subject, sizeof(subject), "company:%llu/%s", (unsigned long long)r->company_id, s->portal);
-    return ctl_audit(db, s->c->actor, "credentials_set", subject, "import");
-}
-
 static enum db_rc group_tx(struct db *db, void *arg)
 {
     struct import *s = arg;
@@ -95,7 +86,7 @@ static enum db_rc group_tx(struct db *db, void *arg)
     }
     for (unsigned i = 0; i < s->n && !s->c->args.n[OPT_PREVIEW]; i++)
         if (!s->row[i].is_same)
-            TRY(row_store(db, s, &s->row[i]));
+            TRY(credentials_write(db, s->c->actor, s->row[i].company_id, s->portal, &s->row[i].sealed, "import"));
     return DB_OK;
 }
 
@@ -154,17 +145,6 @@ static void line_take(void *arg, const char *text, size_t len)
     buf_wipe(&line.params);
 }
 
-static void bad_print(struct import *s)
-{
-    const struct jv *bad = item_file_bad(s->file);
-    for (size_t i = 0; i < jv_len(bad); i++) {
-        int64_t line = 0;
-        jv_int(jv_get(jv_at(bad, i), "line"), &line);
-        line_bad(s, (uint64_t)line, jv_str(jv_get(jv_at(bad, i), "error")));
-    }
-    s->n_bad += item_file_bad_total(s->file) - jv_len(bad);
-}
-
 static enum ctl_exit told(struct import *s)
 {
     struct ctl *c = s->c;
@@ -198,8 +178,10 @@ enum ctl_exit credentials_import(struct ctl *c)
         return ctl_fail(c, "%s cannot be used to seal; nothing was stored", c->conf->seal_key_file);
     bool good = (s.file = item_file_open(c, c->args.word[0])) && item_file_each(s.file, line_take, &s);
     group_end(&s);
-    if (s.file)
-        bad_print(&s);
+    if (s.file) {
+        item_file_bad_each(s.file, line_bad, &s);
+        s.n_bad += item_file_bad_total(s.file) - jv_len(item_file_bad(s.file)); /* those that are not told one by one */
+    }
     enum ctl_exit code = s.code == CTL_DONE && s.file ? told(&s) : CTL_FAILED;
     if (s.file)
         item_file_close(&s.file);

@@ -395,6 +395,15 @@ bool item_file_each(struct item_file *f, void (*take)(void *arg, const char *tex
     return n == 0;
 }
 
+void item_file_bad_each(const struct item_file *f, void (*fn)(void *arg, uint64_t line, const char *why), void *arg)
+{
+    for (size_t i = 0; i < jv_len(f->bad); i++) {
+        int64_t line = 0;
+        jv_int(jv_get(jv_at(f->bad, i), "line"), &line);
+        fn(arg, (uint64_t)line, jv_str(jv_get(jv_at(f->bad, i), "error")));
+    }
+}
+
 static void errors_add(void *arg, const char *field, struct jv *why)
 {
     struct buf *text = arg;

@@ -107,8 +107,9 @@ struct reading {
     unsigned bad;
 };
 
-static void line_bad(struct reading *r, uint64_t line, const char *why)
+static void line_bad(void *arg, uint64_t line, const char *why)
 {
+    struct reading *r = arg;
     if (r->bad++ < 20)
         plain_line(stderr, "line %llu: %s", (unsigned long long)line, why);
 }
@@ -141,12 +142,7 @@ static void line_take(void *arg, const char *text, size_t len)
 static bool file_read(struct ctl *c, struct reading *r)
 {
     bool good = item_file_each(r->file, line_take, r);
-    const struct jv *bad = item_file_bad(r->file);
-    for (size_t i = 0; i < jv_len(bad); i++) {
-        int64_t at = 0;
-        jv_int(jv_get(jv_at(bad, i), "line"), &at);
-        line_bad(r, (uint64_t)at, jv_str(jv_get(jv_at(bad, i), "error")));
-    }
+    item_file_bad_each(r->file, line_bad, r);
     char amount[TEXT_AMOUNT];
     if (good && r->bad)
         ctl_fail(c, "%s %s not good; no schedule was made", amount_text(r->bad, "row", amount), r->bad == 1 ? "is" : "are");
