@@ -32,12 +32,36 @@
 #define STALLED_MS 1000   /* a tick that comes so late says that we stood still */
 #define CREDIT_MAX 100000 /* that is believed */
 
+/* ---- who may be asked ------------------------------------------------------------------------------------------
+ */
+
+bool peer_is_usable(const struct peer *p)
+{
+    return p->is_here && !p->is_lost && !p->is_draining;
+}
+
+static bool is_one_usable(const struct broker *b)
+{
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        if (peer_is_usable(p))
+            return true;
+    return false;
+}
+
+/* Hope lasts for 2 s after the last one went. */
+static void hope(struct broker *b)
+{
+    if (is_one_usable(b))
+        b->peers->hopeful_until_ms = loop_now_ms(b->loop) + PROTO_SILENT_MS;
+}
+
 /* ---- sending ---------------------------------------------------------------------------------------------------
  */
 
 static int sent(struct broker *b, struct peer *p, int rc)
 {
     if (rc == -EHOSTUNREACH) {
+        hope(b); /* while it counts: who is lost is not usable any more */
         p->is_lost = b->peers->is_any_lost = true;
         loop_wake(b->loop);
     } else if (rc == -EAGAIN) {
@@ -129,11 +153,6 @@ unsigned peers_foreign(const struct broker *b)
     return b->peers->foreign;
 }
 
-bool peer_is_usable(const struct peer *p)
-{
-    return p->is_here && !p->is_lost && !p->is_draining;
-}
-
 struct peer *peers_pick(struct broker *b, enum lane lane)
 {
     struct peer *best = NULL;
@@ -145,14 +164,6 @@ struct peer *peers_pick(struct broker *b, enum lane lane)
             best = p;
     }
     return best;
-}
-
-static bool is_one_usable(const struct broker *b)
-{
-    for (struct peer *p = b->peers->list; p; p = p->next)
-        if (peer_is_usable(p))
-            return true;
-    return false;
 }
 
 bool peers_hopeful(const struct broker *b)
@@ -201,13 +212,6 @@ static void peer_is_here(struct broker *b, struct peer *p)
 {
     p->is_here = true;
     roster_came(b->peers, p->name);
-}
-
-/* Hope lasts for 2 s after the last one went. */
-static void hope(struct broker *b)
-{
-    if (is_one_usable(b))
-        b->peers->hopeful_until_ms = loop_now_ms(b->loop) + PROTO_SILENT_MS;
 }
 
 static void peer_unheard(struct broker *b, struct peer *p, const char *why)
@@ -337,6 +341,7 @@ static void take_ping(struct broker *b, struct peer *p, const struct msg_PING *m
     peer_send(b, p, &pong);
     if (m->draining && !p->is_draining)
         note(p, "draining", "told");
+    hope(b);
     p->is_draining = m->draining;
     p->is_database_ok = m->database_ok;
     str_copy(p->brokers_lost, sizeof p->brokers_lost, m->brokers_lost);

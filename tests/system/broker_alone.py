@@ -87,6 +87,7 @@ class Scripted(FakeDispatcher):
         self.on = {"TOKEN_VERIFY": lambda me, header, _: me.reply(header, token_body(header["token_id"])), **(on or {})}
         self.seen, self.held = [], []
         self.silent = self.ended = False
+        self.seq = self.answered = 1
         self.database_ok, self.draining = True, False
         self.orders = queue.SimpleQueue()
         try:
@@ -102,7 +103,7 @@ class Scripted(FakeDispatcher):
         self.socket.send_multipart([*frames, payload] if payload else frames)
 
     def ping(self):
-        self.send("PING", seq=1, incarnation=self.incarnation, limits=self.limits(), database_ok=self.database_ok, draining=self.draining)
+        self.send("PING", seq=self.seq, incarnation=self.incarnation, limits=self.limits(), database_ok=self.database_ok, draining=self.draining)
 
     def serve(self):
         pinged = 0.0
@@ -125,7 +126,7 @@ class Scripted(FakeDispatcher):
         if name == "PING":
             self.send("PONG", seq=header.get("seq", 0))
         elif name == "PONG":
-            pass
+            self.answered = header.get("seq", 0)
         elif name != "REQUEST":
             self.seen.append((name, header, payload))
         else:
@@ -154,6 +155,21 @@ class Scripted(FakeDispatcher):
         done = threading.Event()
         self.orders.put(lambda: (fn(*args, **more), done.set()))
         assert done.wait(5)
+
+    def limit(self, window):
+        """Its window from now on. The broker goes by it when this returns: it has answered the PING that tells it."""
+
+        def tell():
+            self.window = window
+            self.incarnation += 1
+            self.finished = [0, 0, 0, 0]
+            self.seq += 1
+            self.ping()
+            return self.seq
+
+        asked = []
+        self.order(lambda: asked.append(tell()))
+        wait_until(lambda: self.answered == asked[0], 5, "the broker knows the window")
 
     def saw(self, *names):
         return [one for one in self.seen if one[0] in names]
@@ -219,14 +235,6 @@ def by_secret(**tokens):
     return script
 
 
-def limited(me, window):
-    """Its window from now on, in its own thread."""
-    me.window = window
-    me.incarnation += 1
-    me.finished = [0, 0, 0, 0]
-    me.ping()
-
-
 @pytest.fixture
 def make_broker(tmp_path):
     """make_broker(settings={...}, actions={...}) -> LoneBroker that runs."""
@@ -278,7 +286,7 @@ def pair(broker, make_dispatcher):
     first = make_dispatcher(broker, name="d1")
     second = make_dispatcher(broker, name="d2")
     broker.api.session("x" * 101).expect(404)
-    second.order(limited, second, 0)
+    second.limit(0)
     wait_until(lambda: second_credit(broker) == 0, 5)
     return first, second
 
@@ -302,4 +310,4 @@ def died(first, second, how):
     else:
         first.order(first.send, "REFUSED", reason="no")
         first.silent = True
-    second.order(limited, second, 8)
+    second.limit(8)

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from broker_alone import (  # noqa: F401
-    SECRET, Later, by_secret, died, fails, limited, make_broker, make_dispatcher, says, token_says,
+    SECRET, Later, by_secret, died, fails, make_broker, make_dispatcher, says, token_says,
 )  # fmt: skip
 from harness.http import Client, connect, raw
 from harness.wait import stays, wait_until
@@ -599,7 +599,7 @@ def test_a_dispatcher_dies_in_the_middle(broker, make_dispatcher, ledger, op, ho
     third = make_dispatcher(broker, name="d3", on=ledger.on())
     broker.api.session("x" * 101).expect(404)
     for other in (second, third):
-        other.order(limited, other, 0)
+        other.limit(0)
         del other.on["BATCH_OPEN"], other.on["BATCH_BODY"], other.on["BATCH_CLOSE"]
     script = first.on.pop(op)
     late = Later(send, broker, ndjson(range(1, 2001)))

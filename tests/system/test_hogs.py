@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from broker_alone import Later, limited, make_broker, make_dispatcher, says, token_body  # noqa: F401
+from broker_alone import Later, make_broker, make_dispatcher, says, token_body  # noqa: F401
 from harness.http import Api, address, connect
 from harness.wait import wait_until
 
@@ -105,7 +105,7 @@ def test_guesses_take_one_turn_among_them(make_broker, make_dispatcher):  # noqa
 
     slow.on["TOKEN_VERIFY"] = verify
     Api(made.url, OTHER).get("/api/v1/app/jobs").expect(200)
-    slow.order(limited, slow, 1)
+    slow.limit(1)
     crowd = [socket.create_connection(address(made.url), timeout=10, source_address=("127.0.0.2", 0)) for _ in range(80)]
     for n, wire in enumerate(crowd):
         wire.sendall(LIST % f"{n + 1000}|guess".encode())

@@ -8,7 +8,7 @@ import pytest
 import zmq
 
 from broker_alone import (  # noqa: F401
-    ECHO, EXECUTE, LOGIN, SECRET, Later, broker, died, dispatcher, fails, limited, make_broker, make_dispatcher, pair, says, second_credit,
+    ECHO, EXECUTE, LOGIN, SECRET, Later, broker, died, dispatcher, fails, make_broker, make_dispatcher, pair, says, second_credit,
 )  # fmt: skip
 from harness.http import Client, connect
 from harness.wait import stays, wait_until
@@ -20,7 +20,7 @@ from harness.wire import encode
 
 def test_credit_is_never_exceeded(broker, dispatcher):
     broker.api.session("x" * 101).expect(404)  # the token is known
-    dispatcher.order(limited, dispatcher, 3)
+    dispatcher.limit(3)
     late = [Later(broker.api.list, f"s{n}") for n in range(10)]
     dispatcher.wait_seen("BUZON_LIST", 3)
     wait_until(lambda: broker.lane("interactive")["depth"] == 7, 5, "the others wait")
@@ -37,7 +37,7 @@ def test_credit_is_never_exceeded(broker, dispatcher):
 
 def test_no_company_starves_another(broker, dispatcher):
     broker.api.session("x" * 101).expect(404)
-    dispatcher.order(limited, dispatcher, 1)
+    dispatcher.limit(1)
     crowd = [Later(broker.api.execute, 1) for _ in range(30)]
     wait_until(lambda: broker.lane("login")["depth"] == 29, 5, "one is taken, the others wait")
     few = [Later(broker.api.execute, company) for company in (2, 3)]
@@ -55,7 +55,7 @@ def test_a_full_lane_refuses(make_broker, make_dispatcher):
     asked = make_dispatcher(alone)
     asked.on["JOB_GET"] = says()
     alone.api.job(1).expect(200)
-    asked.order(limited, asked, 0)
+    asked.limit(0)
     late = [Later(alone.api.list, "s", headers={"X-Deadline-Ms": "1500"}) for _ in range(5)]
     wait_until(lambda: alone.lane("interactive")["depth"] == 5, 5)
     answer = alone.api.list("s").expect(503, "queue_full")
@@ -68,11 +68,11 @@ def test_a_full_lane_refuses(make_broker, make_dispatcher):
 
 def test_what_waited_too_long_is_never_sent(broker, dispatcher):
     broker.api.session("x" * 101).expect(404)
-    dispatcher.order(limited, dispatcher, 0)
+    dispatcher.limit(0)
     began = time.monotonic()
     broker.api.list("s", headers={"X-Deadline-Ms": "300"}).expect(504, "deadline_exceeded")
     assert 0.25 < time.monotonic() - began < 1
-    dispatcher.order(limited, dispatcher, 8)
+    dispatcher.limit(8)
     stays(lambda: not dispatcher.saw("BUZON_LIST"), 0.3)
     assert broker.stat("deadline_exceeded_total") == 1
 
@@ -127,7 +127,9 @@ def test_it_waits_for_a_dispatcher_that_comes_back(broker, make_dispatcher):
     first.on["BUZON_LIST"] = says()
     broker.api.list("s").expect(200)
     first.close()
+    wait_until(lambda: not broker.ready(), 5, "it is missed")
     late = Later(broker.api.list, "s")
+    wait_until(lambda: broker.lane("interactive")["depth"] == 1, 1, "the list waits for one that comes")
     second = make_dispatcher(broker, name="d1", on={"BUZON_LIST": says(b'{"by":2}')})
     assert late.answer().expect(200).json == {"by": 2}
     second.close()
@@ -206,7 +208,7 @@ def test_a_dispatcher_that_forgot_us_greets_again(broker, dispatcher):
     dispatcher.on["BUZON_LIST"] = says(b'{"again":1}')
     dispatcher.order(dispatcher.send, "HELLO", name=dispatcher.name, boot_id=dispatcher.boot_id, capacity=8)
     dispatcher.wait_seen("WELCOME")
-    dispatcher.order(limited, dispatcher, 8)
+    dispatcher.limit(8)
     assert late.answer().expect(200).json == {"again": 1}
 
 
@@ -237,9 +239,9 @@ def test_strangers_are_told_to_greet(broker, dispatcher):
 
 def test_a_dispatcher_with_a_database_is_preferred(broker, pair):
     first, second = pair
-    first.order(limited, first, 100)
+    first.limit(100)
     first.database_ok = False
-    second.order(limited, second, 8)
+    second.limit(8)
     first.order(first.ping)
     second.on["BUZON_LIST"] = says()
 
@@ -255,8 +257,8 @@ def test_a_dispatcher_with_a_database_is_preferred(broker, pair):
 
 def test_the_most_free_credit_is_used(broker, pair):
     first, second = pair
-    first.order(limited, first, 4)
-    second.order(limited, second, 8)
+    first.limit(4)
+    second.limit(8)
     wait_until(lambda: second_credit(broker) == 8, 5)
     late = [Later(broker.api.list, f"s{n}") for n in range(8)]
     wait_until(lambda: len(first.saw("BUZON_LIST") + second.saw("BUZON_LIST")) == 8, 5)
@@ -273,7 +275,7 @@ def test_bye_drains_a_dispatcher(broker, pair):
     header = first.wait_seen("BUZON_LIST")[1]
     first.draining = True
     first.order(first.send, "BYE", reason="stopping")
-    second.order(limited, second, 8)
+    second.limit(8)
     second.on["BUZON_LIST"] = says()
     for _ in range(3):
         broker.api.list("s").expect(200)

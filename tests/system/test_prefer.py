@@ -10,7 +10,7 @@ import time
 import pytest
 
 from broker_alone import (  # noqa: F401
-    ECHO, EXECUTE, LOGIN, Later, broker, died, dispatcher, fails, limited, make_broker, make_dispatcher, pair, says, token_says,
+    ECHO, EXECUTE, LOGIN, Later, broker, died, dispatcher, fails, make_broker, make_dispatcher, pair, says, token_says,
 )  # fmt: skip
 from harness.http import connect, raw
 from harness.wait import stays, wait_until
@@ -111,7 +111,7 @@ def test_nothing_was_accepted_in_time(broker, dispatcher):
 def test_a_queued_log_in_is_sent_as_often_as_needed(broker, pair, make_dispatcher):
     first, second = pair
     third = make_dispatcher(broker, name="d3")
-    third.order(limited, third, 0)
+    third.limit(0)
     late = Later(broker.api.post, EXECUTE, LOGIN, headers={"Prefer": "wait=20"})
     _, asked, params = first.wait_seen("EXECUTE_QUEUED")
     died(first, second, "link")

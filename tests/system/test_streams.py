@@ -7,7 +7,7 @@ import socket
 import time
 
 from broker_alone import (  # noqa: F401
-    CHUNK, SECRET, Later, broker, died, dispatcher, limited, make_broker, make_dispatcher, pair, says,
+    CHUNK, SECRET, Later, broker, died, dispatcher, make_broker, make_dispatcher, pair, says,
 )  # fmt: skip
 from harness.http import connect
 from harness.wait import wait_until
