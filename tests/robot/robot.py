@@ -46,7 +46,7 @@ from serve import serve
 
 ANSWERS_KEPT = 20_000
 CALLS_KEPT = 20_000
-PORTAL_TIMEOUT_S = 10
+PORTAL_TIMEOUT_S = 100  # a log-in that we gave up and the site did not would be a session that nobody knows of
 
 
 class PortalUnreachable(Exception):

@@ -273,7 +273,9 @@ def test_dispatchers_die_in_every_step(make_system):
     failed = system.database.rows("SELECT company_id, error FROM portal_jobs WHERE batch_id = %s AND status = 'failed'", batch_id)
     assert {row["error"] for row in failed} <= {"outcome_unknown"}, failed
     assert len(failed) == ITEMS - len(done) and not done & set(unknown) and len(failed) <= len(unknown) + 20 * KILLS
-    assert done <= set(ran) and set(unknown) <= set(ran)
+    assert done <= set(ran)
+    unsent = set(unknown) - set(ran)  # their dispatcher was killed after it wrote down that the step begins, and before it asked the robot
+    assert len(unsent) <= KILLS, unsent
     jobs = system.database.row("SELECT COUNT(*) AS n, COUNT(DISTINCT company_id) AS companies FROM portal_jobs WHERE batch_id = %s", batch_id)
     assert jobs == {"n": ITEMS, "companies": ITEMS}
     got = results(system.api, batch_id)
