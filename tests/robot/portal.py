@@ -7,8 +7,8 @@ out the first. Every such kick is a violation and is recorded; a test that ends 
 
 One overlap is allowed: a session that was abandoned on a robot which could not be reached. Whoever cuts a robot off says so (POST /outage, and
 when it ends). A kick counts as `abandoned` instead when the two sessions are on different robots, and either the first one's was out of reach at some time
-since that session began, or the second one's is, or was moments ago: a log-in that stood still there ends before it can be fenced. Never on the same
-robot, which must fence what was left behind before it gets new work.
+since that session began, or one of the two robots is, or was moments before its session began: a log-in that stood still there ends before it can be
+fenced. Never on the same robot, which must fence what was left behind before it gets new work.
 
 Owns the truth about which sessions live at the site. Knows robots by name and boot id only, and calls nobody. Nothing is
 kept on disk: when it dies, its memory of sessions and violations dies with it, and robots answer 502.
@@ -62,7 +62,7 @@ class Portal:
 
     def may_be_abandoned(self, first, second):
         ended, late = self.outages.get(first["robot"], 0), self.outages.get(second["robot"], 0)
-        is_first = ended is None or ended >= first["since"]
+        is_first = ended is None or ended >= first["since"] - FENCED_WITHIN_S
         is_second = late is None or late >= second["since"] - FENCED_WITHIN_S
         return first["robot"] != second["robot"] and (is_first or is_second)
 
