@@ -33,6 +33,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/supervisor.h"
+#include "common/trial.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -165,12 +166,26 @@ static void parts_drop(struct broker *b)
     bus_destroy(&b->bus);
 }
 
+/* --check. */
+static int everything_try(struct conf *conf)
+{
+    bool good = cors_check(conf);
+    good &= trial_keys(conf, "broker");
+    good &= trial_bind("broker.http", conf->broker_http);
+    good &= trial_bind("broker.ops", conf->broker_ops);
+    good &= trial_bind("broker.bind", conf->broker_bind);
+    conf_destroy(&conf);
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
     struct broker b = {0};
     struct drain drain = {.b = &b};
     struct conf *conf = conf_from_args(CONF_BROKER, "broker", argc, argv);
 
+    if (conf->is_check)
+        return everything_try(conf);
     log_detach();
     limits_set();
     b.conf = conf;

@@ -11,6 +11,7 @@
 #include "common/host_slot.h"
 #include "common/fold.h"
 #include "common/log.h"
+#include "common/trial.h"
 #include "common/zpl.h"
 #include "common/zone.h"
 #include <arpa/inet.h>
@@ -178,10 +179,12 @@ static bool is_db_secret(const struct row *r)
     return strcmp(r->section, "db") == 0 && strncmp(r->key, "password", strlen("password")) == 0;
 }
 
-/* A broker must not hold a database password; it was handed one by mistake. */
-static void warn_dropped(const struct conf *c, const struct row *r, const char *where)
+/* A broker must not hold a database password; it was handed one by mistake. The name of a file that it cannot read, in a configuration
+ * that all programs share, is none; nor is it for root, who reads every file (--check). */
+static void warn_dropped(const struct conf *c, const struct row *r, const char *value, const char *where)
 {
-    if (c->role == CONF_BROKER && is_db_secret(r))
+    bool is_file = strcmp(r->key, "password_file") == 0;
+    if (c->role == CONF_BROKER && is_db_secret(r) && (!is_file || (geteuid() != 0 && access(value, R_OK) == 0)))
         log_line(LOG_WARN, "db_password_dropped", "key", r->key, "from", where, "why",
                  "a broker must not be given the database password", NULL);
 }
@@ -212,7 +215,7 @@ static void read_keys(struct reading *rd, const struct zpl *section, const char 
         }
         if (!is_mine(rd->conf, r)) {
             if (z->value && *z->value)
-                warn_dropped(rd->conf, r, rd->file);
+                warn_dropped(rd->conf, r, z->value, rd->file);
             continue;
         }
         struct origin *o = &rd->origins[r - rows];
@@ -271,7 +274,7 @@ static void read_environment(struct reading *rd)
             rd->origins[i].is_env = true;
             take(rd, r, value);
         } else if (value && *value && rd->conf->role == CONF_BROKER && is_db_secret(r)) {
-            warn_dropped(rd->conf, r, "environment");
+            warn_dropped(rd->conf, r, value, "environment");
             explicit_bzero(value, strlen(value)); /* where /proc/self/environ reads it */
             unsetenv(name);
         }
@@ -636,7 +639,8 @@ static void print_usage(const char *program, FILE *out)
             "Usage: %s [-c FILE] [--check]\n\n"
             "  -c, --config FILE  configuration; else $CHASQUI_CONF, ./chasqui.conf,\n"
             "                     /etc/chasqui/chasqui.conf\n"
-            "      --check        read the configuration, say whether it is good, and stop\n"
+            "      --check        try what would be opened (as root: as the unit's user), and stop:\n"
+            "                     configuration, keys, endpoints, database\n"
             "  -h, --help         this text and every configuration key\n"
             "      --version      the version\n",
             program);
@@ -684,10 +688,11 @@ struct conf *conf_from_args(enum conf_owner role, const char *program, int argc,
     struct conf *c = conf_load(role, path);
     if (!c)
         exit(2);
+    c->is_check = is_check;
     if (is_check) {
         printf("%s: the configuration is good\n", c->file ? c->file : "defaults");
-        conf_destroy(&c);
-        exit(0);
+        if (!trial_user(program, c))
+            exit(1);
     }
     enum log_level level = LOG_INFO;
     log_level_from(c->log_level, &level);

@@ -28,6 +28,7 @@ enum conf_owner { /* bit mask: which programs read a key */
 struct conf {
     enum conf_owner role;
     char *file; /* the file read, NULL = none */
+    bool is_check; /* --check: what the program opens is tried, and it ends (trial.h) */
     /* One member per row of conf.def, named section_key: char * (owned, NULL = none) or int64_t. Rows of other
      * roles stay NULL or 0. */
 #define CONF_STR(owner, section, key, def, unit, help) char *section##_##key;
@@ -49,9 +50,9 @@ void conf_destroy(struct conf **cp);
  * "file:line: reason" for each mistake to `why`. `file` is only for messages; NULL = there is no file. */
 struct conf *conf_parse(enum conf_owner role, const char *file, const char *text, size_t len, struct buf *why);
 
-/* Options every daemon takes: -c FILE, --help, --version, --check (read the configuration and stop).
- * Returns the configuration, the log being opened with `program` and log.level; exits 0 after
- * help/version/check, 2 on a usage error or a bad configuration. */
+/* Options every daemon takes: -c FILE, --help, --version, --check (`is_check` is set, and the process has the user of its
+ * unit). Returns the configuration, the log being opened with `program` and log.level; exits 0 after help/version, 2 on a
+ * usage error or a bad configuration. */
 struct conf *conf_from_args(enum conf_owner role, const char *program, int argc, char **argv);
 
 /* Prints each key of the role with default, bounds, unit and help. */

@@ -3,7 +3,7 @@
  * keys.c - `chasqui keys init DIR`: CURVE key pairs in zcert's format and the
  * keys that seal credentials, sign callbacks and sign viewer links.
  *
- * Must never overwrite a key, and never leave a secret that others can read.
+ * Must never overwrite a key, and never leave a secret that others can read. With --owner each secret is its unit's user's.
  * Fails by removing what it wrote. The one file of this program that includes
  * czmq.
  */
@@ -14,6 +14,7 @@
 
 #include <czmq.h>
 #include <errno.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,10 @@ static const char *const roles[] = {"broker", "dispatcher", "healthd", "ctl"};
 #define N_ROLES (sizeof(roles) / sizeof(roles[0]))
 #define FILES_MAX (N_ROLES * 3 + 3)
 #define PATH_ROOM (KEY_DIR_BYTES_MAX + 40)
+
+/* The users of the shipped units, by role; ctl's key stays with who runs the command. The three other files are the dispatcher's. */
+static const char *const unit_user[N_ROLES] = {"chasqui-broker", "chasqui-dispatcher", "chasqui-healthd", NULL};
+#define UNIT_OF_SEAL 1
 
 /* Every file that is made, so that all can be looked for before and taken back after a failure. */
 struct files {
@@ -69,6 +74,38 @@ static bool dir_make(const char *path, bool *made)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+struct owner {
+    uid_t uid;
+    gid_t gid;
+};
+
+/* false after saying why. */
+static bool owners_find(struct ctl *c, struct owner owner[N_ROLES])
+{
+    for (unsigned i = 0; i < N_ROLES; i++) {
+        const struct passwd *user = unit_user[i] ? getpwnam(unit_user[i]) : NULL;
+        if (unit_user[i] && !user) {
+            ctl_fail(c, "there is no user %s; the packages, or systemd-sysusers after make install, make it. Nothing was made",
+                     unit_user[i]);
+            return false;
+        }
+        owner[i] = user ? (struct owner){user->pw_uid, user->pw_gid} : (struct owner){geteuid(), getegid()};
+    }
+    return true;
+}
+
+/* Each secret is its unit's, and the directories may be entered by all of them. 0, or a negative errno. */
+static int files_give(const struct files *f, const char *dir, const char *allow, const struct owner owner[N_ROLES])
+{
+    for (unsigned i = 0; i < f->n; i++) {
+        bool is_secret = i >= 3 * N_ROLES || i % 3 == 1;
+        const struct owner *to = &owner[i < 3 * N_ROLES ? i / 3 : UNIT_OF_SEAL];
+        if (is_secret && chown(f->path[i], to->uid, to->gid) != 0)
+            return -errno;
+    }
+    return chmod(dir, 0755) == 0 && chmod(allow, 0755) == 0 ? 0 : -errno;
+}
+
 static enum ctl_exit answer(struct ctl *c, const char *dir, const struct files *f)
 {
     if (c->args.json) {
@@ -93,6 +130,7 @@ static enum ctl_exit answer(struct ctl *c, const char *dir, const struct files *
 enum ctl_exit keys_init(struct ctl *c)
 {
     struct files f;
+    struct owner owner[N_ROLES];
     char dir[KEY_DIR_BYTES_MAX + 1], allow[PATH_ROOM];
     bool made, made_allow = false;
     size_t len = strlen(c->args.word[0]);
@@ -107,6 +145,8 @@ enum ctl_exit keys_init(struct ctl *c)
         if (lstat(f.path[i], &st) == 0)
             return ctl_fail(c, "%s is there already; nothing is overwritten and nothing was made", f.path[i]);
     }
+    if (c->args.n[OPT_OWNER] && !owners_find(c, owner))
+        return CTL_FAILED;
     snprintf(allow, sizeof(allow), "%s/allow", dir);
     umask(077);
     if (!dir_make(dir, &made))
@@ -119,6 +159,8 @@ enum ctl_exit keys_init(struct ctl *c)
     int rc = good ? 0 : -(failed ? failed : EIO);
     for (unsigned i = 3 * N_ROLES; i < f.n && rc == 0; i++)
         rc = seal_key_make(f.path[i]); /* webhook.key and viewer.key are as random */
+    if (rc == 0 && c->args.n[OPT_OWNER])
+        rc = files_give(&f, dir, allow, owner);
     if (rc == 0)
         return answer(c, dir, &f);
     for (unsigned i = 0; i < f.n; i++)

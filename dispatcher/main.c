@@ -37,10 +37,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/supervisor.h"
+#include "common/trial.h"
 #include "dispatcher/retention.h"
 #include "dispatcher/ops/rows.h"
 #include "dispatcher/queue/schedule.h"
 #include "dispatcher/queue/webhook.h"
+#include "db/mariadb.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +52,7 @@
 #define DRAIN_MS 25000
 #define LAST_WORDS_MS 2000 /* for the database, after that */
 #define DRAIN_LOOK_MS 20
+#define DATABASE_WORDS_BYTES 700
 
 struct drain {
     struct dispatcher *d;
@@ -112,15 +115,19 @@ static void descriptors_raise(void)
     }
 }
 
-static bool parts_build(struct dispatcher *d)
+/* The parts that hold secrets. */
+static bool secrets_open(struct dispatcher *d)
 {
-    if (!(d->bus = bus_new(d->loop, d->conf)))
-        return false;
     if (d->conf->seal_key_file && !(d->seal = seal_open(d->conf->seal_key_file)))
         return false;
     if (!d->seal)
         log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
-    if (!viewer_link_open(d->conf) || !(d->webhooks = webhooks_new(d)) || !(d->verifier = verifier_new(d)) || !(d->events = events_new(d)))
+    return viewer_link_open(d->conf) && (d->webhooks = webhooks_new(d)) && (d->verifier = verifier_new(d)) && (d->events = events_new(d));
+}
+
+static bool parts_build(struct dispatcher *d)
+{
+    if (!(d->bus = bus_new(d->loop, d->conf)) || !secrets_open(d))
         return false;
     d->store = store_new(d->loop, d->conf);
     d->robot_http = robot_http_new(d->loop, d->conf);
@@ -189,6 +196,32 @@ static void parts_drop(struct dispatcher *d)
     bus_destroy(&d->bus);
 }
 
+static bool database_try(const struct conf *conf)
+{
+    struct db *db = db_new(conf);
+    bool good = db_ready(db) == DB_OK;
+    char words[DATABASE_WORDS_BYTES];
+    snprintf(words, sizeof(words), "%s at %s: %s", conf->db_name, conf->db_host, good ? "connected" : db_error(db));
+    trial_told(good, "database", words);
+    if (good && db_query(db, "SELECT 1 FROM chasqui_sessions LIMIT 1", "") != DB_OK) {
+        snprintf(words, sizeof(words), "its tables cannot be read: %s; chasqui migrate makes them", db_error(db));
+        good = trial_told(false, "database", words);
+    }
+    db_destroy(&db);
+    return good;
+}
+
+/* --check. */
+static bool everything_try(struct dispatcher *d)
+{
+    bool good = trial_keys(d->conf, "dispatcher");
+    bool is_open = secrets_open(d);
+    trial_told(is_open, "secrets", is_open ? "those that are configured can be read" : "one cannot be read; see above");
+    good &= database_try(d->conf);
+    parts_drop(d);
+    return good && is_open;
+}
+
 int main(int argc, char **argv)
 {
     struct dispatcher d = {0};
@@ -206,6 +239,12 @@ int main(int argc, char **argv)
     id_boot(d.boot_id);
 
     d.loop = loop_new();
+    if (conf->is_check) {
+        bool good = d.loop && everything_try(&d);
+        loop_destroy(&d.loop);
+        conf_destroy(&conf);
+        return good ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
     bool is_built = d.loop && parts_build(&d);
     if (is_built) {
         drain.supervisor = supervisor_new(d.loop);

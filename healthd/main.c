@@ -4,14 +4,27 @@
 
 #include "common/log.h"
 #include "common/supervisor.h"
+#include "common/trial.h"
 
 #include <stdlib.h>
+
+/* --check. */
+static int everything_try(struct conf *conf)
+{
+    bool good = trial_keys(conf, "healthd");
+    good &= trial_bind("healthd.bind", conf->healthd_bind);
+    good &= trial_bind("healthd.control", conf->healthd_control);
+    conf_destroy(&conf);
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
 
 int main(int argc, char **argv)
 {
     struct healthd h = {0};
     struct conf *conf = conf_from_args(CONF_HEALTHD, "healthd", argc, argv);
 
+    if (conf->is_check)
+        return everything_try(conf);
     log_detach();
     h.conf = conf;
     h.loop = loop_new();

@@ -2,11 +2,14 @@
 """Keys are rotated while everything runs: log-ins with stored credentials before, during and after."""
 
 import re
+import subprocess
 import threading
 import time
 from http.client import HTTPException
 
+from harness import program
 from harness.http import Client
+from harness.process import clean_env
 from harness.wait import wait_until
 
 
@@ -33,6 +36,10 @@ def me(system, broker, cookie):
 def test_keys_are_rotated_while_everything_runs(make_system):
     system = make_system(robots=1, brokers=2, dispatchers=2, healthds=1, capacity=300, settings={"log.level": "info", "healthd.timeout_ms": 3000})
     keys = system.directory / "keys"
+    for role in ("broker", "dispatcher", "healthd"):  # while they run, which holds their addresses
+        done = subprocess.run([program(f"chasqui-{role}"), "-c", system.directory / f"{role}-1.conf", "--check"], capture_output=True, text=True, check=False, env=clean_env(), timeout=60)
+        assert done.returncode == 0 and f"the keys of {role} in {keys} can be read" in done.stdout, (role, done)
+        assert ("database: " in done.stdout) == (role == "dispatcher") and ("is in use, by this program if it runs" in done.stdout) == (role != "dispatcher"), done.stdout
     for company in range(1, 6):
         system.set_credentials(company, usuario=f"u{company}", clave="c")
     system.database.execute(

@@ -3,6 +3,7 @@
 
 import configparser
 import json
+import pwd
 import re
 import shutil
 import subprocess
@@ -60,7 +61,7 @@ def test_the_sample_configuration_is_good(role, tmp_path):
     for text in (sample, re.sub(r"^    # (\w+ = )", r"    \1", sample, flags=re.M)):
         conf.write_text(text)
         done = subprocess.run([program(f"chasqui-{role}"), "-c", conf, "--check"], env=clean_env(), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        assert f"{conf}: the configuration is good" in done.stdout, done.stderr  # whether there is a database here is another matter
     assert re.findall(r"^    (\w+) = ", conf.read_text(), re.M)
 
 
@@ -197,6 +198,41 @@ def test_units(role):
     assert ("LoadCredential" in service) == (role == "dispatcher")  # nobody else opens the database or credentials
 
 
+def test_check_names_everything_that_is_wrong(tmp_path):
+    """In one run: keys that are not there, an address that this host does not have, a database that does not answer."""
+    subprocess.run([program("chasqui"), "keys", "init", tmp_path / "curve"], check=True, capture_output=True, env=clean_env())
+    for name in ("healthd.key", "healthd.key_secret"):
+        (tmp_path / "curve" / name).unlink()
+    conf = tmp_path / "chasqui.conf"
+    conf.write_text(f"""
+broker
+    http = "192.0.2.1:8080"
+    ops = "127.0.0.1:0"
+    bind = "tcp://127.0.0.1:*"
+healthd
+    bind = "tcp://192.0.2.1:5571"
+    control = "tcp://127.0.0.1:*"
+db
+    host = "127.0.0.1:1"
+curve
+    dir = "{tmp_path}/curve"
+""")
+    for role, named in {"broker": "broker.http: 192.0.2.1:8080 Cannot assign", "healthd": "healthd.bind: tcp://192.0.2.1:5571 Cannot assign",
+                        "dispatcher": "database: chasqui at 127.0.0.1:1: "}.items():  # fmt: skip
+        done = subprocess.run([program(f"chasqui-{role}"), "-c", conf, "--check"], capture_output=True, text=True, check=False, env=clean_env(), timeout=100)
+        assert done.returncode == 1 and "the configuration is good" in done.stdout, done
+        assert named in done.stderr and "curve.dir: " in done.stderr and "healthd.key" in done.stderr, done.stderr
+
+
+def test_keys_for_units_need_their_users(tmp_path):
+    """Where the units' users are not there nothing is made."""
+    try:
+        pwd.getpwnam("chasqui-broker")
+    except KeyError:
+        done = subprocess.run([program("chasqui"), "keys", "init", tmp_path / "curve", "--owner"], check=False, capture_output=True, text=True, env=clean_env())
+        assert done.returncode == 1 and "there is no user chasqui-broker" in done.stderr and not (tmp_path / "curve").exists()
+
+
 # --- two hosts ---------------------------------------------------------------------------------------------------
 
 
@@ -212,4 +248,4 @@ def test_the_files_of_two_hosts_are_good(tmp_path):
         conf.write_text(text.replace("/etc/chasqui", str(tmp_path)))
         for role in ("broker", "dispatcher", "healthd"):
             done = subprocess.run([program(f"chasqui-{role}"), "-c", conf, "--check"], capture_output=True, text=True, check=False, env=clean_env(), timeout=60)
-            assert done.returncode == 0, (role, done.stderr)
+            assert "the configuration is good" in done.stdout and f"the keys of {role} in {tmp_path}/curve can be read" in done.stdout, (role, done.stderr)
