@@ -16,6 +16,8 @@
 #   make release-check what has to hold before a version is tagged
 #   make install       into DESTDIR/PREFIX            make clean
 #   make hosts         over a real Galera cluster      make deps          install the Debian packages that are missing
+#   make deb           Debian packages into build/deb, make check-deb looks into them
+#   make check-typescript  types made of docs/openapi.json compile (fetches from npm)
 #
 # Every program's parts are listed here: what a process may link is what it may do. The broker has neither the
 # database client nor curl.
@@ -31,10 +33,11 @@ PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp 
 PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus \
   groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime galera-4 python3-jsonschema \
   php-cli php-laravel-framework php-guzzlehttp-guzzle php-mysql php-curl php-mbstring php-xml phpunit
-PACKAGES_CHROMIUM := chromium $(if $(shell command -v npm),,nodejs npm)
+PACKAGES_NPM := $(if $(shell command -v npm),,nodejs npm)
+PACKAGES_CHROMIUM := chromium $(PACKAGES_NPM)
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
-  $(if $(shell command -v npm),,nodejs npm)
+  $(PACKAGES_NPM)
 
 # --- flags -----------------------------------------------------------------------------------------------------
 BUILD ?= build
@@ -109,7 +112,7 @@ $(BUILD)/flags: FORCE
 	  printf '%s\n' '$(CC) $(subst ','\'',$(CFLAGS_ALL)) $(LDFLAGS_ALL)' > $@
 .PHONY: FORCE
 FORCE:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 # --- packages and a whole system ---------------------------------------------------------------------------------
 .PHONY: deps run
@@ -252,6 +255,32 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	for unit in packaging/systemd/*.service; do sed 's|@BIN@|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 	install -m 644 packaging/systemd/chasqui.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/chasqui.conf
+
+# Debian packages into build/deb, built with their own flags in a tree of their own, whose objects stay for the next time. check-deb looks into
+# them, with lintian. `make deb VERSION=N` calls them otherwise, as a version to upgrade from.
+PACKAGES_DEB := debhelper fakeroot dpkg-dev lintian
+DEB_TREE := $(BUILD)/deb/tree
+.PHONY: deb check-deb
+deb:
+	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_DEB)
+	@mkdir -p $(DEB_TREE)
+	@find $(DEB_TREE) -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
+	@rm -f $(BUILD)/deb/chasqui*
+	@tar -c --exclude='./build*' --exclude='./.[!.]*' --exclude=./var --exclude=node_modules --exclude=vendor . | tar -x -C $(DEB_TREE)
+	@cp -r packaging/debian $(DEB_TREE)/debian
+	@printf 'chasqui (%s) unstable; urgency=medium\n\n  * What is new stands in CHANGELOG.md, package chasqui-doc.\n\n -- Chasqui contributors <chasqui@example.org>  %s\n' \
+	  $(VERSION) "$$(LC_ALL=C date -uR -r CHANGELOG.md)" > $(DEB_TREE)/debian/changelog
+	@cd $(DEB_TREE) && dpkg-buildpackage -b -uc -us > ../build.log 2>&1 || { tail -20 ../build.log; exit 1; }
+	@ls $(BUILD)/deb/*_$(VERSION)_*.deb
+check-deb: deb
+	CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/packages
+
+# The types that docs/openapi.json makes compile in a client of TypeScript. npm fetches what makes them.
+.PHONY: check-typescript
+check-typescript:
+	@tests/run/deps $(PACKAGES_NPM)
+	@cd tests/typescript && npm ci --no-audit --no-fund --silent && npx --no-install openapi-typescript ../../docs/openapi.json -o schema.d.ts && \
+	  npx --no-install tsc -p . && echo "check-typescript: the types of docs/openapi.json compile"
 
 clean:
 	rm -rf build build-asan build-tsan
