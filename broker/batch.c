@@ -507,6 +507,9 @@ static bool is_chunk_due(const struct upload *u)
 /* ---- lines -----------------------------------------------------------------------------------------------------
  */
 
+static const char why_many_lines[] =
+    "NDJSON holds one whole JSON object a line, and its first line ends inside of one: write it with jq -c, or send application/json.";
+
 static bool is_blank(const char *line, size_t len)
 {
     for (size_t i = 0; i < len; i++)
@@ -537,6 +540,11 @@ static void line_put(struct upload *u, const char *line, size_t len)
         len--;
     if (is_blank(line, len))
         return;
+    if (!u->next_index && jv_is_begun(line, len)) {
+        upload_fail(u, ERR_BAD_REQUEST);
+        strcpy(u->message, why_many_lines);
+        return;
+    }
     if (len > LINE_BYTES_MAX) {
         line_refuse(u);
         return;
@@ -580,7 +588,7 @@ bool upload_is_full(const struct upload *u)
 static size_t lines_take(struct upload *u, const char *data, size_t len)
 {
     size_t at = 0;
-    while (at < len && !upload_is_full(u)) {
+    while (at < len && !u->error && !upload_is_full(u)) {
         const char *piece = data + at, *end = memchr(piece, '\n', len - at);
         size_t n = end ? (size_t)(end - piece) : len - at;
         at += n + (end ? 1 : 0);
@@ -661,7 +669,7 @@ static void upload_finish(struct upload *u)
     if (u->line.len || u->is_long)
         line_end(u); /* the last line may go without an end */
     u->is_whole = true;
-    if (!u->next_index) {
+    if (!u->next_index && !u->error) {
         u->error = ERR_VALIDATION_FAILED;
         u->extra = jv_new_object();
         struct jv *errors = NULL;

@@ -388,6 +388,28 @@ bool jv_equal(const struct jv *a, const struct jv *b)
     return json_equal(in(a), in(b));
 }
 
+bool jv_is_begun(const char *text, size_t len)
+{
+    size_t depth = 0;
+    bool is_string = false;
+    for (size_t i = 0; i < len; i++) {
+        if (is_string) {
+            i += text[i] == '\\';
+            is_string = i >= len || text[i] != '"';
+        } else if (text[i] == '"') {
+            is_string = true;
+        } else if (text[i] == '{' || text[i] == '[') {
+            depth++;
+        } else if (text[i] == '}' || text[i] == ']') {
+            if (!depth || !--depth)
+                return false;
+        } else if (!depth && !memchr(" \t\r\n", text[i], 4)) {
+            return false;
+        }
+    }
+    return depth > 0;
+}
+
 bool jv_is_empty_array(const struct jv *v)
 {
     return jv_type(v) == JV_ARRAY && !jv_len(v);

@@ -28,6 +28,8 @@ struct jv *jv_parse(const char *text, size_t len, enum jv_bad *why);
  * (text_mend_json); everything else that is not JSON is refused as above. */
 struct jv *jv_parse_mended(const char *text, size_t len, enum jv_bad *why);
 const char *jv_bad_text(enum jv_bad why);
+/* Does the text begin an object or a list, and end inside of it? So does the first line of JSON that is written over many lines. */
+bool jv_is_begun(const char *text, size_t len);
 void jv_free(struct jv *v);
 struct jv *jv_copy(const struct jv *v); /* deep */
 

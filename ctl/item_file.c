@@ -279,6 +279,8 @@ static void row_take(void *arg, const struct csv_row *row)
 static void ndjson_line_end(struct item_file *f)
 {
     f->line_no++;
+    if (!f->file_why && !f->n && !f->bad_total && !f->is_long && jv_is_begun(f->line.data, f->line.len))
+        f->file_why = "is JSON of several lines an object; write an object a line, as with: jq -c . FILE";
     if (f->is_long)
         bad_add(f, f->line_no, "it is longer than 20,480 bytes");
     else if (!batch_line_is_blank(f->line.data, f->line.len))

@@ -248,7 +248,8 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
 static enum db_rc forgotten(struct db *db, const char *sql)
 {
     log_line(LOG_WARN, "statement_forgotten_twice", "text", db->link.error, "statement", sql, NULL);
-    if (strncmp(db->link.error, "1461 ", 5) == 0)
+    db->failure = strncmp(db->link.error, DB_TOO_MANY_STATEMENTS, strlen(DB_TOO_MANY_STATEMENTS)) == 0 ? DB_RETRY : DB_GONE;
+    if (db->failure == DB_RETRY)
         return poisoned(db, DB_RETRY);
     db_disconnect(db);
     return DB_GONE;

@@ -22,6 +22,8 @@
 
 struct db;
 
+#define DB_TOO_MANY_STATEMENTS "1461 " /* how db_error() begins when max_prepared_stmt_count is reached: it is a DB_RETRY */
+
 enum db_rc {
     DB_OK = 0,
     DB_DUP,   /* 1062: a unique key said no; the transaction lives on */

@@ -72,7 +72,7 @@ void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answ
     bool is_answered = a->status != 0 || a->garbage;
     if (!robot_id || !a->is_work || (is_answered && a->result == CALL_STOPPED))
         return;
-    if (!is_answered && !outlier_tells(a->result != CALL_BROKEN, a->took_ms, a->usual_ms))
+    if (!is_answered && !outlier_tells(a->result != CALL_BROKEN, a->took_ms, a->patience_ms))
         return;
     room_make(d->mutes, robot_id);
     if (outlier_take(&d->mutes->of[robot_id], is_answered, clock_ms()))
@@ -92,7 +92,7 @@ void mute_tick(struct dispatcher *d)
     uint64_t now = clock_ms();
     if (m->n)
         memset(m->overdue, 0, m->n * sizeof(*m->overdue));
-    calls_overdue(d->robot_http, OUTLIER_OVERDUE_MS, overdue_one, m);
+    calls_overdue(d->robot_http, overdue_one, m);
     for (uint32_t id = 0; id < m->n; id++)
         if ((m->overdue[id] || m->of[id].n || m->of[id].is_out) && outlier_look(&m->of[id], m->overdue[id], now))
             changed(d, id);

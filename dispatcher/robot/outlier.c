@@ -2,10 +2,9 @@
 /* outlier.c - see outlier.h. */
 #include "dispatcher/robot/outlier.h"
 
-bool outlier_tells(bool is_cut, int64_t took_ms, int64_t usual_ms)
+bool outlier_tells(bool is_cut, int64_t took_ms, int64_t patience_ms)
 {
-    int64_t wanted = usual_ms && usual_ms < OUTLIER_OVERDUE_MS ? usual_ms : OUTLIER_OVERDUE_MS;
-    return took_ms >= (is_cut && wanted > OUTLIER_PATIENCE_MS ? wanted : OUTLIER_PATIENCE_MS);
+    return took_ms >= (is_cut && patience_ms > OUTLIER_PATIENCE_MS ? patience_ms : OUTLIER_PATIENCE_MS);
 }
 
 static bool judge(struct outlier *o, uint64_t now_ms)

@@ -18,12 +18,12 @@
 #define OUTLIER_BAD 5
 #define OUTLIER_GOOD 3
 #define OUTLIER_MEMORY_MS 60000
-#define OUTLIER_OVERDUE_MS 10000 /* of a call under way */
+#define OUTLIER_OVERDUE_MS 10000 /* of a list or a file under way */
 #define OUTLIER_PATIENCE_MS 1000 /* a call that had less time than this shows nothing */
 
 /* Does a call without an answer tell something about the robot? is_cut: it did not break, its time or its caller ended it. Then it tells
- * something only if it had what the robot is usually given, or was overdue: callers choose their own deadlines. */
-bool outlier_tells(bool is_cut, int64_t took_ms, int64_t usual_ms);
+ * something only if its robot was late by then (patience_ms): callers choose their own deadlines. */
+bool outlier_tells(bool is_cut, int64_t took_ms, int64_t patience_ms);
 
 struct outlier { /* zero-initialised */
     uint64_t at_ms[OUTLIER_LAST];

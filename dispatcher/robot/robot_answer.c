@@ -80,6 +80,13 @@ static bool answer_is_json(const struct call_answer *a)
            (n > 5 && strncasecmp(a->content_type + n - 5, "+json", 5) == 0);
 }
 
+void answer_mark_drop(const struct call_answer *a)
+{
+    struct buf *b = a->body;
+    if (answer_is_json(a) && !a->content_encoding[0] && b->len >= 3 && memcmp(b->data, "\xef\xbb\xbf", 3) == 0)
+        memmove(b->data, b->data + 3, b->len -= 3);
+}
+
 bool answer_looks_like_json(const struct call_answer *a)
 {
     size_t at = 0;

@@ -21,6 +21,8 @@ struct jv *answer_words(struct dispatcher *d, const struct call_answer *a);
 #define TITLE_MAX 255       /* of chasqui_sessions.title */
 /* Copies a text, fit for a column of that many characters, with base URLs replaced by names. */
 void answer_text(struct dispatcher *d, const char *text, char *out, size_t room, size_t most);
+/* Drops the byte order mark before JSON: RFC 8259 forbids it, and PHP's json_decode() and Python's json.loads() refuse it. What is encoded stays as it is. */
+void answer_mark_drop(const struct call_answer *a);
 bool answer_looks_like_json(const struct call_answer *a); /* by type and first byte: an object or an array begins */
 /* The body's type as it may be passed on: what is no media type is application/octet-stream. */
 const char *answer_type(const struct call_answer *a);

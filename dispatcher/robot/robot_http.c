@@ -21,6 +21,7 @@
 #include "common/stat.h"
 #include "common/resolver.h"
 #include "common/curl/robot_easy.h"
+#include "dispatcher/robot/outlier.h"
 #include "dispatcher/robot/robot_head.h"
 #include "dispatcher/robot/robot_sockets.h"
 #include "dispatcher/robot/robot_url.h"
@@ -468,12 +469,15 @@ void call_resume(struct robot_call *c)
     loop_timer_in(c->http->loop, &c->http->reaper, 0);
 }
 
-/* What is not sent is judged by the time that a connection may take. */
-static int64_t usual_of(const struct robot_call *c)
+/* For how long a call may go without an answer before its robot is late: a list or a file is wanted soon; a log-in or an action has all
+ * the time that its configuration gives it; what is not sent, the time that a connection may take. */
+static int64_t patience_ms_of(const struct robot_call *c)
 {
     if (c->answer.result == CALL_NOT_SENT && c->spec.connect_ms)
         return c->spec.connect_ms;
-    return c->spec.usual_ms ? c->spec.usual_ms : c->spec.total_ms;
+    if (!c->spec.usual_ms && c->spec.total_ms)
+        return c->spec.total_ms;
+    return c->spec.usual_ms && c->spec.usual_ms < OUTLIER_OVERDUE_MS ? c->spec.usual_ms : OUTLIER_OVERDUE_MS;
 }
 
 /* Nobody waits for it any more: what came of it until now is known all the same. */
@@ -485,7 +489,7 @@ static void stopped_tell(struct robot_call *c)
     c->answer.result = CALL_STOPPED;
     c->answer.body = &c->in;
     c->answer.is_work = c->spec.is_work || c->spec.is_login;
-    c->answer.usual_ms = usual_of(c);
+    c->answer.patience_ms = patience_ms_of(c);
     c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
     c->http->watch(c->http->watch_arg, c->spec.robot_id, c->spec.is_login, &c->answer);
 }
@@ -501,11 +505,11 @@ void call_stop(struct robot_call *c)
     call_free(c);
 }
 
-void calls_overdue(const struct robot_http *h, uint64_t ms, void (*fn)(void *arg, uint32_t robot_id), void *arg)
+void calls_overdue(const struct robot_http *h, void (*fn)(void *arg, uint32_t robot_id), void *arg)
 {
     uint64_t now = clock_ms();
     for (const struct robot_call *c = h->first; c; c = c->next)
-        if (c->spec.is_work && c->spec.robot_id && !c->has_status && now >= c->started_ms + ms)
+        if (c->spec.is_work && c->spec.robot_id && !c->has_status && now >= c->started_ms + (uint64_t)patience_ms_of(c))
             fn(arg, c->spec.robot_id);
 }
 
@@ -588,7 +592,7 @@ static void call_end(struct robot_call *c, enum call_result result)
         c->answer.result = result;
         c->answer.body = &c->in;
         c->answer.is_work = c->spec.is_work || c->spec.is_login;
-        c->answer.usual_ms = usual_of(c);
+        c->answer.patience_ms = patience_ms_of(c);
         c->answer.took_ms = (int64_t)(clock_ms() - c->started_ms);
         c->answer.curl_text = c->error;
         if (!c->is_foreign)

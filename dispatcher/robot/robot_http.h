@@ -39,7 +39,7 @@ struct call_answer { /* borrowed during `done` */
     struct buf *body;            /* what came; the callee may take its bytes */
     int64_t took_ms;
     bool is_work;                /* as call_spec says, or a log-in */
-    int64_t usual_ms;            /* what its robot is given for such a call */
+    int64_t patience_ms;         /* without an answer for longer than this, its robot is late */
     const char *curl_text;       /* for our log only */
     const char *why;             /* a word of common/curl_word.h, "" = answered */
 };
@@ -81,8 +81,8 @@ typedef void call_watch_fn(void *arg, uint32_t robot_id, bool is_login, const st
 void robot_http_watch(struct robot_http *h, call_watch_fn *fn, void *arg);
 void call_resume(struct robot_call *c);
 void call_stop(struct robot_call *c); /* aborts; done is NOT called; c is gone */
-/* Each call that a caller waits for, begun over ms ago, of which nothing came yet; log-ins aside, which take long. */
-void calls_overdue(const struct robot_http *h, uint64_t ms, void (*fn)(void *arg, uint32_t robot_id), void *arg);
+/* Each call that a caller waits for, of which nothing came yet although its robot is late (patience_ms); log-ins aside, which take long. */
+void calls_overdue(const struct robot_http *h, void (*fn)(void *arg, uint32_t robot_id), void *arg);
 unsigned calls_running(const struct robot_http *h);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * list.c - a session's mailbox, from the robot that holds it. The robot's bytes
- * pass through unparsed; only what is certainly no answer is refused.
+ * pass through unparsed, without a byte order mark; only what is certainly no answer is refused.
  */
 #include "dispatcher/session/list.h"
 #include "dispatcher/robot/bulkhead.h"
@@ -65,6 +65,7 @@ static void list_answered(void *arg, struct call_answer *a)
     list_end(l, r);
     robots_boot_seen(d, row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     r->robot_ms += a->took_ms;
+    answer_mark_drop(a);
     enum err failure = answer_failure(a);
     if (failure)
         answer_note(r, robot, "list", a);

@@ -43,6 +43,7 @@ void __tsan_release(void *addr);
 #define BACK_OFF_MAX_MS 1000
 
 #define PULSE_MS 500
+#define FULL_MS 5000 /* for how long a refusal to prepare is told as the reason */
 #define LOOK_BACK_MS 5000
 
 /* What the thread tells of an op besides the op's own outcome. */
@@ -92,6 +93,7 @@ struct store {
     uint64_t looked_back_ms, back_since_ms; /* since when an earlier host takes writes; 0 = it does not */
     unsigned back_to;
     struct troubles troubles;
+    uint64_t full_ms; /* when max_prepared_stmt_count last held up a duty; 0 = never */
     const struct db_refusal *refusal; /* of the op whose done callback runs */
 };
 
@@ -197,13 +199,13 @@ static void judge(struct store *s, enum db_state state, int host, const char *wh
 }
 
 /* Of which kind a duty's failure is, for people; NULL = of none that is said. */
-static const char *kind_of(enum db_rc rc)
+static const char *kind_of(enum db_rc rc, const char *error)
 {
     switch (rc) {
     case DB_REFUSED:
         return "refused";
     case DB_RETRY:
-        return "busy";
+        return strncmp(error, DB_TOO_MANY_STATEMENTS, strlen(DB_TOO_MANY_STATEMENTS)) == 0 ? "statements" : "busy";
     case DB_NOT_HERE:
         return "read_only";
     case DB_GONE:
@@ -238,10 +240,12 @@ static void count(struct worker *w, const struct task *t)
         snprintf(why, sizeof(why), "%u %s", n->told.number, words);
         trouble_note(&s->troubles, t->duty, "refused", why, now);
     }
-    const char *kind = kind_of(n->failure);
+    const char *kind = kind_of(n->failure, n->error);
     if (kind && n->failure != DB_REFUSED) {
         stat_inc(database_ops_failed_total);
         trouble_note(&s->troubles, t->duty, kind, n->error, now);
+        if (strcmp(kind, "statements") == 0)
+            s->full_ms = now;
     } else if (!kind) {
         trouble_over(&s->troubles, t->duty, now);
     }
@@ -496,6 +500,11 @@ const struct db_refusal *store_refusal(const struct store *s)
 bool store_is_up(const struct store *s)
 {
     return s->state.state == DB_STATE_UP && s->is_told;
+}
+
+bool store_is_full(const struct store *s)
+{
+    return s->full_ms && clock_ms() < s->full_ms + FULL_MS;
 }
 
 struct store_state store_state(const struct store *s)

@@ -56,6 +56,8 @@ bool store_is_up(const struct store *s); /* a server takes writes, as far as the
 struct store_state { enum db_state state; int64_t since_ms; /* unix */ int host; char why[300]; };
 struct store_state store_state(const struct store *s);
 const char *store_host(const struct store *s); /* the server that is used, or was last */
+/* Did the database refuse just now to prepare a statement, since its max_prepared_stmt_count is reached? */
+bool store_is_full(const struct store *s);
 /* The duties that fail: see trouble.h. */
 void store_troubles(const struct store *s, char out[TROUBLE_TEXT_MAX + 1]);
 unsigned store_waiting(const struct store *s); /* ops that wait for a thread */

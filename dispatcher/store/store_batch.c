@@ -45,7 +45,7 @@ static enum db_rc open_tx(struct db *db, void *arg)
     TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_batches FORCE INDEX (unfinished) WHERE finished_at IS NULL AND token_id = ?", "u", op->token_id));
     if ((op->too_many = db_next(db) && db_u64(db, 0) >= BATCHES_MAX))
         return DB_OK;
-    TRY(turn_next(db, op->priority, &turn));
+    TRY(turn_next(db, op->priority, op->token_id, true, &turn));
     TRY(db_exec(db,
                 "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, request_id, callback_url, available_at, name, "
                 "steps, step_params, closes, created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), FROM_UNIXTIME(? / 1000), "
@@ -54,6 +54,7 @@ static enum db_rc open_tx(struct db *db, void *arg)
                 (uint64_t)op->available_at_ms, op->name, op->steps, op->step_params.len ? (const void *)op->step_params.data : NULL,
                 op->step_params.len, (uint64_t)op->closes));
     op->batch_id = db_insert_id(db);
+    turn_given(op->priority, op->token_id, true, op->batch_id, 0, turn);
     strcpy(op->status, "open");
     enum db_rc rc = key_add(db, &op->key, 0, op->batch_id);
     return rc == DB_DUP ? DB_RETRY : rc;

@@ -28,7 +28,7 @@ static enum db_rc begin(struct db *db, struct change *c)
     snprintf(before, sizeof(before), "%u", (unsigned)db_u64(db, 0));
     if ((op->wrong_state = db_u64(db, 1) != 0))
         return DB_OK;
-    TRY(turn_next(db, op->priority, &c->turn));
+    TRY(turn_next(db, op->priority, 0, true, &c->turn));
     TRY(db_exec(db, "UPDATE chasqui_batches SET priority = ?, turn = ? WHERE id = ?", "uuu", (uint64_t)op->priority, c->turn, op->batch_id));
     c->begun = true;
     snprintf(subject, sizeof(subject), "batch:%llu", (unsigned long long)op->batch_id);

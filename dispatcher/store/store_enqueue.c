@@ -31,14 +31,6 @@ static enum db_rc live_look(struct db *db, struct store_enqueue *op)
     return DB_OK;
 }
 
-enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn)
-{
-    TRY(db_query(db, "SELECT turn FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? ORDER BY turn LIMIT 1", "u",
-                 (uint64_t)(9 - priority)));
-    *turn = (db_next(db) ? db_u64(db, 0) : 0) + 1;
-    return DB_OK;
-}
-
 static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
 {
     uint64_t turn;
@@ -59,7 +51,8 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
         return DB_RETRY;
     TRY(rc);
     TRY(event_add(db, op->job_id, "queued", NULL, NULL, NULL));
-    TRY(turn_next(db, op->priority, &turn));
+    TRY(turn_next(db, op->priority, op->token_id, false, &turn));
+    turn_given(op->priority, op->token_id, false, 0, op->job_id, turn);
     return db_exec(db,
                    "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, due_at, job_id) VALUES (0, ?, ?, 'queued', "
                    "?, ?, ?, FROM_UNIXTIME(? / 1000), ?)",

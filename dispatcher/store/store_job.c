@@ -522,7 +522,8 @@ static enum db_rc batch_reopen(struct db *db, uint64_t batch_id, bool *with)
 static enum db_rc item_back(struct db *db, const struct found *f, uint64_t batch_id, uint64_t idx)
 {
     uint64_t turn;
-    TRY(turn_next(db, f->priority, &turn));
+    TRY(turn_next(db, f->priority, 0, false, &turn));
+    turn_given(f->priority, 0, false, batch_id, idx, turn);
     return db_exec(db,
                    "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (?, ?, ?, 'queued', 1, ?, ?, ?) "
                    "ON DUPLICATE KEY UPDATE state = 'queued', ready = 1, urgency = VALUES(urgency), turn = VALUES(turn), due_at = NULL, job_id = "

@@ -72,8 +72,11 @@ struct store_enqueue {
 };
 /* One transaction: the key, what is live, the job, its timeline and its item. */
 void store_enqueue(struct db *db, void *op);
-/* The turn of what is enqueued now: behind the item of that priority that is next. */
-enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t *turn);
+/* The turn of what the token (0 = operators) enqueues now, a log-in of its own or a batch: behind the item of that priority that is next,
+ * and behind the last one of its kind that this token was given and that still waits. */
+enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t token_id, bool is_batch, uint64_t *turn);
+/* That turn was given to this item: the batch's first one, or a log-in of its own. */
+void turn_given(uint8_t priority, uint64_t token_id, bool is_batch, uint64_t batch_id, uint64_t idx, uint64_t turn);
 
 /* ---- claiming ---------------------------------------------------------------------------------------------------------- */
 

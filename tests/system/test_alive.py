@@ -242,3 +242,20 @@ def test_healthy_but_silent(make_system):
     for _ in range(3):
         system.api.list(session).expect(200)
     wait_until(lambda: worker(system, "r1")["verdict"] == "up", 5, "it answers")
+
+
+def test_an_action_may_take_the_time_that_it_is_given(make_system):
+    """A slow action that is answered within its own time limit does not make its robot suspect."""
+    actions = {"sunat.report": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 60000}}
+    system = make_system(robots=1, actions=actions)
+    home = system.robots["r1"]
+    session = logged_in_on(system, home, (1,))[1]
+    home.behave("echo", "delay", ms=14_000)
+    answers = []
+    callers = [threading.Thread(target=lambda: answers.append(system.api.execute(1, action="sunat.report", session_id=session, timeout=60).status)) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+    wait_until(lambda: len(home.calls("echo")) == 6, 10, "the robot works")
+    for caller in callers:
+        caller.join()
+    assert answers == [200] * 6 and "robot_mute" not in system.dispatcher.text()

@@ -232,6 +232,22 @@ def test_bad_lines_are_rejected_by_index(broker, dispatcher, ledger):
     assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [0, 2, 3, 4])
 
 
+def test_json_of_many_lines_is_said_once(broker, dispatcher, ledger):
+    """One sentence says what is wrong and what to do, not an error for each line."""
+    items, whole = [item(1, params={"clave": 'a"}\\{'}), item(2)], {**ABOUT, "items": [item(1)]}
+    bodies = ["\n".join(json.dumps(one, indent=2) for one in items), json.dumps(items, indent=4), json.dumps(whole, indent=1), "[\n" + json.dumps(item(1)) + "\n]",
+              "{", '{"company_id":1,\n"params":{"a":"}"}}\n' * 3000, "\ufeff \r\n{\r\n \"company_id\": 1\r\n}\r\n"]  # fmt: skip
+    for text in bodies:
+        body = text.encode()
+        for sent in (body, iter([body])):
+            told = send(broker, sent).expect(400, "bad_request").json
+            assert "one whole JSON object a line" in told["message"] and "jq -c" in told["message"], told
+    assert not ledger.batches
+    wait_until(lambda: broker.stat("uploads") == 0, 5, "none is left")
+    answer = send(broker, ndjson([1]) + b'{\n"x": 2\n}\n').expect(202).json  # what a later line is, its own error says
+    assert (answer["accepted"], answer["rejected_total"]) == (1, 3)
+
+
 def test_the_first_thousand_are_named(broker, dispatcher, ledger):
     answer = send(broker, b"{}\n" * 250_000 + ndjson([1])).expect(202).json
     assert (answer["accepted"], answer["rejected_total"]) == (1, 250_000)

@@ -74,6 +74,7 @@ def test_what_cannot_be_taken_is_said_in_a_sentence(ctl):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a spreadsheet, not a text"),
         (b"\x1f\x8b\x08\x00", "is compressed; unpack it first"),
         (b'\xef\xbb\xbf[{"company_id":7},\n{"company_id":8}]\n', "is a JSON list; write an object a line"),
+        (b'{\n  "company_id": 7\n}\n{\n  "company_id": 8\n}\n', "is JSON of several lines an object; write an object a line, as with: jq -c . FILE"),
         ("empresa;clave\n7;x\n".encode("cp1252"), "no column is named company_id; there is empresa, clave"),
         (b"company_id;Clave;CLAVE\n7;x;y\n", "two columns are named clave"),
         (b"\xff\xfe", "holds no items"),

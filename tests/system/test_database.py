@@ -152,3 +152,25 @@ def test_a_log_in_that_cannot_be_recorded_is_tried_less_and_less(make_system, ma
     assert answer.status in (200, 503), answer
     wait_until(lambda: system.api.active(1).status == 200, 20, "it is recorded")
     assert len(system.robot.calls("login", 1)) == 1
+
+
+def test_no_statement_can_be_prepared(make_system, mariadb):
+    """Others hold all prepared statements that the server allows: that is said by name, and it goes on by itself."""
+    system = make_system(dispatchers=2)
+    session = system.api.login(1)
+    mariadb.sql("SET GLOBAL max_prepared_stmt_count = 0")
+    try:
+        for api, path in ((system.api, f"/api/v1/app/buzon/list?session_id={session}"), (system.ops, "/api/v1/ops/stats")):
+            said = wait_until(lambda a=api, p=path: (answer := a.get(p)).status == 503 and answer.json, 60, "it cannot be served")
+            assert said["error"] == "database_unavailable"
+            wait_until(lambda a=api, p=path: "max_prepared_stmt_count is reached" in str(a.get(p).json), 20, "why")
+        said = system.ctl("doctor", check=False)
+        assert "max_prepared_stmt_count" in said.stdout + said.stderr and said.returncode, (said.stdout, said.stderr)
+        begun = system.add_dispatcher()  # one that is started now
+        wait_until(lambda: "max_prepared_stmt_count" in begun.text(), 20, "it says so, too")
+    finally:
+        mariadb.sql("SET GLOBAL max_prepared_stmt_count = 16382")
+    logs_in(system, 2)
+    system.api.list(session).expect(200)
+    wait_until(lambda: "database_statements" not in codes(system), 90, "it is over")
+    assert all(one.alive() for one in system.dispatchers)

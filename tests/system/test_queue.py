@@ -3,6 +3,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -363,3 +364,35 @@ def test_the_database_away_loses_nothing(make_system, mariadb):
 @pytest.mark.parametrize("prefer", ["wait=abc", "wait=-1", "wait=121"])
 def test_bad_preferences(system, prefer):
     assert "Prefer" in system.api.queue(1, prefer).expect(422, "validation_failed").json["errors"]
+
+
+def last_place(system, batch_id, company_from):
+    """How many items the claim takes before the last of those, and how many those are."""
+    rows = system.database.rows("SELECT batch_id, company_id FROM chasqui_items WHERE ready = 1 ORDER BY ready, urgency, turn, batch_id, idx")
+    mine = [at for at, row in enumerate(rows) if row["batch_id"] == batch_id and row["company_id"] >= company_from]
+    return mine[-1], len(mine)
+
+
+def test_a_token_that_floods_the_queue_does_not_hold_up_the_others(make_system):
+    """Within one priority, whatever one token put in before, another's item waits for few of them."""
+    system = make_system()
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "test"}).expect(200)
+    flood, other = system.api_for(), system.api_for()
+
+    def all_at_once(fn, n):
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(fn, range(n)))
+
+    all_at_once(lambda n: flood.queue(1 + n).expect(202), 600)
+    all_at_once(lambda n: flood.batch([10_000 + 20 * n + k for k in range(20)]).expect(202), 60)
+    flood.batch(range(100_000, 105_000)).expect(202)
+    batch = other.batch(range(200_000, 200_010)).expect(202).json["batch_id"]
+    for company in range(300_000, 300_010):
+        other.queue(company).expect(202)
+    for which, begins in ((batch, 200_000), (0, 300_000)):
+        place, n = last_place(system, which, begins)
+        assert n == 10 and place < 500, (which, place)
+    system.check_doctor = False
+    system.database.execute("DELETE FROM chasqui_items WHERE batch_id = 0 AND company_id < 1000")
+    flood.queue(900_000).expect(202)  # what is gone holds nobody up
+    assert last_place(system, 0, 900_000)[0] < 100
