@@ -258,7 +258,7 @@ install: all
 
 # Debian packages into build/deb, built with their own flags in a tree of their own, whose objects stay for the next time. check-deb looks into
 # them, with lintian. `make deb VERSION=N` calls them otherwise, as a version to upgrade from.
-PACKAGES_DEB := debhelper fakeroot dpkg-dev lintian
+PACKAGES_DEB := debhelper fakeroot dpkg-dev lintian mmdebstrap
 DEB_TREE := $(BUILD)/deb/tree
 .PHONY: deb check-deb
 deb:

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,6 +26,16 @@ static ssize_t read_whole(int fd, char *out, size_t room)
     return (ssize_t)len;
 }
 
+/* Who may not reach it. A file that systemd hands to this unit alone (LoadCredential) may show a group's right to read: it is the mask of
+ * the ACL that lets the unit's user read it. */
+static mode_t others_of(const char *path)
+{
+    const char *given = getenv("CREDENTIALS_DIRECTORY");
+    size_t len = given ? strlen(given) : 0;
+    bool is_given = len > 1 && strncmp(path, given, len) == 0 && path[len] == '/';
+    return is_given ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+}
+
 ssize_t secret_file_read(const char *path, char *out, size_t room, const char **why)
 {
     struct stat st;
@@ -34,7 +46,7 @@ ssize_t secret_file_read(const char *path, char *out, size_t room, const char **
         *why = strerror(errno);
     else if (!S_ISREG(st.st_mode))
         *why = "it is not a file";
-    else if (st.st_mode & (S_IRWXG | S_IRWXO))
+    else if (st.st_mode & others_of(path))
         *why = "others can reach it; its mode must be 0400";
     else if ((len = read_whole(fd, out, room)) < 0)
         *why = strerror(errno);

@@ -110,6 +110,15 @@ static void test_open_refuses_what_is_no_key(void **state)
         write_file(f->other, ZEROS "\n", open_modes[i]);
         assert_false(opens(f->other));
     }
+    /* As systemd hands it to a unit, by an ACL: the group's bits are its mask. */
+    setenv("CREDENTIALS_DIRECTORY", f->dir, 1);
+    write_file(f->other, ZEROS "\n", 0440);
+    assert_true(opens(f->other));
+    write_file(f->other, ZEROS "\n", 0444);
+    assert_false(opens(f->other));
+    write_file(f->other, ZEROS "\n", 0460);
+    assert_false(opens(f->other));
+    unsetenv("CREDENTIALS_DIRECTORY");
 }
 
 static void test_the_process_leaves_no_core(void **state)
