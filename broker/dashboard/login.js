@@ -21,7 +21,7 @@ async function submit(event) {
     try {
         await logIn(token);
     } catch (refusal) {
-        why = refusal.status === 401 ? t('token_refused') : refusal.status === 403 ? t('token_weak') : refusal.status === 429 ? t('token_slow') : refusal.message;
+        why = refusal.status === 401 ? t('token_refused') : refusal.status === 403 && !refusal.message.includes('Host ') /* of a proxy in front */ ? t('token_weak') : refusal.status === 429 ? t('token_slow') : refusal.message;
         field.select();
     }
     busy = false;
