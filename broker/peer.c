@@ -348,6 +348,7 @@ static void take_ping(struct broker *b, struct peer *p, const struct msg_PING *m
     str_copy(p->at_limit, sizeof p->at_limit, m->at_limit);
     str_copy(p->database, sizeof p->database, m->database);
     str_copy(p->troubles, sizeof p->troubles, m->troubles);
+    str_copy(p->node, sizeof p->node, m->node);
     if (m->stats)
         roster_stats(b, p, m->stats);
     take_credit(b, p, m->incarnation, m->limits);

@@ -34,6 +34,20 @@ void peers_each_draining(const struct broker *b, void (*fn)(void *arg, const cha
 /* Endpoints of other brokers that a dispatcher does not reach; each of them for each dispatcher. */
 void peers_each_broker_lost(const struct broker *b, void (*fn)(void *arg, const char *endpoint), void *arg);
 /* Robots, companies and tokens of which a dispatcher has as many calls in flight as it allows. */
+/* The database server that a dispatcher uses. */
+struct node_told {
+    const char *dispatcher; /* borrowed */
+    char host[256];
+    char state[32];  /* of a node of a cluster: "Synced", ...; "" = one server */
+    unsigned size;   /* nodes in touch */
+    unsigned listed; /* servers of db.host */
+    char left[400];  /* those that are left alone, for node_left_next() */
+};
+void peers_each_node(const struct broker *b, void (*fn)(void *arg, const struct node_told *one), void *arg);
+/* Steps through `left`; false = no more. */
+bool node_left_next(const char **at, char kind[16], char host[256]);
+const char *node_left_why(const char *kind);
+
 struct at_limit {
     char kind[16], who[65]; /* "robot", "company" or "token"; its name or id */
     unsigned in_flight, waiting;

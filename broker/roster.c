@@ -174,6 +174,68 @@ void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const stru
         }
 }
 
+/* Splits what store_node_text() of the dispatcher wrote. */
+static struct node_told node_of(const struct peer *p)
+{
+    struct node_told n = {.dispatcher = p->name};
+    char text[sizeof p->node], *rest = text;
+    strcpy(text, p->node);
+    const char *field[5];
+    for (unsigned i = 0; i < 5; i++)
+        field[i] = rest ? strsep(&rest, "\t") : "";
+    str_copy(n.host, sizeof n.host, str_of(field[0]));
+    str_copy(n.state, sizeof n.state, str_of(field[1]));
+    n.size = (unsigned)strtoul(field[2], NULL, 10);
+    n.listed = (unsigned)strtoul(field[3], NULL, 10);
+    str_copy(n.left, sizeof n.left, str_of(field[4]));
+    return n;
+}
+
+void peers_each_node(const struct broker *b, void (*fn)(void *arg, const struct node_told *one), void *arg)
+{
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        if (peer_is_usable(p) && *p->node) {
+            struct node_told n = node_of(p);
+            fn(arg, &n);
+        }
+}
+
+bool node_left_next(const char **at, char kind[16], char host[256])
+{
+    int len = 0;
+    if (sscanf(*at, "%15[a-z] %255[^,],%n", kind, host, &len) != 2 || !len)
+        return false;
+    *at += len;
+    return true;
+}
+
+const char *node_left_why(const char *kind)
+{
+    return strcmp(kind, "foreign") == 0 ? "it is not a node of the cluster that is used" : "it has no tables of ours";
+}
+
+static void node_set(struct jv *db, const struct peer *p)
+{
+    struct node_told n = node_of(p);
+    struct jv *left = jv_new_array();
+    const char *at = n.left;
+    char kind[16], host[256];
+    jv_set_str(db, "host", *n.host ? n.host : NULL);
+    jv_set_int(db, "hosts", n.listed);
+    jv_set_str(db, "node_state", *n.state ? n.state : NULL);
+    if (*n.state)
+        jv_set_int(db, "cluster_size", n.size);
+    else
+        jv_set(db, "cluster_size", NULL);
+    while (node_left_next(&at, kind, host)) {
+        struct jv *one = jv_new_object();
+        jv_set_str(one, "host", host);
+        jv_set_str(one, "why", node_left_why(kind));
+        jv_push(left, one);
+    }
+    jv_set(db, "left_alone", left);
+}
+
 static struct jv *database_jv(const struct peer *p, const struct peer_sum *grown)
 {
     struct jv *db = jv_new_object();
@@ -182,6 +244,7 @@ static struct jv *database_jv(const struct peer *p, const struct peer_sum *grown
     jv_set_int(db, "busy", (int64_t)p->stats.v[STAT_database_threads_busy]);
     jv_set_int(db, "queued", (int64_t)p->stats.v[STAT_database_ops_waiting]);
     jv_set(db, "op_s", jv_new_times(&grown->op));
+    node_set(db, p);
     return db;
 }
 
@@ -285,6 +348,20 @@ unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned
     return n;
 }
 
+static void nodes_metrics(const struct broker *b, struct buf *out)
+{
+    stat_family(out, FAMILY_dispatcher_database_host);
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        if (p->is_here && *p->node) {
+            struct node_told n = node_of(p);
+            stat_sample(out, FAMILY_dispatcher_database_host, 1, (const char *const[]){p->name, n.host, n.state});
+        }
+    stat_family(out, FAMILY_dispatcher_cluster_size);
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        if (p->is_here && *p->node)
+            stat_sample(out, FAMILY_dispatcher_cluster_size, node_of(p).size, (const char *const[]){p->name});
+}
+
 void peers_metrics(const struct broker *b, struct buf *out)
 {
     stat_family(out, FAMILY_dispatcher_connected);
@@ -299,6 +376,7 @@ void peers_metrics(const struct broker *b, struct buf *out)
     for (const struct peer *p = b->peers->list; p; p = p->next)
         if (p->is_here)
             stat_sample(out, FAMILY_dispatcher_database_up, p->is_database_ok, (const char *const[]){p->name});
+    nodes_metrics(b, out);
     stat_family(out, FAMILY_dispatcher_credit);
     for (const struct peer *p = b->peers->list; p; p = p->next)
         for (enum lane lane = 0; p->is_here && lane < LANE_COUNT; lane++)

@@ -28,6 +28,7 @@ struct peer {
     bool is_here; /* greeted, and heard within 2 s */
     bool is_lost; /* its connection is gone; forgotten at the turn's end */
     bool is_draining, is_database_ok;
+    char node[601];         /* the server that it uses: dispatcher/store/store.h, store_node_text() */
     char brokers_lost[301]; /* endpoints of brokers that it does not reach, comma list */
     char at_limit[301];     /* robots, companies and tokens at their limit: dispatcher/robot/bulkhead.c */
     char database[401];     /* why no server takes writes, "" = one does: dispatcher/wire/peer.c */

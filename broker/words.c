@@ -64,6 +64,15 @@ static struct row *say(struct told *t, enum word word, const char *who, int64_t 
     return r;
 }
 
+/* What was said of that already, or NULL. */
+static struct row *row_of(struct told *t, enum word word, const char *who)
+{
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->row[i].word == word && strcmp(t->row[i].who, who) == 0)
+            return &t->row[i];
+    return NULL;
+}
+
 static void say_count(struct told *t, enum word word, int64_t n, int64_t m)
 {
     struct row *r = say(t, word, NULL, 0);
@@ -106,10 +115,7 @@ static void at_limit_one(void *arg, const struct at_limit *one)
 {
     struct told *t = arg;
     enum word word = strcmp(one->kind, "robot") == 0 ? WORD_ROBOT_AT_LIMIT : strcmp(one->kind, "company") == 0 ? WORD_COMPANY_AT_LIMIT : WORD_TOKEN_AT_LIMIT;
-    struct row *r = NULL;
-    for (unsigned i = 0; i < t->n && !r; i++)
-        if (t->row[i].word == word && strcmp(t->row[i].who, one->who) == 0)
-            r = &t->row[i];
+    struct row *r = row_of(t, word, one->who);
     r = r ? r : say(t, word, one->who, 0);
     r->n += one->in_flight;
     r->m += one->waiting;
@@ -127,10 +133,7 @@ static void trouble_one(void *arg, const struct database_trouble *one)
     bool is_busy = strcmp(one->kind, "busy") == 0;
     if (!is_refusal && !is_slow && !is_auth && (one->n < (is_busy ? BUSY_TIMES : TROUBLE_TIMES) || one->for_s < (is_busy ? BUSY_S : TROUBLE_S)))
         return;
-    struct row *r = NULL;
-    for (unsigned i = 0; i < t->n && !r; i++)
-        if (t->row[i].word == word && strcmp(t->row[i].who, who) == 0)
-            r = &t->row[i];
+    struct row *r = row_of(t, word, who);
     if (!r) {
         r = say(t, word, who, t->now_ms - (int64_t)one->for_s * 1000);
         if (is_refusal || is_slow || is_auth || is_event)
@@ -139,6 +142,27 @@ static void trouble_one(void *arg, const struct database_trouble *one)
             snprintf(r->why, sizeof r->why, "%s: %s", one->kind, one->why);
     }
     r->n += (int64_t)one->n;
+}
+
+/* A cluster is said once, by the dispatcher that sees most nodes; a server that is left alone once. */
+static void node_one(void *arg, const struct node_told *one)
+{
+    struct told *t = arg;
+    const char *at = one->left;
+    char kind[16], host[256];
+    if (*one->state && one->size < one->listed) {
+        struct row *r = row_of(t, WORD_DATABASE_CLUSTER_SMALL, "");
+        if (!r || r->n < (int64_t)one->size) {
+            r = r ? r : say(t, WORD_DATABASE_CLUSTER_SMALL, NULL, 0);
+            r->n = one->size;
+            r->m = one->listed;
+        }
+    }
+    if (*one->state && strcmp(one->state, "Synced") != 0)
+        str_copy(say(t, WORD_DATABASE_NODE_BEHIND, one->dispatcher, 0)->why, 256, str_of(one->state));
+    while (node_left_next(&at, kind, host))
+        if (!row_of(t, WORD_DATABASE_HOST_LEFT, host))
+            str_copy(say(t, WORD_DATABASE_HOST_LEFT, host, 0)->why, 256, str_of(node_left_why(kind)));
 }
 
 static void database_look(struct told *t, const struct peers_count *n)
@@ -154,6 +178,7 @@ static void database_look(struct told *t, const struct peers_count *n)
     }
     if (n->with_database < n->usable)
         say_count(t, WORD_DATABASE_GONE_SOME, n->usable - n->with_database, n->usable);
+    peers_each_node(t->b, node_one, t);
     peers_each_trouble(t->b, trouble_one, t);
 }
 

@@ -296,7 +296,7 @@ static void faults_lines(struct view *v)
 
 static void dispatchers_lines(struct view *v)
 {
-    static const char *const heads[] = {"~DISPATCHER", "=STATE", "DATABASE", ">CREDIT", ">AT WORK", ">DB P95", ">REQ/S", "VERSION", ">UP", NULL};
+    static const char *const heads[] = {"~DISPATCHER", "=STATE", "DATABASE", "SERVER", ">CREDIT", ">AT WORK", ">DB P95", ">REQ/S", "VERSION", ">UP", NULL};
     const struct jv *list = jv_get(v->stats, "dispatchers");
     struct table *t = table_new(heads);
     char text[TEXT_NUMBER];
@@ -313,6 +313,10 @@ static void dispatchers_lines(struct view *v)
             table_addf(t, "%s %.0f/%.0f", ok ? "ok" : "lost", number(db, "busy"), number(db, "threads"));
         else
             table_add(t, NULL);
+        if (jv_str(jv_get(db, "node_state")))
+            table_addf(t, "%s %s %.0f/%.0f", jv_str(jv_get(db, "host")), jv_str(jv_get(db, "node_state")), number(db, "cluster_size"), number(db, "hosts"));
+        else
+            table_add(t, jv_str(jv_get(db, "host")));
         table_add(t, count_text(jv_get(jv_get(d, "credit"), "interactive"), text));
         table_add(t, count_text(jv_get(d, "in_flight"), text));
         table_add(t, time_text(number(jv_get(db, "op_s"), "p95"), text));

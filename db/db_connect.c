@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +31,9 @@
 
 /* Never an error, also where the server knows no such variable. */
 #define IS_NODE "SHOW VARIABLES LIKE 'wsrep_on'"
+#define NODE_STATUS \
+    "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_local_state_comment', 'wsrep_cluster_state_uuid', 'wsrep_cluster_size')"
+#define NO_SUCH_TABLE 1146
 
 static void tls_set(MYSQL *my, const struct conf *c)
 {
@@ -127,7 +131,7 @@ bool db_link_open(struct db_link *l, unsigned i, unsigned connect_s)
 bool db_link_open_alone(struct db_link *l, unsigned connect_s)
 {
     unsigned n = db_hosts_count(l->hosts);
-    int reads = -1;
+    int reads = -1, bare = -1;
     for (unsigned i = 0; i < n; i++) {
         if (!db_link_open(l, i, connect_s))
             continue;
@@ -136,8 +140,12 @@ bool db_link_open_alone(struct db_link *l, unsigned connect_s)
             return true;
         if (takes == DB_TAKES_READS && reads < 0)
             reads = (int)i;
+        if (takes == DB_TAKES_OTHERS && bare < 0)
+            bare = (int)i;
         db_link_close(l);
     }
+    if (bare >= 0) /* nothing is migrated yet */
+        return db_link_open(l, (unsigned)bare, connect_s);
     return reads >= 0 && db_link_open(l, (unsigned)reads, connect_s);
 }
 
@@ -165,6 +173,8 @@ enum db_takes db_link_ask(struct db_link *l)
     if (!mysql_query(l->my, HARMLESS_WRITE))
         return DB_TAKES_WRITES;
     snprintf(l->error, sizeof(l->error), "%u %s", mysql_errno(l->my), mysql_error(l->my));
+    if (mysql_errno(l->my) == NO_SUCH_TABLE)
+        return DB_TAKES_OTHERS;
     switch (db_error_kind(mysql_errno(l->my), mysql_sqlstate(l->my))) {
     case DB_KIND_GONE:
         return DB_TAKES_NOTHING;
@@ -174,10 +184,36 @@ enum db_takes db_link_ask(struct db_link *l)
     case DB_KIND_NOT_NOW:
     case DB_KIND_FORGOTTEN:
     case DB_KIND_DUPLICATE:
-    case DB_KIND_REFUSED: /* no such table yet, or no right to it: another thing than read-only */
+    case DB_KIND_REFUSED: /* no right to it, for instance: another thing than read-only */
         break;
     }
     return DB_TAKES_WRITES;
+}
+
+static void node_row(struct db_node *out, const char *name, const char *value)
+{
+    if (strcmp(name, "wsrep_cluster_size") == 0)
+        out->size = (unsigned)strtoul(value, NULL, 10);
+    else if (strcmp(name, "wsrep_cluster_state_uuid") == 0)
+        snprintf(out->cluster, sizeof(out->cluster), "%.39s", value);
+    else
+        snprintf(out->state, sizeof(out->state), "%.23s", value);
+}
+
+bool db_link_node(struct db_link *l, struct db_node *out)
+{
+    *out = (struct db_node){0};
+    if (!l->is_node)
+        return true;
+    MYSQL_RES *rows = mysql_query(l->my, NODE_STATUS) ? NULL : mysql_store_result(l->my);
+    MYSQL_ROW row;
+    if (!rows)
+        snprintf(l->error, sizeof(l->error), "%u %s", mysql_errno(l->my), mysql_error(l->my));
+    while (rows && (row = mysql_fetch_row(rows)))
+        node_row(out, row[0], row[1] ? row[1] : "");
+    if (rows)
+        mysql_free_result(rows);
+    return rows != NULL;
 }
 
 /* Said once, until it is mended: what the ENUM lacks is refused in every row. */

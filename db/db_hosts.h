@@ -20,6 +20,13 @@ struct db_host {
 };
 struct db_hosts;
 
+/* What a server says of itself as a node of a Galera cluster. */
+struct db_node {
+    char state[24];   /* "Synced", "Donor/Desynced", "Joined", ...; "" = not a node */
+    char cluster[40]; /* the UUID of its cluster */
+    unsigned size;    /* nodes that are in touch */
+};
+
 /* From db.host ("host[:port], ..."; IPv6 addresses with a port in brackets), or db.socket alone. The first one is chosen. */
 struct db_hosts *db_hosts_new(const struct conf *conf);
 void db_hosts_destroy(struct db_hosts **hp);

@@ -268,7 +268,25 @@ enum db_rc db_probe(struct db *db)
     enum db_takes takes = db_link_ask(&db->link);
     if (takes == DB_TAKES_NOTHING)
         db_disconnect(db);
-    return takes == DB_TAKES_WRITES ? DB_OK : takes == DB_TAKES_READS ? DB_NOT_HERE : DB_GONE;
+    switch (takes) {
+    case DB_TAKES_WRITES:
+        return DB_OK;
+    case DB_TAKES_READS:
+        return DB_NOT_HERE;
+    case DB_TAKES_OTHERS:
+        return DB_FAIL;
+    case DB_TAKES_NOTHING:
+        break;
+    }
+    return DB_GONE;
+}
+
+enum db_rc db_node(struct db *db, struct db_node *out)
+{
+    if (db->link.my && db_link_node(&db->link, out))
+        return DB_OK;
+    db_disconnect(db);
+    return DB_GONE;
 }
 
 enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s)

@@ -178,6 +178,11 @@ function robots(stats) {
         stats.robots.length > 60 && h('p', {class: 'note'}, t('and_more', number(stats.robots.length - 60))));
 }
 
+/* Which server a dispatcher uses; of a cluster its node's state and size, too. */
+function database_server(database) {
+    return database.node_state ? `${database.host} (${database.node_state}, ${number(database.cluster_size)})` : database.host ?? '–';
+}
+
 function processes(stats) {
     const {broker} = stats;
     const rows = [
@@ -185,7 +190,7 @@ function processes(stats) {
             what: t('broker_what', number(broker.connections), rate(broker.requests_per_s), number(broker.streams.active), bytes(broker.streams.bytes_per_s)), as_of: broker.uptime_s},
         ...stats.dispatchers.map(d => ({key: 'd' + d.name, kind: t('dispatcher'), name: d.name, boot: d.boot_id, version: d.version, as_of: d.uptime_s,
             badge: !d.connected ? badge('gone') : d.draining ? badge('draining') : d.database.ok ? badge('connected') : badge('bad', 'bad', t('no_database')),
-            what: d.connected ? t('dispatcher_what', number(d.in_flight), number(d.database.busy), number(d.database.threads), number(d.database.queued), rate(d.logins_per_s), number(d.credit.interactive)) : t('gone_since', ago(d.gone_since))})),
+            what: d.connected ? t('dispatcher_what', number(d.in_flight), number(d.database.busy), number(d.database.threads), number(d.database.queued), rate(d.logins_per_s), number(d.credit.interactive), database_server(d.database)) : t('gone_since', ago(d.gone_since))})),
         ...stats.healthds.map(one => ({key: 'h' + one.endpoint, kind: t('healthd'), name: one.endpoint, badge: one.heard ? badge('ok', 'ok', t('heard')) : badge('bad', 'bad', t('silent')), version: '',
             what: one.heard ? t('healthd_what', number(one.up), number(one.suspect), number(one.down), duration(one.probe_s?.p95), number(one.gaps_total)) : t('gone_since', ago(one.silent_since)), as_of: null})),
     ];

@@ -185,7 +185,7 @@ const TEXT = {
     no_database: ['no database', 'sin base de datos'],
     gone_since: ['last heard {0}', 'última noticia {0}'],
     broker_what: ['{0} connections, {1} requests, {2} streams, {3}/s out', '{0} conexiones, {1} pedidos, {2} flujos, {3}/s de salida'],
-    dispatcher_what: ['{0} in flight, takes {5} more, database {1} of {2} busy, {3} waiting, {4} log-ins', '{0} en curso, admite {5} más, base de datos {1} de {2} ocupadas, {3} en espera, {4} inicios'],
+    dispatcher_what: ['{0} in flight, takes {5} more, database {6}: {1} of {2} busy, {3} waiting, {4} log-ins', '{0} en curso, admite {5} más, base de datos {6}: {1} de {2} ocupadas, {3} en espera, {4} inicios'],
     healthd_what: ['{0} up, {1} suspect, {2} down; probes p95 {3}; gaps {4}', '{0} activos, {1} dudosos, {2} caídos; sondas p95 {3}; huecos {4}'],
     boot: ['start {0}', 'arranque {0}'],
     companies: ['Companies', 'Empresas'],

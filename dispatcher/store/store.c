@@ -45,6 +45,7 @@ void __tsan_release(void *addr);
 #define PULSE_MS 500
 #define FULL_MS 5000 /* for how long a refusal to prepare is told as the reason */
 #define LOOK_BACK_MS 5000
+#define BEHIND_MS 1000
 
 /* What the thread tells of an op besides the op's own outcome. */
 struct news {
@@ -86,11 +87,14 @@ struct store {
     struct db_hosts *hosts;
     struct loop_timer beat;
     struct store_state state;
+    char cluster[40];        /* the one that was used first: nodes of another one are left alone */
+    struct hosts_left left;
     bool is_told;       /* the state was judged once */
     bool is_pulse_due;  /* something failed: ask at once */
     bool is_cut;        /* of this stall everything was cut already */
     int shunned;
-    uint64_t looked_back_ms, back_since_ms; /* since when an earlier host takes writes; 0 = it does not */
+    uint64_t looked_back_ms, back_since_ms; /* since when an earlier host is well; 0 = it is not */
+    unsigned looked_at; /* the host that was asked last, while the one in use is behind the others */
     unsigned back_to;
     struct troubles troubles;
     uint64_t full_ms; /* when max_prepared_stmt_count last held up a duty; 0 = never */
@@ -255,11 +259,25 @@ static void count(struct worker *w, const struct task *t)
 
 static void give(struct worker *w, struct task *t);
 
+/* Each host is named once, when it is found so. */
+static void left_tell(const struct store *s, uint64_t now, uint64_t before, const char *why)
+{
+    for (unsigned i = 0; i < db_hosts_count(s->hosts) && i < 64; i++)
+        if (now & ~before & UINT64_C(1) << i)
+            log_line(LOG_WARN, "database_host_left", "host", db_host_at(s->hosts, i)->name, "why", why, NULL);
+}
+
 static void pulse_done(void *arg, void *op_arg)
 {
     struct store *s = arg;
     struct store_pulse *op = op_arg;
     s->is_cut = false;
+    left_tell(s, op->left.foreign, s->left.foreign, "it is not a node of the cluster that is used");
+    left_tell(s, op->left.bare, s->left.bare, "it has no tables of ours");
+    s->left = op->left;
+    s->state.node = op->node;
+    if (op->state == DB_STATE_UP && !s->cluster[0])
+        snprintf(s->cluster, sizeof(s->cluster), "%s", op->node.cluster);
     if (op->state == DB_STATE_UP)
         s->shunned = -1;
     bool is_still_hung = op->state == DB_STATE_GONE && s->state.state == DB_STATE_HUNG && s->shunned >= 0;
@@ -274,6 +292,8 @@ static void pulse_give(struct store *s)
     struct task *t = xcalloc(1, sizeof(*t));
     op->hosts = s->hosts;
     op->shunned = s->shunned;
+    op->left = s->left;
+    memcpy(op->cluster, s->cluster, sizeof(op->cluster));
     *t = (struct task){.duty = "store_pulse", .fn = store_pulse, .op = op, .done = pulse_done, .arg = s, .came_us = clock_us()};
     s->is_pulse_due = false;
     give(&s->workers[s->n_workers], t);
@@ -285,7 +305,11 @@ static void looked_back(void *arg, void *op_arg)
     struct store_look_back *op = op_arg;
     uint64_t now = clock_ms();
     int chosen = db_hosts_chosen(s->hosts);
-    if (!op->takes_writes || chosen == DB_NO_HOST || (int)op->host >= chosen) {
+    bool is_behind = !node_is_synced(&s->state.node);
+    if (op->is_well && is_behind && chosen != DB_NO_HOST) {
+        db_hosts_choose(s->hosts, (int)op->host);
+        s->is_pulse_due = true;
+    } else if (!op->is_well || chosen == DB_NO_HOST || (int)op->host >= chosen) {
         s->back_since_ms = 0;
     } else if (!s->back_since_ms || s->back_to != op->host) {
         s->back_since_ms = now;
@@ -298,16 +322,30 @@ static void looked_back(void *arg, void *op_arg)
     free(op);
 }
 
-/* Is the first host well again? Asked now and then while another one is used. */
+/* The next one after `i` that is not the chosen one. */
+static unsigned another(const struct store *s, unsigned i, unsigned chosen)
+{
+    unsigned n = db_hosts_count(s->hosts);
+    do
+        i = (i + 1) % n;
+    while (i == chosen);
+    return i;
+}
+
+/* Is the first host well again? Asked now and then while another one is used. While the node in use is behind the others: is one of those well? */
 static bool look_back(struct store *s, uint64_t now)
 {
     int chosen = db_hosts_chosen(s->hosts);
-    uint64_t every = (uint64_t)s->conf->db_back_after_s * 250;
-    if (chosen <= 0 || !s->conf->db_back_after_s || now < s->looked_back_ms + (every < LOOK_BACK_MS ? every : LOOK_BACK_MS))
+    bool is_behind = chosen != DB_NO_HOST && db_hosts_count(s->hosts) > 1 && !node_is_synced(&s->state.node);
+    uint64_t every = is_behind ? BEHIND_MS : (uint64_t)s->conf->db_back_after_s * 250;
+    if ((!is_behind && (chosen <= 0 || !s->conf->db_back_after_s)) || now < s->looked_back_ms + (every < LOOK_BACK_MS ? every : LOOK_BACK_MS))
         return false;
+    if (is_behind)
+        s->looked_at = another(s, s->looked_at, (unsigned)chosen);
     struct store_look_back *op = xcalloc(1, sizeof(*op));
     struct task *t = xcalloc(1, sizeof(*t));
-    *op = (struct store_look_back){.hosts = s->hosts, .conf = s->conf, .host = 0};
+    *op = (struct store_look_back){.hosts = s->hosts, .conf = s->conf, .host = is_behind ? s->looked_at : 0};
+    memcpy(op->cluster, s->cluster, sizeof(op->cluster));
     *t = (struct task){.duty = "store_look_back", .fn = store_look_back, .op = op, .done = looked_back, .arg = s, .came_us = clock_us()};
     s->looked_back_ms = now;
     give(&s->workers[s->n_workers], t);
@@ -510,6 +548,19 @@ bool store_is_full(const struct store *s)
 struct store_state store_state(const struct store *s)
 {
     return s->state;
+}
+
+void store_node_text(const struct store *s, char out[NODE_TEXT_MAX + 1])
+{
+    const struct db_node *node = &s->state.node;
+    int len = snprintf(out, NODE_TEXT_MAX + 1, "%.200s\t%s\t%u\t%u\t", store_host(s), node->state, node->size, db_hosts_count(s->hosts));
+    for (unsigned i = 0; i < db_hosts_count(s->hosts) && i < 64 && len < NODE_TEXT_MAX; i++) {
+        uint64_t bit = UINT64_C(1) << i;
+        const char *kind = s->left.foreign & bit ? "foreign" : s->left.bare & bit ? "bare" : NULL;
+        const char *name = db_host_at(s->hosts, i)->name;
+        if (kind && len + strlen(kind) + strlen(name) + 2 <= NODE_TEXT_MAX)
+            len += snprintf(out + len, (size_t)(NODE_TEXT_MAX + 1 - len), "%s %s,", kind, name);
+    }
 }
 
 const char *store_host(const struct store *s)

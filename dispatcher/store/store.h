@@ -53,11 +53,15 @@ void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op
 /* Inside a done callback whose op came back with STORE_REFUSED: what refused it. NULL = it is not known. */
 const struct db_refusal *store_refusal(const struct store *s);
 bool store_is_up(const struct store *s); /* a server takes writes, as far as the last pulse told */
-struct store_state { enum db_state state; int64_t since_ms; /* unix */ int host; char why[300]; };
+struct store_state { enum db_state state; int64_t since_ms; /* unix */ int host; struct db_node node; char why[300]; };
 struct store_state store_state(const struct store *s);
 const char *store_host(const struct store *s); /* the server that is used, or was last */
 /* Did the database refuse just now to prepare a statement, since its max_prepared_stmt_count is reached? */
 bool store_is_full(const struct store *s);
+/* Which server is used, for PING: host, tab, the node's state, tab, nodes in touch (both empty or 0 without a cluster), tab, servers
+ * of db.host, tab, those that are left alone: "foreign NAME," or "bare NAME," each. */
+#define NODE_TEXT_MAX 600
+void store_node_text(const struct store *s, char out[NODE_TEXT_MAX + 1]);
 /* The duties that fail: see trouble.h. */
 void store_troubles(const struct store *s, char out[TROUBLE_TEXT_MAX + 1]);
 unsigned store_waiting(const struct store *s); /* ops that wait for a thread */

@@ -169,9 +169,10 @@ static void database_fill(const struct dispatcher *d, char out[401])
 
 static void ping_send(struct peer *p)
 {
-    char database[401], troubles[TROUBLE_TEXT_MAX + 1];
+    char database[401], troubles[TROUBLE_TEXT_MAX + 1], node[NODE_TEXT_MAX + 1];
     database_fill(p->d, database);
     store_troubles(p->d->store, troubles);
+    store_node_text(p->d->store, node);
     uint64_t limits[LANE_COUNT];
     char lost[LOST_TEXT_MAX + 1], at_limit[BULKHEAD_TEXT_MAX + 1];
     p->d->news->ping_asks(p->d, troubles, at_limit);
@@ -181,7 +182,7 @@ static void ping_send(struct peer *p)
                     .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && p->d->robots_revision > 0,
                              .draining = p->d->draining, .stats = &stat_own, .brokers_lost = str_of(lost),
-                             .at_limit = str_of(at_limit), .database = str_of(database), .troubles = str_of(troubles)}};
+                             .at_limit = str_of(at_limit), .database = str_of(database), .troubles = str_of(troubles), .node = str_of(node)}};
     peer_send(p->d, p->index, &m);
 }
 

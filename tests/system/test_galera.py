@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Over a real Galera cluster of three nodes. One worker runs all of it: a cluster takes a while to start."""
 
+import json
 import os
 import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pymysql
 import pytest
@@ -143,22 +145,134 @@ def test_what_one_node_took_the_others_know(spread, databases):
     assert caught_up
 
 
+class Lister(threading.Thread):
+    """Lists a session every 50 ms, and knows the longest time without an answer."""
+
+    def __init__(self, api, session):
+        super().__init__(daemon=True)
+        self.api, self.session, self.over, self.longest_s = api, session, threading.Event(), 0.0
+
+    def run(self):
+        well = time.monotonic()
+        while not self.over.wait(0.05):
+            if self.api.list(self.session).status == 200:
+                self.longest_s = max(self.longest_s, time.monotonic() - well)
+                well = time.monotonic()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+
+def nodes_of(system):
+    """What each dispatcher says of the server that it uses, as operators see it."""
+    return {one["name"]: one["database"] for one in system.ops.get("/api/v1/ops/dispatchers").expect(200).json["dispatchers"] if one["connected"]}
+
+
+def said(system, word):
+    """The sentences of that kind in the headline."""
+    return [one["text"] for one in system.ops.get("/api/v1/ops/stats").expect(200).json["words"] if one["code"] == word]
+
+
 def test_a_node_that_is_cut_off_is_left(galera, databases, make_system):
     """It answers 1047. Both dispatchers go to the second node, and come back when the first has been well for db.back_after_s."""
     system = make_system(database=databases[0], dispatchers=2, settings={"db.host": galera.hosts(), "db.back_after_s": 3})
     first, second, _ = galera.nodes
     session = system.api.login(1)
+    wait_until(lambda: {(d["host"], d["node_state"], d["cluster_size"], d["hosts"]) for d in nodes_of(system).values()} == {(first.address, "Synced", 3, 3)}, 10, "operators see the node")
+    assert not said(system, "database_cluster_small")
     marks = [dispatcher.mark() for dispatcher in system.dispatchers]
-    first.cut()
-    began = time.monotonic()
-    for dispatcher, mark in zip(system.dispatchers, marks, strict=True):
-        dispatcher.wait_log(rf"database to=up host={second.address}", 60, mark)
-    wait_until(lambda: system.api.list(session).status == 200, 30, "lists are answered")
-    print(f"lists are answered {time.monotonic() - began:.1f} s after the cut")
+    with Lister(system.api, session) as lister:
+        first.cut()
+        began = time.monotonic()
+        for dispatcher, mark in zip(system.dispatchers, marks, strict=True):
+            dispatcher.wait_log(rf"database to=up host={second.address}", 60, mark)
+        moved_s = time.monotonic() - began
+        wait_until(lambda: system.api.list(session).status == 200, 30, "lists are answered")
+    print(f"dispatchers are on the next node {moved_s:.1f} s after the cut; lists stood for {lister.longest_s:.1f} s at most")
     system.api.login(2)
+    wait_until(lambda: {(d["host"], d["cluster_size"]) for d in nodes_of(system).values()} == {(second.address, 2)}, 30, "operators see the other node")
+    assert said(system, "database_cluster_small") == ["2 of 3 database nodes are in touch."]
+    metrics = system.ops.get("/metrics").body.decode()
+    assert re.search(rf'chasqui_dispatcher_database_host{{name="[^"]+",host="{second.address}",node_state="Synced"}} 1', metrics)
     marks = [dispatcher.mark() for dispatcher in system.dispatchers]
     galera.ensure_whole()
     for dispatcher, mark in zip(system.dispatchers, marks, strict=True):
         dispatcher.wait_log(rf"database to=up host={first.address}", 60, mark)
     system.api.login(3)
     assert system.api.list(session).status == 200
+    wait_until(lambda: not said(system, "database_cluster_small"), 30, "all three are in touch")
+
+
+def test_a_node_that_may_be_behind_is_left(galera, databases, make_system):
+    """A donor, or one that an operator took out of flow control, takes writes and may lag. Another one that is Synced is used meanwhile."""
+    system = make_system(database=databases[0], settings={"db.host": galera.hosts(), "db.back_after_s": 1})
+    first, second, third = galera.nodes
+    session = system.api.login(1)
+    try:
+        first.sql("SET GLOBAL wsrep_desync = ON")
+        wait_until(lambda: [d["host"] for d in nodes_of(system).values()] != [first.address], 30, "the first node is left")
+        [now] = nodes_of(system).values()
+        assert now["node_state"] == "Synced" and now["host"] in (second.address, third.address)
+        assert system.api.list(session).status == 200
+        system.api.login(2)
+    finally:
+        first.sql("SET GLOBAL wsrep_desync = OFF")
+    wait_until(lambda: [d["host"] for d in nodes_of(system).values()] == [first.address], 30, "it is used again when it is Synced")
+    assert system.api.list(session).status == 200
+
+
+def test_all_that_may_be_behind_are_used(galera, databases, make_system):
+    system = make_system(database=databases[0], settings={"db.host": galera.nodes[0].address})
+    try:
+        galera.nodes[0].sql("SET GLOBAL wsrep_desync = ON")
+        wait_until(lambda: said(system, "database_node_behind"), 30, "it is said")
+        system.api.login(1)
+    finally:
+        galera.nodes[0].sql("SET GLOBAL wsrep_desync = OFF")
+    wait_until(lambda: not said(system, "database_node_behind"), 30, "it is over")
+
+
+def test_servers_that_are_not_ours_are_left_alone(galera, databases, mariadb, make_system, tmp_path):
+    """One without our tables; one that has them and is no node of this cluster; a name that does not resolve. Each is named once, and never used."""
+    ours = databases[0]
+    mariadb.create_database(name=ours.name, user=ours.user, password=ours.password)
+    plain = f"127.0.0.1:{mariadb.port}"
+    first, second, _ = galera.nodes
+    hosts = f"{first.address}, {plain}, nobody.invalid:3306, {second.address}"
+    system = make_system(database=ours, settings={"db.host": hosts, "db.back_after_s": 1})
+    session = system.api.login(1)
+
+    def left_for_second(why):
+        """The first node takes no writes for a while: what is said of the plain server then."""
+        first.sql("SET GLOBAL read_only = 1")
+        try:
+            wait_until(lambda: [d["host"] for d in nodes_of(system).values()] == [second.address], 30, "the second node is used")
+            wait_until(lambda: system.api.list(session).status == 200, 30, "lists are answered")
+            [now] = nodes_of(system).values()
+            assert now["left_alone"] == [{"host": plain, "why": why}]
+            assert said(system, "database_host_left") == [f"Database server {plain} of db.host is left alone: {why}."]
+        finally:
+            first.sql("SET GLOBAL read_only = 0")
+        wait_until(lambda: [d["host"] for d in nodes_of(system).values()] == [first.address], 30, "the first node is used again")
+
+    try:
+        left_for_second("it has no tables of ours")
+        conf = tmp_path / "plain.conf"
+        conf.write_text(Path(system.conf).read_text(encoding="utf-8").replace(hosts, plain), encoding="utf-8")
+        system.ctl("migrate", conf=conf)
+        left_for_second("it is not a node of the cluster that is used")
+        log = system.dispatchers[0].text()
+        assert len(re.findall(rf"event=database_host_left host={plain}", log)) == 2, log
+        told = system.ctl("doctor", "--json", check=False)
+        found = {one["check"]: one["text"] for one in json.loads(told.stdout)["findings"]}
+        assert plain in found["database_other_cluster"] and "nobody.invalid" in found["database_host"]
+        with mariadb.root() as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT COUNT(*) FROM `{ours.name}`.chasqui_sessions")
+            assert cursor.fetchone() == (0,), "nothing was written there"
+    finally:
+        mariadb.sql(f"DROP DATABASE `{ours.name}`")

@@ -31,13 +31,13 @@ def provider():
 
 
 class GaleraNode(MariaDB):
-    """One node. `group` = the ports of all nodes at which they meet each other."""
+    """One node. `group` = host:port of all nodes, where they meet each other; `own` = its port there."""
 
     def install(self):
         if not self.datadir.exists():
             super().install()
 
-    def __init__(self, directory, name, group, own, options=()):
+    def __init__(self, directory, name, group, own, options=(), host="127.0.0.1"):
         ist = free_port()
         super().__init__(
             directory,
@@ -46,12 +46,12 @@ class GaleraNode(MariaDB):
                 "--wsrep-on=ON",
                 f"--wsrep-provider={provider()}",
                 "--wsrep-cluster-name=chasqui-tests",
-                f"--wsrep-cluster-address=gcomm://{','.join(f'127.0.0.1:{port}' for port in group)}",
+                f"--wsrep-cluster-address=gcomm://{','.join(group)}",
                 f"--wsrep-node-name={name}",
-                f"--wsrep-node-address=127.0.0.1:{own}",
-                f"--wsrep-sst-receive-address=127.0.0.1:{own}",
+                f"--wsrep-node-address={host}:{own}",
+                f"--wsrep-sst-receive-address={host}:{own}",
                 "--wsrep-sst-method=copy",
-                "--wsrep-provider-options=" + f"gmcast.listen_addr=tcp://127.0.0.1:{own};base_port={own};ist.recv_addr=127.0.0.1:{ist};gcache.size=16M",
+                "--wsrep-provider-options=" + f"gmcast.listen_addr=tcp://{host}:{own};base_port={own};ist.recv_addr={host}:{ist};gcache.size=16M",
                 "--binlog-format=ROW",
                 "--default-storage-engine=InnoDB",
                 "--innodb-autoinc-lock-mode=2",
@@ -61,7 +61,8 @@ class GaleraNode(MariaDB):
         )
         self.process.env["PATH"] = f"{HERE}:{os.environ['PATH']}"
         self.name = name
-        self.address = f"127.0.0.1:{self.port}"
+        self.host = host
+        self.address = f"{host}:{self.port}"
 
     def bootstrap(self):
         plain = self.process.argv
@@ -98,10 +99,13 @@ class GaleraNode(MariaDB):
 class Galera:
     """Nodes of one cluster; `nodes[0]` is the one that the first test to come prefers."""
 
-    def __init__(self, directory, size=3, options=()):
+    def __init__(self, directory, size=3, make_node=None, hosts=None):
+        """make_node(n, directory, group, port) makes one that is somewhere else, at hosts[n]."""
         self.directory = Path(directory)
-        group = [free_port() for _ in range(size)]
-        self.nodes = [GaleraNode(self.directory / f"node{n + 1}", f"node{n + 1}", group, group[n], options) for n in range(size)]
+        ports = [free_port() for _ in range(size)]
+        group = [f"{hosts[n] if hosts else '127.0.0.1'}:{port}" for n, port in enumerate(ports)]
+        make_node = make_node or (lambda n, where, group, port: GaleraNode(where, f"node{n + 1}", group, port))
+        self.nodes = [make_node(n, self.directory / f"node{n + 1}", group, port) for n, port in enumerate(ports)]
         self._password = secrets.token_hex(12)
 
     def start(self):
@@ -136,7 +140,9 @@ class Galera:
     def create_database(self):
         """A fresh database; answers one Database for each node."""
         made = self.nodes[0].create_database(password=self._password)
-        of_nodes = [replace(made, port=node.port, socket=node.socket) for node in self.nodes]
+        self.nodes[0].sql(f"CREATE OR REPLACE USER '{made.user}'@'%' IDENTIFIED BY '{made.password}'")
+        self.nodes[0].sql(f"GRANT ALL ON `{made.name}`.* TO '{made.user}'@'%'")
+        of_nodes = [replace(made, host=node.host, port=node.port, socket=node.socket) for node in self.nodes]
         for node, database in zip(self.nodes, of_nodes, strict=True):
             wait_until(lambda d=database: self.answers(d), 30, f"{node.name} has the database")
         return of_nodes

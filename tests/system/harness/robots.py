@@ -29,11 +29,11 @@ content = _load("content")  # whole(token, size), chunks(token, size), mailbox_p
 class Service(Process):
     """Something of tests/robot/ that says `listening URL`. It keeps its port over restarts."""
 
-    def __init__(self, name, script, arguments, log, port=None):
+    def __init__(self, name, script, arguments, log, port=None, host="127.0.0.1"):
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self.http = Client(self.url)
-        argv = [PYTHON, ROBOT_DIR / script, "--listen", f"127.0.0.1:{self.port}", *arguments]
+        argv = [PYTHON, ROBOT_DIR / script, "--listen", f"{host}:{self.port}", *arguments]
         super().__init__(name, argv, log, env={"PYTHONDONTWRITEBYTECODE": "1"})
 
     def start(self, wait=True):
@@ -98,14 +98,14 @@ class Portal(Service):
 
 class Robot(Service):
     def __init__(self, directory, name, portal=None, *, capacity=10, login_ms="5-15", port=None, seed_only=False,
-                 session_check=True, boot_header=True):  # fmt: skip
+                 session_check=True, boot_header=True, host="127.0.0.1"):  # fmt: skip
         self.portal = portal
         arguments = ["--name", name, "--capacity", capacity, "--login-ms", login_ms]
         arguments += ["--portal", portal.url] if portal else []
         arguments += ["--seed-only"] if seed_only else []
         arguments += [] if session_check else ["--no-session-check"]
         arguments += [] if boot_header else ["--boot-header", "off"]
-        super().__init__(name, "robot.py", arguments, Path(directory) / f"robot-{name}.log", port)
+        super().__init__(name, "robot.py", arguments, Path(directory) / f"robot-{name}.log", port, host)
 
     def kill9(self):
         """The process and its browsers die; the site notices that they are gone."""

@@ -85,17 +85,16 @@ class System:
     # --- configuration -----------------------------------------------------------------------------------------
 
     def shared_settings(self, curve, brokers, healthds, extra):
-        address = "127.0.0.1:{}".format
         for number in range(brokers):
             self.endpoints["broker", number] = {
-                "broker.http": address(free_port()),
-                "broker.ops": address(free_port()),
-                "broker.bind": "tcp://" + address(free_port()),
+                "broker.http": f"{self.host(number)}:{free_port()}",
+                "broker.ops": f"{self.host(number)}:{free_port()}",
+                "broker.bind": f"tcp://{self.host(number)}:{free_port()}",
             }
         for number in range(healthds):
             self.endpoints["healthd", number] = {
-                "healthd.bind": "tcp://" + address(free_port()),
-                "healthd.control": "tcp://" + address(free_port()),
+                "healthd.bind": f"tcp://{self.host(number)}:{free_port()}",
+                "healthd.control": f"tcp://{self.host(number)}:{free_port()}",
             }
         first = self.endpoints.get(("broker", 0), {})
         for name in list(first):
@@ -121,6 +120,10 @@ class System:
             **extra,
         }
         return {name: value for name, value in made.items() if value not in (None, "")}
+
+    def host(self, number):
+        """Where the processes of that number listen."""
+        return "127.0.0.1"
 
     def all_endpoints(self, role, key):
         return ",".join(keys[key] for (of, _), keys in self.endpoints.items() if of == role)
