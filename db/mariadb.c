@@ -321,7 +321,10 @@ enum db_rc db_ready(struct db *db)
     }
     if (rc == DB_OK && db->link.is_new) {
         db->link.is_new = false;
-        db_catch_up(db); /* what we had committed on another node is here */
+        if (db->link.is_node && !db_catch_up(db)) { /* what we had committed on another node may not be here */
+            db_disconnect(db);
+            rc = DB_GONE;
+        }
     }
     if (rc == DB_OK && !db->current && clock_ms() >= db->shape_at_ms)
         shape_look(db);

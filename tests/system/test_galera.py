@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pymysql
 import pytest
-from harness import program, wait_until
+from harness import DatabaseProxy, program, wait_until
 
 TRIES = int(os.environ.get("HOSTS_TRIES", "24"))
 IS_FULL = "HOSTS_TRIES" in os.environ  # make hosts
@@ -276,3 +276,21 @@ def test_servers_that_are_not_ours_are_left_alone(galera, databases, mariadb, ma
             assert cursor.fetchone() == (0,), "nothing was written there"
     finally:
         mariadb.sql(f"DROP DATABASE `{ours.name}`")
+
+
+def test_a_connection_that_breaks_while_it_catches_up(galera, databases, make_system):
+    """A new connection to a node waits for what the others committed. When it breaks there, it is no connection; the next one is."""
+    proxy = DatabaseProxy("127.0.0.1", galera.nodes[0].port).start()
+    try:
+        system = make_system(database=databases[0], settings={"db.host": f"127.0.0.1:{proxy.port}", "db.stall_ms": 2000})
+        session = system.api.login(1)
+        rule = proxy.inject("wsrep_sync_wait", do="cut", times=6)
+        proxy.cut()
+        wait_until(lambda: rule.hits >= 6, 30, "new connections broke")
+        wait_until(lambda: system.api.list(session).status == 200, 30, "lists are answered")
+        refused = proxy.inject("wsrep_sync_wait", error=1205, times=6)
+        proxy.cut()
+        wait_until(lambda: refused.hits >= 6, 30, "new connections could not catch up")
+        wait_until(lambda: system.api.list(session).status == 200, 30, "lists are answered")
+    finally:
+        proxy.clear()
