@@ -8,6 +8,7 @@ import {t} from './text.js';
 
 const SILENT_MS = 2500; /* statistics come every second */
 const AGAIN_MS = 1000;
+const HIDDEN_MS = 10000; /* between two looks of a tab that nobody sees */
 const POINTS = 360, END_POINTS = 2; /* of the last hour, and of what later events hold */
 
 export const world = {
@@ -20,13 +21,14 @@ export const world = {
     refused: '',          /* why the log-in is asked for again */
 };
 
-let stream = null, heardAt = 0, changed = () => {}, happened = () => {};
+let stream = null, resting = null, heardAt = 0, changed = () => {}, happened = () => {};
 
 /* onChange: something of the world is another; onEvent(kind, data): a job, batch or session changed. */
 export function watch(onChange, onEvent) {
     changed = onChange;
     happened = onEvent;
     setInterval(look, 250);
+    document.addEventListener('visibilitychange', () => world.phase === 'here' && openStream());
 }
 
 export function mayAct() {
@@ -137,10 +139,23 @@ export async function begin(wasHere = false) {
 function closeStream() {
     stream?.close();
     stream = null;
+    clearInterval(resting);
+}
+
+/* A browser keeps six connections to a host, for all of its tabs together. One that nobody sees holds none: it asks now and then. */
+async function glance() {
+    const stats = await ask('/stats').catch(() => null);
+    if (stats && world.phase === 'here')
+        take(stats);
 }
 
 function openStream() {
     closeStream();
+    if (document.hidden) {
+        resting = setInterval(glance, HIDDEN_MS);
+        glance();
+        return;
+    }
     stream = new EventSource('api/v1/ops/events');
     heardAt = performance.now();
     stream.addEventListener('stats', message => take(read(message.data)));
@@ -178,7 +193,7 @@ async function gone(why) {
 
 /* A broker that stands still closes nothing. */
 function look() {
-    if (world.phase === 'here' && world.link === 'live' && performance.now() - heardAt > SILENT_MS)
+    if (stream && world.phase === 'here' && world.link === 'live' && performance.now() - heardAt > SILENT_MS)
         gone('');
 }
 

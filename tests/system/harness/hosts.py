@@ -42,11 +42,15 @@ def remove_leftovers():
 
 
 class Network:
+    made = 0  # the kernel takes a moment to forget a name
+
     def __init__(self, size=3):
         remove_leftovers()
-        self.bridge = f"chq{os.getpid()}b"
-        self.names = [f"chq{os.getpid()}h{n + 1}" for n in range(size)]
-        self.net = f"10.77.{os.getpid() % 250}"
+        Network.made += 1
+        own = f"chq{os.getpid()}{chr(ord('a') + Network.made % 26)}"
+        self.bridge = f"{own}b"
+        self.names = [f"{own}h{n + 1}" for n in range(size)]
+        self.net = f"10.77.{(os.getpid() + Network.made) % 250}"
         self.outside = f"{self.net}.254"
         self.addresses = [f"{self.net}.{n + 1}" for n in range(size)]
 
