@@ -30,7 +30,7 @@ SHELL := /bin/bash
 PACKAGES_BUILD := gcc make libc6-dev libzmq3-dev libczmq-dev libcurl4-openssl-dev libmariadb-dev \
   libmsgpack-dev libmicrohttpd-dev libjansson-dev libsodium-dev libssl-dev libsystemd-dev
 PACKAGES_RUN := mariadb-server-core mariadb-client-core python3 python3-aiohttp python3-pymysql
-PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-zmq python3-msgpack curl openssl prometheus \
+PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout iproute2 python3-zmq python3-msgpack curl openssl prometheus \
   groff-base chromium chromium-driver python3-selenium nginx-light haproxy libfaketime galera-4 python3-jsonschema \
   php-cli php-laravel-framework php-guzzlehttp-guzzle php-mysql php-curl php-mbstring php-xml phpunit
 PACKAGES_NPM := $(if $(shell command -v npm),,nodejs npm)
@@ -208,9 +208,12 @@ CHAOS_SEEDS ?= 11 12 13 14 15 16 17 18 19 20
 chaos: deps
 	$(MAKE) all
 	@CHASQUI_BUILD=$(abspath $(BUILD)) tests/run/chaos $(CHAOS_SEEDS)
+# A real Galera cluster: 1,000 tries over three nodes, then three hosts that are cut, killed and stopped, a row a fault; HOSTS_SEEDS="N ..." repeats those.
+HOSTS_SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 hosts: deps
 	$(MAKE) all unit-tests
 	HOSTS_TRIES=1000 CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) -s --timeout 1800 tests/system/test_galera.py $(TESTS)
+	@CHASQUI_BUILD=$(abspath $(BUILD)) tests/run/hosts $(HOSTS_SEEDS)
 
 # Everything mixed for an hour, measured; SOAK_MINUTES=N, SOAK_SEED=N. See build/soak.txt.
 SOAK_MINUTES ?= 60

@@ -30,23 +30,17 @@ struct host {
     "SELECT (SELECT MAX(version) FROM chasqui_schema), @@GLOBAL.wsrep_sync_wait, @@GLOBAL.wsrep_certify_nonPK, " \
     "(SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'WSREP_FLOW_CONTROL_PAUSED')"
 
-static enum db_rc node_ask(struct db *db, struct host *h)
+/* What it does not tell is no finding. */
+static void node_ask(struct db *db, struct host *h)
 {
     char paused[32] = "0";
-    if (db_node(db, &h->node) != DB_OK)
-        return DB_GONE;
-    if (!h->node.state[0])
-        return DB_OK;
-    if (db_query(db, NODE_SETTINGS, "") != DB_OK)
-        return DB_OK; /* what it does not tell is no finding */
-    if (db_next(db)) {
+    if (h->node.state[0] && db_query(db, NODE_SETTINGS, "") == DB_OK && db_next(db)) {
         h->migrated = db_i64(db, 0);
         h->is_waiting = db_i64(db, 1) != 0;
         h->is_keyless_allowed = db_i64(db, 2) != 0;
         db_str_copy(db, 3, paused, sizeof(paused));
         h->paused = strtod(paused, NULL);
     }
-    return DB_OK;
 }
 
 /* Opens a connection of its own. What is found is the server's own; where it is said, the caller decides. */
@@ -57,9 +51,9 @@ static void host_ask(const struct conf *conf, struct db_hosts *hosts, unsigned i
     db_patience(db, PATIENCE_S);
     h->rc = db_ready_at(db, i, CONNECT_S);
     if (h->rc == DB_OK)
-        h->rc = db_probe(db);
+        h->rc = db_probe(db, &h->node);
     if (h->rc == DB_OK)
-        h->rc = node_ask(db, h);
+        node_ask(db, h);
     snprintf(h->why, sizeof(h->why), "%s", db_error(db));
     db_destroy(&db);
 }

@@ -261,32 +261,16 @@ static enum db_rc connection_fail(struct db *db, const char *sql)
     return rc == DB_FORGOTTEN ? forgotten(db, sql) : rc;
 }
 
-enum db_rc db_probe(struct db *db)
+enum db_rc db_probe(struct db *db, struct db_node *node)
 {
-    if (!db->link.my)
-        return DB_GONE;
-    enum db_takes takes = db_link_ask(&db->link);
+    static const enum db_rc rc_of[] = {
+        [DB_TAKES_WRITES] = DB_OK, [DB_TAKES_READS] = DB_NOT_HERE, [DB_TAKES_OTHERS] = DB_FAIL, [DB_TAKES_NOTHING] = DB_GONE};
+    enum db_takes takes = db->link.my ? db_link_ask(&db->link) : DB_TAKES_NOTHING;
+    if (takes == DB_TAKES_WRITES && !db_link_node(&db->link, node))
+        takes = DB_TAKES_NOTHING;
     if (takes == DB_TAKES_NOTHING)
         db_disconnect(db);
-    switch (takes) {
-    case DB_TAKES_WRITES:
-        return DB_OK;
-    case DB_TAKES_READS:
-        return DB_NOT_HERE;
-    case DB_TAKES_OTHERS:
-        return DB_FAIL;
-    case DB_TAKES_NOTHING:
-        break;
-    }
-    return DB_GONE;
-}
-
-enum db_rc db_node(struct db *db, struct db_node *out)
-{
-    if (db->link.my && db_link_node(&db->link, out))
-        return DB_OK;
-    db_disconnect(db);
-    return DB_GONE;
+    return rc_of[takes];
 }
 
 enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s)

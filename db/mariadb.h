@@ -45,10 +45,9 @@ void db_disconnect(struct db *db);
 enum db_rc db_ready(struct db *db);
 /* The same to that one of the hosts, whichever is chosen. */
 enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s);
-/* Does the open connection's server take writes? DB_OK, DB_NOT_HERE (reads only; the connection is kept), DB_FAIL (it has no tables of ours) or DB_GONE. */
-enum db_rc db_probe(struct db *db);
-/* What the open connection's server says of itself as a node of a Galera cluster; all is empty when it is none. DB_OK or DB_GONE. */
-enum db_rc db_node(struct db *db, struct db_node *out);
+/* Does the open connection's server take writes? DB_OK, DB_NOT_HERE (reads only; the connection is kept), DB_FAIL (it has no tables of ours) or DB_GONE. Of one that takes them
+ * *node is what it says of itself as a node of a Galera cluster; all is empty when it is none. */
+enum db_rc db_probe(struct db *db, struct db_node *node);
 /* Breaks the connection: what waits for the server comes back with DB_GONE. The only function that another thread may call. */
 void db_cut(struct db *db);
 /* Is a connection open, as far as its last use told? */

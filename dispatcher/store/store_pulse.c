@@ -33,10 +33,10 @@ static enum fit fit_of(struct db *db, const struct db_hosts *hosts, unsigned i, 
                        struct db_node *node, char why[300])
 {
     const char *name = db_host_at(hosts, i)->name;
-    enum db_rc rc = db_probe(db);
-    bool is_only = db_hosts_count(hosts) == 1; /* then its statements say what it lacks */
     *node = (struct db_node){0};
-    if (rc == DB_NOT_HERE || rc == DB_GONE || (rc == DB_OK && db_node(db, node) != DB_OK)) {
+    enum db_rc rc = db_probe(db, node);
+    bool is_only = db_hosts_count(hosts) == 1; /* then its statements say what it lacks */
+    if (rc == DB_NOT_HERE || rc == DB_GONE) {
         snprintf(why, 300, "%.90s: %.200s", name, db_error(db));
         return rc == DB_NOT_HERE ? FIT_READS : FIT_NOT;
     }
