@@ -105,7 +105,8 @@ function askToLogIn(why) {
 }
 
 export async function logIn(token) {
-    world.me = await request('POST', 'login', {token});
+    /* A connection that stood idle may be closed at this very moment: asked once more, it is another one. */
+    world.me = await request('POST', 'login', {token}).catch(why => (why.status ? Promise.reject(why) : request('POST', 'login', {token})));
     world.phase = 'here';
     world.refused = '';
     openStream();

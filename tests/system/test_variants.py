@@ -282,7 +282,7 @@ def test_odd_robots(odd):
             answer = system.api.list(session)
             robot.answers = {}
             assert answer.status in (200, 502), answer
-            assert answer.status != 200 or answer.body == body
+            assert answer.status != 200 or answer.body == body.removeprefix(b"\xef\xbb\xbf")  # JSON has no mark
             return answer.status, answer.error if answer.status != 200 else ""
         results.play("lists", name, one)
 
