@@ -22,7 +22,7 @@ struct host {
     struct db_node node;
     int64_t migrated; /* the newest migration */
     bool is_waiting;  /* wsrep_sync_wait is on for everybody */
-    bool is_keyless_allowed;
+    bool is_keyless_refused; /* writes to tables without a primary key are not certified */
     double paused;    /* share of the time that flow control stood still, since the last FLUSH STATUS */
 };
 
@@ -37,7 +37,7 @@ static void node_ask(struct db *db, struct host *h)
     if (h->node.state[0] && db_query(db, NODE_SETTINGS, "") == DB_OK && db_next(db)) {
         h->migrated = db_i64(db, 0);
         h->is_waiting = db_i64(db, 1) != 0;
-        h->is_keyless_allowed = db_i64(db, 2) != 0;
+        h->is_keyless_refused = db_i64(db, 2) == 0;
         db_str_copy(db, 3, paused, sizeof(paused));
         h->paused = strtod(paused, NULL);
     }
@@ -67,12 +67,12 @@ static void node_judge(struct findings *f, const char *name, const struct host *
         finding_add(f, FINDING_NOTE, "database_other_cluster", text, "take it out of db.host, or let it join the cluster");
         return;
     }
-    if (h->migrated != first->migrated) {
+    if (h->migrated && first->migrated && h->migrated != first->migrated) {
         snprintf(text, sizeof(text), "%s of db.host is at migration %04lld, the servers before it at %04lld", name, (long long)h->migrated,
                  (long long)first->migrated);
         finding_add(f, FINDING_NOTE, "database_other_schema", text, "run chasqui migrate; if it stays so, replicate DDL again (wsrep_OSU_method = TOI)");
     }
-    if (h->node.state[0] && strcmp(h->node.state, "Synced") != 0) {
+    if (!db_node_is_synced(&h->node)) {
         snprintf(text, sizeof(text), "%s of db.host is %s: it may be behind the other nodes", name, h->node.state);
         finding_add(f, FINDING_NOTE, "database_node_behind", text, "nothing, while a node joins; else look at SHOW STATUS LIKE 'wsrep%'");
     }
@@ -80,7 +80,7 @@ static void node_judge(struct findings *f, const char *name, const struct host *
         snprintf(text, sizeof(text), "%s of db.host has wsrep_sync_wait on: each read of a list waits for the other nodes", name);
         finding_add(f, FINDING_NOTE, "database_sync_wait", text, "SET GLOBAL wsrep_sync_wait = 0: what must wait says so by itself");
     }
-    if (h->node.state[0] && !h->is_keyless_allowed) {
+    if (h->is_keyless_refused) {
         snprintf(text, sizeof(text), "%s of db.host has wsrep_certify_nonPK off: writes to a table without a primary key are lost on other nodes", name);
         finding_add(f, FINDING_NOTE, "database_certify_nonpk", text, "SET GLOBAL wsrep_certify_nonPK = ON");
     }

@@ -70,3 +70,8 @@ void db_hosts_choose(struct db_hosts *h, int i)
     CHECK(i == DB_NO_HOST || (i >= 0 && (unsigned)i < h->n), "no host %d", i);
     atomic_store(&h->chosen, i);
 }
+
+bool db_node_is_synced(const struct db_node *node)
+{
+    return !node->state[0] || strcmp(node->state, "Synced") == 0;
+}

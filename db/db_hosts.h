@@ -10,6 +10,7 @@
 #define CHASQUI_DB_HOSTS_H
 
 #include "common/conf.h"
+#include <stdbool.h>
 
 #define DB_NO_HOST (-1) /* none is to be used: fail at once rather than wait for one */
 
@@ -26,6 +27,8 @@ struct db_node {
     char cluster[40]; /* the UUID of its cluster */
     unsigned size;    /* nodes that are in touch */
 };
+/* True of one server, too. Else the node takes writes, and may be behind the others: a donor, or one that has just joined. */
+bool db_node_is_synced(const struct db_node *node);
 
 /* From db.host ("host[:port], ..."; IPv6 addresses with a port in brackets), or db.socket alone. The first one is chosen. */
 struct db_hosts *db_hosts_new(const struct conf *conf);

@@ -272,8 +272,8 @@ static void pulse_done(void *arg, void *op_arg)
     struct store *s = arg;
     struct store_pulse *op = op_arg;
     s->is_cut = false;
-    left_tell(s, op->left.foreign, s->left.foreign, "it is not a node of the cluster that is used");
-    left_tell(s, op->left.bare, s->left.bare, "it has no tables of ours");
+    left_tell(s, op->left.foreign, s->left.foreign, HOST_IS_FOREIGN);
+    left_tell(s, op->left.bare, s->left.bare, HOST_IS_BARE);
     s->left = op->left;
     s->state.node = op->node;
     if (op->state == DB_STATE_UP && !s->cluster[0])
@@ -305,7 +305,7 @@ static void looked_back(void *arg, void *op_arg)
     struct store_look_back *op = op_arg;
     uint64_t now = clock_ms();
     int chosen = db_hosts_chosen(s->hosts);
-    bool is_behind = !node_is_synced(&s->state.node);
+    bool is_behind = !db_node_is_synced(&s->state.node);
     if (op->is_well && is_behind && chosen != DB_NO_HOST) {
         db_hosts_choose(s->hosts, (int)op->host);
         s->is_pulse_due = true;
@@ -336,7 +336,7 @@ static unsigned another(const struct store *s, unsigned i, unsigned chosen)
 static bool look_back(struct store *s, uint64_t now)
 {
     int chosen = db_hosts_chosen(s->hosts);
-    bool is_behind = chosen != DB_NO_HOST && db_hosts_count(s->hosts) > 1 && !node_is_synced(&s->state.node);
+    bool is_behind = chosen != DB_NO_HOST && db_hosts_count(s->hosts) > 1 && !db_node_is_synced(&s->state.node);
     uint64_t every = is_behind ? BEHIND_MS : (uint64_t)s->conf->db_back_after_s * 250;
     if ((!is_behind && (chosen <= 0 || !s->conf->db_back_after_s)) || now < s->looked_back_ms + (every < LOOK_BACK_MS ? every : LOOK_BACK_MS))
         return false;

@@ -16,11 +16,6 @@
 /* How well a server serves. */
 enum fit { FIT_NOT, FIT_READS, FIT_LAGS /* takes writes, and may be behind the other nodes */, FIT_WRITES };
 
-bool node_is_synced(const struct db_node *node)
-{
-    return !node->state[0] || strcmp(node->state, "Synced") == 0;
-}
-
 static void left_mark(struct hosts_left *left, unsigned i, bool is_foreign, bool is_bare)
 {
     uint64_t bit = i < 64 ? UINT64_C(1) << i : 0;
@@ -43,10 +38,10 @@ static enum fit fit_of(struct db *db, const struct db_hosts *hosts, unsigned i, 
     bool is_bare = rc == DB_FAIL && !is_only, is_foreign = !is_bare && !is_only && *cluster && strcmp(cluster, node->cluster) != 0;
     left_mark(left, i, is_foreign, is_bare);
     if (is_bare || is_foreign) {
-        snprintf(why, 300, "%.90s: %s", name, is_bare ? "it has no tables of ours" : "it is not a node of the cluster that is used");
+        snprintf(why, 300, "%.90s: %s", name, is_bare ? HOST_IS_BARE : HOST_IS_FOREIGN);
         return FIT_NOT;
     }
-    return node_is_synced(node) ? FIT_WRITES : FIT_LAGS;
+    return db_node_is_synced(node) ? FIT_WRITES : FIT_LAGS;
 }
 
 /* The chosen one is asked first, then the others in order, then one that was silent just now. */

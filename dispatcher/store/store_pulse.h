@@ -10,6 +10,9 @@
 
 enum db_state { DB_STATE_UP, DB_STATE_READ_ONLY /* reads only */, DB_STATE_GONE, DB_STATE_HUNG /* reached, but silent */ };
 
+#define HOST_IS_FOREIGN "it is not a node of the cluster that is used"
+#define HOST_IS_BARE "it has no tables of ours"
+
 /* A server that answers and is left alone nevertheless, by bits: one for each of the first 64 hosts. */
 struct hosts_left {
     uint64_t foreign; /* it is not a node of the cluster that is used */
@@ -36,8 +39,6 @@ struct store_look_back {
     const struct conf *conf;  /* in */
     bool is_well;             /* out: it takes writes, and as a node it is Synced */
 };
-/* Is the node Synced? True of one server. Else it takes writes, and may be behind the others: a donor, or one that has just joined. */
-bool node_is_synced(const struct db_node *node);
 /* Asks a server that is not used now, on a connection that is made for it. */
 void store_look_back(struct db *db, void *op);
 

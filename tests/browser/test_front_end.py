@@ -47,13 +47,6 @@ def origin(tmp_path):
     server.server_close()
 
 
-@pytest.fixture
-def database(mariadb):
-    made = mariadb.create_database()
-    yield made
-    mariadb.ensure_running().drop_database(made)
-
-
 def test_a_front_end_before_during_and_after(driver, origin, tmp_path, database, make_system):
     laravel = Laravel(tmp_path, database, PORTAL_JOBS_SHAPE="relaxed", FRONT_ORIGIN=origin)
     laravel.migrate()

@@ -6,23 +6,16 @@ import socket
 import threading
 
 from dashboard import Dashboard
+from harness.listener import Listener
 
 
-class PrefixDoor:
+class PrefixDoor(Listener):
     """Passes what begins with the prefix on, without it, as nginx's `proxy_pass` with a path does; one request a connection."""
 
     def __init__(self, prefix, target, host=None):
         self.prefix, self.target, self.host = prefix.encode(), target, host
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}{prefix}"
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                threading.Thread(target=self.serve, args=(self.listening.accept()[0],), daemon=True).start()
-            except OSError:
-                return
+        super().__init__()
+        self.url += prefix
 
     def serve(self, client):
         with client:

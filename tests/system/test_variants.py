@@ -2,14 +2,13 @@
 """Variants of what other people's robots, files, clients and databases do, made up from the contract and from public bug reports alone."""
 
 import json
-import socket
-import threading
 import time
 from urllib.parse import unquote
 
 import pytest
 from ctl_desk import Ctl
 from harness.http import raw
+from harness.listener import Listener
 from harness.wait import wait_until
 from test_ctl_files import submitted
 
@@ -36,21 +35,12 @@ class Results:
         assert not broke, broke
 
 
-class OddRobot:
+class OddRobot(Listener):
     """A robot whose answers are bytes. `answers` maps the beginning of "METHOD /path" to bytes, or to a function of the request's body."""
 
     def __init__(self):
         self.answers, self.n, self.open = {}, 0, {}
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                threading.Thread(target=self.serve, args=(self.listening.accept()[0],), daemon=True).start()
-            except OSError:
-                return
+        super().__init__()
 
     def serve(self, client):
         with client:
