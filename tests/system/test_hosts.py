@@ -194,7 +194,7 @@ def play(made, faults, name, loads, number):
         late = [call for call in load.since(began) if call[1] > DEADLINE_S + 1 * PATIENCE]
         assert not late, f"{told}: broker {load.number + 1} answered late: {late}"
         assert not [call for call in load.since(began) if call[2] == 0 and name not in ("kill_host", "stop_host")], f"{told}: broker {load.number + 1} did not answer"
-    made.galera.wait_whole()
+    made.wait_whole()
     wait_until(lambda: batch_of(made, batch_id)[0] == "done", 60 + ITEMS / 5, f"the batch is done after {told}: {batch_of(made, batch_id)}", every=0.3)
     states = batch_of(made, batch_id)[1]
     gap_s = max((load.longest_gap(began, healed) for load in alive), default=0)

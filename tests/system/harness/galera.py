@@ -14,7 +14,7 @@ import pymysql
 
 from .mariadb import MariaDB
 from .ports import free_port
-from .wait import wait_until
+from .wait import TimedOut, wait_until
 
 PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib/x86_64-linux-gnu/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
 HERE = Path(__file__).resolve().parent  # of wsrep_sst_copy
@@ -70,11 +70,11 @@ class GaleraNode(MariaDB):
         self.start(timeout=JOIN_S)
         self.process.argv = plain
 
-    def wait_synced(self, size=None):
-        def synced():
-            return self.status("local_state_comment") == "Synced" and self.status("ready") == "ON" and (not size or self.status("cluster_size") == str(size))
+    def is_synced(self, size=None):
+        return self.status("local_state_comment") == "Synced" and self.status("ready") == "ON" and (not size or self.status("cluster_size") == str(size))
 
-        wait_until(synced, JOIN_S, f"{self.name} is synced, of {size or 'any'} nodes")
+    def wait_synced(self, size=None):
+        wait_until(lambda: self.is_synced(size), JOIN_S, f"{self.name} is synced, of {size or 'any'} nodes")
         return self
 
     def status(self, name):
@@ -86,6 +86,11 @@ class GaleraNode(MariaDB):
                 return row and row[1]
         except pymysql.MySQLError:
             return None
+
+    def account(self):
+        """What it says of itself, for a test that failed."""
+        of = {name: self.status(name) for name in ("cluster_status", "cluster_size", "local_state_comment", "evs_state", "incoming_addresses")}
+        return f"--- {self.name}: {'runs' if self.process.alive() else f'ended with {self.process.popen.returncode}'}, {of}\n{self.process.tail()}"
 
     def cut(self):
         """From the other nodes: after evs.suspect_timeout it is without quorum and answers 1047."""
@@ -119,8 +124,11 @@ class Galera:
         return self.wait_whole()
 
     def wait_whole(self):
-        for node in self.nodes:
-            node.wait_synced(len(self.nodes))
+        try:
+            for node in self.nodes:
+                node.wait_synced(len(self.nodes))
+        except TimedOut as why:
+            raise TimedOut("\n".join([str(why), *(node.account() for node in self.nodes)])) from None
         return self
 
     def ensure_whole(self):

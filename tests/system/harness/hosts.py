@@ -12,6 +12,7 @@ import subprocess
 
 from .galera import Galera, GaleraNode, galera_missing
 from .system import System
+from .wait import TimedOut, wait_until
 
 NOBODY = "02:00:00:00:00:01"
 
@@ -81,8 +82,13 @@ class Network:
 
     def heal(self):
         for name in self.names:
-            for address in self.addresses:
-                self.inside(name, "neigh", "del", address, "dev", "eth0", check=False)
+            wait_until(lambda name=name: self.has_no_cut(name), 10, f"host {name} reaches the others")
+
+    def has_no_cut(self, name):
+        cut = [word.split()[0] for word in self.inside(name, "neigh", "show", "nud", "permanent").stdout.splitlines()]
+        for address in cut:
+            self.inside(name, "neigh", "del", address, "dev", "eth0", check=False)
+        return not cut
 
     def close(self):
         for name in self.names:
@@ -133,6 +139,26 @@ class Hosts:
     def programs(self, n):
         """Those of a host, the node last."""
         return [self.system.dispatchers[n], self.system.brokers[n], self.system.healthds[n], self.galera.nodes[n].process]
+
+    def wait_whole(self):
+        """A node that ended by itself is started again, as a service manager does. One that stays outside is started anew, as an operator does. Both are
+        said: how Galera heals is not what these tests are about."""
+        try:
+            wait_until(self.is_whole, 30, "all nodes are synced", every=0.2)
+        except TimedOut:
+            outside = [node for node in self.galera.nodes if node.status("cluster_status") != "Primary"]
+            for node in outside:
+                print(f"hosts: {node.name} did not come back by itself:\n{node.account()}")
+                node.process.kill9()
+                node.process.start()
+            self.galera.wait_whole()
+
+    def is_whole(self):
+        for node in self.galera.nodes:
+            if not node.process.alive():
+                print(f"hosts: {node.name} ended by itself:\n{node.account()}")
+                node.process.start()
+        return all(node.is_synced(len(self.galera.nodes)) for node in self.galera.nodes)
 
     def close(self):
         """Answers what went wrong."""
