@@ -38,7 +38,7 @@ COMMANDS = [
     ("worker", "drain"), ("worker", "resume"), ("worker", "set"), ("worker", "disable"), ("worker", "enable"), ("worker", "remove"), ("worker", "test"), ("credentials", "set"), ("credentials", "import"), ("credentials", "list"), ("credentials", "remove"),
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"), ("batch", "results"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
-    ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "remove"),
+    ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "set"), ("schedule", "remove"),
     ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("check",), ("errors",), ("audit", "list"), ("events",), ("events", "resend"), ("doctor",), ("adopt",),
 ]  # fmt: skip
 

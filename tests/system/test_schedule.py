@@ -47,6 +47,30 @@ def test_a_schedule_is_added_shown_and_removed(ctl):
     ]  # fmt: skip
 
 
+def test_a_schedule_is_changed(ctl):
+    ctl.run("schedule", "add", "morning", "--cron", "0 11 * * 1-5", *LOGIN, "--company", 1)
+    before = ctl.database.row("SELECT * FROM chasqui_schedules")
+    shown = ctl.run("schedule", "set", "morning", "--at", "6:30", "--zone", "America/Lima", "--preview").stdout
+    lines = shown.splitlines()
+    assert lines[0] == "schedule morning would change: cron 0 11 * * 1-5 -> 30 6 * * 1-5, zone UTC -> America/Lima" and len(lines) == 6
+    assert all(re.search(r" (Mon|Tue|Wed|Thu|Fri) \d{4}-\d\d-\d\d 06:30 America/Lima \(\d{4}-\d\d-\d\d 11:30 UTC\)$", line) for line in lines[1:]), shown
+    assert ctl.database.row("SELECT * FROM chasqui_schedules") == before
+    told = ctl.json("schedule", "set", "morning", "--at", "6:30", "--zone", "America/Lima", "--priority", 8, "--reason", "earlier")
+    assert (told["changed"], told["cron"], told["zone"], told["priority"], told["enabled"]) == (True, "30 6 * * 1-5", "America/Lima", 8, True)
+    one = ctl.json("schedule", "show", "morning")["schedule"]
+    assert (one["cron"], one["zone"], one["priority"], one["next"]) == ("30 6 * * 1-5", "America/Lima", 8, told["next"]) and len(told["next"]) == 5
+    assert ctl.json("schedule", "set", "morning", "--priority", 8)["changed"] is False
+    assert "none: it is disabled" in ctl.run("schedule", "set", "morning", "--disable").stdout and not ctl.json("schedule", "list")["schedules"][0]["enabled"]
+    assert "00:00 -05:00" in ctl.run("schedule", "set", "morning", "--cron", "@daily", "--zone=-05:00", "--enable", "--preview").stdout
+    assert ctl.json("schedule", "set", "morning", "--enable")["next"] == told["next"]
+    details = [row["detail"] for row in ctl.database.rows("SELECT detail FROM chasqui_audit WHERE action = 'schedule_set' ORDER BY id")]
+    assert details == ["cron 0 11 * * 1-5 -> 30 6 * * 1-5, zone UTC -> America/Lima, priority 5 -> 8: earlier", "enabled yes -> no", "enabled no -> yes"]
+    for words, why in (((), "give what is to change"), (("--at", "24:00"), "--at is a time of the day"), (("--at", "7"), "--at is a time"), (("--cron", "x"), "--cron x:"),
+                       (("--at", "7:00", "--cron", "@daily"), "one of --cron and --at"), (("--zone", "Mars"), "--zone"), (("--enable", "--disable"), "one of --enable")):  # fmt: skip
+        ctl.refuses(2, why, "schedule", "set", "morning", *words)
+    ctl.refuses(1, "there is no schedule nobody", "schedule", "set", "nobody", "--disable")
+
+
 def test_what_a_schedule_cannot_be(ctl):
     assert "is made, 1 item;" in ctl.run("schedule", "add", "there", "--cron", "@daily", *LOGIN, "--company", 1).stdout
     add = ("schedule", "add", "s")
