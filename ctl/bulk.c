@@ -7,6 +7,7 @@
 #include "ctl/plain.h"
 #include "ctl/progress.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BULK_PATH "/api/v1/ops/jobs/bulk"
@@ -91,8 +92,20 @@ static void robot_errors_tell(struct ctl *c, uint64_t batch_id)
     buf_free(&text);
 }
 
+/* Those that fail again at once, without a call. Empty when there are none. */
+static void still_write(const struct jv *answer, int64_t n, char *out, size_t room)
+{
+    char number[TEXT_NUMBER];
+    int64_t still = 0;
+    if (!jv_int(jv_get(answer, "credentials_refused"), &still) || still <= 0)
+        return;
+    snprintf(out, room, "; %s of them fail%s again at once, since the stored credentials are still refused (chasqui credentials list --refused)",
+             still == n ? "all" : number_text((uint64_t)still, number), still == 1 && still != n ? "s" : "");
+}
+
 enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
 {
+    char still[200] = "";
     bool is_preview = c->args.n[OPT_PREVIEW] != 0, is_retry = strcmp(action, "retry") == 0, is_capped = false;
     char number[TEXT_NUMBER];
     int64_t n = 0;
@@ -120,10 +133,11 @@ enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
     if (c->args.json)
         return ctl_json(answer);
     jv_bool(jv_get(answer, "capped"), &is_capped);
+    still_write(answer, n, still, sizeof(still));
     jv_free(answer);
     number_text((uint64_t)n, number);
     const char *jobs = n == 1 ? "job" : "jobs", *more = is_capped ? "; there may be more: once again finds them" : "";
     if (is_preview)
-        return ctl_say(c, "%s %s would be %s%s", number, jobs, is_retry ? "tried again" : "cancelled", is_capped ? ", and maybe more" : "");
-    return ctl_say(c, "%s %s %s%s", number, jobs, is_retry ? (n == 1 ? "is queued again" : "are queued again") : n == 1 ? "is cancelled, or was asked to stop" : "are cancelled, or were asked to stop", more);
+        return ctl_say(c, "%s %s would be %s%s%s", number, jobs, is_retry ? "tried again" : "cancelled", is_capped ? ", and maybe more" : "", still);
+    return ctl_say(c, "%s %s %s%s%s", number, jobs, is_retry ? (n == 1 ? "is queued again" : "are queued again") : n == 1 ? "is cancelled, or was asked to stop" : "are cancelled, or were asked to stop", still, more);
 }

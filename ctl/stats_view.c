@@ -168,6 +168,13 @@ static void lanes_lines(struct view *v)
     }
     if (jv_type(queue) == JV_OBJECT)
         queue_cells(t, queue, "queue", "running");
+    if (number(queue, "held") > 0) { /* by pauses and portals; not in the queue's depth */
+        char text[TEXT_NUMBER];
+        table_add(t, "held");
+        table_add(t, count_text(jv_get(queue, "held"), text));
+        for (unsigned i = 2; heads[i]; i++)
+            table_add(t, NULL);
+    }
     table_put(v, &t);
 }
 

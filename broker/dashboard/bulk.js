@@ -25,6 +25,7 @@ export function bulk(action, given, done) {
         body: () => [
             h('p', {}, described.length ? described.join(' · ') : t('bulk_all')),
             h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? why.message : found === null ? t('bulk_counting') : t(`bulk_${action}_n`, count(found))),
+            found && found.credentials_refused > 0 && h('p', {class: 'note'}, t('bulk_still', count(found.credentials_refused))),
             h('p', {class: 'note'}, t(`bulk_${action}_note`))],
         run: async ({reason}) => {
             const told = await act('/jobs/bulk', {action, filter, preview: false, reason: reason || undefined});

@@ -269,6 +269,7 @@ const TEXT = {
     bulk_counting: ['Counting…', 'Contando…'],
     bulk_retry_n: ['{0} jobs would be retried.', 'Se reintentarían {0} trabajos.'],
     bulk_cancel_n: ['{0} jobs would be cancelled.', 'Se cancelarían {0} trabajos.'],
+    bulk_still: ['{0} of them fail again at once: the stored credentials are still refused.', '{0} de ellos fallarán otra vez de inmediato: las credenciales guardadas siguen rechazadas.'],
     bulk_retry_note: ['Only failed and cancelled log-ins can be retried.', 'Solo se reintentan inicios de sesión fallidos o cancelados.'],
     bulk_cancel_note: ['Those that wait are cancelled, those that run are asked to stop.', 'Los que esperan se cancelan, a los que corren se les pide detenerse.'],
     bulk_retry_told: ['{0} jobs are queued again.', '{0} trabajos están otra vez en cola.'],

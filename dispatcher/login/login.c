@@ -235,6 +235,7 @@ static void failed_recorded(void *arg, void *op_arg)
     int64_t retry = l->migrating || op->item.is_set ? op->retry_ms : -1;
     struct portal_change portal = op->portal;
     enum store_rc rc = op->rc;
+    const char *later = later_state(op->uncounted);
     free(op);
     if (rc != STORE_OK) {
         again_soon(l, record_failed);
@@ -264,7 +265,7 @@ static void failed_recorded(void *arg, void *op_arg)
     if (l->item.is_set && retry >= 0)
         d->news->work_due_in(d, retry);
     if (!l->item.batch_id) {
-        peers_event(d, "job", l->job_id, l->company_id, l->cancelled ? "cancelled" : retry >= 0 ? "retrying" : "failed");
+        peers_event(d, "job", l->job_id, l->company_id, l->cancelled ? "cancelled" : retry >= 0 ? later : "failed");
         awaits_wake(d, l->job_id);
     }
     d->news->batch_touched(d, l->item.batch_id);

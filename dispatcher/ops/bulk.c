@@ -27,6 +27,8 @@ static void bulk_reply(struct dispatcher *d, struct request *r, const struct sto
     jv_set_bool(body, "capped", op->capped);
     if (op->n_refused)
         jv_set_int(body, "refused", (int64_t)op->n_refused);
+    if (op->n_still_refused)
+        jv_set_int(body, "credentials_refused", (int64_t)op->n_still_refused);
     reply_jv(d, r, 200, body);
 }
 

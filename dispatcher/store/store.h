@@ -274,6 +274,11 @@ struct portal_change { /* what became of the breaker */
     unsigned n_given_back; /* attempts */
 };
 
+/* The state of a job and its item that wait for another attempt: one whose attempt was given back is as one that did not begin. */
+static inline const char *later_state(bool is_uncounted)
+{
+    return is_uncounted ? "queued" : "retrying";
+}
 struct store_login_failed {
     uint64_t job_id, session_ref; uint8_t token[ID_TOKEN_BYTES];
     char error[41], message[1001]; /* for the job; base URLs replaced already */

@@ -25,6 +25,7 @@
 struct row {
     uint64_t id, company_id;
     bool is_ours, is_login, is_meant;
+    bool is_refused; /* its batch would use stored credentials that are still refused */
 };
 
 /* Is it of a state that the action is for, and of the filter's? */
@@ -57,10 +58,15 @@ static void row_read(struct db *db, const struct store_bulk *op, struct row *row
     row->is_ours = !db_is_null(db, 5);
     row->is_login = db_u64(db, 6) != 0;
     row->is_meant = is_meant(db, op, row);
+    row->is_refused = op->is_retry && db_u64(db, 9) != 0;
 }
 
+/* A job that ended has no params of its own any more: again it would log in with what is stored, and those of batches do so only once that changed. */
+#define STILL_REFUSED                                                                                                                  \
+    "q.batch_id > 0 AND EXISTS (SELECT 1 FROM chasqui_credentials c JOIN chasqui_refused w ON w.company_id = c.company_id AND w.portal = c.portal AND " \
+    "w.credentials_at = c.updated_at WHERE c.company_id = q.company_id AND c.portal = q.portal) "
 #define WALK(index, by)                                                                                                                \
-    "SELECT j.id, j.company_id, {status j.status}, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR ", q.robot_error FROM portal_jobs j FORCE INDEX (" \
+    "SELECT j.id, j.company_id, {status j.status}, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR ", q.robot_error, " STILL_REFUSED "FROM portal_jobs j FORCE INDEX (" \
     index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE " by " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
 
 /* The next piece below op->below, of the index that leaves least; op->state is which of the states is walked when that index is
@@ -105,8 +111,10 @@ static enum db_rc count_read(struct db *db, struct store_bulk *op)
     unsigned n;
     for (unsigned looked = 0; !is_end && op->n < COUNT_MAX && looked < LOOK_MAX; looked += n) {
         TRY(piece_read(db, op, rows, &n, &is_end));
-        for (unsigned i = 0; i < n && op->n < COUNT_MAX; i++)
+        for (unsigned i = 0; i < n && op->n < COUNT_MAX; i++) {
             op->n += rows[i].is_meant;
+            op->n_still_refused += rows[i].is_meant && rows[i].is_refused;
+        }
     }
     op->capped = !is_end;
     return DB_OK;
@@ -134,8 +142,10 @@ static enum db_rc retry_one(struct db *db, struct store_bulk *op, const struct r
     struct store_retry one = {.job_id = row->id, .tries = op->tries};
     snprintf(one.reason, sizeof(one.reason), "%s", op->reason);
     TRY(job_retry_tx(db, &one));
-    if (one.ok)
+    if (one.ok) {
         change_note(op, row, one.batch_id, one.before, "queued");
+        op->n_still_refused += row->is_refused && one.batch_id;
+    }
     return DB_OK;
 }
 

@@ -432,13 +432,13 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 static enum db_rc retry_later(struct db *db, const struct store_login_failed *op, const char *worker)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = {retrying}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
+                "UPDATE portal_jobs SET status = {word ?}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
                 "INTERVAL ? MICROSECOND, updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
-                "ssuiu", op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
+                "sssuiu", later_state(op->uncounted), op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
     TRY(event_add_attempt(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, op->error, &op->attempt));
     return db_exec(db,
                    "UPDATE chasqui_items SET state = ?, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
-                   "siuu", op->uncounted ? "queued" : "retrying", op->retry_ms * 1000, op->item.batch_id, op->item.idx);
+                   "siuu", later_state(op->uncounted), op->retry_ms * 1000, op->item.batch_id, op->item.idx);
 }
 
 /* It is retried, or its job ends. */

@@ -34,7 +34,7 @@ static enum db_rc attempt_give_back(struct db *db, const struct portal_telling *
 {
     if (a->taken == TAKEN_LAST)
         return job_reopen(db, t->tries, a->job_id);
-    TRY(db_exec(db, "UPDATE portal_jobs SET attempts = attempts - 1 WHERE id = ? AND status IN ({retrying}, {running}) AND attempts > 0", "u", a->job_id));
+    TRY(db_exec(db, "UPDATE portal_jobs SET attempts = attempts - 1 WHERE id = ? AND status IN ({queued}, {retrying}, {running}) AND attempts > 0", "u", a->job_id));
     return db_affected(db) ? event_add(db, a->job_id, "attempt_given_back", NULL, t->holder, "the portal was down") : DB_OK;
 }
 

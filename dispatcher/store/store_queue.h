@@ -169,6 +169,7 @@ struct store_bulk { /* all jobs that a filter finds: retried, or cancelled, a st
     uint64_t below; unsigned state; uint64_t audit_id;
     uint64_t n; /* found, or changed */
     uint64_t n_refused; /* by the database, each by itself: they stay as they were */
+    uint64_t n_still_refused; /* of n, when retried: they end at once as credentials_refused */
     uint64_t n_from[BULK_STATES], n_asked; /* of those: by the state they had; how many still run and were asked to stop */
     /* out */
     bool more;   /* call it again */

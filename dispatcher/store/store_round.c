@@ -112,14 +112,14 @@ struct end {
 static enum db_rc end_retrying(struct db *db, const struct end *e)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = {retrying}, error = ?, message = {message ?}, attempts = attempts - ?, "
+                "UPDATE portal_jobs SET status = {word ?}, error = ?, message = {message ?}, attempts = attempts - ?, "
                 "available_at = {now available_at} + INTERVAL ? MICROSECOND, updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
-                "ssuiu", e->error, e->message, (uint64_t)e->is_uncounted, e->retry_ms * 1000, e->job_id));
+                "sssuiu", later_state(e->is_uncounted), e->error, e->message, (uint64_t)e->is_uncounted, e->retry_ms * 1000, e->job_id));
     TRY(event_add(db, e->job_id, e->is_uncounted ? "waits_again" : "retrying", NULL, NULL, e->error));
     return db_exec(db,
-                   "UPDATE chasqui_items SET state = 'retrying', ending = NULL, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id "
+                   "UPDATE chasqui_items SET state = ?, ending = NULL, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id "
                    "= ? AND idx = ?",
-                   "iuu", e->retry_ms * 1000, e->batch_id, e->idx);
+                   "siuu", later_state(e->is_uncounted), e->retry_ms * 1000, e->batch_id, e->idx);
 }
 
 /* The job and its item; the lease is gone already. */

@@ -171,11 +171,13 @@ static enum db_rc waiting_look(struct db *db, const struct store_why *op, const 
     TRY(waits_look(db, op->portals, &(struct waits_of){j->portal, j->action, j->batch_id}, list, &stands));
     TRY(company_look(db, j, list));
     if (!j->is_ready && !j->is_held) {
-        bool is_retry = strcmp(j->status, "retrying") == 0;
+        bool is_retry = strcmp(j->status, "retrying") == 0, is_back = !is_retry && j->error[0];
         struct jv *why = why_say(list, is_retry ? "retrying" : "scheduled",
-                             is_retry ? "Its last attempt failed; it is tried again then." : "It may not begin before then.");
+                             is_retry  ? "Its last attempt failed; it is tried again then."
+                             : is_back ? "Its last attempt was given back and does not count; it may begin again then."
+                                       : "It may not begin before then.");
         jv_set_time(why, "at", j->due_ms);
-        if (is_retry)
+        if (is_retry || is_back)
             jv_set_str(why, "error", j->error[0] ? j->error : NULL);
         return DB_OK;
     }

@@ -144,6 +144,7 @@ def screen(tmp_path):
     stats = {
         "ok": True, "state": "ok", "as_of": "2026-01-31T06:00:00.000Z", "words": [{"level": "ok", "code": "well", "text": "All is well."}], "robots": robots,
         "broker": {"name": "b", "routes": []}, "lanes": lanes, "places": {"used": 3, "total": 400}, "dispatchers": [], "healthds": [], "companies": {},
+        "queue": {"held": 1234, **waits},
     }  # fmt: skip
     hostile = "S\x1b[31m-1\x9b"
     lists = {
@@ -192,6 +193,7 @@ def test_long_waits_do_not_widen_the_table(screen):
     lines = screen(b"1", "LANE")
     lane = next(line for line in lines if line.startswith("interactive"))
     assert lines[0].startswith("ok") and lane.endswith("0.4") and "…" not in lane and "100,000+" in lane and "12h30m" in lane, lane
+    assert next(line for line in lines if line.startswith("held ")).split()[1] == "1,234"  # by pauses and portals
     fcntl.ioctl(screen.terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
     wait_until(lambda: all(len(line) <= 30 for line in (frames(screen.terminal.read(0.3)) or ["x" * 80])[-1]), 20, "what cannot be fitted is cut")
 

@@ -344,6 +344,13 @@ def test_refused_credentials_are_not_used_again(make_system, portal):
     found = system.ops.get("/api/v1/ops/jobs", query={"error": "credentials_refused", "batch_id": batch}).json["jobs"]
     assert {one["company_id"] for one in found} == {1, 2}
 
+    # Trying those again calls no robot: that is said before, and on the page.
+    preview = {"action": "retry", "filter": {"batch_id": batch}, "preview": True}
+    assert system.ops.post("/api/v1/ops/jobs/bulk", preview).expect(200).json == {"ok": True, "n": 2, "capped": False, "credentials_refused": 2}
+    told = system.ctl("batch", "retry", batch, "--preview").stdout
+    assert told.startswith("2 jobs would be tried again; all of them fail again at once, since the stored credentials are still refused"), told
+    assert "credentials_refused" not in system.ops.post("/api/v1/ops/jobs/bulk", {**preview, "action": "cancel"}).expect(200).json
+
     # Who asks for it may: params of one's own, and a log-in that somebody waits for.
     api.execute(1).expect(502, "robot_error")
     assert len(robot.calls("login", 1)) == 2

@@ -120,6 +120,7 @@ static void test_attempts_are_bounded_and_a_full_robot_costs_none(void **state)
     login_failed_fine(&full);
     assert_number(1, "SELECT attempts FROM portal_jobs WHERE id = ?", "u", job);
     assert_text("queued", "SELECT state FROM chasqui_items", "");
+    assert_text("queued", "SELECT status FROM portal_jobs WHERE id = ?", "u", job); /* one word for one state */
     claim_forget(&op);
 
     due_now();
