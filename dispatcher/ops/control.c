@@ -78,7 +78,7 @@ static void active_start(struct dispatcher *d, struct request *r)
     struct store_active *op = xcalloc(1, sizeof(*op));
     op->company_id = r->company_id;
     strcpy(op->portal, r->portal);
-    op->laravel_max_age_ms = -1;
+    op->laravel_max_age_ms = d->conf->session_idle_timeout_s * 1000;
     store_submit(d->store, store_active, op, active_done, asked_new(d, r));
 }
 

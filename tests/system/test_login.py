@@ -219,6 +219,11 @@ def test_execute_reuses_laravels_session_only_if_young(make_system):
     assert system.api.execute(21, params=LOGIN).expect(200).json["session_id"] == young
     system.allow_violations = True  # the old one is Laravel's; execute logs in anew
     assert system.api.execute(22, params=LOGIN).expect(200).json["session_id"] != old
+    # Nor is an old one shown as the active session: an application that asks first would go from one dead session to the next.
+    assert system.api.active(21).expect(200).json["session_id"] == young
+    laravel_row(system, "of-last-month", 23, age_s=700)
+    system.api.active(23).expect(404, "session_not_found")
+    assert system.database.value("SELECT COUNT(*) FROM portal_jobs WHERE company_id = 23 AND status = 'done'") == 1
 
 
 def test_laravels_unregistered_robot(system):
