@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- What each program needs of the database, and no more. `app` is Laravel's database, 10.0.0.% the hosts of the dispatchers.
--- Brokers and healthd need nothing: they have no access to the database at all.
+-- What the dispatchers need of the database, and no more: they read and write rows, and change no table. To be run after `chasqui
+-- migrate`, since MariaDB grants nothing on a table that is not there (ERROR 1146), and again after an upgrade that brings tables.
+-- `app` is Laravel's database, 10.0.0.% the hosts of the dispatchers. Brokers and healthd have no access to the database at all.
+-- What `chasqui` (the command) needs is in grants_command.sql.
 
--- ---- chasqui-dispatcher: reads and writes rows, changes no table ---------------------------------------------------
 CREATE USER IF NOT EXISTS 'chasqui'@'10.0.0.%' IDENTIFIED BY 'change-me';
 -- DELETE only where retention.portal_jobs = delete.
 GRANT SELECT, INSERT, UPDATE ON app.portal_jobs TO 'chasqui'@'10.0.0.%';
@@ -38,9 +39,3 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_tokens TO 'chasqui'@'10.0.0.
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_webhooks TO 'chasqui'@'10.0.0.%';
 -- Where auth.laravel_view is set; nothing on the tables below it.
 -- GRANT SELECT ON app.chasqui_laravel_tokens TO 'chasqui'@'10.0.0.%';
-
--- ---- chasqui (the command): the same rows, and the tables of migrate ------------------------------------------------
-CREATE USER IF NOT EXISTS 'chasqui_ops'@'10.0.0.%' IDENTIFIED BY 'change-me-too';
-GRANT SELECT, INSERT, UPDATE, DELETE ON app.* TO 'chasqui_ops'@'10.0.0.%';
--- For chasqui migrate only; where nobody but an administrator may do that: chasqui migrate --print, and take this away.
-GRANT CREATE, ALTER, INDEX ON app.* TO 'chasqui_ops'@'10.0.0.%';
