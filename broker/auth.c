@@ -128,6 +128,8 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     if (t->id >= TOKEN_FOREIGN)
         t->abilities &= ABILITY_APP; /* whoever says so */
     t->rate_per_minute = (uint64_t)rate;
+    if (t->id >= TOKEN_FOREIGN)
+        jv_id(jv_get(v, "user_id"), &t->user_id);
     jv_bool(jv_get(v, "all"), &t->all_companies);
     t->companies = xcalloc(jv_len(companies) + 1, sizeof *t->companies);
     for (size_t i = 0; i < jv_len(companies) && i < PROTO_COMPANIES_MAX; i++) {

@@ -14,6 +14,7 @@ struct token { /* a verified one; counted references */
     uint64_t *companies;
     uint32_t n_companies;
     uint64_t rate_per_minute; /* 0 = no limit */
+    uint64_t user_id;         /* of a token of the application: whose it is there; 0 = not known */
 };
 
 struct token_key { /* what is known of a token that somebody shows */

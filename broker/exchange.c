@@ -525,6 +525,7 @@ static void request_from(struct msg_REQUEST *r, const struct token *t, const cha
     r->traceparent = str_of(traceparent);
     r->token_id = t->id;
     r->token_name = str_of(t->name);
+    r->user_id = t->user_id;
     r->peer = str_of(peer);
     r->all_companies = t->all_companies;
     if (!r->all_companies)

@@ -283,7 +283,7 @@ enum db_rc column_widen_sql(struct db *db, const char *arguments, size_t len, st
         memcpy(text, arguments, len);
     bool is_good = widen_parse(text, &w);
     for (unsigned i = 0; is_good && i < w.n && strcmp(w.table, "portal_jobs") == 0 && strcmp(w.column, "status") == 0; i++)
-        w.value[i] = db_status_word(db, w.value[i]);
+        w.value[i] = shape_word(db_shape(db), w.value[i]);
     if (!is_good) {
         buf_addf(why, "the instruction widen-enum %.*s is malformed", (int)len, arguments);
         return DB_FAIL;

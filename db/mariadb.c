@@ -142,9 +142,9 @@ void db_cut(struct db *db)
     db_link_cut(&db->link);
 }
 
-const char *db_status_word(const struct db *db, const char *status)
+const struct portal_shape *db_shape(const struct db *db)
 {
-    return shape_word(&db->shape, status);
+    return &db->shape;
 }
 
 const char *db_error(const struct db *db)

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 struct db;
+struct portal_shape;
 
 #define DB_TOO_MANY_STATEMENTS "1461 " /* how db_error() begins when max_prepared_stmt_count is reached: it is a DB_RETRY */
 
@@ -54,8 +55,8 @@ void db_cut(struct db *db);
 bool db_is_open(const struct db *db);
 /* How long one statement may take (20 s when never called). Drops an open connection; the next use makes one. */
 void db_patience(struct db *db, unsigned seconds);
-/* What portal_jobs.status says for a status of ours: laravel.status.* */
-const char *db_status_word(const struct db *db, const char *status);
+/* What portal_jobs is like here, as far as it was looked at. It changes between transactions only. */
+const struct portal_shape *db_shape(const struct db *db);
 /* The last error for people (CLI), without secrets. */
 const char *db_error(const struct db *db);
 

@@ -16,7 +16,7 @@
 
 static const char *const times[SHAPE_TIMES] = {"created_at", "updated_at", "available_at", "started_at", "finished_at"};
 static const char *const statuses[STATUS_WORDS] = {"queued", "retrying", "running", "done", "failed", "cancelled"};
-static const char *const fills[SHAPE_FILLS] = {"payload", "result"};
+static const char *const fills[SHAPE_FILLS] = {"payload", "result", "user_id"};
 static const char deleted_at[] = ".deleted_at";
 #define MESSAGE "{message "
 #define STATUS "{status "
@@ -87,6 +87,20 @@ static void status_look(struct portal_shape *s, const char *type)
             snprintf(s->lacks, sizeof(s->lacks), "%.20s", word_of(s, i));
 }
 
+static bool is_text(const char *data_type)
+{
+    return strcasestr(data_type, "text") || strcasecmp(data_type, "json") == 0;
+}
+
+static bool is_integer(const char *data_type)
+{
+    static const char *const integers[] = {"tinyint", "smallint", "mediumint", "int", "bigint"};
+    bool is_one = false;
+    for (unsigned i = 0; i < sizeof(integers) / sizeof(*integers); i++)
+        is_one |= strcasecmp(data_type, integers[i]) == 0;
+    return is_one;
+}
+
 void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length)
 {
     s->has_deleted_at |= strcasecmp(column, "deleted_at") == 0;
@@ -99,7 +113,7 @@ void shape_row(struct portal_shape *s, const char *column, const char *data_type
         status_look(s, data_type);
     for (unsigned i = 0; i < SHAPE_FILLS; i++)
         if (strcasecmp(column, fills[i]) == 0)
-            s->fills[i] = is_listed(s->columns, fills[i]) && (strcasestr(data_type, "text") || strcasecmp(data_type, "json") == 0);
+            s->fills[i] = is_listed(s->columns, fills[i]) && (i == FILL_USER ? is_integer(data_type) : is_text(data_type));
 }
 
 static int64_t offset_of(const char *name, int64_t unix_s)
@@ -117,6 +131,11 @@ void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s
     int64_t wall = offset_of(conf->laravel_time_zone, unix_s), connection = offset_of(conf->laravel_connection_time_zone, unix_s);
     for (unsigned i = 0; i < SHAPE_TIMES; i++)
         s->wall_s[i] = s->is_timestamp[i] ? wall - connection : wall;
+}
+
+bool shape_fills_user(const struct portal_shape *s)
+{
+    return s->fills[FILL_USER];
 }
 
 bool shape_concerns(const char *sql)
@@ -246,20 +265,22 @@ static void result_write(const struct portal_shape *s, const char *p, struct buf
                   "'wrong_state'), 'message', COALESCE(%smessage, IF(%serror IS NULL, 'The job was cancelled.', NULL))) END", p, word_of(s, STATUS_FAILED), word_of(s, STATUS_CANCELLED), p, p, p, p, p);
 }
 
-/* {payload}, {payload value}, {result}, {result j}: how many bytes it has; 0 = it is another token. */
+/* {payload}, {payload value}, {user}, {user value}, {result}, {result j}: how many bytes it has; 0 = it is another token. */
 static size_t fill_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
     char word[10] = "", of[10] = "", p[12] = "";
     int n = 0, more = 0;
     if (sscanf(at, "{%9[a-z]%n %9[a-z]%n", word, &n, of, &more) < 1 || at[more ? more : n] != '}')
         return 0;
-    bool is_payload = strcmp(word, fills[FILL_PAYLOAD]) == 0;
-    if (!is_payload && strcmp(word, fills[FILL_RESULT]) != 0)
+    bool is_payload = strcmp(word, fills[FILL_PAYLOAD]) == 0, is_user = strcmp(word, "user") == 0;
+    if (!is_payload && !is_user && strcmp(word, fills[FILL_RESULT]) != 0)
         return 0;
     snprintf(p, sizeof(p), "%s%s", of, *of ? "." : "");
     if (is_payload && s->fills[FILL_PAYLOAD])
         buf_adds(out, *of ? payload_sql : ", payload");
-    else if (!is_payload && s->fills[FILL_RESULT])
+    else if (is_user && s->fills[FILL_USER])
+        buf_adds(out, *of ? ", ?" : ", user_id");
+    else if (!is_payload && !is_user && s->fills[FILL_RESULT])
         result_write(s, p, out);
     return (size_t)(more ? more : n) + 1;
 }

@@ -13,6 +13,7 @@
  *   {status j.status}         the status of ours that Laravel's column names; another word stays as it is
  *   {payload}                 of an INSERT: that column behind the others, when laravel.columns names it and the table has it, else nothing
  *   {payload value}           likewise its value: the body of execute, without params
+ *   {user}, {user value}      likewise user_id, whose value is one more parameter: shape_fills_user() says whether there is one
  *   {result}, {result j}      at the end of an UPDATE's SET: the column result, from what the row has by then
  *   {message SQL}             the text that SQL is, as that column can hold it: what its character set lacks becomes "?", and it is cut to its length
  *   j.deleted_at              NULL while the table has no such column
@@ -29,7 +30,7 @@
 #define SHAPE_EVERY_MS 5000 /* it is looked at again after this */
 #define SHAPE_TIMES 5
 enum { STATUS_QUEUED, STATUS_RETRYING, STATUS_RUNNING, STATUS_DONE, STATUS_FAILED, STATUS_CANCELLED, STATUS_WORDS };
-enum { FILL_PAYLOAD, FILL_RESULT, SHAPE_FILLS };
+enum { FILL_PAYLOAD, FILL_RESULT, FILL_USER, SHAPE_FILLS };
 
 struct portal_shape {
     bool has_deleted_at;
@@ -46,7 +47,7 @@ struct portal_shape {
 /* The query whose rows (column name, data type (of status: with its values), character set or NULL, length or NULL) shape_row() takes. */
 #define SHAPE_SQL                                                                                                                 \
     "SELECT COLUMN_NAME, IF(COLUMN_NAME = 'status', COLUMN_TYPE, DATA_TYPE), CHARACTER_SET_NAME, CHARACTER_MAXIMUM_LENGTH FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND " \
-    "TABLE_NAME = 'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message', 'status', 'payload', 'result')"
+    "TABLE_NAME = 'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message', 'status', 'payload', 'result', 'user_id')"
 void shape_begin(struct portal_shape *s);
 void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length);
 /* Fills in the offsets of laravel.time_zone at this moment. */
@@ -57,6 +58,8 @@ void shape_words(struct portal_shape *s, const struct conf *conf);
 bool shape_enum_has(const char *type, const char *value);
 /* The word that Laravel's column has for a status of ours. */
 const char *shape_word(const struct portal_shape *s, const char *status);
+/* Do {user} and {user value} stand for a column and its parameter, or for nothing? */
+bool shape_fills_user(const struct portal_shape *s);
 /* Does the text depend on the shape? */
 bool shape_concerns(const char *sql);
 void shape_text(const struct portal_shape *s, const char *sql, struct buf *out);

@@ -269,6 +269,7 @@ static void reserve(struct entry *e)
     op->params = e->sealed.data;
     op->params_len = e->sealed.len;
     op->token_id = r->token_id;
+    op->user_id = r->user_id;
     strcpy(op->request_id, r->request_id);
     lease_fill(d, &l->lease, l->action->timeout_ms);
     op->lease = l->lease;

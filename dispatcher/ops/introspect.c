@@ -6,7 +6,7 @@
  * is larger than 64 KiB, is not JSON or leaves out what matters is "cannot be
  * verified", with a cause. Must never log a token or the credential.
  *
- * An answer is {"active": bool, "exp"?, "nbf"?, "scope"?: words, "companies": [ids] or "*", "username"?, "sub"?}. Only the
+ * An answer is {"active": bool, "exp"?, "nbf"?, "scope"?: words, "companies": [ids] or "*", "username"?, "sub"?, "user_id"?}. Only the
  * scope `app` (or `*`) is of use here: such a token is never an operator's.
  */
 #include "dispatcher/ops/introspect.h"
@@ -113,6 +113,15 @@ static void name_write(const struct jv *v, struct jv *body)
     jv_set_str(body, "name", name);
 }
 
+/* Whose it is: `user_id`, else `sub`, when that is an unsigned integer. */
+static void user_write(const struct jv *v, struct jv *body)
+{
+    const struct jv *user = jv_get(v, "user_id");
+    uint64_t id;
+    if (jv_id(jv_type(user) == JV_ABSENT ? jv_get(v, "sub") : user, &id))
+        jv_set_int(body, "user_id", (int64_t)id);
+}
+
 /* What an active token is, into body; NULL, or what is wrong with the answer. */
 static const char *active_read(const struct introspector *i, const struct jv *v, uint64_t token_id, bool *is_over, struct jv *body)
 {
@@ -127,6 +136,7 @@ static const char *active_read(const struct introspector *i, const struct jv *v,
         jv_push_str(abilities, "app");
     jv_set_int(body, "id", (int64_t)token_id);
     name_write(v, body);
+    user_write(v, body);
     jv_set(body, "abilities", abilities);
     jv_set_bool(body, "all", all);
     jv_set(body, "companies", companies);

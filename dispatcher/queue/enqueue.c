@@ -137,6 +137,7 @@ void enqueue_start(struct dispatcher *d, struct request *r)
     op->params = e->sealed.data;
     op->params_len = e->sealed.len;
     op->token_id = r->token_id;
+    op->user_id = r->user_id;
     strcpy(op->request_id, r->request_id);
     op->tries = (unsigned)d->conf->queue_max_attempts;
     op->available_at_ms = (int64_t)r->available_at_ms;

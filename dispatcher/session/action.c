@@ -268,6 +268,7 @@ static void action_resolved(struct dispatcher *d, struct request *r, enum resolv
     strcpy(op->worker, robot_by_id(d, row->robot_id)->name);
     op->priority = r->priority;
     op->token_id = r->token_id;
+    op->user_id = r->user_id;
     strcpy(op->request_id, r->request_id);
     op->lease = w->lease;
     store_submit(d->store, store_action_start, op, started, w);

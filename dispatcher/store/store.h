@@ -205,7 +205,7 @@ struct store_reserve {
     char portal[PORTAL_ROOM], action[65];
     uint8_t priority; bool remember;
     const void *params; size_t params_len;  /* sealed; borrowed, lives as long as the op */
-    uint64_t token_id; char request_id[129];
+    uint64_t token_id, user_id; char request_id[129]; /* user_id: Laravel's, whose token it was; 0 = nobody's */
     struct lease lease;
     int64_t laravel_max_age_ms;
     struct idempotency key;
@@ -309,7 +309,7 @@ void store_login_failed(struct db *db, void *op);
 
 struct store_action_start {
     char job_uid[ID_JOB_UID_BYTES]; uint64_t company_id; char portal[PORTAL_ROOM], action[65], session_id[SESSION_ID_ROOM], worker[NAME_ROOM];
-    uint8_t priority; uint64_t token_id; char request_id[129]; struct lease lease; struct idempotency key;
+    uint8_t priority; uint64_t token_id, user_id; char request_id[129]; struct lease lease; struct idempotency key;
     uint64_t job_id; bool dup_uid, replayed, mismatch; /* replayed: job_id is the job that the key stands for */
     enum store_rc rc;
 };

@@ -19,9 +19,9 @@ static enum db_rc start_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, "
-                "updated_at, available_at, started_at{payload}) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, {now created_at}, {now updated_at}, "
-                "{now available_at}, {now started_at}{payload value})",
-                "sussus", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->worker));
+                "updated_at, available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, {now created_at}, {now updated_at}, "
+                "{now available_at}, {now started_at}{payload value}{user value})",
+                USER_TYPES(db, "sussus"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->worker, op->user_id));
     op->job_id = db_insert_id(db);
     enum db_rc rc = db_exec(db,
                             "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, session_id, token_id, request_id) "

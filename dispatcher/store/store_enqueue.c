@@ -35,10 +35,11 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
 {
     uint64_t turn;
     TRY(db_exec(db,
-                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, available_at{payload}) "
+                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, available_at{payload}{user}) "
                 "VALUES (?, ?, ?, ?, {queued}, ?, 0, {now created_at}, {now updated_at}, COALESCE({wall available_at FROM_UNIXTIME(? / 1000)}, "
-                "{now available_at}){payload value})",
-                "sussuN", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, (uint64_t)op->available_at_ms));
+                "{now available_at}){payload value}{user value})",
+                USER_TYPES(db, "sussuN"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, (uint64_t)op->available_at_ms,
+                op->user_id));
     op->job_id = db_insert_id(db);
     enum db_rc rc = db_exec(db,
                             "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, remember, token_id, request_id, batch_id, "

@@ -154,9 +154,9 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     }
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
-                "available_at, started_at{payload}) VALUES (?, ?, ?, ?, {running}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
-                "{now started_at}{payload value})",
-                "sussu", op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority));
+                "available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {running}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
+                "{now started_at}{payload value}{user value})",
+                USER_TYPES(db, "sussu"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->user_id));
     op->job_id = db_insert_id(db);
     op->epoch++;
     rc = db_exec(db,

@@ -59,7 +59,7 @@ struct store_enqueue {
     bool remember;
     bool force_new; /* an active session is only told (REUSED): nothing is written */
     const void *params; size_t params_len; /* sealed; borrowed, lives as long as the op */
-    uint64_t token_id; char request_id[129];
+    uint64_t token_id, user_id; char request_id[129];
     unsigned tries;
     int64_t available_at_ms; /* unix, 0 = now */
     int64_t due_in_ms; /* out: by the database's clock */

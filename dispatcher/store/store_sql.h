@@ -8,6 +8,7 @@
 #define CHASQUI_STORE_SQL_H
 
 #include "db/laravel_own.h"
+#include "db/portal_shape.h"
 #include "dispatcher/store/store.h"
 
 /* Leaves the function with the first failure. */
@@ -17,6 +18,9 @@
         if (try_rc_ != DB_OK)            \
             return try_rc_;              \
     } while (0)
+
+/* The types of an INSERT into portal_jobs that ends with {user value}: the user's id is its last argument. In a transaction. */
+#define USER_TYPES(db, types) (shape_fills_user(db_shape(db)) ? types "N" : types)
 
 /* The columns of a session_row, for queries over `s` (chasqui_sessions), `j` (portal_jobs) and `m`
  * (chasqui_session_migrations, left join), beginning at column `at`. */

@@ -26,6 +26,7 @@
 struct view {
     uint64_t until_ms;
     int64_t expires_wall_s; /* how far its expires_at is from UTC */
+    bool has_user;             /* a column user_id, which may be missing */
     char why[VERIFY_WHY_ROOM]; /* "" = it is good */
 };
 static _Thread_local struct view view_;
@@ -87,12 +88,14 @@ static enum db_rc view_look(struct db *db, const struct conf *conf, struct view 
     char schema[65] = "";
     snprintf(schema, sizeof(schema), "%.*s", dot ? (int)(dot - name) : 0, name);
     v->why[0] = '\0';
+    v->has_user = false;
     TRY(db_query(db,
                  "SELECT COLUMN_NAME, DATA_TYPE, COALESCE(CHARACTER_MAXIMUM_LENGTH, 0) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = "
                  "COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?",
                  "ss", schema, dot ? dot + 1 : name));
     while (db_next(db)) {
         is_any = true;
+        v->has_user |= strcasecmp(db_str(db, 0, NULL), "user_id") == 0;
         for (unsigned i = 0; i < N_COLUMNS; i++)
             if (strcasecmp(db_str(db, 0, NULL), columns[i].name) == 0) {
                 seen[i] = true;
@@ -113,6 +116,7 @@ static enum db_rc view_look(struct db *db, const struct conf *conf, struct view 
 struct found {
     uint64_t id;
     bool is_any, is_app, is_endless;
+    bool has_user; uint64_t user_id; /* whose it is; 0 = that is not known */
     int64_t left_ms; /* until its last row ends */
     struct jv *companies;
 };
@@ -147,6 +151,18 @@ static bool same_hash(const char *stored, const uint8_t sha256[32])
     return sodium_memcmp(low, hex, HEX_LEN) == 0;
 }
 
+/* An unsigned integer, or none. The rows of a token that disagree name nobody. */
+static void user_take(struct found *f, const char *text)
+{
+    size_t len = text ? strlen(text) : 0;
+    bool is_number = len >= 1 && len <= 19 && strspn(text, "0123456789") == len;
+    uint64_t id = is_number ? strtoull(text, NULL, 10) : 0;
+    if (id > INT64_MAX)
+        id = 0;
+    f->user_id = !f->has_user || f->user_id == id ? id : 0;
+    f->has_user = true;
+}
+
 /* One row: a company of the token. */
 static void row_take(struct db *db, const struct store_verify *op, struct found *f)
 {
@@ -159,6 +175,7 @@ static void row_take(struct db *db, const struct store_verify *op, struct found 
     if (!is_endless && left_ms <= 0)
         return;
     f->is_app |= has_app(db_str(db, 3, NULL));
+    user_take(f, db_str(db, 6, NULL));
     f->is_endless |= is_endless;
     f->left_ms = left_ms > f->left_ms ? left_ms : f->left_ms;
     if (db_i64(db, 2) > 0)
@@ -184,6 +201,8 @@ static void verdict_write(struct store_verify *op, struct found *f)
     jv_set_int(body, "rate_per_minute", op->conf->auth_rate_per_minute);
     if (!f->is_endless)
         jv_set_int(body, "expires_in_ms", f->left_ms);
+    if (f->user_id)
+        jv_set_int(body, "user_id", (int64_t)f->user_id);
     json_take(body, &op->json);
 }
 
@@ -195,9 +214,9 @@ static enum db_rc rows_look(struct db *db, struct store_verify *op, const struct
     id_hex(op->own.secret_sha256, 32, hex);
     buf_addf(&sql,
              "SET STATEMENT max_statement_time = %.1f FOR SELECT v.id, v.secret_sha256, v.company_id, v.abilities, v.expires_at IS NULL, "
-             "TIMESTAMPDIFF(MICROSECOND, NOW(6), v.expires_at - INTERVAL ? SECOND) DIV 1000 FROM %s v WHERE v.secret_sha256 = ? AND (? = 0 OR v.id = ?) "
+             "TIMESTAMPDIFF(MICROSECOND, NOW(6), v.expires_at - INTERVAL ? SECOND) DIV 1000, %s FROM %s v WHERE v.secret_sha256 = ? AND (? = 0 OR v.id = ?) "
              "LIMIT %d",
-             (double)op->conf->auth_timeout_ms / 1000, op->conf->auth_laravel_view, ROWS_MAX);
+             (double)op->conf->auth_timeout_ms / 1000, v->has_user ? "LEFT(CAST(v.user_id AS CHAR), 20)" : "NULL", op->conf->auth_laravel_view, ROWS_MAX);
     enum db_rc rc = db_query(db, sql.data, "isuu", v->expires_wall_s, hex, op->own.token_id, op->own.token_id);
     while (rc == DB_OK && db_next(db))
         row_take(db, op, &f);
@@ -208,16 +227,23 @@ static enum db_rc rows_look(struct db *db, struct store_verify *op, const struct
     return rc;
 }
 
+static enum db_rc view_read(struct db *db, struct store_verify *op, struct view *v)
+{
+    if (clock_ms() >= v->until_ms)
+        TRY(view_look(db, op->conf, v));
+    return v->why[0] ? DB_OK : rows_look(db, op, v);
+}
+
 /* A connection that is lost is told as such; what the view itself is to blame for is a cause. */
 static enum db_rc view_ask(struct db *db, struct store_verify *op)
 {
     struct view *v = &view_;
-    enum db_rc rc = DB_OK;
     op->outcome = VERIFIED_UNKNOWN;
-    if (clock_ms() >= v->until_ms)
-        rc = view_look(db, op->conf, v);
-    if (rc == DB_OK && !v->why[0])
-        rc = rows_look(db, op, v);
+    enum db_rc rc = view_read(db, op, v);
+    if (rc == DB_REFUSED && v->has_user) { /* perhaps user_id was taken away, which may be missing */
+        v->until_ms = 0;
+        rc = view_read(db, op, v);
+    }
     if (rc == DB_GONE || rc == DB_NOT_HERE)
         return rc;
     if (rc == DB_OK && !v->why[0])

@@ -95,6 +95,7 @@ static void expired(void *arg)
 static void copy_fields(struct request *r, const struct msg_REQUEST *m)
 {
     r->token_id = m->token_id;
+    r->user_id = m->user_id;
     r->all_companies = m->all_companies;
     r->page = m->page;
     r->company_id = m->company_id;

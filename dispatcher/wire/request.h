@@ -19,7 +19,7 @@ struct request {
     uint64_t arrived_us;
     uint64_t deadline_at_ms;   /* clock_ms() */
     char request_id[129], traceparent[129], peer_addr[65], token_name[101];
-    uint64_t token_id;
+    uint64_t token_id, user_id; /* user_id: Laravel's, of a token of the application; 0 = nobody's */
     bool all_companies;
     uint64_t *companies; unsigned n_companies; /* owned */
     uint8_t secret_hash[32];

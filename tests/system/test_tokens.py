@@ -115,6 +115,25 @@ def test_abilities(broker, dispatcher):
     assert (app, read, write) == ([200, 403, 403, 403, 403], [403, 200, 200, 403, 403], [403, 403, 200, 403, 403])
 
 
+def test_a_token_of_the_application_brings_its_user(broker, dispatcher):
+    foreign = 1 << 62
+    said = [*((foreign, user) for user in (12, "12", 2**63 - 1, 0, -1, 2**63, "ana", 1.5, [12], None)), (0, 12)]
+
+    def verify(me, header, _):
+        number, user = said[header["token_id"] - 1]
+        me.reply(header, json.dumps({**json.loads(token_body(number + header["token_id"])), "user_id": user}).encode())
+
+    dispatcher.on["TOKEN_VERIFY"] = verify
+    dispatcher.on["EXECUTE_LOGIN"] = dispatcher.on["EXECUTE_QUEUED"] = dispatcher.on["EXECUTE_ACTION"] = says()
+    for number in range(1, len(said) + 1):
+        Api(broker.url, f"{number}|x").post(EXECUTE, LOGIN).expect(200)
+    Api(broker.url, "1|x").post(EXECUTE, ECHO).expect(200)
+    Api(broker.url, "1|x").post(EXECUTE, LOGIN, headers={"Prefer": "respond-async"})
+    dispatcher.wait_seen("EXECUTE_QUEUED")
+    users = [header.get("user_id") for _, header, _ in dispatcher.saw("EXECUTE_LOGIN", "EXECUTE_ACTION", "EXECUTE_QUEUED")]
+    assert users == [12, 12, 2**63 - 1, *[None] * 8, 12, 12]
+
+
 def test_rate_limits(broker, dispatcher):
     dispatcher.on["TOKEN_VERIFY"] = token_says(rate=4)
     for op in ("BUZON_LIST", "JOB_GET", "SESSION_GET", "EXECUTE_ACTION", "EXECUTE_LOGIN"):

@@ -101,6 +101,27 @@ static void test_columns_are_filled_where_they_are(void **state)
     buf_free(&out);
 }
 
+static void test_the_user_is_one_more_parameter(void **state)
+{
+    (void)state;
+    static const char sql[] = "INSERT INTO portal_jobs (a{payload}{user}) VALUES (?{payload value}{user value})";
+    static const char *const integers[] = {"bigint", "int", "mediumint", "smallint", "tinyint"}, *const others[] = {"char", "uuid", "binary", "point", "decimal"};
+    struct conf named = {.laravel_columns = (char[]){"payload, user_id"}}, other = {.laravel_columns = (char[]){"payload, user_ids"}};
+    assert_text(&named, sql, "INSERT INTO portal_jobs (a) VALUES (?)"); /* the table has no such column */
+    for (unsigned i = 0; i < sizeof(integers) / sizeof(*integers); i++) {
+        struct portal_shape s = shape_of(&named, "varchar(20)"), unnamed = shape_of(&other, "varchar(20)"), wrong = s;
+        struct buf out = {0};
+        shape_row(&s, "USER_ID", integers[i], NULL, NULL);
+        shape_row(&unnamed, "user_id", integers[i], NULL, NULL);
+        shape_row(&wrong, "user_id", others[i], NULL, "36");
+        assert_true(shape_fills_user(&s));
+        assert_false(shape_fills_user(&unnamed) || shape_fills_user(&wrong));
+        shape_text(&s, sql, &out);
+        assert_string_equal(out.data, "INSERT INTO portal_jobs (a, user_id) VALUES (?, ?)");
+        buf_free(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +130,7 @@ int main(void)
         cmocka_unit_test(test_a_shared_word_is_the_first_status),
         cmocka_unit_test(test_what_an_enum_lacks),
         cmocka_unit_test(test_columns_are_filled_where_they_are),
+        cmocka_unit_test(test_the_user_is_one_more_parameter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
