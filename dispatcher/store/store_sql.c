@@ -372,9 +372,16 @@ enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, stru
     return DB_OK;
 }
 
+/* Transactions that count a robot's sessions follow one another: on one server by the row's lock, over the nodes of a cluster because both wrote the
+ * row, and the later COMMIT is aborted. */
+static enum db_rc robot_count_begin(struct db *db, uint32_t robot_id)
+{
+    return db_exec(db, "UPDATE chasqui_robots SET counted = counted + 1 WHERE id = ?", "u", (uint64_t)robot_id);
+}
+
 enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
 {
-    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
+    TRY(robot_count_begin(db, robot_id));
     TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND session_ref IS NOT NULL", "u", (uint64_t)robot_id));
     *used = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
     return DB_OK;
@@ -384,7 +391,7 @@ enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
 
 static enum db_rc may_migrate_to(struct db *db, uint32_t robot_id, bool *may)
 {
-    TRY(db_query(db, "SELECT id FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)robot_id));
+    TRY(robot_count_begin(db, robot_id));
     TRY(db_query(db,
                  "SELECT COUNT(*) FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? "
                  "AND s.live = 1 AND s.state = 'opening'",

@@ -145,6 +145,48 @@ def test_what_one_node_took_the_others_know(spread, databases):
     assert caught_up
 
 
+@pytest.fixture
+def late(galera, databases, make_system):
+    """Three brokers, each with a dispatcher that writes to a node of its own. commits_late() holds their COMMITs back: transactions run side by side."""
+    system = make_system(ready=False, robots=2, capacity=200, database=databases[0], brokers=3, dispatchers=3)
+    proxies = [DatabaseProxy("127.0.0.1", node.port).start() for node in galera.nodes]
+    for n, proxy in enumerate(proxies):
+        system.endpoints["dispatcher", n] = {"db.host": f"127.0.0.1:{proxy.port}", "dispatcher.brokers": system.endpoints["broker", n]["broker.bind"]}
+    system.dispatchers = [system.make("dispatcher", n) for n in range(3)]
+    system.start().wait_ready().wait_probed()
+    system.commits_late = lambda seconds: [proxy.inject("^COMMIT$", do="late", late_s=seconds) for proxy in proxies]
+    yield system
+    for proxy in proxies:
+        proxy.clear()
+
+
+def test_four_at_once_move_to_a_robot_across_nodes(late, databases):
+    """Two robots are emptied; their sessions log in at the third one, at most four at a time, whichever dispatchers do it."""
+    late.add_robot(capacity=200, login_ms="1000")
+    late.ctl("worker", "disable", "r3")
+    for company in range(1, 13):
+        late.set_credentials(company, usuario="u", clave="c")
+        late.api_at(company % 3).login(company)
+    late.ctl("worker", "resume", "r3")
+    late.commits_late(0.2)
+    for name in ("r1", "r2"):
+        late.ops.post(f"/api/v1/ops/workers/{name}/drain", {"deadline_s": 0}).expect(200)
+    most = 0
+
+    def all_moved():
+        nonlocal most
+        [row] = databases[1].rows(
+            "SELECT COALESCE(SUM(s.state = 'opening'), 0) AS opening, COALESCE(SUM(s.state = 'active'), 0) AS moved FROM chasqui_sessions s "
+            "JOIN chasqui_robots r ON r.id = s.robot_id WHERE r.name = 'r3' AND s.live = 1"
+        )
+        most = max(most, int(row["opening"]))
+        return row["moved"] == 12
+
+    wait_until(all_moved, 60, "all sessions moved")
+    print(f"at most {most} moved at once")
+    assert 1 <= most <= 4
+
+
 class Lister(threading.Thread):
     """Lists a session every 50 ms, and knows the longest time without an answer."""
 

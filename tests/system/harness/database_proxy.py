@@ -6,6 +6,7 @@ It stands between dispatchers (or the command) and the server, forwards packet b
 - answer a statement that matches with any error number, before the server sees it: proxy.inject("UPDATE portal_jobs", error=1452);
 - lose a statement: do="cut" (the connection breaks before it), do="cut_after" (the server has done it, the answer is lost),
   do="hang" (no answer ever comes on that connection);
+- hold a statement back for a while: do="late", late_s=0.3;
 - do so a few times (`times`), not at first (`skip`), at random (`chance`, with one of several numbers: error=[1213, 1205, 1047]);
 - stand still as a whole (hang(), resume()), break all connections (cut()), refuse new ones (refuse = True).
 
@@ -65,6 +66,7 @@ class Rule:
     chance: float
     message: str | None
     sqlstate: str | None
+    late_s: float
     hits: int = 0
     seen: list = field(default_factory=list)
 
@@ -101,11 +103,11 @@ class DatabaseProxy:
             self._listener.close()
         self.cut()
 
-    def inject(self, match, *, error=None, do="error", kind=None, times=None, skip=0, chance=1.0, message=None, sqlstate=None):
+    def inject(self, match, *, error=None, do="error", kind=None, times=None, skip=0, chance=1.0, message=None, sqlstate=None, late_s=0.0):
         """A rule for statements whose text matches (a regular expression, anywhere, any case). Rule.hits counts."""
-        assert do in ("error", "cut", "cut_after", "hang") and (do != "error" or error)
+        assert do in ("error", "cut", "cut_after", "hang", "late") and (do != "error" or error)
         numbers = error if isinstance(error, (list, tuple)) else [error]
-        rule = Rule(re.compile(match, re.I | re.S), list(numbers), do, kind, times, skip, chance, message, sqlstate)
+        rule = Rule(re.compile(match, re.I | re.S), list(numbers), do, kind, times, skip, chance, message, sqlstate, late_s)
         with self._lock:
             self._rules.append(rule)
         return rule
@@ -252,7 +254,9 @@ class Link:
         if rule and rule.do == "hang":
             self.is_hung = True
             return
-        if rule:
+        if rule and rule.do == "late":
+            time.sleep(rule.late_s)
+        elif rule:
             self.lose_answer = True
         if kind == "prepare":
             self.preparing = text
