@@ -35,7 +35,7 @@
 
 #define NAMES_MAX 16384
 #define HOST_BYTES 256
-#define ADDRESSES_MAX 8
+#define ADDRESSES_MAX 32
 #define REFRESH_MS 30000
 #define DOUBT_MS 1000 /* younger answers are not doubted */
 #define SLOW_MS 500
@@ -245,6 +245,25 @@ static bool is_final(int rc)
     return rc == EAI_NONAME || rc == EAI_NODATA || rc == EAI_ADDRFAMILY;
 }
 
+/* Name servers turn the order round with each answer. */
+static bool is_same_set(const char *one, const char *other)
+{
+    if (strlen(one) != strlen(other))
+        return false;
+    for (const char *p = one; *p; p += strspn(p, ",")) {
+        size_t len = strcspn(p, ",");
+        const char *found = other;
+        while (*found && (strcspn(found, ",") != len || strncmp(found, p, len) != 0)) {
+            found += strcspn(found, ",");
+            found += strspn(found, ",");
+        }
+        if (!*found)
+            return false;
+        p += len;
+    }
+    return true;
+}
+
 static void answered(struct resolver *r, const struct lookup *q)
 {
     struct name *n = name_of(r, q->host);
@@ -254,7 +273,7 @@ static void answered(struct resolver *r, const struct lookup *q)
     n->is_asked = false;
     n->is_slow = q->took_ms >= SLOW_MS;
     n->at_ms = clock_ms();
-    if (is_good && (!n->addresses || strcmp(n->addresses, q->addresses) != 0)) {
+    if (is_good && (!n->addresses || !is_same_set(n->addresses, q->addresses))) {
         if (n->addresses)
             log_line(LOG_INFO, "name_moved", "host", n->host, "to", q->addresses, NULL);
         free(n->addresses);

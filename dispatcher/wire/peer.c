@@ -2,7 +2,8 @@
 /*
  * peer.c - the connections to the brokers.
  *
- * Owns: one DEALER a broker, its credit, its heartbeat. Must never take a
+ * Owns: one DEALER a broker, its credit, its heartbeat. Each address behind a name
+ * of dispatcher.brokers is a broker; it is left when the name no longer has it and its connection is lost. Must never take a
  * REQUEST from a broker that it does not consider alive, nor promise more credit
  * than the window. A broker that is silent for 2 s or whose connection is lost
  * is gone: its requests are cancelled (log-ins go on by themselves) and the
@@ -11,6 +12,7 @@
 
 #include "dispatcher/wire/peer.h"
 #include "dispatcher/news.h"
+#include "dispatcher/wire/broker_names.h"
 #include "dispatcher/wire/request.h"
 
 #include "common/check.h"
@@ -25,10 +27,15 @@
 #define LOST_TEXT_MAX 300 /* of PING */
 #define START_MS 3000 /* until then a broker that was never there may still be starting */
 
-struct peer {
+#define NAMED_MAX 64  /* brokers by name, over all names */
+
+struct peer { /* a slot: unused while endpoint is "" */
     struct dispatcher *d;
-    unsigned index;
-    struct bus_sock *sock;
+    unsigned index, entry; /* entry: of dispatcher.brokers */
+    char endpoint[256];
+    struct bus_sock *sock; /* NULL in a slot that is used: the same broker is connected by another address */
+    bool is_by_name, is_twin; /* twin: to be closed for that */
+    uint64_t opened_ms;
     bool linked, known; /* known: WELCOME came */
     bool was_known;
     char boot_id[65];
@@ -43,8 +50,11 @@ struct peer {
 };
 
 struct peers {
-    struct peer *peer;
+    struct peer *peer; /* n slots that never move: requests and sockets know them */
     unsigned n, window;
+    char **entry; /* of dispatcher.brokers */
+    unsigned n_entries;
+    struct broker_names *names;
     struct proto_decoder *decoder;
     struct loop_timer timer;
     uint64_t started_ms;
@@ -90,14 +100,15 @@ static bool turn_end(void *arg)
 {
     struct peers *ps = arg;
     for (unsigned i = 0; i < ps->n; i++)
-        bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL, 0); /* one that is full takes it in the next turn */
+        if (ps->peer[i].sock)
+            bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL, 0); /* one that is full takes it in the next turn */
     return false;
 }
 
 static void limits_fill(struct peer *p, uint64_t out[LANE_COUNT])
 {
     for (unsigned i = 0; i < LANE_COUNT; i++) {
-        if (!p->d->draining)
+        if (!p->d->draining && p->told[i] < p->finished[i] + p->d->peers->window) /* a window that became smaller shrinks as requests end */
             p->told[i] = p->finished[i] + p->d->peers->window;
         out[i] = p->told[i];
     }
@@ -120,7 +131,7 @@ void peer_finished(struct dispatcher *d, unsigned peer, enum lane lane)
         return;
     }
     p->finished[lane]++;
-    if (p->known && !d->draining && p->finished[lane] + d->peers->window - p->told[lane] >= (step ? step : 1))
+    if (p->known && !d->draining && p->finished[lane] + d->peers->window >= p->told[lane] + (step ? step : 1))
         credit_send(p);
 }
 
@@ -142,19 +153,35 @@ static void hello_send(struct peer *p)
     peer_send(p->d, p->index, &m);
 }
 
-/* Endpoints of brokers that were lost, or were never there in the first seconds. */
+static size_t lost_add(char out[LOST_TEXT_MAX + 1], size_t len, const char *endpoint)
+{
+    if (len + 1 + strlen(endpoint) > LOST_TEXT_MAX)
+        return len;
+    return len + (size_t)sprintf(out + len, "%s%s", len ? "," : "", endpoint);
+}
+
+static bool is_named_unknown(const struct peers *ps, unsigned entry)
+{
+    for (unsigned i = 0; i < ps->n; i++)
+        if (ps->peer[i].endpoint[0] && ps->peer[i].entry == entry)
+            return false;
+    return true;
+}
+
+/* Endpoints of brokers that were lost, or were not there in their first seconds; names without an address. */
 static void lost_fill(const struct peers *ps, char out[LOST_TEXT_MAX + 1])
 {
-    bool is_starting = clock_ms() < ps->started_ms + START_MS;
+    uint64_t now = clock_ms();
     size_t len = 0;
     out[0] = 0;
     for (unsigned i = 0; i < ps->n; i++) {
         const struct peer *p = &ps->peer[i];
-        const char *endpoint = bus_endpoint(p->sock);
-        if (p->known || (is_starting && !p->was_known) || len + 1 + strlen(endpoint) > LOST_TEXT_MAX)
-            continue;
-        len += (size_t)sprintf(out + len, "%s%s", len ? "," : "", endpoint);
+        if (p->sock && !p->known && (p->was_known || now >= p->opened_ms + START_MS))
+            len = lost_add(out, len, p->endpoint);
     }
+    for (unsigned i = 0; i < ps->n_entries; i++)
+        if (now >= ps->started_ms + START_MS && is_named_unknown(ps, i))
+            len = lost_add(out, len, ps->entry[i]);
 }
 
 /* "" while a server takes writes; else gone, read_only or hung, and why. */
@@ -190,11 +217,36 @@ static void peer_lost(struct peer *p, const char *why)
 {
     if (!p->known)
         return;
-    log_line(LOG_WARN, "broker", "endpoint", bus_endpoint(p->sock), "to", "gone", "why", why, NULL);
+    log_line(LOG_WARN, "broker", "endpoint", p->endpoint, "to", "gone", "why", why, NULL);
     p->known = false;
     p->boot_id[0] = 0;
     bundle_drop(&p->bundle);
     requests_peer_gone(p->d, p->index);
+}
+
+/* The peer by which that broker is known already, besides p. */
+static struct peer *twin_of(const struct peer *p, const char *boot_id)
+{
+    struct peers *ps = p->d->peers;
+    for (unsigned i = 0; i < ps->n; i++)
+        if (&ps->peer[i] != p && ps->peer[i].known && strcmp(ps->peer[i].boot_id, boot_id) == 0)
+            return &ps->peer[i];
+    return NULL;
+}
+
+/* A broker with two addresses takes the second connection for the first one's, come anew. One by name makes room. */
+static bool is_twin(struct peer *p)
+{
+    struct peer *other = twin_of(p, p->boot_id), *leaves = p->is_by_name ? p : other;
+    if (!other || !leaves->is_by_name || leaves->is_twin)
+        return false;
+    log_line(LOG_INFO, "broker_by_two_addresses", "endpoint", p->endpoint, "known_as", other->endpoint, NULL);
+    if (leaves == other) {
+        peer_lost(other, "known by another address");
+        strcpy(other->boot_id, p->boot_id);
+    }
+    leaves->is_twin = true;
+    return leaves == p;
 }
 
 static void peer_linked(void *arg, bool connected)
@@ -218,6 +270,8 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     if (p->known)
         peer_lost(p, "restarted");
     strcpy(p->boot_id, boot_id);
+    if (is_twin(p))
+        return;
     p->known = p->was_known = true;
     p->takes_many = m->many;
     p->takes_attempts = m->attempts;
@@ -227,13 +281,107 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     memset(p->told, 0, sizeof(p->told));
     memset(p->received, 0, sizeof(p->received));
     memset(p->owed, 0, sizeof(p->owed));
-    log_line(LOG_INFO, "broker", "endpoint", bus_endpoint(p->sock), "to", "known", NULL);
+    log_line(LOG_INFO, "broker", "endpoint", p->endpoint, "to", "known", NULL);
     if (p->d->draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
         peer_send(p->d, p->index, &bye);
     }
     ping_send(p);
     p->d->news->broker_known(p->d, p->index);
+}
+
+/* ---- which brokers ------------------------------------------------------------------------------------------------------- */
+
+static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
+                          unsigned n);
+
+static void window_set(struct peers *ps)
+{
+    struct dispatcher *d = ps->timer.arg;
+    unsigned n = 0;
+    for (unsigned i = 0; i < ps->n; i++)
+        n += ps->peer[i].sock != NULL;
+    if (n < ps->n_entries)
+        n = ps->n_entries;
+    ps->window = (unsigned)d->conf->dispatcher_concurrency / n;
+    if (!ps->window)
+        ps->window = 1;
+}
+
+static bool peer_connect(struct peer *p)
+{
+    p->is_twin = p->was_known = false;
+    p->boot_id[0] = p->refused_why[0] = 0;
+    p->opened_ms = clock_ms();
+    p->sock = bus_connect(p->d->bus, BUS_DEALER, p->endpoint, "broker", peer_received, p);
+    if (p->sock)
+        bus_on_link(p->sock, peer_linked, p);
+    window_set(p->d->peers);
+    return p->sock != NULL;
+}
+
+static void peer_disconnect(struct peer *p, const char *why)
+{
+    peer_lost(p, why);
+    p->linked = false;
+    buf_free(&p->bundle.data);
+    memset(&p->bundle, 0, sizeof(p->bundle));
+    bus_close(&p->sock);
+    window_set(p->d->peers);
+}
+
+static struct peer *peer_open(struct peers *ps, unsigned entry, const char *endpoint, bool is_by_name)
+{
+    for (unsigned i = 0; i < ps->n; i++) {
+        struct peer *p = &ps->peer[i];
+        if (p->endpoint[0])
+            continue;
+        p->entry = entry;
+        p->is_by_name = is_by_name;
+        p->boot_id[0] = 0;
+        snprintf(p->endpoint, sizeof(p->endpoint), "%s", endpoint);
+        return p;
+    }
+    return NULL;
+}
+
+static struct peer *peer_at(struct peers *ps, const char *endpoint)
+{
+    for (unsigned i = 0; i < ps->n; i++)
+        if (strcmp(ps->peer[i].endpoint, endpoint) == 0)
+            return &ps->peer[i];
+    return NULL;
+}
+
+static bool is_among(const char *endpoint, const char *const *endpoints, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(endpoints[i], endpoint) == 0)
+            return true;
+    return false;
+}
+
+static void name_told(void *arg, unsigned entry, const char *const *endpoints, unsigned n)
+{
+    struct peers *ps = arg;
+    for (unsigned i = 0; i < ps->n; i++) {
+        struct peer *p = &ps->peer[i];
+        if (!p->endpoint[0] || !p->is_by_name || p->entry != entry || p->linked || is_among(p->endpoint, endpoints, n))
+            continue;
+        log_line(LOG_INFO, "broker", "endpoint", p->endpoint, "to", "left", "why", "its name has other addresses", NULL);
+        if (p->sock)
+            peer_disconnect(p, "left");
+        p->endpoint[0] = 0;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct peer *p = peer_at(ps, endpoints[i]);
+        if (!p && !(p = peer_open(ps, entry, endpoints[i], true))) {
+            log_line(LOG_WARN, "brokers_too_many", "endpoint", endpoints[i], NULL);
+            return;
+        }
+        if (!p->sock && !twin_of(p, p->boot_id))
+            peer_connect(p);
+    }
 }
 
 static void malformed(const char *why)
@@ -262,16 +410,13 @@ static void refused_note(struct peer *p, struct str reason)
     if (str_is(reason, p->refused_why))
         return;
     str_copy(p->refused_why, sizeof(p->refused_why), reason);
-    log_line(LOG_WARN, "refused_by_broker", "endpoint", bus_endpoint(p->sock), "why", p->refused_why, NULL);
+    log_line(LOG_WARN, "refused_by_broker", "endpoint", p->endpoint, "why", p->refused_why, NULL);
 }
 
 struct letter {
     struct peer *peer;
     const char *role;
 };
-
-static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
-                          unsigned n);
 
 static bool part_received(void *arg, const struct bus_frame *frames, unsigned n)
 {
@@ -351,6 +496,8 @@ static void peers_tick(struct dispatcher *d)
         struct peer *p = &d->peers->peer[i];
         if (p->known && now > p->heard_ms + PROTO_SILENT_MS)
             peer_lost(p, "silent");
+        if (p->is_twin && p->sock)
+            peer_disconnect(p, "known by another address");
         if (!p->linked)
             continue;
         if (p->known)
@@ -397,28 +544,24 @@ void peers_wake(struct dispatcher *d, const char *what)
 struct peers *peers_new(struct dispatcher *d)
 {
     struct peers *ps = xcalloc(1, sizeof(*ps));
-    char **endpoints = conf_list(d->conf->dispatcher_brokers, &ps->n);
     d->peers = ps;
+    ps->entry = conf_list(d->conf->dispatcher_brokers, &ps->n_entries);
     ps->decoder = proto_decoder_new();
     ps->started_ms = clock_ms();
-    ps->peer = xcalloc(ps->n ? ps->n : 1, sizeof(*ps->peer));
-    ps->window = (unsigned)d->conf->dispatcher_concurrency / (ps->n ? ps->n : 1);
-    if (!ps->window)
-        ps->window = 1;
-    bool good = true;
-    for (unsigned i = 0; i < ps->n; i++) {
-        struct peer *p = &ps->peer[i];
-        p->d = d;
-        p->index = i;
-        p->sock = bus_connect(d->bus, BUS_DEALER, endpoints[i], "broker", peer_received, p);
-        if (p->sock)
-            bus_on_link(p->sock, peer_linked, p);
-        else
-            good = false;
-    }
-    free(endpoints);
+    ps->names = broker_names_new(d->loop, name_told, ps);
+    ps->n = ps->n_entries + NAMED_MAX;
+    ps->peer = xcalloc(ps->n, sizeof(*ps->peer));
     ps->timer.fn = tick_due;
     ps->timer.arg = d;
+    for (unsigned i = 0; i < ps->n; i++) {
+        ps->peer[i].d = d;
+        ps->peer[i].index = i;
+    }
+    window_set(ps);
+    bool good = true;
+    for (unsigned i = 0; i < ps->n_entries; i++)
+        if (!broker_names_add(ps->names, i, ps->entry[i]))
+            good = peer_connect(peer_open(ps, i, ps->entry[i], false)) && good;
     loop_timer_in(d->loop, &ps->timer, PROTO_PING_MS);
     loop_hook(d->loop, turn_end, ps);
     if (!good)
@@ -441,7 +584,9 @@ void peers_destroy(struct peers **pp)
         }
         buf_free(&ps->peer[i].bundle.data);
     }
+    broker_names_destroy(&ps->names);
     proto_decoder_destroy(&ps->decoder);
+    free(ps->entry);
     free(ps->peer);
     free(ps);
     *pp = NULL;

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * broker_names.c - brokers behind one name.
+ *
+ * Owns: a resolver, and an entry for each name. A name that cannot be looked up is asked for again, and said once; what
+ * was known of it stays (resolver.h). A name with addresses of both kinds is taken by its IPv4 ones: they would be
+ * the same brokers twice.
+ */
+#include "dispatcher/wire/broker_names.h"
+
+#include "common/check.h"
+#include "common/log.h"
+#include "common/resolver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENDPOINT_BYTES 256
+
+struct entry {
+    struct broker_names *names;
+    unsigned number;
+    char endpoint[ENDPOINT_BYTES], host[ENDPOINT_BYTES], port[16];
+    bool is_unknown_said;
+    struct resolver_wait wait;
+    struct entry *next;
+};
+
+struct broker_names {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct entry *entries;
+    broker_names_fn *fn;
+    void *arg;
+    struct loop_timer timer;
+};
+
+static void addresses_tell(struct entry *e, const char *addresses)
+{
+    char text[BROKER_ADDRESSES_MAX][ENDPOINT_BYTES];
+    const char *endpoints[BROKER_ADDRESSES_MAX];
+    unsigned n = 0;
+    bool is_v4 = strstr(addresses, ",[") || addresses[0] != '[';
+    for (const char *p = addresses; *p && n < BROKER_ADDRESSES_MAX; p += strspn(p, ",")) {
+        size_t len = strcspn(p, ",");
+        if (!is_v4 || *p != '[') {
+            snprintf(text[n], sizeof(text[n]), "tcp://%.*s:%s", (int)len, p, e->port);
+            endpoints[n] = text[n];
+            n++;
+        }
+        p += len;
+    }
+    e->is_unknown_said = false;
+    if (n)
+        e->names->fn(e->names->arg, e->number, endpoints, n);
+}
+
+static void name_came(void *arg, const struct resolved *found, const char *why)
+{
+    struct entry *e = arg;
+    if (found)
+        addresses_tell(e, found->addresses);
+    else if (!e->is_unknown_said)
+        log_line(LOG_WARN, "broker_name_unknown", "endpoint", e->endpoint, "why", why, NULL);
+    e->is_unknown_said = !found;
+}
+
+static void entry_look(struct entry *e)
+{
+    struct resolver *r = e->names->resolver;
+    if (e->wait.resolver)
+        return;
+    const struct resolved *known = resolver_look(r, e->host);
+    if (known) {
+        addresses_tell(e, known->addresses);
+        resolver_doubt(r, e->host);
+    } else {
+        e->wait = (struct resolver_wait){.fn = name_came, .arg = e};
+        resolver_wait(r, e->host, BROKER_NAMES_MS, &e->wait);
+    }
+}
+
+static void look_due(void *arg)
+{
+    struct broker_names *b = arg;
+    for (struct entry *e = b->entries; e; e = e->next)
+        entry_look(e);
+    loop_timer_in(b->loop, &b->timer, BROKER_NAMES_MS);
+}
+
+/* False: the endpoint holds an address, or is not of tcp. */
+static bool name_split(const char *endpoint, struct entry *e)
+{
+    const char *colon = strrchr(endpoint, ':');
+    if (strncmp(endpoint, "tcp://", 6) != 0 || !colon || colon <= endpoint + 6 || strlen(endpoint) >= ENDPOINT_BYTES)
+        return false;
+    snprintf(e->endpoint, sizeof(e->endpoint), "%s", endpoint);
+    snprintf(e->host, sizeof(e->host), "%.*s", (int)(colon - endpoint - 6), endpoint + 6);
+    snprintf(e->port, sizeof(e->port), "%s", colon + 1);
+    return !resolver_is_needless(e->host) && !strchr(e->host, ';');
+}
+
+bool broker_names_add(struct broker_names *b, unsigned entry, const char *endpoint)
+{
+    struct entry *e = xcalloc(1, sizeof(*e));
+    if (!name_split(endpoint, e)) {
+        free(e);
+        return false;
+    }
+    if (!b->resolver)
+        b->resolver = resolver_new(b->loop);
+    e->names = b;
+    e->number = entry;
+    e->next = b->entries;
+    b->entries = e;
+    loop_timer_in(b->loop, &b->timer, 0);
+    return true;
+}
+
+struct broker_names *broker_names_new(struct loop *l, broker_names_fn *fn, void *arg)
+{
+    struct broker_names *b = xcalloc(1, sizeof(*b));
+    b->loop = l;
+    b->fn = fn;
+    b->arg = arg;
+    b->timer = (struct loop_timer){.fn = look_due, .arg = b};
+    return b;
+}
+
+void broker_names_destroy(struct broker_names **bp)
+{
+    struct broker_names *b = *bp;
+    if (!b)
+        return;
+    *bp = NULL;
+    loop_timer_stop(b->loop, &b->timer);
+    resolver_destroy(&b->resolver);
+    for (struct entry *e = b->entries, *next; e; e = next) {
+        next = e->next;
+        free(e);
+    }
+    free(b);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * broker_names.h - brokers behind one name. Each address of the name is a broker
+ * of its own, since a dispatcher serves all of them.
+ */
+#ifndef CHASQUI_DISPATCHER_BROKER_NAMES_H
+#define CHASQUI_DISPATCHER_BROKER_NAMES_H
+
+#include "common/loop.h"
+#include <stdbool.h>
+
+#define BROKER_ADDRESSES_MAX 32 /* of a name */
+
+struct broker_names;
+
+/* The endpoints by address behind name `entry`, n >= 1; borrowed. Comes every BROKER_NAMES_MS while the name is known, changed or not. */
+#define BROKER_NAMES_MS 5000
+typedef void broker_names_fn(void *arg, unsigned entry, const char *const *endpoints, unsigned n);
+
+struct broker_names *broker_names_new(struct loop *l, broker_names_fn *fn, void *arg);
+void broker_names_destroy(struct broker_names **bp);
+/* Follows the name of that endpoint (tcp://name:port) from now on. False, and nothing is followed: it holds an address. */
+bool broker_names_add(struct broker_names *b, unsigned entry, const char *endpoint);
+
+#endif
