@@ -42,7 +42,7 @@
 #define STACK_BYTES (256 * 1024)
 
 enum pace { FAST, SLOW, PACES };
-static const unsigned threads_max[PACES] = {[FAST] = 12, [SLOW] = 4};
+static const unsigned threads_max[PACES] = {[FAST] = 64, [SLOW] = 4};
 
 struct lookup { /* owned by whoever holds its address: the loop, a pipe, a thread */
     char host[HOST_BYTES];
