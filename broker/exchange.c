@@ -69,7 +69,9 @@ static void header_take(struct exchange *x, const char *name, const char *value)
 {
     uint64_t ms;
     if (strcasecmp(name, "Authorization") == 0) {
-        x->authorization = value;
+        /* To a browser's cookie a proxy in front may add what it was shown itself (Basic). */
+        if (x->listener != LISTENER_OPS || strncasecmp(value, "Bearer ", 7) == 0)
+            x->authorization = value;
     } else if (strcasecmp(name, "Content-Type") == 0) {
         x->content_type = value;
     } else if (strcasecmp(name, "X-Request-Id") == 0) {

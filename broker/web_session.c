@@ -161,7 +161,13 @@ static void cookie_set(struct exchange *x, const char *value, int lifetime_s)
 bool web_is_same_origin(const struct exchange *x)
 {
     const char *at = x->origin ? strstr(x->origin, "://") : NULL;
-    return at && x->host && strcmp(at + 3, x->host) == 0;
+    if (!at || !x->host)
+        return false;
+    if (strcasecmp(at + 3, x->host) == 0)
+        return true;
+    const char *port = strrchr(x->host, ':'); /* some proxies write the default one, browsers never */
+    bool is_default = port && strcmp(port, strncmp(x->origin, "https:", 6) == 0 ? ":443" : ":80") == 0;
+    return is_default && strlen(at + 3) == (size_t)(port - x->host) && strncasecmp(at + 3, x->host, (size_t)(port - x->host)) == 0;
 }
 
 /* What a client wrote, fit for a message. */
