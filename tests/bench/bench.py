@@ -29,7 +29,7 @@ import machine  # noqa: E402
 import report  # noqa: E402
 from lab import Lab  # noqa: E402
 
-SECTIONS = ("list", "download", "growth", "queue", "rounds", "profile")
+SECTIONS = ("list", "download", "growth", "queue", "rounds", "cluster", "profile")
 KEPT = ROOT / os.environ["CHASQUI_BUILD"] / "bench"
 
 

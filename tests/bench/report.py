@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Puts a run's numbers into docs/benchmarks.md and README.md: only what stands between `<!-- bench: NAME -->` and
+"""Puts a run's numbers into docs/benchmarks.md, docs/several-hosts.md and README.md: only what stands between `<!-- bench: NAME -->` and
 `<!-- end -->` is written, the words around it are people's."""
 
 import re
@@ -18,6 +18,7 @@ TABLES = {  # marker: (section, function)
     "queue": ("queue", tables.queue),
     "logins": ("queue", tables.logins),
     "rounds": ("rounds", tables.rounds),
+    "cluster": ("cluster", tables.cluster),
     "profile": ("profile", tables.profile),
 }
 
@@ -43,5 +44,5 @@ def write(results, root):
     if "list" in results:
         made["short"] = in_short(results)
         chart.draw(results["list"], root / "docs" / "benchmarks.svg")
-    for path in (root / "docs" / "benchmarks.md", root / "README.md"):
+    for path in (root / "docs" / "benchmarks.md", root / "docs" / "several-hosts.md", root / "README.md"):
         path.write_text(fill(path.read_text(), made))

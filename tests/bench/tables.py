@@ -126,6 +126,21 @@ def rounds(result):
     ])  # fmt: skip
 
 
+def cluster(result):
+    if "missing" in result:
+        return f"Not measured: {result['missing']}."
+    lines = []
+    for what in next(iter(result.values())):
+        first = None
+        for title, told in result.items():
+            one = told[what]
+            cpu_us = one["cpu_us"]["databases"]
+            first = first or cpu_us
+            sent = "–" if one["sent_bytes"] is None else f"{one['sent_bytes']:,.0f}"
+            lines.append((what, title, f"{one['rate']:,.0f}", f"{cpu_us:,.0f}", f"{cpu_us / first:.2f} ×", sent, int(one["errors"])))
+    return rows(("operation", "database", "a second", "CPU of all databases, µs", "over one server", "bytes sent to the others", "errors"), lines)
+
+
 def watched(name, one):
     """Rows of a process that perf looked at."""
     by_library = ", ".join(f"{library} {percent:.0f} %" for library, percent in one["libraries"][:9])

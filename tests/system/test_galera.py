@@ -12,6 +12,7 @@ from pathlib import Path
 import pymysql
 import pytest
 from harness import DatabaseProxy, program, wait_until
+from harness.galera import Galera
 
 TRIES = int(os.environ.get("HOSTS_TRIES", "24"))
 IS_FULL = "HOSTS_TRIES" in os.environ  # make hosts
@@ -318,6 +319,43 @@ def test_servers_that_are_not_ours_are_left_alone(galera, databases, mariadb, ma
             assert cursor.fetchone() == (0,), "nothing was written there"
     finally:
         mariadb.sql(f"DROP DATABASE `{ours.name}`")
+
+
+def dump_restore(node, into, name):
+    """docs/several-hosts.md: a dump of one node, into another server."""
+    dump = ["mariadb-dump", "--no-defaults", "-uroot", f"--socket={node.socket}", "--single-transaction", "--routines", "--triggers", name]
+    told = subprocess.run(dump, capture_output=True, check=True, timeout=120).stdout
+    subprocess.run(["mariadb", "--no-defaults", "-uroot", f"--socket={into.socket}", name], input=told, check=True, timeout=120)
+
+
+@pytest.mark.skipif(not IS_FULL, reason="make hosts: it starts a cluster of its own")
+def test_a_backup_is_restored_into_a_new_cluster(galera, databases, make_system, tmp_path):
+    """From a node that nobody writes to, while work goes on; then all of the old cluster is lost. Sessions and queued items are there."""
+    system = make_system(database=databases[0], capacity=50, settings={"db.host": galera.hosts()})
+    sessions = [system.api.login(company) for company in range(1, 6)]
+    system.ctl("queue", "pause")
+    batch = system.api.batch(list(range(101, 111))).expect(202).json["batch_id"]
+    wait_until(lambda: databases[2].value("SELECT COUNT(*) FROM chasqui_items WHERE batch_id = %s", batch) == 10, 30, "the third node has the batch")
+    new = Galera(tmp_path / "new", 1).start()
+    try:
+        [node] = new.nodes
+        made = node.create_database(name=databases[0].name, user=databases[0].user, password=databases[0].password)
+        dump_restore(galera.nodes[2], node, made.name)
+        system.dispatcher.stop()
+        system.settings["db.host"] = node.address
+        system.settings["db.port"] = node.port
+        system.conf = system.write_conf("chasqui", system.settings)
+        system.database = made
+        system.dispatchers = [system.make("dispatcher", 0)]
+        system.dispatcher.start()
+        for session in sessions:
+            wait_until(lambda s=session: system.api.list(s).status == 200, 30, "a session of before is listed")
+        system.ctl("queue", "resume")
+        wait_until(lambda: system.api.get(f"/api/v1/app/batches/{batch}").expect(200).json["batch"]["counts"]["done"] == 10, 60, "its items are done")
+        system.wait_healthy()
+    finally:
+        system.dispatcher.stop()
+        new.close()
 
 
 def test_a_connection_that_breaks_while_it_catches_up(galera, databases, make_system):
