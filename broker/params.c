@@ -276,6 +276,8 @@ void params_ops_jobs(const struct query *q, struct msg_REQUEST *r, struct jv **e
     params_jobs(q, r, errors);
     query_worker(q, r, errors);
     query_search(q, r, errors);
+    query_since(q, r, errors);
+    query_until(q, r, errors);
 }
 
 void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **errors)

@@ -41,6 +41,8 @@ size_t escapes_decode(char *text, size_t len, bool plus_is_space);
 void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out, struct jv **errors);
 void query_portal(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* needed */
 void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void query_since(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* since_ms, or for_ms ago */
+void query_until(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void query_page(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* cursor, limit */
 
 /* Bytes of a byte order mark at the beginning of a text: 3, or 0 when there is none. */

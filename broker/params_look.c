@@ -17,7 +17,7 @@ static void query_text(const struct query *q, const char *name, size_t max, stru
 }
 
 /* A time, or how many seconds ago: then the database's clock says when that was. */
-static void query_since(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+void query_since(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct str *s = query_get(q, "since");
     int64_t at_ms;
@@ -30,6 +30,16 @@ static void query_since(const struct query *q, struct msg_REQUEST *r, struct jv 
         r->since_ms = (uint64_t)at_ms;
     else
         errors_add(errors, "since", "must be a time in UTC like 2026-01-31T06:00:00Z, or seconds ago (1 to 31622400)");
+}
+
+void query_until(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    const struct str *s = query_get(q, "until");
+    int64_t at_ms;
+    if (s && clock_read(s->p, s->len, &at_ms) && at_ms > 0)
+        r->until_ms = (uint64_t)at_ms;
+    else if (s)
+        errors_add(errors, "until", "must be a time in UTC like 2026-01-31T06:00:00Z");
 }
 
 void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors)

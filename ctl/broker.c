@@ -5,8 +5,10 @@
  */
 #include "ctl/broker.h"
 
+#include "common/clock.h"
 #include "ctl/known.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +170,24 @@ void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const
         return;
     buf_addf(query, "&%s=", name);
     http_escape(query, value);
+}
+
+bool broker_since_add(struct ctl *c, struct buf *query)
+{
+    const char *since = args_value(&c->args, OPT_SINCE);
+    int64_t at_ms;
+    uint64_t seconds;
+    if (!since)
+        return true;
+    if (strchr(since, 'T') && clock_read(since, strlen(since), &at_ms)) {
+        buf_adds(query, "&since=");
+        http_escape(query, since);
+        return true;
+    }
+    if (!args_duration(c, "--since (or a time like 2026-01-31T06:00:00Z)", since, AHEAD_DAYS_MAX, &seconds))
+        return false;
+    buf_addf(query, "&since=%" PRIu64, seconds);
+    return true;
 }
 
 /* "created_at", and a text as long as 2026-01-31T06:00. */

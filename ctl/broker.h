@@ -39,6 +39,8 @@ bool broker_pages(struct ctl *c, enum door door, const char *path, const char *q
 bool broker_has_batch(struct ctl *c, uint64_t batch_id);
 /* "&name=value" when the option was given. */
 void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name);
+/* "&since=…" of --since: a time as it is, or how many seconds ago. false after saying what it must be. */
+bool broker_since_add(struct ctl *c, struct buf *query);
 
 /* A member as text: a string, a number, NULL for null; times (..._at) without fraction. `room` holds what is not in the object. */
 #define TEXT_ROOM 32

@@ -2,6 +2,7 @@
 /* job.c - `chasqui jobs`: what was asked for, what became of it, and why it waits; through a broker. */
 #include "ctl/broker.h"
 
+#include "common/clock.h"
 #include "ctl/bulk.h"
 #include "ctl/csv_out.h"
 
@@ -92,14 +93,26 @@ static enum ctl_exit list_csv(struct ctl *c, const char *query, uint64_t limit)
     return CTL_DONE;
 }
 
+static bool until_add(struct ctl *c, struct buf *query)
+{
+    const char *until = args_value(&c->args, OPT_UNTIL);
+    int64_t at_ms;
+    if (until && !clock_read(until, strlen(until), &at_ms))
+        return ctl_usage(c, "--until is a time in UTC like 2026-01-31T06:00:00Z"), false;
+    broker_query_add(c, query, OPT_UNTIL, "until");
+    return true;
+}
+
 enum ctl_exit jobs_list(struct ctl *c)
 {
     struct buf query = {0};
     uint64_t limit;
     bool more;
-    if (!list_options_ok(c) || !broker_limit(c, &limit))
-        return CTL_USAGE;
     buf_adds(&query, "");
+    if (!list_options_ok(c) || !broker_limit(c, &limit) || !broker_since_add(c, &query) || !until_add(c, &query)) {
+        buf_free(&query);
+        return CTL_USAGE;
+    }
     broker_query_add(c, &query, OPT_STATUS, "status");
     broker_query_add(c, &query, OPT_COMPANY, "company_id");
     broker_query_add(c, &query, OPT_PORTAL, "portal");
@@ -195,18 +208,39 @@ static void timeline_print(const struct jv *timeline)
     table_print(&table, "no timeline is kept of it any more");
 }
 
+/* "log-in done; steps failed: step_failed" of a round's, else how it ended. */
+static void ended_cell(struct table *table, const struct jv *attempt)
+{
+    const struct jv *steps = jv_get(attempt, "steps");
+    const char *outcome = jv_str(jv_get(attempt, "outcome")), *end = jv_str(jv_get(steps, "outcome")), *error = jv_str(jv_get(steps, "error"));
+    if (end)
+        table_addf(table, "log-in %s; steps %s%s%s", outcome, end, error ? ": " : "", error ? error : "");
+    else
+        table_add(table, outcome);
+}
+
+/* A job that was put back by hand, or whose attempt was given back, counts from there again. */
+static void try_cell(struct table *table, const struct jv *attempt, int64_t *last)
+{
+    int64_t n = 0;
+    jv_int(jv_get(attempt, "n"), &n);
+    table_addf(table, "%lld%s", (long long)n, n <= *last ? " again" : "");
+    *last = n;
+}
+
 /* Where its attempts' time went, and what the robots said. */
 static void attempts_print(const struct jv *attempts)
 {
     static const char *const heads[] = {">TRY", "~~ROBOT", ">WAITED", ">ROBOT'S", "ENDED", "4>HTTP", "~~ROBOT SAID", "~MESSAGE", NULL};
-    static const char *const keys[] = {"outcome", "robot_status", "robot_error", "robot_message"};
+    static const char *const keys[] = {"robot_status", "robot_error", "robot_message"};
+    int64_t last = 0;
     if (!jv_len(attempts))
         return;
     struct table *table = table_new(heads);
     for (size_t i = 0; i < jv_len(attempts); i++) {
         const struct jv *a = jv_at(attempts, i);
         static const char *const times[] = {"queued_ms", "robot_ms"};
-        broker_cell(table, a, "n");
+        try_cell(table, a, &last);
         broker_cell(table, a, "worker");
         for (unsigned k = 0; k < 2; k++) {
             int64_t ms;
@@ -215,6 +249,7 @@ static void attempts_print(const struct jv *attempts)
             else
                 table_add(table, NULL);
         }
+        ended_cell(table, a);
         for (unsigned k = 0; k < sizeof(keys) / sizeof(*keys); k++)
             broker_cell(table, a, keys[k]);
     }

@@ -2,11 +2,9 @@
 /* look_back.c - `chasqui errors` and `chasqui audit`: what failed, by class, and who did what; through a broker. */
 #include "ctl/broker.h"
 
-#include "common/clock.h"
 #include "ctl/csv_out.h"
 #include "ctl/progress.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,25 +12,6 @@
 #define AUDIT_PATH "/api/v1/ops/audit"
 #define TEXT_BYTES_MAX 160
 #define SEARCH_BYTES_MAX 100
-
-/* "&since=…" of --since: a time as it is, or how many seconds ago. false after saying what it must be. */
-static bool since_add(struct ctl *c, struct buf *query)
-{
-    const char *since = args_value(&c->args, OPT_SINCE);
-    int64_t at_ms;
-    uint64_t seconds;
-    if (!since)
-        return true;
-    if (strchr(since, 'T') && clock_read(since, strlen(since), &at_ms)) {
-        buf_adds(query, "&since=");
-        http_escape(query, since);
-        return true;
-    }
-    if (!args_duration(c, "--since (or a time like 2026-01-31T06:00:00Z)", since, AHEAD_DAYS_MAX, &seconds))
-        return false;
-    buf_addf(query, "&since=%" PRIu64, seconds);
-    return true;
-}
 
 static bool text_ok(struct ctl *c, enum option_id id, size_t max)
 {
@@ -61,7 +40,7 @@ enum ctl_exit errors_command(struct ctl *c)
     bool capped = false;
     char room[TEXT_ROOM];
     buf_adds(&query, ERRORS_PATH "?");
-    if ((portal && !args_portal_ok(c, portal)) || (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &n)) || !since_add(c, &query)) {
+    if ((portal && !args_portal_ok(c, portal)) || (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &n)) || !broker_since_add(c, &query)) {
         buf_free(&query);
         return CTL_USAGE;
     }
@@ -128,7 +107,7 @@ enum ctl_exit audit_list(struct ctl *c)
     bool more;
     buf_adds(&query, "");
     if (!text_ok(c, OPT_ACTION, 64) || !text_ok(c, OPT_ACTOR, TEXT_BYTES_MAX) || !text_ok(c, OPT_SUBJECT, TEXT_BYTES_MAX) ||
-        !text_ok(c, OPT_SEARCH, SEARCH_BYTES_MAX) || !broker_limit(c, &limit) || !since_add(c, &query)) {
+        !text_ok(c, OPT_SEARCH, SEARCH_BYTES_MAX) || !broker_limit(c, &limit) || !broker_since_add(c, &query)) {
         buf_free(&query);
         return CTL_USAGE;
     }

@@ -6,6 +6,7 @@
 #include "ctl/ctl.h"
 
 #include "ctl/broker.h"
+#include "ctl/session_bulk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -91,10 +92,17 @@ enum ctl_exit sessions_list(struct ctl *c)
 
 /* ---- close, migrate ------------------------------------------------------------------------------------ */
 
-static enum ctl_exit change(struct ctl *c, const char *what, const char *done)
+static enum ctl_exit change(struct ctl *c, const char *what, const char *done, const char *all_done)
 {
-    const char *id = c->args.word[0];
     struct buf path = {0};
+    if (!c->args.n_words == !session_bulk_is_asked(c))
+        return ctl_usage(c, c->args.n_words ? "give an ID, or which sessions by --worker, --portal, --company, --idle; not both"
+                                             : "something is missing: an ID, or which sessions by --worker, --portal, --company, --idle");
+    if (!c->args.n_words)
+        return session_bulk(c, what, all_done);
+    if (c->args.n[OPT_PREVIEW])
+        return ctl_usage(c, "--preview goes with options such as --worker, not with an ID");
+    const char *id = c->args.word[0];
     if (!*id || strlen(id) > 4 * SESSION_ID_CHARACTERS_MAX)
         return ctl_usage(c, "ID is a session's id of 1 to %d characters", SESSION_ID_CHARACTERS_MAX);
     struct jv *reason = broker_reason(c);
@@ -115,10 +123,10 @@ static enum ctl_exit change(struct ctl *c, const char *what, const char *done)
 
 enum ctl_exit sessions_close(struct ctl *c)
 {
-    return change(c, "close", "is closed");
+    return change(c, "close", "is closed", "closed");
 }
 
 enum ctl_exit sessions_migrate(struct ctl *c)
 {
-    return change(c, "migrate", "will move to another robot; chasqui sessions list shows when");
+    return change(c, "migrate", "will move to another robot; chasqui sessions list shows when", "moved to other robots");
 }

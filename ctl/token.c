@@ -7,7 +7,7 @@
 
 #include "common/check.h"
 #include "common/id.h"
-#include "ctl/table.h"
+#include "ctl/broker.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -20,6 +20,7 @@
 #define NAME_CHARACTERS_MAX 100
 #define RATE_MAX 10000000
 #define EXPIRES_DAYS_MAX 36600 /* 100 years */
+#define USE_ASK_MS 3000
 
 struct create {
     const char *actor;
@@ -206,11 +207,55 @@ static struct jv *abilities_jv(const char *list)
     return out;
 }
 
+/* What each token asked of a broker since that one's start; NULL when none is to be asked, or none answers. */
+static struct jv *use_ask(struct ctl *c)
+{
+    struct http_request request = {.method = "GET", .base_url = c->conf->ctl_ops_url, .path = "/api/v1/ops/tokens/use", .total_ms = USE_ASK_MS};
+    struct http_answer answer;
+    if (!c->conf->ctl_token)
+        return NULL;
+    http_ask(c, &request, &answer);
+    if (broker_is_good(&answer))
+        return answer.body;
+    jv_free(answer.body);
+    return NULL;
+}
+
+static const struct jv *use_of(const struct jv *use, int64_t id)
+{
+    const struct jv *list = jv_get(use, "tokens");
+    int64_t one;
+    for (size_t i = 0; i < jv_len(list); i++)
+        if (jv_int(jv_get(jv_at(list, i), "id"), &one) && one == id)
+            return jv_at(list, i);
+    return NULL;
+}
+
+static void use_cells(struct table *table, const struct jv *use, int64_t id, struct jv *t)
+{
+    static const char *const counts[] = {"calls", "limited"}, *const times[] = {"last_at", "last_limited_at"};
+    const struct jv *one = use_of(use, id);
+    int64_t n;
+    for (unsigned i = 0; i < 2; i++) {
+        n = 0;
+        jv_int(jv_get(one, counts[i]), &n);
+        table_addf(table, "%lld", (long long)n);
+        jv_set_int(t, counts[i], n);
+        jv_set_str(t, times[i], jv_str(jv_get(one, times[i])));
+    }
+    if (jv_str(jv_get(one, "last_limited_at")))
+        broker_cell(table, one, "last_limited_at");
+    else
+        table_add(table, NULL);
+}
+
 enum ctl_exit token_list(struct ctl *c)
 {
-    static const char *const heads[] = {">ID",           "=STATE",          "ABILITIES", "~COMPANIES", "2>RATE",
-                                        "EXPIRES (UTC)", "1CREATED (UTC)", "~NAME",     NULL};
+    static const char *const heads[] = {">ID", "=STATE", "ABILITIES", "~COMPANIES", "2>RATE", "EXPIRES (UTC)", "1CREATED (UTC)", "~NAME", NULL};
+    static const char *const used_heads[] = {">ID",   "=STATE", "ABILITIES",       "~COMPANIES", "2>RATE", "EXPIRES (UTC)", "1CREATED (UTC)",
+                                             ">CALLS", ">TOO OFTEN", "LAST REFUSED (UTC)", "~NAME",      NULL};
     struct db *db = c->db;
+    struct jv *use = use_ask(c);
     enum db_rc rc = db_query(db,
                              "SELECT t.id, t.revoked_at IS NOT NULL, COALESCE(t.expires_at <= NOW(6), 0), "
                              "t.abilities, t.all_companies, (SELECT "
@@ -222,9 +267,11 @@ enum ctl_exit token_list(struct ctl *c)
                              "DATE_FORMAT(t.created_at, '%Y-%m-%d %H:%i') "
                              "FROM chasqui_tokens t ORDER BY t.id",
                              "");
-    if (rc)
+    if (rc) {
+        jv_free(use);
         return ctl_db_fail(c, rc);
-    struct table *table = table_new(heads);
+    }
+    struct table *table = table_new(use ? (const char **)used_heads : (const char **)heads);
     struct jv *body = jv_new_object(), *list = jv_new_array();
     while (db_next(db)) {
         struct jv *t = jv_new_object(), *companies = jv_new_array();
@@ -237,6 +284,8 @@ enum ctl_exit token_list(struct ctl *c)
         table_add(table, db_u64(db, 6) ? db_str(db, 6, NULL) : "off");
         table_add(table, db_is_null(db, 10) ? "never" : db_str(db, 10, NULL));
         table_add(table, db_str(db, 11, NULL));
+        if (use)
+            use_cells(table, use, db_i64(db, 0), t);
         table_add(table, db_str(db, 9, NULL));
         jv_set_int(t, "id", db_i64(db, 0));
         jv_set_str(t, "state", state);
@@ -252,6 +301,7 @@ enum ctl_exit token_list(struct ctl *c)
         jv_push(list, t);
     }
     jv_set(body, "tokens", list);
+    jv_free(use);
     if (c->args.json) {
         table_free(&table);
         return ctl_json(body);

@@ -3,9 +3,13 @@
 #include "ctl/broker.h"
 
 #include "ctl/plain.h"
+#include "ctl/screen.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#define AGAIN_MS 2000
 
 struct piece {
     const char *key, *title, *none; /* none: what is said when there is nothing; NULL = nothing is said */
@@ -58,21 +62,36 @@ static void piece_print(const struct piece *p, const struct jv *company)
     }
 }
 
-enum ctl_exit why_company(struct ctl *c)
+static enum ctl_exit company_show(struct ctl *c, uint64_t company_id)
 {
-    uint64_t company_id;
     char path[60];
-    if (!args_number(c, "COMPANY", c->args.word[0], 1, INT64_MAX, &company_id))
-        return CTL_USAGE;
     snprintf(path, sizeof(path), "/api/v1/ops/companies/%llu", (unsigned long long)company_id);
     struct jv *body = broker_get(c, DOOR_OPS, path);
     if (!body)
         return CTL_FAILED;
     if (c->args.json)
         return ctl_json(body);
+    if (c->args.n[OPT_WATCH] && isatty(STDOUT_FILENO))
+        printf("\033[H\033[2J"); /* from the top of an empty screen */
     printf("company %llu\n", (unsigned long long)company_id);
     for (unsigned i = 0; i < sizeof(pieces) / sizeof(*pieces); i++)
         piece_print(&pieces[i], jv_get(body, "company"));
     jv_free(body);
     return CTL_DONE;
+}
+
+enum ctl_exit why_company(struct ctl *c)
+{
+    uint64_t company_id;
+    enum ctl_exit code;
+    if (!args_number(c, "COMPANY", c->args.word[0], 1, INT64_MAX, &company_id))
+        return CTL_USAGE;
+    if (!c->args.n[OPT_WATCH])
+        return company_show(c, company_id);
+    screen_signals();
+    do {
+        code = company_show(c, company_id);
+        fflush(stdout);
+    } while (code == CTL_DONE && !ferror(stdout) && screen_pause(AGAIN_MS));
+    return code;
 }

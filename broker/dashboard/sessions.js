@@ -2,9 +2,9 @@
 /* sessions.js - who is logged in where: search, the robot's viewer, close and migrate. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
-import {mayAct, act} from './broker.js';
-import {badge, table, button, confirm, outside, fields} from './part.js';
-import {ago, moment} from './format.js';
+import {mayAct, act, ask} from './broker.js';
+import {badge, table, button, confirm, redrawDialog, outside, fields} from './part.js';
+import {ago, moment, number} from './format.js';
 import {List, cut} from './list.js';
 
 const STATES = ['live', 'opening', 'active', 'closing', 'closed', 'expired', 'lost', 'migrated'];
@@ -22,6 +22,41 @@ function close(s) {
             list.load();
             return t('closed_told');
         }});
+}
+
+const MANY = 5000;
+
+/* All active sessions of a robot, a company, or of all. */
+async function activeOnes(filter) {
+    const found = [];
+    let cursor;
+    do {
+        const told = await ask('/sessions', {...filter, state: 'active', limit: 200, cursor});
+        found.push(...told.sessions);
+        cursor = told.next_cursor;
+    } while (cursor && found.length < MANY);
+    return found.filter(s => s.session_id);
+}
+
+/* Each by itself: one that is refused does not hold up the others. */
+function closeAll() {
+    const filter = {worker: list.filter.worker, company_id: list.filter.company_id};
+    let found = null, why = null;
+    confirm({title: t('close_all_title'), action: t('close'), kind: 'danger', ready: () => found !== null && found.length > 0,
+        inputs: [{name: 'idle', label: t('idle_minutes'), type: 'number', hint: '30'}, {name: 'portal', label: t('portal')}, {name: 'reason', label: t('reason')}],
+        body: () => [
+            h('p', {}, [filter.worker && `${t('robot')}: ${filter.worker}`, filter.company_id && `${t('company')}: ${filter.company_id}`].filter(Boolean).join(' · ') || t('close_all_any')),
+            h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? why.message : found === null ? t('bulk_counting') : t('close_all_n', number(found.length))),
+            h('p', {class: 'note'}, t('close_all_note'))],
+        run: async ({idle, portal, reason}) => {
+            const before = Date.now() - Math.max(0, Number(idle) || 0) * 60000, wanted = portal.trim();
+            let closed = 0, refused = 0;
+            for (const s of found.filter(one => (!wanted || one.portal === wanted) && (!Number(idle) || Date.parse(one.last_activity_at) <= before)))
+                await act(`/sessions/${encodeURIComponent(s.session_id)}/close`, {reason: reason || undefined}).then(() => { closed++; }, () => { refused++; });
+            list.load();
+            return t('close_all_told', number(closed), number(refused));
+        }});
+    activeOnes(filter).then(ones => { found = ones; }, refusal => { why = refusal; }).then(redrawDialog);
 }
 
 function migrate(s) {
@@ -71,5 +106,6 @@ export function draw() {
             {head: t('started'), kind: 'when', cell: s => moment(s.started_at)},
             {head: t('last_used'), cell: s => (LIVE.includes(s.state) ? ago(s.last_activity_at) : [nameOf('session_' + s.state), ' ', ago(s.since), s.reason && h('small', {}, s.reason)])},
             {head: t('actions'), kind: 'act', cell: actions},
-        ], list.rows, s => `${s.job_id}.${s.generation}`, t('no_sessions')));
+        ], list.rows, s => `${s.job_id}.${s.generation}`, t('no_sessions')),
+        mayAct() && button(t('close_all'), closeAll));
 }

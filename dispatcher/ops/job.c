@@ -76,6 +76,9 @@ static void jobs_start(struct dispatcher *d, struct request *r)
     if (is_operators(r)) {
         strcpy(op->worker, r->worker);
         strcpy(op->search, r->search);
+        op->since_ms = (int64_t)r->since_ms;
+        op->for_ms = (int64_t)r->for_ms;
+        op->until_ms = (int64_t)r->until_ms;
     }
     store_submit(d->store, store_jobs, op, jobs_done, asked_new(d, r));
 }

@@ -11,6 +11,7 @@
 
 #include "dispatcher/store/store_refusal.h"
 
+#include "common/clock.h"
 #include "common/jv.h"
 
 #include <string.h>
@@ -26,21 +27,34 @@
     " AS at FROM portal_jobs j FORCE INDEX (" index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN                   \
     "WHERE " by "j.status = {failed} AND j.deleted_at IS NULL ORDER BY j.id DESC LIMIT ?) f"
 #define SINCE "(? = 0 OR at >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR at >= NOW(6) - INTERVAL ? * 1000 MICROSECOND)"
+/* How many failed in each twelfth of the time that is looked at, the newest first. */
+#define BAR(i) "COUNT(CASE WHEN bar = " #i " THEN 1 END)"
+#define BARS BAR(0) ", " BAR(1) ", " BAR(2) ", " BAR(3) ", " BAR(4) ", " BAR(5) ", " BAR(6) ", " BAR(7) ", " BAR(8) ", " BAR(9) ", " BAR(10) ", " BAR(11)
+#define N_BARS 12
 #define CLASSES(walk)                                                                                                            \
     "SELECT error, kind, COUNT(*), COUNT(DISTINCT company_id), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT), "                       \
-    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker), said FROM " walk " WHERE (? = '' OR portal = ?) AND " \
-    SINCE " GROUP BY error, kind, said ORDER BY COUNT(*) DESC, error, said LIMIT ?"
+    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker), said, " BARS " FROM (SELECT f.*, LEAST(11, GREATEST(0, " \
+    "TIMESTAMPDIFF(MICROSECOND, at, NOW(6)) DIV 1000 * 12 DIV ?)) AS bar FROM " walk " WHERE (? = '' OR portal = ?) AND "             \
+    SINCE ") c GROUP BY error, kind, said ORDER BY COUNT(*) DESC, error, said LIMIT ?"
 #define LOOKED(walk) "SELECT COUNT(*), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT) FROM " walk
 #define OF_ALL WALK("chasqui_status", "")
 #define OF_BATCH WALK("chasqui_batch", "j.batch_id = ? AND ")
 #define FILTER_TYPES "ssiiiiu"
 #define FILTER(op) (op)->portal, (op)->portal, (op)->since_ms, (op)->since_ms, (op)->for_ms, (op)->for_ms, (uint64_t)ERRORS_CLASSES_MAX
 
+/* 0 = since ever, of which there is no curve. */
+static int64_t span_ms(const struct store_errors *op)
+{
+    int64_t span = op->for_ms ? op->for_ms : op->since_ms ? clock_unix_ms() - op->since_ms : 0;
+    return span > 0 ? span : 0;
+}
+
 static enum db_rc classes_query(struct db *db, const struct store_errors *op)
 {
+    int64_t span = span_ms(op) ? span_ms(op) : 1;
     if (op->batch_id)
-        return db_query(db, CLASSES(OF_BATCH), "uu" FILTER_TYPES, op->batch_id, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
-    return db_query(db, CLASSES(OF_ALL), "u" FILTER_TYPES, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
+        return db_query(db, CLASSES(OF_BATCH), "iuu" FILTER_TYPES, span, op->batch_id, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
+    return db_query(db, CLASSES(OF_ALL), "iu" FILTER_TYPES, span, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
 }
 
 static enum db_rc looked_query(struct db *db, const struct store_errors *op)
@@ -50,7 +64,16 @@ static enum db_rc looked_query(struct db *db, const struct store_errors *op)
     return db_query(db, LOOKED(OF_ALL), "u", (uint64_t)ERRORS_LOOK_MAX);
 }
 
-static struct jv *class_jv(struct db *db)
+/* Oldest first. */
+static struct jv *curve_jv(struct db *db, unsigned at)
+{
+    struct jv *list = jv_new_array();
+    for (unsigned i = N_BARS; i--;)
+        jv_push_int(list, db_i64(db, at + i));
+    return list;
+}
+
+static struct jv *class_jv(struct db *db, bool has_curve)
 {
     struct jv *one = jv_new_object();
     const char *error = db_str(db, 0, NULL);
@@ -66,6 +89,7 @@ static struct jv *class_jv(struct db *db)
     jv_set_int(one, "workers", db_i64(db, 9));
     jv_set_str(one, "worker", db_i64(db, 9) == 1 ? db_str(db, 10, NULL) : NULL);
     jv_set(one, "message", NULL);
+    jv_set(one, "curve", has_curve ? curve_jv(db, 12) : NULL);
     return one;
 }
 
@@ -99,7 +123,7 @@ static enum db_rc errors_read(struct db *db, struct store_errors *op, struct jv 
     jv_set(body, "errors", list);
     TRY(classes_query(db, op));
     while (db_next(db))
-        jv_push(list, class_jv(db));
+        jv_push(list, class_jv(db, span_ms(op) > 0));
     TRY(messages_read(db, list));
     TRY(looked_query(db, op));
     uint64_t looked = db_next(db) ? db_u64(db, 0) : 0;

@@ -52,12 +52,31 @@ static struct jv *attempt_jv(struct db *db)
     return a;
 }
 
+static bool is_round_end(const char *event)
+{
+    static const char *const ends[] = {"done", "failed", "retrying", "waits_again", "cancelled"};
+    for (unsigned i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+        if (strcmp(event, ends[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Of an attempt whose log-in went well: how the steps after it ended. */
+static void steps_set(struct jv *attempt, struct db *db)
+{
+    struct jv *steps = jv_new_object();
+    jv_set_str(steps, "outcome", db_str(db, 1, NULL));
+    jv_set_str(steps, "error", db_str(db, 4, NULL));
+    jv_set(attempt, "steps", steps);
+}
+
 static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out, struct jv *attempts)
 {
     TRY(db_query(db,
                  "SELECT CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), event, worker, dispatcher, detail, attempt, outcome, queued_ms, robot_ms, "
                  "robot_status, robot_error, robot_message FROM chasqui_job_events WHERE job_id = ? ORDER BY id LIMIT 500",
                  "u", job_id));
+    struct jv *round = NULL;
     while (db_next(db)) {
         struct jv *e = jv_new_object();
         jv_set_time(e, "at", db_i64(db, 0));
@@ -68,8 +87,14 @@ static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out, 
                 jv_set_str(e, optional[i], db_str(db, i + 2, NULL));
         words_set(e, db, 9);
         jv_push(out, e);
-        if (!db_is_null(db, 5))
-            jv_push(attempts, attempt_jv(db));
+        if (!db_is_null(db, 5)) {
+            struct jv *one = attempt_jv(db);
+            round = strcmp(db_str(db, 1, NULL), "logged_in") == 0 ? one : NULL;
+            jv_push(attempts, one);
+        } else if (round && is_round_end(db_str(db, 1, NULL))) {
+            steps_set(round, db);
+            round = NULL;
+        }
     }
     return DB_OK;
 }
@@ -204,7 +229,7 @@ static void page_add(struct page *p, uint64_t id)
 /* Ids from here on may still come into the page. */
 static uint64_t page_floor(const struct page *p)
 {
-    return p->n == p->room ? p->id[p->n - 1] + 1 : 1;
+    return p->n == p->room ? p->id[p->n - 1] + 1 : p->op->from;
 }
 
 static int by_number(const void *a, const void *b)
@@ -367,12 +392,53 @@ static enum db_rc rows_read(struct db *db, const uint64_t *ids, unsigned n, stru
     return DB_OK;
 }
 
+/* The first id of the rows that were made at that time (unix) or later: rows are made in the order of their ids. */
+static enum db_rc id_made_at(struct db *db, int64_t unix_ms, uint64_t *id)
+{
+    uint64_t newest;
+    TRY(newest_read(db, &newest));
+    *id = 1;
+    for (uint64_t end = newest + 1; *id < end;) {
+        uint64_t at = *id + (end - *id) / 2;
+        TRY(db_query(db,
+                     "SELECT j.id, {utc j.created_at} >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND FROM portal_jobs j WHERE j.id >= ? ORDER BY "
+                     "j.id LIMIT 1",
+                     "iu", unix_ms, at));
+        if (!db_next(db) || db_u64(db, 1))
+            end = at;
+        else
+            *id = db_u64(db, 0) + 1;
+    }
+    return DB_OK;
+}
+
+/* Times become ids, so that no filter of the walks has to know them. */
+static enum db_rc times_look(struct db *db, struct store_jobs *op)
+{
+    uint64_t end;
+    op->from = 1;
+    if (!op->all || op->search[0])
+        return DB_OK;
+    if (op->for_ms) {
+        TRY(db_query(db, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS INT)", ""));
+        op->since_ms = db_next(db) ? db_i64(db, 0) - op->for_ms : 0;
+    }
+    if (op->since_ms)
+        TRY(id_made_at(db, op->since_ms, &op->from));
+    if (!op->until_ms)
+        return DB_OK;
+    TRY(id_made_at(db, op->until_ms, &end));
+    op->cursor = end < op->cursor ? end : op->cursor;
+    return DB_OK;
+}
+
 static enum db_rc jobs_read(struct db *db, struct store_jobs *op)
 {
     unsigned limit = op->limit && op->limit < PAGE_MAX ? op->limit : op->limit ? PAGE_MAX : 50;
     struct page p = {.op = op, .room = limit + 1};
     if (!op->cursor)
         op->cursor = INT64_MAX;
+    TRY(times_look(db, op));
     TRY(ids_find(db, &p));
     bool more = p.n > limit;
     struct jv *list = jv_new_array(), *body = jv_new_object();

@@ -184,6 +184,8 @@ struct store_jobs { /* a page of jobs, newest first; those of `companies` unless
     bool all; uint64_t *companies; unsigned n_companies; /* owned by the caller; sorted here */
     char status[21], portal[PORTAL_ROOM], worker[NAME_ROOM], error[65], robot_error[257]; uint64_t company_id, batch_id, cursor; unsigned limit;
     char search[101]; /* with `all` only, and then without the others: a job's or company's number, a job_uid, a session id */
+    int64_t since_ms, for_ms, until_ms; /* with `all` only: made from then on (unix, or so long ago) and before then; 0 = any. Not with search */
+    uint64_t from; /* the first id of those */
     struct buf json; enum store_rc rc;
 };
 void store_jobs(struct db *db, void *op);

@@ -113,5 +113,23 @@ def test_errors_are_retried_by_class_and_saved(operator, house):
     head, *rows = text.strip().split("\r\n")
     assert head.lstrip("\ufeff").startswith("id,job_uid,company_id") and any(",20110," in row and "bad_credentials" in row for row in rows)
     operator.press("Retry those that failed with robot_error bad_credentials").see("jobs would be retried.", "robot_error", within="dialog").key(Keys.ESCAPE)
+    assert operator.js("return [...document.querySelectorAll('svg.bars')].map(one => [one.children.length, one.querySelectorAll('.fill-bad').length > 0]).join()").startswith("12,true")
+    operator.picture(PICTURES / "errors-course-wide.png")
+    operator.press("All failed jobs found as CSV")
+    text = wait_until(lambda: operator.js("return window.saved[1]"), 20, "the file is made")
+    assert len(text.strip().split("\r\n")) > len(rows) and ",20110," in text
     told = operator.js("""return (async () => { const {csv} = await import('/dashboard/csv.js'); return csv([{a: '=1+1', b: 'x;"y"', c: -5}], ['a', 'b', 'c']); })()""")
     assert told == '\ufeffa,b,c\r\n"\'=1+1","x;""y""",-5\r\n'
+
+
+def test_sessions_are_closed_in_bulk(operator, house):
+    for company in (20981, 20982):
+        house.system.api.login(company)
+    operator.go("sessions?company_id=20981").see("20981", within="main", timeout=40).press("Close all found…").see("1 sessions are active.", "Company: 20981", within="dialog")
+    operator.field_of("ask-idle").send_keys("30")
+    operator.field_of("ask-reason").send_keys("forgotten", Keys.ENTER)
+    operator.see("0 sessions are closed; 0 were refused.", timeout=40)
+    operator.press("Close all found…").see("1 sessions are active.", within="dialog").field_of("ask-reason").send_keys("forgotten", Keys.ENTER)
+    operator.see("1 sessions are closed; 0 were refused.", timeout=40)
+    live = "SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1 AND company_id = %s"
+    assert (house.system.database.value(live, 20981), house.system.database.value(live, 20982)) == (0, 1)

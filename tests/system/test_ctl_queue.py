@@ -88,6 +88,11 @@ def test_a_job_is_shown_with_its_timeline_and_why(ctl):
         assert re.search(r"2026-01-01 06:00:01\.500 +started +r1 +d1", shown)
         assert [one[1] for one in broker.asked] == ["/api/v1/ops/jobs/7", "/api/v1/ops/jobs/7/why"]
         assert ctl.json("jobs", "show", "ABCDEFGHIJKL-1", conf=conf)["why"] == why["why"]
+        well = {"n": 1, "worker": "r1", "queued_ms": 5, "robot_ms": 177, "outcome": "done", "robot_status": 200}
+        job["attempts_log"] = [{**well, "steps": {"outcome": "failed", "error": "step_failed"}}, {**well, "steps": {"outcome": "done", "error": None}}, {**well, "n": 2}]
+        shown = ctl.run("jobs", "show", 7, conf=conf).stdout
+        assert re.search(r"^ +1 +r1 .*  log-in done; steps failed: step_failed +200 ", shown, re.MULTILINE)
+        assert re.search(r"^1 again +r1 .*  log-in done; steps done +200 ", shown, re.MULTILINE) and re.search(r"^ +2 +r1 .*  done +200 ", shown, re.MULTILINE)
         job["status"] = "done"
         before = len(broker.asked)
         assert "why" not in ctl.run("jobs", "show", 7, conf=conf).stdout and len(broker.asked) == before + 1

@@ -296,6 +296,17 @@ def test_events(told, follow):
     system.api.execute(20131).expect(200)
     lines = sorted(said.next().split("Z  ")[1] for _ in range(2))
     assert re.fullmatch(r"job +\d+  done  company 20131\n", lines[0]) and re.fullmatch(r"session  of job \d+  active  company 20131\n", lines[1])
+    # portals and pauses, from two summaries after one another
+    wait_until(lambda: system.ops.get("/api/v1/ops/stats").expect(200).json["queue"], 30, "a summary came")
+    for words, what in ((("--portal", "sunat"), "portal sunat"), ((), "the queue")):
+        system.ctl("queue", "pause", *words, "--reason", "it is down", "--for", "30m")
+        assert re.search(rf"Z  pause    {what}  begun  by token:\S+ .*until 20\S+Z: it is down\n$", said.next(60))
+        system.ctl("queue", "resume", *words)
+        assert re.search(rf"Z  pause    {what}  ended  by token:\d+:", said.next(60))
+    system.database.execute("INSERT INTO chasqui_portals (portal, state, since_us, why) VALUES ('elsewhere', 'tripped', UNIX_TIMESTAMP() * 1000000, '12 of 12 failed')")
+    assert said.next(60).endswith("Z  portal   elsewhere  tripped  12 of 12 failed\n")
+    system.database.execute("DELETE FROM chasqui_portals WHERE portal = 'elsewhere'")
+    assert said.next(60).endswith("Z  portal   elsewhere  up\n")
     system.brokers[0].kill9()
     assert "connection was lost" in complained.next()
     system.brokers[0].start()

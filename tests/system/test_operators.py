@@ -176,6 +176,55 @@ def classes(answer):
     return {(one["error"], one["kind"]): one for one in answer.expect(200).json["errors"]}
 
 
+def test_an_operator_looks_back(failed):
+    system, batch = failed
+    wait_until(lambda: system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["status"] == "done", 60, "no more jobs are made")
+    system.database.execute("UPDATE portal_jobs SET created_at = created_at - INTERVAL 2 DAY WHERE company_id = 1 AND batch_id IS NULL")  # the oldest
+    ids = [one["id"] for one in system.ops.get(f"{OPS}/jobs").expect(200).json["jobs"]]
+
+    def since(**query):
+        return [one["id"] for one in system.ops.get(f"{OPS}/jobs", query={**query, "limit": 200}).expect(200).json["jobs"]]
+
+    assert since(since=86400) == ids[:-1] and since(since=3 * 86400) == ids
+    yesterday = system.database.value("SELECT DATE_FORMAT(NOW() - INTERVAL 1 DAY, '%%Y-%%m-%%dT%%H:%%i:%%sZ')")
+    assert since(until=yesterday) == ids[-1:] and since(since=yesterday) == ids[:-1] and since(since=86400, company_id=1) != since(company_id=1)
+    assert since(since=yesterday, until=yesterday) == [] and since(status="failed", since=86400) == [one for one in ids[:-1] if one in since(status="failed")]
+    for wrong in ({"until": "later"}, {"since": "x"}):
+        system.ops.get(f"{OPS}/jobs", query=wrong).expect(422, "validation_failed")
+    shown = system.ctl("jobs", "list", "--status", "failed", "--since", "24h", "--csv").stdout.splitlines()
+    assert len(shown) - 1 == len(since(status="failed", since=86400)) and shown[0].startswith("\ufeffid,job_uid,company_id")
+    assert system.ctl_json("jobs", "list", "--until", yesterday)["jobs"][0]["id"] == ids[-1]
+    assert system.ctl("jobs", "list", "--until", "later", check=False).returncode == 2
+
+    api = Api(system.api_url(), system.make_token("*", "app", 1))
+    session = system.api.login(9)
+    api.list(session).expect(200)
+    wait_until(lambda: api.list(session).status == 429, 20, "the token asked too often")
+    told = system.ctl_json("token", "list")["tokens"]
+    assert [(one["calls"] > 0, one["limited"] > 0) for one in told if one["rate_per_minute"] == 1] == [(True, True)]
+    assert "TOO OFTEN  LAST REFUSED (UTC)" in system.ctl("token", "list").stdout
+    conf = system.directory / "no-token.conf"
+    conf.write_text("\n".join(line for line in system.conf.read_text().splitlines() if not line.strip().startswith("token =")) + "\n")
+    assert "TOO OFTEN" not in system.ctl("token", "list", conf=conf).stdout
+
+    which = ("sessions", "close", "--worker", "r1", "--portal", "sunat", "--company", 9)
+    assert system.ctl(*which, "--preview").stdout == "1 session would be closed\n"
+    assert system.ctl(*which, "--idle", "30m").stdout == "0 sessions are closed\n"
+    system.database.execute("UPDATE chasqui_sessions SET last_activity_at = last_activity_at - INTERVAL 1 HOUR WHERE state = 'active'")
+    assert system.ctl_json(*which, "--idle", "30m", "--reason", "forgotten") == {"ok": True, "preview": False, "n": 1, "refused": 0}
+    assert audited(system, "session_close")[-1]["detail"] == "active -> closed: forgotten"
+    assert session not in [one["session_id"] for one in system.robot.sessions()]
+    for wrong in ((), (session, "--worker", "r1"), (session, "--preview"), ("--idle", "x")):
+        assert system.ctl("sessions", "close", *wrong, check=False).returncode == 2, wrong
+
+    live = subprocess.Popen([program("chasqui"), "-c", system.conf, "why", "9", "--watch"], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_env())
+    for _ in range(2):
+        assert "company 9\n" in iter(live.stdout.readline, "")
+    live.send_signal(signal.SIGINT)
+    live.communicate(timeout=60)
+    assert live.returncode == 0
+
+
 def test_failures_by_class(failed):
     system, batch = failed
     body = system.ops.get(f"{OPS}/errors").expect(200).json
@@ -185,6 +234,8 @@ def test_failures_by_class(failed):
     assert (login["n"], login["companies"], login["portal"], login["worker"]) == (4, 3, "sunat", "r1")
     assert login["first_at"] < login["last_at"] and login["message"] and login["last_job_id"]
     assert login["robot_error"] == "bad_credentials" and found["session_expired", "session"]["robot_error"] is None
+    curve = classes(system.ops.get(f"{OPS}/errors?since=3600"))["robot_error", "login"]["curve"]
+    assert login["curve"] is None and len(curve) == 12 and sum(curve) == 4
     assert found["session_expired", "session"]["n"] == 1, "a session that was lost later is not a log-in that failed"
     of_batch = classes(system.ops.get(f"{OPS}/errors?batch_id={batch}"))
     assert list(of_batch) == [("robot_error", "login")] and of_batch["robot_error", "login"]["n"] == 1, "as many as the batch counts"

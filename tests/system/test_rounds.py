@@ -318,6 +318,7 @@ def test_a_batch_is_a_thing_and_a_company_is_explained(make_system):
     assert "step_failed" in said and "no session is live" in said and "no credentials are stored" in said
     company = system.ops.get("/api/v1/ops/companies/4").expect(200).json["company"]
     assert company["failures"][0]["error"] == "step_failed" and len(company["recent"]) == 1
+    assert "  log-in done; steps failed: step_failed  " in system.ctl("jobs", "show", company["failures"][0]["job_id"]).stdout
     system.ctl("credentials", "set", "--company", 4, "--portal", "sunat", stdin='{"usuario":"DEMO","clave":"demo"}')
     assert [one["portal"] for one in system.ctl_json("why", 4)["company"]["credentials"]] == ["sunat"]
     system.ops.get("/api/v1/ops/companies/x").expect(404, "not_found")
