@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * feed.c - what changes, live, for operators: each EVENT that dispatchers send,
- * of all companies, and the statistics each second. Keeps nothing: who comes
+ * of all companies, portals and pauses as changes.c sees them, and the statistics each second. Keeps nothing: who comes
  * later has missed it, and who does not take it in time is told how many were
  * lost; of statistics only the newest count. The first ones hold the whole last
  * hour, those that follow its end.
@@ -66,6 +66,8 @@ void feed_tick(struct broker *b)
 {
     char *text[2] = {NULL, NULL}; /* the hour, its end */
     size_t len[2];
+    if (b->feed->list)
+        summary_watched(b); /* portals and pauses are told from summaries */
     for (struct reader *r = b->feed->list; r; r = r->next) {
         unsigned which = r->has_hour;
         if (!r->is_counting)
@@ -74,7 +76,6 @@ void feed_tick(struct broker *b)
             struct jv *now = stats_jv(b, which ? HOUR_END_POINTS : TREND_POINTS);
             text[which] = jv_dump_measured(now, &len[which]);
             jv_free(now);
-            summary_watched(b);
         }
         stats_send(r, text[which], len[which]);
     }
@@ -95,11 +96,23 @@ void feed_follow(struct exchange *x, bool is_counting)
     r->is_counting = is_counting;
 }
 
+void feed_say(struct broker *b, const char *kind, struct jv *v)
+{
+    size_t len;
+    char *text = jv_dump(v, &len);
+    jv_free(v);
+    for (struct reader *r = b->feed->list; r; r = r->next)
+        if (r->lost || !sse_event(r->sse, kind, text, len)) {
+            r->lost++;
+            stat_inc(sse_lost_total);
+        }
+    free(text);
+}
+
 void feed_take(struct broker *b, const struct msg_EVENT *m)
 {
     static const char *const kinds[] = {"job", "batch", "session"};
     const char *kind = NULL;
-    size_t len;
     for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (str_is(m->kind, kinds[i]))
             kind = kinds[i];
@@ -109,14 +122,7 @@ void feed_take(struct broker *b, const struct msg_EVENT *m)
     jv_set_int(v, "id", (int64_t)m->id);
     jv_set_int(v, "company_id", (int64_t)m->company_id);
     jv_set_strn(v, "state", m->state.p, m->state.len);
-    char *text = jv_dump(v, &len);
-    jv_free(v);
-    for (struct reader *r = b->feed->list; r; r = r->next)
-        if (r->lost || !sse_event(r->sse, kind, text, len)) {
-            r->lost++;
-            stat_inc(sse_lost_total);
-        }
-    free(text);
+    feed_say(b, kind, v);
 }
 
 struct feed *feed_new(void)

@@ -9,6 +9,8 @@ struct feed *feed_new(void);
 void feed_destroy(struct feed **fp);
 void feed_follow(struct exchange *x, bool is_counting); /* with statistics, or without */
 void feed_tick(struct broker *b);                       /* each second */
+/* Tells all readers; takes `v`. */
+void feed_say(struct broker *b, const char *kind, struct jv *v);
 void feed_take(struct broker *b, const struct msg_EVENT *m);
 
 #endif

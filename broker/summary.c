@@ -7,6 +7,7 @@
  * ever costs a query. Must never show an old summary as a new one.
  */
 #include "broker/summary.h"
+#include "broker/changes.h"
 #include "broker/fleet.h"
 #include "broker/flight.h"
 #include "broker/numbers.h"
@@ -52,6 +53,8 @@ static void replied(void *arg, const struct msg_REPLY *m, struct str payload)
         jv_free(body);
         return;
     }
+    if (s->body)
+        changes_tell(s->b, s->body, body);
     jv_free(s->body);
     s->body = body;
     s->came_at_ms = loop_now_ms(s->b->loop);

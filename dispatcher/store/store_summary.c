@@ -142,6 +142,24 @@ static enum db_rc portals_sum(struct db *db, struct jv *body)
     return rc;
 }
 
+/* Who ended a pause in the last minute, newest first: a pause that is gone does not tell. */
+static enum db_rc resumes_read(struct db *db, struct jv *body)
+{
+    struct jv *list = jv_new_array();
+    jv_set(body, "resumes", list);
+    TRY(db_query(db,
+                 "SELECT subject, actor FROM (SELECT id, at, actor, action, subject FROM chasqui_audit ORDER BY id DESC LIMIT 200) a WHERE action = "
+                 "'queue.resume' AND at > NOW(6) - INTERVAL 60 SECOND ORDER BY id DESC LIMIT 20",
+                 ""));
+    while (db_next(db)) {
+        struct jv *one = jv_new_object();
+        jv_set_str(one, "subject", db_str(db, 0, NULL));
+        jv_set_str(one, "by", db_str(db, 1, NULL));
+        jv_push(list, one);
+    }
+    return DB_OK;
+}
+
 /* What the database refused lately: how often, and what it was the last time. */
 static enum db_rc refused_read(struct db *db, struct jv *body)
 {
@@ -217,6 +235,7 @@ static enum db_rc summary_read(struct db *db, struct jv *body)
     TRY(paused_read(db, queue));
     TRY(refused_read(db, body));
     TRY(portals_sum(db, body));
+    TRY(resumes_read(db, body));
     return robots_read(db, robots);
 }
 
