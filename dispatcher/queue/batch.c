@@ -173,6 +173,7 @@ static void open_start(struct dispatcher *d, struct request *r)
         return;
     }
     op->token_id = r->token_id;
+    op->user_id = r->user_id;
     strcpy(op->portal, r->portal);
     strcpy(op->action, r->action);
     op->priority = r->priority;

@@ -48,11 +48,11 @@ static enum db_rc open_tx(struct db *db, void *arg)
     TRY(turn_next(db, op->priority, op->token_id, true, &turn));
     TRY(db_exec(db,
                 "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, request_id, callback_url, available_at, name, "
-                "steps, step_params, closes, created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), FROM_UNIXTIME(? / 1000), "
-                "NULLIF(?, ''), NULLIF(?, ''), ?, ?, NOW(6))",
-                "ussuussNssbu", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
+                "steps, step_params, closes, user_id, created_at) VALUES (?, ?, ?, ?, ?, 'open', NULLIF(?, ''), NULLIF(?, ''), FROM_UNIXTIME(? / 1000), "
+                "NULLIF(?, ''), NULLIF(?, ''), ?, ?, ?, NOW(6))",
+                "ussuussNssbuN", op->token_id, op->portal, op->action, (uint64_t)op->priority, turn, op->request_id, op->callback_url,
                 (uint64_t)op->available_at_ms, op->name, op->steps, op->step_params.len ? (const void *)op->step_params.data : NULL,
-                op->step_params.len, (uint64_t)op->closes));
+                op->step_params.len, (uint64_t)op->closes, op->user_id));
     op->batch_id = db_insert_id(db);
     turn_given(op->priority, op->token_id, true, op->batch_id, 0, turn);
     strcpy(op->status, "open");

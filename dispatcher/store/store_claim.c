@@ -74,7 +74,7 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
         return DB_OK;
     GATHER(c, batch_id, ids);
     TRY(db_query_in_u64(db, "SELECT id, portal, action, status, token_id, request_id, UNIX_TIMESTAMP(created_at) DIV 1, "
-                            "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000, steps IS NOT NULL OR closes FROM chasqui_batches "
+                            "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000, steps IS NOT NULL OR closes, COALESCE(user_id, 0) FROM chasqui_batches "
                             "WHERE id IN (%s)", ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++) {
@@ -88,6 +88,7 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
             it->created_s = db_u64(db, 6);
             it->waited_ms = db_i64(db, 7);
             it->is_round = db_u64(db, 8) != 0;
+            it->user_id = db_u64(db, 9);
             if (strcmp(db_str(db, 3, NULL), "cancelled") == 0)
                 it->fate = FATE_CANCEL;
         }

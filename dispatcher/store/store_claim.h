@@ -22,7 +22,7 @@ enum fate {
 
 struct item {
     enum fate fate;
-    uint64_t batch_id, idx, company_id, token_id;
+    uint64_t batch_id, idx, company_id, token_id, user_id; /* user_id: Laravel's; 0 = not known */
     uint64_t job_id; /* 0 = its portal_jobs row is made here */
     bool is_new, is_round;
     uint8_t priority;

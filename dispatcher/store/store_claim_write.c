@@ -25,6 +25,7 @@ static void fill_new_job(void *arg, unsigned row, struct db_cell *cells)
     cells[6].data = it->worker;
     cells[7].n = it->created_s;
     cells[8].n = it->created_s;
+    cells[9].n = it->user_id;
 }
 
 static void fill_old_job(void *arg, unsigned row, struct db_cell *cells)
@@ -74,9 +75,9 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
     }
     TRY(db_bulk(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, "
-                "available_at, started_at, updated_at{payload}) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
-                "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at}{payload value})",
-                "sussuusuu", c->n_rows, fill_new_job, c));
+                "available_at, started_at, updated_at{payload}{user}) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
+                "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at}{payload value}{user value})",
+                USER_TYPES(db, "sussuusuu"), c->n_rows, fill_new_job, c));
     TRY(db_query_in(db, "SELECT id, job_uid FROM portal_jobs WHERE job_uid IN (%s)", uids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)

@@ -235,7 +235,7 @@ void store_audit(struct db *db, void *op);
 
 #define BATCHES_MAX 1000 /* of a token that have not ended */
 struct store_batch_open { /* a new batch, or the one that the key stands for */
-    uint64_t token_id; char portal[PORTAL_ROOM], action[65]; uint8_t priority; char request_id[129];
+    uint64_t token_id, user_id; char portal[PORTAL_ROOM], action[65]; uint8_t priority; char request_id[129];
     char callback_url[501]; /* "" = none */
     int64_t available_at_ms; /* unix, 0 = now */
     char name[401];         /* "" = none */

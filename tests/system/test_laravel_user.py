@@ -55,7 +55,7 @@ def test_a_job_has_the_user_who_asked(database, make_system, idp):
             database.execute("INSERT INTO whose VALUES (%s, %s, %s, %s)", company, hashlib.sha256(secret.encode()).hexdigest(), company + more * 1000, user)
         return user_of(api(secret).execute(company))
 
-    # The view as it is shipped: log-in, queued log-in, action; another token is another user; a batch, and a token of Chasqui's own, name none.
+    # The view as it is shipped: log-in, queued log-in, action; another token is another user; a batch's job has the one who submitted it; a token of Chasqui's own names none.
     token = sanctum(system, first := next(companies), "of-Sanctum")
     user = database.value("SELECT MAX(id) FROM users")
     session = api(token).execute(first)
@@ -66,7 +66,7 @@ def test_a_job_has_the_user_who_asked(database, make_system, idp):
     assert user_of(queued, 202) == user + 2
     batch = api(sanctum(system, third := next(companies), "batch")).batch([third]).expect(202).json["batch_id"]
     wait_until(lambda: database.value("SELECT COUNT(*) FROM portal_jobs WHERE batch_id = %s", batch), 60, "the batch's job")
-    assert database.value("SELECT user_id FROM portal_jobs WHERE batch_id = %s", batch) is None
+    assert database.value("SELECT user_id FROM portal_jobs WHERE batch_id = %s", batch) == user + 3
     assert user_of(system.api.execute(next(companies))) is None
 
     # Logged out: refused, and nothing is written.
