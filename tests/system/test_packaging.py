@@ -233,13 +233,21 @@ def test_keys_for_units_need_their_users(tmp_path):
         assert done.returncode == 1 and "there is no user chasqui-broker" in done.stderr and not (tmp_path / "curve").exists()
 
 
-# --- two hosts ---------------------------------------------------------------------------------------------------
+# --- several hosts ---------------------------------------------------------------------------------------------------
 
 
-def test_the_files_of_two_hosts_are_good(tmp_path):
-    """As they stand in docs/two-hosts.md, for every program; only the paths of keys are ours."""
-    files = re.findall(r"^## Host \w: [^\n]*\n\n```\n(.*?)^```", (ROOT / "docs/two-hosts.md").read_text(encoding="utf-8"), re.M | re.S)
+def files_of(page):
+    """The configuration files that a page shows, a host each."""
+    return re.findall(r"^## Host \w: [^\n]*\n.*?^```\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_the_files_of_several_hosts_are_good(tmp_path):
+    """As they stand in docs/two-hosts.md and docs/several-hosts.md, for every program; only the paths of keys are ours."""
+    files, [first] = files_of("docs/two-hosts.md"), files_of("docs/several-hosts.md")
     assert len(files) == 2
+    own = re.compile(r'^( +(?:http|ops|bind|control|api_url|ops_url) = "[^",]*10\.0\.0\.)1(:\d+")$', re.M)
+    assert len(own.findall(first)) == 7
+    files.append(own.sub(r"\g<1>2\g<2>", first))
     subprocess.run([program("chasqui"), "keys", "init", tmp_path / "curve"], check=True, capture_output=True, env=clean_env())
     (tmp_path / "db.password").write_text("secret\n")
     (tmp_path / "db.password").chmod(0o400)
