@@ -106,20 +106,19 @@ struct end {
     enum round_end how;
     const char *error, *message;
     int64_t retry_ms;
-    bool is_uncounted;
 };
 
 static enum db_rc end_retrying(struct db *db, const struct end *e)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = {word ?}, error = ?, message = {message ?}, attempts = attempts - ?, "
-                "available_at = {now available_at} + INTERVAL ? MICROSECOND, updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
-                "sssuiu", later_state(e->is_uncounted), e->error, e->message, (uint64_t)e->is_uncounted, e->retry_ms * 1000, e->job_id));
-    TRY(event_add(db, e->job_id, e->is_uncounted ? "waits_again" : "retrying", NULL, NULL, e->error));
+                "UPDATE portal_jobs SET status = {retrying}, error = ?, message = {message ?}, available_at = {now available_at} + INTERVAL ? MICROSECOND, "
+                "updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
+                "ssiu", e->error, e->message, e->retry_ms * 1000, e->job_id));
+    TRY(event_add(db, e->job_id, "retrying", NULL, NULL, e->error));
     return db_exec(db,
-                   "UPDATE chasqui_items SET state = ?, ending = NULL, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id "
-                   "= ? AND idx = ?",
-                   "siuu", later_state(e->is_uncounted), e->retry_ms * 1000, e->batch_id, e->idx);
+                   "UPDATE chasqui_items SET state = 'retrying', ending = NULL, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? "
+                   "AND idx = ?",
+                   "iuu", e->retry_ms * 1000, e->batch_id, e->idx);
 }
 
 /* The job and its item; the lease is gone already. */
@@ -182,7 +181,7 @@ static enum db_rc session_look(struct db *db, struct store_round_turn *op, bool 
 static enum db_rc turn_end(struct db *db, struct store_round_turn *op)
 {
     struct end end = {op->job_id, op->batch_id, op->idx, op->ending, op->error[0] ? op->error : NULL, op->message[0] ? op->message : NULL,
-                      op->retry_ms, op->is_uncounted};
+                      op->retry_ms};
     bool held, found;
     if (op->said.status)
         TRY(robot_words_write(db, op->job_id, &op->said));
@@ -274,7 +273,7 @@ static enum db_rc closed_tx(struct db *db, void *arg)
     TRY(db_query(db, "SELECT j.error, j.message, i.ending FROM portal_jobs j JOIN chasqui_items i ON i.batch_id = ? AND i.idx = ? WHERE j.id = ?", "uuu",
                  op->batch_id, op->idx, op->job_id));
     bool found = db_next(db);
-    struct end end = {op->job_id, op->batch_id, op->idx, found ? end_of(db_str(db, 2, NULL)) : ROUND_DONE, NULL, NULL, op->retry_ms, op->is_uncounted};
+    struct end end = {op->job_id, op->batch_id, op->idx, found ? end_of(db_str(db, 2, NULL)) : ROUND_DONE, NULL, NULL, op->retry_ms};
     if (end.how == ROUND_ON)
         end.how = ROUND_DONE;
     if (found) {

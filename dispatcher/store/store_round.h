@@ -56,7 +56,6 @@ struct store_round_turn { /* a step ended, the next one begins, or the round end
     char error[41], message[1001];
     struct attempt_end said;    /* the robot refused a step: its words; status 0 = it did not */
     int64_t retry_ms;           /* of ROUND_RETRYING */
-    bool is_uncounted;          /* this attempt does not count */
     /* out */
     enum round_verdict verdict; /* not ANSWER_GOOD: nothing was written */
     bool lost;                  /* the lease is another's */
@@ -72,7 +71,6 @@ struct store_round_closed { /* the session is closed on its robot, as far as tha
     uint8_t token[ID_TOKEN_BYTES];
     enum place_fate place;
     int64_t retry_ms;
-    bool is_uncounted;
     /* out */
     bool lost;
     enum round_end ending; /* what the item became */
