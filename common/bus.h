@@ -30,6 +30,7 @@ enum bus_type { BUS_ROUTER, BUS_DEALER, BUS_XPUB, BUS_SUB };
 
 #define BUS_FRAMES_MAX 4
 #define BUS_PEER_MAX 64
+#define BUS_ENDPOINT_BYTES 256
 
 struct bus_frame {
     const void *data; /* borrowed: valid during the callback only */
@@ -67,6 +68,8 @@ int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct
 /* As bus_send, but takes over the malloc'ed data of the last frame (payloads) when it returns 0; otherwise it stays
  * the caller's. */
 int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
+/* The host of tcp://host:port when it is a name that must be looked up; else false, and host is "". */
+bool bus_endpoint_name(const char *endpoint, char host[BUS_ENDPOINT_BYTES]);
 const char *bus_endpoint(const struct bus_sock *s); /* the bound one, with the real port */
 /* Is a message of a peer in `role` acceptable as one from `wanted`? */
 bool bus_peer_is(const struct bus *b, const char *role, const char *wanted);

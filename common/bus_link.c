@@ -37,16 +37,16 @@ static void link_lost_due(void *arg)
 
 /* ---- where to connect -------------------------------------------------------------------------------------------- */
 
-/* The host of tcp://host:port when it is a name. */
-static void host_read(struct bus_sock *s)
+bool bus_endpoint_name(const char *endpoint, char host[BUS_ENDPOINT_BYTES])
 {
-    const char *colon = strrchr(s->endpoint, ':');
-    s->host[0] = '\0';
-    if (strncmp(s->endpoint, "tcp://", 6) != 0 || !colon || colon <= s->endpoint + 6)
-        return;
-    snprintf(s->host, sizeof s->host, "%.*s", (int)(colon - s->endpoint - 6), s->endpoint + 6);
-    if (resolver_is_needless(s->host) || strchr(s->host, ';')) /* with a source address: libzmq's own way */
-        s->host[0] = '\0';
+    const char *colon = strrchr(endpoint, ':');
+    host[0] = '\0';
+    if (strncmp(endpoint, "tcp://", 6) != 0 || !colon || colon <= endpoint + 6)
+        return false;
+    snprintf(host, BUS_ENDPOINT_BYTES, "%.*s", (int)(colon - endpoint - 6), endpoint + 6);
+    if (resolver_is_needless(host) || strchr(host, ';')) /* with a source address: libzmq's own way */
+        host[0] = '\0';
+    return host[0] != '\0';
 }
 
 /* One of the addresses, at random so that clients spread; one of IPv4 when there is any. */
@@ -102,7 +102,7 @@ static void name_came(void *arg, const struct resolved *found, const char *why)
 
 bool bus_link_connect(struct bus_sock *s)
 {
-    host_read(s);
+    bus_endpoint_name(s->endpoint, s->host);
     if (!s->host[0]) {
         snprintf(s->target, sizeof s->target, "%s", s->endpoint);
         return target_connect(s);

@@ -33,9 +33,9 @@ struct bus_sock {
     void *arg;
     char *server_role; /* of a client socket with CURVE, else NULL; owned */
     bool is_old_key; /* the server's key before the last rotation is tried */
-    char endpoint[256];
+    char endpoint[BUS_ENDPOINT_BYTES];
     /* of a client: where libzmq is told to connect; "" = nowhere yet */
-    char target[256], host[256]; /* host: "" = the endpoint holds an address, which is the target */
+    char target[BUS_ENDPOINT_BYTES], host[BUS_ENDPOINT_BYTES]; /* host: "" = the endpoint holds an address, which is the target */
     uint64_t generation, relink_at_ms;
     struct resolver_wait wait;
     /* links, fed by the monitor */

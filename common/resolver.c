@@ -35,7 +35,6 @@
 
 #define NAMES_MAX 16384
 #define HOST_BYTES 256
-#define ADDRESSES_MAX 32
 #define REFRESH_MS 30000
 #define DOUBT_MS 1000 /* younger answers are not doubted */
 #define SLOW_MS 500
@@ -48,7 +47,7 @@ struct lookup { /* owned by whoever holds its address: the loop, a pipe, a threa
     char host[HOST_BYTES];
     enum pace pace;
     int rc;                                            /* getaddrinfo's */
-    char addresses[ADDRESSES_MAX * (INET6_ADDRSTRLEN + 3)];
+    char addresses[RESOLVER_ADDRESSES_MAX * (INET6_ADDRSTRLEN + 3)];
     uint64_t took_ms;
 };
 
@@ -107,7 +106,7 @@ static void addresses_write(struct lookup *q, const struct addrinfo *found)
 {
     char text[INET6_ADDRSTRLEN];
     size_t len = 0;
-    for (unsigned n = 0; found && n < ADDRESSES_MAX; found = found->ai_next) {
+    for (unsigned n = 0; found && n < RESOLVER_ADDRESSES_MAX; found = found->ai_next) {
         bool is_v6 = found->ai_family == AF_INET6;
         const void *address = is_v6 ? (const void *)&((const struct sockaddr_in6 *)found->ai_addr)->sin6_addr
                                     : (const void *)&((const struct sockaddr_in *)found->ai_addr)->sin_addr;

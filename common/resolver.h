@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define RESOLVER_ADDRESSES_MAX 32 /* of a name */
+
 struct resolver;
 
 struct resolved {

@@ -8,6 +8,7 @@
  */
 #include "dispatcher/wire/broker_names.h"
 
+#include "common/bus.h"
 #include "common/check.h"
 #include "common/log.h"
 #include "common/resolver.h"
@@ -16,12 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENDPOINT_BYTES 256
-
 struct entry {
     struct broker_names *names;
     unsigned number;
-    char endpoint[ENDPOINT_BYTES], host[ENDPOINT_BYTES], port[16];
+    char endpoint[BUS_ENDPOINT_BYTES], host[BUS_ENDPOINT_BYTES];
+    const char *port; /* within endpoint */
     bool is_unknown_said;
     struct resolver_wait wait;
     struct entry *next;
@@ -38,11 +38,11 @@ struct broker_names {
 
 static void addresses_tell(struct entry *e, const char *addresses)
 {
-    char text[BROKER_ADDRESSES_MAX][ENDPOINT_BYTES];
-    const char *endpoints[BROKER_ADDRESSES_MAX];
+    char text[RESOLVER_ADDRESSES_MAX][BUS_ENDPOINT_BYTES];
+    const char *endpoints[RESOLVER_ADDRESSES_MAX];
     unsigned n = 0;
     bool is_v4 = strstr(addresses, ",[") || addresses[0] != '[';
-    for (const char *p = addresses; *p && n < BROKER_ADDRESSES_MAX; p += strspn(p, ",")) {
+    for (const char *p = addresses; *p && n < RESOLVER_ADDRESSES_MAX; p += strspn(p, ",")) {
         size_t len = strcspn(p, ",");
         if (!is_v4 || *p != '[') {
             snprintf(text[n], sizeof(text[n]), "tcp://%.*s:%s", (int)len, p, e->port);
@@ -59,11 +59,13 @@ static void addresses_tell(struct entry *e, const char *addresses)
 static void name_came(void *arg, const struct resolved *found, const char *why)
 {
     struct entry *e = arg;
-    if (found)
+    if (found) {
         addresses_tell(e, found->addresses);
-    else if (!e->is_unknown_said)
+        return;
+    }
+    if (!e->is_unknown_said)
         log_line(LOG_WARN, "broker_name_unknown", "endpoint", e->endpoint, "why", why, NULL);
-    e->is_unknown_said = !found;
+    e->is_unknown_said = true;
 }
 
 static void entry_look(struct entry *e)
@@ -89,25 +91,15 @@ static void look_due(void *arg)
     loop_timer_in(b->loop, &b->timer, BROKER_NAMES_MS);
 }
 
-/* False: the endpoint holds an address, or is not of tcp. */
-static bool name_split(const char *endpoint, struct entry *e)
-{
-    const char *colon = strrchr(endpoint, ':');
-    if (strncmp(endpoint, "tcp://", 6) != 0 || !colon || colon <= endpoint + 6 || strlen(endpoint) >= ENDPOINT_BYTES)
-        return false;
-    snprintf(e->endpoint, sizeof(e->endpoint), "%s", endpoint);
-    snprintf(e->host, sizeof(e->host), "%.*s", (int)(colon - endpoint - 6), endpoint + 6);
-    snprintf(e->port, sizeof(e->port), "%s", colon + 1);
-    return !resolver_is_needless(e->host) && !strchr(e->host, ';');
-}
-
 bool broker_names_add(struct broker_names *b, unsigned entry, const char *endpoint)
 {
-    struct entry *e = xcalloc(1, sizeof(*e));
-    if (!name_split(endpoint, e)) {
-        free(e);
+    char host[BUS_ENDPOINT_BYTES];
+    if (strlen(endpoint) >= BUS_ENDPOINT_BYTES || !bus_endpoint_name(endpoint, host))
         return false;
-    }
+    struct entry *e = xcalloc(1, sizeof(*e));
+    snprintf(e->endpoint, sizeof(e->endpoint), "%s", endpoint);
+    strcpy(e->host, host);
+    e->port = strrchr(e->endpoint, ':') + 1;
     if (!b->resolver)
         b->resolver = resolver_new(b->loop);
     e->names = b;

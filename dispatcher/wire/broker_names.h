@@ -9,8 +9,6 @@
 #include "common/loop.h"
 #include <stdbool.h>
 
-#define BROKER_ADDRESSES_MAX 32 /* of a name */
-
 struct broker_names;
 
 /* The endpoints by address behind name `entry`, n >= 1; borrowed. Comes every BROKER_NAMES_MS while the name is known, changed or not. */

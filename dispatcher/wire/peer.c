@@ -32,7 +32,7 @@
 struct peer { /* a slot: unused while endpoint is "" */
     struct dispatcher *d;
     unsigned index, entry; /* entry: of dispatcher.brokers */
-    char endpoint[256];
+    char endpoint[BUS_ENDPOINT_BYTES];
     struct bus_sock *sock; /* NULL in a slot that is used: the same broker is connected by another address */
     bool is_by_name, is_twin; /* twin: to be closed for that */
     uint64_t opened_ms;

@@ -21,13 +21,6 @@ def idp():
     server.down()
 
 
-@pytest.fixture
-def database(mariadb):
-    made = mariadb.create_database()
-    yield made
-    mariadb.ensure_running().drop_database(made)
-
-
 def test_a_job_has_the_user_who_asked(database, make_system, idp):
     for statement in LARAVEL.split(";\n"):
         if statement.strip():
