@@ -36,12 +36,21 @@ struct broker_names {
     struct loop_timer timer;
 };
 
+static bool has_v4(const char *addresses)
+{
+    while (*addresses == '[') {
+        addresses += strcspn(addresses, ",");
+        addresses += strspn(addresses, ",");
+    }
+    return *addresses != '\0';
+}
+
 static void addresses_tell(struct entry *e, const char *addresses)
 {
     char text[RESOLVER_ADDRESSES_MAX][BUS_ENDPOINT_BYTES];
     const char *endpoints[RESOLVER_ADDRESSES_MAX];
     unsigned n = 0;
-    bool is_v4 = strstr(addresses, ",[") || addresses[0] != '[';
+    bool is_v4 = has_v4(addresses);
     for (const char *p = addresses; *p && n < RESOLVER_ADDRESSES_MAX; p += strspn(p, ",")) {
         size_t len = strcspn(p, ",");
         if (!is_v4 || *p != '[') {

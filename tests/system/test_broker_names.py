@@ -107,6 +107,13 @@ def test_a_name_is_followed(make_named, name):
     name.set("127.0.0.3")
     wait_until(lambda: system.ready(1), 30, "a name that is known late")
     system.api_at(1).list(session).expect(200)
+    mark = system.dispatcher.mark()
+    name.set("::1", "::2")  # nobody is there; each is tried, and left
+    wait_until(lambda: len(lost(system, 1)) == 2, 30, "both are missed")
+    name.set("127.0.0.3")
+    for address in ("::1", "::2"):
+        system.dispatcher.wait_log(rf"{address}\b.*to=left", 30, mark)
+    system.api_at(1).list(session).expect(200)
 
 
 def test_a_broker_with_two_addresses_is_one(make_named, name):
