@@ -84,7 +84,7 @@ static inline int sql_file_run(const char *path)
 static inline int server_start(void **state)
 {
     (void)state;
-    char data[60], user[] = "--user=root", sock[60], datadir[80], pid_file[80], socket[80];
+    char data[60], user[] = "--user=root", sock[60], datadir[80], pid_file[80], socket[80], tmpdir[80];
     bool root = geteuid() == 0;
     log_open("test", LOG_ERROR);
     strcpy(server_dir, "/tmp/test_store.XXXXXX");
@@ -95,12 +95,13 @@ static inline int server_start(void **state)
     snprintf(datadir, sizeof(datadir), "--datadir=%s", data);
     snprintf(socket, sizeof(socket), "--socket=%s", sock);
     snprintf(pid_file, sizeof(pid_file), "--pid-file=%s/pid", server_dir);
+    snprintf(tmpdir, sizeof(tmpdir), "--tmpdir=%s", server_dir); /* a server that starts removes all temporary tables there, another server's too */
     char *install[] = {"mariadb-install-db", "--no-defaults",      "--auth-root-authentication-method=normal",
                        "--skip-test-db",     datadir,              root ? user : NULL,
                        NULL};
     if (spawn_wait(install))
         return -1;
-    char *serve[] = {"mariadbd", "--no-defaults", datadir, socket, pid_file, "--skip-networking",
+    char *serve[] = {"mariadbd", "--no-defaults", datadir, socket, pid_file, tmpdir, "--skip-networking",
                      "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=48M", "--max-connections=100",
                      "--performance-schema=OFF", root ? user : NULL, NULL};
     if ((server_pid = fork()) == 0)

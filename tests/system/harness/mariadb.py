@@ -77,6 +77,7 @@ class MariaDB:
                 f"--datadir={self.datadir}",
                 f"--socket={self.socket}",
                 f"--pid-file={self.short}/db.pid",
+                f"--tmpdir={self.short}",  # a server that starts removes all temporary tables there, another server's too, which then crashes
                 "--skip-networking=0",
                 "--bind-address=127.0.0.1",
                 f"--port={self.port}",
@@ -129,11 +130,15 @@ class MariaDB:
         return self
 
     def ensure_running(self):
-        """For a server that tests share, one of which may have killed or paused it."""
-        if not self.process.alive():
-            return self.start()
-        self.process.resume()
-        return self.wait_ready()
+        """For a server that tests share, one of which may have killed or paused it. One that ended by itself runs again, and that is a failure."""
+        if self.process.alive():
+            self.process.resume()
+            return self.wait_ready()
+        ended = self.process.died_unexpectedly() and f"mariadbd ended by itself {self.process.deaths}\n{self.process.tail(80)}"
+        self.process.deaths.clear()
+        self.start()
+        assert not ended, ended
+        return self
 
     def kill9(self):
         self.process.kill9()
