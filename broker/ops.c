@@ -171,6 +171,11 @@ void ops_audit(struct exchange *x)
     ask_list(x, params_audit, OP_OPS_AUDIT);
 }
 
+void ops_history(struct exchange *x)
+{
+    ask_list(x, params_history, OP_OPS_HISTORY);
+}
+
 void ops_errors(struct exchange *x)
 {
     ask_list(x, params_errors, OP_OPS_ERRORS);

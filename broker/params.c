@@ -197,7 +197,7 @@ static void query_state(const struct query *q, const char *name, const char *con
         errors_add(errors, name, why);
 }
 
-static void query_worker(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+void query_worker(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct str *s = query_get(q, "worker");
     if (s && !worker_name_ok(*s))

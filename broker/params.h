@@ -40,6 +40,7 @@ size_t escapes_decode(char *text, size_t len, bool plus_is_space);
 /* A member of a query that several lists take; what is wrong goes into errors. */
 void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out, struct jv **errors);
 void query_portal(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* needed */
+void query_worker(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void query_since(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* since_ms, or for_ms ago */
 void query_until(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
@@ -85,6 +86,7 @@ void params_items(const struct query *q, struct msg_REQUEST *r, struct jv **erro
 void params_results(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_audit(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+void params_history(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_errors(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_refused(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void params_reason(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */

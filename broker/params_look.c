@@ -60,6 +60,24 @@ void params_errors(const struct query *q, struct msg_REQUEST *r, struct jv **err
     query_since(q, r, errors);
 }
 
+void params_history(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
+{
+    static const uint64_t ranges_s[] = {900, 3600, 86400, 604800};
+    const struct str *s = query_get(q, "range");
+    uint64_t range_s = 0;
+    bool is_one = !s;
+    r->for_ms = 86400000;
+    for (unsigned i = 0; s && decimal_read(*s, 1, &range_s) && i < sizeof(ranges_s) / sizeof(*ranges_s); i++)
+        is_one |= ranges_s[i] == range_s;
+    if (!is_one)
+        errors_add(errors, "range", "must be 900, 3600, 86400 or 604800 seconds");
+    else if (s)
+        r->for_ms = range_s * 1000;
+    if (query_get(q, "portal"))
+        query_portal(q, r, errors);
+    query_worker(q, r, errors);
+}
+
 void params_refused(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     if (query_get(q, "portal"))

@@ -63,6 +63,7 @@ struct dispatcher {
     struct schedules *schedules;
     struct webhooks *webhooks;
     struct retention *retention;
+    struct history *history;
     struct rows *rows;
     struct queue *queue;
     struct awaits *awaits;

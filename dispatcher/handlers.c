@@ -71,6 +71,7 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_JOB_CANCEL] = job_start,
     [OP_OPS_AUDIT] = look_back_start,
     [OP_OPS_ERRORS] = look_back_start,
+    [OP_OPS_HISTORY] = look_back_start,
     [OP_OPS_WORKER_ADD] = worker_start,
     [OP_OPS_WORKER_SET] = worker_start,
     [OP_OPS_QUEUE] = queue_state_start,

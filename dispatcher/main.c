@@ -38,6 +38,7 @@
 #include "common/log.h"
 #include "common/supervisor.h"
 #include "common/trial.h"
+#include "dispatcher/history.h"
 #include "dispatcher/retention.h"
 #include "dispatcher/ops/rows.h"
 #include "dispatcher/queue/schedule.h"
@@ -149,6 +150,7 @@ static bool parts_build(struct dispatcher *d)
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
     d->retention = retention_new();
+    d->history = history_new();
     d->rows = rows_new();
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
@@ -170,6 +172,7 @@ static void parts_drop(struct dispatcher *d)
     store_destroy(&d->store);
     rows_destroy(&d->rows);
     retention_destroy(&d->retention);
+    history_destroy(&d->history);
     webhooks_destroy(&d->webhooks);
     verifier_destroy(&d->verifier);
     events_destroy(&d->events);

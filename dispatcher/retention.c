@@ -41,6 +41,8 @@ static int64_t older_s(const struct conf *conf, enum prune_what what)
     case PRUNE_EVENTS:
     case PRUNE_MINUTES:
         return conf->retention_events_days * DAY_S;
+    case PRUNE_HISTORY:
+        return conf->retention_history_days * DAY_S;
     case PRUNE_RESULTS:
         return conf->retention_results_days * DAY_S;
     case PRUNE_AUDIT:

@@ -19,6 +19,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "dispatcher/queue/events.h"
+#include "dispatcher/history.h"
 #include "dispatcher/retention.h"
 #include "dispatcher/ops/rows.h"
 #include "dispatcher/queue/schedule.h"
@@ -57,6 +58,7 @@ static void tick(void *arg)
     webhook_tick(d);
     events_tick(d);
     retention_tick(d);
+    history_tick(d);
     rows_tick(d);
     migrate_tick(d);
     if (!d->draining)

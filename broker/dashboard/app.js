@@ -18,6 +18,7 @@ import * as job from './job.js';
 import * as batches from './batches.js';
 import * as errors from './errors.js';
 import * as tokens from './tokens.js';
+import * as history from './history.js';
 import * as portals from './portals.js';
 import * as schedules from './schedules.js';
 import * as batch from './batch.js';
@@ -26,9 +27,9 @@ import * as find from './find.js';
 import * as audit from './audit.js';
 import * as login from './login.js';
 
-const VIEWS = {'': overview, robots, sessions, jobs, batches, schedules, portals, errors, tokens, audit, find};
+const VIEWS = {'': overview, robots, sessions, jobs, batches, schedules, portals, errors, history, tokens, audit, find};
 const ONES = {jobs: [job, 'job_n'], batches: [batch, 'batch_title'], companies: [company, 'company_title']}; /* a page of one thing: what shows it, its title */
-const TABS = ['', 'robots', 'sessions', 'jobs', 'batches', 'schedules', 'portals', 'errors', 'tokens', 'audit'];
+const TABS = ['', 'robots', 'sessions', 'jobs', 'batches', 'schedules', 'portals', 'errors', 'history', 'tokens', 'audit'];
 const THEMES = ['auto', 'light', 'dark'];
 let view = '', part = null, isDue = false, entered = null, tabSeen = null;
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * chart.js - lines and stacked areas over the last hour, as SVG. With a pointer over it or the arrow keys the legend
+ * chart.js - lines and stacked areas over time, as SVG: the last hour, or what the caller says. With a pointer over it or the arrow keys the legend
  * shows the values of that moment instead of the newest ones.
  */
 import {h} from './view.js';
-import {t} from './text.js';
-import {clock} from './format.js';
+import {t, language} from './text.js';
+import {clock, moment} from './format.js';
 
-const HEIGHT = 168, TOP = 10, BOTTOM = 22, LEFT = 44, RIGHT = 8;
+const DAY_S = 86400, HEIGHT = 168, TOP = 10, BOTTOM = 22, LEFT = 44, RIGHT = 8;
 const width = new Map(), cursor = new Map(), hidden = new Set();
 let redraw = () => {};
 
@@ -22,25 +22,32 @@ function stepFor(max) {
     return ten * [1, 2, 5, 10].find(n => n * ten >= raw);
 }
 
+/* A point between two gaps is a dot. */
 function path(points) {
     let d = '', isOn = false;
-    for (const [x, y] of points) {
-        if (y === null) {
-            isOn = false;
-            continue;
-        }
-        d += `${isOn ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`;
-        isOn = true;
-    }
+    points.forEach(([x, y], i) => {
+        if (y !== null)
+            d += `${isOn ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}${isOn || (points[i + 1]?.[1] ?? null) !== null ? '' : 'h1.5'}`;
+        isOn = y !== null;
+    });
     return d;
 }
 
-/* series: [{name, label, values, kind: 'area' | 'line', tone}]; areas stand on each other. Values may be null: nobody
+/* Seconds between two marks of the time axis. */
+function markEvery(length_s, isNarrow) {
+    if (length_s <= 1200)
+        return isNarrow ? 600 : 300;
+    if (length_s <= 3600)
+        return isNarrow ? 1200 : 600;
+    return length_s > DAY_S ? DAY_S : isNarrow ? 6 * 3600 : 3 * 3600;
+}
+
+/* series: [{name, label, values, kind: 'area' | 'line' | 'ghost', tone}]; areas stand on each other, a ghost is a time before. `span`: steps but one; `gaps`: null at the beginning is one. Values may be null: nobody
  * was there to measure. `unit` makes text of a value, `quiet` says in words what an empty chart means. */
-export function chart({id, title, from, step_s, n, series, unit, quiet}) {
+export function chart({id, title, from, step_s, n, series, unit, quiet, span = 359, gaps = false}) {
     const w = Math.max(260, width.get(id) || 560), plotW = w - LEFT - RIGHT, plotH = HEIGHT - TOP - BOTTOM;
     const shown = series.filter(s => !hidden.has(id + s.name));
-    const span = 359, x = i => LEFT + ((i + span + 1 - n) / span) * plotW;
+    const x = i => LEFT + ((i + span + 1 - n) / span) * plotW;
     const floor = new Array(n).fill(0), drawn = [];
     let max = 0;
     for (const s of shown) {
@@ -56,25 +63,27 @@ export function chart({id, title, from, step_s, n, series, unit, quiet}) {
     const at = Math.min(cursor.has(id) ? cursor.get(id) : n - 1, n - 1), isPointed = cursor.has(id);
     const began = Date.parse(from), time = i => new Date(began + i * step_s * 1000);
 
-    const ticks = [], first = Math.max(0, series[0]?.values.findIndex(v => v !== null) ?? 0);
+    const ticks = [], first = gaps ? 0 : Math.max(0, series[0]?.values.findIndex(v => v !== null) ?? 0);
     if (x(first) > LEFT + 60) /* nobody measured before */
         ticks.push(h('svg:rect', {class: 'before', x: LEFT, y: TOP, width: x(first) - LEFT, height: plotH}),
             h('svg:text', {class: 'tick', x: (LEFT + x(first)) / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, t('chart_before', clock(time(first).toISOString()).slice(0, 5))));
     for (let v = 0; v <= high + tick / 2 && !isQuiet; v += tick)
         ticks.push(h('svg:g', {}, h('svg:line', {class: 'grid', x1: LEFT, x2: w - RIGHT, y1: y(v), y2: y(v)}),
             h('svg:text', {class: 'tick', x: LEFT - 6, y: y(v) + 4, 'text-anchor': 'end'}, unit(v, true))));
-    const minutes = w < 420 ? 20 : 10;
+    const every_s = markEvery(span * step_s, w < 420), isLong = every_s >= DAY_S;
+    const text = when => (isLong ? when.toLocaleDateString(language(), {day: 'numeric', month: 'short'}) : clock(when.toISOString()).slice(0, 5));
+    const said = when => (step_s < 60 ? clock(when.toISOString()) : moment(when.toISOString()));
     for (let i = n - 1 - span; i < n; i++) {
-        const when = time(i), seconds = when.getMinutes() * 60 + when.getSeconds();
-        if (seconds % (minutes * 60) < step_s && x(i) > LEFT + 14 && x(i) < w - 24)
-            ticks.push(h('svg:text', {class: 'tick', x: x(i), y: HEIGHT - 5, 'text-anchor': 'middle'}, clock(when.toISOString()).slice(0, 5)));
+        const when = time(i), seconds = when.getHours() * 3600 + when.getMinutes() * 60 + when.getSeconds();
+        if (seconds % every_s < step_s && x(i) > LEFT + 14 && x(i) < w - 24)
+            ticks.push(h('svg:text', {class: 'tick', x: x(i), y: HEIGHT - 5, 'text-anchor': 'middle'}, text(when)));
     }
     const areas = drawn.filter(s => s.base).map(s => {
         const top = s.tops.map((v, i) => [x(i), y(v ?? floor[i] * 0)]);
         const under = s.base.map((v, i) => [x(i), y(v)]).reverse();
         return h('svg:path', {class: `area tone-${s.tone}`, d: path(top) + 'L' + path(under).slice(1) + 'Z', key: 'a' + s.name});
     }).reverse();
-    const lines = drawn.map(s => h('svg:path', {class: `line tone-${s.tone}`, d: path(s.tops.map((v, i) => [x(i), y(v)])), key: 'l' + s.name}));
+    const lines = drawn.map(s => h('svg:path', {class: `line tone-${s.tone}${s.kind === 'ghost' ? ' is-ghost' : ''}`, d: path(s.tops.map((v, i) => [x(i), y(v)])), key: 'l' + s.name}));
 
     const point = event => {
         const box = event.currentTarget.getBoundingClientRect(), px = ((event.clientX - box.left) / box.width) * w;
@@ -93,7 +102,7 @@ export function chart({id, title, from, step_s, n, series, unit, quiet}) {
     const summary = shown.map(s => `${s.label}: ${unit(s.values[at] ?? null)}`).join(', ');
     return h('figure', {class: 'chart', key: id},
         h('svg:svg', {viewBox: `0 0 ${w} ${HEIGHT}`, height: HEIGHT, role: 'slider', tabindex: 0, 'aria-label': title, 'aria-valuemin': 0, 'aria-valuemax': n - 1,
-            'aria-valuenow': at, 'aria-valuetext': `${clock(time(at).toISOString())}: ${summary}`, onpointermove: point, onpointerleave: leave, onkeydown: key, onblur: leave,
+            'aria-valuenow': at, 'aria-valuetext': `${said(time(at))}: ${summary}`, onpointermove: point, onpointerleave: leave, onkeydown: key, onblur: leave,
             onshown: node => {
                 const now = Math.round(node.parentNode?.clientWidth || 0);
                 if (now && now !== width.get(id)) {
@@ -107,11 +116,11 @@ export function chart({id, title, from, step_s, n, series, unit, quiet}) {
             isQuiet && x(first) <= LEFT + 60 && h('svg:text', {class: 'quiet', x: LEFT + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
             isPointed && h('svg:line', {class: 'cursor', x1: x(at), x2: x(at), y1: TOP, y2: TOP + plotH})),
         h('figcaption', {class: 'legend'},
-            h('span', {class: 'legend-time'}, isPointed ? clock(time(at).toISOString()) : t('now')),
+            h('span', {class: 'legend-time'}, isPointed ? said(time(at)) : t('now')),
             series.map(s => {
                 const isOff = hidden.has(id + s.name);
                 return h('button', {type: 'button', key: s.name, class: `legend-item tone-${s.tone}${isOff ? ' is-off' : ''}`, 'aria-pressed': String(!isOff),
                     onclick: () => { isOff ? hidden.delete(id + s.name) : hidden.add(id + s.name); redraw(); }},
-                    h('i', {class: s.kind}), s.label, ' ', h('b', {}, unit(s.values[at] ?? null)));
+                    h('i', {class: s.kind === 'ghost' ? 'line is-ghost' : s.kind}), s.label, ' ', h('b', {}, unit(s.values[at] ?? null)));
             })));
 }

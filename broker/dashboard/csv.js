@@ -18,7 +18,7 @@ export function csv(rows, columns) {
     return '\ufeff' + [columns, ...rows.map(row => columns.map(name => row[name]))].map(line => line.map(field).join(',') + '\r\n').join('');
 }
 
-function save(name, rows, columns) {
+export function saveRows(name, rows, columns) {
     const url = URL.createObjectURL(new Blob([csv(rows, columns)], {type: 'text/csv;charset=utf-8'})), link = document.createElement('a');
     link.href = url;
     link.download = name;
@@ -36,7 +36,7 @@ export async function saveAll(file, columns, path, key, filter) {
             rows.push(...told[key]);
             cursor = told.next_cursor;
         } while (cursor && rows.length < ROWS_MAX);
-        save(file, rows, columns);
+        saveRows(file, rows, columns);
         tell(t('csv_told', number(rows.length)));
     } catch (why) {
         tell(why.message, 'bad');

@@ -16,6 +16,7 @@ const TEXT = {
     jobs_title: ['Jobs', 'Trabajos'],
     batches_title: ['Batches', 'Lotes'],
     errors_title: ['Errors', 'Errores'],
+    history_title: ['History', 'Historia'],
     tokens_title: ['Tokens', 'Tokens'],
     schedules_title: ['Schedules', 'Horarios'],
     portals_title: ['Portals', 'Portales'],
@@ -448,6 +449,18 @@ const TEXT = {
     before_it: ['Before it', 'Delante'],
     not_before: ['Not before', 'No antes de'],
 
+    /* history */
+    history_range: ['How far back', 'Hasta cuándo'], history_what: ['What', 'Qué'], history_now: ['Now', 'Ahora'], history_change: ['Change', 'Cambio'],
+    day_before: ['a day before', 'un día antes'], week_before: ['a week before', 'una semana antes'], history_totals: ['Totals', 'Totales'],
+    history_wait_p50_ms: ['Wait, median', 'Espera, mediana'], history_wait_p95_ms: ['Wait, 95 of 100', 'Espera, 95 de 100'],
+    history_login_p50_ms: ['Log-in, median', 'Ingreso, mediana'], history_login_p95_ms: ['Log-in, 95 of 100', 'Ingreso, 95 de 100'],
+    history_done: ['Attempts that were done', 'Intentos hechos'], history_failed: ['Attempts that failed', 'Intentos fallidos'], history_login: ['Log-in at the robot', 'Ingreso en el robot'],
+    history_wait: ['Wait before an attempt', 'Espera antes de un intento'], history_median: ['median', 'mediana'], history_p95: ['95 of 100', '95 de 100'],
+    history_quiet: ['Nothing ended in this time', 'Nada terminó en este tiempo'], history_logins: ['Log-ins', 'Ingresos'], history_robot_faults: ['Its faults', 'Sus fallas'],
+    history_slow: ['Slow since', 'Lento desde'], history_no_robot: ['No robot was called', 'No se llamó a ningún robot'], history_robots: ['Robots, the slowest first', 'Robots, el más lento primero'],
+    history_slow_note: ['Slow: the median of its log-ins is over twice that of the other robots, and a second more.', 'Lento: la mediana de sus ingresos supera el doble de la de los otros robots, y en más de un segundo.'],
+    history_note: ['Attempts of log-ins and actions, summed up by minute; both times are equally long.', 'Intentos de ingresos y acciones, sumados por minuto; ambos tiempos son igual de largos.'],
+    history_upto: ['Summed up to {0}.', 'Sumado hasta {0}.'], history_csv: ['History as CSV', 'Historia como CSV'],
     /* schedules */
     no_schedules: ['There is no schedule. To make one:', 'No hay horarios. Para crear uno:'],
     schedule_on: ['on', 'activo'],

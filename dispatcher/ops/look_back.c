@@ -6,8 +6,10 @@
 #include "dispatcher/ops/look_back.h"
 #include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/store/store_errors.h"
+#include "dispatcher/store/store_history.h"
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/wire/asked.h"
+#include "dispatcher/wire/reply.h"
 #include "dispatcher/wire/request.h"
 
 #include "common/check.h"
@@ -53,11 +55,35 @@ static void errors_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_errors, op, errors_done, asked_new(d, r));
 }
 
+static void history_done(void *arg, void *op_arg)
+{
+    struct store_history *op = op_arg;
+    answer_json(arg, op->rc, ERR_OK, &op->json);
+    free(op);
+}
+
+static void history_start(struct dispatcher *d, struct request *r)
+{
+    int64_t range_s = (int64_t)(r->for_ms / 1000);
+    if (!history_range(range_s)) {
+        reply_error(d, r, ERR_VALIDATION_FAILED, NULL, NULL);
+        return;
+    }
+    struct store_history *op = xcalloc(1, sizeof(*op));
+    strcpy(op->portal, r->portal);
+    strcpy(op->worker, r->worker);
+    op->range_s = range_s;
+    store_submit(d->store, store_history, op, history_done, asked_new(d, r));
+}
+
 void look_back_start(struct dispatcher *d, struct request *r)
 {
     switch ((int)r->op) {
     case OP_OPS_AUDIT:
         audit_start(d, r);
+        return;
+    case OP_OPS_HISTORY:
+        history_start(d, r);
         return;
     case OP_OPS_ERRORS:
         errors_start(d, r);

@@ -74,6 +74,14 @@ static enum db_rc minutes_prune(struct db *db, struct store_prune *op)
     return DB_OK;
 }
 
+static enum db_rc history_prune(struct db *db, struct store_prune *op)
+{
+    TRY(db_exec(db, "DELETE FROM chasqui_history WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200", "i", op->older_s));
+    op->n = (unsigned)db_affected(db);
+    op->is_end = op->n < PRUNE_MAX;
+    return DB_OK;
+}
+
 struct bytes {
     uint8_t scope[PRUNE_MAX][32];
     unsigned n;
@@ -394,6 +402,7 @@ static enum db_rc prune_tx(struct db *db, void *arg)
         [PRUNE_JOBS] = jobs_prune, [PRUNE_EVENTS] = events_prune,   [PRUNE_AUDIT] = audit_prune,
         [PRUNE_KEYS] = keys_prune, [PRUNE_BATCHES] = batches_prune, [PRUNE_RUNS] = runs_prune,
         [PRUNE_RESULTS] = results_prune, [PRUNE_MINUTES] = minutes_prune,
+        [PRUNE_HISTORY] = history_prune,
     };
     struct store_prune *op = arg, fresh = {.what = op->what, .cursor = op->cursor, .older_s = op->older_s, .deletes_rows = op->deletes_rows};
     enum db_rc rc = step[op->what](db, &fresh);

@@ -10,7 +10,7 @@
 
 #define PRUNE_MAX 200 /* rows of a table that one step deletes */
 
-enum prune_what { PRUNE_JOBS, PRUNE_EVENTS, PRUNE_AUDIT, PRUNE_KEYS, PRUNE_BATCHES, PRUNE_RUNS, PRUNE_RESULTS, PRUNE_MINUTES, PRUNE_COUNT };
+enum prune_what { PRUNE_JOBS, PRUNE_EVENTS, PRUNE_AUDIT, PRUNE_KEYS, PRUNE_BATCHES, PRUNE_RUNS, PRUNE_RESULTS, PRUNE_MINUTES, PRUNE_HISTORY, PRUNE_COUNT };
 
 struct store_prune {
     enum prune_what what;

@@ -24,6 +24,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_refusals TO 'chasqui'@'10.0.
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_pauses TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_held TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_portals TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_history TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_history_at TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_portal_minutes TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_refused TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_results TO 'chasqui'@'10.0.0.%';

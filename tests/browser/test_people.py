@@ -11,7 +11,7 @@ from dashboard import PICTURES
 from harness.wait import wait_until
 
 DASHBOARD = Path(__file__).parents[2] / "broker" / "dashboard"
-VIEWS = [("", "Queue by lane"), ("robots", "r3"), ("sessions", "20101"), ("jobs", "20110"), ("batches", "12 of 12"), ("schedules", "daily"), ("portals", "sunat"), ("errors", "Refresh"), ("tokens", "Make a token"), ("audit", "Refresh")]
+VIEWS = [("", "Queue by lane"), ("robots", "r3"), ("sessions", "20101"), ("jobs", "20110"), ("batches", "12 of 12"), ("schedules", "daily"), ("portals", "sunat"), ("errors", "Refresh"), ("history", "Refresh"), ("tokens", "Make a token"), ("audit", "Refresh")]
 
 
 def test_by_keyboard_alone(operator):
@@ -69,7 +69,7 @@ def test_in_spanish_and_remembered(operator, house):
     assert operator.js("return document.documentElement.lang") == "es"
     operator.driver.refresh()
     operator.see("Cola por carril")
-    for view, word in (("robots", "plazas ocupadas"), ("sessions", "Sesiones"), ("jobs", "Trabajos"), ("batches", "Lotes"), ("schedules", "Horarios"), ("portals", "Portales"), ("errors", "Errores"), ("tokens", "Crear un token"), ("audit", "Auditoría")):
+    for view, word in (("robots", "plazas ocupadas"), ("sessions", "Sesiones"), ("jobs", "Trabajos"), ("batches", "Lotes"), ("schedules", "Horarios"), ("portals", "Portales"), ("errors", "Errores"), ("history", "Historia"), ("tokens", "Crear un token"), ("audit", "Auditoría")):
         operator.go(view).see(word, within="main")
     operator.press("Salir").see("Muestra un token de operador")
 

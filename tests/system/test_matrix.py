@@ -83,6 +83,7 @@ ROWS = {
     ("OPS", "GET", f"{O}/batches"): READ,
     ("OPS", "GET", f"{O}/audit"): READ,
     ("OPS", "GET", f"{O}/errors"): READ,
+    ("OPS", "GET", f"{O}/history"): READ,
     ("OPS", "GET", f"{O}/tokens/use"): READ,
     ("OPS", "GET", f"{O}/events"): READ,
     ("OPS", "GET", f"{O}/queue"): READ,
