@@ -43,6 +43,7 @@ struct broker {
     struct companies *companies;
     struct attempt_sums *attempts;
     struct summary *summary;
+    struct alerts *alerts;
     struct headline *headline; /* words.c's */
     struct token_use *token_use;
     struct holders *holders; /* requests by whose they are, at most half of the connections */

@@ -7,6 +7,7 @@
  * answered, and what still comes on kept connections too: idle ones are closed last, after a moment in which none of
  * them spoke. SIGINT skips the delay. After broker.deadline_ms all ends.
  */
+#include "broker/alerts.h"
 #include "broker/attempts.h"
 #include "broker/auth.h"
 #include "broker/batch.h"
@@ -122,6 +123,7 @@ static bool parts_build(struct broker *b)
     b->companies = companies_new();
     b->attempts = attempt_sums_new();
     summary_new(b);
+    alerts_new(b);
     words_new(b);
     b->token_use = token_use_new();
     b->holders = holders_new((uint64_t)b->conf->broker_max_connections / 2);
@@ -149,6 +151,7 @@ static void parts_drop(struct broker *b)
     feed_destroy(&b->feed);
     live_destroy(&b->live);
     summary_destroy(&b->summary);
+    alerts_destroy(&b->alerts);
     words_destroy(b);
     token_use_destroy(&b->token_use);
     holders_destroy(&b->holders);

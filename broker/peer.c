@@ -153,6 +153,17 @@ unsigned peers_foreign(const struct broker *b)
     return b->peers->foreign;
 }
 
+bool peers_take_alerts(const struct broker *b)
+{
+    bool is_any = false;
+    for (const struct peer *p = b->peers->list; p; p = p->next)
+        if (p->is_here && !p->takes_alerts)
+            return false;
+        else
+            is_any |= p->is_here;
+    return is_any;
+}
+
 struct peer *peers_pick(struct broker *b, enum lane lane)
 {
     struct peer *best = NULL;
@@ -307,6 +318,7 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     p->capacity = m->capacity;
     p->takes_many = m->many;
     p->foreign = (unsigned)m->foreign;
+    p->takes_alerts = m->alerts;
     bundle_drop(&p->bundle);
     p->is_draining = p->is_choked = false;
     credit_forget(p);

@@ -19,6 +19,8 @@ bool peers_hopeful(const struct broker *b);
 bool peers_ready(const struct broker *b); /* one with a database, not draining */
 /* Which tokens that are not ours dispatchers verify: enum foreign. While none is there, what those that went said. */
 unsigned peers_foreign(const struct broker *b);
+/* Do all dispatchers that are here take OPS_ALERTS_SAID? One of an older version would answer nothing, and its credit would be gone. */
+bool peers_take_alerts(const struct broker *b);
 void peers_bye(struct broker *b, const char *reason);
 struct peers_count {
     unsigned here, usable, draining, with_database, gone;

@@ -33,6 +33,7 @@ struct peer {
     char at_limit[301];     /* robots, companies and tokens at their limit: dispatcher/robot/bulkhead.c */
     char database[401];     /* why no server takes writes, "" = one does: dispatcher/wire/peer.c */
     char troubles[901];     /* what fails there, a line each: dispatcher/store/trouble.h */
+    bool takes_alerts;    /* OPS_ALERTS_SAID */
     bool takes_many;      /* small messages are gathered for it */
     unsigned foreign;     /* tokens that are not ours: enum foreign */
     struct bundle bundle; /* of this turn */

@@ -5,6 +5,7 @@
  * Prometheus text. Owns the timer that lets all of them look at the clock.
  */
 #include "broker/stats.h"
+#include "broker/alerts.h"
 #include "broker/attempts.h"
 #include "broker/batch.h"
 #include "broker/companies.h"
@@ -44,6 +45,7 @@ static void tick(void *arg)
     summary_tick(b);
     fleet_tick(b);
     words_tick(b);
+    alerts_tick(b);
     trend_tick(b);
     feed_tick(b);
 }

@@ -7,6 +7,7 @@
  * and no warning.
  */
 #include "broker/words.h"
+#include "broker/alerts.h"
 #include "broker/fleet.h"
 #include "broker/flight.h"
 #include "broker/headline.h"
@@ -280,6 +281,13 @@ static void process_look(struct told *t, const struct stat_source *source)
         say(t, WORD_LOG_BLOCKED, who, 0)->n = (int64_t)source->stats->v[STAT_log_lines_dropped_total];
 }
 
+static void unsent_one(void *arg, const char *channel, const char *why, int64_t since_ms, int64_t attempts)
+{
+    struct row *r = say(arg, WORD_ALERTS_NOT_SENT, channel, since_ms);
+    r->n = attempts;
+    str_copy(r->why, sizeof r->why, str_of(why));
+}
+
 static void processes_look(struct told *t)
 {
     struct stat_source *sources = xcalloc(PROCESSES_MAX, sizeof *sources);
@@ -403,7 +411,8 @@ static void set_text(struct jv *one, const char *key, const char *text, enum lan
     buf_free(&out);
 }
 
-static struct jv *row_jv(const struct row *r)
+/* b NULL: it is no alert. */
+static struct jv *row_jv(const struct broker *b, const struct row *r)
 {
     const struct word_row *w = &word_table[r->word];
     struct phrase_args args = {r->who, r->why, r->n, r->m, r->time_ms};
@@ -416,6 +425,7 @@ static struct jv *row_jv(const struct row *r)
     set_text(one, "text_es", w->text[SPANISH], SPANISH, &args);
     set_text(one, "todo", w->todo[ENGLISH], ENGLISH, &args);
     set_text(one, "todo_es", w->todo[SPANISH], SPANISH, &args);
+    jv_set(one, "alert", b && w->level != WORD_OK ? alerts_of(b, w->code, r->who) : NULL);
     return one;
 }
 
@@ -467,6 +477,7 @@ static struct told *look_at_all(const struct broker *b)
     queue_look(t);
     lanes_look(t);
     processes_look(t);
+    alerts_each_failing(b, unsent_one, t);
     settle(t);
     qsort(t->row, t->n, sizeof *t->row, worst_first);
     return t;
@@ -501,11 +512,11 @@ struct jv *words_jv(const struct broker *b, const char **state)
             busy_say(first);
         else
             *well = (struct row){.word = is_quiet(b) ? WORD_IDLE : WORD_WELL, .n = peers_count(b).usable, .m = fleet_count(b).active};
-        jv_push(list, row_jv(well));
+        jv_push(list, row_jv(NULL, well));
         free(first);
     }
     for (unsigned i = 0; i < t->n; i++)
-        jv_push(list, row_jv(&t->row[i]));
+        jv_push(list, row_jv(b, &t->row[i]));
     *state = word_level_name[worst];
     free(t);
     return list;

@@ -481,6 +481,24 @@ static void name_dispatcher(struct conf *c)
     c->dispatcher_name = xstrdup(name);
 }
 
+static void check_choice(struct reading *rd, const char *key, const char *value, const char *const words[3], const char *why)
+{
+    for (unsigned i = 0; i < 3 && words[i]; i++)
+        if (strcmp(value, words[i]) == 0)
+            return;
+    complain(rd, row_find("alerts", key), why);
+}
+
+static void check_alerts(struct reading *rd)
+{
+    const struct conf *c = rd->conf;
+    if (c->role != CONF_DISPATCHER)
+        return;
+    check_choice(rd, "format", c->alerts_format, (const char *const[3]){"json", "slack", "telegram"}, "must be json, slack or telegram");
+    check_choice(rd, "language", c->alerts_language, (const char *const[3]){"en", "es", NULL}, "must be en or es");
+    check_choice(rd, "level", c->alerts_level, (const char *const[3]){"warn", "bad", NULL}, "must be warn or bad");
+}
+
 /* What is about more than one value's type. */
 static void check_whole(struct reading *rd)
 {
@@ -512,6 +530,7 @@ static void check_whole(struct reading *rd)
         complain(rd, row_find("broker", "metrics"), "must be open or token");
     if (c->role == CONF_DISPATCHER && strcmp(c->viewer_rights, "view") != 0 && strcmp(c->viewer_rights, "control") != 0)
         complain(rd, row_find("viewer", "rights"), "must be view or control");
+    check_alerts(rd);
     if (c->role == CONF_DISPATCHER && !c->dispatcher_name)
         name_dispatcher(c);
     else if (c->role == CONF_DISPATCHER && !is_name(c->dispatcher_name))

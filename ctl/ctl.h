@@ -69,6 +69,10 @@ enum ctl_exit ctl_say(struct ctl *c, const char *fmt, ...) __attribute__((format
 /* A line of what is shown of one thing; none when the text is NULL or empty. */
 void ctl_field(const char *name, const char *text);
 
+/* ---- schedule_set.c ---- */
+/* A time of the day as HH:MM; false: it is none. */
+bool schedule_done_by(const char *text, char out[6]);
+
 /* ---- tx.c: the database for commands ---- */
 /* Says why the last statement failed. */
 enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc);

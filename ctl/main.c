@@ -98,7 +98,7 @@ static enum ctl_exit run(struct ctl *c, const struct command *cmd)
 static const struct {
     const char *word, *noun;
 } other_words[] = {{"robot", "worker"}, {"robots", "worker"}, {"workers", "worker"}, {"log", "audit"},      {"history", "audit"}, {"health", "check"},
-                   {"status", "stats"}, {"top", "stats"},     {"failures", "errors"}, {"failed", "errors"}, {"cron", "schedule"},  {"login", "batch"}};
+                   {"status", "stats"}, {"top", "stats"},     {"failures", "errors"}, {"failed", "errors"}, {"cron", "schedule"}, {"alert", "alerts"}, {"alarm", "alerts"},  {"login", "batch"}};
 
 static const char *noun_meant(const char *typed)
 {

@@ -166,6 +166,7 @@ static bool items_from_file(struct ctl *c, const char *portal, struct items *ite
 
 struct add {
     const char *actor, *name, *cron, *zone, *portal, *action, *callback_url;
+    char done_by[6]; /* HH:MM, "" = whenever */
     uint64_t priority, id;
     int64_t next_s;
     bool is_stored, closes;
@@ -200,10 +201,10 @@ static enum db_rc add_tx(struct db *db, void *arg)
     enum db_rc rc = db_exec(db,
                             "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, "
                             "is_stored, actor, next_at, steps, step_params, closes, "
-                            "zone, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NULLIF(?, ''), ?, ?, ?, NOW(6))",
-                            "ssssususisbus", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
+                            "zone, done_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NULLIF(?, ''), ?, ?, ?, NULLIF(?, ''), NOW(6))",
+                            "ssssususisbuss", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
                             (uint64_t)s->is_stored, s->actor, s->next_s, s->steps.names,
-                            s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes, s->zone);
+                            s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes, s->zone, s->done_by);
     if (rc == DB_DUP)
         snprintf(s->why, sizeof(s->why), "there is a schedule %.64s already; chasqui schedule remove %.64s first, or take another name", s->name, s->name);
     TRY(rc);
@@ -293,6 +294,10 @@ enum ctl_exit schedule_add(struct ctl *c)
         !args_callback_url(c, &s.callback_url) || !whom_ok(c) || !known_action_ok(c, s.portal, s.action) ||
         !args_then(c, s.portal, &s.steps))
         return CTL_USAGE;
+    if (args_value(&c->args, OPT_DONE_BY) && !schedule_done_by(args_value(&c->args, OPT_DONE_BY), s.done_by)) {
+        steps_free(&s.steps);
+        return ctl_usage(c, "--done-by is a time of the day: 07:30");
+    }
     if (!known_steps_ok(c, s.portal, &s.steps)) {
         steps_free(&s.steps);
         return CTL_USAGE;
@@ -327,7 +332,7 @@ enum ctl_exit schedule_add(struct ctl *c)
     "CAST(UNIX_TIMESTAMP(s.next_at) * "                                                                           \
     "1000 AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM "             \
     "chasqui_schedule_items i "                                                                                   \
-    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id, s.steps, s.closes, s.zone FROM " \
+    "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id, s.steps, s.closes, s.zone, s.done_by FROM " \
     "chasqui_schedules "                                                                                          \
     "s LEFT JOIN chasqui_schedule_runs r ON r.schedule_id = s.id AND r.run_at = (SELECT MAX(x.run_at) FROM "      \
     "chasqui_schedule_runs "                                                                                      \
@@ -392,6 +397,7 @@ static struct jv *schedule_jv(struct db *db)
     jv_set(s, "then", steps_jv(db_str(db, 16, NULL)));
     jv_set_bool(s, "close", db_u64(db, 17) != 0);
     jv_set_str(s, "zone", db_is_null(db, 18) ? "UTC" : db_str(db, 18, NULL));
+    jv_set_str(s, "done_by", db_str(db, 19, NULL));
     jv_set(s, "next", schedule_next_jv(db_str(db, 1, NULL), db_str(db, 18, NULL), db_i64(db, 8) / 1000));
     return s;
 }
@@ -495,6 +501,7 @@ static void schedule_print(const struct jv *s)
     buf_free(&then);
     for (unsigned i = 0; i < sizeof(when) / sizeof(*when); i++)
         ctl_field(when[i], jv_str(jv_get(s, when[i])));
+    ctl_field("done by", jv_str(jv_get(s, "done_by")));
     next_print(s);
     ctl_field("enabled", is_enabled ? "yes" : "no");
     ctl_field("items", is_stored ? "every company with stored credentials" : broker_text(s, "items", room));

@@ -24,6 +24,7 @@ struct plan {
     char cron[CRON_TEXT_MAX + 1], zone[ZONE_ROOM]; /* zone "" = UTC */
     uint64_t priority;
     bool enabled;
+    char done_by[6]; /* HH:MM, "" = whenever */
 };
 
 struct set {
@@ -47,6 +48,15 @@ static bool at_read(const char *text, unsigned *hour, unsigned *minute)
     *hour = n == 5 ? (unsigned)(text[0] - '0') * 10 + (unsigned)(text[1] - '0') : (unsigned)(text[0] - '0');
     *minute = (unsigned)(text[n - 2] - '0') * 10 + (unsigned)(text[n - 1] - '0');
     return *hour < 24 && *minute < 60;
+}
+
+bool schedule_done_by(const char *text, char out[6])
+{
+    unsigned hour, minute;
+    if (!at_read(text, &hour, &minute))
+        return false;
+    snprintf(out, 6, "%02u:%02u", hour % 24, minute % 60);
+    return true;
 }
 
 /* Day of the month, month and day of the week of an expression. */
@@ -82,6 +92,8 @@ static bool plan_make(struct set *s, int64_t now_s)
         snprintf(s->after.cron, sizeof(s->after.cron), "%u %u %.80s", minute, hour, days_of(s->before.cron));
     if (zone)
         snprintf(s->after.zone, sizeof(s->after.zone), "%s", zone);
+    if (args_value(a, OPT_DONE_BY) && !schedule_done_by(args_value(a, OPT_DONE_BY), s->after.done_by))
+        s->after.done_by[0] = 0; /* none */
     if (a->n[OPT_PRIORITY])
         s->after.priority = s->priority;
     if (a->n[OPT_ENABLE] || a->n[OPT_DISABLE])
@@ -122,6 +134,7 @@ static void changes_write(const struct set *s, struct buf *out)
     part_add(out, "cron", s->before.cron, s->after.cron);
     part_add(out, "zone", zone_of(&s->before), zone_of(&s->after));
     part_add(out, "priority", before, after);
+    part_add(out, "done by", s->before.done_by[0] ? s->before.done_by : "whenever", s->after.done_by[0] ? s->after.done_by : "whenever");
     part_add(out, "enabled", s->before.enabled ? "yes" : "no", s->after.enabled ? "yes" : "no");
 }
 
@@ -138,8 +151,8 @@ static enum db_rc plan_write(struct db *db, struct set *s, uint64_t id)
     if (s->reason)
         buf_addf(&detail, ": %s", s->reason);
     snprintf(subject, sizeof(subject), "schedule:%.64s", s->name);
-    enum db_rc rc = db_exec(db, "UPDATE chasqui_schedules SET cron = ?, zone = NULLIF(?, ''), priority = ?, enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?",
-                            "ssuuNu", s->after.cron, s->after.zone, s->after.priority, (uint64_t)s->after.enabled,
+    enum db_rc rc = db_exec(db, "UPDATE chasqui_schedules SET cron = ?, zone = NULLIF(?, ''), priority = ?, done_by = NULLIF(?, ''), enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?",
+                            "ssusuNu", s->after.cron, s->after.zone, s->after.priority, s->after.done_by, (uint64_t)s->after.enabled,
                             s->after.enabled ? (uint64_t)s->next_s[0] : 0, id);
     rc = rc ? rc : ctl_audit(db, s->c->actor, "schedule_set", subject, detail.data);
     buf_free(&detail);
@@ -156,11 +169,12 @@ static enum db_rc set_tx(struct db *db, void *arg)
         return DB_OK;
     snprintf(s->before.cron, sizeof(s->before.cron), "%s", row.cron);
     snprintf(s->before.zone, sizeof(s->before.zone), "%s", row.zone);
-    TRY(db_query(db, "SELECT priority, enabled FROM chasqui_schedules WHERE id = ?", "u", row.id));
+    TRY(db_query(db, "SELECT priority, enabled, done_by FROM chasqui_schedules WHERE id = ?", "u", row.id));
     if (!db_next(db))
         return DB_RETRY;
     s->before.priority = db_u64(db, 0);
     s->before.enabled = db_u64(db, 1) != 0;
+    db_str_copy(db, 2, s->before.done_by, sizeof(s->before.done_by));
     return plan_make(s, row.now_s) ? plan_write(db, s, row.id) : DB_DUP;
 }
 
@@ -185,6 +199,7 @@ static enum ctl_exit set_json(const struct set *s)
     jv_set_str(body, "zone", zone_of(&s->after));
     jv_set_int(body, "priority", (int64_t)s->after.priority);
     jv_set_bool(body, "enabled", s->after.enabled);
+    jv_set_str(body, "done_by", s->after.done_by[0] ? s->after.done_by : NULL);
     jv_set(body, "next", next_jv(s));
     return ctl_json(body);
 }
@@ -232,7 +247,7 @@ static enum ctl_exit set_print(const struct set *s)
 
 enum ctl_exit schedule_set(struct ctl *c)
 {
-    static const enum option_id changes[] = {OPT_CRON, OPT_AT, OPT_ZONE, OPT_PRIORITY, OPT_ENABLE, OPT_DISABLE};
+    static const enum option_id changes[] = {OPT_CRON, OPT_AT, OPT_ZONE, OPT_PRIORITY, OPT_DONE_BY, OPT_ENABLE, OPT_DISABLE};
     struct set s = {.c = c, .name = c->args.word[0], .at = args_value(&c->args, OPT_AT), .is_preview = c->args.n[OPT_PREVIEW] > 0};
     const char *cron = args_value(&c->args, OPT_CRON), *zone = args_value(&c->args, OPT_ZONE), *why;
     struct cron parsed;
@@ -240,13 +255,17 @@ enum ctl_exit schedule_set(struct ctl *c)
     for (unsigned i = 0; i < sizeof(changes) / sizeof(*changes); i++)
         n += c->args.n[changes[i]];
     if (!n)
-        return ctl_usage(c, "give what is to change: --cron, --at, --zone, --priority, --enable or --disable");
+        return ctl_usage(c, "give what is to change: --cron, --at, --zone, --priority, --done-by, --enable or --disable");
     if (c->args.n[OPT_ENABLE] && c->args.n[OPT_DISABLE])
         return ctl_usage(c, "give one of --enable and --disable");
     if (cron && s.at)
         return ctl_usage(c, "give one of --cron and --at");
     if (s.at && !at_read(s.at, &hour, &minute))
         return ctl_usage(c, "--at is a time of the day: 06:30");
+    const char *done_by = args_value(&c->args, OPT_DONE_BY);
+    char room[6];
+    if (done_by && strcmp(done_by, "none") != 0 && !schedule_done_by(done_by, room))
+        return ctl_usage(c, "--done-by is a time of the day, 07:30, or none");
     if (cron && !cron_parse(cron, &parsed, &why))
         return ctl_usage(c, "--cron %.100s: %s", cron, why);
     struct zone *z = zone ? zone_new(zone, &why) : NULL;

@@ -71,6 +71,7 @@ struct dispatcher {
     struct outcomes *outcomes;
     struct verifier *verifier;
     struct events *events;
+    struct alerts *alerts;
     struct portals *portals;
 };
 

@@ -17,6 +17,7 @@
 #include "dispatcher/ops/tokens.h"
 #include "dispatcher/ops/verify.h"
 #include "dispatcher/ops/worker.h"
+#include "dispatcher/queue/alerts_ops.h"
 #include "dispatcher/queue/batch.h"
 #include "dispatcher/queue/enqueue.h"
 #include "dispatcher/queue/results.h"
@@ -89,12 +90,16 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
     [OP_OPS_REFUSED_LIFT] = refused_start,
     [OP_OPS_SCHEDULES] = schedules_start,
     [OP_OPS_SCHEDULE_SET] = schedules_start,
+    [OP_OPS_ALERTS_SAID] = alerts_ops_start,
+    [OP_OPS_ALERTS] = alerts_ops_start,
+    [OP_OPS_ALERT_SET] = alerts_ops_start,
+    [OP_OPS_ALERTS_TEST] = alerts_ops_start,
 };
 
 /* Reads the database in the name of a token, as opposed to what a broker asks for itself and what waits for a job. */
 static bool is_question(const struct request *r)
 {
-    return r->lane == LANE_CONTROL && r->op != OP_TOKEN_VERIFY && r->op != OP_JOB_AWAIT && r->op != OP_OPS_SUMMARY;
+    return r->lane == LANE_CONTROL && r->op != OP_TOKEN_VERIFY && r->op != OP_JOB_AWAIT && r->op != OP_OPS_SUMMARY && r->op != OP_OPS_ALERTS_SAID;
 }
 
 void handlers_check(void)

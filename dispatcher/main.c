@@ -13,6 +13,7 @@
 #include "dispatcher/ops/drain.h"
 #include "dispatcher/ops/summary.h"
 #include "dispatcher/ops/verify.h"
+#include "dispatcher/queue/alerts.h"
 #include "dispatcher/queue/batch.h"
 #include "dispatcher/queue/events.h"
 #include "dispatcher/queue/queue.h"
@@ -123,7 +124,8 @@ static bool secrets_open(struct dispatcher *d)
         return false;
     if (!d->seal)
         log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
-    return viewer_link_open(d->conf) && (d->webhooks = webhooks_new(d)) && (d->verifier = verifier_new(d)) && (d->events = events_new(d));
+    return viewer_link_open(d->conf) && (d->webhooks = webhooks_new(d)) && (d->verifier = verifier_new(d)) && (d->events = events_new(d)) &&
+           (d->alerts = alerts_new(d));
 }
 
 static bool parts_build(struct dispatcher *d)
@@ -176,6 +178,7 @@ static void parts_drop(struct dispatcher *d)
     webhooks_destroy(&d->webhooks);
     verifier_destroy(&d->verifier);
     events_destroy(&d->events);
+    alerts_destroy(&d->alerts);
     schedules_destroy(&d->schedules);
     reconciler_destroy(&d->reconciler);
     drains_destroy(&d->drains);

@@ -18,6 +18,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "dispatcher/queue/alerts.h"
 #include "dispatcher/queue/events.h"
 #include "dispatcher/history.h"
 #include "dispatcher/retention.h"
@@ -57,6 +58,7 @@ static void tick(void *arg)
     schedule_tick(d);
     webhook_tick(d);
     events_tick(d);
+    alerts_tick(d);
     retention_tick(d);
     history_tick(d);
     rows_tick(d);

@@ -25,6 +25,7 @@ import * as batch from './batch.js';
 import * as company from './company.js';
 import * as find from './find.js';
 import * as audit from './audit.js';
+import {alertsDrawnBy, notify} from './alerts.js';
 import * as login from './login.js';
 
 const VIEWS = {'': overview, robots, sessions, jobs, batches, schedules, portals, errors, history, tokens, audit, find};
@@ -131,6 +132,7 @@ function drawNow() {
         entered = tabSeen = null;
         show(root, world.phase === 'login' ? login.draw(switches()) : starting());
     }
+    notify();
     const level = world.phase === 'here' ? overview.words()[0]?.level : null;
     document.title = (level === 'bad' ? '✖ ' : level === 'warn' ? '▲ ' : '') + 'Chasqui';
 }
@@ -143,7 +145,7 @@ function draw() {
 }
 
 document.documentElement.lang = language();
-for (const drawnBy of [dialogsDrawnBy, chartsDrawnBy, listsDrawnBy, thingsDrawnBy, login.loginDrawnBy, job.jobDrawnBy])
+for (const drawnBy of [dialogsDrawnBy, chartsDrawnBy, listsDrawnBy, thingsDrawnBy, login.loginDrawnBy, job.jobDrawnBy, alertsDrawnBy])
     drawnBy(draw);
 addEventListener('hashchange', route);
 watch(draw, (kind, event) => (part ? ONES[view][0] : VIEWS[view]).happened?.(kind, event));

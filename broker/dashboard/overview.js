@@ -7,6 +7,7 @@ import {panel, badge, table, places, bar, button, confirm} from './part.js';
 import {number, count, rate, duration, percentiles, ago, bytes, moment} from './format.js';
 import {chart} from './chart.js';
 import {robotBadge} from './robots.js';
+import {tools as alertTools, notifySwitch} from './alerts.js';
 
 /* ---- the state in words ------------------------------------------------------------------------------------- */
 
@@ -44,10 +45,11 @@ export function stateLine(isWhole) {
         h('span', {class: 'state-light', 'aria-hidden': 'true'}),
         h('div', {class: 'state-words'},
             h('p', {class: 'state-first'}, first.text, first.todo && h('span', {class: 'state-todo'}, ' ', first.todo)),
+            isWhole && alertTools(first),
             isWhole && more.length > 0 && h('ul', {class: 'state-more'}, more.map((one, i) =>
-                h('li', {class: `is-${one.level}`, key: one.code + (one.who || '') + i}, one.text, one.todo && h('span', {class: 'state-todo'}, ' ', one.todo)))),
+                h('li', {class: `is-${one.level}`, key: one.code + (one.who || '') + i}, one.text, one.todo && h('span', {class: 'state-todo'}, ' ', one.todo), alertTools(one)))),
             !isWhole && more.length > 0 && h('p', {class: 'state-rest'}, h('a', {href: '#/'}, t('and_more', number(more.length)))),
-            isWhole && stats && world.link === 'live' && h('p', {class: 'state-facts'}, place(stats))),
+            isWhole && stats && world.link === 'live' && h('p', {class: 'state-facts'}, place(stats)), isWhole && notifySwitch()),
         h('p', {class: 'state-live'}, world.link === 'live'
             ? [h('span', {class: 'pulse', 'aria-hidden': 'true'}), t('live'), ' ', h('time', {datetime: stats?.as_of}, moment(stats?.as_of))]
             : t('last_known', moment(stats?.as_of))));

@@ -42,7 +42,7 @@ function card(schedule) {
     const id = 'schedule-' + schedule.name, last = schedule.runs[0];
     return h('li', {class: `card is-${schedule.enabled ? 'up' : 'unknown'}`, key: schedule.name, 'aria-labelledby': id},
         h('header', {class: 'card-head'}, h('h3', {id}, schedule.name), badge(schedule.enabled ? 'on' : 'off', schedule.enabled ? 'ok' : 'idle', t(schedule.enabled ? 'schedule_on' : 'schedule_off'))),
-        h('p', {class: 'card-why'}, h('code', {}, schedule.cron), ` ${schedule.zone} · ${[schedule.action, ...schedule.then, schedule.close && t('step_close')].filter(Boolean).join(' → ')}`),
+        h('p', {class: 'card-why'}, h('code', {}, schedule.cron), ` ${schedule.zone} · ${[schedule.action, ...schedule.then, schedule.close && t('step_close')].filter(Boolean).join(' → ')}${schedule.done_by ? ' · ' + t('done_by', schedule.done_by) : ''}`),
         dots(schedule),
         last && h('p', {class: 'note'}, words(last)),
         fields([

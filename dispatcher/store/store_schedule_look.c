@@ -35,6 +35,7 @@ static struct jv *schedule_jv(struct db *db)
     jv_set_int(s, "items", db_i64(db, 12));
     jv_set(s, "then", then);
     jv_set_bool(s, "close", db_u64(db, 14) != 0);
+    jv_set_str(s, "done_by", db_str(db, 15, NULL));
     return s;
 }
 
@@ -74,7 +75,7 @@ static enum db_rc schedules_read(struct db *db, struct jv *list)
     TRY(db_query(db,
                  "SELECT s.id, s.name, s.cron, s.zone, s.portal, s.action, s.priority, s.is_stored, s.enabled, CAST(UNIX_TIMESTAMP(s.next_at) * 1000 "
                  "AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM chasqui_schedule_items i WHERE "
-                 "i.schedule_id = s.id), s.steps, s.closes FROM chasqui_schedules s ORDER BY s.name LIMIT ?",
+                 "i.schedule_id = s.id), s.steps, s.closes, s.done_by FROM chasqui_schedules s ORDER BY s.name LIMIT ?",
                  "u", (uint64_t)SCHEDULES_MAX));
     while (n < SCHEDULES_MAX && db_next(db)) {
         id[n++] = db_u64(db, 0);

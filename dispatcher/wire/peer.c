@@ -149,7 +149,7 @@ static void hello_send(struct peer *p)
 {
     struct msg m = {.type = MSG_HELLO,
                     .HELLO = {.name = str_of(p->d->name), .boot_id = str_of(p->d->boot_id), .version = str_of(CHASQUI_VERSION),
-                              .capacity = p->d->peers->window, .many = true, .foreign = p->d->news->tokens_of_others(p->d)}};
+                              .capacity = p->d->peers->window, .many = true, .alerts = true, .foreign = p->d->news->tokens_of_others(p->d)}};
     peer_send(p->d, p->index, &m);
 }
 

@@ -7,6 +7,10 @@
 CREATE USER IF NOT EXISTS 'chasqui'@'10.0.0.%' IDENTIFIED BY 'change-me';
 -- DELETE only where retention.portal_jobs = delete.
 GRANT SELECT, INSERT, UPDATE ON app.portal_jobs TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_alert_channels TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_alert_mutes TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_alerts TO 'chasqui'@'10.0.0.%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_alerts_heard TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_audit TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_batches TO 'chasqui'@'10.0.0.%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON app.chasqui_credentials TO 'chasqui'@'10.0.0.%';

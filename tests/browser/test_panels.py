@@ -129,6 +129,15 @@ def test_pause_and_resume_the_queue(operator, house):
     operator.confirm("Pause", reason="SUNAT is closed", For="15 minutes")
     operator.see("SUNAT is closed", "Until", within="section[aria-labelledby=queue-h]")
     operator.see("paused", within=".state")
+    # once a dispatcher has it as an alert it is acknowledged and muted where it is read
+    operator.see("Acknowledge", "Mute", within=".state", timeout=60)
+    operator.press("Acknowledge: The queue is paused: SUNAT is closed.", ".state").confirm("Acknowledge", reason="we know")
+    operator.see("known to", within=".state", timeout=60).see_no("Acknowledge", within=".state")
+    operator.press("Mute: The queue is paused: SUNAT is closed.", ".state").confirm("Mute", For="2 h")
+    operator.see("muted until", "Unmute", within=".state", timeout=60)
+    operator.press("Unmute: The queue is paused: SUNAT is closed.", ".state").confirm("Unmute")
+    operator.see_no("muted until", within=".state", timeout=60)
+    operator.see("Let the browser tell me", within=".state")
     operator.press("Resume", "section[aria-labelledby=queue-h]").confirm("Resume")
     operator.see_no("SUNAT is closed", within="section[aria-labelledby=queue-h]")
 

@@ -26,7 +26,7 @@ static void seed_message(struct buf *out, uint8_t type[2])
     static uint64_t numbers[] = {1, 300, 70000, 1ull << 40};
     static struct stats stats = {.present = true};
     struct msg m[] = {
-        {.type = MSG_HELLO, .HELLO = {.name = STR("d1"), .boot_id = STR("boot"), .version = STR("1"), .capacity = 256, .foreign = 3}},
+        {.type = MSG_HELLO, .HELLO = {.name = STR("d1"), .boot_id = STR("boot"), .version = STR("1"), .capacity = 256, .foreign = 3, .alerts = true}},
         {.type = MSG_PING, .PING = {.seq = 5, .incarnation = 9, .limits = {numbers, 4}, .database_ok = true, .stats = &stats}},
         {.type = MSG_REQUEST,
          .REQUEST = {.id = 1, .op = 3, .request_id = STR("abc"), .companies = {numbers, 4}, .session_id = STR("s"), .portal = STR("sunat"), .user_id = 12}},

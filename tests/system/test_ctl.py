@@ -39,7 +39,7 @@ COMMANDS = [
     ("sessions", "list"), ("sessions", "close"), ("sessions", "migrate"), ("batch", "submit"), ("batch", "status"), ("batch", "items"), ("batch", "results"),
     ("batch", "cancel"), ("batch", "list"), ("jobs", "list"), ("jobs", "show"), ("jobs", "retry"), ("jobs", "cancel"), ("queue", "status"),
     ("queue", "pause"), ("queue", "resume"), ("schedule", "add"), ("schedule", "list"), ("schedule", "show"), ("schedule", "set"), ("schedule", "remove"),
-    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("check",), ("history",), ("errors",), ("audit", "list"), ("events",), ("events", "resend"), ("doctor",), ("adopt",),
+    ("schedule", "enable"), ("schedule", "disable"), ("schedule", "run"), ("stats",), ("check",), ("history",), ("errors",), ("audit", "list"), ("events",), ("events", "resend"), ("alerts",), ("alerts", "ack"), ("alerts", "mute"), ("alerts", "unmute"), ("alerts", "test"), ("doctor",), ("adopt",),
 ]  # fmt: skip
 
 

@@ -32,8 +32,8 @@ SHORT_TIMERS = {
     "broker.stop_delay_ms": 0,
 }
 KNOWN_BY = {  # sections of the file that each role gets, besides its own
-    "broker": ("health", "timeout", "limit", "queue", "webhook", "curve", "log", "actions"),
-    "dispatcher": ("db", "health", "session", "timeout", "queue", "limit", "robot", "retention", "schedule", "webhook", "seal", "laravel", "ratelimit", "auth", "events", "viewer", "curve", "log",
+    "broker": ("alerts", "health", "timeout", "limit", "queue", "webhook", "curve", "log", "actions"),
+    "dispatcher": ("alerts", "db", "health", "session", "timeout", "queue", "limit", "robot", "retention", "schedule", "webhook", "seal", "laravel", "ratelimit", "auth", "events", "viewer", "curve", "log",
                    "actions"),
     "healthd": ("health", "robot", "curve", "log"),
 }  # fmt: skip
