@@ -32,7 +32,7 @@ def built(tmp_path_factory):
     """Builds a house, yields it, and takes it down: for a fixture's `yield from`."""
     server = MariaDB(tmp_path_factory.mktemp("house-db")).start()
     portal = Portal(tmp_path_factory.mktemp("house-portal")).start()
-    system = System(tmp_path_factory.mktemp("house") / "chasqui", server.create_database(), portal, dispatchers=2).setup()
+    system = System(tmp_path_factory.mktemp("house") / "chasqui", server.create_database(), portal, dispatchers=2, settings={"alerts.every_s": 1}).setup()
     for _ in range(3):
         system.add_robot(capacity=12)
     system.start().wait_ready().wait_probed()

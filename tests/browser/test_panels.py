@@ -131,6 +131,7 @@ def test_pause_and_resume_the_queue(operator, house):
     operator.see("paused", within=".state")
     # once a dispatcher has it as an alert it is acknowledged and muted where it is read
     operator.see("Acknowledge", "Mute", within=".state", timeout=60)
+    operator.js("scrollTo(0, 0)")
     operator.press("Acknowledge: The queue is paused: SUNAT is closed.", ".state").confirm("Acknowledge", reason="we know")
     operator.see("known to", within=".state", timeout=60).see_no("Acknowledge", within=".state")
     operator.press("Mute: The queue is paused: SUNAT is closed.", ".state").confirm("Mute", For="2 h")

@@ -124,8 +124,8 @@ def test_a_second_run_changes_nothing_and_says_so(tables):
     tables.database.execute("INSERT INTO portal_jobs (job_uid, company_id, portal, action) VALUES ('X', 1, 'sunat', 'a.b')")
     before, rows = tables.everything(), tables.database.rows("SELECT * FROM chasqui_schema")
     told = tables.migrate()
-    assert told.stdout == f"nothing to do: the database {tables.database.name} is at version {len(MIGRATIONS)}\n"
-    assert json.loads(tables.migrate("--json").stdout) == {"ok": True, "applied": [], "version": len(MIGRATIONS)}
+    assert told.stdout == f"nothing to do: the database {tables.database.name} is at version {int(MIGRATIONS[-1][:4])}\n"
+    assert json.loads(tables.migrate("--json").stdout) == {"ok": True, "applied": [], "version": int(MIGRATIONS[-1][:4])}
     assert tables.everything() == before
     assert tables.database.rows("SELECT * FROM chasqui_schema") == rows
     assert tables.database.value("SELECT COUNT(*) FROM portal_jobs") == 1
@@ -385,7 +385,7 @@ def test_a_team_without_artisan_says_so(tables):
     tables.refuses("no portal_jobs", "--without-artisan")
     told = json.loads(tables.migrate("--without-artisan", "--json").stdout)
     assert told["portal_jobs"] == {"was": "made", "rows": 0, "notes": []}
-    assert json.loads(tables.migrate("--json").stdout) == {"ok": True, "applied": [], "version": len(MIGRATIONS)}
+    assert json.loads(tables.migrate("--json").stdout) == {"ok": True, "applied": [], "version": int(MIGRATIONS[-1][:4])}
 
 
 def test_a_prefix_is_named(tables):
