@@ -10,7 +10,7 @@ import random
 
 import pytest
 import soak as life
-from harness import program
+from harness import is_sanitized
 from harness.wait import wait_until
 from test_webhook import Receiver
 
@@ -62,8 +62,7 @@ def tell(soak):
     """The report's lines; complains about what grew."""
     lines = [f"{'process':14} {'what':11} {'warm':>9} {'end':>9} {'grown':>9} {'%/hour':>8}"]
     measured_s = 60 * MINUTES - WARM_S
-    keeps_what_was_freed = b"__asan_init" in program("chasqui-broker").read_bytes()
-    judged = {"fds"} if keeps_what_was_freed else set(FLOOR)
+    judged = {"fds"} if is_sanitized() else set(FLOOR)
     for name, what, first, last, grown, percent in soak.table(WARM_S):
         lines.append(f"{name:14} {what:11} {first:9.0f} {last:9.0f} {grown:9.0f} {percent:8.1f}")
         may = max(FLOOR.get(what, 0), first * GROWTH_PERCENT_AN_HOUR / 100 * measured_s / 3600)

@@ -12,10 +12,10 @@ from .ports import free_port
 from .process import Process
 from .proxy import Proxy
 from .robots import Portal, Robot, content
-from .system import System, program
+from .system import System, is_sanitized, program
 from .wait import TimedOut, stays, wait_until
 
 __all__ = [
     "Answer", "Api", "Client", "Database", "DatabaseProxy", "Galera", "MariaDB", "Portal", "Process", "Proxy", "Robot", "System", "TimedOut", "address",
-    "connect", "content", "free_port", "galera_missing", "metrics", "program", "raw", "stays", "wait_until",
+    "connect", "content", "free_port", "galera_missing", "is_sanitized", "metrics", "program", "raw", "stays", "wait_until",
 ]  # fmt: skip

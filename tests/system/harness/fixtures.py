@@ -4,7 +4,7 @@
 import os
 
 import pytest
-from . import Galera, MariaDB, Portal, Robot, System, galera_missing, preload, program
+from . import Galera, MariaDB, Portal, Robot, System, galera_missing, is_sanitized, preload, program
 
 
 def pytest_configure(config):
@@ -135,6 +135,6 @@ def system(make_system):
 @pytest.fixture
 def preloaded(tmp_path):
     """preloaded("clock", C_SOURCE) -> {"LD_PRELOAD": library}, for the environment of a process that is to live in another world."""
-    if b"__asan_init" in program("chasqui-broker").read_bytes():
+    if is_sanitized():
         pytest.skip("a sanitizer does not share LD_PRELOAD")
     return lambda name, source: {"LD_PRELOAD": str(preload.compiled(tmp_path, name, source))}

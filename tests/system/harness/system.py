@@ -45,6 +45,11 @@ def program(name):
     return (ROOT / os.environ.get("CHASQUI_BUILD", "build")).resolve() / name
 
 
+def is_sanitized():
+    """Built with AddressSanitizer: what it frees it keeps, and no other library may be preloaded."""
+    return b"__asan_init" in program("chasqui-broker").read_bytes()
+
+
 def zpl(settings, actions=None, portals=None):
     """The text of a configuration file, from {"section.key": value}; actions = {name: {key: value}}, portals likewise."""
     sections = {}
