@@ -97,7 +97,7 @@ static enum ctl_exit run(struct ctl *c, const struct command *cmd)
 /* Words that people use for what is called otherwise here. */
 static const struct {
     const char *word, *noun;
-} other_words[] = {{"robot", "worker"}, {"robots", "worker"}, {"workers", "worker"}, {"log", "audit"},      {"history", "audit"}, {"health", "check"},
+} other_words[] = {{"robot", "worker"}, {"robots", "worker"}, {"workers", "worker"}, {"log", "audit"},      {"trend", "history"}, {"health", "check"},
                    {"status", "stats"}, {"top", "stats"},     {"failures", "errors"}, {"failed", "errors"}, {"cron", "schedule"}, {"alert", "alerts"}, {"alarm", "alerts"},  {"login", "batch"}};
 
 static const char *noun_meant(const char *typed)
