@@ -326,9 +326,9 @@ static void member_put(void *arg, const char *key, struct jv *v)
 {
     struct dump *d = arg;
     struct buf line = {0};
-    buf_adds(&line, "");
     if (strcmp(key, "ok") == 0 || jv_type(v) == JV_NULL)
         return;
+    buf_adds(&line, "");
     if (jv_type(v) == JV_OBJECT && d->depth < DEPTH_MAX) {
         line_put(d, key, "");
         d->depth++;

@@ -45,6 +45,7 @@ struct dispatcher {
     /* each owned by its file, opaque elsewhere */
     struct peers *peers;
     struct requests *requests;
+    struct logins *logins;
     struct lookups *lookups;
     struct robots *robots;
     struct health_sub *health_sub;

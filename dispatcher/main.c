@@ -6,6 +6,7 @@
  * what the database is asked just now comes back.
  */
 #include "dispatcher/handlers.h"
+#include "dispatcher/login/login.h"
 #include "dispatcher/login/migrate.h"
 #include "dispatcher/login/outcome.h"
 #include "dispatcher/login/settle.h"
@@ -143,6 +144,7 @@ static bool parts_build(struct dispatcher *d)
     d->batches = batches_new(d);
     d->robots = robots_new(d);
     d->leases = leases_new(d);
+    d->logins = logins_new();
     d->lookups = lookups_new(d);
     d->migrations = migrations_new(d);
     d->drains = drains_new(d);
@@ -172,6 +174,7 @@ static void parts_drop(struct dispatcher *d)
     peers_destroy(&d->peers);
     robot_http_destroy(&d->robot_http);
     store_destroy(&d->store);
+    logins_destroy(d);
     rows_destroy(&d->rows);
     retention_destroy(&d->retention);
     history_destroy(&d->history);

@@ -316,11 +316,10 @@ void login_start(struct dispatcher *d, struct request *r)
     struct idempotency key;
     if (!bulkhead_database(d, r, r->company_id, login_start) || !login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
         return;
-    struct login *l = xcalloc(1, sizeof(*l));
+    struct login *l = login_new(d);
     struct entry *e = xcalloc(1, sizeof(*e));
     e->login = l;
     e->force_new = r->force_new;
-    l->d = d;
     l->key = key;
     l->request_key = r->key;
     l->company_id = r->company_id;

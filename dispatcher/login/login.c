@@ -43,20 +43,55 @@
 #define RETRY_MOST_MS 60000
 #define FULL_AGAIN_MS 1000 /* after all robots said that they are full */
 
-void login_free(struct login *l)
+struct logins {
+    LIST_HEAD(, login) all;
+};
+
+struct logins *logins_new(void)
+{
+    return xcalloc(1, sizeof(struct logins));
+}
+
+struct login *login_new(struct dispatcher *d)
+{
+    struct login *l = xcalloc(1, sizeof(*l));
+    l->d = d;
+    LIST_INSERT_HEAD(&d->logins->all, l, others);
+    return l;
+}
+
+static void drop(struct login *l)
 {
     loop_timer_stop(l->d->loop, &l->timer);
+    LIST_REMOVE(l, others);
+    buf_wipe(&l->params);
+    buf_free(&l->credentials);
+    buf_free(&l->remember);
+    jv_free(l->extra);
+    free(l);
+}
+
+/* What is under way when we end is found by its lease: another dispatcher asks the robot. */
+void logins_destroy(struct dispatcher *d)
+{
+    struct login *l;
+    if (!d->logins)
+        return;
+    while ((l = LIST_FIRST(&d->logins->all)))
+        drop(l);
+    free(d->logins);
+    d->logins = NULL;
+}
+
+void login_free(struct login *l)
+{
     if (l->is_running)
         l->d->news->work_ended(l->d);
     if (l->held)
         lease_drop(l->d, l->job_id, l->lease.token);
     if (l->began_ms)
         tally_used(l->d, l->company_id, clock_ms() - l->began_ms);
-    buf_wipe(&l->params);
-    buf_free(&l->credentials);
-    buf_free(&l->remember);
-    jv_free(l->extra);
-    free(l);
+    drop(l);
 }
 
 struct request *login_waiter(struct login *l)
@@ -703,8 +738,7 @@ static bool params_open(struct login *l, const struct claimed *got)
 
 void login_queued(struct dispatcher *d, struct claimed *got, const struct lease *lease)
 {
-    struct login *l = xcalloc(1, sizeof(*l));
-    l->d = d;
+    struct login *l = login_new(d);
     l->item = got->item;
     l->is_running = true;
     l->job_id = got->job_id;

@@ -10,6 +10,8 @@
 #include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/store/store_queue.h"
 
+#include <sys/queue.h>
+
 #define LOGIN_ROBOTS_MAX 16
 #define LOGIN_BEFORE_DEADLINE_MS 300 /* what a waiter is told early is told then */
 
@@ -54,7 +56,13 @@ struct login {
     struct jv *extra;        /* owned: "robot" of a refusal */
     enum place_fate place;
     bool final;              /* a migration is not tried again */
+    LIST_ENTRY(login) others; /* all that are under way */
 };
+
+/* All log-ins under way, so that none is left when the dispatcher ends. */
+struct logins *logins_new(void);
+void logins_destroy(struct dispatcher *d); /* after the store and the robots' calls: nothing calls back any more */
+struct login *login_new(struct dispatcher *d); /* ends in login_free() */
 
 /* May this request's action log in here? false: answered. */
 bool login_may_start(struct dispatcher *d, struct request *r);

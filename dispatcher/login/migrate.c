@@ -200,8 +200,7 @@ static void old_fence(struct login *l, const struct robot *robot, const struct s
 static void begin(struct dispatcher *d, struct migrate_claimed *got, const struct lease *lease)
 {
     const struct robot *old = got->old.ref ? robot_by_id(d, got->old.robot_id) : NULL;
-    struct login *l = xcalloc(1, sizeof(*l));
-    l->d = d;
+    struct login *l = login_new(d);
     l->job_id = got->job_id;
     l->session_ref = got->session_ref;
     l->epoch = got->epoch;

@@ -202,8 +202,7 @@ void login_settle(struct login *l, enum err error, const char *message)
 
 void settle_login(struct dispatcher *d, struct settle_in *in)
 {
-    struct login *l = xcalloc(1, sizeof(*l));
-    l->d = d;
+    struct login *l = login_new(d);
     l->job_id = in->job_id;
     l->session_ref = in->session_ref;
     l->epoch = in->epoch;

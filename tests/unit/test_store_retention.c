@@ -172,6 +172,24 @@ static void test_minutes_of_portals(void **state)
     assert_int_equal(prune(PRUNE_MINUTES, &steps), 0);
 }
 
+/* `n` minutes, the last of them `age_d` days ago. */
+static void history_make(uint64_t n, int64_t age_d)
+{
+    exec_sql("INSERT INTO chasqui_history SELECT NOW() - INTERVAL ? DAY - INTERVAL seq MINUTE, 'acme', 'r1', 'login', 'done', 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, "
+             "0, 0, 0, 0, 0, 0, 0 FROM seq_1_to_9999 WHERE seq <= ?", "iu", age_d, n);
+}
+
+static void test_history_goes_by_its_age(void **state)
+{
+    unsigned steps;
+    (void)state;
+    history_make(450, 40);
+    history_make(1, 29);
+    assert_int_equal(prune(PRUNE_HISTORY, &steps), 450);
+    assert_int_equal(steps, 3);
+    assert_text("1", "SELECT COUNT(*) FROM chasqui_history", "");
+}
+
 static void batch_make(uint64_t id, const char *status, int64_t age_d, uint64_t items, const char *item_state)
 {
     exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) VALUES (?, 1, "
@@ -242,7 +260,7 @@ static void test_several_at_once_are_harmless(void **state)
 
 static void test_plans(void **state)
 {
-    static const char *const names[PRUNE_COUNT] = {"jobs", "events", "audit", "keys", "batches", "runs", "results", "minutes"};
+    static const char *const names[PRUNE_COUNT] = {"jobs", "events", "audit", "keys", "batches", "runs", "results", "minutes", "history"};
     (void)state;
     jobs_make(1, 300, "done", 40);
     jobs_make(1000, 4000, "done", 1);
@@ -260,8 +278,10 @@ static void test_plans(void **state)
              "<= 300, 40, 1) DAY, 200, 'x' FROM seq_1_to_4000", "");
     exec_sql("INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT seq, NOW() - INTERVAL IF(seq <= 300, 40, 1) DAY, 'd', "
              "'done', 1 FROM seq_1_to_4000", "");
+    history_make(300, 40);
+    history_make(3700, 1);
     static const char analyze[] = "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_sessions, chasqui_job_events, chasqui_audit, chasqui_idempotency, "
-                                  "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations, chasqui_results, chasqui_portal_minutes";
+                                  "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations, chasqui_results, chasqui_portal_minutes, chasqui_history";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();
     for (enum prune_what what = 0; what < PRUNE_COUNT; what++) {
@@ -272,7 +292,8 @@ static void test_plans(void **state)
         assert_true(op.n > 0);
         if (rows_read() - before > 2500) /* 200 rows at most, each found, locked and deleted, and what hangs on them */
             fail_msg("a step of %s reads %lld rows", names[what], (long long)(rows_read() - before));
-        plan_check(names[what]);
+        if (what != PRUNE_MINUTES && what != PRUNE_HISTORY) /* a DELETE alone: the rows that it reads say enough */
+            plan_check(names[what]);
         prune(what, &steps);
         before = rows_read();
         assert_int_equal(prune(what, &steps), 0);
@@ -293,6 +314,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_long_timeline_goes_in_steps, reset),
         cmocka_unit_test_setup(test_events_audit_keys_and_runs, reset),
         cmocka_unit_test_setup(test_minutes_of_portals, reset),
+        cmocka_unit_test_setup(test_history_goes_by_its_age, reset),
         cmocka_unit_test_setup(test_ended_batches_go_with_their_items, reset),
         cmocka_unit_test_setup(test_several_at_once_are_harmless, reset),
         cmocka_unit_test_setup(test_plans, reset),
