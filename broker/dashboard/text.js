@@ -35,14 +35,14 @@ const TEXT = {
     connecting: ['Asking the broker…', 'Preguntando al broker…'],
 
     /* the door */
-    door_say: ['Show an operator’s token. The page keeps a cookie for twelve hours, never the token.', 'Muestra un token de operador. La página guarda una cookie por doce horas, nunca el token.'],
+    door_say: ['Show an operator’s token. The page keeps a cookie for twelve hours, never the token.', 'Muestre un token de operador. La página guarda una cookie por doce horas, nunca el token.'],
     token: ['Token', 'Token'],
     door_how: ['To make one:', 'Para crear uno:'],
     door_http: ['This page came over plain HTTP: whoever is on the way can read the token.', 'Esta página llegó por HTTP sin cifrar: cualquiera en el camino puede leer el token.'],
     token_refused: ['This token is not known, has expired or was revoked.', 'Este token no existe, venció o fue revocado.'],
     token_weak: ['This token may not look here: it needs the ability ops or ops:read, for all companies.', 'Este token no puede mirar aquí: necesita la capacidad ops u ops:read, para todas las empresas.'],
-    token_slow: ['Too many attempts from your address. Wait a minute.', 'Demasiados intentos desde tu dirección. Espera un minuto.'],
-    logged_out: ['You were logged out: twelve hours are over, or the token was revoked.', 'Tu sesión terminó: pasaron doce horas o el token fue revocado.'],
+    token_slow: ['Too many attempts from your address. Wait a minute.', 'Demasiados intentos desde su dirección. Espere un minuto.'],
+    logged_out: ['You were logged out: twelve hours are over, or the token was revoked.', 'Su sesión terminó: pasaron doce horas o el token fue revocado.'],
 
     /* the state */
     state: ['State', 'Estado'],

@@ -71,7 +71,7 @@ def test_in_spanish_and_remembered(operator, house):
     operator.see("Cola por carril")
     for view, word in (("robots", "plazas ocupadas"), ("sessions", "Sesiones"), ("jobs", "Trabajos"), ("batches", "Lotes"), ("schedules", "Horarios"), ("portals", "Portales"), ("errors", "Errores"), ("history", "Historia"), ("tokens", "Crear un token"), ("audit", "Auditoría")):
         operator.go(view).see(word, within="main")
-    operator.press("Salir").see("Muestra un token de operador")
+    operator.press("Salir").see("Muestre un token de operador")
 
 
 def test_every_word_is_there_in_both_languages():
