@@ -13,6 +13,8 @@
 
 #define MINUTES_MAX 10
 #define ORDER_S 60
+#define STRIDE 2000 /* ids */
+#define STRIDES_MAX 1000
 
 #define WITHIN(column, above, upto) "SUM(" column " > " #above " AND " column " <= " #upto ")"
 #define BEYOND(column, above) "SUM(" column " > " #above ")"
@@ -30,6 +32,19 @@ struct span {
     unsigned minutes; /* 0: all that were due were silent */
     bool is_due;
 };
+
+/* Old events are passed over in long strides: one row is read of each. */
+static enum db_rc old_skip(struct db *db, struct span *s)
+{
+    for (unsigned i = 0; i < STRIDES_MAX; i++) {
+        TRY(db_query(db, "SELECT id, at < FROM_UNIXTIME(?) FROM chasqui_job_events WHERE id >= ? ORDER BY id LIMIT 1", "iu", s->from_s - ORDER_S,
+                     s->event_id + STRIDE));
+        if (!db_next(db) || !db_u64(db, 1))
+            break;
+        s->event_id = db_u64(db, 0);
+    }
+    return DB_OK;
+}
 
 /* Minutes in which nothing happened are passed over: after a night without a dispatcher there are many. */
 static enum db_rc silence_skip(struct db *db, struct span *s, int64_t over_s)
@@ -58,6 +73,7 @@ static enum db_rc span_read(struct db *db, struct span *s)
     int64_t over_s = db_i64(db, 2);
     if (over_s <= s->from_s)
         return DB_OK;
+    TRY(old_skip(db, s));
     TRY(silence_skip(db, s, over_s));
     int64_t over = (over_s - s->from_s) / 60;
     s->minutes = over < MINUTES_MAX ? (unsigned)over : MINUTES_MAX;
@@ -102,11 +118,13 @@ static enum db_rc sum_tx(struct db *db, void *arg)
     TRY(span_read(db, &s));
     if (!s.is_due)
         return DB_OK;
-    TRY(event_at(db, s.event_id, s.to_s + ORDER_S, &to_id));
-    for (int64_t minute = s.from_s; minute < s.to_s; minute += 60)
+    for (int64_t minute = s.from_s; minute < s.to_s; minute += 60) {
+        TRY(event_at(db, s.event_id, minute + 60 + ORDER_S, &to_id));
         TRY(minute_sum(db, &s, to_id, minute));
-    TRY(event_at(db, s.event_id, s.to_s - ORDER_S, &next_id));
-    TRY(db_exec(db, "UPDATE chasqui_history_at SET minute = FROM_UNIXTIME(?), event_id = ? WHERE one = 1", "iu", s.to_s, next_id - 1));
+        TRY(event_at(db, s.event_id, minute + 60 - ORDER_S, &next_id));
+        s.event_id = next_id - 1;
+    }
+    TRY(db_exec(db, "UPDATE chasqui_history_at SET minute = FROM_UNIXTIME(?), event_id = ? WHERE one = 1", "iu", s.to_s, s.event_id));
     op->minutes = s.minutes;
     op->is_behind = s.minutes == MINUTES_MAX;
     return DB_OK;
