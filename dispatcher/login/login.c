@@ -44,7 +44,7 @@
 #define FULL_AGAIN_MS 1000 /* after all robots said that they are full */
 
 struct logins {
-    LIST_HEAD(, login) all;
+    LIST_HEAD(login_list, login) all;
 };
 
 struct logins *logins_new(void)
