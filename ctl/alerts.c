@@ -12,7 +12,7 @@
 
 static void time_add(struct table *table, const char *at)
 {
-    if (at)
+    if (at && strlen(at) >= 16)
         table_addf(table, "%.10s %.5s", at, at + 11);
     else
         table_add(table, NULL);
@@ -26,7 +26,7 @@ static void known_add(struct table *table, const struct jv *one)
     bool is_told = jv_str(jv_get(told, "webhook")) || jv_str(jv_get(told, "mail"));
     if (by)
         table_addf(table, "known to %s", by);
-    else if (muted)
+    else if (muted && strlen(muted) >= 16)
         table_addf(table, "muted until %.10s %.5s", muted, muted + 11);
     else
         table_add(table, is_told ? "told" : NULL);

@@ -255,9 +255,9 @@ void alerts_soon(struct dispatcher *d)
 static void aside_end(struct aside *t)
 {
     struct alerts *a = t->all;
-    struct jv *list = jv_new_array();
     if (--t->left)
         return;
+    struct jv *list = jv_new_array();
     for (unsigned i = 0; i < CHANNEL_COUNT; i++)
         if (a->by[i].is_on) {
             struct jv *one = jv_new_object();
