@@ -65,21 +65,23 @@ static enum db_rc audit_prune(struct db *db, struct store_prune *op)
                  "DELETE FROM chasqui_audit WHERE id IN (%s)");
 }
 
-/* How portals' attempts ended, by minute: of the same age as the timelines that they sum up. */
-static enum db_rc minutes_prune(struct db *db, struct store_prune *op)
+static enum db_rc by_minute(struct db *db, struct store_prune *op, const char *delete_sql)
 {
-    TRY(db_exec(db, "DELETE FROM chasqui_portal_minutes WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200", "i", op->older_s));
+    TRY(db_exec(db, delete_sql, "i", op->older_s));
     op->n = (unsigned)db_affected(db);
     op->is_end = op->n < PRUNE_MAX;
     return DB_OK;
 }
 
+/* How portals' attempts ended, by minute: of the same age as the timelines that they sum up. */
+static enum db_rc minutes_prune(struct db *db, struct store_prune *op)
+{
+    return by_minute(db, op, "DELETE FROM chasqui_portal_minutes WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200");
+}
+
 static enum db_rc history_prune(struct db *db, struct store_prune *op)
 {
-    TRY(db_exec(db, "DELETE FROM chasqui_history WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200", "i", op->older_s));
-    op->n = (unsigned)db_affected(db);
-    op->is_end = op->n < PRUNE_MAX;
-    return DB_OK;
+    return by_minute(db, op, "DELETE FROM chasqui_history WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200");
 }
 
 struct bytes {

@@ -6,11 +6,11 @@ import json
 import os
 import re
 import socket
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from harness import System
+from harness.served import Served
 
 
 class Ctl:
@@ -113,7 +113,7 @@ class Ctl:
 
 
 
-class FakeBroker:
+class FakeBroker(Served):
     """Answers from a script and records what it was asked."""
 
     def __init__(self, answers):
@@ -146,16 +146,6 @@ class FakeBroker:
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 def conf_with(ctl, **settings):

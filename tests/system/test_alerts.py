@@ -6,9 +6,9 @@ import email
 import email.policy
 import json
 import socketserver
-import threading
 
 from harness.http import Api
+from harness.served import Served
 from harness.wait import stays, wait_until
 from test_webhook import Receiver, check_signature
 
@@ -16,7 +16,7 @@ FAST = {"alerts.every_s": 1, "alerts.after_s": 1, "alerts.gone_s": 3, "webhook.b
 NAMES = {"alerts.mail_from": "chasqui@example.com", "alerts.mail_to": "ana@example.com, luis@example.org"}
 
 
-class MailServer:
+class MailServer(Served):
     """Takes mails, or answers RCPT with `refusal`. What came: (from, [to], message)."""
 
     def __init__(self):
@@ -64,16 +64,6 @@ class MailServer:
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"smtp://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
     def read(self):
         """[(subject, text)]"""

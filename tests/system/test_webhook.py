@@ -4,17 +4,17 @@
 import hashlib
 import hmac
 import json
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from harness.served import Served
 from harness.wait import stays, wait_until
 
 FAST = {"webhook.backoff_ms": 50, "webhook.timeout_ms": 1500}
 
 
-class Receiver:
+class Receiver(Served):
     """Answers by a script: `answers` holds statuses for the calls to come, the last one for all that follow. Records what came."""
 
     def __init__(self, *answers):
@@ -42,16 +42,6 @@ class Receiver:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
     def wait_calls(self, count, timeout=15):
         return wait_until(lambda: self.calls if len(self.calls) >= count else None, timeout, f"{count} calls")
