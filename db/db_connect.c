@@ -22,7 +22,7 @@
 
 /* What a server's own settings, made for another application, could change of a statement's meaning is said here. */
 #define SETTINGS                                                                                              \
-    "SET SESSION time_zone='+00:00', tx_isolation='READ-COMMITTED', innodb_lock_wait_timeout=10, lock_wait_timeout=10, " \
+    "SET SESSION time_zone='+00:00', tx_isolation='READ-COMMITTED', innodb_lock_wait_timeout=10, lock_wait_timeout=10, idle_transaction_timeout=10, " \
     "sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit=1, tx_read_only=0, completion_type='NO_CHAIN', "   \
     "sql_select_limit=18446744073709551615, sql_safe_updates=0, sql_big_selects=1, sql_auto_is_null=0, div_precision_increment=4, " \
     "foreign_key_checks=1, unique_checks=1, low_priority_updates=0"

@@ -147,6 +147,18 @@ static struct load *load_choose(struct claim *c)
     return best;
 }
 
+/* Of `wanted` log-ins, those that the robot may be given beside what other claims gave it meanwhile. */
+static enum db_rc logins_limit(struct db *db, const struct claim *c, const struct load *l, unsigned *wanted)
+{
+    uint64_t opening, most = c->op->logins_per_robot;
+    if (most >= c->usable[l - c->load]) /* its places are the limit */
+        return DB_OK;
+    TRY(opening_count_locked(db, l->robot_id, &opening));
+    if (opening + *wanted > most)
+        *wanted = most > opening ? (unsigned)(most - opening) : 0;
+    return DB_OK;
+}
+
 /* What another claim takes meanwhile is not counted yet: that no claim looks above `usable` keeps the others' places for them. */
 static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *l)
 {
@@ -155,6 +167,7 @@ static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *
         wanted += c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id;
     if (!wanted)
         return DB_OK;
+    TRY(logins_limit(db, c, l, &wanted));
     TRY(db_query(db,
                  "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
                  "FOR UPDATE SKIP LOCKED",

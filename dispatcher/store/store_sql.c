@@ -353,7 +353,7 @@ enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, stru
         TRY(held_count(db));
     TRY(db_query(db,
                  "SELECT r.id, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
-                 "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
+                 "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id) ORDER BY r.id",
                  ""));
     while (db_next(db)) {
         uint32_t id = (uint32_t)db_u64(db, 0);
@@ -384,6 +384,14 @@ enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
     TRY(robot_count_begin(db, robot_id));
     TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND session_ref IS NOT NULL", "u", (uint64_t)robot_id));
     *used = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
+    return DB_OK;
+}
+
+enum db_rc opening_count_locked(struct db *db, uint32_t robot_id, uint64_t *opening)
+{
+    TRY(robot_count_begin(db, robot_id));
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id = ?", "u", (uint64_t)robot_id));
+    *opening = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
     return DB_OK;
 }
 

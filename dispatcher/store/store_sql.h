@@ -101,7 +101,7 @@ struct load {
     bool tried;
 };
 /* The candidates that have a free place; robots that are not wanted or have unfenced sessions are left out. `out` has room for
- * CANDIDATES_MAX. `used` is a count of this database thread that may be as old as a second when tens of thousands of places are held: it tells
+ * CANDIDATES_MAX and is sorted by id. `used` is a count of this database thread that may be as old as a second when tens of thousands of places are held: it tells
  * which robot is best, and whoever takes a place sees at the place whether it is free. That all are full is said by a count of now. */
 enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out);
 /* The next loads_read() of this thread counts. */
@@ -113,6 +113,8 @@ bool load_is_better(const struct load *a, const struct load *b);
 /* Counts again behind the robot's lock: two who find the last places below the capacity must not both have them when
  * sessions above it (adopted ones, a lowered capacity) count as well. *used = what it holds. */
 enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used);
+/* The log-ins under way there, likewise behind the robot's lock. Whoever locks several robots does so by ascending id, as loads_read() has them. */
+enum db_rc opening_count_locked(struct db *db, uint32_t robot_id, uint64_t *opening);
 /* A Laravel row becomes session generation 1; *ref 0 = it lost to another live session. */
 enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref);
 /* Ends a session row that is live: state, reason, place. The caller has checked the row. */

@@ -3,6 +3,7 @@
 
 import json
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -114,6 +115,41 @@ def test_the_next_server_is_used_and_the_first_again(make_system, mariadb, proxy
     logs_in(system, 3)
     first.stop()
     logs_in(system, 4)
+
+
+def test_claims_side_by_side_keep_a_robots_limit(make_system, mariadb, proxy):
+    """COMMITs come late, so that three dispatchers' claims do not see each other's log-ins; a robot runs two of the queue's at once all the same."""
+    settings = {"db.port": proxy.port, "queue.robot_logins": 2, "queue.interactive_percent": 0}
+    system = make_system(dispatchers=3, capacity=100, database=mariadb.create_database(), settings=settings, robot_options={"login_ms": "500-600"})
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "test"}).expect(200)
+    batch = system.api.batch(range(1, 13)).expect(202).json["batch_id"]
+    proxy.inject("^COMMIT$", do="late", late_s=0.3)
+    system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+    most = 0
+
+    def done():
+        nonlocal most
+        most = max(most, system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'opening'"))
+        return system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["counts"]["done"] == 12
+
+    wait_until(done, 60, "all are logged in", every=0.05)
+    assert most == 2
+
+
+def test_who_stands_still_in_a_transaction_holds_its_rows_for_a_while_only(make_system, mariadb, proxy):
+    system = make_system(database=mariadb.create_database(), settings={"db.port": proxy.port, "db.stall_ms": 60000})
+
+    def open_s():
+        return mariadb.sql("SELECT COALESCE(MAX(TIMESTAMPDIFF(SECOND, trx_started, NOW())), -1) AS s FROM information_schema.innodb_trx WHERE trx_rows_modified > 0")[0]["s"]
+
+    proxy.inject("^COMMIT$", do="late", late_s=60, kind="query")
+    sender = threading.Thread(target=system.api.queue, args=(1,))
+    sender.start()
+    wait_until(lambda: open_s() >= 2, 10, "a transaction stands still", every=0.3)  # the table is read anew when nobody asked for 0.1 s
+    wait_until(lambda: open_s() < 2, 14, "the server ends it", every=0.3)
+    proxy.clear()
+    sender.join()
+    logs_in(system, 1)
 
 
 def test_doctor_asks_each_server(make_system, mariadb):
