@@ -376,7 +376,7 @@ static void ask_batch(struct exchange *x, enum op op)
 
 void ops_batch_get(struct exchange *x)
 {
-    if (exchange_fields(x, NULL))
+    if (flag_take(x, "course", &x->flight.request.course))
         ask_batch(x, OP_BATCH_GET);
 }
 

@@ -190,19 +190,25 @@ static enum ctl_exit batch_named(struct ctl *c, uint64_t *out)
 enum ctl_exit batch_status(struct ctl *c)
 {
     uint64_t id;
+    if (c->args.n[OPT_FOLLOW] && c->args.n[OPT_COURSE])
+        return ctl_usage(c, "give one of --course and --follow");
     enum ctl_exit code = batch_meant(c, &id);
     if (code != CTL_DONE)
         return code;
     if (c->args.n[OPT_FOLLOW])
         return batch_follow(c, id);
-    struct buf path = batch_path(id, "");
-    struct jv *body = broker_get(c, DOOR_APP, path.data);
+    bool with_course = c->args.n[OPT_COURSE] > 0;
+    struct buf path = {0};
+    buf_addf(&path, "%s/%llu%s", with_course ? OPS_BATCHES_PATH : BATCHES_PATH, (unsigned long long)id, with_course ? "?course=1" : "");
+    struct jv *body = broker_get(c, with_course ? DOOR_OPS : DOOR_APP, path.data);
     buf_free(&path);
     if (!body)
         return CTL_FAILED;
     if (c->args.json)
         return ctl_json(body);
     batch_print(jv_get(body, "batch"));
+    if (with_course)
+        batch_course_print(jv_get(body, "course"));
     jv_free(body);
     return CTL_DONE;
 }

@@ -337,6 +337,7 @@ static void get_start(struct dispatcher *d, struct request *r)
     op->portals = &d->conf->portals;
     op->batch_id = r->batch_id;
     op->viewer = viewer_of(r);
+    op->with_course = r->course;
     store_submit(d->store, store_batch, op, batch_done, asked_new(d, r));
 }
 

@@ -4,6 +4,8 @@
  * its counts, items by index, the list. Reads only.
  */
 #include "dispatcher/store/store_queue.h"
+
+#include "dispatcher/store/store_batch_course.h"
 #include "dispatcher/store/store_refusal.h"
 #include "dispatcher/store/store_waits.h"
 
@@ -273,6 +275,13 @@ static enum db_rc previous_read(struct db *db, uint64_t batch_id, struct jv *b)
     return DB_OK;
 }
 
+static enum db_rc course_set(struct db *db, const struct shape *s, struct jv *body)
+{
+    struct jv *course = jv_new_object();
+    jv_set(body, "course", course);
+    return batch_course_read(db, &(struct batch_course){s->id, s->total, s->is_finished ? s->finished_ms : 0}, course);
+}
+
 static enum db_rc batch_read(struct db *db, struct store_batch *op)
 {
     struct shape s;
@@ -290,6 +299,8 @@ static enum db_rc batch_read(struct db *db, struct store_batch *op)
     jv_set(body, "batch", batch);
     rc = rc ? rc : callback_read(db, s.id, batch);
     rc = rc ? rc : previous_read(db, s.id, batch);
+    if (op->with_course)
+        rc = rc ? rc : course_set(db, &s, body);
     json_take(body, &op->json);
     return rc;
 }

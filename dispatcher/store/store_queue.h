@@ -287,6 +287,7 @@ enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewe
 struct store_batch { /* its shape with counts */
     const struct portal_conf_table *portals; /* as in store_why */
     uint64_t batch_id; struct batch_viewer viewer;
+    bool with_course; /* and how it goes: store_batch_course.h */
     bool found; char status[21]; struct buf json; enum store_rc rc;
 };
 void store_batch(struct db *db, void *op);

@@ -117,6 +117,7 @@ static void copy_fields(struct request *r, const struct msg_REQUEST *m)
     r->remember = m->remember;
     r->closes = m->closes;
     r->one = m->one;
+    r->course = m->course;
     str_copy(r->request_id, sizeof(r->request_id), m->request_id);
     str_copy(r->traceparent, sizeof(r->traceparent), m->traceparent);
     str_copy(r->peer_addr, sizeof(r->peer_addr), m->peer);

@@ -31,7 +31,7 @@ struct request {
     uint8_t body_digest[32];
     char callback_url[501], search[101], actor[161], subject[161];
     uint64_t wait_ms, available_at_ms, until_ms, since_ms, for_ms, batch_id, index;
-    bool closes, one;
+    bool closes, one, course;
     char name[401];
     struct pass *pass;         /* of ROBOT_PASS; owned; NULL = none, or not a good one */
     char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */

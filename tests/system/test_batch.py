@@ -256,3 +256,42 @@ def test_the_queue_of_operators(paused):
     assert listed[0]["status"] == "running" and listed[0]["counts"]["queued"] == 30
     jobs = paused.ops.get("/api/v1/ops/jobs", query={"status": "queued"}).expect(200).json["jobs"]
     assert [job["company_id"] for job in jobs] == [50]
+
+
+# --- how it goes --------------------------------------------------------------------------------------------------------
+
+
+def test_how_a_batch_goes(make_system):
+    """While it runs: what has run longest. At its end: when its items ended, and which robot was slow."""
+    system = make_system(robots=2, capacity=30)
+    quick, slow = system.robots.values()
+    system.api.login(12)  # its item finds this session
+    refused = {"mode": "status", "status": 422, "body": {"ok": False, "error": "bad_credentials"}, "company_id": 7}
+    for robot, ms in ((quick, 0), (slow, 700)):
+        robot.ask("POST", "/_test/behave", {"login": [refused, {"mode": "delay", "ms": 3500, "company_id": 5}, {"mode": "delay", "ms": ms}]})
+    batch = system.api.batch(list(range(1, 13))).expect(202).json["batch_id"]
+
+    def course(**more):
+        return system.ops.get(f"/api/v1/ops/batches/{batch}", query={"course": 1, **more}).expect(200).json["course"]
+
+    stuck = wait_until(lambda: (one := course()) and len(one["tail"]) == 1 and one["tail"][0]["company_id"] == 5 and one, 20, "one runs still")["tail"][0]
+    assert (stuck["index"], stuck["status"], stuck["attempts"], stuck["error"]) == (4, "running", 1, None) and stuck["job_id"] and stuck["took_ms"] < 20_000
+    ended(system.api, batch)
+    went = course()
+    assert sum(went["done"]) == 10 and sum(went["failed"]) == 1 and went["n"] == len(went["done"]) <= 60
+    assert (went["looked"], went["sampled"], went["untimed"]) == (12, False, 1)
+    assert went["tail"][0]["company_id"] == 5 and went["tail"][0]["took_ms"] >= 3500 and len(went["tail"]) == 10
+    assert sum(one["attempts"] for one in went["robots"]) == 11 and sum(one["failed"] for one in went["robots"]) == 1 and not any(one["faults"] for one in went["robots"])
+    assert [one["worker"] for one in went["robots"]] == [slow.name, quick.name] and went["robots"][0]["login_p50_ms"] >= 700
+    assert "course" not in system.ops.get(f"/api/v1/ops/batches/{batch}").expect(200).json
+    system.ops.get(f"/api/v1/ops/batches/{batch}", query={"course": "yes"}).expect(422, "validation_failed")
+    shown = system.ctl("batch", "show", batch, "--course")
+    lines = shown.stdout.split("\n")
+    head = next(i for i, line in enumerate(lines) if line.startswith("ROBOT"))
+    assert lines[head + 1].split()[0] == slow.name and lines[head + 2].split()[0] == quick.name, shown.stdout
+    head = next(i for i, line in enumerate(lines) if line.lstrip().startswith("LONGEST"))
+    assert lines[head + 1].split()[1:4] == ["4", "5", "done"], shown.stdout
+    assert sum(line.count("#") > 0 for line in lines) >= 2 and any(line.endswith("x") for line in lines), shown.stdout
+    assert "1 item ended without a time" in shown.stderr
+    assert system.ctl_json("batch", "show", batch, "--course")["course"] == course()
+    assert "one of --course and --follow" in system.ctl("batch", "show", batch, "--course", "--follow", check=False).stderr
