@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* batch.js - one batch: how far it is, what failed in it, its items, its end against the run before, and what can be done about it. */
+/* batch.js - one batch: how far it is and how it goes, what failed in it, its items, its end against the run before, and what can be done about it. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {ask, act, mayAct} from './broker.js';
@@ -7,6 +7,7 @@ import {panel, badge, button, confirm, fields, failure, table} from './part.js';
 import {number, duration, moment, ago} from './format.js';
 import {progress, ending, cancelBatch, batchBadge} from './batches.js';
 import {bulk, classActs} from './bulk.js';
+import {course} from './course.js';
 import {saveAll} from './csv.js';
 import {cut, List} from './list.js';
 
@@ -15,8 +16,8 @@ import {Thing} from './thing.js';
 const STATES = ['queued', 'running', 'retrying', 'done', 'failed', 'cancelled'];
 const COLUMNS = ['index', 'company_id', 'status', 'step', 'attempts', 'worker', 'error', 'message', 'robot_status', 'robot_error', 'robot_message', 'job_id', 'job_uid', 'session_id'];
 const page = new Thing(async id => {
-    const [{batch}, errors] = await Promise.all([ask(`/batches/${id}`), ask('/errors', {batch_id: id})]);
-    return {batch, errors: errors.errors};
+    const [{batch, course: went}, errors] = await Promise.all([ask(`/batches/${id}`, {course: 1}), ask('/errors', {batch_id: id})]);
+    return {batch, went, errors: errors.errors};
 });
 const isShown = () => location.hash.startsWith('#/batches/');
 let items = null;
@@ -109,7 +110,7 @@ export function draw() {
     const back = h('a', {class: 'button', href: '#/batches'}, t('all_batches'));
     if (!page.told)
         return page.empty('batch', t('batch_title', page.id), back);
-    const {batch, errors} = page.told, isOver = !!batch.finished_at, schedule = /^schedule:(.*)/.exec(batch.made_by || '')?.[1];
+    const {batch, went, errors} = page.told, isOver = !!batch.finished_at, schedule = /^schedule:(.*)/.exec(batch.made_by || '')?.[1];
     return [
         panel('batch', t('batch_title', batch.id) + (batch.name ? ` · ${batch.name}` : ''), {as_of: page.as_of, steady: true, wide: true, tools: [back,
             mayAct() && !isOver && button(t('change_priority'), () => priority(batch)),
@@ -126,6 +127,7 @@ export function draw() {
                 (batch.then.length > 0 || batch.close) && [t('steps'), [...batch.then, batch.close && t('step_close')].filter(Boolean).join(' → ')],
                 callback(batch),
             ].filter(Boolean))),
+        went && course(batch, went, page.as_of), /* an older dispatcher does not tell */
         h('div', {class: 'grid', key: 'grid'}, compare(batch), mix(batch, errors)),
         itemList(batch),
     ];

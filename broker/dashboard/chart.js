@@ -35,6 +35,10 @@ function path(points) {
 
 /* Seconds between two marks of the time axis. */
 function markEvery(length_s, isNarrow) {
+    if (length_s <= 150)
+        return isNarrow ? 60 : 30;
+    if (length_s <= 600)
+        return isNarrow ? 120 : 60;
     if (length_s <= 1200)
         return isNarrow ? 600 : 300;
     if (length_s <= 3600)
@@ -43,8 +47,8 @@ function markEvery(length_s, isNarrow) {
 }
 
 /* series: [{name, label, values, kind: 'area' | 'line' | 'ghost', tone}]; areas stand on each other, a ghost is a time before. `span`: steps but one; `gaps`: null at the beginning is one. Values may be null: nobody
- * was there to measure. `unit` makes text of a value, `quiet` says in words what an empty chart means. */
-export function chart({id, title, from, step_s, n, series, unit, quiet, span = 359, gaps = false}) {
+ * was there to measure. `unit` makes text of a value, `quiet` says in words what an empty chart means, `newest` what the last value is; `whole`: there are no fractions of it. */
+export function chart({id, title, from, step_s, n, series, unit, quiet, span = 359, gaps = false, newest = t('now'), whole = false}) {
     const w = Math.max(260, width.get(id) || 560), plotW = w - LEFT - RIGHT, plotH = HEIGHT - TOP - BOTTOM;
     const shown = series.filter(s => !hidden.has(id + s.name));
     const x = i => LEFT + ((i + span + 1 - n) / span) * plotW;
@@ -58,7 +62,7 @@ export function chart({id, title, from, step_s, n, series, unit, quiet, span = 3
         max = Math.max(max, ...tops.map(v => v || 0));
         drawn.push({...s, base, tops});
     }
-    const isQuiet = max === 0, tick = isQuiet ? 1 : stepFor(max), high = isQuiet ? 1 : Math.ceil(max / tick - 1e-9) * tick;
+    const isQuiet = max === 0, tick = isQuiet ? 1 : Math.max(whole ? 1 : 0, stepFor(max)), high = isQuiet ? 1 : Math.ceil(max / tick - 1e-9) * tick;
     const y = v => (v === null ? null : TOP + plotH - (v / high) * plotH);
     const at = Math.min(cursor.has(id) ? cursor.get(id) : n - 1, n - 1), isPointed = cursor.has(id);
     const began = Date.parse(from), time = i => new Date(began + i * step_s * 1000);
@@ -70,12 +74,12 @@ export function chart({id, title, from, step_s, n, series, unit, quiet, span = 3
     for (let v = 0; v <= high + tick / 2 && !isQuiet; v += tick)
         ticks.push(h('svg:g', {}, h('svg:line', {class: 'grid', x1: LEFT, x2: w - RIGHT, y1: y(v), y2: y(v)}),
             h('svg:text', {class: 'tick', x: LEFT - 6, y: y(v) + 4, 'text-anchor': 'end'}, unit(v, true))));
-    const every_s = markEvery(span * step_s, w < 420), isLong = every_s >= DAY_S;
-    const text = when => (isLong ? when.toLocaleDateString(language(), {day: 'numeric', month: 'short'}) : clock(when.toISOString()).slice(0, 5));
+    const every_s = markEvery(span * step_s, w < 420), isLong = every_s >= DAY_S, days = Math.ceil(span * step_s / (8 * DAY_S));
+    const text = when => (isLong ? when.toLocaleDateString(language(), {day: 'numeric', month: 'short'}) : clock(when.toISOString()).slice(0, every_s < 60 ? 8 : 5));
     const said = when => (step_s < 60 ? clock(when.toISOString()) : moment(when.toISOString()));
     for (let i = n - 1 - span; i < n; i++) {
         const when = time(i), seconds = when.getHours() * 3600 + when.getMinutes() * 60 + when.getSeconds();
-        if (seconds % every_s < step_s && x(i) > LEFT + 14 && x(i) < w - 24)
+        if (seconds % every_s < step_s && (!isLong || Math.floor((when - when.getTimezoneOffset() * 60000) / (DAY_S * 1000)) % days === 0) && x(i) > LEFT + 14 && x(i) < w - 24)
             ticks.push(h('svg:text', {class: 'tick', x: x(i), y: HEIGHT - 5, 'text-anchor': 'middle'}, text(when)));
     }
     const areas = drawn.filter(s => s.base).map(s => {
@@ -116,7 +120,7 @@ export function chart({id, title, from, step_s, n, series, unit, quiet, span = 3
             isQuiet && x(first) <= LEFT + 60 && h('svg:text', {class: 'quiet', x: LEFT + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
             isPointed && h('svg:line', {class: 'cursor', x1: x(at), x2: x(at), y1: TOP, y2: TOP + plotH})),
         h('figcaption', {class: 'legend'},
-            h('span', {class: 'legend-time'}, isPointed ? said(time(at)) : t('now')),
+            h('span', {class: 'legend-time'}, isPointed ? said(time(at)) : newest),
             series.map(s => {
                 const isOff = hidden.has(id + s.name);
                 return h('button', {type: 'button', key: s.name, class: `legend-item tone-${s.tone}${isOff ? ' is-off' : ''}`, 'aria-pressed': String(!isOff),

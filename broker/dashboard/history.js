@@ -52,15 +52,15 @@ function totals(told) {
 
 /* The time before is a ghost behind the line; areas would hide it. */
 function curves(told) {
-    const {now, before: then} = told.series, common = {from: told.from, step_s: told.step_s, n: told.n, span: told.n - 1, gaps: true, quiet: t('history_quiet')};
+    const {now, before: then} = told.series, counted = {whole: true, unit: v => number(v)}, common = {from: told.from, step_s: told.step_s, n: told.n, span: told.n - 1, gaps: true, quiet: t('history_quiet')};
     const failed = series => series.done.map((_, i) => FAULTS.reduce((sum, name) => sum + series[name][i], 0));
     const line = (name, label, values, tone, kind = 'line') => ({name, label, values, tone, kind});
     const ghost = label => `${label}, ${before(told)}`;
     const seconds = values => values.map(ms => (ms === null ? null : ms / 1000));
     return [
-        chart({...common, id: 'history-done', title: t('history_done'), unit: v => number(v),
+        chart({...common, id: 'history-done', title: t('history_done'), ...counted,
             series: [line('before', ghost(t('done')), then.done, 1, 'ghost'), line('done', t('done'), now.done, 1)]}),
-        chart({...common, id: 'history-failed', title: t('history_failed'), unit: v => number(v),
+        chart({...common, id: 'history-failed', title: t('history_failed'), ...counted,
             series: [line('before', ghost(t('failed')), failed(then), 'bad', 'ghost'), line('failed', t('failed'), failed(now), 'bad')]}),
         chart({...common, id: 'history-login', title: t('history_login'), unit: v => duration(v),
             series: [line('before', ghost(t('history_median')), seconds(then.login_p50_ms), 2, 'ghost'), line('p50', t('history_median'), seconds(now.login_p50_ms), 2),

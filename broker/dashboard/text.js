@@ -452,6 +452,26 @@ const TEXT = {
     callback_given_up: ['given up', 'abandonado'],
     callback_tries: ['{0} tries', '{0} intentos'],
 
+    /* how a batch goes */
+    course_goes: ['How it goes', 'Cómo va'],
+    course_went: ['How it went', 'Cómo fue'],
+    course_done: ['Done in each {0}', 'Hechos cada {0}'],
+    course_failed: ['Failed in each {0}', 'Fallidos cada {0}'],
+    course_none_done: ['Nothing is done yet', 'Aún no hay nada hecho'],
+    course_none_failed: ['Nothing that failed has a time', 'Nada de lo fallido tiene hora'],
+    course_last_step: ['last step', 'último tramo'],
+    course_not_begun: ['Nothing of it has begun, or its timelines are gone.', 'Nada ha empezado, o ya no quedan sus cronologías.'],
+    course_sampled: ['{0} of its items were looked at; what is counted here is an estimate for all.', 'Se miraron {0} de sus elementos; lo contado aquí es una estimación para todos.'],
+    course_untimed: ['{0} items ended without a time, mostly because their company had a session.', '{0} elementos terminaron sin hora, casi siempre porque su empresa ya tenía sesión.'],
+    course_robots: ['Its robots, the slowest first', 'Sus robots, primero los más lentos'],
+    course_robots_note: ['Each attempt of a log-in; the median is of those that went well.', 'Cada intento de ingreso; la mediana es de los que salieron bien.'],
+    course_median: ['Median', 'Mediana'],
+    course_runs_longest: ['What has run longest', 'Lo que lleva más tiempo'],
+    course_took_longest: ['What took longest', 'Lo que más tardó'],
+    course_runs_note: ['Since their first attempt, those included that wait to be tried again.', 'Desde su primer intento, incluidos los que esperan un reintento.'],
+    course_for: ['For', 'Tiempo'],
+    course_nothing_runs: ['Nothing of it runs at this moment.', 'Nada está en curso en este momento.'],
+
     /* one company */
     company_title: ['Company {0}', 'Empresa {0}'],
     companies_title: ['Companies', 'Empresas'],

@@ -45,7 +45,7 @@ def test_a_batch_a_company_its_credentials_and_a_schedule(operator, house, morni
     wait_until(lambda: operator.focused()["tag"] == "INPUT", 5, "the box has the focus")
     operator.key(str(batch), Keys.ENTER).see(f"Found for {batch}", f"Job {batch}", within="main", timeout=40)
     operator.press(f"Batch {batch}", "main").see("What failed in it", within="main", timeout=40)
-    operator.see(f"Batch {batch}", "2 done", "1 failed", "bad_credentials", "Against the run before", within="main")
+    operator.see(f"Batch {batch}", "2 done", "1 failed", "bad_credentials", "Against the run before", "How it went", "Its robots, the slowest first", "What took longest", within="main")
     rows = {row.split("\n")[0].split("\t")[0].strip(): row for row in operator.rows("section[aria-labelledby=compare-h] tbody tr")}
     assert "+1" in rows["failed"] and "−1" in rows["done"] and "±0" in rows["Items"], rows
     operator.press("failed 1", ".chipsbar").see("20903", within="section[aria-labelledby=items-h]").see_no("20902", within="section[aria-labelledby=items-h]")
@@ -150,3 +150,35 @@ def test_sessions_are_closed_in_bulk(operator, house):
     operator.see("1 sessions are closed; 0 were refused.", timeout=40)
     live = "SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1 AND company_id = %s"
     assert (house.system.database.value(live, 20981), house.system.database.value(live, 20982)) == (0, 1)
+
+
+def test_how_a_batch_goes(operator, house):
+    """What runs longest stands there while it runs; at the end its curve, and the slowest robot first."""
+    system = house.system
+    names = sorted(system.robots)
+    for ms, name in zip((300, 900, 2200), names, strict=True):
+        refused = {"mode": "status", "status": 422, "body": {"ok": False, "error": "bad_credentials"}}
+        behaviours = [{**refused, "company_id": company} for company in (20704, 20713)] + [{"mode": "delay", "ms": 9000, "company_id": 20730}, {"mode": "delay", "ms": ms}]
+        system.robots[name].ask("POST", "/_test/behave", {"login": behaviours})
+    items = [{"company_id": company, "params": {"ruc": str(company), "usuario": "D", "clave": "d"}} for company in range(20701, 20736)]
+    try:
+        batch = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "close": True, "items": items}).expect(202).json["batch_id"]
+        operator.go(f"batches/{batch}").see("How it goes", "What has run longest", within="main", timeout=40)
+        operator.see("20730", "running", within="[aria-labelledby=course-tail-h]", timeout=40)
+        for size in ("narrow", "wide"):
+            operator.size(size).see("20730", within="[aria-labelledby=course-tail-h]", timeout=40).picture(PICTURES / f"batch-goes-{size}.png")
+            assert operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, size
+        operator.see("How it went", "What took longest", "Failed in each", within="main", timeout=60)
+        robots = [row.split()[0] for row in operator.rows("[aria-labelledby=course-robots-h] tbody tr")]
+        assert robots == names[::-1], robots
+        assert operator.rows("[aria-labelledby=course-tail-h] tbody tr")[0].split()[0] == "20730"
+        drawn = operator.js("return [...document.querySelectorAll('[aria-labelledby=course-h] svg')].map(one => one.getAttribute('aria-label'))")
+        assert len(drawn) == 2 and drawn[0].startswith("Done in each") and drawn[1].startswith("Failed in each"), drawn
+        for size in ("narrow", "wide"):
+            operator.size(size).see("How it went", within="main").picture(PICTURES / f"batch-went-{size}.png")
+            assert operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, size
+        operator.js("document.querySelector('[aria-labelledby=course-tail-h] tbody a[href^=\"#/jobs/\"]').click()")
+        operator.see("Timeline", within="main", timeout=40)
+    finally:
+        for robot in system.robots.values():
+            robot.behave_well()
