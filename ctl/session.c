@@ -92,33 +92,79 @@ enum ctl_exit sessions_list(struct ctl *c)
 
 /* ---- close, migrate ------------------------------------------------------------------------------------ */
 
-static enum ctl_exit change(struct ctl *c, const char *what, const char *done, const char *all_done)
+static bool id_ok(struct ctl *c, const char *id)
+{
+    if (*id && strlen(id) <= 4 * SESSION_ID_CHARACTERS_MAX)
+        return true;
+    return ctl_usage(c, "ID is a session's id of 1 to %d characters", SESSION_ID_CHARACTERS_MAX), false;
+}
+
+/* What the broker answers; NULL after saying why not. */
+static struct jv *ask(struct ctl *c, const char *id, const char *what)
 {
     struct buf path = {0};
-    if (!c->args.n_words == !session_bulk_is_asked(c))
-        return ctl_usage(c, c->args.n_words ? "give an ID, or which sessions by --worker, --portal, --company, --idle; not both"
-                                             : "something is missing: an ID, or which sessions by --worker, --portal, --company, --idle");
-    if (!c->args.n_words)
-        return session_bulk(c, what, all_done);
-    if (c->args.n[OPT_PREVIEW])
-        return ctl_usage(c, "--preview goes with options such as --worker, not with an ID");
-    const char *id = c->args.word[0];
-    if (!*id || strlen(id) > 4 * SESSION_ID_CHARACTERS_MAX)
-        return ctl_usage(c, "ID is a session's id of 1 to %d characters", SESSION_ID_CHARACTERS_MAX);
-    struct jv *reason = broker_reason(c);
-    if (!reason)
-        return CTL_USAGE;
     buf_adds(&path, SESSIONS_PATH "/");
     http_escape(&path, id);
     buf_addf(&path, "/%s", what);
-    struct jv *body = broker_post(c, DOOR_OPS, path.data, reason);
+    struct jv *body = broker_post(c, DOOR_OPS, path.data, broker_reason(c));
     buf_free(&path);
+    return body;
+}
+
+/* Each by itself: one that is refused does not hold up the others. */
+static enum ctl_exit change_each(struct ctl *c, const char *what, const char *done)
+{
+    bool is_json = c->args.json, failed = false;
+    struct jv *list = jv_new_array();
+    c->args.json = false; /* reasons go to standard error, one object to standard output */
+    for (unsigned i = 0; i < c->args.n_words; i++) {
+        const char *id = c->args.word[i];
+        struct jv *body = ask(c, id, what), *one = jv_new_object();
+        failed |= !body;
+        if (body && !is_json)
+            ctl_say(c, "session %s %s", id, done);
+        jv_set_str(one, "session_id", id);
+        jv_set_bool(one, "ok", body != NULL);
+        jv_set_str(one, "state", jv_str(jv_get(body, "state")));
+        jv_push(list, one);
+        jv_free(body);
+    }
+    c->args.json = is_json;
+    if (is_json) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", !failed);
+        jv_set(body, "sessions", list);
+        ctl_json(body);
+    } else {
+        jv_free(list);
+    }
+    return failed ? CTL_FAILED : CTL_DONE;
+}
+
+static enum ctl_exit change(struct ctl *c, const char *what, const char *done, const char *all_done)
+{
+    const char *reason;
+    if (!c->args.n_words == !session_bulk_is_asked(c))
+        return ctl_usage(c, c->args.n_words ? "give IDs, or which sessions by --worker, --portal, --company, --idle; not both"
+                                             : "something is missing: IDs, or which sessions by --worker, --portal, --company, --idle");
+    if (!c->args.n_words)
+        return session_bulk(c, what, all_done);
+    if (c->args.n[OPT_PREVIEW])
+        return ctl_usage(c, "--preview goes with options such as --worker, not with IDs");
+    for (unsigned i = 0; i < c->args.n_words; i++)
+        if (!id_ok(c, c->args.word[i]))
+            return CTL_USAGE;
+    if (!args_reason(c, &reason))
+        return CTL_USAGE;
+    if (c->args.n_words > 1)
+        return change_each(c, what, done);
+    struct jv *body = ask(c, c->args.word[0], what);
     if (!body)
         return CTL_FAILED;
     if (c->args.json)
         return ctl_json(body);
     jv_free(body);
-    return ctl_say(c, "session %s %s", id, done);
+    return ctl_say(c, "session %s %s", c->args.word[0], done);
 }
 
 enum ctl_exit sessions_close(struct ctl *c)

@@ -578,6 +578,25 @@ def test_sessions_are_closed_and_moved(ctl):
         assert ctl.json("sessions", "migrate", "s1", "--reason", "closer", conf=conf)["ok"] is True
         assert broker.asked[-1][1] == "/api/v1/ops/sessions/s1/migrate" and json.loads(broker.asked[-1][4]) == {"reason": "closer"}
         assert ctl.run("sessions", "close", "s1", "--reason", "", conf=conf, check=False).returncode == 2
+        asked = len(broker.asked)
+        assert ctl.run("sessions", "close", "s1", "s2", "--reason", "night", conf=conf).stdout == "session s1 is closed\nsession s2 is closed\n"
+        assert [(one[1], json.loads(one[4])) for one in broker.asked[asked:]] == [(f"/api/v1/ops/sessions/{id}/close", {"reason": "night"}) for id in ("s1", "s2")]
+        asked = len(broker.asked)
+        for wrong in (("s1", ""), ("s1", "s2", "--preview"), ("s1", "s2", "--worker", "r1"), ()):
+            assert ctl.run("sessions", "migrate", *wrong, conf=conf, check=False).returncode == 2, wrong
+        assert len(broker.asked) == asked
+
+
+def test_a_session_that_is_refused_does_not_hold_up_the_others(ctl):
+    def answers(_method, path, _query):
+        return (404, {"ok": False, "error": "session_not_found", "message": "There is no such session."}) if "/s2/" in path else (200, {"ok": True, "state": "closed"})
+
+    with FakeBroker(answers) as broker:
+        conf = conf_with(ctl, ctl__ops_url=broker.url, ctl__token="7|abc")
+        told = ctl.run("sessions", "close", "s1", "s2", "s3", conf=conf, check=False)
+        assert (told.returncode, told.stdout) == (1, "session s1 is closed\nsession s3 is closed\n") and "session_not_found" in told.stderr
+        told = ctl.run("sessions", "close", "s1", "s2", "--json", conf=conf, check=False)
+        assert json.loads(told.stdout) == {"ok": False, "sessions": [{"session_id": "s1", "ok": True, "state": "closed"}, {"session_id": "s2", "ok": False, "state": None}]}
 
 
 @pytest.mark.parametrize(
