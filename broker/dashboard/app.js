@@ -9,6 +9,7 @@ import {world, watch, begin, logOut} from './broker.js';
 import {dialog, dialogsDrawnBy} from './part.js';
 import {chartsDrawnBy} from './chart.js';
 import {listsDrawnBy} from './list.js';
+import {picksDrawnBy} from './picked.js';
 import {thingsDrawnBy} from './thing.js';
 import * as overview from './overview.js';
 import * as robots from './robots.js';
@@ -145,7 +146,7 @@ function draw() {
 }
 
 document.documentElement.lang = language();
-for (const drawnBy of [dialogsDrawnBy, chartsDrawnBy, listsDrawnBy, thingsDrawnBy, login.loginDrawnBy, job.jobDrawnBy, alertsDrawnBy])
+for (const drawnBy of [dialogsDrawnBy, chartsDrawnBy, listsDrawnBy, picksDrawnBy, thingsDrawnBy, login.loginDrawnBy, job.jobDrawnBy, alertsDrawnBy])
     drawnBy(draw);
 addEventListener('hashchange', route);
 watch(draw, (kind, event) => (part ? ONES[view][0] : VIEWS[view]).happened?.(kind, event));

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* sessions.js - who is logged in where: search, the robot's viewer, close and migrate. */
+/* sessions.js - who is logged in where: search, the robot's viewer, close and migrate one, some that are picked, or all found. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {mayAct, act, ask} from './broker.js';
 import {badge, table, button, confirm, redrawDialog, outside, fields} from './part.js';
 import {ago, moment, number} from './format.js';
 import {List, cut} from './list.js';
+import {Picked} from './picked.js';
 
 const STATES = ['live', 'opening', 'active', 'closing', 'closed', 'expired', 'lost', 'migrated'];
 const LIVE = ['opening', 'active', 'closing'];
@@ -38,7 +39,20 @@ async function activeOnes(filter) {
     return found.filter(s => s.session_id);
 }
 
-/* Each by itself: one that is refused does not hold up the others. */
+const AT_ONCE = 4;
+
+/* Each by itself: one that is refused does not hold up the others. What came of it, in words. */
+async function changeEach(what, sessions, reason) {
+    const left = [...sessions];
+    let n = 0, refused = 0, why = null;
+    await Promise.all(Array.from({length: AT_ONCE}, async () => {
+        for (let s = left.shift(); s; s = left.shift())
+            await act(`/sessions/${encodeURIComponent(s.session_id)}/${what}`, {reason: reason || undefined}).then(() => { n++; }, refusal => { refused++; why ||= refusal; });
+    }));
+    list.load();
+    return t(`${what}_all_told`, number(n), number(refused)) + (why ? ` (${why.message})` : '');
+}
+
 function closeAll() {
     const filter = {worker: list.filter.worker, company_id: list.filter.company_id};
     let found = null, why = null;
@@ -48,15 +62,42 @@ function closeAll() {
             h('p', {}, [filter.worker && `${t('robot')}: ${filter.worker}`, filter.company_id && `${t('company')}: ${filter.company_id}`].filter(Boolean).join(' · ') || t('close_all_any')),
             h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? why.message : found === null ? t('bulk_counting') : t('close_all_n', number(found.length))),
             h('p', {class: 'note'}, t('close_all_note'))],
-        run: async ({idle, portal, reason}) => {
+        run: ({idle, portal, reason}) => {
             const before = Date.now() - Math.max(0, Number(idle) || 0) * 60000, wanted = portal.trim();
-            let closed = 0, refused = 0;
-            for (const s of found.filter(one => (!wanted || one.portal === wanted) && (!Number(idle) || Date.parse(one.last_activity_at) <= before)))
-                await act(`/sessions/${encodeURIComponent(s.session_id)}/close`, {reason: reason || undefined}).then(() => { closed++; }, () => { refused++; });
-            list.load();
-            return t('close_all_told', number(closed), number(refused));
+            return changeEach('close', found.filter(one => (!wanted || one.portal === wanted) && (!Number(idle) || Date.parse(one.last_activity_at) <= before)), reason);
         }});
     activeOnes(filter).then(ones => { found = ones; }, refusal => { why = refusal; }).then(redrawDialog);
+}
+
+const NAMED = 12;
+const picked = new Picked(s => s.session_id, s => !!s.session_id && s.state === 'active');
+
+/* "20101, 20102 and 7 more" */
+function companies(sessions) {
+    const named = sessions.slice(0, NAMED).map(s => s.company_id).join(', ');
+    return sessions.length > NAMED ? t('picked_more', named, number(sessions.length - NAMED)) : named;
+}
+
+/* Those that are picked still when it is answered: one may go while the dialog is open. */
+function changePicked(what) {
+    const chosen = new Set(picked.of(list.rows).map(s => s.session_id)), left = () => picked.of(list.rows).filter(s => chosen.has(s.session_id));
+    confirm({title: t(`${what}_picked_title`), action: t(what), kind: what === 'close' ? 'danger' : 'primary', ready: () => left().length > 0, inputs: [{name: 'reason', label: t('reason')}],
+        body: () => {
+            const sessions = left();
+            return [
+                h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, t(`${what}_picked_n`, number(sessions.length))),
+                fields([[t('company'), companies(sessions)], [t('robot'), [...new Set(sessions.map(s => s.worker || '–'))].sort().join(', ')]]),
+                h('p', {class: 'note'}, t(`${what}_picked_note`))];
+        },
+        run: async ({reason}) => {
+            const told = await changeEach(what, left(), reason);
+            picked.clear();
+            return told;
+        }});
+}
+
+function picksActs() {
+    return picked.acts(button(t('close_picked'), () => changePicked('close'), {kind: 'danger'}), button(t('migrate_picked'), () => changePicked('migrate')), button(t('pick_none'), () => picked.clear()));
 }
 
 function migrate(s) {
@@ -77,6 +118,7 @@ function actions(s) {
 }
 
 export function enter(query) {
+    picked.clear();
     list.enter(query);
 }
 
@@ -89,6 +131,8 @@ export function happened(kind, event) {
 }
 
 export function draw() {
+    picked.of(list.rows);
+    const canPick = mayAct() && list.rows?.some(picked.fits);
     return list.frame('sessions', t('sessions_title'),
         list.form([
             {name: 'state', label: t('state'), options: [...STATES.map(state => [state, nameOf('session_' + state)]), ['all', t('all')]]},
@@ -96,7 +140,8 @@ export function draw() {
             {name: 'session_id', label: t('session'), kind: 'wide'},
             {name: 'worker', label: t('robot')},
         ]),
-        table(t('sessions_title'), [
+        [canPick && picked.all(list.rows), table(t('sessions_title'), [
+            canPick && {head: t('pick'), kind: 'tick-cell', cell: s => picked.box(s, list.rows, t('pick_session', s.company_id, s.session_id))},
             {head: t('state'), cell: s => [badge(s.state, undefined, nameOf('session_' + s.state)), s.migrating && badge('draining', 'warn', t('migrating')), s.close_pending && badge('lost', 'bad', t('abandoned'))]},
             {head: t('company'), kind: 'lead num', cell: s => h('a', {href: '#/sessions?' + new URLSearchParams({company_id: s.company_id, state: 'all'})}, String(s.company_id))},
             {head: t('portal'), kind: 'minor', cell: s => s.portal},
@@ -106,6 +151,6 @@ export function draw() {
             {head: t('started'), kind: 'when', cell: s => moment(s.started_at)},
             {head: t('last_used'), cell: s => (LIVE.includes(s.state) ? ago(s.last_activity_at) : [nameOf('session_' + s.state), ' ', ago(s.since), s.reason && h('small', {}, s.reason)])},
             {head: t('actions'), kind: 'act', cell: actions},
-        ], list.rows, s => `${s.job_id}.${s.generation}`, t('no_sessions')),
+        ].filter(Boolean), list.rows, s => `${s.job_id}.${s.generation}`, t('no_sessions')), canPick && picksActs()],
         mayAct() && button(t('close_all'), closeAll));
 }

@@ -182,3 +182,63 @@ def test_how_a_batch_goes(operator, house):
     finally:
         for robot in system.robots.values():
             robot.behave_well()
+
+
+def test_sessions_are_picked_one_by_one(operator, house):
+    """With the pointer and with keys; a session that goes is picked no longer; then they are closed, or moved, together."""
+    system, companies = house.system, list(range(20961, 20967))
+    for company in companies[:5]:
+        system.set_credentials(company, ruc=str(company), usuario="D", clave="d")
+    sessions = {company: system.api.login(company) for company in companies}
+    live = "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'active' AND company_id BETWEEN 20961 AND 20966"
+
+    def tick(company):
+        label = f"Pick the session of company {company} ({sessions[company]})"
+        return wait_until(lambda: operator.js("return [...document.querySelectorAll('tbody input[type=checkbox]')].find(one => one.ariaLabel === arguments[0])", label), 40, label)
+
+    def is_on():
+        return sorted(operator.js("return [...document.querySelectorAll('tbody input:checked')].map(one => Number(/company (\\d+)/.exec(one.ariaLabel)[1]))"))
+
+    operator.go("sessions").see("20961", "20966", "None is picked.", within="main", timeout=40)
+    assert not operator.all(".picks.is-acts")
+    tick(20961).click()
+    operator.js("arguments[0].focus()", tick(20962))
+    operator.key(Keys.SPACE).see("2 are picked.", within=".picks-n")
+    assert is_on() == [20961, 20962] and operator.js("return document.querySelector('.picks-all input').indeterminate")
+    # what happens meanwhile takes nothing away
+    other = system.api.login(20967)
+    operator.see("changes since you looked", within="main", timeout=20).press("Show", "main").see("20967", within="tbody", timeout=20)
+    assert is_on() == [20961, 20962]
+    # one that goes is no longer picked, neither here nor in the dialog
+    tick(20963).click()
+    operator.see("3 are picked.", within=".picks-n").press("Close the picked…", ".picks.is-acts").see("Sessions that would be closed: 3", "20963", within="dialog")
+    system.api.close(sessions[20963]).expect(200)
+    operator.see("Sessions that would be closed: 2", within="dialog", timeout=20).see_no("20963", within="dialog")
+    for size in ("narrow", "wide"):
+        operator.size(size).see("2 are picked.", within="main").picture(PICTURES / f"sessions-picked-dialog-{size}.png")
+    operator.press("Never mind", "dialog").see("2 are picked.", within=".picks-n")
+    for size in ("narrow", "wide"):
+        operator.size(size).see("2 are picked.", within="main").picture(PICTURES / f"sessions-picked-{size}.png", whole=False)
+        assert operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, size
+    operator.press("Close the picked…", ".picks.is-acts").confirm("Close", reason="picked by hand").see("2 sessions are closed; 0 were refused.", timeout=40)
+    operator.see("None is picked.", within=".picks-n")
+    assert system.database.value(live) == 3
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_audit WHERE action = 'session_close' AND detail LIKE '%%picked by hand'") == 2
+    # a stretch with the shift key, all on this page, none; and they move, but for the one without credentials
+    operator.go("sessions?worker=none").see("No session is like that.", within="main").go("sessions").see("20964", within="tbody", timeout=40)
+    operator.js("document.querySelector('.picks-all input').click()")
+    wait_until(lambda: len(is_on()) == len(operator.all("tbody input[type=checkbox]")), 10, "all are picked")
+    operator.press("Pick none", ".picks.is-acts").see("None is picked.", within=".picks-n")
+    order = [int(row) for row in operator.js("return [...document.querySelectorAll('tbody input')].map(one => /company (\\d+)/.exec(one.ariaLabel)[1])")]
+    first, last = sorted((order.index(20964), order.index(20966)))
+    tick(order[first]).click()
+    operator.js("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true, shiftKey: true}))", tick(order[last]))
+    assert is_on() == sorted(order[first:last + 1]) == [20964, 20965, 20966]
+    operator.press("Migrate the picked…", ".picks.is-acts").see("Sessions that would move: 3", within="dialog").confirm("Migrate", reason="try others")
+    operator.see("2 sessions are on their way; 1 were refused.", timeout=40)
+    wait_until(lambda: all(system.api.active(company).json.get("session_id") not in (None, sessions[company]) for company in (20964, 20965)), 30, "they moved")
+    assert system.api.active(20966).json["session_id"] == sessions[20966]
+    operator.choose("Language", "Español").see("Ninguna marcada.", "de esta página", within="main")
+    operator.choose("Idioma", "English").see("None is picked.", within="main")
+    for session in (other, sessions[20966]):
+        system.api.close(session).expect(200)

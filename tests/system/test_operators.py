@@ -214,6 +214,10 @@ def test_an_operator_looks_back(failed):
     assert system.ctl_json(*which, "--idle", "30m", "--reason", "forgotten") == {"ok": True, "preview": False, "n": 1, "refused": 0}
     assert audited(system, "session_close")[-1]["detail"] == "active -> closed: forgotten"
     assert session not in [one["session_id"] for one in system.robot.sessions()]
+    two = [system.api.login(company) for company in (21, 22)]
+    told = system.ctl("sessions", "close", *two, "S-none", "--reason", "by hand", check=False)
+    assert (told.returncode, told.stdout) == (1, "".join(f"session {one} is closed\n" for one in two)) and "session_not_found" in told.stderr
+    assert [one["detail"] for one in audited(system, "session_close")[-2:]] == ["active -> closed: by hand"] * 2
     for wrong in ((), (session, "--worker", "r1"), (session, "--preview"), ("--idle", "x")):
         assert system.ctl("sessions", "close", *wrong, check=False).returncode == 2, wrong
 
