@@ -24,24 +24,25 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/map.h"
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/queue.h>
 
 #define KEEP_MS 4500
 #define RENEW_MS 3000 /* of age */
 #define ASK_MS 5000
 #define VOUCHES_MAX 20000
-#define BUCKETS 8192
 #define SWEEP_MS 500
 #define SECRET_BYTES_MAX 512
 #define HASH_BYTES 32
 
 struct vouch {
     struct broker *b;
-    struct vouch *chain;           /* in its bucket */
-    struct vouch *older, *younger; /* by when they were made */
+    struct map_node by_secret;   /* a hash of token_id and hash */
+    TAILQ_ENTRY(vouch) by_age;
     uint64_t token_id;
     uint8_t hash[HASH_BYTES]; /* of the secret */
     uint64_t until_ms;        /* known until then; 0 = not known */
@@ -54,10 +55,9 @@ struct vouch {
 };
 
 struct auth {
-    struct vouch *bucket[BUCKETS];
-    struct vouch *oldest, *youngest;
-    unsigned n, n_first; /* n_first: questions under way about tokens that were never seen */
-    unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* nobody can choose which tokens share a bucket */
+    struct map by_secret;
+    TAILQ_HEAD(vouches, vouch) by_age; /* the oldest first */
+    unsigned n_first; /* n_first: questions under way about tokens that were never seen */
     struct loop_timer sweep;
 };
 
@@ -144,34 +144,29 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
 /* ---- the table -------------------------------------------------------------------------------------------------
  */
 
-static struct vouch **bucket_of(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+static uint64_t secret_key(uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
-    uint8_t key[sizeof token_id + HASH_BYTES];
-    uint64_t n;
-    memcpy(key, &token_id, sizeof token_id);
-    memcpy(key + sizeof token_id, hash, HASH_BYTES);
-    crypto_shorthash((unsigned char *)&n, key, sizeof key, a->hash_key);
-    return &a->bucket[n % BUCKETS];
+    uint8_t fields[sizeof token_id + HASH_BYTES];
+    memcpy(fields, &token_id, sizeof token_id);
+    memcpy(fields + sizeof token_id, hash, HASH_BYTES);
+    return map_hash(fields, sizeof fields);
 }
 
-static struct vouch *vouch_find(struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
+static struct vouch *vouch_find(const struct auth *a, uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
-    struct vouch *v = *bucket_of(a, token_id, hash);
-    while (v && (v->token_id != token_id || sodium_memcmp(v->hash, hash, HASH_BYTES) != 0))
-        v = v->chain;
-    return v;
+    for (struct map_node *n = map_find(&a->by_secret, secret_key(token_id, hash)); n; n = map_find_next(n)) {
+        struct vouch *v = map_value(n, struct vouch, by_secret);
+        if (v->token_id == token_id && sodium_memcmp(v->hash, hash, HASH_BYTES) == 0)
+            return v;
+    }
+    return NULL;
 }
 
 static void vouch_free(struct auth *a, struct vouch *v)
 {
-    struct vouch **at = bucket_of(a, v->token_id, v->hash);
     CHECK(!v->waiting, "token=%llu", (unsigned long long)v->token_id);
-    while (*at != v)
-        at = &(*at)->chain;
-    *at = v->chain;
-    *(v->older ? &v->older->younger : &a->oldest) = v->younger;
-    *(v->younger ? &v->younger->older : &a->youngest) = v->older;
-    a->n--;
+    map_remove(&a->by_secret, &v->by_secret);
+    TAILQ_REMOVE(&a->by_age, v, by_age);
     flight_end(&v->flight);
     buf_wipe(&v->text);
     token_drop(&v->token);
@@ -183,28 +178,29 @@ static bool is_idle(const struct vouch *v)
     return !v->waiting && v->flight.state == FLIGHT_NONE;
 }
 
+static bool oldest_idle_free(struct auth *a)
+{
+    struct vouch *v;
+    TAILQ_FOREACH(v, &a->by_age, by_age)
+        if (is_idle(v)) {
+            vouch_free(a, v);
+            return true;
+        }
+    return false;
+}
+
 /* NULL when the table is full of questions. */
 static struct vouch *vouch_new(struct broker *b, uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
     struct auth *a = b->auth;
-    if (a->n >= VOUCHES_MAX) {
-        struct vouch *v = a->oldest;
-        while (v && !is_idle(v))
-            v = v->younger;
-        if (!v)
-            return NULL;
-        vouch_free(a, v);
-    }
-    struct vouch *v = xcalloc(1, sizeof *v), **bucket = bucket_of(a, token_id, hash);
+    if (a->by_secret.n >= VOUCHES_MAX && !oldest_idle_free(a))
+        return NULL;
+    struct vouch *v = xcalloc(1, sizeof *v);
     v->b = b;
     v->token_id = token_id;
     memcpy(v->hash, hash, HASH_BYTES);
-    v->chain = *bucket;
-    *bucket = v;
-    v->older = a->youngest;
-    *(a->youngest ? &a->youngest->younger : &a->oldest) = v;
-    a->youngest = v;
-    a->n++;
+    map_add(&a->by_secret, &v->by_secret, secret_key(token_id, hash));
+    TAILQ_INSERT_TAIL(&a->by_age, v, by_age);
     return v;
 }
 
@@ -284,13 +280,11 @@ static const struct flight_user asker = {.reply = ask_replied, .failed = ask_fai
  * number they name: who guesses takes a turn from nobody else. */
 static uint64_t turn_of(const struct vouch *v, const struct exchange *x)
 {
-    uint64_t turn;
     unsigned char address[16] = {0};
     if (v->token)
         return v->token->id | 1ull << 63;
     peer_address(x->peer, address);
-    crypto_shorthash((unsigned char *)&turn, address, sizeof address, v->b->auth->hash_key);
-    return turn >> 2 | 1ull << 62;
+    return map_hash(address, sizeof address) >> 2 | 1ull << 62;
 }
 
 static void ask(struct vouch *v, const struct token_key *key, const struct exchange *x)
@@ -429,7 +423,8 @@ void auth_leave(struct exchange *x)
 
 void auth_forget(struct broker *b, uint64_t token_id)
 {
-    for (struct vouch *v = b->auth->oldest; v; v = v->younger)
+    struct vouch *v;
+    TAILQ_FOREACH(v, &b->auth->by_age, by_age)
         if (v->token_id == token_id) {
             v->until_ms = 0;
             token_drop(&v->token);
@@ -443,8 +438,8 @@ static void sweep(void *arg)
 {
     struct broker *b = arg;
     uint64_t now = loop_now_ms(b->loop);
-    for (struct vouch *v = b->auth->oldest, *next; v; v = next) {
-        next = v->younger;
+    for (struct vouch *v = TAILQ_FIRST(&b->auth->by_age), *next; v; v = next) {
+        next = TAILQ_NEXT(v, by_age);
         if (is_idle(v) && v->until_ms <= now)
             vouch_free(b->auth, v);
     }
@@ -454,7 +449,7 @@ static void sweep(void *arg)
 struct auth *auth_new(struct broker *b)
 {
     struct auth *a = xcalloc(1, sizeof *a);
-    id_random(a->hash_key, sizeof a->hash_key);
+    TAILQ_INIT(&a->by_age);
     a->sweep.fn = sweep;
     a->sweep.arg = b;
     loop_timer_in(b->loop, &a->sweep, SWEEP_MS);
@@ -468,7 +463,8 @@ void auth_destroy(struct auth **ap)
         return;
     *ap = NULL;
     loop_timer_stop(((struct broker *)a->sweep.arg)->loop, &a->sweep);
-    while (a->oldest)
-        vouch_free(a, a->oldest);
+    while (!TAILQ_EMPTY(&a->by_age))
+        vouch_free(a, TAILQ_FIRST(&a->by_age));
+    map_free(&a->by_secret);
     free(a);
 }

@@ -32,6 +32,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define BODIES_MAX 4
 #define BODY_BYTES_MAX CHUNK_MAX
@@ -54,7 +55,7 @@ struct rejected {
 
 struct upload {
     struct broker *b;
-    struct upload *prev, *next;
+    LIST_ENTRY(upload) of_all;
     struct exchange *x; /* NULL: its client went away, it ends what it has */
     struct caller caller;
     bool is_held; /* in the middle of a call: it is settled at its end */
@@ -100,7 +101,7 @@ struct upload {
 };
 
 struct uploads {
-    struct upload *list;
+    LIST_HEAD(upload_list, upload) list;
     unsigned n;
 };
 
@@ -133,10 +134,7 @@ static struct upload *upload_new(struct exchange *x)
     u->x = x;
     caller_take(&u->caller, x);
     u->step_ms = x->deadline_at_ms - x->arrived_ms;
-    u->next = all->list;
-    if (u->next)
-        u->next->prev = u;
-    all->list = u;
+    LIST_INSERT_HEAD(&all->list, u, of_all);
     all->n++;
     stat_inc(uploads_total);
     x->upload = u;
@@ -146,8 +144,9 @@ static struct upload *upload_new(struct exchange *x)
 /* How many are under way for whom this one is for, with it. */
 static unsigned uploads_like(const struct upload *u)
 {
+    const struct upload *one;
     unsigned n = 0;
-    for (const struct upload *one = u->b->uploads->list; one; one = one->next)
+    LIST_FOREACH(one, &u->b->uploads->list, of_all)
         n += token_owner(one->caller.token) == token_owner(u->caller.token);
     return n;
 }
@@ -222,9 +221,7 @@ static void upload_free(struct upload *u)
         jv_free(u->rejected[i].v);
     if (u->x)
         u->x->upload = NULL;
-    *(u->prev ? &u->prev->next : &all->list) = u->next;
-    if (u->next)
-        u->next->prev = u->prev;
+    LIST_REMOVE(u, of_all);
     all->n--;
     caller_drop(&u->caller);
     lines_free(&u->then, u->then_len);
@@ -780,8 +777,8 @@ struct uploads *uploads_new(void)
 
 void uploads_destroy(struct broker *b)
 {
-    while (b->uploads && b->uploads->list)
-        upload_free(b->uploads->list);
+    while (b->uploads && !LIST_EMPTY(&b->uploads->list))
+        upload_free(LIST_FIRST(&b->uploads->list));
     free(b->uploads);
     b->uploads = NULL;
 }

@@ -10,129 +10,80 @@
 #include "broker/fairq.h"
 
 #include "common/check.h"
-#include <stddef.h>
+#include "common/map.h"
+
 #include <stdlib.h>
 
-#define FIRST_BUCKETS 256
+TAILQ_HEAD(fairq_items, fairq_item);
 
 struct fairq_flow {
-    uint64_t key;
+    struct map_node by_key;
     unsigned deficit;
-    struct fairq_item *first, *last;
-    struct fairq_flow *prev, *next; /* the ring */
-    struct fairq_flow *chain;       /* in its bucket, or among the spare ones */
+    struct fairq_items items; /* in the order of coming */
+    TAILQ_ENTRY(fairq_flow) in_ring;
 };
 
 struct fairq {
-    uint64_t max_depth, depth, n_flows;
-    struct fairq_flow *turn;    /* the flow being served, NULL = all flows are empty */
-    struct fairq_flow returned; /* not in the ring */
-    struct fairq_item *oldest, *youngest;
-    struct fairq_flow **buckets;
-    uint64_t n_buckets; /* a power of two */
-    struct fairq_flow *spare;
+    uint64_t max_depth, depth;
+    TAILQ_HEAD(fairq_ring, fairq_flow) ring; /* its first flow is the one being served */
+    struct map flows;                        /* those of the ring */
+    struct fairq_flow returned;              /* not in the ring */
+    struct fairq_items by_age;               /* the oldest first */
 };
 
 struct fairq *fairq_new(uint64_t max_depth)
 {
     struct fairq *q = xcalloc(1, sizeof *q);
     q->max_depth = max_depth;
-    q->n_buckets = FIRST_BUCKETS;
-    q->buckets = xcalloc(q->n_buckets, sizeof *q->buckets);
+    TAILQ_INIT(&q->ring);
+    TAILQ_INIT(&q->returned.items);
+    TAILQ_INIT(&q->by_age);
     return q;
-}
-
-static uint64_t bucket_of(uint64_t key, uint64_t n)
-{
-    key *= 0x9e3779b97f4a7c15u; /* Fibonacci hashing: the high bits are the mixed ones */
-    return (key >> 32) & (n - 1);
-}
-
-static void buckets_grow(struct fairq *q)
-{
-    uint64_t n = q->n_buckets * 4;
-    struct fairq_flow **buckets = xcalloc(n, sizeof *buckets);
-    for (uint64_t i = 0; i < q->n_buckets; i++)
-        for (struct fairq_flow *f = q->buckets[i], *next; f; f = next) {
-            next = f->chain;
-            f->chain = buckets[bucket_of(f->key, n)];
-            buckets[bucket_of(f->key, n)] = f;
-        }
-    free(q->buckets);
-    q->buckets = buckets;
-    q->n_buckets = n;
 }
 
 /* The flow of the key; a new one is served last. */
 static struct fairq_flow *flow_of(struct fairq *q, uint64_t key)
 {
-    struct fairq_flow *f = q->buckets[bucket_of(key, q->n_buckets)];
-    while (f && f->key != key)
-        f = f->chain;
+    struct fairq_flow *f = map_value(map_find(&q->flows, key), struct fairq_flow, by_key);
     if (f)
         return f;
-    if (q->n_flows >= q->n_buckets)
-        buckets_grow(q);
-    f = q->spare;
-    if (f)
-        q->spare = f->chain;
-    else
-        f = xmalloc(sizeof *f);
-    *f = (struct fairq_flow){.key = key, .chain = q->buckets[bucket_of(key, q->n_buckets)]};
-    q->buckets[bucket_of(key, q->n_buckets)] = f;
-    q->n_flows++;
-    if (q->turn) {
-        f->next = q->turn;
-        f->prev = q->turn->prev;
-        f->prev->next = f->next->prev = f;
-    } else {
-        q->turn = f->prev = f->next = f;
-        f->deficit = FAIRQ_COST_MAX;
-    }
+    f = xcalloc(1, sizeof *f);
+    f->deficit = TAILQ_EMPTY(&q->ring) ? FAIRQ_COST_MAX : 0;
+    TAILQ_INIT(&f->items);
+    TAILQ_INSERT_TAIL(&q->ring, f, in_ring);
+    map_add(&q->flows, &f->by_key, key);
     return f;
+}
+
+static void turn_begin(struct fairq *q)
+{
+    if (!TAILQ_EMPTY(&q->ring))
+        TAILQ_FIRST(&q->ring)->deficit += FAIRQ_COST_MAX;
 }
 
 static void turn_pass(struct fairq *q)
 {
-    q->turn = q->turn->next;
-    q->turn->deficit += FAIRQ_COST_MAX;
+    struct fairq_flow *f = TAILQ_FIRST(&q->ring);
+    TAILQ_REMOVE(&q->ring, f, in_ring);
+    TAILQ_INSERT_TAIL(&q->ring, f, in_ring);
+    turn_begin(q);
 }
 
 static void flow_end(struct fairq *q, struct fairq_flow *f)
 {
-    struct fairq_flow **at = &q->buckets[bucket_of(f->key, q->n_buckets)];
-    while (*at != f)
-        at = &(*at)->chain;
-    *at = f->chain;
-    if (f->next == f) {
-        q->turn = NULL;
-    } else {
-        if (q->turn == f)
-            turn_pass(q);
-        f->prev->next = f->next;
-        f->next->prev = f->prev;
-    }
-    q->n_flows--;
-    f->chain = q->spare;
-    q->spare = f;
+    bool is_its_turn = f == TAILQ_FIRST(&q->ring);
+    TAILQ_REMOVE(&q->ring, f, in_ring);
+    map_remove(&q->flows, &f->by_key);
+    free(f);
+    if (is_its_turn)
+        turn_begin(q);
 }
 
 static void item_link(struct fairq *q, struct fairq_flow *f, struct fairq_item *it)
 {
     it->flow = f;
-    it->next = NULL;
-    it->prev = f->last;
-    *(f->last ? &f->last->next : &f->first) = it;
-    f->last = it;
+    TAILQ_INSERT_TAIL(&f->items, it, in_flow);
     q->depth++;
-}
-
-static void by_age_link(struct fairq *q, struct fairq_item *it, bool is_oldest)
-{
-    it->older = is_oldest ? NULL : q->youngest;
-    it->younger = is_oldest ? q->oldest : NULL;
-    *(it->older ? &it->older->younger : &q->oldest) = it;
-    *(it->younger ? &it->younger->older : &q->youngest) = it;
 }
 
 bool fairq_push(struct fairq *q, struct fairq_item *it, uint64_t key, unsigned cost)
@@ -142,7 +93,7 @@ bool fairq_push(struct fairq *q, struct fairq_item *it, uint64_t key, unsigned c
         return false;
     it->cost = cost;
     item_link(q, flow_of(q, key), it);
-    by_age_link(q, it, false);
+    TAILQ_INSERT_TAIL(&q->by_age, it, by_age);
     return true;
 }
 
@@ -150,7 +101,7 @@ void fairq_return(struct fairq *q, struct fairq_item *it)
 {
     CHECK(!it->flow, "cost=%u", it->cost);
     item_link(q, &q->returned, it);
-    by_age_link(q, it, true);
+    TAILQ_INSERT_HEAD(&q->by_age, it, by_age);
 }
 
 void fairq_remove(struct fairq *q, struct fairq_item *it)
@@ -158,26 +109,27 @@ void fairq_remove(struct fairq *q, struct fairq_item *it)
     struct fairq_flow *f = it->flow;
     if (!f)
         return;
-    *(it->prev ? &it->prev->next : &f->first) = it->next;
-    *(it->next ? &it->next->prev : &f->last) = it->prev;
-    *(it->older ? &it->older->younger : &q->oldest) = it->younger;
-    *(it->younger ? &it->younger->older : &q->youngest) = it->older;
+    TAILQ_REMOVE(&f->items, it, in_flow);
+    TAILQ_REMOVE(&q->by_age, it, by_age);
     it->flow = NULL;
     q->depth--;
-    if (!f->first && f != &q->returned)
+    if (TAILQ_EMPTY(&f->items) && f != &q->returned)
         flow_end(q, f);
 }
 
 struct fairq_item *fairq_pop(struct fairq *q)
 {
-    struct fairq_item *it = q->returned.first;
+    struct fairq_item *it = TAILQ_FIRST(&q->returned.items);
     if (!it) {
-        if (!q->turn)
-            return NULL;
-        if (q->turn->first->cost > q->turn->deficit)
+        struct fairq_flow *f = TAILQ_FIRST(&q->ring);
+        if (f && TAILQ_FIRST(&f->items)->cost > f->deficit) {
             turn_pass(q);
-        it = q->turn->first;
-        q->turn->deficit -= it->cost;
+            f = TAILQ_FIRST(&q->ring);
+        }
+        if (!f)
+            return NULL;
+        it = TAILQ_FIRST(&f->items);
+        f->deficit -= it->cost;
     }
     fairq_remove(q, it);
     return it;
@@ -190,12 +142,12 @@ uint64_t fairq_depth(const struct fairq *q)
 
 uint64_t fairq_flows(const struct fairq *q)
 {
-    return q->n_flows;
+    return q->flows.n;
 }
 
 struct fairq_item *fairq_oldest(const struct fairq *q)
 {
-    return q->oldest;
+    return TAILQ_FIRST(&q->by_age);
 }
 
 void fairq_destroy(struct fairq **qp)
@@ -204,15 +156,9 @@ void fairq_destroy(struct fairq **qp)
     if (!q)
         return;
     *qp = NULL;
-    for (uint64_t i = 0; i < q->n_buckets; i++)
-        for (struct fairq_flow *f = q->buckets[i], *next; f; f = next) {
-            next = f->chain;
-            free(f);
-        }
-    for (struct fairq_flow *f = q->spare, *next; f; f = next) {
-        next = f->chain;
+    struct fairq_flow *f;
+    map_each(&q->flows, f, struct fairq_flow, by_key)
         free(f);
-    }
-    free(q->buckets);
+    map_free(&q->flows);
     free(q);
 }

@@ -9,16 +9,16 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define FAIRQ_COST_MAX 4 /* also the quantum: each visit of a company can serve any one item */
 
 struct fairq;
 struct fairq_flow;
 
-struct fairq_item {                     /* zero-initialised; owned by whoever pushes it, not moved while queued */
-    struct fairq_flow *flow;            /* NULL = not queued */
-    struct fairq_item *prev, *next;     /* in its flow */
-    struct fairq_item *older, *younger; /* in the whole queue */
+struct fairq_item {          /* zero-initialised; owned by whoever pushes it, not moved while queued */
+    struct fairq_flow *flow; /* NULL = not queued */
+    TAILQ_ENTRY(fairq_item) in_flow, by_age;
     unsigned cost;
 };
 

@@ -16,12 +16,13 @@
 #include "common/check.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define HOUR_END_POINTS 2
 
 struct reader {
     struct feed *feed;
-    struct reader *prev, *next;
+    LIST_ENTRY(reader) of_feed;
     struct sse *sse;
     uint64_t lost; /* since it took all; nothing more is sent until it did */
     bool is_counting; /* wants statistics */
@@ -29,7 +30,7 @@ struct reader {
 };
 
 struct feed {
-    struct reader *list;
+    LIST_HEAD(readers, reader) list;
 };
 
 static void refill(void *arg)
@@ -47,9 +48,7 @@ static void refill(void *arg)
 static void gone(void *arg)
 {
     struct reader *r = arg;
-    *(r->prev ? &r->prev->next : &r->feed->list) = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
+    LIST_REMOVE(r, of_feed);
     free(r);
 }
 
@@ -66,9 +65,10 @@ void feed_tick(struct broker *b)
 {
     char *text[2] = {NULL, NULL}; /* the hour, its end */
     size_t len[2];
-    if (b->feed->list)
+    struct reader *r;
+    if (!LIST_EMPTY(&b->feed->list))
         summary_watched(b); /* portals and pauses are told from summaries */
-    for (struct reader *r = b->feed->list; r; r = r->next) {
+    LIST_FOREACH(r, &b->feed->list, of_feed) {
         unsigned which = r->has_hour;
         if (!r->is_counting)
             continue;
@@ -88,10 +88,7 @@ void feed_follow(struct exchange *x, bool is_counting)
     struct feed *f = x->b->feed;
     struct reader *r = xcalloc(1, sizeof *r);
     r->feed = f;
-    r->next = f->list;
-    if (r->next)
-        r->next->prev = r;
-    f->list = r;
+    LIST_INSERT_HEAD(&f->list, r, of_feed);
     r->sse = sse_new(x, &reader_user, r);
     r->is_counting = is_counting;
 }
@@ -101,7 +98,8 @@ void feed_say(struct broker *b, const char *kind, struct jv *v)
     size_t len;
     char *text = jv_dump(v, &len);
     jv_free(v);
-    for (struct reader *r = b->feed->list; r; r = r->next)
+    struct reader *r;
+    LIST_FOREACH(r, &b->feed->list, of_feed)
         if (r->lost || !sse_event(r->sse, kind, text, len)) {
             r->lost++;
             stat_inc(sse_lost_total);
@@ -116,7 +114,7 @@ void feed_take(struct broker *b, const struct msg_EVENT *m)
     for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (str_is(m->kind, kinds[i]))
             kind = kinds[i];
-    if (!kind || !b->feed->list)
+    if (!kind || LIST_EMPTY(&b->feed->list))
         return;
     struct jv *v = jv_new_object();
     jv_set_int(v, "id", (int64_t)m->id);
@@ -136,6 +134,6 @@ void feed_destroy(struct feed **fp)
     if (!f)
         return;
     *fp = NULL;
-    CHECK(!f->list, "events are read");
+    CHECK(LIST_EMPTY(&f->list), "events are read");
     free(f);
 }

@@ -27,8 +27,8 @@
 struct flights {
     struct fairq *queue[LANE_COUNT];
     uint64_t n_of_lane[LANE_COUNT]; /* sent and not over */
-    struct flight **by_id; /* n_buckets chains */
-    uint64_t n_buckets, n_sent, n_open, n_streams, last_id;
+    struct map by_id; /* those that were sent */
+    uint64_t n_open, n_streams, last_id;
     bool is_pumping, is_pump_wanted;
 };
 
@@ -37,8 +37,6 @@ struct flights *flights_new(struct broker *b)
     struct flights *fs = xcalloc(1, sizeof *fs);
     for (unsigned i = 0; i < LANE_COUNT; i++)
         fs->queue[i] = fairq_new((uint64_t)b->conf->queue_max_depth);
-    fs->n_buckets = 1024;
-    fs->by_id = xcalloc(fs->n_buckets, sizeof *fs->by_id);
     fs->last_id = id_random_u64() >> 16; /* ids of a broker that was restarted do not look like ours */
     return fs;
 }
@@ -51,35 +49,12 @@ void flights_destroy(struct flights **fp)
     *fp = NULL;
     for (unsigned i = 0; i < LANE_COUNT; i++)
         fairq_destroy(&fs->queue[i]);
-    free(fs->by_id);
+    map_free(&fs->by_id);
     free(fs);
 }
 
 /* ---- the table -------------------------------------------------------------------------------------------------
  */
-
-static struct flight *flight_find(const struct flights *fs, uint64_t id)
-{
-    struct flight *f = fs->by_id[id & (fs->n_buckets - 1)];
-    while (f && f->id != id)
-        f = f->next_by_id;
-    return f;
-}
-
-static void table_grow(struct flights *fs)
-{
-    uint64_t n = fs->n_buckets * 4;
-    struct flight **by_id = xcalloc(n, sizeof *by_id);
-    for (uint64_t i = 0; i < fs->n_buckets; i++)
-        for (struct flight *f = fs->by_id[i], *next; f; f = next) {
-            next = f->next_by_id;
-            f->next_by_id = by_id[f->id & (n - 1)];
-            by_id[f->id & (n - 1)] = f;
-        }
-    free(fs->by_id);
-    fs->by_id = by_id;
-    fs->n_buckets = n;
-}
 
 static enum lane lane_of(const struct flight *f)
 {
@@ -88,20 +63,13 @@ static enum lane lane_of(const struct flight *f)
 
 static void table_add(struct flights *fs, struct flight *f)
 {
-    if (fs->n_sent++ >= fs->n_buckets * 2)
-        table_grow(fs);
     fs->n_of_lane[lane_of(f)]++;
-    f->next_by_id = fs->by_id[f->id & (fs->n_buckets - 1)];
-    fs->by_id[f->id & (fs->n_buckets - 1)] = f;
+    map_add(&fs->by_id, &f->by_id, f->id);
 }
 
 static void table_remove(struct flights *fs, struct flight *f)
 {
-    struct flight **at = &fs->by_id[f->id & (fs->n_buckets - 1)];
-    while (*at != f)
-        at = &(*at)->next_by_id;
-    *at = f->next_by_id;
-    fs->n_sent--;
+    map_remove(&fs->by_id, &f->by_id);
     fs->n_of_lane[lane_of(f)]--;
 }
 
@@ -404,7 +372,7 @@ static uint64_t id_of(const struct msg *m)
 void flights_take(struct broker *b, struct peer *from, const struct msg *m)
 {
     uint64_t id = id_of(m);
-    struct flight *f = flight_find(b->flights, id);
+    struct flight *f = map_value(map_find(&b->flights->by_id, id), struct flight, by_id);
     if (!f || f->peer != from) {
         stat_inc(replies_late_total);
         if (m->type == MSG_REPLY_HEAD || (m->type == MSG_CHUNK && !m->CHUNK.last && !m->CHUNK.broken)) {
@@ -468,10 +436,10 @@ static void flight_orphaned(struct flight *f)
         flight_fail(f, op_table[f->op].repeatable ? ERR_NO_DISPATCHER : ERR_OUTCOME_UNKNOWN);
 }
 
-void flights_peer_gone(struct broker *b, struct flight *const *of_peer)
+void flights_peer_gone(struct broker *b, const struct flight_list *of_peer)
 {
-    while (*of_peer)
-        flight_orphaned(*of_peer);
+    while (!LIST_EMPTY(of_peer))
+        flight_orphaned(LIST_FIRST(of_peer));
     flights_pump(b);
 }
 

@@ -6,6 +6,10 @@
 #include "broker/broker.h"
 #include "broker/fairq.h"
 
+#include "common/map.h"
+
+#include <sys/queue.h>
+
 /* What becomes of a flight: exactly one of these is called, unless flight_end() comes first. It is over when
  * `reply` and `failed` are called; `head` begins a stream. All may end the flight's owner. */
 struct flight_user {
@@ -13,6 +17,8 @@ struct flight_user {
     void (*head)(void *arg, const struct msg_REPLY_HEAD *m); /* NULL: such an answer is refused */
     void (*failed)(void *arg, enum err e);
 };
+
+LIST_HEAD(flight_list, flight);
 
 enum flight_state { FLIGHT_NONE, FLIGHT_QUEUED, FLIGHT_SENT, FLIGHT_STREAMING };
 
@@ -31,12 +37,12 @@ struct flight {
     enum op op_now; /* op, or JOB_AWAIT once a log-in's dispatcher died */
     struct broker *b;
     uint64_t id; /* of its last sending; 0 = never sent */
-    struct flight *next_by_id;
+    struct map_node by_id; /* its key is `id` */
     struct fairq_item item;
     struct loop_timer timer; /* deadline; of a stream: silence */
     uint64_t queued_at_ms, sent_at_ms, over_at_ms; /* sent: the last time; 0 = not, or not yet */
     struct peer *peer; /* who works on it (SENT, STREAMING) */
-    struct flight *peer_prev, *peer_next;
+    LIST_ENTRY(flight) of_peer;
     bool was_resent;
     uint64_t job_id;       /* from ACCEPTED; 0 = none came */
     char job_uid[33];      /* from ACCEPTED; "" = the request's */
@@ -62,7 +68,7 @@ void flights_pump(struct broker *b);
 void flights_take(struct broker *b, struct peer *from, const struct msg *m);
 /* The dispatcher is gone: its flights (a list that peer_drop() empties) are sent again, awaited or failed, as
  * their ops allow. */
-void flights_peer_gone(struct broker *b, struct flight *const *of_peer);
+void flights_peer_gone(struct broker *b, const struct flight_list *of_peer);
 /* No dispatcher is there any more: what waits fails. */
 void flights_none_there(struct broker *b);
 void flights_stats(struct broker *b); /* gauges, before they are shown */

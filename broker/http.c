@@ -38,6 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -68,8 +69,8 @@ struct http {
     struct door door[DOORS_MAX];
     unsigned n_doors;
     bool is_open; /* the app listener's */
-    struct client *clients;
-    struct client *parked_first, *parked_last; /* not watched yet, oldest first */
+    LIST_HEAD(clients, client) clients;
+    TAILQ_HEAD(parked, client) parked; /* not watched yet, oldest first */
     struct loop_timer run_timer, watch_timer, sweep_timer, open_timer, close_timer;
     struct lingering *lingering;
     uint64_t n_parked;
@@ -77,7 +78,7 @@ struct http {
 
 struct client { /* one connection */
     struct door *door;
-    struct client *prev, *next;
+    LIST_ENTRY(client) of_all;
     struct MHD_Connection *connection;
     struct exchange *exchange; /* NULL between two */
     int fd;
@@ -92,7 +93,7 @@ struct client { /* one connection */
     bool is_parked;
     bool is_listed; /* among the parked ones that will be watched */
     uint64_t parked_at_ms;
-    struct client *park_prev, *park_next;
+    TAILQ_ENTRY(client) of_parked;
     struct loop_fd *watch;
     uint64_t waits_since_ms; /* for its request to become whole; 0 = no byte of one came */
     uint64_t seen_bytes;     /* that came in all, at the last look */
@@ -122,10 +123,8 @@ static void unpark(struct client *c)
     c->is_parked = c->exchange->is_parked = false;
     h->n_parked--;
     loop_fd_remove(h->b->loop, &c->watch);
-    if (c->is_listed) {
-        *(c->park_prev ? &c->park_prev->park_next : &h->parked_first) = c->park_next;
-        *(c->park_next ? &c->park_next->park_prev : &h->parked_last) = c->park_prev;
-    }
+    if (c->is_listed)
+        TAILQ_REMOVE(&h->parked, c, of_parked);
     c->is_listed = false;
     c->waits_since_ms = loop_now_ms(h->b->loop);
     MHD_resume_connection(c->connection);
@@ -141,10 +140,7 @@ static void park(struct client *c)
     h->n_parked++;
     if (c->is_listed) {
         c->parked_at_ms = loop_now_ms(h->b->loop);
-        c->park_next = NULL;
-        c->park_prev = h->parked_last;
-        *(h->parked_last ? &h->parked_last->park_next : &h->parked_first) = c;
-        h->parked_last = c;
+        TAILQ_INSERT_TAIL(&h->parked, c, of_parked);
     }
     MHD_suspend_connection(c->connection);
 }
@@ -169,12 +165,11 @@ static void watch_due(void *arg)
     struct http *h = arg;
     uint64_t now = loop_now_ms(h->b->loop);
     struct client *c;
-    while ((c = h->parked_first) && c->parked_at_ms + WATCH_MS <= now) {
+    while ((c = TAILQ_FIRST(&h->parked)) && c->parked_at_ms + WATCH_MS <= now) {
         c->watch = loop_fd_add(h->b->loop, c->fd, EPOLLRDHUP, client_gone, c);
         if (!c->watch)
             break; /* the kernel has no room: later */
-        h->parked_first = c->park_next;
-        *(c->park_next ? &c->park_next->park_prev : &h->parked_last) = NULL;
+        TAILQ_REMOVE(&h->parked, c, of_parked);
         c->is_listed = false;
     }
     loop_timer_in(h->b->loop, &h->watch_timer, WATCH_MS);
@@ -462,10 +457,7 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
     c->is_abrupt = true;
     c->waits_since_ms = loop_now_ms(h->b->loop);
     peer_name(connection, c->peer, sizeof c->peer);
-    c->next = h->clients;
-    if (h->clients)
-        h->clients->prev = c;
-    h->clients = c;
+    LIST_INSERT_HEAD(&h->clients, c, of_all);
     d->n_clients++;
     *context = c;
     if (d->n_clients >= d->n_clients_max) { /* or the next one would wait until somebody goes */
@@ -493,9 +485,7 @@ static void client_end(struct client *c)
     idle_leave(c);
     if (h->lingering && is_to_linger(c))
         linger_close(h->lingering, c->fd);
-    *(c->prev ? &c->prev->next : &h->clients) = c->next;
-    if (c->next)
-        c->next->prev = c->prev;
+    LIST_REMOVE(c, of_all);
     if (c->door->n_clients-- >= c->door->n_clients_max)
         due(c->door); /* the library takes new ones again */
     free(c);
@@ -535,7 +525,8 @@ static void sweep_due(void *arg)
 {
     struct http *h = arg;
     uint64_t now = loop_now_ms(h->b->loop), limit_ms = (uint64_t)h->b->conf->broker_request_timeout_ms;
-    for (struct client *c = h->clients; c; c = c->next) {
+    struct client *c;
+    LIST_FOREACH(c, &h->clients, of_all) {
         if (c->is_parked || (c->exchange && c->is_whole)) {
             if (exchange_is_revoked(c->exchange))
                 shutdown(c->fd, SHUT_RDWR);
@@ -668,6 +659,7 @@ struct http *http_new(struct broker *b)
 {
     struct http *h = b->http = xcalloc(1, sizeof *h);
     h->b = b;
+    TAILQ_INIT(&h->parked);
     h->run_timer = (struct loop_timer){.fn = run_due, .arg = h};
     h->watch_timer = (struct loop_timer){.fn = watch_due, .arg = h};
     h->sweep_timer = (struct loop_timer){.fn = sweep_due, .arg = h};
@@ -728,7 +720,8 @@ void http_destroy(struct http **hp)
         return;
     *hp = NULL;
     linger_destroy(&h->lingering);
-    for (struct client *c = h->clients; c; c = c->next) {
+    struct client *c;
+    LIST_FOREACH(c, &h->clients, of_all) {
         c->is_gone = true;
         if (c->is_parked) {
             exchange_gone(c->exchange);
@@ -756,8 +749,9 @@ void http_destroy(struct http **hp)
 
 uint64_t http_busy(const struct http *h)
 {
+    const struct client *c;
     uint64_t n = 0;
-    for (const struct client *c = h->clients; c; c = c->next)
+    LIST_FOREACH(c, &h->clients, of_all)
         n += c->exchange && (c->is_whole || c->is_parked || !exchange_is_steady(c->exchange));
     for (unsigned i = 0; i < h->n_doors; i++)
         n += h->door[i].fd >= 0;
@@ -766,8 +760,9 @@ uint64_t http_busy(const struct http *h)
 
 bool http_has_unread(const struct http *h)
 {
+    const struct client *c;
     char byte;
-    for (const struct client *c = h->clients; c; c = c->next)
+    LIST_FOREACH(c, &h->clients, of_all)
         if (!c->exchange && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
             return true;
     return false;

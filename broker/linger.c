@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@
 
 struct one {
     struct lingering *linger;
-    struct one *prev, *next;
+    LIST_ENTRY(one) of_all;
     int fd;
     struct loop_fd *watch;
     struct loop_timer timer;
@@ -33,7 +34,7 @@ struct one {
 
 struct lingering {
     struct loop *loop;
-    struct one *list;
+    LIST_HEAD(ones, one) list;
     unsigned n;
 };
 
@@ -43,9 +44,7 @@ static void one_end(struct one *o)
     loop_timer_stop(l->loop, &o->timer);
     loop_fd_remove(l->loop, &o->watch);
     close(o->fd);
-    *(o->prev ? &o->prev->next : &l->list) = o->next;
-    if (o->next)
-        o->next->prev = o->prev;
+    LIST_REMOVE(o, of_all);
     l->n--;
     free(o);
 }
@@ -78,10 +77,7 @@ void linger_close(struct lingering *l, int fd)
     o->fd = kept;
     o->timer.fn = time_over;
     o->timer.arg = o;
-    o->next = l->list;
-    if (l->list)
-        l->list->prev = o;
-    l->list = o;
+    LIST_INSERT_HEAD(&l->list, o, of_all);
     l->n++;
     loop_timer_in(l->loop, &o->timer, LINGER_MS);
     o->watch = loop_fd_add(l->loop, kept, EPOLLIN | EPOLLRDHUP, readable, o);
@@ -102,7 +98,7 @@ void linger_destroy(struct lingering **lp)
     if (!l)
         return;
     *lp = NULL;
-    while (l->list)
-        one_end(l->list);
+    while (!LIST_EMPTY(&l->list))
+        one_end(LIST_FIRST(&l->list));
     free(l);
 }

@@ -193,20 +193,14 @@ bool peers_ready(const struct broker *b)
 void peer_hold(struct peer *p, struct flight *f)
 {
     f->peer = p;
-    f->peer_prev = NULL;
-    f->peer_next = p->flights;
-    if (p->flights)
-        p->flights->peer_prev = f;
-    p->flights = f;
+    LIST_INSERT_HEAD(&p->flights, f, of_peer);
     p->n_flights++;
 }
 
 void peer_drop(struct flight *f)
 {
     struct peer *p = f->peer;
-    *(f->peer_prev ? &f->peer_prev->peer_next : &p->flights) = f->peer_next;
-    if (f->peer_next)
-        f->peer_next->peer_prev = f->peer_prev;
+    LIST_REMOVE(f, of_peer);
     f->peer = NULL;
     p->n_flights--;
 }
@@ -568,7 +562,7 @@ void peers_destroy(struct peers **pp)
     bus_close(&ps->sock);
     while (ps->list) {
         struct peer *p = ps->list;
-        CHECK(!p->flights, "dispatcher=%s flights=%llu", p->name, (unsigned long long)p->n_flights);
+        CHECK(LIST_EMPTY(&p->flights), "dispatcher=%s flights=%llu", p->name, (unsigned long long)p->n_flights);
         ps->list = p->next;
         window_destroy(&p->window);
         buf_free(&p->bundle.data);

@@ -17,19 +17,20 @@
 #include "broker/sse.h"
 
 #include "common/check.h"
+#include "common/map.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define ASK_MS 500
 #define QUIET_MS 5000
 #define AGAIN_MS 1000  /* after a question that nobody answered */
 #define ANSWER_MS 5000 /* its deadline */
-#define BUCKETS 256
 #define TEXT_BYTES_MAX 16384 /* of a batch */
 
 struct follower {
     struct watch *watch;
-    struct follower *prev, *next;
+    LIST_ENTRY(follower) of_watch;
     struct sse *sse;
     struct caller caller;
     uint64_t version; /* that was sent */
@@ -37,9 +38,9 @@ struct follower {
 
 struct watch { /* a batch that is followed */
     struct progress *progress;
-    struct watch *chain;
+    struct map_node by_id;
     uint64_t batch_id;
-    struct follower *followers;
+    LIST_HEAD(followers, follower) followers;
     char *text; /* as JSON, one line */
     size_t len;
     uint64_t version;
@@ -54,7 +55,7 @@ struct watch { /* a batch that is followed */
 
 struct progress {
     struct broker *b;
-    struct watch *bucket[BUCKETS];
+    struct map watches; /* by batch; beside the live one there may be some that are gone */
 };
 
 /* ---- what it looks like ----------------------------------------------------------------------------------------
@@ -80,7 +81,8 @@ static void fill(void *arg)
 
 static void fill_all(struct watch *w)
 {
-    for (struct follower *f = w->followers; f; f = f->next)
+    struct follower *f;
+    LIST_FOREACH(f, &w->followers, of_watch)
         if (sse_is_empty(f->sse))
             fill(f);
 }
@@ -151,7 +153,7 @@ static void ask(void *arg)
     w->is_stale = false;
     w->asked_at_ms = loop_now_ms(b->loop);
     caller_drop(&w->caller);
-    caller_copy(&w->caller, &w->followers->caller);
+    caller_copy(&w->caller, &LIST_FIRST(&w->followers)->caller);
     w->flight.user = &asker;
     w->flight.arg = w;
     w->flight.op = OP_BATCH_GET;
@@ -165,36 +167,27 @@ static void ask(void *arg)
 /* ---- batches that are followed ---------------------------------------------------------------------------------
  */
 
-static struct watch **bucket_of(struct progress *p, uint64_t batch_id)
+static struct watch *watch_find(const struct progress *p, uint64_t batch_id)
 {
-    return &p->bucket[batch_id % BUCKETS];
-}
-
-static struct watch *watch_find(struct progress *p, uint64_t batch_id)
-{
-    struct watch *w = *bucket_of(p, batch_id);
-    while (w && (w->batch_id != batch_id || w->is_gone))
-        w = w->chain;
-    return w;
+    struct map_node *n = map_find(&p->watches, batch_id);
+    while (n && map_value(n, struct watch, by_id)->is_gone)
+        n = map_find_next(n);
+    return map_value(n, struct watch, by_id);
 }
 
 static struct watch *watch_new(struct progress *p, uint64_t batch_id)
 {
-    struct watch *w = xcalloc(1, sizeof *w), **bucket = bucket_of(p, batch_id);
+    struct watch *w = xcalloc(1, sizeof *w);
     w->progress = p;
     w->batch_id = batch_id;
-    w->chain = *bucket;
-    *bucket = w;
     w->timer = (struct loop_timer){.fn = ask, .arg = w};
+    map_add(&p->watches, &w->by_id, batch_id);
     return w;
 }
 
 static void watch_free(struct watch *w)
 {
-    struct watch **at = bucket_of(w->progress, w->batch_id);
-    while (*at != w)
-        at = &(*at)->chain;
-    *at = w->chain;
+    map_remove(&w->progress->watches, &w->by_id);
     loop_timer_stop(w->progress->b->loop, &w->timer);
     flight_end(&w->flight);
     caller_drop(&w->caller);
@@ -206,12 +199,10 @@ static void follower_gone(void *arg)
 {
     struct follower *f = arg;
     struct watch *w = f->watch;
-    *(f->prev ? &f->prev->next : &w->followers) = f->next;
-    if (f->next)
-        f->next->prev = f->prev;
+    LIST_REMOVE(f, of_watch);
     caller_drop(&f->caller);
     free(f);
-    if (!w->followers)
+    if (LIST_EMPTY(&w->followers))
         watch_free(w);
 }
 
@@ -238,10 +229,7 @@ void progress_follow(struct exchange *x, const struct msg_REPLY *m, struct str p
     struct follower *f = xcalloc(1, sizeof *f);
     f->watch = w;
     caller_take(&f->caller, x);
-    f->next = w->followers;
-    if (f->next)
-        f->next->prev = f;
-    w->followers = f;
+    LIST_INSERT_HEAD(&w->followers, f, of_watch);
     f->sse = sse_new(x, &follower_user, f);
     fill(f);
     fill_all(w);
@@ -274,7 +262,7 @@ void progress_destroy(struct progress **pp)
     if (!p)
         return;
     *pp = NULL;
-    for (unsigned i = 0; i < BUCKETS; i++)
-        CHECK(!p->bucket[i], "batch=%llu", (unsigned long long)p->bucket[i]->batch_id);
+    CHECK(!p->watches.n, "n=%zu", p->watches.n);
+    map_free(&p->watches);
     free(p);
 }

@@ -7,6 +7,7 @@
 #define CHASQUI_ROSTER_H
 
 #include "broker/broker.h"
+#include "broker/flight.h"
 #include "broker/route.h"
 #include "proto/bundle.h"
 
@@ -40,7 +41,7 @@ struct peer {
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
     bool is_choked; /* its connection takes nothing more, until its next message */
     uint64_t heard_at_ms, ping_seq, capacity;
-    struct flight *flights; /* that it works on */
+    struct flight_list flights; /* that it works on */
     uint64_t n_flights;
     struct stats stats;
     struct peer_sum sum;   /* of stats */

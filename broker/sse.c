@@ -17,6 +17,7 @@
 #include "common/check.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define ROOM_BYTES 65536
 #define BLOCK_BYTES 4096
@@ -26,7 +27,7 @@
 struct sse {
     struct pull pull; /* first member */
     struct broker *b;
-    struct sse *prev, *next;
+    LIST_ENTRY(sse) of_live;
     struct exchange *x; /* NULL: it has ended */
     const struct sse_user *user;
     void *arg;
@@ -38,7 +39,7 @@ struct sse {
 
 struct live {
     struct broker *b;
-    struct sse *list;
+    LIST_HEAD(sses, sse) list;
     uint64_t n;
     struct loop_timer tick;
 };
@@ -75,9 +76,7 @@ static void sse_destroy(struct pull *p)
 {
     struct sse *s = (struct sse *)p;
     struct live *all = s->b->live;
-    *(s->prev ? &s->prev->next : &all->list) = s->next;
-    if (s->next)
-        s->next->prev = s->prev;
+    LIST_REMOVE(s, of_live);
     all->n--;
     if (s->x)
         s->x->sse = NULL;
@@ -96,10 +95,7 @@ struct sse *sse_new(struct exchange *x, const struct sse_user *user, void *arg)
     s->x = x;
     s->user = user;
     s->arg = arg;
-    s->next = all->list;
-    if (s->next)
-        s->next->prev = s;
-    all->list = s;
+    LIST_INSERT_HEAD(&all->list, s, of_live);
     all->n++;
     x->sse = s;
     stat_inc(sse_total);
@@ -156,7 +152,8 @@ static void tick(void *arg)
 {
     struct live *all = arg;
     uint64_t now = loop_now_ms(all->b->loop);
-    for (struct sse *s = all->list; s; s = s->next)
+    struct sse *s;
+    LIST_FOREACH(s, &all->list, of_live)
         look(s, now);
     loop_timer_in(all->b->loop, &all->tick, TICK_MS);
 }
@@ -176,14 +173,15 @@ void live_destroy(struct live **lp)
     if (!all)
         return;
     *lp = NULL;
-    CHECK(!all->list, "events=%llu", (unsigned long long)all->n);
+    CHECK(LIST_EMPTY(&all->list), "events=%llu", (unsigned long long)all->n);
     loop_timer_stop(all->b->loop, &all->tick);
     free(all);
 }
 
 void live_quiesce(struct broker *b)
 {
-    for (struct sse *s = b->live->list; s; s = s->next)
+    struct sse *s;
+    LIST_FOREACH(s, &b->live->list, of_live)
         sse_end(s);
 }
 

@@ -6,45 +6,46 @@
  * once and is no stranger while it is worked on, so many silent connections of
  * one address keep nobody out, and a proxy, whose connections come from one
  * address too, loses only what stands idle. Owns one row for each address that
- * has strangers. Rows are found by a keyed hash: nobody outside chooses them.
+ * has strangers.
  */
 #include "broker/strangers.h"
 
 #include "common/check.h"
+#include "common/map.h"
 #include <netinet/in.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 4096
+TAILQ_HEAD(stranger_list, stranger);
 
 struct stranger_address {
+    struct map_node by_key; /* a hash of `key` */
     uint8_t key[16];
-    struct stranger_address *next, **link;
-    struct stranger *first, *last; /* by before and behind */
+    struct stranger_list list;
     unsigned n;
 };
 
 struct strangers {
     unsigned per_address_max;
-    uint8_t hash_key[crypto_shorthash_KEYBYTES];
-    struct stranger *oldest, *youngest;
+    struct stranger_list all;
     uint64_t n;
-    struct stranger_address *bucket[BUCKETS];
+    struct map addresses;
 };
 
 struct strangers *strangers_new(unsigned per_address_max)
 {
     struct strangers *s = xcalloc(1, sizeof *s);
     s->per_address_max = per_address_max;
-    randombytes_buf(s->hash_key, sizeof s->hash_key);
+    TAILQ_INIT(&s->all);
     return s;
 }
 
 void strangers_destroy(struct strangers **sp)
 {
-    if (*sp)
-        CHECK(!(*sp)->n, "n=%llu", (unsigned long long)(*sp)->n);
+    if (!*sp)
+        return;
+    CHECK(!(*sp)->n, "n=%llu", (unsigned long long)(*sp)->n);
+    map_free(&(*sp)->addresses);
     free(*sp);
     *sp = NULL;
 }
@@ -70,19 +71,17 @@ void stranger_owned_by(struct stranger *one, uint64_t key)
 
 static struct stranger_address *address_of(struct strangers *s, const uint8_t *key)
 {
-    uint8_t hash[crypto_shorthash_BYTES];
-    crypto_shorthash(hash, key, 16, s->hash_key);
-    struct stranger_address **bucket = &s->bucket[(hash[0] | hash[1] << 8) % BUCKETS], *a = *bucket;
-    while (a && memcmp(a->key, key, 16) != 0)
-        a = a->next;
-    if (a)
-        return a;
+    uint64_t hash = map_hash(key, 16);
+    struct stranger_address *a;
+    for (struct map_node *n = map_find(&s->addresses, hash); n; n = map_find_next(n)) {
+        a = map_value(n, struct stranger_address, by_key);
+        if (memcmp(a->key, key, 16) == 0)
+            return a;
+    }
     a = xcalloc(1, sizeof *a);
     memcpy(a->key, key, 16);
-    if ((a->next = *bucket))
-        a->next->link = &a->next;
-    a->link = bucket;
-    *bucket = a;
+    TAILQ_INIT(&a->list);
+    map_add(&s->addresses, &a->by_key, hash);
     return a;
 }
 
@@ -91,44 +90,37 @@ void strangers_leave(struct strangers *s, struct stranger *one)
     struct stranger_address *a = one->at;
     if (!a)
         return;
-    *(one->before ? &one->before->behind : &a->first) = one->behind;
-    *(one->behind ? &one->behind->before : &a->last) = one->before;
-    *(one->older ? &one->older->younger : &s->oldest) = one->younger;
-    *(one->younger ? &one->younger->older : &s->youngest) = one->older;
+    TAILQ_REMOVE(&a->list, one, of_address);
+    TAILQ_REMOVE(&s->all, one, of_all);
     one->at = NULL;
     s->n--;
     if (--a->n)
         return;
-    if ((*a->link = a->next))
-        a->next->link = a->link;
+    map_remove(&s->addresses, &a->by_key);
     free(a);
+}
+
+static void *eldest_leaves(struct strangers *s, const struct stranger_list *list)
+{
+    struct stranger *first = TAILQ_FIRST(list);
+    if (!first)
+        return NULL;
+    strangers_leave(s, first);
+    return first->owner;
 }
 
 void *strangers_come(struct strangers *s, struct stranger *one)
 {
     struct stranger_address *a = one->at = address_of(s, one->key);
-    one->behind = one->younger = NULL;
-    one->before = a->last;
-    *(a->last ? &a->last->behind : &a->first) = one;
-    a->last = one;
-    one->older = s->youngest;
-    *(s->youngest ? &s->youngest->younger : &s->oldest) = one;
-    s->youngest = one;
+    TAILQ_INSERT_TAIL(&a->list, one, of_address);
+    TAILQ_INSERT_TAIL(&s->all, one, of_all);
     s->n++;
-    if (++a->n <= s->per_address_max)
-        return NULL;
-    struct stranger *first = a->first;
-    strangers_leave(s, first);
-    return first->owner;
+    return ++a->n > s->per_address_max ? eldest_leaves(s, &a->list) : NULL;
 }
 
 void *strangers_shed(struct strangers *s)
 {
-    struct stranger *first = s->oldest;
-    if (!first)
-        return NULL;
-    strangers_leave(s, first);
-    return first->owner;
+    return eldest_leaves(s, &s->all);
 }
 
 uint64_t strangers_count(const struct strangers *s)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 
 struct strangers; /* of one listener */
@@ -17,8 +18,7 @@ struct strangers; /* of one listener */
 struct stranger { /* a member of the connection, zero-initialised */
     void *owner;
     struct stranger_address *at; /* NULL = is none now */
-    struct stranger *before, *behind;   /* at the same address, in the order of coming */
-    struct stranger *older, *younger;   /* in all */
+    TAILQ_ENTRY(stranger) of_address, of_all; /* in the order of coming */
     uint8_t key[16];
 };
 

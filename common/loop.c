@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -33,7 +34,7 @@ struct loop_fd {
     bool is_dead; /* invariant: dead ones are in `graves`, the others in `live` */
     loop_fd_fn *fn;
     void *arg;
-    struct loop_fd *prev, *next;
+    LIST_ENTRY(loop_fd) link;
 };
 
 struct loop {
@@ -43,7 +44,7 @@ struct loop {
     bool is_interrupted;                     /* it was SIGINT */
     bool is_awake;                           /* loop_wake() since the hooks were last asked */
     struct heap timers;
-    struct loop_fd *live, *graves;
+    LIST_HEAD(loop_fds, loop_fd) live, graves;
     struct loop_fd *signals; /* our own watch of signal_fd */
     unsigned n_hooks;
     struct {
@@ -98,9 +99,9 @@ struct loop *loop_new(void)
 
 static void bury(struct loop *l)
 {
-    while (l->graves) {
-        struct loop_fd *h = l->graves;
-        l->graves = h->next;
+    while (!LIST_EMPTY(&l->graves)) {
+        struct loop_fd *h = LIST_FIRST(&l->graves);
+        LIST_REMOVE(h, link);
         free(h);
     }
 }
@@ -111,8 +112,8 @@ void loop_destroy(struct loop **lp)
     if (!l)
         return;
     *lp = NULL;
-    while (l->live) {
-        struct loop_fd *h = l->live;
+    while (!LIST_EMPTY(&l->live)) {
+        struct loop_fd *h = LIST_FIRST(&l->live);
         loop_fd_remove(l, &h);
     }
     bury(l);
@@ -127,16 +128,14 @@ void loop_destroy(struct loop **lp)
 struct loop_fd *loop_fd_add(struct loop *l, int fd, uint32_t events, loop_fd_fn *fn, void *arg)
 {
     struct loop_fd *h = xcalloc(1, sizeof *h);
-    *h = (struct loop_fd){.fd = fd, .fn = fn, .arg = arg, .next = l->live};
+    *h = (struct loop_fd){.fd = fd, .fn = fn, .arg = arg};
     struct epoll_event ev = {.events = events, .data.ptr = h};
     if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
         CHECK(errno == ENOSPC || errno == ENOMEM, "fd=%d errno=%d", fd, errno);
         free(h);
         return NULL;
     }
-    if (l->live)
-        l->live->prev = h;
-    l->live = h;
+    LIST_INSERT_HEAD(&l->live, h, link);
     return h;
 }
 
@@ -159,15 +158,9 @@ void loop_fd_remove(struct loop *l, struct loop_fd **hp)
     CHECK(!h->is_dead, "fd=%d", h->fd);
     /* A library that closed its descriptor before telling us has removed it from the epoll set by that. */
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, h->fd, NULL);
-    if (h->prev)
-        h->prev->next = h->next;
-    else
-        l->live = h->next;
-    if (h->next)
-        h->next->prev = h->prev;
+    LIST_REMOVE(h, link);
     h->is_dead = true;
-    h->next = l->graves;
-    l->graves = h;
+    LIST_INSERT_HEAD(&l->graves, h, link);
 }
 
 void loop_timer_at(struct loop *l, struct loop_timer *t, uint64_t at_ms)

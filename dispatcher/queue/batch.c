@@ -26,24 +26,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 struct upload {
     struct dispatcher *d;
     uint64_t key; /* its request, 0 = gone */
     uint64_t batch_id;
     struct batch_body *body;
-    struct upload *next; /* while it waits */
+    STAILQ_ENTRY(upload) link; /* while it waits */
 };
 
 struct batches {
     unsigned n_running, most;
-    struct upload *first, **last; /* waiting */
+    STAILQ_HEAD(uploads, upload) waiting;
 };
 
 struct batches *batches_new(struct dispatcher *d)
 {
     struct batches *bs = xcalloc(1, sizeof(*bs));
-    bs->last = &bs->first;
+    STAILQ_INIT(&bs->waiting);
     bs->most = d->conf->dispatcher_db_threads > 1 ? (unsigned)d->conf->dispatcher_db_threads / 2 : 1;
     return bs;
 }
@@ -57,9 +58,9 @@ static void upload_free(struct upload *u)
 void batches_destroy(struct batches **bp)
 {
     struct batches *bs = *bp;
-    while (bs && bs->first) {
-        struct upload *u = bs->first;
-        bs->first = u->next;
+    while (bs && !STAILQ_EMPTY(&bs->waiting)) {
+        struct upload *u = STAILQ_FIRST(&bs->waiting);
+        STAILQ_REMOVE_HEAD(&bs->waiting, link);
         upload_free(u);
     }
     free(bs);
@@ -197,10 +198,9 @@ static void upload_step(struct upload *u)
 static void uploads_pump(struct dispatcher *d)
 {
     struct batches *bs = d->batches;
-    while (bs->first && bs->n_running < bs->most) {
-        struct upload *u = bs->first;
-        if (!(bs->first = u->next))
-            bs->last = &bs->first;
+    while (!STAILQ_EMPTY(&bs->waiting) && bs->n_running < bs->most) {
+        struct upload *u = STAILQ_FIRST(&bs->waiting);
+        STAILQ_REMOVE_HEAD(&bs->waiting, link);
         if (u->key)
             upload_step(u);
         else
@@ -210,10 +210,7 @@ static void uploads_pump(struct dispatcher *d)
 
 static void upload_wait(struct upload *u)
 {
-    struct batches *bs = u->d->batches;
-    u->next = NULL;
-    *bs->last = u;
-    bs->last = &u->next;
+    STAILQ_INSERT_TAIL(&u->d->batches->waiting, u, link);
 }
 
 static void upload_cancelled(struct dispatcher *d, struct request *r)

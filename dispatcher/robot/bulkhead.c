@@ -18,12 +18,13 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/map.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
-#define BUCKETS 1024
 #define STILL_MS 2000   /* a line that does not move for so long is refused */
 #define TICK_MS 250
 #define SHOWN_MS 10000  /* a limit that was reached is told for this long */
@@ -39,66 +40,73 @@ struct wall {
     enum lane lane;
     uint64_t id;
     unsigned n, limit;
-    struct request *first, *last; /* the line */
+    TAILQ_HEAD(wall_line, request) line;
     unsigned n_waiting;
     uint64_t moved_ms; /* a place became free; or the last free one was taken */
     uint64_t full_ms;  /* somebody had to wait, or was refused; 0 = not */
-    struct wall *next;
+    struct map_node by_fields; /* a hash of kind, peer, lane and id */
+    LIST_ENTRY(wall) of_all;
 };
 
 struct bulkheads {
     struct dispatcher *d;
-    struct wall *wall[BUCKETS];
+    struct map by_fields;
+    LIST_HEAD(walls, wall) list; /* walked while walls are added */
     struct loop_timer tick, pump;
     unsigned n_parked, n_waiting;
 };
 
 /* ---- walls ------------------------------------------------------------------------------------------------------------- */
 
-static unsigned bucket_of(enum kind kind, unsigned peer, enum lane lane, uint64_t id)
+static uint64_t key_of(enum kind kind, unsigned peer, enum lane lane, uint64_t id)
 {
-    uint64_t h = id * 0x9e3779b97f4a7c15u ^ ((uint64_t)kind << 40) ^ ((uint64_t)peer << 8) ^ lane;
-    return (unsigned)((h ^ h >> 29) * 0xbf58476d1ce4e5b9u >> 54) % BUCKETS;
+    uint64_t fields[] = {(uint64_t)kind, peer, (uint64_t)lane, id};
+    return map_hash(fields, sizeof fields);
 }
 
 static struct wall *wall_find(const struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane, uint64_t id)
 {
-    struct wall *w = b->wall[bucket_of(kind, peer, lane, id)];
-    while (w && (w->id != id || w->kind != kind || w->peer != peer || w->lane != lane))
-        w = w->next;
-    return w;
+    for (struct map_node *n = map_find(&b->by_fields, key_of(kind, peer, lane, id)); n; n = map_find_next(n)) {
+        struct wall *w = map_value(n, struct wall, by_fields);
+        if (w->id == id && w->kind == kind && w->peer == peer && w->lane == lane)
+            return w;
+    }
+    return NULL;
 }
 
 static struct wall *wall_of(struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane, uint64_t id, unsigned limit)
 {
     struct wall *w = wall_find(b, kind, peer, lane, id);
     if (!w) {
-        struct wall **at = &b->wall[bucket_of(kind, peer, lane, id)];
         w = xcalloc(1, sizeof(*w));
-        *w = (struct wall){.kind = kind, .peer = peer, .lane = lane, .id = id, .next = *at};
-        *at = w;
+        *w = (struct wall){.kind = kind, .peer = peer, .lane = lane, .id = id};
+        TAILQ_INIT(&w->line);
+        LIST_INSERT_HEAD(&b->list, w, of_all);
+        map_add(&b->by_fields, &w->by_fields, key_of(kind, peer, lane, id));
     }
     w->limit = limit;
     return w;
 }
 
+static void wall_free(struct bulkheads *b, struct wall *w)
+{
+    LIST_REMOVE(w, of_all);
+    map_remove(&b->by_fields, &w->by_fields);
+    free(w);
+}
+
 static bool is_unused(const struct wall *w, uint64_t now)
 {
-    return !w->n && !w->first && (!w->full_ms || now > w->full_ms + SHOWN_MS);
+    return !w->n && TAILQ_EMPTY(&w->line) && (!w->full_ms || now > w->full_ms + SHOWN_MS);
 }
 
 static void walls_forget(struct bulkheads *b, uint64_t now)
 {
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (struct wall **at = &b->wall[i]; *at;) {
-            struct wall *w = *at;
-            if (is_unused(w, now)) {
-                *at = w->next;
-                free(w);
-            } else {
-                at = &w->next;
-            }
-        }
+    for (struct wall *w = LIST_FIRST(&b->list), *next; w; w = next) {
+        next = LIST_NEXT(w, of_all);
+        if (is_unused(w, now))
+            wall_free(b, w);
+    }
 }
 
 static unsigned share(unsigned of, int64_t percent)
@@ -142,7 +150,7 @@ static void give_back(struct bulkheads *b, struct request *r, enum kind kind)
     CHECK(w->n > 0, "wall kind=%d id=%llu", (int)kind, (unsigned long long)w->id);
     w->n--;
     w->moved_ms = clock_ms();
-    if (w->first)
+    if (!TAILQ_EMPTY(&w->line))
         loop_timer_in(b->d->loop, &b->pump, 0);
 }
 
@@ -203,10 +211,8 @@ static void line_leave(struct bulkheads *b, struct request *r)
     struct wall *w = r->line;
     if (!w)
         return;
-    *(r->line_prev ? &r->line_prev->line_next : &w->first) = r->line_next;
-    *(r->line_next ? &r->line_next->line_prev : &w->last) = r->line_prev;
+    TAILQ_REMOVE(&w->line, r, of_line);
     r->line = NULL;
-    r->line_prev = r->line_next = NULL;
     w->n_waiting--;
     b->n_waiting--;
     stat_set(bulkhead_waiting, b->n_waiting);
@@ -215,10 +221,7 @@ static void line_leave(struct bulkheads *b, struct request *r)
 static void line_join(struct bulkheads *b, struct request *r, struct wall *w)
 {
     r->line = w;
-    r->line_prev = w->last;
-    r->line_next = NULL;
-    *(w->last ? &w->last->line_next : &w->first) = r;
-    w->last = r;
+    TAILQ_INSERT_TAIL(&w->line, r, of_line);
     w->n_waiting++;
     b->n_waiting++;
     stat_set(bulkhead_waiting, b->n_waiting);
@@ -265,11 +268,11 @@ static unsigned used_elsewhere(struct dispatcher *d, const struct request *r, co
 /* The one whose company uses least; of those the one that came first. */
 static struct request *next_in_line(struct dispatcher *d, const struct wall *w)
 {
-    struct request *best = w->first;
+    struct request *best = TAILQ_FIRST(&w->line);
     if (w->kind == DATABASE)
         return best;
     unsigned least = best ? used_elsewhere(d, best, w) : 0;
-    for (struct request *r = best ? best->line_next : NULL; r && least; r = r->line_next) {
+    for (struct request *r = best ? TAILQ_NEXT(best, of_line) : NULL; r && least; r = TAILQ_NEXT(r, of_line)) {
         unsigned used = used_elsewhere(d, r, w);
         if (used < least) {
             best = r;
@@ -302,22 +305,22 @@ static void admit(struct dispatcher *d, struct request *r, struct wall *w)
 static void pump_due(void *arg)
 {
     struct bulkheads *b = arg;
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (struct wall *w = b->wall[i]; w; w = w->next)
-            for (unsigned most = w->n_waiting; most && w->first && !is_full(w); most--)
-                admit(b->d, next_in_line(b->d, w), w);
+    struct wall *w;
+    LIST_FOREACH(w, &b->list, of_all)
+        for (unsigned most = w->n_waiting; most && !TAILQ_EMPTY(&w->line) && !is_full(w); most--)
+            admit(b->d, next_in_line(b->d, w), w);
 }
 
 static void tick_due(void *arg)
 {
     struct bulkheads *b = arg;
     uint64_t now = clock_ms();
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (struct wall *w = b->wall[i]; w; w = w->next)
-            while (w->first && is_still(w, now)) {
-                w->full_ms = now;
-                refuse(b->d, w->first, w);
-            }
+    struct wall *w;
+    LIST_FOREACH(w, &b->list, of_all)
+        while (!TAILQ_EMPTY(&w->line) && is_still(w, now)) {
+            w->full_ms = now;
+            refuse(b->d, TAILQ_FIRST(&w->line), w);
+        }
     walls_forget(b, now);
     loop_timer_in(b->d->loop, &b->tick, TICK_MS);
 }
@@ -367,11 +370,11 @@ bool bulkhead_login(struct dispatcher *d, struct request *r, uint32_t robot_id)
 
 unsigned bulkhead_full_robots(const struct dispatcher *d, const struct request *r, uint32_t *out, unsigned max)
 {
+    const struct wall *w;
     unsigned n = 0;
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (const struct wall *w = d->bulkheads->wall[i]; w && n < max; w = w->next)
-            if (w->kind == ROBOT && w->lane == LANE_LOGIN && w->peer == r->peer && is_full(w))
-                out[n++] = (uint32_t)w->id;
+    LIST_FOREACH(w, &d->bulkheads->list, of_all)
+        if (n < max && w->kind == ROBOT && w->lane == LANE_LOGIN && w->peer == r->peer && is_full(w))
+            out[n++] = (uint32_t)w->id;
     return n;
 }
 
@@ -417,21 +420,21 @@ void bulkheads_text(struct dispatcher *d, char out[BULKHEAD_TEXT_MAX + 1])
     uint64_t now = clock_ms();
     size_t len = 0;
     out[0] = 0;
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (const struct wall *w = d->bulkheads->wall[i]; w; w = w->next) {
-            const struct robot *robot = w->kind == ROBOT ? robot_by_id(d, (uint32_t)w->id) : NULL;
-            bool is_company = w->kind == COMPANY || w->kind == PARKED || (w->kind == DATABASE && w->lane == LANE_LOGIN);
-            char one[160], id[24];
-            if (!w->full_ms || now > w->full_ms + SHOWN_MS || (w->kind == ROBOT && !robot))
-                continue;
-            snprintf(id, sizeof(id), "%llu", (unsigned long long)w->id);
-            int n = snprintf(one, sizeof(one), "%s%s:%s:%s:%u:%u:%u", len ? "," : "", robot ? "robot" : is_company ? "company" : "token",
-                             robot ? robot->name : id, lane_name[w->lane], w->n, w->limit, w->n_waiting);
-            if (n < 0 || (size_t)n >= sizeof(one) || len + (size_t)n > BULKHEAD_TEXT_MAX)
-                continue;
-            memcpy(out + len, one, (size_t)n + 1);
-            len += (size_t)n;
-        }
+    const struct wall *w;
+    LIST_FOREACH(w, &d->bulkheads->list, of_all) {
+        const struct robot *robot = w->kind == ROBOT ? robot_by_id(d, (uint32_t)w->id) : NULL;
+        bool is_company = w->kind == COMPANY || w->kind == PARKED || (w->kind == DATABASE && w->lane == LANE_LOGIN);
+        char one[160], id[24];
+        if (!w->full_ms || now > w->full_ms + SHOWN_MS || (w->kind == ROBOT && !robot))
+            continue;
+        snprintf(id, sizeof(id), "%llu", (unsigned long long)w->id);
+        int n = snprintf(one, sizeof(one), "%s%s:%s:%s:%u:%u:%u", len ? "," : "", robot ? "robot" : is_company ? "company" : "token",
+                         robot ? robot->name : id, lane_name[w->lane], w->n, w->limit, w->n_waiting);
+        if (n < 0 || (size_t)n >= sizeof(one) || len + (size_t)n > BULKHEAD_TEXT_MAX)
+            continue;
+        memcpy(out + len, one, (size_t)n + 1);
+        len += (size_t)n;
+    }
 }
 
 struct bulkheads *bulkheads_new(struct dispatcher *d)
@@ -452,10 +455,8 @@ void bulkheads_destroy(struct bulkheads **bp)
     *bp = NULL;
     loop_timer_stop(b->d->loop, &b->tick);
     loop_timer_stop(b->d->loop, &b->pump);
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (struct wall *w = b->wall[i], *next; w; w = next) {
-            next = w->next;
-            free(w);
-        }
+    while (!LIST_EMPTY(&b->list))
+        wall_free(b, LIST_FIRST(&b->list));
+    map_free(&b->by_fields);
     free(b);
 }

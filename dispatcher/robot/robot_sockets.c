@@ -12,6 +12,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "common/map.h"
 #include "common/stat.h"
 #include "dispatcher/robot/robot_tls.h"
 
@@ -22,8 +23,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-#define BY_PORT 1024 /* buckets of connections by their local port */
 
 struct socket {
     struct robot_sockets *sockets;
@@ -36,7 +35,7 @@ struct socket {
     struct socket_user *user; /* the call that has it, NULL = none */
     uint16_t port, remote_port; /* local port, 0 = not known yet */
     char remote[INET6_ADDRSTRLEN];
-    struct socket *next;      /* of the same bucket */
+    struct map_node by_port;  /* while `port` is known */
 };
 
 struct robot_sockets {
@@ -47,7 +46,7 @@ struct robot_sockets {
     void *arg;
     struct socket **by_fd;
     int n_by_fd;
-    struct socket *by_port[BY_PORT];
+    struct map by_port; /* connections by their local port */
 };
 
 /* Bytes that came unasked are taken off a connection, and it is shut: curl looks with MSG_PEEK whether it may use one. */
@@ -127,11 +126,8 @@ static void socket_drop(struct robot_sockets *s, int fd)
     if (k->user)
         socket_leave(k->user);
     loop_fd_remove(s->loop, &k->handle);
-    for (struct socket **at = k->port ? &s->by_port[k->port % BY_PORT] : NULL; at && *at; at = &(*at)->next)
-        if (*at == k) {
-            *at = k->next;
-            break;
-        }
+    if (k->port)
+        map_remove(&s->by_port, &k->by_port);
     free(k);
     s->by_fd[fd] = NULL;
 }
@@ -158,16 +154,17 @@ static uint16_t local_port(int fd)
 /* The connection that curl is about to use; a new one is noted under its port. NULL = not found. */
 static struct socket *socket_by_port(struct robot_sockets *s, uint16_t port, const char *remote, uint16_t remote_port)
 {
-    for (struct socket *k = s->by_port[port % BY_PORT]; k; k = k->next)
-        if (k->port == port && k->remote_port == remote_port && strcmp(k->remote, remote) == 0)
+    for (struct map_node *n = map_find(&s->by_port, port); n; n = map_find_next(n)) {
+        struct socket *k = map_value(n, struct socket, by_port);
+        if (k->remote_port == remote_port && strcmp(k->remote, remote) == 0)
             return k;
+    }
     for (int fd = 0; fd < s->n_by_fd; fd++) {
         struct socket *k = s->by_fd[fd];
         if (!k || !k->is_kept || k->port || local_port(fd) != port || k->remote_port != remote_port)
             continue;
         k->port = port;
-        k->next = s->by_port[port % BY_PORT];
-        s->by_port[port % BY_PORT] = k;
+        map_add(&s->by_port, &k->by_port, port);
         return k;
     }
     return NULL;
@@ -297,6 +294,7 @@ void sockets_destroy(struct robot_sockets **sp)
         return;
     for (int fd = 0; fd < s->n_by_fd; fd++)
         socket_drop(s, fd);
+    map_free(&s->by_port);
     free(s->by_fd);
     free(s);
     *sp = NULL;

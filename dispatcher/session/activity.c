@@ -9,20 +9,18 @@
 #include "dispatcher/dispatcher.h"
 
 #include "common/check.h"
+#include "common/map.h"
 
 #include <stdlib.h>
 
-#define BUCKETS 8192
-
 struct used {
-    uint64_t ref;
+    struct map_node by_ref;
     unsigned held; /* calls under way */
     bool dirty;
-    struct used *next;
 };
 
 struct activity {
-    struct used *bucket[BUCKETS];
+    struct map by_ref;
 };
 
 static struct activity *activity_of(struct dispatcher *d)
@@ -34,14 +32,13 @@ static struct activity *activity_of(struct dispatcher *d)
 
 static struct used *used_of(struct dispatcher *d, uint64_t ref)
 {
-    struct used **at = &activity_of(d)->bucket[ref % BUCKETS];
-    while (*at && (*at)->ref != ref)
-        at = &(*at)->next;
-    if (!*at) {
-        *at = xcalloc(1, sizeof(**at));
-        (*at)->ref = ref;
+    struct map *m = &activity_of(d)->by_ref;
+    struct used *u = map_value(map_find(m, ref), struct used, by_ref);
+    if (!u) {
+        u = xcalloc(1, sizeof(*u));
+        map_add(m, &u->by_ref, ref);
     }
-    return *at;
+    return u;
 }
 
 void activity_hold(struct dispatcher *d, uint64_t session_ref)
@@ -74,25 +71,23 @@ void activity_flush(struct dispatcher *d)
 {
     struct activity *a = activity_of(d);
     struct store_activity *op = NULL;
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (struct used **at = &a->bucket[i], *u; (u = *at);) {
-            if (u->dirty || u->held) {
-                if (!op)
-                    op = xcalloc(1, sizeof(*op));
-                op->ref[op->n++] = u->ref;
-                if (op->n == 200) {
-                    store_submit(d->store, store_activity, op, flushed, d);
-                    op = NULL;
-                }
-            }
-            u->dirty = false;
-            if (u->held) {
-                at = &u->next;
-            } else {
-                *at = u->next;
-                free(u);
+    struct used *u;
+    map_each(&a->by_ref, u, struct used, by_ref) {
+        if (u->dirty || u->held) {
+            if (!op)
+                op = xcalloc(1, sizeof(*op));
+            op->ref[op->n++] = u->by_ref.key;
+            if (op->n == 200) {
+                store_submit(d->store, store_activity, op, flushed, d);
+                op = NULL;
             }
         }
+        u->dirty = false;
+        if (!u->held) {
+            map_remove(&a->by_ref, &u->by_ref);
+            free(u);
+        }
+    }
     if (op)
         store_submit(d->store, store_activity, op, flushed, d);
 }
@@ -105,11 +100,12 @@ int64_t activity_flush_every_ms(const struct dispatcher *d)
 
 void activity_destroy(struct activity **ap)
 {
-    for (unsigned i = 0; *ap && i < BUCKETS; i++)
-        for (struct used *u; (u = (*ap)->bucket[i]);) {
-            (*ap)->bucket[i] = u->next;
-            free(u);
-        }
+    struct used *u;
+    if (!*ap)
+        return;
+    map_each(&(*ap)->by_ref, u, struct used, by_ref)
+        free(u);
+    map_free(&(*ap)->by_ref);
     free(*ap);
     *ap = NULL;
 }

@@ -20,6 +20,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define LOOK_MS 200
 #define AGAIN_MS 2            /* the rest of those who wait, after the first one's answer was kept */
@@ -41,12 +42,12 @@ struct awaited {
     struct idempotency stands_for;
     struct loop_timer timer;
     struct waiter *waiters;
-    struct awaited *prev, *next;
+    LIST_ENTRY(awaited) of_all;
 };
 
 struct awaits {
     struct dispatcher *d;
-    struct awaited *first;
+    LIST_HEAD(awaited_list, awaited) list;
     struct loop_timer poll;
     bool is_polling;
     uint64_t round;
@@ -63,9 +64,7 @@ static void look_at_job(struct awaited *w);
 static void awaited_free(struct awaited *w)
 {
     loop_timer_stop(w->d->loop, &w->timer);
-    *(w->prev ? &w->prev->next : &w->d->awaits->first) = w->next;
-    if (w->next)
-        w->next->prev = w->prev;
+    LIST_REMOVE(w, of_all);
     for (struct waiter *one; (one = w->waiters);) {
         w->waiters = one->next;
         free(one);
@@ -218,8 +217,8 @@ static void polled(void *arg, void *op_arg)
     struct poll *p = arg;
     struct awaits *a = p->a;
     const struct store_jobs_over *op = op_arg;
-    for (struct awaited *w = a->first, *next; w; w = next) {
-        next = w->next;
+    for (struct awaited *w = LIST_FIRST(&a->list), *next; w; w = next) {
+        next = LIST_NEXT(w, of_all);
         for (unsigned i = 0; i < op->n && op->rc == STORE_OK; i++)
             if (w->job_id == op->job_id[i]) {
                 if (op->is_over[i] && !loop_timer_is_set(&w->timer))
@@ -236,8 +235,8 @@ static void polled(void *arg, void *op_arg)
 static void poll_next(struct awaits *a)
 {
     struct poll *p = NULL;
-    for (struct awaited *w = a->first, *next; w; w = next) {
-        next = w->next;
+    for (struct awaited *w = LIST_FIRST(&a->list), *next; w; w = next) {
+        next = LIST_NEXT(w, of_all);
         if (!w->job_id || w->is_looking || w->round == a->round)
             continue;
         if (!first_waiter(w)) {
@@ -277,11 +276,10 @@ static bool is_same(const struct awaited *w, const struct idempotency *key, uint
 
 static struct awaited *awaited_of(struct dispatcher *d, const struct request *r, const struct idempotency *key, uint64_t job_id)
 {
-    struct awaited *w = d->awaits->first;
-    while (w && !is_same(w, key, job_id))
-        w = w->next;
-    if (w)
-        return w;
+    struct awaited *w;
+    LIST_FOREACH(w, &d->awaits->list, of_all)
+        if (is_same(w, key, job_id))
+            return w;
     w = xcalloc(1, sizeof(*w));
     w->d = d;
     w->job_id = job_id;
@@ -289,10 +287,7 @@ static struct awaited *awaited_of(struct dispatcher *d, const struct request *r,
     w->stands_for = *key;
     w->timer.fn = look;
     w->timer.arg = w;
-    w->next = d->awaits->first;
-    if (w->next)
-        w->next->prev = w;
-    d->awaits->first = w;
+    LIST_INSERT_HEAD(&d->awaits->list, w, of_all);
     return w;
 }
 
@@ -321,7 +316,8 @@ void login_await(struct dispatcher *d, struct request *r)
 
 void awaits_wake(struct dispatcher *d, uint64_t job_id)
 {
-    for (struct awaited *w = d->awaits->first; w; w = w->next)
+    struct awaited *w;
+    LIST_FOREACH(w, &d->awaits->list, of_all)
         if (w->job_id == job_id && !w->is_looking)
             loop_timer_in(d->loop, &w->timer, 0);
 }
@@ -340,8 +336,8 @@ void awaits_destroy(struct dispatcher *d)
     if (!d->awaits)
         return;
     loop_timer_stop(d->loop, &d->awaits->poll);
-    while (d->awaits->first)
-        awaited_free(d->awaits->first);
+    while (!LIST_EMPTY(&d->awaits->list))
+        awaited_free(LIST_FIRST(&d->awaits->list));
     free(d->awaits);
     d->awaits = NULL;
 }

@@ -5,6 +5,8 @@
 
 #include "dispatcher/dispatcher.h"
 
+#include <sys/queue.h>
+
 enum wall_kind { WALL_ROBOT, WALL_COMPANY, WALL_DATABASE, WALL_KINDS };
 struct pass;
 struct wall;
@@ -57,7 +59,7 @@ struct request {
     /* bulkhead.c's */
     struct wall *wall[WALL_KINDS];            /* that it holds a place of */
     struct wall *parked, *line;               /* parked: it holds no credit; line: it waits its turn at this one */
-    struct request *line_prev, *line_next;
+    TAILQ_ENTRY(request) of_line;
     uint32_t line_robot; uint64_t line_company;
     void (*turn)(struct dispatcher *d, struct request *r);
     char content_encoding[61]; /* of the body, set before the reply; "" = none */
