@@ -163,11 +163,8 @@ struct remove {
 static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
 {
     static const char *const sql[] = {
-        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.status = {failed}, j.error = "
-        "'session_lost', j.message = "
-        "'robot_removed', j.finished_at = {now finished_at}, j.updated_at = {now updated_at} WHERE s.robot_id = ? AND s.live = 1 AND "
-        "j.status IN ({done}, "
-        "{running})",
+        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET {become job.lose j}, j.error = "
+        "'session_lost', j.message = 'robot_removed' WHERE s.robot_id = ? AND s.live = 1 AND {from job.lose j}",
         "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.job_id = j.id SET j.updated_at = j.updated_at{result j} WHERE s.robot_id = ? AND s.live = 1",
         "UPDATE chasqui_jobs q JOIN chasqui_sessions s ON s.job_id = q.job_id SET q.params = NULL WHERE "
         "s.robot_id = ? AND s.live = 1",
@@ -175,8 +172,7 @@ static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
         "'robot_removed' FROM "
         "chasqui_sessions WHERE robot_id = ? AND live = 1",
         "UPDATE chasqui_items i JOIN chasqui_jobs q ON q.batch_id = i.batch_id AND q.idx = i.idx JOIN chasqui_sessions s ON "
-        "s.job_id = q.job_id SET i.state = 'failed', i.ready = NULL, i.due_at = NULL, i.params = NULL WHERE s.robot_id = ? "
-        "AND s.live = 1 AND i.state = 'running'",
+        "s.job_id = q.job_id SET {become item.lose i} WHERE s.robot_id = ? AND s.live = 1 AND {from item.lose i}",
         "DELETE l FROM chasqui_leases l JOIN chasqui_sessions s ON s.job_id = l.job_id WHERE s.robot_id = ? AND "
         "s.live = 1",
         "DELETE m FROM chasqui_session_migrations m JOIN chasqui_sessions s ON s.job_id = m.job_id WHERE "

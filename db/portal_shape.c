@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "common/zone.h"
+#include "db/state.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -285,6 +286,15 @@ static size_t fill_write(const struct portal_shape *s, const char *at, struct bu
     return (size_t)(more ? more : n) + 1;
 }
 
+/* An event of state.def: its SQL holds tokens itself. */
+static void event_write(const struct portal_shape *s, const char *word, const char *event, const char *more, struct buf *out)
+{
+    struct buf sql = {0};
+    state_write(word, event, more, &sql);
+    shape_text(s, sql.data, out);
+    buf_free(&sql);
+}
+
 /* The words of a token: {word column} or {word column SQL}. How many bytes it has. */
 static size_t token_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
@@ -307,7 +317,9 @@ static size_t token_write(const struct portal_shape *s, const char *at, struct b
         n += more;
     }
     CHECK(at[n] == '}', "token %.40s", at);
-    if (strcmp(word, "now") == 0)
+    if (state_is_word(word))
+        event_write(s, word, name, sql, out);
+    else if (strcmp(word, "now") == 0)
         shifted(out, "NOW(3)", '+', wall_of(s, column));
     else if (strcmp(word, "wall") == 0)
         shifted(out, sql, '+', wall_of(s, column));

@@ -16,6 +16,7 @@
  *   {user}, {user value}      likewise user_id, whose value is one more parameter: shape_fills_user() says whether there is one
  *   {result}, {result j}      at the end of an UPDATE's SET: the column result, from what the row has by then
  *   {message SQL}             the text that SQL is, as that column can hold it: what its character set lacks becomes "?", and it is cut to its length
+ *   {become job.fail}, ...    an event of db/state.def: see db/state.h
  *   j.deleted_at              NULL while the table has no such column
  */
 #ifndef CHASQUI_PORTAL_SHAPE_H

@@ -38,7 +38,7 @@ static enum db_rc items_copy(struct db *db, uint64_t schedule_id, uint64_t batch
 {
     return db_exec(db,
                    "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, params) SELECT b.id, i.idx, "
-                   "i.company_id, 'queued', 1, 9 - b.priority, b.turn + i.idx + 1000000 * i.round, i.params FROM chasqui_batches b JOIN "
+                   "i.company_id, {new item.add}, 1, 9 - b.priority, b.turn + i.idx + 1000000 * i.round, i.params FROM chasqui_batches b JOIN "
                    "chasqui_schedule_items i ON i.schedule_id = ? AND i.idx >= ? WHERE b.id = ? ORDER BY i.idx LIMIT ?",
                    "uuuu", schedule_id, past, batch_id, (uint64_t)SCHEDULE_STEP);
 }
@@ -48,7 +48,7 @@ static enum db_rc companies_copy(struct db *db, uint64_t batch_id, uint64_t next
 {
     return db_exec(db,
                    "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT c.id, ? + c.n, c.company_id, "
-                   "'queued', 1, 9 - c.priority, c.turn + ? + c.n FROM (SELECT b.id, b.priority, b.turn, k.company_id, ROW_NUMBER() OVER "
+                   "{new item.add}, 1, 9 - c.priority, c.turn + ? + c.n FROM (SELECT b.id, b.priority, b.turn, k.company_id, ROW_NUMBER() OVER "
                    "(ORDER BY k.company_id) - 1 AS n FROM chasqui_batches b JOIN chasqui_credentials k ON k.portal = b.portal AND "
                    "k.company_id >= ? WHERE b.id = ? ORDER BY k.company_id LIMIT ?) c",
                    "uuuuu", next, next, past, batch_id, (uint64_t)SCHEDULE_STEP);

@@ -19,7 +19,7 @@ static enum db_rc start_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, "
-                "updated_at, available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, {now created_at}, {now updated_at}, "
+                "updated_at, available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.act}, ?, 1, ?, {now created_at}, {now updated_at}, "
                 "{now available_at}, {now started_at}{payload value}{user value})",
                 USER_TYPES(db, "sussus"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->worker, op->user_id));
     op->job_id = db_insert_id(db);
@@ -64,8 +64,7 @@ static enum db_rc end_tx(struct db *db, void *arg)
                           op->message[0] ? op->message : NULL};
     TRY(job_written(db, op->job_id, &how,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {word ?}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = "
-                            "? AND status = {running}",
+                            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.end}",
                             "sssu", how.status, how.error, how.message, op->job_id)));
     return event_add_attempt(db, op->job_id, how.status, NULL, op->error, &op->attempt);
 }

@@ -173,7 +173,7 @@ static enum db_rc append_tx(struct db *db, void *arg)
         return DB_OK;
     enum db_rc rc = db_bulk(db,
                             "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, due_at, digest, params) VALUES "
-                            "(?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
+                            "(?, ?, ?, {new item.add}, ?, ?, ?, ?, ?, ?)",
                             "uuuNuusbb", missing, fill_item, a);
     op->n_added = missing;
     return rc == DB_DUP ? DB_RETRY : rc; /* somebody sent the same lines elsewhere: look again */
@@ -265,8 +265,6 @@ void store_batch_close(struct db *db, void *arg)
 
 /* ---- cancelling ------------------------------------------------------------------------------------------------------------ */
 
-#define CANCELLED "state = 'cancelled', ready = NULL, due_at = NULL, params = NULL"
-
 struct stop {
     uint64_t batch_id;
     unsigned n_jobs;
@@ -288,8 +286,7 @@ static void fill_item_of_job(void *arg, unsigned row, struct db_cell *cells)
 /* A refused row does not hold the others: they are written one by one then. What the first try wrote is the same. */
 static enum db_rc rows_cancel(struct db *db, struct stop *s)
 {
-    static const char sql[] = "UPDATE portal_jobs SET status = {cancelled}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ? AND status IN "
-                              "({queued}, {retrying})";
+    static const char sql[] = "UPDATE portal_jobs SET {become job.cancel}{result} WHERE id = ? AND {from job.cancel}";
     enum db_rc rc = db_bulk(db, sql, "u", s->n_jobs, fill_job, s);
     if (rc != DB_REFUSED && rc != DB_DUP)
         return rc;
@@ -304,7 +301,7 @@ static enum db_rc jobs_cancel(struct db *db, struct stop *s)
 {
     if (!s->n_jobs)
         return DB_OK;
-    TRY(db_bulk(db, "UPDATE chasqui_items SET " CANCELLED " WHERE batch_id = ? AND idx = ?", "uu", s->n_jobs, fill_item_of_job, s));
+    TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND {from item.cancel}", "uu", s->n_jobs, fill_item_of_job, s));
     TRY(rows_cancel(db, s));
     TRY(db_bulk(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", s->n_jobs, fill_job, s));
     return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'cancelled')", "u", s->n_jobs, fill_job, s);
@@ -355,8 +352,9 @@ static enum db_rc waiting_cancel(struct db *db, struct stop *s, uint64_t *from, 
     if (have_jobs)
         TRY(waiting_jobs(db, s, *from, last));
     TRY(db_exec(db,
-                "UPDATE chasqui_items SET " CANCELLED " WHERE batch_id = ? AND idx BETWEEN ? AND ? AND state = 'queued' AND job_id IS NULL", "uuu",
-                s->batch_id, *from, last));
+                "UPDATE chasqui_items SET {become item.cancel_unbegun} WHERE batch_id = ? AND idx BETWEEN ? AND ? AND {from item.cancel_unbegun} AND job_id IS "
+                "NULL",
+                "uuu", s->batch_id, *from, last));
     TRY(jobs_cancel(db, s));
     if ((*more = n == STEP))
         *from = last + 1;

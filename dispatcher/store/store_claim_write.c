@@ -61,8 +61,8 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
     unsigned made = 0;
     if (claim_choose(c, fate, 0)) {
         TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET status = {running}, attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, {now started_at}), "
-                    "updated_at = {now updated_at} WHERE id = ?",
+                    "UPDATE portal_jobs SET {become job.claim}, attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, {now started_at}) "
+                    "WHERE id = ?",
                     "su", c->n_rows, fill_old_job, c));
         if (fate == FATE_GO) /* its next generation comes */
             TRY(db_bulk(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE current_job_id = ?", "u", c->n_rows, fill_job_id, c));
@@ -75,7 +75,7 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
     }
     TRY(db_bulk(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, "
-                "available_at, started_at, updated_at{payload}{user}) VALUES (?, ?, ?, ?, {running}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
+                "available_at, started_at, updated_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.claim_new}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
                 "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at}{payload value}{user value})",
                 USER_TYPES(db, "sussuusuu"), c->n_rows, fill_new_job, c));
     TRY(db_query_in(db, "SELECT id, job_uid FROM portal_jobs WHERE job_uid IN (%s)", uids, c->n_rows, ""));
@@ -193,8 +193,7 @@ static enum db_rc rows_begin(struct db *db, struct claim *c, const char *kind)
     TRY(db_bulk(db, sql, "ubussuu", c->n_rows, fill_lease, c));
     TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher) VALUES (?, NOW(6), 'started', ?, ?)", "uss",
                 c->n_rows, fill_started_event, c));
-    return db_bulk(db, "UPDATE chasqui_items SET state = 'running', ready = NULL, due_at = NULL, job_id = ? WHERE batch_id = ? AND idx = ?",
-                   "uuu", c->n_rows, fill_item_job, c);
+    return db_bulk(db, "UPDATE chasqui_items SET {become item.claim}, job_id = ? WHERE batch_id = ? AND idx = ?", "uuu", c->n_rows, fill_item_job, c);
 }
 
 enum db_rc claim_begin(struct db *db, struct claim *c)
@@ -293,25 +292,22 @@ static void fill_back(void *arg, unsigned row, struct db_cell *cells)
 enum db_rc claim_others(struct db *db, struct claim *c)
 {
     if (claim_choose(c, FATE_MEET, -1)) {
-        TRY(db_bulk(db, "UPDATE chasqui_items SET state = 'done', ready = NULL, job_id = ?, params = NULL WHERE batch_id = ? AND idx = ?", "uuu",
-                    c->n_rows, fill_met_item, c));
+        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.meet}, job_id = ? WHERE batch_id = ? AND idx = ?", "uuu", c->n_rows, fill_met_item, c));
         TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ? AND state = 'active'", "u", c->n_rows,
                     fill_met_ref, c));
     }
     if (claim_choose(c, FATE_MEET, 0)) {
         TRY(db_bulk(db, "UPDATE chasqui_jobs SET session_id = ?, params = NULL WHERE job_id = ?", "su", c->n_rows, fill_met_private, c));
         TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET status = {done}, error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ?",
-                    "u", c->n_rows, fill_job_id, c));
+                    "UPDATE portal_jobs SET {become job.meet}{result} WHERE id = ?", "u", c->n_rows, fill_job_id, c));
         TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, detail) VALUES (?, NOW(6), 'done', 'the company had a session')",
                     "u", c->n_rows, fill_job_id, c));
     }
     if (claim_choose(c, FATE_CANCEL, -1))
-        TRY(db_bulk(db, "UPDATE chasqui_items SET state = 'cancelled', ready = NULL, params = NULL WHERE batch_id = ? AND idx = ?", "uu",
-                    c->n_rows, fill_item, c));
+        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.drop} WHERE batch_id = ? AND idx = ?", "uu", c->n_rows, fill_item, c));
     if (claim_choose(c, FATE_BACK, -1))
         TRY(db_bulk(db,
-                    "UPDATE chasqui_items SET ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?", "uuu",
+                    "UPDATE chasqui_items SET {become ready.back}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?", "uuu",
                     c->n_rows, fill_back, c));
     return DB_OK;
 }

@@ -36,7 +36,7 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
     uint64_t turn;
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, available_at{payload}{user}) "
-                "VALUES (?, ?, ?, ?, {queued}, ?, 0, {now created_at}, {now updated_at}, COALESCE({wall available_at FROM_UNIXTIME(? / 1000)}, "
+                "VALUES (?, ?, ?, ?, {new job.enqueue}, ?, 0, {now created_at}, {now updated_at}, COALESCE({wall available_at FROM_UNIXTIME(? / 1000)}, "
                 "{now available_at}){payload value}{user value})",
                 USER_TYPES(db, "sussuN"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, (uint64_t)op->available_at_ms,
                 op->user_id));
@@ -55,7 +55,7 @@ static enum db_rc job_insert(struct db *db, struct store_enqueue *op)
     TRY(turn_next(db, op->priority, op->token_id, false, &turn));
     turn_given(op->priority, op->token_id, false, 0, op->job_id, turn);
     return db_exec(db,
-                   "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, due_at, job_id) VALUES (0, ?, ?, 'queued', "
+                   "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, due_at, job_id) VALUES (0, ?, ?, {new item.add}, "
                    "?, ?, ?, FROM_UNIXTIME(? / 1000), ?)",
                    "uuNuuNu", op->job_id, op->company_id, (uint64_t)(op->available_at_ms == 0), (uint64_t)(9 - op->priority), turn,
                    (uint64_t)op->available_at_ms, op->job_id);

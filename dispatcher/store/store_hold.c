@@ -155,7 +155,7 @@ enum db_rc claim_hold(struct db *db, struct claim *c)
     c->op->n_held = claim_choose(c, FATE_HOLD, -1);
     if (!c->n_rows)
         return DB_OK;
-    TRY(db_bulk(db, "UPDATE chasqui_items SET ready = 2 WHERE batch_id = ? AND idx = ?", "uu", c->n_rows, fill_item, c));
+    TRY(db_bulk(db, "UPDATE chasqui_items SET {become ready.hold} WHERE batch_id = ? AND idx = ?", "uu", c->n_rows, fill_item, c));
     for (unsigned i = 0; i < c->n_rows; i++) {
         bool is_told = false;
         for (unsigned k = 0; k < i && !is_told; k++)

@@ -541,17 +541,13 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     struct audit audit = {&op->by, "job.cancel", subject};
     if (f.has_item) {
         TRY(db_exec(db,
-                    "UPDATE chasqui_items SET state = 'cancelled', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ? AND "
-                    "job_id = ? AND state IN ('queued', 'retrying')",
-                    "uuu", f.batch_id, f.idx, f.job_id));
+                    "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.cancel}", "uuu", f.batch_id, f.idx, f.job_id));
         if (db_affected(db)) {
             op->outcome = CANCEL_DONE;
             strcpy(op->status, "cancelled");
             TRY(job_written(db, f.job_id, &(struct job_end){"cancelled", NULL, NULL},
                             db_exec(db,
-                                    "UPDATE portal_jobs SET status = {cancelled}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ? AND "
-                                    "status IN ({queued}, {retrying})",
-                                    "u", f.job_id)));
+                                    "UPDATE portal_jobs SET {become job.cancel}{result} WHERE id = ? AND {from job.cancel}", "u", f.job_id)));
             TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", f.job_id));
             TRY(event_add(db, f.job_id, "cancelled", NULL, NULL, op->reason));
             return audit_change(db, &audit, f.status, op->status, op->reason);
@@ -591,9 +587,8 @@ static enum db_rc item_back(struct db *db, const struct found *f, uint64_t batch
     TRY(turn_next(db, f->priority, 0, false, &turn));
     turn_given(f->priority, 0, false, batch_id, idx, turn);
     return db_exec(db,
-                   "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (?, ?, ?, 'queued', 1, ?, ?, ?) "
-                   "ON DUPLICATE KEY UPDATE state = 'queued', ready = 1, urgency = VALUES(urgency), turn = VALUES(turn), due_at = NULL, job_id = "
-                   "VALUES(job_id)",
+                   "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (?, ?, ?, {new item.add}, 1, ?, ?, ?) "
+                   "ON DUPLICATE KEY UPDATE {become item.retry}, urgency = VALUES(urgency), turn = VALUES(turn), job_id = VALUES(job_id)",
                    "uuuuuu", batch_id, idx, f->company_id, 9u - (uint64_t)f->priority, turn, f->job_id);
 }
 
@@ -619,9 +614,7 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     op->batch_id = with ? f.batch_id : 0;
     uint64_t idx = with ? f.idx : f.job_id;
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = {queued}, attempts = 0, error = NULL, message = NULL, available_at = {now available_at}, finished_at = NULL, "
-                "updated_at = {now updated_at}{result} WHERE id = ? AND (status IN ({failed}, {cancelled}) OR ? = 1)",
-                "uu", f.job_id, (uint64_t)f.is_kept));
+                "UPDATE portal_jobs SET {become job.retry}{result} WHERE id = ? AND ({from job.retry} OR ? = 1)", "uu", f.job_id, (uint64_t)f.is_kept));
     if (!db_affected(db)) /* somebody was faster: look again */
         return DB_RETRY;
     if (f.is_kept)

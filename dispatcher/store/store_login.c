@@ -154,7 +154,7 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     }
     TRY(db_exec(db,
                 "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
-                "available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {running}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
+                "available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.reserve}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
                 "{now started_at}{payload value}{user value})",
                 USER_TYPES(db, "sussu"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->user_id));
     op->job_id = db_insert_id(db);
@@ -284,8 +284,7 @@ static enum db_rc item_end(struct db *db, const struct queued *item, const char 
 {
     if (!item->is_set)
         return DB_OK;
-    return db_exec(db, "UPDATE chasqui_items SET state = ?, ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ?", "suu",
-                   state, item->batch_id, item->idx);
+    return db_exec(db, "UPDATE chasqui_items SET {become item.end ?} WHERE batch_id = ? AND idx = ?", "suu", state, item->batch_id, item->idx);
 }
 
 /* The robot has the session of a round: its lease goes on for the steps. */
@@ -334,9 +333,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
     }
     TRY(rc);
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = {word ?}, error = NULL, message = NULL, robot_worker_base_url = ?, "
-                "robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}), "
-                "updated_at = {now updated_at}{result} WHERE id = ? AND company_id = ?",
+                "UPDATE portal_jobs SET {become job.log_in ?}, robot_worker_base_url = ?, robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, "
+                "worker = ?, finished_at = IF(?, finished_at, {now finished_at}){result} WHERE id = ? AND company_id = ?",
                 "sssssuuu", op->item.is_round ? "running" : "done", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker,
                 (uint64_t)(migration || op->item.is_round), op->job_id, company_id));
     if (!db_affected(db)) {
@@ -420,9 +418,7 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 {
     TRY(job_written(db, op->job_id, &(struct job_end){"cancelled", NULL, NULL},
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {cancelled}, error = NULL, message = NULL, finished_at = {now finished_at}, updated_at = {now updated_at}{result} "
-                            "WHERE id = ? AND status = {running}",
-                            "u", op->job_id)));
+                            "UPDATE portal_jobs SET {become job.stop}{result} WHERE id = ? AND {from job.stop}", "u", op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add_attempt(db, op->job_id, "cancelled", worker, NULL, &op->attempt));
     return item_end(db, &op->item, "cancelled");
@@ -432,12 +428,12 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 static enum db_rc retry_later(struct db *db, const struct store_login_failed *op, const char *worker)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET status = {word ?}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
-                "INTERVAL ? MICROSECOND, updated_at = {now updated_at}{result} WHERE id = ? AND status = {running}",
+                "UPDATE portal_jobs SET {become job.wait ?}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
+                "INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.wait}",
                 "sssuiu", later_state(op->uncounted), op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
     TRY(event_add_attempt(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, op->error, &op->attempt));
     return db_exec(db,
-                   "UPDATE chasqui_items SET state = ?, ready = NULL, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
+                   "UPDATE chasqui_items SET {become item.wait ?}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
                    "siuu", later_state(op->uncounted), op->retry_ms * 1000, op->item.batch_id, op->item.idx);
 }
 
@@ -453,8 +449,7 @@ static enum db_rc attempt_write(struct db *db, struct store_login_failed *op, co
     }
     TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} "
-                            "WHERE id = ? AND status = {running}",
+                            "UPDATE portal_jobs SET {become job.fail}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.fail}",
                             "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add_attempt(db, op->job_id, "failed", worker, op->error, &op->attempt));

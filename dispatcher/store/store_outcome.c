@@ -123,9 +123,7 @@ static enum db_rc items_end(struct db *db, const struct outcome *o)
             }
         if (n)
             TRY(db_exec_in_u64(db,
-                               "UPDATE chasqui_items SET state = 'done', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx "
-                               "IN (%s)",
-                               idx, n, "u", batch_id));
+                               "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx IN (%s)", idx, n, "u", batch_id));
     }
     return DB_OK;
 }
@@ -146,8 +144,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
                 "= ?, title = ?, started_at = NOW(6), last_activity_at = NOW(6) WHERE id = ?",
                 "ssssu", o->n, fill_session, o));
     TRY(db_bulk(db,
-                "UPDATE portal_jobs SET status = {done}, error = NULL, message = NULL, robot_worker_base_url = ?, robot_worker_viewer_url = ?, "
-                "robot_session_id = ?, worker = ?, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = ? AND company_id = ?",
+                "UPDATE portal_jobs SET {become job.log_in_bulk}, robot_worker_base_url = ?, robot_worker_viewer_url = ?, robot_session_id = ?, "
+                "worker = ?{result} WHERE id = ? AND company_id = ?",
                 "ssssuu", o->n, fill_portal_job, o));
     if (db_affected(db) != o->n) /* Laravel deleted one of them */
         return DB_DUP;

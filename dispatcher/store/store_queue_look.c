@@ -32,7 +32,7 @@ static enum db_rc due_tx(struct db *db, void *arg)
         due->batch_id[due->n] = db_u64(db, 0);
         due->idx[due->n++] = db_u64(db, 1);
     }
-    return due->n ? db_bulk(db, "UPDATE chasqui_items SET ready = 1, due_at = NULL WHERE batch_id = ? AND idx = ?", "uu", due->n, fill_due, due)
+    return due->n ? db_bulk(db, "UPDATE chasqui_items SET {become ready.due} WHERE batch_id = ? AND idx = ?", "uu", due->n, fill_due, due)
                   : DB_OK;
 }
 

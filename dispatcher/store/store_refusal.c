@@ -77,8 +77,7 @@ static enum db_rc item_tx(struct db *db, void *arg)
     if (!db_next(db)) /* ended meanwhile */
         return DB_OK;
     uint64_t job_id = db_u64(db, 0);
-    TRY(db_exec(db, "UPDATE chasqui_items SET state = 'failed', ready = NULL, due_at = NULL, params = NULL WHERE batch_id = ? AND idx = ?", "uu",
-                r->batch_id, r->idx));
+    TRY(db_exec(db, "UPDATE chasqui_items SET {become item.refuse} WHERE batch_id = ? AND idx = ?", "uu", r->batch_id, r->idx));
     TRY(db_exec(db,
                 "INSERT INTO chasqui_refusals (at, batch_id, idx, status, error, message, what) VALUES (NOW(6), ?, ?, 'failed', ?, LEFT(?, 1000), "
                 "?) ON DUPLICATE KEY UPDATE at = VALUES(at), message = VALUES(message), what = VALUES(what)",
@@ -87,8 +86,7 @@ static enum db_rc item_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(job_written(db, job_id, &end,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id "
-                            "= ? AND status IN ({queued}, {retrying})",
+                            "UPDATE portal_jobs SET {become job.refuse}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.refuse}",
                             "ssu", end.error, end.message, job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", job_id));
     return event_add(db, job_id, "failed", NULL, NULL, code);
@@ -127,8 +125,8 @@ static enum db_rc again_tx(struct db *db, void *arg)
     db_str_copy(db, 2, error, sizeof(error));
     db_str_copy(db, 3, message, sizeof(message));
     enum db_rc rc = db_exec(db,
-                            "UPDATE portal_jobs SET status = {word ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, finished_at = COALESCE(finished_at, "
-                            "{now finished_at}), updated_at = {now updated_at}{result} WHERE id = ?",
+                            "UPDATE portal_jobs SET {become job.make_up ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, finished_at = "
+                            "COALESCE(finished_at, {now finished_at}){result} WHERE id = ?",
                             "sssu", status, error, message, job_id);
     if (rc == DB_REFUSED || rc == DB_DUP) {
         db_forgive(db);

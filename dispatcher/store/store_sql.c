@@ -142,7 +142,7 @@ enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id,
         return DB_OK;
     id_job_uid(uid);
     TRY(db_exec(db,
-                "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, {failed}, "
+                "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, {new job.lift}, "
                 "{now created_at}, {now updated_at})",
                 "ususs", highest + 1, uid, company_id, portal, action));
     log_line(LOG_WARN, "job_numbers", "to", log_i((long long)highest + 1), "why", "portal_jobs began anew", NULL);
@@ -495,8 +495,7 @@ enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state t
     struct job_end end = {"failed", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason};
     TRY(job_written(db, job_id, &end,
                     db_exec(db,
-                            "UPDATE portal_jobs SET status = {failed}, error = ?, message = {message ?}, finished_at = {now finished_at}, updated_at = {now updated_at}{result} WHERE id = "
-                            "? AND status IN ({done}, {running})",
+                            "UPDATE portal_jobs SET {become job.lose}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.lose}",
                             "ssu", end.error, end.message, job_id)));
     return event_add(db, job_id, end.error, NULL, NULL, reason);
 }

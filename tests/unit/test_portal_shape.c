@@ -56,6 +56,17 @@ static void test_words_are_written_and_read_back(void **state)
                 "'completed' WHEN 'failed' THEN 'error' WHEN 'cancelled' THEN 'cancelled' END)");
 }
 
+static void test_an_event_of_a_job_is_in_those_words(void **state)
+{
+    (void)state;
+    assert_text(&own, "SET {become job.fail}, error = ? WHERE id = ? AND {from job.fail}",
+                "SET status = 'failed', finished_at = NOW(3), updated_at = NOW(3), error = ? WHERE id = ? AND status = 'running'");
+    assert_text(&laravel, "SET {become job.end ?} WHERE {from job.cancel}",
+                "SET status = (CASE ? WHEN 'done' THEN 'completed' WHEN 'failed' THEN 'error' WHEN 'cancelled' THEN 'cancelled' END), finished_at = "
+                "NOW(3), updated_at = NOW(3) WHERE status IN ('pending', 'pending')");
+    assert_text(&laravel, "VALUES ({new job.act})", "VALUES ('processing')");
+}
+
 static void test_a_shared_word_is_the_first_status(void **state)
 {
     (void)state;
@@ -127,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_words_leave_the_text_as_it_was),
         cmocka_unit_test(test_words_are_written_and_read_back),
+        cmocka_unit_test(test_an_event_of_a_job_is_in_those_words),
         cmocka_unit_test(test_a_shared_word_is_the_first_status),
         cmocka_unit_test(test_what_an_enum_lacks),
         cmocka_unit_test(test_columns_are_filled_where_they_are),
