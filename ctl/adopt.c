@@ -84,7 +84,7 @@ static enum db_rc sessions_make(struct adoption *a, const uint64_t *id)
     TRY(db_exec_in_u64(db,
                        "INSERT IGNORE INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, reason, since, "
                        "robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, last_activity_at) SELECT j.id, 1, j.id, "
-                       "j.company_id, j.portal, 1, 'active', 'adopted', NOW(6), r.id, j.robot_session_id, j.robot_session_id, e.epoch, 1, "
+                       "j.company_id, j.portal, 1, {new session.adopt}, 'adopted', NOW(6), r.id, j.robot_session_id, j.robot_session_id, e.epoch, 1, "
                        "COALESCE({utc j.created_at}, NOW(6)), NOW(6) FROM portal_jobs j JOIN chasqui_robots r ON " ROBOT_OF
                        " JOIN chasqui_epochs e ON e.company_id = j.company_id AND e.portal = j.portal WHERE j.id IN (%s) AND " LARAVEL_OWN
                        " AND NOT EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.company_id = j.company_id AND s.portal = j.portal AND s.live = 1)",
@@ -121,12 +121,19 @@ static enum db_rc robot_places(struct adoption *a, unsigned from, unsigned to)
     return DB_OK;
 }
 
-static void fill_place(void *arg, unsigned row, struct db_cell *cells)
+static void fill_slot(void *arg, unsigned row, struct db_cell *cells)
 {
     const struct row *r = &((struct adoption *)arg)->row[row];
     cells[0].n = r->robot_id;
     cells[1].n = r->slot;
-    cells[2].n = r->ref;
+}
+
+static void fill_place(void *arg, unsigned row, struct db_cell *cells)
+{
+    const struct row *r = &((struct adoption *)arg)->row[row];
+    cells[0].n = r->ref;
+    cells[1].n = r->robot_id;
+    cells[2].n = r->slot;
 }
 
 static void fill_event(void *arg, unsigned row, struct db_cell *cells)
@@ -148,10 +155,9 @@ static enum db_rc chunk_tx(struct db *db, void *arg)
     }
     if (!a->n_rows)
         return DB_OK;
-    enum db_rc rc = db_bulk(db,
-                            "INSERT INTO chasqui_places (robot_id, slot, session_ref) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE session_ref = "
-                            "COALESCE(session_ref, VALUES(session_ref))",
-                            "uuu", a->n_rows, fill_place, a);
+    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_places (robot_id, slot) VALUES (?, ?)", "uu", a->n_rows, fill_slot, a));
+    enum db_rc rc = db_bulk(db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}", "uuu",
+                            a->n_rows, fill_place, a);
     if (rc == DB_DUP)
         return DB_RETRY;
     TRY(rc);

@@ -177,10 +177,8 @@ static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
         "s.live = 1",
         "DELETE m FROM chasqui_session_migrations m JOIN chasqui_sessions s ON s.job_id = m.job_id WHERE "
         "s.robot_id = ? AND s.live = 1",
-        "UPDATE chasqui_sessions SET state = 'lost', reason = 'robot_removed', since = NOW(6), live = NULL, "
-        "live_session_id = NULL WHERE "
-        "robot_id = ? AND live = 1",
-        "UPDATE chasqui_sessions SET close_pending = 0 WHERE robot_id = ? AND close_pending <> 0",
+        "UPDATE chasqui_sessions SET {become session.remove}, reason = 'robot_removed' WHERE robot_id = ? AND live = 1",
+        "UPDATE chasqui_sessions SET {become remains.settle} WHERE robot_id = ? AND {from remains.settle}",
     };
     for (unsigned i = 0; i < sizeof(sql) / sizeof(*sql); i++)
         TRY(db_exec(db, sql[i], "u", robot_id));

@@ -76,7 +76,7 @@ static bool has_several(const char *list)
 static void value_write(const struct event *e, bool is_parameter, struct buf *out)
 {
     const char *list = e->to;
-    CHECK(is_parameter == has_several(list), "%s has %s end", e->name, is_parameter ? "one" : "more than one");
+    CHECK(is_parameter || !has_several(list), "%s has several ends", e->name);
     if (!is_parameter) {
         buf_adds(out, state_next(e, &list)->sql);
         return;
@@ -110,8 +110,9 @@ static void from_write(const struct event *e, const char *alias, struct buf *out
     buf_addf(out, "%s%s%s ", alias, *alias ? "." : "", column_of(e));
     const char *list = e->from, *before = has_several(list) ? "IN (" : "= ";
     for (; list; before = ", ") {
-        buf_adds(out, before);
-        buf_adds(out, state_next(e, &list)->sql);
+        const char *sql = state_next(e, &list)->sql;
+        buf_adds(out, strcmp(sql, "NULL") == 0 ? "IS " : before);
+        buf_adds(out, sql);
     }
     buf_adds(out, has_several(e->from) ? ")" : "");
 }

@@ -208,7 +208,7 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
     }
     TRY(db_bulk(db,
                 "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, robot_id, epoch) "
-                "VALUES (?, ?, ?, ?, ?, 1, 'opening', NOW(6), ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?, ?)",
                 "uuuusuu", c->n_rows, fill_session, c));
     GATHER(c, job_id, ids);
     TRY(db_query_in_u64(db, "SELECT id, current_job_id FROM chasqui_sessions WHERE current_job_id IN (%s)", ids, c->n_rows, ""));
@@ -217,8 +217,7 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
         if (it)
             it->session_ref = db_u64(db, 0);
     }
-    TRY(db_bulk(db, "UPDATE chasqui_places SET session_ref = ? WHERE robot_id = ? AND slot = ? AND session_ref IS NULL", "uuu", c->n_rows,
-                fill_place, c));
+    TRY(db_bulk(db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}", "uuu", c->n_rows, fill_place, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
     TRY(epochs_raise(db, c));

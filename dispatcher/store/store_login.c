@@ -161,7 +161,7 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     op->epoch++;
     rc = db_exec(db,
                  "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
-                 "VALUES (?, 1, ?, ?, ?, 1, 'opening', NOW(6), ?)",
+                 "VALUES (?, 1, ?, ?, ?, 1, {new session.open}, NOW(6), ?)",
                  "uuusu", op->job_id, op->job_id, op->company_id, op->portal, op->epoch);
     if (rc == DB_DUP)
         TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
@@ -238,7 +238,7 @@ static enum db_rc again_tx(struct db *db, void *arg)
     if (op->same_robot_ok) {
         op->robot_id = old_robot;
     } else {
-        TRY(db_exec(db, "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = ?", "u", op->session_ref));
+        TRY(db_exec(db, "UPDATE chasqui_places SET {become place.free} WHERE session_ref = ?", "u", op->session_ref));
         TRY(place_take(db, op->candidate, op->n_candidates, migration, op->session_ref, &op->robot_id, &op->slot));
         if (!op->robot_id) {
             op->outcome = RESERVE_NO_PLACE;
@@ -247,7 +247,7 @@ static enum db_rc again_tx(struct db *db, void *arg)
     }
     op->epoch = (epoch > op->above ? epoch : op->above) + 1;
     TRY(epoch_set(db, company_id, portal, op->epoch));
-    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ?, epoch = ? WHERE id = ? AND state = 'opening'", "uuu",
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.move}, robot_id = ?, epoch = ? WHERE id = ? AND {from session.move}", "uuu",
                 (uint64_t)op->robot_id, op->epoch, op->session_ref));
     TRY(db_exec(db,
                 "UPDATE chasqui_leases SET limit_at = NOW(6) + INTERVAL ? MICROSECOND, expires_at = NOW(6) + INTERVAL ? MICROSECOND "
@@ -319,9 +319,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
     if (!held)
         return DB_OK;
     enum db_rc rc = db_exec(db,
-                            "UPDATE chasqui_sessions SET state = 'active', reason = NULL, since = NOW(6), robot_session_id = ?, "
-                            "live_session_id = ?, boot_id = NULLIF(?, ''), title = NULLIF(?, ''), started_at = NOW(6), last_activity_at = "
-                            "NOW(6) WHERE id = ? AND state = 'opening'",
+                            "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = NULLIF(?, ''), "
+                            "title = NULLIF(?, '') WHERE id = ? AND {from session.log_in}",
                             "ssssu", op->session_id, op->session_id, op->boot_id, op->title, op->session_ref);
     if (rc == DB_DUP) {
         op->outcome = LOGIN_DONE_DUP_SESSION;
@@ -385,13 +384,13 @@ void store_login_done(struct db *db, void *arg)
 /* ---- failed ------------------------------------------------------------------------------------------------------------- */
 
 /* An opening generation that cannot be used any more stays behind on its robot; the next one opens without a place. */
-static enum db_rc generation_next(struct db *db, const struct store_login_failed *op, enum session_state left)
+static enum db_rc generation_next(struct db *db, const struct store_login_failed *op)
 {
     TRY(db_exec(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE id = ?", "u", op->session_ref));
-    TRY(session_close_row(db, op->session_ref, left, "abandoned", op->place));
+    TRY(session_close_row(db, "abandon", op->session_ref, SESSION_LOST, "abandoned", op->place));
     return db_exec(db,
                    "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
-                   "SELECT job_id, generation + 1, job_id, company_id, portal, 1, 'opening', NOW(6), epoch FROM chasqui_sessions WHERE id = ?",
+                   "SELECT job_id, generation + 1, job_id, company_id, portal, 1, {new session.open}, NOW(6), epoch FROM chasqui_sessions WHERE id = ?",
                    "u", op->session_ref);
 }
 
@@ -404,14 +403,14 @@ static enum db_rc migration_failed(struct db *db, const struct store_login_faile
                 "iu", op->retry_ms * 1000, op->job_id));
     bool waits = db_affected(db) == 1 && op->retry_ms >= 0;
     if (!waits) { /* the last try: the session is lost */
-        TRY(session_close_row(db, op->session_ref, SESSION_LOST, "migration_failed", op->place));
+        TRY(session_close_row(db, "migration_failed", op->session_ref, SESSION_LOST, "migration_failed", op->place));
         return job_session_lost(db, op->job_id, SESSION_LOST, op->error);
     }
     if (op->place == PLACE_FREE) {
         TRY(place_let_go(db, op->session_ref, PLACE_FREE));
         return db_exec(db, "UPDATE chasqui_sessions SET robot_id = NULL WHERE id = ?", "u", op->session_ref);
     }
-    return generation_next(db, op, SESSION_LOST);
+    return generation_next(db, op);
 }
 
 static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, const char *worker)
@@ -496,9 +495,9 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     if (migration)
         return migration_failed(db, op);
     if (op->place == PLACE_KEEP_PENDING)
-        TRY(session_close_row(db, op->session_ref, SESSION_LOST, "abandoned", op->place));
+        TRY(session_close_row(db, "abandon", op->session_ref, SESSION_LOST, "abandoned", op->place));
     else
-        TRY(session_close_row(db, op->session_ref, SESSION_CLOSED, "login_failed", op->place));
+        TRY(session_close_row(db, "login_failed", op->session_ref, SESSION_CLOSED, "login_failed", op->place));
     worker_name(db, robot_id, worker);
     if (op->cancelled)
         return cancelled(db, op, worker);

@@ -52,7 +52,7 @@ static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const s
     if (move != MOVE_IMPOSSIBLE || op->session_ref || op->is_only_stored) /* an operator's wish never costs a session */
         return DB_OK;
     op->lost++;
-    TRY(session_close_row(db, row->ref, SESSION_LOST, op->reason, op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
+    TRY(session_close_row(db, "lose", row->ref, SESSION_LOST, op->reason, op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
     return job_session_lost(db, row->job_id, SESSION_LOST, op->reason);
 }
 
@@ -148,7 +148,7 @@ static bool is_wish(const struct session_row *row, const char *reason)
 static enum db_rc give_up(struct db *db, const struct session_row *row, const char *reason)
 {
     bool on_robot = row->generation == 1 || row->state == SESSION_ACTIVE;
-    TRY(session_close_row(db, row->ref, SESSION_LOST, "migrate_timeout",
+    TRY(session_close_row(db, "time_out", row->ref, SESSION_LOST, "migrate_timeout",
                           on_robot && strcmp(reason, "robot_restarted") != 0 ? PLACE_KEEP_PENDING : PLACE_FREE));
     return job_session_lost(db, row->job_id, SESSION_LOST, "migrate_timeout");
 }
@@ -186,10 +186,10 @@ static enum db_rc leave_behind(struct db *db, const struct session_row *row, con
 {
     bool gone = strcmp(reason, "robot_restarted") == 0;
     TRY(db_exec(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE id = ?", "u", row->ref));
-    TRY(session_close_row(db, row->ref, SESSION_MIGRATED, reason, gone ? PLACE_FREE : PLACE_KEEP_PENDING));
+    TRY(session_close_row(db, "migrate", row->ref, SESSION_MIGRATED, reason, gone ? PLACE_FREE : PLACE_KEEP_PENDING));
     TRY(db_exec(db,
                 "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) VALUES (?, ?, ?, "
-                "?, ?, 1, 'opening', NOW(6), ?)",
+                "?, ?, 1, {new session.open}, NOW(6), ?)",
                 "uuuusu", row->job_id, (uint64_t)row->generation + 1, row->job_id, row->company_id, row->portal, row->epoch));
     *ref = db_insert_id(db);
     return DB_OK;

@@ -140,8 +140,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(leases_end(db, o));
     TRY(db_bulk(db,
-                "UPDATE chasqui_sessions SET state = 'active', reason = NULL, since = NOW(6), robot_session_id = ?, live_session_id = ?, boot_id "
-                "= ?, title = ?, started_at = NOW(6), last_activity_at = NOW(6) WHERE id = ?",
+                "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = ?, title = ? WHERE id = ? AND "
+                "{from session.log_in}",
                 "ssssu", o->n, fill_session, o));
     TRY(db_bulk(db,
                 "UPDATE portal_jobs SET {become job.log_in_bulk}, robot_worker_base_url = ?, robot_worker_viewer_url = ?, robot_session_id = ?, "

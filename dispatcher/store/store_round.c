@@ -181,7 +181,7 @@ static enum db_rc turn_end(struct db *db, struct store_round_turn *op)
     if (op->said.status)
         TRY(robot_words_write(db, op->job_id, &op->said));
     if (op->is_closing) {
-        TRY(db_exec(db, "UPDATE chasqui_sessions SET state = 'closing', since = NOW(6) WHERE id = ?", "u", op->session_ref));
+        TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.close} WHERE id = ? AND {from session.close}", "u", op->session_ref));
         TRY(end_note(db, op));
         return session_by_ref(db, op->session_ref, &found, &op->row);
     }
@@ -262,7 +262,7 @@ static enum db_rc closed_tx(struct db *db, void *arg)
         return DB_OK;
     op->lost = false;
     if (is_closing) {
-        TRY(session_close_row(db, op->session_ref, SESSION_CLOSED, "round_over", op->place));
+        TRY(session_close_row(db, "round_over", op->session_ref, SESSION_CLOSED, "round_over", op->place));
         TRY(event_add(db, op->job_id, "session_closed", NULL, NULL, "round_over"));
     }
     TRY(db_query(db, "SELECT j.error, j.message, i.ending FROM portal_jobs j JOIN chasqui_items i ON i.batch_id = ? AND i.idx = ? WHERE j.id = ?", "uuu",

@@ -239,8 +239,8 @@ static enum db_rc close_begin_tx(struct db *db, void *arg)
 {
     struct store_close_begin *op = arg;
     op->ok = false;
-    TRY(db_exec(db, "UPDATE chasqui_sessions s SET s.state = 'closing', s.since = NOW(6) WHERE s.id = ? AND s.epoch = ? AND s.state = 'active' AND NOT "
-                "EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round')",
+    TRY(db_exec(db, "UPDATE chasqui_sessions s SET {become session.close} WHERE s.id = ? AND s.epoch = ? AND {from session.close} AND NOT EXISTS "
+                " (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round')",
                 "uu", op->session_ref, op->epoch));
     op->ok = db_affected(db) == 1;
     TRY(session_by_ref(db, op->session_ref, &op->found, &op->row));
@@ -275,9 +275,8 @@ static enum db_rc close_end_tx(struct db *db, void *arg)
     if (!held)
         return DB_OK;
     if (op->to == SESSION_ACTIVE)
-        return db_exec(db, "UPDATE chasqui_sessions SET state = 'active', since = NOW(6) WHERE id = ? AND state = 'closing'", "u",
-                       op->session_ref);
-    TRY(session_close_row(db, op->session_ref, op->to, op->reason, op->place));
+        return db_exec(db, "UPDATE chasqui_sessions SET {become session.keep} WHERE id = ? AND {from session.keep}", "u", op->session_ref);
+    TRY(session_close_row(db, "end", op->session_ref, op->to, op->reason, op->place));
     TRY(job_session_lost(db, op->job_id, op->to, op->reason));
     if (op->to == SESSION_CLOSED)
         TRY(event_add(db, op->job_id, "session_closed", NULL, NULL, op->reason));
@@ -305,8 +304,7 @@ static enum db_rc session_end_tx(struct db *db, void *arg)
     struct store_session_end *op = arg;
     op->ok = false;
     TRY(db_exec(db,
-                "UPDATE chasqui_sessions SET state = ?, reason = ?, since = NOW(6), live = NULL, live_session_id = NULL WHERE id = ? "
-                "AND epoch = ? AND state = 'active'",
+                "UPDATE chasqui_sessions SET {become session.expire ?}, reason = ? WHERE id = ? AND epoch = ? AND {from session.expire}",
                 "ssuu", session_state_name[op->to], op->reason, op->session_ref, op->epoch));
     op->ok = db_affected(db) == 1;
     if (op->ok)
@@ -371,8 +369,7 @@ static enum db_rc idle_claim_tx(struct db *db, void *arg)
     while (op->n < 16 && db_next(db))
         session_read(db, 0, &rows[op->n++]);
     for (unsigned i = 0; i < op->n; i++) {
-        TRY(db_exec(db, "UPDATE chasqui_sessions SET state = 'closing', since = NOW(6) WHERE id = ? AND state = 'active'", "u",
-                    rows[i].ref));
+        TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.close} WHERE id = ? AND {from session.close}", "u", rows[i].ref));
         enum db_rc rc = lease_insert(db, rows[i].job_id, "close", rows[i].ref, &op->lease);
         if (rc == DB_DUP)
             return DB_RETRY;

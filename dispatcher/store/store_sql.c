@@ -255,14 +255,14 @@ enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fat
 {
     switch (fate) {
     case PLACE_FREE:
-        TRY(db_exec(db, "UPDATE chasqui_places SET session_ref = NULL WHERE session_ref = ?", "u", session_ref));
-        return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 0 WHERE id = ?", "u", session_ref);
+        TRY(db_exec(db, "UPDATE chasqui_places SET {become place.free} WHERE session_ref = ?", "u", session_ref));
+        return db_exec(db, "UPDATE chasqui_sessions SET {become remains.free} WHERE id = ?", "u", session_ref);
     case PLACE_KEEP_PENDING:
-        return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 1 WHERE id = ?", "u", session_ref);
+        return db_exec(db, "UPDATE chasqui_sessions SET {become remains.keep} WHERE id = ?", "u", session_ref);
     case PLACE_FADE:
         break;
     }
-    return db_exec(db, "UPDATE chasqui_sessions SET close_pending = 2 WHERE id = ?", "u", session_ref);
+    return db_exec(db, "UPDATE chasqui_sessions SET {become remains.fade} WHERE id = ?", "u", session_ref);
 }
 
 /* ---- choosing a robot -------------------------------------------------------------------------------------------- */
@@ -439,7 +439,7 @@ static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_lo
         }
         uint64_t found = db_u64(db, 0);
         TRY(db_exec(db,
-                    "UPDATE chasqui_places SET session_ref = ? WHERE robot_id = ? AND slot = ? AND session_ref IS NULL",
+                    "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
                     "uuu", session_ref, (uint64_t)best->robot_id, found));
         if (db_affected(db) != 1)
             continue;
@@ -477,13 +477,11 @@ const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM])
     return out;
 }
 
-enum db_rc session_close_row(struct db *db, uint64_t ref, enum session_state to, const char *reason,
-                             enum place_fate fate)
+enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to, const char *reason, enum place_fate fate)
 {
-    TRY(db_exec(db,
-                "UPDATE chasqui_sessions SET state = ?, reason = ?, since = NOW(6), live = NULL, live_session_id = NULL "
-                "WHERE id = ?",
-                "ssu", session_state_name[to], or_null(reason), ref));
+    char sql[120];
+    snprintf(sql, sizeof(sql), "UPDATE chasqui_sessions SET {become session.%s ?}, reason = ? WHERE id = ?", event);
+    TRY(db_exec(db, sql, "ssu", session_state_name[to], or_null(reason), ref));
     return place_let_go(db, ref, fate);
 }
 
@@ -523,7 +521,7 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
     enum db_rc rc = db_exec(db,
                             "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, "
                             "reason, since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, "
-                            "last_activity_at) SELECT id, 1, id, company_id, portal, 1, 'active', 'adopted', NOW(6), ?, "
+                            "last_activity_at) SELECT id, 1, id, company_id, portal, 1, {new session.adopt}, 'adopted', NOW(6), ?, "
                             "robot_session_id, robot_session_id, ?, 1, COALESCE({utc created_at}, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
                             "uuu", (uint64_t)robot_id, epoch, job_id);
     if (rc == DB_DUP) /* its id is live elsewhere */
@@ -535,7 +533,7 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
     TRY(place_take(db, &only, 1, false, session_ref, &taken, &slot));
     if (!taken) { /* an adopted session takes a place even above capacity */
         rc = db_exec(db,
-                     "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, ? FROM "
+                     "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, {new place.add} FROM "
                      "chasqui_places WHERE robot_id = ?",
                      "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
         if (rc == DB_DUP) /* another one had this slot first */
