@@ -17,6 +17,7 @@
 #   make install       into DESTDIR/PREFIX            make clean
 #   make hosts         over a real Galera cluster      make deps          install the Debian packages that are missing
 #   make deb           Debian packages into build/deb, make check-deb looks into them
+#   make docs          the tables and the picture of states in docs/, after a change of db/state.def
 #   make check-typescript  types made of docs/openapi.json compile (fetches from npm)
 #
 # Every program's parts are listed here: what a process may link is what it may do. The broker has neither the
@@ -36,6 +37,7 @@ PACKAGES_TEST := libcmocka-dev python3-pytest python3-pytest-xdist python3-pytes
 PACKAGES_NPM := $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_CHROMIUM := chromium $(PACKAGES_NPM)
 PACKAGES_LINT := cppcheck clang-format
+PACKAGES_DOCS := graphviz
 PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
   $(PACKAGES_NPM)
 
@@ -175,6 +177,7 @@ check-unit: unit-tests
 check-policy: all
 	@tests/check-policy $(BUILD)
 	@tests/check-floors $(BUILD)
+	@tests/check-states
 
 # Every parser, seeded, under ASan and UBSan.
 check-fuzz:
@@ -246,6 +249,12 @@ release-check: all
 	@CHASQUI_BUILD='$(BUILD)' tests/run/release-check $(VERSION)
 format:
 	clang-format -i $(shell git ls-files "*.c" "*.h")
+
+# The tables of states in ARCHITECTURE.md and their picture, made of db/state.def.
+.PHONY: docs
+docs:
+	@tests/run/deps $(PACKAGES_DOCS)
+	@tests/run/states.py | dot -Tsvg > docs/states.svg
 
 PREFIX ?= /usr/local
 install: all
