@@ -86,12 +86,4 @@ enum db_rc ctl_audit(struct db *db, const char *actor, const char *action, const
 /* false after saying that the tables are missing or old. */
 bool ctl_tables_ready(struct ctl *c);
 
-/* Leaves a transaction's function with the first failure. */
-#define TRY(call)                                                                                                 \
-    do {                                                                                                          \
-        enum db_rc try_rc_ = (call);                                                                              \
-        if (try_rc_ != DB_OK)                                                                                     \
-            return try_rc_;                                                                                       \
-    } while (0)
-
 #endif

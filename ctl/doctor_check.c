@@ -8,6 +8,7 @@
 #include "common/url.h"
 #include "ctl/ctl.h"
 #include "ctl/portal_jobs.h"
+#include "db/robot_row.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -113,8 +113,7 @@ enum ctl_exit worker_list(struct ctl *c)
     struct db *db = c->db;
     enum db_rc rc = db_query(db,
                              "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, "
-                             "LEAST(COALESCE(r.capacity, "
-                             "r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10)), (SELECT "
+                             ROBOT_CAPACITY ", (SELECT "
                              "COUNT(p.session_ref) FROM "
                              "chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
                              "WHERE s.robot_id = r.id AND "

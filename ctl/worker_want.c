@@ -19,7 +19,6 @@
 
 struct want {
     const char *actor, *name, *wanted;
-    bool is_drain;
     uint64_t deadline_s; /* from now; of a drain, with has_deadline */
     bool has_deadline;
     const char *reason; /* NULL = none */
@@ -28,15 +27,6 @@ struct want {
     uint64_t sessions, movable;
     char why[400];
 };
-
-/* What was to leave a robot that is wanted again stays, unless it is under way. */
-static enum db_rc moves_forget(struct db *db, uint64_t robot_id)
-{
-    return db_exec(db,
-                   "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE "
-                   "s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.reason = 'drain'",
-                   "u", robot_id);
-}
 
 static enum db_rc want_tx(struct db *db, void *arg)
 {
@@ -65,13 +55,7 @@ static enum db_rc want_tx(struct db *db, void *arg)
         if (*w->why)
             return DB_DUP;
     }
-    TRY(db_exec(db,
-                "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, "
-                "NOW(6)), NOW(6))), drain_deadline = IF(? = 0, NULL, NOW(6) + INTERVAL ? SECOND), wanted = ? WHERE id = ?",
-                "uuusu", (uint64_t)w->is_drain, (uint64_t)w->has_deadline, w->deadline_s, w->wanted, robot_id));
-    if (!w->is_drain)
-        TRY(moves_forget(db, robot_id));
-    TRY(robot_revision_raise(db));
+    TRY(robot_row_want(db, robot_id, w->wanted, w->has_deadline, w->deadline_s * 1000));
     snprintf(detail, sizeof(detail), "%s -> %s", w->before, w->wanted);
     if (w->has_deadline)
         snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), " within %llu s",
@@ -194,7 +178,7 @@ static enum ctl_exit wait_empty(struct ctl *c, const char *name, uint64_t at_fir
 
 enum ctl_exit worker_drain(struct ctl *c)
 {
-    struct want w = {.wanted = "draining", .is_drain = true};
+    struct want w = {.wanted = "draining"};
     char text[TEXT_AMOUNT];
     const char *deadline = args_value(&c->args, OPT_DEADLINE);
     if (deadline && !args_duration(c, "--deadline", deadline, AHEAD_DAYS_MAX, &w.deadline_s))

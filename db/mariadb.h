@@ -83,6 +83,14 @@ const struct db_refusal *db_refusal_told(const struct db *db); /* the last one, 
  * goes on. */
 struct db_refusal db_forgive(struct db *db);
 
+/* Leaves the function with the first failure. */
+#define TRY(call)                    \
+    do {                             \
+        enum db_rc try_rc_ = (call); \
+        if (try_rc_ != DB_OK)        \
+            return try_rc_;          \
+    } while (0)
+
 /* `types`: one letter a parameter: i int64_t, u uint64_t, s const char * (NULL = SQL NULL), b const void *, size_t
  * (NULL = SQL NULL), N uint64_t where 0 = SQL NULL. */
 enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...);

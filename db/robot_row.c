@@ -11,22 +11,33 @@
  */
 #include "db/robot_row.h"
 
-#include "dispatcher/store/store_sql.h"
-
 #include <stdio.h>
 #include <string.h>
-
-#define CAPACITY "LEAST(COALESCE(capacity, reported_capacity, 10), COALESCE(reported_capacity, capacity, 10))"
 
 enum db_rc robot_revision_raise(struct db *db)
 {
     return db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", "");
 }
 
+enum db_rc robot_row_want(struct db *db, uint64_t robot_id, const char *wanted, bool has_deadline, uint64_t deadline_ms)
+{
+    bool is_drain = strcmp(wanted, "draining") == 0;
+    TRY(db_exec(db,
+                "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, NOW(6)), NOW(6))), "
+                "drain_deadline = IF(? = 0, NULL, NOW(6) + INTERVAL ? * 1000 MICROSECOND), wanted = ? WHERE id = ?",
+                "uuusu", (uint64_t)is_drain, (uint64_t)(is_drain && has_deadline), deadline_ms, wanted, robot_id));
+    if (!is_drain)
+        TRY(db_exec(db,
+                    "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live "
+                    "= 1 AND s.state = 'active' AND m.reason = 'drain'",
+                    "u", robot_id));
+    return robot_revision_raise(db);
+}
+
 enum db_rc robot_places_make(struct db *db, uint64_t robot_id)
 {
     TRY(db_query(db,
-                 "SELECT " CAPACITY ", (SELECT COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM "
+                 "SELECT " ROBOT_CAPACITY ", (SELECT COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM "
                  "chasqui_robots r WHERE id = ? FOR UPDATE",
                  "u", robot_id));
     if (!db_next(db))

@@ -11,6 +11,8 @@
 
 #define ROBOT_CAPACITY_MAX 100000 /* seq_1_to_100000 */
 #define ROBOT_DETAIL_ROOM 800
+/* How many sessions the robot `r` may hold: the least of what operators allow and what it reports, 10 when nothing is known. */
+#define ROBOT_CAPACITY "LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10))"
 
 enum robot_row_outcome {
     ROBOT_ROW_DONE,
@@ -43,6 +45,9 @@ enum db_rc robot_row_add(struct db *db, struct robot_row_change *c);
 enum db_rc robot_row_set(struct db *db, struct robot_row_change *c);
 /* Nobody probes a disabled robot: it must hold nothing, unless `force`. Sets outcome, sessions and abandoned. */
 enum db_rc robot_row_may_rest(struct db *db, struct robot_row_change *c, bool force);
+/* It is to be `active`, `draining` or `disabled`. A drain may have a deadline, from now; one that goes on keeps its beginning. What was to
+ * leave a robot that is not drained any more stays, unless it is under way. */
+enum db_rc robot_row_want(struct db *db, uint64_t robot_id, const char *wanted, bool has_deadline, uint64_t deadline_ms);
 /* Place rows 1..capacity exist afterwards. Lowering a capacity only stops new sessions: rows stay. */
 enum db_rc robot_places_make(struct db *db, uint64_t robot_id);
 enum db_rc robot_revision_raise(struct db *db);

@@ -6,8 +6,6 @@
  */
 #include "db/schedule_sql.h"
 
-#include "dispatcher/store/store_sql.h"
-
 #include "common/clock.h"
 
 #include <stdio.h>

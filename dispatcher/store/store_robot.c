@@ -74,8 +74,6 @@ void store_robots(struct db *db, void *arg)
     op->rc = store_rc_of(db ? robots_read(db, op) : DB_GONE);
 }
 
-#define CAPACITY "LEAST(COALESCE(capacity, reported_capacity, 10), COALESCE(reported_capacity, capacity, 10))"
-
 static enum db_rc boot_changed(struct db *db, struct store_robot_seen *op)
 {
     uint64_t gone[200];
@@ -100,7 +98,7 @@ static enum db_rc capacity_reported(struct db *db, const struct store_robot_seen
     TRY(db_exec(db, "UPDATE chasqui_robots SET reported_capacity = ? WHERE id = ?", "iu", op->reported_capacity,
                 (uint64_t)op->robot_id));
     TRY(db_query(db,
-                 "SELECT " CAPACITY ", (SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = r.id) FROM chasqui_robots r "
+                 "SELECT " ROBOT_CAPACITY ", (SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = r.id) FROM chasqui_robots r "
                  "WHERE id = ?",
                  "u", (uint64_t)op->robot_id));
     if (!db_next(db))
@@ -118,7 +116,7 @@ static enum db_rc seen_tx(struct db *db, void *arg)
     struct store_robot_seen *op = arg;
     char name[NAME_ROOM];
     op->freed = 0;
-    TRY(db_query(db, "SELECT name, " CAPACITY " FROM chasqui_robots WHERE id = ? FOR UPDATE", "u", (uint64_t)op->robot_id));
+    TRY(db_query(db, "SELECT r.name, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.id = ? FOR UPDATE", "u", (uint64_t)op->robot_id));
     if (!db_next(db))
         return DB_OK;
     db_str_copy(db, 0, name, sizeof(name));
@@ -144,7 +142,6 @@ static enum db_rc want_tx(struct db *db, void *arg)
 {
     struct store_robot_want *op = arg;
     char before[16], deadline[32] = "";
-    bool is_drain = op->wanted == WANTED_DRAINING;
     op->refused[0] = 0;
     TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", op->name));
     op->found = db_next(db);
@@ -159,19 +156,10 @@ static enum db_rc want_tx(struct db *db, void *arg)
         if (*op->refused)
             return DB_OK;
     }
-    TRY(db_exec(db,
-                "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, NOW(6)), NOW(6))), "
-                "drain_deadline = NOW(6) + INTERVAL ? * 1000 MICROSECOND, wanted = ? WHERE id = ?",
-                "uNsu", (uint64_t)is_drain, is_drain ? (uint64_t)op->deadline_in_ms : 0, wanted_name[op->wanted], robot_id));
+    TRY(robot_row_want(db, robot_id, wanted_name[op->wanted], op->deadline_in_ms != 0, (uint64_t)op->deadline_in_ms));
     TRY(db_query(db, "SELECT CONCAT(' by ', DATE_FORMAT(drain_deadline, '%Y-%m-%dT%H:%i:%sZ')) FROM chasqui_robots WHERE id = ?", "u", robot_id));
     if (db_next(db) && db_str(db, 0, NULL))
         db_str_copy(db, 0, deadline, sizeof(deadline));
-    if (!is_drain)
-        TRY(db_exec(db,
-                    "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live "
-                    "= 1 AND s.state = 'active' AND m.reason = 'drain'",
-                    "u", robot_id));
-    TRY(robot_revision_raise(db));
     struct audit audit = {&op->by, "worker_want", op->name};
     char after[20 + CLOCK_TEXT_BYTES];
     snprintf(after, sizeof(after), "%s%s", wanted_name[op->wanted], deadline);

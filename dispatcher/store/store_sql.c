@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "db/robot_row.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -275,9 +276,6 @@ bool load_is_better(const struct load *a, const struct load *b)
     uint64_t left = (uint64_t)a->used * b->capacity, right = (uint64_t)b->used * a->capacity;
     return left != right ? left < right : a->robot_id < b->robot_id;
 }
-
-/* Of a row `r` of chasqui_robots: the smaller of what the operator set and the robot told. */
-#define ROBOT_CAPACITY "LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10))"
 
 /* How many places of each robot are held, as counted lately by this database thread. Counting reads all that are held, so the more they
  * are, the longer a count is good for: a hundred for 2 ms, 50,000 for a second. It only says which robot is the best one. That a place is

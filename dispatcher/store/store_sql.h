@@ -11,14 +11,6 @@
 #include "db/portal_shape.h"
 #include "dispatcher/store/store.h"
 
-/* Leaves the function with the first failure. */
-#define TRY(call)                        \
-    do {                                 \
-        enum db_rc try_rc_ = (call);     \
-        if (try_rc_ != DB_OK)            \
-            return try_rc_;              \
-    } while (0)
-
 /* The types of an INSERT into portal_jobs that ends with {user value}: the user's id is its last argument. In a transaction. */
 #define USER_TYPES(db, types) (shape_fills_user(db_shape(db)) ? types "N" : types)
 

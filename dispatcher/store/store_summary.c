@@ -10,6 +10,7 @@
 #include "dispatcher/store/store_sql.h"
 
 #include "common/clock.h"
+#include "db/robot_row.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -188,7 +189,7 @@ struct jv *summary_refused(int64_t n, const char *why)
 static enum db_rc robots_read(struct db *db, struct jv *list)
 {
     TRY(db_query(db,
-                 "SELECT r.name, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10)), (SELECT "
+                 "SELECT r.name, " ROBOT_CAPACITY ", (SELECT "
                  "COUNT(*) FROM chasqui_places p FORCE INDEX (free_places) WHERE p.robot_id = r.id AND p.session_ref IS NOT NULL), (SELECT "
                  "COUNT(*) FROM chasqui_sessions a FORCE INDEX (pending) WHERE a.close_pending = 1 AND a.robot_id = r.id), r.wanted = 'draining', "
                  "CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS INT), IF(r.wanted = "

@@ -11,6 +11,7 @@
 #include "dispatcher/store/store_waits.h"
 
 #include "common/jv.h"
+#include "db/robot_row.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +96,7 @@ static enum db_rc places_look(struct db *db, const struct store_why *op, struct 
 {
     uint64_t total = 0, free_places = 0, usable = 0, robots = 0;
     TRY(db_query(db,
-                 "SELECT r.id, LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10)), (SELECT "
+                 "SELECT r.id, " ROBOT_CAPACITY ", (SELECT "
                  "COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = "
                  "r.id AND s.live = 1 AND s.state = 'opening') FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
                  "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
