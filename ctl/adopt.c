@@ -156,8 +156,9 @@ static enum db_rc chunk_tx(struct db *db, void *arg)
     if (!a->n_rows)
         return DB_OK;
     TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_places (robot_id, slot) VALUES (?, ?)", "uu", a->n_rows, fill_slot, a));
-    enum db_rc rc = db_bulk(db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}", "uuu",
-                            a->n_rows, fill_place, a);
+    enum db_rc rc = db_bulk(db,
+                            "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+                            "uuu", a->n_rows, fill_place, a);
     if (rc == DB_DUP)
         return DB_RETRY;
     TRY(rc);

@@ -301,7 +301,9 @@ static enum db_rc jobs_cancel(struct db *db, struct stop *s)
 {
     if (!s->n_jobs)
         return DB_OK;
-    TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND {from item.cancel}", "uu", s->n_jobs, fill_item_of_job, s));
+    TRY(db_bulk(db,
+                "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND {from item.cancel}",
+                "uu", s->n_jobs, fill_item_of_job, s));
     TRY(rows_cancel(db, s));
     TRY(db_bulk(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", s->n_jobs, fill_job, s));
     return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'cancelled')", "u", s->n_jobs, fill_job, s);
@@ -352,8 +354,8 @@ static enum db_rc waiting_cancel(struct db *db, struct stop *s, uint64_t *from, 
     if (have_jobs)
         TRY(waiting_jobs(db, s, *from, last));
     TRY(db_exec(db,
-                "UPDATE chasqui_items SET {become item.cancel_unbegun} WHERE batch_id = ? AND idx BETWEEN ? AND ? AND {from item.cancel_unbegun} AND job_id IS "
-                "NULL",
+                "UPDATE chasqui_items SET {become item.cancel_unbegun} WHERE batch_id = ? AND idx BETWEEN ? AND ? AND "
+                "{from item.cancel_unbegun} AND job_id IS NULL",
                 "uuu", s->batch_id, *from, last));
     TRY(jobs_cancel(db, s));
     if ((*more = n == STEP))

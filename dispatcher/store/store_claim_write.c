@@ -61,8 +61,8 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
     unsigned made = 0;
     if (claim_choose(c, fate, 0)) {
         TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET {become job.claim}, attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, {now started_at}) "
-                    "WHERE id = ?",
+                    "UPDATE portal_jobs SET {become job.claim}, attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, "
+                    "{now started_at}) WHERE id = ?",
                     "su", c->n_rows, fill_old_job, c));
         if (fate == FATE_GO) /* its next generation comes */
             TRY(db_bulk(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE current_job_id = ?", "u", c->n_rows, fill_job_id, c));
@@ -193,7 +193,9 @@ static enum db_rc rows_begin(struct db *db, struct claim *c, const char *kind)
     TRY(db_bulk(db, sql, "ubussuu", c->n_rows, fill_lease, c));
     TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher) VALUES (?, NOW(6), 'started', ?, ?)", "uss",
                 c->n_rows, fill_started_event, c));
-    return db_bulk(db, "UPDATE chasqui_items SET {become item.claim}, job_id = ? WHERE batch_id = ? AND idx = ?", "uuu", c->n_rows, fill_item_job, c);
+    return db_bulk(db,
+                   "UPDATE chasqui_items SET {become item.claim}, job_id = ? WHERE batch_id = ? AND idx = ?",
+                   "uuu", c->n_rows, fill_item_job, c);
 }
 
 enum db_rc claim_begin(struct db *db, struct claim *c)
@@ -207,8 +209,8 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
         c->row[i]->epoch++;
     }
     TRY(db_bulk(db,
-                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, robot_id, epoch) "
-                "VALUES (?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?, ?)",
+                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, robot_id, "
+                "epoch) VALUES (?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?, ?)",
                 "uuuusuu", c->n_rows, fill_session, c));
     GATHER(c, job_id, ids);
     TRY(db_query_in_u64(db, "SELECT id, current_job_id FROM chasqui_sessions WHERE current_job_id IN (%s)", ids, c->n_rows, ""));
@@ -217,7 +219,9 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
         if (it)
             it->session_ref = db_u64(db, 0);
     }
-    TRY(db_bulk(db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}", "uuu", c->n_rows, fill_place, c));
+    TRY(db_bulk(db,
+                "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+                "uuu", c->n_rows, fill_place, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
     TRY(epochs_raise(db, c));
@@ -291,7 +295,9 @@ static void fill_back(void *arg, unsigned row, struct db_cell *cells)
 enum db_rc claim_others(struct db *db, struct claim *c)
 {
     if (claim_choose(c, FATE_MEET, -1)) {
-        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.meet}, job_id = ? WHERE batch_id = ? AND idx = ?", "uuu", c->n_rows, fill_met_item, c));
+        TRY(db_bulk(db,
+                    "UPDATE chasqui_items SET {become item.meet}, job_id = ? WHERE batch_id = ? AND idx = ?",
+                    "uuu", c->n_rows, fill_met_item, c));
         TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ? AND state = 'active'", "u", c->n_rows,
                     fill_met_ref, c));
     }
@@ -306,7 +312,7 @@ enum db_rc claim_others(struct db *db, struct claim *c)
         TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.drop} WHERE batch_id = ? AND idx = ?", "uu", c->n_rows, fill_item, c));
     if (claim_choose(c, FATE_BACK, -1))
         TRY(db_bulk(db,
-                    "UPDATE chasqui_items SET {become ready.back}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?", "uuu",
-                    c->n_rows, fill_back, c));
+                    "UPDATE chasqui_items SET {become ready.back}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
+                    "uuu", c->n_rows, fill_back, c));
     return DB_OK;
 }

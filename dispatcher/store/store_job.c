@@ -541,13 +541,15 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     struct audit audit = {&op->by, "job.cancel", subject};
     if (f.has_item) {
         TRY(db_exec(db,
-                    "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.cancel}", "uuu", f.batch_id, f.idx, f.job_id));
+                    "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.cancel}",
+                    "uuu", f.batch_id, f.idx, f.job_id));
         if (db_affected(db)) {
             op->outcome = CANCEL_DONE;
             strcpy(op->status, "cancelled");
             TRY(job_written(db, f.job_id, &(struct job_end){"cancelled", NULL, NULL},
                             db_exec(db,
-                                    "UPDATE portal_jobs SET {become job.cancel}{result} WHERE id = ? AND {from job.cancel}", "u", f.job_id)));
+                                    "UPDATE portal_jobs SET {become job.cancel}{result} WHERE id = ? AND {from job.cancel}",
+                                    "u", f.job_id)));
             TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", f.job_id));
             TRY(event_add(db, f.job_id, "cancelled", NULL, NULL, op->reason));
             return audit_change(db, &audit, f.status, op->status, op->reason);
@@ -614,7 +616,8 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
     op->batch_id = with ? f.batch_id : 0;
     uint64_t idx = with ? f.idx : f.job_id;
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET {become job.retry}{result} WHERE id = ? AND ({from job.retry} OR ? = 1)", "uu", f.job_id, (uint64_t)f.is_kept));
+                "UPDATE portal_jobs SET {become job.retry}{result} WHERE id = ? AND ({from job.retry} OR ? = 1)",
+                "uu", f.job_id, (uint64_t)f.is_kept));
     if (!db_affected(db)) /* somebody was faster: look again */
         return DB_RETRY;
     if (f.is_kept)

@@ -247,8 +247,9 @@ static enum db_rc again_tx(struct db *db, void *arg)
     }
     op->epoch = (epoch > op->above ? epoch : op->above) + 1;
     TRY(epoch_set(db, company_id, portal, op->epoch));
-    TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.move}, robot_id = ?, epoch = ? WHERE id = ? AND {from session.move}", "uuu",
-                (uint64_t)op->robot_id, op->epoch, op->session_ref));
+    TRY(db_exec(db,
+                "UPDATE chasqui_sessions SET {become session.move}, robot_id = ?, epoch = ? WHERE id = ? AND {from session.move}",
+                "uuu", (uint64_t)op->robot_id, op->epoch, op->session_ref));
     TRY(db_exec(db,
                 "UPDATE chasqui_leases SET limit_at = NOW(6) + INTERVAL ? MICROSECOND, expires_at = NOW(6) + INTERVAL ? MICROSECOND "
                 "WHERE job_id = ?",
@@ -284,7 +285,9 @@ static enum db_rc item_end(struct db *db, const struct queued *item, const char 
 {
     if (!item->is_set)
         return DB_OK;
-    return db_exec(db, "UPDATE chasqui_items SET {become item.end ?} WHERE batch_id = ? AND idx = ?", "suu", state, item->batch_id, item->idx);
+    return db_exec(db,
+                   "UPDATE chasqui_items SET {become item.end ?} WHERE batch_id = ? AND idx = ?",
+                   "suu", state, item->batch_id, item->idx);
 }
 
 /* The robot has the session of a round: its lease goes on for the steps. */
@@ -319,8 +322,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
     if (!held)
         return DB_OK;
     enum db_rc rc = db_exec(db,
-                            "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = NULLIF(?, ''), "
-                            "title = NULLIF(?, '') WHERE id = ? AND {from session.log_in}",
+                            "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = "
+                            "NULLIF(?, ''), title = NULLIF(?, '') WHERE id = ? AND {from session.log_in}",
                             "ssssu", op->session_id, op->session_id, op->boot_id, op->title, op->session_ref);
     if (rc == DB_DUP) {
         op->outcome = LOGIN_DONE_DUP_SESSION;
@@ -332,8 +335,9 @@ static enum db_rc done_tx(struct db *db, void *arg)
     }
     TRY(rc);
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET {become job.log_in ?}, robot_worker_base_url = ?, robot_worker_viewer_url = NULLIF(?, ''), robot_session_id = ?, "
-                "worker = ?, finished_at = IF(?, finished_at, {now finished_at}){result} WHERE id = ? AND company_id = ?",
+                "UPDATE portal_jobs SET {become job.log_in ?}, robot_worker_base_url = ?, robot_worker_viewer_url = NULLIF(?, ''), "
+                "robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}){result} WHERE id = ? AND "
+                "company_id = ?",
                 "sssssuuu", op->item.is_round ? "running" : "done", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker,
                 (uint64_t)(migration || op->item.is_round), op->job_id, company_id));
     if (!db_affected(db)) {
@@ -390,7 +394,8 @@ static enum db_rc generation_next(struct db *db, const struct store_login_failed
     TRY(session_close_row(db, "abandon", op->session_ref, SESSION_LOST, "abandoned", op->place));
     return db_exec(db,
                    "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
-                   "SELECT job_id, generation + 1, job_id, company_id, portal, 1, {new session.open}, NOW(6), epoch FROM chasqui_sessions WHERE id = ?",
+                   "SELECT job_id, generation + 1, job_id, company_id, portal, 1, {new session.open}, NOW(6), epoch FROM chasqui_sessions "
+                   "WHERE id = ?",
                    "u", op->session_ref);
 }
 
@@ -427,8 +432,8 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 static enum db_rc retry_later(struct db *db, const struct store_login_failed *op, const char *worker)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET {become job.wait ?}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = {now available_at} + "
-                "INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.wait}",
+                "UPDATE portal_jobs SET {become job.wait ?}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = "
+                "{now available_at} + INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.wait}",
                 "sssuiu", later_state(op->uncounted), op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
     TRY(event_add_attempt(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, op->error, &op->attempt));
     return db_exec(db,
@@ -448,7 +453,8 @@ static enum db_rc attempt_write(struct db *db, struct store_login_failed *op, co
     }
     TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
                     db_exec(db,
-                            "UPDATE portal_jobs SET {become job.fail}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.fail}",
+                            "UPDATE portal_jobs SET {become job.fail}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+                            "{from job.fail}",
                             "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add_attempt(db, op->job_id, "failed", worker, op->error, &op->attempt));

@@ -188,8 +188,8 @@ static enum db_rc leave_behind(struct db *db, const struct session_row *row, con
     TRY(db_exec(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE id = ?", "u", row->ref));
     TRY(session_close_row(db, "migrate", row->ref, SESSION_MIGRATED, reason, gone ? PLACE_FREE : PLACE_KEEP_PENDING));
     TRY(db_exec(db,
-                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) VALUES (?, ?, ?, "
-                "?, ?, 1, {new session.open}, NOW(6), ?)",
+                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) VALUES "
+                "(?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?)",
                 "uuuusu", row->job_id, (uint64_t)row->generation + 1, row->job_id, row->company_id, row->portal, row->epoch));
     *ref = db_insert_id(db);
     return DB_OK;

@@ -123,7 +123,8 @@ static enum db_rc items_end(struct db *db, const struct outcome *o)
             }
         if (n)
             TRY(db_exec_in_u64(db,
-                               "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx IN (%s)", idx, n, "u", batch_id));
+                               "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx IN (%s)",
+                               idx, n, "u", batch_id));
     }
     return DB_OK;
 }
@@ -140,12 +141,12 @@ static enum db_rc done_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(leases_end(db, o));
     TRY(db_bulk(db,
-                "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = ?, title = ? WHERE id = ? AND "
-                "{from session.log_in}",
+                "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = ?, title = ? "
+                "WHERE id = ? AND {from session.log_in}",
                 "ssssu", o->n, fill_session, o));
     TRY(db_bulk(db,
-                "UPDATE portal_jobs SET {become job.log_in_bulk}, robot_worker_base_url = ?, robot_worker_viewer_url = ?, robot_session_id = ?, "
-                "worker = ?{result} WHERE id = ? AND company_id = ?",
+                "UPDATE portal_jobs SET {become job.log_in_bulk}, robot_worker_base_url = ?, robot_worker_viewer_url = ?, "
+                "robot_session_id = ?, worker = ?{result} WHERE id = ? AND company_id = ?",
                 "ssssuu", o->n, fill_portal_job, o));
     if (db_affected(db) != o->n) /* Laravel deleted one of them */
         return DB_DUP;

@@ -182,8 +182,9 @@ static enum db_rc release_tx(struct db *db, void *arg)
     TRY(release_choose(db, r, "queued"));
     TRY(release_choose(db, r, "retrying"));
     if (r->n)
-        TRY(db_bulk(db, "UPDATE chasqui_items SET {become ready.release} WHERE batch_id = ? AND idx = ? AND {from ready.release}", "uu", r->n, fill_release,
-                    r));
+        TRY(db_bulk(db,
+                    "UPDATE chasqui_items SET {become ready.release} WHERE batch_id = ? AND idx = ? AND {from ready.release}",
+                    "uu", r->n, fill_release, r));
     if (r->n == r->most || r->from)
         return DB_OK;
     return db_exec(db, "DELETE FROM chasqui_held WHERE batch_id = ? AND portal = ? AND action = ? AND n = ?", "ussu", r->scope.batch_id,

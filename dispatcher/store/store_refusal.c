@@ -86,7 +86,8 @@ static enum db_rc item_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(job_written(db, job_id, &end,
                     db_exec(db,
-                            "UPDATE portal_jobs SET {become job.refuse}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.refuse}",
+                            "UPDATE portal_jobs SET {become job.refuse}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+                            "{from job.refuse}",
                             "ssu", end.error, end.message, job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", job_id));
     return event_add(db, job_id, "failed", NULL, NULL, code);
@@ -125,8 +126,8 @@ static enum db_rc again_tx(struct db *db, void *arg)
     db_str_copy(db, 2, error, sizeof(error));
     db_str_copy(db, 3, message, sizeof(message));
     enum db_rc rc = db_exec(db,
-                            "UPDATE portal_jobs SET {become job.make_up ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, finished_at = "
-                            "COALESCE(finished_at, {now finished_at}){result} WHERE id = ?",
+                            "UPDATE portal_jobs SET {become job.make_up ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, "
+                            "finished_at = COALESCE(finished_at, {now finished_at}){result} WHERE id = ?",
                             "sssu", status, error, message, job_id);
     if (rc == DB_REFUSED || rc == DB_DUP) {
         db_forgive(db);

@@ -246,7 +246,9 @@ void store_robot_sessions(struct db *db, void *arg)
 static enum db_rc pending_done_tx(struct db *db, void *arg)
 {
     struct store_pending_done *op = arg;
-    TRY(db_exec(db, "UPDATE chasqui_sessions SET {become remains.settle} WHERE id = ? AND {from remains.settle} AND live IS NULL", "u", op->session_ref));
+    TRY(db_exec(db,
+                "UPDATE chasqui_sessions SET {become remains.settle} WHERE id = ? AND {from remains.settle} AND live IS NULL",
+                "u", op->session_ref));
     op->ok = db_affected(db) == 1;
     return op->ok ? place_let_go(db, op->session_ref, PLACE_FREE) : DB_OK;
 }

@@ -111,12 +111,13 @@ struct end {
 static enum db_rc end_retrying(struct db *db, const struct end *e)
 {
     TRY(db_exec(db,
-                "UPDATE portal_jobs SET {become job.again}, error = ?, message = {message ?}, available_at = {now available_at} + INTERVAL ? "
-                "MICROSECOND{result} WHERE id = ? AND {from job.again}",
+                "UPDATE portal_jobs SET {become job.again}, error = ?, message = {message ?}, available_at = {now available_at} + "
+                "INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.again}",
                 "ssiu", e->error, e->message, e->retry_ms * 1000, e->job_id));
     TRY(event_add(db, e->job_id, "retrying", NULL, NULL, e->error));
     return db_exec(db,
-                   "UPDATE chasqui_items SET {become item.again}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?", "iuu", e->retry_ms * 1000, e->batch_id, e->idx);
+                   "UPDATE chasqui_items SET {become item.again}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
+                   "iuu", e->retry_ms * 1000, e->batch_id, e->idx);
 }
 
 /* The job and its item; the lease is gone already. */
@@ -133,11 +134,14 @@ static enum db_rc end_write(struct db *db, struct end *e)
     struct job_end job = {end_name[e->how], is_failed ? e->error : NULL, is_failed ? e->message : NULL};
     TRY(job_written(db, e->job_id, &job,
                     db_exec(db,
-                            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.end}",
+                            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+                            "{from job.end}",
                             "sssu", job.status, job.error, job.message, e->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", e->job_id));
     TRY(event_add(db, e->job_id, job.status, NULL, NULL, job.error));
-    return db_exec(db, "UPDATE chasqui_items SET {become item.round_end ?} WHERE batch_id = ? AND idx = ?", "suu", job.status, e->batch_id, e->idx);
+    return db_exec(db,
+                   "UPDATE chasqui_items SET {become item.round_end ?} WHERE batch_id = ? AND idx = ?",
+                   "suu", job.status, e->batch_id, e->idx);
 }
 
 /* Its words wait in the job's row for the close of the session. */

@@ -85,7 +85,8 @@ static enum db_rc gone_delete(struct db *db, uint64_t job_id, bool *deleted)
     if (!db_is_null(db, 0)) {
         uint64_t batch_id = db_u64(db, 0), idx = db_u64(db, 1);
         TRY(db_exec(db,
-                    "UPDATE chasqui_items SET {become item.forget} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.forget}", "uuu", batch_id, idx, job_id));
+                    "UPDATE chasqui_items SET {become item.forget} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.forget}",
+                    "uuu", batch_id, idx, job_id));
     }
     for (unsigned i = 0; i < sizeof(tables) / sizeof(*tables); i++)
         TRY(db_exec(db, tables[i], "u", job_id));

@@ -239,8 +239,9 @@ static enum db_rc close_begin_tx(struct db *db, void *arg)
 {
     struct store_close_begin *op = arg;
     op->ok = false;
-    TRY(db_exec(db, "UPDATE chasqui_sessions s SET {become session.close} WHERE s.id = ? AND s.epoch = ? AND {from session.close} AND NOT EXISTS "
-                " (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round')",
+    TRY(db_exec(db,
+                "UPDATE chasqui_sessions s SET {become session.close} WHERE s.id = ? AND s.epoch = ? AND {from session.close} AND NOT "
+                "EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round')",
                 "uu", op->session_ref, op->epoch));
     op->ok = db_affected(db) == 1;
     TRY(session_by_ref(db, op->session_ref, &op->found, &op->row));

@@ -350,8 +350,8 @@ enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, stru
     if (!held.is_old)
         TRY(held_count(db));
     TRY(db_query(db,
-                 "SELECT r.id, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS (SELECT 1 FROM "
-                 "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id) ORDER BY r.id",
+                 "SELECT r.id, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
+                 "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id) ORDER BY r.id",
                  ""));
     while (db_next(db)) {
         uint32_t id = (uint32_t)db_u64(db, 0);
@@ -475,7 +475,8 @@ const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM])
     return out;
 }
 
-enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to, const char *reason, enum place_fate fate)
+enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to, const char *reason,
+                             enum place_fate fate)
 {
     char sql[120];
     snprintf(sql, sizeof(sql), "UPDATE chasqui_sessions SET {become session.%s ?}, reason = ? WHERE id = ?", event);
@@ -491,7 +492,8 @@ enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state t
     struct job_end end = {"failed", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason};
     TRY(job_written(db, job_id, &end,
                     db_exec(db,
-                            "UPDATE portal_jobs SET {become job.lose}, error = ?, message = {message ?}{result} WHERE id = ? AND {from job.lose}",
+                            "UPDATE portal_jobs SET {become job.lose}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+                            "{from job.lose}",
                             "ssu", end.error, end.message, job_id)));
     return event_add(db, job_id, end.error, NULL, NULL, reason);
 }
@@ -517,10 +519,10 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
         return DB_OK;
     db_str_copy(db, 0, session_id, sizeof(session_id));
     enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, "
-                            "reason, since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, "
-                            "last_activity_at) SELECT id, 1, id, company_id, portal, 1, {new session.adopt}, 'adopted', NOW(6), ?, "
-                            "robot_session_id, robot_session_id, ?, 1, COALESCE({utc created_at}, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
+                            "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, reason, "
+                            "since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, last_activity_at) SELECT id, "
+                            "1, id, company_id, portal, 1, {new session.adopt}, 'adopted', NOW(6), ?, robot_session_id, robot_session_id, "
+                            "?, 1, COALESCE({utc created_at}, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
                             "uuu", (uint64_t)robot_id, epoch, job_id);
     if (rc == DB_DUP) /* its id is live elsewhere */
         return DB_OK;

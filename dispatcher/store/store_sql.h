@@ -110,7 +110,8 @@ enum db_rc opening_count_locked(struct db *db, uint32_t robot_id, uint64_t *open
 /* A Laravel row becomes session generation 1; *ref 0 = it lost to another live session. */
 enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref);
 /* Ends a session row that is live, by that event of state.def's machine session: state, reason, place. The caller has checked the row. */
-enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to, const char *reason, enum place_fate fate);
+enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to, const char *reason,
+                             enum place_fate fate);
 /* A job that was done has lost its session. */
 enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state to, const char *reason);
 /* Runs a transaction that may simply be run again; answers STORE_OK, STORE_DOWN, STORE_REFUSED or STORE_UNKNOWN. */

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""What is made of db/state.def. `make docs` runs it: the tables go into docs/ARCHITECTURE.md, the picture's source goes to standard output."""
+"""What is made of db/state.def. `make docs` runs it: the tables go into docs/ARCHITECTURE.md,
+the picture's source goes to standard output."""
 import collections, pathlib, re  # noqa: E401
 
 DOC, BEGIN, END = pathlib.Path("docs/ARCHITECTURE.md"), "<!-- made of db/state.def by make docs -->\n", "<!-- end -->"
@@ -8,7 +9,8 @@ TABLE = pathlib.Path("db/state.def").read_text().partition("*/")[2]
 Machine = collections.namedtuple("Machine", "name table column what")
 Event = collections.namedtuple("Event", "machine name before after guard place text")
 machines = [Machine(*m) for m in re.findall(r'^MACHINE\((\w+), "(\w+)", "(\w+)", "(.*)"\)', TABLE, re.M)]
-events = [Event(*e) for e in re.findall(r'^EVENT\((\w+), (\w+), "(.*?)", "(.*?)", (\w+),.*?, "([^"]*)",\s+"([^"]*)"\)$', TABLE, re.M | re.S)]
+ROW = r'^EVENT\((\w+), (\w+), "(.*?)", "(.*?)", (\w+),.*?, "([^"]*)",\s+"([^"]*)"\)$'
+events = [Event(*e) for e in re.findall(ROW, TABLE, re.M | re.S)]
 assert len(events) == len(re.findall("^EVENT", TABLE, re.M)), "a row of state.def is not written like the others"
 
 # Every text of SQL in the sources: (file, text, events that it names).
@@ -24,10 +26,12 @@ for file in sorted(f for folder in ("dispatcher", "db", "ctl") for f in pathlib.
 def tables():
     made = ""
     for m in machines:
-        made += f"\n**{m.name}** (`{m.table}.{m.column}`). {m.what}\n\n| from | event | to | place | what happened | where |\n|---|---|---|---|---|---|\n"
+        made += f"\n**{m.name}** (`{m.table}.{m.column}`). {m.what}\n\n"
+        made += "| from | event | to | place | what happened | where |\n|---|---|---|---|---|---|\n"
         for e in (e for e in events if e.machine == m.name):
-            files = ", ".join(f"`{f}`" for f in sorted(used[f"{m.name}.{e.name}"]))
-            made += f"| {', '.join(e.before.split()) or '–'} | {e.name} | {', '.join(e.after.split())} | {e.place} | {e.text} | {files} |\n"
+            where = ", ".join(f"`{f}`" for f in sorted(used[f"{m.name}.{e.name}"]))
+            cells = [", ".join(e.before.split()) or "–", e.name, ", ".join(e.after.split()), e.place, e.text, where]
+            made += f"| {' | '.join(cells)} |\n"
     return made + "\n"
 
 
