@@ -115,11 +115,18 @@ class Dashboard:
 
     # --- doing -------------------------------------------------------------------------------------------------
 
-    def find(self, name, within="body", tags="button, a, summary", timeout=10):
-        """A thing to press, by the name that somebody hears."""
+    def named(self, name, within, tags="button, a, summary"):
         script = """const [root, tags, name] = arguments; const at = document.querySelector(root);
             return at && [...at.querySelectorAll(tags)].find(one => one.checkVisibility() && !one.disabled && [one.getAttribute('aria-label'), one.innerText.trim()].includes(name))"""
-        return wait_until(lambda: self.js(script, within, tags, name), timeout, f"something named {name!r} can be pressed in {within}", every=0.05)
+        return self.js(script, within, tags, name)
+
+    def find(self, name, within="body", tags="button, a, summary", timeout=10):
+        """A thing to press, by the name that somebody hears."""
+        return wait_until(lambda: self.named(name, within, tags), timeout, f"something named {name!r} can be pressed in {within}", every=0.05)
+
+    def gone(self, name, within="body", timeout=10):
+        wait_until(lambda: not self.named(name, within), timeout, f"nothing named {name!r} can be pressed in {within}", every=0.05)
+        return self
 
     def press(self, name, within="body", timeout=10):
         """The page may be drawn anew between the finding and the click: then it is found again."""

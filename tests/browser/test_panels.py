@@ -133,7 +133,7 @@ def test_pause_and_resume_the_queue(operator, house):
     operator.see("Acknowledge", "Mute", within=".state", timeout=60)
     operator.js("scrollTo(0, 0)")
     operator.press("Acknowledge: The queue is paused: SUNAT is closed.", ".state").confirm("Acknowledge", reason="we know")
-    operator.see("known to", within=".state", timeout=60).see_no("Acknowledge", within=".state")
+    operator.see("known to", within=".state", timeout=60).gone("Acknowledge: The queue is paused: SUNAT is closed.", ".state")  # another sentence may still have one
     operator.press("Mute: The queue is paused: SUNAT is closed.", ".state").confirm("Mute", For="2 h")
     operator.see("muted until", "Unmute", within=".state", timeout=60)
     operator.press("Unmute: The queue is paused: SUNAT is closed.", ".state").confirm("Unmute")
