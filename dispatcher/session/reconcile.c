@@ -283,8 +283,8 @@ static void rows_compare(struct dispatcher *d, struct watch *w, const struct rob
     w->abandoned = 0;
     for (unsigned i = 0; i < list->n_rows; i++) {
         const struct session_row *row = &list->rows[i];
-        fading |= row->close_pending == 2;
-        if (row->close_pending == 1) {
+        fading |= row->remains == REMAINS_FADING;
+        if (row->remains == REMAINS_PENDING) {
             w->abandoned++;
             if (list->state != LIST_UNREACHABLE && robot->speaks.fence.known != 0)
                 pending_fence(d, robot, row);

@@ -81,6 +81,9 @@ enum session_state { SESSION_OPENING, SESSION_ACTIVE, SESSION_CLOSING, SESSION_C
                      SESSION_MIGRATED, SESSION_STATE_COUNT };
 extern const char *const session_state_name[SESSION_STATE_COUNT];
 
+/* What a session that has ended leaves on its robot: machine `remains` of db/state.def. */
+enum session_remains { REMAINS_NONE, REMAINS_PENDING, REMAINS_FADING };
+
 /* The current generation of a session, joined with its portal_jobs row. */
 struct session_row {
     uint64_t ref;            /* chasqui_sessions.id; 0 = a Laravel row not adopted yet */
@@ -92,7 +95,7 @@ struct session_row {
     uint32_t robot_id;       /* 0 = none (or base_url not registered) */
     bool migrating;          /* a row in chasqui_session_migrations, or opening with generation > 1 */
     bool is_rowless;         /* its portal_jobs row is deleted: it is closed, and counts for nobody meanwhile */
-    uint8_t close_pending;
+    enum session_remains remains; /* close_pending */
     int64_t since_ms, started_ms, activity_ms; /* unix ms, 0 = NULL */
     int64_t age_ms;          /* since `since_ms` when it was read, by the database's clock: ours may be another */
     char portal[PORTAL_ROOM];
@@ -259,7 +262,7 @@ struct store_login_done {
  * migration row deleted. portal_jobs.robot_* rewritten in the same transaction; params erased; lease deleted. */
 void store_login_done(struct db *db, void *op);
 
-enum place_fate { PLACE_FREE, PLACE_KEEP_PENDING /* close_pending=1 */, PLACE_FADE /* close_pending=2 */ };
+enum place_fate { PLACE_FREE, PLACE_KEEP_PENDING /* its remains are pending */, PLACE_FADE /* they fade */ };
 
 struct portal_ended { /* how an attempt of a portal's log-in ended, for its breaker */
     uint64_t ended_ms, job_id; /* clock_ms() */

@@ -181,7 +181,7 @@ static enum db_rc rows_read(struct db *db, const uint64_t *ids, unsigned n, stru
         jv_set_str(s, "reason", row.reason[0] ? row.reason : NULL);
         jv_set_time(s, "since", row.since_ms);
         jv_set_bool(s, "migrating", row.migrating);
-        jv_set_bool(s, "close_pending", row.close_pending == 1);
+        jv_set_bool(s, "close_pending", row.remains == REMAINS_PENDING);
         jv_push(list, s);
     }
     return DB_OK;

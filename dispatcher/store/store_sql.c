@@ -64,7 +64,7 @@ void session_read(struct db *db, unsigned at, struct session_row *out)
     out->epoch = db_u64(db, at + 5);
     out->robot_id = (uint32_t)db_u64(db, at + 6);
     out->migrating = db_u64(db, at + 7) != 0;
-    out->close_pending = (uint8_t)db_u64(db, at + 8);
+    out->remains = (enum session_remains)db_u64(db, at + 8);
     out->since_ms = db_i64(db, at + 9);
     out->started_ms = db_i64(db, at + 10);
     out->activity_ms = db_i64(db, at + 11);

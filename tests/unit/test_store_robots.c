@@ -224,7 +224,7 @@ static void test_robot_sessions(void **state)
     for (unsigned i = 0; i < 3; i++) {
         int64_t least = op.row[i].ref == lost[0].ref ? 100000 : 0;
         assert_true(op.row[i].age_ms >= least && op.row[i].age_ms < least + 60000);
-        pending |= 1u << op.row[i].close_pending;
+        pending |= 1u << op.row[i].remains;
     }
     assert_int_equal(pending, 7);
     free(op.row);
