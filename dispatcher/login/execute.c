@@ -300,6 +300,14 @@ bool login_may_start(struct dispatcher *d, struct request *r)
         refuse_field(d, r, "action", "This dispatcher does not know the action.");
         return false;
     }
+    if (!r->company_id) {
+        refuse_field(d, r, "company_id", "is needed");
+        return false;
+    }
+    if (strcmp(action->portal, r->portal) != 0) { /* or the company had a second session at the action's portal */
+        refuse_field(d, r, "portal", "is not the portal of this action");
+        return false;
+    }
     if (!d->robots_revision) { /* just started: no robot is known yet */
         reply_error(d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
         return false;
