@@ -27,6 +27,9 @@ void params_add(struct params *p, const char *types, size_t n_types, va_list *ap
 void params_add_u64(struct params *p, uint64_t n);
 void params_add_str(struct params *p, const char *s); /* NULL = SQL NULL */
 
+/* mariadb.c's: runs a statement with these. */
+enum db_rc db_run_params(struct db *db, const char *sql, struct params *p, bool wants_rows);
+
 #define BULK_COLUMNS_MAX 24
 
 struct bulk {

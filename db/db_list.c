@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* db_list.c - sizes of IN lists. Owns nothing. */
+/* db_list.c - statements with an IN (...) list. Lists are padded to few sizes, so that few statement texts exist. Owns nothing. */
 #include "db/db_list.h"
 
+#include "common/buf.h"
 #include "common/check.h"
+#include "db/db_bind.h"
 
 #include <string.h>
 
@@ -17,7 +19,9 @@ unsigned db_list_size(unsigned n)
     return sizes[i];
 }
 
-unsigned db_list_text(const char *sql, unsigned n, struct buf *out, unsigned *before)
+/* `sql` with its one %s replaced by as many question marks as a list of n is padded to, which it returns; *before = how many question
+ * marks stand before it. */
+static unsigned list_text(const char *sql, unsigned n, struct buf *out, unsigned *before)
 {
     unsigned padded = db_list_size(n);
     const char *at = strstr(sql, "%s");
@@ -30,4 +34,55 @@ unsigned db_list_text(const char *sql, unsigned n, struct buf *out, unsigned *be
         buf_adds(out, i ? ",?" : "?");
     buf_adds(out, at + 2);
     return padded;
+}
+
+enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...)
+{
+    struct params p;
+    struct buf text = {0};
+    va_list ap;
+    unsigned before, padded = list_text(sql, n, &text, &before);
+    p.n = 0;
+    va_start(ap, types);
+    params_add(&p, types, before, &ap);
+    for (unsigned i = 0; i < padded; i++)
+        params_add_str(&p, in[i < n ? i : n - 1]);
+    params_add(&p, types + before, strlen(types + before), &ap);
+    va_end(ap);
+    enum db_rc rc = db_run_params(db, text.data, &p, true);
+    buf_free(&text);
+    return rc;
+}
+
+static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, va_list *ap, bool wants_rows)
+{
+    struct params p;
+    struct buf text = {0};
+    unsigned before, padded = list_text(sql, n, &text, &before);
+    p.n = 0;
+    params_add(&p, types, before, ap);
+    for (unsigned i = 0; i < padded; i++)
+        params_add_u64(&p, in[i < n ? i : n - 1]);
+    params_add(&p, types + before, strlen(types + before), ap);
+    enum db_rc rc = db_run_params(db, text.data, &p, wants_rows);
+    buf_free(&text);
+    return rc;
+}
+
+enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    enum db_rc rc = run_in_u64(db, sql, in, n, types, &ap, false);
+    va_end(ap);
+    return rc;
+}
+
+enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    enum db_rc rc = run_in_u64(db, sql, in, n, types, &ap, true);
+    va_end(ap);
+    return rc;
 }

@@ -17,7 +17,6 @@
 #include "common/log.h"
 #include "db/db_bind.h"
 #include "db/db_connect.h"
-#include "db/db_list.h"
 
 #include <mariadb/mysql.h>
 #include <stdarg.h>
@@ -511,7 +510,7 @@ static enum db_rc run_once(struct db *db, const char *sql, struct params *p, boo
 
 /* A read outside a transaction that finds its connection dead (the server was restarted, or closed an idle one) is
  * tried once more on a new one. */
-static enum db_rc run(struct db *db, const char *sql, struct params *p, bool wants_rows)
+enum db_rc db_run_params(struct db *db, const char *sql, struct params *p, bool wants_rows)
 {
     uint64_t began = clock_ms();
     bool repeatable = wants_rows && !db->in_tx && db->link.my;
@@ -527,7 +526,7 @@ enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...)
     va_start(ap, types);
     params_add(&p, types, strlen(types), &ap);
     va_end(ap);
-    return run(db, sql, &p, false);
+    return db_run_params(db, sql, &p, false);
 }
 
 uint64_t db_affected(const struct db *db)
@@ -548,7 +547,7 @@ enum db_rc db_query(struct db *db, const char *sql, const char *types, ...)
     va_start(ap, types);
     params_add(&p, types, strlen(types), &ap);
     va_end(ap);
-    return run(db, sql, &p, true);
+    return db_run_params(db, sql, &p, true);
 }
 
 bool db_catch_up(struct db *db)
@@ -567,7 +566,7 @@ bool db_missed(const struct db *db)
 
 static enum db_rc find_once(struct db *db, bool *found, const char *sql, struct params *p)
 {
-    enum db_rc rc = run(db, sql, p, true);
+    enum db_rc rc = db_run_params(db, sql, p, true);
     *found = rc == DB_OK && db_next(db);
     return rc;
 }
@@ -587,57 +586,6 @@ enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *type
         db->missed |= db->link.is_node;
     else if (db_catch_up(db))
         rc = find_once(db, found, sql, &p);
-    return rc;
-}
-
-enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...)
-{
-    struct params p;
-    struct buf text = {0};
-    va_list ap;
-    unsigned before, padded = db_list_text(sql, n, &text, &before);
-    p.n = 0;
-    va_start(ap, types);
-    params_add(&p, types, before, &ap);
-    for (unsigned i = 0; i < padded; i++)
-        params_add_str(&p, in[i < n ? i : n - 1]);
-    params_add(&p, types + before, strlen(types + before), &ap);
-    va_end(ap);
-    enum db_rc rc = run(db, text.data, &p, true);
-    buf_free(&text);
-    return rc;
-}
-
-static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, va_list *ap, bool wants_rows)
-{
-    struct params p;
-    struct buf text = {0};
-    unsigned before, padded = db_list_text(sql, n, &text, &before);
-    p.n = 0;
-    params_add(&p, types, before, ap);
-    for (unsigned i = 0; i < padded; i++)
-        params_add_u64(&p, in[i < n ? i : n - 1]);
-    params_add(&p, types + before, strlen(types + before), ap);
-    enum db_rc rc = run(db, text.data, &p, wants_rows);
-    buf_free(&text);
-    return rc;
-}
-
-enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
-{
-    va_list ap;
-    va_start(ap, types);
-    enum db_rc rc = run_in_u64(db, sql, in, n, types, &ap, false);
-    va_end(ap);
-    return rc;
-}
-
-enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...)
-{
-    va_list ap;
-    va_start(ap, types);
-    enum db_rc rc = run_in_u64(db, sql, in, n, types, &ap, true);
-    va_end(ap);
     return rc;
 }
 
