@@ -17,8 +17,8 @@
 #define PATIENCE_MS 5000
 #define SAID_MAX 64
 #define SOON_MS 1000
-#define WHO_ROOM 161   /* as a dispatcher keeps it */
-#define OLD_MS 120000  /* an answer tells nothing any more */
+#define WHO_ROOM 161  /* as a dispatcher keeps it */
+#define OLD_MS 120000 /* an answer tells nothing any more */
 #define KEY_OF_ALERTS (UINT64_MAX - 2)
 
 struct alerts {
@@ -94,7 +94,8 @@ static void said_add(struct jv *list, const struct jv *word)
     static const char *const keys[] = {"level", "code", "text", "text_es", "todo", "todo_es"};
     const char *level = jv_str(jv_get(word, "level")), *code = jv_str(jv_get(word, "code"));
     char who[WHO_ROOM];
-    if (!level || strcmp(level, "ok") == 0 || !code || strcmp(code, "broker_stopping") == 0 || jv_len(list) == SAID_MAX)
+    if (!level || strcmp(level, "ok") == 0 || !code || strcmp(code, "broker_stopping") == 0 ||
+        jv_len(list) == SAID_MAX)
         return;
     struct jv *one = jv_new_object();
     for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++)
@@ -129,8 +130,9 @@ void alerts_tick(struct broker *b)
 {
     struct alerts *a = b->alerts;
     uint64_t now = loop_now_ms(b->loop);
-    if (a->flight.state != FLIGHT_NONE || (a->asked_at_ms && now < a->asked_at_ms + (uint64_t)b->conf->alerts_every_s * 1000) || b->is_stopping || b->is_draining ||
-        !peers_take_alerts(b) || !peers_pick(b, LANE_CONTROL))
+    if (a->flight.state != FLIGHT_NONE ||
+        (a->asked_at_ms && now < a->asked_at_ms + (uint64_t)b->conf->alerts_every_s * 1000) || b->is_stopping ||
+        b->is_draining || !peers_take_alerts(b) || !peers_pick(b, LANE_CONTROL))
         return;
     a->asked_at_ms = now;
     id_request(a->request_id);
@@ -145,7 +147,7 @@ void alerts_tick(struct broker *b)
     flight_start(b, &a->flight);
 }
 
-/* ---- what is known of them -------------------------------------------------------------------------------------------------- */
+/* ---- what is known of them ---------------------------------------------------------------------------------- */
 
 static bool is_fresh(const struct alerts *a)
 {

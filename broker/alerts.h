@@ -14,7 +14,8 @@ void alerts_soon(struct broker *b); /* somebody is just acknowledging or muting 
 /* What became of a sentence: {id,acked_by,muted_until}; NULL = it is not known to be an alert. The caller frees it. */
 struct jv *alerts_of(const struct broker *b, const char *code, const char *who);
 /* Each channel that takes nothing. */
-typedef void alerts_failing_fn(void *arg, const char *channel, const char *why, int64_t since_ms, int64_t attempts);
+typedef void alerts_failing_fn(void *arg, const char *channel, const char *why, int64_t since_ms,
+                               int64_t attempts);
 void alerts_each_failing(const struct broker *b, alerts_failing_fn *fn, void *arg);
 
 #endif

@@ -93,8 +93,7 @@ void app_session_touch(struct exchange *x)
     ask_session(x, OP_SESSION_TOUCH);
 }
 
-/* ---- stored credentials ---------------------------------------------------------------------------------------
- */
+/* ---- stored credentials ------------------------------------------------------------------------------------- */
 
 #define CREDENTIALS_BYTES_MAX 16384
 
@@ -130,8 +129,7 @@ void app_credentials_remove(struct exchange *x)
         exchange_ask(x, OP_CREDENTIALS_REMOVE, r->company_id);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------------------
- */
+/* ---- jobs --------------------------------------------------------------------------------------------------- */
 
 static void ask_job(struct exchange *x, enum op op)
 {
@@ -285,8 +283,7 @@ void app_execute(struct exchange *x)
     exchange_ask(x, is_login ? OP_EXECUTE_LOGIN : OP_EXECUTE_ACTION, r->company_id);
 }
 
-/* ---- batches ---------------------------------------------------------------------------------------------------
- */
+/* ---- batches ------------------------------------------------------------------------------------------------ */
 
 /* false: answered. */
 static bool batch_id(struct exchange *x)

@@ -71,7 +71,7 @@ void attempt_sums_destroy(struct attempt_sums **ap)
     *ap = NULL;
 }
 
-/* ---- which errors have a label --------------------------------------------------------------------------------- */
+/* ---- which errors have a label ------------------------------------------------------------------------------ */
 
 /* The word, which takes the place of the least frequent one when there are too many. */
 static struct word *word_of(struct attempt_sums *a, const char *text)
@@ -116,7 +116,8 @@ static const char *label_of(struct attempt_sums *a, const char *text, uint64_t m
     }
     if (!w->is_named && named < ATTEMPTS_NAMED) {
         w->is_named = true;
-    } else if (!w->is_named && w->n - w->doubt > least->n + least->n / 4) { /* clearly more often, so that two do not take turns */
+    } else if (!w->is_named &&
+               w->n - w->doubt > least->n + least->n / 4) { /* clearly more often, so that two do not take turns */
         least->is_named = false;
         series_drop(a, least->text);
         w->is_named = true;
@@ -124,13 +125,15 @@ static const char *label_of(struct attempt_sums *a, const char *text, uint64_t m
     return w->is_named ? w->text : OTHER;
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------------------ */
+/* ---- sums --------------------------------------------------------------------------------------------------- */
 
-static struct series *series_find(struct attempt_sums *a, const char *portal, const char *action, const char *outcome, const char *robot_error)
+static struct series *series_find(struct attempt_sums *a, const char *portal, const char *action,
+                                  const char *outcome, const char *robot_error)
 {
     for (unsigned i = 0; i < a->n_series; i++) {
         struct series *s = &a->series[i];
-        if (strcmp(s->robot_error, robot_error) == 0 && strcmp(s->outcome, outcome) == 0 && strcmp(s->action, action) == 0 && strcmp(s->portal, portal) == 0)
+        if (strcmp(s->robot_error, robot_error) == 0 && strcmp(s->outcome, outcome) == 0 &&
+            strcmp(s->action, action) == 0 && strcmp(s->portal, portal) == 0)
             return s;
     }
     return NULL;
@@ -156,10 +159,11 @@ static void add(struct attempt_sums *a, const struct told_row *row, uint64_t mor
 
 static bool is_same(const struct told_row *x, const struct told_row *y)
 {
-    return strcmp(x->robot_error, y->robot_error) == 0 && strcmp(x->outcome, y->outcome) == 0 && strcmp(x->action, y->action) == 0 && strcmp(x->portal, y->portal) == 0;
+    return strcmp(x->robot_error, y->robot_error) == 0 && strcmp(x->outcome, y->outcome) == 0 &&
+           strcmp(x->action, y->action) == 0 && strcmp(x->portal, y->portal) == 0;
 }
 
-/* ---- what is told ---------------------------------------------------------------------------------------------- */
+/* ---- what is told ------------------------------------------------------------------------------------------- */
 
 struct telling {
     struct told_row *row;
@@ -199,7 +203,8 @@ void attempt_sums_told(struct attempt_sums *a, const char *dispatcher, const cha
     bool is_known = strcmp(from->boot_id, boot_id) == 0;
     proto_decode_attempt_stats(payload, row_take, &t);
     for (unsigned i = 0; is_known && i < t.n; i++) {
-        uint64_t before = i < from->n && is_same(&from->row[i], &t.row[i]) ? from->row[i].n : 0; /* rows keep their places */
+        uint64_t before =
+            i < from->n && is_same(&from->row[i], &t.row[i]) ? from->row[i].n : 0; /* rows keep their places */
         if (t.row[i].n > before)
             add(a, &t.row[i], t.row[i].n - before);
     }
@@ -215,6 +220,7 @@ void attempt_sums_metrics(const struct attempt_sums *a, struct buf *out)
     stat_family(out, FAMILY_attempts_total);
     for (unsigned i = 0; i < a->n_series; i++) {
         const struct series *s = &a->series[i];
-        stat_sample(out, FAMILY_attempts_total, (double)s->n, (const char *const[]){s->portal, s->action, s->outcome, s->robot_error});
+        stat_sample(out, FAMILY_attempts_total, (double)s->n,
+                    (const char *const[]){s->portal, s->action, s->outcome, s->robot_error});
     }
 }

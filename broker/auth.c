@@ -41,7 +41,7 @@
 
 struct vouch {
     struct broker *b;
-    struct map_node by_secret;   /* a hash of token_id and hash */
+    struct map_node by_secret; /* a hash of token_id and hash */
     TAILQ_ENTRY(vouch) by_age;
     uint64_t token_id;
     uint8_t hash[HASH_BYTES]; /* of the secret */
@@ -49,7 +49,7 @@ struct vouch {
     uint64_t asked_at_ms;
     struct token *token; /* NULL = refused, while known */
     struct flight flight;
-    bool is_first; /* counted in n_first */
+    bool is_first;   /* counted in n_first */
     struct buf text; /* while it is asked for, if the dispatchers need it */
     struct exchange *waiting;
 };
@@ -57,12 +57,11 @@ struct vouch {
 struct auth {
     struct map by_secret;
     TAILQ_HEAD(vouches, vouch) by_age; /* the oldest first */
-    unsigned n_first; /* n_first: questions under way about tokens that were never seen */
+    unsigned n_first;                  /* n_first: questions under way about tokens that were never seen */
     struct loop_timer sweep;
 };
 
-/* ---- tokens ----------------------------------------------------------------------------------------------------
- */
+/* ---- tokens ------------------------------------------------------------------------------------------------- */
 
 void token_drop(struct token **tp)
 {
@@ -111,10 +110,12 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     struct jv *v = jv_parse(payload.p, payload.len, &why), *companies = jv_get(v, "companies");
     int64_t told_id, rate, expires_at_ms = 0;
     *left_ms = KEEP_MS;
-    bool is_fit = jv_int(jv_get(v, "id"), &told_id) && ((uint64_t)told_id == id || (uint64_t)told_id >= TOKEN_FOREIGN) && told_id > 0 &&
+    bool is_fit = jv_int(jv_get(v, "id"), &told_id) &&
+                  ((uint64_t)told_id == id || (uint64_t)told_id >= TOKEN_FOREIGN) && told_id > 0 &&
                   jv_int(jv_get(v, "rate_per_minute"), &rate) && rate >= 0 && jv_len(companies) <= 1000;
     /* By the database's clock; a dispatcher of an older version names the time only. */
-    if (!jv_int(jv_get(v, "expires_in_ms"), left_ms) && jv_int(jv_get(v, "expires_at_ms"), &expires_at_ms) && expires_at_ms)
+    if (!jv_int(jv_get(v, "expires_in_ms"), left_ms) && jv_int(jv_get(v, "expires_at_ms"), &expires_at_ms) &&
+        expires_at_ms)
         *left_ms = expires_at_ms - clock_unix_ms();
     if (!is_fit) {
         jv_free(v);
@@ -141,8 +142,7 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     return t;
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------
- */
+/* ---- the table ---------------------------------------------------------------------------------------------- */
 
 static uint64_t secret_key(uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
@@ -204,8 +204,7 @@ static struct vouch *vouch_new(struct broker *b, uint64_t token_id, const uint8_
     return v;
 }
 
-/* ---- asking ----------------------------------------------------------------------------------------------------
- */
+/* ---- asking ------------------------------------------------------------------------------------------------- */
 
 static void first_over(struct vouch *v)
 {
@@ -431,8 +430,7 @@ void auth_forget(struct broker *b, uint64_t token_id)
         }
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 static void sweep(void *arg)
 {

@@ -17,7 +17,7 @@ struct token { /* a verified one; counted references */
     uint64_t user_id;         /* of a token of the application: whose it is there; 0 = not known */
 };
 
-struct token_key { /* what is known of a token that somebody shows */
+struct token_key {    /* what is known of a token that somebody shows */
     uint64_t id;      /* 0: it has another form than ours */
     uint8_t hash[32]; /* SHA-256 of the secret; without an id, of the whole text */
     struct str text;  /* the whole, borrowed from the request; empty: only its hash is known */

@@ -39,7 +39,7 @@
 #define LINE_BYTES_MAX (20 * 1024)
 #define REJECTED_MAX 1000 /* that are named */
 #define SLICE_US 2000     /* of judging items, a turn */
-#define UPLOADS_MAX 64    /* at once, half of them of one owner: each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
+#define UPLOADS_MAX 64 /* at once, half of them of one owner: each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
 
 struct body { /* lines under way */
     struct upload *upload;
@@ -109,8 +109,7 @@ static void upload_free(struct upload *u);
 static void upload_turn(struct upload *u);
 static void upload_settle(struct upload *u);
 
-/* ---- the beginning ---------------------------------------------------------------------------------------------
- */
+/* ---- the beginning ------------------------------------------------------------------------------------------ */
 
 /* What a second upload under the same key must say again. Times as they were written: one may have passed since.
  */
@@ -197,8 +196,7 @@ void upload_begin(struct exchange *x)
     jv_free(about);
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------------------------------------------ */
 
 static void lines_free(char **lines, size_t len)
 {
@@ -302,8 +300,7 @@ static void upload_fail(struct upload *u, enum err e)
         u->error = e;
 }
 
-/* ---- dispatchers' answers --------------------------------------------------------------------------------------
- */
+/* ---- dispatchers' answers ----------------------------------------------------------------------------------- */
 
 /* An error's code, message and payload become the upload's. */
 static void take_error(struct upload *u, const struct msg_REPLY *m, struct str payload)
@@ -439,8 +436,7 @@ static void step_failed(void *arg, enum err e)
 static const struct flight_user body_asker = {.reply = body_replied, .failed = body_failed};
 static const struct flight_user step_asker = {.reply = step_replied, .failed = step_failed};
 
-/* ---- sending ---------------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------------------------ */
 
 static void flight_go(struct upload *u, struct flight *f, enum op op)
 {
@@ -501,8 +497,7 @@ static bool is_chunk_due(const struct upload *u)
     return u->chunk.len && u->n_bodies < BODIES_MAX && (u->is_sealed || u->is_whole || !u->x || !u->n_bodies);
 }
 
-/* ---- lines -----------------------------------------------------------------------------------------------------
- */
+/* ---- lines -------------------------------------------------------------------------------------------------- */
 
 static const char why_many_lines[] =
     "NDJSON holds one whole JSON object a line, and its first line ends inside of one: write it with jq -c, or send application/json.";
@@ -620,8 +615,7 @@ size_t upload_take(struct upload *u, const char *data, size_t len)
     return at;
 }
 
-/* ---- a turn ----------------------------------------------------------------------------------------------------
- */
+/* ---- a turn ------------------------------------------------------------------------------------------------- */
 
 /* The lines that a JSON body became, as far as there is room. */
 static void lines_feed(struct upload *u)
@@ -678,8 +672,7 @@ static void upload_finish(struct upload *u)
     upload_settle(u);
 }
 
-/* ---- a JSON body -----------------------------------------------------------------------------------------------
- */
+/* ---- a JSON body -------------------------------------------------------------------------------------------- */
 
 static void json_refuse(struct upload *u, enum jv_bad why)
 {
@@ -767,8 +760,7 @@ void upload_leave(struct exchange *x)
     upload_settle(u);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 struct uploads *uploads_new(void)
 {

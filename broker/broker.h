@@ -25,9 +25,9 @@ struct broker {
     char name[64]; /* its address for clients */
     char boot_id[ID_BOOT_BYTES];
     uint64_t started_ms;
-    bool is_stopping; /* SIGTERM came: readyz says so, each answer ends its connection */
-    bool is_draining; /* the doors are closed, or about to be */
-    bool is_failed;   /* it cannot go on: the process ends with a failure */
+    bool is_stopping;                 /* SIGTERM came: readyz says so, each answer ends its connection */
+    bool is_draining;                 /* the doors are closed, or about to be */
+    bool is_failed;                   /* it cannot go on: the process ends with a failure */
     uint64_t log_until_ms, log_lines; /* answers logged in this second; exchange.c's */
 
     /* each owned by its file, opaque elsewhere */

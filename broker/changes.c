@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- portals ----------------------------------------------------------------------------------------------------- */
+/* ---- portals ------------------------------------------------------------------------------------------------ */
 
 /* The row of that name; NULL = the portal is well. */
 static const struct jv *portal_of(const struct jv *summary, const char *name)
@@ -49,7 +49,7 @@ static void portals_tell(struct broker *b, const struct jv *before, const struct
     }
 }
 
-/* ---- pauses ------------------------------------------------------------------------------------------------------ */
+/* ---- pauses ------------------------------------------------------------------------------------------------- */
 
 struct pause {
     const char *portal, *action, *by, *reason; /* NULL = none */
@@ -59,8 +59,12 @@ struct pause {
 
 static struct pause pause_read(const struct jv *one)
 {
-    struct pause p = {.portal = jv_str(jv_get(one, "portal")), .action = jv_str(jv_get(one, "action")), .by = jv_str(jv_get(one, "by")),
-                      .reason = jv_str(jv_get(one, "reason")), .since = jv_get(one, "since"), .until = jv_get(one, "until")};
+    struct pause p = {.portal = jv_str(jv_get(one, "portal")),
+                      .action = jv_str(jv_get(one, "action")),
+                      .by = jv_str(jv_get(one, "by")),
+                      .reason = jv_str(jv_get(one, "reason")),
+                      .since = jv_get(one, "since"),
+                      .until = jv_get(one, "until")};
     if (!jv_int(jv_get(one, "batch_id"), &p.batch_id))
         p.batch_id = 0;
     return p;
@@ -72,8 +76,8 @@ static void subject_write(const struct pause *p, char out[200])
     char batch[30] = "";
     if (p->batch_id)
         snprintf(batch, sizeof batch, " batch=%lld", (long long)p->batch_id);
-    snprintf(out, 200, "queue%s%.64s%s%.64s%s", p->portal ? " portal=" : "", p->portal ? p->portal : "", p->action ? " action=" : "", p->action ? p->action : "",
-             batch);
+    snprintf(out, 200, "queue%s%.64s%s%.64s%s", p->portal ? " portal=" : "", p->portal ? p->portal : "",
+             p->action ? " action=" : "", p->action ? p->action : "", batch);
 }
 
 /* Who ended it lately; NULL = nobody, its time was over. */
@@ -138,11 +142,12 @@ static void pauses_tell(struct broker *b, const struct jv *before, const struct 
     }
 }
 
-/* ---- all of the queue -------------------------------------------------------------------------------------------- */
+/* ---- all of the queue --------------------------------------------------------------------------------------- */
 
 static void whole_tell(struct broker *b, const struct jv *before, const struct jv *after)
 {
-    const struct jv *was = jv_get(jv_get(before, "queue"), "paused"), *is = jv_get(jv_get(after, "queue"), "paused");
+    const struct jv *was = jv_get(jv_get(before, "queue"), "paused"),
+                    *is = jv_get(jv_get(after, "queue"), "paused");
     int64_t since_was = 0, since_is = 0, until = 0;
     jv_int(jv_get(was, "since_ms"), &since_was);
     jv_int(jv_get(is, "since_ms"), &since_is);

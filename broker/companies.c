@@ -83,7 +83,7 @@ void companies_dispatcher_gone(struct broker *b, const char *dispatcher)
             b->companies->told[i].dispatcher[0] = '\0';
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------ */
+/* ---- for people --------------------------------------------------------------------------------------------- */
 
 static int by_company(const void *a, const void *b)
 {
@@ -94,13 +94,15 @@ static int by_company(const void *a, const void *b)
 
 static int by_wait(const void *a, const void *b)
 {
-    uint64_t x = ((const struct company_stats_row *)a)->wait_ms, y = ((const struct company_stats_row *)b)->wait_ms;
+    uint64_t x = ((const struct company_stats_row *)a)->wait_ms,
+             y = ((const struct company_stats_row *)b)->wait_ms;
     return x < y ? 1 : x > y ? -1 : by_company(a, b);
 }
 
 static int by_use(const void *a, const void *b)
 {
-    uint64_t x = ((const struct company_stats_row *)a)->busy_ms, y = ((const struct company_stats_row *)b)->busy_ms;
+    uint64_t x = ((const struct company_stats_row *)a)->busy_ms,
+             y = ((const struct company_stats_row *)b)->busy_ms;
     return x < y ? 1 : x > y ? -1 : by_company(a, b);
 }
 

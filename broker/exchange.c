@@ -41,13 +41,12 @@
 #include <strings.h>
 
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
-#define LOG_LINES_MAX 100 /* a second */
-#define LONG_MS 2000      /* from then on a request's token is looked at again */
-#define NEW_FACTOR 10          /* of a token's rate: what makes rows */
-#define NEW_WINDOW (1ull << 63) /* of a token's second window */
+#define LOG_LINES_MAX 100                   /* a second */
+#define LONG_MS 2000                        /* from then on a request's token is looked at again */
+#define NEW_FACTOR 10                       /* of a token's rate: what makes rows */
+#define NEW_WINDOW (1ull << 63)             /* of a token's second window */
 
-/* ---- the head --------------------------------------------------------------------------------------------------
- */
+/* ---- the head ----------------------------------------------------------------------------------------------- */
 
 struct exchange *exchange_new(struct broker *b, struct client *c, enum listener l, const char *target,
                               const char *peer)
@@ -247,7 +246,8 @@ static bool hold(struct exchange *x)
         return true;
     stat_inc(token_held_total);
     token_use_count(x->b->token_use, x->token->id, x->token->name, clock_unix_ms(), true);
-    reply_error(x, ERR_QUEUE_FULL, "Half of this broker's connections wait for answers to this company or token.", NULL);
+    reply_error(x, ERR_QUEUE_FULL, "Half of this broker's connections wait for answers to this company or token.",
+                NULL);
     return false;
 }
 
@@ -314,8 +314,7 @@ static bool head_check(struct exchange *x)
             return false;
         x->rate =
             ratelimit_look(x->b->ratelimit, x->token->id, x->token->rate_per_minute, loop_now_ms(x->b->loop));
-        if (!(x->token->abilities & ability) ||
-            (x->listener == LISTENER_OPS && !x->token->all_companies)) {
+        if (!(x->token->abilities & ability) || (x->listener == LISTENER_OPS && !x->token->all_companies)) {
             reply_error(x, ERR_FORBIDDEN, NULL, NULL);
             return false;
         }
@@ -335,8 +334,7 @@ static bool head_check(struct exchange *x)
     return true;
 }
 
-/* ---- the body --------------------------------------------------------------------------------------------------
- */
+/* ---- the body ----------------------------------------------------------------------------------------------- */
 
 /* false: that is more than it may be. */
 static bool body_keep(struct exchange *x, const char *data, size_t len)
@@ -452,8 +450,7 @@ bool exchange_company(struct exchange *x, uint64_t company_id)
     return false;
 }
 
-/* ---- asking a dispatcher ---------------------------------------------------------------------------------------
- */
+/* ---- asking a dispatcher ------------------------------------------------------------------------------------ */
 
 void exchange_answered(struct exchange *x)
 {
@@ -560,8 +557,7 @@ void exchange_verified(struct exchange *x, enum err e, const char *cause)
     exchange_answered(x);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 /* A line for each that failed or was slow, but no flood of them. What is left of ms beside queue_ms and dispatcher_ms
  * went into the token and the body; the dispatcher's line of the same request says more. */
@@ -587,8 +583,8 @@ static void answer_log(struct exchange *x, uint64_t ms)
     if (log_is_on(level))
         log_line(level, is_slow ? "slow" : "answered", "request", x->request_id, "route",
                  x->route ? x->route->path : "-", "status", log_i(status), "ms", log_i((long long)ms), "queue_ms",
-                 log_i((long long)queue_ms), "dispatcher_ms", log_i((long long)flight_worked_ms(&x->flight)), "job",
-                 log_i((long long)x->flight.job_id), NULL);
+                 log_i((long long)queue_ms), "dispatcher_ms", log_i((long long)flight_worked_ms(&x->flight)),
+                 "job", log_i((long long)x->flight.job_id), NULL);
 }
 
 static void answer_count(struct exchange *x)

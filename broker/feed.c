@@ -24,7 +24,7 @@ struct reader {
     struct feed *feed;
     LIST_ENTRY(reader) of_feed;
     struct sse *sse;
-    uint64_t lost; /* since it took all; nothing more is sent until it did */
+    uint64_t lost;    /* since it took all; nothing more is sent until it did */
     bool is_counting; /* wants statistics */
     bool has_hour;    /* and has had the whole hour */
 };

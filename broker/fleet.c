@@ -22,8 +22,8 @@
 #define WIDTH_OF(type) (sizeof(type) / sizeof(uint64_t))
 #define ROBOT_STEP_MS 30000 /* there may be thousands: coarser snapshots */
 #define ROBOT_SLOTS 11
-#define FORGET_MS 30000     /* a robot that nobody names any more was removed */
-#define TOLD_MAX 64         /* dispatchers whose numbers of a robot are kept */
+#define FORGET_MS 30000 /* a robot that nobody names any more was removed */
+#define TOLD_MAX 64     /* dispatchers whose numbers of a robot are kept */
 
 struct robot_sum { /* uint64_t only */
     uint64_t done, failed;
@@ -58,12 +58,13 @@ struct robot {
     struct {
         int64_t as_of_ms; /* 0 = not known */
         int64_t used, total, kept_back, abandoned, left, movable, since_ms, deadline_ms;
-        int64_t waiting, waiting_movable; /* sessions on a robot that is silent; -1 = it is not */
+        int64_t waiting, waiting_movable;  /* sessions on a robot that is silent; -1 = it is not */
         int64_t migrate_at_ms, lost_at_ms; /* unix; when they move, or are lost, unless it answers */
     } places;
 };
 
-struct heard { /* a dispatcher that told all that it had counted: what it names later is new to it, and began at 0 */
+struct
+    heard { /* a dispatcher that told all that it had counted: what it names later is new to it, and began at 0 */
     char dispatcher[65], boot_id[65];
 };
 
@@ -80,8 +81,7 @@ struct fleet {
 struct fleet *fleet_new(struct broker *b)
 {
     struct fleet *f = b->fleet = xcalloc(1, sizeof *f);
-    f->queue_window =
-        window_new(WIDTH_OF(struct queue_sum), SUMS_SLOTS, SUMS_STEP_MS, loop_now_ms(b->loop), NULL);
+    f->queue_window = window_new(WIDTH_OF(struct queue_sum), SUMS_SLOTS, SUMS_STEP_MS, loop_now_ms(b->loop), NULL);
     return f;
 }
 
@@ -108,8 +108,7 @@ void fleet_destroy(struct fleet **fp)
     free(f);
 }
 
-/* ---- the rows --------------------------------------------------------------------------------------------------
- */
+/* ---- the rows ----------------------------------------------------------------------------------------------- */
 
 /* Where the name stands, or would. */
 static unsigned place_of(const struct fleet *f, const char *name)
@@ -312,7 +311,8 @@ static int64_t number_of(const struct jv *row, const char *key)
 /* How long it has been silent is the database's word; until when its sessions wait is counted from now. */
 static void waiting_take(struct robot *r, const struct jv *row, const struct jv *summary)
 {
-    int64_t silent_ms = number_of(row, "silent_ms"), migrate_ms = number_of(summary, "migrate_after_ms"), lost_ms = number_of(summary, "lost_after_ms");
+    int64_t silent_ms = number_of(row, "silent_ms"), migrate_ms = number_of(summary, "migrate_after_ms"),
+            lost_ms = number_of(summary, "lost_after_ms");
     r->places.waiting = number_of(row, "waiting");
     r->places.waiting_movable = number_of(row, "waiting_movable");
     r->places.migrate_at_ms = migrate_ms < 0 ? 0 : r->places.as_of_ms + migrate_ms - silent_ms;
@@ -332,7 +332,8 @@ void fleet_places_told(struct broker *b, const struct jv *summary)
         r->places.as_of_ms = clock_unix_ms();
         r->places.used = number_of(row, "used");
         r->places.total = number_of(row, "total");
-        r->places.kept_back = r->places.total > 0 && kept_back_percent > 0 ? r->places.total * kept_back_percent / 100 : 0;
+        r->places.kept_back =
+            r->places.total > 0 && kept_back_percent > 0 ? r->places.total * kept_back_percent / 100 : 0;
         r->places.abandoned = number_of(row, "abandoned");
         r->places.left = number_of(row, "left");
         r->places.movable = number_of(row, "movable");
@@ -342,8 +343,7 @@ void fleet_places_told(struct broker *b, const struct jv *summary)
     }
 }
 
-/* ---- verdicts --------------------------------------------------------------------------------------------------
- */
+/* ---- verdicts ----------------------------------------------------------------------------------------------- */
 
 static void health_look(struct broker *b, struct robot *r)
 {
@@ -369,8 +369,7 @@ void fleet_robot_judged(struct broker *b, const char *name)
         health_look(b, r);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------
- */
+/* ---- time --------------------------------------------------------------------------------------------------- */
 
 static void health_named(void *arg, const char *name)
 {
@@ -397,8 +396,7 @@ void fleet_tick(struct broker *b)
     }
 }
 
-/* ---- for words and charts --------------------------------------------------------------------------------------
- */
+/* ---- for words and charts ----------------------------------------------------------------------------------- */
 
 struct fleet_count fleet_count(const struct broker *b)
 {
@@ -432,8 +430,10 @@ void fleet_each_judged(const struct broker *b, enum verdict v,
 {
     for (unsigned i = 0; i < b->fleet->n; i++) {
         const struct robot *r = b->fleet->robot[i];
-        if (judged(r, r->health.verdict) == v && r->wanted == WANTED_ACTIVE && r->health.down != DOWN_SILENT && !r->health.other_boot[0])
-            fn(arg, r->name, is_judged_by_calls(r) ? r->mute_since_ms : r->health.since_ms, is_judged_by_calls(r) ? MUTE_WHY : r->health.why);
+        if (judged(r, r->health.verdict) == v && r->wanted == WANTED_ACTIVE && r->health.down != DOWN_SILENT &&
+            !r->health.other_boot[0])
+            fn(arg, r->name, is_judged_by_calls(r) ? r->mute_since_ms : r->health.since_ms,
+               is_judged_by_calls(r) ? MUTE_WHY : r->health.why);
     }
 }
 
@@ -442,7 +442,8 @@ void fleet_each_silent(const struct broker *b, fleet_silent_fn *fn, void *arg)
     for (unsigned i = 0; i < b->fleet->n; i++) {
         const struct robot *r = b->fleet->robot[i];
         if (r->health.verdict == VERDICT_DOWN && r->health.down == DOWN_SILENT && r->wanted != WANTED_DISABLED)
-            fn(arg, r->name, r->health.since_ms, r->health.why, r->places.as_of_ms ? r->places.waiting : -1, r->places.lost_at_ms);
+            fn(arg, r->name, r->health.since_ms, r->health.why, r->places.as_of_ms ? r->places.waiting : -1,
+               r->places.lost_at_ms);
     }
 }
 
@@ -459,7 +460,8 @@ void fleet_each_draining(const struct broker *b,
     for (unsigned i = 0; i < b->fleet->n; i++) {
         const struct robot *r = b->fleet->robot[i];
         if (r->wanted == WANTED_DRAINING)
-            fn(arg, r->name, r->places.as_of_ms ? r->places.left : -1, r->places.as_of_ms ? r->places.movable : -1);
+            fn(arg, r->name, r->places.as_of_ms ? r->places.left : -1,
+               r->places.as_of_ms ? r->places.movable : -1);
     }
 }
 
@@ -474,8 +476,7 @@ double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_s
                         (uint64_t *)grown);
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------
- */
+/* ---- for people --------------------------------------------------------------------------------------------- */
 
 static uint64_t in_flight_of(const struct robot *r)
 {
@@ -609,8 +610,7 @@ struct jv *fleet_places_jv(const struct broker *b)
     return places;
 }
 
-/* ---- for Prometheus --------------------------------------------------------------------------------------------
- */
+/* ---- for Prometheus ----------------------------------------------------------------------------------------- */
 
 static int64_t wanted_value(const struct robot *r)
 {

@@ -11,7 +11,7 @@ struct queue_sum { /* what dispatchers counted at the durable queue while we kne
 };
 struct fleet_count { /* of robots */
     unsigned all, active, draining, up, suspect, down, unknown;
-    int64_t used, total; /* places of active ones; -1 = not known yet */
+    int64_t used, total;   /* places of active ones; -1 = not known yet */
     int64_t open_to_queue; /* free ones that are not kept for interactive log-ins */
     int64_t abandoned;
 };
@@ -27,16 +27,20 @@ void fleet_dispatcher_gone(struct broker *b, const char *dispatcher);
 void fleet_places_told(struct broker *b, const struct jv *summary); /* rows of OPS_SUMMARY */
 struct fleet_count fleet_count(const struct broker *b);
 /* Each robot's name whose last verdict is this, or that is wanted so. */
-void fleet_each_judged(const struct broker *b, enum verdict v, void (*fn)(void *arg, const char *name, int64_t since_ms, const char *why), void *arg);
+void fleet_each_judged(const struct broker *b, enum verdict v,
+                       void (*fn)(void *arg, const char *name, int64_t since_ms, const char *why), void *arg);
 /* Each robot that is down and silent: how many sessions wait for it (-1 = not known), and when they are lost (unix). */
-typedef void fleet_silent_fn(void *arg, const char *name, int64_t since_ms, const char *why, int64_t waiting, int64_t lost_at_ms);
+typedef void fleet_silent_fn(void *arg, const char *name, int64_t since_ms, const char *why, int64_t waiting,
+                             int64_t lost_at_ms);
 void fleet_each_silent(const struct broker *b, fleet_silent_fn *fn, void *arg);
-void fleet_each_two(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg); /* two processes under one URL */
-void fleet_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name, int64_t left, int64_t movable), void *arg);
+void fleet_each_two(const struct broker *b, void (*fn)(void *arg, const char *name),
+                    void *arg); /* two processes under one URL */
+void fleet_each_draining(const struct broker *b,
+                         void (*fn)(void *arg, const char *name, int64_t left, int64_t movable), void *arg);
 const struct queue_sum *fleet_queue(const struct broker *b);
 double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_sum *grown);
 struct jv *fleet_robots_jv(const struct broker *b);
-struct jv *fleet_places_jv(const struct broker *b);    /* NULL = not known yet */
+struct jv *fleet_places_jv(const struct broker *b); /* NULL = not known yet */
 void fleet_metrics(const struct broker *b, struct buf *out);
 
 #endif

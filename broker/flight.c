@@ -27,7 +27,7 @@
 struct flights {
     struct fairq *queue[LANE_COUNT];
     uint64_t n_of_lane[LANE_COUNT]; /* sent and not over */
-    struct map by_id; /* those that were sent */
+    struct map by_id;               /* those that were sent */
     uint64_t n_open, n_streams, last_id;
     bool is_pumping, is_pump_wanted;
 };
@@ -53,8 +53,7 @@ void flights_destroy(struct flights **fp)
     free(fs);
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------
- */
+/* ---- the table ---------------------------------------------------------------------------------------------- */
 
 static enum lane lane_of(const struct flight *f)
 {
@@ -89,8 +88,7 @@ static void count_answer(const struct flight *f, uint64_t status)
     hist_add(&sum->latency, (loop_now_ms(f->b->loop) - f->queued_at_ms) * 1000);
 }
 
-/* ---- states ----------------------------------------------------------------------------------------------------
- */
+/* ---- states ------------------------------------------------------------------------------------------------- */
 
 /* Out of the queue, or of its dispatcher's hands. */
 static void flight_take_out(struct flight *f)
@@ -149,7 +147,8 @@ uint64_t flight_worked_ms(const struct flight *f)
 
 void flight_end(struct flight *f)
 {
-    bool is_whole = f->stream && stream_is_whole(f->stream); /* a client may close before the word that it was the last */
+    bool is_whole =
+        f->stream && stream_is_whole(f->stream); /* a client may close before the word that it was the last */
     if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && !is_whole && f->op_now != OP_EXECUTE_LOGIN) {
         struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
         peer_send(f->b, f->peer, &m);
@@ -238,8 +237,7 @@ void flight_start(struct broker *b, struct flight *f)
     flights_pump(b);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------------------------ */
 
 /* A file is sent for its memory at once; a list mostly comes whole, and is a stream only when it is long. */
 static void memory_lend(struct flight *f)
@@ -308,8 +306,7 @@ void flights_pump(struct broker *b)
     fs->is_pumping = false;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------------------------------ */
 
 static void take_reply(struct flight *f, const struct msg *m)
 {
@@ -400,8 +397,7 @@ void flights_take(struct broker *b, struct peer *from, const struct msg *m)
     }
 }
 
-/* ---- dispatchers that went -------------------------------------------------------------------------------------
- */
+/* ---- dispatchers that went ---------------------------------------------------------------------------------- */
 
 /* May be sent as often as needed: asked again it is the same. */
 static bool is_patient(const struct flight *f)
@@ -450,8 +446,7 @@ void flights_none_there(struct broker *b)
             flight_fail((struct flight *)((char *)it - offsetof(struct flight, item)), ERR_NO_DISPATCHER);
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------
- */
+/* ---- for people --------------------------------------------------------------------------------------------- */
 
 uint64_t flights_open(const struct broker *b)
 {

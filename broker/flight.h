@@ -36,12 +36,12 @@ struct flight {
     enum flight_state state;
     enum op op_now; /* op, or JOB_AWAIT once a log-in's dispatcher died */
     struct broker *b;
-    uint64_t id; /* of its last sending; 0 = never sent */
+    uint64_t id;           /* of its last sending; 0 = never sent */
     struct map_node by_id; /* its key is `id` */
     struct fairq_item item;
-    struct loop_timer timer; /* deadline; of a stream: silence */
+    struct loop_timer timer;                       /* deadline; of a stream: silence */
     uint64_t queued_at_ms, sent_at_ms, over_at_ms; /* sent: the last time; 0 = not, or not yet */
-    struct peer *peer; /* who works on it (SENT, STREAMING) */
+    struct peer *peer;                             /* who works on it (SENT, STREAMING) */
     LIST_ENTRY(flight) of_peer;
     bool was_resent;
     uint64_t job_id;       /* from ACCEPTED; 0 = none came */

@@ -45,7 +45,8 @@ void headline_look(struct headline *h, uint64_t now_ms)
     h->now_ms = now_ms;
     for (unsigned i = 0; i < HEADLINE_MAX; i++) {
         struct thing *t = &h->thing[i];
-        if (t->is_used && (is_gap || now_ms > t->last_ms + HEADLINE_OFF_MS || (!t->is_shown && now_ms > t->last_ms + HEADLINE_GAP_MS)))
+        if (t->is_used && (is_gap || now_ms > t->last_ms + HEADLINE_OFF_MS ||
+                           (!t->is_shown && now_ms > t->last_ms + HEADLINE_GAP_MS)))
             t->is_used = false;
     }
 }

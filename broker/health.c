@@ -49,8 +49,7 @@ struct health {
     uint64_t ticked_at_ms;
 };
 
-/* ---- messages --------------------------------------------------------------------------------------------------
- */
+/* ---- messages ----------------------------------------------------------------------------------------------- */
 
 static void opinion_take(void *arg, const struct health_row *row)
 {
@@ -129,8 +128,7 @@ static void linked(void *arg, bool is_connected)
     p->is_linked = is_connected;
 }
 
-/* ---- start and stop --------------------------------------------------------------------------------------------
- */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 struct health *health_new(struct broker *b)
 {
@@ -174,8 +172,7 @@ void health_destroy(struct health **hp)
     free(h);
 }
 
-/* ---- who is heard ----------------------------------------------------------------------------------------------
- */
+/* ---- who is heard ------------------------------------------------------------------------------------------- */
 
 static bool is_heard(const struct broker *b, const struct publisher *p)
 {
@@ -226,8 +223,7 @@ const char *health_silent_one(const struct broker *b)
     return NULL;
 }
 
-/* ---- verdicts --------------------------------------------------------------------------------------------------
- */
+/* ---- verdicts ----------------------------------------------------------------------------------------------- */
 
 static const struct robot_health *opinion_of(const struct publisher *p, const char *name)
 {
@@ -279,8 +275,7 @@ struct jv *health_opinions_jv(const struct broker *b, const char *name)
     return list;
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------
- */
+/* ---- for people --------------------------------------------------------------------------------------------- */
 
 static void verdicts_count(const struct publisher *p, struct jv *one)
 {
@@ -320,8 +315,7 @@ struct jv *health_jv(const struct broker *b)
     return list;
 }
 
-/* ---- for Prometheus --------------------------------------------------------------------------------------------
- */
+/* ---- for Prometheus ----------------------------------------------------------------------------------------- */
 
 unsigned health_sources(const struct broker *b, struct stat_source *out, unsigned max)
 {

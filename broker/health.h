@@ -18,12 +18,13 @@ void health_destroy(struct health **hp);
 void health_tick(struct broker *b); /* each second */
 /* The best verdict of those that are heard; false when none of them knows it. */
 bool health_robot(const struct broker *b, const char *name, struct robot_health *out);
-void health_each(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg); /* may name one twice */
+void health_each(const struct broker *b, void (*fn)(void *arg, const char *name),
+                 void *arg); /* may name one twice */
 /* How many healthds are heard; since when (unix) the one that fell silent last is silent, 0 = none is. */
 unsigned health_heard(const struct broker *b, unsigned *of, int64_t *silent_since_ms);
-const char *health_silent_one(const struct broker *b);                       /* its endpoint, NULL = none */
-struct jv *health_jv(const struct broker *b);                                /* [{endpoint,heard,...}] */
-struct jv *health_opinions_jv(const struct broker *b, const char *name);     /* [{endpoint,verdict}] */
+const char *health_silent_one(const struct broker *b);                   /* its endpoint, NULL = none */
+struct jv *health_jv(const struct broker *b);                            /* [{endpoint,heard,...}] */
+struct jv *health_opinions_jv(const struct broker *b, const char *name); /* [{endpoint,verdict}] */
 unsigned health_sources(const struct broker *b, struct stat_source *out, unsigned max);
 void health_metrics(const struct broker *b, struct buf *out);
 

@@ -48,8 +48,8 @@
 #define FIELDS_MAX 512
 #define DOORS_MAX 16 /* addresses of both listeners */
 #define OPS_CONNECTIONS_MAX 1000
-#define RUN_MS 250  /* the library's own timeouts are looked at that often */
-#define WATCH_MS 50 /* requests that wait longer have their client watched */
+#define RUN_MS 250      /* the library's own timeouts are looked at that often */
+#define WATCH_MS 50     /* requests that wait longer have their client watched */
 #define TURN_AWAY_MS 50 /* new connections are turned away that long before a door closes: beyond a round trip */
 #define ACCEPTS_MAX 1000
 
@@ -58,8 +58,8 @@ struct door { /* one address of a listener */
     enum listener listener;
     int fd;                    /* bound; the library's once it listens; -1 = closed */
     struct MHD_Daemon *daemon; /* NULL = it does not listen yet */
-    struct loop_fd *watch; /* of the library's epoll set */
-    bool is_due;           /* the library has something to do */
+    struct loop_fd *watch;     /* of the library's epoll set */
+    bool is_due;               /* the library has something to do */
     uint64_t n_clients, n_clients_max;
     struct strangers *strangers, *guests; /* connections without a request: with no good token, with one */
 };
@@ -83,13 +83,13 @@ struct client { /* one connection */
     struct exchange *exchange; /* NULL between two */
     int fd;
     char peer[64];
-    const char *target_at; /* where the library had the target */
+    const char *target_at;    /* where the library had the target */
     struct stranger stranger; /* among the strangers, or when it is known among the guests */
     bool is_known;            /* a good token was shown */
-    bool is_begun;         /* the exchange saw its head */
-    bool is_whole;         /* the request is there, or was answered */
-    bool is_gone;          /* it went away while it was parked */
-    bool is_abrupt;        /* it may still be sending when the connection is closed */
+    bool is_begun;            /* the exchange saw its head */
+    bool is_whole;            /* the request is there, or was answered */
+    bool is_gone;             /* it went away while it was parked */
+    bool is_abrupt;           /* it may still be sending when the connection is closed */
     bool is_parked;
     bool is_listed; /* among the parked ones that will be watched */
     uint64_t parked_at_ms;
@@ -106,8 +106,7 @@ struct outflow { /* what the library pulls */
     bool is_http10;
 };
 
-/* ---- parking ---------------------------------------------------------------------------------------------------
- */
+/* ---- parking ------------------------------------------------------------------------------------------------ */
 
 static void due(struct door *d)
 {
@@ -175,9 +174,7 @@ static void watch_due(void *arg)
     loop_timer_in(h->b->loop, &h->watch_timer, WATCH_MS);
 }
 
-/* ---- pulled answers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- pulled answers ----------------------------------------------------------------------------------------- */
 
 static void outflow_ready(void *arg)
 {
@@ -210,8 +207,7 @@ static void outflow_free(void *arg)
     free(o);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------------------------------ */
 
 static struct MHD_Response *response_new(struct client *c, struct exchange *x)
 {
@@ -290,8 +286,7 @@ static enum MHD_Result answer_send(struct client *c, struct exchange *x)
     return rc;
 }
 
-/* ---- what the library tells ------------------------------------------------------------------------------------
- */
+/* ---- what the library tells --------------------------------------------------------------------------------- */
 
 static struct client *client_of(struct MHD_Connection *connection)
 {
@@ -466,7 +461,8 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
         else
             guest_give(strangers_shed(d->guests));
     }
-    stranger_from(&c->stranger, MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c);
+    stranger_from(&c->stranger,
+                  MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c);
     way_give(strangers_come(d->strangers, &c->stranger));
 }
 
@@ -507,8 +503,7 @@ static size_t unescape_not(void *arg, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-/* ---- slow clients ----------------------------------------------------------------------------------------------
- */
+/* ---- slow clients ------------------------------------------------------------------------------------------- */
 
 /* Between two requests the library does not say that bytes of the next one came; the kernel does. */
 static void look_between(struct client *c, uint64_t now)
@@ -543,8 +538,7 @@ static void sweep_due(void *arg)
     loop_timer_in(h->b->loop, &h->sweep_timer, limit_ms / 4 < 1000 ? limit_ms / 4 : 1000);
 }
 
-/* ---- the loop --------------------------------------------------------------------------------------------------
- */
+/* ---- the loop ----------------------------------------------------------------------------------------------- */
 
 static bool run(void *arg)
 {
@@ -578,8 +572,7 @@ static void run_due(void *arg)
     loop_timer_in(h->b->loop, &h->run_timer, RUN_MS);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 /* false after logging why. */
 static bool door_bind(struct http *h, enum listener listener, const char *where)

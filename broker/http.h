@@ -10,9 +10,9 @@ struct http *http_new(struct broker *b);
 void http_open(struct broker *b); /* the app listener's; no-op when it is open */
 bool http_is_open(const struct http *h);
 void http_destroy(struct http **hp);
-void http_resume(struct exchange *x);     /* go on with it: exchange_step() will be called */
-void http_quiesce(struct http *h);        /* no new connections; those that came before are served */
-uint64_t http_busy(const struct http *h); /* requests without whole answer, and doors that are not closed yet */
+void http_resume(struct exchange *x);       /* go on with it: exchange_step() will be called */
+void http_quiesce(struct http *h);          /* no new connections; those that came before are served */
+uint64_t http_busy(const struct http *h);   /* requests without whole answer, and doors that are not closed yet */
 bool http_has_unread(const struct http *h); /* of a connection that seems idle */
 void http_stats(const struct http *h);
 

@@ -133,8 +133,7 @@ static enum items_next items_next(struct items *it, const char **item, size_t *l
     return ITEMS_ONE;
 }
 
-/* ---- judging ---------------------------------------------------------------------------------------------------
- */
+/* ---- judging ------------------------------------------------------------------------------------------------ */
 
 /* A key "items" that is written with escapes is found in the second reading. */
 struct jv *judging_begin(struct judging *j, struct buf *text, enum jv_bad *why)

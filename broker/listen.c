@@ -72,7 +72,10 @@ struct binding {
 
 static void bind_host(struct binding *b, const char *host, const char *port, int family)
 {
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM, .ai_family = family}, *found = NULL;
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_family = family},
+                    *found = NULL;
     int rc = getaddrinfo(host, port, &hints, &found);
     if (rc != 0) {
         failed(b->where, gai_strerror(rc));

@@ -16,7 +16,7 @@ void listen_turn_away(int fd);
 bool listen_has_more(int fd); /* a connection waits to be accepted */
 
 /* Of a connection. */
-void listen_reset(int fd);           /* an end that no reader can take for a good one */
+void listen_reset(int fd);          /* an end that no reader can take for a good one */
 uint64_t listen_bytes_come(int fd); /* read or not; 0 when that is not known */
 
 #endif

@@ -61,7 +61,8 @@ static const char *const docs[] = {
 #undef ROUTE
 };
 
-static const char *const names[] = { /* of handlers */
+static const char *const names[] = {
+/* of handlers */
 #define ROUTE(listener, method, path, ability, counts, takes, handler, doc) #handler,
 #include "broker/routes.def"
 #undef ROUTE
@@ -79,7 +80,8 @@ bool field_is_known(void (*handle)(struct exchange *x), enum field_where where, 
 
 bool openapi_field(unsigned route, unsigned i, struct field_text *out)
 {
-    static const char *const where[] = {[FIELD_PATH] = "path", [FIELD_QUERY] = "query", [FIELD_BODY] = "body", [FIELD_HEADER] = "header"};
+    static const char *const where[] = {
+        [FIELD_PATH] = "path", [FIELD_QUERY] = "query", [FIELD_BODY] = "body", [FIELD_HEADER] = "header"};
     for (unsigned k = 0; k < N(fields); k++) {
         const struct field *f = &fields[k];
         if (f->handle != route_at(route)->handle || i--)
@@ -90,7 +92,7 @@ bool openapi_field(unsigned route, unsigned i, struct field_text *out)
     return false;
 }
 
-/* ---- pieces -------------------------------------------------------------------------------------------------------- */
+/* ---- pieces ------------------------------------------------------------------------------------------------- */
 
 static void text(struct buf *out, const char *s)
 {
@@ -136,8 +138,8 @@ static void parameters(const struct route *r, struct buf *out)
         const struct field *f = &fields[i];
         if (f->handle != r->handle || f->where == FIELD_BODY)
             continue;
-        buf_addf(out, "%s{\"name\":\"%s\",\"in\":\"%s\",\"required\":%s,\"schema\":%s,\"description\":", is_first ? "" : ",", f->name,
-                 in[f->where], f->is_needed ? "true" : "false", f->schema);
+        buf_addf(out, "%s{\"name\":\"%s\",\"in\":\"%s\",\"required\":%s,\"schema\":%s,\"description\":",
+                 is_first ? "" : ",", f->name, in[f->where], f->is_needed ? "true" : "false", f->schema);
         text(out, f->doc);
         buf_adds(out, "}");
         is_first = false;
@@ -149,7 +151,8 @@ static void parameters(const struct route *r, struct buf *out)
 
 static void body_schema(const struct route *r, struct buf *out)
 {
-    bool is_first = true, takes_reason = r->listener == LISTENER_OPS && r->handle != web_login && r->handle != web_logout;
+    bool is_first = true,
+         takes_reason = r->listener == LISTENER_OPS && r->handle != web_login && r->handle != web_logout;
     buf_adds(out, "{\"type\":\"object\",\"required\":[");
     for (unsigned i = 0, n = 0; i < N(fields); i++)
         if (fields[i].handle == r->handle && fields[i].where == FIELD_BODY && fields[i].is_needed)
@@ -164,7 +167,9 @@ static void body_schema(const struct route *r, struct buf *out)
         }
     if (takes_reason) {
         member(out, &is_first, "reason");
-        buf_adds(out, "{\"type\":\"string\",\"maxLength\":200,\"description\":\"Why, for the audit trail.\",\"examples\":[\"maintenance\"]}");
+        buf_adds(
+            out,
+            "{\"type\":\"string\",\"maxLength\":200,\"description\":\"Why, for the audit trail.\",\"examples\":[\"maintenance\"]}");
     }
     buf_adds(out, takes_reason ? "},\"additionalProperties\":false}" : "}}");
 }
@@ -174,7 +179,8 @@ static void request_body(const struct route *r, struct buf *out)
     if (r->takes == TAKES_NOTHING)
         return;
     bool is_any = r->takes == TAKES_ANYTHING;
-    buf_addf(out, ",\"requestBody\":{\"required\":%s,\"content\":{\"%s\":{\"schema\":", r->takes == TAKES_JSON || r->takes == TAKES_BATCH ? "true" : "false",
+    buf_addf(out, ",\"requestBody\":{\"required\":%s,\"content\":{\"%s\":{\"schema\":",
+             r->takes == TAKES_JSON || r->takes == TAKES_BATCH ? "true" : "false",
              is_any ? "*/*" : "application/json");
     if (is_any)
         buf_adds(out, "{}");
@@ -195,24 +201,29 @@ static void responses(const struct route *r, struct buf *out)
             continue;
         snprintf(status, sizeof status, "%d", answers[i].status);
         member(out, &is_first, status);
-        buf_addf(out, "{\"description\":\"Done.\",\"content\":{\"%s\":{\"schema\":%s}}}", answers[i].type, answers[i].schema);
+        buf_addf(out, "{\"description\":\"Done.\",\"content\":{\"%s\":{\"schema\":%s}}}", answers[i].type,
+                 answers[i].schema);
     }
     if (is_first) {
         member(out, &is_first, "200");
-        buf_adds(out, "{\"description\":\"Done.\",\"content\":{\"application/json\":{\"schema\":{\"type\":\"object\",\"required\":[\"ok\"],"
-                      "\"properties\":{\"ok\":{\"type\":\"boolean\",\"examples\":[true]}}}}}}");
+        buf_adds(
+            out,
+            "{\"description\":\"Done.\",\"content\":{\"application/json\":{\"schema\":{\"type\":\"object\",\"required\":[\"ok\"],"
+            "\"properties\":{\"ok\":{\"type\":\"boolean\",\"examples\":[true]}}}}}}");
     }
     buf_adds(out, ",\"default\":{\"$ref\":\"#/components/responses/Error\"}}");
 }
 
 static void operation(const struct route *r, const char *method, struct buf *out)
 {
-    static const char *const need[] = {[ABILITY_APP] = "app", [ABILITY_OPS_READ] = "ops:read", [ABILITY_OPS] = "ops"};
+    static const char *const need[] = {
+        [ABILITY_APP] = "app", [ABILITY_OPS_READ] = "ops:read", [ABILITY_OPS] = "ops"};
     char small[8] = "";
     for (unsigned i = 0; method[i] && i + 1 < sizeof small; i++)
         small[i] = (char)(method[i] | 0x20);
-    buf_addf(out, "\"%s\":{\"operationId\":\"%s_%s_%s\",\"tags\":[\"%s\"],\"summary\":", small, names[route_index(r)], small,
-             r->listener == LISTENER_APP ? "app" : "ops", r->listener == LISTENER_APP ? "app" : "ops");
+    buf_addf(out, "\"%s\":{\"operationId\":\"%s_%s_%s\",\"tags\":[\"%s\"],\"summary\":", small,
+             names[route_index(r)], small, r->listener == LISTENER_APP ? "app" : "ops",
+             r->listener == LISTENER_APP ? "app" : "ops");
     text(out, docs[route_index(r)]);
     if (r->ability == ABILITY_NONE)
         buf_adds(out, ",\"security\":[]");
@@ -256,7 +267,8 @@ static void paths(struct buf *out)
         path_name(r, &path);
         member(out, &is_first, path.data);
         buf_free(&path);
-        buf_addf(out, "{\"servers\":[{\"url\":\"http://127.0.0.1:%s\",\"description\":\"%s\"}]", r->listener == LISTENER_APP ? "8080" : "8081",
+        buf_addf(out, "{\"servers\":[{\"url\":\"http://127.0.0.1:%s\",\"description\":\"%s\"}]",
+                 r->listener == LISTENER_APP ? "8080" : "8081",
                  r->listener == LISTENER_APP ? "broker.http" : "broker.ops");
         for (unsigned k = i; k < route_count(); k++)
             if (strcmp(route_at(k)->path, r->path) == 0 && (k == i || route_at(k)->listener == r->listener)) {
@@ -279,16 +291,20 @@ static bool is_first_of_code(unsigned i)
 static void components(struct buf *out)
 {
     bool is_first = true;
-    buf_adds(out, ",\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"id|secret\"}},"
-                  "\"parameters\":{\"Deadline\":{\"name\":\"X-Deadline-Ms\",\"in\":\"header\",\"required\":false,\"description\":\"How long the answer may take.\","
-                  "\"schema\":{\"type\":\"integer\",\"minimum\":100,\"maximum\":150000,\"examples\":[28000]}}},\"responses\":{\"Error\":{\"description\":");
+    buf_adds(
+        out,
+        ",\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"id|secret\"}},"
+        "\"parameters\":{\"Deadline\":{\"name\":\"X-Deadline-Ms\",\"in\":\"header\",\"required\":false,\"description\":\"How long the answer may take.\","
+        "\"schema\":{\"type\":\"integer\",\"minimum\":100,\"maximum\":150000,\"examples\":[28000]}}},\"responses\":{\"Error\":{\"description\":");
     struct buf codes = {0};
     for (unsigned i = 0; i < N(errors); i++)
         buf_addf(&codes, "%s%d %s: %s", i ? " " : "", errors[i].status, errors[i].code, errors[i].text);
     text(out, codes.data);
     buf_free(&codes);
-    buf_adds(out, ",\"headers\":{\"X-Request-Id\":{\"schema\":{\"type\":\"string\"}},\"Retry-After\":{\"schema\":{\"type\":\"integer\"}}},"
-                  "\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/Error\"}}}}},\"schemas\":{");
+    buf_adds(
+        out,
+        ",\"headers\":{\"X-Request-Id\":{\"schema\":{\"type\":\"string\"}},\"Retry-After\":{\"schema\":{\"type\":\"integer\"}}},"
+        "\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/Error\"}}}}},\"schemas\":{");
     member(out, &is_first, "ErrorCode");
     buf_adds(out, "{\"type\":\"string\",\"examples\":[\"session_not_found\"],\"enum\":[");
     for (unsigned i = 0, n = 0; i < N(errors); i++)
@@ -304,10 +320,13 @@ static void components(struct buf *out)
 
 void openapi_write(struct buf *out)
 {
-    buf_adds(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Chasqui\",\"version\":\"" CHASQUI_VERSION "\",\"license\":{\"name\":\"MIT\",\"identifier\":\"MIT\"},"
-                  "\"description\":\"Sticky sessions of browser robots. Times are RFC 3339 in UTC. Every answer carries X-Request-Id.\"},"
-                  "\"servers\":[{\"url\":\"http://127.0.0.1:8080\",\"description\":\"broker.http\"}],\"security\":[{\"token\":[]}],"
-                  "\"tags\":[{\"name\":\"app\",\"description\":\"For backends; listener broker.http.\"},{\"name\":\"ops\",\"description\":\"For operators; listener broker.ops.\"}]");
+    buf_adds(
+        out,
+        "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Chasqui\",\"version\":\"" CHASQUI_VERSION
+        "\",\"license\":{\"name\":\"MIT\",\"identifier\":\"MIT\"},"
+        "\"description\":\"Sticky sessions of browser robots. Times are RFC 3339 in UTC. Every answer carries X-Request-Id.\"},"
+        "\"servers\":[{\"url\":\"http://127.0.0.1:8080\",\"description\":\"broker.http\"}],\"security\":[{\"token\":[]}],"
+        "\"tags\":[{\"name\":\"app\",\"description\":\"For backends; listener broker.http.\"},{\"name\":\"ops\",\"description\":\"For operators; listener broker.ops.\"}]");
     paths(out);
     components(out);
     buf_adds(out, "}");

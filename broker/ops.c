@@ -40,7 +40,8 @@ void ops_readyz(struct exchange *x)
     } else if (!http_is_open(x->b->http)) {
         reason = why = "starting";
     } else if (!peers_ready(x->b)) {
-        bool is_there = peers_hopeful(x->b), is_read_only = strcmp(peers_database_why(x->b, words, sizeof words), "read_only") == 0;
+        bool is_there = peers_hopeful(x->b),
+             is_read_only = strcmp(peers_database_why(x->b, words, sizeof words), "read_only") == 0;
         why = !is_there ? "no_dispatcher" : is_read_only ? "database_read_only" : "database_unavailable";
         reason = !is_there ? "no dispatcher is connected" : *words ? words : "no dispatcher has a database";
     }
@@ -334,7 +335,7 @@ void ops_queue_resume(struct exchange *x)
         exchange_ask(x, OP_OPS_QUEUE_RESUME, KEY_OF_OPERATORS);
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------- */
 
 void ops_tokens(struct exchange *x)
 {
@@ -364,7 +365,7 @@ void ops_token_revoke(struct exchange *x)
         reply_error(x, ERR_NOT_FOUND, "There is no such token.", NULL);
 }
 
-/* ---- batches, and the schedules that make them ----------------------------------------------------------------- */
+/* ---- batches, and the schedules that make them -------------------------------------------------------------- */
 
 static void ask_batch(struct exchange *x, enum op op)
 {
@@ -423,7 +424,7 @@ void ops_schedule_disable(struct exchange *x)
     ask_schedule(x, "disabled");
 }
 
-/* ---- credentials that were refused ----------------------------------------------------------------------------- */
+/* ---- credentials that were refused -------------------------------------------------------------------------- */
 
 void ops_refused(struct exchange *x)
 {

@@ -28,8 +28,10 @@ static void url_look(const struct jv *body, const char *name, bool may_be_none, 
     char normal[URL_ROOM];
     if (!is_told(v) || (may_be_none && (jv_type(v) == JV_NULL || (jv_type(v) == JV_STRING && !*jv_str(v)))))
         return;
-    if (jv_type(v) != JV_STRING || strlen(jv_str(v)) != jv_str_len(v) || !url_normalise(jv_str(v), normal, sizeof normal, NULL))
-        errors_add(errors, name, "must be an http or https URL of at most 255 characters, without user, query or fragment");
+    if (jv_type(v) != JV_STRING || strlen(jv_str(v)) != jv_str_len(v) ||
+        !url_normalise(jv_str(v), normal, sizeof normal, NULL))
+        errors_add(errors, name,
+                   "must be an http or https URL of at most 255 characters, without user, query or fragment");
 }
 
 static void capacity_look(const struct jv *body, struct jv **errors)
@@ -93,7 +95,8 @@ void ops_worker_set(struct exchange *x)
 {
     struct jv *errors = NULL;
     struct str name;
-    if (!is_told(jv_get(x->json, "base_url")) && !is_told(jv_get(x->json, "viewer_url")) && !is_told(jv_get(x->json, "capacity")))
+    if (!is_told(jv_get(x->json, "base_url")) && !is_told(jv_get(x->json, "viewer_url")) &&
+        !is_told(jv_get(x->json, "capacity")))
         errors_add(&errors, "capacity", "or base_url or viewer_url is needed");
     if (exchange_fields(x, errors) && worker_of(x, &name))
         ask_change(x, OP_OPS_WORKER_SET, name, NULL);

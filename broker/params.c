@@ -22,7 +22,8 @@
 #define NAME_BYTES_MAX 400
 #define NAME_CHARS_MAX 100
 #define AHEAD_MAX_MS (366ll * 86400 * 1000) /* times that clients set */
-#define CLOCK_ERROR_MS (86400ll * 1000)     /* that our clock may be wrong by: the database's decides what has passed */
+#define CLOCK_ERROR_MS                                                                                            \
+    (86400ll * 1000) /* that our clock may be wrong by: the database's decides what has passed */
 
 static const char why_int[] = "must be an integer of 1 or more";
 const char why_session_id[] = "must be 1 to 100 printable characters without space, / \\ % ? #";
@@ -41,7 +42,7 @@ void errors_add(struct jv **errors, const char *field, const char *why)
     jv_push_str(list, why);
 }
 
-/* ---- queries -------------------------------------------------------------------------------------------------- */
+/* ---- queries ------------------------------------------------------------------------------------------------ */
 
 static int hex_value(char c)
 {
@@ -121,7 +122,7 @@ size_t utf8_mark(const char *text, size_t len)
     return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
 
-/* ---- fields of queries ---------------------------------------------------------------------------------------- */
+/* ---- fields of queries -------------------------------------------------------------------------------------- */
 
 static void query_session(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
@@ -134,7 +135,8 @@ static void query_session(const struct query *q, struct msg_REQUEST *r, struct j
         r->session_id = *s;
 }
 
-void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out, struct jv **errors)
+void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out,
+                  struct jv **errors)
 {
     const struct str *s = query_get(q, name);
     *out = absent;
@@ -303,7 +305,7 @@ void params_batches(const struct query *q, struct msg_REQUEST *r, struct jv **er
     query_page(q, r, errors);
 }
 
-/* ---- fields of bodies ----------------------------------------------------------------------------------------- */
+/* ---- fields of bodies --------------------------------------------------------------------------------------- */
 
 static bool is_absent(const struct jv *v)
 {
@@ -459,7 +461,8 @@ struct jv *params_batch_query(const struct query *q)
 {
     static const char *const names[] = {"portal", "action", "callback_url", "available_at", "name"};
     struct jv *body = jv_new_object();
-    const struct str *priority = query_get(q, "priority"), *then = query_get(q, "then"), *closes = query_get(q, "close");
+    const struct str *priority = query_get(q, "priority"), *then = query_get(q, "then"),
+                     *closes = query_get(q, "close");
     enum jv_bad why;
     uint64_t n;
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -497,15 +500,16 @@ static void body_name(const struct jv *body, struct msg_REQUEST *r, struct jv **
     const struct jv *v = jv_get(body, "name");
     if (is_absent(v))
         return;
-    if (jv_type(v) != JV_STRING || !jv_str_len(v) || jv_str_len(v) > NAME_BYTES_MAX || n_chars(jv_str(v)) > NAME_CHARS_MAX ||
-        !is_one_line(jv_str(v), jv_str_len(v)))
+    if (jv_type(v) != JV_STRING || !jv_str_len(v) || jv_str_len(v) > NAME_BYTES_MAX ||
+        n_chars(jv_str(v)) > NAME_CHARS_MAX || !is_one_line(jv_str(v), jv_str_len(v)))
         errors_add(errors, "name", "must be a text of one line, 1 to 100 characters");
     else
         r->name = text_of(v);
 }
 
 /* What each item does after its log-in. */
-static void body_steps(const struct jv *body, const struct action_table *actions, const struct action *action, struct jv **errors)
+static void body_steps(const struct jv *body, const struct action_table *actions, const struct action *action,
+                       struct jv **errors)
 {
     struct steps steps;
     char why[STEPS_WHY_ROOM];
@@ -548,7 +552,8 @@ void params_drain(const struct jv *body, struct msg_REQUEST *r, struct jv **erro
 /* Older clients say expires_s for for_s. */
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
 {
-    const char *name = is_absent(jv_get(body, "for_s")) && !is_absent(jv_get(body, "expires_s")) ? "expires_s" : "for_s";
+    const char *name =
+        is_absent(jv_get(body, "for_s")) && !is_absent(jv_get(body, "expires_s")) ? "expires_s" : "for_s";
     const struct jv *seconds = jv_get(body, name), *until = jv_get(body, "until");
     struct str text = text_of(until);
     int64_t n, at_ms;
@@ -589,7 +594,7 @@ void params_scope(const struct jv *body, struct msg_REQUEST *r, struct jv **erro
         errors_add(errors, "batch_id", why_int);
 }
 
-/* ---- many jobs at once --------------------------------------------------------------------------------------- */
+/* ---- many jobs at once -------------------------------------------------------------------------------------- */
 
 struct filter {
     struct msg_REQUEST *r;
@@ -628,8 +633,9 @@ static void filter_member(void *arg, const char *key, struct jv *v)
     else if (strcmp(key, "robot_error") == 0 && robot_error_ok(text))
         f->r->robot_error = text;
     else
-        errors_add(f->errors, "filter",
-                   "takes status, portal, company_id, batch_id, worker, error and robot_error, each as in the list of jobs");
+        errors_add(
+            f->errors, "filter",
+            "takes status, portal, company_id, batch_id, worker, error and robot_error, each as in the list of jobs");
 }
 
 void params_bulk(const struct jv *body, struct msg_REQUEST *r, bool *is_preview, struct jv **errors)

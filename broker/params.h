@@ -38,7 +38,8 @@ const struct str *query_get(const struct query *q, const char *name);
 size_t escapes_decode(char *text, size_t len, bool plus_is_space);
 
 /* A member of a query that several lists take; what is wrong goes into errors. */
-void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out, struct jv **errors);
+void query_number(const struct query *q, const char *name, uint64_t min, uint64_t absent, uint64_t *out,
+                  struct jv **errors);
 void query_portal(const struct query *q, struct msg_REQUEST *r, struct jv **errors); /* needed */
 void query_worker(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
 void query_search(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
@@ -104,7 +105,7 @@ struct jv *params_batch_query(const struct query *q);
 void params_drain(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors);
 void params_priority(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* required */
-void params_scope(const struct jv *body, struct msg_REQUEST *r, struct jv **errors); /* body may be NULL */
+void params_scope(const struct jv *body, struct msg_REQUEST *r, struct jv **errors);    /* body may be NULL */
 /* Which jobs, and what is to become of them; a preview only counts. */
 void params_bulk(const struct jv *body, struct msg_REQUEST *r, bool *is_preview, struct jv **errors);
 

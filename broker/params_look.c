@@ -29,7 +29,8 @@ void query_since(const struct query *q, struct msg_REQUEST *r, struct jv **error
     else if (clock_read(s->p, s->len, &at_ms) && at_ms > 0)
         r->since_ms = (uint64_t)at_ms;
     else
-        errors_add(errors, "since", "must be a time in UTC like 2026-01-31T06:00:00Z, or seconds ago (1 to 31622400)");
+        errors_add(errors, "since",
+                   "must be a time in UTC like 2026-01-31T06:00:00Z, or seconds ago (1 to 31622400)");
 }
 
 void query_until(const struct query *q, struct msg_REQUEST *r, struct jv **errors)

@@ -21,7 +21,7 @@ static bool is_absent(const struct jv *v)
     return jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL;
 }
 
-/* ---- abilities and companies ----------------------------------------------------------------------------------- */
+/* ---- abilities and companies -------------------------------------------------------------------------------- */
 
 static const char *const abilities[] = {"app", "ops:read", "ops"};
 #define N_ABILITIES (sizeof abilities / sizeof abilities[0])
@@ -108,7 +108,7 @@ static struct jv *companies_read(const struct jv *body, bool *all, struct jv **e
     return out;
 }
 
-/* ---- the rest of a token ------------------------------------------------------------------------------------------ */
+/* ---- the rest of a token ------------------------------------------------------------------------------------ */
 
 /* One line of at most 100 characters. */
 static bool name_ok(const char *text, size_t len)
@@ -123,7 +123,8 @@ static bool name_ok(const char *text, size_t len)
     return n <= NAME_CHARACTERS_MAX;
 }
 
-static void name_read(const struct jv *body, const struct jv *companies, bool all, struct jv *out, struct jv **errors)
+static void name_read(const struct jv *body, const struct jv *companies, bool all, struct jv *out,
+                      struct jv **errors)
 {
     const struct jv *v = jv_get(body, "name");
     char name[64];
@@ -187,7 +188,7 @@ struct jv *params_token(const struct jv *body, int64_t now_unix_ms, struct jv **
     return out;
 }
 
-/* ---- credentials -------------------------------------------------------------------------------------------------- */
+/* ---- credentials -------------------------------------------------------------------------------------------- */
 
 void params_whose(const struct jv *body, const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {

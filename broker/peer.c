@@ -32,8 +32,7 @@
 #define STALLED_MS 1000   /* a tick that comes so late says that we stood still */
 #define CREDIT_MAX 100000 /* that is believed */
 
-/* ---- who may be asked ------------------------------------------------------------------------------------------
- */
+/* ---- who may be asked --------------------------------------------------------------------------------------- */
 
 bool peer_is_usable(const struct peer *p)
 {
@@ -55,8 +54,7 @@ static void hope(struct broker *b)
         b->peers->hopeful_until_ms = loop_now_ms(b->loop) + PROTO_SILENT_MS;
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------------------------ */
 
 static int sent(struct broker *b, struct peer *p, int rc)
 {
@@ -107,8 +105,9 @@ static void ping_send(struct broker *b, struct peer *p)
 
 static void welcome_send(struct broker *b, struct peer *p)
 {
-    struct msg m = {.type = MSG_WELCOME,
-                    .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id), .many = true, .attempts = true}};
+    struct msg m = {
+        .type = MSG_WELCOME,
+        .WELCOME = {.name = str_of(b->name), .boot_id = str_of(b->boot_id), .many = true, .attempts = true}};
     peer_send(b, p, &m);
     if (b->is_draining) {
         struct msg bye = {.type = MSG_BYE, .BYE = {.reason = STR("stopping")}};
@@ -130,8 +129,7 @@ void peers_bye(struct broker *b, const char *reason)
         peer_send(b, p, &m);
 }
 
-/* ---- choosing --------------------------------------------------------------------------------------------------
- */
+/* ---- choosing ----------------------------------------------------------------------------------------------- */
 
 uint64_t peer_credit(const struct peer *p, enum lane lane)
 {
@@ -205,8 +203,7 @@ void peer_drop(struct flight *f)
     p->n_flights--;
 }
 
-/* ---- coming and going ------------------------------------------------------------------------------------------
- */
+/* ---- coming and going --------------------------------------------------------------------------------------- */
 
 static void note(const struct peer *p, const char *to, const char *why)
 {
@@ -324,8 +321,7 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
     http_open(b);
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------
- */
+/* ---- messages ----------------------------------------------------------------------------------------------- */
 
 static void take_credit(struct broker *b, struct peer *p, uint64_t incarnation, struct u64s limits)
 {
@@ -488,8 +484,7 @@ static void received(void *arg, const void *route, size_t route_len, const char 
     take(b, p, &m);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------
- */
+/* ---- time --------------------------------------------------------------------------------------------------- */
 
 static void count_them(struct broker *b)
 {

@@ -25,11 +25,12 @@ void peers_bye(struct broker *b, const char *reason);
 struct peers_count {
     unsigned here, usable, draining, with_database, gone;
     uint64_t queued_running; /* queued log-ins under way */
-    int64_t last_gone_ms; /* unix; 0 = none went in the last ten minutes */
+    int64_t last_gone_ms;    /* unix; 0 = none went in the last ten minutes */
 };
 struct peers_count peers_count(const struct broker *b);
 /* Those that went without a word, or after one, in the last ten minutes and have not come back. */
-void peers_each_gone(const struct broker *b, void (*fn)(void *arg, const char *name, int64_t since_ms, bool was_draining), void *arg);
+void peers_each_gone(const struct broker *b,
+                     void (*fn)(void *arg, const char *name, int64_t since_ms, bool was_draining), void *arg);
 /* A name that two dispatchers have, or NULL. */
 const char *peers_twice(const struct broker *b);
 void peers_each_draining(const struct broker *b, void (*fn)(void *arg, const char *name), void *arg);
@@ -62,7 +63,8 @@ struct database_trouble {
     char duty[33], kind[13], why[161];
     uint64_t n, for_s;
 };
-void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const struct database_trouble *one), void *arg);
+void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const struct database_trouble *one),
+                        void *arg);
 struct jv *peers_jv(const struct broker *b); /* [{name,boot_id,...}], by name, then those that went */
 /* Appends a source for each; returns how many. The pointers are good until the loop turns. */
 unsigned peers_sources(const struct broker *b, struct stat_source *out, unsigned max);

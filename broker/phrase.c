@@ -10,7 +10,8 @@
 const char *const word_level_name[3] = {[WORD_OK] = "ok", [WORD_WARN] = "warn", [WORD_BAD] = "bad"};
 
 const struct word_row word_table[WORD_COUNT] = {
-#define WORD(symbol, code, level, en, es, todo, todo_es) [WORD_##symbol] = {code, level, {en, es}, {todo, todo_es}},
+#define WORD(symbol, code, level, en, es, todo, todo_es)                                                          \
+    [WORD_##symbol] = {code, level, {en, es}, {todo, todo_es}},
 #include "broker/words.def"
 #undef WORD
 };
@@ -47,7 +48,8 @@ static bool is_name(const char *at, size_t len, const char *name)
 }
 
 /* What stands between braces. */
-static void add_field(struct buf *out, const char *at, size_t len, enum language language, const struct phrase_args *a)
+static void add_field(struct buf *out, const char *at, size_t len, enum language language,
+                      const struct phrase_args *a)
 {
     const char *bar = memchr(at, '|', len);
     size_t name = bar ? (size_t)(bar - at) : len;

@@ -24,8 +24,8 @@
 
 #define ASK_MS 500
 #define QUIET_MS 5000
-#define AGAIN_MS 1000  /* after a question that nobody answered */
-#define ANSWER_MS 5000 /* its deadline */
+#define AGAIN_MS 1000        /* after a question that nobody answered */
+#define ANSWER_MS 5000       /* its deadline */
 #define TEXT_BYTES_MAX 16384 /* of a batch */
 
 struct follower {
@@ -58,8 +58,7 @@ struct progress {
     struct map watches; /* by batch; beside the live one there may be some that are gone */
 };
 
-/* ---- what it looks like ----------------------------------------------------------------------------------------
- */
+/* ---- what it looks like ------------------------------------------------------------------------------------- */
 
 static void fill(void *arg)
 {
@@ -113,8 +112,7 @@ static bool take_batch(struct watch *w, struct str payload)
     return true;
 }
 
-/* ---- asking ----------------------------------------------------------------------------------------------------
- */
+/* ---- asking ------------------------------------------------------------------------------------------------- */
 
 static void ask_later(struct watch *w, uint64_t at_most_ms)
 {
@@ -164,8 +162,7 @@ static void ask(void *arg)
     flight_start(b, &w->flight);
 }
 
-/* ---- batches that are followed ---------------------------------------------------------------------------------
- */
+/* ---- batches that are followed ------------------------------------------------------------------------------ */
 
 static struct watch *watch_find(const struct progress *p, uint64_t batch_id)
 {
@@ -246,8 +243,7 @@ void progress_stale(struct broker *b, uint64_t batch_id)
     ask_later(w, QUIET_MS);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 struct progress *progress_new(struct broker *b)
 {

@@ -97,8 +97,7 @@ void reply_text(struct exchange *x, unsigned status, const char *type, struct bu
     decide(x, status, type, text, len);
 }
 
-/* ---- a dispatcher's --------------------------------------------------------------------------------------------
- */
+/* ---- a dispatcher's ----------------------------------------------------------------------------------------- */
 
 static bool is_printable(struct str s)
 {

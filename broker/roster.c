@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- coming and going ------------------------------------------------------------------------------------------ */
+/* ---- coming and going --------------------------------------------------------------------------------------- */
 
 void roster_came(struct peers *ps, const char *name)
 {
@@ -68,7 +68,7 @@ void roster_stats(struct broker *b, struct peer *p, const struct stats *now)
     window_step(p->window, loop_now_ms(b->loop), (const uint64_t *)&p->sum);
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------ */
+/* ---- for people --------------------------------------------------------------------------------------------- */
 
 static bool is_remembered(const struct gone *g)
 {
@@ -96,8 +96,8 @@ struct peers_count peers_count(const struct broker *b)
     return n;
 }
 
-void peers_each_gone(const struct broker *b, void (*fn)(void *arg, const char *name, int64_t since_ms, bool was_draining),
-                     void *arg)
+void peers_each_gone(const struct broker *b,
+                     void (*fn)(void *arg, const char *name, int64_t since_ms, bool was_draining), void *arg)
 {
     for (unsigned i = 0; i < GONE_MAX; i++)
         if (is_remembered(&b->peers->gone[i]))
@@ -135,7 +135,8 @@ void peers_each_at_limit(const struct broker *b, void (*fn)(void *arg, const str
     for (const struct peer *p = b->peers->list; p; p = p->next)
         for (const char *at = p->at_limit; peer_is_usable(p) && *at; at += *at == ',') {
             struct at_limit one;
-            if (sscanf(at, "%15[a-z]:%64[^:,]:%*15[a-z]:%u:%*u:%u", one.kind, one.who, &one.in_flight, &one.waiting) == 4)
+            if (sscanf(at, "%15[a-z]:%64[^:,]:%*15[a-z]:%u:%*u:%u", one.kind, one.who, &one.in_flight,
+                       &one.waiting) == 4)
                 fn(arg, &one);
             at += strcspn(at, ",");
         }
@@ -159,13 +160,15 @@ const char *peers_database_why(const struct broker *b, char *why, size_t room)
     return "gone";
 }
 
-void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const struct database_trouble *one), void *arg)
+void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const struct database_trouble *one),
+                        void *arg)
 {
     for (const struct peer *p = b->peers->list; p; p = p->next)
         for (const char *at = p->troubles; peer_is_usable(p) && *at; at += *at == '\n') {
             struct database_trouble one = {0};
             unsigned long long n, s;
-            if (sscanf(at, "%32[^\t\n]\t%12[^\t\n]\t%llu\t%llu\t%160[^\t\n]", one.duty, one.kind, &n, &s, one.why) >= 4) {
+            if (sscanf(at, "%32[^\t\n]\t%12[^\t\n]\t%llu\t%llu\t%160[^\t\n]", one.duty, one.kind, &n, &s,
+                       one.why) >= 4) {
                 one.n = n;
                 one.for_s = s;
                 fn(arg, &one);
@@ -211,7 +214,8 @@ bool node_left_next(const char **at, char kind[16], char host[256])
 
 const char *node_left_why(const char *kind)
 {
-    return strcmp(kind, "foreign") == 0 ? "it is not a node of the cluster that is used" : "it has no tables of ours";
+    return strcmp(kind, "foreign") == 0 ? "it is not a node of the cluster that is used"
+                                        : "it has no tables of ours";
 }
 
 static void node_set(struct jv *db, const struct peer *p)
@@ -252,7 +256,8 @@ static void rates_set(const struct broker *b, const struct peer *p, struct jv *o
 {
     struct peer_sum grown = {0};
     uint64_t now = loop_now_ms(b->loop);
-    double s = p->window ? window_since(p->window, now, (const uint64_t *)&p->sum, RATE_MS, (uint64_t *)&grown) : 1;
+    double s =
+        p->window ? window_since(p->window, now, (const uint64_t *)&p->sum, RATE_MS, (uint64_t *)&grown) : 1;
     s = rate_span(s);
     jv_set_number(one, "requests_per_s", (double)grown.requests / s);
     jv_set_number(one, "logins_per_s", (double)grown.logins / s);
@@ -369,7 +374,8 @@ void peers_metrics(const struct broker *b, struct buf *out)
         stat_sample(out, FAMILY_dispatcher_connected, p->is_here && !p->is_lost,
                     (const char *const[]){p->name, p->version});
     for (unsigned i = 0; i < GONE_MAX; i++) /* one that was stopped in order is not missing */
-        if (is_remembered(&b->peers->gone[i]) && !b->peers->gone[i].was_draining && !peer_named(b->peers, b->peers->gone[i].name))
+        if (is_remembered(&b->peers->gone[i]) && !b->peers->gone[i].was_draining &&
+            !peer_named(b->peers, b->peers->gone[i].name))
             stat_sample(out, FAMILY_dispatcher_connected, 0,
                         (const char *const[]){b->peers->gone[i].name, b->peers->gone[i].version});
     stat_family(out, FAMILY_dispatcher_database_up);

@@ -11,9 +11,9 @@
 #include "broker/route.h"
 #include "proto/bundle.h"
 
-#define GONE_MAX 32       /* that are remembered, for operators */
+#define GONE_MAX 32 /* that are remembered, for operators */
 #define GONE_MS 600000
-#define TWICE_LEAST 3   /* such greetings say that there are two; one is a restart */
+#define TWICE_LEAST 3 /* such greetings say that there are two; one is a restart */
 #define TWICE_MS 15000
 
 struct peer_sum { /* what is shown as a rate; uint64_t only */
@@ -34,10 +34,10 @@ struct peer {
     char at_limit[301];     /* robots, companies and tokens at their limit: dispatcher/robot/bulkhead.c */
     char database[401];     /* why no server takes writes, "" = one does: dispatcher/wire/peer.c */
     char troubles[901];     /* what fails there, a line each: dispatcher/store/trouble.h */
-    bool takes_alerts;    /* OPS_ALERTS_SAID */
-    bool takes_many;      /* small messages are gathered for it */
-    unsigned foreign;     /* tokens that are not ours: enum foreign */
-    struct bundle bundle; /* of this turn */
+    bool takes_alerts;      /* OPS_ALERTS_SAID */
+    bool takes_many;        /* small messages are gathered for it */
+    unsigned foreign;       /* tokens that are not ours: enum foreign */
+    struct bundle bundle;   /* of this turn */
     uint64_t incarnation, limit[LANE_COUNT], sent[LANE_COUNT];
     bool is_choked; /* its connection takes nothing more, until its next message */
     uint64_t heard_at_ms, ping_seq, capacity;

@@ -80,7 +80,7 @@ struct jv *jv_new_stats(unsigned owner, const struct stats *s)
     return all;
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------------------------- */
+/* ---- lanes -------------------------------------------------------------------------------------------------- */
 
 static void counts_set(struct jv *one, const struct lane_sum *sum, const struct lane_sum *grown, double s)
 {
@@ -125,7 +125,7 @@ static struct jv *lanes_jv(const struct broker *b)
     return lanes;
 }
 
-/* ---- the broker itself ------------------------------------------------------------------------------------------- */
+/* ---- the broker itself -------------------------------------------------------------------------------------- */
 
 static struct jv *streams_jv(double bytes_per_s)
 {

@@ -17,7 +17,7 @@ struct strangers; /* of one listener */
 
 struct stranger { /* a member of the connection, zero-initialised */
     void *owner;
-    struct stranger_address *at; /* NULL = is none now */
+    struct stranger_address *at;              /* NULL = is none now */
     TAILQ_ENTRY(stranger) of_address, of_all; /* in the order of coming */
     uint8_t key[16];
 };

@@ -29,7 +29,6 @@ struct chunk {
     size_t len, used;
 };
 
-
 struct stream {
     struct pull pull;      /* first member */
     struct flight *flight; /* NULL once it is over */
@@ -61,7 +60,8 @@ struct pull *stream_new(struct flight *f, bool has_length, uint64_t length)
                             .destroy = stream_destroy,
                             .has_length = has_length,
                             .length = length,
-                            .block_bytes = f->request.chunk_bytes < BLOCK_BYTES_MAX ? f->request.chunk_bytes : BLOCK_BYTES_MAX};
+                            .block_bytes = f->request.chunk_bytes < BLOCK_BYTES_MAX ? f->request.chunk_bytes
+                                                                                    : BLOCK_BYTES_MAX};
     s->flight = f;
     s->window = f->request.chunk_window;
     s->quota = &f->b->stream_memory;
@@ -106,8 +106,7 @@ static void grant(struct stream *s)
     s->used++;
     if (!s->flight || !s->flight->peer)
         return;
-    struct msg m = {.type = MSG_CHUNK_CREDIT,
-                    .CHUNK_CREDIT = {.id = s->flight->id, .limit = s->used + s->window}};
+    struct msg m = {.type = MSG_CHUNK_CREDIT, .CHUNK_CREDIT = {.id = s->flight->id, .limit = s->used + s->window}};
     peer_send(s->flight->b, s->flight->peer, &m);
 }
 

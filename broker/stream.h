@@ -17,6 +17,7 @@ void stream_break(struct stream *s);  /* no more will come, and it was not the e
 void stream_detach(struct stream *s); /* its flight is over */
 /* Waits for the dispatcher rather than for the client. */
 bool stream_is_hungry(const struct stream *s);
-bool stream_is_whole(const struct stream *s); /* all of its length came; only the word that it was the last may be on its way */
+bool stream_is_whole(
+    const struct stream *s); /* all of its length came; only the word that it was the last may be on its way */
 
 #endif

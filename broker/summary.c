@@ -99,8 +99,8 @@ void summary_tick(struct broker *b)
     struct summary *s = b->summary;
     uint64_t now = loop_now_ms(b->loop);
     uint64_t every = now < s->watched_until_ms || !s->body ? WATCHED_EVERY_MS : EVERY_MS;
-    if (s->flight.state != FLIGHT_NONE || now < s->asked_at_ms + every || !peers_ready(b) || !peers_pick(b, LANE_CONTROL) ||
-        b->is_draining)
+    if (s->flight.state != FLIGHT_NONE || now < s->asked_at_ms + every || !peers_ready(b) ||
+        !peers_pick(b, LANE_CONTROL) || b->is_draining)
         return;
     s->asked_at_ms = now;
     id_request(s->request_id);
@@ -114,8 +114,7 @@ void summary_tick(struct broker *b)
     flight_start(b, &s->flight);
 }
 
-/* ---- what it says ----------------------------------------------------------------------------------------------
- */
+/* ---- what it says ------------------------------------------------------------------------------------------- */
 
 /* {n,capped} of the ready rows, added up. */
 static int64_t depth_of(const struct jv *queue, bool *is_capped)
@@ -143,7 +142,13 @@ struct summary_view summary_view(const struct broker *b)
 {
     const struct summary *s = b->summary;
     const struct jv *queue = jv_get(s->body, "queue");
-    struct summary_view v = {.is_known = s->body != NULL, .depth = -1,  .oldest_age_ms = -1, .scheduled = -1, .batches_open = -1, .clear_ms = -1, .refused = -1};
+    struct summary_view v = {.is_known = s->body != NULL,
+                             .depth = -1,
+                             .oldest_age_ms = -1,
+                             .scheduled = -1,
+                             .batches_open = -1,
+                             .clear_ms = -1,
+                             .refused = -1};
     if (!s->body)
         return v;
     v.age_ms = loop_now_ms(b->loop) - s->came_at_ms;
@@ -171,24 +176,31 @@ void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *ar
     const struct jv *list = jv_get(b->summary->body, "portals"), *held = jv_get(b->summary->body, "held");
     for (size_t i = 0; i < jv_len(list); i++) {
         const struct jv *one = jv_at(list, i);
-        const char *name = jv_str(jv_get(one, "name")), *state = jv_str(jv_get(one, "state")), *why = jv_str(jv_get(one, "why"));
+        const char *name = jv_str(jv_get(one, "name")), *state = jv_str(jv_get(one, "state")),
+                   *why = jv_str(jv_get(one, "why"));
         int64_t n = name ? number_of(held, name) : -1, since_ms = number_of(one, "since_ms");
         if (name && state)
             fn(arg, name, state, why ? why : "-", since_ms > 0 ? since_ms : 0, n > 0 ? n : 0);
     }
 }
 
-void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why), void *arg)
+void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why),
+                        void *arg)
 {
     const struct jv *list = jv_get(b->summary->body, "pauses");
     for (size_t i = 0; i < jv_len(list); i++) {
         const struct jv *one = jv_at(list, i);
-        const char *portal = jv_str(jv_get(one, "portal")), *action = jv_str(jv_get(one, "action")), *reason = jv_str(jv_get(one, "reason"));
+        const char *portal = jv_str(jv_get(one, "portal")), *action = jv_str(jv_get(one, "action")),
+                   *reason = jv_str(jv_get(one, "reason"));
         int64_t batch = number_of(one, "batch_id");
         char what[200], number[40] = "";
         if (batch > 0)
             snprintf(number, sizeof number, "batch %lld", (long long)batch);
-        snprintf(what, sizeof what, "%s%s%s", action ? action : portal ? portal : "", batch > 0 && (portal || action) ? ", " : "", number);
+        snprintf(what, sizeof what, "%s%s%s",
+                 action   ? action
+                 : portal ? portal
+                          : "",
+                 batch > 0 && (portal || action) ? ", " : "", number);
         fn(arg, what, reason && *reason ? reason : "no reason given");
     }
 }
@@ -200,7 +212,8 @@ bool summary_holds_portal(const struct broker *b, const char *name)
     for (size_t i = 0; i < jv_len(list); i++) {
         const struct jv *one = jv_at(list, i);
         const char *portal = jv_str(jv_get(one, "portal"));
-        is_held |= portal && strcmp(portal, name) == 0 && !jv_str(jv_get(one, "action")) && number_of(one, "batch_id") <= 0;
+        is_held |= portal && strcmp(portal, name) == 0 && !jv_str(jv_get(one, "action")) &&
+                   number_of(one, "batch_id") <= 0;
     }
     return is_held;
 }
@@ -254,7 +267,10 @@ struct jv *summary_queue_jv(const struct broker *b)
     jv_set_time(one, "as_of", b->summary->at_unix_ms);
     counts_set(b, one, &v);
     double s = fleet_queue_since(b, RATE_MS, &grown);
-    jv_set_number(one, "clear_s", v.depth <= 0 && !v.held ? 0 : v.depth > 0 && v.clear_ms >= 0 ? (double)v.clear_ms / 1000 : -1);
+    jv_set_number(one, "clear_s",
+                  v.depth <= 0 && !v.held          ? 0
+                  : v.depth > 0 && v.clear_ms >= 0 ? (double)v.clear_ms / 1000
+                                                   : -1);
     jv_set_int(one, "held", v.held);
     s = rate_span(s);
     jv_set_number(one, "accepted_per_s", (double)grown.accepted / s);

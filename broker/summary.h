@@ -21,12 +21,14 @@ void summary_watched(struct broker *b); /* somebody looks: ask more often for a 
 struct summary_view summary_view(const struct broker *b);
 void summary_refusal(const struct broker *b, char *why, size_t room); /* what refused the last one */
 /* Portals that are down or coming back, and parts of the queue that are paused. */
-typedef void summary_portal_fn(void *arg, const char *name, const char *state, const char *why, int64_t since_ms, int64_t held);
+typedef void summary_portal_fn(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,
+                               int64_t held);
 void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *arg);
-void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why), void *arg);
+void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why),
+                        void *arg);
 bool summary_holds_portal(const struct broker *b, const char *name); /* all of its log-ins are paused */
-void summary_pause(const struct broker *b, char *why, size_t room); /* why an operator paused the queue */
-struct jv *summary_queue_jv(const struct broker *b); /* the durable queue; NULL = not known yet */
+void summary_pause(const struct broker *b, char *why, size_t room);  /* why an operator paused the queue */
+struct jv *summary_queue_jv(const struct broker *b);                 /* the durable queue; NULL = not known yet */
 void summary_metrics(const struct broker *b, struct buf *out);
 
 #endif

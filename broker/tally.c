@@ -111,7 +111,7 @@ double tally_minute(const struct tally *t, uint64_t now_ms, struct all_sum *grow
     return window_since(t->all_window, now_ms, (const uint64_t *)&t->all, RATE_MS, (uint64_t *)grown);
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------ */
+/* ---- for people --------------------------------------------------------------------------------------------- */
 
 static const char *method_of(const struct per_route *r)
 {
@@ -168,7 +168,7 @@ struct jv *tally_routes_jv(const struct tally *t, uint64_t now_ms)
     return list;
 }
 
-/* ---- for Prometheus -------------------------------------------------------------------------------------------- */
+/* ---- for Prometheus ----------------------------------------------------------------------------------------- */
 
 static void lane_counter(const struct tally *t, struct buf *out, enum stat_family_id f, size_t offset)
 {

@@ -69,7 +69,8 @@ static struct hist hist_since(const struct hist *now, const struct hist *then)
     return grown;
 }
 
-static void series_fill(struct point *p, unsigned at, double s, uint64_t done, uint64_t failed, const struct hist *wait)
+static void series_fill(struct point *p, unsigned at, double s, uint64_t done, uint64_t failed,
+                        const struct hist *wait)
 {
     p->done_per_s[at] = (double)done / s;
     p->failed_per_s[at] = (double)failed / s;
@@ -118,8 +119,7 @@ void trend_tick(struct broker *b)
     sums_take(b, &t->at_begin);
 }
 
-/* ---- for charts ------------------------------------------------------------------------------------------------
- */
+/* ---- for charts --------------------------------------------------------------------------------------------- */
 
 struct shown {
     const struct trend *trend;

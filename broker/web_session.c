@@ -66,16 +66,16 @@ struct ended {
 
 struct web_sessions {
     uint8_t key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
-    uint8_t other_key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES]; /* that opens too: the one before, or a newer one */
-    const char *curve_dir; /* NULL = none */
+    uint8_t other_key
+        [crypto_aead_xchacha20poly1305_ietf_KEYBYTES]; /* that opens too: the one before, or a newer one */
+    const char *curve_dir;                             /* NULL = none */
     uint64_t read_ms;
     struct ended ended[ENDED_MAX]; /* until_unix_ms 0 = free */
     struct ratelimit *failures;    /* by row of address + 1 */
     uint8_t address_key[crypto_shorthash_KEYBYTES];
 };
 
-/* ---- the cookie ------------------------------------------------------------------------------------------------
- */
+/* ---- the cookie --------------------------------------------------------------------------------------------- */
 
 static void seal(const struct web_sessions *w, const struct web_session *s, char out[COOKIE_BYTES])
 {
@@ -98,8 +98,9 @@ static void other_key_read(struct web_sessions *w);
 
 static bool opens(const uint8_t *key, const uint8_t sealed[SEALED_BYTES], struct web_session *out)
 {
-    return crypto_aead_xchacha20poly1305_ietf_decrypt((uint8_t *)out, NULL, NULL, sealed + NONCE_BYTES, SEALED_BYTES - NONCE_BYTES,
-                                                      (const uint8_t *)COOKIE, sizeof COOKIE - 1, sealed, key) == 0;
+    return crypto_aead_xchacha20poly1305_ietf_decrypt((uint8_t *)out, NULL, NULL, sealed + NONCE_BYTES,
+                                                      SEALED_BYTES - NONCE_BYTES, (const uint8_t *)COOKIE,
+                                                      sizeof COOKIE - 1, sealed, key) == 0;
 }
 
 static bool opens_somehow(struct web_sessions *w, const uint8_t sealed[SEALED_BYTES], struct web_session *out)
@@ -119,8 +120,8 @@ static bool unseal(struct web_sessions *w, const char *text, size_t len, struct 
     size_t n = 0;
     return len == COOKIE_BYTES - 1 &&
            sodium_base642bin(sealed, sizeof sealed, text, len, NULL, &n, NULL, BASE64) == 0 &&
-           n == sizeof sealed && opens_somehow(w, sealed, out) &&
-           out->ends_unix_ms > clock_unix_ms() && !ended_find(w, out->id);
+           n == sizeof sealed && opens_somehow(w, sealed, out) && out->ends_unix_ms > clock_unix_ms() &&
+           !ended_find(w, out->id);
 }
 
 /* The session of the first of our cookies that is good (RFC 6265: pairs, separated by "; "). */
@@ -167,7 +168,8 @@ bool web_is_same_origin(const struct exchange *x)
         return true;
     const char *port = strrchr(x->host, ':'); /* some proxies write the default one, browsers never */
     bool is_default = port && strcmp(port, strncmp(x->origin, "https:", 6) == 0 ? ":443" : ":80") == 0;
-    return is_default && strlen(at + 3) == (size_t)(port - x->host) && strncasecmp(at + 3, x->host, (size_t)(port - x->host)) == 0;
+    return is_default && strlen(at + 3) == (size_t)(port - x->host) &&
+           strncasecmp(at + 3, x->host, (size_t)(port - x->host)) == 0;
 }
 
 /* What a client wrote, fit for a message. */
@@ -184,10 +186,11 @@ void web_refuse_origin(struct exchange *x)
     char origin[120], host[120], text[500];
     shown(x->origin, origin, sizeof origin);
     shown(x->host, host, sizeof host);
-    snprintf(text, sizeof text,
-             "This request does not come from the dashboard's own page: Origin is '%s', Host is '%s'. A proxy in front must pass the "
-             "browser's Host on (nginx: proxy_set_header Host $http_host).",
-             origin, host);
+    snprintf(
+        text, sizeof text,
+        "This request does not come from the dashboard's own page: Origin is '%s', Host is '%s'. A proxy in front must pass the "
+        "browser's Host on (nginx: proxy_set_header Host $http_host).",
+        origin, host);
     reply_error(x, ERR_FORBIDDEN, text, NULL);
 }
 
@@ -218,12 +221,12 @@ void web_refuse_host(struct exchange *x)
 {
     char host[120], text[600];
     shown(x->host, host, sizeof host);
-    snprintf(text, sizeof text, "The Host '%s' is not among broker.ops_hosts: '%.300s'.", host, x->b->conf->broker_ops_hosts);
+    snprintf(text, sizeof text, "The Host '%s' is not among broker.ops_hosts: '%.300s'.", host,
+             x->b->conf->broker_ops_hosts);
     reply_error(x, ERR_FORBIDDEN, text, NULL);
 }
 
-/* ---- logging in and out ----------------------------------------------------------------------------------------
- */
+/* ---- logging in and out ------------------------------------------------------------------------------------- */
 
 void peer_address(const char *peer, uint8_t address[16])
 {
@@ -353,13 +356,13 @@ void web_me(struct exchange *x)
         me_reply(x);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 static void key_from(uint8_t key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES], const uint8_t secret_key[KEY_BYTES])
 {
     static const char purpose[] = "chasqui dashboard sessions";
-    crypto_generichash(key, crypto_aead_xchacha20poly1305_ietf_KEYBYTES, (const uint8_t *)purpose, sizeof purpose - 1, secret_key, KEY_BYTES);
+    crypto_generichash(key, crypto_aead_xchacha20poly1305_ietf_KEYBYTES, (const uint8_t *)purpose,
+                       sizeof purpose - 1, secret_key, KEY_BYTES);
 }
 
 /* The pair of the files when it is not ours any more, else the one before it. A key that opens nothing when there is neither. */

@@ -20,7 +20,8 @@ struct window {
     uint64_t *counters; /* slots rows of `width` */
 };
 
-struct window *window_new(unsigned width, unsigned slots, uint64_t step_ms, uint64_t now_ms, const uint64_t *counters)
+struct window *window_new(unsigned width, unsigned slots, uint64_t step_ms, uint64_t now_ms,
+                          const uint64_t *counters)
 {
     struct window *w = xcalloc(1, sizeof *w);
     w->width = width;

@@ -11,7 +11,8 @@
 struct window;
 
 /* Of `width` counters; it goes back (slots - 1) steps. `counters` = what they begin at, NULL = 0. */
-struct window *window_new(unsigned width, unsigned slots, uint64_t step_ms, uint64_t now_ms, const uint64_t *counters);
+struct window *window_new(unsigned width, unsigned slots, uint64_t step_ms, uint64_t now_ms,
+                          const uint64_t *counters);
 void window_destroy(struct window **wp);
 /* Remembers what they are, when a step has passed since the last time. */
 void window_step(struct window *w, uint64_t now_ms, const uint64_t *counters);

@@ -25,20 +25,20 @@
 #include <string.h>
 
 #define ROWS_MAX 100
-#define ROBOTS_NAMED_MAX 5      /* more of them that are down are only counted */
+#define ROBOTS_NAMED_MAX 5 /* more of them that are down are only counted */
 #define STALE_MS 15000
 #define OLD_MS 60000
 #define LANE_SLOW_MS 5000
 #define STALL_US 3000000
 #define PROCESSES_MAX 200
-#define ERRORS_LEAST 5          /* in a minute; fewer say nothing */
+#define ERRORS_LEAST 5 /* in a minute; fewer say nothing */
 #define ERRORS_SHARE 0.05
-#define TROUBLE_TIMES 2         /* a duty that failed once is no trouble yet */
+#define TROUBLE_TIMES 2 /* a duty that failed once is no trouble yet */
 #define TROUBLE_S 2
 #define BUSY_TIMES 5 /* deadlocks and lock waits come by themselves while many write, and are tried again */
 #define BUSY_S 30
-#define LEFT_SHOWN_MS 60000     /* a dispatcher that was stopped on purpose */
-#define MOVES_MS 10000          /* something ended so lately: the queue moves */
+#define LEFT_SHOWN_MS 60000 /* a dispatcher that was stopped on purpose */
+#define MOVES_MS 10000      /* something ended so lately: the queue moves */
 
 struct row {
     enum word word;
@@ -81,7 +81,7 @@ static void say_count(struct told *t, enum word word, int64_t n, int64_t m)
     r->m = m;
 }
 
-/* ---- dispatchers and their database ----------------------------------------------------------------------------- */
+/* ---- dispatchers and their database ------------------------------------------------------------------------- */
 
 static void gone_one(void *arg, const char *name, int64_t since_ms, bool was_draining)
 {
@@ -102,7 +102,8 @@ static void broker_lost_one(void *arg, const char *endpoint)
 {
     struct told *t = arg;
     for (unsigned i = 0; i < t->n; i++)
-        if (t->row[i].word == WORD_BROKER_LOST && strncmp(t->row[i].who, endpoint, sizeof t->row[i].who - 1) == 0) {
+        if (t->row[i].word == WORD_BROKER_LOST &&
+            strncmp(t->row[i].who, endpoint, sizeof t->row[i].who - 1) == 0) {
             t->row[i].n++;
             return;
         }
@@ -115,7 +116,9 @@ static void broker_lost_one(void *arg, const char *endpoint)
 static void at_limit_one(void *arg, const struct at_limit *one)
 {
     struct told *t = arg;
-    enum word word = strcmp(one->kind, "robot") == 0 ? WORD_ROBOT_AT_LIMIT : strcmp(one->kind, "company") == 0 ? WORD_COMPANY_AT_LIMIT : WORD_TOKEN_AT_LIMIT;
+    enum word word = strcmp(one->kind, "robot") == 0     ? WORD_ROBOT_AT_LIMIT
+                     : strcmp(one->kind, "company") == 0 ? WORD_COMPANY_AT_LIMIT
+                                                         : WORD_TOKEN_AT_LIMIT;
     struct row *r = row_of(t, word, one->who);
     r = r ? r : say(t, word, one->who, 0);
     r->n += one->in_flight;
@@ -126,13 +129,19 @@ static void at_limit_one(void *arg, const struct at_limit *one)
 static void trouble_one(void *arg, const struct database_trouble *one)
 {
     struct told *t = arg;
-    bool is_refusal = strcmp(one->kind, "refused") == 0, is_slow = strcmp(one->kind, "slow") == 0, is_auth = strcmp(one->kind, "auth") == 0,
-         is_event = strcmp(one->kind, "events") == 0;
+    bool is_refusal = strcmp(one->kind, "refused") == 0, is_slow = strcmp(one->kind, "slow") == 0,
+         is_auth = strcmp(one->kind, "auth") == 0, is_event = strcmp(one->kind, "events") == 0;
     bool is_full = strcmp(one->kind, "statements") == 0;
     const char *who = is_full ? "" : one->duty; /* said once, whatever fails by it */
-    enum word word = is_full ? WORD_DATABASE_STATEMENTS : is_refusal ? WORD_DATABASE_REFUSES : is_auth ? WORD_TOKENS_UNVERIFIED : is_event ? WORD_EVENTS_NOT_TAKEN : is_slow ? WORD_DATABASE_SLOW : WORD_DATABASE_DUTY_FAILS;
+    enum word word = is_full      ? WORD_DATABASE_STATEMENTS
+                     : is_refusal ? WORD_DATABASE_REFUSES
+                     : is_auth    ? WORD_TOKENS_UNVERIFIED
+                     : is_event   ? WORD_EVENTS_NOT_TAKEN
+                     : is_slow    ? WORD_DATABASE_SLOW
+                                  : WORD_DATABASE_DUTY_FAILS;
     bool is_busy = strcmp(one->kind, "busy") == 0;
-    if (!is_refusal && !is_slow && !is_auth && (one->n < (is_busy ? BUSY_TIMES : TROUBLE_TIMES) || one->for_s < (is_busy ? BUSY_S : TROUBLE_S)))
+    if (!is_refusal && !is_slow && !is_auth &&
+        (one->n < (is_busy ? BUSY_TIMES : TROUBLE_TIMES) || one->for_s < (is_busy ? BUSY_S : TROUBLE_S)))
         return;
     struct row *r = row_of(t, word, who);
     if (!r) {
@@ -170,7 +179,9 @@ static void database_look(struct told *t, const struct peers_count *n)
 {
     char why[256];
     const char *kind = peers_database_why(t->b, why, sizeof why);
-    enum word word = strcmp(kind, "read_only") == 0 ? WORD_DATABASE_READ_ONLY : strcmp(kind, "hung") == 0 ? WORD_DATABASE_HUNG : WORD_DATABASE_GONE;
+    enum word word = strcmp(kind, "read_only") == 0 ? WORD_DATABASE_READ_ONLY
+                     : strcmp(kind, "hung") == 0    ? WORD_DATABASE_HUNG
+                                                    : WORD_DATABASE_GONE;
     if (n->usable && !n->with_database) {
         struct row *r = say(t, word, NULL, 0);
         r->n = r->m = n->usable;
@@ -199,7 +210,7 @@ static void dispatchers_look(struct told *t)
     peers_each_at_limit(t->b, at_limit_one, t);
 }
 
-/* ---- healthd and robots ------------------------------------------------------------------------------------------ */
+/* ---- healthd and robots ------------------------------------------------------------------------------------- */
 
 static void healthds_look(struct told *t)
 {
@@ -222,7 +233,8 @@ static void suspect_one(void *arg, const char *name, int64_t since_ms, const cha
     str_copy(say(arg, WORD_ROBOT_SUSPECT, name, since_ms)->why, sizeof(((struct row *)0)->why), str_of(why));
 }
 
-static void silent_one(void *arg, const char *name, int64_t since_ms, const char *why, int64_t waiting, int64_t lost_at_ms)
+static void silent_one(void *arg, const char *name, int64_t since_ms, const char *why, int64_t waiting,
+                       int64_t lost_at_ms)
 {
     struct told *t = arg;
     struct row *r = say(t, WORD_ROBOT_SILENT, name, since_ms);
@@ -269,7 +281,7 @@ static void robots_look(struct told *t)
         say_count(t, WORD_ROBOT_ABANDONED, n.abandoned, 0);
 }
 
-/* ---- processes -------------------------------------------------------------------------------------------------- */
+/* ---- processes ---------------------------------------------------------------------------------------------- */
 
 static void process_look(struct told *t, const struct stat_source *source)
 {
@@ -300,7 +312,7 @@ static void processes_look(struct told *t)
     free(sources);
 }
 
-/* ---- queue, places, lanes ---------------------------------------------------------------------------------------- */
+/* ---- queue, places, lanes ----------------------------------------------------------------------------------- */
 
 /* Work that waits while other work ends or runs, however full the places are. */
 static bool is_busy(const struct broker *b)
@@ -324,7 +336,8 @@ static void busy_say(struct told *t)
     r->time_ms = v.clear_ms;
 }
 
-static void portal_one(void *arg, const char *name, const char *state, const char *why, int64_t since_ms, int64_t held)
+static void portal_one(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,
+                       int64_t held)
 {
     struct told *t = arg;
     enum word down = summary_holds_portal(t->b, name) ? WORD_PORTAL_TRIPPED_PAUSED : WORD_PORTAL_TRIPPED;
@@ -364,7 +377,8 @@ static void queue_look(struct told *t)
     else if (!is_full && v.depth > 0 && has_places && v.oldest_age_ms > OLD_MS)
         say(t, WORD_QUEUE_OLD, NULL, t->now_ms - v.oldest_age_ms);
     if (is_full)
-        say_count(t, v.depth > 0 ? WORD_PLACES_FULL_WAITING : WORD_PLACES_FULL, v.depth > 0 ? v.depth : places.total, 0);
+        say_count(t, v.depth > 0 ? WORD_PLACES_FULL_WAITING : WORD_PLACES_FULL,
+                  v.depth > 0 ? v.depth : places.total, 0);
 }
 
 static void lanes_look(struct told *t)
@@ -393,7 +407,7 @@ static bool is_quiet(const struct broker *b)
     return !queue.done && !queue.failed && !login.accepted && !interactive.accepted && summary_view(b).depth <= 0;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 static int worst_first(const void *a, const void *b)
 {
@@ -432,8 +446,10 @@ static struct jv *row_jv(const struct broker *b, const struct row *r)
 /* What comes and goes by itself while work goes on. */
 static bool flutters(enum word word)
 {
-    static const enum word those[] = {WORD_QUEUE_OLD,     WORD_PLACES_KEPT,    WORD_PLACES_FULL,      WORD_PLACES_FULL_WAITING, WORD_LANE_SLOW,    WORD_ERRORS_MANY,
-                                      WORD_ROBOT_SUSPECT, WORD_ROBOT_AT_LIMIT, WORD_COMPANY_AT_LIMIT, WORD_TOKEN_AT_LIMIT,      WORD_DATABASE_SLOW};
+    static const enum word those[] = {WORD_QUEUE_OLD,           WORD_PLACES_KEPT,    WORD_PLACES_FULL,
+                                      WORD_PLACES_FULL_WAITING, WORD_LANE_SLOW,      WORD_ERRORS_MANY,
+                                      WORD_ROBOT_SUSPECT,       WORD_ROBOT_AT_LIMIT, WORD_COMPANY_AT_LIMIT,
+                                      WORD_TOKEN_AT_LIMIT,      WORD_DATABASE_SLOW};
     for (unsigned i = 0; i < sizeof those / sizeof those[0]; i++)
         if (those[i] == word)
             return true;
@@ -443,7 +459,8 @@ static bool flutters(enum word word)
 /* One of those that say how full it is or who waits: of these only one is said at a time. */
 static bool is_of_queue(enum word word)
 {
-    return word == WORD_QUEUE_OLD || word == WORD_PLACES_KEPT || word == WORD_PLACES_FULL || word == WORD_PLACES_FULL_WAITING;
+    return word == WORD_QUEUE_OLD || word == WORD_PLACES_KEPT || word == WORD_PLACES_FULL ||
+           word == WORD_PLACES_FULL_WAITING;
 }
 
 /* Takes out what does not hold for long enough yet, and puts in what held until a moment ago. */
@@ -456,7 +473,8 @@ static void settle(struct told *t)
     headline_look(h, loop_now_ms(t->b->loop));
     for (unsigned i = 0; i < t->n; i++)
         if (!flutters(t->row[i].word) ||
-            headline_holds(h, is_of_queue(t->row[i].word) ? WORD_PLACES_FULL : t->row[i].word, t->row[i].who, &t->row[i])) {
+            headline_holds(h, is_of_queue(t->row[i].word) ? WORD_PLACES_FULL : t->row[i].word, t->row[i].who,
+                           &t->row[i])) {
             has_queue |= is_of_queue(t->row[i].word);
             t->row[n++] = t->row[i];
         }
@@ -511,7 +529,9 @@ struct jv *words_jv(const struct broker *b, const char **state)
         if (is_busy(b))
             busy_say(first);
         else
-            *well = (struct row){.word = is_quiet(b) ? WORD_IDLE : WORD_WELL, .n = peers_count(b).usable, .m = fleet_count(b).active};
+            *well = (struct row){.word = is_quiet(b) ? WORD_IDLE : WORD_WELL,
+                                 .n = peers_count(b).usable,
+                                 .m = fleet_count(b).active};
         jv_push(list, row_jv(NULL, well));
         free(first);
     }

@@ -199,8 +199,8 @@ static void read_action(struct action_table *t, int64_t login_ms, const char *fi
         zpl_complain(why, file, z->line, "actions.%s: a log-in (session = create) must be a POST", z->name);
 }
 
-void action_table_load(struct action_table *t, int64_t login_ms, int64_t list_ms, const char *file, const struct zpl *section,
-                       struct buf *why)
+void action_table_load(struct action_table *t, int64_t login_ms, int64_t list_ms, const char *file,
+                       const struct zpl *section, struct buf *why)
 {
     add_built_in(t, login_ms, list_ms);
     for (const struct zpl *z = section ? section->child : NULL; z; z = z->next) {

@@ -30,7 +30,7 @@ struct action {
     char *method; /* GET or POST */
     char *path;   /* begins with '/', no query */
     enum action_session session;
-    int64_t timeout_ms; /* 100..600000 */
+    int64_t timeout_ms;  /* 100..600000 */
     char *final_errors;  /* comma list of robots' error codes never retried; NULL = none (never of a log-in) */
     char *portal_errors; /* comma list of those that mean that the portal itself is down; NULL likewise */
     bool safe;           /* it may be run twice though it is a POST */
@@ -47,8 +47,8 @@ struct action_table {
 /* The built-in actions, then those of `section` (children of the file's section `actions`; NULL = none), where one
  * named like a built-in changes it. An action is a POST and lasts `login_ms` at most unless it says otherwise; a list of the mailbox
  * `list_ms`. Each mistake is appended to `why` as "file:line: reason". */
-void action_table_load(struct action_table *t, int64_t login_ms, int64_t list_ms, const char *file, const struct zpl *section,
-                       struct buf *why);
+void action_table_load(struct action_table *t, int64_t login_ms, int64_t list_ms, const char *file,
+                       const struct zpl *section, struct buf *why);
 void action_table_free(struct action_table *t);
 /* By exact name; NULL when unknown. Borrowed. */
 const struct action *action_find(const struct action_table *t, const char *name);

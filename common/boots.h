@@ -24,7 +24,7 @@ void boot_id_read(const struct jv *health, const char *header, char out[BOOT_ROO
 #define BOOTS_PAST 8
 #define BOOTS_TWO_MS 30000 /* two processes are two until one of them was not seen for this long */
 
-struct boots { /* zero-initialised: none seen */
+struct boots {                        /* zero-initialised: none seen */
     char now[BOOT_ROOM];              /* "" = none yet */
     uint64_t now_seen_ms;             /* the last time */
     char next[BOOT_ROOM];             /* differs from `now`, not taken yet; "" = none */
@@ -37,8 +37,8 @@ struct boots { /* zero-initialised: none seen */
 };
 
 enum boot_news {
-    BOOT_SAME,  /* the one that is known, or nothing new of two */
-    BOOT_NEW,   /* never seen, or not since long: a restart, unless the old one still answers. boots_take() makes it the known one */
+    BOOT_SAME, /* the one that is known, or nothing new of two */
+    BOOT_NEW, /* never seen, or not since long: a restart, unless the old one still answers. boots_take() makes it the known one */
     BOOT_STALE, /* one that was replaced, in news from before that */
     BOOT_TWO    /* proof of a second process that was not known */
 };

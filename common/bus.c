@@ -35,7 +35,7 @@
 #define CONNECT_MS 3000
 #define RECONNECT_MAX_MS 2000
 
-/* --- one message in ------------------------------------------------------- */
+/* --- one message in ------------------------------------------------------------------------------------------ */
 
 /* False when there is nothing to read. */
 static bool message_read(void *handle, struct bus_message *m)
@@ -122,7 +122,7 @@ static void zap_answer(struct bus_sock *s, struct bus_message *m)
         zmq_send(s->handle, reply[i].data, reply[i].len, ZMQ_DONTWAIT | (i < 5 ? ZMQ_SNDMORE : 0));
 }
 
-/* --- the hook ------------------------------------------------------------------ */
+/* --- the hook ------------------------------------------------------------------------------------------------ */
 
 static void sock_read(struct bus_sock *s)
 {
@@ -202,7 +202,7 @@ static void fd_ready(void *arg, uint32_t events)
     s->is_touched = true;
 }
 
-/* --- making and closing sockets ------------------------------------------------ */
+/* --- making and closing sockets ------------------------------------------------------------------------------ */
 
 void bus_sock_set_int(struct bus_sock *s, int option, int value)
 {
@@ -417,7 +417,7 @@ const char *bus_endpoint(const struct bus_sock *s)
     return s->endpoint;
 }
 
-/* --- one message out ------------------------------------------------------------- */
+/* --- one message out ----------------------------------------------------------------------------------------- */
 
 /* A taken payload is freed when libzmq has done with it, by its own thread or ours; but closing a part that could
  * not be sent leaves the payload to its owner. */
@@ -505,7 +505,7 @@ bool bus_peer_is(const struct bus *b, const char *role, const char *wanted)
     return !b->curve_dir || strcmp(role, wanted) == 0;
 }
 
-/* --- the bus itself ---------------------------------------------------------------- */
+/* --- the bus itself ------------------------------------------------------------------------------------------ */
 
 static void unset_zsys_environment(void)
 {

@@ -67,7 +67,8 @@ void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void
 int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
 /* As bus_send, but takes over the malloc'ed data of the last frame (payloads) when it returns 0; otherwise it stays
  * the caller's. */
-int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
+int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames,
+                  unsigned n);
 /* The host of tcp://host:port when it is a name that must be looked up; else false, and host is "". */
 bool bus_endpoint_name(const char *endpoint, char host[BUS_ENDPOINT_BYTES]);
 const char *bus_endpoint(const struct bus_sock *s); /* the bound one, with the real port */

@@ -35,7 +35,7 @@ static void link_lost_due(void *arg)
         s->link_fn(s->link_arg, false);
 }
 
-/* ---- where to connect -------------------------------------------------------------------------------------------- */
+/* ---- where to connect --------------------------------------------------------------------------------------- */
 
 bool bus_endpoint_name(const char *endpoint, char host[BUS_ENDPOINT_BYTES])
 {
@@ -157,7 +157,7 @@ static void relink_due(void *arg)
     relink_set(s, BUS_RELINK_MS);
 }
 
-/* ---- links ------------------------------------------------------------------------------------------------------- */
+/* ---- links -------------------------------------------------------------------------------------------------- */
 
 /* libzmq tells the monitor before it takes the connection from the socket: told at once, our user could still send
  * into it. */

@@ -32,10 +32,11 @@ struct bus_sock {
     bus_recv_fn *fn;
     void *arg;
     char *server_role; /* of a client socket with CURVE, else NULL; owned */
-    bool is_old_key; /* the server's key before the last rotation is tried */
+    bool is_old_key;   /* the server's key before the last rotation is tried */
     char endpoint[BUS_ENDPOINT_BYTES];
     /* of a client: where libzmq is told to connect; "" = nowhere yet */
-    char target[BUS_ENDPOINT_BYTES], host[BUS_ENDPOINT_BYTES]; /* host: "" = the endpoint holds an address, which is the target */
+    char target[BUS_ENDPOINT_BYTES],
+        host[BUS_ENDPOINT_BYTES]; /* host: "" = the endpoint holds an address, which is the target */
     uint64_t generation, relink_at_ms;
     struct resolver_wait wait;
     /* links, fed by the monitor */

@@ -12,10 +12,10 @@
 _Noreturn void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-#define CHECK(cond, ...)                                              \
-    do {                                                              \
-        if (__builtin_expect(!(cond), 0))                             \
-            check_failed(__FILE__, __LINE__, #cond, __VA_ARGS__);     \
+#define CHECK(cond, ...)                                                                                          \
+    do {                                                                                                          \
+        if (__builtin_expect(!(cond), 0))                                                                         \
+            check_failed(__FILE__, __LINE__, #cond, __VA_ARGS__);                                                 \
     } while (0)
 
 /* malloc, calloc, realloc and strdup that never return NULL: out of memory is

@@ -90,8 +90,9 @@ bool clock_read(const char *text, size_t len, int64_t *unix_ms)
         if (at == first)
             return false;
     }
-    bool is_utc = (len - at == 1 && text[at] == 'Z') ||
-                  (len - at == 6 && (strncmp(text + at, "+00:00", 6) == 0 || strncmp(text + at, "-00:00", 6) == 0));
+    bool is_utc =
+        (len - at == 1 && text[at] == 'Z') ||
+        (len - at == 6 && (strncmp(text + at, "+00:00", 6) == 0 || strncmp(text + at, "-00:00", 6) == 0));
     *unix_ms = (int64_t)s * 1000 + (int64_t)ms;
     return is_utc;
 }

@@ -193,7 +193,8 @@ static bool is_prefix(const char *section, const char *word)
 {
     size_t len = strlen(word);
     for (size_t i = 0; i < N_ROWS; i++)
-        if (strcmp(rows[i].section, section) == 0 && strncmp(rows[i].key, word, len) == 0 && rows[i].key[len] == '_')
+        if (strcmp(rows[i].section, section) == 0 && strncmp(rows[i].key, word, len) == 0 &&
+            rows[i].key[len] == '_')
             return true;
     return false;
 }
@@ -366,7 +367,8 @@ static bool is_host(const char *s)
         return false;
     char *end = NULL;
     long port = has_port && isdigit((unsigned char)colon[1]) ? strtol(colon + 1, &end, 10) : 0;
-    return colon != s && strlen(s) < 256 && !strpbrk(s, " /@") && (!has_port || (end && !*end && port >= 1 && port <= 65535));
+    return colon != s && strlen(s) < 256 && !strpbrk(s, " /@") &&
+           (!has_port || (end && !*end && port >= 1 && port <= 65535));
 }
 
 static void check_hosts(struct reading *rd, const struct row *r)
@@ -384,7 +386,8 @@ static void check_hosts(struct reading *rd, const struct row *r)
 /* A certificate of ours alone would not be asked for: only db.tls_ca turns TLS on. */
 static void check_tls(struct reading *rd)
 {
-    const struct row *ca = row_find("db", "tls_ca"), *cert = row_find("db", "tls_cert"), *key = row_find("db", "tls_key");
+    const struct row *ca = row_find("db", "tls_ca"), *cert = row_find("db", "tls_cert"),
+                     *key = row_find("db", "tls_key");
     const struct conf *c = rd->conf;
     if (!is_mine(c, ca))
         return;
@@ -423,12 +426,14 @@ static void check_words(struct reading *rd)
         at[i] = row_find("laravel", key);
         word[i] = is_mine(rd->conf, at[i]) && *str_of(rd->conf, at[i]) ? *str_of(rd->conf, at[i]) : own[i];
         size_t len = strlen(word[i]);
-        if (len > 20 || strspn(word[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != len)
+        if (len > 20 ||
+            strspn(word[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != len)
             complain(rd, at[i], "must be 1-20 of letters, digits, '_', '-' and '.'");
         for (unsigned k = 0; k < i; k++)
             if (strcasecmp(word[i], word[k]) == 0 && (i != 1 || strcmp(word[i], word[k]) != 0)) {
                 char reason[128];
-                snprintf(reason, sizeof(reason), "is the word for %s too: only queued and retrying may share one", own[k]);
+                snprintf(reason, sizeof(reason), "is the word for %s too: only queued and retrying may share one",
+                         own[k]);
                 complain(rd, *str_of(rd->conf, at[i]) ? at[i] : at[k], reason);
             }
     }
@@ -440,7 +445,8 @@ static void check_columns(struct reading *rd)
     unsigned n;
     char **names = is_mine(rd->conf, r) && *str_of(rd->conf, r) ? conf_list(*str_of(rd->conf, r), &n) : NULL;
     for (unsigned i = 0; names && i < n; i++)
-        if (strcmp(names[i], "payload") != 0 && strcmp(names[i], "result") != 0 && strcmp(names[i], "user_id") != 0)
+        if (strcmp(names[i], "payload") != 0 && strcmp(names[i], "result") != 0 &&
+            strcmp(names[i], "user_id") != 0)
             complain(rd, r, "must be a comma list of payload, result and user_id");
     free(names);
 }
@@ -481,7 +487,8 @@ static void name_dispatcher(struct conf *c)
     c->dispatcher_name = xstrdup(name);
 }
 
-static void check_choice(struct reading *rd, const char *key, const char *value, const char *const words[3], const char *why)
+static void check_choice(struct reading *rd, const char *key, const char *value, const char *const words[3],
+                         const char *why)
 {
     for (unsigned i = 0; i < 3 && words[i]; i++)
         if (strcmp(value, words[i]) == 0)
@@ -494,7 +501,8 @@ static void check_alerts(struct reading *rd)
     const struct conf *c = rd->conf;
     if (c->role != CONF_DISPATCHER)
         return;
-    check_choice(rd, "format", c->alerts_format, (const char *const[3]){"json", "slack", "telegram"}, "must be json, slack or telegram");
+    check_choice(rd, "format", c->alerts_format, (const char *const[3]){"json", "slack", "telegram"},
+                 "must be json, slack or telegram");
     check_choice(rd, "language", c->alerts_language, (const char *const[3]){"en", "es", NULL}, "must be en or es");
     check_choice(rd, "level", c->alerts_level, (const char *const[3]){"warn", "bad", NULL}, "must be warn or bad");
 }
@@ -526,9 +534,11 @@ static void check_whole(struct reading *rd)
     enum log_format format;
     if (!log_format_from(c->log_format, &format))
         complain(rd, row_find("log", "format"), "must be text or json");
-    if (c->role == CONF_BROKER && strcmp(c->broker_metrics, "open") != 0 && strcmp(c->broker_metrics, "token") != 0)
+    if (c->role == CONF_BROKER && strcmp(c->broker_metrics, "open") != 0 &&
+        strcmp(c->broker_metrics, "token") != 0)
         complain(rd, row_find("broker", "metrics"), "must be open or token");
-    if (c->role == CONF_DISPATCHER && strcmp(c->viewer_rights, "view") != 0 && strcmp(c->viewer_rights, "control") != 0)
+    if (c->role == CONF_DISPATCHER && strcmp(c->viewer_rights, "view") != 0 &&
+        strcmp(c->viewer_rights, "control") != 0)
         complain(rd, row_find("viewer", "rights"), "must be view or control");
     check_alerts(rd);
     if (c->role == CONF_DISPATCHER && !c->dispatcher_name)
@@ -552,8 +562,10 @@ struct conf *conf_parse(enum conf_owner role, const char *file, const char *text
         const struct zpl *portals = NULL, *actions = read_sections(&rd, root, &portals);
         read_environment(&rd);
         read_password_file(&rd);
-        if (role & (CONF_BROKER | CONF_DISPATCHER | CONF_CTL)) /* after the environment: timeout.login_ms is their default */
-            action_table_load(&rd.conf->actions, rd.conf->timeout_login_ms, rd.conf->timeout_list_ms, rd.file, actions, why);
+        if (role & (CONF_BROKER | CONF_DISPATCHER |
+                    CONF_CTL)) /* after the environment: timeout.login_ms is their default */
+            action_table_load(&rd.conf->actions, rd.conf->timeout_login_ms, rd.conf->timeout_list_ms, rd.file,
+                              actions, why);
         if (role & CONF_DISPATCHER)
             portal_conf_load(&rd.conf->portals, rd.file, portals, why);
         zpl_free(root);
@@ -648,8 +660,10 @@ void conf_help(enum conf_owner role, FILE *out)
         fprintf(out, "\n  actions.NAME.method|path|session|timeout_ms|final_errors|portal_errors\n"
                      "      What the action NAME (portal.name) calls on a robot; see the README.\n");
     if (role & CONF_DISPATCHER)
-        fprintf(out, "\n  portals.NAME.logins_per_minute|logins_at_once|breaker = 0 | 0 | on\n"
-                     "      What all dispatchers together may ask of a portal (0 = no limit), and whether its queued log-ins wait while it is down.\n");
+        fprintf(
+            out,
+            "\n  portals.NAME.logins_per_minute|logins_at_once|breaker = 0 | 0 | on\n"
+            "      What all dispatchers together may ask of a portal (0 = no limit), and whether its queued log-ins wait while it is down.\n");
 }
 
 static void print_usage(const char *program, FILE *out)

@@ -21,13 +21,16 @@
 #include <stdio.h>
 
 enum conf_owner { /* bit mask: which programs read a key */
-    CONF_BROKER = 1, CONF_DISPATCHER = 2, CONF_HEALTHD = 4, CONF_CTL = 8,
-    CONF_ALL = 15
+                  CONF_BROKER = 1,
+                  CONF_DISPATCHER = 2,
+                  CONF_HEALTHD = 4,
+                  CONF_CTL = 8,
+                  CONF_ALL = 15
 };
 
 struct conf {
     enum conf_owner role;
-    char *file; /* the file read, NULL = none */
+    char *file;    /* the file read, NULL = none */
     bool is_check; /* --check: what the program opens is tried, and it ends (trial.h) */
     /* One member per row of conf.def, named section_key: char * (owned, NULL = none) or int64_t. Rows of other
      * roles stay NULL or 0. */
@@ -36,7 +39,7 @@ struct conf {
 #include "conf.def"
 #undef CONF_STR
 #undef CONF_INT
-    struct action_table actions; /* built in ones and section `actions` (broker, dispatcher) */
+    struct action_table actions;      /* built in ones and section `actions` (broker, dispatcher) */
     struct portal_conf_table portals; /* section `portals` (dispatcher) */
 };
 

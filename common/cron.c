@@ -21,8 +21,10 @@ static const struct {
     {"the minute must be 0 to 59, or *, a list, a range or a step of them", 0, 59, NULL},
     {"the hour must be 0 to 23, or *, a list, a range or a step of them", 0, 23, NULL},
     {"the day of the month must be 1 to 31, or *, a list, a range or a step of them", 1, 31, NULL},
-    {"the month must be 1 to 12 or jan to dec, or *, a list, a range or a step of them", 1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"},
-    {"the day of the week must be 0 to 7 or sun to sat, or *, a list, a range or a step of them", 0, 7, "sunmontuewedthufrisat"},
+    {"the month must be 1 to 12 or jan to dec, or *, a list, a range or a step of them", 1, 12,
+     "janfebmaraprmayjunjulaugsepoctnovdec"},
+    {"the day of the week must be 0 to 7 or sun to sat, or *, a list, a range or a step of them", 0, 7,
+     "sunmontuewedthufrisat"},
 };
 
 static const struct {
@@ -32,7 +34,7 @@ static const struct {
     {"@daily", "0 0 * * *"},  {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"},
 };
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------------ */
 
 /* A number or a name; *at moves behind it. */
 static bool value_read(const char **at, unsigned field, unsigned *out)
@@ -161,7 +163,7 @@ bool cron_parse(const char *text, struct cron *out, const char **why)
     return !*why;
 }
 
-/* ---- finding ---------------------------------------------------------------------------------------------- */
+/* ---- finding ------------------------------------------------------------------------------------------------ */
 
 /* Days since 1970-01-01 of a date, and back: Howard Hinnant, "chrono-compatible low-level date algorithms". */
 static int64_t days_of(int64_t year, unsigned month, unsigned day)
@@ -185,7 +187,8 @@ static void date_of(int64_t days, int64_t *year, unsigned *month, unsigned *day)
 
 static bool is_day(const struct cron *c, int64_t days, unsigned day)
 {
-    bool by_day = c->days >> day & 1, by_weekday = c->weekdays >> (days + 4) % 7 & 1; /* 1970-01-01 was a Thursday */
+    bool by_day = c->days >> day & 1,
+         by_weekday = c->weekdays >> (days + 4) % 7 & 1; /* 1970-01-01 was a Thursday */
     return c->is_day_star || c->is_weekday_star ? by_day && by_weekday : by_day || by_weekday;
 }
 
@@ -222,7 +225,8 @@ int64_t cron_next(const struct cron *c, int64_t after_s)
 static int64_t moment_of(const struct zone *z, int64_t wall_s)
 {
     int64_t before = zone_offset_s(z, wall_s - DAY_S), behind = zone_offset_s(z, wall_s + DAY_S);
-    int64_t early = wall_s - (before > behind ? before : behind), late = wall_s - (before > behind ? behind : before);
+    int64_t early = wall_s - (before > behind ? before : behind),
+            late = wall_s - (before > behind ? behind : before);
     if (early + zone_offset_s(z, early) == wall_s)
         return early;
     return late + zone_offset_s(z, late) == wall_s ? late : wall_s - before;
@@ -252,7 +256,8 @@ int64_t cron_next_in(const struct cron *c, const struct zone *z, int64_t after_s
     return c->hours == EACH_HOUR && is_near ? hourly_again(c, z, after_s, next_s) : next_s;
 }
 
-void cron_due(const struct cron *c, const struct zone *z, int64_t planned_s, int64_t now_s, int64_t grace_s, struct cron_due *out)
+void cron_due(const struct cron *c, const struct zone *z, int64_t planned_s, int64_t now_s, int64_t grace_s,
+              struct cron_due *out)
 {
     int64_t last = 0, at = planned_s, late = now_s - grace_s; /* what is not after this is too late */
     *out = (struct cron_due){0};

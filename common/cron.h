@@ -38,6 +38,7 @@ struct cron_due {
 #define CRON_MISSED_MAX 10000
 /* What has become due since `planned_s`, when that was the next time: the last one is run if it is less than grace_s late;
  * those before it are missed. */
-void cron_due(const struct cron *c, const struct zone *z, int64_t planned_s, int64_t now_s, int64_t grace_s, struct cron_due *out);
+void cron_due(const struct cron *c, const struct zone *z, int64_t planned_s, int64_t now_s, int64_t grace_s,
+              struct cron_due *out);
 
 #endif

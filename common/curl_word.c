@@ -11,11 +11,13 @@ enum { NOT_YET_VALID = 9, HAS_EXPIRED = 10, HOSTNAME_MISMATCH = 62, IP_ADDRESS_M
 static const struct {
     const char *word, *text;
 } texts[] = {
-    {"certificate_not_trusted", "The robot's certificate is not trusted: its CA is not among those of robot.ca_file or the system."},
+    {"certificate_not_trusted",
+     "The robot's certificate is not trusted: its CA is not among those of robot.ca_file or the system."},
     {"certificate_expired", "The robot's certificate has expired."},
     {"certificate_not_valid_yet", "The robot's certificate is not valid yet."},
     {"certificate_wrong_name", "The robot's certificate is for another name than that of its base URL."},
-    {"client_certificate_refused", "The robot wants a client certificate, or does not accept ours (robot.cert_file)."},
+    {"client_certificate_refused",
+     "The robot wants a client certificate, or does not accept ours (robot.cert_file)."},
     {"client_certificate_unusable", "robot.cert_file, robot.key_file or robot.ca_file cannot be used."},
     {"tls_failed", "TLS with the robot failed; it may speak plain HTTP there, or another version of TLS."},
 };
@@ -28,9 +30,11 @@ static bool has(const char *text, const char *what)
 /* The alerts by which a server says what it thinks of our certificate (RFC 8446, 6.2). */
 static bool is_client_refused(const char *text)
 {
-    return has(text, "alert") && (has(text, "certificate required") || has(text, "bad certificate") || has(text, "unknown ca") ||
-                                  has(text, "certificate expired") || has(text, "certificate revoked") || has(text, "certificate unknown") ||
-                                  has(text, "unsupported certificate") || has(text, "access denied") || has(text, "handshake failure"));
+    return has(text, "alert") &&
+           (has(text, "certificate required") || has(text, "bad certificate") || has(text, "unknown ca") ||
+            has(text, "certificate expired") || has(text, "certificate revoked") ||
+            has(text, "certificate unknown") || has(text, "unsupported certificate") ||
+            has(text, "access denied") || has(text, "handshake failure"));
 }
 
 static const char *verify_word(long verify, const char *text)
@@ -64,7 +68,9 @@ const char *curl_word(int code, long verify, const char *text, bool has_status)
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CIPHER:
     case CURLE_USE_SSL_FAILED:
-        return is_client_refused(text) ? "client_certificate_refused" : has(text, "reset") || has(text, "SYSCALL") ? "reset" : "tls_failed";
+        return is_client_refused(text)                      ? "client_certificate_refused"
+               : has(text, "reset") || has(text, "SYSCALL") ? "reset"
+                                                            : "tls_failed";
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
         if (is_client_refused(text) && !has_status)

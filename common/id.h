@@ -10,7 +10,7 @@
 #define ID_REQUEST_BYTES 33 /* 32 hex digits + NUL */
 #define ID_JOB_UID_BYTES 32 /* "ABCDEFGHIJKL-1700000000" + NUL */
 #define ID_BOOT_BYTES 33
-#define ID_TOKEN_BYTES 16   /* raw lease token */
+#define ID_TOKEN_BYTES 16 /* raw lease token */
 
 void id_random(void *out, size_t len);
 uint64_t id_random_u64(void);
@@ -21,7 +21,7 @@ void id_boot(char out[ID_BOOT_BYTES]);       /* 32 hex digits */
 bool id_request_ok(const char *s, size_t len);
 /* [A-Z0-9]{6,16}-<digits> */
 bool id_job_uid_ok(const char *s, size_t len);
-void id_hex(const void *in, size_t len, char *out); /* writes 2*len+1 bytes */
+void id_hex(const void *in, size_t len, char *out);      /* writes 2*len+1 bytes */
 bool id_unhex(const char *in, size_t hexlen, void *out); /* false when not lower/upper hex of that length */
 void id_sha256(const void *in, size_t len, uint8_t out[32]);
 

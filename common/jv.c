@@ -28,8 +28,9 @@
 
 #define DEPTH_MAX 32
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-#define AS_WRITTEN "\"\\u0000"      /* how jansson reads and writes the begin of a number that stays as it was written */
-#define PLAIN_DIGITS 18              /* any integer of so many digits fits into 64 bits */
+#define AS_WRITTEN                                                                                                \
+    "\"\\u0000"         /* how jansson reads and writes the begin of a number that stays as it was written */
+#define PLAIN_DIGITS 18 /* any integer of so many digits fits into 64 bits */
 
 static void *jansson_malloc(size_t size)
 {
@@ -65,7 +66,7 @@ static struct jv *out(json_t *j)
     return (struct jv *)j;
 }
 
-/* --- parsing ------------------------------------------------------------------ */
+/* --- parsing ------------------------------------------------------------------------------------------------- */
 
 struct shape {
     bool is_deep, may_have_nul;
@@ -146,7 +147,9 @@ static void numbers_quote(struct buf *b, const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
         bool is_plain = true;
-        size_t n = in_string || (c != '-' && !isdigit((unsigned char)c)) ? 0 : number_length(text + i, len - i, &is_plain);
+        size_t n = in_string || (c != '-' && !isdigit((unsigned char)c))
+                       ? 0
+                       : number_length(text + i, len - i, &is_plain);
         if (n && !is_plain) {
             buf_adds(b, AS_WRITTEN);
             buf_add(b, text + i, n);
@@ -169,11 +172,11 @@ static bool has_nul(json_t *j)
     size_t i;
     if (json_is_string(j))
         return strlen(json_string_value(j)) != json_string_length(j);
-    json_array_foreach (j, i, member) {
+    json_array_foreach(j, i, member) {
         if (has_nul(member))
             return true;
     }
-    json_object_foreach (j, key, member) {
+    json_object_foreach(j, key, member) {
         if (has_nul(member))
             return true;
     }
@@ -299,7 +302,7 @@ struct jv *jv_copy(const struct jv *v)
     return out(json_deep_copy(in(v)));
 }
 
-/* --- reading -------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------- */
 
 /* NULL when v is anything but a number that stayed as it was written. */
 static const char *as_written(const struct jv *v)
@@ -450,12 +453,12 @@ void jv_each(const struct jv *obj, void (*fn)(void *arg, const char *key, struct
 {
     const char *key;
     json_t *member;
-    json_object_foreach (in(obj), key, member) {
+    json_object_foreach(in(obj), key, member) {
         fn(arg, key, out(member));
     }
 }
 
-/* --- writing -------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------------------- */
 
 bool jv_text_ok(const char *s, size_t len)
 {
@@ -560,7 +563,7 @@ void jv_merge(struct jv *obj, const struct jv *over)
 {
     const char *key;
     json_t *member;
-    json_object_foreach (in(over), key, member) {
+    json_object_foreach(in(over), key, member) {
         set(obj, key, json_deep_copy(member)); /* never shared: each value has one owner */
     }
 }

@@ -35,30 +35,31 @@ struct jv *jv_copy(const struct jv *v); /* deep */
 
 enum jv_type jv_type(const struct jv *v);
 struct jv *jv_get(const struct jv *obj, const char *key);
-const char *jv_str(const struct jv *v);            /* NULL when not a string; no inner NUL possible */
+const char *jv_str(const struct jv *v); /* NULL when not a string; no inner NUL possible */
 size_t jv_str_len(const struct jv *v);
-bool jv_int(const struct jv *v, int64_t *out);     /* false when not a JSON integer of 64 bits */
-bool jv_id(const struct jv *v, uint64_t *out);     /* an integer of 1 or more, or its 1-19 decimal digits as a string */
+bool jv_int(const struct jv *v, int64_t *out); /* false when not a JSON integer of 64 bits */
+bool jv_id(const struct jv *v,
+           uint64_t *out); /* an integer of 1 or more, or its 1-19 decimal digits as a string */
 bool jv_equal(const struct jv *a, const struct jv *b); /* the members of objects in any order */
-bool jv_is_empty_array(const struct jv *v);        /* which is how PHP writes an empty object, too */
-bool jv_number(const struct jv *v, double *out);   /* an integer or a real that a double holds */
+bool jv_is_empty_array(const struct jv *v);            /* which is how PHP writes an empty object, too */
+bool jv_number(const struct jv *v, double *out);       /* an integer or a real that a double holds */
 bool jv_bool(const struct jv *v, bool *out);
-size_t jv_len(const struct jv *v);                 /* members of an object or array, else 0 */
+size_t jv_len(const struct jv *v); /* members of an object or array, else 0 */
 struct jv *jv_at(const struct jv *arr, size_t i);
 /* Calls fn for each member of an object. */
 void jv_each(const struct jv *obj, void (*fn)(void *arg, const char *key, struct jv *v), void *arg);
 
 struct jv *jv_new_object(void);
 struct jv *jv_new_array(void);
-struct jv *jv_new_real(double x); /* finite */
-void jv_set(struct jv *obj, const char *key, struct jv *v);       /* takes v; NULL = JSON null */
-void jv_set_str(struct jv *obj, const char *key, const char *s);  /* NULL = JSON null; bad UTF-8 is replaced */
+struct jv *jv_new_real(double x);                                /* finite */
+void jv_set(struct jv *obj, const char *key, struct jv *v);      /* takes v; NULL = JSON null */
+void jv_set_str(struct jv *obj, const char *key, const char *s); /* NULL = JSON null; bad UTF-8 is replaced */
 void jv_set_strn(struct jv *obj, const char *key, const char *s, size_t len);
 void jv_set_int(struct jv *obj, const char *key, int64_t n);
-void jv_set_real(struct jv *obj, const char *key, double x);      /* finite */
+void jv_set_real(struct jv *obj, const char *key, double x); /* finite */
 void jv_set_bool(struct jv *obj, const char *key, bool b);
 void jv_set_time(struct jv *obj, const char *key, int64_t unix_ms); /* RFC 3339; 0 = null */
-void jv_merge(struct jv *obj, const struct jv *over);             /* members of over win */
+void jv_merge(struct jv *obj, const struct jv *over);               /* members of over win */
 void jv_push(struct jv *arr, struct jv *v);
 void jv_push_str(struct jv *arr, const char *s);
 void jv_push_int(struct jv *arr, int64_t n);

@@ -55,7 +55,8 @@ bool key_read_old(const char *dir, const char *role, uint8_t public_key[KEY_BYTE
     return take_public(load_old(dir, role), public_key);
 }
 
-bool key_read_old_pair(const char *dir, const char *role, uint8_t public_key[KEY_BYTES], uint8_t secret_key[KEY_BYTES])
+bool key_read_old_pair(const char *dir, const char *role, uint8_t public_key[KEY_BYTES],
+                       uint8_t secret_key[KEY_BYTES])
 {
     zcert_t *cert = load_old(dir, role);
     if (cert && !sodium_is_zero(zcert_secret_key(cert), KEY_BYTES))

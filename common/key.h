@@ -17,7 +17,8 @@ bool key_read_pair(const char *dir, const char *role, uint8_t public_key[KEY_BYT
 bool key_read_public(const char *dir, const char *role, uint8_t public_key[KEY_BYTES]);
 /* The one before the last rotation (<role>-old.key), and its secret; false, and no log, when there is none. */
 bool key_read_old(const char *dir, const char *role, uint8_t public_key[KEY_BYTES]);
-bool key_read_old_pair(const char *dir, const char *role, uint8_t public_key[KEY_BYTES], uint8_t secret_key[KEY_BYTES]);
+bool key_read_old_pair(const char *dir, const char *role, uint8_t public_key[KEY_BYTES],
+                       uint8_t secret_key[KEY_BYTES]);
 /* A public key by its path, and the `role` of its metadata ("" = none, or too long). False, and no log, when there
  * is no key in it. */
 bool key_read_file(const char *path, uint8_t public_key[KEY_BYTES], char role[KEY_ROLE_BYTES]);

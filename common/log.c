@@ -32,7 +32,7 @@
 #define LINE_BYTES 4096
 #define RING_BYTES (1024 * 1024) /* asked for; the kernel's limit for a user may keep it at 64 KiB */
 #define EXIT_MS 500              /* what the end of a process gives the last lines */
-#define VALUE_BYTES 1000 /* of the value itself; escaped it may be four times as long */
+#define VALUE_BYTES 1000         /* of the value itself; escaped it may be four times as long */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *program_name = "chasqui";
@@ -40,7 +40,7 @@ static enum log_level least_level = LOG_INFO;
 static enum log_format line_format = LOG_TEXT;
 static _Thread_local char number_slots[16][24]; /* log_i()'s */
 
-static int ring = -1;                  /* write end of the pipe to the thread; -1 = lines are written by their caller */
+static int ring = -1; /* write end of the pipe to the thread; -1 = lines are written by their caller */
 static atomic_ullong ring_in, ring_out; /* bytes */
 static atomic_ullong n_dropped, n_told; /* lines */
 
@@ -248,7 +248,7 @@ bool log_is_blocked(void)
     return atomic_load(&n_dropped) != atomic_load(&n_told);
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------------------ */
+/* ---- the thread --------------------------------------------------------------------------------------------- */
 
 struct writer {
     int fd;

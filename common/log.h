@@ -34,7 +34,8 @@ const char *log_i(long long n);
 void log_detach(void);
 unsigned long long log_dropped(void); /* lines, since the start */
 bool log_is_blocked(void);            /* lines were dropped, and standard error has not worked since */
-void log_flush(unsigned within_ms);   /* waits until what was logged is written, or for that long; at exit it is done anyway */
+void log_flush(
+    unsigned within_ms); /* waits until what was logged is written, or for that long; at exit it is done anyway */
 bool log_is_on(enum log_level level);
 /* "debug", "info", "warn", "error"; false for any other word. */
 bool log_level_from(const char *word, enum log_level *out);

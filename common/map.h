@@ -45,8 +45,9 @@ static inline void *map_value_(const struct map_node *node, size_t offset)
 }
 
 /* For each value; the value may be removed and freed by the body, others may not. */
-#define map_each(m, v, type, member)                                                                            \
-    for (struct map_node *each_ = map_first(m), *each_next_;                                                    \
-         each_ && ((each_next_ = map_next((m), each_)), (v) = map_value(each_, type, member), 1); each_ = each_next_)
+#define map_each(m, v, type, member)                                                                              \
+    for (struct map_node *each_ = map_first(m), *each_next_;                                                      \
+         each_ && ((each_next_ = map_next((m), each_)), (v) = map_value(each_, type, member), 1);                 \
+         each_ = each_next_)
 
 #endif

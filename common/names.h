@@ -13,7 +13,7 @@ struct names {
     struct names_slot {
         const char *name; /* NULL = free */
         uint32_t at;
-    } *slots;
+    } * slots;
     uint32_t n, room; /* room: a power of two, at least twice n */
 };
 

@@ -50,9 +50,9 @@ static void read_portal(struct portal_conf_table *t, const char *file, const str
     struct portal_conf *p = &t->rows[t->n++];
     *p = (struct portal_conf){.name = xstrdup(z->name), .breaker = true};
     for (const struct zpl *k = z->child; k; k = k->next) {
-        const char *reason = k != zpl_find(z, k->name)  ? "given twice"
-                             : k->child || !k->value    ? "a value is expected (key = value)"
-                                                        : take_key(p, k->name, k->value);
+        const char *reason = k != zpl_find(z, k->name) ? "given twice"
+                             : k->child || !k->value   ? "a value is expected (key = value)"
+                                                       : take_key(p, k->name, k->value);
         if (reason)
             zpl_complain(why, file, k->line, "portals.%s.%s: %s", z->name, k->name, reason);
     }

@@ -46,7 +46,7 @@ static const unsigned threads_max[PACES] = {[FAST] = 64, [SLOW] = 4};
 struct lookup { /* owned by whoever holds its address: the loop, a pipe, a thread */
     char host[HOST_BYTES];
     enum pace pace;
-    int rc;                                            /* getaddrinfo's */
+    int rc; /* getaddrinfo's */
     char addresses[RESOLVER_ADDRESSES_MAX * (INET6_ADDRSTRLEN + 3)];
     uint64_t took_ms;
 };
@@ -87,10 +87,11 @@ bool resolver_is_needless(const char *host)
     else
         snprintf(bare, sizeof bare, "%.*s", (int)sizeof bare - 1, host);
     bare[strcspn(bare, "%")] = '\0'; /* a scope */
-    return strcasecmp(host, "localhost") == 0 || inet_pton(AF_INET, bare, address) == 1 || inet_pton(AF_INET6, bare, address) == 1;
+    return strcasecmp(host, "localhost") == 0 || inet_pton(AF_INET, bare, address) == 1 ||
+           inet_pton(AF_INET6, bare, address) == 1;
 }
 
-/* ---- the threads ----------------------------------------------------------------------------------------------- */
+/* ---- the threads -------------------------------------------------------------------------------------------- */
 
 static void crew_leave(struct crew *crew)
 {
@@ -112,7 +113,8 @@ static void addresses_write(struct lookup *q, const struct addrinfo *found)
                                     : (const void *)&((const struct sockaddr_in *)found->ai_addr)->sin_addr;
         if ((!is_v6 && found->ai_family != AF_INET) || !inet_ntop(found->ai_family, address, text, sizeof text))
             continue;
-        len += (size_t)snprintf(q->addresses + len, sizeof q->addresses - len, is_v6 ? "%s[%s]" : "%s%s", n++ ? "," : "", text);
+        len += (size_t)snprintf(q->addresses + len, sizeof q->addresses - len, is_v6 ? "%s[%s]" : "%s%s",
+                                n++ ? "," : "", text);
     }
 }
 
@@ -167,7 +169,7 @@ static void thread_add(struct resolver *r, enum pace pace)
     free(post);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------------------------------------------- */
 
 static struct name *name_of(struct resolver *r, const char *host)
 {
@@ -224,7 +226,8 @@ static void ask(struct resolver *r, struct name *n)
     struct lookup *q = xcalloc(1, sizeof *q);
     strcpy(q->host, n->host);
     q->pace = n->is_slow ? SLOW : FAST;
-    if (write(r->requests[q->pace], &q, sizeof q) != sizeof q) { /* as many wait as the pipe holds; asked for again when it is used */
+    if (write(r->requests[q->pace], &q, sizeof q) !=
+        sizeof q) { /* as many wait as the pipe holds; asked for again when it is used */
         free(q);
         return;
     }
@@ -302,7 +305,7 @@ static void replies_ready(void *arg, uint32_t events)
     }
 }
 
-/* ---- for users ----------------------------------------------------------------------------------------------------- */
+/* ---- for users ---------------------------------------------------------------------------------------------- */
 
 const struct resolved *resolver_look(struct resolver *r, const char *host)
 {
@@ -356,7 +359,7 @@ void resolver_forget(struct resolver_wait *w)
     w->link = NULL;
 }
 
-/* ---- start and end --------------------------------------------------------------------------------------------------- */
+/* ---- start and end ------------------------------------------------------------------------------------------ */
 
 struct resolver *resolver_new(struct loop *l)
 {

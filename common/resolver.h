@@ -21,8 +21,9 @@
 struct resolver;
 
 struct resolved {
-    const char *addresses; /* "10.0.0.7,[fd00::7]", in the order of getaddrinfo(); borrowed until the next return to the loop */
-    uint64_t generation;   /* another number when the addresses are others, in whatever order; never 0 */
+    const char *
+        addresses; /* "10.0.0.7,[fd00::7]", in the order of getaddrinfo(); borrowed until the next return to the loop */
+    uint64_t generation; /* another number when the addresses are others, in whatever order; never 0 */
 };
 
 /* Is this host an address, or "localhost", which need no look-up? IPv6 with or without brackets. */

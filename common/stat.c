@@ -35,7 +35,7 @@ const struct stat_row stat_family_table[FAMILY_N] = {
 #undef STAT
 #undef HISTOGRAM
 
-/* ---- Prometheus ------------------------------------------------------------------------------------------------ */
+/* ---- Prometheus --------------------------------------------------------------------------------------------- */
 
 /* A label's value: backslash, quote and newline are escaped as the format says. */
 static void add_label(struct buf *out, const char *s)
@@ -104,7 +104,8 @@ static void add_value(struct buf *out, const struct stat_row *r, uint64_t value,
         buf_addf(out, "%" PRIu64 "\n", value);
 }
 
-static void add_row(struct buf *out, const struct stat_row *r, unsigned at, const struct stat_source *src, unsigned n)
+static void add_row(struct buf *out, const struct stat_row *r, unsigned at, const struct stat_source *src,
+                    unsigned n)
 {
     bool has_head = false;
     for (unsigned i = 0; i < n; i++) {
@@ -146,7 +147,7 @@ void stat_sample_hist(struct buf *out, enum stat_family_id f, const struct hist 
     add_hist(out, &stat_family_table[f], h, labels);
 }
 
-/* ---- by name --------------------------------------------------------------------------------------------------- */
+/* ---- by name ------------------------------------------------------------------------------------------------ */
 
 static int find_in(const struct stat_row *rows, int n, const char *name, unsigned len)
 {

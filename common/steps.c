@@ -10,7 +10,8 @@ static const char *const reserved[] = {"session_id", "company_id", "portal", "jo
 
 static bool is_absent(const struct jv *v)
 {
-    return jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL || jv_is_empty_array(v); /* PHP writes an empty object so */
+    return jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL ||
+           jv_is_empty_array(v); /* PHP writes an empty object so */
 }
 
 /* NULL when good. */

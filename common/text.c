@@ -87,7 +87,7 @@ void text_clean_in_place(char *text, size_t room, size_t most)
     buf_free(&copy);
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------- */
 
 static bool is_utf8(const char *s, size_t len)
 {
@@ -138,7 +138,7 @@ bool text_session_id_ok(const char *id)
     return n >= 1 && n <= SESSION_ID_MAX && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON --------------------------------------------------------------------------------------------------- */
 
 /* The code unit of \uXXXX at s; -1 when it is none. */
 static int unit_of(const char *s, size_t len)
@@ -148,7 +148,9 @@ static int unit_of(const char *s, size_t len)
         return -1;
     for (unsigned i = 2; i < 6; i++) {
         char c = s[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        int digit = c >= '0' && c <= '9'                     ? c - '0'
+                    : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                             : -1;
         if (digit < 0)
             return -1;
         code = code << 4 | digit;

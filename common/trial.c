@@ -37,7 +37,8 @@ bool trial_user(const char *program, const struct conf *conf)
     if (geteuid() != 0)
         return true;
     if (!user) {
-        snprintf(words, sizeof words, "root, since there is no user %s; what the unit's user may read is not tried", name);
+        snprintf(words, sizeof words,
+                 "root, since there is no user %s; what the unit's user may read is not tried", name);
         return trial_told(true, "user", words);
     }
     if (initgroups(name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
@@ -96,7 +97,8 @@ static bool endpoint_try(const char *key, const char *where)
     if (if_nametoindex(host)) /* ZeroMQ takes an interface's name */
         return true;
     bool is_any = !*host || strcmp(host, "*") == 0;
-    int rc = getaddrinfo(is_any ? NULL : host, strcmp(colon + 1, "*") == 0 ? "0" : colon + 1, &hints, &found), why = 0;
+    int rc = getaddrinfo(is_any ? NULL : host, strcmp(colon + 1, "*") == 0 ? "0" : colon + 1, &hints, &found),
+        why = 0;
     unsigned bound = 0, in_use = 0;
     for (const struct addrinfo *a = rc == 0 ? found : NULL; a; a = a->ai_next) {
         int failed = address_try(a);
@@ -109,7 +111,10 @@ static bool endpoint_try(const char *key, const char *where)
         freeaddrinfo(found);
     bool good = (bound || in_use) && (!why || why == EADDRNOTAVAIL || why == EAFNOSUPPORT);
     snprintf(words, sizeof words, "%s %s", where,
-             rc ? gai_strerror(rc) : !good ? strerror(why) : in_use ? "is in use, by this program if it runs" : "can be bound");
+             rc       ? gai_strerror(rc)
+             : !good  ? strerror(why)
+             : in_use ? "is in use, by this program if it runs"
+                      : "can be bound");
     return trial_told(good, key, words);
 }
 

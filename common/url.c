@@ -86,7 +86,8 @@ static bool decode(char *s)
     bool was_any = false;
     for (; *s; s++) {
         char digits[3] = {s[0] == '%' ? s[1] : 0, s[0] == '%' && s[1] ? s[2] : 0};
-        bool is_code = isxdigit((unsigned char)digits[0]) && isxdigit((unsigned char)digits[1]) && strcmp(digits, "00") != 0;
+        bool is_code =
+            isxdigit((unsigned char)digits[0]) && isxdigit((unsigned char)digits[1]) && strcmp(digits, "00") != 0;
         *out++ = is_code ? (char)strtol(digits, NULL, 16) : *s;
         s += is_code ? 2 : 0;
         was_any |= is_code;
@@ -102,8 +103,7 @@ static bool has_dots(const char *path, size_t len)
     bool found = false;
     memcpy(s, path, len);
     s[len] = 0;
-    while (decode(s)) {
-    }
+    while (decode(s)) {}
     for (;; at++) {
         size_t n = strcspn(at, "/\\"), name = strcspn(at, "/\\;");
         found |= (name == 1 && *at == '.') || (name == 2 && at[0] == '.' && at[1] == '.');
@@ -117,7 +117,10 @@ static bool has_dots(const char *path, size_t len)
 
 static bool is_plain(const char *url)
 {
-    const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : NULL, *port;
+    const char *host = strncmp(url, "https://", 8) == 0  ? url + 8
+                       : strncmp(url, "http://", 7) == 0 ? url + 7
+                                                         : NULL,
+               *port;
     size_t port_len;
     if (!host)
         return false;
@@ -137,7 +140,8 @@ bool url_is_allowed(const char *comma_list, const char *url)
     for (const char *at = comma_list; *at;) {
         at += strspn(at, ", \t");
         size_t len = strcspn(at, ", \t");
-        bool is_whole = len && (strchr("/?=&:", at[len - 1]) || strchr("/?", url[len < strlen(url) ? len : strlen(url)]));
+        bool is_whole =
+            len && (strchr("/?=&:", at[len - 1]) || strchr("/?", url[len < strlen(url) ? len : strlen(url)]));
         if (is_whole && strncmp(url, at, len) == 0)
             return true;
         at += len;

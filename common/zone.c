@@ -21,7 +21,7 @@ struct zone {
     unsigned n;
     struct change {
         int64_t at, offset_s;
-    } *change;
+    } * change;
 };
 
 static int64_t big_endian(const unsigned char *p, unsigned bytes)
@@ -42,8 +42,9 @@ static bool head_read(const unsigned char *p, const unsigned char *end, struct h
         return false;
     *h = (struct head){big_endian(p + 20, 4), big_endian(p + 24, 4), big_endian(p + 28, 4),
                        big_endian(p + 32, 4), big_endian(p + 36, 4), big_endian(p + 40, 4)};
-    return h->isut >= 0 && h->isstd >= 0 && h->leap >= 0 && h->time >= 0 && h->time <= CHANGES_MOST && h->type >= 1 && h->type <= 256 &&
-           h->chars >= 0 && h->chars < 10000 && h->leap < 1000 && h->isut <= 256 && h->isstd <= 256;
+    return h->isut >= 0 && h->isstd >= 0 && h->leap >= 0 && h->time >= 0 && h->time <= CHANGES_MOST &&
+           h->type >= 1 && h->type <= 256 && h->chars >= 0 && h->chars < 10000 && h->leap < 1000 &&
+           h->isut <= 256 && h->isstd <= 256;
 }
 
 static int64_t block_bytes(const struct head *h, unsigned time_bytes)

@@ -36,10 +36,10 @@ struct adoption {
 
 #define ROBOT_OF "r.removed = 0 AND r.base_url = TRIM(TRAILING '/' FROM j.robot_worker_base_url)"
 /* The newest young row of each company and portal without a live session; its portal must be one that we can name. */
-#define YOUNG_ROWS                                                                                                              \
-    "portal_jobs j JOIN (SELECT MAX(j.id) AS id FROM portal_jobs j WHERE " LARAVEL_OWN " AND " LARAVEL_YOUNG                       \
-    " GROUP BY j.company_id, j.portal) n ON n.id = j.id LEFT JOIN chasqui_robots r ON " ROBOT_OF                                   \
-    " WHERE j.portal REGEXP '^[a-z0-9_]{1,64}$' AND NOT EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.company_id = "            \
+#define YOUNG_ROWS                                                                                                      \
+    "portal_jobs j JOIN (SELECT MAX(j.id) AS id FROM portal_jobs j WHERE " LARAVEL_OWN " AND " LARAVEL_YOUNG            \
+    " GROUP BY j.company_id, j.portal) n ON n.id = j.id LEFT JOIN chasqui_robots r ON " ROBOT_OF                        \
+    " WHERE j.portal REGEXP '^[a-z0-9_]{1,64}$' AND NOT EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.company_id = " \
     "j.company_id AND s.portal = j.portal AND s.live = 1) "
 
 static uint64_t idle_s(const struct adoption *a)
@@ -63,39 +63,44 @@ static enum db_rc find(struct adoption *a)
     return DB_OK;
 }
 
-/* ---- one transaction --------------------------------------------------------------------------------------- */
+/* ---- one transaction ---------------------------------------------------------------------------------------- */
 
 static enum db_rc epochs_lock(struct adoption *a, const uint64_t *id)
 {
     struct db *db = a->c->db;
-    TRY(db_exec_in_u64(db,
-                       "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) SELECT j.company_id, j.portal, 0 FROM portal_jobs j "
-                       "WHERE j.id IN (%s) ORDER BY j.company_id, j.portal",
-                       id, a->n_chunk, ""));
-    return db_query_in_u64(db,
-                           "SELECT e.epoch FROM chasqui_epochs e JOIN portal_jobs j ON e.company_id = j.company_id AND e.portal = j.portal WHERE "
-                           "j.id IN (%s) ORDER BY e.company_id, e.portal FOR UPDATE",
-                           id, a->n_chunk, "");
+    TRY(db_exec_in_u64(
+        db,
+        "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) SELECT j.company_id, j.portal, 0 FROM portal_jobs j "
+        "WHERE j.id IN (%s) ORDER BY j.company_id, j.portal",
+        id, a->n_chunk, ""));
+    return db_query_in_u64(
+        db,
+        "SELECT e.epoch FROM chasqui_epochs e JOIN portal_jobs j ON e.company_id = j.company_id AND e.portal = j.portal WHERE "
+        "j.id IN (%s) ORDER BY e.company_id, e.portal FOR UPDATE",
+        id, a->n_chunk, "");
 }
 
 static enum db_rc sessions_make(struct adoption *a, const uint64_t *id)
 {
     struct db *db = a->c->db;
-    TRY(db_exec_in_u64(db,
-                       "INSERT IGNORE INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, reason, since, "
-                       "robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, last_activity_at) SELECT j.id, 1, j.id, "
-                       "j.company_id, j.portal, 1, {new session.adopt}, 'adopted', NOW(6), r.id, j.robot_session_id, j.robot_session_id, e.epoch, 1, "
-                       "COALESCE({utc j.created_at}, NOW(6)), NOW(6) FROM portal_jobs j JOIN chasqui_robots r ON " ROBOT_OF
-                       " JOIN chasqui_epochs e ON e.company_id = j.company_id AND e.portal = j.portal WHERE j.id IN (%s) AND " LARAVEL_OWN
-                       " AND NOT EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.company_id = j.company_id AND s.portal = j.portal AND s.live = 1)",
-                       id, a->n_chunk, ""));
+    TRY(db_exec_in_u64(
+        db,
+        "INSERT IGNORE INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, reason, since, "
+        "robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, last_activity_at) SELECT j.id, 1, j.id, "
+        "j.company_id, j.portal, 1, {new session.adopt}, 'adopted', NOW(6), r.id, j.robot_session_id, j.robot_session_id, e.epoch, 1, "
+        "COALESCE({utc j.created_at}, NOW(6)), NOW(6) FROM portal_jobs j JOIN chasqui_robots r ON " ROBOT_OF
+        " JOIN chasqui_epochs e ON e.company_id = j.company_id AND e.portal = j.portal WHERE j.id IN (%s) AND " LARAVEL_OWN
+        " AND NOT EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.company_id = j.company_id AND s.portal = j.portal AND s.live = 1)",
+        id, a->n_chunk, ""));
     a->n_rows = 0;
-    TRY(db_query_in_u64(db,
-                        "SELECT s.id, s.job_id, s.robot_id FROM chasqui_sessions s LEFT JOIN chasqui_places p ON p.session_ref = s.id WHERE "
-                        "s.job_id IN (%s) AND s.generation = 1 AND s.adopted = 1 AND s.live = 1 AND p.slot IS NULL ORDER BY s.robot_id, s.id",
-                        id, a->n_chunk, ""));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT s.id, s.job_id, s.robot_id FROM chasqui_sessions s LEFT JOIN chasqui_places p ON p.session_ref = s.id WHERE "
+        "s.job_id IN (%s) AND s.generation = 1 AND s.adopted = 1 AND s.live = 1 AND p.slot IS NULL ORDER BY s.robot_id, s.id",
+        id, a->n_chunk, ""));
     while (a->n_rows < CHUNK && db_next(db))
-        a->row[a->n_rows++] = (struct row){.ref = db_u64(db, 0), .job_id = db_u64(db, 1), .robot_id = (uint32_t)db_u64(db, 2)};
+        a->row[a->n_rows++] =
+            (struct row){.ref = db_u64(db, 0), .job_id = db_u64(db, 1), .robot_id = (uint32_t)db_u64(db, 2)};
     return DB_OK;
 }
 
@@ -105,8 +110,10 @@ static enum db_rc robot_places(struct adoption *a, unsigned from, unsigned to)
     struct db *db = a->c->db;
     uint64_t robot_id = a->row[from].robot_id, highest = 0;
     unsigned i = from;
-    TRY(db_query(db, "SELECT slot FROM chasqui_places WHERE robot_id = ? AND session_ref IS NULL ORDER BY slot LIMIT ? FOR UPDATE SKIP LOCKED", "uu",
-                 robot_id, (uint64_t)(to - from)));
+    TRY(db_query(
+        db,
+        "SELECT slot FROM chasqui_places WHERE robot_id = ? AND session_ref IS NULL ORDER BY slot LIMIT ? FOR UPDATE SKIP LOCKED",
+        "uu", robot_id, (uint64_t)(to - from)));
     for (; i < to && db_next(db); i++)
         a->row[i].slot = (uint32_t)db_u64(db, 0);
     if (i == to)
@@ -155,10 +162,11 @@ static enum db_rc chunk_tx(struct db *db, void *arg)
     }
     if (!a->n_rows)
         return DB_OK;
-    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_places (robot_id, slot) VALUES (?, ?)", "uu", a->n_rows, fill_slot, a));
-    enum db_rc rc = db_bulk(db,
-                            "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
-                            "uuu", a->n_rows, fill_place, a);
+    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_places (robot_id, slot) VALUES (?, ?)", "uu", a->n_rows, fill_slot,
+                a));
+    enum db_rc rc = db_bulk(
+        db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+        "uuu", a->n_rows, fill_place, a);
     if (rc == DB_DUP)
         return DB_RETRY;
     TRY(rc);
@@ -167,7 +175,8 @@ static enum db_rc chunk_tx(struct db *db, void *arg)
     TRY(db_query_in_u64(db, "SELECT COUNT(*) FROM chasqui_places WHERE session_ref IN (%s)", ref, a->n_rows, ""));
     if (!db_next(db) || db_u64(db, 0) != a->n_rows)
         return DB_RETRY; /* a place that was made above the capacity is somebody else's by now */
-    return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'adopted')", "u", a->n_rows, fill_event, a);
+    return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'adopted')", "u",
+                   a->n_rows, fill_event, a);
 }
 
 static enum ctl_exit take_all(struct adoption *a)
@@ -187,17 +196,20 @@ static enum db_rc audit_tx(struct db *db, void *arg)
 {
     struct adoption *a = arg;
     char detail[80];
-    snprintf(detail, sizeof(detail), "%llu sessions, %llu of them above capacity", (unsigned long long)a->taken, (unsigned long long)a->beyond);
+    snprintf(detail, sizeof(detail), "%llu sessions, %llu of them above capacity", (unsigned long long)a->taken,
+             (unsigned long long)a->beyond);
     return ctl_audit(db, a->c->actor, "adopt", "sessions", detail);
 }
 
-/* ---- what is said ------------------------------------------------------------------------------------------ */
+/* ---- what is said ------------------------------------------------------------------------------------------- */
 
 /* Rows whose robot nobody registered, by base URL. */
 static enum db_rc unknown_robots(struct adoption *a, struct jv *list)
 {
     struct db *db = a->c->db;
-    TRY(db_query(db, "SELECT TRIM(TRAILING '/' FROM j.robot_worker_base_url) AS url, COUNT(*) AS n FROM " YOUNG_ROWS "AND r.id IS NULL GROUP BY url ORDER BY n DESC LIMIT ?",
+    TRY(db_query(db,
+                 "SELECT TRIM(TRAILING '/' FROM j.robot_worker_base_url) AS url, COUNT(*) AS n FROM " YOUNG_ROWS
+                 "AND r.id IS NULL GROUP BY url ORDER BY n DESC LIMIT ?",
                  "uu", idle_s(a), (uint64_t)UNKNOWN_NAMED_MAX));
     while (db_next(db)) {
         struct jv *one = jv_new_object();
@@ -205,8 +217,8 @@ static enum db_rc unknown_robots(struct adoption *a, struct jv *list)
         jv_set_int(one, "sessions", db_i64(db, 1));
         jv_push(list, one);
         if (!a->c->args.json)
-            plain_line(stderr, "not registered: %s (%llu sessions); chasqui worker add NAME --base-url %s", db_str(db, 0, NULL),
-                       (unsigned long long)db_u64(db, 1), db_str(db, 0, NULL));
+            plain_line(stderr, "not registered: %s (%llu sessions); chasqui worker add NAME --base-url %s",
+                       db_str(db, 0, NULL), (unsigned long long)db_u64(db, 1), db_str(db, 0, NULL));
     }
     return DB_OK;
 }
@@ -226,7 +238,9 @@ static enum ctl_exit answer(struct adoption *a, bool is_preview, struct jv *unkn
     jv_free(unknown);
     if (is_preview)
         return ctl_say(a->c, "%llu sessions of Laravel would be adopted; nothing was changed", found);
-    return ctl_say(a->c, "%llu sessions of Laravel are adopted, %llu of them in places above their robot's capacity", taken, beyond);
+    return ctl_say(a->c,
+                   "%llu sessions of Laravel are adopted, %llu of them in places above their robot's capacity",
+                   taken, beyond);
 }
 
 enum ctl_exit adopt_command(struct ctl *c)

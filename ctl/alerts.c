@@ -37,8 +37,9 @@ static void mutes_print(const struct jv *list)
     for (size_t i = 0; i < jv_len(list); i++) {
         const struct jv *one = jv_at(list, i);
         const char *who = jv_str(jv_get(one, "who")), *reason = jv_str(jv_get(one, "reason"));
-        plain_line(stdout, "muted: %s%s%s until %s by %s%s%s", jv_str(jv_get(one, "code")), who ? " " : "", who ? who : "", jv_str(jv_get(one, "until")),
-                   jv_str(jv_get(one, "by")), reason ? ": " : "", reason ? reason : "");
+        plain_line(stdout, "muted: %s%s%s until %s by %s%s%s", jv_str(jv_get(one, "code")), who ? " " : "",
+                   who ? who : "", jv_str(jv_get(one, "until")), jv_str(jv_get(one, "by")), reason ? ": " : "",
+                   reason ? reason : "");
     }
 }
 
@@ -46,8 +47,8 @@ static void channels_print(const struct jv *list)
 {
     for (size_t i = 0; i < jv_len(list); i++) {
         const struct jv *one = jv_at(list, i);
-        const char *channel = jv_str(jv_get(one, "channel")), *since = jv_str(jv_get(one, "failed_since")), *why = jv_str(jv_get(one, "last_error")),
-                   *told = jv_str(jv_get(one, "told_at"));
+        const char *channel = jv_str(jv_get(one, "channel")), *since = jv_str(jv_get(one, "failed_since")),
+                   *why = jv_str(jv_get(one, "last_error")), *told = jv_str(jv_get(one, "told_at"));
         if (since)
             plain_line(stdout, "%s: nothing was taken since %s: %s", channel, since, why ? why : "-");
         else if (told)
@@ -57,7 +58,8 @@ static void channels_print(const struct jv *list)
 
 enum ctl_exit alerts_list(struct ctl *c)
 {
-    static const char *const heads[] = {">ID", "LEVEL", "STATE", "2CODE", "1SINCE (UTC)", "3KNOWN", "~~WHAT", NULL};
+    static const char *const heads[] = {">ID",          "LEVEL",  "STATE",  "2CODE",
+                                        "1SINCE (UTC)", "3KNOWN", "~~WHAT", NULL};
     struct jv *body = broker_get(c, DOOR_OPS, ALERTS_PATH "?limit=50");
     if (!body)
         return CTL_FAILED;
@@ -90,7 +92,8 @@ static enum ctl_exit done_tell(struct ctl *c, struct jv *body, const char *what)
     if (c->args.json)
         return ctl_json(body);
     const char *who = jv_str(jv_get(body, "who")), *until = jv_str(jv_get(body, "muted_until"));
-    plain_line(stdout, "%s%s%s %s%s%s", jv_str(jv_get(body, "code")), who ? " " : "", who ? who : "", what, until ? " until " : "", until ? until : "");
+    plain_line(stdout, "%s%s%s %s%s%s", jv_str(jv_get(body, "code")), who ? " " : "", who ? who : "", what,
+               until ? " until " : "", until ? until : "");
     jv_free(body);
     return CTL_DONE;
 }
@@ -112,7 +115,9 @@ enum ctl_exit alerts_ack(struct ctl *c)
 static struct jv *which(struct ctl *c)
 {
     if (c->args.n_words > 2)
-        return ctl_usage(c, "there is a word too many: a code and whom it is about, in quotes when that has spaces"), NULL;
+        return ctl_usage(c,
+                         "there is a word too many: a code and whom it is about, in quotes when that has spaces"),
+               NULL;
     struct jv *body = broker_reason(c);
     if (!body)
         return NULL;
@@ -157,7 +162,10 @@ enum ctl_exit alerts_try(struct ctl *c)
         const char *why = jv_str(jv_get(jv_at(list, i), "why"));
         is_good &= jv_bool(jv_get(jv_at(list, i), "ok"), &ok) && ok;
         if (!c->args.json)
-            plain_line(stdout, "%s: %s", jv_str(jv_get(jv_at(list, i), "channel")), ok ? "taken" : why ? why : "-");
+            plain_line(stdout, "%s: %s", jv_str(jv_get(jv_at(list, i), "channel")),
+                       ok    ? "taken"
+                       : why ? why
+                             : "-");
     }
     if (c->args.json)
         ctl_json(body);

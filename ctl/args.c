@@ -150,7 +150,7 @@ const char *args_value(const struct args *a, enum option_id id)
     return a->n[id] ? a->value[id][0] : NULL;
 }
 
-/* ---- values -------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------- */
 
 static bool is_decimal(const char *s)
 {
@@ -277,7 +277,8 @@ bool args_duration(struct ctl *c, const char *what, const char *text, unsigned m
                 return true;
             }
     }
-    ctl_usage(c, "%s must be a number of minutes, hours or days, like 30m, 12h or 90d, up to %ud", what, most_days);
+    ctl_usage(c, "%s must be a number of minutes, hours or days, like 30m, 12h or 90d, up to %ud", what,
+              most_days);
     return false;
 }
 

@@ -53,12 +53,13 @@ bool args_name(struct ctl *c, const char *whose, const char *name);
 bool args_worker_name(struct ctl *c, const char *name);
 /* A URL that was given, normalised; an option that was not leaves `out` as it is. */
 bool args_url(struct ctl *c, enum option_id id, char *out, size_t room);
-bool args_duration(struct ctl *c, const char *what, const char *text, unsigned most_days, uint64_t *seconds); /* 30m, 12h, 90d */
-bool args_priority(struct ctl *c, uint64_t *out);                       /* --priority, or its default */
-bool args_action(struct ctl *c, const char *portal, const char **out);  /* --action, required, of that portal */
-bool args_callback_url(struct ctl *c, const char **out);                /* --callback-url, NULL when not given */
-bool args_status(struct ctl *c);                                        /* --status is one of a job's, or not given */
-bool args_errors(struct ctl *c);                                        /* --error and --robot-error, or not given */
-bool args_reason(struct ctl *c, const char **out);                      /* --reason, NULL when not given */
+bool args_duration(struct ctl *c, const char *what, const char *text, unsigned most_days,
+                   uint64_t *seconds);                                 /* 30m, 12h, 90d */
+bool args_priority(struct ctl *c, uint64_t *out);                      /* --priority, or its default */
+bool args_action(struct ctl *c, const char *portal, const char **out); /* --action, required, of that portal */
+bool args_callback_url(struct ctl *c, const char **out);               /* --callback-url, NULL when not given */
+bool args_status(struct ctl *c);                   /* --status is one of a job's, or not given */
+bool args_errors(struct ctl *c);                   /* --error and --robot-error, or not given */
+bool args_reason(struct ctl *c, const char **out); /* --reason, NULL when not given */
 
 #endif

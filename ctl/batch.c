@@ -17,9 +17,9 @@
 #define OPS_BATCHES_PATH "/api/v1/ops/batches"
 #define POLL_MS 1000
 #define BATCHES_LOOKED 1000 /* for a name */
-#define PATIENCE_MS 60000 /* how long a followed batch may be out of reach: a broker that is restarted */
+#define PATIENCE_MS 60000   /* how long a followed batch may be out of reach: a broker that is restarted */
 
-/* ---- status --------------------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------------------------- */
 
 static struct buf batch_path(uint64_t id, const char *more)
 {
@@ -69,9 +69,11 @@ static void previous_print(const struct jv *batch)
     if (jv_type(p) != JV_OBJECT)
         return;
     int64_t s = number_of(p, "took_s");
-    snprintf(text, sizeof(text), "batch %lld: %lld done, %lld failed, %lld cancelled of %lld%s%s", (long long)number_of(p, "id"),
-             (long long)count_of(p, "done"), (long long)count_of(p, "failed"), (long long)count_of(p, "cancelled"), (long long)number_of(p, "total"),
-             s < 0 ? "; it has not ended: both runs go on side by side" : ", in ", s < 0 ? "" : duration_text((uint64_t)s, took));
+    snprintf(text, sizeof(text), "batch %lld: %lld done, %lld failed, %lld cancelled of %lld%s%s",
+             (long long)number_of(p, "id"), (long long)count_of(p, "done"), (long long)count_of(p, "failed"),
+             (long long)count_of(p, "cancelled"), (long long)number_of(p, "total"),
+             s < 0 ? "; it has not ended: both runs go on side by side" : ", in ",
+             s < 0 ? "" : duration_text((uint64_t)s, took));
     ctl_field("run before", text);
 }
 
@@ -79,11 +81,16 @@ static void batch_print(const struct jv *batch)
 {
     static const char *const keys[] = {"id", "name", "status", "portal", "action", "priority", "made_by", "total"};
     static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
-    static const char *const times[] = {"created_at", "available_at", "finished_at"}, *const names[] = {"created", "available", "finished"};
+    static const char *const times[] = {"created_at", "available_at", "finished_at"}, *const names[] = {
+                                                                                          "created", "available",
+                                                                                          "finished"};
     char room[TEXT_ROOM], number[TEXT_NUMBER];
     char left[400];
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-        ctl_field(i == 0 ? "batch" : strcmp(keys[i], "made_by") == 0 ? "made by" : keys[i], broker_text(batch, keys[i], room));
+        ctl_field(i == 0                            ? "batch"
+                  : strcmp(keys[i], "made_by") == 0 ? "made by"
+                                                    : keys[i],
+                  broker_text(batch, keys[i], room));
     then_print(batch);
     for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
         ctl_field(states[i], number_text((uint64_t)count_of(batch, states[i]), number));
@@ -174,7 +181,8 @@ static enum ctl_exit batch_meant(struct ctl *c, uint64_t *out)
         return CTL_DONE;
     if (!name)
         return ctl_fail(c, "there are no batches");
-    return more ? ctl_fail(c, "none of the newest %d batches is named %.100s", BATCHES_LOOKED, name) : ctl_fail(c, "there is no batch %.100s", name);
+    return more ? ctl_fail(c, "none of the newest %d batches is named %.100s", BATCHES_LOOKED, name)
+                : ctl_fail(c, "there is no batch %.100s", name);
 }
 
 /* The same, and says which batch it is when it was named: what is shown of it does not. */
@@ -199,7 +207,8 @@ enum ctl_exit batch_status(struct ctl *c)
         return batch_follow(c, id);
     bool with_course = c->args.n[OPT_COURSE] > 0;
     struct buf path = {0};
-    buf_addf(&path, "%s/%llu%s", with_course ? OPS_BATCHES_PATH : BATCHES_PATH, (unsigned long long)id, with_course ? "?course=1" : "");
+    buf_addf(&path, "%s/%llu%s", with_course ? OPS_BATCHES_PATH : BATCHES_PATH, (unsigned long long)id,
+             with_course ? "?course=1" : "");
     struct jv *body = broker_get(c, with_course ? DOOR_OPS : DOOR_APP, path.data);
     buf_free(&path);
     if (!body)
@@ -213,7 +222,7 @@ enum ctl_exit batch_status(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- items ------------------------------------------------------------------------------------------------ */
+/* ---- items -------------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit list_end(struct ctl *c, struct jv *list, bool more, const char *name,
                               const char *const *heads, const char *const *keys, const char *empty)
@@ -257,15 +266,20 @@ static struct jv *of_company(struct jv *list, uint64_t company_id)
 
 enum ctl_exit batch_items(struct ctl *c)
 {
-    static const char *const heads[] = {">INDEX",   ">COMPANY", "=STATUS",  ">JOB",         "1>TRIES", "2~~ROBOT",
-                                        "3SESSION", "~~ERROR",  "~MESSAGE", "4>HTTP",      "~~ROBOT SAID", NULL};
-    static const char *const keys[] = {"index",      "company_id", "status",       "job_id",      "attempts", "worker",
-                                       "session_id", "error",      "message",      "robot_status", "robot_error", "robot_message", NULL};
-    static const char *const columns[] = {"index", "company_id", "status", "finished_at", "error", "message", "robot_status", "robot_error", "robot_message", "step", "attempts", "job_id", "job_uid", "worker", "session_id", NULL};
+    static const char *const heads[] = {">INDEX",   ">COMPANY", "=STATUS",  ">JOB",   "1>TRIES",      "2~~ROBOT",
+                                        "3SESSION", "~~ERROR",  "~MESSAGE", "4>HTTP", "~~ROBOT SAID", NULL};
+    static const char *const keys[] = {"index",       "company_id",    "status", "job_id",  "attempts",
+                                       "worker",      "session_id",    "error",  "message", "robot_status",
+                                       "robot_error", "robot_message", NULL};
+    static const char *const columns[] = {"index",         "company_id", "status",       "finished_at",
+                                          "error",         "message",    "robot_status", "robot_error",
+                                          "robot_message", "step",       "attempts",     "job_id",
+                                          "job_uid",       "worker",     "session_id",   NULL};
     struct buf query = {0};
     uint64_t id, limit, company_id = 0;
     bool more;
-    if (!args_status(c) || !args_errors(c) || (c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) || !broker_limit(c, &limit))
+    if (!args_status(c) || !args_errors(c) || (c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
+        !broker_limit(c, &limit))
         return CTL_USAGE;
     enum ctl_exit code = batch_named(c, &id);
     if (code != CTL_DONE)
@@ -285,10 +299,12 @@ enum ctl_exit batch_items(struct ctl *c)
         list = of_company(list, company_id);
     if (list && !c->args.json)
         broker_done_quiet(list);
-    return list ? list_end(c, list, more, "items", heads, is_csv && !c->args.json ? columns : keys, "no such items") : CTL_FAILED;
+    return list
+               ? list_end(c, list, more, "items", heads, is_csv && !c->args.json ? columns : keys, "no such items")
+               : CTL_FAILED;
 }
 
-/* ---- results ---------------------------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------------------------------------------ */
 
 static bool piece_print(void *arg, const char *piece, size_t len)
 {
@@ -304,7 +320,8 @@ enum ctl_exit batch_results(struct ctl *c)
     if (code != CTL_DONE)
         return code;
     struct buf path = batch_path(id, "/results");
-    struct http_request request = {.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data, .follow = piece_print};
+    struct http_request request = {
+        .method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data, .follow = piece_print};
     http_ask(c, &request, &answer);
     buf_free(&path);
     if (answer.status != 200)
@@ -315,7 +332,7 @@ enum ctl_exit batch_results(struct ctl *c)
     return code;
 }
 
-/* ---- retry ------------------------------------------------------------------------------------------------ */
+/* ---- retry -------------------------------------------------------------------------------------------------- */
 
 enum ctl_exit batch_retry(struct ctl *c)
 {
@@ -324,14 +341,15 @@ enum ctl_exit batch_retry(struct ctl *c)
     return code == CTL_DONE ? bulk_change(c, "retry", id) : code;
 }
 
-/* ---- list, cancel ------------------------------------------------------------------------------------------ */
+/* ---- list, cancel ------------------------------------------------------------------------------------------- */
 
 enum ctl_exit batch_list(struct ctl *c)
 {
-    static const char *const heads[] = {">BATCH",     "=STATUS", "4~~NAME", "1~~ACTION", ">TOTAL",         ">DONE", ">FAILED",
-                                        ">CANCELLED", "2>RUNNING", ">QUEUED",   "3CREATED (UTC)", NULL};
-    static const char *const keys[] = {"id",        "status", "name", "action", "total",     "done", "failed",
-                                       "cancelled", "running", "queued", "created_at"};
+    static const char *const heads[] = {">BATCH",    "=STATUS", "4~~NAME",        "1~~ACTION",
+                                        ">TOTAL",    ">DONE",   ">FAILED",        ">CANCELLED",
+                                        "2>RUNNING", ">QUEUED", "3CREATED (UTC)", NULL};
+    static const char *const keys[] = {"id",     "status",    "name",    "action", "total",     "done",
+                                       "failed", "cancelled", "running", "queued", "created_at"};
     uint64_t limit;
     bool more;
     if (!broker_limit(c, &limit))
@@ -345,7 +363,8 @@ static bool runs_still(struct ctl *c, uint64_t id)
 {
     struct http_answer answer;
     struct buf path = batch_path(id, "");
-    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data}, &answer);
+    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_api_url, .path = path.data},
+             &answer);
     bool runs = broker_is_good(&answer) && count_of(jv_get(answer.body, "batch"), "running") > 0;
     buf_free(&path);
     jv_free(answer.body);
@@ -361,7 +380,8 @@ static enum ctl_exit cancel_preview(struct ctl *c, uint64_t id)
     buf_free(&path);
     if (!body)
         return CTL_FAILED;
-    int64_t runs = count_of(batch, "running"), all = count_of(batch, "queued") + count_of(batch, "retrying") + runs;
+    int64_t runs = count_of(batch, "running"),
+            all = count_of(batch, "queued") + count_of(batch, "retrying") + runs;
     jv_free(body);
     if (c->args.json) {
         struct jv *answer = jv_new_object();
@@ -370,8 +390,8 @@ static enum ctl_exit cancel_preview(struct ctl *c, uint64_t id)
         jv_set_bool(answer, "preview", true);
         return ctl_json(answer);
     }
-    return ctl_say(c, "%s would be cancelled; running now, and asked to stop: %s", amount_text((uint64_t)all, "item", n),
-                   number_text((uint64_t)runs, running));
+    return ctl_say(c, "%s would be cancelled; running now, and asked to stop: %s",
+                   amount_text((uint64_t)all, "item", n), number_text((uint64_t)runs, running));
 }
 
 enum ctl_exit batch_cancel(struct ctl *c)
@@ -403,11 +423,13 @@ enum ctl_exit batch_cancel(struct ctl *c)
     if (c->args.json)
         return ctl_json(body);
     jv_free(body);
-    return ctl_say(c, runs_still(c, id) ? "batch %llu is cancelled: what runs just now was asked to stop" : "batch %llu is cancelled",
+    return ctl_say(c,
+                   runs_still(c, id) ? "batch %llu is cancelled: what runs just now was asked to stop"
+                                     : "batch %llu is cancelled",
                    (unsigned long long)id);
 }
 
-/* ---- priority ---------------------------------------------------------------------------------------- */
+/* ---- priority ----------------------------------------------------------------------------------------------- */
 
 enum ctl_exit batch_priority(struct ctl *c)
 {
@@ -426,5 +448,6 @@ enum ctl_exit batch_priority(struct ctl *c)
     if (c->args.json)
         return ctl_json(answer);
     jv_free(answer);
-    return ctl_say(c, "batch %llu has priority %u; what runs of it goes on", (unsigned long long)id, (unsigned)priority);
+    return ctl_say(c, "batch %llu has priority %u; what runs of it goes on", (unsigned long long)id,
+                   (unsigned)priority);
 }

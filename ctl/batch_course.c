@@ -110,7 +110,8 @@ static void robots_print(const struct jv *course)
 
 static void longest_print(const struct jv *course)
 {
-    static const char *const heads[] = {">LONGEST", ">INDEX", ">COMPANY", "=STATUS", ">JOB", "1>TRIES", "2~~ROBOT", "~~ERROR", NULL};
+    static const char *const heads[] = {">LONGEST", ">INDEX",   ">COMPANY", "=STATUS", ">JOB",
+                                        "1>TRIES",  "2~~ROBOT", "~~ERROR",  NULL};
     static const char *const keys[] = {"index", "company_id", "status", "job_id", "attempts", "worker", "error"};
     const struct jv *list = jv_get(course, "tail");
     if (!jv_len(list))
@@ -134,7 +135,9 @@ void batch_course_print(const struct jv *course)
     longest_print(course);
     fflush(stdout);
     if (jv_bool(jv_get(course, "sampled"), &is_sampled) && is_sampled)
-        plain_line(stderr, "%s were looked at: these counts are estimates", amount_text((uint64_t)number_of(course, "looked"), "item", n));
+        plain_line(stderr, "%s were looked at: these counts are estimates",
+                   amount_text((uint64_t)number_of(course, "looked"), "item", n));
     if (number_of(course, "untimed"))
-        plain_line(stderr, "%s ended without a time: a session was there, or the timeline is gone", amount_text((uint64_t)number_of(course, "untimed"), "item", n));
+        plain_line(stderr, "%s ended without a time: a session was there, or the timeline is gone",
+                   amount_text((uint64_t)number_of(course, "untimed"), "item", n));
 }

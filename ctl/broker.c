@@ -108,8 +108,8 @@ bool broker_limit(struct ctl *c, uint64_t *out)
     return !text || args_number(c, "--limit", text, 1, LIMIT_MAX, out);
 }
 
-bool broker_pages(struct ctl *c, enum door door, const char *path, const char *query, const char *list, uint64_t limit, broker_page_fn *fn,
-                  void *arg, bool *more)
+bool broker_pages(struct ctl *c, enum door door, const char *path, const char *query, const char *list,
+                  uint64_t limit, broker_page_fn *fn, void *arg, bool *more)
 {
     int64_t cursor = 0;
     bool has_cursor = false;
@@ -235,11 +235,12 @@ void broker_done_quiet(const struct jv *rows)
 
 const char *broker_why(const struct jv *one, char *out, size_t room)
 {
-    const char *detail = jv_str(jv_get(one, "detail")), *more = jv_str(jv_get(one, "why")), *until = jv_str(jv_get(one, "until"));
+    const char *detail = jv_str(jv_get(one, "detail")), *more = jv_str(jv_get(one, "why")),
+               *until = jv_str(jv_get(one, "until"));
     more = more ? more : jv_str(jv_get(one, "error"));
     if (!detail)
         return NULL;
-    snprintf(out, room, "%s%s%s%s%s%s%s", detail, more ? " (" : "", more ? more : "", more ? ")" : "", until ? " Until " : "", until ? until : "",
-             until ? "." : "");
+    snprintf(out, room, "%s%s%s%s%s%s%s", detail, more ? " (" : "", more ? more : "", more ? ")" : "",
+             until ? " Until " : "", until ? until : "", until ? "." : "");
     return out;
 }

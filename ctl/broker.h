@@ -33,8 +33,8 @@ struct jv *broker_list(struct ctl *c, enum door door, const char *path, const ch
 /* The same page by page, for lists that may be longer than memory: `fn` is given each page's rows, also when there are none. false when
  * one was refused. */
 typedef void broker_page_fn(void *arg, const struct jv *rows);
-bool broker_pages(struct ctl *c, enum door door, const char *path, const char *query, const char *list, uint64_t limit, broker_page_fn *fn,
-                  void *arg, bool *more);
+bool broker_pages(struct ctl *c, enum door door, const char *path, const char *query, const char *list,
+                  uint64_t limit, broker_page_fn *fn, void *arg, bool *more);
 /* Nothing was found of a batch: is there such a batch? false after saying that there is none. */
 bool broker_has_batch(struct ctl *c, uint64_t batch_id);
 /* "&name=value" when the option was given. */

@@ -17,17 +17,20 @@ static const struct {
     enum option_id option;
     const char *name;
     bool is_number;
-} filters[] = {{OPT_STATUS, "status", false}, {OPT_PORTAL, "portal", false},         {OPT_WORKER, "worker", false},
-               {OPT_ERROR, "error", false},   {OPT_ROBOT_ERROR, "robot_error", false}, {OPT_COMPANY, "company_id", true},
-               {OPT_BATCH, "batch_id", true}};
+} filters[] = {
+    {OPT_STATUS, "status", false}, {OPT_PORTAL, "portal", false},           {OPT_WORKER, "worker", false},
+    {OPT_ERROR, "error", false},   {OPT_ROBOT_ERROR, "robot_error", false}, {OPT_COMPANY, "company_id", true},
+    {OPT_BATCH, "batch_id", true}};
 #define N_FILTERS (sizeof(filters) / sizeof(*filters))
 
 bool bulk_options_ok(struct ctl *c)
 {
-    const char *portal = args_value(&c->args, OPT_PORTAL), *worker = args_value(&c->args, OPT_WORKER), *batch = args_value(&c->args, OPT_BATCH);
+    const char *portal = args_value(&c->args, OPT_PORTAL), *worker = args_value(&c->args, OPT_WORKER),
+               *batch = args_value(&c->args, OPT_BATCH);
     uint64_t n;
-    return args_status(c) && args_errors(c) && (!c->args.n[OPT_COMPANY] || args_company(c, &n)) && (!portal || args_portal_ok(c, portal)) &&
-           (!worker || args_worker_name(c, worker)) && (!batch || args_number(c, "--batch", batch, 1, INT64_MAX, &n));
+    return args_status(c) && args_errors(c) && (!c->args.n[OPT_COMPANY] || args_company(c, &n)) &&
+           (!portal || args_portal_ok(c, portal)) && (!worker || args_worker_name(c, worker)) &&
+           (!batch || args_number(c, "--batch", batch, 1, INT64_MAX, &n));
 }
 
 bool bulk_is_asked(const struct ctl *c)
@@ -85,8 +88,9 @@ static void robot_errors_tell(struct ctl *c, uint64_t batch_id)
             buf_addf(&text, "%s%s", n > 1 ? ", " : "", said);
     }
     if (list && (!near.best || strcmp(near.best, near.typed) != 0))
-        plain_line(stderr, "no robot said %s in batch %llu%s%s%s; %s%s%s", near.typed, (unsigned long long)batch_id, near.best ? " (did you mean " : "",
-                   near.best ? near.best : "", near.best ? "?)" : "", n ? "they said: " : "they said nothing that failed", text.data,
+        plain_line(stderr, "no robot said %s in batch %llu%s%s%s; %s%s%s", near.typed,
+                   (unsigned long long)batch_id, near.best ? " (did you mean " : "", near.best ? near.best : "",
+                   near.best ? "?)" : "", n ? "they said: " : "they said nothing that failed", text.data,
                    n > SAID_SHOWN ? ", ..." : "");
     jv_free(answer.body);
     buf_free(&text);
@@ -99,8 +103,10 @@ static void still_write(const struct jv *answer, int64_t n, char *out, size_t ro
     int64_t still = 0;
     if (!jv_int(jv_get(answer, "credentials_refused"), &still) || still <= 0)
         return;
-    snprintf(out, room, "; %s of them fail%s again at once, since the stored credentials are still refused (chasqui credentials list --refused)",
-             still == n ? "all" : number_text((uint64_t)still, number), still == 1 && still != n ? "s" : "");
+    snprintf(
+        out, room,
+        "; %s of them fail%s again at once, since the stored credentials are still refused (chasqui credentials list --refused)",
+        still == n ? "all" : number_text((uint64_t)still, number), still == 1 && still != n ? "s" : "");
 }
 
 enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
@@ -136,8 +142,14 @@ enum ctl_exit bulk_change(struct ctl *c, const char *action, uint64_t batch_id)
     still_write(answer, n, still, sizeof(still));
     jv_free(answer);
     number_text((uint64_t)n, number);
-    const char *jobs = n == 1 ? "job" : "jobs", *more = is_capped ? "; there may be more: once again finds them" : "";
+    const char *jobs = n == 1 ? "job" : "jobs",
+               *more = is_capped ? "; there may be more: once again finds them" : "";
     if (is_preview)
-        return ctl_say(c, "%s %s would be %s%s%s", number, jobs, is_retry ? "tried again" : "cancelled", is_capped ? ", and maybe more" : "", still);
-    return ctl_say(c, "%s %s %s%s%s", number, jobs, is_retry ? (n == 1 ? "is queued again" : "are queued again") : n == 1 ? "is cancelled, or was asked to stop" : "are cancelled, or were asked to stop", still, more);
+        return ctl_say(c, "%s %s would be %s%s%s", number, jobs, is_retry ? "tried again" : "cancelled",
+                       is_capped ? ", and maybe more" : "", still);
+    return ctl_say(c, "%s %s %s%s%s", number, jobs,
+                   is_retry ? (n == 1 ? "is queued again" : "are queued again")
+                   : n == 1 ? "is cancelled, or was asked to stop"
+                            : "are cancelled, or were asked to stop",
+                   still, more);
 }

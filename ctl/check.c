@@ -47,7 +47,8 @@ static void numbers_add(struct buf *out, const struct jv *stats)
     number_add(out, "failed_per_s", jv_get(queue, "failed_per_s"), "");
 }
 
-static enum ctl_exit say(struct ctl *c, enum level level, const char *text, const char *more, const struct jv *stats)
+static enum ctl_exit say(struct ctl *c, enum level level, const char *text, const char *more,
+                         const struct jv *stats)
 {
     struct buf line = {0}, numbers = {0};
     numbers_add(&numbers, stats);
@@ -61,7 +62,8 @@ static enum ctl_exit say(struct ctl *c, enum level level, const char *text, cons
         jv_set(body, "words", jv_copy(jv_get(stats, "words")));
         ctl_json(body);
     } else {
-        plain_line(stdout, "CHASQUI %s - %s%s%s", level_name[level], line.data, numbers.len ? " | " : "", numbers.len ? numbers.data : "");
+        plain_line(stdout, "CHASQUI %s - %s%s%s", level_name[level], line.data, numbers.len ? " | " : "",
+                   numbers.len ? numbers.data : "");
     }
     buf_free(&line);
     buf_free(&numbers);
@@ -74,7 +76,10 @@ static enum ctl_exit say_words(struct ctl *c, const struct jv *stats)
     const struct jv *words = jv_get(stats, "words");
     const char *state = jv_str(jv_get(stats, "state")), *text = jv_str(jv_get(jv_at(words, 0), "text"));
     char more[60] = "";
-    enum level level = !state ? LEVEL_CRITICAL : strcmp(state, "ok") == 0 ? LEVEL_WELL : strcmp(state, "warn") == 0 ? LEVEL_WARNING : LEVEL_CRITICAL;
+    enum level level = !state                       ? LEVEL_CRITICAL
+                       : strcmp(state, "ok") == 0   ? LEVEL_WELL
+                       : strcmp(state, "warn") == 0 ? LEVEL_WARNING
+                                                    : LEVEL_CRITICAL;
     size_t others = 0;
     for (size_t i = 1; i < jv_len(words); i++) {
         const char *one = jv_str(jv_get(jv_at(words, i), "level"));
@@ -87,7 +92,8 @@ static enum ctl_exit say_words(struct ctl *c, const struct jv *stats)
 
 enum ctl_exit check_command(struct ctl *c)
 {
-    struct http_request request = {.method = "GET", .base_url = c->conf->ctl_ops_url, .path = STATS_PATH, .total_ms = ASK_MS};
+    struct http_request request = {
+        .method = "GET", .base_url = c->conf->ctl_ops_url, .path = STATS_PATH, .total_ms = ASK_MS};
     struct http_answer answer;
     char text[1000];
     enum ctl_exit code;
@@ -99,9 +105,12 @@ enum ctl_exit check_command(struct ctl *c)
         if (!answer.status)
             snprintf(text, sizeof(text), "no broker answers at %s: %s", request.base_url, answer.why);
         else if (answer.status == 401 || answer.status == 403)
-            snprintf(text, sizeof(text), "the broker at %s does not let ctl.token look (%s): it needs the ability ops:read", request.base_url, error ? error : "-");
+            snprintf(text, sizeof(text),
+                     "the broker at %s does not let ctl.token look (%s): it needs the ability ops:read",
+                     request.base_url, error ? error : "-");
         else
-            snprintf(text, sizeof(text), "%s answered %d%s%s", request.base_url, answer.status, error ? " " : "", error ? error : "");
+            snprintf(text, sizeof(text), "%s answered %d%s%s", request.base_url, answer.status, error ? " " : "",
+                     error ? error : "");
         code = say(c, LEVEL_CRITICAL, text, "", NULL);
     }
     jv_free(answer.body);

@@ -13,10 +13,12 @@
 static const struct {
     const char *word, *escape;
 } words[] = {
-    {"done", GOOD},     {"up", GOOD},        {"active", GOOD},  {"good", GOOD},     {"ok", GOOD},      {"here", GOOD},      {"heard", GOOD},   {"yes", GOOD},
-    {"failed", BAD},    {"down", BAD},       {"lost", BAD},     {"dead", BAD},      {"silent", BAD},   {"revoked", BAD},    {"gone", BAD},     {"broken", BAD},
-    {"retrying", WARN}, {"suspect", WARN},   {"draining", WARN}, {"disabled", WARN}, {"expired", WARN}, {"cancelled", WARN}, {"unknown", WARN}, {"stopping", WARN},
-    {"missed", WARN},   {"closing", WARN},   {"opening", WARN}, {"paused", WARN},
+    {"done", GOOD},    {"up", GOOD},        {"active", GOOD},  {"good", GOOD},     {"ok", GOOD},
+    {"here", GOOD},    {"heard", GOOD},     {"yes", GOOD},     {"failed", BAD},    {"down", BAD},
+    {"lost", BAD},     {"dead", BAD},       {"silent", BAD},   {"revoked", BAD},   {"gone", BAD},
+    {"broken", BAD},   {"retrying", WARN},  {"suspect", WARN}, {"draining", WARN}, {"disabled", WARN},
+    {"expired", WARN}, {"cancelled", WARN}, {"unknown", WARN}, {"stopping", WARN}, {"missed", WARN},
+    {"closing", WARN}, {"opening", WARN},   {"paused", WARN},
 };
 
 bool colour_wanted(int fd)

@@ -34,9 +34,10 @@ static void subject_write(const struct credentials *s, char out[120])
     snprintf(out, 120, "company:%llu/%s", (unsigned long long)s->company_id, s->portal);
 }
 
-/* ---- set ----------------------------------------------------------------------------------------------- */
+/* ---- set ---------------------------------------------------------------------------------------------------- */
 
-enum db_rc credentials_write(struct db *db, const char *actor, uint64_t company_id, const char *portal, const struct buf *sealed, const char *detail)
+enum db_rc credentials_write(struct db *db, const char *actor, uint64_t company_id, const char *portal,
+                             const struct buf *sealed, const char *detail)
 {
     const struct credentials s = {.company_id = company_id, .portal = portal};
     char subject[120];
@@ -143,7 +144,7 @@ enum ctl_exit credentials_set(struct ctl *c)
     return ctl_say(c, "credentials of company %llu for %s are stored", (unsigned long long)s.company_id, s.portal);
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------- */
+/* ---- list --------------------------------------------------------------------------------------------------- */
 
 static void list_row(struct db *db, struct jv *list)
 {
@@ -163,8 +164,10 @@ static void list_row(struct db *db, struct jv *list)
 
 static void list_table(const struct jv *list, bool is_refused)
 {
-    static const char *const heads[] = {">COMPANY", "PORTAL", "UPDATED (UTC)", "REFUSED (UTC)", "~~ROBOT SAID", "~MESSAGE", NULL};
-    static const char *const keys[] = {"company_id", "portal", "updated_at", "refused_at", "robot_error", "robot_message", NULL};
+    static const char *const heads[] = {">COMPANY", "PORTAL", "UPDATED (UTC)", "REFUSED (UTC)", "~~ROBOT SAID",
+                                        "~MESSAGE", NULL};
+    static const char *const keys[] = {"company_id",  "portal",        "updated_at", "refused_at",
+                                       "robot_error", "robot_message", NULL};
     struct table *table = table_new(heads);
     for (size_t i = 0; i < jv_len(list); i++)
         for (unsigned k = 0; keys[k]; k++)
@@ -174,7 +177,8 @@ static void list_table(const struct jv *list, bool is_refused)
 
 enum ctl_exit credentials_list(struct ctl *c)
 {
-    static const char *const csv[] = {"company_id", "portal", "updated_at", "refused_at", "robot_status", "robot_error", "robot_message", NULL};
+    static const char *const csv[] = {"company_id",   "portal",      "updated_at",    "refused_at",
+                                      "robot_status", "robot_error", "robot_message", NULL};
     uint64_t company_id = 0;
     const char *portal = "";
     bool is_refused = c->args.n[OPT_REFUSED] != 0;
@@ -182,12 +186,13 @@ enum ctl_exit credentials_list(struct ctl *c)
         (c->args.n[OPT_PORTAL] && !args_portal(c, &portal)))
         return CTL_USAGE;
     struct db *db = c->db;
-    enum db_rc rc = db_query(db,
-                             "SELECT c.company_id, c.portal, CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.at) * "
-                             "1000 AS INT), r.robot_status, r.robot_error, r.robot_message FROM chasqui_credentials c LEFT JOIN chasqui_refused r "
-                             "ON r.company_id = c.company_id AND r.portal = c.portal AND r.credentials_at = c.updated_at WHERE (? = 0 OR "
-                             "c.company_id = ?) AND (? = '' OR c.portal = ?) AND (? = 0 OR r.at IS NOT NULL) ORDER BY c.company_id, c.portal",
-                             "uussu", company_id, company_id, portal, portal, (uint64_t)is_refused);
+    enum db_rc rc = db_query(
+        db,
+        "SELECT c.company_id, c.portal, CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.at) * "
+        "1000 AS INT), r.robot_status, r.robot_error, r.robot_message FROM chasqui_credentials c LEFT JOIN chasqui_refused r "
+        "ON r.company_id = c.company_id AND r.portal = c.portal AND r.credentials_at = c.updated_at WHERE (? = 0 OR "
+        "c.company_id = ?) AND (? = '' OR c.portal = ?) AND (? = 0 OR r.at IS NOT NULL) ORDER BY c.company_id, c.portal",
+        "uussu", company_id, company_id, portal, portal, (uint64_t)is_refused);
     if (rc)
         return ctl_db_fail(c, rc);
     struct jv *body = jv_new_object(), *list = jv_new_array();
@@ -204,13 +209,14 @@ enum ctl_exit credentials_list(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- lift ---------------------------------------------------------------------------------------------- */
+/* ---- lift --------------------------------------------------------------------------------------------------- */
 
 static enum db_rc lift_tx(struct db *db, void *arg)
 {
     struct credentials *s = arg;
     char subject[120];
-    TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", s->company_id, s->portal));
+    TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", s->company_id,
+                s->portal));
     s->found = db_affected(db) == 1;
     subject_write(s, subject);
     return s->found ? ctl_audit(db, s->actor, "credentials_lift", subject, s->reason) : DB_OK;
@@ -225,11 +231,13 @@ enum ctl_exit credentials_lift(struct ctl *c)
     if (code != CTL_DONE)
         return code;
     if (!s.found)
-        return ctl_fail(c, "the credentials of company %llu for %s are not refused", (unsigned long long)s.company_id, s.portal);
-    return ctl_say(c, "credentials of company %llu for %s are used again", (unsigned long long)s.company_id, s.portal);
+        return ctl_fail(c, "the credentials of company %llu for %s are not refused",
+                        (unsigned long long)s.company_id, s.portal);
+    return ctl_say(c, "credentials of company %llu for %s are used again", (unsigned long long)s.company_id,
+                   s.portal);
 }
 
-/* ---- remove -------------------------------------------------------------------------------------------- */
+/* ---- remove ------------------------------------------------------------------------------------------------- */
 
 static enum db_rc remove_tx(struct db *db, void *arg)
 {

@@ -43,7 +43,7 @@ static void line_bad(void *arg, uint64_t line, const char *why)
         plain_line(stderr, "line %llu: %s", (unsigned long long)line, why);
 }
 
-/* ---- a group of rows, in one transaction ----------------------------------------------------------------------- */
+/* ---- a group of rows, in one transaction -------------------------------------------------------------------- */
 
 /* The same fields, in any order. */
 static bool is_equal(const struct buf *a, const struct buf *b)
@@ -64,7 +64,8 @@ static void there_take(struct import *s, uint64_t company_id, const void *sealed
         if (r->company_id != company_id)
             continue;
         r->is_there = true;
-        r->is_same = seal_unwrap(s->key, company_id, s->portal, "credentials", sealed, len, &plain) && is_equal(&plain, &r->plain);
+        r->is_same = seal_unwrap(s->key, company_id, s->portal, "credentials", sealed, len, &plain) &&
+                     is_equal(&plain, &r->plain);
         buf_wipe(&plain);
     }
 }
@@ -77,8 +78,10 @@ static enum db_rc group_tx(struct db *db, void *arg)
         companies[i] = s->row[i].company_id;
         s->row[i].is_there = s->row[i].is_same = false;
     }
-    TRY(db_query_in_u64(db, "SELECT company_id, sealed FROM chasqui_credentials WHERE portal = ? AND company_id IN (%s) FOR UPDATE", companies, s->n,
-                        "s", s->portal));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT company_id, sealed FROM chasqui_credentials WHERE portal = ? AND company_id IN (%s) FOR UPDATE",
+        companies, s->n, "s", s->portal));
     while (db_next(db)) {
         size_t len;
         const char *sealed = db_str(db, 1, &len);
@@ -104,7 +107,7 @@ static void group_end(struct import *s)
     s->n = 0;
 }
 
-/* ---- the file ---------------------------------------------------------------------------------------------------- */
+/* ---- the file ----------------------------------------------------------------------------------------------- */
 
 static bool is_waiting(const struct import *s, uint64_t company_id)
 {
@@ -160,9 +163,9 @@ static enum ctl_exit told(struct import *s)
         jv_set_int(body, "rejected_total", (int64_t)s->n_bad);
         ctl_json(body);
     } else {
-        printf("credentials for %s: %s new, %s changed, %s as they were; %s rejected%s\n", s->portal, number_text(s->n_new, created),
-               number_text(s->n_changed, changed), number_text(s->n_same, same), amount_text(s->n_bad, "row", bad),
-               is_preview ? "; nothing was stored" : "");
+        printf("credentials for %s: %s new, %s changed, %s as they were; %s rejected%s\n", s->portal,
+               number_text(s->n_new, created), number_text(s->n_changed, changed), number_text(s->n_same, same),
+               amount_text(s->n_bad, "row", bad), is_preview ? "; nothing was stored" : "");
     }
     return s->n_bad ? CTL_FAILED : CTL_DONE;
 }
@@ -180,7 +183,8 @@ enum ctl_exit credentials_import(struct ctl *c)
     group_end(&s);
     if (s.file) {
         item_file_bad_each(s.file, line_bad, &s);
-        s.n_bad += item_file_bad_total(s.file) - jv_len(item_file_bad(s.file)); /* those that are not told one by one */
+        s.n_bad +=
+            item_file_bad_total(s.file) - jv_len(item_file_bad(s.file)); /* those that are not told one by one */
     }
     enum ctl_exit code = s.code == CTL_DONE && s.file ? told(&s) : CTL_FAILED;
     if (s.file)

@@ -31,8 +31,8 @@ struct csv {
     char separator;  /* 0 = not known yet */
     struct buf head; /* the first line until it is */
     bool is_cr;      /* the last byte was a CR that ended a line */
-    bool is_begun; /* the row has a byte */
-    unsigned mark; /* bytes of the byte order mark that were seen */
+    bool is_begun;   /* the row has a byte */
+    unsigned mark;   /* bytes of the byte order mark that were seen */
     uint64_t line, row_line;
     const char *bad;
     struct buf bytes;
@@ -142,7 +142,8 @@ static void quote_take(struct csv *c)
         c->state = QUOTED;
         return;
     case PLAIN:
-        if (c->bytes.len == c->start[c->n - 1] + 1 && c->bytes.data[c->bytes.len - 1] == '=') { /* ="007", so that Excel takes it for a text */
+        if (c->bytes.len == c->start[c->n - 1] + 1 &&
+            c->bytes.data[c->bytes.len - 1] == '=') { /* ="007", so that Excel takes it for a text */
             c->bytes.len--;
             c->state = QUOTED;
             return;
@@ -190,7 +191,8 @@ static void feed_byte(struct csv *c, char byte)
             c->state = FIELD_BEGINS;
             field_begin(c);
         }
-    } else if (is_blank(c, byte) && (c->state == FIELD_BEGINS || c->state == QUOTE_IN_QUOTED || c->state == QUOTED_ENDED)) {
+    } else if (is_blank(c, byte) &&
+               (c->state == FIELD_BEGINS || c->state == QUOTE_IN_QUOTED || c->state == QUOTED_ENDED)) {
         if (c->state == QUOTE_IN_QUOTED)
             c->state = QUOTED_ENDED;
     } else {
@@ -200,7 +202,7 @@ static void feed_byte(struct csv *c, char byte)
     }
 }
 
-/* ---- what separates the columns ------------------------------------------------------------------------------- */
+/* ---- what separates the columns ----------------------------------------------------------------------------- */
 
 static const char separators[] = ",;\t|";
 

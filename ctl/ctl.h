@@ -17,7 +17,7 @@
 #include <stdbool.h>
 
 #define WORDS_SOME 1000
-#define WORDS_ANY 1001 /* or none */
+#define WORDS_ANY 1001   /* or none */
 #define WORDS_MAYBE 1002 /* one or none */
 
 enum ctl_exit { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
@@ -38,7 +38,8 @@ struct command {
     const char *noun, *verb; /* verb "" = the noun alone */
     ctl_fn *fn;
     enum ctl_needs needs;
-    unsigned words;    /* how many words follow, exactly; WORDS_SOME = one or more, WORDS_ANY = also none, WORDS_MAYBE = one or none */
+    unsigned
+        words; /* how many words follow, exactly; WORDS_SOME = one or more, WORDS_ANY = also none, WORDS_MAYBE = one or none */
     uint64_t options;  /* OPT_BIT()s it takes */
     uint64_t repeated; /* those of them that may be given more than once */
     const char *usage; /* words and options as the user types them */
@@ -52,12 +53,12 @@ extern const unsigned command_count;
 #include "ctl/command.def"
 #undef COMMAND
 
-/* ---- help.c ---- */
+/* ---- help.c ------------------------------------------------------------------------------------------------- */
 void help_all(FILE *out);
 void help_noun(const char *noun, FILE *out);
 void help_command(const struct command *cmd, FILE *out);
 
-/* ---- out.c: what people and programs are told ---- */
+/* ---- out.c: what people and programs are told --------------------------------------------------------------- */
 /* "chasqui: TEXT" on standard error; with --json also {"ok":false,"message":TEXT}. Returns CTL_FAILED or
  * CTL_USAGE. */
 enum ctl_exit ctl_fail(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -69,11 +70,11 @@ enum ctl_exit ctl_say(struct ctl *c, const char *fmt, ...) __attribute__((format
 /* A line of what is shown of one thing; none when the text is NULL or empty. */
 void ctl_field(const char *name, const char *text);
 
-/* ---- schedule_set.c ---- */
+/* ---- schedule_set.c ----------------------------------------------------------------------------------------- */
 /* A time of the day as HH:MM; false: it is none. */
 bool schedule_done_by(const char *text, char out[6]);
 
-/* ---- tx.c: the database for commands ---- */
+/* ---- tx.c: the database for commands ------------------------------------------------------------------------ */
 /* Says why the last statement failed. */
 enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc);
 /* Runs fn in a transaction. CTL_DONE, or a failure that was said; a non-empty `why` (set by fn, which then returns

@@ -47,16 +47,19 @@ static enum asked ask_robots(struct ctl *c, struct findings *f)
                     "chasqui token create --company '*' --ability ops:read; put it into ctl.token");
         return ASKED_NOBODY;
     }
-    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_ops_url, .path = DOCTOR_PATH}, &a);
+    http_ask(c, &(struct http_request){.method = "GET", .base_url = c->conf->ctl_ops_url, .path = DOCTOR_PATH},
+             &a);
     const struct jv *list = jv_get(a.body, "findings");
     bool good = a.status == 200 && jv_type(list) == JV_ARRAY;
     if (good) {
         findings_merge(f, list);
     } else if (a.status) {
         const char *code = jv_str(jv_get(a.body, "error"));
-        snprintf(text, sizeof(text), "what the robots hold was not checked: %s answered %d %s", a.url, a.status, code ? code : "");
+        snprintf(text, sizeof(text), "what the robots hold was not checked: %s answered %d %s", a.url, a.status,
+                 code ? code : "");
         finding_add(f, FINDING_NOTE, "robots_not_asked", text,
-                    a.status < 500 ? "ctl.token needs the ability ops:read" : "it can be checked once a dispatcher and the database are there");
+                    a.status < 500 ? "ctl.token needs the ability ops:read"
+                                   : "it can be checked once a dispatcher and the database are there");
     } else {
         snprintf(text, sizeof(text), "only the database was checked: no broker answers at %s: %s", a.url, a.why);
         finding_add(f, FINDING_DOWN, "no_broker", text, "start chasqui-broker, or correct ctl.ops_url");

@@ -9,15 +9,16 @@
 #include <stdint.h>
 
 struct findings {
-    struct jv *list; /* {"level":"broken|down|note","check","text","do"}, owned */
-    unsigned broken; /* promises */
-    unsigned down;   /* reasons why nothing can be served */
-    unsigned checks; /* how many were made */
+    struct jv *list;    /* {"level":"broken|down|note","check","text","do"}, owned */
+    unsigned broken;    /* promises */
+    unsigned down;      /* reasons why nothing can be served */
+    unsigned checks;    /* how many were made */
     bool is_incomplete; /* the tables are not as `chasqui migrate` leaves them */
 };
 
 enum finding_level { FINDING_NOTE, FINDING_BROKEN, FINDING_DOWN };
-void finding_add(struct findings *f, enum finding_level level, const char *check, const char *text, const char *remedy);
+void finding_add(struct findings *f, enum finding_level level, const char *check, const char *text,
+                 const char *remedy);
 /* Every check that SQL alone can make. Each is one statement, so it sees one moment. DB_OK when all could be made.
  */
 enum db_rc doctor_database(struct db *db, int64_t lease_ms, struct findings *f);

@@ -29,9 +29,11 @@ static const struct check {
 #undef CHECK_ROWS
 };
 
-void finding_add(struct findings *f, enum finding_level level, const char *check, const char *text, const char *remedy)
+void finding_add(struct findings *f, enum finding_level level, const char *check, const char *text,
+                 const char *remedy)
 {
-    static const char *const names[] = {[FINDING_NOTE] = "note", [FINDING_BROKEN] = "broken", [FINDING_DOWN] = "down"};
+    static const char *const names[] = {
+        [FINDING_NOTE] = "note", [FINDING_BROKEN] = "broken", [FINDING_DOWN] = "down"};
     struct jv *one = jv_new_object();
     jv_set_str(one, "level", names[level]);
     jv_set_str(one, "check", check);
@@ -57,13 +59,14 @@ static enum db_rc check_make(struct db *db, const struct check *c, int64_t lease
     if (n > ROWS_MAX) {
         char text[80];
         snprintf(text, sizeof(text), "and %u more of them", n - ROWS_MAX);
-        finding_add(f, c->level == BROKEN ? FINDING_BROKEN : FINDING_NOTE, c->name, text, own_remedy ? "" : c->remedy);
+        finding_add(f, c->level == BROKEN ? FINDING_BROKEN : FINDING_NOTE, c->name, text,
+                    own_remedy ? "" : c->remedy);
     }
     f->checks++;
     return DB_OK;
 }
 
-/* ---- base URLs ----------------------------------------------------------------------------------------- */
+/* ---- base URLs ---------------------------------------------------------------------------------------------- */
 
 /* Equal after normalisation; what cannot be normalised equals nothing. */
 static bool same_url(const char *a, const char *b)
@@ -168,11 +171,13 @@ static enum db_rc table_check(struct db *db, struct findings *f)
     struct portal_jobs table;
     char *save = NULL;
     enum db_rc rc = portal_jobs_look(db, &table);
-    for (char *line = rc == DB_OK ? strtok_r(table.refused.data, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = rc == DB_OK ? strtok_r(table.refused.data, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save)) {
         struct buf text = {0};
         buf_addf(&text, "portal_jobs: %s", line);
-        finding_add(f, strstr(line, "without a default") || strstr(line, "is missing"), "portal_jobs", text.data,
-                    "until then the database refuses every new row: jobs fail as refused_by_database, and execute answers 409");
+        finding_add(
+            f, strstr(line, "without a default") || strstr(line, "is missing"), "portal_jobs", text.data,
+            "until then the database refuses every new row: jobs fail as refused_by_database, and execute answers 409");
         buf_free(&text);
     }
     buf_free(&table.refused);
@@ -189,7 +194,8 @@ static enum db_rc judged(struct db *db, enum db_rc rc, struct findings *f)
     if (!f->is_incomplete) {
         db_refusal_words(db_refusal(db), words, sizeof(words));
         snprintf(text, sizeof(text), "not every check could be made: %s", words);
-        finding_add(f, FINDING_BROKEN, "tables_incomplete", text, "the table was dropped and made anew, or changed: chasqui migrate");
+        finding_add(f, FINDING_BROKEN, "tables_incomplete", text,
+                    "the table was dropped and made anew, or changed: chasqui migrate");
     }
     f->is_incomplete = true;
     return DB_OK;

@@ -28,8 +28,10 @@ struct follower {
 /* "portal sunat, batch 7  begun  by token:3:ana until 2026-01-31T06:00:00.000Z: the portal is down". */
 static void print_pause(const char *now, const struct jv *body)
 {
-    static const char *const keys[] = {"portal", "action", "batch_id"}, *const names[] = {"portal", "action", "batch"};
-    const char *state = jv_str(jv_get(body, "state")), *by = jv_str(jv_get(body, "by")), *until = jv_str(jv_get(body, "until")), *reason = jv_str(jv_get(body, "reason"));
+    static const char *const keys[] = {"portal", "action", "batch_id"}, *const names[] = {"portal", "action",
+                                                                                          "batch"};
+    const char *state = jv_str(jv_get(body, "state")), *by = jv_str(jv_get(body, "by")),
+               *until = jv_str(jv_get(body, "until")), *reason = jv_str(jv_get(body, "reason"));
     bool has_begun = state && strcmp(state, "begun") == 0;
     char room[TEXT_ROOM];
     struct buf what = {0};
@@ -38,8 +40,13 @@ static void print_pause(const char *now, const struct jv *body)
         if (value)
             buf_addf(&what, "%s%s %s", what.len ? ", " : "", names[i], value);
     }
-    plain_line(stdout, "%s  pause    %s  %s  %s%s%s%s%s%s", now, what.len ? what.data : "the queue", state ? state : "-", by ? "by " : "",
-               by ? by : has_begun ? "" : "its time was over", until ? " until " : "", until ? until : "", has_begun && reason ? ": " : "", has_begun && reason ? reason : "");
+    plain_line(stdout, "%s  pause    %s  %s  %s%s%s%s%s%s", now, what.len ? what.data : "the queue",
+               state ? state : "-", by ? "by " : "",
+               by          ? by
+               : has_begun ? ""
+                           : "its time was over",
+               until ? " until " : "", until ? until : "", has_begun && reason ? ": " : "",
+               has_begun && reason ? reason : "");
     buf_free(&what);
 }
 
@@ -59,15 +66,18 @@ static void print_event(struct follower *f, const char *data, size_t len)
         plain_line(stdout, "%s  (%s events were lost)", now, broker_text(body, "count", room));
         jv_free(body);
     } else if (strcmp(f->name, "portal") == 0) {
-        const char *portal = jv_str(jv_get(body, "portal")), *state = jv_str(jv_get(body, "state")), *why_it = jv_str(jv_get(body, "why"));
-        plain_line(stdout, "%s  portal   %s  %s%s%s", now, portal ? portal : "-", state ? state : "-", why_it ? "  " : "", why_it ? why_it : "");
+        const char *portal = jv_str(jv_get(body, "portal")), *state = jv_str(jv_get(body, "state")),
+                   *why_it = jv_str(jv_get(body, "why"));
+        plain_line(stdout, "%s  portal   %s  %s%s%s", now, portal ? portal : "-", state ? state : "-",
+                   why_it ? "  " : "", why_it ? why_it : "");
         jv_free(body);
     } else if (strcmp(f->name, "pause") == 0) {
         print_pause(now, body);
         jv_free(body);
     } else {
         const char *id = broker_text(body, "id", room), *company = broker_text(body, "company_id", other);
-        const char *state = jv_str(jv_get(body, "state")), *whose = strcmp(f->name, "session") == 0 ? "of job " : "";
+        const char *state = jv_str(jv_get(body, "state")),
+                   *whose = strcmp(f->name, "session") == 0 ? "of job " : "";
         bool has_company = company && strcmp(company, "0") != 0;
         plain_line(stdout, "%s  %-8s %s%s  %s%s%s", now, f->name, whose, id ? id : "-", state ? state : "-",
                    has_company ? "  company " : "", has_company ? company : "");
@@ -114,8 +124,11 @@ enum ctl_exit events_command(struct ctl *c)
 {
     struct follower f = {.c = c};
     for (;;) {
-        struct http_request request = {
-            .method = "GET", .base_url = c->conf->ctl_ops_url, .path = EVENTS_PATH, .follow = piece_take, .follow_arg = &f};
+        struct http_request request = {.method = "GET",
+                                       .base_url = c->conf->ctl_ops_url,
+                                       .path = EVENTS_PATH,
+                                       .follow = piece_take,
+                                       .follow_arg = &f};
         struct http_answer answer;
         f.has_heard = false;
         http_ask(c, &request, &answer);

@@ -23,7 +23,8 @@ static size_t usage_word(const char *text)
 /* "before NOUN VERB OPTIONS". */
 static void print_usage(const struct command *cmd, const char *before, FILE *out)
 {
-    int at = fprintf(out, "%schasqui %s%s%s%s", before, cmd->noun, *cmd->verb ? " " : "", cmd->verb, *cmd->usage ? " " : "");
+    int at = fprintf(out, "%schasqui %s%s%s%s", before, cmd->noun, *cmd->verb ? " " : "", cmd->verb,
+                     *cmd->usage ? " " : "");
     fold(out, cmd->usage, 10, at, usage_word);
 }
 
@@ -43,7 +44,8 @@ static void print_option(const char *words, const char *help, FILE *out)
 
 static void print_common(FILE *out)
 {
-    print_option("-c, --config FILE", "configuration; else $CHASQUI_CONF, ./chasqui.conf, /etc/chasqui/chasqui.conf", out);
+    print_option("-c, --config FILE",
+                 "configuration; else $CHASQUI_CONF, ./chasqui.conf, /etc/chasqui/chasqui.conf", out);
     print_option("    --json", "one JSON object on standard output", out);
     print_option("-h, --help", "this text", out);
 }
@@ -64,7 +66,10 @@ void help_all(FILE *out)
     print_option("    --help-config", "every configuration key this command reads", out);
     print_option("    --version", "the version", out);
     fputc('\n', out);
-    fold(out, "chasqui COMMAND --help says more about one. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.", 0, 0, NULL);
+    fold(
+        out,
+        "chasqui COMMAND --help says more about one. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
+        0, 0, NULL);
 }
 
 void help_noun(const char *noun, FILE *out)

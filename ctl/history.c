@@ -87,13 +87,15 @@ static void change_cell(struct table *table, const struct jv *now, const struct 
 static bool is_silent(const struct total *t, const struct jv *now, const struct jv *before)
 {
     int64_t n = 0, then = 0;
-    return !t->is_time && t > &total_table[1] && (!value(now, t->key, &n) || !n) && (!value(before, t->key, &then) || !then);
+    return !t->is_time && t > &total_table[1] && (!value(now, t->key, &n) || !n) &&
+           (!value(before, t->key, &then) || !then);
 }
 
 static void totals_print(const struct jv *body, const struct range *range)
 {
     const char *heads[] = {"", range->now, range->before, ">CHANGE", NULL};
-    const struct jv *totals = jv_get(body, "totals"), *now = jv_get(totals, "now"), *before = jv_get(totals, "before");
+    const struct jv *totals = jv_get(body, "totals"), *now = jv_get(totals, "now"),
+                    *before = jv_get(totals, "before");
     struct table *table = table_new(heads);
     for (unsigned i = 0; i < N(total_table); i++) {
         const struct total *t = &total_table[i];
@@ -109,7 +111,8 @@ static void totals_print(const struct jv *body, const struct range *range)
 
 static void robots_print(const struct jv *body)
 {
-    static const char *const heads[] = {"ROBOT", ">LOG-INS", ">MEDIAN", ">95 OF 100", ">MEDIAN BEFORE", "SLOW SINCE (UTC)", NULL};
+    static const char *const heads[] = {"ROBOT",          ">LOG-INS",         ">MEDIAN", ">95 OF 100",
+                                        ">MEDIAN BEFORE", "SLOW SINCE (UTC)", NULL};
     const struct jv *list = jv_get(body, "robots");
     char room[TEXT_ROOM];
     struct table *table = table_new(heads);
@@ -128,7 +131,8 @@ static void robots_print(const struct jv *body)
 
 static void portals_print(const struct jv *body)
 {
-    static const char *const heads[] = {"PORTAL", ">ATTEMPTS", ">DONE", ">BEFORE", ">DONE BEFORE", ">LOG-IN MEDIAN", NULL};
+    static const char *const heads[] = {"PORTAL",       ">ATTEMPTS",      ">DONE", ">BEFORE",
+                                        ">DONE BEFORE", ">LOG-IN MEDIAN", NULL};
     const struct jv *list = jv_get(body, "portals");
     struct table *table = table_new(heads);
     for (size_t i = 0; i < jv_len(list); i++) {
@@ -147,7 +151,8 @@ static void portals_print(const struct jv *body)
 /* A line for each step, of both times. */
 static void csv_all(const struct jv *body)
 {
-    static const char *const keys[] = {"step", "when", "done", "refused", "portal", "robot", "cancelled", "unknown", "database", "not_called",
+    static const char *const keys[] = {"step",        "when",         "done",         "refused",  "portal",
+                                       "robot",       "cancelled",    "unknown",      "database", "not_called",
                                        "wait_p95_ms", "login_p50_ms", "login_p95_ms", NULL};
     static const char *const whens[] = {"now", "before"};
     int64_t n = 0;
@@ -159,7 +164,8 @@ static void csv_all(const struct jv *body)
             jv_set_int(row, "step", i);
             jv_set_str(row, "when", whens[w]);
             for (unsigned k = 2; keys[k]; k++)
-                jv_set(row, keys[k], jv_copy(jv_at(jv_get(jv_get(jv_get(body, "series"), whens[w]), keys[k]), (size_t)i)));
+                jv_set(row, keys[k],
+                       jv_copy(jv_at(jv_get(jv_get(jv_get(body, "series"), whens[w]), keys[k]), (size_t)i)));
             jv_push(list, row);
         }
     csv_print(stdout, list, keys);

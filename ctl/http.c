@@ -19,8 +19,8 @@
 
 #define BODY_BYTES_MAX (16 << 20)
 #define CONNECT_MS 3000L
-#define TOTAL_MS 45000L     /* above the broker's own deadline */
-#define SILENT_S 180L       /* an upload that does not move for so long is broken off */
+#define TOTAL_MS 45000L /* above the broker's own deadline */
+#define SILENT_S 180L   /* an upload that does not move for so long is broken off */
 #define FOLLOW_SILENT_S 60L
 #define UPLOAD_BYTES 65536L /* asked of an upload at a time */
 
@@ -165,7 +165,7 @@ void http_ask(struct ctl *c, const struct http_request *request, struct http_ans
     buf_free(&url);
 }
 
-/* ---- robots ------------------------------------------------------------------------------------------------------ */
+/* ---- robots ------------------------------------------------------------------------------------------------- */
 
 struct http_line {
     CURL *curl;
@@ -303,7 +303,8 @@ static void busy_ask(struct http_line *beside, struct http_busy *busy)
         busy->slowest_ms = call.ms;
 }
 
-void http_line_call_busy(struct http_line *line, struct http_call *call, struct http_line *beside, struct http_busy *busy)
+void http_line_call_busy(struct http_line *line, struct http_call *call, struct http_line *beside,
+                         struct http_busy *busy)
 {
     char reason[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = call_set(line, call, reason);
@@ -312,7 +313,8 @@ void http_line_call_busy(struct http_line *line, struct http_call *call, struct 
     int running = 1, left;
     curl_multi_add_handle(multi, line->curl);
     while (running && curl_multi_perform(multi, &running) == CURLM_OK && running &&
-           curl_multi_poll(multi, NULL, 0, busy->every_ms, NULL) == CURLM_OK && curl_multi_perform(multi, &running) == CURLM_OK && running)
+           curl_multi_poll(multi, NULL, 0, busy->every_ms, NULL) == CURLM_OK &&
+           curl_multi_perform(multi, &running) == CURLM_OK && running)
         busy_ask(beside, busy);
     for (CURLMsg *m; (m = curl_multi_info_read(multi, &left));)
         rc = m->data.result;

@@ -23,9 +23,9 @@ struct http_request {
     http_body_fn *ndjson; /* instead: a body of lines, as long as it is */
     void *ndjson_arg;
     const char *idempotency_key; /* NULL = none */
-    http_piece_fn *follow;       /* of a GET whose 200 does not end: is given it as it comes; NULL = a whole answer */
+    http_piece_fn *follow; /* of a GET whose 200 does not end: is given it as it comes; NULL = a whole answer */
     void *follow_arg;
-    long total_ms;               /* how long it may take; 0 = longer than a broker lets it */
+    long total_ms; /* how long it may take; 0 = longer than a broker lets it */
 };
 
 struct http_answer {
@@ -40,23 +40,24 @@ void http_ask(struct ctl *c, const struct http_request *request, struct http_ans
 
 /* One call to a robot, as `worker test` makes it: without our token, and with what its head says. */
 struct http_call {
-    const char *method, *path;   /* the path may hold a query */
-    const char *json;            /* body of a POST; NULL = none */
+    const char *method, *path;                /* the path may hold a query */
+    const char *json;                         /* body of a POST; NULL = none */
     const char *idempotency_key, *request_id; /* NULL = none */
     long timeout_ms;
-    int status;                  /* 0 = nobody answered */
-    char type[80], boot[80], echoed[140]; /* Content-Type without parameters, X-Robot-Boot, X-Request-Id; "" = none */
-    struct buf body;             /* the caller frees it */
+    int status; /* 0 = nobody answered */
+    char type[80], boot[80],
+        echoed[140]; /* Content-Type without parameters, X-Robot-Boot, X-Request-Id; "" = none */
+    struct buf body; /* the caller frees it */
     long ms;
-    bool is_reused;              /* it went over a connection that was there */
-    char why[200];               /* status 0: curl's reason */
+    bool is_reused; /* it went over a connection that was there */
+    char why[200];  /* status 0: curl's reason */
 };
 /* What is asked again and again while a call runs, and how that went. */
 struct http_busy {
     const char *path;
     long timeout_ms;
     int every_ms;
-    unsigned n, n_failed;        /* calls that were answered 200, and others */
+    unsigned n, n_failed; /* calls that were answered 200, and others */
     long slowest_ms;
 };
 struct http_line; /* a base URL with its kept connection */
@@ -64,7 +65,8 @@ struct http_line *http_line_new(const char *base_url);
 void http_line_free(struct http_line **lp);
 void http_line_call(struct http_line *line, struct http_call *call);
 /* The same, and GETs busy->path over `beside` while it runs. */
-void http_line_call_busy(struct http_line *line, struct http_call *call, struct http_line *beside, struct http_busy *busy);
+void http_line_call_busy(struct http_line *line, struct http_call *call, struct http_line *beside,
+                         struct http_busy *busy);
 
 /* Adds `text` to a path or query, percent-encoded (RFC 3986). */
 void http_escape(struct buf *out, const char *text);

@@ -36,17 +36,17 @@ struct item_file {
     bool is_end, is_broken;
     enum format format;
     struct csv *csv;
-    struct jv *columns; /* CSV: their names; NULL until the first row was read */
-    size_t company_at;  /* the one that is company_id */
-    char *header_why;   /* what is wrong with the first row */
+    struct jv *columns;   /* CSV: their names; NULL until the first row was read */
+    size_t company_at;    /* the one that is company_id */
+    char *header_why;     /* what is wrong with the first row */
     const char *file_why; /* what is wrong with the whole file */
     struct file_text text;
-    bool is_1252; /* a field was read so */
+    bool is_1252;     /* a field was read so */
     struct buf field; /* a field that was made UTF-8 */
-    struct buf line;    /* NDJSON: one whose end was not read yet */
-    uint64_t line_no;   /* NDJSON: its number */
-    bool is_long;       /* and it is too long */
-    struct buf out;     /* lines made and not handed out yet */
+    struct buf line;  /* NDJSON: one whose end was not read yet */
+    uint64_t line_no; /* NDJSON: its number */
+    bool is_long;     /* and it is too long */
+    struct buf out;   /* lines made and not handed out yet */
     size_t out_at;
     uint64_t *lines, n, room;
     struct jv *bad;
@@ -74,7 +74,7 @@ static void line_add(struct item_file *f, uint64_t line, const char *text, size_
     buf_add(&f->out, "\n", 1);
 }
 
-/* ---- CSV ------------------------------------------------------------------------------------------------ */
+/* ---- CSV ---------------------------------------------------------------------------------------------------- */
 
 /* `what` and a name, "" = none. */
 static void header_bad(struct item_file *f, const char *what, const char *name)
@@ -217,9 +217,13 @@ static void company_bad(struct item_file *f, uint64_t line, const char *text)
     char why[200];
     bool is_number = *text && strlen(text) < 40 && strspn(text, "0123456789.,eE+ ") == strlen(text);
     if (is_number && strpbrk(text, "eE"))
-        snprintf(why, sizeof(why), "company_id is %s: the spreadsheet shortened it; format the column as a number without decimals and save again", text);
+        snprintf(
+            why, sizeof(why),
+            "company_id is %s: the spreadsheet shortened it; format the column as a number without decimals and save again",
+            text);
     else if (is_number && strpbrk(text, ".,"))
-        snprintf(why, sizeof(why), "company_id is %s: it must be digits only, without a decimal or thousands separator", text);
+        snprintf(why, sizeof(why),
+                 "company_id is %s: it must be digits only, without a decimal or thousands separator", text);
     else
         snprintf(why, sizeof(why), "company_id must be a whole number of 1 or more");
     bad_add(f, line, why);
@@ -244,7 +248,8 @@ static void row_take(void *arg, const struct csv_row *row)
     if (row_is_blank(row))
         return;
     if (has_too_many(row, columns)) {
-        snprintf(why, sizeof(why), "it has %u field%s, the first row has %zu", row->n, row->n == 1 ? "" : "s", columns);
+        snprintf(why, sizeof(why), "it has %u field%s, the first row has %zu", row->n, row->n == 1 ? "" : "s",
+                 columns);
         bad_add(f, row->line, why);
         return;
     }
@@ -274,7 +279,7 @@ static void row_take(void *arg, const struct csv_row *row)
     jv_wipe(item);
 }
 
-/* ---- NDJSON ------------------------------------------------------------------------------------------------ */
+/* ---- NDJSON ------------------------------------------------------------------------------------------------- */
 
 static void ndjson_line_end(struct item_file *f)
 {
@@ -397,7 +402,8 @@ bool item_file_each(struct item_file *f, void (*take)(void *arg, const char *tex
     return n == 0;
 }
 
-void item_file_bad_each(const struct item_file *f, void (*fn)(void *arg, uint64_t line, const char *why), void *arg)
+void item_file_bad_each(const struct item_file *f, void (*fn)(void *arg, uint64_t line, const char *why),
+                        void *arg)
 {
     for (size_t i = 0; i < jv_len(f->bad); i++) {
         int64_t line = 0;
@@ -410,7 +416,8 @@ static void errors_add(void *arg, const char *field, struct jv *why)
 {
     struct buf *text = arg;
     for (size_t i = 0; i < jv_len(why); i++)
-        buf_addf(text, "%s%s %s", text->len ? "; " : "", field, jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
+        buf_addf(text, "%s%s %s", text->len ? "; " : "", field,
+                 jv_str(jv_at(why, i)) ? jv_str(jv_at(why, i)) : "is not good");
 }
 
 void item_file_errors(struct buf *text, const struct jv *errors)

@@ -25,7 +25,8 @@ uint64_t item_file_line(const struct item_file *f,
 /* Rows left out: how many, and the first 1,000 as [{"line":N,"error":"why"}], borrowed. */
 uint64_t item_file_bad_total(const struct item_file *f);
 struct jv *item_file_bad(const struct item_file *f);
-void item_file_bad_each(const struct item_file *f, void (*fn)(void *arg, uint64_t line, const char *why), void *arg); /* of those */
+void item_file_bad_each(const struct item_file *f, void (*fn)(void *arg, uint64_t line, const char *why),
+                        void *arg); /* of those */
 /* {"field":["why"]} as a sentence, appended to text. */
 void item_file_errors(struct buf *text, const struct jv *errors);
 

@@ -12,7 +12,7 @@
 #define JOBS_PATH "/api/v1/ops/jobs"
 #define ID_BYTES_MAX 40 /* a job_uid, or a number */
 
-/* ---- list ---------------------------------------------------------------------------------------------- */
+/* ---- list --------------------------------------------------------------------------------------------------- */
 
 static bool list_options_ok(struct ctl *c)
 {
@@ -24,8 +24,9 @@ static bool list_options_ok(struct ctl *c)
 
 static enum ctl_exit list_show(struct ctl *c, struct jv *list, bool more)
 {
-    static const char *const heads[] = {">JOB",     ">COMPANY", "1~~ACTION", "=STATUS",       "3>TRIES",
-                                        "4~~ROBOT", "2>BATCH",  "~~ERROR",   "~~ROBOT SAID", "5CREATED (UTC)", NULL};
+    static const char *const heads[] = {">JOB",         ">COMPANY",       "1~~ACTION", "=STATUS",
+                                        "3>TRIES",      "4~~ROBOT",       "2>BATCH",   "~~ERROR",
+                                        "~~ROBOT SAID", "5CREATED (UTC)", NULL};
     static const char *const keys[] = {"id",     "company_id", "action", "status",      "attempts",
                                        "worker", "batch_id",   "error",  "robot_error", "created_at"};
     if (c->args.json) {
@@ -50,7 +51,8 @@ static void items_hint(const struct args *a)
 {
     const char *status = args_value(a, OPT_STATUS), *batch = args_value(a, OPT_BATCH);
     if (status && (strcmp(status, "queued") == 0 || strcmp(status, "cancelled") == 0))
-        fprintf(stderr, "items of batches become jobs when they start: chasqui batch items %s --status %s\n", batch ? batch : "ID", status);
+        fprintf(stderr, "items of batches become jobs when they start: chasqui batch items %s --status %s\n",
+                batch ? batch : "ID", status);
 }
 
 /* Nothing was found. false: what was asked of is not there, and that was said. */
@@ -64,9 +66,10 @@ static bool empty_tell(struct ctl *c)
     return true;
 }
 
-static const char *const csv_keys[] = {"id",       "job_uid",    "company_id",    "portal",     "action",      "status",      "attempts",
-                                       "batch_id", "worker",     "error",         "message",    "robot_status", "robot_error", "robot_message",
-                                       "created_at", "started_at", "finished_at", NULL};
+static const char *const csv_keys[] = {"id",         "job_uid",      "company_id",  "portal",        "action",
+                                       "status",     "attempts",     "batch_id",    "worker",        "error",
+                                       "message",    "robot_status", "robot_error", "robot_message", "created_at",
+                                       "started_at", "finished_at",  NULL};
 
 /* `arg`: whether the line of names is written. */
 static void page_print(void *arg, const struct jv *rows)
@@ -84,7 +87,8 @@ static void page_print(void *arg, const struct jv *rows)
 static enum ctl_exit list_csv(struct ctl *c, const char *query, uint64_t limit)
 {
     bool is_begun = false, more = false;
-    if (!broker_pages(c, DOOR_OPS, JOBS_PATH, query, "jobs", limit, page_print, &is_begun, &more) || (!is_begun && !empty_tell(c)))
+    if (!broker_pages(c, DOOR_OPS, JOBS_PATH, query, "jobs", limit, page_print, &is_begun, &more) ||
+        (!is_begun && !empty_tell(c)))
         return CTL_FAILED;
     if (!is_begun)
         csv_head(stdout, csv_keys);
@@ -137,7 +141,7 @@ enum ctl_exit jobs_list(struct ctl *c)
     return list ? list_show(c, list, more) : CTL_FAILED;
 }
 
-/* ---- show ---------------------------------------------------------------------------------------------- */
+/* ---- show --------------------------------------------------------------------------------------------------- */
 
 static bool id_ok(struct ctl *c, const char *id)
 {
@@ -212,7 +216,8 @@ static void timeline_print(const struct jv *timeline)
 static void ended_cell(struct table *table, const struct jv *attempt)
 {
     const struct jv *steps = jv_get(attempt, "steps");
-    const char *outcome = jv_str(jv_get(attempt, "outcome")), *end = jv_str(jv_get(steps, "outcome")), *error = jv_str(jv_get(steps, "error"));
+    const char *outcome = jv_str(jv_get(attempt, "outcome")), *end = jv_str(jv_get(steps, "outcome")),
+               *error = jv_str(jv_get(steps, "error"));
     if (end)
         table_addf(table, "log-in %s; steps %s%s%s", outcome, end, error ? ": " : "", error ? error : "");
     else
@@ -231,7 +236,8 @@ static void try_cell(struct table *table, const struct jv *attempt, int64_t *las
 /* Where its attempts' time went, and what the robots said. */
 static void attempts_print(const struct jv *attempts)
 {
-    static const char *const heads[] = {">TRY", "~~ROBOT", ">WAITED", ">ROBOT'S", "ENDED", "4>HTTP", "~~ROBOT SAID", "~MESSAGE", NULL};
+    static const char *const heads[] = {">TRY",   "~~ROBOT",      ">WAITED",  ">ROBOT'S", "ENDED",
+                                        "4>HTTP", "~~ROBOT SAID", "~MESSAGE", NULL};
     static const char *const keys[] = {"robot_status", "robot_error", "robot_message"};
     int64_t last = 0;
     if (!jv_len(attempts))
@@ -294,7 +300,7 @@ enum ctl_exit jobs_show(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- retry, cancel -------------------------------------------------------------------------------------- */
+/* ---- retry, cancel ------------------------------------------------------------------------------------------ */
 
 /* Each of the jobs named; one that is refused does not hold up the others. */
 static enum ctl_exit change(struct ctl *c, const char *what, const char *done, const char *asked)
@@ -302,8 +308,10 @@ static enum ctl_exit change(struct ctl *c, const char *what, const char *done, c
     bool is_json = c->args.json, failed = false;
     const char *reason;
     if (!c->args.n_words == !bulk_is_asked(c))
-        return ctl_usage(c, c->args.n_words ? "give IDs, or which jobs by options such as --batch or --robot-error; not both"
-                                             : "something is missing: IDs, or which jobs by options such as --batch or --robot-error");
+        return ctl_usage(
+            c, c->args.n_words
+                   ? "give IDs, or which jobs by options such as --batch or --robot-error; not both"
+                   : "something is missing: IDs, or which jobs by options such as --batch or --robot-error");
     if (!c->args.n_words)
         return bulk_change(c, what + 1, 0);
     if (c->args.n[OPT_PREVIEW])

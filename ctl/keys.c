@@ -85,8 +85,10 @@ static bool owners_find(struct ctl *c, struct owner owner[N_ROLES])
     for (unsigned i = 0; i < N_ROLES; i++) {
         const struct passwd *user = unit_user[i] ? getpwnam(unit_user[i]) : NULL;
         if (unit_user[i] && !user) {
-            ctl_fail(c, "there is no user %s; the packages, or systemd-sysusers after make install, make it. Nothing was made",
-                     unit_user[i]);
+            ctl_fail(
+                c,
+                "there is no user %s; the packages, or systemd-sysusers after make install, make it. Nothing was made",
+                unit_user[i]);
             return false;
         }
         owner[i] = user ? (struct owner){user->pw_uid, user->pw_gid} : (struct owner){geteuid(), getegid()};

@@ -23,7 +23,7 @@
 static const char *const roles[] = {"broker", "dispatcher", "healthd", "ctl"};
 #define N_ROLES (sizeof(roles) / sizeof(roles[0]))
 #define PATH_ROOM (KEY_DIR_BYTES_MAX + 40)
-#define READ_S 6          /* every process has read its files again by then */
+#define READ_S 6 /* every process has read its files again by then */
 #define COPY_DAYS_MAX 1
 
 static bool is_there(const char *path)
@@ -58,7 +58,8 @@ static bool file_place(const char *from, const char *to, const char *like, mode_
 /* Writes cert beside `path` and moves it there: the secret file first, which is the one that is read where it is. */
 static bool pair_place(zcert_t *cert, const char *dir, const char *name, const char *like)
 {
-    char temp[PATH_ROOM], temp_secret[PATH_ROOM + 8], to[PATH_ROOM], to_secret[PATH_ROOM + 8], of[PATH_ROOM], of_secret[PATH_ROOM + 8];
+    char temp[PATH_ROOM], temp_secret[PATH_ROOM + 8], to[PATH_ROOM], to_secret[PATH_ROOM + 8], of[PATH_ROOM],
+        of_secret[PATH_ROOM + 8];
     snprintf(temp, sizeof(temp), "%s/.new-%s", dir, name);
     snprintf(to, sizeof(to), "%s/%s.key", dir, name);
     snprintf(of, sizeof(of), "%s/%s.key", dir, like);
@@ -67,7 +68,8 @@ static bool pair_place(zcert_t *cert, const char *dir, const char *name, const c
     snprintf(of_secret, sizeof(of_secret), "%s_secret", of);
     unlink(temp);
     unlink(temp_secret);
-    return zcert_save(cert, temp) == 0 && file_place(temp_secret, to_secret, of_secret, 0400) && file_place(temp, to, of, 0644);
+    return zcert_save(cert, temp) == 0 && file_place(temp_secret, to_secret, of_secret, 0400) &&
+           file_place(temp, to, of, 0644);
 }
 
 static bool allow_place(zcert_t *cert, const char *dir, const char *name, const char *like)
@@ -102,8 +104,8 @@ static bool role_rotate(const char *dir, const char *role, bool *is_done)
         zcert_set_meta(old, "role", "%s", role);
     if (fresh)
         zcert_set_meta(fresh, "role", "%s", role);
-    bool good = old && fresh && allow_place(old, dir, old_name, role) && pair_place(old, dir, old_name, role) && allow_place(fresh, dir, role, role) &&
-                pair_place(fresh, dir, role, role);
+    bool good = old && fresh && allow_place(old, dir, old_name, role) && pair_place(old, dir, old_name, role) &&
+                allow_place(fresh, dir, role, role) && pair_place(fresh, dir, role, role);
     cert_drop(&old);
     cert_drop(&fresh);
     return good;
@@ -145,8 +147,9 @@ static enum ctl_exit told(struct ctl *c, const char *dir, const struct resealed 
     }
     printf("%llu rows were sealed again with the new key\n%s", (unsigned long long)rows->done, next);
     if (rows->unopened)
-        printf("%llu rows are sealed with a key that is not in seal.key: what they hold is lost unless that key is added to the file\n",
-               (unsigned long long)rows->unopened);
+        printf(
+            "%llu rows are sealed with a key that is not in seal.key: what they hold is lost unless that key is added to the file\n",
+            (unsigned long long)rows->unopened);
     return CTL_DONE;
 }
 
@@ -156,7 +159,8 @@ enum ctl_exit keys_rotate(struct ctl *c)
     const char *how_long = args_value(&c->args, OPT_FOR);
     uint64_t seconds = READ_S;
     struct resealed rows = {0};
-    if (!dir_take(c, dir, seal_file) || (how_long && !args_duration(c, "--for", how_long, COPY_DAYS_MAX, &seconds)))
+    if (!dir_take(c, dir, seal_file) ||
+        (how_long && !args_duration(c, "--for", how_long, COPY_DAYS_MAX, &seconds)))
         return CTL_USAGE;
     unsigned n = seal_keys(seal_file);
     bool is_begun = n > 1;
@@ -175,11 +179,14 @@ enum ctl_exit keys_rotate(struct ctl *c)
     for (unsigned i = 0; i < N_ROLES; i++) {
         bool is_done;
         if (!role_rotate(dir, roles[i], &is_done))
-            return ctl_fail(c, "the keys of %s cannot be written: %s; both keys are good, chasqui keys forget %s and then rotate again", roles[i],
-                            strerror(errno), dir);
+            return ctl_fail(
+                c,
+                "the keys of %s cannot be written: %s; both keys are good, chasqui keys forget %s and then rotate again",
+                roles[i], strerror(errno), dir);
     }
     if (!c->args.json) {
-        printf("both keys of each role are allowed; the new seal key opens and will seal in %llu s\n", (unsigned long long)seconds);
+        printf("both keys of each role are allowed; the new seal key opens and will seal in %llu s\n",
+               (unsigned long long)seconds);
         fflush(stdout);
     }
     for (unsigned left = (unsigned)seconds; left;)
@@ -189,9 +196,10 @@ enum ctl_exit keys_rotate(struct ctl *c)
         return ctl_fail(c, "%s cannot be written: %s", seal_file, strerror(-rc));
     if (!rows_seal(c, seal_file, &rows) || ctl_tx(c, rotate_note, NULL, c, "") != CTL_DONE)
         return CTL_FAILED;
-    return told(c, dir, &rows,
-                "next: restart the brokers and healthds, one after another (the others connect again by themselves), then\n"
-                "chasqui keys forget DIR\n");
+    return told(
+        c, dir, &rows,
+        "next: restart the brokers and healthds, one after another (the others connect again by themselves), then\n"
+        "chasqui keys forget DIR\n");
 }
 
 enum ctl_exit keys_forget(struct ctl *c)
@@ -203,8 +211,9 @@ enum ctl_exit keys_forget(struct ctl *c)
     if (!rows_seal(c, seal_file, &rows))
         return CTL_FAILED;
     if (rows.unopened && !c->args.n[OPT_FORCE])
-        return ctl_fail(c, "%llu rows are sealed with a key that is not in %s; nothing was changed (--force goes on)", (unsigned long long)rows.unopened,
-                        seal_file);
+        return ctl_fail(c,
+                        "%llu rows are sealed with a key that is not in %s; nothing was changed (--force goes on)",
+                        (unsigned long long)rows.unopened, seal_file);
     int rc = seal_key_step(seal_file, SEAL_FORGET);
     if (rc)
         return ctl_fail(c, "%s cannot be written: %s", seal_file, strerror(-rc));

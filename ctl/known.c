@@ -29,7 +29,8 @@ static void portal_meant(const struct action_table *t, const char *portal, struc
 }
 
 /* The nearest of that portal and kind, or the only one; else all, when they are few. */
-static void action_meant(const struct action_table *t, const char *portal, const char *typed, enum action_session session, struct buf *out)
+static void action_meant(const struct action_table *t, const char *portal, const char *typed,
+                         enum action_session session, struct buf *out)
 {
     struct nearest n = {.typed = typed};
     struct buf list = {0};
@@ -55,8 +56,9 @@ static void action_meant(const struct action_table *t, const char *portal, const
 
 static bool refuse(struct ctl *c, const char *option, const char *name, const char *why, const struct buf *meant)
 {
-    ctl_usage(c, "--%s %s %s%s. With --force it is taken all the same, for dispatchers whose configuration has it.", option, name, why,
-              meant->len ? meant->data : "");
+    ctl_usage(c,
+              "--%s %s %s%s. With --force it is taken all the same, for dispatchers whose configuration has it.",
+              option, name, why, meant->len ? meant->data : "");
     return false;
 }
 
@@ -101,7 +103,8 @@ bool known_steps_ok(struct ctl *c, const char *portal, const struct steps *steps
         if (a && a->session == ACTION_USE)
             continue;
         action_meant(t, portal, name, ACTION_USE, &meant);
-        good = refuse(c, "then", name, a ? "is a log-in, which makes a session" : "is not an action that is known here", &meant);
+        good = refuse(c, "then", name,
+                      a ? "is a log-in, which makes a session" : "is not an action that is known here", &meant);
         buf_free(&meant);
     }
     return good && (c->args.n[OPT_FORCE] || params_ok(c, portal, steps));
@@ -112,7 +115,8 @@ static void then_hint(const struct ctl *c, const struct action_table *t, const c
 {
     for (unsigned i = 0; i < c->args.n[OPT_THEN]; i++) {
         char name[ACTION_NAME_MAX + 1];
-        snprintf(name, sizeof(name), "%.*s", (int)strcspn(c->args.value[OPT_THEN][i], "="), c->args.value[OPT_THEN][i]);
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(c->args.value[OPT_THEN][i], "="),
+                 c->args.value[OPT_THEN][i]);
         const struct action *a = action_find(t, name);
         if (!a || a->session != ACTION_USE) {
             action_meant(t, portal, name, ACTION_USE, out);

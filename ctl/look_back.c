@@ -21,26 +21,30 @@ static bool text_ok(struct ctl *c, enum option_id id, size_t max)
     return ctl_usage(c, "--%s must be 1 to %zu bytes", option_table[id].name, max), false;
 }
 
-/* ---- errors ---------------------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------- */
 
 static void class_row(struct table *table, const struct jv *one)
 {
-    static const char *const keys[] = {"error", "robot_error", "kind", "n", "companies", "first_at", "last_at", "last_job_id", "message"};
+    static const char *const keys[] = {"error",    "robot_error", "kind",        "n",      "companies",
+                                       "first_at", "last_at",     "last_job_id", "message"};
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         broker_cell(table, one, keys[i]);
 }
 
 enum ctl_exit errors_command(struct ctl *c)
 {
-    static const char *const heads[] = {"~~ERROR", "2~~ROBOT SAID", "3KIND", ">JOBS", ">COMPANIES", "4FIRST (UTC)", "5LAST (UTC)", "6>LAST JOB", "1~MESSAGE", NULL};
-    static const char *const csv[] = {"error", "robot_error", "kind", "n", "companies", "first_at", "last_at", "last_job_id", "portal", "worker", "message", NULL};
+    static const char *const heads[] = {"~~ERROR",      "2~~ROBOT SAID", "3KIND",      ">JOBS",     ">COMPANIES",
+                                        "4FIRST (UTC)", "5LAST (UTC)",   "6>LAST JOB", "1~MESSAGE", NULL};
+    static const char *const csv[] = {"error",   "robot_error", "kind",   "n",      "companies", "first_at",
+                                      "last_at", "last_job_id", "portal", "worker", "message",   NULL};
     const char *portal = args_value(&c->args, OPT_PORTAL), *batch = args_value(&c->args, OPT_BATCH);
     struct buf query = {0};
     uint64_t n = 0;
     bool capped = false;
     char room[TEXT_ROOM];
     buf_adds(&query, ERRORS_PATH "?");
-    if ((portal && !args_portal_ok(c, portal)) || (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &n)) || !broker_since_add(c, &query)) {
+    if ((portal && !args_portal_ok(c, portal)) || (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &n)) ||
+        !broker_since_add(c, &query)) {
         buf_free(&query);
         return CTL_USAGE;
     }
@@ -65,13 +69,14 @@ enum ctl_exit errors_command(struct ctl *c)
     }
     if (jv_bool(jv_get(body, "capped"), &capped) && capped) {
         const char *to = broker_text(body, "looked_to", room);
-        fprintf(stderr, "only the newest %s failed jobs were looked at, back to %s\n", number_text(20000, (char[TEXT_NUMBER]){0}), to ? to : "-");
+        fprintf(stderr, "only the newest %s failed jobs were looked at, back to %s\n",
+                number_text(20000, (char[TEXT_NUMBER]){0}), to ? to : "-");
     }
     jv_free(body);
     return CTL_DONE;
 }
 
-/* ---- audit ------------------------------------------------------------------------------------------------------- */
+/* ---- audit -------------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit audit_show(struct ctl *c, struct jv *list, bool more)
 {
@@ -106,8 +111,9 @@ enum ctl_exit audit_list(struct ctl *c)
     uint64_t limit;
     bool more;
     buf_adds(&query, "");
-    if (!text_ok(c, OPT_ACTION, 64) || !text_ok(c, OPT_ACTOR, TEXT_BYTES_MAX) || !text_ok(c, OPT_SUBJECT, TEXT_BYTES_MAX) ||
-        !text_ok(c, OPT_SEARCH, SEARCH_BYTES_MAX) || !broker_limit(c, &limit) || !broker_since_add(c, &query)) {
+    if (!text_ok(c, OPT_ACTION, 64) || !text_ok(c, OPT_ACTOR, TEXT_BYTES_MAX) ||
+        !text_ok(c, OPT_SUBJECT, TEXT_BYTES_MAX) || !text_ok(c, OPT_SEARCH, SEARCH_BYTES_MAX) ||
+        !broker_limit(c, &limit) || !broker_since_add(c, &query)) {
         buf_free(&query);
         return CTL_USAGE;
     }

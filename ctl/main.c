@@ -58,11 +58,13 @@ static bool shape_ok(struct ctl *c, const struct command *cmd)
         if (a->n[i] > 1 && !(cmd->repeated & bit))
             return ctl_usage(c, "--%s is given twice", option_table[i].name), false;
     }
-    if (a->n_words == cmd->words || (cmd->words == WORDS_SOME && a->n_words) || cmd->words == WORDS_ANY || (cmd->words == WORDS_MAYBE && a->n_words < 2))
+    if (a->n_words == cmd->words || (cmd->words == WORDS_SOME && a->n_words) || cmd->words == WORDS_ANY ||
+        (cmd->words == WORDS_MAYBE && a->n_words < 2))
         return true;
     ctl_usage(c,
-              a->n_words < cmd->words && cmd->words != WORDS_MAYBE ? "something is missing: chasqui %s%s%s%s%s"
-                                      : "there is a word too many: chasqui %s%s%s%s%s",
+              a->n_words < cmd->words && cmd->words != WORDS_MAYBE
+                  ? "something is missing: chasqui %s%s%s%s%s"
+                  : "there is a word too many: chasqui %s%s%s%s%s",
               cmd->noun, *cmd->verb ? " " : "", cmd->verb, *cmd->usage ? " " : "", cmd->usage);
     return false;
 }
@@ -97,8 +99,10 @@ static enum ctl_exit run(struct ctl *c, const struct command *cmd)
 /* Words that people use for what is called otherwise here. */
 static const struct {
     const char *word, *noun;
-} other_words[] = {{"robot", "worker"}, {"robots", "worker"}, {"workers", "worker"}, {"log", "audit"},      {"trend", "history"}, {"health", "check"},
-                   {"status", "stats"}, {"top", "stats"},     {"failures", "errors"}, {"failed", "errors"}, {"cron", "schedule"}, {"alert", "alerts"}, {"alarm", "alerts"},  {"login", "batch"}};
+} other_words[] = {{"robot", "worker"},    {"robots", "worker"}, {"workers", "worker"}, {"log", "audit"},
+                   {"trend", "history"},   {"health", "check"},  {"status", "stats"},   {"top", "stats"},
+                   {"failures", "errors"}, {"failed", "errors"}, {"cron", "schedule"},  {"alert", "alerts"},
+                   {"alarm", "alerts"},    {"login", "batch"}};
 
 static const char *noun_meant(const char *typed)
 {
@@ -113,7 +117,9 @@ static const char *noun_meant(const char *typed)
 
 static const char *verb_meant(const char *noun, const char *typed)
 {
-    static const char *const others[][2] = {{"ls", "list"}, {"rm", "remove"}, {"delete", "remove"}, {"create", "add"}, {"new", "add"}, {"get", "show"}, {"stop", "cancel"}, {"start", "resume"}};
+    static const char *const others[][2] = {{"ls", "list"},     {"rm", "remove"},   {"delete", "remove"},
+                                            {"create", "add"},  {"new", "add"},     {"get", "show"},
+                                            {"stop", "cancel"}, {"start", "resume"}};
     struct nearest n = {.typed = typed};
     for (unsigned i = 0; i < sizeof(others) / sizeof(*others); i++)
         if (strcmp(others[i][0], typed) == 0)
@@ -141,11 +147,13 @@ static enum ctl_exit no_command(struct ctl *c)
     }
     if (!is_noun(a->word[0])) {
         best = noun_meant(a->word[0]);
-        return best ? ctl_usage(c, "there is no command %.80s; did you mean %s?", a->word[0], best) : ctl_usage(c, "there is no command %.80s", a->word[0]);
+        return best ? ctl_usage(c, "there is no command %.80s; did you mean %s?", a->word[0], best)
+                    : ctl_usage(c, "there is no command %.80s", a->word[0]);
     }
     best = a->n_words > 1 ? verb_meant(a->word[0], a->word[1]) : NULL;
     if (best)
-        ctl_usage(c, "there is no command %s %.80s; did you mean %s %s?", a->word[0], a->word[1], a->word[0], best);
+        ctl_usage(c, "there is no command %s %.80s; did you mean %s %s?", a->word[0], a->word[1], a->word[0],
+                  best);
     else if (a->n_words > 1)
         ctl_usage(c, "there is no command %s %.80s", a->word[0], a->word[1]);
     else

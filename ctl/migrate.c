@@ -66,9 +66,10 @@ static enum db_rc apply(struct db *db, const struct migration *m, struct buf *wh
                    (uint64_t)m->version, m->name);
 }
 
-static const char schema_sql[] = "CREATE TABLE IF NOT EXISTS chasqui_schema (version INT UNSIGNED NOT NULL PRIMARY "
-                                 "KEY, name VARCHAR(100) NOT "
-                                 "NULL, applied_at DATETIME(6) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+static const char schema_sql[] =
+    "CREATE TABLE IF NOT EXISTS chasqui_schema (version INT UNSIGNED NOT NULL PRIMARY "
+    "KEY, name VARCHAR(100) NOT "
+    "NULL, applied_at DATETIME(6) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
 
 static enum db_rc schema_make(struct db *db)
 {
@@ -76,7 +77,7 @@ static enum db_rc schema_make(struct db *db)
     return statement_run(db, &part);
 }
 
-/* ---- --print ------------------------------------------------------------------------------------------- */
+/* ---- --print ------------------------------------------------------------------------------------------------ */
 
 /* A table that is not there yet gets its indexes when it is made; else the statement is the one that would run. */
 static void instruction_print(struct ctl *c, const struct sql_part *part)
@@ -104,7 +105,8 @@ static enum ctl_exit print_all(struct ctl *c, unsigned version, bool again)
                 instruction_print(c, &part);
             else
                 printf("%.*s;\n", (int)part.len, part.text);
-        printf("INSERT IGNORE INTO chasqui_schema (version, name, applied_at) VALUES (%u, '%s', NOW(6));\n", m->version, m->name);
+        printf("INSERT IGNORE INTO chasqui_schema (version, name, applied_at) VALUES (%u, '%s', NOW(6));\n",
+               m->version, m->name);
     }
     return CTL_DONE;
 }
@@ -139,8 +141,9 @@ static enum ctl_exit refuse(struct ctl *c, struct buf *refused, const char *what
     }
     struct jv *body = jv_new_object();
     jv_set_bool(body, "ok", false);
-    jv_set_str(body, "message", strcmp(what, "portal_jobs") == 0 ? "portal_jobs cannot be used as it is; nothing was changed"
-                                                                  : "the database cannot be used as it is; nothing was changed");
+    jv_set_str(body, "message",
+               strcmp(what, "portal_jobs") == 0 ? "portal_jobs cannot be used as it is; nothing was changed"
+                                                : "the database cannot be used as it is; nothing was changed");
     jv_set(body, "reasons", reasons);
     ctl_json(body);
     return CTL_FAILED;
@@ -187,7 +190,8 @@ static enum ctl_exit apply_all(struct ctl *c, bool again, struct laravel *l)
         return ctl_json(body);
     }
     jv_free(body);
-    printf("%sthe database %s is at version %u", done ? "" : "nothing to do: ", c->conf->db_name, migration_latest());
+    printf("%sthe database %s is at version %u", done ? "" : "nothing to do: ", c->conf->db_name,
+           migration_latest());
     if (done)
         laravel_print(l);
     puts("");
@@ -226,7 +230,8 @@ enum ctl_exit migrate_command(struct ctl *c)
     else if (c->args.n[OPT_PRINT])
         code = print_all(c, version, version && !table.complete);
     else
-        code = apply_all(c, version && !table.complete, &laravel); /* portal_jobs was made anew, or put back from a copy */
+        code = apply_all(c, version && !table.complete,
+                         &laravel); /* portal_jobs was made anew, or put back from a copy */
     buf_free(&table.refused);
     laravel_free(&laravel);
     return code;

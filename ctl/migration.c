@@ -43,7 +43,7 @@ enum db_rc migration_version(struct db *db, unsigned *version)
     return DB_OK;
 }
 
-/* ---- statements ---------------------------------------------------------------------------------------- */
+/* ---- statements --------------------------------------------------------------------------------------------- */
 
 #define INSTRUCTION "-- chasqui: "
 

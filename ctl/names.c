@@ -38,7 +38,8 @@ static void actions_print(const struct ctl *c, bool only_portals)
 
 static void list_print(struct ctl *c, const struct kind *kind)
 {
-    struct http_request request = {.method = "GET", .base_url = c->conf->ctl_ops_url, .path = kind->path, .total_ms = ASK_MS};
+    struct http_request request = {
+        .method = "GET", .base_url = c->conf->ctl_ops_url, .path = kind->path, .total_ms = ASK_MS};
     struct http_answer answer;
     char room[TEXT_ROOM];
     http_ask(c, &request, &answer);

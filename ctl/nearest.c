@@ -29,7 +29,8 @@ unsigned nearest_distance(const char *a, const char *b)
         for (size_t j = 1; j <= m; j++) {
             int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
             now[j] = least(least(now[j - 1] + 1, last[j] + 1), last[j - 1] + (x != y));
-            bool is_swapped = i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && tolower((unsigned char)a[i - 2]) == y;
+            bool is_swapped =
+                i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && tolower((unsigned char)a[i - 2]) == y;
             if (is_swapped)
                 now[j] = least(now[j], before[j - 2] + 1);
         }

@@ -10,7 +10,8 @@ unsigned nearest_distance(const char *a, const char *b);
 /* The best of the words that were offered to it. Begin with {.typed = word}. */
 struct nearest {
     const char *typed;
-    const char *best; /* NULL = nothing is near enough: a third of the letters may be wrong, or it is a beginning of at least two */
+    const char *
+        best; /* NULL = nothing is near enough: a third of the letters may be wrong, or it is a beginning of at least two */
     unsigned distance;
 };
 void nearest_offer(struct nearest *n, const char *word);

@@ -13,8 +13,9 @@ static const char *pauses_text(const struct jv *pauses, char out[40])
 
 enum ctl_exit portal_list(struct ctl *c)
 {
-    static const char *const heads[] = {"PORTAL",   "STATE",     "4SINCE (UTC)", "~~WHY",    ">RUNNING", ">WAIT",   "3>PAUSES",
-                                        "1>A MINUTE", "2>AT ONCE", ">DONE",       ">REFUSED", ">PORTAL",  ">ROBOT", NULL};
+    static const char *const heads[] = {"PORTAL",   "STATE",    "4SINCE (UTC)", "~~WHY",     ">RUNNING",
+                                        ">WAIT",    "3>PAUSES", "1>A MINUTE",   "2>AT ONCE", ">DONE",
+                                        ">REFUSED", ">PORTAL",  ">ROBOT",       NULL};
     static const char *const hour[] = {"done", "refused", "portal", "robot"};
     struct jv *body = broker_get(c, DOOR_OPS, "/api/v1/ops/portals");
     if (!body)

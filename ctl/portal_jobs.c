@@ -149,10 +149,11 @@ static const char *word_refused(struct db *db, const char *clause)
     struct buf sql = {0};
     if (strpbrk(clause, "?{"))
         return NULL;
-    buf_addf(&sql,
-             "SELECT w.status FROM (SELECT {queued} AS status UNION SELECT {retrying} UNION SELECT {running} UNION SELECT {done} UNION SELECT "
-             "{failed} UNION SELECT {cancelled}) w WHERE NOT COALESCE((%s), 1)",
-             clause);
+    buf_addf(
+        &sql,
+        "SELECT w.status FROM (SELECT {queued} AS status UNION SELECT {retrying} UNION SELECT {running} UNION SELECT {done} UNION SELECT "
+        "{failed} UNION SELECT {cancelled}) w WHERE NOT COALESCE((%s), 1)",
+        clause);
     enum db_rc rc = db_query(db, sql.data, "");
     buf_free(&sql);
     return rc ? NULL : db_next(db) ? db_str(db, 0, NULL) : "";
@@ -162,8 +163,10 @@ static void status_check_judge(struct db *db, const char *clause, struct portal_
 {
     const char *word = word_refused(db, clause);
     if (word && *word)
-        buf_addf(&out->refused, "column status has a CHECK (%s), which refuses the word %s that Chasqui writes: laravel.status.* can name another one\n",
-                 clause, word);
+        buf_addf(
+            &out->refused,
+            "column status has a CHECK (%s), which refuses the word %s that Chasqui writes: laravel.status.* can name another one\n",
+            clause, word);
     else if (!word)
         buf_addf(&out->refused, "column status has a CHECK (%s), which may refuse what Chasqui writes\n", clause);
 }
@@ -209,7 +212,7 @@ enum db_rc portal_jobs_look(struct db *db, struct portal_jobs *out)
     return checks_look(db, out);
 }
 
-/* ---- widening ------------------------------------------------------------------------------------------ */
+/* ---- widening ----------------------------------------------------------------------------------------------- */
 
 #define VALUES_MAX 32
 #define WIDE_CHARACTERS 20
@@ -282,7 +285,8 @@ enum db_rc column_widen_sql(struct db *db, const char *arguments, size_t len, st
     if (len < sizeof(text))
         memcpy(text, arguments, len);
     bool is_good = widen_parse(text, &w);
-    for (unsigned i = 0; is_good && i < w.n && strcmp(w.table, "portal_jobs") == 0 && strcmp(w.column, "status") == 0; i++)
+    for (unsigned i = 0;
+         is_good && i < w.n && strcmp(w.table, "portal_jobs") == 0 && strcmp(w.column, "status") == 0; i++)
         w.value[i] = shape_word(db_shape(db), w.value[i]);
     if (!is_good) {
         buf_addf(why, "the instruction widen-enum %.*s is malformed", (int)len, arguments);

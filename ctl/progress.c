@@ -19,8 +19,8 @@
 #define WIDTH_MAX 200
 #define BAR_MIN 10
 #define BAR_MAX 40
-#define DRAW_MS 200   /* a terminal is drawn this often at most */
-#define TELL_MS 10000 /* and a line written */
+#define DRAW_MS 200       /* a terminal is drawn this often at most */
+#define TELL_MS 10000     /* and a line written */
 #define DETAILS_BYTES 600 /* what stands behind the bar; a reason of a pause may be long */
 
 const char *number_text(uint64_t n, char out[TEXT_NUMBER])
@@ -154,11 +154,14 @@ static int64_t seconds_of(const struct jv *batch, const char *key)
 bool progress_end_text(const struct jv *batch, char *out, size_t room)
 {
     const struct jv *counts = jv_get(batch, "counts");
-    int64_t min_s = seconds_of(batch, "eta_min_s"), max_s = seconds_of(batch, "eta_max_s"), oldest_s = seconds_of(batch, "oldest_running_s");
-    uint64_t waits = count_of(counts, "queued") + count_of(counts, "retrying"), running = count_of(counts, "running");
+    int64_t min_s = seconds_of(batch, "eta_min_s"), max_s = seconds_of(batch, "eta_max_s"),
+            oldest_s = seconds_of(batch, "oldest_running_s");
+    uint64_t waits = count_of(counts, "queued") + count_of(counts, "retrying"),
+             running = count_of(counts, "running");
     char a[TEXT_NUMBER], b[TEXT_NUMBER];
     if (!waits && running && oldest_s >= 0)
-        snprintf(out, room, "%s still running, oldest %s", number_text(running, b), duration_text((uint64_t)oldest_s, a));
+        snprintf(out, room, "%s still running, oldest %s", number_text(running, b),
+                 duration_text((uint64_t)oldest_s, a));
     else if (min_s >= 0 && max_s >= 0)
         snprintf(out, room, "%s to %s", duration_text((uint64_t)min_s, a), duration_text((uint64_t)max_s, b));
     else if (seconds_of(batch, "eta_s") >= 0) /* a broker of before */
@@ -171,12 +174,16 @@ bool progress_end_text(const struct jv *batch, char *out, size_t room)
 /* "  waits: paused: the site is down, until 06:00 UTC": the first of what a batch waits for. */
 static void waits_add(char *text, size_t room, const struct jv *one)
 {
-    const char *reason = jv_str(jv_get(one, "reason")), *detail = jv_str(jv_get(one, "detail")), *until = jv_str(jv_get(one, "until"));
+    const char *reason = jv_str(jv_get(one, "reason")), *detail = jv_str(jv_get(one, "detail")),
+               *until = jv_str(jv_get(one, "until"));
     const char *more = jv_str(jv_get(one, "why"));
     size_t len = strlen(text);
     more = more ? more : jv_str(jv_get(one, "error"));
     bool is_short = reason && more;
-    snprintf(text + len, room - len, "  waits: %s%s%s", is_short ? reason : "", is_short ? ": " : "", is_short ? more : detail ? detail : "-");
+    snprintf(text + len, room - len, "  waits: %s%s%s", is_short ? reason : "", is_short ? ": " : "",
+             is_short ? more
+             : detail ? detail
+                      : "-");
     len = strlen(text);
     if (until && strlen(until) >= 16)
         snprintf(text + len, room - len, ", until %.10s %.5s UTC", until, until + 11);

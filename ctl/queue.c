@@ -48,7 +48,8 @@ static void paused_print(const struct jv *paused, bool has_parts)
             plain_line(stdout, "  %-8s %s", keys[i], jv_str(jv_get(paused, keys[i])));
 }
 
-static const char *const scope_keys[] = {"portal", "action", "batch_id"}, *const scope_names[] = {"portal", "action", "batch"};
+static const char *const scope_keys[] = {"portal", "action", "batch_id"}, *const scope_names[] = {
+                                                                              "portal", "action", "batch"};
 
 /* Appends what a pause is of: `before` each name, as " portal sunat action x". */
 static void scope_add(struct buf *out, const struct jv *pause, const char *before)
@@ -66,11 +67,12 @@ static void parts_print(const struct jv *list)
 {
     for (size_t i = 0; i < jv_len(list); i++) {
         const struct jv *one = jv_at(list, i);
-        const char *reason = jv_str(jv_get(one, "reason")), *until = jv_str(jv_get(one, "until")), *by = jv_str(jv_get(one, "by"));
+        const char *reason = jv_str(jv_get(one, "reason")), *until = jv_str(jv_get(one, "until")),
+                   *by = jv_str(jv_get(one, "by"));
         struct buf what = {0};
         scope_add(&what, one, "");
-        plain_line(stdout, "%-10s%s%s%s%s%s by %s", "paused", what.len ? what.data : "", reason ? ": " : "", reason ? reason : "", until ? ", until " : "",
-                   until ? until : "", by ? by : "-");
+        plain_line(stdout, "%-10s%s%s%s%s%s by %s", "paused", what.len ? what.data : "", reason ? ": " : "",
+                   reason ? reason : "", until ? ", until " : "", until ? until : "", by ? by : "-");
         buf_free(&what);
     }
 }
@@ -87,7 +89,8 @@ static void queue_print(const struct jv *queue)
     if (jv_int(jv_get(queue, "running"), &n))
         printf("%-10s %s\n", "running", number_text(n > 0 ? (uint64_t)n : 0, text));
     if (jv_int(jv_get(jv_get(queue, "held"), "n"), &n) && n > 0)
-        printf("%-10s %s (a pause, a portal that is down, or its limits: chasqui portal list)\n", "held", count_text(jv_get(queue, "held"), text));
+        printf("%-10s %s (a pause, a portal that is down, or its limits: chasqui portal list)\n", "held",
+               count_text(jv_get(queue, "held"), text));
     paused_print(jv_get(queue, "paused"), jv_len(jv_get(queue, "pauses")) > 0);
     parts_print(jv_get(queue, "pauses"));
 }
@@ -111,7 +114,8 @@ enum ctl_exit queue_status(struct ctl *c)
 static bool until_ok(struct ctl *c, const char *until)
 {
     int64_t at_ms, now_ms = clock_unix_ms();
-    if (clock_read(until, strlen(until), &at_ms) && at_ms > now_ms && at_ms <= now_ms + AHEAD_DAYS_MAX * 86400000LL)
+    if (clock_read(until, strlen(until), &at_ms) && at_ms > now_ms &&
+        at_ms <= now_ms + AHEAD_DAYS_MAX * 86400000LL)
         return true;
     ctl_usage(c, "--until must be a time in UTC like 2026-01-31T06:00:00Z, in the next %d days", AHEAD_DAYS_MAX);
     return false;
@@ -120,7 +124,8 @@ static bool until_ok(struct ctl *c, const char *until)
 /* --portal, --action, --batch into the body; false after saying what they must be. */
 static bool scope_set(struct ctl *c, struct jv *body)
 {
-    const char *portal = args_value(&c->args, OPT_PORTAL), *action = args_value(&c->args, OPT_ACTION), *batch = args_value(&c->args, OPT_BATCH);
+    const char *portal = args_value(&c->args, OPT_PORTAL), *action = args_value(&c->args, OPT_ACTION),
+               *batch = args_value(&c->args, OPT_BATCH);
     uint64_t id;
     if ((portal && !args_portal_ok(c, portal)) || (action && !args_name(c, "an action", action)) ||
         (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &id)))
@@ -151,7 +156,8 @@ static void probes_warn(struct ctl *c, const char *portal)
     struct jv *body = portal ? aside_get(c, "/api/v1/ops/portals") : NULL;
     const struct jv *list = jv_get(body, "portals");
     for (size_t i = 0; i < jv_len(list); i++) {
-        const char *name = jv_str(jv_get(jv_at(list, i), "name")), *state = jv_str(jv_get(jv_at(list, i), "state"));
+        const char *name = jv_str(jv_get(jv_at(list, i), "name")),
+                   *state = jv_str(jv_get(jv_at(list, i), "state"));
         if (name && state && strcmp(name, portal) == 0 && strcmp(state, "tripped") == 0)
             fprintf(stderr, "%s is down; while it is paused nothing probes it\n", portal);
     }
@@ -164,7 +170,8 @@ enum ctl_exit queue_pause(struct ctl *c)
     uint64_t seconds;
     if (how_long && until)
         return ctl_usage(c, "give --for or --until, not both");
-    if ((how_long && !args_duration(c, "--for", how_long, AHEAD_DAYS_MAX, &seconds)) || (until && !until_ok(c, until)))
+    if ((how_long && !args_duration(c, "--for", how_long, AHEAD_DAYS_MAX, &seconds)) ||
+        (until && !until_ok(c, until)))
         return CTL_USAGE;
     struct jv *body = broker_reason(c);
     if (!body || !scope_set(c, body)) {
@@ -250,7 +257,8 @@ enum ctl_exit queue_resume(struct ctl *c)
         jv_free(body);
         return CTL_USAGE;
     }
-    struct jv *scope = jv_copy(body), *before = aside_get(c, QUEUE_PATH), *after = broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body);
+    struct jv *scope = jv_copy(body), *before = aside_get(c, QUEUE_PATH),
+              *after = broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body);
     if (after)
         nothing_resumed_tell(jv_get(before, "queue"), scope);
     jv_free(before);

@@ -57,13 +57,15 @@ static void row_read(struct db *db, struct sealed_row *r)
     buf_add(&r->bytes, bytes, len);
 }
 
-static enum db_rc row_seal(struct db *db, struct seal *key, const struct sealed_column *c, const struct sealed_row *r, struct resealed *out)
+static enum db_rc row_seal(struct db *db, struct seal *key, const struct sealed_column *c,
+                           const struct sealed_row *r, struct resealed *out)
 {
     struct buf plain = {0}, sealed = {0};
     enum db_rc rc = DB_OK;
     if (seal_unwrap(key, r->company_id, r->portal, c->purpose, r->bytes.data, r->bytes.len, &plain)) {
         seal_wrap(key, r->company_id, r->portal, c->purpose, plain.data ? plain.data : "", plain.len, &sealed);
-        rc = db_exec(db, c->update, "bssb", (const void *)sealed.data, sealed.len, r->name[0], r->name[1], (const void *)r->bytes.data, r->bytes.len);
+        rc = db_exec(db, c->update, "bssb", (const void *)sealed.data, sealed.len, r->name[0], r->name[1],
+                     (const void *)r->bytes.data, r->bytes.len);
         out->done += rc == DB_OK && db_affected(db) == 1;
     } else {
         out->unopened++;

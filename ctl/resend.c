@@ -29,22 +29,25 @@ static enum db_rc step_tx(struct db *db, void *arg)
     struct resend *r = arg;
     char sql[SQL_ROOM];
     r->step = 0;
-    snprintf(sql, sizeof(sql),
-             "SELECT MAX(id), COUNT(*) FROM (SELECT id FROM chasqui_job_events WHERE id > ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= "
-             "NOW(6) - INTERVAL ? SECOND AND event IN (%s))) ORDER BY id LIMIT ?) t",
-             told);
+    snprintf(
+        sql, sizeof(sql),
+        "SELECT MAX(id), COUNT(*) FROM (SELECT id FROM chasqui_job_events WHERE id > ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= "
+        "NOW(6) - INTERVAL ? SECOND AND event IN (%s))) ORDER BY id LIMIT ?) t",
+        told);
     TRY(db_query(db, sql, "uuuu", r->last, r->for_s, r->for_s, (uint64_t)STEP));
     if (!db_next(db) || db_is_null(db, 0))
         return DB_OK;
     uint64_t to = db_u64(db, 0);
     r->step = db_u64(db, 1);
-    snprintf(sql, sizeof(sql),
-             "UPDATE chasqui_job_events SET out_state = 1 WHERE id > ? AND id <= ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= NOW(6) - INTERVAL "
-             "? SECOND AND event IN (%s)))",
-             told);
+    snprintf(
+        sql, sizeof(sql),
+        "UPDATE chasqui_job_events SET out_state = 1 WHERE id > ? AND id <= ? AND (out_state = 2 OR (? > 0 AND out_state IS NULL AND at >= NOW(6) - INTERVAL "
+        "? SECOND AND event IN (%s)))",
+        told);
     TRY(db_exec(db, sql, "uuuu", r->last, to, r->for_s, r->for_s));
     if (r->for_s)
-        TRY(db_exec(db, "UPDATE chasqui_outbox_since SET since = LEAST(since, NOW(6) - INTERVAL ? SECOND)", "u", r->for_s));
+        TRY(db_exec(db, "UPDATE chasqui_outbox_since SET since = LEAST(since, NOW(6) - INTERVAL ? SECOND)", "u",
+                    r->for_s));
     r->last = to;
     return DB_OK;
 }
@@ -71,5 +74,6 @@ enum ctl_exit events_resend(struct ctl *c)
     } while (r.step == STEP);
     if (r.n && ctl_tx(c, audit_tx, NULL, &r, "") != CTL_DONE)
         return CTL_FAILED;
-    return r.n ? ctl_say(c, "%llu events wait to be told again", (unsigned long long)r.n) : ctl_say(c, "no event was given up");
+    return r.n ? ctl_say(c, "%llu events wait to be told again", (unsigned long long)r.n)
+               : ctl_say(c, "no event was given up");
 }

@@ -40,8 +40,7 @@ static const char *time_text(int64_t unix_s, char out[CLOCK_TEXT_BYTES])
     return out;
 }
 
-/* ---- items ---------------------------------------------------------------------------------------------------
- */
+/* ---- items -------------------------------------------------------------------------------------------------- */
 
 struct item {
     uint64_t idx, company_id, round;
@@ -145,7 +144,8 @@ static bool file_read(struct ctl *c, struct reading *r)
     item_file_bad_each(r->file, line_bad, r);
     char amount[TEXT_AMOUNT];
     if (good && r->bad)
-        ctl_fail(c, "%s %s not good; no schedule was made", amount_text(r->bad, "row", amount), r->bad == 1 ? "is" : "are");
+        ctl_fail(c, "%s %s not good; no schedule was made", amount_text(r->bad, "row", amount),
+                 r->bad == 1 ? "is" : "are");
     return good && !r->bad;
 }
 
@@ -161,8 +161,7 @@ static bool items_from_file(struct ctl *c, const char *portal, struct items *ite
     return good;
 }
 
-/* ---- add ------------------------------------------------------------------------------------------------------
- */
+/* ---- add ---------------------------------------------------------------------------------------------------- */
 
 struct add {
     const char *actor, *name, *cron, *zone, *portal, *action, *callback_url;
@@ -198,15 +197,19 @@ static enum db_rc add_tx(struct db *db, void *arg)
     struct add *s = arg;
     char subject[80];
     s->why[0] = 0;
-    enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, "
-                            "is_stored, actor, next_at, steps, step_params, closes, "
-                            "zone, done_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NULLIF(?, ''), ?, ?, ?, NULLIF(?, ''), NOW(6))",
-                            "ssssususisbuss", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
-                            (uint64_t)s->is_stored, s->actor, s->next_s, s->steps.names,
-                            s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes, s->zone, s->done_by);
+    enum db_rc rc = db_exec(
+        db,
+        "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, "
+        "is_stored, actor, next_at, steps, step_params, closes, "
+        "zone, done_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FROM_UNIXTIME(?), NULLIF(?, ''), ?, ?, ?, NULLIF(?, ''), NOW(6))",
+        "ssssususisbuss", s->name, s->cron, s->portal, s->action, s->priority, s->callback_url,
+        (uint64_t)s->is_stored, s->actor, s->next_s, s->steps.names,
+        s->step_params.len ? (const void *)s->step_params.data : NULL, s->step_params.len, (uint64_t)s->closes,
+        s->zone, s->done_by);
     if (rc == DB_DUP)
-        snprintf(s->why, sizeof(s->why), "there is a schedule %.64s already; chasqui schedule remove %.64s first, or take another name", s->name, s->name);
+        snprintf(s->why, sizeof(s->why),
+                 "there is a schedule %.64s already; chasqui schedule remove %.64s first, or take another name",
+                 s->name, s->name);
     TRY(rc);
     s->id = db_insert_id(db);
     for (struct slice slice = {s, 0}; slice.from < s->items.n; slice.from += DB_BULK_MAX) {
@@ -272,7 +275,8 @@ static bool step_params_seal(struct ctl *c, struct add *s)
         return true;
     struct seal *key = c->conf->seal_key_file ? seal_open(c->conf->seal_key_file) : NULL;
     if (!key)
-        return ctl_fail(c, "the params of --then cannot be kept: seal.key_file is not set or cannot be used"), false;
+        return ctl_fail(c, "the params of --then cannot be kept: seal.key_file is not set or cannot be used"),
+               false;
     char *text = jv_dump(s->steps.params, &len);
     seal_wrap(key, 0, s->portal, "then", text, len, &s->step_params);
     explicit_bzero(text, len);
@@ -289,8 +293,9 @@ enum ctl_exit schedule_add(struct ctl *c)
                     .zone = args_value(&c->args, OPT_ZONE),
                     .is_stored = c->args.n[OPT_STORED] > 0};
     char when[CLOCK_TEXT_BYTES], amount[TEXT_AMOUNT];
-    if (!args_name(c, "a schedule's name", s.name) || !cron_ok(c, s.cron, s.zone, clock_unix_ms() / 1000, &s.next_s) ||
-        !args_portal(c, &s.portal) || !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
+    if (!args_name(c, "a schedule's name", s.name) ||
+        !cron_ok(c, s.cron, s.zone, clock_unix_ms() / 1000, &s.next_s) || !args_portal(c, &s.portal) ||
+        !args_action(c, s.portal, &s.action) || !args_priority(c, &s.priority) ||
         !args_callback_url(c, &s.callback_url) || !whom_ok(c) || !known_action_ok(c, s.portal, s.action) ||
         !args_then(c, s.portal, &s.steps))
         return CTL_USAGE;
@@ -318,24 +323,24 @@ enum ctl_exit schedule_add(struct ctl *c)
     if (code != CTL_DONE)
         return code;
     if (s.is_stored)
-        return ctl_say(c,
-                       "schedule %s is made, for every company with stored credentials for %s; it runs next at %s UTC",
-                       s.name, s.portal, time_text(s.next_s, when));
-    return ctl_say(c, "schedule %s is made, %s; it runs next at %s UTC", s.name, amount, time_text(s.next_s, when));
+        return ctl_say(
+            c, "schedule %s is made, for every company with stored credentials for %s; it runs next at %s UTC",
+            s.name, s.portal, time_text(s.next_s, when));
+    return ctl_say(c, "schedule %s is made, %s; it runs next at %s UTC", s.name, amount,
+                   time_text(s.next_s, when));
 }
 
-/* ---- list, show ------------------------------------------------------------------------------------------------
- */
+/* ---- list, show --------------------------------------------------------------------------------------------- */
 
-#define SCHEDULE_COLUMNS                                                                                          \
-    "s.name, s.cron, s.portal, s.action, s.priority, s.callback_url, s.is_stored, s.enabled, "                    \
-    "CAST(UNIX_TIMESTAMP(s.next_at) * "                                                                           \
-    "1000 AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM "             \
-    "chasqui_schedule_items i "                                                                                   \
+#define SCHEDULE_COLUMNS                                                                                                                                \
+    "s.name, s.cron, s.portal, s.action, s.priority, s.callback_url, s.is_stored, s.enabled, "                                                          \
+    "CAST(UNIX_TIMESTAMP(s.next_at) * "                                                                                                                 \
+    "1000 AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM "                                                   \
+    "chasqui_schedule_items i "                                                                                                                         \
     "WHERE i.schedule_id = s.id), CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, s.id, s.steps, s.closes, s.zone, s.done_by FROM " \
-    "chasqui_schedules "                                                                                          \
-    "s LEFT JOIN chasqui_schedule_runs r ON r.schedule_id = s.id AND r.run_at = (SELECT MAX(x.run_at) FROM "      \
-    "chasqui_schedule_runs "                                                                                      \
+    "chasqui_schedules "                                                                                                                                \
+    "s LEFT JOIN chasqui_schedule_runs r ON r.schedule_id = s.id AND r.run_at = (SELECT MAX(x.run_at) FROM "                                            \
+    "chasqui_schedule_runs "                                                                                                                            \
     "x WHERE x.schedule_id = s.id) "
 
 static void int_set(struct jv *obj, const char *key, struct db *db, unsigned col)
@@ -410,8 +415,8 @@ static void time_add(struct table *table, struct db *db, unsigned col)
 
 enum ctl_exit schedule_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME",       "CRON", "~ZONE", "2~~ACTION", "1~~THEN", "3>ITEMS", "ENABLED",
-                                        "NEXT (UTC)", "4LAST (UTC)", "5>BATCH",   NULL};
+    static const char *const heads[] = {"NAME",    "CRON",       "~ZONE",       "2~~ACTION", "1~~THEN", "3>ITEMS",
+                                        "ENABLED", "NEXT (UTC)", "4LAST (UTC)", "5>BATCH",   NULL};
     struct db *db = c->db;
     enum db_rc rc = db_query(db, "SELECT " SCHEDULE_COLUMNS "ORDER BY s.name", "");
     if (rc)
@@ -481,13 +486,8 @@ static void schedule_print(const struct jv *s)
     static const struct {
         const char *name, *key;
     } lines[] = {
-        {"schedule", "name"},
-        {"portal", "portal"},
-        {"action", "action"},
-        {"priority", "priority"},
-        {"callback", "callback_url"},
-        {"made by", "actor"},
-        {"created", "created_at"},
+        {"schedule", "name"},         {"portal", "portal"}, {"action", "action"},      {"priority", "priority"},
+        {"callback", "callback_url"}, {"made by", "actor"}, {"created", "created_at"},
     };
     static const char *const when[] = {"cron", "zone"};
     char room[TEXT_ROOM];
@@ -540,8 +540,7 @@ enum ctl_exit schedule_show(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- remove, enable, disable, run
- * ---------------------------------------------------------------------------------- */
+/* ---- remove, enable, disable, run --------------------------------------------------------------------------- */
 
 struct change {
     const char *actor, *name;

@@ -37,12 +37,13 @@ struct set {
     char why[300];
 };
 
-/* ---- the new plan -------------------------------------------------------------------------------------------------------- */
+/* ---- the new plan ------------------------------------------------------------------------------------------- */
 
 static bool at_read(const char *text, unsigned *hour, unsigned *minute)
 {
     size_t n = strlen(text);
-    if (n < 4 || n > 5 || text[n - 3] != ':' || !isdigit((unsigned char)text[0]) || !isdigit((unsigned char)text[n - 2]) || !isdigit((unsigned char)text[n - 1]) ||
+    if (n < 4 || n > 5 || text[n - 3] != ':' || !isdigit((unsigned char)text[0]) ||
+        !isdigit((unsigned char)text[n - 2]) || !isdigit((unsigned char)text[n - 1]) ||
         (n == 5 && !isdigit((unsigned char)text[1])))
         return false;
     *hour = n == 5 ? (unsigned)(text[0] - '0') * 10 + (unsigned)(text[1] - '0') : (unsigned)(text[0] - '0');
@@ -99,7 +100,8 @@ static bool plan_make(struct set *s, int64_t now_s)
     if (a->n[OPT_ENABLE] || a->n[OPT_DISABLE])
         s->after.enabled = a->n[OPT_ENABLE] > 0;
     if (!cron_parse(s->after.cron, &cron, &bad)) {
-        snprintf(s->why, sizeof(s->why), "the times %.60s of schedule %.64s are not good: %.60s", s->after.cron, s->name, bad);
+        snprintf(s->why, sizeof(s->why), "the times %.60s of schedule %.64s are not good: %.60s", s->after.cron,
+                 s->name, bad);
         return false;
     }
     struct zone *z = s->after.zone[0] ? zone_new(s->after.zone, &bad) : NULL;
@@ -113,7 +115,7 @@ static bool plan_make(struct set *s, int64_t now_s)
     return true;
 }
 
-/* ---- the transaction ----------------------------------------------------------------------------------------------------- */
+/* ---- the transaction ---------------------------------------------------------------------------------------- */
 
 static const char *zone_of(const struct plan *p)
 {
@@ -134,7 +136,8 @@ static void changes_write(const struct set *s, struct buf *out)
     part_add(out, "cron", s->before.cron, s->after.cron);
     part_add(out, "zone", zone_of(&s->before), zone_of(&s->after));
     part_add(out, "priority", before, after);
-    part_add(out, "done by", s->before.done_by[0] ? s->before.done_by : "whenever", s->after.done_by[0] ? s->after.done_by : "whenever");
+    part_add(out, "done by", s->before.done_by[0] ? s->before.done_by : "whenever",
+             s->after.done_by[0] ? s->after.done_by : "whenever");
     part_add(out, "enabled", s->before.enabled ? "yes" : "no", s->after.enabled ? "yes" : "no");
 }
 
@@ -151,9 +154,11 @@ static enum db_rc plan_write(struct db *db, struct set *s, uint64_t id)
     if (s->reason)
         buf_addf(&detail, ": %s", s->reason);
     snprintf(subject, sizeof(subject), "schedule:%.64s", s->name);
-    enum db_rc rc = db_exec(db, "UPDATE chasqui_schedules SET cron = ?, zone = NULLIF(?, ''), priority = ?, done_by = NULLIF(?, ''), enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?",
-                            "ssusuNu", s->after.cron, s->after.zone, s->after.priority, s->after.done_by, (uint64_t)s->after.enabled,
-                            s->after.enabled ? (uint64_t)s->next_s[0] : 0, id);
+    enum db_rc rc = db_exec(
+        db,
+        "UPDATE chasqui_schedules SET cron = ?, zone = NULLIF(?, ''), priority = ?, done_by = NULLIF(?, ''), enabled = ?, next_at = FROM_UNIXTIME(?) WHERE id = ?",
+        "ssusuNu", s->after.cron, s->after.zone, s->after.priority, s->after.done_by, (uint64_t)s->after.enabled,
+        s->after.enabled ? (uint64_t)s->next_s[0] : 0, id);
     rc = rc ? rc : ctl_audit(db, s->c->actor, "schedule_set", subject, detail.data);
     buf_free(&detail);
     return rc;
@@ -178,7 +183,7 @@ static enum db_rc set_tx(struct db *db, void *arg)
     return plan_make(s, row.now_s) ? plan_write(db, s, row.id) : DB_DUP;
 }
 
-/* ---- what is shown ------------------------------------------------------------------------------------------------------- */
+/* ---- what is shown ------------------------------------------------------------------------------------------ */
 
 static struct jv *next_jv(const struct set *s)
 {
@@ -247,15 +252,20 @@ static enum ctl_exit set_print(const struct set *s)
 
 enum ctl_exit schedule_set(struct ctl *c)
 {
-    static const enum option_id changes[] = {OPT_CRON, OPT_AT, OPT_ZONE, OPT_PRIORITY, OPT_DONE_BY, OPT_ENABLE, OPT_DISABLE};
-    struct set s = {.c = c, .name = c->args.word[0], .at = args_value(&c->args, OPT_AT), .is_preview = c->args.n[OPT_PREVIEW] > 0};
+    static const enum option_id changes[] = {OPT_CRON,    OPT_AT,     OPT_ZONE,   OPT_PRIORITY,
+                                             OPT_DONE_BY, OPT_ENABLE, OPT_DISABLE};
+    struct set s = {.c = c,
+                    .name = c->args.word[0],
+                    .at = args_value(&c->args, OPT_AT),
+                    .is_preview = c->args.n[OPT_PREVIEW] > 0};
     const char *cron = args_value(&c->args, OPT_CRON), *zone = args_value(&c->args, OPT_ZONE), *why;
     struct cron parsed;
     unsigned n = 0, hour, minute;
     for (unsigned i = 0; i < sizeof(changes) / sizeof(*changes); i++)
         n += c->args.n[changes[i]];
     if (!n)
-        return ctl_usage(c, "give what is to change: --cron, --at, --zone, --priority, --done-by, --enable or --disable");
+        return ctl_usage(
+            c, "give what is to change: --cron, --at, --zone, --priority, --done-by, --enable or --disable");
     if (c->args.n[OPT_ENABLE] && c->args.n[OPT_DISABLE])
         return ctl_usage(c, "give one of --enable and --disable");
     if (cron && s.at)

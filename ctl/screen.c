@@ -135,7 +135,7 @@ void screen_draw(const char *text)
     buf_free(&out);
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------- */
+/* ---- keys --------------------------------------------------------------------------------------------------- */
 
 static bool is_more(int ms)
 {
@@ -149,10 +149,11 @@ static int escape_key(void)
     static const struct {
         const char *text;
         int key;
-    } keys[] = {{"[A", KEY_UP},      {"[B", KEY_DOWN},       {"[C", KEY_RIGHT}, {"[D", KEY_LEFT},  {"OA", KEY_UP},    {"OB", KEY_DOWN},
-                {"OC", KEY_RIGHT},   {"OD", KEY_LEFT},       {"[H", KEY_HOME},  {"[F", KEY_LAST},  {"OH", KEY_HOME},  {"OF", KEY_LAST},
-                {"[1~", KEY_HOME},   {"[4~", KEY_LAST},      {"[7~", KEY_HOME}, {"[8~", KEY_LAST}, {"[Z", KEY_TAB_BACK}, {"[5~", KEY_PAGE_UP},
-                {"[6~", KEY_PAGE_DOWN}};
+    } keys[] = {{"[A", KEY_UP},       {"[B", KEY_DOWN},     {"[C", KEY_RIGHT},     {"[D", KEY_LEFT},
+                {"OA", KEY_UP},       {"OB", KEY_DOWN},     {"OC", KEY_RIGHT},     {"OD", KEY_LEFT},
+                {"[H", KEY_HOME},     {"[F", KEY_LAST},     {"OH", KEY_HOME},      {"OF", KEY_LAST},
+                {"[1~", KEY_HOME},    {"[4~", KEY_LAST},    {"[7~", KEY_HOME},     {"[8~", KEY_LAST},
+                {"[Z", KEY_TAB_BACK}, {"[5~", KEY_PAGE_UP}, {"[6~", KEY_PAGE_DOWN}};
     char text[ESCAPE_ROOM] = "";
     for (unsigned n = 0; n + 1 < ESCAPE_ROOM && is_more(ESCAPE_MS); n++) {
         if (read(STDIN_FILENO, &text[n], 1) != 1)

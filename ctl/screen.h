@@ -12,21 +12,21 @@
 struct screen; /* one at a time */
 
 enum key { /* other keys are the character itself */
-    KEY_NONE = 0,
-    KEY_END_OF_INPUT = 256,
-    KEY_UP,
-    KEY_DOWN,
-    KEY_LEFT,
-    KEY_RIGHT,
-    KEY_PAGE_UP,
-    KEY_PAGE_DOWN,
-    KEY_HOME,
-    KEY_LAST,
-    KEY_ENTER,
-    KEY_ESCAPE,
-    KEY_TAB,
-    KEY_TAB_BACK,
-    KEY_BACKSPACE
+           KEY_NONE = 0,
+           KEY_END_OF_INPUT = 256,
+           KEY_UP,
+           KEY_DOWN,
+           KEY_LEFT,
+           KEY_RIGHT,
+           KEY_PAGE_UP,
+           KEY_PAGE_DOWN,
+           KEY_HOME,
+           KEY_LAST,
+           KEY_ENTER,
+           KEY_ESCAPE,
+           KEY_TAB,
+           KEY_TAB_BACK,
+           KEY_BACKSPACE
 };
 
 /* SIGINT, SIGTERM and SIGHUP are only remembered from here on. */

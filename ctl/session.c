@@ -14,7 +14,7 @@
 #define SESSIONS_PATH "/api/v1/ops/sessions"
 #define SESSION_ID_CHARACTERS_MAX 100
 
-/* ---- list ---------------------------------------------------------------------------------------------- */
+/* ---- list --------------------------------------------------------------------------------------------------- */
 
 static const char *const states[] = {"live",   "opening", "active", "closing",
                                      "closed", "expired", "lost",   "migrated"};
@@ -90,7 +90,7 @@ enum ctl_exit sessions_list(struct ctl *c)
     return list ? sessions_show(c, list, more) : CTL_FAILED;
 }
 
-/* ---- close, migrate ------------------------------------------------------------------------------------ */
+/* ---- close, migrate ----------------------------------------------------------------------------------------- */
 
 static bool id_ok(struct ctl *c, const char *id)
 {
@@ -145,8 +145,10 @@ static enum ctl_exit change(struct ctl *c, const char *what, const char *done, c
 {
     const char *reason;
     if (!c->args.n_words == !session_bulk_is_asked(c))
-        return ctl_usage(c, c->args.n_words ? "give IDs, or which sessions by --worker, --portal, --company, --idle; not both"
-                                             : "something is missing: IDs, or which sessions by --worker, --portal, --company, --idle");
+        return ctl_usage(
+            c, c->args.n_words
+                   ? "give IDs, or which sessions by --worker, --portal, --company, --idle; not both"
+                   : "something is missing: IDs, or which sessions by --worker, --portal, --company, --idle");
     if (!c->args.n_words)
         return session_bulk(c, what, all_done);
     if (c->args.n[OPT_PREVIEW])
@@ -174,5 +176,6 @@ enum ctl_exit sessions_close(struct ctl *c)
 
 enum ctl_exit sessions_migrate(struct ctl *c)
 {
-    return change(c, "migrate", "will move to another robot; chasqui sessions list shows when", "moved to other robots");
+    return change(c, "migrate", "will move to another robot; chasqui sessions list shows when",
+                  "moved to other robots");
 }

@@ -33,7 +33,8 @@ static bool is_wanted(const struct wanted *w, const struct jv *session)
     int64_t at_ms;
     if (!jv_str(jv_get(session, "session_id")) || (w->portal && (!portal || strcmp(portal, w->portal) != 0)))
         return false;
-    return !w->idle_s || (used && clock_read(used, strlen(used), &at_ms) && w->now_ms - at_ms >= (int64_t)w->idle_s * 1000);
+    return !w->idle_s ||
+           (used && clock_read(used, strlen(used), &at_ms) && w->now_ms - at_ms >= (int64_t)w->idle_s * 1000);
 }
 
 static bool query_make(struct ctl *c, struct wanted *w, struct buf *query)
@@ -42,7 +43,8 @@ static bool query_make(struct ctl *c, struct wanted *w, struct buf *query)
     uint64_t company_id;
     w->portal = args_value(&c->args, OPT_PORTAL);
     buf_adds(query, "&state=active");
-    if ((worker && !args_worker_name(c, worker)) || (w->portal && !args_portal_ok(c, w->portal)) || (c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
+    if ((worker && !args_worker_name(c, worker)) || (w->portal && !args_portal_ok(c, w->portal)) ||
+        (c->args.n[OPT_COMPANY] && !args_company(c, &company_id)) ||
         (idle && !args_duration(c, "--idle", idle, AHEAD_DAYS_MAX, &w->idle_s)))
         return false;
     broker_query_add(c, query, OPT_WORKER, "worker");
@@ -73,9 +75,14 @@ static enum ctl_exit told(struct ctl *c, const char *done, uint64_t n, uint64_t 
         jv_set_int(body, "refused", (int64_t)n_failed);
         ctl_json(body);
     } else if (n_failed) {
-        ctl_say(c, "%s %s %s; %s refused", amount_text(n, "session", amount), n == 1 ? "is" : "are", done, number_text(n_failed, number));
+        ctl_say(c, "%s %s %s; %s refused", amount_text(n, "session", amount), n == 1 ? "is" : "are", done,
+                number_text(n_failed, number));
     } else {
-        ctl_say(c, "%s %s %s", amount_text(n, "session", amount), c->args.n[OPT_PREVIEW] ? "would be" : n == 1 ? "is" : "are", done);
+        ctl_say(c, "%s %s %s", amount_text(n, "session", amount),
+                c->args.n[OPT_PREVIEW] ? "would be"
+                : n == 1               ? "is"
+                                       : "are",
+                done);
     }
     return n_failed ? CTL_FAILED : CTL_DONE;
 }

@@ -25,7 +25,7 @@ static struct stats_size terminal_size(void)
                                .with_colour = is_terminal && colour_wanted(STDOUT_FILENO)};
 }
 
-/* ---- once ---------------------------------------------------------------------------------------------------------- */
+/* ---- once --------------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit show_once(struct ctl *c)
 {

@@ -12,10 +12,10 @@
 #include <string.h>
 
 #define BAR 30
-#define WIDE 120 /* of a line that nobody limits */
+#define WIDE 120      /* of a line that nobody limits */
 #define WORDS_SHOWN 6 /* on a screen of few rows */
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------------------------------------------ */
 
 static double number(const struct jv *object, const char *key)
 {
@@ -81,7 +81,7 @@ static const char *clock_of(const struct jv *v, char out[TEXT_NUMBER])
     return out;
 }
 
-/* ---- lines --------------------------------------------------------------------------------------------------------- */
+/* ---- lines -------------------------------------------------------------------------------------------------- */
 
 struct view {
     const struct jv *stats;
@@ -124,12 +124,13 @@ static void state_lines(struct view *v)
     char at[TEXT_NUMBER], up[TEXT_NUMBER], rate[TEXT_NUMBER];
     size_t shown = v->size->rows && jv_len(words) > WORDS_SHOWN ? WORDS_SHOWN : jv_len(words);
     const char *name = jv_str(jv_get(broker, "name"));
-    buf_addf(v->out, "%s%s%s  broker %s, up %s, %s requests/s  %s UTC\n", style(v, state), state ? state : "?", plain(v), name ? name : "?",
-             time_text(number(broker, "uptime_s"), up), rate_text(number(broker, "requests_per_s"), rate),
-             clock_of(jv_get(v->stats, "as_of"), at));
+    buf_addf(v->out, "%s%s%s  broker %s, up %s, %s requests/s  %s UTC\n", style(v, state), state ? state : "?",
+             plain(v), name ? name : "?", time_text(number(broker, "uptime_s"), up),
+             rate_text(number(broker, "requests_per_s"), rate), clock_of(jv_get(v->stats, "as_of"), at));
     for (size_t i = 0; i < shown; i++) {
         const struct jv *row = jv_at(words, i);
-        const char *level = jv_str(jv_get(row, "level")), *text = jv_str(jv_get(row, "text")), *todo = jv_str(jv_get(row, "todo"));
+        const char *level = jv_str(jv_get(row, "level")), *text = jv_str(jv_get(row, "text")),
+                   *todo = jv_str(jv_get(row, "todo"));
         buf_addf(v->out, "%s", style(v, level));
         table_cut(v->out, text ? text : "", v->width);
         buf_addf(v->out, "%s\n", plain(v));
@@ -158,7 +159,8 @@ static void queue_cells(struct table *t, const struct jv *row, const char *name,
 
 static void lanes_lines(struct view *v)
 {
-    static const char *const heads[] = {"LANE", ">WAIT", ">OLDEST", "2>P50", "1>P95", "3>P99", "4>CLEAR", ">AT WORK", "5>DONE/S", ">FAIL/S", NULL};
+    static const char *const heads[] = {"LANE",    ">WAIT",    ">OLDEST",  "2>P50",   "1>P95", "3>P99",
+                                        "4>CLEAR", ">AT WORK", "5>DONE/S", ">FAIL/S", NULL};
     const struct jv *lanes = jv_get(v->stats, "lanes"), *queue = jv_get(v->stats, "queue");
     struct table *t = table_new(heads);
     head(v, "Waiting", NULL);
@@ -180,7 +182,8 @@ static void lanes_lines(struct view *v)
 
 static void rates_cells(struct table *t, const struct jv *row, const char *name)
 {
-    static const char *const rates[] = {"accepted_per_s", "rejected_per_s", "done_per_s", "failed_per_s", "retried_per_s"};
+    static const char *const rates[] = {"accepted_per_s", "rejected_per_s", "done_per_s", "failed_per_s",
+                                        "retried_per_s"};
     const struct jv *latency = jv_get(row, "latency_s"); /* the durable queue has none: a log-in is the robot's */
     char text[TEXT_NUMBER];
     table_add(t, name);
@@ -192,7 +195,8 @@ static void rates_cells(struct table *t, const struct jv *row, const char *name)
 
 static void rates_lines(struct view *v)
 {
-    static const char *const heads[] = {"LANE", ">ACCEPTED/S", ">REJECTED/S", ">DONE/S", ">FAILED/S", ">RETRIED/S", ">P50", ">P95", NULL};
+    static const char *const heads[] = {"LANE",       ">ACCEPTED/S", ">REJECTED/S", ">DONE/S", ">FAILED/S",
+                                        ">RETRIED/S", ">P50",        ">P95",        NULL};
     const struct jv *lanes = jv_get(v->stats, "lanes"), *queue = jv_get(v->stats, "queue");
     struct table *t = table_new(heads);
     head(v, "Rates, and how long answers took", NULL);
@@ -217,7 +221,8 @@ static void places_line(struct view *v)
     for (int i = 0; i < BAR; i++)
         buf_adds(v->out, i < full ? "#" : ".");
     buf_addf(v->out, "] %s of %s", count_text(jv_get(places, "used"), a), count_text(jv_get(places, "total"), b));
-    buf_addf(v->out, "; scheduled %s, batches %s\n", count_text(jv_get(queue, "scheduled"), a), count_text(jv_get(queue, "batches_open"), b));
+    buf_addf(v->out, "; scheduled %s, batches %s\n", count_text(jv_get(queue, "scheduled"), a),
+             count_text(jv_get(queue, "batches_open"), b));
 }
 
 /* No healthd is heard: robots are used as last judged. */
@@ -231,15 +236,19 @@ static void robot_cells(struct table *t, const struct jv *r)
 {
     const struct jv *login = jv_get(r, "login_s"), *errors = jv_get(r, "errors"), *drain = jv_get(r, "drain");
     static const char *const classes[] = {"unreachable", "timeout", "broken", "said_no", "bad_answer"};
-    const char *verdict = jv_str(jv_get(r, "verdict")), *last = jv_str(jv_get(r, "last_verdict")), *wanted = jv_str(jv_get(r, "wanted")), *why = jv_str(jv_get(r, "why"));
+    const char *verdict = jv_str(jv_get(r, "verdict")), *last = jv_str(jv_get(r, "last_verdict")),
+               *wanted = jv_str(jv_get(r, "wanted")), *why = jv_str(jv_get(r, "why"));
     char text[TEXT_NUMBER], other[TEXT_NUMBER];
     double wrong = 0;
     for (unsigned i = 0; i < sizeof(classes) / sizeof(*classes); i++)
         wrong += number(errors, classes[i]) > 0 ? number(errors, classes[i]) : 0;
     table_add(t, jv_str(jv_get(r, "name")));
-    table_add(t, last && strcmp(last, "unknown") != 0 && verdict && strcmp(verdict, "unknown") == 0 ? judged_before(last, other) : verdict);
+    table_add(t, last && strcmp(last, "unknown") != 0 && verdict && strcmp(verdict, "unknown") == 0
+                     ? judged_before(last, other)
+                     : verdict);
     table_add(t, wanted);
-    table_addf(t, "%s/%s", count_text(jv_get(r, "places_used"), text), count_text(jv_get(r, "places_total"), other));
+    table_addf(t, "%s/%s", count_text(jv_get(r, "places_used"), text),
+               count_text(jv_get(r, "places_total"), other));
     table_add(t, time_text(number(login, "p50"), text));
     table_add(t, time_text(number(login, "p95"), text));
     table_addf(t, "%.0f", wrong);
@@ -251,7 +260,8 @@ static void robot_cells(struct table *t, const struct jv *r)
 
 static void robots_lines(struct view *v)
 {
-    static const char *const heads[] = {"~ROBOT", "=JUDGED", "=WANTED", ">PLACES", ">LOG-IN P50", ">P95", ">ERRORS", "~WHY", NULL};
+    static const char *const heads[] = {"~ROBOT", "=JUDGED", "=WANTED", ">PLACES", ">LOG-IN P50",
+                                        ">P95",   ">ERRORS", "~WHY",    NULL};
     const struct jv *robots = jv_get(v->stats, "robots");
     struct table *t = table_new(heads);
     head(v, "Robots", jv_get(jv_get(v->stats, "places"), "as_of"));
@@ -303,7 +313,8 @@ static void faults_lines(struct view *v)
 
 static void dispatchers_lines(struct view *v)
 {
-    static const char *const heads[] = {"~DISPATCHER", "=STATE", "DATABASE", "SERVER", ">CREDIT", ">AT WORK", ">DB P95", ">REQ/S", "VERSION", ">UP", NULL};
+    static const char *const heads[] = {"~DISPATCHER", "=STATE", "DATABASE", "SERVER", ">CREDIT", ">AT WORK",
+                                        ">DB P95",     ">REQ/S", "VERSION",  ">UP",    NULL};
     const struct jv *list = jv_get(v->stats, "dispatchers");
     struct table *t = table_new(heads);
     char text[TEXT_NUMBER];
@@ -321,7 +332,8 @@ static void dispatchers_lines(struct view *v)
         else
             table_add(t, NULL);
         if (jv_str(jv_get(db, "node_state")))
-            table_addf(t, "%s %s %.0f/%.0f", jv_str(jv_get(db, "host")), jv_str(jv_get(db, "node_state")), number(db, "cluster_size"), number(db, "hosts"));
+            table_addf(t, "%s %s %.0f/%.0f", jv_str(jv_get(db, "host")), jv_str(jv_get(db, "node_state")),
+                       number(db, "cluster_size"), number(db, "hosts"));
         else
             table_add(t, jv_str(jv_get(db, "host")));
         table_add(t, count_text(jv_get(jv_get(d, "credit"), "interactive"), text));
@@ -348,7 +360,8 @@ static void boots_lines(struct view *v)
 
 static void healthds_lines(struct view *v)
 {
-    static const char *const heads[] = {"~HEALTHD", "=STATE", ">UP", ">SUSPECT", ">DOWN", ">UNKNOWN", ">PROBE P95", ">GAPS", NULL};
+    static const char *const heads[] = {"~HEALTHD", "=STATE",     ">UP",   ">SUSPECT", ">DOWN",
+                                        ">UNKNOWN", ">PROBE P95", ">GAPS", NULL};
     static const char *const counts[] = {"up", "suspect", "down", "unknown"};
     const struct jv *list = jv_get(v->stats, "healthds");
     struct table *t = table_new(heads);
@@ -370,7 +383,8 @@ static void healthds_lines(struct view *v)
 
 static void companies_lines(struct view *v)
 {
-    static const char *const heads[] = {">WAITS MOST", ">WAITED", ">TIMES", ">USES MOST", ">WORKED FOR", ">REQUESTS", NULL};
+    static const char *const heads[] = {">WAITS MOST", ">WAITED",   ">TIMES", ">USES MOST",
+                                        ">WORKED FOR", ">REQUESTS", NULL};
     const struct jv *companies = jv_get(v->stats, "companies");
     const struct jv *wait = jv_get(companies, "wait_most"), *use = jv_get(companies, "use_most");
     size_t n = jv_len(wait) > jv_len(use) ? jv_len(wait) : jv_len(use);
@@ -437,10 +451,13 @@ static void traffic_lines(struct view *v)
     const struct jv *broker = jv_get(v->stats, "broker"), *streams = jv_get(broker, "streams");
     char a[TEXT_NUMBER], b[TEXT_NUMBER], c[TEXT_NUMBER];
     head(v, "Connections and streams", NULL);
-    buf_addf(v->out, "connections %s of %s; requests that wait for a dispatcher %s\n", count_text(jv_get(broker, "connections"), a),
-             count_text(jv_get(broker, "max_connections"), b), count_text(jv_get(broker, "parked"), c));
-    buf_addf(v->out, "streams %s now, %s since the start", count_text(jv_get(streams, "active"), a), count_text(jv_get(streams, "total"), b));
-    buf_addf(v->out, "; %s, %s/s now\n", bytes_text(number(streams, "bytes_total"), a), bytes_text(number(streams, "bytes_per_s"), b));
+    buf_addf(v->out, "connections %s of %s; requests that wait for a dispatcher %s\n",
+             count_text(jv_get(broker, "connections"), a), count_text(jv_get(broker, "max_connections"), b),
+             count_text(jv_get(broker, "parked"), c));
+    buf_addf(v->out, "streams %s now, %s since the start", count_text(jv_get(streams, "active"), a),
+             count_text(jv_get(streams, "total"), b));
+    buf_addf(v->out, "; %s, %s/s now\n", bytes_text(number(streams, "bytes_total"), a),
+             bytes_text(number(streams, "bytes_per_s"), b));
 }
 
 /* Of all lines those that fit, the last one saying that there are more. */

@@ -155,8 +155,8 @@ static enum ctl_exit sent(struct submit *s, struct http_answer *a)
     if (!c->args.json && a->replayed)
         printf("this was submitted before, as batch %lld; another --key makes a new one\n", (long long)batch_id);
     if (!c->args.json)
-        printf("batch %lld: %s accepted, %s rejected\n", (long long)batch_id, amount_text((uint64_t)accepted, "item", number),
-               number_text(total, other));
+        printf("batch %lld: %s accepted, %s rejected\n", (long long)batch_id,
+               amount_text((uint64_t)accepted, "item", number), number_text(total, other));
     fflush(stdout);
     enum ctl_exit code = total ? CTL_FAILED : CTL_DONE;
     if (!c->args.n[OPT_FOLLOW])

@@ -29,10 +29,10 @@ struct column {
     const char *head;
     bool right;
     bool is_state; /* its words are coloured */
-    int least; /* it may be cut to this; 0 = never */
-    int rank;  /* the lowest is left out first; 0 = never */
-    int width; /* of its widest cell */
-    int shown; /* columns it gets; 0 = left out */
+    int least;     /* it may be cut to this; 0 = never */
+    int rank;      /* the lowest is left out first; 0 = never */
+    int width;     /* of its widest cell */
+    int shown;     /* columns it gets; 0 = left out */
 };
 
 struct table {

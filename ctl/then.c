@@ -35,7 +35,10 @@ bool args_then(struct ctl *c, const char *portal, struct steps *out)
         if (!is_step_name(text, len, portal) || jv_type(params) != JV_OBJECT) {
             jv_free(params);
             steps_free(out);
-            return ctl_usage(c, "--then must be an action of the portal, %.64s.NAME, or one with params: %.64s.NAME={\"page\":2}", portal, portal),
+            return ctl_usage(
+                       c,
+                       "--then must be an action of the portal, %.64s.NAME, or one with params: %.64s.NAME={\"page\":2}",
+                       portal, portal),
                    false;
         }
         snprintf(out->names + at, sizeof(out->names) - at, "%s%.*s", i ? "," : "", (int)len, text);

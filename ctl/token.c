@@ -189,7 +189,7 @@ enum ctl_exit token_create(struct ctl *c)
     return code;
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------- */
+/* ---- list --------------------------------------------------------------------------------------------------- */
 
 static const char *state_name(struct db *db, unsigned revoked, unsigned expired)
 {
@@ -210,7 +210,10 @@ static struct jv *abilities_jv(const char *list)
 /* What each token asked of a broker since that one's start; NULL when none is to be asked, or none answers. */
 static struct jv *use_ask(struct ctl *c)
 {
-    struct http_request request = {.method = "GET", .base_url = c->conf->ctl_ops_url, .path = "/api/v1/ops/tokens/use", .total_ms = USE_ASK_MS};
+    struct http_request request = {.method = "GET",
+                                   .base_url = c->conf->ctl_ops_url,
+                                   .path = "/api/v1/ops/tokens/use",
+                                   .total_ms = USE_ASK_MS};
     struct http_answer answer;
     if (!c->conf->ctl_token)
         return NULL;
@@ -251,9 +254,11 @@ static void use_cells(struct table *table, const struct jv *use, int64_t id, str
 
 enum ctl_exit token_list(struct ctl *c)
 {
-    static const char *const heads[] = {">ID", "=STATE", "ABILITIES", "~COMPANIES", "2>RATE", "EXPIRES (UTC)", "1CREATED (UTC)", "~NAME", NULL};
-    static const char *const used_heads[] = {">ID",   "=STATE", "ABILITIES",       "~COMPANIES", "2>RATE", "EXPIRES (UTC)", "1CREATED (UTC)",
-                                             ">CALLS", ">TOO OFTEN", "LAST REFUSED (UTC)", "~NAME",      NULL};
+    static const char *const heads[] = {">ID",           "=STATE",         "ABILITIES", "~COMPANIES", "2>RATE",
+                                        "EXPIRES (UTC)", "1CREATED (UTC)", "~NAME",     NULL};
+    static const char *const used_heads[] = {
+        ">ID",    "=STATE",     "ABILITIES",          "~COMPANIES", "2>RATE", "EXPIRES (UTC)", "1CREATED (UTC)",
+        ">CALLS", ">TOO OFTEN", "LAST REFUSED (UTC)", "~NAME",      NULL};
     struct db *db = c->db;
     struct jv *use = use_ask(c);
     enum db_rc rc = db_query(db,
@@ -311,7 +316,7 @@ enum ctl_exit token_list(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- revoke -------------------------------------------------------------------------------------------- */
+/* ---- revoke ------------------------------------------------------------------------------------------------- */
 
 struct revoke {
     const char *actor;

@@ -23,7 +23,8 @@ enum ctl_exit ctl_db_fail(struct ctl *c, enum db_rc rc)
     case DB_RETRY:
         return ctl_fail(c, "the database is busy with the same rows; nothing was changed, try again: %s", text);
     case DB_NOT_HERE:
-        return ctl_fail(c, "the database server is read-only; name the one that takes writes first in db.host: %s", text);
+        return ctl_fail(c, "the database server is read-only; name the one that takes writes first in db.host: %s",
+                        text);
     case DB_OK:
     case DB_DUP:
     case DB_REFUSED:
@@ -52,12 +53,14 @@ enum ctl_exit ctl_tx(struct ctl *c, enum db_rc (*fn)(struct db *, void *), int (
 
 enum db_rc ctl_audit(struct db *db, const char *actor, const char *action, const char *subject, const char *detail)
 {
-    char who[160 * 4 + 1], what[160 * 4 + 1], more[1000 * 4 + 1]; /* an account, a host name, a reason typed in another character set */
+    char who[160 * 4 + 1], what[160 * 4 + 1],
+        more[1000 * 4 + 1]; /* an account, a host name, a reason typed in another character set */
     text_clean(who, sizeof(who), actor, strlen(actor), 160);
     text_clean(what, sizeof(what), subject, strlen(subject), 160);
     text_clean(more, sizeof(more), detail, detail ? strlen(detail) : 0, 1000);
-    return db_exec(db, "INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6), ?, ?, ?, ?)", "ssss", who, action, what,
-                   detail ? more : NULL);
+    return db_exec(db,
+                   "INSERT INTO chasqui_audit (at, actor, action, subject, detail) VALUES (NOW(6), ?, ?, ?, ?)",
+                   "ssss", who, action, what, detail ? more : NULL);
 }
 
 bool ctl_tables_ready(struct ctl *c)

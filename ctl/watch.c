@@ -49,7 +49,7 @@ struct watch {
     int columns, height;
 };
 
-/* ---- asking ------------------------------------------------------------------------------------------------------------ */
+/* ---- asking ------------------------------------------------------------------------------------------------- */
 
 static void source_free(struct source *s)
 {
@@ -59,7 +59,8 @@ static void source_free(struct source *s)
 
 static void source_ask(struct watch *w, struct source *s, const char *path)
 {
-    struct http_request request = {.method = "GET", .base_url = w->c->conf->ctl_ops_url, .path = path, .total_ms = ASK_MS};
+    struct http_request request = {
+        .method = "GET", .base_url = w->c->conf->ctl_ops_url, .path = path, .total_ms = ASK_MS};
     struct http_answer answer;
     http_ask(w->c, &request, &answer);
     s->asked_ms = clock_ms();
@@ -72,7 +73,8 @@ static void source_ask(struct watch *w, struct source *s, const char *path)
     if (!answer.status)
         snprintf(s->why, sizeof(s->why), "no broker answers at %s: %s", request.base_url, answer.why);
     else if (answer.status == 401 || answer.status == 403)
-        snprintf(s->why, sizeof(s->why), "%s answered %d; is ctl.token set, with the ability ops:read?", request.base_url, answer.status);
+        snprintf(s->why, sizeof(s->why), "%s answered %d; is ctl.token set, with the ability ops:read?",
+                 request.base_url, answer.status);
     else
         snprintf(s->why, sizeof(s->why), "%s answered %d %s", request.base_url, answer.status,
                  jv_str(jv_get(answer.body, "error")) ? jv_str(jv_get(answer.body, "error")) : "");
@@ -133,7 +135,7 @@ static void refresh(struct watch *w)
         ask_path(w, &w->under, tab->under, w->open_id);
 }
 
-/* ---- drawing ------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing ------------------------------------------------------------------------------------------------ */
 
 static const char *style(const struct watch *w, const char *escape)
 {
@@ -162,7 +164,8 @@ static const char *text_of(const struct jv *v, char out[128])
 static void head_put(struct watch *w, struct buf *out)
 {
     const struct jv *words = jv_get(w->stats.body, "words");
-    const char *state = jv_str(jv_get(w->stats.body, "state")), *text = jv_str(jv_get(jv_at(words, 0), "text")), *at = jv_str(jv_get(w->stats.body, "as_of"));
+    const char *state = jv_str(jv_get(w->stats.body, "state")), *text = jv_str(jv_get(jv_at(words, 0), "text")),
+               *at = jv_str(jv_get(w->stats.body, "as_of"));
     bool is_bad = state && strcmp(state, "bad") == 0, is_warn = state && strcmp(state, "warn") == 0;
     struct buf line = {0};
     buf_addf(&line, "%s  %s", state ? state : "?", text ? text : "");
@@ -172,7 +175,8 @@ static void head_put(struct watch *w, struct buf *out)
     table_cut(out, line.data, w->columns);
     buf_adds(out, style(w, COLOUR_PLAIN));
     buf_clear(&line);
-    buf_addf(&line, "%.8s UTC%s", at && strlen(at) >= 19 ? at + 11 : "-", w->is_paused ? "  paused: space goes on" : "");
+    buf_addf(&line, "%.8s UTC%s", at && strlen(at) >= 19 ? at + 11 : "-",
+             w->is_paused ? "  paused: space goes on" : "");
     buf_adds(out, "\n");
     table_cut(out, line.data, w->columns);
     buf_adds(out, "\n");
@@ -253,7 +257,8 @@ static void list_put(struct watch *w, int room, struct buf *out)
     struct buf line = {0};
     buf_addf(&line, "%s", tab->title);
     if (l->sort >= 0)
-        buf_addf(&line, "  by %s%s", watch_column(w->tab, (unsigned)l->sort), l->is_descending ? ", the most first" : "");
+        buf_addf(&line, "  by %s%s", watch_column(w->tab, (unsigned)l->sort),
+                 l->is_descending ? ", the most first" : "");
     if (*l->filter || w->is_typing)
         buf_addf(&line, "  /%s%s", l->filter, w->is_typing ? "_" : "");
     buf_adds(out, style(w, COLOUR_BOLD));
@@ -262,7 +267,9 @@ static void list_put(struct watch *w, int room, struct buf *out)
     buf_free(&line);
     watch_list_text(w->tab, list_of(w), l, w->columns, room - 1, w->with_colour, out);
     if (!l->shown)
-        buf_adds(out, tab->path && !w->rows.asked_ms ? "asking ...\n" : *l->filter ? "nothing is like that\n" : "nothing\n");
+        buf_adds(out, tab->path && !w->rows.asked_ms ? "asking ...\n"
+                      : *l->filter                   ? "nothing is like that\n"
+                                                     : "nothing\n");
 }
 
 /* The tabs, as many as fit, and the keys. */
@@ -275,7 +282,8 @@ static void foot_put(const struct watch *w, struct buf *out)
             break;
         at += len + (i > 0);
         bool is_here = i == w->tab;
-        buf_addf(out, "%s%s%u %s%s", i ? " " : "", is_here ? "\033[7m" : "", i + 1, watch_tab[i].title, is_here ? "\033[0m" : "");
+        buf_addf(out, "%s%s%u %s%s", i ? " " : "", is_here ? "\033[7m" : "", i + 1, watch_tab[i].title,
+                 is_here ? "\033[0m" : "");
     }
     struct buf keys = {0};
     buf_adds(&keys, "q ends this  ? keys");
@@ -323,7 +331,7 @@ static void draw(struct watch *w)
     buf_free(&out);
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------------- */
+/* ---- keys --------------------------------------------------------------------------------------------------- */
 
 static void close_row(struct watch *w)
 {

@@ -17,11 +17,16 @@
 
 const struct watch_tab watch_tab[TAB_COUNT] = {
     [TAB_ALL] = {"All", NULL, NULL, NULL, NULL, NULL, NULL, false, -1, false},
-    [TAB_ROBOTS] = {"Robots", NULL, "robots", "name", NULL, NULL, "/api/v1/ops/sessions?state=live&limit=50&worker=%s", false, -1, false},
-    [TAB_BATCHES] = {"Batches", "/api/v1/ops/batches?limit=100", "batches", "id", NULL, NULL, "/api/v1/ops/jobs?limit=50&batch_id=%s", false, -1, false},
-    [TAB_JOBS] = {"Jobs", "/api/v1/ops/jobs?limit=100", "jobs", "id", "/api/v1/ops/jobs/%s", "id", "/api/v1/ops/jobs/%s/why", true, -1, false},
-    [TAB_SESSIONS] = {"Sessions", "/api/v1/ops/sessions?state=live&limit=200", "sessions", "session_id", "/api/v1/ops/jobs/%s", "job_id", NULL, false, -1, false},
-    [TAB_ERRORS] = {"Errors", "/api/v1/ops/errors?since=86400", "errors", "error", "/api/v1/ops/jobs/%s", "last_job_id", NULL, false, -1, false},
+    [TAB_ROBOTS] = {"Robots", NULL, "robots", "name", NULL, NULL,
+                    "/api/v1/ops/sessions?state=live&limit=50&worker=%s", false, -1, false},
+    [TAB_BATCHES] = {"Batches", "/api/v1/ops/batches?limit=100", "batches", "id", NULL, NULL,
+                     "/api/v1/ops/jobs?limit=50&batch_id=%s", false, -1, false},
+    [TAB_JOBS] = {"Jobs", "/api/v1/ops/jobs?limit=100", "jobs", "id", "/api/v1/ops/jobs/%s", "id",
+                  "/api/v1/ops/jobs/%s/why", true, -1, false},
+    [TAB_SESSIONS] = {"Sessions", "/api/v1/ops/sessions?state=live&limit=200", "sessions", "session_id",
+                      "/api/v1/ops/jobs/%s", "job_id", NULL, false, -1, false},
+    [TAB_ERRORS] = {"Errors", "/api/v1/ops/errors?since=86400", "errors", "error", "/api/v1/ops/jobs/%s",
+                    "last_job_id", NULL, false, -1, false},
     [TAB_PROCESSES] = {"Processes", NULL, "dispatchers", "name", NULL, NULL, NULL, false, -1, false},
     [TAB_ROUTES] = {"Routes", NULL, "broker.routes", "route", NULL, NULL, NULL, false, 2, true},
 };
@@ -32,19 +37,62 @@ static const struct column {
     const char *head, *path;
     enum kind kind;
 } columns[TAB_COUNT][COLUMNS_MAX] = {
-    [TAB_ROBOTS] = {{"~ROBOT", "name", TEXT}, {"=JUDGED", "verdict", JUDGED}, {"=WANTED", "wanted", TEXT}, {">PLACES", "", PLACES}, {"1>LOGGING IN", "logins_in_flight", COUNT},
-                    {">DONE", "logins_done_per_s", RATE}, {">FAILED", "logins_failed_per_s", RATE}, {">P95", "login_s.p95", SECONDS}, {"2>ERRORS", "errors", FAULTS}, {"3~WHY", "why", TEXT}},
-    [TAB_BATCHES] = {{">BATCH", "id", TEXT}, {"=STATUS", "status", TEXT}, {"1~~ACTION", "action", TEXT}, {">TOTAL", "total", COUNT}, {">DONE", "counts.done", COUNT},
-                     {">FAILED", "counts.failed", COUNT}, {"2>RUNNING", "counts.running", COUNT}, {">ETA", "eta_s", SECONDS}, {"3CREATED", "created_at", AT}},
-    [TAB_JOBS] = {{">JOB", "id", TEXT}, {">COMPANY", "company_id", TEXT}, {"2~~ACTION", "action", TEXT}, {"=STATUS", "status", TEXT}, {"1>TRIES", "attempts", COUNT},
-                  {"~~ROBOT", "worker", TEXT}, {"3>BATCH", "batch_id", TEXT}, {"~~ERROR", "error", TEXT}, {"4CREATED", "created_at", AT}},
-    [TAB_SESSIONS] = {{"~~SESSION", "session_id", TEXT}, {">COMPANY", "company_id", TEXT}, {"2PORTAL", "portal", TEXT}, {"~~ROBOT", "worker", TEXT}, {"=STATE", "state", TEXT},
-                      {"1STARTED", "started_at", AT}, {"LAST USED", "last_activity_at", AT}},
-    [TAB_ERRORS] = {{"~~ERROR", "error", TEXT}, {"2~~ROBOT SAID", "robot_error", TEXT}, {"1KIND", "kind", TEXT}, {">JOBS", "n", COUNT}, {">COMPANIES", "companies", COUNT},
-                    {"4FIRST", "first_at", AT}, {"LAST", "last_at", AT}, {"3~MESSAGE", "message", TEXT}},
-    [TAB_PROCESSES] = {{"~DISPATCHER", "name", TEXT}, {"=HERE", "connected", FLAG}, {"1=DATABASE", "database.ok", FLAG}, {">AT WORK", "in_flight", COUNT}, {">DB P95", "database.op_s.p95", SECONDS},
-                       {">REQ", "requests_per_s", RATE}, {"2VERSION", "version", TEXT}, {">UP", "uptime_s", SECONDS}},
-    [TAB_ROUTES] = {{"METHOD", "method", TEXT}, {"~~ROUTE", "route", TEXT}, {">RATE", "per_s", RATE}, {">P50", "latency_s.p50", SECONDS}, {">P95", "latency_s.p95", SECONDS},
+    [TAB_ROBOTS] = {{"~ROBOT", "name", TEXT},
+                    {"=JUDGED", "verdict", JUDGED},
+                    {"=WANTED", "wanted", TEXT},
+                    {">PLACES", "", PLACES},
+                    {"1>LOGGING IN", "logins_in_flight", COUNT},
+                    {">DONE", "logins_done_per_s", RATE},
+                    {">FAILED", "logins_failed_per_s", RATE},
+                    {">P95", "login_s.p95", SECONDS},
+                    {"2>ERRORS", "errors", FAULTS},
+                    {"3~WHY", "why", TEXT}},
+    [TAB_BATCHES] = {{">BATCH", "id", TEXT},
+                     {"=STATUS", "status", TEXT},
+                     {"1~~ACTION", "action", TEXT},
+                     {">TOTAL", "total", COUNT},
+                     {">DONE", "counts.done", COUNT},
+                     {">FAILED", "counts.failed", COUNT},
+                     {"2>RUNNING", "counts.running", COUNT},
+                     {">ETA", "eta_s", SECONDS},
+                     {"3CREATED", "created_at", AT}},
+    [TAB_JOBS] = {{">JOB", "id", TEXT},
+                  {">COMPANY", "company_id", TEXT},
+                  {"2~~ACTION", "action", TEXT},
+                  {"=STATUS", "status", TEXT},
+                  {"1>TRIES", "attempts", COUNT},
+                  {"~~ROBOT", "worker", TEXT},
+                  {"3>BATCH", "batch_id", TEXT},
+                  {"~~ERROR", "error", TEXT},
+                  {"4CREATED", "created_at", AT}},
+    [TAB_SESSIONS] = {{"~~SESSION", "session_id", TEXT},
+                      {">COMPANY", "company_id", TEXT},
+                      {"2PORTAL", "portal", TEXT},
+                      {"~~ROBOT", "worker", TEXT},
+                      {"=STATE", "state", TEXT},
+                      {"1STARTED", "started_at", AT},
+                      {"LAST USED", "last_activity_at", AT}},
+    [TAB_ERRORS] = {{"~~ERROR", "error", TEXT},
+                    {"2~~ROBOT SAID", "robot_error", TEXT},
+                    {"1KIND", "kind", TEXT},
+                    {">JOBS", "n", COUNT},
+                    {">COMPANIES", "companies", COUNT},
+                    {"4FIRST", "first_at", AT},
+                    {"LAST", "last_at", AT},
+                    {"3~MESSAGE", "message", TEXT}},
+    [TAB_PROCESSES] = {{"~DISPATCHER", "name", TEXT},
+                       {"=HERE", "connected", FLAG},
+                       {"1=DATABASE", "database.ok", FLAG},
+                       {">AT WORK", "in_flight", COUNT},
+                       {">DB P95", "database.op_s.p95", SECONDS},
+                       {">REQ", "requests_per_s", RATE},
+                       {"2VERSION", "version", TEXT},
+                       {">UP", "uptime_s", SECONDS}},
+    [TAB_ROUTES] = {{"METHOD", "method", TEXT},
+                    {"~~ROUTE", "route", TEXT},
+                    {">RATE", "per_s", RATE},
+                    {">P50", "latency_s.p50", SECONDS},
+                    {">P95", "latency_s.p95", SECONDS},
                     {"1>P99", "latency_s.p99", SECONDS}},
 };
 
@@ -74,7 +122,7 @@ const struct jv *watch_member(const struct jv *object, const char *path)
     return object;
 }
 
-/* ---- cells --------------------------------------------------------------------------------------------------------- */
+/* ---- cells -------------------------------------------------------------------------------------------------- */
 
 static double number(const struct jv *v)
 {
@@ -96,7 +144,9 @@ static double cell_number(const struct column *c, const struct jv *row)
     double x = 0;
     switch (c->kind) {
     case PLACES:
-        return number(jv_get(row, "places_total")) > 0 ? number(jv_get(row, "places_used")) / number(jv_get(row, "places_total")) : -1;
+        return number(jv_get(row, "places_total")) > 0
+                   ? number(jv_get(row, "places_used")) / number(jv_get(row, "places_total"))
+                   : -1;
     case FAULTS:
         jv_each(v, fault_add, &x);
         return x;
@@ -123,7 +173,8 @@ static void cell_text(const struct column *c, const struct jv *row, char *out, s
     snprintf(out, room, "-");
     switch (c->kind) {
     case JUDGED:
-        if (text && strcmp(text, "unknown") == 0 && jv_str(jv_get(row, "last_verdict")) && strcmp(jv_str(jv_get(row, "last_verdict")), "unknown") != 0)
+        if (text && strcmp(text, "unknown") == 0 && jv_str(jv_get(row, "last_verdict")) &&
+            strcmp(jv_str(jv_get(row, "last_verdict")), "unknown") != 0)
             snprintf(out, room, "was %s", jv_str(jv_get(row, "last_verdict")));
         else if (text)
             snprintf(out, room, "%s", text);
@@ -167,7 +218,7 @@ static void cell_text(const struct column *c, const struct jv *row, char *out, s
     }
 }
 
-/* ---- order and filter ------------------------------------------------------------------------------------------------ */
+/* ---- order and filter --------------------------------------------------------------------------------------- */
 
 struct order {
     enum tab tab;
@@ -214,7 +265,7 @@ static bool has_text(enum tab tab, const struct jv *row, const char *filter)
     return false;
 }
 
-/* ---- lines -------------------------------------------------------------------------------------------------------------- */
+/* ---- lines -------------------------------------------------------------------------------------------------- */
 
 static void selection_settle(struct watch_list *l, int room)
 {
@@ -230,7 +281,8 @@ static void selection_settle(struct watch_list *l, int room)
         l->top = l->shown > room ? l->shown - room : 0;
 }
 
-static void rows_put(enum tab tab, const struct ranked *rows, const struct watch_list *l, int width, int room, bool with_colour, struct buf *out)
+static void rows_put(enum tab tab, const struct ranked *rows, const struct watch_list *l, int width, int room,
+                     bool with_colour, struct buf *out)
 {
     const char *heads[COLUMNS_MAX + 1] = {NULL};
     unsigned n = watch_columns(tab);
@@ -264,7 +316,8 @@ static void rows_put(enum tab tab, const struct ranked *rows, const struct watch
     buf_free(&text);
 }
 
-const struct jv *watch_list_text(enum tab tab, const struct jv *list, struct watch_list *l, int width, int height, bool with_colour, struct buf *out)
+const struct jv *watch_list_text(enum tab tab, const struct jv *list, struct watch_list *l, int width, int height,
+                                 bool with_colour, struct buf *out)
 {
     size_t all = jv_len(list);
     struct order order = {tab, l};
@@ -281,7 +334,7 @@ const struct jv *watch_list_text(enum tab tab, const struct jv *list, struct wat
     return selected;
 }
 
-/* ---- one thing ------------------------------------------------------------------------------------------------------------ */
+/* ---- one thing ---------------------------------------------------------------------------------------------- */
 
 struct dump {
     struct buf *out;

@@ -10,14 +10,24 @@
 #include "common/jv.h"
 #include <stdbool.h>
 
-enum tab { TAB_ALL, TAB_ROBOTS, TAB_BATCHES, TAB_JOBS, TAB_SESSIONS, TAB_ERRORS, TAB_PROCESSES, TAB_ROUTES, TAB_COUNT };
+enum tab {
+    TAB_ALL,
+    TAB_ROBOTS,
+    TAB_BATCHES,
+    TAB_JOBS,
+    TAB_SESSIONS,
+    TAB_ERRORS,
+    TAB_PROCESSES,
+    TAB_ROUTES,
+    TAB_COUNT
+};
 
 struct watch_tab {
     const char *title;
-    const char *path;  /* what is asked for; NULL = it is in the statistics */
-    const char *list;  /* where the list is, parts joined by '.' */
-    const char *id;    /* the member that names a row */
-    const char *open;  /* the path of one row, with %s for `of`; NULL = the row itself is all there is */
+    const char *path; /* what is asked for; NULL = it is in the statistics */
+    const char *list; /* where the list is, parts joined by '.' */
+    const char *id;   /* the member that names a row */
+    const char *open; /* the path of one row, with %s for `of`; NULL = the row itself is all there is */
     const char *of;
     const char *under; /* the path of what is shown below it, with %s for its id; NULL = nothing */
     bool is_searched;  /* the filter goes to the broker as search= */
@@ -37,7 +47,8 @@ unsigned watch_columns(enum tab tab);
 const char *watch_column(enum tab tab, unsigned i);
 /* The head and at most `rows` - 1 rows, `columns` wide; the selected one is inverse. Corrects selected and top. Answers the selected row
  * (borrowed from `rows_of`), NULL when there is none. */
-const struct jv *watch_list_text(enum tab tab, const struct jv *list, struct watch_list *l, int columns, int rows, bool with_colour, struct buf *out);
+const struct jv *watch_list_text(enum tab tab, const struct jv *list, struct watch_list *l, int columns, int rows,
+                                 bool with_colour, struct buf *out);
 /* A member by its path ("login_s.p95"). */
 const struct jv *watch_member(const struct jv *object, const char *path);
 /* Any object as lines, a member each. */

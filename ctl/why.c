@@ -16,18 +16,25 @@ struct piece {
     const char *const *heads, *const *keys;
 };
 
-static const char *const session_heads[] = {"PORTAL", "STATE", "~~ROBOT", "SINCE (UTC)", "1USED (UTC)", "2~SESSION", NULL};
-static const char *const session_keys[] = {"portal", "state", "worker", "since", "last_activity_at", "session_id", NULL};
-static const char *const running_heads[] = {">JOB", "~ACTION", "~STEP", "~~ROBOT", "SINCE (UTC)", "1~~DISPATCHER", NULL};
+static const char *const session_heads[] = {"PORTAL",      "STATE",     "~~ROBOT", "SINCE (UTC)",
+                                            "1USED (UTC)", "2~SESSION", NULL};
+static const char *const session_keys[] = {"portal",           "state",      "worker", "since",
+                                           "last_activity_at", "session_id", NULL};
+static const char *const running_heads[] = {">JOB",        "~ACTION",       "~STEP", "~~ROBOT",
+                                            "SINCE (UTC)", "1~~DISPATCHER", NULL};
 static const char *const running_keys[] = {"job_id", "action", "step", "worker", "since", "dispatcher", NULL};
-static const char *const waiting_heads[] = {">BATCH", ">INDEX", ">JOB", "PORTAL", "STATUS", ">PRIORITY", ">BEFORE IT", "NOT BEFORE (UTC)", NULL};
-static const char *const waiting_keys[] = {"batch_id", "index", "job_id", "portal", "status", "priority", "before", "due_at", NULL};
+static const char *const waiting_heads[] = {
+    ">BATCH", ">INDEX", ">JOB", "PORTAL", "STATUS", ">PRIORITY", ">BEFORE IT", "NOT BEFORE (UTC)", NULL};
+static const char *const waiting_keys[] = {"batch_id", "index",  "job_id", "portal", "status",
+                                           "priority", "before", "due_at", NULL};
 static const char *const failure_heads[] = {">JOB", "~ACTION", "AT (UTC)", "~~ROBOT", "ERROR", "1~MESSAGE", NULL};
 static const char *const failure_keys[] = {"job_id", "action", "finished_at", "worker", "error", "message", NULL};
 static const char *const credential_heads[] = {"PORTAL", "STORED (UTC)", "REFUSED SINCE (UTC)", "~ERROR", NULL};
 static const char *const credential_keys[] = {"portal", "updated_at", "refused_at", "refused_error", NULL};
-static const char *const recent_heads[] = {">JOB", "~ACTION", "STATUS", "CREATED (UTC)", "1FINISHED (UTC)", "~~ROBOT", NULL};
-static const char *const recent_keys[] = {"job_id", "action", "status", "created_at", "finished_at", "worker", NULL};
+static const char *const recent_heads[] = {">JOB",    "~ACTION", "STATUS", "CREATED (UTC)", "1FINISHED (UTC)",
+                                           "~~ROBOT", NULL};
+static const char *const recent_keys[] = {"job_id",      "action", "status", "created_at",
+                                          "finished_at", "worker", NULL};
 
 static const struct piece pieces[] = {
     {"sessions", "live sessions", "no session is live", session_heads, session_keys},

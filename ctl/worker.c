@@ -18,7 +18,7 @@
 
 #define URL_ROOM 256
 
-/* ---- add ----------------------------------------------------------------------------------------------- */
+/* ---- add ---------------------------------------------------------------------------------------------------- */
 
 struct add {
     const char *actor;
@@ -52,7 +52,8 @@ enum ctl_exit worker_add(struct ctl *c)
         return CTL_USAGE;
     if (!args_value(&c->args, OPT_BASE_URL))
         return ctl_usage(c, "--base-url is missing");
-    if (!args_url(c, OPT_BASE_URL, w.base_url, sizeof(w.base_url)) || !args_url(c, OPT_VIEWER_URL, w.viewer_url, sizeof(w.viewer_url)) ||
+    if (!args_url(c, OPT_BASE_URL, w.base_url, sizeof(w.base_url)) ||
+        !args_url(c, OPT_VIEWER_URL, w.viewer_url, sizeof(w.viewer_url)) ||
         (capacity && !args_number(c, "--capacity", capacity, 1, ROBOT_CAPACITY_MAX, &w.row.capacity)))
         return CTL_USAGE;
     w.row.base_url = w.base_url;
@@ -61,7 +62,7 @@ enum ctl_exit worker_add(struct ctl *c)
     return code != CTL_DONE ? code : ctl_say(c, "robot %s is known: %s", w.row.name, w.base_url);
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------- */
+/* ---- list --------------------------------------------------------------------------------------------------- */
 
 static const char *optional_calls(struct db *db, unsigned col)
 {
@@ -100,29 +101,30 @@ static void down_cell(struct ctl *c, struct table *table)
     bool is_down = !db_is_null(db, 12);
     int64_t waiting = db_i64(db, 13), left_s = c->conf->session_lost_after_s - db_i64(db, 14) / 1000;
     if (is_down && waiting)
-        table_addf(table, "%s: %lld %s, %lld s more", db_str(db, 12, NULL), (long long)waiting, waiting == 1 ? "waits" : "wait",
-                   (long long)(left_s > 0 ? left_s : 0));
+        table_addf(table, "%s: %lld %s, %lld s more", db_str(db, 12, NULL), (long long)waiting,
+                   waiting == 1 ? "waits" : "wait", (long long)(left_s > 0 ? left_s : 0));
     else
         table_add(table, is_down ? db_str(db, 12, NULL) : NULL);
 }
 
 enum ctl_exit worker_list(struct ctl *c)
 {
-    static const char *const heads[] = {"NAME",            "=WANTED",    ">PLACES",  ">SESSIONS", ">ABANDONED",
-                                        "DOWN", "2OPTIONAL CALLS", "~~BASE URL", "1~VIEWER", NULL};
+    static const char *const heads[] = {"NAME", "=WANTED",         ">PLACES",    ">SESSIONS", ">ABANDONED",
+                                        "DOWN", "2OPTIONAL CALLS", "~~BASE URL", "1~VIEWER",  NULL};
     struct db *db = c->db;
-    enum db_rc rc = db_query(db,
-                             "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, "
-                             ROBOT_CAPACITY ", (SELECT "
-                             "COUNT(p.session_ref) FROM "
-                             "chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
-                             "WHERE s.robot_id = r.id AND "
-                             "s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND "
-                             "a.robot_id = r.id), r.boot_id, "
-                             "r.fenced, IF(r.down_seen > NOW(6) - INTERVAL 30 SECOND, r.down_as, NULL), (SELECT COUNT(*) FROM chasqui_sessions "
-                             "w WHERE w.robot_id = r.id AND w.live = 1 AND w.state = 'active' AND r.down_as = 'silent' AND r.down_seen > NOW(6) - "
-                             "INTERVAL 30 SECOND), r.down_ms FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name",
-                             "");
+    enum db_rc rc = db_query(
+        db,
+        "SELECT r.name, r.wanted, r.base_url, r.viewer_url, r.capacity, r.reported_capacity, " ROBOT_CAPACITY
+        ", (SELECT "
+        "COUNT(p.session_ref) FROM "
+        "chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
+        "WHERE s.robot_id = r.id AND "
+        "s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND "
+        "a.robot_id = r.id), r.boot_id, "
+        "r.fenced, IF(r.down_seen > NOW(6) - INTERVAL 30 SECOND, r.down_as, NULL), (SELECT COUNT(*) FROM chasqui_sessions "
+        "w WHERE w.robot_id = r.id AND w.live = 1 AND w.state = 'active' AND r.down_as = 'silent' AND r.down_seen > NOW(6) - "
+        "INTERVAL 30 SECOND), r.down_ms FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name",
+        "");
     if (rc)
         return ctl_db_fail(c, rc);
     struct table *table = table_new(heads);
@@ -149,7 +151,7 @@ enum ctl_exit worker_list(struct ctl *c)
     return CTL_DONE;
 }
 
-/* ---- remove -------------------------------------------------------------------------------------------- */
+/* ---- remove ------------------------------------------------------------------------------------------------- */
 
 struct remove {
     const char *actor, *name;
@@ -230,5 +232,6 @@ enum ctl_exit worker_remove(struct ctl *c)
         return code;
     if (!w.found)
         return ctl_fail(c, "there is no robot %s", w.name);
-    return ctl_say(c, "robot %s is removed, %s %s lost", w.name, amount_text(w.live, "session", text), w.live == 1 ? "was" : "were");
+    return ctl_say(c, "robot %s is removed, %s %s lost", w.name, amount_text(w.live, "session", text),
+                   w.live == 1 ? "was" : "were");
 }

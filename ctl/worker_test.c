@@ -63,7 +63,8 @@ struct test {
     char detail[PROBES][200];
 };
 
-static void note(struct test *t, enum probe p, bool is_there, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void note(struct test *t, enum probe p, bool is_there, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 static void note(struct test *t, enum probe p, bool is_there, const char *fmt, ...)
 {
     va_list ap;
@@ -73,7 +74,7 @@ static void note(struct test *t, enum probe p, bool is_there, const char *fmt, .
     t->outcome[p] = is_there ? PASSED : MISSING;
 }
 
-/* ---- calls ----------------------------------------------------------------------------------------------------- */
+/* ---- calls -------------------------------------------------------------------------------------------------- */
 
 /* Makes the call; its body as JSON, or NULL. The caller frees it. */
 static struct jv *ask(struct http_line *line, struct http_call *call)
@@ -93,7 +94,8 @@ static const char *came(const struct http_call *call, char out[120])
     if (!call->status)
         snprintf(out, 120, "no answer: %.100s", call->why);
     else
-        snprintf(out, 120, "%d, %s, in %ld ms", call->status, *call->type ? call->type : "no content type", call->ms);
+        snprintf(out, 120, "%d, %s, in %ld ms", call->status, *call->type ? call->type : "no content type",
+                 call->ms);
     return out;
 }
 
@@ -114,11 +116,12 @@ static bool is_healthy(const struct http_call *call, const struct jv *body)
     return call->status == 200 && is_true(body, "ok") && jv_int(jv_get(body, "sessions"), &n) && n >= 0;
 }
 
-/* ---- without a log-in ------------------------------------------------------------------------------------------ */
+/* ---- without a log-in --------------------------------------------------------------------------------------- */
 
 static void health_try(struct test *t)
 {
-    struct http_call call = {.method = "GET", .path = "/health", .timeout_ms = HEALTH_MS, .request_id = "worker-test-1"};
+    struct http_call call = {
+        .method = "GET", .path = "/health", .timeout_ms = HEALTH_MS, .request_id = "worker-test-1"};
     char text[120], boot[BOOT_ROOM], header[BOOT_ROOM];
     int64_t sessions = 0, capacity = 0;
     struct jv *body = ask(t->line, &call);
@@ -131,8 +134,11 @@ static void health_try(struct test *t)
         bool has_capacity = jv_int(jv_get(body, "capacity"), &capacity) && capacity > 0;
         note(t, PROBE_CAPACITY, has_capacity, has_capacity ? "%lld" : "not in /health", (long long)capacity);
         note(t, PROBE_BOOT, *boot && strcmp(boot, header) == 0, "%s",
-             !*boot ? "not in /health" : *call.boot ? "in /health and in X-Robot-Boot" : "in /health, not in the header X-Robot-Boot");
-        note(t, PROBE_REQUEST_ID, strcmp(call.echoed, "worker-test-1") == 0, "%s", *call.echoed ? call.echoed : "no header X-Request-Id");
+             !*boot       ? "not in /health"
+             : *call.boot ? "in /health and in X-Robot-Boot"
+                          : "in /health, not in the header X-Robot-Boot");
+        note(t, PROBE_REQUEST_ID, strcmp(call.echoed, "worker-test-1") == 0, "%s",
+             *call.echoed ? call.echoed : "no header X-Request-Id");
     }
     jv_free(body);
 }
@@ -145,7 +151,8 @@ static void connection_try(struct test *t)
     note(t, PROBE_HEAD, head.status == 200, "%s", came(&head, text));
     jv_free(ask(t->line, &again));
     jv_free(ask(t->line, &again));
-    note(t, PROBE_KEEP_ALIVE, again.status && again.is_reused, again.is_reused ? "one connection for several calls" : "the robot closes them");
+    note(t, PROBE_KEEP_ALIVE, again.status && again.is_reused,
+         again.is_reused ? "one connection for several calls" : "the robot closes them");
 }
 
 static void unknown_try(struct test *t)
@@ -175,7 +182,8 @@ static void optional_try(struct test *t)
     char text[120];
     struct jv *body = ask(t->line, &list);
     bool is_list = list.status == 200 && jv_type(jv_get(body, "sessions")) == JV_ARRAY;
-    note(t, PROBE_SESSIONS, is_list, is_list ? "%s, %zu of them" : "%s", came(&list, text), jv_len(jv_get(body, "sessions")));
+    note(t, PROBE_SESSIONS, is_list, is_list ? "%s, %zu of them" : "%s", came(&list, text),
+         jv_len(jv_get(body, "sessions")));
     jv_free(body);
     body = ask(t->line, &close);
     note(t, PROBE_DELETE, is_gone(&close, body), "%s", came(&close, text));
@@ -188,10 +196,11 @@ static void optional_try(struct test *t)
     buf_free(&body_text);
 }
 
-/* ---- with one ---------------------------------------------------------------------------------------------------- */
+/* ---- with one ----------------------------------------------------------------------------------------------- */
 
 /* Logs in; the answer is the caller's to free. With `slowest_ms` health is asked all the while. */
-static struct jv *login(struct test *t, const char *job, long long epoch, struct http_call *call, struct http_busy *busy)
+static struct jv *login(struct test *t, const char *job, long long epoch, struct http_call *call,
+                        struct http_busy *busy)
 {
     char path[80];
     enum jv_bad why;
@@ -204,7 +213,8 @@ static struct jv *login(struct test *t, const char *job, long long epoch, struct
     jv_set_str(fields, "job_uid", job);
     jv_set_int(fields, "epoch", epoch);
     char *json = jv_dump(fields, &len);
-    *call = (struct http_call){.method = "POST", .path = path, .json = json, .idempotency_key = t->key, .timeout_ms = LOGIN_MS};
+    *call = (struct http_call){
+        .method = "POST", .path = path, .json = json, .idempotency_key = t->key, .timeout_ms = LOGIN_MS};
     if (busy)
         http_line_call_busy(t->line, call, t->beside, busy);
     else
@@ -248,8 +258,8 @@ static bool login_try(struct test *t)
     note(t, PROBE_LOGIN, is_open, "%s%s%.60s", came(&call, text), *refusal(body) ? ", " : "", refusal(body));
     jv_free(body);
     if (busy.n || busy.n_failed)
-        note(t, PROBE_HEALTH_BUSY, !busy.n_failed, "%u calls, the slowest %ld ms, %u not within %d ms", busy.n + busy.n_failed, busy.slowest_ms,
-             busy.n_failed, HEALTH_MS);
+        note(t, PROBE_HEALTH_BUSY, !busy.n_failed, "%u calls, the slowest %ld ms, %u not within %d ms",
+             busy.n + busy.n_failed, busy.slowest_ms, busy.n_failed, HEALTH_MS);
     else if (is_open)
         note(t, PROBE_HEALTH_BUSY, true, "the log-in was too short to ask");
     return is_open;
@@ -267,8 +277,8 @@ static void repeat_try(struct test *t)
     jv_free(body);
     body = login(t, "WORKERTEST02", t->epoch, &call, NULL);
     session_take(t, &call, body);
-    note(t, PROBE_STALE, call.status == 409 && strcmp(refusal(body), "stale_epoch") == 0, "%s%s%.60s", came(&call, text), *refusal(body) ? ", " : "",
-         refusal(body));
+    note(t, PROBE_STALE, call.status == 409 && strcmp(refusal(body), "stale_epoch") == 0, "%s%s%.60s",
+         came(&call, text), *refusal(body) ? ", " : "", refusal(body));
     jv_free(body);
 }
 
@@ -280,8 +290,10 @@ static void token_find(const struct jv *v, unsigned depth, char out[520])
         snprintf(out, 520, "%s", token);
     for (size_t i = 0; depth < DEPTH_MAX && !*out && jv_type(v) == JV_ARRAY && i < jv_len(v); i++)
         token_find(jv_at(v, i), depth + 1, out);
-    static const char *const keys[] = {"items", "data", "messages", "documents", "files", "mensajes", "documentos", "buzon"};
-    for (unsigned i = 0; depth < DEPTH_MAX && !*out && jv_type(v) == JV_OBJECT && i < sizeof(keys) / sizeof(*keys); i++)
+    static const char *const keys[] = {"items", "data",     "messages",   "documents",
+                                       "files", "mensajes", "documentos", "buzon"};
+    for (unsigned i = 0; depth < DEPTH_MAX && !*out && jv_type(v) == JV_OBJECT && i < sizeof(keys) / sizeof(*keys);
+         i++)
         token_find(jv_get(v, keys[i]), depth + 1, out);
 }
 
@@ -334,9 +346,10 @@ static void second_try(struct test *t)
     struct jv *body = login(t, "WORKERTEST03", t->epoch + 1, &call, NULL);
     bool is_open = session_take(t, &call, body) && t->n_sessions > had;
     bool is_older_there = list_status(t, t->session[had - 1], false, text) == 200;
-    note(t, PROBE_SECOND, !is_open || !is_older_there, "%s", !is_open        ? "it is refused while a session lives"
-                                                             : is_older_there ? "both sessions answer"
-                                                                              : "the older session ended");
+    note(t, PROBE_SECOND, !is_open || !is_older_there, "%s",
+         !is_open         ? "it is refused while a session lives"
+         : is_older_there ? "both sessions answer"
+                          : "the older session ended");
     jv_free(body);
 }
 
@@ -383,7 +396,7 @@ static void session_try(struct test *t)
     close_try(t);
 }
 
-/* ---- the command --------------------------------------------------------------------------------------------------- */
+/* ---- the command -------------------------------------------------------------------------------------------- */
 
 static bool credentials_read(struct ctl *c, struct jv **out)
 {
@@ -458,8 +471,9 @@ static enum ctl_exit report(struct test *t)
     report_print(t);
     if (!is_good)
         return ctl_fail(t->c, "the mandatory part of the contract is not met");
-    plain_line(stdout, t->credentials ? "The mandatory part of the contract is met."
-                                      : "What was tried of the mandatory part is met; --credentials FILE tries the rest.");
+    plain_line(stdout, t->credentials
+                           ? "The mandatory part of the contract is met."
+                           : "What was tried of the mandatory part is met; --credentials FILE tries the rest.");
     return CTL_DONE;
 }
 

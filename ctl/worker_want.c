@@ -33,15 +33,17 @@ static enum db_rc want_tx(struct db *db, void *arg)
     struct want *w = arg;
     char detail[100 + REASON_BYTES_MAX];
     w->before[0] = w->why[0] = 0;
-    TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", w->name));
+    TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s",
+                 w->name));
     if (!db_next(db))
         return DB_OK;
     db_str_copy(db, 0, w->before, sizeof(w->before));
     uint64_t robot_id = db_u64(db, 1);
-    TRY(db_query(db,
-                 "SELECT COUNT(*), COUNT(c.portal) FROM chasqui_sessions s LEFT JOIN chasqui_credentials c ON c.company_id "
-                 "= s.company_id AND c.portal = s.portal WHERE s.robot_id = ? AND s.live = 1",
-                 "u", robot_id));
+    TRY(db_query(
+        db,
+        "SELECT COUNT(*), COUNT(c.portal) FROM chasqui_sessions s LEFT JOIN chasqui_credentials c ON c.company_id "
+        "= s.company_id AND c.portal = s.portal WHERE s.robot_id = ? AND s.live = 1",
+        "u", robot_id));
     if (db_next(db)) {
         w->sessions = db_u64(db, 0);
         w->movable = db_u64(db, 1);
@@ -77,7 +79,7 @@ static enum ctl_exit want(struct ctl *c, struct want *w)
     return w->before[0] ? CTL_DONE : ctl_fail(c, "there is no robot %s", w->name);
 }
 
-/* ---- waiting until it is empty -------------------------------------------------------------------------- */
+/* ---- waiting until it is empty ------------------------------------------------------------------------------ */
 
 #define LOOK_EVERY_MS 1000
 #define TRIES_MAX 60 /* looks in a row that the database does not answer */
@@ -98,13 +100,14 @@ struct left {
 static enum db_rc left_read(struct db *db, const char *name, struct left *left)
 {
     *left = (struct left){0};
-    TRY(db_query(db,
-                 "SELECT r.wanted, (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM "
-                 "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s JOIN "
-                 "chasqui_credentials c ON c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), (SELECT "
-                 "COUNT(*) FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = r.id AND s.live = 1) "
-                 "FROM chasqui_robots r WHERE r.name = ? AND r.removed = 0",
-                 "s", name));
+    TRY(db_query(
+        db,
+        "SELECT r.wanted, (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM "
+        "chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s JOIN "
+        "chasqui_credentials c ON c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), (SELECT "
+        "COUNT(*) FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = r.id AND s.live = 1) "
+        "FROM chasqui_robots r WHERE r.name = ? AND r.removed = 0",
+        "s", name));
     if (!db_next(db))
         return DB_OK;
     db_str_copy(db, 0, left->wanted, sizeof(left->wanted));
@@ -120,9 +123,11 @@ static void left_show(struct progress *p, uint64_t at_first, const struct left *
 {
     char details[160], a[TEXT_AMOUNT], b[TEXT_NUMBER];
     uint64_t most = at_first > left->sessions ? at_first : left->sessions, gone = most - left->sessions;
-    snprintf(details, sizeof(details), "%s left, %s with stored credentials", amount_text(left->sessions, "session", a), number_text(left->movable, b));
+    snprintf(details, sizeof(details), "%s left, %s with stored credentials",
+             amount_text(left->sessions, "session", a), number_text(left->movable, b));
     if (left->moving)
-        snprintf(details + strlen(details), sizeof(details) - strlen(details), ", %s moving", number_text(left->moving, b));
+        snprintf(details + strlen(details), sizeof(details) - strlen(details), ", %s moving",
+                 number_text(left->moving, b));
     if (gone >= 3 && left->sessions)
         snprintf(details + strlen(details), sizeof(details) - strlen(details), ", about %s more",
                  duration_text(waited_ms * left->sessions / gone / 1000, b));
@@ -135,11 +140,14 @@ static enum ctl_exit wait_end(struct ctl *c, const char *name, const struct left
     if (!*left->wanted)
         return ctl_fail(c, "robot %s was removed meanwhile", name);
     if (strcmp(left->wanted, "draining") != 0 && left->sessions)
-        return ctl_fail(c, "robot %s is %s now: somebody else changed it; %s left", name, left->wanted, amount_text(left->sessions, "session", text));
+        return ctl_fail(c, "robot %s is %s now: somebody else changed it; %s left", name, left->wanted,
+                        amount_text(left->sessions, "session", text));
     if (left->sessions)
-        return ctl_fail(c, "the watching ended; robot %s goes on draining: %s left", name, amount_text(left->sessions, "session", text));
+        return ctl_fail(c, "the watching ended; robot %s goes on draining: %s left", name,
+                        amount_text(left->sessions, "session", text));
     if (left->abandoned)
-        return ctl_say(c, "robot %s is empty; %s may still live on it: it could not be reached", name, amount_text(left->abandoned, "session", text));
+        return ctl_say(c, "robot %s is empty; %s may still live on it: it could not be reached", name,
+                       amount_text(left->abandoned, "session", text));
     return ctl_say(c, "robot %s is empty", name);
 }
 
@@ -174,7 +182,7 @@ static enum ctl_exit wait_empty(struct ctl *c, const char *name, uint64_t at_fir
     return wait_end(c, name, &left);
 }
 
-/* ---- the commands ----------------------------------------------------------------------------------------- */
+/* ---- the commands ------------------------------------------------------------------------------------------- */
 
 enum ctl_exit worker_drain(struct ctl *c)
 {
@@ -192,8 +200,8 @@ enum ctl_exit worker_drain(struct ctl *c)
     const char *was = strcmp(w.before, w.wanted) == 0 && !w.has_deadline ? "was draining already" : "is draining";
     if (!w.sessions)
         return ctl_say(c, "robot %s %s, and holds no session", w.name, was);
-    return ctl_say(c, "robot %s %s: of its %s %llu can move to other robots", w.name, was, amount_text(w.sessions, "session", text),
-                   (unsigned long long)w.movable);
+    return ctl_say(c, "robot %s %s: of its %s %llu can move to other robots", w.name, was,
+                   amount_text(w.sessions, "session", text), (unsigned long long)w.movable);
 }
 
 enum ctl_exit worker_resume(struct ctl *c)
@@ -202,7 +210,8 @@ enum ctl_exit worker_resume(struct ctl *c)
     enum ctl_exit code = want(c, &w);
     if (code != CTL_DONE)
         return code;
-    return ctl_say(c, strcmp(w.before, w.wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name, w.wanted);
+    return ctl_say(c, strcmp(w.before, w.wanted) == 0 ? "robot %s was %s already" : "robot %s is %s", w.name,
+                   w.wanted);
 }
 
 enum ctl_exit worker_enable(struct ctl *c)
@@ -220,7 +229,8 @@ enum ctl_exit worker_disable(struct ctl *c)
     if (strcmp(w.before, w.wanted) == 0)
         return ctl_say(c, "robot %s was disabled already", w.name);
     if (w.sessions)
-        return ctl_say(c, "robot %s is disabled; nobody probes it, and it holds %s", w.name, amount_text(w.sessions, "session", text));
+        return ctl_say(c, "robot %s is disabled; nobody probes it, and it holds %s", w.name,
+                       amount_text(w.sessions, "session", text));
     return ctl_say(c, "robot %s is disabled", w.name);
 }
 
@@ -275,7 +285,8 @@ static bool urls_read(struct ctl *c, struct set *w)
 enum ctl_exit worker_set(struct ctl *c)
 {
     struct set w = {.actor = c->actor, .row = {.name = c->args.word[0]}};
-    if (!args_worker_name(c, w.row.name) || !args_reason(c, &w.reason) || !urls_read(c, &w) || !capacity_read(c, &w))
+    if (!args_worker_name(c, w.row.name) || !args_reason(c, &w.reason) || !urls_read(c, &w) ||
+        !capacity_read(c, &w))
         return CTL_USAGE;
     if (!w.row.base_url && !w.row.viewer_url && !w.row.has_capacity)
         return ctl_usage(c, "nothing is to be changed: give --capacity, --base-url or --viewer-url");

@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const reserved[] = {"company_id", "portal", "job_uid", "epoch"}; /* set by the login call itself */
+static const char *const reserved[] = {"company_id", "portal", "job_uid",
+                                       "epoch"}; /* set by the login call itself */
 
 static const char why_company[] = "must be an integer of 1 or more";
 
@@ -58,11 +59,11 @@ void batch_companies_sort(uint64_t *companies, unsigned n)
 
 static bool is_allowed(const struct batch_rules *rules, uint64_t company_id)
 {
-    return rules->all ||
-           (rules->n_companies && bsearch(&company_id, rules->companies, rules->n_companies, sizeof(company_id), by_number));
+    return rules->all || (rules->n_companies && bsearch(&company_id, rules->companies, rules->n_companies,
+                                                        sizeof(company_id), by_number));
 }
 
-/* ---- the short way ------------------------------------------------------------------------------------------------- */
+/* ---- the short way ------------------------------------------------------------------------------------------ */
 
 /* Reads {"company_id":N,"params":{...}} where params is flat and of the plainest values: numbers without a fraction, true, false, null,
  * printable ASCII without escapes. Whatever else a line is, it is read the long way: what both take, they read and write alike. */
@@ -205,7 +206,7 @@ static bool quick_read(struct batch_line *line, const char *text, size_t len)
     return has_company && is_next(&q, "}") && batch_line_is_blank(q.p, (size_t)(q.end - q.p));
 }
 
-/* ---- the long way --------------------------------------------------------------------------------------------------- */
+/* ---- the long way ------------------------------------------------------------------------------------------- */
 
 static bool is_absent(const struct jv *v)
 {

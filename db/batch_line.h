@@ -16,7 +16,7 @@ struct jv;
 #define BATCH_LINE_MAX 20480   /* bytes of a line */
 #define BATCH_PARAMS_MAX 16384 /* bytes of an item's params, written compactly */
 
-struct batch_rules { /* what an item of this upload may be */
+struct batch_rules {           /* what an item of this upload may be */
     bool all;                  /* of any company */
     const uint64_t *companies; /* else of these; ascending, borrowed */
     unsigned n_companies;

@@ -120,13 +120,15 @@ static void column_bind(struct bulk_column *c, MYSQL_BIND *bind, char type, unsi
     bind->u.indicator = c->indicator;
 }
 
-void bulk_fill(struct bulk *b, const char *types, unsigned n, void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg)
+void bulk_fill(struct bulk *b, const char *types, unsigned n,
+               void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg)
 {
     struct db_cell cells[BULK_COLUMNS_MAX];
     memset(b, 0, sizeof(*b));
     b->n = n;
     b->n_columns = (unsigned)strlen(types);
-    CHECK(n >= 1 && n <= DB_BULK_MAX && b->n_columns <= BULK_COLUMNS_MAX, "%u rows of %u columns", n, b->n_columns);
+    CHECK(n >= 1 && n <= DB_BULK_MAX && b->n_columns <= BULK_COLUMNS_MAX, "%u rows of %u columns", n,
+          b->n_columns);
     for (unsigned i = 0; i < b->n_columns; i++)
         column_bind(&b->columns[i], &b->bind[i], types[i], n);
     for (unsigned row = 0; row < n; row++) {
@@ -142,7 +144,8 @@ void bulk_row(struct bulk *b, unsigned row, MYSQL_BIND bind[BULK_COLUMNS_MAX])
     CHECK(row < b->n, "row %u of %u", row, b->n);
     for (unsigned i = 0; i < b->n_columns; i++) {
         const struct bulk_column *c = &b->columns[i];
-        bind[i] = (MYSQL_BIND){.buffer_type = c->indicator[row] == STMT_INDICATOR_NULL ? MYSQL_TYPE_NULL : b->bind[i].buffer_type,
+        bind[i] = (MYSQL_BIND){.buffer_type = c->indicator[row] == STMT_INDICATOR_NULL ? MYSQL_TYPE_NULL
+                                                                                       : b->bind[i].buffer_type,
                                .is_unsigned = b->bind[i].is_unsigned,
                                .buffer = c->number ? (void *)&c->number[row] : (void *)(uintptr_t)c->data[row],
                                .buffer_length = c->len ? c->len[row] : 0,

@@ -44,7 +44,8 @@ struct bulk {
 };
 
 /* Binds the cells of n rows; `fill` sets those of one row. Texts and bytes are borrowed until bulk_free(). */
-void bulk_fill(struct bulk *b, const char *types, unsigned n, void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
+void bulk_fill(struct bulk *b, const char *types, unsigned n,
+               void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
 /* One of its rows, for a statement without an array: one bind a column. They point into the bulk. */
 void bulk_row(struct bulk *b, unsigned row, MYSQL_BIND bind[BULK_COLUMNS_MAX]);
 void bulk_free(struct bulk *b);

@@ -21,17 +21,17 @@
 #include <unistd.h>
 
 /* What a server's own settings, made for another application, could change of a statement's meaning is said here. */
-#define SETTINGS                                                                                              \
+#define SETTINGS                                                                                                                                      \
     "SET SESSION time_zone='+00:00', tx_isolation='READ-COMMITTED', innodb_lock_wait_timeout=10, lock_wait_timeout=10, idle_transaction_timeout=10, " \
-    "sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit=1, tx_read_only=0, completion_type='NO_CHAIN', "   \
-    "sql_select_limit=18446744073709551615, sql_safe_updates=0, sql_big_selects=1, sql_auto_is_null=0, div_precision_increment=4, " \
+    "sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit=1, tx_read_only=0, completion_type='NO_CHAIN', "                               \
+    "sql_select_limit=18446744073709551615, sql_safe_updates=0, sql_big_selects=1, sql_auto_is_null=0, div_precision_increment=4, "                   \
     "foreign_key_checks=1, unique_checks=1, low_priority_updates=0"
 /* The row is never there: no lock, no page, no log; but read_only, a standby and a node without quorum refuse it. */
 #define HARMLESS_WRITE "UPDATE chasqui_revision SET revision = revision WHERE 1 = 0"
 
 /* Never an error, also where the server knows no such variable. */
 #define IS_NODE "SHOW VARIABLES LIKE 'wsrep_on'"
-#define NODE_STATUS \
+#define NODE_STATUS                                                                                               \
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_local_state_comment', 'wsrep_cluster_state_uuid', 'wsrep_cluster_size')"
 #define NO_SUCH_TABLE 1146
 
@@ -50,7 +50,8 @@ static const char *hint_of(unsigned number, const char *text, const struct conf 
 {
     if (number == 2026)
         return " (db.tls_ca must be the authority of the server's certificate, and db.host a name or address in it; db.tls_cert one that the server trusts)";
-    if (number == 2013 && c->db_tls_cert) /* TLS 1.3: the refusal of a certificate may be overtaken by the end of the connection */
+    if (number == 2013 &&
+        c->db_tls_cert) /* TLS 1.3: the refusal of a certificate may be overtaken by the end of the connection */
         return " (if this goes on: db.tls_cert must be one that the server trusts)";
     if (number == 1045 && !c->db_socket && !c->db_tls_cert)
         return c->db_tls_ca ? " (a user that REQUIRE X509 was made for needs db.tls_cert and db.tls_key)"
@@ -68,7 +69,11 @@ void db_link_init(struct db_link *l, const struct conf *conf, struct db_hosts *h
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, library_init);
-    *l = (struct db_link){.conf = conf, .hosts = hosts ? hosts : db_hosts_new(conf), .is_alone = !hosts, .patience_s = patience_s, .cut = -1};
+    *l = (struct db_link){.conf = conf,
+                          .hosts = hosts ? hosts : db_hosts_new(conf),
+                          .is_alone = !hosts,
+                          .patience_s = patience_s,
+                          .cut = -1};
 }
 
 void db_link_end(struct db_link *l)
@@ -81,7 +86,8 @@ void db_link_end(struct db_link *l)
 static bool fail(struct db_link *l, MYSQL *my)
 {
     unsigned number = mysql_errno(my);
-    snprintf(l->error, sizeof(l->error), "%u %s%s", number, mysql_error(my), hint_of(number, mysql_error(my), l->conf));
+    snprintf(l->error, sizeof(l->error), "%u %s%s", number, mysql_error(my),
+             hint_of(number, mysql_error(my), l->conf));
     mysql_close(my);
     return false;
 }
@@ -222,7 +228,8 @@ static void lack_tell(const struct db_link *l, const char *lacks)
     static atomic_bool is_told;
     bool was_told = atomic_exchange(&is_told, *lacks != '\0');
     if (*lacks && !was_told && l->conf->role == CONF_DISPATCHER)
-        log_line(LOG_WARN, "status_not_taken", "word", lacks, "why", "the ENUM portal_jobs.status lacks it: set laravel.status.*, or run chasqui migrate", NULL);
+        log_line(LOG_WARN, "status_not_taken", "word", lacks, "why",
+                 "the ENUM portal_jobs.status lacks it: set laravel.status.*, or run chasqui migrate", NULL);
 }
 
 bool db_link_shape(struct db_link *l, struct portal_shape *out)

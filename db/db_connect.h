@@ -36,7 +36,12 @@ void db_link_close(struct db_link *l);
 /* Breaks the connection under its owner, who finds it broken. By any thread. */
 void db_link_cut(struct db_link *l);
 /* Asks by a write that changes nothing: a server refuses it as it would any other. */
-enum db_takes { DB_TAKES_WRITES, DB_TAKES_READS, DB_TAKES_NOTHING /* the connection is of no use */, DB_TAKES_OTHERS /* no table of ours */ };
+enum db_takes {
+    DB_TAKES_WRITES,
+    DB_TAKES_READS,
+    DB_TAKES_NOTHING /* the connection is of no use */,
+    DB_TAKES_OTHERS /* no table of ours */
+};
 enum db_takes db_link_ask(struct db_link *l);
 /* What a node of a cluster says of itself; of one server all is empty, and nothing is asked. False: `error` says why. */
 bool db_link_node(struct db_link *l, struct db_node *out);

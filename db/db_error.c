@@ -50,10 +50,12 @@ enum db_kind db_error_kind(unsigned number, const char *sqlstate)
     for (unsigned i = 0; sqlstate && i < sizeof(classes) / sizeof(*classes); i++)
         if (strncmp(sqlstate, classes[i].class, strlen(classes[i].class)) == 0)
             return classes[i].kind;
-    return number >= 9000 && number < 10000 ? DB_KIND_GONE /* ProxySQL speaks for a server that it does not reach */ : DB_KIND_OTHER;
+    return number >= 9000 && number < 10000
+               ? DB_KIND_GONE /* ProxySQL speaks for a server that it does not reach */
+               : DB_KIND_OTHER;
 }
 
-/* ---- names in a message ------------------------------------------------------------------------------------------- */
+/* ---- names in a message ------------------------------------------------------------------------------------- */
 
 static void name_copy(char out[DB_IDENT_ROOM], const char *s, size_t len)
 {
@@ -131,7 +133,7 @@ static bool quoted_find(const char *message, bool is_last, char out[DB_IDENT_ROO
     return out[0] != 0;
 }
 
-/* ---- names in a statement ------------------------------------------------------------------------------------------- */
+/* ---- names in a statement ----------------------------------------------------------------------------------- */
 
 static bool word_is(const char *s, const char *word)
 {
@@ -153,7 +155,8 @@ static void table_of(const char *sql, char out[DB_IDENT_ROOM])
 {
     const char *s = sql;
     bool is_update = word_is(s, "UPDATE");
-    while (*s && !(is_update ? s != sql && !word_is(s, "IGNORE") && !word_is(s, "LOW_PRIORITY") : word_is(s, "INTO") || word_is(s, "FROM")))
+    while (*s && !(is_update ? s != sql && !word_is(s, "IGNORE") && !word_is(s, "LOW_PRIORITY")
+                             : word_is(s, "INTO") || word_is(s, "FROM")))
         s = word_next(s);
     if (!is_update)
         s = word_next(s);
@@ -169,7 +172,8 @@ static bool is_ident(char c)
 /* An unknown column is named as 'j.status': the table that the statement calls j. */
 static void table_of_alias(const char *message, const char *sql, char out[DB_IDENT_ROOM])
 {
-    const char *alias = strchr(message, '\''), *dot = alias ? strchr(alias, '.') : NULL, *end = alias ? strchr(alias + 1, '\'') : NULL;
+    const char *alias = strchr(message, '\''), *dot = alias ? strchr(alias, '.') : NULL,
+               *end = alias ? strchr(alias + 1, '\'') : NULL;
     size_t len = dot && end && dot < end ? (size_t)(dot - alias - 1) : 0;
     for (const char *s = sql; len && *s; s++) {
         const char *last = s;
@@ -201,7 +205,7 @@ static void text_copy(char *out, size_t room, const char *s)
     out[n] = 0;
 }
 
-/* ---- a refusal ------------------------------------------------------------------------------------------------------ */
+/* ---- a refusal ---------------------------------------------------------------------------------------------- */
 
 static void from_chains(struct db_refusal *out, const char *message)
 {

@@ -19,7 +19,8 @@ struct db_hosts {
 static void host_read(struct db_host *h, const char *text, unsigned port)
 {
     const char *colon = strrchr(text, ':'), *end = text + strlen(text);
-    bool is_bracketed = text[0] == '[', has_port = colon && (is_bracketed ? colon > text && colon[-1] == ']' : strchr(text, ':') == colon);
+    bool is_bracketed = text[0] == '[',
+         has_port = colon && (is_bracketed ? colon > text && colon[-1] == ']' : strchr(text, ':') == colon);
     h->port = has_port ? (unsigned)strtoul(colon + 1, NULL, 10) : port;
     const char *from = text + is_bracketed, *to = has_port ? colon : end;
     if (is_bracketed && to > from && to[-1] == ']')

@@ -54,7 +54,8 @@ enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, un
     return rc;
 }
 
-static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, va_list *ap, bool wants_rows)
+static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types,
+                             va_list *ap, bool wants_rows)
 {
     struct params p;
     struct buf text = {0};

@@ -36,8 +36,8 @@ static enum db_done settle(struct db *db, int (*was_done)(struct db *db, void *a
     return TX_UNKNOWN;
 }
 
-enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
-                   void *arg, enum db_rc *rc)
+enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg),
+                   int (*was_done)(struct db *db, void *arg), void *arg, enum db_rc *rc)
 {
     bool was_behind = false;
     bool again = db_is_open(db); /* one more try when the connection we had turns out to be dead */
@@ -48,7 +48,8 @@ enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), in
             *rc = fn(db, arg);
         if (*rc == DB_OK)
             *rc = db_poison(db);
-        if (*rc == DB_OK && db_missed(db) && !was_behind && attempt + 1 < TX_TRIES) { /* once: then it was not there */
+        if (*rc == DB_OK && db_missed(db) && !was_behind &&
+            attempt + 1 < TX_TRIES) { /* once: then it was not there */
             was_behind = true;
             db_end(db, false);
             db_catch_up(db);

@@ -24,13 +24,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATEMENTS_MAX 200   /* of a connection */
-#define STATEMENTS_ALL 4000  /* of a process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
+#define STATEMENTS_MAX 200 /* of a connection */
+#define STATEMENTS_ALL                                                                                            \
+    4000 /* of a process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
 #define STATEMENTS_LEAST 16
 #define PATIENCE_S 20
 #define CONNECT_S 3
 #define STALE_MS 1000 /* a failure that comes sooner than this was a connection found dead: worth a second try */
-#define COMMIT_FAILED 1180 /* of a node that lost its cluster at COMMIT: the others may have the transaction, or not */
+#define COMMIT_FAILED                                                                                             \
+    1180 /* of a node that lost its cluster at COMMIT: the others may have the transaction, or not */
 /* Waits until what the cluster had committed is applied here. */
 #define CATCH_UP "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1"
 #define COLUMN_ROOM 512 /* longer values are fetched again, whole */
@@ -62,12 +64,13 @@ struct db {
     struct statement *current; /* whose rows db_next reads */
     struct portal_shape shape;
     uint64_t shape_at_ms; /* when it is looked at again */
-    bool in_tx, missed; /* missed: a db_find() of this transaction found nothing, and db_catch_up() might help */
-    enum db_rc poison; /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
+    bool in_tx, missed;   /* missed: a db_find() of this transaction found nothing, and db_catch_up() might help */
+    enum db_rc poison;    /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
     struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_news_clear() */
     struct db_refusal told;    /* likewise, what was forgiven too: for the counters */
-    enum db_rc failure;        /* the last statement's that failed for good (no DB_DUP); DB_OK = none since db_news_clear() */
-    struct db_refusal taken;   /* the last DB_DUP of this try of a transaction, likewise */
+    enum db_rc
+        failure; /* the last statement's that failed for good (no DB_DUP); DB_OK = none since db_news_clear() */
+    struct db_refusal taken; /* the last DB_DUP of this try of a transaction, likewise */
     uint64_t affected, insert_id;
 };
 
@@ -77,7 +80,8 @@ struct db *db_new_on(const struct conf *conf, struct db_hosts *hosts)
     db_link_init(&db->link, conf, hosts, PATIENCE_S);
     shape_begin(&db->shape);
     shape_words(&db->shape, conf);
-    db->most_statements = (unsigned)(STATEMENTS_ALL / (conf->dispatcher_db_threads > 0 ? conf->dispatcher_db_threads : 1));
+    db->most_statements =
+        (unsigned)(STATEMENTS_ALL / (conf->dispatcher_db_threads > 0 ? conf->dispatcher_db_threads : 1));
     if (db->most_statements > STATEMENTS_MAX)
         db->most_statements = STATEMENTS_MAX;
     if (db->most_statements < STATEMENTS_LEAST)
@@ -199,7 +203,8 @@ static enum db_rc refused(struct db *db, const char *sql)
     db_refusal_words(&db->refusal, words, sizeof(words));
     db->counts.refused++;
     db->told = db->refusal;
-    log_line(LOG_WARN, "refused_by_database", "number", log_i(db->refusal.number), "what", words, "statement", sql, NULL);
+    log_line(LOG_WARN, "refused_by_database", "number", log_i(db->refusal.number), "what", words, "statement", sql,
+             NULL);
     return poisoned(db, DB_REFUSED);
 }
 
@@ -221,7 +226,9 @@ static enum db_rc judge(struct db *db, unsigned number, const char *state, const
         db_disconnect(db);
         return DB_NOT_HERE;
     case DB_KIND_REFUSED:
-        if (number == 1054 || number == 1406 || number == 1366 || number == 1977) /* a column that Laravel dropped or narrowed while we ran: the next transaction looks again */
+        if (number == 1054 || number == 1406 || number == 1366 ||
+            number ==
+                1977) /* a column that Laravel dropped or narrowed while we ran: the next transaction looks again */
             db->shape_at_ms = 0;
         db_refusal_read(&db->refusal, number, text, sql);
         return refused(db, sql);
@@ -247,7 +254,8 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
 static enum db_rc forgotten(struct db *db, const char *sql)
 {
     log_line(LOG_WARN, "statement_forgotten_twice", "text", db->link.error, "statement", sql, NULL);
-    db->failure = strncmp(db->link.error, DB_TOO_MANY_STATEMENTS, strlen(DB_TOO_MANY_STATEMENTS)) == 0 ? DB_RETRY : DB_GONE;
+    db->failure =
+        strncmp(db->link.error, DB_TOO_MANY_STATEMENTS, strlen(DB_TOO_MANY_STATEMENTS)) == 0 ? DB_RETRY : DB_GONE;
     if (db->failure == DB_RETRY)
         return poisoned(db, DB_RETRY);
     db_disconnect(db);
@@ -256,14 +264,17 @@ static enum db_rc forgotten(struct db *db, const char *sql)
 
 static enum db_rc connection_fail(struct db *db, const char *sql)
 {
-    enum db_rc rc = classify(db, mysql_errno(db->link.my), mysql_sqlstate(db->link.my), mysql_error(db->link.my), sql);
+    enum db_rc rc =
+        classify(db, mysql_errno(db->link.my), mysql_sqlstate(db->link.my), mysql_error(db->link.my), sql);
     return rc == DB_FORGOTTEN ? forgotten(db, sql) : rc;
 }
 
 enum db_rc db_probe(struct db *db, struct db_node *node)
 {
-    static const enum db_rc rc_of[] = {
-        [DB_TAKES_WRITES] = DB_OK, [DB_TAKES_READS] = DB_NOT_HERE, [DB_TAKES_OTHERS] = DB_FAIL, [DB_TAKES_NOTHING] = DB_GONE};
+    static const enum db_rc rc_of[] = {[DB_TAKES_WRITES] = DB_OK,
+                                       [DB_TAKES_READS] = DB_NOT_HERE,
+                                       [DB_TAKES_OTHERS] = DB_FAIL,
+                                       [DB_TAKES_NOTHING] = DB_GONE};
     enum db_takes takes = db->link.my ? db_link_ask(&db->link) : DB_TAKES_NOTHING;
     if (takes == DB_TAKES_WRITES && !db_link_node(&db->link, node))
         takes = DB_TAKES_NOTHING;
@@ -321,7 +332,7 @@ static void rows_forget(struct db *db)
     db->current = NULL;
 }
 
-/* ---- statements ------------------------------------------------------------------------------------------------ */
+/* ---- statements --------------------------------------------------------------------------------------------- */
 
 static enum db_rc statement_fail(struct db *db, MYSQL_STMT *stmt, const char *sql)
 {
@@ -459,7 +470,8 @@ static enum db_rc in_tx_still(struct db *db)
 
 /* Prepares and runs; a statement that the server forgot is prepared again, once. `run` does what there is to be done with it and
  * answers whether it went well. */
-static enum db_rc statement_run(struct db *db, const char *sql, struct statement **s, bool (*run)(struct db *, struct statement *, void *), void *arg)
+static enum db_rc statement_run(struct db *db, const char *sql, struct statement **s,
+                                bool (*run)(struct db *, struct statement *, void *), void *arg)
 {
     for (unsigned tries = 0;; tries++) {
         enum db_rc rc = statement_begin(db, sql, s);
@@ -589,7 +601,7 @@ enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *type
     return rc;
 }
 
-/* ---- many rows at once ------------------------------------------------------------------------------------------ */
+/* ---- many rows at once -------------------------------------------------------------------------------------- */
 
 struct many_run {
     const char *sql;
@@ -615,11 +627,12 @@ static bool many_execute(struct db *db, struct statement *s, void *arg)
     const struct many_run *many = arg;
     struct bulk *bulk = many->bulk;
     unsigned none = 0;
-    CHECK(s->n_params == bulk->n_columns && !s->n_columns, "a bulk statement of %u parameters: %s", bulk->n_columns, many->sql);
+    CHECK(s->n_params == bulk->n_columns && !s->n_columns, "a bulk statement of %u parameters: %s",
+          bulk->n_columns, many->sql);
     if (db->link.is_node)
         return rows_execute(db, s, bulk);
-    bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &bulk->n) && !mysql_stmt_bind_param(s->stmt, bulk->bind) &&
-                   !mysql_stmt_execute(s->stmt);
+    bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &bulk->n) &&
+                   !mysql_stmt_bind_param(s->stmt, bulk->bind) && !mysql_stmt_execute(s->stmt);
     mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the same text may be run for one row next time */
     if (is_done)
         db->affected = mysql_stmt_affected_rows(s->stmt);
@@ -637,7 +650,7 @@ enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n
     return rc;
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------ */
+/* ---- rows --------------------------------------------------------------------------------------------------- */
 
 bool db_next(struct db *db)
 {
@@ -673,7 +686,8 @@ const char *db_str(struct db *db, unsigned col, size_t *len)
         c->room[c->len] = 0;
         return c->room;
     }
-    MYSQL_BIND whole = {.buffer_type = MYSQL_TYPE_STRING, .buffer_length = c->len, .length = &c->len, .is_null = &c->null};
+    MYSQL_BIND whole = {
+        .buffer_type = MYSQL_TYPE_STRING, .buffer_length = c->len, .length = &c->len, .is_null = &c->null};
     free(c->big);
     c->big = xmalloc(c->len + 1);
     whole.buffer = c->big;
@@ -695,7 +709,7 @@ enum db_rc db_run(struct db *db, const char *sql, size_t len)
     return DB_OK;
 }
 
-/* ---- transactions: the steps that db_tx() is made of ------------------------------------------------------------------- */
+/* ---- transactions: the steps that db_tx() is made of -------------------------------------------------------- */
 
 enum db_rc db_begin(struct db *db)
 {

@@ -23,21 +23,24 @@
 struct db;
 struct portal_shape;
 
-#define DB_TOO_MANY_STATEMENTS "1461 " /* how db_error() begins when max_prepared_stmt_count is reached: it is a DB_RETRY */
+#define DB_TOO_MANY_STATEMENTS                                                                                    \
+    "1461 " /* how db_error() begins when max_prepared_stmt_count is reached: it is a DB_RETRY */
 
 enum db_rc {
     DB_OK = 0,
-    DB_DUP,   /* 1062: a unique key said no; the transaction lives on */
-    DB_RETRY, /* not now (1213, 1205, 1020, ...): the transaction is gone; db_tx() runs it again */
-    DB_GONE,  /* the connection broke (2006, 2013, 1047, ...) */
+    DB_DUP,      /* 1062: a unique key said no; the transaction lives on */
+    DB_RETRY,    /* not now (1213, 1205, 1020, ...): the transaction is gone; db_tx() runs it again */
+    DB_GONE,     /* the connection broke (2006, 2013, 1047, ...) */
     DB_NOT_HERE, /* the server takes no writes (1290, 1792, 1836, ...): the connection is dropped */
-    DB_REFUSED,  /* a constraint, trigger or column refuses the row (1452, 4025, 1364, ...), and will again: db_refusal() names it. The
+    DB_REFUSED, /* a constraint, trigger or column refuses the row (1452, 4025, 1364, ...), and will again: db_refusal() names it. The
                   * transaction is poisoned: what it did so far (rows of a db_bulk() before the refused one too) is rolled back */
     DB_FORGOTTEN, /* inside mariadb.c only: the statement is to be prepared again */
-    DB_FAIL   /* any other error: logged with its number */
+    DB_FAIL       /* any other error: logged with its number */
 };
 
-struct db *db_new(const struct conf *conf); /* does not connect yet; on the first server of db.host that takes writes, else reads */
+struct db *
+db_new(const struct conf
+           *conf); /* does not connect yet; on the first server of db.host that takes writes, else reads */
 /* On the server that is chosen among these hosts, which others share. */
 struct db *db_new_on(const struct conf *conf, struct db_hosts *hosts);
 void db_destroy(struct db **dp);
@@ -84,11 +87,11 @@ const struct db_refusal *db_refusal_told(const struct db *db); /* the last one, 
 struct db_refusal db_forgive(struct db *db);
 
 /* Leaves the function with the first failure. */
-#define TRY(call)                    \
-    do {                             \
-        enum db_rc try_rc_ = (call); \
-        if (try_rc_ != DB_OK)        \
-            return try_rc_;          \
+#define TRY(call)                                                                                                 \
+    do {                                                                                                          \
+        enum db_rc try_rc_ = (call);                                                                              \
+        if (try_rc_ != DB_OK)                                                                                     \
+            return try_rc_;                                                                                       \
     } while (0)
 
 /* `types`: one letter a parameter: i int64_t, u uint64_t, s const char * (NULL = SQL NULL), b const void *, size_t
@@ -126,7 +129,7 @@ enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n
 bool db_next(struct db *db); /* false = no more rows */
 /* Columns of the current row, from 0. Strings are borrowed until the next db_next/db_query. */
 bool db_is_null(struct db *db, unsigned col);
-int64_t db_i64(struct db *db, unsigned col);   /* 0 for NULL */
+int64_t db_i64(struct db *db, unsigned col); /* 0 for NULL */
 uint64_t db_u64(struct db *db, unsigned col);
 const char *db_str(struct db *db, unsigned col, size_t *len); /* len may be NULL; NULL for NULL; NUL-terminated */
 void db_str_copy(struct db *db, unsigned col, char *out, size_t room); /* "" for NULL */
@@ -136,9 +139,10 @@ enum db_rc db_run(struct db *db, const char *sql, size_t len);
 
 /* The steps of a transaction, for db_tx(). */
 enum db_rc db_begin(struct db *db);
-bool db_missed(const struct db *db); /* Did a db_find() of it find nothing, on a node that may be behind? */
+bool db_missed(const struct db *db);       /* Did a db_find() of it find nothing, on a node that may be behind? */
 enum db_rc db_poison(const struct db *db); /* what has ended it; DB_OK = it lives */
-enum db_rc db_end(struct db *db, bool commit); /* of a commit: DB_OK, DB_RETRY (rolled back), DB_GONE (not known) */
+enum db_rc db_end(struct db *db,
+                  bool commit); /* of a commit: DB_OK, DB_RETRY (rolled back), DB_GONE (not known) */
 /* Was the last DB_DUP of this transaction about a table that is not ours? Then every try meets it: it becomes the refusal. */
 bool db_dup_of_others(struct db *db);
 
@@ -149,7 +153,7 @@ enum db_done { TX_DONE, TX_NOT, TX_UNKNOWN };
  * Its reads must lock (LOCK IN SHARE MODE WAIT n): the server may still be at the old connection's COMMIT. A
  * connection found dead, and a commit that settled as not done, begin the transaction once more.
  * TX_NOT with *rc = DB_OK never happens. */
-enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg), int (*was_done)(struct db *db, void *arg),
-                   void *arg, enum db_rc *rc);
+enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg),
+                   int (*was_done)(struct db *db, void *arg), void *arg, enum db_rc *rc);
 
 #endif

@@ -15,7 +15,8 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const times[SHAPE_TIMES] = {"created_at", "updated_at", "available_at", "started_at", "finished_at"};
+static const char *const times[SHAPE_TIMES] = {"created_at", "updated_at", "available_at", "started_at",
+                                               "finished_at"};
 static const char *const statuses[STATUS_WORDS] = {"queued", "retrying", "running", "done", "failed", "cancelled"};
 static const char *const fills[SHAPE_FILLS] = {"payload", "result", "user_id"};
 static const char deleted_at[] = ".deleted_at";
@@ -102,7 +103,8 @@ static bool is_integer(const char *data_type)
     return is_one;
 }
 
-void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length)
+void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset,
+               const char *length)
 {
     s->has_deleted_at |= strcasecmp(column, "deleted_at") == 0;
     for (unsigned i = 0; i < SHAPE_TIMES; i++)
@@ -114,7 +116,8 @@ void shape_row(struct portal_shape *s, const char *column, const char *data_type
         status_look(s, data_type);
     for (unsigned i = 0; i < SHAPE_FILLS; i++)
         if (strcasecmp(column, fills[i]) == 0)
-            s->fills[i] = is_listed(s->columns, fills[i]) && (i == FILL_USER ? is_integer(data_type) : is_text(data_type));
+            s->fills[i] =
+                is_listed(s->columns, fills[i]) && (i == FILL_USER ? is_integer(data_type) : is_text(data_type));
 }
 
 static int64_t offset_of(const char *name, int64_t unix_s)
@@ -129,7 +132,8 @@ static int64_t offset_of(const char *name, int64_t unix_s)
 /* A DATETIME holds wall time as it is. A TIMESTAMP holds what the server made of it in the zone of Laravel's connection. */
 void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s)
 {
-    int64_t wall = offset_of(conf->laravel_time_zone, unix_s), connection = offset_of(conf->laravel_connection_time_zone, unix_s);
+    int64_t wall = offset_of(conf->laravel_time_zone, unix_s),
+            connection = offset_of(conf->laravel_connection_time_zone, unix_s);
     for (unsigned i = 0; i < SHAPE_TIMES; i++)
         s->wall_s[i] = s->is_timestamp[i] ? wall - connection : wall;
 }
@@ -164,7 +168,8 @@ static void shifted(struct buf *out, const char *sql, char sign, int64_t seconds
 /* The last code point that a character set surely holds: CONVERT() of another one is refused (1977). NULL = all. */
 static const char *last_of(const char *charset)
 {
-    static const char *const sets[][2] = {{"utf8mb4", NULL}, {"utf8mb3", "FFFF"}, {"utf8", "FFFF"}, {"latin1", "FF"}};
+    static const char *const sets[][2] = {
+        {"utf8mb4", NULL}, {"utf8mb3", "FFFF"}, {"utf8", "FFFF"}, {"latin1", "FF"}};
     for (unsigned i = 0; i < sizeof(sets) / sizeof(*sets); i++)
         if (strcmp(sets[i][0], charset) == 0)
             return sets[i][1];
@@ -187,8 +192,9 @@ static size_t message_write(const struct portal_shape *s, const char *at, struct
 
 void shape_words(struct portal_shape *s, const struct conf *conf)
 {
-    const char *const words[STATUS_WORDS] = {conf->laravel_status_queued, conf->laravel_status_retrying, conf->laravel_status_running,
-                                             conf->laravel_status_done,   conf->laravel_status_failed,   conf->laravel_status_cancelled};
+    const char *const words[STATUS_WORDS] = {conf->laravel_status_queued,  conf->laravel_status_retrying,
+                                             conf->laravel_status_running, conf->laravel_status_done,
+                                             conf->laravel_status_failed,  conf->laravel_status_cancelled};
     s->columns = conf->laravel_columns;
     for (unsigned i = 0; i < STATUS_WORDS; i++)
         s->word[i] = words[i] && strcmp(words[i], statuses[i]) != 0 ? words[i] : NULL;
@@ -255,15 +261,22 @@ static size_t status_write(const struct portal_shape *s, const char *at, bool is
 }
 
 /* What execute was asked: no params, which hold credentials. Behind the columns that it names. */
-static const char payload_sql[] = ", JSON_OBJECT('company_id', company_id, 'portal', portal, 'action', action, 'priority', priority, 'job_uid', job_uid)";
+static const char payload_sql[] =
+    ", JSON_OBJECT('company_id', company_id, 'portal', portal, 'action', action, 'priority', priority, 'job_uid', job_uid)";
 
 /* What execute answers, of a row that has ended; of another one NULL. An assignment sees those before it. `p`: the row's table, with its dot. */
 static void result_write(const struct portal_shape *s, const char *p, struct buf *out)
 {
-    buf_addf(out, ", %sresult = CASE WHEN %sstatus = '%s' THEN JSON_OBJECT('ok', true, 'job_id', %sid, 'job_uid', %sjob_uid, 'session_id', "
-                  "%srobot_session_id, 'worker', %sworker)", p, p, word_of(s, STATUS_DONE), p, p, p, p);
-    buf_addf(out, " WHEN %sstatus IN ('%s', '%s') THEN JSON_OBJECT('ok', false, 'job_id', %sid, 'job_uid', %sjob_uid, 'error', COALESCE(%serror, "
-                  "'wrong_state'), 'message', COALESCE(%smessage, IF(%serror IS NULL, 'The job was cancelled.', NULL))) END", p, word_of(s, STATUS_FAILED), word_of(s, STATUS_CANCELLED), p, p, p, p, p);
+    buf_addf(
+        out,
+        ", %sresult = CASE WHEN %sstatus = '%s' THEN JSON_OBJECT('ok', true, 'job_id', %sid, 'job_uid', %sjob_uid, 'session_id', "
+        "%srobot_session_id, 'worker', %sworker)",
+        p, p, word_of(s, STATUS_DONE), p, p, p, p);
+    buf_addf(
+        out,
+        " WHEN %sstatus IN ('%s', '%s') THEN JSON_OBJECT('ok', false, 'job_id', %sid, 'job_uid', %sjob_uid, 'error', COALESCE(%serror, "
+        "'wrong_state'), 'message', COALESCE(%smessage, IF(%serror IS NULL, 'The job was cancelled.', NULL))) END",
+        p, word_of(s, STATUS_FAILED), word_of(s, STATUS_CANCELLED), p, p, p, p, p);
 }
 
 /* {payload}, {payload value}, {user}, {user value}, {result}, {result j}: how many bytes it has; 0 = it is another token. */
@@ -287,7 +300,8 @@ static size_t fill_write(const struct portal_shape *s, const char *at, struct bu
 }
 
 /* An event of state.def: its SQL holds tokens itself. */
-static void event_write(const struct portal_shape *s, const char *word, const char *event, const char *more, struct buf *out)
+static void event_write(const struct portal_shape *s, const char *word, const char *event, const char *more,
+                        struct buf *out)
 {
     struct buf sql = {0};
     state_write(word, event, more, &sql);

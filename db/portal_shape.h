@@ -30,7 +30,15 @@
 
 #define SHAPE_EVERY_MS 5000 /* it is looked at again after this */
 #define SHAPE_TIMES 5
-enum { STATUS_QUEUED, STATUS_RETRYING, STATUS_RUNNING, STATUS_DONE, STATUS_FAILED, STATUS_CANCELLED, STATUS_WORDS };
+enum {
+    STATUS_QUEUED,
+    STATUS_RETRYING,
+    STATUS_RUNNING,
+    STATUS_DONE,
+    STATUS_FAILED,
+    STATUS_CANCELLED,
+    STATUS_WORDS
+};
 enum { FILL_PAYLOAD, FILL_RESULT, FILL_USER, SHAPE_FILLS };
 
 struct portal_shape {
@@ -38,19 +46,20 @@ struct portal_shape {
     bool is_timestamp[SHAPE_TIMES];
     int64_t wall_s[SHAPE_TIMES];
     char message_set[33];
-    unsigned message_chars; /* at most 1,000 */
+    unsigned message_chars;         /* at most 1,000 */
     const char *word[STATUS_WORDS]; /* laravel.status.*, borrowed from the configuration; NULL = our own */
-    bool fills[SHAPE_FILLS]; /* laravel.columns names it, and the table has it */
-    const char *columns;     /* laravel.columns, borrowed; NULL = none */
-    char lacks[24]; /* the first word that the column, an ENUM, does not take */
+    bool fills[SHAPE_FILLS];        /* laravel.columns names it, and the table has it */
+    const char *columns;            /* laravel.columns, borrowed; NULL = none */
+    char lacks[24];                 /* the first word that the column, an ENUM, does not take */
 };
 
 /* The query whose rows (column name, data type (of status: with its values), character set or NULL, length or NULL) shape_row() takes. */
-#define SHAPE_SQL                                                                                                                 \
+#define SHAPE_SQL                                                                                                                                                                               \
     "SELECT COLUMN_NAME, IF(COLUMN_NAME = 'status', COLUMN_TYPE, DATA_TYPE), CHARACTER_SET_NAME, CHARACTER_MAXIMUM_LENGTH FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND " \
     "TABLE_NAME = 'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message', 'status', 'payload', 'result', 'user_id')"
 void shape_begin(struct portal_shape *s);
-void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset, const char *length);
+void shape_row(struct portal_shape *s, const char *column, const char *data_type, const char *charset,
+               const char *length);
 /* Fills in the offsets of laravel.time_zone at this moment. */
 void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s);
 /* Takes laravel.status.* and laravel.columns, which must outlive the shape. */

@@ -19,25 +19,29 @@ enum db_rc robot_revision_raise(struct db *db)
     return db_exec(db, "UPDATE chasqui_revision SET revision = revision + 1 WHERE one = 1", "");
 }
 
-enum db_rc robot_row_want(struct db *db, uint64_t robot_id, const char *wanted, bool has_deadline, uint64_t deadline_ms)
+enum db_rc robot_row_want(struct db *db, uint64_t robot_id, const char *wanted, bool has_deadline,
+                          uint64_t deadline_ms)
 {
     bool is_drain = strcmp(wanted, "draining") == 0;
-    TRY(db_exec(db,
-                "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, NOW(6)), NOW(6))), "
-                "drain_deadline = IF(? = 0, NULL, NOW(6) + INTERVAL ? * 1000 MICROSECOND), wanted = ? WHERE id = ?",
-                "uuusu", (uint64_t)is_drain, (uint64_t)(is_drain && has_deadline), deadline_ms, wanted, robot_id));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_robots SET drain_since = IF(? = 0, NULL, IF(wanted = 'draining', COALESCE(drain_since, NOW(6)), NOW(6))), "
+        "drain_deadline = IF(? = 0, NULL, NOW(6) + INTERVAL ? * 1000 MICROSECOND), wanted = ? WHERE id = ?",
+        "uuusu", (uint64_t)is_drain, (uint64_t)(is_drain && has_deadline), deadline_ms, wanted, robot_id));
     if (!is_drain)
-        TRY(db_exec(db,
-                    "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live "
-                    "= 1 AND s.state = 'active' AND m.reason = 'drain'",
-                    "u", robot_id));
+        TRY(db_exec(
+            db,
+            "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live "
+            "= 1 AND s.state = 'active' AND m.reason = 'drain'",
+            "u", robot_id));
     return robot_revision_raise(db);
 }
 
 enum db_rc robot_places_make(struct db *db, uint64_t robot_id)
 {
     TRY(db_query(db,
-                 "SELECT " ROBOT_CAPACITY ", (SELECT COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM "
+                 "SELECT " ROBOT_CAPACITY
+                 ", (SELECT COALESCE(MAX(slot), 0) FROM chasqui_places WHERE robot_id = r.id) FROM "
                  "chasqui_robots r WHERE id = ? FOR UPDATE",
                  "u", robot_id));
     if (!db_next(db))
@@ -47,16 +51,19 @@ enum db_rc robot_places_make(struct db *db, uint64_t robot_id)
         capacity = ROBOT_CAPACITY_MAX;
     if (have >= capacity)
         return DB_OK;
-    return db_exec(db,
-                   "INSERT IGNORE INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq > ? AND seq <= ?", "uuu",
-                   robot_id, have, capacity);
+    return db_exec(
+        db,
+        "INSERT IGNORE INTO chasqui_places (robot_id, slot) SELECT ?, seq FROM seq_1_to_100000 WHERE seq > ? AND seq <= ?",
+        "uuu", robot_id, have, capacity);
 }
 
 /* Who has this name, or this address, but the robot `id` itself. */
 static enum db_rc clash_find(struct db *db, struct robot_row_change *c, uint64_t id)
 {
-    TRY(db_query(db, "SELECT name FROM chasqui_robots WHERE removed = 0 AND (name = ? OR base_url = ?) AND id <> ? ORDER BY name <> ? LIMIT 1 FOR UPDATE",
-                 "ssus", c->name, c->base_url, id, c->name));
+    TRY(db_query(
+        db,
+        "SELECT name FROM chasqui_robots WHERE removed = 0 AND (name = ? OR base_url = ?) AND id <> ? ORDER BY name <> ? LIMIT 1 FOR UPDATE",
+        "ssus", c->name, c->base_url, id, c->name));
     if (!db_next(db))
         return DB_OK;
     db_str_copy(db, 0, c->other, sizeof(c->other));
@@ -71,9 +78,10 @@ enum db_rc robot_row_add(struct db *db, struct robot_row_change *c)
     TRY(clash_find(db, c, 0));
     if (c->outcome != ROBOT_ROW_DONE)
         return DB_OK;
-    enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_robots (name, base_url, viewer_url, capacity, created_at) VALUES (?, ?, NULLIF(?, ''), ?, NOW(6))",
-                            "sssN", c->name, c->base_url, c->viewer_url ? c->viewer_url : "", c->capacity);
+    enum db_rc rc = db_exec(
+        db,
+        "INSERT INTO chasqui_robots (name, base_url, viewer_url, capacity, created_at) VALUES (?, ?, NULLIF(?, ''), ?, NOW(6))",
+        "sssN", c->name, c->base_url, c->viewer_url ? c->viewer_url : "", c->capacity);
     if (rc == DB_DUP) /* somebody adds it at the same time */
         c->outcome = ROBOT_ROW_NAME_TAKEN;
     TRY(rc);
@@ -84,7 +92,7 @@ enum db_rc robot_row_add(struct db *db, struct robot_row_change *c)
     return robot_revision_raise(db);
 }
 
-/* ---- set ----------------------------------------------------------------------------------------------------------- */
+/* ---- set ---------------------------------------------------------------------------------------------------- */
 
 static void detail_add(struct robot_row_change *c, const char *what, const char *before, const char *after)
 {
@@ -111,7 +119,8 @@ static enum db_rc address_may_change(struct db *db, struct robot_row_change *c, 
     TRY(clash_find(db, c, c->id));
     if (c->outcome != ROBOT_ROW_DONE)
         return DB_OK;
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_sessions WHERE robot_id = ? AND live = 1 AND state <> 'active'", "u", c->id));
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_sessions WHERE robot_id = ? AND live = 1 AND state <> 'active'",
+                 "u", c->id));
     if (db_next(db) && db_u64(db, 0)) {
         c->sessions = db_u64(db, 0);
         c->outcome = ROBOT_ROW_BUSY;
@@ -122,10 +131,12 @@ static enum db_rc address_may_change(struct db *db, struct robot_row_change *c, 
 /* Of sessions that are there; `column` and the robot's own are of the same form. */
 static enum db_rc sessions_follow(struct db *db, const struct robot_row_change *c)
 {
-    static const char base[] = "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.current_job_id = j.id SET j.robot_worker_base_url = ? WHERE "
-                               "s.robot_id = ? AND s.live = 1";
-    static const char viewer[] = "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.current_job_id = j.id SET j.robot_worker_viewer_url = NULLIF(?, "
-                                 "'') WHERE s.robot_id = ? AND s.live = 1";
+    static const char base[] =
+        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.current_job_id = j.id SET j.robot_worker_base_url = ? WHERE "
+        "s.robot_id = ? AND s.live = 1";
+    static const char viewer[] =
+        "UPDATE portal_jobs j JOIN chasqui_sessions s ON s.current_job_id = j.id SET j.robot_worker_viewer_url = NULLIF(?, "
+        "'') WHERE s.robot_id = ? AND s.live = 1";
     if (c->base_url)
         TRY(db_exec(db, base, "su", c->base_url, c->id));
     if (c->viewer_url)
@@ -139,8 +150,10 @@ enum db_rc robot_row_set(struct db *db, struct robot_row_change *c)
     c->outcome = ROBOT_ROW_UNKNOWN;
     c->is_changed = false;
     c->detail[0] = 0;
-    TRY(db_query(db, "SELECT id, base_url, COALESCE(viewer_url, ''), COALESCE(capacity, 0), wanted FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE",
-                 "s", c->name));
+    TRY(db_query(
+        db,
+        "SELECT id, base_url, COALESCE(viewer_url, ''), COALESCE(capacity, 0), wanted FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE",
+        "s", c->name));
     if (!db_next(db))
         return DB_OK;
     c->outcome = ROBOT_ROW_DONE;
@@ -162,9 +175,10 @@ enum db_rc robot_row_set(struct db *db, struct robot_row_change *c)
         detail_add(c, "capacity", capacity_text(capacity, a), capacity_text(c->capacity, b));
     if (!c->is_changed)
         return DB_OK;
-    enum db_rc rc = db_exec(db, "UPDATE chasqui_robots SET base_url = ?, viewer_url = NULLIF(?, ''), capacity = ? WHERE id = ?", "ssNu",
-                            c->base_url ? c->base_url : base_url, c->viewer_url ? c->viewer_url : viewer_url,
-                            c->has_capacity ? c->capacity : capacity, c->id);
+    enum db_rc rc = db_exec(
+        db, "UPDATE chasqui_robots SET base_url = ?, viewer_url = NULLIF(?, ''), capacity = ? WHERE id = ?",
+        "ssNu", c->base_url ? c->base_url : base_url, c->viewer_url ? c->viewer_url : viewer_url,
+        c->has_capacity ? c->capacity : capacity, c->id);
     if (rc == DB_DUP)
         c->outcome = ROBOT_ROW_URL_TAKEN;
     TRY(rc);
@@ -173,15 +187,16 @@ enum db_rc robot_row_set(struct db *db, struct robot_row_change *c)
     return robot_revision_raise(db);
 }
 
-/* ---- what it holds ---------------------------------------------------------------------------------------------------- */
+/* ---- what it holds ------------------------------------------------------------------------------------------ */
 
 enum db_rc robot_row_may_rest(struct db *db, struct robot_row_change *c, bool force)
 {
     c->outcome = ROBOT_ROW_DONE;
-    TRY(db_query(db,
-                 "SELECT (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a "
-                 "WHERE a.close_pending = 1 AND a.robot_id = r.id) FROM chasqui_robots r WHERE r.name = ? AND r.removed = 0 FOR UPDATE",
-                 "s", c->name));
+    TRY(db_query(
+        db,
+        "SELECT (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a "
+        "WHERE a.close_pending = 1 AND a.robot_id = r.id) FROM chasqui_robots r WHERE r.name = ? AND r.removed = 0 FOR UPDATE",
+        "s", c->name));
     if (!db_next(db)) {
         c->outcome = ROBOT_ROW_UNKNOWN;
         return DB_OK;
@@ -203,17 +218,21 @@ void robot_row_words(const struct robot_row_change *c, char *out, size_t room)
         snprintf(out, room, "there is a robot %s already", c->name);
         return;
     case ROBOT_ROW_URL_TAKEN:
-        snprintf(out, room, "this base URL is registered already, as robot %s", *c->other ? c->other : "that was added just now");
+        snprintf(out, room, "this base URL is registered already, as robot %s",
+                 *c->other ? c->other : "that was added just now");
         return;
     case ROBOT_ROW_ACTIVE:
         snprintf(out, room, "robot %s gets log-ins: drain or disable it before its base URL is changed", c->name);
         return;
     case ROBOT_ROW_BUSY:
-        snprintf(out, room, "%llu of the sessions on robot %s open, close or move just now: try again in a minute", (unsigned long long)c->sessions, c->name);
+        snprintf(out, room, "%llu of the sessions on robot %s open, close or move just now: try again in a minute",
+                 (unsigned long long)c->sessions, c->name);
         return;
     case ROBOT_ROW_HOLDS:
-        snprintf(out, room, "robot %s has %llu live and %llu abandoned sessions, and a disabled robot is not probed: drain it first", c->name,
-                 (unsigned long long)c->sessions, (unsigned long long)c->abandoned);
+        snprintf(
+            out, room,
+            "robot %s has %llu live and %llu abandoned sessions, and a disabled robot is not probed: drain it first",
+            c->name, (unsigned long long)c->sessions, (unsigned long long)c->abandoned);
         return;
     case ROBOT_ROW_DONE:
         break;

@@ -12,16 +12,17 @@
 #define ROBOT_CAPACITY_MAX 100000 /* seq_1_to_100000 */
 #define ROBOT_DETAIL_ROOM 800
 /* How many sessions the robot `r` may hold: the least of what operators allow and what it reports, 10 when nothing is known. */
-#define ROBOT_CAPACITY "LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10))"
+#define ROBOT_CAPACITY                                                                                            \
+    "LEAST(COALESCE(r.capacity, r.reported_capacity, 10), COALESCE(r.reported_capacity, r.capacity, 10))"
 
 enum robot_row_outcome {
     ROBOT_ROW_DONE,
-    ROBOT_ROW_UNKNOWN,    /* there is no such robot */
+    ROBOT_ROW_UNKNOWN, /* there is no such robot */
     ROBOT_ROW_NAME_TAKEN,
-    ROBOT_ROW_URL_TAKEN,  /* by `other` */
-    ROBOT_ROW_ACTIVE,     /* its address changes only while it gets no log-ins */
-    ROBOT_ROW_BUSY,       /* nor while a session on it opens, closes or moves */
-    ROBOT_ROW_HOLDS       /* it holds `sessions` and `abandoned`, and nobody would look after them */
+    ROBOT_ROW_URL_TAKEN, /* by `other` */
+    ROBOT_ROW_ACTIVE,    /* its address changes only while it gets no log-ins */
+    ROBOT_ROW_BUSY,      /* nor while a session on it opens, closes or moves */
+    ROBOT_ROW_HOLDS      /* it holds `sessions` and `abandoned`, and nobody would look after them */
 };
 
 struct robot_row_change {
@@ -30,7 +31,7 @@ struct robot_row_change {
     const char *base_url;   /* normalised; NULL = as it is */
     const char *viewer_url; /* normalised, "" = none; NULL = as it is */
     bool has_capacity;
-    uint64_t capacity;      /* 0 = what the robot reports */
+    uint64_t capacity; /* 0 = what the robot reports */
     /* out */
     enum robot_row_outcome outcome; /* other than DONE: nothing was written */
     uint64_t id;
@@ -47,7 +48,8 @@ enum db_rc robot_row_set(struct db *db, struct robot_row_change *c);
 enum db_rc robot_row_may_rest(struct db *db, struct robot_row_change *c, bool force);
 /* It is to be `active`, `draining` or `disabled`. A drain may have a deadline, from now; one that goes on keeps its beginning. What was to
  * leave a robot that is not drained any more stays, unless it is under way. */
-enum db_rc robot_row_want(struct db *db, uint64_t robot_id, const char *wanted, bool has_deadline, uint64_t deadline_ms);
+enum db_rc robot_row_want(struct db *db, uint64_t robot_id, const char *wanted, bool has_deadline,
+                          uint64_t deadline_ms);
 /* Place rows 1..capacity exist afterwards. Lowering a capacity only stops new sessions: rows stay. */
 enum db_rc robot_places_make(struct db *db, uint64_t robot_id);
 enum db_rc robot_revision_raise(struct db *db);

@@ -88,7 +88,8 @@ static bool ring_parse(struct ring *r, const char *text, size_t len)
         while (n && strchr(" \t\r", at[n - 1]))
             n--;
         if (n > strlen(HASH_WORD) && memcmp(at, HASH_WORD, strlen(HASH_WORD)) == 0) {
-            if (has_hash || n != strlen(HASH_WORD) + 2 * KEY_BYTES || !id_unhex(at + strlen(HASH_WORD), 2 * KEY_BYTES, r->hash_key))
+            if (has_hash || n != strlen(HASH_WORD) + 2 * KEY_BYTES ||
+                !id_unhex(at + strlen(HASH_WORD), 2 * KEY_BYTES, r->hash_key))
                 return false;
             has_hash = true;
         } else if (n && !key_add(r, at, n)) {
@@ -124,7 +125,8 @@ static struct ring *ring_read(const char *key_file)
     sodium_memzero(text, sizeof(text));
     if (good)
         return r;
-    refuse(key_file, r ? "it must hold 64 hex digits; chasqui keys init makes one" : "there is no guarded memory for it");
+    refuse(key_file,
+           r ? "it must hold 64 hex digits; chasqui keys init makes one" : "there is no guarded memory for it");
     sodium_free(r);
     return NULL;
 }
@@ -135,7 +137,8 @@ static bool file_look(struct seal *s)
     struct stat st;
     if (stat(s->file, &st) != 0)
         return false;
-    bool is_new = st.st_ino != s->inode || st.st_mtim.tv_sec != s->changed.tv_sec || st.st_mtim.tv_nsec != s->changed.tv_nsec;
+    bool is_new = st.st_ino != s->inode || st.st_mtim.tv_sec != s->changed.tv_sec ||
+                  st.st_mtim.tv_nsec != s->changed.tv_nsec;
     s->inode = st.st_ino;
     s->changed = st.st_mtim;
     return is_new;
@@ -169,7 +172,8 @@ bool seal_refresh(struct seal *s)
     struct ring *r = ring_read(s->file), *now = atomic_load(&s->ring);
     if (!r)
         return false;
-    bool is_same = r->n == now->n && memcmp(r->key, now->key, sizeof(r->key)) == 0 && memcmp(r->hash_key, now->hash_key, KEY_BYTES) == 0;
+    bool is_same = r->n == now->n && memcmp(r->key, now->key, sizeof(r->key)) == 0 &&
+                   memcmp(r->hash_key, now->hash_key, KEY_BYTES) == 0;
     if (is_same) {
         sodium_free(r);
         return false;
@@ -233,14 +237,15 @@ static const uint8_t *key_of(const struct seal *s, const uint8_t id[KEY_ID_BYTES
     return NULL;
 }
 
-bool seal_unwrap(struct seal *s, uint64_t company_id, const char *portal, const char *purpose,
-                 const void *sealed, size_t len, struct buf *out)
+bool seal_unwrap(struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *sealed,
+                 size_t len, struct buf *out)
 {
     const uint8_t *from = sealed;
     if (len < SEAL_OVERHEAD || from[0] != VERSION)
         return false;
     const uint8_t *key = key_of(s, from + 1);
-    if (!key && clock_ms() >= s->looked_ms + UNKNOWN_LOOK_MS && seal_refresh(s)) /* another process was faster to read a new key */
+    if (!key && clock_ms() >= s->looked_ms + UNKNOWN_LOOK_MS &&
+        seal_refresh(s)) /* another process was faster to read a new key */
         key = key_of(s, from + 1);
     if (!key)
         return false;
@@ -258,7 +263,8 @@ bool seal_unwrap(struct seal *s, uint64_t company_id, const char *portal, const 
     return good;
 }
 
-void seal_hash(const struct seal *s, const char *purpose, const void *data, size_t len, uint8_t *out, size_t out_len)
+void seal_hash(const struct seal *s, const char *purpose, const void *data, size_t len, uint8_t *out,
+               size_t out_len)
 {
     crypto_generichash_state state;
     crypto_generichash_init(&state, atomic_load(&s->ring)->hash_key, KEY_BYTES, out_len);
@@ -309,12 +315,14 @@ static int ring_write(const struct ring *r, const char *path)
     buf_addf(&text, HASH_WORD "%s\n", hex);
     buf_addf(&temp, "%s.new", path);
     unlink(temp.data);
-    int fd = open(temp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400), failed = fd < 0 ? errno : 0;
+    int fd = open(temp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400),
+        failed = fd < 0 ? errno : 0;
     if (!failed) {
         struct stat st;
         ssize_t written = write(fd, text.data, text.len);
         failed = written < 0 ? errno : written != (ssize_t)text.len ? ENOSPC : fsync(fd) != 0 ? errno : 0;
-        if (!failed && stat(path, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) != 0) /* the dispatcher's user reads it */
+        if (!failed && stat(path, &st) == 0 &&
+            fchown(fd, st.st_uid, st.st_gid) != 0) /* the dispatcher's user reads it */
             failed = errno;
         close(fd);
         failed = failed ? failed : rename(temp.data, path) == 0 ? 0 : errno;

@@ -26,14 +26,15 @@ bool seal_refresh(struct seal *s);
 /* Of the key that seals: bytes 1 to 4 of what it sealed. */
 void seal_key_id(const struct seal *s, uint8_t id[SEAL_KEY_ID_BYTES]);
 /* purpose: "credentials", "params" or "answer". */
-void seal_wrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *plain,
-               size_t len, struct buf *out);
+void seal_wrap(const struct seal *s, uint64_t company_id, const char *portal, const char *purpose,
+               const void *plain, size_t len, struct buf *out);
 /* false when the bytes were not sealed by this key for this company, portal and purpose. */
 bool seal_unwrap(struct seal *s, uint64_t company_id, const char *portal, const char *purpose, const void *sealed,
                  size_t len, struct buf *out);
 /* Keyed hash (BLAKE2b with a key derived from the seal key) of `purpose` and the bytes, out_len 16 to 64: to know something again
  * without keeping what could be guessed from a plain hash. */
-void seal_hash(const struct seal *s, const char *purpose, const void *data, size_t len, uint8_t *out, size_t out_len);
+void seal_hash(const struct seal *s, const char *purpose, const void *data, size_t len, uint8_t *out,
+               size_t out_len);
 /* Writes a new key file (0400), refusing to overwrite. 0 or -errno. */
 int seal_key_make(const char *path);
 /* Rotation: the file becomes [its first key, a new one], then [the new one, the old one], then the new one alone. The key of hashes, which

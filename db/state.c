@@ -30,7 +30,8 @@ static const struct event {
     enum guard guard;
     const char *writes;
 } events[] = {
-#define EVENT(machine, event, from, to, guard, writes, place, text) {#machine, #machine "." #event, from, to, guard, writes},
+#define EVENT(machine, event, from, to, guard, writes, place, text)                                               \
+    {#machine, #machine "." #event, from, to, guard, writes},
 #include "db/state.def"
 };
 
@@ -59,7 +60,8 @@ static const struct state *state_next(const struct event *e, const char **list)
 {
     size_t len = strcspn(*list, " ");
     for (unsigned i = 0; i < N(states); i++)
-        if (strcmp(states[i].machine, e->machine) == 0 && strlen(states[i].name) == len && strncmp(states[i].name, *list, len) == 0) {
+        if (strcmp(states[i].machine, e->machine) == 0 && strlen(states[i].name) == len &&
+            strncmp(states[i].name, *list, len) == 0) {
             *list = (*list)[len] ? *list + len + 1 : NULL;
             return &states[i];
         }

@@ -99,7 +99,8 @@ static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r)
 /* Reads the database in the name of a token, as opposed to what a broker asks for itself and what waits for a job. */
 static bool is_question(const struct request *r)
 {
-    return r->lane == LANE_CONTROL && r->op != OP_TOKEN_VERIFY && r->op != OP_JOB_AWAIT && r->op != OP_OPS_SUMMARY && r->op != OP_OPS_ALERTS_SAID;
+    return r->lane == LANE_CONTROL && r->op != OP_TOKEN_VERIFY && r->op != OP_JOB_AWAIT &&
+           r->op != OP_OPS_SUMMARY && r->op != OP_OPS_ALERTS_SAID;
 }
 
 void handlers_check(void)

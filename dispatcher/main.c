@@ -125,8 +125,8 @@ static bool secrets_open(struct dispatcher *d)
         return false;
     if (!d->seal)
         log_line(LOG_WARN, "no_seal_key", "means", "params are not kept, remember and migrations are off", NULL);
-    return viewer_link_open(d->conf) && (d->webhooks = webhooks_new(d)) && (d->verifier = verifier_new(d)) && (d->events = events_new(d)) &&
-           (d->alerts = alerts_new(d));
+    return viewer_link_open(d->conf) && (d->webhooks = webhooks_new(d)) && (d->verifier = verifier_new(d)) &&
+           (d->events = events_new(d)) && (d->alerts = alerts_new(d));
 }
 
 static bool parts_build(struct dispatcher *d)
@@ -210,7 +210,8 @@ static bool database_try(const struct conf *conf)
     struct db *db = db_new(conf);
     bool good = db_ready(db) == DB_OK;
     char words[DATABASE_WORDS_BYTES];
-    snprintf(words, sizeof(words), "%s at %s: %s", conf->db_name, conf->db_host, good ? "connected" : db_error(db));
+    snprintf(words, sizeof(words), "%s at %s: %s", conf->db_name, conf->db_host,
+             good ? "connected" : db_error(db));
     trial_told(good, "database", words);
     if (good && db_query(db, "SELECT 1 FROM chasqui_sessions LIMIT 1", "") != DB_OK) {
         snprintf(words, sizeof(words), "its tables cannot be read: %s; chasqui migrate makes them", db_error(db));
@@ -225,7 +226,8 @@ static bool everything_try(struct dispatcher *d)
 {
     bool good = trial_keys(d->conf, "dispatcher");
     bool is_open = secrets_open(d);
-    trial_told(is_open, "secrets", is_open ? "those that are configured can be read" : "one cannot be read; see above");
+    trial_told(is_open, "secrets",
+               is_open ? "those that are configured can be read" : "one cannot be read; see above");
     good &= database_try(d->conf);
     parts_drop(d);
     return good && is_open;

@@ -20,7 +20,8 @@
 #include "dispatcher/sweep.h"
 #include "dispatcher/wire/request.h"
 
-static void ping_asks(struct dispatcher *d, char troubles[TROUBLE_TEXT_MAX + 1], char at_limit[BULKHEAD_TEXT_MAX + 1])
+static void ping_asks(struct dispatcher *d, char troubles[TROUBLE_TEXT_MAX + 1],
+                      char at_limit[BULKHEAD_TEXT_MAX + 1])
 {
     verifier_trouble(d, troubles);
     events_trouble(d, troubles);

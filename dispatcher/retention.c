@@ -26,7 +26,7 @@ struct retention {
     uint64_t at_ms;
     enum prune_what what;
     uint64_t cursor;
-    uint64_t pruned; /* in this pass */
+    uint64_t pruned;   /* in this pass */
     unsigned failures; /* steps in a row */
     bool is_busy;
 };

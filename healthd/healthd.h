@@ -31,10 +31,10 @@ struct healthd {
 /* What one probe found. */
 struct probe_result {
     bool good;
-    bool no_process;           /* not good: its port refused or reset */
-    char why[64];              /* a word when not good: those of common/curl_word.h, status_500, not_json, not_ok, too_big */
-    int64_t sessions, capacity;/* -1 = not told */
-    char boot_id[65];          /* "" = not told */
+    bool no_process; /* not good: its port refused or reset */
+    char why[64];    /* a word when not good: those of common/curl_word.h, status_500, not_json, not_ok, too_big */
+    int64_t sessions, capacity; /* -1 = not told */
+    char boot_id[65];           /* "" = not told */
 };
 
 struct target { /* a robot; owned by probe.c */
@@ -43,7 +43,7 @@ struct target { /* a robot; owned by probe.c */
     int64_t since_unix_ms;
     struct probe_result last;
     struct boots boots;
-    bool is_two;               /* two processes answer under its URL: up is told as suspect */
+    bool is_two; /* two processes answer under its URL: up is told as suspect */
     struct target *next;
     /* probe.c's own */
     void *easy;

@@ -51,8 +51,8 @@ static void socket_ready(void *arg, uint32_t events)
 {
     struct watch *w = arg;
     struct prober *p = w->p;
-    int running, what = (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP) ? CURL_CSELECT_IN : 0) | (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                        (events & EPOLLERR ? CURL_CSELECT_ERR : 0);
+    int running, what = (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP) ? CURL_CSELECT_IN : 0) |
+                        (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) | (events & EPOLLERR ? CURL_CSELECT_ERR : 0);
     curl_multi_socket_action(p->multi, w->fd, what, &running);
     reap(p);
 }
@@ -101,7 +101,7 @@ static int on_timer(CURLM *multi, long in_ms, void *user)
     return 0;
 }
 
-/* ---- one probe ------------------------------------------------------------------------------------------------------- */
+/* ---- one probe ---------------------------------------------------------------------------------------------- */
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
@@ -240,7 +240,9 @@ static void say_unconnected(struct target *t, CURLcode code, struct probe_result
         r->no_process = number == ECONNREFUSED || number == ECONNRESET;
     else
         r->no_process = code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR;
-    say_why(r, code == CURLE_COULDNT_CONNECT ? (r->no_process ? "refused" : "unreachable") : r->no_process ? "reset" : "closed");
+    say_why(r, code == CURLE_COULDNT_CONNECT ? (r->no_process ? "refused" : "unreachable")
+               : r->no_process               ? "reset"
+                                             : "closed");
 }
 
 static void result_read(struct target *t, CURLcode code, struct probe_result *r)
@@ -260,8 +262,7 @@ static void result_read(struct target *t, CURLcode code, struct probe_result *r)
             say_unconnected(t, code, r);
         else
             say_why(r, word);
-    }
-    else if (status != 200) {
+    } else if (status != 200) {
         r->good = false;
         snprintf(r->why, sizeof(r->why), "status_%ld", status);
     } else
@@ -285,8 +286,9 @@ static void gauges(struct prober *p)
 
 static void say(const char *event, const struct target *t, enum verdict before)
 {
-    log_line(t->judgement.verdict == VERDICT_UP ? LOG_INFO : LOG_WARN, event, "robot", t->name, "from", verdict_name[before], "to",
-             verdict_name[t->judgement.verdict], "down", down_name[t->judgement.down], "why", t->last.why, "boot", t->last.boot_id, NULL);
+    log_line(t->judgement.verdict == VERDICT_UP ? LOG_INFO : LOG_WARN, event, "robot", t->name, "from",
+             verdict_name[before], "to", verdict_name[t->judgement.verdict], "down", down_name[t->judgement.down],
+             "why", t->last.why, "boot", t->last.boot_id, NULL);
 }
 
 /* Probes come one after another: a boot id that comes back is a second process. Answers whether that changed. */
@@ -300,7 +302,8 @@ static bool boots_judge(struct target *t, struct probe_result *r)
     if (r->good && t->is_two) /* the one that was known goes on being told */
         strcpy(r->boot_id, t->boots.now);
     if (t->is_two != was_two)
-        log_line(LOG_WARN, t->is_two ? "two_boots" : "one_boot", "robot", t->name, "boot", t->boots.now, "other", t->boots.other, NULL);
+        log_line(LOG_WARN, t->is_two ? "two_boots" : "one_boot", "robot", t->name, "boot", t->boots.now, "other",
+                 t->boots.other, NULL);
     return t->is_two != was_two;
 }
 
@@ -310,13 +313,15 @@ static void judged(struct target *t, struct probe_result *r)
     const struct conf *c = p->h->conf;
     enum verdict before = t->judgement.verdict;
     enum probe probe = r->good ? PROBE_GOOD : r->no_process ? PROBE_REFUSED : PROBE_SICK;
-    bool changed = verdict_take(&t->judgement, probe, (unsigned)c->healthd_down_after, (unsigned)c->healthd_up_after);
+    bool changed =
+        verdict_take(&t->judgement, probe, (unsigned)c->healthd_down_after, (unsigned)c->healthd_up_after);
     bool told = boots_judge(t, r) | changed, other_why = strcmp(r->why, t->last.why) != 0;
     stat_inc(probes_total);
     if (!r->good)
         stat_inc(probe_failures_total);
     if (r->good)
-        told |= r->sessions != t->last.sessions || r->capacity != t->last.capacity || strcmp(r->boot_id, t->last.boot_id) != 0;
+        told |= r->sessions != t->last.sessions || r->capacity != t->last.capacity ||
+                strcmp(r->boot_id, t->last.boot_id) != 0;
     struct probe_result last = *r;
     if (!r->good) { /* what it said when it was well stays */
         last.sessions = t->last.sessions;
@@ -376,7 +381,7 @@ static void reap(struct prober *p)
         }
 }
 
-/* ---- the list ---------------------------------------------------------------------------------------------------------- */
+/* ---- the list ----------------------------------------------------------------------------------------------- */
 
 /* Of a host that is a name; else both stay NULL. */
 static void host_read(struct target *t)

@@ -43,10 +43,15 @@ static void row_add(void *arg, const struct target *t)
 {
     struct rows *rows = arg;
     bool is_two = t->is_two && t->judgement.verdict == VERDICT_UP;
-    rows->row[rows->n++] = (struct health_row){.name = str_of(t->name), .verdict = is_two ? VERDICT_SUSPECT : t->judgement.verdict,
-                                               .since_unix_ms = t->since_unix_ms, .sessions = t->last.sessions, .capacity = t->last.capacity,
-                                               .boot_id = str_of(t->last.boot_id), .why = is_two ? STR("two_boots") : str_of(t->last.why),
-                                               .down = t->judgement.down, .other_boot = str_of(t->is_two ? t->boots.other : "")};
+    rows->row[rows->n++] = (struct health_row){.name = str_of(t->name),
+                                               .verdict = is_two ? VERDICT_SUSPECT : t->judgement.verdict,
+                                               .since_unix_ms = t->since_unix_ms,
+                                               .sessions = t->last.sessions,
+                                               .capacity = t->last.capacity,
+                                               .boot_id = str_of(t->last.boot_id),
+                                               .why = is_two ? STR("two_boots") : str_of(t->last.why),
+                                               .down = t->judgement.down,
+                                               .other_boot = str_of(t->is_two ? t->boots.other : "")};
 }
 
 static void send(struct publisher *p, bool full, const struct rows *rows)
@@ -57,8 +62,12 @@ static void send(struct publisher *p, bool full, const struct rows *rows)
     loop_stats(p->h->loop);
     stat_set(uptime_seconds, (clock_ms() - p->started_ms) / 1000);
     struct msg m = {.type = MSG_HEALTH,
-                    .HEALTH = {.incarnation = str_of(p->incarnation), .seq = ++p->seq, .interval_ms = beat_ms(p->h),
-                               .revision = p->revision, .full = full, .stats = full ? &stat_own : NULL},
+                    .HEALTH = {.incarnation = str_of(p->incarnation),
+                               .seq = ++p->seq,
+                               .interval_ms = beat_ms(p->h),
+                               .revision = p->revision,
+                               .full = full,
+                               .stats = full ? &stat_own : NULL},
                     .payload = {payload.data, (uint32_t)payload.len}};
     proto_send(p->pub, NULL, 0, &m);
     buf_free(&payload);
@@ -93,7 +102,8 @@ static void beat_due(void *arg)
 }
 
 /* A subscription: whoever it is gets the full state (as does everybody else). */
-static void subscribed(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames, unsigned n)
+static void subscribed(void *arg, const void *peer, size_t peer_len, const char *role,
+                       const struct bus_frame *frames, unsigned n)
 {
     struct publisher *p = arg;
     (void)peer, (void)peer_len, (void)role;
@@ -101,7 +111,8 @@ static void subscribed(void *arg, const void *peer, size_t peer_len, const char 
         publish_full(p->h);
 }
 
-static void told(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames, unsigned n)
+static void told(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
+                 unsigned n)
 {
     struct publisher *p = arg;
     struct msg m;

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the tables ---------------------------------------------------------------------------------------------------- */
+/* ---- the tables --------------------------------------------------------------------------------------------- */
 
 static const struct page {
     const char *name;
@@ -106,7 +106,7 @@ static const struct fault_row {
 
 #define N(table) (sizeof(table) / sizeof((table)[0]))
 
-/* ---- roff ---------------------------------------------------------------------------------------------------------- */
+/* ---- roff --------------------------------------------------------------------------------------------------- */
 
 /* A character beyond ASCII, as roff names it; answers its bytes. Our tables are UTF-8. */
 static size_t beyond_ascii(const char *s)
@@ -170,8 +170,9 @@ static void item(const char *name, const char *after)
 
 static void see_also(const char *but)
 {
-    static const char *const all[] = {"chasqui.1",         "chasqui.conf.5",       "chasqui-metrics.7", "chasqui-api.7",
-                                      "chasqui-broker.8", "chasqui-dispatcher.8", "chasqui-healthd.8"};
+    static const char *const all[] = {"chasqui.1",        "chasqui.conf.5",   "chasqui-metrics.7",
+                                      "chasqui-api.7",    "chasqui-broker.8", "chasqui-dispatcher.8",
+                                      "chasqui-healthd.8"};
     bool is_first = true;
     puts(".SH SEE ALSO");
     for (unsigned i = 0; i < N(all); i++) {
@@ -194,7 +195,7 @@ static void conf_files(void)
     line("Every configuration key, before the file: CHASQUI_BROKER_HTTP is broker.http.");
 }
 
-/* ---- chasqui(1) ------------------------------------------------------------------------------------------------------ */
+/* ---- chasqui(1) --------------------------------------------------------------------------------------------- */
 
 static void command_show(const struct command *c)
 {
@@ -253,13 +254,14 @@ static void page_ctl(const struct page *p)
     line("What a command does; chasqui --help names them all.");
     item("--help-config", "");
     line("Every configuration key that this command reads.");
-    puts(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration. Of check: 0 well, 1 warning, 2 critical.");
+    puts(
+        ".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration. Of check: 0 well, 1 warning, 2 critical.");
     examples_show();
     conf_files();
     see_also("chasqui.1");
 }
 
-/* ---- the daemons ------------------------------------------------------------------------------------------------------- */
+/* ---- the daemons -------------------------------------------------------------------------------------------- */
 
 static void page_daemon(const struct page *p, unsigned owner)
 {
@@ -286,14 +288,16 @@ static void page_daemon(const struct page *p, unsigned owner)
     puts(".SH SIGNALS");
     item("SIGTERM, SIGINT", "");
     line("Drain and stop: nothing new is taken, what is under way ends. A second one stops at once.");
-    puts(".SH EXIT STATUS\n0 after a stop that was asked for, 1 when it could not start, 2 on wrong usage or a bad configuration.");
+    puts(
+        ".SH EXIT STATUS\n0 after a stop that was asked for, 1 when it could not start, 2 on wrong usage or a bad configuration.");
     conf_files();
-    puts(".SH DIAGNOSTICS\nOne fact a line on standard error, key=value, or an object a line with log.format = json.");
+    puts(
+        ".SH DIAGNOSTICS\nOne fact a line on standard error, key=value, or an object a line with log.format = json.");
     snprintf(file, sizeof(file), "%s.8", p->name);
     see_also(file);
 }
 
-/* ---- chasqui.conf(5) --------------------------------------------------------------------------------------------------- */
+/* ---- chasqui.conf(5) ---------------------------------------------------------------------------------------- */
 
 static void owners_show(unsigned owners)
 {
@@ -308,7 +312,8 @@ static void owners_show(unsigned owners)
 static void default_text(const struct key *k, char *out, size_t room)
 {
     if (k->is_int)
-        snprintf(out, room, " = %" PRId64 "%s%s (%" PRId64 " to %" PRId64 ")", k->def_int, *k->unit ? " " : "", k->unit, k->min, k->max);
+        snprintf(out, room, " = %" PRId64 "%s%s (%" PRId64 " to %" PRId64 ")", k->def_int, *k->unit ? " " : "",
+                 k->unit, k->min, k->max);
     else
         snprintf(out, room, " = %s", k->def ? k->def : "(none)");
 }
@@ -319,8 +324,9 @@ static void page_conf(void)
     puts(".SH DESCRIPTION");
     line("A section a line, its keys below it, indented by four spaces:");
     puts(".PP\n.nf\nbroker\n    http = \"127.0.0.1:8080\"\n    deadline_ms = 28000\n.fi\n.PP");
-    line("One file may serve all programs: each reads its own keys and skips those of others; an unknown key or a bad value stops the start "
-         "with file, line and reason. Every key can also come by the environment, as CHASQUI_SECTION_KEY, which wins.");
+    line(
+        "One file may serve all programs: each reads its own keys and skips those of others; an unknown key or a bad value stops the start "
+        "with file, line and reason. Every key can also come by the environment, as CHASQUI_SECTION_KEY, which wins.");
     for (unsigned i = 0; i < N(keys); i++) {
         char name[80], def[300];
         if (!i || strcmp(keys[i].section, keys[i - 1].section) != 0) {
@@ -335,18 +341,20 @@ static void page_conf(void)
     }
     puts(".SH SECTION actions");
     item("actions.NAME.method, path, session, timeout_ms, final_errors, portal_errors", "");
-    line("What the action NAME (portal.name) calls on a robot. session is create for a log-in, use for an action in a session. "
-         "final_errors is a comma list of robots' errors that no second attempt mends (of a log-in bad_credentials, invalid_credentials, account_locked and "
-         "unknown_company unless it says otherwise); portal_errors of those that mean that the portal itself is down (portal_unavailable, "
-         "portal_maintenance, portal_timeout).");
+    line(
+        "What the action NAME (portal.name) calls on a robot. session is create for a log-in, use for an action in a session. "
+        "final_errors is a comma list of robots' errors that no second attempt mends (of a log-in bad_credentials, invalid_credentials, account_locked and "
+        "unknown_company unless it says otherwise); portal_errors of those that mean that the portal itself is down (portal_unavailable, "
+        "portal_maintenance, portal_timeout).");
     see_also("chasqui.conf.5");
 }
 
-/* ---- chasqui-metrics(7) -------------------------------------------------------------------------------------------------- */
+/* ---- chasqui-metrics(7) ------------------------------------------------------------------------------------- */
 
 static void stat_show(const struct stat_row *r, const char *labels)
 {
-    static const char *const kind[] = {[STAT_COUNTER] = "counter", [STAT_GAUGE] = "gauge", [STAT_HISTOGRAM] = "histogram"};
+    static const char *const kind[] = {
+        [STAT_COUNTER] = "counter", [STAT_GAUGE] = "gauge", [STAT_HISTOGRAM] = "histogram"};
     struct buf name = {0}, after = {0};
     buf_addf(&name, "chasqui_%s", r->name);
     if (*labels)
@@ -363,8 +371,9 @@ static void page_metrics(void)
 {
     head("chasqui-metrics", 7, "what Chasqui counts, and what it says is wrong");
     puts(".SH DESCRIPTION");
-    line("A broker exports these at /metrics of its operators' listener, its own and those that dispatchers and healthds tell it. "
-         "GET /api/v1/ops/stats, chasqui stats and the dashboard show the same numbers. A company, a session or a job is never a label.");
+    line(
+        "A broker exports these at /metrics of its operators' listener, its own and those that dispatchers and healthds tell it. "
+        "GET /api/v1/ops/stats, chasqui stats and the dashboard show the same numbers. A company, a session or a job is never a label.");
     puts(".SH OF EACH PROCESS");
     for (unsigned i = 0; i < STAT_N; i++)
         stat_show(&stat_table[i], "process,name");
@@ -393,7 +402,7 @@ static void page_metrics(void)
     see_also("chasqui-metrics.7");
 }
 
-/* ---- chasqui-api(7) -------------------------------------------------------------------------------------------------------- */
+/* ---- chasqui-api(7) ----------------------------------------------------------------------------------------- */
 
 static void routes_show(enum listener of)
 {
@@ -403,7 +412,10 @@ static void routes_show(enum listener of)
         if (routes[i].listener != of)
             continue;
         buf_addf(&name, "%s %s", routes[i].method, routes[i].path);
-        item(name.data, a == ABILITY_APP ? "  app" : a == ABILITY_OPS_READ ? "  ops:read" : a == ABILITY_OPS ? "  ops" : "  no token");
+        item(name.data, a == ABILITY_APP        ? "  app"
+                        : a == ABILITY_OPS_READ ? "  ops:read"
+                        : a == ABILITY_OPS      ? "  ops"
+                                                : "  no token");
         line(routes[i].doc);
         struct field_text f;
         for (unsigned k = 0; openapi_field(i, k, &f); k++) {
@@ -423,7 +435,8 @@ static void page_api(void)
 {
     head("chasqui-api", 7, "Chasqui's HTTP API");
     puts(".SH DESCRIPTION");
-    line("JSON in, JSON out. Authorization: Bearer ID|SECRET; behind each route stands the ability that the token needs. {} stands for one part of the path.");
+    line(
+        "JSON in, JSON out. Authorization: Bearer ID|SECRET; behind each route stands the ability that the token needs. {} stands for one part of the path.");
     puts(".SH AT broker.http");
     routes_show(LISTENER_APP);
     puts(".SH AT broker.ops");
@@ -446,12 +459,13 @@ static void openapi(void)
     buf_free(&text_of);
 }
 
-/* ---- the sample configuration, and the completion ------------------------------------------------------------------------------ */
+/* ---- the sample configuration, and the completion ----------------------------------------------------------- */
 
 static void sample(void)
 {
-    puts("# Chasqui's configuration. Every key stands here with its default: take away the \"# \" of those that you change, and keep the\n"
-         "# four spaces. chasqui.conf(5) says more.");
+    puts(
+        "# Chasqui's configuration. Every key stands here with its default: take away the \"# \" of those that you change, and keep the\n"
+        "# four spaces. chasqui.conf(5) says more.");
     for (unsigned i = 0; i < N(keys); i++) {
         const struct key *k = &keys[i];
         if (!i || strcmp(k->section, keys[i - 1].section) != 0)
@@ -471,11 +485,12 @@ static void values_show(void)
         if (*values[i].kind)
             printf("    --%s) _chasqui_names %s; return ;;\n", options[values[i].option].name, values[i].kind);
         else
-            printf("    --%s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n", options[values[i].option].name, values[i].words);
+            printf("    --%s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n",
+                   options[values[i].option].name, values[i].words);
     fputs("    --company", stdout); /* any other option that takes a value: nothing is known of it */
     for (unsigned i = 0; i < N(options); i++) {
-        bool is_known = !options[i].argument || strcmp(options[i].name, "company") == 0 || strcmp(options[i].name, "file") == 0 ||
-                        strcmp(options[i].name, "credentials") == 0;
+        bool is_known = !options[i].argument || strcmp(options[i].name, "company") == 0 ||
+                        strcmp(options[i].name, "file") == 0 || strcmp(options[i].name, "credentials") == 0;
         for (unsigned k = 0; k < N(values) && !is_known; k++)
             is_known = values[k].option == (enum option_id)i;
         if (!is_known)
@@ -497,25 +512,28 @@ static void words_show(void)
             if (is_name && strcmp(kinds[k].noun, c->noun) == 0 && strcmp(c->verb, "add") != 0)
                 printf("        \"%s %s\") _chasqui_names %s; return ;;\n", c->noun, c->verb, kinds[k].kind);
         }
-    puts("        \"names \") COMPREPLY=($(compgen -W \"workers batches sessions jobs portals actions\" -- \"$cur\")); return ;;");
+    puts(
+        "        \"names \") COMPREPLY=($(compgen -W \"workers batches sessions jobs portals actions\" -- \"$cur\")); return ;;");
 }
 
 static void completion(void)
 {
-    puts("# Completion of chasqui for bash; made by mkdoc from the command's tables.\n"
-         "# Names come from robots and callers, too: each is compared and never expanded, and one that a shell would obey is left out.\n"
-         "_chasqui_names()\n{\n    local name\n    while read -r name; do\n        if [[ \"$name\" == \"$cur\"* && \"$name\" != *[^A-Za-z0-9._:@=-]* ]]; then COMPREPLY+=(\"$name\"); fi\n"
-         "    done < <(\"${COMP_WORDS[0]}\" \"${conf[@]}\" names \"$1\" 2>/dev/null)\n}\n"
-         "_chasqui()\n{\n    local cur=\"${COMP_WORDS[COMP_CWORD]}\" noun=\"\" verb=\"\" word i n=0\n    local -a conf=()\n    COMPREPLY=()\n"
-         "    for ((i = 1; i < COMP_CWORD; i++)); do\n        word=\"${COMP_WORDS[i]}\"\n        case \"$word\" in\n"
-         "        -c | --config) ((i++)); conf=(-c \"${COMP_WORDS[i]}\") ;;");
+    puts(
+        "# Completion of chasqui for bash; made by mkdoc from the command's tables.\n"
+        "# Names come from robots and callers, too: each is compared and never expanded, and one that a shell would obey is left out.\n"
+        "_chasqui_names()\n{\n    local name\n    while read -r name; do\n        if [[ \"$name\" == \"$cur\"* && \"$name\" != *[^A-Za-z0-9._:@=-]* ]]; then COMPREPLY+=(\"$name\"); fi\n"
+        "    done < <(\"${COMP_WORDS[0]}\" \"${conf[@]}\" names \"$1\" 2>/dev/null)\n}\n"
+        "_chasqui()\n{\n    local cur=\"${COMP_WORDS[COMP_CWORD]}\" noun=\"\" verb=\"\" word i n=0\n    local -a conf=()\n    COMPREPLY=()\n"
+        "    for ((i = 1; i < COMP_CWORD; i++)); do\n        word=\"${COMP_WORDS[i]}\"\n        case \"$word\" in\n"
+        "        -c | --config) ((i++)); conf=(-c \"${COMP_WORDS[i]}\") ;;");
     fputs("        --*=* | -h | --json | --help", stdout);
     for (unsigned i = 0; i < N(options); i++)
         if (!options[i].argument)
             printf(" | --%s", options[i].name);
-    puts(") ;;\n        -*) ((i++)) ;;\n"
-         "        *) if [ -z \"$noun\" ]; then noun=\"$word\"; elif [ -z \"$verb\" ]; then verb=\"$word\"; else ((n++)); fi ;;\n        esac\n    done\n"
-         "    case \"${COMP_WORDS[COMP_CWORD - 1]}\" in\n    -c | --config | --file | --credentials) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;");
+    puts(
+        ") ;;\n        -*) ((i++)) ;;\n"
+        "        *) if [ -z \"$noun\" ]; then noun=\"$word\"; elif [ -z \"$verb\" ]; then verb=\"$word\"; else ((n++)); fi ;;\n        esac\n    done\n"
+        "    case \"${COMP_WORDS[COMP_CWORD - 1]}\" in\n    -c | --config | --file | --credentials) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;");
     values_show();
     puts("    esac\n    if [ $n = 0 ] && [[ \"$cur\" != -* ]]; then\n        case \"$noun $verb\" in");
     words_show();
@@ -553,8 +571,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*make)(void);
     } others[] = {{"chasqui.conf.5", page_conf}, {"chasqui-metrics.7", page_metrics}, {"chasqui-api.7", page_api},
-                  {"chasqui.conf", sample},      {"completion", completion},
-                  {"openapi.json", openapi}};
+                  {"chasqui.conf", sample},      {"completion", completion},          {"openapi.json", openapi}};
     static const unsigned owner[] = {CONF_CTL, CONF_BROKER, CONF_DISPATCHER, CONF_HEALTHD}; /* of pages[] */
     for (unsigned i = 0; i < N(pages); i++) {
         char file[64];

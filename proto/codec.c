@@ -37,7 +37,8 @@ struct layout {
     const struct field *fields;
 };
 
-#define F_ROW(m, f, k, bound) {#f, sizeof(#f) - 1, k, bound, offsetof(struct msg, m) + offsetof(struct msg_##m, f)},
+#define F_ROW(m, f, k, bound)                                                                                     \
+    {#f, sizeof(#f) - 1, k, bound, offsetof(struct msg, m) + offsetof(struct msg_##m, f)},
 #define F_U64(m, f, bound) F_ROW(m, f, K_U64, bound)
 #define F_BOOL(m, f) F_ROW(m, f, K_BOOL, 1)
 #define F_STR(m, f, bound) F_ROW(m, f, K_STR, bound)
@@ -45,7 +46,9 @@ struct layout {
 #define F_U64S(m, f, bound) F_ROW(m, f, K_U64S, bound)
 #define F_STATS(m, f) F_ROW(m, f, K_STATS, 512)
 #define MSG(sym, code, roles, help) static const struct field fields_##sym[] = {
-#define END(m) };
+#define END(m)                                                                                                    \
+    }                                                                                                             \
+    ;
 #include "proto/proto.def"
 #undef MSG
 #undef END
@@ -57,7 +60,7 @@ struct layout {
 #undef F_STATS
 
 static const struct layout layouts[MSG_TYPE_MAX] = {
-#define MSG(sym, code, role, help) \
+#define MSG(sym, code, role, help)                                                                                \
     [code] = {MSG_##sym, role, sizeof(fields_##sym) / sizeof(fields_##sym[0]), fields_##sym},
 #define F_U64(m, f, max)
 #define F_BOOL(m, f)
@@ -100,8 +103,8 @@ void proto_decoder_destroy(struct proto_decoder **dp)
 
 const char *proto_bad_text(enum proto_bad bad)
 {
-    static const char *const text[] = {"ok", "frames", "unknown version", "unknown type", "msgpack", "field", "bound",
-                                       "role", "payload"};
+    static const char *const text[] = {"ok",    "frames", "unknown version", "unknown type", "msgpack", "field",
+                                       "bound", "role",   "payload"};
     return (unsigned)bad < sizeof(text) / sizeof(text[0]) ? text[bad] : "?";
 }
 
@@ -155,7 +158,8 @@ static enum proto_bad read_stats(struct proto_decoder *d, struct reader *r, cons
         if (!read_item(r, &key) || key.item != I_STR || !read_item(r, &what))
             return PROTO_MSGPACK;
         if (what.item == I_ARRAY) {
-            enum proto_bad bad = read_hist(r, &what, stat_hist_find((const char *)key.p, (unsigned)key.n), &d->stats);
+            enum proto_bad bad =
+                read_hist(r, &what, stat_hist_find((const char *)key.p, (unsigned)key.n), &d->stats);
             if (bad)
                 return bad;
             continue;
@@ -242,8 +246,8 @@ static size_t payload_max(enum msg_type type)
         return CHUNK_MAX;
     if (type == MSG_REPLY)
         return REPLY_PAYLOAD_MAX;
-    if (type == MSG_REQUEST || type == MSG_ROBOTS || type == MSG_HEALTH || type == MSG_ROBOT_STATS || type == MSG_COMPANY_STATS || type == MSG_ATTEMPT_STATS ||
-        type == MSG_MANY)
+    if (type == MSG_REQUEST || type == MSG_ROBOTS || type == MSG_HEALTH || type == MSG_ROBOT_STATS ||
+        type == MSG_COMPANY_STATS || type == MSG_ATTEMPT_STATS || type == MSG_MANY)
         return REQUEST_PAYLOAD_MAX;
     return 0;
 }
@@ -259,8 +263,8 @@ enum proto_bad proto_decode(struct proto_decoder *d, struct bus *bus, const char
     if (head[1] >= MSG_TYPE_MAX || !layouts[head[1]].fields)
         return PROTO_TYPE;
     const struct layout *l = &layouts[head[1]];
-    static const char *const words[] = {[ROLE_BROKER] = "broker", [ROLE_DISPATCHER] = "dispatcher",
-                                        [ROLE_HEALTHD] = "healthd"};
+    static const char *const words[] = {
+        [ROLE_BROKER] = "broker", [ROLE_DISPATCHER] = "dispatcher", [ROLE_HEALTHD] = "healthd"};
     if (!(l->roles & from) || (bus && !bus_peer_is(bus, zap_role, words[from])))
         return PROTO_ROLE;
     memset(out, 0, sizeof(*out));
@@ -278,7 +282,7 @@ enum proto_bad proto_decode(struct proto_decoder *d, struct bus *bus, const char
     return read_header(d, l, &frames[1], out);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------------ */
 
 static int pack_write(void *data, const char *bytes, size_t len)
 {

@@ -117,7 +117,12 @@ bool text_ok(const uint8_t *p, uint64_t len)
         unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
         if (c < 0xc2 || c > 0xf4 || (unsigned)(end - p) < more)
             return false;
-        uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80, high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+        uint8_t low = c == 0xe0   ? 0xa0
+                      : c == 0xf0 ? 0x90
+                                  : 0x80,
+                high = c == 0xed   ? 0x9f
+                       : c == 0xf4 ? 0x8f
+                                   : 0xbf;
         for (; more; more--, low = 0x80, high = 0xbf)
             if (*p < low || *p++ > high)
                 return false;

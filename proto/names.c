@@ -22,7 +22,8 @@ const struct op_row op_table[OP_COUNT] = {
 
 bool health_is_better(const struct health_row *a, const struct health_row *b)
 {
-    static const unsigned of[] = {[VERDICT_UNKNOWN] = 0, [VERDICT_DOWN] = 1, [VERDICT_SUSPECT] = 3, [VERDICT_UP] = 4};
+    static const unsigned of[] = {
+        [VERDICT_UNKNOWN] = 0, [VERDICT_DOWN] = 1, [VERDICT_SUSPECT] = 3, [VERDICT_UP] = 4};
     unsigned x = of[a->verdict] + (a->down == DOWN_SILENT), y = of[b->verdict] + (b->down == DOWN_SILENT);
     return x != y ? x > y : a->since_unix_ms > b->since_unix_ms;
 }

@@ -19,19 +19,22 @@
 #include <stdint.h>
 
 #define PROTO_VERSION 1
-#define PROTO_PING_MS 500    /* a PING each way */
-#define PROTO_SILENT_MS 2000 /* a peer that says nothing for this long is gone */
-#define CHUNK_MAX 262144     /* bytes of a CHUNK's payload at most */
-#define CHUNK_MIN 32768      /* what a stream's chunk may always hold */
-#define CHUNK_WINDOW 4       /* chunks a stream may have unacknowledged at first */
+#define PROTO_PING_MS 500        /* a PING each way */
+#define PROTO_SILENT_MS 2000     /* a peer that says nothing for this long is gone */
+#define CHUNK_MAX 262144         /* bytes of a CHUNK's payload at most */
+#define CHUNK_MIN 32768          /* what a stream's chunk may always hold */
+#define CHUNK_WINDOW 4           /* chunks a stream may have unacknowledged at first */
 #define REPLY_PAYLOAD_MAX 524288 /* longer answers are streamed */
 #define REQUEST_PAYLOAD_MAX 1048576
-#define PROTO_COMPANIES_MAX 1000 /* of a token, in each REQUEST */
+#define PROTO_COMPANIES_MAX 1000   /* of a token, in each REQUEST */
 #define TOKEN_FOREIGN (1ull << 62) /* ids from here on are of tokens that are not in chasqui_tokens */
 #define TOKEN_TEXT_MAX 8192
-enum foreign { FOREIGN_FORM = 1, FOREIGN_TEXT = 2 }; /* HELLO.foreign: verifies tokens of another form; needs their text */
+enum foreign {
+    FOREIGN_FORM = 1,
+    FOREIGN_TEXT = 2
+}; /* HELLO.foreign: verifies tokens of another form; needs their text */
 #define HEALTH_ROBOTS_MAX 5000
-#define ROBOT_STATS_MAX 1000  /* rows of one message; more robots take more messages */
+#define ROBOT_STATS_MAX 1000 /* rows of one message; more robots take more messages */
 #define COMPANY_STATS_MAX 64
 #define ATTEMPT_STATS_MAX 500
 
@@ -46,10 +49,17 @@ enum op {
 #undef OP
     OP_COUNT
 };
-struct op_row { const char *name; enum lane lane; bool repeatable; };
+struct op_row {
+    const char *name;
+    enum lane lane;
+    bool repeatable;
+};
 extern const struct op_row op_table[OP_COUNT];
 
-struct str { const char *p; uint32_t len; }; /* borrowed from the frame (decode) or the caller (encode) */
+struct str {
+    const char *p;
+    uint32_t len;
+}; /* borrowed from the frame (decode) or the caller (encode) */
 #define STR(cstr) ((struct str){(cstr), (uint32_t)__builtin_strlen(cstr)})
 struct str str_of(const char *s); /* NULL = "" */
 bool str_is(struct str s, const char *c);
@@ -58,7 +68,10 @@ void str_copy(char *out, size_t room, struct str s);
 /* At most `max` bytes of it, cut at a character of UTF-8. */
 struct str str_cut(struct str s, size_t max);
 
-struct u64s { const uint64_t *v; uint32_t n; }; /* decode: points into the message's own pool */
+struct u64s {
+    const uint64_t *v;
+    uint32_t n;
+}; /* decode: points into the message's own pool */
 
 enum msg_type {
 #define MSG(sym, code, roles, help) MSG_##sym = code,
@@ -89,7 +102,9 @@ enum msg_type {
 #define F_BIN(m, f, max) struct str f;
 #define F_U64S(m, f, max) struct u64s f;
 #define F_STATS(m, f) struct stats *f;
-#define END(m) };
+#define END(m)                                                                                                    \
+    }                                                                                                             \
+    ;
 #include "proto.def"
 #undef MSG
 #undef F_U64
@@ -124,8 +139,17 @@ struct msg {
     struct str payload; /* empty when there is none */
 };
 
-enum proto_bad { PROTO_OK, PROTO_FRAMES, PROTO_VERSION_UNKNOWN, PROTO_TYPE, PROTO_MSGPACK, PROTO_FIELD, PROTO_BOUND,
-                 PROTO_ROLE, PROTO_PAYLOAD };
+enum proto_bad {
+    PROTO_OK,
+    PROTO_FRAMES,
+    PROTO_VERSION_UNKNOWN,
+    PROTO_TYPE,
+    PROTO_MSGPACK,
+    PROTO_FIELD,
+    PROTO_BOUND,
+    PROTO_ROLE,
+    PROTO_PAYLOAD
+};
 const char *proto_bad_text(enum proto_bad bad);
 
 /* A decoder owns the arrays that decoded messages point into; one per process is enough. A decoded message is
@@ -153,7 +177,10 @@ enum down { DOWN_NOT, DOWN_DEAD, DOWN_SILENT };
 extern const char *const down_name[3]; /* "", dead, silent */
 enum wanted { WANTED_ACTIVE, WANTED_DRAINING, WANTED_DISABLED };
 extern const char *const wanted_name[3];
-struct robot_row { struct str name, base_url; enum wanted wanted; };
+struct robot_row {
+    struct str name, base_url;
+    enum wanted wanted;
+};
 struct health_row {
     struct str name;
     enum verdict verdict;
@@ -172,7 +199,8 @@ enum fault {
     FAULT_COUNT
 };
 extern const char *const fault_name[FAULT_COUNT];
-#define MUTE_WHY "healthy but silent" /* why a robot is suspect that is well by /health while calls to it go unanswered */
+#define MUTE_WHY                                                                                                  \
+    "healthy but silent" /* why a robot is suspect that is well by /health while calls to it go unanswered */
 /* Rows of ROBOT_STATS, ATTEMPT_STATS and COMPANY_STATS. */
 struct robot_stats_row {
     struct str name;
@@ -182,18 +210,26 @@ struct robot_stats_row {
     uint64_t fault[FAULT_COUNT];
     uint64_t mute; /* the last calls that it did not answer, when that makes it suspect; else 0 */
 };
-struct attempt_stats_row { struct str portal, action, outcome, robot_error; uint64_t n; }; /* robot_error "" = it named none */
-struct company_stats_row { uint64_t company_id, waits, wait_ms, requests, busy_ms; };
+struct attempt_stats_row {
+    struct str portal, action, outcome, robot_error;
+    uint64_t n;
+}; /* robot_error "" = it named none */
+struct company_stats_row {
+    uint64_t company_id, waits, wait_ms, requests, busy_ms;
+};
 void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n);
 /* Calls fn for each row; -1 (and fn maybe called for some) when malformed: so decode twice, first with fn NULL. */
 int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct robot_row *row), void *arg);
 void proto_encode_health(struct buf *out, const struct health_row *rows, unsigned n);
 int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct health_row *row), void *arg);
 void proto_encode_robot_stats(struct buf *out, const struct robot_stats_row *rows, unsigned n);
-int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row), void *arg);
+int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row),
+                             void *arg);
 void proto_encode_attempt_stats(struct buf *out, const struct attempt_stats_row *rows, unsigned n);
-int proto_decode_attempt_stats(struct str payload, void (*fn)(void *arg, const struct attempt_stats_row *row), void *arg);
+int proto_decode_attempt_stats(struct str payload, void (*fn)(void *arg, const struct attempt_stats_row *row),
+                               void *arg);
 void proto_encode_company_stats(struct buf *out, const struct company_stats_row *rows, unsigned n);
-int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const struct company_stats_row *row), void *arg);
+int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const struct company_stats_row *row),
+                               void *arg);
 
 #endif

@@ -11,7 +11,7 @@
 
 #define HIST_NUMBERS (HIST_BUCKETS + 1)
 #define ROW_FIELDS_MAX 16 /* of a row that may grow */
-#define FAULTS_MAX 32 /* classes that a newer dispatcher may tell */
+#define FAULTS_MAX 32     /* classes that a newer dispatcher may tell */
 
 static int pack_write(void *data, const char *bytes, size_t len)
 {
@@ -143,7 +143,8 @@ static bool read_word(struct reader *r, const char *const *words, unsigned n, un
 static bool read_rows(struct reader *r, struct str payload, unsigned rows_max, unsigned row_items, uint64_t *n)
 {
     struct value v;
-    *r = (struct reader){(const uint8_t *)payload.p, (const uint8_t *)payload.p + payload.len, 0, rows_max * row_items + 1};
+    *r = (struct reader){(const uint8_t *)payload.p, (const uint8_t *)payload.p + payload.len, 0,
+                         rows_max * row_items + 1};
     if (!read_item(r, &v) || v.item != I_ARRAY || v.n > rows_max)
         return false;
     *n = v.n;
@@ -219,8 +220,9 @@ static bool read_health(struct reader *r, struct health_row *row)
     uint64_t fields, since, sessions, capacity;
     *row = (struct health_row){0};
     if (!read_long_row(r, 7, &fields) || !read_name(r, &row->name) || !read_word(r, verdict_name, 4, &verdict) ||
-        !read_number(r, INT64_MAX, &since) || !read_number(r, UINT32_MAX, &sessions) || !read_number(r, UINT32_MAX, &capacity) ||
-        !read_text(r, 64, &row->boot_id) || !read_text(r, 200, &row->why))
+        !read_number(r, INT64_MAX, &since) || !read_number(r, UINT32_MAX, &sessions) ||
+        !read_number(r, UINT32_MAX, &capacity) || !read_text(r, 64, &row->boot_id) ||
+        !read_text(r, 200, &row->why))
         return false;
     row->verdict = (enum verdict)verdict;
     row->since_unix_ms = (int64_t)since;
@@ -270,8 +272,10 @@ static bool read_robot_stats(struct reader *r, struct robot_stats_row *row)
     unsigned wanted;
     row->mute = 0;
     if (!read_long_row(r, 7, &fields) || !read_name(r, &row->name) || !read_word(r, wanted_name, 3, &wanted) ||
-        !read_number(r, UINT32_MAX, &row->in_flight) || !read_number(r, UINT64_MAX, &row->done) || !read_number(r, UINT64_MAX, &row->failed) ||
-        !read_numbers(r, (uint64_t *)&row->login, HIST_NUMBERS, HIST_NUMBERS) || !read_numbers(r, row->fault, FAULT_COUNT, FAULTS_MAX))
+        !read_number(r, UINT32_MAX, &row->in_flight) || !read_number(r, UINT64_MAX, &row->done) ||
+        !read_number(r, UINT64_MAX, &row->failed) ||
+        !read_numbers(r, (uint64_t *)&row->login, HIST_NUMBERS, HIST_NUMBERS) ||
+        !read_numbers(r, row->fault, FAULT_COUNT, FAULTS_MAX))
         return false;
     row->wanted = (enum wanted)wanted;
     if (fields > 7 && !read_number(r, UINT32_MAX, &row->mute))
@@ -279,7 +283,8 @@ static bool read_robot_stats(struct reader *r, struct robot_stats_row *row)
     return fields <= 8 || skip_fields(r, fields - 8);
 }
 
-int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row), void *arg)
+int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const struct robot_stats_row *row),
+                             void *arg)
 {
     struct reader r;
     uint64_t n;
@@ -295,7 +300,8 @@ int proto_decode_robot_stats(struct str payload, void (*fn)(void *arg, const str
     return r.p == r.end ? 0 : -1;
 }
 
-int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const struct company_stats_row *row), void *arg)
+int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const struct company_stats_row *row),
+                               void *arg)
 {
     struct reader r;
     uint64_t n;
@@ -303,9 +309,9 @@ int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const s
         return -1;
     while (n--) {
         struct company_stats_row row;
-        if (!read_row(&r, 5) || !read_number(&r, INT64_MAX, &row.company_id) || !read_number(&r, UINT64_MAX, &row.waits) ||
-            !read_number(&r, INT64_MAX, &row.wait_ms) || !read_number(&r, UINT64_MAX, &row.requests) ||
-            !read_number(&r, INT64_MAX, &row.busy_ms))
+        if (!read_row(&r, 5) || !read_number(&r, INT64_MAX, &row.company_id) ||
+            !read_number(&r, UINT64_MAX, &row.waits) || !read_number(&r, INT64_MAX, &row.wait_ms) ||
+            !read_number(&r, UINT64_MAX, &row.requests) || !read_number(&r, INT64_MAX, &row.busy_ms))
             return -1;
         if (fn)
             fn(arg, &row);
@@ -313,7 +319,8 @@ int proto_decode_company_stats(struct str payload, void (*fn)(void *arg, const s
     return r.p == r.end ? 0 : -1;
 }
 
-int proto_decode_attempt_stats(struct str payload, void (*fn)(void *arg, const struct attempt_stats_row *row), void *arg)
+int proto_decode_attempt_stats(struct str payload, void (*fn)(void *arg, const struct attempt_stats_row *row),
+                               void *arg)
 {
     struct reader r;
     uint64_t n;
@@ -321,8 +328,9 @@ int proto_decode_attempt_stats(struct str payload, void (*fn)(void *arg, const s
         return -1;
     while (n--) {
         struct attempt_stats_row row;
-        if (!read_row(&r, 5) || !read_name(&r, &row.portal) || !read_name(&r, &row.action) || !read_text(&r, 16, &row.outcome) ||
-            !read_text(&r, 256, &row.robot_error) || !read_number(&r, UINT64_MAX, &row.n))
+        if (!read_row(&r, 5) || !read_name(&r, &row.portal) || !read_name(&r, &row.action) ||
+            !read_text(&r, 16, &row.outcome) || !read_text(&r, 256, &row.robot_error) ||
+            !read_number(&r, UINT64_MAX, &row.n))
             return -1;
         if (fn)
             fn(arg, &row);

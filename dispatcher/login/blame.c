@@ -70,6 +70,8 @@ void login_tell_portal(struct login *l, enum attempt_outcome outcome)
     bool is_well = outcome == OUTCOME_DONE || outcome == OUTCOME_REFUSED; /* the portal was there */
     if (l->migrating || login_attempt(l, outcome).outcome == OUTCOME_NONE)
         return;
-    tally_attempt(l->d, l->portal, l->action ? l->action->name : "none", outcome_name[outcome], outcome == OUTCOME_DONE ? "" : l->attempt.error);
-    portals_ended(l->d, l->portal, outcome, is_well && (l->item.is_set || portals_gate(l->d, l->portal)) ? &e : NULL);
+    tally_attempt(l->d, l->portal, l->action ? l->action->name : "none", outcome_name[outcome],
+                  outcome == OUTCOME_DONE ? "" : l->attempt.error);
+    portals_ended(l->d, l->portal, outcome,
+                  is_well && (l->item.is_set || portals_gate(l->d, l->portal)) ? &e : NULL);
 }

@@ -101,7 +101,9 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
     else if (error == ERR_LOGIN_IN_PROGRESS)
         entry_refuse(e, error, "A round of a batch works in the company's session.", job_extra(row->job_id, NULL));
     else
-        entry_refuse_store(e, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
+        entry_refuse_store(e, error,
+                           error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed."
+                                                          : NULL);
 }
 
 /* Its robot is dead: the session moves or is lost in a moment. Or it is silent: the session is kept, and nothing can be done. */
@@ -180,11 +182,12 @@ static void refuse_gated(struct entry *e)
     struct jv *extra = jv_new_object();
     char message[300];
     if (op->gate_why == GATE_BREAKER)
-        snprintf(message, sizeof(message), "The portal %s is down (%.64s); one log-in a second is let through to see whether it is back.", op->portal,
-                 op->gate_error[0] ? op->gate_error : "portal_unavailable");
+        snprintf(message, sizeof(message),
+                 "The portal %s is down (%.64s); one log-in a second is let through to see whether it is back.",
+                 op->portal, op->gate_error[0] ? op->gate_error : "portal_unavailable");
     else
-        snprintf(message, sizeof(message), "The portal %s gets as many log-ins as it may (portals.%s.%s).", op->portal, op->portal,
-                 op->gate_why == GATE_PACE ? "logins_per_minute" : "logins_at_once");
+        snprintf(message, sizeof(message), "The portal %s gets as many log-ins as it may (portals.%s.%s).",
+                 op->portal, op->portal, op->gate_why == GATE_PACE ? "logins_per_minute" : "logins_at_once");
     jv_set_str(extra, "portal", op->portal);
     jv_set_int(extra, "retry_after_ms", (int64_t)(op->gate_wait_us / 1000 + 1));
     stat_inc(logins_gated_total);
@@ -212,7 +215,8 @@ static void reserved(void *arg, void *op_arg)
         return;
     case RESERVE_MIGRATING:
         migrate_urgent(l->d, op->row.job_id);
-        entry_refuse(e, ERR_LOGIN_IN_PROGRESS, "The session is moving to another robot.", job_extra(op->row.job_id, NULL));
+        entry_refuse(e, ERR_LOGIN_IN_PROGRESS, "The session is moving to another robot.",
+                     job_extra(op->row.job_id, NULL));
         return;
     case RESERVE_IN_PROGRESS:
         entry_refuse(e, ERR_LOGIN_IN_PROGRESS, NULL, job_extra(op->row.job_id, NULL));
@@ -224,7 +228,8 @@ static void reserved(void *arg, void *op_arg)
         robot_down(e, &op->row);
         return;
     case RESERVE_ROWLESS: /* never twice at once on the portal: it is closed first */
-        close_session(l->d, &op->row, SESSION_CLOSED, "row_deleted", login_waiter(l), false, NULL, forced_close_done, e);
+        close_session(l->d, &op->row, SESSION_CLOSED, "row_deleted", login_waiter(l), false, NULL,
+                      forced_close_done, e);
         return;
     case RESERVE_NO_PLACE:
         entry_refuse(e, ERR_NO_FREE_WORKER, NULL, NULL);
@@ -322,7 +327,8 @@ bool login_may_start(struct dispatcher *d, struct request *r)
 void login_start(struct dispatcher *d, struct request *r)
 {
     struct idempotency key;
-    if (!bulkhead_database(d, r, r->company_id, login_start) || !login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
+    if (!bulkhead_database(d, r, r->company_id, login_start) || !login_may_start(d, r) ||
+        !idempotency_of(d, r, "execute", r->company_id, &key))
         return;
     struct login *l = login_new(d);
     struct entry *e = xcalloc(1, sizeof(*e));

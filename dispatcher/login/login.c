@@ -35,7 +35,7 @@
 #include <string.h>
 
 #define ANSWER_BYTES 65536
-#define RECORD_AGAIN_MS 200 /* at first, then twice as long each time */
+#define RECORD_AGAIN_MS 200  /* at first, then twice as long each time */
 #define RECORD_DOUBLED_MAX 4 /* so often: every 3 s or so, and as soon again when the database is back */
 #define STALE_TRIES 3
 
@@ -99,7 +99,7 @@ struct request *login_waiter(struct login *l)
     return l->request_key ? request_find(l->d, l->request_key) : NULL;
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------------------------ */
 
 void login_tell_waiter(struct login *l, enum err error)
 {
@@ -109,7 +109,7 @@ void login_tell_waiter(struct login *l, enum err error)
         reply_error(l->d, r, error, l->message, job_extra(l->job_id, l->job_uid));
 }
 
-/* ---- the outcome ------------------------------------------------------------------------------------------------------- */
+/* ---- the outcome -------------------------------------------------------------------------------------------- */
 
 static void record_done(void *arg);
 static void record_failed(void *arg);
@@ -120,10 +120,12 @@ static void again_soon(struct login *l, loop_timer_fn *fn)
     struct request *r = login_waiter(l);
     if (r && request_left_ms(l->d, r) < LOGIN_BEFORE_DEADLINE_MS)
         login_tell_waiter(l, ERR_DATABASE_UNAVAILABLE);
-    uint64_t wait_ms = (uint64_t)RECORD_AGAIN_MS << (l->again < RECORD_DOUBLED_MAX ? l->again : RECORD_DOUBLED_MAX);
+    uint64_t wait_ms = (uint64_t)RECORD_AGAIN_MS
+                       << (l->again < RECORD_DOUBLED_MAX ? l->again : RECORD_DOUBLED_MAX);
     wait_ms = wait_ms / 2 + id_random_u64() % wait_ms;
     l->again++;
-    log_line(LOG_WARN, "login_waits_for_database", "job", log_i((long long)l->job_id), "tries", log_i(l->again), "in_ms", log_i((long long)wait_ms), NULL);
+    log_line(LOG_WARN, "login_waits_for_database", "job", log_i((long long)l->job_id), "tries", log_i(l->again),
+             "in_ms", log_i((long long)wait_ms), NULL);
     l->timer.fn = fn;
     l->timer.arg = l;
     loop_timer_in(l->d->loop, &l->timer, wait_ms);
@@ -143,7 +145,8 @@ static void refused_note(struct login *l)
 void login_lost(struct login *l)
 {
     struct request *r = login_waiter(l);
-    log_line(LOG_WARN, "lease_lost", "job", log_i((long long)l->job_id), "kind", l->migrating ? "migrate" : "login", NULL);
+    log_line(LOG_WARN, "lease_lost", "job", log_i((long long)l->job_id), "kind",
+             l->migrating ? "migrate" : "login", NULL);
     if (r)
         login_await(l->d, r);
     login_free(l);
@@ -202,7 +205,8 @@ static void done_recorded(void *arg, void *op_arg)
     login_tell_portal(l, OUTCOME_DONE);
     if (l->migrating)
         stat_inc(migrations_done_total);
-    log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job", log_i((long long)l->job_id), "request", l->request_id, "robot",
+    log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job",
+             log_i((long long)l->job_id), "request", l->request_id, "robot",
              robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
     if (l->item.is_round) { /* the job goes on */
         round_logged_in(l, &op->row);
@@ -294,13 +298,20 @@ static void failed_recorded(void *arg, void *op_arg)
         stat_inc(logins_failed_total);
         stat_add(queue_failed_total, l->item.is_set);
     }
-    log_line(LOG_WARN, l->migrating ? "migration_failed" : l->cancelled ? "login_cancelled" : retry >= 0 ? "login_retrying" : "login_failed", "job",
-             log_i((long long)l->job_id), "request", l->request_id, "error", login_code(l), "robot_status", log_i(l->attempt.status), "robot_error", l->attempt.error, "retry_ms",
-             log_i((long long)retry), NULL);
+    log_line(LOG_WARN,
+             l->migrating   ? "migration_failed"
+             : l->cancelled ? "login_cancelled"
+             : retry >= 0   ? "login_retrying"
+                            : "login_failed",
+             "job", log_i((long long)l->job_id), "request", l->request_id, "error", login_code(l), "robot_status",
+             log_i(l->attempt.status), "robot_error", l->attempt.error, "retry_ms", log_i((long long)retry), NULL);
     if (l->item.is_set && retry >= 0)
         d->news->work_due_in(d, retry);
     if (!l->item.batch_id) {
-        peers_event(d, "job", l->job_id, l->company_id, l->cancelled ? "cancelled" : retry >= 0 ? later : "failed");
+        peers_event(d, "job", l->job_id, l->company_id,
+                    l->cancelled ? "cancelled"
+                    : retry >= 0 ? later
+                                 : "failed");
         awaits_wake(d, l->job_id);
     }
     d->news->batch_touched(d, l->item.batch_id);
@@ -342,10 +353,12 @@ static void record_failed(void *arg)
     memcpy(op->token, l->lease.token, sizeof(op->token));
     snprintf(op->error, sizeof(op->error), "%s", login_code(l));
     snprintf(op->message, sizeof(op->message), "%s", l->message[0] ? l->message : err_text(l->error));
-    op->refused_us = l->final && l->uses_stored && l->error == ERR_ROBOT_ERROR && !l->is_refused_before ? l->refused.set_us : 0;
+    op->refused_us =
+        l->final && l->uses_stored && l->error == ERR_ROBOT_ERROR && !l->is_refused_before ? l->refused.set_us : 0;
     op->attempt = login_attempt(l, login_outcome(l));
     op->fault = login_ended(l, op->attempt.outcome);
-    op->blames_portal = l->item.is_set && op->fault.how != BREAKER_WELL && portal_conf_find(&l->d->conf->portals, l->portal)->breaker;
+    op->blames_portal = l->item.is_set && op->fault.how != BREAKER_WELL &&
+                        portal_conf_find(&l->d->conf->portals, l->portal)->breaker;
     op->breaker = portals_times(l->d);
     strcpy(op->holder, l->d->name);
     op->tries = (unsigned)l->d->conf->queue_max_attempts;
@@ -364,7 +377,7 @@ void login_failed(struct login *l)
     record_failed(l);
 }
 
-/* ---- the robot's answer -------------------------------------------------------------------------------------------------- */
+/* ---- the robot's answer ------------------------------------------------------------------------------------- */
 
 static void reserve_again(struct login *l, bool same_robot, uint64_t above);
 
@@ -409,8 +422,8 @@ static void words_keep(struct login *l)
     const char *error = jv_str(jv_get(words, "error")), *message = jv_str(jv_get(words, "message"));
     snprintf(l->message, sizeof(l->message), "%s", err_text(ERR_ROBOT_ERROR));
     if (error || message)
-        snprintf(l->message, sizeof(l->message), "The robot said no: %s%s%s", error ? error : "", error && message ? ": " : "",
-                 message ? message : "");
+        snprintf(l->message, sizeof(l->message), "The robot said no: %s%s%s", error ? error : "",
+                 error && message ? ": " : "", message ? message : "");
     text_clean_in_place(l->message, sizeof(l->message), sizeof(l->message)); /* that was cut by bytes */
 }
 
@@ -439,7 +452,8 @@ static bool is_full(int status, const struct jv *body)
 {
     const struct jv *error = jv_type(body) == JV_OBJECT ? jv_get(body, "error") : NULL;
     const char *code = jv_str(error);
-    return status == 429 || (status == 503 && (!error || jv_type(error) == JV_NULL || (code && (!*code || strcmp(code, "full") == 0))));
+    return status == 429 || (status == 503 && (!error || jv_type(error) == JV_NULL ||
+                                               (code && (!*code || strcmp(code, "full") == 0))));
 }
 
 static void full(struct login *l)
@@ -522,7 +536,7 @@ static void robot_answered(void *arg, struct call_answer *a)
     tally_login_ended(d, robot_id, is_open, is_sent ? a->took_ms : -1);
 }
 
-/* ---- the call ------------------------------------------------------------------------------------------------------------ */
+/* ---- the call ----------------------------------------------------------------------------------------------- */
 
 struct overlay {
     const struct jv *stored;
@@ -543,9 +557,11 @@ static bool is_refused_already(struct login *l)
     char at[CLOCK_TEXT_BYTES];
     if (!l->item.batch_id || !l->uses_stored || !l->refused.at_ms)
         return false;
-    snprintf(l->message, sizeof(l->message), "The stored credentials were refused at %s (%s); they are used again when they have changed.",
+    snprintf(l->message, sizeof(l->message),
+             "The stored credentials were refused at %s (%s); they are used again when they have changed.",
              clock_text(l->refused.at_ms, at), l->refused.error[0] ? l->refused.error : "no reason given");
-    str_copy(l->attempt.error, sizeof(l->attempt.error), str_of(l->refused.error)); /* so that it is still found by that */
+    str_copy(l->attempt.error, sizeof(l->attempt.error),
+             str_of(l->refused.error)); /* so that it is still found by that */
     l->is_refused_before = l->final = true;
     return true;
 }
@@ -557,7 +573,8 @@ static struct jv *login_fields(struct login *l)
     struct jv *body = NULL;
     struct buf plain = {0};
     if (l->credentials.len && l->d->seal &&
-        seal_unwrap(l->d->seal, l->company_id, l->portal, "credentials", l->credentials.data, l->credentials.len, &plain))
+        seal_unwrap(l->d->seal, l->company_id, l->portal, "credentials", l->credentials.data, l->credentials.len,
+                    &plain))
         body = jv_parse(plain.data, plain.len, &why);
     buf_wipe(&plain);
     if (jv_type(body) != JV_OBJECT) {
@@ -627,7 +644,8 @@ void login_call(struct login *l)
         return;
     }
     l->again = 0;
-    if (!robot || robot->verdict == VERDICT_DOWN) { /* it went down since the place was reserved; nothing was sent */
+    if (!robot ||
+        robot->verdict == VERDICT_DOWN) { /* it went down since the place was reserved; nothing was sent */
         l->error = robot ? ERR_NO_FREE_WORKER : ERR_ROBOT_UNREACHABLE;
         reserve_again(l, false, 0);
         return;
@@ -674,7 +692,7 @@ void login_call(struct login *l)
     jv_wipe(fields);
 }
 
-/* ---- another robot, another epoch ---------------------------------------------------------------------------------------- */
+/* ---- another robot, another epoch --------------------------------------------------------------------------- */
 
 static void again_reserved(void *arg, void *op_arg)
 {
@@ -722,14 +740,15 @@ static void reserve_again(struct login *l, bool same_robot, uint64_t above)
     store_submit(d->store, store_reserve_again, op, again_reserved, l);
 }
 
-/* ---- a queued log-in -------------------------------------------------------------------------------------------------------- */
+/* ---- a queued log-in ---------------------------------------------------------------------------------------- */
 
 static bool params_open(struct login *l, const struct claimed *got)
 {
     struct dispatcher *d = l->d;
     if (!got->params.len)
         return true;
-    if (!d->seal || !seal_unwrap(d->seal, l->company_id, l->portal, "params", got->params.data, got->params.len, &l->params))
+    if (!d->seal ||
+        !seal_unwrap(d->seal, l->company_id, l->portal, "params", got->params.data, got->params.len, &l->params))
         return false;
     if (got->remember)
         seal_wrap(d->seal, l->company_id, l->portal, "credentials", l->params.data, l->params.len, &l->remember);
@@ -764,7 +783,8 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
     if (!l->action || l->action->session != ACTION_CREATE)
         login_fail(l, ERR_VALIDATION_FAILED, "This dispatcher does not know the action.", PLACE_FREE);
     else if (!is_open)
-        login_fail(l, ERR_VALIDATION_FAILED, "The params cannot be opened with this dispatcher's seal key.", PLACE_FREE);
+        login_fail(l, ERR_VALIDATION_FAILED, "The params cannot be opened with this dispatcher's seal key.",
+                   PLACE_FREE);
     else
         login_call(l);
 }

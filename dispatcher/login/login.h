@@ -34,28 +34,28 @@ struct login {
     const struct action *action;
     struct lease lease;
     bool held;
-    uint64_t asked_ms;       /* the robot was called */
-    uint64_t limit_at_ms;    /* end of the action's limit */
-    uint64_t began_ms;       /* of a queued one: claimed; else 0 */
+    uint64_t asked_ms;             /* the robot was called */
+    uint64_t limit_at_ms;          /* end of the action's limit */
+    uint64_t began_ms;             /* of a queued one: claimed; else 0 */
     struct refused_before refused; /* of the stored credentials */
-    bool uses_stored;        /* they are what the robot gets: nothing in the params stands in place of them */
-    bool is_refused_before;  /* they were refused before, and are not used again */
-    struct attempt_end attempt;  /* how it ends, as far as it is known */
-    struct buf params;       /* plain, a client's; wiped at the end */
-    struct buf credentials;  /* sealed, stored ones */
-    struct buf remember;     /* sealed, kept when the log-in succeeds; empty = not */
+    bool uses_stored;           /* they are what the robot gets: nothing in the params stands in place of them */
+    bool is_refused_before;     /* they were refused before, and are not used again */
+    struct attempt_end attempt; /* how it ends, as far as it is known */
+    struct buf params;          /* plain, a client's; wiped at the end */
+    struct buf credentials;     /* sealed, stored ones */
+    struct buf remember;        /* sealed, kept when the log-in succeeds; empty = not */
     uint32_t tried[LOGIN_ROBOTS_MAX];
     unsigned n_tried, n_stale;
     struct loop_timer timer; /* the next try of something */
     unsigned tries;
-    unsigned again;          /* how often in a row the database did not take its outcome */
+    unsigned again; /* how often in a row the database did not take its outcome */
     /* the outcome */
     char session_id[SESSION_ID_ROOM], title[TITLE_ROOM], url[WORDS_SHOWN_MAX * 4 + 1];
     enum err error;
     char message[501];
-    struct jv *extra;        /* owned: "robot" of a refusal */
+    struct jv *extra; /* owned: "robot" of a refusal */
     enum place_fate place;
-    bool final;              /* a migration is not tried again */
+    bool final;               /* a migration is not tried again */
     LIST_ENTRY(login) others; /* all that are under way */
 };
 
@@ -73,10 +73,13 @@ void login_queued(struct dispatcher *d, struct claimed *got, const struct lease 
 /* blame.c: how it ended, whose fault that was, and telling the portals. */
 struct attempt_end login_attempt(const struct login *l, enum attempt_outcome outcome);
 enum attempt_outcome login_outcome(const struct login *l); /* of one that failed */
-const char *login_code(const struct login *l); /* its error, for the job */
+const char *login_code(const struct login *l);             /* its error, for the job */
 enum breaker_how login_blames(const struct login *l, enum attempt_outcome outcome);
-struct portal_ended login_ended(const struct login *l, enum attempt_outcome outcome); /* for its portal's breaker */
-void login_tell_portal(struct login *l, enum attempt_outcome outcome); /* counts it, and tells what went well; faults are told as they are recorded */
+struct portal_ended login_ended(const struct login *l,
+                                enum attempt_outcome outcome); /* for its portal's breaker */
+void login_tell_portal(
+    struct login *l,
+    enum attempt_outcome outcome); /* counts it, and tells what went well; faults are told as they are recorded */
 
 void login_free(struct login *l);
 struct request *login_waiter(struct login *l); /* NULL = nobody waits (any more) */
@@ -88,7 +91,8 @@ void login_call(struct login *l);
 void login_succeeded(struct login *l);
 /* It certainly has none (or none we could reach: place KEEP_PENDING): record it, answer. error, message, extra, place are set. */
 void login_failed(struct login *l);
-void login_fail(struct login *l, enum err e, const char *message, enum place_fate place); /* sets those and calls it */
+void login_fail(struct login *l, enum err e, const char *message,
+                enum place_fate place); /* sets those and calls it */
 /* Is there a session or not? Ends in one of the two above. error = what it is called if there is none. */
 void login_settle(struct login *l, enum err error, const char *message);
 /* Somebody else holds the job now: its outcome is asked for like anybody would. */

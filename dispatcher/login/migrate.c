@@ -50,7 +50,7 @@ void migrations_destroy(struct migrations **mp)
     *mp = NULL;
 }
 
-/* ---- plan ------------------------------------------------------------------------------------------------------------ */
+/* ---- plan --------------------------------------------------------------------------------------------------- */
 
 /* Planned because the robot is judged down: forgotten when it answers again. */
 static bool is_by_verdict(const char *reason)
@@ -66,15 +66,18 @@ static void planned(void *arg, void *op_arg)
     stat_add(migrations_planned_total, p->op.planned);
     stat_add(sessions_lost_total, p->op.lost);
     if (p->op.planned || p->op.lost)
-        log_line(LOG_WARN, "migrations_planned", "robot", robot_by_id(d, p->op.robot_id) ? robot_by_id(d, p->op.robot_id)->name : "", "why",
-                 p->op.reason, "planned", log_i(p->op.planned), "lost", log_i(p->op.lost), NULL);
+        log_line(LOG_WARN, "migrations_planned", "robot",
+                 robot_by_id(d, p->op.robot_id) ? robot_by_id(d, p->op.robot_id)->name : "", "why", p->op.reason,
+                 "planned", log_i(p->op.planned), "lost", log_i(p->op.lost), NULL);
     if (p->op.rc == STORE_OK && p->op.more) {
         store_submit(d->store, store_migrate_plan, &p->op, planned, p);
         return;
     }
     const struct robot *robot = robot_by_id(d, p->op.robot_id);
     if (p->op.planned && robot && robot->verdict == VERDICT_UP && is_by_verdict(p->op.reason)) {
-        migrate_robot_changed(d, robot->id, "robot_up"); /* it came back meanwhile: the plan may have been written behind that word */
+        migrate_robot_changed(
+            d, robot->id,
+            "robot_up"); /* it came back meanwhile: the plan may have been written behind that word */
     } else if (p->op.planned) {
         migrate_tick(d);
         peers_wake(d, "migrations");
@@ -131,7 +134,7 @@ void migrate_urgent(struct dispatcher *d, uint64_t job_id)
     store_submit(d->store, store_migrate_urgent, op, urgent_told, d);
 }
 
-/* ---- claim and log in ---------------------------------------------------------------------------------------------------- */
+/* ---- claim and log in --------------------------------------------------------------------------------------- */
 
 static void old_close(struct login *l);
 static void old_unended(struct login *l, const struct call_answer *a);
@@ -227,7 +230,8 @@ static void begin(struct dispatcher *d, struct migrate_claimed *got, const struc
     }
     l->error = ERR_SESSION_LOST;
     l->final = true;
-    snprintf(l->message, sizeof(l->message), "The session cannot be opened again: no stored credentials, key or action.");
+    snprintf(l->message, sizeof(l->message),
+             "The session cannot be opened again: no stored credentials, key or action.");
     login_failed(l);
 }
 
@@ -285,7 +289,7 @@ void migrate_resume(struct dispatcher *d, struct rescued *job, const struct leas
     settle_login(d, in);
 }
 
-/* ---- an operator moves a session ------------------------------------------------------------------------------------------- */
+/* ---- an operator moves a session ---------------------------------------------------------------------------- */
 
 struct wish {
     struct dispatcher *d;
@@ -304,7 +308,8 @@ static void wished(void *arg, void *op_arg)
     if (r && w->op.rc != STORE_OK) {
         reply_store(d, r, w->op.rc);
     } else if (r && !w->op.planned) {
-        reply_error(d, r, ERR_WRONG_STATE, "The session cannot move: it has no stored credentials, or is moving already.", NULL);
+        reply_error(d, r, ERR_WRONG_STATE,
+                    "The session cannot move: it has no stored credentials, or is moving already.", NULL);
     } else if (r) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);
@@ -316,7 +321,8 @@ static void wished(void *arg, void *op_arg)
     free(w);
 }
 
-static void migrate_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+static void migrate_resolved(struct dispatcher *d, struct request *r, enum resolve res,
+                             const struct session_row *row)
 {
     if (res != RESOLVE_OK) {
         resolve_reply(d, r, res, row);

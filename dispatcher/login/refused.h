@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void refused_start(struct dispatcher *d, struct request *r);     /* OPS_REFUSED, OPS_REFUSED_LIFT */
+void refused_start(struct dispatcher *d, struct request *r); /* OPS_REFUSED, OPS_REFUSED_LIFT */
 
 #endif

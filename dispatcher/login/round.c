@@ -36,8 +36,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AGAIN_MS 200       /* to the database, and as much again at random */
-#define TURN_TRIES 20      /* with a long answer, at a database that is there: then it is too long for that */
+#define AGAIN_MS 200  /* to the database, and as much again at random */
+#define TURN_TRIES 20 /* with a long answer, at a database that is there: then it is too long for that */
 #define LONG_BYTES 262144
 #define CLOSE_TRIES 6      /* unconfirmed closes before it is left to reconcile.c */
 #define CLOSE_AGAIN_MS 250 /* doubled each time */
@@ -61,8 +61,8 @@ struct round {
     struct jv *params; /* an array by step; NULL = none has any */
     bool closes;
     /* where it is */
-    unsigned n, done; /* steps; those that ended well */
-    int at;           /* the step that is begun; -1 = none */
+    unsigned n, done;            /* steps; those that ended well */
+    int at;                      /* the step that is begun; -1 = none */
     const struct action *action; /* its */
     struct robot_call *call;
     struct round_answer answer; /* not recorded yet */
@@ -112,7 +112,7 @@ static void again_soon(struct round *w, loop_timer_fn *fn)
     again_in(w, AGAIN_MS + id_random_u64() % AGAIN_MS, fn);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------------ */
+/* ---- the end ------------------------------------------------------------------------------------------------ */
 
 static bool may_close(const struct round *w)
 {
@@ -133,11 +133,19 @@ static void ended(struct round *w, enum round_end how)
     else
         stat_inc(logins_retried_total);
     if (how != ROUND_DONE)
-        log_line(LOG_WARN, how == ROUND_RETRYING ? "round_retrying" : how == ROUND_FAILED ? "round_failed" : "round_cancelled", "job",
-                 log_i((long long)w->job_id), "request", w->request_id, "step", log_i(w->at), "error", err_code(w->error), NULL);
+        log_line(LOG_WARN,
+                 how == ROUND_RETRYING ? "round_retrying"
+                 : how == ROUND_FAILED ? "round_failed"
+                                       : "round_cancelled",
+                 "job", log_i((long long)w->job_id), "request", w->request_id, "step", log_i(w->at), "error",
+                 err_code(w->error), NULL);
     if (how == ROUND_RETRYING)
         d->news->work_due_in(d, w->retry_ms);
-    peers_event(d, "job", w->job_id, w->company_id, how == ROUND_DONE ? "done" : how == ROUND_FAILED ? "failed" : how == ROUND_CANCELLED ? "cancelled" : "retrying");
+    peers_event(d, "job", w->job_id, w->company_id,
+                how == ROUND_DONE        ? "done"
+                : how == ROUND_FAILED    ? "failed"
+                : how == ROUND_CANCELLED ? "cancelled"
+                                         : "retrying");
     awaits_wake(d, w->job_id);
     d->news->batch_touched(d, w->item.batch_id);
     round_free(w);
@@ -242,7 +250,7 @@ static void fail_for_now(struct round *w, enum err e, const char *message, bool 
     }
 }
 
-/* ---- the robot's answer --------------------------------------------------------------------------------------------------- */
+/* ---- the robot's answer ------------------------------------------------------------------------------------- */
 
 /* What the robot said no to, in its words. */
 static void refused(struct round *w, const struct jv *words)
@@ -250,8 +258,9 @@ static void refused(struct round *w, const struct jv *words)
     const char *error = jv_str(jv_get(words, "error")), *message = jv_str(jv_get(words, "message"));
     char name[ACTION_NAME_MAX + 1];
     steps_name(w->names, (unsigned)w->at, name);
-    snprintf(w->message, sizeof(w->message), "Step %d (%s): the robot refused%s%.100s%s%.300s", w->at, name, error || message ? ": " : ".",
-             error ? error : "", error && message ? ": " : "", message ? message : "");
+    snprintf(w->message, sizeof(w->message), "Step %d (%s): the robot refused%s%.100s%s%.300s", w->at, name,
+             error || message ? ": " : ".", error ? error : "", error && message ? ": " : "",
+             message ? message : "");
     w->answer.is_refusal = true;
     attempt_words(&w->said, words);
     w->said.status = w->answer.status;
@@ -273,7 +282,9 @@ static void answered(void *arg, struct call_answer *a)
     if (failure)
         answer_note(NULL, robot_by_id(d, w->row.robot_id), "step", a);
     if (failure == ERR_ROBOT_BAD_RESPONSE) {
-        fail(w, failure, a->result == CALL_TOO_BIG ? "The robot's answer to a step is longer than limit.list_bytes." : answer_message(a));
+        fail(w, failure,
+             a->result == CALL_TOO_BIG ? "The robot's answer to a step is longer than limit.list_bytes."
+                                       : answer_message(a));
         return;
     }
     if (failure) {
@@ -281,7 +292,7 @@ static void answered(void *arg, struct call_answer *a)
         return;
     }
     if (a->status == 404) { /* the robot does not know the session */
-        if (!may_close(w)) /* else its close finds the same */
+        if (!may_close(w))  /* else its close finds the same */
             session_gone(d, NULL, &w->row, NULL);
         if (action_is_safe(w->action))
             fail_for_now(w, ERR_SESSION_EXPIRED, NULL, false);
@@ -318,7 +329,7 @@ static void answer_is_bad(struct round *w, enum round_verdict verdict)
     jv_free(words);
 }
 
-/* ---- a step ---------------------------------------------------------------------------------------------------------------- */
+/* ---- a step ------------------------------------------------------------------------------------------------- */
 
 static void step_call(void *arg)
 {
@@ -373,7 +384,7 @@ static unsigned step_next(const struct round *w, unsigned step)
     return step;
 }
 
-/* ---- a turn: what ended is recorded, and what begins --------------------------------------------------------------------------- */
+/* ---- a turn: what ended is recorded, and what begins -------------------------------------------------------- */
 
 static void turn_recorded(void *arg, void *op_arg)
 {
@@ -382,10 +393,12 @@ static void turn_recorded(void *arg, void *op_arg)
     struct dispatcher *d = w->d;
     if (op->rc != STORE_OK) {
         free(op);
-        bool is_too_long = w->answer.body.len > LONG_BYTES && store_is_up(d->store) && w->turn_tries++ > TURN_TRIES;
+        bool is_too_long =
+            w->answer.body.len > LONG_BYTES && store_is_up(d->store) && w->turn_tries++ > TURN_TRIES;
         if (is_too_long) {
             w->answer.is_set = false;
-            fail(w, ERR_ROBOT_BAD_RESPONSE, "The database does not take an answer as long as this step's (max_allowed_packet).");
+            fail(w, ERR_ROBOT_BAD_RESPONSE,
+                 "The database does not take an answer as long as this step's (max_allowed_packet).");
         } else {
             again_soon(w, turn);
         }
@@ -398,7 +411,8 @@ static void turn_recorded(void *arg, void *op_arg)
         answer_is_bad(w, verdict);
         return;
     }
-    bool lost = op->lost, gone = op->gone, is_closing = op->is_closing, is_left = op->next < 0 && op->ending == ROUND_ON;
+    bool lost = op->lost, gone = op->gone, is_closing = op->is_closing,
+         is_left = op->next < 0 && op->ending == ROUND_ON;
     int next = op->next;
     if (is_closing)
         w->row = op->row;
@@ -408,7 +422,8 @@ static void turn_recorded(void *arg, void *op_arg)
     free(op);
     if (lost || !w->held) {
         round_lost(w);
-    } else if (is_left) { /* we stop: its lease runs out, or is let go, and another dispatcher begins the next step */
+    } else if (
+        is_left) { /* we stop: its lease runs out, or is let go, and another dispatcher begins the next step */
         round_free(w);
     } else if (gone) {
         w->action = step_action(w, (unsigned)next);
@@ -468,7 +483,7 @@ static void turn(void *arg)
     store_submit(w->d->store, store_round_turn, op, turn_recorded, w);
 }
 
-/* ---- the beginning --------------------------------------------------------------------------------------------------------------- */
+/* ---- the beginning ------------------------------------------------------------------------------------------ */
 
 static bool steps_known(const struct round *w)
 {
@@ -512,7 +527,8 @@ static void go_on(struct round *w, const struct store_round_read *op)
         return;
     }
     if (!is_good) {
-        fail(w, ERR_VALIDATION_FAILED, "This dispatcher does not know a step's action, or cannot open its params with its seal key.");
+        fail(w, ERR_VALIDATION_FAILED,
+             "This dispatcher does not know a step's action, or cannot open its params with its seal key.");
         return;
     }
     if (is_step_open(op) && (unsigned)op->step < w->n && !action_is_safe(step_action(w, (unsigned)op->step))) {
@@ -595,7 +611,8 @@ static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news ne
         end(w, ROUND_CANCELLED);
 }
 
-static struct round *round_new(struct dispatcher *d, uint64_t job_id, uint64_t company_id, const struct queued *item, const struct lease *lease)
+static struct round *round_new(struct dispatcher *d, uint64_t job_id, uint64_t company_id,
+                               const struct queued *item, const struct lease *lease)
 {
     struct round *w = xcalloc(1, sizeof(*w));
     w->d = d;

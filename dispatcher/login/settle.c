@@ -90,7 +90,7 @@ static void unreachable(struct login *l, const struct call_answer *a, const char
         settle_again(l, AGAIN_MS * (l->tries < 10 ? l->tries : 10));
 }
 
-/* ---- fence ----------------------------------------------------------------------------------------------------------- */
+/* ---- fence -------------------------------------------------------------------------------------------------- */
 
 static void wait_out(struct login *l)
 {
@@ -115,10 +115,11 @@ static void fence_answered(void *arg, struct call_answer *a)
 
 static void fence(struct login *l, const struct robot *robot)
 {
-    robot_call_fence(l->d, robot, l->company_id, l->portal, l->epoch, (struct call_ids){l->request_id, l->traceparent}, fence_answered, l);
+    robot_call_fence(l->d, robot, l->company_id, l->portal, l->epoch,
+                     (struct call_ids){l->request_id, l->traceparent}, fence_answered, l);
 }
 
-/* ---- the robot's list --------------------------------------------------------------------------------------------------- */
+/* ---- the robot's list --------------------------------------------------------------------------------------- */
 
 static const struct jv *entry_of(const struct jv *list, const struct login *l)
 {
@@ -175,7 +176,8 @@ static void settle_step(void *arg)
     if (!l->held) {
         n_running--;
         login_lost(l);
-    } else if (!lease_trusted(l->d, l->job_id, l->lease.token)) { /* a fence of ours would end what its next holder found */
+    } else if (!lease_trusted(l->d, l->job_id,
+                              l->lease.token)) { /* a fence of ours would end what its next holder found */
         leases_renew_soon(l->d);
         settle_again(l, AGAIN_MS);
     } else if (!robot) { /* registered just now; of one that was removed the lease is gone */
@@ -196,7 +198,8 @@ void login_settle(struct login *l, enum err error, const char *message)
         snprintf(l->message, sizeof(l->message), "%s", message ? message : "");
     n_running++;
     stat_inc(settles_total);
-    log_line(LOG_WARN, "settle", "job", log_i((long long)l->job_id), "request", l->request_id, "why", err_code(error), NULL);
+    log_line(LOG_WARN, "settle", "job", log_i((long long)l->job_id), "request", l->request_id, "why",
+             err_code(error), NULL);
     settle_step(l);
 }
 
@@ -241,8 +244,10 @@ void settle_rescued(struct dispatcher *d, struct rescued *job, const struct leas
     strcpy(in->message, "The dispatcher died before the robot answered; nothing runs; log in again.");
     if (job->remember && d->seal && job->params.len) {
         struct buf plain = {0};
-        if (seal_unwrap(d->seal, job->row.company_id, job->row.portal, "params", job->params.data, job->params.len, &plain))
-            seal_wrap(d->seal, job->row.company_id, job->row.portal, "credentials", plain.data, plain.len, &in->remember);
+        if (seal_unwrap(d->seal, job->row.company_id, job->row.portal, "params", job->params.data, job->params.len,
+                        &plain))
+            seal_wrap(d->seal, job->row.company_id, job->row.portal, "credentials", plain.data, plain.len,
+                      &in->remember);
         buf_wipe(&plain);
     }
     settle_login(d, in);

@@ -7,12 +7,22 @@
 
 /* Settles a log-in whose outcome is unknown, however it came (timeout, reset, rescue), and then finishes the job: done when the
  * robot has the session, failed with `error` after the fence. Owns the lease from now on. */
-struct settle_in { uint64_t job_id, session_ref, epoch, company_id; uint32_t robot_id; bool migrating; char portal[PORTAL_ROOM],
-                   job_uid[ID_JOB_UID_BYTES], boot_id[65]; struct lease lease; int64_t limit_left_ms; enum err error; char message[256];
-                   struct buf remember; /* sealed credentials to keep on success; taken over */
-                   struct queued item; bool cancelled; /* somebody asked the job to stop */ };
+struct settle_in {
+    uint64_t job_id, session_ref, epoch, company_id;
+    uint32_t robot_id;
+    bool migrating;
+    char portal[PORTAL_ROOM], job_uid[ID_JOB_UID_BYTES], boot_id[65];
+    struct lease lease;
+    int64_t limit_left_ms;
+    enum err error;
+    char message[256];
+    struct buf remember; /* sealed credentials to keep on success; taken over */
+    struct queued item;
+    bool cancelled; /* somebody asked the job to stop */
+};
 void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
-void settle_rescued(struct dispatcher *d, struct rescued *job, const struct lease *lease); /* the same for a log-in of a dispatcher that died */
+void settle_rescued(struct dispatcher *d, struct rescued *job,
+                    const struct lease *lease); /* the same for a log-in of a dispatcher that died */
 unsigned settles_running(const struct dispatcher *d);
 
 #endif

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------------ */
+/* ---- sessions ----------------------------------------------------------------------------------------------- */
 
 static void session_reply(struct dispatcher *d, struct request *r, const struct session_row *row)
 {
@@ -28,7 +28,8 @@ static void session_reply(struct dispatcher *d, struct request *r, const struct 
     reply_jv(d, r, 200, session_jv(row, robot ? robot->name : NULL));
 }
 
-static void session_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+static void session_resolved(struct dispatcher *d, struct request *r, enum resolve res,
+                             const struct session_row *row)
 {
     if (res == RESOLVE_OK)
         session_reply(d, r, row);
@@ -36,7 +37,8 @@ static void session_resolved(struct dispatcher *d, struct request *r, enum resol
         resolve_reply(d, r, res, row);
 }
 
-static void session_touched(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+static void session_touched(struct dispatcher *d, struct request *r, enum resolve res,
+                            const struct session_row *row)
 {
     if (res == RESOLVE_OK && row->ref) {
         struct session_row used = *row;
@@ -82,7 +84,7 @@ static void active_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_active, op, active_done, asked_new(d, r));
 }
 
-/* ---- operators ----------------------------------------------------------------------------------------------------------- */
+/* ---- operators ---------------------------------------------------------------------------------------------- */
 
 static void sessions_done(void *arg, void *op_arg)
 {
@@ -185,7 +187,9 @@ static void want_start(struct dispatcher *d, struct request *r)
 {
     struct store_robot_want *op = xcalloc(1, sizeof(*op));
     strcpy(op->name, r->worker);
-    op->wanted = strcmp(r->state, "draining") == 0 ? WANTED_DRAINING : strcmp(r->state, "disabled") == 0 ? WANTED_DISABLED : WANTED_ACTIVE;
+    op->wanted = strcmp(r->state, "draining") == 0   ? WANTED_DRAINING
+                 : strcmp(r->state, "disabled") == 0 ? WANTED_DISABLED
+                                                     : WANTED_ACTIVE;
     op->force = r->force_new;
     request_actor(r, &op->by);
     strcpy(op->detail, r->reason);

@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void control_start(struct dispatcher *d, struct request *r);    /* tokens, session queries, ops lists */
+void control_start(struct dispatcher *d, struct request *r); /* tokens, session queries, ops lists */
 
 #endif

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct held { /* the first session of a company and portal, on some robot */
+struct held {                     /* the first session of a company and portal, on some robot */
     char whose[PORTAL_ROOM + 24]; /* its name in held_by */
     char robot[NAME_ROOM];
 };
@@ -31,10 +31,11 @@ struct visit {
     struct names held_by;
 };
 
-static void finding(struct visit *v, const char *level, const char *check, const char *what_to_do, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+static void finding(struct visit *v, const char *level, const char *check, const char *what_to_do, const char *fmt,
+                    ...) __attribute__((format(printf, 5, 6)));
 
-static void finding(struct visit *v, const char *level, const char *check, const char *what_to_do, const char *fmt, ...)
+static void finding(struct visit *v, const char *level, const char *check, const char *what_to_do, const char *fmt,
+                    ...)
 {
     struct jv *f = jv_new_object();
     char text[500];
@@ -60,8 +61,10 @@ static void held_add(struct visit *v, const struct robot *robot, const struct jv
     snprintf(whose, sizeof(whose), "%lld %s", (long long)company_id, portal);
     uint32_t at = names_find(&v->held_by, whose);
     if (at != NAMES_NONE) {
-        finding(v, "note", "two_sessions_on_robots", "wait for reconciliation; if it stays, close one with: chasqui sessions close ID",
-                "company %lld has sessions of %s on %s and on %s", (long long)company_id, portal, v->held[at]->robot, robot->name);
+        finding(v, "note", "two_sessions_on_robots",
+                "wait for reconciliation; if it stays, close one with: chasqui sessions close ID",
+                "company %lld has sessions of %s on %s and on %s", (long long)company_id, portal,
+                v->held[at]->robot, robot->name);
         return;
     }
     struct held *h = xcalloc(1, sizeof(*h));
@@ -96,7 +99,8 @@ static void unknown_found(struct visit *v, const struct robot *robot, const stru
     int64_t company_id = 0;
     jv_int(jv_get(entry, "company_id"), &company_id);
     finding(v, "note", "unknown_on_robot", "ours are closed by reconciliation; others are left alone",
-            "%s holds a session that is not recorded (company %lld, %.64s)", robot->name, (long long)company_id, portal ? portal : "?");
+            "%s holds a session that is not recorded (company %lld, %.64s)", robot->name, (long long)company_id,
+            portal ? portal : "?");
 }
 
 static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list *list)
@@ -104,9 +108,11 @@ static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list 
     struct visit *v = arg;
     const struct robot *robot = robot_by_id(d, list->robot_id);
     if (robot && list->state == LIST_UNREACHABLE)
-        finding(v, "note", "robot_unreachable", "look at the robot", "%s did not answer GET /sessions", robot->name);
+        finding(v, "note", "robot_unreachable", "look at the robot", "%s did not answer GET /sessions",
+                robot->name);
     if (robot && list->state == LIST_UNSUPPORTED)
-        finding(v, "note", "robot_seed_only", "see the README on what a missing fence costs", "%s does not speak the optional calls", robot->name);
+        finding(v, "note", "robot_seed_only", "see the README on what a missing fence costs",
+                "%s does not speak the optional calls", robot->name);
     for (size_t i = 0; robot && i < jv_len(list->sessions); i++) {
         const struct jv *e = jv_at(list->sessions, i);
         held_add(v, robot, e);
@@ -114,9 +120,11 @@ static void robot_seen(struct dispatcher *d, void *arg, const struct robot_list 
             unknown_found(v, robot, e);
     }
     for (unsigned i = 0; robot && !robot->is_two && list->state == LIST_OK && i < list->n_rows; i++)
-        if (list->rows[i].state == SESSION_ACTIVE && !list->rows[i].migrating && list->is_whole && !robot_list_entry(list, &list->rows[i]))
-            finding(v, "note", "missing_on_robot", "it ends by itself at the next reconciliation", "job %llu: its session is not on %s any more",
-                    (unsigned long long)list->rows[i].job_id, robot->name);
+        if (list->rows[i].state == SESSION_ACTIVE && !list->rows[i].migrating && list->is_whole &&
+            !robot_list_entry(list, &list->rows[i]))
+            finding(v, "note", "missing_on_robot", "it ends by itself at the next reconciliation",
+                    "job %llu: its session is not on %s any more", (unsigned long long)list->rows[i].job_id,
+                    robot->name);
     if (--v->waiting == 0)
         visit_end(v);
 }
@@ -126,13 +134,15 @@ static void robot_visit(struct dispatcher *d, const struct robot *robot, void *a
     struct visit *v = arg;
     if (robot->last_judged == VERDICT_DOWN) {
         if (robot->down == DOWN_SILENT)
-            finding(v, "note", "robot_down", "look at the robot; if it answers in time all goes on", "%s does not answer: its sessions wait for it", robot->name);
+            finding(v, "note", "robot_down", "look at the robot; if it answers in time all goes on",
+                    "%s does not answer: its sessions wait for it", robot->name);
         else
             finding(v, "note", "robot_down", "look at the robot", "%s is down", robot->name);
         return;
     }
     if (robot->is_two)
-        finding(v, "note", "robot_two_boots", "give each robot process a URL of its own, and make each known with: chasqui worker add",
+        finding(v, "note", "robot_two_boots",
+                "give each robot process a URL of its own, and make each known with: chasqui worker add",
                 "two processes answer under the URL of %s: its sessions are found only by chance", robot->name);
     v->waiting++;
     robot_list_get(d, robot->id, robot_seen, v);

@@ -8,6 +8,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void doctor_start(struct dispatcher *d, struct request *r);     /* OPS_DOCTOR */
+void doctor_start(struct dispatcher *d, struct request *r); /* OPS_DOCTOR */
 
 #endif

@@ -54,7 +54,8 @@ static void looked(void *arg, void *op_arg)
 static void robot_look(struct dispatcher *d, const struct robot *r, void *arg)
 {
     (void)d;
-    *(bool *)arg |= r->wanted == WANTED_DRAINING && r->last_judged != VERDICT_DOWN; /* down: see migrate_robot_changed() */
+    *(bool *)arg |=
+        r->wanted == WANTED_DRAINING && r->last_judged != VERDICT_DOWN; /* down: see migrate_robot_changed() */
 }
 
 void drain_tick(struct dispatcher *d)
@@ -64,7 +65,8 @@ void drain_tick(struct dispatcher *d)
     if (!is_any || d->drains->is_looking || d->draining)
         return;
     struct store_drain *op = xcalloc(1, sizeof(*op));
-    op->idle_ms = d->conf->session_drain_idle_s * 1000 + activity_flush_every_ms(d); /* what is written is so much older */
+    op->idle_ms =
+        d->conf->session_drain_idle_s * 1000 + activity_flush_every_ms(d); /* what is written is so much older */
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
     d->drains->is_looking = true;
     store_submit(d->store, store_drain, op, looked, d);

@@ -28,14 +28,14 @@
 #define SECRET_BYTES_MAX 2048
 #define ANSWER_BYTES_MAX 65536
 #define TIME_S_MAX 1e12 /* what is beyond it is in other units */
-#define USED 1024      /* rows of tokens that were good a moment ago */
+#define USED 1024       /* rows of tokens that were good a moment ago */
 #define HEADER_ROOM (SECRET_BYTES_MAX * 2 + 64)
 
 struct asking { /* a call under way */
     struct introspector *all;
     struct asking *next, **link;
-    uint64_t key;         /* of the request */
-    uint64_t token_id;    /* what it is called here */
+    uint64_t key;      /* of the request */
+    uint64_t token_id; /* what it is called here */
     introspected_fn *fn;
 };
 
@@ -44,10 +44,11 @@ struct introspector {
     char *authorization; /* the header line, sodium_malloc'ed; NULL = none */
     unsigned n;
     struct asking *first;
-    uint64_t used[USED]; /* token ids, at their last bits: who guesses tokens takes nothing from those that are in use */
+    uint64_t used
+        [USED]; /* token ids, at their last bits: who guesses tokens takes nothing from those that are in use */
 };
 
-/* ---- what an answer says ---------------------------------------------------------------------------------------------- */
+/* ---- what an answer says ------------------------------------------------------------------------------------ */
 
 /* NULL = fit, else what is wrong. */
 static const char *companies_read(const struct jv *v, struct jv *out, bool *all)
@@ -123,7 +124,8 @@ static void user_write(const struct jv *v, struct jv *body)
 }
 
 /* What an active token is, into body; NULL, or what is wrong with the answer. */
-static const char *active_read(const struct introspector *i, const struct jv *v, uint64_t token_id, bool *is_over, struct jv *body)
+static const char *active_read(const struct introspector *i, const struct jv *v, uint64_t token_id, bool *is_over,
+                               struct jv *body)
 {
     int64_t now_ms = clock_unix_ms(), until_s = 0, from_s = 0;
     struct jv *companies = jv_new_array(), *abilities = jv_new_array();
@@ -200,11 +202,15 @@ static void answered(void *arg, struct call_answer *a)
     if ((*q->link = q->next))
         q->next->link = q->link;
     i->n--;
-    q->fn(i->d, q->key, wrong ? INTROSPECTED_NOT : is_good ? INTROSPECTED_GOOD : INTROSPECTED_REFUSED, body, cause);
+    q->fn(i->d, q->key,
+          wrong     ? INTROSPECTED_NOT
+          : is_good ? INTROSPECTED_GOOD
+                    : INTROSPECTED_REFUSED,
+          body, cause);
     free(q);
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------------ */
+/* ---- asking ------------------------------------------------------------------------------------------------- */
 
 static uint64_t foreign_id(const uint8_t hash[32])
 {
@@ -234,15 +240,25 @@ void introspect(struct introspector *i, const struct request *r, introspected_fn
     const char *const headers[] = {"Accept: application/json", i->authorization, NULL};
     buf_adds(&body, "token_type_hint=access_token&token=");
     url_encode(&body, r->params);
-    struct call_spec call = {.method = "POST", .url = d->conf->auth_introspect_url, .headers = headers, .body = body.data, .body_len = body.len,
-                             .body_type = "application/x-www-form-urlencoded", .request_id = r->request_id, .traceparent = r->traceparent,
-                             .connect_ms = d->conf->auth_timeout_ms, .total_ms = d->conf->auth_timeout_ms, .max_bytes = ANSWER_BYTES_MAX,
-                             .is_decoded = true, .done = answered, .arg = q};
+    struct call_spec call = {.method = "POST",
+                             .url = d->conf->auth_introspect_url,
+                             .headers = headers,
+                             .body = body.data,
+                             .body_len = body.len,
+                             .body_type = "application/x-www-form-urlencoded",
+                             .request_id = r->request_id,
+                             .traceparent = r->traceparent,
+                             .connect_ms = d->conf->auth_timeout_ms,
+                             .total_ms = d->conf->auth_timeout_ms,
+                             .max_bytes = ANSWER_BYTES_MAX,
+                             .is_decoded = true,
+                             .done = answered,
+                             .arg = q};
     call_start(d->robot_http, &call);
     buf_wipe(&body);
 }
 
-/* ---- start and stop ------------------------------------------------------------------------------------------------------ */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 bool introspector_is_on(const struct introspector *i)
 {
@@ -268,7 +284,8 @@ static bool credential_read(struct introspector *i, const char *path)
         if (strchr(text, ':')) {
             strcpy(i->authorization, "Authorization: Basic ");
             size_t at = strlen(i->authorization);
-            sodium_bin2base64(i->authorization + at, HEADER_ROOM - at, (const uint8_t *)text, (size_t)len, sodium_base64_VARIANT_ORIGINAL);
+            sodium_bin2base64(i->authorization + at, HEADER_ROOM - at, (const uint8_t *)text, (size_t)len,
+                              sodium_base64_VARIANT_ORIGINAL);
         } else {
             snprintf(i->authorization, HEADER_ROOM, "Authorization: Bearer %s", text);
         }
@@ -289,7 +306,8 @@ struct introspector *introspector_new(struct dispatcher *d)
     if (!is_fit)
         log_line(LOG_ERROR, "introspect_url_refused", "why", "it must begin with https:// or http://", NULL);
     if (url && is_fit && !file)
-        log_line(LOG_WARN, "no_introspect_secret", "means", "the introspection server is asked without a credential: set auth.introspect_secret_file", NULL);
+        log_line(LOG_WARN, "no_introspect_secret", "means",
+                 "the introspection server is asked without a credential: set auth.introspect_secret_file", NULL);
     if (!is_fit || (url && file && !credential_read(i, file)))
         introspector_destroy(&i);
     return i;

@@ -19,7 +19,8 @@ bool introspector_is_on(const struct introspector *i);
 
 enum introspected { INTROSPECTED_GOOD, INTROSPECTED_REFUSED, INTROSPECTED_NOT };
 /* body (good): that of TOKEN_VERIFY, the callee's to free. why (not): the cause, in words, without the URL. */
-typedef void introspected_fn(struct dispatcher *d, uint64_t key, enum introspected verdict, struct jv *body, const char *why);
+typedef void introspected_fn(struct dispatcher *d, uint64_t key, enum introspected verdict, struct jv *body,
+                             const char *why);
 /* About the token whose text is r's payload. fn is called once, perhaps at once; r may be gone by then. */
 void introspect(struct introspector *i, const struct request *r, introspected_fn *fn);
 

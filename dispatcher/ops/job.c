@@ -27,7 +27,7 @@ static bool is_operators(const struct request *r)
     return r->op == OP_OPS_JOBS || r->op == OP_OPS_JOB_GET || r->op == OP_OPS_JOB_CANCEL;
 }
 
-/* ---- one ------------------------------------------------------------------------------------------------------------ */
+/* ---- one ---------------------------------------------------------------------------------------------------- */
 
 static void job_done(void *arg, void *op_arg)
 {
@@ -47,7 +47,7 @@ static void get_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_job, op, job_done, asked_new(d, r));
 }
 
-/* ---- pages ----------------------------------------------------------------------------------------------------------- */
+/* ---- pages -------------------------------------------------------------------------------------------------- */
 
 static void jobs_done(void *arg, void *op_arg)
 {
@@ -83,9 +83,10 @@ static void jobs_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_jobs, op, jobs_done, asked_new(d, r));
 }
 
-/* ---- cancelling ------------------------------------------------------------------------------------------------------- */
+/* ---- cancelling --------------------------------------------------------------------------------------------- */
 
-static void outcome_reply(struct dispatcher *d, struct request *r, int status, uint64_t job_id, const char *job_uid, const char *state)
+static void outcome_reply(struct dispatcher *d, struct request *r, int status, uint64_t job_id,
+                          const char *job_uid, const char *state)
 {
     struct jv *body = jv_new_object();
     jv_set_bool(body, "ok", true);
@@ -96,7 +97,8 @@ static void outcome_reply(struct dispatcher *d, struct request *r, int status, u
     reply_jv(d, r, status, body);
 }
 
-static void state_refuse(struct dispatcher *d, struct request *r, uint64_t job_id, const char *state, const char *message)
+static void state_refuse(struct dispatcher *d, struct request *r, uint64_t job_id, const char *state,
+                         const char *message)
 {
     struct jv *extra = jv_new_object();
     jv_set_int(extra, "job_id", (int64_t)job_id);
@@ -162,7 +164,7 @@ static void cancel_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_cancel, op, cancel_done, c);
 }
 
-/* ---- putting back ------------------------------------------------------------------------------------------------------ */
+/* ---- putting back ------------------------------------------------------------------------------------------- */
 
 static void retry_done(void *arg, void *op_arg)
 {
@@ -178,7 +180,8 @@ static void retry_done(void *arg, void *op_arg)
     if (r && op->ok)
         outcome_reply(d, r, 200, op->job_id, op->job_uid, op->status);
     else if (r && op->found)
-        state_refuse(d, r, op->job_id, op->status, "Only a log-in of ours that failed or was cancelled can be put back.");
+        state_refuse(d, r, op->job_id, op->status,
+                     "Only a log-in of ours that failed or was cancelled can be put back.");
     else if (r)
         reply_error(d, r, ERR_JOB_NOT_FOUND, NULL, NULL);
     free(op);
@@ -195,7 +198,7 @@ static void retry_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_retry, op, retry_done, asked_new(d, r));
 }
 
-/* ---- what it waits for -------------------------------------------------------------------------------------------------- */
+/* ---- what it waits for -------------------------------------------------------------------------------------- */
 
 static void why_done(void *arg, void *op_arg)
 {

@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void job_start(struct dispatcher *d, struct request *r);        /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
+void job_start(struct dispatcher *d, struct request *r); /* JOB_GET, JOBS, JOB_CANCEL, OPS_JOB* */
 
 #endif

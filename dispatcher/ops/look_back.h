@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void look_back_start(struct dispatcher *d, struct request *r);   /* OPS_AUDIT, OPS_ERRORS, OPS_HISTORY */
+void look_back_start(struct dispatcher *d, struct request *r); /* OPS_AUDIT, OPS_ERRORS, OPS_HISTORY */
 
 #endif

@@ -44,7 +44,8 @@ static void state_done(void *arg, void *op_arg)
     } else if (op->rc == STORE_OK && op->too_many) {
         struct request *r = asked_answer(arg, op->rc);
         if (r)
-            reply_error(d, r, ERR_WRONG_STATE, "200 parts of the queue are paused already; end one of those first.", NULL);
+            reply_error(d, r, ERR_WRONG_STATE,
+                        "200 parts of the queue are paused already; end one of those first.", NULL);
         buf_free(&op->json);
     } else if (op->rc == STORE_OK && op->is_past) {
         refuse_past(d, asked_answer(arg, op->rc));

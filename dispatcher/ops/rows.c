@@ -21,8 +21,8 @@
 
 #define ROWLESS_MS 1000
 #define REFUSALS_MS 5000
-#define STEP_MS 1000      /* between two steps over the leftovers */
-#define PASS_MS 60000     /* between two passes */
+#define STEP_MS 1000  /* between two steps over the leftovers */
+#define PASS_MS 60000 /* between two passes */
 #define FAILED_MOST_MS 60000
 #define SHARE 20
 
@@ -55,7 +55,7 @@ static bool is_due(struct duty *duty)
     return duty->is_busy = true;
 }
 
-/* ---- sessions whose row is gone -------------------------------------------------------------------------------------------- */
+/* ---- sessions whose row is gone ----------------------------------------------------------------------------- */
 
 static void rowless_closed(struct dispatcher *d, void *arg, enum err e, const struct session_row *row)
 {
@@ -64,8 +64,8 @@ static void rowless_closed(struct dispatcher *d, void *arg, enum err e, const st
     if (e)
         return; /* its robot did not confirm it: the next look finds it again */
     stat_inc(sessions_rowless_total);
-    log_line(LOG_WARN, "session_rowless", "job", log_i((long long)row->job_id), "company", log_i((long long)row->company_id), "why",
-             "its row in portal_jobs is deleted", NULL);
+    log_line(LOG_WARN, "session_rowless", "job", log_i((long long)row->job_id), "company",
+             log_i((long long)row->company_id), "why", "its row in portal_jobs is deleted", NULL);
 }
 
 static void rowless_found(void *arg, void *op_arg)
@@ -82,7 +82,7 @@ static void rowless_found(void *arg, void *op_arg)
     free(op);
 }
 
-/* ---- rows that could not be changed ----------------------------------------------------------------------------------------- */
+/* ---- rows that could not be changed ------------------------------------------------------------------------- */
 
 static void refusals_tried(void *arg, void *op_arg)
 {
@@ -94,20 +94,21 @@ static void refusals_tried(void *arg, void *op_arg)
     free(op);
 }
 
-/* ---- what is left of deleted jobs --------------------------------------------------------------------------------------------- */
+/* ---- what is left of deleted jobs --------------------------------------------------------------------------- */
 
 static void leftovers_done(void *arg, void *op_arg)
 {
     struct dispatcher *d = arg;
     struct store_leftovers *op = op_arg;
     if (op->n)
-        log_line(LOG_INFO, "leftovers_deleted", "jobs", log_i(op->n), "why", "their rows in portal_jobs are deleted", NULL);
+        log_line(LOG_INFO, "leftovers_deleted", "jobs", log_i(op->n), "why",
+                 "their rows in portal_jobs are deleted", NULL);
     d->rows->cursor = op->rc == STORE_OK && !op->is_end ? op->cursor : 0;
     next(&d->rows->leftovers, op->is_end ? PASS_MS : STEP_MS, op->rc);
     free(op);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 void rows_tick(struct dispatcher *d)
 {

@@ -35,7 +35,7 @@ static void list_tokens(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_tokens, op, listed, asked_new(d, r));
 }
 
-/* ---- a new one ----------------------------------------------------------------------------------------------------------- */
+/* ---- a new one ---------------------------------------------------------------------------------------------- */
 
 struct making {
     struct store_token_create op; /* first: the op is the whole of it */
@@ -125,7 +125,7 @@ static void make_token(struct dispatcher *d, struct request *r)
     jv_free(v);
 }
 
-/* ---- its end ------------------------------------------------------------------------------------------------------------- */
+/* ---- its end ------------------------------------------------------------------------------------------------ */
 
 static void revoked(void *arg, void *op_arg)
 {
@@ -133,7 +133,8 @@ static void revoked(void *arg, void *op_arg)
     struct dispatcher *d = ((struct asked *)arg)->d;
     struct request *r = asked_answer(arg, op->rc);
     if (op->rc == STORE_OK && op->found)
-        peers_event(d, "token_revoked", op->id, 0, "revoked"); /* brokers forget it at once rather than within 5 s */
+        peers_event(d, "token_revoked", op->id, 0,
+                    "revoked"); /* brokers forget it at once rather than within 5 s */
     if (r && op->found) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);

@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void tokens_start(struct dispatcher *d, struct request *r);      /* OPS_TOKENS, OPS_TOKEN_CREATE, OPS_TOKEN_REVOKE */
+void tokens_start(struct dispatcher *d, struct request *r); /* OPS_TOKENS, OPS_TOKEN_CREATE, OPS_TOKEN_REVOKE */
 
 #endif

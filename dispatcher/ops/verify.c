@@ -46,7 +46,8 @@ static void foreign_verified(struct dispatcher *d)
     trouble_over(&d->verifier->troubles, duty, clock_ms());
 }
 
-static void introspection_done(struct dispatcher *d, uint64_t key, enum introspected verdict, struct jv *body, const char *why)
+static void introspection_done(struct dispatcher *d, uint64_t key, enum introspected verdict, struct jv *body,
+                               const char *why)
 {
     struct request *r = request_find(d, key);
     if (verdict == INTROSPECTED_NOT) {
@@ -101,7 +102,7 @@ void verify_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_verify, op, verified, asked_new(d, r));
 }
 
-/* ---- start and stop ------------------------------------------------------------------------------------------------------ */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 unsigned verifier_foreign(const struct dispatcher *d)
 {
@@ -133,7 +134,10 @@ struct verifier *verifier_new(struct dispatcher *d)
 {
     const char *view = d->conf->auth_laravel_view;
     if (view && !is_view_name(view)) {
-        log_line(LOG_ERROR, "laravel_view_refused", "why", "auth.laravel_view must be a view's name of letters, digits and _, perhaps after a database's and a dot", NULL);
+        log_line(
+            LOG_ERROR, "laravel_view_refused", "why",
+            "auth.laravel_view must be a view's name of letters, digits and _, perhaps after a database's and a dot",
+            NULL);
         return NULL;
     }
     struct introspector *i = introspector_new(d);

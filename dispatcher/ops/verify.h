@@ -18,6 +18,6 @@ unsigned verifier_foreign(const struct dispatcher *d);
 /* Adds why such tokens cannot be verified now, as a line of store_troubles(); nothing while they can. */
 void verifier_trouble(const struct dispatcher *d, char text[TROUBLE_TEXT_MAX + 1]);
 
-void verify_start(struct dispatcher *d, struct request *r);      /* TOKEN_VERIFY */
+void verify_start(struct dispatcher *d, struct request *r); /* TOKEN_VERIFY */
 
 #endif

@@ -53,9 +53,11 @@ static bool change_read(const struct jv *body, struct store_robot_change *op)
 {
     const struct jv *capacity = jv_get(body, "capacity");
     op->has_capacity = jv_type(capacity) != JV_ABSENT;
-    if (op->has_capacity && jv_type(capacity) != JV_NULL && (!jv_id(capacity, &op->capacity) || op->capacity > ROBOT_CAPACITY_MAX))
+    if (op->has_capacity && jv_type(capacity) != JV_NULL &&
+        (!jv_id(capacity, &op->capacity) || op->capacity > ROBOT_CAPACITY_MAX))
         return false;
-    return url_take(body, "base_url", op->base_url, &op->has_base_url) && url_take(body, "viewer_url", op->viewer_url, &op->has_viewer_url) &&
+    return url_take(body, "base_url", op->base_url, &op->has_base_url) &&
+           url_take(body, "viewer_url", op->viewer_url, &op->has_viewer_url) &&
            (op->has_base_url ? *op->base_url != 0 : !op->is_new);
 }
 

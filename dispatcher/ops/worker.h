@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void worker_start(struct dispatcher *d, struct request *r);      /* OPS_WORKER_ADD, OPS_WORKER_SET */
+void worker_start(struct dispatcher *d, struct request *r); /* OPS_WORKER_ADD, OPS_WORKER_SET */
 
 #endif

@@ -13,11 +13,12 @@
 #include <time.h>
 
 #define TITLE_CHARACTERS 150
-#define ENCODED_BYTES 39 /* of a text in one encoded word: 52 letters of base64, 64 with what is around them */
+#define ENCODED_BYTES 39   /* of a text in one encoded word: 52 letters of base64, 64 with what is around them */
 #define BODY_LINE_BYTES 57 /* 76 letters */
 
 /* English, Spanish. */
-static const char *const what_text[][2] = {{"", ""}, {"still: ", "sigue: "}, {"over: ", "terminó: "}, {"", ""}, {"", ""}};
+static const char *const what_text[][2] = {
+    {"", ""}, {"still: ", "sigue: "}, {"over: ", "terminó: "}, {"", ""}, {"", ""}};
 
 static const char *of(const struct alert_message *m, const char *english, const char *spanish)
 {
@@ -55,14 +56,17 @@ void alert_title(struct buf *out, const struct alert_message *m)
     if (m->n + m->more > 1)
         buf_addf(&text, "%u %s: ", m->n + m->more, of(m, "alerts", "alertas"));
     if (m->n)
-        buf_addf(&text, "%s%s", what_text[first->what][m->is_spanish], of(m, first->said.text, first->said.text_es));
+        buf_addf(&text, "%s%s", what_text[first->what][m->is_spanish],
+                 of(m, first->said.text, first->said.text_es));
     clean_add(out, text.data, TITLE_CHARACTERS);
     buf_free(&text);
 }
 
 static void line_add(struct buf *out, const struct alert_message *m, const struct alert_told *t)
 {
-    const char *mark = t->what == ALERT_ENDED ? "\xe2\x9c\x85" : t->said.is_bad ? "\xf0\x9f\x94\xb4" : "\xf0\x9f\x9f\xa1";
+    const char *mark = t->what == ALERT_ENDED ? "\xe2\x9c\x85"
+                       : t->said.is_bad       ? "\xf0\x9f\x94\xb4"
+                                              : "\xf0\x9f\x9f\xa1";
     buf_addf(out, "%s %s", mark, what_text[t->what][m->is_spanish]);
     clean_add(out, of(m, t->said.text, t->said.text_es), ALERT_TEXT_MAX);
     if (t->what == ALERT_ENDED && t->ended_ms) {
@@ -85,7 +89,8 @@ void alert_lines(struct buf *out, const struct alert_message *m)
     if (m->more)
         buf_addf(out, "%s %u %s.\n", of(m, "And", "Y"), m->more, of(m, "more", "más"));
     if (m->is_last_of_hour)
-        buf_adds(out, of(m, "This is the last message of this hour (alerts.hour_max).\n", "Es el último mensaje de esta hora (alerts.hour_max).\n"));
+        buf_adds(out, of(m, "This is the last message of this hour (alerts.hour_max).\n",
+                         "Es el último mensaje de esta hora (alerts.hour_max).\n"));
 }
 
 static struct jv *told_jv(const struct alert_told *t)
@@ -177,7 +182,7 @@ void alert_telegram(struct buf *out, const struct alert_message *m, const char *
     dump(out, body);
 }
 
-/* ---- mail ------------------------------------------------------------------------------------------------------------------ */
+/* ---- mail --------------------------------------------------------------------------------------------------- */
 
 static void base64_add(struct buf *out, const char *data, size_t len)
 {
@@ -206,11 +211,13 @@ static void encoded_add(struct buf *out, const char *text, size_t len)
 static void date_add(struct buf *out, int64_t now_ms)
 {
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     time_t t = (time_t)(now_ms / 1000);
     struct tm tm;
     gmtime_r(&t, &tm);
-    buf_addf(out, "%s, %d %s %d %02d:%02d:%02d +0000", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    buf_addf(out, "%s, %d %s %d %02d:%02d:%02d +0000", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon],
+             tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 /* "a@x, b@y" folded after each. */
@@ -225,7 +232,8 @@ static void receivers_add(struct buf *out, const char *to)
     }
 }
 
-void alert_mail(struct buf *out, const struct alert_message *m, const char *from, const char *to, const uint8_t id[ID_TOKEN_BYTES], int64_t now_ms)
+void alert_mail(struct buf *out, const struct alert_message *m, const char *from, const char *to,
+                const uint8_t id[ID_TOKEN_BYTES], int64_t now_ms)
 {
     char hex[2 * ID_TOKEN_BYTES + 1];
     const char *domain = strrchr(from, '@');
@@ -238,9 +246,11 @@ void alert_mail(struct buf *out, const struct alert_message *m, const char *from
     encoded_add(out, title.data, title.len);
     buf_adds(out, "\r\nDate: ");
     date_add(out, now_ms);
-    buf_addf(out, "\r\nMessage-ID: <chasqui-%s@%s>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                  "Content-Transfer-Encoding: base64\r\n\r\n",
-             hex, domain ? domain + 1 : "localhost");
+    buf_addf(
+        out,
+        "\r\nMessage-ID: <chasqui-%s@%s>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "Content-Transfer-Encoding: base64\r\n\r\n",
+        hex, domain ? domain + 1 : "localhost");
     alert_lines(&text, m);
     for (size_t at = 0; at < text.len; at += BODY_LINE_BYTES) {
         base64_add(out, text.data + at, text.len - at < BODY_LINE_BYTES ? text.len - at : BODY_LINE_BYTES);

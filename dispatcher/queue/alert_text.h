@@ -29,6 +29,7 @@ void alert_slack(struct buf *out, const struct alert_message *m);
 /* {chat_id,text,link_preview_options}: plain, cut at TELEGRAM_UNITS_MAX. */
 void alert_telegram(struct buf *out, const struct alert_message *m, const char *chat);
 /* A whole mail: head and body, lines ended by CR LF (RFC 5322, 2045, 2047). `to` is the comma list of the configuration. `id` makes its Message-ID. */
-void alert_mail(struct buf *out, const struct alert_message *m, const char *from, const char *to, const uint8_t id[ID_TOKEN_BYTES], int64_t now_ms);
+void alert_mail(struct buf *out, const struct alert_message *m, const char *from, const char *to,
+                const uint8_t id[ID_TOKEN_BYTES], int64_t now_ms);
 
 #endif

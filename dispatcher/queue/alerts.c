@@ -23,8 +23,8 @@
 
 #define LOOK_MS 2000
 #define SWEEP_MS 10000
-#define GAP_MS 5000         /* between two messages: what comes at once is one */
-#define SPARE_MS 15000      /* what a message's lease lasts beyond its limit */
+#define GAP_MS 5000    /* between two messages: what comes at once is one */
+#define SPARE_MS 15000 /* what a message's lease lasts beyond its limit */
 #define WAIT_MS_MAX 300000
 #define ANSWER_BYTES_MAX 65536
 #define SECRET_ROOM 1025
@@ -71,7 +71,7 @@ struct alerts {
     struct aside *asides;
 };
 
-/* ---- what is sent ----------------------------------------------------------------------------------------------------------- */
+/* ---- what is sent ------------------------------------------------------------------------------------------- */
 
 static void body_write(const struct alerts *a, const struct alert_message *m, struct buf *out)
 {
@@ -84,7 +84,8 @@ static void body_write(const struct alerts *a, const struct alert_message *m, st
         alert_json(out, m);
 }
 
-static void hook_post(struct alerts *a, const struct alert_message *m, const uint8_t delivery[ID_TOKEN_BYTES], void (*done)(void *, struct call_answer *), void *arg)
+static void hook_post(struct alerts *a, const struct alert_message *m, const uint8_t delivery[ID_TOKEN_BYTES],
+                      void (*done)(void *, struct call_answer *), void *arg)
 {
     struct dispatcher *d = a->d;
     struct buf body = {0};
@@ -92,18 +93,30 @@ static void hook_post(struct alerts *a, const struct alert_message *m, const uin
     if (strcmp(d->conf->alerts_format, "json") == 0 && webhook_can_post(d)) {
         webhook_post(d, a->url, &body, delivery, done, arg);
     } else {
-        struct call_spec call = {.method = "POST", .url = a->url, .body = body.data, .body_len = body.len, .connect_ms = d->conf->webhook_timeout_ms,
-                                 .total_ms = d->conf->webhook_timeout_ms, .max_bytes = ANSWER_BYTES_MAX, .done = done, .arg = arg};
+        struct call_spec call = {.method = "POST",
+                                 .url = a->url,
+                                 .body = body.data,
+                                 .body_len = body.len,
+                                 .connect_ms = d->conf->webhook_timeout_ms,
+                                 .total_ms = d->conf->webhook_timeout_ms,
+                                 .max_bytes = ANSWER_BYTES_MAX,
+                                 .done = done,
+                                 .arg = arg};
         call_start(d->robot_http, &call);
     }
     buf_free(&body);
 }
 
-static struct mail_post *mail_post(struct alerts *a, const struct alert_message *m, const uint8_t delivery[ID_TOKEN_BYTES], mail_done_fn *fn, void *arg)
+static struct mail_post *mail_post(struct alerts *a, const struct alert_message *m,
+                                   const uint8_t delivery[ID_TOKEN_BYTES], mail_done_fn *fn, void *arg)
 {
     const struct conf *conf = a->d->conf;
-    const struct mail_server server = {.url = conf->alerts_smtp_url, .user = conf->alerts_smtp_user, .password = a->password, .from = conf->alerts_mail_from,
-                                       .to = conf->alerts_mail_to, .total_ms = (long)conf->webhook_timeout_ms};
+    const struct mail_server server = {.url = conf->alerts_smtp_url,
+                                       .user = conf->alerts_smtp_user,
+                                       .password = a->password,
+                                       .from = conf->alerts_mail_from,
+                                       .to = conf->alerts_mail_to,
+                                       .total_ms = (long)conf->webhook_timeout_ms};
     struct buf text = {0};
     alert_mail(&text, m, conf->alerts_mail_from, conf->alerts_mail_to, delivery, clock_unix_ms());
     struct mail_post *post = mail_send(a->d->loop, &server, &text, fn, arg);
@@ -114,16 +127,23 @@ static struct mail_post *mail_post(struct alerts *a, const struct alert_message 
 /* NULL = it was taken. In our words: an answer's may hold the URL. */
 static const char *hook_wrong(const struct call_answer *answer, char why[100])
 {
-    if (answer->status >= 200 && answer->status < 300 && (answer->result == CALL_ANSWERED || answer->result == CALL_TOO_BIG))
+    if (answer->status >= 200 && answer->status < 300 &&
+        (answer->result == CALL_ANSWERED || answer->result == CALL_TOO_BIG))
         return NULL;
     if (answer->status)
-        snprintf(why, 100, answer->status >= 300 && answer->status < 400 ? "it answered %d; redirects are not followed" : "it answered %d", answer->status);
+        snprintf(why, 100,
+                 answer->status >= 300 && answer->status < 400 ? "it answered %d; redirects are not followed"
+                                                               : "it answered %d",
+                 answer->status);
     else
-        snprintf(why, 100, "%s", answer->result == CALL_NOT_SENT ? "it cannot be reached" : answer->result == CALL_TIMEOUT ? "no answer in time" : "the connection broke");
+        snprintf(why, 100, "%s",
+                 answer->result == CALL_NOT_SENT  ? "it cannot be reached"
+                 : answer->result == CALL_TIMEOUT ? "no answer in time"
+                                                  : "the connection broke");
     return why;
 }
 
-/* ---- a message -------------------------------------------------------------------------------------------------------------- */
+/* ---- a message ---------------------------------------------------------------------------------------------- */
 
 static void ended(void *arg, void *op_)
 {
@@ -157,7 +177,8 @@ static void settle(struct message *m, const char *why)
         stat_inc(alerts_sent_total);
     snprintf(op->error, sizeof(op->error), "%s", why ? why : "");
     op->again_ms = why ? wait_ms(m->all, claim->attempts) : claim->more ? 0 : gap_ms < GAP_MS ? gap_ms : GAP_MS;
-    log_line(why ? LOG_WARN : LOG_INFO, why ? "alerts_not_sent" : "alerts_sent", "by", alert_channel_name[m->channel], "alerts", log_i(claim->n), "attempt", log_i(claim->attempts),
+    log_line(why ? LOG_WARN : LOG_INFO, why ? "alerts_not_sent" : "alerts_sent", "by",
+             alert_channel_name[m->channel], "alerts", log_i(claim->n), "attempt", log_i(claim->attempts),
              why ? "why" : NULL, why, NULL);
     free(m->claim);
     m->claim = NULL;
@@ -182,13 +203,17 @@ static void claimed(void *arg, void *op_)
     struct message *m = arg;
     struct alerts *a = m->all;
     struct store_alerts_claim *op = op_;
-    if (op->rc != STORE_OK || !op->n || a->d->draining) { /* a claim that is not used is due again when its lease ends */
+    if (op->rc != STORE_OK || !op->n ||
+        a->d->draining) { /* a claim that is not used is due again when its lease ends */
         free(op);
         m->is_busy = false;
         return;
     }
     m->claim = op;
-    struct alert_message message = {.told = op->got, .n = op->n, .more = op->more, .is_last_of_hour = op->is_last_of_hour,
+    struct alert_message message = {.told = op->got,
+                                    .n = op->n,
+                                    .more = op->more,
+                                    .is_last_of_hour = op->is_last_of_hour,
                                     .is_spanish = strcmp(a->d->conf->alerts_language, "es") == 0};
     if (m->channel == CHANNEL_WEBHOOK)
         hook_post(a, &message, op->delivery, hook_answered, m);
@@ -211,7 +236,7 @@ static void look(struct message *m)
     store_submit(m->all->d->store, store_alerts_claim, op, claimed, m);
 }
 
-/* ---- the tick --------------------------------------------------------------------------------------------------------------- */
+/* ---- the tick ----------------------------------------------------------------------------------------------- */
 
 static void swept(void *arg, void *op_)
 {
@@ -250,7 +275,7 @@ void alerts_soon(struct dispatcher *d)
         d->alerts->by[i].look_at_ms = 0;
 }
 
-/* ---- besides the database ----------------------------------------------------------------------------------------------------------------- */
+/* ---- besides the database ----------------------------------------------------------------------------------- */
 
 static void aside_end(struct aside *t)
 {
@@ -282,7 +307,8 @@ static void words_add(const struct alerts *a, const struct buf *body, char *why,
     const char *host = strstr(a->url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
     char clean[150 * 4 + 1];
     size_t len = strlen(why);
-    if (!body->len || !body->data || (path && strlen(path) > 1 && strstr(body->data, path)) || strstr(body->data, a->url))
+    if (!body->len || !body->data || (path && strlen(path) > 1 && strstr(body->data, path)) ||
+        strstr(body->data, a->url))
         return;
     text_clean(clean, sizeof(clean), body->data, body->len, 150);
     snprintf(why + len, room - len, ": %.150s", clean);
@@ -311,7 +337,8 @@ static void aside_mailed(void *arg, const char *why)
 static void aside_begin(struct aside *t)
 {
     struct alerts *a = t->all;
-    struct alert_message message = {.told = &t->told, .n = 1, .is_spanish = strcmp(a->d->conf->alerts_language, "es") == 0};
+    struct alert_message message = {
+        .told = &t->told, .n = 1, .is_spanish = strcmp(a->d->conf->alerts_language, "es") == 0};
     uint8_t delivery[ID_TOKEN_BYTES];
     id_random(delivery, sizeof(delivery));
     if (a->by[CHANNEL_WEBHOOK].is_on) {
@@ -340,11 +367,13 @@ static bool aside_tell(struct alerts *a, const struct alert_told *told, uint64_t
 bool alerts_test(struct dispatcher *d, uint64_t key, alerts_tested_fn *fn)
 {
     static const struct alert_told told = {.what = ALERT_TEST,
-                                           .said = {.code = "test", .text = "This is a test: alerts arrive.", .text_es = "Esto es una prueba: las alertas llegan."}};
+                                           .said = {.code = "test",
+                                                    .text = "This is a test: alerts arrive.",
+                                                    .text_es = "Esto es una prueba: las alertas llegan."}};
     return aside_tell(d->alerts, &told, key, fn);
 }
 
-/* ---- the database is gone ----------------------------------------------------------------------------------------------------- */
+/* ---- the database is gone ----------------------------------------------------------------------------------- */
 
 static void down_ended(struct dispatcher *d, uint64_t key, struct jv *channels)
 {
@@ -401,7 +430,7 @@ void alerts_written(struct dispatcher *d)
     aside_tell(d->alerts, &gone->told, 0, down_ended);
 }
 
-/* ---- start and stop ----------------------------------------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 static void refuse(const char *key, const char *why)
 {
@@ -486,7 +515,8 @@ static bool mail_open(struct alerts *a)
     const struct conf *conf = a->d->conf;
     if (!conf->alerts_smtp_url)
         return true;
-    if (conf->alerts_smtp_password_file && !(a->password = secret_read("alerts.smtp_password_file", conf->alerts_smtp_password_file)))
+    if (conf->alerts_smtp_password_file &&
+        !(a->password = secret_read("alerts.smtp_password_file", conf->alerts_smtp_password_file)))
         return false;
     if (!is_url(conf->alerts_smtp_url, "smtp://") && !is_url(conf->alerts_smtp_url, "smtps://"))
         refuse("alerts.smtp_url", "it must be like smtp://host:587 or smtps://host:465");

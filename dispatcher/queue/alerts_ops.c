@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what brokers say ------------------------------------------------------------------------------------------------------- */
+/* ---- what brokers say --------------------------------------------------------------------------------------- */
 
 static void text_take(char *out, size_t room, const struct jv *v, size_t most)
 {
@@ -81,7 +81,7 @@ static void said_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_alerts_said, op, said_done, asked_new(d, r));
 }
 
-/* ---- what operators want ---------------------------------------------------------------------------------------------------- */
+/* ---- what operators want ------------------------------------------------------------------------------------ */
 
 static void listed(void *arg, void *op_arg)
 {
@@ -118,7 +118,8 @@ static void set_done(void *arg, void *op_arg)
     struct dispatcher *d = ((struct asked *)arg)->d;
     struct request *r = asked_answer(arg, op->rc);
     if (r && !op->found)
-        reply_error(d, r, ERR_NOT_FOUND, op->wish == ALERT_ACK ? "There is no such alert." : "Nothing is muted by that.", NULL);
+        reply_error(d, r, ERR_NOT_FOUND,
+                    op->wish == ALERT_ACK ? "There is no such alert." : "Nothing is muted by that.", NULL);
     else if (r && op->refused[0])
         reply_error(d, r, ERR_WRONG_STATE, op->refused, NULL);
     else if (r)
@@ -129,7 +130,9 @@ static void set_done(void *arg, void *op_arg)
 static void set_start(struct dispatcher *d, struct request *r)
 {
     struct store_alert_set *op = xcalloc(1, sizeof(*op));
-    op->wish = strcmp(r->state, "ack") == 0 ? ALERT_ACK : strcmp(r->state, "mute") == 0 ? ALERT_MUTE : ALERT_UNMUTE;
+    op->wish = strcmp(r->state, "ack") == 0    ? ALERT_ACK
+               : strcmp(r->state, "mute") == 0 ? ALERT_MUTE
+                                               : ALERT_UNMUTE;
     op->id = r->index;
     op->for_s = (int64_t)(r->for_ms / 1000);
     text_clean(op->who, sizeof(op->who), r->subject, strlen(r->subject), ALERT_WHO_MAX);

@@ -90,7 +90,7 @@ static void status_reply(struct dispatcher *d, struct request *r, uint64_t batch
     reply_jv(d, r, 200, body);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------------ */
 
 /* Within the token. Without a seal key nothing in a body is secret (params are refused), and a plain hash does. */
 static void key_fill(const struct dispatcher *d, const struct request *r, struct idempotency *key)
@@ -100,7 +100,8 @@ static void key_fill(const struct dispatcher *d, const struct request *r, struct
     key->is_set = true;
     if (d->seal) {
         seal_hash(d->seal, "idempotency-scope", scope.data, scope.len, key->scope, sizeof(key->scope));
-        seal_hash(d->seal, "idempotency-body", r->body_digest, sizeof(r->body_digest), key->digest, sizeof(key->digest));
+        seal_hash(d->seal, "idempotency-body", r->body_digest, sizeof(r->body_digest), key->digest,
+                  sizeof(key->digest));
     } else {
         id_sha256(scope.data, scope.len, key->scope);
         id_sha256(r->body_digest, sizeof(r->body_digest), key->digest);
@@ -116,7 +117,8 @@ static void open_done(void *arg, void *op_arg)
     if (r && op->mismatch) {
         reply_error(d, r, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
     } else if (r && op->too_many) {
-        reply_error(d, r, ERR_RATE_LIMITED, "1,000 batches of this token have not ended; wait for some, or cancel them.", NULL);
+        reply_error(d, r, ERR_RATE_LIMITED,
+                    "1,000 batches of this token have not ended; wait for some, or cancel them.", NULL);
     } else if (r) {
         r->replayed = op->replayed;
         status_reply(d, r, op->batch_id, op->status);
@@ -135,7 +137,8 @@ static bool steps_take(struct dispatcher *d, struct request *r, struct store_bat
     bool is_good = steps_read(then, &d->conf->actions, r->portal, &steps, words);
     jv_free(then);
     if (!is_good || (steps.n && !d->seal)) {
-        errors_reply(d, r, "then", is_good ? "results cannot be kept: the dispatcher has no seal.key_file" : words);
+        errors_reply(d, r, "then",
+                     is_good ? "results cannot be kept: the dispatcher has no seal.key_file" : words);
         steps_free(&steps);
         return false;
     }
@@ -185,7 +188,7 @@ static void open_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_batch_open, op, open_done, asked_new(d, r));
 }
 
-/* ---- items ---------------------------------------------------------------------------------------------------------- */
+/* ---- items -------------------------------------------------------------------------------------------------- */
 
 static void upload_stepped(void *arg, void *body);
 
@@ -279,8 +282,8 @@ static void body_start(struct dispatcher *d, struct request *r)
     u->d = d;
     u->key = r->key;
     u->batch_id = r->batch_id;
-    u->body = batch_body_new(d->seal, r->batch_id, r->token_id, r->all_companies, r->companies, r->n_companies, r->params, r->params_len,
-                             r->index);
+    u->body = batch_body_new(d->seal, r->batch_id, r->token_id, r->all_companies, r->companies, r->n_companies,
+                             r->params, r->params_len, r->index);
     r->companies = NULL;
     r->n_companies = 0;
     r->params = NULL;
@@ -319,7 +322,7 @@ static void close_batch_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_batch_close, op, close_done, asked_new(d, r));
 }
 
-/* ---- looking ----------------------------------------------------------------------------------------------------------- */
+/* ---- looking ------------------------------------------------------------------------------------------------ */
 
 static void batch_done(void *arg, void *op_arg)
 {
@@ -375,7 +378,7 @@ static void batches_list_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_batches, op, list_done, asked_new(d, r));
 }
 
-/* ---- cancelling --------------------------------------------------------------------------------------------------------- */
+/* ---- cancelling --------------------------------------------------------------------------------------------- */
 
 /* Goes on step by step, also when nobody waits for it any more. */
 static void cancel_done(void *arg, void *op_arg)

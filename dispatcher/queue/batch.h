@@ -5,7 +5,7 @@
 
 #include "dispatcher/dispatcher.h"
 
-void batch_start(struct dispatcher *d, struct request *r);      /* BATCH_*, OPS_BATCHES */
+void batch_start(struct dispatcher *d, struct request *r); /* BATCH_*, OPS_BATCHES */
 struct batches *batches_new(struct dispatcher *d);
 void batches_destroy(struct batches **bp);
 

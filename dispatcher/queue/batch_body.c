@@ -45,8 +45,9 @@ struct batch_body {
     enum body_outcome outcome;
 };
 
-struct batch_body *batch_body_new(const struct seal *seal, uint64_t batch_id, uint64_t token_id, bool all, uint64_t *companies,
-                                  unsigned n_companies, char *payload, size_t len, uint64_t first_index)
+struct batch_body *batch_body_new(const struct seal *seal, uint64_t batch_id, uint64_t token_id, bool all,
+                                  uint64_t *companies, unsigned n_companies, char *payload, size_t len,
+                                  uint64_t first_index)
 {
     struct batch_body *b = xcalloc(1, sizeof(*b));
     b->seal = seal;
@@ -57,7 +58,8 @@ struct batch_body *batch_body_new(const struct seal *seal, uint64_t batch_id, ui
     b->len = len;
     b->companies = companies;
     batch_companies_sort(companies, n_companies);
-    b->rules = (struct batch_rules){.all = all, .companies = companies, .n_companies = n_companies, .may_have_params = seal != NULL};
+    b->rules = (struct batch_rules){
+        .all = all, .companies = companies, .n_companies = n_companies, .may_have_params = seal != NULL};
     for (b->n_laps = 16; b->n_laps < 2 * (len / LINE_MIN + 1);)
         b->n_laps *= 2;
     b->laps = xcalloc(b->n_laps, sizeof(*b->laps));
@@ -163,7 +165,8 @@ void batch_body_step(struct db *db, void *arg)
     }
     if (!b->n) /* else the last step failed: the same items again */
         lines_read(b);
-    struct store_batch_append op = {.batch_id = b->batch_id, .token_id = b->token_id, .n = b->n, .item = b->item, .params = b->sealed.data};
+    struct store_batch_append op = {
+        .batch_id = b->batch_id, .token_id = b->token_id, .n = b->n, .item = b->item, .params = b->sealed.data};
     if (b->n) {
         store_batch_append(db, &op);
         b->rc = op.rc;

@@ -41,7 +41,8 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
     struct entry *e = arg;
     struct request *r = request_find(d, e->key);
     if (r && error == ERR_LOGIN_IN_PROGRESS) {
-        reply_error(d, r, error, "A round of a batch works in the company's session.", job_extra(row->job_id, NULL));
+        reply_error(d, r, error, "A round of a batch works in the company's session.",
+                    job_extra(row->job_id, NULL));
         entry_free(e);
         return;
     }
@@ -51,7 +52,9 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
         return;
     }
     if (r)
-        reply_error(d, r, error, error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL, NULL);
+        reply_error(
+            d, r, error,
+            error == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL, NULL);
     entry_free(e);
 }
 
@@ -81,7 +84,8 @@ static void enqueued(void *arg, void *op_arg)
         switch (op->outcome) {
         case ENQUEUE_REUSED:
             stat_inc(logins_reused_total);
-            answer_keep(d, &op->key, op->company_id, op->portal, r->key, 200, ERR_OK, NULL, login_body(d, &op->row, op->row.job_uid, NULL, true));
+            answer_keep(d, &op->key, op->company_id, op->portal, r->key, 200, ERR_OK, NULL,
+                        login_body(d, &op->row, op->row.job_uid, NULL, true));
             break;
         case ENQUEUE_MISMATCH:
             reply_error(d, r, ERR_IDEMPOTENCY_MISMATCH, NULL, NULL);
@@ -115,10 +119,12 @@ static void enqueued(void *arg, void *op_arg)
 void enqueue_start(struct dispatcher *d, struct request *r)
 {
     struct idempotency key;
-    if (!bulkhead_database(d, r, r->company_id, enqueue_start) || !login_may_start(d, r) || !idempotency_of(d, r, "execute", r->company_id, &key))
+    if (!bulkhead_database(d, r, r->company_id, enqueue_start) || !login_may_start(d, r) ||
+        !idempotency_of(d, r, "execute", r->company_id, &key))
         return;
     if (r->params && !d->seal) {
-        refuse_field(d, r, "params", "cannot be kept until the log-in begins: the dispatcher has no seal.key_file");
+        refuse_field(d, r, "params",
+                     "cannot be kept until the log-in begins: the dispatcher has no seal.key_file");
         return;
     }
     struct entry *e = xcalloc(1, sizeof(*e));

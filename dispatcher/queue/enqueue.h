@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void enqueue_start(struct dispatcher *d, struct request *r);    /* EXECUTE_QUEUED */
+void enqueue_start(struct dispatcher *d, struct request *r); /* EXECUTE_QUEUED */
 
 #endif

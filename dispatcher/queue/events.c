@@ -37,7 +37,7 @@ struct telling { /* a call under way */
 struct events {
     struct dispatcher *d;
     uint64_t look_at_ms;
-    bool is_busy; /* a claim is under way */
+    bool is_busy;         /* a claim is under way */
     unsigned n, failures; /* calls; failures in a row */
     struct telling *first;
     struct troubles troubles; /* at most one of them */
@@ -45,7 +45,7 @@ struct events {
 
 static const char duty[] = "events";
 
-/* ---- the end of a try ---------------------------------------------------------------------------------------------------- */
+/* ---- the end of a try --------------------------------------------------------------------------------------- */
 
 static void ended(void *arg, void *op_)
 {
@@ -53,7 +53,8 @@ static void ended(void *arg, void *op_)
     struct events *e = arg;
     if (op->rc == STORE_OK && !op->lost && !op->is_delivered && op->again_ms < 0) {
         stat_inc(events_given_up_total);
-        log_line(LOG_WARN, "event_given_up", "event", op->kind, "id", log_i((long long)op->event_id), "why", op->error, NULL);
+        log_line(LOG_WARN, "event_given_up", "event", op->kind, "id", log_i((long long)op->event_id), "why",
+                 op->error, NULL);
     }
     if (op->is_delivered && !e->failures)
         e->look_at_ms = 0; /* the next of its job is due */
@@ -83,7 +84,8 @@ static void settle(struct events *e, const struct telling *t, const char *why)
 /* How long the receiver is left alone: from a try that failed on, longer and longer. */
 static uint64_t pause_ms(const struct events *e)
 {
-    uint64_t most = (uint64_t)e->d->conf->webhook_backoff_ms << (e->failures < 10 ? e->failures - FAILURES_MAX : 10);
+    uint64_t most = (uint64_t)e->d->conf->webhook_backoff_ms
+                    << (e->failures < 10 ? e->failures - FAILURES_MAX : 10);
     return most < WAIT_MS_MAX ? most : WAIT_MS_MAX;
 }
 
@@ -106,20 +108,25 @@ static void answered(void *arg, struct call_answer *answer)
             e->look_at_ms = 0;
         e->failures = 0;
     }
-    log_line(LOG_DEBUG, why ? "event_failed" : "event_delivered", "event", t->kind, "id", log_i((long long)t->event_id), "attempt", log_i(t->attempts), why ? "why" : NULL,
-             why, NULL);
+    log_line(LOG_DEBUG, why ? "event_failed" : "event_delivered", "event", t->kind, "id",
+             log_i((long long)t->event_id), "attempt", log_i(t->attempts), why ? "why" : NULL, why, NULL);
     settle(e, t, why);
     if ((*t->link = t->next))
         t->next->link = t->link;
     free(t);
 }
 
-/* ---- a try ---------------------------------------------------------------------------------------------------------------- */
+/* ---- a try -------------------------------------------------------------------------------------------------- */
 
 static void tell(struct events *e, struct out_event *event)
 {
     struct telling *t = xcalloc(1, sizeof(*t));
-    *t = (struct telling){.all = e, .job_id = event->job_id, .event_id = event->event_id, .part = event->part, .attempts = event->attempts, .age_ms = event->age_ms};
+    *t = (struct telling){.all = e,
+                          .job_id = event->job_id,
+                          .event_id = event->event_id,
+                          .part = event->part,
+                          .attempts = event->attempts,
+                          .age_ms = event->age_ms};
     memcpy(t->token, event->token, sizeof(t->token));
     strcpy(t->kind, event->kind);
     if (!event->body.len) { /* it is told as nothing */
@@ -143,7 +150,8 @@ static void claimed(void *arg, void *op_)
     struct events *e = arg;
     struct store_events_claim *op = op_;
     e->is_busy = false;
-    if (op->rc == STORE_OK && op->is_idle && e->failures) { /* another dispatcher told all of it: the receiver is back */
+    if (op->rc == STORE_OK && op->is_idle &&
+        e->failures) { /* another dispatcher told all of it: the receiver is back */
         trouble_over(&e->troubles, duty, clock_ms());
         e->failures = 0;
     }
@@ -174,7 +182,7 @@ void events_tick(struct dispatcher *d)
     store_submit(d->store, store_events_claim, op, claimed, e);
 }
 
-/* ---- start and stop --------------------------------------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 void events_trouble(const struct dispatcher *d, char text[TROUBLE_TEXT_MAX + 1])
 {

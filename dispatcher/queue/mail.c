@@ -52,7 +52,7 @@ static void post_drop(struct mail_post *p)
     free(p);
 }
 
-/* ---- in the thread -------------------------------------------------------------------------------------------------------- */
+/* ---- in the thread ------------------------------------------------------------------------------------------ */
 
 static size_t text_give(char *out, size_t size, size_t n, void *arg)
 {
@@ -104,11 +104,13 @@ static void why_write(struct mail_post *p, CURL *e, CURLcode code, const char *c
     else if (code == CURLE_LOGIN_DENIED)
         snprintf(p->why, sizeof(p->why), "the mail server refused user or password");
     else if (code == CURLE_USE_SSL_FAILED)
-        snprintf(p->why, sizeof(p->why), "the mail server offers no encryption, and a password is not sent in the clear");
+        snprintf(p->why, sizeof(p->why),
+                 "the mail server offers no encryption, and a password is not sent in the clear");
     else if (status >= 400)
         snprintf(p->why, sizeof(p->why), "the mail server answered %ld", status);
     else
-        snprintf(p->why, sizeof(p->why), "the mail server cannot be reached: %s", curl_word((int)code, verify, curl_text, false));
+        snprintf(p->why, sizeof(p->why), "the mail server cannot be reached: %s",
+                 curl_word((int)code, verify, curl_text, false));
 }
 
 static void post(struct mail_post *p)
@@ -128,13 +130,17 @@ static void post(struct mail_post *p)
     curl_easy_setopt(e, CURLOPT_MAIL_RCPT, to);
     curl_easy_setopt(e, CURLOPT_USERNAME, p->user);
     curl_easy_setopt(e, CURLOPT_PASSWORD, p->password);
-    curl_easy_setopt(e, CURLOPT_USE_SSL, (long)(p->password ? CURLUSESSL_ALL : is_beside_us(p->url) ? CURLUSESSL_NONE : CURLUSESSL_TRY));
+    curl_easy_setopt(e, CURLOPT_USE_SSL,
+                     (long)(p->password            ? CURLUSESSL_ALL
+                            : is_beside_us(p->url) ? CURLUSESSL_NONE
+                                                   : CURLUSESSL_TRY));
     curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(e, CURLOPT_READFUNCTION, text_give);
     curl_easy_setopt(e, CURLOPT_READDATA, p);
     curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)p->text.len);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, p->total_ms);
-    curl_easy_setopt(e, CURLOPT_SERVER_RESPONSE_TIMEOUT, p->total_ms / 1000 + 1); /* also of its word when we leave */
+    curl_easy_setopt(e, CURLOPT_SERVER_RESPONSE_TIMEOUT,
+                     p->total_ms / 1000 + 1); /* also of its word when we leave */
     curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, progress);
     curl_easy_setopt(e, CURLOPT_XFERINFODATA, p);
@@ -157,7 +163,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* ---- in the loop ----------------------------------------------------------------------------------------------------------- */
+/* ---- in the loop -------------------------------------------------------------------------------------------- */
 
 static void ended(void *arg, uint32_t events)
 {
@@ -195,7 +201,8 @@ static bool thread_start(struct mail_post *p)
     return is_started;
 }
 
-struct mail_post *mail_send(struct loop *l, const struct mail_server *server, struct buf *text, mail_done_fn *fn, void *arg)
+struct mail_post *mail_send(struct loop *l, const struct mail_server *server, struct buf *text, mail_done_fn *fn,
+                            void *arg)
 {
     struct mail_post *p = xcalloc(1, sizeof(*p));
     p->loop = l;

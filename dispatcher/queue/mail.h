@@ -13,17 +13,18 @@
 
 struct mail_post;
 
-struct mail_server { /* borrowed strings, for as long as a mail is under way */
-    const char *url;            /* smtp://host:port or smtps://host:port */
+struct mail_server {             /* borrowed strings, for as long as a mail is under way */
+    const char *url;             /* smtp://host:port or smtps://host:port */
     const char *user, *password; /* NULL = none; with a password the connection must be encrypted */
-    const char *from, *to;      /* to: comma list */
+    const char *from, *to;       /* to: comma list */
     long total_ms;
 };
 /* why NULL: the server took it. Called from the loop, once. */
 typedef void mail_done_fn(void *arg, const char *why);
 
 /* NULL: no thread, or no descriptor. Takes the bytes of `text`. */
-struct mail_post *mail_send(struct loop *l, const struct mail_server *server, struct buf *text, mail_done_fn *fn, void *arg);
+struct mail_post *mail_send(struct loop *l, const struct mail_server *server, struct buf *text, mail_done_fn *fn,
+                            void *arg);
 /* Nobody waits for it any more: `fn` is not called. It may still arrive. Frees it. */
 void mail_forget(struct mail_post **pp);
 

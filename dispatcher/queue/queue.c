@@ -26,8 +26,8 @@
 #include <string.h>
 
 #define REFUSED_MS 200
-#define TOUCHED_MS 250        /* batches are looked at, and told of, this often at most */
-#define ALL_BATCHES_MS 10000  /* those whose last item's dispatcher died */
+#define TOUCHED_MS 250       /* batches are looked at, and told of, this often at most */
+#define ALL_BATCHES_MS 10000 /* those whose last item's dispatcher died */
 
 struct queue {
     struct dispatcher *d;
@@ -39,7 +39,7 @@ struct queue {
     unsigned n_running;
     struct loop_timer poll, touched, refused;
     uint64_t poll_at_ms, all_batches_at_ms;
-    uint64_t looked_after; /* of all batches, those up to here were looked at */
+    uint64_t looked_after;           /* of all batches, those up to here were looked at */
     uint64_t batch[QUEUE_CLAIM_MAX]; /* touched */
     unsigned n_batches;
 };
@@ -58,7 +58,7 @@ static uint64_t poll_jittered_ms(const struct queue *q)
     return every + id_random_u64() % (every / 2 + 1);
 }
 
-/* ---- claiming ---------------------------------------------------------------------------------------------------------- */
+/* ---- claiming ----------------------------------------------------------------------------------------------- */
 
 static void pause_tell(struct queue *q, bool is_paused)
 {
@@ -105,7 +105,8 @@ static void pump(struct queue *q)
 {
     struct dispatcher *d = q->d;
     unsigned most = (unsigned)d->conf->dispatcher_concurrency;
-    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most || !d->robots_revision)
+    if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most ||
+        !d->robots_revision)
         return;
     struct store_claim *op = xcalloc(1, sizeof(*op));
     lease_fill(d, &op->lease, 0);
@@ -151,7 +152,7 @@ void queue_login_ended(struct dispatcher *d)
     pump(q);
 }
 
-/* ---- the poll ------------------------------------------------------------------------------------------------------------- */
+/* ---- the poll ----------------------------------------------------------------------------------------------- */
 
 static void looked(void *arg, void *op_arg)
 {
@@ -185,7 +186,7 @@ void queue_due_in(struct dispatcher *d, int64_t ms)
         poll_in(q, (uint64_t)ms + 1);
 }
 
-/* ---- batches whose items ended --------------------------------------------------------------------------------------------- */
+/* ---- batches whose items ended ------------------------------------------------------------------------------ */
 
 static void finished(void *arg, void *op_arg)
 {
@@ -245,7 +246,7 @@ void queue_batch_touched(struct dispatcher *d, uint64_t batch_id)
         q->batch[q->n_batches++] = batch_id;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 struct queue *queue_new(struct dispatcher *d)
 {

@@ -23,9 +23,9 @@
 
 struct stream {
     struct dispatcher *d;
-    uint64_t key; /* of the request; 0 = gone */
+    uint64_t key;             /* of the request; 0 = gone */
     struct store_results *op; /* NULL = none */
-    bool is_away; /* op is at the database */
+    bool is_away;             /* op is at the database */
     bool is_begun;
     struct buf text;
     size_t at; /* sent of it */
@@ -74,12 +74,15 @@ static bool page_write(struct stream *s)
         char action[ACTION_NAME_MAX + 1];
         struct buf plain = {0};
         steps_name(s->op->names, row->step, action);
-        if (!s->d->seal || !seal_unwrap(s->d->seal, row->company_id, s->op->portal, "result", row->body.data, row->body.len, &plain)) {
-            log_line(LOG_WARN, "result_not_opened", "batch", log_i((long long)s->op->batch_id), "index", log_i((long long)row->idx), NULL);
+        if (!s->d->seal || !seal_unwrap(s->d->seal, row->company_id, s->op->portal, "result", row->body.data,
+                                        row->body.len, &plain)) {
+            log_line(LOG_WARN, "result_not_opened", "batch", log_i((long long)s->op->batch_id), "index",
+                     log_i((long long)row->idx), NULL);
             return false;
         }
         buf_addf(&s->text,
-                 "{\"index\":%" PRIu64 ",\"company_id\":%" PRIu64 ",\"job_id\":%" PRIu64 ",\"step\":%u,\"action\":\"%s\",\"status\":%u,\"body\":",
+                 "{\"index\":%" PRIu64 ",\"company_id\":%" PRIu64 ",\"job_id\":%" PRIu64
+                 ",\"step\":%u,\"action\":\"%s\",\"status\":%u,\"body\":",
                  row->idx, row->company_id, row->job_id, row->step, action, row->status);
         buf_add(&s->text, plain.data, plain.len);
         buf_adds(&s->text, "}\n");
@@ -132,7 +135,8 @@ static void page_came(void *arg, void *op)
         if (rc != STORE_OK)
             reply_store(d, r, rc);
         else
-            reply_error(d, r, found ? ERR_NOT_FOUND : ERR_BATCH_NOT_FOUND, found ? "The batch has no such item." : NULL, NULL);
+            reply_error(d, r, found ? ERR_NOT_FOUND : ERR_BATCH_NOT_FOUND,
+                        found ? "The batch has no such item." : NULL, NULL);
         return;
     }
     buf_clear(&s->text);

@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void results_start(struct dispatcher *d, struct request *r);    /* BATCH_RESULTS */
+void results_start(struct dispatcher *d, struct request *r); /* BATCH_RESULTS */
 
 #endif

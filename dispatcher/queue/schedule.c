@@ -33,7 +33,7 @@ static void look_in(struct schedules *s, uint64_t in_ms)
     loop_timer_in(s->d->loop, &s->timer, in_ms);
 }
 
-/* ---- filling --------------------------------------------------------------------------------------------------- */
+/* ---- filling ------------------------------------------------------------------------------------------------ */
 
 static void fill_next(struct schedules *s);
 
@@ -59,7 +59,7 @@ static void fill_next(struct schedules *s)
     store_submit(s->d->store, store_schedule_fill, xcalloc(1, sizeof(struct store_schedule_fill)), filled, s);
 }
 
-/* ---- what is due ------------------------------------------------------------------------------------------------- */
+/* ---- what is due -------------------------------------------------------------------------------------------- */
 
 static void begin_next(struct schedules *s);
 
@@ -69,7 +69,8 @@ static void begun(void *arg, void *op_)
     struct store_schedule_begin *op = op_;
     bool good = op->rc == STORE_OK, made = good && op->batch_id;
     if (good && op->is_bad)
-        log_line(LOG_ERROR, "schedule_disabled", "schedule", op->name, "why", "its cron expression or action is not good", NULL);
+        log_line(LOG_ERROR, "schedule_disabled", "schedule", op->name, "why",
+                 "its cron expression or action is not good", NULL);
     if (good && op->missed)
         log_line(LOG_WARN, "schedule_missed", "schedule", op->name, "times", log_i(op->missed), NULL);
     if (made) {

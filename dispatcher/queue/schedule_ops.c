@@ -58,12 +58,15 @@ static void set_done(void *arg, void *op_arg)
 void schedules_start(struct dispatcher *d, struct request *r)
 {
     if (r->op == OP_OPS_SCHEDULES) {
-        store_submit(d->store, store_schedules, xcalloc(1, sizeof(struct store_schedules)), listed, asked_new(d, r));
+        store_submit(d->store, store_schedules, xcalloc(1, sizeof(struct store_schedules)), listed,
+                     asked_new(d, r));
         return;
     }
     struct store_schedule_set *op = xcalloc(1, sizeof(*op));
     str_copy(op->name, sizeof(op->name), str_of(r->name));
-    op->wish = strcmp(r->state, "run") == 0 ? SCHEDULE_RUN : strcmp(r->state, "enabled") == 0 ? SCHEDULE_ENABLE : SCHEDULE_DISABLE;
+    op->wish = strcmp(r->state, "run") == 0       ? SCHEDULE_RUN
+               : strcmp(r->state, "enabled") == 0 ? SCHEDULE_ENABLE
+                                                  : SCHEDULE_DISABLE;
     op->actions = &d->conf->actions;
     request_actor(r, &op->by);
     store_submit(d->store, store_schedule_set, op, set_done, asked_new(d, r));

@@ -5,6 +5,6 @@
 
 #include "dispatcher/dispatcher.h"
 
-void schedules_start(struct dispatcher *d, struct request *r);   /* OPS_SCHEDULES, OPS_SCHEDULE_SET */
+void schedules_start(struct dispatcher *d, struct request *r); /* OPS_SCHEDULES, OPS_SCHEDULE_SET */
 
 #endif

@@ -28,7 +28,7 @@
 #define SECRET_BYTES_MAX 512
 #define LOOK_MS 10000
 #define AGAIN_MS 1000
-#define SPARE_MS 15000        /* what a try's lease lasts beyond its limit */
+#define SPARE_MS 15000 /* what a try's lease lasts beyond its limit */
 #define WAIT_MS_MAX 3600000
 #define ANSWER_BYTES_MAX 65536 /* nobody reads it */
 
@@ -53,7 +53,7 @@ struct webhooks {
     struct receivers busy; /* whom they are for */
 };
 
-/* ---- the end of a try ---------------------------------------------------------------------------------------------- */
+/* ---- the end of a try --------------------------------------------------------------------------------------- */
 
 static void ended(void *arg, void *op_)
 {
@@ -95,15 +95,16 @@ static void settle(struct webhooks *w, const struct attempt *a, const char *erro
     } else {
         stat_inc(webhooks_delivered_total);
     }
-    log_line(LOG_INFO, error ? "webhook_failed" : "webhook_delivered", "batch", log_i((long long)a->batch_id), "attempt", log_i(a->attempts),
-             error ? "why" : NULL, error, NULL);
+    log_line(LOG_INFO, error ? "webhook_failed" : "webhook_delivered", "batch", log_i((long long)a->batch_id),
+             "attempt", log_i(a->attempts), error ? "why" : NULL, error, NULL);
     store_submit(d->store, store_webhook_end, op, ended, NULL);
 }
 
 const char *webhook_wrong(const struct call_answer *answer, char error[100])
 {
     const char *why = error;
-    if (answer->status >= 200 && answer->status < 300 && (answer->result == CALL_ANSWERED || answer->result == CALL_TOO_BIG))
+    if (answer->status >= 200 && answer->status < 300 &&
+        (answer->result == CALL_ANSWERED || answer->result == CALL_TOO_BIG))
         why = NULL;
     else if (answer->result == CALL_NOT_SENT)
         why = "it cannot be reached";
@@ -112,8 +113,10 @@ const char *webhook_wrong(const struct call_answer *answer, char error[100])
     else if (!answer->status)
         why = "the connection broke";
     else
-        snprintf(error, 100, answer->status >= 300 && answer->status < 400 ? "it answered %d; redirects are not followed"
-                                                                                      : "it answered %d", answer->status);
+        snprintf(error, 100,
+                 answer->status >= 300 && answer->status < 400 ? "it answered %d; redirects are not followed"
+                                                               : "it answered %d",
+                 answer->status);
     if (why)
         log_line(LOG_DEBUG, "webhook_curl", "text", answer->curl_text, NULL);
     return why;
@@ -133,9 +136,10 @@ static void answered(void *arg, struct call_answer *answer)
         webhook_soon(w->d);
 }
 
-/* ---- a try ------------------------------------------------------------------------------------------------------------ */
+/* ---- a try -------------------------------------------------------------------------------------------------- */
 
-static void sign(const struct webhooks *w, const char *timestamp, const struct buf *body, char hex[2 * crypto_auth_hmacsha256_BYTES + 1])
+static void sign(const struct webhooks *w, const char *timestamp, const struct buf *body,
+                 char hex[2 * crypto_auth_hmacsha256_BYTES + 1])
 {
     crypto_auth_hmacsha256_state state;
     uint8_t mac[crypto_auth_hmacsha256_BYTES];
@@ -163,16 +167,27 @@ void webhook_post(struct dispatcher *d, const char *url, const struct buf *body,
     snprintf(lines[0], sizeof(lines[0]), "X-Chasqui-Timestamp: %s", timestamp);
     snprintf(lines[1], sizeof(lines[1]), "X-Chasqui-Signature: v1=%s", hex);
     snprintf(lines[2], sizeof(lines[2]), "X-Chasqui-Delivery: %s", delivery);
-    struct call_spec call = {.method = "POST", .url = url, .headers = headers, .body = body->data, .body_len = body->len,
-                             .connect_ms = d->conf->webhook_timeout_ms, .total_ms = d->conf->webhook_timeout_ms,
-                             .max_bytes = ANSWER_BYTES_MAX, .done = done, .arg = arg};
+    struct call_spec call = {.method = "POST",
+                             .url = url,
+                             .headers = headers,
+                             .body = body->data,
+                             .body_len = body->len,
+                             .connect_ms = d->conf->webhook_timeout_ms,
+                             .total_ms = d->conf->webhook_timeout_ms,
+                             .max_bytes = ANSWER_BYTES_MAX,
+                             .done = done,
+                             .arg = arg};
     call_start(d->robot_http, &call);
 }
 
 static void try_begin(struct webhooks *w, const struct webhook *hook)
 {
     struct attempt *a = xcalloc(1, sizeof(*a));
-    *a = (struct attempt){.all = w, .batch_id = hook->batch_id, .token_id = hook->token_id, .attempts = hook->attempts, .age_ms = hook->age_ms};
+    *a = (struct attempt){.all = w,
+                          .batch_id = hook->batch_id,
+                          .token_id = hook->token_id,
+                          .attempts = hook->attempts,
+                          .age_ms = hook->age_ms};
     strcpy(a->url, hook->url);
     memcpy(a->token, hook->token, sizeof(a->token));
     if (!url_is_allowed(w->d->conf->webhook_allow, hook->url)) {
@@ -232,7 +247,7 @@ void webhook_tick(struct dispatcher *d)
     store_submit(d->store, store_webhook_claim, op, claimed, w);
 }
 
-/* ---- start and stop ----------------------------------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 static bool secret_read(struct webhooks *w, const char *path)
 {
@@ -260,7 +275,8 @@ struct webhooks *webhooks_new(struct dispatcher *d)
         return NULL;
     }
     if (!w->secret && d->conf->webhook_allow)
-        log_line(LOG_WARN, "no_webhook_secret", "means", "callbacks are not sent by this dispatcher: set webhook.secret_file", NULL);
+        log_line(LOG_WARN, "no_webhook_secret", "means",
+                 "callbacks are not sent by this dispatcher: set webhook.secret_file", NULL);
     return w;
 }
 

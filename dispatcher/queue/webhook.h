@@ -25,7 +25,7 @@ void webhook_tick(struct dispatcher *d);
 /* A batch with a callback_url may just have ended. */
 void webhook_soon(struct dispatcher *d);
 
-/* ---- for events.c, which posts likewise ---- */
+/* ---- for events.c, which posts likewise --------------------------------------------------------------------- */
 bool webhook_can_post(const struct dispatcher *d); /* there is a secret */
 /* A signed POST; `done` as in robot_http.h. */
 void webhook_post(struct dispatcher *d, const char *url, const struct buf *body, const uint8_t id[ID_TOKEN_BYTES],

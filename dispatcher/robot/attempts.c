@@ -39,11 +39,13 @@ void attempts_destroy(struct attempts **ap)
     *ap = NULL;
 }
 
-static bool count_in(struct attempts *a, unsigned most, const char *portal, const char *action, const char *outcome, const char *robot_error)
+static bool count_in(struct attempts *a, unsigned most, const char *portal, const char *action,
+                     const char *outcome, const char *robot_error)
 {
     for (unsigned i = 0; i < a->n; i++) {
         struct row *r = &a->row[i];
-        if (strcmp(r->robot_error, robot_error) == 0 && strcmp(r->outcome, outcome) == 0 && strcmp(r->action, action) == 0 && strcmp(r->portal, portal) == 0) {
+        if (strcmp(r->robot_error, robot_error) == 0 && strcmp(r->outcome, outcome) == 0 &&
+            strcmp(r->action, action) == 0 && strcmp(r->portal, portal) == 0) {
             r->n++;
             return true;
         }
@@ -54,7 +56,8 @@ static bool count_in(struct attempts *a, unsigned most, const char *portal, cons
     return true;
 }
 
-void attempts_count(struct attempts *a, const char *portal, const char *action, const char *outcome, const char *robot_error)
+void attempts_count(struct attempts *a, const char *portal, const char *action, const char *outcome,
+                    const char *robot_error)
 {
     const char *rest = *robot_error ? OTHER : "";
     if (!count_in(a, ATTEMPT_STATS_MAX - KEPT_FOR_OTHER, portal, action, outcome, robot_error) &&
@@ -65,7 +68,7 @@ void attempts_count(struct attempts *a, const char *portal, const char *action, 
 unsigned attempts_rows(const struct attempts *a, struct attempt_stats_row *out)
 {
     for (unsigned i = 0; i < a->n; i++)
-        out[i] = (struct attempt_stats_row){str_of(a->row[i].portal), str_of(a->row[i].action), str_of(a->row[i].outcome),
-                                            str_of(a->row[i].robot_error), a->row[i].n};
+        out[i] = (struct attempt_stats_row){str_of(a->row[i].portal), str_of(a->row[i].action),
+                                            str_of(a->row[i].outcome), str_of(a->row[i].robot_error), a->row[i].n};
     return a->n;
 }

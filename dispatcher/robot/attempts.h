@@ -12,7 +12,8 @@ struct attempts;
 struct attempts *attempts_new(void);
 void attempts_destroy(struct attempts **ap);
 /* One more. robot_error "" = the robot named none. Where there are too many, an error counts as "other", at last everything does. */
-void attempts_count(struct attempts *a, const char *portal, const char *action, const char *outcome, const char *robot_error);
+void attempts_count(struct attempts *a, const char *portal, const char *action, const char *outcome,
+                    const char *robot_error);
 /* All of them, the oldest first, up to ATTEMPT_STATS_MAX; borrowed until the next count. A row never changes its place. */
 unsigned attempts_rows(const struct attempts *a, struct attempt_stats_row *out);
 

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct backoff { /* zero-initialised: the robot may be asked */
+struct backoff {       /* zero-initialised: the robot may be asked */
     uint64_t until_ms; /* monotonic; 0 = none */
     uint32_t wait_ms;  /* the last wait; 0 = the robot was not full since its last log-in */
     int64_t sessions;  /* the highest count the robot reported meanwhile, -1 = none */

@@ -7,7 +7,8 @@
 
 struct boot_checks *boot_checks_new(void);
 void boot_checks_destroy(struct boot_checks **bp);
-void boot_check(struct dispatcher *d, uint32_t robot_id);            /* another boot id: restarted, or a second process? */
-void boot_check_two(struct dispatcher *d, const struct robot *robot); /* a second process was found: written into the audit trail */
+void boot_check(struct dispatcher *d, uint32_t robot_id); /* another boot id: restarted, or a second process? */
+void boot_check_two(struct dispatcher *d,
+                    const struct robot *robot); /* a second process was found: written into the audit trail */
 
 #endif

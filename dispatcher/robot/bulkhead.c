@@ -25,9 +25,9 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define STILL_MS 2000   /* a line that does not move for so long is refused */
+#define STILL_MS 2000 /* a line that does not move for so long is refused */
 #define TICK_MS 250
-#define SHOWN_MS 10000  /* a limit that was reached is told for this long */
+#define SHOWN_MS 10000 /* a limit that was reached is told for this long */
 #define LIMIT_LEAST 8
 #define PARKED_LEAST 4096
 #define LOGIN_DATABASE_MOST 2 /* log-ins of one company at the database: they lock the same row */
@@ -42,8 +42,8 @@ struct wall {
     unsigned n, limit;
     TAILQ_HEAD(wall_line, request) line;
     unsigned n_waiting;
-    uint64_t moved_ms; /* a place became free; or the last free one was taken */
-    uint64_t full_ms;  /* somebody had to wait, or was refused; 0 = not */
+    uint64_t moved_ms;         /* a place became free; or the last free one was taken */
+    uint64_t full_ms;          /* somebody had to wait, or was refused; 0 = not */
     struct map_node by_fields; /* a hash of kind, peer, lane and id */
     LIST_ENTRY(wall) of_all;
 };
@@ -56,7 +56,7 @@ struct bulkheads {
     unsigned n_parked, n_waiting;
 };
 
-/* ---- walls ------------------------------------------------------------------------------------------------------------- */
+/* ---- walls -------------------------------------------------------------------------------------------------- */
 
 static uint64_t key_of(enum kind kind, unsigned peer, enum lane lane, uint64_t id)
 {
@@ -64,7 +64,8 @@ static uint64_t key_of(enum kind kind, unsigned peer, enum lane lane, uint64_t i
     return map_hash(fields, sizeof fields);
 }
 
-static struct wall *wall_find(const struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane, uint64_t id)
+static struct wall *wall_find(const struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane,
+                              uint64_t id)
 {
     for (struct map_node *n = map_find(&b->by_fields, key_of(kind, peer, lane, id)); n; n = map_find_next(n)) {
         struct wall *w = map_value(n, struct wall, by_fields);
@@ -74,7 +75,8 @@ static struct wall *wall_find(const struct bulkheads *b, enum kind kind, unsigne
     return NULL;
 }
 
-static struct wall *wall_of(struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane, uint64_t id, unsigned limit)
+static struct wall *wall_of(struct bulkheads *b, enum kind kind, unsigned peer, enum lane lane, uint64_t id,
+                            unsigned limit)
 {
     struct wall *w = wall_find(b, kind, peer, lane, id);
     if (!w) {
@@ -117,22 +119,26 @@ static unsigned share(unsigned of, int64_t percent)
 
 static struct wall *robot_wall(struct dispatcher *d, const struct request *r, uint32_t robot_id)
 {
-    return wall_of(d->bulkheads, ROBOT, r->peer, r->lane, robot_id, share(peers_window(d), d->conf->limit_robot_percent));
+    return wall_of(d->bulkheads, ROBOT, r->peer, r->lane, robot_id,
+                   share(peers_window(d), d->conf->limit_robot_percent));
 }
 
 static struct wall *company_wall(struct dispatcher *d, const struct request *r, uint64_t company_id)
 {
-    return wall_of(d->bulkheads, COMPANY, r->peer, r->lane, company_id, share(peers_window(d), d->conf->limit_company_percent));
+    return wall_of(d->bulkheads, COMPANY, r->peer, r->lane, company_id,
+                   share(peers_window(d), d->conf->limit_company_percent));
 }
 
 /* By company for log-ins, which lock its row; by token for questions. */
 static struct wall *database_wall(struct dispatcher *d, const struct request *r, uint64_t id)
 {
-    unsigned threads = (unsigned)d->conf->dispatcher_db_threads, limit = threads > LIMIT_LEAST ? threads : LIMIT_LEAST;
-    return wall_of(d->bulkheads, DATABASE, PEERS_ALL, r->lane, id, r->lane == LANE_LOGIN ? LOGIN_DATABASE_MOST : limit);
+    unsigned threads = (unsigned)d->conf->dispatcher_db_threads,
+             limit = threads > LIMIT_LEAST ? threads : LIMIT_LEAST;
+    return wall_of(d->bulkheads, DATABASE, PEERS_ALL, r->lane, id,
+                   r->lane == LANE_LOGIN ? LOGIN_DATABASE_MOST : limit);
 }
 
-/* ---- places ------------------------------------------------------------------------------------------------------------ */
+/* ---- places ------------------------------------------------------------------------------------------------- */
 
 static void take(struct request *r, struct wall *w)
 {
@@ -159,7 +165,7 @@ static bool is_full(const struct wall *w)
     return w->n >= w->limit;
 }
 
-/* ---- parking ----------------------------------------------------------------------------------------------------------- */
+/* ---- parking ------------------------------------------------------------------------------------------------ */
 
 static unsigned parked_max(const struct dispatcher *d)
 {
@@ -178,7 +184,8 @@ bool bulkhead_park(struct dispatcher *d, struct request *r)
     if (r->parked)
         return true;
     unsigned most = parked_max(d);
-    struct wall *w = wall_of(b, PARKED, PEERS_ALL, LANE_CONTROL, company_of(r), share(most, d->conf->limit_company_percent));
+    struct wall *w =
+        wall_of(b, PARKED, PEERS_ALL, LANE_CONTROL, company_of(r), share(most, d->conf->limit_company_percent));
     if (b->n_parked >= most || is_full(w)) {
         w->full_ms = clock_ms();
         return false;
@@ -204,7 +211,7 @@ static void unpark(struct dispatcher *d, struct request *r, bool is_ended)
         peer_taken(d, r->peer, r->lane);
 }
 
-/* ---- the line ---------------------------------------------------------------------------------------------------------- */
+/* ---- the line ----------------------------------------------------------------------------------------------- */
 
 static void line_leave(struct bulkheads *b, struct request *r)
 {
@@ -233,17 +240,20 @@ static void refuse(struct dispatcher *d, struct request *r, const struct wall *w
     char text[200];
     stat_inc(bulkhead_refused_total);
     if (w->kind == ROBOT)
-        snprintf(text, sizeof(text), "Robot %s has as many calls in flight as it may have; try again.", robot ? robot->name : "");
+        snprintf(text, sizeof(text), "Robot %s has as many calls in flight as it may have; try again.",
+                 robot ? robot->name : "");
     else if (w->kind == COMPANY)
         snprintf(text, sizeof(text), "The company has as many calls in flight as it may have; try again.");
     else
-        snprintf(text, sizeof(text), "Too many requests of this %s wait already; try again.", w->lane == LANE_LOGIN ? "company" : "token");
+        snprintf(text, sizeof(text), "Too many requests of this %s wait already; try again.",
+                 w->lane == LANE_LOGIN ? "company" : "token");
     reply_error(d, r, ERR_QUEUE_FULL, text, NULL);
 }
 
 static bool is_still(const struct wall *w, uint64_t now)
 {
-    return w->kind != DATABASE && is_full(w) && now >= w->moved_ms + STILL_MS; /* of the database its own limits tell */
+    return w->kind != DATABASE && is_full(w) &&
+           now >= w->moved_ms + STILL_MS; /* of the database its own limits tell */
 }
 
 static void wait_at(struct dispatcher *d, struct request *r, struct wall *w, bulkhead_turn_fn *turn)
@@ -260,8 +270,9 @@ static void wait_at(struct dispatcher *d, struct request *r, struct wall *w, bul
 /* How much of the wall's other kind r's company, or robot, uses already. */
 static unsigned used_elsewhere(struct dispatcher *d, const struct request *r, const struct wall *w)
 {
-    const struct wall *other = w->kind == ROBOT ? wall_find(d->bulkheads, COMPANY, r->peer, r->lane, r->line_company)
-                                                : wall_find(d->bulkheads, ROBOT, r->peer, r->lane, r->line_robot);
+    const struct wall *other = w->kind == ROBOT
+                                   ? wall_find(d->bulkheads, COMPANY, r->peer, r->lane, r->line_company)
+                                   : wall_find(d->bulkheads, ROBOT, r->peer, r->lane, r->line_robot);
     return other ? other->n : 0;
 }
 
@@ -325,14 +336,15 @@ static void tick_due(void *arg)
     loop_timer_in(b->d->loop, &b->tick, TICK_MS);
 }
 
-/* ---- what handlers ask ------------------------------------------------------------------------------------------------- */
+/* ---- what handlers ask -------------------------------------------------------------------------------------- */
 
 static bool holds(const struct request *r, enum kind kind, uint64_t id)
 {
     return r->wall[kind] && r->wall[kind]->id == id;
 }
 
-bool bulkhead_call(struct dispatcher *d, struct request *r, uint32_t robot_id, uint64_t company_id, bulkhead_turn_fn *turn)
+bool bulkhead_call(struct dispatcher *d, struct request *r, uint32_t robot_id, uint64_t company_id,
+                   bulkhead_turn_fn *turn)
 {
     if (holds(r, ROBOT, robot_id) && holds(r, COMPANY, company_id))
         return true;
@@ -413,7 +425,7 @@ void bulkhead_leave(struct dispatcher *d, struct request *r)
         peer_finished(d, r->peer, r->lane);
 }
 
-/* ---- for people -------------------------------------------------------------------------------------------------------- */
+/* ---- for people --------------------------------------------------------------------------------------------- */
 
 void bulkheads_text(struct dispatcher *d, char out[BULKHEAD_TEXT_MAX + 1])
 {
@@ -423,12 +435,16 @@ void bulkheads_text(struct dispatcher *d, char out[BULKHEAD_TEXT_MAX + 1])
     const struct wall *w;
     LIST_FOREACH(w, &d->bulkheads->list, of_all) {
         const struct robot *robot = w->kind == ROBOT ? robot_by_id(d, (uint32_t)w->id) : NULL;
-        bool is_company = w->kind == COMPANY || w->kind == PARKED || (w->kind == DATABASE && w->lane == LANE_LOGIN);
+        bool is_company =
+            w->kind == COMPANY || w->kind == PARKED || (w->kind == DATABASE && w->lane == LANE_LOGIN);
         char one[160], id[24];
         if (!w->full_ms || now > w->full_ms + SHOWN_MS || (w->kind == ROBOT && !robot))
             continue;
         snprintf(id, sizeof(id), "%llu", (unsigned long long)w->id);
-        int n = snprintf(one, sizeof(one), "%s%s:%s:%s:%u:%u:%u", len ? "," : "", robot ? "robot" : is_company ? "company" : "token",
+        int n = snprintf(one, sizeof(one), "%s%s:%s:%s:%u:%u:%u", len ? "," : "",
+                         robot        ? "robot"
+                         : is_company ? "company"
+                                      : "token",
                          robot ? robot->name : id, lane_name[w->lane], w->n, w->limit, w->n_waiting);
         if (n < 0 || (size_t)n >= sizeof(one) || len + (size_t)n > BULKHEAD_TEXT_MAX)
             continue;

@@ -42,7 +42,7 @@ static void spaces_skip(struct text *t)
         t->p++;
 }
 
-/* ---- characters ---------------------------------------------------------------------------------------------- */
+/* ---- characters --------------------------------------------------------------------------------------------- */
 
 /* One character of UTF-8 (RFC 3629); 0 = these bytes are none. */
 static unsigned char_len(const char *s, size_t left, uint32_t *code)
@@ -72,8 +72,10 @@ static bool is_utf8(const char *s, size_t len)
 
 static uint32_t windows_1252(uint8_t byte)
 {
-    static const uint16_t high[32] = {0x20ac, 0, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0, 0x017d, 0,
-                                      0, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0, 0x017e, 0x0178};
+    static const uint16_t high[32] = {0x20ac, 0,      0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021,
+                                      0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0,      0x017d, 0,
+                                      0,      0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
+                                      0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0,      0x017e, 0x0178};
     return byte < 0x80 || byte > 0x9f ? byte : high[byte - 0x80];
 }
 
@@ -96,9 +98,17 @@ static enum charset charset_of(const char *s, size_t len)
     static const struct {
         const char *name;
         enum charset charset;
-    } known[] = {{"utf-8", CHARSET_UTF8}, {"utf8", CHARSET_UTF8}, {"us-ascii", CHARSET_UTF8}, {"ascii", CHARSET_UTF8}, {"", CHARSET_UTF8},
-                 {"iso-8859-1", CHARSET_WINDOWS_1252}, {"iso8859-1", CHARSET_WINDOWS_1252}, {"iso-8859-15", CHARSET_WINDOWS_1252},
-                 {"latin1", CHARSET_WINDOWS_1252}, {"windows-1252", CHARSET_WINDOWS_1252}, {"cp1252", CHARSET_WINDOWS_1252}};
+    } known[] = {{"utf-8", CHARSET_UTF8},
+                 {"utf8", CHARSET_UTF8},
+                 {"us-ascii", CHARSET_UTF8},
+                 {"ascii", CHARSET_UTF8},
+                 {"", CHARSET_UTF8},
+                 {"iso-8859-1", CHARSET_WINDOWS_1252},
+                 {"iso8859-1", CHARSET_WINDOWS_1252},
+                 {"iso-8859-15", CHARSET_WINDOWS_1252},
+                 {"latin1", CHARSET_WINDOWS_1252},
+                 {"windows-1252", CHARSET_WINDOWS_1252},
+                 {"cp1252", CHARSET_WINDOWS_1252}};
     for (unsigned i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (strlen(known[i].name) == len && strncasecmp(known[i].name, s, len) == 0)
             return known[i].charset;
@@ -118,7 +128,7 @@ static void to_utf8(struct name *n, size_t from, enum charset charset)
     }
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------- */
 
 /* Internet Explorer's servers send whole paths, unescaped: C:\dir\x.pdf. */
 static bool is_windows_path(const struct text *t)
@@ -190,7 +200,7 @@ static bool charset_cut(struct name *n, enum charset *charset)
     return true;
 }
 
-/* ---- RFC 2047 ------------------------------------------------------------------------------------------------- */
+/* ---- RFC 2047 ----------------------------------------------------------------------------------------------- */
 
 static void base64_add(struct name *n, const char *p, const char *end)
 {
@@ -269,7 +279,7 @@ static bool words_decode(const struct name *in, struct name *out)
     return is_any;
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------------------ */
+/* ---- parameters --------------------------------------------------------------------------------------------- */
 
 /* filename= as servers write it beside the standards. */
 static void plain_decode(struct name *n)
@@ -338,7 +348,10 @@ static void piece_note(struct parameters *ps, const char *number, size_t len, co
 
 static void parameter_note(struct parameters *ps, const char *key, size_t len, struct text value)
 {
-    struct text *to = key_is(key, len, "filename") ? &ps->plain : key_is(key, len, "filename*") ? &ps->extended : key_is(key, len, "name") ? &ps->name : NULL;
+    struct text *to = key_is(key, len, "filename")    ? &ps->plain
+                      : key_is(key, len, "filename*") ? &ps->extended
+                      : key_is(key, len, "name")      ? &ps->name
+                                                      : NULL;
     if (to && !to->p)
         *to = value;
     else if (len > 9 && strncasecmp(key, "filename*", 9) == 0)
@@ -384,12 +397,13 @@ static bool pieces_join(const struct parameters *ps, struct name *out, struct na
     return out->len > 0;
 }
 
-/* ---- a harmless name ------------------------------------------------------------------------------------------- */
+/* ---- a harmless name ---------------------------------------------------------------------------------------- */
 
 static bool is_harmful(uint32_t code)
 {
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == '"' || code == 0x61c || (code >= 0x200b && code <= 0x200f) ||
-           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == '"' || code == 0x61c ||
+           (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
 /* The length of the name's extension with its dot; 0 = it has none. */
@@ -412,7 +426,8 @@ static void name_put(const struct name *n, char *out, size_t room)
             extension = 0, stem = n->len;
         size_t len = 0, step;
         uint32_t code;
-        while (len < stem && (step = char_len(n->bytes + len, n->len - len, &code)) && len + step + extension <= most)
+        while (len < stem && (step = char_len(n->bytes + len, n->len - len, &code)) &&
+               len + step + extension <= most)
             len += step;
         stem = len;
     }
@@ -462,7 +477,8 @@ void disposition_name(const char *value, size_t len, char *out, size_t room)
     struct name n, scratch;
     enum charset charset = CHARSET_UNKNOWN;
     const char *type_end = memchr(value, ';', len);
-    bool is_type = !memchr(value, '=', type_end ? (size_t)(type_end - value) : len); /* some leave inline or attachment out */
+    bool is_type =
+        !memchr(value, '=', type_end ? (size_t)(type_end - value) : len); /* some leave inline or attachment out */
     while (is_type && t.p < t.end && *t.p != ';')
         t.p++;
     t.p += is_type && t.p < t.end;

@@ -23,7 +23,7 @@
 #define ROBOTS_EVERY_MS 10000
 #define TICK_MS 250
 #define SUBSCRIBE_AGAIN_MS 1000
-#define FIRST_WORD_MS 3000 /* after our start */
+#define FIRST_WORD_MS 3000     /* after our start */
 #define LEAST_INTERVAL_MS 1000 /* publishers with a shorter one are not lost at once */
 
 struct opinion {
@@ -37,7 +37,7 @@ struct publisher {
     const char *endpoint; /* in health_sub.endpoints */
     char incarnation[65];
     uint64_t seq, heard_ms, interval_ms, subscribed_ms;
-    bool is_whole; /* a full state came and no gap since */
+    bool is_whole;           /* a full state came and no gap since */
     struct opinion *opinion; /* HEALTH_ROBOTS_MAX, so that names stay where they are */
     struct names by_name;
     unsigned n;
@@ -60,7 +60,7 @@ struct health_sub {
     bool is_silent;
 };
 
-/* ---- the robots' list ------------------------------------------------------------------------------------------------- */
+/* ---- the robots' list --------------------------------------------------------------------------------------- */
 
 struct rows {
     struct robot_row *row;
@@ -81,7 +81,9 @@ static void robots_send(struct dispatcher *d)
     struct buf payload = {0};
     robots_each(d, row_add, &rows);
     proto_encode_robots(&payload, rows.row, rows.n);
-    struct msg m = {.type = MSG_ROBOTS, .ROBOTS = {.revision = d->robots_revision}, .payload = {payload.data, (uint32_t)payload.len}};
+    struct msg m = {.type = MSG_ROBOTS,
+                    .ROBOTS = {.revision = d->robots_revision},
+                    .payload = {payload.data, (uint32_t)payload.len}};
     for (unsigned i = 0; i < h->n_controls; i++)
         if (h->control[i].is_linked)
             proto_send(h->control[i].sock, NULL, 0, &m);
@@ -99,7 +101,8 @@ static void control_linked(void *arg, bool connected)
         robots_send(c->d);
 }
 
-static void control_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames, unsigned n)
+static void control_received(void *arg, const void *peer, size_t peer_len, const char *role,
+                             const struct bus_frame *frames, unsigned n)
 {
     struct control *c = arg;
     struct msg m;
@@ -108,13 +111,13 @@ static void control_received(void *arg, const void *peer, size_t peer_len, const
         stat_inc(bus_malformed_total);
 }
 
-/* ---- verdicts ---------------------------------------------------------------------------------------------- */
+/* ---- verdicts ----------------------------------------------------------------------------------------------- */
 
 static bool is_heard(const struct publisher *p, uint64_t now)
 {
-    return p->is_whole && now <= p->heard_ms + 3 * (p->interval_ms > LEAST_INTERVAL_MS ? p->interval_ms : LEAST_INTERVAL_MS);
+    return p->is_whole &&
+           now <= p->heard_ms + 3 * (p->interval_ms > LEAST_INTERVAL_MS ? p->interval_ms : LEAST_INTERVAL_MS);
 }
-
 
 static const struct health_row *opinion_of(const struct publisher *p, const char *name)
 {
@@ -190,7 +193,8 @@ static bool is_next(struct publisher *p, const struct msg_HEALTH *m)
     return p->is_whole;
 }
 
-static void health_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames, unsigned n)
+static void health_received(void *arg, const void *peer, size_t peer_len, const char *role,
+                            const struct bus_frame *frames, unsigned n)
 {
     struct publisher *p = arg;
     struct dispatcher *d = p->d;
@@ -249,7 +253,7 @@ static void tick_due(void *arg)
     loop_timer_in(d->loop, &d->health_sub->timer, TICK_MS);
 }
 
-/* ---- start and stop ---------------------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 static bool publishers_make(struct dispatcher *d, struct health_sub *h)
 {

@@ -7,7 +7,7 @@
 
 struct health_sub *health_sub_new(struct dispatcher *d);
 void health_sub_destroy(struct health_sub **hp);
-void health_sub_tick(struct dispatcher *d);        /* silence; ROBOTS every 10 s, at once when the revision changed */
-void health_sub_judge(struct dispatcher *d);       /* tells robots.c every verdict again: its registry changed */
+void health_sub_tick(struct dispatcher *d);  /* silence; ROBOTS every 10 s, at once when the revision changed */
+void health_sub_judge(struct dispatcher *d); /* tells robots.c every verdict again: its registry changed */
 
 #endif

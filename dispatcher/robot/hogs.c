@@ -131,13 +131,15 @@ void hogs_used(struct hogs *h, uint64_t now_ms, uint64_t company_id, uint64_t ms
 
 static int by_wait(const void *a, const void *b)
 {
-    uint64_t x = ((const struct company_stats_row *)a)->wait_ms, y = ((const struct company_stats_row *)b)->wait_ms;
+    uint64_t x = ((const struct company_stats_row *)a)->wait_ms,
+             y = ((const struct company_stats_row *)b)->wait_ms;
     return x < y ? 1 : -(x > y);
 }
 
 static int by_use(const void *a, const void *b)
 {
-    uint64_t x = ((const struct company_stats_row *)a)->busy_ms, y = ((const struct company_stats_row *)b)->busy_ms;
+    uint64_t x = ((const struct company_stats_row *)a)->busy_ms,
+             y = ((const struct company_stats_row *)b)->busy_ms;
     return x < y ? 1 : -(x > y);
 }
 

@@ -58,8 +58,8 @@ static void changed(struct dispatcher *d, uint32_t robot_id)
 {
     const struct outlier *o = &d->mutes->of[robot_id];
     const struct robot *robot = robot_by_id(d, robot_id);
-    log_line(o->is_out ? LOG_WARN : LOG_INFO, o->is_out ? "robot_mute" : "robot_answers", "robot", robot ? robot->name : "", "unanswered",
-             log_i(o->bad), NULL);
+    log_line(o->is_out ? LOG_WARN : LOG_INFO, o->is_out ? "robot_mute" : "robot_answers", "robot",
+             robot ? robot->name : "", "unanswered", log_i(o->bad), NULL);
     robots_mute(d, robot_id, o->is_out);
     tally_mute(d, robot_id, o->is_out ? o->bad : 0);
     if (!o->is_out)

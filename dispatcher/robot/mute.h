@@ -7,7 +7,8 @@
 
 struct mutes *mutes_new(void);
 void mutes_destroy(struct mutes **mp);
-void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a); /* a call ended, or was stopped */
-void mute_tick(struct dispatcher *d);                                                   /* each sweep */
+void mute_called(struct dispatcher *d, uint32_t robot_id,
+                 const struct call_answer *a); /* a call ended, or was stopped */
+void mute_tick(struct dispatcher *d);          /* each sweep */
 
 #endif

@@ -35,7 +35,8 @@ static bool network_read(char *text, struct network *out)
     out->family = strchr(text, ':') ? AF_INET6 : AF_INET;
     unsigned most = out->family == AF_INET ? 32 : 128;
     unsigned long bits = slash ? strtoul(slash + 1, &end, 10) : most;
-    bool good = inet_pton(out->family, text, out->bytes) == 1 && bits <= most && (!slash || (end != slash + 1 && !*end));
+    bool good =
+        inet_pton(out->family, text, out->bytes) == 1 && bits <= most && (!slash || (end != slash + 1 && !*end));
     if (slash)
         *slash = '/';
     out->bits = (unsigned)bits;

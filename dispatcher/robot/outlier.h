@@ -28,10 +28,10 @@ bool outlier_tells(bool is_cut, int64_t took_ms, int64_t patience_ms);
 struct outlier { /* zero-initialised */
     uint64_t at_ms[OUTLIER_LAST];
     bool is_bad[OUTLIER_LAST];
-    unsigned n;           /* calls taken, ever; a ring */
+    unsigned n; /* calls taken, ever; a ring */
     unsigned good_in_row;
     unsigned overdue;
-    unsigned bad;         /* without an answer, at the last look */
+    unsigned bad; /* without an answer, at the last look */
     bool is_out;
 };
 

@@ -83,7 +83,7 @@ const struct portal_conf *portals_gate(const struct dispatcher *d, const char *p
     return portal_is_gated(state_of(d->portals, portal), conf) ? conf : NULL;
 }
 
-/* ---- telling --------------------------------------------------------------------------------------------------------------- */
+/* ---- telling ------------------------------------------------------------------------------------------------ */
 
 static struct portal_news *news_of(struct portals *p, const char *portal)
 {
@@ -108,7 +108,8 @@ static void ended_add(struct portal_news *n, const struct portal_ended *e)
     n->ended[n->n++] = *e;
 }
 
-void portals_ended(struct dispatcher *d, const char *portal, enum attempt_outcome outcome, const struct portal_ended *ended)
+void portals_ended(struct dispatcher *d, const char *portal, enum attempt_outcome outcome,
+                   const struct portal_ended *ended)
 {
     struct portals *p = d->portals;
     struct portal_news *n = p ? news_of(p, portal) : NULL;
@@ -138,7 +139,7 @@ void portals_look(struct dispatcher *d)
         look_soon(d->portals);
 }
 
-/* ---- what all know ----------------------------------------------------------------------------------------------------------- */
+/* ---- what all know ------------------------------------------------------------------------------------------ */
 
 /* It could not be told: it is told with what came meanwhile. */
 static void news_back(struct portals *p, const struct store_portals *op)
@@ -160,8 +161,9 @@ static void change_tell(const struct portal_change *c)
         return;
     if (is_bad && c->from != c->to)
         stat_inc(portals_tripped_total);
-    log_line(is_bad ? LOG_WARN : LOG_INFO, "portal", "portal", c->portal, "from", breaker_state_name[c->from], "to", breaker_state_name[c->to], "why",
-             c->why, "given_back", log_i((long long)c->n_given_back), NULL);
+    log_line(is_bad ? LOG_WARN : LOG_INFO, "portal", "portal", c->portal, "from", breaker_state_name[c->from],
+             "to", breaker_state_name[c->to], "why", c->why, "given_back", log_i((long long)c->n_given_back),
+             NULL);
 }
 
 void portals_told(struct dispatcher *d, const struct portal_change *c)
@@ -190,7 +192,8 @@ static void looked(void *arg, void *op_arg)
         change_tell(&op->change[i]);
         is_released |= op->change[i].n_given_back > 0;
     }
-    uint64_t wait_ms = is_good && op->wait_us && op->wait_us / 1000 + 1 < TICK_MS ? op->wait_us / 1000 + 1 : TICK_MS;
+    uint64_t wait_ms =
+        is_good && op->wait_us && op->wait_us / 1000 + 1 < TICK_MS ? op->wait_us / 1000 + 1 : TICK_MS;
     free(op->news);
     free(op);
     look_in(p, wait_ms < SOON_MS ? SOON_MS : wait_ms);
@@ -228,7 +231,7 @@ static void look_due(void *arg)
         look(p);
 }
 
-/* ---- start and stop ------------------------------------------------------------------------------------------------------------ */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 struct portals *portals_new(struct dispatcher *d)
 {

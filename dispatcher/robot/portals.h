@@ -9,7 +9,8 @@
 struct portals *portals_new(struct dispatcher *d);
 void portals_destroy(struct portals **pp);
 /* An attempt of a log-in ended. `ended` = that it went well, as far as that tells about the portal; NULL = nothing. */
-void portals_ended(struct dispatcher *d, const char *portal, enum attempt_outcome outcome, const struct portal_ended *ended);
+void portals_ended(struct dispatcher *d, const char *portal, enum attempt_outcome outcome,
+                   const struct portal_ended *ended);
 /* A fault was told, in the transaction that freed its place: what became of the breaker. */
 void portals_told(struct dispatcher *d, const struct portal_change *c);
 /* May the portal hold log-ins back, as far as is known here? What its limits are, else NULL. */

@@ -14,7 +14,7 @@
 #include <strings.h>
 
 #define TEXT_LOOKED_AT 8192 /* bytes of a text; what is beyond is not shown */
-#define WORDS_MAX 4096 /* a refusal's body is looked into only when it is small */
+#define WORDS_MAX 4096      /* a refusal's body is looked into only when it is small */
 
 enum err answer_failure(const struct call_answer *a)
 {
@@ -37,13 +37,16 @@ enum err answer_failure(const struct call_answer *a)
 
 const char *answer_message(const struct call_answer *a)
 {
-    return a->echo == ECHO_OTHER ? "The robot answered with another request's X-Request-Id; the answer was not used." : curl_word_text(a->why);
+    return a->echo == ECHO_OTHER
+               ? "The robot answered with another request's X-Request-Id; the answer was not used."
+               : curl_word_text(a->why);
 }
 
 void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a)
 {
-    log_line(LOG_WARN, "robot_call_failed", "request", r ? r->request_id : "", "robot", robot ? robot->name : "", "call", what, "status",
-             log_i(a->status), "ms", log_i(a->took_ms), "why", a->why, "curl", a->curl_text, NULL);
+    log_line(LOG_WARN, "robot_call_failed", "request", r ? r->request_id : "", "robot", robot ? robot->name : "",
+             "call", what, "status", log_i(a->status), "ms", log_i(a->took_ms), "why", a->why, "curl",
+             a->curl_text, NULL);
 }
 
 /* Base URLs are looked for before the text is cut: a cut one would not be known. */

@@ -14,7 +14,8 @@ enum err answer_failure(const struct call_answer *a);
 /* A sentence for clients where there is a better one than the error's own (certificates, another request's answer); NULL = none. */
 const char *answer_message(const struct call_answer *a);
 /* Logs curl's own words (never shown to clients) for a call that failed. */
-void answer_note(const struct request *r, const struct robot *robot, const char *what, const struct call_answer *a);
+void answer_note(const struct request *r, const struct robot *robot, const char *what,
+                 const struct call_answer *a);
 /* {"status":N,"error":"..","message":".."} from a robot's refusal, base URLs replaced, texts bounded. The caller takes it. */
 struct jv *answer_words(struct dispatcher *d, const struct call_answer *a);
 #define WORDS_SHOWN_MAX 500 /* characters of a robot's words that are shown */
@@ -23,7 +24,8 @@ struct jv *answer_words(struct dispatcher *d, const struct call_answer *a);
 void answer_text(struct dispatcher *d, const char *text, char *out, size_t room, size_t most);
 /* Drops the byte order mark before JSON: RFC 8259 forbids it, and PHP's json_decode() and Python's json.loads() refuse it. What is encoded stays as it is. */
 void answer_mark_drop(const struct call_answer *a);
-bool answer_looks_like_json(const struct call_answer *a); /* by type and first byte: an object or an array begins */
+bool answer_looks_like_json(
+    const struct call_answer *a); /* by type and first byte: an object or an array begins */
 /* The body's type as it may be passed on: what is no media type is application/octet-stream. */
 const char *answer_type(const struct call_answer *a);
 /* A refusal (not 2xx) as the client sees it: 502 robot_error with the robot's own words. */

@@ -15,12 +15,15 @@ struct call_ids { /* that travel with a call; NULL or "" = none */
 
 typedef void call_done_fn(void *arg, struct call_answer *a);
 
-void robot_call_close(struct dispatcher *d, const struct robot *robot, const char *session_id, struct call_ids ids, call_done_fn *done, void *arg);
-/* Ends what runs at or below that epoch of the company and portal, and lets nothing of it start. */
-void robot_call_fence(struct dispatcher *d, const struct robot *robot, uint64_t company_id, const char *portal, uint64_t epoch, struct call_ids ids,
+void robot_call_close(struct dispatcher *d, const struct robot *robot, const char *session_id, struct call_ids ids,
                       call_done_fn *done, void *arg);
-void robot_call_list(struct dispatcher *d, const struct robot *robot, struct call_ids ids, call_done_fn *done, void *arg);
+/* Ends what runs at or below that epoch of the company and portal, and lets nothing of it start. */
+void robot_call_fence(struct dispatcher *d, const struct robot *robot, uint64_t company_id, const char *portal,
+                      uint64_t epoch, struct call_ids ids, call_done_fn *done, void *arg);
+void robot_call_list(struct dispatcher *d, const struct robot *robot, struct call_ids ids, call_done_fn *done,
+                     void *arg);
 /* is_fresh: on a connection of its own, which may reach the other of two processes. */
-void robot_call_health(struct dispatcher *d, const struct robot *robot, int64_t total_ms, bool is_fresh, call_done_fn *done, void *arg);
+void robot_call_health(struct dispatcher *d, const struct robot *robot, int64_t total_ms, bool is_fresh,
+                       call_done_fn *done, void *arg);
 
 #endif

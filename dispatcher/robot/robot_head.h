@@ -7,7 +7,7 @@
 
 #include "dispatcher/robot/robot_http.h"
 
-struct head { /* zero-initialised; buf_free(&held) at the end */
+struct head {               /* zero-initialised; buf_free(&held) at the end */
     struct buf held;        /* a line of ours that may go on in the next one (obs-fold) */
     const char *request_id; /* what was sent as X-Request-Id; NULL = nothing */
     bool is_final;          /* the status is not 1xx */

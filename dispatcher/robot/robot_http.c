@@ -75,7 +75,7 @@ struct robot_call {
     struct call_answer answer;
     struct head head;
     char request_id[129];
-    struct loop_timer limit; /* first byte and idle limits */
+    struct loop_timer limit;       /* first byte and idle limits */
     uint64_t started_ms, moved_ms; /* moved: to within a WATCH_STEP_MS */
     size_t header_bytes;
     bool is_foreign;   /* not a robot's: call_spec.url */
@@ -85,13 +85,13 @@ struct robot_call {
     bool has_moved;    /* something came since limit_due() looked */
     bool is_streaming; /* on_data gets the body */
     bool is_paused, is_too_big;
-    bool is_foreign_answer; /* it names another request */
+    bool is_foreign_answer;          /* it names another request */
     bool is_in_callback, is_stopped; /* call_stop() from on_head or on_data */
 };
 
 static void reap(struct robot_http *h);
 
-/* ---- time -------------------------------------------------------------------------------------------------- */
+/* ---- time --------------------------------------------------------------------------------------------------- */
 
 static void timer_due(void *arg)
 {
@@ -112,7 +112,7 @@ static int on_timer(CURLM *multi, long in_ms, void *user)
     return 0;
 }
 
-/* ---- an answer comes ------------------------------------------------------------------------------------------ */
+/* ---- an answer comes ---------------------------------------------------------------------------------------- */
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
@@ -184,7 +184,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
     return c->is_stopped ? 0 : len;
 }
 
-/* ---- a call ------------------------------------------------------------------------------------------------------ */
+/* ---- a call ------------------------------------------------------------------------------------------------- */
 
 /* What every call has, set once for an easy handle. */
 static void handle_prepare(struct robot_call *c)
@@ -275,7 +275,7 @@ static void target_set(struct robot_call *c, const struct call_spec *spec)
     }
     c->is_foreign = c->is_special = true;
     curl_easy_reset(c->easy); /* of the parsed URL and target of the call before */
-    handle_prepare(c); /* others' certificates are the system's matter */
+    handle_prepare(c);        /* others' certificates are the system's matter */
     sockets_allow_any(&c->user);
     curl_easy_setopt(c->easy, CURLOPT_URL, spec->url);
     curl_easy_setopt(c->easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)FOREIGN_CACHE_S);
@@ -339,7 +339,7 @@ static void limit_due(void *arg)
     loop_timer_in(c->http->loop, &c->limit, left < WATCH_STEP_MS ? left : WATCH_STEP_MS);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------ */
+/* ---- names -------------------------------------------------------------------------------------------------- */
 
 static void call_go(struct robot_call *c)
 {
@@ -349,7 +349,8 @@ static void call_go(struct robot_call *c)
 }
 
 /* Gives curl the addresses; is_kept: for as long as the process lives, or until others are given. */
-static void addresses_give(struct robot_call *c, const char *host, const char *port, const char *addresses, bool is_kept)
+static void addresses_give(struct robot_call *c, const char *host, const char *port, const char *addresses,
+                           bool is_kept)
 {
     struct buf line = {0};
     buf_addf(&line, "%s%s:%s:%s", is_kept ? "" : "+", host, port, addresses);
@@ -405,7 +406,8 @@ static void name_then_go(struct robot_call *c)
         return;
     }
     c->wait = (struct resolver_wait){.fn = name_came, .arg = c};
-    resolver_wait(c->http->resolver, host, (uint64_t)(c->spec.connect_ms ? c->spec.connect_ms : WATCH_STEP_MS), &c->wait);
+    resolver_wait(c->http->resolver, host, (uint64_t)(c->spec.connect_ms ? c->spec.connect_ms : WATCH_STEP_MS),
+                  &c->wait);
 }
 
 struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec)
@@ -421,7 +423,10 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
     if (spec->on_data) {
         c->is_special = true;
-        curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)(spec->stream_bytes && spec->stream_bytes < STREAM_BUFFER_BYTES ? spec->stream_bytes : STREAM_BUFFER_BYTES));
+        curl_easy_setopt(e, CURLOPT_BUFFERSIZE,
+                         (long)(spec->stream_bytes && spec->stream_bytes < STREAM_BUFFER_BYTES
+                                    ? spec->stream_bytes
+                                    : STREAM_BUFFER_BYTES));
     }
     method_set(c, spec);
     if (spec->is_decoded) { /* nothing is asked for, what comes all the same is undone */
@@ -509,7 +514,8 @@ void calls_overdue(const struct robot_http *h, void (*fn)(void *arg, uint32_t ro
 {
     uint64_t now = clock_ms();
     for (const struct robot_call *c = h->first; c; c = c->next)
-        if (c->spec.is_work && c->spec.robot_id && !c->has_status && now >= c->started_ms + (uint64_t)patience_ms_of(c))
+        if (c->spec.is_work && c->spec.robot_id && !c->has_status &&
+            now >= c->started_ms + (uint64_t)patience_ms_of(c))
             fn(arg, c->spec.robot_id);
 }
 
@@ -518,7 +524,7 @@ unsigned calls_running(const struct robot_http *h)
     return h->n_running;
 }
 
-/* ---- the end of a call --------------------------------------------------------------------------------------- */
+/* ---- the end of a call -------------------------------------------------------------------------------------- */
 
 /* Did the robot get a byte of the request? */
 static bool is_sent(const struct robot_call *c)
@@ -545,9 +551,9 @@ static enum call_result result_of(struct robot_call *c, CURLcode code)
     if (curl_word_is_tls_refusal(c->answer.why)) /* the robot's program saw nothing of it */
         return CALL_NOT_SENT;
     /* Reset before a word was said is unreachable; whatever came and was no whole answer is garbage. */
-    c->answer.garbage = c->has_status || (code != CURLE_GOT_NOTHING && code != CURLE_RECV_ERROR &&
-                                          code != CURLE_SEND_ERROR && code != CURLE_COULDNT_CONNECT &&
-                                          code != CURLE_COULDNT_RESOLVE_HOST);
+    c->answer.garbage =
+        c->has_status || (code != CURLE_GOT_NOTHING && code != CURLE_RECV_ERROR && code != CURLE_SEND_ERROR &&
+                          code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST);
     return CALL_BROKEN;
 }
 
@@ -620,7 +626,9 @@ static void why_note(struct robot_call *c, CURLcode code)
 {
     long verify = 0;
     curl_easy_getinfo(c->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
-    c->answer.why = c->is_foreign_answer ? "other_request_id" : c->is_too_big ? "too_big" : curl_word((int)code, verify, c->error, c->has_status);
+    c->answer.why = c->is_foreign_answer ? "other_request_id"
+                    : c->is_too_big      ? "too_big"
+                                         : curl_word((int)code, verify, c->error, c->has_status);
     if (c->is_foreign_answer)
         snprintf(c->error, sizeof(c->error), "the answer's X-Request-Id is another request's");
 }
@@ -644,7 +652,7 @@ static void reap(struct robot_http *h)
     }
 }
 
-/* ---- start and stop ---------------------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 static void sockets_acted(void *arg)
 {

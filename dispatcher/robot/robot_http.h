@@ -18,58 +18,64 @@ struct robot_http;
 struct robot_call;
 
 enum call_result {
-    CALL_ANSWERED,   /* a whole HTTP answer: status, body */
-    CALL_NOT_SENT,   /* refused, unresolvable, address not allowed, connect timeout: the robot saw nothing */
-    CALL_TIMEOUT,    /* sent, no (whole) answer in time */
-    CALL_BROKEN,     /* sent, then reset, cut short, not HTTP or another request's answer: the outcome is unknown */
-    CALL_TOO_BIG,    /* the body passed max_bytes; status is known */
-    CALL_STOPPED     /* by call_stop() from inside a callback */
+    CALL_ANSWERED, /* a whole HTTP answer: status, body */
+    CALL_NOT_SENT, /* refused, unresolvable, address not allowed, connect timeout: the robot saw nothing */
+    CALL_TIMEOUT,  /* sent, no (whole) answer in time */
+    CALL_BROKEN,   /* sent, then reset, cut short, not HTTP or another request's answer: the outcome is unknown */
+    CALL_TOO_BIG,  /* the body passed max_bytes; status is known */
+    CALL_STOPPED   /* by call_stop() from inside a callback */
 };
 
 struct call_answer { /* borrowed during `done` */
     enum call_result result;
-    bool garbage;                /* BROKEN because it was not HTTP, or cut short: a bad response rather than unreachable */
-    int status;                  /* 0 = none */
-    char content_type[201];      /* "" = none */
-    char content_encoding[61];   /* "" = none, or decoded */
-    char boot_id[65];            /* X-Robot-Boot, "" = none */
+    bool garbage; /* BROKEN because it was not HTTP, or cut short: a bad response rather than unreachable */
+    int status;   /* 0 = none */
+    char content_type[201];                         /* "" = none */
+    char content_encoding[61];                      /* "" = none, or decoded */
+    char boot_id[65];                               /* X-Robot-Boot, "" = none */
     enum { ECHO_NONE, ECHO_OURS, ECHO_OTHER } echo; /* X-Request-Id: absent, ours among them, others only */
-    int64_t length;              /* Content-Length, -1 = none */
-    char disposition_name[513];  /* the file name of Content-Disposition (filename* preferred), decoded UTF-8, "" = none */
-    struct buf *body;            /* what came; the callee may take its bytes */
+    int64_t length;                                 /* Content-Length, -1 = none */
+    char disposition_name
+        [513];        /* the file name of Content-Disposition (filename* preferred), decoded UTF-8, "" = none */
+    struct buf *body; /* what came; the callee may take its bytes */
     int64_t took_ms;
-    bool is_work;                /* as call_spec says, or a log-in */
-    int64_t patience_ms;         /* without an answer for longer than this, its robot is late */
-    const char *curl_text;       /* for our log only */
-    const char *why;             /* a word of common/curl_word.h, "" = answered */
+    bool is_work;          /* as call_spec says, or a log-in */
+    int64_t patience_ms;   /* without an answer for longer than this, its robot is late */
+    const char *curl_text; /* for our log only */
+    const char *why;       /* a word of common/curl_word.h, "" = answered */
 };
 
 struct call_spec {
     const char *method;
-    const char *base_url;        /* normalised, no trailing slash */
-    const char *path;            /* begins with '/', already percent-encoded, may hold a query */
-    const char *body;            /* NULL = none */
+    const char *base_url; /* normalised, no trailing slash */
+    const char *path;     /* begins with '/', already percent-encoded, may hold a query */
+    const char *body;     /* NULL = none */
     size_t body_len;
-    const char *body_type;       /* NULL = application/json, "" = none is said */
-    const char *url;             /* instead of base_url and path: not a robot's, so robot.allow_addresses is not for it, and it is not counted
+    const char *body_type; /* NULL = application/json, "" = none is said */
+    const char *
+        url; /* instead of base_url and path: not a robot's, so robot.allow_addresses is not for it, and it is not counted
                                   * with the robots' calls. A POST only. NULL = a robot's */
-    const char *const *headers;  /* more of them, whole lines, ended by NULL; NULL = none */
-    uint32_t robot_id;           /* whose call it counts as; 0 = nobody's */
+    const char *const *headers; /* more of them, whole lines, ended by NULL; NULL = none */
+    uint32_t robot_id;          /* whose call it counts as; 0 = nobody's */
     bool is_login;
-    bool is_work;                /* a caller waits for it: it shows whether the robot works (mute.c) */
-    bool is_fresh;               /* on a connection of its own: of two processes behind one URL it may reach the other */
-    bool is_decoded;             /* a Content-Encoding that nobody asked for is undone: for answers that are read here */
+    bool is_work;    /* a caller waits for it: it shows whether the robot works (mute.c) */
+    bool is_fresh;   /* on a connection of its own: of two processes behind one URL it may reach the other */
+    bool is_decoded; /* a Content-Encoding that nobody asked for is undone: for answers that are read here */
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
-    int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */, idle_ms /* 0 = none */;
-    int64_t usual_ms;            /* what a robot is given for such a call, when this one's caller left it less; 0 = total_ms */
-    size_t max_bytes;            /* cap of the buffered body; ignored with on_data */
+    int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */,
+        idle_ms /* 0 = none */;
+    int64_t
+        usual_ms; /* what a robot is given for such a call, when this one's caller left it less; 0 = total_ms */
+    size_t max_bytes; /* cap of the buffered body; ignored with on_data */
     /* Streaming: head comes once before data when status is 200 (return false to stop: the body is buffered instead for
      * other statuses); on_data is given bytes and may answer false = full, the call is then paused until call_resume(). */
-    size_t stream_bytes;         /* on_data is given so much at most; 0 = 128 KiB */
-    bool is_any_status;          /* on_head comes for every status, and may return false */
+    size_t stream_bytes; /* on_data is given so much at most; 0 = 128 KiB */
+    bool is_any_status;  /* on_head comes for every status, and may return false */
     bool (*on_head)(void *arg, const struct call_answer *head);
     bool (*on_data)(void *arg, const char *data, size_t len); /* has consumed all of data whatever it returns */
-    void (*done)(void *arg, struct call_answer *a); /* exactly once, never from inside call_start/call_stop; the call is freed after it */
+    void (*done)(void *arg,
+                 struct call_answer
+                     *a); /* exactly once, never from inside call_start/call_stop; the call is freed after it */
     void *arg;
 };
 

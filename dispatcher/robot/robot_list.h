@@ -16,14 +16,14 @@ enum list_state { LIST_OK, LIST_UNSUPPORTED, LIST_UNREACHABLE };
 struct robot_list { /* borrowed during the callback */
     uint32_t robot_id;
     enum list_state state;
-    const struct jv *sessions;      /* array, the robot's */
-    char boot_id[65];               /* under which it told so, "" = it did not say */
-    bool is_whole;                  /* not shorter than the count that the robot reports: what is missing is gone */
+    const struct jv *sessions; /* array, the robot's */
+    char boot_id[65];          /* under which it told so, "" = it did not say */
+    bool is_whole;             /* not shorter than the count that the robot reports: what is missing is gone */
     const struct session_row *rows; /* ours: live ones and those with a close pending */
     unsigned n_rows;
-    bool rows_known;                /* the database answered */
+    bool rows_known;                               /* the database answered */
     struct names entries, rows_by_id, rows_by_job; /* where they stand, by session id; by job_uid and epoch */
-    char (*job_keys)[JOB_KEY_ROOM]; /* one a row, the names of rows_by_job */
+    char (*job_keys)[JOB_KEY_ROOM];                /* one a row, the names of rows_by_job */
 };
 
 typedef void robot_list_fn(struct dispatcher *d, void *arg, const struct robot_list *list);

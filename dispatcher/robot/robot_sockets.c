@@ -29,13 +29,13 @@ struct socket {
     struct loop_fd *handle; /* NULL = not in the loop */
     uint32_t events;
     int fd;
-    bool is_kept;             /* a connection's: told by socket_open and socket_close; curl's other descriptors are not */
-    bool is_idle;             /* curl does not ask for it now: no call has it, or one that is paused */
-    bool was_used;            /* a call ended on it */
-    struct socket_user *user; /* the call that has it, NULL = none */
+    bool is_kept;  /* a connection's: told by socket_open and socket_close; curl's other descriptors are not */
+    bool is_idle;  /* curl does not ask for it now: no call has it, or one that is paused */
+    bool was_used; /* a call ended on it */
+    struct socket_user *user;   /* the call that has it, NULL = none */
     uint16_t port, remote_port; /* local port, 0 = not known yet */
     char remote[INET6_ADDRSTRLEN];
-    struct map_node by_port;  /* while `port` is known */
+    struct map_node by_port; /* while `port` is known */
 };
 
 struct robot_sockets {
@@ -59,7 +59,8 @@ static void stray_drop(struct socket *k)
     if (!is_stray)
         return;
     stat_inc(robot_stray_answers_total);
-    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what", "the connection is closed", NULL);
+    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
+             "the connection is closed", NULL);
     shutdown(k->fd, SHUT_RDWR);
 }
 
@@ -137,7 +138,8 @@ static void address_note(struct socket *k, const struct sockaddr *address)
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
     bool is_v4 = address->sa_family == AF_INET;
-    if (!inet_ntop(address->sa_family, is_v4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr, k->remote, sizeof(k->remote)))
+    if (!inet_ntop(address->sa_family, is_v4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr,
+                   k->remote, sizeof(k->remote)))
         k->remote[0] = 0;
     k->remote_port = ntohs(is_v4 ? v4->sin_port : v6->sin6_port);
 }
@@ -148,11 +150,13 @@ static uint16_t local_port(int fd)
     socklen_t len = sizeof(at);
     if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
         return 0;
-    return ntohs(at.ss_family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port : ((struct sockaddr_in6 *)&at)->sin6_port);
+    return ntohs(at.ss_family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port
+                                         : ((struct sockaddr_in6 *)&at)->sin6_port);
 }
 
 /* The connection that curl is about to use; a new one is noted under its port. NULL = not found. */
-static struct socket *socket_by_port(struct robot_sockets *s, uint16_t port, const char *remote, uint16_t remote_port)
+static struct socket *socket_by_port(struct robot_sockets *s, uint16_t port, const char *remote,
+                                     uint16_t remote_port)
 {
     for (struct map_node *n = map_find(&s->by_port, port); n; n = map_find_next(n)) {
         struct socket *k = map_value(n, struct socket, by_port);
@@ -207,7 +211,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
 
 static curl_socket_t socket_open_any(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    int fd = purpose == CURLSOCKTYPE_IPCXN ? socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol) : -1;
+    int fd = purpose == CURLSOCKTYPE_IPCXN
+                 ? socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol)
+                 : -1;
     if (fd < 0)
         return CURL_SOCKET_BAD;
     socket_of(user, fd)->is_kept = true;
@@ -237,7 +243,8 @@ static bool is_quiet(const struct socket *k, CURL *easy)
     char byte;
     if (recv(k->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
         return false;
-    if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || !tls || tls->backend != CURLSSLBACKEND_OPENSSL || !tls->internals)
+    if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || !tls ||
+        tls->backend != CURLSSLBACKEND_OPENSSL || !tls->internals)
         return true;
     return !tls_has_bytes(tls->internals);
 }
@@ -254,7 +261,8 @@ static int before_request(void *arg, char *remote, char *local, int remote_port,
     if (!k->was_used || is_quiet(k, u->easy))
         return CURL_PREREQFUNC_OK;
     stat_inc(robot_stray_answers_total);
-    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what", "another connection is used", NULL);
+    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
+             "another connection is used", NULL);
     u->is_stale = true;
     return CURL_PREREQFUNC_ABORT; /* which closes it */
 }
@@ -278,7 +286,8 @@ void sockets_allow_any(struct socket_user *u)
     curl_easy_setopt(u->easy, CURLOPT_OPENSOCKETFUNCTION, socket_open_any);
 }
 
-struct robot_sockets *sockets_new(struct loop *l, CURLM *multi, const struct networks *networks, void (*acted)(void *arg), void *arg)
+struct robot_sockets *sockets_new(struct loop *l, CURLM *multi, const struct networks *networks,
+                                  void (*acted)(void *arg), void *arg)
 {
     struct robot_sockets *s = xcalloc(1, sizeof(*s));
     *s = (struct robot_sockets){.loop = l, .multi = multi, .networks = networks, .acted = acted, .arg = arg};

@@ -17,16 +17,18 @@ struct robot_sockets;
 struct socket; /* of robot_sockets.c */
 
 struct socket_user { /* in a call; zeroed is ready for use */
-    void *owner;           /* the caller's, for whoever has the easy handle only */
+    void *owner;     /* the caller's, for whoever has the easy handle only */
     struct robot_sockets *sockets;
     CURL *easy;
     struct socket *socket; /* of its connection, NULL = not known */
-    bool is_stale;         /* something came on the kept connection before the request went out: the call ended without having sent anything */
+    bool
+        is_stale; /* something came on the kept connection before the request went out: the call ended without having sent anything */
 };
 
 /* Puts the multi handle's sockets into the loop. `acted` is called after each curl_multi_socket_action() that a socket caused: calls may have
  * ended. `networks` (borrowed) are those that robots may be in. */
-struct robot_sockets *sockets_new(struct loop *l, CURLM *multi, const struct networks *networks, void (*acted)(void *arg), void *arg);
+struct robot_sockets *sockets_new(struct loop *l, CURLM *multi, const struct networks *networks,
+                                  void (*acted)(void *arg), void *arg);
 /* After curl_multi_cleanup(), which closes them. */
 void sockets_destroy(struct robot_sockets **sp);
 /* For an easy handle that was made, or reset: where its connections come from and what is looked at before each request. */

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define ODD_MAX 5 /* odd answers in a row, until a call that was spoken before, or should be, counts as not spoken */
+#define ODD_MAX                                                                                                   \
+    5 /* odd answers in a row, until a call that was spoken before, or should be, counts as not spoken */
 
 void robot_speaks_reset(struct speaks *s)
 {
@@ -43,8 +44,8 @@ static bool is_2xx(const struct call_answer *a)
 static bool is_no_word(const struct call_answer *a)
 {
     bool is_head_enough = a->result == CALL_TOO_BIG && a->status >= 300; /* a page, however long */
-    return (a->result != CALL_ANSWERED && !is_head_enough) || a->status == 408 || a->status == 425 || a->status == 429 ||
-           (a->status >= 500 && a->status != 501);
+    return (a->result != CALL_ANSWERED && !is_head_enough) || a->status == 408 || a->status == 425 ||
+           a->status == 429 || (a->status >= 500 && a->status != 501);
 }
 
 static struct jv *object_of(const struct call_answer *a)
@@ -60,11 +61,11 @@ static struct jv *object_of(const struct call_answer *a)
 /* A robot that knows a call refuses it with such a status; the others are also what servers say to paths that they do not know. */
 static bool may_refuse(const struct call_answer *a)
 {
-    return a->status < 300 || (a->status >= 400 && a->status != 401 && a->status != 403 && a->status != 404 && a->status != 405 &&
-                               a->status != 501);
+    return a->status < 300 || (a->status >= 400 && a->status != 401 && a->status != 403 && a->status != 404 &&
+                               a->status != 405 && a->status != 501);
 }
 
-/* ---- GET /sessions ------------------------------------------------------------------------------------------- */
+/* ---- GET /sessions ------------------------------------------------------------------------------------------ */
 
 static bool is_session_list(const struct jv *list)
 {
@@ -96,7 +97,7 @@ enum told robot_told_list(struct speaks *s, const struct call_answer *a, struct 
     return odd(&s->list, s->fence.known == 1);
 }
 
-/* ---- DELETE /sessions/{id} ------------------------------------------------------------------------------------- */
+/* ---- DELETE /sessions/{id} ---------------------------------------------------------------------------------- */
 
 /* {"ok":false,"error":"session_not_found"} and the like: about a session rather than about a path. */
 static bool is_about_session(const struct jv *o)
@@ -106,7 +107,7 @@ static bool is_about_session(const struct jv *o)
         const char *text = jv_str(jv_get(o, keys[i]));
         const char *at = text ? strcasestr(text, "session") : NULL;
         if (!at && text)
-            at = strcasestr(text, "sesi"); /* sesión */
+            at = strcasestr(text, "sesi");       /* sesión */
         if (at && (at == text || at[-1] != '/')) /* frameworks repeat the path: "Cannot DELETE /sessions/…" */
             return true;
     }
@@ -121,15 +122,17 @@ enum told robot_told_closed(struct speaks *s, const struct call_answer *a)
     bool ok = false, is_ok = jv_bool(jv_get(o, "ok"), &ok), is_family = s->list.known == 1 || s->fence.known == 1;
     bool is_empty = a->result == CALL_ANSWERED && !a->body->len;
     /* Both are usual words for a close, and of servers that say them to everything: GET /sessions shows which. */
-    bool is_closed = is_2xx(a) && ((is_ok && ok && !s->is_ok_to_all) || (is_empty && (is_family || (s->list.known == 0 && !s->is_empty_to_all))));
-    bool is_gone = (a->status == 404 || a->status == 410) && o && (is_family || s->close.known == 1 || is_about_session(o));
+    bool is_closed = is_2xx(a) && ((is_ok && ok && !s->is_ok_to_all) ||
+                                   (is_empty && (is_family || (s->list.known == 0 && !s->is_empty_to_all))));
+    bool is_gone =
+        (a->status == 404 || a->status == 410) && o && (is_family || s->close.known == 1 || is_about_session(o));
     jv_free(o);
     if (is_closed || is_gone)
         return spoken(&s->close);
     return is_ok && !ok && may_refuse(a) ? TOLD_NOTHING : odd(&s->close, is_family);
 }
 
-/* ---- POST /sessions/fence ---------------------------------------------------------------------------------------- */
+/* ---- POST /sessions/fence ----------------------------------------------------------------------------------- */
 
 enum told robot_told_fenced(struct speaks *s, const struct call_answer *a, uint64_t epoch)
 {
@@ -139,7 +142,8 @@ enum told robot_told_fenced(struct speaks *s, const struct call_answer *a, uint6
     bool ok = false, is_ok = jv_bool(jv_get(o, "ok"), &ok);
     int64_t told = -1;
     bool is_epoch = jv_int(jv_get(o, "epoch"), &told);
-    bool is_fenced = is_2xx(a) && is_ok && ok && (is_epoch ? told >= 0 && (uint64_t)told >= epoch : !s->is_ok_to_all);
+    bool is_fenced =
+        is_2xx(a) && is_ok && ok && (is_epoch ? told >= 0 && (uint64_t)told >= epoch : !s->is_ok_to_all);
     jv_free(o);
     if (is_fenced && (is_epoch || s->list.known >= 0))
         return spoken(&s->fence);

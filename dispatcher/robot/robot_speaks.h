@@ -13,22 +13,23 @@
 
 struct jv;
 
-struct speech {         /* one call */
-    int8_t known;       /* 1 it is spoken, 0 it is not, -1 not known yet */
-    uint8_t odd;        /* odd answers in a row */
+struct speech {   /* one call */
+    int8_t known; /* 1 it is spoken, 0 it is not, -1 not known yet */
+    uint8_t odd;  /* odd answers in a row */
 };
 
-struct speaks {         /* of one robot under one boot; robot_speaks_reset() before use */
-    struct speech list; /* GET /sessions */
-    struct speech close;/* DELETE /sessions/{id} */
-    struct speech fence;/* POST /sessions/fence */
-    bool is_ok_to_all, is_empty_to_all; /* to a GET /sessions that it does not know it said {"ok":true}, or 2xx with nothing */
+struct speaks {          /* of one robot under one boot; robot_speaks_reset() before use */
+    struct speech list;  /* GET /sessions */
+    struct speech close; /* DELETE /sessions/{id} */
+    struct speech fence; /* POST /sessions/fence */
+    bool is_ok_to_all,
+        is_empty_to_all; /* to a GET /sessions that it does not know it said {"ok":true}, or 2xx with nothing */
 };
 
 enum told {
-    TOLD_YES,          /* the list is there; the session is gone; nothing at or below the epoch runs or can start */
-    TOLD_NOT_SPOKEN,   /* the robot does not know the call */
-    TOLD_NOTHING       /* nothing that can be relied on: ask again */
+    TOLD_YES,        /* the list is there; the session is gone; nothing at or below the epoch runs or can start */
+    TOLD_NOT_SPOKEN, /* the robot does not know the call */
+    TOLD_NOTHING     /* nothing that can be relied on: ask again */
 };
 
 void robot_speaks_reset(struct speaks *s);

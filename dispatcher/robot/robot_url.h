@@ -10,10 +10,10 @@
 
 struct robot_url { /* read only for others, `loaded` aside */
     char *text;
-    const char *path;     /* in text: what comes before every path, mostly "" */
-    CURLU *parts;         /* NULL = curl cannot read it */
-    char *host, *port;    /* NULL = needs no look-up */
-    uint64_t loaded;      /* generation (resolver.h) of the addresses that curl has; 0 = none */
+    const char *path;  /* in text: what comes before every path, mostly "" */
+    CURLU *parts;      /* NULL = curl cannot read it */
+    char *host, *port; /* NULL = needs no look-up */
+    uint64_t loaded;   /* generation (resolver.h) of the addresses that curl has; 0 = none */
 };
 
 struct robot_urls;

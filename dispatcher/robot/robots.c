@@ -29,13 +29,13 @@
 
 struct known {
     struct robot robot;
-    bool is_boot_sure;               /* this process saw it itself; else it is the database's, maybe old */
-    struct boots boots;              /* all that were seen here */
+    bool is_boot_sure;  /* this process saw it itself; else it is the database's, maybe old */
+    struct boots boots; /* all that were seen here */
     char boot_when_down[65];
-    int64_t told_capacity;           /* what the database knows */
+    int64_t told_capacity; /* what the database knows */
     char told_boot[65];
     bool is_telling;
-    bool is_two_told;                /* by healthd */
+    bool is_two_told; /* by healthd */
 };
 
 struct robots {
@@ -103,13 +103,14 @@ const struct robot *robot_by_url(const struct dispatcher *d, const char *url)
     return NULL;
 }
 
-void robots_each(struct dispatcher *d, void (*fn)(struct dispatcher *d, const struct robot *r, void *arg), void *arg)
+void robots_each(struct dispatcher *d, void (*fn)(struct dispatcher *d, const struct robot *r, void *arg),
+                 void *arg)
 {
     for (unsigned i = 0; i < d->robots->n; i++)
         fn(d, &d->robots->known[i].robot, arg);
 }
 
-/* ---- to the database --------------------------------------------------------------------------------------- */
+/* ---- to the database ---------------------------------------------------------------------------------------- */
 
 static void tell_store(struct dispatcher *d, struct known *k);
 
@@ -150,7 +151,7 @@ static void tell_store(struct dispatcher *d, struct known *k)
     store_submit(d->store, store_robot_seen, op, store_told, d);
 }
 
-/* ---- from the database ------------------------------------------------------------------------------------- */
+/* ---- from the database -------------------------------------------------------------------------------------- */
 
 static int by_length(const void *a, const void *b, void *arg)
 {
@@ -166,7 +167,11 @@ static void known_fill(struct known *k, const struct robot_record *from, const s
         *k = *before;
     } else {
         *k = (struct known){.told_capacity = from->reported_capacity};
-        k->robot = (struct robot){.id = from->id, .sessions = -1, .capacity = from->reported_capacity, .fenced = from->fenced, .down = from->down};
+        k->robot = (struct robot){.id = from->id,
+                                  .sessions = -1,
+                                  .capacity = from->reported_capacity,
+                                  .fenced = from->fenced,
+                                  .down = from->down};
         robot_speaks_reset(&k->robot.speaks);
         if (from->down) /* as the other dispatchers know, or we before we were started again */
             k->robot.verdict = k->robot.last_judged = VERDICT_DOWN;
@@ -227,7 +232,7 @@ void robots_reload(struct dispatcher *d)
     store_submit(d->store, store_robots, op, reloaded, d);
 }
 
-/* ---- from the robots --------------------------------------------------------------------------------------- */
+/* ---- from the robots ---------------------------------------------------------------------------------------- */
 
 static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id)
 {
@@ -257,7 +262,8 @@ static void two_look(struct dispatcher *d, struct known *k)
     if (is_two == r->is_two)
         return;
     r->is_two = is_two;
-    log_line(LOG_WARN, is_two ? "two_boots" : "one_boot", "robot", r->name, "boot", r->boot_id, "other", k->boots.other, NULL);
+    log_line(LOG_WARN, is_two ? "two_boots" : "one_boot", "robot", r->name, "boot", r->boot_id, "other",
+             k->boots.other, NULL);
     if (is_two)
         boot_check_two(d, r);
 }
@@ -339,7 +345,7 @@ enum verdict robot_verdict(const struct robot *r, const char **why)
     return is_doubted ? VERDICT_SUSPECT : r->verdict;
 }
 
-/* ---- the optional calls ------------------------------------------------------------------------------------ */
+/* ---- the optional calls ------------------------------------------------------------------------------------- */
 
 static void told_freed(void *arg, void *op)
 {
@@ -350,8 +356,8 @@ static void told_freed(void *arg, void *op)
 static void spoken_changed(struct dispatcher *d, struct robot *r)
 {
     static const char *const word[] = {"unknown", "no", "yes"};
-    log_line(LOG_INFO, "robot_speaks", "robot", r->name, "list", word[r->speaks.list.known + 1], "close", word[r->speaks.close.known + 1], "fence",
-             word[r->speaks.fence.known + 1], NULL);
+    log_line(LOG_INFO, "robot_speaks", "robot", r->name, "list", word[r->speaks.list.known + 1], "close",
+             word[r->speaks.close.known + 1], "fence", word[r->speaks.fence.known + 1], NULL);
     if (r->speaks.list.known < 0 || r->fenced == r->speaks.list.known)
         return;
     r->fenced = r->speaks.list.known;
@@ -362,7 +368,8 @@ static void spoken_changed(struct dispatcher *d, struct robot *r)
     store_submit(d->store, store_robot_seen, op, told_freed, d);
 }
 
-static enum told spoken(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, struct jv **list, bool is_close, uint64_t epoch)
+static enum told spoken(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a, struct jv **list,
+                        bool is_close, uint64_t epoch)
 {
     struct known *k = find(d, robot_id);
     if (list)
@@ -370,8 +377,11 @@ static enum told spoken(struct dispatcher *d, uint32_t robot_id, const struct ca
     if (!k)
         return TOLD_NOTHING;
     struct speaks *s = &k->robot.speaks, before = *s;
-    enum told told = list ? robot_told_list(s, a, list) : is_close ? robot_told_closed(s, a) : robot_told_fenced(s, a, epoch);
-    if (s->list.known != before.list.known || s->close.known != before.close.known || s->fence.known != before.fence.known)
+    enum told told = list       ? robot_told_list(s, a, list)
+                     : is_close ? robot_told_closed(s, a)
+                                : robot_told_fenced(s, a, epoch);
+    if (s->list.known != before.list.known || s->close.known != before.close.known ||
+        s->fence.known != before.fence.known)
         spoken_changed(d, &k->robot);
     return told;
 }
@@ -391,14 +401,14 @@ enum told robots_told_fenced(struct dispatcher *d, uint32_t robot_id, const stru
     return spoken(d, robot_id, a, NULL, false, epoch);
 }
 
-/* ---- from healthd ------------------------------------------------------------------------------------------ */
+/* ---- from healthd ------------------------------------------------------------------------------------------- */
 
 static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict before)
 {
     struct robot *r = &k->robot;
     uint32_t id = r->id;
-    log_line(LOG_INFO, "robot", "robot", r->name, "from", verdict_name[before], "to", verdict_name[r->last_judged], "down", down_name[r->down],
-             "why", r->why, NULL);
+    log_line(LOG_INFO, "robot", "robot", r->name, "from", verdict_name[before], "to", verdict_name[r->last_judged],
+             "down", down_name[r->down], "why", r->why, NULL);
     if (r->last_judged == VERDICT_DOWN) {
         strcpy(k->boot_when_down, r->boot_id);
         if (r->down == DOWN_DEAD)
@@ -421,7 +431,8 @@ static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict 
 /* A healthd that has just started says unknown, then suspect, of a robot that it never saw well: what is down stays down until it is up. */
 static enum verdict verdict_of(const struct robot *r, const struct health_row *row)
 {
-    bool is_only_doubted = row->verdict == VERDICT_UNKNOWN || (row->verdict == VERDICT_SUSPECT && !row->other_boot.len);
+    bool is_only_doubted =
+        row->verdict == VERDICT_UNKNOWN || (row->verdict == VERDICT_SUSPECT && !row->other_boot.len);
     return r->last_judged == VERDICT_DOWN && is_only_doubted ? VERDICT_DOWN : row->verdict;
 }
 
@@ -470,12 +481,14 @@ void robots_all_unknown(struct dispatcher *d)
 unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
                            unsigned n_except)
 {
-    unsigned n = 0, all = d->robots->n, first = all > max ? (unsigned)(id_random_u64() % all) : 0; /* not always the same ones */
+    unsigned n = 0, all = d->robots->n,
+             first = all > max ? (unsigned)(id_random_u64() % all) : 0; /* not always the same ones */
     uint64_t now = clock_ms();
     for (unsigned i = 0; i < all && n < max; i++) {
         const struct robot *r = &d->robots->known[(first + i) % all].robot;
         bool is_left_out = r->wanted != WANTED_ACTIVE || r->last_judged == VERDICT_DOWN ||
-                           (r->last_judged == VERDICT_UNKNOWN && d->robots->was_ever_judged) || backoff_holds(&r->full, now);
+                           (r->last_judged == VERDICT_UNKNOWN && d->robots->was_ever_judged) ||
+                           backoff_holds(&r->full, now);
         for (unsigned e = 0; e < n_except; e++)
             is_left_out |= except[e] == r->id;
         if (!is_left_out)
@@ -484,7 +497,7 @@ unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, un
     return n;
 }
 
-/* ---- full -------------------------------------------------------------------------------------------------- */
+/* ---- full --------------------------------------------------------------------------------------------------- */
 
 uint32_t robots_full(struct dispatcher *d, uint32_t robot_id, uint64_t asked_ms)
 {
@@ -495,7 +508,8 @@ uint32_t robots_full(struct dispatcher *d, uint32_t robot_id, uint64_t asked_ms)
     uint64_t now = clock_ms(), before = r->full.until_ms;
     backoff_full(&r->full, now, asked_ms, r->sessions);
     if (r->full.until_ms != before)
-        log_line(LOG_INFO, "robot_full", "robot", r->name, "wait_ms", log_i(r->full.wait_ms), "sessions", log_i((long long)r->sessions), NULL);
+        log_line(LOG_INFO, "robot_full", "robot", r->name, "wait_ms", log_i(r->full.wait_ms), "sessions",
+                 log_i((long long)r->sessions), NULL);
     return r->full.until_ms > now ? (uint32_t)(r->full.until_ms - now) : 0;
 }
 
@@ -515,7 +529,7 @@ unsigned robots_n_full(const struct dispatcher *d)
     return n;
 }
 
-/* ---- no base URL leaves this process ----------------------------------------------------------------------- */
+/* ---- no base URL leaves this process ------------------------------------------------------------------------ */
 
 static void replace_all(char *text, size_t room, const char *what, const char *with)
 {
@@ -540,7 +554,8 @@ void robots_hide_urls(const struct dispatcher *d, char *text, size_t room)
         const struct robot *r = &d->robots->known[d->robots->by_length[i]].robot;
         const char *authority = strstr(r->base_url, "://");
         replace_all(text, room, r->base_url, r->name);
-        if (authority && strpbrk(authority + 3, ".:")) /* an address alone tells as much; a bare word may be any word */
+        if (authority &&
+            strpbrk(authority + 3, ".:")) /* an address alone tells as much; a bare word may be any word */
             replace_all(text, room, authority + 3, r->name);
     }
 }

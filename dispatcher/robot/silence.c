@@ -89,7 +89,8 @@ void silence_over(struct dispatcher *d, uint32_t robot_id)
 static void robot_look(struct dispatcher *d, const struct robot *robot, void *arg)
 {
     (void)arg;
-    if (robot->verdict == VERDICT_DOWN && robot->since_ms && !*busy_of(d, robot->id)) /* since: a healthd says so, not only the database */
+    if (robot->verdict == VERDICT_DOWN && robot->since_ms &&
+        !*busy_of(d, robot->id)) /* since: a healthd says so, not only the database */
         record(d, robot, robot->down);
 }
 

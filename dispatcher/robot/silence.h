@@ -7,7 +7,7 @@
 
 struct silences *silences_new(void);
 void silences_destroy(struct silences **sp);
-void silence_tick(struct dispatcher *d);                         /* each sweep, and at once when a robot is judged down */
-void silence_over(struct dispatcher *d, uint32_t robot_id);      /* the robot answers again */
+void silence_tick(struct dispatcher *d); /* each sweep, and at once when a robot is judged down */
+void silence_over(struct dispatcher *d, uint32_t robot_id); /* the robot answers again */
 
 #endif

@@ -42,12 +42,12 @@ struct tally {
     struct hogs *hogs;
     struct attempts *attempts;
     bool is_attempted; /* attempts ended since they were told */
-    bool is_told; /* the brokers have companies of us */
+    bool is_told;      /* the brokers have companies of us */
     struct loop_timer timer;
     uint64_t all_at_ms;
 };
 
-/* ---- counting ------------------------------------------------------------------------------------------------------ */
+/* ---- counting ----------------------------------------------------------------------------------------------- */
 
 static struct robot_tally *robot_of(struct dispatcher *d, uint32_t robot_id)
 {
@@ -118,7 +118,8 @@ void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call
     }
 }
 
-void tally_attempt(struct dispatcher *d, const char *portal, const char *action, const char *outcome, const char *robot_error)
+void tally_attempt(struct dispatcher *d, const char *portal, const char *action, const char *outcome,
+                   const char *robot_error)
 {
     attempts_count(d->tally->attempts, portal, action, outcome, robot_error);
     d->tally->is_attempted = true;
@@ -142,7 +143,7 @@ void tally_used(struct dispatcher *d, uint64_t company_id, uint64_t ms)
         hogs_used(d->tally->hogs, clock_ms(), company_id, ms);
 }
 
-/* ---- telling ------------------------------------------------------------------------------------------------------- */
+/* ---- telling ------------------------------------------------------------------------------------------------ */
 
 struct telling {
     unsigned peer; /* PEERS_ALL, or one */
@@ -176,8 +177,13 @@ static void row_tell(struct dispatcher *d, const struct robot *robot, void *arg)
         return;
     }
     struct robot_stats_row *row = &t->row[t->n++];
-    *row = (struct robot_stats_row){.name = str_of(robot->name), .wanted = robot->wanted, .in_flight = r->in_flight, .done = r->done,
-                                    .failed = r->failed, .login = r->login, .mute = r->mute};
+    *row = (struct robot_stats_row){.name = str_of(robot->name),
+                                    .wanted = robot->wanted,
+                                    .in_flight = r->in_flight,
+                                    .done = r->done,
+                                    .failed = r->failed,
+                                    .login = r->login,
+                                    .mute = r->mute};
     memcpy(row->fault, r->fault, sizeof(row->fault));
     r->is_changed = was_changed && t->peer != PEERS_ALL; /* one broker knows; the others do not yet */
     if (t->peer == PEERS_ALL)
@@ -219,7 +225,9 @@ static void attempts_tell(struct dispatcher *d, unsigned peer)
     struct buf payload = {0};
     unsigned n = attempts_rows(d->tally->attempts, rows);
     proto_encode_attempt_stats(&payload, rows, n);
-    struct msg m = {.type = MSG_ATTEMPT_STATS, .ATTEMPT_STATS = {.count = n}, .payload = {payload.data, (uint32_t)payload.len}};
+    struct msg m = {.type = MSG_ATTEMPT_STATS,
+                    .ATTEMPT_STATS = {.count = n},
+                    .payload = {payload.data, (uint32_t)payload.len}};
     if (peer == PEERS_ALL)
         peers_send_all(d, &m);
     else
@@ -250,7 +258,7 @@ void tally_greeted(struct dispatcher *d, unsigned peer)
     attempts_tell(d, peer);
 }
 
-/* ---- start and stop ------------------------------------------------------------------------------------------------ */
+/* ---- start and stop ----------------------------------------------------------------------------------------- */
 
 struct tally *tally_new(struct dispatcher *d)
 {

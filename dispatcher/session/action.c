@@ -30,7 +30,7 @@
 
 struct run {
     struct dispatcher *d;
-    uint64_t key; /* the request, if somebody still waits */
+    uint64_t key;            /* the request, if somebody still waits */
     struct robot_call *call; /* NULL = none under way */
     uint64_t job_id;
     char job_uid[ID_JOB_UID_BYTES];
@@ -39,8 +39,8 @@ struct run {
     struct session_row row;
     char *params;
     size_t params_len;
-    bool gone; /* the robot answered 404: the session is to be looked at */
-    bool lost; /* the lease went to another dispatcher, which ends the job */
+    bool gone;      /* the robot answered 404: the session is to be looked at */
+    bool lost;      /* the lease went to another dispatcher, which ends the job */
     bool cancelled; /* somebody asked the job to stop */
     struct idempotency stands_for;
     /* the outcome */
@@ -61,7 +61,8 @@ static void run_free(struct run *w)
 
 static void action_again(struct dispatcher *d, struct request *r)
 {
-    reply_error(d, r, ERR_SESSION_MIGRATING, "The session moved to another robot meanwhile; the action was not carried out.", NULL);
+    reply_error(d, r, ERR_SESSION_MIGRATING,
+                "The session moved to another robot meanwhile; the action was not carried out.", NULL);
 }
 
 static void ended(void *arg, void *op_arg)
@@ -81,8 +82,9 @@ static void ended(void *arg, void *op_arg)
         struct jv *extra = w->extra ? w->extra : jv_new_object();
         w->extra = NULL;
         jv_set_int(extra, "job_id", (int64_t)w->job_id);
-        answer_keep(d, &w->stands_for, w->row.company_id, w->row.portal, w->key, 0, w->cancelled ? ERR_WRONG_STATE : w->error,
-                    w->cancelled ? "The job was cancelled." : NULL, extra);
+        answer_keep(d, &w->stands_for, w->row.company_id, w->row.portal, w->key, 0,
+                    w->cancelled ? ERR_WRONG_STATE : w->error, w->cancelled ? "The job was cancelled." : NULL,
+                    extra);
     } else if (!w->gone) {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);
@@ -104,11 +106,11 @@ static void finish(struct run *w)
     op->cancelled = w->cancelled;
     op->attempt = w->attempt;
     op->attempt.n = 1;
-    op->attempt.outcome = w->cancelled                            ? OUTCOME_CANCELLED
-                          : !w->error && !w->gone                 ? OUTCOME_DONE
-                          : w->error == ERR_OUTCOME_UNKNOWN       ? OUTCOME_UNKNOWN
-                          : w->attempt.outcome                    ? w->attempt.outcome
-                                                                  : OUTCOME_ROBOT;
+    op->attempt.outcome = w->cancelled                      ? OUTCOME_CANCELLED
+                          : !w->error && !w->gone           ? OUTCOME_DONE
+                          : w->error == ERR_OUTCOME_UNKNOWN ? OUTCOME_UNKNOWN
+                          : w->attempt.outcome              ? w->attempt.outcome
+                                                            : OUTCOME_ROBOT;
     if (!w->cancelled && (w->error || w->gone)) {
         snprintf(op->error, sizeof(op->error), "%s", w->gone ? "session_expired" : err_code(w->error));
         snprintf(op->message, sizeof(op->message), "%s", w->gone ? "" : err_text(w->error));
@@ -147,7 +149,8 @@ static void action_answered(void *arg, struct call_answer *a)
             w->extra = jv_new_object();
             jv_set(w->extra, "robot", answer_words(w->d, a));
             attempt_words(&w->attempt, jv_get(w->extra, "robot"));
-            w->attempt.outcome = outcome_of_refusal(w->action, a->status, w->attempt.error[0] ? w->attempt.error : NULL);
+            w->attempt.outcome =
+                outcome_of_refusal(w->action, a->status, w->attempt.error[0] ? w->attempt.error : NULL);
         } else if (jv_type(w->result) != JV_OBJECT) {
             w->error = ERR_ROBOT_BAD_RESPONSE;
         }
@@ -225,7 +228,8 @@ static void started(void *arg, void *op_arg)
     jv_wipe(params);
 }
 
-static void action_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+static void action_resolved(struct dispatcher *d, struct request *r, enum resolve res,
+                            const struct session_row *row)
 {
     const struct action *action = action_find(&d->conf->actions, r->action);
     if (res != RESOLVE_OK) {
@@ -234,7 +238,8 @@ static void action_resolved(struct dispatcher *d, struct request *r, enum resolv
     }
     if (!action || strcmp(action->portal, row->portal) != 0) {
         struct jv *extra = jv_new_object(), *errors = jv_new_object(), *list = jv_new_array();
-        jv_push_str(list, action ? "The session is of another portal." : "This dispatcher does not know the action.");
+        jv_push_str(list,
+                    action ? "The session is of another portal." : "This dispatcher does not know the action.");
         jv_set(errors, action ? "portal" : "action", list);
         jv_set(extra, "errors", errors);
         reply_error(d, r, ERR_VALIDATION_FAILED, NULL, extra);
@@ -245,7 +250,8 @@ static void action_resolved(struct dispatcher *d, struct request *r, enum resolv
         return;
     }
     struct idempotency key;
-    if (!bulkhead_call(d, r, row->robot_id, row->company_id, action_start) || !idempotency_of(d, r, "execute", r->company_id, &key))
+    if (!bulkhead_call(d, r, row->robot_id, row->company_id, action_start) ||
+        !idempotency_of(d, r, "execute", r->company_id, &key))
         return;
     struct run *w = xcalloc(1, sizeof(*w));
     struct store_action_start *op = xcalloc(1, sizeof(*op));

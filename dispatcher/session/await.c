@@ -28,17 +28,17 @@
 
 struct waiter {
     uint64_t key, since_ms;
-    bool is_told;         /* the broker knows which job it is */
+    bool is_told; /* the broker knows which job it is */
     struct waiter *next;
 };
 
 struct awaited {
     struct dispatcher *d;
-    uint64_t job_id;          /* 0 = only its job_uid is known */
+    uint64_t job_id; /* 0 = only its job_uid is known */
     char job_uid[ID_JOB_UID_BYTES];
-    bool is_looking;          /* an op of it is under way */
-    bool is_ended;            /* it was terminal at the last look: what was answered may still be on its way to be kept */
-    uint64_t round;           /* of the polls: it was asked for in this one */
+    bool is_looking; /* an op of it is under way */
+    bool is_ended;   /* it was terminal at the last look: what was answered may still be on its way to be kept */
+    uint64_t round;  /* of the polls: it was asked for in this one */
     struct idempotency stands_for;
     struct loop_timer timer;
     struct waiter *waiters;
@@ -208,7 +208,7 @@ static void look(void *arg)
     }
 }
 
-/* ---- the poll ----------------------------------------------------------------------------------------------------------- */
+/* ---- the poll ----------------------------------------------------------------------------------------------- */
 
 static void poll_next(struct awaits *a);
 
@@ -266,7 +266,7 @@ static void poll_due(void *arg)
     poll_next(a);
 }
 
-/* ---- what others ask ---------------------------------------------------------------------------------------------------- */
+/* ---- what others ask ---------------------------------------------------------------------------------------- */
 
 static bool is_same(const struct awaited *w, const struct idempotency *key, uint64_t job_id)
 {
@@ -274,7 +274,8 @@ static bool is_same(const struct awaited *w, const struct idempotency *key, uint
            (!key->is_set || memcmp(w->stands_for.scope, key->scope, sizeof(key->scope)) == 0);
 }
 
-static struct awaited *awaited_of(struct dispatcher *d, const struct request *r, const struct idempotency *key, uint64_t job_id)
+static struct awaited *awaited_of(struct dispatcher *d, const struct request *r, const struct idempotency *key,
+                                  uint64_t job_id)
 {
     struct awaited *w;
     LIST_FOREACH(w, &d->awaits->list, of_all)
@@ -296,7 +297,8 @@ void answer_await(struct dispatcher *d, struct request *r, const struct idempote
     if (!bulkhead_park(d, r)) {
         if (r->op != OP_EXECUTE_QUEUED) {
             stat_inc(bulkhead_refused_total);
-            reply_error(d, r, ERR_QUEUE_FULL, "Too many requests of this company wait already; try again.", job_id ? job_extra(job_id, NULL) : NULL);
+            reply_error(d, r, ERR_QUEUE_FULL, "Too many requests of this company wait already; try again.",
+                        job_id ? job_extra(job_id, NULL) : NULL);
             return;
         }
         r->wait_ms = 0; /* it is in the queue, and is told so at once */

@@ -5,7 +5,7 @@
 
 #include "dispatcher/dispatcher.h"
 
-void login_await(struct dispatcher *d, struct request *r);      /* JOB_AWAIT */
+void login_await(struct dispatcher *d, struct request *r); /* JOB_AWAIT */
 /* The job ended here: who waits for it looks at once. */
 struct awaits *awaits_new(struct dispatcher *d);
 void awaits_wake(struct dispatcher *d, uint64_t job_id);

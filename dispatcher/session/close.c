@@ -68,12 +68,14 @@ static void recorded(void *arg, void *op_arg)
     struct store_close_end *op = op_arg;
     if (op->rc != STORE_OK || op->lost) {
         if (!c->error)
-            c->error = op->rc == STORE_REFUSED ? ERR_REFUSED_BY_DATABASE : ERR_DATABASE_UNAVAILABLE; /* its lease runs out and the close is done again */
+            c->error = op->rc == STORE_REFUSED
+                           ? ERR_REFUSED_BY_DATABASE
+                           : ERR_DATABASE_UNAVAILABLE; /* its lease runs out and the close is done again */
     } else {
         c->row.state = op->to;
         if (op->to != SESSION_ACTIVE) {
-            log_line(LOG_INFO, "session", "job", log_i((long long)c->row.job_id), "to", session_state_name[op->to], "why", op->reason,
-                     "request", c->by.request_id, NULL);
+            log_line(LOG_INFO, "session", "job", log_i((long long)c->row.job_id), "to", session_state_name[op->to],
+                     "why", op->reason, "request", c->by.request_id, NULL);
             strcpy(c->row.reason, op->reason);
             c->row.since_ms = clock_unix_ms();
             if (op->to == SESSION_CLOSED)
@@ -187,7 +189,8 @@ static void robot_ask(struct closing *c)
         record(c, SESSION_ACTIVE, PLACE_FREE);
         return;
     }
-    robot_call_close(d, robot, c->row.session_id, (struct call_ids){c->by.request_id, c->traceparent}, robot_closed, c);
+    robot_call_close(d, robot, c->row.session_id, (struct call_ids){c->by.request_id, c->traceparent},
+                     robot_closed, c);
 }
 
 static void begun(void *arg, void *op_arg)
@@ -210,7 +213,8 @@ static void begun(void *arg, void *op_arg)
 }
 
 void close_session(struct dispatcher *d, const struct session_row *row, enum session_state to, const char *reason,
-                   const struct request *actor, bool claimed, const struct lease *lease, close_done_fn *fn, void *arg)
+                   const struct request *actor, bool claimed, const struct lease *lease, close_done_fn *fn,
+                   void *arg)
 {
     struct closing *c = xcalloc(1, sizeof(*c));
     c->d = d;
@@ -238,7 +242,8 @@ void close_session(struct dispatcher *d, const struct session_row *row, enum ses
     store_submit(d->store, store_close_begin, op, begun, c);
 }
 
-void close_on_robot(struct dispatcher *d, const struct session_row *row, const char *request_id, close_judged_fn *fn, void *arg)
+void close_on_robot(struct dispatcher *d, const struct session_row *row, const char *request_id,
+                    close_judged_fn *fn, void *arg)
 {
     struct closing *c = xcalloc(1, sizeof(*c));
     c->d = d;
@@ -250,7 +255,7 @@ void close_on_robot(struct dispatcher *d, const struct session_row *row, const c
     robot_ask(c);
 }
 
-/* ---- a client or an operator closes -------------------------------------------------------------------------------------- */
+/* ---- a client or an operator closes ------------------------------------------------------------------------- */
 
 struct close_request {
     uint64_t key;
@@ -266,9 +271,11 @@ static void client_closed(struct dispatcher *d, void *arg, enum err e, const str
     if (e == ERR_WRONG_STATE && row->state != SESSION_ACTIVE && row->state != SESSION_OPENING) {
         reply_ended(d, r, row);
     } else if (e == ERR_LOGIN_IN_PROGRESS) {
-        reply_error(d, r, ERR_WRONG_STATE, "A round of a batch works in this session; cancel its job first.", NULL);
+        reply_error(d, r, ERR_WRONG_STATE, "A round of a batch works in this session; cancel its job first.",
+                    NULL);
     } else if (e) {
-        reply_store_err(d, r, e, e == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
+        reply_store_err(
+            d, r, e, e == ERR_ROBOT_UNREACHABLE ? "The robot did not confirm the close; nothing changed." : NULL);
     } else {
         struct jv *body = jv_new_object();
         jv_set_bool(body, "ok", true);
@@ -278,7 +285,8 @@ static void client_closed(struct dispatcher *d, void *arg, enum err e, const str
     }
 }
 
-static void close_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+static void close_resolved(struct dispatcher *d, struct request *r, enum resolve res,
+                           const struct session_row *row)
 {
     if (res != RESOLVE_OK) {
         resolve_reply(d, r, res, row);
@@ -288,7 +296,8 @@ static void close_resolved(struct dispatcher *d, struct request *r, enum resolve
         return;
     struct close_request *w = xcalloc(1, sizeof(*w));
     w->key = r->key;
-    close_session(d, row, SESSION_CLOSED, r->op == OP_OPS_SESSION_CLOSE ? "closed_by_operator" : "closed_by_client", r, false, NULL,
+    close_session(d, row, SESSION_CLOSED,
+                  r->op == OP_OPS_SESSION_CLOSE ? "closed_by_operator" : "closed_by_client", r, false, NULL,
                   client_closed, w);
 }
 
@@ -297,7 +306,7 @@ void close_start(struct dispatcher *d, struct request *r)
     resolve_session(d, r, r->session_id, close_resolved);
 }
 
-/* ---- idle ---------------------------------------------------------------------------------------------------------------- */
+/* ---- idle --------------------------------------------------------------------------------------------------- */
 
 static void idle_claimed(void *arg, void *op_arg)
 {
@@ -316,7 +325,7 @@ void close_idle_tick(struct dispatcher *d)
     store_submit(d->store, store_idle_claim, op, idle_claimed, d);
 }
 
-/* ---- the robot says 404 ---------------------------------------------------------------------------------------------------- */
+/* ---- the robot says 404 ------------------------------------------------------------------------------------- */
 
 struct gone {
     struct dispatcher *d;
@@ -336,7 +345,8 @@ static void gone_recorded(void *arg, void *op_arg)
     struct request *r = request_find(d, g->key);
     if (op->rc == STORE_OK && op->ok) {
         stat_inc(sessions_expired_total);
-        log_line(LOG_INFO, "session", "job", log_i((long long)op->row.job_id), "to", "expired", "why", op->reason, NULL);
+        log_line(LOG_INFO, "session", "job", log_i((long long)op->row.job_id), "to", "expired", "why", op->reason,
+                 NULL);
         peers_event(d, "session", op->row.job_id, op->row.company_id, "expired");
         peers_wake(d, "place");
     }
@@ -380,7 +390,9 @@ static void gone_kept(struct gone *g)
 {
     struct request *r = request_find(g->d, g->key);
     if (r)
-        reply_error(g->d, r, ERR_ROBOT_SILENT, "Another process than the session's answers under the robot's URL; the session is kept.", NULL);
+        reply_error(g->d, r, ERR_ROBOT_SILENT,
+                    "Another process than the session's answers under the robot's URL; the session is kept.",
+                    NULL);
     free(g);
 }
 

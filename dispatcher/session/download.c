@@ -30,7 +30,7 @@
 
 #define REFUSAL_BYTES 65536
 #define HELD_CHUNKS 2 /* the one being filled, and as much in curl: half of one being read, half paused */
-#define KEEP_MS 500 /* of the deadline, for the way back */
+#define KEEP_MS 500   /* of the deadline, for the way back */
 
 struct download {
     struct dispatcher *d;
@@ -40,7 +40,7 @@ struct download {
     struct loop_timer flush; /* what was gathered in a turn of the loop leaves after it */
     char *chunk;             /* chunk_bytes, NULL = none yet */
     size_t len, chunk_bytes;
-    uint64_t lent;           /* of the memory that streams share */
+    uint64_t lent; /* of the memory that streams share */
     bool is_begun;
     int64_t length; /* announced, -1 = not */
     uint64_t sent;
@@ -187,7 +187,8 @@ static void download_answered(void *arg, struct call_answer *a)
         answer_note(r, robot, r->pass ? "pass" : "download", a);
     r->robot_ms += a->took_ms;
     robots_boot_seen(d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
-    if (r->pass && is_for_client(r, a->status) && !failure && !w->is_begun) { /* nothing but a head, which may be a 204's */
+    if (r->pass && is_for_client(r, a->status) && !failure &&
+        !w->is_begun) { /* nothing but a head, which may be a 204's */
         struct buf none = {0};
         char now[SESSION_ID_ROOM];
         snprintf(now, sizeof(now), "%s", session_now(w, r) ? w->row.session_id : "");
@@ -209,7 +210,8 @@ static void download_answered(void *arg, struct call_answer *a)
     /* else the file's last bytes wait here for credit */
 }
 
-static void download_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row)
+static void download_resolved(struct dispatcher *d, struct request *r, enum resolve res,
+                              const struct session_row *row)
 {
     if (res != RESOLVE_OK) {
         resolve_reply(d, r, res, row);
@@ -272,7 +274,8 @@ static void download_resolved(struct dispatcher *d, struct request *r, enum reso
 
 void download_start(struct dispatcher *d, struct request *r)
 {
-    if (r->op == OP_ROBOT_PASS && (!r->pass || !pass_path_ok(d->conf->robot_pass, &d->conf->actions, r->pass->path))) {
+    if (r->op == OP_ROBOT_PASS &&
+        (!r->pass || !pass_path_ok(d->conf->robot_pass, &d->conf->actions, r->pass->path))) {
         reply_error(d, r, ERR_NOT_FOUND, NULL, NULL);
         return;
     }

@@ -78,8 +78,12 @@ static void held_remove(struct dispatcher *d, struct held **at)
 void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, lease_told_fn *told, void *arg)
 {
     struct held *h = xcalloc(1, sizeof(*h)), **first = &d->leases->by_job[job_id % BUCKETS];
-    *h = (struct held){
-        .job_id = job_id, .lease = *l, .trusted_until_ms = term_end(d, l->asked_ms), .told = told, .arg = arg, .next = *first};
+    *h = (struct held){.job_id = job_id,
+                       .lease = *l,
+                       .trusted_until_ms = term_end(d, l->asked_ms),
+                       .told = told,
+                       .arg = arg,
+                       .next = *first};
     *first = h;
     stat_set(leases, ++d->leases->n);
 }
@@ -97,7 +101,7 @@ bool lease_trusted(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID
     return h && clock_ms() < h->trusted_until_ms;
 }
 
-/* ---- renewing -------------------------------------------------------------------------------------------------------- */
+/* ---- renewing ----------------------------------------------------------------------------------------------- */
 
 static void news_take(struct dispatcher *d, const struct renewal *w, unsigned i)
 {
@@ -177,7 +181,7 @@ static void renew(struct dispatcher *d)
     store_submit(d->store, store_renew, &w->op, renewed, w);
 }
 
-/* ---- rescue ---------------------------------------------------------------------------------------------------------- */
+/* ---- rescue ------------------------------------------------------------------------------------------------- */
 
 static void action_ended(void *arg, void *op)
 {
@@ -203,7 +207,8 @@ static void rescued(void *arg, void *op_arg)
     for (unsigned i = 0; i < op->n; i++) {
         struct rescued *job = &op->job[i];
         stat_inc(rescues_total);
-        log_line(LOG_WARN, "rescued", "job", log_i((long long)job->job_id), "kind", lease_kind_name[job->kind], NULL);
+        log_line(LOG_WARN, "rescued", "job", log_i((long long)job->job_id), "kind", lease_kind_name[job->kind],
+                 NULL);
         switch (job->kind) {
         case LEASE_ACTION:
             rescue_action(d, job, &op->lease);

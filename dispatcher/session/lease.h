@@ -16,9 +16,9 @@ void lease_hold(struct dispatcher *d, uint64_t job_id, const struct lease *l, le
 void lease_drop(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES]);
 /* May the robot still be called under this lease? (when it was asked for + ttl - margin, renewals counted) */
 bool lease_trusted(struct dispatcher *d, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES]);
-void leases_tick(struct dispatcher *d);            /* renew, rescue */
-void leases_renew_soon(struct dispatcher *d);      /* somebody asked a job to stop, or one is not trusted */
-void leases_rescue_soon(struct dispatcher *d);     /* somebody let leases run out */
-void leases_resign(struct dispatcher *d);          /* we stop: what we still hold is rescued at once */
+void leases_tick(struct dispatcher *d);        /* renew, rescue */
+void leases_renew_soon(struct dispatcher *d);  /* somebody asked a job to stop, or one is not trusted */
+void leases_rescue_soon(struct dispatcher *d); /* somebody let leases run out */
+void leases_resign(struct dispatcher *d);      /* we stop: what we still hold is rescued at once */
 
 #endif

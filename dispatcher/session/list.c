@@ -29,7 +29,8 @@ struct list {
     struct session_row row;
 };
 
-static void list_resolved(struct dispatcher *d, struct request *r, enum resolve res, const struct session_row *row);
+static void list_resolved(struct dispatcher *d, struct request *r, enum resolve res,
+                          const struct session_row *row);
 
 static void list_end(struct list *l, struct request *r)
 {

@@ -6,6 +6,7 @@
 #include "dispatcher/dispatcher.h"
 
 void list_start(struct dispatcher *d, struct request *r);
-void list_robot_down(struct dispatcher *d, uint32_t robot_id); /* its lists under way look for their sessions again */
+void list_robot_down(struct dispatcher *d,
+                     uint32_t robot_id); /* its lists under way look for their sessions again */
 
 #endif

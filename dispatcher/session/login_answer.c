@@ -7,7 +7,8 @@
 #include "dispatcher/wire/reply.h"
 #include "dispatcher/wire/request.h"
 
-struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url, bool reused)
+struct jv *login_body(struct dispatcher *d, const struct session_row *row, const char *job_uid, const char *url,
+                      bool reused)
 {
     const struct robot *robot = robot_by_id(d, row->robot_id);
     struct jv *body = jv_new_object(), *about = jv_new_object(), *shape = session_jv(row, NULL);

@@ -37,8 +37,8 @@ struct wait {
     uint64_t asked_ms; /* when it was queued last */
     struct loop_timer again;
     struct wait *next;
-    bool is_whole; /* more of the row is wanted than a call needs */
-    bool was_told; /* told: that somebody waits for the migration */
+    bool is_whole;     /* more of the row is wanted than a call needs */
+    bool was_told;     /* told: that somebody waits for the migration */
     bool was_reloaded; /* the robots, for its sake */
     unsigned adoptions;
 };
@@ -87,7 +87,7 @@ static void tell(struct wait *w, struct request *r, enum resolve res, const stru
     fn(d, r, res, row);
 }
 
-/* ---- waiting for what becomes of a session ------------------------------------------------------------------- */
+/* ---- waiting for what becomes of a session ------------------------------------------------------------------ */
 
 static void look_again(void *arg)
 {
@@ -122,7 +122,8 @@ static void sleep_on(struct wait *w, struct request *r, const struct session_row
 }
 
 /* The first time, says that somebody waits: a robot that is down may not have been planned for yet. */
-static void sleep_on_move(struct wait *w, struct request *r, const struct session_row *row, const struct robot *down)
+static void sleep_on_move(struct wait *w, struct request *r, const struct session_row *row,
+                          const struct robot *down)
 {
     if (!w->was_told) {
         w->was_told = true;
@@ -133,7 +134,7 @@ static void sleep_on_move(struct wait *w, struct request *r, const struct sessio
     sleep_on(w, r, row);
 }
 
-/* ---- Laravel's sessions ---------------------------------------------------------------------------------------- */
+/* ---- Laravel's sessions ------------------------------------------------------------------------------------- */
 
 struct adoption {
     struct wait *w;
@@ -194,7 +195,7 @@ static void adopt(struct wait *w, const struct session_row *row, uint32_t robot_
     store_submit(w->d->store, store_adopt, &a->op, adopted, a);
 }
 
-/* ---- what a row means ---------------------------------------------------------------------------------------------- */
+/* ---- what a row means --------------------------------------------------------------------------------------- */
 
 static const struct robot *robot_of(const struct dispatcher *d, const struct session_row *row)
 {
@@ -205,7 +206,8 @@ static const struct robot *robot_of(const struct dispatcher *d, const struct ses
 /* Requests that only look need no robot; a close needs one, but not that the session stays there. */
 static bool is_look(const struct request *r)
 {
-    return r->op == OP_SESSION_GET || r->op == OP_SESSION_ACTIVE || r->op == OP_SESSION_TOUCH || r->op == OP_OPS_SESSION_MIGRATE;
+    return r->op == OP_SESSION_GET || r->op == OP_SESSION_ACTIVE || r->op == OP_SESSION_TOUCH ||
+           r->op == OP_OPS_SESSION_MIGRATE;
 }
 
 static bool is_close(const struct request *r)
@@ -221,7 +223,8 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         tell(w, r, RESOLVE_NOT_FOUND, NULL);
         return;
     }
-    if (row->state == SESSION_CLOSING && is_close(r)) { /* perhaps the robot does not confirm it: then it is active again */
+    if (row->state == SESSION_CLOSING &&
+        is_close(r)) { /* perhaps the robot does not confirm it: then it is active again */
         sleep_on(w, r, row);
         return;
     }
@@ -242,7 +245,8 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         return;
     }
     const struct robot *robot = robot_of(d, row);
-    if (!robot && row->ref && robot_by_id(d, row->robot_id) && !w->was_reloaded) { /* it listens elsewhere since our list was read */
+    if (!robot && row->ref && robot_by_id(d, row->robot_id) &&
+        !w->was_reloaded) { /* it listens elsewhere since our list was read */
         w->was_reloaded = true;
         robots_reload(d);
         sleep_on(w, r, row);
@@ -252,7 +256,8 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         tell(w, r, RESOLVE_ROBOT_UNKNOWN, row);
     } else if (!row->ref) {
         adopt(w, row, robot->id);
-    } else if (robot && robot->verdict == VERDICT_DOWN && robot->down == DOWN_SILENT && r->op != OP_OPS_SESSION_CLOSE) {
+    } else if (robot && robot->verdict == VERDICT_DOWN && robot->down == DOWN_SILENT &&
+               r->op != OP_OPS_SESSION_CLOSE) {
         activity_touch(d, row->ref); /* else it idles out while its company tries to use it */
         tell(w, r, RESOLVE_SILENT, row);
     } else if (robot && robot->verdict == VERDICT_DOWN && !is_close(r)) {
@@ -265,7 +270,7 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
     }
 }
 
-/* ---- queries --------------------------------------------------------------------------------------------------- */
+/* ---- queries ------------------------------------------------------------------------------------------------ */
 
 static void pump(struct lookups *l);
 

@@ -6,8 +6,15 @@
 #include "dispatcher/dispatcher.h"
 
 /* The session a call is for, adopted when Laravel made it, waited for when it migrates. */
-enum resolve { RESOLVE_OK, RESOLVE_NOT_FOUND, RESOLVE_ENDED, RESOLVE_MIGRATING, RESOLVE_ROBOT_UNKNOWN, RESOLVE_DOWN,
-               RESOLVE_SILENT /* its robot does not answer at present, the session is kept */ };
+enum resolve {
+    RESOLVE_OK,
+    RESOLVE_NOT_FOUND,
+    RESOLVE_ENDED,
+    RESOLVE_MIGRATING,
+    RESOLVE_ROBOT_UNKNOWN,
+    RESOLVE_DOWN,
+    RESOLVE_SILENT /* its robot does not answer at present, the session is kept */
+};
 /* `row` is valid during the call. RESOLVE_OK: row->base_url's robot is registered (row->robot_id) and the request's token may see
  * the company. Another company's session is NOT_FOUND. RESOLVE_MIGRATING only at the request's deadline (until then it is waited for,
  * and the migration made urgent), and for a close of a session that is being closed: what comes of that is waited for. Requests that call no robot do not wait: they get RESOLVE_OK with a row that is

@@ -25,8 +25,8 @@
 #define AT_ONCE 8
 #define SUSPECTS_MAX 256
 
-struct suspect { /* looked wrong in the last run */
-    uint64_t ref;                  /* our row, missing on the robot; or 0 */
+struct suspect {                      /* looked wrong in the last run */
+    uint64_t ref;                     /* our row, missing on the robot; or 0 */
     char session_id[SESSION_ID_ROOM]; /* the robot's session that we do not know */
 };
 
@@ -82,7 +82,7 @@ void reconcile_robot(struct dispatcher *d, uint32_t robot_id)
     d->news->tick_wanted(d);
 }
 
-/* ---- what was left behind ------------------------------------------------------------------------------------------------ */
+/* ---- what was left behind ----------------------------------------------------------------------------------- */
 
 struct fencing {
     struct dispatcher *d;
@@ -180,7 +180,7 @@ static void fade(struct dispatcher *d, const struct robot *robot)
     store_submit(d->store, store_fade, op, op_freed, d);
 }
 
-/* ---- missing on the robot ------------------------------------------------------------------------------------------------ */
+/* ---- missing on the robot ----------------------------------------------------------------------------------- */
 
 static void missing_ended(void *arg, void *op_arg)
 {
@@ -188,7 +188,8 @@ static void missing_ended(void *arg, void *op_arg)
     struct dispatcher *d = arg;
     if (op->rc == STORE_OK && op->ok) {
         stat_inc(sessions_expired_total);
-        log_line(LOG_INFO, "session", "job", log_i((long long)op->row.job_id), "to", "expired", "why", "not_on_robot", NULL);
+        log_line(LOG_INFO, "session", "job", log_i((long long)op->row.job_id), "to", "expired", "why",
+                 "not_on_robot", NULL);
         peers_event(d, "session", op->row.job_id, op->row.company_id, "expired");
         peers_wake(d, "place");
     }
@@ -206,7 +207,7 @@ static void missing_end(struct dispatcher *d, const struct session_row *row)
     store_submit(d->store, store_session_end, op, missing_ended, d);
 }
 
-/* ---- unknown to us ---------------------------------------------------------------------------------------------------------- */
+/* ---- unknown to us ------------------------------------------------------------------------------------------ */
 
 struct stray {
     struct dispatcher *d;
@@ -249,12 +250,13 @@ static void stray_close(struct dispatcher *d, uint32_t robot_id, const struct jv
     store_submit(d->store, store_job, op, stray_judged, s);
 }
 
-/* ---- one run over one robot ------------------------------------------------------------------------------------------------- */
+/* ---- one run over one robot --------------------------------------------------------------------------------- */
 
 static bool was_suspect(const struct watch *w, uint64_t ref, const char *session_id)
 {
     for (unsigned i = 0; i < w->n_suspects; i++)
-        if (ref ? w->suspect[i].ref == ref : !w->suspect[i].ref && strcmp(w->suspect[i].session_id, session_id) == 0)
+        if (ref ? w->suspect[i].ref == ref
+                : !w->suspect[i].ref && strcmp(w->suspect[i].session_id, session_id) == 0)
             return true;
     return false;
 }
@@ -276,8 +278,8 @@ static bool is_missing(const struct robot_list *list, const struct session_row *
     return list->state == LIST_OK && list->is_whole && !is_of_another && !robot_list_entry(list, row);
 }
 
-static void rows_compare(struct dispatcher *d, struct watch *w, const struct robot *robot, const struct robot_list *list,
-                         struct suspect *now, unsigned *n)
+static void rows_compare(struct dispatcher *d, struct watch *w, const struct robot *robot,
+                         const struct robot_list *list, struct suspect *now, unsigned *n)
 {
     bool fading = false;
     w->abandoned = 0;
@@ -301,7 +303,8 @@ static void rows_compare(struct dispatcher *d, struct watch *w, const struct rob
         fade(d, robot);
 }
 
-static void entries_compare(struct dispatcher *d, struct watch *w, const struct robot_list *list, struct suspect *now, unsigned *n)
+static void entries_compare(struct dispatcher *d, struct watch *w, const struct robot_list *list,
+                            struct suspect *now, unsigned *n)
 {
     w->orphans = 0;
     for (size_t i = 0; i < jv_len(list->sessions); i++) {
@@ -346,7 +349,8 @@ static void due_run(struct dispatcher *d, const struct robot *robot, void *arg)
 {
     struct watch *w = watch_of(d, robot->id);
     (void)arg;
-    if (w->busy || clock_ms() < w->due_ms || d->reconciler->n_busy >= AT_ONCE || robot->last_judged == VERDICT_DOWN)
+    if (w->busy || clock_ms() < w->due_ms || d->reconciler->n_busy >= AT_ONCE ||
+        robot->last_judged == VERDICT_DOWN)
         return;
     w->busy = true;
     d->reconciler->n_busy++;

@@ -7,8 +7,11 @@
 
 struct reconciler *reconciler_new(struct dispatcher *d);
 void reconciler_destroy(struct reconciler **rp);
-void abandoned_free(struct dispatcher *d, uint64_t session_ref); /* what was left behind there is gone: its place is free */
-void reconcile_robot(struct dispatcher *d, uint32_t robot_id); /* soon: compare lists, close what is pending, find what it speaks */
-void reconcile_tick(struct dispatcher *d);         /* one robot after another, each every 30 s; at once for those with pending closes */
+void abandoned_free(struct dispatcher *d,
+                    uint64_t session_ref); /* what was left behind there is gone: its place is free */
+void reconcile_robot(struct dispatcher *d,
+                     uint32_t robot_id); /* soon: compare lists, close what is pending, find what it speaks */
+void reconcile_tick(
+    struct dispatcher *d); /* one robot after another, each every 30 s; at once for those with pending closes */
 
 #endif

@@ -46,5 +46,6 @@ enum attempt_outcome outcome_of_refusal(const struct action *action, int status,
     if (code_is_in(action->final_errors, code))
         return OUTCOME_REFUSED;
     bool is_2xx = status >= 200 && status < 300;
-    return status >= 500 || (!is_2xx && !code) ? OUTCOME_ROBOT : OUTCOME_REFUSED; /* a page without a code is no refusal */
+    return status >= 500 || (!is_2xx && !code) ? OUTCOME_ROBOT
+                                               : OUTCOME_REFUSED; /* a page without a code is no refusal */
 }

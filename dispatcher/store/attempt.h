@@ -23,8 +23,8 @@ extern const char *const outcome_name[OUTCOME_COUNT];
 struct attempt_end {
     uint32_t n; /* 1 = the job's first */
     enum attempt_outcome outcome;
-    int64_t queued_ms, robot_ms; /* -1 = not known */
-    int status;                  /* HTTP, 0 = no answer */
+    int64_t queued_ms, robot_ms;                                                 /* -1 = not known */
+    int status;                                                                  /* HTTP, 0 = no answer */
     char error[ROBOT_ERROR_CHARS * 4 + 1], message[ROBOT_MESSAGE_CHARS * 4 + 1]; /* "" = it said none */
 };
 

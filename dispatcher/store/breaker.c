@@ -13,7 +13,7 @@
 
 const char *const breaker_state_name[BREAKER_STATES] = {"closed", "doubtful", "tripped", "returning"};
 
-/* ---- judging ------------------------------------------------------------------------------------------------------------ */
+/* ---- judging ------------------------------------------------------------------------------------------------ */
 
 static bool is_fault(const struct breaker_attempt *a)
 {
@@ -144,7 +144,8 @@ static void recent_add(struct breaker *b, const struct breaker_attempt *a)
         memmove(&b->recent[at], &b->recent[at + 1], (b->n - at - 1) * sizeof(b->recent[0]));
         b->n--;
     }
-    for (at = b->n; at && b->recent[at - 1].at_us > a->at_us; at--) /* it may be told late: others told what came after it */
+    for (at = b->n; at && b->recent[at - 1].at_us > a->at_us;
+         at--) /* it may be told late: others told what came after it */
         b->recent[at] = b->recent[at - 1];
     b->recent[at] = *a;
     b->n++;
@@ -169,7 +170,8 @@ static bool is_behind_faults(const struct breaker *b, const struct breaker_attem
     return !is_fault(a);
 }
 
-bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struct breaker_attempt *a, const char *error, uint64_t now_us)
+bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struct breaker_attempt *a,
+                   const char *error, uint64_t now_us)
 {
     enum breaker_state before = b->state;
     uint64_t since_us = b->since_us;
@@ -202,7 +204,8 @@ bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struc
 
 bool breaker_tick(struct breaker *b, uint64_t now_us)
 {
-    bool is_over = !b->n || !is_young(&b->recent[b->n - 1], now_us) || (is_robots_own(b, now_us) && now_us >= b->since_us + SECOND_US);
+    bool is_over = !b->n || !is_young(&b->recent[b->n - 1], now_us) ||
+                   (is_robots_own(b, now_us) && now_us >= b->since_us + SECOND_US);
     if (b->state == BREAKER_DOUBTFUL && is_over) {
         state_set(b, BREAKER_CLOSED, now_us);
         return true;
@@ -222,7 +225,7 @@ bool breaker_tick(struct breaker *b, uint64_t now_us)
     return true;
 }
 
-/* ---- letting through -------------------------------------------------------------------------------------------------------- */
+/* ---- letting through ---------------------------------------------------------------------------------------- */
 
 unsigned breaker_may(const struct breaker *b, unsigned opening, uint64_t now_us, uint64_t *wait_us)
 {
@@ -256,7 +259,8 @@ void breaker_begun(struct breaker *b, const struct breaker_times *t, unsigned n,
         return;
     if (now_us >= b->rate_us + SECOND_US)
         breaker_tick(b, now_us);
-    if (b->state == BREAKER_RETURNING && now_us >= b->rate_us + SECOND_US) { /* nothing began in the second before */
+    if (b->state == BREAKER_RETURNING &&
+        now_us >= b->rate_us + SECOND_US) { /* nothing began in the second before */
         b->rate_us = now_us;
         b->let = 0;
     }
@@ -288,7 +292,7 @@ unsigned breaker_give_back(struct breaker *b, uint64_t now_us, struct breaker_at
     return n;
 }
 
-/* ---- as bytes ------------------------------------------------------------------------------------------------------------------ */
+/* ---- as bytes ----------------------------------------------------------------------------------------------- */
 
 static void put(uint8_t **at, uint64_t n, unsigned bytes)
 {

@@ -33,10 +33,10 @@ enum breaker_state { BREAKER_CLOSED, BREAKER_DOUBTFUL, BREAKER_TRIPPED, BREAKER_
 extern const char *const breaker_state_name[BREAKER_STATES];
 
 enum breaker_how { BREAKER_WELL, BREAKER_PORTAL, BREAKER_ROBOT };
-enum breaker_taken { /* does it count among its job's attempts? */
-    TAKEN_NOT, /* it never did, or was given back */
-    TAKEN,
-    TAKEN_LAST /* and its job ended by it */
+enum breaker_taken {            /* does it count among its job's attempts? */
+                     TAKEN_NOT, /* it never did, or was given back */
+                     TAKEN,
+                     TAKEN_LAST /* and its job ended by it */
 };
 struct breaker_attempt { /* one that ended; microseconds since 1970 */
     uint64_t at_us, job_id;
@@ -49,27 +49,31 @@ struct breaker_attempt { /* one that ended; microseconds since 1970 */
 struct breaker {
     enum breaker_state state;
     uint64_t since_us;
-    char why[65]; /* the error of the last fault */
+    char why[65];               /* the error of the last fault */
     uint64_t probe_us, sync_us; /* tripped: from when on a queued, or a synchronous, log-in may probe */
-    uint32_t rate, let, ended;  /* returning: log-ins a second, those of this second, those that ended well at this rate */
-    uint64_t rate_us;           /* since when the second counts */
+    uint32_t rate, let,
+        ended;        /* returning: log-ins a second, those of this second, those that ended well at this rate */
+    uint64_t rate_us; /* since when the second counts */
     unsigned n;
     struct breaker_attempt recent[BREAKER_RECENT]; /* oldest first */
 };
 
 struct breaker_times {
     uint64_t probe_us, sync_us; /* from one probe to the next: queued, synchronous */
-    unsigned robots;            /* that log-ins may go to; of several, one that blames the portal is believed after ten seconds in which none
+    unsigned
+        robots; /* that log-ins may go to; of several, one that blames the portal is believed after ten seconds in which none
                                  * of the others ended a log-in */
 };
 
 /* An attempt ended. `error` = the robot's word of a fault, NULL or "" = none. True when the state changed. */
-bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struct breaker_attempt *a, const char *error, uint64_t now_us);
+bool breaker_ended(struct breaker *b, const struct breaker_times *t, const struct breaker_attempt *a,
+                   const char *error, uint64_t now_us);
 /* Time went by. True when something changed. */
 bool breaker_tick(struct breaker *b, uint64_t now_us);
 /* How many queued log-ins may begin now, `opening` being under way. 0: *wait_us = until it is worth asking again. */
 unsigned breaker_may(const struct breaker *b, unsigned opening, uint64_t now_us, uint64_t *wait_us);
-void breaker_begun(struct breaker *b, const struct breaker_times *t, unsigned n, uint64_t now_us); /* that many did */
+void breaker_begun(struct breaker *b, const struct breaker_times *t, unsigned n,
+                   uint64_t now_us); /* that many did */
 /* The same for one that somebody waits for. */
 bool breaker_may_sync(const struct breaker *b, uint64_t now_us, uint64_t *wait_us);
 void breaker_begun_sync(struct breaker *b, const struct breaker_times *t, uint64_t now_us);

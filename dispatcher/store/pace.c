@@ -19,7 +19,8 @@ static uint64_t step_us(unsigned per_minute)
 
 unsigned pace_may(uint64_t due_us, unsigned per_minute, uint64_t now_us, uint64_t *wait_us)
 {
-    uint64_t step = step_us(per_minute), from = due_us > now_us ? due_us : now_us, end = now_us + step * at_once(per_minute);
+    uint64_t step = step_us(per_minute), from = due_us > now_us ? due_us : now_us,
+             end = now_us + step * at_once(per_minute);
     unsigned n = end > from ? (unsigned)((end - from) / step) : 0;
     *wait_us = n ? 0 : from + step - end;
     return n;

@@ -38,7 +38,8 @@ bool receivers_may(const struct receivers *r, uint64_t token_id, const char *url
 {
     struct receiver one = receiver_of(token_id, url);
     struct counts n = count(r, &one);
-    return r->n < RECEIVERS_MAX && n.of_token < RECEIVER_CALLS && n.of_origin < RECEIVER_CALLS && n.of_both < RECEIVER_PAIR_CALLS;
+    return r->n < RECEIVERS_MAX && n.of_token < RECEIVER_CALLS && n.of_origin < RECEIVER_CALLS &&
+           n.of_both < RECEIVER_PAIR_CALLS;
 }
 
 void receivers_add(struct receivers *r, uint64_t token_id, const char *url)

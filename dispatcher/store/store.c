@@ -49,11 +49,11 @@ void __tsan_release(void *addr);
 
 /* What the thread tells of an op besides the op's own outcome. */
 struct news {
-    bool up; /* the database was reached, and still is */
-    struct db_counts grown; /* counted by this op; held = how many there are now */
+    bool up;                   /* the database was reached, and still is */
+    struct db_counts grown;    /* counted by this op; held = how many there are now */
     struct db_refusal refusal; /* the last one, number 0 = none */
     struct db_refusal told;    /* likewise, though the op went on without the row */
-    enum db_rc failure; /* of the last statement that failed for good; DB_OK = none */
+    enum db_rc failure;        /* of the last statement that failed for good; DB_OK = none */
     char error[200];
 };
 
@@ -63,7 +63,7 @@ struct task {
     void *op;
     store_done_fn *done;
     void *arg;
-    struct news news; /* set by the thread */
+    struct news news;                    /* set by the thread */
     uint64_t came_us, took_us, given_ms; /* took: set by the thread */
     struct task *next;
 };
@@ -87,24 +87,24 @@ struct store {
     struct db_hosts *hosts;
     struct loop_timer beat;
     struct store_state state;
-    char cluster[40];        /* the one that was used first: nodes of another one are left alone */
+    char cluster[40]; /* the one that was used first: nodes of another one are left alone */
     struct hosts_left left;
-    bool is_told;       /* the state was judged once */
-    bool is_pulse_due;  /* something failed: ask at once */
-    bool is_cut;        /* of this stall everything was cut already */
+    bool is_told;      /* the state was judged once */
+    bool is_pulse_due; /* something failed: ask at once */
+    bool is_cut;       /* of this stall everything was cut already */
     int shunned;
     uint64_t looked_back_ms, back_since_ms; /* since when an earlier host is well; 0 = it is not */
     unsigned looked_at; /* the host that was asked last, while the one in use is behind the others */
     unsigned back_to;
     struct troubles troubles;
-    uint64_t full_ms; /* when max_prepared_stmt_count last held up a duty; 0 = never */
+    uint64_t full_ms;                 /* when max_prepared_stmt_count last held up a duty; 0 = never */
     const struct db_refusal *refusal; /* of the op whose done callback runs */
 };
 
-const char *const session_state_name[SESSION_STATE_COUNT] = {"opening", "active",  "closing", "closed",
-                                                             "expired", "lost",    "migrated"};
+const char *const session_state_name[SESSION_STATE_COUNT] = {"opening", "active", "closing", "closed",
+                                                             "expired", "lost",   "migrated"};
 
-/* ---- on a thread ----------------------------------------------------------------------------------------------- */
+/* ---- on a thread -------------------------------------------------------------------------------------------- */
 
 struct link { /* a thread's connection and when it may be tried again */
     struct db *db;
@@ -183,7 +183,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* ---- on the loop ----------------------------------------------------------------------------------------------- */
+/* ---- on the loop -------------------------------------------------------------------------------------------- */
 
 static void judge(struct store *s, enum db_state state, int host, const char *why)
 {
@@ -191,7 +191,8 @@ static void judge(struct store *s, enum db_state state, int host, const char *wh
     bool is_same = s->is_told && s->state.state == state && s->state.host == host;
     const char *name = host == DB_NO_HOST ? "" : db_host_at(s->hosts, (unsigned)host)->name;
     if (!is_same && (s->is_told || state != DB_STATE_UP))
-        log_line(state == DB_STATE_UP ? LOG_INFO : LOG_WARN, "database", "to", word[state], "host", name, "why", why, NULL);
+        log_line(state == DB_STATE_UP ? LOG_INFO : LOG_WARN, "database", "to", word[state], "host", name, "why",
+                 why, NULL);
     if (!is_same || !s->is_told)
         s->state.since_ms = clock_unix_ms();
     if (s->is_told && host != s->state.host && host != DB_NO_HOST)
@@ -255,7 +256,7 @@ static void count(struct worker *w, const struct task *t)
     }
 }
 
-/* ---- the pulse ----------------------------------------------------------------------------------------------------- */
+/* ---- the pulse ---------------------------------------------------------------------------------------------- */
 
 static void give(struct worker *w, struct task *t);
 
@@ -294,7 +295,8 @@ static void pulse_give(struct store *s)
     op->shunned = s->shunned;
     op->left = s->left;
     memcpy(op->cluster, s->cluster, sizeof(op->cluster));
-    *t = (struct task){.duty = "store_pulse", .fn = store_pulse, .op = op, .done = pulse_done, .arg = s, .came_us = clock_us()};
+    *t = (struct task){
+        .duty = "store_pulse", .fn = store_pulse, .op = op, .done = pulse_done, .arg = s, .came_us = clock_us()};
     s->is_pulse_due = false;
     give(&s->workers[s->n_workers], t);
 }
@@ -338,7 +340,8 @@ static bool look_back(struct store *s, uint64_t now)
     int chosen = db_hosts_chosen(s->hosts);
     bool is_behind = chosen != DB_NO_HOST && db_hosts_count(s->hosts) > 1 && !db_node_is_synced(&s->state.node);
     uint64_t every = is_behind ? BEHIND_MS : (uint64_t)s->conf->db_back_after_s * 250;
-    if ((!is_behind && (chosen <= 0 || !s->conf->db_back_after_s)) || now < s->looked_back_ms + (every < LOOK_BACK_MS ? every : LOOK_BACK_MS))
+    if ((!is_behind && (chosen <= 0 || !s->conf->db_back_after_s)) ||
+        now < s->looked_back_ms + (every < LOOK_BACK_MS ? every : LOOK_BACK_MS))
         return false;
     if (is_behind)
         s->looked_at = another(s, s->looked_at, (unsigned)chosen);
@@ -346,7 +349,12 @@ static bool look_back(struct store *s, uint64_t now)
     struct task *t = xcalloc(1, sizeof(*t));
     *op = (struct store_look_back){.hosts = s->hosts, .conf = s->conf, .host = is_behind ? s->looked_at : 0};
     memcpy(op->cluster, s->cluster, sizeof(op->cluster));
-    *t = (struct task){.duty = "store_look_back", .fn = store_look_back, .op = op, .done = looked_back, .arg = s, .came_us = clock_us()};
+    *t = (struct task){.duty = "store_look_back",
+                       .fn = store_look_back,
+                       .op = op,
+                       .done = looked_back,
+                       .arg = s,
+                       .came_us = clock_us()};
     s->looked_back_ms = now;
     give(&s->workers[s->n_workers], t);
     return true;
@@ -383,7 +391,8 @@ static void beat(void *arg)
     uint64_t now = clock_ms();
     if (!w->task && (s->is_pulse_due || !look_back(s, now)))
         pulse_give(s);
-    else if (w->task && w->task->fn == store_pulse && !s->is_cut && now > w->task->given_ms + (uint64_t)s->conf->db_stall_ms)
+    else if (w->task && w->task->fn == store_pulse && !s->is_cut &&
+             now > w->task->given_ms + (uint64_t)s->conf->db_stall_ms)
         stalled(s);
     slow_look(s, now);
     loop_timer_in(s->loop, &s->beat, PULSE_MS);
@@ -422,7 +431,8 @@ static bool take_back(struct worker *w)
     }
     if (!is_pulse && t->news.up)
         stat_time(database_op_seconds, t->took_us);
-    if (!is_pulse && (t->news.failure == DB_GONE || t->news.failure == DB_NOT_HERE) && !s->workers[s->n_workers].task)
+    if (!is_pulse && (t->news.failure == DB_GONE || t->news.failure == DB_NOT_HERE) &&
+        !s->workers[s->n_workers].task)
         pulse_give(s);
     if (!is_pulse && s->first) {
         struct task *next = s->first;
@@ -553,7 +563,8 @@ struct store_state store_state(const struct store *s)
 void store_node_text(const struct store *s, char out[NODE_TEXT_MAX + 1])
 {
     const struct db_node *node = &s->state.node;
-    int len = snprintf(out, NODE_TEXT_MAX + 1, "%.200s\t%s\t%u\t%u\t", store_host(s), node->state, node->size, db_hosts_count(s->hosts));
+    int len = snprintf(out, NODE_TEXT_MAX + 1, "%.200s\t%s\t%u\t%u\t", store_host(s), node->state, node->size,
+                       db_hosts_count(s->hosts));
     for (unsigned i = 0; i < db_hosts_count(s->hosts) && i < 64 && len < NODE_TEXT_MAX; i++) {
         uint64_t bit = UINT64_C(1) << i;
         const char *kind = s->left.foreign & bit ? "foreign" : s->left.bare & bit ? "bare" : NULL;

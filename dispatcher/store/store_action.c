@@ -17,17 +17,20 @@ static enum db_rc start_tx(struct db *db, void *arg)
     op->mismatch = known == KEY_MISMATCH;
     if (known != KEY_NEW)
         return DB_OK;
-    TRY(db_exec(db,
-                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, "
-                "updated_at, available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.act}, ?, 1, ?, {now created_at}, {now updated_at}, "
-                "{now available_at}, {now started_at}{payload value}{user value})",
-                USER_TYPES(db, "sussus"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->worker, op->user_id));
+    TRY(db_exec(
+        db,
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, "
+        "updated_at, available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.act}, ?, 1, ?, {now created_at}, {now updated_at}, "
+        "{now available_at}, {now started_at}{payload value}{user value})",
+        USER_TYPES(db, "sussus"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority,
+        op->worker, op->user_id));
     op->job_id = db_insert_id(db);
-    enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, session_id, token_id, request_id) "
-                            "VALUES (?, ?, 'action', ?, ?, ?, ?, ?)",
-                            "usussNs", op->job_id, op->job_uid, op->company_id, op->portal, op->session_id, op->token_id,
-                            op->request_id);
+    enum db_rc rc = db_exec(
+        db,
+        "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, session_id, token_id, request_id) "
+        "VALUES (?, ?, 'action', ?, ?, ?, ?, ?)",
+        "usussNs", op->job_id, op->job_uid, op->company_id, op->portal, op->session_id, op->token_id,
+        op->request_id);
     if (rc == DB_DUP)
         TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
     op->dup_uid = rc == DB_DUP;
@@ -60,13 +63,17 @@ static enum db_rc end_tx(struct db *db, void *arg)
     op->lost = !held;
     if (!held)
         return DB_OK;
-    struct job_end how = {op->cancelled ? "cancelled" : op->error[0] ? "failed" : "done", op->error[0] ? op->error : NULL,
-                          op->message[0] ? op->message : NULL};
-    TRY(job_written(db, op->job_id, &how,
-                    db_exec(db,
-                            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
-                            "{from job.end}",
-                            "sssu", how.status, how.error, how.message, op->job_id)));
+    struct job_end how = {op->cancelled  ? "cancelled"
+                          : op->error[0] ? "failed"
+                                         : "done",
+                          op->error[0] ? op->error : NULL, op->message[0] ? op->message : NULL};
+    TRY(job_written(
+        db, op->job_id, &how,
+        db_exec(
+            db,
+            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+            "{from job.end}",
+            "sssu", how.status, how.error, how.message, op->job_id)));
     return event_add_attempt(db, op->job_id, how.status, NULL, op->error, &op->attempt);
 }
 

@@ -25,12 +25,14 @@ struct happened {
 
 static enum db_rc happened_write(struct db *db, const struct happened *h)
 {
-    return db_exec(db,
-                   "INSERT INTO chasqui_alerts (code, who, level, is_event, text, text_es, todo, todo_es, first_at, seen_at, ended_at) VALUES (?, ?, 'warn', 1, ?, ?, ?, ?, ?, ?, ?) ON "
-                   "DUPLICATE KEY UPDATE " IS_NEW("NULL", acked_by) IS_NEW("NULL", acked_at) IS_NEW("0", webhook_told) IS_NEW("0", mail_told)
-                   "text = VALUES(text), text_es = VALUES(text_es), todo = VALUES(todo), todo_es = VALUES(todo_es), first_at = VALUES(first_at), seen_at = VALUES(seen_at), "
-                   "ended_at = VALUES(ended_at)",
-                   "sssssssss", h->code, h->who, h->text, h->text_es, h->todo, h->todo_es, h->at, h->at, h->at);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_alerts (code, who, level, is_event, text, text_es, todo, todo_es, first_at, seen_at, ended_at) VALUES (?, ?, 'warn', 1, ?, ?, ?, ?, ?, ?, ?) ON "
+        "DUPLICATE KEY UPDATE " IS_NEW("NULL", acked_by) IS_NEW("NULL", acked_at) IS_NEW("0", webhook_told) IS_NEW(
+            "0",
+            mail_told) "text = VALUES(text), text_es = VALUES(text_es), todo = VALUES(todo), todo_es = VALUES(todo_es), first_at = VALUES(first_at), seen_at = VALUES(seen_at), "
+                       "ended_at = VALUES(ended_at)",
+        "sssssssss", h->code, h->who, h->text, h->text_es, h->todo, h->todo_es, h->at, h->at, h->at);
 }
 
 static enum db_rc all_write(struct db *db, const struct happened *rows, unsigned n)
@@ -43,11 +45,12 @@ static enum db_rc all_write(struct db *db, const struct happened *rows, unsigned
 static enum db_rc batches_look(struct db *db, int64_t percent, struct happened *rows)
 {
     unsigned n = 0;
-    TRY(db_query(db,
-                 "SELECT b.id, b.portal, b.failed, b.total, b.finished_at FROM chasqui_batches b WHERE b.finished_at > NOW(6) - INTERVAL 1 HOUR AND b.total > 0 AND b.failed * 100 > "
-                 "b.total * ? AND NOT EXISTS (SELECT 1 FROM chasqui_alerts a WHERE a.code = 'batch_failed' AND a.who = CONCAT('batch ', b.id) AND a.first_at >= b.finished_at) ORDER BY b.id "
-                 "LIMIT ?",
-                 "iu", percent, (uint64_t)ROWS_MAX));
+    TRY(db_query(
+        db,
+        "SELECT b.id, b.portal, b.failed, b.total, b.finished_at FROM chasqui_batches b WHERE b.finished_at > NOW(6) - INTERVAL 1 HOUR AND b.total > 0 AND b.failed * 100 > "
+        "b.total * ? AND NOT EXISTS (SELECT 1 FROM chasqui_alerts a WHERE a.code = 'batch_failed' AND a.who = CONCAT('batch ', b.id) AND a.first_at >= b.finished_at) ORDER BY b.id "
+        "LIMIT ?",
+        "iu", percent, (uint64_t)ROWS_MAX));
     while (n < ROWS_MAX && db_next(db)) {
         struct happened *h = &rows[n++];
         unsigned long long id = db_u64(db, 0), failed = db_u64(db, 2), total = db_u64(db, 3);
@@ -55,8 +58,10 @@ static enum db_rc batches_look(struct db *db, int64_t percent, struct happened *
         h->code = "batch_failed";
         snprintf(h->who, sizeof(h->who), "batch %llu", id);
         db_str_copy(db, 4, h->at, sizeof(h->at));
-        snprintf(h->text, sizeof(h->text), "Batch %llu (%s) ended with %llu of %llu failed.", id, portal, failed, total);
-        snprintf(h->text_es, sizeof(h->text_es), "El lote %llu (%s) terminó con %llu de %llu fallidos.", id, portal, failed, total);
+        snprintf(h->text, sizeof(h->text), "Batch %llu (%s) ended with %llu of %llu failed.", id, portal, failed,
+                 total);
+        snprintf(h->text_es, sizeof(h->text_es), "El lote %llu (%s) terminó con %llu de %llu fallidos.", id,
+                 portal, failed, total);
         snprintf(h->todo, sizeof(h->todo), "chasqui errors --batch %llu says why.", id);
         snprintf(h->todo_es, sizeof(h->todo_es), "chasqui errors --batch %llu dice por qué.", id);
     }
@@ -66,18 +71,21 @@ static enum db_rc batches_look(struct db *db, int64_t percent, struct happened *
 static enum db_rc missed_look(struct db *db, struct happened *rows)
 {
     unsigned n = 0;
-    TRY(db_query(db,
-                 "SELECT s.name, SUM(r.missed), MAX(r.made_at) FROM chasqui_schedule_runs r JOIN chasqui_schedules s ON s.id = r.schedule_id WHERE r.run_at > NOW(6) - INTERVAL 31 DAY AND "
-                 "r.missed > 0 AND r.made_at > NOW(6) - INTERVAL 1 HOUR GROUP BY s.id, s.name ORDER BY s.name LIMIT ?",
-                 "u", (uint64_t)ROWS_MAX));
+    TRY(db_query(
+        db,
+        "SELECT s.name, SUM(r.missed), MAX(r.made_at) FROM chasqui_schedule_runs r JOIN chasqui_schedules s ON s.id = r.schedule_id WHERE r.run_at > NOW(6) - INTERVAL 31 DAY AND "
+        "r.missed > 0 AND r.made_at > NOW(6) - INTERVAL 1 HOUR GROUP BY s.id, s.name ORDER BY s.name LIMIT ?",
+        "u", (uint64_t)ROWS_MAX));
     while (n < ROWS_MAX && db_next(db)) {
         struct happened *h = &rows[n++];
         long long times = db_i64(db, 1);
         h->code = "schedule_missed";
         db_str_copy(db, 0, h->who, sizeof(h->who));
         db_str_copy(db, 2, h->at, sizeof(h->at));
-        snprintf(h->text, sizeof(h->text), "Schedule %s was missed: no dispatcher ran (%lld %s).", h->who, times, times == 1 ? "time" : "times");
-        snprintf(h->text_es, sizeof(h->text_es), "El horario %s se perdió: no había dispatcher (%lld %s).", h->who, times, times == 1 ? "vez" : "veces");
+        snprintf(h->text, sizeof(h->text), "Schedule %s was missed: no dispatcher ran (%lld %s).", h->who, times,
+                 times == 1 ? "time" : "times");
+        snprintf(h->text_es, sizeof(h->text_es), "El horario %s se perdió: no había dispatcher (%lld %s).", h->who,
+                 times, times == 1 ? "vez" : "veces");
         snprintf(h->todo, sizeof(h->todo), "chasqui schedule run %s makes it up.", h->who);
         snprintf(h->todo_es, sizeof(h->todo_es), "chasqui schedule run %s lo recupera.", h->who);
     }
@@ -114,8 +122,10 @@ static enum db_rc late_write(struct db *db, const struct late *l, int64_t at_s, 
     TRY(db_query(db, "SELECT FROM_UNIXTIME(?)", "i", at_s));
     if (db_next(db))
         db_str_copy(db, 0, h->at, sizeof(h->at));
-    snprintf(h->text, sizeof(h->text), "Schedule %s was not done by %s (%s): batch %llu goes on.", l->name, l->done_by, zone, batch);
-    snprintf(h->text_es, sizeof(h->text_es), "El horario %s no terminó a las %s (%s): el lote %llu sigue.", l->name, l->done_by, zone, batch);
+    snprintf(h->text, sizeof(h->text), "Schedule %s was not done by %s (%s): batch %llu goes on.", l->name,
+             l->done_by, zone, batch);
+    snprintf(h->text_es, sizeof(h->text_es), "El horario %s no terminó a las %s (%s): el lote %llu sigue.",
+             l->name, l->done_by, zone, batch);
     snprintf(h->todo, sizeof(h->todo), "chasqui batch status %llu says how far it is.", batch);
     snprintf(h->todo_es, sizeof(h->todo_es), "chasqui batch status %llu dice cuánto falta.", batch);
     return happened_write(db, h);
@@ -125,11 +135,12 @@ static enum db_rc late_look(struct db *db, struct happened *room)
 {
     struct late found[ROWS_MAX];
     unsigned n = 0;
-    TRY(db_query(db,
-                 "SELECT s.name, COALESCE(s.zone, ''), s.done_by, UNIX_TIMESTAMP(r.run_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1, r.batch_id FROM chasqui_schedules s JOIN "
-                 "chasqui_schedule_runs r ON r.schedule_id = s.id JOIN chasqui_batches b ON b.id = r.batch_id WHERE s.done_by IS NOT NULL AND r.run_at > NOW(6) - "
-                 "INTERVAL 25 HOUR AND b.finished_at IS NULL ORDER BY r.run_at DESC LIMIT ?",
-                 "u", (uint64_t)ROWS_MAX));
+    TRY(db_query(
+        db,
+        "SELECT s.name, COALESCE(s.zone, ''), s.done_by, UNIX_TIMESTAMP(r.run_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1, r.batch_id FROM chasqui_schedules s JOIN "
+        "chasqui_schedule_runs r ON r.schedule_id = s.id JOIN chasqui_batches b ON b.id = r.batch_id WHERE s.done_by IS NOT NULL AND r.run_at > NOW(6) - "
+        "INTERVAL 25 HOUR AND b.finished_at IS NULL ORDER BY r.run_at DESC LIMIT ?",
+        "u", (uint64_t)ROWS_MAX));
     while (n < ROWS_MAX && db_next(db)) {
         struct late *l = &found[n++];
         db_str_copy(db, 0, l->name, sizeof(l->name));

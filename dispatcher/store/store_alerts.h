@@ -12,13 +12,13 @@
 
 #define ALERT_CODE_ROOM 41
 #define ALERT_WHO_ROOM 161
-#define ALERT_WHO_MAX 160     /* characters; bytes, too */
+#define ALERT_WHO_MAX 160 /* characters; bytes, too */
 #define ALERT_TEXT_ROOM 2001
-#define ALERT_TEXT_MAX 500    /* characters */
+#define ALERT_TEXT_MAX 500 /* characters */
 #define ALERT_TODO_ROOM 1601
 #define ALERT_TODO_MAX 400
-#define ALERTS_SAID_MAX 64    /* of one broker at a time */
-#define ALERTS_TOLD_MAX 20    /* in one message */
+#define ALERTS_SAID_MAX 64 /* of one broker at a time */
+#define ALERTS_TOLD_MAX 20 /* in one message */
 #define ALERT_MUTES_MAX 200
 
 enum alert_channel { CHANNEL_WEBHOOK, CHANNEL_MAIL, CHANNEL_COUNT };
@@ -29,17 +29,20 @@ struct alert_said {
     bool is_bad;
     char text[ALERT_TEXT_ROOM], text_es[ALERT_TEXT_ROOM], todo[ALERT_TODO_ROOM], todo_es[ALERT_TODO_ROOM];
 };
-struct store_alerts_said { /* all that a broker says now; those that it said before and does not any more end by themselves */
+struct
+    store_alerts_said { /* all that a broker says now; those that it said before and does not any more end by themselves */
     unsigned n;
     struct alert_said *one; /* owned by the caller; by code and who, so that two brokers lock them in one order */
-    struct buf json;        /* out: {ok,alerts:[{id,code,who,acked_by,muted_until}],channels:[{channel,error,for_s,attempts}]} of what goes on, and of
+    struct buf
+        json; /* out: {ok,alerts:[{id,code,who,acked_by,muted_until}],channels:[{channel,error,for_s,attempts}]} of what goes on, and of
                              * channels that take nothing; freed by the caller */
     enum store_rc rc;
 };
 void store_alerts_said(struct db *db, void *op);
 
-struct store_alerts_sweep { /* ends what nobody says any more, writes what the database knows, forgets what is old */
-    int64_t gone_s;               /* it ends when nobody has said it for so long */
+struct
+    store_alerts_sweep { /* ends what nobody says any more, writes what the database knows, forgets what is old */
+    int64_t gone_s;      /* it ends when nobody has said it for so long */
     int64_t batch_failed_percent; /* 0 = off */
     enum store_rc rc;
 };
@@ -73,7 +76,10 @@ struct store_alerts_end { /* of one message; no-op when the token does not hold 
     enum alert_channel channel;
     uint8_t token[ID_TOKEN_BYTES];
     unsigned n;
-    struct { uint64_t id; enum alert_what what; } told[ALERTS_TOLD_MAX];
+    struct {
+        uint64_t id;
+        enum alert_what what;
+    } told[ALERTS_TOLD_MAX];
     char error[201];  /* "" = it was taken */
     int64_t again_ms; /* until the next message, or try */
     enum store_rc rc;

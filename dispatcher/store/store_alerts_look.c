@@ -38,13 +38,14 @@ static struct jv *alert_jv(struct db *db)
 
 static enum db_rc alerts_read(struct db *db, unsigned limit, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT a.id, a.code, a.who, a.level, a.text, a.text_es, a.todo, a.todo_es, a.is_event, CAST(UNIX_TIMESTAMP(a.first_at) * 1000 AS INT), "
-                 "CAST(UNIX_TIMESTAMP(a.seen_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.ended_at) * 1000 AS INT), a.acked_by, CAST(UNIX_TIMESTAMP(a.acked_at) * 1000 AS INT), (SELECT "
-                 "CAST(UNIX_TIMESTAMP(MAX(m.until_at)) * 1000 AS INT) FROM chasqui_alert_mutes m WHERE m.code = a.code AND (m.who = '' OR m.who = a.who) AND m.until_at > NOW(6)), "
-                 "CAST(UNIX_TIMESTAMP(a.webhook_told_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.mail_told_at) * 1000 AS INT) FROM chasqui_alerts a ORDER BY a.ended_at IS NOT NULL, "
-                 "a.ended_at DESC, a.level DESC, a.first_at LIMIT ?",
-                 "u", (uint64_t)limit));
+    TRY(db_query(
+        db,
+        "SELECT a.id, a.code, a.who, a.level, a.text, a.text_es, a.todo, a.todo_es, a.is_event, CAST(UNIX_TIMESTAMP(a.first_at) * 1000 AS INT), "
+        "CAST(UNIX_TIMESTAMP(a.seen_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.ended_at) * 1000 AS INT), a.acked_by, CAST(UNIX_TIMESTAMP(a.acked_at) * 1000 AS INT), (SELECT "
+        "CAST(UNIX_TIMESTAMP(MAX(m.until_at)) * 1000 AS INT) FROM chasqui_alert_mutes m WHERE m.code = a.code AND (m.who = '' OR m.who = a.who) AND m.until_at > NOW(6)), "
+        "CAST(UNIX_TIMESTAMP(a.webhook_told_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.mail_told_at) * 1000 AS INT) FROM chasqui_alerts a ORDER BY a.ended_at IS NOT NULL, "
+        "a.ended_at DESC, a.level DESC, a.first_at LIMIT ?",
+        "u", (uint64_t)limit));
     while (db_next(db))
         jv_push(list, alert_jv(db));
     return DB_OK;
@@ -52,9 +53,10 @@ static enum db_rc alerts_read(struct db *db, unsigned limit, struct jv *list)
 
 static enum db_rc mutes_read(struct db *db, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT code, who, CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT), actor, reason FROM chasqui_alert_mutes WHERE until_at > NOW(6) ORDER BY until_at LIMIT ?", "u",
-                 (uint64_t)ALERT_MUTES_MAX));
+    TRY(db_query(
+        db,
+        "SELECT code, who, CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT), actor, reason FROM chasqui_alert_mutes WHERE until_at > NOW(6) ORDER BY until_at LIMIT ?",
+        "u", (uint64_t)ALERT_MUTES_MAX));
     while (db_next(db)) {
         struct jv *one = jv_new_object();
         jv_set_str(one, "code", db_str(db, 0, NULL));
@@ -69,10 +71,11 @@ static enum db_rc mutes_read(struct db *db, struct jv *list)
 
 static enum db_rc channels_read(struct db *db, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT channel, CAST(UNIX_TIMESTAMP(told_at) * 1000 AS INT), IF(hour_at > NOW(6) - INTERVAL 1 HOUR, sent, 0), attempts, CAST(UNIX_TIMESTAMP(failed_at) * 1000 AS INT), "
-                 "last_error FROM chasqui_alert_channels ORDER BY channel",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT channel, CAST(UNIX_TIMESTAMP(told_at) * 1000 AS INT), IF(hour_at > NOW(6) - INTERVAL 1 HOUR, sent, 0), attempts, CAST(UNIX_TIMESTAMP(failed_at) * 1000 AS INT), "
+        "last_error FROM chasqui_alert_channels ORDER BY channel",
+        ""));
     while (db_next(db)) {
         struct jv *one = jv_new_object();
         jv_set_str(one, "channel", db_str(db, 0, NULL));
@@ -88,7 +91,8 @@ static enum db_rc channels_read(struct db *db, struct jv *list)
 
 static enum db_rc list_read(struct db *db, struct store_alerts_list *op)
 {
-    struct jv *body = jv_new_object(), *alerts = jv_new_array(), *mutes = jv_new_array(), *channels = jv_new_array();
+    struct jv *body = jv_new_object(), *alerts = jv_new_array(), *mutes = jv_new_array(),
+              *channels = jv_new_array();
     jv_set_bool(body, "ok", true);
     jv_set(body, "alerts", alerts);
     jv_set(body, "mutes", mutes);
@@ -106,11 +110,13 @@ void store_alerts_list(struct db *db, void *arg)
     op->rc = store_rc_of(db ? list_read(db, op) : DB_GONE);
 }
 
-/* ---- what an operator wants ------------------------------------------------------------------------------------------------- */
+/* ---- what an operator wants --------------------------------------------------------------------------------- */
 
 static enum db_rc ack(struct db *db, struct store_alert_set *op)
 {
-    TRY(db_query(db, "SELECT code, who, is_event = 0 AND ended_at IS NOT NULL FROM chasqui_alerts WHERE id = ? FOR UPDATE", "u", op->id));
+    TRY(db_query(
+        db, "SELECT code, who, is_event = 0 AND ended_at IS NOT NULL FROM chasqui_alerts WHERE id = ? FOR UPDATE",
+        "u", op->id));
     op->found = db_next(db);
     if (!op->found)
         return DB_OK;
@@ -120,29 +126,37 @@ static enum db_rc ack(struct db *db, struct store_alert_set *op)
         snprintf(op->refused, sizeof(op->refused), "It is over.");
         return DB_OK;
     }
-    return db_exec(db, "UPDATE chasqui_alerts SET acked_at = NOW(6), acked_by = LEFT(?, 160) WHERE id = ?", "su", op->by.name, op->id);
+    return db_exec(db, "UPDATE chasqui_alerts SET acked_at = NOW(6), acked_by = LEFT(?, 160) WHERE id = ?", "su",
+                   op->by.name, op->id);
 }
 
 static enum db_rc mute(struct db *db, struct store_alert_set *op)
 {
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_alert_mutes WHERE until_at > NOW(6) AND NOT (code = ? AND who = ?)", "ss", op->code, op->who));
+    TRY(db_query(db,
+                 "SELECT COUNT(*) FROM chasqui_alert_mutes WHERE until_at > NOW(6) AND NOT (code = ? AND who = ?)",
+                 "ss", op->code, op->who));
     op->found = true;
     if (db_next(db) && db_u64(db, 0) >= ALERT_MUTES_MAX) {
         snprintf(op->refused, sizeof(op->refused), "%d mutes hold already; end some.", ALERT_MUTES_MAX);
         return DB_OK;
     }
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_alert_mutes (code, who, until_at, actor, reason, created_at) VALUES (?, ?, NOW(6) + INTERVAL ? SECOND, LEFT(?, 160), ?, NOW(6)) ON DUPLICATE KEY "
-                "UPDATE until_at = VALUES(until_at), actor = VALUES(actor), reason = VALUES(reason), created_at = VALUES(created_at)",
-                "ssiss", op->code, op->who, op->for_s, op->by.name, op->by.why[0] ? op->by.why : NULL));
-    TRY(db_query(db, "SELECT CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_alert_mutes WHERE code = ? AND who = ?", "ss", op->code, op->who));
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_alert_mutes (code, who, until_at, actor, reason, created_at) VALUES (?, ?, NOW(6) + INTERVAL ? SECOND, LEFT(?, 160), ?, NOW(6)) ON DUPLICATE KEY "
+        "UPDATE until_at = VALUES(until_at), actor = VALUES(actor), reason = VALUES(reason), created_at = VALUES(created_at)",
+        "ssiss", op->code, op->who, op->for_s, op->by.name, op->by.why[0] ? op->by.why : NULL));
+    TRY(db_query(
+        db,
+        "SELECT CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_alert_mutes WHERE code = ? AND who = ?",
+        "ss", op->code, op->who));
     op->until_ms = db_next(db) ? db_i64(db, 0) : 0;
     return DB_OK;
 }
 
 static enum db_rc unmute(struct db *db, struct store_alert_set *op)
 {
-    TRY(db_exec(db, "DELETE FROM chasqui_alert_mutes WHERE code = ? AND who = ? AND until_at > NOW(6)", "ss", op->code, op->who));
+    TRY(db_exec(db, "DELETE FROM chasqui_alert_mutes WHERE code = ? AND who = ? AND until_at > NOW(6)", "ss",
+                op->code, op->who));
     op->found = db_affected(db) > 0;
     return DB_OK;
 }
@@ -159,10 +173,12 @@ static enum db_rc set_tx(struct db *db, void *arg)
         return DB_OK;
     snprintf(subject, sizeof(subject), "alert:%s%s%.100s", op->code, op->who[0] ? " " : "", op->who);
     if (op->wish == ALERT_MUTE)
-        snprintf(detail, sizeof(detail), "for %lld s%s%s", (long long)op->for_s, op->by.why[0] ? ": " : "", op->by.why);
+        snprintf(detail, sizeof(detail), "for %lld s%s%s", (long long)op->for_s, op->by.why[0] ? ": " : "",
+                 op->by.why);
     else
         snprintf(detail, sizeof(detail), "%s", op->by.why);
-    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, words[op->wish], subject, detail[0] ? detail : NULL);
+    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, words[op->wish], subject,
+                     detail[0] ? detail : NULL);
 }
 
 void store_alert_set(struct db *db, void *arg)

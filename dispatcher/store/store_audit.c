@@ -35,8 +35,9 @@ static bool is_ascii(const char *text)
 /* A session's or a job's own id: the trail knows it as a job's number. "" when it is no such id. */
 static enum db_rc subject_of(struct db *db, const char *id, char out[SUBJECT_ROOM])
 {
-    static const char *const sql[] = {"SELECT job_id FROM chasqui_sessions WHERE robot_session_id = ? ORDER BY id DESC LIMIT 1",
-                                      "SELECT job_id FROM chasqui_jobs WHERE job_uid = ?"};
+    static const char *const sql[] = {
+        "SELECT job_id FROM chasqui_sessions WHERE robot_session_id = ? ORDER BY id DESC LIMIT 1",
+        "SELECT job_id FROM chasqui_jobs WHERE job_uid = ?"};
     out[0] = 0;
     if (!is_ascii(id)) /* no such id, and nothing that its column could be compared with */
         return DB_OK;
@@ -53,9 +54,15 @@ static enum db_rc older_find(struct db *db, const struct store_audit *op, uint64
 {
     *id = 0;
     if (op->since_ms)
-        TRY(db_query(db, "SELECT id FROM chasqui_audit WHERE at < TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND ORDER BY at DESC, id DESC LIMIT 1", "i", op->since_ms));
+        TRY(db_query(
+            db,
+            "SELECT id FROM chasqui_audit WHERE at < TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND ORDER BY at DESC, id DESC LIMIT 1",
+            "i", op->since_ms));
     else if (op->for_ms)
-        TRY(db_query(db, "SELECT id FROM chasqui_audit WHERE at < NOW(6) - INTERVAL ? * 1000 MICROSECOND ORDER BY at DESC, id DESC LIMIT 1", "i", op->for_ms));
+        TRY(db_query(
+            db,
+            "SELECT id FROM chasqui_audit WHERE at < NOW(6) - INTERVAL ? * 1000 MICROSECOND ORDER BY at DESC, id DESC LIMIT 1",
+            "i", op->for_ms));
     else
         return DB_OK;
     *id = db_next(db) ? db_u64(db, 0) : 0;
@@ -70,20 +77,29 @@ static enum db_rc audit_read(struct db *db, struct store_audit *op)
     TRY(subject_of(db, op->search, of_search));
     TRY(subject_of(db, op->subject, of_subject));
     TRY(older_find(db, op, &older));
-    if (op->search[0] || op->actor[0] || op->action[0] || op->subject[0]) { /* looks through a bounded part; the cursor goes on behind it */
-        TRY(db_query(db, "SELECT id FROM chasqui_audit WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?", "uu", below, (uint64_t)WINDOW));
+    if (op->search[0] || op->actor[0] || op->action[0] ||
+        op->subject[0]) { /* looks through a bounded part; the cursor goes on behind it */
+        TRY(db_query(db, "SELECT id FROM chasqui_audit WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?", "uu",
+                     below, (uint64_t)WINDOW));
         floor = db_next(db) ? db_u64(db, 0) : 0;
     }
     bool is_end = floor <= older;
     if (is_end)
         floor = older;
-    TRY(db_query(db,
-                 "SELECT id, CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), actor, peer, request_id, action, subject, detail FROM chasqui_audit WHERE id < ? "
-                 "AND id > ? AND (? = '' OR LOCATE(?, CONCAT_WS(' ', actor, action, subject, detail)) > 0 OR subject = ?) AND (? = '' OR LOCATE(?, "
-                 "actor) > 0) AND (? = '' OR LEFT(CONVERT(action USING utf8mb4), CHAR_LENGTH(?)) = ?) AND (? = '' OR subject IN (?, ?) OR SUBSTRING_INDEX(subject, ':', "
-                 "-1) = ?) ORDER BY id DESC LIMIT ?",
-                 "uu" "sss" "ss" "sss" "ssss" "u", below, floor, op->search, op->search, of_search, op->actor, op->actor, op->action, op->action,
-                 op->action, op->subject, op->subject, of_subject, op->subject, (uint64_t)limit + 1));
+    TRY(db_query(
+        db,
+        "SELECT id, CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), actor, peer, request_id, action, subject, detail FROM chasqui_audit WHERE id < ? "
+        "AND id > ? AND (? = '' OR LOCATE(?, CONCAT_WS(' ', actor, action, subject, detail)) > 0 OR subject = ?) AND (? = '' OR LOCATE(?, "
+        "actor) > 0) AND (? = '' OR LEFT(CONVERT(action USING utf8mb4), CHAR_LENGTH(?)) = ?) AND (? = '' OR subject IN (?, ?) OR SUBSTRING_INDEX(subject, ':', "
+        "-1) = ?) ORDER BY id DESC LIMIT ?",
+        "uu"
+        "sss"
+        "ss"
+        "sss"
+        "ssss"
+        "u",
+        below, floor, op->search, op->search, of_search, op->actor, op->actor, op->action, op->action, op->action,
+        op->subject, op->subject, of_subject, op->subject, (uint64_t)limit + 1));
     struct jv *list = jv_new_array(), *body = jv_new_object();
     while (n < limit && db_next(db)) {
         next = db_u64(db, 0);

@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIVE_MAX 512 /* items of a state that the longest are looked for among: the first by index, which began first */
+#define LIVE_MAX                                                                                                  \
+    512 /* items of a state that the longest are looked for among: the first by index, which began first */
 #define TAIL_MAX 10
 #define EVENTS_MAX 8192 /* of a piece; a timeline has few */
 #define DAY_MS 86400000
@@ -28,7 +29,8 @@ enum item_state { QUEUED = 1, RUNNING, RETRYING, DONE, FAILED, CANCELLED }; /* t
 struct seen {
     uint64_t idx, job_id; /* job_id 0: it has none of its own */
     unsigned state;
-    int64_t first_ms, began_ms, ended_ms; /* first_ms: its first attempt; began_ms: that of the last time it was put in; 0 = not known */
+    int64_t first_ms, began_ms,
+        ended_ms; /* first_ms: its first attempt; began_ms: that of the last time it was put in; 0 = not known */
 };
 
 struct robot {
@@ -53,7 +55,7 @@ struct course {
     struct longest tail[TAIL_MAX];
 };
 
-/* ---- robots ---------------------------------------------------------------------------------------------------------- */
+/* ---- robots ------------------------------------------------------------------------------------------------- */
 
 static struct robot *robot_of(struct course *c, const char *name)
 {
@@ -75,7 +77,8 @@ static void attempt_count(struct course *c, const char *worker, const char *outc
     robot->attempts++;
     if (strcmp(outcome, outcome_name[OUTCOME_DONE]) != 0) {
         robot->failed += strcmp(outcome, outcome_name[OUTCOME_CANCELLED]) != 0;
-        robot->faults += strcmp(outcome, outcome_name[OUTCOME_ROBOT]) == 0 || strcmp(outcome, outcome_name[OUTCOME_UNKNOWN]) == 0;
+        robot->faults += strcmp(outcome, outcome_name[OUTCOME_ROBOT]) == 0 ||
+                         strcmp(outcome, outcome_name[OUTCOME_UNKNOWN]) == 0;
         return;
     }
     if (robot->n == robot->room) {
@@ -105,7 +108,7 @@ static int by_median(const void *a, const void *b)
     return one == other ? strcmp(x->name, y->name) : one < other ? 1 : -1;
 }
 
-/* ---- items ----------------------------------------------------------------------------------------------------------- */
+/* ---- items -------------------------------------------------------------------------------------------------- */
 
 static struct seen *seen_of(struct seen *seen, unsigned n, uint64_t job_id, unsigned *hint)
 {
@@ -141,11 +144,12 @@ static enum db_rc timelines_read(struct db *db, struct seen *seen, unsigned n, s
             jobs[n_jobs++] = seen[i].job_id;
     if (!n_jobs)
         return DB_OK;
-    TRY(db_query_in_u64(db,
-                        "SELECT job_id, event, CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), COALESCE(worker, ''), COALESCE(outcome, ''), COALESCE(robot_ms, 0) FROM "
-                        "chasqui_job_events FORCE INDEX (job) WHERE job_id IN (%s) AND event IN ('queued', 'started', 'logged_in', 'retrying', 'waits_again', "
-                        "'done', 'failed', 'cancelled') ORDER BY job_id, id LIMIT ?",
-                        jobs, n_jobs, "u", (uint64_t)EVENTS_MAX));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT job_id, event, CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), COALESCE(worker, ''), COALESCE(outcome, ''), COALESCE(robot_ms, 0) FROM "
+        "chasqui_job_events FORCE INDEX (job) WHERE job_id IN (%s) AND event IN ('queued', 'started', 'logged_in', 'retrying', 'waits_again', "
+        "'done', 'failed', 'cancelled') ORDER BY job_id, id LIMIT ?",
+        jobs, n_jobs, "u", (uint64_t)EVENTS_MAX));
     while (db_next(db)) {
         struct seen *s = seen_of(seen, n, db_u64(db, 0), &hint);
         if (!s)
@@ -158,17 +162,21 @@ static enum db_rc timelines_read(struct db *db, struct seen *seen, unsigned n, s
 }
 
 /* Those of these items (at most DB_LIST_MAX) that are there. One that runs in a session that it met has no timeline: its lease tells. */
-static enum db_rc piece_read(struct db *db, uint64_t batch_id, const uint64_t *idx, unsigned n, struct seen *out, unsigned *n_out)
+static enum db_rc piece_read(struct db *db, uint64_t batch_id, const uint64_t *idx, unsigned n, struct seen *out,
+                             unsigned *n_out)
 {
     *n_out = 0;
-    TRY(db_query_in_u64(db,
-                        "SELECT i.idx, i.state + 0, q.job_id, CAST(UNIX_TIMESTAMP(l.taken_at) * 1000 AS INT) FROM chasqui_items i FORCE INDEX (PRIMARY) "
-                        "LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id AND q.batch_id = i.batch_id AND q.idx = i.idx LEFT JOIN chasqui_leases l ON "
-                        "l.job_id = i.job_id AND i.state = 'running' WHERE i.batch_id = ? AND i.idx IN (%s)",
-                        idx, n, "u", batch_id));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT i.idx, i.state + 0, q.job_id, CAST(UNIX_TIMESTAMP(l.taken_at) * 1000 AS INT) FROM chasqui_items i FORCE INDEX (PRIMARY) "
+        "LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id AND q.batch_id = i.batch_id AND q.idx = i.idx LEFT JOIN chasqui_leases l ON "
+        "l.job_id = i.job_id AND i.state = 'running' WHERE i.batch_id = ? AND i.idx IN (%s)",
+        idx, n, "u", batch_id));
     while (*n_out < n && db_next(db)) {
         struct seen *s = &out[(*n_out)++];
-        *s = (struct seen){.idx = db_u64(db, 0), .state = (unsigned)db_u64(db, 1), .job_id = db_is_null(db, 2) ? 0 : db_u64(db, 2)};
+        *s = (struct seen){.idx = db_u64(db, 0),
+                           .state = (unsigned)db_u64(db, 1),
+                           .job_id = db_is_null(db, 2) ? 0 : db_u64(db, 2)};
         if (!s->job_id && !db_is_null(db, 3))
             s->began_ms = db_i64(db, 3);
     }
@@ -203,7 +211,7 @@ static enum db_rc items_read(struct db *db, struct course *c)
     return DB_OK;
 }
 
-/* ---- what takes longest ---------------------------------------------------------------------------------------------- */
+/* ---- what takes longest ------------------------------------------------------------------------------------- */
 
 static void tail_add(struct course *c, const struct seen *s, int64_t until_ms)
 {
@@ -226,8 +234,10 @@ static enum db_rc live_read(struct db *db, struct course *c, const char *state)
     uint64_t idx[LIVE_MAX];
     struct seen seen[DB_LIST_MAX];
     unsigned n = 0, n_out;
-    TRY(db_query(db, "SELECT idx FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? AND state = ? ORDER BY idx LIMIT ?", "usu", c->batch_id, state,
-                 (uint64_t)LIVE_MAX));
+    TRY(db_query(
+        db,
+        "SELECT idx FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? AND state = ? ORDER BY idx LIMIT ?",
+        "usu", c->batch_id, state, (uint64_t)LIVE_MAX));
     while (n < LIVE_MAX && db_next(db))
         idx[n++] = db_u64(db, 0);
     for (unsigned at = 0; at < n; at += DB_LIST_MAX) {
@@ -260,11 +270,13 @@ static enum db_rc tail_jv(struct db *db, const struct course *c, struct jv *list
         idx[i] = c->tail[i].idx;
     if (!c->n_tail)
         return DB_OK;
-    TRY(db_query_in_u64(db,
-                        "SELECT i.idx, i.company_id, i.state, i.job_id, j.worker, IF(j.batch_id = i.batch_id, j.attempts, 0), IF(j.batch_id = i.batch_id AND "
-                        "i.state <> 'done', " JOB_ERROR ", NULL) FROM chasqui_items i FORCE INDEX (PRIMARY) LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN
-                        "WHERE i.batch_id = ? AND i.idx IN (%s)",
-                        idx, c->n_tail, "u", c->batch_id));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT i.idx, i.company_id, i.state, i.job_id, j.worker, IF(j.batch_id = i.batch_id, j.attempts, 0), IF(j.batch_id = i.batch_id AND "
+        "i.state <> 'done', " JOB_ERROR
+        ", NULL) FROM chasqui_items i FORCE INDEX (PRIMARY) LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN
+        "WHERE i.batch_id = ? AND i.idx IN (%s)",
+        idx, c->n_tail, "u", c->batch_id));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_tail; i++) {
             if (c->tail[i].idx != db_u64(db, 0) || one[i])
@@ -286,11 +298,12 @@ static enum db_rc tail_jv(struct db *db, const struct course *c, struct jv *list
     return DB_OK;
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------------------------ */
+/* ---- the answer --------------------------------------------------------------------------------------------- */
 
 static int64_t step_of(int64_t begin_ms, int64_t end_ms)
 {
-    static const int64_t steps_s[] = {1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200};
+    static const int64_t steps_s[] = {1,   2,   5,    10,   15,   30,    60,    120,  300,
+                                      600, 900, 1800, 3600, 7200, 14400, 21600, 43200};
     int64_t step_ms = DAY_MS;
     for (unsigned i = 0; i < sizeof(steps_s) / sizeof(*steps_s); i++)
         if (end_ms / (steps_s[i] * 1000) - begin_ms / (steps_s[i] * 1000) < COURSE_STEPS_MAX)
@@ -310,7 +323,8 @@ static void curve_set(const struct course *c, struct jv *out)
 {
     uint64_t done[COURSE_STEPS_MAX] = {0}, failed[COURSE_STEPS_MAX] = {0};
     struct jv *lists[] = {jv_new_array(), jv_new_array()};
-    int64_t step_ms = c->begin_ms ? step_of(c->begin_ms, c->end_ms) : 0, first = step_ms ? c->begin_ms / step_ms : 0;
+    int64_t step_ms = c->begin_ms ? step_of(c->begin_ms, c->end_ms) : 0,
+            first = step_ms ? c->begin_ms / step_ms : 0;
     unsigned n = step_ms ? (unsigned)(c->end_ms / step_ms - first) + 1 : 0;
     for (uint64_t i = 0; n && i < c->looked; i++) {
         const struct seen *s = &c->seen[i];
@@ -355,7 +369,10 @@ static struct jv *robots_jv(struct course *c)
 
 static enum db_rc begin(struct db *db, struct course *c, const struct batch_course *of)
 {
-    TRY(db_query(db, "SELECT MAX(idx) + 1, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS INT) FROM chasqui_items WHERE batch_id = ?", "u", of->batch_id));
+    TRY(db_query(
+        db,
+        "SELECT MAX(idx) + 1, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS INT) FROM chasqui_items WHERE batch_id = ?",
+        "u", of->batch_id));
     if (!db_next(db))
         return DB_FAIL;
     c->batch_id = of->batch_id;

@@ -22,14 +22,17 @@ static enum db_rc begin(struct db *db, struct change *c)
 {
     struct store_batch_priority *op = c->op;
     char subject[40], before[8], after[8];
-    TRY(db_find(db, &op->found, "SELECT priority, finished_at IS NOT NULL FROM chasqui_batches WHERE id = ? FOR UPDATE", "u", op->batch_id));
+    TRY(db_find(db, &op->found,
+                "SELECT priority, finished_at IS NOT NULL FROM chasqui_batches WHERE id = ? FOR UPDATE", "u",
+                op->batch_id));
     if (!op->found)
         return DB_OK;
     snprintf(before, sizeof(before), "%u", (unsigned)db_u64(db, 0));
     if ((op->wrong_state = db_u64(db, 1) != 0))
         return DB_OK;
     TRY(turn_next(db, op->priority, 0, true, &c->turn));
-    TRY(db_exec(db, "UPDATE chasqui_batches SET priority = ?, turn = ? WHERE id = ?", "uuu", (uint64_t)op->priority, c->turn, op->batch_id));
+    TRY(db_exec(db, "UPDATE chasqui_batches SET priority = ?, turn = ? WHERE id = ?", "uuu",
+                (uint64_t)op->priority, c->turn, op->batch_id));
     c->begun = true;
     snprintf(subject, sizeof(subject), "batch:%llu", (unsigned long long)op->batch_id);
     snprintf(after, sizeof(after), "%u", (unsigned)op->priority);
@@ -43,13 +46,14 @@ static enum db_rc step(struct db *db, struct change *c)
     struct store_batch_priority *op = c->op;
     uint64_t last = c->from;
     unsigned n = 0;
-    TRY(db_query(db, "SELECT idx FROM chasqui_items WHERE batch_id = ? AND idx >= ? ORDER BY idx LIMIT ?", "uuu", op->batch_id, c->from,
-                 (uint64_t)STEP));
+    TRY(db_query(db, "SELECT idx FROM chasqui_items WHERE batch_id = ? AND idx >= ? ORDER BY idx LIMIT ?", "uuu",
+                 op->batch_id, c->from, (uint64_t)STEP));
     for (; db_next(db); n++)
         last = db_u64(db, 0);
-    TRY(db_exec(db,
-                "UPDATE chasqui_items SET urgency = ?, turn = ? + idx WHERE batch_id = ? AND idx BETWEEN ? AND ? AND state IN ('queued', 'retrying')",
-                "uuuuu", (uint64_t)(9 - op->priority), c->turn, op->batch_id, c->from, last));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_items SET urgency = ?, turn = ? + idx WHERE batch_id = ? AND idx BETWEEN ? AND ? AND state IN ('queued', 'retrying')",
+        "uuuuu", (uint64_t)(9 - op->priority), c->turn, op->batch_id, c->from, last));
     op->more = n == STEP;
     c->from = last + 1;
     return DB_OK;

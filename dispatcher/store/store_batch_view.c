@@ -22,16 +22,17 @@
 static const char *const item_state_name[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
 #define ITEM_STATES (sizeof(item_state_name) / sizeof(item_state_name[0]))
 
-/* ---- who may see it ---------------------------------------------------------------------------------------------------- */
+/* ---- who may see it ----------------------------------------------------------------------------------------- */
 
-#define SEEN                                                                                                             \
-    "(? OR b.token_id = ? OR (EXISTS (SELECT 1 FROM chasqui_tokens t WHERE t.id = b.token_id AND t.all_companies = 0) "  \
-    "AND NOT EXISTS (SELECT 1 FROM chasqui_token_companies a WHERE a.token_id = b.token_id AND NOT EXISTS (SELECT 1 "    \
+#define SEEN                                                                                                            \
+    "(? OR b.token_id = ? OR (EXISTS (SELECT 1 FROM chasqui_tokens t WHERE t.id = b.token_id AND t.all_companies = 0) " \
+    "AND NOT EXISTS (SELECT 1 FROM chasqui_token_companies a WHERE a.token_id = b.token_id AND NOT EXISTS (SELECT 1 "   \
     "FROM chasqui_token_companies c WHERE c.token_id = ? AND c.company_id = a.company_id))))"
 
 enum db_rc batch_is_seen(struct db *db, uint64_t batch_id, const struct batch_viewer *v, bool *found)
 {
-    return db_find(db, found, "SELECT 1 FROM chasqui_batches b WHERE b.id = ? AND " SEEN, "uuuu", batch_id, (uint64_t)v->all, v->token_id, v->token_id);
+    return db_find(db, found, "SELECT 1 FROM chasqui_batches b WHERE b.id = ? AND " SEEN, "uuuu", batch_id,
+                   (uint64_t)v->all, v->token_id, v->token_id);
 }
 
 enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found)
@@ -40,7 +41,7 @@ enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewe
     return *found ? db_query(db, "SELECT id FROM chasqui_batches WHERE id = ? FOR UPDATE", "u", batch_id) : DB_OK;
 }
 
-/* ---- its shape ----------------------------------------------------------------------------------------------------------- */
+/* ---- its shape ---------------------------------------------------------------------------------------------- */
 
 struct shape {
     uint64_t id, total, age_ms;
@@ -48,7 +49,8 @@ struct shape {
     int64_t created_ms, available_ms, finished_ms;
     bool is_open, is_finished;
     uint8_t priority;
-    char status[21], portal[PORTAL_ROOM], action[65], name[401], steps[STEPS_NAMES_ROOM], made_by[ACTOR_MAX * 4 + 1];
+    char status[21], portal[PORTAL_ROOM], action[65], name[401], steps[STEPS_NAMES_ROOM],
+        made_by[ACTOR_MAX * 4 + 1];
     bool closes;
     double per_second; /* items that begin, 0 = not known */
     uint64_t seen;     /* items that it was seen at */
@@ -57,11 +59,11 @@ struct shape {
     bool stands;       /* by that, nothing of it begins */
 };
 
-#define SHAPE_COLUMNS                                                                                                               \
-    "b.id, b.status, b.total, b.portal, b.action, b.priority, CAST(UNIX_TIMESTAMP(b.created_at) * 1000 AS INT), "                   \
-    "CAST(UNIX_TIMESTAMP(b.available_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(b.finished_at) * 1000 AS INT), b.done, b.failed, "     \
-    "b.cancelled, TIMESTAMPDIFF(MICROSECOND, GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)), NOW(6)) DIV 1000, b.name, "  \
-    "b.steps, b.closes, (SELECT CONCAT('schedule:', s.name) FROM chasqui_schedule_runs r JOIN chasqui_schedules s ON s.id = r.schedule_id WHERE "   \
+#define SHAPE_COLUMNS                                                                                                                             \
+    "b.id, b.status, b.total, b.portal, b.action, b.priority, CAST(UNIX_TIMESTAMP(b.created_at) * 1000 AS INT), "                                 \
+    "CAST(UNIX_TIMESTAMP(b.available_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(b.finished_at) * 1000 AS INT), b.done, b.failed, "                   \
+    "b.cancelled, TIMESTAMPDIFF(MICROSECOND, GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)), NOW(6)) DIV 1000, b.name, "          \
+    "b.steps, b.closes, (SELECT CONCAT('schedule:', s.name) FROM chasqui_schedule_runs r JOIN chasqui_schedules s ON s.id = r.schedule_id WHERE " \
     "r.batch_id = b.id), (SELECT CONCAT('token:', t.id, ':', t.name) FROM chasqui_tokens t WHERE t.id = b.token_id) "
 
 static void shape_read(struct db *db, struct shape *s)
@@ -95,7 +97,10 @@ static enum db_rc counts_read(struct db *db, struct shape *s)
     if (s->is_finished)
         return DB_OK;
     memset(s->count, 0, sizeof(s->count));
-    TRY(db_query(db, "SELECT state + 0, COUNT(*) FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? GROUP BY state", "u", s->id));
+    TRY(db_query(
+        db,
+        "SELECT state + 0, COUNT(*) FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? GROUP BY state",
+        "u", s->id));
     while (db_next(db)) {
         uint64_t state = db_u64(db, 0); /* ENUM indexes count from 1 */
         if (state < 1 || state > ITEM_STATES)
@@ -113,11 +118,13 @@ static enum db_rc counts_read(struct db *db, struct shape *s)
  * batch may run. */
 static enum db_rc rate_read(struct db *db, struct shape *s)
 {
-    TRY(db_query(db,
-                 "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(x.started_at), NOW(6)), COUNT(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, 1, NULL)), "
-                 "TIMESTAMPDIFF(MICROSECOND, MIN(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, x.started_at, NULL)), NOW(6)) FROM (SELECT {utc started_at} "
-                 "AS started_at FROM portal_jobs FORCE INDEX (chasqui_batch) WHERE batch_id = ? ORDER BY id DESC LIMIT " RECENT ") x",
-                 "u", s->id));
+    TRY(db_query(
+        db,
+        "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(x.started_at), NOW(6)), COUNT(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, 1, NULL)), "
+        "TIMESTAMPDIFF(MICROSECOND, MIN(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, x.started_at, NULL)), NOW(6)) FROM (SELECT {utc started_at} "
+        "AS started_at FROM portal_jobs FORCE INDEX (chasqui_batch) WHERE batch_id = ? ORDER BY id DESC LIMIT " RECENT
+        ") x",
+        "u", s->id));
     uint64_t n = 0, us = 0, ended = s->count[3] + s->count[4];
     if (db_next(db)) {
         unsigned lately = db_u64(db, 2) >= RECENT_LEAST ? 2 : 0;
@@ -138,10 +145,11 @@ static enum db_rc oldest_read(struct db *db, struct shape *s)
     s->oldest_ms = -1;
     if (!s->count[1])
         return DB_OK;
-    TRY(db_query(db,
-                 "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(l.taken_at), NOW(6)) DIV 1000 FROM chasqui_items i FORCE INDEX (by_state) STRAIGHT_JOIN "
-                 "chasqui_leases l FORCE INDEX (PRIMARY) ON l.job_id = i.job_id WHERE i.batch_id = ? AND i.state = 'running'",
-                 "u", s->id));
+    TRY(db_query(
+        db,
+        "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(l.taken_at), NOW(6)) DIV 1000 FROM chasqui_items i FORCE INDEX (by_state) STRAIGHT_JOIN "
+        "chasqui_leases l FORCE INDEX (PRIMARY) ON l.job_id = i.job_id WHERE i.batch_id = ? AND i.state = 'running'",
+        "u", s->id));
     if (db_next(db) && !db_is_null(db, 0))
         s->oldest_ms = db_i64(db, 0) > 0 ? db_i64(db, 0) : 0;
     return DB_OK;
@@ -170,7 +178,9 @@ static void eta_set(struct jv *b, const struct shape *s)
     bool is_cancelled = strcmp(s->status, "cancelled") == 0;
     double eta_s = s->per_second > 0 && left && !is_cancelled ? (double)left / s->per_second : -1;
     bool is_known = !s->is_finished && !s->stands && eta_s >= 0 && eta_s <= 1e9;
-    double doubt = s->seen < 10 ? 0.6 : s->seen < 100 ? 0.3 : 0.15; /* the rate is a count, and robots change their speed */
+    double doubt = s->seen < 10    ? 0.6
+                   : s->seen < 100 ? 0.3
+                                   : 0.15; /* the rate is a count, and robots change their speed */
     const char *const keys[] = {"eta_s", "eta_min_s", "eta_max_s"};
     const double seconds[] = {eta_s, eta_s / (1 + doubt), eta_s * (1 + doubt)};
     for (unsigned i = 0; i < 3; i++) {
@@ -225,11 +235,12 @@ static struct jv *shape_jv(struct shape *s)
 static enum db_rc callback_read(struct db *db, uint64_t batch_id, struct jv *b)
 {
     jv_set(b, "callback", NULL);
-    TRY(db_query(db,
-                 "SELECT SUBSTRING_INDEX(b.callback_url, '?', 1), COALESCE(w.state, 'none'), w.attempts, w.last_error, "
-                 "CAST(UNIX_TIMESTAMP(w.due_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(w.settled_at) * 1000 AS INT) FROM chasqui_batches b LEFT JOIN "
-                 "chasqui_webhooks w ON w.batch_id = b.id WHERE b.id = ? AND b.callback_url IS NOT NULL",
-                 "u", batch_id));
+    TRY(db_query(
+        db,
+        "SELECT SUBSTRING_INDEX(b.callback_url, '?', 1), COALESCE(w.state, 'none'), w.attempts, w.last_error, "
+        "CAST(UNIX_TIMESTAMP(w.due_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(w.settled_at) * 1000 AS INT) FROM chasqui_batches b LEFT JOIN "
+        "chasqui_webhooks w ON w.batch_id = b.id WHERE b.id = ? AND b.callback_url IS NOT NULL",
+        "u", batch_id));
     if (!db_next(db))
         return DB_OK;
     struct jv *c = jv_new_object();
@@ -248,10 +259,11 @@ static enum db_rc previous_read(struct db *db, uint64_t batch_id, struct jv *b)
 {
     struct shape s;
     jv_set(b, "previous", NULL);
-    TRY(db_query(db,
-                 "SELECT p.batch_id FROM chasqui_schedule_runs r JOIN chasqui_schedule_runs p ON p.schedule_id = r.schedule_id AND p.run_at < r.run_at "
-                 "AND p.batch_id IS NOT NULL WHERE r.batch_id = ? ORDER BY p.run_at DESC LIMIT 1",
-                 "u", batch_id));
+    TRY(db_query(
+        db,
+        "SELECT p.batch_id FROM chasqui_schedule_runs r JOIN chasqui_schedule_runs p ON p.schedule_id = r.schedule_id AND p.run_at < r.run_at "
+        "AND p.batch_id IS NOT NULL WHERE r.batch_id = ? ORDER BY p.run_at DESC LIMIT 1",
+        "u", batch_id));
     if (!db_next(db))
         return DB_OK;
     TRY(db_query(db, "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b WHERE b.id = ?", "u", db_u64(db, 0)));
@@ -279,7 +291,8 @@ static enum db_rc course_set(struct db *db, const struct shape *s, struct jv *bo
 {
     struct jv *course = jv_new_object();
     jv_set(body, "course", course);
-    return batch_course_read(db, &(struct batch_course){s->id, s->total, s->is_finished ? s->finished_ms : 0}, course);
+    return batch_course_read(db, &(struct batch_course){s->id, s->total, s->is_finished ? s->finished_ms : 0},
+                             course);
 }
 
 static enum db_rc batch_read(struct db *db, struct store_batch *op)
@@ -316,8 +329,11 @@ enum db_rc batches_rate(struct db *db, double *per_second)
     struct shape page[BATCHES_OF_RATE];
     unsigned n = 0;
     *per_second = 0;
-    TRY(db_query(db, "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b FORCE INDEX (by_status) WHERE b.status IN ('open', 'running') ORDER BY b.id LIMIT ?",
-                 "u", (uint64_t)BATCHES_OF_RATE));
+    TRY(db_query(
+        db,
+        "SELECT " SHAPE_COLUMNS
+        "FROM chasqui_batches b FORCE INDEX (by_status) WHERE b.status IN ('open', 'running') ORDER BY b.id LIMIT ?",
+        "u", (uint64_t)BATCHES_OF_RATE));
     while (n < BATCHES_OF_RATE && db_next(db))
         shape_read(db, &page[n++]);
     for (unsigned i = 0; i < n; i++) {
@@ -327,9 +343,10 @@ enum db_rc batches_rate(struct db *db, double *per_second)
     return DB_OK;
 }
 
-/* ---- the list -------------------------------------------------------------------------------------------------------------- */
+/* ---- the list ----------------------------------------------------------------------------------------------- */
 
-static void list_end(struct jv *body, const char *name, struct jv *list, bool more, uint64_t cursor, struct buf *out)
+static void list_end(struct jv *body, const char *name, struct jv *list, bool more, uint64_t cursor,
+                     struct buf *out)
 {
     jv_set_bool(body, "ok", true);
     jv_set(body, name, list);
@@ -340,17 +357,21 @@ static void list_end(struct jv *body, const char *name, struct jv *list, bool mo
     json_take(body, out);
 }
 
-static enum db_rc page_read(struct db *db, struct store_batches *op, struct shape *page, unsigned limit, unsigned *n, bool *more)
+static enum db_rc page_read(struct db *db, struct store_batches *op, struct shape *page, unsigned limit,
+                            unsigned *n, bool *more)
 {
     uint64_t below = op->cursor ? op->cursor : INT64_MAX;
     if (op->state[0])
-        TRY(db_query(db,
-                     "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b FORCE INDEX (by_status) WHERE b.status = ? AND b.id < ? ORDER BY b.id DESC "
-                     "LIMIT ?",
-                     "suu", op->state, below, (uint64_t)limit + 1));
+        TRY(db_query(
+            db,
+            "SELECT " SHAPE_COLUMNS
+            "FROM chasqui_batches b FORCE INDEX (by_status) WHERE b.status = ? AND b.id < ? ORDER BY b.id DESC "
+            "LIMIT ?",
+            "suu", op->state, below, (uint64_t)limit + 1));
     else
-        TRY(db_query(db, "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b WHERE b.id < ? ORDER BY b.id DESC LIMIT ?", "uu", below,
-                     (uint64_t)limit + 1));
+        TRY(db_query(db,
+                     "SELECT " SHAPE_COLUMNS "FROM chasqui_batches b WHERE b.id < ? ORDER BY b.id DESC LIMIT ?",
+                     "uu", below, (uint64_t)limit + 1));
     *n = 0;
     while (*n < limit && db_next(db))
         shape_read(db, &page[(*n)++]);
@@ -380,21 +401,23 @@ void store_batches(struct db *db, void *arg)
     op->rc = store_rc_of(db ? batches_read(db, op) : DB_GONE);
 }
 
-/* ---- items ------------------------------------------------------------------------------------------------------------------ */
+/* ---- items -------------------------------------------------------------------------------------------------- */
 
 /* What a session's job says is not an item's own: one that found a session shows its id and no attempts or errors. */
 #define ITEM_COLUMNS                                                                                                                \
     "i.idx, i.company_id, i.state, i.job_id, j.job_uid, IF(j.batch_id = i.batch_id, j.attempts, 0), j.robot_session_id, j.worker, " \
     "COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL)), "                                   \
-    "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)), i.step, "                         \
+    "COALESCE(y.message, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_MESSAGE ", NULL)), i.step, "                       \
     "q.robot_status, q.robot_error, q.robot_message, IF(j.batch_id = i.batch_id, CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), NULL) "
 /* One that was refused before it had a job says so itself. */
-#define ITEM_JOIN                                                                                                                     \
-    "LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN "LEFT JOIN chasqui_refusals y ON y.batch_id = i.batch_id AND y.idx = "     \
+#define ITEM_JOIN                                                                                                 \
+    "LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN                                                     \
+    "LEFT JOIN chasqui_refusals y ON y.batch_id = i.batch_id AND y.idx = "                                        \
     "i.idx AND i.state = 'failed' LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id AND q.batch_id = i.batch_id AND q.idx = i.idx "
 /* Only those that failed, or are to be tried again, with that error and that word of the robot. */
-#define ITEM_FILTER                                                                                                                    \
-    "AND (? = '' OR COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL)) = ?) AND (? = '' OR "     \
+#define ITEM_FILTER                                                                                               \
+    "AND (? = '' OR COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR               \
+    ", NULL)) = ?) AND (? = '' OR "                                                                               \
     "q.robot_error = ?) "
 #define ITEM_FILTER_VALUES(op) (op)->error, (op)->error, (op)->robot_error, (op)->robot_error
 
@@ -427,13 +450,15 @@ static enum db_rc items_read(struct db *db, struct store_batch_items *op)
     if (!op->found)
         return DB_OK;
     if (op->state[0])
-        TRY(db_query(db,
-                     "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (by_state) " ITEM_JOIN "WHERE i.batch_id = "
-                     "? AND i.state = ? AND i.idx >= ? " ITEM_FILTER "ORDER BY i.idx LIMIT ?",
-                     "usussssu", op->batch_id, op->state, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
+        TRY(db_query(
+            db,
+            "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (by_state) " ITEM_JOIN "WHERE i.batch_id = "
+            "? AND i.state = ? AND i.idx >= ? " ITEM_FILTER "ORDER BY i.idx LIMIT ?",
+            "usussssu", op->batch_id, op->state, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
     else
         TRY(db_query(db,
-                     "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (PRIMARY) " ITEM_JOIN "WHERE i.batch_id = "
+                     "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (PRIMARY) " ITEM_JOIN
+                     "WHERE i.batch_id = "
                      "? AND i.idx >= ? " ITEM_FILTER "ORDER BY i.idx LIMIT ?",
                      "uussssu", op->batch_id, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
     struct jv *list = jv_new_array();

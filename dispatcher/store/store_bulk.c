@@ -32,7 +32,8 @@ struct row {
 static bool is_state_meant(const struct store_bulk *op, const char *status)
 {
     bool is_ended = strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0;
-    bool is_open = strcmp(status, "queued") == 0 || strcmp(status, "retrying") == 0 || strcmp(status, "running") == 0;
+    bool is_open =
+        strcmp(status, "queued") == 0 || strcmp(status, "retrying") == 0 || strcmp(status, "running") == 0;
     return (op->is_retry ? is_ended : is_open) && (!op->status[0] || strcmp(op->status, status) == 0);
 }
 
@@ -46,8 +47,8 @@ static bool is_meant(struct db *db, const struct store_bulk *op, const struct ro
     const char *worker = db_str(db, 4, NULL);
     return row->is_ours && (row->is_login || !op->is_retry) && is_state_meant(op, db_str(db, 2, NULL)) &&
            (!op->portal[0] || strcmp(op->portal, db_str(db, 3, NULL)) == 0) &&
-           (!op->worker[0] || (worker && strcmp(op->worker, worker) == 0)) && is_text_meant(op->error, db_str(db, 7, NULL)) &&
-           is_text_meant(op->robot_error, db_str(db, 8, NULL)) &&
+           (!op->worker[0] || (worker && strcmp(op->worker, worker) == 0)) &&
+           is_text_meant(op->error, db_str(db, 7, NULL)) && is_text_meant(op->robot_error, db_str(db, 8, NULL)) &&
            (!op->company_id || op->company_id == row->company_id);
 }
 
@@ -62,24 +63,30 @@ static void row_read(struct db *db, const struct store_bulk *op, struct row *row
 }
 
 /* A job that ended has no params of its own any more: again it would log in with what is stored, and those of batches do so only once that changed. */
-#define STILL_REFUSED                                                                                                                  \
+#define STILL_REFUSED                                                                                                                                   \
     "q.batch_id > 0 AND EXISTS (SELECT 1 FROM chasqui_credentials c JOIN chasqui_refused w ON w.company_id = c.company_id AND w.portal = c.portal AND " \
     "w.credentials_at = c.updated_at WHERE c.company_id = q.company_id AND c.portal = q.portal) "
-#define WALK(index, by)                                                                                                                \
-    "SELECT j.id, j.company_id, {status j.status}, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR ", q.robot_error, " STILL_REFUSED "FROM portal_jobs j FORCE INDEX (" \
-    index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE " by " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
+#define WALK(index, by)                                                                                           \
+    "SELECT j.id, j.company_id, {status j.status}, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR    \
+    ", q.robot_error, " STILL_REFUSED "FROM portal_jobs j FORCE INDEX (" index                                    \
+    ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE " by                                      \
+    " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
 
 /* The next piece below op->below, of the index that leaves least; op->state is which of the states is walked when that index is
  * theirs. */
 static enum db_rc walk(struct db *db, const struct store_bulk *op)
 {
-    static const char *const states[2][3] = {{"queued", "retrying", "running"}, {"failed", "cancelled", "cancelled"}};
+    static const char *const states[2][3] = {{"queued", "retrying", "running"},
+                                             {"failed", "cancelled", "cancelled"}};
     if (op->batch_id)
-        return db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "uuu", op->batch_id, op->below, (uint64_t)PAGE);
+        return db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "uuu", op->batch_id, op->below,
+                        (uint64_t)PAGE);
     if (op->company_id)
-        return db_query(db, WALK("chasqui_newest", "j.company_id = ?"), "uuu", op->company_id, op->below, (uint64_t)PAGE);
+        return db_query(db, WALK("chasqui_newest", "j.company_id = ?"), "uuu", op->company_id, op->below,
+                        (uint64_t)PAGE);
     const char *state = states[op->is_retry][op->state];
-    return db_query(db, WALK("chasqui_status", "j.status = {word ?} AND {status j.status} = ?"), "ssuu", state, state, op->below, (uint64_t)PAGE);
+    return db_query(db, WALK("chasqui_status", "j.status = {word ?} AND {status j.status} = ?"), "ssuu", state,
+                    state, op->below, (uint64_t)PAGE);
 }
 
 /* The rows of one piece; op->below and op->state go behind it. *is_end: there is no other. */
@@ -102,7 +109,7 @@ static enum db_rc piece_read(struct db *db, struct store_bulk *op, struct row *r
     return DB_OK;
 }
 
-/* ---- counting ------------------------------------------------------------------------------------------------------------ */
+/* ---- counting ----------------------------------------------------------------------------------------------- */
 
 static enum db_rc count_read(struct db *db, struct store_bulk *op)
 {
@@ -126,11 +133,12 @@ void store_bulk_count(struct db *db, void *arg)
     op->rc = store_rc_of(db ? count_read(db, op) : DB_GONE);
 }
 
-/* ---- changing ------------------------------------------------------------------------------------------------------------ */
+/* ---- changing ----------------------------------------------------------------------------------------------- */
 
 static const char *const from_state[BULK_STATES] = {"queued", "retrying", "running", "failed", "cancelled"};
 
-static void change_note(struct store_bulk *op, const struct row *row, uint64_t batch_id, const char *before, const char *after)
+static void change_note(struct store_bulk *op, const struct row *row, uint64_t batch_id, const char *before,
+                        const char *after)
 {
     for (unsigned i = 0; i < BULK_STATES; i++)
         op->n_from[i] += strcmp(before, from_state[i]) == 0;
@@ -197,14 +205,17 @@ static enum db_rc audit_write(struct db *db, struct store_bulk *op)
     char subject[600], company[24], batch[24];
     struct buf detail = {0};
     enum db_rc rc;
-    snprintf(subject, sizeof(subject), "jobs status=%s portal=%s company=%s batch=%s robot=%s error=%s robot_error=%s", op->status[0] ? op->status : "*",
-             op->portal[0] ? op->portal : "*", number_or_any(op->company_id, company), number_or_any(op->batch_id, batch),
-             op->worker[0] ? op->worker : "*", op->error[0] ? op->error : "*", op->robot_error[0] ? op->robot_error : "*");
+    snprintf(
+        subject, sizeof(subject), "jobs status=%s portal=%s company=%s batch=%s robot=%s error=%s robot_error=%s",
+        op->status[0] ? op->status : "*", op->portal[0] ? op->portal : "*", number_or_any(op->company_id, company),
+        number_or_any(op->batch_id, batch), op->worker[0] ? op->worker : "*", op->error[0] ? op->error : "*",
+        op->robot_error[0] ? op->robot_error : "*");
     detail_write(op, &detail);
     if (op->audit_id) {
         rc = db_exec(db, "UPDATE chasqui_audit SET detail = ? WHERE id = ?", "su", detail.data, op->audit_id);
     } else {
-        rc = audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail.data);
+        rc = audit_add(db, op->by.name, op->by.peer, op->by.request_id,
+                       op->is_retry ? "jobs.retry" : "jobs.cancel", subject, detail.data);
         op->audit_id = db_insert_id(db);
     }
     buf_free(&detail);

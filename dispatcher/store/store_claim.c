@@ -19,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPLIT_MS 2000 /* leases are counted from the claim's beginning: what is left after this comes with the next one */
+#define SPLIT_MS                                                                                                  \
+    2000 /* leases are counted from the claim's beginning: what is left after this comes with the next one */
 
 static void items_forget(struct claim *c)
 {
@@ -31,7 +32,7 @@ static void items_forget(struct claim *c)
     c->n = 0;
 }
 
-/* ---- what there is room for -------------------------------------------------------------------------------------------- */
+/* ---- what there is room for --------------------------------------------------------------------------------- */
 
 static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
 {
@@ -50,8 +51,11 @@ static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
         if (c->room[i] > op->logins_per_robot)
             c->room[i] = op->logins_per_robot;
     }
-    TRY(db_query(db, "SELECT robot_id, COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IS NOT NULL "
-                     "GROUP BY robot_id ORDER BY NULL", ""));
+    TRY(db_query(
+        db,
+        "SELECT robot_id, COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IS NOT NULL "
+        "GROUP BY robot_id ORDER BY NULL",
+        ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_loads; i++)
             if (c->load[i].robot_id == db_u64(db, 0)) {
@@ -65,7 +69,7 @@ static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
     return DB_OK;
 }
 
-/* ---- the items ------------------------------------------------------------------------------------------------------------ */
+/* ---- the items ---------------------------------------------------------------------------------------------- */
 
 static enum db_rc batches_read(struct db *db, struct claim *c)
 {
@@ -73,9 +77,12 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
     if (!claim_choose(c, FATE_GO, 1))
         return DB_OK;
     GATHER(c, batch_id, ids);
-    TRY(db_query_in_u64(db, "SELECT id, portal, action, status, token_id, request_id, UNIX_TIMESTAMP(created_at) DIV 1, "
-                            "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000, steps IS NOT NULL OR closes, COALESCE(user_id, 0) FROM chasqui_batches "
-                            "WHERE id IN (%s)", ids, c->n_rows, ""));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT id, portal, action, status, token_id, request_id, UNIX_TIMESTAMP(created_at) DIV 1, "
+        "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000, steps IS NOT NULL OR closes, COALESCE(user_id, 0) FROM chasqui_batches "
+        "WHERE id IN (%s)",
+        ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++) {
             struct item *it = c->row[i];
@@ -103,12 +110,13 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
     GATHER(c, job_id, ids);
     for (unsigned i = 0; i < c->n_rows; i++)
         c->row[i]->fate = FATE_CANCEL; /* unless its job waits */
-    TRY(db_query_in_u64(db,
-                        "SELECT j.id, j.portal, j.action, j.job_uid, j.attempts, q.tries, q.remember, q.request_id, q.params, q.token_id, "
-                        "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0), TIMESTAMPDIFF(MICROSECOND, "
-                        "COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000, COALESCE(b.steps IS NOT NULL OR b.closes, 0) FROM portal_jobs j JOIN "
-                        "chasqui_jobs q ON q.job_id = j.id LEFT JOIN chasqui_batches b ON b.id = q.batch_id WHERE j.id IN (%s) AND j.status IN ({queued}, {retrying})",
-                        ids, c->n_rows, ""));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT j.id, j.portal, j.action, j.job_uid, j.attempts, q.tries, q.remember, q.request_id, q.params, q.token_id, "
+        "COALESCE((SELECT MAX(s.generation) FROM chasqui_sessions s WHERE s.job_id = j.id), 0), TIMESTAMPDIFF(MICROSECOND, "
+        "COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000, COALESCE(b.steps IS NOT NULL OR b.closes, 0) FROM portal_jobs j JOIN "
+        "chasqui_jobs q ON q.job_id = j.id LEFT JOIN chasqui_batches b ON b.id = q.batch_id WHERE j.id IN (%s) AND j.status IN ({queued}, {retrying})",
+        ids, c->n_rows, ""));
     while (db_next(db)) {
         struct item *it = claim_row_of_job(c, db_u64(db, 0));
         if (!it)
@@ -131,7 +139,7 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
     return DB_OK;
 }
 
-/* ---- places ----------------------------------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------------------------- */
 
 /* The next item's robot: the best of those with room. */
 static struct load *load_choose(struct claim *c)
@@ -168,10 +176,11 @@ static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *
     if (!wanted)
         return DB_OK;
     TRY(logins_limit(db, c, l, &wanted));
-    TRY(db_query(db,
-                 "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
-                 "FOR UPDATE SKIP LOCKED",
-                 "uuu", (uint64_t)l->robot_id, (uint64_t)c->usable[l - c->load], (uint64_t)wanted));
+    TRY(db_query(
+        db,
+        "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
+        "FOR UPDATE SKIP LOCKED",
+        "uuu", (uint64_t)l->robot_id, (uint64_t)c->usable[l - c->load], (uint64_t)wanted));
     for (unsigned i = 0; i < c->n; i++)
         if (c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id) {
             if (db_next(db)) {
@@ -216,7 +225,7 @@ static enum db_rc places_take(struct db *db, struct claim *c)
     return DB_OK;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 static enum db_rc claim_tx(struct db *db, void *arg)
 {
@@ -232,7 +241,8 @@ static enum db_rc claim_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(room_read(db, c, &room));
     op->is_full = room == 0;
-    TRY(claim_take(db, c, room && room < op->max ? room : op->max, room > 0)); /* without room: those whose company has a session */
+    TRY(claim_take(db, c, room && room < op->max ? room : op->max,
+                   room > 0)); /* without room: those whose company has a session */
     if (!c->n)
         return DB_OK;
     TRY(batches_read(db, c));
@@ -300,7 +310,7 @@ static void hand_over(struct claim *c)
     }
 }
 
-/* ---- what the database refuses ------------------------------------------------------------------------------------------------- */
+/* ---- what the database refuses ------------------------------------------------------------------------------ */
 
 static enum store_rc group_claim(struct db *db, struct claim *c, const struct item_key *key, unsigned n);
 

@@ -23,7 +23,7 @@ enum fate {
 struct item {
     enum fate fate;
     uint64_t batch_id, idx, company_id, token_id, user_id; /* user_id: Laravel's; 0 = not known */
-    uint64_t job_id; /* 0 = its portal_jobs row is made here */
+    uint64_t job_id;                                       /* 0 = its portal_jobs row is made here */
     bool is_new, is_round;
     uint8_t priority;
     uint32_t attempts, tries, generation;
@@ -69,10 +69,10 @@ bool item_is_for(const struct item *it, uint64_t company_id, const char *portal)
 void column_bytes(struct db *db, unsigned col, struct buf *out); /* replaces what out holds */
 
 /* The values of a member of the chosen rows, for IN (...). */
-#define GATHER(c, member, out)                          \
-    do {                                                \
-        for (unsigned g_ = 0; g_ < (c)->n_rows; g_++)   \
-            (out)[g_] = (c)->row[g_]->member;           \
+#define GATHER(c, member, out)                                                                                    \
+    do {                                                                                                          \
+        for (unsigned g_ = 0; g_ < (c)->n_rows; g_++)                                                             \
+            (out)[g_] = (c)->row[g_]->member;                                                                     \
     } while (0)
 
 /* Locks the items of the claim: those of `only`, or the next `most`. has_room: they are to get places. */

@@ -23,8 +23,9 @@ static enum db_rc epochs_take(struct db *db, struct claim *c)
 {
     uint64_t ids[QUEUE_CLAIM_MAX];
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT company_id, portal, epoch FROM chasqui_epochs WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED", ids,
-                        c->n_rows, ""));
+    TRY(db_query_in_u64(
+        db, "SELECT company_id, portal, epoch FROM chasqui_epochs WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
+        ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
             if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL))) {
@@ -71,14 +72,16 @@ static enum db_rc epochs_lock(struct db *db, struct claim *c)
     if (!keep_rows(c, has_no_epoch))
         return DB_OK;
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT company_id, portal FROM chasqui_epochs WHERE company_id IN (%s)", ids, c->n_rows, ""));
+    TRY(db_query_in_u64(db, "SELECT company_id, portal FROM chasqui_epochs WHERE company_id IN (%s)", ids,
+                        c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
             if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL)))
                 c->row[i]->fate = FATE_BACK; /* it is there, and locked */
     if (!keep_rows(c, goes))
         return DB_OK;
-    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 0)", "us", c->n_rows, fill_company, c));
+    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 0)", "us",
+                c->n_rows, fill_company, c));
     if (db_affected(db) == c->n_rows)
         return DB_OK; /* nobody else can have them: their epoch is 0 */
     TRY(epochs_take(db, c));
@@ -104,9 +107,13 @@ static enum db_rc live_look(struct db *db, struct claim *c)
     if (!claim_choose(c, FATE_GO, -1))
         return DB_OK;
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND " IS_DOWN("r") "), EXISTS (SELECT 1 FROM "
-                        "chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round'), " SESSION_COLUMNS SESSION_FROM
-                        "WHERE s.company_id IN (%s) AND s.live = 1", ids, c->n_rows, ""));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND " IS_DOWN(
+            "r") "), EXISTS (SELECT 1 FROM "
+                 "chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round'), " SESSION_COLUMNS SESSION_FROM
+                 "WHERE s.company_id IN (%s) AND s.live = 1",
+        ids, c->n_rows, ""));
     while (db_next(db)) {
         bool is_reachable = db_u64(db, 0) == 0, is_at_work = db_u64(db, 1) != 0;
         session_read(db, 2, &row);
@@ -131,11 +138,13 @@ static enum db_rc laravel_look(struct db *db, struct claim *c)
     if (!claim_choose(c, FATE_GO, -1))
         return DB_OK;
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db,
-                        "SELECT j.id, r.id, j.company_id, j.portal, " IS_DOWN("r") " FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
-                        "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND " LARAVEL_OWN " AND " LARAVEL_YOUNG
-                        " ORDER BY j.id DESC LIMIT 64",
-                        ids, c->n_rows, "i", c->op->laravel_max_age_ms / 1000));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT j.id, r.id, j.company_id, j.portal, " IS_DOWN(
+            "r") " FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
+                 "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND " LARAVEL_OWN
+                 " AND " LARAVEL_YOUNG " ORDER BY j.id DESC LIMIT 64",
+        ids, c->n_rows, "i", c->op->laravel_max_age_ms / 1000));
     while (n < QUEUE_CLAIM_MAX && db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
             if (c->row[i]->fate == FATE_GO && item_is_for(c->row[i], db_u64(db, 2), db_str(db, 3, NULL))) {

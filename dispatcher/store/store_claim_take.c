@@ -42,7 +42,8 @@ static void items_take(struct db *db, struct claim *c)
 
 static enum db_rc one_lock(struct db *db, struct claim *c, const struct item_key *key)
 {
-    TRY(db_query(db, ITEM_COLUMNS "WHERE batch_id = ? AND idx = ? AND ready = 1 FOR UPDATE SKIP LOCKED", "uu", key->batch_id, key->idx));
+    TRY(db_query(db, ITEM_COLUMNS "WHERE batch_id = ? AND idx = ? AND ready = 1 FOR UPDATE SKIP LOCKED", "uu",
+                 key->batch_id, key->idx));
     items_take(db, c);
     return DB_OK;
 }
@@ -50,11 +51,12 @@ static enum db_rc one_lock(struct db *db, struct claim *c, const struct item_key
 /* The next ones of an urgency that have waited long enough, at most `most`. */
 static enum db_rc aged_look(struct db *db, uint64_t urgency, unsigned most, struct aged *a)
 {
-    TRY(db_query(db,
-                 "SELECT i.batch_id, i.idx, COALESCE(b.available_at, b.created_at, {utc j.available_at}, {utc j.created_at}) < NOW(6) - INTERVAL ? SECOND FROM "
-                 "(SELECT batch_id, idx, job_id, turn FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? ORDER BY turn LIMIT ?) i "
-                 "LEFT JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN portal_jobs j ON j.id = i.job_id ORDER BY i.turn",
-                 "uuu", (uint64_t)AGED_S, urgency, (uint64_t)LOOK_ROWS));
+    TRY(db_query(
+        db,
+        "SELECT i.batch_id, i.idx, COALESCE(b.available_at, b.created_at, {utc j.available_at}, {utc j.created_at}) < NOW(6) - INTERVAL ? SECOND FROM "
+        "(SELECT batch_id, idx, job_id, turn FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? ORDER BY turn LIMIT ?) i "
+        "LEFT JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN portal_jobs j ON j.id = i.job_id ORDER BY i.turn",
+        "uuu", (uint64_t)AGED_S, urgency, (uint64_t)LOOK_ROWS));
     while (db_next(db))
         if (a->n < most && db_u64(db, 2))
             a->key[a->n++] = (struct item_key){db_u64(db, 0), db_u64(db, 1)};
@@ -85,7 +87,10 @@ static enum db_rc share_give(struct db *db, struct claim *c, unsigned due)
     unsigned n = 0, found = 0;
     uint64_t urgency = 9 - c->item[c->n - 1].priority;
     while (n < URGENCIES) {
-        TRY(db_query(db, "SELECT urgency FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency > ? ORDER BY urgency LIMIT 1", "u", urgency));
+        TRY(db_query(
+            db,
+            "SELECT urgency FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency > ? ORDER BY urgency LIMIT 1",
+            "u", urgency));
         if (!db_next(db))
             break;
         urgency = db_u64(db, 0);
@@ -113,7 +118,10 @@ enum db_rc claim_take(struct db *db, struct claim *c, unsigned most, bool has_ro
         TRY(one_lock(db, c, &c->only[i]));
     if (c->n_only)
         return DB_OK;
-    TRY(db_query(db, ITEM_COLUMNS "FORCE INDEX (ready) WHERE ready = 1 ORDER BY urgency, turn LIMIT ? FOR UPDATE SKIP LOCKED", "u", (uint64_t)most));
+    TRY(db_query(db,
+                 ITEM_COLUMNS
+                 "FORCE INDEX (ready) WHERE ready = 1 ORDER BY urgency, turn LIMIT ? FOR UPDATE SKIP LOCKED",
+                 "u", (uint64_t)most));
     items_take(db, c);
     unsigned due = has_room && c->n == most ? share_due(c->n) : 0;
     return due ? share_give(db, c, due) : DB_OK;

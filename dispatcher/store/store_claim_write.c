@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BACK_MS 300 /* an item whose company is busy comes back after this, and as much again at random */
+#define BACK_MS 300     /* an item whose company is busy comes back after this, and as much again at random */
 #define LIMIT_MS 120000 /* of an action that is not configured any more */
 
-/* ---- writing those that begin --------------------------------------------------------------------------------------------------- */
+/* ---- writing those that begin ------------------------------------------------------------------------------- */
 
 static void fill_new_job(void *arg, unsigned row, struct db_cell *cells)
 {
@@ -60,12 +60,14 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
     const char *uids[QUEUE_CLAIM_MAX];
     unsigned made = 0;
     if (claim_choose(c, fate, 0)) {
-        TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET {become job.claim}, attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, "
-                    "{now started_at}) WHERE id = ?",
-                    "su", c->n_rows, fill_old_job, c));
+        TRY(db_bulk(
+            db,
+            "UPDATE portal_jobs SET {become job.claim}, attempts = attempts + 1, worker = ?, started_at = COALESCE(started_at, "
+            "{now started_at}) WHERE id = ?",
+            "su", c->n_rows, fill_old_job, c));
         if (fate == FATE_GO) /* its next generation comes */
-            TRY(db_bulk(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE current_job_id = ?", "u", c->n_rows, fill_job_id, c));
+            TRY(db_bulk(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE current_job_id = ?", "u",
+                        c->n_rows, fill_job_id, c));
     }
     if (!claim_choose(c, fate, 1))
         return DB_OK;
@@ -73,11 +75,12 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
         id_job_uid(c->row[i]->job_uid);
         uids[i] = c->row[i]->job_uid;
     }
-    TRY(db_bulk(db,
-                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, "
-                "available_at, started_at, updated_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.claim_new}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
-                "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at}{payload value}{user value})",
-                USER_TYPES(db, "sussuusuu"), c->n_rows, fill_new_job, c));
+    TRY(db_bulk(
+        db,
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, "
+        "available_at, started_at, updated_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.claim_new}, ?, 1, ?, ?, {wall created_at FROM_UNIXTIME(?)}, {wall available_at "
+        "FROM_UNIXTIME(?)}, {now started_at}, {now updated_at}{payload value}{user value})",
+        USER_TYPES(db, "sussuusuu"), c->n_rows, fill_new_job, c));
     TRY(db_query_in(db, "SELECT id, job_uid FROM portal_jobs WHERE job_uid IN (%s)", uids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
@@ -87,10 +90,11 @@ static enum db_rc jobs_make(struct db *db, struct claim *c, enum fate fate)
             }
     if (made != c->n_rows)
         return DB_RETRY; /* a job_uid that Laravel has used: with others it works */
-    enum db_rc rc = db_bulk(db,
-                            "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, token_id, request_id, batch_id, idx, tries) "
-                            "VALUES (?, ?, 'login', ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
-                            "ususNsuuu", c->n_rows, fill_private, c);
+    enum db_rc rc = db_bulk(
+        db,
+        "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, token_id, request_id, batch_id, idx, tries) "
+        "VALUES (?, ?, 'login', ?, ?, ?, NULLIF(?, ''), ?, ?, ?)",
+        "ususNsuuu", c->n_rows, fill_private, c);
     if (rc == DB_DUP)
         TRY(job_numbers_lift(db, c->row[0]->job_id, c->row[0]->company_id, c->row[0]->portal, c->row[0]->action));
     return rc;
@@ -129,8 +133,9 @@ static enum db_rc epochs_raise(struct db *db, const struct claim *c)
                 is_done[k] = k != i;
             }
         if (n)
-            TRY(db_exec_in_u64(db, "UPDATE chasqui_epochs SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)", companies, n, "s",
-                               c->row[i]->portal));
+            TRY(db_exec_in_u64(
+                db, "UPDATE chasqui_epochs SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)",
+                companies, n, "s", c->row[i]->portal));
     }
     return DB_OK;
 }
@@ -171,7 +176,9 @@ static enum db_rc credentials_read(struct db *db, struct claim *c)
 {
     uint64_t ids[QUEUE_CLAIM_MAX];
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT c.company_id, c.portal, c.sealed, " REFUSED_COLUMNS "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id IN (%s)",
+    TRY(db_query_in_u64(db,
+                        "SELECT c.company_id, c.portal, c.sealed, " REFUSED_COLUMNS
+                        "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id IN (%s)",
                         ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
@@ -186,15 +193,17 @@ static enum db_rc credentials_read(struct db *db, struct claim *c)
 static enum db_rc rows_begin(struct db *db, struct claim *c, const char *kind)
 {
     char sql[300];
-    snprintf(sql, sizeof(sql),
-             "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) VALUES "
-             "(?, ?, '%s', ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? MICROSECOND)",
-             kind);
+    snprintf(
+        sql, sizeof(sql),
+        "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) VALUES "
+        "(?, ?, '%s', ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? MICROSECOND)",
+        kind);
     TRY(db_bulk(db, sql, "ubussuu", c->n_rows, fill_lease, c));
-    TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher) VALUES (?, NOW(6), 'started', ?, ?)", "uss",
-                c->n_rows, fill_started_event, c));
-    return db_bulk(db,
-                   "UPDATE chasqui_items SET {become item.claim}, job_id = ? WHERE batch_id = ? AND idx = ?",
+    TRY(db_bulk(
+        db,
+        "INSERT INTO chasqui_job_events (job_id, at, event, worker, dispatcher) VALUES (?, NOW(6), 'started', ?, ?)",
+        "uss", c->n_rows, fill_started_event, c));
+    return db_bulk(db, "UPDATE chasqui_items SET {become item.claim}, job_id = ? WHERE batch_id = ? AND idx = ?",
                    "uuu", c->n_rows, fill_item_job, c);
 }
 
@@ -208,20 +217,22 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
         c->row[i]->attempts++;
         c->row[i]->epoch++;
     }
-    TRY(db_bulk(db,
-                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, robot_id, "
-                "epoch) VALUES (?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?, ?)",
-                "uuuusuu", c->n_rows, fill_session, c));
+    TRY(db_bulk(
+        db,
+        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, robot_id, "
+        "epoch) VALUES (?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?, ?)",
+        "uuuusuu", c->n_rows, fill_session, c));
     GATHER(c, job_id, ids);
-    TRY(db_query_in_u64(db, "SELECT id, current_job_id FROM chasqui_sessions WHERE current_job_id IN (%s)", ids, c->n_rows, ""));
+    TRY(db_query_in_u64(db, "SELECT id, current_job_id FROM chasqui_sessions WHERE current_job_id IN (%s)", ids,
+                        c->n_rows, ""));
     while (db_next(db)) {
         struct item *it = claim_row_of_job(c, db_u64(db, 1));
         if (it)
             it->session_ref = db_u64(db, 0);
     }
-    TRY(db_bulk(db,
-                "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
-                "uuu", c->n_rows, fill_place, c));
+    TRY(db_bulk(
+        db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+        "uuu", c->n_rows, fill_place, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
     TRY(epochs_raise(db, c));
@@ -254,13 +265,14 @@ enum db_rc claim_join(struct db *db, struct claim *c)
         c->row[i]->session_ref = c->row[i]->met_ref;
     }
     TRY(db_bulk(db, "UPDATE chasqui_jobs SET session_id = ? WHERE job_id = ?", "su", c->n_rows, fill_used, c));
-    TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id = ? AND state = 'active'", "u", c->n_rows, fill_met_ref, c));
+    TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id = ? AND state = 'active'", "u",
+                c->n_rows, fill_met_ref, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
     return rows_begin(db, c, "round");
 }
 
-/* ---- writing the others -------------------------------------------------------------------------------------------------------- */
+/* ---- writing the others ------------------------------------------------------------------------------------- */
 
 static void fill_met_item(void *arg, unsigned row, struct db_cell *cells)
 {
@@ -295,24 +307,30 @@ static void fill_back(void *arg, unsigned row, struct db_cell *cells)
 enum db_rc claim_others(struct db *db, struct claim *c)
 {
     if (claim_choose(c, FATE_MEET, -1)) {
-        TRY(db_bulk(db,
-                    "UPDATE chasqui_items SET {become item.meet}, job_id = ? WHERE batch_id = ? AND idx = ?",
+        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.meet}, job_id = ? WHERE batch_id = ? AND idx = ?",
                     "uuu", c->n_rows, fill_met_item, c));
-        TRY(db_bulk(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ? AND state = 'active'", "u", c->n_rows,
-                    fill_met_ref, c));
+        TRY(db_bulk(
+            db,
+            "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = 1 WHERE id = ? AND state = 'active'",
+            "u", c->n_rows, fill_met_ref, c));
     }
     if (claim_choose(c, FATE_MEET, 0)) {
-        TRY(db_bulk(db, "UPDATE chasqui_jobs SET session_id = ?, params = NULL WHERE job_id = ?", "su", c->n_rows, fill_met_private, c));
-        TRY(db_bulk(db,
-                    "UPDATE portal_jobs SET {become job.meet}{result} WHERE id = ?", "u", c->n_rows, fill_job_id, c));
-        TRY(db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event, detail) VALUES (?, NOW(6), 'done', 'the company had a session')",
-                    "u", c->n_rows, fill_job_id, c));
+        TRY(db_bulk(db, "UPDATE chasqui_jobs SET session_id = ?, params = NULL WHERE job_id = ?", "su", c->n_rows,
+                    fill_met_private, c));
+        TRY(db_bulk(db, "UPDATE portal_jobs SET {become job.meet}{result} WHERE id = ?", "u", c->n_rows,
+                    fill_job_id, c));
+        TRY(db_bulk(
+            db,
+            "INSERT INTO chasqui_job_events (job_id, at, event, detail) VALUES (?, NOW(6), 'done', 'the company had a session')",
+            "u", c->n_rows, fill_job_id, c));
     }
     if (claim_choose(c, FATE_CANCEL, -1))
-        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.drop} WHERE batch_id = ? AND idx = ?", "uu", c->n_rows, fill_item, c));
+        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.drop} WHERE batch_id = ? AND idx = ?", "uu",
+                    c->n_rows, fill_item, c));
     if (claim_choose(c, FATE_BACK, -1))
-        TRY(db_bulk(db,
-                    "UPDATE chasqui_items SET {become ready.back}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
-                    "uuu", c->n_rows, fill_back, c));
+        TRY(db_bulk(
+            db,
+            "UPDATE chasqui_items SET {become ready.back}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
+            "uuu", c->n_rows, fill_back, c));
     return DB_OK;
 }

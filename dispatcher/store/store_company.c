@@ -28,13 +28,14 @@ static void item_set(struct jv *one, struct db *db, unsigned at)
 
 static enum db_rc sessions_read(struct db *db, uint64_t company_id, struct jv *out)
 {
-    TRY(db_query(db,
-                 "SELECT s.portal, s.job_id, s.robot_session_id, r.name, s.state, CAST(UNIX_TIMESTAMP(s.since) * 1000 AS INT), "
-                 "CAST(UNIX_TIMESTAMP(s.started_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(s.last_activity_at) * 1000 AS INT), m.reason, EXISTS (SELECT "
-                 "1 FROM chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round') FROM chasqui_sessions s FORCE INDEX (one_live) LEFT JOIN "
-                 "chasqui_robots r ON r.id = s.robot_id LEFT JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.company_id = ? AND "
-                 "s.live = 1 ORDER BY s.portal LIMIT " PIECE,
-                 "u", company_id));
+    TRY(db_query(
+        db,
+        "SELECT s.portal, s.job_id, s.robot_session_id, r.name, s.state, CAST(UNIX_TIMESTAMP(s.since) * 1000 AS INT), "
+        "CAST(UNIX_TIMESTAMP(s.started_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(s.last_activity_at) * 1000 AS INT), m.reason, EXISTS (SELECT "
+        "1 FROM chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round') FROM chasqui_sessions s FORCE INDEX (one_live) LEFT JOIN "
+        "chasqui_robots r ON r.id = s.robot_id LEFT JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.company_id = ? AND "
+        "s.live = 1 ORDER BY s.portal LIMIT " PIECE,
+        "u", company_id));
     while (db_next(db)) {
         struct jv *s = jv_new_object();
         jv_set_str(s, "portal", db_str(db, 0, NULL));
@@ -52,7 +53,7 @@ static enum db_rc sessions_read(struct db *db, uint64_t company_id, struct jv *o
     return DB_OK;
 }
 
-struct waiting { /* an item that waits */
+struct waiting {     /* an item that waits */
     struct jv *item; /* borrowed */
     uint64_t urgency, turn, batch_id;
     char portal[PORTAL_ROOM], action[65];
@@ -60,12 +61,16 @@ struct waiting { /* an item that waits */
 };
 
 /* Its place in line, and what holds it. Those of one batch are held by the same. */
-static enum db_rc waiting_why(struct db *db, const struct portal_conf_table *portals, const struct waiting *before, const struct waiting *w)
+static enum db_rc waiting_why(struct db *db, const struct portal_conf_table *portals, const struct waiting *before,
+                              const struct waiting *w)
 {
     uint64_t n;
-    bool stands, is_same = before && before->batch_id == w->batch_id && strcmp(before->portal, w->portal) == 0 && strcmp(before->action, w->action) == 0;
+    bool stands, is_same = before && before->batch_id == w->batch_id && strcmp(before->portal, w->portal) == 0 &&
+                           strcmp(before->action, w->action) == 0;
     struct jv *why = is_same ? jv_copy(jv_get(before->item, "why")) : jv_new_array();
-    enum db_rc rc = is_same ? DB_OK : waits_look(db, portals, &(struct waits_of){w->portal, w->action, w->batch_id}, why, &stands);
+    enum db_rc rc =
+        is_same ? DB_OK
+                : waits_look(db, portals, &(struct waits_of){w->portal, w->action, w->batch_id}, why, &stands);
     jv_set(w->item, "why", why);
     TRY(rc);
     jv_set(w->item, "before", NULL);
@@ -76,20 +81,26 @@ static enum db_rc waiting_why(struct db *db, const struct portal_conf_table *por
     return DB_OK;
 }
 
-static enum db_rc waiting_read(struct db *db, const struct portal_conf_table *portals, uint64_t company_id, struct jv *out)
+static enum db_rc waiting_read(struct db *db, const struct portal_conf_table *portals, uint64_t company_id,
+                               struct jv *out)
 {
     struct waiting waiting[20];
     unsigned n = 0;
-    TRY(db_query(db,
-                 "SELECT i.batch_id, i.idx, i.job_id, COALESCE(b.portal, q.portal), b.name, i.state, i.urgency, i.turn, i.ready, "
-                 "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.error, COALESCE(b.action, j.action) FROM chasqui_items i FORCE INDEX (by_company) LEFT "
-                 "JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id LEFT JOIN portal_jobs j ON j.id = i.job_id "
-                 "WHERE i.company_id = ? AND i.state IN ('queued', 'retrying') ORDER BY i.batch_id DESC, i.idx LIMIT " PIECE,
-                 "u", company_id));
+    TRY(db_query(
+        db,
+        "SELECT i.batch_id, i.idx, i.job_id, COALESCE(b.portal, q.portal), b.name, i.state, i.urgency, i.turn, i.ready, "
+        "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.error, COALESCE(b.action, j.action) FROM chasqui_items i FORCE INDEX (by_company) LEFT "
+        "JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id LEFT JOIN portal_jobs j ON j.id = i.job_id "
+        "WHERE i.company_id = ? AND i.state IN ('queued', 'retrying') ORDER BY i.batch_id DESC, i.idx LIMIT " PIECE,
+        "u", company_id));
     while (n < 20 && db_next(db)) {
         struct jv *one = jv_new_object();
         struct waiting *w = &waiting[n++];
-        *w = (struct waiting){.item = one, .urgency = db_u64(db, 6), .turn = db_u64(db, 7), .batch_id = db_u64(db, 0), .is_next = db_u64(db, 8) == 1};
+        *w = (struct waiting){.item = one,
+                              .urgency = db_u64(db, 6),
+                              .turn = db_u64(db, 7),
+                              .batch_id = db_u64(db, 0),
+                              .is_next = db_u64(db, 8) == 1};
         db_str_copy(db, 3, w->portal, sizeof(w->portal));
         db_str_copy(db, 11, w->action, sizeof(w->action));
         item_set(one, db, 0);
@@ -109,12 +120,13 @@ static enum db_rc waiting_read(struct db *db, const struct portal_conf_table *po
 
 static enum db_rc running_read(struct db *db, uint64_t company_id, struct jv *out)
 {
-    TRY(db_query(db,
-                 "SELECT q.job_id, q.batch_id, q.idx, q.portal, j.action, j.worker, l.kind, l.holder, CAST(UNIX_TIMESTAMP(l.taken_at) * 1000 AS INT), "
-                 "l.cancel, i.step, b.steps FROM chasqui_leases l JOIN chasqui_jobs q ON q.job_id = l.job_id LEFT JOIN portal_jobs j ON j.id = "
-                 "q.job_id LEFT JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx LEFT JOIN chasqui_batches b ON b.id = q.batch_id "
-                 "WHERE q.company_id = ? ORDER BY q.job_id DESC LIMIT " PIECE,
-                 "u", company_id));
+    TRY(db_query(
+        db,
+        "SELECT q.job_id, q.batch_id, q.idx, q.portal, j.action, j.worker, l.kind, l.holder, CAST(UNIX_TIMESTAMP(l.taken_at) * 1000 AS INT), "
+        "l.cancel, i.step, b.steps FROM chasqui_leases l JOIN chasqui_jobs q ON q.job_id = l.job_id LEFT JOIN portal_jobs j ON j.id = "
+        "q.job_id LEFT JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx LEFT JOIN chasqui_batches b ON b.id = q.batch_id "
+        "WHERE q.company_id = ? ORDER BY q.job_id DESC LIMIT " PIECE,
+        "u", company_id));
     while (db_next(db)) {
         struct jv *r = jv_new_object();
         char step[ACTION_NAME_MAX + 1] = "";
@@ -139,12 +151,14 @@ static enum db_rc running_read(struct db *db, uint64_t company_id, struct jv *ou
 /* Of the newest jobs, those that failed, and all. */
 static enum db_rc recent_read(struct db *db, uint64_t company_id, struct jv *failures, struct jv *recent)
 {
-    TRY(db_query(db,
-                 "SELECT j.id, j.portal, j.action, " JOB_STATUS ", j.worker, " JOB_ERROR ", " JOB_MESSAGE ", "
-                 "CAST(UNIX_TIMESTAMP({utc j.created_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), j.batch_id, "
-                 "j.attempts FROM portal_jobs j FORCE INDEX (chasqui_newest)" REFUSAL_JOIN "WHERE j.company_id = ? AND j.deleted_at IS NULL ORDER BY "
-                 "j.id DESC LIMIT " RECENT_LOOKED_AT,
-                 "u", company_id));
+    TRY(db_query(
+        db,
+        "SELECT j.id, j.portal, j.action, " JOB_STATUS ", j.worker, " JOB_ERROR ", " JOB_MESSAGE ", "
+        "CAST(UNIX_TIMESTAMP({utc j.created_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), j.batch_id, "
+        "j.attempts FROM portal_jobs j FORCE INDEX (chasqui_newest)" REFUSAL_JOIN
+        "WHERE j.company_id = ? AND j.deleted_at IS NULL ORDER BY "
+        "j.id DESC LIMIT " RECENT_LOOKED_AT,
+        "u", company_id));
     while (db_next(db)) {
         bool is_failed = !db_is_null(db, 5);
         if (jv_len(recent) >= 20 && (!is_failed || jv_len(failures) >= 20))
@@ -173,10 +187,11 @@ static enum db_rc recent_read(struct db *db, uint64_t company_id, struct jv *fai
 
 static enum db_rc credentials_read(struct db *db, uint64_t company_id, struct jv *out)
 {
-    TRY(db_query(db,
-                 "SELECT c.portal, CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(w.at) * 1000 AS INT), w.robot_error, w.robot_message "
-                 "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id = ? ORDER BY c.portal LIMIT " PIECE,
-                 "u", company_id));
+    TRY(db_query(
+        db,
+        "SELECT c.portal, CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(w.at) * 1000 AS INT), w.robot_error, w.robot_message "
+        "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id = ? ORDER BY c.portal LIMIT " PIECE,
+        "u", company_id));
     while (db_next(db)) {
         struct jv *c = jv_new_object();
         jv_set_str(c, "portal", db_str(db, 0, NULL));

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- tokens ------------------------------------------------------------------------------------------------------------ */
+/* ---- tokens ------------------------------------------------------------------------------------------------- */
 
 static struct jv *abilities_of(const char *list)
 {
@@ -33,10 +33,11 @@ enum db_rc token_read(struct db *db, struct store_token *op)
     bool known, fit;
     op->valid = op->is_ours = false;
     buf_clear(&op->json);
-    TRY(db_find(db, &known,
-                 "SELECT secret_sha256, name, abilities, all_companies, rate_per_minute, CAST(UNIX_TIMESTAMP(expires_at) * 1000 AS INT), "
-                 "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)), TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000 FROM chasqui_tokens WHERE id = ?",
-                 "u", op->token_id));
+    TRY(db_find(
+        db, &known,
+        "SELECT secret_sha256, name, abilities, all_companies, rate_per_minute, CAST(UNIX_TIMESTAMP(expires_at) * 1000 AS INT), "
+        "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)), TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000 FROM chasqui_tokens WHERE id = ?",
+        "u", op->token_id));
     struct jv *body = jv_new_object();
     fit = known && db_u64(db, 6);
     bool all = known && db_u64(db, 3);
@@ -56,8 +57,9 @@ enum db_rc token_read(struct db *db, struct store_token *op)
     /* The same work for an unknown id: compare and read. */
     bool same = sodium_memcmp(secret, op->secret_sha256, 32) == 0;
     struct jv *companies = jv_new_array();
-    enum db_rc rc = db_query(db, "SELECT company_id FROM chasqui_token_companies WHERE token_id = ? ORDER BY company_id LIMIT 1000", "u",
-                             op->token_id);
+    enum db_rc rc = db_query(
+        db, "SELECT company_id FROM chasqui_token_companies WHERE token_id = ? ORDER BY company_id LIMIT 1000",
+        "u", op->token_id);
     while (rc == DB_OK && db_next(db))
         jv_push_int(companies, db_i64(db, 0));
     jv_set(body, "companies", companies);
@@ -73,7 +75,7 @@ enum db_rc token_read(struct db *db, struct store_token *op)
     return rc;
 }
 
-/* ---- lists --------------------------------------------------------------------------------------------------------------- */
+/* ---- lists -------------------------------------------------------------------------------------------------- */
 
 static void viewer_set(struct jv *obj, const struct session_row *row)
 {
@@ -108,13 +110,20 @@ struct jv *session_jv(const struct session_row *row, const char *worker)
 #define PAGE_MAX 200
 #define PIECE_IDS 5000
 #define PIECES 4
-#define WALK(index, by)                                                                                                               \
-    "SELECT s.id FROM chasqui_sessions s FORCE INDEX (" index ") LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE " by " AND "     \
+#define WALK(index, by)                                                                                                                 \
+    "SELECT s.id FROM chasqui_sessions s FORCE INDEX (" index                                                                           \
+    ") LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE " by " AND "                                                               \
     "s.id < ? AND s.id >= ? AND (? = '' OR s.state = ? OR (? = 'live' AND s.live = 1)) AND (? = 0 OR s.company_id = ?) AND (? = '' OR " \
     "r.name = ?) ORDER BY s.id DESC LIMIT ?"
-#define WALK_TYPES "uu" "sss" "uu" "ss" "u"
-#define WALK_VALUES(op, below, floor, room)                                                                                            \
-    (below), (floor), (op)->state, (op)->state, (op)->state, (op)->company_id, (op)->company_id, (op)->worker, (op)->worker, (uint64_t)(room)
+#define WALK_TYPES                                                                                                \
+    "uu"                                                                                                          \
+    "sss"                                                                                                         \
+    "uu"                                                                                                          \
+    "ss"                                                                                                          \
+    "u"
+#define WALK_VALUES(op, below, floor, room)                                                                       \
+    (below), (floor), (op)->state, (op)->state, (op)->state, (op)->company_id, (op)->company_id, (op)->worker,    \
+        (op)->worker, (uint64_t)(room)
 
 struct page {
     uint64_t id[PAGE_MAX + 1];
@@ -152,11 +161,14 @@ static enum db_rc ids_find(struct db *db, const struct store_sessions *op, struc
 {
     uint64_t below = op->cursor ? op->cursor : INT64_MAX;
     if (op->session_id[0])
-        TRY(db_query(db, WALK("robot_session", "s.robot_session_id = ?"), "s" WALK_TYPES, op->session_id, WALK_VALUES(op, below, 1ull, p->room)));
+        TRY(db_query(db, WALK("robot_session", "s.robot_session_id = ?"), "s" WALK_TYPES, op->session_id,
+                     WALK_VALUES(op, below, 1ull, p->room)));
     else if (op->company_id)
-        TRY(db_query(db, WALK("one_live", "s.company_id = ?"), "u" WALK_TYPES, op->company_id, WALK_VALUES(op, below, 1ull, p->room)));
+        TRY(db_query(db, WALK("one_live", "s.company_id = ?"), "u" WALK_TYPES, op->company_id,
+                     WALK_VALUES(op, below, 1ull, p->room)));
     else if (strcmp(op->state, "live") == 0)
-        TRY(db_query(db, WALK("idle", "s.state IN ('opening', 'active', 'closing')"), WALK_TYPES, WALK_VALUES(op, below, 1ull, p->room)));
+        TRY(db_query(db, WALK("idle", "s.state IN ('opening', 'active', 'closing')"), WALK_TYPES,
+                     WALK_VALUES(op, below, 1ull, p->room)));
     else
         return pieces_walk(db, op, below, p);
     page_take(db, p);
@@ -229,15 +241,17 @@ static struct jv *drain_jv(struct db *db)
 
 static enum db_rc workers_read(struct db *db, struct store_workers *op)
 {
-    TRY(db_query(db,
-                 "SELECT r.name, r.wanted, " ROBOT_CAPACITY
-                 ", (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
-                 "WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = "
-                 "r.id), r.boot_id, r.fenced, CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS "
-                 "INT), IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
-                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS("r") ", r.capacity, r.reported_capacity, "
+    TRY(db_query(
+        db,
+        "SELECT r.name, r.wanted, " ROBOT_CAPACITY
+        ", (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
+        "WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = "
+        "r.id), r.boot_id, r.fenced, CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS "
+        "INT), IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
+        "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS(
+            "r") ", r.capacity, r.reported_capacity, "
                  "r.viewer_url IS NOT NULL FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
-                 ""));
+        ""));
     struct jv *list = jv_new_array();
     while (db_next(db)) {
         struct jv *w = jv_new_object();

@@ -19,17 +19,23 @@ static enum db_rc audited(struct db *db, const struct store_credentials *op, con
 static enum db_rc set_tx(struct db *db, void *arg)
 {
     struct store_credentials *op = arg;
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_credentials WHERE company_id = ? AND portal <> ?", "us", op->company_id, op->portal));
-    op->is_full = db_next(db) && db_u64(db, 0) >= CREDENTIALS_MAX; /* any name is a portal's, so that a token could store without end */
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_credentials WHERE company_id = ? AND portal <> ?", "us",
+                 op->company_id, op->portal));
+    op->is_full =
+        db_next(db) &&
+        db_u64(db, 0) >= CREDENTIALS_MAX; /* any name is a portal's, so that a token could store without end */
     if (op->is_full)
         return DB_OK;
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY UPDATE sealed "
-                "= VALUES(sealed), updated_at = VALUES(updated_at)",
-                "usb", op->company_id, op->portal, (const void *)op->sealed.data, op->sealed.len));
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY UPDATE sealed "
+        "= VALUES(sealed), updated_at = VALUES(updated_at)",
+        "usb", op->company_id, op->portal, (const void *)op->sealed.data, op->sealed.len));
     TRY(audited(db, op, "credentials_set"));
-    TRY(db_query(db, "SELECT CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT) FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us",
-                 op->company_id, op->portal));
+    TRY(db_query(
+        db,
+        "SELECT CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT) FROM chasqui_credentials WHERE company_id = ? AND portal = ?",
+        "us", op->company_id, op->portal));
     op->updated_ms = db_next(db) ? db_i64(db, 0) : 0;
     return DB_OK;
 }
@@ -37,10 +43,11 @@ static enum db_rc set_tx(struct db *db, void *arg)
 static int set_done(struct db *db, void *arg)
 {
     struct store_credentials *op = arg;
-    if (db_query(db,
-                 "SELECT CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT) FROM chasqui_credentials WHERE company_id = ? AND portal = ? AND sealed = ? "
-                 "LOCK IN SHARE MODE WAIT 5",
-                 "usb", op->company_id, op->portal, (const void *)op->sealed.data, op->sealed.len))
+    if (db_query(
+            db,
+            "SELECT CAST(UNIX_TIMESTAMP(updated_at) * 1000 AS INT) FROM chasqui_credentials WHERE company_id = ? AND portal = ? AND sealed = ? "
+            "LOCK IN SHARE MODE WAIT 5",
+            "usb", op->company_id, op->portal, (const void *)op->sealed.data, op->sealed.len))
         return -1;
     return db_next(db);
 }
@@ -48,7 +55,8 @@ static int set_done(struct db *db, void *arg)
 static enum db_rc remove_tx(struct db *db, void *arg)
 {
     struct store_credentials *op = arg;
-    TRY(db_exec(db, "DELETE FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", op->company_id, op->portal));
+    TRY(db_exec(db, "DELETE FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", op->company_id,
+                op->portal));
     op->found = db_affected(db) == 1;
     return op->found ? audited(db, op, "credentials_remove") : DB_OK;
 }

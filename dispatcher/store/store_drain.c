@@ -43,13 +43,15 @@ static enum db_rc drain_tx(struct db *db, void *arg)
     if (!room)
         return DB_OK;
     struct session_row *rows = xcalloc(AT_ONCE, sizeof(*rows));
-    enum db_rc rc = db_query(db,
-                             "SELECT " SESSION_COLUMNS SESSION_FROM
-                             "JOIN chasqui_robots r ON r.id = s.robot_id JOIN chasqui_credentials c ON c.company_id = s.company_id AND c.portal "
-                             "= s.portal WHERE r.wanted = 'draining' AND r.removed = 0 AND s.live = 1 AND s.state = 'active' AND m.job_id IS "
-                             "NULL AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round') AND NOT " IS_DOWN("r") " AND (s.last_activity_at < NOW(6) - INTERVAL ? MICROSECOND OR r.drain_deadline <= NOW(6)) ORDER BY s.id "
-                             "LIMIT ?",
-                             "iu", op->idle_ms * 1000, room < AT_ONCE ? room : (uint64_t)AT_ONCE);
+    enum db_rc rc = db_query(
+        db,
+        "SELECT " SESSION_COLUMNS SESSION_FROM
+        "JOIN chasqui_robots r ON r.id = s.robot_id JOIN chasqui_credentials c ON c.company_id = s.company_id AND c.portal "
+        "= s.portal WHERE r.wanted = 'draining' AND r.removed = 0 AND s.live = 1 AND s.state = 'active' AND m.job_id IS "
+        "NULL AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round') AND NOT " IS_DOWN(
+            "r") " AND (s.last_activity_at < NOW(6) - INTERVAL ? MICROSECOND OR r.drain_deadline <= NOW(6)) ORDER BY s.id "
+                 "LIMIT ?",
+        "iu", op->idle_ms * 1000, room < AT_ONCE ? room : (uint64_t)AT_ONCE);
     while (rc == DB_OK && n < AT_ONCE && db_next(db))
         session_read(db, 0, &rows[n++]);
     for (unsigned i = 0; i < n && rc == DB_OK; i++) {

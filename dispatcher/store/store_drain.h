@@ -6,8 +6,10 @@
 #include "dispatcher/store/store.h"
 
 struct store_drain {
-    int64_t idle_ms;                                                  /* a session that nobody used for so long may move */
-    unsigned n_candidates; struct candidate candidate[CANDIDATES_MAX]; /* where to */
+    int64_t idle_ms; /* a session that nobody used for so long may move */
+    /* where to */
+    unsigned n_candidates;
+    struct candidate candidate[CANDIDATES_MAX];
     unsigned planned;
     enum store_rc rc;
 };

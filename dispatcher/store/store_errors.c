@@ -22,25 +22,34 @@
 /* What the robot said of the log-in says nothing about a session that was lost later. */
 #define SAID "CASE WHEN " OF_SESSION " THEN NULL ELSE q.robot_error END"
 /* The newest failed jobs, of one batch or of all. */
-#define WALK(index, by)                                                                                                          \
-    "(SELECT j.id AS id, j.company_id AS company_id, j.portal AS portal, j.worker AS worker, COALESCE(" JOB_ERROR ", '') AS error, " KIND " AS kind, " SAID " AS said, " FAILED_AT \
-    " AS at FROM portal_jobs j FORCE INDEX (" index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN                   \
+#define WALK(index, by)                                                                                           \
+    "(SELECT j.id AS id, j.company_id AS company_id, j.portal AS portal, j.worker AS worker, COALESCE(" JOB_ERROR \
+    ", '') AS error, " KIND " AS kind, " SAID " AS said, " FAILED_AT                                              \
+    " AS at FROM portal_jobs j FORCE INDEX (" index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN  \
     "WHERE " by "j.status = {failed} AND j.deleted_at IS NULL ORDER BY j.id DESC LIMIT ?) f"
-#define SINCE "(? = 0 OR at >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR at >= NOW(6) - INTERVAL ? * 1000 MICROSECOND)"
+#define SINCE                                                                                                     \
+    "(? = 0 OR at >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR at >= NOW(6) - INTERVAL ? * 1000 MICROSECOND)"
 /* How many failed in each twelfth of the time that is looked at, the newest first. */
 #define BAR(i) "COUNT(CASE WHEN bar = " #i " THEN 1 END)"
-#define BARS BAR(0) ", " BAR(1) ", " BAR(2) ", " BAR(3) ", " BAR(4) ", " BAR(5) ", " BAR(6) ", " BAR(7) ", " BAR(8) ", " BAR(9) ", " BAR(10) ", " BAR(11)
+#define BARS                                                                                                      \
+    BAR(0)                                                                                                        \
+    ", " BAR(1) ", " BAR(2) ", " BAR(3) ", " BAR(4) ", " BAR(5) ", " BAR(6) ", " BAR(7) ", " BAR(8) ", " BAR(     \
+        9) ", " BAR(10) ", " BAR(11)
 #define N_BARS 12
-#define CLASSES(walk)                                                                                                            \
-    "SELECT error, kind, COUNT(*), COUNT(DISTINCT company_id), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT), "                       \
-    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker), said, " BARS " FROM (SELECT f.*, LEAST(11, GREATEST(0, " \
-    "TIMESTAMPDIFF(MICROSECOND, at, NOW(6)) DIV 1000 * 12 DIV ?)) AS bar FROM " walk " WHERE (? = '' OR portal = ?) AND "             \
-    SINCE ") c GROUP BY error, kind, said ORDER BY COUNT(*) DESC, error, said LIMIT ?"
+#define CLASSES(walk)                                                                                                                             \
+    "SELECT error, kind, COUNT(*), COUNT(DISTINCT company_id), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT), "                                     \
+    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker), said, " BARS \
+    " FROM (SELECT f.*, LEAST(11, GREATEST(0, "                                                                                                   \
+    "TIMESTAMPDIFF(MICROSECOND, at, NOW(6)) DIV 1000 * 12 DIV ?)) AS bar FROM " walk                                                              \
+    " WHERE (? = '' OR portal = ?) AND " SINCE                                                                                                    \
+    ") c GROUP BY error, kind, said ORDER BY COUNT(*) DESC, error, said LIMIT ?"
 #define LOOKED(walk) "SELECT COUNT(*), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT) FROM " walk
 #define OF_ALL WALK("chasqui_status", "")
 #define OF_BATCH WALK("chasqui_batch", "j.batch_id = ? AND ")
 #define FILTER_TYPES "ssiiiiu"
-#define FILTER(op) (op)->portal, (op)->portal, (op)->since_ms, (op)->since_ms, (op)->for_ms, (op)->for_ms, (uint64_t)ERRORS_CLASSES_MAX
+#define FILTER(op)                                                                                                \
+    (op)->portal, (op)->portal, (op)->since_ms, (op)->since_ms, (op)->for_ms, (op)->for_ms,                       \
+        (uint64_t)ERRORS_CLASSES_MAX
 
 /* 0 = since ever, of which there is no curve. */
 static int64_t span_ms(const struct store_errors *op)
@@ -53,7 +62,8 @@ static enum db_rc classes_query(struct db *db, const struct store_errors *op)
 {
     int64_t span = span_ms(op) ? span_ms(op) : 1;
     if (op->batch_id)
-        return db_query(db, CLASSES(OF_BATCH), "iuu" FILTER_TYPES, span, op->batch_id, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
+        return db_query(db, CLASSES(OF_BATCH), "iuu" FILTER_TYPES, span, op->batch_id, (uint64_t)ERRORS_LOOK_MAX,
+                        FILTER(op));
     return db_query(db, CLASSES(OF_ALL), "iu" FILTER_TYPES, span, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
 }
 
@@ -104,7 +114,9 @@ static enum db_rc messages_read(struct db *db, struct jv *list)
             ids[n++] = (uint64_t)id;
     if (!n)
         return DB_OK;
-    TRY(db_query_in_u64(db, "SELECT j.id, " JOB_MESSAGE ", j.company_id FROM portal_jobs j" REFUSAL_JOIN "WHERE j.id IN (%s)", ids, n, ""));
+    TRY(db_query_in_u64(
+        db, "SELECT j.id, " JOB_MESSAGE ", j.company_id FROM portal_jobs j" REFUSAL_JOIN "WHERE j.id IN (%s)", ids,
+        n, ""));
     while (db_next(db))
         for (size_t i = 0; i < jv_len(list); i++) {
             struct jv *one = jv_at(list, i);

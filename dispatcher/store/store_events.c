@@ -35,13 +35,16 @@ static const struct kind {
 
 enum db_rc batch_finished_add(struct db *db, uint64_t batch_id)
 {
-    return db_exec(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'batch_finished')", "u", BATCH_STREAM | batch_id);
+    return db_exec(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'batch_finished')",
+                   "u", BATCH_STREAM | batch_id);
 }
 
 enum db_rc portal_change_add(struct db *db, const char *event, const char *portal, const char *why)
 {
-    return db_exec(db, "INSERT INTO chasqui_job_events (job_id, at, event, detail, robot_error) VALUES (? + CRC32(?), NOW(6), ?, ?, NULLIF(?, ''))",
-                   "ussss", (uint64_t)PORTAL_STREAM, portal, event, portal, why);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_job_events (job_id, at, event, detail, robot_error) VALUES (? + CRC32(?), NOW(6), ?, ?, NULLIF(?, ''))",
+        "ussss", (uint64_t)PORTAL_STREAM, portal, event, portal, why);
 }
 
 static bool is_told(const char *event)
@@ -56,12 +59,13 @@ static bool is_told(const char *event)
 static const struct kind *kind_of(const char *event, bool is_login, bool has_detail, unsigned part)
 {
     for (unsigned i = 0; i < N_KINDS; i++)
-        if (strcmp(kinds[i].event, event) == 0 && (is_login || !kinds[i].is_of_logins) && !(has_detail && kinds[i].is_bare) && part-- == 0)
+        if (strcmp(kinds[i].event, event) == 0 && (is_login || !kinds[i].is_of_logins) &&
+            !(has_detail && kinds[i].is_bare) && part-- == 0)
             return &kinds[i];
     return NULL;
 }
 
-/* ---- a try begins ------------------------------------------------------------------------------------------------------- */
+/* ---- a try begins ------------------------------------------------------------------------------------------- */
 
 static struct out_event *got_add(struct store_events_claim *op, uint64_t job_id)
 {
@@ -74,7 +78,10 @@ static struct out_event *got_add(struct store_events_claim *op, uint64_t job_id)
 
 static enum db_rc next_of_job(struct db *db, uint64_t job_id, uint64_t *event_id)
 {
-    TRY(db_query(db, "SELECT id FROM chasqui_job_events WHERE job_id = ? AND out_state IN (1, 3) ORDER BY id LIMIT 1 LOCK IN SHARE MODE", "u", job_id));
+    TRY(db_query(
+        db,
+        "SELECT id FROM chasqui_job_events WHERE job_id = ? AND out_state IN (1, 3) ORDER BY id LIMIT 1 LOCK IN SHARE MODE",
+        "u", job_id));
     *event_id = db_next(db) ? db_u64(db, 0) : 0;
     return DB_OK;
 }
@@ -82,10 +89,11 @@ static enum db_rc next_of_job(struct db *db, uint64_t job_id, uint64_t *event_id
 /* Jobs whose next try is due: of each the event that it stopped at, or its next one. */
 static enum db_rc due_take(struct db *db, struct store_events_claim *op)
 {
-    TRY(db_query(db,
-                 "SELECT job_id, event_id, part, attempts + 1, delivery FROM chasqui_outbox WHERE due_at <= NOW(6) ORDER BY due_at LIMIT ? FOR UPDATE "
-                 "SKIP LOCKED",
-                 "u", (uint64_t)op->max));
+    TRY(db_query(
+        db,
+        "SELECT job_id, event_id, part, attempts + 1, delivery FROM chasqui_outbox WHERE due_at <= NOW(6) ORDER BY due_at LIMIT ? FOR UPDATE "
+        "SKIP LOCKED",
+        "u", (uint64_t)op->max));
     while (op->n < op->max && db_next(db)) {
         size_t len;
         struct out_event *e = got_add(op, db_u64(db, 0));
@@ -100,8 +108,11 @@ static enum db_rc due_take(struct db *db, struct store_events_claim *op)
         if (!e->event_id)
             TRY(next_of_job(db, e->job_id, &e->event_id));
         if (e->event_id) {
-            TRY(db_exec(db, "UPDATE chasqui_outbox SET event_id = ?, attempts = ?, token = ?, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE job_id = ?",
-                        "uubuu", e->event_id, (uint64_t)e->attempts, (const void *)e->token, sizeof(e->token), (uint64_t)op->lease_ms * 1000, e->job_id));
+            TRY(db_exec(
+                db,
+                "UPDATE chasqui_outbox SET event_id = ?, attempts = ?, token = ?, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE job_id = ?",
+                "uubuu", e->event_id, (uint64_t)e->attempts, (const void *)e->token, sizeof(e->token),
+                (uint64_t)op->lease_ms * 1000, e->job_id));
             i++;
         } else {
             TRY(db_exec(db, "DELETE FROM chasqui_outbox WHERE job_id = ?", "u", e->job_id));
@@ -124,7 +135,9 @@ static enum db_rc fresh_take(struct db *db, struct store_events_claim *op, const
     TRY(db_query(db, "SELECT 1 FROM chasqui_outbox WHERE job_id = ? FOR UPDATE", "u", f->job_id));
     if (db_next(db))
         return db_exec(db, "UPDATE chasqui_job_events SET out_state = 3 WHERE id = ?", "u", f->event_id);
-    TRY(db_query(db, "SELECT 1 FROM chasqui_job_events WHERE job_id = ? AND id < ? AND out_state IN (1, 3) LIMIT 1", "uu", f->job_id, f->event_id));
+    TRY(db_query(db,
+                 "SELECT 1 FROM chasqui_job_events WHERE job_id = ? AND id < ? AND out_state IN (1, 3) LIMIT 1",
+                 "uu", f->job_id, f->event_id));
     if (db_next(db)) /* somebody else has that one in hand */
         return DB_OK;
     if (op->n == op->max) {
@@ -133,11 +146,12 @@ static enum db_rc fresh_take(struct db *db, struct store_events_claim *op, const
     }
     struct out_event *e = got_add(op, f->job_id);
     e->event_id = f->event_id;
-    enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_outbox (job_id, event_id, attempts, delivery, token, due_at) VALUES (?, ?, 1, ?, ?, NOW(6) + INTERVAL ? "
-                            "MICROSECOND)",
-                            "uubbu", e->job_id, e->event_id, (const void *)e->delivery, sizeof(e->delivery), (const void *)e->token, sizeof(e->token),
-                            (uint64_t)op->lease_ms * 1000);
+    enum db_rc rc = db_exec(
+        db,
+        "INSERT INTO chasqui_outbox (job_id, event_id, attempts, delivery, token, due_at) VALUES (?, ?, 1, ?, ?, NOW(6) + INTERVAL ? "
+        "MICROSECOND)",
+        "uubbu", e->job_id, e->event_id, (const void *)e->delivery, sizeof(e->delivery), (const void *)e->token,
+        sizeof(e->token), (uint64_t)op->lease_ms * 1000);
     return rc == DB_DUP ? DB_RETRY : rc;
 }
 
@@ -156,10 +170,11 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     TRY(db_query(db, "SELECT CAST(since AS CHAR) FROM chasqui_outbox_since WHERE one = 1", ""));
     if (db_next(db))
         db_str_copy(db, 0, since, sizeof(since));
-    TRY(db_query(db,
-                 "SELECT e.id, e.job_id, e.event, e.at >= ? FROM chasqui_job_events e FORCE INDEX (outgoing) WHERE e.out_state = 1 ORDER BY e.id LIMIT ? FOR "
-                 "UPDATE SKIP LOCKED",
-                 "su", since, (uint64_t)LOOK_ROWS));
+    TRY(db_query(
+        db,
+        "SELECT e.id, e.job_id, e.event, e.at >= ? FROM chasqui_job_events e FORCE INDEX (outgoing) WHERE e.out_state = 1 ORDER BY e.id LIMIT ? FOR "
+        "UPDATE SKIP LOCKED",
+        "su", since, (uint64_t)LOOK_ROWS));
     for (; n < LOOK_ROWS && db_next(db); n++)
         fresh[n] = (struct fresh){db_u64(db, 0), db_u64(db, 1), db_u64(db, 3) && is_told(db_str(db, 2, NULL))};
     op->more = n == LOOK_ROWS;
@@ -169,9 +184,10 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     return DB_OK;
 }
 
-/* ---- what is told --------------------------------------------------------------------------------------------------------- */
+/* ---- what is told ------------------------------------------------------------------------------------------- */
 
-static enum store_rc job_look(struct db *db, const struct kind *k, struct out_event *e, const char *event, struct jv *body)
+static enum store_rc job_look(struct db *db, const struct kind *k, struct out_event *e, const char *event,
+                              struct jv *body)
 {
     struct store_job look = {.job_id = e->job_id};
     char worker[NAME_ROOM];
@@ -219,10 +235,11 @@ static struct jv *portal_jv(const char *portal, const char *event, const char *w
 static enum store_rc body_make(struct db *db, struct out_event *e)
 {
     char event[41], detail[256], why[257];
-    if (db_query(db,
-                 "SELECT e.event, COALESCE(e.detail, ''), CAST(UNIX_TIMESTAMP(e.at) * 1000 AS INT), COALESCE(q.kind = 'login', 1), "
-                 "TIMESTAMPDIFF(MICROSECOND, e.at, NOW(6)) DIV 1000, COALESCE(e.robot_error, '') FROM chasqui_job_events e LEFT JOIN chasqui_jobs q ON q.job_id = e.job_id WHERE e.id = ?",
-                 "u", e->event_id))
+    if (db_query(
+            db,
+            "SELECT e.event, COALESCE(e.detail, ''), CAST(UNIX_TIMESTAMP(e.at) * 1000 AS INT), COALESCE(q.kind = 'login', 1), "
+            "TIMESTAMPDIFF(MICROSECOND, e.at, NOW(6)) DIV 1000, COALESCE(e.robot_error, '') FROM chasqui_job_events e LEFT JOIN chasqui_jobs q ON q.job_id = e.job_id WHERE e.id = ?",
+            "u", e->event_id))
         return STORE_DOWN;
     if (!db_next(db))
         return STORE_OK;
@@ -266,9 +283,11 @@ static enum db_rc since_make(struct db *db)
 static enum db_rc is_any(struct db *db, bool *any, bool *is_idle)
 {
     TRY(since_make(db));
-    TRY(db_query(db, "SELECT EXISTS (SELECT 1 FROM chasqui_outbox WHERE due_at <= NOW(6)) OR EXISTS (SELECT 1 FROM chasqui_job_events WHERE out_state = 1), EXISTS (SELECT 1 FROM "
-                 "chasqui_outbox)",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM chasqui_outbox WHERE due_at <= NOW(6)) OR EXISTS (SELECT 1 FROM chasqui_job_events WHERE out_state = 1), EXISTS (SELECT 1 FROM "
+        "chasqui_outbox)",
+        ""));
     *any = db_next(db) && db_u64(db, 0);
     *is_idle = !*any && !db_u64(db, 1);
     return DB_OK;
@@ -288,7 +307,7 @@ void store_events_claim(struct db *db, void *arg)
         op->rc = body_make(db, &op->got[i]); /* what cannot be read now is due again when its lease ends */
 }
 
-/* ---- and ends -------------------------------------------------------------------------------------------------------------- */
+/* ---- and ends ----------------------------------------------------------------------------------------------- */
 
 /* The event is settled: the next of its job is due at once, or there is none. */
 static enum db_rc event_over(struct db *db, struct store_event_end *op, unsigned out_state)
@@ -296,14 +315,16 @@ static enum db_rc event_over(struct db *db, struct store_event_end *op, unsigned
     uint64_t next;
     uint8_t delivery[ID_TOKEN_BYTES];
     id_random(delivery, sizeof(delivery));
-    TRY(db_exec(db, "UPDATE chasqui_job_events SET out_state = NULLIF(?, 0) WHERE id = ?", "uu", (uint64_t)out_state, op->event_id));
+    TRY(db_exec(db, "UPDATE chasqui_job_events SET out_state = NULLIF(?, 0) WHERE id = ?", "uu",
+                (uint64_t)out_state, op->event_id));
     TRY(next_of_job(db, op->job_id, &next));
     if (!next)
         return db_exec(db, "DELETE FROM chasqui_outbox WHERE job_id = ?", "u", op->job_id);
-    return db_exec(db,
-                   "UPDATE chasqui_outbox SET event_id = 0, part = 0, attempts = 0, token = NULL, delivery = ?, due_at = NOW(6), last_error = NULL WHERE "
-                   "job_id = ?",
-                   "bu", (const void *)delivery, sizeof(delivery), op->job_id);
+    return db_exec(
+        db,
+        "UPDATE chasqui_outbox SET event_id = 0, part = 0, attempts = 0, token = NULL, delivery = ?, due_at = NOW(6), last_error = NULL WHERE "
+        "job_id = ?",
+        "bu", (const void *)delivery, sizeof(delivery), op->job_id);
 }
 
 static void subject_write(uint64_t stream, char *out, size_t room)
@@ -322,24 +343,30 @@ static enum db_rc end_tx(struct db *db, void *arg)
     uint8_t delivery[ID_TOKEN_BYTES];
     char actor[NAME_ROOM + 12], subject[48];
     id_random(delivery, sizeof(delivery));
-    TRY(db_query(db, "SELECT 1 FROM chasqui_outbox WHERE job_id = ? AND token = ? FOR UPDATE", "ub", op->job_id, (const void *)op->token,
-                 (size_t)ID_TOKEN_BYTES));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_outbox WHERE job_id = ? AND token = ? FOR UPDATE", "ub", op->job_id,
+                 (const void *)op->token, (size_t)ID_TOKEN_BYTES));
     op->lost = !db_next(db);
     if (op->lost)
         return DB_OK;
-    TRY(db_query(db,
-                 "SELECT e.event, COALESCE(e.detail, '') <> '', COALESCE(q.kind = 'login', 1) FROM chasqui_job_events e LEFT JOIN chasqui_jobs q ON q.job_id = "
-                 "e.job_id WHERE e.id = ?",
-                 "u", op->event_id));
-    bool is_last = !db_next(db) || !kind_of(db_str(db, 0, NULL), db_u64(db, 2) != 0, db_u64(db, 1) != 0, op->part + 1);
+    TRY(db_query(
+        db,
+        "SELECT e.event, COALESCE(e.detail, '') <> '', COALESCE(q.kind = 'login', 1) FROM chasqui_job_events e LEFT JOIN chasqui_jobs q ON q.job_id = "
+        "e.job_id WHERE e.id = ?",
+        "u", op->event_id));
+    bool is_last =
+        !db_next(db) || !kind_of(db_str(db, 0, NULL), db_u64(db, 2) != 0, db_u64(db, 1) != 0, op->part + 1);
     if (op->is_delivered && !is_last)
-        return db_exec(db, "UPDATE chasqui_outbox SET part = part + 1, attempts = 0, token = NULL, delivery = ?, due_at = NOW(6), last_error = NULL WHERE job_id = ?",
-                       "bu", (const void *)delivery, sizeof(delivery), op->job_id);
+        return db_exec(
+            db,
+            "UPDATE chasqui_outbox SET part = part + 1, attempts = 0, token = NULL, delivery = ?, due_at = NOW(6), last_error = NULL WHERE job_id = ?",
+            "bu", (const void *)delivery, sizeof(delivery), op->job_id);
     if (op->is_delivered)
         return event_over(db, op, 0);
     if (op->again_ms >= 0)
-        return db_exec(db, "UPDATE chasqui_outbox SET token = NULL, last_error = LEFT(?, 200), due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE job_id = ?", "siu",
-                       op->error, op->again_ms * 1000, op->job_id);
+        return db_exec(
+            db,
+            "UPDATE chasqui_outbox SET token = NULL, last_error = LEFT(?, 200), due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE job_id = ?",
+            "siu", op->error, op->again_ms * 1000, op->job_id);
     TRY(event_over(db, op, 2));
     snprintf(actor, sizeof(actor), "dispatcher:%s", op->holder);
     subject_write(op->job_id, subject, sizeof(subject));

@@ -30,17 +30,20 @@ struct out_event {
 struct store_events_claim { /* what is due, one of a job; SKIP LOCKED */
     int64_t lease_ms;       /* how long a try may take; after it the event is due again */
     unsigned max;           /* 1 to EVENTS_CLAIM_MAX */
-    unsigned n; struct out_event got[EVENTS_CLAIM_MAX];
-    bool more;              /* look again at once */
-    bool is_idle;           /* nothing waits, and nothing is on its way anywhere */
+    unsigned n;
+    struct out_event got[EVENTS_CLAIM_MAX];
+    bool more;    /* look again at once */
+    bool is_idle; /* nothing waits, and nothing is on its way anywhere */
     enum store_rc rc;
 };
 void store_events_claim(struct db *db, void *op);
 
 struct store_event_end { /* of one try; no-op when the token does not hold any more */
-    uint64_t job_id, event_id; unsigned part; uint8_t token[ID_TOKEN_BYTES];
+    uint64_t job_id, event_id;
+    unsigned part;
+    uint8_t token[ID_TOKEN_BYTES];
     bool is_delivered;
-    int64_t again_ms;       /* not delivered: the next try, < 0 = given up, with an audit row */
+    int64_t again_ms; /* not delivered: the next try, < 0 = given up, with an audit row */
     char kind[24], error[201];
     char holder[NAME_ROOM];
     bool lost;

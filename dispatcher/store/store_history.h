@@ -9,15 +9,15 @@
 
 #include "dispatcher/store/store.h"
 
-#define HISTORY_ROWS_MAX 500   /* of one minute; beyond them the smallest are left out */
-#define HISTORY_CLASSES 10     /* of waits, and of robots' times */
+#define HISTORY_ROWS_MAX 500 /* of one minute; beyond them the smallest are left out */
+#define HISTORY_CLASSES 10   /* of waits, and of robots' times */
 #define HISTORY_STEPS_MAX 168
 #define HISTORY_ROBOTS_MAX 100 /* that an answer tells of, the busiest ones */
 #define HISTORY_PORTALS_MAX 50
 
 struct store_history_sum {
-    unsigned minutes;   /* out: so many were summed up; 0 = none is due, or another dispatcher does it */
-    bool is_behind;     /* out: there are more, look again soon */
+    unsigned minutes; /* out: so many were summed up; 0 = none is due, or another dispatcher does it */
+    bool is_behind;   /* out: there are more, look again soon */
     enum store_rc rc;
 };
 /* The next minutes that are over for HISTORY_LATE_S: at most ten of them, in one transaction. What commits later than that is not in the sums. */

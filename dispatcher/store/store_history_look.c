@@ -18,12 +18,15 @@
 #include <string.h>
 
 #define DAY_S 86400
-#define SLOW_TIMES 2     /* a robot is slow whose median is so many times the others' */
+#define SLOW_TIMES 2      /* a robot is slow whose median is so many times the others' */
 #define SLOW_MORE_MS 1000 /* and so much longer at least */
-#define SLOW_LEAST 3     /* log-ins of a step that say something */
+#define SLOW_LEAST 3      /* log-ins of a step that say something */
 
 static const struct history_range range_table[] = {
-    {900, 60, DAY_S}, {3600, 60, DAY_S}, {DAY_S, 600, DAY_S}, {7 * DAY_S, 3600, 7 * DAY_S},
+    {900, 60, DAY_S},
+    {3600, 60, DAY_S},
+    {DAY_S, 600, DAY_S},
+    {7 * DAY_S, 3600, 7 * DAY_S},
 };
 
 const struct history_range *history_range(int64_t range_s)
@@ -66,7 +69,7 @@ struct look {
     int64_t summed_to_s;
 };
 
-/* ---- quantiles ------------------------------------------------------------------------------------------------------- */
+/* ---- quantiles ---------------------------------------------------------------------------------------------- */
 
 /* Upper bounds of the classes; the last one has none, and counts as if it went on so. */
 static int64_t bound_ms(unsigned i, unsigned times)
@@ -117,13 +120,14 @@ static void sums_add(struct sums *to, const struct sums *more)
     classes_add(&to->login, &more->login);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------ */
+/* ---- rows --------------------------------------------------------------------------------------------------- */
 
-#define SUMS                                                                                                                           \
+#define SUMS                                                                                                                                     \
     "SUM(n), SUM(wait_0), SUM(wait_1), SUM(wait_2), SUM(wait_3), SUM(wait_4), SUM(wait_5), SUM(wait_6), SUM(wait_7), SUM(wait_8), SUM(wait_9), " \
     "SUM(robot_0), SUM(robot_1), SUM(robot_2), SUM(robot_3), SUM(robot_4), SUM(robot_5), SUM(robot_6), SUM(robot_7), SUM(robot_8), SUM(robot_9)"
-#define ROWS                                                                                                                                 \
-    "SELECT worker, portal, kind, outcome, (UNIX_TIMESTAMP(minute) - ?) DIV ? AS step, " SUMS " FROM chasqui_history WHERE minute >= FROM_UNIXTIME(?) AND " \
+#define ROWS                                                                                                      \
+    "SELECT worker, portal, kind, outcome, (UNIX_TIMESTAMP(minute) - ?) DIV ? AS step, " SUMS                     \
+    " FROM chasqui_history WHERE minute >= FROM_UNIXTIME(?) AND "                                                 \
     "minute < FROM_UNIXTIME(?) AND (? = '' OR portal = ?) AND (? = '' OR worker = ?) GROUP BY worker, portal, kind, outcome, step"
 
 static unsigned outcome_of(const char *name)
@@ -191,8 +195,10 @@ static void row_take(struct db *db, struct look *l, bool is_now)
 
 static enum db_rc rows_read(struct db *db, const struct store_history *op, struct look *l, bool is_now)
 {
-    int64_t back = is_now ? 0 : l->range->before_s, from = l->from_s - back, to = l->summed_to_s - back; /* as much of both */
-    TRY(db_query(db, ROWS, "iiiissss", from, l->range->step_s, from, to, op->portal, op->portal, op->worker, op->worker));
+    int64_t back = is_now ? 0 : l->range->before_s, from = l->from_s - back,
+            to = l->summed_to_s - back; /* as much of both */
+    TRY(db_query(db, ROWS, "iiiissss", from, l->range->step_s, from, to, op->portal, op->portal, op->worker,
+                 op->worker));
     while (db_next(db))
         row_take(db, l, is_now);
     return DB_OK;
@@ -201,7 +207,10 @@ static enum db_rc rows_read(struct db *db, const struct store_history *op, struc
 /* The last step is the one that grows. */
 static enum db_rc look_begin(struct db *db, struct look *l)
 {
-    TRY(db_query(db, "SELECT UNIX_TIMESTAMP(), COALESCE((SELECT UNIX_TIMESTAMP(minute) FROM chasqui_history_at WHERE one = 1), 0)", ""));
+    TRY(db_query(
+        db,
+        "SELECT UNIX_TIMESTAMP(), COALESCE((SELECT UNIX_TIMESTAMP(minute) FROM chasqui_history_at WHERE one = 1), 0)",
+        ""));
     if (!db_next(db))
         return DB_FAIL;
     int64_t step = l->range->step_s;
@@ -211,7 +220,7 @@ static enum db_rc look_begin(struct db *db, struct look *l)
     return DB_OK;
 }
 
-/* ---- slow robots ------------------------------------------------------------------------------------------------------ */
+/* ---- slow robots -------------------------------------------------------------------------------------------- */
 
 static bool is_slow(const struct look *l, const struct robot *robot, unsigned step)
 {
@@ -237,9 +246,10 @@ static int64_t slow_since_ms(const struct look *l, const struct robot *robot)
     return since;
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------------------------- */
+/* ---- the answer --------------------------------------------------------------------------------------------- */
 
-static void quantile_set(struct jv *out, const char *name, const struct classes *c, unsigned times, unsigned percent)
+static void quantile_set(struct jv *out, const char *name, const struct classes *c, unsigned times,
+                         unsigned percent)
 {
     int64_t ms = quantile(c, times, percent);
     if (ms < 0)
@@ -262,7 +272,8 @@ static struct jv *totals_jv(const struct sums *s)
     return out;
 }
 
-static void quantiles_set(struct jv *out, const char *name, const struct sums *steps, unsigned n, size_t of, unsigned times, unsigned percent)
+static void quantiles_set(struct jv *out, const char *name, const struct sums *steps, unsigned n, size_t of,
+                          unsigned times, unsigned percent)
 {
     struct jv *list = jv_new_array();
     for (unsigned i = 0; i < n; i++) {
@@ -310,7 +321,9 @@ static int by_median(const void *a, const void *b)
 static int by_attempts(const void *a, const void *b)
 {
     const struct portal *const *x = a, *const *y = b;
-    return (*x)->now.attempts == (*y)->now.attempts ? strcmp((*x)->name, (*y)->name) : (*x)->now.attempts < (*y)->now.attempts ? 1 : -1;
+    return (*x)->now.attempts == (*y)->now.attempts  ? strcmp((*x)->name, (*y)->name)
+           : (*x)->now.attempts < (*y)->now.attempts ? 1
+                                                     : -1;
 }
 
 static struct jv *robots_jv(struct look *l)

@@ -20,7 +20,7 @@ struct claim_gate {
     uint64_t opening, now_us;
 };
 
-/* ---- pauses --------------------------------------------------------------------------------------------------------------- */
+/* ---- pauses ------------------------------------------------------------------------------------------------- */
 
 enum db_rc claim_pauses(struct db *db, struct claim *c)
 {
@@ -36,7 +36,7 @@ enum db_rc claim_pauses(struct db *db, struct claim *c)
     return rc;
 }
 
-/* ---- portals --------------------------------------------------------------------------------------------------------------- */
+/* ---- portals ------------------------------------------------------------------------------------------------ */
 
 void claim_gates_forget(struct claim *c)
 {
@@ -80,7 +80,8 @@ static enum db_rc gates_read(struct db *db, struct claim *c)
     for (unsigned i = 0; rc == DB_OK && i < n; i++)
         gate_add(c, &rows[i], now_us);
     free(rows);
-    for (unsigned i = 0; rc == DB_OK && c->op->portals && i < c->op->portals->n; i++) { /* one with limits, of which nothing is recorded yet */
+    for (unsigned i = 0; rc == DB_OK && c->op->portals && i < c->op->portals->n;
+         i++) { /* one with limits, of which nothing is recorded yet */
         struct portal_state p = {0};
         strcpy(p.portal, c->op->portals->rows[i].name);
         gate_add(c, &p, now_us);
@@ -136,7 +137,7 @@ enum db_rc claim_gates_pass(struct db *db, struct claim *c)
     return DB_OK;
 }
 
-/* ---- setting aside ------------------------------------------------------------------------------------------------------------ */
+/* ---- setting aside ------------------------------------------------------------------------------------------ */
 
 static void fill_item(void *arg, unsigned row, struct db_cell *cells)
 {
@@ -155,15 +156,17 @@ enum db_rc claim_hold(struct db *db, struct claim *c)
     c->op->n_held = claim_choose(c, FATE_HOLD, -1);
     if (!c->n_rows)
         return DB_OK;
-    TRY(db_bulk(db, "UPDATE chasqui_items SET {become ready.hold} WHERE batch_id = ? AND idx = ?", "uu", c->n_rows, fill_item, c));
+    TRY(db_bulk(db, "UPDATE chasqui_items SET {become ready.hold} WHERE batch_id = ? AND idx = ?", "uu", c->n_rows,
+                fill_item, c));
     for (unsigned i = 0; i < c->n_rows; i++) {
         bool is_told = false;
         for (unsigned k = 0; k < i && !is_told; k++)
             is_told = is_same_scope(c->row[i], c->row[k]);
         if (!is_told)
-            TRY(db_exec(db,
-                        "INSERT INTO chasqui_held (batch_id, portal, action) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + 1", "uss",
-                        c->row[i]->batch_id, c->row[i]->portal, c->row[i]->action));
+            TRY(db_exec(
+                db,
+                "INSERT INTO chasqui_held (batch_id, portal, action) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + 1",
+                "uss", c->row[i]->batch_id, c->row[i]->portal, c->row[i]->action));
     }
     return DB_OK;
 }

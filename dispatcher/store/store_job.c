@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- its shape ---------------------------------------------------------------------------------------------------- */
+/* ---- its shape ---------------------------------------------------------------------------------------------- */
 
 /* The claim of a batch's item makes its job: that it was queued before stands in its row alone. */
 static void queued_push(struct jv *out, int64_t created_ms)
@@ -72,10 +72,11 @@ static void steps_set(struct jv *attempt, struct db *db)
 
 static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out, struct jv *attempts)
 {
-    TRY(db_query(db,
-                 "SELECT CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), event, worker, dispatcher, detail, attempt, outcome, queued_ms, robot_ms, "
-                 "robot_status, robot_error, robot_message FROM chasqui_job_events WHERE job_id = ? ORDER BY id LIMIT 500",
-                 "u", job_id));
+    TRY(db_query(
+        db,
+        "SELECT CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), event, worker, dispatcher, detail, attempt, outcome, queued_ms, robot_ms, "
+        "robot_status, robot_error, robot_message FROM chasqui_job_events WHERE job_id = ? ORDER BY id LIMIT 500",
+        "u", job_id));
     struct jv *round = NULL;
     while (db_next(db)) {
         struct jv *e = jv_new_object();
@@ -99,11 +100,11 @@ static enum db_rc timeline_read(struct db *db, uint64_t job_id, struct jv *out, 
     return DB_OK;
 }
 
-#define JOB_COLUMNS                                                                                                  \
-    "j.id, j.job_uid, j.company_id, j.portal, j.action, " JOB_STATUS ", j.priority, j.attempts, j.batch_id, "         \
-    "COALESCE(j.robot_session_id, q.session_id), j.worker, " JOB_ERROR ", " JOB_MESSAGE ", "                           \
-    "CAST(UNIX_TIMESTAMP({utc j.created_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.available_at}) * 1000 AS INT), "         \
-    "CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), q.kind, "  \
+#define JOB_COLUMNS                                                                                                             \
+    "j.id, j.job_uid, j.company_id, j.portal, j.action, " JOB_STATUS ", j.priority, j.attempts, j.batch_id, "                   \
+    "COALESCE(j.robot_session_id, q.session_id), j.worker, " JOB_ERROR ", " JOB_MESSAGE ", "                                    \
+    "CAST(UNIX_TIMESTAMP({utc j.created_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.available_at}) * 1000 AS INT), "        \
+    "CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), q.kind, " \
     "j.robot_session_id, q.robot_status, q.robot_error, q.robot_message FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id " REFUSAL_JOIN
 
 static struct jv *job_jv(struct db *db)
@@ -142,7 +143,9 @@ static enum db_rc job_read(struct db *db, struct store_job *op)
     if (op->job_id)
         TRY(db_find(db, &op->found, "SELECT " JOB_COLUMNS "WHERE j.id = ?", "u", op->job_id));
     else
-        TRY(db_find(db, &op->found, "SELECT " JOB_COLUMNS "WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, j.id DESC LIMIT 1", "s", op->job_uid));
+        TRY(db_find(db, &op->found,
+                    "SELECT " JOB_COLUMNS "WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, j.id DESC LIMIT 1", "s",
+                    op->job_uid));
     if (!op->found)
         return DB_OK;
     op->job_id = db_u64(db, 0);
@@ -187,7 +190,8 @@ static enum db_rc jobs_over_read(struct db *db, struct store_jobs_over *op)
 {
     for (unsigned i = 0; i < op->n; i++)
         op->is_over[i] = true;
-    TRY(db_query_in_u64(db, "SELECT id, {status status} FROM portal_jobs WHERE id IN (%s)", op->job_id, op->n, ""));
+    TRY(db_query_in_u64(db, "SELECT id, {status status} FROM portal_jobs WHERE id IN (%s)", op->job_id, op->n,
+                        ""));
     while (db_next(db))
         for (unsigned i = 0; i < op->n; i++)
             if (op->job_id[i] == db_u64(db, 0))
@@ -201,7 +205,7 @@ void store_jobs_over(struct db *db, void *arg)
     op->rc = store_rc_of(db ? jobs_over_read(db, op) : DB_GONE);
 }
 
-/* ---- pages ------------------------------------------------------------------------------------------------------------ */
+/* ---- pages -------------------------------------------------------------------------------------------------- */
 
 #define PAGE_MAX 200
 
@@ -240,25 +244,37 @@ static int by_number(const void *a, const void *b)
 
 static bool is_allowed(const struct store_jobs *op, uint64_t company_id)
 {
-    return op->all || (op->n_companies && bsearch(&company_id, op->companies, op->n_companies, sizeof(company_id), by_number));
+    return op->all || (op->n_companies &&
+                       bsearch(&company_id, op->companies, op->n_companies, sizeof(company_id), by_number));
 }
 
 /* Walks one index from the newest job down; `by` is its leading column. Each index ends with the id, so that nothing is sorted. */
-#define WALK(index, by)                                                                                                           \
-    "SELECT j.id, j.company_id FROM portal_jobs j FORCE INDEX (" index ") WHERE " by " AND j.id < ? AND j.id >= ? AND (? = '' OR "   \
-    "{status j.status} = ?) AND (? = '' OR j.portal = ?) AND (? = 0 OR j.company_id = ?) AND (? = 0 OR j.batch_id = ?) AND (? = '' OR "       \
+#define WALK(index, by)                                                                                                                 \
+    "SELECT j.id, j.company_id FROM portal_jobs j FORCE INDEX (" index ") WHERE " by                                                    \
+    " AND j.id < ? AND j.id >= ? AND (? = '' OR "                                                                                       \
+    "{status j.status} = ?) AND (? = '' OR j.portal = ?) AND (? = 0 OR j.company_id = ?) AND (? = 0 OR j.batch_id = ?) AND (? = '' OR " \
     "j.worker = ?) AND (? = '' OR j.error = ? OR (SELECT x.error FROM chasqui_refusals x WHERE x.job_id = j.id) = ?) AND (? = '' OR "   \
     "(SELECT q.robot_error FROM chasqui_jobs q WHERE q.job_id = j.id) = ?) ORDER BY j.id DESC LIMIT ?"
-#define WALK_TYPES "uu" "ss" "ss" "uu" "uu" "ss" "sss" "ss" "u"
-#define WALK_VALUES(op, below, floor)                                                                                              \
-    (below), (floor), (op)->status, (op)->status, (op)->portal, (op)->portal, (op)->company_id, (op)->company_id, (op)->batch_id,  \
-        (op)->batch_id, (op)->worker, (op)->worker, (op)->error, (op)->error, (op)->error, (op)->robot_error, (op)->robot_error
+#define WALK_TYPES                                                                                                \
+    "uu"                                                                                                          \
+    "ss"                                                                                                          \
+    "ss"                                                                                                          \
+    "uu"                                                                                                          \
+    "uu"                                                                                                          \
+    "ss"                                                                                                          \
+    "sss"                                                                                                         \
+    "ss"                                                                                                          \
+    "u"
+#define WALK_VALUES(op, below, floor)                                                                             \
+    (below), (floor), (op)->status, (op)->status, (op)->portal, (op)->portal, (op)->company_id, (op)->company_id, \
+        (op)->batch_id, (op)->batch_id, (op)->worker, (op)->worker, (op)->error, (op)->error, (op)->error,        \
+        (op)->robot_error, (op)->robot_error
 
 static enum db_rc company_walk(struct db *db, struct page *p, uint64_t company_id)
 {
     struct store_jobs *op = p->op;
-    TRY(db_query(db, WALK("chasqui_newest", "j.company_id = ?"), "u" WALK_TYPES, company_id, WALK_VALUES(op, op->cursor, page_floor(p)),
-                 (uint64_t)p->room));
+    TRY(db_query(db, WALK("chasqui_newest", "j.company_id = ?"), "u" WALK_TYPES, company_id,
+                 WALK_VALUES(op, op->cursor, page_floor(p)), (uint64_t)p->room));
     while (db_next(db))
         page_add(p, db_u64(db, 0));
     return DB_OK;
@@ -297,8 +313,8 @@ static enum db_rc batch_walk(struct db *db, struct page *p)
     unsigned n;
     do {
         n = 0;
-        TRY(db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "u" WALK_TYPES, op->batch_id, WALK_VALUES(op, below, page_floor(p)),
-                     (uint64_t)p->room));
+        TRY(db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "u" WALK_TYPES, op->batch_id,
+                     WALK_VALUES(op, below, page_floor(p)), (uint64_t)p->room));
         for (; db_next(db); n++) {
             below = db_u64(db, 0);
             if (is_allowed(op, db_u64(db, 1)))
@@ -320,20 +336,22 @@ static enum db_rc all_walk(struct db *db, struct page *p)
 {
     struct store_jobs *op = p->op;
     struct piece at = {0};
-    bool is_loose = op->worker[0] || op->portal[0] || op->error[0] || op->robot_error[0] || (op->batch_id && (op->status[0] || op->company_id));
+    bool is_loose = op->worker[0] || op->portal[0] || op->error[0] || op->robot_error[0] ||
+                    (op->batch_id && (op->status[0] || op->company_id));
     uint64_t newest;
     TRY(newest_read(db, &newest));
     if (op->cursor > newest + 1)
         op->cursor = newest + 1;
     for (unsigned n = 0; piece_next(p, is_loose, &n, &at);) {
         if (op->batch_id)
-            TRY(db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "u" WALK_TYPES, op->batch_id, WALK_VALUES(op, at.below, at.floor),
-                         (uint64_t)p->room));
+            TRY(db_query(db, WALK("chasqui_batch", "j.batch_id = ?"), "u" WALK_TYPES, op->batch_id,
+                         WALK_VALUES(op, at.below, at.floor), (uint64_t)p->room));
         else if (op->status[0])
-            TRY(db_query(db, WALK("chasqui_status", "j.status = {word ?}"), "s" WALK_TYPES, op->status, WALK_VALUES(op, at.below, at.floor),
-                         (uint64_t)p->room));
+            TRY(db_query(db, WALK("chasqui_status", "j.status = {word ?}"), "s" WALK_TYPES, op->status,
+                         WALK_VALUES(op, at.below, at.floor), (uint64_t)p->room));
         else
-            TRY(db_query(db, WALK("PRIMARY", "j.id > 0"), WALK_TYPES, WALK_VALUES(op, at.below, at.floor), (uint64_t)p->room));
+            TRY(db_query(db, WALK("PRIMARY", "j.id > 0"), WALK_TYPES, WALK_VALUES(op, at.below, at.floor),
+                         (uint64_t)p->room));
         while (db_next(db))
             page_add(p, db_u64(db, 0));
     }
@@ -400,10 +418,11 @@ static enum db_rc id_made_at(struct db *db, int64_t unix_ms, uint64_t *id)
     *id = 1;
     for (uint64_t end = newest + 1; *id < end;) {
         uint64_t at = *id + (end - *id) / 2;
-        TRY(db_query(db,
-                     "SELECT j.id, {utc j.created_at} >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND FROM portal_jobs j WHERE j.id >= ? ORDER BY "
-                     "j.id LIMIT 1",
-                     "iu", unix_ms, at));
+        TRY(db_query(
+            db,
+            "SELECT j.id, {utc j.created_at} >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND FROM portal_jobs j WHERE j.id >= ? ORDER BY "
+            "j.id LIMIT 1",
+            "iu", unix_ms, at));
         if (!db_next(db) || db_u64(db, 1))
             end = at;
         else
@@ -463,25 +482,30 @@ void store_jobs(struct db *db, void *arg)
     op->rc = store_rc_of(db ? jobs_read(db, op) : DB_GONE);
 }
 
-/* ---- finding one to change it ------------------------------------------------------------------------------------------- */
+/* ---- finding one to change it ------------------------------------------------------------------------------- */
 
 struct found {
     uint64_t job_id, company_id, batch_id, idx;
     uint8_t priority;
-    bool is_ours, is_login, has_item, is_kept; /* is_kept: its row could not be changed, chasqui_refusals says how it ended */
+    bool is_ours, is_login, has_item,
+        is_kept; /* is_kept: its row could not be changed, chasqui_refusals says how it ended */
     char status[21], job_uid[65];
 };
 
 /* By its id, else by its job_uid. Reads without a lock. */
 static enum db_rc job_find(struct db *db, uint64_t job_id, const char *job_uid, struct found *f, bool *found)
 {
-    static const char by_id[] = "SELECT j.id, j.company_id, " JOB_STATUS ", j.job_uid, COALESCE(j.priority, 5), q.job_id, q.kind = 'login', q.batch_id, "
-                                "q.idx, x.id IS NOT NULL FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE j.id = ?";
+    static const char by_id[] =
+        "SELECT j.id, j.company_id, " JOB_STATUS
+        ", j.job_uid, COALESCE(j.priority, 5), q.job_id, q.kind = 'login', q.batch_id, "
+        "q.idx, x.id IS NOT NULL FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN
+        "WHERE j.id = ?";
     if (!job_id) {
-        TRY(db_find(db, found,
-                    "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
-                    "j.id DESC LIMIT 1",
-                    "s", job_uid));
+        TRY(db_find(
+            db, found,
+            "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
+            "j.id DESC LIMIT 1",
+            "s", job_uid));
         if (!*found)
             return DB_OK;
         job_id = db_u64(db, 0);
@@ -508,7 +532,7 @@ static void subject_of(uint64_t job_id, char out[32])
     snprintf(out, 32, "job:%llu", (unsigned long long)job_id);
 }
 
-/* ---- cancelling ------------------------------------------------------------------------------------------------------------ */
+/* ---- cancelling --------------------------------------------------------------------------------------------- */
 
 static bool may_cancel(const struct store_cancel *op, uint64_t company_id)
 {
@@ -540,22 +564,26 @@ enum db_rc job_cancel_tx(struct db *db, void *arg)
     subject_of(f.job_id, subject);
     struct audit audit = {&op->by, "job.cancel", subject};
     if (f.has_item) {
-        TRY(db_exec(db,
-                    "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.cancel}",
-                    "uuu", f.batch_id, f.idx, f.job_id));
+        TRY(db_exec(
+            db,
+            "UPDATE chasqui_items SET {become item.cancel} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.cancel}",
+            "uuu", f.batch_id, f.idx, f.job_id));
         if (db_affected(db)) {
             op->outcome = CANCEL_DONE;
             strcpy(op->status, "cancelled");
-            TRY(job_written(db, f.job_id, &(struct job_end){"cancelled", NULL, NULL},
-                            db_exec(db,
-                                    "UPDATE portal_jobs SET {become job.cancel}{result} WHERE id = ? AND {from job.cancel}",
-                                    "u", f.job_id)));
+            TRY(job_written(
+                db, f.job_id, &(struct job_end){"cancelled", NULL, NULL},
+                db_exec(db,
+                        "UPDATE portal_jobs SET {become job.cancel}{result} WHERE id = ? AND {from job.cancel}",
+                        "u", f.job_id)));
             TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", f.job_id));
             TRY(event_add(db, f.job_id, "cancelled", NULL, NULL, op->reason));
             return audit_change(db, &audit, f.status, op->status, op->reason);
         }
     }
-    TRY(db_exec(db, "UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ? AND kind IN ('login', 'action', 'round')", "u", f.job_id));
+    TRY(db_exec(db,
+                "UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ? AND kind IN ('login', 'action', 'round')",
+                "u", f.job_id));
     if (!db_affected(db)) /* it began or ended this moment */
         return DB_RETRY;
     op->outcome = CANCEL_ASKED;
@@ -570,7 +598,7 @@ void store_cancel(struct db *db, void *arg)
     op->rc = store_tx(db, job_cancel_tx, NULL, op);
 }
 
-/* ---- putting back by hand ----------------------------------------------------------------------------------------------------- */
+/* ---- putting back by hand ----------------------------------------------------------------------------------- */
 
 /* Opens the batch of the item again. *with = the item goes back into it: one that was cancelled, or is pruned, stays as it is. */
 static enum db_rc batch_reopen(struct db *db, uint64_t batch_id, bool *with)
@@ -580,7 +608,9 @@ static enum db_rc batch_reopen(struct db *db, uint64_t batch_id, bool *with)
     if (!db_next(db) || strcmp(db_str(db, 0, NULL), "cancelled") == 0)
         return DB_OK;
     *with = true;
-    return db_exec(db, "UPDATE chasqui_batches SET status = 'running', finished_at = NULL WHERE id = ? AND status = 'done'", "u", batch_id);
+    return db_exec(
+        db, "UPDATE chasqui_batches SET status = 'running', finished_at = NULL WHERE id = ? AND status = 'done'",
+        "u", batch_id);
 }
 
 static enum db_rc item_back(struct db *db, const struct found *f, uint64_t batch_id, uint64_t idx)
@@ -588,10 +618,11 @@ static enum db_rc item_back(struct db *db, const struct found *f, uint64_t batch
     uint64_t turn;
     TRY(turn_next(db, f->priority, 0, false, &turn));
     turn_given(f->priority, 0, false, batch_id, idx, turn);
-    return db_exec(db,
-                   "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (?, ?, ?, {new item.add}, 1, ?, ?, ?) "
-                   "ON DUPLICATE KEY UPDATE {become item.retry}, urgency = VALUES(urgency), turn = VALUES(turn), job_id = VALUES(job_id)",
-                   "uuuuuu", batch_id, idx, f->company_id, 9u - (uint64_t)f->priority, turn, f->job_id);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (?, ?, ?, {new item.add}, 1, ?, ?, ?) "
+        "ON DUPLICATE KEY UPDATE {become item.retry}, urgency = VALUES(urgency), turn = VALUES(turn), job_id = VALUES(job_id)",
+        "uuuuuu", batch_id, idx, f->company_id, 9u - (uint64_t)f->priority, turn, f->job_id);
 }
 
 enum db_rc job_retry_tx(struct db *db, void *arg)
@@ -622,8 +653,8 @@ enum db_rc job_retry_tx(struct db *db, void *arg)
         return DB_RETRY;
     if (f.is_kept)
         TRY(refusal_forget(db, f.job_id));
-    TRY(db_exec(db, "UPDATE chasqui_jobs SET tries = ?, batch_id = ?, idx = ? WHERE job_id = ?", "uuuu", (uint64_t)op->tries, op->batch_id, idx,
-                f.job_id));
+    TRY(db_exec(db, "UPDATE chasqui_jobs SET tries = ?, batch_id = ?, idx = ? WHERE job_id = ?", "uuuu",
+                (uint64_t)op->tries, op->batch_id, idx, f.job_id));
     TRY(item_back(db, &f, op->batch_id, idx));
     TRY(event_add(db, f.job_id, "queued", NULL, NULL, op->why ? op->why : "put back by hand"));
     op->ok = true;

@@ -13,15 +13,16 @@
 
 #define KEPT "created_at > NOW(6) - INTERVAL 24 HOUR"
 
-enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outcome *outcome, uint64_t *job_id, uint64_t *batch_id)
+enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outcome *outcome, uint64_t *job_id,
+                    uint64_t *batch_id)
 {
     *outcome = KEY_NEW;
     *job_id = *batch_id = 0;
     if (!key->is_set)
         return DB_OK;
     bool found;
-    TRY(db_find(db, &found, "SELECT digest, job_id, batch_id FROM chasqui_idempotency WHERE scope = ? AND " KEPT, "b", (const void *)key->scope,
-                (size_t)DIGEST_BYTES));
+    TRY(db_find(db, &found, "SELECT digest, job_id, batch_id FROM chasqui_idempotency WHERE scope = ? AND " KEPT,
+                "b", (const void *)key->scope, (size_t)DIGEST_BYTES));
     if (!found)
         return DB_OK;
     size_t len;
@@ -34,8 +35,11 @@ enum db_rc key_look(struct db *db, const struct idempotency *key, enum key_outco
 
 static enum db_rc key_insert(struct db *db, const struct idempotency *key, uint64_t job_id, uint64_t batch_id)
 {
-    return db_exec(db, "INSERT INTO chasqui_idempotency (scope, digest, job_id, batch_id, created_at) VALUES (?, ?, ?, ?, NOW(6))", "bbNN",
-                   (const void *)key->scope, (size_t)DIGEST_BYTES, (const void *)key->digest, (size_t)DIGEST_BYTES, job_id, batch_id);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_idempotency (scope, digest, job_id, batch_id, created_at) VALUES (?, ?, ?, ?, NOW(6))",
+        "bbNN", (const void *)key->scope, (size_t)DIGEST_BYTES, (const void *)key->digest, (size_t)DIGEST_BYTES,
+        job_id, batch_id);
 }
 
 enum db_rc key_add(struct db *db, const struct idempotency *key, uint64_t job_id, uint64_t batch_id)
@@ -46,24 +50,27 @@ enum db_rc key_add(struct db *db, const struct idempotency *key, uint64_t job_id
     if (rc != DB_DUP)
         return rc;
     /* One that was used more than a day ago is new again. */
-    TRY(db_exec(db, "DELETE FROM chasqui_idempotency WHERE scope = ? AND NOT " KEPT, "b", (const void *)key->scope, (size_t)DIGEST_BYTES));
+    TRY(db_exec(db, "DELETE FROM chasqui_idempotency WHERE scope = ? AND NOT " KEPT, "b", (const void *)key->scope,
+                (size_t)DIGEST_BYTES));
     return db_affected(db) ? key_insert(db, key, job_id, batch_id) : DB_DUP;
 }
 
 void store_key_answer(struct db *db, void *arg)
 {
     struct store_key_answer *op = arg;
-    op->rc = store_rc_of(!db ? DB_GONE
-                             : db_exec(db, "UPDATE chasqui_idempotency SET answer = ? WHERE scope = ? AND answer IS NULL", "bb", op->answer,
-                                       op->answer_len, (const void *)op->scope, (size_t)DIGEST_BYTES));
+    op->rc = store_rc_of(
+        !db ? DB_GONE
+            : db_exec(db, "UPDATE chasqui_idempotency SET answer = ? WHERE scope = ? AND answer IS NULL", "bb",
+                      op->answer, op->answer_len, (const void *)op->scope, (size_t)DIGEST_BYTES));
 }
 
 static enum db_rc answer_read(struct db *db, struct store_key_read *op)
 {
     size_t len;
     bool found;
-    TRY(db_find(db, &found, "SELECT answer FROM chasqui_idempotency WHERE scope = ? AND answer IS NOT NULL AND " KEPT, "b", (const void *)op->scope,
-                (size_t)DIGEST_BYTES));
+    TRY(db_find(db, &found,
+                "SELECT answer FROM chasqui_idempotency WHERE scope = ? AND answer IS NOT NULL AND " KEPT, "b",
+                (const void *)op->scope, (size_t)DIGEST_BYTES));
     const char *answer = found ? db_str(db, 0, &len) : NULL;
     if (answer)
         buf_add(&op->answer, answer, len);

@@ -18,14 +18,15 @@
 /* Of an opening session `s`: it moves to another robot, rather than being a company's log-in. */
 #define IS_MIGRATION "EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = s.job_id)"
 
-/* ---- reserve ------------------------------------------------------------------------------------------------------- */
+/* ---- reserve ------------------------------------------------------------------------------------------------ */
 
 /* Is there a session that answers this log-in? outcome is set when there is. */
 static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there)
 {
     *there = false;
-    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1", "us",
-                 op->company_id, op->portal));
+    TRY(db_query(db,
+                 "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1",
+                 "us", op->company_id, op->portal));
     if (!db_next(db))
         return DB_OK;
     *there = true;
@@ -40,8 +41,9 @@ static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there
         op->outcome = RESERVE_CLOSING;
     else {
         op->outcome = RESERVE_REUSED;
-        return db_exec(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = shared OR ? WHERE id = ?", "uu", (uint64_t)!op->force_new,
-                       op->row.ref);
+        return db_exec(db,
+                       "UPDATE chasqui_sessions SET last_activity_at = NOW(6), shared = shared OR ? WHERE id = ?",
+                       "uu", (uint64_t)!op->force_new, op->row.ref);
     }
     return DB_OK;
 }
@@ -49,11 +51,12 @@ static enum db_rc live_look(struct db *db, struct store_reserve *op, bool *there
 static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *there)
 {
     *there = false;
-    TRY(db_query(db,
-                 "SELECT j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
-                 "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
-                 " AND (? < 0 OR " LARAVEL_YOUNG ") ORDER BY j.id DESC LIMIT 1",
-                 "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
+    TRY(db_query(
+        db,
+        "SELECT j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
+        "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
+        " AND (? < 0 OR " LARAVEL_YOUNG ") ORDER BY j.id DESC LIMIT 1",
+        "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (!db_next(db))
         return DB_OK;
     uint64_t job_id = db_u64(db, 0), robot_id = db_u64(db, 1), ref;
@@ -69,7 +72,8 @@ static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *th
 /* The session is there, but is its robot? What is answered meanwhile is not the key's answer. */
 static enum db_rc robot_look(struct db *db, struct store_reserve *op)
 {
-    TRY(db_query(db, "SELECT 1 FROM chasqui_robots r WHERE r.id = ? AND " IS_DOWN("r"), "u", (uint64_t)op->row.robot_id));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_robots r WHERE r.id = ? AND " IS_DOWN("r"), "u",
+                 (uint64_t)op->row.robot_id));
     if (db_next(db))
         op->outcome = RESERVE_ROBOT_DOWN;
     return DB_OK;
@@ -79,8 +83,10 @@ static enum db_rc credentials_read(struct db *db, struct store_reserve *op)
 {
     buf_clear(&op->credentials);
     memset(&op->refused, 0, sizeof(op->refused));
-    TRY(db_query(db, "SELECT c.sealed, " REFUSED_COLUMNS "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id = ? AND c.portal = ?", "us",
-                 op->company_id, op->portal));
+    TRY(db_query(db,
+                 "SELECT c.sealed, " REFUSED_COLUMNS "FROM chasqui_credentials c" REFUSED_BEFORE
+                 "WHERE c.company_id = ? AND c.portal = ?",
+                 "us", op->company_id, op->portal));
     if (db_next(db)) {
         size_t len;
         const char *sealed = db_str(db, 0, &len);
@@ -91,16 +97,18 @@ static enum db_rc credentials_read(struct db *db, struct store_reserve *op)
 }
 
 /* A robot refused these credentials for good: whoever would use them again is told so, until they change. */
-static enum db_rc refused_add(struct db *db, const struct store_login_failed *op, uint64_t company_id, const char *portal)
+static enum db_rc refused_add(struct db *db, const struct store_login_failed *op, uint64_t company_id,
+                              const char *portal)
 {
     const struct attempt_end *a = &op->attempt;
-    return db_exec(db,
-                   "INSERT INTO chasqui_refused (company_id, portal, at, credentials_at, job_id, robot_status, robot_error, robot_message) VALUES "
-                   "(?, ?, NOW(6), TIMESTAMP('1970-01-01') + INTERVAL ? MICROSECOND, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE at = VALUES(at), credentials_at = "
-                   "VALUES(credentials_at), job_id = VALUES(job_id), robot_status = VALUES(robot_status), robot_error = VALUES(robot_error), "
-                   "robot_message = VALUES(robot_message)",
-                   "usuuNss", company_id, portal, op->refused_us, op->job_id, (uint64_t)a->status, a->error[0] ? a->error : NULL,
-                   a->message[0] ? a->message : NULL);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_refused (company_id, portal, at, credentials_at, job_id, robot_status, robot_error, robot_message) VALUES "
+        "(?, ?, NOW(6), TIMESTAMP('1970-01-01') + INTERVAL ? MICROSECOND, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE at = VALUES(at), credentials_at = "
+        "VALUES(credentials_at), job_id = VALUES(job_id), robot_status = VALUES(robot_status), robot_error = VALUES(robot_error), "
+        "robot_message = VALUES(robot_message)",
+        "usuuNss", company_id, portal, op->refused_us, op->job_id, (uint64_t)a->status,
+        a->error[0] ? a->error : NULL, a->message[0] ? a->message : NULL);
 }
 
 static enum db_rc key_known(struct db *db, struct store_reserve *op, bool *known)
@@ -152,17 +160,20 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
             return DB_OK;
         }
     }
-    TRY(db_exec(db,
-                "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
-                "available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.reserve}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
-                "{now started_at}{payload value}{user value})",
-                USER_TYPES(db, "sussu"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority, op->user_id));
+    TRY(db_exec(
+        db,
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
+        "available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.reserve}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
+        "{now started_at}{payload value}{user value})",
+        USER_TYPES(db, "sussu"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority,
+        op->user_id));
     op->job_id = db_insert_id(db);
     op->epoch++;
-    rc = db_exec(db,
-                 "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
-                 "VALUES (?, 1, ?, ?, ?, 1, {new session.open}, NOW(6), ?)",
-                 "uuusu", op->job_id, op->job_id, op->company_id, op->portal, op->epoch);
+    rc = db_exec(
+        db,
+        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
+        "VALUES (?, 1, ?, ?, ?, 1, {new session.open}, NOW(6), ?)",
+        "uuusu", op->job_id, op->job_id, op->company_id, op->portal, op->epoch);
     if (rc == DB_DUP)
         TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
     TRY(rc);
@@ -172,13 +183,18 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
         op->outcome = RESERVE_NO_PLACE;
         return DB_DUP; /* rolls back: nothing is written */
     }
-    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ? WHERE id = ?", "uu", (uint64_t)op->robot_id, op->session_ref));
-    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ? WHERE id = ?", "su", worker_name(db, op->robot_id, worker), op->job_id));
-    rc = db_exec(db,
-                "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, remember, token_id, request_id) VALUES "
-                "(?, ?, 'login', ?, ?, ?, ?, ?, ?)",
-                "usus" "buNs", op->job_id, op->job_uid, op->company_id, op->portal, op->params_len ? op->params : NULL, op->params_len,
-                (uint64_t)op->remember, op->token_id, op->request_id);
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ? WHERE id = ?", "uu", (uint64_t)op->robot_id,
+                op->session_ref));
+    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ? WHERE id = ?", "su", worker_name(db, op->robot_id, worker),
+                op->job_id));
+    rc = db_exec(
+        db,
+        "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, remember, token_id, request_id) VALUES "
+        "(?, ?, 'login', ?, ?, ?, ?, ?, ?)",
+        "usus"
+        "buNs",
+        op->job_id, op->job_uid, op->company_id, op->portal, op->params_len ? op->params : NULL, op->params_len,
+        (uint64_t)op->remember, op->token_id, op->request_id);
     if (rc == DB_DUP)
         TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
     if (rc == DB_DUP) /* the same job_uid for another company, this moment: the next round finds it */
@@ -214,7 +230,7 @@ void store_reserve(struct db *db, void *arg)
         op->rc = STORE_OK;
 }
 
-/* ---- another robot ---------------------------------------------------------------------------------------------------- */
+/* ---- another robot ------------------------------------------------------------------------------------------ */
 
 static enum db_rc again_tx(struct db *db, void *arg)
 {
@@ -223,7 +239,8 @@ static enum db_rc again_tx(struct db *db, void *arg)
     uint64_t company_id, epoch;
     char portal[PORTAL_ROOM];
     op->outcome = RESERVE_LOST;
-    TRY(db_query(db, "SELECT company_id, portal, robot_id, " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ?", "u", op->session_ref));
+    TRY(db_query(db, "SELECT company_id, portal, robot_id, " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ?",
+                 "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);
@@ -238,7 +255,8 @@ static enum db_rc again_tx(struct db *db, void *arg)
     if (op->same_robot_ok) {
         op->robot_id = old_robot;
     } else {
-        TRY(db_exec(db, "UPDATE chasqui_places SET {become place.free} WHERE session_ref = ?", "u", op->session_ref));
+        TRY(db_exec(db, "UPDATE chasqui_places SET {become place.free} WHERE session_ref = ?", "u",
+                    op->session_ref));
         TRY(place_take(db, op->candidate, op->n_candidates, migration, op->session_ref, &op->robot_id, &op->slot));
         if (!op->robot_id) {
             op->outcome = RESERVE_NO_PLACE;
@@ -247,16 +265,20 @@ static enum db_rc again_tx(struct db *db, void *arg)
     }
     op->epoch = (epoch > op->above ? epoch : op->above) + 1;
     TRY(epoch_set(db, company_id, portal, op->epoch));
-    TRY(db_exec(db,
-                "UPDATE chasqui_sessions SET {become session.move}, robot_id = ?, epoch = ? WHERE id = ? AND {from session.move}",
-                "uuu", (uint64_t)op->robot_id, op->epoch, op->session_ref));
-    TRY(db_exec(db,
-                "UPDATE chasqui_leases SET limit_at = NOW(6) + INTERVAL ? MICROSECOND, expires_at = NOW(6) + INTERVAL ? MICROSECOND "
-                "WHERE job_id = ?",
-                "iiu", op->lease.limit_ms * 1000, op->lease.ttl_ms * 1000, op->job_id));
-    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ?, updated_at = {now updated_at} WHERE id = ? AND status = {running}", "su",
-                worker_name(db, op->robot_id, worker), op->job_id));
-    TRY(event_add(db, op->job_id, op->same_robot_ok ? "epoch_raised" : "robot_changed", worker, op->lease.holder, NULL));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_sessions SET {become session.move}, robot_id = ?, epoch = ? WHERE id = ? AND {from session.move}",
+        "uuu", (uint64_t)op->robot_id, op->epoch, op->session_ref));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_leases SET limit_at = NOW(6) + INTERVAL ? MICROSECOND, expires_at = NOW(6) + INTERVAL ? MICROSECOND "
+        "WHERE job_id = ?",
+        "iiu", op->lease.limit_ms * 1000, op->lease.ttl_ms * 1000, op->job_id));
+    TRY(db_exec(
+        db, "UPDATE portal_jobs SET worker = ?, updated_at = {now updated_at} WHERE id = ? AND status = {running}",
+        "su", worker_name(db, op->robot_id, worker), op->job_id));
+    TRY(event_add(db, op->job_id, op->same_robot_ok ? "epoch_raised" : "robot_changed", worker, op->lease.holder,
+                  NULL));
     op->outcome = RESERVE_OK;
     return DB_OK;
 }
@@ -279,27 +301,28 @@ void store_reserve_again(struct db *db, void *arg)
         op->rc = STORE_OK;
 }
 
-/* ---- the item of a queued log-in ------------------------------------------------------------------------------------------ */
+/* ---- the item of a queued log-in ---------------------------------------------------------------------------- */
 
 static enum db_rc item_end(struct db *db, const struct queued *item, const char *state)
 {
     if (!item->is_set)
         return DB_OK;
-    return db_exec(db,
-                   "UPDATE chasqui_items SET {become item.end ?} WHERE batch_id = ? AND idx = ?",
-                   "suu", state, item->batch_id, item->idx);
+    return db_exec(db, "UPDATE chasqui_items SET {become item.end ?} WHERE batch_id = ? AND idx = ?", "suu", state,
+                   item->batch_id, item->idx);
 }
 
 /* The robot has the session of a round: its lease goes on for the steps. */
 static enum db_rc round_goes_on(struct db *db, const struct store_login_done *op, bool *held)
 {
-    TRY(db_exec(db, "UPDATE chasqui_leases SET kind = 'round', expires_at = NOW(6) + INTERVAL ? MICROSECOND WHERE job_id = ? AND token = ?", "iub",
-                op->ttl_ms * 1000, op->job_id, (const void *)op->token, (size_t)ID_TOKEN_BYTES));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_leases SET kind = 'round', expires_at = NOW(6) + INTERVAL ? MICROSECOND WHERE job_id = ? AND token = ?",
+        "iub", op->ttl_ms * 1000, op->job_id, (const void *)op->token, (size_t)ID_TOKEN_BYTES));
     *held = db_affected(db) == 1;
     return DB_OK;
 }
 
-/* ---- done ------------------------------------------------------------------------------------------------------------- */
+/* ---- done --------------------------------------------------------------------------------------------------- */
 
 static enum db_rc done_tx(struct db *db, void *arg)
 {
@@ -308,23 +331,26 @@ static enum db_rc done_tx(struct db *db, void *arg)
     uint64_t company_id, epoch;
     char portal[PORTAL_ROOM];
     op->outcome = LOGIN_DONE_LOST;
-    TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ?", "u", op->session_ref));
+    TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ?", "u",
+                 op->session_ref));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);
     db_str_copy(db, 1, portal, sizeof(portal));
     bool migration = db_u64(db, 2) != 0;
     TRY(epoch_lock(db, company_id, portal, &epoch));
-    TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = 'opening' FOR UPDATE", "u", op->session_ref));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = 'opening' FOR UPDATE", "u",
+                 op->session_ref));
     if (!db_next(db))
         return DB_OK;
     TRY(op->item.is_round ? round_goes_on(db, op, &held) : lease_end(db, op->job_id, op->token, &held));
     if (!held)
         return DB_OK;
-    enum db_rc rc = db_exec(db,
-                            "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = "
-                            "NULLIF(?, ''), title = NULLIF(?, '') WHERE id = ? AND {from session.log_in}",
-                            "ssssu", op->session_id, op->session_id, op->boot_id, op->title, op->session_ref);
+    enum db_rc rc = db_exec(
+        db,
+        "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = "
+        "NULLIF(?, ''), title = NULLIF(?, '') WHERE id = ? AND {from session.log_in}",
+        "ssssu", op->session_id, op->session_id, op->boot_id, op->title, op->session_ref);
     if (rc == DB_DUP) {
         op->outcome = LOGIN_DONE_DUP_SESSION;
         op->dup_robot_id = 0;
@@ -334,12 +360,13 @@ static enum db_rc done_tx(struct db *db, void *arg)
         return DB_DUP; /* rolls back: the lease stays ours */
     }
     TRY(rc);
-    TRY(db_exec(db,
-                "UPDATE portal_jobs SET {become job.log_in ?}, robot_worker_base_url = ?, robot_worker_viewer_url = NULLIF(?, ''), "
-                "robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}){result} WHERE id = ? AND "
-                "company_id = ?",
-                "sssssuuu", op->item.is_round ? "running" : "done", op->robot_base_url, op->robot_viewer_url, op->session_id, op->worker,
-                (uint64_t)(migration || op->item.is_round), op->job_id, company_id));
+    TRY(db_exec(
+        db,
+        "UPDATE portal_jobs SET {become job.log_in ?}, robot_worker_base_url = ?, robot_worker_viewer_url = NULLIF(?, ''), "
+        "robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}){result} WHERE id = ? AND "
+        "company_id = ?",
+        "sssssuuu", op->item.is_round ? "running" : "done", op->robot_base_url, op->robot_viewer_url,
+        op->session_id, op->worker, (uint64_t)(migration || op->item.is_round), op->job_id, company_id));
     if (!db_affected(db)) {
         op->outcome = LOGIN_DONE_ROWLESS;
         return DB_DUP; /* rolls back: the lease stays ours */
@@ -347,15 +374,21 @@ static enum db_rc done_tx(struct db *db, void *arg)
     if (!op->item.is_round) /* its next attempt may begin with another log-in */
         TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     if (op->lifts)
-        TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", company_id, portal));
+        TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", company_id,
+                    portal));
     if (migration)
         TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", op->job_id));
     if (op->credentials)
-        TRY(db_exec(db,
-                    "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY "
-                    "UPDATE sealed = VALUES(sealed), updated_at = VALUES(updated_at)",
-                    "usb", company_id, portal, op->credentials, op->credentials_len));
-    TRY(event_add_attempt(db, op->job_id, migration ? "migrated" : op->item.is_round ? "logged_in" : "done", op->worker, NULL, &op->attempt));
+        TRY(db_exec(
+            db,
+            "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY "
+            "UPDATE sealed = VALUES(sealed), updated_at = VALUES(updated_at)",
+            "usb", company_id, portal, op->credentials, op->credentials_len));
+    TRY(event_add_attempt(db, op->job_id,
+                          migration           ? "migrated"
+                          : op->item.is_round ? "logged_in"
+                                              : "done",
+                          op->worker, NULL, &op->attempt));
     if (!op->item.is_round)
         TRY(item_end(db, &op->item, "done"));
     op->outcome = LOGIN_DONE_OK;
@@ -385,30 +418,33 @@ void store_login_done(struct db *db, void *arg)
         op->rc = STORE_OK;
 }
 
-/* ---- failed ------------------------------------------------------------------------------------------------------------- */
+/* ---- failed ------------------------------------------------------------------------------------------------- */
 
 /* An opening generation that cannot be used any more stays behind on its robot; the next one opens without a place. */
 static enum db_rc generation_next(struct db *db, const struct store_login_failed *op)
 {
     TRY(db_exec(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE id = ?", "u", op->session_ref));
     TRY(session_close_row(db, "abandon", op->session_ref, SESSION_LOST, "abandoned", op->place));
-    return db_exec(db,
-                   "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
-                   "SELECT job_id, generation + 1, job_id, company_id, portal, 1, {new session.open}, NOW(6), epoch FROM chasqui_sessions "
-                   "WHERE id = ?",
-                   "u", op->session_ref);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
+        "SELECT job_id, generation + 1, job_id, company_id, portal, 1, {new session.open}, NOW(6), epoch FROM chasqui_sessions "
+        "WHERE id = ?",
+        "u", op->session_ref);
 }
 
 static enum db_rc migration_failed(struct db *db, const struct store_login_failed *op)
 {
     TRY(event_add(db, op->job_id, "migration_failed", NULL, NULL, op->error));
-    TRY(db_exec(db,
-                "UPDATE chasqui_session_migrations SET attempts = attempts + 1, available_at = NOW(6) + INTERVAL ? MICROSECOND WHERE "
-                "job_id = ?",
-                "iu", op->retry_ms * 1000, op->job_id));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_session_migrations SET attempts = attempts + 1, available_at = NOW(6) + INTERVAL ? MICROSECOND WHERE "
+        "job_id = ?",
+        "iu", op->retry_ms * 1000, op->job_id));
     bool waits = db_affected(db) == 1 && op->retry_ms >= 0;
     if (!waits) { /* the last try: the session is lost */
-        TRY(session_close_row(db, "migration_failed", op->session_ref, SESSION_LOST, "migration_failed", op->place));
+        TRY(session_close_row(db, "migration_failed", op->session_ref, SESSION_LOST, "migration_failed",
+                              op->place));
         return job_session_lost(db, op->job_id, SESSION_LOST, op->error);
     }
     if (op->place == PLACE_FREE) {
@@ -422,7 +458,8 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 {
     TRY(job_written(db, op->job_id, &(struct job_end){"cancelled", NULL, NULL},
                     db_exec(db,
-                            "UPDATE portal_jobs SET {become job.stop}{result} WHERE id = ? AND {from job.stop}", "u", op->job_id)));
+                            "UPDATE portal_jobs SET {become job.stop}{result} WHERE id = ? AND {from job.stop}",
+                            "u", op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add_attempt(db, op->job_id, "cancelled", worker, NULL, &op->attempt));
     return item_end(db, &op->item, "cancelled");
@@ -431,14 +468,18 @@ static enum db_rc cancelled(struct db *db, const struct store_login_failed *op, 
 /* Its item becomes ready again after retry_ms; params stay for it. */
 static enum db_rc retry_later(struct db *db, const struct store_login_failed *op, const char *worker)
 {
-    TRY(db_exec(db,
-                "UPDATE portal_jobs SET {become job.wait ?}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = "
-                "{now available_at} + INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.wait}",
-                "sssuiu", later_state(op->uncounted), op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000, op->job_id));
-    TRY(event_add_attempt(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, op->error, &op->attempt));
-    return db_exec(db,
-                   "UPDATE chasqui_items SET {become item.wait ?}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
-                   "siuu", later_state(op->uncounted), op->retry_ms * 1000, op->item.batch_id, op->item.idx);
+    TRY(db_exec(
+        db,
+        "UPDATE portal_jobs SET {become job.wait ?}, error = ?, message = {message ?}, attempts = attempts - ?, available_at = "
+        "{now available_at} + INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.wait}",
+        "sssuiu", later_state(op->uncounted), op->error, op->message, (uint64_t)op->uncounted, op->retry_ms * 1000,
+        op->job_id));
+    TRY(event_add_attempt(db, op->job_id, op->uncounted ? "waits_again" : "retrying", worker, op->error,
+                          &op->attempt));
+    return db_exec(
+        db,
+        "UPDATE chasqui_items SET {become item.wait ?}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
+        "siuu", later_state(op->uncounted), op->retry_ms * 1000, op->item.batch_id, op->item.idx);
 }
 
 /* It is retried, or its job ends. */
@@ -451,18 +492,21 @@ static enum db_rc attempt_write(struct db *db, struct store_login_failed *op, co
         db_forgive(db); /* its row cannot say that it is to be retried: then it is not */
         op->retry_ms = -1;
     }
-    TRY(job_written(db, op->job_id, &(struct job_end){"failed", op->error, op->message},
-                    db_exec(db,
-                            "UPDATE portal_jobs SET {become job.fail}, error = ?, message = {message ?}{result} WHERE id = ? AND "
-                            "{from job.fail}",
-                            "ssu", op->error, op->message, op->job_id)));
+    TRY(job_written(
+        db, op->job_id, &(struct job_end){"failed", op->error, op->message},
+        db_exec(
+            db,
+            "UPDATE portal_jobs SET {become job.fail}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+            "{from job.fail}",
+            "ssu", op->error, op->message, op->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
     TRY(event_add_attempt(db, op->job_id, "failed", worker, op->error, &op->attempt));
     if (op->is_refused_before) /* nobody was asked: what was said then still holds */
-        TRY(db_exec(db,
-                    "UPDATE chasqui_jobs q JOIN chasqui_refused w ON w.company_id = q.company_id AND w.portal = q.portal SET q.robot_status = "
-                    "w.robot_status, q.robot_error = w.robot_error, q.robot_message = w.robot_message WHERE q.job_id = ?",
-                    "u", op->job_id));
+        TRY(db_exec(
+            db,
+            "UPDATE chasqui_jobs q JOIN chasqui_refused w ON w.company_id = q.company_id AND w.portal = q.portal SET q.robot_status = "
+            "w.robot_status, q.robot_error = w.robot_error, q.robot_message = w.robot_message WHERE q.job_id = ?",
+            "u", op->job_id));
     return item_end(db, &op->item, "failed");
 }
 
@@ -484,7 +528,8 @@ static enum db_rc failed_tx(struct db *db, void *arg)
         op->uncounted = false;
         op->retry_ms = op->retry_up_ms;
     }
-    TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION ", robot_id FROM chasqui_sessions s WHERE id = ?", "u", op->session_ref));
+    TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION ", robot_id FROM chasqui_sessions s WHERE id = ?",
+                 "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);

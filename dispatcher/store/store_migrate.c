@@ -16,7 +16,7 @@
 
 #define PLAN_AT_ONCE 64
 
-/* ---- plan ----------------------------------------------------------------------------------------------------------- */
+/* ---- plan --------------------------------------------------------------------------------------------------- */
 
 /* The session of a round is not moved: the round itself begins again elsewhere. */
 enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move)
@@ -24,17 +24,20 @@ enum db_rc move_plan(struct db *db, const struct session_row *row, const char *r
     uint64_t epoch;
     *move = MOVE_MOVED_ON;
     TRY(epoch_lock(db, row->company_id, row->portal, &epoch));
-    TRY(db_query(db,
-                 "SELECT EXISTS (SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ?) AND NOT EXISTS (SELECT 1 FROM chasqui_leases WHERE "
-                 "job_id = ? AND kind = 'round') FROM chasqui_sessions WHERE id = ? AND state = 'active' AND epoch = ? FOR UPDATE",
-                 "usuuu", row->company_id, row->portal, row->job_id, row->ref, row->epoch));
+    TRY(db_query(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM chasqui_credentials WHERE company_id = ? AND portal = ?) AND NOT EXISTS (SELECT 1 FROM chasqui_leases WHERE "
+        "job_id = ? AND kind = 'round') FROM chasqui_sessions WHERE id = ? AND state = 'active' AND epoch = ? FOR UPDATE",
+        "usuuu", row->company_id, row->portal, row->job_id, row->ref, row->epoch));
     if (!db_next(db))
         return DB_OK;
     *move = db_u64(db, 0) ? MOVE_PLANNED_ALREADY : MOVE_IMPOSSIBLE;
     if (*move == MOVE_IMPOSSIBLE)
         return DB_OK;
-    TRY(db_exec(db, "INSERT IGNORE INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, ?, NOW(6), NOW(6))",
-                "us", row->job_id, reason));
+    TRY(db_exec(
+        db,
+        "INSERT IGNORE INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, ?, NOW(6), NOW(6))",
+        "us", row->job_id, reason));
     if (db_affected(db) != 1)
         return DB_OK;
     *move = MOVE_PLANNED;
@@ -49,10 +52,12 @@ static enum db_rc plan_one(struct db *db, struct store_migrate_plan *op, const s
     else
         TRY(move_plan(db, row, op->reason, &move));
     op->planned += move == MOVE_PLANNED;
-    if (move != MOVE_IMPOSSIBLE || op->session_ref || op->is_only_stored) /* an operator's wish never costs a session */
+    if (move != MOVE_IMPOSSIBLE || op->session_ref ||
+        op->is_only_stored) /* an operator's wish never costs a session */
         return DB_OK;
     op->lost++;
-    TRY(session_close_row(db, "lose", row->ref, SESSION_LOST, op->reason, op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
+    TRY(session_close_row(db, "lose", row->ref, SESSION_LOST, op->reason,
+                          op->boot_now[0] ? PLACE_FREE : PLACE_KEEP_PENDING));
     return job_session_lost(db, row->job_id, SESSION_LOST, op->reason);
 }
 
@@ -65,15 +70,19 @@ static enum db_rc plan_tx(struct db *db, void *arg)
     op->planned = op->lost = 0;
     op->more = false;
     if (op->session_ref)
-        rc = db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.id = ? AND s.state = 'active' AND m.job_id IS NULL", "u",
-                      op->session_ref);
-    else
         rc = db_query(db,
-                      "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.job_id IS NULL "
-                      "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) AND (? = 0 OR (EXISTS (SELECT 1 FROM chasqui_credentials c "
-                      "WHERE c.company_id = s.company_id AND c.portal = s.portal) AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = "
-                      "s.job_id AND l.kind = 'round'))) ORDER BY s.id LIMIT 64",
-                      "ussu", (uint64_t)op->robot_id, op->boot_now, op->boot_now, (uint64_t)op->is_only_stored);
+                      "SELECT " SESSION_COLUMNS SESSION_FROM
+                      "WHERE s.id = ? AND s.state = 'active' AND m.job_id IS NULL",
+                      "u", op->session_ref);
+    else
+        rc = db_query(
+            db,
+            "SELECT " SESSION_COLUMNS SESSION_FROM
+            "WHERE s.robot_id = ? AND s.live = 1 AND s.state = 'active' AND m.job_id IS NULL "
+            "AND (? = '' OR (s.boot_id IS NOT NULL AND s.boot_id <> ?)) AND (? = 0 OR (EXISTS (SELECT 1 FROM chasqui_credentials c "
+            "WHERE c.company_id = s.company_id AND c.portal = s.portal) AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = "
+            "s.job_id AND l.kind = 'round'))) ORDER BY s.id LIMIT 64",
+            "ussu", (uint64_t)op->robot_id, op->boot_now, op->boot_now, (uint64_t)op->is_only_stored);
     while (rc == DB_OK && n < PLAN_AT_ONCE && db_next(db))
         session_read(db, 0, &rows[n++]);
     for (unsigned i = 0; i < n && rc == DB_OK; i++)
@@ -84,8 +93,8 @@ static enum db_rc plan_tx(struct db *db, void *arg)
         snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)rows[0].job_id);
         struct audit audit = {&op->by, "session_migrate", subject};
         char worker[NAME_ROOM];
-        rc = audit_change(db, &audit, worker_name(db, rows[0].robot_id, worker), op->planned ? "another robot" : "stays: no stored credentials",
-                          NULL);
+        rc = audit_change(db, &audit, worker_name(db, rows[0].robot_id, worker),
+                          op->planned ? "another robot" : "stays: no stored credentials", NULL);
     }
     free(rows);
     return rc;
@@ -100,10 +109,11 @@ void store_migrate_plan(struct db *db, void *arg)
 static enum db_rc unplan_tx(struct db *db, void *arg)
 {
     struct store_migrate_unplan *op = arg;
-    TRY(db_exec(db,
-                "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live = 1 AND "
-                "s.state = 'active' AND m.reason IN ('robot_down', 'robot_silent')",
-                "u", (uint64_t)op->robot_id));
+    TRY(db_exec(
+        db,
+        "DELETE m FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? AND s.live = 1 AND "
+        "s.state = 'active' AND m.reason IN ('robot_down', 'robot_silent')",
+        "u", (uint64_t)op->robot_id));
     op->n = (unsigned)db_affected(db);
     return DB_OK;
 }
@@ -118,14 +128,16 @@ void store_migrate_unplan(struct db *db, void *arg)
 void store_migrate_urgent(struct db *db, void *arg)
 {
     struct store_migrate_urgent *op = arg;
-    op->rc = store_rc_of(!db ? DB_GONE
-                             : db_exec(db,
-                                       "UPDATE chasqui_session_migrations SET urgent = 1, available_at = LEAST(available_at, NOW(6) + INTERVAL "
-                                       "500000 MICROSECOND) WHERE job_id = ? AND urgent = 0",
-                                       "u", op->job_id));
+    op->rc = store_rc_of(
+        !db ? DB_GONE
+            : db_exec(
+                  db,
+                  "UPDATE chasqui_session_migrations SET urgent = 1, available_at = LEAST(available_at, NOW(6) + INTERVAL "
+                  "500000 MICROSECOND) WHERE job_id = ? AND urgent = 0",
+                  "u", op->job_id));
 }
 
-/* ---- claim ------------------------------------------------------------------------------------------------------------ */
+/* ---- claim -------------------------------------------------------------------------------------------------- */
 
 struct due {
     uint64_t job_id;
@@ -159,8 +171,9 @@ static enum db_rc waits_on(struct db *db, const struct claim_one *c, const struc
     *waits = false;
     if (row->state != SESSION_ACTIVE || strcmp(c->due.reason, "robot_silent") != 0)
         return DB_OK;
-    TRY(db_query(db, "SELECT r.down_ms < ? FROM chasqui_robots r WHERE r.id = ? AND r.down_as = 'silent' AND " IS_DOWN("r"), "iu",
-                 c->op->lost_after_ms, (uint64_t)row->robot_id));
+    TRY(db_query(
+        db, "SELECT r.down_ms < ? FROM chasqui_robots r WHERE r.id = ? AND r.down_as = 'silent' AND " IS_DOWN("r"),
+        "iu", c->op->lost_after_ms, (uint64_t)row->robot_id));
     *waits = db_next(db) && db_u64(db, 0) != 0;
     return DB_OK;
 }
@@ -170,12 +183,15 @@ static enum db_rc waits_on(struct db *db, const struct claim_one *c, const struc
 static enum db_rc is_back(struct db *db, const struct claim_one *c, const struct session_row *row, bool *back)
 {
     *back = false;
-    bool is_candidate = false, is_by_verdict = strcmp(c->due.reason, "robot_down") == 0 || strcmp(c->due.reason, "robot_silent") == 0;
+    bool is_candidate = false,
+         is_by_verdict = strcmp(c->due.reason, "robot_down") == 0 || strcmp(c->due.reason, "robot_silent") == 0;
     for (unsigned i = 0; i < c->op->n_candidates; i++)
         is_candidate |= c->op->candidate[i].robot_id == row->robot_id;
     if (row->state != SESSION_ACTIVE || !is_by_verdict || !is_candidate)
         return DB_OK;
-    TRY(db_query(db, "SELECT 1 FROM chasqui_robots r WHERE r.id = ? AND NOT " IS_DOWN("r") " AND (? = '' OR r.boot_id IS NULL OR r.boot_id = ?)",
+    TRY(db_query(db,
+                 "SELECT 1 FROM chasqui_robots r WHERE r.id = ? AND NOT " IS_DOWN(
+                     "r") " AND (? = '' OR r.boot_id IS NULL OR r.boot_id = ?)",
                  "uss", (uint64_t)row->robot_id, row->boot_id, row->boot_id));
     *back = db_next(db);
     return DB_OK;
@@ -186,11 +202,14 @@ static enum db_rc leave_behind(struct db *db, const struct session_row *row, con
 {
     bool gone = strcmp(reason, "robot_restarted") == 0;
     TRY(db_exec(db, "UPDATE chasqui_sessions SET current_job_id = NULL WHERE id = ?", "u", row->ref));
-    TRY(session_close_row(db, "migrate", row->ref, SESSION_MIGRATED, reason, gone ? PLACE_FREE : PLACE_KEEP_PENDING));
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) VALUES "
-                "(?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?)",
-                "uuuusu", row->job_id, (uint64_t)row->generation + 1, row->job_id, row->company_id, row->portal, row->epoch));
+    TRY(session_close_row(db, "migrate", row->ref, SESSION_MIGRATED, reason,
+                          gone ? PLACE_FREE : PLACE_KEEP_PENDING));
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) VALUES "
+        "(?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?)",
+        "uuuusu", row->job_id, (uint64_t)row->generation + 1, row->job_id, row->company_id, row->portal,
+        row->epoch));
     *ref = db_insert_id(db);
     return DB_OK;
 }
@@ -198,8 +217,11 @@ static enum db_rc leave_behind(struct db *db, const struct session_row *row, con
 /* An earlier turn left it behind and could not end it on its robot: each further turn has to, before it logs in. */
 static enum db_rc left_behind(struct db *db, uint64_t job_id, struct session_row *old)
 {
-    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.job_id = ? AND s.live IS NULL AND s.close_pending = 1 ORDER BY s.generation DESC LIMIT 1",
-                 "u", job_id));
+    TRY(db_query(
+        db,
+        "SELECT " SESSION_COLUMNS SESSION_FROM
+        "WHERE s.job_id = ? AND s.live IS NULL AND s.close_pending = 1 ORDER BY s.generation DESC LIMIT 1",
+        "u", job_id));
     if (db_next(db))
         session_read(db, 0, old);
     return DB_OK;
@@ -219,12 +241,13 @@ static enum db_rc begin(struct db *db, struct claim_one *c, const struct session
         if (!first || op->candidate[i].robot_id != row->robot_id)
             others[n++] = op->candidate[i];
     TRY(epoch_lock(db, row->company_id, row->portal, &epoch));
-    TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = ? AND epoch = ? FOR UPDATE", "usu", row->ref,
-                 session_state_name[row->state], row->epoch));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = ? AND epoch = ? FOR UPDATE", "usu",
+                 row->ref, session_state_name[row->state], row->epoch));
     if (!db_next(db))
         return DB_OK;
     struct buf sealed = {0};
-    TRY(db_query(db, "SELECT sealed FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us", row->company_id, row->portal));
+    TRY(db_query(db, "SELECT sealed FROM chasqui_credentials WHERE company_id = ? AND portal = ?", "us",
+                 row->company_id, row->portal));
     if (db_next(db)) {
         size_t len;
         const char *bytes = db_str(db, 0, &len);
@@ -248,15 +271,16 @@ static enum db_rc begin(struct db *db, struct claim_one *c, const struct session
     got->epoch = epoch + 1;
     memcpy(got->portal, row->portal, sizeof(got->portal));
     TRY(epoch_set(db, row->company_id, row->portal, got->epoch));
-    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ?, epoch = ? WHERE id = ?", "uuu", (uint64_t)got->robot_id, got->epoch,
-                got->session_ref));
+    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ?, epoch = ? WHERE id = ?", "uuu",
+                (uint64_t)got->robot_id, got->epoch, got->session_ref));
     TRY(lease_insert(db, row->job_id, "migrate", got->session_ref, &op->lease));
     TRY(db_query(db, "SELECT action, job_uid FROM portal_jobs WHERE id = ?", "u", row->job_id));
     if (db_next(db)) {
         db_str_copy(db, 0, got->action, sizeof(got->action));
         db_str_copy(db, 1, got->job_uid, sizeof(got->job_uid));
     }
-    TRY(event_add(db, row->job_id, "migration_started", worker_name(db, got->robot_id, worker), op->lease.holder, c->due.reason));
+    TRY(event_add(db, row->job_id, "migration_started", worker_name(db, got->robot_id, worker), op->lease.holder,
+                  c->due.reason));
     c->claimed = true;
     return DB_OK;
 }
@@ -267,14 +291,16 @@ static enum db_rc claim_tx(struct db *db, void *arg)
     struct session_row row;
     c->claimed = c->timed_out = false;
     /* Not while somebody works on it: its lease is there. */
-    TRY(db_query(db,
-                 "SELECT attempts FROM chasqui_session_migrations WHERE job_id = ? AND available_at <= NOW(6) AND NOT EXISTS (SELECT 1 FROM "
-                 "chasqui_leases WHERE job_id = ?) FOR UPDATE SKIP LOCKED",
-                 "uu", c->due.job_id, c->due.job_id));
+    TRY(db_query(
+        db,
+        "SELECT attempts FROM chasqui_session_migrations WHERE job_id = ? AND available_at <= NOW(6) AND NOT EXISTS (SELECT 1 FROM "
+        "chasqui_leases WHERE job_id = ?) FOR UPDATE SKIP LOCKED",
+        "uu", c->due.job_id, c->due.job_id));
     if (!db_next(db))
         return DB_OK;
     uint64_t attempts = db_u64(db, 0);
-    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.current_job_id = ? AND s.live = 1", "u", c->due.job_id));
+    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.current_job_id = ? AND s.live = 1", "u",
+                 c->due.job_id));
     if (!db_next(db)) /* ended meanwhile: nothing to move */
         return db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", c->due.job_id);
     session_read(db, 0, &row);
@@ -308,14 +334,16 @@ static int claim_done(struct db *db, void *arg)
 #define DUE_FIRST 16 /* in their order */
 #define DUE_NEXT 16  /* of those behind them, other ones each time: what cannot be claimed holds up nobody */
 
-static enum db_rc due_read(struct db *db, const struct store_migrate_claim *op, uint64_t behind, unsigned most, struct due *due, unsigned *n)
+static enum db_rc due_read(struct db *db, const struct store_migrate_claim *op, uint64_t behind, unsigned most,
+                           struct due *due, unsigned *n)
 {
     *n = 0;
-    TRY(db_query(db,
-                 "SELECT m.job_id, m.created_at < NOW(6) - INTERVAL ? MICROSECOND, m.reason FROM chasqui_session_migrations m WHERE m.available_at <= "
-                 "NOW(6) AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = m.job_id) ORDER BY m.urgent DESC, m.available_at, m.job_id "
-                 "LIMIT ? OFFSET ?",
-                 "iuu", op->timeout_ms * 1000, (uint64_t)most, behind));
+    TRY(db_query(
+        db,
+        "SELECT m.job_id, m.created_at < NOW(6) - INTERVAL ? MICROSECOND, m.reason FROM chasqui_session_migrations m WHERE m.available_at <= "
+        "NOW(6) AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = m.job_id) ORDER BY m.urgent DESC, m.available_at, m.job_id "
+        "LIMIT ? OFFSET ?",
+        "iuu", op->timeout_ms * 1000, (uint64_t)most, behind));
     for (; *n < most && db_next(db); ++*n) {
         due[*n].job_id = db_u64(db, 0);
         due[*n].timed_out = db_u64(db, 1) != 0;

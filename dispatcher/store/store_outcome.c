@@ -49,11 +49,15 @@ static enum db_rc lock(struct db *db, struct outcome *o)
     uint64_t refs[LOGINS_DONE_MAX], jobs[LOGINS_DONE_MAX], companies[LOGINS_DONE_MAX], opening[LOGINS_DONE_MAX];
     unsigned n_opening = 0;
     ids(op, refs, jobs, companies);
-    TRY(db_query_in_u64(db, "SELECT 1 FROM chasqui_epochs WHERE company_id IN (%s) FOR UPDATE", companies, op->n, ""));
-    TRY(db_query_in_u64(db, "SELECT job_id FROM chasqui_sessions WHERE id IN (%s) AND state = 'opening' FOR UPDATE", refs, op->n, ""));
+    TRY(db_query_in_u64(db, "SELECT 1 FROM chasqui_epochs WHERE company_id IN (%s) FOR UPDATE", companies, op->n,
+                        ""));
+    TRY(db_query_in_u64(db,
+                        "SELECT job_id FROM chasqui_sessions WHERE id IN (%s) AND state = 'opening' FOR UPDATE",
+                        refs, op->n, ""));
     while (n_opening < LOGINS_DONE_MAX && db_next(db))
         opening[n_opening++] = db_u64(db, 0);
-    TRY(db_query_in_u64(db, "SELECT job_id, token FROM chasqui_leases WHERE job_id IN (%s) FOR UPDATE", jobs, op->n, ""));
+    TRY(db_query_in_u64(db, "SELECT job_id, token FROM chasqui_leases WHERE job_id IN (%s) FOR UPDATE", jobs,
+                        op->n, ""));
     while (db_next(db)) {
         size_t len;
         struct store_login_done *one = of_job(op, db_u64(db, 0));
@@ -122,9 +126,9 @@ static enum db_rc items_end(struct db *db, const struct outcome *o)
                 is_done[k] = k != i;
             }
         if (n)
-            TRY(db_exec_in_u64(db,
-                               "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx IN (%s)",
-                               idx, n, "u", batch_id));
+            TRY(db_exec_in_u64(
+                db, "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx IN (%s)", idx,
+                n, "u", batch_id));
     }
     return DB_OK;
 }
@@ -140,20 +144,23 @@ static enum db_rc done_tx(struct db *db, void *arg)
     if (!o->n)
         return DB_OK;
     TRY(leases_end(db, o));
-    TRY(db_bulk(db,
-                "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = ?, title = ? "
-                "WHERE id = ? AND {from session.log_in}",
-                "ssssu", o->n, fill_session, o));
-    TRY(db_bulk(db,
-                "UPDATE portal_jobs SET {become job.log_in_bulk}, robot_worker_base_url = ?, robot_worker_viewer_url = ?, "
-                "robot_session_id = ?, worker = ?{result} WHERE id = ? AND company_id = ?",
-                "ssssuu", o->n, fill_portal_job, o));
+    TRY(db_bulk(
+        db,
+        "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = ?, title = ? "
+        "WHERE id = ? AND {from session.log_in}",
+        "ssssu", o->n, fill_session, o));
+    TRY(db_bulk(
+        db,
+        "UPDATE portal_jobs SET {become job.log_in_bulk}, robot_worker_base_url = ?, robot_worker_viewer_url = ?, "
+        "robot_session_id = ?, worker = ?{result} WHERE id = ? AND company_id = ?",
+        "ssssuu", o->n, fill_portal_job, o));
     if (db_affected(db) != o->n) /* Laravel deleted one of them */
         return DB_DUP;
-    TRY(db_bulk(db,
-                "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms, robot_status) VALUES (?, "
-                "NOW(6), 'done', ?, ?, ?, ?, ?, ?)",
-                "ususuuN", o->n, fill_event, o));
+    TRY(db_bulk(
+        db,
+        "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms, robot_status) VALUES (?, "
+        "NOW(6), 'done', ?, ?, ?, ?, ?, ?)",
+        "ususuuN", o->n, fill_event, o));
     TRY(items_end(db, o));
     for (unsigned i = 0; i < o->n; i++)
         o->held[i]->outcome = LOGIN_DONE_OK;

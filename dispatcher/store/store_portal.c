@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------------ */
+/* ---- rows --------------------------------------------------------------------------------------------------- */
 
-#define PORTAL_COLUMNS                                                                                                            \
+#define PORTAL_COLUMNS                                                                                                                   \
     "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS INT), p.portal, p.version, p.state + 0, p.since_us, p.why, p.probe_us, p.sync_us, " \
     "p.rate, p.rate_us, p.let, p.ended, p.pace_us, p.recent FROM "
 
@@ -39,7 +39,8 @@ static void row_read(struct db *db, struct portal_state *p)
     breaker_unpack(&p->breaker, (const uint8_t *)recent, recent ? len : 0);
 }
 
-static enum db_rc portal_take(struct db *db, const char *sql, const char *portal, struct portal_state *out, uint64_t *now_us)
+static enum db_rc portal_take(struct db *db, const char *sql, const char *portal, struct portal_state *out,
+                              uint64_t *now_us)
 {
     memset(out, 0, sizeof(*out));
     TRY(db_query(db, sql, "s", portal));
@@ -87,11 +88,13 @@ enum db_rc portal_write(struct db *db, struct portal_state *p)
     if (!p->is_there)
         TRY(db_exec(db, "INSERT IGNORE INTO chasqui_portals (portal) VALUES (?)", "s", p->portal));
     p->is_there = true;
-    TRY(db_exec(db,
-                "UPDATE chasqui_portals SET version = version + 1, state = ?, since_us = ?, why = NULLIF(?, ''), probe_us = ?, sync_us = ?, rate "
-                "= ?, rate_us = ?, let = ?, ended = ?, pace_us = ?, recent = ? WHERE portal = ? AND version = ?",
-                "susuuuuuuubsu", breaker_state_name[b->state], b->since_us, b->why, b->probe_us, b->sync_us, (uint64_t)b->rate, b->rate_us,
-                (uint64_t)b->let, (uint64_t)b->ended, p->pace_us, (const void *)recent, len, p->portal, p->version));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_portals SET version = version + 1, state = ?, since_us = ?, why = NULLIF(?, ''), probe_us = ?, sync_us = ?, rate "
+        "= ?, rate_us = ?, let = ?, ended = ?, pace_us = ?, recent = ? WHERE portal = ? AND version = ?",
+        "susuuuuuuubsu", breaker_state_name[b->state], b->since_us, b->why, b->probe_us, b->sync_us,
+        (uint64_t)b->rate, b->rate_us, (uint64_t)b->let, (uint64_t)b->ended, p->pace_us, (const void *)recent, len,
+        p->portal, p->version));
     if (db_affected(db) != 1)
         return DB_RETRY;
     p->version++;
@@ -100,19 +103,22 @@ enum db_rc portal_write(struct db *db, struct portal_state *p)
 
 enum db_rc portal_opening(struct db *db, const char *portal, uint64_t *n)
 {
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND portal = ?", "s", portal));
+    TRY(db_query(db,
+                 "SELECT COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND portal = ?",
+                 "s", portal));
     *n = db_next(db) ? db_u64(db, 0) : 0;
     return DB_OK;
 }
 
 enum db_rc portal_is_down(struct db *db, const char *portal, bool *is_down)
 {
-    TRY(db_query(db, "SELECT 1 FROM chasqui_portals WHERE portal = ? AND state IN ('tripped', 'returning')", "s", portal));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_portals WHERE portal = ? AND state IN ('tripped', 'returning')", "s",
+                 portal));
     *is_down = db_next(db);
     return DB_OK;
 }
 
-/* ---- what may begin ---------------------------------------------------------------------------------------------------------- */
+/* ---- what may begin ----------------------------------------------------------------------------------------- */
 
 bool portal_is_gated(const struct portal_state *p, const struct portal_conf *conf)
 {
@@ -121,8 +127,8 @@ bool portal_is_gated(const struct portal_state *p, const struct portal_conf *con
 
 #define AT_ONCE_ASK_US UINT64_C(500000)
 
-unsigned portal_may(const struct portal_state *p, const struct portal_conf *conf, uint64_t opening, uint64_t now_us, uint64_t *wait_us,
-                    enum portal_gate *why)
+unsigned portal_may(const struct portal_state *p, const struct portal_conf *conf, uint64_t opening,
+                    uint64_t now_us, uint64_t *wait_us, enum portal_gate *why)
 {
     unsigned may = BREAKER_ANY, n;
     uint64_t wait;
@@ -146,8 +152,8 @@ unsigned portal_may(const struct portal_state *p, const struct portal_conf *conf
     return may;
 }
 
-enum db_rc portal_begin(struct db *db, struct portal_state *p, const struct portal_conf *conf, const struct breaker_times *t, unsigned n,
-                        uint64_t now_us)
+enum db_rc portal_begin(struct db *db, struct portal_state *p, const struct portal_conf *conf,
+                        const struct breaker_times *t, unsigned n, uint64_t now_us)
 {
     breaker_begun(&p->breaker, t, n, now_us);
     if (conf->per_minute)
@@ -155,8 +161,9 @@ enum db_rc portal_begin(struct db *db, struct portal_state *p, const struct port
     return portal_write(db, p);
 }
 
-enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct portal_conf *conf, const struct breaker_times *t,
-                             enum portal_gate *why, uint64_t *wait_us, char error[65])
+enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct portal_conf *conf,
+                             const struct breaker_times *t, enum portal_gate *why, uint64_t *wait_us,
+                             char error[65])
 {
     struct portal_state p;
     uint64_t now_us, opening = 0;
@@ -181,16 +188,17 @@ enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct por
     return portal_write(db, &p);
 }
 
-/* ---- pauses ------------------------------------------------------------------------------------------------------------------- */
+/* ---- pauses ------------------------------------------------------------------------------------------------- */
 
 enum db_rc scope_pauses_read(struct db *db, struct scope_pause **out, unsigned *n)
 {
     *n = 0;
     *out = NULL;
-    TRY(db_query(db,
-                 "SELECT portal, action, batch_id, actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 "
-                 "AS INT) FROM chasqui_pauses WHERE until_at IS NULL OR until_at > NOW(6) ORDER BY id LIMIT 200",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT portal, action, batch_id, actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 "
+        "AS INT) FROM chasqui_pauses WHERE until_at IS NULL OR until_at > NOW(6) ORDER BY id LIMIT 200",
+        ""));
     while (*n < PAUSES_MAX && db_next(db)) {
         *out = xrealloc(*out, (*n + 1) * sizeof(**out));
         struct scope_pause *p = &(*out)[(*n)++];
@@ -205,12 +213,13 @@ enum db_rc scope_pauses_read(struct db *db, struct scope_pause **out, unsigned *
     return DB_OK;
 }
 
-const struct scope_pause *scope_pause_of(const struct scope_pause *pauses, unsigned n, const char *portal, const char *action, uint64_t batch_id)
+const struct scope_pause *scope_pause_of(const struct scope_pause *pauses, unsigned n, const char *portal,
+                                         const char *action, uint64_t batch_id)
 {
     for (unsigned i = 0; i < n; i++) {
         const struct scope *s = &pauses[i].scope;
-        if ((!s->portal[0] || strcmp(s->portal, portal) == 0) && (!s->action[0] || strcmp(s->action, action) == 0) &&
-            (!s->batch_id || s->batch_id == batch_id))
+        if ((!s->portal[0] || strcmp(s->portal, portal) == 0) &&
+            (!s->action[0] || strcmp(s->action, action) == 0) && (!s->batch_id || s->batch_id == batch_id))
             return &pauses[i];
     }
     return NULL;

@@ -27,7 +27,8 @@ struct portal_state {
 /* Rows of portals: the one named, or with portal NULL all of them (up to PORTALS_MAX, malloc'ed, the caller's). *now_us = the
  * database's clock. */
 enum db_rc portal_read(struct db *db, const char *portal, struct portal_state *out, uint64_t *now_us);
-enum db_rc portal_lock(struct db *db, const char *portal, struct portal_state *out, uint64_t *now_us); /* and the others wait behind it */
+enum db_rc portal_lock(struct db *db, const char *portal, struct portal_state *out,
+                       uint64_t *now_us); /* and the others wait behind it */
 enum db_rc portals_read(struct db *db, struct portal_state **out, unsigned *n, uint64_t *now_us);
 /* By compare-and-swap; DB_RETRY: somebody was faster. */
 enum db_rc portal_write(struct db *db, struct portal_state *p);
@@ -38,14 +39,15 @@ enum db_rc portal_opening(struct db *db, const char *portal, uint64_t *n);
 bool portal_is_gated(const struct portal_state *p, const struct portal_conf *conf);
 enum portal_gate { GATE_OPEN, GATE_BREAKER, GATE_PACE, GATE_AT_ONCE };
 /* How many queued ones may begin now (BREAKER_ANY = any number); fewer than any: *wait_us = until it is worth asking again, *why = what holds. */
-unsigned portal_may(const struct portal_state *p, const struct portal_conf *conf, uint64_t opening, uint64_t now_us, uint64_t *wait_us,
-                    enum portal_gate *why);
+unsigned portal_may(const struct portal_state *p, const struct portal_conf *conf, uint64_t opening,
+                    uint64_t now_us, uint64_t *wait_us, enum portal_gate *why);
 /* Part of the transaction that begins n of them: writes the row. */
-enum db_rc portal_begin(struct db *db, struct portal_state *p, const struct portal_conf *conf, const struct breaker_times *t, unsigned n,
-                        uint64_t now_us);
+enum db_rc portal_begin(struct db *db, struct portal_state *p, const struct portal_conf *conf,
+                        const struct breaker_times *t, unsigned n, uint64_t now_us);
 /* One that somebody waits for, likewise: *why = GATE_OPEN, and it was counted; else it may not begin for *wait_us. */
-enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct portal_conf *conf, const struct breaker_times *t,
-                             enum portal_gate *why, uint64_t *wait_us, char error[65]);
+enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct portal_conf *conf,
+                             const struct breaker_times *t, enum portal_gate *why, uint64_t *wait_us,
+                             char error[65]);
 /* Is its breaker open, as far as attempts go: those that fail now are not counted? */
 enum db_rc portal_is_down(struct db *db, const char *portal, bool *is_down);
 
@@ -63,9 +65,10 @@ struct scope_pause {
 /* Those that hold now, up to PAUSES_MAX; malloc'ed, the caller's. */
 enum db_rc scope_pauses_read(struct db *db, struct scope_pause **out, unsigned *n);
 /* The first that holds this; NULL = none. */
-const struct scope_pause *scope_pause_of(const struct scope_pause *pauses, unsigned n, const char *portal, const char *action, uint64_t batch_id);
+const struct scope_pause *scope_pause_of(const struct scope_pause *pauses, unsigned n, const char *portal,
+                                         const char *action, uint64_t batch_id);
 
-/* ---- how attempts ended ------------------------------------------------------------------------------------------------- */
+/* ---- how attempts ended ------------------------------------------------------------------------------------- */
 
 struct portal_telling {
     const char *portal, *holder;
@@ -77,7 +80,7 @@ struct portal_telling {
  * fault is told in the transaction that frees its log-in's place: nobody takes that place without knowing. */
 enum db_rc portal_tell(struct db *db, const struct portal_telling *t, struct portal_change *out);
 
-/* ---- the dispatcher's tick ----------------------------------------------------------------------------------------------- */
+/* ---- the dispatcher's tick ---------------------------------------------------------------------------------- */
 
 #define NEWS_MAX 48 /* attempts of a portal that are told at once; of more the last ones count */
 struct portal_news {
@@ -86,19 +89,25 @@ struct portal_news {
     struct portal_ended ended[NEWS_MAX];
     uint64_t count[OUTCOME_COUNT];
 };
-struct store_portals { /* tells how attempts ended, learns what others know, and lets go of held items that may begin */
+struct
+    store_portals { /* tells how attempts ended, learns what others know, and lets go of held items that may begin */
     const struct portal_conf_table *conf;
     struct breaker_times times;
     char holder[NAME_ROOM];
-    unsigned tries;       /* of jobs that are put back */
-    bool is_releasing;    /* false: this dispatcher stops */
-    unsigned n_news; struct portal_news *news; /* the caller's */
+    unsigned tries;    /* of jobs that are put back */
+    bool is_releasing; /* false: this dispatcher stops */
+    /* the caller's */
+    unsigned n_news;
+    struct portal_news *news;
     /* out */
-    unsigned n; struct portal_state *portal; /* malloc'ed, the caller's; not when rc is not STORE_OK */
-    unsigned n_changes; struct portal_change change[16];
+    /* malloc'ed, the caller's; not when rc is not STORE_OK */
+    unsigned n;
+    struct portal_state *portal;
+    unsigned n_changes;
+    struct portal_change change[16];
     unsigned n_released;
-    bool is_held;         /* items are held */
-    uint64_t wait_us;     /* until it is worth looking again; 0 = no earlier than ever */
+    bool is_held;     /* items are held */
+    uint64_t wait_us; /* until it is worth looking again; 0 = no earlier than ever */
     enum store_rc rc;
 };
 void store_portals(struct db *db, void *op);
@@ -106,12 +115,14 @@ void store_portals(struct db *db, void *op);
 struct store_portal_list { /* as operators see them */
     const struct portal_conf_table *conf;
     const struct action_table *actions;
-    struct buf json; enum store_rc rc;
+    struct buf json;
+    enum store_rc rc;
 };
 void store_portal_list(struct db *db, void *op);
 /* [{portal,action,batch_id,by,reason,since,until}], null where a scope names none. */
 struct jv *scope_pauses_jv(const struct scope_pause *pauses, unsigned n);
 /* Held items by portal, as far as `most` are looked at: calls fn for each portal. */
-enum db_rc held_count(struct db *db, uint64_t most, void (*fn)(void *arg, const char *portal, uint64_t n), void *arg);
+enum db_rc held_count(struct db *db, uint64_t most, void (*fn)(void *arg, const char *portal, uint64_t n),
+                      void *arg);
 
 #endif

@@ -105,13 +105,15 @@ static void held_add(void *arg, const char *portal, uint64_t n)
         jv_set_int(one, "held", (int64_t)n);
 }
 
-enum db_rc held_count(struct db *db, uint64_t most, void (*fn)(void *arg, const char *portal, uint64_t n), void *arg)
+enum db_rc held_count(struct db *db, uint64_t most, void (*fn)(void *arg, const char *portal, uint64_t n),
+                      void *arg)
 {
-    TRY(db_query(db,
-                 "SELECT COALESCE(b.portal, j.portal), COUNT(*) FROM (SELECT batch_id, idx, job_id FROM chasqui_items FORCE INDEX (ready) WHERE ready "
-                 "= 2 LIMIT ?) i LEFT JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN portal_jobs j ON i.batch_id = 0 AND j.id = i.job_id "
-                 "GROUP BY 1 ORDER BY NULL",
-                 "u", most));
+    TRY(db_query(
+        db,
+        "SELECT COALESCE(b.portal, j.portal), COUNT(*) FROM (SELECT batch_id, idx, job_id FROM chasqui_items FORCE INDEX (ready) WHERE ready "
+        "= 2 LIMIT ?) i LEFT JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN portal_jobs j ON i.batch_id = 0 AND j.id = i.job_id "
+        "GROUP BY 1 ORDER BY NULL",
+        "u", most));
     while (db_next(db))
         if (!db_is_null(db, 0))
             fn(arg, db_str(db, 0, NULL), db_u64(db, 1));
@@ -120,26 +122,31 @@ enum db_rc held_count(struct db *db, uint64_t most, void (*fn)(void *arg, const 
 
 static enum db_rc counts_add(struct db *db, struct listing *l)
 {
-    TRY(db_query(db, "SELECT portal, COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' GROUP BY portal ORDER BY NULL", ""));
+    TRY(db_query(
+        db,
+        "SELECT portal, COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' GROUP BY portal ORDER BY NULL",
+        ""));
     while (db_next(db)) {
         struct jv *one = one_of(l, db_str(db, 0, NULL));
         if (one)
             jv_set_int(one, "running", db_i64(db, 1));
     }
     TRY(held_count(db, HELD_MOST, held_add, l));
-    TRY(db_query(db,
-                 "SELECT r.portal, COUNT(*) FROM chasqui_refused r JOIN chasqui_credentials c ON c.company_id = r.company_id AND c.portal = r.portal "
-                 "AND c.updated_at = r.credentials_at GROUP BY r.portal ORDER BY NULL",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT r.portal, COUNT(*) FROM chasqui_refused r JOIN chasqui_credentials c ON c.company_id = r.company_id AND c.portal = r.portal "
+        "AND c.updated_at = r.credentials_at GROUP BY r.portal ORDER BY NULL",
+        ""));
     while (db_next(db)) {
         struct jv *one = one_of(l, db_str(db, 0, NULL));
         if (one)
             jv_set_int(one, "refused_credentials", db_i64(db, 1));
     }
-    TRY(db_query(db,
-                 "SELECT portal, outcome, CAST(SUM(n) AS INT) FROM chasqui_portal_minutes WHERE minute > NOW() - INTERVAL 60 MINUTE GROUP BY portal, "
-                 "outcome ORDER BY NULL",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT portal, outcome, CAST(SUM(n) AS INT) FROM chasqui_portal_minutes WHERE minute > NOW() - INTERVAL 60 MINUTE GROUP BY portal, "
+        "outcome ORDER BY NULL",
+        ""));
     while (db_next(db)) {
         struct jv *one = one_of(l, db_str(db, 0, NULL));
         if (one)

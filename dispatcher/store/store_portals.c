@@ -20,25 +20,32 @@
 #define RELEASE_MOST 1000 /* items of a scope in one transaction */
 #define SCOPES_MOST 200
 
-/* ---- attempts that are given back ------------------------------------------------------------------------------------------ */
+/* ---- attempts that are given back --------------------------------------------------------------------------- */
 
 /* One that was its job's last: the job is put back with that attempt to come. */
 static enum db_rc job_reopen(struct db *db, unsigned tries, uint64_t job_id)
 {
-    struct store_retry retry = {.job_id = job_id, .tries = tries, .why = "the portal was down: its last attempt is given back"};
+    struct store_retry retry = {
+        .job_id = job_id, .tries = tries, .why = "the portal was down: its last attempt is given back"};
     TRY(job_retry_tx(db, &retry));
-    return retry.ok ? db_exec(db, "UPDATE portal_jobs SET attempts = ? WHERE id = ?", "uu", (uint64_t)(tries ? tries - 1 : 0), job_id) : DB_OK;
+    return retry.ok ? db_exec(db, "UPDATE portal_jobs SET attempts = ? WHERE id = ?", "uu",
+                              (uint64_t)(tries ? tries - 1 : 0), job_id)
+                    : DB_OK;
 }
 
 static enum db_rc attempt_give_back(struct db *db, const struct portal_telling *t, const struct breaker_attempt *a)
 {
     if (a->taken == TAKEN_LAST)
         return job_reopen(db, t->tries, a->job_id);
-    TRY(db_exec(db, "UPDATE portal_jobs SET attempts = attempts - 1 WHERE id = ? AND status IN ({queued}, {retrying}, {running}) AND attempts > 0", "u", a->job_id));
-    return db_affected(db) ? event_add(db, a->job_id, "attempt_given_back", NULL, t->holder, "the portal was down") : DB_OK;
+    TRY(db_exec(
+        db,
+        "UPDATE portal_jobs SET attempts = attempts - 1 WHERE id = ? AND status IN ({queued}, {retrying}, {running}) AND attempts > 0",
+        "u", a->job_id));
+    return db_affected(db) ? event_add(db, a->job_id, "attempt_given_back", NULL, t->holder, "the portal was down")
+                           : DB_OK;
 }
 
-/* ---- how attempts ended ----------------------------------------------------------------------------------------------------- */
+/* ---- how attempts ended ------------------------------------------------------------------------------------- */
 
 /* now_us is the database's clock of now_ms. */
 static void breaker_told(struct breaker *b, const struct portal_telling *t, uint64_t now_ms, uint64_t now_us)
@@ -69,7 +76,8 @@ enum db_rc portal_tell(struct db *db, const struct portal_telling *t, struct por
         return DB_OK;
     TRY(portal_write(db, &p));
     if (out->to != out->from && (out->to == BREAKER_TRIPPED || out->from == BREAKER_TRIPPED))
-        TRY(portal_change_add(db, out->from == BREAKER_TRIPPED ? "portal_recovered" : "portal_tripped", p.portal, out->why));
+        TRY(portal_change_add(db, out->from == BREAKER_TRIPPED ? "portal_recovered" : "portal_tripped", p.portal,
+                              out->why));
     for (unsigned i = 0; i < out->n_given_back; i++)
         TRY(attempt_give_back(db, t, &back[i]));
     return DB_OK;
@@ -86,7 +94,8 @@ static enum db_rc tell_tx(struct db *db, void *arg)
     return portal_tell(db, &t->telling, &t->change);
 }
 
-static enum store_rc tell(struct db *db, struct store_portals *op, const char *portal, const struct portal_news *news)
+static enum store_rc tell(struct db *db, struct store_portals *op, const char *portal,
+                          const struct portal_news *news)
 {
     struct tell t = {.telling = {.portal = portal, .holder = op->holder, .tries = op->tries, .times = op->times}};
     if (news) {
@@ -94,7 +103,8 @@ static enum store_rc tell(struct db *db, struct store_portals *op, const char *p
         t.telling.n = news->n;
     }
     enum store_rc rc = store_tx(db, tell_tx, NULL, &t);
-    if (rc == STORE_OK && (t.change.from != t.change.to || t.change.n_given_back) && op->n_changes < sizeof(op->change) / sizeof(op->change[0]))
+    if (rc == STORE_OK && (t.change.from != t.change.to || t.change.n_given_back) &&
+        op->n_changes < sizeof(op->change) / sizeof(op->change[0]))
         op->change[op->n_changes++] = t.change;
     return rc;
 }
@@ -103,10 +113,11 @@ static enum db_rc minutes_add(struct db *db, const struct store_portals *op, con
 {
     for (unsigned i = 0; i < OUTCOME_COUNT; i++)
         if (news->count[i])
-            TRY(db_exec(db,
-                        "INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) VALUES (?, FROM_UNIXTIME(UNIX_TIMESTAMP() DIV "
-                        "60 * 60), ?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)",
-                        "sssu", news->portal, op->holder, outcome_name[i], news->count[i]));
+            TRY(db_exec(
+                db,
+                "INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) VALUES (?, FROM_UNIXTIME(UNIX_TIMESTAMP() DIV "
+                "60 * 60), ?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)",
+                "sssu", news->portal, op->holder, outcome_name[i], news->count[i]));
     return DB_OK;
 }
 
@@ -135,7 +146,7 @@ static enum db_rc states_read(struct db *db, struct store_portals *op, uint64_t 
     return portals_read(db, &op->portal, &op->n, now_us);
 }
 
-/* ---- held items -------------------------------------------------------------------------------------------------------------- */
+/* ---- held items --------------------------------------------------------------------------------------------- */
 
 struct release {
     struct scope scope;
@@ -156,15 +167,17 @@ static enum db_rc release_choose(struct db *db, struct release *r, const char *s
     if (r->n == r->most)
         return DB_OK;
     if (r->scope.batch_id)
-        TRY(db_query(db,
-                     "SELECT idx FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? AND state = ? AND idx >= ? AND ready = 2 ORDER BY idx "
-                     "LIMIT ?",
-                     "usuu", r->scope.batch_id, state, r->from, (uint64_t)(r->most - r->n)));
+        TRY(db_query(
+            db,
+            "SELECT idx FROM chasqui_items FORCE INDEX (by_state) WHERE batch_id = ? AND state = ? AND idx >= ? AND ready = 2 ORDER BY idx "
+            "LIMIT ?",
+            "usuu", r->scope.batch_id, state, r->from, (uint64_t)(r->most - r->n)));
     else
-        TRY(db_query(db,
-                     "SELECT i.idx FROM chasqui_items i FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = i.job_id WHERE i.batch_id = 0 AND "
-                     "i.state = ? AND i.idx >= ? AND i.ready = 2 AND j.portal = ? AND j.action = ? ORDER BY i.idx LIMIT ?",
-                     "sussu", state, r->from, r->scope.portal, r->scope.action, (uint64_t)(r->most - r->n)));
+        TRY(db_query(
+            db,
+            "SELECT i.idx FROM chasqui_items i FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = i.job_id WHERE i.batch_id = 0 AND "
+            "i.state = ? AND i.idx >= ? AND i.ready = 2 AND j.portal = ? AND j.action = ? ORDER BY i.idx LIMIT ?",
+            "sussu", state, r->from, r->scope.portal, r->scope.action, (uint64_t)(r->most - r->n)));
     while (r->n < r->most && db_next(db))
         r->idx[r->n++] = db_u64(db, 0);
     return DB_OK;
@@ -174,21 +187,22 @@ static enum db_rc release_tx(struct db *db, void *arg)
 {
     struct release *r = arg;
     r->n = 0;
-    TRY(db_query(db, "SELECT n FROM chasqui_held WHERE batch_id = ? AND portal = ? AND action = ? FOR UPDATE", "uss", r->scope.batch_id,
-                 r->scope.portal, r->scope.action));
+    TRY(db_query(db, "SELECT n FROM chasqui_held WHERE batch_id = ? AND portal = ? AND action = ? FOR UPDATE",
+                 "uss", r->scope.batch_id, r->scope.portal, r->scope.action));
     if (!db_next(db))
         return DB_OK;
     uint64_t n = db_u64(db, 0);
     TRY(release_choose(db, r, "queued"));
     TRY(release_choose(db, r, "retrying"));
     if (r->n)
-        TRY(db_bulk(db,
-                    "UPDATE chasqui_items SET {become ready.release} WHERE batch_id = ? AND idx = ? AND {from ready.release}",
-                    "uu", r->n, fill_release, r));
+        TRY(db_bulk(
+            db,
+            "UPDATE chasqui_items SET {become ready.release} WHERE batch_id = ? AND idx = ? AND {from ready.release}",
+            "uu", r->n, fill_release, r));
     if (r->n == r->most || r->from)
         return DB_OK;
-    return db_exec(db, "DELETE FROM chasqui_held WHERE batch_id = ? AND portal = ? AND action = ? AND n = ?", "ussu", r->scope.batch_id,
-                   r->scope.portal, r->scope.action, n);
+    return db_exec(db, "DELETE FROM chasqui_held WHERE batch_id = ? AND portal = ? AND action = ? AND n = ?",
+                   "ussu", r->scope.batch_id, r->scope.portal, r->scope.action, n);
 }
 
 /* Where a probe is taken from: one item that the portal never takes must not be every probe. */
@@ -200,7 +214,8 @@ static enum db_rc somewhere(struct db *db, const struct scope *s, uint64_t *from
     return DB_OK;
 }
 
-static enum store_rc release(struct db *db, struct store_portals *op, const struct scope *s, unsigned most, bool is_probe)
+static enum store_rc release(struct db *db, struct store_portals *op, const struct scope *s, unsigned most,
+                             bool is_probe)
 {
     struct release *r = xcalloc(1, sizeof(*r));
     enum store_rc rc = STORE_OK;
@@ -253,7 +268,8 @@ static enum store_rc held_look(struct db *db, struct store_portals *op, uint64_t
     struct scope *scopes = xcalloc(SCOPES_MOST, sizeof(*scopes));
     struct scope_pause *pauses = NULL;
     unsigned n = 0, n_pauses = 0;
-    enum db_rc rc = db_query(db, "SELECT batch_id, portal, action FROM chasqui_held ORDER BY RAND() LIMIT 200", "");
+    enum db_rc rc =
+        db_query(db, "SELECT batch_id, portal, action FROM chasqui_held ORDER BY RAND() LIMIT 200", "");
     while (rc == DB_OK && n < SCOPES_MOST && db_next(db)) {
         scopes[n].batch_id = db_u64(db, 0);
         db_str_copy(db, 1, scopes[n].portal, sizeof(scopes[n].portal));

@@ -24,8 +24,8 @@ static void left_mark(struct hosts_left *left, unsigned i, bool is_foreign, bool
 }
 
 /* On the connection that is open. `why` is written unless it takes writes. */
-static enum fit fit_of(struct db *db, const struct db_hosts *hosts, unsigned i, const char *cluster, struct hosts_left *left,
-                       struct db_node *node, char why[300])
+static enum fit fit_of(struct db *db, const struct db_hosts *hosts, unsigned i, const char *cluster,
+                       struct hosts_left *left, struct db_node *node, char why[300])
 {
     const char *name = db_host_at(hosts, i)->name;
     *node = (struct db_node){0};
@@ -35,7 +35,8 @@ static enum fit fit_of(struct db *db, const struct db_hosts *hosts, unsigned i, 
         snprintf(why, 300, "%.90s: %.200s", name, db_error(db));
         return rc == DB_NOT_HERE ? FIT_READS : FIT_NOT;
     }
-    bool is_bare = rc == DB_FAIL && !is_only, is_foreign = !is_bare && !is_only && *cluster && strcmp(cluster, node->cluster) != 0;
+    bool is_bare = rc == DB_FAIL && !is_only,
+         is_foreign = !is_bare && !is_only && *cluster && strcmp(cluster, node->cluster) != 0;
     left_mark(left, i, is_foreign, is_bare);
     if (is_bare || is_foreign) {
         snprintf(why, 300, "%.90s: %s", name, is_bare ? HOST_IS_BARE : HOST_IS_FOREIGN);
@@ -58,7 +59,8 @@ static enum fit try_host(struct db *db, struct store_pulse *op, unsigned i, enum
         fit = fit_of(db, op->hosts, i, op->cluster, &op->left, node, why);
     else
         snprintf(why, sizeof(why), "%.90s: %.200s", db_host_at(op->hosts, i)->name, db_error(db));
-    if (fit < FIT_LAGS && (!op->why[0] || best < FIT_READS)) /* why the one that reads takes no writes is worth most */
+    if (fit < FIT_LAGS &&
+        (!op->why[0] || best < FIT_READS)) /* why the one that reads takes no writes is worth most */
         memcpy(op->why, why, sizeof(why));
     return fit;
 }
@@ -78,7 +80,8 @@ void store_pulse(struct db *db, void *arg)
             if (fit <= best)
                 continue;
             best = fit;
-            enough = turn == 0 ? FIT_LAGS : FIT_WRITES; /* one that is used and lags is left without haste: store.c */
+            enough =
+                turn == 0 ? FIT_LAGS : FIT_WRITES; /* one that is used and lags is left without haste: store.c */
             op->host = (int)i;
             op->node = node;
         }
@@ -95,6 +98,7 @@ void store_look_back(struct db *db, void *arg)
     char why[300];
     (void)db;
     db_patience(other, CONNECT_S);
-    op->is_well = db_ready_at(other, op->host, 1) == DB_OK && fit_of(other, op->hosts, op->host, op->cluster, &left, &node, why) == FIT_WRITES;
+    op->is_well = db_ready_at(other, op->host, 1) == DB_OK &&
+                  fit_of(other, op->hosts, op->host, op->cluster, &left, &node, why) == FIT_WRITES;
     db_destroy(&other);
 }

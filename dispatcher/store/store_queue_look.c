@@ -24,24 +24,27 @@ static enum db_rc due_tx(struct db *db, void *arg)
 {
     struct due *due = arg;
     due->n = 0;
-    TRY(db_query(db,
-                 "SELECT batch_id, idx FROM chasqui_items FORCE INDEX (due) WHERE due_at <= NOW(6) ORDER BY due_at LIMIT 200 FOR UPDATE SKIP "
-                 "LOCKED",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT batch_id, idx FROM chasqui_items FORCE INDEX (due) WHERE due_at <= NOW(6) ORDER BY due_at LIMIT 200 FOR UPDATE SKIP "
+        "LOCKED",
+        ""));
     while (due->n < DUE_AT_ONCE && db_next(db)) {
         due->batch_id[due->n] = db_u64(db, 0);
         due->idx[due->n++] = db_u64(db, 1);
     }
-    return due->n ? db_bulk(db, "UPDATE chasqui_items SET {become ready.due} WHERE batch_id = ? AND idx = ?", "uu", due->n, fill_due, due)
+    return due->n ? db_bulk(db, "UPDATE chasqui_items SET {become ready.due} WHERE batch_id = ? AND idx = ?", "uu",
+                            due->n, fill_due, due)
                   : DB_OK;
 }
 
 static enum db_rc look(struct db *db, struct store_queue_look *op)
 {
-    TRY(db_query(db,
-                 "SELECT EXISTS (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1), (SELECT CAST(TIMESTAMPDIFF(MICROSECOND, "
-                 "NOW(6), d.due_at) / 1000 AS INT) FROM chasqui_items d FORCE INDEX (due) WHERE d.due_at IS NOT NULL ORDER BY d.due_at LIMIT 1)",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1), (SELECT CAST(TIMESTAMPDIFF(MICROSECOND, "
+        "NOW(6), d.due_at) / 1000 AS INT) FROM chasqui_items d FORCE INDEX (due) WHERE d.due_at IS NOT NULL ORDER BY d.due_at LIMIT 1)",
+        ""));
     if (!db_next(db))
         return DB_FAIL;
     op->is_ready = db_u64(db, 0) != 0;

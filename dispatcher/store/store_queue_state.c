@@ -26,7 +26,7 @@ static struct jv *capped_jv(uint64_t n)
     return count;
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------------ */
+/* ---- looking ------------------------------------------------------------------------------------------------ */
 
 static enum db_rc depth_read(struct db *db, struct jv *queue)
 {
@@ -55,13 +55,14 @@ static enum db_rc depth_read(struct db *db, struct jv *queue)
 /* Since when the one that waits longest might have begun. */
 static enum db_rc oldest_read(struct db *db, struct jv *queue)
 {
-    TRY(db_query(db,
-                 "SELECT MAX(TIMESTAMPDIFF(SECOND, x.since, NOW(6))) FROM (SELECT GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)) since "
-                 "FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND (SELECT 1 FROM "
-                 "chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) IS NOT NULL UNION ALL (SELECT "
-                 "COALESCE({utc j.available_at}, {utc j.created_at}) FROM chasqui_items o FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = o.job_id WHERE "
-                 "o.batch_id = 0 AND o.state = 'queued' AND o.ready = 1 ORDER BY o.idx LIMIT 1)) x",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT MAX(TIMESTAMPDIFF(SECOND, x.since, NOW(6))) FROM (SELECT GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)) since "
+        "FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND (SELECT 1 FROM "
+        "chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) IS NOT NULL UNION ALL (SELECT "
+        "COALESCE({utc j.available_at}, {utc j.created_at}) FROM chasqui_items o FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = o.job_id WHERE "
+        "o.batch_id = 0 AND o.state = 'queued' AND o.ready = 1 ORDER BY o.idx LIMIT 1)) x",
+        ""));
     if (db_next(db) && !db_is_null(db, 0))
         jv_set_int(queue, "oldest_s", db_i64(db, 0) > 0 ? db_i64(db, 0) : 0);
     else
@@ -71,11 +72,12 @@ static enum db_rc oldest_read(struct db *db, struct jv *queue)
 
 static enum db_rc others_read(struct db *db, struct jv *queue, uint64_t *n_held)
 {
-    TRY(db_query(db,
-                 "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at IS NOT NULL LIMIT ?) d), (SELECT "
-                 "COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening'), (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items "
-                 "FORCE INDEX (ready) WHERE ready = 2 LIMIT ?) h)",
-                 "uu", (uint64_t)COUNTED_MAX, (uint64_t)COUNTED_MAX));
+    TRY(db_query(
+        db,
+        "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at IS NOT NULL LIMIT ?) d), (SELECT "
+        "COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening'), (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items "
+        "FORCE INDEX (ready) WHERE ready = 2 LIMIT ?) h)",
+        "uu", (uint64_t)COUNTED_MAX, (uint64_t)COUNTED_MAX));
     uint64_t scheduled = 0, running = 0;
     if (db_next(db)) {
         scheduled = db_u64(db, 0);
@@ -119,7 +121,7 @@ static enum db_rc state_read(struct db *db, struct jv *queue)
     return DB_OK;
 }
 
-/* ---- pausing -------------------------------------------------------------------------------------------------------------- */
+/* ---- pausing ------------------------------------------------------------------------------------------------ */
 
 static bool is_part(const struct store_queue_state *op)
 {
@@ -132,7 +134,8 @@ static void subject_write(const struct store_queue_state *op, char out[200])
     char batch[30] = "";
     if (op->batch_id)
         snprintf(batch, sizeof(batch), " batch=%llu", (unsigned long long)op->batch_id);
-    snprintf(out, 200, "queue%s%s%s%s%s", op->portal[0] ? " portal=" : "", op->portal, op->action[0] ? " action=" : "", op->action, batch);
+    snprintf(out, 200, "queue%s%s%s%s%s", op->portal[0] ? " portal=" : "", op->portal,
+             op->action[0] ? " action=" : "", op->action, batch);
 }
 
 static enum db_rc until_look(struct db *db, struct store_queue_state *op)
@@ -149,8 +152,8 @@ static enum db_rc until_look(struct db *db, struct store_queue_state *op)
     if (op->change != PAUSE_SET || !is_part(op))
         return DB_OK;
     TRY(db_exec(db, "DELETE FROM chasqui_pauses WHERE until_at <= NOW(6)", ""));
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_pauses WHERE NOT (portal = ? AND action = ? AND batch_id = ?)", "ssu", op->portal, op->action,
-                 op->batch_id));
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_pauses WHERE NOT (portal = ? AND action = ? AND batch_id = ?)",
+                 "ssu", op->portal, op->action, op->batch_id));
     op->too_many = db_next(db) && db_u64(db, 0) >= PAUSES_MAX;
     return DB_OK;
 }
@@ -159,10 +162,11 @@ static enum db_rc whole_change(struct db *db, const struct store_queue_state *op
 {
     if (op->change != PAUSE_SET)
         return db_exec(db, "DELETE FROM chasqui_pause WHERE one = 1", "");
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), COALESCE(FROM_UNIXTIME(? / 1000), NOW(6) + INTERVAL ? * 1000 MICROSECOND)) ON "
-                "DUPLICATE KEY UPDATE actor = VALUES(actor), reason = VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
-                "ssNN", op->by.name, op->reason, (uint64_t)op->until_ms, (uint64_t)op->for_ms));
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_pause (one, actor, reason, since, until_at) VALUES (1, ?, NULLIF(?, ''), NOW(6), COALESCE(FROM_UNIXTIME(? / 1000), NOW(6) + INTERVAL ? * 1000 MICROSECOND)) ON "
+        "DUPLICATE KEY UPDATE actor = VALUES(actor), reason = VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
+        "ssNN", op->by.name, op->reason, (uint64_t)op->until_ms, (uint64_t)op->for_ms));
     TRY(db_query(db, "SELECT CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pause WHERE one = 1", ""));
     *until_ms = db_next(db) ? db_i64(db, 0) : 0;
     return DB_OK;
@@ -171,14 +175,19 @@ static enum db_rc whole_change(struct db *db, const struct store_queue_state *op
 static enum db_rc part_change(struct db *db, const struct store_queue_state *op, int64_t *until_ms)
 {
     if (op->change != PAUSE_SET)
-        return db_exec(db, "DELETE FROM chasqui_pauses WHERE portal = ? AND action = ? AND batch_id = ?", "ssu", op->portal, op->action, op->batch_id);
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_pauses (portal, action, batch_id, actor, reason, since, until_at) VALUES (?, ?, ?, ?, NULLIF(?, ''), NOW(6), "
-                "COALESCE(FROM_UNIXTIME(? / 1000), NOW(6) + INTERVAL ? * 1000 MICROSECOND)) ON DUPLICATE KEY UPDATE actor = VALUES(actor), reason = "
-                "VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
-                "ssussNN", op->portal, op->action, op->batch_id, op->by.name, op->reason, (uint64_t)op->until_ms, (uint64_t)op->for_ms));
-    TRY(db_query(db, "SELECT CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pauses WHERE portal = ? AND action = ? AND batch_id = ?", "ssu",
-                 op->portal, op->action, op->batch_id));
+        return db_exec(db, "DELETE FROM chasqui_pauses WHERE portal = ? AND action = ? AND batch_id = ?", "ssu",
+                       op->portal, op->action, op->batch_id);
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_pauses (portal, action, batch_id, actor, reason, since, until_at) VALUES (?, ?, ?, ?, NULLIF(?, ''), NOW(6), "
+        "COALESCE(FROM_UNIXTIME(? / 1000), NOW(6) + INTERVAL ? * 1000 MICROSECOND)) ON DUPLICATE KEY UPDATE actor = VALUES(actor), reason = "
+        "VALUES(reason), since = VALUES(since), until_at = VALUES(until_at)",
+        "ssussNN", op->portal, op->action, op->batch_id, op->by.name, op->reason, (uint64_t)op->until_ms,
+        (uint64_t)op->for_ms));
+    TRY(db_query(
+        db,
+        "SELECT CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM chasqui_pauses WHERE portal = ? AND action = ? AND batch_id = ?",
+        "ssu", op->portal, op->action, op->batch_id));
     *until_ms = db_next(db) ? db_i64(db, 0) : 0;
     return DB_OK;
 }
@@ -195,16 +204,20 @@ static enum db_rc change_tx(struct db *db, void *arg)
     if (op->is_past || op->no_batch || op->too_many)
         return DB_OK;
     if (is_part(op))
-        TRY(db_query(db,
-                     "SELECT 1 FROM chasqui_pauses WHERE portal = ? AND action = ? AND batch_id = ? AND (until_at IS NULL OR until_at > NOW(6)) FOR "
-                     "UPDATE",
-                     "ssu", op->portal, op->action, op->batch_id));
+        TRY(db_query(
+            db,
+            "SELECT 1 FROM chasqui_pauses WHERE portal = ? AND action = ? AND batch_id = ? AND (until_at IS NULL OR until_at > NOW(6)) FOR "
+            "UPDATE",
+            "ssu", op->portal, op->action, op->batch_id));
     else
-        TRY(db_query(db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6)) FOR UPDATE", ""));
+        TRY(db_query(
+            db, "SELECT 1 FROM chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6)) FOR UPDATE",
+            ""));
     const char *before = db_next(db) ? "paused" : "going";
     TRY(is_part(op) ? part_change(db, op, &until_ms) : whole_change(db, op, &until_ms));
     if (is_pause)
-        snprintf(after, sizeof(after), "paused%s%s", until_ms ? " until " : "", until_ms ? clock_text(until_ms, at) : "");
+        snprintf(after, sizeof(after), "paused%s%s", until_ms ? " until " : "",
+                 until_ms ? clock_text(until_ms, at) : "");
     return audit_change(db, &audit, before, after, op->reason);
 }
 

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define WORDS_ROOM 500
-#define FIRST_S 10   /* until the first try, twice as long before each further one */
+#define FIRST_S 10 /* until the first try, twice as long before each further one */
 #define MOST_S 3600
 #define AT_ONCE 20
 
@@ -30,11 +30,12 @@ static void message_of(const struct db_refusal *why, char out[WORDS_ROOM + 60], 
 
 static enum db_rc keep(struct db *db, uint64_t job_id, const struct job_end *end, const char *what)
 {
-    return db_exec(db,
-                   "INSERT INTO chasqui_refusals (at, job_id, status, error, message, what, due_at) VALUES (NOW(6), ?, ?, ?, LEFT(?, 1000), ?, "
-                   "NOW(6) + INTERVAL ? SECOND) ON DUPLICATE KEY UPDATE at = VALUES(at), status = VALUES(status), error = VALUES(error), message = "
-                   "VALUES(message), what = VALUES(what), due_at = VALUES(due_at), tries = 0",
-                   "ussssu", job_id, end->status, end->error, end->message, what, (uint64_t)FIRST_S);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_refusals (at, job_id, status, error, message, what, due_at) VALUES (NOW(6), ?, ?, ?, LEFT(?, 1000), ?, "
+        "NOW(6) + INTERVAL ? SECOND) ON DUPLICATE KEY UPDATE at = VALUES(at), status = VALUES(status), error = VALUES(error), message = "
+        "VALUES(message), what = VALUES(what), due_at = VALUES(due_at), tries = 0",
+        "ussssu", job_id, end->status, end->error, end->message, what, (uint64_t)FIRST_S);
 }
 
 enum db_rc job_written(struct db *db, uint64_t job_id, const struct job_end *end, enum db_rc rc)
@@ -61,7 +62,7 @@ bool refusal_is_of_all(const struct db_refusal *why)
     return false;
 }
 
-/* ---- an item ------------------------------------------------------------------------------------------------------------ */
+/* ---- an item ------------------------------------------------------------------------------------------------ */
 
 struct refused_item {
     uint64_t batch_id, idx;
@@ -72,23 +73,29 @@ static enum db_rc item_tx(struct db *db, void *arg)
 {
     const struct refused_item *r = arg;
     struct job_end end = {"failed", code, r->message};
-    TRY(db_query(db, "SELECT job_id FROM chasqui_items WHERE batch_id = ? AND idx = ? AND state IN ('queued', 'retrying') FOR UPDATE", "uu",
-                 r->batch_id, r->idx));
+    TRY(db_query(
+        db,
+        "SELECT job_id FROM chasqui_items WHERE batch_id = ? AND idx = ? AND state IN ('queued', 'retrying') FOR UPDATE",
+        "uu", r->batch_id, r->idx));
     if (!db_next(db)) /* ended meanwhile */
         return DB_OK;
     uint64_t job_id = db_u64(db, 0);
-    TRY(db_exec(db, "UPDATE chasqui_items SET {become item.refuse} WHERE batch_id = ? AND idx = ?", "uu", r->batch_id, r->idx));
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_refusals (at, batch_id, idx, status, error, message, what) VALUES (NOW(6), ?, ?, 'failed', ?, LEFT(?, 1000), "
-                "?) ON DUPLICATE KEY UPDATE at = VALUES(at), message = VALUES(message), what = VALUES(what)",
-                "uusss", r->batch_id, r->idx, code, r->message, r->words));
+    TRY(db_exec(db, "UPDATE chasqui_items SET {become item.refuse} WHERE batch_id = ? AND idx = ?", "uu",
+                r->batch_id, r->idx));
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_refusals (at, batch_id, idx, status, error, message, what) VALUES (NOW(6), ?, ?, 'failed', ?, LEFT(?, 1000), "
+        "?) ON DUPLICATE KEY UPDATE at = VALUES(at), message = VALUES(message), what = VALUES(what)",
+        "uusss", r->batch_id, r->idx, code, r->message, r->words));
     if (!job_id)
         return DB_OK;
-    TRY(job_written(db, job_id, &end,
-                    db_exec(db,
-                            "UPDATE portal_jobs SET {become job.refuse}, error = ?, message = {message ?}{result} WHERE id = ? AND "
-                            "{from job.refuse}",
-                            "ssu", end.error, end.message, job_id)));
+    TRY(job_written(
+        db, job_id, &end,
+        db_exec(
+            db,
+            "UPDATE portal_jobs SET {become job.refuse}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+            "{from job.refuse}",
+            "ssu", end.error, end.message, job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", job_id));
     return event_add(db, job_id, "failed", NULL, NULL, code);
 }
@@ -105,7 +112,7 @@ enum store_rc item_refuse(struct db *db, uint64_t batch_id, uint64_t idx, const 
     return store_rc_of(rc);
 }
 
-/* ---- later ---------------------------------------------------------------------------------------------------------------- */
+/* ---- later -------------------------------------------------------------------------------------------------- */
 
 struct again {
     uint64_t id;
@@ -117,23 +124,27 @@ static enum db_rc again_tx(struct db *db, void *arg)
     struct again *a = arg;
     char status[21], error[41], message[1000 * 4 + 1];
     a->is_written = false;
-    TRY(db_query(db, "SELECT job_id, status, error, message, tries FROM chasqui_refusals WHERE id = ? AND due_at IS NOT NULL FOR UPDATE SKIP LOCKED",
-                 "u", a->id));
+    TRY(db_query(
+        db,
+        "SELECT job_id, status, error, message, tries FROM chasqui_refusals WHERE id = ? AND due_at IS NOT NULL FOR UPDATE SKIP LOCKED",
+        "u", a->id));
     if (!db_next(db))
         return DB_OK;
     uint64_t job_id = db_u64(db, 0), tries = db_u64(db, 4);
     db_str_copy(db, 1, status, sizeof(status));
     db_str_copy(db, 2, error, sizeof(error));
     db_str_copy(db, 3, message, sizeof(message));
-    enum db_rc rc = db_exec(db,
-                            "UPDATE portal_jobs SET {become job.make_up ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, "
-                            "finished_at = COALESCE(finished_at, {now finished_at}){result} WHERE id = ?",
-                            "sssu", status, error, message, job_id);
+    enum db_rc rc = db_exec(
+        db,
+        "UPDATE portal_jobs SET {become job.make_up ?}, error = NULLIF(?, ''), message = {message NULLIF(?, '')}, "
+        "finished_at = COALESCE(finished_at, {now finished_at}){result} WHERE id = ?",
+        "sssu", status, error, message, job_id);
     if (rc == DB_REFUSED || rc == DB_DUP) {
         db_forgive(db);
         uint64_t wait_s = (uint64_t)FIRST_S << (tries < 9 ? tries : 9);
-        return db_exec(db, "UPDATE chasqui_refusals SET tries = tries + 1, due_at = NOW(6) + INTERVAL ? SECOND WHERE id = ?", "uu",
-                       wait_s < MOST_S ? wait_s : (uint64_t)MOST_S, a->id);
+        return db_exec(
+            db, "UPDATE chasqui_refusals SET tries = tries + 1, due_at = NOW(6) + INTERVAL ? SECOND WHERE id = ?",
+            "uu", wait_s < MOST_S ? wait_s : (uint64_t)MOST_S, a->id);
     }
     TRY(rc);
     a->is_written = true;
@@ -146,7 +157,9 @@ void store_refusals(struct db *db, void *arg)
     uint64_t id[AT_ONCE];
     unsigned n = 0;
     op->n_tried = op->n_written = 0;
-    enum db_rc rc = !db ? DB_GONE : db_query(db, "SELECT id FROM chasqui_refusals WHERE due_at <= NOW(6) ORDER BY due_at LIMIT 20", "");
+    enum db_rc rc =
+        !db ? DB_GONE
+            : db_query(db, "SELECT id FROM chasqui_refusals WHERE due_at <= NOW(6) ORDER BY due_at LIMIT 20", "");
     while (rc == DB_OK && n < AT_ONCE && db_next(db))
         id[n++] = db_u64(db, 0);
     for (unsigned i = 0; i < n && rc == DB_OK; i++) {

@@ -36,12 +36,14 @@ static enum db_rc list_read(struct db *db, struct store_refused_list *op, struct
     jv_set_bool(body, "ok", true);
     jv_set(body, "refused", list);
     jv_set(body, "next_cursor", NULL);
-    TRY(db_query(db,
-                 "SELECT r.company_id, r.portal, CAST(UNIX_TIMESTAMP(r.at) * 1000 AS INT), r.robot_status, r.robot_error, r.robot_message, r.job_id, "
-                 "CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT) FROM chasqui_refused r JOIN chasqui_credentials c ON c.company_id = r.company_id "
-                 "AND c.portal = r.portal AND c.updated_at = r.credentials_at WHERE (? = 0 OR r.company_id = ?) AND (? = '' OR r.portal = ?) AND "
-                 "r.company_id > ? ORDER BY r.company_id, r.portal LIMIT ?",
-                 "uussuu", op->company_id, op->company_id, op->portal, op->portal, op->cursor, (uint64_t)limit + PORTALS_MORE));
+    TRY(db_query(
+        db,
+        "SELECT r.company_id, r.portal, CAST(UNIX_TIMESTAMP(r.at) * 1000 AS INT), r.robot_status, r.robot_error, r.robot_message, r.job_id, "
+        "CAST(UNIX_TIMESTAMP(c.updated_at) * 1000 AS INT) FROM chasqui_refused r JOIN chasqui_credentials c ON c.company_id = r.company_id "
+        "AND c.portal = r.portal AND c.updated_at = r.credentials_at WHERE (? = 0 OR r.company_id = ?) AND (? = '' OR r.portal = ?) AND "
+        "r.company_id > ? ORDER BY r.company_id, r.portal LIMIT ?",
+        "uussuu", op->company_id, op->company_id, op->portal, op->portal, op->cursor,
+        (uint64_t)limit + PORTALS_MORE));
     while (db_next(db)) {
         is_more = n++ >= limit && db_u64(db, 0) != last;
         if (is_more)
@@ -66,12 +68,14 @@ static enum db_rc lift_tx(struct db *db, void *arg)
 {
     struct store_refused_lift *op = arg;
     char subject[120];
-    TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", op->company_id, op->portal));
+    TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", op->company_id,
+                op->portal));
     op->found = db_affected(db) == 1;
     snprintf(subject, sizeof(subject), "company:%llu/%s", (unsigned long long)op->company_id, op->portal);
     if (!op->found)
         return DB_OK;
-    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, "credentials_lift", subject, op->by.why[0] ? op->by.why : NULL);
+    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, "credentials_lift", subject,
+                     op->by.why[0] ? op->by.why : NULL);
 }
 
 void store_refused_lift(struct db *db, void *arg)

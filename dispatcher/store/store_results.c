@@ -11,7 +11,8 @@
 
 #define FROM "r.batch_id = ? AND r.idx >= ? AND (r.idx > ? OR r.step >= ?) AND (? = 0 OR r.idx = ?)"
 #define FROM_TYPES "uuuuuu"
-#define FROM_VALUES(op) (op)->batch_id, (op)->from_idx, (op)->from_idx, (uint64_t)(op)->from_step, (uint64_t)(op)->is_one, (op)->index
+#define FROM_VALUES(op)                                                                                           \
+    (op)->batch_id, (op)->from_idx, (op)->from_idx, (uint64_t)(op)->from_step, (uint64_t)(op)->is_one, (op)->index
 
 /* How many of the next rows are read at once. */
 static enum db_rc page_size(struct db *db, struct store_results *op, unsigned *n)
@@ -19,8 +20,8 @@ static enum db_rc page_size(struct db *db, struct store_results *op, unsigned *n
     uint64_t bytes = 0;
     *n = 0;
     op->more = false;
-    TRY(db_query(db, "SELECT LENGTH(r.body) FROM chasqui_results r WHERE " FROM " ORDER BY r.idx, r.step LIMIT ?", FROM_TYPES "u",
-                 FROM_VALUES(op), (uint64_t)RESULTS_AT_ONCE + 1));
+    TRY(db_query(db, "SELECT LENGTH(r.body) FROM chasqui_results r WHERE " FROM " ORDER BY r.idx, r.step LIMIT ?",
+                 FROM_TYPES "u", FROM_VALUES(op), (uint64_t)RESULTS_AT_ONCE + 1));
     while (db_next(db)) {
         bytes += db_u64(db, 0);
         if (*n == RESULTS_AT_ONCE || (*n && bytes > RESULTS_BYTES)) {
@@ -40,10 +41,12 @@ static enum db_rc page_read(struct db *db, struct store_results *op)
     TRY(page_size(db, op, &n));
     if (!n)
         return DB_OK;
-    TRY(db_query(db,
-                 "SELECT r.idx, r.step, r.company_id, r.job_id, r.status, r.body FROM chasqui_results r WHERE " FROM " ORDER BY r.idx, r.step "
-                 "LIMIT ?",
-                 FROM_TYPES "u", FROM_VALUES(op), (uint64_t)n));
+    TRY(db_query(
+        db,
+        "SELECT r.idx, r.step, r.company_id, r.job_id, r.status, r.body FROM chasqui_results r WHERE " FROM
+        " ORDER BY r.idx, r.step "
+        "LIMIT ?",
+        FROM_TYPES "u", FROM_VALUES(op), (uint64_t)n));
     while (op->n < n && db_next(db)) {
         struct round_result *r = &op->row[op->n++];
         size_t len;
@@ -75,7 +78,8 @@ static enum db_rc results_read(struct db *db, struct store_results *op)
     db_str_copy(db, 0, op->portal, sizeof(op->portal));
     db_str_copy(db, 1, op->names, sizeof(op->names));
     if (op->is_one) {
-        TRY(db_find(db, &op->item_found, "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx = ?", "uu", op->batch_id, op->index));
+        TRY(db_find(db, &op->item_found, "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx = ?", "uu",
+                    op->batch_id, op->index));
         if (!op->item_found)
             return DB_OK;
     }

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define JOBS_STEP 50    /* a job has a few events and sessions */
+#define JOBS_STEP 50 /* a job has a few events and sessions */
 #define BATCHES_STEP 20
 #define RESULTS_STEP 50
 
@@ -28,7 +28,7 @@ static void ids_read(struct db *db, struct ids *out)
         out->id[out->n++] = db_u64(db, 0);
 }
 
-/* ---- rows that are old when they are old -------------------------------------------------------------------------- */
+/* ---- rows that are old when they are old -------------------------------------------------------------------- */
 
 /* `sql`: ids after the cursor with "is it old", in order, PRUNE_MAX at most. */
 static enum db_rc by_id(struct db *db, struct store_prune *op, const char *sql, const char *delete_sql)
@@ -53,16 +53,18 @@ static enum db_rc by_id(struct db *db, struct store_prune *op, const char *sql, 
 
 static enum db_rc events_prune(struct db *db, struct store_prune *op)
 {
-    return by_id(db, op,
-                 "SELECT id, at < NOW(6) - INTERVAL ? SECOND FROM chasqui_job_events WHERE id > ? ORDER BY id LIMIT 200 FOR UPDATE SKIP LOCKED",
-                 "DELETE FROM chasqui_job_events WHERE id IN (%s)");
+    return by_id(
+        db, op,
+        "SELECT id, at < NOW(6) - INTERVAL ? SECOND FROM chasqui_job_events WHERE id > ? ORDER BY id LIMIT 200 FOR UPDATE SKIP LOCKED",
+        "DELETE FROM chasqui_job_events WHERE id IN (%s)");
 }
 
 static enum db_rc audit_prune(struct db *db, struct store_prune *op)
 {
-    return by_id(db, op,
-                 "SELECT id, at < NOW(6) - INTERVAL ? SECOND FROM chasqui_audit WHERE id > ? ORDER BY id LIMIT 200 FOR UPDATE SKIP LOCKED",
-                 "DELETE FROM chasqui_audit WHERE id IN (%s)");
+    return by_id(
+        db, op,
+        "SELECT id, at < NOW(6) - INTERVAL ? SECOND FROM chasqui_audit WHERE id > ? ORDER BY id LIMIT 200 FOR UPDATE SKIP LOCKED",
+        "DELETE FROM chasqui_audit WHERE id IN (%s)");
 }
 
 static enum db_rc by_minute(struct db *db, struct store_prune *op, const char *delete_sql)
@@ -76,12 +78,15 @@ static enum db_rc by_minute(struct db *db, struct store_prune *op, const char *d
 /* How portals' attempts ended, by minute: of the same age as the timelines that they sum up. */
 static enum db_rc minutes_prune(struct db *db, struct store_prune *op)
 {
-    return by_minute(db, op, "DELETE FROM chasqui_portal_minutes WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200");
+    return by_minute(
+        db, op,
+        "DELETE FROM chasqui_portal_minutes WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200");
 }
 
 static enum db_rc history_prune(struct db *db, struct store_prune *op)
 {
-    return by_minute(db, op, "DELETE FROM chasqui_history WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200");
+    return by_minute(
+        db, op, "DELETE FROM chasqui_history WHERE minute < NOW() - INTERVAL ? SECOND ORDER BY minute LIMIT 200");
 }
 
 struct bytes {
@@ -99,10 +104,11 @@ static void fill_scope(void *arg, unsigned row, struct db_cell *cells)
 static enum db_rc keys_prune(struct db *db, struct store_prune *op)
 {
     struct bytes old = {.n = 0};
-    TRY(db_query(db,
-                 "SELECT scope FROM chasqui_idempotency FORCE INDEX (created) WHERE created_at < NOW(6) - INTERVAL ? SECOND ORDER BY created_at "
-                 "LIMIT 200 FOR UPDATE SKIP LOCKED",
-                 "i", op->older_s));
+    TRY(db_query(
+        db,
+        "SELECT scope FROM chasqui_idempotency FORCE INDEX (created) WHERE created_at < NOW(6) - INTERVAL ? SECOND ORDER BY created_at "
+        "LIMIT 200 FOR UPDATE SKIP LOCKED",
+        "i", op->older_s));
     while (old.n < PRUNE_MAX && db_next(db)) {
         size_t len;
         const char *scope = db_str(db, 0, &len);
@@ -131,10 +137,11 @@ static void fill_run(void *arg, unsigned row, struct db_cell *cells)
 static enum db_rc runs_prune(struct db *db, struct store_prune *op)
 {
     struct runs old = {.n = 0};
-    TRY(db_query(db,
-                 "SELECT schedule_id, CAST(run_at AS CHAR) FROM chasqui_schedule_runs FORCE INDEX (at) WHERE run_at < NOW(6) - INTERVAL ? SECOND "
-                 "AND filling IS NULL ORDER BY run_at LIMIT 200 FOR UPDATE SKIP LOCKED",
-                 "i", op->older_s));
+    TRY(db_query(
+        db,
+        "SELECT schedule_id, CAST(run_at AS CHAR) FROM chasqui_schedule_runs FORCE INDEX (at) WHERE run_at < NOW(6) - INTERVAL ? SECOND "
+        "AND filling IS NULL ORDER BY run_at LIMIT 200 FOR UPDATE SKIP LOCKED",
+        "i", op->older_s));
     for (; old.n < PRUNE_MAX && db_next(db); old.n++) {
         old.schedule_id[old.n] = db_u64(db, 0);
         db_str_copy(db, 1, old.run_at[old.n], sizeof(old.run_at[0]));
@@ -143,7 +150,8 @@ static enum db_rc runs_prune(struct db *db, struct store_prune *op)
     if (!old.n)
         return DB_OK;
     op->n = old.n;
-    return db_bulk(db, "DELETE FROM chasqui_schedule_runs WHERE schedule_id = ? AND run_at = ?", "us", old.n, fill_run, &old);
+    return db_bulk(db, "DELETE FROM chasqui_schedule_runs WHERE schedule_id = ? AND run_at = ?", "us", old.n,
+                   fill_run, &old);
 }
 
 struct results {
@@ -163,10 +171,11 @@ static void fill_result(void *arg, unsigned row, struct db_cell *cells)
 static enum db_rc results_prune(struct db *db, struct store_prune *op)
 {
     struct results old = {.n = 0};
-    TRY(db_query(db,
-                 "SELECT batch_id, idx, step FROM chasqui_results FORCE INDEX (at) WHERE at < NOW(6) - INTERVAL ? SECOND ORDER BY at LIMIT 50 FOR "
-                 "UPDATE SKIP LOCKED",
-                 "i", op->older_s));
+    TRY(db_query(
+        db,
+        "SELECT batch_id, idx, step FROM chasqui_results FORCE INDEX (at) WHERE at < NOW(6) - INTERVAL ? SECOND ORDER BY at LIMIT 50 FOR "
+        "UPDATE SKIP LOCKED",
+        "i", op->older_s));
     for (; old.n < RESULTS_STEP && db_next(db); old.n++) {
         old.batch_id[old.n] = db_u64(db, 0);
         old.idx[old.n] = db_u64(db, 1);
@@ -176,21 +185,23 @@ static enum db_rc results_prune(struct db *db, struct store_prune *op)
     if (!old.n)
         return DB_OK;
     op->n = old.n;
-    return db_bulk(db, "DELETE FROM chasqui_results WHERE batch_id = ? AND idx = ? AND step = ?", "uuu", old.n, fill_result, &old);
+    return db_bulk(db, "DELETE FROM chasqui_results WHERE batch_id = ? AND idx = ? AND step = ?", "uuu", old.n,
+                   fill_result, &old);
 }
 
-/* ---- jobs --------------------------------------------------------------------------------------------------------------- */
+/* ---- jobs --------------------------------------------------------------------------------------------------- */
 
 /* Of the next jobs those that may go; the cursor moves behind the last one looked at. */
 static enum db_rc jobs_choose(struct db *db, struct store_prune *op, struct ids *out)
 {
     struct ids old = {.n = 0};
     unsigned seen = 0;
-    TRY(db_query(db,
-                 "SELECT q.job_id, COALESCE({utc j.created_at} < NOW(6) - INTERVAL ? SECOND, 1), j.status IN ({done}, {failed}, {cancelled}) AND "
-                 "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id > ? ORDER BY q.job_id "
-                 "LIMIT 50",
-                 "iiu", op->older_s, op->older_s, op->cursor));
+    TRY(db_query(
+        db,
+        "SELECT q.job_id, COALESCE({utc j.created_at} < NOW(6) - INTERVAL ? SECOND, 1), j.status IN ({done}, {failed}, {cancelled}) AND "
+        "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id WHERE q.job_id > ? ORDER BY q.job_id "
+        "LIMIT 50",
+        "iiu", op->older_s, op->older_s, op->cursor));
     op->is_end = false;
     while (!op->is_end && db_next(db)) {
         op->is_end = !db_u64(db, 1);
@@ -205,20 +216,21 @@ static enum db_rc jobs_choose(struct db *db, struct store_prune *op, struct ids 
     out->n = 0;
     if (!old.n)
         return DB_OK;
-    TRY(db_query_in_u64(db,
-                        "SELECT j.id FROM portal_jobs j WHERE j.id IN (%s) AND j.status IN ({done}, {failed}, {cancelled}) AND "
-                        "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND AND NOT EXISTS (SELECT 1 FROM chasqui_leases l "
-                        "WHERE l.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = j.id) AND NOT "
-                        "EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.job_id = j.id AND (s.live = 1 OR s.close_pending <> 0 OR s.since >= "
-                        "NOW(6) - INTERVAL ? SECOND)) FOR UPDATE SKIP LOCKED",
-                        old.id, old.n, "ii", op->older_s, op->older_s));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT j.id FROM portal_jobs j WHERE j.id IN (%s) AND j.status IN ({done}, {failed}, {cancelled}) AND "
+        "COALESCE({utc j.finished_at}, {utc j.updated_at}) < NOW(6) - INTERVAL ? SECOND AND NOT EXISTS (SELECT 1 FROM chasqui_leases l "
+        "WHERE l.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = j.id) AND NOT "
+        "EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.job_id = j.id AND (s.live = 1 OR s.close_pending <> 0 OR s.since >= "
+        "NOW(6) - INTERVAL ? SECOND)) FOR UPDATE SKIP LOCKED",
+        old.id, old.n, "ii", op->older_s, op->older_s));
     ids_read(db, out);
     return DB_OK;
 }
 
 /* Deletes up to PRUNE_MAX rows that belong to these jobs, by their own ids. *is_full: there may be more. */
-static enum db_rc belongings_prune(struct db *db, struct store_prune *op, const struct ids *jobs, const char *select_sql, const char *delete_sql,
-                                   bool *is_full)
+static enum db_rc belongings_prune(struct db *db, struct store_prune *op, const struct ids *jobs,
+                                   const char *select_sql, const char *delete_sql, bool *is_full)
 {
     struct ids ids;
     TRY(db_query_in_u64(db, select_sql, jobs->id, jobs->n, ""));
@@ -242,7 +254,8 @@ static enum db_rc children_keep(struct db *db, const struct child *c, struct ids
 {
     struct buf sql = {0};
     struct ids kept;
-    buf_addf(&sql, "SELECT DISTINCT `%s` FROM `%s`.`%s` WHERE `%s` IN (%%s)", c->column, c->schema, c->table, c->column);
+    buf_addf(&sql, "SELECT DISTINCT `%s` FROM `%s`.`%s` WHERE `%s` IN (%%s)", c->column, c->schema, c->table,
+             c->column);
     enum db_rc rc = db_query_in_u64(db, sql.data, jobs->id, jobs->n, "");
     buf_free(&sql);
     TRY(rc);
@@ -262,10 +275,11 @@ static enum db_rc children_keep(struct db *db, const struct child *c, struct ids
 static enum db_rc children_read(struct db *db, struct child *child, unsigned *n)
 {
     *n = 0;
-    TRY(db_query(db,
-                 "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_SCHEMA = DATABASE() "
-                 "AND REFERENCED_TABLE_NAME = 'portal_jobs' AND REFERENCED_COLUMN_NAME = 'id'",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_SCHEMA = DATABASE() "
+        "AND REFERENCED_TABLE_NAME = 'portal_jobs' AND REFERENCED_COLUMN_NAME = 'id'",
+        ""));
     for (; *n < CHILDREN_MAX && db_next(db); ++*n) {
         db_str_copy(db, 0, child[*n].schema, sizeof(child->schema));
         db_str_copy(db, 1, child[*n].table, sizeof(child->table));
@@ -333,7 +347,8 @@ static enum db_rc jobs_prune(struct db *db, struct store_prune *op)
     if (op->deletes_rows)
         TRY(rows_prune(db, op, jobs));
     static const char *const tables[] = {"DELETE FROM chasqui_items WHERE batch_id = 0 AND idx IN (%s)",
-                                         "DELETE FROM chasqui_refusals WHERE job_id IN (%s)", "DELETE FROM chasqui_jobs WHERE job_id IN (%s)"};
+                                         "DELETE FROM chasqui_refusals WHERE job_id IN (%s)",
+                                         "DELETE FROM chasqui_jobs WHERE job_id IN (%s)"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
         TRY(db_exec_in_u64(db, tables[i], jobs.id, jobs.n, ""));
         op->n += (unsigned)db_affected(db);
@@ -341,7 +356,7 @@ static enum db_rc jobs_prune(struct db *db, struct store_prune *op)
     return DB_OK;
 }
 
-/* ---- batches ---------------------------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------------------------------------------ */
 
 /* The next batch that may go, 0 = none of those looked at; the cursor moves behind those that stay. */
 static enum db_rc batch_choose(struct db *db, struct store_prune *op, uint64_t *batch_id)
@@ -349,12 +364,13 @@ static enum db_rc batch_choose(struct db *db, struct store_prune *op, uint64_t *
     unsigned seen = 0;
     *batch_id = 0;
     op->is_end = false;
-    TRY(db_query(db,
-                 "SELECT b.id, b.created_at < NOW(6) - INTERVAL ? SECOND, b.status IN ('done', 'cancelled') AND COALESCE(b.finished_at, "
-                 "b.created_at) < NOW(6) - INTERVAL ? SECOND AND NOT EXISTS (SELECT 1 FROM chasqui_items i FORCE INDEX (by_state) WHERE "
-                 "i.batch_id = b.id AND i.state IN ('queued', 'running', 'retrying')) FROM chasqui_batches b WHERE b.id > ? ORDER BY b.id LIMIT "
-                 "20",
-                 "iiu", op->older_s, op->older_s, op->cursor));
+    TRY(db_query(
+        db,
+        "SELECT b.id, b.created_at < NOW(6) - INTERVAL ? SECOND, b.status IN ('done', 'cancelled') AND COALESCE(b.finished_at, "
+        "b.created_at) < NOW(6) - INTERVAL ? SECOND AND NOT EXISTS (SELECT 1 FROM chasqui_items i FORCE INDEX (by_state) WHERE "
+        "i.batch_id = b.id AND i.state IN ('queued', 'running', 'retrying')) FROM chasqui_batches b WHERE b.id > ? ORDER BY b.id LIMIT "
+        "20",
+        "iiu", op->older_s, op->older_s, op->cursor));
     while (!*batch_id && !op->is_end && db_next(db)) {
         seen++;
         if (!db_u64(db, 1))
@@ -375,15 +391,21 @@ static enum db_rc batches_prune(struct db *db, struct store_prune *op)
     TRY(batch_choose(db, op, &batch_id));
     if (!batch_id)
         return DB_OK;
-    TRY(db_query(db, "SELECT status FROM chasqui_batches WHERE id = ? AND status IN ('done', 'cancelled') FOR UPDATE SKIP LOCKED", "u", batch_id));
+    TRY(db_query(
+        db,
+        "SELECT status FROM chasqui_batches WHERE id = ? AND status IN ('done', 'cancelled') FOR UPDATE SKIP LOCKED",
+        "u", batch_id));
     if (!db_next(db)) {
         op->cursor = batch_id;
         return DB_OK;
     }
-    TRY(db_query(db, "SELECT idx FROM chasqui_items FORCE INDEX (PRIMARY) WHERE batch_id = ? ORDER BY idx LIMIT 200", "u", batch_id));
+    TRY(db_query(db,
+                 "SELECT idx FROM chasqui_items FORCE INDEX (PRIMARY) WHERE batch_id = ? ORDER BY idx LIMIT 200",
+                 "u", batch_id));
     ids_read(db, &items);
     if (items.n) {
-        TRY(db_exec_in_u64(db, "DELETE FROM chasqui_items WHERE batch_id = ? AND idx IN (%s)", items.id, items.n, "u", batch_id));
+        TRY(db_exec_in_u64(db, "DELETE FROM chasqui_items WHERE batch_id = ? AND idx IN (%s)", items.id, items.n,
+                           "u", batch_id));
         op->n += (unsigned)db_affected(db);
     }
     if (items.n == PRUNE_MAX) /* the batch itself goes with the last of them */
@@ -396,17 +418,19 @@ static enum db_rc batches_prune(struct db *db, struct store_prune *op)
     return DB_OK;
 }
 
-/* ---- a step ---------------------------------------------------------------------------------------------------------- */
+/* ---- a step ------------------------------------------------------------------------------------------------- */
 
 static enum db_rc prune_tx(struct db *db, void *arg)
 {
     static enum db_rc (*const step[PRUNE_COUNT])(struct db *, struct store_prune *) = {
-        [PRUNE_JOBS] = jobs_prune, [PRUNE_EVENTS] = events_prune,   [PRUNE_AUDIT] = audit_prune,
-        [PRUNE_KEYS] = keys_prune, [PRUNE_BATCHES] = batches_prune, [PRUNE_RUNS] = runs_prune,
-        [PRUNE_RESULTS] = results_prune, [PRUNE_MINUTES] = minutes_prune,
-        [PRUNE_HISTORY] = history_prune,
+        [PRUNE_JOBS] = jobs_prune,       [PRUNE_EVENTS] = events_prune,   [PRUNE_AUDIT] = audit_prune,
+        [PRUNE_KEYS] = keys_prune,       [PRUNE_BATCHES] = batches_prune, [PRUNE_RUNS] = runs_prune,
+        [PRUNE_RESULTS] = results_prune, [PRUNE_MINUTES] = minutes_prune, [PRUNE_HISTORY] = history_prune,
     };
-    struct store_prune *op = arg, fresh = {.what = op->what, .cursor = op->cursor, .older_s = op->older_s, .deletes_rows = op->deletes_rows};
+    struct store_prune *op = arg, fresh = {.what = op->what,
+                                           .cursor = op->cursor,
+                                           .older_s = op->older_s,
+                                           .deletes_rows = op->deletes_rows};
     enum db_rc rc = step[op->what](db, &fresh);
     if (rc == DB_OK)
         *op = fresh;

@@ -10,12 +10,24 @@
 
 #define PRUNE_MAX 200 /* rows of a table that one step deletes */
 
-enum prune_what { PRUNE_JOBS, PRUNE_EVENTS, PRUNE_AUDIT, PRUNE_KEYS, PRUNE_BATCHES, PRUNE_RUNS, PRUNE_RESULTS, PRUNE_MINUTES, PRUNE_HISTORY, PRUNE_COUNT };
+enum prune_what {
+    PRUNE_JOBS,
+    PRUNE_EVENTS,
+    PRUNE_AUDIT,
+    PRUNE_KEYS,
+    PRUNE_BATCHES,
+    PRUNE_RUNS,
+    PRUNE_RESULTS,
+    PRUNE_MINUTES,
+    PRUNE_HISTORY,
+    PRUNE_COUNT
+};
 
 struct store_prune {
     enum prune_what what;
     uint64_t cursor; /* in and out: ids up to this were looked at; 0 begins */
-    bool deletes_rows; /* retention.portal_jobs = delete: rows of portal_jobs too, where no foreign key points at them */
+    bool
+        deletes_rows; /* retention.portal_jobs = delete: rows of portal_jobs too, where no foreign key points at them */
     int64_t older_s; /* than this, by the database's clock */
     unsigned n;      /* out: rows deleted */
     bool is_end;     /* out: what follows is too young, or there is nothing more */

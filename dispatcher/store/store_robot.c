@@ -46,10 +46,12 @@ static enum db_rc robots_read(struct db *db, struct store_robots *op)
     op->revision = db_u64(db, 0);
     if (op->revision == op->known)
         return DB_OK;
-    TRY(db_query(db,
-                 "SELECT id, name, base_url, viewer_url, boot_id, wanted, capacity, reported_capacity, fenced, IF(" IS_DOWN("r") ", r.down_as, '') FROM "
+    TRY(db_query(
+        db,
+        "SELECT id, name, base_url, viewer_url, boot_id, wanted, capacity, reported_capacity, fenced, IF(" IS_DOWN(
+            "r") ", r.down_as, '') FROM "
                  "chasqui_robots r WHERE removed = 0 ORDER BY id LIMIT 5000",
-                 ""));
+        ""));
     op->robot = xcalloc(HEALTH_ROBOTS_MAX, sizeof(*op->robot));
     while (op->n < HEALTH_ROBOTS_MAX && db_next(db)) {
         struct robot_record *r = &op->robot[op->n++];
@@ -78,10 +80,11 @@ static enum db_rc boot_changed(struct db *db, struct store_robot_seen *op)
 {
     uint64_t gone[200];
     unsigned n = 0;
-    TRY(db_query(db,
-                 "SELECT id FROM chasqui_sessions WHERE robot_id = ? AND close_pending IN (1, 2) AND boot_id IS NOT NULL AND boot_id <> ? "
-                 "LIMIT 200",
-                 "us", (uint64_t)op->robot_id, op->boot_id));
+    TRY(db_query(
+        db,
+        "SELECT id FROM chasqui_sessions WHERE robot_id = ? AND close_pending IN (1, 2) AND boot_id IS NOT NULL AND boot_id <> ? "
+        "LIMIT 200",
+        "us", (uint64_t)op->robot_id, op->boot_id));
     while (n < 200 && db_next(db))
         gone[n++] = db_u64(db, 0);
     for (unsigned i = 0; i < n; i++)
@@ -92,13 +95,15 @@ static enum db_rc boot_changed(struct db *db, struct store_robot_seen *op)
 
 /* A robot that reports less than it holds stands above its capacity by its own word: doctor tells that from a breach by the
  * audit row. */
-static enum db_rc capacity_reported(struct db *db, const struct store_robot_seen *op, const char *name, int64_t before)
+static enum db_rc capacity_reported(struct db *db, const struct store_robot_seen *op, const char *name,
+                                    int64_t before)
 {
     char actor[NAME_ROOM + 8], detail[60];
     TRY(db_exec(db, "UPDATE chasqui_robots SET reported_capacity = ? WHERE id = ?", "iu", op->reported_capacity,
                 (uint64_t)op->robot_id));
     TRY(db_query(db,
-                 "SELECT " ROBOT_CAPACITY ", (SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = r.id) FROM chasqui_robots r "
+                 "SELECT " ROBOT_CAPACITY
+                 ", (SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = r.id) FROM chasqui_robots r "
                  "WHERE id = ?",
                  "u", (uint64_t)op->robot_id));
     if (!db_next(db))
@@ -116,7 +121,8 @@ static enum db_rc seen_tx(struct db *db, void *arg)
     struct store_robot_seen *op = arg;
     char name[NAME_ROOM];
     op->freed = 0;
-    TRY(db_query(db, "SELECT r.name, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.id = ? FOR UPDATE", "u", (uint64_t)op->robot_id));
+    TRY(db_query(db, "SELECT r.name, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.id = ? FOR UPDATE", "u",
+                 (uint64_t)op->robot_id));
     if (!db_next(db))
         return DB_OK;
     db_str_copy(db, 0, name, sizeof(name));
@@ -124,9 +130,11 @@ static enum db_rc seen_tx(struct db *db, void *arg)
     if (op->reported_capacity >= 0)
         TRY(capacity_reported(db, op, name, before));
     if (op->fenced >= 0)
-        TRY(db_exec(db, "UPDATE chasqui_robots SET fenced = ? WHERE id = ?", "iu", (int64_t)op->fenced, (uint64_t)op->robot_id));
+        TRY(db_exec(db, "UPDATE chasqui_robots SET fenced = ? WHERE id = ?", "iu", (int64_t)op->fenced,
+                    (uint64_t)op->robot_id));
     if (op->boot_id[0]) {
-        TRY(db_exec(db, "UPDATE chasqui_robots SET boot_id = ? WHERE id = ?", "su", op->boot_id, (uint64_t)op->robot_id));
+        TRY(db_exec(db, "UPDATE chasqui_robots SET boot_id = ? WHERE id = ?", "su", op->boot_id,
+                    (uint64_t)op->robot_id));
         TRY(boot_changed(db, op));
     }
     return robot_places_make(db, op->robot_id);
@@ -143,7 +151,8 @@ static enum db_rc want_tx(struct db *db, void *arg)
     struct store_robot_want *op = arg;
     char before[16], deadline[32] = "";
     op->refused[0] = 0;
-    TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s", op->name));
+    TRY(db_query(db, "SELECT wanted, id FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE", "s",
+                 op->name));
     op->found = db_next(db);
     if (!op->found)
         return DB_OK;
@@ -156,8 +165,12 @@ static enum db_rc want_tx(struct db *db, void *arg)
         if (*op->refused)
             return DB_OK;
     }
-    TRY(robot_row_want(db, robot_id, wanted_name[op->wanted], op->deadline_in_ms != 0, (uint64_t)op->deadline_in_ms));
-    TRY(db_query(db, "SELECT CONCAT(' by ', DATE_FORMAT(drain_deadline, '%Y-%m-%dT%H:%i:%sZ')) FROM chasqui_robots WHERE id = ?", "u", robot_id));
+    TRY(robot_row_want(db, robot_id, wanted_name[op->wanted], op->deadline_in_ms != 0,
+                       (uint64_t)op->deadline_in_ms));
+    TRY(db_query(
+        db,
+        "SELECT CONCAT(' by ', DATE_FORMAT(drain_deadline, '%Y-%m-%dT%H:%i:%sZ')) FROM chasqui_robots WHERE id = ?",
+        "u", robot_id));
     if (db_next(db) && db_str(db, 0, NULL))
         db_str_copy(db, 0, deadline, sizeof(deadline));
     struct audit audit = {&op->by, "worker_want", op->name};
@@ -172,7 +185,7 @@ void store_robot_want(struct db *db, void *arg)
     op->rc = store_tx(db, want_tx, NULL, op);
 }
 
-/* ---- what operators say of it ---------------------------------------------------------------------------------------- */
+/* ---- what operators say of it ------------------------------------------------------------------------------- */
 
 static enum db_rc change_tx(struct db *db, void *arg)
 {
@@ -190,7 +203,8 @@ static enum db_rc change_tx(struct db *db, void *arg)
     if (rc || *op->refused || !c.is_changed)
         return rc;
     buf_addf(&detail, "%s%s%s", c.detail, *op->by.why ? ": " : "", op->by.why);
-    rc = audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_new ? "worker_add" : "worker_set", op->name, detail.data);
+    rc = audit_add(db, op->by.name, op->by.peer, op->by.request_id, op->is_new ? "worker_add" : "worker_set",
+                   op->name, detail.data);
     buf_free(&detail);
     return rc;
 }
@@ -200,7 +214,8 @@ static int change_done(struct db *db, void *arg)
     struct store_robot_change *op = arg;
     if (!op->is_new) /* said again it changes nothing */
         return -1;
-    if (db_query(db, "SELECT 1 FROM chasqui_robots WHERE name = ? AND base_url = ? AND removed = 0", "ss", op->name, op->base_url))
+    if (db_query(db, "SELECT 1 FROM chasqui_robots WHERE name = ? AND base_url = ? AND removed = 0", "ss",
+                 op->name, op->base_url))
         return -1;
     return db_next(db);
 }
@@ -213,12 +228,13 @@ void store_robot_change(struct db *db, void *arg)
         op->rc = STORE_OK;
 }
 
-/* ---- what a robot holds ------------------------------------------------------------------------------------------------ */
+/* ---- what a robot holds ------------------------------------------------------------------------------------- */
 
 static enum db_rc robot_sessions_read(struct db *db, struct store_robot_sessions *op)
 {
-    static const char *const where[] = {"WHERE s.robot_id = ? AND s.live = 1 LIMIT 4096",
-                                        "WHERE s.close_pending IN (1, 2) AND s.robot_id = ? AND s.live IS NULL LIMIT 4096"};
+    static const char *const where[] = {
+        "WHERE s.robot_id = ? AND s.live = 1 LIMIT 4096",
+        "WHERE s.close_pending IN (1, 2) AND s.robot_id = ? AND s.live IS NULL LIMIT 4096"};
     unsigned room = 0;
     op->n = 0;
     for (unsigned i = 0; i < 2; i++) {
@@ -246,9 +262,10 @@ void store_robot_sessions(struct db *db, void *arg)
 static enum db_rc pending_done_tx(struct db *db, void *arg)
 {
     struct store_pending_done *op = arg;
-    TRY(db_exec(db,
-                "UPDATE chasqui_sessions SET {become remains.settle} WHERE id = ? AND {from remains.settle} AND live IS NULL",
-                "u", op->session_ref));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_sessions SET {become remains.settle} WHERE id = ? AND {from remains.settle} AND live IS NULL",
+        "u", op->session_ref));
     op->ok = db_affected(db) == 1;
     return op->ok ? place_let_go(db, op->session_ref, PLACE_FREE) : DB_OK;
 }
@@ -266,12 +283,14 @@ static enum db_rc fade_tx(struct db *db, void *arg)
     bool old[200];
     unsigned n = 0;
     op->freed = 0;
-    TRY(db_query(db, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)op->robot_id));
+    TRY(db_query(db, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ?", "u",
+                 (uint64_t)op->robot_id));
     int64_t used = db_next(db) ? db_i64(db, 0) : 0;
-    TRY(db_query(db,
-                 "SELECT id, since < NOW(6) - INTERVAL ? MICROSECOND FROM chasqui_sessions WHERE close_pending = 2 AND robot_id = ? ORDER BY "
-                 "since LIMIT 200 FOR UPDATE SKIP LOCKED",
-                 "iu", op->idle_ms * 1000, (uint64_t)op->robot_id));
+    TRY(db_query(
+        db,
+        "SELECT id, since < NOW(6) - INTERVAL ? MICROSECOND FROM chasqui_sessions WHERE close_pending = 2 AND robot_id = ? ORDER BY "
+        "since LIMIT 200 FOR UPDATE SKIP LOCKED",
+        "iu", op->idle_ms * 1000, (uint64_t)op->robot_id));
     while (n < 200 && db_next(db)) {
         fading[n] = db_u64(db, 0);
         old[n++] = db_u64(db, 1) != 0;

@@ -27,7 +27,7 @@ static enum round_end end_of(const char *name)
     return ROUND_ON;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------------ */
 
 static enum db_rc round_read(struct db *db, struct store_round_read *op)
 {
@@ -35,10 +35,12 @@ static enum db_rc round_read(struct db *db, struct store_round_read *op)
     memset(&op->row, 0, sizeof(op->row));
     buf_clear(&op->params);
     TRY(db_find(db, &op->found,
-                 "SELECT b.steps, b.step_params, b.closes, COALESCE(i.step, -1), i.steps_done, i.ending, " JOB_ERROR ", " JOB_MESSAGE ", q.job_uid, "
-                 "q.request_id, q.portal FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id" REFUSAL_JOIN "JOIN chasqui_batches b ON b.id = ? JOIN "
-                 "chasqui_items i ON i.batch_id = b.id AND i.idx = ? WHERE q.job_id = ?",
-                 "uuu", op->batch_id, op->idx, op->job_id));
+                "SELECT b.steps, b.step_params, b.closes, COALESCE(i.step, -1), i.steps_done, i.ending, " JOB_ERROR
+                ", " JOB_MESSAGE ", q.job_uid, "
+                "q.request_id, q.portal FROM chasqui_jobs q JOIN portal_jobs j ON j.id = q.job_id" REFUSAL_JOIN
+                "JOIN chasqui_batches b ON b.id = ? JOIN "
+                "chasqui_items i ON i.batch_id = b.id AND i.idx = ? WHERE q.job_id = ?",
+                "uuu", op->batch_id, op->idx, op->job_id));
     if (!op->found)
         return DB_OK;
     size_t len;
@@ -64,7 +66,7 @@ void store_round_read(struct db *db, void *arg)
     op->rc = store_rc_of(db ? round_read(db, op) : DB_GONE);
 }
 
-/* ---- what the robot answered ----------------------------------------------------------------------------------------- */
+/* ---- what the robot answered -------------------------------------------------------------------------------- */
 
 /* One line of JSON, or nothing. A good answer is an object or a list, and does not say that it is none. */
 static enum round_verdict answer_judge(const struct round_answer *a, char **text, size_t *len)
@@ -92,14 +94,15 @@ struct turn {
 static enum db_rc answer_keep_row(struct db *db, const struct turn *t)
 {
     const struct store_round_turn *op = t->op;
-    return db_exec(db,
-                   "INSERT INTO chasqui_results (batch_id, idx, step, job_id, company_id, at, status, body) VALUES (?, ?, ?, ?, ?, NOW(6), ?, ?) ON "
-                   "DUPLICATE KEY UPDATE job_id = VALUES(job_id), at = VALUES(at), status = VALUES(status), body = VALUES(body)",
-                   "uuuuuub", op->batch_id, op->idx, (uint64_t)op->answer.step, op->job_id, op->company_id, (uint64_t)op->answer.status,
-                   (const void *)t->sealed.data, t->sealed.len);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_results (batch_id, idx, step, job_id, company_id, at, status, body) VALUES (?, ?, ?, ?, ?, NOW(6), ?, ?) ON "
+        "DUPLICATE KEY UPDATE job_id = VALUES(job_id), at = VALUES(at), status = VALUES(status), body = VALUES(body)",
+        "uuuuuub", op->batch_id, op->idx, (uint64_t)op->answer.step, op->job_id, op->company_id,
+        (uint64_t)op->answer.status, (const void *)t->sealed.data, t->sealed.len);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------------ */
 
 struct end {
     uint64_t job_id, batch_id, idx;
@@ -110,14 +113,16 @@ struct end {
 
 static enum db_rc end_retrying(struct db *db, const struct end *e)
 {
-    TRY(db_exec(db,
-                "UPDATE portal_jobs SET {become job.again}, error = ?, message = {message ?}, available_at = {now available_at} + "
-                "INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.again}",
-                "ssiu", e->error, e->message, e->retry_ms * 1000, e->job_id));
+    TRY(db_exec(
+        db,
+        "UPDATE portal_jobs SET {become job.again}, error = ?, message = {message ?}, available_at = {now available_at} + "
+        "INTERVAL ? MICROSECOND{result} WHERE id = ? AND {from job.again}",
+        "ssiu", e->error, e->message, e->retry_ms * 1000, e->job_id));
     TRY(event_add(db, e->job_id, "retrying", NULL, NULL, e->error));
-    return db_exec(db,
-                   "UPDATE chasqui_items SET {become item.again}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
-                   "iuu", e->retry_ms * 1000, e->batch_id, e->idx);
+    return db_exec(
+        db,
+        "UPDATE chasqui_items SET {become item.again}, due_at = NOW(6) + INTERVAL ? MICROSECOND WHERE batch_id = ? AND idx = ?",
+        "iuu", e->retry_ms * 1000, e->batch_id, e->idx);
 }
 
 /* The job and its item; the lease is gone already. */
@@ -132,38 +137,40 @@ static enum db_rc end_write(struct db *db, struct end *e)
     }
     bool is_failed = e->how == ROUND_FAILED;
     struct job_end job = {end_name[e->how], is_failed ? e->error : NULL, is_failed ? e->message : NULL};
-    TRY(job_written(db, e->job_id, &job,
-                    db_exec(db,
-                            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
-                            "{from job.end}",
-                            "sssu", job.status, job.error, job.message, e->job_id)));
+    TRY(job_written(
+        db, e->job_id, &job,
+        db_exec(
+            db,
+            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+            "{from job.end}",
+            "sssu", job.status, job.error, job.message, e->job_id)));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", e->job_id));
     TRY(event_add(db, e->job_id, job.status, NULL, NULL, job.error));
-    return db_exec(db,
-                   "UPDATE chasqui_items SET {become item.round_end ?} WHERE batch_id = ? AND idx = ?",
-                   "suu", job.status, e->batch_id, e->idx);
+    return db_exec(db, "UPDATE chasqui_items SET {become item.round_end ?} WHERE batch_id = ? AND idx = ?", "suu",
+                   job.status, e->batch_id, e->idx);
 }
 
 /* Its words wait in the job's row for the close of the session. */
 static enum db_rc end_note(struct db *db, const struct store_round_turn *op)
 {
-    TRY(db_exec(db, "UPDATE chasqui_items SET ending = ? WHERE batch_id = ? AND idx = ?", "suu", end_name[op->ending], op->batch_id, op->idx));
+    TRY(db_exec(db, "UPDATE chasqui_items SET ending = ? WHERE batch_id = ? AND idx = ?", "suu",
+                end_name[op->ending], op->batch_id, op->idx));
     if (!op->error[0])
         return DB_OK;
-    enum db_rc rc = db_exec(db, "UPDATE portal_jobs SET error = ?, message = {message ?} WHERE id = ?", "ssu", op->error,
-                            op->message, op->job_id);
+    enum db_rc rc = db_exec(db, "UPDATE portal_jobs SET error = ?, message = {message ?} WHERE id = ?", "ssu",
+                            op->error, op->message, op->job_id);
     if (rc != DB_REFUSED && rc != DB_DUP)
         return rc;
     db_forgive(db);
     return DB_OK;
 }
 
-/* ---- a turn ------------------------------------------------------------------------------------------------------------ */
+/* ---- a turn ------------------------------------------------------------------------------------------------- */
 
 static enum db_rc lease_lock(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held)
 {
-    TRY(db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? AND kind = 'round' FOR UPDATE", "ub", job_id, (const void *)token,
-                 (size_t)ID_TOKEN_BYTES));
+    TRY(db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? AND kind = 'round' FOR UPDATE",
+                 "ub", job_id, (const void *)token, (size_t)ID_TOKEN_BYTES));
     *held = db_next(db);
     return DB_OK;
 }
@@ -171,7 +178,10 @@ static enum db_rc lease_lock(struct db *db, uint64_t job_id, const uint8_t token
 /* *active = the session is there and the round's to use. When it is to be closed it is closing now, unless somebody else was given it. */
 static enum db_rc session_look(struct db *db, struct store_round_turn *op, bool *active)
 {
-    TRY(db_query(db, "SELECT state = 'active', shared FROM chasqui_sessions WHERE id = ?" " FOR UPDATE", "u", op->session_ref));
+    TRY(db_query(db,
+                 "SELECT state = 'active', shared FROM chasqui_sessions WHERE id = ?"
+                 " FOR UPDATE",
+                 "u", op->session_ref));
     *active = db_next(db) && db_u64(db, 0);
     op->is_closing = *active && op->next < 0 && op->ending != ROUND_ON && op->may_close && !db_u64(db, 1);
     return DB_OK;
@@ -179,13 +189,19 @@ static enum db_rc session_look(struct db *db, struct store_round_turn *op, bool 
 
 static enum db_rc turn_end(struct db *db, struct store_round_turn *op)
 {
-    struct end end = {op->job_id, op->batch_id, op->idx, op->ending, op->error[0] ? op->error : NULL, op->message[0] ? op->message : NULL,
+    struct end end = {op->job_id,
+                      op->batch_id,
+                      op->idx,
+                      op->ending,
+                      op->error[0] ? op->error : NULL,
+                      op->message[0] ? op->message : NULL,
                       op->retry_ms};
     bool held, found;
     if (op->said.status)
         TRY(robot_words_write(db, op->job_id, &op->said));
     if (op->is_closing) {
-        TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.close} WHERE id = ? AND {from session.close}", "u", op->session_ref));
+        TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.close} WHERE id = ? AND {from session.close}",
+                    "u", op->session_ref));
         TRY(end_note(db, op));
         return session_by_ref(db, op->session_ref, &found, &op->row);
     }
@@ -206,9 +222,11 @@ static enum db_rc turn_tx(struct db *db, void *arg)
     op->gone = op->next >= 0 && !active;
     if (t->sealed.len)
         TRY(answer_keep_row(db, t));
-    TRY(db_exec(db, "UPDATE chasqui_items SET steps_done = GREATEST(steps_done, ?), step = IF(?, NULL, IF(? >= 0, ?, step)) WHERE batch_id = ? AND idx = ?",
-                "uuiiuu", (uint64_t)op->steps_done, (uint64_t)op->is_unbegun, (int64_t)(op->gone ? -1 : op->next), (int64_t)op->next, op->batch_id,
-                op->idx));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_items SET steps_done = GREATEST(steps_done, ?), step = IF(?, NULL, IF(? >= 0, ?, step)) WHERE batch_id = ? AND idx = ?",
+        "uuiiuu", (uint64_t)op->steps_done, (uint64_t)op->is_unbegun, (int64_t)(op->gone ? -1 : op->next),
+        (int64_t)op->next, op->batch_id, op->idx));
     return op->next < 0 && op->ending != ROUND_ON ? turn_end(db, op) : DB_OK;
 }
 
@@ -224,8 +242,10 @@ static int turn_done(struct db *db, void *arg)
         return 0;
     if (op->next < 0 && !op->is_closing)
         return !there;
-    if (db_query(db, "SELECT COALESCE(step, -1), ending IS NOT NULL FROM chasqui_items WHERE batch_id = ? AND idx = ? LOCK IN SHARE MODE WAIT 3", "uu",
-                 op->batch_id, op->idx) ||
+    if (db_query(
+            db,
+            "SELECT COALESCE(step, -1), ending IS NOT NULL FROM chasqui_items WHERE batch_id = ? AND idx = ? LOCK IN SHARE MODE WAIT 3",
+            "uu", op->batch_id, op->idx) ||
         !db_next(db))
         return -1;
     return op->next >= 0 ? db_i64(db, 0) == op->next : db_u64(db, 1) != 0;
@@ -251,7 +271,7 @@ void store_round_turn(struct db *db, void *arg)
     buf_free(&t.sealed);
 }
 
-/* ---- closed ------------------------------------------------------------------------------------------------------------- */
+/* ---- closed ------------------------------------------------------------------------------------------------- */
 
 static enum db_rc closed_tx(struct db *db, void *arg)
 {
@@ -259,7 +279,8 @@ static enum db_rc closed_tx(struct db *db, void *arg)
     char error[41], message[1001];
     bool held;
     op->lost = true;
-    TRY(db_query(db, "SELECT state = 'closing' FROM chasqui_sessions WHERE id = ? FOR UPDATE", "u", op->session_ref));
+    TRY(db_query(db, "SELECT state = 'closing' FROM chasqui_sessions WHERE id = ? FOR UPDATE", "u",
+                 op->session_ref));
     bool is_closing = db_next(db) && db_u64(db, 0);
     TRY(lease_end(db, op->job_id, op->token, &held));
     if (!held)
@@ -269,10 +290,13 @@ static enum db_rc closed_tx(struct db *db, void *arg)
         TRY(session_close_row(db, "round_over", op->session_ref, SESSION_CLOSED, "round_over", op->place));
         TRY(event_add(db, op->job_id, "session_closed", NULL, NULL, "round_over"));
     }
-    TRY(db_query(db, "SELECT j.error, j.message, i.ending FROM portal_jobs j JOIN chasqui_items i ON i.batch_id = ? AND i.idx = ? WHERE j.id = ?", "uuu",
-                 op->batch_id, op->idx, op->job_id));
+    TRY(db_query(
+        db,
+        "SELECT j.error, j.message, i.ending FROM portal_jobs j JOIN chasqui_items i ON i.batch_id = ? AND i.idx = ? WHERE j.id = ?",
+        "uuu", op->batch_id, op->idx, op->job_id));
     bool found = db_next(db);
-    struct end end = {op->job_id, op->batch_id, op->idx, found ? end_of(db_str(db, 2, NULL)) : ROUND_DONE, NULL, NULL, op->retry_ms};
+    struct end end = {op->job_id, op->batch_id, op->idx,     found ? end_of(db_str(db, 2, NULL)) : ROUND_DONE,
+                      NULL,       NULL,         op->retry_ms};
     if (end.how == ROUND_ON)
         end.how = ROUND_DONE;
     if (found) {

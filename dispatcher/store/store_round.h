@@ -19,16 +19,16 @@ enum round_end { ROUND_ON, ROUND_DONE, ROUND_FAILED, ROUND_RETRYING, ROUND_CANCE
 struct store_round_read {
     uint64_t job_id, batch_id, idx, session_ref;
     /* out */
-    bool found;                   /* false: its batch or item is gone */
+    bool found; /* false: its batch or item is gone */
     char portal[PORTAL_ROOM];
     char names[STEPS_NAMES_ROOM]; /* of its steps */
     struct buf params;            /* sealed; empty = none has any; freed by the caller */
     bool closes;
-    int step;                     /* begun last; -1 = none */
+    int step; /* begun last; -1 = none */
     unsigned steps_done;
-    enum round_end ending;        /* ROUND_ON: its steps are not over */
+    enum round_end ending; /* ROUND_ON: its steps are not over */
     char error[41], message[1001], job_uid[ID_JOB_UID_BYTES], request_id[129]; /* of its job */
-    struct session_row row;       /* ref 0 = no such session */
+    struct session_row row;                                                    /* ref 0 = no such session */
     enum store_rc rc;
 };
 void store_round_read(struct db *db, void *op);
@@ -48,14 +48,14 @@ struct store_round_turn { /* a step ended, the next one begins, or the round end
     uint8_t token[ID_TOKEN_BYTES];
     const struct seal *seal;
     struct round_answer answer; /* owned by the caller */
-    int next;                   /* the step that begins; -1 = none: see `ending`; with ROUND_ON nothing but the answer is recorded */
-    unsigned steps_done;        /* after this */
+    int next; /* the step that begins; -1 = none: see `ending`; with ROUND_ON nothing but the answer is recorded */
+    unsigned steps_done; /* after this */
     enum round_end ending;
-    bool is_unbegun;            /* the last step never reached the robot */
-    bool may_close;             /* the session is the round's own and is to be closed */
+    bool is_unbegun; /* the last step never reached the robot */
+    bool may_close;  /* the session is the round's own and is to be closed */
     char error[41], message[1001];
-    struct attempt_end said;    /* the robot refused a step: its words; status 0 = it did not */
-    int64_t retry_ms;           /* of ROUND_RETRYING */
+    struct attempt_end said; /* the robot refused a step: its words; status 0 = it did not */
+    int64_t retry_ms;        /* of ROUND_RETRYING */
     /* out */
     enum round_verdict verdict; /* not ANSWER_GOOD: nothing was written */
     bool lost;                  /* the lease is another's */
@@ -78,7 +78,7 @@ struct store_round_closed { /* the session is closed on its robot, as far as tha
 };
 void store_round_closed(struct db *db, void *op);
 
-/* ---- results -------------------------------------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------------------------------------------ */
 
 #define RESULTS_AT_ONCE 64
 #define RESULTS_BYTES 1048576 /* of sealed bodies that one read brings, unless one alone is longer */
@@ -88,12 +88,20 @@ struct round_result {
     struct buf body; /* sealed */
 };
 struct store_results { /* the next results of a batch by (index, step) */
-    uint64_t batch_id; struct batch_viewer viewer;
-    bool is_one; uint64_t index;         /* of that item alone */
-    uint64_t from_idx; unsigned from_step; /* the first one that is wanted; out: the one behind the last */
+    uint64_t batch_id;
+    struct batch_viewer viewer;
+    /* of that item alone */
+    bool is_one;
+    uint64_t index;
+    /* the first one that is wanted; out: the one behind the last */
+    uint64_t from_idx;
+    unsigned from_step;
     /* out */
-    bool found, item_found; char portal[PORTAL_ROOM], names[STEPS_NAMES_ROOM];
-    unsigned n; struct round_result row[RESULTS_AT_ONCE]; /* bodies freed by the caller */
+    bool found, item_found;
+    char portal[PORTAL_ROOM], names[STEPS_NAMES_ROOM];
+    /* bodies freed by the caller */
+    unsigned n;
+    struct round_result row[RESULTS_AT_ONCE];
     bool more;
     enum store_rc rc;
 };

@@ -12,13 +12,14 @@
 
 #include <string.h>
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------------ */
+/* ---- sessions ----------------------------------------------------------------------------------------------- */
 
 static enum db_rc rowless_read(struct db *db, struct store_rowless *op)
 {
     op->n = 0;
     TRY(db_query(db,
-                 "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.state = 'active' AND j.id IS NULL AND s.id > ? AND NOT EXISTS (SELECT 1 FROM "
+                 "SELECT " SESSION_COLUMNS SESSION_FROM
+                 "WHERE s.state = 'active' AND j.id IS NULL AND s.id > ? AND NOT EXISTS (SELECT 1 FROM "
                  "chasqui_leases l WHERE l.job_id = s.job_id) ORDER BY s.id LIMIT 16",
                  "u", op->past));
     while (op->n < ROWLESS_MAX && db_next(db))
@@ -34,7 +35,7 @@ void store_rowless(struct db *db, void *arg)
     op->took_ms = clock_ms() - begun_ms;
 }
 
-/* ---- the rest --------------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ----------------------------------------------------------------------------------------------- */
 
 struct leftovers {
     struct store_leftovers *op;
@@ -47,10 +48,11 @@ static enum db_rc gone_find(struct db *db, struct leftovers *l)
 {
     unsigned seen = 0;
     l->n = 0;
-    TRY(db_query(db,
-                 "SELECT q.job_id, q.job_uid, p.job_uid FROM (SELECT job_id, job_uid FROM chasqui_jobs WHERE job_id > ? ORDER BY job_id LIMIT 500) q "
-                 "LEFT JOIN portal_jobs p ON p.id = q.job_id",
-                 "u", l->op->cursor));
+    TRY(db_query(
+        db,
+        "SELECT q.job_id, q.job_uid, p.job_uid FROM (SELECT job_id, job_uid FROM chasqui_jobs WHERE job_id > ? ORDER BY job_id LIMIT 500) q "
+        "LEFT JOIN portal_jobs p ON p.id = q.job_id",
+        "u", l->op->cursor));
     for (; seen < LEFTOVERS_STEP && db_next(db); seen++) {
         uint64_t id = db_u64(db, 0);
         char uid[ID_JOB_UID_BYTES];
@@ -68,25 +70,28 @@ static enum db_rc gone_find(struct db *db, struct leftovers *l)
 /* One job, if nothing of it may live: its lease, session and place are gone. */
 static enum db_rc gone_delete(struct db *db, uint64_t job_id, bool *deleted)
 {
-    static const char *const tables[] = {"DELETE FROM chasqui_job_events WHERE job_id = ?",
-                                         "DELETE FROM chasqui_sessions WHERE job_id = ? AND live IS NULL AND close_pending = 0",
-                                         "DELETE FROM chasqui_session_migrations WHERE job_id = ?",
-                                         "DELETE FROM chasqui_refusals WHERE job_id = ?",
-                                         "DELETE FROM chasqui_items WHERE batch_id = 0 AND idx = ?",
-                                         "DELETE FROM chasqui_jobs WHERE job_id = ?"};
+    static const char *const tables[] = {
+        "DELETE FROM chasqui_job_events WHERE job_id = ?",
+        "DELETE FROM chasqui_sessions WHERE job_id = ? AND live IS NULL AND close_pending = 0",
+        "DELETE FROM chasqui_session_migrations WHERE job_id = ?",
+        "DELETE FROM chasqui_refusals WHERE job_id = ?",
+        "DELETE FROM chasqui_items WHERE batch_id = 0 AND idx = ?",
+        "DELETE FROM chasqui_jobs WHERE job_id = ?"};
     *deleted = false;
-    TRY(db_query(db,
-                 "SELECT q.batch_id, q.idx FROM chasqui_jobs q WHERE q.job_id = ? AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = "
-                 "q.job_id) AND NOT EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.job_id = q.job_id AND (s.live = 1 OR s.close_pending <> 0)) FOR "
-                 "UPDATE SKIP LOCKED",
-                 "u", job_id));
+    TRY(db_query(
+        db,
+        "SELECT q.batch_id, q.idx FROM chasqui_jobs q WHERE q.job_id = ? AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = "
+        "q.job_id) AND NOT EXISTS (SELECT 1 FROM chasqui_sessions s WHERE s.job_id = q.job_id AND (s.live = 1 OR s.close_pending <> 0)) FOR "
+        "UPDATE SKIP LOCKED",
+        "u", job_id));
     if (!db_next(db))
         return DB_OK;
     if (!db_is_null(db, 0)) {
         uint64_t batch_id = db_u64(db, 0), idx = db_u64(db, 1);
-        TRY(db_exec(db,
-                    "UPDATE chasqui_items SET {become item.forget} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.forget}",
-                    "uuu", batch_id, idx, job_id));
+        TRY(db_exec(
+            db,
+            "UPDATE chasqui_items SET {become item.forget} WHERE batch_id = ? AND idx = ? AND job_id = ? AND {from item.forget}",
+            "uuu", batch_id, idx, job_id));
     }
     for (unsigned i = 0; i < sizeof(tables) / sizeof(*tables); i++)
         TRY(db_exec(db, tables[i], "u", job_id));

@@ -15,10 +15,11 @@
 
 static enum db_rc look(struct db *db, struct store_schedule_look *op)
 {
-    TRY(db_query(db,
-                 "SELECT (SELECT CAST(CEIL((UNIX_TIMESTAMP(MIN(next_at)) - UNIX_TIMESTAMP(NOW(6))) * 1000) AS INT) FROM chasqui_schedules), "
-                 "EXISTS (SELECT 1 FROM chasqui_schedule_runs WHERE filling = 1)",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT (SELECT CAST(CEIL((UNIX_TIMESTAMP(MIN(next_at)) - UNIX_TIMESTAMP(NOW(6))) * 1000) AS INT) FROM chasqui_schedules), "
+        "EXISTS (SELECT 1 FROM chasqui_schedule_runs WHERE filling = 1)",
+        ""));
     if (!db_next(db))
         return DB_FAIL;
     int64_t due = db_i64(db, 0);
@@ -60,22 +61,25 @@ const char *schedule_wrong(const struct action_table *actions, const char *actio
     const struct action *action = action_find(actions, action_name);
     if (!action || action->session != ACTION_CREATE)
         return "its action is not a log-in that is configured";
-    return steps_are_known(actions, steps) ? NULL : "an action after its log-in is not configured, or makes a session";
+    return steps_are_known(actions, steps) ? NULL
+                                           : "an action after its log-in is not configured, or makes a session";
 }
 
 static enum db_rc begin_tx(struct db *db, void *arg)
 {
     struct store_schedule_begin *op = arg;
-    char text[CRON_TEXT_MAX + 1], action_name[ACTION_NAME_MAX + 1], actor[NAME_ROOM + 12], steps[STEPS_NAMES_ROOM], zone[61];
+    char text[CRON_TEXT_MAX + 1], action_name[ACTION_NAME_MAX + 1], actor[NAME_ROOM + 12], steps[STEPS_NAMES_ROOM],
+        zone[61];
     const char *why;
     struct cron cron;
     struct cron_due due;
     op->found = op->is_bad = false;
     op->batch_id = op->missed = 0;
-    TRY(db_query(db,
-                 "SELECT id, name, cron, action, UNIX_TIMESTAMP(next_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1, steps, zone FROM chasqui_schedules FORCE "
-                 "INDEX (next) WHERE next_at <= NOW(6) ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT id, name, cron, action, UNIX_TIMESTAMP(next_at) DIV 1, UNIX_TIMESTAMP(NOW(6)) DIV 1, steps, zone FROM chasqui_schedules FORCE "
+        "INDEX (next) WHERE next_at <= NOW(6) ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+        ""));
     if (!db_next(db))
         return DB_OK;
     op->found = true;
@@ -96,13 +100,15 @@ static enum db_rc begin_tx(struct db *db, void *arg)
     snprintf(actor, sizeof(actor), "dispatcher:%s", op->holder);
     op->missed = due.missed;
     if (due.missed)
-        TRY(db_exec(db,
-                    "INSERT IGNORE INTO chasqui_schedule_runs (schedule_id, run_at, missed, actor, made_at) VALUES (?, FROM_UNIXTIME(?), ?, ?, "
-                    "NOW(6))",
-                    "uius", id, due.missed_at, (uint64_t)due.missed, actor));
+        TRY(db_exec(
+            db,
+            "INSERT IGNORE INTO chasqui_schedule_runs (schedule_id, run_at, missed, actor, made_at) VALUES (?, FROM_UNIXTIME(?), ?, ?, "
+            "NOW(6))",
+            "uius", id, due.missed_at, (uint64_t)due.missed, actor));
     if (due.run_at)
         TRY(schedule_batch_make(db, id, due.run_at, actor, &op->batch_id));
-    return db_exec(db, "UPDATE chasqui_schedules SET next_at = FROM_UNIXTIME(?) WHERE id = ?", "Nu", (uint64_t)due.next_at, id);
+    return db_exec(db, "UPDATE chasqui_schedules SET next_at = FROM_UNIXTIME(?) WHERE id = ?", "Nu",
+                   (uint64_t)due.next_at, id);
 }
 
 void store_schedule_begin(struct db *db, void *arg)

@@ -23,7 +23,7 @@ struct store_schedule_begin { /* the schedule that is due longest gets its batch
     int64_t grace_s;
     const struct action_table *actions;
     /* out */
-    bool found;        /* there was one: look again */
+    bool found; /* there was one: look again */
     char name[NAME_ROOM];
     uint64_t batch_id; /* 0 = none was made */
     unsigned missed;   /* times that were too late to be run */
@@ -44,7 +44,8 @@ void store_schedule_fill(struct db *db, void *op);
 #define SCHEDULES_MAX 200 /* shown, by name */
 #define SCHEDULE_RUNS_SHOWN 20
 struct store_schedules { /* as operators see them: each with its last runs, newest first, and its next times */
-    struct buf json; enum store_rc rc;
+    struct buf json;
+    enum store_rc rc;
 };
 void store_schedules(struct db *db, void *op);
 

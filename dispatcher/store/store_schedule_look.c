@@ -58,11 +58,12 @@ static struct jv *run_jv(struct db *db)
 
 static enum db_rc runs_read(struct db *db, uint64_t schedule_id, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, r.actor, b.status, b.total, b.done, b.failed, "
-                 "b.cancelled, CAST(UNIX_TIMESTAMP(b.finished_at) * 1000 AS INT) FROM chasqui_schedule_runs r LEFT JOIN chasqui_batches b ON b.id = "
-                 "r.batch_id WHERE r.schedule_id = ? ORDER BY r.run_at DESC LIMIT ?",
-                 "uu", schedule_id, (uint64_t)SCHEDULE_RUNS_SHOWN));
+    TRY(db_query(
+        db,
+        "SELECT CAST(UNIX_TIMESTAMP(r.run_at) * 1000 AS INT), r.batch_id, r.missed, r.actor, b.status, b.total, b.done, b.failed, "
+        "b.cancelled, CAST(UNIX_TIMESTAMP(b.finished_at) * 1000 AS INT) FROM chasqui_schedule_runs r LEFT JOIN chasqui_batches b ON b.id = "
+        "r.batch_id WHERE r.schedule_id = ? ORDER BY r.run_at DESC LIMIT ?",
+        "uu", schedule_id, (uint64_t)SCHEDULE_RUNS_SHOWN));
     while (db_next(db))
         jv_push(list, run_jv(db));
     return DB_OK;
@@ -72,11 +73,12 @@ static enum db_rc schedules_read(struct db *db, struct jv *list)
 {
     uint64_t id[SCHEDULES_MAX];
     unsigned n = 0;
-    TRY(db_query(db,
-                 "SELECT s.id, s.name, s.cron, s.zone, s.portal, s.action, s.priority, s.is_stored, s.enabled, CAST(UNIX_TIMESTAMP(s.next_at) * 1000 "
-                 "AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM chasqui_schedule_items i WHERE "
-                 "i.schedule_id = s.id), s.steps, s.closes, s.done_by FROM chasqui_schedules s ORDER BY s.name LIMIT ?",
-                 "u", (uint64_t)SCHEDULES_MAX));
+    TRY(db_query(
+        db,
+        "SELECT s.id, s.name, s.cron, s.zone, s.portal, s.action, s.priority, s.is_stored, s.enabled, CAST(UNIX_TIMESTAMP(s.next_at) * 1000 "
+        "AS INT), CAST(UNIX_TIMESTAMP(s.created_at) * 1000 AS INT), s.actor, (SELECT COUNT(*) FROM chasqui_schedule_items i WHERE "
+        "i.schedule_id = s.id), s.steps, s.closes, s.done_by FROM chasqui_schedules s ORDER BY s.name LIMIT ?",
+        "u", (uint64_t)SCHEDULES_MAX));
     while (n < SCHEDULES_MAX && db_next(db)) {
         id[n++] = db_u64(db, 0);
         jv_push(list, schedule_jv(db));
@@ -99,7 +101,7 @@ void store_schedules(struct db *db, void *arg)
     json_take(body, &op->json);
 }
 
-/* ---- what an operator wants ------------------------------------------------------------------------------------- */
+/* ---- what an operator wants --------------------------------------------------------------------------------- */
 
 static enum db_rc run(struct db *db, struct store_schedule_set *op, const struct schedule_row *row)
 {
@@ -126,17 +128,20 @@ static enum db_rc set_tx(struct db *db, void *arg)
     TRY(schedule_lock(db, op->name, &row));
     if (!(op->found = row.found))
         return DB_OK;
-    enum db_rc rc = op->wish == SCHEDULE_RUN ? run(db, op, &row)
-                                             : schedule_want(db, &row, op->wish == SCHEDULE_ENABLE, &op->next_s, op->refused);
+    enum db_rc rc = op->wish == SCHEDULE_RUN
+                        ? run(db, op, &row)
+                        : schedule_want(db, &row, op->wish == SCHEDULE_ENABLE, &op->next_s, op->refused);
     if (op->refused[0])
         return DB_OK;
     TRY(rc);
     snprintf(subject, sizeof(subject), "schedule:%s", op->name);
     if (op->batch_id)
-        snprintf(detail, sizeof(detail), "batch %llu%s%s", (unsigned long long)op->batch_id, op->by.why[0] ? ": " : "", op->by.why);
+        snprintf(detail, sizeof(detail), "batch %llu%s%s", (unsigned long long)op->batch_id,
+                 op->by.why[0] ? ": " : "", op->by.why);
     else
         snprintf(detail, sizeof(detail), "%s", op->by.why);
-    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, done[op->wish], subject, detail[0] ? detail : NULL);
+    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, done[op->wish], subject,
+                     detail[0] ? detail : NULL);
 }
 
 void store_schedule_set(struct db *db, void *arg)

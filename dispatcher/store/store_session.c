@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- look-ups ------------------------------------------------------------------------------------------------------ */
+/* ---- look-ups ----------------------------------------------------------------------------------------------- */
 
 /* Several robots may have used an id: the live one counts, else the newest. */
 static uint64_t age_of(struct db *db, unsigned id_col, unsigned live_col)
@@ -50,13 +50,15 @@ static enum db_rc lookup_narrow(struct db *db, struct store_lookup *op, struct s
     for (unsigned i = 0; i < op->n; i++)
         in[i] = op->asked[i];
     /* By the index's own statistics: else the optimizer looks into the index for each id before it reads it. */
-    TRY(db_query_in(db,
-                    "SET STATEMENT eq_range_index_dive_limit = 1 FOR "
-                    "SELECT s.robot_session_id, s.id, s.live, s.current_job_id IS NOT NULL AND s.state = 'active', s.job_id, "
-                    "s.company_id, s.generation, s.epoch, s.robot_id, m.job_id, s.portal, s.boot_id, j.robot_worker_base_url "
-                    "FROM chasqui_sessions s FORCE INDEX (robot_session) JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN "
-                    "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_session_id IN (%s)",
-                    in, op->n, ""));
+    TRY(db_query_in(
+        db,
+        "SET STATEMENT eq_range_index_dive_limit = 1 FOR "
+        "SELECT s.robot_session_id, s.id, s.live, s.current_job_id IS NOT NULL AND s.state = 'active', s.job_id, "
+        "s.company_id, s.generation, s.epoch, s.robot_id, m.job_id, s.portal, s.boot_id, j.robot_worker_base_url "
+        "FROM chasqui_sessions s FORCE INDEX (robot_session) JOIN portal_jobs j ON " PORTAL_ROW(
+            "s") " LEFT JOIN "
+                 "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_session_id IN (%s)",
+        in, op->n, ""));
     while (db_next(db)) {
         const char *id = db_str(db, 0, NULL);
         uint64_t age = age_of(db, 1, 2);
@@ -83,12 +85,13 @@ static enum db_rc lookup_whole(struct db *db, struct store_lookup *op, const str
             in[n++] = op->asked[i];
     if (!n)
         return DB_OK;
-    TRY(db_query_in(db,
-                    "SELECT a.robot_session_id, a.id, a.live, " SESSION_COLUMNS
-                    " FROM chasqui_sessions a JOIN chasqui_sessions s ON s.current_job_id = a.job_id JOIN portal_jobs j ON " PORTAL_ROW("a")
-                    " LEFT JOIN chasqui_session_migrations m ON m.job_id = a.job_id WHERE "
-                    "a.robot_session_id IN (%s)",
-                    in, n, ""));
+    TRY(db_query_in(
+        db,
+        "SELECT a.robot_session_id, a.id, a.live, " SESSION_COLUMNS
+        " FROM chasqui_sessions a JOIN chasqui_sessions s ON s.current_job_id = a.job_id JOIN portal_jobs j ON " PORTAL_ROW(
+            "a") " LEFT JOIN chasqui_session_migrations m ON m.job_id = a.job_id WHERE "
+                 "a.robot_session_id IN (%s)",
+        in, n, ""));
     while (db_next(db)) {
         const char *id = db_str(db, 0, NULL);
         uint64_t age = age_of(db, 1, 2);
@@ -130,7 +133,7 @@ static void laravel_read(struct db *db, unsigned at, struct session_row *row)
     row->state = SESSION_ACTIVE;
 }
 
-#define LARAVEL_COLUMNS \
+#define LARAVEL_COLUMNS                                                                                           \
     "j.id, j.company_id, j.portal, j.robot_session_id, j.robot_worker_base_url, j.robot_worker_viewer_url"
 
 static enum db_rc lookup_laravel(struct db *db, struct store_lookup *op)
@@ -143,8 +146,8 @@ static enum db_rc lookup_laravel(struct db *db, struct store_lookup *op)
     if (!n)
         return DB_OK;
     TRY(db_query_in(db,
-                    "SELECT " LARAVEL_COLUMNS " FROM portal_jobs j WHERE j.robot_session_id IN (%s) AND " LARAVEL_OWN
-                    " ORDER BY j.id",
+                    "SELECT " LARAVEL_COLUMNS
+                    " FROM portal_jobs j WHERE j.robot_session_id IN (%s) AND " LARAVEL_OWN " ORDER BY j.id",
                     in, n, ""));
     while (db_next(db)) { /* ascending: the newest one stays */
         const char *id = db_str(db, 3, NULL);
@@ -164,10 +167,11 @@ static bool is_live(const struct session_row *row)
 
 static enum db_rc successor_read(struct db *db, struct session_row *row)
 {
-    TRY(db_query(db,
-                 "SELECT robot_session_id FROM chasqui_sessions WHERE company_id = ? AND portal = ? AND live = 1 AND state = "
-                 "'active' AND job_id <> ?",
-                 "usu", row->company_id, row->portal, row->job_id));
+    TRY(db_query(
+        db,
+        "SELECT robot_session_id FROM chasqui_sessions WHERE company_id = ? AND portal = ? AND live = 1 AND state = "
+        "'active' AND job_id <> ?",
+        "usu", row->company_id, row->portal, row->job_id));
     if (db_next(db))
         db_str_copy(db, 0, row->successor, sizeof(row->successor));
     return DB_OK;
@@ -193,15 +197,17 @@ void store_lookup(struct db *db, void *arg)
 static enum db_rc active_read(struct db *db, struct store_active *op)
 {
     op->found = false;
-    TRY(db_query(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1", "us",
-                 op->company_id, op->portal));
+    TRY(db_query(db,
+                 "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1",
+                 "us", op->company_id, op->portal));
     if (db_next(db)) {
         session_read(db, 0, &op->row);
         op->found = !op->row.is_rowless;
         return DB_OK;
     }
     TRY(db_query(db,
-                 "SELECT " LARAVEL_COLUMNS " FROM portal_jobs j WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
+                 "SELECT " LARAVEL_COLUMNS
+                 " FROM portal_jobs j WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
                  " AND (? < 0 OR " LARAVEL_YOUNG ") ORDER BY j.id DESC LIMIT 1",
                  "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (db_next(db)) {
@@ -233,16 +239,17 @@ void store_adopt(struct db *db, void *arg)
     op->rc = store_tx(db, adopt_tx, NULL, op);
 }
 
-/* ---- closing --------------------------------------------------------------------------------------------------------- */
+/* ---- closing ------------------------------------------------------------------------------------------------ */
 
 static enum db_rc close_begin_tx(struct db *db, void *arg)
 {
     struct store_close_begin *op = arg;
     op->ok = false;
-    TRY(db_exec(db,
-                "UPDATE chasqui_sessions s SET {become session.close} WHERE s.id = ? AND s.epoch = ? AND {from session.close} AND NOT "
-                "EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round')",
-                "uu", op->session_ref, op->epoch));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_sessions s SET {become session.close} WHERE s.id = ? AND s.epoch = ? AND {from session.close} AND NOT "
+        "EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id AND l.kind = 'round')",
+        "uu", op->session_ref, op->epoch));
     op->ok = db_affected(db) == 1;
     TRY(session_by_ref(db, op->session_ref, &op->found, &op->row));
     if (op->ok) {
@@ -276,7 +283,9 @@ static enum db_rc close_end_tx(struct db *db, void *arg)
     if (!held)
         return DB_OK;
     if (op->to == SESSION_ACTIVE)
-        return db_exec(db, "UPDATE chasqui_sessions SET {become session.keep} WHERE id = ? AND {from session.keep}", "u", op->session_ref);
+        return db_exec(db,
+                       "UPDATE chasqui_sessions SET {become session.keep} WHERE id = ? AND {from session.keep}",
+                       "u", op->session_ref);
     TRY(session_close_row(db, "end", op->session_ref, op->to, op->reason, op->place));
     TRY(job_session_lost(db, op->job_id, op->to, op->reason));
     if (op->to == SESSION_CLOSED)
@@ -304,9 +313,10 @@ static enum db_rc session_end_tx(struct db *db, void *arg)
 {
     struct store_session_end *op = arg;
     op->ok = false;
-    TRY(db_exec(db,
-                "UPDATE chasqui_sessions SET {become session.expire ?}, reason = ? WHERE id = ? AND epoch = ? AND {from session.expire}",
-                "ssuu", session_state_name[op->to], op->reason, op->session_ref, op->epoch));
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_sessions SET {become session.expire ?}, reason = ? WHERE id = ? AND epoch = ? AND {from session.expire}",
+        "ssuu", session_state_name[op->to], op->reason, op->session_ref, op->epoch));
     op->ok = db_affected(db) == 1;
     if (op->ok)
         TRY(place_let_go(db, op->session_ref, op->place));
@@ -322,7 +332,8 @@ static int session_end_done(struct db *db, void *arg)
     uint64_t epoch;
     if (!op->ok)
         return 1;
-    if (session_is_there(db, op->session_ref, &epoch) < 0 || session_by_ref(db, op->session_ref, &op->found, &op->row))
+    if (session_is_there(db, op->session_ref, &epoch) < 0 ||
+        session_by_ref(db, op->session_ref, &op->found, &op->row))
         return -1;
     return op->found && op->row.state == op->to;
 }
@@ -333,7 +344,7 @@ void store_session_end(struct db *db, void *arg)
     op->rc = store_tx(db, session_end_tx, session_end_done, op);
 }
 
-/* ---- idling -------------------------------------------------------------------------------------------------------- */
+/* ---- idling ------------------------------------------------------------------------------------------------- */
 
 static int by_number(const void *a, const void *b)
 {
@@ -349,28 +360,35 @@ void store_activity(struct db *db, void *arg)
         return;
     }
     qsort(op->ref, op->n, sizeof(op->ref[0]), by_number); /* one lock order for all dispatchers */
-    op->rc = store_rc_of(!db ? DB_GONE
-                             : db_exec_in_u64(db, "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id IN (%s) AND state = 'active'",
-                                              op->ref, op->n, ""));
+    op->rc = store_rc_of(
+        !db ? DB_GONE
+            : db_exec_in_u64(
+                  db,
+                  "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id IN (%s) AND state = 'active'",
+                  op->ref, op->n, ""));
 }
 
 static enum db_rc idle_claim_tx(struct db *db, void *arg)
 {
     struct store_idle_claim *op = arg;
     op->n = 0;
-    TRY(db_query(db,
-                 "SELECT " SESSION_COLUMNS
-                 " FROM chasqui_sessions s FORCE INDEX (idle) LEFT JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN "
+    TRY(db_query(
+        db,
+        "SELECT " SESSION_COLUMNS
+        " FROM chasqui_sessions s FORCE INDEX (idle) LEFT JOIN portal_jobs j ON " PORTAL_ROW(
+            "s") " LEFT JOIN "
                  "chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.state = 'active' AND s.last_activity_at < NOW(6) - "
                  "INTERVAL ? MICROSECOND AND m.job_id IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_leases l WHERE l.job_id = s.job_id) "
-                 "AND NOT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND r.down_as = 'silent' AND " IS_DOWN("r") ") "
-                 "ORDER BY s.last_activity_at LIMIT 16 FOR UPDATE SKIP LOCKED",
-                 "i", op->idle_ms * 1000));
+                 "AND NOT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND r.down_as = 'silent' AND " IS_DOWN(
+                     "r") ") "
+                          "ORDER BY s.last_activity_at LIMIT 16 FOR UPDATE SKIP LOCKED",
+        "i", op->idle_ms * 1000));
     struct session_row *rows = op->row;
     while (op->n < 16 && db_next(db))
         session_read(db, 0, &rows[op->n++]);
     for (unsigned i = 0; i < op->n; i++) {
-        TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.close} WHERE id = ? AND {from session.close}", "u", rows[i].ref));
+        TRY(db_exec(db, "UPDATE chasqui_sessions SET {become session.close} WHERE id = ? AND {from session.close}",
+                    "u", rows[i].ref));
         enum db_rc rc = lease_insert(db, rows[i].job_id, "close", rows[i].ref, &op->lease);
         if (rc == DB_DUP)
             return DB_RETRY;

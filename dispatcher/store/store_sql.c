@@ -109,20 +109,23 @@ enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const ch
 
 enum db_rc robot_words_write(struct db *db, uint64_t job_id, const struct attempt_end *a)
 {
-    return db_exec(db, "UPDATE chasqui_jobs SET robot_status = ?, robot_error = ?, robot_message = ? WHERE job_id = ?", "Nssu",
-                   (uint64_t)a->status, or_null(a->error), or_null(a->message), job_id);
+    return db_exec(db,
+                   "UPDATE chasqui_jobs SET robot_status = ?, robot_error = ?, robot_message = ? WHERE job_id = ?",
+                   "Nssu", (uint64_t)a->status, or_null(a->error), or_null(a->message), job_id);
 }
 
-enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
-                             const struct attempt_end *a)
+enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker,
+                             const char *detail, const struct attempt_end *a)
 {
     if (a->outcome == OUTCOME_NONE)
         return event_add(db, job_id, event, worker, NULL, detail);
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_job_events (job_id, at, event, worker, detail, attempt, outcome, queued_ms, robot_ms, robot_status, "
-                "robot_error, robot_message) VALUES (?, NOW(6), ?, ?, LEFT(?, 255), ?, ?, IF(? < 0, NULL, ?), IF(? < 0, NULL, ?), ?, ?, ?)",
-                "usssusiiiiNss", job_id, event, or_null(worker), or_null(detail), (uint64_t)a->n, outcome_name[a->outcome], a->queued_ms,
-                a->queued_ms, a->robot_ms, a->robot_ms, (uint64_t)a->status, or_null(a->error), or_null(a->message)));
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_job_events (job_id, at, event, worker, detail, attempt, outcome, queued_ms, robot_ms, robot_status, "
+        "robot_error, robot_message) VALUES (?, NOW(6), ?, ?, LEFT(?, 255), ?, ?, IF(? < 0, NULL, ?), IF(? < 0, NULL, ?), ?, ?, ?)",
+        "usssusiiiiNss", job_id, event, or_null(worker), or_null(detail), (uint64_t)a->n, outcome_name[a->outcome],
+        a->queued_ms, a->queued_ms, a->robot_ms, a->robot_ms, (uint64_t)a->status, or_null(a->error),
+        or_null(a->message)));
     return a->outcome == OUTCOME_DONE ? DB_OK : robot_words_write(db, job_id, a);
 }
 
@@ -134,24 +137,29 @@ void refused_before_read(struct db *db, unsigned at, struct refused_before *out)
 }
 
 /* An explicit number moves AUTO_INCREMENT behind it, and that stays when the row goes again with the transaction. */
-enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action)
+enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal,
+                            const char *action)
 {
     char uid[ID_JOB_UID_BYTES];
-    TRY(db_query(db, "SELECT GREATEST(COALESCE((SELECT MAX(job_id) FROM chasqui_jobs), 0), COALESCE((SELECT MAX(job_id) FROM chasqui_sessions), 0))", ""));
+    TRY(db_query(
+        db,
+        "SELECT GREATEST(COALESCE((SELECT MAX(job_id) FROM chasqui_jobs), 0), COALESCE((SELECT MAX(job_id) FROM chasqui_sessions), 0))",
+        ""));
     uint64_t highest = db_next(db) ? db_u64(db, 0) : 0;
     if (job_id > highest)
         return DB_OK;
     id_job_uid(uid);
-    TRY(db_exec(db,
-                "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, {new job.lift}, "
-                "{now created_at}, {now updated_at})",
-                "ususs", highest + 1, uid, company_id, portal, action));
+    TRY(db_exec(
+        db,
+        "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, {new job.lift}, "
+        "{now created_at}, {now updated_at})",
+        "ususs", highest + 1, uid, company_id, portal, action));
     log_line(LOG_WARN, "job_numbers", "to", log_i((long long)highest + 1), "why", "portal_jobs began anew", NULL);
     return DB_RETRY;
 }
 
-enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
-                     const char *subject, const char *detail)
+enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id,
+                     const char *action, const char *subject, const char *detail)
 {
     if (!*actor)
         return DB_OK;
@@ -161,10 +169,12 @@ enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const c
     return db_exec(db,
                    "INSERT INTO chasqui_audit (at, actor, peer, request_id, action, subject, detail) VALUES "
                    "(NOW(6), ?, ?, ?, ?, ?, ?)",
-                   "ssssss", actor, or_null(peer), or_null(request_id), action, clean_subject, or_null(clean_detail));
+                   "ssssss", actor, or_null(peer), or_null(request_id), action, clean_subject,
+                   or_null(clean_detail));
 }
 
-enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason)
+enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after,
+                        const char *reason)
 {
     struct buf detail = {0};
     const char *why = reason && *reason ? reason : a->by->why;
@@ -177,10 +187,11 @@ enum db_rc audit_change(struct db *db, const struct audit *a, const char *before
 enum db_rc pause_read(struct db *db, struct pause *out)
 {
     *out = (struct pause){0};
-    TRY(db_query(db,
-                 "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM "
-                 "chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT actor, reason, CAST(UNIX_TIMESTAMP(since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(until_at) * 1000 AS INT) FROM "
+        "chasqui_pause WHERE one = 1 AND (until_at IS NULL OR until_at > NOW(6))",
+        ""));
     if (db_next(db))
         *out = (struct pause){true, db_str(db, 0, NULL), db_str(db, 1, NULL), db_i64(db, 2), db_i64(db, 3)};
     return DB_OK;
@@ -189,21 +200,25 @@ enum db_rc pause_read(struct db *db, struct pause *out)
 enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n)
 {
     *n = 0;
-    TRY(db_query(db, "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t", "uu",
-                 urgency, most));
+    TRY(db_query(
+        db,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t",
+        "uu", urgency, most));
     if (db_next(db))
         *n = db_u64(db, 0);
     return DB_OK;
 }
 
-enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l)
+enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref,
+                        const struct lease *l)
 {
-    return db_exec(db,
-                   "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, "
-                   "expires_at) VALUES (?, ?, ?, ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? "
-                   "MICROSECOND)",
-                   "ubsNssii", job_id, (const void *)l->token, (size_t)ID_TOKEN_BYTES, kind, session_ref, l->holder,
-                   l->boot_id, l->limit_ms * 1000, l->ttl_ms * 1000);
+    return db_exec(
+        db,
+        "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, "
+        "expires_at) VALUES (?, ?, ?, ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND, NOW(6) + INTERVAL ? "
+        "MICROSECOND)",
+        "ubsNssii", job_id, (const void *)l->token, (size_t)ID_TOKEN_BYTES, kind, session_ref, l->holder,
+        l->boot_id, l->limit_ms * 1000, l->ttl_ms * 1000);
 }
 
 enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held)
@@ -216,8 +231,8 @@ enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKE
 
 int lease_is_there(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES])
 {
-    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? LOCK IN SHARE MODE WAIT 3", "ub", job_id,
-                 (const void *)token, (size_t)ID_TOKEN_BYTES))
+    if (db_query(db, "SELECT 1 FROM chasqui_leases WHERE job_id = ? AND token = ? LOCK IN SHARE MODE WAIT 3", "ub",
+                 job_id, (const void *)token, (size_t)ID_TOKEN_BYTES))
         return -1;
     return db_next(db);
 }
@@ -266,7 +281,7 @@ enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fat
     return db_exec(db, "UPDATE chasqui_sessions SET {become remains.fade} WHERE id = ?", "u", session_ref);
 }
 
-/* ---- choosing a robot -------------------------------------------------------------------------------------------- */
+/* ---- choosing a robot --------------------------------------------------------------------------------------- */
 
 /* used_a / capacity_a < used_b / capacity_b */
 bool load_is_better(const struct load *a, const struct load *b)
@@ -298,10 +313,13 @@ static enum db_rc held_count(struct db *db)
     held.of = db;
     held.n = 0;
     held.until_ms = 0;
-    TRY(db_query(db, /* by the index of what is held: free places are not read */
-                 "SELECT robot_id, COUNT(*), MAX(slot) FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY robot_id ORDER BY NULL", ""));
+    TRY(db_query(
+        db, /* by the index of what is held: free places are not read */
+        "SELECT robot_id, COUNT(*), MAX(slot) FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY robot_id ORDER BY NULL",
+        ""));
     while (held.n < CANDIDATES_MAX && db_next(db)) {
-        held.row[held.n] = (struct held_row){(uint32_t)db_u64(db, 0), (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2)};
+        held.row[held.n] =
+            (struct held_row){(uint32_t)db_u64(db, 0), (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2)};
         all += held.row[held.n++].used;
     }
     held.until_ms = all < HELD_A_MS ? 0 : clock_ms() + all / HELD_A_MS;
@@ -349,10 +367,12 @@ enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, stru
     held.is_old = held.of == db && clock_ms() < held.until_ms;
     if (!held.is_old)
         TRY(held_count(db));
-    TRY(db_query(db,
-                 "SELECT r.id, " ROBOT_CAPACITY " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
-                 "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id) ORDER BY r.id",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT r.id, " ROBOT_CAPACITY
+        " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
+        "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id) ORDER BY r.id",
+        ""));
     while (db_next(db)) {
         uint32_t id = (uint32_t)db_u64(db, 0);
         for (unsigned i = 0; i < n; i++)
@@ -380,7 +400,8 @@ static enum db_rc robot_count_begin(struct db *db, uint32_t robot_id)
 enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
 {
     TRY(robot_count_begin(db, robot_id));
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND session_ref IS NOT NULL", "u", (uint64_t)robot_id));
+    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND session_ref IS NOT NULL", "u",
+                 (uint64_t)robot_id));
     *used = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
     return DB_OK;
 }
@@ -388,7 +409,9 @@ enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
 enum db_rc opening_count_locked(struct db *db, uint32_t robot_id, uint64_t *opening)
 {
     TRY(robot_count_begin(db, robot_id));
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id = ?", "u", (uint64_t)robot_id));
+    TRY(db_query(
+        db, "SELECT COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id = ?",
+        "u", (uint64_t)robot_id));
     *opening = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
     return DB_OK;
 }
@@ -398,16 +421,17 @@ enum db_rc opening_count_locked(struct db *db, uint32_t robot_id, uint64_t *open
 static enum db_rc may_migrate_to(struct db *db, uint32_t robot_id, bool *may)
 {
     TRY(robot_count_begin(db, robot_id));
-    TRY(db_query(db,
-                 "SELECT COUNT(*) FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? "
-                 "AND s.live = 1 AND s.state = 'opening'",
-                 "u", (uint64_t)robot_id));
+    TRY(db_query(
+        db,
+        "SELECT COUNT(*) FROM chasqui_sessions s JOIN chasqui_session_migrations m ON m.job_id = s.job_id WHERE s.robot_id = ? "
+        "AND s.live = 1 AND s.state = 'opening'",
+        "u", (uint64_t)robot_id));
     *may = db_next(db) && db_u64(db, 0) < MIGRATIONS_AT_ONCE;
     return DB_OK;
 }
 
-static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_loads, bool migrating, uint64_t session_ref, uint32_t *robot_id,
-                                uint32_t *slot)
+static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_loads, bool migrating,
+                                uint64_t session_ref, uint32_t *robot_id, uint32_t *slot)
 {
     for (;;) {
         struct load *best = NULL;
@@ -427,18 +451,20 @@ static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_lo
         }
         if (!may)
             continue;
-        TRY(db_query(db,
-                     "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
-                     "slot LIMIT 1 FOR UPDATE SKIP LOCKED",
-                     "uu", (uint64_t)best->robot_id, (uint64_t)best->capacity));
+        TRY(db_query(
+            db,
+            "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
+            "slot LIMIT 1 FOR UPDATE SKIP LOCKED",
+            "uu", (uint64_t)best->robot_id, (uint64_t)best->capacity));
         if (!db_next(db)) {
             loads_forget();
             continue;
         }
         uint64_t found = db_u64(db, 0);
-        TRY(db_exec(db,
-                    "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
-                    "uuu", session_ref, (uint64_t)best->robot_id, found));
+        TRY(db_exec(
+            db,
+            "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+            "uuu", session_ref, (uint64_t)best->robot_id, found));
         if (db_affected(db) != 1)
             continue;
         loads_taken(best->robot_id);
@@ -464,22 +490,24 @@ enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool
     return DB_OK;
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+/* ---- sessions ----------------------------------------------------------------------------------------------- */
 
 const char *worker_name(struct db *db, uint32_t robot_id, char out[NAME_ROOM])
 {
     out[0] = 0;
-    if (robot_id && db_query(db, "SELECT name FROM chasqui_robots WHERE id = ?", "u", (uint64_t)robot_id) == DB_OK &&
+    if (robot_id &&
+        db_query(db, "SELECT name FROM chasqui_robots WHERE id = ?", "u", (uint64_t)robot_id) == DB_OK &&
         db_next(db))
         db_str_copy(db, 0, out, NAME_ROOM);
     return out;
 }
 
-enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to, const char *reason,
-                             enum place_fate fate)
+enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to,
+                             const char *reason, enum place_fate fate)
 {
     char sql[120];
-    snprintf(sql, sizeof(sql), "UPDATE chasqui_sessions SET {become session.%s ?}, reason = ? WHERE id = ?", event);
+    snprintf(sql, sizeof(sql), "UPDATE chasqui_sessions SET {become session.%s ?}, reason = ? WHERE id = ?",
+             event);
     TRY(db_exec(db, sql, "ssu", session_state_name[to], or_null(reason), ref));
     return place_let_go(db, ref, fate);
 }
@@ -490,11 +518,13 @@ enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state t
     if (to != SESSION_EXPIRED && to != SESSION_LOST)
         return DB_OK;
     struct job_end end = {"failed", to == SESSION_EXPIRED ? "session_expired" : "session_lost", reason};
-    TRY(job_written(db, job_id, &end,
-                    db_exec(db,
-                            "UPDATE portal_jobs SET {become job.lose}, error = ?, message = {message ?}{result} WHERE id = ? AND "
-                            "{from job.lose}",
-                            "ssu", end.error, end.message, job_id)));
+    TRY(job_written(
+        db, job_id, &end,
+        db_exec(
+            db,
+            "UPDATE portal_jobs SET {become job.lose}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+            "{from job.lose}",
+            "ssu", end.error, end.message, job_id)));
     return event_add(db, job_id, end.error, NULL, NULL, reason);
 }
 
@@ -503,27 +533,31 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
     uint64_t company_id, epoch, session_ref;
     char portal[PORTAL_ROOM], session_id[SESSION_ID_ROOM];
     *ref = 0;
-    TRY(db_query(db,
-                 "SELECT company_id, portal FROM portal_jobs WHERE id = ? AND status IN ({done}, {running}) AND "
-                 "CHAR_LENGTH(robot_session_id) BETWEEN 1 AND 100 AND robot_worker_base_url IS NOT NULL AND portal_jobs.deleted_at IS NULL",
-                 "u", job_id));
+    TRY(db_query(
+        db,
+        "SELECT company_id, portal FROM portal_jobs WHERE id = ? AND status IN ({done}, {running}) AND "
+        "CHAR_LENGTH(robot_session_id) BETWEEN 1 AND 100 AND robot_worker_base_url IS NOT NULL AND portal_jobs.deleted_at IS NULL",
+        "u", job_id));
     if (!db_next(db))
         return DB_OK;
     company_id = db_u64(db, 0);
     db_str_copy(db, 1, portal, sizeof(portal));
     TRY(epoch_lock(db, company_id, portal, &epoch));
-    TRY(db_query(db, "SELECT robot_session_id, EXISTS (SELECT 1 FROM chasqui_sessions WHERE job_id = ?), EXISTS (SELECT 1 FROM "
-                     "chasqui_sessions WHERE company_id = ? AND portal = ? AND live = 1) FROM portal_jobs WHERE id = ? FOR UPDATE",
-                 "uusu", job_id, company_id, portal, job_id));
+    TRY(db_query(
+        db,
+        "SELECT robot_session_id, EXISTS (SELECT 1 FROM chasqui_sessions WHERE job_id = ?), EXISTS (SELECT 1 FROM "
+        "chasqui_sessions WHERE company_id = ? AND portal = ? AND live = 1) FROM portal_jobs WHERE id = ? FOR UPDATE",
+        "uusu", job_id, company_id, portal, job_id));
     if (!db_next(db) || db_u64(db, 1) || db_u64(db, 2))
         return DB_OK;
     db_str_copy(db, 0, session_id, sizeof(session_id));
-    enum db_rc rc = db_exec(db,
-                            "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, reason, "
-                            "since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, last_activity_at) SELECT id, "
-                            "1, id, company_id, portal, 1, {new session.adopt}, 'adopted', NOW(6), ?, robot_session_id, robot_session_id, "
-                            "?, 1, COALESCE({utc created_at}, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
-                            "uuu", (uint64_t)robot_id, epoch, job_id);
+    enum db_rc rc = db_exec(
+        db,
+        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, reason, "
+        "since, robot_id, robot_session_id, live_session_id, epoch, adopted, started_at, last_activity_at) SELECT id, "
+        "1, id, company_id, portal, 1, {new session.adopt}, 'adopted', NOW(6), ?, robot_session_id, robot_session_id, "
+        "?, 1, COALESCE({utc created_at}, NOW(6)), NOW(6) FROM portal_jobs WHERE id = ?",
+        "uuu", (uint64_t)robot_id, epoch, job_id);
     if (rc == DB_DUP) /* its id is live elsewhere */
         return DB_OK;
     TRY(rc);
@@ -532,10 +566,11 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
     uint32_t taken, slot;
     TRY(place_take(db, &only, 1, false, session_ref, &taken, &slot));
     if (!taken) { /* an adopted session takes a place even above capacity */
-        rc = db_exec(db,
-                     "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, {new place.add} FROM "
-                     "chasqui_places WHERE robot_id = ?",
-                     "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
+        rc = db_exec(
+            db,
+            "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, {new place.add} FROM "
+            "chasqui_places WHERE robot_id = ?",
+            "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
         if (rc == DB_DUP) /* another one had this slot first */
             return DB_RETRY;
         TRY(rc);

@@ -16,54 +16,62 @@
 
 /* The columns of a session_row, for queries over `s` (chasqui_sessions), `j` (portal_jobs) and `m`
  * (chasqui_session_migrations, left join), beginning at column `at`. */
-#define SESSION_COLUMNS                                                                                         \
-    "s.id, s.job_id, s.company_id, s.generation, s.state+0, s.epoch, s.robot_id, "                              \
-    "(m.job_id IS NOT NULL), s.close_pending, "                                                                 \
-    "CAST(UNIX_TIMESTAMP(s.since)*1000 AS INT), CAST(UNIX_TIMESTAMP(s.started_at)*1000 AS INT), "               \
-    "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, " \
-    "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id, j.job_uid, "               \
+#define SESSION_COLUMNS                                                                                           \
+    "s.id, s.job_id, s.company_id, s.generation, s.state+0, s.epoch, s.robot_id, "                                \
+    "(m.job_id IS NOT NULL), s.close_pending, "                                                                   \
+    "CAST(UNIX_TIMESTAMP(s.since)*1000 AS INT), CAST(UNIX_TIMESTAMP(s.started_at)*1000 AS INT), "                 \
+    "CAST(UNIX_TIMESTAMP(s.last_activity_at)*1000 AS INT), s.portal, s.robot_session_id, s.boot_id, s.reason, "   \
+    "j.robot_worker_base_url, j.robot_worker_viewer_url, s.title, j.robot_session_id, j.job_uid, "                \
     "TIMESTAMPDIFF(MICROSECOND, s.since, NOW(6)) DIV 1000, j.id IS NULL"
 /* The row in portal_jobs of what has `job_id` and `company_id`. Laravel may have deleted it, softly or not, or begun its numbers anew after
  * a TRUNCATE: another company's row is not ours. */
 #define PORTAL_ROW(of) "j.id = " of ".job_id AND j.company_id = " of ".company_id AND j.deleted_at IS NULL"
-#define SESSION_FROM                                                                             \
-    " FROM chasqui_sessions s LEFT JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN chasqui_session_migrations m " \
-    "ON m.job_id = s.job_id "
+#define SESSION_FROM                                                                                              \
+    " FROM chasqui_sessions s LEFT JOIN portal_jobs j ON " PORTAL_ROW(                                            \
+        "s") " LEFT JOIN chasqui_session_migrations m "                                                           \
+             "ON m.job_id = s.job_id "
 void session_read(struct db *db, unsigned at, struct session_row *out);
 /* By chasqui_sessions.id; *found tells. */
 enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out);
 
 /* Part of a transaction, after a unique key of ours refused a new job: when Laravel's table has begun its numbers anew, below those of jobs
  * that we still know, its next ones come after them. DB_RETRY: the transaction is to be run again; DB_OK: it was not that. */
-enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal, const char *action);
+enum db_rc job_numbers_lift(struct db *db, uint64_t job_id, uint64_t company_id, const char *portal,
+                            const char *action);
 enum db_rc event_add(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *dispatcher,
                      const char *detail);
 /* What the robot said in the job's last attempt that failed. */
 enum db_rc robot_words_write(struct db *db, uint64_t job_id, const struct attempt_end *a);
 /* An event that ends an attempt, with how it ended; outcome NONE: none did. When it failed, chasqui_jobs keeps what the robot said. */
-enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker, const char *detail,
-                             const struct attempt_end *a);
+enum db_rc event_add_attempt(struct db *db, uint64_t job_id, const char *event, const char *worker,
+                             const char *detail, const struct attempt_end *a);
 /* Of stored credentials `c`: what refused_before_read() reads, from column `at` on, and the join for it. They were refused if they have not
  * changed since. */
-#define REFUSED_COLUMNS "CAST(UNIX_TIMESTAMP(c.updated_at) * 1000000 AS INT), CAST(UNIX_TIMESTAMP(w.at) * 1000 AS INT), w.robot_error "
-#define REFUSED_BEFORE \
+#define REFUSED_COLUMNS                                                                                           \
+    "CAST(UNIX_TIMESTAMP(c.updated_at) * 1000000 AS INT), CAST(UNIX_TIMESTAMP(w.at) * 1000 AS INT), w.robot_error "
+#define REFUSED_BEFORE                                                                                            \
     " LEFT JOIN chasqui_refused w ON w.company_id = c.company_id AND w.portal = c.portal AND w.credentials_at = c.updated_at "
 void refused_before_read(struct db *db, unsigned at, struct refused_before *out);
 /* The audit row of a change, with what it was before and is after: "failed -> queued: reason". */
-struct audit { const struct actor *by; const char *action, *subject; };
-enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after, const char *reason);
-enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id, const char *action,
-                     const char *subject, const char *detail); /* nothing when actor is "" */
+struct audit {
+    const struct actor *by;
+    const char *action, *subject;
+};
+enum db_rc audit_change(struct db *db, const struct audit *a, const char *before, const char *after,
+                        const char *reason);
+enum db_rc audit_add(struct db *db, const char *actor, const char *peer, const char *request_id,
+                     const char *action, const char *subject, const char *detail); /* nothing when actor is "" */
 /* The pause of the queue that holds now. */
 struct pause {
     bool is_on;
-    const char *by, *reason; /* reason NULL = none; both borrowed until the next statement */
+    const char *by, *reason;    /* reason NULL = none; both borrowed until the next statement */
     int64_t since_ms, until_ms; /* unix; until 0 = until it is ended */
 };
 enum db_rc pause_read(struct db *db, struct pause *out);
 /* Items of an urgency that may be claimed; counting stops at `most`. *n is 0 after a failure. */
 enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n);
-enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref, const struct lease *l);
+enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref,
+                        const struct lease *l);
 /* Deletes the lease when the token holds; *held = it did. */
 enum db_rc lease_end(struct db *db, uint64_t job_id, const uint8_t token[ID_TOKEN_BYTES], bool *held);
 /* For settling a commit: 1 the lease is there with this token, 0 it is not, -1 cannot tell. Waits for a transaction of
@@ -110,8 +118,8 @@ enum db_rc opening_count_locked(struct db *db, uint32_t robot_id, uint64_t *open
 /* A Laravel row becomes session generation 1; *ref 0 = it lost to another live session. */
 enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref);
 /* Ends a session row that is live, by that event of state.def's machine session: state, reason, place. The caller has checked the row. */
-enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to, const char *reason,
-                             enum place_fate fate);
+enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to,
+                             const char *reason, enum place_fate fate);
 /* A job that was done has lost its session. */
 enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state to, const char *reason);
 /* Runs a transaction that may simply be run again; answers STORE_OK, STORE_DOWN, STORE_REFUSED or STORE_UNKNOWN. */

@@ -28,8 +28,10 @@ static enum db_rc ready_read(struct db *db, struct jv *list)
 {
     uint64_t left = SUMMARY_CAP;
     for (uint64_t urgency = 0; left; urgency++) {
-        TRY(db_query(db, "SELECT urgency FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency >= ? ORDER BY urgency, turn LIMIT 1",
-                     "u", urgency));
+        TRY(db_query(
+            db,
+            "SELECT urgency FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency >= ? ORDER BY urgency, turn LIMIT 1",
+            "u", urgency));
         if (!db_next(db))
             break;
         urgency = db_u64(db, 0);
@@ -84,10 +86,11 @@ static enum db_rc clear_read(struct db *db, struct jv *queue)
 
 static enum db_rc counts_read(struct db *db, struct jv *queue)
 {
-    TRY(db_query(db,
-                 "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at > '1970-01-02' LIMIT ?) d), (SELECT "
-                 "COUNT(*) FROM (SELECT 1 FROM chasqui_batches FORCE INDEX (by_status) WHERE status IN ('open', 'running') LIMIT ?) b)",
-                 "uu", (uint64_t)SUMMARY_CAP + 1, (uint64_t)SUMMARY_BATCHES_CAP + 1));
+    TRY(db_query(
+        db,
+        "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at > '1970-01-02' LIMIT ?) d), (SELECT "
+        "COUNT(*) FROM (SELECT 1 FROM chasqui_batches FORCE INDEX (by_status) WHERE status IN ('open', 'running') LIMIT ?) b)",
+        "uu", (uint64_t)SUMMARY_CAP + 1, (uint64_t)SUMMARY_BATCHES_CAP + 1));
     if (!db_next(db))
         return DB_FAIL;
     jv_set(queue, "scheduled", count_jv(db_u64(db, 0), SUMMARY_CAP));
@@ -126,9 +129,10 @@ static enum db_rc portals_sum(struct db *db, struct jv *body)
     jv_set(body, "portals", list);
     jv_set(body, "held", held);
     TRY(held_count(db, SUMMARY_HELD_CAP, held_set, held));
-    TRY(db_query(db,
-                 "SELECT portal, state, since_us DIV 1000, why FROM chasqui_portals WHERE state IN ('tripped', 'returning') ORDER BY portal LIMIT 64",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT portal, state, since_us DIV 1000, why FROM chasqui_portals WHERE state IN ('tripped', 'returning') ORDER BY portal LIMIT 64",
+        ""));
     while (db_next(db)) {
         struct jv *one = jv_new_object();
         jv_set_str(one, "name", db_str(db, 0, NULL));
@@ -148,10 +152,11 @@ static enum db_rc resumes_read(struct db *db, struct jv *body)
 {
     struct jv *list = jv_new_array();
     jv_set(body, "resumes", list);
-    TRY(db_query(db,
-                 "SELECT subject, actor FROM (SELECT id, at, actor, action, subject FROM chasqui_audit ORDER BY id DESC LIMIT 200) a WHERE action = "
-                 "'queue.resume' AND at > NOW(6) - INTERVAL 60 SECOND ORDER BY id DESC LIMIT 20",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT subject, actor FROM (SELECT id, at, actor, action, subject FROM chasqui_audit ORDER BY id DESC LIMIT 200) a WHERE action = "
+        "'queue.resume' AND at > NOW(6) - INTERVAL 60 SECOND ORDER BY id DESC LIMIT 20",
+        ""));
     while (db_next(db)) {
         struct jv *one = jv_new_object();
         jv_set_str(one, "subject", db_str(db, 0, NULL));
@@ -164,10 +169,11 @@ static enum db_rc resumes_read(struct db *db, struct jv *body)
 /* What the database refused lately: how often, and what it was the last time. */
 static enum db_rc refused_read(struct db *db, struct jv *body)
 {
-    TRY(db_query(db,
-                 "SELECT COUNT(*), MAX(id) FROM (SELECT id FROM chasqui_refusals FORCE INDEX (at) WHERE at > NOW(6) - INTERVAL 10 MINUTE ORDER BY at "
-                 "DESC LIMIT ?) x",
-                 "u", (uint64_t)SUMMARY_CAP));
+    TRY(db_query(
+        db,
+        "SELECT COUNT(*), MAX(id) FROM (SELECT id FROM chasqui_refusals FORCE INDEX (at) WHERE at > NOW(6) - INTERVAL 10 MINUTE ORDER BY at "
+        "DESC LIMIT ?) x",
+        "u", (uint64_t)SUMMARY_CAP));
     uint64_t n = db_next(db) ? db_u64(db, 0) : 0, last = n ? db_u64(db, 1) : 0;
     jv_set(body, "refused", NULL);
     if (!n)
@@ -188,16 +194,18 @@ struct jv *summary_refused(int64_t n, const char *why)
 
 static enum db_rc robots_read(struct db *db, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT r.name, " ROBOT_CAPACITY ", (SELECT "
-                 "COUNT(*) FROM chasqui_places p FORCE INDEX (free_places) WHERE p.robot_id = r.id AND p.session_ref IS NOT NULL), (SELECT "
-                 "COUNT(*) FROM chasqui_sessions a FORCE INDEX (pending) WHERE a.close_pending = 1 AND a.robot_id = r.id), r.wanted = 'draining', "
-                 "CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS INT), IF(r.wanted = "
-                 "'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) WHERE s.robot_id = r.id AND s.live = 1), 0), "
-                 "IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
-                 "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS("r") " FROM "
+    TRY(db_query(
+        db,
+        "SELECT r.name, " ROBOT_CAPACITY ", (SELECT "
+        "COUNT(*) FROM chasqui_places p FORCE INDEX (free_places) WHERE p.robot_id = r.id AND p.session_ref IS NOT NULL), (SELECT "
+        "COUNT(*) FROM chasqui_sessions a FORCE INDEX (pending) WHERE a.close_pending = 1 AND a.robot_id = r.id), r.wanted = 'draining', "
+        "CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS INT), IF(r.wanted = "
+        "'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) WHERE s.robot_id = r.id AND s.live = 1), 0), "
+        "IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
+        "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS(
+            "r") " FROM "
                  "chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
-                 ""));
+        ""));
     while (db_next(db)) {
         struct jv *row = jv_new_object();
         jv_set_str(row, "name", db_str(db, 0, NULL));

@@ -10,7 +10,8 @@
 #define SUMMARY_BATCHES_CAP 1000
 
 struct store_summary {
-    struct jv *json; /* {queue:{...},robots:[...],refused}; freed by the caller; NULL without rc STORE_OK, or STORE_REFUSED: then nothing but what refuses */
+    struct jv *
+        json; /* {queue:{...},robots:[...],refused}; freed by the caller; NULL without rc STORE_OK, or STORE_REFUSED: then nothing but what refuses */
     int64_t took_ms;
     enum store_rc rc;
 };

@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------ */
+/* ---- rows --------------------------------------------------------------------------------------------------- */
 
-#define COLUMNS                                                                                                                   \
+#define COLUMNS                                                                                                                     \
     "SELECT t.id, t.name, t.abilities, t.all_companies, t.rate_per_minute, CAST(UNIX_TIMESTAMP(t.expires_at) * 1000 AS INT), "      \
     "CAST(UNIX_TIMESTAMP(t.created_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(t.revoked_at) * 1000 AS INT), COALESCE(t.expires_at <= " \
-    "NOW(6), 0), (SELECT GROUP_CONCAT(p.company_id ORDER BY p.company_id SEPARATOR ' ' LIMIT 1000) FROM chasqui_token_companies p "  \
+    "NOW(6), 0), (SELECT GROUP_CONCAT(p.company_id ORDER BY p.company_id SEPARATOR ' ' LIMIT 1000) FROM chasqui_token_companies p " \
     "WHERE p.token_id = t.id) FROM chasqui_tokens t "
 
 static struct jv *words_jv(const char *list)
@@ -83,7 +83,7 @@ void store_tokens(struct db *db, void *arg)
     op->rc = store_rc_of(db ? tokens_read(db, op) : DB_GONE);
 }
 
-/* ---- made and revoked ---------------------------------------------------------------------------------------------------- */
+/* ---- made and revoked --------------------------------------------------------------------------------------- */
 
 static void fill_company(void *arg, unsigned row, struct db_cell *cells)
 {
@@ -98,17 +98,20 @@ static enum db_rc create_tx(struct db *db, void *arg)
     char subject[40];
     struct buf detail = {0};
     buf_clear(&op->json);
-    TRY(db_exec(db,
-                "INSERT INTO chasqui_tokens (name, secret_sha256, abilities, all_companies, rate_per_minute, expires_at, created_at) VALUES (?, "
-                "?, ?, ?, ?, IF(? > 0, FROM_UNIXTIME(? / 1000), NOW(6) + INTERVAL ? SECOND), NOW(6))",
-                "sbsuuuuN", op->name, (const void *)op->sha256, sizeof(op->sha256), op->abilities, (uint64_t)op->all, op->rate,
-                op->expires_at_ms, op->expires_at_ms, op->expires_s));
+    TRY(db_exec(
+        db,
+        "INSERT INTO chasqui_tokens (name, secret_sha256, abilities, all_companies, rate_per_minute, expires_at, created_at) VALUES (?, "
+        "?, ?, ?, ?, IF(? > 0, FROM_UNIXTIME(? / 1000), NOW(6) + INTERVAL ? SECOND), NOW(6))",
+        "sbsuuuuN", op->name, (const void *)op->sha256, sizeof(op->sha256), op->abilities, (uint64_t)op->all,
+        op->rate, op->expires_at_ms, op->expires_at_ms, op->expires_s));
     op->id = db_insert_id(db);
     if (op->n_companies)
-        TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_token_companies (token_id, company_id) VALUES (?, ?)", "uu", op->n_companies, fill_company, op));
+        TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_token_companies (token_id, company_id) VALUES (?, ?)", "uu",
+                    op->n_companies, fill_company, op));
     snprintf(subject, sizeof(subject), "token:%llu", (unsigned long long)op->id);
     buf_addf(&detail, "%s; %s%s%s", op->abilities, op->name, *op->by.why ? ": " : "", op->by.why);
-    enum db_rc rc = audit_add(db, op->by.name, op->by.peer, op->by.request_id, "token_create", subject, detail.data);
+    enum db_rc rc =
+        audit_add(db, op->by.name, op->by.peer, op->by.request_id, "token_create", subject, detail.data);
     buf_free(&detail);
     TRY(rc);
     TRY(db_query(db, COLUMNS "WHERE t.id = ?", "u", op->id));
@@ -121,8 +124,8 @@ static enum db_rc create_tx(struct db *db, void *arg)
 static int create_done(struct db *db, void *arg)
 {
     struct store_token_create *op = arg;
-    if (db_query(db, "SELECT id FROM chasqui_tokens WHERE id = ? AND secret_sha256 = ? LOCK IN SHARE MODE WAIT 5", "ub", op->id,
-                 (const void *)op->sha256, sizeof(op->sha256)))
+    if (db_query(db, "SELECT id FROM chasqui_tokens WHERE id = ? AND secret_sha256 = ? LOCK IN SHARE MODE WAIT 5",
+                 "ub", op->id, (const void *)op->sha256, sizeof(op->sha256)))
         return -1;
     return db_next(db);
 }
@@ -147,7 +150,8 @@ static enum db_rc revoke_tx(struct db *db, void *arg)
         return DB_OK;
     TRY(db_exec(db, "UPDATE chasqui_tokens SET revoked_at = NOW(6) WHERE id = ?", "u", op->id));
     snprintf(subject, sizeof(subject), "token:%llu", (unsigned long long)op->id);
-    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, "token_revoke", subject, *op->by.why ? op->by.why : NULL);
+    return audit_add(db, op->by.name, op->by.peer, op->by.request_id, "token_revoke", subject,
+                     *op->by.why ? op->by.why : NULL);
 }
 
 void store_token_revoke(struct db *db, void *arg)

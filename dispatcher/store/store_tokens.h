@@ -14,8 +14,10 @@
 struct store_token_create { /* with its audit row */
     char name[TOKEN_NAME_ROOM], abilities[32];
     bool all;
-    uint32_t n_companies; uint64_t *companies; /* malloc'ed, freed by the caller */
-    uint64_t rate, expires_s, expires_at_ms;   /* both 0 = never */
+    /* malloc'ed, freed by the caller */
+    uint32_t n_companies;
+    uint64_t *companies;
+    uint64_t rate, expires_s, expires_at_ms; /* both 0 = never */
     uint8_t sha256[32];
     struct actor by;
     uint64_t id;
@@ -24,10 +26,20 @@ struct store_token_create { /* with its audit row */
 };
 void store_token_create(struct db *db, void *op);
 
-struct store_tokens { uint64_t cursor; unsigned limit; struct buf json; /* {"ok":true,"tokens":[...],"next_cursor":...}, newest first */ enum store_rc rc; };
+struct store_tokens {
+    uint64_t cursor;
+    unsigned limit;
+    struct buf json; /* {"ok":true,"tokens":[...],"next_cursor":...}, newest first */
+    enum store_rc rc;
+};
 void store_tokens(struct db *db, void *op);
 
-struct store_token_revoke { uint64_t id; struct actor by; bool found, was_revoked; enum store_rc rc; };
+struct store_token_revoke {
+    uint64_t id;
+    struct actor by;
+    bool found, was_revoked;
+    enum store_rc rc;
+};
 void store_token_revoke(struct db *db, void *op);
 
 #endif

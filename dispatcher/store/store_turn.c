@@ -29,13 +29,18 @@ static struct last *last_of(uint64_t token_id, uint8_t priority, bool is_batch)
 enum db_rc turn_next(struct db *db, uint8_t priority, uint64_t token_id, bool is_batch, uint64_t *turn)
 {
     const struct last *l = last_of(token_id, priority, is_batch);
-    TRY(db_query(db, "SELECT turn FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? ORDER BY turn LIMIT 1", "u",
-                 (uint64_t)(9 - priority)));
+    TRY(db_query(
+        db,
+        "SELECT turn FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? ORDER BY turn LIMIT 1",
+        "u", (uint64_t)(9 - priority)));
     *turn = (db_next(db) ? db_u64(db, 0) : 0) + 1;
     if (l->turn < *turn || l->token_id != token_id || l->priority != priority)
         return DB_OK;
-    TRY(db_query(db, "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx = ? AND ready = 1 UNION ALL SELECT 1 FROM chasqui_batches WHERE id = ? AND "
-                     "status = 'open'", "uuu", l->batch_id, l->idx, l->batch_id));
+    TRY(db_query(
+        db,
+        "SELECT 1 FROM chasqui_items WHERE batch_id = ? AND idx = ? AND ready = 1 UNION ALL SELECT 1 FROM chasqui_batches WHERE id = ? AND "
+        "status = 'open'",
+        "uuu", l->batch_id, l->idx, l->batch_id));
     if (db_next(db))
         *turn = l->turn + 1;
     return DB_OK;

@@ -21,11 +21,11 @@
 #define ROWS_MAX 1000 /* companies of a token that count */
 #define HEX_LEN 64
 
-/* ---- what the view is like: looked at again every few seconds, on each connection's thread ------------------------------ */
+/* ---- what the view is like: looked at again every few seconds, on each connection's thread ------------------ */
 
 struct view {
     uint64_t until_ms;
-    int64_t expires_wall_s; /* how far its expires_at is from UTC */
+    int64_t expires_wall_s;    /* how far its expires_at is from UTC */
     bool has_user;             /* a column user_id, which may be missing */
     char why[VERIFY_WHY_ROOM]; /* "" = it is good */
 };
@@ -35,7 +35,11 @@ enum kind { KIND_INTEGER, KIND_HASH, KIND_TEXT, KIND_TIME };
 static const struct {
     const char *name;
     enum kind kind;
-} columns[] = {{"id", KIND_INTEGER}, {"secret_sha256", KIND_HASH}, {"company_id", KIND_INTEGER}, {"abilities", KIND_TEXT}, {"expires_at", KIND_TIME}};
+} columns[] = {{"id", KIND_INTEGER},
+               {"secret_sha256", KIND_HASH},
+               {"company_id", KIND_INTEGER},
+               {"abilities", KIND_TEXT},
+               {"expires_at", KIND_TIME}};
 #define N_COLUMNS (sizeof(columns) / sizeof(columns[0]))
 
 static bool is_among(const char *word, const char *const *list)
@@ -50,7 +54,8 @@ static bool is_among(const char *word, const char *const *list)
 static const char *unfit(enum kind kind, const char *type, uint64_t length)
 {
     static const char *const integers[] = {"tinyint", "smallint", "mediumint", "int", "bigint", NULL};
-    static const char *const texts[] = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json", NULL};
+    static const char *const texts[] = {"char",       "varchar",  "tinytext", "text",
+                                        "mediumtext", "longtext", "json",     NULL};
     static const char *const times[] = {"timestamp", "datetime", NULL};
     static const char *const bytes[] = {"binary", "varbinary", NULL};
     bool is_nothing = is_among(type, bytes) && !length;
@@ -71,7 +76,8 @@ static void column_look(struct view *v, const struct conf *conf, unsigned i, con
 {
     const char *wrong = unfit(columns[i].kind, type, length);
     if (wrong && !v->why[0])
-        snprintf(v->why, sizeof(v->why), "the view %s: column %s %s", conf->auth_laravel_view, columns[i].name, wrong);
+        snprintf(v->why, sizeof(v->why), "the view %s: column %s %s", conf->auth_laravel_view, columns[i].name,
+                 wrong);
     if (columns[i].kind == KIND_TIME) {
         struct portal_shape s;
         shape_begin(&s);
@@ -89,10 +95,11 @@ static enum db_rc view_look(struct db *db, const struct conf *conf, struct view 
     snprintf(schema, sizeof(schema), "%.*s", dot ? (int)(dot - name) : 0, name);
     v->why[0] = '\0';
     v->has_user = false;
-    TRY(db_query(db,
-                 "SELECT COLUMN_NAME, DATA_TYPE, COALESCE(CHARACTER_MAXIMUM_LENGTH, 0) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = "
-                 "COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?",
-                 "ss", schema, dot ? dot + 1 : name));
+    TRY(db_query(
+        db,
+        "SELECT COLUMN_NAME, DATA_TYPE, COALESCE(CHARACTER_MAXIMUM_LENGTH, 0) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = "
+        "COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?",
+        "ss", schema, dot ? dot + 1 : name));
     while (db_next(db)) {
         is_any = true;
         v->has_user |= strcasecmp(db_str(db, 0, NULL), "user_id") == 0;
@@ -111,12 +118,14 @@ static enum db_rc view_look(struct db *db, const struct conf *conf, struct view 
     return DB_OK;
 }
 
-/* ---- a token in it -------------------------------------------------------------------------------------------------------- */
+/* ---- a token in it ------------------------------------------------------------------------------------------ */
 
 struct found {
     uint64_t id;
     bool is_any, is_app, is_endless;
-    bool has_user; uint64_t user_id; /* whose it is; 0 = that is not known */
+    /* whose it is; 0 = that is not known */
+    bool has_user;
+    uint64_t user_id;
     int64_t left_ms; /* until its last row ends */
     struct jv *companies;
 };
@@ -212,11 +221,13 @@ static enum db_rc rows_look(struct db *db, struct store_verify *op, const struct
     struct buf sql = {0};
     struct found f = {.companies = jv_new_array()};
     id_hex(op->own.secret_sha256, 32, hex);
-    buf_addf(&sql,
-             "SET STATEMENT max_statement_time = %.1f FOR SELECT v.id, v.secret_sha256, v.company_id, v.abilities, v.expires_at IS NULL, "
-             "TIMESTAMPDIFF(MICROSECOND, NOW(6), v.expires_at - INTERVAL ? SECOND) DIV 1000, %s FROM %s v WHERE v.secret_sha256 = ? AND (? = 0 OR v.id = ?) "
-             "LIMIT %d",
-             (double)op->conf->auth_timeout_ms / 1000, v->has_user ? "LEFT(CAST(v.user_id AS CHAR), 20)" : "NULL", op->conf->auth_laravel_view, ROWS_MAX);
+    buf_addf(
+        &sql,
+        "SET STATEMENT max_statement_time = %.1f FOR SELECT v.id, v.secret_sha256, v.company_id, v.abilities, v.expires_at IS NULL, "
+        "TIMESTAMPDIFF(MICROSECOND, NOW(6), v.expires_at - INTERVAL ? SECOND) DIV 1000, %s FROM %s v WHERE v.secret_sha256 = ? AND (? = 0 OR v.id = ?) "
+        "LIMIT %d",
+        (double)op->conf->auth_timeout_ms / 1000, v->has_user ? "LEFT(CAST(v.user_id AS CHAR), 20)" : "NULL",
+        op->conf->auth_laravel_view, ROWS_MAX);
     enum db_rc rc = db_query(db, sql.data, "isuu", v->expires_wall_s, hex, op->own.token_id, op->own.token_id);
     while (rc == DB_OK && db_next(db))
         row_take(db, op, &f);

@@ -21,9 +21,9 @@ struct store_verify {
     struct store_token own;  /* in: token_id 0 = a token of another form */
     const struct conf *conf; /* in: read-only */
     enum verified outcome;
-    bool is_foreign;         /* good, and Laravel's */
+    bool is_foreign; /* good, and Laravel's */
     char why[VERIFY_WHY_ROOM];
-    struct buf json;         /* freed by the caller */
+    struct buf json; /* freed by the caller */
     enum store_rc rc;
 };
 void store_verify(struct db *db, void *op);

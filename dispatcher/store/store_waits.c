@@ -34,11 +34,14 @@ static enum db_rc paused_look(struct db *db, struct jv *list)
 }
 
 /* A pause of a part of the queue, its portal's breaker, or its limits. */
-static enum db_rc held_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w, struct jv *list)
+static enum db_rc held_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w,
+                            struct jv *list)
 {
-    static const char *const words[] = {[GATE_BREAKER] = "The portal is down: one log-in probes it now and then, the others wait. No attempt is counted.",
-                                        [GATE_PACE] = "The portal gets as many log-ins a minute as it may (logins_per_minute).",
-                                        [GATE_AT_ONCE] = "The portal gets as many log-ins at once as it may (logins_at_once)."};
+    static const char *const words[] = {
+        [GATE_BREAKER] =
+            "The portal is down: one log-in probes it now and then, the others wait. No attempt is counted.",
+        [GATE_PACE] = "The portal gets as many log-ins a minute as it may (logins_per_minute).",
+        [GATE_AT_ONCE] = "The portal gets as many log-ins at once as it may (logins_at_once)."};
     const struct portal_conf *conf = portal_conf_find(portals, w->portal);
     struct scope_pause *pauses;
     struct portal_state p;
@@ -46,7 +49,8 @@ static enum db_rc held_look(struct db *db, const struct portal_conf_table *porta
     enum portal_gate gate;
     unsigned n;
     enum db_rc rc = scope_pauses_read(db, &pauses, &n);
-    const struct scope_pause *pause = rc == DB_OK ? scope_pause_of(pauses, n, w->portal, w->action, w->batch_id) : NULL;
+    const struct scope_pause *pause =
+        rc == DB_OK ? scope_pause_of(pauses, n, w->portal, w->action, w->batch_id) : NULL;
     if (pause) {
         struct jv *why = why_say(list, "paused", "A pause of this part of the queue holds it.");
         jv_set_str(why, "by", pause->by);
@@ -58,19 +62,22 @@ static enum db_rc held_look(struct db *db, const struct portal_conf_table *porta
     TRY(rc);
     TRY(portal_read(db, w->portal, &p, &now_us));
     TRY(portal_opening(db, w->portal, &opening));
-    if (!portal_is_gated(&p, conf) || portal_may(&p, conf, opening, now_us, &wait_us, &gate) == BREAKER_ANY || gate == GATE_OPEN)
+    if (!portal_is_gated(&p, conf) || portal_may(&p, conf, opening, now_us, &wait_us, &gate) == BREAKER_ANY ||
+        gate == GATE_OPEN)
         return DB_OK;
     if (gate != GATE_BREAKER && wait_us == 0)
         return DB_OK;
     struct jv *why = why_say(list, gate == GATE_BREAKER ? "portal_unavailable" : "portal_limit", words[gate]);
     if (gate == GATE_BREAKER && is_paused)
-        jv_set_str(why, "detail", "The portal was down when it was last asked: while this is paused nobody asks it.");
+        jv_set_str(why, "detail",
+                   "The portal was down when it was last asked: while this is paused nobody asks it.");
     jv_set_str(why, "portal", w->portal);
     jv_set_str(why, "error", gate == GATE_BREAKER && p.breaker.why[0] ? p.breaker.why : NULL);
     return DB_OK;
 }
 
-enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w, struct jv *list, bool *stands)
+enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w,
+                      struct jv *list, bool *stands)
 {
     TRY(paused_look(db, list));
     TRY(held_look(db, portals, w, list));

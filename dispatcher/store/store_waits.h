@@ -13,7 +13,8 @@ struct waits_of {
 };
 /* Adds {reason, detail, ...} for each thing that holds it: paused, portal_unavailable, portal_limit. *stands: nothing of it can begin.
  * list is empty before. portals NULL = none has limits. */
-enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w, struct jv *list, bool *stands);
+enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w,
+                      struct jv *list, bool *stands);
 /* A reason, to which the caller may add; owned by list. */
 struct jv *why_say(struct jv *list, const char *reason, const char *detail);
 

@@ -23,19 +23,22 @@ struct webhook {
     struct buf body; /* {"event":…,"batch":{…}}; freed by the caller */
 };
 struct store_webhook_claim { /* those that are due; SKIP LOCKED */
-    int64_t lease_ms; /* how long a try may take; after it the callback is due again */
-    struct receivers busy; /* calls that are under way; those of the claim come to them */
-    unsigned n; struct webhook got[WEBHOOK_CLAIM_MAX];
-    int64_t due_in_ms; /* n 0: until the next one is due, 0 = others are at it, or their receivers have enough; -1 = none waits */
+    int64_t lease_ms;        /* how long a try may take; after it the callback is due again */
+    struct receivers busy;   /* calls that are under way; those of the claim come to them */
+    unsigned n;
+    struct webhook got[WEBHOOK_CLAIM_MAX];
+    int64_t
+        due_in_ms; /* n 0: until the next one is due, 0 = others are at it, or their receivers have enough; -1 = none waits */
     enum store_rc rc;
 };
 void store_webhook_claim(struct db *db, void *op);
 
 struct store_webhook_end { /* of one try; no-op when the token does not hold any more */
-    uint64_t batch_id; uint8_t token[ID_TOKEN_BYTES];
+    uint64_t batch_id;
+    uint8_t token[ID_TOKEN_BYTES];
     bool is_delivered;
-    int64_t again_ms;   /* not delivered: the next try, < 0 = given up, with an audit row */
-    char error[201];    /* why not */
+    int64_t again_ms; /* not delivered: the next try, < 0 = given up, with an audit row */
+    char error[201];  /* why not */
     char holder[NAME_ROOM];
     bool lost;
     enum store_rc rc;

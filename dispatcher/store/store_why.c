@@ -30,15 +30,17 @@ struct job {
 
 static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
 {
-    static const char columns[] = "SELECT j.id, j.company_id, {status j.status}, j.error, j.worker, j.portal, CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), "
-                                  "CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), i.ready, i.urgency, i.turn, "
-                                  "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.action, i.batch_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id LEFT "
-                                  "JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx WHERE j.id = ?";
+    static const char columns[] =
+        "SELECT j.id, j.company_id, {status j.status}, j.error, j.worker, j.portal, CAST(UNIX_TIMESTAMP({utc j.started_at}) * 1000 AS INT), "
+        "CAST(UNIX_TIMESTAMP({utc j.finished_at}) * 1000 AS INT), i.ready, i.urgency, i.turn, "
+        "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.action, i.batch_id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id LEFT "
+        "JOIN chasqui_items i ON i.batch_id = q.batch_id AND i.idx = q.idx WHERE j.id = ?";
     if (!op->job_id) {
-        TRY(db_find(db, &op->found,
-                    "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
-                    "j.id DESC LIMIT 1",
-                    "s", op->job_uid));
+        TRY(db_find(
+            db, &op->found,
+            "SELECT j.id FROM portal_jobs j LEFT JOIN chasqui_jobs q ON q.job_id = j.id WHERE j.job_uid = ? ORDER BY q.job_id IS NULL, "
+            "j.id DESC LIMIT 1",
+            "s", op->job_uid));
         op->job_id = op->found ? db_u64(db, 0) : 0;
     }
     TRY(db_find(db, &op->found, columns, "u", op->job_id));
@@ -63,30 +65,35 @@ static enum db_rc job_read(struct db *db, struct store_why *op, struct job *j)
     return DB_OK;
 }
 
-/* ---- of one that waits -------------------------------------------------------------------------------------------------- */
+/* ---- of one that waits -------------------------------------------------------------------------------------- */
 
 static enum db_rc company_look(struct db *db, const struct job *j, struct jv *list)
 {
-    TRY(db_query(db,
-                 "SELECT s.job_id, s.state, m.job_id IS NOT NULL, r.name, " IS_DOWN("r") " FROM chasqui_sessions s LEFT JOIN chasqui_session_migrations m "
+    TRY(db_query(
+        db,
+        "SELECT s.job_id, s.state, m.job_id IS NOT NULL, r.name, " IS_DOWN(
+            "r") " FROM chasqui_sessions s LEFT JOIN chasqui_session_migrations m "
                  "ON m.job_id = s.job_id LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE s.company_id = ? AND s.portal = ? AND s.live = 1",
-                 "us", j->company_id, j->portal));
+        "us", j->company_id, j->portal));
     if (!db_next(db))
         return DB_OK;
     const char *state = db_str(db, 1, NULL);
     bool is_moving = db_u64(db, 2) != 0;
     if (strcmp(state, "active") == 0 && !is_moving && db_u64(db, 4)) {
-        struct jv *waits = why_say(list, "robot_down", "The session of this company and portal is on a robot that does not answer: it waits for that.");
+        struct jv *waits = why_say(
+            list, "robot_down",
+            "The session of this company and portal is on a robot that does not answer: it waits for that.");
         jv_set_int(waits, "job_id", db_i64(db, 0));
         jv_set_str(waits, "robot", db_str(db, 3, NULL));
         return DB_OK;
     }
     if (strcmp(state, "active") == 0 && !is_moving)
         return DB_OK; /* it is done with that session as soon as it is claimed */
-    struct jv *why = why_say(list, "company_busy",
-                         is_moving                      ? "A session of this company and portal is moving to another robot."
-                         : strcmp(state, "opening") == 0 ? "A log-in of this company and portal is running."
-                                                         : "A session of this company and portal is being closed.");
+    struct jv *why =
+        why_say(list, "company_busy",
+                is_moving ? "A session of this company and portal is moving to another robot."
+                : strcmp(state, "opening") == 0 ? "A log-in of this company and portal is running."
+                                                : "A session of this company and portal is being closed.");
     jv_set_int(why, "job_id", db_i64(db, 0));
     return DB_OK;
 }
@@ -95,12 +102,13 @@ static enum db_rc company_look(struct db *db, const struct job *j, struct jv *li
 static enum db_rc places_look(struct db *db, const struct store_why *op, struct jv *list)
 {
     uint64_t total = 0, free_places = 0, usable = 0, robots = 0;
-    TRY(db_query(db,
-                 "SELECT r.id, " ROBOT_CAPACITY ", (SELECT "
-                 "COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = "
-                 "r.id AND s.live = 1 AND s.state = 'opening') FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
-                 "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
-                 ""));
+    TRY(db_query(
+        db,
+        "SELECT r.id, " ROBOT_CAPACITY ", (SELECT "
+        "COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = "
+        "r.id AND s.live = 1 AND s.state = 'opening') FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
+        "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
+        ""));
     while (db_next(db)) {
         uint64_t capacity = db_u64(db, 1), used = db_u64(db, 2), opening = db_u64(db, 3);
         bool is_candidate = false;
@@ -118,11 +126,14 @@ static enum db_rc places_look(struct db *db, const struct store_why *op, struct 
     }
     if (usable)
         return DB_OK;
-    struct jv *why = why_say(list, robots || op->n_full ? "waiting_for_place" : "no_robot",
-                         op->n_full    ? "Robots say that they are full; they are asked again within 30 s, or as soon as their count drops."
-                         : !robots     ? "No robot that is up may be given work."
-                         : free_places ? "The free places are kept back for interactive log-ins, or their robots log in as many as they may at once."
-                                       : "No robot has a free place.");
+    struct jv *why = why_say(
+        list, robots || op->n_full ? "waiting_for_place" : "no_robot",
+        op->n_full
+            ? "Robots say that they are full; they are asked again within 30 s, or as soon as their count drops."
+        : !robots ? "No robot that is up may be given work."
+        : free_places
+            ? "The free places are kept back for interactive log-ins, or their robots log in as many as they may at once."
+            : "No robot has a free place.");
     jv_set_int(why, "robots", (int64_t)robots);
     jv_set_int(why, "robots_full", (int64_t)op->n_full);
     jv_set_int(why, "places_free", (int64_t)free_places);
@@ -134,10 +145,11 @@ static enum db_rc places_look(struct db *db, const struct store_why *op, struct 
 enum db_rc queue_before(struct db *db, uint64_t urgency, uint64_t turn, uint64_t *n)
 {
     *n = 0;
-    TRY(db_query(db,
-                 "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency < ? LIMIT ?) a), (SELECT "
-                 "COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? AND turn < ? LIMIT ?) b)",
-                 "uuuuu", urgency, (uint64_t)QUEUE_BEFORE_MAX, urgency, turn, (uint64_t)QUEUE_BEFORE_MAX));
+    TRY(db_query(
+        db,
+        "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency < ? LIMIT ?) a), (SELECT "
+        "COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? AND turn < ? LIMIT ?) b)",
+        "uuuuu", urgency, (uint64_t)QUEUE_BEFORE_MAX, urgency, turn, (uint64_t)QUEUE_BEFORE_MAX));
     *n = db_next(db) ? db_u64(db, 0) + db_u64(db, 1) : 0;
     if (*n > QUEUE_BEFORE_MAX)
         *n = QUEUE_BEFORE_MAX;
@@ -173,10 +185,11 @@ static enum db_rc waiting_look(struct db *db, const struct store_why *op, const 
     TRY(company_look(db, j, list));
     if (!j->is_ready && !j->is_held) {
         bool is_retry = strcmp(j->status, "retrying") == 0, is_back = !is_retry && j->error[0];
-        struct jv *why = why_say(list, is_retry ? "retrying" : "scheduled",
-                             is_retry  ? "Its last attempt failed; it is tried again then."
-                             : is_back ? "Its last attempt was given back and does not count; it may begin again then."
-                                       : "It may not begin before then.");
+        struct jv *why =
+            why_say(list, is_retry ? "retrying" : "scheduled",
+                    is_retry  ? "Its last attempt failed; it is tried again then."
+                    : is_back ? "Its last attempt was given back and does not count; it may begin again then."
+                              : "It may not begin before then.");
         jv_set_time(why, "at", j->due_ms);
         if (is_retry || is_back)
             jv_set_str(why, "error", j->error[0] ? j->error : NULL);
@@ -186,20 +199,21 @@ static enum db_rc waiting_look(struct db *db, const struct store_why *op, const 
     return before_look(db, j, list);
 }
 
-/* ---- of the others --------------------------------------------------------------------------------------------------------- */
+/* ---- of the others ------------------------------------------------------------------------------------------ */
 
 static enum db_rc running_look(struct db *db, const struct job *j, struct jv *list)
 {
-    TRY(db_query(db, "SELECT cancel, holder, expires_at <= NOW(6) FROM chasqui_leases WHERE job_id = ?", "u", j->id));
+    TRY(db_query(db, "SELECT cancel, holder, expires_at <= NOW(6) FROM chasqui_leases WHERE job_id = ?", "u",
+                 j->id));
     bool is_held = db_next(db);
     if (!is_held && !j->has_item && !j->worker[0]) {
         why_say(list, "not_ours", "Laravel runs it.");
         return DB_OK;
     }
     struct jv *why = why_say(list, is_held && db_u64(db, 0) ? "cancelling" : "running",
-                         is_held && db_u64(db, 0)   ? "It was asked to stop."
-                         : is_held && db_u64(db, 2) ? "Its dispatcher is gone; another one takes it over."
-                                                    : "Its robot is at work.");
+                             is_held && db_u64(db, 0)   ? "It was asked to stop."
+                             : is_held && db_u64(db, 2) ? "Its dispatcher is gone; another one takes it over."
+                                                        : "Its robot is at work.");
     jv_set_str(why, "robot", j->worker[0] ? j->worker : NULL);
     jv_set_str(why, "dispatcher", is_held ? db_str(db, 1, NULL) : NULL);
     jv_set_time(why, "since", j->started_ms);

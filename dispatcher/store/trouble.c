@@ -44,7 +44,8 @@ void trouble_note(struct troubles *t, const char *duty, const char *kind, const 
 void trouble_over(struct troubles *t, const char *duty, uint64_t now_ms)
 {
     for (unsigned i = 0; i < TROUBLES_MAX; i++)
-        if (strcmp(t->row[i].duty, duty) == 0 && (strcmp(t->row[i].kind, "refused") != 0 || is_over(&t->row[i], now_ms)))
+        if (strcmp(t->row[i].duty, duty) == 0 &&
+            (strcmp(t->row[i].kind, "refused") != 0 || is_over(&t->row[i], now_ms)))
             memset(&t->row[i], 0, sizeof(t->row[i]));
 }
 
@@ -63,8 +64,8 @@ void trouble_text(const struct troubles *t, uint64_t now_ms, char out[TROUBLE_TE
         const struct trouble *r = &t->row[most];
         char line[300];
         told[most] = true;
-        int n = snprintf(line, sizeof(line), "%s\t%s\t%llu\t%llu\t%s\n", r->duty, r->kind, (unsigned long long)r->n,
-                         (unsigned long long)(now_ms - r->since_ms) / 1000, r->why);
+        int n = snprintf(line, sizeof(line), "%s\t%s\t%llu\t%llu\t%s\n", r->duty, r->kind,
+                         (unsigned long long)r->n, (unsigned long long)(now_ms - r->since_ms) / 1000, r->why);
         if (len + (size_t)n > TROUBLE_TEXT_MAX)
             return;
         memcpy(out + len, line, (size_t)n + 1);

@@ -33,7 +33,8 @@ bool viewer_link_open(const struct conf *conf)
     while (len > 0 && strchr("\r\n", link_.key[len - 1]))
         len--;
     if (len < 16 || len > KEY_BYTES_MAX) {
-        log_line(LOG_ERROR, "viewer_key_refused", "file", conf->viewer_key_file, "why", len < 0 ? why : "it must hold 16 to 1024 bytes", NULL);
+        log_line(LOG_ERROR, "viewer_key_refused", "file", conf->viewer_key_file, "why",
+                 len < 0 ? why : "it must hold 16 to 1024 bytes", NULL);
         return false;
     }
     link_.key_len = (size_t)len;

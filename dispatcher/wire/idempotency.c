@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool idempotency_of(struct dispatcher *d, struct request *r, const char *route, uint64_t who, struct idempotency *key)
+bool idempotency_of(struct dispatcher *d, struct request *r, const char *route, uint64_t who,
+                    struct idempotency *key)
 {
     memset(key, 0, sizeof(*key));
     if (!r->idempotency_key[0])
@@ -34,12 +35,13 @@ bool idempotency_of(struct dispatcher *d, struct request *r, const char *route, 
     buf_addf(&scope, "%s %llu %s", route, (unsigned long long)who, r->idempotency_key);
     key->is_set = true;
     seal_hash(d->seal, "idempotency-scope", scope.data, scope.len, key->scope, sizeof(key->scope));
-    seal_hash(d->seal, "idempotency-body", r->body_digest, sizeof(r->body_digest), key->digest, sizeof(key->digest));
+    seal_hash(d->seal, "idempotency-body", r->body_digest, sizeof(r->body_digest), key->digest,
+              sizeof(key->digest));
     buf_free(&scope);
     return true;
 }
 
-/* ---- keeping an answer --------------------------------------------------------------------------------------------- */
+/* ---- keeping an answer -------------------------------------------------------------------------------------- */
 
 struct kept {
     struct dispatcher *d;
@@ -52,7 +54,8 @@ struct kept {
     struct store_key_answer op;
 };
 
-static void give(struct dispatcher *d, struct request *r, int status, enum err e, const char *message, struct jv *body)
+static void give(struct dispatcher *d, struct request *r, int status, enum err e, const char *message,
+                 struct jv *body)
 {
     if (e)
         reply_error(d, r, e, message, body);
@@ -73,8 +76,8 @@ static void kept_done(void *arg, void *op_arg)
     free(k);
 }
 
-void answer_keep(struct dispatcher *d, const struct idempotency *key, uint64_t company_id, const char *portal, uint64_t request_key,
-                 int status, enum err e, const char *message, struct jv *body)
+void answer_keep(struct dispatcher *d, const struct idempotency *key, uint64_t company_id, const char *portal,
+                 uint64_t request_key, int status, enum err e, const char *message, struct jv *body)
 {
     struct request *r = request_key ? request_find(d, request_key) : NULL;
     if (!key->is_set || !d->seal) {

@@ -57,7 +57,8 @@ static bool has_bad_byte(const char *s)
 
 struct pass *pass_new(const struct msg_REQUEST *m)
 {
-    if (!is_method(m->method) || !is_printable(m->content_type) || !is_printable(m->accept) || !is_printable(m->accept_language))
+    if (!is_method(m->method) || !is_printable(m->content_type) || !is_printable(m->accept) ||
+        !is_printable(m->accept_language))
         return NULL;
     struct pass *p = xcalloc(1, sizeof(*p));
     unsigned n = 0;
@@ -88,11 +89,13 @@ void pass_free(struct pass *p)
     free(p);
 }
 
-/* ---- paths -------------------------------------------------------------------------------------------------------- */
+/* ---- paths -------------------------------------------------------------------------------------------------- */
 
 static int hex_of(char c)
 {
-    return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
+    return isdigit((unsigned char)c)    ? c - '0'
+           : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
+                                        : -1;
 }
 
 /* In place, once; true: something was decoded. *is_bad: what came of it must not be in a path. */

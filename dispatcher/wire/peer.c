@@ -25,15 +25,15 @@
 #include <string.h>
 
 #define LOST_TEXT_MAX 300 /* of PING */
-#define START_MS 3000 /* until then a broker that was never there may still be starting */
+#define START_MS 3000     /* until then a broker that was never there may still be starting */
 
-#define NAMED_MAX 64  /* brokers by name, over all names */
+#define NAMED_MAX 64 /* brokers by name, over all names */
 
 struct peer { /* a slot: unused while endpoint is "" */
     struct dispatcher *d;
     unsigned index, entry; /* entry: of dispatcher.brokers */
     char endpoint[BUS_ENDPOINT_BYTES];
-    struct bus_sock *sock; /* NULL in a slot that is used: the same broker is connected by another address */
+    struct bus_sock *sock;    /* NULL in a slot that is used: the same broker is connected by another address */
     bool is_by_name, is_twin; /* twin: to be closed for that */
     uint64_t opened_ms;
     bool linked, known; /* known: WELCOME came */
@@ -41,7 +41,8 @@ struct peer { /* a slot: unused while endpoint is "" */
     char boot_id[65];
     uint64_t incarnation;
     uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last, never less than before */
-    uint64_t received[LANE_COUNT], owed[LANE_COUNT]; /* owed: credits that those who waited took back before their time */
+    uint64_t received[LANE_COUNT],
+        owed[LANE_COUNT]; /* owed: credits that those who waited took back before their time */
     uint64_t heard_ms, ping_seq;
     bool takes_many;      /* small messages are gathered for it */
     bool takes_attempts;  /* it knows ATTEMPT_STATS */
@@ -61,7 +62,8 @@ struct peers {
 };
 
 /* Past the bundle, in order. */
-static int send_now(struct peer *p, const struct msg *m, int (*send)(struct bus_sock *, const void *, size_t, const struct msg *))
+static int send_now(struct peer *p, const struct msg *m,
+                    int (*send)(struct bus_sock *, const void *, size_t, const struct msg *))
 {
     int rc = bundle_send(&p->bundle, p->sock, NULL, 0);
     return rc ? rc : send(p->sock, NULL, 0, m);
@@ -101,14 +103,17 @@ static bool turn_end(void *arg)
     struct peers *ps = arg;
     for (unsigned i = 0; i < ps->n; i++)
         if (ps->peer[i].sock)
-            bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL, 0); /* one that is full takes it in the next turn */
+            bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL,
+                        0); /* one that is full takes it in the next turn */
     return false;
 }
 
 static void limits_fill(struct peer *p, uint64_t out[LANE_COUNT])
 {
     for (unsigned i = 0; i < LANE_COUNT; i++) {
-        if (!p->d->draining && p->told[i] < p->finished[i] + p->d->peers->window) /* a window that became smaller shrinks as requests end */
+        if (!p->d->draining &&
+            p->told[i] <
+                p->finished[i] + p->d->peers->window) /* a window that became smaller shrinks as requests end */
             p->told[i] = p->finished[i] + p->d->peers->window;
         out[i] = p->told[i];
     }
@@ -148,8 +153,13 @@ unsigned peers_window(const struct dispatcher *d)
 static void hello_send(struct peer *p)
 {
     struct msg m = {.type = MSG_HELLO,
-                    .HELLO = {.name = str_of(p->d->name), .boot_id = str_of(p->d->boot_id), .version = str_of(CHASQUI_VERSION),
-                              .capacity = p->d->peers->window, .many = true, .alerts = true, .foreign = p->d->news->tokens_of_others(p->d)}};
+                    .HELLO = {.name = str_of(p->d->name),
+                              .boot_id = str_of(p->d->boot_id),
+                              .version = str_of(CHASQUI_VERSION),
+                              .capacity = p->d->peers->window,
+                              .many = true,
+                              .alerts = true,
+                              .foreign = p->d->news->tokens_of_others(p->d)}};
     peer_send(p->d, p->index, &m);
 }
 
@@ -206,10 +216,17 @@ static void ping_send(struct peer *p)
     lost_fill(p->d->peers, lost);
     limits_fill(p, limits);
     struct msg m = {.type = MSG_PING,
-                    .PING = {.seq = ++p->ping_seq, .incarnation = p->incarnation, .limits = {limits, LANE_COUNT},
+                    .PING = {.seq = ++p->ping_seq,
+                             .incarnation = p->incarnation,
+                             .limits = {limits, LANE_COUNT},
                              .database_ok = store_is_up(p->d->store) && p->d->robots_revision > 0,
-                             .draining = p->d->draining, .stats = &stat_own, .brokers_lost = str_of(lost),
-                             .at_limit = str_of(at_limit), .database = str_of(database), .troubles = str_of(troubles), .node = str_of(node)}};
+                             .draining = p->d->draining,
+                             .stats = &stat_own,
+                             .brokers_lost = str_of(lost),
+                             .at_limit = str_of(at_limit),
+                             .database = str_of(database),
+                             .troubles = str_of(troubles),
+                             .node = str_of(node)}};
     peer_send(p->d, p->index, &m);
 }
 
@@ -290,10 +307,10 @@ static void peer_welcomed(struct peer *p, const struct msg_WELCOME *m)
     p->d->news->broker_known(p->d, p->index);
 }
 
-/* ---- which brokers ------------------------------------------------------------------------------------------------------- */
+/* ---- which brokers ------------------------------------------------------------------------------------------ */
 
-static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
-                          unsigned n);
+static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role,
+                          const struct bus_frame *frames, unsigned n);
 
 static void window_set(struct peers *ps)
 {
@@ -366,9 +383,11 @@ static void name_told(void *arg, unsigned entry, const char *const *endpoints, u
     struct peers *ps = arg;
     for (unsigned i = 0; i < ps->n; i++) {
         struct peer *p = &ps->peer[i];
-        if (!p->endpoint[0] || !p->is_by_name || p->entry != entry || p->linked || is_among(p->endpoint, endpoints, n))
+        if (!p->endpoint[0] || !p->is_by_name || p->entry != entry || p->linked ||
+            is_among(p->endpoint, endpoints, n))
             continue;
-        log_line(LOG_INFO, "broker", "endpoint", p->endpoint, "to", "left", "why", "its name has other addresses", NULL);
+        log_line(LOG_INFO, "broker", "endpoint", p->endpoint, "to", "left", "why", "its name has other addresses",
+                 NULL);
         if (p->sock)
             peer_disconnect(p, "left");
         p->endpoint[0] = 0;
@@ -425,8 +444,8 @@ static bool part_received(void *arg, const struct bus_frame *frames, unsigned n)
     return true;
 }
 
-static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role, const struct bus_frame *frames,
-                          unsigned n)
+static void peer_received(void *arg, const void *peer, size_t peer_len, const char *role,
+                          const struct bus_frame *frames, unsigned n)
 {
     struct peer *p = arg;
     struct dispatcher *d = p->d;

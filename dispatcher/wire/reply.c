@@ -22,13 +22,16 @@
  * robot_ms was spent here: waiting for a place, a migration, another log-in. */
 static void answer_log(struct request *r, int status, const char *error)
 {
-    int64_t ms = (int64_t)(clock_us() - r->arrived_us) / 1000, own_ms = r->lane == LANE_LOGIN ? ms - r->robot_ms : ms;
-    bool is_slow = own_ms + (int64_t)r->waited_ms >= r->d->conf->log_slow_ms && r->op != OP_JOB_AWAIT && !r->wait_ms;
+    int64_t ms = (int64_t)(clock_us() - r->arrived_us) / 1000,
+            own_ms = r->lane == LANE_LOGIN ? ms - r->robot_ms : ms;
+    bool is_slow =
+        own_ms + (int64_t)r->waited_ms >= r->d->conf->log_slow_ms && r->op != OP_JOB_AWAIT && !r->wait_ms;
     enum log_level level = status >= 500 ? LOG_WARN : is_slow ? LOG_INFO : LOG_DEBUG;
     if (log_is_on(level))
-        log_line(level, is_slow ? "slow" : "answered", "request", r->request_id, "op", op_table[r->op].name, "status", log_i(status), "error",
-                 error, "job", log_i((long long)r->job), "robot", r->robot, "ms", log_i(ms), "queue_ms", log_i((long long)r->waited_ms), "db_ms",
-                 log_i(r->db_ms), "robot_ms", log_i(r->robot_ms), NULL);
+        log_line(level, is_slow ? "slow" : "answered", "request", r->request_id, "op", op_table[r->op].name,
+                 "status", log_i(status), "error", error, "job", log_i((long long)r->job), "robot", r->robot, "ms",
+                 log_i(ms), "queue_ms", log_i((long long)r->waited_ms), "db_ms", log_i(r->db_ms), "robot_ms",
+                 log_i(r->robot_ms), NULL);
 }
 
 static void reply_send(struct dispatcher *d, struct request *r, struct msg *m)
@@ -78,9 +81,9 @@ void reply_error(struct dispatcher *d, struct request *r, enum err e, const char
 void reply_ended(struct dispatcher *d, struct request *r, const struct session_row *row)
 {
     struct jv *extra = jv_new_object();
-    enum err e = row->state == SESSION_EXPIRED  ? ERR_SESSION_EXPIRED
+    enum err e = row->state == SESSION_EXPIRED                                   ? ERR_SESSION_EXPIRED
                  : row->state == SESSION_CLOSED || row->state == SESSION_CLOSING ? ERR_SESSION_CLOSED
-                                                                                  : ERR_SESSION_LOST;
+                                                                                 : ERR_SESSION_LOST;
     jv_set_str(extra, "state", session_state_name[row->state]);
     jv_set_time(extra, "since", row->since_ms);
     jv_set_str(extra, "reason", row->reason[0] ? row->reason : NULL);
@@ -97,15 +100,21 @@ void request_accepted(struct dispatcher *d, struct request *r, uint64_t job_id, 
     peer_send(d, r->peer, &m);
 }
 
-/* ---- streams --------------------------------------------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------------------------------------------ */
 
 void stream_begin(struct dispatcher *d, struct request *r, int status, const char *content_type, int64_t length,
-                  const char *filename, const char *session_id, void (*on_credit)(struct dispatcher *d, struct request *r))
+                  const char *filename, const char *session_id,
+                  void (*on_credit)(struct dispatcher *d, struct request *r))
 {
     struct msg m = {.type = MSG_REPLY_HEAD,
-                    .REPLY_HEAD = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
-                                   .has_length = length >= 0, .length = length >= 0 ? (uint64_t)length : 0,
-                                   .filename = str_of(filename), .attachment = filename != NULL, .session_id = str_of(session_id),
+                    .REPLY_HEAD = {.id = r->id,
+                                   .status = (uint64_t)status,
+                                   .content_type = str_of(content_type),
+                                   .has_length = length >= 0,
+                                   .length = length >= 0 ? (uint64_t)length : 0,
+                                   .filename = str_of(filename),
+                                   .attachment = filename != NULL,
+                                   .session_id = str_of(session_id),
                                    .content_encoding = str_of(r->content_encoding)}};
     r->streaming = true;
     r->on_credit = on_credit;
@@ -178,15 +187,19 @@ static void memory_more(struct dispatcher *d, struct request *r)
     }
 }
 
-void reply_take(struct dispatcher *d, struct request *r, int status, const char *content_type, const char *session_id,
-                struct buf *body)
+void reply_take(struct dispatcher *d, struct request *r, int status, const char *content_type,
+                const char *session_id, struct buf *body)
 {
     size_t len;
     char *data = buf_take(body, &len);
     if (len <= REPLY_PAYLOAD_MAX) {
         struct msg m = {.type = MSG_REPLY,
-                        .REPLY = {.id = r->id, .status = (uint64_t)status, .content_type = str_of(content_type),
-                                  .session_id = str_of(session_id), .replayed = r->replayed, .content_encoding = str_of(r->content_encoding)},
+                        .REPLY = {.id = r->id,
+                                  .status = (uint64_t)status,
+                                  .content_type = str_of(content_type),
+                                  .session_id = str_of(session_id),
+                                  .replayed = r->replayed,
+                                  .content_encoding = str_of(r->content_encoding)},
                         .payload = {data, (uint32_t)len}};
         answer_log(r, status, "");
         if (peer_send_take(d, r->peer, &m) != 0 || !len)
@@ -194,7 +207,8 @@ void reply_take(struct dispatcher *d, struct request *r, int status, const char 
         request_free(d, r);
         return;
     }
-    if (d->stream_memory.lent + len > d->stream_memory.budget) { /* those before it are held back by their clients */
+    if (d->stream_memory.lent + len >
+        d->stream_memory.budget) { /* those before it are held back by their clients */
         free(data);
         reply_error(d, r, ERR_QUEUE_FULL, NULL, NULL);
         return;

@@ -235,7 +235,8 @@ void requests_destroy(struct requests **rp)
     *rp = NULL;
 }
 
-void requests_each(struct dispatcher *d, enum op op, void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg)
+void requests_each(struct dispatcher *d, enum op op,
+                   void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg)
 {
     for (unsigned i = 0; i < BUCKETS; i++)
         for (struct request *r = d->requests->by_key[i], *next; r; r = next) {

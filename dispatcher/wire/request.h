@@ -13,21 +13,25 @@ struct wall;
 /* A request in flight. Never keep a pointer to one across a message, timer or op: keep its `key` and look it up; it
  * is gone when it was answered, cancelled (unless `detached_ok` work goes on by itself) or its broker died. */
 struct request {
-    uint64_t key;              /* ours, never reused */
-    uint64_t id;               /* the broker's */
-    unsigned peer;             /* index of the broker connection */
+    uint64_t key;  /* ours, never reused */
+    uint64_t id;   /* the broker's */
+    unsigned peer; /* index of the broker connection */
     enum op op;
     enum lane lane;
     uint64_t arrived_us;
-    uint64_t deadline_at_ms;   /* clock_ms() */
+    uint64_t deadline_at_ms; /* clock_ms() */
     char request_id[129], traceparent[129], peer_addr[65], token_name[101];
     uint64_t token_id, user_id; /* user_id: Laravel's, of a token of the application; 0 = nobody's */
     bool all_companies;
-    uint64_t *companies; unsigned n_companies; /* owned */
+    /* owned */
+    uint64_t *companies;
+    unsigned n_companies;
     uint8_t secret_hash[32];
     char session_id[SESSION_ID_ROOM], file_token[513], portal[PORTAL_ROOM], action[65], job_uid[ID_JOB_UID_BYTES];
     char state[33], worker[NAME_ROOM], reason[201], error[65], robot_error[257];
-    uint64_t page, company_id, job_id, cursor; unsigned limit; uint8_t priority;
+    uint64_t page, company_id, job_id, cursor;
+    unsigned limit;
+    uint8_t priority;
     bool force_new, remember;
     char idempotency_key[256]; /* "" = none */
     uint8_t body_digest[32];
@@ -35,35 +39,38 @@ struct request {
     uint64_t wait_ms, available_at_ms, until_ms, since_ms, for_ms, batch_id, index;
     bool closes, one, course;
     char name[401];
-    struct pass *pass;         /* of ROBOT_PASS; owned; NULL = none, or not a good one */
-    char *params; size_t params_len; /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
+    struct pass *pass; /* of ROBOT_PASS; owned; NULL = none, or not a good one */
+    /* the payload: JSON object text or NDJSON lines; owned, wiped at the end; NULL = none */
+    char *params;
+    size_t params_len;
     /* Called when the broker cancels or the broker is gone, before the request is freed; set by the handler. */
     void (*on_cancel)(struct dispatcher *d, struct request *r);
-    void *work;                /* the handler's own; the handler frees it before replying, on_cancel too */
+    void *work; /* the handler's own; the handler frees it before replying, on_cancel too */
     /* request.c's own */
     struct request *next_by_key, *next_by_id;
     struct loop_timer expiry;
     struct dispatcher *d;
-    uint64_t waited_ms;        /* in the broker, before it came */
-    uint64_t counted_company;  /* whose it turned out to be, for the tally; 0 = company_id's */
+    uint64_t waited_ms;       /* in the broker, before it came */
+    uint64_t counted_company; /* whose it turned out to be, for the tally; 0 = company_id's */
     bool streaming;
-    bool cut;                  /* a chunk of it could not be sent: it must not end as if whole */
-    bool gone_once;            /* close.c: the robot said 404 and the session was looked up again */
+    bool cut;       /* a chunk of it could not be sent: it must not end as if whole */
+    bool gone_once; /* close.c: the robot said 404 and the session was looked up again */
     uint64_t chunk_seq, chunk_limit;
-    size_t chunk_bytes;        /* of one at most */
+    size_t chunk_bytes; /* of one at most */
     void (*on_credit)(struct dispatcher *d, struct request *r);
     /* for the line that a failed request leaves in the log: which job and robot, where the time went */
     uint64_t job;
     char robot[NAME_ROOM];
     int64_t db_ms, robot_ms;
     /* bulkhead.c's */
-    struct wall *wall[WALL_KINDS];            /* that it holds a place of */
-    struct wall *parked, *line;               /* parked: it holds no credit; line: it waits its turn at this one */
+    struct wall *wall[WALL_KINDS]; /* that it holds a place of */
+    struct wall *parked, *line;    /* parked: it holds no credit; line: it waits its turn at this one */
     TAILQ_ENTRY(request) of_line;
-    uint32_t line_robot; uint64_t line_company;
+    uint32_t line_robot;
+    uint64_t line_company;
     void (*turn)(struct dispatcher *d, struct request *r);
     char content_encoding[61]; /* of the body, set before the reply; "" = none */
-    bool replayed;             /* set before the reply: the answer is that of an earlier request with the same key */
+    bool replayed; /* set before the reply: the answer is that of an earlier request with the same key */
 };
 void request_free(struct dispatcher *d, struct request *r); /* for reply.c: it was answered */
 struct requests *requests_new(void);
@@ -75,7 +82,8 @@ void requests_peer_gone(struct dispatcher *d, unsigned peer);
 void requests_destroy(struct requests **rp);
 struct request *request_find(struct dispatcher *d, uint64_t key); /* NULL = gone */
 /* Each request of an op; fn may answer the one it is given. */
-void requests_each(struct dispatcher *d, enum op op, void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg);
+void requests_each(struct dispatcher *d, enum op op,
+                   void (*fn)(struct dispatcher *d, struct request *r, void *arg), void *arg);
 bool request_may_see(const struct request *r, uint64_t company_id);
 /* Who asks, for the audit trail: "token:<id>:<name>". */
 void request_actor(const struct request *r, struct actor *out);

@@ -77,7 +77,9 @@ const char *store_down_words(const struct dispatcher *d)
     case DB_STATE_UP:
         break;
     }
-    return store_is_full(d->store) ? "The database prepares no more statements: its max_prepared_stmt_count is reached." : NULL;
+    return store_is_full(d->store)
+               ? "The database prepares no more statements: its max_prepared_stmt_count is reached."
+               : NULL;
 }
 
 void reply_store(struct dispatcher *d, struct request *r, enum store_rc rc)

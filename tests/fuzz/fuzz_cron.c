@@ -20,8 +20,10 @@ static unsigned pick(unsigned n)
     return (unsigned)((seed >> 16) % n);
 }
 
-static const char *const pieces[] = {"*", "0", "1", "5", "7", "12", "23", "29", "30", "31", "59", "60", "99", "100", "-", "/", ",", "*/2", "1-5", "*/15",
-                                     "mon", "SUN", "feb", "jan-dec", "@daily", "@", " ", "  ", "\t", "-1", "/0", "000", "x", "1-31/7"};
+static const char *const pieces[] = {"*",   "0",    "1",   "5",   "7",   "12",      "23",     "29", "30",
+                                     "31",  "59",   "60",  "99",  "100", "-",       "/",      ",",  "*/2",
+                                     "1-5", "*/15", "mon", "SUN", "feb", "jan-dec", "@daily", "@",  " ",
+                                     "  ",  "\t",   "-1",  "/0",  "000", "x",       "1-31/7"};
 
 /* A value, range, list or step that a field may hold. */
 static void field_make(char *out, size_t room, unsigned field)
@@ -74,7 +76,8 @@ static void check_taken(const char *text, const struct cron *c)
     CHECK(next > after && next % 60 == 0, "%s", text);
     gmtime_r(&t, &tm);
     bool day = c->days >> tm.tm_mday & 1, weekday = c->weekdays >> tm.tm_wday & 1;
-    CHECK(c->minutes >> tm.tm_min & 1 && c->hours >> tm.tm_hour & 1 && c->months >> (tm.tm_mon + 1) & 1, "%s", text);
+    CHECK(c->minutes >> tm.tm_min & 1 && c->hours >> tm.tm_hour & 1 && c->months >> (tm.tm_mon + 1) & 1, "%s",
+          text);
     CHECK(c->is_day_star || c->is_weekday_star ? day && weekday : day || weekday, "%s", text);
     struct cron_due due;
     cron_due(c, NULL, after, next + pick(100000), 1 + pick(100000), &due);

@@ -63,7 +63,9 @@ static struct told read_in(const char *text, size_t len, bool whole)
 
 int main(int argc, char **argv)
 {
-    static const char *const pieces[] = {"\"", "\"\"", ",", ";", "\t", "sep=;", "\n", "\r\n", "\r", "a", "company_id", "\xc3\xb1", "\xef\xbb\xbf", "\xef", " ", "\0", "1"};
+    static const char *const pieces[] = {"\"",           "\"\"", ",",  ";",  "\t",         "sep=;",
+                                         "\n",           "\r\n", "\r", "a",  "company_id", "\xc3\xb1",
+                                         "\xef\xbb\xbf", "\xef", " ",  "\0", "1"};
     unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, rows = 0;
     seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
     for (unsigned long run = 0; run < runs; run++) {
@@ -76,8 +78,8 @@ int main(int argc, char **argv)
             len += piece_len;
         }
         struct told whole = read_in(text, len, true), parts = read_in(text, len, false);
-        CHECK(whole.sum == parts.sum && whole.rows == parts.rows, "run %lu: %llu rows, in pieces %llu", run, (unsigned long long)whole.rows,
-              (unsigned long long)parts.rows);
+        CHECK(whole.sum == parts.sum && whole.rows == parts.rows, "run %lu: %llu rows, in pieces %llu", run,
+              (unsigned long long)whole.rows, (unsigned long long)parts.rows);
         rows += whole.rows;
     }
     printf("fuzz_csv: %lu texts, %lu rows\n", runs, rows);

@@ -20,21 +20,74 @@ static unsigned pick(unsigned n)
 }
 
 static const char *const pieces[] = {
-    "Content-Disposition:", "content-disposition: ", "Content-Type: ", "X-Robot-Boot: ", "HTTP/1.1 200", "attachment",
-    ";", "; ", "=", "filename=", "filename*=", "FileName =", "\"", "\\", "\\\"", "utf-8''", "UTF-8'es'",
-    "iso-8859-1''", "'", "%", "%2", "%2f", "%00", "%C3%B1", "%ff", "%E2%80%AE", "/", "\\\\", "..", ".", " ", "\t",
-    "filename*0=", "filename*1*=", "filename*2=", "filename*0*=UTF-8''", "=?utf-8?Q?", "=?iso-8859-1?B?", "=?", "?=", "=F1", "w7Eu", "_", "C:\\", "name=",
-    "windows-1252''", "%80", "\x80", ".pdf", "\r\n", "\x01", "\x7f", "\xff", "\xc3", "\xc3\xb1", "\xed\xa0\x80", "\xf0\x9f\x99\x82", "name", "a.pdf",
+    "Content-Disposition:",
+    "content-disposition: ",
+    "Content-Type: ",
+    "X-Robot-Boot: ",
+    "HTTP/1.1 200",
+    "attachment",
+    ";",
+    "; ",
+    "=",
+    "filename=",
+    "filename*=",
+    "FileName =",
+    "\"",
+    "\\",
+    "\\\"",
+    "utf-8''",
+    "UTF-8'es'",
+    "iso-8859-1''",
+    "'",
+    "%",
+    "%2",
+    "%2f",
+    "%00",
+    "%C3%B1",
+    "%ff",
+    "%E2%80%AE",
+    "/",
+    "\\\\",
+    "..",
+    ".",
+    " ",
+    "\t",
+    "filename*0=",
+    "filename*1*=",
+    "filename*2=",
+    "filename*0*=UTF-8''",
+    "=?utf-8?Q?",
+    "=?iso-8859-1?B?",
+    "=?",
+    "?=",
+    "=F1",
+    "w7Eu",
+    "_",
+    "C:\\",
+    "name=",
+    "windows-1252''",
+    "%80",
+    "\x80",
+    ".pdf",
+    "\r\n",
+    "\x01",
+    "\x7f",
+    "\xff",
+    "\xc3",
+    "\xc3\xb1",
+    "\xed\xa0\x80",
+    "\xf0\x9f\x99\x82",
+    "name",
+    "a.pdf",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1\xc3\xb1",
 };
 
 static void make(struct buf *b)
 {
-    static const char *const begins[] = {"Content-Disposition: attachment; filename=",
-                                         "Content-Disposition: attachment; filename=\"",
-                                         "Content-Disposition: inline; filename*=UTF-8''",
-                                         "Content-Disposition: x; filename*=iso-8859-1''"};
+    static const char *const begins[] = {
+        "Content-Disposition: attachment; filename=", "Content-Disposition: attachment; filename=\"",
+        "Content-Disposition: inline; filename*=UTF-8''", "Content-Disposition: x; filename*=iso-8859-1''"};
     if (pick(4))
         buf_adds(b, pick(4) ? begins[pick(4)] : pieces[pick(5)]);
     for (unsigned n = pick(30); n; n--) {
@@ -50,8 +103,8 @@ static bool is_utf8(const char *s)
 {
     for (const unsigned char *p = (const unsigned char *)s; *p;) {
         unsigned more = *p < 0x80 ? 0 : *p < 0xc2 ? 9 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : *p < 0xf5 ? 3 : 9;
-        if (more == 9 || (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
-            (*p == 0xf4 && p[1] > 0x8f))
+        if (more == 9 || (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+            (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
             return false;
         for (p++; more; more--, p++)
             if ((*p & 0xc0) != 0x80)
@@ -65,7 +118,8 @@ static void check_text(const char *s, size_t room, const char *never)
     CHECK(strlen(s) < room, "%zu bytes", strlen(s));
     CHECK(is_utf8(s), "not UTF-8: %s", s);
     for (const char *p = s; *p; p++)
-        CHECK((unsigned char)*p >= 0x20 && *p != 0x7f && !strchr(never, *p), "byte %02x in %s", (unsigned char)*p, s);
+        CHECK((unsigned char)*p >= 0x20 && *p != 0x7f && !strchr(never, *p), "byte %02x in %s", (unsigned char)*p,
+              s);
 }
 
 int main(int argc, char **argv)

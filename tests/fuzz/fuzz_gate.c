@@ -97,8 +97,7 @@ static void make_head(struct buf *b)
     }
 }
 
-/* ---- the other reader ------------------------------------------------------------------------------------------
- */
+/* ---- the other reader --------------------------------------------------------------------------------------- */
 
 static bool is_tchar(unsigned char c)
 {
@@ -209,8 +208,7 @@ static bool is_sound(const struct strict *s)
            !(s->lengths && s->codings) && !(s->codings && s->is_10) && (s->hosts || s->is_10);
 }
 
-/* ---- behind the gate -------------------------------------------------------------------------------------------
- */
+/* ---- behind the gate ---------------------------------------------------------------------------------------- */
 
 static void read_params(char *target)
 {

@@ -26,10 +26,23 @@ static void seed_message(struct buf *out, uint8_t type[2])
     static uint64_t numbers[] = {1, 300, 70000, 1ull << 40};
     static struct stats stats = {.present = true};
     struct msg m[] = {
-        {.type = MSG_HELLO, .HELLO = {.name = STR("d1"), .boot_id = STR("boot"), .version = STR("1"), .capacity = 256, .foreign = 3, .alerts = true}},
-        {.type = MSG_PING, .PING = {.seq = 5, .incarnation = 9, .limits = {numbers, 4}, .database_ok = true, .stats = &stats}},
+        {.type = MSG_HELLO,
+         .HELLO = {.name = STR("d1"),
+                   .boot_id = STR("boot"),
+                   .version = STR("1"),
+                   .capacity = 256,
+                   .foreign = 3,
+                   .alerts = true}},
+        {.type = MSG_PING,
+         .PING = {.seq = 5, .incarnation = 9, .limits = {numbers, 4}, .database_ok = true, .stats = &stats}},
         {.type = MSG_REQUEST,
-         .REQUEST = {.id = 1, .op = 3, .request_id = STR("abc"), .companies = {numbers, 4}, .session_id = STR("s"), .portal = STR("sunat"), .user_id = 12}},
+         .REQUEST = {.id = 1,
+                     .op = 3,
+                     .request_id = STR("abc"),
+                     .companies = {numbers, 4},
+                     .session_id = STR("s"),
+                     .portal = STR("sunat"),
+                     .user_id = 12}},
         {.type = MSG_REPLY, .REPLY = {.id = 1, .status = 502, .error = STR("robot_error"), .message = STR("no")}},
         {.type = MSG_HEALTH, .HEALTH = {.incarnation = STR("i"), .seq = 2, .full = true, .stats = &stats}},
     };
@@ -40,12 +53,16 @@ static void seed_message(struct buf *out, uint8_t type[2])
 
 static void seed_rows(struct buf *out)
 {
-    struct robot_row r[2] = {{STR("r1"), STR("http://a:1"), WANTED_ACTIVE}, {STR("r2"), STR("http://b:2"), WANTED_DISABLED}};
+    struct robot_row r[2] = {{STR("r1"), STR("http://a:1"), WANTED_ACTIVE},
+                             {STR("r2"), STR("http://b:2"), WANTED_DISABLED}};
     struct health_row h[2] = {{STR("r1"), VERDICT_UP, 1, 2, 3, STR("b"), STR(""), .down = DOWN_NOT},
                               {STR("r2"), VERDICT_DOWN, 9, -1, -1, STR(""), STR("timeout"), .down = DOWN_SILENT}};
-    struct robot_stats_row s[2] = {{STR("r1"), WANTED_ACTIVE, 1, 2, 3, {70000, {1, 0, 300}}, {1}, .mute = 0}, {.name = STR("r2"), .mute = 3}};
+    struct robot_stats_row s[2] = {{STR("r1"), WANTED_ACTIVE, 1, 2, 3, {70000, {1, 0, 300}}, {1}, .mute = 0},
+                                   {.name = STR("r2"), .mute = 3}};
     struct company_stats_row c[2] = {{1, 2, 3, 4, 5}, {20131, 0, 0, 1, 70000}};
-    struct attempt_stats_row a[2] = {{STR("sunat"), STR("sunat.menu_sol_login"), STR("refused"), STR("bad_credentials"), 7}, {STR("p"), STR("p.l"), STR("done"), STR(""), 1}};
+    struct attempt_stats_row a[2] = {
+        {STR("sunat"), STR("sunat.menu_sol_login"), STR("refused"), STR("bad_credentials"), 7},
+        {STR("p"), STR("p.l"), STR("done"), STR(""), 1}};
     switch (dice(5)) {
     case 0:
         proto_encode_robots(out, r, 2);

@@ -80,8 +80,8 @@ static bool by_arrays(const struct torn *t)
     MYSQL_BIND bind[2] = {{.buffer_type = MYSQL_TYPE_LONGLONG, .buffer = token, .u.indicator = none},
                           {.buffer_type = MYSQL_TYPE_LONGLONG, .buffer = id, .u.indicator = none}};
     bool is_done = !mysql_query(my, "START TRANSACTION") && !mysql_stmt_prepare(stmt, WRITE, sizeof(WRITE) - 1) &&
-                   !mysql_stmt_attr_set(stmt, STMT_ATTR_ARRAY_SIZE, &n) && !mysql_stmt_bind_param(stmt, bind) && !mysql_stmt_execute(stmt) &&
-                   (my->server_status & SERVER_STATUS_IN_TRANS) && !mysql_commit(my);
+                   !mysql_stmt_attr_set(stmt, STMT_ATTR_ARRAY_SIZE, &n) && !mysql_stmt_bind_param(stmt, bind) &&
+                   !mysql_stmt_execute(stmt) && (my->server_status & SERVER_STATUS_IN_TRANS) && !mysql_commit(my);
     if (!is_done)
         mysql_rollback(my);
     mysql_stmt_close(stmt);
@@ -116,8 +116,17 @@ int main(int argc, char **argv)
 {
     if (argc != 8)
         return 2;
-    struct torn t = {.host = argv[2], .other = argv[3], .user = argv[4], .password = argv[5], .name = argv[6], .rounds = (unsigned)atoi(argv[7])};
-    struct conf conf = {.db_host = t.host, .db_user = t.user, .db_password = t.password, .db_name = t.name, .dispatcher_db_threads = 1};
+    struct torn t = {.host = argv[2],
+                     .other = argv[3],
+                     .user = argv[4],
+                     .password = argv[5],
+                     .name = argv[6],
+                     .rounds = (unsigned)atoi(argv[7])};
+    struct conf conf = {.db_host = t.host,
+                        .db_user = t.user,
+                        .db_password = t.password,
+                        .db_name = t.name,
+                        .dispatcher_db_threads = 1};
     struct db *db = db_new(&conf);
     bool is_store = strcmp(argv[1], "store") == 0;
     for (unsigned i = 0; i < t.rounds; i++) {

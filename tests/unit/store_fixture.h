@@ -34,7 +34,7 @@ static struct db *db, *look;
 static char server_dir[40];
 static pid_t server_pid;
 
-/* ---- the server ------------------------------------------------------------------------------------------------ */
+/* ---- the server --------------------------------------------------------------------------------------------- */
 
 static inline int spawn_wait(char *const argv[])
 {
@@ -95,15 +95,30 @@ static inline int server_start(void **state)
     snprintf(datadir, sizeof(datadir), "--datadir=%s", data);
     snprintf(socket, sizeof(socket), "--socket=%s", sock);
     snprintf(pid_file, sizeof(pid_file), "--pid-file=%s/pid", server_dir);
-    snprintf(tmpdir, sizeof(tmpdir), "--tmpdir=%s", server_dir); /* a server that starts removes all temporary tables there, another server's too */
-    char *install[] = {"mariadb-install-db", "--no-defaults",      "--auth-root-authentication-method=normal",
-                       "--skip-test-db",     datadir,              root ? user : NULL,
+    snprintf(tmpdir, sizeof(tmpdir), "--tmpdir=%s",
+             server_dir); /* a server that starts removes all temporary tables there, another server's too */
+    char *install[] = {"mariadb-install-db",
+                       "--no-defaults",
+                       "--auth-root-authentication-method=normal",
+                       "--skip-test-db",
+                       datadir,
+                       root ? user : NULL,
                        NULL};
     if (spawn_wait(install))
         return -1;
-    char *serve[] = {"mariadbd", "--no-defaults", datadir, socket, pid_file, tmpdir, "--skip-networking",
-                     "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=48M", "--max-connections=100",
-                     "--performance-schema=OFF", root ? user : NULL, NULL};
+    char *serve[] = {"mariadbd",
+                     "--no-defaults",
+                     datadir,
+                     socket,
+                     pid_file,
+                     tmpdir,
+                     "--skip-networking",
+                     "--innodb-flush-log-at-trx-commit=0",
+                     "--innodb-buffer-pool-size=48M",
+                     "--max-connections=100",
+                     "--performance-schema=OFF",
+                     root ? user : NULL,
+                     NULL};
     if ((server_pid = fork()) == 0)
         server_exec(serve);
     conf.db_host = strdup("127.0.0.1");
@@ -151,7 +166,7 @@ static inline int server_stop(void **state)
     return nftw(server_dir, path_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* ---- looking and arranging --------------------------------------------------------------------------------------- */
+/* ---- looking and arranging ---------------------------------------------------------------------------------- */
 
 static inline void sql_fine(enum db_rc rc)
 {
@@ -176,10 +191,10 @@ static inline void first_text(enum db_rc rc, const char *want)
 }
 #define assert_text(want, ...) first_text(db_query(look, __VA_ARGS__), want)
 #define assert_number(want, ...) assert_int_equal(number_of(__VA_ARGS__), want)
-#define run_fine(op_fn, op)                  \
-    do {                                     \
-        op_fn(db, op);                       \
-        assert_int_equal((op)->rc, STORE_OK); \
+#define run_fine(op_fn, op)                                                                                       \
+    do {                                                                                                          \
+        op_fn(db, op);                                                                                            \
+        assert_int_equal((op)->rc, STORE_OK);                                                                     \
     } while (0)
 
 /* Every table empty, three robots of two places: r1, r2, r3. */
@@ -188,8 +203,9 @@ static uint32_t robot[4];
 
 static inline uint32_t robot_add(const char *name, const char *base_url, int64_t capacity)
 {
-    exec_sql("INSERT INTO chasqui_robots (name, base_url, viewer_url, created_at) VALUES (?, ?, 'http://view.test/', NOW(6))", "ss",
-             name, base_url);
+    exec_sql(
+        "INSERT INTO chasqui_robots (name, base_url, viewer_url, created_at) VALUES (?, ?, 'http://view.test/', NOW(6))",
+        "ss", name, base_url);
     struct store_robot_seen seen = {
         .robot_id = (uint32_t)db_insert_id(look), .reported_capacity = capacity, .boot_id = "boot-1", .fenced = 1};
     run_fine(store_robot_seen, &seen);
@@ -199,11 +215,13 @@ static inline uint32_t robot_add(const char *name, const char *base_url, int64_t
 static inline int reset(void **state)
 {
     (void)state;
-    static const char *const tables[] = {"portal_jobs", "chasqui_jobs", "chasqui_sessions", "chasqui_epochs", "chasqui_robots",
-                                         "chasqui_places", "chasqui_leases", "chasqui_session_migrations", "chasqui_job_events",
-                                         "chasqui_tokens", "chasqui_token_companies", "chasqui_credentials", "chasqui_audit",
-                                         "chasqui_batches", "chasqui_items", "chasqui_idempotency", "chasqui_pause", "chasqui_schedules",
-                                         "chasqui_schedule_items", "chasqui_schedule_runs", "chasqui_webhooks", "chasqui_refusals", "chasqui_results"};
+    static const char *const tables[] = {
+        "portal_jobs",        "chasqui_jobs",      "chasqui_sessions",        "chasqui_epochs",
+        "chasqui_robots",     "chasqui_places",    "chasqui_leases",          "chasqui_session_migrations",
+        "chasqui_job_events", "chasqui_tokens",    "chasqui_token_companies", "chasqui_credentials",
+        "chasqui_audit",      "chasqui_batches",   "chasqui_items",           "chasqui_idempotency",
+        "chasqui_pause",      "chasqui_schedules", "chasqui_schedule_items",  "chasqui_schedule_runs",
+        "chasqui_webhooks",   "chasqui_refusals",  "chasqui_results"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         char sql[80];
         snprintf(sql, sizeof(sql), "DELETE FROM %s", tables[i]);
@@ -225,8 +243,14 @@ static inline struct lease lease_make(void)
 /* A reservation of company with the candidates r<first>..r<last>. */
 static inline struct store_reserve reserve_op(uint64_t company, unsigned first, unsigned last)
 {
-    struct store_reserve op = {.company_id = company, .portal = "acme", .action = "login_acme", .priority = 5,
-                               .token_id = 7, .request_id = "req-1", .lease = lease_make(), .laravel_max_age_ms = 3600000};
+    struct store_reserve op = {.company_id = company,
+                               .portal = "acme",
+                               .action = "login_acme",
+                               .priority = 5,
+                               .token_id = 7,
+                               .request_id = "req-1",
+                               .lease = lease_make(),
+                               .laravel_max_age_ms = 3600000};
     id_job_uid(op.job_uid);
     for (unsigned i = first; first && i <= last; i++)
         op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
@@ -241,8 +265,11 @@ static inline void reserve_fine(struct store_reserve *op, enum reserve_outcome w
 
 static inline struct store_login_done login_done_op(const struct store_reserve *r, const char *session_id)
 {
-    struct store_login_done op = {.job_id = r->job_id, .session_ref = r->session_ref, .boot_id = "boot-1",
-                                  .title = "Acme S.A.", .robot_viewer_url = "http://view.test/"};
+    struct store_login_done op = {.job_id = r->job_id,
+                                  .session_ref = r->session_ref,
+                                  .boot_id = "boot-1",
+                                  .title = "Acme S.A.",
+                                  .robot_viewer_url = "http://view.test/"};
     memcpy(op.token, r->lease.token, sizeof(op.token));
     snprintf(op.session_id, sizeof(op.session_id), "%s", session_id);
     for (unsigned i = 1; i < 4; i++)
@@ -268,16 +295,19 @@ static inline struct session_row session_make(uint64_t company, unsigned on, con
 /* A row as Laravel writes it, done `age_s` ago. */
 static inline uint64_t laravel_make(uint64_t company, const char *base_url, const char *session_id, int64_t age_s)
 {
-    exec_sql("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_worker_viewer_url, "
-             "robot_session_id, created_at, updated_at) VALUES ('LARAVEL-1', ?, 'acme', 'login', 'done', ?, NULL, ?, NOW() - INTERVAL ? "
-             "SECOND, NOW() - INTERVAL ? SECOND)",
-             "ussii", company, base_url, session_id, age_s, age_s);
+    exec_sql(
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_worker_viewer_url, "
+        "robot_session_id, created_at, updated_at) VALUES ('LARAVEL-1', ?, 'acme', 'login', 'done', ?, NULL, ?, NOW() - INTERVAL ? "
+        "SECOND, NOW() - INTERVAL ? SECOND)",
+        "ussii", company, base_url, session_id, age_s, age_s);
     return db_insert_id(look);
 }
 
 static inline void credentials_store(uint64_t company)
 {
-    exec_sql("REPLACE INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, 'acme', 'sealed!', NOW(6))", "u", company);
+    exec_sql(
+        "REPLACE INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, 'acme', 'sealed!', NOW(6))",
+        "u", company);
 }
 
 static inline int64_t places_used(uint32_t robot_id)
@@ -291,8 +321,11 @@ static inline void assert_session(uint64_t ref, const char *state, const char *r
     assert_text(reason, "SELECT reason FROM chasqui_sessions WHERE id = ?", "u", ref);
     assert_number(pending, "SELECT close_pending FROM chasqui_sessions WHERE id = ?", "u", ref);
     assert_number(places, "SELECT COUNT(*) FROM chasqui_places WHERE session_ref = ?", "u", ref);
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_sessions WHERE (live IS NULL) <> (state NOT IN ('opening', 'active', 'closing')) OR "
-                     "NOT (live_session_id <=> IF(live = 1, robot_session_id, NULL))", "");
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM chasqui_sessions WHERE (live IS NULL) <> (state NOT IN ('opening', 'active', 'closing')) OR "
+        "NOT (live_session_id <=> IF(live = 1, robot_session_id, NULL))",
+        "");
 }
 
 static inline void assert_job(uint64_t job_id, const char *status, const char *error)

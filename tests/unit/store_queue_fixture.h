@@ -10,12 +10,19 @@
 
 #include "dispatcher/store/store_queue.h"
 
-/* ---- putting in -------------------------------------------------------------------------------------------------- */
+/* ---- putting in --------------------------------------------------------------------------------------------- */
 
 static inline struct store_enqueue enqueue_op(uint64_t company, uint8_t priority)
 {
-    struct store_enqueue op = {.company_id = company, .portal = "acme", .action = "acme.login", .priority = priority, .params = "sealed",
-                               .params_len = 6, .token_id = 7, .request_id = "req-1", .tries = 3};
+    struct store_enqueue op = {.company_id = company,
+                               .portal = "acme",
+                               .action = "acme.login",
+                               .priority = priority,
+                               .params = "sealed",
+                               .params_len = 6,
+                               .token_id = 7,
+                               .request_id = "req-1",
+                               .tries = 3};
     id_job_uid(op.job_uid);
     return op;
 }
@@ -35,11 +42,15 @@ static inline uint64_t enqueued(uint64_t company, uint8_t priority)
     return enqueued_at(company, priority, 0);
 }
 
-/* ---- batches ----------------------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------------------------------------------ */
 
 static inline struct store_batch_open batch_open_op(const char *key, const char *digest)
 {
-    struct store_batch_open op = {.token_id = 7, .portal = "acme", .action = "acme.login", .priority = 5, .request_id = "req-1",
+    struct store_batch_open op = {.token_id = 7,
+                                  .portal = "acme",
+                                  .action = "acme.login",
+                                  .priority = 5,
+                                  .request_id = "req-1",
                                   .key = {.is_set = true}};
     id_sha256(key, strlen(key), op.key.scope);
     id_sha256(digest, strlen(digest), op.key.digest);
@@ -92,7 +103,8 @@ static inline uint64_t batch_make(unsigned items, uint64_t first_company)
 /* All steps. */
 static inline struct store_batch_cancel batch_cancelled(uint64_t batch_id)
 {
-    struct store_batch_cancel op = {.batch_id = batch_id, .viewer = {.token_id = 7}, .by = {.name = "token:7:t", .request_id = "r"}};
+    struct store_batch_cancel op = {
+        .batch_id = batch_id, .viewer = {.token_id = 7}, .by = {.name = "token:7:t", .request_id = "r"}};
     do
         run_fine(store_batch_cancel, &op);
     while (op.more);
@@ -107,14 +119,22 @@ static inline unsigned batch_finished(uint64_t batch_id)
     return op.n_done;
 }
 
-/* ---- claiming ---------------------------------------------------------------------------------------------------- */
+/* ---- claiming ----------------------------------------------------------------------------------------------- */
 
 static inline struct store_claim claim_op(unsigned max)
 {
-    static struct action acme = {.name = "acme.login", .portal = "acme", .method = "POST", .path = "/acme/login", .session = ACTION_CREATE,
+    static struct action acme = {.name = "acme.login",
+                                 .portal = "acme",
+                                 .method = "POST",
+                                 .path = "/acme/login",
+                                 .session = ACTION_CREATE,
                                  .timeout_ms = 60000};
     static const struct action_table actions = {&acme, 1};
-    struct store_claim op = {.lease = lease_make(), .max = max, .tries = 3, .logins_per_robot = 100, .laravel_max_age_ms = 3600000,
+    struct store_claim op = {.lease = lease_make(),
+                             .max = max,
+                             .tries = 3,
+                             .logins_per_robot = 100,
+                             .laravel_max_age_ms = 3600000,
                              .actions = &actions};
     for (unsigned i = 1; i < 4; i++)
         op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
@@ -137,11 +157,13 @@ static inline void claim_fine(struct store_claim *op, unsigned want)
     assert_int_equal(op->n, want);
 }
 
-/* ---- outcomes of what was claimed -------------------------------------------------------------------------------- */
+/* ---- outcomes of what was claimed --------------------------------------------------------------------------- */
 
-static inline struct store_login_done claimed_done_op(const struct claimed *got, const struct lease *lease, const char *session_id)
+static inline struct store_login_done claimed_done_op(const struct claimed *got, const struct lease *lease,
+                                                      const char *session_id)
 {
-    struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = *lease};
+    struct store_reserve as = {
+        .job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = *lease};
     struct store_login_done op = login_done_op(&as, session_id);
     op.item = got->item;
     op.company_id = got->company_id;
@@ -155,10 +177,15 @@ static inline void claimed_finish(const struct claimed *got, const struct lease 
     assert_int_equal(op.outcome, LOGIN_DONE_OK);
 }
 
-static inline struct store_login_failed claimed_failed_op(const struct claimed *got, const struct lease *lease, int64_t retry_ms)
+static inline struct store_login_failed claimed_failed_op(const struct claimed *got, const struct lease *lease,
+                                                          int64_t retry_ms)
 {
-    struct store_login_failed op = {.job_id = got->job_id, .session_ref = got->session_ref, .error = "robot_error", .message = "no",
-                                    .item = got->item, .retry_ms = retry_ms};
+    struct store_login_failed op = {.job_id = got->job_id,
+                                    .session_ref = got->session_ref,
+                                    .error = "robot_error",
+                                    .message = "no",
+                                    .item = got->item,
+                                    .retry_ms = retry_ms};
     memcpy(op.token, lease->token, sizeof(op.token));
     return op;
 }

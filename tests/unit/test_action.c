@@ -106,8 +106,10 @@ static void test_errors(void **state)
                      "        portal_errors = \"down , gone\"\n"
                      "    acme.form\n        path = /f\n        session = use\n        safe = true\n"));
     assert_true(action_is_safe(action_find(&table, "acme.form")));
-    assert_string_equal(action_find(&table, "acme.login")->final_errors, "bad_credentials,invalid_credentials,account_locked,unknown_company");
-    assert_string_equal(action_find(&table, "acme.login")->portal_errors, "portal_unavailable,portal_maintenance,portal_timeout");
+    assert_string_equal(action_find(&table, "acme.login")->final_errors,
+                        "bad_credentials,invalid_credentials,account_locked,unknown_company");
+    assert_string_equal(action_find(&table, "acme.login")->portal_errors,
+                        "portal_unavailable,portal_maintenance,portal_timeout");
     assert_string_equal(action_find(&table, "acme.other")->final_errors, "locked");
     assert_string_equal(action_find(&table, "acme.other")->portal_errors, "down,gone");
     assert_null(action_find(&table, "acme.form")->final_errors);
@@ -157,10 +159,12 @@ static void test_other_keys(void **state)
                    "5: actions.sunat.echo.timeout_ms: timeout_ms must be a decimal integer of 100 to 600000");
     assert_refused("        path = /\n        session = use\n        timeout_ms = 600001\n",
                    "5: actions.sunat.echo.timeout_ms: timeout_ms must be a decimal integer of 100 to 600000");
-    assert_refused("        path = /\n        session = use\n        final_errors = a,,b\n",
-                   "5: actions.sunat.echo.final_errors: final_errors is a comma list of error codes, 1024 bytes at most");
-    assert_refused("        path = /\n        session = use\n        portal_errors = a b\n",
-                   "5: actions.sunat.echo.portal_errors: portal_errors is a comma list of error codes, 1024 bytes at most");
+    assert_refused(
+        "        path = /\n        session = use\n        final_errors = a,,b\n",
+        "5: actions.sunat.echo.final_errors: final_errors is a comma list of error codes, 1024 bytes at most");
+    assert_refused(
+        "        path = /\n        session = use\n        portal_errors = a b\n",
+        "5: actions.sunat.echo.portal_errors: portal_errors is a comma list of error codes, 1024 bytes at most");
     assert_refused("        path = /\n        session = use\n        url = x\n",
                    "5: actions.sunat.echo.url: unknown key of an action (method, path, session, timeout_ms, "
                    "final_errors, portal_errors, safe)");
@@ -180,8 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_built_in), cmocka_unit_test(test_one_of_the_file), cmocka_unit_test(test_errors),
-cmocka_unit_test(test_names),
-        cmocka_unit_test(test_paths),    cmocka_unit_test(test_other_keys),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_paths),           cmocka_unit_test(test_other_keys),
     };
     return cmocka_run_group_tests(tests, NULL, clean_up);
 }

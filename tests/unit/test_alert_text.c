@@ -22,7 +22,11 @@ static struct alert_message message(unsigned n, bool is_spanish)
 static struct alert_told *one(enum alert_what what, const char *text, const char *text_es)
 {
     memset(told, 0, sizeof(told));
-    told[0] = (struct alert_told){.id = 17, .what = what, .first_ms = 1000000, .ended_ms = what == ALERT_ENDED ? 1300000 : 0, .said = {.code = "robot_down", .who = "r1", .is_bad = true}};
+    told[0] = (struct alert_told){.id = 17,
+                                  .what = what,
+                                  .first_ms = 1000000,
+                                  .ended_ms = what == ALERT_ENDED ? 1300000 : 0,
+                                  .said = {.code = "robot_down", .who = "r1", .is_bad = true}};
     strcpy(told[0].said.text, text);
     strcpy(told[0].said.text_es, text_es);
     strcpy(told[0].said.todo, "Look at it.");
@@ -48,7 +52,9 @@ static void test_slack_and_telegram(void **state)
     struct alert_message m = message(1, false);
     alert_slack(&out, &m);
     char *text = member(&out, "text");
-    assert_non_null(strstr(text, "Robot &lt;!channel&gt; &amp; &lt;https://evil|ours&gt; is down. Look at it. (chasqui alerts ack 17)"));
+    assert_non_null(strstr(
+        text,
+        "Robot &lt;!channel&gt; &amp; &lt;https://evil|ours&gt; is down. Look at it. (chasqui alerts ack 17)"));
     free(text);
     buf_clear(&out);
     alert_telegram(&out, &m, "-100123");
@@ -92,7 +98,9 @@ static void test_a_mail(void **state)
     static const uint8_t id[ID_TOKEN_BYTES] = {0xab};
     struct buf out = {0};
     (void)state;
-    one(ALERT_ENDED, "Down\r\nBcc: all@example.com\r\n\r\nhello", "El robot est\xc3\xa1 ca\xc3\xad" "do\nBcc: x@example.com, y con una explicaci\xc3\xb3n muy larga que no cabe en una l\xc3\xadnea");
+    one(ALERT_ENDED, "Down\r\nBcc: all@example.com\r\n\r\nhello",
+        "El robot est\xc3\xa1 ca\xc3\xad"
+        "do\nBcc: x@example.com, y con una explicaci\xc3\xb3n muy larga que no cabe en una l\xc3\xadnea");
     struct alert_message m = message(1, true);
     alert_mail(&out, &m, "chasqui@example.com", "a@example.com,b@example.com", id, 1700000000000);
     assert_null(strstr(out.data, "Bcc"));
@@ -108,13 +116,15 @@ static void test_a_mail(void **state)
     }
     buf_free(&out);
     alert_lines(&out, &m);
-    assert_non_null(strstr(out.data, "termin\xc3\xb3: El robot est\xc3\xa1 ca\xc3\xad" "doBcc: x@example.com"));
+    assert_non_null(strstr(out.data, "termin\xc3\xb3: El robot est\xc3\xa1 ca\xc3\xad"
+                                     "doBcc: x@example.com"));
     assert_non_null(strstr(out.data, "Dur\xc3\xb3 5 min.\n"));
     buf_free(&out);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slack_and_telegram), cmocka_unit_test(test_long_ones_are_cut), cmocka_unit_test(test_a_mail)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slack_and_telegram),
+                                       cmocka_unit_test(test_long_ones_are_cut), cmocka_unit_test(test_a_mail)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

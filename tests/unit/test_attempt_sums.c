@@ -32,7 +32,9 @@ static long value_of(const struct attempt_sums *sums, const char *outcome, const
     char name[200];
     long n = -1;
     attempt_sums_metrics(sums, &text);
-    snprintf(name, sizeof name, "chasqui_attempts_total{portal=\"sunat\",action=\"sunat.login\",outcome=\"%s\",robot_error=\"%s\"} ", outcome, error);
+    snprintf(name, sizeof name,
+             "chasqui_attempts_total{portal=\"sunat\",action=\"sunat.login\",outcome=\"%s\",robot_error=\"%s\"} ",
+             outcome, error);
     const char *at = strstr(text.data, name);
     if (at)
         sscanf(at + strlen(name), "%ld", &n);
@@ -47,7 +49,8 @@ static void count(struct told *t, const char *outcome, const char *error, unsign
         i++;
     if (i == t->n) {
         strcpy(t->error[i], error);
-        t->row[t->n++] = (struct attempt_stats_row){STR("sunat"), STR("sunat.login"), str_of(outcome), str_of(t->error[i]), 0};
+        t->row[t->n++] =
+            (struct attempt_stats_row){STR("sunat"), STR("sunat.login"), str_of(outcome), str_of(t->error[i]), 0};
     }
     t->row[i].n += times;
 }

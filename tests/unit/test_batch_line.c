@@ -47,8 +47,11 @@ static void test_items(void **state)
     accepted("{\"company_id\":\"007\",\"params\":[]}", 7, "");
     accepted("{\"company_id\":7,\"params\":{}}", 7, "");
     accepted("{\"company_id\":7,\"note\":[1,{\"a\":2}]}", 7, "");
-    accepted("{\"params\": { \"user\" : \"Mar\\u00eda\", \"n\": 1.5, \"deep\":{\"company_id\":3} }, \"company_id\":9}", 9,
-             "{\"user\":\"Mar\xc3\xad" "a\",\"n\":1.5,\"deep\":{\"company_id\":3}}");
+    accepted(
+        "{\"params\": { \"user\" : \"Mar\\u00eda\", \"n\": 1.5, \"deep\":{\"company_id\":3} }, \"company_id\":9}",
+        9,
+        "{\"user\":\"Mar\xc3\xad"
+        "a\",\"n\":1.5,\"deep\":{\"company_id\":3}}");
 }
 
 static void test_why_a_line_is_no_item(void **state)
@@ -57,21 +60,26 @@ static void test_why_a_line_is_no_item(void **state)
     rejected("{}", "validation_failed", "{\"company_id\":[\"is needed\"]}");
     rejected("{\"company_id\":0}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
     rejected("{\"company_id\":-5}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
-    rejected("{\"company_id\":\"5,0\"}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
-    rejected("{\"company_id\":5.0}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
-    rejected("{\"company_id\":99999999999999999999}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
+    rejected("{\"company_id\":\"5,0\"}", "validation_failed",
+             "{\"company_id\":[\"must be an integer of 1 or more\"]}");
+    rejected("{\"company_id\":5.0}", "validation_failed",
+             "{\"company_id\":[\"must be an integer of 1 or more\"]}");
+    rejected("{\"company_id\":99999999999999999999}", "validation_failed",
+             "{\"company_id\":[\"must be an integer of 1 or more\"]}");
     rejected("{\"company_id\":05}", "bad_request", "{\"line\":[\"not JSON\"]}");
     rejected("{\"company_id\":5", "bad_request", "{\"line\":[\"not JSON\"]}");
     rejected("{\"company_id\":5}{", "bad_request", "{\"line\":[\"not JSON\"]}");
     rejected("{\"company_id\":5,\"company_id\":5}", "bad_request", "{\"line\":[\"a key is given twice\"]}");
     rejected("[5]", "bad_request", "{\"line\":[\"is not a JSON object\"]}");
     rejected("\xff", "bad_request", "{\"line\":[\"not UTF-8\"]}");
-    rejected("{\"company_id\":5,\"params\":{\"a\":\"\\u0000\"}}", "validation_failed", "{\"line\":[\"a string holds \\\\u0000\"]}");
+    rejected("{\"company_id\":5,\"params\":{\"a\":\"\\u0000\"}}", "validation_failed",
+             "{\"line\":[\"a string holds \\\\u0000\"]}");
     rejected("{\"company_id\":5,\"params\":[1]}", "validation_failed", "{\"params\":[\"must be an object\"]}");
     rejected("{\"company_id\":\"x\",\"params\":7}", "validation_failed",
              "{\"company_id\":[\"must be an integer of 1 or more\"],\"params\":[\"must be an object\"]}");
-    rejected("{\"company_id\":5,\"params\":{\"epoch\":1,\"portal\":null}}", "validation_failed",
-             "{\"params.portal\":[\"is a name that is set here\"],\"params.epoch\":[\"is a name that is set here\"]}");
+    rejected(
+        "{\"company_id\":5,\"params\":{\"epoch\":1,\"portal\":null}}", "validation_failed",
+        "{\"params.portal\":[\"is a name that is set here\"],\"params.epoch\":[\"is a name that is set here\"]}");
     rejected("{\"company_id\":6}", "company_forbidden", "{\"company_id\":[\"is not a company of this token\"]}");
     rules.may_have_params = false;
     rejected("{\"company_id\":5,\"params\":{\"a\":1}}", "validation_failed",
@@ -89,7 +97,8 @@ static void test_both_ways_agree(void **state)
         " { \"params\" : { \"a\" : 1 , \"b\":\"2\" } , \"company_id\" : 7 } ",
         "{\"company_id\":5,\"params\":{\"a\":1,\"a\":,\"params\":{\"b\":1}}",
         "{\"company_id\":5,\"params\":{\"company_id\":1,\"epoch\":2}}"};
-    static const char noise[] = "{}[]\":,\\ 0159-.eEtrufalsn\t\r\x01\x7f\x80" "ap";
+    static const char noise[] = "{}[]\":,\\ 0159-.eEtrufalsn\t\r\x01\x7f\x80"
+                                "ap";
     unsigned seed = 1, items = 0;
     for (unsigned round = 0; round < 40000; round++) {
         char text[200], longer[230];
@@ -113,7 +122,8 @@ static void test_both_ways_agree(void **state)
             batch_line_read(&slow, longer, (size_t)n, &rules);
             assert_int_equal(quick.error, slow.error);
             assert_int_equal(quick.company_id, slow.company_id);
-            assert_string_equal(quick.params.len ? quick.params.data : "", slow.params.len ? slow.params.data : "");
+            assert_string_equal(quick.params.len ? quick.params.data : "",
+                                slow.params.len ? slow.params.data : "");
             items += !quick.error;
         }
         jv_free(quick.errors);

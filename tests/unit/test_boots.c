@@ -16,7 +16,7 @@ static void test_a_restart_is_taken_and_late_news_of_the_old_one_are_stale(void 
     (void)state;
     assert_int_equal(boots_see(&b, "a", 0, 1), BOOT_SAME);
     assert_int_equal(boots_see(&b, "b", 10, 11), BOOT_NEW);
-    assert_int_equal(boots_see(&b, "b", 12, 13), BOOT_NEW); /* until it is taken */
+    assert_int_equal(boots_see(&b, "b", 12, 13), BOOT_NEW);  /* until it is taken */
     assert_int_equal(boots_see(&b, "a", 10, 14), BOOT_SAME); /* asked before b was seen */
     boots_take(&b, "b", 15);
     assert_string_equal(b.now, "b");
@@ -97,9 +97,16 @@ static void test_a_boot_id_is_read(void **state)
     static const struct {
         const char *health, *header, *is;
     } rows[] = {
-        {"{\"boot_id\":\"b1\"}", "h1", "b1"}, {"{\"ok\":true}", "h1", "h1"}, {"{\"boot_id\":17}", "", "17"}, {"{\"boot_id\":1732850000.10}", "", "1732850000.10"},
-        {"{\"boot_id\":123456789012345678901234567890}", "x", "123456789012345678901234567890"}, {"{\"boot_id\":true}", "h1", "h1"},
-        {"{\"boot_id\":null}", "", ""}, {"{\"boot_id\":[1]}", "h1", "h1"}, {"[]", "h1", "h1"}, {"no JSON", "h1", "h1"},
+        {"{\"boot_id\":\"b1\"}", "h1", "b1"},
+        {"{\"ok\":true}", "h1", "h1"},
+        {"{\"boot_id\":17}", "", "17"},
+        {"{\"boot_id\":1732850000.10}", "", "1732850000.10"},
+        {"{\"boot_id\":123456789012345678901234567890}", "x", "123456789012345678901234567890"},
+        {"{\"boot_id\":true}", "h1", "h1"},
+        {"{\"boot_id\":null}", "", ""},
+        {"{\"boot_id\":[1]}", "h1", "h1"},
+        {"[]", "h1", "h1"},
+        {"no JSON", "h1", "h1"},
     };
     (void)state;
     for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

@@ -22,7 +22,14 @@ static void feed(struct breaker *b, const char *attempts)
 {
     for (; *attempts; attempts++) {
         bool is_well = *attempts >= 'A' && *attempts <= 'Z', is_robot = attempts[1] == '!';
-        struct breaker_attempt a = {now, ++job, (uint32_t)(*attempts | 32), (uint8_t)(is_well ? BREAKER_WELL : is_robot ? BREAKER_ROBOT : BREAKER_PORTAL), 1, 0};
+        struct breaker_attempt a = {now,
+                                    ++job,
+                                    (uint32_t)(*attempts | 32),
+                                    (uint8_t)(is_well    ? BREAKER_WELL
+                                              : is_robot ? BREAKER_ROBOT
+                                                         : BREAKER_PORTAL),
+                                    1,
+                                    0};
         breaker_ended(b, &times, &a, is_well ? NULL : is_robot ? "crashed" : "portal_unavailable", now);
         now += S / 10;
         attempts += is_robot;
@@ -47,7 +54,8 @@ static void test_trips_at_eight_of_ten(void **state)
 {
     struct breaker a = {0}, b = {0}, c = {0}, d = {0};
     (void)state;
-    feed(&a, "AB" "abababa");
+    feed(&a, "AB"
+             "abababa");
     assert_int_equal(a.state, BREAKER_DOUBTFUL);
     feed(&a, "b");
     assert_int_equal(a.state, BREAKER_TRIPPED);
@@ -68,7 +76,7 @@ static void test_a_robot_alone_trips_nothing(void **state)
 {
     struct breaker alone = {0}, failing = {0}, two = {0}, only = {0}, fast = {0}, early = {0};
     (void)state;
-    feed(&alone, "Baaaaaaaaaa"); /* the others do well: it is the robot's way to the portal */
+    feed(&alone, "Baaaaaaaaaa");                     /* the others do well: it is the robot's way to the portal */
     assert_int_equal(alone.state, BREAKER_DOUBTFUL); /* for a moment */
     now += S;
     breaker_tick(&alone, now);
@@ -141,7 +149,8 @@ static void test_what_was_under_way_is_no_news(void **state)
     struct breaker b = {0};
     (void)state;
     feed(&b, "ABa");
-    struct breaker_attempt older = {now, 98, 'c', BREAKER_WELL, TAKEN, 5000}, newer = {now, 99, 'c', BREAKER_WELL, TAKEN, 0};
+    struct breaker_attempt older = {now, 98, 'c', BREAKER_WELL, TAKEN, 5000},
+                           newer = {now, 99, 'c', BREAKER_WELL, TAKEN, 0};
     breaker_ended(&b, &times, &older, NULL, now);
     assert_int_equal(b.state, BREAKER_DOUBTFUL); /* it was let in before the portal went down */
     breaker_ended(&b, &times, &newer, NULL, now);
@@ -309,7 +318,7 @@ static void test_as_bytes(void **state)
     assert_int_equal(c.n, 0);
 }
 
-/* ---- pace ------------------------------------------------------------------------------------------------------------- */
+/* ---- pace --------------------------------------------------------------------------------------------------- */
 
 /* Whatever is asked at whatever times: in no minute more than that, and as many as may be over an hour. */
 static void pace_holds(unsigned per_minute, uint64_t every_us, unsigned least_percent)

@@ -24,10 +24,10 @@
 static struct conf conf;
 static struct dispatcher d;
 static struct robot robots[] = {{.id = 1, .name = "r1"}, {.id = 2, .name = "r2"}};
-static int credits[2];      /* given back less taken, by broker */
+static int credits[2]; /* given back less taken, by broker */
 static unsigned n_refused;
 
-/* ---- what bulkhead.c asks of others ---- */
+/* ---- what bulkhead.c asks of others ------------------------------------------------------------------------- */
 
 unsigned peers_window(const struct dispatcher *unused)
 {
@@ -62,7 +62,7 @@ void reply_error(struct dispatcher *unused, struct request *r, enum err e, const
     bulkhead_leave(unused, r);
 }
 
-/* ---- requests ---- */
+/* ---- requests ----------------------------------------------------------------------------------------------- */
 
 static struct request requests[100];
 static unsigned n_requests, n_turns;
@@ -103,7 +103,10 @@ static void loop_for(unsigned ms)
 static int set_up(void **state)
 {
     (void)state;
-    conf = (struct conf){.limit_robot_percent = 50, .limit_company_percent = 50, .dispatcher_concurrency = 256, .dispatcher_db_threads = 4};
+    conf = (struct conf){.limit_robot_percent = 50,
+                         .limit_company_percent = 50,
+                         .dispatcher_concurrency = 256,
+                         .dispatcher_db_threads = 4};
     memset(&d, 0, sizeof(d));
     memset(credits, 0, sizeof(credits));
     n_requests = n_turns = n_refused = 0;
@@ -122,7 +125,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- tests ---- */
+/* ---- tests -------------------------------------------------------------------------------------------------- */
 
 static void test_a_company_fills_its_share_and_no_more(void **state)
 {
@@ -131,7 +134,7 @@ static void test_a_company_fills_its_share_and_no_more(void **state)
         assert_true(call(request_of(0, 7), 1 + i % 2));
     struct request *waits = request_of(0, 7);
     assert_false(call(waits, 1));
-    assert_int_equal(credits[0], 1); /* what only waits holds no credit */
+    assert_int_equal(credits[0], 1);        /* what only waits holds no credit */
     assert_true(call(request_of(0, 8), 1)); /* another company passes by */
     char text[BULKHEAD_TEXT_MAX + 1];
     bulkheads_text(&d, text);
@@ -178,7 +181,7 @@ static void test_two_brokers_have_a_share_each(void **state)
     assert_int_equal(n_turns, 1);
     assert_ptr_equal(last_turn, first);
     assert_non_null(second->line);
-    bulkhead_leave(&d, second); /* its client went */
+    bulkhead_leave(&d, second);      /* its client went */
     assert_int_equal(credits[1], 1); /* given back once */
 }
 
@@ -199,7 +202,8 @@ static void test_the_company_that_uses_least_is_next(void **state)
 static void test_what_waits_at_the_database_is_bounded_by_company(void **state)
 {
     (void)state;
-    struct request *one = request_of(0, 7), *two = request_of(0, 7), *three = request_of(0, 7), *other = request_of(0, 8);
+    struct request *one = request_of(0, 7), *two = request_of(0, 7), *three = request_of(0, 7),
+                   *other = request_of(0, 8);
     one->lane = two->lane = three->lane = other->lane = LANE_LOGIN;
     assert_true(bulkhead_database(&d, one, 7, turn));
     assert_true(bulkhead_database(&d, two, 7, turn));
@@ -214,8 +218,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_a_company_fills_its_share_and_no_more), T(test_a_robot_that_hangs_holds_up_only_its_own), T(test_two_brokers_have_a_share_each),
-        T(test_the_company_that_uses_least_is_next), T(test_what_waits_at_the_database_is_bounded_by_company),
+        T(test_a_company_fills_its_share_and_no_more),
+        T(test_a_robot_that_hangs_holds_up_only_its_own),
+        T(test_two_brokers_have_a_share_each),
+        T(test_the_company_that_uses_least_is_next),
+        T(test_what_waits_at_the_database_is_bounded_by_company),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

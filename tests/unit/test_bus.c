@@ -151,7 +151,7 @@ static bool never(struct scene *sc)
     return false;
 }
 
-/* --- keys ------------------------------------------------------------------ */
+/* --- keys ---------------------------------------------------------------------------------------------------- */
 
 static void make_key(const char *dir, const char *role, const char *allow_as, const char *metadata_role)
 {
@@ -199,7 +199,7 @@ static void remove_dir(const char *dir)
     assert_int_equal(rmdir(dir), 0);
 }
 
-/* --- the scene -------------------------------------------------------------- */
+/* --- the scene ----------------------------------------------------------------------------------------------- */
 
 static struct bus *new_bus(struct scene *sc, enum conf_owner role)
 {
@@ -253,7 +253,7 @@ static int send_text(struct bus_sock *s, const char *text)
     return bus_send(s, NULL, 0, f, 2);
 }
 
-/* --- plain --------------------------------------------------------------------- */
+/* --- plain --------------------------------------------------------------------------------------------------- */
 
 static void test_round_trip_without_curve(void **state)
 {
@@ -393,7 +393,7 @@ static void test_each_subscription_arrives(void **state)
     bus_close(&second);
 }
 
-/* --- CURVE --------------------------------------------------------------------- */
+/* --- CURVE --------------------------------------------------------------------------------------------------- */
 
 static void make_keys(struct scene *sc, const char *allow_as, const char *metadata_role)
 {
@@ -500,7 +500,7 @@ static void test_wrong_server_is_not_trusted(void **state)
     assert_int_equal(send_text(sc->dealer, "secret"), -EAGAIN);
 }
 
-/* --- noise --------------------------------------------------------------------- */
+/* --- noise --------------------------------------------------------------------------------------------------- */
 
 struct noise {
     struct scene *scene;
@@ -600,7 +600,7 @@ static void test_noise_on_the_port_with_curve(void **state)
     serve_under_noise(sc);
 }
 
-/* --- failures to start ------------------------------------------------------------ */
+/* --- failures to start --------------------------------------------------------------------------------------- */
 
 static void test_bad_endpoints_and_keys_are_told(void **state)
 {

@@ -370,7 +370,8 @@ static void test_help_names_every_key_of_the_role(void **state)
 static void test_words_of_laravels_statuses(void **state)
 {
     (void)state;
-    static const char *const ways[] = {"laravel\n    status.queued = pending\n", "laravel\n    status\n        queued = pending\n",
+    static const char *const ways[] = {"laravel\n    status.queued = pending\n",
+                                       "laravel\n    status\n        queued = pending\n",
                                        "laravel\n    status_queued = pending\n"};
     for (unsigned i = 0; i < 3; i++) {
         struct conf *c = parse(CONF_DISPATCHER, ways[i]);
@@ -381,11 +382,14 @@ static void test_words_of_laravels_statuses(void **state)
     }
     assert_taken(CONF_DISPATCHER, "laravel\n    status.queued = pending\n    status.retrying = pending\n");
     assert_taken(CONF_CTL, "laravel\n    status\n        done = failed\n        failed = error\n");
-    assert_refused(CONF_DISPATCHER, "laravel\n    status\n        open = x\n", "x.conf:3: laravel.status.open: unknown key\n");
-    assert_refused(CONF_DISPATCHER, "laravel\n    status.done = error\n    status.failed = Error\n",
-                   "x.conf:3: laravel.status_failed: is the word for done too: only queued and retrying may share one\n");
-    assert_refused(CONF_DISPATCHER, "laravel\n    status.done = queued\n",
-                   "x.conf:2: laravel.status_done: is the word for queued too: only queued and retrying may share one\n");
+    assert_refused(CONF_DISPATCHER, "laravel\n    status\n        open = x\n",
+                   "x.conf:3: laravel.status.open: unknown key\n");
+    assert_refused(
+        CONF_DISPATCHER, "laravel\n    status.done = error\n    status.failed = Error\n",
+        "x.conf:3: laravel.status_failed: is the word for done too: only queued and retrying may share one\n");
+    assert_refused(
+        CONF_DISPATCHER, "laravel\n    status.done = queued\n",
+        "x.conf:2: laravel.status_done: is the word for queued too: only queued and retrying may share one\n");
     assert_refused(CONF_DISPATCHER, "laravel\n    status.done = \"it's\"\n",
                    "x.conf:2: laravel.status_done: must be 1-20 of letters, digits, '_', '-' and '.'\n");
 }

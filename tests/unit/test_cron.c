@@ -83,7 +83,7 @@ static void test_leap_days(void **state)
     (void)state;
     follows("0 12 29 2 *", "2026-01-01 00:00:00", "2028-02-29 12:00:00");
     follows("0 12 29 2 *", "2028-02-29 12:00:00", "2032-02-29 12:00:00");
-    follows("0 12 29 2 *", "2096-02-29 12:00:00", "2104-02-29 12:00:00"); /* 2100 is none */
+    follows("0 12 29 2 *", "2096-02-29 12:00:00", "2104-02-29 12:00:00");    /* 2100 is none */
     follows("0 0 29 feb */7", "2026-01-01 00:00:00", "2032-02-29 00:00:00"); /* a Sunday */
     follows("59 23 28 2 *", "2028-02-28 23:59:00", "2029-02-28 23:59:00");
 }
@@ -91,8 +91,8 @@ static void test_leap_days(void **state)
 static void test_either_day(void **state)
 {
     (void)state;
-    follows("0 0 13 * 5", "2026-11-10 00:00:00", "2026-11-13 00:00:00"); /* the 13th ... */
-    follows("0 0 13 * 5", "2026-11-13 00:00:00", "2026-11-20 00:00:00"); /* ... or a Friday */
+    follows("0 0 13 * 5", "2026-11-10 00:00:00", "2026-11-13 00:00:00");  /* the 13th ... */
+    follows("0 0 13 * 5", "2026-11-13 00:00:00", "2026-11-20 00:00:00");  /* ... or a Friday */
     follows("0 0 */2 * 5", "2026-11-10 00:00:00", "2026-11-13 00:00:00"); /* begins with a star: both */
     follows("0 0 */2 * 5", "2026-11-13 00:00:00", "2026-11-27 00:00:00");
     follows("0 0 31 2 1", "2026-01-30 00:00:00", "2026-02-02 00:00:00"); /* its Mondays come */
@@ -163,11 +163,13 @@ static void test_what_is_due(void **state)
     cron_due(&daily, NULL, planned, planned + 3600, 3600, &due);
     assert_true(!due.run_at && due.missed == 1 && due.missed_at == planned && due.next_at == planned + day);
     cron_due(&daily, NULL, planned, planned + 3 * day + 5, 3600, &due); /* down for three days */
-    assert_true(due.run_at == planned + 3 * day && due.missed == 3 && due.missed_at == planned && due.next_at == planned + 4 * day);
+    assert_true(due.run_at == planned + 3 * day && due.missed == 3 && due.missed_at == planned &&
+                due.next_at == planned + 4 * day);
     cron_due(&each, NULL, planned, planned + 330, 3600, &due); /* run once for all that came */
     assert_true(due.run_at == planned + 300 && due.missed == 5 && due.next_at == planned + 360);
     cron_due(&each, NULL, planned, planned + 100 * day, 3600, &due); /* and no endless walk */
-    assert_true(due.run_at == planned + 100 * day && due.missed >= CRON_MISSED_MAX && due.missed < CRON_MISSED_MAX + 61);
+    assert_true(due.run_at == planned + 100 * day && due.missed >= CRON_MISSED_MAX &&
+                due.missed < CRON_MISSED_MAX + 61);
 }
 
 /* What follows one another by a zone's clocks, in UTC. */
@@ -194,25 +196,32 @@ static void test_zones(void **state)
     FOLLOWS("America/Lima", "0 6 * * *", "2026-05-01 00:00:00", "2026-05-01 11:00:00", "2026-05-02 11:00:00");
     FOLLOWS("-05:00", "0 22 * * 5", "2026-11-25 00:00:00", "2026-11-28 03:00:00");
     FOLLOWS("UTC", "0 6 * * *", "2026-05-01 00:00:00", "2026-05-01 06:00:00");
-    FOLLOWS("America/Santiago", "0 7 * * *", "2026-09-04 12:00:00", "2026-09-05 11:00:00", "2026-09-06 10:00:00", "2026-09-07 10:00:00");
-    FOLLOWS("America/Santiago", "0 7 * * *", "2027-04-02 12:00:00", "2027-04-03 10:00:00", "2027-04-04 11:00:00", "2027-04-05 11:00:00");
+    FOLLOWS("America/Santiago", "0 7 * * *", "2026-09-04 12:00:00", "2026-09-05 11:00:00", "2026-09-06 10:00:00",
+            "2026-09-07 10:00:00");
+    FOLLOWS("America/Santiago", "0 7 * * *", "2027-04-02 12:00:00", "2027-04-03 10:00:00", "2027-04-04 11:00:00",
+            "2027-04-05 11:00:00");
     /* what the clocks skip comes once, later; what they show twice comes once */
     FOLLOWS("America/Santiago", "30 0 * * *", "2026-09-05 12:00:00", "2026-09-06 04:30:00", "2026-09-07 03:30:00");
-    FOLLOWS("America/Santiago", "30 23 * * *", "2027-04-03 12:00:00", "2027-04-04 02:30:00", "2027-04-05 03:30:00");
+    FOLLOWS("America/Santiago", "30 23 * * *", "2027-04-03 12:00:00", "2027-04-04 02:30:00",
+            "2027-04-05 03:30:00");
     FOLLOWS("America/New_York", "30 2 * * *", "2026-03-07 12:00:00", "2026-03-08 07:30:00", "2026-03-09 06:30:00");
     FOLLOWS("America/New_York", "30 1 * * *", "2026-10-31 12:00:00", "2026-11-01 05:30:00", "2026-11-02 06:30:00");
     FOLLOWS("America/New_York", "0 2 * * *", "2026-10-31 12:00:00", "2026-11-01 07:00:00", "2026-11-02 07:00:00");
     /* each hour and each half hour go on as before */
-    FOLLOWS("America/New_York", "0 * * * *", "2026-11-01 04:30:00", "2026-11-01 05:00:00", "2026-11-01 06:00:00", "2026-11-01 07:00:00", "2026-11-01 08:00:00");
-    FOLLOWS("America/New_York", "*/30 * * * *", "2026-11-01 05:10:00", "2026-11-01 05:30:00", "2026-11-01 06:00:00", "2026-11-01 06:30:00", "2026-11-01 07:00:00");
+    FOLLOWS("America/New_York", "0 * * * *", "2026-11-01 04:30:00", "2026-11-01 05:00:00", "2026-11-01 06:00:00",
+            "2026-11-01 07:00:00", "2026-11-01 08:00:00");
+    FOLLOWS("America/New_York", "*/30 * * * *", "2026-11-01 05:10:00", "2026-11-01 05:30:00",
+            "2026-11-01 06:00:00", "2026-11-01 06:30:00", "2026-11-01 07:00:00");
     FOLLOWS("America/New_York", "0 * * * *", "2026-03-08 06:00:00", "2026-03-08 07:00:00", "2026-03-08 08:00:00");
 }
 
 /* Each day of two years, whatever the zone does: once a day, and nothing twice. */
 static void test_each_day_runs_once(void **state)
 {
-    static const char *const zones[] = {"America/Santiago", "America/New_York", "Europe/Madrid", "Australia/Lord_Howe", "America/Lima", "Asia/Kathmandu"};
-    static const char *const times[] = {"30 0 * * *", "0 1 * * *", "30 1 * * *", "0 2 * * *", "15 2 * * *", "0 3 * * *", "30 23 * * *"};
+    static const char *const zones[] = {"America/Santiago",    "America/New_York", "Europe/Madrid",
+                                        "Australia/Lord_Howe", "America/Lima",     "Asia/Kathmandu"};
+    static const char *const times[] = {"30 0 * * *", "0 1 * * *", "30 1 * * *", "0 2 * * *",
+                                        "15 2 * * *", "0 3 * * *", "30 23 * * *"};
     (void)state;
     for (unsigned i = 0; i < sizeof zones / sizeof *zones; i++)
         for (unsigned k = 0; k < sizeof times / sizeof *times; k++) {
@@ -234,9 +243,11 @@ static void test_each_day_runs_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_minutes_and_hours), cmocka_unit_test(test_days_and_months), cmocka_unit_test(test_leap_days),
-        cmocka_unit_test(test_either_day),        cmocka_unit_test(test_shorthands),      cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_what_is_due),       cmocka_unit_test(test_zones),           cmocka_unit_test(test_each_day_runs_once),
+        cmocka_unit_test(test_minutes_and_hours),  cmocka_unit_test(test_days_and_months),
+        cmocka_unit_test(test_leap_days),          cmocka_unit_test(test_either_day),
+        cmocka_unit_test(test_shorthands),         cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_what_is_due),        cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_each_day_runs_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

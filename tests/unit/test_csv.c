@@ -17,7 +17,8 @@ static void tell(void *arg, const struct csv_row *row)
 {
     size_t len = strlen(told);
     (void)arg;
-    len += (size_t)snprintf(told + len, sizeof(told) - len, "%llu%s", (unsigned long long)row->line, row->bad ? "!" : ":");
+    len += (size_t)snprintf(told + len, sizeof(told) - len, "%llu%s", (unsigned long long)row->line,
+                            row->bad ? "!" : ":");
     if (row->bad)
         len += (size_t)snprintf(told + len, sizeof(told) - len, "%s", row->bad);
     for (unsigned i = 0; i < row->n; i++)
@@ -55,9 +56,15 @@ static void test_rows(void **state)
     reads("a,b\r\n1,2\r\n", "1:[a][b];2:[1][2];");
     reads("a,,\n,b,\n", "1:[a][][];2:[][b][];");
     reads("\n\r\na\n\n\nb\n", "3:[a];6:[b];"); /* empty lines are none */
-    reads(" a , b c \t,\" d \" , \"e\" \n,", "1:[a][b c][ d ][e];2:[][];"); /* blanks round a field are none of it */
-    reads("\xef\xbb\xbf" "a\nb", "1:[a];2:[b];");
-    reads("\xef\xbb" "a", "1:[\xef\xbb" "a];");
+    reads(" a , b c \t,\" d \" , \"e\" \n,",
+          "1:[a][b c][ d ][e];2:[][];"); /* blanks round a field are none of it */
+    reads("\xef\xbb\xbf"
+          "a\nb",
+          "1:[a];2:[b];");
+    reads("\xef\xbb"
+          "a",
+          "1:[\xef\xbb"
+          "a];");
     reads("niño,Ñandú", "1:[niño][Ñandú];");
     reads("a\rb\r\r\nc\n\rd", "1:[a];2:[b];4:[c];6:[d];"); /* a lone CR ends a line */
 }
@@ -119,11 +126,8 @@ static void test_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_separators),
-        cmocka_unit_test(test_quotes),
-        cmocka_unit_test(test_bad_rows),
-        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_rows),     cmocka_unit_test(test_separators), cmocka_unit_test(test_quotes),
+        cmocka_unit_test(test_bad_rows), cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

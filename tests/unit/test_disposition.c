@@ -116,11 +116,13 @@ static void names_are_harmless(void **state)
     assert_string_equal(name_of("attachment; filename=\"..\"", 513), "");
     assert_string_equal(name_of("attachment; filename=\".\"", 513), "");
     assert_string_equal(name_of("attachment; filename=\"dir/\"", 513), "");
-    assert_string_equal(name_of("attachment; filename*=UTF-8''a%0D%0ASet-Cookie:x%00%7F.pdf", 513), "aSet-Cookie:x.pdf");
+    assert_string_equal(name_of("attachment; filename*=UTF-8''a%0D%0ASet-Cookie:x%00%7F.pdf", 513),
+                        "aSet-Cookie:x.pdf");
     assert_string_equal(name_of("attachment; filename*=UTF-8''a%22b%C2%85c.pdf", 513), "abc.pdf");
     assert_string_equal(name_of("attachment; filename*=UTF-8''a%E2%80%AEfdp.exe", 513), "afdp.exe");
     assert_string_equal(name_of("attachment; filename=\"  spaces  \"", 513), "spaces");
-    assert_string_equal(name_of("attachment; filename*=UTF-8''%ED%A0%80.pdf", 513), "í\xc2\xa0€.pdf"); /* no UTF-8 */
+    assert_string_equal(name_of("attachment; filename*=UTF-8''%ED%A0%80.pdf", 513),
+                        "í\xc2\xa0€.pdf"); /* no UTF-8 */
 }
 
 static void names_fit(void **state)
@@ -181,7 +183,10 @@ static void lines_are_read(void **state)
     assert_string_equal(head("Content-Typ").content_type, "before");
     assert_string_equal(head("X-Robot-Boot: abc\r\n").boot_id, "abc");
     /* One that is too long for its column becomes a token of its own. */
-    assert_int_equal(head("X-Robot-Boot: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n").boot_id[0], '~');
+    assert_int_equal(
+        head("X-Robot-Boot: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n")
+            .boot_id[0],
+        '~');
     assert_string_equal(head("Content-Disposition: attachment; filename=x\r\n").disposition_name, "x");
     struct call_answer a = {.content_type = "x/y", .boot_id = "b"};
     struct head h = {0};
@@ -201,8 +206,15 @@ static void lines_are_read(void **state)
 static void folded_lines_are_read(void **state)
 {
     (void)state;
-    static const char *const lines[] = {" lost\r\n", "HTTP/1.1 200 OK\r\n", "Content-Disposition: attachment;\r\n", "\tfilename=\"a\r\n", "  b.pdf\"\r\n",
-                                        "Date: x\r\n", " y\r\n", "Content-Type: application/pdf;\r\n", "\r\n"};
+    static const char *const lines[] = {" lost\r\n",
+                                        "HTTP/1.1 200 OK\r\n",
+                                        "Content-Disposition: attachment;\r\n",
+                                        "\tfilename=\"a\r\n",
+                                        "  b.pdf\"\r\n",
+                                        "Date: x\r\n",
+                                        " y\r\n",
+                                        "Content-Type: application/pdf;\r\n",
+                                        "\r\n"};
     struct call_answer a = {.status = 0};
     struct head h = {0};
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
@@ -224,7 +236,8 @@ static void echoes_are_told_apart(void **state)
     assert_int_equal(head("X-Request-Ids: x\r\n").echo, ECHO_NONE);
     struct call_answer a = {.status = 0};
     struct head h = {.request_id = "q1"};
-    static const char *const lines[] = {"X-Request-Id: proxy-7\r\n", "X-Request-Id: q1\r\n", "X-Request-Id: other\r\n", "\r\n"};
+    static const char *const lines[] = {"X-Request-Id: proxy-7\r\n", "X-Request-Id: q1\r\n",
+                                        "X-Request-Id: other\r\n", "\r\n"};
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++) /* a proxy adds its own */
         head_line(&h, &a, lines[i], strlen(lines[i]));
     buf_free(&h.held);

@@ -241,8 +241,10 @@ static void test_numbers_stay_as_they_were_written(void **state)
 
 static void test_what_is_no_number_is_still_refused(void **state)
 {
-    static const char *const texts[] = {"[01.5]", "[1.]", "[.5]", "[1.5e]", "[--1.5]", "[+1.5]", "[1.2.3]", "[1e5e5]", "[1.5x]", "{1.5:2}",
-                                        "{\"a\":1.5 2.5}", "[1.5", "1.5,", "[true1.5]", "[0x1.5]", "[1.5\"a\"]", "[-]", "[1e+]"};
+    static const char *const texts[] = {"[01.5]",          "[1.]",    "[.5]",    "[1.5e]",    "[--1.5]",
+                                        "[+1.5]",          "[1.2.3]", "[1e5e5]", "[1.5x]",    "{1.5:2}",
+                                        "{\"a\":1.5 2.5}", "[1.5",    "1.5,",    "[true1.5]", "[0x1.5]",
+                                        "[1.5\"a\"]",      "[-]",     "[1e+]"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_bad(texts[i], strlen(texts[i]), JV_SYNTAX);

@@ -132,14 +132,16 @@ static void test_json(void **state)
     log_open("broker", LOG_INFO);
     log_format(LOG_JSON);
     capture_begin(&c);
-    log_line(LOG_INFO, "job_done", "job", log_i(-12), "request", "12", "none", (char *)NULL, "a", "x\n\"}\\\xc3\xa9", NULL);
+    log_line(LOG_INFO, "job_done", "job", log_i(-12), "request", "12", "none", (char *)NULL, "a",
+             "x\n\"}\\\xc3\xa9", NULL);
     log_line(LOG_INFO, "big", "a", big, "b", big, "c", "fits", NULL);
     log_format(LOG_TEXT);
     char *text = capture_end(&c), *second = strchr(text, '\n') + 1;
-    snprintf(wanted, sizeof wanted,
-             "Z\",\"level\":\"info\",\"program\":\"broker\",\"pid\":%d,\"event\":\"job_done\",\"job\":-12,\"request\":\"12\",\"none\":"
-             "null,\"a\":\"x\\n\\\"}\\\\\\\\xc3\\\\xa9\"}\n",
-             (int)getpid());
+    snprintf(
+        wanted, sizeof wanted,
+        "Z\",\"level\":\"info\",\"program\":\"broker\",\"pid\":%d,\"event\":\"job_done\",\"job\":-12,\"request\":\"12\",\"none\":"
+        "null,\"a\":\"x\\n\\\"}\\\\\\\\xc3\\\\xa9\"}\n",
+        (int)getpid());
     if (strncmp(text + 32, wanted, strlen(wanted)) != 0)
         fail_msg("%s%s", text, wanted);
     assert_true(strlen(second) < 4096 && strcmp(second + strlen(second) - 13, ",\"c\":\"fits\"}\n") == 0);
@@ -152,7 +154,8 @@ static void test_a_reader_that_stands_still_stops_nobody(void **state)
     char dropped[64];
     int ends[2], saved = dup(STDERR_FILENO);
     size_t len = 0;
-    const char filler[] = "........................................................................................";
+    const char filler[] =
+        "........................................................................................";
     (void)state;
     log_open("broker", LOG_INFO);
     log_format(LOG_TEXT);

@@ -38,8 +38,8 @@ static void test_what_its_caller_cut_tells_nothing(void **state)
     assert_false(outlier_tells(true, 1100, 30000)); /* a deadline just over a second */
     assert_false(outlier_tells(true, 9999, 30000));
     assert_false(outlier_tells(true, 15000, 30000)); /* an action that its configuration gives half a minute */
-    assert_true(outlier_tells(true, 10000, 10000)); /* overdue */
-    assert_true(outlier_tells(true, 4000, 4000));   /* all that it is given */
+    assert_true(outlier_tells(true, 10000, 10000));  /* overdue */
+    assert_true(outlier_tells(true, 4000, 4000));    /* all that it is given */
     assert_false(outlier_tells(true, 300, 200));
     assert_true(outlier_tells(false, 1100, 30000)); /* it broke */
     assert_false(outlier_tells(false, 900, 30000));

@@ -176,8 +176,10 @@ static void test_headers(void **state)
     assert_false(is_json_type("application/json; charset=latin1"));
     assert_false(is_json_type("text/json"));
     assert_true(is_json_type("application/json;charset=utf8") && is_json_type("application/json; charset='UTF8'"));
-    assert_true(is_json_type("application/json; profile=\"x\"; charset=Utf-8") && is_json_type("application/json; charset=us-ascii"));
-    assert_false(is_json_type("application/json; a=b; charset=utf-16") || is_json_type("application/json charset=utf-8"));
+    assert_true(is_json_type("application/json; profile=\"x\"; charset=Utf-8") &&
+                is_json_type("application/json; charset=us-ascii"));
+    assert_false(is_json_type("application/json; a=b; charset=utf-16") ||
+                 is_json_type("application/json charset=utf-8"));
     assert_true(is_ndjson_type("application/ndjson") && is_ndjson_type("application/jsonl; charset=utf8"));
     assert_false(is_ndjson_type("application/jsonlines") || is_ndjson_type("application/ndjsonx"));
     assert_int_equal(utf8_mark("\xef\xbb\xbf{}", 5), 3);
@@ -198,14 +200,29 @@ static struct prefer preferred(const char *first, const char *second)
 
 static void test_prefer(void **state)
 {
-    static const char *const async[] = {"respond-async", "Respond-Async", "respond-async; x=y", "foo, respond-async",
-                                        "a;b=c, respond-async;wait=3", "a=\"x, y\" , respond-async", ",,respond-async,",
+    static const char *const async[] = {"respond-async",
+                                        "Respond-Async",
+                                        "respond-async; x=y",
+                                        "foo, respond-async",
+                                        "a;b=c, respond-async;wait=3",
+                                        "a=\"x, y\" , respond-async",
+                                        ",,respond-async,",
                                         "respond-async=\"\""};
-    static const char *const neither[] = {"", "return=minimal", "waiting=3", "a=\"respond-async\"", "a;respond-async",
-                                          "a; wait=3", "respond-async-x", "=", "\"wait=3", "\"wait=3\""};
-    static const char *const good[] = {"wait=10", "Wait = 10", "wait=\"10\"", "foo, wait=10;x", "wait=010", "wait=10, wait=x"};
-    static const char *const bad[] = {"wait",     "wait=",    "wait=-1",   "wait=1.5", "wait=121",
-                                      "wait=abc", "wait=1 0", "wait=\"x", "wait=99999999999999999999"};
+    static const char *const neither[] = {"",
+                                          "return=minimal",
+                                          "waiting=3",
+                                          "a=\"respond-async\"",
+                                          "a;respond-async",
+                                          "a; wait=3",
+                                          "respond-async-x",
+                                          "=",
+                                          "\"wait=3",
+                                          "\"wait=3\""};
+    static const char *const good[] = {"wait=10",        "Wait = 10", "wait=\"10\"",
+                                       "foo, wait=10;x", "wait=010",  "wait=10, wait=x"};
+    static const char *const bad[] = {"wait",     "wait=",    "wait=-1",
+                                      "wait=1.5", "wait=121", "wait=abc",
+                                      "wait=1 0", "wait=\"x", "wait=99999999999999999999"};
     (void)state;
     for (size_t i = 0; i < sizeof async / sizeof async[0]; i++) {
         struct prefer p = preferred(async[i], NULL);
@@ -246,9 +263,9 @@ static void test_idempotency_keys(void **state)
 static void test_callback_urls(void **state)
 {
     static const char allow[] = "https://hooks.example, http://127.0.0.1: ,https://a.example/v1/";
-    static const char *const good[] = {"https://hooks.example",       "https://hooks.example/x?y=1",
-                                       "https://hooks.example?x",
-                                       "http://127.0.0.1:9000/done",  "https://a.example/v1/x"};
+    static const char *const good[] = {"https://hooks.example", "https://hooks.example/x?y=1",
+                                       "https://hooks.example?x", "http://127.0.0.1:9000/done",
+                                       "https://a.example/v1/x"};
     static const char *const bad[] = {"",
                                       "hooks.example",
                                       "ftp://hooks.example/",
@@ -416,7 +433,8 @@ static void test_lists_of_jobs(void **state)
     request = (struct msg_REQUEST){0};
     params_ops_jobs(&query, &request, &errors);
     assert_null(errors);
-    assert_true(str_is(request.state, "retrying") && str_is(request.portal, "sunat") && str_is(request.worker, "r1"));
+    assert_true(str_is(request.state, "retrying") && str_is(request.portal, "sunat") &&
+                str_is(request.worker, "r1"));
     assert_true(str_is(request.search, "a \xc3\xb1"));
     assert_int_equal(request.batch_id, 8);
     request = (struct msg_REQUEST){0};
@@ -452,9 +470,14 @@ static void body_is(const char *json)
 
 static void test_times_of_jobs(void **state)
 {
-    static const char *const bad[] = {"2026-01-31",          "2026-02-30T00:00:00Z",      "2026-01-31T06:00:00",
-                                      "2026-01-31T06:00:00-05:00", "2027-01-02T00:00:01Z", "now",
-                                      "",                    "2026-01-31T06:00:00.Z"};
+    static const char *const bad[] = {"2026-01-31",
+                                      "2026-02-30T00:00:00Z",
+                                      "2026-01-31T06:00:00",
+                                      "2026-01-31T06:00:00-05:00",
+                                      "2027-01-02T00:00:01Z",
+                                      "now",
+                                      "",
+                                      "2026-01-31T06:00:00.Z"};
     char json[128];
     (void)state;
     body_is("{\"available_at\":\"2026-01-31T06:00:00.25Z\"}");
@@ -485,12 +508,14 @@ static void test_what_a_batch_is(void **state)
 {
     static const char allow[] = "https://hooks.example/";
     (void)state;
-    body_is("{\"portal\":\"sunat\",\"action\":\"sunat.menu_sol_login\",\"callback_url\":\"https://hooks.example/x\","
-            "\"priority\":9,\"available_at\":\"2026-01-31T06:00:00Z\",\"items\":5}");
+    body_is(
+        "{\"portal\":\"sunat\",\"action\":\"sunat.menu_sol_login\",\"callback_url\":\"https://hooks.example/x\","
+        "\"priority\":9,\"available_at\":\"2026-01-31T06:00:00Z\",\"items\":5}");
     params_batch(body, &actions, allow, NOW_MS, &request, &errors);
     assert_null(errors);
     assert_true(str_is(request.callback_url, "https://hooks.example/x") && request.priority == 9);
-    body_is("{\"portal\":\"sunat\",\"action\":\"sunat.echo\",\"callback_url\":\"https://x.example/\",\"priority\":\"9\"}");
+    body_is(
+        "{\"portal\":\"sunat\",\"action\":\"sunat.echo\",\"callback_url\":\"https://x.example/\",\"priority\":\"9\"}");
     params_batch(body, &actions, allow, NOW_MS, &request, &errors);
     assert_true(is_wrong("action") && is_wrong("callback_url") && is_wrong("priority"));
     assert_int_equal(jv_len(errors), 3);

@@ -14,7 +14,8 @@
 
 static struct proto_decoder *decoder;
 
-static enum proto_bad decode(uint8_t version, uint8_t type, enum role from, const void *header, size_t len, struct msg *out)
+static enum proto_bad decode(uint8_t version, uint8_t type, enum role from, const void *header, size_t len,
+                             struct msg *out)
 {
     uint8_t head[2] = {version, type};
     struct bus_frame frames[2] = {{head, 2}, {header, len}};
@@ -62,9 +63,16 @@ static void test_round_trip(void **state)
     uint64_t companies[] = {1, 500, 1ull << 40};
     uint8_t hash[32] = {1, 2, 3};
     struct msg out, m = {.type = MSG_REQUEST,
-                         .REQUEST = {.id = 9, .lane = 2, .op = OP_EXECUTE_LOGIN, .deadline_ms = 120000, .request_id = STR("r-1"),
-                                     .companies = {companies, 3}, .secret_hash = {(const char *)hash, 32}, .portal = STR("sunat"),
-                                     .force_new = true, .reason = STR("ñandú")}};
+                         .REQUEST = {.id = 9,
+                                     .lane = 2,
+                                     .op = OP_EXECUTE_LOGIN,
+                                     .deadline_ms = 120000,
+                                     .request_id = STR("r-1"),
+                                     .companies = {companies, 3},
+                                     .secret_hash = {(const char *)hash, 32},
+                                     .portal = STR("sunat"),
+                                     .force_new = true,
+                                     .reason = STR("ñandú")}};
     struct buf header = {0};
     uint8_t type[2];
     (void)state;
@@ -91,24 +99,24 @@ static void test_hostile(void **state)
         const char *hex;
         enum proto_bad bad;
     } bad[] = {
-        {MSG_HELLO, ROLE_DISPATCHER, "dfffffffff", PROTO_MSGPACK},                 /* five bytes, four billion entries */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a4786d6178ddffffffff", PROTO_MSGPACK},     /* an array of four billion */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65dbffffffff61", PROTO_MSGPACK},   /* a string of four billion */
-        {MSG_HELLO, ROLE_DISPATCHER, "90", PROTO_MSGPACK},                         /* not a map */
-        {MSG_HELLO, ROLE_DISPATCHER, "810101", PROTO_MSGPACK},                     /* a key that is no string */
+        {MSG_HELLO, ROLE_DISPATCHER, "dfffffffff", PROTO_MSGPACK}, /* five bytes, four billion entries */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a4786d6178ddffffffff", PROTO_MSGPACK},   /* an array of four billion */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65dbffffffff61", PROTO_MSGPACK}, /* a string of four billion */
+        {MSG_HELLO, ROLE_DISPATCHER, "90", PROTO_MSGPACK},                       /* not a map */
+        {MSG_HELLO, ROLE_DISPATCHER, "810101", PROTO_MSGPACK},                   /* a key that is no string */
         {MSG_HELLO, ROLE_DISPATCHER, "82a46e616d65a161a46e616d65a162", PROTO_MSGPACK}, /* a key twice */
-        {MSG_HELLO, ROLE_DISPATCHER, "80c0", PROTO_MSGPACK},                       /* something behind the map */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d6501", PROTO_FIELD},               /* a number for a string */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65a100", PROTO_FIELD},             /* NUL */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65a1ff", PROTO_FIELD},             /* not UTF-8 */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a86361706163697479ff", PROTO_FIELD},       /* -1 */
+        {MSG_HELLO, ROLE_DISPATCHER, "80c0", PROTO_MSGPACK},                         /* something behind the map */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d6501", PROTO_FIELD},                 /* a number for a string */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65a100", PROTO_FIELD},               /* NUL */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a46e616d65a1ff", PROTO_FIELD},               /* not UTF-8 */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a86361706163697479ff", PROTO_FIELD},         /* -1 */
         {MSG_HELLO, ROLE_DISPATCHER, "81a86361706163697479ce000186a1", PROTO_BOUND}, /* 100001 */
         {MSG_HELLO, ROLE_DISPATCHER, "81a86361706163697479cb3ff0000000000000", PROTO_FIELD}, /* 1.0 */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a178c70100aa", PROTO_MSGPACK},             /* an ext type */
-        {MSG_HELLO, ROLE_DISPATCHER, "81a178919191919191c0", PROTO_MSGPACK},       /* too deep */
-        {MSG_CREDIT, ROLE_DISPATCHER, "81a66c696d697473950102030405", PROTO_BOUND}, /* five lanes */
-        {MSG_REQUEST, ROLE_BROKER, "81a26f707f", PROTO_BOUND},                     /* no such op */
-        {MSG_REQUEST, ROLE_BROKER, "81a46c616e6504", PROTO_BOUND},                 /* no such lane */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a178c70100aa", PROTO_MSGPACK},                       /* an ext type */
+        {MSG_HELLO, ROLE_DISPATCHER, "81a178919191919191c0", PROTO_MSGPACK},                 /* too deep */
+        {MSG_CREDIT, ROLE_DISPATCHER, "81a66c696d697473950102030405", PROTO_BOUND},          /* five lanes */
+        {MSG_REQUEST, ROLE_BROKER, "81a26f707f", PROTO_BOUND},                               /* no such op */
+        {MSG_REQUEST, ROLE_BROKER, "81a46c616e6504", PROTO_BOUND},                           /* no such lane */
         {MSG_REQUEST, ROLE_DISPATCHER, "80", PROTO_ROLE},
         {MSG_REPLY, ROLE_BROKER, "80", PROTO_ROLE},
         {MSG_HEALTH, ROLE_DISPATCHER, "80", PROTO_ROLE},
@@ -118,7 +126,8 @@ static void test_hostile(void **state)
     (void)state;
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (decode_hex(bad[i].type, bad[i].from, bad[i].hex, &m) != bad[i].bad)
-            fail_msg("%s: %s, not %s", bad[i].hex, proto_bad_text(decode_hex(bad[i].type, bad[i].from, bad[i].hex, &m)),
+            fail_msg("%s: %s, not %s", bad[i].hex,
+                     proto_bad_text(decode_hex(bad[i].type, bad[i].from, bad[i].hex, &m)),
                      proto_bad_text(bad[i].bad));
     assert_int_equal(decode(2, MSG_HELLO, ROLE_DISPATCHER, "\x80", 1, &m), PROTO_VERSION_UNKNOWN);
     /* Unknown fields of any shape are skipped. */
@@ -134,7 +143,8 @@ static void test_frames(void **state)
     (void)state;
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 1, &m), PROTO_FRAMES);
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 2, &m), PROTO_OK);
-    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 3, &m), PROTO_PAYLOAD); /* PONG carries none */
+    assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 3, &m),
+                     PROTO_PAYLOAD); /* PONG carries none */
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 4, &m), PROTO_FRAMES);
     f[0].len = 1;
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 2, &m), PROTO_FRAMES);
@@ -156,7 +166,9 @@ static void health_seen(void *arg, const struct health_row *row)
 static void test_rows(void **state)
 {
     struct robot_row r = {STR("r1"), STR("http://h:1"), WANTED_DRAINING}, r2;
-    struct health_row h = {STR("r1"), VERDICT_SUSPECT, 1700000000000, -1, 7, STR("boot"), STR("timeout"), DOWN_NOT, STR("boot2")}, h2;
+    struct health_row h = {STR("r1"),   VERDICT_SUSPECT, 1700000000000, -1,          7,
+                           STR("boot"), STR("timeout"),  DOWN_NOT,      STR("boot2")},
+                      h2;
     struct buf b = {0};
     (void)state;
     proto_encode_robots(&b, &r, 1);
@@ -174,12 +186,42 @@ static void test_rows(void **state)
         assert_int_equal(proto_decode_health((struct str){b.data, cut}, NULL, NULL), -1);
     assert_true(str_is(h2.other_boot, "boot2"));
     /* What an older healthd sends, and a newer one. */
-    static const struct { const char *row; unsigned len; enum down down; } rows[] = {
-        {ROW("\x91\x97\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "refused"), DOWN_DEAD},
-        {ROW("\x91\x97\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "timeout"), DOWN_SILENT},
-        {ROW("\x91\x97\xa1r\xa2" "up" "\x01\x00\x00\xa0\xa0"), DOWN_NOT},
-        {ROW("\x91\x9a\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "timeout" "\xa4" "dead" "\xa1" "b" "\x92\x01\x81\xa1x\x02"), DOWN_DEAD},
-        {ROW("\x91\x98\xa1r\xa4" "down" "\x01\x00\x00\xa0\xa7" "refused" "\xa5" "tired"), DOWN_SILENT},
+    static const struct {
+        const char *row;
+        unsigned len;
+        enum down down;
+    } rows[] = {
+        {ROW("\x91\x97\xa1r\xa4"
+             "down"
+             "\x01\x00\x00\xa0\xa7"
+             "refused"),
+         DOWN_DEAD},
+        {ROW("\x91\x97\xa1r\xa4"
+             "down"
+             "\x01\x00\x00\xa0\xa7"
+             "timeout"),
+         DOWN_SILENT},
+        {ROW("\x91\x97\xa1r\xa2"
+             "up"
+             "\x01\x00\x00\xa0\xa0"),
+         DOWN_NOT},
+        {ROW("\x91\x9a\xa1r\xa4"
+             "down"
+             "\x01\x00\x00\xa0\xa7"
+             "timeout"
+             "\xa4"
+             "dead"
+             "\xa1"
+             "b"
+             "\x92\x01\x81\xa1x\x02"),
+         DOWN_DEAD},
+        {ROW("\x91\x98\xa1r\xa4"
+             "down"
+             "\x01\x00\x00\xa0\xa7"
+             "refused"
+             "\xa5"
+             "tired"),
+         DOWN_SILENT},
     };
     for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         assert_int_equal(proto_decode_health((struct str){rows[i].row, rows[i].len}, health_seen, &h2), 0);
@@ -226,7 +268,8 @@ static void test_rows_of_statistics(void **state)
     assert_int_equal(proto_decode_robot_stats((struct str){"\xdd\xff\xff\xff\xff", 5}, NULL, NULL), -1);
     buf_clear(&b);
     proto_encode_company_stats(&b, &c, 1);
-    assert_int_equal(proto_decode_company_stats((struct str){b.data, (uint32_t)b.len}, company_stats_seen, &c2), 0);
+    assert_int_equal(proto_decode_company_stats((struct str){b.data, (uint32_t)b.len}, company_stats_seen, &c2),
+                     0);
     assert_memory_equal(&c2, &c, sizeof(c));
     for (uint32_t cut = 0; cut < b.len; cut++)
         assert_int_equal(proto_decode_company_stats((struct str){b.data, cut}, NULL, NULL), -1);
@@ -236,7 +279,8 @@ static void test_rows_of_statistics(void **state)
     proto_encode_attempt_stats(&b, &a, 1);
     id_hex(b.data, b.len, hex);
     assert_string_equal(hex, "9195a573756e6174a773756e61742e6ca772656675736564a3626164cd012c");
-    assert_int_equal(proto_decode_attempt_stats((struct str){b.data, (uint32_t)b.len}, attempt_stats_seen, &a2), 0);
+    assert_int_equal(proto_decode_attempt_stats((struct str){b.data, (uint32_t)b.len}, attempt_stats_seen, &a2),
+                     0);
     assert_true(a2.n == 300 && a2.robot_error.len == 3 && a2.outcome.len == 7);
     for (uint32_t cut = 0; cut < b.len; cut++)
         assert_int_equal(proto_decode_attempt_stats((struct str){b.data, cut}, NULL, NULL), -1);
@@ -286,10 +330,10 @@ static void test_texts_are_cut_at_a_character(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_frames), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_rows_of_statistics), cmocka_unit_test(test_histograms),
-        cmocka_unit_test(test_texts_are_cut_at_a_character),
+        cmocka_unit_test(test_golden),     cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_rows),       cmocka_unit_test(test_rows_of_statistics),
+        cmocka_unit_test(test_histograms), cmocka_unit_test(test_texts_are_cut_at_a_character),
     };
     decoder = proto_decoder_new();
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* --- the server --------------------------------------------------------------------------------------------- */
+/* --- the server ---------------------------------------------------------------------------------------------- */
 
 static int n_connections, n_once; /* of the child */
 static _Atomic unsigned *n_twice; /* of both: how often all of two answers was said */
@@ -66,7 +66,8 @@ static void wait_for_close(int fd)
         ;
 }
 
-#define ANOTHERS "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"of\":\"another\"}"
+#define ANOTHERS                                                                                                  \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"of\":\"another\"}"
 
 /* One request, two answers; `path` says how the first ends and when the second comes. */
 static bool serve_twice(int fd, const char *path, const char *request)
@@ -133,10 +134,11 @@ static bool serve_one(int fd, const char *path, const char *request)
         say_json(fd, body);
     } else if (strcmp(path, "/head") == 0) {
         const char *key = strstr(request, "Idempotency-Key: k1");
-        snprintf(body, sizeof body, "%s%s%s%s", key ? "key " : "", strstr(request, "X-Request-Id: q1") ? "id " : "",
-                 strstr(request, "traceparent: 00-1") ? "trace " : "",
-                 strstr(request, "Expect") || strstr(request, "Accept-Encoding") || strstr(request, "Cookie") ? "more "
-                                                                                                              : "");
+        snprintf(
+            body, sizeof body, "%s%s%s%s", key ? "key " : "", strstr(request, "X-Request-Id: q1") ? "id " : "",
+            strstr(request, "traceparent: 00-1") ? "trace " : "",
+            strstr(request, "Expect") || strstr(request, "Accept-Encoding") || strstr(request, "Cookie") ? "more "
+                                                                                                         : "");
         say_json(fd, body);
     } else if (strcmp(path, "/missing") == 0) {
         say(fd, "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\ngone");
@@ -249,7 +251,7 @@ static int server_stop(void **state)
     return 0;
 }
 
-/* --- one call ----------------------------------------------------------------------------------------------- */
+/* --- one call ------------------------------------------------------------------------------------------------ */
 
 static struct loop *l;
 static struct robot_http *http;
@@ -297,8 +299,14 @@ static void done(void *arg, struct call_answer *a)
 
 static struct call_spec spec_of(struct seen *s, const char *method, const char *path)
 {
-    return (struct call_spec){.method = method, .base_url = base, .path = path, .connect_ms = 2000, .total_ms = 2000,
-                              .max_bytes = 1000, .done = done, .arg = s};
+    return (struct call_spec){.method = method,
+                              .base_url = base,
+                              .path = path,
+                              .connect_ms = 2000,
+                              .total_ms = 2000,
+                              .max_bytes = 1000,
+                              .done = done,
+                              .arg = s};
 }
 
 static struct seen get(const char *path)
@@ -405,7 +413,11 @@ static void idle(unsigned ms)
 static void a_second_answer_is_nobodys(void **state)
 {
     (void)state;
-    static const char *const ends[] = {"length", "chunked", "empty", "204", "304", "100", "404"}, *const when[] = {"at-once", "split", "part", "later"};
+    static const char *const ends[] = {"length", "chunked", "empty", "204", "304", "100", "404"}, *const when[] = {
+                                                                                                      "at-once",
+                                                                                                      "split",
+                                                                                                      "part",
+                                                                                                      "later"};
     for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++)
         for (unsigned k = 0; k < sizeof when / sizeof *when; k++)
             for (unsigned looks = 0; looks < 2; looks++) {
@@ -488,13 +500,20 @@ static void what_was_sent_and_broke_is_known(void **state)
         const char *path;
         bool garbage;
         int status;
-    } all[] = {{"/garbage", true, 0},           {"/reset", false, 0},          {"/close", false, 0},
-               {"/cut", true, 200},             {"/cut500", true, 500},        {"/bad-chunk", true, 200},
-               {"/cut-chunk", true, 200},       {"/endless-headers", true, 200}, {"/endless-continues", true, 100}};
+    } all[] = {{"/garbage", true, 0},
+               {"/reset", false, 0},
+               {"/close", false, 0},
+               {"/cut", true, 200},
+               {"/cut500", true, 500},
+               {"/bad-chunk", true, 200},
+               {"/cut-chunk", true, 200},
+               {"/endless-headers", true, 200},
+               {"/endless-continues", true, 100}};
     for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct seen s = get(all[i].path);
         if (s.a.result != CALL_BROKEN || s.a.garbage != all[i].garbage || s.a.status != all[i].status)
-            fail_msg("%s: result=%d garbage=%d status=%d %s", all[i].path, s.a.result, s.a.garbage, s.a.status, s.curl);
+            fail_msg("%s: result=%d garbage=%d status=%d %s", all[i].path, s.a.result, s.a.garbage, s.a.status,
+                     s.curl);
     }
     assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
 }
@@ -585,7 +604,7 @@ static void others_are_called_by_their_url(void **state)
     assert_int_equal(get("/ok").a.result, CALL_NOT_SENT); /* a robot's again, with the same handle */
 }
 
-/* --- streams -------------------------------------------------------------------------------------------------- */
+/* --- streams ------------------------------------------------------------------------------------------------- */
 
 static bool on_head(void *arg, const struct call_answer *head)
 {
@@ -739,7 +758,7 @@ static void running_calls_end_with_it(void **state)
     assert_int_equal(s.done, 0);
 }
 
-/* --- parts ------------------------------------------------------------------------------------------------------ */
+/* --- parts --------------------------------------------------------------------------------------------------- */
 
 int main(void)
 {

@@ -89,7 +89,8 @@ static void what_servers_say_to_unknown_paths_is_believed_of_no_call(void **stat
         int status = unknown_paths[i].status;
         const char *body = unknown_paths[i].body;
         robot_speaks_reset(&s);
-        if (list(status, body) != TOLD_NOT_SPOKEN || closed(status, body) != TOLD_NOT_SPOKEN || fenced(status, body) != TOLD_NOT_SPOKEN)
+        if (list(status, body) != TOLD_NOT_SPOKEN || closed(status, body) != TOLD_NOT_SPOKEN ||
+            fenced(status, body) != TOLD_NOT_SPOKEN)
             fail_msg("%d %s is believed", status, body);
     }
 }
@@ -126,7 +127,8 @@ static void each_call_for_itself(void **state)
 
 static void other_words_for_gone(void **state)
 {
-    static const char *const gone[] = {"{\"error\":\"Session does not exist\"}", "{\"code\":\"no_such_session\"}", "{\"message\":\"La sesión no existe\"}",
+    static const char *const gone[] = {"{\"error\":\"Session does not exist\"}", "{\"code\":\"no_such_session\"}",
+                                       "{\"message\":\"La sesión no existe\"}",
                                        "{\"detail\":\"unknown session /x\"}"};
     (void)state;
     for (size_t i = 0; i < sizeof(gone) / sizeof(*gone); i++) {
@@ -190,8 +192,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, set_up)
     const struct CMUnitTest tests[] = {
-        T(each_call_for_itself), T(what_servers_say_to_unknown_paths_is_believed_of_no_call), T(an_empty_list_to_everything), T(other_words_for_gone),
-        T(a_server_that_is_ok_with_everything), T(what_is_spoken_is_not_forgotten_at_once), T(trouble_says_nothing),
+        T(each_call_for_itself),
+        T(what_servers_say_to_unknown_paths_is_believed_of_no_call),
+        T(an_empty_list_to_everything),
+        T(other_words_for_gone),
+        T(a_server_that_is_ok_with_everything),
+        T(what_is_spoken_is_not_forgotten_at_once),
+        T(trouble_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

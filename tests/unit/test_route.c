@@ -140,9 +140,8 @@ static void test_every_row_is_found_and_documented(void **state)
         assert_true(strlen(rows[i].doc) > 10);
         if (strcmp(rows[i].path, OPENAPI) == 0)
             continue; /* it is there at both */
-        assert_int_equal(
-            find(rows[i].listener == LISTENER_APP ? LISTENER_OPS : LISTENER_APP, method, path),
-            ROUTE_NO_PATH);
+        assert_int_equal(find(rows[i].listener == LISTENER_APP ? LISTENER_OPS : LISTENER_APP, method, path),
+                         ROUTE_NO_PATH);
     }
 }
 

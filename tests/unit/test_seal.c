@@ -232,7 +232,8 @@ static void test_a_key_is_rotated_under_those_who_have_it_open(void **state)
     assert_int_equal(seal_key_step(f->other, SEAL_PROMOTE), 0);
     struct seal *fast = seal_open(f->other);
     seal_wrap(fast, 12, "sunat", "params", "clave", 5, &after);
-    assert_true(seal_unwrap(s, 12, "sunat", "params", after.data, after.len, &plain)); /* not refreshed yet: it knows the key */
+    assert_true(seal_unwrap(s, 12, "sunat", "params", after.data, after.len,
+                            &plain)); /* not refreshed yet: it knows the key */
     assert_true(seal_refresh(s));
     seal_key_id(s, id);
     assert_memory_not_equal(id, old_id, sizeof(id));

@@ -27,7 +27,9 @@ static void test_nothing_is_obeyed(void **state)
     plain_is("", "");
     plain_is("Ñandú, \\n, 日本", "Ñandú, \\n, 日本");
     plain_is("a\nb\r\tc\x1b[2J\x07\x7f", "a\\nb\\r\\tc\\x1b[2J\\x07\\x7f");
-    plain_is("\xc2\x9b""31m\xc2\x85", "\\x9b31m\\x85");
+    plain_is("\xc2\x9b"
+             "31m\xc2\x85",
+             "\\x9b31m\\x85");
     plain_is("\xff\xc3", "??"); /* no UTF-8, and a character that is cut */
 }
 
@@ -123,8 +125,9 @@ int main(void)
 {
     setlocale(LC_CTYPE, "C.UTF-8");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_is_obeyed), cmocka_unit_test(test_json_is_escaped), cmocka_unit_test(test_a_table_fits),
-        cmocka_unit_test(test_prose_is_broken),   cmocka_unit_test(test_amounts),
+        cmocka_unit_test(test_nothing_is_obeyed), cmocka_unit_test(test_json_is_escaped),
+        cmocka_unit_test(test_a_table_fits),      cmocka_unit_test(test_prose_is_broken),
+        cmocka_unit_test(test_amounts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

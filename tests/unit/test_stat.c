@@ -111,8 +111,9 @@ static void test_families_have_their_own_labels(void **state)
     hist_add(&h, 2000000);
     stat_family(&out, FAMILY_lane_depth);
     stat_sample(&out, FAMILY_lane_depth, 12, (const char *const[]){"log\"in"});
-    assert_string_equal(out.data, "# HELP chasqui_lane_depth Requests that wait in a lane.\n# TYPE chasqui_lane_depth gauge\n"
-                                  "chasqui_lane_depth{lane=\"log\\\"in\"} 12\n");
+    assert_string_equal(
+        out.data, "# HELP chasqui_lane_depth Requests that wait in a lane.\n# TYPE chasqui_lane_depth gauge\n"
+                  "chasqui_lane_depth{lane=\"log\\\"in\"} 12\n");
     buf_clear(&out);
     stat_sample(&out, FAMILY_queue_oldest_age_seconds, 0.25, NULL);
     assert_string_equal(out.data, "chasqui_queue_oldest_age_seconds 0.25\n");

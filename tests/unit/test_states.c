@@ -24,7 +24,8 @@ static const struct event {
     enum guard guard;
     const char *writes;
 } events[] = {
-#define EVENT(machine, event, from, to, guard, writes, place, text) {#machine, #machine "." #event, from, to, guard, writes},
+#define EVENT(machine, event, from, to, guard, writes, place, text)                                               \
+    {#machine, #machine "." #event, from, to, guard, writes},
 #include "db/state.def"
 };
 
@@ -44,9 +45,15 @@ static int rows_make(void **state)
 {
     if (reset(state))
         return -1;
-    exec_sql("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status) VALUES ('J', 1, 'acme', 'x', 'queued')", "");
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn) VALUES (0, 1, 1, 'queued', 5, 1)", "");
-    exec_sql("INSERT INTO chasqui_sessions (job_id, company_id, portal, state, since) VALUES (1, 1, 'acme', 'opening', NOW(6))", "");
+    exec_sql(
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status) VALUES ('J', 1, 'acme', 'x', 'queued')",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn) VALUES (0, 1, 1, 'queued', 5, 1)",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_sessions (job_id, company_id, portal, state, since) VALUES (1, 1, 'acme', 'opening', NOW(6))",
+        "");
     exec_sql("DELETE FROM chasqui_places", "");
     exec_sql("INSERT INTO chasqui_places (robot_id, slot) VALUES (1, 1)", "");
     return 0;
@@ -75,7 +82,8 @@ static void arrange(const struct machine *m, const struct state *s)
     exec_sql(sql, "");
 }
 
-static void assert_state(const struct event *e, const struct machine *m, const struct state *before, const struct state *want)
+static void assert_state(const struct event *e, const struct machine *m, const struct state *before,
+                         const struct state *want)
 {
     char sql[200];
     snprintf(sql, sizeof(sql), "SELECT %s <=> %s FROM %s", m->column, sql_of(want), m->table);
@@ -94,7 +102,8 @@ static enum db_rc run(const struct event *e, const struct machine *m, const char
     char sql[300], from[60] = "1 = 1";
     if (e->guard == ASKED)
         snprintf(from, sizeof(from), "{from %s}", e->name);
-    snprintf(sql, sizeof(sql), "UPDATE %s SET {become %s%s} WHERE %s", m->table, e->name, strchr(e->to, ' ') ? " ?" : "", from);
+    snprintf(sql, sizeof(sql), "UPDATE %s SET {become %s%s} WHERE %s", m->table, e->name,
+             strchr(e->to, ' ') ? " ?" : "", from);
     return has_parameter(e) ? db_exec(look, sql, "s", word) : db_exec(look, sql, "");
 }
 
@@ -157,7 +166,9 @@ static void test_an_alias(void **state)
 {
     (void)state;
     exec_sql("UPDATE chasqui_items SET state = 'running', params = 'x'", "");
-    exec_sql("UPDATE chasqui_items i JOIN chasqui_items o ON o.idx = i.idx SET {become item.lose i} WHERE {from item.lose i}", "");
+    exec_sql(
+        "UPDATE chasqui_items i JOIN chasqui_items o ON o.idx = i.idx SET {become item.lose i} WHERE {from item.lose i}",
+        "");
     assert_number(1, "SELECT state = 'failed' AND params IS NULL FROM chasqui_items", "");
 }
 

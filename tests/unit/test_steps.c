@@ -65,7 +65,8 @@ static void test_some(void **state)
     char name[ACTION_NAME_MAX + 1];
     int64_t page = 0;
     (void)state;
-    assert_true(reads("[{\"action\":\"sunat.buzon_list\",\"params\":{\"page\":2}},{\"action\":\"sunat.submit\",\"params\":[]}]"));
+    assert_true(reads(
+        "[{\"action\":\"sunat.buzon_list\",\"params\":{\"page\":2}},{\"action\":\"sunat.submit\",\"params\":[]}]"));
     assert_string_equal(steps.names, "sunat.buzon_list,sunat.submit");
     assert_int_equal(steps_count(steps.names), 2);
     assert_true(steps_name(steps.names, 1, name));

@@ -3,7 +3,7 @@
 /* test_store.c - log-ins, look-ups, actions and ends of sessions, in a real database. */
 #include "tests/unit/store_fixture.h"
 
-/* ---- reserve ------------------------------------------------------------------------------------------------------- */
+/* ---- reserve ------------------------------------------------------------------------------------------------ */
 
 static void test_reserve_writes_all(void **state)
 {
@@ -20,12 +20,19 @@ static void test_reserve_writes_all(void **state)
     assert_int_equal(op.credentials.len, 7);
     assert_memory_equal(op.credentials.data, "sealed!", 7);
     assert_job(op.job_id, "running", "(null)");
-    assert_number(1, "SELECT attempts FROM portal_jobs WHERE id = ? AND worker = 'r1' AND job_uid = ?", "us", op.job_id, op.job_uid);
+    assert_number(1, "SELECT attempts FROM portal_jobs WHERE id = ? AND worker = 'r1' AND job_uid = ?", "us",
+                  op.job_id, op.job_uid);
     assert_session(op.session_ref, "opening", "(null)", 0, 1);
-    assert_text("sealed params", "SELECT params FROM chasqui_jobs WHERE job_id = ? AND remember = 1 AND kind = 'login'", "u", op.job_id);
-    assert_text("login", "SELECT kind FROM chasqui_leases WHERE job_id = ? AND token = ? AND session_ref = ? AND expires_at > NOW(6)",
-                "ubu", op.job_id, op.lease.token, sizeof(op.lease.token), op.session_ref);
-    assert_text("started", "SELECT event FROM chasqui_job_events WHERE job_id = ? AND worker = 'r1' AND dispatcher = 'd1'", "u", op.job_id);
+    assert_text("sealed params",
+                "SELECT params FROM chasqui_jobs WHERE job_id = ? AND remember = 1 AND kind = 'login'", "u",
+                op.job_id);
+    assert_text(
+        "login",
+        "SELECT kind FROM chasqui_leases WHERE job_id = ? AND token = ? AND session_ref = ? AND expires_at > NOW(6)",
+        "ubu", op.job_id, op.lease.token, sizeof(op.lease.token), op.session_ref);
+    assert_text("started",
+                "SELECT event FROM chasqui_job_events WHERE job_id = ? AND worker = 'r1' AND dispatcher = 'd1'",
+                "u", op.job_id);
     assert_number(1, "SELECT epoch FROM chasqui_epochs WHERE company_id = 1 AND portal = 'acme'", "");
     buf_free(&op.credentials);
 }
@@ -144,7 +151,8 @@ static void test_reserve_again(void **state)
     (void)state;
     struct store_reserve first = reserve_op(1, 1, 1);
     reserve_fine(&first, RESERVE_OK);
-    struct store_reserve_again op = {.job_id = first.job_id, .session_ref = first.session_ref, .lease = first.lease};
+    struct store_reserve_again op = {
+        .job_id = first.job_id, .session_ref = first.session_ref, .lease = first.lease};
     run_fine(store_reserve_again, &op);
     assert_int_equal(op.outcome, RESERVE_NO_PLACE);
     assert_int_equal(places_used(robot[1]), 1); /* the old place is kept */
@@ -158,7 +166,8 @@ static void test_reserve_again(void **state)
     assert_int_equal(places_used(robot[1]), 0);
     assert_int_equal(places_used(robot[2]), 1);
     assert_text("r2", "SELECT worker FROM portal_jobs WHERE id = ?", "u", first.job_id);
-    assert_number(2, "SELECT epoch FROM chasqui_sessions WHERE id = ? AND robot_id = ?", "uu", first.session_ref, (uint64_t)robot[2]);
+    assert_number(2, "SELECT epoch FROM chasqui_sessions WHERE id = ? AND robot_id = ?", "uu", first.session_ref,
+                  (uint64_t)robot[2]);
 
     op.same_robot_ok = true;
     op.above = 40;
@@ -174,7 +183,7 @@ static void test_reserve_again(void **state)
     assert_number(41, "SELECT epoch FROM chasqui_epochs WHERE company_id = 1", "");
 }
 
-/* ---- the outcome of a log-in ---------------------------------------------------------------------------------------- */
+/* ---- the outcome of a log-in -------------------------------------------------------------------------------- */
 
 static void test_login_done(void **state)
 {
@@ -204,10 +213,13 @@ static void test_login_done(void **state)
     assert_true(op.row.started_ms > 1600000000000);
     assert_session(r.session_ref, "active", "(null)", 0, 1);
     assert_job(r.job_id, "done", "(null)");
-    assert_text("http://r1.test", "SELECT robot_worker_base_url FROM portal_jobs WHERE id = ? AND robot_session_id = 's-1' AND "
-                                  "robot_worker_viewer_url = 'http://view.test/'", "u", r.job_id);
+    assert_text("http://r1.test",
+                "SELECT robot_worker_base_url FROM portal_jobs WHERE id = ? AND robot_session_id = 's-1' AND "
+                "robot_worker_viewer_url = 'http://view.test/'",
+                "u", r.job_id);
     assert_text("(null)", "SELECT params FROM chasqui_jobs WHERE job_id = ?", "u", r.job_id);
-    assert_text("remember me", "SELECT sealed FROM chasqui_credentials WHERE company_id = 1 AND portal = 'acme'", "");
+    assert_text("remember me", "SELECT sealed FROM chasqui_credentials WHERE company_id = 1 AND portal = 'acme'",
+                "");
     assert_number(0, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ?", "u", r.job_id);
     run_fine(store_login_done, &op);
     assert_int_equal(op.outcome, LOGIN_DONE_LOST);
@@ -224,8 +236,12 @@ static void test_login_done(void **state)
 
 static struct store_login_failed failed_op(const struct store_reserve *r, enum place_fate place)
 {
-    struct store_login_failed op = {.job_id = r->job_id, .session_ref = r->session_ref, .error = "robot_error",
-                                    .message = "it said no", .place = place, .retry_ms = -1};
+    struct store_login_failed op = {.job_id = r->job_id,
+                                    .session_ref = r->session_ref,
+                                    .error = "robot_error",
+                                    .message = "it said no",
+                                    .place = place,
+                                    .retry_ms = -1};
     memcpy(op.token, r->lease.token, sizeof(op.token));
     return op;
 }
@@ -253,7 +269,8 @@ static void test_login_failed(void **state)
         assert_session(r.session_ref, want[i].state, want[i].reason, want[i].pending, want[i].places);
         assert_job(r.job_id, "failed", "robot_error");
         assert_number(0, "SELECT COUNT(*) FROM chasqui_leases", "");
-        assert_text("failed", "SELECT event FROM chasqui_job_events WHERE job_id = ? ORDER BY id DESC LIMIT 1", "u", r.job_id);
+        assert_text("failed", "SELECT event FROM chasqui_job_events WHERE job_id = ? ORDER BY id DESC LIMIT 1",
+                    "u", r.job_id);
     }
     struct store_reserve blocked = reserve_op(9, 2, 2), faded = reserve_op(9, 3, 3);
     reserve_fine(&blocked, RESERVE_NO_PLACE); /* r2 holds an abandoned session */
@@ -261,19 +278,25 @@ static void test_login_failed(void **state)
     assert_int_equal(faded.slot, 2);
 }
 
-/* ---- actions --------------------------------------------------------------------------------------------------------- */
+/* ---- actions ------------------------------------------------------------------------------------------------ */
 
 static void test_actions(void **state)
 {
     (void)state;
     session_make(1, 1, "s-1");
-    struct store_action_start op = {.company_id = 1, .portal = "acme", .action = "consulta", .session_id = "s-1", .worker = "r1",
-                                    .priority = 5, .lease = lease_make()};
+    struct store_action_start op = {.company_id = 1,
+                                    .portal = "acme",
+                                    .action = "consulta",
+                                    .session_id = "s-1",
+                                    .worker = "r1",
+                                    .priority = 5,
+                                    .lease = lease_make()};
     id_job_uid(op.job_uid);
     run_fine(store_action_start, &op);
     assert_false(op.dup_uid);
     assert_job(op.job_id, "running", "(null)");
-    assert_text("action", "SELECT kind FROM chasqui_leases WHERE job_id = ? AND session_ref IS NULL", "u", op.job_id);
+    assert_text("action", "SELECT kind FROM chasqui_leases WHERE job_id = ? AND session_ref IS NULL", "u",
+                op.job_id);
     struct store_action_start twice = op;
     run_fine(store_action_start, &twice);
     assert_true(twice.dup_uid);
@@ -297,7 +320,7 @@ static void test_actions(void **state)
     assert_number(0, "SELECT COUNT(*) FROM chasqui_leases", "");
 }
 
-/* ---- look-ups -------------------------------------------------------------------------------------------------------- */
+/* ---- look-ups ----------------------------------------------------------------------------------------------- */
 
 static struct store_lookup *lookup(struct store_lookup *op, unsigned n, const char *const *ids)
 {
@@ -308,7 +331,7 @@ static struct store_lookup *lookup(struct store_lookup *op, unsigned n, const ch
     run_fine(store_lookup, op);
     return op;
 }
-#define LOOKUP(op, ...) \
+#define LOOKUP(op, ...)                                                                                           \
     lookup(op, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), (const char *const[]){__VA_ARGS__})
 
 /* Moves the session of a job to r<to> under a new id, as the dispatcher would. */
@@ -325,7 +348,9 @@ static struct session_row migrate(const struct session_row *row, unsigned to, co
     claim->candidate[0].robot_id = robot[to];
     run_fine(store_migrate_claim, claim);
     assert_int_equal(claim->n, 1);
-    struct store_reserve as = {.job_id = row->job_id, .session_ref = claim->got[0].session_ref, .robot_id = robot[to],
+    struct store_reserve as = {.job_id = row->job_id,
+                               .session_ref = claim->got[0].session_ref,
+                               .robot_id = robot[to],
                                .lease = claim->lease};
     struct store_login_done done = login_done_op(&as, session_id);
     run_fine(store_login_done, &done);
@@ -375,7 +400,8 @@ static void test_lookup_of_moved_and_ended(void **state)
         assert_string_equal(op->row[i].session_id, "gen-2");
         assert_string_equal(op->row[i].base_url, BASE(2));
     }
-    struct store_session_end end = {.session_ref = moved.ref, .epoch = moved.epoch, .to = SESSION_EXPIRED, .reason = "robot_404"};
+    struct store_session_end end = {
+        .session_ref = moved.ref, .epoch = moved.epoch, .to = SESSION_EXPIRED, .reason = "robot_404"};
     run_fine(store_session_end, &end);
     assert_true(end.ok);
     LOOKUP(op, "gen-1");
@@ -418,7 +444,8 @@ static void test_active(void **state)
 static void test_adopt(void **state)
 {
     (void)state;
-    struct store_adopt op = {.job_id = laravel_make(1, BASE(1), "lar-1", 9999), .asked = "lar-1", .robot_id = robot[1]};
+    struct store_adopt op = {
+        .job_id = laravel_make(1, BASE(1), "lar-1", 9999), .asked = "lar-1", .robot_id = robot[1]};
     run_fine(store_adopt, &op);
     assert_true(op.adopted);
     assert_string_equal(op.row.session_id, "lar-1");
@@ -442,9 +469,11 @@ static void test_adopt(void **state)
     assert_number(4, "SELECT MAX(slot) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)robot[1]);
     struct store_reserve r = reserve_op(8, 1, 1);
     reserve_fine(&r, RESERVE_NO_PLACE);
-    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot <= 2", "u", (uint64_t)robot[1]);
+    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot <= 2", "u",
+             (uint64_t)robot[1]);
     reserve_fine(&r, RESERVE_NO_PLACE); /* the two above it count */
-    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot = 4", "u", (uint64_t)robot[1]);
+    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot = 4", "u",
+             (uint64_t)robot[1]);
     reserve_fine(&r, RESERVE_OK);
     r = reserve_op(9, 1, 1);
     reserve_fine(&r, RESERVE_NO_PLACE);
@@ -453,7 +482,7 @@ static void test_adopt(void **state)
     assert_false(op.adopted);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------------------------- */
+/* ---- ends --------------------------------------------------------------------------------------------------- */
 
 static void test_close(void **state)
 {
@@ -493,8 +522,12 @@ static void test_close(void **state)
             row = session_make(i + 1, i + 1, "s-x");
         begin = (struct store_close_begin){.session_ref = row.ref, .epoch = row.epoch, .lease = lease_make()};
         run_fine(store_close_begin, &begin);
-        end = (struct store_close_end){.job_id = row.job_id, .session_ref = row.ref, .to = want[i].to, .reason = "client",
-                                       .place = want[i].place, .by.name = "token:1:app"};
+        end = (struct store_close_end){.job_id = row.job_id,
+                                       .session_ref = row.ref,
+                                       .to = want[i].to,
+                                       .reason = "client",
+                                       .place = want[i].place,
+                                       .by.name = "token:1:app"};
         memcpy(end.token, begin.lease.token, sizeof(end.token));
         run_fine(store_close_end, &end);
         assert_false(end.lost);
@@ -509,7 +542,8 @@ static void test_session_end_compares(void **state)
 {
     (void)state;
     struct session_row row = session_make(1, 1, "s-1");
-    struct store_session_end op = {.session_ref = row.ref, .epoch = row.epoch + 1, .to = SESSION_LOST, .reason = "robot_restarted"};
+    struct store_session_end op = {
+        .session_ref = row.ref, .epoch = row.epoch + 1, .to = SESSION_LOST, .reason = "robot_restarted"};
     run_fine(store_session_end, &op);
     assert_true(op.found && !op.ok);
     op.epoch = row.epoch;
@@ -549,8 +583,8 @@ static void test_activity_and_idling(void **state)
     assert_int_equal(op->n, 1); /* s-2 was used, s-3 is to migrate */
     assert_int_equal(op->row[0].ref, rows[0].ref);
     assert_int_equal(op->row[0].state, SESSION_CLOSING);
-    assert_text("close", "SELECT kind FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", rows[0].job_id, op->lease.token,
-                sizeof(op->lease.token));
+    assert_text("close", "SELECT kind FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", rows[0].job_id,
+                op->lease.token, sizeof(op->lease.token));
     run_fine(store_idle_claim, op);
     assert_int_equal(op->n, 0);
     free(op);

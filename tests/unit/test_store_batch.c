@@ -26,7 +26,8 @@ static enum body_outcome body_run(struct db *on, struct batch_body *b)
     return batch_body_outcome(b);
 }
 
-static void body_sent(uint64_t batch_id, uint64_t first, const char *text, enum body_outcome want, const char *answer)
+static void body_sent(uint64_t batch_id, uint64_t first, const char *text, enum body_outcome want,
+                      const char *answer)
 {
     struct batch_body *b = body_new(batch_id, first, text, strlen(text));
     assert_int_equal(body_run(db, b), want);
@@ -44,7 +45,8 @@ static char *many_lines(unsigned n, uint64_t first_company, const char *params)
 {
     struct buf text = {0};
     for (unsigned i = 0; i < n; i++)
-        buf_addf(&text, "{\"company_id\":%llu%s%s}\n", (unsigned long long)(first_company + i), *params ? ",\"params\":" : "", params);
+        buf_addf(&text, "{\"company_id\":%llu%s%s}\n", (unsigned long long)(first_company + i),
+                 *params ? ",\"params\":" : "", params);
     size_t len;
     return buf_take(&text, &len);
 }
@@ -74,7 +76,7 @@ static void assert_counts(uint64_t batch_id, const char *status, int64_t total, 
     jv_free(body);
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------------ */
 
 static void test_a_key_stands_for_one_batch(void **state)
 {
@@ -98,10 +100,12 @@ static void test_a_batch_takes_its_turn_behind_what_is_next(void **state)
 {
     (void)state;
     uint64_t first = batch_opened("k1");
-    body_sent(first, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{\"company_id\":1}\n{\"company_id\":1}", BODY_DONE, NULL);
+    body_sent(first, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{\"company_id\":1}\n{\"company_id\":1}",
+              BODY_DONE, NULL);
     assert_number(1, "SELECT turn FROM chasqui_batches WHERE id = ?", "u", first);
     assert_number(2, "SELECT turn FROM chasqui_items WHERE idx = 1", "");
-    assert_number(1000003, "SELECT turn FROM chasqui_items WHERE idx = 2", ""); /* a company's second waits behind others' first */
+    assert_number(1000003, "SELECT turn FROM chasqui_items WHERE idx = 2",
+                  ""); /* a company's second waits behind others' first */
     assert_number(2000004, "SELECT turn FROM chasqui_items WHERE idx = 3", "");
     uint64_t second = batch_opened("k2");
     assert_number(2, "SELECT turn FROM chasqui_batches WHERE id = ?", "u", second);
@@ -115,18 +119,22 @@ static void test_available_at(void **state)
     op.available_at_ms = clock_unix_ms() + 3600000;
     run_fine(store_batch_open, &op);
     body_sent(op.batch_id, 0, "{\"company_id\":1}", BODY_DONE, NULL);
-    assert_number(1, "SELECT ready IS NULL AND due_at > NOW(6) + INTERVAL 59 MINUTE AND due_at < NOW(6) + INTERVAL 61 MINUTE FROM chasqui_items",
-                  "");
+    assert_number(
+        1,
+        "SELECT ready IS NULL AND due_at > NOW(6) + INTERVAL 59 MINUTE AND due_at < NOW(6) + INTERVAL 61 MINUTE FROM chasqui_items",
+        "");
     exec_sql("UPDATE chasqui_batches SET available_at = NOW(6) - INTERVAL 1 SECOND", "");
     body_sent(op.batch_id, 1, "{\"company_id\":2}", BODY_DONE, NULL); /* it has come meanwhile */
     assert_number(1, "SELECT ready = 1 AND due_at IS NULL FROM chasqui_items WHERE idx = 1", "");
 }
 
-/* ---- bodies ---------------------------------------------------------------------------------------------------------- */
+/* ---- bodies ------------------------------------------------------------------------------------------------- */
 
-static const char three[] = "{\"company_id\":1}\n\n \t\r\n{\"company_id\":\"x\"}\n{\"company_id\":2,\"params\":{\"user\":\"u\",\"key\":\"k\"}}\n";
-static const char three_answer[] = "{\"ok\":true,\"accepted\":2,\"rejected_total\":1,\"rejected\":[{\"index\":11,\"error\":"
-                                   "\"validation_failed\",\"errors\":{\"company_id\":[\"must be an integer of 1 or more\"]}}]}";
+static const char three[] =
+    "{\"company_id\":1}\n\n \t\r\n{\"company_id\":\"x\"}\n{\"company_id\":2,\"params\":{\"user\":\"u\",\"key\":\"k\"}}\n";
+static const char three_answer[] =
+    "{\"ok\":true,\"accepted\":2,\"rejected_total\":1,\"rejected\":[{\"index\":11,\"error\":"
+    "\"validation_failed\",\"errors\":{\"company_id\":[\"must be an integer of 1 or more\"]}}]}";
 
 static void test_a_body_sent_again_changes_nothing(void **state)
 {
@@ -134,10 +142,16 @@ static void test_a_body_sent_again_changes_nothing(void **state)
     uint64_t id = batch_opened("k");
     for (unsigned i = 0; i < 3; i++) {
         body_sent(id, 10, three, BODY_DONE, three_answer); /* blank lines have no index */
-        assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'queued' AND ready = 1", "u", id);
+        assert_number(2,
+                      "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'queued' AND ready = 1",
+                      "u", id);
     }
-    assert_number(1, "SELECT idx = 12 AND LENGTH(digest) = 16 AND LENGTH(params) > 45 FROM chasqui_items WHERE company_id = 2", "");
-    assert_number(1, "SELECT idx = 10 AND digest IS NULL AND params IS NULL FROM chasqui_items WHERE company_id = 1", "");
+    assert_number(
+        1,
+        "SELECT idx = 12 AND LENGTH(digest) = 16 AND LENGTH(params) > 45 FROM chasqui_items WHERE company_id = 2",
+        "");
+    assert_number(
+        1, "SELECT idx = 10 AND digest IS NULL AND params IS NULL FROM chasqui_items WHERE company_id = 1", "");
     size_t len;
     struct buf plain = {0};
     sql_fine(db_query(look, "SELECT params FROM chasqui_items WHERE company_id = 2", ""));
@@ -147,7 +161,8 @@ static void test_a_body_sent_again_changes_nothing(void **state)
     assert_string_equal(plain.data, "{\"user\":\"u\",\"key\":\"k\"}");
     buf_free(&plain);
     body_sent(id, 0, "{\"company_id\":3}", BODY_DONE, NULL); /* any order, with gaps */
-    assert_counts(id, "open", 3, "{\"queued\":3,\"running\":0,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
+    assert_counts(id, "open", 3,
+                  "{\"queued\":3,\"running\":0,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
 }
 
 static void test_a_body_that_differs_is_told(void **state)
@@ -157,7 +172,8 @@ static void test_a_body_that_differs_is_told(void **state)
     body_sent(id, 10, three, BODY_DONE, NULL);
     body_sent(id, 10, "{\"company_id\":4}", BODY_DIFFERS, NULL);
     body_sent(id, 10, "{\"company_id\":1,\"params\":{\"a\":1}}", BODY_DIFFERS, NULL);
-    body_sent(id, 12, "{\"company_id\":2,\"params\":{\"user\":\"u\",\"key\":\"K\"}}\n{\"company_id\":5}", BODY_DIFFERS, NULL);
+    body_sent(id, 12, "{\"company_id\":2,\"params\":{\"user\":\"u\",\"key\":\"K\"}}\n{\"company_id\":5}",
+              BODY_DIFFERS, NULL);
     body_sent(id, 12, "{\"company_id\":2}", BODY_DIFFERS, NULL);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_items", "");
     exec_sql("UPDATE chasqui_items SET params = NULL, state = 'done', ready = NULL", "");
@@ -213,10 +229,11 @@ static void test_a_batch_of_nothing(void **state)
     (void)state;
     uint64_t id = batch_opened("k");
     batch_closed(id, "done", 0);
-    assert_counts(id, "done", 0, "{\"queued\":0,\"running\":0,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
+    assert_counts(id, "done", 0,
+                  "{\"queued\":0,\"running\":0,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
 }
 
-/* ---- its end ----------------------------------------------------------------------------------------------------------- */
+/* ---- its end ------------------------------------------------------------------------------------------------ */
 
 static void test_it_is_done_once_nothing_is_left(void **state)
 {
@@ -225,7 +242,8 @@ static void test_it_is_done_once_nothing_is_left(void **state)
     body_sent(id, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{\"company_id\":1}\n", BODY_DONE, NULL);
     struct store_claim op = claim_op(2), rest = claim_op(2);
     claim_fine(&op, 2);
-    assert_counts(id, "open", 3, "{\"queued\":1,\"running\":2,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
+    assert_counts(id, "open", 3,
+                  "{\"queued\":1,\"running\":2,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
     batch_closed(id, "running", 3);
     claimed_finish(&op.got[0], &op.lease, "s-1");
     claimed_fail(&op.got[1], &op.lease, -1);
@@ -246,14 +264,16 @@ static void test_it_is_done_once_nothing_is_left(void **state)
 static void test_the_look_at_all(void **state)
 {
     (void)state;
-    uint64_t ended = batch_opened("k1"), waits = batch_opened("k2"), fresh = batch_opened("k3"), old = batch_opened("k4"), old_empty = batch_opened("k5");
+    uint64_t ended = batch_opened("k1"), waits = batch_opened("k2"), fresh = batch_opened("k3"),
+             old = batch_opened("k4"), old_empty = batch_opened("k5");
     body_sent(ended, 0, "{\"company_id\":1}", BODY_DONE, NULL);
     body_sent(waits, 0, "{\"company_id\":2}", BODY_DONE, NULL);
     body_sent(old, 0, "{\"company_id\":3}", BODY_DONE, NULL);
     batch_closed(ended, "running", 1);
     batch_closed(waits, "running", 1);
     exec_sql("UPDATE chasqui_items SET state = 'failed', ready = NULL WHERE batch_id = ?", "u", ended);
-    exec_sql("UPDATE chasqui_batches SET created_at = NOW(6) - INTERVAL 25 HOUR WHERE id IN (?, ?)", "uu", old, old_empty);
+    exec_sql("UPDATE chasqui_batches SET created_at = NOW(6) - INTERVAL 25 HOUR WHERE id IN (?, ?)", "uu", old,
+             old_empty);
     struct store_batch_finish op = {0};
     run_fine(store_batch_finish, &op);
     assert_int_equal(op.n_done, 2);
@@ -267,7 +287,7 @@ static void test_the_look_at_all(void **state)
     assert_int_equal(op.n_done, 0);
 }
 
-/* ---- cancelling --------------------------------------------------------------------------------------------------------- */
+/* ---- cancelling --------------------------------------------------------------------------------------------- */
 
 static void test_cancel_what_is_left(void **state)
 {
@@ -285,12 +305,17 @@ static void test_cancel_what_is_left(void **state)
     struct store_batch_cancel done = batch_cancelled(id);
     assert_true(done.found && done.asked);
     assert_string_equal(done.status, "cancelled");
-    assert_counts(id, "cancelled", 2300, "{\"queued\":0,\"running\":2,\"retrying\":0,\"done\":1,\"failed\":0,\"cancelled\":2297}");
+    assert_counts(id, "cancelled", 2300,
+                  "{\"queued\":0,\"running\":2,\"retrying\":0,\"done\":1,\"failed\":0,\"cancelled\":2297}");
     assert_number(2, "SELECT COUNT(*) FROM chasqui_leases WHERE cancel = 1", "");
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'cancelled' AND (params IS NOT NULL OR ready = 1 OR due_at IS NOT NULL)", "");
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM chasqui_items WHERE state = 'cancelled' AND (params IS NOT NULL OR ready = 1 OR due_at IS NOT NULL)",
+        "");
     assert_job(op.got[1].job_id, "cancelled", "robot_error");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_job_events WHERE event = 'cancelled'", "");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'batch.cancel' AND actor = 'token:7:t'", "");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'batch.cancel' AND actor = 'token:7:t'",
+                  "");
     assert_int_equal(batch_finished(id), 0); /* two still run */
     body_sent(id, 2300, "{\"company_id\":9999}", BODY_CANCELLED, NULL);
 
@@ -304,7 +329,8 @@ static void test_cancel_what_is_left(void **state)
         login_failed_fine(&stop);
     }
     assert_int_equal(batch_finished(id), 1);
-    assert_counts(id, "cancelled", 2300, "{\"queued\":0,\"running\":0,\"retrying\":0,\"done\":1,\"failed\":0,\"cancelled\":2299}");
+    assert_counts(id, "cancelled", 2300,
+                  "{\"queued\":0,\"running\":0,\"retrying\":0,\"done\":1,\"failed\":0,\"cancelled\":2299}");
     done = batch_cancelled(id);
     assert_true(done.wrong_state);
     claim_forget(&op);
@@ -328,13 +354,14 @@ static void test_a_cancel_that_died_half_way_is_finished(void **state)
     assert_number(1500, "SELECT cancelled FROM chasqui_batches WHERE id = ?", "u", id);
 }
 
-/* ---- seeing -------------------------------------------------------------------------------------------------------------- */
+/* ---- seeing ------------------------------------------------------------------------------------------------- */
 
 static void token_make(uint64_t id, bool all, unsigned first, unsigned last)
 {
-    exec_sql("INSERT INTO chasqui_tokens (id, name, secret_sha256, abilities, all_companies, rate_per_minute, created_at) VALUES (?, 't', '', "
-             "'app', ?, 1, NOW(6))",
-             "uu", id, (uint64_t)all);
+    exec_sql(
+        "INSERT INTO chasqui_tokens (id, name, secret_sha256, abilities, all_companies, rate_per_minute, created_at) VALUES (?, 't', '', "
+        "'app', ?, 1, NOW(6))",
+        "uu", id, (uint64_t)all);
     for (uint64_t company = first; company && company <= last; company++)
         exec_sql("INSERT INTO chasqui_token_companies (token_id, company_id) VALUES (?, ?)", "uu", id, company);
 }
@@ -372,7 +399,8 @@ static void test_who_sees_a_batch(void **state)
     assert_true(is_seen(id, 11, true));
     assert_false(is_seen(id, 99, false));
     assert_false(is_seen(id + 1, 11, true));
-    exec_sql("UPDATE chasqui_tokens SET all_companies = 1 WHERE id = 7", ""); /* it was for all: only such see it */
+    exec_sql("UPDATE chasqui_tokens SET all_companies = 1 WHERE id = 7",
+             ""); /* it was for all: only such see it */
     exec_sql("DELETE FROM chasqui_token_companies WHERE token_id = 7", "");
     assert_true(is_seen(id, 7, true));
     assert_false(is_seen(id, 9, false));
@@ -380,10 +408,12 @@ static void test_who_sees_a_batch(void **state)
 
 static void items_page(uint64_t batch_id, const char *status, uint64_t cursor, unsigned limit, const char *want)
 {
-    struct store_batch_items op = {.batch_id = batch_id, .viewer = {.all = true}, .cursor = cursor, .limit = limit};
+    struct store_batch_items op = {
+        .batch_id = batch_id, .viewer = {.all = true}, .cursor = cursor, .limit = limit};
     strcpy(op.state, status);
     run_fine(store_batch_items, &op);
-    for (char *at = op.json.data; (at = strstr(at, "\"finished_at\":\"")); at += 15) { /* a moment: all but its first two digits go */
+    for (char *at = op.json.data; (at = strstr(at, "\"finished_at\":\""));
+         at += 15) { /* a moment: all but its first two digits go */
         assert_int_equal(strcspn(at + 15, "\""), 24);
         memmove(at + 17, at + 39, strlen(at + 39) + 1);
     }
@@ -397,21 +427,24 @@ static void test_items_by_index(void **state)
     uint64_t id = batch_opened("k");
     char want[1400];
     body_sent(id, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{}\n{\"company_id\":1}\n", BODY_DONE, NULL);
-    items_page(id, "", 0, 1,
-               "{\"ok\":true,\"items\":[{\"index\":0,\"company_id\":1,\"status\":\"queued\",\"job_id\":null,\"job_uid\":null,\"attempts\":0,"
-               "\"session_id\":null,\"worker\":null,\"error\":null,\"message\":null,\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null,\"finished_at\":null}],\"next_cursor\":1}");
+    items_page(
+        id, "", 0, 1,
+        "{\"ok\":true,\"items\":[{\"index\":0,\"company_id\":1,\"status\":\"queued\",\"job_id\":null,\"job_uid\":null,\"attempts\":0,"
+        "\"session_id\":null,\"worker\":null,\"error\":null,\"message\":null,\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null,\"finished_at\":null}],\"next_cursor\":1}");
     struct store_claim op = claim_op(2), rest = claim_op(2);
     claim_fine(&op, 2);
     claimed_finish(&op.got[0], &op.lease, "s-1");
     claimed_fail(&op.got[1], &op.lease, -1);
     claim_fine(&rest, 0);
     assert_int_equal(rest.n_met, 1);
-    snprintf(want, sizeof(want),
-             "{\"ok\":true,\"items\":[{\"index\":1,\"company_id\":2,\"status\":\"failed\",\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,"
-             "\"session_id\":null,\"worker\":\"r2\",\"error\":\"robot_error\",\"message\":\"no\",\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null,\"finished_at\":\"20\"},{\"index\":3,\"company_id\":1,\"status\":\"done\","
-             "\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,\"session_id\":\"s-1\",\"worker\":\"r1\",\"error\":null,\"message\":null,\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null,\"finished_at\":\"20\"}],"
-             "\"next_cursor\":null}",
-             (unsigned long long)op.got[1].job_id, op.got[1].job_uid, (unsigned long long)op.got[0].job_id, op.got[0].job_uid);
+    snprintf(
+        want, sizeof(want),
+        "{\"ok\":true,\"items\":[{\"index\":1,\"company_id\":2,\"status\":\"failed\",\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,"
+        "\"session_id\":null,\"worker\":\"r2\",\"error\":\"robot_error\",\"message\":\"no\",\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null,\"finished_at\":\"20\"},{\"index\":3,\"company_id\":1,\"status\":\"done\","
+        "\"job_id\":%llu,\"job_uid\":\"%s\",\"attempts\":1,\"session_id\":\"s-1\",\"worker\":\"r1\",\"error\":null,\"message\":null,\"step\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null,\"finished_at\":\"20\"}],"
+        "\"next_cursor\":null}",
+        (unsigned long long)op.got[1].job_id, op.got[1].job_uid, (unsigned long long)op.got[0].job_id,
+        op.got[0].job_uid);
     items_page(id, "", 1, 2, want);
     items_page(id, "cancelled", 0, 50, "{\"ok\":true,\"items\":[],\"next_cursor\":null}");
     struct store_batch_items page = {.batch_id = id, .viewer = {.all = true}, .state = "done", .limit = 1};
@@ -435,7 +468,8 @@ static void test_the_list_of_batches(void **state)
     buf_free(&op.json);
     op.cursor = second;
     run_fine(store_batches, &op);
-    snprintf(tail, sizeof(tail), "{\"ok\":true,\"batches\":[{\"id\":%llu,\"status\":\"done\"", (unsigned long long)first);
+    snprintf(tail, sizeof(tail), "{\"ok\":true,\"batches\":[{\"id\":%llu,\"status\":\"done\"",
+             (unsigned long long)first);
     assert_memory_equal(op.json.data, tail, strlen(tail));
     assert_non_null(strstr(op.json.data, "\"next_cursor\":null}"));
     buf_free(&op.json);
@@ -467,7 +501,8 @@ static void test_how_long_the_rest_will_take(void **state)
     jv_int(jv_get(jv_get(body, "batch"), "eta_min_s"), &min_s);
     jv_int(jv_get(jv_get(body, "batch"), "eta_max_s"), &max_s);
     jv_int(jv_get(jv_get(body, "batch"), "oldest_running_s"), &oldest_s);
-    assert_true(min_s > eta / 2 && min_s < eta && max_s > eta && max_s < eta * 2); /* seen at six items only: a wide range */
+    assert_true(min_s > eta / 2 && min_s < eta && max_s > eta &&
+                max_s < eta * 2); /* seen at six items only: a wide range */
     assert_in_range(oldest_s, 59, 120);
     jv_free(body);
     batch_cancelled(id);
@@ -477,7 +512,7 @@ static void test_how_long_the_rest_will_take(void **state)
     claim_forget(&op);
 }
 
-/* ---- many at once ------------------------------------------------------------------------------------------------------- */
+/* ---- many at once ------------------------------------------------------------------------------------------- */
 
 struct sender {
     pthread_t thread;
@@ -494,7 +529,8 @@ static void *sender_main(void *arg)
     struct db *own = db_new(&conf);
     s->rc = STORE_OK;
     for (unsigned i = 0; i < 6 && s->rc == STORE_OK; i++) {
-        struct batch_body *b = body_new(s->batch_id, (uint64_t)((i + (uintptr_t)s) % 6) * s->n, s->text, strlen(s->text));
+        struct batch_body *b =
+            body_new(s->batch_id, (uint64_t)((i + (uintptr_t)s) % 6) * s->n, s->text, strlen(s->text));
         do {
             batch_body_step(own, b);
             s->rc = batch_body_rc(b);

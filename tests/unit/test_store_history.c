@@ -10,11 +10,14 @@
 static int64_t base_s; /* the middle of the minute in which a test began */
 
 /* `n` log-ins of company 1 that ended `ago_s` seconds before the test began. */
-static void attempts_add(unsigned n, const char *worker, const char *outcome, int64_t ago_s, int64_t wait_ms, int64_t robot_ms)
+static void attempts_add(unsigned n, const char *worker, const char *outcome, int64_t ago_s, int64_t wait_ms,
+                         int64_t robot_ms)
 {
     for (unsigned i = 0; i < n; i++)
-        exec_sql("INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms) VALUES (1, FROM_UNIXTIME(?), 'done', "
-                 "?, 1, ?, ?, ?)", "issii", base_s - ago_s, worker, outcome, wait_ms, robot_ms);
+        exec_sql(
+            "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms) VALUES (1, FROM_UNIXTIME(?), 'done', "
+            "?, 1, ?, ?, ?)",
+            "issii", base_s - ago_s, worker, outcome, wait_ms, robot_ms);
 }
 
 static void begin(int64_t ago_s)
@@ -22,7 +25,9 @@ static void begin(int64_t ago_s)
     base_s = (int64_t)time(NULL) / 60 * 60 + 30;
     exec_sql("DELETE FROM chasqui_history", "");
     exec_sql("DELETE FROM chasqui_job_events", "");
-    exec_sql("INSERT IGNORE INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) VALUES (1, 'U-1', 'login', 1, 'acme')", "");
+    exec_sql(
+        "INSERT IGNORE INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) VALUES (1, 'U-1', 'login', 1, 'acme')",
+        "");
     exec_sql("UPDATE chasqui_history_at SET minute = FROM_UNIXTIME(?), event_id = 0", "i", base_s - 30 - ago_s);
 }
 
@@ -64,15 +69,20 @@ static void test_minutes_are_summed_up_once(void **state)
     attempts_add(1, NULL, "not_called", 3600, 0, 0);
     attempts_add(4, "r1", "done", 600, 100, 2000);
     attempts_add(5, "r1", "done", -120, 100, 2000); /* a minute that is not over */
-    exec_sql("INSERT INTO chasqui_job_events (job_id, at, event) VALUES (1, FROM_UNIXTIME(?), 'running')", "i", base_s - 600);
+    exec_sql("INSERT INTO chasqui_job_events (job_id, at, event) VALUES (1, FROM_UNIXTIME(?), 'running')", "i",
+             base_s - 600);
     sum_all();
     assert_text("10", "SELECT SUM(n) FROM chasqui_history", "");
-    assert_text("3:3,0:3", "SELECT CONCAT(n, ':', wait_0, ',', wait_1, ':', robot_3) FROM chasqui_history WHERE outcome = 'done' ORDER BY minute LIMIT 1", "");
+    assert_text(
+        "3:3,0:3",
+        "SELECT CONCAT(n, ':', wait_0, ',', wait_1, ':', robot_3) FROM chasqui_history WHERE outcome = 'done' ORDER BY minute LIMIT 1",
+        "");
     assert_text("2", "SELECT wait_3 FROM chasqui_history WHERE outcome = 'refused'", "");
     assert_text("", "SELECT worker FROM chasqui_history WHERE outcome = 'not_called'", "");
     assert_int_equal(sum_all(), 0);
     assert_text("10", "SELECT SUM(n) FROM chasqui_history", "");
-    exec_sql("UPDATE chasqui_job_events SET at = at - INTERVAL 420 SECOND WHERE at > FROM_UNIXTIME(?)", "i", base_s + 60);
+    exec_sql("UPDATE chasqui_job_events SET at = at - INTERVAL 420 SECOND WHERE at > FROM_UNIXTIME(?)", "i",
+             base_s + 60);
     exec_sql("UPDATE chasqui_history_at SET minute = FROM_UNIXTIME(?)", "i", base_s - 30 - 420);
     sum_all();
     assert_text("15", "SELECT SUM(n) FROM chasqui_history", "");
@@ -119,7 +129,8 @@ static void test_a_day_beside_the_day_before(void **state)
     const struct jv *robots = jv_get(body, "robots"), *first = jv_at(robots, 0);
     assert_int_equal(jv_len(robots), 3);
     assert_string_equal(jv_str(jv_get(first, "worker")), "r2");
-    assert_text(jv_str(jv_get(first, "slow_since")), "SELECT DATE_FORMAT(FROM_UNIXTIME(? DIV 600 * 600), '%Y-%m-%dT%H:%i:00.000Z')", "i",
+    assert_text(jv_str(jv_get(first, "slow_since")),
+                "SELECT DATE_FORMAT(FROM_UNIXTIME(? DIV 600 * 600), '%Y-%m-%dT%H:%i:00.000Z')", "i",
                 base_s - 3 * 3600);
     assert_null(jv_str(jv_get(jv_at(robots, 1), "slow_since")));
     assert_int_equal(jv_len(jv_get(jv_get(jv_get(body, "series"), "now"), "done")), 144);

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-/* ---- pages ---------------------------------------------------------------------------------------------------------------- */
+/* ---- pages -------------------------------------------------------------------------------------------------- */
 
 /* The ids of a page, as "3 2 1 >1": with what the cursor says. */
 static void assert_page(struct store_jobs op, const char *want)
@@ -33,10 +33,14 @@ static void assert_page(struct store_jobs op, const char *want)
 static void jobs_make(void)
 {
     for (uint64_t i = 0; i < 12; i++)
-        exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, worker, batch_id, created_at) VALUES (?, CONCAT('JOBUID-', "
-                 "?), ?, ?, 'login', ?, ?, ?, NOW())",
-                 "uuusssN", 101 + i, 101 + i, 1 + i % 4, i < 6 ? "acme" : "other", i == 3 ? "queued" : i % 2 ? "done" : "failed",
-                 i == 9 || i == 11 ? "r2" : "r1", (uint64_t)(i >= 4 && i < 8 ? 9 : 0));
+        exec_sql(
+            "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, worker, batch_id, created_at) VALUES (?, CONCAT('JOBUID-', "
+            "?), ?, ?, 'login', ?, ?, ?, NOW())",
+            "uuusssN", 101 + i, 101 + i, 1 + i % 4, i < 6 ? "acme" : "other",
+            i == 3  ? "queued"
+            : i % 2 ? "done"
+                    : "failed",
+            i == 9 || i == 11 ? "r2" : "r1", (uint64_t)(i >= 4 && i < 8 ? 9 : 0));
 }
 
 static void test_pages_of_all_jobs(void **state)
@@ -52,7 +56,8 @@ static void test_pages_of_all_jobs(void **state)
     assert_page((struct store_jobs){.all = true, .status = "done", .portal = "acme"}, "106 102");
     assert_page((struct store_jobs){.all = true, .portal = "acme", .limit = 2}, "106 105 >105");
     assert_page((struct store_jobs){.all = true, .company_id = 3}, "111 107 103");
-    assert_page((struct store_jobs){.all = true, .company_id = 3, .status = "failed", .portal = "other"}, "111 107");
+    assert_page((struct store_jobs){.all = true, .company_id = 3, .status = "failed", .portal = "other"},
+                "111 107");
     assert_page((struct store_jobs){.all = true, .batch_id = 9, .limit = 3}, "108 107 106 >106");
     assert_page((struct store_jobs){.all = true, .batch_id = 9, .status = "failed"}, "107 105");
     assert_page((struct store_jobs){.all = true, .worker = "r2"}, "112 110");
@@ -75,7 +80,8 @@ static void test_pages_of_a_tokens_jobs(void **state)
     assert_page((struct store_jobs){.companies = one, .n_companies = 1, .batch_id = 9}, "106");
     assert_page((struct store_jobs){.companies = two, .n_companies = 2, .batch_id = 9, .limit = 1}, "108 >108");
     assert_page((struct store_jobs){.companies = many, .n_companies = 300, .limit = 3}, "112 110 108 >108");
-    assert_page((struct store_jobs){.companies = many, .n_companies = 300, .limit = 6, .cursor = 108}, "106 104 102");
+    assert_page((struct store_jobs){.companies = many, .n_companies = 300, .limit = 6, .cursor = 108},
+                "106 104 102");
     assert_page((struct store_jobs){0}, "");
     assert_page((struct store_jobs){.batch_id = 9}, "");
 }
@@ -90,7 +96,8 @@ static void test_searching(void **state)
     assert_page((struct store_jobs){.all = true, .search = "JOBUID-103"}, "103");
     assert_page((struct store_jobs){.all = true, .search = "s-104"}, id);
     snprintf(id, sizeof(id), "%llu 104", (unsigned long long)s.job_id);
-    assert_page((struct store_jobs){.all = true, .search = "104"}, id); /* the job of that number, and the company's */
+    assert_page((struct store_jobs){.all = true, .search = "104"},
+                id); /* the job of that number, and the company's */
     assert_page((struct store_jobs){.all = true, .search = "nothing"}, "");
     assert_page((struct store_jobs){.all = true, .search = "99999999999999999999999"}, "");
     uint64_t one[] = {104};
@@ -100,24 +107,27 @@ static void test_searching(void **state)
 static void test_the_shape_in_a_page(void **state)
 {
     (void)state;
-    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, robot_session_id, created_at) VALUES (5, 'L-1', 3, 'acme', "
-             "'login', 'done', 'sid', '2026-01-02 03:04:05')",
-             "");
+    exec_sql(
+        "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, robot_session_id, created_at) VALUES (5, 'L-1', 3, 'acme', "
+        "'login', 'done', 'sid', '2026-01-02 03:04:05')",
+        "");
     struct store_jobs op = {.all = true};
     run_fine(store_jobs, &op);
-    assert_string_equal(op.json.data,
-                        "{\"ok\":true,\"jobs\":[{\"id\":5,\"job_uid\":\"L-1\",\"company_id\":3,\"portal\":\"acme\",\"action\":\"login\",\"status\":"
-                        "\"done\",\"priority\":null,\"attempts\":null,\"batch_id\":null,\"session_id\":\"sid\",\"worker\":null,\"error\":null,"
-                        "\"message\":null,\"created_at\":\"2026-01-02T03:04:05.000Z\",\"available_at\":null,\"started_at\":null,\"finished_at\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null}],"
-                        "\"next_cursor\":null}");
+    assert_string_equal(
+        op.json.data,
+        "{\"ok\":true,\"jobs\":[{\"id\":5,\"job_uid\":\"L-1\",\"company_id\":3,\"portal\":\"acme\",\"action\":\"login\",\"status\":"
+        "\"done\",\"priority\":null,\"attempts\":null,\"batch_id\":null,\"session_id\":\"sid\",\"worker\":null,\"error\":null,"
+        "\"message\":null,\"created_at\":\"2026-01-02T03:04:05.000Z\",\"available_at\":null,\"started_at\":null,\"finished_at\":null,\"robot_status\":null,\"robot_error\":null,\"robot_message\":null}],"
+        "\"next_cursor\":null}");
     buf_free(&op.json);
 }
 
-/* ---- cancelling ------------------------------------------------------------------------------------------------------------ */
+/* ---- cancelling --------------------------------------------------------------------------------------------- */
 
 static struct store_cancel cancelled(uint64_t job_id, enum cancel_outcome want)
 {
-    struct store_cancel op = {.job_id = job_id, .all = true, .by = {.name = "token:1:ops", .request_id = "r"}, .reason = "not needed"};
+    struct store_cancel op = {
+        .job_id = job_id, .all = true, .by = {.name = "token:1:ops", .request_id = "r"}, .reason = "not needed"};
     run_fine(store_cancel, &op);
     assert_int_equal(op.outcome, want);
     return op;
@@ -137,7 +147,10 @@ static void test_cancel_one_that_waits(void **state)
     assert_job(id, "cancelled", "(null)");
     assert_text("cancelled", "SELECT state FROM chasqui_items WHERE ready IS NULL", "");
     assert_number(0, "SELECT COUNT(*) FROM chasqui_jobs WHERE params IS NOT NULL", "");
-    assert_text("job:%", "SELECT IF(subject = CONCAT('job:', ?), 'job:%', subject) FROM chasqui_audit WHERE action = 'job.cancel'", "u", id);
+    assert_text(
+        "job:%",
+        "SELECT IF(subject = CONCAT('job:', ?), 'job:%', subject) FROM chasqui_audit WHERE action = 'job.cancel'",
+        "u", id);
     cancelled(id, CANCEL_ENDED);
     cancelled(id + 1, CANCEL_NOT_FOUND);
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit", "");
@@ -243,11 +256,15 @@ static void test_cancels_and_claims_at_once(void **state)
         pthread_join(racer[i].thread, NULL);
         assert_false(racer[i].failed);
     }
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_items i JOIN portal_jobs j ON j.id = i.job_id WHERE CONVERT(i.state USING utf8mb4) COLLATE utf8mb4_bin <> j.status", "");
-    assert_number(racer[2].done + racer[3].done, "SELECT COUNT(*) FROM portal_jobs WHERE status = 'cancelled'", "");
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM chasqui_items i JOIN portal_jobs j ON j.id = i.job_id WHERE CONVERT(i.state USING utf8mb4) COLLATE utf8mb4_bin <> j.status",
+        "");
+    assert_number(racer[2].done + racer[3].done, "SELECT COUNT(*) FROM portal_jobs WHERE status = 'cancelled'",
+                  "");
 }
 
-/* ---- putting back ------------------------------------------------------------------------------------------------------------ */
+/* ---- putting back ------------------------------------------------------------------------------------------- */
 
 static struct store_retry retried(uint64_t job_id, bool ok)
 {
@@ -275,7 +292,10 @@ static void test_put_back_by_hand(void **state)
     assert_job(id, "queued", "(null)");
     assert_number(0, "SELECT attempts FROM portal_jobs WHERE id = ?", "u", id);
     assert_number(1, "SELECT status = 'running' AND finished_at IS NULL FROM chasqui_batches", "");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'job.retry' AND detail = 'failed -> queued: try again'", "");
+    assert_number(
+        1,
+        "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'job.retry' AND detail = 'failed -> queued: try again'",
+        "");
     retried(id, false);
     claim_fine(&again, 1);
     assert_int_equal(again.got[0].job_id, id);
@@ -292,7 +312,8 @@ static void test_put_back_what_was_synchronous(void **state)
     (void)state;
     struct store_reserve r = reserve_op(1, 1, 1);
     reserve_fine(&r, RESERVE_OK);
-    struct store_login_failed no = {.job_id = r.job_id, .session_ref = r.session_ref, .error = "robot_error", .message = "no", .retry_ms = -1};
+    struct store_login_failed no = {
+        .job_id = r.job_id, .session_ref = r.session_ref, .error = "robot_error", .message = "no", .retry_ms = -1};
     memcpy(no.token, r.lease.token, sizeof(no.token));
     run_fine(store_login_failed, &no);
     retried(r.job_id, true);
@@ -340,7 +361,7 @@ static void test_put_back_out_of_a_cancelled_batch(void **state)
     claim_forget(&op);
 }
 
-/* ---- all that a filter finds --------------------------------------------------------------------------------------------------- */
+/* ---- all that a filter finds -------------------------------------------------------------------------------- */
 
 static void assert_bulk(store_fn *fn, struct store_bulk op, unsigned want)
 {
@@ -361,9 +382,13 @@ static void test_all_that_a_filter_finds(void **state)
     claimed_fail(&op.got[0], &op.lease, -1);
     uint64_t laravels = laravel_make(3, BASE(1), "l-1", 10);
     exec_sql("UPDATE portal_jobs SET status = 'failed' WHERE id = ?", "u", laravels); /* not ours: never meant */
-    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at) VALUES (9000, 'A-1', 4, 'acme', 'acme.x', "
-             "'failed', NOW())", "");
-    exec_sql("INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) VALUES (9000, 'A-1', 'action', 4, 'acme')", "");
+    exec_sql(
+        "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at) VALUES (9000, 'A-1', 4, 'acme', 'acme.x', "
+        "'failed', NOW())",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) VALUES (9000, 'A-1', 'action', 4, 'acme')",
+        "");
     assert_bulk(store_bulk_count, (struct store_bulk){.is_retry = true, .tries = 3}, 1);
     assert_bulk(store_bulk_count, (struct store_bulk){.is_retry = true, .tries = 3, .worker = "r9"}, 0);
     assert_bulk(store_bulk_count, (struct store_bulk){.portal = "acme"}, 1);
@@ -375,7 +400,8 @@ static void test_all_that_a_filter_finds(void **state)
     struct store_claim other = claim_op(1);
     claim_fine(&other, 1); /* one runs, one waits */
     assert_bulk(store_bulk, (struct store_bulk){.portal = "acme", .reason = "wrong day"}, 2);
-    assert_text("1 queued, 1 running -> 1 cancelled, 1 asked to stop: wrong day", "SELECT detail FROM chasqui_audit WHERE action = 'jobs.cancel'", "");
+    assert_text("1 queued, 1 running -> 1 cancelled, 1 asked to stop: wrong day",
+                "SELECT detail FROM chasqui_audit WHERE action = 'jobs.cancel'", "");
     struct store_login_failed stop = claimed_failed_op(&other.got[0], &other.lease, -1);
     stop.cancelled = true;
     login_failed_fine(&stop);
@@ -388,8 +414,9 @@ static void test_all_that_a_filter_finds(void **state)
 /* One of three that the table refuses stays as it was, with all that hangs on it; the others go on. */
 static void test_one_of_many_is_refused(void **state)
 {
-    static const char make[] = "CREATE TRIGGER not_two BEFORE UPDATE ON portal_jobs FOR EACH ROW IF NEW.company_id = 2 AND NEW.status = 'queued' THEN SIGNAL "
-                               "SQLSTATE '45000' SET MESSAGE_TEXT = 'two stays'; END IF",
+    static const char make[] =
+        "CREATE TRIGGER not_two BEFORE UPDATE ON portal_jobs FOR EACH ROW IF NEW.company_id = 2 AND NEW.status = 'queued' THEN SIGNAL "
+        "SQLSTATE '45000' SET MESSAGE_TEXT = 'two stays'; END IF",
                       drop[] = "DROP TRIGGER not_two";
     (void)state;
     uint64_t job[3];
@@ -405,13 +432,16 @@ static void test_one_of_many_is_refused(void **state)
     assert_int_equal(db_run(look, drop, sizeof(drop) - 1), DB_OK);
     assert_int_equal(all.n, 2);
     assert_int_equal(all.n_refused, 1);
-    assert_text("queued,failed,queued", "SELECT GROUP_CONCAT(status ORDER BY id) FROM portal_jobs WHERE id IN (?, ?, ?)", "uuu", job[0], job[1], job[2]);
+    assert_text("queued,failed,queued",
+                "SELECT GROUP_CONCAT(status ORDER BY id) FROM portal_jobs WHERE id IN (?, ?, ?)", "uuu", job[0],
+                job[1], job[2]);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued'", "");
-    assert_text("2 failed -> 2 queued, 1 refused by the database", "SELECT detail FROM chasqui_audit WHERE action = 'jobs.retry'", "");
+    assert_text("2 failed -> 2 queued, 1 refused by the database",
+                "SELECT detail FROM chasqui_audit WHERE action = 'jobs.retry'", "");
     claim_forget(&op);
 }
 
-/* ---- what it waits for ---------------------------------------------------------------------------------------------------------- */
+/* ---- what it waits for -------------------------------------------------------------------------------------- */
 
 static void assert_why(uint64_t job_id, const char *want)
 {
@@ -463,7 +493,8 @@ static void test_what_a_job_waits_for(void **state)
     cancelled(urgent, CANCEL_DONE);
     assert_why(urgent, "cancelled: ended");
     for (unsigned i = 1; i < 4; i++)
-        exec_sql("UPDATE chasqui_places SET session_ref = 1000 + slot + ? WHERE robot_id = ?", "uu", (uint64_t)(100 * i), (uint64_t)robot[i]);
+        exec_sql("UPDATE chasqui_places SET session_ref = 1000 + slot + ? WHERE robot_id = ?", "uu",
+                 (uint64_t)(100 * i), (uint64_t)robot[i]);
     assert_why(first, "queued: waiting_for_place");
     exec_sql("UPDATE chasqui_robots SET wanted = 'draining'", "");
     assert_why(first, "queued: no_robot");
@@ -479,11 +510,12 @@ static void test_what_a_job_waits_for(void **state)
     claim_forget(&op);
 }
 
-/* ---- the queue as a whole ------------------------------------------------------------------------------------------------------- */
+/* ---- the queue as a whole ----------------------------------------------------------------------------------- */
 
 static void assert_state(enum pause_change change, const char *want)
 {
-    struct store_queue_state op = {.change = change, .by = {.name = "token:1:ops", .request_id = "r-9"}, .reason = "night"};
+    struct store_queue_state op = {
+        .change = change, .by = {.name = "token:1:ops", .request_id = "r-9"}, .reason = "night"};
     run_fine(store_queue_state, &op);
     assert_non_null(strstr(op.json.data, want));
     buf_free(&op.json);
@@ -492,8 +524,10 @@ static void assert_state(enum pause_change change, const char *want)
 static void test_the_state_of_the_queue(void **state)
 {
     (void)state;
-    assert_state(PAUSE_LOOK, "{\"ok\":true,\"queue\":{\"ready\":{\"n\":0,\"capped\":false},\"by_priority\":[],\"oldest_s\":null,\"scheduled\":{\"n\":0,"
-                             "\"capped\":false},\"running\":0,\"paused\":null,\"pauses\":[],\"held\":{\"n\":0,\"capped\":false}}}");
+    assert_state(
+        PAUSE_LOOK,
+        "{\"ok\":true,\"queue\":{\"ready\":{\"n\":0,\"capped\":false},\"by_priority\":[],\"oldest_s\":null,\"scheduled\":{\"n\":0,"
+        "\"capped\":false},\"running\":0,\"paused\":null,\"pauses\":[],\"held\":{\"n\":0,\"capped\":false}}}");
     batch_make(3, 1);
     enqueued(10, 9);
     enqueued_at(11, 9, clock_unix_ms() + 60000);
@@ -501,8 +535,10 @@ static void test_the_state_of_the_queue(void **state)
     claim_fine(&op, 1);
     claim_forget(&op);
     enqueued(12, 9);
-    assert_state(PAUSE_LOOK, "\"ready\":{\"n\":4,\"capped\":false},\"by_priority\":[{\"n\":1,\"capped\":false,\"priority\":9},{\"n\":3,\"capped\":false,"
-                             "\"priority\":5}],\"oldest_s\":0,\"scheduled\":{\"n\":1,\"capped\":false},\"running\":1,\"paused\":null");
+    assert_state(
+        PAUSE_LOOK,
+        "\"ready\":{\"n\":4,\"capped\":false},\"by_priority\":[{\"n\":1,\"capped\":false,\"priority\":9},{\"n\":3,\"capped\":false,"
+        "\"priority\":5}],\"oldest_s\":0,\"scheduled\":{\"n\":1,\"capped\":false},\"running\":1,\"paused\":null");
     exec_sql("UPDATE portal_jobs SET available_at = NOW() - INTERVAL 100 SECOND WHERE company_id = 12", "");
     assert_state(PAUSE_LOOK, "\"oldest_s\":10");
     exec_sql("UPDATE chasqui_batches SET created_at = NOW() - INTERVAL 300 SECOND", "");
@@ -523,7 +559,10 @@ static void test_a_pause(void **state)
     claim_fine(&op, 1);
     claim_forget(&op);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.pause' AND request_id = 'r-9'", "");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.resume' AND detail = 'paused -> going: night'", "");
+    assert_number(
+        1,
+        "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'queue.resume' AND detail = 'paused -> going: night'",
+        "");
     struct store_queue_state past = {.change = PAUSE_SET, .by.name = "t", .until_ms = clock_unix_ms() + 1000};
     run_fine(store_queue_state, &past);
     assert_non_null(strstr(past.json.data, "\"until\":\"2"));
@@ -536,14 +575,18 @@ static void test_the_audit_trail(void **state)
 {
     (void)state;
     for (uint64_t i = 1; i <= 5; i++)
-        exec_sql("INSERT INTO chasqui_audit (id, at, actor, action, subject, detail) VALUES (?, NOW(6), IF(? % 2, 'token:1:ana', 'cli:bo@h'), "
-                 "'job.retry', CONCAT('job:', ?), '50% of _')",
-                 "uuu", i, i, 70 + i);
-    struct store_audit op = {.limit = 2}, found = {.search = "ana", .cursor = 5}, all = {.search = "50% of _", .limit = 5};
+        exec_sql(
+            "INSERT INTO chasqui_audit (id, at, actor, action, subject, detail) VALUES (?, NOW(6), IF(? % 2, 'token:1:ana', 'cli:bo@h'), "
+            "'job.retry', CONCAT('job:', ?), '50% of _')",
+            "uuu", i, i, 70 + i);
+    struct store_audit op = {.limit = 2}, found = {.search = "ana", .cursor = 5},
+                       all = {.search = "50% of _", .limit = 5};
     run_fine(store_audit, &op);
     assert_memory_equal(op.json.data, "{\"ok\":true,\"audit\":[{\"id\":5,\"at\":\"2", 33);
-    assert_non_null(strstr(op.json.data, "\"actor\":\"token:1:ana\",\"peer\":null,\"request_id\":null,\"action\":\"job.retry\",\"subject\":\"job:75\","
-                                         "\"detail\":\"50% of _\"}"));
+    assert_non_null(strstr(
+        op.json.data,
+        "\"actor\":\"token:1:ana\",\"peer\":null,\"request_id\":null,\"action\":\"job.retry\",\"subject\":\"job:75\","
+        "\"detail\":\"50% of _\"}"));
     assert_non_null(strstr(op.json.data, "\"next_cursor\":4}"));
     run_fine(store_audit, &found);
     assert_memory_equal(found.json.data, "{\"ok\":true,\"audit\":[{\"id\":3,", 28);

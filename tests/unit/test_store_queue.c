@@ -9,16 +9,18 @@
 /* As store_batch_append writes it. */
 static void item_add(uint64_t batch_id, uint64_t idx, uint64_t company)
 {
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, params) VALUES (?, ?, ?, 'queued', 1, 4, ?, "
-             "'sealed')",
-             "uuuu", batch_id, idx, company, idx + 1);
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, params) VALUES (?, ?, ?, 'queued', 1, 4, ?, "
+        "'sealed')",
+        "uuuu", batch_id, idx, company, idx + 1);
 }
 
 static uint64_t batch_add(unsigned items, uint64_t first_company)
 {
-    exec_sql("INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, total, created_at) VALUES (7, 'acme', "
-             "'acme.login', 5, 1, 'running', ?, NOW(6))",
-             "u", (uint64_t)items);
+    exec_sql(
+        "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, total, created_at) VALUES (7, 'acme', "
+        "'acme.login', 5, 1, 'running', ?, NOW(6))",
+        "u", (uint64_t)items);
     uint64_t id = db_insert_id(look);
     for (unsigned i = 0; i < items; i++)
         item_add(id, i, first_company + i);
@@ -81,13 +83,20 @@ static void test_a_batch_item_gets_its_job_at_its_claim(void **state)
     uint64_t batch = batch_add(3, 1);
     struct store_claim op = claim_op(2);
     claim_fine(&op, 2);
-    assert_number(2, "SELECT COUNT(*) FROM portal_jobs WHERE batch_id = ? AND status = 'running' AND attempts = 1", "u", batch);
-    assert_number(2, "SELECT COUNT(*) FROM chasqui_items i JOIN portal_jobs j ON j.id = i.job_id WHERE i.state = 'running' AND i.company_id = "
-                     "j.company_id", "");
+    assert_number(2, "SELECT COUNT(*) FROM portal_jobs WHERE batch_id = ? AND status = 'running' AND attempts = 1",
+                  "u", batch);
+    assert_number(
+        2,
+        "SELECT COUNT(*) FROM chasqui_items i JOIN portal_jobs j ON j.id = i.job_id WHERE i.state = 'running' AND i.company_id = "
+        "j.company_id",
+        "");
     assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE ready = 1 AND job_id IS NULL", "");
     assert_true(op.got[0].robot_id != op.got[1].robot_id); /* the one with the fewest sessions */
     claimed_finish(&op.got[0], &op.lease, "s-1");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND idx = 0 AND state = 'done' AND params IS NULL", "u", batch);
+    assert_number(
+        1,
+        "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND idx = 0 AND state = 'done' AND params IS NULL",
+        "u", batch);
     claim_forget(&op);
 }
 
@@ -184,19 +193,24 @@ static void test_urgent_work_without_end_leaves_a_share_to_what_waits(void **sta
         struct store_robot_seen seen = {.robot_id = robot[i], .reported_capacity = 500, .fenced = -1};
         run_fine(store_robot_seen, &seen);
     }
-    batch_add(20, 1);                /* priority 5 */
+    batch_add(20, 1);                  /* priority 5 */
     uint64_t low = batch_add(20, 101); /* made priority 1 */
     exec_sql("UPDATE chasqui_items SET urgency = 8 WHERE batch_id = ?", "u", low);
     uint64_t urgent = batch_add(200, 1001);
     exec_sql("UPDATE chasqui_items SET urgency = 0 WHERE batch_id = ?", "u", urgent);
     enqueued(50, 7);
-    assert_int_equal(claimed_of(24, 1, 1, 199), 0); /* nothing has waited for a minute: the urgent ones come first */
+    assert_int_equal(claimed_of(24, 1, 1, 199),
+                     0); /* nothing has waited for a minute: the urgent ones come first */
     exec_sql("UPDATE chasqui_batches SET created_at = created_at - INTERVAL 2 MINUTE WHERE id <= ?", "u", low);
     assert_int_equal(claimed_of(24, 1, 1, 199), 3);
     assert_int_equal(claimed_of(2, 32, 1, 199), 8);
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE company_id = 50 AND ready = 1", ""); /* it has not waited yet */
-    assert_number(2, "SELECT COUNT(DISTINCT batch_id) FROM chasqui_items WHERE urgency > 2 AND state = 'running'", ""); /* of each priority */
-    exec_sql("UPDATE portal_jobs SET available_at = available_at - INTERVAL 2 MINUTE, created_at = created_at - INTERVAL 2 MINUTE WHERE company_id = 50", "");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_items WHERE company_id = 50 AND ready = 1",
+                  ""); /* it has not waited yet */
+    assert_number(2, "SELECT COUNT(DISTINCT batch_id) FROM chasqui_items WHERE urgency > 2 AND state = 'running'",
+                  ""); /* of each priority */
+    exec_sql(
+        "UPDATE portal_jobs SET available_at = available_at - INTERVAL 2 MINUTE, created_at = created_at - INTERVAL 2 MINUTE WHERE company_id = 50",
+        "");
     claimed_of(1, 24, 1, 199);
     assert_number(0, "SELECT COUNT(*) FROM chasqui_items WHERE company_id = 50 AND ready = 1", "");
     exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
@@ -220,8 +234,13 @@ static void test_what_waits_for_its_company(void **state)
     assert_int_equal(op.n_batches, 1);
     assert_int_equal(op.got[0].company_id, 3);
     assert_text("done", "SELECT state FROM chasqui_items WHERE idx = 0", "");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_items i JOIN chasqui_sessions s ON s.job_id = i.job_id WHERE i.idx = 0 AND s.live = 1", "");
-    assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued' AND ready IS NULL AND due_at IS NOT NULL", "");
+    assert_number(
+        1,
+        "SELECT COUNT(*) FROM chasqui_items i JOIN chasqui_sessions s ON s.job_id = i.job_id WHERE i.idx = 0 AND s.live = 1",
+        "");
+    assert_number(
+        2, "SELECT COUNT(*) FROM chasqui_items WHERE state = 'queued' AND ready IS NULL AND due_at IS NOT NULL",
+        "");
     claimed_finish(&op.got[0], &op.lease, "s-3");
     claim_forget(&op);
     due_now();
@@ -236,7 +255,8 @@ static void test_what_waits_for_its_company(void **state)
 static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
 {
     (void)state;
-    exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2], (uint64_t)robot[3]);
+    exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2],
+             (uint64_t)robot[3]);
     struct store_robot_seen seen = {.robot_id = robot[1], .reported_capacity = 10, .fenced = -1};
     run_fine(store_robot_seen, &seen);
     batch_add(12, 1);
@@ -260,7 +280,9 @@ static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
     assert_true(op.is_full);
     claim_forget(&op);
     item_add(1, 99, 1); /* its company has a session: it needs no place */
-    exec_sql("UPDATE chasqui_items SET urgency = 0, batch_id = (SELECT MAX(id) FROM chasqui_batches) WHERE idx = 99", "");
+    exec_sql(
+        "UPDATE chasqui_items SET urgency = 0, batch_id = (SELECT MAX(id) FROM chasqui_batches) WHERE idx = 99",
+        "");
     op = claim_op(20);
     op.kept_back_percent = 10;
     claim_fine(&op, 0);
@@ -274,17 +296,20 @@ static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
 static void test_claims_at_once_leave_what_is_kept_back(void **state)
 {
     (void)state;
-    exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2], (uint64_t)robot[3]);
+    exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2],
+             (uint64_t)robot[3]);
     struct store_robot_seen seen = {.robot_id = robot[1], .reported_capacity = 10, .fenced = -1};
     run_fine(store_robot_seen, &seen);
     batch_add(12, 1);
     sql_fine(db_run(look, "START TRANSACTION", 17)); /* another claim, not committed yet, has five of its places */
-    assert_number(1, "SELECT slot FROM chasqui_places WHERE robot_id = ? AND slot <= 5 FOR UPDATE", "u", (uint64_t)robot[1]);
+    assert_number(1, "SELECT slot FROM chasqui_places WHERE robot_id = ? AND slot <= 5 FOR UPDATE", "u",
+                  (uint64_t)robot[1]);
     struct store_claim op = claim_op(20);
     op.kept_back_percent = 10;
     claim_fine(&op, 4);
     sql_fine(db_run(look, "ROLLBACK", 8));
-    assert_number(0, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ? AND slot = 10", "u", (uint64_t)robot[1]);
+    assert_number(0, "SELECT COUNT(session_ref) FROM chasqui_places WHERE robot_id = ? AND slot = 10", "u",
+                  (uint64_t)robot[1]);
     claim_forget(&op);
 }
 
@@ -292,7 +317,9 @@ static void test_a_paused_queue_gives_nothing(void **state)
 {
     (void)state;
     enqueued(1, 5);
-    exec_sql("INSERT INTO chasqui_pause (actor, since, until_at) VALUES ('cli:x', NOW(6), NOW(6) + INTERVAL 1 HOUR)", "");
+    exec_sql(
+        "INSERT INTO chasqui_pause (actor, since, until_at) VALUES ('cli:x', NOW(6), NOW(6) + INTERVAL 1 HOUR)",
+        "");
     struct store_claim op = claim_op(10);
     claim_fine(&op, 0);
     assert_true(op.is_paused);
@@ -399,12 +426,15 @@ static void test_many_outcomes_in_one_transaction(void **state)
     assert_int_equal((done[0].outcome == LOGIN_DONE_OK) + (done[3].outcome == LOGIN_DONE_OK), 1);
     assert_int_equal((done[0].outcome == LOGIN_DONE_DUP_SESSION) + (done[3].outcome == LOGIN_DONE_DUP_SESSION), 1);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'done'", "u", batch);
-    assert_number(2, "SELECT COUNT(*) FROM portal_jobs WHERE status = 'done' AND robot_session_id IS NOT NULL AND finished_at IS NOT NULL", "");
+    assert_number(
+        2,
+        "SELECT COUNT(*) FROM portal_jobs WHERE status = 'done' AND robot_session_id IS NOT NULL AND finished_at IS NOT NULL",
+        "");
     assert_number(2, "SELECT COUNT(*) FROM chasqui_leases", "");
     claim_forget(&op);
 }
 
-/* ---- many at once --------------------------------------------------------------------------------------------------------- */
+/* ---- many at once ------------------------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define ITEMS 400
@@ -469,29 +499,34 @@ static void test_claims_of_many_pass_each_other(void **state)
     exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
 }
 
-/* ---- plans ---------------------------------------------------------------------------------------------------------------- */
+/* ---- plans -------------------------------------------------------------------------------------------------- */
 
 static void test_hot_statements_use_indexes(void **state)
 {
     (void)state;
     uint64_t batch = batch_add(0, 1);
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT ?, seq, seq, 'queued', 1, 4, seq FROM "
-             "seq_1_to_20000",
-             "u", batch);
-    exec_sql("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, "
-             "updated_at) SELECT CONCAT('J-', seq), seq + 100000, 'acme', 'login', 'done', 'http://r1.test', CONCAT('id-', seq), NOW(), NOW() "
-             "FROM seq_1_to_5000",
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT ?, seq, seq, 'queued', 1, 4, seq FROM "
+        "seq_1_to_20000",
+        "u", batch);
+    exec_sql(
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, "
+        "updated_at) SELECT CONCAT('J-', seq), seq + 100000, 'acme', 'login', 'done', 'http://r1.test', CONCAT('id-', seq), NOW(), NOW() "
+        "FROM seq_1_to_5000",
+        "");
+    exec_sql("INSERT INTO chasqui_epochs (company_id, portal, epoch) SELECT seq, 'acme', 1 FROM seq_1_to_30000",
              "");
-    exec_sql("INSERT INTO chasqui_epochs (company_id, portal, epoch) SELECT seq, 'acme', 1 FROM seq_1_to_30000", "");
-    exec_sql("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, "
-             "live_session_id, epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, 1, 'active', NOW(6), ?, robot_session_id, "
-             "robot_session_id, 1, NOW(6), NOW(6) FROM portal_jobs",
-             "u", (uint64_t)robot[3]);
+    exec_sql(
+        "INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, "
+        "live_session_id, epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, 1, 'active', NOW(6), ?, robot_session_id, "
+        "robot_session_id, 1, NOW(6), NOW(6) FROM portal_jobs",
+        "u", (uint64_t)robot[3]);
     for (unsigned i = 1; i < 3; i++) {
         struct store_robot_seen seen = {.robot_id = robot[i], .reported_capacity = 500, .fenced = -1};
         run_fine(store_robot_seen, &seen);
     }
-    sql_fine(db_run(look, "ANALYZE TABLE portal_jobs, chasqui_sessions, chasqui_items, chasqui_epochs, chasqui_places", 82));
+    sql_fine(db_run(
+        look, "ANALYZE TABLE portal_jobs, chasqui_sessions, chasqui_items, chasqui_epochs, chasqui_places", 82));
     for (unsigned round = 0; round < 3; round++) { /* the last one with statements that are prepared */
         statements_log(round == 2);
         struct store_enqueue in = enqueue_op(200001 + round, 9);
@@ -518,8 +553,9 @@ static void test_hot_statements_use_indexes(void **state)
     statements_log(false);
 
     /* What a claim reads of the items, behind those that were claimed before. */
-    static const char items[] = "ANALYZE SELECT batch_id, idx, company_id, job_id, urgency, params FROM chasqui_items FORCE INDEX (ready) WHERE "
-                                "ready = 1 ORDER BY urgency, turn LIMIT 40 FOR UPDATE SKIP LOCKED";
+    static const char items[] =
+        "ANALYZE SELECT batch_id, idx, company_id, job_id, urgency, params FROM chasqui_items FORCE INDEX (ready) WHERE "
+        "ready = 1 ORDER BY urgency, turn LIMIT 40 FOR UPDATE SKIP LOCKED";
     sql_fine(db_query(look, items, ""));
     assert_true(db_next(look));
     assert_string_equal(db_str(look, 5, NULL), "ready");

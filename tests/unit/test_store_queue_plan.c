@@ -15,19 +15,27 @@ static void fill(uint64_t batch[3])
         assert_int_equal(batch_appended(batch[b], 0, 1, 1000), 1000);
         batch_closed(batch[b], "running", 1000);
     }
-    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, started_at) "
-             "SELECT seq, CONCAT('JOBUID-', seq), 1 + seq % 600, 'acme', 'acme.login', IF(seq % 50, 'done', 'failed'), 5, 1, IF(seq <= 1000, ?, NULL), "
-             "'r1', NOW(), NOW() FROM seq_1_to_6000",
-             "u", batch[0]);
-    exec_sql("INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, batch_id, idx) SELECT id, job_uid, 'login', company_id, portal, "
-             "batch_id, IF(batch_id IS NULL, NULL, id - 1) FROM portal_jobs",
-             "");
+    exec_sql(
+        "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, priority, attempts, batch_id, worker, created_at, started_at) "
+        "SELECT seq, CONCAT('JOBUID-', seq), 1 + seq % 600, 'acme', 'acme.login', IF(seq % 50, 'done', 'failed'), 5, 1, IF(seq <= 1000, ?, NULL), "
+        "'r1', NOW(), NOW() FROM seq_1_to_6000",
+        "u", batch[0]);
+    exec_sql(
+        "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, batch_id, idx) SELECT id, job_uid, 'login', company_id, portal, "
+        "batch_id, IF(batch_id IS NULL, NULL, id - 1) FROM portal_jobs",
+        "");
     exec_sql("INSERT INTO chasqui_job_events (job_id, at, event) SELECT id, NOW(6), 'done' FROM portal_jobs", "");
-    exec_sql("UPDATE chasqui_items SET job_id = idx + 1, state = IF(idx % 50 = 49, 'failed', 'done'), ready = NULL WHERE batch_id = ? AND idx < 500", "u",
-             batch[0]);
-    exec_sql("UPDATE chasqui_items SET job_id = idx + 1, state = 'running', ready = NULL WHERE batch_id = ? AND idx BETWEEN 500 AND 549", "u", batch[0]);
-    exec_sql("INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6), 'a', 'b', CONCAT('c', seq) FROM seq_1_to_3000", "");
-    static const char analyze[] = "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_items, chasqui_batches, chasqui_job_events, chasqui_audit";
+    exec_sql(
+        "UPDATE chasqui_items SET job_id = idx + 1, state = IF(idx % 50 = 49, 'failed', 'done'), ready = NULL WHERE batch_id = ? AND idx < 500",
+        "u", batch[0]);
+    exec_sql(
+        "UPDATE chasqui_items SET job_id = idx + 1, state = 'running', ready = NULL WHERE batch_id = ? AND idx BETWEEN 500 AND 549",
+        "u", batch[0]);
+    exec_sql(
+        "INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6), 'a', 'b', CONCAT('c', seq) FROM seq_1_to_3000",
+        "");
+    static const char analyze[] =
+        "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_items, chasqui_batches, chasqui_job_events, chasqui_audit";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
 }
 
@@ -77,7 +85,8 @@ static void test_batches(void **state)
     struct store_batch shape = {.batch_id = batch[0], .viewer = {.token_id = 7}};
     before = rows_read();
     run_fine(store_batch, &shape);
-    assert_rows(before, 1000 + 2 * 500 + 2 * 50 + 50, "the shape of a batch"); /* its items in an index, its last jobs, those that run, what holds it */
+    assert_rows(before, 1000 + 2 * 500 + 2 * 50 + 50,
+                "the shape of a batch"); /* its items in an index, its last jobs, those that run, what holds it */
     plan_check("store_batch");
     buf_free(&shape.json);
     static const char *const states[] = {"", "failed", "queued"};
@@ -101,7 +110,9 @@ static void test_batches(void **state)
     plan_check("store_batch_finish");
     before = rows_read();
     batch_cancelled(batch[0]);
-    assert_rows(before, 3 * 1000 + 2 * 50 + 30, "cancelling what is left of a thousand"); /* of which half have a job: their items are locked first */
+    assert_rows(
+        before, 3 * 1000 + 2 * 50 + 30,
+        "cancelling what is left of a thousand"); /* of which half have a job: their items are locked first */
     plan_check("store_batch_cancel");
     plan_end();
 }
@@ -129,9 +140,12 @@ static void test_lists_of_jobs(void **state)
     page_fine((struct store_jobs){.all = true, .limit = 20, .status = "failed"}, 5 * 21 + 5, "jobs by status");
     page_fine((struct store_jobs){.all = true, .limit = 20, .batch_id = batch[0]}, 5 * 21 + 5, "jobs of a batch");
     page_fine((struct store_jobs){.all = true, .limit = 5, .company_id = 17}, 5 * 6 + 5, "jobs of a company");
-    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5}, 3 * 5 * 6 + 10, "jobs of three companies");
-    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5, .batch_id = batch[0]}, 2 * 1000 + 3 * 6, "jobs of three companies in a batch");
-    page_fine((struct store_jobs){.companies = many, .n_companies = 500, .limit = 20}, 3 * 500 + 4 * 21 + 200, "jobs of many companies");
+    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5}, 3 * 5 * 6 + 10,
+              "jobs of three companies");
+    page_fine((struct store_jobs){.companies = few, .n_companies = 3, .limit = 5, .batch_id = batch[0]},
+              2 * 1000 + 3 * 6, "jobs of three companies in a batch");
+    page_fine((struct store_jobs){.companies = many, .n_companies = 500, .limit = 20}, 3 * 500 + 4 * 21 + 200,
+              "jobs of many companies");
     page_fine((struct store_jobs){.all = true, .search = "JOBUID-100"}, 10, "jobs by their job_uid");
     plan_end();
 }
@@ -174,7 +188,8 @@ static void test_one_job_and_the_queue(void **state)
     struct store_queue_state look_at = {0};
     before = rows_read();
     run_fine(store_queue_state, &look_at);
-    assert_rows(before, 2 * 2450 + 60, "the queue's depth"); /* each that is ready once, in its index, and once more as a count */
+    assert_rows(before, 2 * 2450 + 60,
+                "the queue's depth"); /* each that is ready once, in its index, and once more as a count */
     plan_check("store_queue_state");
     buf_free(&look_at.json);
     struct store_audit audit = {.limit = 20}, search = {.limit = 20, .search = "c17"};
@@ -192,7 +207,8 @@ static void test_one_job_and_the_queue(void **state)
     struct store_errors errors = {.for_ms = 3600000}, of_batch = {.batch_id = batch[0], .portal = "acme"};
     before = rows_read();
     run_fine(store_errors, &errors);
-    assert_rows(before, 120 * 9 + 50, "failures by class"); /* each failed job twice, with its own row and the temporary one's */
+    assert_rows(before, 120 * 9 + 50,
+                "failures by class"); /* each failed job twice, with its own row and the temporary one's */
     buf_free(&errors.json);
     run_fine(store_errors, &of_batch);
     buf_free(&of_batch.json);
@@ -215,26 +231,31 @@ static void test_a_place_costs_the_same_however_many_are_held(void **state)
     (void)state;
     robot[1] = robot_add("b1", "http://b1.test", 15000);
     robot[2] = robot_add("b2", "http://b2.test", 15000);
-    exec_sql("UPDATE chasqui_places SET session_ref = robot_id * 1000000 + slot WHERE robot_id IN (?, ?) AND slot <= 10000", "uu", (uint64_t)robot[1],
-             (uint64_t)robot[2]);
+    exec_sql(
+        "UPDATE chasqui_places SET session_ref = robot_id * 1000000 + slot WHERE robot_id IN (?, ?) AND slot <= 10000",
+        "uu", (uint64_t)robot[1], (uint64_t)robot[2]);
     rows_since(rows_read());
     uint64_t began_ms = clock_ms();
     place_taken(1, 0, 0); /* this one counts */
     int64_t before = rows_read();
     for (uint64_t company = 2; company < 22; company++)
         place_taken(company, 0, 0);
-    uint64_t counted = (clock_ms() - began_ms) / 400; /* a count of 20,000 is good for 400 ms: a slow machine makes more, and the server reads each twice */
+    uint64_t counted =
+        (clock_ms() - began_ms) /
+        400; /* a count of 20,000 is good for 400 ms: a slow machine makes more, and the server reads each twice */
     assert_rows(before, 20 * 100 + (int64_t)counted * 2 * 20100, "twenty log-ins beside 20,000 held places");
     int64_t spread = places_used(robot[1]) - places_used(robot[2]);
     assert_true(spread >= -1 && spread <= 1);
     /* An old count says that there is room on both. Others have taken all but one place, which is found. */
-    exec_sql("UPDATE chasqui_places SET session_ref = robot_id * 1000000 + slot WHERE session_ref IS NULL AND robot_id IN (?, ?) AND NOT (robot_id = ? AND "
-             "slot = 15000)",
-             "uuu", (uint64_t)robot[1], (uint64_t)robot[2], (uint64_t)robot[2]);
+    exec_sql(
+        "UPDATE chasqui_places SET session_ref = robot_id * 1000000 + slot WHERE session_ref IS NULL AND robot_id IN (?, ?) AND NOT (robot_id = ? AND "
+        "slot = 15000)",
+        "uuu", (uint64_t)robot[1], (uint64_t)robot[2], (uint64_t)robot[2]);
     place_taken(30, 2, 15000);
     struct store_reserve full = reserve_op(31, 1, 2);
     reserve_fine(&full, RESERVE_NO_PLACE);
-    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot = 7", "u", (uint64_t)robot[1]);
+    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot = 7", "u",
+             (uint64_t)robot[1]);
     place_taken(31, 1, 7);
 }
 

@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-/* ---- a race for places ----------------------------------------------------------------------------------------------- */
+/* ---- a race for places -------------------------------------------------------------------------------------- */
 
 #define THREADS 8
 #define RESERVATIONS 200
@@ -34,7 +34,8 @@ static void *race(void *arg)
         char id[30];
         snprintf(id, sizeof(id), "s-%u", i);
         if (i % 3 == 0) {
-            struct store_login_failed failed = {.job_id = op.job_id, .session_ref = op.session_ref, .error = "robot_error"};
+            struct store_login_failed failed = {
+                .job_id = op.job_id, .session_ref = op.session_ref, .error = "robot_error"};
             memcpy(failed.token, op.lease.token, sizeof(failed.token));
             store_login_failed(mine, &failed);
             r->failed |= failed.rc != STORE_OK || failed.lost;
@@ -48,7 +49,8 @@ static void *race(void *arg)
         struct store_close_begin begin = {.session_ref = op.session_ref, .epoch = op.epoch, .lease = lease_make()};
         store_close_begin(mine, &begin);
         r->failed |= begin.rc != STORE_OK || !begin.ok;
-        struct store_close_end end = {.job_id = op.job_id, .session_ref = op.session_ref, .to = SESSION_CLOSED, .reason = "client"};
+        struct store_close_end end = {
+            .job_id = op.job_id, .session_ref = op.session_ref, .to = SESSION_CLOSED, .reason = "client"};
         memcpy(end.token, begin.lease.token, sizeof(end.token));
         store_close_end(mine, &end);
         r->failed |= end.rc != STORE_OK || end.lost;
@@ -69,11 +71,20 @@ static void test_race_for_places(void **state)
         assert_int_equal(pthread_create(&racer[i].thread, NULL, race, &racer[i]), 0);
     }
     while (running) { /* what others see at any moment */
-        assert_number(0, "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_sessions WHERE state IN ('opening', 'active', 'closing') GROUP BY "
-                         "company_id, portal HAVING COUNT(*) > 1) twice", "");
-        assert_number(0, "SELECT COUNT(*) FROM (SELECT robot_id FROM chasqui_places GROUP BY robot_id HAVING COUNT(session_ref) > 2) too_many", "");
-        assert_number(0, "SELECT COUNT(*) FROM chasqui_sessions s LEFT JOIN chasqui_places p ON p.session_ref = s.id AND p.robot_id = "
-                         "s.robot_id WHERE s.live = 1 AND p.slot IS NULL", "");
+        assert_number(
+            0,
+            "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_sessions WHERE state IN ('opening', 'active', 'closing') GROUP BY "
+            "company_id, portal HAVING COUNT(*) > 1) twice",
+            "");
+        assert_number(
+            0,
+            "SELECT COUNT(*) FROM (SELECT robot_id FROM chasqui_places GROUP BY robot_id HAVING COUNT(session_ref) > 2) too_many",
+            "");
+        assert_number(
+            0,
+            "SELECT COUNT(*) FROM chasqui_sessions s LEFT JOIN chasqui_places p ON p.session_ref = s.id AND p.robot_id = "
+            "s.robot_id WHERE s.live = 1 AND p.slot IS NULL",
+            "");
         running = THREADS;
         for (unsigned i = 0; i < THREADS; i++)
             running -= __atomic_load_n(&racer[i].done, __ATOMIC_ACQUIRE);
@@ -114,7 +125,10 @@ static void *migrate_race(void *arg)
             struct migrate_claimed *got = &claim->got[i];
             char id[30];
             snprintf(id, sizeof(id), "m-%llu", (unsigned long long)got->session_ref);
-            struct store_reserve as = {.job_id = got->job_id, .session_ref = got->session_ref, .robot_id = got->robot_id, .lease = claim->lease};
+            struct store_reserve as = {.job_id = got->job_id,
+                                       .session_ref = got->session_ref,
+                                       .robot_id = got->robot_id,
+                                       .lease = claim->lease};
             struct store_login_done done = login_done_op(&as, id);
             store_login_done(mine, &done);
             r->failed |= done.rc != STORE_OK || done.outcome != LOGIN_DONE_OK;
@@ -152,12 +166,13 @@ static void test_race_of_migrations(void **state)
         moved += racer[i].count[0];
     }
     assert_int_equal(moved, 20);
-    assert_number(20, "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'active' AND generation = 2 AND live = 1", "");
+    assert_number(
+        20, "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'active' AND generation = 2 AND live = 1", "");
     assert_number(20, "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'migrated' AND close_pending = 1", "");
     assert_number(40, "SELECT COUNT(session_ref) FROM chasqui_places", "");
 }
 
-/* ---- connections that break --------------------------------------------------------------------------------------------- */
+/* ---- connections that break --------------------------------------------------------------------------------- */
 
 static uint64_t connection_of(struct db *of)
 {
@@ -179,7 +194,8 @@ static unsigned tries, asked;
 static enum db_rc write_and_break(struct db *on, void *arg)
 {
     const bool *committed = arg;
-    enum db_rc rc = db_exec(on, "INSERT INTO chasqui_epochs (company_id, portal, epoch) VALUES (77, 'acme', 1)", "");
+    enum db_rc rc =
+        db_exec(on, "INSERT INTO chasqui_epochs (company_id, portal, epoch) VALUES (77, 'acme', 1)", "");
     if (tries++ == 0 && rc == DB_OK) {
         uint64_t id = connection_of(on);
         if (*committed)
@@ -230,7 +246,8 @@ static void *reserve_thread(void *arg)
 static void test_reservation_killed_at_commit(void **state)
 {
     (void)state;
-    static const char *const stages[] = {"BACKUP STAGE START", "BACKUP STAGE FLUSH", "BACKUP STAGE BLOCK_DDL", "BACKUP STAGE BLOCK_COMMIT"};
+    static const char *const stages[] = {"BACKUP STAGE START", "BACKUP STAGE FLUSH", "BACKUP STAGE BLOCK_DDL",
+                                         "BACKUP STAGE BLOCK_COMMIT"};
     struct store_reserve op = reserve_op(1, 1, 3);
     pthread_t thread;
     uint64_t id = connection_of(db);
@@ -239,7 +256,8 @@ static void test_reservation_killed_at_commit(void **state)
         sql_fine(db_run(look, stages[i], strlen(stages[i])));
     assert_int_equal(pthread_create(&thread, NULL, reserve_thread, &op), 0);
     for (uint64_t until = clock_ms() + 20000; at_commit != 1 && clock_ms() < until;)
-        at_commit = number_of("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO = 'COMMIT'", "u", id);
+        at_commit = number_of(
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO = 'COMMIT'", "u", id);
     assert_int_equal(at_commit, 1);
     kill_connection(id);
     sql_fine(db_run(look, "BACKUP STAGE END", 16));
@@ -248,8 +266,8 @@ static void test_reservation_killed_at_commit(void **state)
     assert_int_equal(op.outcome, RESERVE_OK);
     assert_number(1, "SELECT COUNT(*) FROM portal_jobs", "");
     assert_session(op.session_ref, "opening", "(null)", 0, 1);
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op.job_id, op.lease.token,
-                  sizeof(op.lease.token));
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", op.job_id,
+                  op.lease.token, sizeof(op.lease.token));
     assert_int_equal(op.epoch, 1);
 }
 
@@ -270,7 +288,7 @@ static void test_dead_connection_costs_nothing(void **state)
     free(op);
 }
 
-/* ---- the threads --------------------------------------------------------------------------------------------------------- */
+/* ---- the threads -------------------------------------------------------------------------------------------- */
 
 struct ping {
     enum store_rc rc;
@@ -341,20 +359,26 @@ static void test_threads(void **state)
     loop_destroy(&p.loop);
 }
 
-/* ---- plans ----------------------------------------------------------------------------------------------------------------- */
+/* ---- plans -------------------------------------------------------------------------------------------------- */
 
 static void test_hot_statements_use_indexes(void **state)
 {
     (void)state;
-    exec_sql("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, "
-             "updated_at) SELECT CONCAT('J-', seq), seq, 'acme', 'login', 'done', 'http://r1.test', CONCAT('id-', seq), NOW(), NOW() FROM "
-             "seq_1_to_3000", "");
-    exec_sql("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, "
-             "live_session_id, epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, IF(company_id <= 1500, 1, NULL), "
-             "IF(company_id <= 1500, 'active', 'expired'), NOW(6), 1, robot_session_id, IF(company_id <= 1500, robot_session_id, NULL), 1, "
-             "NOW(6), NOW(6) FROM portal_jobs WHERE company_id <= 2000", "");
-    exec_sql("INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) SELECT job_id, REPEAT('x', 16), 'close', id, 'd9', 'b', NOW(6), NOW(6), NOW(6) + INTERVAL 1 HOUR "
-             "FROM chasqui_sessions LIMIT 1000", "");
+    exec_sql(
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, "
+        "updated_at) SELECT CONCAT('J-', seq), seq, 'acme', 'login', 'done', 'http://r1.test', CONCAT('id-', seq), NOW(), NOW() FROM "
+        "seq_1_to_3000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, "
+        "live_session_id, epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, IF(company_id <= 1500, 1, NULL), "
+        "IF(company_id <= 1500, 'active', 'expired'), NOW(6), 1, robot_session_id, IF(company_id <= 1500, robot_session_id, NULL), 1, "
+        "NOW(6), NOW(6) FROM portal_jobs WHERE company_id <= 2000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_leases (job_id, token, kind, session_ref, holder, boot_id, taken_at, limit_at, expires_at) SELECT job_id, REPEAT('x', 16), 'close', id, 'd9', 'b', NOW(6), NOW(6), NOW(6) + INTERVAL 1 HOUR "
+        "FROM chasqui_sessions LIMIT 1000",
+        "");
     sql_fine(db_run(look, "ANALYZE TABLE portal_jobs, chasqui_sessions, chasqui_leases, chasqui_jobs", 73));
     statements_log(true);
 
@@ -388,17 +412,26 @@ static void test_hot_statements_use_indexes(void **state)
     run_fine(store_reserve, &reserve);
     assert_int_equal(reserve.outcome, RESERVE_OK);
     explained("store_reserve", true);
-    struct store_renew renew = {.holder = "d1", .boot_id = "dboot-1", .ttl_ms = 15000, .n = 1, .job_id = &reserve.job_id,
-                                .token = &reserve.lease.token, .news = &(enum lease_news){LEASE_LOST}};
+    struct store_renew renew = {.holder = "d1",
+                                .boot_id = "dboot-1",
+                                .ttl_ms = 15000,
+                                .n = 1,
+                                .job_id = &reserve.job_id,
+                                .token = &reserve.lease.token,
+                                .news = &(enum lease_news){LEASE_LOST}};
     run_fine(store_renew, &renew);
     explained("store_renew", true);
     struct store_login_done done = login_done_op(&reserve, "s-500000");
     run_fine(store_login_done, &done);
     assert_int_equal(done.outcome, LOGIN_DONE_OK);
     explained("store_login_done", true);
-    struct store_close_begin begin = {.session_ref = reserve.session_ref, .epoch = reserve.epoch, .lease = lease_make()};
+    struct store_close_begin begin = {
+        .session_ref = reserve.session_ref, .epoch = reserve.epoch, .lease = lease_make()};
     run_fine(store_close_begin, &begin);
-    struct store_close_end end = {.job_id = reserve.job_id, .session_ref = reserve.session_ref, .to = SESSION_CLOSED, .reason = "test",
+    struct store_close_end end = {.job_id = reserve.job_id,
+                                  .session_ref = reserve.session_ref,
+                                  .to = SESSION_CLOSED,
+                                  .reason = "test",
                                   .place = PLACE_FREE};
     memcpy(end.token, begin.lease.token, sizeof(end.token));
     run_fine(store_close_end, &end);

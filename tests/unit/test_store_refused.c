@@ -16,10 +16,11 @@ static int tables_make(void **state)
     plain("DROP TABLE IF EXISTS t, chasqui_t, companies, seen");
     plain("CREATE TABLE companies (id INT PRIMARY KEY) ENGINE=InnoDB");
     plain("CREATE TABLE seen (id INT PRIMARY KEY, note VARCHAR(3) NOT NULL) ENGINE=InnoDB");
-    plain("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, company_id INT, word VARCHAR(5) CHARACTER SET ascii, kind ENUM('a','b'), small TINYINT, "
-          "born DATETIME, must INT NOT NULL DEFAULT 0, u INT, uid VARCHAR(10), UNIQUE KEY t_uid_unique (uid), KEY (company_id), "
-          "CONSTRAINT t_company_id_foreign FOREIGN KEY (company_id) REFERENCES companies (id), "
-          "CONSTRAINT `odd``check` CHECK (u IS NULL OR u > 0)) ENGINE=InnoDB");
+    plain(
+        "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, company_id INT, word VARCHAR(5) CHARACTER SET ascii, kind ENUM('a','b'), small TINYINT, "
+        "born DATETIME, must INT NOT NULL DEFAULT 0, u INT, uid VARCHAR(10), UNIQUE KEY t_uid_unique (uid), KEY (company_id), "
+        "CONSTRAINT t_company_id_foreign FOREIGN KEY (company_id) REFERENCES companies (id), "
+        "CONSTRAINT `odd``check` CHECK (u IS NULL OR u > 0)) ENGINE=InnoDB");
     plain("INSERT INTO companies VALUES (1)");
     plain("INSERT INTO t (company_id, uid) VALUES (1, 'x')");
     db_destroy(&db);
@@ -77,11 +78,13 @@ static void test_refusals_are_named_in_other_languages(void **state)
 static void test_a_trigger_speaks_for_itself(void **state)
 {
     (void)state;
-    plain("CREATE TRIGGER t_no BEFORE INSERT ON t FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the ledger is closed'");
+    plain(
+        "CREATE TRIGGER t_no BEFORE INSERT ON t FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the ledger is closed'");
     assert_refused("t", "", "", "INSERT INTO t (u) VALUES (1)");
     assert_string_equal(db_refusal(db)->text, "the ledger is closed");
     plain("DROP TRIGGER t_no");
-    plain("CREATE TRIGGER t_no BEFORE INSERT ON t FOR EACH ROW SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'no'");
+    plain(
+        "CREATE TRIGGER t_no BEFORE INSERT ON t FOR EACH ROW SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'no'");
     assert_refused("t", "", "", "INSERT INTO t (u) VALUES (1)");
     assert_string_equal(db_refusal(db)->text, "no");
     plain("DROP TRIGGER t_no");
@@ -92,7 +95,7 @@ static void test_a_trigger_speaks_for_itself(void **state)
     assert_refused("gone", "", "", "INSERT INTO t (u) VALUES (1)");
 }
 
-/* ---- transactions ------------------------------------------------------------------------------------------------------ */
+/* ---- transactions ------------------------------------------------------------------------------------------- */
 
 struct tx {
     unsigned calls, rows;

@@ -27,26 +27,31 @@ static unsigned prune(enum prune_what what, unsigned *steps)
 /* `n` jobs of ours with two events each, made and ended `age_d` days ago. */
 static void jobs_make(unsigned from, unsigned n, const char *status, int64_t age_d)
 {
-    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, attempts, created_at, finished_at, updated_at) SELECT ? + "
-             "seq, CONCAT('U-', ? + seq), seq, 'acme', 'login_acme', ?, 1, NOW() - INTERVAL ? DAY, NOW() - INTERVAL ? DAY, NOW() - INTERVAL ? DAY "
-             "FROM seq_0_to_9999 WHERE seq < ?",
-             "uusiiiu", (uint64_t)from, (uint64_t)from, status, age_d, age_d, age_d, (uint64_t)n);
-    exec_sql("INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) SELECT id, job_uid, 'login', company_id, portal FROM portal_jobs "
-             "WHERE id >= ? AND id < ?",
-             "uu", (uint64_t)from, (uint64_t)(from + n));
-    exec_sql("INSERT INTO chasqui_job_events (job_id, at, event) SELECT id, created_at, e.event FROM portal_jobs JOIN (SELECT 'started' AS event "
-             "UNION SELECT 'done') e WHERE id >= ? AND id < ?",
-             "uu", (uint64_t)from, (uint64_t)(from + n));
+    exec_sql(
+        "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, attempts, created_at, finished_at, updated_at) SELECT ? + "
+        "seq, CONCAT('U-', ? + seq), seq, 'acme', 'login_acme', ?, 1, NOW() - INTERVAL ? DAY, NOW() - INTERVAL ? DAY, NOW() - INTERVAL ? DAY "
+        "FROM seq_0_to_9999 WHERE seq < ?",
+        "uusiiiu", (uint64_t)from, (uint64_t)from, status, age_d, age_d, age_d, (uint64_t)n);
+    exec_sql(
+        "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) SELECT id, job_uid, 'login', company_id, portal FROM portal_jobs "
+        "WHERE id >= ? AND id < ?",
+        "uu", (uint64_t)from, (uint64_t)(from + n));
+    exec_sql(
+        "INSERT INTO chasqui_job_events (job_id, at, event) SELECT id, created_at, e.event FROM portal_jobs JOIN (SELECT 'started' AS event "
+        "UNION SELECT 'done') e WHERE id >= ? AND id < ?",
+        "uu", (uint64_t)from, (uint64_t)(from + n));
 }
 
 static void session_add(uint64_t job_id, const char *state, int pending, int64_t since_d)
 {
-    exec_sql("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, close_pending) VALUES (?, ?, ?, 'acme', "
-             "IF(? IN ('opening', 'active', 'closing'), 1, NULL), ?, NOW(6) - INTERVAL ? DAY, ?)",
-             "uuussii", job_id, job_id, job_id, state, state, since_d, (int64_t)pending);
+    exec_sql(
+        "INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, close_pending) VALUES (?, ?, ?, 'acme', "
+        "IF(? IN ('opening', 'active', 'closing'), 1, NULL), ?, NOW(6) - INTERVAL ? DAY, ?)",
+        "uuussii", job_id, job_id, job_id, state, state, since_d, (int64_t)pending);
 }
 
-#define assert_jobs(want) assert_text(want, "SELECT COALESCE(GROUP_CONCAT(id ORDER BY id), 'none') FROM portal_jobs", "")
+#define assert_jobs(want)                                                                                         \
+    assert_text(want, "SELECT COALESCE(GROUP_CONCAT(id ORDER BY id), 'none') FROM portal_jobs", "")
 
 static void test_old_jobs_go_with_all_that_is_theirs(void **state)
 {
@@ -55,8 +60,10 @@ static void test_old_jobs_go_with_all_that_is_theirs(void **state)
     jobs_make(100, 130, "done", 40);
     jobs_make(1000, 3, "failed", 10);
     session_add(101, "expired", 0, 39);
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn, job_id) VALUES (0, 102, 2, 'done', 4, 1, 102), (0, 1001, 2, "
-             "'failed', 4, 1, 1001)", "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn, job_id) VALUES (0, 102, 2, 'done', 4, 1, 102), (0, 1001, 2, "
+        "'failed', 4, 1, 1001)",
+        "");
     assert_int_equal(prune(PRUNE_JOBS, &steps), 130 * 4 + 2);
     assert_jobs("1000,1001,1002");
     assert_number(3, "SELECT COUNT(*) FROM chasqui_jobs", "");
@@ -72,7 +79,9 @@ static void test_rows_that_others_point_at_stay(void **state)
 {
     unsigned steps;
     (void)state;
-    exec_sql("CREATE TABLE by_id (job_id BIGINT UNSIGNED NOT NULL, FOREIGN KEY (job_id) REFERENCES portal_jobs (id) ON DELETE CASCADE)", "");
+    exec_sql(
+        "CREATE TABLE by_id (job_id BIGINT UNSIGNED NOT NULL, FOREIGN KEY (job_id) REFERENCES portal_jobs (id) ON DELETE CASCADE)",
+        "");
     exec_sql("CREATE INDEX uid_of_test ON portal_jobs (job_uid)", "");
     exec_sql("CREATE TABLE by_uid AS SELECT job_uid FROM portal_jobs LIMIT 0", "");
     exec_sql("ALTER TABLE by_uid ADD FOREIGN KEY (job_uid) REFERENCES portal_jobs (job_uid)", "");
@@ -94,16 +103,20 @@ static void test_what_must_stay(void **state)
     (void)state;
     jobs_make(1, 12, "done", 40);
     session_add(1, "active", 0, 40);
-    session_add(2, "lost", 1, 40);                         /* abandoned: its place is kept */
-    session_add(3, "closed", 0, 5);                        /* its tombstone is young */
+    session_add(2, "lost", 1, 40);  /* abandoned: its place is kept */
+    session_add(3, "closed", 0, 5); /* its tombstone is young */
     session_add(12, "closed", 0, 35);
     exec_sql("UPDATE portal_jobs SET status = 'running', finished_at = NULL WHERE id = 4", "");
     exec_sql("UPDATE portal_jobs SET status = 'queued', finished_at = NULL WHERE id = 5", "");
     exec_sql("UPDATE portal_jobs SET status = 'retrying', finished_at = NULL WHERE id = 6", "");
     exec_sql("UPDATE portal_jobs SET finished_at = NOW() - INTERVAL 29 DAY WHERE id = 7", "");
-    exec_sql("INSERT INTO chasqui_leases (job_id, token, kind, holder, boot_id, taken_at, limit_at, expires_at) VALUES (8, REPEAT('x', 16), 'close', "
-             "'d9', 'b', NOW(6), NOW(6), NOW(6))", "");
-    exec_sql("INSERT INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (9, 'x', NOW(6), NOW(6))", "");
+    exec_sql(
+        "INSERT INTO chasqui_leases (job_id, token, kind, holder, boot_id, taken_at, limit_at, expires_at) VALUES (8, REPEAT('x', 16), 'close', "
+        "'d9', 'b', NOW(6), NOW(6), NOW(6))",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (9, 'x', NOW(6), NOW(6))",
+        "");
     exec_sql("DELETE FROM chasqui_jobs WHERE job_id IN (10, 11)", ""); /* Laravel's: never, adopted or not */
     session_add(11, "closed", 0, 40);
     prune(PRUNE_JOBS, &steps);
@@ -119,7 +132,8 @@ static void test_a_locked_job_is_left(void **state)
     jobs_make(1, 3, "failed", 40);
     exec_sql("SET innodb_lock_wait_timeout = 2", "");
     sql_fine(db_run(look, "START TRANSACTION", 17));
-    exec_sql("UPDATE portal_jobs SET status = 'queued' WHERE id = 2", ""); /* somebody retries it by hand just now */
+    exec_sql("UPDATE portal_jobs SET status = 'queued' WHERE id = 2",
+             ""); /* somebody retries it by hand just now */
     prune(PRUNE_JOBS, &steps);
     sql_fine(db_run(look, "COMMIT", 6));
     assert_jobs("2");
@@ -142,19 +156,27 @@ static void test_events_audit_keys_and_runs(void **state)
 {
     unsigned steps;
     (void)state;
-    exec_sql("INSERT INTO chasqui_job_events (job_id, at, event) SELECT seq, NOW(6) - INTERVAL IF(seq <= 450, 40, 1) DAY, 'x' FROM seq_1_to_500", "");
+    exec_sql(
+        "INSERT INTO chasqui_job_events (job_id, at, event) SELECT seq, NOW(6) - INTERVAL IF(seq <= 450, 40, 1) DAY, 'x' FROM seq_1_to_500",
+        "");
     assert_int_equal(prune(PRUNE_EVENTS, &steps), 450);
     assert_true(steps >= 3);
     assert_number(50, "SELECT COUNT(*) FROM chasqui_job_events", "");
-    exec_sql("INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6) - INTERVAL IF(seq <= 200, 40, 1) DAY, 'a', 'b', 'c' FROM seq_1_to_210", "");
+    exec_sql(
+        "INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6) - INTERVAL IF(seq <= 200, 40, 1) DAY, 'a', 'b', 'c' FROM seq_1_to_210",
+        "");
     assert_int_equal(prune(PRUNE_AUDIT, &steps), 200);
     assert_int_equal(prune(PRUNE_AUDIT, &steps), 0);
-    exec_sql("INSERT INTO chasqui_idempotency (scope, digest, created_at) SELECT UNHEX(SHA2(seq, 256)), REPEAT('d', 32), NOW(6) - INTERVAL IF(seq > 60, "
-             "40, 1) DAY FROM seq_1_to_300", "");
+    exec_sql(
+        "INSERT INTO chasqui_idempotency (scope, digest, created_at) SELECT UNHEX(SHA2(seq, 256)), REPEAT('d', 32), NOW(6) - INTERVAL IF(seq > 60, "
+        "40, 1) DAY FROM seq_1_to_300",
+        "");
     assert_int_equal(prune(PRUNE_KEYS, &steps), 240);
     assert_number(60, "SELECT COUNT(*) FROM chasqui_idempotency", "");
-    exec_sql("INSERT INTO chasqui_schedule_runs (schedule_id, run_at, filling, actor, made_at) SELECT 1, NOW(6) - INTERVAL IF(seq > 10, 40, 1) DAY - "
-             "INTERVAL seq SECOND, IF(seq = 20, 1, NULL), 'x', NOW(6) FROM seq_1_to_30", "");
+    exec_sql(
+        "INSERT INTO chasqui_schedule_runs (schedule_id, run_at, filling, actor, made_at) SELECT 1, NOW(6) - INTERVAL IF(seq > 10, 40, 1) DAY - "
+        "INTERVAL seq SECOND, IF(seq = 20, 1, NULL), 'x', NOW(6) FROM seq_1_to_30",
+        "");
     assert_int_equal(prune(PRUNE_RUNS, &steps), 19); /* not the one that is being filled */
     assert_number(11, "SELECT COUNT(*) FROM chasqui_schedule_runs", "");
 }
@@ -163,9 +185,13 @@ static void test_minutes_of_portals(void **state)
 {
     unsigned steps;
     (void)state;
-    exec_sql("INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT 'acme', NOW() - INTERVAL 40 DAY + INTERVAL seq MINUTE, 'd', "
-             "'done', 1 FROM seq_0_to_449", "");
-    exec_sql("INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) VALUES ('acme', NOW() - INTERVAL 29 DAY, 'd', 'done', 1)", "");
+    exec_sql(
+        "INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT 'acme', NOW() - INTERVAL 40 DAY + INTERVAL seq MINUTE, 'd', "
+        "'done', 1 FROM seq_0_to_449",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) VALUES ('acme', NOW() - INTERVAL 29 DAY, 'd', 'done', 1)",
+        "");
     assert_int_equal(prune(PRUNE_MINUTES, &steps), 450);
     assert_int_equal(steps, 3);
     assert_text("1", "SELECT COUNT(*) FROM chasqui_portal_minutes", "");
@@ -175,8 +201,10 @@ static void test_minutes_of_portals(void **state)
 /* `n` minutes, the last of them `age_d` days ago. */
 static void history_make(uint64_t n, int64_t age_d)
 {
-    exec_sql("INSERT INTO chasqui_history SELECT NOW() - INTERVAL ? DAY - INTERVAL seq MINUTE, 'acme', 'r1', 'login', 'done', 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, "
-             "0, 0, 0, 0, 0, 0, 0 FROM seq_1_to_9999 WHERE seq <= ?", "iu", age_d, n);
+    exec_sql(
+        "INSERT INTO chasqui_history SELECT NOW() - INTERVAL ? DAY - INTERVAL seq MINUTE, 'acme', 'r1', 'login', 'done', 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, "
+        "0, 0, 0, 0, 0, 0, 0 FROM seq_1_to_9999 WHERE seq <= ?",
+        "iu", age_d, n);
 }
 
 static void test_history_goes_by_its_age(void **state)
@@ -192,11 +220,13 @@ static void test_history_goes_by_its_age(void **state)
 
 static void batch_make(uint64_t id, const char *status, int64_t age_d, uint64_t items, const char *item_state)
 {
-    exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) VALUES (?, 1, "
-             "'acme', 'acme.login', 5, 1, ?, 'https://a.example', NOW(6) - INTERVAL ? DAY, IF(? IN ('open', 'running'), NULL, NOW(6) - INTERVAL ? DAY))",
-             "usisi", id, status, age_d, status, age_d);
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn) SELECT ?, seq, seq, ?, 4, seq FROM seq_0_to_9999 WHERE seq < ?",
-             "usu", id, item_state, items);
+    exec_sql(
+        "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) VALUES (?, 1, "
+        "'acme', 'acme.login', 5, 1, ?, 'https://a.example', NOW(6) - INTERVAL ? DAY, IF(? IN ('open', 'running'), NULL, NOW(6) - INTERVAL ? DAY))",
+        "usisi", id, status, age_d, status, age_d);
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn) SELECT ?, seq, seq, ?, 4, seq FROM seq_0_to_9999 WHERE seq < ?",
+        "usu", id, item_state, items);
 }
 
 static void test_ended_batches_go_with_their_items(void **state)
@@ -210,14 +240,16 @@ static void test_ended_batches_go_with_their_items(void **state)
     batch_make(5, "cancelled", 40, 2, "running"); /* asked to stop, not stopped yet */
     batch_make(6, "done", 40, 0, "done");
     batch_make(7, "done", 10, 4, "done");
-    exec_sql("INSERT INTO chasqui_webhooks (batch_id, state, delivery, created_at) SELECT id, 'delivered', REPEAT('x', 16), NOW(6) FROM chasqui_batches", "");
+    exec_sql(
+        "INSERT INTO chasqui_webhooks (batch_id, state, delivery, created_at) SELECT id, 'delivered', REPEAT('x', 16), NOW(6) FROM chasqui_batches",
+        "");
     assert_int_equal(prune(PRUNE_BATCHES, &steps), 450 + 5 + 3);
     assert_text("2,3,5,7", "SELECT GROUP_CONCAT(id ORDER BY id) FROM chasqui_batches", "");
     assert_text("2,3,5,7", "SELECT GROUP_CONCAT(batch_id ORDER BY batch_id) FROM chasqui_webhooks", "");
     assert_number(3 + 3 + 2 + 4, "SELECT COUNT(*) FROM chasqui_items", "");
 }
 
-/* ---- several dispatchers at once, and what it costs ---------------------------------------------------------------------- */
+/* ---- several dispatchers at once, and what it costs --------------------------------------------------------- */
 
 static void *prune_all(void *arg)
 {
@@ -260,28 +292,42 @@ static void test_several_at_once_are_harmless(void **state)
 
 static void test_plans(void **state)
 {
-    static const char *const names[PRUNE_COUNT] = {"jobs", "events", "audit", "keys", "batches", "runs", "results", "minutes", "history"};
+    static const char *const names[PRUNE_COUNT] = {"jobs", "events",  "audit",   "keys",   "batches",
+                                                   "runs", "results", "minutes", "history"};
     (void)state;
     jobs_make(1, 300, "done", 40);
     jobs_make(1000, 4000, "done", 1);
     exec_sql("UPDATE chasqui_job_events SET at = NOW(6) - INTERVAL 40 DAY WHERE job_id < 1200", "");
-    exec_sql("INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, state, since) SELECT id, id, id, 'acme', 'closed', created_at "
-             "FROM portal_jobs", "");
+    exec_sql(
+        "INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, state, since) SELECT id, id, id, 'acme', 'closed', created_at "
+        "FROM portal_jobs",
+        "");
     for (uint64_t id = 1; id <= 30; id++)
         batch_make(id, "done", id < 4 ? 40 : 1, 200, "done");
-    exec_sql("INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6) - INTERVAL IF(seq <= 300, 40, 1) DAY, 'a', 'b', 'c' FROM seq_1_to_4000", "");
-    exec_sql("INSERT INTO chasqui_idempotency (scope, digest, created_at) SELECT UNHEX(SHA2(seq, 256)), REPEAT('d', 32), NOW(6) - INTERVAL IF(seq <= 300, "
-             "40, 1) DAY FROM seq_1_to_4000", "");
-    exec_sql("INSERT INTO chasqui_schedule_runs (schedule_id, run_at, actor, made_at) SELECT seq, NOW(6) - INTERVAL IF(seq <= 300, 40, 1) DAY, 'x', NOW(6) "
-             "FROM seq_1_to_4000", "");
-    exec_sql("INSERT INTO chasqui_results (batch_id, idx, step, job_id, company_id, at, status, body) SELECT 1, seq, 0, seq, 1, NOW(6) - INTERVAL IF(seq "
-             "<= 300, 40, 1) DAY, 200, 'x' FROM seq_1_to_4000", "");
-    exec_sql("INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT seq, NOW() - INTERVAL IF(seq <= 300, 40, 1) DAY, 'd', "
-             "'done', 1 FROM seq_1_to_4000", "");
+    exec_sql(
+        "INSERT INTO chasqui_audit (at, actor, action, subject) SELECT NOW(6) - INTERVAL IF(seq <= 300, 40, 1) DAY, 'a', 'b', 'c' FROM seq_1_to_4000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_idempotency (scope, digest, created_at) SELECT UNHEX(SHA2(seq, 256)), REPEAT('d', 32), NOW(6) - INTERVAL IF(seq <= 300, "
+        "40, 1) DAY FROM seq_1_to_4000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_schedule_runs (schedule_id, run_at, actor, made_at) SELECT seq, NOW(6) - INTERVAL IF(seq <= 300, 40, 1) DAY, 'x', NOW(6) "
+        "FROM seq_1_to_4000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_results (batch_id, idx, step, job_id, company_id, at, status, body) SELECT 1, seq, 0, seq, 1, NOW(6) - INTERVAL IF(seq "
+        "<= 300, 40, 1) DAY, 200, 'x' FROM seq_1_to_4000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT seq, NOW() - INTERVAL IF(seq <= 300, 40, 1) DAY, 'd', "
+        "'done', 1 FROM seq_1_to_4000",
+        "");
     history_make(300, 40);
     history_make(3700, 1);
-    static const char analyze[] = "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_sessions, chasqui_job_events, chasqui_audit, chasqui_idempotency, "
-                                  "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations, chasqui_results, chasqui_portal_minutes, chasqui_history";
+    static const char analyze[] =
+        "ANALYZE TABLE portal_jobs, chasqui_jobs, chasqui_sessions, chasqui_job_events, chasqui_audit, chasqui_idempotency, "
+        "chasqui_batches, chasqui_items, chasqui_schedule_runs, chasqui_leases, chasqui_session_migrations, chasqui_results, chasqui_portal_minutes, chasqui_history";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();
     for (enum prune_what what = 0; what < PRUNE_COUNT; what++) {
@@ -290,7 +336,8 @@ static void test_plans(void **state)
         int64_t before = rows_read();
         run_fine(store_prune, &op);
         assert_true(op.n > 0);
-        if (rows_read() - before > 2500) /* 200 rows at most, each found, locked and deleted, and what hangs on them */
+        if (rows_read() - before >
+            2500) /* 200 rows at most, each found, locked and deleted, and what hangs on them */
             fail_msg("a step of %s reads %lld rows", names[what], (long long)(rows_read() - before));
         if (what != PRUNE_MINUTES && what != PRUNE_HISTORY) /* a DELETE alone: the rows that it reads say enough */
             plan_check(names[what]);

@@ -6,7 +6,7 @@
 #include "dispatcher/store/store_down.h"
 #include "tests/unit/store_fixture.h"
 
-/* ---- leases ---------------------------------------------------------------------------------------------------------- */
+/* ---- leases ------------------------------------------------------------------------------------------------- */
 
 static void leases_expire(void)
 {
@@ -39,8 +39,10 @@ static void test_renew(void **state)
     run_fine(store_renew, &op);
     assert_int_equal(news[0], LEASE_HELD);
     assert_true(news[1] == LEASE_LOST && news[2] == LEASE_LOST && news[N - 1] == LEASE_LOST);
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND expires_at > NOW(6)", "u", r[0].job_id);
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND expires_at > NOW(6)", "u", r[2].job_id); /* nobody's */
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND expires_at > NOW(6)", "u",
+                  r[0].job_id);
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_leases WHERE job_id = ? AND expires_at > NOW(6)", "u",
+                  r[2].job_id); /* nobody's */
     exec_sql("UPDATE chasqui_leases SET cancel = 1 WHERE job_id = ?", "u", r[0].job_id);
     run_fine(store_renew, &op);
     assert_int_equal(news[0], LEASE_CANCELLED);
@@ -60,7 +62,11 @@ static void test_rescue(void **state)
     struct session_row closing = session_make(2, 2, "s-2");
     struct store_close_begin begin = {.session_ref = closing.ref, .epoch = closing.epoch, .lease = lease_make()};
     run_fine(store_close_begin, &begin);
-    struct store_action_start action = {.company_id = 2, .portal = "acme", .action = "consulta", .session_id = "s-2", .worker = "r2",
+    struct store_action_start action = {.company_id = 2,
+                                        .portal = "acme",
+                                        .action = "consulta",
+                                        .session_id = "s-2",
+                                        .worker = "r2",
                                         .lease = lease_make()};
     id_job_uid(action.job_uid);
     run_fine(store_action_start, &action);
@@ -70,8 +76,9 @@ static void test_rescue(void **state)
     assert_int_equal(op.n, 0);
     free(op.job);
     leases_expire();
-    exec_sql("UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 2 SECOND, limit_at = NOW(6) - INTERVAL 3 SECOND WHERE job_id = ?",
-             "u", login.job_id);
+    exec_sql(
+        "UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 2 SECOND, limit_at = NOW(6) - INTERVAL 3 SECOND WHERE job_id = ?",
+        "u", login.job_id);
     op.max = 1;
     strcpy(op.lease.holder, "d2");
     run_fine(store_rescue, &op);
@@ -84,8 +91,8 @@ static void test_rescue(void **state)
     assert_memory_equal(op.job[0].params.data, "sealed", 6);
     assert_int_equal(op.job[0].row.ref, login.session_ref);
     assert_int_equal(op.job[0].row.state, SESSION_OPENING);
-    assert_text("d2", "SELECT holder FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", login.job_id, op.lease.token,
-                sizeof(op.lease.token));
+    assert_text("d2", "SELECT holder FROM chasqui_leases WHERE job_id = ? AND token = ?", "ub", login.job_id,
+                op.lease.token, sizeof(op.lease.token));
     buf_free(&op.job[0].params);
     free(op.job);
 
@@ -122,7 +129,7 @@ static void test_orphans(void **state)
     assert_number((int64_t)mine.job_id, "SELECT job_id FROM chasqui_leases WHERE expires_at < NOW(6)", "");
 }
 
-/* ---- robots ------------------------------------------------------------------------------------------------------------ */
+/* ---- robots ------------------------------------------------------------------------------------------------- */
 
 static void test_robots(void **state)
 {
@@ -143,14 +150,16 @@ static void test_robots(void **state)
     assert_false(op.changed);
     assert_null(op.robot);
 
-    struct store_robot_want want = {.name = "r2", .wanted = WANTED_DRAINING, .by.name = "token:1:ops", .detail = "because"};
+    struct store_robot_want want = {
+        .name = "r2", .wanted = WANTED_DRAINING, .by.name = "token:1:ops", .detail = "because"};
     run_fine(store_robot_want, &want);
     assert_true(want.found);
     run_fine(store_robots, &op);
     assert_true(op.changed);
     assert_int_equal(op.robot[1].wanted, WANTED_DRAINING);
     free(op.robot);
-    assert_text("active -> draining: because", "SELECT detail FROM chasqui_audit WHERE subject = 'r2' AND actor = 'token:1:ops'", "");
+    assert_text("active -> draining: because",
+                "SELECT detail FROM chasqui_audit WHERE subject = 'r2' AND actor = 'token:1:ops'", "");
     strcpy(want.name, "nobody");
     run_fine(store_robot_want, &want);
     assert_false(want.found);
@@ -163,7 +172,8 @@ static void test_robot_seen(void **state)
     struct store_robot_seen op = {.robot_id = robot[1], .reported_capacity = 5, .fenced = 0};
     run_fine(store_robot_seen, &op);
     assert_number(5, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)robot[1]);
-    assert_text("boot-1", "SELECT boot_id FROM chasqui_robots WHERE id = ? AND fenced = 0", "u", (uint64_t)robot[1]);
+    assert_text("boot-1", "SELECT boot_id FROM chasqui_robots WHERE id = ? AND fenced = 0", "u",
+                (uint64_t)robot[1]);
     op.reported_capacity = 1;
     run_fine(store_robot_seen, &op);
     assert_number(5, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)robot[1]);
@@ -173,7 +183,10 @@ static void test_robot_seen(void **state)
 
     struct session_row row[2] = {session_make(1, 1, "s-1"), session_make(2, 1, "s-2")};
     for (unsigned i = 0; i < 2; i++) {
-        struct store_session_end end = {.session_ref = row[i].ref, .epoch = row[i].epoch, .to = SESSION_LOST, .reason = "robot_down",
+        struct store_session_end end = {.session_ref = row[i].ref,
+                                        .epoch = row[i].epoch,
+                                        .to = SESSION_LOST,
+                                        .reason = "robot_down",
                                         .place = fate[i]};
         run_fine(store_session_end, &end);
         assert_session(row[i].ref, "lost", "robot_down", i ? 2 : 1, 1);
@@ -197,7 +210,10 @@ static void test_robot_seen(void **state)
     run_fine(store_robot_seen, &op);
     run_fine(store_robot_seen, &op);
     assert_number(1, "SELECT COUNT(*) FROM chasqui_audit", "");
-    assert_text("2 -> 1", "SELECT detail FROM chasqui_audit WHERE actor = 'robot:r1' AND action = 'worker_capacity' AND subject = 'r1'", "");
+    assert_text(
+        "2 -> 1",
+        "SELECT detail FROM chasqui_audit WHERE actor = 'robot:r1' AND action = 'worker_capacity' AND subject = 'r1'",
+        "");
     op.robot_id = 99999999;
     run_fine(store_robot_seen, &op);
 }
@@ -210,7 +226,10 @@ static void test_robot_sessions(void **state)
     run_fine(store_robot_seen, &seen);
     for (unsigned i = 0; i < 2; i++) {
         lost[i] = session_make(i + 2, 1, i ? "s-3" : "s-2");
-        struct store_session_end end = {.session_ref = lost[i].ref, .epoch = lost[i].epoch, .to = SESSION_LOST, .reason = "robot_down",
+        struct store_session_end end = {.session_ref = lost[i].ref,
+                                        .epoch = lost[i].epoch,
+                                        .to = SESSION_LOST,
+                                        .reason = "robot_down",
                                         .place = PLACE_FADE};
         run_fine(store_session_end, &end);
     }
@@ -249,13 +268,14 @@ static void test_robot_sessions(void **state)
     run_fine(store_fade, &fade);
     assert_int_equal(fade.freed, 1);
     assert_session(lost[1].ref, "lost", "robot_down", 0, 0);
-    exec_sql("UPDATE chasqui_sessions SET close_pending = 2, since = NOW(6) - INTERVAL 2 HOUR WHERE id = ?", "u", lost[1].ref);
+    exec_sql("UPDATE chasqui_sessions SET close_pending = 2, since = NOW(6) - INTERVAL 2 HOUR WHERE id = ?", "u",
+             lost[1].ref);
     fade.robot_count = -1;
     run_fine(store_fade, &fade);
     assert_int_equal(fade.freed, 1);
 }
 
-/* ---- migrations --------------------------------------------------------------------------------------------------------- */
+/* ---- migrations --------------------------------------------------------------------------------------------- */
 
 static struct store_migrate_claim *claim_op(unsigned first, unsigned last)
 {
@@ -278,7 +298,8 @@ static void claim_free(struct store_migrate_claim *op)
 static void test_migrate_plan(void **state)
 {
     (void)state;
-    struct session_row with = session_make(1, 1, "s-1"), without = session_make(2, 1, "s-2"), other = session_make(3, 2, "s-3");
+    struct session_row with = session_make(1, 1, "s-1"), without = session_make(2, 1, "s-2"),
+                       other = session_make(3, 2, "s-3");
     credentials_store(1);
     credentials_store(3);
     struct store_migrate_plan op = {.robot_id = robot[1], .boot_now = "boot-1", .reason = "robot_restarted"};
@@ -360,7 +381,8 @@ static void test_migrate_claim(void **state)
     credentials_store(2);
     struct store_migrate_plan plan = {.robot_id = robot[1], .reason = "robot_down"};
     run_fine(store_migrate_plan, &plan);
-    exec_sql("UPDATE chasqui_session_migrations SET available_at = NOW(6) + INTERVAL 1 MINUTE WHERE job_id = ?", "u", next.job_id);
+    exec_sql("UPDATE chasqui_session_migrations SET available_at = NOW(6) + INTERVAL 1 MINUTE WHERE job_id = ?",
+             "u", next.job_id);
     struct store_down down = {.robot_id = robot[1], .down = DOWN_DEAD};
     run_fine(store_down, &down);
     struct store_migrate_claim *op = claim_op(1, 1);
@@ -389,23 +411,33 @@ static void test_migrate_claim(void **state)
 
     struct store_migrate_urgent urgent = {.job_id = next.job_id};
     run_fine(store_migrate_urgent, &urgent);
-    assert_number(1, "SELECT urgent AND available_at < NOW(6) + INTERVAL 1 SECOND FROM chasqui_session_migrations WHERE job_id = ?", "u",
-                  next.job_id);
+    assert_number(
+        1,
+        "SELECT urgent AND available_at < NOW(6) + INTERVAL 1 SECOND FROM chasqui_session_migrations WHERE job_id = ?",
+        "u", next.job_id);
 
-    struct store_reserve as = {.job_id = row.job_id, .session_ref = got->session_ref, .robot_id = robot[2], .lease = op->lease};
+    struct store_reserve as = {
+        .job_id = row.job_id, .session_ref = got->session_ref, .robot_id = robot[2], .lease = op->lease};
     struct store_login_done done = login_done_op(&as, "s-1b");
     run_fine(store_login_done, &done);
     assert_int_equal(done.outcome, LOGIN_DONE_OK);
     assert_false(done.row.migrating);
-    assert_text("http://r2.test", "SELECT robot_worker_base_url FROM portal_jobs WHERE id = ? AND robot_session_id = 's-1b'", "u", row.job_id);
+    assert_text("http://r2.test",
+                "SELECT robot_worker_base_url FROM portal_jobs WHERE id = ? AND robot_session_id = 's-1b'", "u",
+                row.job_id);
     assert_number(0, "SELECT COUNT(*) FROM chasqui_session_migrations WHERE job_id = ?", "u", row.job_id);
     claim_free(op);
 }
 
-static struct store_login_failed migration_failed(const struct migrate_claimed *got, const struct lease *l, enum place_fate place, int64_t retry_ms)
+static struct store_login_failed migration_failed(const struct migrate_claimed *got, const struct lease *l,
+                                                  enum place_fate place, int64_t retry_ms)
 {
-    struct store_login_failed op = {.job_id = got->job_id, .session_ref = got->session_ref, .error = "robot_error", .message = "no",
-                                    .place = place, .retry_ms = retry_ms};
+    struct store_login_failed op = {.job_id = got->job_id,
+                                    .session_ref = got->session_ref,
+                                    .error = "robot_error",
+                                    .message = "no",
+                                    .place = place,
+                                    .retry_ms = retry_ms};
     memcpy(op.token, l->token, sizeof(op.token));
     run_fine(store_login_failed, &op);
     assert_false(op.lost);
@@ -467,7 +499,8 @@ static void test_migrate_failed(void **state)
     assert_int_equal(op->n, 1);
     assert_int_not_equal(op->got[0].session_ref, second);
     assert_int_equal(op->got[0].robot_id, robot[3]); /* the other one holds an abandoned session */
-    assert_number(3, "SELECT generation FROM chasqui_sessions WHERE id = ? AND current_job_id = ?", "uu", op->got[0].session_ref, row.job_id);
+    assert_number(3, "SELECT generation FROM chasqui_sessions WHERE id = ? AND current_job_id = ?", "uu",
+                  op->got[0].session_ref, row.job_id);
     last = migration_failed(&op->got[0], &op->lease, PLACE_FREE, -1);
     assert_session(last.session_ref, "lost", "migration_failed", 0, 0);
     assert_job(row.job_id, "failed", "session_lost");
@@ -504,8 +537,11 @@ static void test_migrate_limits(void **state)
     other->max = 1;
     run_fine(store_migrate_claim, other);
     assert_int_equal(other->n, 1);
-    struct store_reserve_again again = {.job_id = other->got[0].job_id, .session_ref = other->got[0].session_ref, .lease = other->lease,
-                                        .n_candidates = 1, .candidate = {{robot[2], 0}}};
+    struct store_reserve_again again = {.job_id = other->got[0].job_id,
+                                        .session_ref = other->got[0].session_ref,
+                                        .lease = other->lease,
+                                        .n_candidates = 1,
+                                        .candidate = {{robot[2], 0}}};
     run_fine(store_reserve_again, &again);
     assert_int_equal(again.outcome, RESERVE_NO_PLACE);
     claim_free(other);
@@ -516,7 +552,10 @@ static void test_migrate_limits(void **state)
     run_fine(store_migrate_claim, op);
     assert_int_equal(op->n, 0);
     assert_int_equal(op->timed_out, 2); /* those nobody works on */
-    assert_number(2, "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'lost' AND reason = 'migrate_timeout' AND close_pending = 1", "");
+    assert_number(
+        2,
+        "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'lost' AND reason = 'migrate_timeout' AND close_pending = 1",
+        "");
     claim_free(op);
 }
 
@@ -532,8 +571,9 @@ static void test_migrate_passes_what_cannot_go(void **state)
         snprintf(id, sizeof(id), "p-%u", i);
         struct session_row row = session_make(i + 1, i < 40 ? 2 : 1, id);
         credentials_store(i + 1);
-        exec_sql("INSERT INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, 'operator', NOW(6), NOW(6) - INTERVAL ? SECOND)",
-                 "uu", row.job_id, (uint64_t)(100 - i));
+        exec_sql(
+            "INSERT INTO chasqui_session_migrations (job_id, reason, created_at, available_at) VALUES (?, 'operator', NOW(6), NOW(6) - INTERVAL ? SECOND)",
+            "uu", row.job_id, (uint64_t)(100 - i));
     }
     struct store_migrate_claim *op = claim_op(2, 2); /* where the forty are already */
     for (unsigned turns = 1; turns <= 3 && !op->n; turns++)
@@ -543,7 +583,7 @@ static void test_migrate_passes_what_cannot_go(void **state)
     claim_free(op);
 }
 
-/* ---- control --------------------------------------------------------------------------------------------------------------- */
+/* ---- control ------------------------------------------------------------------------------------------------ */
 
 static struct jv *json_of(struct buf *b)
 {
@@ -566,8 +606,10 @@ static void test_token(void **state)
 {
     (void)state;
     uint8_t secret[32] = {1, 2, 3};
-    exec_sql("INSERT INTO chasqui_tokens (name, secret_sha256, abilities, rate_per_minute, created_at) VALUES ('app', ?, 'app,ops:read', 60, "
-             "NOW(6))", "b", (const void *)secret, sizeof(secret));
+    exec_sql(
+        "INSERT INTO chasqui_tokens (name, secret_sha256, abilities, rate_per_minute, created_at) VALUES ('app', ?, 'app,ops:read', 60, "
+        "NOW(6))",
+        "b", (const void *)secret, sizeof(secret));
     static const struct conf no_view;
     struct store_verify op = {.own = {.token_id = db_insert_id(look)}, .conf = &no_view};
     exec_sql("INSERT INTO chasqui_token_companies VALUES (?, 5), (?, 3)", "uu", op.own.token_id, op.own.token_id);
@@ -631,15 +673,20 @@ static void test_job(void **state)
 static void test_lists(void **state)
 {
     (void)state;
-    struct session_row one = session_make(1, 1, "s-1"), two = session_make(2, 2, "s-2"), three = session_make(3, 1, "s-3");
-    struct store_session_end end = {.session_ref = two.ref, .epoch = two.epoch, .to = SESSION_LOST, .reason = "robot_down",
+    struct session_row one = session_make(1, 1, "s-1"), two = session_make(2, 2, "s-2"),
+                       three = session_make(3, 1, "s-3");
+    struct store_session_end end = {.session_ref = two.ref,
+                                    .epoch = two.epoch,
+                                    .to = SESSION_LOST,
+                                    .reason = "robot_down",
                                     .place = PLACE_KEEP_PENDING};
     run_fine(store_session_end, &end);
     static const struct {
         const char *state, *worker;
         uint64_t company;
         unsigned n;
-    } want[] = {{"", "", 0, 3}, {"live", "", 0, 2}, {"lost", "", 0, 1}, {"", "r1", 0, 2}, {"", "", 3, 1}, {"", "nobody", 0, 0}};
+    } want[] = {{"", "", 0, 3},   {"live", "", 0, 2}, {"lost", "", 0, 1},
+                {"", "r1", 0, 2}, {"", "", 3, 1},     {"", "nobody", 0, 0}};
     for (unsigned i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
         struct store_sessions op = {.company_id = want[i].company};
         strcpy(op.state, want[i].state);

@@ -25,20 +25,28 @@ static int stop(void **state)
 
 static uint64_t round_add(unsigned items, const char *steps, bool closes)
 {
-    exec_sql("INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, total, steps, closes, created_at) VALUES (7, 'acme', "
-             "'acme.login', 5, 1, 'running', ?, ?, ?, NOW(6))",
-             "usu", (uint64_t)items, steps, (uint64_t)closes);
+    exec_sql(
+        "INSERT INTO chasqui_batches (token_id, portal, action, priority, turn, status, total, steps, closes, created_at) VALUES (7, 'acme', "
+        "'acme.login', 5, 1, 'running', ?, ?, ?, NOW(6))",
+        "usu", (uint64_t)items, steps, (uint64_t)closes);
     uint64_t id = db_insert_id(look);
     for (unsigned i = 0; i < items; i++)
-        exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, params) VALUES (?, ?, ?, 'queued', 1, 4, ?, 'sealed')",
-                 "uuuu", id, (uint64_t)i, (uint64_t)(i + 1), (uint64_t)(i + 1));
+        exec_sql(
+            "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, params) VALUES (?, ?, ?, 'queued', 1, 4, ?, 'sealed')",
+            "uuuu", id, (uint64_t)i, (uint64_t)(i + 1), (uint64_t)(i + 1));
     return id;
 }
 
-static struct store_login_done logged_in_op(const struct claimed *got, const struct lease *lease, const char *session_id)
+static struct store_login_done logged_in_op(const struct claimed *got, const struct lease *lease,
+                                            const char *session_id)
 {
-    struct store_login_done op = {.job_id = got->job_id, .session_ref = got->session_ref, .company_id = got->company_id, .boot_id = "boot-1",
-                                  .ttl_ms = 15000, .worker = "r1", .item = got->item};
+    struct store_login_done op = {.job_id = got->job_id,
+                                  .session_ref = got->session_ref,
+                                  .company_id = got->company_id,
+                                  .boot_id = "boot-1",
+                                  .ttl_ms = 15000,
+                                  .worker = "r1",
+                                  .item = got->item};
     strcpy(op.robot_base_url, BASE(1));
     memcpy(op.token, lease->token, sizeof(op.token));
     snprintf(op.session_id, sizeof(op.session_id), "%s", session_id);
@@ -47,8 +55,16 @@ static struct store_login_done logged_in_op(const struct claimed *got, const str
 
 static struct store_round_turn turn_op(const struct claimed *got, const struct lease *lease, int next)
 {
-    struct store_round_turn op = {.job_id = got->job_id, .batch_id = got->item.batch_id, .idx = got->item.idx, .session_ref = got->session_ref,
-                                  .company_id = got->company_id, .portal = "acme", .seal = seal, .next = next, .may_close = true, .retry_ms = -1};
+    struct store_round_turn op = {.job_id = got->job_id,
+                                  .batch_id = got->item.batch_id,
+                                  .idx = got->item.idx,
+                                  .session_ref = got->session_ref,
+                                  .company_id = got->company_id,
+                                  .portal = "acme",
+                                  .seal = seal,
+                                  .next = next,
+                                  .may_close = true,
+                                  .retry_ms = -1};
     memcpy(op.token, lease->token, sizeof(op.token));
     return op;
 }
@@ -61,8 +77,10 @@ static void answer_set(struct store_round_turn *op, unsigned step, int status, c
 
 static void assert_item(uint64_t batch, uint64_t idx, const char *want)
 {
-    assert_text(want, "SELECT CONCAT_WS(' ', state, COALESCE(step, '-'), steps_done, COALESCE(ending, '-')) FROM chasqui_items WHERE batch_id = ? AND idx = ?",
-                "uu", batch, idx);
+    assert_text(
+        want,
+        "SELECT CONCAT_WS(' ', state, COALESCE(step, '-'), steps_done, COALESCE(ending, '-')) FROM chasqui_items WHERE batch_id = ? AND idx = ?",
+        "uu", batch, idx);
 }
 
 static void test_a_round_from_the_queue_to_its_end(void **state)
@@ -81,7 +99,8 @@ static void test_a_round_from_the_queue_to_its_end(void **state)
     assert_text("round", "SELECT kind FROM chasqui_leases", "");
     assert_item(batch, 0, "running - 0 -");
 
-    struct store_round_read read = {.job_id = got->job_id, .batch_id = batch, .idx = 0, .session_ref = got->session_ref};
+    struct store_round_read read = {
+        .job_id = got->job_id, .batch_id = batch, .idx = 0, .session_ref = got->session_ref};
     run_fine(store_round_read, &read);
     assert_true(read.found && read.closes && read.step == -1 && !read.steps_done && read.ending == ROUND_ON);
     assert_string_equal(read.names, "acme.list,acme.submit");
@@ -99,7 +118,8 @@ static void test_a_round_from_the_queue_to_its_end(void **state)
     buf_free(&op.answer.body);
     assert_int_equal(op.verdict, ANSWER_GOOD);
     assert_item(batch, 0, "running 1 1 -");
-    assert_number(1, "SELECT COUNT(*) FROM chasqui_results WHERE batch_id = ? AND step = 0 AND status = 200", "u", batch);
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_results WHERE batch_id = ? AND step = 0 AND status = 200", "u",
+                  batch);
 
     static const char *const bad[] = {"", "nonsense", "12", "{\"ok\":false,\"error\":\"x\"}"};
     for (unsigned i = 0; i < 4; i++) { /* nothing is written of what is no answer */
@@ -133,7 +153,8 @@ static void test_a_round_from_the_queue_to_its_end(void **state)
     assert_true(read.ending == ROUND_FAILED && read.row.state == SESSION_CLOSING);
     assert_string_equal(read.error, "step_failed");
 
-    struct store_round_closed closed = {.job_id = got->job_id, .batch_id = batch, .idx = 0, .session_ref = got->session_ref, .place = PLACE_FREE};
+    struct store_round_closed closed = {
+        .job_id = got->job_id, .batch_id = batch, .idx = 0, .session_ref = got->session_ref, .place = PLACE_FREE};
     memcpy(closed.token, lease_make().token, sizeof(closed.token));
     run_fine(store_round_closed, &closed);
     assert_true(closed.lost);
@@ -155,7 +176,11 @@ static void test_a_round_from_the_queue_to_its_end(void **state)
     buf_free(&plain);
     for (unsigned i = 0; i < results.n; i++)
         buf_free(&results.row[i].body);
-    struct store_results none = {.batch_id = batch, .viewer = {.token_id = 99}}, one = {.batch_id = batch, .viewer = {.all = true}, .is_one = true, .index = 5, .from_idx = 5};
+    struct store_results none = {.batch_id = batch, .viewer = {.token_id = 99}}, one = {.batch_id = batch,
+                                                                                        .viewer = {.all = true},
+                                                                                        .is_one = true,
+                                                                                        .index = 5,
+                                                                                        .from_idx = 5};
     run_fine(store_results, &none);
     assert_false(none.found);
     run_fine(store_results, &one);
@@ -174,7 +199,9 @@ static void test_a_round_that_meets_a_session(void **state)
     assert_true(got->is_met && got->session_ref == met.ref && got->job_id != met.job_id);
     assert_item(batch, 0, "running - 0 -");
     assert_text("r1", "SELECT worker FROM portal_jobs WHERE id = ?", "u", got->job_id);
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) VALUES (?, 9, 1, 'queued', 1, 4, 9)", "u", batch);
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) VALUES (?, 9, 1, 'queued', 1, 4, 9)",
+        "u", batch);
     struct store_claim twin = claim_op(5);
     claim_fine(&twin, 0); /* one round at a time in a session */
     claim_forget(&twin);
@@ -202,7 +229,8 @@ static void test_a_round_that_meets_a_session(void **state)
     exec_sql("UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND", "");
     struct store_rescue rescue = {.lease = lease_make(), .max = 16};
     run_fine(store_rescue, &rescue);
-    assert_true(rescue.n == 1 && rescue.job[0].kind == LEASE_ROUND && rescue.job[0].item.is_set && rescue.job[0].item.is_round);
+    assert_true(rescue.n == 1 && rescue.job[0].kind == LEASE_ROUND && rescue.job[0].item.is_set &&
+                rescue.job[0].item.is_round);
     assert_int_equal(rescue.job[0].row.ref, met.ref);
     for (unsigned i = 0; i < rescue.n; i++)
         buf_free(&rescue.job[i].params);
@@ -211,7 +239,8 @@ static void test_a_round_that_meets_a_session(void **state)
     run_fine(store_round_turn, &op);
     assert_true(op.lost);
     op = turn_op(&again.got[0], &rescue.lease, 0);
-    exec_sql("UPDATE chasqui_sessions SET state = 'expired', live = NULL, live_session_id = NULL WHERE id = ?", "u", met.ref);
+    exec_sql("UPDATE chasqui_sessions SET state = 'expired', live = NULL, live_session_id = NULL WHERE id = ?",
+             "u", met.ref);
     run_fine(store_round_turn, &op);
     assert_true(op.gone && !op.lost);
     assert_item(batch, 0, "running - 0 -");
@@ -233,8 +262,11 @@ static void test_a_shared_session_stays_and_a_round_does_not_move(void **state)
     const struct claimed *got = &claim.got[0];
     struct store_login_done done = logged_in_op(got, &claim.lease, "s-1");
     run_fine(store_login_done, &done);
-    exec_sql("INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (1, 'acme', 'x', NOW(6))", "");
-    struct store_migrate_plan plan = {.robot_id = done.row.robot_id, .reason = "robot_silent", .is_only_stored = true};
+    exec_sql(
+        "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (1, 'acme', 'x', NOW(6))",
+        "");
+    struct store_migrate_plan plan = {
+        .robot_id = done.row.robot_id, .reason = "robot_silent", .is_only_stored = true};
     run_fine(store_migrate_plan, &plan);
     assert_true(!plan.planned && !plan.lost && !plan.more);
     struct store_reserve reserve = reserve_op(1, 1, 3);

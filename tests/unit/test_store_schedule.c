@@ -14,14 +14,16 @@ static struct action_table actions = {&login_acme, 1};
 /* A schedule whose next time was `late_s` ago, for `items` companies from 1 on. */
 static uint64_t schedule_make(const char *name, const char *cron, int64_t late_s, uint64_t items)
 {
-    exec_sql("INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, actor, next_at, created_at) VALUES (?, ?, "
-             "'acme', 'acme.login', 7, 'https://a.example/', 'cli:test', FROM_UNIXTIME(UNIX_TIMESTAMP(NOW(6)) DIV 60 * 60 - ?), NOW(6))",
-             "ssi", name, cron, late_s);
+    exec_sql(
+        "INSERT INTO chasqui_schedules (name, cron, portal, action, priority, callback_url, actor, next_at, created_at) VALUES (?, ?, "
+        "'acme', 'acme.login', 7, 'https://a.example/', 'cli:test', FROM_UNIXTIME(UNIX_TIMESTAMP(NOW(6)) DIV 60 * 60 - ?), NOW(6))",
+        "ssi", name, cron, late_s);
     uint64_t id = db_insert_id(look);
     if (items)
-        exec_sql("INSERT INTO chasqui_schedule_items (schedule_id, idx, company_id, round, params) SELECT ?, seq - 1, seq, 0, IF(seq = 1, "
-                 "'sealed!', NULL) FROM seq_1_to_100000 WHERE seq <= ?",
-                 "uu", id, items);
+        exec_sql(
+            "INSERT INTO chasqui_schedule_items (schedule_id, idx, company_id, round, params) SELECT ?, seq - 1, seq, 0, IF(seq = 1, "
+            "'sealed!', NULL) FROM seq_1_to_100000 WHERE seq <= ?",
+            "uu", id, items);
     return id;
 }
 
@@ -71,7 +73,9 @@ static void test_a_batch_is_made(void **state)
     struct store_schedule_look looked = {0};
     (void)state;
     uint64_t id = schedule_make("each", "* * * * *", 0, 3);
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) VALUES (99, 0, 1, 'queued', 1, 2, 40)", "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) VALUES (99, 0, 1, 'queued', 1, 2, 40)",
+        "");
     assert_int_equal(due_in(), 0);
     run_fine(store_schedule_begin, &op);
     assert_true(op.found && op.batch_id && !op.missed && !op.is_bad);
@@ -82,14 +86,20 @@ static void test_a_batch_is_made(void **state)
     assert_int_equal(fill_all(), op.batch_id);
     run_fine(store_schedule_look, &looked);
     assert_false(looked.is_filling);
-    assert_text("running 3 7 acme.login https://a.example/ 0 41",
-                "SELECT CONCAT_WS(' ', status, total, priority, action, callback_url, token_id, turn) FROM chasqui_batches WHERE id = ?", "u",
-                op.batch_id);
-    assert_text("0:1:queued:1:2:41:sealed!,1:2:queued:1:2:42:,2:3:queued:1:2:43:",
-                "SELECT GROUP_CONCAT(CONCAT_WS(':', idx, company_id, state, ready, urgency, turn, COALESCE(params, '')) ORDER BY idx) FROM "
-                "chasqui_items WHERE batch_id = ?", "u", op.batch_id);
-    assert_number(1, "SELECT next_at > NOW(6) AND next_at <= NOW(6) + INTERVAL 1 MINUTE FROM chasqui_schedules WHERE id = ?", "u", id);
-    assert_text("dispatcher:d1", "SELECT actor FROM chasqui_schedule_runs WHERE schedule_id = ? AND batch_id = ?", "uu", id, op.batch_id);
+    assert_text(
+        "running 3 7 acme.login https://a.example/ 0 41",
+        "SELECT CONCAT_WS(' ', status, total, priority, action, callback_url, token_id, turn) FROM chasqui_batches WHERE id = ?",
+        "u", op.batch_id);
+    assert_text(
+        "0:1:queued:1:2:41:sealed!,1:2:queued:1:2:42:,2:3:queued:1:2:43:",
+        "SELECT GROUP_CONCAT(CONCAT_WS(':', idx, company_id, state, ready, urgency, turn, COALESCE(params, '')) ORDER BY idx) FROM "
+        "chasqui_items WHERE batch_id = ?",
+        "u", op.batch_id);
+    assert_number(
+        1, "SELECT next_at > NOW(6) AND next_at <= NOW(6) + INTERVAL 1 MINUTE FROM chasqui_schedules WHERE id = ?",
+        "u", id);
+    assert_text("dispatcher:d1", "SELECT actor FROM chasqui_schedule_runs WHERE schedule_id = ? AND batch_id = ?",
+                "uu", id, op.batch_id);
     run_fine(store_schedule_begin, &op);
     assert_false(op.found);
 }
@@ -101,7 +111,9 @@ static void test_a_time_is_never_run_twice(void **state)
     uint64_t id = schedule_make("each", "0 6 * * *", 0, 1);
     run_fine(store_schedule_begin, &op);
     assert_true(op.batch_id);
-    exec_sql("UPDATE chasqui_schedules s JOIN chasqui_schedule_runs r ON r.schedule_id = s.id SET s.next_at = r.run_at WHERE s.id = ?", "u", id);
+    exec_sql(
+        "UPDATE chasqui_schedules s JOIN chasqui_schedule_runs r ON r.schedule_id = s.id SET s.next_at = r.run_at WHERE s.id = ?",
+        "u", id);
     run_fine(store_schedule_begin, &op); /* the same time again, as if the clock had been set back */
     assert_true(op.found && !op.batch_id);
     assert_number(1, "SELECT COUNT(*) FROM chasqui_batches", "");
@@ -113,10 +125,13 @@ static void test_missed_times(void **state)
     struct store_schedule_begin op = begin_op();
     (void)state;
     uint64_t id = schedule_make("daily", "0 6 * * *", 3 * 86400, 1);
-    exec_sql("UPDATE chasqui_schedules SET cron = CONCAT(MINUTE(next_at), ' ', HOUR(next_at), ' * * *') WHERE id = ?", "u", id);
+    exec_sql(
+        "UPDATE chasqui_schedules SET cron = CONCAT(MINUTE(next_at), ' ', HOUR(next_at), ' * * *') WHERE id = ?",
+        "u", id);
     run_fine(store_schedule_begin, &op); /* down for three days, and the fourth time is now */
     assert_true(op.found && op.batch_id && op.missed == 3);
-    assert_number(3, "SELECT missed FROM chasqui_schedule_runs WHERE schedule_id = ? AND batch_id IS NULL", "u", id);
+    assert_number(3, "SELECT missed FROM chasqui_schedule_runs WHERE schedule_id = ? AND batch_id IS NULL", "u",
+                  id);
     fill_all();
     exec_sql("UPDATE chasqui_schedules SET next_at = NOW() - INTERVAL 7200 SECOND WHERE id = ?", "u", id);
     run_fine(store_schedule_begin, &op); /* two hours late */
@@ -137,7 +152,8 @@ static void test_what_cannot_run_is_disabled(void **state)
     run_fine(store_schedule_begin, &op);
     assert_true(op.found && op.is_bad && !op.batch_id);
     assert_number(2, "SELECT COUNT(*) FROM chasqui_schedules WHERE enabled = 0 AND next_at IS NULL", "");
-    assert_number(2, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'schedule_disable' AND actor = 'dispatcher:d1'", "");
+    assert_number(
+        2, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'schedule_disable' AND actor = 'dispatcher:d1'", "");
 }
 
 static void test_a_large_one_is_made_in_steps(void **state)
@@ -150,10 +166,14 @@ static void test_a_large_one_is_made_in_steps(void **state)
     run_fine(store_schedule_fill, &fill);
     assert_true(fill.n == SCHEDULE_STEP && !fill.is_whole);
     assert_text("open", "SELECT status FROM chasqui_batches WHERE id = ?", "u", op.batch_id);
-    assert_number(SCHEDULE_STEP, "SELECT COUNT(*) FROM chasqui_items WHERE ready = 1", ""); /* they may run already */
-    fill_all(); /* whoever goes on */
-    assert_number(12345, "SELECT total FROM chasqui_batches WHERE id = ? AND status = 'running'", "u", op.batch_id);
-    assert_number(12345, "SELECT COUNT(DISTINCT company_id) FROM chasqui_items WHERE batch_id = ? AND turn = idx + 1", "u", op.batch_id);
+    assert_number(SCHEDULE_STEP, "SELECT COUNT(*) FROM chasqui_items WHERE ready = 1",
+                  ""); /* they may run already */
+    fill_all();        /* whoever goes on */
+    assert_number(12345, "SELECT total FROM chasqui_batches WHERE id = ? AND status = 'running'", "u",
+                  op.batch_id);
+    assert_number(12345,
+                  "SELECT COUNT(DISTINCT company_id) FROM chasqui_items WHERE batch_id = ? AND turn = idx + 1",
+                  "u", op.batch_id);
 }
 
 static void test_one_that_fills_a_step_exactly(void **state)
@@ -163,7 +183,8 @@ static void test_one_that_fills_a_step_exactly(void **state)
     schedule_make("exact", "* * * * *", 0, SCHEDULE_STEP);
     run_fine(store_schedule_begin, &op);
     fill_all();
-    assert_number(SCHEDULE_STEP, "SELECT total FROM chasqui_batches WHERE id = ? AND status = 'running'", "u", op.batch_id);
+    assert_number(SCHEDULE_STEP, "SELECT total FROM chasqui_batches WHERE id = ? AND status = 'running'", "u",
+                  op.batch_id);
 }
 
 static void test_a_cancelled_one_is_not_filled(void **state)
@@ -184,25 +205,33 @@ static void test_stored_credentials_at_run_time(void **state)
 {
     struct store_schedule_begin op = begin_op();
     (void)state;
-    exec_sql("INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) SELECT seq * 3, 'acme', 'x', NOW(6) FROM seq_1_to_7000", "");
-    exec_sql("INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) SELECT seq * 3, 'other', 'x', NOW(6) FROM seq_1_to_9000", "");
+    exec_sql(
+        "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) SELECT seq * 3, 'acme', 'x', NOW(6) FROM seq_1_to_7000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) SELECT seq * 3, 'other', 'x', NOW(6) FROM seq_1_to_9000",
+        "");
     uint64_t id = schedule_make("stored", "* * * * *", 0, 0);
     exec_sql("UPDATE chasqui_schedules SET is_stored = 1 WHERE id = ?", "u", id);
     run_fine(store_schedule_begin, &op);
     fill_all();
     assert_number(7000, "SELECT total FROM chasqui_batches WHERE id = ? AND status = 'running'", "u", op.batch_id);
-    assert_text("0 6999 7000 3 21000 7000",
-                "SELECT CONCAT_WS(' ', MIN(idx), MAX(idx), COUNT(DISTINCT idx), MIN(company_id), MAX(company_id), COUNT(DISTINCT company_id)) "
-                "FROM chasqui_items WHERE batch_id = ? AND turn = idx + 1 AND company_id = 3 * (idx + 1)", "u", op.batch_id);
+    assert_text(
+        "0 6999 7000 3 21000 7000",
+        "SELECT CONCAT_WS(' ', MIN(idx), MAX(idx), COUNT(DISTINCT idx), MIN(company_id), MAX(company_id), COUNT(DISTINCT company_id)) "
+        "FROM chasqui_items WHERE batch_id = ? AND turn = idx + 1 AND company_id = 3 * (idx + 1)",
+        "u", op.batch_id);
     exec_sql("DELETE FROM chasqui_credentials WHERE portal = 'acme'", "");
     exec_sql("UPDATE chasqui_schedule_runs SET run_at = run_at - INTERVAL 1 DAY", "");
-    exec_sql("UPDATE chasqui_schedules SET next_at = FROM_UNIXTIME(UNIX_TIMESTAMP(NOW(6)) DIV 60 * 60) WHERE id = ?", "u", id);
+    exec_sql(
+        "UPDATE chasqui_schedules SET next_at = FROM_UNIXTIME(UNIX_TIMESTAMP(NOW(6)) DIV 60 * 60) WHERE id = ?",
+        "u", id);
     run_fine(store_schedule_begin, &op); /* nobody's are stored: an empty batch says so */
     fill_all();
     assert_number(0, "SELECT total FROM chasqui_batches WHERE id = ? AND status = 'running'", "u", op.batch_id);
 }
 
-/* ---- many dispatchers at once ------------------------------------------------------------------------------------------ */
+/* ---- many dispatchers at once ------------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define SCHEDULES 30
@@ -240,26 +269,45 @@ static void test_once_with_many_dispatchers(void **state)
         assert_false(failed[i]);
     }
     fill_all();
-    assert_number(0, "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_schedule_runs GROUP BY schedule_id, run_at HAVING COUNT(*) > 1) twice", "");
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_batches b LEFT JOIN chasqui_schedule_runs r ON r.batch_id = b.id WHERE r.batch_id IS NULL", "");
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_schedules s WHERE NOT EXISTS (SELECT 1 FROM chasqui_schedule_runs r WHERE r.schedule_id = s.id)", "");
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_schedule_runs GROUP BY schedule_id, run_at HAVING COUNT(*) > 1) twice",
+        "");
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM chasqui_batches b LEFT JOIN chasqui_schedule_runs r ON r.batch_id = b.id WHERE r.batch_id IS NULL",
+        "");
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM chasqui_schedules s WHERE NOT EXISTS (SELECT 1 FROM chasqui_schedule_runs r WHERE r.schedule_id = s.id)",
+        "");
     assert_number(0, "SELECT COUNT(*) FROM chasqui_batches WHERE status <> 'running'", "");
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_batches b WHERE total <> (SELECT COUNT(*) FROM chasqui_items i WHERE i.batch_id = b.id) OR "
-                     "total NOT IN (10, 12000)", "");
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM chasqui_batches b WHERE total <> (SELECT COUNT(*) FROM chasqui_items i WHERE i.batch_id = b.id) OR "
+        "total NOT IN (10, 12000)",
+        "");
 }
 
 static void test_plans(void **state)
 {
     struct store_schedule_begin op = begin_op();
     (void)state;
-    exec_sql("INSERT INTO chasqui_schedules (name, cron, portal, action, actor, next_at, created_at) SELECT CONCAT('x', seq), '0 6 * * *', 'acme', "
-             "'acme.login', 'cli:test', NOW(6) + INTERVAL seq MINUTE, NOW(6) FROM seq_1_to_2000", "");
-    exec_sql("INSERT INTO chasqui_schedule_runs (schedule_id, run_at, batch_id, actor, made_at) SELECT seq, NOW(6) - INTERVAL seq MINUTE, seq + "
-             "100000, 'x', NOW(6) FROM seq_1_to_5000", "");
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 50000 + seq MOD 7, seq, seq, 'queued', 1, 2, "
-             "seq FROM seq_1_to_8000", "");
+    exec_sql(
+        "INSERT INTO chasqui_schedules (name, cron, portal, action, actor, next_at, created_at) SELECT CONCAT('x', seq), '0 6 * * *', 'acme', "
+        "'acme.login', 'cli:test', NOW(6) + INTERVAL seq MINUTE, NOW(6) FROM seq_1_to_2000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_schedule_runs (schedule_id, run_at, batch_id, actor, made_at) SELECT seq, NOW(6) - INTERVAL seq MINUTE, seq + "
+        "100000, 'x', NOW(6) FROM seq_1_to_5000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 50000 + seq MOD 7, seq, seq, 'queued', 1, 2, "
+        "seq FROM seq_1_to_8000",
+        "");
     schedule_make("due", "* * * * *", 0, 20);
-    static const char analyze[] = "ANALYZE TABLE chasqui_schedules, chasqui_schedule_runs, chasqui_items, chasqui_batches";
+    static const char analyze[] =
+        "ANALYZE TABLE chasqui_schedules, chasqui_schedule_runs, chasqui_items, chasqui_batches";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();
     due_in();

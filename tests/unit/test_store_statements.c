@@ -7,7 +7,10 @@
 
 static int64_t server_holds(void)
 {
-    sql_fine(db_query(look, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Prepared_stmt_count'", ""));
+    sql_fine(db_query(
+        look,
+        "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Prepared_stmt_count'",
+        ""));
     return db_next(look) ? db_i64(look, 0) : -1;
 }
 
@@ -97,7 +100,9 @@ static void test_lists_have_few_sizes(void **state)
         assert_true(db_list_size(n) >= n);
         sizes += db_list_size(n) != last;
         last = db_list_size(n);
-        assert_int_equal(db_query_in_u64(db, "SELECT COUNT(*) FROM seq_1_to_1000 WHERE seq IN (%s) AND seq > ?", ids, n, "u", (uint64_t)0), DB_OK);
+        assert_int_equal(db_query_in_u64(db, "SELECT COUNT(*) FROM seq_1_to_1000 WHERE seq IN (%s) AND seq > ?",
+                                         ids, n, "u", (uint64_t)0),
+                         DB_OK);
         assert_true(db_next(db));
         assert_int_equal(db_u64(db, 0), n);
     }
@@ -105,14 +110,15 @@ static void test_lists_have_few_sizes(void **state)
     assert_int_equal(db_counts(db)->held, sizes);
 }
 
-/* ---- transactions that the server leaves by itself --------------------------------------------------------------------- */
+/* ---- transactions that the server leaves by itself ---------------------------------------------------------- */
 
 static enum db_rc leaves_tx(struct db *on, void *arg)
 {
     unsigned *calls = arg;
     (*calls)++;
     TRY(db_exec(on, "UPDATE chasqui_revision SET revision = revision + 1", ""));
-    db_exec(on, *calls == 1 ? "ROLLBACK" : "DO 0", ""); /* as a cluster or a proxy does it: nothing says so but the status */
+    db_exec(on, *calls == 1 ? "ROLLBACK" : "DO 0",
+            ""); /* as a cluster or a proxy does it: nothing says so but the status */
     return db_exec(on, "UPDATE chasqui_revision SET revision = revision + 10", "");
 }
 

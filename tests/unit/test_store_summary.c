@@ -54,19 +54,24 @@ static void test_counts_stop_at_a_cap_and_say_so(void **state)
 {
     int64_t took_ms;
     (void)state;
-    exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) VALUES (1, 1, 'p', 'p.l', 5, 1, "
-             "'running', NOW(6) - INTERVAL 90 SECOND), (2, 1, 'p', 'p.l', 9, 1, 'running', NOW(6)), (3, 1, 'p', 'p.l', 9, 1, 'done', NOW(6))",
+    exec_sql(
+        "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) VALUES (1, 1, 'p', 'p.l', 5, 1, "
+        "'running', NOW(6) - INTERVAL 90 SECOND), (2, 1, 'p', 'p.l', 9, 1, 'running', NOW(6)), (3, 1, 'p', 'p.l', 9, 1, 'done', NOW(6))",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 1, seq, seq, 'queued', 1, 4, seq FROM "
+        "seq_1_to_100300",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 2, seq, seq, 'queued', 1, 0, seq FROM "
+        "seq_1_to_7",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, due_at) SELECT 2, 100 + seq, seq, 'retrying', "
+        "NULL, 0, seq, NOW(6) + INTERVAL 1 HOUR FROM seq_1_to_5",
+        "");
+    exec_sql("INSERT INTO chasqui_pause (one, actor, reason, since) VALUES (1, 'token:1:ana', 'night', NOW(6))",
              "");
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 1, seq, seq, 'queued', 1, 4, seq FROM "
-             "seq_1_to_100300",
-             "");
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 2, seq, seq, 'queued', 1, 0, seq FROM "
-             "seq_1_to_7",
-             "");
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, due_at) SELECT 2, 100 + seq, seq, 'retrying', "
-             "NULL, 0, seq, NOW(6) + INTERVAL 1 HOUR FROM seq_1_to_5",
-             "");
-    exec_sql("INSERT INTO chasqui_pause (one, actor, reason, since) VALUES (1, 'token:1:ana', 'night', NOW(6))", "");
     jv_free(summary(NULL)); /* the statements are prepared */
     struct jv *all = summary(&took_ms), *queue = jv_get(all, "queue"), *ready = jv_get(queue, "ready");
     assert_int_equal(jv_len(ready), 2);
@@ -88,11 +93,13 @@ static void test_counts_stop_at_a_cap_and_say_so(void **state)
 static void test_single_jobs_have_an_age_too(void **state)
 {
     (void)state;
-    exec_sql("INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, available_at) VALUES (900, 'U900', 1, 'p', "
-             "'p.l', 'queued', NOW() - INTERVAL 1 DAY, NOW(3) - INTERVAL 5 MINUTE)",
-             "");
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (0, 900, 1, 'queued', 1, 4, 1, 900)",
-             "");
+    exec_sql(
+        "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, available_at) VALUES (900, 'U900', 1, 'p', "
+        "'p.l', 'queued', NOW() - INTERVAL 1 DAY, NOW(3) - INTERVAL 5 MINUTE)",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn, job_id) VALUES (0, 900, 1, 'queued', 1, 4, 1, 900)",
+        "");
     struct jv *all = summary(NULL);
     assert_in_range(number_at(jv_get(all, "queue"), "oldest_age_ms"), 300000, 330000);
     jv_free(all);
@@ -155,7 +162,8 @@ static void test_who_leaves(void **state)
     exec_sql("UPDATE chasqui_sessions SET last_activity_at = NOW(6) - INTERVAL 2 MINUTE", "");
     assert_int_equal(leave(60000), 1);
     assert_int_equal(leave(60000), 0); /* it is planned */
-    assert_number((int64_t)first.job_id, "SELECT job_id FROM chasqui_session_migrations WHERE reason = 'drain'", "");
+    assert_number((int64_t)first.job_id, "SELECT job_id FROM chasqui_session_migrations WHERE reason = 'drain'",
+                  "");
     drain("r1", -1); /* wanted again: it stays */
     assert_number(0, "SELECT COUNT(*) FROM chasqui_session_migrations", "");
     credentials_store(2);
@@ -189,12 +197,14 @@ static void test_a_wish_that_found_no_room_is_forgotten(void **state)
 static void test_what_it_reads(void **state)
 {
     (void)state;
-    exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) SELECT seq, 1, 'p', 'p.l', 5, 1, "
-             "IF(seq % 50, 'done', 'running'), NOW(6) FROM seq_1_to_3000",
-             "");
-    exec_sql("INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 50, seq, seq, 'queued', IF(seq % 2, 1, "
-             "NULL), 4, seq FROM seq_1_to_20000",
-             "");
+    exec_sql(
+        "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) SELECT seq, 1, 'p', 'p.l', 5, 1, "
+        "IF(seq % 50, 'done', 'running'), NOW(6) FROM seq_1_to_3000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 50, seq, seq, 'queued', IF(seq % 2, 1, "
+        "NULL), 4, seq FROM seq_1_to_20000",
+        "");
     static const char analyze[] = "ANALYZE TABLE chasqui_items, chasqui_batches, chasqui_places, chasqui_sessions";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     jv_free(summary(NULL)); /* prepared, and the connection is warm */

@@ -9,9 +9,10 @@
 
 static void batch_make(uint64_t id, const char *callback_url)
 {
-    exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, total, callback_url, created_at, finished_at, done) "
-             "VALUES (?, 1, 'acme', 'acme.login', 5, 1, 'done', 3, ?, NOW(6), NOW(6), 3)",
-             "us", id, callback_url);
+    exec_sql(
+        "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, total, callback_url, created_at, finished_at, done) "
+        "VALUES (?, 1, 'acme', 'acme.login', 5, 1, 'done', 3, ?, NOW(6), NOW(6), 3)",
+        "us", id, callback_url);
 }
 
 static void add(uint64_t batch_id)
@@ -32,14 +33,21 @@ static void claim_forget(struct store_webhook_claim *op)
 
 static struct store_webhook_end end_of(const struct webhook *w, bool is_delivered, int64_t again_ms)
 {
-    struct store_webhook_end op = {.batch_id = w->batch_id, .is_delivered = is_delivered, .again_ms = again_ms, .error = "it answered 500", .holder = "d1"};
+    struct store_webhook_end op = {.batch_id = w->batch_id,
+                                   .is_delivered = is_delivered,
+                                   .again_ms = again_ms,
+                                   .error = "it answered 500",
+                                   .holder = "d1"};
     memcpy(op.token, w->token, sizeof(op.token));
     return op;
 }
 
-#define assert_webhook(want, batch_id)                                                                                                         \
-    assert_text(want, "SELECT CONCAT_WS(' ', state, attempts, due_at IS NOT NULL, token IS NOT NULL, COALESCE(last_error, '-')) FROM "         \
-                      "chasqui_webhooks WHERE batch_id = ?", "u", (uint64_t)(batch_id))
+#define assert_webhook(want, batch_id)                                                                                   \
+    assert_text(                                                                                                         \
+        want,                                                                                                            \
+        "SELECT CONCAT_WS(' ', state, attempts, due_at IS NOT NULL, token IS NOT NULL, COALESCE(last_error, '-')) FROM " \
+        "chasqui_webhooks WHERE batch_id = ?",                                                                           \
+        "u", (uint64_t)(batch_id))
 
 static void test_a_callback_is_claimed_and_delivered(void **state)
 {
@@ -57,7 +65,8 @@ static void test_a_callback_is_claimed_and_delivered(void **state)
     assert_int_equal(op.n, 1);
     assert_true(op.got[0].batch_id == 1 && op.got[0].attempts == 1);
     assert_string_equal(op.got[0].url, "https://a.example/x");
-    assert_non_null(strstr(op.got[0].body.data, "{\"event\":\"batch.finished\",\"batch\":{\"id\":1,\"status\":\"done\""));
+    assert_non_null(
+        strstr(op.got[0].body.data, "{\"event\":\"batch.finished\",\"batch\":{\"id\":1,\"status\":\"done\""));
     memcpy(delivery, op.got[0].delivery, sizeof(delivery));
     run_fine(store_webhook_claim, &other); /* it is held */
     assert_true(other.n == 0 && other.due_in_ms > 15000 && other.due_in_ms <= 20000);
@@ -216,10 +225,14 @@ static void test_plans(void **state)
 {
     struct store_webhook_claim op = claim_op();
     (void)state;
-    exec_sql("INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) SELECT seq, seq, "
-             "'acme', 'acme.login', 5, 1, 'done', 'https://a.example', NOW(6), NOW(6) FROM seq_1_to_3000", "");
-    exec_sql("INSERT INTO chasqui_webhooks (batch_id, state, due_at, delivery, created_at) SELECT seq, IF(seq > 40, 'delivered', 'waiting'), IF(seq > 40, "
-             "NULL, NOW(6)), REPEAT('x', 16), NOW(6) FROM seq_1_to_3000", "");
+    exec_sql(
+        "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) SELECT seq, seq, "
+        "'acme', 'acme.login', 5, 1, 'done', 'https://a.example', NOW(6), NOW(6) FROM seq_1_to_3000",
+        "");
+    exec_sql(
+        "INSERT INTO chasqui_webhooks (batch_id, state, due_at, delivery, created_at) SELECT seq, IF(seq > 40, 'delivered', 'waiting'), IF(seq > 40, "
+        "NULL, NOW(6)), REPEAT('x', 16), NOW(6) FROM seq_1_to_3000",
+        "");
     static const char analyze[] = "ANALYZE TABLE chasqui_webhooks, chasqui_batches";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();

@@ -50,7 +50,8 @@ static void test_a_network_of_ipv6_is_one_address(void **state)
 {
     struct strangers *s = strangers_new(1);
     struct stranger one[5];
-    static const char *const text[] = {"2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1", "10.0.0.1", "::ffff:10.0.0.1"};
+    static const char *const text[] = {"2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1", "10.0.0.1",
+                                       "::ffff:10.0.0.1"};
     (void)state;
     for (unsigned i = 0; i < 5; i++)
         from(&one[i], text[i]);

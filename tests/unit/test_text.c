@@ -98,10 +98,13 @@ static void test_json_of_robots(void **state)
     MENDS("{\"t\":\"cut \\ud83d\"}", "cut " FFFD); /* JSON.stringify(text.slice(0, n)) */
     MENDS("{\"t\":\"whole \\ud83d\\ude00 low \\ude00\"}", "whole \xf0\x9f\x98\x80 low " FFFD);
     MENDS("{\"t\":\"a\\u0000b\\\\u0000\"}", "ab\\u0000");
-    MENDS("{\"t\":\"a\nb\x01" "c\td\"}", "a bc d");
+    MENDS("{\"t\":\"a\nb\x01"
+          "c\td\"}",
+          "a bc d");
     MENDS("\xef\xbb\xbf{\"t\":\"bom\"}", "bom");
     MENDS("{\"t\":\"nul \0 byte\"}", "nul  byte");
-    MENDS("{\"load\":NaN,\"t\":\"NaN \\\"NaN\",\"x\":[-Infinity,Infinity]}", "NaN \"NaN"); /* json.dumps(float("nan")) */
+    MENDS("{\"load\":NaN,\"t\":\"NaN \\\"NaN\",\"x\":[-Infinity,Infinity]}",
+          "NaN \"NaN"); /* json.dumps(float("nan")) */
     assert_null(jv_parse_mended("{\"t\":NaNa}", 10, &why));
     assert_null(jv_parse_mended("{\"t\":\"open", 10, &why));
     assert_null(jv_parse_mended("<html>", 6, &why));
@@ -132,9 +135,11 @@ static void test_any_bytes(void **state)
     srandom(20260202);
     for (unsigned round = 0; round < 20000; round++) {
         char in[64], out[40], again[40];
-        size_t len = (size_t)random() % sizeof(in), room = 1 + (size_t)random() % (sizeof(out) - 1), most = (size_t)random() % 30, count = 0;
+        size_t len = (size_t)random() % sizeof(in), room = 1 + (size_t)random() % (sizeof(out) - 1),
+               most = (size_t)random() % 30, count = 0;
         for (size_t i = 0; i < len; i++) {
-            static const unsigned char likely[] = {0xc3, 0xb1, 0xf0, 0x9f, 0x98, 0x80, 0xed, 0xa0, 0xe2, 'a', '\\', '"', 0xc2, 0x85, 0};
+            static const unsigned char likely[] = {0xc3, 0xb1, 0xf0, 0x9f, 0x98, 0x80, 0xed, 0xa0,
+                                                   0xe2, 'a',  '\\', '"',  0xc2, 0x85, 0};
             in[i] = (char)(random() % 2 ? likely[(size_t)random() % sizeof(likely)] : random());
         }
         text_clean(out, room, in, len, most);
@@ -161,7 +166,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),          cmocka_unit_test(test_token),
-        cmocka_unit_test(test_json_of_robots), cmocka_unit_test(test_session_ids), cmocka_unit_test(test_any_bytes),
+        cmocka_unit_test(test_json_of_robots), cmocka_unit_test(test_session_ids),
+        cmocka_unit_test(test_any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

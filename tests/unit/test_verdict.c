@@ -69,9 +69,9 @@ static void test_dead_is_refused_in_a_row(void **state)
     (void)state;
     feed_down("+xxx", "...d");
     feed_down("+---", "...s");
-    feed_down("xx-", "..s");      /* at first perhaps a restart, then it hangs */
-    feed_down("--xxx", "..ssd");  /* it hung, and was killed */
-    feed_down("xxx---", "..dddd");/* its host is gone too */
+    feed_down("xx-", "..s");       /* at first perhaps a restart, then it hangs */
+    feed_down("--xxx", "..ssd");   /* it hung, and was killed */
+    feed_down("xxx---", "..dddd"); /* its host is gone too */
     feed_down("xxx+-+x++", "..dddddd.");
     feed_down("+x+x+xx+", "........");
 }

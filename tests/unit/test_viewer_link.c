@@ -18,7 +18,8 @@ static char path[] = "/tmp/viewer-key-XXXXXX";
 
 static bool opens(const char *key, mode_t mode)
 {
-    struct conf conf = {.viewer_key_file = path, .viewer_link_s = 3600, .viewer_rights = (char *)(uintptr_t) "view"};
+    struct conf conf = {
+        .viewer_key_file = path, .viewer_link_s = 3600, .viewer_rights = (char *)(uintptr_t) "view"};
     int fd = open(path, O_WRONLY | O_TRUNC);
     assert_int_equal(write(fd, key, strlen(key)), strlen(key));
     close(fd);

@@ -40,7 +40,18 @@ static void test_names(void **state)
 
 static void test_what_is_none(void **state)
 {
-    static const char *const bad[] = {"", "Lima", "America/Nowhere", "5", "-5:00", "-05:60", "+15:00", "../../etc/passwd", "America/../UTC", "posixrules/", "tzdata.zi", "/etc/localtime"};
+    static const char *const bad[] = {"",
+                                      "Lima",
+                                      "America/Nowhere",
+                                      "5",
+                                      "-5:00",
+                                      "-05:60",
+                                      "+15:00",
+                                      "../../etc/passwd",
+                                      "America/../UTC",
+                                      "posixrules/",
+                                      "tzdata.zi",
+                                      "/etc/localtime"};
     const char *why;
     (void)state;
     for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -53,6 +64,7 @@ static void test_what_is_none(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_names), cmocka_unit_test(test_what_is_none)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_what_is_none)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
