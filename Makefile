@@ -12,7 +12,7 @@
 #   make fuzz          the fuzzers, longer            make bench         Chasqui beside its peers, under load
 #   make chaos         10,000 log-ins while every process is killed at random, 20 times, with ten seeds
 #   make soak          everything mixed for an hour: what dies, grows, is lost or comes late (SOAK_MINUTES=N)
-#   make lint          warnings, tables, headers      make format        clang-format
+#   make lint          tables, headers, form, cppcheck; part of make test      make format   clang-format
 #   make release-check what has to hold before a version is tagged
 #   make install       into DESTDIR/PREFIX            make clean
 #   make hosts         over a real Galera cluster      make deps          install the Debian packages that are missing
@@ -119,7 +119,7 @@ FORCE:
 # --- packages and a whole system ---------------------------------------------------------------------------------
 .PHONY: deps run
 deps:
-	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
+	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST) $(PACKAGES_LINT)
 # ROBOT=chromium brings up robots that drive Chromium, and a portal for them, instead of the demo robots.
 run:
 	@tests/run/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) curl $(if $(filter chromium,$(ROBOT)),$(PACKAGES_CHROMIUM))
@@ -166,7 +166,7 @@ PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc)
 .PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser check-robot chaos hosts soak asan tsan fuzz lint format install clean help
 test: deps
 	$(PARALLEL) all unit-tests
-	$(MAKE) check-unit check-policy lint-tables check-fuzz
+	$(MAKE) check-unit check-policy lint check-fuzz
 	$(MAKE) check-pytest
 
 unit-tests: $(UNIT) $(HOSTS)
