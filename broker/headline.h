@@ -14,8 +14,8 @@
 #define HEADLINE_ON_MS 4000   /* it has held so long: shown */
 #define HEADLINE_OFF_MS 20000 /* it has not held for so long: gone */
 #define HEADLINE_MAX 100      /* things that are remembered; beyond them what comes is shown as it is */
-#define HEADLINE_GAP_MS                                                                                           \
-    5000 /* it was not looked for so long: what was true then tells nothing of the time between */
+/* it was not looked for so long: what was true then tells nothing of the time between */
+#define HEADLINE_GAP_MS 5000
 
 struct headline;
 

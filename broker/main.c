@@ -49,9 +49,9 @@ struct drain {
     struct supervisor *supervisor;
     struct loop_timer timer;
     uint64_t until_ms;
-    uint64_t calm_ms,
-        busy_at_ms; /* it ends when nothing was asked for so long; when something was, the last time */
-    bool is_told;   /* BYE was sent */
+    /* it ends when nothing was asked for so long; when something was, the last time */
+    uint64_t calm_ms, busy_at_ms;
+    bool is_told; /* BYE was sent */
 };
 
 static void drain_look(void *arg)

@@ -22,8 +22,8 @@
 #define NAME_BYTES_MAX 400
 #define NAME_CHARS_MAX 100
 #define AHEAD_MAX_MS (366ll * 86400 * 1000) /* times that clients set */
-#define CLOCK_ERROR_MS                                                                                            \
-    (86400ll * 1000) /* that our clock may be wrong by: the database's decides what has passed */
+/* that our clock may be wrong by: the database's decides what has passed */
+#define CLOCK_ERROR_MS (86400ll * 1000)
 
 static const char why_int[] = "must be an integer of 1 or more";
 const char why_session_id[] = "must be 1 to 100 printable characters without space, / \\ % ? #";

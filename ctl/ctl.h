@@ -38,8 +38,8 @@ struct command {
     const char *noun, *verb; /* verb "" = the noun alone */
     ctl_fn *fn;
     enum ctl_needs needs;
-    unsigned
-        words; /* how many words follow, exactly; WORDS_SOME = one or more, WORDS_ANY = also none, WORDS_MAYBE = one or none */
+    /* how many words follow, exactly; WORDS_SOME = one or more, WORDS_ANY = also none, WORDS_MAYBE = one or none */
+    unsigned words;
     uint64_t options;  /* OPT_BIT()s it takes */
     uint64_t repeated; /* those of them that may be given more than once */
     const char *usage; /* words and options as the user types them */

@@ -9,8 +9,8 @@
 struct portal_jobs {
     bool is_there;
     bool complete; /* all our columns are there */
-    struct buf
-        refused; /* one line for each reason why Chasqui would fail on it; empty = good. The caller frees it */
+    /* one line for each reason why Chasqui would fail on it; empty = good. The caller frees it */
+    struct buf refused;
 };
 /* Reads the table's definition; changes nothing. */
 enum db_rc portal_jobs_look(struct db *db, struct portal_jobs *out);

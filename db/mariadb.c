@@ -25,14 +25,14 @@
 #include <string.h>
 
 #define STATEMENTS_MAX 200 /* of a connection */
-#define STATEMENTS_ALL                                                                                            \
-    4000 /* of a process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
+/* of a process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
+#define STATEMENTS_ALL 4000
 #define STATEMENTS_LEAST 16
 #define PATIENCE_S 20
 #define CONNECT_S 3
 #define STALE_MS 1000 /* a failure that comes sooner than this was a connection found dead: worth a second try */
-#define COMMIT_FAILED                                                                                             \
-    1180 /* of a node that lost its cluster at COMMIT: the others may have the transaction, or not */
+/* of a node that lost its cluster at COMMIT: the others may have the transaction, or not */
+#define COMMIT_FAILED 1180
 /* Waits until what the cluster had committed is applied here. */
 #define CATCH_UP "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1"
 #define COLUMN_ROOM 512 /* longer values are fetched again, whole */
@@ -68,8 +68,8 @@ struct db {
     enum db_rc poison;    /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
     struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_news_clear() */
     struct db_refusal told;    /* likewise, what was forgiven too: for the counters */
-    enum db_rc
-        failure; /* the last statement's that failed for good (no DB_DUP); DB_OK = none since db_news_clear() */
+    /* the last statement's that failed for good (no DB_DUP); DB_OK = none since db_news_clear() */
+    enum db_rc failure;
     struct db_refusal taken; /* the last DB_DUP of this try of a transaction, likewise */
     uint64_t affected, insert_id;
 };

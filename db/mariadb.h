@@ -23,8 +23,8 @@
 struct db;
 struct portal_shape;
 
-#define DB_TOO_MANY_STATEMENTS                                                                                    \
-    "1461 " /* how db_error() begins when max_prepared_stmt_count is reached: it is a DB_RETRY */
+/* how db_error() begins when max_prepared_stmt_count is reached: it is a DB_RETRY */
+#define DB_TOO_MANY_STATEMENTS "1461 "
 
 enum db_rc {
     DB_OK = 0,

@@ -199,8 +199,8 @@ enum fault {
     FAULT_COUNT
 };
 extern const char *const fault_name[FAULT_COUNT];
-#define MUTE_WHY                                                                                                  \
-    "healthy but silent" /* why a robot is suspect that is well by /health while calls to it go unanswered */
+/* why a robot is suspect that is well by /health while calls to it go unanswered */
+#define MUTE_WHY "healthy but silent"
 /* Rows of ROBOT_STATS, ATTEMPT_STATS and COMPANY_STATS. */
 struct robot_stats_row {
     struct str name;

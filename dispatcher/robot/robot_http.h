@@ -64,8 +64,8 @@ struct call_spec {
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */
     int64_t connect_ms, total_ms /* 0 = none, for downloads */, first_byte_ms /* 0 = none */,
         idle_ms /* 0 = none */;
-    int64_t
-        usual_ms; /* what a robot is given for such a call, when this one's caller left it less; 0 = total_ms */
+    /* what a robot is given for such a call, when this one's caller left it less; 0 = total_ms */
+    int64_t usual_ms;
     size_t max_bytes; /* cap of the buffered body; ignored with on_data */
     /* Streaming: head comes once before data when status is 200 (return false to stop: the body is buffered instead for
      * other statuses); on_data is given bytes and may answer false = full, the call is then paused until call_resume(). */

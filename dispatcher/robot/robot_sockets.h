@@ -21,8 +21,8 @@ struct socket_user { /* in a call; zeroed is ready for use */
     struct robot_sockets *sockets;
     CURL *easy;
     struct socket *socket; /* of its connection, NULL = not known */
-    bool
-        is_stale; /* something came on the kept connection before the request went out: the call ended without having sent anything */
+    /* something came on the kept connection before the request went out: the call ended without having sent anything */
+    bool is_stale;
 };
 
 /* Puts the multi handle's sockets into the loop. `acted` is called after each curl_multi_socket_action() that a socket caused: calls may have

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define ODD_MAX                                                                                                   \
-    5 /* odd answers in a row, until a call that was spoken before, or should be, counts as not spoken */
+/* odd answers in a row, until a call that was spoken before, or should be, counts as not spoken */
+#define ODD_MAX 5
 
 void robot_speaks_reset(struct speaks *s)
 {

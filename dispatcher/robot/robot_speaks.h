@@ -22,8 +22,8 @@ struct speaks {          /* of one robot under one boot; robot_speaks_reset() be
     struct speech list;  /* GET /sessions */
     struct speech close; /* DELETE /sessions/{id} */
     struct speech fence; /* POST /sessions/fence */
-    bool is_ok_to_all,
-        is_empty_to_all; /* to a GET /sessions that it does not know it said {"ok":true}, or 2xx with nothing */
+    /* to a GET /sessions that it does not know it said {"ok":true}, or 2xx with nothing */
+    bool is_ok_to_all, is_empty_to_all;
 };
 
 enum told {

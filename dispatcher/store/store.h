@@ -170,8 +170,8 @@ struct store_lookup {
     bool whole;             /* in: rows of active sessions are read whole; else only what a call needs:
                                                   * without times, viewer, title, reason and job_uid */
     bool found[LOOKUP_MAX]; /* out */
-    struct session_row
-        row[LOOKUP_MAX]; /* out. ref 0 + found = Laravel's row (done|running, id and base URL set, newest) */
+    /* out. ref 0 + found = Laravel's row (done|running, id and base URL set, newest) */
+    struct session_row row[LOOKUP_MAX];
     enum store_rc rc;
 };
 /* One narrow query for Chasqui's active sessions; more only for ids that it does not settle: those of older generations
@@ -241,8 +241,8 @@ struct store_reserve {
     int64_t laravel_max_age_ms;
     struct idempotency key;
     bool force_new; /* an active session will be closed first: the key is not for it */
-    const struct portal_conf
-        *gate; /* the portal may hold log-ins back; NULL = it does not, as far as is known here */
+    /* the portal may hold log-ins back; NULL = it does not, as far as is known here */
+    const struct portal_conf *gate;
     struct breaker_times breaker;
     unsigned n_candidates;
     struct candidate candidate[CANDIDATES_MAX];
@@ -341,16 +341,16 @@ struct store_login_failed {
     bool uncounted;         /* this attempt does not count: the robots were full */
     bool cancelled;         /* the job ends as cancelled */
     bool is_refused_before; /* no robot was called: the stored credentials are refused */
-    bool
-        blames_portal; /* queued: while its portal's breaker is open such an attempt does not count, and is followed by another */
+    /* queued: while its portal's breaker is open such an attempt does not count, and is followed by another */
+    bool blames_portal;
     struct portal_ended fault; /* with blames_portal: what its breaker is told; `taken` is set here */
     struct breaker_times breaker;
     char holder[NAME_ROOM];
     unsigned tries; /* of jobs that get their last attempt back */
-    uint64_t
-        refused_us; /* the stored credentials of that time (microseconds since 1970) were refused for good; 0 = not */
-    int64_t retry_down_ms,
-        retry_up_ms; /* with blames_portal: retry_ms in that case and in the other; retry_ms tells which it was */
+    /* the stored credentials of that time (microseconds since 1970) were refused for good; 0 = not */
+    uint64_t refused_us;
+    /* with blames_portal: retry_ms in that case and in the other; retry_ms tells which it was */
+    int64_t retry_down_ms, retry_up_ms;
     /* kind migrate: the migration row stays, attempts+1, available again after retry_ms; session stays opening, without robot and place
      * (with KEEP_PENDING a closed-off generation row of the old robot stays behind as lost and a new opening generation is made). */
     int64_t retry_ms; /* < 0: no further try; a migration's session is lost */
@@ -677,8 +677,8 @@ struct store_sessions {
 };
 void store_sessions(struct db *db, void *op);
 struct store_workers {
-    struct buf
-        json; /* array of {name,wanted,capacity,places_used,places_total,sessions,abandoned,boot_id,fenced} */
+    /* array of {name,wanted,capacity,places_used,places_total,sessions,abandoned,boot_id,fenced} */
+    struct buf json;
     enum store_rc rc;
 };
 void store_workers(struct db *db, void *op);

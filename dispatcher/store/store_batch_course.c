@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIVE_MAX                                                                                                  \
-    512 /* items of a state that the longest are looked for among: the first by index, which began first */
+/* items of a state that the longest are looked for among: the first by index, which began first */
+#define LIVE_MAX 512
 #define TAIL_MAX 10
 #define EVENTS_MAX 8192 /* of a piece; a timeline has few */
 #define DAY_MS 86400000
@@ -29,8 +29,8 @@ enum item_state { QUEUED = 1, RUNNING, RETRYING, DONE, FAILED, CANCELLED }; /* t
 struct seen {
     uint64_t idx, job_id; /* job_id 0: it has none of its own */
     unsigned state;
-    int64_t first_ms, began_ms,
-        ended_ms; /* first_ms: its first attempt; began_ms: that of the last time it was put in; 0 = not known */
+    /* first_ms: its first attempt; began_ms: that of the last time it was put in; 0 = not known */
+    int64_t first_ms, began_ms, ended_ms;
 };
 
 struct robot {

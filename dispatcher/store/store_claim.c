@@ -19,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPLIT_MS                                                                                                  \
-    2000 /* leases are counted from the claim's beginning: what is left after this comes with the next one */
+/* leases are counted from the claim's beginning: what is left after this comes with the next one */
+#define SPLIT_MS 2000
 
 static void items_forget(struct claim *c)
 {

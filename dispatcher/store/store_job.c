@@ -487,8 +487,8 @@ void store_jobs(struct db *db, void *arg)
 struct found {
     uint64_t job_id, company_id, batch_id, idx;
     uint8_t priority;
-    bool is_ours, is_login, has_item,
-        is_kept; /* is_kept: its row could not be changed, chasqui_refusals says how it ended */
+    /* is_kept: its row could not be changed, chasqui_refusals says how it ended */
+    bool is_ours, is_login, has_item, is_kept;
     char status[21], job_uid[65];
 };
 

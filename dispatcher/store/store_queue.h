@@ -105,8 +105,8 @@ struct store_claim {
     struct lease lease; /* its token is used for all of them; limit_ms is set from each action */
     unsigned max;       /* 1..QUEUE_CLAIM_MAX */
     unsigned tries;     /* of jobs that are made here */
-    unsigned kept_back_percent,
-        logins_per_robot; /* places kept for interactive work; log-ins at once on a robot */
+    /* places kept for interactive work; log-ins at once on a robot */
+    unsigned kept_back_percent, logins_per_robot;
     int64_t laravel_max_age_ms;
     const struct action_table *actions;
     const struct portal_conf_table *portals; /* NULL = none has limits */
@@ -238,8 +238,8 @@ struct store_jobs { /* a page of jobs, newest first; those of `companies` unless
     unsigned limit;
     char search
         [101]; /* with `all` only, and then without the others: a job's or company's number, a job_uid, a session id */
-    int64_t since_ms, for_ms,
-        until_ms; /* with `all` only: made from then on (unix, or so long ago) and before then; 0 = any. Not with search */
+    /* with `all` only: made from then on (unix, or so long ago) and before then; 0 = any. Not with search */
+    int64_t since_ms, for_ms, until_ms;
     uint64_t from; /* the first id of those */
     struct buf json;
     enum store_rc rc;
@@ -439,8 +439,8 @@ struct
                              * cancelled one is cancelled, one that is open for a day runs with what it has */
     unsigned n;
     uint64_t batch[QUEUE_CLAIM_MAX];
-    uint64_t
-        after; /* n 0: looks at those behind this one; out: the last one looked at, 0 when there are no more */
+    /* n 0: looks at those behind this one; out: the last one looked at, 0 when there are no more */
+    uint64_t after;
     /* those that ended here */
     unsigned n_done;
     uint64_t done[QUEUE_CLAIM_MAX];

@@ -26,8 +26,8 @@ enum prune_what {
 struct store_prune {
     enum prune_what what;
     uint64_t cursor; /* in and out: ids up to this were looked at; 0 begins */
-    bool
-        deletes_rows; /* retention.portal_jobs = delete: rows of portal_jobs too, where no foreign key points at them */
+    /* retention.portal_jobs = delete: rows of portal_jobs too, where no foreign key points at them */
+    bool deletes_rows;
     int64_t older_s; /* than this, by the database's clock */
     unsigned n;      /* out: rows deleted */
     bool is_end;     /* out: what follows is too young, or there is nothing more */

@@ -27,8 +27,8 @@ struct store_webhook_claim { /* those that are due; SKIP LOCKED */
     struct receivers busy;   /* calls that are under way; those of the claim come to them */
     unsigned n;
     struct webhook got[WEBHOOK_CLAIM_MAX];
-    int64_t
-        due_in_ms; /* n 0: until the next one is due, 0 = others are at it, or their receivers have enough; -1 = none waits */
+    /* n 0: until the next one is due, 0 = others are at it, or their receivers have enough; -1 = none waits */
+    int64_t due_in_ms;
     enum store_rc rc;
 };
 void store_webhook_claim(struct db *db, void *op);
