@@ -10,7 +10,8 @@ import {ask, world} from './broker.js';
 import {panel, button, failure} from './part.js';
 import {number} from './format.js';
 
-const LIMIT = 50, EMPTY_PAGES = 20;
+const EMPTY_PAGES = 20;
+const limit = () => (matchMedia('(max-width: 40rem)').matches ? 15 : 50); /* on a phone a row is a card */
 let redraw = () => {};
 
 export function listsDrawnBy(draw) {
@@ -56,7 +57,7 @@ export class List {
     async page(cursor, turn) {
         let told;
         for (let i = 0; i < EMPTY_PAGES; i++) {
-            told = await ask(this.path, {...this.query(), limit: LIMIT, cursor});
+            told = await ask(this.path, {...this.query(), limit: limit(), cursor});
             cursor = told.next_cursor;
             if (told[this.member].length || !cursor || turn !== this.turn)
                 break;

@@ -105,7 +105,7 @@ function charts(history) {
         panel('throughput', t('throughput'), {as_of: world.stats.as_of, note: t('throughput_note')},
             chart({id: 'throughput', title: t('throughput'), from, step_s, n, unit: v => number(v, v !== null && v < 10 ? 1 : 0), quiet: t('quiet_hour'),
                 series: [...done, {name: 'failed', label: t('failed'), values: failed, kind: 'line', tone: 'bad'}]})),
-        panel('waits', t('waits'), {as_of: world.stats.as_of, note: t('waits_note')},
+        panel('waits', t('waits'), {as_of: world.stats.as_of, folds: true, note: t('waits_note')},
             chart({id: 'waits', title: t('waits'), from, step_s, n, unit: v => duration(v), quiet: t('no_wait_hour'), series: of('wait_p95_s', 'line')})),
     ];
 }
@@ -120,7 +120,7 @@ function laneRows(stats) {
 }
 
 function lanes(stats) {
-    return panel('lanes', t('by_lane'), {as_of: stats.as_of, wide: true, note: t('lanes_note')},
+    return panel('lanes', t('by_lane'), {as_of: stats.as_of, wide: true, folds: true, note: t('lanes_note')},
         table(t('by_lane'), [
             {head: t('lane'), kind: 'lead', cell: l => [h('b', {}, nameOf(l.name)), h('small', {}, t('about_' + l.name))]},
             {head: t('waiting'), kind: 'num', cell: l => count(l.waits)},
@@ -172,12 +172,16 @@ function durable(stats) {
 
 /* ---- robots, processes, companies ---------------------------------------------------------------------------- */
 
+const NEED = ['down', 'suspect', 'unknown', 'up']; /* who needs help comes first: a phone shows no more than five */
+
 function robots(stats) {
+    const list = [...stats.robots].sort((a, b) => NEED.indexOf(a.verdict) - NEED.indexOf(b.verdict));
     return panel('robots', t('robots_title'), {as_of: stats.as_of, wide: true, tools: h('a', {href: '#/robots'}, t('all_and_act'))},
         stats.robots.length === 0 ? h('p', {class: 'empty'}, t('no_robots'))
-            : h('ul', {class: 'chips'}, stats.robots.slice(0, 60).map(robot =>
+            : h('ul', {class: 'chips'}, list.slice(0, 60).map(robot =>
                 h('li', {key: robot.name, class: `chip is-${robot.verdict}`}, h('a', {href: '#/robots?' + new URLSearchParams({name: robot.name})}, h('b', {}, robot.name)), robotBadge(robot), places(robot.places_used, robot.places_total)))),
-        stats.robots.length > 60 && h('p', {class: 'note'}, t('and_more', number(stats.robots.length - 60))));
+        list.length > 5 && h('p', {class: 'note is-narrow'}, h('a', {href: '#/robots'}, t('all_n', number(list.length)))),
+        list.length > 60 && h('p', {class: 'note is-roomy'}, t('and_more', number(list.length - 60))));
 }
 
 /* Which server a dispatcher uses; of a cluster its node's state and size, too. */
@@ -196,7 +200,7 @@ function processes(stats) {
         ...stats.healthds.map(one => ({key: 'h' + one.endpoint, kind: t('healthd'), name: one.endpoint, badge: one.heard ? badge('ok', 'ok', t('heard')) : badge('bad', 'bad', t('silent')), version: '',
             what: one.heard ? t('healthd_what', number(one.up), number(one.suspect), number(one.down), duration(one.probe_s?.p95), number(one.gaps_total)) : t('gone_since', ago(one.silent_since)), as_of: null})),
     ];
-    return panel('processes', t('processes'), {as_of: stats.as_of},
+    return panel('processes', t('processes'), {as_of: stats.as_of, folds: true},
         table(t('processes'), [
             {head: t('process'), kind: 'lead', cell: r => [h('b', {}, r.kind), h('small', {}, r.name), r.boot && h('small', {class: 'mono', title: r.boot}, t('boot', r.boot.slice(0, 8)))]},
             {head: t('state'), cell: r => r.badge},
@@ -207,7 +211,7 @@ function processes(stats) {
 
 function companies(stats) {
     const {companies: told} = stats, company = id => h('a', {href: `#/companies/${id}`}, t('company_n', id));
-    return panel('companies', t('companies'), {as_of: told?.as_of, note: t('companies_note', duration(told?.window_s ?? null))},
+    return panel('companies', t('companies'), {as_of: told?.as_of, folds: true, note: t('companies_note', duration(told?.window_s ?? null))},
         h('div', {class: 'pair'},
             h('div', {}, h('h3', {}, t('wait_most')), table(t('wait_most'), [
                 {head: t('company'), kind: 'lead', cell: c => company(c.company_id)}, {head: t('times_waited'), kind: 'num', cell: c => number(c.waits)}, {head: t('waited'), kind: 'num', cell: c => duration(c.wait_s)},
@@ -219,7 +223,7 @@ function companies(stats) {
 
 function routes(stats) {
     const codes = row => Object.entries(row.codes).map(([code, n]) => h('span', {class: `code is-${code[0]}`, key: code}, code, ' ', h('b', {}, number(n))));
-    return panel('routes', t('routes'), {as_of: stats.broker.as_of},
+    return panel('routes', t('routes'), {as_of: stats.broker.as_of, folds: true},
         table(t('routes'), [
             {head: t('route'), kind: 'lead mono', cell: r => `${r.method} ${r.route}`},
             {head: t('rate'), kind: 'num', cell: r => rate(r.per_s)},

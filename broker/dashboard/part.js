@@ -24,10 +24,21 @@ export function asOf(iso, isSteady = false) {
     return h('time', {class: isOld ? 'asof is-old' : 'asof', datetime: iso, title: iso}, t('as_of', clock(iso)));
 }
 
-export function panel(id, title, {as_of, steady, tools, note, wide, kind} = {}, ...kids) {
-    return h('section', {class: `panel${wide ? ' is-wide' : ''}${kind ? ' ' + kind : ''}`, 'aria-labelledby': id + '-h', key: id},
+/* folds: on a phone only its head is shown until somebody asks for the rest. The style sheet decides what a phone is. */
+const unfolded = new Set();
+
+function foldSwitch(id, title) {
+    const isOpen = unfolded.has(id), text = t(isOpen ? 'fold' : 'unfold');
+    return h('button', {type: 'button', class: 'button is-small fold', 'aria-expanded': String(isOpen), 'aria-label': `${text}: ${title}`,
+        onclick: () => { unfolded[isOpen ? 'delete' : 'add'](id); redraw(); }}, text);
+}
+
+export function panel(id, title, {as_of, steady, tools, note, wide, kind, folds} = {}, ...kids) {
+    const isFolded = folds && !unfolded.has(id);
+    return h('section', {class: `panel${wide ? ' is-wide' : ''}${isFolded ? ' is-folded' : ''}${kind ? ' ' + kind : ''}`, 'aria-labelledby': id + '-h', key: id},
         h('header', {class: 'panel-head'},
             h('h2', {id: id + '-h'}, title),
+            folds && foldSwitch(id, title),
             tools && h('div', {class: 'panel-tools'}, tools),
             as_of !== undefined && asOf(as_of, steady)),
         note && h('p', {class: 'note'}, note), kids);

@@ -32,6 +32,9 @@ const TEXT = {
     reads_only: ['reads only', 'solo lectura'],
     foot: ['Broker {0}, Chasqui {1}', 'Broker {0}, Chasqui {1}'],
     busy: ['One moment…', 'Un momento…'],
+    unfold: ['Show', 'Ver'],
+    fold: ['Hide', 'Ocultar'],
+    all_n: ['All {0}', 'Todos: {0}'],
     connecting: ['Asking the broker…', 'Preguntando al broker…'],
 
     /* the door */
