@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_claim.h - what the files of a claim share: its items on their way from
- * the queue to their robots. store_claim.c leads; store_claim_take.c chooses items,
+ * the queue to their robots. store_claim.c leads; store_claim_order.c chooses items,
  * store_claim_company.c looks at companies, store_claim_write.c writes.
  */
 #ifndef CHASQUI_STORE_CLAIM_H
 #define CHASQUI_STORE_CLAIM_H
 
+#include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_queue.h"
-#include "dispatcher/store/store_sql.h"
 
 enum fate {
     FATE_GO,     /* begins now */

@@ -7,6 +7,7 @@
  */
 #include "dispatcher/store/store_drain.h"
 #include "dispatcher/store/store_down.h"
+#include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_sql.h"
 
 #include "common/check.h"

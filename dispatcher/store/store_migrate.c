@@ -6,6 +6,7 @@
  * next on its new robot, in one transaction.
  */
 #include "dispatcher/store/store_down.h"
+#include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_sql.h"
 
 #include "common/check.h"

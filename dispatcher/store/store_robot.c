@@ -5,6 +5,7 @@
 #include "db/robot_row.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_down.h"
+#include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_sql.h"
 #include "dispatcher/wire/request.h"
 

@@ -7,6 +7,7 @@
  * nothing. The robot of a session is always read from portal_jobs.
  */
 #include "dispatcher/store/store_down.h"
+#include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_sql.h"
 
 #include <stdio.h>

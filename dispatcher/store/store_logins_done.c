@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_outcome.c - many batches' log-ins that have their session, in one
+ * store_logins_done.c - many batches' log-ins that have their session, in one
  * transaction: each by compare-and-swap on its lease's token, as
  * store_login_done() does it for one. Rows are locked in the same order. What
  * does not fit together (a session id that is live elsewhere) is done one by one.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_claim_items.c - the items of a claim: which of them a statement is for, and which one a row is of.
+ * store_claim_rows.c - the items of a claim: which of them a statement is for, and which one a row is of.
  */
 #include "dispatcher/store/store_claim.h"
 

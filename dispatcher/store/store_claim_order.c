@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_claim_take.c - which items a claim takes: by urgency, then by turn. So that
+ * store_claim_order.c - which items a claim takes: by urgency, then by turn. So that
  * urgent work that never ends does not keep the other waiting for ever, each
  * SHARE-th place of the claims that are full goes to less urgent items that have
  * waited for AGED_S, one of each urgency in turn. Runs inside the claim's transaction.
