@@ -28,6 +28,7 @@ import * as find from './find.js';
 import * as audit from './audit.js';
 import {alertsDrawnBy, notify} from './alerts.js';
 import * as login from './login.js';
+import './keys.js';
 
 const VIEWS = {'': overview, robots, sessions, jobs, batches, schedules, portals, errors, history, tokens, audit, find};
 const ONES = {jobs: [job, 'job_n'], batches: [batch, 'batch_title'], companies: [company, 'company_title']}; /* a page of one thing: what shows it, its title */

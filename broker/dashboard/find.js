@@ -82,15 +82,3 @@ function submit(event) {
     field.blur();
     location.hash = '#/find?' + new URLSearchParams({q: text});
 }
-
-/* "/" from anywhere, unless somebody types or answers a dialog. */
-addEventListener('keydown', event => {
-    if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('input, select, textarea, dialog, [contenteditable]') || document.querySelector('dialog'))
-        return;
-    const field = document.getElementById('find');
-    if (field) {
-        event.preventDefault();
-        field.focus();
-        field.select();
-    }
-});

@@ -384,11 +384,13 @@ const TEXT = {
     /* the search box */
     find: ['Find anything', 'Buscar todo'],
     find_hint: ['Find…  /', 'Buscar…  /'],
-    find_why: ['Company, session, job id or uid, batch, robot. The key / comes here from anywhere.', 'Empresa, sesión, id o uid de trabajo, lote, robot. La tecla / lleva aquí desde cualquier parte.'],
+    find_why: ['Company, session, job id or uid, batch, robot. The key / comes here from anywhere; ? tells the others.', 'Empresa, sesión, id o uid de trabajo, lote, robot. La tecla / lleva aquí desde cualquier parte; ? dice las demás.'],
     find_title: ['Found for {0}', 'Resultados para {0}'],
     find_note: ['Companies, jobs and batches by their number, jobs by their uid, sessions by their id, robots and batches by a part of their name.', 'Empresas, trabajos y lotes por su número, trabajos por su uid, sesiones por su id, robots y lotes por una parte de su nombre.'],
     find_what: ['What', 'Qué'],
     find_nothing: ['Nothing is called {0}.', 'Nada se llama {0}.'],
+    keys_title: ['Keys', 'Teclas'],
+    keys_done: ['Good', 'Bien'],
     has_session: ['logged in', 'con sesión'],
     all_robots: ['All robots', 'Todos los robots'],
 

@@ -104,6 +104,17 @@ def test_the_search_box_finds_what_there_is(operator, house):
     assert operator.js("return document.activeElement.id") == "f-jobs-company_id", "whoever types a / means it"
 
 
+def test_the_keys_go_to_views_and_tell_themselves(operator):
+    operator.key("gr").see("r3", "Add a robot", within="main", timeout=40).key("?").see("Keys", "Schedules", within="dialog").press("Good", "dialog")
+    wait_until(lambda: not operator.all("dialog"), 5, "it is closed")
+    operator.key("go").see("Queue by lane", within="main", timeout=40).choose("Language", "Español")
+    operator.js("document.activeElement.blur()")
+    operator.key("?").see("Teclas", "Horarios", within="dialog").key(Keys.ESCAPE)
+    wait_until(lambda: not operator.all("dialog"), 5, "it is closed")
+    operator.key("gj").see("20110", within="main", timeout=40).choose("Idioma", "English").field("Company").send_keys("gr?")
+    assert operator.js("return [location.hash, document.activeElement.value, document.querySelector('dialog')]") == ["#/jobs", "gr?", None]
+
+
 def test_history_sets_today_beside_yesterday(operator, house):
     job = house.system.database.value("SELECT MIN(job_id) FROM chasqui_jobs")
     portal = house.system.database.value("SELECT portal FROM chasqui_jobs WHERE job_id = %s", job)
