@@ -23,6 +23,7 @@
 #define WATCHED_EVERY_MS 2000
 #define WATCHED_MS 15000 /* after somebody looked */
 #define PATIENCE_MS 5000
+#define MOVES_MS 10000 /* something ended so lately: the queue moves */
 #define KEY_OF_SUMMARIES (UINT64_MAX - 1)
 
 struct summary {
@@ -243,6 +244,30 @@ static struct jv *count_jv(int64_t n, bool is_capped)
     return count;
 }
 
+bool summary_moves(const struct broker *b)
+{
+    struct summary_view v = summary_view(b);
+    struct queue_sum lately;
+    if (!v.is_known || v.depth <= 0 || v.is_paused)
+        return false;
+    fleet_queue_since(b, MOVES_MS, &lately);
+    return lately.done || lately.failed || peers_count(b).queued_running;
+}
+
+/* At the rate of the batches, or else, of what ended in the last minute. */
+int64_t summary_clear_ms(const struct broker *b)
+{
+    struct summary_view v = summary_view(b);
+    struct queue_sum minute;
+    if (v.depth <= 0 && !v.held)
+        return 0;
+    if (!summary_moves(b))
+        return -1;
+    double s = rate_span(fleet_queue_since(b, RATE_MS, &minute));
+    double ended = (double)(minute.done + minute.failed);
+    return v.clear_ms >= 0 ? v.clear_ms : ended > 0 ? (int64_t)((double)v.depth * s * 1000 / ended) : -1;
+}
+
 static void counts_set(const struct broker *b, struct jv *one, const struct summary_view *v)
 {
     static const char *const names[] = {"scheduled", "batches_open"};
@@ -267,10 +292,9 @@ struct jv *summary_queue_jv(const struct broker *b)
     jv_set_time(one, "as_of", b->summary->at_unix_ms);
     counts_set(b, one, &v);
     double s = fleet_queue_since(b, RATE_MS, &grown);
-    jv_set_number(one, "clear_s",
-                  v.depth <= 0 && !v.held          ? 0
-                  : v.depth > 0 && v.clear_ms >= 0 ? (double)v.clear_ms / 1000
-                                                   : -1);
+    int64_t clear_ms = summary_clear_ms(b);
+    jv_set_number(one, "clear_s", clear_ms > 0 ? (double)clear_ms / 1000 : (double)clear_ms);
+    jv_set_bool(one, "moves", summary_moves(b));
     jv_set_int(one, "held", v.held);
     s = rate_span(s);
     jv_set_number(one, "accepted_per_s", (double)grown.accepted / s);

@@ -19,6 +19,10 @@ void summary_destroy(struct summary **sp);
 void summary_tick(struct broker *b);    /* each second */
 void summary_watched(struct broker *b); /* somebody looks: ask more often for a while */
 struct summary_view summary_view(const struct broker *b);
+/* Work waits, and other work ends or runs, however full the places are. */
+bool summary_moves(const struct broker *b);
+/* Until all that is ready has begun, as it is told everywhere; 0 = nothing waits, -1 = nothing moves, or its rate is not known. */
+int64_t summary_clear_ms(const struct broker *b);
 void summary_refusal(const struct broker *b, char *why, size_t room); /* what refused the last one */
 /* Portals that are down or coming back, and parts of the queue that are paused. */
 typedef void summary_portal_fn(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,

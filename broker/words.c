@@ -38,7 +38,6 @@
 #define BUSY_TIMES 5 /* deadlocks and lock waits come by themselves while many write, and are tried again */
 #define BUSY_S 30
 #define LEFT_SHOWN_MS 60000 /* a dispatcher that was stopped on purpose */
-#define MOVES_MS 10000      /* something ended so lately: the queue moves */
 
 struct row {
     enum word word;
@@ -314,26 +313,16 @@ static void processes_look(struct told *t)
 
 /* ---- queue, places, lanes ----------------------------------------------------------------------------------- */
 
-/* Work that waits while other work ends or runs, however full the places are. */
-static bool is_busy(const struct broker *b)
-{
-    struct summary_view v = summary_view(b);
-    struct queue_sum lately;
-    if (!v.is_known || v.depth <= 0 || v.is_paused)
-        return false;
-    fleet_queue_since(b, MOVES_MS, &lately);
-    return lately.done || lately.failed || peers_count(b).queued_running;
-}
-
 static void busy_say(struct told *t)
 {
     struct queue_sum minute;
     struct summary_view v = summary_view(t->b);
     fleet_queue_since(t->b, RATE_MS, &minute);
-    struct row *r = say(t, v.clear_ms >= 0 ? WORD_BUSY_UNTIL : WORD_BUSY, NULL, 0);
+    int64_t clear_ms = summary_clear_ms(t->b);
+    struct row *r = say(t, clear_ms >= 0 ? WORD_BUSY_UNTIL : WORD_BUSY, NULL, 0);
     r->n = v.depth;
     r->m = (int64_t)(minute.done + minute.failed);
-    r->time_ms = v.clear_ms;
+    r->time_ms = clear_ms;
 }
 
 static void portal_one(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,
@@ -370,7 +359,7 @@ static void queue_look(struct told *t)
     summary_each_pause(t->b, part_paused_one, t);
     if (v.is_paused)
         summary_pause(t->b, say(t, WORD_QUEUE_PAUSED, NULL, 0)->why, sizeof(((struct row *)0)->why));
-    else if (is_busy(t->b))
+    else if (summary_moves(t->b))
         return;
     else if (!is_full && v.depth > 0 && has_places && places.open_to_queue == 0)
         say_count(t, WORD_PLACES_KEPT, v.depth, places.total - places.used);
@@ -526,7 +515,7 @@ struct jv *words_jv(const struct broker *b, const char **state)
         struct row *well = &first->row[0];
         first->b = b;
         first->now_ms = t->now_ms;
-        if (is_busy(b))
+        if (summary_moves(b))
             busy_say(first);
         else
             *well = (struct row){.word = is_quiet(b) ? WORD_IDLE : WORD_WELL,

@@ -77,6 +77,12 @@ static void previous_print(const struct jv *batch)
     ctl_field("run before", text);
 }
 
+static const char *waits_label(const struct jv *why)
+{
+    const char *reason = jv_str(jv_get(why, "reason"));
+    return reason && strcmp(reason, "waiting_for_place") == 0 ? "waits" : "stands";
+}
+
 static void batch_print(const struct jv *batch)
 {
     static const char *const keys[] = {"id", "name", "status", "portal", "action", "priority", "made_by", "total"};
@@ -96,7 +102,7 @@ static void batch_print(const struct jv *batch)
         ctl_field(states[i], number_text((uint64_t)count_of(batch, states[i]), number));
     const struct jv *waits = jv_get(batch, "waits_for");
     for (size_t i = 0; i < jv_len(waits); i++)
-        ctl_field(i ? "" : "stands", broker_why(jv_at(waits, i), left, sizeof(left)));
+        ctl_field(i ? "" : waits_label(jv_at(waits, i)), broker_why(jv_at(waits, i), left, sizeof(left)));
     if (progress_end_text(batch, left, sizeof(left)))
         ctl_field("left", left);
     for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++)

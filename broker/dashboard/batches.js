@@ -33,7 +33,7 @@ export function ending(b) {
     if (!waits && counts.running && b.oldest_running_s !== null && b.oldest_running_s !== undefined)
         return t('still_running', number(counts.running), duration(b.oldest_running_s));
     if (b.waits_for && b.waits_for.some(w => w.reason !== 'portal_limit'))
-        return t(b.waits_for[0].reason === 'paused' ? 'stands_paused' : 'stands_portal');
+        return t({paused: 'stands_paused', portal_unavailable: 'stands_portal', waiting_for_place: 'why_waiting_for_place', no_robot: 'why_no_robot'}[b.waits_for[0].reason] || 'stands');
     if (b.eta_min_s !== null && b.eta_min_s !== undefined)
         return t('eta_range', duration(b.eta_min_s), duration(b.eta_max_s));
     return t('eta_unknown');

@@ -212,10 +212,7 @@ static void why_start(struct dispatcher *d, struct request *r)
     struct store_why *op = xcalloc(1, sizeof(*op));
     op->job_id = r->job_id;
     strcpy(op->job_uid, r->job_uid);
-    op->kept_back_percent = (unsigned)d->conf->queue_interactive_percent;
-    op->logins_per_robot = (unsigned)d->conf->queue_robot_logins;
-    op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, NULL, 0);
-    op->n_full = robots_n_full(d);
+    robots_room(d, &op->room);
     op->portals = &d->conf->portals;
     store_submit(d->store, store_why, op, why_done, asked_new(d, r));
 }
@@ -231,6 +228,7 @@ static void company_start(struct dispatcher *d, struct request *r)
 {
     struct store_company *op = xcalloc(1, sizeof(*op));
     op->portals = &d->conf->portals;
+    robots_room(d, &op->room);
     op->company_id = r->company_id;
     store_submit(d->store, store_company, op, company_done, asked_new(d, r));
 }

@@ -13,6 +13,7 @@
 #include "dispatcher/queue/queue.h"
 #include "dispatcher/queue/webhook.h"
 #include "dispatcher/robot/robot_answer.h"
+#include "dispatcher/robot/robots.h"
 #include "dispatcher/session/lease.h"
 #include "dispatcher/wire/asked.h"
 #include "dispatcher/wire/peer.h"
@@ -335,6 +336,7 @@ static void get_start(struct dispatcher *d, struct request *r)
 {
     struct store_batch *op = xcalloc(1, sizeof(*op));
     op->portals = &d->conf->portals;
+    robots_room(d, &op->room);
     op->batch_id = r->batch_id;
     op->viewer = viewer_of(r);
     op->with_course = r->course;
@@ -372,6 +374,7 @@ static void batches_list_start(struct dispatcher *d, struct request *r)
 {
     struct store_batches *op = xcalloc(1, sizeof(*op));
     op->portals = &d->conf->portals;
+    robots_room(d, &op->room);
     snprintf(op->state, sizeof(op->state), "%.20s", r->state);
     op->cursor = r->cursor;
     op->limit = r->limit;

@@ -520,6 +520,14 @@ void robots_not_full(struct dispatcher *d, uint32_t robot_id)
         backoff_clear(&k->robot.full);
 }
 
+void robots_room(const struct dispatcher *d, struct work_room *room)
+{
+    room->kept_back_percent = (unsigned)d->conf->queue_interactive_percent;
+    room->logins_per_robot = (unsigned)d->conf->queue_robot_logins;
+    room->n_candidates = robots_candidates(d, room->candidate, CANDIDATES_MAX, NULL, 0);
+    room->n_full = robots_n_full(d);
+}
+
 unsigned robots_n_full(const struct dispatcher *d)
 {
     unsigned n = 0;

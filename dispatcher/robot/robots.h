@@ -39,6 +39,7 @@ void robots_judged(struct dispatcher *d, const struct health_row *row);
 /* What the robot said to a log-in that was sent at asked_ms (monotonic): full, or not. Full: not asked for the time that is answered. */
 uint32_t robots_full(struct dispatcher *d, uint32_t robot_id, uint64_t asked_ms);
 void robots_not_full(struct dispatcher *d, uint32_t robot_id);
+void robots_room(const struct dispatcher *d, struct work_room *room); /* as the queue sees them now */
 unsigned robots_n_full(const struct dispatcher *d); /* that are not asked now because they are full */
 void robots_all_unknown(struct dispatcher *d);      /* every publisher silent */
 /* A boot id in what the robot answered to a question of asked_ms. One that is new is checked (boot_check.c) before sessions end by it. */

@@ -206,7 +206,13 @@ void store_adopt(struct db *db, void *op);
 struct candidate {
     uint32_t robot_id;
     uint8_t rank;
-}; /* rank 0 preferred (up/unknown as last judged), 1 suspect */
+};                                                /* rank 0 preferred (up/unknown as last judged), 1 suspect */
+struct work_room {                                /* the robots that queued work may go to */
+    unsigned n_full;                              /* they said they are full and are not asked now */
+    unsigned kept_back_percent, logins_per_robot; /* as in store_claim */
+    unsigned n_candidates;
+    struct candidate candidate[CANDIDATES_MAX];
+};
 
 enum reserve_outcome {
     RESERVE_OK,          /* committed: call the robot now */

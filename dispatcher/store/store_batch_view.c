@@ -17,6 +17,7 @@
 
 #define RECENT "500" /* jobs begun last, whose rate tells how long the rest will take */
 #define RECENT_LEAST 10
+#define MOVES_US 10000000  /* something began so lately: the batch moves */
 #define BATCHES_OF_RATE 20 /* the oldest that are not finished */
 
 static const char *const item_state_name[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
@@ -57,6 +58,7 @@ struct shape {
     int64_t oldest_ms; /* how long its oldest item runs, -1 = none does */
     struct jv *waits;  /* what holds all that waits of it; owned, NULL = nothing was looked for */
     bool stands;       /* by that, nothing of it begins */
+    bool moves;        /* some of it runs, or began a moment ago */
 };
 
 #define SHAPE_COLUMNS                                                                                                                             \
@@ -114,24 +116,29 @@ static enum db_rc counts_read(struct db *db, struct shape *s)
 }
 
 /* How fast items begin: the last ones that did, and how long that took until now; those of the last minute, where there are enough,
- * so that a standstill before it does not count. Without jobs of its own (its companies had sessions) what is done since the
+ * so that a standstill before it does not count. One of which nothing runs and nothing began lately has no rate: the time since would
+ * only grow. Without jobs of its own (its companies had sessions) what is done since the
  * batch may run. */
 static enum db_rc rate_read(struct db *db, struct shape *s)
 {
     TRY(db_query(
         db,
         "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(x.started_at), NOW(6)), COUNT(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, 1, NULL)), "
-        "TIMESTAMPDIFF(MICROSECOND, MIN(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, x.started_at, NULL)), NOW(6)) FROM (SELECT {utc started_at} "
+        "TIMESTAMPDIFF(MICROSECOND, MIN(IF(x.started_at > NOW(6) - INTERVAL 1 MINUTE, x.started_at, NULL)), NOW(6)), TIMESTAMPDIFF(MICROSECOND, "
+        "MAX(x.started_at), NOW(6)), EXISTS (SELECT 1 FROM chasqui_items r FORCE INDEX (by_state) WHERE r.batch_id = ? AND r.state = 'running') FROM (SELECT {utc started_at} "
         "AS started_at FROM portal_jobs FORCE INDEX (chasqui_batch) WHERE batch_id = ? ORDER BY id DESC LIMIT " RECENT
         ") x",
-        "u", s->id));
+        "uu", s->id, s->id));
     uint64_t n = 0, us = 0, ended = s->count[3] + s->count[4];
     if (db_next(db)) {
         unsigned lately = db_u64(db, 2) >= RECENT_LEAST ? 2 : 0;
         n = db_u64(db, lately);
         us = db_i64(db, lately + 1) > 0 ? db_u64(db, lately + 1) : 0;
+        s->moves = db_u64(db, 5) || (n && db_i64(db, 4) < MOVES_US);
     }
     s->seen = n && us ? n : ended;
+    if (n && !s->moves)
+        return DB_OK;
     if (n && us)
         s->per_second = (double)n * 1e6 / (double)us;
     else if (ended && s->age_ms)
@@ -155,8 +162,20 @@ static enum db_rc oldest_read(struct db *db, struct shape *s)
     return DB_OK;
 }
 
+/* A batch that may begin, and of which nothing goes on: are the places taken? */
+static enum db_rc full_look(struct db *db, const struct work_room *room, struct shape *s)
+{
+    if (!s->count[0] || s->moves || !s->age_ms || s->stands)
+        return DB_OK;
+    size_t before = jv_len(s->waits);
+    TRY(places_look(db, room, false, s->waits));
+    s->stands = jv_len(s->waits) > before;
+    return DB_OK;
+}
+
 /* All that is read of one beside its row. */
-static enum db_rc now_read(struct db *db, const struct portal_conf_table *portals, struct shape *s)
+static enum db_rc now_read(struct db *db, const struct portal_conf_table *portals, const struct work_room *room,
+                           struct shape *s)
 {
     s->oldest_ms = -1;
     TRY(counts_read(db, s));
@@ -168,6 +187,7 @@ static enum db_rc now_read(struct db *db, const struct portal_conf_table *portal
     for (size_t i = 0; i < jv_len(s->waits); i++) /* clients see it too */
         jv_set(jv_at(s->waits, i), "by", NULL);
     TRY(rate_read(db, s));
+    TRY(full_look(db, room, s));
     return oldest_read(db, s);
 }
 
@@ -306,7 +326,7 @@ static enum db_rc batch_read(struct db *db, struct store_batch *op)
         return DB_OK;
     shape_read(db, &s);
     strcpy(op->status, s.status);
-    enum db_rc rc = now_read(db, op->portals, &s);
+    enum db_rc rc = now_read(db, op->portals, &op->room, &s);
     struct jv *body = jv_new_object(), *batch = shape_jv(&s);
     jv_set_bool(body, "ok", true);
     jv_set(body, "batch", batch);
@@ -387,7 +407,7 @@ static enum db_rc batches_read(struct db *db, struct store_batches *op)
     enum db_rc rc = page_read(db, op, page, limit, &n, &more);
     struct jv *list = jv_new_array();
     for (unsigned i = 0; rc == DB_OK && i < n; i++) {
-        rc = now_read(db, op->portals, &page[i]);
+        rc = now_read(db, op->portals, &op->room, &page[i]);
         jv_push(list, shape_jv(&page[i]));
     }
     list_end(jv_new_object(), "batches", list, more, n ? page[n - 1].id : 0, &op->json);

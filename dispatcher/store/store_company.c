@@ -61,16 +61,19 @@ struct waiting {     /* an item that waits */
 };
 
 /* Its place in line, and what holds it. Those of one batch are held by the same. */
-static enum db_rc waiting_why(struct db *db, const struct portal_conf_table *portals, const struct waiting *before,
+static enum db_rc waiting_why(struct db *db, const struct store_company *op, const struct waiting *before,
                               const struct waiting *w)
 {
     uint64_t n;
-    bool stands, is_same = before && before->batch_id == w->batch_id && strcmp(before->portal, w->portal) == 0 &&
-                           strcmp(before->action, w->action) == 0;
+    bool stands = false, is_same = before && before->batch_id == w->batch_id &&
+                                   strcmp(before->portal, w->portal) == 0 &&
+                                   strcmp(before->action, w->action) == 0 && before->is_next == w->is_next;
     struct jv *why = is_same ? jv_copy(jv_get(before->item, "why")) : jv_new_array();
     enum db_rc rc =
         is_same ? DB_OK
-                : waits_look(db, portals, &(struct waits_of){w->portal, w->action, w->batch_id}, why, &stands);
+                : waits_look(db, op->portals, &(struct waits_of){w->portal, w->action, w->batch_id}, why, &stands);
+    if (rc == DB_OK && !is_same && w->is_next && !stands)
+        rc = places_look(db, &op->room, true, why);
     jv_set(w->item, "why", why);
     TRY(rc);
     jv_set(w->item, "before", NULL);
@@ -81,8 +84,7 @@ static enum db_rc waiting_why(struct db *db, const struct portal_conf_table *por
     return DB_OK;
 }
 
-static enum db_rc waiting_read(struct db *db, const struct portal_conf_table *portals, uint64_t company_id,
-                               struct jv *out)
+static enum db_rc waiting_read(struct db *db, const struct store_company *op, struct jv *out)
 {
     struct waiting waiting[20];
     unsigned n = 0;
@@ -92,7 +94,7 @@ static enum db_rc waiting_read(struct db *db, const struct portal_conf_table *po
         "CAST(UNIX_TIMESTAMP(i.due_at) * 1000 AS INT), j.error, COALESCE(b.action, j.action) FROM chasqui_items i FORCE INDEX (by_company) LEFT "
         "JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id LEFT JOIN portal_jobs j ON j.id = i.job_id "
         "WHERE i.company_id = ? AND i.state IN ('queued', 'retrying') ORDER BY i.batch_id DESC, i.idx LIMIT " PIECE,
-        "u", company_id));
+        "u", op->company_id));
     while (n < 20 && db_next(db)) {
         struct jv *one = jv_new_object();
         struct waiting *w = &waiting[n++];
@@ -114,7 +116,7 @@ static enum db_rc waiting_read(struct db *db, const struct portal_conf_table *po
         jv_push(out, one);
     }
     for (unsigned i = 0; i < n; i++)
-        TRY(waiting_why(db, portals, i ? &waiting[i - 1] : NULL, &waiting[i]));
+        TRY(waiting_why(db, op, i ? &waiting[i - 1] : NULL, &waiting[i]));
     return DB_OK;
 }
 
@@ -212,7 +214,7 @@ static enum db_rc company_read(struct db *db, struct store_company *op)
     for (unsigned i = 0; i < 6; i++)
         list[i] = jv_new_array();
     enum db_rc rc = sessions_read(db, op->company_id, list[0]);
-    rc = rc ? rc : waiting_read(db, op->portals, op->company_id, list[1]);
+    rc = rc ? rc : waiting_read(db, op, list[1]);
     rc = rc ? rc : running_read(db, op->company_id, list[2]);
     rc = rc ? rc : recent_read(db, op->company_id, list[3], list[5]);
     rc = rc ? rc : credentials_read(db, op->company_id, list[4]);

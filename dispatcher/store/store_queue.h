@@ -247,13 +247,10 @@ struct store_jobs { /* a page of jobs, newest first; those of `companies` unless
 void store_jobs(struct db *db, void *op);
 struct store_why {                           /* what a job waits for */
     const struct portal_conf_table *portals; /* NULL = none has limits */
-    unsigned n_full;                         /* robots that said they are full and are not asked now */
+    struct work_room room;
     /* one of them */
     uint64_t job_id;
     char job_uid[ID_JOB_UID_BYTES];
-    unsigned kept_back_percent, logins_per_robot; /* as in store_claim */
-    unsigned n_candidates;
-    struct candidate candidate[CANDIDATES_MAX];
     bool found;
     struct buf json;
     enum store_rc rc;
@@ -264,6 +261,7 @@ void store_why(struct db *db, void *op);
 enum db_rc queue_before(struct db *db, uint64_t urgency, uint64_t turn, uint64_t *n);
 struct store_company { /* all about a company, for operators */
     const struct portal_conf_table *portals;
+    struct work_room room;
     uint64_t company_id;
     struct buf json;
     enum store_rc rc;
@@ -375,6 +373,7 @@ enum db_rc batch_is_seen(struct db *db, uint64_t batch_id, const struct batch_vi
 enum db_rc batch_lock(struct db *db, uint64_t batch_id, const struct batch_viewer *viewer, bool *found);
 struct store_batch {                         /* its shape with counts */
     const struct portal_conf_table *portals; /* as in store_why */
+    struct work_room room;
     uint64_t batch_id;
     struct batch_viewer viewer;
     bool with_course; /* and how it goes: store_batch_course.h */
@@ -398,6 +397,7 @@ struct
 void store_batch_items(struct db *db, void *op);
 struct store_batches { /* a page of batches, newest first, for operators */
     const struct portal_conf_table *portals;
+    struct work_room room;
     char state[21];
     uint64_t cursor;
     unsigned limit;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_waits.c - what holds a part of the queue as a whole: a pause of all of it or of that part, its portal's breaker, its
- * portal's limits. Reads only.
+ * portal's limits; and that its robots have no place for it. Reads only.
  */
 #include "dispatcher/store/store_waits.h"
 #include "dispatcher/store/store_portal.h"
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/store/store_sql.h"
 
+#include "db/robot_row.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,5 +87,66 @@ enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, co
     *stands = false;
     for (size_t i = 0; i < jv_len(list); i++) /* limits only slow it down */
         *stands |= strcmp(jv_str(jv_get(jv_at(list, i), "reason")), "portal_limit") != 0;
+    return DB_OK;
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------- */
+
+struct places {
+    uint64_t robots, total, free, open, usable; /* open: to queued work; usable: of these, by a log-in now */
+};
+
+static enum db_rc places_count(struct db *db, const struct work_room *room, struct places *n)
+{
+    TRY(db_query(
+        db,
+        "SELECT r.id, " ROBOT_CAPACITY ", (SELECT "
+        "COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = "
+        "r.id AND s.live = 1 AND s.state = 'opening') FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
+        "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
+        ""));
+    while (db_next(db)) {
+        uint64_t capacity = db_u64(db, 1), used = db_u64(db, 2), opening = db_u64(db, 3);
+        bool is_candidate = false;
+        for (unsigned i = 0; i < room->n_candidates; i++)
+            is_candidate |= room->candidate[i].robot_id == db_u64(db, 0);
+        if (!is_candidate)
+            continue;
+        uint64_t open_to_queue = capacity - capacity * room->kept_back_percent / 100;
+        uint64_t open = open_to_queue > used ? open_to_queue - used : 0;
+        uint64_t logins = room->logins_per_robot > opening ? room->logins_per_robot - opening : 0;
+        n->robots++;
+        n->total += capacity;
+        n->free += capacity > used ? capacity - used : 0;
+        n->open += open;
+        n->usable += open < logins ? open : logins;
+    }
+    return DB_OK;
+}
+
+enum db_rc places_look(struct db *db, const struct work_room *room, bool with_numbers, struct jv *list)
+{
+    struct places n = {0};
+    char kept[120];
+    TRY(places_count(db, room, &n));
+    if (n.usable)
+        return DB_OK;
+    snprintf(kept, sizeof(kept), "All places for queued work are taken; %llu %s kept for interactive log-ins.",
+             (unsigned long long)n.free, n.free == 1 ? "place is" : "places are");
+    struct jv *why = why_say(
+        list, n.robots || room->n_full ? "waiting_for_place" : "no_robot",
+        room->n_full
+            ? "Robots say that they are full; they are asked again within 30 s, or as soon as their count drops."
+        : !n.robots ? "No robot that is up may be given work."
+        : n.open    ? "The robots that have places log in as many as they may at once."
+        : n.free    ? kept
+                    : "No robot has a free place.");
+    if (!with_numbers)
+        return DB_OK;
+    jv_set_int(why, "robots", (int64_t)n.robots);
+    jv_set_int(why, "robots_full", (int64_t)room->n_full);
+    jv_set_int(why, "places_free", (int64_t)n.free);
+    jv_set_int(why, "places_total", (int64_t)n.total);
+    jv_set_int(why, "kept_back_percent", (int64_t)room->kept_back_percent);
     return DB_OK;
 }

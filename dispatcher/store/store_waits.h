@@ -6,6 +6,7 @@
 #include "common/jv.h"
 #include "common/portal_conf.h"
 #include "db/mariadb.h"
+#include "dispatcher/store/store.h"
 
 struct waits_of {
     const char *portal, *action;
@@ -15,6 +16,9 @@ struct waits_of {
  * list is empty before. portals NULL = none has limits. */
 enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w,
                       struct jv *list, bool *stands);
+/* Adds waiting_for_place or no_robot when queued work finds no place on these robots now.
+ * with_numbers: for operators. */
+enum db_rc places_look(struct db *db, const struct work_room *room, bool with_numbers, struct jv *list);
 /* A reason, to which the caller may add; owned by list. */
 struct jv *why_say(struct jv *list, const char *reason, const char *detail);
 

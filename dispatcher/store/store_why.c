@@ -11,7 +11,6 @@
 #include "dispatcher/store/store_waits.h"
 
 #include "common/jv.h"
-#include "db/robot_row.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,50 +97,6 @@ static enum db_rc company_look(struct db *db, const struct job *j, struct jv *li
     return DB_OK;
 }
 
-/* The places of the robots that may be given work, and those of them that queued work may take now. */
-static enum db_rc places_look(struct db *db, const struct store_why *op, struct jv *list)
-{
-    uint64_t total = 0, free_places = 0, usable = 0, robots = 0;
-    TRY(db_query(
-        db,
-        "SELECT r.id, " ROBOT_CAPACITY ", (SELECT "
-        "COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s WHERE s.robot_id = "
-        "r.id AND s.live = 1 AND s.state = 'opening') FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
-        "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
-        ""));
-    while (db_next(db)) {
-        uint64_t capacity = db_u64(db, 1), used = db_u64(db, 2), opening = db_u64(db, 3);
-        bool is_candidate = false;
-        for (unsigned i = 0; i < op->n_candidates; i++)
-            is_candidate |= op->candidate[i].robot_id == db_u64(db, 0);
-        if (!is_candidate)
-            continue;
-        uint64_t open_to_queue = capacity - capacity * op->kept_back_percent / 100;
-        uint64_t room = open_to_queue > used ? open_to_queue - used : 0;
-        uint64_t logins = op->logins_per_robot > opening ? op->logins_per_robot - opening : 0;
-        robots++;
-        total += capacity;
-        free_places += capacity > used ? capacity - used : 0;
-        usable += room < logins ? room : logins;
-    }
-    if (usable)
-        return DB_OK;
-    struct jv *why = why_say(
-        list, robots || op->n_full ? "waiting_for_place" : "no_robot",
-        op->n_full
-            ? "Robots say that they are full; they are asked again within 30 s, or as soon as their count drops."
-        : !robots ? "No robot that is up may be given work."
-        : free_places
-            ? "The free places are kept back for interactive log-ins, or their robots log in as many as they may at once."
-            : "No robot has a free place.");
-    jv_set_int(why, "robots", (int64_t)robots);
-    jv_set_int(why, "robots_full", (int64_t)op->n_full);
-    jv_set_int(why, "places_free", (int64_t)free_places);
-    jv_set_int(why, "places_total", (int64_t)total);
-    jv_set_int(why, "kept_back_percent", (int64_t)op->kept_back_percent);
-    return DB_OK;
-}
-
 enum db_rc queue_before(struct db *db, uint64_t urgency, uint64_t turn, uint64_t *n)
 {
     *n = 0;
@@ -195,7 +150,7 @@ static enum db_rc waiting_look(struct db *db, const struct store_why *op, const 
             jv_set_str(why, "error", j->error[0] ? j->error : NULL);
         return DB_OK;
     }
-    TRY(places_look(db, op, list));
+    TRY(places_look(db, &op->room, true, list));
     return before_look(db, j, list);
 }
 

@@ -195,7 +195,7 @@ def test_all_places_taken(make_system):
 def test_places_that_are_kept_for_interactive_log_ins(make_system):
     """Two dispatchers that claim at once leave them too, and it is said why work waits although places are free."""
     system = make_system(capacity=10, dispatchers=2, robot_options={"login_ms": "100-200"})
-    system.api.batch(list(range(1, 31))).expect(202)
+    batch = system.api.batch(list(range(1, 31))).expect(202).json["batch_id"]
 
     def said(text):
         return any(row["text"] == text for row in stats(system)["words"])
@@ -203,6 +203,13 @@ def test_places_that_are_kept_for_interactive_log_ins(make_system):
     wait_until(lambda: any(row["code"].startswith("busy") for row in stats(system)["words"]), 15, "while it moves it is busy, and no warning", every=0.1)
     kept = "All places for queued work are taken; 21 jobs wait. 1 place is kept for interactive log-ins."
     wait_until(lambda: said(kept), 45, kept, every=0.1)
+    queue = stats(system)["queue"]
+    assert queue["clear_s"] is None and queue["moves"] is False, "no end is told while nothing moves"
+    shape = system.api.get(f"/api/v1/app/batches/{batch}").expect(200).json["batch"]
+    company = system.ops.get("/api/v1/ops/companies/30").expect(200).json["company"]
+    assert shape["eta_s"] is None and shape["eta_min_s"] is None
+    for waits in (shape["waits_for"], company["waiting"][0]["why"]):
+        assert [(one["reason"], one["detail"]) for one in waits] == [("waiting_for_place", "All places for queued work are taken; 1 place is kept for interactive log-ins.")]
     system.api.execute(99).expect(200)
     wait_until(lambda: said("All places are taken; 21 jobs wait."), 25, "all are taken", every=0.1)
 

@@ -512,6 +512,40 @@ static void test_how_long_the_rest_will_take(void **state)
     claim_forget(&op);
 }
 
+static void test_no_end_is_told_while_nothing_moves(void **state)
+{
+    (void)state;
+    uint64_t id = batch_opened("k");
+    char *text = many_lines(300, 1, "");
+    body_sent(id, 0, text, BODY_DONE, NULL);
+    free(text);
+    struct store_claim op = claim_op(2);
+    claim_fine(&op, 2);
+    for (unsigned i = 0; i < 2; i++)
+        claimed_finish(&op.got[i], &op.lease, i ? "s-2" : "s-1");
+    exec_sql("UPDATE portal_jobs SET started_at = NOW(3) - INTERVAL 60 SECOND", "");
+    exec_sql("UPDATE chasqui_places SET session_ref = 1000 + 10 * robot_id + slot WHERE session_ref IS NULL", "");
+    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot = 1", "u",
+             (uint64_t)robot[1]);
+    struct store_batch seen = {
+        .batch_id = id, .viewer = {.token_id = 7}, .room = {.kept_back_percent = 50, .logins_per_robot = 9}};
+    for (unsigned i = 1; i < 4; i++)
+        seen.room.candidate[seen.room.n_candidates++] = (struct candidate){robot[i], 0};
+    run_fine(store_batch, &seen);
+    assert_non_null(strstr(seen.json.data, "\"eta_s\":null"));
+    assert_non_null(
+        strstr(seen.json.data, "All places for queued work are taken; 1 place is kept for interactive log-ins."));
+    buf_free(&seen.json);
+    struct store_company about = {.company_id = 50, .room = seen.room};
+    run_fine(store_company, &about);
+    assert_non_null(strstr(about.json.data, "\"reason\":\"waiting_for_place\""));
+    buf_free(&about.json);
+    double per_second = -1;
+    assert_int_equal(batches_rate(db, &per_second), DB_OK);
+    assert_true(per_second == 0);
+    claim_forget(&op);
+}
+
 /* ---- many at once ------------------------------------------------------------------------------------------- */
 
 struct sender {
@@ -628,6 +662,7 @@ int main(void)
         cmocka_unit_test_setup(test_items_by_index, reset),
         cmocka_unit_test_setup(test_the_list_of_batches, reset),
         cmocka_unit_test_setup(test_how_long_the_rest_will_take, reset),
+        cmocka_unit_test_setup(test_no_end_is_told_while_nothing_moves, reset),
         cmocka_unit_test_setup(test_senders_at_once, reset),
         cmocka_unit_test_setup(test_one_key_opened_at_once, reset),
     };

@@ -445,11 +445,11 @@ static void test_one_of_many_is_refused(void **state)
 
 static void assert_why(uint64_t job_id, const char *want)
 {
-    struct store_why op = {.job_id = job_id, .kept_back_percent = 10, .logins_per_robot = 100};
+    struct store_why op = {.job_id = job_id, .room = {.kept_back_percent = 10, .logins_per_robot = 100}};
     enum jv_bad bad;
     char got[300] = "";
     for (unsigned i = 1; i < 4; i++)
-        op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
+        op.room.candidate[op.room.n_candidates++] = (struct candidate){robot[i], 0};
     run_fine(store_why, &op);
     assert_true(op.found);
     struct jv *body = jv_parse(op.json.data, op.json.len, &bad), *why = jv_get(body, "why");

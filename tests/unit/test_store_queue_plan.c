@@ -169,7 +169,7 @@ static void test_one_job_and_the_queue(void **state)
     assert_true(retry.ok);
     assert_rows(before, 15, "putting a job back");
     plan_check("store_retry");
-    struct store_why why = {.job_id = 50, .logins_per_robot = 10};
+    struct store_why why = {.job_id = 50, .room.logins_per_robot = 10};
     before = rows_read();
     run_fine(store_why, &why);
     assert_rows(before, 1000, "why a job waits"); /* it counts those before it */
