@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bundle.c - several messages in one.
+ * bundle.c - several messages in one frame.
  *
- * A part is the length of its header and of its payload (four bytes each, big
- * end first), the two bytes of frame 0, the header, the payload. What a peer
- * declares is believed only when that many bytes are left.
+ * A part is: the length of its header and the length of its payload (four bytes each, big endian), the two bytes
+ * of frame 0, the header, the payload. A declared length is accepted only when that many bytes are left.
  */
 #include "proto/bundle.h"
 
@@ -57,7 +56,7 @@ bool bundle_add(struct bundle *b, const struct msg *m)
     return b->data.len >= BUNDLE_MAX;
 }
 
-/* One part: how long it is, 0 = malformed. */
+/* Reads one part. Returns its length, or 0 when it is malformed. */
 static size_t part_read(const uint8_t *p, size_t left, struct bus_frame frames[3], unsigned *n)
 {
     if (left < PART_HEAD)

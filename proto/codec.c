@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * codec.c - messages to frames and back, made from proto.def.
+ * codec.c - encodes messages to frames and decodes frames to messages, from proto.def.
  *
- * Owns: the layout table, the bounded walk over raw msgpack, the decoder's
- * pools. Must never trust a count, a length or a type that a peer declared.
- * Fails by answering which rule was broken; nothing is allocated by a peer's
- * wish: the pools have fixed sizes.
+ * Owns: the layout table, the bounded walk over raw msgpack, the decoder's pools. Must never trust a count, a
+ * length or a type that a peer declared. On failure it returns which rule was broken. The pools have fixed sizes,
+ * so no peer can make it allocate.
  *
- * Packing uses msgpack-c. Reading walks the bytes by hand, because
- * msgpack_unpack_next() allocates what five hostile bytes ask for (8.6 GB) and
- * builds a tree that is not needed.
+ * Packing uses msgpack-c. Reading walks the bytes by hand, because msgpack_unpack_next() can be made to allocate
+ * 8.6 GB by five hostile bytes and builds a tree that is not needed.
  */
 #include "proto/codec_read.h"
 
@@ -85,7 +83,7 @@ static const struct layout layouts[MSG_TYPE_MAX] = {
 #define POOL_MAX 4096
 
 struct proto_decoder {
-    uint64_t pool[POOL_MAX]; /* arrays of the message decoded last */
+    uint64_t pool[POOL_MAX]; /* arrays of the most recently decoded message */
     uint32_t used;
     struct stats stats;
 };
@@ -127,7 +125,8 @@ static enum proto_bad read_numbers(struct proto_decoder *d, struct reader *r, co
     return PROTO_OK;
 }
 
-/* A histogram: [sum in microseconds, count of each bucket...], empty buckets at its end left out. at < 0: unknown, skipped. */
+/* Reads a histogram: [sum in microseconds, count of each bucket...]. Trailing empty buckets are omitted. at < 0:
+ * unknown histogram, skipped. */
 static enum proto_bad read_hist(struct reader *r, const struct value *v, int at, struct stats *out)
 {
     if (v->n > HIST_BUCKETS + 1)
@@ -400,7 +399,7 @@ void proto_encode(const struct msg *m, uint8_t type_frame[2], struct buf *header
 static int send_frames(struct bus_sock *s, const void *peer, size_t peer_len, const struct msg *m,
                        int (*send)(struct bus_sock *, const void *, size_t, const struct bus_frame *, unsigned))
 {
-    static struct buf header; /* reused: one thread sends */
+    static struct buf header; /* reused: only one thread sends */
     uint8_t head[2];
     buf_clear(&header);
     proto_encode(m, head, &header);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * codec_read.c - raw msgpack under bounds. A declared count or length is
- * believed only when that many bytes are left; ext types are refused; nothing
- * is allocated.
+ * codec_read.c - reads raw msgpack under bounds. A declared count or length is accepted only when that many bytes
+ * are left. Ext types are refused. Nothing is allocated.
  */
 #include "proto/codec_read.h"
 
@@ -70,7 +69,7 @@ bool read_item(struct reader *r, struct value *v)
         unsigned width = 1u << (byte - 0xd0);
         if (!take(r, width, &n))
             return false;
-        /* A signed encoding of a number that is not negative is as good as an unsigned one. */
+        /* A signed encoding of a non-negative number is accepted as an unsigned one. */
         bool negative = n >> (width * 8 - 1);
         *v = (struct value){negative ? I_INT : I_U64, n, NULL};
         return true;
@@ -87,7 +86,7 @@ bool read_item(struct reader *r, struct value *v)
     case 0xdf:
         v->item = I_MAP;
         return take(r, byte == 0xde ? 2 : 4, &v->n) && v->n <= (uint64_t)(r->end - r->p) / 2;
-    default: /* ext types and 0xc1 have no use here */
+    default: /* ext types and 0xc1 are refused */
         return false;
     }
 }

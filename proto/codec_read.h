@@ -20,11 +20,12 @@ struct value {
     const uint8_t *p; /* bytes of a string or binary */
 };
 
-/* One item's head; strings and binaries whole. Counts are checked against the bytes left. false = malformed. */
+/* Reads the head of one item; a string or binary is read whole. Counts are checked against the bytes left. Returns
+ * false when malformed. */
 bool read_item(struct reader *r, struct value *v);
-/* Skips what is inside an array or map whose head was read. */
+/* Skips the contents of an array or map whose head has been read. */
 bool skip_value(struct reader *r, const struct value *v, unsigned depth);
-/* UTF-8 of RFC 3629 without NUL. */
+/* Checks that p is UTF-8 (RFC 3629) without NUL. */
 bool text_ok(const uint8_t *p, uint64_t len);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* names.c - the words of the wire: lanes, ops, verdicts, and borrowed strings. */
+/* names.c - names of lanes, ops and verdicts on the wire, and borrowed strings. */
 #include "proto/proto.h"
 
 #include <string.h>
@@ -42,7 +42,7 @@ struct str str_cut(struct str s, size_t max)
 {
     if (s.len <= max)
         return s;
-    while (max && ((uint8_t)s.p[max] & 0xc0) == 0x80) /* within a character */
+    while (max && ((uint8_t)s.p[max] & 0xc0) == 0x80) /* inside a character */
         max--;
     return (struct str){s.p, (uint32_t)max};
 }

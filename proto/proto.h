@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * proto.h - the wire between Chasqui's processes (SPEC.md is its manual).
+ * proto.h - the wire protocol between Chasqui's processes (manual: SPEC.md).
  *
- * A message is `[version+type][msgpack header][payload]`: frame 0 is two
- * bytes, PROTO_VERSION and the message's code; frame 1 a msgpack map; frame 2
- * is there only for messages that carry a payload. The codec is made from
- * proto.def. Everything a peer sends is hostile until proto_decode() said 0:
- * it walks the raw bytes first (declared counts <= bytes left, depth <= 4,
- * items <= 4096), then checks each field's type and bound.
+ * A message is `[version+type][msgpack header][payload]`. Frame 0 is two bytes: PROTO_VERSION and the message's
+ * code. Frame 1 is a msgpack map. Frame 2 exists only in messages that carry a payload. The codec is made from
+ * proto.def. All input from a peer is hostile until proto_decode() has returned 0. proto_decode() first walks the
+ * raw bytes (declared counts <= bytes left, depth <= 4, items <= 4096), then checks the type and bounds of each
+ * field.
  */
 #ifndef CHASQUI_PROTO_H
 #define CHASQUI_PROTO_H
@@ -19,22 +18,22 @@
 #include <stdint.h>
 
 #define PROTO_VERSION 1
-#define PROTO_PING_MS 500        /* a PING each way */
-#define PROTO_SILENT_MS 2000     /* a peer that says nothing for this long is gone */
-#define CHUNK_MAX 262144         /* bytes of a CHUNK's payload at most */
-#define CHUNK_MIN 32768          /* what a stream's chunk may always hold */
-#define CHUNK_WINDOW 4           /* chunks a stream may have unacknowledged at first */
+#define PROTO_PING_MS 500        /* interval of the PING in each direction */
+#define PROTO_SILENT_MS 2000     /* a peer silent for this long is considered gone */
+#define CHUNK_MAX 262144         /* maximum bytes of a CHUNK's payload */
+#define CHUNK_MIN 32768          /* a stream's chunk may always hold this many bytes */
+#define CHUNK_WINDOW 4           /* unacknowledged chunks that a new stream may have */
 #define REPLY_PAYLOAD_MAX 524288 /* longer answers are streamed */
 #define REQUEST_PAYLOAD_MAX 1048576
-#define PROTO_COMPANIES_MAX 1000   /* of a token, in each REQUEST */
-#define TOKEN_FOREIGN (1ull << 62) /* ids from here on are of tokens that are not in chasqui_tokens */
+#define PROTO_COMPANIES_MAX 1000   /* companies of a token in each REQUEST */
+#define TOKEN_FOREIGN (1ull << 62) /* ids from here on belong to tokens that are not in chasqui_tokens */
 #define TOKEN_TEXT_MAX 8192
 enum foreign {
     FOREIGN_FORM = 1,
     FOREIGN_TEXT = 2
-}; /* HELLO.foreign: verifies tokens of another form; needs their text */
+}; /* HELLO.foreign: verifies tokens in another format and needs their text */
 #define HEALTH_ROBOTS_MAX 5000
-#define ROBOT_STATS_MAX 1000 /* rows of one message; more robots take more messages */
+#define ROBOT_STATS_MAX 1000 /* rows in one message; more robots take more messages */
 #define COMPANY_STATS_MAX 64
 #define ATTEMPT_STATS_MAX 500
 
@@ -59,13 +58,13 @@ extern const struct op_row op_table[OP_COUNT];
 struct str {
     const char *p;
     uint32_t len;
-}; /* borrowed from the frame (decode) or the caller (encode) */
+}; /* borrowed from the frame (decode) or from the caller (encode) */
 #define STR(cstr) ((struct str){(cstr), (uint32_t)__builtin_strlen(cstr)})
 struct str str_of(const char *s); /* NULL = "" */
 bool str_is(struct str s, const char *c);
-/* Copies with NUL, cut at room-1 bytes or before, never inside a character. */
+/* Copies s with a NUL, cut to at most room-1 bytes, never inside a character. */
 void str_copy(char *out, size_t room, struct str s);
-/* At most `max` bytes of it, cut at a character of UTF-8. */
+/* The first `max` bytes of s at most, cut at a UTF-8 character boundary. */
 struct str str_cut(struct str s, size_t max);
 
 struct u64s {
@@ -152,27 +151,29 @@ enum proto_bad {
 };
 const char *proto_bad_text(enum proto_bad bad);
 
-/* A decoder owns the arrays that decoded messages point into; one per process is enough. A decoded message is
- * valid until the next proto_decode() with the same decoder, or the end of the frames. */
+/* A decoder owns the arrays that decoded messages point into. One per process is enough. A decoded message is
+ * valid until the next proto_decode() with the same decoder, or until its frames are freed, whichever is first. */
 struct proto_decoder;
 struct proto_decoder *proto_decoder_new(void);
 void proto_decoder_destroy(struct proto_decoder **dp);
-/* `from` = the one role the socket's peers are meant to have; the type must be one that role may send, and
- * bus_peer_is(bus, role, that) must hold (bus NULL: not checked, for tests). */
+/* `from` is the one role that the socket's peers must have. The message's type must be one that this role may
+ * send, and bus_peer_is(bus, role, that) must hold (bus NULL: not checked, for tests). */
 enum proto_bad proto_decode(struct proto_decoder *d, struct bus *bus, const char *zap_role, enum role from,
                             const struct bus_frame *frames, unsigned n, struct msg *out);
 
-/* Encodes the two first frames into out->data as [2 bytes type frame][header]; see proto_send for use. */
+/* Encodes the first two frames: the two type bytes into type_frame, the header into header->data. proto_send shows
+ * its use. */
 void proto_encode(const struct msg *m, uint8_t type_frame[2], struct buf *header);
-/* Encode and send (payload copied). As bus_send. Counts stat bus_messages_out_total. */
+/* Encodes and sends; the payload is copied. Returns as bus_send. Counts stat bus_messages_out_total. */
 int proto_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct msg *m);
-/* As proto_send, but payload.p must be malloc'ed and is taken over when 0 is returned. */
+/* As proto_send, but payload.p must be malloc'ed. Ownership of it passes to the bus when 0 is returned. */
 int proto_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct msg *m);
 
-/* Payload rows of ROBOTS and HEALTH. The decoders of all rows: see proto_decode_robots(). */
+/* Payload rows of ROBOTS and HEALTH. For the decoders of all rows, see proto_decode_robots(). */
 enum verdict { VERDICT_UNKNOWN, VERDICT_UP, VERDICT_SUSPECT, VERDICT_DOWN };
 extern const char *const verdict_name[4];
-/* How a robot is down: no process is at its port, or one that does not answer. */
+/* In what way a robot is down. Dead: no process listens at its port. Silent: a process listens but does not
+ * answer. */
 enum down { DOWN_NOT, DOWN_DEAD, DOWN_SILENT };
 extern const char *const down_name[3]; /* "", dead, silent */
 enum wanted { WANTED_ACTIVE, WANTED_DRAINING, WANTED_DISABLED };
@@ -188,9 +189,10 @@ struct health_row {
     int64_t sessions, capacity; /* -1 = not reported */
     struct str boot_id, why;    /* "" = none */
     enum down down;             /* DOWN_NOT unless the verdict is down */
-    struct str other_boot;      /* a second process answers under the same URL, with this boot id; "" = no */
+    struct str other_boot;      /* boot id of a second process that answers under the same URL; "" = none */
 };
-/* Of two healthds' verdicts on a robot, the one that counts: up, suspect, silent, dead, unknown; among equals the latest. */
+/* Compares two healthds' verdicts on a robot; the better one counts. Order: up, suspect, silent, dead, unknown. Of
+ * equal verdicts the latest counts. */
 bool health_is_better(const struct health_row *a, const struct health_row *b);
 enum fault {
 #define FAULT(symbol, name, line) FAULT_##symbol,
@@ -199,7 +201,7 @@ enum fault {
     FAULT_COUNT
 };
 extern const char *const fault_name[FAULT_COUNT];
-/* why a robot is suspect that is well by /health while calls to it go unanswered */
+/* why a robot is suspect when /health succeeds but calls to it get no answer */
 #define MUTE_WHY "healthy but silent"
 /* Rows of ROBOT_STATS, ATTEMPT_STATS and COMPANY_STATS. */
 struct robot_stats_row {
@@ -208,17 +210,18 @@ struct robot_stats_row {
     uint64_t in_flight, done, failed; /* log-ins */
     struct hist login;
     uint64_t fault[FAULT_COUNT];
-    uint64_t mute; /* the last calls that it did not answer, when that makes it suspect; else 0 */
+    uint64_t mute; /* when missed answers make it suspect: the number of latest calls it did not answer; else 0 */
 };
 struct attempt_stats_row {
     struct str portal, action, outcome, robot_error;
     uint64_t n;
-}; /* robot_error "" = it named none */
+}; /* robot_error "" = the robot named none */
 struct company_stats_row {
     uint64_t company_id, waits, wait_ms, requests, busy_ms;
 };
 void proto_encode_robots(struct buf *out, const struct robot_row *rows, unsigned n);
-/* Calls fn for each row; -1 (and fn maybe called for some) when malformed: so decode twice, first with fn NULL. */
+/* Calls fn for each row. Returns -1 when malformed, and fn may then have been called for some rows: decode twice,
+ * the first time with fn NULL. */
 int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct robot_row *row), void *arg);
 void proto_encode_health(struct buf *out, const struct health_row *rows, unsigned n);
 int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct health_row *row), void *arg);

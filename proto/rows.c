@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rows.c - the payload rows of ROBOTS, HEALTH and the STATS messages: arrays of fixed arrays.
- * Reading is as strict as the codec's: counts against the bytes left, types,
- * bounds, nothing left over.
+ * rows.c - the payload rows of ROBOTS, HEALTH and the STATS messages: arrays of fixed arrays. Reading is as strict
+ * as in the codec: counts are checked against the bytes left, types and bounds are checked, and no bytes may be
+ * left over.
  */
 #include "proto/codec_read.h"
 
@@ -11,7 +11,7 @@
 
 #define HIST_NUMBERS (HIST_BUCKETS + 1)
 #define ROW_FIELDS_MAX 16 /* of a row that may grow */
-#define FAULTS_MAX 32     /* classes that a newer dispatcher may tell */
+#define FAULTS_MAX 32     /* classes that a newer dispatcher may send */
 
 static int pack_write(void *data, const char *bytes, size_t len)
 {
@@ -25,7 +25,7 @@ static void pack_text(msgpack_packer *pk, struct str s)
     msgpack_pack_str_body(pk, s.p, s.len);
 }
 
-/* The outer array; its n rows follow. */
+/* Begins the outer array; its n rows follow. */
 static msgpack_packer rows_begin(struct buf *out, unsigned n)
 {
     msgpack_packer pk;
@@ -139,7 +139,7 @@ static bool read_word(struct reader *r, const char *const *words, unsigned n, un
     return false;
 }
 
-/* The head of the outer array; *n rows follow. */
+/* Reads the head of the outer array; *n rows follow. */
 static bool read_rows(struct reader *r, struct str payload, unsigned rows_max, unsigned row_items, uint64_t *n)
 {
     struct value v;
@@ -157,7 +157,7 @@ static bool read_row(struct reader *r, uint64_t fields)
     return read_item(r, &v) && v.item == I_ARRAY && v.n == fields;
 }
 
-/* A row of at least `least` fields: what a newer sender adds comes behind them. */
+/* Reads a row of at least `least` fields. Fields added by a newer sender follow these. */
 static bool read_long_row(struct reader *r, uint64_t least, uint64_t *fields)
 {
     struct value v;
@@ -196,7 +196,7 @@ int proto_decode_robots(struct str payload, void (*fn)(void *arg, const struct r
     return r.p == r.end ? 0 : -1;
 }
 
-/* An older healthd does not say how a robot is down: its reason does. */
+/* An older healthd does not send how a robot is down, so it is derived from the reason. */
 static enum down down_guess(const struct health_row *row)
 {
     if (row->verdict != VERDICT_DOWN)
@@ -252,7 +252,7 @@ int proto_decode_health(struct str payload, void (*fn)(void *arg, const struct h
     return r.p == r.end ? 0 : -1;
 }
 
-/* An array of at most `max` numbers; those that are not there are 0, more than we know are skipped. */
+/* Reads an array of at most `max` numbers. Missing numbers are 0; numbers beyond the n known ones are skipped. */
 static bool read_numbers(struct reader *r, uint64_t *out, unsigned n, unsigned max)
 {
     struct value v;
