@@ -3,12 +3,12 @@
  * healthd.h - the structs shared inside healthd.
  *
  *   main.c     start and stop
- *   verdict.c  the judgement (pure)
+ *   verdict.c  the verdict (pure)
  *   probe.c    GET /health of every robot (the only file that includes curl)
- *   publish.c  what dispatchers tell us and what we tell everybody
+ *   publish.c  receives the robot list from dispatchers, publishes verdicts to subscribers
  *
- * healthd knows no database and decides nothing but verdicts. What it knows of
- * robots comes from dispatchers and is gone when it stops.
+ * healthd has no database and decides only verdicts. Its list of robots comes from dispatchers and is lost when it
+ * stops.
  */
 #ifndef CHASQUI_HEALTHD_H
 #define CHASQUI_HEALTHD_H
@@ -28,13 +28,13 @@ struct healthd {
     struct publisher *publisher;
 };
 
-/* What one probe found. */
+/* The outcome of one probe. */
 struct probe_result {
     bool good;
-    bool no_process; /* not good: its port refused or reset */
-    char why[64];    /* a word when not good: those of common/curl_word.h, status_500, not_json, not_ok, too_big */
-    int64_t sessions, capacity; /* -1 = not told */
-    char boot_id[65];           /* "" = not told */
+    bool no_process; /* when not good: the port refused or reset the connection */
+    char why[64];    /* reason when not good: see common/curl_word.h, or status_500, not_json, not_ok, too_big */
+    int64_t sessions, capacity; /* -1 = not reported */
+    char boot_id[65];           /* "" = not reported */
 };
 
 struct target { /* a robot; owned by probe.c */
@@ -43,28 +43,28 @@ struct target { /* a robot; owned by probe.c */
     int64_t since_unix_ms;
     struct probe_result last;
     struct boots boots;
-    bool is_two; /* two processes answer under its URL: up is told as suspect */
+    bool is_two; /* two processes answer under its URL; an up robot is then published as suspect */
     struct target *next;
-    /* probe.c's own */
+    /* private to probe.c */
     void *easy;
     bool is_listed, is_busy;
     struct loop_timer due;
     struct prober *prober;
     struct buf body;
     bool too_big;
-    char error[256]; /* CURL_ERROR_SIZE; curl's own words */
+    char error[256]; /* CURL_ERROR_SIZE; curl's own message */
     char boot_header[65];
     uint64_t asked_ms;
     unsigned n_probes;
-    char *host, *port; /* NULL = the base URL holds an address */
+    char *host, *port; /* NULL = the host in the base URL is an address */
     struct resolver_wait wait;
-    uint64_t began_ms, loaded; /* loaded: generation of the addresses that curl has */
+    uint64_t began_ms, loaded; /* loaded: generation of the addresses that curl holds */
     struct curl_slist *resolve;
 };
 
 struct prober *prober_new(struct healthd *h);
 void prober_destroy(struct prober **pp);
-/* The new list: what is not in it is forgotten, what is new is probed soon. */
+/* Replaces the list of robots. Robots not in it are forgotten; new ones are probed soon. */
 void prober_list(struct healthd *h, struct str rows);
 void prober_each(struct healthd *h, void (*fn)(void *arg, const struct target *t), void *arg);
 unsigned prober_count(const struct healthd *h);

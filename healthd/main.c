@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* --check. */
+/* Performs --check. */
 static int everything_try(struct conf *conf)
 {
     bool good = trial_keys(conf, "healthd");

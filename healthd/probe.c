@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe.c - asking every robot for its health, all at once.
+ * probe.c - probes the health of all robots concurrently.
  *
- * Owns: the robots and their probes, one at a time for each. Must never follow a
- * redirect, read more than 64 KiB, or wait longer than healthd.timeout_ms. A robot that is slow
- * delays nobody else. The first probes are spread over an interval. Names are
- * looked up by our resolver: curl's own would make the loop wait.
+ * Owns: the robots and their probes, one probe in flight per robot. Must never follow a redirect, read more than
+ * 64 KiB, or wait longer than healthd.timeout_ms. A slow robot does not delay the others. The first probes are
+ * spread over an interval. Host names are looked up by our resolver, because curl's own would block the loop.
  */
 #include "healthd/healthd.h"
 
@@ -28,7 +27,7 @@
 
 #define BODY_MAX 65536
 #define STILL_MS 3600000
-#define FRESH_EACH 2 /* one of so many probes has a connection of its own */
+#define FRESH_EACH 2 /* one probe in FRESH_EACH opens its own connection */
 
 struct prober {
     struct healthd *h;
@@ -129,7 +128,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     return size * n;
 }
 
-/* `waited_ms` of its limit went by until the name was known. */
+/* Starts the probe. `waited_ms` of its time limit were spent looking up the name. */
 static void probe_go(struct target *t, uint64_t waited_ms)
 {
     struct prober *p = t->prober;
@@ -152,12 +151,12 @@ static void probe_go(struct target *t, uint64_t waited_ms)
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui-healthd");
-    /* A kept connection always reaches the same one of two processes behind a load balancer. */
+    /* Behind a load balancer with two processes, a kept connection always reaches the same one. */
     long is_fresh = t->n_probes++ % FRESH_EACH == 0;
     curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, is_fresh);
     curl_easy_setopt(e, CURLOPT_FORBID_REUSE, is_fresh); /* else each would stay open beside the kept one */
     t->asked_ms = clock_ms();
-    curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* what comes encoded all the same is undone */
+    curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* an encoded answer is decoded all the same */
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
     t->is_busy = true;
     CHECK(curl_multi_add_handle(p->multi, e) == CURLM_OK, "probe of %s", t->name);
@@ -165,7 +164,7 @@ static void probe_go(struct target *t, uint64_t waited_ms)
 
 static void probe_ended(struct target *t, struct probe_result *r);
 
-/* curl keeps what it is given until it is given others. */
+/* curl keeps the addresses it was given until it is given others. */
 static void addresses_give(struct target *t, const struct resolved *known)
 {
     struct buf line = {0};
@@ -231,7 +230,7 @@ static void body_read(struct target *t, struct probe_result *r)
     jv_free(body);
 }
 
-/* A connection that did not come about, or ended before a word of the answer. */
+/* Describes a connection that failed, or that ended before the first byte of the answer. */
 static void say_unconnected(struct target *t, CURLcode code, struct probe_result *r)
 {
     long number = 0;
@@ -267,7 +266,7 @@ static void result_read(struct target *t, CURLcode code, struct probe_result *r)
         snprintf(r->why, sizeof(r->why), "status_%ld", status);
     } else
         body_read(t, r);
-    if (!r->good) { /* what a sick robot says of itself does not count */
+    if (!r->good) { /* figures reported by a sick robot do not count */
         r->sessions = r->capacity = -1;
         r->boot_id[0] = 0;
     }
@@ -291,7 +290,8 @@ static void say(const char *event, const struct target *t, enum verdict before)
              "why", t->last.why, "boot", t->last.boot_id, NULL);
 }
 
-/* Probes come one after another: a boot id that comes back is a second process. Answers whether that changed. */
+/* Probes of a robot never overlap, so a boot id that returns belongs to a second process. Returns whether is_two
+ * changed. */
 static bool boots_judge(struct target *t, struct probe_result *r)
 {
     uint64_t now = clock_ms();
@@ -299,7 +299,7 @@ static bool boots_judge(struct target *t, struct probe_result *r)
     if (r->good && boots_see(&t->boots, r->boot_id, t->asked_ms, now) == BOOT_NEW)
         boots_take(&t->boots, r->boot_id, now);
     t->is_two = boots_are_two(&t->boots, now);
-    if (r->good && t->is_two) /* the one that was known goes on being told */
+    if (r->good && t->is_two) /* the boot id known before is still published */
         strcpy(r->boot_id, t->boots.now);
     if (t->is_two != was_two)
         log_line(LOG_WARN, t->is_two ? "two_boots" : "one_boot", "robot", t->name, "boot", t->boots.now, "other",
@@ -323,14 +323,14 @@ static void judged(struct target *t, struct probe_result *r)
         told |= r->sessions != t->last.sessions || r->capacity != t->last.capacity ||
                 strcmp(r->boot_id, t->last.boot_id) != 0;
     struct probe_result last = *r;
-    if (!r->good) { /* what it said when it was well stays */
+    if (!r->good) { /* a sick robot keeps the figures of its last good probe */
         last.sessions = t->last.sessions;
         last.capacity = t->last.capacity;
         strcpy(last.boot_id, t->last.boot_id);
     }
     t->last = last;
     if (changed) {
-        if (before != t->judgement.verdict) /* since when it is down does not change with how */
+        if (before != t->judgement.verdict) /* dead or silent: down since the same moment */
             t->since_unix_ms = clock_unix_ms();
         say("went", t, before);
         gauges(p);
@@ -383,12 +383,12 @@ static void reap(struct prober *p)
 
 /* ---- the list ----------------------------------------------------------------------------------------------- */
 
-/* Of a host that is a name; else both stay NULL. */
+/* Reads the host when it is a name. For an address both fields stay NULL. */
 static void host_read(struct target *t)
 {
     CURLU *parts = curl_url();
     CHECK(parts, "curl_url");
-    curl_url_set(parts, CURLUPART_URL, t->base_url, 0); /* wrong: the probe fails with curl's own words */
+    curl_url_set(parts, CURLUPART_URL, t->base_url, 0); /* malformed: the probe fails with curl's own message */
     easy_named_host(parts, &t->host, &t->port);
     curl_url_cleanup(parts);
 }

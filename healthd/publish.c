@@ -2,10 +2,10 @@
 /*
  * publish.c - the two sockets of healthd.
  *
- * Owns: the sequence under a random incarnation. XPUB: full state at each
- * subscription, every 5 s and when the list changes; a delta at each change; an empty delta at least each
- * second, so that silence means something. ROUTER: the robots, the highest revision
- * wins. Robots are told by name only; a base URL never leaves.
+ * Owns: the sequence under a random incarnation. XPUB: sends the full state at each subscription, every 5 s and
+ * when the list changes; a delta at each change; an empty delta at least every second, so that subscribers can
+ * treat silence as a failure. ROUTER: receives the list of robots; the highest revision wins. Robots are published
+ * by name only; a base URL must never leave this process.
  */
 #include "healthd/healthd.h"
 
@@ -101,7 +101,7 @@ static void beat_due(void *arg)
         send(p, false, &none);
 }
 
-/* A subscription: whoever it is gets the full state (as does everybody else). */
+/* A new subscription: the full state is sent, and all other subscribers receive it too. */
 static void subscribed(void *arg, const void *peer, size_t peer_len, const char *role,
                        const struct bus_frame *frames, unsigned n)
 {
