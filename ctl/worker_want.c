@@ -293,7 +293,11 @@ enum ctl_exit worker_set(struct ctl *c)
     enum ctl_exit code = ctl_tx(c, set_tx, NULL, &w, w.why);
     if (code != CTL_DONE)
         return code;
+    char stays[100] = "";
+    if (w.row.stays)
+        snprintf(stays, sizeof(stays), "; stays %llu: the robot reports %llu", (unsigned long long)w.row.stays,
+                 (unsigned long long)w.row.stays);
     if (!w.row.is_changed)
-        return ctl_say(c, "robot %s is like that already", w.row.name);
-    return ctl_say(c, "robot %s: %s", w.row.name, w.row.detail);
+        return ctl_say(c, "robot %s is like that already%s", w.row.name, stays);
+    return ctl_say(c, "robot %s: %s%s", w.row.name, w.row.detail, stays);
 }

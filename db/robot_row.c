@@ -152,7 +152,7 @@ enum db_rc robot_row_set(struct db *db, struct robot_row_change *c)
     c->detail[0] = 0;
     TRY(db_query(
         db,
-        "SELECT id, base_url, COALESCE(viewer_url, ''), COALESCE(capacity, 0), wanted FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE",
+        "SELECT id, base_url, COALESCE(viewer_url, ''), COALESCE(capacity, 0), wanted, COALESCE(reported_capacity, 0) FROM chasqui_robots WHERE name = ? AND removed = 0 FOR UPDATE",
         "s", c->name));
     if (!db_next(db))
         return DB_OK;
@@ -162,6 +162,7 @@ enum db_rc robot_row_set(struct db *db, struct robot_row_change *c)
     db_str_copy(db, 2, viewer_url, sizeof(viewer_url));
     uint64_t capacity = db_u64(db, 3);
     db_str_copy(db, 4, wanted, sizeof(wanted));
+    c->stays = c->has_capacity && c->capacity > db_u64(db, 5) ? db_u64(db, 5) : 0;
     bool is_moved = c->base_url && strcmp(c->base_url, base_url) != 0;
     if (is_moved)
         TRY(address_may_change(db, c, wanted));

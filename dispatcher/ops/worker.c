@@ -33,6 +33,9 @@ static void change_done(void *arg, void *op_arg)
         jv_set_bool(body, "ok", true);
         jv_set_str(body, "worker", op->name);
         jv_set_bool(body, "changed", op->is_changed);
+        jv_set(body, "capacity_stays", NULL);
+        if (op->capacity_stays)
+            jv_set_int(body, "capacity_stays", (int64_t)op->capacity_stays);
         reply_jv(d, r, 200, body);
     }
     free(op);

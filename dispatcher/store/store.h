@@ -559,7 +559,8 @@ struct
     uint64_t capacity;
     struct actor by;
     bool is_found, is_changed;
-    char refused[400]; /* why nothing was written; "" = done */
+    uint64_t capacity_stays; /* as robot_row_change.stays */
+    char refused[400];       /* why nothing was written; "" = done */
     enum store_rc rc;
 };
 void store_robot_change(struct db *db, void *op); /* raises the revision, audit row */

@@ -200,6 +200,7 @@ static enum db_rc change_tx(struct db *db, void *arg)
     enum db_rc rc = op->is_new ? robot_row_add(db, &c) : robot_row_set(db, &c);
     op->is_found = c.outcome != ROBOT_ROW_UNKNOWN;
     op->is_changed = c.is_changed;
+    op->capacity_stays = c.stays;
     robot_row_words(&c, op->refused, sizeof(op->refused));
     if (rc || *op->refused || !c.is_changed)
         return rc;

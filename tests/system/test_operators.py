@@ -33,7 +33,7 @@ def test_robots_are_added_and_changed_over_http(make_system):
     system = make_system(robots=1)
     spare = system.add_robot("spare", register=False)
     made = {"name": "spare", "base_url": spare.url + "/", "capacity": 3, "reason": "more room"}
-    assert system.ops.post(f"{OPS}/workers", made).expect(200).json == {"ok": True, "worker": "spare", "changed": True}
+    assert system.ops.post(f"{OPS}/workers", made).expect(200).json == {"ok": True, "worker": "spare", "changed": True, "capacity_stays": None}
     wait_until(lambda: worker(system, "spare")["verdict"] == "up", 10)
     told = worker(system, "spare")
     assert (told["capacity"], told["set_capacity"], told["has_viewer"], told["wanted"]) == (3, 3, False, "active")
@@ -56,7 +56,12 @@ def test_robots_are_added_and_changed_over_http(make_system):
         assert field in patch(system, "spare", **body).expect(422, "validation_failed").json["errors"], body
     patch(system, "nobody", capacity=4).expect(404, "not_found")
     # only what is given is changed; places are there at once
-    assert patch(system, "spare", capacity=12, reason="a bigger machine").expect(200).json["changed"] is True
+    wait_until(lambda: worker(system, "spare")["reported_capacity"] == 10, 10, "it reports its capacity")
+    told = patch(system, "spare", capacity=12, reason="a bigger machine").expect(200).json
+    assert (told["changed"], told["capacity_stays"]) == (True, 10), "it holds no more than it reports"
+    said = system.ctl("worker", "set", "spare", "--capacity", 13).stdout
+    assert said == "robot spare: capacity 12 -> 13; stays 10: the robot reports 10\n"
+    assert patch(system, "spare", capacity=12).expect(200).json["changed"] is True
     assert patch(system, "spare", capacity=12).expect(200).json["changed"] is False
     assert patch(system, "spare", viewer_url="https://viewer.example/x").expect(200).json["changed"] is True
     told = worker(system, "spare")
@@ -65,9 +70,9 @@ def test_robots_are_added_and_changed_over_http(make_system):
     assert patch(system, "spare", capacity=None, viewer_url=None).expect(200).json["changed"] is True
     assert (worker(system, "spare")["set_capacity"], worker(system, "spare")["has_viewer"]) == (None, False)
     rows = audited(system, "worker_set")
-    assert [row["detail"] for row in rows] == ["capacity 3 -> 12: a bigger machine", "viewer URL none -> https://viewer.example/x",
+    assert [row["detail"] for row in rows] == ["capacity 3 -> 12: a bigger machine", "capacity 12 -> 13", "capacity 13 -> 12", "viewer URL none -> https://viewer.example/x",
                                                "viewer URL https://viewer.example/x -> none, capacity 12 -> as reported"]  # fmt: skip
-    assert all(row["actor"].startswith("token:") and row["subject"] == "spare" for row in rows)
+    assert all(row["actor"].startswith(("token:", "cli:")) and row["subject"] == "spare" for row in rows)
     # the trail that operators read names no base URL
     assert spare.url not in system.ops.get(f"{OPS}/audit").body.decode()
 
