@@ -156,7 +156,7 @@ static bool is_fresh(const struct alerts *a)
 
 struct jv *alerts_of(const struct broker *b, const char *code, const char *who)
 {
-    static const char *const keys[] = {"id", "acked_by", "muted_until"};
+    static const char *const keys[] = {"id", "acked_by", "ack_reason", "muted_until"};
     const struct alerts *a = b->alerts;
     const struct jv *list = is_fresh(a) ? jv_get(a->known, "alerts") : NULL;
     char clean[WHO_ROOM];

@@ -66,8 +66,9 @@ static void add_field(struct buf *out, const char *at, size_t len, enum language
     } else if (is_name(at, len, "time")) {
         add_time(out, a->time_ms);
     } else {
-        const char *text = is_name(at, len, "who") ? a->who : a->why;
-        CHECK(is_name(at, len, "who") || is_name(at, len, "why"), "field=%.*s", (int)len, at);
+        const char *text = is_name(at, len, "who") ? a->who : is_name(at, len, "how") ? a->how : a->why;
+        CHECK(is_name(at, len, "who") || is_name(at, len, "why") || is_name(at, len, "how"), "field=%.*s",
+              (int)len, at);
         buf_adds(out, text ? text : "");
     }
 }

@@ -29,10 +29,11 @@ extern const struct word_row word_table[WORD_COUNT];
 
 struct phrase_args {
     const char *who, *why; /* NULL = "" */
+    const char *how;       /* the options of a command */
     int64_t n, m;
     int64_t time_ms; /* a duration */
 };
-/* {who} {why} {n} {m} {time}, and {n|one|many}: `one` when n is 1. Numbers as the language groups them. */
+/* {who} {why} {how} {n} {m} {time}, and {n|one|many}: `one` when n is 1. Numbers as the language groups them. */
 void phrase_fill(struct buf *out, const char *text, enum language language, const struct phrase_args *args);
 
 #endif

@@ -185,24 +185,20 @@ void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *ar
     }
 }
 
-void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why),
-                        void *arg)
+static const char *filled(const char *text)
+{
+    return text && *text ? text : NULL;
+}
+
+void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const struct part_pause *pause), void *arg)
 {
     const struct jv *list = jv_get(b->summary->body, "pauses");
     for (size_t i = 0; i < jv_len(list); i++) {
         const struct jv *one = jv_at(list, i);
-        const char *portal = jv_str(jv_get(one, "portal")), *action = jv_str(jv_get(one, "action")),
-                   *reason = jv_str(jv_get(one, "reason"));
         int64_t batch = number_of(one, "batch_id");
-        char what[200], number[40] = "";
-        if (batch > 0)
-            snprintf(number, sizeof number, "batch %lld", (long long)batch);
-        snprintf(what, sizeof what, "%s%s%s",
-                 action   ? action
-                 : portal ? portal
-                          : "",
-                 batch > 0 && (portal || action) ? ", " : "", number);
-        fn(arg, what, reason && *reason ? reason : "no reason given");
+        struct part_pause pause = {filled(jv_str(jv_get(one, "portal"))), filled(jv_str(jv_get(one, "action"))),
+                                   filled(jv_str(jv_get(one, "reason"))), batch > 0 ? batch : 0};
+        fn(arg, &pause);
     }
 }
 

@@ -28,8 +28,11 @@ void summary_refusal(const struct broker *b, char *why, size_t room); /* what re
 typedef void summary_portal_fn(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,
                                int64_t held);
 void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *arg);
-void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const char *what, const char *why),
-                        void *arg);
+struct part_pause {
+    const char *portal, *action, *reason; /* NULL = none */
+    int64_t batch_id;                     /* 0 = none */
+};
+void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const struct part_pause *pause), void *arg);
 bool summary_holds_portal(const struct broker *b, const char *name); /* all of its log-ins are paused */
 void summary_pause(const struct broker *b, char *why, size_t room);  /* why an operator paused the queue */
 struct jv *summary_queue_jv(const struct broker *b);                 /* the durable queue; NULL = not known yet */

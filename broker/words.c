@@ -44,6 +44,7 @@ struct row {
     char who[256];
     int64_t since_ms; /* unix; 0 = none */
     char why[256];
+    char how[256]; /* a command's options */
     int64_t n, m;
     int64_t time_ms;
 };
@@ -335,9 +336,21 @@ static void portal_one(void *arg, const char *name, const char *state, const cha
     str_copy(r->why, sizeof r->why, str_of(why));
 }
 
-static void part_paused_one(void *arg, const char *what, const char *why)
+/* With a reason it is what an operator wants, and no fault. */
+static void part_paused_one(void *arg, const struct part_pause *p)
 {
-    str_copy(say(arg, WORD_QUEUE_PART_PAUSED, what, 0)->why, sizeof(((struct row *)0)->why), str_of(why));
+    bool is_batch = p->batch_id && !p->portal && !p->action;
+    enum word rests = is_batch ? WORD_BATCH_RESTS : WORD_PART_RESTS,
+              blank = is_batch ? WORD_QUEUE_BATCH_PAUSED : WORD_QUEUE_PART_PAUSED;
+    char what[200], number[40] = "", *separator = p->batch_id && (p->portal || p->action) ? ", batch " : "";
+    if (p->batch_id)
+        snprintf(number, sizeof number, "%lld", (long long)p->batch_id);
+    snprintf(what, sizeof what, "%s%s%s", p->action ? p->action : p->portal ? p->portal : "", separator, number);
+    struct row *r = say(arg, p->reason ? rests : blank, what, 0);
+    str_copy(r->why, sizeof r->why, str_of(p->reason));
+    snprintf(r->how, sizeof r->how, "%s%s%s%s%s%s", p->portal ? "--portal " : "", p->portal ? p->portal : "",
+             p->action ? p->portal ? " --action " : "--action " : "", p->action ? p->action : "",
+             p->batch_id ? p->portal || p->action ? " --batch " : "--batch " : "", number);
 }
 
 static void queue_look(struct told *t)
@@ -385,17 +398,6 @@ static void lanes_look(struct told *t)
         say_count(t, WORD_ERRORS_MANY, (int64_t)(minute.errors * 100 / minute.answers), 0);
 }
 
-static bool is_quiet(const struct broker *b)
-{
-    struct queue_sum queue;
-    struct lane_sum login, interactive;
-    uint64_t now = loop_now_ms(b->loop);
-    fleet_queue_since(b, 60000, &queue);
-    tally_lane_since(b->tally, LANE_LOGIN, now, 60000, &login);
-    tally_lane_since(b->tally, LANE_INTERACTIVE, now, 60000, &interactive);
-    return !queue.done && !queue.failed && !login.accepted && !interactive.accepted && summary_view(b).depth <= 0;
-}
-
 /* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 static int worst_first(const void *a, const void *b)
@@ -418,7 +420,7 @@ static void set_text(struct jv *one, const char *key, const char *text, enum lan
 static struct jv *row_jv(const struct broker *b, const struct row *r)
 {
     const struct word_row *w = &word_table[r->word];
-    struct phrase_args args = {r->who, r->why, r->n, r->m, r->time_ms};
+    struct phrase_args args = {r->who, r->why, r->how, r->n, r->m, r->time_ms};
     struct jv *one = jv_new_object();
     jv_set_str(one, "level", word_level_name[w->level]);
     jv_set_str(one, "code", w->code);
@@ -505,27 +507,50 @@ void words_tick(const struct broker *b)
     free(look_at_all(b));
 }
 
+/* What is first when nothing is wrong that nobody knows of. NULL: nothing of that kind is to be said. */
+static struct jv *well_jv(const struct told *t, bool is_well)
+{
+    struct told *first = xcalloc(1, sizeof *first);
+    struct jv *one = NULL;
+    first->b = t->b;
+    first->now_ms = t->now_ms;
+    if (summary_moves(t->b)) {
+        busy_say(first);
+    } else if (is_well) {
+        struct row *r = say(first, WORD_WELL, NULL, 0);
+        r->n = peers_count(t->b).usable;
+        r->m = fleet_count(t->b).active;
+    }
+    if (first->n)
+        one = row_jv(NULL, &first->row[0]);
+    free(first);
+    return one;
+}
+
+/* A warning that somebody acknowledged does not displace others, nor how the work goes. */
+static bool is_calm(const struct jv *one, enum word_level level)
+{
+    return level == WORD_OK || (level == WORD_WARN && jv_str(jv_get(jv_get(one, "alert"), "acked_by")));
+}
+
 struct jv *words_jv(const struct broker *b, const char **state)
 {
     struct told *t = look_at_all(b);
-    struct jv *list = jv_new_array();
+    struct jv *list = jv_new_array(), *calm[ROWS_MAX];
     enum word_level worst = t->n ? word_table[t->row[0].word].level : WORD_OK;
-    if (worst == WORD_OK) {
-        struct told *first = xcalloc(1, sizeof *first);
-        struct row *well = &first->row[0];
-        first->b = b;
-        first->now_ms = t->now_ms;
-        if (summary_moves(b))
-            busy_say(first);
+    unsigned n = 0;
+    for (unsigned i = 0; i < t->n; i++) {
+        struct jv *one = row_jv(b, &t->row[i]);
+        if (is_calm(one, word_table[t->row[i].word].level))
+            calm[n++] = one;
         else
-            *well = (struct row){.word = is_quiet(b) ? WORD_IDLE : WORD_WELL,
-                                 .n = peers_count(b).usable,
-                                 .m = fleet_count(b).active};
-        jv_push(list, row_jv(NULL, well));
-        free(first);
+            jv_push(list, one);
     }
-    for (unsigned i = 0; i < t->n; i++)
-        jv_push(list, row_jv(b, &t->row[i]));
+    struct jv *well = jv_len(list) ? NULL : well_jv(t, worst == WORD_OK);
+    if (well)
+        jv_push(list, well);
+    for (unsigned i = 0; i < n; i++)
+        jv_push(list, calm[i]);
     *state = word_level_name[worst];
     free(t);
     return list;

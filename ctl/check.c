@@ -70,23 +70,34 @@ static enum ctl_exit say(struct ctl *c, enum level level, const char *text, cons
     return (enum ctl_exit)level;
 }
 
+/* The first of that level: what somebody acknowledged comes after how the work goes. */
+static const char *first_text(const struct jv *words, const char *state)
+{
+    for (size_t i = 0; i < jv_len(words); i++) {
+        const char *level = jv_str(jv_get(jv_at(words, i), "level"));
+        if (level && state && strcmp(level, state) == 0)
+            return jv_str(jv_get(jv_at(words, i), "text"));
+    }
+    return jv_str(jv_get(jv_at(words, 0), "text"));
+}
+
 /* Behind the first sentence: how many others are as bad, and how many are less. */
 static enum ctl_exit say_words(struct ctl *c, const struct jv *stats)
 {
     const struct jv *words = jv_get(stats, "words");
-    const char *state = jv_str(jv_get(stats, "state")), *text = jv_str(jv_get(jv_at(words, 0), "text"));
+    const char *state = jv_str(jv_get(stats, "state")), *text = first_text(words, state);
     char more[60] = "";
     enum level level = !state                       ? LEVEL_CRITICAL
                        : strcmp(state, "ok") == 0   ? LEVEL_WELL
                        : strcmp(state, "warn") == 0 ? LEVEL_WARNING
                                                     : LEVEL_CRITICAL;
     size_t others = 0;
-    for (size_t i = 1; i < jv_len(words); i++) {
+    for (size_t i = 0; i < jv_len(words); i++) {
         const char *one = jv_str(jv_get(jv_at(words, i), "level"));
         others += one && strcmp(one, "ok") != 0;
     }
-    if (others)
-        snprintf(more, sizeof(more), " (and %zu more: chasqui stats)", others);
+    if (others > 1)
+        snprintf(more, sizeof(more), " (and %zu more: chasqui stats)", others - 1);
     return say(c, level, text ? text : "the broker says nothing of itself", more, stats);
 }
 

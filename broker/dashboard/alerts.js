@@ -16,27 +16,30 @@ export function alertsDrawnBy(draw) {
 
 /* ---- who knows of it ------------------------------------------------------------------------------------------ */
 
-function acknowledge(one) {
+export function acknowledge(one, done = () => {}) {
     confirm({title: t('ack_title'), body: one.text, action: t('ack'), inputs: [{name: 'reason', label: t('reason')}],
         run: async ({reason}) => {
             await act(`/alerts/${one.alert.id}/ack`, {reason: reason || undefined});
+            done();
             return t('ack_told');
         }});
 }
 
-function mute(one) {
+export function mute(one, done = () => {}) {
     confirm({title: t('mute_title'), body: one.text, action: t('mute'),
         inputs: [{name: 'for_s', label: t('pause_for'), options: [['1800', t('minutes', 30)], ['7200', t('hours', 2)], ['28800', t('hours', 8)], ['86400', t('hours', 24)]]}, {name: 'reason', label: t('reason')}],
         run: async ({for_s, reason}) => {
             await act('/alerts/mute', {code: one.code, who: one.who || undefined, for_s: Number(for_s), reason: reason || undefined});
+            done();
             return t('mute_told');
         }});
 }
 
-function unmute(one) {
+export function unmute(one, done = () => {}) {
     confirm({title: t('unmute_title'), body: one.text, action: t('unmute'),
         run: async () => {
             await act('/alerts/unmute', {code: one.code, who: one.who || undefined});
+            done();
             return t('unmute_told');
         }});
 }
@@ -47,7 +50,7 @@ export function tools(one) {
     if (!alert || world.link !== 'live')
         return null;
     return h('span', {class: 'state-tools'},
-        alert.acked_by && h('small', {}, t('acked_by', alert.acked_by)), alert.muted_until && h('small', {}, t('muted_until', moment(alert.muted_until))),
+        alert.acked_by && h('small', {}, t('acked_by', alert.acked_by), alert.ack_reason && ` “${alert.ack_reason}”`), alert.muted_until && h('small', {}, t('muted_until', moment(alert.muted_until))),
         mayAct() && [
             !alert.acked_by && button(t('ack'), () => acknowledge(one), {kind: 'small', label: t('ack_of', one.text)}),
             alert.muted_until ? button(t('unmute'), () => unmute(one), {kind: 'small', label: t('unmute_of', one.text)}) : button(t('mute'), () => mute(one), {kind: 'small', label: t('mute_of', one.text)})]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* overview.js - is it well, who waits and why: the page that people look at all day. */
 import {h} from './view.js';
-import {t, word, name as nameOf} from './text.js';
+import {t, language, word, name as nameOf} from './text.js';
 import {world, mayAct, act} from './broker.js';
 import {panel, badge, table, places, bar, button, confirm} from './part.js';
 import {number, count, rate, duration, percentiles, ago, bytes, moment} from './format.js';
@@ -17,7 +17,7 @@ export function words() {
         return [{level: 'bad', code: 'broker_gone', since: world.goneSince,
             text: world.goneWhy ? t('broker_says', world.goneWhy) : t('broker_gone', ago(world.goneSince)),
             todo: world.goneWhy ? t('broker_says_todo') : t('broker_gone_todo')}];
-    return (world.stats?.words || []).map(one => ({...one, text: word(one, 'text'), todo: word(one, 'todo')}));
+    return (world.stats?.words || []).map(one => ({...one, level: one.level === 'warn' && one.alert?.acked_by ? 'known' : one.level, text: word(one, 'text'), todo: word(one, 'todo')}));
 }
 
 function place(stats) {
@@ -46,8 +46,9 @@ export function stateLine(isWhole) {
         h('div', {class: 'state-words'},
             h('p', {class: 'state-first'}, first.text, first.todo && h('span', {class: 'state-todo'}, ' ', first.todo)),
             isWhole && alertTools(first),
-            isWhole && more.length > 0 && h('ul', {class: 'state-more'}, more.map((one, i) =>
+            isWhole && more.length > 0 && h('ul', {class: 'state-more', key: 'more'}, more.map((one, i) =>
                 h('li', {class: `is-${one.level}`, key: one.code + (one.who || '') + i}, one.text, one.todo && h('span', {class: 'state-todo'}, ' ', one.todo), alertTools(one)))),
+            isWhole && more.length > 5 && h('p', {class: 'state-rest is-narrow'}, h('a', {href: '#/alerts'}, t('all_n', number(all.length)))),
             !isWhole && more.length > 0 && h('p', {class: 'state-rest'}, h('a', {href: '#/'}, t('and_more', number(more.length)))),
             isWhole && stats && world.link === 'live' && h('p', {class: 'state-facts'}, place(stats)), isWhole && notifySwitch()),
         h('p', {class: 'state-live'}, world.link === 'live'
@@ -55,13 +56,15 @@ export function stateLine(isWhole) {
             : t('last_known', moment(stats?.as_of))));
 }
 
-/* For those who listen: said when what is wrong changes, not every second. */
-let saidCodes = '', said = '';
+/* For those who listen: said when what is wrong changes, or the language; what only counts on is said again after a while. */
+const SAID_AGAIN_MS = 30000;
+let saidCodes = '', said = '', saidAt = 0;
 export function saying() {
-    const all = words(), codes = all.map(one => one.code + (one.who || '')).join();
-    if (codes !== saidCodes) {
+    const all = words(), codes = [language(), ...all.map(one => one.code + (one.who || ''))].join(), text = all.map(one => `${one.text} ${one.todo || ''}`).join(' ');
+    if (codes !== saidCodes || (text !== said && performance.now() > saidAt + SAID_AGAIN_MS)) {
         saidCodes = codes;
-        said = all.map(one => `${one.text} ${one.todo || ''}`).join(' ');
+        said = text;
+        saidAt = performance.now();
     }
     return h('div', {class: 'heard-only', role: 'status', 'aria-live': 'polite', key: 'said'}, said);
 }

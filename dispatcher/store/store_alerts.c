@@ -67,7 +67,7 @@ static enum db_rc said_tx(struct db *db, void *arg)
 static enum db_rc open_read(struct db *db, struct jv *list)
 {
     TRY(db_query(db,
-                 "SELECT a.id, a.code, a.who, a.acked_by, " MUTED_UNTIL
+                 "SELECT a.id, a.code, a.who, a.acked_by, " MUTED_UNTIL ", " ALERT_ACK_REASON
                  " FROM chasqui_alerts a WHERE a.ended_at IS NULL ORDER BY a.level DESC, a.first_at LIMIT ?",
                  "u", (uint64_t)OPEN_TOLD_MAX));
     while (db_next(db)) {
@@ -77,6 +77,7 @@ static enum db_rc open_read(struct db *db, struct jv *list)
         jv_set_str(one, "who", db_str(db, 2, NULL));
         jv_set_str(one, "acked_by", db_str(db, 3, NULL));
         jv_set_time(one, "muted_until", db_i64(db, 4));
+        jv_set_str(one, "ack_reason", db_str(db, 5, NULL));
         jv_push(list, one);
     }
     return DB_OK;

@@ -12,6 +12,11 @@
 
 #define ALERT_CODE_ROOM 41
 #define ALERT_WHO_ROOM 161
+/* Of a row a: the reason of its acknowledgement is in the audit trail, written within the same transaction. */
+#define ALERT_ACK_REASON                                                                                          \
+    "(SELECT u.detail FROM chasqui_audit u WHERE u.at >= a.acked_at AND u.at < a.acked_at + INTERVAL 10 SECOND "  \
+    "AND u.action = 'alert_ack' AND u.subject = CONCAT('alert:', a.code, IF(a.who = '', '', ' '), LEFT(a.who, "   \
+    "100)) ORDER BY u.at LIMIT 1)"
 #define ALERT_WHO_MAX 160 /* characters; bytes, too */
 #define ALERT_TEXT_ROOM 2001
 #define ALERT_TEXT_MAX 500 /* characters */
@@ -34,7 +39,7 @@ struct
     unsigned n;
     struct alert_said *one; /* owned by the caller; by code and who, so that two brokers lock them in one order */
     struct buf
-        json; /* out: {ok,alerts:[{id,code,who,acked_by,muted_until}],channels:[{channel,error,for_s,attempts}]} of what goes on, and of
+        json; /* out: {ok,alerts:[{id,code,who,acked_by,ack_reason,muted_until}],channels:[{channel,error,for_s,attempts}]} of what goes on, and of
                              * channels that take nothing; freed by the caller */
     enum store_rc rc;
 };

@@ -29,6 +29,7 @@ static struct jv *alert_jv(struct db *db)
     jv_set_time(one, "ended_at", db_i64(db, 11));
     jv_set_str(one, "acked_by", db_str(db, 12, NULL));
     jv_set_time(one, "acked_at", db_i64(db, 13));
+    jv_set_str(one, "ack_reason", db_str(db, 17, NULL));
     jv_set_time(one, "muted_until", db_i64(db, 14));
     jv_set_time(told, alert_channel_name[CHANNEL_WEBHOOK], db_i64(db, 15));
     jv_set_time(told, alert_channel_name[CHANNEL_MAIL], db_i64(db, 16));
@@ -43,7 +44,8 @@ static enum db_rc alerts_read(struct db *db, unsigned limit, struct jv *list)
         "SELECT a.id, a.code, a.who, a.level, a.text, a.text_es, a.todo, a.todo_es, a.is_event, CAST(UNIX_TIMESTAMP(a.first_at) * 1000 AS INT), "
         "CAST(UNIX_TIMESTAMP(a.seen_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.ended_at) * 1000 AS INT), a.acked_by, CAST(UNIX_TIMESTAMP(a.acked_at) * 1000 AS INT), (SELECT "
         "CAST(UNIX_TIMESTAMP(MAX(m.until_at)) * 1000 AS INT) FROM chasqui_alert_mutes m WHERE m.code = a.code AND (m.who = '' OR m.who = a.who) AND m.until_at > NOW(6)), "
-        "CAST(UNIX_TIMESTAMP(a.webhook_told_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.mail_told_at) * 1000 AS INT) FROM chasqui_alerts a ORDER BY a.ended_at IS NOT NULL, "
+        "CAST(UNIX_TIMESTAMP(a.webhook_told_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.mail_told_at) * 1000 AS INT), " ALERT_ACK_REASON
+        " FROM chasqui_alerts a ORDER BY a.ended_at IS NOT NULL, "
         "a.ended_at DESC, a.level DESC, a.first_at LIMIT ?",
         "u", (uint64_t)limit));
     while (db_next(db))
