@@ -26,13 +26,14 @@ import * as batch from './batch.js';
 import * as company from './company.js';
 import * as find from './find.js';
 import * as audit from './audit.js';
+import * as alerts from './alertlist.js';
 import {alertsDrawnBy, notify} from './alerts.js';
 import * as login from './login.js';
 import './keys.js';
 
-const VIEWS = {'': overview, robots, sessions, jobs, batches, schedules, portals, errors, history, tokens, audit, find};
+const VIEWS = {'': overview, robots, sessions, jobs, batches, schedules, portals, errors, history, alerts, tokens, audit, find};
 const ONES = {jobs: [job, 'job_n'], batches: [batch, 'batch_title'], companies: [company, 'company_title']}; /* a page of one thing: what shows it, its title */
-const TABS = ['', 'robots', 'sessions', 'jobs', 'batches', 'schedules', 'portals', 'errors', 'history', 'tokens', 'audit'];
+const TABS = ['', 'robots', 'sessions', 'jobs', 'batches', 'schedules', 'portals', 'errors', 'history', 'alerts', 'tokens', 'audit'];
 const THEMES = ['auto', 'light', 'dark'];
 let view = '', part = null, isDue = false, entered = null, tabSeen = null;
 

@@ -5,7 +5,7 @@ import {t} from './text.js';
 import {world} from './broker.js';
 import {confirm} from './part.js';
 
-const GO = {o: '', r: 'robots', s: 'sessions', j: 'jobs', b: 'batches', c: 'schedules', p: 'portals', e: 'errors', h: 'history', t: 'tokens', u: 'audit'};
+const GO = {o: '', r: 'robots', s: 'sessions', j: 'jobs', b: 'batches', c: 'schedules', p: 'portals', e: 'errors', h: 'history', a: 'alerts', t: 'tokens', u: 'audit'};
 const SECOND_MS = 1500; /* for the letter after "g" */
 let goneAt = -SECOND_MS;
 

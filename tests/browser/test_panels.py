@@ -133,7 +133,12 @@ def test_pause_and_resume_the_queue(operator, house):
     operator.see("Acknowledge", "Mute", within=".state", timeout=60)
     operator.js("scrollTo(0, 0)")
     operator.press("Acknowledge: The queue is paused: SUNAT is closed.", ".state").confirm("Acknowledge", reason="we know")
-    operator.see("known to", within=".state", timeout=60).gone("Acknowledge: The queue is paused: SUNAT is closed.", ".state")  # another sentence may still have one
+    operator.see("known to", "we know", within=".state", timeout=60)
+    assert not operator.all(".state.is-warn"), "what somebody knows of is no warning any more"
+    operator.go("alerts").see("The queue is paused: SUNAT is closed.", "known to", "we know", within="[aria-labelledby=alerts-h]", timeout=40)
+    operator.press("Mute: The queue is paused: SUNAT is closed.", "main").confirm("Mute", For="2 h").see("muted until", within="[aria-labelledby=alerts-h]").see("queue_paused", within="[aria-labelledby=mutes-h]")
+    operator.press("Unmute: queue_paused", "main").confirm("Unmute").see("Nothing is muted.", within="[aria-labelledby=mutes-h]")
+    operator.see_no("muted until", within="[aria-labelledby=alerts-h]").go("").see("Queue by lane", within="main", timeout=40).see("Mute", within=".state", timeout=60).gone("Acknowledge: The queue is paused: SUNAT is closed.", ".state")  # another sentence may still have one
     operator.press("Mute: The queue is paused: SUNAT is closed.", ".state").confirm("Mute", For="2 h")
     operator.see("muted until", "Unmute", within=".state", timeout=60)
     operator.press("Unmute: The queue is paused: SUNAT is closed.", ".state").confirm("Unmute")
@@ -141,6 +146,8 @@ def test_pause_and_resume_the_queue(operator, house):
     operator.see("Let the browser tell me", within=".state")
     operator.press("Resume", "section[aria-labelledby=queue-h]").confirm("Resume")
     operator.see_no("SUNAT is closed", within="section[aria-labelledby=queue-h]")
+    wait_until(lambda: all(one["state"] != "open" for one in house.system.ops.get("/api/v1/ops/alerts").json["alerts"]), 60, "it is over")
+    operator.go("alerts").see("The queue is paused: SUNAT is closed.", within="[aria-labelledby=over-h]", timeout=40)
 
 
 def test_find_migrate_and_close_a_session(operator, house):

@@ -11,7 +11,7 @@ from dashboard import PICTURES
 from harness.wait import wait_until
 
 DASHBOARD = Path(__file__).parents[2] / "broker" / "dashboard"
-VIEWS = [("", "Queue by lane"), ("robots", "r3"), ("sessions", "Viewer"), ("jobs", "20110"), ("batches", "12 of 12"), ("schedules", "daily"), ("portals", "sunat"), ("errors", "Refresh"), ("history", "Refresh"), ("tokens", "Make a token"), ("audit", "Refresh")]
+VIEWS = [("", "Queue by lane"), ("robots", "r3"), ("sessions", "Viewer"), ("jobs", "20110"), ("batches", "12 of 12"), ("schedules", "daily"), ("portals", "sunat"), ("errors", "Refresh"), ("history", "Refresh"), ("alerts", "What is over"), ("tokens", "Make a token"), ("audit", "Refresh")]
 
 
 def test_by_keyboard_alone(operator):
