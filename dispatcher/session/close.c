@@ -226,7 +226,7 @@ void close_session(struct dispatcher *d, const struct session_row *row, enum ses
     if (actor) {
         strcpy(c->by.request_id, actor->request_id);
         strcpy(c->traceparent, actor->traceparent);
-        if (actor->op == OP_OPS_SESSION_CLOSE)
+        if (actor->op == OP_OPS_SESSION_CLOSE || actor->op == OP_SESSION_CLOSE)
             request_actor(actor, &c->by);
     }
     if (claimed) {

@@ -10,8 +10,12 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
-#define SUBJECT_ROOM 32
+#define JOBS_MAX 8    /* that the beginning of a session id stands for */
+#define BEGIN_LEAST 6 /* bytes of an id that are enough to look for it */
+#define ID_PATTERN_ROOM 420
+#define SUBJECTS_ROOM (JOBS_MAX * 32)
 #define WINDOW 20000 /* rows that one search looks through */
 
 static struct jv *audit_jv(struct db *db)
@@ -32,20 +36,39 @@ static bool is_ascii(const char *text)
     return !*text;
 }
 
-/* A session's or a job's own id: the trail knows it as a job's number. "" when it is no such id. */
-static enum db_rc subject_of(struct db *db, const char *id, char out[SUBJECT_ROOM])
+/* For LIKE, whose ESCAPE is '|'. */
+static void begin_pattern(const char *begin, char out[ID_PATTERN_ROOM])
 {
-    static const char *const sql[] = {
-        "SELECT job_id FROM chasqui_sessions WHERE robot_session_id = ? ORDER BY id DESC LIMIT 1",
-        "SELECT job_id FROM chasqui_jobs WHERE job_uid = ?"};
-    out[0] = 0;
-    if (!is_ascii(id)) /* no such id, and nothing that its column could be compared with */
-        return DB_OK;
-    for (unsigned i = 0; i < 2 && *id && !*out; i++) {
-        TRY(db_query(db, sql[i], "s", id));
-        if (db_next(db))
-            snprintf(out, SUBJECT_ROOM, "job:%llu", (unsigned long long)db_u64(db, 0));
+    size_t n = 0;
+    for (; *begin && n + 3 < ID_PATTERN_ROOM; begin++) {
+        if (*begin == '%' || *begin == '_' || *begin == '|')
+            out[n++] = '|';
+        out[n++] = *begin;
     }
+    out[n++] = '%';
+    out[n] = 0;
+}
+
+/* A session's or a job's own id, or the beginning of a session's: the trail knows them as jobs' numbers. "job:1,job:2", "" when it is no
+ * such id. */
+static enum db_rc subjects_of(struct db *db, const char *id, char out[SUBJECTS_ROOM])
+{
+    char pattern[ID_PATTERN_ROOM];
+    size_t len = 0;
+    out[0] = 0;
+    if (!*id || !is_ascii(id)) /* no such id, and nothing that its column could be compared with */
+        return DB_OK;
+    begin_pattern(id, pattern);
+    if (strlen(id) < BEGIN_LEAST)
+        pattern[strlen(pattern) - 1] = 0; /* the whole of it */
+    TRY(db_query(
+        db,
+        "SELECT job_id FROM (SELECT job_id FROM chasqui_sessions FORCE INDEX (robot_session) WHERE robot_session_id LIKE ? ESCAPE '|' "
+        "LIMIT ?) s UNION SELECT job_id FROM chasqui_jobs WHERE job_uid = ?",
+        "sus", pattern, (uint64_t)JOBS_MAX - 1, id));
+    while (db_next(db) && len + 32 < SUBJECTS_ROOM)
+        len += (size_t)snprintf(out + len, SUBJECTS_ROOM - len, "%sjob:%llu", len ? "," : "",
+                                (unsigned long long)db_u64(db, 0));
     return DB_OK;
 }
 
@@ -73,9 +96,9 @@ static enum db_rc audit_read(struct db *db, struct store_audit *op)
 {
     unsigned n = 0, limit = op->limit ? op->limit : 50;
     uint64_t below = op->cursor ? op->cursor : INT64_MAX, floor = 0, older, next = 0;
-    char of_search[SUBJECT_ROOM], of_subject[SUBJECT_ROOM];
-    TRY(subject_of(db, op->search, of_search));
-    TRY(subject_of(db, op->subject, of_subject));
+    char of_search[SUBJECTS_ROOM], of_subject[SUBJECTS_ROOM];
+    TRY(subjects_of(db, op->search, of_search));
+    TRY(subjects_of(db, op->subject, of_subject));
     TRY(older_find(db, op, &older));
     if (op->search[0] || op->actor[0] || op->action[0] ||
         op->subject[0]) { /* looks through a bounded part; the cursor goes on behind it */
@@ -89,17 +112,17 @@ static enum db_rc audit_read(struct db *db, struct store_audit *op)
     TRY(db_query(
         db,
         "SELECT id, CAST(UNIX_TIMESTAMP(at) * 1000 AS INT), actor, peer, request_id, action, subject, detail FROM chasqui_audit WHERE id < ? "
-        "AND id > ? AND (? = '' OR LOCATE(?, CONCAT_WS(' ', actor, action, subject, detail)) > 0 OR subject = ?) AND (? = '' OR LOCATE(?, "
-        "actor) > 0) AND (? = '' OR LEFT(CONVERT(action USING utf8mb4), CHAR_LENGTH(?)) = ?) AND (? = '' OR subject IN (?, ?) OR SUBSTRING_INDEX(subject, ':', "
-        "-1) = ?) ORDER BY id DESC LIMIT ?",
+        "AND id > ? AND (? = '' OR LOCATE(?, CONCAT_WS(' ', actor, action, subject, detail)) > 0 OR FIND_IN_SET(subject, ?) > 0) AND (? = '' OR LOCATE(?, "
+        "actor) > 0) AND (? = '' OR LEFT(CONVERT(action USING utf8mb4), CHAR_LENGTH(?)) = ?) AND (? = '' OR subject = ? OR FIND_IN_SET(subject, ?) > 0 OR SUBSTRING_INDEX(subject, ':', "
+        "-1) = ? OR (CHAR_LENGTH(?) >= 6 AND LOCATE(CONCAT('; session ', ?), detail) > 0)) ORDER BY id DESC LIMIT ?",
         "uu"
         "sss"
         "ss"
         "sss"
-        "ssss"
+        "ssssss"
         "u",
         below, floor, op->search, op->search, of_search, op->actor, op->actor, op->action, op->action, op->action,
-        op->subject, op->subject, of_subject, op->subject, (uint64_t)limit + 1));
+        op->subject, op->subject, of_subject, op->subject, op->subject, op->subject, (uint64_t)limit + 1));
     struct jv *list = jv_new_array(), *body = jv_new_object();
     while (n < limit && db_next(db)) {
         next = db_u64(db, 0);

@@ -275,6 +275,26 @@ void store_close_begin(struct db *db, void *arg)
     op->rc = store_tx(db, close_begin_tx, close_begin_done, op);
 }
 
+/* The session's own id and its company stand in the row: it is found by them when the session is pruned. */
+static enum db_rc close_audit(struct db *db, const struct store_close_end *op)
+{
+    char subject[40];
+    struct buf detail = {0};
+    if (!*op->by.name)
+        return DB_OK;
+    TRY(db_query(db, "SELECT robot_session_id, company_id FROM chasqui_sessions WHERE id = ?", "u",
+                 op->session_ref));
+    buf_addf(&detail, "%s -> %s%s%s", session_state_name[SESSION_ACTIVE], session_state_name[op->to],
+             *op->by.why ? ": " : "", op->by.why);
+    if (db_next(db) && !db_is_null(db, 0))
+        buf_addf(&detail, "; session %s, company %llu", db_str(db, 0, NULL), (unsigned long long)db_u64(db, 1));
+    snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)op->job_id);
+    enum db_rc rc =
+        audit_add(db, op->by.name, op->by.peer, op->by.request_id, "session_close", subject, detail.data);
+    buf_free(&detail);
+    return rc;
+}
+
 static enum db_rc close_end_tx(struct db *db, void *arg)
 {
     struct store_close_end *op = arg;
@@ -291,10 +311,7 @@ static enum db_rc close_end_tx(struct db *db, void *arg)
     TRY(job_session_lost(db, op->job_id, op->to, op->reason));
     if (op->to == SESSION_CLOSED)
         TRY(event_add(db, op->job_id, "session_closed", NULL, NULL, op->reason));
-    char subject[40];
-    snprintf(subject, sizeof(subject), "job:%llu", (unsigned long long)op->job_id);
-    struct audit audit = {&op->by, "session_close", subject};
-    return audit_change(db, &audit, session_state_name[SESSION_ACTIVE], session_state_name[op->to], NULL);
+    return close_audit(db, op);
 }
 
 static int close_end_done(struct db *db, void *arg)

@@ -129,7 +129,7 @@ def test_each_action_leaves_who_when_where_before_and_after(world):
         ("session_migrate", f"job:{things['jobs']}", r"r1 -> another robot: closer"),
         ("job.cancel", f"job:{job}", r"queued -> cancelled: by mistake"),
         ("job.retry", f"job:{job}", r"cancelled -> queued: after all"),
-        ("session_close", f"job:{things['jobs']}", r"active -> closed: they asked"),
+        ("session_close", f"job:{things['jobs']}", r"active -> closed: they asked; session \S+, company \d+"),
         ("batch.cancel", f"batch:{batch}", r"running -> cancelled: wrong file"),
     ):
         row = rows[action]

@@ -217,12 +217,12 @@ def test_an_operator_looks_back(failed):
     assert system.ctl(*which, "--idle", "30m").stdout == "0 sessions are closed\n"
     system.database.execute("UPDATE chasqui_sessions SET last_activity_at = last_activity_at - INTERVAL 1 HOUR WHERE state = 'active'")
     assert system.ctl_json(*which, "--idle", "30m", "--reason", "forgotten") == {"ok": True, "preview": False, "n": 1, "refused": 0}
-    assert audited(system, "session_close")[-1]["detail"] == "active -> closed: forgotten"
+    assert audited(system, "session_close")[-1]["detail"] == f"active -> closed: forgotten; session {session}, company 9"
     assert session not in [one["session_id"] for one in system.robot.sessions()]
     two = [system.api.login(company) for company in (21, 22)]
     told = system.ctl("sessions", "close", *two, "S-none", "--reason", "by hand", check=False)
     assert (told.returncode, told.stdout) == (1, "".join(f"session {one} is closed\n" for one in two)) and "session_not_found" in told.stderr
-    assert [one["detail"] for one in audited(system, "session_close")[-2:]] == ["active -> closed: by hand"] * 2
+    assert [one["detail"] for one in audited(system, "session_close")[-2:]] == [f"active -> closed: by hand; session {one}, company {company}" for one, company in zip(two, (21, 22), strict=True)]
     for wrong in ((), (session, "--worker", "r1"), (session, "--preview"), ("--idle", "x")):
         assert system.ctl("sessions", "close", *wrong, check=False).returncode == 2, wrong
 
@@ -295,6 +295,22 @@ def test_who_did_what(make_system):
     assert [row["action"] for row in system.ctl_json("audit", "list", "--action", "worker", "--since", "1h")["audit"]] == ["worker_set", "worker_want"]
     assert system.ctl("audit", "list", "--actor", "nobody").stdout == "no such rows\n"
     assert "--since" in system.ctl("audit", "list", "--since", "x", check=False).stderr
+
+
+def test_an_app_token_that_closes_is_in_the_trail(make_system):
+    system = make_system()
+    session, uid = system.api.login(35003), system.api.active(35003).json["job_id"]
+    system.api.close(session).expect(200)
+    row = system.ctl_json("audit", "list", "--subject", session)["audit"]
+    assert len(row) == 1 and row[0]["action"] == "session_close" and row[0]["actor"].startswith("token:")
+    assert (row[0]["subject"], row[0]["detail"]) == (f"job:{uid}", f"active -> closed; session {session}, company 35003")
+    for how in (("--subject", session[:6]), ("--subject", f"job:{uid}"), ("--search", 35003), ("--search", session[:8])):
+        assert system.ctl_json("audit", "list", "--action", "session", *how)["audit"] == row, how
+    assert system.ctl("audit", "list", "--subject", session[:5], "--action", "session").stdout == "no such rows\n"
+    system.api.close(session).expect(410, "session_closed")
+    assert len(audited(system, "session_close")) == 1, "one for each close"
+    system.database.execute("UPDATE chasqui_sessions SET robot_session_id = 'gone'")
+    assert system.ctl_json("audit", "list", "--subject", session)["audit"] == row, "the row outlives its session"
 
 
 def test_which_token_is_limited(make_system):
