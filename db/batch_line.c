@@ -2,9 +2,9 @@
 /*
  * batch_line.c - reads one line of a batch's body.
  *
- * Owns nothing. Plain lines are read without building a JSON value: a hundred
- * thousand of them come in one upload. Fails by saying which field is wrong,
- * never by stopping: the other items go on.
+ * Owns nothing. Plain lines are read without building a JSON value, because one upload holds up to a hundred
+ * thousand of them. A bad line is reported by naming the wrong field; it never stops the upload, and the other
+ * items go on.
  */
 #include "db/batch_line.h"
 
@@ -65,12 +65,13 @@ static bool is_allowed(const struct batch_rules *rules, uint64_t company_id)
 
 /* ---- the short way ------------------------------------------------------------------------------------------ */
 
-/* Reads {"company_id":N,"params":{...}} where params is flat and of the plainest values: numbers without a fraction, true, false, null,
- * printable ASCII without escapes. Whatever else a line is, it is read the long way: what both take, they read and write alike. */
+/* Reads {"company_id":N,"params":{...}} where params is flat and holds only the simplest values: numbers without a
+ * fraction, true, false, null, printable ASCII without escapes. Any other line takes the slow path. A line that
+ * both paths accept is read and written identically by both. */
 struct quick {
     const char *p, *end;
     struct buf *params;
-    struct str name[16]; /* of params so far */
+    struct str name[16]; /* names in params so far */
     unsigned n_names;
 };
 
@@ -90,7 +91,7 @@ static bool is_next(struct quick *q, const char *word)
     return true;
 }
 
-/* A string, its quotes included in *out. */
+/* Reads a string. *out includes the quotes. */
 static bool quick_string(struct quick *q, struct str *out)
 {
     spaces_skip(q);
@@ -107,7 +108,7 @@ static bool quick_string(struct quick *q, struct str *out)
     return true;
 }
 
-/* A number of at most 18 digits, as JSON writes it. */
+/* Reads a number of at most 18 digits, as JSON writes it. */
 static bool quick_number(struct quick *q, struct str *out)
 {
     spaces_skip(q);
@@ -145,7 +146,7 @@ static bool quick_value(struct quick *q)
     return true;
 }
 
-/* A name that is not there yet and not reserved, and its value. */
+/* Reads one member. Its name must be new and not reserved. */
 static bool quick_member(struct quick *q)
 {
     struct str *name = &q->name[q->n_names];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_bind.c - the values that a prepared statement is given.
+ * db_bind.c - the values bound to a prepared statement.
  *
- * Owns: the arrays of a bulk statement's columns, until bulk_free(). Types that are not known, and more values than there is
- * room for, are our bugs and end the process.
+ * Owns: the arrays of a bulk statement's columns, until bulk_free(). An unknown type, or more values than there is
+ * room for, is our bug and ends the process.
  */
 #include "db/db_bind.h"
 

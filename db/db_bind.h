@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_bind.h - the values that a prepared statement is given: its parameters, or many rows of them (array binding).
+ * db_bind.h - the values bound to a prepared statement: its parameters, or many rows of them (array binding).
  *
- * `types` has one letter a parameter, see mariadb.h.
+ * `types` has one letter per parameter, see mariadb.h.
  */
 #ifndef CHASQUI_DB_BIND_H
 #define CHASQUI_DB_BIND_H
@@ -14,7 +14,7 @@
 
 #define PARAMS_MAX 300
 
-struct params { /* n = 0 is empty; texts and bytes are borrowed until the statement ran */
+struct params { /* n = 0 is empty; texts and bytes are borrowed until the statement has run */
     MYSQL_BIND bind[PARAMS_MAX];
     union {
         long long number;
@@ -27,7 +27,7 @@ void params_add(struct params *p, const char *types, size_t n_types, va_list *ap
 void params_add_u64(struct params *p, uint64_t n);
 void params_add_str(struct params *p, const char *s); /* NULL = SQL NULL */
 
-/* mariadb.c's: runs a statement with these. */
+/* Implemented in mariadb.c: runs a statement with these parameters. */
 enum db_rc db_run_params(struct db *db, const char *sql, struct params *p, bool wants_rows);
 
 #define BULK_COLUMNS_MAX 24
@@ -43,10 +43,11 @@ struct bulk {
     } columns[BULK_COLUMNS_MAX];
 };
 
-/* Binds the cells of n rows; `fill` sets those of one row. Texts and bytes are borrowed until bulk_free(). */
+/* Binds the cells of n rows; `fill` sets the cells of one row. Texts and bytes are borrowed until bulk_free(). */
 void bulk_fill(struct bulk *b, const char *types, unsigned n,
                void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
-/* One of its rows, for a statement without an array: one bind a column. They point into the bulk. */
+/* Binds one row of it, for a statement without array binding: one bind per column. The binds point into the
+ * bulk. */
 void bulk_row(struct bulk *b, unsigned row, MYSQL_BIND bind[BULK_COLUMNS_MAX]);
 void bulk_free(struct bulk *b);
 

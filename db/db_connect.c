@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_connect.c - the way to a server. Owns nothing. Must never fall back to
- * plain text when TLS is configured, nor take a server whose certificate or
- * name is wrong.
+ * db_connect.c - connects to a server. Owns nothing. Must never fall back to plain text when TLS is configured,
+ * and must never accept a server whose certificate or name is wrong.
  */
 #include "db/db_connect.h"
 
@@ -20,16 +19,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What a server's own settings, made for another application, could change of a statement's meaning is said here. */
+/* Session settings that a server may have been given for another application, and that could change a statement's
+ * meaning. */
 #define SETTINGS                                                                                                                                      \
     "SET SESSION time_zone='+00:00', tx_isolation='READ-COMMITTED', innodb_lock_wait_timeout=10, lock_wait_timeout=10, idle_transaction_timeout=10, " \
     "sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit=1, tx_read_only=0, completion_type='NO_CHAIN', "                               \
     "sql_select_limit=18446744073709551615, sql_safe_updates=0, sql_big_selects=1, sql_auto_is_null=0, div_precision_increment=4, "                   \
     "foreign_key_checks=1, unique_checks=1, low_priority_updates=0"
-/* The row is never there: no lock, no page, no log; but read_only, a standby and a node without quorum refuse it. */
+/* The row never exists, so there is no lock, no page, no log entry. A read_only server, a standby and a node
+ * without quorum refuse the statement all the same. */
 #define HARMLESS_WRITE "UPDATE chasqui_revision SET revision = revision WHERE 1 = 0"
 
-/* Never an error, also where the server knows no such variable. */
+/* Never an error, even on a server without this variable. */
 #define IS_NODE "SHOW VARIABLES LIKE 'wsrep_on'"
 #define NODE_STATUS                                                                                               \
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_local_state_comment', 'wsrep_cluster_state_uuid', 'wsrep_cluster_size')"
@@ -45,13 +46,13 @@ static void tls_set(MYSQL *my, const struct conf *c)
     mysql_options(my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
 }
 
-/* What the client library says of TLS is short; what to look at is not in it. */
+/* The client library's message about TLS is short and does not name the setting to check; the hint does. */
 static const char *hint_of(unsigned number, const char *text, const struct conf *c)
 {
     if (number == 2026)
         return " (db.tls_ca must be the authority of the server's certificate, and db.host a name or address in it; db.tls_cert one that the server trusts)";
     if (number == 2013 &&
-        c->db_tls_cert) /* TLS 1.3: the refusal of a certificate may be overtaken by the end of the connection */
+        c->db_tls_cert) /* TLS 1.3: the connection may end before the refusal of a certificate arrives */
         return " (if this goes on: db.tls_cert must be one that the server trusts)";
     if (number == 1045 && !c->db_socket && !c->db_tls_cert)
         return c->db_tls_ca ? " (a user that REQUIRE X509 was made for needs db.tls_cert and db.tls_key)"
@@ -59,7 +60,7 @@ static const char *hint_of(unsigned number, const char *text, const struct conf 
     return number == 3159 || strstr(text, "secure_transport") ? " (set db.tls_ca)" : "";
 }
 
-/* libmariadb prepares its globals at the first use, without a lock. */
+/* libmariadb initialises its globals at first use, without a lock. */
 static void library_init(void)
 {
     mysql_library_init(0, NULL, NULL);
@@ -150,7 +151,7 @@ bool db_link_open_alone(struct db_link *l, unsigned connect_s)
             bare = (int)i;
         db_link_close(l);
     }
-    if (bare >= 0) /* nothing is migrated yet */
+    if (bare >= 0) /* no server has been migrated yet */
         return db_link_open(l, (unsigned)bare, connect_s);
     return reads >= 0 && db_link_open(l, (unsigned)reads, connect_s);
 }
@@ -190,7 +191,7 @@ enum db_takes db_link_ask(struct db_link *l)
     case DB_KIND_NOT_NOW:
     case DB_KIND_FORGOTTEN:
     case DB_KIND_DUPLICATE:
-    case DB_KIND_REFUSED: /* no right to it, for instance: another thing than read-only */
+    case DB_KIND_REFUSED: /* a missing privilege, for instance: not the same as read-only */
         break;
     }
     return DB_TAKES_WRITES;
@@ -222,7 +223,7 @@ bool db_link_node(struct db_link *l, struct db_node *out)
     return rows != NULL;
 }
 
-/* Said once, until it is mended: what the ENUM lacks is refused in every row. */
+/* Logged once, until it is fixed. A status that the ENUM lacks is refused in every row. */
 static void lack_tell(const struct db_link *l, const char *lacks)
 {
     static atomic_bool is_told;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_error.c - the table of errors, and the names in a refusal's message.
+ * db_error.c - the table of errors, and the names in the message of a refusal.
  *
- * Owns nothing. Must never copy a value out of a message: values may be a
- * client's. The one text that is kept is what a trigger signalled, which its
- * author wrote for people.
+ * Owns nothing. Must never copy a value out of a message, because it may be a client's. One text is kept: the
+ * message that a trigger signalled, which its author wrote for people.
  */
 #include "db/db_error.h"
 
@@ -50,9 +49,8 @@ enum db_kind db_error_kind(unsigned number, const char *sqlstate)
     for (unsigned i = 0; sqlstate && i < sizeof(classes) / sizeof(*classes); i++)
         if (strncmp(sqlstate, classes[i].class, strlen(classes[i].class)) == 0)
             return classes[i].kind;
-    return number >= 9000 && number < 10000
-               ? DB_KIND_GONE /* ProxySQL speaks for a server that it does not reach */
-               : DB_KIND_OTHER;
+    return number >= 9000 && number < 10000 ? DB_KIND_GONE /* ProxySQL reports a server that it cannot reach */
+                                            : DB_KIND_OTHER;
 }
 
 /* ---- names in a message ------------------------------------------------------------------------------------- */
@@ -62,7 +60,7 @@ static void name_copy(char out[DB_IDENT_ROOM], const char *s, size_t len)
     snprintf(out, DB_IDENT_ROOM, "%.*s", (int)(len < DB_IDENT_ROOM ? len : DB_IDENT_ROOM - 1), s);
 }
 
-/* Reads `a`.`b`.`c` at *at; the names that there are go into `name`, the last one last. A backquote in a name is doubled. */
+/* Reads `a`.`b`.`c` at *at into `name`; the last name found comes last. A backquote inside a name is doubled. */
 static unsigned chain_read(const char **at, char name[3][DB_IDENT_ROOM])
 {
     unsigned n = 0;
@@ -93,7 +91,8 @@ static unsigned chain_read(const char **at, char name[3][DB_IDENT_ROOM])
     return n;
 }
 
-/* The n-th chain of backquoted names (0 = the first), or the last one (-1). How many names it has. */
+/* Finds the n-th chain of backquoted names (0 = the first), or the last one (-1). Returns how many names it
+ * has. */
 static unsigned chain_find(const char *message, int which, char name[3][DB_IDENT_ROOM])
 {
     unsigned found = 0;
@@ -112,7 +111,7 @@ static unsigned chain_find(const char *message, int which, char name[3][DB_IDENT
     return which < 0 ? found : 0;
 }
 
-/* What is in the first or the last pair of single quotes, without what is before its last dot. */
+/* Reads the text in the first or the last pair of single quotes, from behind its last dot. */
 static bool quoted_find(const char *message, bool is_last, char out[DB_IDENT_ROOM])
 {
     const char *end = is_last ? strrchr(message, '\'') : NULL, *begin = strchr(message, '\'');
@@ -150,7 +149,7 @@ static const char *word_next(const char *s)
     return s;
 }
 
-/* The table that a statement of ours is about. */
+/* Finds the table that one of our statements is about. */
 static void table_of(const char *sql, char out[DB_IDENT_ROOM])
 {
     const char *s = sql;
@@ -169,7 +168,7 @@ static bool is_ident(char c)
     return isalnum((unsigned char)c) || c == '_';
 }
 
-/* An unknown column is named as 'j.status': the table that the statement calls j. */
+/* An unknown column is reported as 'j.status'. This finds the table that the statement calls j. */
 static void table_of_alias(const char *message, const char *sql, char out[DB_IDENT_ROOM])
 {
     const char *alias = strchr(message, '\''), *dot = alias ? strchr(alias, '.') : NULL,
@@ -190,7 +189,7 @@ static void table_of_alias(const char *message, const char *sql, char out[DB_IDE
     }
 }
 
-/* Without control characters, cut at a character. */
+/* Copies s without control characters, cut at a character boundary. */
 static void text_copy(char *out, size_t room, const char *s)
 {
     size_t n = 0;
@@ -222,7 +221,7 @@ static void from_chains(struct db_refusal *out, const char *message)
         if ((n = chain_find(message, 1, name)))
             strcpy(out->constraint, name[n - 1]);
         break;
-    case 4025: /* CONSTRAINT `name` failed for `db`.`table`; of a column's check the name is `table`.`column` */
+    case 4025: /* CONSTRAINT `name` failed for `db`.`table`; for a column's check the name is `table`.`column` */
         if ((n = chain_find(message, 0, name)))
             strcpy(out->constraint, name[n - 1]);
         if ((n = chain_find(message, 1, name)))
@@ -233,7 +232,7 @@ static void from_chains(struct db_refusal *out, const char *message)
         if ((n = chain_find(message, -1, name)))
             strcpy(out->table, name[n - 1]);
         break;
-    default: /* ... for column `db`.`table`.`column`, where a value with any quotes may come before it */
+    default: /* ... for column `db`.`table`.`column`; a value with arbitrary quotes may precede it */
         if ((n = chain_find(message, -1, name)) == 3) {
             strcpy(out->table, name[1]);
             strcpy(out->column, name[2]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* db_hosts.c - the list of servers. Owns it; only the choice changes. */
+/* db_hosts.c - the list of servers. Owns the list, which never changes; only the choice among its hosts does. */
 #include "db/db_hosts.h"
 
 #include "common/check.h"
@@ -15,7 +15,7 @@ struct db_hosts {
     struct db_host host[];
 };
 
-/* "host", "host:port", "[address]:port" or a bare IPv6 address. conf.c has checked it. */
+/* Reads "host", "host:port", "[address]:port" or a bare IPv6 address. conf.c has checked the text. */
 static void host_read(struct db_host *h, const char *text, unsigned port)
 {
     const char *colon = strrchr(text, ':'), *end = text + strlen(text);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_hosts.h - the servers of db.host, in order, and which of them is used.
+ * db_hosts.h - the servers of db.host, in order, and which of them is in use.
  *
- * All connections of a process are on one server: whoever looks after them
- * (store_pulse.c) chooses it, the others follow at their next use. The choice
- * is one atomic number, read by every database thread.
+ * All connections of a process use the same server. store_pulse.c chooses it; the other connections follow at
+ * their next use. The choice is one atomic number, which every database thread reads.
  */
 #ifndef CHASQUI_DB_HOSTS_H
 #define CHASQUI_DB_HOSTS_H
@@ -12,25 +11,27 @@
 #include "common/conf.h"
 #include <stdbool.h>
 
-#define DB_NO_HOST (-1) /* none is to be used: fail at once rather than wait for one */
+#define DB_NO_HOST (-1) /* no server is usable: fail at once instead of waiting for one */
 
 struct db_host {
-    char name[300]; /* host:port or the socket's path, for people */
+    char name[300]; /* host:port or the socket's path, as text for people */
     char host[256]; /* "" = the socket */
     unsigned port;
 };
 struct db_hosts;
 
-/* What a server says of itself as a node of a Galera cluster. */
+/* A server's own report as a node of a Galera cluster. */
 struct db_node {
     char state[24];   /* "Synced", "Donor/Desynced", "Joined", ...; "" = not a node */
     char cluster[40]; /* the UUID of its cluster */
-    unsigned size;    /* nodes that are in touch */
+    unsigned size;    /* nodes in contact */
 };
-/* True of one server, too. Else the node takes writes, and may be behind the others: a donor, or one that has just joined. */
+/* Whether the node is in step with its cluster; true for a single server too. A node that is not takes writes but
+ * may lag behind the others: it is a donor, or has just joined. */
 bool db_node_is_synced(const struct db_node *node);
 
-/* From db.host ("host[:port], ..."; IPv6 addresses with a port in brackets), or db.socket alone. The first one is chosen. */
+/* Parses db.host ("host[:port], ..."; IPv6 addresses with a port in brackets), or takes db.socket alone. The first
+ * host is chosen. */
 struct db_hosts *db_hosts_new(const struct conf *conf);
 void db_hosts_destroy(struct db_hosts **hp);
 unsigned db_hosts_count(const struct db_hosts *h);

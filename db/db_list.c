@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* db_list.c - statements with an IN (...) list. Lists are padded to few sizes, so that few statement texts exist. Owns nothing. */
+/* db_list.c - statements with an IN (...) list. Lists are padded to a few sizes, so that few statement texts
+ * exist. Owns nothing. */
 #include "db/db_list.h"
 
 #include "common/buf.h"
@@ -19,8 +20,8 @@ unsigned db_list_size(unsigned n)
     return sizes[i];
 }
 
-/* `sql` with its one %s replaced by as many question marks as a list of n is padded to, which it returns; *before = how many question
- * marks stand before it. */
+/* Replaces the one %s in `sql` by question marks, as many as a list of n is padded to. Returns that number.
+ * *before = the number of question marks before the list. */
 static unsigned list_text(const char *sql, unsigned n, struct buf *out, unsigned *before)
 {
     unsigned padded = db_list_size(n);

@@ -7,7 +7,7 @@
 
 #define DB_LIST_MAX 256
 
-/* The size that a list of n values (1..DB_LIST_MAX) is padded to; see db_list.c for which there are. */
+/* The size that a list of n values (1..DB_LIST_MAX) is padded to; db_list.c has the sizes. */
 unsigned db_list_size(unsigned n);
 
 #endif

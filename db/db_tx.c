@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_tx.c - transactions: begun, run, committed or rolled back; run again when
- * the database says "not now", settled when the connection broke at COMMIT.
+ * db_tx.c - transactions: begin, run, commit or roll back. A transaction is run again when the database says "not
+ * now". Its outcome is settled when the connection broke at COMMIT.
  *
- * Owns nothing. Must never commit a transaction that an error has ended, and
- * never run again one that may have been committed.
+ * Owns nothing. Must never commit a transaction that an error has ended, and must never run again a transaction
+ * that may have been committed.
  */
 #include "db/mariadb.h"
 
@@ -14,7 +14,7 @@
 #include <time.h>
 
 #define TX_TRIES 5
-#define STALE_MS 1000 /* a failure that comes sooner than this was a connection found dead: worth a second try */
+#define STALE_MS 1000 /* a failure sooner than this came from a connection found dead: worth a second try */
 
 static void back_off(unsigned attempt)
 {
@@ -40,7 +40,7 @@ enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg),
                    int (*was_done)(struct db *db, void *arg), void *arg, enum db_rc *rc)
 {
     bool was_behind = false;
-    bool again = db_is_open(db); /* one more try when the connection we had turns out to be dead */
+    bool again = db_is_open(db); /* one more try if the open connection turns out to be dead */
     for (unsigned attempt = 0; attempt < TX_TRIES; attempt++) {
         uint64_t began = clock_ms();
         *rc = db_begin(db);
@@ -49,7 +49,7 @@ enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg),
         if (*rc == DB_OK)
             *rc = db_poison(db);
         if (*rc == DB_OK && db_missed(db) && !was_behind &&
-            attempt + 1 < TX_TRIES) { /* once: then it was not there */
+            attempt + 1 < TX_TRIES) { /* only once: then the row did not exist */
             was_behind = true;
             db_end(db, false);
             db_catch_up(db);

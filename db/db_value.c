@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* db_value.c - a column of the current row as a number or a text of our own. Owns nothing. */
+/* db_value.c - reads a column of the current row as a number or a text. Owns nothing. */
 #include "db/mariadb.h"
 
 #include <stdlib.h>
@@ -22,7 +22,7 @@ void db_str_copy(struct db *db, unsigned col, char *out, size_t room)
     size_t len;
     const char *s = db_str(db, col, &len);
     if (len >= room)
-        for (len = room - 1; len && ((unsigned char)s[len] & 0xc0) == 0x80;) /* cut at a character */
+        for (len = room - 1; len && ((unsigned char)s[len] & 0xc0) == 0x80;) /* cut at a character boundary */
             len--;
     if (len)
         memcpy(out, s, len);

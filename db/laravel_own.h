@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* laravel_own.h - which rows of portal_jobs hold a session that Laravel opened and that nobody has adopted: one rule for the dispatcher
- * and for `chasqui adopt`. Texts of SQL only. */
+/* laravel_own.h - selects the rows of portal_jobs with a session that Laravel opened and that is not adopted. One
+ * rule for the dispatcher and for `chasqui adopt`. Texts of SQL only. */
 #ifndef CHASQUI_LARAVEL_OWN_H
 #define CHASQUI_LARAVEL_OWN_H
 
-/* Rows `j` of portal_jobs that are Laravel's own and hold a session that is not adopted. A session id that is longer than ours can be is
- * none. Nor is one that we know: an application that logs in through Chasqui writes our session's id into a row of its own, and that row
- * must not bring the session back once it has ended. */
+/* Rows `j` of portal_jobs that are Laravel's own and hold a session that is not adopted. Two kinds of session id
+ * do not count. First, an id longer than ours can be. Second, an id that we know: an application that logs in
+ * through Chasqui writes our session's id into a row of its own, and that row must not revive the session once it
+ * has ended. */
 #define LARAVEL_OWN                                                                                                                      \
     "j.status IN ({done}, {running}) AND j.robot_worker_base_url IS NOT NULL AND CHAR_LENGTH(j.robot_session_id) BETWEEN 1 AND 100 AND " \
     "j.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM "        \
     "chasqui_jobs y WHERE y.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_sessions z WHERE z.robot_session_id = "                 \
     "j.robot_session_id AND z.company_id = j.company_id AND z.portal = j.portal)"
-/* And young: ? seconds. */
+/* Restricts these to young rows: ? seconds. */
 #define LARAVEL_YOUNG "COALESCE({utc j.updated_at}, {utc j.created_at}) >= NOW() - INTERVAL ? SECOND"
 
 #endif

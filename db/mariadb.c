@@ -2,11 +2,10 @@
 /*
  * mariadb.c - one blocking MariaDB connection with prepared statements.
  *
- * Owns: the connection, its statements (kept by their text, the least recently
- * used one makes room), the rows of the last query. Must never reconnect behind a transaction's
- * back, and never commit one that a deadlock has ended (after an ignored 1213
- * COMMIT succeeds and is empty). Fails by code: see enum db_rc; the text of
- * the last failure is kept for people.
+ * Owns: the connection, its prepared statements (keyed by their text, evicted least recently used first), the rows
+ * of the last query. Must never reconnect in the middle of a transaction, and must never commit a transaction that
+ * a deadlock has ended (after an ignored 1213, COMMIT succeeds and is empty). Fails by code: see enum db_rc. The
+ * text of the last failure is kept for people.
  */
 #include "db/mariadb.h"
 
@@ -24,18 +23,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATEMENTS_MAX 200 /* of a connection */
-/* of a process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
+#define STATEMENTS_MAX 200 /* per connection */
+/* per process, shared among its connections; max_prepared_stmt_count is 16,382 by default */
 #define STATEMENTS_ALL 4000
 #define STATEMENTS_LEAST 16
 #define PATIENCE_S 20
 #define CONNECT_S 3
-#define STALE_MS 1000 /* a failure that comes sooner than this was a connection found dead: worth a second try */
-/* of a node that lost its cluster at COMMIT: the others may have the transaction, or not */
+#define STALE_MS 1000 /* a failure sooner than this came from a connection found dead: worth a second try */
+/* sent by a node that lost its cluster at COMMIT: the other nodes may or may not have the transaction */
 #define COMMIT_FAILED 1180
-/* Waits until what the cluster had committed is applied here. */
+/* Waits until this node has applied what the cluster had committed. */
 #define CATCH_UP "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1"
-#define COLUMN_ROOM 512 /* longer values are fetched again, whole */
+#define COLUMN_ROOM 512 /* longer values are fetched again, in full */
 
 struct column {
     MYSQL_BIND *bind;
@@ -46,9 +45,9 @@ struct column {
 };
 
 struct statement {
-    char *sql; /* NULL = a free place */
+    char *sql; /* NULL = a free slot */
     uint32_t hash;
-    uint64_t used; /* when it was last run: by db->uses */
+    uint64_t used; /* value of db->uses at its last run */
     MYSQL_STMT *stmt;
     unsigned n_params, n_columns;
     MYSQL_BIND *binds;
@@ -56,19 +55,19 @@ struct statement {
 };
 
 struct db {
-    struct db_link link; /* the connection; my = NULL: there is none */
+    struct db_link link; /* the connection; my = NULL: not connected */
     struct statement statements[STATEMENTS_MAX];
-    unsigned most_statements; /* <= STATEMENTS_MAX; beyond it the least recently used one makes room */
+    unsigned most_statements; /* <= STATEMENTS_MAX; beyond it the least recently used one is evicted */
     uint64_t uses;
     struct db_counts counts;
-    struct statement *current; /* whose rows db_next reads */
+    struct statement *current; /* the statement whose rows db_next reads */
     struct portal_shape shape;
-    uint64_t shape_at_ms; /* when it is looked at again */
-    bool in_tx, missed;   /* missed: a db_find() of this transaction found nothing, and db_catch_up() might help */
-    enum db_rc poison;    /* what ended the transaction, whatever its function makes of it; DB_OK = it lives */
+    uint64_t shape_at_ms; /* time of the next look at the shape */
+    bool in_tx, missed;   /* missed: a db_find() of this transaction found no row, and db_catch_up() might help */
+    enum db_rc poison;    /* what ended the transaction, even if its function ignores it; DB_OK = alive */
     struct db_refusal refusal; /* the last DB_REFUSED; number 0 = none since db_news_clear() */
-    struct db_refusal told;    /* likewise, what was forgiven too: for the counters */
-    /* the last statement's that failed for good (no DB_DUP); DB_OK = none since db_news_clear() */
+    struct db_refusal told;    /* likewise, including forgiven refusals: for the counters */
+    /* of the last statement that failed for good (not DB_DUP); DB_OK = none since db_news_clear() */
     enum db_rc failure;
     struct db_refusal taken; /* the last DB_DUP of this try of a transaction, likewise */
     uint64_t affected, insert_id;
@@ -120,7 +119,7 @@ void db_disconnect(struct db *db)
     statements_close(db);
     db_link_close(&db->link);
     db->shape_at_ms = 0;
-    if (db->in_tx) /* what is left of it must not run on another connection, outside of any transaction */
+    if (db->in_tx) /* the rest of it must not run on another connection, outside of any transaction */
         db->poison = DB_GONE;
 }
 
@@ -208,7 +207,7 @@ static enum db_rc refused(struct db *db, const char *sql)
     return poisoned(db, DB_REFUSED);
 }
 
-/* What an error means, and what follows for the connection and the transaction. */
+/* Classifies an error, and applies its consequences to the connection and the transaction. */
 static enum db_rc judge(struct db *db, unsigned number, const char *state, const char *text, const char *sql)
 {
     switch (db_error_kind(number, state)) {
@@ -226,9 +225,8 @@ static enum db_rc judge(struct db *db, unsigned number, const char *state, const
         db_disconnect(db);
         return DB_NOT_HERE;
     case DB_KIND_REFUSED:
-        if (number == 1054 || number == 1406 || number == 1366 ||
-            number ==
-                1977) /* a column that Laravel dropped or narrowed while we ran: the next transaction looks again */
+        /* Laravel dropped or narrowed a column while we ran: the next transaction looks again. */
+        if (number == 1054 || number == 1406 || number == 1366 || number == 1977)
             db->shape_at_ms = 0;
         db_refusal_read(&db->refusal, number, text, sql);
         return refused(db, sql);
@@ -250,7 +248,8 @@ static enum db_rc classify(struct db *db, unsigned number, const char *state, co
     return rc;
 }
 
-/* Prepared again, and forgotten again: not now when the server holds too many, else the connection is of no use. */
+/* The server forgot the statement a second time. When it holds too many statements the answer is "not now"; else
+ * the connection is unusable. */
 static enum db_rc forgotten(struct db *db, const char *sql)
 {
     log_line(LOG_WARN, "statement_forgotten_twice", "text", db->link.error, "statement", sql, NULL);
@@ -291,7 +290,7 @@ enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s)
     return db_link_open(&db->link, i, connect_s) ? DB_OK : DB_GONE;
 }
 
-/* What was prepared for another shape is forgotten. */
+/* Looks at the shape. Statements prepared for another shape are forgotten. */
 static void shape_look(struct db *db)
 {
     struct portal_shape now;
@@ -315,7 +314,8 @@ enum db_rc db_ready(struct db *db)
     }
     if (rc == DB_OK && db->link.is_new) {
         db->link.is_new = false;
-        if (db->link.is_node && !db_catch_up(db)) { /* what we had committed on another node may not be here */
+        /* Rows that we committed on another node may not be here yet. */
+        if (db->link.is_node && !db_catch_up(db)) {
             db_disconnect(db);
             rc = DB_GONE;
         }
@@ -336,7 +336,7 @@ static void rows_forget(struct db *db)
 
 static enum db_rc statement_fail(struct db *db, MYSQL_STMT *stmt, const char *sql)
 {
-    char text[600], state[6]; /* of a statement that a lost connection takes with it */
+    char text[600], state[6]; /* error of a statement that is lost with its connection */
     snprintf(text, sizeof(text), "%s", mysql_stmt_error(stmt));
     snprintf(state, sizeof(state), "%s", mysql_stmt_sqlstate(stmt));
     return classify(db, mysql_stmt_errno(stmt), state, text, sql);
@@ -373,7 +373,8 @@ static uint32_t hash_of(const char *sql)
     return hash;
 }
 
-/* The least recently used one goes: its place. Never the one whose rows are read. */
+/* Evicts the least recently used statement and returns its slot. Never evicts the one whose rows are being
+ * read. */
 static struct statement *statement_evict(struct db *db)
 {
     struct statement *oldest = NULL;
@@ -430,7 +431,7 @@ static enum db_rc statement_for(struct db *db, const char *sql, struct statement
             *out = &db->statements[i];
     enum db_rc rc = *out ? DB_OK : statement_prepare(db, sql, out);
     if (rc == DB_FORGOTTEN) {
-        for (unsigned n = db->counts.held / 2; n; n--) /* the server holds as many as it may: ours make room */
+        for (unsigned n = db->counts.held / 2; n; n--) /* its maximum of statements is reached: ours make room */
             statement_evict(db);
         rc = statement_prepare(db, sql, out);
     }
@@ -439,7 +440,7 @@ static enum db_rc statement_for(struct db *db, const char *sql, struct statement
     return rc;
 }
 
-/* The prepared statement of that text, on a connection that can run it. */
+/* Finds or prepares the statement with that text, on a connection that can run it. */
 static enum db_rc statement_begin(struct db *db, const char *sql, struct statement **out)
 {
     if (db->poison)
@@ -456,8 +457,8 @@ static bool is_in_tx_still(const struct db *db)
     return !db->in_tx || (db->link.my->server_status & SERVER_STATUS_IN_TRANS);
 }
 
-/* What has to hold after a statement of a transaction: the server is still in it. A proxy that went to another server, or a cluster
- * that aborted the transaction, may show in nothing else. */
+/* Checks after a statement of a transaction that the server is still in it. This may be the only sign that a proxy
+ * has switched servers, or that a cluster has aborted the transaction. */
 static enum db_rc in_tx_still(struct db *db)
 {
     if (is_in_tx_still(db))
@@ -468,8 +469,8 @@ static enum db_rc in_tx_still(struct db *db)
     return poisoned(db, DB_RETRY);
 }
 
-/* Prepares and runs; a statement that the server forgot is prepared again, once. `run` does what there is to be done with it and
- * answers whether it went well. */
+/* Prepares and runs. A statement that the server forgot is prepared again, once. `run` does the actual work and
+ * returns whether it succeeded. */
 static enum db_rc statement_run(struct db *db, const char *sql, struct statement **s,
                                 bool (*run)(struct db *, struct statement *, void *), void *arg)
 {
@@ -520,8 +521,8 @@ static enum db_rc run_once(struct db *db, const char *sql, struct params *p, boo
     return rc;
 }
 
-/* A read outside a transaction that finds its connection dead (the server was restarted, or closed an idle one) is
- * tried once more on a new one. */
+/* A read outside a transaction may find its connection dead (the server was restarted, or closed an idle
+ * connection). It is then tried once more on a new connection. */
 enum db_rc db_run_params(struct db *db, const char *sql, struct params *p, bool wants_rows)
 {
     uint64_t began = clock_ms();
@@ -633,7 +634,7 @@ static bool many_execute(struct db *db, struct statement *s, void *arg)
         return rows_execute(db, s, bulk);
     bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &bulk->n) &&
                    !mysql_stmt_bind_param(s->stmt, bulk->bind) && !mysql_stmt_execute(s->stmt);
-    mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the same text may be run for one row next time */
+    mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the next run of this text may be for one row */
     if (is_done)
         db->affected = mysql_stmt_affected_rows(s->stmt);
     return is_done;
@@ -744,11 +745,11 @@ enum db_rc db_end(struct db *db, bool commit)
         if (is_unknown)
             rc = DB_FAIL;
         db->counts.aborted += rc == DB_RETRY;
-        if (rc != DB_RETRY && rc != DB_GONE) /* nothing that says clearly "rolled back" */
+        if (rc != DB_RETRY && rc != DB_GONE) /* no result that clearly means "rolled back" */
             db_disconnect(db);
         return rc == DB_RETRY ? rc : DB_GONE;
     }
-    db->failure = commit ? DB_OK : db->failure; /* what failed before went well now */
+    db->failure = commit ? DB_OK : db->failure; /* an earlier failure no longer counts */
     return DB_OK;
 }
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mariadb.h - one MariaDB connection that blocks: a transaction is one
- * straight function. mariadb.c is the only file that includes mysql.h;
- * the dispatcher's actor threads and the command line `chasqui` use it.
+ * mariadb.h - one blocking MariaDB connection, so that a transaction is one straight function. mariadb.c is the
+ * only file that includes mysql.h. The dispatcher's actor threads and the command line `chasqui` use it.
  *
- * Every statement is prepared once per connection and kept; at most 200 are
- * (4,000 in a process), then the least recently used one makes room. READ COMMITTED,
- * utf8mb4, time_zone '+00:00', CLIENT_FOUND_ROWS, LOCAL_INFILE off, no
- * reconnect behind our back: a lost connection poisons the handle until
+ * Every statement is prepared once per connection and kept. A connection keeps at most 200 statements (a process
+ * 4,000) and evicts the least recently used one. Settings: READ COMMITTED, utf8mb4, time_zone '+00:00',
+ * CLIENT_FOUND_ROWS, LOCAL_INFILE off, no automatic reconnect: a lost connection poisons the handle until
  * db_ready() opens a new one.
  */
 #ifndef CHASQUI_STORE_MARIADB_H
@@ -23,70 +21,76 @@
 struct db;
 struct portal_shape;
 
-/* how db_error() begins when max_prepared_stmt_count is reached: it is a DB_RETRY */
+/* beginning of db_error() when max_prepared_stmt_count is reached, which is a DB_RETRY */
 #define DB_TOO_MANY_STATEMENTS "1461 "
 
 enum db_rc {
     DB_OK = 0,
-    DB_DUP,      /* 1062: a unique key said no; the transaction lives on */
+    DB_DUP,      /* 1062: violates a unique key; the transaction stays alive */
     DB_RETRY,    /* not now (1213, 1205, 1020, ...): the transaction is gone; db_tx() runs it again */
     DB_GONE,     /* the connection broke (2006, 2013, 1047, ...) */
     DB_NOT_HERE, /* the server takes no writes (1290, 1792, 1836, ...): the connection is dropped */
-    DB_REFUSED, /* a constraint, trigger or column refuses the row (1452, 4025, 1364, ...), and will again: db_refusal() names it. The
-                  * transaction is poisoned: what it did so far (rows of a db_bulk() before the refused one too) is rolled back */
-    DB_FORGOTTEN, /* inside mariadb.c only: the statement is to be prepared again */
+    /* A constraint, trigger or column refuses the row (1452, 4025, 1364, ...), now and in future: db_refusal()
+     * names it. The transaction is poisoned and is rolled back as a whole (including the rows of a db_bulk()
+     * before the refused one). */
+    DB_REFUSED,
+    DB_FORGOTTEN, /* inside mariadb.c only: the statement must be prepared again */
     DB_FAIL       /* any other error: logged with its number */
 };
 
 struct db *
 db_new(const struct conf
-           *conf); /* does not connect yet; on the first server of db.host that takes writes, else reads */
-/* On the server that is chosen among these hosts, which others share. */
+           *conf); /* not connected yet; later on the first server of db.host that takes writes, else reads */
+/* For the server that is chosen among these hosts, which other handles share. */
 struct db *db_new_on(const struct conf *conf, struct db_hosts *hosts);
 void db_destroy(struct db **dp);
 void db_disconnect(struct db *db);
-/* Connects when needed: outside a transaction also to another server, when another was chosen. DB_OK or DB_GONE. */
+/* Connects when needed. Outside a transaction it also switches servers, when another one was chosen. DB_OK or
+ * DB_GONE. */
 enum db_rc db_ready(struct db *db);
-/* The same to that one of the hosts, whichever is chosen. */
+/* Connects to that one of the hosts, whichever is chosen. Returns as db_ready(). */
 enum db_rc db_ready_at(struct db *db, unsigned i, unsigned connect_s);
-/* Does the open connection's server take writes? DB_OK, DB_NOT_HERE (reads only; the connection is kept), DB_FAIL (it has no tables of ours) or DB_GONE. Of one that takes them
- * *node is what it says of itself as a node of a Galera cluster; all is empty when it is none. */
+/* Whether the open connection's server takes writes: DB_OK, DB_NOT_HERE (reads only; the connection is kept),
+ * DB_FAIL (our tables do not exist) or DB_GONE. With DB_OK, *node is the server's own report as a node of a Galera
+ * cluster; it is empty for a single server. */
 enum db_rc db_probe(struct db *db, struct db_node *node);
-/* Breaks the connection: what waits for the server comes back with DB_GONE. The only function that another thread may call. */
+/* Breaks the connection: a call that waits for the server returns DB_GONE. The only function that another thread
+ * may call. */
 void db_cut(struct db *db);
-/* Is a connection open, as far as its last use told? */
+/* Whether a connection is open, as far as its last use showed. */
 bool db_is_open(const struct db *db);
-/* How long one statement may take (20 s when never called). Drops an open connection; the next use makes one. */
+/* Sets the time limit of one statement (20 s when never called). Drops an open connection; the next use opens
+ * one. */
 void db_patience(struct db *db, unsigned seconds);
-/* What portal_jobs is like here, as far as it was looked at. It changes between transactions only. */
+/* The shape of portal_jobs at the last look. It changes between transactions only. */
 const struct portal_shape *db_shape(const struct db *db);
-/* The last error for people (CLI), without secrets. */
+/* The text of the last error, for people (CLI), without secrets. */
 const char *db_error(const struct db *db);
 
-/* What the last statement that failed came back with, unless the transaction was run again and went well; DB_OK = none. */
+/* The result of the last failed statement, unless its transaction was run again and succeeded. DB_OK = none. */
 enum db_rc db_failure(const struct db *db);
 
-/* What this handle has counted since it was made. */
+/* Counters of this handle since it was made. */
 struct db_counts {
-    unsigned held;           /* statements that are prepared now */
-    uint64_t evicted;        /* of those that made room */
+    unsigned held;           /* statements prepared now */
+    uint64_t evicted;        /* statements evicted to make room */
     uint64_t prepared_again; /* because the server forgot them */
-    uint64_t refused;        /* statements that came back with DB_REFUSED */
+    uint64_t refused;        /* statements that failed with DB_REFUSED */
     uint64_t torn;           /* transactions that the server left by itself */
-    uint64_t caught_up;      /* times that a node of a cluster waited for what others had committed */
-    uint64_t aborted;        /* transactions that came back with DB_RETRY: deadlocks, lock waits, certification */
+    uint64_t caught_up;      /* waits of a cluster's node for commits of the others */
+    uint64_t aborted;        /* transactions that ended with DB_RETRY: deadlocks, lock waits, certification */
 };
 const struct db_counts *db_counts(const struct db *db);
 
-/* What the last DB_REFUSED was about; number 0 = none since it was cleared. Valid until the next error. */
+/* The names in the last DB_REFUSED; number 0 = none since it was cleared. Valid until the next error. */
 const struct db_refusal *db_refusal(const struct db *db);
-void db_news_clear(struct db *db); /* it, and what db_failure() and db_refusal_told() say */
-const struct db_refusal *db_refusal_told(const struct db *db); /* the last one, though it was forgiven */
-/* After DB_REFUSED or DB_DUP, which it answers: the server undid the refused statement alone (of db_bulk() the refused row and those behind it), and the transaction
- * goes on. */
+void db_news_clear(struct db *db);                             /* also clears db_failure() and db_refusal_told() */
+const struct db_refusal *db_refusal_told(const struct db *db); /* the last one, even if forgiven */
+/* Forgives a DB_REFUSED or DB_DUP, and returns it. The server has undone only the refused statement (in a
+ * db_bulk(): the refused row and the rows after it), and the transaction goes on. */
 struct db_refusal db_forgive(struct db *db);
 
-/* Leaves the function with the first failure. */
+/* Returns the first failure from the calling function. */
 #define TRY(call)                                                                                                 \
     do {                                                                                                          \
         enum db_rc try_rc_ = (call);                                                                              \
@@ -94,36 +98,39 @@ struct db_refusal db_forgive(struct db *db);
             return try_rc_;                                                                                       \
     } while (0)
 
-/* `types`: one letter a parameter: i int64_t, u uint64_t, s const char * (NULL = SQL NULL), b const void *, size_t
- * (NULL = SQL NULL), N uint64_t where 0 = SQL NULL. */
+/* `types` has one letter per parameter: i int64_t, u uint64_t, s const char * (NULL = SQL NULL), b const void *,
+ * size_t (NULL = SQL NULL), N uint64_t where 0 = SQL NULL. */
 enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...);
 uint64_t db_affected(const struct db *db); /* rows matched by the last db_exec */
 uint64_t db_insert_id(const struct db *db);
-/* Runs a query and buffers all its rows; read them with db_next. A new query forgets the old rows. */
+/* Runs a query and buffers all its rows; read them with db_next. A new query frees the old rows. */
 enum db_rc db_query(struct db *db, const char *sql, const char *types, ...);
-/* As db_query, for a row that another dispatcher may have committed a moment ago: goes to the first row. When there is none, a node
- * of a Galera cluster catches up with the others and looks again; inside a transaction db_tx() runs that once more. */
+/* As db_query, for a row that another dispatcher may have committed a moment ago, and goes to the first row. If no
+ * row is found on a node of a Galera cluster, the node catches up with the others and looks again. Inside a
+ * transaction, db_tx() runs the transaction once more for that. */
 enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *types, ...);
-/* Outside a transaction, on a node of a Galera cluster: what the other nodes had committed by now is seen from here on. True: look
- * again. On one server false at once, and nothing is asked. */
+/* Outside a transaction, on a node of a Galera cluster: waits until the commits of the other nodes so far are
+ * visible here, and returns true: look again. On a single server it returns false at once without a query. */
 bool db_catch_up(struct db *db);
-/* As db_query with `n` strings for an IN (...) list: `sql` holds one %s where "?,?,..." goes. n is padded up to one
- * of few sizes (<= 256, db_list.h) with the last value, so that few statements are prepared. `types` are the parameters around
- * the list, in the order of the text. */
+/* As db_query, with `n` strings for an IN (...) list: `sql` holds one %s where "?,?,..." goes. n is padded with
+ * the last value to one of a few sizes (<= 256, db_list.h), so that few statements are prepared. `types` are the
+ * parameters around the list, in the order of the text. */
 enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...);
 enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
 enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
 
-/* A value of one row: `n` for i, u and N; `data` (NULL = SQL NULL) for s, and for b with `len`. Borrowed until db_bulk returns. */
+/* A value in one row: `n` for i, u and N; `data` (NULL = SQL NULL) for s, and for b with `len`. Borrowed until
+ * db_bulk returns. */
 struct db_cell {
     uint64_t n;
     const void *data;
     size_t len;
 };
 #define DB_BULK_MAX 1000
-/* Runs a statement once for each of n rows (1..DB_BULK_MAX) in one round trip: array binding. A node of a Galera cluster gets the
- * rows one by one: when the cluster aborts the transaction, its server runs the rest of an array outside of it, and commits that. `fill` sets the cells of a row, one
- * for each letter of `types`. db_affected() is the sum. DB_DUP leaves what came before it written: roll back. */
+/* Runs a statement once for each of n rows (1..DB_BULK_MAX) in one round trip, by array binding. `fill` sets the
+ * cells of a row, one for each letter of `types`. db_affected() is the sum. DB_DUP leaves the rows before the
+ * duplicate written: roll back. A node of a Galera cluster receives the rows one by one, because after an abort by
+ * the cluster its server would run the rest of an array outside the transaction and commit it. */
 enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
                    void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
 bool db_next(struct db *db); /* false = no more rows */
@@ -139,20 +146,20 @@ enum db_rc db_run(struct db *db, const char *sql, size_t len);
 
 /* The steps of a transaction, for db_tx(). */
 enum db_rc db_begin(struct db *db);
-bool db_missed(const struct db *db);       /* Did a db_find() of it find nothing, on a node that may be behind? */
-enum db_rc db_poison(const struct db *db); /* what has ended it; DB_OK = it lives */
-enum db_rc db_end(struct db *db,
-                  bool commit); /* of a commit: DB_OK, DB_RETRY (rolled back), DB_GONE (not known) */
-/* Was the last DB_DUP of this transaction about a table that is not ours? Then every try meets it: it becomes the refusal. */
+bool db_missed(const struct db *db);       /* whether one of its db_find() found no row, on a node that may lag */
+enum db_rc db_poison(const struct db *db); /* what has ended it; DB_OK = alive */
+enum db_rc db_end(struct db *db, bool commit); /* of a commit: DB_OK, DB_RETRY (rolled back), DB_GONE (unknown) */
+/* Whether the last DB_DUP of this transaction was about a table that is not ours. Such a duplicate would recur at
+ * every try, so it becomes the refusal. */
 bool db_dup_of_others(struct db *db);
 
 enum db_done { TX_DONE, TX_NOT, TX_UNKNOWN };
-/* Runs fn in a transaction: fn returns DB_OK to commit, anything else rolls back; DB_RETRY runs it again (<= 5 times,
- * full jitter), so fn must set all its outputs anew each time. When the connection breaks at COMMIT the outcome is
- * unknown: it is settled by was_done(db, arg) on a new connection (returns 1 done, 0 not, -1 cannot tell).
- * Its reads must lock (LOCK IN SHARE MODE WAIT n): the server may still be at the old connection's COMMIT. A
- * connection found dead, and a commit that settled as not done, begin the transaction once more.
- * TX_NOT with *rc = DB_OK never happens. */
+/* Runs fn in a transaction. fn returns DB_OK to commit; any other result rolls back. DB_RETRY runs fn again (<= 5
+ * times, full jitter), so fn must set all its outputs anew each time. When the connection breaks at COMMIT the
+ * outcome is unknown. It is settled by was_done(db, arg) on a new connection (returns 1 done, 0 not done, -1
+ * cannot tell). The reads of was_done must lock (LOCK IN SHARE MODE WAIT n), because the server may still be
+ * executing the old connection's COMMIT. A connection found dead, and a commit settled as not done, begin the
+ * transaction once more. TX_NOT with *rc = DB_OK never happens. */
 enum db_done db_tx(struct db *db, enum db_rc (*fn)(struct db *db, void *arg),
                    int (*was_done)(struct db *db, void *arg), void *arg, enum db_rc *rc);
 

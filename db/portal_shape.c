@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * portal_shape.c - see the header. A zone is parsed when it is asked for: once in
- * some seconds on a connection. A configuration whose zone is none does not start.
+ * portal_shape.c - see the header. A zone is parsed each time it is needed: once every few seconds per connection.
+ * A configuration with an invalid zone does not start.
  */
 #include "db/portal_shape.h"
 
@@ -51,7 +51,7 @@ static void message_shape(struct portal_shape *s, const char *data_type, const c
         strcpy(s->message_set, charset);
 }
 
-/* A word holds no quotation mark: conf.c sees to it. */
+/* conf.c ensures that a word holds no quotation mark. */
 static const char *word_of(const struct portal_shape *s, unsigned status)
 {
     return s->word[status] ? s->word[status] : statuses[status];
@@ -72,7 +72,7 @@ bool shape_enum_has(const char *type, const char *value)
     return false;
 }
 
-/* A word of a comma list. */
+/* Whether the word is in the comma-separated list. */
 static bool is_listed(const char *list, const char *word)
 {
     size_t len = strlen(word);
@@ -129,7 +129,8 @@ static int64_t offset_of(const char *name, int64_t unix_s)
     return s;
 }
 
-/* A DATETIME holds wall time as it is. A TIMESTAMP holds what the server made of it in the zone of Laravel's connection. */
+/* A DATETIME holds wall time unchanged. A TIMESTAMP holds wall time as converted by the server from the zone of
+ * Laravel's connection. */
 void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s)
 {
     int64_t wall = offset_of(conf->laravel_time_zone, unix_s),
@@ -165,7 +166,8 @@ static void shifted(struct buf *out, const char *sql, char sign, int64_t seconds
         buf_adds(out, sql);
 }
 
-/* The last code point that a character set surely holds: CONVERT() of another one is refused (1977). NULL = all. */
+/* The last code point that the character set is certain to hold. CONVERT() of a later one is refused (1977). NULL
+ * = all. */
 static const char *last_of(const char *charset)
 {
     static const char *const sets[][2] = {
@@ -216,7 +218,7 @@ const char *shape_word(const struct portal_shape *s, const char *status)
     return status;
 }
 
-/* {queued}: how many bytes it has; 0 = it is another token. */
+/* Writes {queued}. Returns its length in bytes; 0 = it is another token. */
 static size_t literal_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
     for (unsigned i = 0; i < STATUS_WORDS; i++) {
@@ -229,7 +231,7 @@ static size_t literal_write(const struct portal_shape *s, const char *at, struct
     return 0;
 }
 
-/* Is it the word of an earlier status too? Of two that share one the first is read. */
+/* Whether an earlier status has the same word. When two statuses share a word, the first one is read. */
 static bool is_shared(const struct portal_shape *s, unsigned status)
 {
     for (unsigned i = 0; i < status; i++)
@@ -238,7 +240,7 @@ static bool is_shared(const struct portal_shape *s, unsigned status)
     return false;
 }
 
-/* `sql` stands in it once when it is written: it may be a parameter. */
+/* `sql` is written exactly once, because it may be a parameter. */
 static size_t status_write(const struct portal_shape *s, const char *at, bool is_read, struct buf *out)
 {
     const char *sql = strchr(at, ' ') + 1, *end = strchr(sql, '}');
@@ -260,11 +262,12 @@ static size_t status_write(const struct portal_shape *s, const char *at, bool is
     return (size_t)(end - at) + 1;
 }
 
-/* What execute was asked: no params, which hold credentials. Behind the columns that it names. */
+/* The body of execute without params, which hold credentials. Written after the columns that it names. */
 static const char payload_sql[] =
     ", JSON_OBJECT('company_id', company_id, 'portal', portal, 'action', action, 'priority', priority, 'job_uid', job_uid)";
 
-/* What execute answers, of a row that has ended; of another one NULL. An assignment sees those before it. `p`: the row's table, with its dot. */
+/* The answer of execute, for a row that has ended; NULL for any other row. An assignment sees the ones before it.
+ * `p`: the row's table, with its dot. */
 static void result_write(const struct portal_shape *s, const char *p, struct buf *out)
 {
     buf_addf(
@@ -279,7 +282,8 @@ static void result_write(const struct portal_shape *s, const char *p, struct buf
         p, word_of(s, STATUS_FAILED), word_of(s, STATUS_CANCELLED), p, p, p, p, p);
 }
 
-/* {payload}, {payload value}, {user}, {user value}, {result}, {result j}: how many bytes it has; 0 = it is another token. */
+/* Writes {payload}, {payload value}, {user}, {user value}, {result} or {result j}. Returns its length in bytes; 0
+ * = it is another token. */
 static size_t fill_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
     char word[10] = "", of[10] = "", p[12] = "";
@@ -299,7 +303,7 @@ static size_t fill_write(const struct portal_shape *s, const char *at, struct bu
     return (size_t)(more ? more : n) + 1;
 }
 
-/* An event of state.def: its SQL holds tokens itself. */
+/* Writes the SQL of an event of state.def, which itself holds tokens. */
 static void event_write(const struct portal_shape *s, const char *word, const char *event, const char *more,
                         struct buf *out)
 {
@@ -309,7 +313,7 @@ static void event_write(const struct portal_shape *s, const char *word, const ch
     buf_free(&sql);
 }
 
-/* The words of a token: {word column} or {word column SQL}. How many bytes it has. */
+/* Writes a token with words: {word column} or {word column SQL}. Returns its length in bytes. */
 static size_t token_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
     char word[8], name[64], sql[120] = "";
@@ -346,11 +350,11 @@ void shape_text(const struct portal_shape *s, const char *sql, struct buf *out)
 {
     buf_adds(out, "");
     while (*sql) {
-        if (*sql == '{' && islower((unsigned char)sql[1])) { /* {1,64} is a regular expression's */
+        if (*sql == '{' && islower((unsigned char)sql[1])) { /* {1,64} belongs to a regular expression */
             sql += token_write(s, sql, out);
         } else if (!s->has_deleted_at && strncmp(sql, deleted_at, sizeof(deleted_at) - 1) == 0) {
             while (out->len && (isalnum((unsigned char)out->data[out->len - 1]) || out->data[out->len - 1] == '_'))
-                out->len--; /* the table's name before it */
+                out->len--; /* removes the dot behind the table's name */
             buf_adds(out, "NULL");
             sql += sizeof(deleted_at) - 1;
         } else {

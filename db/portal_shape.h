@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * portal_shape.h - what portal_jobs is like in this database, put into SQL texts:
- * Laravel makes it, and may change it while we run. Pure, but for the zones that
- * it reads once. On one connection's thread.
+ * portal_shape.h - writes SQL texts for the shape that portal_jobs has in this database. Laravel makes the table,
+ * and may change it while we run. Pure, except that it reads the time zones once. Used on one connection's thread.
  *
  * A text may hold
  *   {now created_at}          this moment, as Laravel would write it into that column of portal_jobs
- *   {wall created_at SQL}     the moment that SQL (in UTC) is, likewise
+ *   {wall created_at SQL}     likewise the moment that SQL (in UTC) yields
  *   {utc j.created_at}        the moment that Laravel wrote there, in UTC
  *   {queued}                  the word for this status there, quoted: laravel.status.queued
- *   {word SQL}                the word there for the status of ours that SQL is
- *   {status j.status}         the status of ours that Laravel's column names; another word stays as it is
- *   {payload}                 of an INSERT: that column behind the others, when laravel.columns names it and the table has it, else nothing
+ *   {word SQL}                the word there for our status that SQL yields
+ *   {status j.status}         our status that Laravel's column names; an unknown word stays unchanged
+ *   {payload}                 of an INSERT: that column after the others, if laravel.columns names it and the table has it
  *   {payload value}           likewise its value: the body of execute, without params
- *   {user}, {user value}      likewise user_id, whose value is one more parameter: shape_fills_user() says whether there is one
- *   {result}, {result j}      at the end of an UPDATE's SET: the column result, from what the row has by then
- *   {message SQL}             the text that SQL is, as that column can hold it: what its character set lacks becomes "?", and it is cut to its length
+ *   {user}, {user value}      likewise user_id, whose value is one more parameter: see shape_fills_user()
+ *   {result}, {result j}      at the end of an UPDATE's SET: the column result, from the row's values set so far
+ *   {message SQL}             the text that SQL yields, as that column can hold it: characters that its character set
+ *                             lacks become "?", and it is cut to the column's length
  *   {become job.fail}, ...    an event of db/state.def: see db/state.h
  *   j.deleted_at              NULL while the table has no such column
  */
@@ -28,7 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SHAPE_EVERY_MS 5000 /* it is looked at again after this */
+#define SHAPE_EVERY_MS 5000 /* interval of looking at it again */
 #define SHAPE_TIMES 5
 enum {
     STATUS_QUEUED,
@@ -50,10 +50,11 @@ struct portal_shape {
     const char *word[STATUS_WORDS]; /* laravel.status.*, borrowed from the configuration; NULL = our own */
     bool fills[SHAPE_FILLS];        /* laravel.columns names it, and the table has it */
     const char *columns;            /* laravel.columns, borrowed; NULL = none */
-    char lacks[24];                 /* the first word that the column, an ENUM, does not take */
+    char lacks[24];                 /* the first of our words that the column, an ENUM, lacks */
 };
 
-/* The query whose rows (column name, data type (of status: with its values), character set or NULL, length or NULL) shape_row() takes. */
+/* The query whose rows are passed to shape_row(): column name, data type (for status: with its values), character
+ * set or NULL, length or NULL. */
 #define SHAPE_SQL                                                                                                                                                                               \
     "SELECT COLUMN_NAME, IF(COLUMN_NAME = 'status', COLUMN_TYPE, DATA_TYPE), CHARACTER_SET_NAME, CHARACTER_MAXIMUM_LENGTH FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND " \
     "TABLE_NAME = 'portal_jobs' AND COLUMN_NAME IN ('deleted_at', 'created_at', 'updated_at', 'available_at', 'started_at', 'finished_at', 'message', 'status', 'payload', 'result', 'user_id')"
@@ -64,13 +65,13 @@ void shape_row(struct portal_shape *s, const char *column, const char *data_type
 void shape_zones(struct portal_shape *s, const struct conf *conf, int64_t unix_s);
 /* Takes laravel.status.* and laravel.columns, which must outlive the shape. */
 void shape_words(struct portal_shape *s, const struct conf *conf);
-/* Is the value among those of an ENUM's COLUMN_TYPE? As its collation compares: letter case aside. */
+/* Whether the value is in an ENUM's COLUMN_TYPE. Compared as its collation does: letter case is ignored. */
 bool shape_enum_has(const char *type, const char *value);
-/* The word that Laravel's column has for a status of ours. */
+/* Laravel's word in that column for our status. */
 const char *shape_word(const struct portal_shape *s, const char *status);
-/* Do {user} and {user value} stand for a column and its parameter, or for nothing? */
+/* Whether {user} and {user value} yield a column and its parameter. If not, they yield nothing. */
 bool shape_fills_user(const struct portal_shape *s);
-/* Does the text depend on the shape? */
+/* Whether the text depends on the shape. */
 bool shape_concerns(const char *sql);
 void shape_text(const struct portal_shape *s, const char *sql, struct buf *out);
 

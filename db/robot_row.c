@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_row.c - adding a robot, and changing what an operator said of it.
+ * robot_row.c - adds a robot, and changes an operator's settings of it.
  *
- * A robot is its name; where it listens may change. That is allowed only while
- * it gets no log-ins (draining or disabled) and none is under way on it: a
- * log-in that began at the old address would be recorded with it. Sessions that
- * are there keep running: the address in their portal_jobs rows, from which each
- * call's robot is read, changes in the same transaction. If another process
- * stands at the new address, its boot id tells.
+ * A robot is identified by its name; its address may change. An address may change only while the robot gets no
+ * log-ins (draining or disabled) and has none in flight, because a log-in that began at the old address would be
+ * recorded with that address. Existing sessions keep running: each call reads its robot's address from the
+ * session's portal_jobs row, and these rows change in the same transaction. If a different process listens at the
+ * new address, its boot id reveals it.
  */
 #include "db/robot_row.h"
 
@@ -57,7 +56,7 @@ enum db_rc robot_places_make(struct db *db, uint64_t robot_id)
         "uuu", robot_id, have, capacity);
 }
 
-/* Who has this name, or this address, but the robot `id` itself. */
+/* Finds another robot than `id` with this name or this address. */
 static enum db_rc clash_find(struct db *db, struct robot_row_change *c, uint64_t id)
 {
     TRY(db_query(
@@ -82,7 +81,7 @@ enum db_rc robot_row_add(struct db *db, struct robot_row_change *c)
         db,
         "INSERT INTO chasqui_robots (name, base_url, viewer_url, capacity, created_at) VALUES (?, ?, NULLIF(?, ''), ?, NOW(6))",
         "sssN", c->name, c->base_url, c->viewer_url ? c->viewer_url : "", c->capacity);
-    if (rc == DB_DUP) /* somebody adds it at the same time */
+    if (rc == DB_DUP) /* another operator adds it at the same time */
         c->outcome = ROBOT_ROW_NAME_TAKEN;
     TRY(rc);
     c->id = db_insert_id(db);
@@ -109,7 +108,7 @@ static const char *capacity_text(uint64_t n, char out[24])
     return n ? out : "as reported";
 }
 
-/* Sessions that are about to be written with the address they began with. */
+/* Refuses while sessions are about to be written with the address that they began with. */
 static enum db_rc address_may_change(struct db *db, struct robot_row_change *c, const char *wanted)
 {
     if (strcmp(wanted, "active") == 0) {
@@ -128,7 +127,7 @@ static enum db_rc address_may_change(struct db *db, struct robot_row_change *c, 
     return DB_OK;
 }
 
-/* Of sessions that are there; `column` and the robot's own are of the same form. */
+/* Updates the rows of existing sessions. `column` and the robot's own column have the same form. */
 static enum db_rc sessions_follow(struct db *db, const struct robot_row_change *c)
 {
     static const char base[] =

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * schedule_sql.c - a schedule's batch, made in steps: the batch is open until
- * its last item is in, and its last item tells where to go on, so that any
- * process may take over after a crash. Owns nothing.
+ * schedule_sql.c - creates a schedule's batch in steps. The batch stays open until its last item is in. The last
+ * item so far marks where to continue, so any process may take over after a crash. Owns nothing.
  */
 #include "db/schedule_sql.h"
 
@@ -32,7 +31,7 @@ enum db_rc schedule_batch_make(struct db *db, uint64_t schedule_id, int64_t run_
         "INSERT INTO chasqui_schedule_runs (schedule_id, run_at, batch_id, filling, actor, made_at) VALUES (?, "
         "COALESCE(FROM_UNIXTIME(?), NOW(6)), ?, 1, ?, NOW(6))",
         "uNus", schedule_id, (uint64_t)run_at_s, *batch_id, actor);
-    return rc == DB_DUP ? DB_RETRY : rc; /* somebody was faster after all: look again */
+    return rc == DB_DUP ? DB_RETRY : rc; /* another process was faster: look again */
 }
 
 static enum db_rc items_copy(struct db *db, uint64_t schedule_id, uint64_t batch_id, uint64_t past)
@@ -45,7 +44,7 @@ static enum db_rc items_copy(struct db *db, uint64_t schedule_id, uint64_t batch
         "uuuu", schedule_id, past, batch_id, (uint64_t)SCHEDULE_STEP);
 }
 
-/* An item for each company with stored credentials, in the order of their ids. */
+/* Inserts an item for each company with stored credentials, in order of their ids. */
 static enum db_rc companies_copy(struct db *db, uint64_t batch_id, uint64_t next, uint64_t past)
 {
     return db_exec(
@@ -85,7 +84,7 @@ enum db_rc schedule_fill_step(struct db *db, struct schedule_fill *fill)
         "SELECT b.status = 'open', s.is_stored FROM chasqui_batches b JOIN chasqui_schedules s ON s.id = ? WHERE b.id = ? FOR UPDATE",
         "uu", schedule_id, fill->batch_id));
     bool found = db_next(db);
-    is_open = found && db_u64(db, 0); /* it may have been cancelled meanwhile */
+    is_open = found && db_u64(db, 0); /* it may have been cancelled in the meantime */
     is_stored = found && db_u64(db, 1);
     TRY(db_query(
         db,

@@ -2,14 +2,14 @@
 /*
  * seal.c - seals credentials and params with the keys of seal.key_file.
  *
- * Owns: the keys, in locked memory that no core holds and that is overwritten
- * when freed. The first key of the file seals; the others only open what was sealed before a rotation. Must never write plain
- * text or a key to a log. Fails by answering no: a file that others can read, or that holds anything but keys of 64 hex
- * digits, is refused with one line; bytes that were not sealed by one of these keys for
- * this company, portal and purpose do not open, whatever was changed.
+ * Owns: the keys, in locked memory that is excluded from core dumps and overwritten when freed. The first key of
+ * the file seals; the others only open texts sealed before a rotation. Must never write plain text or a key to a
+ * log. Fails by refusing. A key file that others can read, or that holds anything but keys of 64 hex digits, is
+ * refused with one log line. Bytes that were not sealed by one of these keys for this company, portal and purpose
+ * do not open, whatever was changed.
  *
- * The file is read again when it changes (seal_refresh), in the thread of the loop. Database threads seal meanwhile: keys that were
- * replaced stay in memory until the end.
+ * The file is read again when it changes (seal_refresh), in the thread of the loop. Database threads may be
+ * sealing at that moment, so replaced keys stay in memory until the end.
  */
 #include "db/seal.h"
 
@@ -38,19 +38,19 @@
 #define NONCE_AT (1 + KEY_ID_BYTES)
 #define TEXT_AT (NONCE_AT + NONCE_BYTES)
 #define FILE_BYTES_MAX 1024
-#define UNKNOWN_LOOK_MS 500 /* the file is looked at for an unknown key this often at most */
+#define UNKNOWN_LOOK_MS 500 /* minimum interval of looking at the file for an unknown key */
 #define HASH_WORD "hash "
 
 _Static_assert(SEAL_OVERHEAD == TEXT_AT + TAG_BYTES, "the head and the tag");
 _Static_assert(crypto_generichash_KEYBYTES == KEY_BYTES, "one form for both kinds of keys");
 
-struct ring { /* in guarded memory: sodium_malloc; read-only once it is made */
+struct ring { /* in guarded memory: sodium_malloc; read-only once made */
     struct {
         uint8_t key[KEY_BYTES], id[KEY_ID_BYTES];
     } key[SEAL_KEYS_MAX];
     unsigned n;
     uint8_t hash_key[KEY_BYTES];
-    struct ring *before; /* that it replaced */
+    struct ring *before; /* the ring that it replaced */
 };
 
 struct seal {
@@ -59,7 +59,7 @@ struct seal {
     struct timespec changed;
     ino_t inode;
     uint64_t looked_ms;
-    bool is_bad; /* the file cannot be used: the keys that were read before are */
+    bool is_bad; /* the file is unusable: the keys read before it stay in use */
 };
 
 static void refuse(const char *key_file, const char *why)
@@ -77,7 +77,7 @@ static bool key_add(struct ring *r, const char *line, size_t len)
     return true;
 }
 
-/* A key a line, and perhaps the one of hashes. Blank lines and white space at a line's end do not count. */
+/* Parses one key per line, and perhaps the key of hashes. Blank lines and trailing white space are ignored. */
 static bool ring_parse(struct ring *r, const char *text, size_t len)
 {
     bool has_hash = false;
@@ -131,7 +131,7 @@ static struct ring *ring_read(const char *key_file)
     return NULL;
 }
 
-/* Did the file change since it was read? */
+/* Whether the file has changed since it was read. */
 static bool file_look(struct seal *s)
 {
     struct stat st;
@@ -206,7 +206,7 @@ void seal_close(struct seal **sp)
     free(s);
 }
 
-/* What a sealed text is for: it opens for nothing else. */
+/* The purpose of a sealed text, as associated data: it does not open for any other purpose. */
 static void associated(struct buf *out, uint64_t company_id, const char *portal, const char *purpose)
 {
     buf_addf(out, "%llu/%s/%s", (unsigned long long)company_id, portal, purpose);
@@ -345,7 +345,7 @@ int seal_key_step(const char *path, enum seal_step step)
         case SEAL_ADD:
             id_random(r->key[r->n++].key, KEY_BYTES);
             break;
-        case SEAL_PROMOTE: /* the last one becomes the first */
+        case SEAL_PROMOTE: /* the last key becomes the first */
             memcpy(first, r->key[r->n - 1].key, KEY_BYTES);
             memmove(&r->key[1], &r->key[0], (r->n - 1) * sizeof(r->key[0]));
             memcpy(r->key[0].key, first, KEY_BYTES);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * state.c - see the header. Owns the tables of state.def. A placeholder is written
- * once for each prepared statement, so rows are looked up one after another.
+ * state.c - see the header. Owns the tables of state.def. A placeholder is written once per prepared statement, so
+ * rows are looked up by a linear search.
  */
 #include "db/state.h"
 
@@ -55,7 +55,7 @@ static const char *column_of(const struct event *e)
     return NULL;
 }
 
-/* The first state of a list of names. *list goes on to the next one, NULL when there is none. */
+/* Reads the first state of a list of names. *list advances to the next one; NULL when there is none. */
 static const struct state *state_next(const struct event *e, const char **list)
 {
     size_t len = strcspn(*list, " ");
@@ -74,7 +74,7 @@ static bool has_several(const char *list)
     return strchr(list, ' ') != NULL;
 }
 
-/* The value of its to-state, or of the one that the parameter names. */
+/* Writes the value of the event's to-state, or of the state that the parameter names. */
 static void value_write(const struct event *e, bool is_parameter, struct buf *out)
 {
     const char *list = e->to;
