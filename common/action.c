@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * action.c - the table of actions: built-in rows and the file's section
- * `actions`. Names and paths end up in URLs to robots and in the database, so
- * everything is checked here, at the door. Never talks to anybody.
+ * action.c - the table of actions: built-in rows and the file's section `actions`. Names and paths end up in URLs
+ * to robots and in the database, so everything is checked here, at the door. No I/O.
  */
 #include "common/action.h"
 
@@ -29,7 +28,7 @@ static bool is_word(const char *s, size_t len, const char *more)
     return true;
 }
 
-/* NULL when good, else what is wrong. */
+/* Returns NULL when good, else what is wrong. */
 static const char *check_name(const char *name)
 {
     size_t len = strlen(name), portal = strcspn(name, ".");
@@ -54,7 +53,7 @@ static const char *check_path(const char *path)
     return NULL;
 }
 
-/* Takes "a, b" as "a,b" into *field; false when a code is malformed. */
+/* Stores "a, b" as "a,b" in *field. Returns false when a code is malformed. */
 static bool take_errors(char **field, const char *list)
 {
     struct buf out = {0};
@@ -95,7 +94,7 @@ static void replace(char **field, const char *value)
     *field = xstrdup(value);
 }
 
-/* One key of an action: NULL when taken, else what is wrong. */
+/* Stores one key of an action. Returns NULL when accepted, else what is wrong. */
 static const char *take_key(struct action *a, const char *key, const char *value)
 {
     const char *reason = NULL;
@@ -130,7 +129,7 @@ static const char *take_key(struct action *a, const char *key, const char *value
     return NULL;
 }
 
-/* A new row with the defaults of one; `name` was checked. */
+/* Adds a row with the defaults of an action. `name` has been checked. */
 static struct action *add_row(struct action_table *t, const char *name, int64_t login_ms)
 {
     t->rows = xrealloc(t->rows, (t->n + 1) * sizeof *t->rows);
@@ -145,7 +144,7 @@ static struct action *add_row(struct action_table *t, const char *name, int64_t 
     return a;
 }
 
-/* What every log-in has unless the file says otherwise: three wrong passwords lock an account. */
+/* The default of every log-in, unless the file overrides it: three wrong passwords lock an account. */
 static void login_errors_default(struct action *a)
 {
     if (!a->final_errors)

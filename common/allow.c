@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * allow.c - keeps the allow-list of one directory in memory. Fails closed: a
- * key is admitted only while its file was there and readable at the last look.
+ * allow.c - keeps the allow-list of one directory in memory. Fails closed: a key is admitted only while its file
+ * existed and was readable at the last look.
  */
 #include "common/allow.h"
 

@@ -14,10 +14,10 @@ struct allow;
 
 struct allow *allow_new(const char *dir);
 void allow_destroy(struct allow **ap);
-/* Reads the directory again when a file of it changed. The new list takes effect whole. A directory that cannot be
- * read admits nobody; a file that is no key is left out; both are logged once a change. */
+/* Reads the directory again when one of its files has changed. The new list replaces the old one as a whole. An
+ * unreadable directory admits no key. A file without a key is skipped. Both are logged once per change. */
 void allow_refresh(struct allow *a);
-/* The role of the key, NULL when it is not in the list. Valid until the next allow_refresh. */
+/* Returns the role of the key, NULL when the key is not in the list. Valid until the next allow_refresh. */
 const char *allow_role(const struct allow *a, const uint8_t key[KEY_BYTES]);
 
 #endif

@@ -28,7 +28,8 @@ static enum boot_news two(struct boots *b, const char *boot_id, uint64_t now_ms)
     return was_two ? BOOT_SAME : BOOT_TWO;
 }
 
-/* The known boot id, in an answer to a question that is younger than the first sight of another. */
+/* Handles the known boot id. It proves a second process when the question was asked after another id was first
+ * seen. */
 static enum boot_news same(struct boots *b, uint64_t asked_ms, uint64_t now_ms)
 {
     char next[BOOT_ROOM];
@@ -56,7 +57,7 @@ enum boot_news boots_see(struct boots *b, const char *boot_id, uint64_t asked_ms
         boots_take(b, boot_id, now_ms);
     if (strcmp(b->now, boot_id) == 0)
         return same(b, asked_ms, now_ms);
-    if (is_other(b, boot_id)) { /* alone for long: the first one is gone */
+    if (is_other(b, boot_id)) { /* the first process has been silent for long: it is gone */
         if (now_ms >= b->now_seen_ms + BOOTS_TWO_MS)
             return fresh(b, boot_id, now_ms);
         return two(b, boot_id, now_ms);

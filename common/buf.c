@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* buf.c - a growing byte buffer; grows by doubling, ends the process when memory is out. */
+/* buf.c - a growing byte buffer. Grows by doubling. Running out of memory ends the process. */
 #include "common/buf.h"
 
 #include "common/check.h"
@@ -10,7 +10,7 @@
 
 #define FIRST_ROOM 64
 
-/* Room for `len` more bytes and the terminator. */
+/* Ensures room for `len` more bytes and the terminator. */
 static void grow(struct buf *b, size_t len)
 {
     CHECK(len < SIZE_MAX / 4 && b->len < SIZE_MAX / 4, "len=%zu more=%zu", b->len, len);

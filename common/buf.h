@@ -15,11 +15,11 @@ struct buf {
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_adds(struct buf *b, const char *s);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Make room for `len` more bytes and return where they go; the caller then adds to b->len. */
+/* Ensures room for `len` more bytes and returns the address to write them to; the caller then adds to b->len. */
 char *buf_room(struct buf *b, size_t len);
 /* Empties without freeing. */
 void buf_clear(struct buf *b);
-/* Hands the bytes over to the caller (free()); the buffer is empty again. Never NULL. */
+/* Passes ownership of the bytes to the caller (free()) and empties the buffer. Never NULL. */
 char *buf_take(struct buf *b, size_t *len);
 /* Overwrites the content (secrets) and frees it. */
 void buf_wipe(struct buf *b);

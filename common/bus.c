@@ -2,17 +2,15 @@
 /*
  * bus.c - ZeroMQ sockets in an epoll loop.
  *
- * Owns every socket of the process but the actors' pipes, our CURVE secret and
- * the allow-list. ZMQ_FD only says that something may have happened: it wakes
- * the loop, and the loop's hook then reads each touched socket until EAGAIN,
- * because any call on a socket (a send too) may swallow the wake-up of a
- * message that came meanwhile. Never blocks. What a peer sends is never an
- * error of ours: it is delivered, or dropped and counted.
+ * Owns every socket of the process except the actors' pipes, our CURVE secret and the allow-list. ZMQ_FD only
+ * signals that something may have happened. It wakes the loop, and the loop's hook then reads each touched socket
+ * until EAGAIN, because any call on a socket (even a send) may swallow the wake-up of a message that arrived in
+ * the meantime. Never blocks. Input from a peer is never an error of ours: it is delivered, or dropped and
+ * counted.
  *
- * Fails closed: Debian's libzmq cannot be told to refuse peers while no ZAP
- * handler answers (ZAP_ENFORCE_DOMAIN is a draft), so the handler is bound
- * before the first server socket and closed after the last one; a peer that
- * slipped in would have no User-Id, and bus_peer_is() refuses it.
+ * Fails closed. Debian's libzmq cannot be configured to refuse peers while no ZAP handler answers
+ * (ZAP_ENFORCE_DOMAIN is a draft), so the handler is bound before the first server socket and closed after the
+ * last one. A peer that slipped in would have no User-Id, and bus_peer_is() refuses it.
  */
 #include "common/bus_sock.h"
 
@@ -28,7 +26,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define MESSAGES_PER_TURN 64 /* of one socket */
+#define MESSAGES_PER_TURN 64 /* per socket */
 #define FRAME_BYTES_MAX (1280 * 1024)
 #define HWM 20000
 #define HANDSHAKE_MS 3000
@@ -37,7 +35,7 @@
 
 /* --- one message in ------------------------------------------------------------------------------------------ */
 
-/* False when there is nothing to read. */
+/* Returns false when there is nothing to read. */
 static bool message_read(void *handle, struct bus_message *m)
 {
     m->n = 0;
@@ -50,7 +48,7 @@ static bool message_read(void *handle, struct bus_message *m)
             rc = zmq_msg_recv(part, handle, ZMQ_DONTWAIT);
         while (rc < 0 && zmq_errno() == EINTR);
         if (rc < 0) {
-            /* EAGAIN between two parts does not happen: libzmq hands over whole messages. */
+            /* EAGAIN cannot occur between two parts: libzmq delivers whole messages. */
             CHECK(m->n == 0 && !m->is_too_long, "n=%u errno=%d", m->n, zmq_errno());
             zmq_msg_close(part);
             return false;
@@ -103,7 +101,7 @@ void bus_sock_touch(struct bus_sock *s)
         loop_wake(s->bus->loop);
 }
 
-/* A REP socket: each request gets its reply, in ZeroMQ's RFC 27. */
+/* A REP socket: each request gets its reply, as in ZeroMQ's RFC 27. */
 static void zap_answer(struct bus_sock *s, struct bus_message *m)
 {
     struct bus_frame request[BUS_PARTS_MAX];
@@ -170,8 +168,8 @@ static void bury(struct bus *b)
     }
 }
 
-/* Reads every touched socket; again while reading one touched another. True when a socket's share was not enough.
- */
+/* Reads every touched socket, and repeats while reading one has touched another. Returns true when a socket has
+ * messages left beyond its limit for this turn. */
 static bool bus_turn(void *arg)
 {
     struct bus *b = arg;
@@ -216,7 +214,7 @@ static void set_bytes(struct bus_sock *s, int option, const void *value, size_t 
     CHECK(rc == 0, "option=%d len=%zu errno=%d", option, len, zmq_errno());
 }
 
-/* NULL after logging why (the process is out of descriptors or memory). */
+/* Returns NULL after logging why (the process is out of descriptors or memory). */
 struct bus_sock *bus_sock_new(struct bus *b, enum sock_kind kind, int zmq_type)
 {
     zsock_t *sock = zsock_new(zmq_type);
@@ -246,7 +244,7 @@ struct bus_sock *bus_sock_new(struct bus *b, enum sock_kind kind, int zmq_type)
     return s;
 }
 
-/* What every socket that leaves the process has. */
+/* Sets the options of every socket that leaves the process. */
 static void set_transport(struct bus_sock *s, const char *endpoint)
 {
     bus_sock_set_int(s, ZMQ_SNDHWM, HWM);
@@ -260,7 +258,7 @@ static void set_transport(struct bus_sock *s, const char *endpoint)
     bus_sock_set_int(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
     bus_sock_set_int(s, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);
     bus_sock_set_int(s, ZMQ_RECONNECT_IVL,
-                     100 + (int)(id_random_u64() % 401)); /* so that a crowd does not come back at once */
+                     100 + (int)(id_random_u64() % 401)); /* random, so that clients do not reconnect together */
     bus_sock_set_int(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
     bus_sock_set_int(s, ZMQ_BACKLOG, 1024);
     if (strchr(endpoint, '['))
@@ -345,7 +343,7 @@ void bus_close(struct bus_sock **sp)
 
 #define ZAP_ENDPOINT "inproc://zeromq.zap.01" /* RFC 27 */
 
-/* Before the first server socket. */
+/* Called before the first server socket. */
 static bool zap_start(struct bus *b)
 {
     if (b->zap)
@@ -371,9 +369,9 @@ struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoin
     if (!s)
         return NULL;
     s->is_server = true;
-    /* Without CURVE too: a socket with a domain refuses ZMTP 1 and 2, in which noise passes for messages, and
-     * whose handshake aborts the process when a socket is closed meanwhile (libzmq 4.3.4, process_routing_id_msg).
-     */
+    /* The domain is set without CURVE too. A socket with a domain refuses ZMTP 1 and 2. In these, noise passes for
+     * messages, and their handshake aborts the process when a socket is closed during it (libzmq 4.3.4,
+     * process_routing_id_msg). */
     set_bytes(s, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN));
     if (b->curve_dir) {
         bus_sock_set_int(s, ZMQ_CURVE_SERVER, 1);
@@ -403,7 +401,7 @@ struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endp
         set_bytes(s, ZMQ_CURVE_SECRETKEY, b->secret_key, KEY_BYTES);
         s->server_role = xstrdup(server_role);
     }
-    /* Before connecting, so that the first link is not missed, whoever asks for it later. */
+    /* Watch before connecting: otherwise a later bus_on_link() could miss the first link. */
     if (!bus_link_watch(s) || !bus_link_connect(s)) {
         log_line(LOG_ERROR, "bus_connect_failed", "endpoint", endpoint, "why", zmq_strerror(zmq_errno()), NULL);
         bus_close(&s);
@@ -419,8 +417,8 @@ const char *bus_endpoint(const struct bus_sock *s)
 
 /* --- one message out ----------------------------------------------------------------------------------------- */
 
-/* A taken payload is freed when libzmq has done with it, by its own thread or ours; but closing a part that could
- * not be sent leaves the payload to its owner. */
+/* libzmq frees a taken payload when it is done with it, in its own thread or in ours. But closing a part that
+ * could not be sent must leave the payload to its owner. */
 static _Thread_local const void *kept_data;
 
 static void free_sent(void *data, void *hint)
@@ -430,7 +428,7 @@ static void free_sent(void *data, void *hint)
         free(data);
 }
 
-/* 0 or -errno; the part is closed either way. */
+/* Returns 0 or -errno; the part is closed in both cases. */
 static int part_send(struct bus_sock *s, zmq_msg_t *part, bool more)
 {
     int rc;
@@ -469,7 +467,7 @@ static int send_all(struct bus_sock *s, const void *peer, size_t peer_len, const
     for (unsigned i = 0; i < n; i++) {
         bool more = i + 1 < n;
         if (rc < 0) {
-            /* The connection went between two parts: libzmq drops what it is given up to the message's end. */
+            /* The connection broke between two parts: libzmq drops all further parts up to the message's end. */
             zmq_msg_init(&part);
             part_send(s, &part, more);
             continue;
@@ -482,7 +480,7 @@ static int send_all(struct bus_sock *s, const void *peer, size_t peer_len, const
         }
         rc = part_send(s, &part, more);
         if (rc < 0 && i == 0 && !peer)
-            return rc; /* nothing of the message was taken */
+            return rc; /* no part of the message was taken */
     }
     if (rc == 0)
         stat_inc(bus_messages_out_total);
@@ -587,8 +585,8 @@ void bus_destroy(struct bus **bp)
     for (struct bus_sock *s; (s = first_peer(b));)
         bus_close(&s);
     if (b->zap_sock)
-        zmq_unbind(b->zap_sock->handle, ZAP_ENDPOINT); /* closing frees the name some time later */
-    bus_close(&b->zap_sock); /* last: without it a server socket would let everybody in */
+        zmq_unbind(b->zap_sock->handle, ZAP_ENDPOINT); /* closing alone frees the name only some time later */
+    bus_close(&b->zap_sock); /* last: without it a server socket would admit every peer */
     zap_destroy(&b->zap);
     resolver_destroy(&b->resolver);
     sodium_memzero(b->secret_key, sizeof b->secret_key);

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bus.h - ZeroMQ: the process's one context, CURVE, ZAP, and sockets that live
- * in a loop. Only bus.c and bus_link.c call libzmq, through bus_sock.h
- * (besides the dispatcher's actor pipes in store.c; key.c and zpl.c read
- * czmq's file formats).
+ * bus.h - ZeroMQ: the process's one context, CURVE, ZAP, and sockets that live in a loop. Only bus.c and
+ * bus_link.c call libzmq, through bus_sock.h (besides the dispatcher's actor pipes in store.c; key.c and zpl.c
+ * read czmq's file formats).
  *
- * A socket's frames arrive whole through its callback. Sockets are edge-like:
- * bus drains each one before every sleep, at most 64 messages a socket a turn.
+ * A socket's frames arrive whole through its callback. Sockets are edge-triggered: the bus drains each one before
+ * every sleep, at most 64 messages a socket a turn.
  *
- * Security: with conf->curve_dir every socket speaks CURVE; our key is
- * <role>.key_secret, the peer's public key <role>.key, and servers admit only
- * the public keys in allow/ (zcert files, re-read within 5 s). The ZAP User-Id
- * is the peer's role: the cert's metadata `role`, else its file name up to the
- * first '-' or '.'. Without curve_dir the role of every peer is "" and
- * bus_peer_is() lets all through (loopback only; conf checks that).
+ * Security: with conf->curve_dir every socket speaks CURVE. Our key is <role>.key_secret, the peer's public key is
+ * <role>.key. Servers admit only the public keys in allow/ (zcert files, re-read within 5 s). The ZAP User-Id is
+ * the peer's role: the certificate's metadata `role`, else its file name up to the first '-' or '.'. Without
+ * curve_dir the role of every peer is "" and bus_peer_is() admits all of them (loopback only; conf checks that).
  */
 #ifndef CHASQUI_BUS_H
 #define CHASQUI_BUS_H
@@ -37,19 +34,19 @@ struct bus_frame {
     size_t len;
 };
 
-/* One message in. `peer`/`peer_len` is the ROUTER's routing id (empty for other types), `role` the ZAP
- * User-Id ("" without CURVE; on a client socket the server_role, whose key the handshake proved), `frames` the
- * rest, 1 to BUS_FRAMES_MAX. Messages with more frames, or a routing id over BUS_PEER_MAX, are dropped and counted
- * before this. An XPUB gets each subscription as one frame: byte 1 (0 when it ends) and the topic. May send on and
- * close other sockets, but not close this one. */
+/* Receives one message. `peer`/`peer_len` is the ROUTER's routing id (empty for other types). `role` is the ZAP
+ * User-Id ("" without CURVE; on a client socket the server_role, whose key the handshake proved). `frames` are the
+ * remaining frames, 1 to BUS_FRAMES_MAX. Messages with more frames, or a routing id over BUS_PEER_MAX, are dropped
+ * and counted before this. An XPUB receives each subscription as one frame: byte 1 (0 when it ends) and the topic.
+ * May send on and close other sockets, but must not close this one. */
 typedef void bus_recv_fn(void *arg, const void *peer, size_t peer_len, const char *role,
                          const struct bus_frame *frames, unsigned n);
 
-/* To be called before anything else of czmq: no signal handlers, no ZSYS_* from the environment, no limit of sockets.
- * Joins the process's context (czmq's) and, with curve_dir, reads our keys; the ZAP handler, served by the loop,
- * starts with the first bus_bind. NULL after logging why. */
+/* Must be called before anything else of czmq: no signal handlers, no ZSYS_* from the environment, no limit of
+ * sockets. Joins the process's context (czmq's) and, with curve_dir, reads our keys. The ZAP handler, served by
+ * the loop, starts with the first bus_bind. NULL after logging why. */
 struct bus *bus_new(struct loop *l, const struct conf *conf);
-void bus_destroy(struct bus **bp); /* closes what is still open, linger 0 */
+void bus_destroy(struct bus **bp); /* closes open sockets with linger 0 */
 
 /* A server socket. Endpoint may hold port 0 or *; NULL after logging why. */
 struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn, void *arg);
@@ -65,14 +62,14 @@ void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void
 /* Sends frames (copied) to `peer` (ROUTER) or NULL. 0, or -EAGAIN (full or no connection), -EHOSTUNREACH
  * (unknown peer). Never blocks. */
 int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);
-/* As bus_send, but takes over the malloc'ed data of the last frame (payloads) when it returns 0; otherwise it stays
- * the caller's. */
+/* As bus_send, but takes ownership of the malloc'ed data of the last frame (payloads) when it returns 0; otherwise
+ * the caller keeps it. */
 int bus_send_take(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames,
                   unsigned n);
-/* The host of tcp://host:port when it is a name that must be looked up; else false, and host is "". */
+/* Reads the host of tcp://host:port when it is a name that must be looked up; else returns false with host "". */
 bool bus_endpoint_name(const char *endpoint, char host[BUS_ENDPOINT_BYTES]);
-const char *bus_endpoint(const struct bus_sock *s); /* the bound one, with the real port */
-/* Is a message of a peer in `role` acceptable as one from `wanted`? */
+const char *bus_endpoint(const struct bus_sock *s); /* the bound endpoint, with the real port */
+/* Whether a message from a peer in `role` is acceptable as one from `wanted`. */
 bool bus_peer_is(const struct bus *b, const char *role, const char *wanted);
 
 #endif

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bus_link.c - the connections of a socket: made, lost, refused, tried again.
+ * bus_link.c - the connections of a socket: made, lost, refused, retried.
  *
- * libzmq's monitor says what its I/O thread does, a little before the socket
- * itself knows; here it becomes bus_on_link's two words. A client whose link
- * libzmq gave up for good is connected anew. Never ends a connection that
- * works.
+ * libzmq's monitor reports what its I/O thread does, a little before the socket itself knows. This file turns the
+ * reports into bus_on_link's connected or lost. A client whose link libzmq gave up for good is connected anew. A
+ * working connection is never ended.
  *
- * libzmq would look names up in its one I/O thread, and every connection of the
- * process would stand still while a name server is silent. So it is given
- * addresses only: our resolver looks endpoints by name up, and a client without
- * a link follows its name to another address.
+ * libzmq would look names up in its one I/O thread, and a silent name server would stall every connection of the
+ * process. So libzmq gets addresses only. Our resolver looks up endpoints by name, and a client without a link
+ * follows its name to another address.
  */
 #include "common/bus_sock.h"
 
@@ -21,15 +19,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOST_MS 10             /* from the monitor's word to ours */
-#define REFUSED_RELINK_MS 1000 /* to twice that, at random */
+#define LOST_MS 10             /* delay from the monitor's report to ours */
+#define REFUSED_RELINK_MS 1000 /* up to twice that, at random */
 
 static void link_lost_due(void *arg)
 {
     struct bus_sock *s = arg;
     int events;
     size_t len = sizeof events;
-    zmq_getsockopt(s->handle, ZMQ_EVENTS, &events, &len); /* makes the socket itself notice, sends do so lazily */
+    zmq_getsockopt(s->handle, ZMQ_EVENTS, &events, &len); /* makes the socket itself notice; sends do so lazily */
     bus_sock_touch(s);
     if (s->link_fn)
         s->link_fn(s->link_arg, false);
@@ -44,12 +42,12 @@ bool bus_endpoint_name(const char *endpoint, char host[BUS_ENDPOINT_BYTES])
     if (strncmp(endpoint, "tcp://", 6) != 0 || !colon || colon <= endpoint + 6)
         return false;
     snprintf(host, BUS_ENDPOINT_BYTES, "%.*s", (int)(colon - endpoint - 6), endpoint + 6);
-    if (resolver_is_needless(host) || strchr(host, ';')) /* with a source address: libzmq's own way */
+    if (resolver_is_needless(host) || strchr(host, ';')) /* with a source address libzmq looks it up itself */
         host[0] = '\0';
     return host[0] != '\0';
 }
 
-/* One of the addresses, at random so that clients spread; one of IPv4 when there is any. */
+/* Picks an address at random, so that clients spread. Prefers IPv4 addresses. */
 static void target_pick(struct bus_sock *s, const char *addresses)
 {
     const char *picked = NULL;
@@ -125,7 +123,7 @@ static void relink_set(struct bus_sock *s, uint64_t in_ms)
     loop_timer_in(s->bus->loop, &s->relink_timer, s->host[0] && in_ms > BUS_NAME_MS ? BUS_NAME_MS : in_ms);
 }
 
-/* Has the name moved, or is it known at last? */
+/* Whether the name has moved, or has become known. */
 static bool is_moved(struct bus_sock *s)
 {
     const struct resolved *known = resolver_look(s->bus->resolver, s->host);
@@ -133,14 +131,14 @@ static bool is_moved(struct bus_sock *s)
     return known && known->generation != s->generation;
 }
 
-/* libzmq gives up a connection for good when the other side refuses our key, or breaks the protocol; but keys get
- * allowed and rotated, and what listens at an address may change. */
+/* libzmq gives up a connection for good when the other side refuses our key or breaks the protocol. But keys are
+ * allowed and rotated later, and the service at an address may change. */
 static void relink_due(void *arg)
 {
     struct bus_sock *s = arg;
     uint64_t now = clock_ms();
     s->is_relink_soon = false;
-    if (s->wait.resolver) { /* the name is being asked for */
+    if (s->wait.resolver) { /* the name is being looked up */
         loop_timer_in(s->bus->loop, &s->relink_timer, BUS_NAME_MS);
         return;
     }
@@ -159,8 +157,8 @@ static void relink_due(void *arg)
 
 /* ---- links -------------------------------------------------------------------------------------------------- */
 
-/* libzmq tells the monitor before it takes the connection from the socket: told at once, our user could still send
- * into it. */
+/* libzmq reports to the monitor before it takes the connection from the socket. If we reported at once, our user
+ * could still send into the lost connection. */
 static void link_lost(struct bus_sock *s)
 {
     s->is_linked = false;
@@ -175,7 +173,7 @@ static void link_made(struct bus_sock *s)
     s->is_linked = true;
     s->was_failure_logged = s->is_relink_soon = false;
     loop_timer_stop(s->bus->loop, &s->relink_timer);
-    if (!s->is_server && loop_timer_is_set(&s->lost_timer)) { /* a client hears of its links in order */
+    if (!s->is_server && loop_timer_is_set(&s->lost_timer)) { /* a client must learn of its links in order */
         loop_timer_stop(s->bus->loop, &s->lost_timer);
         link_lost_due(s);
     }
@@ -186,9 +184,9 @@ static void link_made(struct bus_sock *s)
 static void link_failed(struct bus_sock *s, const char *why)
 {
     s->is_failing = true;
-    if (s->is_server) /* its port is open to any noise */
+    if (s->is_server) /* any noise may reach its port */
         return;
-    if (!s->is_relink_soon) /* libzmq may try again before, and fail again */
+    if (!s->is_relink_soon) /* libzmq may retry earlier, and fail again */
         relink_set(s, REFUSED_RELINK_MS + id_random_u64() % REFUSED_RELINK_MS);
     s->is_relink_soon = true;
     if (!s->was_failure_logged)
@@ -217,7 +215,7 @@ void bus_link_event(struct bus_sock *s, struct bus_message *m)
     }
 }
 
-/* The monitor's pipe has no limit: a full one would block libzmq's own thread. */
+/* The monitor's pipe has no limit, because a full pipe would block libzmq's own thread. */
 bool bus_link_watch(struct bus_sock *s)
 {
     char name[64];

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.c - the end of the line: failed assertions and exhausted memory. Writes
- * one line to standard error and ends the process; never returns, allocates or
- * locks. A standard error that takes nothing ends it too, END_S later.
+ * check.c - ends the process on failed assertions and exhausted memory. Writes one line to standard error; never
+ * returns, allocates or locks. If standard error accepts nothing, the process ends after END_S.
  */
 #include "common/check.h"
 
@@ -22,9 +21,9 @@ static void say(const char *line, size_t len)
 {
     signal(SIGALRM, SIG_DFL);
     alarm(END_S);
-    log_flush(LAST_LINES_MS); /* what led here stands before it */
+    log_flush(LAST_LINES_MS); /* the lines that led here come first */
     ssize_t n = write(STDERR_FILENO, line, len);
-    (void)n; /* there is nobody left to tell */
+    (void)n; /* no one is left to report to */
 }
 
 void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
@@ -38,7 +37,7 @@ void check_failed(const char *file, int line, const char *cond, const char *fmt,
     va_end(ap);
     if (n > 0)
         len += (size_t)n < sizeof text - len ? (size_t)n : sizeof text - len - 1;
-    text[len++] = '\n'; /* over the terminator */
+    text[len++] = '\n'; /* replaces the terminator */
     say(text, len);
     abort();
 }

@@ -32,7 +32,7 @@ int64_t clock_unix_ms(void)
 
 const char *clock_text(int64_t unix_ms, char out[CLOCK_TEXT_BYTES])
 {
-    /* RFC 3339 knows four-digit years only: a time outside is shown as the nearest one it can show. */
+    /* RFC 3339 has four-digit years only. A time outside them is shown as the nearest one that can be shown. */
     const int64_t first_ms = -62167219200000, last_ms = 253402300799999;
     if (unix_ms < first_ms)
         unix_ms = first_ms;
@@ -50,7 +50,7 @@ const char *clock_text(int64_t unix_ms, char out[CLOCK_TEXT_BYTES])
     return out;
 }
 
-/* The number that these n characters are; -1 when they are none. */
+/* Reads n digits as a number; -1 when they are not all digits. */
 static int digits(const char *at, size_t n)
 {
     int value = 0;

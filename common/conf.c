@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * conf.c - the configuration of one process: conf.def's defaults, then the
- * file, then the environment. Collects every mistake before it gives up. Holds
- * secrets (database password, tokens): they are overwritten when freed and
- * appear in no message.
+ * conf.c - the configuration of one process: conf.def's defaults, then the file, then the environment. Collects
+ * every mistake before it gives up. Holds secrets (database password, tokens). These are overwritten when freed
+ * and appear in no message.
  */
 #include "common/conf.h"
 
@@ -47,9 +46,9 @@ static const struct row rows[] = {
 };
 #define N_ROWS (sizeof rows / sizeof rows[0])
 
-/* Where a value came from, for messages and for "later wins". */
+/* The origin of a value, for messages and for "later wins". */
 struct origin {
-    unsigned line; /* in the file; 0 = not there */
+    unsigned line; /* line in the file; 0 = not in the file */
     bool is_env;
 };
 
@@ -114,7 +113,7 @@ static char *env_name(const struct row *r)
     return buf_take(&name, NULL);
 }
 
-/* One complaint about a row, with the place its value came from. */
+/* Reports a mistake in a row, with the origin of its value. */
 static void complain(struct reading *rd, const struct row *r, const char *reason)
 {
     const struct origin *o = &rd->origins[r - rows];
@@ -179,8 +178,9 @@ static bool is_db_secret(const struct row *r)
     return strcmp(r->section, "db") == 0 && strncmp(r->key, "password", strlen("password")) == 0;
 }
 
-/* A broker must not hold a database password; it was handed one by mistake. The name of a file that it cannot read, in a configuration
- * that all programs share, is none; nor is it for root, who reads every file (--check). */
+/* Warns that a broker was given a database password by mistake, which it must not hold. Two cases are not a
+ * mistake: the name of a file that the broker cannot read, in a configuration that all programs share; and a
+ * broker run by root, who can read every file (--check). */
 static void warn_dropped(const struct conf *c, const struct row *r, const char *value, const char *where)
 {
     bool is_file = strcmp(r->key, "password_file") == 0;
@@ -199,7 +199,7 @@ static bool is_prefix(const char *section, const char *word)
     return false;
 }
 
-/* `prefix`: of keys that stand in a section of their own (laravel / status / queued), else "". */
+/* `prefix`: for keys in a section of their own (laravel / status / queued), else "". */
 static void read_keys(struct reading *rd, const struct zpl *section, const char *name, const char *prefix)
 {
     for (const struct zpl *z = section->child; z; z = z->next) {
@@ -244,7 +244,7 @@ static bool is_section(const char *name)
     return false;
 }
 
-/* Returns the section `actions`, or NULL; *portals likewise. */
+/* Returns the section `actions`, or NULL. *portals = the section `portals`, or NULL. */
 static const struct zpl *read_sections(struct reading *rd, const struct zpl *root, const struct zpl **portals)
 {
     const struct zpl *actions = NULL;
@@ -276,14 +276,15 @@ static void read_environment(struct reading *rd)
             take(rd, r, value);
         } else if (value && *value && rd->conf->role == CONF_BROKER && is_db_secret(r)) {
             warn_dropped(rd->conf, r, value, "environment");
-            explicit_bzero(value, strlen(value)); /* where /proc/self/environ reads it */
+            explicit_bzero(value, strlen(value)); /* so that /proc/self/environ no longer shows it */
             unsetenv(name);
         }
         free(name);
     }
 }
 
-/* A misspelt CHASQUI_SECTION_KEY would be ignored in silence; the names are not ours alone, so it only warns. */
+/* A misspelt CHASQUI_SECTION_KEY would be ignored silently. Other programs may use such names too, so this only
+ * warns. */
 static void warn_unknown_environment(void)
 {
     extern char **environ;
@@ -305,7 +306,8 @@ static void warn_unknown_environment(void)
     }
 }
 
-/* The first line of db.password_file becomes db.password, unless that was set later or beside it. */
+/* The first line of db.password_file becomes db.password, unless db.password comes from the same or a later
+ * source. */
 static void read_password_file(struct reading *rd)
 {
     const struct row *file = row_find("db", "password_file"), *word = row_find("db", "password");
@@ -383,7 +385,7 @@ static void check_hosts(struct reading *rd, const struct row *r)
         complain(rd, r, "must be hosts like db1.example:3306, 10.0.0.2, [2001:db8::1]:3306; at most 16");
 }
 
-/* A certificate of ours alone would not be asked for: only db.tls_ca turns TLS on. */
+/* Without db.tls_ca TLS is off, and a client certificate alone would never be sent. */
 static void check_tls(struct reading *rd)
 {
     const struct row *ca = row_find("db", "tls_ca"), *cert = row_find("db", "tls_cert"),
@@ -414,7 +416,8 @@ static void check_zone(struct reading *rd, const struct row *r)
     zone_destroy(&z);
 }
 
-/* The words of portal_jobs.status: what one of them means must be plain when it is read back. Those of rows that wait may be one word. */
+/* Checks the words of portal_jobs.status. Each word must have one meaning when it is read back. Only the statuses
+ * of waiting rows may share a word. */
 static void check_words(struct reading *rd)
 {
     static const char *const own[] = {"queued", "retrying", "running", "done", "failed", "cancelled"};
@@ -460,7 +463,7 @@ static bool is_name(const char *s)
     return len >= 1 && len <= 64;
 }
 
-/* The first four letters of the machine's id, and a dash; nothing where it has none. */
+/* Writes the first four letters of the machine's id and a dash, or nothing when the machine has no id. */
 static void machine_read(char out[6])
 {
     FILE *f = fopen("/etc/machine-id", "re");
@@ -472,8 +475,8 @@ static void machine_read(char out[6])
         strcat(out, "-");
 }
 
-/* Host name, machine and slot, in the letters a name may have: the same again after a restart, another on a host that was given
- * the same name. */
+/* Makes a name of host name, machine and slot, in the letters that a name may have. The name stays the same after
+ * a restart, and differs on a host with the same host name. */
 static void name_dispatcher(struct conf *c)
 {
     char host[49] = "", machine[6], name[80];
@@ -507,7 +510,7 @@ static void check_alerts(struct reading *rd)
     check_choice(rd, "level", c->alerts_level, (const char *const[3]){"warn", "bad", NULL}, "must be warn or bad");
 }
 
-/* What is about more than one value's type. */
+/* Checks rules that concern more than one value. */
 static void check_whole(struct reading *rd)
 {
     struct conf *c = rd->conf;
@@ -563,7 +566,7 @@ struct conf *conf_parse(enum conf_owner role, const char *file, const char *text
         read_environment(&rd);
         read_password_file(&rd);
         if (role & (CONF_BROKER | CONF_DISPATCHER |
-                    CONF_CTL)) /* after the environment: timeout.login_ms is their default */
+                    CONF_CTL)) /* after the environment, because timeout.login_ms is their default */
             action_table_load(&rd.conf->actions, rd.conf->timeout_login_ms, rd.conf->timeout_list_ms, rd.file,
                               actions, why);
         if (role & CONF_DISPATCHER)
@@ -592,7 +595,7 @@ void conf_destroy(struct conf **cp)
     free(c);
 }
 
-/* Reads a whole file of at most ZPL_BYTES_MAX + 1 bytes; false with errno. */
+/* Reads a whole file of at most ZPL_BYTES_MAX + 1 bytes. Returns false with errno. */
 static bool slurp(const char *path, struct buf *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -622,7 +625,7 @@ struct conf *conf_load(enum conf_owner role, const char *path)
         path = places[i];
         is_read = slurp(path, &text);
         if (!is_read && errno != ENOENT)
-            is_named = true; /* it is there, and not being able to read it is a mistake to be told */
+            is_named = true; /* it exists, so failing to read it is an error to report */
     }
     struct conf *c = NULL;
     if (!is_read && is_named) {

@@ -14,7 +14,7 @@
 enum { MINUTE, HOUR, DAY, MONTH, WEEKDAY, FIELDS };
 
 static const struct {
-    const char *bad; /* what is said of a field that cannot be read */
+    const char *bad; /* the error text for a field that cannot be read */
     unsigned least, most;
     const char *names; /* three letters each, from `least` on; NULL = none */
 } fields[FIELDS] = {
@@ -36,7 +36,7 @@ static const struct {
 
 /* ---- reading ------------------------------------------------------------------------------------------------ */
 
-/* A number or a name; *at moves behind it. */
+/* Reads a number or a name; *at advances past it. */
 static bool value_read(const char **at, unsigned field, unsigned *out)
 {
     const char *s = *at, *names = fields[field].names;
@@ -57,7 +57,7 @@ static bool value_read(const char **at, unsigned field, unsigned *out)
     return false;
 }
 
-/* "*", "A" or "A-B", and for the first and last "/STEP". */
+/* Reads "*", "A" or "A-B"; the first and the last may be followed by "/STEP". */
 static bool range_read(const char **at, unsigned field, uint64_t *bits)
 {
     unsigned from = fields[field].least, to = fields[field].most, step = 1;
@@ -104,7 +104,7 @@ static unsigned month_days(int64_t year, unsigned month)
     return days[month - 1] + (month == 2 && is_leap);
 }
 
-/* A day of the month that some month of it has, unless the weekday alone can make a day match. */
+/* Whether the expression can ever match: some month has the day of the month, or the weekday alone can match. */
 static bool comes_ever(const struct cron *c)
 {
     if (!c->is_day_star && !c->is_weekday_star)
@@ -165,7 +165,8 @@ bool cron_parse(const char *text, struct cron *out, const char **why)
 
 /* ---- finding ------------------------------------------------------------------------------------------------ */
 
-/* Days since 1970-01-01 of a date, and back: Howard Hinnant, "chrono-compatible low-level date algorithms". */
+/* Converts a date to days since 1970-01-01, and back. Howard Hinnant, "chrono-compatible low-level date
+ * algorithms". */
 static int64_t days_of(int64_t year, unsigned month, unsigned day)
 {
     year -= month <= 2;
@@ -192,7 +193,7 @@ static bool is_day(const struct cron *c, int64_t days, unsigned day)
     return c->is_day_star || c->is_weekday_star ? by_day && by_weekday : by_day || by_weekday;
 }
 
-/* The first minute of a day from `minute` on; -1 = none. */
+/* Finds the first matching minute of a day from `minute` on; -1 = none. */
 static int minute_find(const struct cron *c, unsigned minute)
 {
     for (unsigned hour = minute / 60, at = minute % 60; hour < 24; hour++, at = 0) {
@@ -221,7 +222,8 @@ int64_t cron_next(const struct cron *c, int64_t after_s)
     return 0;
 }
 
-/* The first moment at which the zone's clocks show `wall_s` (as if that were UTC); where they skip it, as much later. */
+/* The first moment at which the zone's clocks show `wall_s` (as if that were UTC). If the clocks skip it, the
+ * moment is later by as much as they skip. */
 static int64_t moment_of(const struct zone *z, int64_t wall_s)
 {
     int64_t before = zone_offset_s(z, wall_s - DAY_S), behind = zone_offset_s(z, wall_s + DAY_S);
@@ -232,7 +234,7 @@ static int64_t moment_of(const struct zone *z, int64_t wall_s)
     return late + zone_offset_s(z, late) == wall_s ? late : wall_s - before;
 }
 
-/* The clocks may show an hour for the second time before next_s: the first match, minute by minute. */
+/* The clocks may show an hour for the second time before next_s. Finds the first match, minute by minute. */
 static int64_t hourly_again(const struct cron *c, const struct zone *z, int64_t after_s, int64_t next_s)
 {
     for (int64_t t = (after_s / 60 + 1) * 60; t < next_s; t += 60) {
@@ -259,7 +261,7 @@ int64_t cron_next_in(const struct cron *c, const struct zone *z, int64_t after_s
 void cron_due(const struct cron *c, const struct zone *z, int64_t planned_s, int64_t now_s, int64_t grace_s,
               struct cron_due *out)
 {
-    int64_t last = 0, at = planned_s, late = now_s - grace_s; /* what is not after this is too late */
+    int64_t last = 0, at = planned_s, late = now_s - grace_s; /* a time at or before `late` is too late */
     *out = (struct cron_due){0};
     while (at && at <= now_s) {
         out->missed += last != 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* curl_word.c - from curl's and OpenSSL's numbers to words. */
+/* curl_word.c - turns curl's and OpenSSL's numbers into words. */
 #include "common/curl_word.h"
 
 #include <curl/curl.h>
@@ -27,7 +27,7 @@ static bool has(const char *text, const char *what)
     return strstr(text, what) != NULL;
 }
 
-/* The alerts by which a server says what it thinks of our certificate (RFC 8446, 6.2). */
+/* The TLS alerts by which a server rejects our certificate (RFC 8446, 6.2). */
 static bool is_client_refused(const char *text)
 {
     return has(text, "alert") &&

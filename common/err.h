@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * err.h - the one list of errors a client can see.
+ * err.h - the one list of errors that a client can see.
  *
- * Every error that leaves Chasqui is a row of errors.def: its code on the wire
- * and in JSON, its HTTP status, whether Retry-After goes with it, a text for
- * people. Functions return `enum err`; ERR_OK is 0.
+ * Every error that leaves Chasqui is a row of errors.def: its code on the wire and in JSON, its HTTP status,
+ * whether Retry-After goes with it, a text for people. Functions return `enum err`; ERR_OK is 0.
  */
 #ifndef CHASQUI_ERR_H
 #define CHASQUI_ERR_H
@@ -27,9 +26,9 @@ int err_http(enum err e);
 int err_retry_after_s(enum err e);
 /* The default text for people. Static, never NULL. */
 const char *err_text(enum err e);
-/* The error with this code, ERR_COUNT when there is none. For decoding. */
+/* The error with this code, ERR_COUNT when unknown. For decoding. */
 enum err err_from_code(const char *code, unsigned len);
-/* A code may have rows of several statuses: the one with this status, else as err_from_code(). */
+/* A code may have rows with several statuses. Returns the row with this status, else as err_from_code(). */
 enum err err_from_answer(const char *code, unsigned len, unsigned http);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fold.c - every byte that begins a character of UTF-8 is a column; our texts hold no wide ones. */
+/* fold.c - counts one column for every byte that begins a UTF-8 character; our texts hold no wide characters. */
 #include "common/fold.h"
 
 #include <stdbool.h>

@@ -63,6 +63,6 @@ struct heap_item *heap_min(const struct heap *h)
 
 void heap_free(struct heap *h)
 {
-    free(h->items); /* the items themselves may be gone already: never touched here */
+    free(h->items); /* the items may be freed already: never touched here */
     *h = (struct heap){0};
 }

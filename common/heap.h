@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heap.h - a binary min-heap of intrusive timers; each knows its place, so
- * that moving and removing one costs O(log n).
+ * heap.h - a binary min-heap of intrusive timers. Each timer knows its place, so moving and removing one costs
+ * O(log n).
  */
 #ifndef CHASQUI_HEAP_H
 #define CHASQUI_HEAP_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hist.c - times in buckets. The bounds are the wire's and Prometheus's: changing one makes old numbers lie. */
+/* hist.c - times in buckets. The wire and Prometheus depend on the bounds: changing one falsifies old numbers. */
 #include "common/hist.h"
 
 const uint64_t hist_bound_us[HIST_BUCKETS - 1] = {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * host_slot.c - a slot is an abstract unix socket that is bound and never
- * used: the kernel lets one process of a network namespace hold each name, and
- * takes it back with the process. No file is left behind.
+ * host_slot.c - a slot is an abstract unix socket that is bound and never used. The kernel lets one process of a
+ * network namespace hold each name, and frees the name when the process ends. No file is left behind.
  */
 #include "common/host_slot.h"
 

@@ -14,7 +14,7 @@ static void ready(void)
     static atomic_bool done;
     if (atomic_load_explicit(&done, memory_order_acquire))
         return;
-    if (sodium_init() < 0) { /* the machine has no randomness: nothing we do would be safe */
+    if (sodium_init() < 0) { /* the machine has no randomness: nothing would be safe */
         static const char line[] = "libsodium cannot start, stopping\n";
         ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
         (void)n;
@@ -43,7 +43,7 @@ static void random_hex(char *out)
     id_hex(raw, sizeof raw, out);
 }
 
-/* Every request has one, and a system call for each would cost more than all the rest of it. */
+/* Every request gets one. A system call for each would cost more than the rest of the request. */
 void id_request(char out[ID_REQUEST_BYTES])
 {
     static _Thread_local uint8_t store[64 * 16];
@@ -62,7 +62,7 @@ void id_boot(char out[ID_BOOT_BYTES])
 void id_job_uid(char out[ID_JOB_UID_BYTES])
 {
     static const char letters[36] = {"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"};
-    const unsigned fair = 252; /* the largest multiple of 36 in a byte: above it would favour the first letters */
+    const unsigned fair = 252; /* largest multiple of 36 in a byte: more would favour the first letters */
     char name[13];
     uint8_t raw[24] = {0};
     for (unsigned made = 0, used = sizeof raw; made < 12; used++) {
@@ -94,7 +94,7 @@ bool id_request_ok(const char *s, size_t len)
             return false;
         has_word |= is_word;
     }
-    return has_word; /* by its letters and digits a robot's echo of it is known */
+    return has_word; /* a robot's echo of the id is recognised by its letters and digits */
 }
 
 bool id_job_uid_ok(const char *s, size_t len)

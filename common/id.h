@@ -17,7 +17,7 @@ uint64_t id_random_u64(void);
 void id_request(char out[ID_REQUEST_BYTES]);
 void id_job_uid(char out[ID_JOB_UID_BYTES]); /* 12 of [A-Z0-9], '-', unix seconds */
 void id_boot(char out[ID_BOOT_BYTES]);       /* 32 hex digits */
-/* [A-Za-z0-9._-]{1,128}, with a letter or digit: what a caller's X-Request-Id must look like. */
+/* Checks the form of a caller's X-Request-Id: [A-Za-z0-9._-]{1,128}, with a letter or digit. */
 bool id_request_ok(const char *s, size_t len);
 /* [A-Z0-9]{6,16}-<digits> */
 bool id_job_uid_ok(const char *s, size_t len);

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * jv.c - JSON by jansson, the strictest of the C parsers, made stricter: a
- * depth limit of ours, and \u0000 refused but told apart. Every block that
- * jansson frees is overwritten first, since any value may hold credentials;
- * JSON stands on no hot path. Memory that is out ends the process.
+ * jv.c - JSON by jansson, the strictest of the C parsers, made stricter: a depth limit of ours, and \u0000 is
+ * refused with a reason of its own. Every block that jansson frees is overwritten first, because any value may
+ * hold credentials. No hot path uses JSON. Running out of memory ends the process.
  *
- * Numbers stay as they were written: jansson would make 0.10000000000000001 of
- * 0.1 and 100.0 of 1e2, and refuse integers beyond 64 bits. A number that it
- * would not write back the same is given to it as a string that begins with
- * U+0000, which no text can (\u0000 is refused), and jv_dump() takes the quotes
- * away again. Everybody else sees a number.
+ * Numbers stay as they were written. jansson would turn 0.1 into 0.10000000000000001 and 1e2 into 100.0, and
+ * refuse integers beyond 64 bits. So a number that it would not write back unchanged is passed to it as a string
+ * that begins with U+0000. No text can begin so (\u0000 is refused). jv_dump() removes the quotes again. All
+ * callers see a number.
  */
 #include "common/jv.h"
 
@@ -28,9 +26,8 @@
 
 #define DEPTH_MAX 32
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-#define AS_WRITTEN                                                                                                \
-    "\"\\u0000"         /* how jansson reads and writes the begin of a number that stays as it was written */
-#define PLAIN_DIGITS 18 /* any integer of so many digits fits into 64 bits */
+#define AS_WRITTEN "\"\\u0000"     /* jansson's form of the beginning of a number kept as written */
+#define PLAIN_DIGITS 18            /* any integer of so many digits fits into 64 bits */
 
 static void *jansson_malloc(size_t size)
 {
@@ -49,7 +46,7 @@ static void set_allocators(void)
     json_set_alloc_funcs(jansson_malloc, jansson_free);
 }
 
-/* Before the first value is made: every value begins in jv_parse, jv_copy or a jv_new_*. */
+/* Called before the first value is made: every value begins in jv_parse, jv_copy or a jv_new_*. */
 static void ready(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -70,7 +67,7 @@ static struct jv *out(json_t *j)
 
 struct shape {
     bool is_deep, may_have_nul;
-    bool has_numbers; /* that jansson would not write back the same */
+    bool has_numbers; /* numbers that jansson would not write back unchanged */
 };
 
 static size_t digits(const char *s, size_t len)
@@ -81,7 +78,8 @@ static size_t digits(const char *s, size_t len)
     return n;
 }
 
-/* Length of the number at s (RFC 8259, 6), 0 when it is none; *is_plain: jansson writes it back the same. */
+/* Length of the number at s (RFC 8259, 6), 0 when it is not a number. *is_plain: jansson writes it back
+ * unchanged. */
 static size_t number_length(const char *s, size_t len, bool *is_plain)
 {
     size_t at = len && s[0] == '-', n = digits(s + at, len - at);
@@ -107,7 +105,8 @@ static size_t number_length(const char *s, size_t len, bool *is_plain)
     return at < len && (isalnum((unsigned char)s[at]) || strchr("+-.", s[at])) ? 0 : at;
 }
 
-/* One pass over the text outside and inside of strings; wrong JSON gives a wrong shape, and jansson's refusal. */
+/* Scans the text once, outside and inside of strings. Invalid JSON yields a meaningless shape, which jansson then
+ * refuses. */
 static struct shape scan(const char *text, size_t len)
 {
     struct shape s = {0};
@@ -140,7 +139,7 @@ static struct shape scan(const char *text, size_t len)
     return s;
 }
 
-/* The text with such numbers as strings. */
+/* Copies the text with such numbers as strings. */
 static void numbers_quote(struct buf *b, const char *text, size_t len)
 {
     bool in_string = false;
@@ -202,7 +201,7 @@ static json_t *load(const char *text, size_t len, json_error_t *error)
     return json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, error);
 }
 
-/* A number in the place of a key is a key with U+0000 to jansson, and no JSON. */
+/* A number in place of a key becomes a key with U+0000 for jansson; it is not JSON. */
 static json_t *load_as_written(const char *text, size_t len, enum jv_bad *why)
 {
     json_error_t error;
@@ -215,7 +214,7 @@ static json_t *load_as_written(const char *text, size_t len, enum jv_bad *why)
     return j;
 }
 
-/* May the text hold \u0000? Then what is wrong with it, if anything. */
+/* Called for a text that may hold \u0000. Returns what is wrong with the text, if anything. */
 static enum jv_bad judge_nul(const char *text, size_t len)
 {
     json_error_t error;
@@ -290,7 +289,7 @@ void jv_free(struct jv *v)
     json_decref(in(v));
 }
 
-/* Whatever jansson frees is overwritten; this name says at the call that it matters. */
+/* jansson overwrites all it frees; the name of this function shows at the call that it matters. */
 void jv_wipe(struct jv *v)
 {
     json_decref(in(v));
@@ -304,7 +303,7 @@ struct jv *jv_copy(const struct jv *v)
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
 
-/* NULL when v is anything but a number that stayed as it was written. */
+/* Returns NULL unless v is a number kept as written. */
 static const char *as_written(const struct jv *v)
 {
     return json_string_length(in(v)) && !json_string_value(in(v))[0] ? json_string_value(in(v)) + 1 : NULL;
@@ -502,7 +501,7 @@ struct jv *jv_new_array(void)
     return out(json_array());
 }
 
-/* Takes j. */
+/* Takes ownership of j. */
 static void set(struct jv *obj, const char *key, json_t *j)
 {
     int rc = json_object_set_new(in(obj), key, j);
@@ -583,7 +582,8 @@ void jv_push_int(struct jv *arr, int64_t n)
     push(arr, json_integer(n));
 }
 
-/* Takes the quotes of numbers away, in place. Elsewhere a quote and \u0000 never come together: no string holds U+0000. */
+/* Removes the quotes of numbers, in place. A quote followed by \u0000 occurs nowhere else: no string holds
+ * U+0000. */
 static void numbers_unquote(char *text)
 {
     char *from = strstr(text, AS_WRITTEN), *to = from, *end = from ? from + strlen(from) : NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* key.c - reads CURVE keys through czmq's zcert; copies of secrets that it makes are overwritten. */
+/* key.c - reads CURVE keys through czmq's zcert. Its copies of secrets are overwritten. */
 #include "common/key.h"
 
 #include "common/log.h"
@@ -24,7 +24,7 @@ static zcert_t *load(const char *dir, const char *role, char path[PATH_BYTES])
     return zcert_load(path);
 }
 
-/* Takes the public key of cert and destroys cert; false when there is none. */
+/* Copies the public key of cert and destroys cert. Returns false when there is none. */
 static bool take_public(zcert_t *cert, uint8_t public_key[KEY_BYTES])
 {
     bool good = cert && !sodium_is_zero(zcert_public_key(cert), KEY_BYTES);

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * log.c - one fact a line on standard error, at most LINE_BYTES (PIPE_BUF, so
- * that lines of several processes on one pipe never mix). Values are cut at
- * VALUE_BYTES. A line that cannot be written is dropped: logging never fails
- * its caller.
+ * log.c - one fact a line on standard error, at most LINE_BYTES (PIPE_BUF, so that lines of several processes on
+ * one pipe never mix). Values are cut at VALUE_BYTES. A line that cannot be written is dropped: logging never
+ * fails its caller.
  *
- * After log_detach() logging never blocks its caller either. Lines go into a
- * pipe of our own that is never waited for, and a thread writes them out: a
- * reader that stands still, a slow disk or a stopped terminal blocks that
- * thread only. When the pipe is full, lines are dropped and counted, and once
- * standard error works again one line says how many. O_NONBLOCK would not do:
- * regular files ignore it, and on a pipe or terminal it would also hold for
- * everybody who shares it.
+ * After log_detach() logging never blocks its caller either. Lines go into a pipe of our own, which is never
+ * waited for, and a thread writes them out. A stalled reader, a slow disk or a stopped terminal blocks only that
+ * thread. When the pipe is full, lines are dropped and counted; once standard error works again, one line reports
+ * how many. O_NONBLOCK would not be enough: regular files ignore it, and on a pipe or terminal it would apply to
+ * every process that shares it.
  */
 #include "common/log.h"
 
@@ -30,17 +27,17 @@
 #include <unistd.h>
 
 #define LINE_BYTES 4096
-#define RING_BYTES (1024 * 1024) /* asked for; the kernel's limit for a user may keep it at 64 KiB */
-#define EXIT_MS 500              /* what the end of a process gives the last lines */
-#define VALUE_BYTES 1000         /* of the value itself; escaped it may be four times as long */
+#define RING_BYTES (1024 * 1024) /* requested; the kernel's limit for a user may keep it at 64 KiB */
+#define EXIT_MS 500              /* how long the end of a process waits for the last lines */
+#define VALUE_BYTES 1000         /* before escaping, which may make it four times as long */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *program_name = "chasqui";
 static enum log_level least_level = LOG_INFO;
 static enum log_format line_format = LOG_TEXT;
-static _Thread_local char number_slots[16][24]; /* log_i()'s */
+static _Thread_local char number_slots[16][24]; /* used by log_i() */
 
-static int ring = -1; /* write end of the pipe to the thread; -1 = lines are written by their caller */
+static int ring = -1; /* write end of the pipe to the thread; -1 = callers write their lines themselves */
 static atomic_ullong ring_in, ring_out; /* bytes */
 static atomic_ullong n_dropped, n_told; /* lines */
 
@@ -63,7 +60,7 @@ static void adds(struct line *l, const char *s)
     add(l, s, strlen(s));
 }
 
-/* Room for what must still come is kept by not starting what may not fit. */
+/* Reserves room for the mandatory rest of the line: a value that may not fit is not begun. */
 static bool has_room(const struct line *l, size_t len)
 {
     return sizeof l->text - 1 - l->len >= len;
@@ -77,8 +74,8 @@ static bool is_plain(const char *s)
     return *s != '\0';
 }
 
-/* Bytes outside printable ASCII are shown as \xHH: no terminal, no reader of lines and no Unicode trick is fooled.
- */
+/* Bytes outside printable ASCII are written as \xHH, so that they cannot deceive a terminal, a line reader or a
+ * human. */
 static void add_quoted(struct line *l, const char *s)
 {
     size_t n = 0;
@@ -94,7 +91,7 @@ static void add_quoted(struct line *l, const char *s)
             adds(l, "\\r");
         } else if (c == '\t') {
             adds(l, "\\t");
-        } else if (c < ' ' || c >= 0x7f) { /* in JSON a backslash is one of its own */
+        } else if (c < ' ' || c >= 0x7f) { /* in JSON a backslash needs its own escape */
             snprintf(hex, sizeof hex, line_format == LOG_JSON ? "\\\\x%02x" : "\\x%02x", c);
             adds(l, hex);
         } else {
@@ -152,7 +149,7 @@ static bool is_number(const char *s)
     return s >= number_slots[0] && s < number_slots[0] + sizeof number_slots;
 }
 
-/* A pair that may not fit whole is left out: the line stays an object. */
+/* A pair that may not fit whole is omitted, so that the line stays an object. */
 static void add_member(struct line *l, const char *key, const char *value)
 {
     if (!has_room(l, strlen(key) + (value ? 5 * strnlen(value, VALUE_BYTES) : 4) + 12))
@@ -203,13 +200,13 @@ static void line_end(struct line *l)
     l->text[l->len++] = '\n';
 }
 
-/* A write of at most PIPE_BUF to the ring is whole or nothing. */
+/* A write of at most PIPE_BUF to the ring is atomic: whole or not at all. */
 static void line_send(const struct line *l)
 {
     ssize_t n;
     if (ring < 0) {
         n = write(STDERR_FILENO, l->text, l->len);
-        (void)n; /* a log that cannot be written has nobody to tell */
+        (void)n; /* no way is left to report it */
         return;
     }
     atomic_fetch_add(&ring_in, l->len);
@@ -268,7 +265,7 @@ static bool put(struct writer *w, const char *text, size_t len)
         ssize_t n = write(STDERR_FILENO, text + at, len - at);
         if (n > 0) {
             at += (size_t)n;
-        } else if (n < 0 && errno == EAGAIN) { /* somebody who shares it made it so */
+        } else if (n < 0 && errno == EAGAIN) { /* a process that shares it made it non-blocking */
             struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
             poll(&room, 1, -1);
         } else if (n == 0 || errno != EINTR) {

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop.c - the turn: due timers, hooks, sleep, ready descriptors, burials.
+ * loop.c - the turn of the loop: due timers, hooks, sleep, ready descriptors, freeing removed watches.
  *
- * Owns the epoll descriptor, the signal descriptor and every struct loop_fd;
- * never closes a descriptor that was added, never owns a timer's memory. A
- * removed loop_fd is only marked dead, since an event for it may already be in
- * the batch being served; it is freed when the batch is done. The kernel
- * refusing a descriptor is told to the caller; anything else that epoll says
- * no to is a bug of ours.
+ * Owns the epoll descriptor, the signal descriptor and every struct loop_fd. Must never close a descriptor that
+ * was added, and never owns a timer's memory. A removed loop_fd is only marked dead, because an event for it may
+ * already be in the batch being served; it is freed after the batch. When the kernel refuses a descriptor the
+ * caller gets the error. Any other error of epoll is a bug of ours.
  */
 #include "common/loop.h"
 
@@ -42,10 +40,10 @@ struct loop {
     uint64_t now_ms;
     bool is_running, is_stopping, was_asked; /* was_asked: a first stop signal came */
     bool is_interrupted;                     /* it was SIGINT */
-    bool is_awake;                           /* loop_wake() since the hooks were last asked */
+    bool is_awake;                           /* loop_wake() was called since the hooks last ran */
     struct heap timers;
     LIST_HEAD(loop_fds, loop_fd) live, graves;
-    struct loop_fd *signals; /* our own watch of signal_fd */
+    struct loop_fd *signals; /* our own watch on signal_fd */
     unsigned n_hooks;
     struct {
         loop_hook_fn *fn;
@@ -53,7 +51,7 @@ struct loop {
     } hooks[HOOKS_MAX];
     void (*stop_fn)(void *);
     void *stop_arg;
-    struct { /* the longest turn, of this window and of the one before */
+    struct { /* the longest turn, in this window and in the one before */
         uint64_t woke_us, now_us, before_us, until_ms;
     } stall;
 };
@@ -156,7 +154,7 @@ void loop_fd_remove(struct loop *l, struct loop_fd **hp)
     if (!h)
         return;
     CHECK(!h->is_dead, "fd=%d", h->fd);
-    /* A library that closed its descriptor before telling us has removed it from the epoll set by that. */
+    /* A library that closed its descriptor before removing it here has thereby removed it from the epoll set. */
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, h->fd, NULL);
     LIST_REMOVE(h, link);
     h->is_dead = true;
@@ -206,7 +204,8 @@ void loop_wake(struct loop *l)
     l->is_awake = true;
 }
 
-/* At most as many as were set when the turn began: a timer that sets itself to "now" cannot hold the turn. */
+/* Runs at most as many timers as were set when the turn began: a timer that sets itself to "now" cannot hold the
+ * turn. */
 static void run_timers(struct loop *l)
 {
     for (size_t left = l->timers.len; left && l->timers.len; left--) {
@@ -236,7 +235,7 @@ static int sleep_ms(struct loop *l)
     return first->key - now > INT_MAX ? INT_MAX : (int)(first->key - now);
 }
 
-/* From the end of one sleep to the begin of the next. */
+/* Measures the turn: from the end of one sleep to the beginning of the next. */
 static void turn_ends(struct loop *l)
 {
     uint64_t us = clock_us(), took_us = us - l->stall.woke_us;

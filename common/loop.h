@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop.h - one epoll loop per process: file descriptors, timers, and hooks
- * that run before each sleep (ZeroMQ's edge-like descriptors and libmicrohttpd
- * need one). One turn: run due timers, ask the hooks, sleep until the next
- * timer or event, serve the ready descriptors. Not thread-safe, no globals.
+ * loop.h - one epoll loop per process: file descriptors, timers, and hooks that run before each sleep (ZeroMQ's
+ * edge-triggered descriptors and libmicrohttpd need one). One turn: run due timers, run the hooks, sleep until the
+ * next timer or event, serve the ready descriptors. Not thread-safe, no globals.
  *
- * SIGTERM and SIGINT end loop_run() (signalfd); SIGHUP and SIGPIPE are
- * ignored.
+ * SIGTERM and SIGINT end loop_run() (signalfd); SIGHUP and SIGPIPE are ignored.
  */
 #ifndef CHASQUI_LOOP_H
 #define CHASQUI_LOOP_H
@@ -18,17 +16,17 @@
 struct loop;
 struct loop_fd;
 
-/* Called when `fd` is ready; `events` are EPOLL* bits. May add, change and
- * remove any descriptor, its own included. */
+/* Called when `fd` is ready; `events` are EPOLL* bits. May add, change and remove any descriptor, including its
+ * own. */
 typedef void loop_fd_fn(void *arg, uint32_t events);
-/* Called once when due, off the heap already; may set itself again and may
- * free the memory that holds the timer. */
+/* Called once when due; the timer is then off the heap. May set the timer again and may free the memory that holds
+ * it. */
 typedef void loop_timer_fn(void *arg);
-/* Called before every sleep; does a capped amount of work and returns true
- * when there is more, so that the loop does not sleep. */
+/* Called before every sleep. Does a capped amount of work. Returns true when more is left, so that the loop does
+ * not sleep. */
 typedef bool loop_hook_fn(void *arg);
 
-struct loop_timer {        /* owned by the user, zero-initialised, set fn and arg once */
+struct loop_timer {        /* owned by the user, zero-initialised; fn and arg are set once */
     struct heap_item item; /* first member */
     loop_timer_fn *fn;
     void *arg;
@@ -38,8 +36,8 @@ struct loop_timer {        /* owned by the user, zero-initialised, set fn and ar
 struct loop *loop_new(void);
 void loop_destroy(struct loop **lp);
 
-/* `fd` stays the caller's and is removed before it is closed. NULL when the kernel refuses (its limit of watched
- * descriptors); loop_fd_change and loop_fd_remove take NULL and do nothing. */
+/* The caller keeps owning `fd` and must remove it before closing it. Returns NULL when the kernel refuses (its
+ * limit of watched descriptors); loop_fd_change and loop_fd_remove accept NULL and do nothing. */
 struct loop_fd *loop_fd_add(struct loop *l, int fd, uint32_t events, loop_fd_fn *fn, void *arg);
 void loop_fd_change(struct loop *l, struct loop_fd *h, uint32_t events);
 void loop_fd_remove(struct loop *l, struct loop_fd **hp); /* does not close fd; safe inside any callback */
@@ -51,19 +49,18 @@ bool loop_timer_is_set(const struct loop_timer *t);
 
 void loop_hook(struct loop *l, loop_hook_fn *fn, void *arg);
 void loop_unhook(struct loop *l, loop_hook_fn *fn, void *arg); /* not inside a hook */
-void loop_wake(struct loop *l); /* do not sleep before the hooks were asked once more (loop's own thread only) */
+void loop_wake(struct loop *l); /* run the hooks once more before sleeping (loop's own thread only) */
 
 void loop_run(struct loop *l); /* until loop_stop() or a stop signal */
 void loop_stop(struct loop *l);
-/* Is a stop asked for? Called with `fn` when a stop signal comes: the owner
- * drains and then calls loop_stop(); without fn the loop just ends. A second
- * signal ends it at once. */
+/* Sets the function called at a stop signal. The owner shuts down in it and then calls loop_stop(). Without fn the
+ * loop just ends. A second signal ends the loop at once. */
 void loop_on_stop(struct loop *l, void (*fn)(void *), void *arg);
-bool loop_is_interrupted(const struct loop *l); /* the stop signal was SIGINT: somebody waits at a terminal */
-/* The longest turn of the last half to whole minute: for that long nothing else was served. */
+bool loop_is_interrupted(const struct loop *l); /* the stop signal was SIGINT: a person at a terminal waits */
+/* The longest turn within the last half to whole minute: for that long nothing else was served. */
 uint64_t loop_stall_us(const struct loop *l);
-void loop_stats(const struct loop *l); /* sets the process's numbers of loop and log */
-/* Monotonic milliseconds read at the start of this turn, and again when a sleep ends. */
+void loop_stats(const struct loop *l); /* sets the process's stats of loop and log */
+/* Monotonic milliseconds, read at the start of this turn and again when a sleep ends. */
 uint64_t loop_now_ms(const struct loop *l);
 
 #endif

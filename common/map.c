@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* map.c - chains in a table that grows by four when it holds twice as many values as buckets. Owns its table. See map.h. */
+/* map.c - a hash table with chains. It grows by four when it holds twice as many values as buckets. Owns its
+ * table. See map.h. */
 #include "common/map.h"
 
 #include "common/check.h"

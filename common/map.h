@@ -2,9 +2,10 @@
 /*
  * map.h - values found by a number: an id, or a hash of several fields.
  *
- * Intrusive: a value holds a map_node for each map that it is in, and stays the caller's. Several values may have the same
- * key; of a hash the caller compares the fields. Keys are hashed with a secret of this process (SipHash), so that nobody outside
- * chooses which values share a bucket. Grows with its values. Not for use by several threads at once.
+ * Intrusive: a value holds a map_node for each map that contains it; the caller keeps owning the value. Several
+ * values may have the same key; for a hash the caller compares the fields. Keys are hashed with a secret of this
+ * process (SipHash), so that an outsider cannot choose which values share a bucket. Grows with its values. Not
+ * thread-safe.
  */
 #ifndef CHASQUI_MAP_H
 #define CHASQUI_MAP_H
@@ -24,27 +25,27 @@ struct map { /* zero-initialised = empty */
 };
 
 void map_add(struct map *m, struct map_node *node, uint64_t key);
-/* The node is in the map. */
+/* The node must be in the map. */
 void map_remove(struct map *m, struct map_node *node);
-/* The first of that key, and the next one of the same key; NULL = none. */
+/* The first value with that key, and the next one with the same key; NULL = none. */
 struct map_node *map_find(const struct map *m, uint64_t key);
 struct map_node *map_find_next(const struct map_node *node);
-/* All, in no order. To remove while walking: map_each(). */
+/* Walks all values, in no order. To remove while walking, use map_each(). */
 struct map_node *map_first(const struct map *m);
 struct map_node *map_next(const struct map *m, const struct map_node *node);
-/* Forgets all values and frees what the map itself holds. */
+/* Forgets all values and frees the map's own memory. */
 void map_free(struct map *m);
-/* A key of several fields: a hash that nobody outside can choose. */
+/* Makes a key of several fields: a hash that an outsider cannot choose. */
 uint64_t map_hash(const void *fields, size_t len);
 
-/* The value that holds the node in that member; NULL of NULL. */
+/* The value that contains the node as that member; NULL of NULL. */
 #define map_value(node, type, member) ((type *)map_value_((node), offsetof(type, member)))
 static inline void *map_value_(const struct map_node *node, size_t offset)
 {
     return node ? (char *)node - offset : NULL;
 }
 
-/* For each value; the value may be removed and freed by the body, others may not. */
+/* Loops over the values. The body may remove and free the current value, but no other. */
 #define map_each(m, v, type, member)                                                                              \
     for (struct map_node *each_ = map_first(m), *each_next_;                                                      \
          each_ && ((each_next_ = map_next((m), each_)), (v) = map_value(each_, type, member), 1);                 \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * names.c - an open-addressing table. Pure; nothing is ever taken out alone.
+ * names.c - an open-addressing table. Pure. Single names are never removed.
  */
 #include "common/names.h"
 

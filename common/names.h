@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * names.h - from names to small numbers: where in an array the row of a name stands.
+ * names.h - maps names to small numbers: the index of a name's row in an array.
  */
 #ifndef CHASQUI_NAMES_H
 #define CHASQUI_NAMES_H
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Zero-initialised is empty. Names are borrowed: they must outlive the index, unmoved. */
+/* Zero-initialised = empty. Names are borrowed: they must outlive the index, unmoved. */
 struct names {
     struct names_slot {
         const char *name; /* NULL = free */
@@ -19,8 +19,8 @@ struct names {
 
 #define NAMES_NONE UINT32_MAX
 
-void names_add(struct names *n, const char *name, uint32_t at); /* not there yet */
-uint32_t names_find(const struct names *n, const char *name);   /* NAMES_NONE = not there */
-void names_clear(struct names *n);                              /* and frees */
+void names_add(struct names *n, const char *name, uint32_t at); /* must not be in it yet */
+uint32_t names_find(const struct names *n, const char *name);   /* NAMES_NONE = not found */
+void names_clear(struct names *n);                              /* also frees */
 
 #endif

@@ -24,7 +24,7 @@ static bool read_count(const char *s, unsigned *out)
     return *out <= PORTAL_LOGINS_MAX;
 }
 
-/* NULL when taken, else what is wrong. */
+/* Returns NULL when accepted, else what is wrong. */
 static const char *take_key(struct portal_conf *p, const char *key, const char *value)
 {
     if (strcmp(key, "logins_per_minute") == 0)

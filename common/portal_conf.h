@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * portal_conf.h - what the configuration says of portals:
+ * portal_conf.h - the configuration of portals:
  *
  *   portals
  *       sunat
@@ -31,10 +31,11 @@ struct portal_conf_table {
     unsigned n;
 };
 
-/* The children of the file's section `portals` (NULL = none). Each mistake is appended to `why` as "file:line: reason". */
+/* Loads the children of the file's section `portals` (NULL = none). Each mistake is appended to `why` as
+ * "file:line: reason". */
 void portal_conf_load(struct portal_conf_table *t, const char *file, const struct zpl *section, struct buf *why);
 void portal_conf_free(struct portal_conf_table *t);
-/* Borrowed; t may be NULL. One that is not named has no limits, and a breaker. */
+/* Borrowed; t may be NULL. A portal that is not configured has no limits, and a breaker. */
 const struct portal_conf *portal_conf_find(const struct portal_conf_table *t, const char *name);
 
 #endif

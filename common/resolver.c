@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolver.c - a cache of names, and threads that ask for them.
+ * resolver.c - a cache of names, and threads that look them up.
  *
- * Owns: the names (NAMES_MAX, the longest unused go), one look-up at most for
- * each, and the pipes to the threads. A look-up is a struct that changes owner
- * when its address moves through a pipe; nothing else is shared. Names whose
- * last look-up was slow are asked by threads of their own, so that silent name
- * servers never keep those of other names waiting. A thread cannot be stopped
- * inside getaddrinfo(): at the end it is left behind and drops its answer.
+ * Owns: the names (NAMES_MAX; the longest unused are evicted), at most one look-up for each, and the pipes to the
+ * threads. A look-up is a struct that changes owner when its address moves through a pipe; nothing else is shared.
+ * Names whose last look-up was slow have threads of their own, so that silent name servers never delay the
+ * look-ups of other names. A thread cannot be stopped inside getaddrinfo(): at the end it is left behind and drops
+ * its answer.
  *
- * getaddrinfo() rather than c-ares: it obeys nsswitch.conf, /etc/hosts, mDNS
- * and systemd-resolved as everything else on the machine does.
+ * getaddrinfo() rather than c-ares, because it obeys nsswitch.conf, /etc/hosts, mDNS and systemd-resolved like all
+ * other programs on the machine.
  */
 #include "common/resolver.h"
 
@@ -43,15 +42,15 @@
 enum pace { FAST, SLOW, PACES };
 static const unsigned threads_max[PACES] = {[FAST] = 64, [SLOW] = 4};
 
-struct lookup { /* owned by whoever holds its address: the loop, a pipe, a thread */
+struct lookup { /* owned by the holder of its address: the loop, a pipe, a thread */
     char host[HOST_BYTES];
     enum pace pace;
-    int rc; /* getaddrinfo's */
+    int rc; /* returned by getaddrinfo() */
     char addresses[RESOLVER_ADDRESSES_MAX * (INET6_ADDRSTRLEN + 3)];
     uint64_t took_ms;
 };
 
-struct crew { /* what the threads hold; freed by the last who leaves */
+struct crew { /* shared by the threads; freed by the last one that leaves */
     atomic_int members;
     int requests[PACES], replies;
 };
@@ -86,7 +85,7 @@ bool resolver_is_needless(const char *host)
         snprintf(bare, sizeof bare, "%.*s", (int)(len - 2), host + 1);
     else
         snprintf(bare, sizeof bare, "%.*s", (int)sizeof bare - 1, host);
-    bare[strcspn(bare, "%")] = '\0'; /* a scope */
+    bare[strcspn(bare, "%")] = '\0'; /* removes a scope */
     return strcasecmp(host, "localhost") == 0 || inet_pton(AF_INET, bare, address) == 1 ||
            inet_pton(AF_INET6, bare, address) == 1;
 }
@@ -183,7 +182,7 @@ static int unused_first(const void *a, const void *b)
     return one->used_ms < other->used_ms ? -1 : one->used_ms > other->used_ms;
 }
 
-/* The older half of those that nobody waits for. */
+/* Evicts the older half of the names without waiters. */
 static void names_shed(struct resolver *r)
 {
     uint32_t kept = 0;
@@ -202,7 +201,7 @@ static void names_shed(struct resolver *r)
     r->n = kept;
 }
 
-/* NULL: too long for a name, or too many are asked for. */
+/* Returns NULL when the name is too long, or too many names are being looked up. */
 static struct name *name_make(struct resolver *r, const char *host)
 {
     struct name *n = name_of(r, host);
@@ -227,7 +226,7 @@ static void ask(struct resolver *r, struct name *n)
     strcpy(q->host, n->host);
     q->pace = n->is_slow ? SLOW : FAST;
     if (write(r->requests[q->pace], &q, sizeof q) !=
-        sizeof q) { /* as many wait as the pipe holds; asked for again when it is used */
+        sizeof q) { /* the pipe is full; looked up again at the next use */
         free(q);
         return;
     }
@@ -247,7 +246,7 @@ static bool is_final(int rc)
     return rc == EAI_NONAME || rc == EAI_NODATA || rc == EAI_ADDRFAMILY;
 }
 
-/* Name servers turn the order round with each answer. */
+/* Name servers rotate the order with each answer. */
 static bool is_same_set(const char *one, const char *other)
 {
     if (strlen(one) != strlen(other))
@@ -285,7 +284,7 @@ static void answered(struct resolver *r, const struct lookup *q)
         free(n->addresses);
         n->addresses = NULL;
     }
-    /* Those that wait now; one of them may ask again. */
+    /* The present waiters; one of them may start another look-up. */
     struct resolver_wait *waits = n->waits;
     n->waits = NULL;
     if (waits)
@@ -391,11 +390,11 @@ void resolver_destroy(struct resolver **rp)
         return;
     *rp = NULL;
     for (unsigned i = 0; i < PACES; i++)
-        close(r->requests[i]); /* threads without work end */
+        close(r->requests[i]); /* idle threads end */
     loop_fd_remove(r->loop, &r->watch);
     for (struct lookup *q; read(r->replies, &q, sizeof q) == sizeof q;)
         free(q);
-    close(r->replies); /* the others when they have tried to answer */
+    close(r->replies); /* the other threads end when they try to answer */
     crew_leave(r->crew);
     for (uint32_t i = 0; i < r->n; i++) {
         while (r->name[i]->waits)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolver.h - names to addresses without waiting: getaddrinfo() in threads of
- * its own, answers remembered. A name server that is silent delays only those
- * who ask for a name that is not known yet.
+ * resolver.h - names to addresses without waiting: getaddrinfo() in threads of its own, with a cache. A silent
+ * name server delays only callers that ask for a name not known yet.
  *
- * What is known is used whatever its age and asked for again in the background
- * once it is REFRESH_MS old, or after resolver_doubt(). When the name server
- * does not answer, the last addresses stay (RFC 8767); when it says that there is
- * no such name, they go.
+ * A known address is used whatever its age. It is looked up again in the background once it is REFRESH_MS old, or
+ * after resolver_doubt(). When the name server does not answer, the last addresses stay (RFC 8767). When it
+ * answers that the name does not exist, they are removed.
  */
 #ifndef CHASQUI_RESOLVER_H
 #define CHASQUI_RESOLVER_H
@@ -16,37 +14,37 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RESOLVER_ADDRESSES_MAX 32 /* of a name */
+#define RESOLVER_ADDRESSES_MAX 32 /* per name */
 
 struct resolver;
 
 struct resolved {
     const char *
-        addresses; /* "10.0.0.7,[fd00::7]", in the order of getaddrinfo(); borrowed until the next return to the loop */
-    uint64_t generation; /* another number when the addresses are others, in whatever order; never 0 */
+        addresses; /* "10.0.0.7,[fd00::7]", in getaddrinfo()'s order; borrowed until the next return to the loop */
+    uint64_t generation; /* a new number when the set of addresses changes, whatever the order; never 0 */
 };
 
-/* Is this host an address, or "localhost", which need no look-up? IPv6 with or without brackets. */
+/* Whether this host needs no look-up: an address, or "localhost". IPv6 with or without brackets. */
 bool resolver_is_needless(const char *host);
 
 struct resolver *resolver_new(struct loop *l);
-void resolver_destroy(struct resolver **rp); /* never waits for a look-up; waits that go on are forgotten */
+void resolver_destroy(struct resolver **rp); /* never waits for a look-up; pending waits are forgotten */
 
-/* NULL when the name is not known yet. */
+/* Returns NULL when the name is not known yet. */
 const struct resolved *resolver_look(struct resolver *r, const char *host);
-/* A connection to the known address failed: it may have moved. */
+/* Reports that a connection to the known address failed: the name may have moved. */
 void resolver_doubt(struct resolver *r, const char *host);
 
 struct resolver_wait { /* owned by the user, zero-initialised */
-    /* Once, from the loop: NULL and the reason when there is no address, or none within the time given. */
+    /* Called once, from the loop. NULL and the reason when there is no address, or none within the given time. */
     void (*fn)(void *arg, const struct resolved *found, const char *why);
     void *arg;
     struct loop_timer timer;
-    struct resolver *resolver; /* NULL = waits for nothing */
+    struct resolver *resolver; /* NULL = not waiting */
     struct resolver_wait *next, **link;
 };
-/* For a name that is not known: fn when it is. */
+/* For a name that is not known: calls fn when it is. */
 void resolver_wait(struct resolver *r, const char *host, uint64_t within_ms, struct resolver_wait *w);
-void resolver_forget(struct resolver_wait *w); /* no-op when it waits for nothing */
+void resolver_forget(struct resolver_wait *w); /* no-op when not waiting */
 
 #endif

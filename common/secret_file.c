@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* secret_file.c - checks the opened file, not the path: nobody can swap it in between. Never blocks on a pipe. */
+/* secret_file.c - checks the opened file, not the path, so that it cannot be swapped in between. Never blocks on a
+ * pipe. */
 #include "common/secret_file.h"
 
 #include <errno.h>
@@ -26,8 +27,8 @@ static ssize_t read_whole(int fd, char *out, size_t room)
     return (ssize_t)len;
 }
 
-/* Who may not reach it. A file that systemd hands to this unit alone (LoadCredential) may show a group's right to read: it is the mask of
- * the ACL that lets the unit's user read it. */
+/* The mode bits that must be clear. A file that systemd hands to this unit alone (LoadCredential) may show a
+ * group's right to read: that bit is the mask of the ACL that lets the unit's user read it. */
 static mode_t others_of(const char *path)
 {
     const char *given = getenv("CREDENTIALS_DIRECTORY");

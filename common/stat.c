@@ -37,7 +37,7 @@ const struct stat_row stat_family_table[FAMILY_N] = {
 
 /* ---- Prometheus --------------------------------------------------------------------------------------------- */
 
-/* A label's value: backslash, quote and newline are escaped as the format says. */
+/* Adds a label's value. Backslash, quote and newline are escaped as the format requires. */
 static void add_label(struct buf *out, const char *s)
 {
     for (; *s; s++) {
@@ -57,7 +57,7 @@ static void add_head(struct buf *out, const struct stat_row *r)
     buf_addf(out, "# HELP chasqui_%s %s\n# TYPE chasqui_%s %s\n", r->name, r->line, r->name, word[r->kind]);
 }
 
-/* name="value",... without braces; names from the row. */
+/* Writes name="value",... without braces; the names are the row's. */
 static void labels_text(struct buf *out, const struct stat_row *r, const char *const *values)
 {
     const char *names = r->labels ? r->labels : "process,name";

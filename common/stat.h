@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stat.h - counters, gauges and histograms, all defined in stat.def: the one
- * table behind /metrics, /api/v1/ops/stats, `chasqui stats`, the dashboard and
- * the manual. Every process has one global block; a peer's block travels in
- * PING and HEALTH and is exported by the broker, labelled with process and name.
- * Families have labels of their own (lane, robot, ...); their values live with
- * whoever counts them.
+ * stat.h - counters, gauges and histograms, all defined in stat.def: the one table behind /metrics,
+ * /api/v1/ops/stats, `chasqui stats`, the dashboard and the manual. Every process has one global block. A peer's
+ * block travels in PING and HEALTH, and the broker exports it, labelled with process and name. Families have
+ * labels of their own (lane, robot, ...); their values are kept by the module that counts them.
  */
 #ifndef CHASQUI_STAT_H
 #define CHASQUI_STAT_H
@@ -15,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* COUNTER only grows, GAUGE is a level, HISTOGRAM is of times in seconds. */
+/* COUNTER only grows, GAUGE is a level, HISTOGRAM holds times in seconds. */
 enum stat_kind { STAT_COUNTER, STAT_GAUGE, STAT_HISTOGRAM };
 enum stat_owner { STAT_BROKER = 1, STAT_DISPATCHER = 2, STAT_HEALTHD = 4, STAT_ANY = 7 };
 
@@ -49,7 +47,7 @@ enum stat_family_id {
 struct stats { /* one process's numbers */
     uint64_t v[STAT_N];
     struct hist h[HIST_N];
-    bool present; /* of a peer: it told them */
+    bool present; /* of a peer: it has sent them */
 };
 
 extern struct stats stat_own; /* owned by the process's one state thread */
@@ -70,7 +68,7 @@ extern const struct stat_row stat_table[STAT_N];
 extern const struct stat_row stat_hist_table[HIST_N];
 extern const struct stat_row stat_family_table[FAMILY_N];
 
-/* One process's values, as exported: labels process="dispatcher",name="d1". */
+/* One process's values for the export: labels process="dispatcher",name="d1". */
 struct stat_source {
     unsigned owner;
     const char *process, *name;
@@ -78,7 +76,7 @@ struct stat_source {
 };
 /* Prometheus text format 0.0.4: one HELP/TYPE per family, then each source's sample. */
 void stat_prometheus(struct buf *out, const struct stat_source *src, unsigned n);
-/* The head of a family; then its samples, a value for each label in the table's order. */
+/* Writes the head of a family; its samples follow, each with a value for every label in the table's order. */
 void stat_family(struct buf *out, enum stat_family_id f);
 void stat_sample(struct buf *out, enum stat_family_id f, double value, const char *const *labels);
 void stat_sample_hist(struct buf *out, enum stat_family_id f, const struct hist *h, const char *const *labels);

@@ -11,10 +11,10 @@ static const char *const reserved[] = {"session_id", "company_id", "portal", "jo
 static bool is_absent(const struct jv *v)
 {
     return jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL ||
-           jv_is_empty_array(v); /* PHP writes an empty object so */
+           jv_is_empty_array(v); /* PHP writes an empty object like that */
 }
 
-/* NULL when good. */
+/* Returns NULL when good, else what is wrong. */
 static const char *action_check(const struct jv *step, const struct action_table *actions, const char *portal,
                                 const struct action **out)
 {

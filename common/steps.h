@@ -17,15 +17,16 @@
 struct steps {
     unsigned n;
     char names[STEPS_NAMES_ROOM]; /* a comma between two; "" = none */
-    struct jv *params;            /* an array of n objects; owned; NULL = none has params */
+    struct jv *params;            /* an array of n objects; owned; NULL = no step has params */
 };
 
-/* Reads and checks `then` (absent, null and [] are no steps). Each action must be known, of `portal` (NULL = of any) and work in a
- * session. false: *why says what is wrong, in our words; `out` is empty then. Steps count from 0. */
+/* Reads and checks `then` (absent, null and [] mean no steps). Each action must be known, belong to `portal` (NULL
+ * = any) and work in a session. Returns false with the reason in *why, in our own words; `out` is then empty.
+ * Steps count from 0. */
 bool steps_read(const struct jv *then, const struct action_table *actions, const char *portal, struct steps *out,
                 char why[STEPS_WHY_ROOM]);
 void steps_free(struct steps *s);
-/* The name of step i among `names`; false when there is none. */
+/* Reads the name of step i from `names`; false when there is none. */
 bool steps_name(const char *names, unsigned i, char out[ACTION_NAME_MAX + 1]);
 unsigned steps_count(const char *names);
 

@@ -2,14 +2,13 @@
 /*
  * supervisor.c - the only file that includes libsystemd.
  *
- * sd_notify() waits when the supervisor does not read its socket, so it is
- * called by a thread of its own: the loop hands it words through a socket pair
- * and never waits; a word that finds it full is lost, the next one comes. The
- * watchdog is fed by a timer of the loop, twice within its time: a loop that
- * stands still is restarted, a slow supervisor harms nobody.
+ * sd_notify() blocks when the supervisor does not read its socket, so a thread of its own calls it. The loop
+ * passes messages to it through a socket pair and never waits. A message that finds the pair full is lost; the
+ * next one follows. A timer of the loop feeds the watchdog twice within its period. So a stalled loop is
+ * restarted, and a slow supervisor does no harm.
  *
- * libsystemd rather than the twenty lines that write the datagram: it also
- * knows abstract and vsock addresses, and who the watchdog is meant for.
+ * libsystemd rather than the twenty lines that write the datagram, because it also handles abstract and vsock
+ * addresses, and knows which process the watchdog is meant for.
  */
 #include "common/supervisor.h"
 
@@ -25,13 +24,13 @@
 #include <unistd.h>
 
 #define WORD_BYTES 64
-#define LAST_WORD_MS 300 /* what the end gives a supervisor to hear STOPPING */
+#define LAST_WORD_MS 300 /* how long the end waits for the supervisor to receive STOPPING */
 
 struct supervisor {
     struct loop *loop;
     struct loop_timer timer;
     uint64_t every_ms; /* 0 = no watchdog */
-    int words;         /* -1 = nobody listens */
+    int words;         /* -1 = no supervisor listens */
     pthread_t thread;
 };
 
@@ -103,7 +102,8 @@ void supervisor_stopping(struct supervisor *s)
     tell(s, "STOPPING=1");
 }
 
-/* The thread ends when it has said what it was given, or with the process: nobody waits long for a supervisor. */
+/* The thread ends when it has sent its messages, or with the process: the end never waits long for a
+ * supervisor. */
 void supervisor_destroy(struct supervisor **sp)
 {
     struct supervisor *s = *sp;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * text.c - texts made fit for a column. Owns nothing. Never refuses: whatever
- * comes in, something storable goes out.
+ * text.c - makes texts storable in a column. Owns nothing. Never refuses: any input yields a storable output.
  */
 #include "common/text.h"
 
@@ -45,15 +44,15 @@ static bool is_control(const char *s, size_t n)
     return (n == 1 && (c < 0x20 || c == 0x7f)) || (n == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0);
 }
 
-/* What stands for an ill-formed byte run: the first byte, and what would have continued it (Unicode 15, section 3.9, "maximal subpart",
- * simplified: a cut character gives one replacement). */
+/* Length of an ill-formed byte run: the first byte, and the bytes that would have continued it (Unicode 15,
+ * section 3.9, "maximal subpart", simplified: a cut character gives one replacement). */
 static size_t ill_formed(const char *in, size_t len)
 {
     unsigned char c = (unsigned char)in[0];
     size_t want = c >= 0xf0 && c < 0xf5 ? 4 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xc2 && c < 0xe0 ? 2 : 1, n = 1;
     while (n < want && n < len && ((unsigned char)in[n] & 0xc0) == 0x80)
         n++;
-    return n < want ? n : 1; /* a whole run that is still wrong (overlong, surrogate): byte by byte */
+    return n < want ? n : 1; /* a complete but invalid run (overlong, surrogate): byte by byte */
 }
 
 void text_clean(char *out, size_t room, const char *in, size_t len, size_t most)
@@ -62,7 +61,7 @@ void text_clean(char *out, size_t room, const char *in, size_t len, size_t most)
     while (in && at < len && count < most) {
         size_t n = text_char(in + at, len - at), add = n ? n : sizeof(REPLACEMENT) - 1;
         const char *from = n ? in + at : REPLACEMENT;
-        if (!n && !in[at]) { /* NUL is a control character like the others */
+        if (!n && !in[at]) { /* NUL is treated as a control character */
             at++;
             continue;
         }
@@ -140,7 +139,7 @@ bool text_session_id_ok(const char *id)
 
 /* ---- JSON --------------------------------------------------------------------------------------------------- */
 
-/* The code unit of \uXXXX at s; -1 when it is none. */
+/* Returns the code unit of \uXXXX at s; -1 when there is none. */
 static int unit_of(const char *s, size_t len)
 {
     int code = 0;
@@ -176,7 +175,7 @@ static size_t escape_mend(struct buf *out, const char *in, size_t len)
     return n;
 }
 
-/* What Python writes for floats that JSON has no word for; 0 = it is none. Outside of strings only. */
+/* Length of a float that JSON cannot express, as Python writes it; 0 = none. Outside of strings only. */
 static size_t no_number(const char *in, size_t len)
 {
     static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
@@ -194,7 +193,7 @@ void text_mend_json(struct buf *out, const char *in, size_t len)
     while (at < len) {
         size_t n = text_char(in + at, len - at);
         unsigned char c = (unsigned char)in[at];
-        is_string ^= c == '"'; /* one behind a backslash is taken with it */
+        is_string ^= c == '"'; /* a quote after a backslash was consumed with it */
         if (!is_string && (word = no_number(in + at, len - at))) {
             buf_adds(out, "null");
             at += word;

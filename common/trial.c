@@ -2,8 +2,8 @@
 /*
  * trial.c - tries what a daemon needs from its host: its user, its keys, its addresses.
  *
- * Owns nothing; changes the process's user for good, so only `--check` may call it. A failure is told and the rest is tried all
- * the same, so that one run names everything that is wrong.
+ * Owns nothing. Changes the process's user for good, so only `--check` may call it. A failure is reported and the
+ * rest is tried all the same, so that one run names every problem.
  */
 #include "common/trial.h"
 
@@ -71,7 +71,7 @@ bool trial_keys(const struct conf *conf, const char *role)
     return trial_told(good, "curve.dir", words);
 }
 
-/* 0, or the errno of bind. */
+/* Returns 0, or the errno of bind. */
 static int address_try(const struct addrinfo *a)
 {
     int on = 1, fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -83,7 +83,8 @@ static int address_try(const struct addrinfo *a)
     return why;
 }
 
-/* An address that this host lacks is no failure while another one of the name is there: localhost without IPv6. */
+/* An address that this host lacks is not a failure while another address of the name exists: localhost without
+ * IPv6. */
 static bool endpoint_try(const char *key, const char *where)
 {
     const char *tcp = strncmp(where, "tcp://", 6) == 0 ? where + 6 : strstr(where, "://") ? NULL : where;
@@ -94,7 +95,7 @@ static bool endpoint_try(const char *key, const char *where)
         return true;
     bool is_bracketed = *tcp == '[' && colon[-1] == ']';
     snprintf(host, sizeof host, "%.*s", (int)(colon - tcp) - 2 * is_bracketed, tcp + is_bracketed);
-    if (if_nametoindex(host)) /* ZeroMQ takes an interface's name */
+    if (if_nametoindex(host)) /* ZeroMQ accepts an interface's name */
         return true;
     bool is_any = !*host || strcmp(host, "*") == 0;
     int rc = getaddrinfo(is_any ? NULL : host, strcmp(colon + 1, "*") == 0 ? "0" : colon + 1, &hints, &found),

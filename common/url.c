@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* url.c - normalising base URLs (RFC 3986 section 6.2.2 and 6.2.3, as far as robots need it). */
+/* url.c - normalises base URLs (RFC 3986 sections 6.2.2 and 6.2.3, as far as robots need it). */
 #include "url.h"
 
 #include "check.h"
@@ -16,7 +16,7 @@ static bool refuse(const char **why, const char *reason)
     return false;
 }
 
-/* host[:port]; the port must be a number 1..65535. */
+/* Checks host[:port]; the port must be a number 1..65535. */
 static bool authority_ok(const char *host, size_t len, const char **port, size_t *port_len)
 {
     const char *colon = NULL, *from = host;
@@ -79,7 +79,7 @@ bool url_normalise(const char *in, char *out, size_t room, const char **why)
     return true;
 }
 
-/* In place, once; true: something was decoded. */
+/* Decodes once, in place. Returns true when something was decoded. */
 static bool decode(char *s)
 {
     char *out = s;
@@ -96,7 +96,8 @@ static bool decode(char *s)
     return was_any;
 }
 
-/* Has it a segment "." or "..", in the eyes of any server? Some decode twice, take \ or an encoded slash for one, or cut parameters (;) off first. */
+/* Whether some server could see a segment "." or "..". Some decode twice, treat \ or an encoded slash as a slash,
+ * or cut parameters (;) off first. */
 static bool has_dots(const char *path, size_t len)
 {
     char *s = xmalloc(len + 1), *at = s;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* zap.c - judges requests against the allow-list; whatever is not plainly good is refused. */
+/* zap.c - judges requests against the allow-list. Any request that is not plainly valid is refused. */
 #include "common/zap.h"
 
 #include "common/allow.h"
@@ -18,7 +18,7 @@ struct zap {
     struct allow *allow;
     struct loop_timer refresh_timer;
     uint64_t logged_ms;
-    unsigned since_logged; /* refusals that no line told */
+    unsigned since_logged; /* refusals not logged yet */
 };
 
 static void refresh_due(void *arg)

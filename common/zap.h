@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * zap.h - the judge of who may connect (ZeroMQ RFC 27): a CURVE key of the
- * allow-list, nothing else. The bus carries its requests and replies.
+ * zap.h - decides which peers may connect (ZeroMQ RFC 27): only those with a CURVE key of the allow-list. The bus
+ * carries the requests and replies.
  */
 #ifndef CHASQUI_ZAP_H
 #define CHASQUI_ZAP_H
@@ -15,8 +15,9 @@ struct zap;
 /* Admits the keys in <curve_dir>/allow, which it reads again within 5 s of a change. */
 struct zap *zap_new(struct loop *l, const char *curve_dir);
 void zap_destroy(struct zap **zp);
-/* The role to admit (valid until the loop turns), or NULL after counting and, not more than once a second, logging
- * the refusal. `n` frames: version, request id, domain, address, routing id, mechanism, credentials. */
+/* Returns the role to admit (valid until the loop turns). Returns NULL for a refusal, after counting it and, at
+ * most once a second, logging it. `n` frames: version, request id, domain, address, routing id, mechanism,
+ * credentials. */
 const char *zap_judge(struct zap *z, const struct bus_frame *request, unsigned n);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * zone.c - time zones from tzdata's files, without the process-wide TZ of libc:
- * a program may need two, and threads read them. Owns the table it read.
+ * zone.c - time zones from tzdata's files, without the process-wide TZ of libc, because a program may need two
+ * zones and threads read them. Owns the table that it read.
  */
 #include "common/zone.h"
 
@@ -87,7 +87,7 @@ static bool named_read(struct zone *z, const char *name)
     return good;
 }
 
-/* +HH:MM or -HH:MM, to 14 hours. */
+/* Reads +HH:MM or -HH:MM, up to 14 hours. */
 static bool offset_read(struct zone *z, const char *s)
 {
     if ((*s != '+' && *s != '-') || strlen(s) != 6 || s[3] != ':')
@@ -132,7 +132,7 @@ void zone_destroy(struct zone **zp)
 int64_t zone_offset_s(const struct zone *z, int64_t unix_s)
 {
     unsigned from = 0, to = z->n;
-    while (from < to) { /* changes before from: not later than unix_s */
+    while (from < to) { /* invariant: changes before `from` are not later than unix_s */
         unsigned at = from + (to - from) / 2;
         if (z->change[at].at <= unix_s)
             from = at + 1;

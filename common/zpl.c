@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * zpl.c - reads ZPL. Every line is checked here before czmq's zconfig sees the
- * text, because zconfig says what is wrong on standard output only, keeps no
- * line numbers and lets through what nobody meant (a value cut at an unquoted
- * '#', "key = # comment" as a value, a deeper line without its parent).
- * zconfig keeps the lines' order, so the n-th named line is the n-th node of a
- * walk through its tree.
+ * zpl.c - reads ZPL. Every line is checked here before czmq's zconfig sees the text. zconfig reports errors on
+ * standard output only, keeps no line numbers and accepts unintended input (a value cut at an unquoted '#', "key =
+ * # comment" as a value, a deeper line without its parent). zconfig keeps the lines' order, so the n-th named line
+ * is the n-th node of a walk through its tree.
  */
 #include "common/zpl.h"
 
@@ -17,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the check of the lines hands to the walk. */
+/* Passed from the check of the lines to the walk. */
 struct lines {
     unsigned n;
     struct {
@@ -50,8 +48,8 @@ static bool is_rest_blank(const char *s)
     return *s == '\0' || *s == '#';
 }
 
-/* One line without its newline: NULL when fine, else what is wrong. *level is the last named line's, -1 before it.
- */
+/* Checks one line without its newline. Returns NULL when fine, else what is wrong. *level is the level of the last
+ * named line, -1 before the first. */
 static const char *check_line(const char *s, int *level, bool *is_named, bool *has_value)
 {
     size_t indent = strspn(s, " ");

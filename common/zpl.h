@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * zpl.h - a ZPL file (ZeroMQ RFC 4) as a tree that knows its lines. czmq's
- * zconfig makes the tree; this adds the line numbers, stricter checks and
- * reasons that people can act on.
+ * zpl.h - a ZPL file (ZeroMQ RFC 4) as a tree that knows its lines. czmq's zconfig makes the tree; this adds line
+ * numbers, stricter checks and reasons that people can act on.
  *
  *   section                # names: letters, digits, $ - _ @ . & + /
  *       key = value        # four spaces a level; quote values that hold '#'
@@ -23,11 +22,11 @@ struct zpl {
 #define ZPL_BYTES_MAX (256 * 1024)
 #define ZPL_LINES_MAX 5000
 
-/* The root (free with zpl_free), or NULL with "file:line: reason\n" appended to `why`. `file` is only for
+/* Returns the root (free with zpl_free), or NULL with "file:line: reason\n" appended to `why`. `file` is only for
  * messages. */
 struct zpl *zpl_parse(const char *file, const char *text, size_t len, struct buf *why);
 void zpl_free(struct zpl *root);
-/* First child of that name, or NULL. */
+/* The first child with that name, or NULL. */
 const struct zpl *zpl_find(const struct zpl *parent, const char *name);
 /* Appends "file:line: reason\n". */
 void zpl_complain(struct buf *why, const char *file, unsigned line, const char *fmt, ...)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_easy.c - what every easy handle of curl has that calls a robot, in the dispatcher and in healthd.
+ * robot_easy.c - the common settings of every curl easy handle that calls a robot, in the dispatcher and in
+ * healthd.
  *
- * Must never let curl wait for a name: its threaded resolver is joined by curl_multi_remove_handle(), a wait of many
- * seconds when a name server is silent. Our resolver looks names up, and curl is given the addresses (CURLOPT_RESOLVE).
- * CURLOPT_QUICK_EXIT stands by.
+ * Must never let curl wait for a name. curl_multi_remove_handle() joins curl's threaded resolver, which takes many
+ * seconds when a name server is silent. Our resolver looks names up, and curl is given the addresses
+ * (CURLOPT_RESOLVE). CURLOPT_QUICK_EXIT is set as a second safeguard.
  */
 #include "common/curl/robot_easy.h"
 
@@ -13,7 +14,7 @@
 
 #include <stdlib.h>
 
-#define CA_CACHE_S 60 /* a CA file that was replaced is read again after this */
+#define CA_CACHE_S 60 /* a replaced CA file is read again after this */
 
 void easy_prepare(CURL *easy)
 {
@@ -25,8 +26,8 @@ void easy_prepare(CURL *easy)
     curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-    /* Our resolver knows when an address is old. And after each call curl would walk all of its cache, which with a thousand robots
-     * is most of what a call costs. */
+    /* Our resolver knows when an address is old. Otherwise curl would walk its whole cache after each call; with a
+     * thousand robots that is most of a call's cost. */
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 }
