@@ -47,8 +47,9 @@ struct webhooks {
     char *secret; /* sodium_malloc'ed; NULL = callbacks are not sent */
     size_t secret_len;
     uint64_t look_at_ms;
-    bool is_busy; /* a claim is under way */
-    bool is_held; /* the last one may have left some to receivers that have enough */
+    uint64_t retry_at_ms; /* the first of the failed ones is due again; 0 = none since the last look */
+    bool is_busy;         /* a claim is under way */
+    bool is_held;         /* the last one may have left some to receivers that have enough */
     struct attempt *first;
     struct receivers busy; /* whom they are for */
 };
@@ -58,7 +59,14 @@ struct webhooks {
 static void ended(void *arg, void *op_)
 {
     struct store_webhook_end *op = op_;
-    (void)arg;
+    struct webhooks *w = arg;
+    if (op->rc == STORE_OK && !op->is_delivered && op->again_ms >= 0) {
+        uint64_t at_ms = clock_ms() + (uint64_t)op->again_ms + 1;
+        if (!w->retry_at_ms || at_ms < w->retry_at_ms)
+            w->retry_at_ms = at_ms;
+        if (at_ms < w->look_at_ms)
+            w->look_at_ms = at_ms;
+    }
     if (op->rc == STORE_OK && !op->lost && !op->is_delivered && op->again_ms < 0) {
         stat_inc(webhooks_given_up_total);
         log_line(LOG_WARN, "webhook_given_up", "batch", log_i((long long)op->batch_id), "why", op->error, NULL);
@@ -90,14 +98,12 @@ static void settle(struct webhooks *w, const struct attempt *a, const char *erro
         is_final |= a->age_ms + op->again_ms > (int64_t)d->conf->webhook_give_up_s * 1000;
         if (is_final)
             op->again_ms = -1;
-        if (!is_final && clock_ms() + (uint64_t)op->again_ms < w->look_at_ms)
-            w->look_at_ms = clock_ms() + (uint64_t)op->again_ms + 1;
     } else {
         stat_inc(webhooks_delivered_total);
     }
     log_line(LOG_INFO, error ? "webhook_failed" : "webhook_delivered", "batch", log_i((long long)a->batch_id),
              "attempt", log_i(a->attempts), error ? "why" : NULL, error, NULL);
-    store_submit(d->store, store_webhook_end, op, ended, NULL);
+    store_submit(d->store, store_webhook_end, op, ended, w);
 }
 
 const char *webhook_wrong(const struct call_answer *answer, char error[100])
@@ -206,6 +212,8 @@ static void try_begin(struct webhooks *w, const struct webhook *hook)
 static void look_in(struct webhooks *w, int64_t in_ms)
 {
     w->look_at_ms = clock_ms() + (uint64_t)(in_ms < LOOK_MS && in_ms >= 0 ? in_ms : LOOK_MS);
+    if (w->retry_at_ms && w->retry_at_ms < w->look_at_ms) /* a look that was under way did not see it */
+        w->look_at_ms = w->retry_at_ms;
 }
 
 static void claimed(void *arg, void *op_)
@@ -241,6 +249,8 @@ void webhook_tick(struct dispatcher *d)
         return;
     struct store_webhook_claim *op = xcalloc(1, sizeof(*op));
     w->is_busy = true;
+    if (w->retry_at_ms <= clock_ms())
+        w->retry_at_ms = 0;
     op->busy = w->busy;
     look_in(w, LOOK_MS);
     op->lease_ms = d->conf->webhook_timeout_ms + SPARE_MS;

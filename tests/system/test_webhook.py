@@ -101,7 +101,10 @@ def test_failures_are_tried_again_under_the_same_delivery(make_system):
     with Receiver(500, "hang", 503, 204) as receiver:
         system = make_system(settings={**FAST, "webhook.allow": receiver.url})
         batch = submit(system, (1,), f"{receiver.url}/x")["batch_id"]
+        receiver.wait_calls(1, 30)
+        began = time.monotonic()
         calls = receiver.wait_calls(4, 30)
+        assert time.monotonic() - began < 15, "each is tried again when its wait is over, not at the next look"
         for call in calls:
             check_signature(system, call)
         assert len({call[1]["X-Chasqui-Delivery"] for call in calls}) == 1
