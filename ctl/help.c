@@ -142,7 +142,7 @@ void help_command(const struct command *cmd, FILE *out)
     fputs("\nOptions:\n", out);
     for (unsigned i = 0; i < OPT_COUNT; i++) {
         const struct option_row *o = &option_table[i];
-        char words[64], help[200];
+        char words[64], help[400];
         if (!(cmd->options & (UINT64_C(1) << i)))
             continue;
         snprintf(words, sizeof(words), "    --%s%s%s", o->name, o->argument ? " " : "",

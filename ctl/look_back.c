@@ -3,6 +3,7 @@
 #include "ctl/broker.h"
 
 #include "ctl/csv_out.h"
+#include "ctl/plain.h"
 #include "ctl/progress.h"
 
 #include <stdio.h>
@@ -29,6 +30,44 @@ static void class_row(struct table *table, const struct jv *one)
                                        "first_at", "last_at",     "last_job_id", "message"};
     for (unsigned i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         broker_cell(table, one, keys[i]);
+}
+
+/* Is it the only class with its error? Else its error alone takes the others too. */
+static bool is_alone(const struct jv *list, const char *error)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const char *other = jv_str(jv_get(jv_at(list, i), "error"));
+        n += other && strcmp(other, error) == 0;
+    }
+    return n == 1;
+}
+
+/* It stands in a line for a shell: a robot's word with anything that a shell obeys is not. */
+static bool is_bare(const char *word)
+{
+    return strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") == strlen(word);
+}
+
+/* The line that tries exactly a class again; only log-ins are tried again. */
+static void retries_print(struct ctl *c, const struct jv *list)
+{
+    const char *portal = args_value(&c->args, OPT_PORTAL), *batch = args_value(&c->args, OPT_BATCH);
+    bool has_any = false;
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const struct jv *one = jv_at(list, i);
+        const char *error = jv_str(jv_get(one, "error")), *said = jv_str(jv_get(one, "robot_error")),
+                   *kind = jv_str(jv_get(one, "kind"));
+        if (!error || !kind || strcmp(kind, "login") != 0 || !is_bare(error) ||
+            (said ? !is_bare(said) : !is_alone(list, error)))
+            continue;
+        if (!has_any)
+            puts("\nto try a class again, whenever it failed (--preview only counts):");
+        has_any = true;
+        plain_line(stdout, "  chasqui jobs retry --status failed --error %s%s%s%s%s%s%s --preview", error,
+                   said ? " --robot-error " : "", said ? said : "", portal ? " --portal " : "",
+                   portal ? portal : "", batch ? " --batch " : "", batch ? batch : "");
+    }
 }
 
 enum ctl_exit errors_command(struct ctl *c)
@@ -66,6 +105,7 @@ enum ctl_exit errors_command(struct ctl *c)
         for (size_t i = 0; i < jv_len(list); i++)
             class_row(table, jv_at(list, i));
         table_print(&table, "nothing failed");
+        retries_print(c, list);
     }
     if (jv_bool(jv_get(body, "capped"), &capped) && capped) {
         const char *to = broker_text(body, "looked_to", room);

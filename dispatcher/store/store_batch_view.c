@@ -435,11 +435,11 @@ void store_batches(struct db *db, void *arg)
     "LEFT JOIN chasqui_refusals y ON y.batch_id = i.batch_id AND y.idx = "                                        \
     "i.idx AND i.state = 'failed' LEFT JOIN chasqui_jobs q ON q.job_id = i.job_id AND q.batch_id = i.batch_id AND q.idx = i.idx "
 /* Only those that failed, or are to be tried again, with that error and that word of the robot. */
+#define ITEM_ERROR "COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR ", NULL))"
 #define ITEM_FILTER                                                                                               \
-    "AND (? = '' OR COALESCE(y.error, IF(j.batch_id = i.batch_id AND i.state <> 'done', " JOB_ERROR               \
-    ", NULL)) = ?) AND (? = '' OR "                                                                               \
-    "q.robot_error = ?) "
-#define ITEM_FILTER_VALUES(op) (op)->error, (op)->error, (op)->robot_error, (op)->robot_error
+    "AND (? = '' OR " ITEM_ERROR " = ?) AND (? = '' OR ((? <> '' OR COALESCE(" ITEM_ERROR                         \
+    ", '') NOT IN (" ERRORS_NOT_SAID ")) AND q.robot_error = ?)) "
+#define ITEM_FILTER_VALUES(op) (op)->error, (op)->error, (op)->robot_error, (op)->error, (op)->robot_error
 
 static struct jv *item_jv(struct db *db)
 {
@@ -474,13 +474,13 @@ static enum db_rc items_read(struct db *db, struct store_batch_items *op)
             db,
             "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (by_state) " ITEM_JOIN "WHERE i.batch_id = "
             "? AND i.state = ? AND i.idx >= ? " ITEM_FILTER "ORDER BY i.idx LIMIT ?",
-            "usussssu", op->batch_id, op->state, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
+            "ususssssu", op->batch_id, op->state, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
     else
         TRY(db_query(db,
                      "SELECT " ITEM_COLUMNS "FROM chasqui_items i FORCE INDEX (PRIMARY) " ITEM_JOIN
                      "WHERE i.batch_id = "
                      "? AND i.idx >= ? " ITEM_FILTER "ORDER BY i.idx LIMIT ?",
-                     "uussssu", op->batch_id, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
+                     "uusssssu", op->batch_id, op->cursor, ITEM_FILTER_VALUES(op), (uint64_t)limit + 1));
     struct jv *list = jv_new_array();
     while (n < limit && db_next(db)) {
         next = db_u64(db, 0) + 1;

@@ -42,13 +42,20 @@ static bool is_text_meant(const char *wanted, const char *text)
     return !*wanted || (text && strcmp(wanted, text) == 0);
 }
 
+/* The class that `errors` shows: without an error of the filter, only what the robot said of this attempt. */
+static bool is_said(struct db *db, const struct store_bulk *op)
+{
+    return is_text_meant(op->robot_error, db_str(db, 8, NULL)) &&
+           (!*op->robot_error || *op->error || !db_u64(db, 10));
+}
+
 static bool is_meant(struct db *db, const struct store_bulk *op, const struct row *row)
 {
     const char *worker = db_str(db, 4, NULL);
     return row->is_ours && (row->is_login || !op->is_retry) && is_state_meant(op, db_str(db, 2, NULL)) &&
            (!op->portal[0] || strcmp(op->portal, db_str(db, 3, NULL)) == 0) &&
            (!op->worker[0] || (worker && strcmp(op->worker, worker) == 0)) &&
-           is_text_meant(op->error, db_str(db, 7, NULL)) && is_text_meant(op->robot_error, db_str(db, 8, NULL)) &&
+           is_text_meant(op->error, db_str(db, 7, NULL)) && is_said(db, op) &&
            (!op->company_id || op->company_id == row->company_id);
 }
 
@@ -68,9 +75,9 @@ static void row_read(struct db *db, const struct store_bulk *op, struct row *row
     "w.credentials_at = c.updated_at WHERE c.company_id = q.company_id AND c.portal = q.portal) "
 #define WALK(index, by)                                                                                           \
     "SELECT j.id, j.company_id, {status j.status}, j.portal, j.worker, q.job_id, q.kind = 'login', " JOB_ERROR    \
-    ", q.robot_error, " STILL_REFUSED "FROM portal_jobs j FORCE INDEX (" index                                    \
-    ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN "WHERE " by                                      \
-    " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
+    ", q.robot_error, " STILL_REFUSED ", COALESCE(" JOB_ERROR ", '') IN (" ERRORS_NOT_SAID                        \
+    ") FROM portal_jobs j FORCE INDEX (" index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN       \
+    "WHERE " by " AND j.id < ? ORDER BY j.id DESC LIMIT ?"
 
 /* The next piece below op->below, of the index that leaves least; op->state is which of the states is walked when that index is
  * theirs. */

@@ -254,7 +254,8 @@ static bool is_allowed(const struct store_jobs *op, uint64_t company_id)
     " AND j.id < ? AND j.id >= ? AND (? = '' OR "                                                                                       \
     "{status j.status} = ?) AND (? = '' OR j.portal = ?) AND (? = 0 OR j.company_id = ?) AND (? = 0 OR j.batch_id = ?) AND (? = '' OR " \
     "j.worker = ?) AND (? = '' OR j.error = ? OR (SELECT x.error FROM chasqui_refusals x WHERE x.job_id = j.id) = ?) AND (? = '' OR "   \
-    "(SELECT q.robot_error FROM chasqui_jobs q WHERE q.job_id = j.id) = ?) ORDER BY j.id DESC LIMIT ?"
+    "((? <> '' OR COALESCE(j.error, '') NOT IN (" ERRORS_NOT_SAID                                                                       \
+    ")) AND (SELECT q.robot_error FROM chasqui_jobs q WHERE q.job_id = j.id) = ?)) ORDER BY j.id DESC LIMIT ?"
 #define WALK_TYPES                                                                                                \
     "uu"                                                                                                          \
     "ss"                                                                                                          \
@@ -263,12 +264,12 @@ static bool is_allowed(const struct store_jobs *op, uint64_t company_id)
     "uu"                                                                                                          \
     "ss"                                                                                                          \
     "sss"                                                                                                         \
-    "ss"                                                                                                          \
+    "sss"                                                                                                         \
     "u"
 #define WALK_VALUES(op, below, floor)                                                                             \
     (below), (floor), (op)->status, (op)->status, (op)->portal, (op)->portal, (op)->company_id, (op)->company_id, \
         (op)->batch_id, (op)->batch_id, (op)->worker, (op)->worker, (op)->error, (op)->error, (op)->error,        \
-        (op)->robot_error, (op)->robot_error
+        (op)->robot_error, (op)->error, (op)->robot_error
 
 static enum db_rc company_walk(struct db *db, struct page *p, uint64_t company_id)
 {

@@ -23,6 +23,8 @@ enum db_rc refusal_forget(struct db *db, uint64_t job_id);
 /* What a query over `j` (portal_jobs) joins, and what then stands for j.status, j.error, j.message. */
 #define REFUSAL_JOIN " LEFT JOIN chasqui_refusals x ON x.job_id = j.id "
 #define JOB_STATUS "COALESCE(x.status, {status j.status})"
+/* Errors that Chasqui found without asking the robot again; what it said of the log-in before is not their class. */
+#define ERRORS_NOT_SAID "'credentials_refused', 'session_expired', 'session_closed', 'session_lost'"
 #define JOB_ERROR "IF(x.id IS NULL, j.error, x.error)"
 #define JOB_MESSAGE "IF(x.id IS NULL, j.message, x.message)"
 

@@ -259,7 +259,18 @@ def test_failures_by_class(failed):
     assert len(classes(system.ops.get(f"{OPS}/errors?since=9000"))) == 2
     # the command
     said = system.ctl("errors", "--since", "1h").stdout.splitlines()
-    assert said[0].split()[:1] == ["ERROR"] and len(said) == 2 and said[1].startswith("robot_error")
+    assert said[0].split()[:1] == ["ERROR"] and len(said) == 5 and said[1].startswith("robot_error")
+    line = "chasqui jobs retry --status failed --error robot_error --robot-error bad_credentials --preview"
+    assert said[4].strip() == line
+    assert system.ctl(*line.split()[1:]).stdout == "4 jobs would be tried again\n", "as many as the class counts"
+    # what was not asked of the robot again is another class
+    system.database.execute("UPDATE portal_jobs SET error = 'credentials_refused' WHERE batch_id = %s AND error = 'robot_error'", batch)
+    assert system.ctl("jobs", "retry", "--batch", batch, "--robot-error", "bad_credentials", "--preview").stdout == "0 jobs would be tried again\n"
+    assert system.ctl("jobs", "retry", "--batch", batch, "--error", "credentials_refused", "--robot-error", "bad_credentials", "--preview").stdout.startswith("1 job")
+    assert system.ctl_json("jobs", "list", "--robot-error", "bad_credentials", "--batch", batch)["jobs"] == []
+    assert system.ctl_json("batch", "items", batch, "--robot-error", "bad_credentials")["items"] == []
+    assert len(system.ctl_json("batch", "items", batch, "--error", "credentials_refused", "--robot-error", "bad_credentials")["items"]) == 1
+    system.database.execute("UPDATE portal_jobs SET error = 'robot_error' WHERE error = 'credentials_refused'")
     assert len(system.ctl_json("errors", "--batch", batch)["errors"]) == 1
     assert system.ctl("errors", "--portal", "other").stdout == "nothing failed\n"
     assert "--since" in system.ctl("errors", "--since", "soon", check=False).stderr
