@@ -7,6 +7,7 @@ import {panel, badge, button, confirm, fields, failure, table} from './part.js';
 import {number, duration, moment, ago} from './format.js';
 import {progress, ending, cancelBatch, batchBadge} from './batches.js';
 import {bulk, classActs} from './bulk.js';
+import {pausePart, pauseStrip} from './portals.js';
 import {course} from './course.js';
 import {saveAll} from './csv.js';
 import {cut, List} from './list.js';
@@ -16,8 +17,9 @@ import {Thing} from './thing.js';
 const STATES = ['queued', 'running', 'retrying', 'done', 'failed', 'cancelled'];
 const COLUMNS = ['index', 'company_id', 'status', 'step', 'attempts', 'worker', 'error', 'message', 'robot_status', 'robot_error', 'robot_message', 'job_id', 'job_uid', 'session_id'];
 const page = new Thing(async id => {
-    const [{batch, course: went}, errors] = await Promise.all([ask(`/batches/${id}`, {course: 1}), ask('/errors', {batch_id: id})]);
-    return {batch, went, errors: errors.errors};
+    const [{batch, course: went}, errors, {queue}] = await Promise.all([ask(`/batches/${id}`, {course: 1}), ask('/errors', {batch_id: id}), ask('/queue')]);
+    const holds = one => (!one.portal || one.portal === batch.portal) && (!one.action || one.action === batch.action) && (!one.batch_id || String(one.batch_id) === String(batch.id));
+    return {batch, went, errors: errors.errors, pauses: batch.finished_at ? [] : (queue.pauses || []).filter(holds), paused: batch.finished_at ? null : queue.paused};
 });
 const isShown = () => location.hash.startsWith('#/batches/');
 let items = null;
@@ -39,6 +41,8 @@ function reload() {
     page.load();
     items.load();
 }
+
+const pause = batch => pausePart({batch_id: batch.id}, {title: t('pause_portal_title', t('batch_n', batch.id)), body: t('pause_batch_body'), told: t('paused_portal_told', t('batch_n', batch.id))}, reload);
 
 function priority(batch) {
     confirm({title: t('priority_title', batch.id), body: t('priority_body', batch.priority), action: t('change_priority'),
@@ -110,15 +114,18 @@ export function draw() {
     const back = h('a', {class: 'button', href: '#/batches'}, t('all_batches'));
     if (!page.told)
         return page.empty('batch', t('batch_title', page.id), back);
-    const {batch, went, errors} = page.told, isOver = !!batch.finished_at, schedule = /^schedule:(.*)/.exec(batch.made_by || '')?.[1];
+    const {batch, went, errors, pauses, paused} = page.told, isOver = !!batch.finished_at, schedule = /^schedule:(.*)/.exec(batch.made_by || '')?.[1];
     return [
         panel('batch', t('batch_title', batch.id) + (batch.name ? ` · ${batch.name}` : ''), {as_of: page.as_of, steady: true, wide: true, tools: [back,
+            mayAct() && !isOver && !pauses.some(one => one.batch_id) && button(t('pause'), () => pause(batch), {label: t('pause_portal_title', t('batch_n', batch.id))}),
             mayAct() && !isOver && button(t('change_priority'), () => priority(batch)),
             mayAct() && !isOver && batch.status !== 'cancelled' && button(t('cancel'), () => cancelBatch(batch, reload), {kind: 'danger', label: t('cancel_batch_title', batch.id)}),
             page.refresh()]},
             failure(page.why),
             h('p', {class: 'lead'}, batchBadge(batch), ' ', h('b', {}, batch.action), ' ',
                 !isOver && h('span', {class: 'ending'}, ending(batch))),
+            paused && h('p', {class: 'strip is-warn'}, t('why_all_paused', paused.by, ago(paused.since)), paused.reason ? ` “${paused.reason}”` : '', ' ', h('a', {href: '#/'}, t('overview'))),
+            pauses.map((one, i) => pauseStrip(one, 'pause' + i, reload)),
             progress(batch),
             fields([
                 [t('portal'), batch.portal], [t('priority'), String(batch.priority)], [t('made_by'), schedule ? h('a', {href: '#/schedules'}, batch.made_by) : batch.made_by],

@@ -14,7 +14,8 @@ function total(batch) {
     return batch.total || Object.values(batch.counts || {}).reduce((a, n) => a + n, 0);
 }
 
-export const batchBadge = batch => badge(batch.status === 'running' ? 'open' : batch.status, undefined, nameOf('batch_' + batch.status));
+export const isPaused = batch => !!batch.waits_for?.some(one => one.reason === 'paused');
+export const batchBadge = batch => (isPaused(batch) ? badge('paused', 'warn') : badge(batch.status === 'running' ? 'open' : batch.status, undefined, nameOf('batch_' + batch.status)));
 
 export function progress(batch) {
     const all = total(batch), counts = batch.counts || {}, ended = (counts.done || 0) + (counts.failed || 0) + (counts.cancelled || 0);

@@ -17,27 +17,37 @@ const page = new Thing(async () => {
 });
 const isShown = () => location.hash.startsWith('#/portals');
 
-function pause(portal) {
-    confirm({title: t('pause_portal_title', portal.name), body: t('pause_portal_body'), action: t('pause'), kind: 'danger',
-        inputs: [{name: 'reason', label: t('reason'), required: true}, {name: 'for_s', label: t('pause_for'), options: FOR.map(([value, words]) => [value, t(...words)])}],
+/* what: {portal} or {batch_id}; words: its texts. */
+export function pausePart(what, words, done) {
+    confirm({...words, action: t('pause'), kind: 'danger',
+        inputs: [{name: 'reason', label: t('reason'), required: true}, {name: 'for_s', label: t('pause_for'), options: FOR.map(([value, text]) => [value, t(...text)])}],
         run: async ({reason, for_s}) => {
-            await act('/queue/pause', {portal: portal.name, reason, for_s: Number(for_s) || undefined});
-            page.load();
-            return t('paused_portal_told', portal.name);
+            await act('/queue/pause', {...what, reason, for_s: Number(for_s) || undefined});
+            done();
+            return words.told;
         }});
 }
 
+const pause = portal => pausePart({portal: portal.name}, {title: t('pause_portal_title', portal.name), body: t('pause_portal_body'), told: t('paused_portal_told', portal.name)}, () => page.load());
+
 /* A pause ends as it was begun: with the same names. */
-function resume(portal, one) {
+function resume(one, done) {
     confirm({title: t('resume_portal_title', scope(one)), action: t('resume'), inputs: [{name: 'reason', label: t('reason')}],
         run: async ({reason}) => {
             await act('/queue/resume', {portal: one.portal ?? undefined, action: one.action ?? undefined, batch_id: one.batch_id ?? undefined, reason: reason || undefined});
-            page.load();
+            done();
             return t('resumed_portal_told', scope(one));
         }});
 }
 
 const scope = one => [one.portal, one.action, one.batch_id && t('batch_n', one.batch_id)].filter(Boolean).join(', ');
+
+/* Who paused it, why, until when; and its end. */
+export function pauseStrip(one, key, done) {
+    return h('div', {class: 'strip is-warn', key},
+        h('p', {}, h('b', {}, scope(one)), ' ', t('paused_by', one.by, ago(one.since)), one.reason ? ` “${one.reason}” ` : ' ', one.until ? t('paused_until', moment(one.until)) : t('until_resumed'), ' ',
+            mayAct() && button(t('resume'), () => resume(one, done), {kind: 'small', label: t('resume_portal_title', scope(one))})));
+}
 
 export function lift(one, done) {
     confirm({title: t('lift_title', one.company_id), body: t('lift_body'), action: t('lift'), inputs: [{name: 'reason', label: t('reason')}],
@@ -56,15 +66,13 @@ function hour(portal) {
 }
 
 function card(portal) {
-    const id = 'portal-' + portal.name, {limits} = portal, limit = n => (n ? number(n) : t('no_limit'));
+    const id = 'portal-' + portal.name, {limits} = portal, isPaused = portal.pauses.some(one => one.portal && !one.action && !one.batch_id), limit = n => (n ? number(n) : t('no_limit'));
     return h('li', {class: `card is-${{ok: 'up', warn: 'suspect', bad: 'down', busy: 'suspect'}[LEVEL[portal.state]]}`, key: portal.name, 'aria-labelledby': id},
         h('header', {class: 'card-head'}, h('h3', {id}, portal.name), badge(portal.state, LEVEL[portal.state], nameOf('portal_' + portal.state)),
             portal.pauses.length > 0 && badge('paused', 'warn', nameOf('paused'))),
-        h('p', {class: 'card-why'}, t('portal_is_' + portal.state), portal.why && ` (${portal.why})`, portal.since && ` ${t('since', ago(portal.since))}`,
+        h('p', {class: 'card-why'}, t(isPaused && portal.state === 'up' ? 'portal_is_paused' : 'portal_is_' + portal.state), portal.why && ` (${portal.why})`, portal.since && ` ${t('since', ago(portal.since))}`,
             portal.next_probe_at && ` ${t('next_probe', moment(portal.next_probe_at))}`),
-        portal.pauses.map((one, i) => h('div', {class: 'strip is-warn', key: 'pause' + i},
-            h('p', {}, h('b', {}, scope(one)), ' ', t('paused_by', one.by, ago(one.since)), one.reason ? ` “${one.reason}” ` : ' ', one.until ? t('paused_until', moment(one.until)) : t('until_resumed'), ' ',
-                mayAct() && button(t('resume'), () => resume(portal, one), {kind: 'small', label: t('resume_portal_title', scope(one))})))),
+        portal.pauses.map((one, i) => pauseStrip(one, 'pause' + i, () => page.load())),
         hour(portal),
         fields([
             [t('opening'), number(portal.running)], [t('held'), number(portal.held)],

@@ -76,7 +76,7 @@ def test_a_batch_a_company_its_credentials_and_a_schedule(operator, house, morni
 def test_a_portal_is_paused_and_resumed(operator, house):
     operator.go("portals").see("sunat", "Log-ins go to it.", "Last hour", "no limit", within="main", timeout=40)
     operator.press("Pause sunat").see("other portals are not touched", within="dialog")
-    operator.confirm("Pause", reason="maintenance", For="30 minutes").see("sunat is paused.").see("maintenance", "Until", within="[aria-labelledby=portal-sunat]")
+    operator.confirm("Pause", reason="maintenance", For="30 minutes").see("sunat is paused.").see("maintenance", "Until", "wait for the end of the pause", within="[aria-labelledby=portal-sunat]")
     for size in ("narrow", "wide"):
         operator.size(size).see("maintenance", within="main").picture(PICTURES / f"portals-paused-{size}.png")
         assert operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, size

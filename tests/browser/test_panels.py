@@ -217,7 +217,19 @@ def test_batches_show_how_far_they_are(operator, house):
     items = [{"company_id": company} for company in range(30000, 30020)]
     told = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "items": items}).expect(202).json
     operator.go("batches").see("0 of 20", "20 queued", within="main")
-    operator.press(f"Cancel what is left of batch {told['batch_id']}").confirm("Cancel")
+    system.ops.post("/api/v1/ops/queue/pause", {"batch_id": told["batch_id"], "reason": "wrong month", "for_s": 3600}).expect(200)
+    system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+    # its own pause: why, by whom and until when; ended and made here
+    name = f"batch {told['batch_id']}"
+    operator.go(f"batches/{told['batch_id']}").see("wrong month", "Paused by token:", "Until", "stands still: paused", within="section[aria-labelledby=batch-h]", timeout=40)
+    assert "paused" in operator.text("section[aria-labelledby=batch-h] .badge")
+    operator.go("").see(f"Batch {told['batch_id']} is paused: wrong month.", f"chasqui queue resume --batch {told['batch_id']}", within=".state", timeout=40)
+    assert not operator.all(".state.is-warn"), "an operator wants it so"
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "hold"}).expect(200)
+    operator.go(f"batches/{told['batch_id']}").press(f"Resume {name}", "main").confirm("Resume").see_no("wrong month", within="main").see("The whole queue was paused by", "hold", within="main")
+    operator.press(f"Pause {name}", "main").see("other batches are not touched", within="dialog").confirm("Pause", reason="after all").see("after all", within="main")
+    operator.press(f"Resume {name}", "main").confirm("Resume").see_no("after all", within="main")
+    operator.go("batches").press(f"Cancel what is left of batch {told['batch_id']}").confirm("Cancel")
     operator.see("The batch is cancelled.").see("20 cancelled", within="main")
     system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
 
