@@ -5,11 +5,11 @@ import {t, name as nameOf} from './text.js';
 import {mayAct, act} from './broker.js';
 import {badge, table, button, confirm} from './part.js';
 import {moment, duration} from './format.js';
-import {List, cut, addressOf} from './list.js';
+import {List, cut, addressOf, utcOf} from './list.js';
 import {bulk, jobsCsv} from './bulk.js';
 
 export const STATES = ['queued', 'running', 'retrying', 'done', 'failed', 'cancelled'];
-const FILTERS = ['status', 'search', 'company_id', 'batch_id', 'worker', 'portal', 'error', 'robot_error'];
+const FILTERS = ['status', 'search', 'company_id', 'batch_id', 'worker', 'portal', 'error', 'robot_error', 'since', 'until'];
 const list = new List('jobs', '/jobs', 'jobs', FILTERS);
 
 export async function retry(job) {
@@ -75,9 +75,28 @@ function chips() {
         h('a', {key: state, class: 'pill', href: addressOf('jobs', {...list.filter, status: state}), 'aria-current': now === state ? 'true' : null}, text)));
 }
 
+/* A day by the reader's clock: `back` days ago. */
+function day(back) {
+    const from = new Date(), to = new Date();
+    from.setHours(0, 0, 0, 0);
+    from.setDate(from.getDate() - back);
+    to.setHours(24, 0, 0, 0);
+    to.setDate(to.getDate() - back);
+    return {since: utcOf(from), until: back ? utcOf(to) : ''};
+}
+
+const isTimed = () => list.filter.since || list.filter.until;
+
+function days() {
+    const choices = [[t('any_time'), {since: '', until: ''}], [t('today'), day(0)], [t('yesterday'), day(1)]], {since = '', until = ''} = list.filter;
+    return h('nav', {class: 'chipsbar', key: 'days', 'aria-label': t('made_when')}, choices.map(([text, times]) =>
+        h('a', {key: text, class: 'pill', href: addressOf('jobs', {...list.filter, ...times}), 'aria-current': since === times.since && until === times.until ? 'true' : null}, text)),
+    h('small', {}, t('made_zone', Intl.DateTimeFormat().resolvedOptions().timeZone)));
+}
+
 export function draw() {
     return list.frame('jobs', t('jobs_title'),
-        [chips(), list.form([
+        [chips(), days(), list.form([
             {name: 'search', label: t('job_or_uid'), kind: 'wide', hint: '123 / ABCDEF…-1700000000'},
             {name: 'company_id', label: t('company'), kind: 'number'},
             {name: 'batch_id', label: t('batch'), kind: 'number'},
@@ -85,6 +104,8 @@ export function draw() {
             {name: 'portal', label: t('portal')},
             {name: 'error', label: t('error')},
             {name: 'robot_error', label: t('robot_error')},
+            {name: 'since', label: t('made_from'), kind: 'time'},
+            {name: 'until', label: t('made_until'), kind: 'time'},
         ], h('input', {type: 'hidden', name: 'status', value: list.filter.status || ''}))],
         table(t('jobs_title'), [
             {head: t('state'), cell: j => badge(j.status)},
@@ -100,5 +121,5 @@ export function draw() {
             {head: t('actions'), kind: 'act', cell: j => mayAct() && (mayRetry(j) || mayCancel(j)) && h('span', {class: 'acts'},
                 mayRetry(j) && button(t('retry'), () => retry(j), {kind: 'small', label: t('retry_title', j.id)}), mayCancel(j) && button(t('cancel'), () => cancel(j), {kind: 'small', label: t('cancel_title', j.id)}))},
         ], list.rows, j => j.id, t('no_jobs')),
-        [button('CSV', () => jobsCsv('jobs.csv', list.filter), {label: t('csv_all')}), mayAct() && !list.filter.search && [button(t('bulk_retry'), () => bulk('retry', list.filter, () => list.load())), button(t('bulk_cancel'), () => bulk('cancel', list.filter, () => list.load()))]]);
+        [button('CSV', () => jobsCsv('jobs.csv', list.filter), {label: t('csv_all')}), mayAct() && !list.filter.search && !isTimed() && [button(t('bulk_retry'), () => bulk('retry', list.filter, () => list.load())), button(t('bulk_cancel'), () => bulk('cancel', list.filter, () => list.load()))]], isTimed() && mayAct() ? t('made_no_bulk') : null);
 }

@@ -18,6 +18,14 @@ export function listsDrawnBy(draw) {
     redraw = draw;
 }
 
+/* A time is asked for by the reader's clock, and stands in the address in UTC. */
+const two = n => String(n).padStart(2, '0');
+export const utcOf = local => (local ? new Date(local).toISOString().slice(0, 19) + 'Z' : '');
+export function localOf(utc) {
+    const at = new Date(utc);
+    return utc && !isNaN(at) ? `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}` : '';
+}
+
 /* The filters stand in the address, so that a view can be sent to somebody. */
 export function addressOf(view, filter) {
     const given = Object.entries(filter).filter(([, value]) => value);
@@ -100,8 +108,9 @@ export class List {
     submit(event) {
         event.preventDefault();
         const given = Object.fromEntries(new FormData(event.currentTarget));
-        for (const name of Object.keys(given))
-            given[name] = given[name].trim();
+        for (const field of event.currentTarget.elements)
+            if (field.name)
+                given[field.name] = field.type === 'datetime-local' ? utcOf(field.value) : given[field.name].trim();
         const to = addressOf(this.view, given);
         if (location.hash === to)
             this.load();
@@ -124,9 +133,9 @@ export class List {
                 one.options
                     ? h('select', {id: `f-${this.view}-${one.name}`, name: one.name, onchange: event => event.currentTarget.form.requestSubmit()},
                         one.options.map(([value, text]) => h('option', {value, selected: value === (this.filter[one.name] || '')}, text)))
-                    : h('input', {id: `f-${this.view}-${one.name}`, name: one.name, type: 'search', inputmode: one.kind === 'number' ? 'numeric' : null,
+                    : h('input', {id: `f-${this.view}-${one.name}`, name: one.name, type: one.kind === 'time' ? 'datetime-local' : 'search', inputmode: one.kind === 'number' ? 'numeric' : null,
                         pattern: one.kind === 'number' ? '[0-9]*' : null, maxlength: 100, placeholder: one.hint || null, autocomplete: 'off',
-                        onshown: node => { if (!node.isFilled) { node.isFilled = true; node.value = this.filter[one.name] || ''; } }}))),
+                        onshown: node => { if (!node.isFilled) { node.isFilled = true; node.value = (one.kind === 'time' ? localOf : String)(this.filter[one.name] || ''); } }}))),
             h('p', {class: 'field is-act'}, h('button', {type: 'submit', class: 'button is-primary'}, t('search')),
                 isSet && h('a', {class: 'button', href: addressOf(this.view, {})}, t('clear')), extra));
     }

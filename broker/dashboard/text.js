@@ -367,6 +367,15 @@ const TEXT = {
     request: ['Request', 'Pedido'],
     no_audit: ['Nobody has done anything like that.', 'Nadie ha hecho nada así.'],
 
+    any_time: ['Any time', 'Cualquier momento'],
+    today: ['Today', 'Hoy'],
+    yesterday: ['Yesterday', 'Ayer'],
+    made_when: ['By when they were made', 'Por cuándo se crearon'],
+    made_zone: ['when they were made; times of {0}', 'cuándo se crearon; horas de {0}'],
+    made_from: ['Made from', 'Creados desde'],
+    made_until: ['Made before', 'Creados antes de'],
+    made_no_bulk: ['The CSV has the jobs of this time. Retry and cancel for all found take no time: choose “Any time” for them.', 'El CSV tiene los trabajos de este plazo. Reintentar y cancelar todos no toman un plazo: elija «Cualquier momento».'],
+
     /* errors */
     error_since: ['How far back', 'Desde hace'],
     error_class: ['Error', 'Error'],

@@ -150,6 +150,26 @@ def test_errors_are_retried_by_class_and_saved(operator, house):
     assert told == '\ufeffa,b,c\r\n"\'=1+1","x;""y""",-5\r\n'
 
 
+def test_jobs_of_a_time_by_the_readers_clock(operator, house):
+    operator.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "America/Lima"})
+    try:
+        operator.open("jobs").see("20110", "America/Lima", within="main", timeout=40).press("Yesterday", "main").see("No job is like that.", within="main", timeout=40)
+        assert operator.js("return /since=[^&]*T05%3A00%3A00Z&until=[^&]*T05%3A00%3A00Z/.test(location.hash)"), operator.js("return location.hash")
+        assert operator.field("Made from").get_attribute("value").endswith("T00:00") and not operator.named("Retry all found…", "main")
+        operator.press("Today", "main").see("20110", within="tbody", timeout=40).press("failed", ".chipsbar")
+        wait_until(lambda: all("failed" in row for row in operator.rows()), 20, "the state and the time filter together")
+        operator.js("window.saved = []; URL.createObjectURL = blob => { blob.text().then(text => window.saved.push(text)); return 'data:,'; }; HTMLAnchorElement.prototype.click = () => {}")
+        operator.press("All found as CSV")
+        assert ",20110," in wait_until(lambda: operator.js("return window.saved[0]"), 20, "the file is made")
+        # from a field: it stands in the address in UTC
+        operator.js("const field = arguments[0]; field.value = '2030-01-31T01:30'; field.form.requestSubmit()", operator.field("Made from"))
+        operator.see("No job is like that.", within="main", timeout=40)
+        assert "since=2030-01-31T06%3A30%3A00Z" in operator.js("return location.hash")
+        operator.press("Any time", "main").see("20110", "Retry all found…", within="main", timeout=40)
+    finally:
+        operator.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+
+
 def test_sessions_are_closed_in_bulk(operator, house):
     for company in (20981, 20982):
         house.system.api.login(company)
