@@ -5,6 +5,8 @@
 #include "ctl/csv_out.h"
 #include "ctl/progress.h"
 
+#include "common/clock.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -111,7 +113,7 @@ static void totals_print(const struct jv *body, const struct range *range)
 
 static void robots_print(const struct jv *body)
 {
-    static const char *const heads[] = {"ROBOT",          ">LOG-INS",         ">MEDIAN", ">95 OF 100",
+    static const char *const heads[] = {"ROBOT",          ">LOG-INS",         ">MEDIAN", ">P95",
                                         ">MEDIAN BEFORE", "SLOW SINCE (UTC)", NULL};
     const struct jv *list = jv_get(body, "robots");
     char room[TEXT_ROOM];
@@ -148,22 +150,28 @@ static void portals_print(const struct jv *body)
     table_print(&table, "nothing ended");
 }
 
-/* A line for each step, of both times. */
+/* A line for each step, of both times; at: when the step begins, UTC. */
 static void csv_all(const struct jv *body)
 {
-    static const char *const keys[] = {"step",        "when",         "done",         "refused",  "portal",
-                                       "robot",       "cancelled",    "unknown",      "database", "not_called",
-                                       "wait_p95_ms", "login_p50_ms", "login_p95_ms", NULL};
+    static const char *const keys[] = {"at",         "step",        "when",         "done",         "refused",
+                                       "portal",     "robot",       "cancelled",    "unknown",      "database",
+                                       "not_called", "wait_p95_ms", "login_p50_ms", "login_p95_ms", NULL};
     static const char *const whens[] = {"now", "before"};
-    int64_t n = 0;
+    const char *from = jv_str(jv_get(body, "from"));
+    int64_t n = 0, from_ms = 0, step_s = 0, before_s = 0;
     struct jv *list = jv_new_array();
     jv_int(jv_get(body, "n"), &n);
+    jv_int(jv_get(body, "step_s"), &step_s);
+    jv_int(jv_get(body, "before_s"), &before_s);
+    if (from)
+        clock_read(from, strlen(from), &from_ms);
     for (unsigned w = 0; w < 2; w++)
         for (int64_t i = 0; i < n; i++) {
             struct jv *row = jv_new_object();
+            jv_set_time(row, "at", from_ms + 1000 * (i * step_s - (w ? before_s : 0)));
             jv_set_int(row, "step", i);
             jv_set_str(row, "when", whens[w]);
-            for (unsigned k = 2; keys[k]; k++)
+            for (unsigned k = 3; keys[k]; k++)
                 jv_set(row, keys[k],
                        jv_copy(jv_at(jv_get(jv_get(jv_get(body, "series"), whens[w]), keys[k]), (size_t)i)));
             jv_push(list, row);

@@ -3,6 +3,7 @@
 #include "ctl/broker.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* What it is paused for: all of it, an action, a batch. */
 static const char *pauses_text(const struct jv *pauses, char out[40])
@@ -11,11 +12,44 @@ static const char *pauses_text(const struct jv *pauses, char out[40])
     return jv_len(pauses) ? out : NULL;
 }
 
+/* Why it gets no log-ins, or fewer: its state's reason, else the pauses'. */
+static void why_cell(struct table *table, const struct jv *one)
+{
+    const struct jv *pauses = jv_get(one, "pauses"), *first = jv_at(pauses, 0);
+    const char *why = jv_str(jv_get(one, "why")), *reason = jv_str(jv_get(first, "reason")),
+               *by = jv_str(jv_get(first, "by"));
+    if (why || !first)
+        table_add(table, why);
+    else if (jv_len(pauses) > 1)
+        table_addf(table, "paused: %s, and %zu more", reason ? reason : "no reason given", jv_len(pauses) - 1);
+    else
+        table_addf(table, "paused: %s%s%s", reason ? reason : "no reason given", by ? ", by " : "", by ? by : "");
+}
+
+/* When the last of its pauses ends; one that ends only by hand has no end. */
+static void until_cell(struct table *table, const struct jv *pauses)
+{
+    const char *last = NULL;
+    for (size_t i = 0; i < jv_len(pauses); i++) {
+        const char *until = jv_str(jv_get(jv_at(pauses, i), "until"));
+        if (!until) {
+            table_add(table, "until resumed");
+            return;
+        }
+        last = !last || strcmp(until, last) > 0 ? until : last;
+    }
+    if (last)
+        table_addf(table, "%.10s %.5s", last, last + 11);
+    else
+        table_add(table, NULL);
+}
+
 enum ctl_exit portal_list(struct ctl *c)
 {
-    static const char *const heads[] = {"PORTAL",   "STATE",    "4SINCE (UTC)", "~~WHY",     ">RUNNING",
-                                        ">WAIT",    "3>PAUSES", "1>A MINUTE",   "2>AT ONCE", ">DONE",
-                                        ">REFUSED", ">PORTAL",  ">ROBOT",       NULL};
+    static const char *const heads[] = {
+        "PORTAL",   "STATE",    "4SINCE (UTC)", "~~WHY",      "5PAUSED UNTIL (UTC)",
+        ">RUNNING", ">WAIT",    "3>PAUSES",     "1>A MINUTE", "2>AT ONCE",
+        ">DONE",    ">REFUSED", ">PORTAL",      ">ROBOT",     NULL};
     static const char *const hour[] = {"done", "refused", "portal", "robot"};
     struct jv *body = broker_get(c, DOOR_OPS, "/api/v1/ops/portals");
     if (!body)
@@ -35,7 +69,8 @@ enum ctl_exit portal_list(struct ctl *c)
             table_addf(table, "%.10s %.5s", since, since + 11);
         else
             table_add(table, NULL);
-        broker_cell(table, one, "why");
+        why_cell(table, one);
+        until_cell(table, jv_get(one, "pauses"));
         broker_cell(table, one, "running");
         broker_cell(table, one, "held");
         table_add(table, pauses_text(jv_get(one, "pauses"), pauses));

@@ -5,6 +5,8 @@
 #include "ctl/plain.h"
 #include "ctl/screen.h"
 
+#include "common/clock.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,7 +73,7 @@ static void piece_print(const struct piece *p, const struct jv *company)
 
 static enum ctl_exit company_show(struct ctl *c, uint64_t company_id)
 {
-    char path[60];
+    char path[60], at[CLOCK_TEXT_BYTES];
     snprintf(path, sizeof(path), "/api/v1/ops/companies/%llu", (unsigned long long)company_id);
     struct jv *body = broker_get(c, DOOR_OPS, path);
     if (!body)
@@ -80,7 +82,10 @@ static enum ctl_exit company_show(struct ctl *c, uint64_t company_id)
         return ctl_json(body);
     if (c->args.n[OPT_WATCH] && isatty(STDOUT_FILENO))
         printf("\033[H\033[2J"); /* from the top of an empty screen */
-    printf("company %llu\n", (unsigned long long)company_id);
+    if (c->args.n[OPT_WATCH])
+        printf("company %llu at %.8s UTC\n", (unsigned long long)company_id, clock_text(clock_unix_ms(), at) + 11);
+    else
+        printf("company %llu\n", (unsigned long long)company_id);
     for (unsigned i = 0; i < sizeof(pieces) / sizeof(*pieces); i++)
         piece_print(&pieces[i], jv_get(body, "company"));
     jv_free(body);

@@ -42,6 +42,25 @@ static const struct option_row options[] = {
 #undef OPTION
 };
 
+static const struct own_help {
+    const char *noun, *verb;
+    enum option_id option;
+    const char *help;
+} own_helps[] = {
+#define OPTION_OF(noun, verb, symbol, help) {noun, verb, OPT_##symbol, help},
+#include "ctl/option_of.def"
+#undef OPTION_OF
+};
+
+static const char *option_help(const struct command *cmd, enum option_id id)
+{
+    for (unsigned i = 0; i < sizeof(own_helps) / sizeof(*own_helps); i++)
+        if (own_helps[i].option == id && strcmp(own_helps[i].noun, cmd->noun) == 0 &&
+            strcmp(own_helps[i].verb, cmd->verb) == 0)
+            return own_helps[i].help;
+    return options[id].help;
+}
+
 static const struct example {
     const char *noun, *verb, *line, *does;
 } examples[] = {
@@ -217,7 +236,7 @@ static void command_show(const struct command *c)
             if (options[i].argument)
                 printf(" \\fI%s\\fR", options[i].argument);
             putchar('\n');
-            line(options[i].help);
+            line(option_help(c, i));
         }
     if (has_any)
         puts(".RE");

@@ -150,6 +150,8 @@ def test_a_part_of_the_queue_is_paused(make_system):
     assert "A pause of this part of the queue holds it. (they asked for it)" in system.ctl("batch", "show", held).stdout
     assert "A pause of this part of the queue holds it. (they asked for it)" in system.ctl("why", 3).stdout
     wait_until(lambda: "waiting=16 held=16" in system.ctl("check", check=False).stdout, 15, "what is held waits, too")
+    listed = next(line for line in system.ctl("portal", "list").stdout.splitlines() if line.startswith("sunat"))
+    assert "paused: they asked for it" in listed and told["pauses"][0]["until"][:10] + " " + told["pauses"][0]["until"][11:16] in listed
     wait_until(lambda: "The queue is paused for sunat: they asked for it." in str(ops.get("/api/v1/ops/stats").json), 15, "the page says so")
     said = next(one for one in ops.get("/api/v1/ops/stats").json["words"] if one["code"] == "queue_part_paused")
     assert (said["level"], said["todo"]) == ("ok", "chasqui queue resume --portal sunat")  # it is wanted, and has a reason
