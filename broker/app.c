@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * app.c - the app API: what each route takes, and which op it is for a
- * dispatcher. The token is good and the body read when these are called; each
- * asks or answers.
+ * app.c - the app API: the fields that each route takes, and its op for a dispatcher. When these functions are
+ * called the token is verified and the body read. Each either asks a dispatcher or answers.
  */
 #include "broker/auth.h"
 #include "broker/exchange.h"
@@ -17,10 +16,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define LOGIN_GRACE_MS 1000 /* beyond the action's limit: the dispatcher's own verdict comes first */
+#define LOGIN_GRACE_MS 1000 /* beyond the action's limit: the dispatcher's own outcome comes first */
 #define DEADLINE_MAX_MS 600000
 
-/* Sessions belong to companies that only dispatchers know: their requests take turns by token. */
+/* Only dispatchers know a session's company, so requests about sessions take turns by token. */
 uint64_t key_of_token(const struct exchange *x)
 {
     return x->token->id | 1ull << 63;
@@ -56,7 +55,7 @@ void app_session_active(struct exchange *x)
         exchange_ask(x, OP_SESSION_ACTIVE, x->flight.request.company_id);
 }
 
-/* The path's variable part, decoded in place. */
+/* Reads the path's variable part, decoded in place. */
 static struct str path_part(struct exchange *x)
 {
     char *at = x->target + (x->arg.p - x->target);
@@ -170,7 +169,7 @@ void app_jobs(struct exchange *x)
         exchange_ask(x, OP_JOBS, key_of_token(x));
 }
 
-/* The action's own limit, when the caller sets none. */
+/* Uses the action's own limit when the caller sets none. */
 static void deadline_of_action(struct exchange *x, const struct action *action)
 {
     uint64_t limit_ms = (uint64_t)action->timeout_ms + LOGIN_GRACE_MS;
@@ -178,7 +177,7 @@ static void deadline_of_action(struct exchange *x, const struct action *action)
         x->deadline_at_ms = x->arrived_ms + (limit_ms < DEADLINE_MAX_MS ? limit_ms : DEADLINE_MAX_MS);
 }
 
-/* The job that a 202 names, and what of Prefer was followed. */
+/* Sets the headers of a 202: the job, and which preferences of Prefer were applied. */
 static void queued_headers(struct exchange *x, int64_t job_id)
 {
     const struct prefer *p = &x->prefer;
@@ -205,7 +204,7 @@ static void queued_replied(struct exchange *x, const struct msg_REPLY *m, struct
     }
 }
 
-/* A job that was accepted is done whoever waits. */
+/* An accepted job runs to its end, whether or not its client waits. */
 static void queued_failed(struct exchange *x, enum err e)
 {
     struct jv *body = exchange_job(x);
@@ -219,7 +218,8 @@ static void queued_failed(struct exchange *x, enum err e)
     queued_headers(x, (int64_t)x->flight.job_id);
 }
 
-/* The job is kept whoever waits: what is waited for is its outcome, for as long as the client prefers. */
+/* The job is kept whether or not the client waits. The client waits for the job's outcome, for as long as it
+ * prefers. */
 static void ask_queued(struct exchange *x)
 {
     struct msg_REQUEST *r = &x->flight.request;
@@ -232,7 +232,7 @@ static void ask_queued(struct exchange *x)
     exchange_ask(x, OP_EXECUTE_QUEUED, r->company_id);
 }
 
-/* Prefer, Idempotency-Key and available_at. */
+/* Reads Prefer, Idempotency-Key and available_at. */
 static bool execute_ways(struct exchange *x, bool is_login, bool is_queued, struct jv *errors)
 {
     struct msg_REQUEST *r = &x->flight.request;
@@ -285,7 +285,7 @@ void app_execute(struct exchange *x)
 
 /* ---- batches ------------------------------------------------------------------------------------------------ */
 
-/* false: answered. */
+/* Returns false when x has been answered. */
 static bool batch_id(struct exchange *x)
 {
     struct str id = path_part(x);
@@ -347,7 +347,7 @@ void app_item_results(struct exchange *x)
         reply_error(x, ERR_NOT_FOUND, "The batch has no such item.", NULL);
 }
 
-/* The first answer lets the client in, and is what it sees first. */
+/* The first answer admits the client, and is the first state it sees. */
 void app_batch_events(struct exchange *x)
 {
     x->take = progress_follow;

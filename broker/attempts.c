@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * attempts.c - sums of what dispatchers count, by portal, action, outcome and
- * the robot's error.
+ * attempts.c - sums the dispatchers' counts, by portal, action, outcome and the robot's error.
  *
- * Owns: what each dispatcher told last, the sums, and which errors have a label
- * of their own: the most frequent ones. An error that becomes more frequent than
- * the least of those takes its place and counts from 0 again; the one that lost
- * its place counts among the others from then on. So no number ever falls, and
- * none jumps by what another one was.
+ * Owns: the latest counts of each dispatcher, the sums, and the set of errors with a label of their own: the most
+ * frequent ones. An error that becomes more frequent than the least frequent of the set replaces it, and counts
+ * from 0 again. The replaced error counts among the others from then on. So no number ever falls, and none jumps
+ * by the count of another.
  */
 #include "broker/attempts.h"
 
@@ -32,12 +30,12 @@ struct teller {
     char name[65], boot_id[65]; /* name "" = free */
     struct told_row *row;
     unsigned n;
-    uint64_t turn; /* of its last word */
+    uint64_t turn; /* turn of its latest message */
 };
 
 struct word {
     char text[WORD_ROOM];
-    uint64_t n, doubt; /* it was seen n times at most, and n - doubt times at least */
+    uint64_t n, doubt; /* it was seen at most n times and at least n - doubt times */
     bool is_named;
 };
 
@@ -73,7 +71,7 @@ void attempt_sums_destroy(struct attempt_sums **ap)
 
 /* ---- which errors have a label ------------------------------------------------------------------------------ */
 
-/* The word, which takes the place of the least frequent one when there are too many. */
+/* Finds or adds the word. A new word replaces the least frequent one when there are too many. */
 static struct word *word_of(struct attempt_sums *a, const char *text)
 {
     struct word *least = NULL;
@@ -87,7 +85,7 @@ static struct word *word_of(struct attempt_sums *a, const char *text)
     if (a->n_words < WORDS_MAX)
         least = &a->word[a->n_words++];
     strcpy(least->text, text);
-    least->doubt = least->n; /* it may have been seen as often as the one before it */
+    least->doubt = least->n; /* it may have occurred as often as the word it replaces */
     return least;
 }
 
@@ -144,7 +142,7 @@ static void add(struct attempt_sums *a, const struct told_row *row, uint64_t mor
     const char *label = label_of(a, row->robot_error, more);
     struct series *s = series_find(a, row->portal, row->action, row->outcome, label);
     if (!s && a->n_series == SERIES_MAX)
-        return; /* names of actions and outcomes: there are not so many */
+        return; /* names of actions and outcomes: these are few */
     if (!s) {
         a->series = xrealloc(a->series, (a->n_series + 1) * sizeof *a->series);
         s = &a->series[a->n_series++];
@@ -204,7 +202,7 @@ void attempt_sums_told(struct attempt_sums *a, const char *dispatcher, const cha
     proto_decode_attempt_stats(payload, row_take, &t);
     for (unsigned i = 0; is_known && i < t.n; i++) {
         uint64_t before =
-            i < from->n && is_same(&from->row[i], &t.row[i]) ? from->row[i].n : 0; /* rows keep their places */
+            i < from->n && is_same(&from->row[i], &t.row[i]) ? from->row[i].n : 0; /* rows keep their indexes */
         if (t.row[i].n > before)
             add(a, &t.row[i], t.row[i].n - before);
     }

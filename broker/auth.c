@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * auth.c - who sends a request.
+ * auth.c - authenticates requests.
  *
- * Owns: the verdicts of dispatchers on tokens, kept for less than 5 s from the
- * moment they were asked for, good or bad. Requests that come with the same
- * token meanwhile wait for the same question. Must never let a token through
- * that no dispatcher vouched for, nor compare a secret: only its SHA-256, in
- * constant time. The text of a token is kept only while a dispatcher that
- * needs it is asked (tokens of the application, introspected), then wiped. Fails closed: what cannot be verified is told from
- * what is wrong, and neither gets in.
+ * Owns: the dispatchers' verdicts on tokens. A verdict, good or bad, is kept for less than 5 s from the moment of
+ * its question. Requests with the same token in the meantime wait for the same question. Must never admit a token
+ * that no dispatcher vouched for. Must never compare a secret: only its SHA-256, in constant time. The text of a
+ * token is kept only while a dispatcher that needs it is being asked (tokens of the application, introspected),
+ * then wiped. Fails closed: an unverifiable token gets another error than a wrong one, and neither is admitted.
  *
- * A good verdict that is still asked for is renewed before it ends, so that a
- * busy token never waits.
+ * A good verdict in use is renewed before it expires, so that a busy token never waits.
  */
 #include "broker/auth.h"
 #include "broker/exchange.h"
@@ -32,7 +29,7 @@
 #include <sys/queue.h>
 
 #define KEEP_MS 4500
-#define RENEW_MS 3000 /* of age */
+#define RENEW_MS 3000 /* age of a verdict at its renewal */
 #define ASK_MS 5000
 #define VOUCHES_MAX 20000
 #define SWEEP_MS 500
@@ -41,23 +38,23 @@
 
 struct vouch {
     struct broker *b;
-    struct map_node by_secret; /* a hash of token_id and hash */
+    struct map_node by_secret; /* key: a hash of token_id and hash */
     TAILQ_ENTRY(vouch) by_age;
     uint64_t token_id;
-    uint8_t hash[HASH_BYTES]; /* of the secret */
-    uint64_t until_ms;        /* known until then; 0 = not known */
+    uint8_t hash[HASH_BYTES]; /* hash of the secret */
+    uint64_t until_ms;        /* the verdict holds until then; 0 = no verdict */
     uint64_t asked_at_ms;
-    struct token *token; /* NULL = refused, while known */
+    struct token *token; /* NULL = refused, while the verdict holds */
     struct flight flight;
     bool is_first;   /* counted in n_first */
-    struct buf text; /* while it is asked for, if the dispatchers need it */
+    struct buf text; /* token text while its question is in flight, if the dispatchers need it */
     struct exchange *waiting;
 };
 
 struct auth {
     struct map by_secret;
-    TAILQ_HEAD(vouches, vouch) by_age; /* the oldest first */
-    unsigned n_first;                  /* n_first: questions under way about tokens that were never seen */
+    TAILQ_HEAD(vouches, vouch) by_age; /* oldest first */
+    unsigned n_first;                  /* n_first: questions in flight about tokens never seen before */
     struct loop_timer sweep;
 };
 
@@ -103,7 +100,7 @@ static unsigned abilities_read(const struct jv *list)
     return abilities;
 }
 
-/* NULL when it is not what a dispatcher answers to TOKEN_VERIFY. */
+/* Returns NULL when the payload is not a valid answer to TOKEN_VERIFY. */
 static struct token *token_read(uint64_t id, struct str payload, int64_t *left_ms)
 {
     enum jv_bad why;
@@ -113,7 +110,7 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     bool is_fit = jv_int(jv_get(v, "id"), &told_id) &&
                   ((uint64_t)told_id == id || (uint64_t)told_id >= TOKEN_FOREIGN) && told_id > 0 &&
                   jv_int(jv_get(v, "rate_per_minute"), &rate) && rate >= 0 && jv_len(companies) <= 1000;
-    /* By the database's clock; a dispatcher of an older version names the time only. */
+    /* Remaining time by the database's clock. A dispatcher of an older version sends only the time of expiry. */
     if (!jv_int(jv_get(v, "expires_in_ms"), left_ms) && jv_int(jv_get(v, "expires_at_ms"), &expires_at_ms) &&
         expires_at_ms)
         *left_ms = expires_at_ms - clock_unix_ms();
@@ -127,7 +124,7 @@ static struct token *token_read(uint64_t id, struct str payload, int64_t *left_m
     str_copy(t->name, sizeof t->name, str_of(jv_str(jv_get(v, "name"))));
     t->abilities = abilities_read(jv_get(v, "abilities"));
     if (t->id >= TOKEN_FOREIGN)
-        t->abilities &= ABILITY_APP; /* whoever says so */
+        t->abilities &= ABILITY_APP; /* even if a dispatcher grants more */
     t->rate_per_minute = (uint64_t)rate;
     if (t->id >= TOKEN_FOREIGN)
         jv_id(jv_get(v, "user_id"), &t->user_id);
@@ -189,7 +186,7 @@ static bool oldest_idle_free(struct auth *a)
     return false;
 }
 
-/* NULL when the table is full of questions. */
+/* Returns NULL when the table is full of questions. */
 static struct vouch *vouch_new(struct broker *b, uint64_t token_id, const uint8_t hash[HASH_BYTES])
 {
     struct auth *a = b->auth;
@@ -212,7 +209,7 @@ static void first_over(struct vouch *v)
     v->is_first = false;
 }
 
-/* Those who wait look again, or learn that it could not be verified. */
+/* Notifies the waiting requests: they look again, or learn that the token could not be verified. */
 static void tell(struct vouch *v, enum err e, const char *cause)
 {
     struct exchange *x;
@@ -223,7 +220,7 @@ static void tell(struct vouch *v, enum err e, const char *cause)
     }
 }
 
-/* A dispatcher could not tell whether the token is good. */
+/* A dispatcher could not decide whether the token is good. */
 static void tell_unverified(struct vouch *v, const struct msg_REPLY *m)
 {
     static const enum err causes[] = {ERR_AUTH_UNAVAILABLE, ERR_DATABASE_UNAVAILABLE};
@@ -275,8 +272,8 @@ static void ask_failed(void *arg, enum err e)
 
 static const struct flight_user asker = {.reply = ask_replied, .failed = ask_failed};
 
-/* Whose turn the question takes. A token in use has one of its own; those that were never seen share their address's, whatever
- * number they name: who guesses takes a turn from nobody else. */
+/* The fair-queue key of the question. A token in use has a key of its own. Tokens never seen before share the key
+ * of their address, whatever number they name, so a guesser delays only its own address. */
 static uint64_t turn_of(const struct vouch *v, const struct exchange *x)
 {
     unsigned char address[16] = {0};
@@ -322,7 +319,7 @@ bool token_key_read(const char *text, struct token_key *out)
     return is_good;
 }
 
-/* The text of a bearer's token without the blanks behind it; empty when it is none (RFC 6750). */
+/* Reads a bearer token without trailing blanks; empty when there is none (RFC 6750). */
 static struct str text_of(const char *text)
 {
     size_t len = strlen(text);
@@ -334,7 +331,8 @@ static struct str text_of(const char *text)
     return (struct str){text, is_good ? (uint32_t)len : 0};
 }
 
-/* What x shows: a bearer's token, or on the operators' listener a cookie. False when it is none that could be good. */
+/* Reads the credential of x: a bearer token, or on the operators' listener a cookie. Returns false when it cannot
+ * be valid. */
 static bool key_of(const struct exchange *x, struct token_key *key)
 {
     static const char scheme[] = "Bearer ";

@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * batch.c - uploads: how the items of a body get into a batch.
+ * batch.c - uploads: turns the items of a body into a batch.
  *
- * Owns: each upload from its first line to its last acknowledgement: the chunk
- * of whole lines that is being filled, up to BODIES_MAX that are under way, the
- * first rejected items. The batch is opened when the first item was seen, its
- * lines are sent on as BATCH_BODY by the index of their first one, and it is
- * closed when the body was whole and all of it is acknowledged. Dispatchers may
- * die meanwhile: each of these requests is the same when it is asked again.
+ * Owns: each upload from its first line to its last acknowledgement. An upload holds the chunk of whole lines that
+ * is being filled, up to BODIES_MAX chunks in flight, and the first rejected items. The batch is opened at the
+ * first item. Its lines are sent on as BATCH_BODY, keyed by the index of their first line. It is closed when the
+ * body is complete and fully acknowledged. Dispatchers may die meanwhile, because each of these requests is
+ * idempotent.
  *
- * Must never hand on half a line, nor take more than can be sent: while
- * BODIES_MAX chunks are under way, the connection is not read. A body that was
- * cut leaves its whole lines recorded and the batch open. What a line says is
- * for dispatchers to judge; only its length is judged here.
+ * Must never pass on half a line, and must never take more than can be sent: while BODIES_MAX chunks are in
+ * flight, the connection is not read (back-pressure). A truncated body leaves its whole lines recorded and the
+ * batch open. Dispatchers judge the content of a line; only its length is judged here.
  *
- * A batch that came as one JSON body is judged whole before anything is opened,
- * a slice a turn so that nobody waits for it; then its items go through the same
- * door as lines.
+ * A batch in one JSON body is judged as a whole before anything is opened, one slice a turn, so that other
+ * requests do not wait. Its items then take the same path as lines.
  */
 #include "broker/batch.h"
 #include "broker/auth.h"
@@ -37,11 +34,11 @@
 #define BODIES_MAX 4
 #define BODY_BYTES_MAX CHUNK_MAX
 #define LINE_BYTES_MAX (20 * 1024)
-#define REJECTED_MAX 1000 /* that are named */
-#define SLICE_US 2000     /* of judging items, a turn */
-#define UPLOADS_MAX 64 /* at once, half of them of one owner: each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
+#define REJECTED_MAX 1000 /* rejected items that are named */
+#define SLICE_US 2000     /* judging items, per turn */
+#define UPLOADS_MAX 64 /* at once, at most half by one owner; each holds up to (BODIES_MAX + 1) * BODY_BYTES_MAX */
 
-struct body { /* lines under way */
+struct body { /* a chunk of lines in flight */
     struct upload *upload;
     struct flight flight; /* FLIGHT_NONE = free */
     char *lines;          /* owned, wiped */
@@ -56,45 +53,45 @@ struct rejected {
 struct upload {
     struct broker *b;
     LIST_ENTRY(upload) of_all;
-    struct exchange *x; /* NULL: its client went away, it ends what it has */
+    struct exchange *x; /* NULL: its client has left; the upload finishes what it has */
     struct caller caller;
-    bool is_held; /* in the middle of a call: it is settled at its end */
+    bool is_held; /* inside a call; it is settled when the call ends */
 
-    /* what the batch is */
+    /* the batch's description */
     char portal[65], action[65], callback_url[501], key[256], name[401];
     bool closes;
     char *then; /* JSON of its steps; NULL = none; owned, wiped */
     size_t then_len;
     uint64_t priority, available_at_ms;
-    uint8_t digest[32]; /* of all that, as the client said it */
-    uint64_t step_ms;   /* for a dispatcher's answer to each step */
+    uint8_t digest[32]; /* of all of the above, as the client wrote it */
+    uint64_t step_ms;   /* time limit for a dispatcher's answer to each step */
 
     /* the body */
     struct judging judging;
-    struct jv *about;        /* a JSON body besides its items, until these are judged */
-    struct loop_timer timer; /* the next slice of that */
-    struct buf lines;        /* that they became */
-    size_t lines_at;         /* the next one to be handed on */
-    bool is_whole;           /* its last item was seen */
-    struct buf line;         /* of which the end did not come yet; at most LINE_BYTES_MAX + 1 */
-    bool is_long;            /* that line is too long, and not kept */
-    bool is_begun;           /* a line was seen: no byte order mark may follow */
+    struct jv *about;        /* a JSON body without its items, until these are judged */
+    struct loop_timer timer; /* the next slice of judging */
+    struct buf lines;        /* the items of a JSON body as lines */
+    size_t lines_at;         /* offset of the next one to pass on */
+    bool is_whole;           /* the last item was seen */
+    struct buf line;         /* a line whose end has not arrived; at most LINE_BYTES_MAX + 1 */
+    bool is_long;            /* that line is too long, and is not kept */
+    bool is_begun;           /* a line was seen: a byte order mark is no longer allowed */
     struct buf chunk;
     uint64_t chunk_index, next_index; /* of the chunk's first line; of the next line */
-    bool is_sealed;                   /* nothing may be added to the chunk */
+    bool is_sealed;                   /* the chunk is complete */
 
     /* the batch */
     struct flight flight; /* BATCH_OPEN, then BATCH_CLOSE */
     uint64_t batch_id;    /* 0 = not opened yet */
-    bool is_replay;       /* it was closed long ago: its items are compared */
+    bool is_replay;       /* it was closed before: its items are compared */
     bool is_closed;
     struct body body[BODIES_MAX];
-    unsigned n_bodies; /* under way */
+    unsigned n_bodies; /* in flight */
     uint64_t accepted, rejected_total;
-    struct rejected rejected[REJECTED_MAX]; /* by index */
+    struct rejected rejected[REJECTED_MAX]; /* sorted by index */
     unsigned n_rejected;
 
-    /* why it failed; ERR_OK = it did not */
+    /* the reason for its failure; ERR_OK = none */
     enum err error;
     char message[1001];
     struct jv *extra;
@@ -111,8 +108,8 @@ static void upload_settle(struct upload *u);
 
 /* ---- the beginning ------------------------------------------------------------------------------------------ */
 
-/* What a second upload under the same key must say again. Times as they were written: one may have passed since.
- */
+/* Hashes the fields that a second upload under the same key must repeat. Times are hashed as written, because one
+ * may have passed since. */
 static void digest_make(struct upload *u, const struct jv *about)
 {
     struct buf text = {0};
@@ -140,7 +137,7 @@ static struct upload *upload_new(struct exchange *x)
     return u;
 }
 
-/* How many are under way for whom this one is for, with it. */
+/* The number of uploads in progress by the owner of this one, including it. */
 static unsigned uploads_like(const struct upload *u)
 {
     const struct upload *one;
@@ -150,7 +147,7 @@ static unsigned uploads_like(const struct upload *u)
     return n;
 }
 
-/* Reads the fields of the batch besides its items. false: x is answered, and u freed. */
+/* Reads the batch's fields except its items. Returns false when x has been answered and u freed. */
 static bool upload_describe(struct upload *u, const struct jv *about, struct jv *errors)
 {
     struct exchange *x = u->x;
@@ -173,7 +170,7 @@ static bool upload_describe(struct upload *u, const struct jv *about, struct jv 
     if (key.len)
         str_copy(u->key, sizeof u->key, key);
     else
-        id_request(u->key); /* nobody else's */
+        id_request(u->key); /* a unique key */
     str_copy(u->name, sizeof u->name, r.name);
     u->closes = r.closes;
     if (jv_len(jv_get(about, "then")))
@@ -269,7 +266,7 @@ static void failure_log(const struct upload *u)
              "lines", log_i((long long)u->next_index), "why", err_code(u->error), NULL);
 }
 
-/* Ends it when it is over: what it was for is answered, and it is freed. */
+/* When the upload is over: answers x and frees the upload. */
 static void upload_settle(struct upload *u)
 {
     bool is_under_way = u->n_bodies || u->flight.state != FLIGHT_NONE;
@@ -286,7 +283,7 @@ static void upload_settle(struct upload *u)
             answer_accepted(u);
     } else if (!is_left) {
         if (x && x->phase == PHASE_BODY && !upload_is_full(u))
-            exchange_answered(x); /* the body goes on */
+            exchange_answered(x); /* reading of the body continues */
         return;
     }
     upload_free(u);
@@ -302,7 +299,7 @@ static void upload_fail(struct upload *u, enum err e)
 
 /* ---- dispatchers' answers ----------------------------------------------------------------------------------- */
 
-/* An error's code, message and payload become the upload's. */
+/* The upload takes over an error's code, message and payload. */
 static void take_error(struct upload *u, const struct msg_REPLY *m, struct str payload)
 {
     enum err e = err_from_code(m->error.p, m->error.len);
@@ -323,7 +320,7 @@ static void take_error(struct upload *u, const struct msg_REPLY *m, struct str p
         jv_free(extra);
 }
 
-/* NULL when it is not what that step is answered with. */
+/* Returns NULL when the payload is not a valid answer to that step. */
 static struct jv *take_object(struct upload *u, const struct msg_REPLY *m, struct str payload)
 {
     enum jv_bad why;
@@ -340,7 +337,7 @@ static struct jv *take_object(struct upload *u, const struct msg_REPLY *m, struc
     return NULL;
 }
 
-/* Takes v. The first REJECTED_MAX by index are kept; they come nearly in order. */
+/* Takes ownership of v. The first REJECTED_MAX by index are kept; they arrive nearly in order. */
 static void rejected_add(struct upload *u, uint64_t index, struct jv *v)
 {
     unsigned at = u->n_rejected;
@@ -465,7 +462,8 @@ static void open_send(struct upload *u)
     flight_go(u, f, OP_BATCH_OPEN);
 }
 
-/* `index` says how many lines there were, so that a shorter body under the same key is told from the whole one. */
+/* `index` is the number of lines, so that a shorter body under the same key is distinguished from the whole
+ * one. */
 static void close_send(struct upload *u)
 {
     struct flight *f = &u->flight;
@@ -491,7 +489,7 @@ static void body_send(struct upload *u)
     flight_go(u, &o->flight, OP_BATCH_BODY);
 }
 
-/* Slow clients' lines are not kept waiting for more; fast clients fill whole chunks meanwhile. */
+/* A slow client's lines are sent without waiting for more; a fast client fills whole chunks in that time. */
 static bool is_chunk_due(const struct upload *u)
 {
     return u->chunk.len && u->n_bodies < BODIES_MAX && (u->is_sealed || u->is_whole || !u->x || !u->n_bodies);
@@ -518,10 +516,10 @@ static void line_refuse(struct upload *u)
     rejected_add(u, u->next_index, v);
     u->rejected_total++;
     u->next_index++;
-    u->is_sealed = u->chunk.len; /* the lines of a chunk follow one another */
+    u->is_sealed = u->chunk.len; /* the lines of a chunk are consecutive */
 }
 
-/* A whole line without its end. There is room for it. */
+/* Adds a whole line without its end to the chunk. The caller has checked that it fits. */
 static void line_put(struct upload *u, const char *line, size_t len)
 {
     size_t mark = u->is_begun ? 0 : utf8_mark(line, len);
@@ -551,7 +549,7 @@ static void line_put(struct upload *u, const char *line, size_t len)
     u->is_sealed = u->chunk.len + LINE_BYTES_MAX + 1 > BODY_BYTES_MAX;
 }
 
-/* The end of a line that came in pieces. */
+/* Handles the end of a line that arrived in pieces. */
 static void line_end(struct upload *u)
 {
     if (u->is_long)
@@ -566,7 +564,7 @@ static void line_grow(struct upload *u, const char *piece, size_t len)
 {
     if (!u->line.data)
         buf_room(&u->line, LINE_BYTES_MAX + 1);
-    u->is_long |= u->line.len + len > LINE_BYTES_MAX + 1; /* a CR may stand at its end */
+    u->is_long |= u->line.len + len > LINE_BYTES_MAX + 1; /* one more byte, because it may be a CR */
     if (!u->is_long)
         buf_add(&u->line, piece, len);
 }
@@ -576,7 +574,7 @@ bool upload_is_full(const struct upload *u)
     return !u->error && (u->n_bodies == BODIES_MAX || u->is_sealed);
 }
 
-/* Up to a border of lines where nothing more fits. */
+/* Takes data up to a line boundary where nothing more fits. */
 static size_t lines_take(struct upload *u, const char *data, size_t len)
 {
     size_t at = 0;
@@ -609,7 +607,7 @@ size_t upload_take(struct upload *u, const char *data, size_t len)
     if (upload_is_full(u))
         stat_inc(uploads_paused_total);
     if (u->error)
-        at = len; /* the rest is thrown away */
+        at = len; /* the rest is discarded */
     u->is_held = false;
     upload_settle(u);
     return at;
@@ -617,7 +615,7 @@ size_t upload_take(struct upload *u, const char *data, size_t len)
 
 /* ---- a turn ------------------------------------------------------------------------------------------------- */
 
-/* The lines that a JSON body became, as far as there is room. */
+/* Feeds the lines made from a JSON body, as far as there is room. */
 static void lines_feed(struct upload *u)
 {
     while (u->lines_at < u->lines.len && !u->is_sealed) {
@@ -632,7 +630,8 @@ static void lines_feed(struct upload *u)
     buf_wipe(&u->lines);
 }
 
-/* All that can be done now. What it starts may fail at once: then the upload is settled by whoever called this. */
+/* Does all that is possible now. A request started here may fail at once; the caller of this function then settles
+ * the upload. */
 static void upload_turn(struct upload *u)
 {
     bool was_held = u->is_held;
@@ -653,12 +652,12 @@ static void upload_turn(struct upload *u)
     u->is_held = was_held;
 }
 
-/* The body is whole. */
+/* The body is complete. */
 static void upload_finish(struct upload *u)
 {
     u->is_held = true;
     if (u->line.len || u->is_long)
-        line_end(u); /* the last line may go without an end */
+        line_end(u); /* the last line may lack its end */
     u->is_whole = true;
     if (!u->next_index && !u->error) {
         u->error = ERR_VALIDATION_FAILED;
@@ -682,7 +681,7 @@ static void json_refuse(struct upload *u, enum jv_bad why)
     exchange_answered(x);
 }
 
-/* All items are judged: it goes on as if their lines had come. */
+/* All items are judged: from here on they are treated as lines. */
 static void json_judged(struct upload *u)
 {
     struct exchange *x = u->x;
@@ -754,7 +753,7 @@ void upload_leave(struct exchange *x)
     }
     if (!u->is_whole && !u->lines.data)
         stat_inc(uploads_cut_total);
-    buf_wipe(&u->line); /* half a line */
+    buf_wipe(&u->line); /* an incomplete line */
     u->is_long = false;
     upload_turn(u);
     upload_settle(u);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * broker.h - what all files of the broker share: one struct, passed on. One thread (the loop) owns everything in it. Each part is made,
- * used and ended by the file of its name; docs/ARCHITECTURE.md says what each file is for.
+ * broker.h - the struct shared by all files of the broker and passed on. One thread (the loop) owns everything in
+ * it. Each member is made, used and destroyed by the file of its name; docs/ARCHITECTURE.md says what each file is
+ * for.
  */
 #ifndef CHASQUI_BROKER_H
 #define CHASQUI_BROKER_H
@@ -25,10 +26,10 @@ struct broker {
     char name[64]; /* its address for clients */
     char boot_id[ID_BOOT_BYTES];
     uint64_t started_ms;
-    bool is_stopping;                 /* SIGTERM came: readyz says so, each answer ends its connection */
-    bool is_draining;                 /* the doors are closed, or about to be */
-    bool is_failed;                   /* it cannot go on: the process ends with a failure */
-    uint64_t log_until_ms, log_lines; /* answers logged in this second; exchange.c's */
+    bool is_stopping;                 /* SIGTERM arrived: readyz reports it, and each answer ends its connection */
+    bool is_draining;                 /* the listeners are closed, or about to be */
+    bool is_failed;                   /* it cannot continue: the process exits with a failure */
+    uint64_t log_until_ms, log_lines; /* answers logged in this second; used by exchange.c */
 
     /* each owned by its file, opaque elsewhere */
     struct http *http;
@@ -44,9 +45,9 @@ struct broker {
     struct attempt_sums *attempts;
     struct summary *summary;
     struct alerts *alerts;
-    struct headline *headline; /* words.c's */
+    struct headline *headline; /* owned by words.c */
     struct token_use *token_use;
-    struct holders *holders; /* requests by whose they are, at most half of the connections */
+    struct holders *holders; /* requests by owner; each owner has at most half of the connections */
     struct trend *trend;
     struct stats_board *board;
     struct uploads *uploads;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * changes.c - portals and pauses that changed between two summaries, as events
- * for operators. Every broker sees them so, whichever dispatcher or clock made
- * the change; what began and ended between two looks is not seen. Owns nothing.
+ * changes.c - changes of portals and pauses between two summaries, as events for operators. Every broker derives
+ * them, whichever dispatcher or clock made the change. A change that begins and ends between two looks is not
+ * seen. Owns nothing.
  */
 #include "broker/changes.h"
 #include "broker/feed.h"
@@ -12,7 +12,7 @@
 
 /* ---- portals ------------------------------------------------------------------------------------------------ */
 
-/* The row of that name; NULL = the portal is well. */
+/* The row with that name; NULL = the portal is well. */
 static const struct jv *portal_of(const struct jv *summary, const char *name)
 {
     const struct jv *list = jv_get(summary, "portals");
@@ -70,7 +70,7 @@ static struct pause pause_read(const struct jv *one)
     return p;
 }
 
-/* As the audit trail names it: store_queue_state.c. */
+/* Writes the subject as the audit trail names it: store_queue_state.c. */
 static void subject_write(const struct pause *p, char out[200])
 {
     char batch[30] = "";
@@ -80,7 +80,7 @@ static void subject_write(const struct pause *p, char out[200])
              p->action ? " action=" : "", p->action ? p->action : "", batch);
 }
 
-/* Who ended it lately; NULL = nobody, its time was over. */
+/* The person who ended it recently; NULL = it expired. */
 static const char *ended_by(const struct jv *summary, const struct pause *p)
 {
     const struct jv *list = jv_get(summary, "resumes");
@@ -115,7 +115,7 @@ static bool is_same(const char *x, const char *y)
     return x && y ? strcmp(x, y) == 0 : x == y;
 }
 
-/* The same pause, or another one of the same part when `since` does not count. */
+/* Whether the list has this pause, or, without with_since, any pause of the same part. */
 static bool pauses_have(const struct jv *list, const struct pause *p, bool with_since)
 {
     for (size_t i = 0; i < jv_len(list); i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* changes.h - portals and pauses that changed between two summaries, as events for operators. */
+/* changes.h - changes of portals and pauses between two summaries, as events for operators. */
 #ifndef CHASQUI_BROKER_CHANGES_H
 #define CHASQUI_BROKER_CHANGES_H
 
@@ -7,9 +7,10 @@
 
 #include "common/jv.h"
 
-/* Both are bodies of OPS_SUMMARY, the later one second. Tells feed_say() of
+/* Both are bodies of OPS_SUMMARY, the later one second. Calls feed_say() for
  *   portal {portal, state: tripped | returning | up, why}
- *   pause  {state: begun | ended, portal, action, batch_id, by, reason, until}; portal, action and batch_id null: all of the queue; by null: its time was over */
+ *   pause  {state: begun | ended, portal, action, batch_id, by, reason, until}
+ * For a pause of the whole queue portal, action and batch_id are null. by is null when the pause expired. */
 void changes_tell(struct broker *b, const struct jv *before, const struct jv *after);
 
 #endif

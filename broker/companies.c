@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * companies.c - the companies that wait most and use most, as dispatchers tell.
+ * companies.c - the companies that wait most and use most, from the dispatchers' reports.
  *
- * Owns: what each dispatcher said last. Each tells its own most; of one that is
- * among the most nowhere but with all of them together, a little may be missing.
+ * Owns: the latest report of each dispatcher. Each dispatcher reports its own top companies. So the figure may be
+ * a little low for a company that is at the top only in the sum of all dispatchers.
  */
 #include "broker/companies.h"
 #include "broker/numbers.h"
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define TOP 10
-#define WINDOW_S 300 /* until somebody tells */
+#define WINDOW_S 300 /* until a dispatcher reports it */
 
 struct told {
     char dispatcher[65]; /* "" = free */
@@ -50,7 +50,7 @@ static void row_take(void *arg, const struct company_stats_row *row)
         t->row[t->n++] = *row;
 }
 
-/* The dispatcher's row, or a free one, or a new one. */
+/* Returns the dispatcher's row, a free row, or a new one. */
 static struct told *told_of(struct companies *c, const char *dispatcher)
 {
     struct told *free_one = NULL;
@@ -114,7 +114,7 @@ static void row_add(struct company_stats_row *sum, const struct company_stats_ro
     sum->busy_ms += more->busy_ms;
 }
 
-/* A row for each company, of all dispatchers. */
+/* Sums the rows of all dispatchers, one row for each company. */
 static struct company_stats_row *companies_sum(const struct companies *c, unsigned *n)
 {
     struct company_stats_row *all = xcalloc((size_t)c->n * COMPANY_STATS_MAX + 1, sizeof *all);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* companies.h - the companies that wait most and use most, as dispatchers tell. */
+/* companies.h - the companies that wait most and use most, from the dispatchers' reports. */
 #ifndef CHASQUI_BROKER_COMPANIES_H
 #define CHASQUI_BROKER_COMPANIES_H
 

@@ -2,10 +2,9 @@
 /*
  * cors.c - pages of other origins that may call (Fetch, "CORS protocol").
  *
- * Owns nothing. An origin is compared with broker.cors_origins and answered as it
- * is written there, never as the client wrote it. Must never allow credentials: a
- * page that calls shows a token of its own, and the dashboard's cookie is not sent
- * with it.
+ * Owns nothing. An origin is compared with broker.cors_origins. The answer repeats the configured spelling, never
+ * the client's. Must never allow credentials: a calling page presents a token of its own, and the dashboard's
+ * cookie is not sent.
  */
 #include "broker/cors.h"
 #include "broker/exchange.h"
@@ -15,14 +14,14 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_AGE_S "600" /* that a browser keeps the answer of a preflight */
+#define MAX_AGE_S "600" /* how long a browser keeps the answer of a preflight */
 #define ORIGIN_BYTES_MAX 255
 
 const char cors_exposed[] =
     "X-Request-Id, X-Session-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Location, "
     "Preference-Applied, Idempotency-Replayed, Content-Disposition, Content-Length";
 
-/* The next of a comma list; *at moves behind it. Empty at the list's end. */
+/* Reads the next item of a comma list; *at advances past it. Empty at the list's end. */
 static struct str origin_next(const char **at)
 {
     *at += strspn(*at, ", \t");

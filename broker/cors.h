@@ -5,12 +5,13 @@
 
 #include "broker/broker.h"
 
-/* The origin among broker.cors_origins that x comes from; NULL = none of them. Static, or the configuration's. */
+/* The origin in broker.cors_origins that x comes from; NULL = not listed. Static, or owned by the
+ * configuration. */
 const char *cors_origin(const struct exchange *x, size_t *len);
-/* What a page of such an origin may send: `allow` are the path's methods. No-op for other origins. */
+/* Answers what a page of such an origin may send: `allow` are the path's methods. No-op for other origins. */
 void cors_preflight(struct exchange *x, const char *allow);
 /* The answer's headers that such a page may read. */
 extern const char cors_exposed[];
-bool cors_check(const struct conf *conf); /* false after logging which origin is not one */
+bool cors_check(const struct conf *conf); /* false after logging which item is not an origin */
 
 #endif

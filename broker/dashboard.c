@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dashboard.c - the files of broker/dashboard/, put in by the assembler: a
- * broker that is copied alone still shows its dashboard. They hold no data and
- * need no token; the page asks the operators' API. Must never send a file
- * without the headers that keep foreign script and foreign frames out.
+ * dashboard.c - the files of broker/dashboard/, embedded by the assembler, so that a broker copied alone still
+ * serves its dashboard. The files hold no data and need no token; the page asks the operators' API. Must never
+ * send a file without the headers that block foreign scripts and foreign frames.
  */
 #include "broker/exchange.h"
 #include "broker/reply.h"
@@ -11,7 +10,7 @@
 #include "common/check.h"
 #include <string.h>
 
-/* The Makefile knows that this object depends on the files. */
+/* The Makefile records that this object depends on the files. */
 #define ASSET(symbol, file, type)                                                                                 \
     __asm__(".pushsection .rodata\n.hidden asset_" #symbol "\n.globl asset_" #symbol "\n.hidden asset_" #symbol   \
             "_end\n.globl asset_" #symbol "_end\nasset_" #symbol ":\n.incbin \"broker/dashboard/" file            \

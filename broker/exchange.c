@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exchange.c - one request from its head to its answer, and the order of checks:
- * gate, path, method, token, ability, rate, length, type, JSON, fields, company;
- * what comes after is a dispatcher's.
+ * exchange.c - one request from its head to its answer, and the order of checks: gate, path, method, token,
+ * ability, rate, length, type, JSON, fields, company. Everything after these is a dispatcher's.
  *
- * What the head alone tells is checked before the body is taken, so that an
- * unknown client never makes us hold one. A refusal waits until the body was
- * read (and thrown away) unless the body is huge or the client waits for our
- * word: a connection that is closed under a sender loses the answer. Must never
- * answer twice, nor keep params longer than the exchange.
+ * Checks that need only the head run before the body is accepted, so that an unknown client never makes us hold a
+ * body. A refusal waits until the body was read and discarded, because closing the connection under a sender would
+ * lose the answer. It does not wait when the body is huge or the client expects a 100 Continue. Must never answer
+ * twice, and must never keep params longer than the exchange.
  *
- * A batch as NDJSON is the one body that is not kept: its pieces go to batch.c
- * as they come, and what is wrong with it is answered once it was read.
+ * An NDJSON batch is the only body that is not kept: its pieces go to batch.c as they arrive. Its errors are
+ * answered once it has been read.
  */
 #include "broker/exchange.h"
 #include "broker/auth.h"
@@ -41,10 +39,10 @@
 #include <strings.h>
 
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
-#define LOG_LINES_MAX 100                   /* a second */
-#define LONG_MS 2000                        /* from then on a request's token is looked at again */
+#define LOG_LINES_MAX 100                   /* per second */
+#define LONG_MS 2000                        /* after this a request's token is checked again */
 #define NEW_FACTOR 10                       /* of a token's rate: what makes rows */
-#define NEW_WINDOW (1ull << 63)             /* of a token's second window */
+#define NEW_WINDOW (1ull << 63)             /* key bit of a token's second window */
 
 /* ---- the head ----------------------------------------------------------------------------------------------- */
 
@@ -68,7 +66,8 @@ static void header_take(struct exchange *x, const char *name, const char *value)
 {
     uint64_t ms;
     if (strcasecmp(name, "Authorization") == 0) {
-        /* To a browser's cookie a proxy in front may add what it was shown itself (Basic). */
+        /* A proxy may add the credential it received itself (Basic) to a request that a browser sends with our
+         * cookie. */
         if (x->listener != LISTENER_OPS || strncasecmp(value, "Bearer ", 7) == 0)
             x->authorization = value;
     } else if (strcasecmp(name, "Content-Type") == 0) {
@@ -131,12 +130,12 @@ enum exchange_next exchange_begin(struct exchange *x, const struct gate_head *he
         return EXCHANGE_ANSWER;
     }
     x->answer.is_close =
-        x->framing.is_chunked; /* the library reads chunked bodies leniently: nothing may follow one */
+        x->framing.is_chunked; /* the library reads chunked bodies leniently: no further request may follow */
     return has_body(x) ? exchange_step(x) : EXCHANGE_MORE;
 }
 
-/* The path and what follows it. The host of a target in absolute form takes the place of the Host header (RFC 9112
- * 3.2.2): it is moved by a byte, so that it has an end. */
+/* Finds the path and what follows it. The host of a target in absolute form replaces the Host header (RFC 9112
+ * 3.2.2). It is moved by one byte to make room for its terminator. */
 static char *path_begin(struct exchange *x)
 {
     size_t len;
@@ -187,7 +186,7 @@ static void verdict_late(void *arg)
     exchange_verified(x, ERR_DEADLINE_EXCEEDED, NULL);
 }
 
-/* false: answered, or the verdict is awaited. */
+/* Returns false when x was answered or the verdict is pending. */
 static bool token_check(struct exchange *x)
 {
     switch (auth_check(x)) {
@@ -229,14 +228,15 @@ bool exchange_count(struct exchange *x)
 
 bool exchange_count_new(struct exchange *x)
 {
-    struct rate shown = x->rate; /* the headers tell of the token's own window */
+    struct rate shown = x->rate; /* the headers report the token's own window */
     if (!count(x, x->token->id | NEW_WINDOW, x->token->rate_per_minute * NEW_FACTOR))
         return false;
     x->rate = shown;
     return true;
 }
 
-/* Streams and long waits are requests too: one owner's leave half of the connections to others. false: answered. */
+/* Long waits and streams are requests too: one owner may hold at most half of the connections. Returns false when
+ * answered. */
 static bool hold(struct exchange *x)
 {
     if (x->is_held)
@@ -264,7 +264,7 @@ bool exchange_is_steady(const struct exchange *x)
     return x->is_checked && x->route->takes == TAKES_BATCH && is_ndjson_type(x->content_type);
 }
 
-/* false: answered. */
+/* Returns false when x was answered. */
 static bool type_check(struct exchange *x)
 {
     bool is_batch = x->route->takes == TAKES_BATCH;
@@ -284,14 +284,14 @@ static bool type_check(struct exchange *x)
     return true;
 }
 
-/* Numbers are everybody's unless the configuration says otherwise. */
+/* Metrics need no token, unless the configuration says otherwise. */
 static unsigned ability_of(const struct exchange *x)
 {
     bool is_closed = x->route->handle == ops_metrics && strcmp(x->b->conf->broker_metrics, "token") == 0;
     return is_closed ? ABILITY_OPS_READ : x->route->ability;
 }
 
-/* What is known without the body; false: answered, or waiting. */
+/* Makes the checks that need no body. Returns false when x was answered or waits. */
 static bool head_check(struct exchange *x)
 {
     if (!x->route) {
@@ -336,7 +336,7 @@ static bool head_check(struct exchange *x)
 
 /* ---- the body ----------------------------------------------------------------------------------------------- */
 
-/* false: that is more than it may be. */
+/* Returns false when the body exceeds its limit. */
 static bool body_keep(struct exchange *x, const char *data, size_t len)
 {
     uint64_t limit = body_limit(x);
@@ -350,7 +350,7 @@ static bool body_keep(struct exchange *x, const char *data, size_t len)
         reply_error(x, ERR_PAYLOAD_TOO_LARGE, NULL, NULL);
         x->is_discarding = true;
     } else if (x->route->takes != TAKES_NOTHING) {
-        if (!x->body.data) /* at once, so that no copy of it stays behind in freed memory */
+        if (!x->body.data) /* allocated in full: growing would leave a copy in freed memory */
             buf_room(&x->body, x->framing.is_chunked ? (size_t)limit : (size_t)x->framing.content_length);
         buf_add(&x->body, data, len);
     }
@@ -362,7 +362,7 @@ enum exchange_next exchange_body(struct exchange *x, const char *data, size_t *l
     if (x->upload)
         *len -= upload_take(x->upload, data, *len);
     else if (exchange_is_steady(x) || body_keep(x, data, *len))
-        *len = 0; /* a steady one without upload was answered */
+        *len = 0; /* a steady body without an upload was answered already */
     else
         return EXCHANGE_CUT;
     if (!x->upload)
@@ -399,7 +399,7 @@ void exchange_refuse_json(struct exchange *x, enum jv_bad why)
     }
 }
 
-/* false: answered. */
+/* Returns false when x was answered. */
 static bool body_read(struct exchange *x)
 {
     enum jv_bad why;
@@ -484,7 +484,7 @@ struct jv *exchange_job(const struct exchange *x)
     return job;
 }
 
-/* What was committed is named, so that its outcome can be asked for. */
+/* The error names a committed job or batch, so that its outcome can be asked for. */
 static void asked_failed(void *arg, enum err e)
 {
     struct exchange *x = arg;
@@ -551,7 +551,7 @@ void exchange_verified(struct exchange *x, enum err e, const char *cause)
 {
     loop_timer_stop(x->b->loop, &x->timer);
     if (x->phase == PHASE_ASKED)
-        x->phase = PHASE_BODY; /* its handler asked, and is called again */
+        x->phase = PHASE_BODY; /* its handler asked, and will be called again */
     if (e)
         reply_error(x, e, cause, NULL);
     exchange_answered(x);
@@ -559,8 +559,8 @@ void exchange_verified(struct exchange *x, enum err e, const char *cause)
 
 /* ---- the whole ---------------------------------------------------------------------------------------------- */
 
-/* A line for each that failed or was slow, but no flood of them. What is left of ms beside queue_ms and dispatcher_ms
- * went into the token and the body; the dispatcher's line of the same request says more. */
+/* Logs each failed or slow answer, up to a limit per second. The rest of ms besides queue_ms and dispatcher_ms was
+ * spent on the token and the body. The dispatcher's line of the same request has more. */
 static void answer_log(struct exchange *x, uint64_t ms)
 {
     struct broker *b = x->b;
@@ -605,7 +605,7 @@ static void answer_count(struct exchange *x)
     answer_log(x, took_ms);
 }
 
-/* false: answered. */
+/* Returns false when x was answered. */
 static bool is_known(struct exchange *x)
 {
     struct jv *errors = NULL;
@@ -655,7 +655,7 @@ enum exchange_next exchange_step(struct exchange *x)
     return next;
 }
 
-/* Nothing of it may call back any more. */
+/* Ensures that nothing calls back into x any more. */
 static void let_go(struct exchange *x)
 {
     upload_leave(x);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exchange.h - one request from its head to its answer, and the order of checks: gate, path, method, token, ability, rate, length,
- * type, JSON, fields, company; what comes after is a dispatcher's.
+ * exchange.h - one request from its head to its answer, and the order of checks: gate, path, method, token,
+ * ability, rate, length, type, JSON, fields, company. Everything after these is a dispatcher's.
  */
 #ifndef CHASQUI_BROKER_EXCHANGE_H
 #define CHASQUI_BROKER_EXCHANGE_H
@@ -21,8 +21,8 @@ struct answer {
     size_t len;
     const char *content_type; /* static, or in `text` */
     struct pull *pull;        /* instead of a body; owned */
-    bool is_close;            /* the connection ends with it */
-    bool is_keepable;         /* may be kept and asked for again by its ETag; else nobody stores it */
+    bool is_close;            /* the connection closes after it */
+    bool is_keepable;         /* may be stored and revalidated by its ETag; else no cache may store it */
     unsigned n;
     struct {
         const char *name; /* static */
@@ -38,10 +38,10 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     struct client *client; /* its connection */
     enum listener listener;
     enum phase phase;
-    bool is_parked;     /* the HTTP library is told not to go on with it */
-    bool is_gone;       /* its client went away: no answer is owed */
-    bool is_discarding; /* answered already; the rest of its body is read and thrown away */
-    bool is_checked;    /* what a head alone can be refused for is checked */
+    bool is_parked;     /* the HTTP library has suspended it */
+    bool is_gone;       /* its client has left: no answer is owed */
+    bool is_discarding; /* answered already; the rest of its body is read and discarded */
+    bool is_checked;    /* all checks that need only the head are done */
     uint64_t arrived_ms, deadline_at_ms;
 
     /* the head; borrowed from the library until the exchange ends */
@@ -65,24 +65,24 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     bool is_held;        /* counted in b->holders */
     struct vouch *awaited;
     struct exchange *wait_prev, *wait_next;
-    struct loop_timer timer; /* the deadline while a verdict is awaited */
+    struct loop_timer timer; /* the deadline while a verdict is pending */
     struct rate rate;
 
     struct buf body;
-    uint64_t body_bytes; /* that came, kept or not */
+    uint64_t body_bytes; /* received, whether kept or not */
     struct jv *json;
-    uint8_t body_digest[32]; /* of the body as it came, when there is an Idempotency-Key */
+    uint8_t body_digest[32]; /* of the body as received, when there is an Idempotency-Key */
     char *params;            /* wiped and freed at the end */
     char job_uid[ID_JOB_UID_BYTES];
-    struct upload *upload; /* that its body feeds, or whose outcome it waits for */
-    struct sse *sse;       /* that it is answered with */
-    /* Instead of passing a dispatcher's answer on as it is, and instead of an error when there is none; may be
-     * NULL. Both answer x. */
+    struct upload *upload; /* fed by its body, or whose outcome it waits for */
+    struct sse *sse;       /* the events that answer it */
+    /* Called instead of passing a dispatcher's answer on unchanged, and instead of an error when there is no
+     * answer; may be NULL. Both must answer x. */
     void (*take)(struct exchange *x, const struct msg_REPLY *m, struct str payload);
     void (*fail)(struct exchange *x, enum err e);
     struct flight flight;
     struct answer answer;
-    char target[]; /* as it came; path and query are taken apart in it */
+    char target[]; /* as received; path and query are parsed in place */
 };
 
 struct exchange *exchange_new(struct broker *b, struct client *c, enum listener l, const char *target,
@@ -90,41 +90,45 @@ struct exchange *exchange_new(struct broker *b, struct client *c, enum listener 
 void exchange_end(struct exchange *x);
 
 enum exchange_next {
-    EXCHANGE_ANSWER, /* x->answer is to be sent now */
+    EXCHANGE_ANSWER, /* send x->answer now */
     EXCHANGE_PARK,   /* wait for http_resume() */
-    EXCHANGE_MORE,   /* let the body come, or what follows it */
-    EXCHANGE_CUT     /* close the connection without a word */
+    EXCHANGE_MORE,   /* continue reading the body, or what follows it */
+    EXCHANGE_CUT     /* close the connection without an answer */
 };
-/* The head is there. */
+/* Called when the head has arrived. */
 enum exchange_next exchange_begin(struct exchange *x, const struct gate_head *head);
-/* A piece of the body; *len becomes what of it is left for later. EXCHANGE_MORE, EXCHANGE_PARK or EXCHANGE_CUT. */
+/* Takes a piece of the body; *len becomes the number of bytes left for later. EXCHANGE_MORE, EXCHANGE_PARK or
+ * EXCHANGE_CUT. */
 enum exchange_next exchange_body(struct exchange *x, const char *data, size_t *len);
-bool exchange_is_steady(const struct exchange *x); /* its body has no end in time: only silence ends it */
-/* The request is whole, or the exchange was parked and is resumed. */
+bool exchange_is_steady(const struct exchange *x); /* its body has no time limit: only silence ends it */
+/* Called when the request is complete, or when a parked exchange is resumed. */
 enum exchange_next exchange_step(struct exchange *x);
-bool exchange_is_whole(const struct exchange *x); /* at a call that brings no data: is it the last one? */
-void exchange_gone(struct exchange *x);           /* the client went away while it was parked */
-/* Of one that has been worked on for long: is its token good no more? It is told so now; true: an answer has begun, and is to be cut. */
+bool exchange_is_whole(const struct exchange *x); /* for a call that brings no data: whether it is the last one */
+void exchange_gone(struct exchange *x);           /* the client left while the exchange was parked */
+/* For a long exchange: whether its token is no longer good. If so x is answered now; true: an answer has begun,
+ * and must be cut. */
 bool exchange_is_revoked(struct exchange *x);
-/* Called by auth.c: ERR_OK = a verdict is there, look again; else it could not be had, for a cause in words or NULL. */
+/* Called by auth.c. ERR_OK = a verdict has arrived, look again. Else it could not be obtained; cause in words or
+ * NULL. */
 void exchange_verified(struct exchange *x, enum err e, const char *cause);
-/* Asks a dispatcher: x->flight.request is filled but for what every request has. */
+/* Asks a dispatcher. x->flight.request holds all fields but those that every request has. */
 void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key);
-/* Whose turn it uses while it is not known which company it is for. */
+/* The fair-queue key while the request's company is unknown. */
 uint64_t key_of_token(const struct exchange *x);
-/* Is `company_id` the token's? Else answers 403. */
+/* Whether `company_id` is one of the token's; else answers 403. */
 bool exchange_company(struct exchange *x, uint64_t company_id);
-/* Counts it at the token; else answers 429. */
+/* Counts the request in the token's window; else answers 429. */
 bool exchange_count(struct exchange *x);
-/* Counts a request that makes rows (a job, a key, a batch) at the token's second window, ten times its rate; else answers 429. */
+/* Counts a request that inserts rows (a job, a key, a batch) in the token's second window, of ten times its rate;
+ * else answers 429. */
 bool exchange_count_new(struct exchange *x);
-/* Answers 422 when there are errors (taken); also checks X-Deadline-Ms. */
+/* Answers 422 when there are errors (taken). Also checks X-Deadline-Ms. */
 bool exchange_fields(struct exchange *x, struct jv *errors);
-/* Answers that the body is no JSON, or no object (JV_FINE). */
+/* Answers that the body is not JSON, or not an object (JV_FINE). */
 void exchange_refuse_json(struct exchange *x, enum jv_bad why);
-/* The Idempotency-Key, empty when there is none; a bad one is an error. */
+/* Reads the Idempotency-Key, empty when absent. A malformed key is an error. */
 struct str exchange_key(const struct exchange *x, struct jv **errors);
-/* Who asks, for questions that outlive the exchange. */
+/* The caller, for questions that outlive the exchange. */
 struct caller {
     struct token *token; /* a reference */
     char request_id[129], traceparent[56], peer[64];
@@ -133,7 +137,7 @@ void caller_take(struct caller *c, const struct exchange *x);
 void caller_copy(struct caller *c, const struct caller *from);
 void caller_drop(struct caller *c);                                 /* no-op when empty */
 void caller_request(const struct caller *c, struct msg_REQUEST *r); /* borrowed by r */
-/* x was answered by somebody who was asked: it goes on, when it is not in the middle of a step. */
+/* x was answered by another file: it continues, unless it is in the middle of a step. */
 void exchange_answered(struct exchange *x);
 /* Names the job that x's dispatcher accepted; NULL when it accepted none. */
 struct jv *exchange_job(const struct exchange *x);

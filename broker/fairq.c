@@ -2,10 +2,9 @@
 /*
  * fairq.c - flows in a ring, each with its items and its deficit.
  *
- * A flow exists while it has items. The ring's first flow is the one being
- * served: it gets FAIRQ_COST_MAX when its turn begins and is served while its
- * deficit pays for its next item; then the turn passes on. What came back from
- * a dispatcher that died waits in a flow of its own that is served first.
+ * A flow exists while it has items. The ring's first flow is being served. It gets FAIRQ_COST_MAX when its turn
+ * begins and is served while its deficit pays for its next item; then the next flow has its turn. Items returned
+ * from a dispatcher that died wait in a flow of their own, which is served first.
  */
 #include "broker/fairq.h"
 
@@ -19,16 +18,16 @@ TAILQ_HEAD(fairq_items, fairq_item);
 struct fairq_flow {
     struct map_node by_key;
     unsigned deficit;
-    struct fairq_items items; /* in the order of coming */
+    struct fairq_items items; /* in order of arrival */
     TAILQ_ENTRY(fairq_flow) in_ring;
 };
 
 struct fairq {
     uint64_t max_depth, depth;
-    TAILQ_HEAD(fairq_ring, fairq_flow) ring; /* its first flow is the one being served */
-    struct map flows;                        /* those of the ring */
+    TAILQ_HEAD(fairq_ring, fairq_flow) ring; /* its first flow is being served */
+    struct map flows;                        /* the ring's flows */
     struct fairq_flow returned;              /* not in the ring */
-    struct fairq_items by_age;               /* the oldest first */
+    struct fairq_items by_age;               /* oldest first */
 };
 
 struct fairq *fairq_new(uint64_t max_depth)
@@ -41,7 +40,7 @@ struct fairq *fairq_new(uint64_t max_depth)
     return q;
 }
 
-/* The flow of the key; a new one is served last. */
+/* Finds the flow of the key. A new flow is added last. */
 static struct fairq_flow *flow_of(struct fairq *q, uint64_t key)
 {
     struct fairq_flow *f = map_value(map_find(&q->flows, key), struct fairq_flow, by_key);

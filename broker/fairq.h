@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fairq.h - a bounded queue that is fair between companies: deficit round
- * robin (Shreedhar and Varghese, 1996). Items are intrusive; every operation is
- * O(1). It refuses when it is full, it never drops.
+ * fairq.h - a bounded queue that is fair between companies: deficit round robin (Shreedhar and Varghese, 1996).
+ * Items are intrusive; every operation is O(1). A full queue refuses new items and never drops one.
  */
 #ifndef CHASQUI_FAIRQ_H
 #define CHASQUI_FAIRQ_H
@@ -11,32 +10,32 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define FAIRQ_COST_MAX 4 /* also the quantum: each visit of a company can serve any one item */
+#define FAIRQ_COST_MAX 4 /* also the quantum: any one item can be served at each visit of a company */
 
 struct fairq;
 struct fairq_flow;
 
-struct fairq_item {          /* zero-initialised; owned by whoever pushes it, not moved while queued */
+struct fairq_item {          /* zero-initialised; owned by the caller, must not move while queued */
     struct fairq_flow *flow; /* NULL = not queued */
     TAILQ_ENTRY(fairq_item) in_flow, by_age;
     unsigned cost;
 };
 
 struct fairq *fairq_new(uint64_t max_depth);
-void fairq_destroy(struct fairq **qp); /* forgets what is queued */
+void fairq_destroy(struct fairq **qp); /* forgets the queued items */
 
-/* To the end of the flow `key`; `cost` 1 to FAIRQ_COST_MAX. false = full. */
+/* Appends to the flow `key`; `cost` 1 to FAIRQ_COST_MAX. false = full. */
 bool fairq_push(struct fairq *q, struct fairq_item *it, uint64_t key, unsigned cost);
-/* To the front of everything, also beyond the depth: for what was taken out before and came back. */
+/* Puts an item in front of all others, even beyond the depth: for an item that was popped before and came back. */
 void fairq_return(struct fairq *q, struct fairq_item *it);
-/* The next in turn, taken out; NULL when empty. */
+/* Removes and returns the next item in turn; NULL when empty. */
 struct fairq_item *fairq_pop(struct fairq *q);
-/* Takes out an item that is queued; no-op when it is not. */
+/* Removes a queued item; no-op when it is not queued. */
 void fairq_remove(struct fairq *q, struct fairq_item *it);
 
 uint64_t fairq_depth(const struct fairq *q);
 uint64_t fairq_flows(const struct fairq *q);
-/* The one that has waited longest; NULL when empty. */
+/* The item that has waited longest; NULL when empty. */
 struct fairq_item *fairq_oldest(const struct fairq *q);
 
 #endif

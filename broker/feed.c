@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * feed.c - what changes, live, for operators: each EVENT that dispatchers send,
- * of all companies, portals and pauses as changes.c sees them, and the statistics each second. Keeps nothing: who comes
- * later has missed it, and who does not take it in time is told how many were
- * lost; of statistics only the newest count. The first ones hold the whole last
- * hour, those that follow its end.
+ * feed.c - live changes for operators: each EVENT of the dispatchers, for all companies; changes of portals and
+ * pauses from changes.c; the statistics each second.
+ *
+ * Nothing is buffered for late subscribers. A slow subscriber receives the number of events it lost; of statistics
+ * it receives only the newest. Its first statistics hold the whole last hour, later ones only the end of it.
  */
 #include "broker/feed.h"
 #include "broker/exchange.h"
@@ -24,9 +24,9 @@ struct reader {
     struct feed *feed;
     LIST_ENTRY(reader) of_feed;
     struct sse *sse;
-    uint64_t lost;    /* since it took all; nothing more is sent until it did */
+    uint64_t lost;    /* since it took all; nothing more is sent until it has */
     bool is_counting; /* wants statistics */
-    bool has_hour;    /* and has had the whole hour */
+    bool has_hour;    /* and has received the whole hour */
 };
 
 struct feed {
@@ -54,7 +54,7 @@ static void gone(void *arg)
 
 static const struct sse_user reader_user = {.refill = refill, .gone = gone};
 
-/* Who did not take the last one yet gets none. */
+/* Skips a reader that has not taken the previous one yet. */
 static void stats_send(struct reader *r, const char *text, size_t len)
 {
     if (sse_is_empty(r->sse))
@@ -67,7 +67,7 @@ void feed_tick(struct broker *b)
     size_t len[2];
     struct reader *r;
     if (!LIST_EMPTY(&b->feed->list))
-        summary_watched(b); /* portals and pauses are told from summaries */
+        summary_watched(b); /* changes of portals and pauses come from summaries */
     LIST_FOREACH(r, &b->feed->list, of_feed) {
         unsigned which = r->has_hour;
         if (!r->is_counting)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* feed.h - what changes, live, for operators: each EVENT that dispatchers send, of all companies, and the statistics each second. */
+/* feed.h - live changes for operators: each EVENT of the dispatchers, for all companies, and the statistics each
+ * second. */
 #ifndef CHASQUI_BROKER_FEED_H
 #define CHASQUI_BROKER_FEED_H
 
@@ -9,7 +10,7 @@ struct feed *feed_new(void);
 void feed_destroy(struct feed **fp);
 void feed_follow(struct exchange *x, bool is_counting); /* with statistics, or without */
 void feed_tick(struct broker *b);                       /* each second */
-/* Tells all readers; takes `v`. */
+/* Sends to all readers; takes ownership of `v`. */
 void feed_say(struct broker *b, const char *kind, struct jv *v);
 void feed_take(struct broker *b, const struct msg_EVENT *m);
 

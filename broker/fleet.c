@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fleet.c - the robots and the durable queue as dispatchers count them, put
- * together.
+ * fleet.c - aggregates the dispatchers' counts of the robots and of the durable queue.
  *
- * Owns: a row for each robot that a dispatcher or healthd named lately, what
- * each dispatcher said of it last, and the sums. A dispatcher's counters begin
- * anew when it restarts: only what they grow by is added. Must never know a base
- * URL. Nothing is decided by it.
+ * Owns: a row for each robot that a dispatcher or healthd named recently, the latest report of each dispatcher on
+ * it, and the sums. A dispatcher's counters restart at 0 when it restarts, so only their growth is added. Must
+ * never know a base URL. No decision depends on it.
  */
 #include "broker/fleet.h"
 #include "broker/health.h"
@@ -20,10 +18,10 @@
 #include <string.h>
 
 #define WIDTH_OF(type) (sizeof(type) / sizeof(uint64_t))
-#define ROBOT_STEP_MS 30000 /* there may be thousands: coarser snapshots */
+#define ROBOT_STEP_MS 30000 /* with thousands of robots snapshots must be coarser */
 #define ROBOT_SLOTS 11
-#define FORGET_MS 30000 /* a robot that nobody names any more was removed */
-#define TOLD_MAX 64     /* dispatchers whose numbers of a robot are kept */
+#define FORGET_MS 30000 /* a robot not named for this long was removed */
+#define TOLD_MAX 64     /* dispatchers whose counts of a robot are kept */
 
 struct robot_sum { /* uint64_t only */
     uint64_t done, failed;
@@ -31,7 +29,7 @@ struct robot_sum { /* uint64_t only */
     uint64_t fault[FAULT_COUNT];
 };
 
-struct told { /* what a dispatcher said of a robot last */
+struct told { /* a dispatcher's latest report on a robot */
     struct told *next;
     char dispatcher[65], boot_id[65];
     struct robot_sum sum;
@@ -40,25 +38,25 @@ struct told { /* what a dispatcher said of a robot last */
 
 struct robot {
     char name[65];
-    uint64_t named_at_ms; /* by anybody */
+    uint64_t named_at_ms; /* by any process */
     int64_t told_unix_ms;
     bool is_wanted_known;
     enum wanted wanted;
     struct told *told;
     struct robot_sum sum;
     struct window *window;
-    struct robot_health health; /* the best of what is heard, or was last */
-    enum verdict verdict;       /* UNKNOWN while no healthd is heard that knows it */
-    int64_t mute_since_ms;      /* unix; a dispatcher's calls go unanswered since then; 0 = no */
+    struct robot_health health; /* the best current verdict, else the last one */
+    enum verdict verdict;       /* UNKNOWN while no connected healthd knows it */
+    int64_t mute_since_ms;      /* unix; calls of a dispatcher get no answer since then; 0 = no */
     struct {
-        int64_t at_ms; /* 0 = it never changed while we looked */
+        int64_t at_ms; /* 0 = no change seen yet */
         enum verdict from, to;
         char why[201];
     } change;
     struct {
-        int64_t as_of_ms; /* 0 = not known */
+        int64_t as_of_ms; /* 0 = unknown */
         int64_t used, total, kept_back, abandoned, left, movable, since_ms, deadline_ms;
-        int64_t waiting, waiting_movable;  /* sessions on a robot that is silent; -1 = it is not */
+        int64_t waiting, waiting_movable;  /* sessions on a silent robot; -1 = not silent */
         int64_t migrate_at_ms, lost_at_ms; /* unix; when they move, or are lost, unless it answers */
     } places;
 };
@@ -69,7 +67,7 @@ struct
 };
 
 struct fleet {
-    struct robot **robot; /* by name */
+    struct robot **robot; /* sorted by name */
     unsigned n, room;
     struct queue_sum queue;
     struct window *queue_window;
@@ -110,7 +108,7 @@ void fleet_destroy(struct fleet **fp)
 
 /* ---- the rows ----------------------------------------------------------------------------------------------- */
 
-/* Where the name stands, or would. */
+/* The index of the name, or where it would be inserted. */
 static unsigned place_of(const struct fleet *f, const char *name)
 {
     unsigned from = 0, to = f->n;
@@ -130,7 +128,7 @@ static struct robot *robot_find(const struct fleet *f, const char *name)
     return at < f->n && strcmp(f->robot[at]->name, name) == 0 ? f->robot[at] : NULL;
 }
 
-/* NULL when there are too many. */
+/* Returns NULL when there are too many robots. */
 static struct robot *robot_named(struct broker *b, const char *name)
 {
     struct fleet *f = b->fleet;
@@ -162,7 +160,7 @@ static struct told *told_of(struct robot *r, const char *dispatcher)
     return t;
 }
 
-/* sum += now - before, number by number; one that fell began anew. */
+/* sum += now - before, element by element. A number that fell was restarted. */
 static void add_growth(uint64_t *sum, const uint64_t *before, const uint64_t *now, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -173,7 +171,7 @@ struct teller {
     struct broker *b;
     const char *dispatcher, *boot_id;
     bool is_heard; /* before this message */
-    unsigned n;    /* rows of this message */
+    unsigned n;    /* rows in this message */
 };
 
 static bool is_heard(const struct fleet *f, const char *dispatcher, const char *boot_id)
@@ -199,11 +197,11 @@ static struct told *told_new(struct robot *r, const struct teller *from, const s
     strcpy(t->dispatcher, from->dispatcher);
     strcpy(t->boot_id, from->boot_id);
     if (!from->is_heard)
-        t->sum = *now; /* what it counted before we knew it is not ours */
+        t->sum = *now; /* counts from before we knew it are not added */
     t->next = r->told;
     r->told = t;
     for (struct told *last = t; last; last = last->next)
-        if (++n == TOLD_MAX) { /* the ones that were there first are long gone */
+        if (++n == TOLD_MAX) { /* the first entries expired long ago */
             for (struct told *old = last->next, *next; old; old = next) {
                 next = old->next;
                 free(old);
@@ -221,7 +219,7 @@ static void mute_look(struct robot *r)
     r->mute_since_ms = !is_mute ? 0 : r->mute_since_ms ? r->mute_since_ms : clock_unix_ms();
 }
 
-/* What healthd says, and what calls say of a robot that is well by its health. */
+/* Combines healthd's verdict with the outcome of calls to a robot that is well by its health. */
 static enum verdict judged(const struct robot *r, enum verdict v)
 {
     return v == VERDICT_UP && r->mute_since_ms ? VERDICT_SUSPECT : v;
@@ -308,7 +306,7 @@ static int64_t number_of(const struct jv *row, const char *key)
     return jv_int(jv_get(row, key), &n) ? n : -1;
 }
 
-/* How long it has been silent is the database's word; until when its sessions wait is counted from now. */
+/* The database decides how long it has been silent. The deadline of its sessions is counted from now. */
 static void waiting_take(struct robot *r, const struct jv *row, const struct jv *summary)
 {
     int64_t silent_ms = number_of(row, "silent_ms"), migrate_ms = number_of(summary, "migrate_after_ms"),
@@ -380,7 +378,7 @@ void fleet_tick(struct broker *b)
 {
     struct fleet *f = b->fleet;
     uint64_t now = loop_now_ms(b->loop);
-    bool is_told = f->dispatcher_heard_ms + FORGET_MS / 2 > now; /* else nobody could name them */
+    bool is_told = f->dispatcher_heard_ms + FORGET_MS / 2 > now; /* else no process could name them */
     health_each(b, health_named, b);
     window_step(f->queue_window, now, (const uint64_t *)&f->queue);
     for (unsigned i = 0; i < f->n;) {
@@ -526,7 +524,7 @@ static struct jv *drain_jv(const struct robot *r)
     return drain;
 }
 
-/* null unless it is silent: what its sessions wait for, and until when. */
+/* null unless the robot is silent; else what its sessions wait for, and until when. */
 static struct jv *silence_jv(const struct robot *r)
 {
     if (r->health.down != DOWN_SILENT || r->verdict != VERDICT_DOWN)

@@ -1,35 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* fleet.h - the robots and the durable queue as dispatchers count them, put together. */
+/* fleet.h - aggregates the dispatchers' counts of the robots and of the durable queue. */
 #ifndef CHASQUI_BROKER_FLEET_H
 #define CHASQUI_BROKER_FLEET_H
 
 #include "broker/broker.h"
 
-struct queue_sum { /* what dispatchers counted at the durable queue while we knew them; uint64_t only */
+struct queue_sum { /* the dispatchers' counts at the durable queue since we knew them; uint64_t only */
     uint64_t accepted, rejected, done, failed, retried;
     struct hist wait;
 };
 struct fleet_count { /* of robots */
     unsigned all, active, draining, up, suspect, down, unknown;
-    int64_t used, total;   /* places of active ones; -1 = not known yet */
-    int64_t open_to_queue; /* free ones that are not kept for interactive log-ins */
+    int64_t used, total;   /* places of active robots; -1 = unknown */
+    int64_t open_to_queue; /* free places not reserved for interactive log-ins */
     int64_t abandoned;
 };
 struct fleet *fleet_new(struct broker *b);
 void fleet_destroy(struct fleet **fp);
 void fleet_tick(struct broker *b); /* each second */
-/* A healthd said something of it. */
+/* A healthd reported on the robot. */
 void fleet_robot_judged(struct broker *b, const char *name);
-/* What dispatchers tell. */
+/* Takes the dispatchers' reports. */
 void fleet_robots_told(struct broker *b, const char *dispatcher, const char *boot_id, struct str payload);
 void fleet_stats_told(struct broker *b, const struct stats *before, const struct stats *now);
 void fleet_dispatcher_gone(struct broker *b, const char *dispatcher);
 void fleet_places_told(struct broker *b, const struct jv *summary); /* rows of OPS_SUMMARY */
 struct fleet_count fleet_count(const struct broker *b);
-/* Each robot's name whose last verdict is this, or that is wanted so. */
+/* Calls fn for the name of each robot whose last verdict is v, or whose wanted state is given. */
 void fleet_each_judged(const struct broker *b, enum verdict v,
                        void (*fn)(void *arg, const char *name, int64_t since_ms, const char *why), void *arg);
-/* Each robot that is down and silent: how many sessions wait for it (-1 = not known), and when they are lost (unix). */
+/* For each robot that is down and silent: how many sessions wait for it (-1 = unknown), and when they are lost
+ * (unix). */
 typedef void fleet_silent_fn(void *arg, const char *name, int64_t since_ms, const char *why, int64_t waiting,
                              int64_t lost_at_ms);
 void fleet_each_silent(const struct broker *b, fleet_silent_fn *fn, void *arg);
@@ -40,7 +41,7 @@ void fleet_each_draining(const struct broker *b,
 const struct queue_sum *fleet_queue(const struct broker *b);
 double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_sum *grown);
 struct jv *fleet_robots_jv(const struct broker *b);
-struct jv *fleet_places_jv(const struct broker *b); /* NULL = not known yet */
+struct jv *fleet_places_jv(const struct broker *b); /* NULL = unknown yet */
 void fleet_metrics(const struct broker *b, struct buf *out);
 
 #endif

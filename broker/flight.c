@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * flight.c - requests that a dispatcher works on, or will.
+ * flight.c - requests in flight at a dispatcher, and requests queued for one.
  *
- * Owns: the lanes' queues, the table of flights by the id of their last
- * sending, their deadlines. Must never send a flight whose deadline passed, nor
- * send again what may have been done: a log-in whose dispatcher died is awaited
- * at another one, an action's outcome is unknown. What names itself (a queued
- * job by its uid, a batch by its key, its lines by their index) is sent again as
- * often as needed, other questions once. Every sending has a new id,
- * so that a dispatcher which was given up and comes back is not taken for the
- * one that works on it now.
+ * Owns: the lanes' queues, the table of flights by the id of their last sending, their deadlines. Must never send
+ * a flight whose deadline has passed. Must never resend a flight that may have been executed: when its dispatcher
+ * died, a log-in is awaited at another one, and the outcome of an action is unknown. An idempotent request (a
+ * queued job by its uid, a batch by its key, lines by their index) is resent as often as needed, any other
+ * question once. Every sending has a new id, so that a dispatcher that was given up and returns is not mistaken
+ * for the current one.
  */
 #include "broker/flight.h"
 #include "broker/fairq.h"
@@ -21,13 +19,13 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#define SILENCE_GRACE_MS 2000  /* of a stream, beyond the dispatcher's own limit */
-#define DEADLINE_MAX_MS 600000 /* of the wire */
+#define SILENCE_GRACE_MS 2000  /* for a stream, beyond the dispatcher's own limit */
+#define DEADLINE_MAX_MS 600000 /* limit of the wire format */
 
 struct flights {
     struct fairq *queue[LANE_COUNT];
     uint64_t n_of_lane[LANE_COUNT]; /* sent and not over */
-    struct map by_id;               /* those that were sent */
+    struct map by_id;               /* flights that were sent */
     uint64_t n_open, n_streams, last_id;
     bool is_pumping, is_pump_wanted;
 };
@@ -37,7 +35,7 @@ struct flights *flights_new(struct broker *b)
     struct flights *fs = xcalloc(1, sizeof *fs);
     for (unsigned i = 0; i < LANE_COUNT; i++)
         fs->queue[i] = fairq_new((uint64_t)b->conf->queue_max_depth);
-    fs->last_id = id_random_u64() >> 16; /* ids of a broker that was restarted do not look like ours */
+    fs->last_id = id_random_u64() >> 16; /* ids after a restart of the broker differ from earlier ones */
     return fs;
 }
 
@@ -72,7 +70,7 @@ static void table_remove(struct flights *fs, struct flight *f)
     fs->n_of_lane[lane_of(f)]--;
 }
 
-/* The lane that a client's request counts in, also when it is awaited in another one. */
+/* The lane that a client's request counts in, even when it is awaited in another lane. */
 static struct lane_sum *sum_of(const struct flight *f)
 {
     return tally_lane(f->b->tally, op_table[f->op].lane);
@@ -90,7 +88,7 @@ static void count_answer(const struct flight *f, uint64_t status)
 
 /* ---- states ------------------------------------------------------------------------------------------------- */
 
-/* Out of the queue, or of its dispatcher's hands. */
+/* Removes f from its queue or from its dispatcher. */
 static void flight_take_out(struct flight *f)
 {
     struct flights *fs = f->b->flights;
@@ -148,7 +146,7 @@ uint64_t flight_worked_ms(const struct flight *f)
 void flight_end(struct flight *f)
 {
     bool is_whole =
-        f->stream && stream_is_whole(f->stream); /* a client may close before the word that it was the last */
+        f->stream && stream_is_whole(f->stream); /* a client may close before the final message arrives */
     if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && !is_whole && f->op_now != OP_EXECUTE_LOGIN) {
         struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
         peer_send(f->b, f->peer, &m);
@@ -159,7 +157,7 @@ void flight_end(struct flight *f)
 
 static void flight_fail(struct flight *f, enum err e)
 {
-    if (f->state == FLIGHT_STREAMING) { /* its answer has begun: all that is left is to cut it */
+    if (f->state == FLIGHT_STREAMING) { /* its answer has begun, so it can only be cut */
         struct stream *s = f->stream;
         flight_close(f);
         if (s)
@@ -168,7 +166,7 @@ static void flight_fail(struct flight *f, enum err e)
     }
     flight_close(f);
     if (f->op == OP_EXECUTE_QUEUED && f->job_id && e == ERR_DEADLINE_EXCEEDED)
-        sum_of(f)->done++; /* it is in the queue: its client is told so */
+        sum_of(f)->done++; /* it is in the queue, and its client is informed of that */
     else
         sum_of(f)->failed++;
     f->user->failed(f->arg, e);
@@ -179,7 +177,7 @@ static void deadline_passed(void *arg)
     struct flight *f = arg;
     if (f->state == FLIGHT_STREAMING)
         stat_inc(streams_silent_total);
-    else if (f->op != OP_EXECUTE_QUEUED || !f->job_id) /* a job that is queued is a good answer */
+    else if (f->op != OP_EXECUTE_QUEUED || !f->job_id) /* a queued job is a valid answer */
         stat_inc(deadline_exceeded_total);
     if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && f->op_now != OP_EXECUTE_LOGIN) {
         struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
@@ -188,7 +186,7 @@ static void deadline_passed(void *arg)
     flight_fail(f, ERR_DEADLINE_EXCEEDED);
 }
 
-/* A stream is silent when its dispatcher is, not when its client is: then chunks wait here. */
+/* A stream counts as silent only when its dispatcher is. When its client is slow, chunks wait here. */
 static void silence_look(void *arg)
 {
     struct flight *f = arg;
@@ -198,7 +196,7 @@ static void silence_look(void *arg)
         loop_timer_in(f->b->loop, &f->timer, (uint64_t)f->b->conf->timeout_download_idle_ms + SILENCE_GRACE_MS);
 }
 
-/* A body that may be of any length: it is lent memory at once. */
+/* Whether the body may have any length: such a stream is lent memory at once. */
 static bool is_stream(enum op op)
 {
     return op == OP_BUZON_DOWNLOAD || op == OP_BATCH_RESULTS || op == OP_ROBOT_PASS;
@@ -239,7 +237,7 @@ void flight_start(struct broker *b, struct flight *f)
 
 /* ---- sending ------------------------------------------------------------------------------------------------ */
 
-/* A file is sent for its memory at once; a list mostly comes whole, and is a stream only when it is long. */
+/* A file is lent memory when it is sent. A list mostly comes whole, and is a stream only when it is long. */
 static void memory_lend(struct flight *f)
 {
     if (is_stream(f->op_now) && !f->lent)
@@ -261,7 +259,8 @@ static void send_fields(struct flight *f, uint64_t now_ms)
     f->request.deadline_ms = left_ms < DEADLINE_MAX_MS ? left_ms : DEADLINE_MAX_MS;
 }
 
-/* One from the lane's queue to a dispatcher; false when there is none of either. */
+/* Sends one flight from the lane's queue to a dispatcher. Returns false when there is no flight or no
+ * dispatcher. */
 static bool send_one(struct broker *b, enum lane lane)
 {
     struct flights *fs = b->flights;
@@ -279,7 +278,7 @@ static bool send_one(struct broker *b, enum lane lane)
     send_fields(f, now_ms);
     if (peer_request(b, p, f) != 0) {
         fairq_return(fs->queue[lane], &f->item);
-        return true; /* p is not picked again: another one is tried, or none */
+        return true; /* p is not picked again: another dispatcher is tried, or none */
     }
     f->state = FLIGHT_SENT;
     f->sent_at_ms = now_ms;
@@ -295,7 +294,7 @@ void flights_pump(struct broker *b)
     struct flights *fs = b->flights;
     fs->is_pump_wanted = true;
     if (fs->is_pumping)
-        return; /* called by what it calls: the loop below goes on */
+        return; /* re-entered through a callback: the loop below continues */
     fs->is_pumping = true;
     while (fs->is_pump_wanted) {
         fs->is_pump_wanted = false;
@@ -313,7 +312,7 @@ static void take_reply(struct flight *f, const struct msg *m)
     flight_close(f);
     count_answer(f, m->REPLY.status);
     if (f->op_now == OP_JOB_AWAIT && f->op != OP_JOB_AWAIT && str_is(m->REPLY.error, err_code(ERR_JOB_NOT_FOUND)))
-        f->user->failed(f->arg, ERR_NO_DISPATCHER); /* its dispatcher died before the job was there */
+        f->user->failed(f->arg, ERR_NO_DISPATCHER); /* its dispatcher died before the job existed */
     else
         f->user->reply(f->arg, &m->REPLY, m->payload);
 }
@@ -399,7 +398,7 @@ void flights_take(struct broker *b, struct peer *from, const struct msg *m)
 
 /* ---- dispatchers that went ---------------------------------------------------------------------------------- */
 
-/* May be sent as often as needed: asked again it is the same. */
+/* Whether it is idempotent, and may be sent as often as needed. */
 static bool is_patient(const struct flight *f)
 {
     return f->op == OP_EXECUTE_LOGIN /* awaited */ || f->op == OP_EXECUTE_QUEUED || lane_of(f) == LANE_BATCH;
@@ -421,7 +420,7 @@ static void send_again(struct flight *f)
     stat_inc(resends_total);
 }
 
-/* Its dispatcher is gone, and what it did of it nobody knows. */
+/* Its dispatcher is gone, and the extent of its work is unknown. */
 static void flight_orphaned(struct flight *f)
 {
     if (f->state == FLIGHT_STREAMING)

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gate.c - one reading of a head, or none.
+ * gate.c - admits a request head that has exactly one reading.
  *
- * Owns nothing and keeps nothing. Must never read outside the head, nor admit
- * a head in which a byte is unaccounted for: every part has to begin exactly
- * where the one before it and its CR LF end. That catches bare LFs, NULs in
- * values and folded lines, which the library hides. (A NUL in the place of a
- * line's CR leaves no trace; the library and we then read the same line's end.)
- * Fails closed: a library that laid its memory out differently would get every
- * request refused.
+ * Owns nothing and keeps nothing. Must never read outside the head, and must never admit a head with a byte
+ * unaccounted for. Every part must begin exactly after the CR LF of the part before it. This catches bare LFs,
+ * NULs in values and folded lines, which the library hides. (A NUL in place of a line's CR leaves no trace; the
+ * library and we then read the same end of the line.) Fails closed: a library with a different memory layout would
+ * have every request refused.
  */
 #include "broker/gate.h"
 
@@ -52,7 +50,7 @@ const char *gate_authority(const char *target, size_t *len)
     return *len ? target + scheme : NULL;
 }
 
-/* A host and perhaps a port, without a user. */
+/* Checks a host with an optional port, without a user. */
 static bool is_authority(const char *s, size_t len)
 {
     for (size_t i = 0; i < len; i++)
@@ -61,7 +59,7 @@ static bool is_authority(const char *s, size_t len)
     return true;
 }
 
-/* NULL, or what is wrong with it. */
+/* Returns NULL, or what is wrong with it. */
 static const char *target_wrong(const char *s)
 {
     size_t len;
@@ -83,13 +81,13 @@ static const char *target_wrong(const char *s)
     return NULL;
 }
 
-/* Does a line end at `end` with CR LF (now two NULs)? */
+/* Whether a line ends at `end` with CR LF (now two NULs). */
 static bool is_line_end(const char *end, const char *limit)
 {
     return limit - end >= 2 && !end[0] && !end[1];
 }
 
-/* Every byte of the head is part of something that was checked, in order. */
+/* Whether every byte of the head belongs to a checked part, in order. */
 static bool is_seamless(const struct gate_head *h)
 {
     const char *limit = h->method + h->bytes;
@@ -150,7 +148,7 @@ static bool read_length(const char *s, uint64_t *out)
     return true;
 }
 
-/* NULL, or what is wrong with how the body's end would be found. */
+/* Returns NULL, or what is wrong with the fields that determine the body's end. */
 static const char *framing_wrong(const struct framing_fields *seen, struct gate_framing *out)
 {
     if (seen->lengths > 1 || seen->codings > 1 || seen->hosts > 1 || seen->authorizations > 1 || seen->types > 1)

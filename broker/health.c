@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * health.c - what healthd says, for operators: each publisher's own counters and
- * its verdicts by name. Nothing is decided by it here; the dispatchers
- * listen for themselves. Knows no robot's URL, only names. A publisher is heard
- * while its connection stands and it was not silent for SILENT_MS.
+ * health.c - healthd's reports, for operators: each publisher's own counters and its verdicts by name. No decision
+ * is made from them here; the dispatchers subscribe themselves. Knows no robot's URL, only names. A publisher
+ * counts as heard while it is connected and was not silent for SILENT_MS.
  */
 #include "broker/health.h"
 #include "broker/fleet.h"
@@ -19,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SILENT_MS 2500 /* it says something at least once a second */
+#define SILENT_MS 2500 /* it publishes at least once a second */
 #define STALLED_MS 1000
 
 struct opinion {
@@ -35,7 +34,7 @@ struct publisher {
     bool is_linked;
     uint64_t seq, heard_at_ms, interval_ms, n_gaps;
     int64_t stats_unix_ms, silent_since_ms; /* unix; 0 = no, or not yet */
-    struct opinion *opinion;                /* HEALTH_ROBOTS_MAX, so that names stay where they are */
+    struct opinion *opinion;                /* HEALTH_ROBOTS_MAX entries, so that names stay in place */
     struct names by_name;
     unsigned n;
     struct stats stats;
@@ -82,7 +81,7 @@ static void sequence_take(struct publisher *p, const struct msg_HEALTH *m)
         p->n_gaps++;
         stat_inc(healthd_gaps_total);
     }
-    if (!str_is(m->incarnation, p->incarnation)) { /* its counters begin anew */
+    if (!str_is(m->incarnation, p->incarnation)) { /* its counters restarted */
         window_destroy(&p->probes);
         memset(&p->stats, 0, sizeof p->stats);
     }
@@ -188,7 +187,7 @@ void health_tick(struct broker *b)
     for (unsigned i = 0; i < h->n; i++) {
         struct publisher *p = &h->publisher[i];
         if (was_stalled && p->heard_at_ms && p->is_linked)
-            p->heard_at_ms = now; /* we were the silent ones */
+            p->heard_at_ms = now; /* the pause was ours */
         if (is_heard(b, p))
             p->silent_since_ms = 0;
         else if (!p->silent_since_ms)
@@ -209,7 +208,7 @@ unsigned health_heard(const struct broker *b, unsigned *of, int64_t *silent_sinc
     for (unsigned i = 0; i < b->health->n; i++) {
         const struct publisher *p = &b->health->publisher[i];
         n += is_heard(b, p);
-        if (p->silent_since_ms > *silent_since_ms) /* the last one to go */
+        if (p->silent_since_ms > *silent_since_ms) /* the last one to fall silent */
             *silent_since_ms = p->silent_since_ms;
     }
     return n;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* holders.c - a row for each holder that has something, found by its key. */
+/* holders.c - a row for each holder that has at least one thing, found by its key. */
 #include "broker/holders.h"
 
 #include "common/check.h"

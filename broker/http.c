@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http.c - connections, and the only file that knows libmicrohttpd.
+ * http.c - connections, and the only file that includes libmicrohttpd.
  *
- * Two daemons without threads, each an epoll set inside ours. Owns: listeners,
- * connections (struct client), and the exchange of each. The library is told to
- * suspend a connection whose exchange waits; a suspended one notices nothing, so
- * its descriptor is watched here meanwhile. Must never queue an answer before
- * the request is whole, unless the connection is to end with it: the library
- * closes after an early one.
+ * Two daemons without threads, each an epoll set inside ours. Owns: listeners, connections (struct client), and
+ * the exchange of each. A connection whose exchange waits is suspended in the library. The library notices nothing
+ * on a suspended connection, so its descriptor is watched here meanwhile. Must never queue an answer before the
+ * request is complete, unless the connection is to end with it: the library closes after an early answer.
  *
- * Slow clients: the library closes connections that move no byte for
- * broker.idle_timeout_s; those that move a byte now and then but never finish
- * their request are cut here after broker.request_timeout_ms. Connections
- * without a good token and without a request give way to new ones, the eldest
- * first, when their address or the listener has too many; then those that have
- * shown one and stand idle, when one owner has too many or the listener is full.
+ * Slow clients: the library closes connections that move no byte for broker.idle_timeout_s. Connections that move
+ * a byte now and then but never finish their request are cut here after broker.request_timeout_ms.
+ *
+ * Eviction: when an address or the listener has too many connections, the oldest one without a verified token and
+ * without a request is closed first. Idle connections with a verified token follow, when one owner has too many or
+ * the listener is full.
  */
 #include "broker/http.h"
 #include "broker/auth.h"
@@ -42,33 +40,33 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define KNOWN_VERSION "0.9.75" /* whose memory layout the gate knows */
-/* Of a connection: a head of GATE_HEAD_BYTES_MAX, its table of fields, and the head of the answer. */
+#define KNOWN_VERSION "0.9.75" /* the gate knows the memory layout of this version */
+/* Per connection: a head of GATE_HEAD_BYTES_MAX, its table of fields, and the head of the answer. */
 #define POOL_BYTES (64 * 1024)
 #define FIELDS_MAX 512
 #define DOORS_MAX 16 /* addresses of both listeners */
 #define OPS_CONNECTIONS_MAX 1000
-#define RUN_MS 250      /* the library's own timeouts are looked at that often */
-#define WATCH_MS 50     /* requests that wait longer have their client watched */
-#define TURN_AWAY_MS 50 /* new connections are turned away that long before a door closes: beyond a round trip */
+#define RUN_MS 250      /* interval of handling the library's own timeouts */
+#define WATCH_MS 50     /* a client is watched once its request has waited this long */
+#define TURN_AWAY_MS 50 /* how long a listener turns connections away before it closes: more than a round trip */
 #define ACCEPTS_MAX 1000
 
 struct door { /* one address of a listener */
     struct http *http;
     enum listener listener;
-    int fd;                    /* bound; the library's once it listens; -1 = closed */
-    struct MHD_Daemon *daemon; /* NULL = it does not listen yet */
-    struct loop_fd *watch;     /* of the library's epoll set */
-    bool is_due;               /* the library has something to do */
+    int fd;                    /* bound; owned by the library once it listens; -1 = closed */
+    struct MHD_Daemon *daemon; /* NULL = not listening yet */
+    struct loop_fd *watch;     /* on the library's epoll set */
+    bool is_due;               /* the library has work to do */
     uint64_t n_clients, n_clients_max;
-    struct strangers *strangers, *guests; /* connections without a request: with no good token, with one */
+    struct strangers *strangers, *guests; /* connections without a request: without a verified token, with one */
 };
 
 struct http {
     struct broker *b;
     struct door door[DOORS_MAX];
     unsigned n_doors;
-    bool is_open; /* the app listener's */
+    bool is_open; /* for the app listener */
     LIST_HEAD(clients, client) clients;
     TAILQ_HEAD(parked, client) parked; /* not watched yet, oldest first */
     struct loop_timer run_timer, watch_timer, sweep_timer, open_timer, close_timer;
@@ -80,27 +78,27 @@ struct client { /* one connection */
     struct door *door;
     LIST_ENTRY(client) of_all;
     struct MHD_Connection *connection;
-    struct exchange *exchange; /* NULL between two */
+    struct exchange *exchange; /* NULL between two requests */
     int fd;
     char peer[64];
-    const char *target_at;    /* where the library had the target */
-    struct stranger stranger; /* among the strangers, or when it is known among the guests */
-    bool is_known;            /* a good token was shown */
-    bool is_begun;            /* the exchange saw its head */
-    bool is_whole;            /* the request is there, or was answered */
-    bool is_gone;             /* it went away while it was parked */
+    const char *target_at;    /* the library's address of the target */
+    struct stranger stranger; /* in the strangers, or in the guests when is_known */
+    bool is_known;            /* has presented a verified token */
+    bool is_begun;            /* the exchange has received its head */
+    bool is_whole;            /* the request is complete, or was answered */
+    bool is_gone;             /* the client left while the connection was parked */
     bool is_abrupt;           /* it may still be sending when the connection is closed */
     bool is_parked;
-    bool is_listed; /* among the parked ones that will be watched */
+    bool is_listed; /* in the parked list, to be watched */
     uint64_t parked_at_ms;
     TAILQ_ENTRY(client) of_parked;
     struct loop_fd *watch;
-    uint64_t waits_since_ms; /* for its request to become whole; 0 = no byte of one came */
-    uint64_t seen_bytes;     /* that came in all, at the last look */
+    uint64_t waits_since_ms; /* for its request to become complete; 0 = no byte of one received */
+    uint64_t seen_bytes;     /* total received at the last look */
     bool is_looked_at;
 };
 
-struct outflow { /* what the library pulls */
+struct outflow { /* read by the library */
     struct client *client;
     struct pull *pull;
     bool is_http10;
@@ -130,7 +128,8 @@ static void unpark(struct client *c)
     due(c->door);
 }
 
-/* In the middle of its body a client is not watched: one that went away may have sent more, and reading tells. */
+/* A client in the middle of its body is not watched: after more data it may have left, and only reading shows
+ * that. */
 static void park(struct client *c)
 {
     struct http *h = c->door->http;
@@ -158,7 +157,7 @@ static void client_gone(void *arg, uint32_t events)
     unpark(c);
 }
 
-/* Most requests are answered before it is their turn to be watched. */
+/* Most requests are answered before they are due to be watched. */
 static void watch_due(void *arg)
 {
     struct http *h = arg;
@@ -167,7 +166,7 @@ static void watch_due(void *arg)
     while ((c = TAILQ_FIRST(&h->parked)) && c->parked_at_ms + WATCH_MS <= now) {
         c->watch = loop_fd_add(h->b->loop, c->fd, EPOLLRDHUP, client_gone, c);
         if (!c->watch)
-            break; /* the kernel has no room: later */
+            break; /* the kernel has no room: try again later */
         TAILQ_REMOVE(&h->parked, c, of_parked);
         c->is_listed = false;
     }
@@ -222,7 +221,7 @@ static struct MHD_Response *response_new(struct client *c, struct exchange *x)
                                               o->pull->block_bytes, outflow_pull, o, outflow_free);
         if (!r)
             outflow_free(o);
-        else if (is_bare) /* else the library sends the last chunk of a body that it does not send */
+        else if (is_bare) /* else the library sends the last chunk although it omits the body */
             MHD_set_response_options(r, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     } else {
         r = MHD_create_response_from_buffer(a->len, a->body,
@@ -293,7 +292,7 @@ static struct client *client_of(struct MHD_Connection *connection)
     return *(struct client *const *)MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 }
 
-/* The request line came; the exchange begins. */
+/* The request line has arrived; the exchange begins. */
 static void *line_came(void *arg, const char *target, struct MHD_Connection *connection)
 {
     struct door *d = arg;
@@ -346,7 +345,7 @@ static enum exchange_next begin(struct client *c, struct exchange *x, const char
     return exchange_begin(x, &head);
 }
 
-/* A first call with the head, then one for each piece of the body, a last one; and one after each resume. */
+/* Called first with the head, then for each piece of the body, then a last time; also after each resume. */
 static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
                             const char *version, const char *data, size_t *len, void **context)
 {
@@ -370,7 +369,7 @@ static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const 
     case EXCHANGE_ANSWER:
         return answer_send(c, x);
     case EXCHANGE_PARK:
-        if (!c->is_parked) /* the library gives the next piece of a chunked body once more */
+        if (!c->is_parked) /* the library passes the next piece of a chunked body again */
             park(c);
         return MHD_YES;
     case EXCHANGE_MORE:
@@ -381,7 +380,7 @@ static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const 
     return MHD_NO;
 }
 
-/* Of one that has to go: its end is noticed by the library. */
+/* Closes a stranger that must give way; the library notices the end. */
 static void way_give(struct client *c)
 {
     if (!c)
@@ -390,7 +389,7 @@ static void way_give(struct client *c)
     shutdown(c->fd, SHUT_RDWR);
 }
 
-/* Likewise; its client asks again on another connection, as with any that stood idle for too long. */
+/* Closes a guest likewise. Its client retries on another connection, as after any idle timeout. */
 static void guest_give(struct client *c)
 {
     if (!c)
@@ -455,7 +454,7 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
     LIST_INSERT_HEAD(&h->clients, c, of_all);
     d->n_clients++;
     *context = c;
-    if (d->n_clients >= d->n_clients_max) { /* or the next one would wait until somebody goes */
+    if (d->n_clients >= d->n_clients_max) { /* else the next one would wait until another one ends */
         if (strangers_count(d->strangers))
             way_give(strangers_shed(d->strangers));
         else
@@ -466,7 +465,7 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
     way_give(strangers_come(d->strangers, &c->stranger));
 }
 
-/* May its last answer be lost because bytes of it come that nobody reads? */
+/* Whether its last answer may be lost, because unread bytes of the client are still arriving. */
 static bool is_to_linger(const struct client *c)
 {
     char byte;
@@ -483,7 +482,7 @@ static void client_end(struct client *c)
         linger_close(h->lingering, c->fd);
     LIST_REMOVE(c, of_all);
     if (c->door->n_clients-- >= c->door->n_clients_max)
-        due(c->door); /* the library takes new ones again */
+        due(c->door); /* the library accepts new connections again */
     free(c);
 }
 
@@ -496,7 +495,7 @@ static void connection_changed(void *arg, struct MHD_Connection *connection, voi
         client_end(*context);
 }
 
-/* The library would unescape in place; we do that ourselves, from our copy. */
+/* The library would unescape in place. We unescape our own copy instead. */
 static size_t unescape_not(void *arg, struct MHD_Connection *connection, char *text)
 {
     (void)arg, (void)connection;
@@ -505,7 +504,7 @@ static size_t unescape_not(void *arg, struct MHD_Connection *connection, char *t
 
 /* ---- slow clients ------------------------------------------------------------------------------------------- */
 
-/* Between two requests the library does not say that bytes of the next one came; the kernel does. */
+/* Between two requests the library does not report bytes of the next one; the kernel does. */
 static void look_between(struct client *c, uint64_t now)
 {
     uint64_t bytes = listen_bytes_come(c->fd);
@@ -532,7 +531,7 @@ static void sweep_due(void *arg)
         if (!c->waits_since_ms || now < c->waits_since_ms + limit_ms)
             continue;
         stat_inc(http_slow_total);
-        c->waits_since_ms = now; /* once is enough */
+        c->waits_since_ms = now; /* only once */
         shutdown(c->fd, SHUT_RDWR);
     }
     loop_timer_in(h->b->loop, &h->sweep_timer, limit_ms / 4 < 1000 ? limit_ms / 4 : 1000);
@@ -574,7 +573,7 @@ static void run_due(void *arg)
 
 /* ---- the whole ---------------------------------------------------------------------------------------------- */
 
-/* false after logging why. */
+/* Returns false after logging why. */
 static bool door_bind(struct http *h, enum listener listener, const char *where)
 {
     int fds[DOORS_MAX];
@@ -632,7 +631,7 @@ void http_open(struct broker *b)
         log_line(LOG_INFO, "open", "http", b->conf->broker_http, NULL);
         return;
     }
-    b->is_failed = true; /* another process took the address since it was bound */
+    b->is_failed = true; /* another process has taken the address since it was bound */
     loop_stop(b->loop);
 }
 
@@ -678,7 +677,7 @@ struct http *http_new(struct broker *b)
     return b->is_failed ? NULL : b->http;
 }
 
-/* Accepts all that came, then closes. */
+/* Accepts all connections that have arrived, then closes. */
 static void door_close(struct door *d)
 {
     for (unsigned i = 0; d->daemon && i < ACCEPTS_MAX && listen_has_more(d->fd); i++)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * items.c - borders of JSON values. Must never read behind the text's end, nor
- * take a quote inside of a string for its end, nor leave a copy of an item
- * behind: it may hold credentials.
+ * items.c - boundaries of JSON values. Must never read past the text's end. Must never mistake a quote inside a
+ * string for its end. Must never leave a copy of an item behind, because it may hold credentials.
  */
 #include "broker/items.h"
 
@@ -11,7 +10,7 @@
 #include <string.h>
 
 #define DEPTH_MAX 32
-#define DEPTH_AROUND 2 /* the body and its items */
+#define DEPTH_AROUND 2 /* the body and its array of items */
 
 static const char *space_end(const char *p, const char *end)
 {
@@ -20,7 +19,7 @@ static const char *space_end(const char *p, const char *end)
     return p;
 }
 
-/* Behind the string that begins at p; NULL when it does not end. */
+/* Returns the address after the string that begins at p; NULL when it does not end. */
 static const char *string_end(const char *p, const char *end)
 {
     for (p++; p < end; p++) {
@@ -32,7 +31,8 @@ static const char *string_end(const char *p, const char *end)
     return NULL;
 }
 
-/* Behind the value that begins at p; NULL when it does not end, or there is none. *deepest = its depth. */
+/* Returns the address after the value that begins at p; NULL when it does not end, or there is none. *deepest =
+ * its depth. */
 static const char *value_end(const char *p, const char *end, unsigned *deepest)
 {
     unsigned depth = 0;
@@ -105,7 +105,7 @@ bool items_find(const char *text, size_t len, size_t *from, size_t *to)
     return false;
 }
 
-/* The array comes with its brackets. */
+/* `array` includes the brackets. */
 static void items_begin(struct items *it, const char *array, size_t len)
 {
     it->end = array + len - 1;
@@ -113,7 +113,8 @@ static void items_begin(struct items *it, const char *array, size_t len)
 }
 
 enum items_next { ITEMS_ONE, ITEMS_END, ITEMS_BAD, ITEMS_DEEP };
-/* The next element, borrowed. ITEMS_DEEP: with object and array around it, it is nested deeper than 32. */
+/* Returns the next element, borrowed. ITEMS_DEEP: together with its object and array it is nested deeper than
+ * 32. */
 static enum items_next items_next(struct items *it, const char **item, size_t *len)
 {
     unsigned depth;
@@ -128,20 +129,20 @@ static enum items_next items_next(struct items *it, const char **item, size_t *l
         return ITEMS_DEEP;
     p = space_end(p, it->end);
     if (p < it->end && (*p != ',' || space_end(p + 1, it->end) == it->end))
-        return ITEMS_BAD; /* two values side by side, or a comma at the end */
+        return ITEMS_BAD; /* two values without a comma, or a comma at the end */
     it->at = p < it->end ? space_end(p + 1, it->end) : p;
     return ITEMS_ONE;
 }
 
 /* ---- judging ------------------------------------------------------------------------------------------------ */
 
-/* A key "items" that is written with escapes is found in the second reading. */
+/* A key "items" written with escapes is found by the second reading. */
 struct jv *judging_begin(struct judging *j, struct buf *text, enum jv_bad *why)
 {
     size_t from, to;
     struct buf about = {0};
     struct jv *v;
-    buf_adds(text, ""); /* there may be none */
+    buf_adds(text, ""); /* it may be empty */
     j->text = *text;
     *text = (struct buf){0};
     if (!items_find(j->text.data, j->text.len, &from, &to)) {

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * linger.c - closing without losing the last answer.
+ * linger.c - closes a connection without losing its last answer.
  *
- * A socket that is closed while bytes of its client wait unread is reset, and
- * the reset may overtake the answer. So a second descriptor of it is kept for a
- * moment and read to its end. Owns those descriptors, LINGERS_MAX at most, each
- * for LINGER_MS and LINGER_BYTES_MAX at most; beyond that connections are
- * closed at once.
+ * Closing a socket with unread bytes of its client resets it, and the reset may overtake the answer. So a second
+ * descriptor of the socket is kept for a moment and read to its end. Owns those descriptors: at most LINGERS_MAX,
+ * each for at most LINGER_MS and LINGER_BYTES_MAX. Further connections are closed at once.
  */
 #include "broker/linger.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* linger.h - closing without losing the last answer. */
+/* linger.h - closes a connection without losing its last answer. */
 #ifndef CHASQUI_BROKER_LINGER_H
 #define CHASQUI_BROKER_LINGER_H
 
@@ -8,8 +8,8 @@
 struct lingering;
 struct lingering *linger_new(struct loop *l);
 void linger_destroy(struct lingering **lp);
-/* `fd` will be closed by its owner after this: its other half is read to the end for a moment, so that the last
- * answer is not lost in a reset. */
+/* Call before `fd` is closed by its owner. The receiving half is read to its end for a moment, so that a reset
+ * does not lose the last answer. */
 void linger_close(struct lingering *l, int fd);
 
 #endif

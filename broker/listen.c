@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listen.c - the sockets that an address means, and what the kernel knows of theirs.
+ * listen.c - the sockets of a listening address, and the kernel's state of them.
  *
- * "*", "" and "[::]" mean all of IPv4 and all of IPv6, "localhost" both loopback addresses whatever the resolver says,
- * a name all of its addresses. Each is a socket of its own: those of IPv6 take no IPv4, so that peers have one form.
- * Owns nothing. Fails when no address can be bound, or when one is in use; a host without IPv6 is no failure.
+ * "*", "" and "[::]" mean all of IPv4 and all of IPv6. "localhost" means both loopback addresses, whatever the
+ * resolver says. A name means all of its addresses. Each address is a socket of its own. IPv6 sockets accept no
+ * IPv4, so that peers have one form. Owns nothing. Fails when no address can be bound, or when one is in use. A
+ * host without IPv6 is not a failure.
  *
- * Closing without loss: a listening socket that is closed resets what the kernel has accepted for it already. So new
- * ones are turned away first (their SYN is dropped, and comes again to a closed port), and those that came are served.
+ * Closing without loss: closing a listening socket resets connections that the kernel has accepted for it already.
+ * So new connections are turned away first (their SYN is dropped, and its repetition meets a closed port), and
+ * accepted ones are served.
  */
 #include "broker/listen.h"
 
@@ -34,7 +36,7 @@ static void failed(const char *where, const char *why)
     log_line(LOG_ERROR, "listen_failed", "address", where, "why", why, NULL);
 }
 
-/* The host without brackets; false when there is no port. */
+/* Reads the host without brackets. Returns false when there is no port. */
 static bool where_split(const char *where, char *host, size_t room, const char **port)
 {
     const char *colon = strrchr(where, ':');
@@ -45,7 +47,7 @@ static bool where_split(const char *where, char *host, size_t room, const char *
     return colon;
 }
 
-/* -1, errno set. */
+/* Returns -1 with errno set. */
 static int bind_one(const struct addrinfo *a)
 {
     int on = 1, fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -66,8 +68,8 @@ struct binding {
     const char *where;
     int *fds;
     unsigned n, max;
-    int why;         /* the last errno of an address that this host does not have */
-    bool is_refused; /* one is in use, or may not be had */
+    int why;         /* the last errno of an address that this host lacks */
+    bool is_refused; /* an address is in use, or may not be bound */
 };
 
 static void bind_host(struct binding *b, const char *host, const char *port, int family)

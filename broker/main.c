@@ -2,10 +2,11 @@
 /*
  * main.c - start and stop of a broker.
  *
- * SIGTERM: for broker.stop_delay_ms all goes on, but /readyz says "stopping" and each answer ends its connection, so
- * that load balancers and their pools leave. Then the doors close, BYE goes to the dispatchers, what is in flight is
- * answered, and what still comes on kept connections too: idle ones are closed last, after a moment in which none of
- * them spoke. SIGINT skips the delay. After broker.deadline_ms all ends.
+ * SIGTERM: for broker.stop_delay_ms everything continues, but /readyz says "stopping" and each answer ends its
+ * connection, so that load balancers and their pools leave. Then the listeners close, the dispatchers receive BYE,
+ * and requests in flight and requests still arriving on kept connections are answered. Idle connections are closed
+ * last, after a moment without a request on any of them. SIGINT skips the delay. After broker.deadline_ms
+ * everything ends.
  */
 #include "broker/alerts.h"
 #include "broker/attempts.h"
@@ -49,7 +50,7 @@ struct drain {
     struct supervisor *supervisor;
     struct loop_timer timer;
     uint64_t until_ms;
-    /* it ends when nothing was asked for so long; when something was, the last time */
+    /* It ends after calm_ms without a request; busy_at_ms is the time of the latest one. */
     uint64_t calm_ms, busy_at_ms;
     bool is_told; /* BYE was sent */
 };
@@ -99,8 +100,9 @@ static void stop_begin(void *arg)
         drain_begin(d);
 }
 
-/* Credentials pass through this process: no core of it is written, nobody traces it. Each client is a descriptor. And each has
- * 64 KiB of which it touches a page or two, but huge pages would make all of it resident. */
+/* Credentials pass through this process, so it must write no core and must not be traced. Each client is a
+ * descriptor. Each client has 64 KiB of which it touches a page or two; with huge pages all of it would be
+ * resident. */
 static void limits_set(void)
 {
     struct rlimit none = {0, 0}, files;
@@ -170,7 +172,7 @@ static void parts_drop(struct broker *b)
     bus_destroy(&b->bus);
 }
 
-/* --check. */
+/* Performs --check. */
 static int everything_try(struct conf *conf)
 {
     bool good = cors_check(conf);

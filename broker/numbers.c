@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* numbers.c - how numbers look in the operators' API. */
+/* numbers.c - the format of numbers in the operators' API. */
 #include "broker/numbers.h"
 
 void jv_set_number(struct jv *obj, const char *key, double value)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * openapi.c - what the API is like, for programs: made from routes.def, fields.def, answers.def and errors.def. Pure, but for
- * the answer itself.
+ * openapi.c - the machine-readable description of the API, made from routes.def, fields.def, answers.def and
+ * errors.def. Pure, except for the answer itself.
  */
 #include "broker/openapi.h"
 #include "broker/exchange.h"
@@ -113,7 +113,7 @@ static void member(struct buf *out, bool *is_first, const char *name)
     buf_adds(out, ":");
 }
 
-/* The path as it is described: each hole has the name of a field, in their order. */
+/* Writes the path as it is described: each placeholder is named after a field, in their order. */
 static void path_name(const struct route *r, struct buf *out)
 {
     unsigned at = 0;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ops.c - the operators' listener: what the broker knows by itself, and the
- * operators' ops for a dispatcher. healthz, readyz and metrics need no token:
- * the listener is not for the public.
+ * ops.c - the operators' listener: the broker's own data, and the operators' ops for a dispatcher. healthz, readyz
+ * and metrics need no token, because the listener is not public.
  */
 #include "broker/auth.h"
 #include "broker/exchange.h"
@@ -21,7 +20,7 @@
 #include "common/clock.h"
 #include <string.h>
 
-#define KEY_OF_OPERATORS UINT64_MAX /* all of them take one company's turn */
+#define KEY_OF_OPERATORS UINT64_MAX /* all operators share the turn of one company */
 
 void ops_healthz(struct exchange *x)
 {
@@ -60,7 +59,7 @@ void ops_metrics(struct exchange *x)
     reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-/* A query of one flag, 0 or 1; false: answered. */
+/* Reads a query of one flag, 0 or 1. Returns false when x was answered. */
 static bool flag_take(struct exchange *x, const char *name, bool *flag)
 {
     struct query q;
@@ -182,7 +181,7 @@ void ops_errors(struct exchange *x)
     ask_list(x, params_errors, OP_OPS_ERRORS);
 }
 
-/* false: answered. *part = the path's variable part, decoded in place. */
+/* Returns false when x was answered. *part = the path's variable part, decoded in place. */
 static bool part_and_reason(struct exchange *x, struct str *part)
 {
     char *at = x->target + (x->arg.p - x->target);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * param_value.c - single values that clients write: an id, a name, a number, a
- * media type, a callback. Pure, as params.c: says whether one is good, never why.
+ * param_value.c - single values that clients write: an id, a name, a number, a media type, a callback. Pure, like
+ * params.c. Says whether a value is good, never why.
  */
 #include "broker/params.h"
 
@@ -18,7 +18,7 @@
 #define ERROR_BYTES_MAX 64
 #define ROBOT_ERROR_BYTES_MAX 256
 
-/* At least one character from `first` to '~', at most `max`. */
+/* At least one and at most `max` characters from `first` to '~'. */
 static bool is_ascii(struct str s, char first, size_t max)
 {
     if (s.len < 1 || s.len > max)
@@ -99,7 +99,7 @@ bool traceparent_ok(const char *s)
     return strspn(s + 3, "0") < 32 && strspn(s + 36, "0") < 16;
 }
 
-/* A charset whose bytes are UTF-8: ASCII is a part of it. */
+/* Whether a charset's bytes are UTF-8. ASCII is a subset of it. */
 static bool is_utf8_charset(const char *value, size_t len)
 {
     static const char *const names[] = {"utf-8", "utf8", "us-ascii", "ascii"};
@@ -113,7 +113,7 @@ static bool is_utf8_charset(const char *value, size_t len)
     return false;
 }
 
-/* The type with any parameters, of which a charset must mean UTF-8. */
+/* Whether it is the wanted type. Any parameters are allowed, but a charset must mean UTF-8. */
 static bool is_type(const char *type, const char *wanted)
 {
     if (!type || strncasecmp(type, wanted, strlen(wanted)) != 0)
@@ -164,7 +164,7 @@ bool error_ok(struct str s)
     return is_of(s, "abcdefghijklmnopqrstuvwxyz_", ERROR_BYTES_MAX);
 }
 
-/* A robot's own code: whatever it says, in one line. */
+/* A robot's own code: any text of one line. */
 bool robot_error_ok(struct str s)
 {
     return s.len && s.len <= ROBOT_ERROR_BYTES_MAX && jv_text_ok(s.p, s.len);

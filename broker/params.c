@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * params.c - reads and bounds what clients say, so that nothing behind it has
- * to. Pure: knows no connection, no token, no dispatcher. Must never answer
- * with a client's text, but for the name of a field given twice, cleaned.
+ * params.c - reads and bounds clients' input, so that later code need not. Pure: knows no connection, no token, no
+ * dispatcher. Must never answer with a client's text, except for the cleaned name of a field given twice.
  */
 #include "broker/params.h"
 
@@ -21,8 +20,8 @@
 #define SEARCH_BYTES_MAX 100
 #define NAME_BYTES_MAX 400
 #define NAME_CHARS_MAX 100
-#define AHEAD_MAX_MS (366ll * 86400 * 1000) /* times that clients set */
-/* that our clock may be wrong by: the database's decides what has passed */
+#define AHEAD_MAX_MS (366ll * 86400 * 1000) /* times set by clients */
+/* Possible error of our clock. The database's clock decides what has passed. */
 #define CLOCK_ERROR_MS (86400ll * 1000)
 
 static const char why_int[] = "must be an integer of 1 or more";
@@ -184,7 +183,7 @@ void params_active(const struct query *q, struct msg_REQUEST *r, struct jv **err
     query_portal(q, r, errors);
 }
 
-/* One of a list of words, into state. */
+/* Reads one of a list of words into state. */
 static void query_state(const struct query *q, const char *name, const char *const *words, const char *why,
                         struct msg_REQUEST *r, struct jv **errors)
 {
@@ -317,7 +316,8 @@ static struct str text_of(const struct jv *v)
     return jv_type(v) == JV_STRING ? (struct str){jv_str(v), (uint32_t)jv_str_len(v)} : (struct str){"", 0};
 }
 
-/* It is shown at terminals and kept in one line of a log: no control character, C1 (U+0080 to U+009F) included. */
+/* The text is shown at terminals and in one line of a log, so it may hold no control character, including C1
+ * (U+0080 to U+009F). */
 static bool is_one_line(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -397,7 +397,7 @@ static void body_params(const struct jv *body, struct jv **errors)
 {
     static const char *const reserved[] = {"company_id", "portal", "job_uid", "epoch"};
     const struct jv *v = jv_get(body, "params");
-    if (is_absent(v) || jv_is_empty_array(v)) /* PHP writes an empty object so */
+    if (is_absent(v) || jv_is_empty_array(v)) /* PHP writes an empty object like that */
         return;
     if (jv_type(v) != JV_OBJECT) {
         errors_add(errors, "params", "must be an object");
@@ -454,7 +454,7 @@ void params_available(const struct jv *body, int64_t now_unix_ms, struct msg_REQ
     else if (at_ms > now_unix_ms + AHEAD_MAX_MS)
         errors_add(errors, "available_at", "is more than 366 days ahead");
     else if (at_ms > 0)
-        r->available_at_ms = (uint64_t)at_ms; /* whether it has passed is the database's to say */
+        r->available_at_ms = (uint64_t)at_ms; /* the database decides whether it has passed */
 }
 
 struct jv *params_batch_query(const struct query *q)
@@ -473,16 +473,16 @@ struct jv *params_batch_query(const struct query *q)
     if (priority && decimal_read(*priority, 0, &n))
         jv_set_int(body, "priority", (int64_t)n);
     else if (priority)
-        jv_set_strn(body, "priority", priority->p, priority->len); /* refused for its type */
+        jv_set_strn(body, "priority", priority->p, priority->len); /* will be refused for its type */
     struct jv *steps = then ? jv_parse(then->p, then->len, &why) : NULL;
     if (steps)
         jv_set(body, "then", steps);
     else if (then)
-        jv_set_str(body, "then", "no JSON"); /* refused for its type */
+        jv_set_str(body, "then", "no JSON"); /* will be refused for its type */
     if (closes && (str_is(*closes, "true") || str_is(*closes, "1")))
         jv_set_bool(body, "close", true);
     else if (closes && !str_is(*closes, "false") && !str_is(*closes, "0"))
-        jv_set_str(body, "close", "neither"); /* refused for its type */
+        jv_set_str(body, "close", "neither"); /* will be refused for its type */
     return body;
 }
 
@@ -494,7 +494,7 @@ static size_t n_chars(const char *text)
     return n;
 }
 
-/* What people call it. */
+/* Reads the batch's name for people. */
 static void body_name(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct jv *v = jv_get(body, "name");
@@ -507,7 +507,7 @@ static void body_name(const struct jv *body, struct msg_REQUEST *r, struct jv **
         r->name = text_of(v);
 }
 
-/* What each item does after its log-in. */
+/* Reads what each item does after its log-in. */
 static void body_steps(const struct jv *body, const struct action_table *actions, const struct action *action,
                        struct jv **errors)
 {
@@ -549,7 +549,7 @@ void params_drain(const struct jv *body, struct msg_REQUEST *r, struct jv **erro
         r->for_ms = n ? (uint64_t)n * 1000 : 1;
 }
 
-/* Older clients say expires_s for for_s. */
+/* Older clients send for_s as expires_s. */
 void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST *r, struct jv **errors)
 {
     const char *name =
@@ -577,7 +577,7 @@ void params_pause(const struct jv *body, int64_t now_unix_ms, struct msg_REQUEST
     }
 }
 
-/* A part of the queue: portal, action, batch_id narrow it. Whether there is such a one is a dispatcher's to say. */
+/* Reads a part of the queue, narrowed by portal, action, batch_id. A dispatcher decides whether it exists. */
 void params_scope(const struct jv *body, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct jv *portal = body ? jv_get(body, "portal") : NULL, *action = body ? jv_get(body, "action") : NULL,
@@ -607,7 +607,7 @@ static void filter_number(struct filter *f, const char *key, const struct jv *v,
         errors_add(f->errors, key, why_int);
 }
 
-/* A member that is not known would make a filter find more than was meant: it is refused. */
+/* An unknown member would make a filter match more than intended, so it is refused. */
 static void filter_member(void *arg, const char *key, struct jv *v)
 {
     static const char *const states[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};

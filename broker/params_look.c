@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* params_look.c - filters of the lists in which operators look back: the audit trail, and failures by class. Pure, as params.c. */
+/* params_look.c - filters of the lists in which operators look back: the audit trail, and failures by class. Pure,
+ * like params.c. */
 #include "broker/params.h"
 
 #include "common/clock.h"
 
 #define BACK_MAX_S (366ull * 86400)
 
-/* A text that is compared with what stands in a row. */
+/* Reads a text that is compared with a column. */
 static void query_text(const struct query *q, const char *name, size_t max, struct str *out, struct jv **errors)
 {
     const struct str *s = query_get(q, name);
@@ -16,7 +17,7 @@ static void query_text(const struct query *q, const char *name, size_t max, stru
         *out = *s;
 }
 
-/* A time, or how many seconds ago: then the database's clock says when that was. */
+/* Reads a time, or a number of seconds ago. For the latter the database's clock is used. */
 void query_since(const struct query *q, struct msg_REQUEST *r, struct jv **errors)
 {
     const struct str *s = query_get(q, "since");

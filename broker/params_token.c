@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * params_token.c - bodies that make a token, or store credentials. Pure. Must
- * never answer with a client's text.
+ * params_token.c - bodies that create a token, or store credentials. Pure. Must never answer with a client's text.
  */
 #include "broker/params_token.h"
 #include "broker/params.h"
@@ -34,7 +33,7 @@ static bool ability_take(bool has[N_ABILITIES], const char *word, size_t len)
     return false;
 }
 
-/* An array of words, or a comma list. */
+/* Reads an array of words, or a comma list. */
 static bool abilities_take(const struct jv *v, bool has[N_ABILITIES])
 {
     bool is_good = true;
@@ -68,7 +67,7 @@ static bool is_star(const struct jv *v)
     return text && strcmp(text, "*") == 0;
 }
 
-/* A list of ids into out; "*" = all. False: none of that. */
+/* Reads a list of ids into out; "*" = all. Returns false when it is neither. */
 static bool companies_take(const struct jv *v, struct jv *out, bool *all)
 {
     if (is_star(v) || (jv_type(v) == JV_ARRAY && jv_len(v) == 1 && is_star(jv_at(v, 0))))
@@ -110,7 +109,7 @@ static struct jv *companies_read(const struct jv *body, bool *all, struct jv **e
 
 /* ---- the rest of a token ------------------------------------------------------------------------------------ */
 
-/* One line of at most 100 characters. */
+/* Whether the text is one line of at most 100 characters. */
 static bool name_ok(const char *text, size_t len)
 {
     unsigned n = 0;

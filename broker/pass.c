@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pass.c - requests that go on to the robot of a session as they are.
+ * pass.c - requests passed on unchanged to the robot of a session.
  *
- * Takes the session out of the query: the dispatcher puts the current one in its place. Must never let another pair of
- * the query through that a robot could take for the session, since a session is what a token was checked for. Of the
- * head only what is said about the body and the answer goes on: no credential, no cookie, nothing of the connection.
+ * Removes the session from the query; the dispatcher inserts the current session. Must never pass another query
+ * pair that a robot could take for the session, because the token was checked for that session only. Of the head
+ * only fields about the body and the answer are passed on: no credential, no cookie, nothing of the connection.
  */
 #include "broker/exchange.h"
 #include "broker/flight.h"
@@ -22,7 +22,8 @@
 #define TYPE_BYTES_MAX 200
 #define NAME_BYTES_MAX 256
 
-/* Frameworks read names of pairs in their own ways: case, "session.id", "session_id[]". Letters and digits are what counts. */
+/* Frameworks vary in how they read names of pairs: case, "session.id", "session_id[]". Only letters and digits are
+ * compared. */
 static bool is_like_session(const char *name, size_t len)
 {
     static const char wanted[] = "sessionid";
@@ -37,7 +38,7 @@ static bool is_like_session(const char *name, size_t len)
     return !wanted[n];
 }
 
-/* One pair, not decoded. true: it is the session, and does not go on. */
+/* Reads one pair, not decoded. true: it is the session, and is not passed on. */
 static bool pair_take(struct exchange *x, const char *pair, size_t len, struct jv **errors)
 {
     struct msg_REQUEST *r = &x->flight.request;
@@ -63,7 +64,7 @@ static bool pair_take(struct exchange *x, const char *pair, size_t len, struct j
     return true;
 }
 
-/* Some robots end a pair at ';' too. */
+/* Some robots also end a pair at ';'. */
 static void query_take(struct exchange *x, struct jv **errors)
 {
     char *out = x->query, *at = x->query;

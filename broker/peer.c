@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * peer.c - the dispatchers that are connected.
+ * peer.c - the connected dispatchers.
  *
- * Owns: the ROUTER that they connect to, who each of them is, its credit and
- * its heartbeat. Must never use more credit than a dispatcher gave in this
- * incarnation, nor believe what did not come from the role `dispatcher`. One
- * that is silent for 2 s gets nothing new and loses its flights; when it speaks
- * again it is asked again. One whose connection is gone is forgotten. When we
- * were the ones who stood still, nobody is judged by it.
+ * Owns: the ROUTER that they connect to, the identity of each, its credit and its heartbeat. Must never use more
+ * credit than a dispatcher granted in this incarnation. Must never accept a message from a role other than
+ * `dispatcher`. A dispatcher that is silent for 2 s gets no new requests and loses its flights; when it speaks
+ * again it is greeted again. A dispatcher whose connection is gone is forgotten. After a stall of our own no
+ * dispatcher is judged silent.
  */
 #include "broker/peer.h"
 #include "broker/attempts.h"
@@ -29,8 +28,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STALLED_MS 1000   /* a tick that comes so late says that we stood still */
-#define CREDIT_MAX 100000 /* that is believed */
+#define STALLED_MS 1000   /* a tick this late means that we stalled */
+#define CREDIT_MAX 100000 /* higher grants are not believed */
 
 /* ---- who may be asked --------------------------------------------------------------------------------------- */
 
@@ -47,7 +46,7 @@ static bool is_one_usable(const struct broker *b)
     return false;
 }
 
-/* Hope lasts for 2 s after the last one went. */
+/* Hope lasts for 2 s after the last dispatcher went. */
 static void hope(struct broker *b)
 {
     if (is_one_usable(b))
@@ -59,7 +58,7 @@ static void hope(struct broker *b)
 static int sent(struct broker *b, struct peer *p, int rc)
 {
     if (rc == -EHOSTUNREACH) {
-        hope(b); /* while it counts: who is lost is not usable any more */
+        hope(b); /* before it is lost: a lost dispatcher does not count as usable */
         p->is_lost = b->peers->is_any_lost = true;
         loop_wake(b->loop);
     } else if (rc == -EAGAIN) {
@@ -90,7 +89,7 @@ int peer_request(struct broker *b, struct peer *p, struct flight *f)
 {
     struct msg m = {.type = MSG_REQUEST, .REQUEST = f->request, .payload = f->payload};
     if (f->op_now != f->op)
-        m.payload = (struct str){"", 0}; /* who awaits a log-in has no use for its params */
+        m.payload = (struct str){"", 0}; /* awaiting a log-in does not need its params */
     int rc = peer_send(b, p, &m);
     if (rc == 0)
         p->sent[f->request.lane]++;
@@ -115,7 +114,7 @@ static void welcome_send(struct broker *b, struct peer *p)
     }
 }
 
-/* To somebody who is not in the list. */
+/* Sends REFUSED to a sender that is not in the list. */
 static void refused_send(struct broker *b, const void *route, size_t route_len, const char *why)
 {
     struct msg m = {.type = MSG_REFUSED, .REFUSED = {.reason = str_of(why)}};
@@ -243,8 +242,8 @@ static void peer_forget(struct broker *b, struct peer *p)
     free(p);
 }
 
-/* What was gathered leaves, and who is lost is forgotten: not while its messages or flights are being walked, but
- * at the end of the turn. */
+/* Sends the gathered bundles and forgets lost dispatchers. At the end of the turn, because during it their
+ * messages or flights may be being walked. */
 static bool turn_end(void *arg)
 {
     struct broker *b = arg;
@@ -280,7 +279,7 @@ static void credit_forget(struct peer *p)
     memset(p->sent, 0, sizeof p->sent);
 }
 
-/* HELLO. From one we know it says that it forgot us, and with us all that it did for us. */
+/* HELLO. From a known dispatcher it means that it has lost its state about us, including all requests of ours. */
 static void greet(struct broker *b, struct peer *p, const void *route, size_t route_len, const struct msg_HELLO *m)
 {
     struct peers *ps = b->peers;
@@ -291,7 +290,7 @@ static void greet(struct broker *b, struct peer *p, const void *route, size_t ro
                 if (bundle_out(b, other) != -EHOSTUNREACH)
                     roster_ended(ps, other->name);
             }
-            other->is_lost = ps->is_any_lost = true; /* it is the same one, on a new connection */
+            other->is_lost = ps->is_any_lost = true; /* the same dispatcher, on a new connection */
             loop_wake(b->loop);
         }
     if (p && p->incarnation)
@@ -327,7 +326,7 @@ static void take_credit(struct broker *b, struct peer *p, uint64_t incarnation, 
 {
     if (!incarnation)
         return;
-    if (p->incarnation && incarnation != p->incarnation) { /* it began anew without a word */
+    if (p->incarnation && incarnation != p->incarnation) { /* it restarted without a message */
         flights_peer_gone(b, &p->flights);
         credit_forget(p);
     }
@@ -420,7 +419,7 @@ static void take(struct broker *b, struct peer *p, const struct msg *m)
     case MSG_REFUSED:
         peer_unheard(b, p, "refuses");
         break;
-    default: /* PONG: heard is enough */
+    default: /* PONG: receiving it is enough */
         break;
     }
 }
@@ -433,7 +432,7 @@ static void malformed(struct broker *b, const void *route, size_t route_len, enu
         refused_send(b, route, route_len, "unknown version of the wire");
 }
 
-struct letter { /* whose message it is */
+struct letter { /* the sender of a message */
     struct broker *b;
     const void *route;
     size_t route_len;
@@ -518,7 +517,7 @@ static void tick(void *arg)
     count_them(b);
 }
 
-/* A connection ended, nobody says whose: the one that a PING cannot reach. */
+/* A connection ended. ZeroMQ does not say which one: it is the one that a PING cannot reach. */
 static void link_changed(void *arg, bool is_connected)
 {
     struct broker *b = arg;
@@ -534,7 +533,7 @@ struct peers *peers_new(struct broker *b)
     ps->decoder = proto_decoder_new();
     ps->sock = bus_bind(b->bus, BUS_ROUTER, b->conf->broker_bind, received, b);
     ps->ticked_at_ms = clock_ms();
-    ps->foreign = FOREIGN_FORM; /* not known yet: a token is not called bad before anybody could say */
+    ps->foreign = FOREIGN_FORM; /* unknown yet: a token is not called bad before a dispatcher could judge it */
     ps->tick.fn = tick;
     ps->tick.arg = b;
     loop_timer_in(b->loop, &ps->tick, PROTO_PING_MS);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* phrase.c - the sentences of words.def, filled in. */
+/* phrase.c - fills in the sentences of words.def. */
 #include "broker/phrase.h"
 
 #include "common/check.h"
@@ -47,7 +47,7 @@ static bool is_name(const char *at, size_t len, const char *name)
     return strlen(name) == len && memcmp(at, name, len) == 0;
 }
 
-/* What stands between braces. */
+/* Adds the value of the field between braces. */
 static void add_field(struct buf *out, const char *at, size_t len, enum language language,
                       const struct phrase_args *a)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * phrase.h - the sentences of words.def, filled in. Pure.
+ * phrase.h - fills in the sentences of words.def. Pure.
  */
 #ifndef CHASQUI_PHRASE_H
 #define CHASQUI_PHRASE_H
@@ -33,7 +33,8 @@ struct phrase_args {
     int64_t n, m;
     int64_t time_ms; /* a duration */
 };
-/* {who} {why} {how} {n} {m} {time}, and {n|one|many}: `one` when n is 1. Numbers as the language groups them. */
+/* {who} {why} {how} {n} {m} {time}, and {n|one|many}: `one` when n is 1. Numbers are grouped as the language
+ * does. */
 void phrase_fill(struct buf *out, const char *text, enum language language, const struct phrase_args *args);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* prefer.c - what Prefer headers ask for (RFC 7240). Pure, as params.c. */
+/* prefer.c - the preferences of Prefer headers (RFC 7240). Pure, like params.c. */
 #include "broker/params.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 
 #define WAIT_MAX_S 120
 
-/* A token or a quoted string; *at moves behind it. */
+/* Reads a token or a quoted string; *at advances past it. */
 static struct str prefer_word(const char **at)
 {
     const char *s = *at;
@@ -47,7 +47,7 @@ void prefer_read(struct prefer *p, const char *s)
             value = prefer_word(&s);
         }
         prefer_take(p, name, value);
-        while (*s && *s != ',') { /* its parameters, of which we know none */
+        while (*s && *s != ',') { /* its parameters, all of them unknown to us */
             if (*s == '"')
                 prefer_word(&s);
             else

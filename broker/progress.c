@@ -2,12 +2,10 @@
 /*
  * progress.c - a batch's progress, live.
  *
- * Owns: for each batch that somebody follows what it last looked like, and when
- * to ask again: at an EVENT, but at most every ASK_MS, and every QUIET_MS
- * without one, since events may be lost. Those who follow the same batch share
- * one question. Each of them was let in by a dispatcher's answer to its own
- * question; must never let in anybody without. A follower that is slow misses
- * what is in between: it gets the next state when it took the last one.
+ * Owns: the latest state of each followed batch, and when to ask for it again: after an EVENT, but at most every
+ * ASK_MS; and every QUIET_MS without one, because events may be lost. Followers of the same batch share one
+ * question. Each follower was admitted by a dispatcher's answer to its own question; must never admit one without
+ * that. A slow follower misses intermediate states: it gets the next state when it has taken the last one.
  */
 #include "broker/progress.h"
 #include "broker/auth.h"
@@ -24,38 +22,38 @@
 
 #define ASK_MS 500
 #define QUIET_MS 5000
-#define AGAIN_MS 1000        /* after a question that nobody answered */
-#define ANSWER_MS 5000       /* its deadline */
-#define TEXT_BYTES_MAX 16384 /* of a batch */
+#define AGAIN_MS 1000        /* after a question without an answer */
+#define ANSWER_MS 5000       /* the deadline of a question */
+#define TEXT_BYTES_MAX 16384 /* of a batch's text */
 
 struct follower {
     struct watch *watch;
     LIST_ENTRY(follower) of_watch;
     struct sse *sse;
     struct caller caller;
-    uint64_t version; /* that was sent */
+    uint64_t version; /* the version last sent */
 };
 
-struct watch { /* a batch that is followed */
+struct watch { /* a followed batch */
     struct progress *progress;
     struct map_node by_id;
     uint64_t batch_id;
     LIST_HEAD(followers, follower) followers;
-    char *text; /* as JSON, one line */
+    char *text; /* JSON in one line */
     size_t len;
     uint64_t version;
     bool is_over; /* done or cancelled */
-    bool is_gone; /* there is no such batch any more */
+    bool is_gone; /* the batch does not exist any more */
     bool is_stale;
     uint64_t asked_at_ms;
-    struct caller caller; /* who asked last */
+    struct caller caller; /* the latest caller that asked */
     struct flight flight;
     struct loop_timer timer;
 };
 
 struct progress {
     struct broker *b;
-    struct map watches; /* by batch; beside the live one there may be some that are gone */
+    struct map watches; /* by batch; besides the live one there may be gone ones */
 };
 
 /* ---- what it looks like ------------------------------------------------------------------------------------- */
@@ -86,7 +84,7 @@ static void fill_all(struct watch *w)
             fill(f);
 }
 
-/* false: it is no answer to BATCH_GET. */
+/* Returns false when the payload is not an answer to BATCH_GET. */
 static bool take_batch(struct watch *w, struct str payload)
 {
     enum jv_bad why;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pull.h - what HTTP pulls an answer from, piece by piece. */
+/* pull.h - the source from which HTTP pulls an answer, piece by piece. */
 #ifndef CHASQUI_BROKER_PULL_H
 #define CHASQUI_BROKER_PULL_H
 
@@ -9,17 +9,17 @@
 #define PULL_BROKEN (-2)
 
 struct pull { /* first member of a stream, or of events */
-    /* Up to `room` bytes, 0 = nothing now, or PULL_END, PULL_BROKEN. */
+    /* Reads up to `room` bytes. Returns 0 = nothing now, or PULL_END, PULL_BROKEN. */
     ssize_t (*read)(struct pull *p, char *out, size_t room);
     void (*destroy)(struct pull *p);
     bool has_length;
     uint64_t length;    /* bytes */
-    size_t block_bytes; /* that are read at once */
+    size_t block_bytes; /* bytes read at once */
     void (*ready_fn)(void *arg);
     void *ready_arg;
 };
 
-/* Calls fn once, when there is something to read again after read() said 0. */
+/* Calls fn once, when there is data again after read() returned 0. */
 static inline void pull_on_ready(struct pull *p, void (*fn)(void *arg), void *arg)
 {
     p->ready_fn = fn;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ratelimit.c - fixed windows that begin with a token's first counted request,
- * as Laravel's limiter has them. Holds one row for each verified token that was
- * counted within the last window; rows whose window is over are dropped when
- * the table would grow. Only verified tokens come here, so nobody can fill it.
+ * ratelimit.c - fixed windows that begin with a token's first counted request, as in Laravel's limiter. Holds one
+ * row for each verified token that was counted within the last window. Expired rows are dropped when the table
+ * would grow. Only verified tokens are counted, so a client cannot fill the table.
  */
 #include "broker/ratelimit.h"
 
@@ -38,7 +37,7 @@ void ratelimit_destroy(struct ratelimit **rp)
     *rp = NULL;
 }
 
-/* The token's row, or the free one where it would stand. */
+/* Finds the token's row, or the free row where it would be inserted. */
 static struct window *row_of(const struct ratelimit *r, uint64_t token_id)
 {
     uint64_t at = (token_id * 0x9e3779b97f4a7c15u) >> 32;
@@ -47,7 +46,7 @@ static struct window *row_of(const struct ratelimit *r, uint64_t token_id)
     return &r->rows[at & (r->n_rows - 1)];
 }
 
-/* Rows whose window is over go; the table fits what stays. */
+/* Drops expired rows and resizes the table to fit the rest. */
 static void rebuild(struct ratelimit *r, uint64_t now_ms)
 {
     struct ratelimit old = *r;

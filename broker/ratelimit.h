@@ -11,7 +11,7 @@
 struct ratelimit;
 
 struct rate {
-    bool is_on; /* false: the token has no limit, and the rest means nothing */
+    bool is_on; /* false: the token has no limit, and the other members are undefined */
     uint64_t limit, remaining;
     uint64_t left_ms; /* until the window ends */
 };
@@ -19,9 +19,9 @@ struct rate {
 struct ratelimit *ratelimit_new(void);
 void ratelimit_destroy(struct ratelimit **rp);
 
-/* What is left to the token at `now_ms` (clock_ms()), without counting. `limit` 0 = off. */
+/* The token's remaining requests at `now_ms` (clock_ms()), without counting. `limit` 0 = off. */
 struct rate ratelimit_look(struct ratelimit *r, uint64_t token_id, uint64_t limit, uint64_t now_ms);
-/* Counts one request; false when the window is used up, and then it is not counted. */
+/* Counts one request. Returns false when the window is used up; the request is then not counted. */
 bool ratelimit_take(struct ratelimit *r, uint64_t token_id, uint64_t limit, uint64_t now_ms, struct rate *out);
 
 #endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reply.c - the shape of answers: error bodies, what a dispatcher said as HTTP,
- * names of files. Must never put a byte into a header that was not checked, nor
- * pass on an error code that errors.def does not know.
+ * reply.c - the form of answers: error bodies, a dispatcher's reply as HTTP, names of files. Must never put an
+ * unchecked byte into a header. Must never pass on an error code that is not in errors.def.
  */
 #include "broker/reply.h"
 #include "broker/exchange.h"
@@ -65,7 +64,7 @@ void reply_error(struct exchange *x, enum err e, const char *message, struct jv 
     error_set(body, x, e, message);
     if (extra) {
         jv_merge(body, extra);
-        error_set(body, x, e, message); /* nothing of extra takes their place */
+        error_set(body, x, e, message); /* no member of extra replaces these */
         jv_free(extra);
     }
     char *text = jv_dump(body, &len);
@@ -129,7 +128,7 @@ static void replayed_header(struct exchange *x, const struct msg_REPLY *m)
         reply_header(x, "Idempotency-Replayed", "true");
 }
 
-/* It speaks the wire but not sense: as if nobody had been there. */
+/* The reply is well-formed but invalid. It is treated as if no dispatcher had answered. */
 void reply_refuse(struct exchange *x, const char *what)
 {
     stat_inc(replies_refused_total);
@@ -161,7 +160,7 @@ static void take_error(struct exchange *x, const struct msg_REPLY *m, struct str
     reply_error(x, e, message, extra);
 }
 
-/* A robot's content codings (RFC 9110, 8.4.1), as far as they are tokens. */
+/* Passes on a robot's content codings (RFC 9110, 8.4.1), if they are tokens. */
 static void encoding_header(struct exchange *x, struct str codings)
 {
     if (!codings.len)
@@ -193,7 +192,7 @@ void reply_take(struct exchange *x, const struct msg_REPLY *m, struct str payloa
     decide(x, (unsigned)m->status, type_keep(x, m->content_type), body, payload.len);
 }
 
-/* RFC 6266: a name of plain letters for everybody, and the whole name for those who read RFC 8187. */
+/* RFC 6266: a name of plain letters for all clients, and the full name for clients that support RFC 8187. */
 static void disposition_header(struct exchange *x, struct str name)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -203,7 +202,7 @@ static void disposition_header(struct exchange *x, struct str name)
     for (uint32_t i = 0; i < name.len && i < 512; i++) {
         unsigned char c = (unsigned char)name.p[i];
         bool is_plain = c && strchr(plain, c);
-        if (is_plain || c < 0x80 || c >= 0xc0) /* one '_' for each character, not for each byte */
+        if (is_plain || c < 0x80 || c >= 0xc0) /* one '_' per character, not per byte */
             ascii[n++] = is_plain || c == ' ' ? (char)c : '_';
         if (is_plain) {
             whole[w++] = (char)c;
@@ -222,7 +221,7 @@ static void disposition_header(struct exchange *x, struct str name)
 
 void reply_events(struct exchange *x, struct pull *events)
 {
-    reply_header(x, "X-Accel-Buffering", "no"); /* for proxies that would hold them back */
+    reply_header(x, "X-Accel-Buffering", "no"); /* for proxies that would buffer the events */
     decide(x, 200, "text/event-stream; charset=utf-8", NULL, 0);
     x->answer.pull = events;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster.c - the dispatchers as operators see them: who is there, who went and
- * when, what each of them says of itself. Owns the memory of those that went:
- * ten minutes, GONE_MAX of them at most.
+ * roster.c - the dispatchers as shown to operators: which are connected, which went and when, what each reports.
+ * Owns the memory of those that went: at most GONE_MAX, for ten minutes.
  */
 #include "broker/roster.h"
 #include "broker/fleet.h"
@@ -37,7 +36,7 @@ void roster_ended(struct peers *ps, const char *name)
     t->n++;
 }
 
-/* In place of the one that went first, when there are many. */
+/* Replaces the one that went first when there are too many. */
 void roster_went(struct peers *ps, const struct peer *p)
 {
     struct gone *at = &ps->gone[0];
@@ -62,7 +61,7 @@ void roster_stats(struct broker *b, struct peer *p, const struct stats *now)
     p->sum.logins = now->v[STAT_logins_total];
     p->sum.logins_failed = now->v[STAT_logins_failed_total];
     p->sum.op = now->h[HIST_database_op_seconds];
-    if (!p->window) /* what it counted before we knew it is no rate */
+    if (!p->window) /* counts from before we knew it are not a rate */
         p->window = window_new(sizeof p->sum / sizeof(uint64_t), SUMS_SLOTS, SUMS_STEP_MS, loop_now_ms(b->loop),
                                (const uint64_t *)&p->sum);
     window_step(p->window, loop_now_ms(b->loop), (const uint64_t *)&p->sum);
@@ -177,7 +176,7 @@ void peers_each_trouble(const struct broker *b, void (*fn)(void *arg, const stru
         }
 }
 
-/* Splits what store_node_text() of the dispatcher wrote. */
+/* Splits the text written by the dispatcher's store_node_text(). */
 static struct node_told node_of(const struct peer *p)
 {
     struct node_told n = {.dispatcher = p->name};
@@ -373,7 +372,7 @@ void peers_metrics(const struct broker *b, struct buf *out)
     for (const struct peer *p = b->peers->list; p; p = p->next)
         stat_sample(out, FAMILY_dispatcher_connected, p->is_here && !p->is_lost,
                     (const char *const[]){p->name, p->version});
-    for (unsigned i = 0; i < GONE_MAX; i++) /* one that was stopped in order is not missing */
+    for (unsigned i = 0; i < GONE_MAX; i++) /* a dispatcher that was shut down properly is not missing */
         if (is_remembered(&b->peers->gone[i]) && !b->peers->gone[i].was_draining &&
             !peer_named(b->peers, b->peers->gone[i].name))
             stat_sample(out, FAMILY_dispatcher_connected, 0,

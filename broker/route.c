@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * route.c - finds the row of routes.def. The table is short and its most asked
- * rows come first, so it is walked. Paths are compared as they came: an escaped
- * letter is another path.
+ * route.c - finds the row of routes.def. The table is short and its most used rows come first, so the search is
+ * linear. Paths are compared as received: an escaped letter makes another path.
  */
 #include "broker/route.h"
 
@@ -35,7 +34,8 @@ unsigned route_index(const struct route *r)
 #define ANY "ANY"
 static const char *const any[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
 
-/* Does `path` have the form of `pattern`? *arg = what stands for its {}; of two, from the first one to the end of the second. */
+/* Whether `path` has the form of `pattern`. *arg = the part of the path at {}; with two {}, from the first one to
+ * the end of the second. */
 static bool fits(const char *pattern, const char *path, struct str *arg)
 {
     const char *hole = strstr(pattern, "{}"), *rest = strstr(pattern, "{*}");
@@ -50,7 +50,7 @@ static bool fits(const char *pattern, const char *path, struct str *arg)
     if (strncmp(pattern, path, before) != 0)
         return false;
     size_t len = strcspn(path + before, "/");
-    struct str more; /* up to the end of the last {} */
+    struct str more; /* extends to the end of the last {} */
     if (!len || !fits(hole + 2, path + before + len, &more))
         return false;
     *arg = (struct str){path + before, (uint32_t)(more.len ? (size_t)(more.p + more.len - path) - before : len)};
@@ -82,7 +82,7 @@ enum route_match route_find(enum listener l, const char *method, const char *pat
                             struct str *arg, char allow[ROUTE_ALLOW_BYTES])
 {
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
-    const char *found = NULL; /* the pattern that fits: only rows with the same one count */
+    const char *found = NULL; /* the matching pattern: only rows with the same pattern count */
     struct str found_arg = {"", 0};
     allow[0] = '\0';
     for (size_t i = 0; i < N_ROUTES; i++) {

@@ -9,13 +9,13 @@ struct exchange;
 
 enum ability { ABILITY_NONE = 0, ABILITY_APP = 1, ABILITY_OPS_READ = 2, ABILITY_OPS = 4 };
 enum listener { LISTENER_APP, LISTENER_OPS };
-enum route_counts { COUNT_NO, COUNT_YES, COUNT_BY_BODY }; /* at the token's rate limit */
+enum route_counts { COUNT_NO, COUNT_YES, COUNT_BY_BODY }; /* how requests count in the token's rate limit */
 enum route_takes { TAKES_NOTHING, TAKES_JSON, TAKES_JSON_OR_NOTHING, TAKES_BATCH, TAKES_ANYTHING };
 
 struct route {
     enum listener listener;
     const char *method;
-    const char *path; /* {} stands for one segment, {*} for the rest */
+    const char *path; /* {} matches one segment, {*} the rest */
     unsigned ability; /* enum ability; ABILITY_NONE = no token needed */
     enum route_counts counts;
     enum route_takes takes;
@@ -34,9 +34,9 @@ unsigned route_index(const struct route *r);
 #define ROUTE_ALLOW_BYTES 64
 
 enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD, ROUTE_OPTIONS };
-/* *arg = the segment where {} stands, as it came (borrowed from path; empty when there is none). HEAD finds
- * the row of GET. ROUTE_NO_METHOD and ROUTE_OPTIONS fill `allow` with the methods that are there. A path that stands literally in the table is never taken for a
- * {}. A row of ANY is found by GET, POST, PUT, PATCH and DELETE. */
+/* *arg = the segment at {}, as received (borrowed from path; empty when there is none). HEAD finds the row of GET.
+ * ROUTE_NO_METHOD and ROUTE_OPTIONS fill `allow` with the path's methods. A path that occurs literally in the
+ * table is never matched by a {}. A row of ANY is found by GET, POST, PUT, PATCH and DELETE. */
 enum route_match route_find(enum listener l, const char *method, const char *path, const struct route **out,
                             struct str *arg, char allow[ROUTE_ALLOW_BYTES]);
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sse.c - answers that are server-sent events (WHATWG HTML 9.2), pulled by HTTP
- * like a stream.
+ * sse.c - answers made of server-sent events (WHATWG HTML 9.2), pulled by HTTP like a stream.
  *
- * Owns: what was sent and not taken yet, ROOM_BYTES or one event at most for each; a comment
- * every KEEP_ALIVE_MS, so that silence is told from death; and the look at the
- * token, since these answers outlive its verdict: one that was revoked ends its
- * events within 5 s. Must never hold back anybody: what does not fit is refused.
+ * Owns: unread events, at most ROOM_BYTES or one event for each answer; a comment every KEEP_ALIVE_MS, so that
+ * silence differs from failure; and the check of the token. These answers outlive their token's verdict, so a
+ * revoked token ends its events within 5 s. Must never make a sender wait: an event that does not fit is refused.
  */
 #include "broker/sse.h"
 #include "broker/auth.h"
@@ -28,11 +26,11 @@ struct sse {
     struct pull pull; /* first member */
     struct broker *b;
     LIST_ENTRY(sse) of_live;
-    struct exchange *x; /* NULL: it has ended */
+    struct exchange *x; /* NULL: the exchange has ended */
     const struct sse_user *user;
     void *arg;
     struct buf out;
-    size_t taken; /* of out */
+    size_t taken; /* bytes of out already read */
     bool is_ended;
     uint64_t said_at_ms;
 };
@@ -87,7 +85,7 @@ static void sse_destroy(struct pull *p)
 
 struct sse *sse_new(struct exchange *x, const struct sse_user *user, void *arg)
 {
-    static const char first[] = "retry: 2000\n\n"; /* the head leaves with it */
+    static const char first[] = "retry: 2000\n\n"; /* the head leaves together with it */
     struct live *all = x->b->live;
     struct sse *s = xcalloc(1, sizeof *s);
     s->pull = (struct pull){.read = sse_read, .destroy = sse_destroy, .block_bytes = BLOCK_BYTES};

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stats.c - the state of the system, put together from the files that own its
- * parts: as one JSON object for the page and the command line, and as
- * Prometheus text. Owns the timer that lets all of them look at the clock.
+ * stats.c - the state of the system, collected from the files that own its parts: as one JSON object for the page
+ * and the command line, and as Prometheus text. Owns the timer that drives the ticks of all of them.
  */
 #include "broker/stats.h"
 #include "broker/alerts.h"

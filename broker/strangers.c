@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * strangers.c - who came first, by address and in all.
+ * strangers.c - the order of arrival of connections, by address and overall.
  *
- * The eldest gives way, never the newcomer: who is honest sends a request at
- * once and is no stranger while it is worked on, so many silent connections of
- * one address keep nobody out, and a proxy, whose connections come from one
- * address too, loses only what stands idle. Owns one row for each address that
- * has strangers.
+ * The oldest connection is evicted, never the newest. An honest client sends a request at once and is not a
+ * stranger while the request is in flight. So many silent connections from one address shut no other client out. A
+ * proxy, whose connections share one address too, loses only idle ones. Owns one row for each address that has
+ * strangers.
  */
 #include "broker/strangers.h"
 
@@ -19,7 +18,7 @@
 TAILQ_HEAD(stranger_list, stranger);
 
 struct stranger_address {
-    struct map_node by_key; /* a hash of `key` */
+    struct map_node by_key; /* key: a hash of `key` */
     uint8_t key[16];
     struct stranger_list list;
     unsigned n;

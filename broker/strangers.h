@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * strangers.h - connections that send no request just now. Strangers have shown
- * no good token: silent ones, those that drip a head, and those that wait after a
- * refusal. The others are guests. Pure book-keeping of who came first, in all and
- * by address; of guests by whose token it was.
+ * strangers.h - connections without a request in flight. Strangers have presented no verified token: silent ones,
+ * those that send a head slowly, and those that wait after a refusal. All others are guests. Pure book-keeping of
+ * the order of arrival: overall, by address and, for guests, by owner of the token.
  */
 #ifndef CHASQUI_STRANGERS_H
 #define CHASQUI_STRANGERS_H
@@ -17,22 +16,22 @@ struct strangers; /* of one listener */
 
 struct stranger { /* a member of the connection, zero-initialised */
     void *owner;
-    struct stranger_address *at;              /* NULL = is none now */
-    TAILQ_ENTRY(stranger) of_address, of_all; /* in the order of coming */
+    struct stranger_address *at;              /* NULL = not listed now */
+    TAILQ_ENTRY(stranger) of_address, of_all; /* in order of arrival */
     uint8_t key[16];
 };
 
 struct strangers *strangers_new(unsigned per_address_max);
-void strangers_destroy(struct strangers **sp); /* all have left */
-/* Where a connection comes from: an IPv4 address, or a /64 of IPv6. */
+void strangers_destroy(struct strangers **sp); /* all must have left */
+/* Sets the origin of a connection: an IPv4 address, or a /64 of IPv6. */
 void stranger_from(struct stranger *one, const struct sockaddr *address, void *owner);
-/* Of a guest: whose it is. It is none at present. */
+/* Sets the owner of a guest. It must not be listed now. */
 void stranger_owned_by(struct stranger *one, uint64_t key);
-/* `one` comes. The owner of the one that has to give way, since its address has too many; NULL = nobody. It has left. */
+/* Adds `one`. When its address has too many, the oldest of them leaves, and its owner is returned; else NULL. */
 void *strangers_come(struct strangers *s, struct stranger *one);
-void strangers_leave(struct strangers *s, struct stranger *one); /* no-op when it is none now */
-/* The owner of the one that came first of all, which leaves; NULL = there is none. */
+void strangers_leave(struct strangers *s, struct stranger *one); /* no-op when not listed */
+/* Removes the oldest of all and returns its owner; NULL = the list is empty. */
 void *strangers_shed(struct strangers *s);
-uint64_t strangers_count(const struct strangers *s); /* NULL: 0 */
+uint64_t strangers_count(const struct strangers *s); /* NULL has 0 */
 
 #endif

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream.c - an answer that comes in chunks and leaves as the client takes it.
+ * stream.c - an answer that arrives in chunks and leaves as fast as the client reads it.
  *
- * Owns: the chunks that came and were not taken yet, a window's worth at most.
- * The dispatcher may have a window of chunks on their way beyond those that
- * were used up, so the slowest client holds back the robot. Size and number of
- * chunks are cut to what is left of broker.stream_memory_bytes: many slow clients
- * get small windows, none waits for another. Must never end as
- * complete what is not: a missing chunk, a wrong length or a dispatcher that
- * died make it broken, and the client's connection is cut.
+ * Owns: the chunks received and not yet read, at most one window. The dispatcher may have one window of chunks in
+ * flight beyond those used up, so a slow client slows the robot down (back-pressure). The size and number of
+ * chunks are limited by what is left of broker.stream_memory_bytes. Many slow clients get small windows, and none
+ * waits for another. Must never end an incomplete answer as complete: a missing chunk, a wrong length or a dead
+ * dispatcher breaks the stream, and the client's connection is cut.
  */
 #include "broker/stream.h"
 #include "broker/flight.h"
@@ -19,10 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A dispatcher may send a last piece and the end beyond its credit; more is a flood. */
+/* A dispatcher may send a last piece and the end beyond its credit; more violates the protocol. */
 #define CHUNKS_MAX (CHUNK_WINDOW + 4)
 
-#define BLOCK_BYTES_MAX (128 * 1024) /* of the HTTP library's reading */
+#define BLOCK_BYTES_MAX (128 * 1024) /* per read by the HTTP library */
 
 struct chunk {
     char *data;
@@ -31,10 +29,10 @@ struct chunk {
 
 struct stream {
     struct pull pull;      /* first member */
-    struct flight *flight; /* NULL once it is over */
+    struct flight *flight; /* NULL once the flight is over */
     bool is_complete, is_broken;
     uint64_t came;      /* bytes */
-    uint64_t seq, used; /* chunks that came; that were used up */
+    uint64_t seq, used; /* chunks received; chunks used up */
     uint64_t window, lent;
     struct quota *quota;
     struct chunk ring[CHUNKS_MAX];
@@ -81,7 +79,7 @@ bool stream_is_whole(const struct stream *s)
     return s->pull.has_length && s->came == s->pull.length && !s->is_broken;
 }
 
-/* Ends its flight, if that goes on. */
+/* Ends its flight, if that is not over. */
 static void stream_destroy(struct pull *p)
 {
     struct stream *s = (struct stream *)p;
@@ -133,7 +131,7 @@ bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload
     return true;
 }
 
-/* Grants the dispatcher more as chunks are used up. */
+/* Grants the dispatcher more credit as chunks are used up. */
 static ssize_t stream_read(struct pull *p, char *out, size_t room)
 {
     struct stream *s = (struct stream *)p;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * strict.c - what operators' routes know. A name that is not known is refused: an operator who misspells a filter or a
- * scope must not act on everything. What is known stands in fields.def; `reason` is known in every body.
+ * strict.c - the known names of operators' routes. An unknown name is refused: an operator who misspells a filter
+ * or a scope must not act on everything. fields.def lists the known names; `reason` is known in every body.
  */
 #include "broker/strict.h"
 #include "broker/exchange.h"

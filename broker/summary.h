@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* summary.h - what stands in the database, as a dispatcher sums it up. */
+/* summary.h - the state of the database, as summarised by a dispatcher. */
 #ifndef CHASQUI_BROKER_SUMMARY_H
 #define CHASQUI_BROKER_SUMMARY_H
 
 #include "broker/broker.h"
 
-struct summary_view { /* of the durable queue; -1 = not known */
+struct summary_view { /* of the durable queue; -1 = unknown */
     bool is_known;
     uint64_t age_ms;
     int64_t depth, oldest_age_ms, scheduled, batches_open;
-    int64_t clear_ms; /* until all that is ready has begun, at the rate of the batches */
-    int64_t held;     /* by pauses and portals; not in depth */
+    int64_t clear_ms; /* until all ready items have begun, at the rate of the batches */
+    int64_t held;     /* by pauses and portals; not included in depth */
     bool is_depth_capped, is_paused;
-    int64_t refused; /* rows that the database refused lately; -1 = none */
+    int64_t refused; /* rows recently refused by the database; -1 = none */
 };
 struct summary *summary_new(struct broker *b);
 void summary_destroy(struct summary **sp);
 void summary_tick(struct broker *b);    /* each second */
-void summary_watched(struct broker *b); /* somebody looks: ask more often for a while */
+void summary_watched(struct broker *b); /* a client is watching: ask more often for a while */
 struct summary_view summary_view(const struct broker *b);
-/* Work waits, and other work ends or runs, however full the places are. */
+/* Whether work waits while other work ends or runs, however full the places are. */
 bool summary_moves(const struct broker *b);
-/* Until all that is ready has begun, as it is told everywhere; 0 = nothing waits, -1 = nothing moves, or its rate is not known. */
+/* Time until all ready work has begun, as reported everywhere; 0 = nothing waits, -1 = nothing moves, or the rate
+ * is unknown. */
 int64_t summary_clear_ms(const struct broker *b);
-void summary_refusal(const struct broker *b, char *why, size_t room); /* what refused the last one */
-/* Portals that are down or coming back, and parts of the queue that are paused. */
+void summary_refusal(const struct broker *b, char *why, size_t room); /* the reason of the latest refusal */
+/* Portals that are down or coming back, and paused parts of the queue. */
 typedef void summary_portal_fn(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,
                                int64_t held);
 void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *arg);
@@ -33,9 +34,9 @@ struct part_pause {
     int64_t batch_id;                     /* 0 = none */
 };
 void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const struct part_pause *pause), void *arg);
-bool summary_holds_portal(const struct broker *b, const char *name); /* all of its log-ins are paused */
+bool summary_holds_portal(const struct broker *b, const char *name); /* all log-ins of the portal are paused */
 void summary_pause(const struct broker *b, char *why, size_t room);  /* why an operator paused the queue */
-struct jv *summary_queue_jv(const struct broker *b);                 /* the durable queue; NULL = not known yet */
+struct jv *summary_queue_jv(const struct broker *b);                 /* the durable queue; NULL = unknown yet */
 void summary_metrics(const struct broker *b, struct buf *out);
 
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tally.c - what the broker counts by lane and by route.
+ * tally.c - the broker's counts by lane and by route.
  *
- * Owns: those counters, and snapshots of them for rates and percentiles. A
- * route's label is its pattern, never a path that somebody sent: their number is
- * bounded.
+ * Owns: those counters, and snapshots of them for rates and percentiles. A route's label is its pattern, never a
+ * path from a client, so the number of labels is bounded.
  */
 #include "broker/tally.h"
 #include "broker/numbers.h"
@@ -24,10 +23,10 @@ struct route_sum { /* uint64_t only */
 };
 
 struct per_route {
-    const struct route *route; /* NULL: paths that are none */
+    const struct route *route; /* NULL: paths without a route */
     struct route_sum sum;
     uint64_t by_status[STATUS_MAX + 1];
-    struct window *window; /* NULL until it was asked */
+    struct window *window; /* NULL until the route is first used */
 };
 
 struct tally {
@@ -35,7 +34,7 @@ struct tally {
     struct window *lane_window[LANE_COUNT];
     struct all_sum all;
     struct window *all_window;
-    struct per_route *route; /* n_routes, the last one for no route */
+    struct per_route *route; /* n_routes, the last one for unknown paths */
     unsigned n_routes;
 };
 
@@ -93,7 +92,7 @@ void tally_tick(struct tally *t, uint64_t now_ms)
     window_step(t->all_window, now_ms, (const uint64_t *)&t->all);
     for (unsigned i = 0; i < t->n_routes; i++) {
         struct per_route *r = &t->route[i];
-        if (!r->window && r->sum.answers) /* what came in this second counts as new */
+        if (!r->window && r->sum.answers) /* all answers within this second count as new */
             r->window = window_new(WIDTH_OF(struct route_sum), SUMS_SLOTS, SUMS_STEP_MS, now_ms, NULL);
         else if (r->window)
             window_step(r->window, now_ms, (const uint64_t *)&r->sum);

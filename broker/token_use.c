@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* token_use.c - what each token asked lately: a table of a fixed size, by hash. */
+/* token_use.c - the recent calls of each token: a hash table of a fixed size. */
 #include "broker/token_use.h"
 
 #include "common/check.h"
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAYS 8 /* places that a token may have: the oldest of them makes room */
+#define WAYS 8 /* slots that a token may use: the oldest of them is evicted */
 
 struct use {
     uint64_t id; /* 0 = free */

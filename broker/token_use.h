@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * token_use.h - what each token asked lately, as this broker saw it: calls, those
- * that its rate refused, and when the last one came. Pure.
+ * token_use.h - the recent calls of each token, as seen by this broker: calls, those refused by its rate, and the
+ * time of the latest. Pure.
  */
 #ifndef CHASQUI_TOKEN_USE_H
 #define CHASQUI_TOKEN_USE_H
@@ -10,15 +10,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TOKEN_USE_MAX 1024 /* of which the one that came longest ago makes room */
+#define TOKEN_USE_MAX 1024 /* when full, the least recently used one is evicted */
 #define TOKEN_USE_SHOWN 50
 
 struct token_use;
 struct token_use *token_use_new(void);
 void token_use_destroy(struct token_use **tp);
-/* A call with this token came through the door, or its rate refused one (429). Id 0 is nobody's. */
+/* Counts a call that was admitted with this token, or that its rate refused (429). Id 0 is not counted. */
 void token_use_count(struct token_use *t, uint64_t id, const char *name, int64_t now_unix_ms, bool is_limited);
-/* [{id,name,calls,limited,last_at,last_limited_at}], since the broker's start: those refused most first, then those that asked most. */
+/* [{id,name,calls,limited,last_at,last_limited_at}], since the broker's start. Sorted by refusals, then by calls,
+ * highest first. */
 struct jv *token_use_jv(const struct token_use *t);
 
 #endif

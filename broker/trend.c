@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trend.c - the last hour in steps of ten seconds, for charts: what each lane
- * and the durable queue got done, how long it waited, how much waits, how full
- * the robots are. Kept in memory: a broker that restarts begins anew.
+ * trend.c - the last hour in steps of ten seconds, for charts: for each lane and the durable queue the work done
+ * and the time waited, the depth, the used places. Kept in memory: a restarted broker begins anew.
  */
 #include "broker/trend.h"
 #include "broker/fleet.h"
@@ -21,9 +20,9 @@
 
 struct point {
     double done_per_s[SERIES], failed_per_s[SERIES];
-    double wait_p95_s[SERIES]; /* negative: nothing was measured */
-    double depth[SERIES];      /* negative: not known */
-    double used, total;        /* places; negative: not known */
+    double wait_p95_s[SERIES]; /* negative: not measured */
+    double depth[SERIES];      /* negative: unknown */
+    double used, total;        /* places; negative: unknown */
 };
 
 struct sums {
@@ -32,9 +31,9 @@ struct sums {
 };
 
 struct trend {
-    struct point point[TREND_POINTS]; /* a ring of whole ones */
+    struct point point[TREND_POINTS]; /* a ring of completed points */
     unsigned n, next;
-    int64_t began_unix_ms; /* of the growing one */
+    int64_t began_unix_ms; /* of the growing point */
     uint64_t began_ms;
     struct sums at_begin;
 };
@@ -77,7 +76,7 @@ static void series_fill(struct point *p, unsigned at, double s, uint64_t done, u
     p->wait_p95_s[at] = hist_quantile(wait, 0.95);
 }
 
-/* What grew since the growing point began. */
+/* The growth since the growing point began. */
 static struct point point_now(const struct broker *b)
 {
     const struct trend *t = b->trend;
@@ -108,7 +107,7 @@ void trend_tick(struct broker *b)
     if (loop_now_ms(b->loop) < t->began_ms + STEP_MS)
         return;
     struct point whole = point_now(b);
-    uint64_t steps = (loop_now_ms(b->loop) - t->began_ms) / STEP_MS; /* more than one when we stood still */
+    uint64_t steps = (loop_now_ms(b->loop) - t->began_ms) / STEP_MS; /* more than one after a stall */
     for (uint64_t i = 0; i < steps && i < TREND_POINTS; i++) {
         t->point[t->next] = whole;
         t->next = (t->next + 1) % TREND_POINTS;
@@ -124,7 +123,7 @@ void trend_tick(struct broker *b)
 struct shown {
     const struct trend *trend;
     struct point growing;
-    unsigned whole; /* of the points before it */
+    unsigned whole; /* completed points before it */
 };
 
 static const struct point *point_at(const struct shown *v, unsigned i)

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * web_session.c - people who logged in with a browser.
+ * web_session.c - sessions of people who logged in with a browser.
  *
- * Who shows an operator's token at /login gets a cookie for 12 h. It holds no
- * token: a random id, the token's number and the SHA-256 of its secret, and when
- * it ends, sealed (XChaCha20-Poly1305) with a key that only brokers have. So no
- * session takes memory here, a broker that was started again knows its people,
- * and one is as good as another behind a load balancer. The token is asked about
- * as with every request (auth.c): a revoked one ends its cookies within 5 s.
- * Owns: the key, the ids of sessions that were logged out, and how often each
- * address failed to log in. A log-out is known to the broker that was told, until
- * it stops; elsewhere the cookie, which the browser forgot, ends by its time.
+ * Showing an operator's token at /login yields a cookie for 12 h. The cookie does not hold the token. It holds a
+ * random id, the token's number, the SHA-256 of its secret and the time of expiry, sealed (XChaCha20-Poly1305)
+ * with a key that only brokers have. So sessions take no memory here, survive a restart of the broker, and are
+ * valid at every broker behind a load balancer. The token is verified as with every request (auth.c): a revoked
+ * token ends its cookies within 5 s.
  *
- * The key comes from the brokers' CURVE key; without one it is a random one, and
- * a restart logs everybody out. After a rotation (chasqui keys rotate) cookies of the key before are good until that is forgotten. A
- * cookie that our key does not open has the files read again, once a second at most, since another broker may use a newer key already.
+ * Owns: the key, the ids of sessions that were logged out, and how often each address failed to log in. A log-out
+ * is known only to the broker that received it, until it stops. At other brokers the cookie, which the browser has
+ * deleted, expires by its time.
  *
- * A cookie is sent by the browser whoever wrote the page: what changes something
- * must come from our own (SameSite, and Origin).
+ * The key is derived from the brokers' CURVE key. Without one it is random, and a restart logs all people out.
+ * After a rotation (chasqui keys rotate) cookies of the previous key are good until that key is forgotten. A
+ * cookie that our key does not open makes us read the key files again, at most once a second, because another
+ * broker may use a newer key already.
+ *
+ * A browser sends a cookie whatever page caused the request. So a request that changes something must come from a
+ * page of our own (SameSite, and Origin).
  */
 #include "broker/web_session.h"
 #include "broker/auth.h"
@@ -43,13 +44,13 @@
 #define ID_BYTES 16
 #define ENDED_MAX 4096
 #define FAILURES_PER_MINUTE 10
-#define ADDRESSES 4096 /* rows of failures: addresses may share one */
+#define ADDRESSES 4096 /* rows of failures; several addresses may share one */
 #define READ_AGAIN_MS 1000
 #define SEAL_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define BASE64 sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
-struct web_session { /* what is sealed; no padding in it */
+struct web_session { /* sealed in the cookie; without padding */
     uint8_t id[ID_BYTES];
     uint8_t hash[32];
     uint64_t token_id;
@@ -67,8 +68,8 @@ struct ended {
 struct web_sessions {
     uint8_t key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
     uint8_t other_key
-        [crypto_aead_xchacha20poly1305_ietf_KEYBYTES]; /* that opens too: the one before, or a newer one */
-    const char *curve_dir;                             /* NULL = none */
+        [crypto_aead_xchacha20poly1305_ietf_KEYBYTES]; /* also opens cookies: the previous key, or a newer one */
+    const char *curve_dir;                             /* NULL = no CURVE */
     uint64_t read_ms;
     struct ended ended[ENDED_MAX]; /* until_unix_ms 0 = free */
     struct ratelimit *failures;    /* by row of address + 1 */
@@ -110,7 +111,7 @@ static bool opens_somehow(struct web_sessions *w, const uint8_t sealed[SEALED_BY
     if (!w->curve_dir)
         return false;
     if (!w->read_ms || clock_ms() >= w->read_ms + READ_AGAIN_MS)
-        other_key_read(w); /* there may be a newer one, and the one before may have been forgotten */
+        other_key_read(w); /* there may be a newer key, and the previous one may have been forgotten */
     return opens(w->other_key, sealed, out);
 }
 
@@ -124,7 +125,7 @@ static bool unseal(struct web_sessions *w, const char *text, size_t len, struct 
            !ended_find(w, out->id);
 }
 
-/* The session of the first of our cookies that is good (RFC 6265: pairs, separated by "; "). */
+/* Reads the session of the first valid one of our cookies (RFC 6265: pairs, separated by "; "). */
 static bool session_of(const struct exchange *x, struct web_session *out)
 {
     static const char name[] = COOKIE "=";
@@ -151,7 +152,7 @@ bool web_session_read(const struct exchange *x, struct token_key *key)
     return is_good;
 }
 
-/* `Secure` when the browser says that it speaks https; we are behind whatever ends TLS and see http. */
+/* Sets `Secure` when the browser uses https. TLS ends at a proxy in front of us, so we see only http. */
 static void cookie_set(struct exchange *x, const char *value, int lifetime_s)
 {
     bool is_https = x->origin && strncmp(x->origin, "https://", 8) == 0;
@@ -166,13 +167,13 @@ bool web_is_same_origin(const struct exchange *x)
         return false;
     if (strcasecmp(at + 3, x->host) == 0)
         return true;
-    const char *port = strrchr(x->host, ':'); /* some proxies write the default one, browsers never */
+    const char *port = strrchr(x->host, ':'); /* some proxies write the default port, browsers never do */
     bool is_default = port && strcmp(port, strncmp(x->origin, "https:", 6) == 0 ? ":443" : ":80") == 0;
     return is_default && strlen(at + 3) == (size_t)(port - x->host) &&
            strncasecmp(at + 3, x->host, (size_t)(port - x->host)) == 0;
 }
 
-/* What a client wrote, fit for a message. */
+/* Makes a client's text fit for a message. */
 static void shown(const char *text, char *out, size_t room)
 {
     size_t n = 0;
@@ -194,7 +195,7 @@ void web_refuse_origin(struct exchange *x)
     reply_error(x, ERR_FORBIDDEN, text, NULL);
 }
 
-/* An item without a port stands for all ports. */
+/* An item without a port matches all ports. */
 static bool is_host(struct str item, const char *host)
 {
     size_t len = strlen(host), bare = len;
@@ -237,7 +238,7 @@ void peer_address(const char *peer, uint8_t address[16])
         memset(address + 8, 0, 8);
 }
 
-/* A row of failures. */
+/* The row of failures for an address. */
 static uint64_t row_of_address(const struct web_sessions *w, const char *peer)
 {
     uint8_t address[16] = {0};
@@ -247,7 +248,7 @@ static uint64_t row_of_address(const struct web_sessions *w, const char *peer)
     return n % ADDRESSES + 1;
 }
 
-/* false: answered. */
+/* Returns false when x was answered. */
 static bool may_try(struct exchange *x, uint64_t row)
 {
     struct rate rate =
@@ -323,7 +324,7 @@ void web_login(struct exchange *x)
         session_begin(x, &key);
 }
 
-/* The one that is forgotten when there is no room is the one that would end first. */
+/* When there is no room, the entry that would expire first is evicted. */
 static void session_end(struct web_sessions *w, const struct web_session *s)
 {
     struct ended *at = &w->ended[0];
@@ -365,7 +366,8 @@ static void key_from(uint8_t key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES], c
                        sizeof purpose - 1, secret_key, KEY_BYTES);
 }
 
-/* The pair of the files when it is not ours any more, else the one before it. A key that opens nothing when there is neither. */
+/* Reads the key pair of the files if it is not ours any more, else the previous one. With neither the key opens
+ * nothing. */
 static void other_key_read(struct web_sessions *w)
 {
     uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
@@ -383,7 +385,7 @@ static void other_key_read(struct web_sessions *w)
     sodium_memzero(secret_key, sizeof secret_key);
 }
 
-/* False after logging why. */
+/* Returns false after logging why. */
 static bool key_make(struct web_sessions *w, const struct conf *conf)
 {
     uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * window.c - a ring of snapshots. A rate is taken from the youngest snapshot
- * that is old enough, so that what is divided and what it is divided by belong
- * together.
+ * window.c - a ring of snapshots. A rate is computed from the newest snapshot that is old enough, so that the
+ * growth and its time span belong together.
  */
 #include "broker/window.h"
 
@@ -14,7 +13,7 @@
 
 struct window {
     unsigned width, slots;
-    unsigned n, newest; /* snapshots in use, and where the last one is */
+    unsigned n, newest; /* used snapshots, and the index of the newest */
     uint64_t step_ms;
     uint64_t *at_ms;
     uint64_t *counters; /* slots rows of `width` */

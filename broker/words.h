@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* words.h - what is wrong, in words: looks at every part and says each thing once, the worst first. */
+/* words.h - states what is wrong, in words: examines every part and reports each problem once, the worst first. */
 #ifndef CHASQUI_BROKER_WORDS_H
 #define CHASQUI_BROKER_WORDS_H
 
@@ -9,6 +9,6 @@
 struct jv *words_jv(const struct broker *b, const char **state);
 void words_new(struct broker *b);
 void words_destroy(struct broker *b);
-void words_tick(const struct broker *b); /* each second, whoever looks */
+void words_tick(const struct broker *b); /* each second, even without a reader */
 
 #endif
