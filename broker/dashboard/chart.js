@@ -7,7 +7,7 @@ import {h} from './view.js';
 import {t, language} from './text.js';
 import {clock, moment} from './format.js';
 
-const DAY_S = 86400, HEIGHT = 168, TOP = 10, BOTTOM = 22, LEFT = 44, RIGHT = 8;
+const DAY_S = 86400, HEIGHT = 168, TOP = 10, BOTTOM = 22, LEFT_LEAST = 44, GLYPH = 6.4, RIGHT = 8;
 const width = new Map(), cursor = new Map(), hidden = new Set();
 let redraw = () => {};
 
@@ -49,9 +49,8 @@ function markEvery(length_s, isNarrow) {
 /* series: [{name, label, values, kind: 'area' | 'line' | 'ghost', tone}]; areas stand on each other, a ghost is a time before. `span`: steps but one; `gaps`: null at the beginning is one. Values may be null: nobody
  * was there to measure. `unit` makes text of a value, `quiet` says in words what an empty chart means, `newest` what the last value is; `whole`: there are no fractions of it. */
 export function chart({id, title, from, step_s, n, series, unit, quiet, span = 359, gaps = false, newest = t('now'), whole = false}) {
-    const w = Math.max(260, width.get(id) || 560), plotW = w - LEFT - RIGHT, plotH = HEIGHT - TOP - BOTTOM;
+    const w = Math.max(260, width.get(id) || 560), plotH = HEIGHT - TOP - BOTTOM;
     const shown = series.filter(s => !hidden.has(id + s.name));
-    const x = i => LEFT + ((i + span + 1 - n) / span) * plotW;
     const floor = new Array(n).fill(0), drawn = [];
     let max = 0;
     for (const s of shown) {
@@ -63,23 +62,26 @@ export function chart({id, title, from, step_s, n, series, unit, quiet, span = 3
         drawn.push({...s, base, tops});
     }
     const isQuiet = max === 0, tick = isQuiet ? 1 : Math.max(whole ? 1 : 0, stepFor(max)), high = isQuiet ? 1 : Math.ceil(max / tick - 1e-9) * tick;
+    const marks = isQuiet ? [] : Array.from({length: Math.round(high / tick) + 1}, (_, i) => [i * tick, unit(i * tick)]);
+    const left = Math.max(LEFT_LEAST, ...marks.map(([, text]) => 10 + text.length * GLYPH)), plotW = w - left - RIGHT; /* the longest mark is not cut */
+    const x = i => left + ((i + span + 1 - n) / span) * plotW;
     const y = v => (v === null ? null : TOP + plotH - (v / high) * plotH);
     const at = Math.min(cursor.has(id) ? cursor.get(id) : n - 1, n - 1), isPointed = cursor.has(id);
     const began = Date.parse(from), time = i => new Date(began + i * step_s * 1000);
 
     const ticks = [], first = gaps ? 0 : Math.max(0, series[0]?.values.findIndex(v => v !== null) ?? 0);
-    if (x(first) > LEFT + 60) /* nobody measured before */
-        ticks.push(h('svg:rect', {class: 'before', x: LEFT, y: TOP, width: x(first) - LEFT, height: plotH}),
-            h('svg:text', {class: 'tick', x: (LEFT + x(first)) / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, t('chart_before', clock(time(first).toISOString()).slice(0, 5))));
-    for (let v = 0; v <= high + tick / 2 && !isQuiet; v += tick)
-        ticks.push(h('svg:g', {}, h('svg:line', {class: 'grid', x1: LEFT, x2: w - RIGHT, y1: y(v), y2: y(v)}),
-            h('svg:text', {class: 'tick', x: LEFT - 6, y: y(v) + 4, 'text-anchor': 'end'}, unit(v, true))));
+    if (x(first) > left + 60) /* nobody measured before */
+        ticks.push(h('svg:rect', {class: 'before', x: left, y: TOP, width: x(first) - left, height: plotH}),
+            h('svg:text', {class: 'tick', x: (left + x(first)) / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, t('chart_before', clock(time(first).toISOString()).slice(0, 5))));
+    for (const [v, text] of marks)
+        ticks.push(h('svg:g', {}, h('svg:line', {class: 'grid', x1: left, x2: w - RIGHT, y1: y(v), y2: y(v)}),
+            h('svg:text', {class: 'tick', x: left - 6, y: y(v) + 4, 'text-anchor': 'end'}, text)));
     const every_s = markEvery(span * step_s, w < 420), isLong = every_s >= DAY_S, days = Math.ceil(span * step_s / (8 * DAY_S));
     const text = when => (isLong ? when.toLocaleDateString(language(), {day: 'numeric', month: 'short'}) : clock(when.toISOString()).slice(0, every_s < 60 ? 8 : 5));
     const said = when => (step_s < 60 ? clock(when.toISOString()) : moment(when.toISOString()));
     for (let i = n - 1 - span; i < n; i++) {
         const when = time(i), seconds = when.getHours() * 3600 + when.getMinutes() * 60 + when.getSeconds();
-        if (seconds % every_s < step_s && (!isLong || Math.floor((when - when.getTimezoneOffset() * 60000) / (DAY_S * 1000)) % days === 0) && x(i) > LEFT + 14 && x(i) < w - 24)
+        if (seconds % every_s < step_s && (!isLong || Math.floor((when - when.getTimezoneOffset() * 60000) / (DAY_S * 1000)) % days === 0) && x(i) > left + 14 && x(i) < w - 24)
             ticks.push(h('svg:text', {class: 'tick', x: x(i), y: HEIGHT - 5, 'text-anchor': 'middle'}, text(when)));
     }
     const areas = drawn.filter(s => s.base).map(s => {
@@ -91,7 +93,7 @@ export function chart({id, title, from, step_s, n, series, unit, quiet, span = 3
 
     const point = event => {
         const box = event.currentTarget.getBoundingClientRect(), px = ((event.clientX - box.left) / box.width) * w;
-        cursor.set(id, Math.max(0, Math.min(n - 1, Math.round(((px - LEFT) / plotW) * span - (span + 1 - n)))));
+        cursor.set(id, Math.max(0, Math.min(n - 1, Math.round(((px - left) / plotW) * span - (span + 1 - n)))));
         redraw();
     };
     const leave = () => { cursor.delete(id); redraw(); };
@@ -115,9 +117,9 @@ export function chart({id, title, from, step_s, n, series, unit, quiet, span = 3
                 }
             }},
             ticks,
-            h('svg:line', {class: 'axis', x1: LEFT, x2: w - RIGHT, y1: TOP + plotH, y2: TOP + plotH}),
+            h('svg:line', {class: 'axis', x1: left, x2: w - RIGHT, y1: TOP + plotH, y2: TOP + plotH}),
             !isQuiet && [areas, lines],
-            isQuiet && x(first) <= LEFT + 60 && h('svg:text', {class: 'quiet', x: LEFT + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
+            isQuiet && x(first) <= left + 60 && h('svg:text', {class: 'quiet', x: left + plotW / 2, y: TOP + plotH / 2 + 4, 'text-anchor': 'middle'}, quiet),
             isPointed && h('svg:line', {class: 'cursor', x1: x(at), x2: x(at), y1: TOP, y2: TOP + plotH})),
         h('figcaption', {class: 'legend'},
             h('span', {class: 'legend-time'}, isPointed ? said(time(at)) : newest),
