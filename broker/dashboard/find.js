@@ -8,7 +8,8 @@ import {batchBadge} from './batches.js';
 import {Thing} from './thing.js';
 
 const page = new Thing(async text => {
-    const hits = (await Promise.all(LOOKS.map(look => look(text).catch(missing)))).flat().filter(Boolean);
+    const kind = kindOf(text), looks = kind && kind[1] in KINDS ? [LOOKS[KINDS[kind[1]]]] : LOOKS, wanted = looks === LOOKS ? text : kind[2];
+    const hits = (await Promise.all(looks.map(look => look(wanted).catch(missing)))).flat().filter(Boolean);
     if (hits.length === 1 && location.hash.startsWith('#/find'))
         location.replace('#/' + hits[0].to);
     return {hits, text};
@@ -16,10 +17,19 @@ const page = new Thing(async text => {
 
 /* Not there is an answer, a broker that cannot look is none. */
 function missing(why) {
-    if (![400, 404, 410, 422].includes(why.status))
+    if (![400, 403, 404, 410, 422].includes(why.status))
         throw why;
     return [];
 }
+
+/* By a part of its name, on the page that has them all. */
+function named(what, rows, text, view) {
+    return isNumber(text) ? [] : rows.filter(one => one.name?.toLowerCase().includes(text.toLowerCase())).slice(0, 20).map(one => ({what, id: one.name, to: view}));
+}
+
+/* "batch 9" is only batch 9. */
+const KINDS = {company: 0, empresa: 0, job: 1, trabajo: 1, batch: 2, lote: 2};
+const kindOf = text => /^(\p{L}+)\s+#?([0-9]+)$/u.exec(text.toLowerCase());
 
 const isNumber = text => /^[1-9][0-9]{0,18}$/.test(text);
 const LOOKS = [
@@ -48,6 +58,9 @@ const LOOKS = [
         const {sessions} = await ask('/sessions', {session_id: text});
         return sessions.map(one => ({what: 'session', id: one.session_id, to: 'sessions?' + new URLSearchParams({state: 'all', session_id: text}), state: badge(one.state, undefined, nameOf('session_' + one.state)), more: `${t('company')} ${one.company_id}`}));
     },
+    async text => named('portal', (await ask('/portals')).portals, text, 'portals'),
+    async text => named('schedule', (await ask('/schedules')).schedules, text, 'schedules'),
+    async text => named('token', (await ask('/tokens')).tokens, text, 'tokens'),
     async text => (world.stats?.robots || []).filter(robot => robot.name.toLowerCase().includes(text.toLowerCase())).slice(0, 20)
         .map(robot => ({what: 'robot', id: robot.name, to: 'robots?' + new URLSearchParams({name: robot.name}), state: badge(robot.verdict)})),
 ];
