@@ -27,6 +27,7 @@ let items = null;
 export function enter(id, query) {
     page.enter(id);
     items = new List(`batches/${id}`, `/batches/${id}/items`, 'items', ['status']);
+    items.more_word = 'further'; /* they count upwards */
     items.enter(query);
 }
 
@@ -46,7 +47,7 @@ const pause = batch => pausePart({batch_id: batch.id}, {title: t('pause_portal_t
 
 function priority(batch) {
     confirm({title: t('priority_title', batch.id), body: t('priority_body', batch.priority), action: t('change_priority'),
-        inputs: [{name: 'priority', label: t('priority'), options: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map(n => [String(n), n === batch.priority ? t('priority_now', n) : String(n)])}, {name: 'reason', label: t('reason')}],
+        inputs: [{name: 'priority', label: t('priority'), value: String(batch.priority), options: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map(n => [String(n), n === batch.priority ? t('priority_now', n) : String(n)])}, {name: 'reason', label: t('reason')}],
         run: async ({priority: n, reason}) => {
             await act(`/batches/${batch.id}/priority`, {priority: Number(n), reason: reason || undefined});
             reload();

@@ -15,7 +15,15 @@ function total(batch) {
 }
 
 export const isPaused = batch => !!batch.waits_for?.some(one => one.reason === 'paused');
-export const batchBadge = batch => (isPaused(batch) ? badge('paused', 'warn') : badge(batch.status === 'running' ? 'open' : batch.status, undefined, nameOf('batch_' + batch.status)));
+
+/* What is over is as good as its items. */
+function level({status, counts}) {
+    if (status !== 'done' || !counts?.failed)
+        return undefined;
+    return counts.done ? 'warn' : 'bad';
+}
+
+export const batchBadge = batch => (isPaused(batch) ? badge('paused', 'warn') : badge(batch.status === 'running' ? 'open' : batch.status, level(batch), nameOf('batch_' + batch.status)));
 
 export function progress(batch) {
     const all = total(batch), counts = batch.counts || {}, ended = (counts.done || 0) + (counts.failed || 0) + (counts.cancelled || 0);

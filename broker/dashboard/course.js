@@ -8,11 +8,12 @@ import {chart} from './chart.js';
 
 /* Those that failed have an axis of their own: they are few, and matter. */
 function curves(batch, told) {
-    const common = {from: told.from, step_s: told.step_s, n: told.n, span: Math.max(1, told.n - 1), gaps: true, whole: true, unit: v => number(v), newest: t('course_last_step')};
+    const n = batch.finished_at || told.n < 2 ? told.n : told.n - 1; /* a step that is not over would look like a fall */
+    const common = {from: told.from, step_s: told.step_s, n, span: Math.max(1, n - 1), gaps: true, whole: true, unit: v => number(v), newest: t('course_last_step')};
     return [['done', 1, 'course_none_done'], ['failed', 'bad', 'course_none_failed']].filter(([key]) => key === 'done' || batch.counts.failed > 0).map(([key, tone, quiet]) => {
         const title = t(`course_${key}`, duration(told.step_s));
         return h('section', {class: 'history-curve', key}, h('h3', {}, title),
-            chart({...common, id: `course-${batch.id}-${key}`, title, quiet: t(quiet), series: [{name: key, label: t(key), values: told[key], tone, kind: key === 'done' ? 'area' : 'line'}]}));
+            chart({...common, id: `course-${batch.id}-${key}`, title, quiet: t(quiet), series: [{name: key, label: t(key), values: told[key].slice(0, n), tone, kind: key === 'done' ? 'area' : 'line'}]}));
     });
 }
 

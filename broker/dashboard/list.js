@@ -35,7 +35,7 @@ export function addressOf(view, filter) {
 export class List {
     /* view: its name in the address; path below /api/v1/ops; member: of the answer; filters: names of query members. */
     constructor(view, path, member, filters, defaults = {}) {
-        Object.assign(this, {view, path, member, filters, defaults, rows: null, next: null, as_of: null, why: null, changes: 0, turn: 0, busy: false, filter: {}});
+        Object.assign(this, {view, path, member, filters, defaults, rows: null, next: null, as_of: null, why: null, changes: 0, turn: 0, busy: false, filter: {}, more_word: 'older'});
     }
 
     enter(query) {
@@ -147,7 +147,7 @@ export class List {
             this.changes > 0 && h('p', {class: 'strip is-info'}, t('changes_since', number(this.changes)), ' ', button(t('show_them'), () => this.load(), {kind: 'small'})),
             failure(this.why),
             this.rows === null && !this.why ? h('p', {class: 'empty'}, t('busy')) : this.rows && body,
-            this.next !== null && this.next !== undefined && h('p', {class: 'more'}, button(this.busy ? t('busy') : t('older'), () => this.more(), {disabled: this.busy})));
+            this.next !== null && this.next !== undefined && h('p', {class: 'more'}, button(this.busy ? t('busy') : t(this.more_word), () => this.more(), {disabled: this.busy})));
     }
 }
 

@@ -172,7 +172,7 @@ function input(field, i) {
     return h('p', {class: 'field', key: field.name},
         h('label', {for: id}, field.label),
         field.options
-            ? h('select', common, field.options.map(([value, text]) => h('option', {value}, text)))
+            ? h('select', common, field.options.map(([value, text]) => h('option', {value, selected: value === field.value}, text)))
             : h('input', {...common, type: field.type || 'text', maxlength: field.max || 200, placeholder: field.hint || null, autocomplete: 'off', required: !!field.required}));
 }
 

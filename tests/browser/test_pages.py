@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The pages of one thing each: a batch, a company, a portal, a schedule; and the search box that leads to them."""
 
+import time
+
 import pytest
 from selenium.webdriver.common.keys import Keys
 
@@ -59,6 +61,13 @@ def test_a_batch_a_company_its_credentials_and_a_schedule(operator, house, morni
         robot.behave_well()
     operator.press("Retry those that failed with robot_error bad_credentials", "main").see("1 jobs would be retried.", within="dialog")
     operator.press("Never mind", "dialog")
+    # its priority is what it is until somebody chooses
+    open_one = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "priority": 3, "available_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400)), "items": [{"company_id": 20901}]}).expect(202).json["batch_id"]
+    operator.go(f"batches/{open_one}").press("Change priority", "main")
+    assert operator.field_of("ask-priority").get_attribute("value") == "3"
+    operator.press("Never mind", "dialog").press(f"Cancel what is left of batch {open_one}", "main").confirm("Cancel")
+    operator.go(f"batches/{batch}").see("What failed in it", within="main", timeout=40)
+    assert operator.all("section[aria-labelledby=batch-h] .badge.is-warn"), "one of three failed: it is not all well"
     # the company, and its credentials
     operator.press("20903", "section[aria-labelledby=items-h]").see("Company 20903", "Stored credentials", "bad_credentials", "It has no live session.", within="main", timeout=40)
     operator.press("Use the credentials of company 20903 again").confirm("Lift", reason="unlocked").see("are used again").see("not refused", within="main")
@@ -99,6 +108,10 @@ def test_the_search_box_finds_what_there_is(operator, house):
     find(session).see("20101", within="tbody", timeout=40)
     find("r2").see("r2", within=".cards", timeout=40).see_no("r3", within=".cards")
     find("r").see("Found for r", "Robot r1", "Robot r3", within="main", timeout=40)
+    find(f"batch {house.batch}").see("12 of 12", within="section[aria-labelledby=batch-h]", timeout=40)
+    find("lote 999999").see("Nothing is called lote 999999.", within="main", timeout=40)
+    find("dail").see("daily", "Next times", within="main", timeout=40)
+    find("una").see("sunat", "Log-ins go to it.", within="main", timeout=40)
     find("nobody-knows").see("Nothing is called nobody-knows.", within="main", timeout=40)
     operator.go("jobs").see("20110", within="main", timeout=40).field("Company").send_keys("1/2")
     assert operator.js("return document.activeElement.id") == "f-jobs-company_id", "whoever types a / means it"
