@@ -6,7 +6,7 @@ import {world, mayAct, act} from './broker.js';
 import {panel, badge, table, places, bar, button, confirm} from './part.js';
 import {number, count, rate, duration, percentiles, ago, bytes, moment} from './format.js';
 import {chart} from './chart.js';
-import {robotBadge} from './robots.js';
+import {robotBadge, slowLook} from './robots.js';
 import {tools as alertTools, notifySwitch} from './alerts.js';
 
 /* ---- the state in words ------------------------------------------------------------------------------------- */
@@ -237,6 +237,7 @@ function routes(stats) {
 
 export function draw() {
     const {stats, history} = world;
+    slowLook();
     if (!stats)
         return h('p', {class: 'empty', key: 'none'}, t('connecting'));
     return [tiles(stats), h('div', {class: `grid${world.link === 'live' ? '' : ' is-stale'}`, key: 'grid'},

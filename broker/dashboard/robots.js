@@ -6,9 +6,25 @@ import {world, mayAct, ask, act, change} from './broker.js';
 import {panel, badge, places, button, confirm, fields, bar} from './part.js';
 import {number, rate, duration, percentiles, ago, moment, secondsSince} from './format.js';
 
+/* Robots that are slow, as the history has it, and since when; asked for where robots are shown, at most once in five minutes. */
+const SLOW_EVERY_MS = 300000;
+let slow = new Map(), slowAt = -SLOW_EVERY_MS;
+
+export function slowLook() {
+    if (performance.now() < slowAt + SLOW_EVERY_MS || document.hidden)
+        return;
+    slowAt = performance.now();
+    ask('/history', {range: 3600}).then(told => { slow = new Map(told.robots.filter(one => one.slow_since).map(one => [one.worker, one.slow_since])); }, () => {}); /* then it is not said */
+}
+
+function slowBadge(robot) {
+    const since = slow.get(robot.name);
+    return since && robot.verdict !== 'down' && h('a', {class: 'slow', href: '#/history?range=3600', title: t('history_slow_note')}, badge('slow', 'warn', t('slow_since', moment(since))));
+}
+
 export function robotBadge(robot) {
     const isOld = robot.verdict === 'unknown' && robot.last_verdict && robot.last_verdict !== 'unknown'; /* no healthd is heard */
-    return [isOld ? h('span', {title: t('judged_before_hint')}, badge('unknown', undefined, t('judged_before', nameOf(robot.last_verdict)))) : badge(robot.verdict), robot.wanted !== 'active' && badge(robot.wanted)];
+    return [isOld ? h('span', {title: t('judged_before_hint')}, badge('unknown', undefined, t('judged_before', nameOf(robot.last_verdict)))) : badge(robot.verdict), robot.wanted !== 'active' && badge(robot.wanted), slowBadge(robot)];
 }
 
 function drain(robot) {
@@ -77,9 +93,11 @@ function draining(robot) {
     const d = robot.drain;
     if (!d)
         return null;
+    if (!d.sessions_left)
+        return h('div', {class: 'strip is-warn'}, h('p', {}, t('drain_done'), ' ', t('drain_since', ago(d.since))));
     return h('div', {class: 'strip is-warn'},
-        h('p', {}, d.sessions_left ? t('drain_left', number(d.sessions_left), number(d.movable)) : t('drain_done'), ' ',
-            d.deadline ? t('drain_until', moment(d.deadline)) : t('drain_idle'), ' ', t('drain_since', ago(d.since))));
+        h('p', {}, t('drain_left', number(d.sessions_left), number(d.movable)), ' ',
+            [d.movable > 0 && t('drain_idle'), d.movable < d.sessions_left && t('drain_stay'), d.deadline ? t('drain_until', moment(d.deadline)) : t('drain_no_end')].filter(Boolean).join(' '), ' ', t('drain_since', ago(d.since))));
 }
 
 function waiting(robot) {
@@ -132,6 +150,7 @@ const ORDER = {down: 0, unknown: 1, suspect: 2, up: 3};
 
 export function draw() {
     const {stats} = world;
+    slowLook();
     if (!stats)
         return h('p', {class: 'empty', key: 'none'}, t('connecting'));
     const sum = stats.places, list = stats.robots.filter(robot => !only || robot.name === only).sort((a, b) => ORDER[a.verdict] - ORDER[b.verdict]);
