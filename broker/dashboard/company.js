@@ -3,13 +3,18 @@
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {ask, mayAct} from './broker.js';
-import {panel, badge, button, failure, table} from './part.js';
+import {panel, badge, button, failure, outside, table} from './part.js';
 import {number, moment, ago} from './format.js';
 import {cut} from './list.js';
 import {lift} from './portals.js';
 import {Thing} from './thing.js';
 
-const page = new Thing(id => ask(`/companies/${encodeURIComponent(id)}`).then(told => told.company));
+/* The robot's viewer stands with the sessions. */
+const page = new Thing(async id => {
+    const [{company}, {sessions}] = await Promise.all([ask(`/companies/${encodeURIComponent(id)}`), ask('/sessions', {company_id: id})]);
+    const viewer = new Map(sessions.map(one => [one.session_id, one.viewer_url]));
+    return {...company, sessions: company.sessions.map(one => ({...one, viewer_url: viewer.get(one.session_id)}))};
+});
 const isShown = () => location.hash.startsWith('#/companies/');
 
 export function enter(id) {
@@ -37,6 +42,7 @@ export function draw() {
                 {head: t('portal'), kind: 'lead', cell: s => h('b', {}, s.portal)}, {head: t('state'), cell: s => badge(s.state, undefined, nameOf('session_' + s.state))},
                 {head: t('robot'), cell: s => s.worker || '–'}, {head: t('session'), cell: s => h('a', {href: '#/sessions?' + new URLSearchParams({state: 'all', session_id: s.session_id || ''})}, cut(s.session_id, 18))},
                 {head: t('started'), kind: 'when', cell: s => ago(s.started_at)}, {head: t('last_used'), kind: 'when', cell: s => ago(s.last_activity_at)}, {head: t('job'), cell: s => job(s.job_id)},
+                {head: t('actions'), kind: 'act', cell: s => outside(s.viewer_url, t('viewer'), t('viewer_of', page.id))},
             ], told.sessions, s => s.portal, t('no_live'))),
         told.running.length > 0 && part('running', [
             {head: t('job'), kind: 'lead', cell: r => job(r.job_id)}, {head: t('action'), cell: r => [r.action, r.step && h('small', {}, r.step)]}, {head: t('robot'), cell: r => r.worker || '–'},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* schedules.js - schedules: their last runs as dots, their next times in the reader's zone; run one now, let one rest. */
+/* schedules.js - schedules: their last runs as dots, their next times by their own clocks; run one now, let one rest. */
 import {h} from './view.js';
 import {t, language} from './text.js';
 import {ask, act, mayAct} from './broker.js';
@@ -36,10 +36,19 @@ function dots(schedule) {
         h(run.batch_id ? 'a' : 'span', {class: `dot is-${level(run)}`, href: run.batch_id ? `#/batches/${run.batch_id}` : null, role: run.batch_id ? null : 'img', title: words(run), 'aria-label': words(run)}))));
 }
 
-const full = iso => new Date(iso).toLocaleString(language(), {weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hour12: false});
+const full = (iso, timeZone) => new Date(iso).toLocaleString(language(), {timeZone, weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hour12: false});
+
+/* The schedule's own zone, if the browser knows it; undefined: the reader's. */
+function zoneOf({zone}) {
+    try {
+        return Intl.DateTimeFormat('en', {timeZone: zone}) && zone;
+    } catch {
+        return undefined;
+    }
+}
 
 function card(schedule) {
-    const id = 'schedule-' + schedule.name, last = schedule.runs[0];
+    const zone = zoneOf(schedule), id = 'schedule-' + schedule.name, last = schedule.runs[0];
     return h('li', {class: `card is-${schedule.enabled ? 'up' : 'unknown'}`, key: schedule.name, 'aria-labelledby': id},
         h('header', {class: 'card-head'}, h('h3', {id}, schedule.name), badge(schedule.enabled ? 'on' : 'off', schedule.enabled ? 'ok' : 'idle', t(schedule.enabled ? 'schedule_on' : 'schedule_off'))),
         h('p', {class: 'card-why'}, h('code', {}, schedule.cron), ` ${schedule.zone} · ${[schedule.action, ...schedule.then, schedule.close && t('step_close')].filter(Boolean).join(' → ')}${schedule.done_by ? ' · ' + t('done_by', schedule.done_by) : ''}`),
@@ -47,7 +56,7 @@ function card(schedule) {
         last && h('p', {class: 'note'}, words(last)),
         fields([
             [t('items'), schedule.stored ? t('items_stored') : number(schedule.items)], [t('priority'), String(schedule.priority)], [t('made_by'), schedule.made_by],
-            [t('next_times', Intl.DateTimeFormat().resolvedOptions().timeZone), schedule.next.length ? h('ol', {class: 'times'}, schedule.next.map(at => h('li', {key: at}, h('time', {datetime: at, title: at}, full(at))))) : t('schedule_rests'), 'is-whole'],
+            [t('next_times', zone || Intl.DateTimeFormat().resolvedOptions().timeZone), schedule.next.length ? h('ol', {class: 'times'}, schedule.next.map(at => h('li', {key: at}, h('time', {datetime: at, title: `${full(at)} (${Intl.DateTimeFormat().resolvedOptions().timeZone})`}, full(at, zone))))) : t('schedule_rests'), 'is-whole'],
         ]),
         mayAct() && h('p', {class: 'card-act'}, button(t('schedule_run'), () => change(schedule, 'run', 'primary'), {kind: 'primary', label: t('schedule_run_title', schedule.name)}),
             schedule.enabled ? button(t('schedule_disable'), () => change(schedule, 'disable', 'danger'), {label: t('schedule_disable_title', schedule.name)})

@@ -70,9 +70,12 @@ def test_a_batch_a_company_its_credentials_and_a_schedule(operator, house, morni
     assert operator.all("section[aria-labelledby=batch-h] .badge.is-warn"), "one of three failed: it is not all well"
     # the company, and its credentials
     operator.press("20903", "section[aria-labelledby=items-h]").see("Company 20903", "Stored credentials", "bad_credentials", "It has no live session.", within="main", timeout=40)
+    system.api.login(20950)
+    operator.go("companies/20950").find("Viewer of the session of company 20950", timeout=40)
+    operator.go("companies/20903").see("Stored credentials", "bad_credentials", within="main", timeout=40)
     operator.press("Use the credentials of company 20903 again").confirm("Lift", reason="unlocked").see("are used again").see("not refused", within="main")
     # the schedule that made it
-    operator.go("schedules").see("morning", "Next times", "2 done, 1 failed of 3", within="[aria-labelledby=schedule-morning]", timeout=40)
+    operator.go("schedules").see("morning", "Next times (America/Lima)", "07:00", "2 done, 1 failed of 3", within="[aria-labelledby=schedule-morning]", timeout=40)
     assert len(operator.all("[aria-labelledby=schedule-morning] .dot")) == 2 and len(operator.all("[aria-labelledby=schedule-morning] .times li")) == 5
     operator.size("narrow").picture(PICTURES / "schedules-with-runs-narrow.png").size("wide").picture(PICTURES / "schedules-with-runs-wide.png")
     operator.press("Disable morning").confirm("Disable", reason="holiday").see("rests", "Enable", within="[aria-labelledby=schedule-morning]")
@@ -143,6 +146,17 @@ def test_history_sets_today_beside_yesterday(operator, house):
     operator.js("window.saved = []; URL.createObjectURL = blob => { blob.text().then(text => window.saved.push(text)); return 'data:,'; }; HTMLAnchorElement.prototype.click = () => {}")
     operator.press("History as CSV")
     assert wait_until(lambda: operator.js("return window.saved[0]"), 20, "the file is made").lstrip("\ufeff").startswith("when,at,done")
+
+
+def test_a_slow_robot_is_marked_where_robots_are_shown(operator, house):
+    portal = house.system.database.value("SELECT portal FROM chasqui_jobs ORDER BY job_id LIMIT 1")
+    columns = lambda bin: ", ".join(str(50 if name in (f"robot_{bin}", "wait_0") else 0) for name in [f"{what}_{i}" for what in ("wait", "robot") for i in range(10)])
+    for minute in range(1, 50):
+        for robot in ("r1", "r2", "r3"):
+            house.system.database.execute("INSERT IGNORE INTO chasqui_history SELECT FROM_UNIXTIME((UNIX_TIMESTAMP() DIV 60 - %s) * 60), %s, %s, 'login', 'done', 50, " + columns(9 if robot == "r2" else 1), minute, portal, robot)
+    operator.open("robots").see("slow since", within="[aria-labelledby=robot-r2]", timeout=40)
+    assert "slow" not in operator.text("[aria-labelledby=robot-r1]")
+    operator.go("").see("slow since", within="section[aria-labelledby=robots-h]", timeout=40)
 
 
 def test_errors_are_retried_by_class_and_saved(operator, house):

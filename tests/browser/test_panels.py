@@ -43,7 +43,7 @@ def test_drain_and_resume_a_robot(operator, house):
     operator.go("robots").see("r1", "r2", "r3", "places used", within="main")
     operator.press("Drain r3").see("It gets no new sessions", within="dialog")
     operator.confirm("Drain", reason="patches")
-    operator.see("r3 drains.").see("draining", "Draining:", within="[aria-labelledby=robot-r3]")
+    operator.see("r3 drains.").see("draining", "Draining:", "no stored credentials", "There is no deadline.", within="[aria-labelledby=robot-r3]")
     assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "draining"
     operator.press("Resume r3").confirm("Resume")
     operator.see_no("draining", within="[aria-labelledby=robot-r3]")
