@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_history_look.c - what the last hour, day or week came to, beside what
- * the same time before came to: sums of chasqui_history in steps, what robots
- * and portals had of it, and since when a robot is slower than the others.
- * Reads only.
+ * the same time before came to: sums of chasqui_history in steps, and what
+ * robots and portals had of it. Reads only.
  */
 #include "dispatcher/store/store_history.h"
+#include "dispatcher/store/history_classes.h"
+#include "dispatcher/store/history_slow.h"
 
 #include "common/check.h"
 #include "common/jv.h"
@@ -18,9 +19,6 @@
 #include <string.h>
 
 #define DAY_S 86400
-#define SLOW_TIMES 2      /* a robot is slow whose median is so many times the others' */
-#define SLOW_MORE_MS 1000 /* and so much longer at least */
-#define SLOW_LEAST 3      /* log-ins of a step that say something */
 
 static const struct history_range range_table[] = {
     {900, 60, DAY_S},
@@ -37,10 +35,6 @@ const struct history_range *history_range(int64_t range_s)
     return NULL;
 }
 
-struct classes {
-    uint64_t n[HISTORY_CLASSES];
-};
-
 /* What ended in a step, or in all of them. */
 struct sums {
     uint64_t outcome[OUTCOME_COUNT], attempts;
@@ -50,7 +44,7 @@ struct sums {
 struct robot {
     char name[NAME_ROOM];
     struct sums now, before;
-    struct classes step[HISTORY_STEPS_MAX];
+    int64_t slow_since_ms; /* 0 = it is not slow */
 };
 
 struct portal {
@@ -68,48 +62,6 @@ struct look {
     unsigned n_robots, n_portals;
     int64_t summed_to_s;
 };
-
-/* ---- quantiles ---------------------------------------------------------------------------------------------- */
-
-/* Upper bounds of the classes; the last one has none, and counts as if it went on so. */
-static int64_t bound_ms(unsigned i, unsigned times)
-{
-    int64_t upto = 250;
-    while (i--)
-        upto *= times;
-    return upto;
-}
-
-#define WAIT_TIMES 4
-#define ROBOT_TIMES 2
-
-static uint64_t count(const struct classes *c)
-{
-    uint64_t n = 0;
-    for (unsigned i = 0; i < HISTORY_CLASSES; i++)
-        n += c->n[i];
-    return n;
-}
-
-/* In ms, by straight line within a class; -1 when nothing was counted. */
-static int64_t quantile(const struct classes *c, unsigned times, unsigned percent)
-{
-    uint64_t want = (count(c) * percent + 99) / 100, seen = 0;
-    for (unsigned i = 0; i < HISTORY_CLASSES; i++) {
-        if (c->n[i] && seen + c->n[i] >= want) {
-            int64_t from = i ? bound_ms(i - 1, times) : 0;
-            return from + (bound_ms(i, times) - from) * (int64_t)(want - seen) / (int64_t)c->n[i];
-        }
-        seen += c->n[i];
-    }
-    return -1;
-}
-
-static void classes_add(struct classes *to, const struct classes *more)
-{
-    for (unsigned i = 0; i < HISTORY_CLASSES; i++)
-        to->n[i] += more->n[i];
-}
 
 static void sums_add(struct sums *to, const struct sums *more)
 {
@@ -189,8 +141,6 @@ static void row_take(struct db *db, struct look *l, bool is_now)
         sums_add(is_now ? &portal->now : &portal->before, &s);
     if (robot)
         sums_add(is_now ? &robot->now : &robot->before, &s);
-    if (robot && is_now)
-        classes_add(&robot->step[step], &s.login);
 }
 
 static enum db_rc rows_read(struct db *db, const struct store_history *op, struct look *l, bool is_now)
@@ -220,38 +170,12 @@ static enum db_rc look_begin(struct db *db, struct look *l)
     return DB_OK;
 }
 
-/* ---- slow robots -------------------------------------------------------------------------------------------- */
-
-static bool is_slow(const struct look *l, const struct robot *robot, unsigned step)
-{
-    struct classes others = {{0}};
-    for (unsigned i = 0; i < l->n_robots; i++)
-        if (l->robot[i] != robot)
-            classes_add(&others, &l->robot[i]->step[step]);
-    int64_t own = quantile(&robot->step[step], ROBOT_TIMES, 50), theirs = quantile(&others, ROBOT_TIMES, 50);
-    return theirs >= 0 && own > SLOW_TIMES * theirs && own > theirs + SLOW_MORE_MS;
-}
-
-/* Since when it has been slow in every step that says something; 0 = it is not, or not in the last of them. */
-static int64_t slow_since_ms(const struct look *l, const struct robot *robot)
-{
-    int64_t since = 0;
-    for (unsigned i = l->n; i--;) {
-        if (count(&robot->step[i]) < SLOW_LEAST)
-            continue;
-        if (!is_slow(l, robot, i))
-            break;
-        since = (l->from_s + i * l->range->step_s) * 1000;
-    }
-    return since;
-}
-
 /* ---- the answer --------------------------------------------------------------------------------------------- */
 
 static void quantile_set(struct jv *out, const char *name, const struct classes *c, unsigned times,
                          unsigned percent)
 {
-    int64_t ms = quantile(c, times, percent);
+    int64_t ms = classes_quantile(c, times, percent);
     if (ms < 0)
         jv_set(out, name, NULL);
     else
@@ -266,7 +190,7 @@ static struct jv *totals_jv(const struct sums *s)
         jv_set_int(out, outcome_name[i], (int64_t)s->outcome[i]);
     quantile_set(out, "wait_p50_ms", &s->wait, WAIT_TIMES, 50);
     quantile_set(out, "wait_p95_ms", &s->wait, WAIT_TIMES, 95);
-    jv_set_int(out, "logins", (int64_t)count(&s->login));
+    jv_set_int(out, "logins", (int64_t)classes_count(&s->login));
     quantile_set(out, "login_p50_ms", &s->login, ROBOT_TIMES, 50);
     quantile_set(out, "login_p95_ms", &s->login, ROBOT_TIMES, 95);
     return out;
@@ -277,7 +201,7 @@ static void quantiles_set(struct jv *out, const char *name, const struct sums *s
 {
     struct jv *list = jv_new_array();
     for (unsigned i = 0; i < n; i++) {
-        int64_t ms = quantile((const struct classes *)((const char *)&steps[i] + of), times, percent);
+        int64_t ms = classes_quantile((const struct classes *)((const char *)&steps[i] + of), times, percent);
         if (ms < 0)
             jv_push(list, NULL);
         else
@@ -314,7 +238,8 @@ static struct jv *thing_jv(const char *key, const char *name, const struct sums 
 static int by_median(const void *a, const void *b)
 {
     const struct robot *const *x = a, *const *y = b;
-    int64_t one = quantile(&(*x)->now.login, ROBOT_TIMES, 50), other = quantile(&(*y)->now.login, ROBOT_TIMES, 50);
+    int64_t one = classes_quantile(&(*x)->now.login, ROBOT_TIMES, 50),
+            other = classes_quantile(&(*y)->now.login, ROBOT_TIMES, 50);
     return one == other ? strcmp((*x)->name, (*y)->name) : one < other ? 1 : -1;
 }
 
@@ -332,7 +257,7 @@ static struct jv *robots_jv(struct look *l)
     qsort(l->robot, l->n_robots, sizeof(*l->robot), by_median);
     for (unsigned i = 0; i < l->n_robots; i++) {
         struct jv *one = thing_jv("worker", l->robot[i]->name, &l->robot[i]->now, &l->robot[i]->before);
-        jv_set_time(one, "slow_since", slow_since_ms(l, l->robot[i]));
+        jv_set_time(one, "slow_since", l->robot[i]->slow_since_ms);
         jv_push(list, one);
     }
     return list;
@@ -376,6 +301,19 @@ static void look_free(struct look *l)
     free(l);
 }
 
+/* By one rule, however long back the answer looks. */
+static enum db_rc slow_set(struct db *db, const struct store_history *op, struct look *l)
+{
+    struct slow_robot slow[HISTORY_ROBOTS_MAX];
+    unsigned n = 0;
+    TRY(slow_robots(db, op->portal, slow, &n));
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned k = 0; k < l->n_robots; k++)
+            if (strcmp(l->robot[k]->name, slow[i].name) == 0)
+                l->robot[k]->slow_since_ms = slow[i].since_ms;
+    return DB_OK;
+}
+
 static enum db_rc history_read(struct db *db, struct store_history *op, struct jv *body)
 {
     struct look *l = xcalloc(1, sizeof(*l));
@@ -385,6 +323,8 @@ static enum db_rc history_read(struct db *db, struct store_history *op, struct j
         rc = rows_read(db, op, l, true);
     if (rc == DB_OK)
         rc = rows_read(db, op, l, false);
+    if (rc == DB_OK)
+        rc = slow_set(db, op, l);
     if (rc == DB_OK)
         answer_fill(l, body);
     look_free(l);

@@ -130,8 +130,9 @@ static void test_a_day_beside_the_day_before(void **state)
     assert_int_equal(jv_len(robots), 3);
     assert_string_equal(jv_str(jv_get(first, "worker")), "r2");
     assert_text(jv_str(jv_get(first, "slow_since")),
-                "SELECT DATE_FORMAT(FROM_UNIXTIME(? DIV 600 * 600), '%Y-%m-%dT%H:%i:00.000Z')", "i",
-                base_s - 3 * 3600);
+                "SELECT DATE_FORMAT(FROM_UNIXTIME(?), '%Y-%m-%dT%H:%i:00.000Z')", "i", base_s - 3 * 3600);
+    char since[30];
+    snprintf(since, sizeof(since), "%s", jv_str(jv_get(first, "slow_since")));
     assert_null(jv_str(jv_get(jv_at(robots, 1), "slow_since")));
     assert_int_equal(jv_len(jv_get(jv_get(jv_get(body, "series"), "now"), "done")), 144);
     jv_free(body);
@@ -141,6 +142,15 @@ static void test_a_day_beside_the_day_before(void **state)
     jv_free(body);
     body = look_at(604800, "");
     assert_int_equal(number_at(body, "totals", "now", "attempts"), 70);
+    assert_string_equal(jv_str(jv_get(jv_at(jv_get(body, "robots"), 0), "slow_since")),
+                        since); /* one rule for all */
+    jv_free(body);
+    exec_sql(
+        "INSERT INTO chasqui_robots (name, base_url, created_at) VALUES ('r2', 'http://x', FROM_UNIXTIME(?) + INTERVAL 7200 SECOND)",
+        "i", base_s - 3 * 3600);
+    body = look_at(86400, "r2"); /* the name was another robot's before */
+    assert_text(jv_str(jv_get(jv_at(jv_get(body, "robots"), 0), "slow_since")),
+                "SELECT DATE_FORMAT(FROM_UNIXTIME(?), '%Y-%m-%dT%H:%i:%S.000Z')", "i", base_s - 3600);
     jv_free(body);
 }
 
