@@ -26,13 +26,18 @@ function place(stats) {
     if (stats.places)
         parts.push(t('places_used', number(stats.places.used), number(stats.places.total)));
     parts.push(t('dispatchers_there', number(stats.dispatchers.filter(d => d.connected).length)));
-    parts.push(waiting(stats) ? t('waiting_n', number(waiting(stats))) : t('nothing_waits'));
+    parts.push(waiting(stats) ? t('waiting_n', number(waiting(stats))) : held(stats) ? t('held_n', number(held(stats))) : t('nothing_waits'));
+    if (waiting(stats) && held(stats))
+        parts.push(t('held_n', number(held(stats))));
     return parts.join(' · ');
 }
 
 function waiting(stats) {
     return stats.lanes.reduce((sum, lane) => sum + lane.depth, 0) + (stats.queue?.depth.n || 0);
 }
+
+/* By pauses and portals: it waits, though for nothing that the robots could do. */
+const held = stats => stats.queue?.held || 0;
 
 /* One line on every page; all of it on the first one. */
 export function stateLine(isWhole) {
@@ -85,7 +90,7 @@ function tiles(stats) {
     const sum = key => work.reduce((n, l) => n + (l[key] || 0), 0) + (queue?.[key] || 0);
     const up = robots.filter(r => r.verdict === 'up').length;
     return h('dl', {class: 'tiles', key: 'tiles', 'aria-label': t('key_numbers')},
-        tile(t('waiting'), queue?.depth.capped ? count(queue.depth) : number(waiting(stats)), oldest ? t('oldest', duration(oldest)) : t('nothing_waits')),
+        tile(t('waiting'), queue?.depth.capped ? count(queue.depth) : number(waiting(stats)), [oldest ? t('oldest', duration(oldest)) : held(stats) ? '' : t('nothing_waits'), held(stats) > 0 && t('held_n', number(held(stats)))].filter(Boolean).join(' · ')),
         tile(t('done'), rate(sum('done_per_s')), t('failed_rate', rate(sum('failed_per_s'))), sum('failed_per_s') > 0.05 * sum('done_per_s') && sum('failed_per_s') > 0 ? 'warn' : ''),
         tile(t('answer_time'), duration(lane.interactive?.latency_s.p95), t('p95_of', nameOf('interactive'))),
         tile(t('login_time'), duration(lane.login?.latency_s.p95), t('p95_of', nameOf('login'))),
@@ -165,8 +170,8 @@ function durable(stats) {
         queue.paused && h('p', {class: 'strip is-warn'}, t('paused_by', queue.paused.by, ago(queue.paused.since)), queue.paused.reason ? ` “${queue.paused.reason}”` : '',
             ' ', queue.paused.until ? t('paused_until', moment(queue.paused.until)) : t('until_resumed')),
         h('dl', {class: 'facts is-row'},
-            [[t('ready'), count(queue.depth)], [t('scheduled'), count(queue.scheduled)], [t('running'), count(queue.running)], [t('oldest_head'), duration(queue.oldest_age_s)],
-                [t('clears_in'), queue.clear_s === null ? t('stands') : duration(queue.clear_s)], [t('batches_title'), count(queue.batches_open)]]
+            [[t('ready'), count(queue.depth)], [t('scheduled'), count(queue.scheduled)], queue.held > 0 && [t('held'), number(queue.held)], [t('running'), count(queue.running)], [t('oldest_head'), duration(queue.oldest_age_s)],
+                [t('clears_in'), queue.clear_s === null ? t('stands') : duration(queue.clear_s)], [t('batches_title'), count(queue.batches_open)]].filter(Boolean)
                 .map(([label, value]) => h('div', {key: label}, h('dt', {}, label), h('dd', {}, value)))),
         queue.by_priority.length > 0 && h('ul', {class: 'ladder', 'aria-label': t('by_priority')}, queue.by_priority.map(p =>
             h('li', {key: String(p.priority)}, h('span', {}, t('priority_n', p.priority)), bar('', [[p.n / most, 'fill-accent']]), h('span', {class: 'num'}, count(p))))),

@@ -82,6 +82,7 @@ const TEXT = {
     places_free: ['{0} free', '{0} libres'],
     dispatchers_there: ['dispatchers: {0}', 'dispatchers: {0}'],
     waiting_n: ['{0} waiting', '{0} en espera'],
+    held_n: ['{0} held back', '{0} retenidos'],
     nothing_waits: ['nothing waits', 'nada espera'],
 
     /* numbers */

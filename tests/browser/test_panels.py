@@ -225,6 +225,7 @@ def test_batches_show_how_far_they_are(operator, house):
     assert "paused" in operator.text("section[aria-labelledby=batch-h] .badge")
     operator.go("").see(f"Batch {told['batch_id']} is paused: wrong month.", f"chasqui queue resume --batch {told['batch_id']}", within=".state", timeout=40)
     assert not operator.all(".state.is-warn"), "an operator wants it so"
+    operator.see("20 held back", within=".state", timeout=40).see("20 held back", within=".tiles").see("Held back", within="section[aria-labelledby=queue-h]")
     system.ops.post("/api/v1/ops/queue/pause", {"reason": "hold"}).expect(200)
     operator.go(f"batches/{told['batch_id']}").press(f"Resume {name}", "main").confirm("Resume").see_no("wrong month", within="main").see("The whole queue was paused by", "hold", within="main")
     operator.press(f"Pause {name}", "main").see("other batches are not touched", within="dialog").confirm("Pause", reason="after all").see("after all", within="main")
