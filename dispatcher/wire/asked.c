@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * asked.c - an op of the store on behalf of a request. Owns nothing: the request
- * is found again by its key, or is gone.
+ * asked.c - an op of the store on behalf of a request. Owns nothing. The request is looked up again by its key and
+ * may be gone.
  */
 #include "dispatcher/wire/asked.h"
 #include "dispatcher/wire/reply.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * asked.h - an op of the store on behalf of a request: the way back to it.
+ * asked.h - an op of the store on behalf of a request, and the way back to that request.
  */
 #ifndef CHASQUI_ASKED_H
 #define CHASQUI_ASKED_H
@@ -13,9 +13,11 @@ struct asked {
 };
 
 struct asked *asked_new(struct dispatcher *d, const struct request *r);
-/* The request, when it is still there and the database answered; else it is answered here, or NULL because it is gone. Frees `a`. */
+/* Returns the request when it still exists and the database answered. Else returns NULL: the request was answered
+ * here, or is gone. Frees `a`. */
 struct request *asked_answer(struct asked *a, enum store_rc rc);
-/* The whole end of an op whose answer is JSON: gives that, or the error `e` when it is one. Frees `a`, empties `json`. */
+/* Completes an op whose answer is JSON: answers with the JSON, or with `e` when that is an error. Frees `a`,
+ * empties `json`. */
 void asked_json(struct asked *a, enum store_rc rc, enum err e, struct buf *json);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * broker_names.c - brokers behind one name.
  *
- * Owns: a resolver, and an entry for each name. A name that cannot be looked up is asked for again, and said once; what
- * was known of it stays (resolver.h). A name with addresses of both kinds is taken by its IPv4 ones: they would be
- * the same brokers twice.
+ * Owns: a resolver, and an entry for each name. A name that cannot be looked up is retried and logged once; its
+ * last known addresses stay (resolver.h). Of a name with addresses of both kinds only the IPv4 ones are used,
+ * because the IPv6 ones are the same brokers.
  */
 #include "dispatcher/wire/broker_names.h"
 
@@ -21,7 +21,7 @@ struct entry {
     struct broker_names *names;
     unsigned number;
     char endpoint[BUS_ENDPOINT_BYTES], host[BUS_ENDPOINT_BYTES];
-    const char *port; /* within endpoint */
+    const char *port; /* points into endpoint */
     bool is_unknown_said;
     struct resolver_wait wait;
     struct entry *next;

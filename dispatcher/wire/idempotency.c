@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * idempotency.c - Idempotency-Key: which job a key stands for, what was
- * answered under it, and the same answer again.
+ * idempotency.c - Idempotency-Key: the job of a key, the answer kept under it, and the replay of that answer.
  *
- * Owns nothing. Keys and bodies are kept as keyed hashes, answers sealed. An
- * answer is kept before it is given, so that whoever asks again after it gets the
- * same bytes. When an answer could not be kept it is made again from its job (await.c).
+ * Owns nothing. Keys and bodies are stored as keyed hashes, answers sealed. An answer is stored before it is sent,
+ * so that every later request with the key gets the same bytes. An answer that could not be stored is made again
+ * from its job (await.c).
  */
 #include "dispatcher/wire/idempotency.h"
 #include "dispatcher/store/store_queue.h"
@@ -49,7 +48,7 @@ struct kept {
     int status;
     enum err error;
     char message[501];
-    struct jv *body; /* of a success; else what is merged into the error's */
+    struct jv *body; /* of a success; else members merged into the error's body */
     struct buf sealed;
     struct store_key_answer op;
 };
@@ -67,7 +66,7 @@ static void kept_done(void *arg, void *op_arg)
 {
     struct kept *k = arg;
     struct request *r = request_find(k->d, k->request_key);
-    (void)op_arg; /* when it could not be kept it is given all the same */
+    (void)op_arg; /* an answer that could not be stored is sent all the same */
     if (r)
         give(k->d, r, k->status, k->error, k->message, k->body);
     else

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pass.c - which requests go on to robots as they are, and in which form. Pure.
+ * pass.c - decides which requests are passed on to robots unchanged, and in what form. Pure.
  *
- * A path is judged as every server that may stand before a robot could read it: decoded again until nothing is left to
- * decode, without the parameters that some cut from a segment. What goes on is the path as it came.
+ * A path is judged in every way that a server in front of a robot could read it: decoded repeatedly until nothing
+ * is left to decode, and without the parameters that some servers cut from a segment. The path itself is passed on
+ * as received.
  */
 #include "dispatcher/wire/pass.h"
 
@@ -98,7 +99,8 @@ static int hex_of(char c)
                                         : -1;
 }
 
-/* In place, once; true: something was decoded. *is_bad: what came of it must not be in a path. */
+/* Decodes once, in place. Returns true when something was decoded. *is_bad: the result must not occur in a
+ * path. */
 static bool decode(char *s, bool *is_bad)
 {
     char *out = s;
@@ -118,7 +120,8 @@ static bool decode(char *s, bool *is_bad)
     return was_any;
 }
 
-/* Empty, or it leaves the path: "", ".", "..", and those with what some servers cut off first. */
+/* Whether a segment is empty or leaves the path: "", ".", "..", each also with a suffix that some servers cut off
+ * first. */
 static bool is_bad_segment(const char *s, size_t len)
 {
     size_t n = 0;
@@ -133,13 +136,13 @@ static bool has_bad_segment(const char *path)
         size_t len = strcspn(path, "/");
         if (is_bad_segment(path, len))
             return true;
-        if (!path[len] || !path[len + 1]) /* a slash may end it */
+        if (!path[len] || !path[len + 1]) /* a trailing slash is allowed */
             return false;
         path += len + 1;
     }
 }
 
-/* Does path stand at or below `at`? Both without the first slash. */
+/* Whether path is at or below `at`. Both lack the first slash. */
 static bool is_below(const char *path, const char *at, size_t len)
 {
     while (len && at[len - 1] == '/')
@@ -171,7 +174,8 @@ static bool is_listed(const char *list, const char *path)
     return false;
 }
 
-/* `at`, or below it, or what a server may take for it: parameters (;), formats (.json) and blanks behind a name are cut off by some. */
+/* Whether a server may read path as `at` or a path below it. Some servers cut off parameters (;), formats (.json)
+ * and blanks after a name. */
 static bool may_mean(const char *path, const char *at, size_t len)
 {
     while (len && at[len - 1] == '/')
@@ -180,7 +184,7 @@ static bool may_mean(const char *path, const char *at, size_t len)
     return !isalnum(next) && next != '-' && next != '_' && next < 0x80;
 }
 
-/* Sessions are made, ended and listed by Chasqui alone. */
+/* Only Chasqui itself opens, ends and lists sessions. */
 static bool is_ours(const struct action_table *actions, const char *path)
 {
     if (may_mean(path, "sessions", 8))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pass.h - a request that goes on to a session's robot as its client wrote it: robot.pass, and what of its head goes on.
+ * pass.h - a request passed on to a session's robot as its client wrote it: the paths (robot.pass), and the fields
+ * of its head that are passed on.
  */
 #ifndef CHASQUI_PASS_H
 #define CHASQUI_PASS_H
@@ -13,18 +14,20 @@
 
 struct pass { /* owned texts; "" = none */
     char *method, *path, *query, *content_type;
-    char *header[3]; /* whole lines, ended by NULL */
+    char *header[3]; /* whole lines, the last one NULL */
 };
 
-/* What a REQUEST of ROBOT_PASS says; bytes that do not belong into a head make it NULL. Free with pass_free(). */
+/* Makes a pass from a REQUEST of ROBOT_PASS. NULL when it holds bytes that are invalid in a head. Free with
+ * pass_free(). */
 struct pass *pass_new(const struct msg_REQUEST *m);
-void pass_free(struct pass *p); /* NULL is fine */
+void pass_free(struct pass *p); /* NULL is allowed */
 
-/* May this path (what follows /api/v1/app/robot/) be asked for? It must begin with one of the comma list's paths, which end where a
- * segment ends. Never: dot segments, backslashes, empty segments, and encoded slashes, however often they are encoded; ways to make, end or list sessions, which only Chasqui does. */
+/* Whether this path (the part after /api/v1/app/robot/) may be requested. It must begin with one of the comma
+ * list's paths, ending where a segment ends. Never allowed: dot segments, backslashes, empty segments, and encoded
+ * slashes, however often encoded; paths that open, end or list sessions, which only Chasqui does. */
 bool pass_path_ok(const char *comma_list, const struct action_table *actions, const char *path);
 
-/* The path and query that the robot is asked for: the session's current id is the first pair. */
+/* Writes the path and query for the robot. The first pair is the session's current id. */
 void pass_target(const struct pass *p, const char *session_id, struct buf *out);
 
 #endif

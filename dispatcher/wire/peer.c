@@ -2,12 +2,11 @@
 /*
  * peer.c - the connections to the brokers.
  *
- * Owns: one DEALER a broker, its credit, its heartbeat. Each address behind a name
- * of dispatcher.brokers is a broker; it is left when the name no longer has it and its connection is lost. Must never take a
- * REQUEST from a broker that it does not consider alive, nor promise more credit
- * than the window. A broker that is silent for 2 s or whose connection is lost
- * is gone: its requests are cancelled (log-ins go on by themselves) and the
- * greeting begins again, under a new incarnation.
+ * Owns: one DEALER a broker, its credit, its heartbeat. Each address behind a name of dispatcher.brokers is a
+ * broker. Its connection is closed once the name no longer has the address and the link is lost. Must never accept
+ * a REQUEST from a broker that it considers dead. Must never promise more credit than the window. A broker that is
+ * silent for 2 s, or whose connection is lost, is gone: its requests are cancelled (log-ins continue by
+ * themselves) and the greeting begins again, under a new incarnation.
  */
 
 #include "dispatcher/wire/peer.h"
@@ -25,33 +24,32 @@
 #include <string.h>
 
 #define LOST_TEXT_MAX 300 /* of PING */
-#define START_MS 3000     /* until then a broker that was never there may still be starting */
+#define START_MS 3000     /* until then a broker never seen may still be starting */
 
 #define NAMED_MAX 64 /* brokers by name, over all names */
 
-struct peer { /* a slot: unused while endpoint is "" */
+struct peer { /* a slot: free while endpoint is "" */
     struct dispatcher *d;
-    unsigned index, entry; /* entry: of dispatcher.brokers */
+    unsigned index, entry; /* entry: index in dispatcher.brokers */
     char endpoint[BUS_ENDPOINT_BYTES];
-    struct bus_sock *sock;    /* NULL in a slot that is used: the same broker is connected by another address */
-    bool is_by_name, is_twin; /* twin: to be closed for that */
+    struct bus_sock *sock;    /* NULL in a used slot: the same broker is connected by another address */
+    bool is_by_name, is_twin; /* twin: duplicates another connection, to be closed */
     uint64_t opened_ms;
-    bool linked, known; /* known: WELCOME came */
+    bool linked, known; /* known: WELCOME was received */
     bool was_known;
     char boot_id[65];
     uint64_t incarnation;
-    uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; limit told last, never less than before */
-    uint64_t received[LANE_COUNT],
-        owed[LANE_COUNT]; /* owed: credits that those who waited took back before their time */
+    uint64_t finished[LANE_COUNT], told[LANE_COUNT]; /* requests ended; last limit announced, never decreasing */
+    uint64_t received[LANE_COUNT], owed[LANE_COUNT]; /* owed: credits that resumed requests took back early */
     uint64_t heard_ms, ping_seq;
-    bool takes_many;      /* small messages are gathered for it */
+    bool takes_many;      /* small messages to it are bundled */
     bool takes_attempts;  /* it knows ATTEMPT_STATS */
     struct bundle bundle; /* of this turn */
     char refused_why[201];
 };
 
 struct peers {
-    struct peer *peer; /* n slots that never move: requests and sockets know them */
+    struct peer *peer; /* n slots that never move: requests and sockets hold their indexes */
     unsigned n, window;
     char **entry; /* of dispatcher.brokers */
     unsigned n_entries;
@@ -61,7 +59,7 @@ struct peers {
     uint64_t started_ms;
 };
 
-/* Past the bundle, in order. */
+/* Sends after the bundle, which keeps the order. */
 static int send_now(struct peer *p, const struct msg *m,
                     int (*send)(struct bus_sock *, const void *, size_t, const struct msg *))
 {
@@ -69,7 +67,7 @@ static int send_now(struct peer *p, const struct msg *m,
     return rc ? rc : send(p->sock, NULL, 0, m);
 }
 
-/* False when m does not travel in a bundle. */
+/* Returns false when m does not travel in a bundle. */
 static bool gather(struct peer *p, const struct msg *m)
 {
     if (!p->takes_many || !p->known || !bundle_fits(m))
@@ -103,8 +101,7 @@ static bool turn_end(void *arg)
     struct peers *ps = arg;
     for (unsigned i = 0; i < ps->n; i++)
         if (ps->peer[i].sock)
-            bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL,
-                        0); /* one that is full takes it in the next turn */
+            bundle_send(&ps->peer[i].bundle, ps->peer[i].sock, NULL, 0); /* a full peer gets it in the next turn */
     return false;
 }
 
@@ -112,8 +109,7 @@ static void limits_fill(struct peer *p, uint64_t out[LANE_COUNT])
 {
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         if (!p->d->draining &&
-            p->told[i] <
-                p->finished[i] + p->d->peers->window) /* a window that became smaller shrinks as requests end */
+            p->told[i] < p->finished[i] + p->d->peers->window) /* a reduced window takes effect as requests end */
             p->told[i] = p->finished[i] + p->d->peers->window;
         out[i] = p->told[i];
     }
@@ -178,7 +174,8 @@ static bool is_named_unknown(const struct peers *ps, unsigned entry)
     return true;
 }
 
-/* Endpoints of brokers that were lost, or were not there in their first seconds; names without an address. */
+/* Lists the endpoints of lost brokers, of brokers missing after their first seconds, and names without an
+ * address. */
 static void lost_fill(const struct peers *ps, char out[LOST_TEXT_MAX + 1])
 {
     uint64_t now = clock_ms();
@@ -194,7 +191,7 @@ static void lost_fill(const struct peers *ps, char out[LOST_TEXT_MAX + 1])
             len = lost_add(out, len, ps->entry[i]);
 }
 
-/* "" while a server takes writes; else gone, read_only or hung, and why. */
+/* Writes "" while a server takes writes; else gone, read_only or hung, and why. */
 static void database_fill(const struct dispatcher *d, char out[401])
 {
     static const char *const word[] = {"", "read_only", "gone", "hung"};
@@ -241,7 +238,7 @@ static void peer_lost(struct peer *p, const char *why)
     requests_peer_gone(p->d, p->index);
 }
 
-/* The peer by which that broker is known already, besides p. */
+/* Finds another peer than p that is connected to the same broker. */
 static struct peer *twin_of(const struct peer *p, const char *boot_id)
 {
     struct peers *ps = p->d->peers;
@@ -251,7 +248,8 @@ static struct peer *twin_of(const struct peer *p, const char *boot_id)
     return NULL;
 }
 
-/* A broker with two addresses takes the second connection for the first one's, come anew. One by name makes room. */
+/* A broker reached by two addresses mistakes the second connection for a restart of the first. The one by name is
+ * closed. */
 static bool is_twin(struct peer *p)
 {
     struct peer *other = twin_of(p, p->boot_id), *leaves = p->is_by_name ? p : other;
@@ -423,7 +421,7 @@ static void request_came(struct peer *p, const struct msg *m)
     }
 }
 
-/* Once for each reason: an unknown version is refused for ever. */
+/* Logs each reason once: an unknown version is refused for ever. */
 static void refused_note(struct peer *p, struct str reason)
 {
     if (str_is(reason, p->refused_why))
@@ -467,7 +465,7 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
         peer_welcomed(p, &m.WELCOME);
         return;
     }
-    if (!p->known) { /* HELLO is on its way, or is sent again by the tick */
+    if (!p->known) { /* HELLO is in flight, or the tick sends it again */
         if (m.type == MSG_REFUSED)
             refused_note(p, m.REFUSED.reason);
         return;
@@ -495,12 +493,12 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
         peer_lost(p, "refused");
         hello_send(p);
         break;
-    default: /* PONG and BYE: heard is enough; a broker that says BYE goes on answering */
+    default: /* PONG and BYE: receiving is enough; a broker still answers after its BYE */
         break;
     }
 }
 
-/* HELLO, PING, silence. */
+/* Handles HELLO, PING and silence. */
 static void peers_tick(struct dispatcher *d)
 {
     uint64_t now = clock_ms();
@@ -556,7 +554,7 @@ void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t c
 void peers_wake(struct dispatcher *d, const char *what)
 {
     struct msg m = {.type = MSG_WAKE, .WAKE = {.what = str_of(what)}};
-    d->news->woken(d, str_of(what)); /* the brokers tell the others, not us */
+    d->news->woken(d, str_of(what)); /* the brokers inform the other dispatchers, but not us */
     peers_send_all(d, &m);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reply.c - the answers to requests: whole ones, and streams. Each ends its request.
+ * reply.c - the answers to requests: whole ones, and streams. Each answer ends its request.
  *
- * Must never answer a request twice. A streamed answer sends a chunk only when its receiver gave credit for it.
+ * Must never answer a request twice. A streamed answer sends a chunk only when its receiver has granted credit.
  */
 #include "dispatcher/wire/reply.h"
 #include "dispatcher/news.h"
@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A line for each that failed or was slow: which job and robot, where the time went. What is left of ms beside db_ms and
- * robot_ms was spent here: waiting for a place, a migration, another log-in. */
+/* Logs each failed or slow answer: job, robot, and where the time went. The rest of ms besides db_ms and robot_ms
+ * was spent here, waiting for a slot, a migration or another log-in. */
 static void answer_log(struct request *r, int status, const char *error)
 {
     int64_t ms = (int64_t)(clock_us() - r->arrived_us) / 1000,
@@ -145,7 +145,7 @@ void stream_chunk(struct dispatcher *d, struct request *r, char *data, size_t le
     }
 }
 
-/* The end needs no credit. */
+/* The end of a stream needs no credit. */
 void stream_end(struct dispatcher *d, struct request *r, bool broken)
 {
     broken |= r->cut;
@@ -156,7 +156,7 @@ void stream_end(struct dispatcher *d, struct request *r, bool broken)
     request_free(d, r);
 }
 
-/* A long answer from memory, as chunks. */
+/* A long answer, sent from memory in chunks. */
 struct memory_stream {
     char *data;
     size_t len, at;
@@ -208,7 +208,7 @@ void reply_take(struct dispatcher *d, struct request *r, int status, const char 
         return;
     }
     if (d->stream_memory.lent + len >
-        d->stream_memory.budget) { /* those before it are held back by their clients */
+        d->stream_memory.budget) { /* the streams in it are blocked by slow clients */
         free(data);
         reply_error(d, r, ERR_QUEUE_FULL, NULL, NULL);
         return;

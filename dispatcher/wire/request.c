@@ -2,10 +2,9 @@
 /*
  * request.c - the requests in flight.
  *
- * Owns: the table of requests by our key and by the broker's id, and the chunk
- * credit of streamed answers. Must never answer a request twice, nor after its
- * broker is gone. The broker owns the deadline's 504; one second after a
- * deadline what is left of a request is dropped here.
+ * Owns: the table of requests by our key and by the broker's id, and the chunk credit of streamed answers. Must
+ * never answer a request twice, nor after its broker is gone. The broker answers the 504 at the deadline. One
+ * second after its deadline a remaining request is dropped here.
  */
 #include "dispatcher/wire/request.h"
 #include "dispatcher/news.h"
@@ -55,7 +54,7 @@ static struct request *find_by_id(struct dispatcher *d, unsigned peer, uint64_t 
     return r;
 }
 
-/* Takes it out of the table and gives its credit back. */
+/* Removes it from the table and returns its credit. */
 void request_free(struct dispatcher *d, struct request *r)
 {
     struct request **at = &d->requests->by_key[r->key % BUCKETS];
@@ -78,7 +77,7 @@ void request_free(struct dispatcher *d, struct request *r)
     free(r);
 }
 
-/* Nobody waits any more: the handler lets go, then the request goes. */
+/* The request's client is gone: the handler releases it, then it is freed. */
 static void request_drop(struct dispatcher *d, struct request *r)
 {
     if (r->on_cancel)
@@ -170,7 +169,7 @@ static void take_count(enum lane lane)
 
 bool request_take(struct dispatcher *d, unsigned peer, const struct msg_REQUEST *m, struct str payload)
 {
-    if (find_by_id(d, peer, m->id)) /* a broker does not use an id again that is in flight */
+    if (find_by_id(d, peer, m->id)) /* a broker must not reuse the id of a request in flight */
         return false;
     struct request *r = xcalloc(1, sizeof(*r));
     struct requests *rs = d->requests;

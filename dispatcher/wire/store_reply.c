@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_reply.c - the database's "no" as an answer. Owns nothing. Names of
- * tables, constraints and columns are told; values never are.
+ * store_reply.c - turns a failure of the database into an answer. Owns nothing. Answers contain the names of
+ * tables, constraints and columns, and never values.
  */
 #include "dispatcher/wire/store_reply.h"
 #include "dispatcher/wire/reply.h"
