@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * action.c - an action inside a session. It is recorded before the robot is
- * called and never repeated: when its dispatcher dies its outcome is unknown.
+ * action.c - an action inside a session. It is recorded before the robot is called and never repeated. When its
+ * dispatcher dies its outcome is unknown.
  */
 #include "dispatcher/session/action.h"
 #include "dispatcher/robot/action_call.h"
@@ -30,8 +30,8 @@
 
 struct run {
     struct dispatcher *d;
-    uint64_t key;            /* the request, if somebody still waits */
-    struct robot_call *call; /* NULL = none under way */
+    uint64_t key;            /* key of the request, if it still waits */
+    struct robot_call *call; /* NULL = none in flight */
     uint64_t job_id;
     char job_uid[ID_JOB_UID_BYTES];
     struct lease lease;
@@ -39,9 +39,9 @@ struct run {
     struct session_row row;
     char *params;
     size_t params_len;
-    bool gone;      /* the robot answered 404: the session is to be looked at */
+    bool gone;      /* the robot answered 404: the session must be checked */
     bool lost;      /* the lease went to another dispatcher, which ends the job */
-    bool cancelled; /* somebody asked the job to stop */
+    bool cancelled; /* the job is to stop */
     struct idempotency stands_for;
     /* the outcome */
     enum err error;
@@ -158,8 +158,8 @@ static void action_answered(void *arg, struct call_answer *a)
     finish(w);
 }
 
-/* Whoever took the lease ends the job as outcome_unknown; so do we. One that is to stop ends as cancelled: what the robot did of it is not
- * known. */
+/* The lease is lost: its new holder ends the job as outcome_unknown, and so do we. A cancelled job ends as
+ * cancelled; what the robot did for it is unknown. */
 static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg)
 {
     struct run *w = arg;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * activity.c - when sessions were last used. Owns the set of sessions used
- * since the last flush and those with a call or stream under way; a flush is
- * one statement for up to 200 of them. A flush that fails is made up for by
- * the next one.
+ * activity.c - records when sessions were last used. Owns the set of sessions used since the last flush, and those
+ * with a call or stream in flight. A flush is one statement for up to 200 of them. The next flush makes up for a
+ * failed one.
  */
 #include "dispatcher/session/activity.h"
 #include "dispatcher/dispatcher.h"
@@ -15,7 +14,7 @@
 
 struct used {
     struct map_node by_ref;
-    unsigned held; /* calls under way */
+    unsigned held; /* calls in flight */
     bool dirty;
 };
 

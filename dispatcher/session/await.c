@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * await.c - the outcome of a job that somebody else works on: looked for until it
- * is terminal. For brokers whose dispatcher died, for a log-in whose lease was taken over, for queued log-ins
- * that are waited for, and for a second request with an Idempotency-Key.
+ * await.c - waits for the outcome of a job run elsewhere, by polling until it is terminal. Used after a broker's
+ * dispatcher died, for a log-in whose lease was taken over, for queued log-ins with a waiting client, and for a
+ * second request with the same Idempotency-Key.
  *
- * Owns: those who wait, by the job and key that they wait for. A request that waits holds no credit (bulkhead.c). However many wait, the
- * database is asked for 256 jobs in one query, five times a second, and only what ended is read whole, once for all who wait for it.
+ * Owns: the waiters, by the job and key that they wait for. A waiting request holds no credit (bulkhead.c).
+ * However many wait, one query asks the database for 256 jobs, five times a second. Only ended jobs are read in
+ * full, once for all of their waiters.
  */
 #include "dispatcher/session/await.h"
 #include "dispatcher/robot/bulkhead.h"
@@ -23,12 +24,12 @@
 #include <sys/queue.h>
 
 #define LOOK_MS 200
-#define AGAIN_MS 2            /* the rest of those who wait, after the first one's answer was kept */
-#define UNKNOWN_GRACE_MS 1500 /* the dying dispatcher's commit may still come */
+#define AGAIN_MS 2            /* for the other waiters, after the first one's answer was stored */
+#define UNKNOWN_GRACE_MS 1500 /* the dying dispatcher's commit may still arrive */
 
 struct waiter {
     uint64_t key, since_ms;
-    bool is_told; /* the broker knows which job it is */
+    bool is_told; /* the broker knows the job */
     struct waiter *next;
 };
 
@@ -36,9 +37,9 @@ struct awaited {
     struct dispatcher *d;
     uint64_t job_id; /* 0 = only its job_uid is known */
     char job_uid[ID_JOB_UID_BYTES];
-    bool is_looking; /* an op of it is under way */
-    bool is_ended;   /* it was terminal at the last look: what was answered may still be on its way to be kept */
-    uint64_t round;  /* of the polls: it was asked for in this one */
+    bool is_looking; /* an op on it is in flight */
+    bool is_ended;   /* terminal at the last look: its answer may not be stored yet */
+    uint64_t round;  /* the round of polls that last asked for it */
     struct idempotency stands_for;
     struct loop_timer timer;
     struct waiter *waiters;
@@ -72,7 +73,7 @@ static void awaited_free(struct awaited *w)
     free(w);
 }
 
-/* Forgets those that are gone. The first one that still waits, NULL = nobody does. */
+/* Forgets waiters that are gone. Returns the first one still waiting, NULL = none. */
 static struct request *first_waiter(struct awaited *w)
 {
     struct request *first = NULL;
@@ -90,7 +91,7 @@ static struct request *first_waiter(struct awaited *w)
     return first;
 }
 
-/* What the job's execute would have answered, as far as the database knows. */
+/* Gives the answer that the job's execute would have given, as far as the database knows it. */
 static void answer(struct awaited *w, struct request *r, struct store_job *op)
 {
     struct dispatcher *d = w->d;
@@ -115,7 +116,8 @@ static void answer(struct awaited *w, struct request *r, struct store_job *op)
     answer_keep(d, &w->stands_for, op->company_id, r->portal, r->key, 0, e, message, extra);
 }
 
-/* May r be told of the job that was read? Then it is answered, if there is an answer; false: it waits on. */
+/* Checks whether r may see the job just read. If so r is answered, if there is an answer. Returns false when r
+ * waits on. */
 static bool looked_for(struct awaited *w, struct waiter *one, struct request *r, struct store_job *op)
 {
     struct dispatcher *d = w->d;
@@ -144,7 +146,7 @@ static void looked(void *arg, void *op_arg)
         w->job_id = op->job_id;
     for (struct waiter *one = w->waiters; one && !is_kept; one = one->next) {
         struct request *r = request_find(w->d, one->key);
-        /* the first answer under a key is kept; the others are given what was kept */
+        /* the first answer under a key is stored; the others receive the stored one */
         is_kept = r && looked_for(w, one, r, op) && is_over && w->is_ended && w->stands_for.is_set;
     }
     bool is_to_be_kept = is_over && w->stands_for.is_set, is_unseen = !w->job_id;
@@ -231,7 +233,7 @@ static void polled(void *arg, void *op_arg)
     poll_next(a);
 }
 
-/* Up to JOBS_OVER_MAX of those that this round has not asked for yet. */
+/* Polls up to JOBS_OVER_MAX jobs that this round has not asked for yet. */
 static void poll_next(struct awaits *a)
 {
     struct poll *p = NULL;
@@ -301,7 +303,7 @@ void answer_await(struct dispatcher *d, struct request *r, const struct idempote
                         job_id ? job_extra(job_id, NULL) : NULL);
             return;
         }
-        r->wait_ms = 0; /* it is in the queue, and is told so at once */
+        r->wait_ms = 0; /* it is queued, and its client learns that at once */
     }
     struct awaited *w = awaited_of(d, r, key, job_id);
     struct waiter *one = xcalloc(1, sizeof(*one));

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * close.c - closing a session: on its robot, then in the database.
+ * close.c - closes a session: on its robot, then in the database.
  *
- * The row is `closing` under a lease while the robot is asked, whichever robot it
- * is. Confirmed (robot_speaks.h): closed and the place is free. Not confirmed: active again and
- * nothing changed. A dead robot cannot be asked: the session is closed
- * here, keeps its place as close pending and is fenced before that robot gets
- * new work. A silent one's sessions are kept (an operator may close them like a dead one's). A robot that turns out not to know DELETE:
- * closed here, and the place fades.
+ * While the robot is asked, the row is `closing` under a lease, whichever robot it is.
+ *   confirmed (robot_speaks.h)    closed, and the place is free
+ *   not confirmed                 active again; nothing has changed
+ *   dead robot                    cannot be asked: the session is closed here, keeps its place as close pending, and is
+ *                                 fenced before that robot gets new work
+ *   silent robot                  the session is kept (an operator may close it as on a dead robot)
+ *   robot without DELETE          closed here, and the place fades
  */
 #include "dispatcher/session/close.h"
 #include "dispatcher/robot/bulkhead.h"
@@ -31,7 +32,7 @@
 #include <string.h>
 
 #define HEALTH_MS 2000
-#define DOUBT_LOOK_MS 50 /* while it is found out whether the robot restarted */
+#define DOUBT_LOOK_MS 50 /* while it is checked whether the robot restarted */
 #define DOUBT_LOOKS 100
 
 struct closing {
@@ -39,18 +40,18 @@ struct closing {
     struct session_row row;
     enum session_state to;
     char reason[REASON_ROOM];
-    struct actor by; /* its request_id also for calls */
+    struct actor by; /* its request_id is also used for calls */
     char traceparent[129];
     struct lease lease;
     bool held;
-    enum told told;     /* what the robot answered */
-    bool is_other_boot; /* another boot than the session's did */
+    enum told told;     /* the robot's answer */
+    bool is_other_boot; /* the robot has another boot id than the session's */
     struct loop_timer timer;
     unsigned looks;
     enum err error;
     close_done_fn *fn;
     void *arg;
-    close_judged_fn *judged; /* the caller records what became of it; NULL = it is recorded here */
+    close_judged_fn *judged; /* the caller records the outcome; NULL = recorded here */
 };
 
 static void closing_end(struct closing *c)
@@ -70,7 +71,7 @@ static void recorded(void *arg, void *op_arg)
         if (!c->error)
             c->error = op->rc == STORE_REFUSED
                            ? ERR_REFUSED_BY_DATABASE
-                           : ERR_DATABASE_UNAVAILABLE; /* its lease runs out and the close is done again */
+                           : ERR_DATABASE_UNAVAILABLE; /* its lease expires and the close is repeated */
     } else {
         c->row.state = op->to;
         if (op->to != SESSION_ACTIVE) {
@@ -108,7 +109,7 @@ static void record(struct closing *c, enum session_state to, enum place_fate pla
     store_submit(c->d->store, store_close_end, op, recorded, c);
 }
 
-/* A silent robot's sessions stay as they are, unless an operator wants one closed. */
+/* A silent robot's sessions stay unchanged, unless an operator closes one. */
 static bool may_leave_behind(const struct closing *c, const struct robot *robot)
 {
     return robot->down == DOWN_DEAD || strcmp(c->reason, "closed_by_operator") == 0;
@@ -121,7 +122,7 @@ static void closed_look(void *arg)
     closed_judge(arg);
 }
 
-/* What the robot's answer means, once it is known whether another boot id was a restart. */
+/* Judges the robot's answer, once it is known whether another boot id was a restart. */
 static void closed_judge(struct closing *c)
 {
     struct dispatcher *d = c->d;
@@ -170,7 +171,7 @@ static void robot_ask(struct closing *c)
     if (!c->judged)
         lease_hold(d, c->row.job_id, &c->lease, lease_told, c);
     c->held = !c->judged;
-    if (!robot) { /* registered just now; of one that was removed the lease is gone */
+    if (!robot) { /* registered just now; a removed robot's lease is gone */
         robots_reload(d);
         c->error = ERR_ROBOT_UNREACHABLE;
         record(c, SESSION_ACTIVE, PLACE_FREE);
@@ -199,7 +200,7 @@ static void begun(void *arg, void *op_arg)
     struct store_close_begin *op = op_arg;
     if (op->rc != STORE_OK) {
         c->error = store_err(op->rc);
-    } else if (!op->ok) { /* it moved on: the caller looks at the row */
+    } else if (!op->ok) { /* its state changed: the caller looks at the row */
         c->error = op->is_at_work ? ERR_LOGIN_IN_PROGRESS : ERR_WRONG_STATE;
         if (op->found)
             c->row = op->row;
@@ -331,7 +332,7 @@ struct gone {
     struct dispatcher *d;
     uint64_t key;
     struct session_row row;
-    char boot_id[BOOT_ROOM]; /* as /health says */
+    char boot_id[BOOT_ROOM]; /* as reported by /health */
     struct loop_timer timer;
     unsigned looks;
     void (*again)(struct dispatcher *d, struct request *r);
@@ -355,7 +356,7 @@ static void gone_recorded(void *arg, void *op_arg)
             reply_store(d, r, op->rc);
         else if (op->ok || !op->found || r->gone_once)
             reply_ended(d, r, &op->row);
-        else { /* it moved on meanwhile: once more */
+        else { /* its state changed meanwhile: once more */
             r->gone_once = true;
             g->again(d, r);
         }
@@ -385,7 +386,7 @@ static void gone_look(void *arg)
     gone_judge(arg);
 }
 
-/* Another process than the session's may have said 404: then nothing is known of the session, and it stays. */
+/* The 404 may be from another process than the session's. Then the session's state is unknown, and it stays. */
 static void gone_kept(struct gone *g)
 {
     struct request *r = request_find(g->d, g->key);
@@ -412,7 +413,7 @@ static void gone_judge(struct gone *g)
         return;
     }
     if (boot_id[0] && g->row.boot_id[0] && strcmp(boot_id, g->row.boot_id) != 0) {
-        /* Restarted: it migrates or is lost; the look-up waits for what comes of it. */
+        /* The robot restarted: the session migrates or is lost, and the look-up waits for that. */
         struct store_migrate_plan *plan = xcalloc(1, sizeof(*plan));
         plan->robot_id = g->row.robot_id;
         strcpy(plan->boot_now, boot_id);
@@ -441,7 +442,7 @@ void session_gone(struct dispatcher *d, struct request *r, const struct session_
                   void (*again)(struct dispatcher *d, struct request *r))
 {
     const struct robot *robot = robot_by_id(d, row->robot_id);
-    if (!robot) { /* removed since it was called: the row says so now */
+    if (!robot) { /* removed since it was called: its row shows that now */
         if (r)
             again(d, r);
         return;

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * download.c - a file, streamed from the session's robot to the broker; and what else a robot answers to a request that
- * is passed on to it (pass.h).
+ * download.c - streams a file from the session's robot to the broker. Also streams other answers of a robot to a
+ * request that is passed on to it (pass.h).
  *
- * Owns: the chunk being filled. Never holds more than one chunk: without credit
- * the robot's transfer is paused, so the slowest client holds back the robot. The
- * size of a chunk is what the broker asks for, or less when many transfers share
- * dispatcher.stream_memory_bytes.
- * A transfer that breaks is cut, never ended as if complete. The robot's limits
- * are its own: while we hold it back no time counts against it.
+ * Owns: the chunk being filled. Never holds more than one chunk: without credit the robot's transfer is paused, so
+ * a slow client slows the robot down (back-pressure). The size of a chunk is the broker's request, or less when
+ * many transfers share dispatcher.stream_memory_bytes. A broken transfer is cut and never ends as complete. The
+ * robot's time limits count only the robot's time: they stand still while we pause it.
  */
 #include "dispatcher/session/download.h"
 #include "dispatcher/robot/bulkhead.h"
@@ -29,20 +27,20 @@
 #include <string.h>
 
 #define REFUSAL_BYTES 65536
-#define HELD_CHUNKS 2 /* the one being filled, and as much in curl: half of one being read, half paused */
-#define KEEP_MS 500   /* of the deadline, for the way back */
+#define HELD_CHUNKS 2 /* the one being filled, and as much in curl: half being read, half paused */
+#define KEEP_MS 500   /* reserved from the deadline for the way back */
 
 struct download {
     struct dispatcher *d;
     uint64_t key;
     struct robot_call *call;
     struct session_row row;
-    struct loop_timer flush; /* what was gathered in a turn of the loop leaves after it */
+    struct loop_timer flush; /* data gathered in a turn of the loop is sent after it */
     char *chunk;             /* chunk_bytes, NULL = none yet */
     size_t len, chunk_bytes;
-    uint64_t lent; /* of the memory that streams share */
+    uint64_t lent; /* lent from the memory that streams share */
     bool is_begun;
-    int64_t length; /* announced, -1 = not */
+    int64_t length; /* as announced; -1 = not announced */
     uint64_t sent;
 };
 
@@ -87,7 +85,7 @@ static void flush_due(void *arg)
         chunk_out(w, r);
 }
 
-/* The transfer is over and what is left may be sent. */
+/* The transfer is over and the rest may be sent. */
 static void download_finish(struct download *w, struct request *r, bool is_broken)
 {
     struct dispatcher *d = w->d;
@@ -109,16 +107,16 @@ static void credit_came(struct dispatcher *d, struct request *r)
     if (stream_credit(r))
         chunk_out(w, r);
     if (stream_credit(r))
-        call_resume(w->call); /* may bring data: w is gone when that could not be sent on */
+        call_resume(w->call); /* may deliver data; w is gone if that could not be sent on */
 }
 
-/* The session's id, when it is not the one that was asked for; else NULL. */
+/* The session's id, if it differs from the one requested; else NULL. */
 static const char *session_now(const struct download *w, const struct request *r)
 {
     return strcmp(w->row.session_id, r->session_id) == 0 ? NULL : w->row.session_id;
 }
 
-/* Is an answer with that status the client's? Else it is a refusal, whose words are looked into. */
+/* Whether an answer with that status goes to the client. Otherwise it is a refusal, whose body is read. */
 static bool is_for_client(const struct request *r, int status)
 {
     return r->pass ? (status >= 200 && status < 300) || (status >= 400 && status < 500) : status == 200;
@@ -140,19 +138,20 @@ static bool head_came(void *arg, const struct call_answer *a)
     return true;
 }
 
-/* Gathers until a chunk is full. Answers whether more may come: half a chunk is always room for one piece. */
+/* Gathers until a chunk is full. Returns whether more data may come: half a chunk is always room for one piece. */
 static bool data_came(void *arg, const char *data, size_t len)
 {
     struct download *w = arg;
     struct request *r = request_find(w->d, w->key);
     CHECK(r && len <= w->chunk_bytes / 2, "len=%zu", len);
     if (w->len + len > w->chunk_bytes)
-        chunk_out(w, r); /* there was credit: else it would be paused */
+        chunk_out(w, r); /* credit is available, else the transfer would be paused */
     if (!w->chunk)
         w->chunk = xmalloc(w->chunk_bytes);
     memcpy(w->chunk + w->len, data, len);
     w->len += len;
-    if (r->cut) { /* the broker's connection takes no more: its end will be noticed, the robot's transfer ends now */
+    /* The broker's connection accepts no more. Its loss will be noticed; the robot's transfer ends now. */
+    if (r->cut) {
         call_stop(w->call);
         download_end(w, r);
         stream_end(r->d, r, true);
@@ -188,7 +187,7 @@ static void download_answered(void *arg, struct call_answer *a)
     r->robot_ms += a->took_ms;
     robots_boot_seen(d, w->row.robot_id, a->boot_id, clock_ms() - (uint64_t)a->took_ms);
     if (r->pass && is_for_client(r, a->status) && !failure &&
-        !w->is_begun) { /* nothing but a head, which may be a 204's */
+        !w->is_begun) { /* only a head, which may be a 204's */
         struct buf none = {0};
         char now[SESSION_ID_ROOM];
         snprintf(now, sizeof(now), "%s", session_now(w, r) ? w->row.session_id : "");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * download.h - a file, streamed from the session's robot to the broker; and what else a robot answers to a request that is passed on to
- * it (pass.h).
+ * download.h - streams a file from the session's robot to the broker. Also streams other answers of a robot to a
+ * request that is passed on to it (pass.h).
  */
 #ifndef CHASQUI_DISPATCHER_DOWNLOAD_H
 #define CHASQUI_DISPATCHER_DOWNLOAD_H

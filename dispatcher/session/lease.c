@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lease.c - the leases we hold, and taking over those that others let run out.
+ * lease.c - the leases that we hold, and the take-over of expired leases of others.
  *
- * Owns: the table of our leases, by job. Must never trust one longer than its term counted
- * from the moment it was asked for, less a margin. A lease that is lost, and a job that is to stop, tells its holder once.
+ * Owns: the table of our leases, by job. Must never trust a lease longer than its term, counted from the moment of
+ * its request, less a margin. The holder of a lease is notified once when the lease is lost, and once when its job
+ * is to stop.
  */
 #include "dispatcher/session/lease.h"
 #include "dispatcher/news.h"
@@ -23,7 +24,7 @@ struct held {
     uint64_t job_id;
     struct lease lease;
     uint64_t trusted_until_ms;
-    bool is_cancelled; /* and its holder was told */
+    bool is_cancelled; /* and its holder was notified */
     bool is_missed;    /* the last renewal did not find it */
     lease_told_fn *told;
     void *arg;
@@ -55,10 +56,10 @@ void lease_fill(struct dispatcher *d, struct lease *l, int64_t limit_ms)
 
 static uint64_t term_end(const struct dispatcher *d, uint64_t from_ms)
 {
-    return from_ms + (uint64_t)(d->conf->queue_lease_ms * 4 / 5); /* a fifth of the term is margin */
+    return from_ms + (uint64_t)(d->conf->queue_lease_ms * 4 / 5); /* a fifth of the term is the margin */
 }
 
-/* Where the lease hangs, or the end of its chain. */
+/* The link that points to the lease, or the end of its chain. */
 static struct held **held_at(struct dispatcher *d, uint64_t job_id, const uint8_t *token)
 {
     struct held **at = &d->leases->by_job[job_id % BUCKETS];
@@ -123,7 +124,8 @@ static void news_take(struct dispatcher *d, const struct renewal *w, unsigned i)
         h->is_cancelled = true;
         break;
     case LEASE_LOST:
-        if (!was_missed) { /* what ended it may be on its way from another thread of the database: looked at once more */
+        /* Another database thread may have ended it, with the message of that in flight: look once more. */
+        if (!was_missed) {
             leases_renew_soon(d);
             return;
         }
@@ -257,7 +259,7 @@ void leases_tick(struct dispatcher *d)
         ls->renew_at_ms = now + (uint64_t)d->conf->queue_lease_ms / 4;
         renew(d);
     }
-    bool knows_robots = d->robots_revision != 0; /* else nobody could be asked what became of a log-in */
+    bool knows_robots = d->robots_revision != 0; /* else no robot could be asked for the outcome of a log-in */
     if (!ls->rescuing && !d->draining && knows_robots && now >= ls->rescue_at_ms) {
         ls->rescue_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         rescue(d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * list.c - a session's mailbox, from the robot that holds it. The robot's bytes
- * pass through unparsed, without a byte order mark; only what is certainly no answer is refused.
+ * list.c - a session's mailbox, from the robot that holds it. The robot's bytes pass through unparsed, without a
+ * byte order mark. Only a body that is certainly not an answer is refused.
  */
 #include "dispatcher/session/list.h"
 #include "dispatcher/robot/bulkhead.h"
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEEP_MS 500 /* of the deadline, for the way back */
+#define KEEP_MS 500 /* reserved from the deadline for the way back */
 
 struct list {
     struct dispatcher *d;

@@ -7,6 +7,6 @@
 
 void list_start(struct dispatcher *d, struct request *r);
 void list_robot_down(struct dispatcher *d,
-                     uint32_t robot_id); /* its lists under way look for their sessions again */
+                     uint32_t robot_id); /* its lists in flight look their sessions up again */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * login_answer.c - what a client is answered about a log-in. Owns nothing.
+ * login_answer.c - the answers to a client about a log-in. Owns nothing.
  */
 #include "dispatcher/session/login_answer.h"
 #include "dispatcher/robot/robots.h"

@@ -2,12 +2,11 @@
 /*
  * lookup.c - from a session id to the session and its robot.
  *
- * Owns: the look-ups that wait. Those that wait together go to the database as
- * one query: at most two are out at a time, and what comes meanwhile gathers.
- * Must never answer from memory: the robot of a call is read from portal_jobs
- * each time. A robot that is judged down is never called. A dead one's sessions
- * move or are lost, and a call waits for that until shortly before its deadline;
- * a silent one's are kept, and a call is answered at once that it does not answer.
+ * Owns: the waiting look-ups. Those that wait together go to the database as one query. At most two queries are in
+ * flight; look-ups that arrive meanwhile are gathered. Must never answer from memory: the robot of a call is read
+ * from portal_jobs each time. A robot judged down is never called. A dead robot's sessions migrate or are lost,
+ * and a call waits for that until shortly before its deadline. A silent robot's sessions are kept, and a call is
+ * answered at once that the robot does not answer.
  */
 #include "dispatcher/session/lookup.h"
 #include "dispatcher/news.h"
@@ -34,12 +33,12 @@ struct wait {
     uint64_t key;
     char session_id[SESSION_ID_ROOM];
     resolve_fn *fn;
-    uint64_t asked_ms; /* when it was queued last */
+    uint64_t asked_ms; /* time of its latest queueing */
     struct loop_timer again;
     struct wait *next;
     bool is_whole;     /* more of the row is wanted than a call needs */
-    bool was_told;     /* told: that somebody waits for the migration */
-    bool was_reloaded; /* the robots, for its sake */
+    bool was_told;     /* told: that a client waits for the migration */
+    bool was_reloaded; /* the robots were reloaded for it */
     unsigned adoptions;
 };
 
@@ -53,7 +52,7 @@ struct batch {
 struct lookups {
     struct dispatcher *d;
     struct wait *first, **last;
-    struct wait *sleeping; /* by next */
+    struct wait *sleeping; /* linked by next */
     unsigned n_queries;
     struct batch *spare;
 };
@@ -121,7 +120,7 @@ static void sleep_on(struct wait *w, struct request *r, const struct session_row
     loop_timer_in(w->d->loop, &w->again, (uint64_t)(left < LOOK_AGAIN_MS ? left : LOOK_AGAIN_MS));
 }
 
-/* The first time, says that somebody waits: a robot that is down may not have been planned for yet. */
+/* At the first time, reports that a client waits: migration may not be planned yet for a robot that is down. */
 static void sleep_on_move(struct wait *w, struct request *r, const struct session_row *row,
                           const struct robot *down)
 {
@@ -172,7 +171,7 @@ static void adopted(void *arg, void *op)
         tell(w, r, RESOLVE_DOWN, NULL);
     } else if (a->op.adopted) {
         judge(w, r, &a->op.row);
-    } else if (++w->adoptions < ADOPT_TRIES) { /* somebody else may have adopted it just now */
+    } else if (++w->adoptions < ADOPT_TRIES) { /* another dispatcher may just have adopted it */
         enqueue(d->lookups, w);
     } else { /* another session of the company is the live one */
         a->other.company_id = a->op.row.company_id;
@@ -203,7 +202,7 @@ static const struct robot *robot_of(const struct dispatcher *d, const struct ses
     return r && strcmp(r->base_url, row->base_url) == 0 ? r : robot_by_url(d, row->base_url);
 }
 
-/* Requests that only look need no robot; a close needs one, but not that the session stays there. */
+/* Requests that only read need no robot. A close needs one, but the session need not stay on it. */
 static bool is_look(const struct request *r)
 {
     return r->op == OP_SESSION_GET || r->op == OP_SESSION_ACTIVE || r->op == OP_SESSION_TOUCH ||
@@ -224,7 +223,7 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         return;
     }
     if (row->state == SESSION_CLOSING &&
-        is_close(r)) { /* perhaps the robot does not confirm it: then it is active again */
+        is_close(r)) { /* the robot may not confirm the close; it is then active again */
         sleep_on(w, r, row);
         return;
     }
@@ -246,7 +245,7 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
     }
     const struct robot *robot = robot_of(d, row);
     if (!robot && row->ref && robot_by_id(d, row->robot_id) &&
-        !w->was_reloaded) { /* it listens elsewhere since our list was read */
+        !w->was_reloaded) { /* its address has changed since our list was read */
         w->was_reloaded = true;
         robots_reload(d);
         sleep_on(w, r, row);
@@ -258,7 +257,7 @@ static void judge(struct wait *w, struct request *r, struct session_row *row)
         adopt(w, row, robot->id);
     } else if (robot && robot->verdict == VERDICT_DOWN && robot->down == DOWN_SILENT &&
                r->op != OP_OPS_SESSION_CLOSE) {
-        activity_touch(d, row->ref); /* else it idles out while its company tries to use it */
+        activity_touch(d, row->ref); /* else it would expire as idle while its company tries to use it */
         tell(w, r, RESOLVE_SILENT, row);
     } else if (robot && robot->verdict == VERDICT_DOWN && !is_close(r)) {
         sleep_on_move(w, r, row, robot);
@@ -326,7 +325,7 @@ static void pump(struct lookups *l)
     }
 }
 
-/* All look-ups that came in this turn of the loop go together. */
+/* All look-ups of this turn of the loop go together. */
 static bool before_sleep(void *arg)
 {
     pump(arg);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reconcile.c - comparing each robot's own session list with ours, both ways.
+ * reconcile.c - compares each robot's own session list with ours, in both directions.
  *
- * Finds out whether a robot speaks the optional calls; ends sessions that the
- * robot has lost; closes on the robot what was left behind there (close pending) or
- * what is ours but nobody's any more. Must never touch a session that is not ours: Laravel's may
- * not be adopted yet. What looks wrong must look wrong twice, a run apart, before anything is done.
+ * Finds out which optional calls a robot supports. Ends sessions that the robot has lost. Closes on the robot the
+ * sessions left behind there (close pending), and sessions of ours without an owner. Must never touch a session
+ * that is not ours: Laravel's session may not be adopted yet. A session must look wrong twice, a run apart, before
+ * anything is done about it.
  */
 #include "dispatcher/session/reconcile.h"
 #include "dispatcher/news.h"
@@ -27,7 +27,7 @@
 
 struct suspect {                      /* looked wrong in the last run */
     uint64_t ref;                     /* our row, missing on the robot; or 0 */
-    char session_id[SESSION_ID_ROOM]; /* the robot's session that we do not know */
+    char session_id[SESSION_ID_ROOM]; /* the robot's session that is unknown to us */
 };
 
 struct watch {
@@ -134,7 +134,7 @@ static void pending_fence(struct dispatcher *d, const struct robot *robot, const
     robot_call_fence(d, robot, row->company_id, row->portal, row->epoch, (struct call_ids){0}, fenced, f);
 }
 
-/* Without fence and close the best that can be done is waiting until no log-in of ours can still begin there. */
+/* Without fence and close, all that can be done is to wait until no log-in of ours can still begin there. */
 static void pending_wait_out(struct dispatcher *d, const struct session_row *row)
 {
     if (row->age_ms > d->conf->timeout_login_ms)
@@ -153,7 +153,7 @@ static void pending_closed(void *arg, struct call_answer *a)
     free(f);
 }
 
-/* Without fence the session itself is closed, if it has a name. */
+/* Without fence the session itself is closed, if its id is known. */
 static void pending_close(struct dispatcher *d, const struct robot *robot, const struct session_row *row)
 {
     if (!row->session_id[0] || robot->speaks.close.known == 0) {
@@ -220,7 +220,7 @@ static void stray_closed(void *arg, struct call_answer *a)
     (void)arg, (void)a;
 }
 
-/* Ours only if its job is in our database and is not the one that the company lives in. */
+/* It is ours only if its job is in our database and does not hold the company's live session. */
 static void stray_judged(void *arg, void *op_arg)
 {
     struct stray *s = arg;
@@ -270,8 +270,8 @@ static void suspect_add(struct suspect *list, unsigned *n, uint64_t ref, const c
     ++*n;
 }
 
-/* A list under another boot than the session's says nothing of it, nor does one that is shorter than the robot's own count (a page of it, a
- * server that says [] to everything). */
+/* A list proves nothing about a session of another boot. A list shorter than the robot's own count proves nothing
+ * either: it may be one page, or the server may answer [] to everything. */
 static bool is_missing(const struct robot_list *list, const struct session_row *row)
 {
     bool is_of_another = list->boot_id[0] && row->boot_id[0] && strcmp(list->boot_id, row->boot_id) != 0;
@@ -314,7 +314,7 @@ static void entries_compare(struct dispatcher *d, struct watch *w, const struct 
             continue;
         w->orphans++;
         if (!uid || !id_job_uid_ok(uid, strlen(uid)) || strlen(uid) >= ID_JOB_UID_BYTES)
-            continue; /* not of our making: left alone */
+            continue; /* not created by us: left alone */
         if (was_suspect(w, 0, id))
             stray_close(d, list->robot_id, e);
         else
@@ -331,7 +331,7 @@ static void compared(struct dispatcher *d, void *arg, const struct robot_list *l
     w->due_ms = clock_ms() + (uint64_t)d->conf->session_sweep_ms * EVERY_SWEEPS;
     if (!robot)
         return;
-    if (!list->rows_known || robot->is_two) /* of two processes each has a list of its own */
+    if (!list->rows_known || robot->is_two) /* each of two processes has its own list */
         return;
     struct suspect *now = xcalloc(SUSPECTS_MAX, sizeof(*now));
     unsigned n = 0;
