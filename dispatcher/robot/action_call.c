@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* action_call.c - an action in a session, as a robot's call. Owns nothing; wipes what it wrote. */
+/* action_call.c - calls a robot for an action in a session. Owns nothing; wipes the request that it wrote. */
 #include "dispatcher/robot/action_call.h"
 #include "dispatcher/robot/robots.h"
 
@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One of the params of a GET: texts as they are, null as nothing, what is no scalar as JSON. */
+/* Adds one of the params of a GET: texts unchanged, null as empty, any other value that is not a scalar as
+ * JSON. */
 static void query_add(void *arg, const char *key, struct jv *v)
 {
     static const char *const ours[] = {"session_id", "company_id", "portal", "job_uid", "epoch"};

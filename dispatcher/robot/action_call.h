@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * action_call.h - how an action in a session is asked of its robot: by execute, and by the steps of rounds.
+ * action_call.h - calls a robot for an action in a session: used by execute, and by the steps of rounds.
  */
 #ifndef CHASQUI_ACTION_CALL_H
 #define CHASQUI_ACTION_CALL_H
@@ -17,7 +17,7 @@ struct action_call { /* all borrowed during the call */
     void (*done)(void *arg, struct call_answer *a);
     void *arg;
 };
-/* Calls the robot: params, then what is ours, as the body of a POST or the query of a GET. */
+/* Calls the robot. The params and then our own fields go into the body of a POST or the query of a GET. */
 struct robot_call *action_call(struct dispatcher *d, const struct action_call *c);
 
 #endif

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEPT_FOR_OTHER 150 /* rows that no error of a robot may take */
-#define KEPT_FOR_ALL 20    /* rows that are for what has no row of its own */
+#define KEPT_FOR_OTHER 150 /* rows reserved: no error of a robot may take one */
+#define KEPT_FOR_ALL 20    /* rows reserved for sums of all that have no row */
 #define OTHER "other"
 
 struct row {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * attempts.h - how attempts of log-ins ended since the start, by portal, action,
- * outcome and the robot's own error, in bounded memory. Pure.
+ * attempts.h - how log-in attempts have ended since the start, by portal, action, outcome and the robot's own
+ * error, in bounded memory. Pure.
  */
 #ifndef CHASQUI_ATTEMPTS_H
 #define CHASQUI_ATTEMPTS_H
@@ -11,10 +11,12 @@
 struct attempts;
 struct attempts *attempts_new(void);
 void attempts_destroy(struct attempts **ap);
-/* One more. robot_error "" = the robot named none. Where there are too many, an error counts as "other", at last everything does. */
+/* Counts one attempt. robot_error "" = the robot named none. When the table is nearly full, a new error counts as
+ * "other"; when it is full, everything does. */
 void attempts_count(struct attempts *a, const char *portal, const char *action, const char *outcome,
                     const char *robot_error);
-/* All of them, the oldest first, up to ATTEMPT_STATS_MAX; borrowed until the next count. A row never changes its place. */
+/* Returns all rows, oldest first, up to ATTEMPT_STATS_MAX; borrowed until the next count. A row never changes its
+ * index. */
 unsigned attempts_rows(const struct attempts *a, struct attempt_stats_row *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* backoff.c - the waits of one robot that says it is full. */
+/* backoff.c - the waits of a robot that reported that it is full. */
 #include "dispatcher/robot/backoff.h"
 
 #define FIRST_MS 1000

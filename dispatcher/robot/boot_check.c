@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * boot_check.c - another boot id was seen: did the robot restart, or do two
- * processes answer under its URL?
+ * boot_check.c - decides, after another boot id was seen, whether the robot restarted or two processes answer
+ * under its URL.
  *
- * Owns: the check of each robot under way. The robot is asked for its health ASKED
- * times, each time on a connection of its own, so that a load balancer chooses
- * anew. When the old boot id answers too, there are two (boots.h); else it is a
- * restart. Must never let sessions end before that is known.
+ * Owns: the check in flight of each robot. The robot is asked for its health ASKED times, each time on a new
+ * connection, so that a load balancer chooses anew. If the old boot id answers too, there are two processes
+ * (boots.h); else it is a restart. Must never let sessions end before that is known.
  */
 #include "dispatcher/robot/boot_check.h"
 #include "dispatcher/news.h"
@@ -83,7 +82,7 @@ static void answered(void *arg, struct call_answer *a)
         ask(c, robot);
         return;
     }
-    if (c->answered) /* one that did not answer at all stays in doubt, until it is seen again */
+    if (c->answered) /* a robot that did not answer at all stays in doubt, until it is seen again */
         robots_boot_checked(d, c->robot_id);
     d->news->robots_known(d);
     check_end(c);

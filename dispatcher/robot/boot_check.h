@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* boot_check.h - another boot id was seen: did the robot restart, or do two processes answer under its URL?. */
+/* boot_check.h - decides, after another boot id was seen, whether the robot restarted or two processes answer
+ * under its URL. */
 #ifndef CHASQUI_DISPATCHER_BOOT_CHECK_H
 #define CHASQUI_DISPATCHER_BOOT_CHECK_H
 
@@ -9,6 +10,6 @@ struct boot_checks *boot_checks_new(void);
 void boot_checks_destroy(struct boot_checks **bp);
 void boot_check(struct dispatcher *d, uint32_t robot_id); /* another boot id: restarted, or a second process? */
 void boot_check_two(struct dispatcher *d,
-                    const struct robot *robot); /* a second process was found: written into the audit trail */
+                    const struct robot *robot); /* records a newly found second process in the audit trail */
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bulkhead.c - bounds by robot, by company and by token, and the lines in front of them.
+ * bulkhead.c - limits by robot, by company and by token, and the queues in front of them.
  *
- * Owns: the walls (a limit and what is in flight under it) and the requests that wait at one. A request that waits holds no
- * credit of its broker; when its turn comes it takes one back. Must never let those of one wall stop requests of others: a
- * company waits with a bounded number of requests, the company that uses least is next, and a line of calls that does not
- * move for two seconds is refused (503 queue_full), as is everything that comes to it until it moves.
+ * Owns: the walls (a limit and what is in flight under it) and the requests that wait at one. A waiting request
+ * holds no credit of its broker; when its turn comes it takes one back. Must never let requests at one wall block
+ * requests elsewhere. So a company waits with a bounded number of requests, and the company that uses least is
+ * next. A queue of calls that does not move for two seconds is refused (503 queue_full), and so is every new call
+ * to it until it moves.
  *
- * Limits of calls to robots hold for each broker's share of a lane, so that the callers of one broker cannot be shut
- * out either. Limits of the database hold for the whole process.
+ * Limits of calls to robots apply to each broker's share of a lane, so that one broker cannot shut out the callers
+ * of another. Limits of the database apply to the whole process.
  */
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/robots.h"
@@ -25,9 +26,9 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define STILL_MS 2000 /* a line that does not move for so long is refused */
+#define STILL_MS 2000 /* a queue that does not move for this long is refused */
 #define TICK_MS 250
-#define SHOWN_MS 10000 /* a limit that was reached is told for this long */
+#define SHOWN_MS 10000 /* a limit that was reached is reported for this long */
 #define LIMIT_LEAST 8
 #define PARKED_LEAST 4096
 #define LOGIN_DATABASE_MOST 2 /* log-ins of one company at the database: they lock the same row */
@@ -36,22 +37,22 @@ enum kind { ROBOT = WALL_ROBOT, COMPANY = WALL_COMPANY, DATABASE = WALL_DATABASE
 
 struct wall {
     enum kind kind;
-    unsigned peer; /* PEERS_ALL = of any broker */
+    unsigned peer; /* PEERS_ALL = any broker */
     enum lane lane;
     uint64_t id;
     unsigned n, limit;
     TAILQ_HEAD(wall_line, request) line;
     unsigned n_waiting;
-    uint64_t moved_ms;         /* a place became free; or the last free one was taken */
-    uint64_t full_ms;          /* somebody had to wait, or was refused; 0 = not */
-    struct map_node by_fields; /* a hash of kind, peer, lane and id */
+    uint64_t moved_ms;         /* a slot became free; or the last free one was taken */
+    uint64_t full_ms;          /* a request had to wait, or was refused; 0 = never */
+    struct map_node by_fields; /* key: a hash of kind, peer, lane and id */
     LIST_ENTRY(wall) of_all;
 };
 
 struct bulkheads {
     struct dispatcher *d;
     struct map by_fields;
-    LIST_HEAD(walls, wall) list; /* walked while walls are added */
+    LIST_HEAD(walls, wall) list; /* may be walked while walls are added */
     struct loop_timer tick, pump;
     unsigned n_parked, n_waiting;
 };
@@ -129,7 +130,7 @@ static struct wall *company_wall(struct dispatcher *d, const struct request *r, 
                    share(peers_window(d), d->conf->limit_company_percent));
 }
 
-/* By company for log-ins, which lock its row; by token for questions. */
+/* The wall is per company for log-ins, which lock its row, and per token for queries. */
 static struct wall *database_wall(struct dispatcher *d, const struct request *r, uint64_t id)
 {
     unsigned threads = (unsigned)d->conf->dispatcher_db_threads,
@@ -253,7 +254,7 @@ static void refuse(struct dispatcher *d, struct request *r, const struct wall *w
 static bool is_still(const struct wall *w, uint64_t now)
 {
     return w->kind != DATABASE && is_full(w) &&
-           now >= w->moved_ms + STILL_MS; /* of the database its own limits tell */
+           now >= w->moved_ms + STILL_MS; /* at the database its own limits decide */
 }
 
 static void wait_at(struct dispatcher *d, struct request *r, struct wall *w, bulkhead_turn_fn *turn)
@@ -267,7 +268,7 @@ static void wait_at(struct dispatcher *d, struct request *r, struct wall *w, bul
     line_join(d->bulkheads, r, w);
 }
 
-/* How much of the wall's other kind r's company, or robot, uses already. */
+/* How much of the wall's other kind r's company, or robot, already uses. */
 static unsigned used_elsewhere(struct dispatcher *d, const struct request *r, const struct wall *w)
 {
     const struct wall *other = w->kind == ROBOT
@@ -276,7 +277,7 @@ static unsigned used_elsewhere(struct dispatcher *d, const struct request *r, co
     return other ? other->n : 0;
 }
 
-/* The one whose company uses least; of those the one that came first. */
+/* The request whose company uses least; of those the one that arrived first. */
 static struct request *next_in_line(struct dispatcher *d, const struct wall *w)
 {
     struct request *best = TAILQ_FIRST(&w->line);
@@ -293,7 +294,7 @@ static struct request *next_in_line(struct dispatcher *d, const struct wall *w)
     return best;
 }
 
-/* r was first in w's line and w has a place. */
+/* Admits r, which is first in w's queue. w must have a free slot. */
 static void admit(struct dispatcher *d, struct request *r, struct wall *w)
 {
     line_leave(d->bulkheads, r);

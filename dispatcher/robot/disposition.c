@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disposition.c - reading Content-Disposition. Pure: bytes in, a harmless name
- * out. Reads what servers of all ages write: RFC 8187 (filename*), RFC 2231's
- * pieces (filename*0, filename*1*), RFC 2047's encoded words, percent-encoding
- * and raw bytes in filename. Never trusts a quote to be closed, an escape to be
- * complete or a byte to be UTF-8; what is not UTF-8 is read as windows-1252.
- * The name is only a suggestion: the broker builds its own header from it.
+ * disposition.c - reads Content-Disposition. Pure: bytes in, a harmless name out. Accepts the forms that old and
+ * new servers write: RFC 8187 (filename*), RFC 2231's pieces (filename*0, filename*1*), RFC 2047's encoded words,
+ * percent-encoding and raw bytes in filename. Never relies on a quote being closed, an escape being complete or a
+ * byte being UTF-8. Bytes that are not UTF-8 are read as windows-1252. The name is only a suggestion: the broker
+ * builds its own header from it.
  */
 #include "dispatcher/robot/disposition.h"
 
@@ -15,9 +14,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define NAME_BYTES 6144  /* raw bytes of a name that are looked at: 512 characters of UTF-8, percent-encoded */
+#define NAME_BYTES 6144  /* raw bytes of a name that are read: 512 characters of UTF-8, percent-encoded */
 #define PIECES_MAX 64    /* of RFC 2231 */
-#define EXTENSION_MAX 20 /* bytes, with its dot */
+#define EXTENSION_MAX 20 /* bytes, including the dot */
 
 struct text {
     const char *p, *end;
@@ -44,7 +43,7 @@ static void spaces_skip(struct text *t)
 
 /* ---- characters --------------------------------------------------------------------------------------------- */
 
-/* One character of UTF-8 (RFC 3629); 0 = these bytes are none. */
+/* Length of the UTF-8 character (RFC 3629) at s; 0 = there is none. */
 static unsigned char_len(const char *s, size_t left, uint32_t *code)
 {
     const uint8_t *p = (const uint8_t *)s;
@@ -115,7 +114,8 @@ static enum charset charset_of(const char *s, size_t len)
     return CHARSET_UNKNOWN;
 }
 
-/* Bytes from `from` on become UTF-8. Of a charset that is not known the ASCII stays: the extension is worth keeping. */
+/* Converts the bytes from `from` on to UTF-8. For an unknown charset only ASCII is kept, because the extension is
+ * worth keeping. */
 static void to_utf8(struct name *n, size_t from, enum charset charset)
 {
     if (charset == CHARSET_UTF8 && is_utf8(n->bytes + from, n->len - from))
@@ -136,7 +136,8 @@ static bool is_windows_path(const struct text *t)
     return t->end - t->p > 2 && isalpha((unsigned char)t->p[0]) && t->p[1] == ':' && t->p[2] == '\\';
 }
 
-/* A parameter's value: a quoted string, or everything up to the next ';'. What follows a quoted string counts only when that was empty. */
+/* Reads a parameter's value: a quoted string, or everything up to the next ';'. Text after a quoted string counts
+ * only when the string was empty. */
 static void value_read(struct text *t, struct name *out)
 {
     out->len = 0;
@@ -168,7 +169,7 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The byte of `sign` and two hexadecimal digits at p; -1 = none. */
+/* Reads the byte written as `sign` and two hexadecimal digits at p; -1 = none. */
 static int hex_byte(const char *p, const char *end, char sign)
 {
     int high = *p == sign && end - p > 2 ? hex_digit(p[1]) : -1, low = high >= 0 ? hex_digit(p[2]) : -1;
@@ -187,7 +188,7 @@ static void percent_decode(struct name *n, size_t from)
     n->len = len;
 }
 
-/* charset'language'… : cuts it off; CHARSET_UNKNOWN and nothing cut when it is not of that form. */
+/* Cuts off charset'language'… . For any other form it cuts nothing and sets CHARSET_UNKNOWN. */
 static bool charset_cut(struct name *n, enum charset *charset)
 {
     const char *first = memchr(n->bytes, '\'', n->len);
@@ -219,7 +220,7 @@ static void base64_add(struct name *n, const char *p, const char *end)
     }
 }
 
-/* =?charset?B|Q?text?= at p: its bytes are added; answers what follows it, NULL = it is none. */
+/* Adds the bytes of =?charset?B|Q?text?= at p. Returns the address after it, NULL = there is no such word. */
 static const char *word_add(struct name *n, const char *p, const char *end, enum charset *charset)
 {
     const char *q1 = end - p > 8 && p[0] == '=' && p[1] == '?' ? memchr(p + 2, '?', (size_t)(end - p - 2)) : NULL;
@@ -246,7 +247,7 @@ static const char *word_add(struct name *n, const char *p, const char *end, enum
     return close + 2;
 }
 
-/* Words of one charset side by side may share a character: their bytes are put together first. */
+/* Adjacent words of one charset may share a character, so their bytes are joined before decoding. */
 static bool words_decode(const struct name *in, struct name *out)
 {
     const char *p = in->bytes, *end = p + in->len;
@@ -281,7 +282,7 @@ static bool words_decode(const struct name *in, struct name *out)
 
 /* ---- parameters --------------------------------------------------------------------------------------------- */
 
-/* filename= as servers write it beside the standards. */
+/* Decodes filename= as servers write it outside of the standards. */
 static void plain_decode(struct name *n)
 {
     struct name words;
@@ -315,13 +316,13 @@ static bool extended_decode(struct name *n, enum charset *charset)
     return n->len > 0;
 }
 
-struct piece { /* where in the header it stands */
+struct piece { /* its position in the header */
     struct text value;
     bool is_there, is_encoded;
 };
 
 struct parameters {
-    struct text plain, extended, name; /* p NULL = none; the first counts */
+    struct text plain, extended, name; /* p NULL = none; the first one counts */
     struct piece piece[PIECES_MAX];    /* filename*N, filename*N* */
 };
 
@@ -358,7 +359,7 @@ static void parameter_note(struct parameters *ps, const char *key, size_t len, s
         piece_note(ps, key + 9, len - 9, &value);
 }
 
-/* One `key=value`, up to its ';'. */
+/* Reads one `key=value`, up to its ';'. */
 static void parameter_read(struct text *t, struct parameters *ps, struct name *scratch)
 {
     spaces_skip(t);
@@ -406,7 +407,7 @@ static bool is_harmful(uint32_t code)
            (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
-/* The length of the name's extension with its dot; 0 = it has none. */
+/* Length of the name's extension with its dot; 0 = none. */
 static size_t extension_of(const struct name *n)
 {
     for (size_t i = n->len; i > 1 && n->len - i < EXTENSION_MAX; i--)
@@ -417,7 +418,7 @@ static size_t extension_of(const struct name *n)
     return 0;
 }
 
-/* Cuts at a character so that the name fits, and keeps its extension. */
+/* Cuts the name at a character boundary to make it fit, and keeps its extension. */
 static void name_put(const struct name *n, char *out, size_t room)
 {
     size_t extension = extension_of(n), stem = n->len - extension, most = room - 1;
@@ -436,11 +437,11 @@ static void name_put(const struct name *n, char *out, size_t room)
     out[stem + extension] = 0;
 }
 
-/* n is UTF-8, but for what was cut at its end; `scratch` is the name without what does harm. */
+/* n is UTF-8, except where its end was cut. `scratch` becomes the name without harmful characters. */
 static void clean(const struct name *n, struct name *scratch, char *out, size_t room)
 {
     size_t at = 0;
-    for (size_t i = 0; i < n->len; i++) /* both are ASCII: no character of UTF-8 holds them */
+    for (size_t i = 0; i < n->len; i++) /* both are ASCII, which never occurs inside a UTF-8 character */
         if (n->bytes[i] == '/' || n->bytes[i] == '\\')
             at = i + 1;
     scratch->len = 0;
@@ -500,7 +501,7 @@ void disposition_name(const char *value, size_t len, char *out, size_t room)
         clean(&n, &scratch, out, room);
     if (out[0] || plain_read(&ps.plain, &n, &scratch, out, room))
         return;
-    if (is_extended && charset == CHARSET_UNKNOWN) { /* the best there is */
+    if (is_extended && charset == CHARSET_UNKNOWN) { /* the best guess left */
         t = ps.extended;
         value_read(&t, &n);
         extended_decode(&n, &charset);

@@ -7,9 +7,9 @@
 
 #include <stddef.h>
 
-/* Reads the file name from the header's value (`len` bytes, anything may be in them); filename* wins over filename.
- * `out` gets valid UTF-8 without path, control or direction-changing characters and quotes, cut at a character so
- * that it fits `room` with its NUL; "" when there is no usable name. */
+/* Reads the file name from the header's value (`len` arbitrary bytes); filename* wins over filename. `out`
+ * receives valid UTF-8 without path, control or direction-changing characters and quotes. It is cut at a character
+ * boundary to fit `room` with its NUL; "" when there is no usable name. */
 void disposition_name(const char *value, size_t len, char *out, size_t room);
 
 #endif

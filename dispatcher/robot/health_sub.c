@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * health_sub.c - listening to healthd, and telling it the robots.
+ * health_sub.c - subscribes to healthd, and sends it the robots.
  *
- * Owns: a SUB and the picture of each publisher, a DEALER for each control
- * endpoint. Of the publishers heard within three of their intervals the best
- * verdict counts; when all are silent every robot is unknown and work goes on.
- * A gap in the sequence makes a publisher's picture stale until its next full
- * state, which a new subscription brings.
+ * Owns: a SUB and the state of each publisher, a DEALER for each control endpoint. The best verdict counts among
+ * the publishers heard within three of their intervals. When all are silent every robot is unknown and work
+ * continues. A gap in the sequence makes a publisher's state stale until its next full state, which a new
+ * subscription brings.
  */
 #include "dispatcher/robot/health_sub.h"
 #include "dispatcher/dispatcher.h"
@@ -24,11 +23,11 @@
 #define TICK_MS 250
 #define SUBSCRIBE_AGAIN_MS 1000
 #define FIRST_WORD_MS 3000     /* after our start */
-#define LEAST_INTERVAL_MS 1000 /* publishers with a shorter one are not lost at once */
+#define LEAST_INTERVAL_MS 1000 /* minimum, so that publishers with a shorter interval are not lost at once */
 
 struct opinion {
     char name[NAME_ROOM], boot_id[65], why[201];
-    struct health_row row; /* its strings point here */
+    struct health_row row; /* its strings point into this struct */
 };
 
 struct publisher {
@@ -37,8 +36,8 @@ struct publisher {
     const char *endpoint; /* in health_sub.endpoints */
     char incarnation[65];
     uint64_t seq, heard_ms, interval_ms, subscribed_ms;
-    bool is_whole;           /* a full state came and no gap since */
-    struct opinion *opinion; /* HEALTH_ROBOTS_MAX, so that names stay where they are */
+    bool is_whole;           /* a full state was received, and no gap since */
+    struct opinion *opinion; /* HEALTH_ROBOTS_MAX entries, so that names stay in place */
     struct names by_name;
     unsigned n;
 };
@@ -125,7 +124,7 @@ static const struct health_row *opinion_of(const struct publisher *p, const char
     return at == NAMES_NONE ? NULL : &p->opinion[at].row;
 }
 
-/* The best of what those say that are heard. */
+/* Takes the best verdict of the publishers that are heard. */
 static void judge(struct dispatcher *d, const char *name)
 {
     const struct health_row *best = NULL;
@@ -175,7 +174,7 @@ static void opinion_take(void *arg, const struct health_row *row)
     judge(p->d, o->name);
 }
 
-/* Does the message continue what we have of this publisher? A full state always does. */
+/* Whether the message continues this publisher's state. A full state always does. */
 static bool is_next(struct publisher *p, const struct msg_HEALTH *m)
 {
     char incarnation[65];
@@ -231,7 +230,7 @@ void health_sub_tick(struct dispatcher *d)
     for (unsigned i = 0; i < h->n_publishers; i++) {
         struct publisher *p = &h->publisher[i];
         heard |= is_heard(p, now);
-        /* After a gap the full state is to be had at once by subscribing again. */
+        /* After a gap, subscribing again brings the full state at once. */
         if (p->heard_ms && !p->is_whole && now >= p->subscribed_ms + SUBSCRIBE_AGAIN_MS)
             subscribe(p);
     }
@@ -240,7 +239,7 @@ void health_sub_tick(struct dispatcher *d)
     else if (heard && h->is_silent)
         log_line(LOG_INFO, "healthd", "to", "heard", NULL);
     if (!heard && (!h->is_silent || now > h->started_ms + FIRST_WORD_MS))
-        robots_all_unknown(d); /* also those that the database says are down */
+        robots_all_unknown(d); /* including robots that are down according to the database */
     h->is_silent = !heard;
     if (d->robots_revision && (h->told_revision != d->robots_revision || now > h->told_ms + ROBOTS_EVERY_MS))
         robots_send(d);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hogs.c - who waits and who uses most. An open-addressing table of at most
- * COMPANIES_MAX companies; a new one takes the place of the smallest of a few that
- * are looked at, so that those at the top stay. A sum may miss what a company had
- * before it was forgotten.
+ * hogs.c - the companies that wait most and use most. An open-addressing table of at most COMPANIES_MAX companies.
+ * When it is full a new company evicts the smallest of a few, so the largest stay. A sum may lack a company's
+ * counts from before an eviction.
  */
 #include "dispatcher/robot/hogs.h"
 
@@ -15,18 +14,18 @@
 #define SLICES 5
 #define SLICE_MS (HOGS_WINDOW_MS / SLICES)
 #define COMPANIES_MAX 4096
-#define LOOKED_AT 8 /* for the smallest */
+#define LOOKED_AT 8 /* candidates for eviction */
 #define BUCKETS (2 * COMPANIES_MAX)
 
 struct slice {
-    uint64_t number; /* time / SLICE_MS that it is of */
+    uint64_t number; /* its time / SLICE_MS */
     uint64_t waits, wait_ms, requests, busy_ms;
 };
 
 struct company {
     uint64_t id;
     struct slice slice[SLICES];
-    uint32_t next; /* in its bucket; index + 1, 0 = none */
+    uint32_t next; /* next in its bucket; index + 1, 0 = none */
 };
 
 struct hogs {
@@ -35,7 +34,7 @@ struct hogs {
     unsigned n, hand;
 };
 
-/* Written whole: its megabyte is there from the start, instead of growing with each company that comes. */
+/* Written in full, so that its megabyte is resident from the start instead of growing with each new company. */
 struct hogs *hogs_new(void)
 {
     struct hogs *h = xmalloc(sizeof(*h));
@@ -78,7 +77,7 @@ static void take_out(struct hogs *h, unsigned at)
     *link = h->company[at].next;
 }
 
-/* The place of the smallest of the next few. */
+/* The index of the smallest of the next few. */
 static unsigned smallest(struct hogs *h, uint64_t now_ms)
 {
     unsigned best = h->hand;

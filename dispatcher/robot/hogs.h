@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hogs.h - the companies that waited most and used most lately, in bounded
- * memory: the last five minutes in five slices, the smallest companies are
- * forgotten first when there are too many. Pure.
+ * hogs.h - the companies that waited most and used most in the last five minutes, in bounded memory. The window
+ * has five slices. When there are too many companies the smallest are evicted first. Pure.
  */
 #ifndef CHASQUI_HOGS_H
 #define CHASQUI_HOGS_H
@@ -16,7 +15,8 @@ struct hogs *hogs_new(void);
 void hogs_destroy(struct hogs **hp);
 void hogs_waited(struct hogs *h, uint64_t now_ms, uint64_t company_id, uint64_t ms);
 void hogs_used(struct hogs *h, uint64_t now_ms, uint64_t company_id, uint64_t ms);
-/* Those that waited longest and those that were worked for longest, `max` rows at most (half each when there are more), no company twice. */
+/* Returns the companies that waited longest and those that used most, at most `max` rows (half each when there are
+ * more), each company once. */
 unsigned hogs_most(struct hogs *h, uint64_t now_ms, struct company_stats_row *out, unsigned max);
 
 #endif

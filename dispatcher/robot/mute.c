@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mute.c - robots that are healthy but silent: well by their /health, while
- * calls of this dispatcher go without an answer. Such a robot is suspect: it gets
- * log-ins only when no other has a place.
+ * mute.c - robots that are healthy but silent: good by their /health, while calls of this dispatcher get no
+ * answer. Such a robot is suspect: it gets log-ins only when no other robot has a place.
  *
- * Owns: the last calls of each robot (outlier.h), a bounded ring by robot id. Counts lists, downloads, actions and
- * log-ins; what Chasqui asks for itself shows nothing about them. Decides nothing else.
+ * Owns: the latest calls of each robot (outlier.h), a bounded ring by robot id. Counts lists, downloads, actions
+ * and log-ins. Calls that Chasqui makes for itself do not count. Makes no other decision.
  */
 #include "dispatcher/robot/mute.h"
 #include "dispatcher/dispatcher.h"
@@ -23,7 +22,7 @@
 
 struct mutes {
     struct outlier *of; /* by robot id */
-    unsigned *overdue;  /* of the look under way */
+    unsigned *overdue;  /* of the look in progress */
     uint32_t n;
 };
 
@@ -66,7 +65,7 @@ static void changed(struct dispatcher *d, uint32_t robot_id)
         peers_wake(d, "place");
 }
 
-/* Did the robot answer? A call that had too little time, or ended for a reason of ours or of its caller, says nothing. */
+/* Whether the robot answered. A call with too little time, or one ended by us or by its caller, proves nothing. */
 void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a)
 {
     bool is_answered = a->status != 0 || a->garbage;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mute.h - robots that are healthy but silent: well by their /health, while calls of this dispatcher go without an answer. */
+/* mute.h - robots that are healthy but silent: good by their /health, while calls of this dispatcher get no
+ * answer. */
 #ifndef CHASQUI_DISPATCHER_MUTE_H
 #define CHASQUI_DISPATCHER_MUTE_H
 

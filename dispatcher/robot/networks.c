@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * networks.c - the addresses robots may have. Fails closed: a list of which
- * nothing could be read allows nothing.
+ * networks.c - the addresses that robots may have. Fails closed: a list without any readable item allows no
+ * address.
  */
 #include "dispatcher/robot/networks.h"
 

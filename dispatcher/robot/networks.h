@@ -10,8 +10,8 @@
 
 struct networks;
 
-/* From a comma list of addresses and CIDR networks; NULL or "" = every address. What cannot be read is logged and
- * left out; if nothing is left of a list that was not empty, no address is allowed. */
+/* Parses a comma list of addresses and CIDR networks; NULL or "" = every address. Unreadable items are logged and
+ * skipped. If no item of a non-empty list is readable, no address is allowed. */
 struct networks *networks_new(const char *list);
 void networks_destroy(struct networks **np);
 /* IPv4 and IPv6; an IPv4 address mapped into IPv6 counts as IPv4. */

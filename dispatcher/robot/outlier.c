@@ -22,7 +22,7 @@ static bool judge(struct outlier *o, uint64_t now_ms)
     else
         o->is_out = bad > 0 && (o->good_in_row < OUTLIER_GOOD || o->overdue >= OUTLIER_BAD);
     if (was_out && !o->is_out)
-        o->n = 0; /* it begins anew */
+        o->n = 0; /* it starts over */
     return o->is_out != was_out;
 }
 

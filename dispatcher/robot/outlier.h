@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outlier.h - is a robot healthy by its /health, but does not answer calls?
- * Pure: the last calls of one robot, and the judgement (outlier ejection).
+ * outlier.h - decides whether a robot that is healthy by its /health fails to answer calls (outlier ejection).
+ * Pure: the latest calls of one robot, and the judgement.
  *
- * Of the last OUTLIER_LAST calls OUTLIER_BAD, and at least half, went without an
- * answer: it is out. It is back when OUTLIER_GOOD in a row were answered, or
- * when no bad one is left that is younger than OUTLIER_MEMORY_MS: then it may show again what it does.
- * A call under way that is overdue counts as a bad one as long as it is.
+ * A robot is out when OUTLIER_BAD of its last OUTLIER_LAST calls, and at least half of them, got no answer. It is
+ * back when OUTLIER_GOOD in a row were answered, or when no bad call younger than OUTLIER_MEMORY_MS is left: it
+ * then gets another chance. An overdue call in flight counts as bad for as long as it is overdue.
  */
 #ifndef CHASQUI_OUTLIER_H
 #define CHASQUI_OUTLIER_H
@@ -18,26 +17,27 @@
 #define OUTLIER_BAD 5
 #define OUTLIER_GOOD 3
 #define OUTLIER_MEMORY_MS 60000
-#define OUTLIER_OVERDUE_MS 10000 /* of a list or a file under way */
-#define OUTLIER_PATIENCE_MS 1000 /* a call that had less time than this shows nothing */
+#define OUTLIER_OVERDUE_MS 10000 /* for a list or a file in flight */
+#define OUTLIER_PATIENCE_MS 1000 /* a call with less time than this proves nothing */
 
-/* Does a call without an answer tell something about the robot? is_cut: it did not break, its time or its caller ended it. Then it tells
- * something only if its robot was late by then (patience_ms): callers choose their own deadlines. */
+/* Whether a call without an answer counts against the robot. is_cut: it did not break, but its deadline or its
+ * caller ended it. A cut call counts only if the robot was late by then (patience_ms), because callers choose
+ * their own deadlines. */
 bool outlier_tells(bool is_cut, int64_t took_ms, int64_t patience_ms);
 
 struct outlier { /* zero-initialised */
     uint64_t at_ms[OUTLIER_LAST];
     bool is_bad[OUTLIER_LAST];
-    unsigned n; /* calls taken, ever; a ring */
+    unsigned n; /* total number of calls taken; a ring */
     unsigned good_in_row;
     unsigned overdue;
     unsigned bad; /* without an answer, at the last look */
     bool is_out;
 };
 
-/* A call ended. Both answer whether is_out changed. */
+/* A call has ended. Both functions return whether is_out changed. */
 bool outlier_take(struct outlier *o, bool is_answered, uint64_t now_ms);
-/* Time passed; so many calls are overdue. */
+/* Time has passed; `overdue` calls are overdue. */
 bool outlier_look(struct outlier *o, unsigned overdue, uint64_t now_ms);
 
 #endif

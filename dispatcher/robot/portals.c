@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * portals.c - portals, as this dispatcher knows them: tells what went well, learns
- * what all together know, and has held items let go.
+ * portals.c - the portals as this dispatcher knows them. Reports successes, learns the shared state of all
+ * dispatchers, and lets held items go.
  *
- * Owns: what is still to be told, and each portal's state as it was read last. What
- * decides stands in the database (store_portal.h); the states here only say
- * where it is worth asking. A fault is told in the transaction that frees its log-in's place: that is what keeps a portal
- * that goes down from being asked more often than it takes to know. What went well is told once a second, or at once while it is awaited.
+ * Owns: the successes still to be reported, and each portal's state as last read. The database holds the state
+ * that decides (store_portal.h); the states here only show when asking is worthwhile. A fault is reported in the
+ * transaction that frees its log-in's place. Therefore a portal that goes down is not tried more often than it
+ * takes to detect that. Successes are reported once a second, or at once while one is awaited.
  */
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/news.h"
@@ -21,7 +21,7 @@
 #include <string.h>
 
 #define TICK_MS 1000
-#define SOON_MS 20 /* between two looks, however early the next is wanted */
+#define SOON_MS 20 /* minimum between two looks, however early the next is wanted */
 #define NEWS_PORTALS PORTALS_MAX
 #define SYNC_PROBE_US UINT64_C(1000000)
 
@@ -30,9 +30,9 @@ struct portals {
     struct loop_timer timer;
     struct portal_news *news; /* n_news of them */
     unsigned n_news;
-    struct portal_state *state; /* as read last */
+    struct portal_state *state; /* as last read */
     unsigned n_states;
-    bool is_out, is_again; /* a look is under way; another one is wanted behind it */
+    bool is_out, is_again; /* a look is in flight; another one must follow */
 };
 
 static void look(struct portals *p);
@@ -90,7 +90,7 @@ static struct portal_news *news_of(struct portals *p, const char *portal)
     for (unsigned i = 0; i < p->n_news; i++)
         if (strcmp(p->news[i].portal, portal) == 0)
             return &p->news[i];
-    if (p->n_news == NEWS_PORTALS) /* names of actions: there are not so many */
+    if (p->n_news == NEWS_PORTALS) /* names of actions: these are few */
         return NULL;
     p->news = xrealloc(p->news, (p->n_news + 1) * sizeof(*p->news));
     struct portal_news *n = &p->news[p->n_news++];
@@ -141,7 +141,7 @@ void portals_look(struct dispatcher *d)
 
 /* ---- what all know ------------------------------------------------------------------------------------------ */
 
-/* It could not be told: it is told with what came meanwhile. */
+/* The report failed: it is merged with what arrived meanwhile and sent again. */
 static void news_back(struct portals *p, const struct store_portals *op)
 {
     for (unsigned i = 0; i < op->n_news; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* robot_answer.c - reading robots' answers; trusts nothing in them. */
+/* robot_answer.c - reads robots' answers. Trusts no part of them. */
 #include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/wire/reply.h"
@@ -13,8 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define TEXT_LOOKED_AT 8192 /* bytes of a text; what is beyond is not shown */
-#define WORDS_MAX 4096      /* a refusal's body is looked into only when it is small */
+#define TEXT_LOOKED_AT 8192 /* bytes of a text that are read; the rest is not shown */
+#define WORDS_MAX 4096      /* a refusal's body is read only when it is small */
 
 enum err answer_failure(const struct call_answer *a)
 {
@@ -27,7 +27,7 @@ enum err answer_failure(const struct call_answer *a)
         return ERR_DEADLINE_EXCEEDED;
     case CALL_BROKEN:
         return a->garbage ? ERR_ROBOT_BAD_RESPONSE : ERR_ROBOT_UNREACHABLE;
-    case CALL_TOO_BIG: /* a refusal counts however long its page is */
+    case CALL_TOO_BIG: /* a refusal counts, however long its page is */
         return a->status >= 300 && a->status <= 599 ? ERR_OK : ERR_ROBOT_BAD_RESPONSE;
     case CALL_STOPPED:
         break;
@@ -49,7 +49,7 @@ void answer_note(const struct request *r, const struct robot *robot, const char 
              a->curl_text, NULL);
 }
 
-/* Base URLs are looked for before the text is cut: a cut one would not be known. */
+/* Base URLs are replaced before the text is cut, because a cut URL would not be recognised. */
 void answer_text(struct dispatcher *d, const char *text, char *out, size_t room, size_t most)
 {
     char whole[TEXT_LOOKED_AT];
@@ -95,7 +95,7 @@ bool answer_looks_like_json(const struct call_answer *a)
     size_t at = 0;
     while (at < a->body->len && memchr(" \t\r\n", a->body->data[at], 4))
         at++;
-    if (a->content_encoding[0]) /* it passes as it is; what is in it only the caller sees */
+    if (a->content_encoding[0]) /* encoded bodies pass unchanged; only the caller sees their content */
         return answer_is_json(a) && a->body->len > 0;
     return answer_is_json(a) && at < a->body->len && (a->body->data[at] == '{' || a->body->data[at] == '[');
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_calls.c - the calls to a robot that are about its sessions rather than for a client.
+ * robot_calls.c - the calls to a robot about its sessions, made by Chasqui itself rather than for a client.
  *
- * Owns nothing. Their answers are read here, so an encoding that nobody asked for is undone.
+ * Owns nothing. The answers are read here, so an unrequested encoding is decoded.
  */
 #include "dispatcher/robot/robot_calls.h"
 #include "dispatcher/robot/robots.h"

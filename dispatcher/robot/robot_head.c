@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_head.c - reading the header lines of a robot's answer. Pure. A value
- * that is too long, or is not printable ASCII where it would be passed on,
- * counts as absent.
+ * robot_head.c - reads the header lines of a robot's answer. Pure. A value that is too long, or that would be
+ * passed on and is not printable ASCII, counts as absent.
  */
 #include "dispatcher/robot/robot_head.h"
 
@@ -13,7 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* The value of a header line of that name, NULL when it is another. */
+/* The value of a header line with that name, NULL when the line has another name. */
 static const char *value_of(const char *line, size_t len, const char *name, size_t *value_len)
 {
     size_t n = strlen(name);
@@ -37,7 +36,8 @@ static void value_copy(char *out, size_t room, const char *value, size_t len)
     out[good ? len : 0] = 0;
 }
 
-/* Proxies and frameworks drop characters of an id, cut it or change its case: its letters and digits are what counts. */
+/* Proxies and frameworks drop characters of an id, cut it or change its case. So only letters and digits are
+ * compared. */
 static bool is_echo(const char *ours, const char *value, size_t len)
 {
     size_t at = 0, n_same = 0;
@@ -95,7 +95,7 @@ bool head_line(struct head *h, struct call_answer *a, const char *line, size_t l
         return false;
     }
     held_take(h, a);
-    switch (len ? line[0] | 0x20 : 0) { /* most lines are none of these */
+    switch (len ? line[0] | 0x20 : 0) { /* most lines have another name */
     case 'h':
         if (len < 5 || memcmp(line, "HTTP/", 5) != 0)
             return false;

@@ -8,13 +8,14 @@
 #include "dispatcher/robot/robot_http.h"
 
 struct head {               /* zero-initialised; buf_free(&held) at the end */
-    struct buf held;        /* a line of ours that may go on in the next one (obs-fold) */
-    const char *request_id; /* what was sent as X-Request-Id; NULL = nothing */
+    struct buf held;        /* one of our lines, which may continue in the next one (obs-fold) */
+    const char *request_id; /* sent as X-Request-Id; NULL = none */
     bool is_final;          /* the status is not 1xx */
 };
 
-/* Takes one line as curl gives it (any bytes, no NUL at the end) into `a`: Content-Type, Content-Disposition, Content-Encoding, X-Robot-Boot,
- * X-Request-Id. A line counts once the next one came. A status line begins anew (after 100 Continue) and answers true. */
+/* Reads one line as curl gives it (any bytes, no NUL at the end) into `a`: Content-Type, Content-Disposition,
+ * Content-Encoding, X-Robot-Boot, X-Request-Id. A line counts once the next one has arrived. A status line resets
+ * the answer (after 100 Continue) and returns true. */
 bool head_line(struct head *h, struct call_answer *a, const char *line, size_t len);
 
 #endif

@@ -2,12 +2,12 @@
 /*
  * robot_http.c - calls to robots: curl_multi on our loop.
  *
- * Owns: the multi handle, the calls under way and a pool of used ones, whose easy handles stay set up. Their connections are
- * robot_sockets.c's, what every handle has robot_easy.c's.
- * Must never decode a body that is passed on, keep more of one than the call allows, or send a POST twice: it gets a
- * connection of its own, since curl repeats a request whose kept connection was dead.
- * An answer that names another request by X-Request-Id is refused.
- * `done` is called from the loop, once, never inside call_start or call_stop.
+ * Owns: the multi handle, the calls in flight and a pool of used ones, whose easy handles stay set up.
+ * robot_sockets.c owns their connections, robot_easy.c the common settings of every handle. Must never decode a
+ * body that is passed on. Must never keep more of a body than the call allows. Must never send a POST twice: a
+ * POST gets a connection of its own, because curl repeats a request whose kept connection was dead. An answer
+ * whose X-Request-Id names another request is refused. `done` is called from the loop, once, never inside
+ * call_start or call_stop.
  */
 #include "dispatcher/robot/robot_http.h"
 #include "dispatcher/robot/robots.h"
@@ -33,59 +33,59 @@
 
 #define POOL_MAX 512
 #define KEPT_CONNECTIONS 4096
-#define HEADERS_MAX_BYTES 65536 /* of one answer, 1xx and trailers included */
+#define HEADERS_MAX_BYTES 65536 /* per answer, including 1xx and trailers */
 #define STREAM_BUFFER_BYTES 131072
 #define WATCH_STEP_MS 1000
-#define FOREIGN_CACHE_S 60 /* addresses of hosts that are not robots' */
+#define FOREIGN_CACHE_S 60 /* for addresses of hosts other than robots */
 
 struct robot_http {
     struct loop *loop;
     CURLM *multi;
     struct networks *networks;
     struct resolver *resolver;
-    struct loop_timer timer;  /* curl's */
-    struct loop_timer reaper; /* what ended inside call_resume */
+    struct loop_timer timer;  /* for curl */
+    struct loop_timer reaper; /* frees calls that ended inside call_resume */
     struct robot_sockets *sockets;
     struct robot_urls *urls;
     const struct conf *conf;
-    struct robot_call *first; /* under way */
-    struct robot_call *pool;  /* by next */
+    struct robot_call *first; /* in flight */
+    struct robot_call *pool;  /* linked by next */
     unsigned n_pool, n_running;
-    call_watch_fn *watch; /* NULL = nobody */
+    call_watch_fn *watch; /* NULL = no watcher */
     void *watch_arg;
 };
 
 struct robot_call {
     struct robot_http *http;
-    CURL *easy; /* as long as this struct; options that never change point in here */
+    CURL *easy; /* lives as long as this struct; options that never change point into it */
     char error[CURL_ERROR_SIZE];
     struct robot_call *next, **link;
     struct socket_user user;
     /* from here on cleared for each call */
-    struct call_spec spec; /* its strings are gone after call_start */
+    struct call_spec spec; /* its strings are invalid after call_start */
     struct curl_slist *headers, *resolve;
     struct resolver_wait wait; /* for the robot's address */
-    struct robot_url *base;    /* of a robot's */
-    char *host, *port;         /* of a foreign one; NULL = needs no look-up */
-    uint64_t gave;             /* generation of the addresses that curl is given with this call; 0 = none */
-    bool is_added;             /* to the multi handle: curl knows something of this call */
+    struct robot_url *base;    /* for a call to a robot */
+    char *host, *port;         /* for a foreign call; NULL = needs no look-up */
+    uint64_t gave;             /* generation of the addresses given to curl with this call; 0 = none */
+    bool is_added;             /* to the multi handle: curl has data about this call */
     char *body;
     size_t body_len;
     struct buf in;
     struct call_answer answer;
     struct head head;
     char request_id[129];
-    struct loop_timer limit;       /* first byte and idle limits */
-    uint64_t started_ms, moved_ms; /* moved: to within a WATCH_STEP_MS */
+    struct loop_timer limit;       /* for the first-byte and idle limits */
+    uint64_t started_ms, moved_ms; /* moved: accurate to a WATCH_STEP_MS */
     size_t header_bytes;
-    bool is_foreign;   /* not a robot's: call_spec.url */
-    bool is_special;   /* the easy handle holds more than a plain GET: reset it before it is used again */
-    bool has_status;   /* a status line came */
-    bool has_body;     /* and a byte of the body */
-    bool has_moved;    /* something came since limit_due() looked */
-    bool is_streaming; /* on_data gets the body */
+    bool is_foreign;   /* not to a robot: call_spec.url */
+    bool is_special;   /* the easy handle holds more than a plain GET: reset it before reuse */
+    bool has_status;   /* a status line was received */
+    bool has_body;     /* a byte of the body was received */
+    bool has_moved;    /* data arrived since the last limit_due() */
+    bool is_streaming; /* on_data receives the body */
     bool is_paused, is_too_big;
-    bool is_foreign_answer;          /* it names another request */
+    bool is_foreign_answer;          /* the answer names another request */
     bool is_in_callback, is_stopped; /* call_stop() from on_head or on_data */
 };
 
@@ -122,7 +122,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     c->header_bytes += len;
     if (c->header_bytes > HEADERS_MAX_BYTES)
         return 0;
-    if (c->has_body) /* trailers say nothing of ours */
+    if (c->has_body) /* trailers carry nothing of ours */
         return len;
     c->has_status |= head_line(&c->head, &c->answer, line, len);
     if (line[0] != '\r' && line[0] != '\n')
@@ -144,7 +144,7 @@ static void head_read(struct robot_call *c)
     c->answer.length = length;
 }
 
-/* The first byte of a body: whom it is for. */
+/* At the first byte of a body: decides its receiver. */
 static void body_begins(struct robot_call *c)
 {
     head_read(c);
@@ -167,7 +167,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
         body_begins(c);
     if (c->is_streaming) {
         if (c->is_paused)
-            return CURL_WRITEFUNC_PAUSE; /* these bytes come again */
+            return CURL_WRITEFUNC_PAUSE; /* these bytes will come again */
         if (!c->is_stopped) {
             c->is_in_callback = true;
             c->is_paused = !c->spec.on_data(c->spec.arg, data, len);
@@ -186,7 +186,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 
 /* ---- a call ------------------------------------------------------------------------------------------------- */
 
-/* What every call has, set once for an easy handle. */
+/* Sets the options of every call, once per easy handle. */
 static void handle_prepare(struct robot_call *c)
 {
     CURL *e = c->easy;
@@ -274,14 +274,14 @@ static void target_set(struct robot_call *c, const struct call_spec *spec)
         return;
     }
     c->is_foreign = c->is_special = true;
-    curl_easy_reset(c->easy); /* of the parsed URL and target of the call before */
-    handle_prepare(c);        /* others' certificates are the system's matter */
+    curl_easy_reset(c->easy); /* clears the parsed URL and target of the previous call */
+    handle_prepare(c);        /* certificates of foreign hosts are left to the system's settings */
     sockets_allow_any(&c->user);
     curl_easy_setopt(c->easy, CURLOPT_URL, spec->url);
     curl_easy_setopt(c->easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)FOREIGN_CACHE_S);
     CURLU *parts = curl_url();
     CHECK(parts, "curl_url");
-    curl_url_set(parts, CURLUPART_URL, spec->url, 0); /* wrong: it fails with curl's own words */
+    curl_url_set(parts, CURLUPART_URL, spec->url, 0); /* malformed: it fails with curl's own message */
     easy_named_host(parts, &c->host, &c->port);
     curl_url_cleanup(parts);
 }
@@ -310,7 +310,7 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)spec->body_len);
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
     if (spec->body_type && !*spec->body_type)
-        c->headers = curl_slist_append(c->headers, "Content-Type:"); /* not curl's own guess */
+        c->headers = curl_slist_append(c->headers, "Content-Type:"); /* suppresses curl's own guess */
     else
         header_add(c, "Content-Type", spec->body_type ? spec->body_type : "application/json");
     c->headers = curl_slist_append(c->headers, "Expect:");
@@ -319,7 +319,7 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
 static void call_end(struct robot_call *c, enum call_result result);
 static bool is_sent(const struct robot_call *c);
 
-/* The limits that curl does not know: until the first byte, and between bytes; a paused call waits for us. */
+/* Enforces the limits that curl lacks: until the first byte, and between bytes. A paused call waits for us. */
 static void limit_due(void *arg)
 {
     struct robot_call *c = arg;
@@ -348,7 +348,7 @@ static void call_go(struct robot_call *c)
     c->is_added = true;
 }
 
-/* Gives curl the addresses; is_kept: for as long as the process lives, or until others are given. */
+/* Gives curl the addresses. is_kept: they stay for the life of the process, or until replaced. */
 static void addresses_give(struct robot_call *c, const char *host, const char *port, const char *addresses,
                            bool is_kept)
 {
@@ -364,7 +364,7 @@ static long left_of(int64_t limit_ms, int64_t waited_ms)
     return !limit_ms ? 0 : limit_ms > waited_ms ? (long)(limit_ms - waited_ms) : 1;
 }
 
-/* NULL: the host is an address. */
+/* Returns NULL when the host is an address. */
 static const char *host_of(const struct robot_call *c)
 {
     return c->is_foreign ? c->host : c->base->host;
@@ -429,7 +429,7 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
                                     : STREAM_BUFFER_BYTES));
     }
     method_set(c, spec);
-    if (spec->is_decoded) { /* nothing is asked for, what comes all the same is undone */
+    if (spec->is_decoded) { /* no encoding is requested; an encoded answer is decoded all the same */
         c->is_special = true;
         curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity");
         c->headers = curl_slist_append(c->headers, "Accept-Encoding:");
@@ -470,12 +470,13 @@ void call_resume(struct robot_call *c)
     c->is_paused = false;
     c->moved_ms = clock_ms();
     curl_easy_pause(c->easy, CURLPAUSE_CONT);
-    /* It may have ended just now, or hold bytes that its socket will not tell of. */
+    /* The call may have ended just now, or hold bytes that its socket will not report. */
     loop_timer_in(c->http->loop, &c->http->reaper, 0);
 }
 
-/* For how long a call may go without an answer before its robot is late: a list or a file is wanted soon; a log-in or an action has all
- * the time that its configuration gives it; what is not sent, the time that a connection may take. */
+/* How long a call may wait for an answer before its robot counts as late. A list or a file is expected soon. A
+ * log-in or an action has all the time of its configuration. A call not yet sent has the time of a connection
+ * attempt. */
 static int64_t patience_ms_of(const struct robot_call *c)
 {
     if (c->answer.result == CALL_NOT_SENT && c->spec.connect_ms)
@@ -485,7 +486,7 @@ static int64_t patience_ms_of(const struct robot_call *c)
     return c->spec.usual_ms && c->spec.usual_ms < OUTLIER_OVERDUE_MS ? c->spec.usual_ms : OUTLIER_OVERDUE_MS;
 }
 
-/* Nobody waits for it any more: what came of it until now is known all the same. */
+/* The call was stopped because its caller is gone. Its result so far is still reported to the watcher. */
 static void stopped_tell(struct robot_call *c)
 {
     if (c->is_foreign || !c->http->watch)
@@ -526,12 +527,12 @@ unsigned calls_running(const struct robot_http *h)
 
 /* ---- the end of a call -------------------------------------------------------------------------------------- */
 
-/* Did the robot get a byte of the request? */
+/* Whether the robot received a byte of the request. */
 static bool is_sent(const struct robot_call *c)
 {
     curl_off_t body = 0;
     long head = 0;
-    if (!c->is_added) /* the handle still tells of the call before */
+    if (!c->is_added) /* the handle still has data of the previous call */
         return false;
     curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &head);
     curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &body);
@@ -548,9 +549,9 @@ static enum call_result result_of(struct robot_call *c, CURLcode code)
         return CALL_NOT_SENT;
     if (code == CURLE_OPERATION_TIMEDOUT)
         return CALL_TIMEOUT;
-    if (curl_word_is_tls_refusal(c->answer.why)) /* the robot's program saw nothing of it */
+    if (curl_word_is_tls_refusal(c->answer.why)) /* the robot's program received nothing */
         return CALL_NOT_SENT;
-    /* Reset before a word was said is unreachable; whatever came and was no whole answer is garbage. */
+    /* A reset before the first byte is "unreachable". Data that is not a whole answer is "garbage". */
     c->answer.garbage =
         c->has_status || (code != CURLE_GOT_NOTHING && code != CURLE_RECV_ERROR && code != CURLE_SEND_ERROR &&
                           code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST);
@@ -578,7 +579,7 @@ static void result_count(enum call_result result)
     stat_inc(robot_calls_failed_total);
 }
 
-/* What was learnt about the robot's address. */
+/* Learns about the robot's address from the result. */
 static void name_learn(struct robot_call *c, enum call_result result)
 {
     const char *host = host_of(c);
@@ -588,7 +589,7 @@ static void name_learn(struct robot_call *c, enum call_result result)
         resolver_doubt(c->http->resolver, host);
 }
 
-/* The handle is out of the multi already. */
+/* The handle has already left the multi handle. */
 static void call_end(struct robot_call *c, enum call_result result)
 {
     name_learn(c, result);
@@ -610,7 +611,7 @@ static void call_end(struct robot_call *c, enum call_result result)
     call_free(c);
 }
 
-/* Nothing was sent: the same call on a connection of its own. */
+/* Nothing was sent: repeats the same call on a connection of its own. */
 static void call_again(struct robot_call *c)
 {
     c->user.is_stale = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_list.c - fetching both sides, and an index over each: a robot may hold
- * thousands of sessions, so neither side is walked for every entry of the other.
+ * robot_list.c - fetches both lists and builds an index over each. A robot may hold thousands of sessions, so
+ * neither list is searched linearly for every entry of the other.
  */
 #include "dispatcher/robot/robot_list.h"
 #include "dispatcher/robot/robot_calls.h"
@@ -27,7 +27,7 @@ static void job_key(char out[JOB_KEY_ROOM], const char *job_uid, uint64_t epoch)
     snprintf(out, JOB_KEY_ROOM, "%s.%llu", job_uid, (unsigned long long)epoch);
 }
 
-/* A robot may tell an id twice: the first one counts. */
+/* A robot may list an id twice: the first entry counts. */
 static void index_add(struct names *n, const char *name, uint32_t at)
 {
     if (names_find(n, name) == NAMES_NONE)

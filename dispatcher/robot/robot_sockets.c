@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_sockets.c - the connections that curl keeps to robots, in our loop.
+ * robot_sockets.c - curl's kept connections to robots, in our loop.
  *
- * Owns: what is known of each of curl's descriptors, from its first use to its close, and its place in the epoll set.
- * A socket stays in the set while curl keeps its connection idle: a call on a kept connection costs no epoll_ctl.
- * What a robot says unasked on a kept connection is never the next call's answer (libcurl 7.88 would take it): such a
- * connection is closed when the bytes come, and each is looked at once more before a request goes out.
+ * Owns: the state of each of curl's descriptors, from its first use to its close, and its entry in the epoll set.
+ * A socket stays in the set while curl keeps its connection idle, so a call on a kept connection costs no
+ * epoll_ctl. Unrequested bytes from a robot on a kept connection must never become the next call's answer (libcurl
+ * 7.88 would take them). Such a connection is closed when the bytes arrive, and each connection is checked once
+ * more before a request is sent.
  */
 #include "dispatcher/robot/robot_sockets.h"
 #include "dispatcher/robot/robots.h"
@@ -29,10 +30,10 @@ struct socket {
     struct loop_fd *handle; /* NULL = not in the loop */
     uint32_t events;
     int fd;
-    bool is_kept;  /* a connection's: told by socket_open and socket_close; curl's other descriptors are not */
-    bool is_idle;  /* curl does not ask for it now: no call has it, or one that is paused */
-    bool was_used; /* a call ended on it */
-    struct socket_user *user;   /* the call that has it, NULL = none */
+    bool is_kept;  /* a connection, known from socket_open and socket_close; curl's other descriptors are not */
+    bool is_idle;  /* curl does not watch it now: no call uses it, or a paused one */
+    bool was_used; /* a call has ended on it */
+    struct socket_user *user;   /* the call that uses it, NULL = none */
     uint16_t port, remote_port; /* local port, 0 = not known yet */
     char remote[INET6_ADDRSTRLEN];
     struct map_node by_port; /* while `port` is known */
@@ -46,10 +47,11 @@ struct robot_sockets {
     void *arg;
     struct socket **by_fd;
     int n_by_fd;
-    struct map by_port; /* connections by their local port */
+    struct map by_port; /* connections by local port */
 };
 
-/* Bytes that came unasked are taken off a connection, and it is shut: curl looks with MSG_PEEK whether it may use one. */
+/* Reads the unrequested bytes from a connection and shuts it down. curl checks with MSG_PEEK whether it may use a
+ * connection. */
 static void stray_drop(struct socket *k)
 {
     char bytes[16384];
@@ -69,7 +71,7 @@ static void socket_ready(void *arg, uint32_t events)
     struct socket *k = arg;
     struct robot_sockets *s = k->sockets;
     int running, what = 0;
-    if (k->is_idle) { /* the robot closed a kept connection, or speaks unasked: curl finds it closed when it wants to use it */
+    if (k->is_idle) { /* the robot closed a kept connection, or sent unrequested bytes: curl will find it closed */
         if (!k->user)
             stray_drop(k);
         loop_fd_remove(s->loop, &k->handle);
@@ -154,7 +156,7 @@ static uint16_t local_port(int fd)
                                          : ((struct sockaddr_in6 *)&at)->sin6_port);
 }
 
-/* The connection that curl is about to use; a new one is noted under its port. NULL = not found. */
+/* Finds the connection that curl is about to use. A new one is recorded under its port. NULL = not found. */
 static struct socket *socket_by_port(struct robot_sockets *s, uint16_t port, const char *remote,
                                      uint16_t remote_port)
 {
@@ -174,7 +176,8 @@ static struct socket *socket_by_port(struct robot_sockets *s, uint16_t port, con
     return NULL;
 }
 
-/* curl asks for a descriptor no more: a connection's stays in the set, for it is kept. */
+/* curl no longer watches a descriptor. A connection's descriptor stays in the set, because the connection is
+ * kept. */
 static void socket_rest(struct robot_sockets *s, struct socket *k)
 {
     if (!k->is_kept) {
@@ -236,7 +239,7 @@ static int socket_close(void *user, curl_socket_t fd)
     return close(fd);
 }
 
-/* Has nobody spoken on it? */
+/* Whether no byte has arrived on it. */
 static bool is_quiet(const struct socket *k, CURL *easy)
 {
     struct curl_tlssessioninfo *tls = NULL;
@@ -249,7 +252,7 @@ static bool is_quiet(const struct socket *k, CURL *easy)
     return !tls_has_bytes(tls->internals);
 }
 
-/* Just before a request goes out, on whatever connection curl chose: has somebody spoken on it already? */
+/* Just before a request is sent, on the connection that curl chose: whether a byte has already arrived on it. */
 static int before_request(void *arg, char *remote, char *local, int remote_port, int port)
 {
     struct socket_user *u = arg;
@@ -264,7 +267,7 @@ static int before_request(void *arg, char *remote, char *local, int remote_port,
     log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
              "another connection is used", NULL);
     u->is_stale = true;
-    return CURL_PREREQFUNC_ABORT; /* which closes it */
+    return CURL_PREREQFUNC_ABORT; /* curl then closes it */
 }
 
 void sockets_prepare(struct robot_sockets *s, struct socket_user *u, CURL *easy, void *owner)

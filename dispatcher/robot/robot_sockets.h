@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_sockets.h - the connections that curl keeps to robots, in our loop; and that nobody gets an answer that was not for him.
+ * robot_sockets.h - curl's kept connections to robots, in our loop. Ensures that no call gets an answer meant for
+ * another.
  *
  * The CURLOPT_PRIVATE of an easy handle is its socket_user: sockets_prepare() sets it.
  */
@@ -14,28 +15,31 @@
 #include <stdbool.h>
 
 struct robot_sockets;
-struct socket; /* of robot_sockets.c */
+struct socket; /* defined in robot_sockets.c */
 
-struct socket_user { /* in a call; zeroed is ready for use */
-    void *owner;     /* the caller's, for whoever has the easy handle only */
+struct socket_user { /* part of a call; zero-initialised = ready for use */
+    void *owner;     /* owned by the caller; for code that has only the easy handle */
     struct robot_sockets *sockets;
     CURL *easy;
-    struct socket *socket; /* of its connection, NULL = not known */
-    /* something came on the kept connection before the request went out: the call ended without having sent anything */
+    struct socket *socket; /* its connection, NULL = unknown */
+    /* Bytes arrived on the kept connection before the request was sent. The call ended without sending
+     * anything. */
     bool is_stale;
 };
 
-/* Puts the multi handle's sockets into the loop. `acted` is called after each curl_multi_socket_action() that a socket caused: calls may have
- * ended. `networks` (borrowed) are those that robots may be in. */
+/* Puts the multi handle's sockets into the loop. `acted` is called after each curl_multi_socket_action() caused by
+ * a socket: calls may have ended. `networks` (borrowed) are the allowed networks of robots. */
 struct robot_sockets *sockets_new(struct loop *l, CURLM *multi, const struct networks *networks,
                                   void (*acted)(void *arg), void *arg);
-/* After curl_multi_cleanup(), which closes them. */
+/* Call after curl_multi_cleanup(), which closes them. */
 void sockets_destroy(struct robot_sockets **sp);
-/* For an easy handle that was made, or reset: where its connections come from and what is looked at before each request. */
+/* Prepares an easy handle that is new or was reset: the origin of its connections, and the check before each
+ * request. */
 void sockets_prepare(struct robot_sockets *s, struct socket_user *u, CURL *easy, void *owner);
-/* This handle's calls go elsewhere than to robots: their own door decides where. After sockets_prepare(). */
+/* This handle's calls go to hosts other than robots; their own check decides which. Call after
+ * sockets_prepare(). */
 void sockets_allow_any(struct socket_user *u);
-/* The call has its connection no more. */
+/* The call no longer has its connection. */
 void socket_leave(struct socket_user *u);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_speaks.c - what an answer to an optional call is worth. Trusts no answer
- * because of its status alone.
+ * robot_speaks.c - judges answers to optional calls. The status alone never proves an answer.
  */
 #include "dispatcher/robot/robot_speaks.h"
 
@@ -10,7 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* odd answers in a row, until a call that was spoken before, or should be, counts as not spoken */
+/* After this many odd answers in a row, a call counts as not supported, even if it was supported before or should
+ * be. */
 #define ODD_MAX 5
 
 void robot_speaks_reset(struct speaks *s)
@@ -24,7 +24,7 @@ static enum told spoken(struct speech *c)
     return TOLD_YES;
 }
 
-/* An answer that is not of the call's shape. `is_likely`: the robot speaks its relatives. */
+/* Handles an answer without the call's shape. `is_likely`: the robot supports related calls. */
 static enum told odd(struct speech *c, bool is_likely)
 {
     if (c->odd < ODD_MAX)
@@ -40,7 +40,7 @@ static bool is_2xx(const struct call_answer *a)
     return a->status >= 200 && a->status < 300;
 }
 
-/* No answer, or one that says that the robot is in trouble rather than what it speaks. */
+/* Whether there is no answer, or one that shows a robot in trouble rather than what it supports. */
 static bool is_no_word(const struct call_answer *a)
 {
     bool is_head_enough = a->result == CALL_TOO_BIG && a->status >= 300; /* a page, however long */
@@ -58,7 +58,8 @@ static struct jv *object_of(const struct call_answer *a)
     return NULL;
 }
 
-/* A robot that knows a call refuses it with such a status; the others are also what servers say to paths that they do not know. */
+/* Whether a robot that supports a call may refuse it with such a status. Servers answer the other statuses to
+ * unknown paths too. */
 static bool may_refuse(const struct call_answer *a)
 {
     return a->status < 300 || (a->status >= 400 && a->status != 401 && a->status != 403 && a->status != 404 &&
@@ -99,7 +100,8 @@ enum told robot_told_list(struct speaks *s, const struct call_answer *a, struct 
 
 /* ---- DELETE /sessions/{id} ---------------------------------------------------------------------------------- */
 
-/* {"ok":false,"error":"session_not_found"} and the like: about a session rather than about a path. */
+/* Whether the error is about a session rather than about a path: {"ok":false,"error":"session_not_found"} and the
+ * like. */
 static bool is_about_session(const struct jv *o)
 {
     static const char *const keys[] = {"error", "code", "message", "detail"};
@@ -121,7 +123,8 @@ enum told robot_told_closed(struct speaks *s, const struct call_answer *a)
     struct jv *o = object_of(a);
     bool ok = false, is_ok = jv_bool(jv_get(o, "ok"), &ok), is_family = s->list.known == 1 || s->fence.known == 1;
     bool is_empty = a->result == CALL_ANSWERED && !a->body->len;
-    /* Both are usual words for a close, and of servers that say them to everything: GET /sessions shows which. */
+    /* Both are usual answers to a close. Some servers give them to every request; GET /sessions shows which
+     * servers do. */
     bool is_closed = is_2xx(a) && ((is_ok && ok && !s->is_ok_to_all) ||
                                    (is_empty && (is_family || (s->list.known == 0 && !s->is_empty_to_all))));
     bool is_gone =
@@ -147,7 +150,8 @@ enum told robot_told_fenced(struct speaks *s, const struct call_answer *a, uint6
     jv_free(o);
     if (is_fenced && (is_epoch || s->list.known >= 0))
         return spoken(&s->fence);
-    if (is_fenced) /* whether it says that to everything is not known before its list was asked for */
+    /* Until its list was requested, it is unknown whether the robot gives this answer to every request. */
+    if (is_fenced)
         return TOLD_NOTHING;
     return is_ok && !ok && may_refuse(a) ? TOLD_NOTHING : odd(&s->fence, s->list.known == 1);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* robot_tls.c - asks OpenSSL about a connection of curl's. Never changes one. */
+/* robot_tls.c - queries OpenSSL about one of curl's connections. Never changes one. */
 #include "dispatcher/robot/robot_tls.h"
 
 #include <openssl/ssl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_url.c - robots' base URLs, taken apart once.
+ * robot_url.c - robots' base URLs, each parsed once.
  *
- * Owns: the rows, found by their text. A row is never taken away: curl's handles point into it.
+ * Owns: the rows, found by their text. A row is never removed, because curl's handles point into it.
  */
 #include "dispatcher/robot/robot_url.h"
 #include "dispatcher/robot/robots.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robot_url.h - robots' base URLs, taken apart once: they are few and come again and again.
+ * robot_url.h - robots' base URLs, each parsed once: there are few, used repeatedly.
  */
 #ifndef CHASQUI_ROBOT_URL_H
 #define CHASQUI_ROBOT_URL_H
@@ -8,21 +8,22 @@
 #include <curl/curl.h>
 #include <stdint.h>
 
-struct robot_url { /* read only for others, `loaded` aside */
+struct robot_url { /* read-only for other files, except `loaded` */
     char *text;
-    const char *path;  /* in text: what comes before every path, mostly "" */
-    CURLU *parts;      /* NULL = curl cannot read it */
+    const char *path;  /* points into text: the prefix of every path, mostly "" */
+    CURLU *parts;      /* NULL = curl cannot parse it */
     char *host, *port; /* NULL = needs no look-up */
-    uint64_t loaded;   /* generation (resolver.h) of the addresses that curl has; 0 = none */
+    uint64_t loaded;   /* generation (resolver.h) of the addresses that curl holds; 0 = none */
 };
 
 struct robot_urls;
 
 struct robot_urls *robot_urls_new(void);
 void robot_urls_destroy(struct robot_urls **up); /* no easy handle may hold one of them any more */
-/* The row of a base URL, made at its first use; lives as long as the table. */
+/* Returns the row of a base URL, made at its first use. It lives as long as the table. */
 struct robot_url *robot_url_of(struct robot_urls *u, const char *base_url);
-/* Where a call goes: the base URL and a path below it. A URL that curl cannot read makes the call fail with curl's own words. */
+/* Sets a call's URL: the base URL and a path below it. A URL that curl cannot parse makes the call fail with
+ * curl's own message. */
 void robot_url_set(const struct robot_url *u, CURL *easy, const char *path);
 
 #endif

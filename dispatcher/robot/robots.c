@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * robots.c - the registry of robots: what the database lists, what healthd
- * judges, what the robots themselves say.
+ * robots.c - the registry of robots: the database's list, healthd's verdicts, the robots' own reports.
  *
- * Owns: the array of robots. Must never show a base URL outside of robot calls,
- * nor take an old boot id for a new one: news overtake each other (an answer's
- * header is newer than healthd's last probe), and two processes behind one URL
- * alternate (boots.h, boot_check.c). A robot that every publisher is silent about is unknown and
- * placed as last judged; one that was never judged takes no log-ins until
- * somebody judges it, unless no healthd was ever heard. What the database
- * could not be told is told again.
+ * Owns: the array of robots. Must never show a base URL outside of robot calls. Must never mistake an old boot id
+ * for a new one: reports overtake each other (an answer's header is newer than healthd's last probe), and two
+ * processes behind one URL alternate (boots.h, boot_check.c). A robot for which every publisher is silent is
+ * unknown, and its last verdict decides its log-ins. A robot that was never judged gets no log-ins until a verdict
+ * arrives, unless no healthd was ever heard. A report that did not reach the database is sent again.
  */
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/news.h"
@@ -29,10 +26,10 @@
 
 struct known {
     struct robot robot;
-    bool is_boot_sure;  /* this process saw it itself; else it is the database's, maybe old */
-    struct boots boots; /* all that were seen here */
+    bool is_boot_sure;  /* seen by this process; else from the database, perhaps old */
+    struct boots boots; /* all boot ids seen here */
     char boot_when_down[65];
-    int64_t told_capacity; /* what the database knows */
+    int64_t told_capacity; /* the value in the database */
     char told_boot[65];
     bool is_telling;
     bool is_two_told; /* by healthd */
@@ -44,7 +41,7 @@ struct robots {
     uint32_t *place; /* robot id -> index + 1 */
     uint32_t n_place;
     struct names by_name;
-    uint32_t *by_length; /* indexes, longest base URL first */
+    uint32_t *by_length; /* indexes, sorted by length of the base URL, longest first */
     bool is_asking, was_ever_judged;
 };
 
@@ -133,7 +130,7 @@ static void store_told(void *arg, void *op_arg)
     free(op);
 }
 
-/* Says what the database does not know yet, if anything. */
+/* Sends the database the reports that it lacks, if any. */
 static void tell_store(struct dispatcher *d, struct known *k)
 {
     const struct robot *r = &k->robot;
@@ -173,7 +170,7 @@ static void known_fill(struct known *k, const struct robot_record *from, const s
                                   .fenced = from->fenced,
                                   .down = from->down};
         robot_speaks_reset(&k->robot.speaks);
-        if (from->down) /* as the other dispatchers know, or we before we were started again */
+        if (from->down) /* as other dispatchers know, or we knew before our restart */
             k->robot.verdict = k->robot.last_judged = VERDICT_DOWN;
         strcpy(k->robot.boot_id, from->boot_id);
         strcpy(k->told_boot, from->boot_id);
@@ -190,7 +187,7 @@ static void take_over(struct dispatcher *d, struct store_robots *op)
     d->robots_revision = op->revision;
     rs->n = op->n;
     rs->known = xcalloc(op->n ? op->n : 1, sizeof(*rs->known));
-    rs->n_place = op->n ? op->robot[op->n - 1].id + 1 : 0; /* they come in the order of their ids */
+    rs->n_place = op->n ? op->robot[op->n - 1].id + 1 : 0; /* rows are sorted by id */
     rs->place = xcalloc(rs->n_place ? rs->n_place : 1, sizeof(*rs->place));
     rs->by_length = xcalloc(op->n ? op->n : 1, sizeof(*rs->by_length));
     rs->by_name = (struct names){0};
@@ -254,7 +251,7 @@ static void boot_take(struct dispatcher *d, struct known *k, const char *boot_id
     d->news->robot_to_compare(d, id);
 }
 
-/* A second process is told once, and again when it comes back after both were seen as one. */
+/* Reports a second process once, and again when it returns after both had counted as one. */
 static void two_look(struct dispatcher *d, struct known *k)
 {
     struct robot *r = &k->robot;
@@ -268,7 +265,8 @@ static void two_look(struct dispatcher *d, struct known *k)
         boot_check_two(d, r);
 }
 
-/* A boot id that differs may be a restart, or a second process behind the same URL: the robot is asked some more before any session ends. */
+/* A different boot id may mean a restart, or a second process behind the same URL. The robot is probed further
+ * before any session ends. */
 static void boot_note(struct dispatcher *d, struct known *k, const char *boot_id, uint64_t asked_ms)
 {
     if (!k->boots.now[0] && k->robot.boot_id[0] && k->is_boot_sure)
@@ -277,7 +275,7 @@ static void boot_note(struct dispatcher *d, struct known *k, const char *boot_id
         boot_take(d, k, boot_id);
         return;
     }
-    if (!k->boots.now[0]) /* the database's, from before our start */
+    if (!k->boots.now[0]) /* from the database, from before our start */
         boots_take(&k->boots, k->robot.boot_id, clock_ms());
     switch (boots_see(&k->boots, boot_id, asked_ms, clock_ms())) {
     case BOOT_NEW:
@@ -316,7 +314,8 @@ bool robots_boot_in_doubt(const struct dispatcher *d, uint32_t robot_id)
     return k && k->boots.next[0];
 }
 
-/* healthd's probe may be older than what we saw ourselves: a boot id that is new to us is asked for, an old one says nothing. */
+/* healthd's probe may be older than our own observation. A boot id new to us is checked; an old one proves
+ * nothing. */
 static void boot_heard(struct dispatcher *d, struct known *k, const char *boot_id, const struct health_row *row)
 {
     k->is_two_told = row->other_boot.len > 0;
@@ -419,7 +418,7 @@ static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict 
     if (before == VERDICT_DOWN)
         silence_over(d, id);
     if (before == VERDICT_DOWN || before == VERDICT_UNKNOWN) {
-        /* After another boot what was planned to move must move. */
+        /* After a new boot, planned migrations must go ahead. */
         const char *boot_before = before == VERDICT_DOWN ? k->boot_when_down : k->told_boot;
         if (strcmp(boot_before, r->boot_id) == 0 && !k->boots.next[0])
             d->news->robot_changed(d, id, "robot_up");
@@ -428,7 +427,8 @@ static void verdict_changed(struct dispatcher *d, struct known *k, enum verdict 
     peers_wake(d, "place");
 }
 
-/* A healthd that has just started says unknown, then suspect, of a robot that it never saw well: what is down stays down until it is up. */
+/* A healthd that has just started reports unknown, then suspect, for a robot that it never saw well. A robot that
+ * is down stays down until it is up. */
 static enum verdict verdict_of(const struct robot *r, const struct health_row *row)
 {
     bool is_only_doubted =
@@ -482,7 +482,7 @@ unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, un
                            unsigned n_except)
 {
     unsigned n = 0, all = d->robots->n,
-             first = all > max ? (unsigned)(id_random_u64() % all) : 0; /* not always the same ones */
+             first = all > max ? (unsigned)(id_random_u64() % all) : 0; /* random, so that the choice varies */
     uint64_t now = clock_ms();
     for (unsigned i = 0; i < all && n < max; i++) {
         const struct robot *r = &d->robots->known[(first + i) % all].robot;
@@ -563,7 +563,7 @@ void robots_hide_urls(const struct dispatcher *d, char *text, size_t room)
         const char *authority = strstr(r->base_url, "://");
         replace_all(text, room, r->base_url, r->name);
         if (authority &&
-            strpbrk(authority + 3, ".:")) /* an address alone tells as much; a bare word may be any word */
+            strpbrk(authority + 3, ".:")) /* an address alone reveals as much; a bare word may be any word */
             replace_all(text, room, authority + 3, r->name);
     }
 }

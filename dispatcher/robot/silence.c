@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * silence.c - robots that are down: how long they have been, and what then
- * becomes of their sessions.
+ * silence.c - robots that are down: for how long, and the consequences for their sessions.
  *
- * A dead robot's sessions move or are lost at once. Those of a silent one stay
- * as they are: they move after session.migrate_after_s, or are lost after session.lost_after_s.
- * Owns: which robots are being recorded. The time itself is in the database, the
- * same for all dispatchers. Must never count time in which no healthd is heard.
+ * A dead robot's sessions migrate or are lost at once. A silent robot's sessions stay at first: they migrate after
+ * session.migrate_after_s, or are lost after session.lost_after_s. Owns: which robots are being recorded. The time
+ * itself is in the database, the same for all dispatchers. Must never count time in which no healthd is heard.
  */
 #include "dispatcher/robot/silence.h"
 #include "dispatcher/news.h"
@@ -57,9 +55,9 @@ static void recorded(void *arg, void *op_arg)
     *busy_of(d, op->robot_id) = false;
     bool is_down = robot && robot->verdict == VERDICT_DOWN;
     if (op->rc != STORE_OK || op->down == DOWN_NOT || !robot) {
-        /* nothing follows; what could not be recorded is recorded by the next sweep */
+        /* Nothing follows. A record that failed is repeated by the next sweep. */
     } else if (robot->last_judged != VERDICT_DOWN) {
-        silence_over(d, op->robot_id); /* it answered meanwhile */
+        silence_over(d, op->robot_id); /* it has answered meanwhile */
     } else if (is_down && robot->down == DOWN_DEAD) {
         d->news->robot_changed(d, op->robot_id, "robot_down");
     } else if (is_down && op->down_ms >= lost_ms) {
@@ -90,7 +88,7 @@ static void robot_look(struct dispatcher *d, const struct robot *robot, void *ar
 {
     (void)arg;
     if (robot->verdict == VERDICT_DOWN && robot->since_ms &&
-        !*busy_of(d, robot->id)) /* since: a healthd says so, not only the database */
+        !*busy_of(d, robot->id)) /* since: the verdict is a healthd's, not only the database's */
         record(d, robot, robot->down);
 }
 

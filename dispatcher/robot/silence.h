@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* silence.h - robots that are down: how long they have been, and what then becomes of their sessions. */
+/* silence.h - robots that are down: for how long, and the consequences for their sessions. */
 #ifndef CHASQUI_DISPATCHER_SILENCE_H
 #define CHASQUI_DISPATCHER_SILENCE_H
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tally.c - what this dispatcher counts by robot and by company, and telling
- * the brokers.
+ * tally.c - this dispatcher's counts by robot and by company, and their reports to the brokers.
  *
- * Owns: the counters of each robot, the companies' sums. They live in memory
- * and begin anew with the process; nothing is decided by them. Rows that changed
- * are told once a second, all of them every ten, and at once to a broker that
- * greets us: what it does not know yet is where our counters begin.
+ * Owns: the counters of each robot, the companies' sums. They live in memory and restart with the process; no
+ * decision depends on them. Changed rows are reported once a second, all rows every ten seconds. A broker that
+ * greets us gets all rows at once, so that it learns where our counters begin.
  */
 #include "dispatcher/robot/tally.h"
 #include "dispatcher/dispatcher.h"
@@ -30,7 +28,7 @@ struct robot_tally {
     uint64_t in_flight, done, failed;
     struct hist login;
     uint64_t fault[FAULT_COUNT];
-    unsigned mute; /* calls without an answer, when it is judged by them; else 0 */
+    unsigned mute; /* calls without an answer, when its verdict depends on them; else 0 */
     enum wanted told_wanted;
     bool is_changed;
 };
@@ -41,8 +39,8 @@ struct tally {
     uint32_t n_robots;
     struct hogs *hogs;
     struct attempts *attempts;
-    bool is_attempted; /* attempts ended since they were told */
-    bool is_told;      /* the brokers have companies of us */
+    bool is_attempted; /* attempts have ended since the last report */
+    bool is_told;      /* the brokers hold companies of ours */
     struct loop_timer timer;
     uint64_t all_at_ms;
 };
@@ -110,7 +108,7 @@ void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call
         tally_fault(d, robot_id, a->garbage ? FAULT_BAD_ANSWER : FAULT_BROKEN);
         break;
     case CALL_ANSWERED:
-        if (a->status >= 500 && !is_login) /* of a log-in: see login.c */
+        if (a->status >= 500 && !is_login) /* for a log-in see login.c */
             tally_fault(d, robot_id, FAULT_SAID_NO);
         break;
     case CALL_STOPPED:
@@ -185,7 +183,7 @@ static void row_tell(struct dispatcher *d, const struct robot *robot, void *arg)
                                     .login = r->login,
                                     .mute = r->mute};
     memcpy(row->fault, r->fault, sizeof(row->fault));
-    r->is_changed = was_changed && t->peer != PEERS_ALL; /* one broker knows; the others do not yet */
+    r->is_changed = was_changed && t->peer != PEERS_ALL; /* one broker knows it; the others do not yet */
     if (t->peer == PEERS_ALL)
         r->told_wanted = robot->wanted;
     if (t->n == ROBOT_STATS_MAX)
@@ -198,7 +196,7 @@ static void robots_tell(struct dispatcher *d, unsigned peer, bool is_all)
     t->peer = peer;
     t->is_all = is_all;
     robots_each(d, row_tell, t);
-    if (t->n || peer != PEERS_ALL) /* who greets us learns that this is all, even when it is nothing */
+    if (t->n || peer != PEERS_ALL) /* a greeting broker learns that this is all, even when it is empty */
         rows_send(d, t);
     free(t);
 }
@@ -284,7 +282,7 @@ void tally_destroy(struct tally **tp)
     free(t);
 }
 
-/* What a company waited and used, by the requests that are work for it. */
+/* Counts a company's waiting and use, from requests that are work for it. */
 void tally_request(struct dispatcher *d, const struct request *r)
 {
     uint64_t company_id = r->counted_company ? r->counted_company : r->company_id;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tally.h - what this dispatcher counts by robot and by company, and telling the brokers. */
+/* tally.h - this dispatcher's counts by robot and by company, and their reports to the brokers. */
 #ifndef CHASQUI_DISPATCHER_TALLY_H
 #define CHASQUI_DISPATCHER_TALLY_H
 
@@ -7,7 +7,7 @@
 
 struct tally *tally_new(struct dispatcher *d);
 void tally_destroy(struct tally **tp);
-void tally_greeted(struct dispatcher *d, unsigned peer); /* a broker knows us now */
+void tally_greeted(struct dispatcher *d, unsigned peer); /* a broker has just greeted us */
 void tally_login_begun(struct dispatcher *d, uint32_t robot_id);
 void tally_login_ended(struct dispatcher *d, uint32_t robot_id, bool is_open,
                        int64_t took_ms /* -1 = nothing was sent */);
