@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blame.c - a log-in's end: what is kept of the attempt, and whose fault it was.
- * The robot's fault and a refusal are told apart; a portal is blamed for what its
- * robots say of it, and for what several of them suffer.
+ * blame.c - the end of a log-in: the record of the attempt, and whose fault it was. A robot's fault and a refusal
+ * are distinguished. A portal is blamed for errors that its robots attribute to it, and for errors that several of
+ * them suffer.
  */
 #include "dispatcher/login/login.h"
 #include "dispatcher/robot/portals.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A migration is no attempt, and neither is what all robots were too full for. */
+/* A migration is not an attempt. Neither is a log-in that all robots were too full for. */
 struct attempt_end login_attempt(const struct login *l, enum attempt_outcome outcome)
 {
     struct attempt_end a = l->attempt;
@@ -42,7 +42,7 @@ const char *login_code(const struct login *l)
     return l->is_refused_before ? "credentials_refused" : err_code(l->error);
 }
 
-/* Silence and 5xx may be the portal's; a robot that is not there, or speaks nonsense, is one of its own. */
+/* Silence and 5xx may be the portal's fault. A robot that is unreachable, or sends garbage, is at fault itself. */
 enum breaker_how login_blames(const struct login *l, enum attempt_outcome outcome)
 {
     bool is_silent = l->error == ERR_DEADLINE_EXCEEDED;
@@ -67,7 +67,7 @@ struct portal_ended login_ended(const struct login *l, enum attempt_outcome outc
 void login_tell_portal(struct login *l, enum attempt_outcome outcome)
 {
     struct portal_ended e = login_ended(l, outcome);
-    bool is_well = outcome == OUTCOME_DONE || outcome == OUTCOME_REFUSED; /* the portal was there */
+    bool is_well = outcome == OUTCOME_DONE || outcome == OUTCOME_REFUSED; /* the portal was up */
     if (l->migrating || login_attempt(l, outcome).outcome == OUTCOME_NONE)
         return;
     tally_attempt(l->d, l->portal, l->action ? l->action->name : "none", outcome_name[outcome],

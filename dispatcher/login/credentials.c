@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * credentials.c - CREDENTIALS_SET and CREDENTIALS_REMOVE. What comes in is sealed
- * before it goes to a database thread, and no answer ever holds it.
+ * credentials.c - CREDENTIALS_SET and CREDENTIALS_REMOVE. Credentials are sealed before they go to a database
+ * thread, and no answer ever holds them.
  */
 #include "dispatcher/login/credentials.h"
 #include "dispatcher/login/login.h"
@@ -38,7 +38,7 @@ static void kept(void *arg, void *op_arg)
     free(op);
 }
 
-/* The text of an object, as its broker wrote it; a peer may have written anything. */
+/* Whether the payload is the text of an object. A broker should ensure that, but a peer may have sent anything. */
 static bool is_object(const struct request *r)
 {
     enum jv_bad bad;

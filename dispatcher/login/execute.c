@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * execute.c - EXECUTE_LOGIN: a client's log-in from its request to a reserved
- * place, or to the session, the log-in or the answer that is there already. What
- * happens from there on is login.c's.
+ * execute.c - EXECUTE_LOGIN: a client's log-in from its request to a reserved place, or to an existing session,
+ * log-in or answer. login.c continues from there.
  */
 #include "dispatcher/login/execute.h"
 #include "dispatcher/login/login.h"
@@ -31,7 +30,7 @@ struct entry { /* a request on its way to a reserved place */
     struct login *login;
     struct buf sealed;
     bool force_new;
-    bool was_planned; /* what becomes of the sessions of a dead robot was asked for */
+    bool was_planned; /* a plan for the sessions of a dead robot was requested */
     struct store_reserve *op;
 };
 
@@ -71,13 +70,13 @@ static void look_again(void *arg)
     struct entry *e = arg;
     struct login *l = e->login;
     struct request *r = login_waiter(l);
-    if (r && !bulkhead_database_try(l->d, r, l->company_id)) /* others of the company look just now */
+    if (r && !bulkhead_database_try(l->d, r, l->company_id)) /* others of its company are looking now */
         loop_timer_in(l->d->loop, &l->timer, CLOSING_LOOK_MS);
     else
         reserve(e);
 }
 
-/* The last session is being closed: look again until the deadline. */
+/* The last session is being closed: looks again until the deadline. */
 static void wait_for_close(struct entry *e)
 {
     struct login *l = e->login;
@@ -106,7 +105,8 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
                                                           : NULL);
 }
 
-/* Its robot is dead: the session moves or is lost in a moment. Or it is silent: the session is kept, and nothing can be done. */
+/* The session's robot is down. Dead: the session migrates or is lost in a moment. Silent: the session is kept, and
+ * nothing can be done. */
 static void robot_down(struct entry *e, const struct session_row *row)
 {
     struct dispatcher *d = e->login->d;
@@ -163,7 +163,7 @@ static void begin(struct entry *e)
     login_call(l);
 }
 
-/* The key stands for a job already: its outcome is the answer. */
+/* The key already has a job, whose outcome is the answer. */
 static void replay(struct entry *e)
 {
     struct login *l = e->login;
@@ -175,7 +175,7 @@ static void replay(struct entry *e)
     entry_free(e, true);
 }
 
-/* The portal is down and its turn to be asked again has not come, or it gets as many log-ins as it may. */
+/* The portal is down and not yet due for a trial, or has reached its limit of log-ins. */
 static void refuse_gated(struct entry *e)
 {
     const struct store_reserve *op = e->op;
@@ -227,7 +227,7 @@ static void reserved(void *arg, void *op_arg)
     case RESERVE_ROBOT_DOWN:
         robot_down(e, &op->row);
         return;
-    case RESERVE_ROWLESS: /* never twice at once on the portal: it is closed first */
+    case RESERVE_ROWLESS: /* never two on the portal at once: it is closed first */
         close_session(l->d, &op->row, SESSION_CLOSED, "row_deleted", login_waiter(l), false, NULL,
                       forced_close_done, e);
         return;
@@ -309,7 +309,7 @@ bool login_may_start(struct dispatcher *d, struct request *r)
         refuse_field(d, r, "company_id", "is needed");
         return false;
     }
-    if (strcmp(action->portal, r->portal) != 0) { /* or the company had a second session at the action's portal */
+    if (strcmp(action->portal, r->portal) != 0) { /* else a second session at its portal */
         refuse_field(d, r, "portal", "is not the portal of this action");
         return false;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * execute.h - EXECUTE_LOGIN: a client's log-in from its request to a reserved place, or to the session, the log-in or the answer that
- * is there already.
+ * execute.h - EXECUTE_LOGIN: a client's log-in from its request to a reserved place, or to an existing session,
+ * log-in or answer.
  */
 #ifndef CHASQUI_DISPATCHER_EXECUTE_H
 #define CHASQUI_DISPATCHER_EXECUTE_H

@@ -2,11 +2,10 @@
 /*
  * login.c - log-ins: execute of a log-in action, and those claimed from the queue.
  *
- * Owns: each log-in from its reserved place to its recorded outcome. The job is durable; a synchronous one
- * has one attempt, a queued one is tried again later; a waiter is only somebody to tell. Another robot is tried
- * only when nothing was sent or the robot was full. Must never call a robot
- * without a trusted lease, forget a session that a robot opened, or log what was
- * in params.
+ * Owns: each log-in from its reserved place to its recorded outcome. The job is durable. A synchronous job has one
+ * attempt; a queued one is retried later. A waiter is only notified of the outcome. Another robot is tried only
+ * when nothing was sent or the robot was full. Must never call a robot without a trusted lease, forget a session
+ * that a robot opened, or log the contents of params.
  */
 #include "dispatcher/login/login.h"
 #include "dispatcher/login/outcome.h"
@@ -35,13 +34,13 @@
 #include <string.h>
 
 #define ANSWER_BYTES 65536
-#define RECORD_AGAIN_MS 200  /* at first, then twice as long each time */
-#define RECORD_DOUBLED_MAX 4 /* so often: every 3 s or so, and as soon again when the database is back */
+#define RECORD_AGAIN_MS 200  /* at first, then doubled each time */
+#define RECORD_DOUBLED_MAX 4 /* doublings: up to every 3 s or so; at once when the database is back */
 #define STALE_TRIES 3
 
 #define RETRY_FIRST_MS 1000
 #define RETRY_MOST_MS 60000
-#define FULL_AGAIN_MS 1000 /* after all robots said that they are full */
+#define FULL_AGAIN_MS 1000 /* after all robots reported that they are full */
 
 struct logins {
     LIST_HEAD(login_list, login) all;
@@ -71,7 +70,7 @@ static void drop(struct login *l)
     free(l);
 }
 
-/* What is under way when we end is found by its lease: another dispatcher asks the robot. */
+/* A log-in in flight when we end is found by its lease: another dispatcher asks the robot. */
 void logins_destroy(struct dispatcher *d)
 {
     struct login *l;
@@ -131,7 +130,7 @@ static void again_soon(struct login *l, loop_timer_fn *fn)
     loop_timer_in(l->d->loop, &l->timer, wait_ms);
 }
 
-/* What the database refused becomes the log-in's error. Only inside the op's done callback. */
+/* A refusal by the database becomes the log-in's error. Only inside the op's done callback. */
 static void refused_note(struct login *l)
 {
     char words[REFUSAL_WORDS_ROOM];
@@ -165,7 +164,7 @@ static void done_recorded(void *arg, void *op_arg)
     struct store_login_done *op = op_arg;
     struct dispatcher *d = l->d;
     struct request *r = login_waiter(l);
-    if (op->rc == STORE_REFUSED) { /* it can never be recorded: the fence ends what this log-in opened */
+    if (op->rc == STORE_REFUSED) { /* never recordable: the fence ends the session that it opened */
         free(op);
         l->final = true;
         refused_note(l);
@@ -174,7 +173,7 @@ static void done_recorded(void *arg, void *op_arg)
     }
     if (op->rc != STORE_OK) {
         free(op);
-        again_soon(l, record_done); /* the session is on the robot: never forgotten */
+        again_soon(l, record_done); /* the session is on the robot and must never be forgotten */
         return;
     }
     switch (op->outcome) {
@@ -183,14 +182,14 @@ static void done_recorded(void *arg, void *op_arg)
         login_lost(l);
         return;
     case LOGIN_DONE_DUP_SESSION:
-        if (op->dup_robot_id && op->dup_robot_id != l->robot_id) /* on the same robot it is another company's */
+        if (op->dup_robot_id && op->dup_robot_id != l->robot_id) /* on the same robot it is of another company */
             close_unkept(l, l->session_id);
         free(op);
         l->error = ERR_ROBOT_BAD_RESPONSE;
         snprintf(l->message, sizeof(l->message), "The robot answered a session id that is live elsewhere.");
-        login_settle(l, l->error, l->message); /* the fence ends what this log-in opened */
+        login_settle(l, l->error, l->message); /* the fence ends the session that this log-in opened */
         return;
-    case LOGIN_DONE_ROWLESS: /* a job that Laravel deleted is one that it cancelled */
+    case LOGIN_DONE_ROWLESS: /* Laravel deletes a job to cancel it */
         free(op);
         l->cancelled = !l->migrating;
         l->final = true;
@@ -208,7 +207,7 @@ static void done_recorded(void *arg, void *op_arg)
     log_line(l->item.batch_id ? LOG_DEBUG : LOG_INFO, l->migrating ? "session_migrated" : "login_done", "job",
              log_i((long long)l->job_id), "request", l->request_id, "robot",
              robot_by_id(d, l->robot_id) ? robot_by_id(d, l->robot_id)->name : "", NULL);
-    if (l->item.is_round) { /* the job goes on */
+    if (l->item.is_round) { /* the job continues */
         round_logged_in(l, &op->row);
         free(op);
         return;
@@ -366,7 +365,7 @@ static void record_failed(void *arg)
     op->item = l->item;
     op->cancelled = l->cancelled;
     op->is_refused_before = l->is_refused_before;
-    op->uncounted = l->item.is_set && l->error == ERR_NO_FREE_WORKER; /* 429 and 503: full, no attempt counted */
+    op->uncounted = l->item.is_set && l->error == ERR_NO_FREE_WORKER; /* 429 and 503: full, not an attempt */
     op->retry_ms = op->retry_up_ms = retry_ms(l);
     op->retry_down_ms = l->final || l->cancelled ? -1 : (int64_t)(FULL_AGAIN_MS + id_random_u64() % FULL_AGAIN_MS);
     store_submit(l->d->store, store_login_failed, op, failed_recorded, l);
@@ -390,7 +389,7 @@ void login_fail(struct login *l, enum err e, const char *message, enum place_fat
     login_failed(l);
 }
 
-/* An id that we cannot keep is closed on the robot, as far as it can be named. */
+/* An id that cannot be stored is closed on the robot, as far as it can be named. */
 static void close_unkept(struct login *l, const char *id)
 {
     const struct robot *robot = robot_by_id(l->d, l->robot_id);
@@ -415,7 +414,7 @@ static bool opened(struct login *l, const struct jv *body)
     return true;
 }
 
-/* The job keeps what the robot said, as far as it said something. */
+/* The job keeps the robot's text, if there is one. */
 static void words_keep(struct login *l)
 {
     const struct jv *words = jv_get(l->extra, "robot");
@@ -424,7 +423,7 @@ static void words_keep(struct login *l)
     if (error || message)
         snprintf(l->message, sizeof(l->message), "The robot said no: %s%s%s", error ? error : "",
                  error && message ? ": " : "", message ? message : "");
-    text_clean_in_place(l->message, sizeof(l->message), sizeof(l->message)); /* that was cut by bytes */
+    text_clean_in_place(l->message, sizeof(l->message), sizeof(l->message)); /* the text was cut by bytes */
 }
 
 static void refused(struct login *l, const struct call_answer *a, const struct jv *body)
@@ -439,7 +438,7 @@ static void refused(struct login *l, const struct call_answer *a, const struct j
     words_keep(l);
     tally_fault(l->d, l->robot_id, l->attempt.outcome == OUTCOME_ROBOT ? FAULT_SAID_NO : FAULT_REFUSED);
     bool is_its_word = a->status == 503 && jv_type(body) == JV_OBJECT;
-    if (a->status >= 500 && !is_its_word) { /* it may have begun: only its session list or fence tells */
+    if (a->status >= 500 && !is_its_word) { /* it may have begun: only the session list or the fence can tell */
         login_settle(l, ERR_ROBOT_ERROR, l->message);
         return;
     }
@@ -447,7 +446,7 @@ static void refused(struct login *l, const struct call_answer *a, const struct j
     login_failed(l);
 }
 
-/* 429, or a 503 that says nothing else: a proxy's page and an empty body name no other reason. */
+/* Whether it is a 429, or a 503 without another reason. A proxy's page and an empty body name no other reason. */
 static bool is_full(int status, const struct jv *body)
 {
     const struct jv *error = jv_type(body) == JV_OBJECT ? jv_get(body, "error") : NULL;
@@ -467,7 +466,7 @@ static void full(struct login *l)
     reserve_again(l, false, 0);
 }
 
-/* Did it open a session? */
+/* Whether the robot opened a session. */
 static bool answer_take(struct login *l, struct call_answer *a)
 {
     enum jv_bad why;
@@ -532,7 +531,7 @@ static void robot_answered(void *arg, struct call_answer *a)
     uint32_t robot_id = l->robot_id;
     if (r)
         r->robot_ms += a->took_ms;
-    bool is_open = answer_take(l, a); /* l may be gone */
+    bool is_open = answer_take(l, a); /* l may be freed */
     tally_login_ended(d, robot_id, is_open, is_sent ? a->took_ms : -1);
 }
 
@@ -551,7 +550,7 @@ static void overlay_look(void *arg, const char *key, struct jv *v)
         *o->uses_stored = false;
 }
 
-/* Not once more, unless somebody asks for it: three wrong passwords lock an account. */
+/* Refused credentials are not used again unless a client asks for it: three wrong passwords lock an account. */
 static bool is_refused_already(struct login *l)
 {
     char at[CLOCK_TEXT_BYTES];
@@ -561,12 +560,12 @@ static bool is_refused_already(struct login *l)
              "The stored credentials were refused at %s (%s); they are used again when they have changed.",
              clock_text(l->refused.at_ms, at), l->refused.error[0] ? l->refused.error : "no reason given");
     str_copy(l->attempt.error, sizeof(l->attempt.error),
-             str_of(l->refused.error)); /* so that it is still found by that */
+             str_of(l->refused.error)); /* keeps it searchable by that error */
     l->is_refused_before = l->final = true;
     return true;
 }
 
-/* Stored credentials, overlaid by params, overlaid by what is ours. The caller wipes it. */
+/* Merges stored credentials, then params, then our own fields; later ones win. The caller wipes it. */
 static struct jv *login_fields(struct login *l)
 {
     enum jv_bad why;
@@ -595,7 +594,8 @@ static struct jv *login_fields(struct login *l)
     return body;
 }
 
-/* The robot's call is aborted: whoever has the lease settles with the robot; so do we when the job is to stop. */
+/* The robot's call is aborted. The new holder of the lease settles with the robot. When the job is to stop, we
+ * settle. */
 static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg)
 {
     struct login *l = arg;
@@ -638,7 +638,7 @@ void login_call(struct login *l)
         login_lost(l);
         return;
     }
-    if (!lease_trusted(d, l->job_id, l->lease.token)) { /* the database was slow: is the job still ours? */
+    if (!lease_trusted(d, l->job_id, l->lease.token)) { /* the database was slow: the job may no longer be ours */
         leases_renew_soon(d);
         again_soon(l, call_again);
         return;
@@ -724,7 +724,7 @@ static void reserve_again(struct login *l, bool same_robot, uint64_t above)
     struct dispatcher *d = l->d;
     if (!same_robot && l->n_tried < LOGIN_ROBOTS_MAX)
         l->tried[l->n_tried++] = l->robot_id;
-    if (l->migrating && !same_robot) { /* a migration waits its turn again instead */
+    if (l->migrating && !same_robot) { /* a migration waits for its next turn instead */
         login_fail(l, l->error, NULL, PLACE_FREE);
         return;
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * migrate.c - moving sessions away from robots that are down, restarted or left by an operator's wish.
+ * migrate.c - moves sessions away from robots that are down, restarted, or to be left at an operator's request.
  *
- * Owns: nothing that must survive; who has to move stands in the database and
- * any dispatcher may do it. Planning is idempotent, so that every dispatcher may plan
- * when it sees a robot change. Must never log in a session whose row it did not claim.
+ * Owns: nothing that must survive. The database lists the sessions that must move, and any dispatcher may move
+ * them. Planning is idempotent, so every dispatcher may plan when it sees a robot change. Must never log in a
+ * session whose row it did not claim.
  */
 #include "dispatcher/login/migrate.h"
 #include "dispatcher/login/login.h"
@@ -30,7 +30,7 @@
 
 struct migrations {
     bool claiming, again;
-    unsigned skip; /* of the next claim */
+    unsigned skip; /* rows to skip at the next claim */
 };
 
 struct plan {
@@ -52,7 +52,8 @@ void migrations_destroy(struct migrations **mp)
 
 /* ---- plan --------------------------------------------------------------------------------------------------- */
 
-/* Planned because the robot is judged down: forgotten when it answers again. */
+/* Whether it was planned because the robot was judged down. Such a plan is dropped when the robot answers
+ * again. */
 static bool is_by_verdict(const char *reason)
 {
     return strcmp(reason, "robot_down") == 0 || strcmp(reason, "robot_silent") == 0;
@@ -77,7 +78,7 @@ static void planned(void *arg, void *op_arg)
     if (p->op.planned && robot && robot->verdict == VERDICT_UP && is_by_verdict(p->op.reason)) {
         migrate_robot_changed(
             d, robot->id,
-            "robot_up"); /* it came back meanwhile: the plan may have been written behind that word */
+            "robot_up"); /* it has recovered meanwhile: the plan may have been written after the recovery */
     } else if (p->op.planned) {
         migrate_tick(d);
         peers_wake(d, "migrations");
@@ -171,10 +172,10 @@ static void old_closed(void *arg, struct call_answer *a)
     if (told == TOLD_NOTHING)
         old_unended(l, a);
     else
-        login_call(l); /* one that knows neither call: the best effort */
+        login_call(l); /* a robot that supports neither call: best effort */
 }
 
-/* Without a fence: the session itself is closed, as far as it has a name. */
+/* Without a fence the session itself is closed, if its id is known. */
 static void old_close(struct login *l)
 {
     struct dispatcher *d = l->d;
@@ -186,7 +187,7 @@ static void old_close(struct login *l)
     robot_call_close(d, robot, l->old_session_id, (struct call_ids){0}, old_closed, l);
 }
 
-/* The old robot can be reached: what it holds ends before the next log-in, so that no two ever overlap. */
+/* The old robot is reachable: its session ends before the next log-in, so that two sessions never overlap. */
 static void old_fence(struct login *l, const struct robot *robot, const struct session_row *old)
 {
     l->old_robot_id = robot->id;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* migrate.h - moving sessions away from robots that are down, restarted or left by an operator's wish. */
+/* migrate.h - moves sessions away from robots that are down, restarted, or to be left at an operator's request. */
 #ifndef CHASQUI_DISPATCHER_MIGRATE_H
 #define CHASQUI_DISPATCHER_MIGRATE_H
 
@@ -15,7 +15,7 @@ void migrate_stored_away(
     struct dispatcher *d,
     uint32_t robot_id); /* it is silent: its sessions with stored credentials move, the others wait on */
 void migrate_urgent(struct dispatcher *d, uint64_t job_id);
-void migrate_tick(struct dispatcher *d); /* claim what is due */
+void migrate_tick(struct dispatcher *d); /* claims what is due */
 void migrate_resume(struct dispatcher *d, struct rescued *job,
                     const struct lease *lease); /* a rescued migration */
 

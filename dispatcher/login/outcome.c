@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outcome.c - outcomes of batches' log-ins on their way to the database: many in one transaction.
+ * outcome.c - writes the outcomes of batches' log-ins to the database, many in one transaction.
  *
- * Owns: those that wait. At most two transactions are out at a time, and what
- * comes meanwhile gathers. An outcome that is not recorded goes back to its
- * log-in, which offers it again: the session is on the robot and never forgotten.
+ * Owns: the waiting outcomes. At most two transactions are in flight; outcomes that arrive meanwhile are gathered.
+ * An outcome that was not recorded returns to its log-in, which submits it again: the session is on the robot and
+ * must never be forgotten.
  */
 #include "dispatcher/login/outcome.h"
 #include "dispatcher/login/login.h"
@@ -65,7 +65,7 @@ static void send_group(struct dispatcher *d)
     store_submit(d->store, store_logins_done, &g->op, group_done, g);
 }
 
-/* Those of one turn of the loop go together. */
+/* All outcomes of one turn of the loop go together. */
 static bool before_sleep(void *arg)
 {
     struct dispatcher *d = arg;

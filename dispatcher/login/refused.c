@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * refused.c - stored credentials that robots refused, as operators see and lift
- * them: OPS_REFUSED, OPS_REFUSED_LIFT.
+ * refused.c - stored credentials that robots refused, for operators to see and to lift: OPS_REFUSED,
+ * OPS_REFUSED_LIFT.
  */
 #include "dispatcher/login/refused.h"
 #include "dispatcher/robot/robot_answer.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* refused.h - stored credentials that robots refused, as operators see and lift them: OPS_REFUSED, OPS_REFUSED_LIFT. */
+/* refused.h - stored credentials that robots refused, for operators to see and to lift: OPS_REFUSED,
+ * OPS_REFUSED_LIFT. */
 #ifndef CHASQUI_DISPATCHER_REFUSED_H
 #define CHASQUI_DISPATCHER_REFUSED_H
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * round.c - rounds: what an item does in its session after the log-in, and the close.
+ * round.c - rounds: the steps of an item in its session after the log-in, and the close.
  *
- * Owns: each round under way here, by its lease of kind `round`. A step is
- * written down as begun before its robot is called, and what it answered before
- * the next one begins; so a dispatcher that takes the lease over knows where the
- * round is. It repeats a step whose end is not known only when that is safe (a
- * GET, or `safe = true`); else the item ends as outcome_unknown.
+ * Owns: each round in progress here, by its lease of kind `round`. A step is recorded as begun before its robot is
+ * called. Its answer is recorded before the next step begins. So a dispatcher that takes over the lease knows the
+ * state of the round. It repeats a step with unknown end only when that is safe (a GET, or `safe = true`); else
+ * the item ends as outcome_unknown.
  *
- * What a robot said no to fails the item. When the robot could not be asked, or its
- * session is gone, the item is tried again, with a log-in. Either way the round's own session is closed first:
- * between two attempts a round that closes holds no session. A session that
- * it met, or that somebody else was given too, is never closed. A close that a robot does not
- * confirm is left to reconcile.c, which does it before that robot gets new work.
+ * A refusal by the robot fails the item. When the robot was unreachable, or its session is gone, the item is
+ * retried with a log-in. In both cases the round's own session is closed first: between two attempts a round that
+ * closes holds no session. A session that the round reused, or that was also given to another client, is never
+ * closed. A close that a robot does not confirm is left to reconcile.c, which repeats it before that robot gets
+ * new work.
  */
 #include "dispatcher/login/round.h"
 #include "dispatcher/news.h"
@@ -36,8 +35,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AGAIN_MS 200  /* to the database, and as much again at random */
-#define TURN_TRIES 20 /* with a long answer, at a database that is there: then it is too long for that */
+#define AGAIN_MS 200  /* retry at the database, plus as much again at random */
+#define TURN_TRIES 20 /* with a long answer and the database up: after these the answer is too long for it */
 #define LONG_BYTES 262144
 #define CLOSE_TRIES 6      /* unconfirmed closes before it is left to reconcile.c */
 #define CLOSE_AGAIN_MS 250 /* doubled each time */
@@ -49,28 +48,28 @@ struct round {
     uint64_t job_id, session_ref, company_id, began_ms;
     struct queued item;
     struct lease lease;
-    bool held, is_running; /* is_running: queue.c counts it */
+    bool held, is_running; /* is_running: counted by queue.c */
     bool is_fresh;         /* its session was opened for this attempt */
     bool is_rescued;
     bool cancelled;
     char portal[PORTAL_ROOM], job_uid[ID_JOB_UID_BYTES], request_id[129];
     struct session_row row;
     struct loop_timer timer;
-    /* what it is */
+    /* its definition */
     char names[STEPS_NAMES_ROOM];
-    struct jv *params; /* an array by step; NULL = none has any */
+    struct jv *params; /* an array by step; NULL = no step has params */
     bool closes;
-    /* where it is */
-    unsigned n, done;            /* steps; those that ended well */
-    int at;                      /* the step that is begun; -1 = none */
-    const struct action *action; /* its */
+    /* its progress */
+    unsigned n, done;            /* steps; those completed */
+    int at;                      /* the step in progress; -1 = none */
+    const struct action *action; /* its action */
     struct robot_call *call;
     struct round_answer answer; /* not recorded yet */
     /* its end */
     enum round_end ending;
     enum err error;
     char message[501];
-    struct attempt_end said; /* what the robot refused a step with */
+    struct attempt_end said; /* the robot's refusal of a step */
     bool is_unbegun;
     int64_t retry_ms;
     unsigned close_tries, turn_tries;
@@ -93,7 +92,7 @@ static void round_free(struct round *w)
     free(w);
 }
 
-/* Somebody else has it. */
+/* Another dispatcher has it. */
 static void round_lost(struct round *w)
 {
     log_line(LOG_WARN, "lease_lost", "job", log_i((long long)w->job_id), "kind", "round", NULL);
@@ -119,7 +118,7 @@ static bool may_close(const struct round *w)
     return w->closes && w->row.ref && w->row.job_id == w->job_id;
 }
 
-/* The item has ended, or waits for its next attempt; it is recorded. */
+/* The item has ended, or waits for its next attempt. Both are recorded. */
 static void ended(struct round *w, enum round_end how)
 {
     struct dispatcher *d = w->d;
@@ -162,7 +161,7 @@ static void closed_recorded(void *arg, void *op_arg)
     enum place_fate place = op->place;
     free(op);
     if (rc != STORE_OK) {
-        w->close_tries = CLOSE_TRIES; /* it was asked: what it said is asked again */
+        w->close_tries = CLOSE_TRIES; /* it was asked; its answer is asked for again */
         again_soon(w, close_ask);
         return;
     }
@@ -233,7 +232,7 @@ static void fail(struct round *w, enum err e, const char *message)
     end(w, ROUND_FAILED);
 }
 
-/* Nothing that a robot said: another attempt may go well, unless it could run an unsafe step twice. */
+/* The failure is not the robot's answer. Another attempt may succeed, unless it could run an unsafe step twice. */
 static void fail_for_now(struct round *w, enum err e, const char *message, bool is_unbegun)
 {
     w->is_unbegun = is_unbegun && w->at == (int)w->done;
@@ -252,7 +251,7 @@ static void fail_for_now(struct round *w, enum err e, const char *message, bool 
 
 /* ---- the robot's answer ------------------------------------------------------------------------------------- */
 
-/* What the robot said no to, in its words. */
+/* Handles the robot's refusal, in its own words. */
 static void refused(struct round *w, const struct jv *words)
 {
     const char *error = jv_str(jv_get(words, "error")), *message = jv_str(jv_get(words, "message"));
@@ -315,7 +314,7 @@ static void answered(void *arg, struct call_answer *a)
     turn(w);
 }
 
-/* The answer was read at the database: ok is false, or it is no answer at all. */
+/* Handles an answer that the database judged: ok is false, or it is not a valid answer. */
 static void answer_is_bad(struct round *w, enum round_verdict verdict)
 {
     if (verdict == ANSWER_GARBAGE) {
@@ -346,7 +345,7 @@ static void step_call(void *arg)
         end(w, ROUND_CANCELLED);
         return;
     }
-    if (!lease_trusted(d, w->job_id, w->lease.token)) { /* the database was slow: is the item still ours? */
+    if (!lease_trusted(d, w->job_id, w->lease.token)) { /* the database was slow: the item may no longer be ours */
         leases_renew_soon(d);
         again_soon(w, step_call);
         return;
@@ -376,7 +375,7 @@ static const struct action *step_action(const struct round *w, unsigned step)
     return steps_name(w->names, step, name) ? action_find(&w->d->conf->actions, name) : NULL;
 }
 
-/* From `step` on the one that is to be run: an unsafe one that ended well is not run again. n = none. */
+/* Finds the step to run, from `step` on: a completed unsafe step is not run again. n = none. */
 static unsigned step_next(const struct round *w, unsigned step)
 {
     while (step < w->n && step < w->done && step_action(w, step) && !action_is_safe(step_action(w, step)))
@@ -422,8 +421,7 @@ static void turn_recorded(void *arg, void *op_arg)
     free(op);
     if (lost || !w->held) {
         round_lost(w);
-    } else if (
-        is_left) { /* we stop: its lease runs out, or is let go, and another dispatcher begins the next step */
+    } else if (is_left) { /* we shut down: another dispatcher begins the next step, once our lease ends */
         round_free(w);
     } else if (gone) {
         w->action = step_action(w, (unsigned)next);
@@ -441,7 +439,8 @@ static void turn_recorded(void *arg, void *op_arg)
     }
 }
 
-/* A good answer is the end of its step. Where a step follows, that begins, unless we stop; else the round is done. */
+/* A good answer ends its step. The next step then begins, unless we shut down. Without a next step the round is
+ * done. */
 static void turn(void *arg)
 {
     struct round *w = arg;
@@ -505,7 +504,7 @@ static bool params_open(struct round *w, const struct buf *sealed)
     return jv_type(w->params) == JV_ARRAY && jv_len(w->params) == w->n;
 }
 
-/* A step was begun, and how it ended is not known here: its dispatcher died, or it failed in an earlier attempt. */
+/* Whether a step was begun whose end is unknown here: its dispatcher died, or it failed in an earlier attempt. */
 static bool is_step_open(const struct store_round_read *op)
 {
     return op->step >= 0 && (unsigned)op->step == op->steps_done;
@@ -539,7 +538,7 @@ static void go_on(struct round *w, const struct store_round_read *op)
     if (w->is_rescued && op->step >= 0 && (unsigned)op->step < w->n) {
         if ((unsigned)op->step + 1 == op->steps_done) /* it ended, and the next one did not begin */
             w->is_fresh = w->is_rescued = false;
-        else /* a safe one: once more */
+        else /* a safe step: once more */
             w->at = op->step;
         w->action = step_action(w, (unsigned)op->step);
     }
@@ -568,7 +567,7 @@ static void was_read(void *arg, void *op_arg)
         strcpy(w->portal, op->portal);
         if (op->found)
             go_on(w, op);
-        else /* Laravel deleted the job: it cancelled it */
+        else /* Laravel deleted the job, which cancels it */
             end(w, ROUND_CANCELLED);
     }
     buf_free(&op->params);
@@ -591,7 +590,7 @@ static void read_again(void *arg)
     store_submit(w->d->store, store_round_read, op, was_read, w);
 }
 
-/* Lost: whoever has the lease goes on. To stop: the step under way ends now, whatever it did. */
+/* Lost: the lease's new holder continues. To stop: the step in flight ends now, whatever its effect. */
 static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news news, void *arg)
 {
     struct round *w = arg;
@@ -601,7 +600,7 @@ static void lease_told(struct dispatcher *d, uint64_t job_id, enum lease_news ne
     else
         w->cancelled = true;
     if (!w->call)
-        return; /* what comes next finds out */
+        return; /* the next action will find out */
     call_stop(w->call);
     w->call = NULL;
     activity_drop(d, w->row.ref);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * settle.c - log-ins whose outcome is unknown: did the robot open a session?
+ * settle.c - finds out whether the robot opened a session, for log-ins with an unknown outcome.
  *
- * A robot that knows epochs is fenced: after its 200 nothing at or below the
- * epoch runs or can start. When it was our side that died (a rescue), its session list is asked
- * first, and a session that is there is kept. A robot without fence is waited out until the
- * action's limit. One that cannot be reached keeps its place as close pending; that a robot is not known here yet says nothing.
- * Until then place and live row stay: nobody logs the company in meanwhile.
+ * A robot that knows epochs is fenced: after its 200 nothing at or below the epoch runs or can start. When our
+ * side died (a rescue), its session list is read first, and an existing session is kept. A robot without fence is
+ * waited out until the action's time limit. An unreachable robot keeps its place as close pending. A robot merely
+ * not known here yet proves nothing. Until the end place and live row stay, so that no other log-in of the company
+ * begins.
  */
 #include "dispatcher/login/settle.h"
 #include "dispatcher/login/login.h"
@@ -25,8 +25,8 @@
 #include <string.h>
 
 #define AGAIN_MS 300
-#define PATIENCE_MS 30000 /* after the action's limit */
-#define WAITER_MS 300     /* before its deadline a waiter is told */
+#define PATIENCE_MS 30000 /* after the action's time limit */
+#define WAITER_MS 300     /* before its deadline a waiter is answered */
 
 static unsigned n_running;
 
@@ -45,7 +45,7 @@ static void settled(struct login *l, enum place_fate place)
     login_failed(l);
 }
 
-/* The robot holds it under the boot that told so: a later boot has lost it. */
+/* The robot holds the session under the boot of its answer. A later boot has lost it. */
 static void found(struct login *l, const char *session_id, const char *boot_id)
 {
     n_running--;
@@ -61,7 +61,7 @@ static bool robot_is_new(const struct login *l, const struct call_answer *a)
     return a->boot_id[0] && l->boot_id[0] && strcmp(a->boot_id, l->boot_id) != 0;
 }
 
-/* Looks again after a moment, telling a waiter in time. */
+/* Looks again after a moment, and answers a waiter in time. */
 static void settle_again(struct login *l, uint64_t in_ms)
 {
     struct dispatcher *d = l->d;
@@ -78,7 +78,7 @@ static void settle_again(struct login *l, uint64_t in_ms)
     loop_timer_in(d->loop, &l->timer, in_ms);
 }
 
-/* No word from the robot: try on, unless it is down or patience has an end. */
+/* The robot did not answer: retries, unless it is down or patience is exhausted. */
 static void unreachable(struct login *l, const struct call_answer *a, const char *call)
 {
     const struct robot *robot = robot_by_id(l->d, l->robot_id);
@@ -177,10 +177,10 @@ static void settle_step(void *arg)
         n_running--;
         login_lost(l);
     } else if (!lease_trusted(l->d, l->job_id,
-                              l->lease.token)) { /* a fence of ours would end what its next holder found */
+                              l->lease.token)) { /* our fence would end the next holder's session */
         leases_renew_soon(l->d);
         settle_again(l, AGAIN_MS);
-    } else if (!robot) { /* registered just now; of one that was removed the lease is gone */
+    } else if (!robot) { /* registered just now; a removed robot's lease is gone */
         robots_reload(l->d);
         settle_again(l, AGAIN_MS);
     } else if (l->error == ERR_NO_DISPATCHER && !l->cancelled && robot->speaks.list.known != 0)
@@ -219,7 +219,7 @@ void settle_login(struct dispatcher *d, struct settle_in *in)
     strcpy(l->boot_id, in->boot_id);
     l->lease = in->lease;
     l->remember = in->remember;
-    l->attempt.queued_ms = l->attempt.robot_ms = -1; /* whoever began it knew */
+    l->attempt.queued_ms = l->attempt.robot_ms = -1; /* known only to the dispatcher that began it */
     l->limit_at_ms = clock_ms() + (in->limit_left_ms > 0 ? (uint64_t)in->limit_left_ms : 0);
     login_hold(l);
     login_settle(l, in->error, in->message);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* settle.h - log-ins whose outcome is unknown: did the robot open a session?. */
+/* settle.h - finds out whether the robot opened a session, for log-ins with an unknown outcome. */
 #ifndef CHASQUI_DISPATCHER_SETTLE_H
 #define CHASQUI_DISPATCHER_SETTLE_H
 
 #include "dispatcher/dispatcher.h"
 
-/* Settles a log-in whose outcome is unknown, however it came (timeout, reset, rescue), and then finishes the job: done when the
- * robot has the session, failed with `error` after the fence. Owns the lease from now on. */
+/* Settles a log-in with an unknown outcome, whatever the cause (timeout, reset, rescue), and then finishes the
+ * job: done when the robot has the session, failed with `error` after the fence. Owns the lease from now on. */
 struct settle_in {
     uint64_t job_id, session_ref, epoch, company_id;
     uint32_t robot_id;
@@ -16,13 +16,13 @@ struct settle_in {
     int64_t limit_left_ms;
     enum err error;
     char message[256];
-    struct buf remember; /* sealed credentials to keep on success; taken over */
+    struct buf remember; /* sealed credentials to store on success; taken over */
     struct queued item;
-    bool cancelled; /* somebody asked the job to stop */
+    bool cancelled; /* the job is to stop */
 };
-void settle_login(struct dispatcher *d, struct settle_in *in); /* takes over `in` (malloc'ed) */
+void settle_login(struct dispatcher *d, struct settle_in *in); /* takes ownership of `in` (malloc'ed) */
 void settle_rescued(struct dispatcher *d, struct rescued *job,
-                    const struct lease *lease); /* the same for a log-in of a dispatcher that died */
+                    const struct lease *lease); /* as settle_login, for a log-in of a dispatcher that died */
 unsigned settles_running(const struct dispatcher *d);
 
 #endif
