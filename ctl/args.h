@@ -36,6 +36,7 @@ struct args {
     char **word;                   /* noun, verb, and what follows; borrowed from argv */
     const char **value[OPT_COUNT]; /* as often as given, in order; owned */
     unsigned n[OPT_COUNT];
+    char batch[24]; /* the number of a batch that was named */
 };
 
 /* Sorts argv into args. false after saying what is wrong. */

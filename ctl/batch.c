@@ -165,14 +165,11 @@ static bool id_read(struct ctl *c, uint64_t *out)
     return args_number(c, "ID", c->args.word[0], 1, INT64_MAX, out);
 }
 
-/* An ID; else the newest batch, of that name when there is a word. A schedule's batches have its name. */
-static enum ctl_exit batch_meant(struct ctl *c, uint64_t *out)
+/* The newest batch, of that name unless it is NULL. A schedule's batches have its name. */
+static enum ctl_exit newest_find(struct ctl *c, const char *name, uint64_t *out)
 {
-    const char *name = c->args.n_words ? c->args.word[0] : NULL;
     bool more;
     int64_t id = 0;
-    if (name && !name[strspn(name, "0123456789")])
-        return id_read(c, out) ? CTL_DONE : CTL_USAGE;
     struct jv *list = broker_list(c, DOOR_OPS, OPS_BATCHES_PATH, "", "batches", name ? BATCHES_LOOKED : 1, &more);
     if (!list)
         return CTL_FAILED;
@@ -191,12 +188,41 @@ static enum ctl_exit batch_meant(struct ctl *c, uint64_t *out)
                 : ctl_fail(c, "there is no batch %.100s", name);
 }
 
+static bool is_name(const char *word)
+{
+    return word[strspn(word, "0123456789")] != 0;
+}
+
+/* An ID or a NAME; the newest of all without a word. */
+static enum ctl_exit batch_meant(struct ctl *c, uint64_t *out)
+{
+    const char *word = c->args.n_words ? c->args.word[0] : NULL;
+    if (word && !is_name(word))
+        return id_read(c, out) ? CTL_DONE : CTL_USAGE;
+    return newest_find(c, word, out);
+}
+
+enum ctl_exit batch_option(struct ctl *c)
+{
+    const char *name = args_value(&c->args, OPT_BATCH);
+    uint64_t id;
+    if (!name || !is_name(name))
+        return CTL_DONE;
+    enum ctl_exit code = newest_find(c, name, &id);
+    if (code != CTL_DONE)
+        return code;
+    plain_line(stderr, "%s is batch %llu", name, (unsigned long long)id);
+    snprintf(c->args.batch, sizeof(c->args.batch), "%llu", (unsigned long long)id);
+    c->args.value[OPT_BATCH][0] = c->args.batch;
+    return CTL_DONE;
+}
+
 /* The same, and says which batch it is when it was named: what is shown of it does not. */
 static enum ctl_exit batch_named(struct ctl *c, uint64_t *out)
 {
     const char *word = c->args.word[0];
     enum ctl_exit code = batch_meant(c, out);
-    if (code == CTL_DONE && word[strspn(word, "0123456789")])
+    if (code == CTL_DONE && is_name(word))
         plain_line(stderr, "%s is batch %llu", word, (unsigned long long)*out);
     return code;
 }
@@ -349,18 +375,33 @@ enum ctl_exit batch_retry(struct ctl *c)
 
 /* ---- list, cancel ------------------------------------------------------------------------------------------- */
 
+/* What holds all that waits of it, in a word: the status says running. */
+static void held_set(struct jv *batch)
+{
+    const char *reason = jv_str(jv_get(jv_at(jv_get(batch, "waits_for"), 0), "reason"));
+    jv_set_str(batch, "held",
+               !reason                                     ? NULL
+               : strcmp(reason, "paused") == 0             ? "paused"
+               : strcmp(reason, "portal_unavailable") == 0 ? "portal down"
+               : strcmp(reason, "waiting_for_place") == 0  ? "no place"
+               : strcmp(reason, "no_robot") == 0           ? "no robot"
+                                                           : NULL);
+}
+
 enum ctl_exit batch_list(struct ctl *c)
 {
-    static const char *const heads[] = {">BATCH",    "=STATUS", "4~~NAME",        "1~~ACTION",
-                                        ">TOTAL",    ">DONE",   ">FAILED",        ">CANCELLED",
-                                        "2>RUNNING", ">QUEUED", "3CREATED (UTC)", NULL};
-    static const char *const keys[] = {"id",     "status",    "name",    "action", "total",     "done",
-                                       "failed", "cancelled", "running", "queued", "created_at"};
+    static const char *const heads[] = {">BATCH",     "=STATUS", "6HELD",          "5~~NAME", "1~~ACTION",
+                                        "3>PRIORITY", ">TOTAL",  ">DONE",          ">FAILED", ">CANCELLED",
+                                        "2>RUNNING",  ">QUEUED", "4CREATED (UTC)", NULL};
+    static const char *const keys[] = {"id",   "status", "held",      "name",    "action", "priority",  "total",
+                                       "done", "failed", "cancelled", "running", "queued", "created_at"};
     uint64_t limit;
     bool more;
     if (!broker_limit(c, &limit))
         return CTL_USAGE;
     struct jv *list = broker_list(c, DOOR_OPS, OPS_BATCHES_PATH, "", "batches", limit, &more);
+    for (size_t i = 0; list && !c->args.json && i < jv_len(list); i++)
+        held_set(jv_at(list, i));
     return list ? list_end(c, list, more, "batches", heads, keys, "there are no batches") : CTL_FAILED;
 }
 
@@ -404,8 +445,9 @@ enum ctl_exit batch_cancel(struct ctl *c)
 {
     struct http_answer answer;
     uint64_t id;
-    if (!id_read(c, &id))
-        return CTL_USAGE;
+    enum ctl_exit code = batch_named(c, &id);
+    if (code != CTL_DONE)
+        return code;
     struct jv *reason = broker_reason(c), *body;
     if (!reason)
         return CTL_USAGE;
@@ -441,8 +483,11 @@ enum ctl_exit batch_priority(struct ctl *c)
 {
     uint64_t id, priority;
     char path[80];
-    if (!id_read(c, &id) || !args_number(c, "N", c->args.word[1], 0, 9, &priority))
+    if (!args_number(c, "N", c->args.word[1], 0, 9, &priority))
         return CTL_USAGE;
+    enum ctl_exit code = batch_named(c, &id);
+    if (code != CTL_DONE)
+        return code;
     struct jv *body = broker_reason(c);
     if (!body)
         return CTL_USAGE;

@@ -10,4 +10,7 @@ enum ctl_exit batch_follow(struct ctl *c, uint64_t id);
 /* `course` of a batch, as the ops route tells it, on standard output. */
 void batch_course_print(const struct jv *course);
 
+/* --batch NAME becomes the number of the newest batch of that name, which is told. */
+enum ctl_exit batch_option(struct ctl *c);
+
 #endif

@@ -4,6 +4,7 @@
  * what it needs, calls it. Needed by nothing that runs.
  */
 #include "ctl/ctl.h"
+#include "ctl/batch.h"
 #include "ctl/nearest.h"
 
 #include "common/log.h"
@@ -93,7 +94,8 @@ static enum ctl_exit run(struct ctl *c, const struct command *cmd)
     }
     if (cmd->needs >= NEEDS_TABLES && !ctl_tables_ready(c))
         return CTL_FAILED;
-    return cmd->fn(c);
+    enum ctl_exit code = cmd->options & OPT_BIT(BATCH) ? batch_option(c) : CTL_DONE;
+    return code == CTL_DONE ? cmd->fn(c) : code;
 }
 
 /* Words that people use for what is called otherwise here. */

@@ -127,7 +127,8 @@ static enum db_rc minute_find(struct db *db, const struct slow *s, struct robot 
     struct classes own[2 * STEP_MINUTES] = {{{0}}}, others[2] = {{{0}}};
     int64_t from_s = robot->since_s - STEP_S;
     int first = -1;
-    TRY(db_query(db, "SELECT worker = ? AS own, (UNIX_TIMESTAMP(minute) - ?) DIV 60 AS at, " LOGINS "GROUP BY own, at",
+    TRY(db_query(db,
+                 "SELECT worker = ? AS own, (UNIX_TIMESTAMP(minute) - ?) DIV 60 AS at, " LOGINS "GROUP BY own, at",
                  "siiiss", robot->name, from_s, from_s, from_s + 2 * STEP_S, s->portal, s->portal));
     while (db_next(db)) {
         struct classes c = classes_read(db, 2);
@@ -159,9 +160,10 @@ static enum db_rc minute_find(struct db *db, const struct slow *s, struct robot 
 /* A name may have been another robot's before. */
 static enum db_rc added_look(struct db *db, const struct robot *robot, int64_t *since_ms)
 {
-    TRY(db_query(db,
-                 "SELECT CAST(UNIX_TIMESTAMP(created_at) * 1000 AS INT) FROM chasqui_robots WHERE name = ? AND removed = 0",
-                 "s", robot->name));
+    TRY(db_query(
+        db,
+        "SELECT CAST(UNIX_TIMESTAMP(created_at) * 1000 AS INT) FROM chasqui_robots WHERE name = ? AND removed = 0",
+        "s", robot->name));
     if (db_next(db) && db_i64(db, 0) > *since_ms)
         *since_ms = db_i64(db, 0);
     return DB_OK;

@@ -60,7 +60,7 @@ def test_jobs_are_listed_with_filters_and_pages(ctl):
         for words, rows, more in (((), 300, False), (("--limit", 250), 250, True)):  # a table for a spreadsheet is whole
             shown = ctl.run("jobs", "list", "--csv", *words, conf=conf)
             assert len(shown.stdout.splitlines()) == rows + 1 and shown.stdout.count("job_uid") == 1 and ("there are more" in shown.stderr) is more
-        for words in (("--status", "live"), ("--batch", "x"), ("--company", 0), ("--limit", 0), ("--search", "")):
+        for words in (("--status", "live"), ("--batch", 0), ("--company", 0), ("--limit", 0), ("--search", "")):
             assert ctl.run("jobs", "list", *words, conf=conf, check=False).returncode == 2
 
 
@@ -196,7 +196,10 @@ def test_batches_are_listed_shown_and_cancelled(ctl):
     with FakeBroker(answers) as broker:
         broker.server.RequestHandlerClass.do_DELETE = broker.server.RequestHandlerClass.do_GET
         conf = at(ctl, broker)
-        assert re.search(r"12 +running +morning +sunat.menu_sol_login +10 +4 +0 +0 +2 +4 ", ctl.run("batch", "list", conf=conf).stdout)
+        assert re.search(r"12 +running +- +morning +sunat.menu_sol_login +5 +10 +4 +0 +0 +2 +4 ", ctl.run("batch", "list", conf=conf).stdout)
+        told = ctl.run("jobs", "list", "--batch", "morning", conf=conf, check=False)
+        assert "morning is batch 12" in told.stderr, "the newest of that name"
+        assert ctl.run("errors", "--batch", "evening", conf=conf, check=False).stderr.endswith("there is no batch evening\n")
         shown = ctl.run("batch", "status", 12, conf=conf).stdout
         assert re.search(r"^queued +4$", shown, re.MULTILINE) and re.search(r"^left +2m10s$", shown, re.MULTILINE)
         assert re.search(r"0 +5 +failed +3 +3 +r1 +- +robot_error +no", ctl.run("batch", "items", 12, "--status", "failed", conf=conf).stdout)
