@@ -146,7 +146,7 @@ export function draw() {
             {head: t('company'), kind: 'lead num', cell: s => h('a', {href: '#/sessions?' + new URLSearchParams({company_id: s.company_id, state: 'all'})}, String(s.company_id))},
             {head: t('portal'), kind: 'minor', cell: s => s.portal},
             {head: t('robot'), cell: s => s.worker || '–'},
-            {head: t('session'), kind: 'mono', cell: s => cut(s.session_id, 16)},
+            {head: t('session'), kind: 'mono', cell: s => (s.session_id ? h('a', {href: '#/audit?' + new URLSearchParams({search: s.session_id}), 'aria-label': t('audit_of', s.session_id)}, cut(s.session_id, 16)) : '–')},
             {head: t('job'), kind: 'num', cell: s => h('a', {href: `#/jobs/${s.job_id}`}, String(s.job_id))},
             {head: t('started'), kind: 'when', cell: s => moment(s.started_at)},
             {head: t('last_used'), cell: s => (LIVE.includes(s.state) ? ago(s.last_activity_at) : [nameOf('session_' + s.state), ' ', ago(s.since), s.reason && h('small', {}, s.reason)])},

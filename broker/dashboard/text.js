@@ -254,6 +254,7 @@ const TEXT = {
     started: ['Started', 'Inicio'],
     last_used: ['Last used', 'Último uso'],
     viewer: ['Viewer', 'Ver'],
+    audit_of: ['Audit trail of session {0}', 'Auditoría de la sesión {0}'],
     viewer_of: ['Viewer of the session of company {0}', 'Ver la sesión de la empresa {0}'],
     close: ['Close', 'Cerrar'],
     close_of: ['Close the session of company {0}', 'Cerrar la sesión de la empresa {0}'],

@@ -198,8 +198,7 @@ def test_jobs_of_a_time_by_the_readers_clock(operator, house):
 
 
 def test_sessions_are_closed_in_bulk(operator, house):
-    for company in (20981, 20982):
-        house.system.api.login(company)
+    session, _ = (house.system.api.login(company) for company in (20981, 20982))
     operator.go("sessions?company_id=20981").see("20981", within="main", timeout=40).press("Close all found…").see("1 sessions are active.", "Company: 20981", within="dialog")
     operator.field_of("ask-idle").send_keys("30")
     operator.field_of("ask-reason").send_keys("forgotten", Keys.ENTER)
@@ -208,6 +207,7 @@ def test_sessions_are_closed_in_bulk(operator, house):
     operator.see("1 sessions are closed; 0 were refused.", timeout=40)
     live = "SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1 AND company_id = %s"
     assert (house.system.database.value(live, 20981), house.system.database.value(live, 20982)) == (0, 1)
+    operator.go("sessions?state=closed&company_id=20981").press(f"Audit trail of session {session}", "main").see("session_close", "forgotten", "20981", within="tbody", timeout=40)
 
 
 def test_how_a_batch_goes(operator, house):
