@@ -184,7 +184,8 @@ bool broker_since_add(struct ctl *c, struct buf *query)
         http_escape(query, since);
         return true;
     }
-    if (!args_duration(c, "--since (or a time like 2026-01-31T06:00:00Z)", since, AHEAD_DAYS_MAX, &seconds))
+    if (!args_duration(c, "--since (or today, yesterday, 2026-01-31, \"2026-01-31 06:00\", 2026-01-31T06:00:00Z)",
+                       since, AHEAD_DAYS_MAX, &seconds))
         return false;
     buf_addf(query, "&since=%" PRIu64, seconds);
     return true;

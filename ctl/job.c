@@ -102,7 +102,10 @@ static bool until_add(struct ctl *c, struct buf *query)
     const char *until = args_value(&c->args, OPT_UNTIL);
     int64_t at_ms;
     if (until && !clock_read(until, strlen(until), &at_ms))
-        return ctl_usage(c, "--until is a time in UTC like 2026-01-31T06:00:00Z"), false;
+        return ctl_usage(
+                   c,
+                   "--until is today, yesterday, a time like 2026-01-31 or \"2026-01-31 06:00\", or in UTC 2026-01-31T06:00:00Z"),
+               false;
     broker_query_add(c, query, OPT_UNTIL, "until");
     return true;
 }

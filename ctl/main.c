@@ -5,6 +5,7 @@
  */
 #include "ctl/ctl.h"
 #include "ctl/batch.h"
+#include "ctl/day.h"
 #include "ctl/nearest.h"
 
 #include "common/log.h"
@@ -94,6 +95,7 @@ static enum ctl_exit run(struct ctl *c, const struct command *cmd)
     }
     if (cmd->needs >= NEEDS_TABLES && !ctl_tables_ready(c))
         return CTL_FAILED;
+    day_options(c);
     enum ctl_exit code = cmd->options & OPT_BIT(BATCH) ? batch_option(c) : CTL_DONE;
     return code == CTL_DONE ? cmd->fn(c) : code;
 }

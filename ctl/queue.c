@@ -117,7 +117,9 @@ static bool until_ok(struct ctl *c, const char *until)
     if (clock_read(until, strlen(until), &at_ms) && at_ms > now_ms &&
         at_ms <= now_ms + AHEAD_DAYS_MAX * 86400000LL)
         return true;
-    ctl_usage(c, "--until must be a time in UTC like 2026-01-31T06:00:00Z, in the next %d days", AHEAD_DAYS_MAX);
+    ctl_usage(
+        c, "--until must be a time like \"2026-01-31 06:00\", or in UTC 2026-01-31T06:00:00Z, in the next %d days",
+        AHEAD_DAYS_MAX);
     return false;
 }
 

@@ -64,6 +64,28 @@ def test_jobs_are_listed_with_filters_and_pages(ctl):
             assert ctl.run("jobs", "list", *words, conf=conf, check=False).returncode == 2
 
 
+def test_days_are_those_of_the_readers_zone(ctl, monkeypatch):
+    with FakeBroker(lambda *_: (200, {"ok": True, "jobs": [], "next_cursor": None})) as broker:
+        conf = at(ctl, broker)
+
+        def asked(*words):
+            said = ctl.run("jobs", "list", *words, conf=conf).stderr
+            query = broker.asked[-1][2]
+            return {name: query[name][0] for name in ("since", "until") if name in query}, said
+
+        monkeypatch.setenv("TZ", "<-05>5")
+        times, said = asked("--since", "2026-11-29", "--until", "2026-11-30 07:30")
+        assert times == {"since": "2026-11-29T05:00:00.000Z", "until": "2026-11-30T12:30:00.000Z"}
+        assert "--since 2026-11-29 is 2026-11-29 00:00 -0500 (-05)\n" in said
+        now = time.time() - 5 * 3600
+        today = time.strftime("%Y-%m-%dT05:00:00.000Z", time.gmtime(now))
+        yesterday = time.strftime("%Y-%m-%dT05:00:00.000Z", time.gmtime(now - 86400))
+        assert asked("--since", "yesterday", "--until", "today")[0] == {"since": yesterday, "until": today}
+        assert asked("--since", "2h") == ({"since": "7200"}, "") and asked("--until", "2026-01-31T06:00:00Z")[0]["until"].startswith("2026-01-31T06")
+        for wrong in ("tomorrow", "2026-02-30", "2026-11-30 24:00", "2026-11-30 7:00", "2026-1-2", "2026-11-30x", "30-11-2026"):
+            assert ctl.run("jobs", "list", "--since", wrong, conf=conf, check=False).returncode == 2, wrong
+
+
 def test_items_that_wait_are_no_jobs_yet(ctl):
     with FakeBroker(lambda *_: (200, {"ok": True, "jobs": [], "next_cursor": None})) as broker:
         conf = at(ctl, broker)
