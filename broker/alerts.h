@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * alerts.h - passes what is wrong to a dispatcher, which notifies people. Knows for each sentence whether somebody
- * acknowledged or muted it.
+ * alerts.h - passes what is wrong to a dispatcher, which notifies people. Knows for each sentence whether it is
+ * acknowledged or muted.
  */
 #ifndef CHASQUI_BROKER_ALERTS_H
 #define CHASQUI_BROKER_ALERTS_H
@@ -11,7 +11,7 @@
 struct alerts *alerts_new(struct broker *b);
 void alerts_destroy(struct alerts **ap);
 void alerts_tick(struct broker *b); /* each second */
-void alerts_soon(struct broker *b); /* somebody is just acknowledging or muting an alert: ask again in a second */
+void alerts_soon(struct broker *b); /* an alert is being acknowledged or muted: ask again in a second */
 /* The state of a sentence: {id,acked_by,ack_reason,muted_until}; NULL = it is not known as an alert. The caller
  * frees it. */
 struct jv *alerts_of(const struct broker *b, const char *code, const char *who);

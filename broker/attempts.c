@@ -115,7 +115,7 @@ static const char *label_of(struct attempt_sums *a, const char *text, uint64_t m
     if (!w->is_named && named < ATTEMPTS_NAMED) {
         w->is_named = true;
     } else if (!w->is_named &&
-               w->n - w->doubt > least->n + least->n / 4) { /* clearly more often, so that two do not take turns */
+               w->n - w->doubt > least->n + least->n / 4) { /* by a margin, so that two do not alternate */
         least->is_named = false;
         series_drop(a, least->text);
         w->is_named = true;

@@ -308,7 +308,7 @@ bool token_key_read(const char *text, struct token_key *out)
     *out = (struct token_key){.id = 0};
     size_t digits = bar ? (size_t)(bar - text) : 0, secret_len = strlen(secret);
     while (secret_len &&
-           (secret[secret_len - 1] == ' ' || secret[secret_len - 1] == '\t')) /* the field's own end */
+           (secret[secret_len - 1] == ' ' || secret[secret_len - 1] == '\t')) /* trailing blanks of the field */
         secret_len--;
     bool is_good = digits >= 1 && digits <= 18 && secret_len >= 1 && secret_len <= SECRET_BYTES_MAX;
     for (size_t i = 0; is_good && i < digits; i++) {
@@ -372,7 +372,7 @@ enum auth_result auth_ask(struct exchange *x, const struct token_key *key)
         return AUTH_KNOWN;
     }
     stat_inc(token_cache_misses_total);
-    bool is_crowded = a->n_first > (uint64_t)x->b->conf->queue_max_depth / 2; /* guesses leave room in the lane */
+    bool is_crowded = a->n_first > (uint64_t)x->b->conf->queue_max_depth / 2; /* guesses leave room */
     if (!v && !is_crowded)
         v = vouch_new(x->b, key->id, key->hash);
     if (!v) {

@@ -41,7 +41,7 @@
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
 #define LOG_LINES_MAX 100                   /* per second */
 #define LONG_MS 2000                        /* after this a request's token is checked again */
-#define NEW_FACTOR 10                       /* of a token's rate: what makes rows */
+#define NEW_FACTOR 10                       /* for inserting requests: multiple of a token's rate */
 #define NEW_WINDOW (1ull << 63)             /* key bit of a token's second window */
 
 /* ---- the head ----------------------------------------------------------------------------------------------- */
@@ -433,7 +433,7 @@ bool exchange_fields(struct exchange *x, struct jv *errors)
 struct str exchange_key(const struct exchange *x, struct jv **errors)
 {
     struct str key = str_of(x->key);
-    while (key.len && (key.p[key.len - 1] == ' ' || key.p[key.len - 1] == '\t')) /* the field's own end */
+    while (key.len && (key.p[key.len - 1] == ' ' || key.p[key.len - 1] == '\t')) /* trailing blanks of the field */
         key.len--;
     if (x->is_key_twice)
         errors_add(errors, "Idempotency-Key", "is given twice");
@@ -688,7 +688,8 @@ bool exchange_is_revoked(struct exchange *x)
 
 void exchange_end(struct exchange *x)
 {
-    pull_destroy(&x->answer.pull); /* first: it knows whether all of it came, and then nothing is cancelled */
+    /* First, because it knows whether the whole answer arrived; in that case nothing is cancelled. */
+    pull_destroy(&x->answer.pull);
     let_go(x);
     answer_clear(&x->answer);
     if (x->is_held)

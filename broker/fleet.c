@@ -61,8 +61,8 @@ struct robot {
     } places;
 };
 
-struct
-    heard { /* a dispatcher that told all that it had counted: what it names later is new to it, and began at 0 */
+/* A dispatcher that has reported all of its counters: a robot that it names later is new to it, and began at 0. */
+struct heard {
     char dispatcher[65], boot_id[65];
 };
 

@@ -5,8 +5,8 @@
  * Owns: the ROUTER that they connect to, the identity of each, its credit and its heartbeat. Must never use more
  * credit than a dispatcher granted in this incarnation. Must never accept a message from a role other than
  * `dispatcher`. A dispatcher that is silent for 2 s gets no new requests and loses its flights; when it speaks
- * again it is asked to greet again. A dispatcher whose connection is gone is forgotten. After a stall of our own no
- * dispatcher is judged silent.
+ * again it is asked to greet again. A dispatcher whose connection is gone is forgotten. After a stall of our own
+ * no dispatcher is judged silent.
  */
 #include "broker/peer.h"
 #include "broker/attempts.h"

@@ -19,7 +19,7 @@ struct route {
     unsigned ability; /* enum ability; ABILITY_NONE = no token needed */
     enum route_counts counts;
     enum route_takes takes;
-    void (*handle)(struct exchange *x); /* the request is whole, the token good: ask, or answer */
+    void (*handle)(struct exchange *x); /* called with a whole request and a good token: asks, or answers */
 };
 
 #define ROUTE(listener, method, path, ability, counts, takes, handler, doc) void handler(struct exchange *x);

@@ -50,13 +50,14 @@ void bus_destroy(struct bus **bp); /* closes open sockets with linger 0 */
 
 /* A server socket. Endpoint may hold port 0 or *; NULL after logging why. */
 struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn, void *arg);
-/* A client socket of one endpoint; `server_role` names the public key file to trust ("broker", "healthd").
+/* Makes a client socket of one endpoint. `server_role` names the public key file to trust ("broker", "healthd").
  * DEALERs are IMMEDIATE: sending without a connection is -EAGAIN. A SUB subscribes to everything. */
 struct bus_sock *bus_connect(struct bus *b, enum bus_type type, const char *endpoint, const char *server_role,
                              bus_recv_fn *fn, void *arg);
 void bus_close(struct bus_sock **sp); /* not inside its own callback */
-/* A connection of the socket was made (after its handshake) or lost: fn(arg, connected), from a socket monitor.
- * Call it right after bus_bind or bus_connect. A ROUTER is not told which peer it was: send each one a PING, the dead one answers -EHOSTUNREACH. */
+/* Calls fn(arg, connected) when a connection of the socket is made (after its handshake) or lost, from a socket
+ * monitor. Call it right after bus_bind or bus_connect. A ROUTER does not learn which peer it was: send each one a
+ * PING; the lost peer answers -EHOSTUNREACH. */
 void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void *arg);
 
 /* Sends frames (copied) to `peer` (ROUTER) or NULL. 0, or -EAGAIN (full or no connection), -EHOSTUNREACH

@@ -2,9 +2,8 @@
 /*
  * log.h - one fact a line on standard error:
  *   2026-01-02T03:04:05.678Z info broker pid=12 event=job_done job=12 request=ab12 ms=17
- * or, with log.format json, as an object. Values with spaces, quotes or control characters are quoted and escaped, so
- * that no input can forge a line. Never pass credentials, bodies or users'
- * text.
+ * or, with log.format json, as an object. Values with spaces, quotes or control characters are quoted and escaped,
+ * so that no input can forge a line. Never pass credentials, bodies or users' text.
  */
 #ifndef CHASQUI_LOG_H
 #define CHASQUI_LOG_H

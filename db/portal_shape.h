@@ -10,12 +10,13 @@
  *   {queued}                  the word for this status there, quoted: laravel.status.queued
  *   {word SQL}                the word there for our status that SQL yields
  *   {status j.status}         our status that Laravel's column names; an unknown word stays unchanged
- *   {payload}                 of an INSERT: that column after the others, if laravel.columns names it and the table has it
+ *   {payload}                 of an INSERT: that column after the others, if laravel.columns names it and the
+ *                             table has it
  *   {payload value}           likewise its value: the body of execute, without params
  *   {user}, {user value}      likewise user_id, whose value is one more parameter: see shape_fills_user()
  *   {result}, {result j}      at the end of an UPDATE's SET: the column result, from the row's values set so far
- *   {message SQL}             the text that SQL yields, as that column can hold it: characters that its character set
- *                             lacks become "?", and it is cut to the column's length
+ *   {message SQL}             the text that SQL yields, as that column can hold it: characters that its character
+ *                             set lacks become "?", and it is cut to the column's length
  *   {become job.fail}, ...    an event of db/state.def: see db/state.h
  *   j.deleted_at              NULL while the table has no such column
  */

@@ -38,8 +38,8 @@ struct robot_row_change {
     bool is_changed;
     char other[65];
     uint64_t sessions, abandoned;
-    uint64_t
-        stays; /* what the robot reports, less than the capacity that was set: it holds no more; 0 = it does not */
+    /* The robot's own report, when it is less than the capacity set: it holds no more. 0 = it is not less. */
+    uint64_t stays;
     char detail[ROBOT_DETAIL_ROOM]; /* what changed, for the audit row: "capacity 10 -> 20, ..." */
 };
 /* Both raise the robots' revision when they write. DB_DUP: another process added it at the same moment; roll back

@@ -161,7 +161,7 @@ static void closed_recorded(void *arg, void *op_arg)
     enum place_fate place = op->place;
     free(op);
     if (rc != STORE_OK) {
-        w->close_tries = CLOSE_TRIES; /* it was asked; its answer is asked for again */
+        w->close_tries = CLOSE_TRIES; /* the robot has answered; its answer is requested again */
         again_soon(w, close_ask);
         return;
     }

@@ -479,7 +479,7 @@ void disposition_name(const char *value, size_t len, char *out, size_t room)
     enum charset charset = CHARSET_UNKNOWN;
     const char *type_end = memchr(value, ';', len);
     bool is_type =
-        !memchr(value, '=', type_end ? (size_t)(type_end - value) : len); /* some leave inline or attachment out */
+        !memchr(value, '=', type_end ? (size_t)(type_end - value) : len); /* some omit inline and attachment */
     while (is_type && t.p < t.end && *t.p != ';')
         t.p++;
     t.p += is_type && t.p < t.end;

@@ -51,8 +51,8 @@ struct call_spec {
     const char *body;     /* NULL = none */
     size_t body_len;
     const char *body_type; /* NULL = application/json, "" = no header */
-    /* Replaces base_url and path for a host that is not a robot. robot.allow_addresses does not apply, and the call
-     * is not counted with the robots' calls. A POST only. NULL = a robot's URL. */
+    /* Replaces base_url and path for a host that is not a robot. robot.allow_addresses does not apply, and the
+     * call is not counted with the robots' calls. A POST only. NULL = a robot's URL. */
     const char *url;
     const char *const *headers; /* additional whole lines, the last one NULL; NULL = none */
     uint32_t robot_id;          /* the robot that the call counts for; 0 = none */

@@ -6,7 +6,7 @@
 #include "dispatcher/dispatcher.h"
 
 /* activity.c */
-void activity_hold(struct dispatcher *d, uint64_t session_ref); /* a call or stream runs: counts until dropped */
+void activity_hold(struct dispatcher *d, uint64_t session_ref); /* a call or stream runs: in use until dropped */
 void activity_drop(struct dispatcher *d, uint64_t session_ref);
 void activity_touch(struct dispatcher *d, uint64_t session_ref); /* a client tried to use it */
 void activity_flush(struct dispatcher *d);

@@ -5,8 +5,8 @@
  * While the robot is asked, the row is `closing` under a lease, whichever robot it is.
  *   confirmed (robot_speaks.h)    closed, and the place is free
  *   not confirmed                 active again; nothing has changed
- *   dead robot                    cannot be asked: the session is closed here, keeps its place as close pending, and is
- *                                 fenced before that robot gets new work
+ *   dead robot                    cannot be asked: the session is closed here, keeps its place as close pending, and
+ *                                 is fenced before that robot gets new work
  *   silent robot                  the session is kept (an operator may close it as on a dead robot)
  *   robot without DELETE          closed here, and the place fades
  */
