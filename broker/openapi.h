@@ -10,9 +10,9 @@
 /* Appends the whole document as JSON. The bytes are the same each time. */
 void openapi_write(struct buf *out);
 
-/* Looks up a name of the route's query or body, by its handler. false: the route has no row with that name. */
 struct exchange;
 enum field_where { FIELD_PATH, FIELD_QUERY, FIELD_BODY, FIELD_HEADER };
+/* Looks up a name of the route's query or body, by its handler. false: the route has no row with that name. */
 bool field_is_known(void (*handle)(struct exchange *x), enum field_where where, const char *name);
 
 /* For people: the i-th field of a row of routes.def, by the row's number. false: no more fields. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bus.h - ZeroMQ: the process's one context, CURVE, ZAP, and sockets that live in a loop. Only bus.c and
- * bus_link.c call libzmq, through bus_sock.h (besides the dispatcher's actor pipes in store.c; key.c and zpl.c
- * read czmq's file formats).
+ * bus_link.c call libzmq, through bus_sock.h (besides the dispatcher's actor pipes in store.c; key.c, zpl.c
+ * and ctl/keys*.c read and write czmq's file formats).
  *
  * A socket's frames arrive whole through its callback. Sockets are edge-triggered: the bus drains each one before
  * every sleep, at most 64 messages a socket a turn.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mariadb.h - one blocking MariaDB connection, so that a transaction is one straight function. mariadb.c is the
- * only file that includes mysql.h. The dispatcher's actor threads and the command line `chasqui` use it.
+ * mariadb.h - one blocking MariaDB connection, so that a transaction is one straight function. Only
+ * mariadb.c, db_connect.c and db_bind.h include mysql.h. The dispatcher's actor threads and the command line `chasqui` use it.
  *
  * Every statement is prepared once per connection and kept. A connection keeps at most 200 statements (a process
  * 4,000) and evicts the least recently used one. Settings: READ COMMITTED, utf8mb4, time_zone '+00:00',

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * portal_shape.h - writes SQL texts for the shape that portal_jobs has in this database. Laravel makes the table,
- * and may change it while we run. Pure, except that it reads the time zones once. Used on one connection's thread.
+ * and may change it while we run. Pure, except that it reads time zones. Used on one connection's thread.
  *
  * A text may hold
  *   {now created_at}          this moment, as Laravel would write it into that column of portal_jobs

@@ -4,7 +4,7 @@
  *
  *   main.c     start and stop
  *   verdict.c  the verdict (pure)
- *   probe.c    GET /health of every robot (the only file that includes curl)
+ *   probe.c    GET /health of every robot (with common/curl, the only file that includes curl)
  *   publish.c  receives the robot list from dispatchers, publishes verdicts to subscribers
  *
  * healthd has no database and decides only verdicts. Its list of robots comes from dispatchers and is lost when it

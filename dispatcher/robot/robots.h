@@ -35,7 +35,7 @@ void robots_each(struct dispatcher *d, void (*fn)(struct dispatcher *d, const st
  * not in `except`; rank 1 = suspect. */
 unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
                            unsigned n_except);
-/* Takes a verdict from healthd, or an X-Robot-Boot header of an answer. Calls migrate_robot_changed() on down, on
+/* Takes a verdict from healthd. Calls migrate_robot_changed() on down, on
  * a new boot and on recovery. */
 void robots_judged(struct dispatcher *d, const struct health_row *row);
 /* The robot answered "full" to a log-in sent at asked_ms (monotonic). Returns for how long it gets no more
