@@ -249,13 +249,16 @@ static bool is_allowed(const struct store_jobs *op, uint64_t company_id)
 }
 
 /* Walks one index from the newest job down; `by` is its leading column. Each index ends with the id, so that nothing is sorted. */
+#define FAILED_AT "COALESCE({utc j.finished_at}, {utc j.updated_at}, {utc j.created_at})"
 #define WALK(index, by)                                                                                                                 \
     "SELECT j.id, j.company_id FROM portal_jobs j FORCE INDEX (" index ") WHERE " by                                                    \
     " AND j.id < ? AND j.id >= ? AND (? = '' OR "                                                                                       \
     "{status j.status} = ?) AND (? = '' OR j.portal = ?) AND (? = 0 OR j.company_id = ?) AND (? = 0 OR j.batch_id = ?) AND (? = '' OR " \
     "j.worker = ?) AND (? = '' OR j.error = ? OR (SELECT x.error FROM chasqui_refusals x WHERE x.job_id = j.id) = ?) AND (? = '' OR "   \
     "((? <> '' OR COALESCE(j.error, '') NOT IN (" ERRORS_NOT_SAID                                                                       \
-    ")) AND (SELECT q.robot_error FROM chasqui_jobs q WHERE q.job_id = j.id) = ?)) ORDER BY j.id DESC LIMIT ?"
+    ")) AND (SELECT q.robot_error FROM chasqui_jobs q WHERE q.job_id = j.id) = ?)) AND (? = 0 OR " FAILED_AT                            \
+    " >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR " FAILED_AT                                             \
+    " < TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) ORDER BY j.id DESC LIMIT ?"
 #define WALK_TYPES                                                                                                \
     "uu"                                                                                                          \
     "ss"                                                                                                          \
@@ -265,11 +268,13 @@ static bool is_allowed(const struct store_jobs *op, uint64_t company_id)
     "ss"                                                                                                          \
     "sss"                                                                                                         \
     "sss"                                                                                                         \
+    "iiii"                                                                                                        \
     "u"
 #define WALK_VALUES(op, below, floor)                                                                             \
     (below), (floor), (op)->status, (op)->status, (op)->portal, (op)->portal, (op)->company_id, (op)->company_id, \
         (op)->batch_id, (op)->batch_id, (op)->worker, (op)->worker, (op)->error, (op)->error, (op)->error,        \
-        (op)->robot_error, (op)->error, (op)->robot_error
+        (op)->robot_error, (op)->error, (op)->robot_error, (op)->failed_from, (op)->failed_from,                  \
+        (op)->failed_until, (op)->failed_until
 
 static enum db_rc company_walk(struct db *db, struct page *p, uint64_t company_id)
 {
@@ -283,6 +288,8 @@ static enum db_rc company_walk(struct db *db, struct page *p, uint64_t company_i
 
 /* A filter that the index does not know may find nothing in a million rows: one page looks at this many ids, in pieces, and
  * tells how far it came. */
+/* A job that was made longer before is not looked for among those that failed then. */
+#define FAILS_WITHIN_MS (7 * INT64_C(86400000))
 #define PIECE_IDS 5000
 #define PIECES 4
 
@@ -337,8 +344,8 @@ static enum db_rc all_walk(struct db *db, struct page *p)
 {
     struct store_jobs *op = p->op;
     struct piece at = {0};
-    bool is_loose = op->worker[0] || op->portal[0] || op->error[0] || op->robot_error[0] ||
-                    (op->batch_id && (op->status[0] || op->company_id));
+    bool is_loose = op->worker[0] || op->portal[0] || op->error[0] || op->robot_error[0] || op->failed_from ||
+                    op->failed_until || (op->batch_id && (op->status[0] || op->company_id));
     uint64_t newest;
     TRY(newest_read(db, &newest));
     if (op->cursor > newest + 1)
@@ -432,7 +439,7 @@ static enum db_rc id_made_at(struct db *db, int64_t unix_ms, uint64_t *id)
     return DB_OK;
 }
 
-/* Times become ids, so that no filter of the walks has to know them. */
+/* Times become ids, so that the walks end there. Of jobs that failed they are of when that was. */
 static enum db_rc times_look(struct db *db, struct store_jobs *op)
 {
     uint64_t end;
@@ -443,8 +450,13 @@ static enum db_rc times_look(struct db *db, struct store_jobs *op)
         TRY(db_query(db, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS INT)", ""));
         op->since_ms = db_next(db) ? db_i64(db, 0) - op->for_ms : 0;
     }
+    bool is_failed = strcmp(op->status, "failed") == 0;
+    if (is_failed) {
+        op->failed_from = op->since_ms;
+        op->failed_until = op->until_ms;
+    }
     if (op->since_ms)
-        TRY(id_made_at(db, op->since_ms, &op->from));
+        TRY(id_made_at(db, op->since_ms - (is_failed ? FAILS_WITHIN_MS : 0), &op->from));
     if (!op->until_ms)
         return DB_OK;
     TRY(id_made_at(db, op->until_ms, &end));

@@ -240,7 +240,8 @@ struct store_jobs { /* a page of jobs, newest first; those of `companies` unless
         [101]; /* with `all` only, and then without the others: a job's or company's number, a job_uid, a session id */
     /* with `all` only: made from then on (unix, or so long ago) and before then; 0 = any. Not with search */
     int64_t since_ms, for_ms, until_ms;
-    uint64_t from; /* the first id of those */
+    uint64_t from;                     /* the first id of those */
+    int64_t failed_from, failed_until; /* with status failed the times are of that instead; unix ms, 0 = any */
     struct buf json;
     enum store_rc rc;
 };

@@ -194,7 +194,12 @@ def test_an_operator_looks_back(failed):
     assert since(since=86400) == ids[:-1] and since(since=3 * 86400) == ids
     yesterday = system.database.value("SELECT DATE_FORMAT(NOW() - INTERVAL 1 DAY, '%%Y-%%m-%%dT%%H:%%i:%%sZ')")
     assert since(until=yesterday) == ids[-1:] and since(since=yesterday) == ids[:-1] and since(since=86400, company_id=1) != since(company_id=1)
-    assert since(since=yesterday, until=yesterday) == [] and since(status="failed", since=86400) == [one for one in ids[:-1] if one in since(status="failed")]
+    assert since(since=yesterday, until=yesterday) == []
+    # those that failed, by when they failed: the one that was made two days ago failed today
+    assert since(status="failed", since=86400) == since(status="failed") and ids[-1] in since(status="failed")
+    assert since(status="failed", until=yesterday) == []
+    system.database.execute("UPDATE portal_jobs SET finished_at = finished_at - INTERVAL 47 HOUR WHERE id = %s", ids[-1])
+    assert since(status="failed", until=yesterday) == ids[-1:] and ids[-1] not in since(status="failed", since=86400)
     for wrong in ({"until": "later"}, {"since": "x"}):
         system.ops.get(f"{OPS}/jobs", query=wrong).expect(422, "validation_failed")
     shown = system.ctl("jobs", "list", "--status", "failed", "--since", "24h", "--csv").stdout.splitlines()
