@@ -83,7 +83,9 @@ def test_every_word_is_there_in_both_languages():
         assert len(texts) == 2 and all(text.strip() for text in texts), key
         assert set(re.findall(r"\{\d\}", texts[0])) == set(re.findall(r"\{\d\}", texts[1])), key
     for file in DASHBOARD.glob("*.js"):
-        used = set(re.findall(r"\bt\('([a-z_0-9]+)'[,)]", file.read_text()))
+        script = file.read_text()
+        used = set(re.findall(r"\bt\('([a-z_0-9]+)'[,)]", script))
+        used |= {word for table in re.findall(r"\bt\(\{([^}]*)\}\[", script) for word in re.findall(r": '([a-z_0-9]+)'", table)}
         assert not used - rows.keys(), (file.name, used - rows.keys())
 
 
@@ -94,7 +96,7 @@ def test_every_view_fits(operator, house, size, theme):
     operator.choose("Colours", theme.capitalize())
     job = house.system.database.value("SELECT id FROM portal_jobs WHERE company_id = 20110 ORDER BY id LIMIT 1")
     for view, sign in [*VIEWS, (f"jobs/{job}", "Timeline"), (f"batches/{house.batch}", "12 done"), ("companies/20110", "Company 20110")]:
-        operator.size(size).go(view).see(sign, within="main")
+        operator.size(size).go(view).see("Refresh" if (size, view) == ("narrow", "jobs") else sign, within="main")  # a phone begins with the newest few
         over = operator.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, (view, over)
         tab = operator.js("const at = document.querySelector('.tabs [aria-current]')?.getBoundingClientRect(); return at && [at.left, at.right, innerWidth]")
