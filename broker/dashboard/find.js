@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* find.js - the one search box: a number, an id or a name, looked for wherever it may stand. What is found alone is gone to. */
+/* find.js - the one search box: a number, an id or a name, looked for wherever it may stand. What is found alone, or is called exactly so, is gone to. */
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {world, ask} from './broker.js';
@@ -10,8 +10,9 @@ import {Thing} from './thing.js';
 const page = new Thing(async text => {
     const kind = kindOf(text), looks = kind && kind[1] in KINDS ? [LOOKS[KINDS[kind[1]]]] : LOOKS, wanted = looks === LOOKS ? text : kind[2];
     const hits = (await Promise.all(looks.map(look => look(wanted).catch(missing)))).flat().filter(Boolean);
-    if (hits.length === 1 && location.hash.startsWith('#/find'))
-        location.replace('#/' + hits[0].to);
+    const exact = hits.filter(hit => String(hit.id).toLowerCase() === text.toLowerCase()), [goal] = hits.length === 1 ? hits : exact.length === 1 ? exact : [];
+    if (goal && location.hash.startsWith('#/find'))
+        location.replace('#/' + goal.to);
     return {hits, text};
 });
 
@@ -61,7 +62,7 @@ const LOOKS = [
     async text => named('portal', (await ask('/portals')).portals, text, 'portals'),
     async text => named('schedule', (await ask('/schedules')).schedules, text, 'schedules'),
     async text => named('token', (await ask('/tokens')).tokens, text, 'tokens'),
-    async text => (world.stats?.robots || []).filter(robot => robot.name.toLowerCase().includes(text.toLowerCase())).slice(0, 20)
+    async text => (world.stats || await ask('/stats')).robots.filter(robot => robot.name.toLowerCase().includes(text.toLowerCase())).slice(0, 20)
         .map(robot => ({what: 'robot', id: robot.name, to: 'robots?' + new URLSearchParams({name: robot.name}), state: badge(robot.verdict)})),
 ];
 
