@@ -7,6 +7,7 @@ import {panel, badge, button, failure, outside, table} from './part.js';
 import {number, moment, ago} from './format.js';
 import {cut} from './list.js';
 import {lift} from './portals.js';
+import {reason} from './job.js';
 import {Thing} from './thing.js';
 
 /* The robot's viewer stands with the sessions. */
@@ -50,8 +51,8 @@ export function draw() {
         ], told.running, r => r.job_id, ''),
         part('waiting', [
             {head: t('batch'), kind: 'lead', cell: w => [batch(w.batch_id), w.batch_name && h('small', {}, w.batch_name)]}, {head: t('job'), cell: w => job(w.job_id)}, {head: t('portal'), cell: w => w.portal},
-            {head: t('state'), cell: w => badge(w.status)}, {head: t('priority'), kind: 'num', cell: w => String(w.priority)},
-            {head: t('before_it'), kind: 'num', cell: w => number(w.before)}, {head: t('not_before'), kind: 'when', cell: w => moment(w.due_at)}, {head: t('error'), cell: w => w.error || ''},
+            {head: t('state'), kind: 'span', cell: w => [badge(w.status), (w.why || []).map((one, i) => h('small', {key: String(i)}, reason(one)))]}, {head: t('priority'), kind: 'num', cell: w => String(w.priority)},
+            {head: t('before_it'), kind: 'num', cell: w => (w.before === null ? '–' : number(w.before))}, {head: t('not_before'), kind: 'when', cell: w => moment(w.due_at)}, {head: t('error'), cell: w => w.error || ''},
         ], told.waiting, w => `${w.batch_id} ${w.index} ${w.job_id}`, t('nothing_waits_of_it')),
         part('failures', [
             {head: t('job'), kind: 'lead', cell: f => job(f.job_id)}, {head: t('action'), cell: f => f.action}, {head: t('finished'), kind: 'when', cell: f => ago(f.finished_at)}, {head: t('robot'), cell: f => f.worker || '–'},

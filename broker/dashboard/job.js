@@ -104,7 +104,7 @@ function story(job) {
 /* ---- the page ------------------------------------------------------------------------------------------------ */
 
 /* {reason, detail, ...}: in the page's language when it has words for it; numbers and times that came along follow. */
-function reason(one) {
+export function reason(one) {
     const text = knows('why_' + one.reason) ? nameOf('why_' + one.reason) : one.detail;
     const more = [one.n !== undefined && count({n: one.n, capped: one.capped}), one.at && `${moment(one.at)} (${ago(one.at)})`, one.until && t('paused_until', moment(one.until)),
         one.robot && t('on_robot', one.robot), one.dispatcher && t('by_dispatcher', one.dispatcher), one.by, one.why, one.error, one.job_id && t('job_n', one.job_id),

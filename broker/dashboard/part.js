@@ -125,10 +125,10 @@ export function dialogsDrawnBy(draw) {
 /*
  * Asks before something is done. fields: [{name, label, type, value, hint, options?}]; run(values) does it and answers
  * what is to be told. `body` may be a function, so that it can change while it is open; `ready()` false = not yet.
- * isTold: there is nothing to go back on.
+ * isTold: there is nothing to go back on. isKept: the Escape key does not close it.
  */
-export function confirm({title, body, inputs = [], action, kind = 'primary', run, ready = () => true, isTold = false}) {
-    open = {title, body, inputs, action, kind, run, ready, isTold, busy: false, why: null};
+export function confirm({title, body, inputs = [], action, kind = 'primary', run, ready = () => true, isTold = false, isKept = false}) {
+    open = {title, body, inputs, action, kind, run, ready, isTold, isKept, busy: false, why: null};
     redraw();
 }
 
@@ -178,7 +178,8 @@ function input(field, i) {
 
 /* The browser keeps focus inside, closes it at Esc and gives focus back. */
 export function dialog() {
-    return open && h('dialog', {class: 'dialog', key: 'dialog', 'aria-labelledby': 'dialog-h', oncancel: event => { event.preventDefault(); close(); },
+    return open && h('dialog', {class: 'dialog', key: 'dialog', 'aria-labelledby': 'dialog-h', oncancel: event => { event.preventDefault(); open?.isKept || close(); },
+        onkeydown: event => { if (event.key === 'Escape' && open?.isKept) event.preventDefault(); },
         onshown: node => node.open || (node.isConnected ? node.showModal() : queueMicrotask(() => node.isConnected && !node.open && node.showModal()))},
         h('form', {onsubmit: submit},
             h('h2', {id: 'dialog-h'}, open.title),

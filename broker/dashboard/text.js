@@ -699,6 +699,8 @@ export function language() {
 
 export function t(key, ...given) {
     const row = TEXT[key];
+    if (!row)
+        console.error(`no text is called ${key}`);
     return row ? row[column].replace(/\{(\d)\}/g, (_, i) => String(given[i] ?? '')) : key;
 }
 

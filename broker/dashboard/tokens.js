@@ -31,7 +31,7 @@ function companiesOf(text) {
 
 /* Only the open dialog holds the secret: it is gone with it. */
 function show({id, name, token}) {
-    confirm({title: t('token_made', id), action: t('token_kept'), isTold: true,
+    confirm({title: t('token_made', id), action: t('token_kept'), isTold: true, isKept: true,
         body: () => h('div', {}, h('p', {}, t('token_once')),
             h('p', {}, h('code', {class: 'secret', tabindex: 0, 'aria-label': t('token')}, token)),
             navigator.clipboard && h('p', {}, button(t('copy'), () => navigator.clipboard.writeText(token), {kind: 'small'}))),

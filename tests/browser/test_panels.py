@@ -115,6 +115,7 @@ def test_make_use_and_revoke_a_token(operator, house):
     secret = operator.text("dialog code")
     assert re.fullmatch(r"[0-9]+[|][A-Za-z0-9]{20,}", secret)
     Api(system.ops_url, secret).get("/api/v1/ops/me").expect(200)
+    operator.key(Keys.ESCAPE).see(secret, within="dialog")  # it is shown this once
     operator.press("I have kept it", "dialog").see("Ana's laptop can be used.").see_no(secret)
     row = system.database.row("SELECT abilities, all_companies, expires_at > NOW() + INTERVAL 29 DAY AS good FROM chasqui_tokens WHERE id = %s", secret.split("|")[0])
     assert (row["abilities"], row["all_companies"], row["good"]) == ("ops:read", 1, 1)
