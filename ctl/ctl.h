@@ -65,6 +65,8 @@ enum ctl_exit ctl_fail(struct ctl *c, const char *fmt, ...) __attribute__((forma
 enum ctl_exit ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints and frees; "ok":true is added when it is missing. Returns CTL_DONE. */
 enum ctl_exit ctl_json(struct jv *body);
+/* What became of each of several: with --json {"ok":…,what:list}, else nothing. The list is freed. */
+enum ctl_exit ctl_each(const struct ctl *c, const char *what, struct jv *list, bool failed);
 /* With --json {"ok":true,"message":TEXT}, else TEXT, a line. Returns CTL_DONE. */
 enum ctl_exit ctl_say(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A line of what is shown of one thing; none when the text is NULL or empty. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* help.c - the texts of --help, made from command.def and option.def. */
 #include "ctl/ctl.h"
+#include "ctl/option_help.h"
 
 #include "common/fold.h"
 
@@ -84,25 +85,6 @@ void help_noun(const char *noun, FILE *out)
     }
 }
 
-static const struct own_help {
-    const char *noun, *verb;
-    enum option_id option;
-    const char *help;
-} own_helps[] = {
-#define OPTION_OF(noun, verb, symbol, help) {noun, verb, OPT_##symbol, help},
-#include "ctl/option_of.def"
-#undef OPTION_OF
-};
-
-static const char *option_help(const struct command *cmd, enum option_id id)
-{
-    for (unsigned i = 0; i < sizeof(own_helps) / sizeof(*own_helps); i++)
-        if (own_helps[i].option == id && strcmp(own_helps[i].noun, cmd->noun) == 0 &&
-            strcmp(own_helps[i].verb, cmd->verb) == 0)
-            return own_helps[i].help;
-    return option_table[id].help;
-}
-
 static const struct example {
     const char *noun, *verb, *line, *does;
 } examples[] = {
@@ -166,7 +148,7 @@ void help_command(const struct command *cmd, FILE *out)
             continue;
         snprintf(words, sizeof(words), "    --%s%s%s", o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
-        snprintf(help, sizeof(help), "%s%s", option_help(cmd, i),
+        snprintf(help, sizeof(help), "%s%s", option_help(cmd, i, o->help),
                  cmd->repeated & (UINT64_C(1) << i) ? "; repeatable" : "");
         print_option(words, help, out);
     }

@@ -340,15 +340,7 @@ static enum ctl_exit change(struct ctl *c, const char *what, const char *done, c
         jv_free(body);
     }
     c->args.json = is_json;
-    if (is_json) {
-        struct jv *body = jv_new_object();
-        jv_set_bool(body, "ok", !failed);
-        jv_set(body, "jobs", list);
-        ctl_json(body);
-    } else {
-        jv_free(list);
-    }
-    return failed ? CTL_FAILED : CTL_DONE;
+    return ctl_each(c, "jobs", list, failed);
 }
 
 enum ctl_exit jobs_retry(struct ctl *c)

@@ -65,6 +65,19 @@ enum ctl_exit ctl_json(struct jv *body)
     return CTL_DONE;
 }
 
+enum ctl_exit ctl_each(const struct ctl *c, const char *what, struct jv *list, bool failed)
+{
+    if (c->args.json) {
+        struct jv *body = jv_new_object();
+        jv_set_bool(body, "ok", !failed);
+        jv_set(body, what, list);
+        ctl_json(body);
+    } else {
+        jv_free(list);
+    }
+    return failed ? CTL_FAILED : CTL_DONE;
+}
+
 enum ctl_exit ctl_say(struct ctl *c, const char *fmt, ...)
 {
     va_list ap;

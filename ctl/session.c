@@ -130,15 +130,7 @@ static enum ctl_exit change_each(struct ctl *c, const char *what, const char *do
         jv_free(body);
     }
     c->args.json = is_json;
-    if (is_json) {
-        struct jv *body = jv_new_object();
-        jv_set_bool(body, "ok", !failed);
-        jv_set(body, "sessions", list);
-        ctl_json(body);
-    } else {
-        jv_free(list);
-    }
-    return failed ? CTL_FAILED : CTL_DONE;
+    return ctl_each(c, "sessions", list, failed);
 }
 
 static enum ctl_exit change(struct ctl *c, const char *what, const char *done, const char *all_done)

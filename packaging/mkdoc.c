@@ -10,6 +10,7 @@
 #include "common/conf.h"
 #include "common/stat.h"
 #include "ctl/ctl.h"
+#include "ctl/option_help.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -41,25 +42,6 @@ static const struct option_row options[] = {
 #include "ctl/option.def"
 #undef OPTION
 };
-
-static const struct own_help {
-    const char *noun, *verb;
-    enum option_id option;
-    const char *help;
-} own_helps[] = {
-#define OPTION_OF(noun, verb, symbol, help) {noun, verb, OPT_##symbol, help},
-#include "ctl/option_of.def"
-#undef OPTION_OF
-};
-
-static const char *option_help(const struct command *cmd, enum option_id id)
-{
-    for (unsigned i = 0; i < sizeof(own_helps) / sizeof(*own_helps); i++)
-        if (own_helps[i].option == id && strcmp(own_helps[i].noun, cmd->noun) == 0 &&
-            strcmp(own_helps[i].verb, cmd->verb) == 0)
-            return own_helps[i].help;
-    return options[id].help;
-}
 
 static const struct example {
     const char *noun, *verb, *line, *does;
@@ -236,7 +218,7 @@ static void command_show(const struct command *c)
             if (options[i].argument)
                 printf(" \\fI%s\\fR", options[i].argument);
             putchar('\n');
-            line(option_help(c, i));
+            line(option_help(c, i, options[i].help));
         }
     if (has_any)
         puts(".RE");

@@ -67,13 +67,7 @@ static enum db_rc end_tx(struct db *db, void *arg)
                           : op->error[0] ? "failed"
                                          : "done",
                           op->error[0] ? op->error : NULL, op->message[0] ? op->message : NULL};
-    TRY(job_written(
-        db, op->job_id, &how,
-        db_exec(
-            db,
-            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
-            "{from job.end}",
-            "sssu", how.status, how.error, how.message, op->job_id)));
+    TRY(job_end_write(db, op->job_id, &how));
     return event_add_attempt(db, op->job_id, how.status, NULL, op->error, &op->attempt);
 }
 

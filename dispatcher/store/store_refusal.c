@@ -48,6 +48,17 @@ enum db_rc job_written(struct db *db, uint64_t job_id, const struct job_end *end
     return keep(db, job_id, end, words);
 }
 
+enum db_rc job_end_write(struct db *db, uint64_t job_id, const struct job_end *end)
+{
+    return job_written(
+        db, job_id, end,
+        db_exec(
+            db,
+            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
+            "{from job.end}",
+            "sssu", end->status, end->error, end->message, job_id));
+}
+
 enum db_rc refusal_forget(struct db *db, uint64_t job_id)
 {
     return db_exec(db, "DELETE FROM chasqui_refusals WHERE job_id = ?", "u", job_id);

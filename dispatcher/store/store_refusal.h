@@ -17,6 +17,8 @@ struct job_end {
  * others) is undone alone, by the server; the transaction goes on, and `end` is kept in chasqui_refusals, from where it is written
  * when the database takes it. Any other result is returned as it is. */
 enum db_rc job_written(struct db *db, uint64_t job_id, const struct job_end *end, enum db_rc rc);
+/* An action or a round that ran ends so; what the database refuses of it is kept, as job_written() does. */
+enum db_rc job_end_write(struct db *db, uint64_t job_id, const struct job_end *end);
 /* Part of a transaction: the job is put back by hand, and what was kept of it is forgotten. */
 enum db_rc refusal_forget(struct db *db, uint64_t job_id);
 

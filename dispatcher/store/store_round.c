@@ -137,13 +137,7 @@ static enum db_rc end_write(struct db *db, struct end *e)
     }
     bool is_failed = e->how == ROUND_FAILED;
     struct job_end job = {end_name[e->how], is_failed ? e->error : NULL, is_failed ? e->message : NULL};
-    TRY(job_written(
-        db, e->job_id, &job,
-        db_exec(
-            db,
-            "UPDATE portal_jobs SET {become job.end ?}, error = ?, message = {message ?}{result} WHERE id = ? AND "
-            "{from job.end}",
-            "sssu", job.status, job.error, job.message, e->job_id)));
+    TRY(job_end_write(db, e->job_id, &job));
     TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", e->job_id));
     TRY(event_add(db, e->job_id, job.status, NULL, NULL, job.error));
     return db_exec(db, "UPDATE chasqui_items SET {become item.round_end ?} WHERE batch_id = ? AND idx = ?", "suu",
