@@ -34,6 +34,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/supervisor.h"
 #include "common/trial.h"
 #include <stdio.h>
@@ -201,6 +202,7 @@ int main(int argc, char **argv)
     id_boot(b.boot_id);
 
     b.loop = loop_new();
+    struct memory *memory = b.loop ? memory_new(b.loop) : NULL;
     bool is_built = b.loop && parts_build(&b);
     if (is_built) {
         drain.supervisor = supervisor_new(b.loop);
@@ -216,6 +218,7 @@ int main(int argc, char **argv)
     }
     supervisor_destroy(&drain.supervisor);
     parts_drop(&b);
+    memory_destroy(&memory);
     loop_destroy(&b.loop);
     conf_destroy(&conf);
     return is_built && !b.is_failed ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -38,6 +38,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/supervisor.h"
 #include "common/trial.h"
 #include "dispatcher/history.h"
@@ -256,6 +257,7 @@ int main(int argc, char **argv)
         conf_destroy(&conf);
         return good ? EXIT_SUCCESS : EXIT_FAILURE;
     }
+    struct memory *memory = d.loop ? memory_new(d.loop) : NULL;
     bool is_built = d.loop && parts_build(&d);
     if (is_built) {
         drain.supervisor = supervisor_new(d.loop);
@@ -268,6 +270,7 @@ int main(int argc, char **argv)
 
     supervisor_destroy(&drain.supervisor);
     parts_drop(&d);
+    memory_destroy(&memory);
     loop_destroy(&d.loop);
     conf_destroy(&conf);
     return is_built ? EXIT_SUCCESS : EXIT_FAILURE;

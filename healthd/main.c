@@ -3,6 +3,7 @@
 #include "healthd/healthd.h"
 
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/supervisor.h"
 #include "common/trial.h"
 
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
     h.loop = loop_new();
     if (!h.loop || !(h.bus = bus_new(h.loop, conf)))
         return EXIT_FAILURE;
+    struct memory *memory = memory_new(h.loop);
     prober_new(&h);
     if (!publisher_new(&h))
         return EXIT_FAILURE;
@@ -45,6 +47,7 @@ int main(int argc, char **argv)
     prober_destroy(&h.prober);
     publisher_destroy(&h.publisher);
     bus_destroy(&h.bus);
+    memory_destroy(&memory);
     loop_destroy(&h.loop);
     conf_destroy(&conf);
     return EXIT_SUCCESS;
