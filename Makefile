@@ -38,7 +38,7 @@ PACKAGES_NPM := $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_CHROMIUM := chromium $(PACKAGES_NPM)
 PACKAGES_LINT := cppcheck clang-format
 PACKAGES_DOCS := graphviz
-PACKAGES_BENCH := wrk nginx-light haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
+PACKAGES_BENCH := wrk nginx-light libnginx-mod-http-lua lua-sql-mysql haproxy php-fpm php-curl php-mysql beanstalkd redis-server python3-matplotlib linux-perf strace curl \
   $(PACKAGES_NPM)
 
 # --- flags -----------------------------------------------------------------------------------------------------

@@ -85,6 +85,13 @@ class Chasqui(System):
     def fill(self, n):
         """n active sessions straight into the tables, spread over the robots: how many of them take part is nobody's business
         but the look-up's."""
+        self.run(TABLES, n)
+
+    def fill_legacy(self, n):
+        """n sessions as Laravel leaves them: rows of portal_jobs and nothing else."""
+        self.run((TABLES[0], TABLES[-1]), n)
+
+    def run(self, statements, n):
         urls = [url for one in self.nginx for url in one.urls]
         names = [name for one in self.nginx for name in one.names]
         words = {
@@ -92,7 +99,7 @@ class Chasqui(System):
             "urls": ",".join(f"'{url}'" for url in urls), "names": ",".join(f"'{name}'" for name in names),
         }  # fmt: skip
         with self.server.root(database=self.database.name, read_timeout=600) as connection, connection.cursor() as cursor:
-            for statement in TABLES:
+            for statement in statements:
                 cursor.execute(statement.format(**words))
 
     def some_ids(self, n):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """wrk against one contender: what it was told, as a dict of numbers.
 
-{"rate", "mib_s", "p50_us", "p99_us", "max_us", "errors"}
+{"rate", "mib_s", "p50_us", "p99_us", "p999_us", "max_us", "errors"}
 """
 
 import json
@@ -25,6 +25,7 @@ def wrk(url, script, words, *, connections, seconds):
         "mib_s": told["bytes"] / took_s / (1 << 20),
         "p50_us": told["p50_us"],
         "p99_us": told["p99_us"],
+        "p999_us": told["p999_us"],
         "max_us": told["max_us"],
         "errors": told["bad_status"] + told["socket_errors"],
     }

@@ -24,6 +24,6 @@ function done(summary, latency, requests)
     io.write(string.format('RESULT {"requests":%d,"duration_us":%d,"bytes":%d,"bad_status":%d,"socket_errors":%d,',
         summary.requests, summary.duration, summary.bytes, errors.status,
         errors.connect + errors.read + errors.write + errors.timeout))
-    io.write(string.format('"p50_us":%d,"p99_us":%d,"max_us":%d}\n',
-        latency:percentile(50), latency:percentile(99), latency.max))
+    io.write(string.format('"p50_us":%d,"p99_us":%d,"p999_us":%d,"max_us":%d}\n',
+        latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max))
 end

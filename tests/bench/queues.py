@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from harness import Process, free_port, wait_until
+from npm import environment
 
 HERE = Path(__file__).resolve().parent
 TOGETHER = 500  # commands in one piece
@@ -75,20 +76,7 @@ def beanstalkd(directory, n):
     return {"accept_per_s": n / (accepted - started), "drain_per_s": n / (ended - accepted)}
 
 
-def bullmq_install(where):
-    """None, or why it cannot be had."""
-    if (where / "node_modules" / "bullmq").exists():
-        return None
-    if not shutil.which("npm"):
-        return "no npm"
-    where.mkdir(parents=True, exist_ok=True)
-    (where / "package.json").write_text('{"private":true}')
-    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "bullmq@5"], cwd=where, capture_output=True, text=True,
-                          timeout=300, check=False)  # fmt: skip
-    return None if done.returncode == 0 else f"npm: {done.stderr.strip()[-200:]}"
-
-
-def bullmq(directory, n, modules):
+def bullmq(directory, n):
     directory.mkdir()
     port = free_port()
     process = Process("redis", ["redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", directory, "--appendonly", "yes",
@@ -96,7 +84,7 @@ def bullmq(directory, n, modules):
     try:
         wait_until(lambda: can_connect(port), 10, "redis listens")
         done = subprocess.run(["node", HERE / "bull.js", str(port), str(n)], capture_output=True, text=True, timeout=600, check=False,
-                              env={**os.environ, "NODE_PATH": str(modules / "node_modules")})  # fmt: skip
+                              env={**os.environ, **environment()})  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
     finally:

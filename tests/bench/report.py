@@ -13,6 +13,8 @@ TABLES = {  # marker: (section, function)
     "ratios": ("list", tables.ratios),
     "cpu": ("list", tables.cpu),
     "memory": ("list", tables.memory),
+    "steady": ("steady", tables.steady),
+    "adopt": ("adopt", tables.adopt),
     "download": ("download", tables.download),
     "growth": ("growth", tables.growth),
     "queue": ("queue", tables.queue),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Downloads through Chasqui and through HAProxy: one file of 1 GiB, and 64 of 1 MiB at a time. How much the processes grow
+"""Downloads through Chasqui, with CURVE and without (one host), and through HAProxy: one file of 1 GiB, and 64 of 1 MiB at a time. How much the processes grow
 while a big file passes is measured too: nobody may hold it in memory."""
 
 import subprocess
 
+from chasqui import Chasqui
 from haproxy import HAProxy
 from load import Target
 from robots import BIG_BYTES
@@ -37,17 +38,20 @@ def run(lab):
     chasqui, ids = lab.chasqui, lab.ids
     haproxy = lab.keep(HAProxy(lab.room("haproxy"), lab.robots, chasqui.robot_of(ids)))
     robots = {"robots": [one.process for one in lab.robots]}
-    labels = {"chasqui": chasqui.labels(), "haproxy": {"haproxy": [haproxy.process], **robots}}
-    paths = {"chasqui": "/api/v1/app/buzon/download?session_id={id}&file_token=%s", "haproxy": "/files/%s?session_id={id}"}
-    url = {"chasqui": chasqui.api_url(), "haproxy": haproxy.url}
-    token = {"chasqui": chasqui.token, "haproxy": None}
+    plain = lab.keep(Chasqui(lab.room("plain"), lab.mariadb, lab.robots, curve=False))
+    sessions = {"chasqui": ids, "haproxy": ids, "plain": plain.log_in(len(ids))}
+    labels = {"chasqui": chasqui.labels(), "haproxy": {"haproxy": [haproxy.process], **robots}, "plain": plain.labels()}
+    through = "/api/v1/app/buzon/download?session_id={id}&file_token=%s"
+    paths = {"chasqui": through, "haproxy": "/files/%s?session_id={id}", "plain": through}
+    url = {"chasqui": chasqui.api_url(), "haproxy": haproxy.url, "plain": plain.api_url()}
+    token = {"chasqui": chasqui.token, "haproxy": None, "plain": plain.token}
     rounds = min(3, lab.options.rounds)
 
     def one_big(name):
         headers = ["-H", f"Authorization: Bearer {token[name]}"] if token[name] else []
-        return big(lab, url[name] + (paths[name] % "big").format(id=ids[0]), headers, labels[name])
+        return big(lab, url[name] + (paths[name] % "big").format(id=sessions[name][0]), headers, labels[name])
 
-    small = {name: Target(name, url[name], lab.paths(paths[name] % "small", ids), labels[name], token[name]) for name in paths}
+    small = {name: Target(name, url[name], lab.paths(paths[name] % "small", sessions[name]), labels[name], token[name]) for name in paths}
 
     def many_small(name):
         meter = Meter(labels[name]).start()
@@ -62,7 +66,8 @@ def run(lab):
                         lambda n, name, told, what=what: lab.say(f"  {what} round {n + 1} {name:<8}{told['mib_s']:8,.0f} MiB/s  "
                                                                  f"grew {told.get('growth_kib', '-')}"))  # fmt: skip
         result[what] = {name: {key: figure(taken[name], key) for key in keys} | {"cpu_us": by_label(taken[name], "cpu_us")} for name in paths}
-        result[what]["ratio"] = ratio(taken["chasqui"], taken["haproxy"], "mib_s")
+        for name in ("chasqui", "plain"):
+            result[what][name]["ratio"] = ratio(taken[name], taken["haproxy"], "mib_s")
         if what == "big":
             for name in paths:
                 result[what][name]["growth_kib"] = {

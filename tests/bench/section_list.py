@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The list path: Chasqui, HAProxy with a map, the old flow, at 1, 64 and 512 connections."""
+"""The list path: Chasqui, HAProxy with a map, and three that ask a database: the old flow in PHP, nginx with Lua, Node."""
 
 from chasqui import Chasqui
 from haproxy import HAProxy
 from load import Target
+from luaflow import LuaFlow, lua_missing
+from nodeflow import PACKAGES, NodeFlow
+from npm import npm_install
 from oldflow import OldFlow
 from rounds import by_label, collect, figure, ratio
 from usage import Meter
@@ -24,6 +27,15 @@ def targets(lab):
         "haproxy": Target("haproxy", haproxy.url, paths, {"haproxy": [haproxy.process], **robots}),
         "php": Target("php", old.url, paths, {"php-fpm": [old.fpm], "nginx": [old.nginx], "mariadb": [lab.mariadb.process], **robots}),
     }
+    for name, missing, make in (
+        ("lua", lua_missing(), lambda: LuaFlow(lab.room("luaflow"), chasqui.database, lab.robots)),
+        ("node", npm_install(*PACKAGES), lambda: NodeFlow(lab.room("nodeflow"), chasqui.database)),
+    ):
+        if missing:
+            lab.say(f"  {name} is not measured: {missing}")
+            continue
+        flow = lab.keep(make())
+        found[name] = Target(name, flow.url, paths, {name: [flow.process], "mariadb": [lab.mariadb.process], **robots})
     if lab.options.full:
         plain = lab.keep(Chasqui(lab.room("plain"), lab.mariadb, lab.robots, curve=False))
         found["plain"] = Target("plain", plain.api_url(), lab.paths(LIST, plain.log_in(len(ids))), plain.labels(), plain.token)
@@ -41,7 +53,9 @@ def run(lab):
         def measure(name, connections=connections):
             meter = Meter(found[name].processes).start()
             told = found[name].load(connections, lab.options.seconds)
-            return {**told, "cpu_us": meter.per(told["requests"]), "memory_kib": meter.memory()}
+            cpu_us = meter.per(told["requests"])
+            own_us = sum(us for label, us in cpu_us.items() if label != "robots")
+            return {**told, "cpu_us": cpu_us, "own_cpu_us": own_us, "memory_kib": meter.memory()}
 
         def say(number, name, told, connections=connections):
             lab.say(f"  list c={connections:<3} round {number + 1} {name:<8}{told['rate']:>9,.0f}/s  p50 {told['p50_us'] / 1000:7.2f} ms  "
@@ -51,11 +65,11 @@ def run(lab):
         taken = collect(lab.options.rounds, names, measure, say)
         for name in names:
             one = result["contenders"].setdefault(name, {})[str(connections)] = {
-                key: figure(taken[name], key) for key in ("rate", "p50_us", "p99_us", "max_us", "errors")
+                key: figure(taken[name], key) for key in ("rate", "p50_us", "p99_us", "max_us", "own_cpu_us", "errors")
             }
             one["cpu_us"] = by_label(taken[name], "cpu_us")
             one["memory_kib"] = by_label(taken[name], "memory_kib")
             for other in names:
                 if other != name and name == "chasqui":
-                    one[f"of_{other}"] = {key: ratio(taken[name], taken[other], key) for key in ("rate", "p50_us", "p99_us")}
+                    one[f"of_{other}"] = {key: ratio(taken[name], taken[other], key) for key in ("rate", "p50_us", "p99_us", "own_cpu_us")}
     return result

@@ -7,24 +7,24 @@ An idle system tells how many queries it makes, and how long a job takes from it
 """
 
 import json
-import os
 import shutil
 import time
-from pathlib import Path
 
 from chasqui import Chasqui
 from harness import wait_until
 from load import wrk
-from queues import beanstalkd, bullmq, bullmq_install, item
+from npm import npm_install
+from queues import beanstalkd, bullmq, item
 from robots import Robots
-from rounds import by_label, collect, figure
+from rounds import by_label, collect, figure, ratio
 from section_profile import ROWS, by_library, perf, shares
 from usage import Meter
 
 TITLE = "Log-ins and batches"
 CONNECTIONS = 64
-FARM = {"synchronous": (100, 50), "batches": (200, 100), "idle": (4, 1000)}  # robots, places of each
+FARM = {"synchronous": (100, 1000), "batches": (200, 100), "idle": (4, 1000)}  # robots, places of each
 IDLE_S = 20
+HELD = (10, 50_000)  # places, before log-ins by execute
 ALONE = 300  # jobs on an idle system, one after another
 ACCEPTED = 100_000
 DRAINED = 15_000
@@ -36,20 +36,41 @@ FIRST_DRAINED = 500_000_000  # companies that nobody else logs in
 DRAIN_LIMIT_S = 180
 
 
-def synchronous(lab, chasqui):
-    """Log-ins by execute: 64 at a time."""
-    first = [1_000_000]
+def synchronous(lab):
+    """Log-ins by execute, 64 at a time: while few places are held, and while many are. One of the two runs at a time."""
+    made, first = {}, {}
+    for number, held in enumerate(HELD):
+        held = held // 10 if lab.options.short else held
+        count, places = FARM["synchronous"]
+        robots = lab.keep(Robots(lab.room("synchronous"), count, network=20 + number))
+        made[held] = lab.keep(Chasqui(lab.room("chasqui"), lab.mariadb, [robots], capacity=places))
+        first[held] = 1_000_000
+        batch_drain(made[held], FIRST_DRAINED, held)
+        made[held].pause()
 
-    def measure(_):
-        first[0] += 20_000_000
+    def measure(held):
+        first[held] += 20_000_000
+        chasqui = made[held]
+        chasqui.wake()
         meter = Meter(chasqui.labels()).start()
-        told = wrk(chasqui.api_url(), "logins.lua", [first[0], chasqui.token], connections=CONNECTIONS, seconds=lab.options.seconds)
-        return {**told, "cpu_us": meter.per(told["requests"])}
+        told = wrk(chasqui.api_url(), "logins.lua", [first[held], chasqui.token], connections=CONNECTIONS, seconds=lab.options.seconds)
+        told["cpu_us"] = meter.per(told["requests"])
+        chasqui.pause()
+        return told
 
-    taken = collect(min(3, lab.options.rounds), ["chasqui"], measure,
-                    lambda n, name, told: lab.say(f"  execute round {n + 1} {told['rate']:8,.0f} log-ins/s  p99 {told['p99_us'] / 1000:.1f} ms  "
-                                                  f"errors {told['errors']}"))["chasqui"]  # fmt: skip
-    return {key: figure(taken, key) for key in ("rate", "p50_us", "p99_us", "errors")} | {"cpu_us": by_label(taken, "cpu_us")}
+    taken = collect(min(3, lab.options.rounds), list(made), measure,
+                    lambda n, held, told: lab.say(f"  execute {held:>6,} held, round {n + 1} {told['rate']:8,.0f} log-ins/s  p99 "
+                                                  f"{told['p99_us'] / 1000:.1f} ms  errors {told['errors']}"))  # fmt: skip
+    result = {
+        str(held): {key: figure(taken[held], key) for key in ("rate", "p50_us", "p99_us", "errors")} | {"cpu_us": by_label(taken[held], "cpu_us")}
+        for held in made
+    }
+    few, many = made
+    result[str(many)]["ratio"] = ratio(taken[many], taken[few], "rate")
+    for chasqui in made.values():
+        chasqui.wake()
+        lab.drop(chasqui)
+    return result
 
 
 def submit(chasqui, first, n):
@@ -62,6 +83,16 @@ def submit(chasqui, first, n):
 
 def batch_is_done(chasqui, number):
     return chasqui.api.get(f"{BATCHES}/{number}").expect(200).json["batch"]["status"] in ("done", "cancelled")
+
+
+def batch_drain(chasqui, first, n):
+    """Logs n companies in by a batch: the seconds that it took."""
+    started = time.monotonic()
+    number = submit(chasqui, first, n)[0].expect(202).json["batch_id"]
+    wait_until(lambda: batch_is_done(chasqui, number), DRAIN_LIMIT_S, "the batch is done", every=0.05)
+    counts = chasqui.api.get(f"{BATCHES}/{number}").expect(200).json["batch"]["counts"]
+    assert counts["done"] == n, json.dumps(counts)
+    return time.monotonic() - started
 
 
 def robots_want(chasqui, what):
@@ -83,12 +114,7 @@ def batches(lab, chasqui):
     wait_until(lambda: batch_is_done(chasqui, told["batch_id"]), DRAIN_LIMIT_S, "the batch is cancelled", every=0.2)
     robots_want(chasqui, "resume")
     meter = Meter(chasqui.labels()).start()
-    started = time.monotonic()
-    number = submit(chasqui, FIRST_DRAINED, n_drained)[0].expect(202).json["batch_id"]
-    wait_until(lambda: batch_is_done(chasqui, number), DRAIN_LIMIT_S, "the batch is done", every=0.05)
-    drained_s = time.monotonic() - started
-    counts = chasqui.api.get(f"{BATCHES}/{number}").expect(200).json["batch"]["counts"]
-    assert counts["done"] == n_drained, json.dumps(counts)
+    drained_s = batch_drain(chasqui, FIRST_DRAINED, n_drained)
     cpu_us = meter.per(n_drained)
     lab.say(f"  batch: {n_drained / drained_s:,.0f} log-ins drained a second")
     return {
@@ -162,9 +188,8 @@ def idle(lab, chasqui):
 def others(lab):
     n = OTHERS // 10 if lab.options.short else OTHERS
     result = {"beanstalkd": beanstalkd(lab.room("beanstalkd"), n)}
-    modules = Path(os.environ["CHASQUI_BUILD"]).resolve() / "bench" / "npm"
-    missing = bullmq_install(modules)
-    result["bullmq"] = {"missing": missing} if missing else bullmq(lab.room("redis"), n, modules)
+    missing = npm_install("bullmq@5")
+    result["bullmq"] = {"missing": missing} if missing else bullmq(lab.room("redis"), n)
     for name, told in result.items():
         lab.say(f"  {name}: {json.dumps(told)}")
     return result
@@ -173,7 +198,7 @@ def others(lab):
 def on_farm(lab, number, name, measure):
     """measure(lab, chasqui) with as many robots and places as it needs."""
     count, places = FARM[name]
-    robots = lab.keep(Robots(lab.room(name), count, network=20 + number, log_logins=name == "idle"))
+    robots = lab.keep(Robots(lab.room(name), count, network=24 + number, log_logins=name == "idle"))
     chasqui = lab.keep(Chasqui(lab.room("chasqui"), lab.mariadb, [robots], capacity=places))
     result = measure(lab, chasqui)
     lab.drop(chasqui)
@@ -183,7 +208,7 @@ def on_farm(lab, number, name, measure):
 
 def run(lab):
     return {
-        "execute": on_farm(lab, 1, "synchronous", synchronous),
+        "execute": synchronous(lab),
         "batch": on_farm(lab, 2, "batches", batches),
         "idle": on_farm(lab, 3, "idle", idle),
         "others": others(lab),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Results as Markdown. Each function makes one table of docs/benchmarks.md from its section's numbers."""
 
-NAMES = {"chasqui": "Chasqui", "plain": "Chasqui without CURVE", "haproxy": "HAProxy", "php": "old flow (PHP-FPM)"}
-LABELS = ("broker", "dispatcher", "healthd", "mariadb", "haproxy", "php-fpm", "nginx", "robots")
+NAMES = {"chasqui": "Chasqui", "plain": "Chasqui without CURVE", "haproxy": "HAProxy", "php": "old flow (PHP-FPM)", "lua": "nginx with Lua",
+         "node": "Node (undici, two processes)"}  # fmt: skip
+LABELS = ("broker", "dispatcher", "healthd", "mariadb", "haproxy", "php-fpm", "nginx", "lua", "node", "robots")
 
 
 def rows(head, lines):
@@ -47,10 +48,10 @@ def listing(result):
 def ratios(result):
     lines = []
     for connections, one in result["contenders"]["chasqui"].items():
-        for other in ("haproxy", "php"):
-            of = one[f"of_{other}"]
-            lines.append((NAMES[other], connections, times(of["rate"]), times(of["p50_us"]), times(of["p99_us"])))
-    return rows(("Chasqui over", "connections", "requests/s", "p50", "p99"), lines)
+        for other in ("haproxy", "php", "lua", "node"):
+            if of := one.get(f"of_{other}"):
+                lines.append((NAMES[other], connections, times(of["rate"]), times(of["p50_us"]), times(of["p99_us"]), times(of["own_cpu_us"])))
+    return rows(("Chasqui over", "connections", "requests/s", "p50", "p99", "processor time without the robots'"), lines)
 
 
 def by_process(result, key, unit, digits):
@@ -75,11 +76,11 @@ def memory(result):
 def download(result):
     lines = []
     for what, title in (("big", "one file of 1 GiB"), ("small", "64 files of 1 MiB at a time")):
-        for name in ("chasqui", "haproxy"):
+        for name in ("chasqui", "plain", "haproxy"):
             one = result[what][name]
             cpu_us = ", ".join(f"{label} {us:,.0f}" for label, us in one["cpu_us"].items() if us >= 10)
             grew = ", ".join(f"{label} {mib(kib)}" for label, kib in one.get("growth_kib", {}).items())
-            lines.append((title, NAMES[name], number(one["mib_s"]), times(result[what]["ratio"]) if name == "chasqui" else "", cpu_us, grew))
+            lines.append((title, NAMES[name], number(one["mib_s"]), times(one["ratio"]) if "ratio" in one else "", cpu_us, grew))
     return rows(("", "contender", "MiB/s", "over HAProxy", "CPU, µs for each MiB", "growth, MiB"), lines)
 
 
@@ -94,13 +95,32 @@ def growth(result):
     return rows(("of", "there are", "lists/s", "over the first", "p99 ms", "CPU, µs", "memory, MiB", "errors"), lines)
 
 
+def steady(result):
+    return rows(("sessions", "lists/s", "p50 ms", "p99 ms", "p99.9 ms", "longest ms", "p99.9 over p50", "errors"), [
+        (f"{result['sessions']:,}", f"{result['rate']:,.0f}", *(f"{result[key] / 1000:.2f}" for key in ("p50_us", "p99_us", "p999_us", "max_us")),
+         f"{result['p999_over_p50']:.1f} ×", result["errors"]),
+    ])  # fmt: skip
+
+
+def adopt(result):
+    uses, once = result["first_uses"], result["at_once"]
+    return rows(("", ""), [
+        (f"{uses['n']:,} first uses, 64 at a time", f"{uses['seconds']:.1f} s"),
+        (f"`chasqui adopt` of {once['n']:,}", f"{once['rate']:,.0f} sessions/s"),
+    ])  # fmt: skip
+
+
 def spent(cpu_us):
     return ", ".join(f"{label} {us:,.0f}" for label, us in cpu_us.items() if us >= 1)
 
 
 def queue(result):
     execute, batch = result["execute"], result["batch"]
-    lines = [("log-ins by execute, 64 at a time", "Chasqui", number(execute["rate"]) + " log-ins/s", "", spent(execute["cpu_us"]))]
+    lines = []
+    for held, one in execute.items():
+        over = "" if "ratio" not in one else times(one["ratio"]) + " over the first"
+        lines.append((f"log-ins by execute, 64 at a time, {int(held):,} places held before", "Chasqui", number(one["rate"]) + " log-ins/s", over,
+                      spent(one["cpu_us"])))  # fmt: skip
     lines.append((f"batches of {batch['items']:,} and {batch['drained']:,}", "Chasqui", f"{batch['accept_per_s']:,.0f} items/s",
                   f"{batch['drain_per_s']:,.0f} log-ins/s, robot calls included", spent(batch["cpu_us"])))  # fmt: skip
     kept = ", ".join(f"{label} {mib(kib)}" for label, kib in batch["waiting_kib"].items())
