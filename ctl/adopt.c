@@ -31,6 +31,7 @@ struct adoption {
         uint32_t robot_id, slot;
         bool is_beyond;
     } row[CHUNK];
+    const struct row *placed[CHUNK]; /* those of the statement under way */
     unsigned n_rows;
 };
 
@@ -128,24 +129,42 @@ static enum db_rc robot_places(struct adoption *a, unsigned from, unsigned to)
     return DB_OK;
 }
 
-static void fill_slot(void *arg, unsigned row, struct db_cell *cells)
-{
-    const struct row *r = &((struct adoption *)arg)->row[row];
-    cells[0].n = r->robot_id;
-    cells[1].n = r->slot;
-}
-
 static void fill_place(void *arg, unsigned row, struct db_cell *cells)
 {
-    const struct row *r = &((struct adoption *)arg)->row[row];
+    const struct row *r = ((struct adoption *)arg)->placed[row];
     cells[0].n = r->ref;
     cells[1].n = r->robot_id;
     cells[2].n = r->slot;
 }
 
-static void fill_event(void *arg, unsigned row, struct db_cell *cells)
+/* Those of the rows whose place is there already, or is made. */
+static unsigned placed_choose(struct adoption *a, bool is_beyond)
 {
-    cells[0].n = ((struct adoption *)arg)->row[row].job_id;
+    unsigned n = 0;
+    for (unsigned i = 0; i < a->n_rows; i++)
+        if (a->row[i].is_beyond == is_beyond)
+            a->placed[n++] = &a->row[i];
+    return n;
+}
+
+static enum db_rc places_take(struct adoption *a)
+{
+    struct db *db = a->c->db;
+    unsigned n = placed_choose(a, false);
+    if (n) {
+        TRY(db_bulk(
+            db,
+            "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+            "uuu", n, fill_place, a));
+        if (db_affected(db) != n)
+            return DB_RETRY;
+    }
+    n = placed_choose(a, true);
+    enum db_rc rc =
+        n ? db_bulk(db, "INSERT INTO chasqui_places (session_ref, robot_id, slot) VALUES ({new place.add}, ?, ?)",
+                    "uuu", n, fill_place, a)
+          : DB_OK;
+    return rc == DB_DUP ? DB_RETRY : rc; /* a place that was to be made is somebody else's by now */
 }
 
 static enum db_rc chunk_tx(struct db *db, void *arg)
@@ -162,21 +181,13 @@ static enum db_rc chunk_tx(struct db *db, void *arg)
     }
     if (!a->n_rows)
         return DB_OK;
-    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_places (robot_id, slot) VALUES (?, ?)", "uu", a->n_rows, fill_slot,
-                a));
-    enum db_rc rc = db_bulk(
-        db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
-        "uuu", a->n_rows, fill_place, a);
-    if (rc == DB_DUP)
-        return DB_RETRY;
-    TRY(rc);
+    TRY(places_take(a));
     for (unsigned i = 0; i < a->n_rows; i++)
         ref[i] = a->row[i].ref;
-    TRY(db_query_in_u64(db, "SELECT COUNT(*) FROM chasqui_places WHERE session_ref IN (%s)", ref, a->n_rows, ""));
-    if (!db_next(db) || db_u64(db, 0) != a->n_rows)
-        return DB_RETRY; /* a place that was made above the capacity is somebody else's by now */
-    return db_bulk(db, "INSERT INTO chasqui_job_events (job_id, at, event) VALUES (?, NOW(6), 'adopted')", "u",
-                   a->n_rows, fill_event, a);
+    return db_exec_in_u64(
+        db,
+        "INSERT INTO chasqui_job_events (job_id, at, event) SELECT job_id, NOW(6), 'adopted' FROM chasqui_sessions WHERE id IN (%s)",
+        ref, a->n_rows, "");
 }
 
 static enum ctl_exit take_all(struct adoption *a)

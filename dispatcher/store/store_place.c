@@ -220,6 +220,40 @@ enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool
     return DB_OK;
 }
 
+/* Of several that add a place to one robot, one after another has the next slot; the others look again. */
+#define ADD_TRIES 64
+
+static enum db_rc place_add(struct db *db, uint32_t robot_id, uint64_t session_ref)
+{
+    for (unsigned tries = 0; tries < ADD_TRIES; tries++) {
+        enum db_rc rc = db_exec(
+            db,
+            "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, {new place.add} FROM "
+            "chasqui_places WHERE robot_id = ?",
+            "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
+        if (rc != DB_DUP)
+            return rc;
+    }
+    return DB_RETRY;
+}
+
+enum db_rc place_adopt(struct db *db, uint32_t robot_id, uint64_t session_ref)
+{
+    TRY(db_query(
+        db,
+        "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL ORDER BY slot LIMIT 1 FOR "
+        "UPDATE SKIP LOCKED",
+        "u", (uint64_t)robot_id));
+    if (!db_next(db))
+        return place_add(db, robot_id, session_ref);
+    uint64_t slot = db_u64(db, 0);
+    loads_taken(robot_id);
+    TRY(db_exec(
+        db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+        "uuu", session_ref, (uint64_t)robot_id, slot));
+    return db_affected(db) == 1 ? DB_OK : DB_RETRY;
+}
+
 /* ---- a place is let go -------------------------------------------------------------------------------------- */
 
 enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fate)

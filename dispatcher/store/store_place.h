@@ -11,6 +11,8 @@ enum db_rc place_let_go(struct db *db, uint64_t session_ref, enum place_fate fat
  * migrations a robot (its row is locked). */
 enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
                       uint32_t *robot_id, uint32_t *slot);
+/* An adopted session takes a place of its robot: a free one, else one more than the robot has. Counts nothing. */
+enum db_rc place_adopt(struct db *db, uint32_t robot_id, uint64_t session_ref);
 /* What a robot holds right now. */
 struct load {
     uint32_t robot_id;

@@ -348,19 +348,7 @@ enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint
         return DB_OK;
     TRY(rc);
     session_ref = db_insert_id(db);
-    struct candidate only = {robot_id, 0};
-    uint32_t taken, slot;
-    TRY(place_take(db, &only, 1, false, session_ref, &taken, &slot));
-    if (!taken) { /* an adopted session takes a place even above capacity */
-        rc = db_exec(
-            db,
-            "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, {new place.add} FROM "
-            "chasqui_places WHERE robot_id = ?",
-            "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
-        if (rc == DB_DUP) /* another one had this slot first */
-            return DB_RETRY;
-        TRY(rc);
-    }
+    TRY(place_adopt(db, robot_id, session_ref));
     TRY(event_add(db, job_id, "adopted", NULL, NULL, NULL));
     *ref = session_ref;
     return DB_OK;

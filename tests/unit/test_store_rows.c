@@ -1,0 +1,265 @@
+/* parts: dispatcher */
+/* SPDX-License-Identifier: MIT */
+/* test_store_rows.c - what a log-in costs the database: rows read, inserted, changed and deleted, and bytes of redo, which do not depend
+ * on the machine. That they do not grow with the places that are held. */
+#include "tests/unit/store_queue_fixture.h"
+
+#include <pthread.h>
+
+enum { READ, INSERTED, CHANGED, DELETED, REDO, COUNTERS };
+static const char *const counter_name[] = {"read", "inserted", "changed", "deleted", "bytes of redo"};
+
+struct cost {
+    double of[COUNTERS];
+};
+
+#define COUNTERS_SQL                                                                                              \
+    "SELECT CAST(SUM(IF(VARIABLE_NAME LIKE 'HANDLER_READ%', VARIABLE_VALUE, 0)) AS INT), "                        \
+    "CAST(SUM(IF(VARIABLE_NAME = 'HANDLER_WRITE', VARIABLE_VALUE, 0)) AS INT), "                                  \
+    "CAST(SUM(IF(VARIABLE_NAME = 'HANDLER_UPDATE', VARIABLE_VALUE, 0)) AS INT), "                                 \
+    "CAST(SUM(IF(VARIABLE_NAME = 'HANDLER_DELETE', VARIABLE_VALUE, 0)) AS INT), "                                 \
+    "CAST(SUM(IF(VARIABLE_NAME = 'INNODB_LSN_CURRENT', VARIABLE_VALUE, 0)) AS INT) FROM "                      \
+    "information_schema.SESSION_STATUS WHERE VARIABLE_NAME LIKE 'HANDLER%' OR VARIABLE_NAME = 'INNODB_LSN_CURRENT'"
+
+/* What the connection under test has done so far. */
+static struct cost counters(void)
+{
+    struct cost c = {{0}};
+    assert_int_equal(db_query(db, COUNTERS_SQL, ""), DB_OK);
+    assert_true(db_next(db));
+    for (unsigned i = 0; i < COUNTERS; i++)
+        c.of[i] = (double)db_i64(db, i);
+    return c;
+}
+
+/* Since `before`, for each of n log-ins, without what looking costs. */
+static struct cost cost_since(struct cost before, unsigned n)
+{
+    struct cost now = counters(), again = counters();
+    for (unsigned i = 0; i < COUNTERS; i++)
+        now.of[i] = (now.of[i] - before.of[i] - (i == REDO ? 0 : again.of[i] - now.of[i])) / n;
+    return now;
+}
+
+static void cost_say(const char *what, unsigned held, struct cost c)
+{
+    print_message("%s, %u places held:", what, held);
+    for (unsigned i = 0; i < COUNTERS; i++)
+        print_message(" %s %.1f%s", counter_name[i], c.of[i], i + 1 < COUNTERS ? "," : "\n");
+}
+
+/* Rows only: pages that are touched for the first time make redo of their own. */
+static void assert_cost_is_not_above(struct cost c, struct cost as)
+{
+    for (unsigned i = 0; i < REDO; i++)
+        if (c.of[i] > as.of[i] * 1.1)
+            fail_msg("%.1f rows %s, %.1f before", c.of[i], counter_name[i], as.of[i]);
+}
+
+/* ---- a farm ------------------------------------------------------------------------------------------------- */
+
+#define ROBOTS 20
+static uint32_t farm[ROBOTS];
+
+/* Robots of `capacity` places, `held` of which are taken, spread over all. */
+static void farm_make(unsigned capacity, unsigned held)
+{
+    for (unsigned i = 0; i < ROBOTS; i++) {
+        char name[20], url[40];
+        snprintf(name, sizeof(name), "f%u", i);
+        snprintf(url, sizeof(url), "http://f%u.test", i);
+        farm[i] = robot_add(name, url, capacity);
+    }
+    exec_sql(
+        "INSERT INTO chasqui_sessions (id, job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, "
+        "live_session_id, epoch, started_at, last_activity_at) SELECT 1000000 + seq, 1000000 + seq, 1000000 + seq, 1000000 + seq, 'acme', 1, "
+        "'active', NOW(6), ? + seq % ?, CONCAT('h-', seq), CONCAT('h-', seq), 1, NOW(6), NOW(6) FROM seq_1_to_100000 WHERE seq <= ?",
+        "uuu", (uint64_t)farm[0], (uint64_t)ROBOTS, (uint64_t)held);
+    exec_sql(
+        "UPDATE chasqui_places p JOIN (SELECT id, robot_id, ROW_NUMBER() OVER (PARTITION BY robot_id ORDER BY id) AS slot FROM chasqui_sessions) s ON "
+        "p.robot_id = s.robot_id AND p.slot = s.slot SET p.session_ref = s.id",
+        "");
+    assert_number(held, "SELECT COUNT(session_ref) FROM chasqui_places", "");
+}
+
+static void farm_candidates(struct candidate *c, unsigned *n)
+{
+    *n = 0;
+    for (unsigned i = 0; i < ROBOTS; i++)
+        c[(*n)++] = (struct candidate){farm[i], 0};
+}
+
+static void farm_forget(void)
+{
+    assert_int_equal(reset(NULL), 0);
+    exec_sql("ALTER TABLE portal_jobs AUTO_INCREMENT = 1", "");
+}
+
+/* ---- log-ins ------------------------------------------------------------------------------------------------ */
+
+static void log_in(uint64_t company)
+{
+    struct store_reserve op = reserve_op(company, 0, 0);
+    char id[30];
+    farm_candidates(op.candidate, &op.n_candidates);
+    reserve_fine(&op, RESERVE_OK);
+    snprintf(id, sizeof(id), "e-%llu", (unsigned long long)company);
+    struct store_login_done done = login_done_op(&op, id);
+    strcpy(done.robot_base_url, "http://f.test");
+    strcpy(done.worker, "f");
+    run_fine(store_login_done, &done);
+    assert_int_equal(done.outcome, LOGIN_DONE_OK);
+    buf_free(&op.credentials);
+}
+
+static struct cost executes(unsigned held, unsigned n)
+{
+    farm_make(5000, held);
+    for (uint64_t company = 1; company <= 20; company++)
+        log_in(company);
+    struct cost before = counters();
+    for (uint64_t company = 101; company <= 100 + n; company++)
+        log_in(company);
+    struct cost c = cost_since(before, n);
+    cost_say("a log-in by execute", held, c);
+    farm_forget();
+    return c;
+}
+
+static void claims(unsigned n)
+{
+    while (n) {
+        struct store_claim op = claim_op(40);
+        farm_candidates(op.candidate, &op.n_candidates);
+        op.logins_per_robot = 64;
+        op.kept_back_percent = 10;
+        run_fine(store_claim, &op);
+        assert_true(op.n);
+        struct store_login_done done[40];
+        struct store_logins_done all = {.n = op.n};
+        for (unsigned i = 0; i < op.n; i++) {
+            char id[40];
+            snprintf(id, sizeof(id), "b-%llu", (unsigned long long)op.got[i].company_id);
+            done[i] = claimed_done_op(&op.got[i], &op.lease, id);
+            strcpy(done[i].robot_base_url, "http://f.test");
+            strcpy(done[i].worker, "f");
+            all.op[i] = &done[i];
+        }
+        store_logins_done(db, &all);
+        for (unsigned i = 0; i < op.n; i++)
+            assert_int_equal(done[i].outcome, LOGIN_DONE_OK);
+        n -= op.n;
+        claim_forget(&op);
+    }
+}
+
+static struct cost batches(unsigned held, unsigned n)
+{
+    farm_make(5000, held);
+    batch_make(40, 1);
+    claims(40);
+    batch_make(n, 101);
+    struct cost before = counters();
+    claims(n);
+    struct cost c = cost_since(before, n);
+    cost_say("a log-in of a batch", held, c);
+    farm_forget();
+    return c;
+}
+
+/* ---- Laravel's sessions ------------------------------------------------------------------------------------- */
+
+static void laravel_fill(unsigned n)
+{
+    exec_sql(
+        "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, updated_at) "
+        "SELECT seq, CONCAT('L-', seq), seq, 'acme', 'login', 'done', ?, CONCAT('l-', seq), NOW(), NOW() FROM seq_1_to_100000 WHERE seq <= ?",
+        "su", BASE(1), (uint64_t)n);
+}
+
+static bool adopted(struct db *on, uint64_t job_id)
+{
+    struct store_adopt op = {.job_id = job_id, .robot_id = robot[1]};
+    snprintf(op.asked, sizeof(op.asked), "l-%llu", (unsigned long long)job_id);
+    store_adopt(on, &op);
+    return op.rc == STORE_OK && op.adopted;
+}
+
+static struct cost adoptions(unsigned from, unsigned n)
+{
+    struct cost before = counters();
+    for (unsigned i = 0; i < n; i++)
+        assert_true(adopted(db, from + i));
+    struct cost c = cost_since(before, n);
+    cost_say("a first use of Laravel's session", from - 1, c);
+    return c;
+}
+
+/* All but the first two are above the robot's capacity. */
+static void test_adoption_costs_the_same_however_many_are_there(void **state)
+{
+    (void)state;
+    laravel_fill(3000);
+    assert_true(adopted(db, 1));
+    struct cost few = adoptions(2, 100);
+    for (unsigned i = 102; i <= 2900; i++)
+        assert_true(adopted(db, i));
+    assert_cost_is_not_above(adoptions(2901, 100), few);
+    assert_int_equal(places_used(robot[1]), 3000);
+}
+
+#define ADOPTERS 4
+struct adopter {
+    pthread_t thread;
+    unsigned first, n;
+};
+
+static void *adopt_each_fourth(void *arg)
+{
+    struct adopter *a = arg;
+    struct db *mine = db_new(&conf);
+    for (unsigned i = a->first; i <= 400; i += ADOPTERS)
+        a->n += adopted(mine, i);
+    db_destroy(&mine);
+    return NULL;
+}
+
+static void test_adoptions_at_once_have_a_place_each(void **state)
+{
+    (void)state;
+    struct adopter a[ADOPTERS];
+    unsigned n = 0;
+    laravel_fill(400);
+    for (unsigned i = 0; i < ADOPTERS; i++) {
+        a[i] = (struct adopter){.first = i + 1};
+        assert_int_equal(pthread_create(&a[i].thread, NULL, adopt_each_fourth, &a[i]), 0);
+    }
+    for (unsigned i = 0; i < ADOPTERS; i++) {
+        pthread_join(a[i].thread, NULL);
+        n += a[i].n;
+    }
+    assert_int_equal(n, 400);
+    assert_number(400,
+                  "SELECT COUNT(*) FROM chasqui_places p JOIN chasqui_sessions s ON s.id = p.session_ref AND s.robot_id = p.robot_id AND "
+                  "s.state = 'active'",
+                  "");
+    assert_number(400, "SELECT MAX(slot) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)robot[1]);
+}
+
+static void test_a_log_in_writes_no_more_rows_than_it_did(void **state)
+{
+    (void)state;
+    struct cost execute = executes(10, 200), batch = batches(10, 200);
+    assert_true(execute.of[INSERTED] <= 7 && execute.of[CHANGED] <= 7 && execute.of[DELETED] <= 1);
+    assert_true(batch.of[INSERTED] <= 7 && batch.of[CHANGED] <= 7 && batch.of[DELETED] <= 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_a_log_in_writes_no_more_rows_than_it_did, reset),
+        cmocka_unit_test_setup(test_adoption_costs_the_same_however_many_are_there, reset),
+        cmocka_unit_test_setup(test_adoptions_at_once_have_a_place_each, reset),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_stop);
+}
