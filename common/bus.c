@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #define MESSAGES_PER_TURN 64 /* per socket */
 #define FRAME_BYTES_MAX (1280 * 1024)
@@ -361,6 +362,15 @@ static bool zap_start(struct bus *b)
     return true;
 }
 
+/* The file of an ipc:// endpoint is its owner's alone, whatever the umask says: only this user's processes connect. */
+static int socket_bind(struct bus_sock *s, const char *endpoint)
+{
+    mode_t before = umask(S_IRWXG | S_IRWXO | S_IXUSR);
+    int rc = zmq_bind(s->handle, endpoint);
+    umask(before);
+    return rc;
+}
+
 struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoint, bus_recv_fn *fn, void *arg)
 {
     if (b->curve_dir && !zap_start(b))
@@ -378,8 +388,7 @@ struct bus_sock *bus_bind(struct bus *b, enum bus_type type, const char *endpoin
         set_bytes(s, ZMQ_CURVE_SECRETKEY, b->secret_key, KEY_BYTES);
     }
     size_t len = sizeof s->endpoint;
-    if (zmq_bind(s->handle, endpoint) != 0 ||
-        zmq_getsockopt(s->handle, ZMQ_LAST_ENDPOINT, s->endpoint, &len) != 0) {
+    if (socket_bind(s, endpoint) != 0 || zmq_getsockopt(s->handle, ZMQ_LAST_ENDPOINT, s->endpoint, &len) != 0) {
         log_line(LOG_ERROR, "bus_bind_failed", "endpoint", endpoint, "why", zmq_strerror(zmq_errno()), NULL);
         bus_close(&s);
     }

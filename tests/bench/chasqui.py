@@ -27,6 +27,13 @@ TABLES = (  # the sessions of `fill`, in an order that its foreign numbers allow
 )
 
 
+def without_curve(lab):
+    """On one host: a local socket that only its owner may use."""
+    room = lab.room("plain")
+    socket = f"ipc://{room}.sock"
+    return lab.keep(Chasqui(room, lab.mariadb, lab.robots, curve=False, settings={"broker.bind": socket, "dispatcher.brokers": socket}))
+
+
 class Chasqui(System):
     def __init__(self, directory, mariadb, robots, *, capacity=5000, **more):
         """robots = [Robots]; all of them are registered, with `capacity` places each."""

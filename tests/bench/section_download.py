@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Downloads through Chasqui, with CURVE and without (one host), and through HAProxy: one file of 1 GiB, and 64 of 1 MiB at a time. How much the processes grow
+"""Downloads through Chasqui, with CURVE and on one host (a local socket), and through HAProxy: one file of 1 GiB, and 64 of 1 MiB at a time. How much the processes grow
 while a big file passes is measured too: nobody may hold it in memory."""
 
 import subprocess
 
-from chasqui import Chasqui
+from chasqui import without_curve
 from haproxy import HAProxy
 from load import Target
 from robots import BIG_BYTES
@@ -38,7 +38,7 @@ def run(lab):
     chasqui, ids = lab.chasqui, lab.ids
     haproxy = lab.keep(HAProxy(lab.room("haproxy"), lab.robots, chasqui.robot_of(ids)))
     robots = {"robots": [one.process for one in lab.robots]}
-    plain = lab.keep(Chasqui(lab.room("plain"), lab.mariadb, lab.robots, curve=False))
+    plain = without_curve(lab)
     sessions = {"chasqui": ids, "haproxy": ids, "plain": plain.log_in(len(ids))}
     labels = {"chasqui": chasqui.labels(), "haproxy": {"haproxy": [haproxy.process], **robots}, "plain": plain.labels()}
     through = "/api/v1/app/buzon/download?session_id={id}&file_token=%s"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The list path: Chasqui, HAProxy with a map, and three that ask a database: the old flow in PHP, nginx with Lua, Node."""
 
-from chasqui import Chasqui
+from chasqui import without_curve
 from haproxy import HAProxy
 from load import Target
 from luaflow import LuaFlow, lua_missing
@@ -37,7 +37,7 @@ def targets(lab):
         flow = lab.keep(make())
         found[name] = Target(name, flow.url, paths, {name: [flow.process], "mariadb": [lab.mariadb.process], **robots})
     if lab.options.full:
-        plain = lab.keep(Chasqui(lab.room("plain"), lab.mariadb, lab.robots, curve=False))
+        plain = without_curve(lab)
         found["plain"] = Target("plain", plain.api_url(), lab.paths(LIST, plain.log_in(len(ids))), plain.labels(), plain.token)
     return found
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Results as Markdown. Each function makes one table of docs/benchmarks.md from its section's numbers."""
 
-NAMES = {"chasqui": "Chasqui", "plain": "Chasqui without CURVE", "haproxy": "HAProxy", "php": "old flow (PHP-FPM)", "lua": "nginx with Lua",
+NAMES = {"chasqui": "Chasqui", "plain": "Chasqui, local socket", "haproxy": "HAProxy", "php": "old flow (PHP-FPM)", "lua": "nginx with Lua",
          "node": "Node (undici, two processes)"}  # fmt: skip
 LABELS = ("broker", "dispatcher", "healthd", "mariadb", "haproxy", "php-fpm", "nginx", "lua", "node", "robots")
 

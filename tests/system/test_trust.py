@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import stat
 import threading
 from datetime import datetime, timezone
 
@@ -217,3 +218,21 @@ def test_without_a_key_on_the_allow_list_nobody_gets_in(make_system):
         allowed.write_bytes(kept)
     system.wait_ready(20)
     assert os.path.exists(allowed)
+
+
+def test_over_a_local_socket_only_its_owner_gets_in(make_system, tmp_path):
+    file = tmp_path / "broker.sock"
+    before = os.umask(0)
+    try:
+        local = {"broker.bind": f"ipc://{file}", "dispatcher.brokers": f"ipc://{file}"}
+        system = make_system(robots=1, curve=False, settings=local)
+    finally:
+        os.umask(before)
+    assert stat.S_ISSOCK(file.stat().st_mode) and stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
+    session = system.api.login(7)
+    listed = system.api.list(session).expect(200).json
+    assert system.api.download(session, listed["items"][0]["file_token"]).expect(200).body
+    system.broker.kill9()
+    system.broker.start()
+    system.wait_ready()
+    system.api.list(session).expect(200)
