@@ -435,9 +435,10 @@ struct
 };
 void store_session_end(struct db *db, void *op);
 
+#define ACTIVITY_MAX 200
 struct store_activity {
     unsigned n;
-    uint64_t ref[200];
+    uint64_t ref[ACTIVITY_MAX];
     enum store_rc rc;
 };
 void store_activity(struct db *db, void *op); /* one statement: last_activity_at = NOW(6) of active ones */

@@ -201,13 +201,14 @@ def test_a_seed_only_robot_is_waited_out_by_the_databases_clock(make_system, clo
 # --- many --------------------------------------------------------------------------------------------------------
 
 
-def test_a_robot_that_holds_thousands_of_sessions(make_system):
-    """Reconciliation and doctor find the one that is missing and the one that is strange among 3,000."""
-    count = 3000
-    system = make_system(robots=0, ready=False)
-    system.add_robot("r1", capacity=count + 10)
-    system.start().wait_ready().wait_probed()
-    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_places") == count + 10, 15, "places")
+def told_of(n):
+    return {"session_id": f"many-{n}", "company_id": 1000 + n, "portal": "sunat", "job_uid": f"MANYMANYMANY-{1700000000 + n}", "epoch": 1,
+            "state": "active"}  # fmt: skip
+
+
+def rows_of_sessions(system, count, extra=0, missing=None, strange=()):
+    """Active sessions many-1 ... of the only robot, which also tells of them, without the missing one and with the strange ones."""
+    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_places") == count + extra, 15, "places")
     robot = system.database.value("SELECT id FROM chasqui_robots")
     system.database.execute(
         "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, updated_at) "
@@ -216,16 +217,24 @@ def test_a_robot_that_holds_thousands_of_sessions(make_system):
     system.database.execute(
         "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal) SELECT id, job_uid, 'login', company_id, portal FROM portal_jobs")
     system.database.execute("INSERT INTO chasqui_epochs (company_id, portal, epoch) SELECT company_id, portal, 1 FROM portal_jobs")
-    told = [{"session_id": f"many-{n}", "company_id": 1000 + n, "portal": "sunat", "job_uid": f"MANYMANYMANY-{1700000000 + n}", "epoch": 1,
-             "state": "active"} for n in range(1, count + 1) if n != 1500]  # fmt: skip
-    told += [{"session_id": "strange", "company_id": 99, "portal": "sunat", "state": "active"}, told[0]]
-    system.robot.behave("sessions", "status", status=200, body={"sessions": told})
+    told = [told_of(n) for n in range(1, count + 1) if n != missing]
+    system.robot.behave("sessions", "status", status=200, body={"sessions": told + [*strange]})
     system.database.execute(
         "INSERT INTO chasqui_sessions (job_id, current_job_id, company_id, portal, live, state, since, robot_id, robot_session_id, live_session_id, "
         "epoch, started_at, last_activity_at) SELECT id, id, company_id, portal, 1, 'active', NOW(6), %s, robot_session_id, robot_session_id, 1, NOW(6), "
         "NOW(6) FROM portal_jobs", robot)  # fmt: skip
     system.database.execute(
         "UPDATE chasqui_places p JOIN (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n FROM chasqui_sessions) s ON s.n = p.slot SET p.session_ref = s.id")
+
+
+def test_a_robot_that_holds_thousands_of_sessions(make_system):
+    """Reconciliation and doctor find the one that is missing and the one that is strange among 3,000."""
+    count = 3000
+    system = make_system(robots=0, ready=False)
+    system.add_robot("r1", capacity=count + 10)
+    system.start().wait_ready().wait_probed()
+    strange = [{"session_id": "strange", "company_id": 99, "portal": "sunat", "state": "active"}, told_of(1)]
+    rows_of_sessions(system, count, 10, 1500, strange)
     wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1") == count - 1, 20, "the missing one is ended")
     gone = system.database.row("SELECT robot_session_id AS id, state, reason FROM chasqui_sessions WHERE live IS NULL")
     assert gone == {"id": "many-1500", "state": "expired", "reason": "not_on_robot"}
@@ -236,3 +245,27 @@ def test_a_robot_that_holds_thousands_of_sessions(make_system):
     assert checks == ["two_sessions_on_robots", "unknown_on_robot"], findings
     assert any("company 99, sunat" in one["text"] for one in findings)
     system.check_doctor = False
+
+
+def test_a_slow_flush_of_activity_leaves_threads_to_others(make_system):
+    """The uses of 450 sessions are written in three statements, all of which wait for a lock; look-ups go on."""
+    count = 450
+    system = make_system(robots=0, ready=False, settings={"dispatcher.db_threads": 2, "session.idle_timeout_s": 30})
+    system.add_robot("r1", capacity=count)
+    system.start().wait_ready().wait_probed()
+    rows_of_sessions(system, count)
+    system.check_doctor = False
+    with system.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT id FROM chasqui_sessions WHERE live = 1 FOR UPDATE")
+        for n in range(1, count + 1):
+            system.api.post(f"/api/v1/app/sessions/many-{n}/touch").expect(200)
+        blocked = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE chasqui_sessions SET last_activity_at%%'"
+        wait_until(lambda: system.database.value(blocked) > 0, 10, "a flush waits")
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            answer, took = timed(lambda: system.api.session("many-7"))
+            assert answer.status == 200 and took < GRACE_S, (answer, took)
+            assert system.database.value(blocked) <= 1
+    written = "SELECT COUNT(*) FROM chasqui_sessions WHERE last_activity_at > started_at + INTERVAL 1 SECOND"
+    wait_until(lambda: system.database.value(written) == count, 15, "all of it is written in the end")
