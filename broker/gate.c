@@ -177,7 +177,7 @@ enum gate_verdict gate_check(const struct gate_head *h, struct gate_framing *fra
     *framing = (struct gate_framing){0};
     *why = "";
     if (h->bytes > GATE_HEAD_BYTES_MAX) {
-        *why = "The request's head is larger than 32 KiB.";
+        *why = "The request's head is larger than 16 KiB.";
         return GATE_TOO_LARGE;
     }
     if (strcmp(h->version, "HTTP/1.1") != 0 && strcmp(h->version, "HTTP/1.0") != 0)

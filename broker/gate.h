@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GATE_HEAD_BYTES_MAX 32768 /* request line, fields and empty line */
+#define GATE_HEAD_BYTES_MAX 16384 /* request line, fields and empty line */
 
 struct gate_field {
     const char *name, *value; /* NUL-terminated, in the head's memory */

@@ -102,7 +102,7 @@ static void stop_begin(void *arg)
 }
 
 /* Credentials pass through this process, so it must write no core and must not be traced. Each client is a
- * descriptor. Each client has 64 KiB of which it touches a page or two; with huge pages all of it would be
+ * descriptor. Of the memory of each client some pages are never touched; with huge pages all of it would be
  * resident. */
 static void limits_set(void)
 {

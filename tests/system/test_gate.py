@@ -174,26 +174,26 @@ def test_nothing_is_read_behind_a_chunked_body(tried):
     assert not asked.saw("JOB_GET")
 
 
-@pytest.mark.parametrize("size, status", [(31_000, 200), (33_500, 431), (60_000, 431), (200_000, 431), (2_000_000, 431)])
+@pytest.mark.parametrize("size, status", [(15_000, 200), (17_000, 431), (20_000, 431), (60_000, 431), (2_000_000, 431)])
 def test_large_heads(tried, size, status):
     alone, _ = tried
     filler = b"".join(b"X-%d: %s\r\n" % (n, b"a" * 990) for n in range(size // 1000))
     got = raw(alone.url, GOOD[:-2] + b"Connection: close\r\n" + filler + b"\r\n")
     assert statuses(got)[:1] == [status], got[:300]
-    if status == 431 and size < 65_000:
+    if status == 431 and size < 22_000:  # larger ones are refused by the library, without JSON
         assert json.loads(got.partition(b"\r\n\r\n")[2])["error"] == "headers_too_large"
 
 
 def test_a_large_target(tried):
     alone, _ = tried
-    for size, status in ((20_000, 422), (40_000, 431), (500_000, 414)):
+    for size, status in ((15_000, 422), (18_000, 431), (500_000, 414)):
         got = raw(alone.url, line(LIST + b"s" * size + b" HTTP/1.1", b"Host: x\r\nConnection: close\r\n"))
         assert statuses(got)[:1] == [status], (size, got[:300])
 
 
 def test_many_fields(tried):
     alone, _ = tried
-    for count, status in ((100, 200), (350, 200), (3000, 431)):
+    for count, status in ((100, 200), (240, 200), (270, 431), (3000, 431)):
         fields = b"".join(b"X%d: 1\r\n" % n for n in range(count))
         got = raw(alone.url, GOOD[:-2] + b"Connection: close\r\n" + fields + b"\r\n")
         assert statuses(got)[:1] == [status], (count, got[:300])
