@@ -5,6 +5,7 @@
 #include "common/conf.h"
 
 #include "common/check.h"
+#include "common/host_slot.h"
 #include "common/log.h"
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,13 @@ static const char sample[] =
     "    level = \"info\"   # text\ncurve\n    dir = '/etc/chasqui/keys'\nactions\n"
     "    sunat.echo\n        path = /sunat/echo\n        session = use\n"
     "        timeout_ms = 30000\n        final_errors = bad_credentials,unknown_company\n";
+
+/* A dispatcher without a name takes the first free slot of the host and keeps it: the real one takes longer with each run. */
+unsigned host_slot(const char *kind)
+{
+    (void)kind;
+    return 1;
+}
 
 static void make_lines(struct buf *b)
 {
