@@ -161,12 +161,13 @@ TEST_JOBS ?= $(shell expr $$(nproc) + 2)
 BESIDE = -n $(TEST_JOBS) --dist loadgroup
 TESTS ?= # of check-system, check-browser, check-pytest: all
 
-PARALLEL = $(MAKE) --no-print-directory -j$(shell nproc)
+# Under another parallel make its jobs are shared.
+PARALLEL = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: test unit-tests check-unit check-policy check-fuzz check-pytest check-system check-browser check-robot chaos hosts soak asan tsan fuzz lint format install clean help
 test: deps
-	$(PARALLEL) all unit-tests
-	$(MAKE) check-unit check-policy lint check-fuzz
+	+$(PARALLEL) all unit-tests
+	+$(PARALLEL) --output-sync=target check-fuzz check-unit check-policy lint
 	$(MAKE) check-pytest
 
 unit-tests: $(UNIT) $(HOSTS)
@@ -181,12 +182,11 @@ check-policy: all
 
 # Every parser, seeded, under ASan and UBSan.
 check-fuzz:
-	@$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' fuzz-tests
-	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE='$(SANITIZERS)' fuzz-run
-.PHONY: fuzz-tests fuzz-run
-fuzz-tests: $(FUZZ)
-fuzz-run: fuzz-tests
-	@for f in $(FUZZ); do $$f $(FUZZ_RUNS); done
+	+@$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' fuzz-run
+.PHONY: fuzz-run $(FUZZ:=.run)
+fuzz-run: $(FUZZ:=.run)
+$(FUZZ:=.run): %.run: %
+	@$< $(FUZZ_RUNS)
 fuzz:
 	@$(MAKE) --no-print-directory check-fuzz FUZZ_RUNS=2000000
 	CHASQUI_FUZZ_SECONDS=600 CHASQUI_FUZZ_SEED=$$RANDOM CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/system/test_texts.py -k hostile
@@ -225,7 +225,7 @@ soak: deps
 	SOAK_MINUTES=$(SOAK_MINUTES) CHASQUI_BUILD=$(abspath $(BUILD)) $(PYTEST) -s -o faulthandler_timeout=0 tests/system/test_soak.py
 
 asan: deps
-	$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all unit-tests
+	+$(PARALLEL) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' all unit-tests
 	$(MAKE) BUILD=build-asan SANITIZE='$(SANITIZERS)' OPT='-O1 -g -fno-omit-frame-pointer' check-unit check-system
 tsan: deps
 	TSAN_OPTIONS=suppressions=tests/tsan.supp $(MAKE) BUILD=build-tsan SANITIZE='-fsanitize=thread' OPT='-O1 -g' check-unit

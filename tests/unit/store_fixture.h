@@ -104,6 +104,7 @@ static inline int server_start(void **state)
                        datadir,
                        root ? user : NULL,
                        NULL};
+    setenv("TMPDIR", server_dir, 1); /* two that install at once must not meet in /tmp */
     if (spawn_wait(install))
         return -1;
     char *serve[] = {"mariadbd",
