@@ -3,16 +3,15 @@
 
 Each worker has a MariaDB, a portal, a browser and a slice of ports of its own, so tests are dealt out one by one. Tests with the
 same mark `xdist_group` run on one worker, one after another. The browser tests are such a group, since they share a house. The
-group and the files in LONG are dealt out first, so that no worker ends with one of them alone.
+groups are dealt out first, then the tests that are marked `long`, the longest first: no worker ends with one of them alone.
 """
 
 import pytest
 
-LONG = ["test_soak.py", "test_run.py", "test_chaos.py", "test_crash.py", "test_standstill.py", "test_schedule.py", "test_drain.py"]
-
 
 def rank(item):
-    return -1 if item.get_closest_marker("xdist_group") else LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
+    long = item.get_closest_marker("long")
+    return (not item.get_closest_marker("xdist_group"), -long.args[0] if long else 0)
 
 
 @pytest.hookimpl(tryfirst=True)

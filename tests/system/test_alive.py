@@ -5,6 +5,7 @@ whose process is gone is dead: its sessions move or are lost at once."""
 import threading
 import time
 
+import pytest
 from harness import Proxy, Robot
 from harness.wait import stays, wait_until
 
@@ -244,6 +245,7 @@ def test_healthy_but_silent(make_system):
     wait_until(lambda: worker(system, "r1")["verdict"] == "up", 5, "it answers")
 
 
+@pytest.mark.long(15)
 def test_an_action_may_take_the_time_that_it_is_given(make_system):
     """A slow action that is answered within its own time limit does not make its robot suspect."""
     actions = {"sunat.report": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 60000}}

@@ -81,6 +81,7 @@ def lost(system, number):
     return [one["text"] for one in ops.get("/api/v1/ops/stats").expect(200).json["words"] if one["code"] == "broker_lost"]
 
 
+@pytest.mark.long(50)
 def test_a_name_is_followed(make_named, name):
     system = make_named("127.0.0.2", "127.0.0.3", "127.0.0.4")
     system.start()

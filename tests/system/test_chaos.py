@@ -16,7 +16,7 @@ import threading
 import time
 
 import pymysql
-
+import pytest
 from harness import Proxy
 from harness.wait import wait_until
 
@@ -296,6 +296,7 @@ def round_begin(system, dice, companies, params):
     return told.expect(202).json["batch_id"]
 
 
+@pytest.mark.long(20)
 def test_a_batch_while_robots_die_and_stall(make_system):
     dice = random.Random(SEED + 2)
     companies = max(40, ITEMS // 4)

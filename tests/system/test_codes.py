@@ -9,6 +9,7 @@ import re
 import threading
 from types import SimpleNamespace
 
+import pytest
 from harness.http import Api, Client, raw
 from harness.system import ROOT
 from harness.wait import wait_until
@@ -18,7 +19,7 @@ ROWS = {}
 ACTIONS = {"sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 20000},
            "small.login": {"method": "POST", "path": "/small/login", "session": "create"}}
 PORTALS = {"small": {"logins_per_minute": 1}}
-SETTINGS = {"dispatcher.concurrency": 2, "queue.max_depth": 1, "session.migrate_timeout_s": 60, "auth.laravel_view": "no_such_view"}
+SETTINGS = {"dispatcher.concurrency": 2, "queue.max_depth": 1, "session.migrate_timeout_s": 10, "auth.laravel_view": "no_such_view"}
 
 
 class World:
@@ -338,6 +339,7 @@ def test_every_code_has_a_row():
     assert sorted(ROWS.keys() - TABLE, key=str) == [], "rows of codes that are no more"
 
 
+@pytest.mark.long(25)
 def test_every_code_is_answered(make_system, mariadb):
     world = World(make_system(capacity=3, settings=SETTINGS, actions=ACTIONS, portals=PORTALS), mariadb)
     wrong = []

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 
+import pytest
 from harness.wait import wait_until
 
 LOGINS = int(os.environ.get("CHASQUI_CRASH_LOGINS", "200"))
@@ -19,6 +20,7 @@ DEADLINE_MS = 30000
 LOGIN = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
 
 
+@pytest.mark.long(20)
 def test_kill_9_of_any_process_during_log_ins(make_system, mariadb):
     dice = random.Random(int(os.environ.get("CHASQUI_CRASH_SEED", "7")))
     system = make_system(robots=3, capacity=LOGINS, dispatchers=3, brokers=2, robot_options={"login_ms": "20-200"})

@@ -288,6 +288,7 @@ def follow(told):
         process.wait()
 
 
+@pytest.mark.long(15)
 def test_events(told, follow):
     system, _ = told
     live = follow()

@@ -117,6 +117,7 @@ def test_the_next_server_is_used_and_the_first_again(make_system, mariadb, proxy
     logs_in(system, 4)
 
 
+@pytest.mark.long(20)
 def test_claims_side_by_side_keep_a_robots_limit(make_system, mariadb, proxy):
     """COMMITs come late, so that three dispatchers' claims do not see each other's log-ins; a robot runs two of the queue's at once all the same."""
     settings = {"db.port": proxy.port, "queue.robot_logins": 2, "queue.interactive_percent": 0}
@@ -136,6 +137,7 @@ def test_claims_side_by_side_keep_a_robots_limit(make_system, mariadb, proxy):
     assert most == 2
 
 
+@pytest.mark.long(20)
 def test_who_stands_still_in_a_transaction_holds_its_rows_for_a_while_only(make_system, mariadb, proxy):
     system = make_system(database=mariadb.create_database(), settings={"db.port": proxy.port, "db.stall_ms": 60000})
 

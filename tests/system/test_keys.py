@@ -7,6 +7,7 @@ import threading
 import time
 from http.client import HTTPException
 
+import pytest
 from harness import program
 from harness.http import Client
 from harness.process import clean_env
@@ -33,6 +34,7 @@ def me(system, broker, cookie):
     return Client(system.ops_url_of(broker)).get("/api/v1/ops/me", headers={"Cookie": cookie}).status
 
 
+@pytest.mark.long(15)
 def test_keys_are_rotated_while_everything_runs(make_system):
     system = make_system(robots=1, brokers=2, dispatchers=2, healthds=1, capacity=300, settings={"log.level": "info", "healthd.timeout_ms": 3000})
     keys = system.directory / "keys"

@@ -127,6 +127,7 @@ def test_what_the_table_refuses_ends_alone(laravel):
     system.api.login(50)
 
 
+@pytest.mark.long(60)
 def test_rows_deleted_under_live_sessions(laravel):
     system = laravel(capacity=40)
     api, database = system.api, system.database

@@ -201,6 +201,7 @@ def receiver():
         yield receiver
 
 
+@pytest.mark.long(25)
 def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     is_full = DOWN_S >= 60
     probe_s = 30 if is_full else 2
@@ -283,6 +284,7 @@ def most_within(times, seconds):
     return max((sum(1 for late in times[i:] if late < early + seconds) for i, early in enumerate(times)), default=0)
 
 
+@pytest.mark.long(15)
 def test_limits_hold_for_all_dispatchers_together(make_system, portal):
     limits = {"sunat": {"logins_at_once": 3}, "sat": {"logins_per_minute": 60}}
     system = make_system(robots=3, dispatchers=3, capacity=40, actions=SAT, portals=limits, robot_options={"login_ms": "150-250"})

@@ -223,6 +223,7 @@ def test_a_robot_that_only_knows_delete(make_system):
     system.api.execute(3, params=LOGIN).expect(200)
 
 
+@pytest.mark.long(20)
 def test_an_empty_list_does_not_end_what_the_robot_counts(make_system):
     """A list that is shorter than the robot's own count is a page of it, or a server's word for everything."""
     system = make_system(robots=1)

@@ -9,6 +9,7 @@ import os
 import random
 import threading
 
+import pytest
 from harness.wait import wait_until
 
 ITEMS = int(os.environ.get("CHASQUI_ROUNDS_ITEMS", "60"))
@@ -92,6 +93,7 @@ class Counted(dict):
 # --- what goes wrong -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(20)
 def test_each_step_that_fails_fails_its_item_alone(make_system):
     system = make_system(robots=1, capacity=4, actions=SUBMIT, settings={"limit.list_bytes": 20000, "timeout.list_ms": 1500})
     robot = system.robot

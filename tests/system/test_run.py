@@ -32,6 +32,7 @@ def ctl(place, *words):
     return json.loads(done.stdout)
 
 
+@pytest.mark.long(20)
 def test_up_down_and_up_again(up, place):
     run = up()
     run.wait_log(READY, 90)

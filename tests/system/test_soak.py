@@ -31,6 +31,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.long(190)
 @pytest.mark.timeout(60 * MINUTES + 600)
 def test_everything_mixed(make_system, mariadb):
     with Receiver(*random.choices((200, 200, 500, 503, "hang"), k=20000), 200) as receiver:

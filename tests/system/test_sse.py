@@ -229,6 +229,7 @@ def test_a_dispatcher_that_has_no_answer_for_a_while(broker, dispatcher, batch, 
     assert one.next(10) == ("progress", other.now(5))
 
 
+@pytest.mark.long(15)
 def test_keep_alive(dispatcher, batch, follow):  # noqa: F811
     one, began = follow(events_of(5)), time.monotonic()
     feed = follow(FEED, ops=True)

@@ -192,6 +192,7 @@ def test_all_places_taken(make_system):
     assert row["text"] == "All 1 places are taken." and row["level"] == "warn"
 
 
+@pytest.mark.long(25)
 def test_places_that_are_kept_for_interactive_log_ins(make_system):
     """Two dispatchers that claim at once leave them too, and it is said why work waits although places are free."""
     system = make_system(capacity=10, dispatchers=2, robot_options={"login_ms": "100-200"})

@@ -4,6 +4,7 @@ statement texts in many sizes; ids that no double holds; receivers of callbacks 
 
 import threading
 
+import pytest
 from harness.wait import stays, wait_until
 from test_laravel_rows import databases, laravel  # noqa: F401
 from test_variants import Results
@@ -32,6 +33,7 @@ def pruned(system):
     wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_idempotency WHERE scope = REPEAT('v', 32)") == 0, 60, "a pass of retention", every=0.2)
 
 
+@pytest.mark.long(15)
 def test_rows_with_children(laravel):  # noqa: F811
     """kept: nothing of Laravel's goes. delete: what Laravel forbids stays, and holds up nothing else."""
     system = laravel(settings={"retention.portal_jobs": "delete"})

@@ -8,6 +8,7 @@ import pty
 import subprocess
 import termios
 
+import pytest
 from harness.http import Api
 from harness.ports import free_port
 from harness.process import clean_env
@@ -120,6 +121,7 @@ def connected(system, broker):
     return sorted(row["name"] for row in rows if row["connected"])
 
 
+@pytest.mark.long(15)
 def test_brokers_behind_one_name(make_system, preloaded, tmp_path):
     """A name with several addresses is all of them: libzmq connects to the first one only, and a broker without a dispatcher serves nobody."""
     first, second = "127.0.0.2", "127.0.0.3"
@@ -168,6 +170,7 @@ def test_brokers_behind_one_name(make_system, preloaded, tmp_path):
     results.judge()
 
 
+@pytest.mark.long(20)
 def test_names_standard_errors_and_clocks(make_system, preloaded, tmp_path):
     system, names = odd_house(make_system, preloaded, tmp_path)
     results, d = Results(), system.dispatchers

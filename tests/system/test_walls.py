@@ -46,6 +46,7 @@ def two(make_system):
     return system, sessions, robots
 
 
+@pytest.mark.long(35)
 def test_a_robot_that_hangs_and_a_company_that_waits(two):
     system, sessions, robots = two
     system.check_doctor = False  # it tells of a minute of errors, and of a robot that was silent, which is the test
@@ -86,6 +87,7 @@ def test_a_burst_waits_its_turn(two):
     at_rest(system)
 
 
+@pytest.mark.long(20)
 @pytest.mark.parametrize("how", ["same key", "wait", "running"])
 def test_log_ins_that_only_wait(two, how):
     system, _, robots = two

@@ -218,6 +218,7 @@ def test_a_secret_that_others_can_read_stops_the_start(make_system):
     wait_until(lambda: not process.alive(), 10, "it ended")
 
 
+@pytest.mark.long(15)
 def test_a_receiver_that_hangs_delays_nobody_else(make_system, receiver):
     """Hundreds of callbacks to a receiver that hangs are due first: only a few are under way at once, and another's comes at once."""
     with Receiver("hang") as hangs:
