@@ -18,7 +18,7 @@ struct cost {
     "CAST(SUM(IF(VARIABLE_NAME = 'HANDLER_WRITE', VARIABLE_VALUE, 0)) AS INT), "                                  \
     "CAST(SUM(IF(VARIABLE_NAME = 'HANDLER_UPDATE', VARIABLE_VALUE, 0)) AS INT), "                                 \
     "CAST(SUM(IF(VARIABLE_NAME = 'HANDLER_DELETE', VARIABLE_VALUE, 0)) AS INT), "                                 \
-    "CAST(SUM(IF(VARIABLE_NAME = 'INNODB_LSN_CURRENT', VARIABLE_VALUE, 0)) AS INT) FROM "                      \
+    "CAST(SUM(IF(VARIABLE_NAME = 'INNODB_LSN_CURRENT', VARIABLE_VALUE, 0)) AS INT) FROM "                         \
     "information_schema.SESSION_STATUS WHERE VARIABLE_NAME LIKE 'HANDLER%' OR VARIABLE_NAME = 'INNODB_LSN_CURRENT'"
 
 /* What the connection under test has done so far. */
@@ -239,10 +239,11 @@ static void test_adoptions_at_once_have_a_place_each(void **state)
         n += a[i].n;
     }
     assert_int_equal(n, 400);
-    assert_number(400,
-                  "SELECT COUNT(*) FROM chasqui_places p JOIN chasqui_sessions s ON s.id = p.session_ref AND s.robot_id = p.robot_id AND "
-                  "s.state = 'active'",
-                  "");
+    assert_number(
+        400,
+        "SELECT COUNT(*) FROM chasqui_places p JOIN chasqui_sessions s ON s.id = p.session_ref AND s.robot_id = p.robot_id AND "
+        "s.state = 'active'",
+        "");
     assert_number(400, "SELECT MAX(slot) FROM chasqui_places WHERE robot_id = ?", "u", (uint64_t)robot[1]);
 }
 
