@@ -174,6 +174,55 @@ struct jv *alerts_of(const struct broker *b, const char *code, const char *who)
     return NULL;
 }
 
+/* What is said now of that; NULL = nothing. */
+static const struct jv *word_of(const struct jv *words, const char *code, const char *who)
+{
+    for (size_t i = 0; code && i < jv_len(words); i++) {
+        const struct jv *word = jv_at(words, i);
+        const char *level = jv_str(jv_get(word, "level")), *its = jv_str(jv_get(word, "code"));
+        char clean[WHO_ROOM];
+        who_clean(clean, jv_str(jv_get(word, "who")));
+        if (level && strcmp(level, "ok") != 0 && its && strcmp(its, code) == 0 &&
+            strcmp(clean, who ? who : "") == 0)
+            return word;
+    }
+    return NULL;
+}
+
+static void past_set(struct jv *alert, const char *key, enum language language)
+{
+    const char *text = jv_str(jv_get(alert, key));
+    struct buf out = {0};
+    int64_t ago_s = 0;
+    jv_int(jv_get(alert, "said_s_ago"), &ago_s);
+    words_past(&out, ago_s * 1000, language, text ? text : "");
+    jv_set_str(alert, key, out.data);
+    buf_free(&out);
+}
+
+void alerts_now(const struct broker *b, struct jv *list)
+{
+    static const char *const keys[] = {"level", "text", "text_es", "todo", "todo_es"};
+    const char *worst;
+    struct jv *words = words_jv(b, &worst);
+    for (size_t i = 0; i < jv_len(list); i++) {
+        struct jv *one = jv_at(list, i);
+        const char *state = jv_str(jv_get(one, "state"));
+        if (!state || strcmp(state, "open") != 0)
+            continue;
+        const struct jv *word = word_of(words, jv_str(jv_get(one, "code")), jv_str(jv_get(one, "who")));
+        if (word) {
+            for (unsigned k = 0; k < sizeof keys / sizeof keys[0]; k++)
+                jv_set(one, keys[k], jv_copy(jv_get(word, keys[k])));
+            jv_set_int(one, "said_s_ago", 0);
+        } else {
+            past_set(one, "text", ENGLISH);
+            past_set(one, "text_es", SPANISH);
+        }
+    }
+    jv_free(words);
+}
+
 void alerts_each_failing(const struct broker *b, alerts_failing_fn *fn, void *arg)
 {
     const struct alerts *a = b->alerts;

@@ -70,7 +70,8 @@ struct fleet {
     struct robot **robot; /* sorted by name */
     unsigned n, room;
     struct queue_sum queue;
-    struct window *queue_window;
+    struct window *queue_window; /* of a second, so that a pace is of the time that it names */
+    struct flow flow;
     uint64_t dispatcher_heard_ms;
     struct heard heard[TOLD_MAX]; /* a ring */
     unsigned next_heard;
@@ -79,7 +80,8 @@ struct fleet {
 struct fleet *fleet_new(struct broker *b)
 {
     struct fleet *f = b->fleet = xcalloc(1, sizeof *f);
-    f->queue_window = window_new(WIDTH_OF(struct queue_sum), SUMS_SLOTS, SUMS_STEP_MS, loop_now_ms(b->loop), NULL);
+    f->queue_window =
+        window_new(WIDTH_OF(struct queue_sum), QUEUE_SLOTS, QUEUE_STEP_MS, loop_now_ms(b->loop), NULL);
     return f;
 }
 
@@ -281,11 +283,16 @@ void fleet_stats_told(struct broker *b, const struct stats *before, const struct
         {STAT_queue_met_total, offsetof(struct queue_sum, done)},
         {STAT_queue_failed_total, offsetof(struct queue_sum, failed)},
         {STAT_logins_retried_total, offsetof(struct queue_sum, retried)},
+        {STAT_queue_claimed_total, offsetof(struct queue_sum, begun)},
+        {STAT_queue_met_total, offsetof(struct queue_sum, begun)},
     };
+    const struct queue_sum was = *q;
     for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++)
         add_growth((uint64_t *)((char *)q + of[i].to), &before->v[of[i].from], &now->v[of[i].from], 1);
     add_growth((uint64_t *)&q->wait, (const uint64_t *)&before->h[HIST_queue_wait_seconds],
                (const uint64_t *)&now->h[HIST_queue_wait_seconds], WIDTH_OF(struct hist));
+    flow_told(&b->fleet->flow, loop_now_ms(b->loop), q->begun - was.begun,
+              q->done + q->failed + q->retried - was.done - was.failed - was.retried);
 }
 
 void fleet_dispatcher_gone(struct broker *b, const char *dispatcher)
@@ -466,6 +473,11 @@ void fleet_each_draining(const struct broker *b,
 const struct queue_sum *fleet_queue(const struct broker *b)
 {
     return &b->fleet->queue;
+}
+
+struct flow *fleet_flow(const struct broker *b)
+{
+    return &b->fleet->flow;
 }
 
 double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_sum *grown)

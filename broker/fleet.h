@@ -4,9 +4,10 @@
 #define CHASQUI_BROKER_FLEET_H
 
 #include "broker/broker.h"
+#include "broker/flow.h"
 
 struct queue_sum { /* the dispatchers' counts at the durable queue since we knew them; uint64_t only */
-    uint64_t accepted, rejected, done, failed, retried;
+    uint64_t accepted, rejected, done, failed, retried, begun;
     struct hist wait;
 };
 struct fleet_count { /* of robots */
@@ -39,6 +40,7 @@ void fleet_each_two(const struct broker *b, void (*fn)(void *arg, const char *na
 void fleet_each_draining(const struct broker *b,
                          void (*fn)(void *arg, const char *name, int64_t left, int64_t movable), void *arg);
 const struct queue_sum *fleet_queue(const struct broker *b);
+struct flow *fleet_flow(const struct broker *b); /* of the durable queue */
 double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_sum *grown);
 struct jv *fleet_robots_jv(const struct broker *b);
 struct jv *fleet_places_jv(const struct broker *b); /* NULL = unknown yet */

@@ -26,7 +26,12 @@ void headline_destroy(struct headline **hp);
 void headline_look(struct headline *h, uint64_t now_ms);
 /* In this look `who` has the trait `what`; `row` is copied. Is it to be shown? */
 bool headline_holds(struct headline *h, unsigned what, const char *who, const void *row);
-/* After them: the things that do not hold in this look and are to be shown all the same, one a call from *at = 0 on; NULL = no more. */
-const void *headline_kept(struct headline *h, unsigned *at);
+/* It does not hold in this look, and its numbers of now are known. Is it to be shown all the same, with these? */
+bool headline_lingers(struct headline *h, unsigned what, const char *who);
+/* It does not hold, and would be untrue: it is gone at once. */
+void headline_over(struct headline *h, unsigned what, const char *who);
+/* After them: the things that do not hold in this look and are to be shown all the same, with their last rows, one a call from *at = 0 on; NULL = no
+ * more. *ago_ms = how long ago it held. */
+const void *headline_kept(struct headline *h, unsigned *at, uint64_t *ago_ms);
 
 #endif

@@ -11,6 +11,8 @@
 /* A ring of snapshots for both windows: one each 10 s. */
 #define SUMS_STEP_MS 10000
 #define SUMS_SLOTS 31
+#define QUEUE_STEP_MS 1000
+#define QUEUE_SLOTS 301
 
 /* The divisor of a rate, for counts that are at most `s` seconds old. At least a minute, so that the first log-in
  * after a start is one a minute and not one a second. */

@@ -13,12 +13,26 @@
 #define FOR_S_MAX 31622400
 #define KEY_OF_OPERATORS UINT64_MAX /* all of them take one company's turn */
 
+static void listed(struct exchange *x, const struct msg_REPLY *m, struct str payload)
+{
+    enum jv_bad why;
+    struct jv *body = m->error.len ? NULL : jv_parse(payload.p, payload.len, &why);
+    if (jv_type(jv_get(body, "alerts")) != JV_ARRAY) {
+        jv_free(body);
+        reply_take(x, m, payload);
+        return;
+    }
+    alerts_now(x->b, jv_get(body, "alerts"));
+    reply_jv(x, 200, body);
+}
+
 void ops_alerts(struct exchange *x)
 {
     struct query q;
     struct jv *errors = NULL;
     query_parse(&q, x->query, &errors);
     query_page(&q, &x->flight.request, &errors);
+    x->take = listed;
     if (exchange_fields(x, errors))
         exchange_ask(x, OP_OPS_ALERTS, KEY_OF_OPERATORS);
 }

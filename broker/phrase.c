@@ -53,16 +53,19 @@ static void add_field(struct buf *out, const char *at, size_t len, enum language
 {
     const char *bar = memchr(at, '|', len);
     size_t name = bar ? (size_t)(bar - at) : len;
-    bool is_n = is_name(at, name, "n"), is_m = is_name(at, name, "m");
+    const int64_t *number = is_name(at, name, "n")   ? &a->n
+                            : is_name(at, name, "m") ? &a->m
+                            : is_name(at, name, "k") ? &a->k
+                                                     : NULL;
     if (bar) {
         const char *one = bar + 1, *end = at + len, *second = memchr(one, '|', (size_t)(end - one));
-        CHECK((is_n || is_m) && second, "field=%.*s", (int)len, at);
-        if ((is_n ? a->n : a->m) == 1)
+        CHECK(number && second, "field=%.*s", (int)len, at);
+        if (*number == 1)
             buf_add(out, one, (size_t)(second - one));
         else
             buf_add(out, second + 1, (size_t)(end - second - 1));
-    } else if (is_n || is_m) {
-        add_number(out, is_n ? a->n : a->m, language);
+    } else if (number) {
+        add_number(out, *number, language);
     } else if (is_name(at, len, "time")) {
         add_time(out, a->time_ms);
     } else {

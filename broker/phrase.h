@@ -30,10 +30,10 @@ extern const struct word_row word_table[WORD_COUNT];
 struct phrase_args {
     const char *who, *why; /* NULL = "" */
     const char *how;       /* the options of a command */
-    int64_t n, m;
+    int64_t n, m, k;
     int64_t time_ms; /* a duration */
 };
-/* {who} {why} {how} {n} {m} {time}, and {n|one|many}: `one` when n is 1. Numbers are grouped as the language
+/* {who} {why} {how} {n} {m} {k} {time}, and {n|one|many}: `one` when n is 1. Numbers are grouped as the language
  * does. */
 void phrase_fill(struct buf *out, const char *text, enum language language, const struct phrase_args *args);
 

@@ -23,7 +23,7 @@
 #define WATCHED_EVERY_MS 2000
 #define WATCHED_MS 15000 /* after somebody looked */
 #define PATIENCE_MS 5000
-#define MOVES_MS 10000 /* something ended so lately: the queue moves */
+#define STALE_MS 15000 /* what waited so long ago tells no end */
 #define KEY_OF_SUMMARIES (UINT64_MAX - 1)
 
 struct summary {
@@ -148,7 +148,6 @@ struct summary_view summary_view(const struct broker *b)
                              .oldest_age_ms = -1,
                              .scheduled = -1,
                              .batches_open = -1,
-                             .clear_ms = -1,
                              .refused = -1};
     if (!s->body)
         return v;
@@ -158,7 +157,6 @@ struct summary_view summary_view(const struct broker *b)
     if (v.oldest_age_ms >= 0)
         v.oldest_age_ms += (int64_t)v.age_ms;
     v.scheduled = number_of(jv_get(queue, "scheduled"), "n");
-    v.clear_ms = number_of(queue, "clear_ms");
     jv_each(jv_get(s->body, "held"), held_add, &v.held);
     v.batches_open = number_of(jv_get(queue, "batches_open"), "n");
     int64_t until = number_of(jv_get(queue, "paused"), "until_ms");
@@ -240,28 +238,25 @@ static struct jv *count_jv(int64_t n, bool is_capped)
     return count;
 }
 
-bool summary_moves(const struct broker *b)
+struct queue_now summary_now(const struct broker *b)
 {
-    struct summary_view v = summary_view(b);
-    struct queue_sum lately;
-    if (!v.is_known || v.depth <= 0 || v.is_paused)
-        return false;
-    fleet_queue_since(b, MOVES_MS, &lately);
-    return lately.done || lately.failed || peers_count(b).queued_running;
-}
-
-/* At the rate of the batches, or else, of what ended in the last minute. */
-int64_t summary_clear_ms(const struct broker *b)
-{
-    struct summary_view v = summary_view(b);
-    struct queue_sum minute;
-    if (v.depth <= 0 && !v.held)
-        return 0;
-    if (!summary_moves(b))
-        return -1;
-    double s = rate_span(fleet_queue_since(b, RATE_MS, &minute));
-    double ended = (double)(minute.done + minute.failed);
-    return v.clear_ms >= 0 ? v.clear_ms : ended > 0 ? (int64_t)((double)v.depth * s * 1000 / ended) : -1;
+    struct queue_now now = {.view = summary_view(b), .pace.clear_ms = -1};
+    struct flow *flow = fleet_flow(b);
+    uint64_t at_ms = loop_now_ms(b->loop);
+    struct queue_sum grown;
+    bool waits = now.view.depth > 0 && !now.view.is_paused;
+    now.goes = flow_goes(flow, at_ms, waits, peers_count(b).queued_running);
+    flow_look(flow, at_ms, now.goes);
+    uint64_t span_ms = flow_span_ms(flow, at_ms, now.goes);
+    if (span_ms) {
+        double s = fleet_queue_since(b, span_ms, &grown);
+        now.pace = flow_pace((uint64_t)now.view.depth, grown.done + grown.failed, (uint64_t)(s * 1000));
+    }
+    if (now.view.is_depth_capped || now.view.age_ms > STALE_MS)
+        now.pace.clear_ms = -1;
+    if (now.view.is_known && now.view.depth <= 0 && !now.view.held)
+        now.pace.clear_ms = 0;
+    return now;
 }
 
 static void counts_set(const struct broker *b, struct jv *one, const struct summary_view *v)
@@ -279,19 +274,19 @@ static void counts_set(const struct broker *b, struct jv *one, const struct summ
 
 struct jv *summary_queue_jv(const struct broker *b)
 {
-    struct summary_view v = summary_view(b);
+    struct queue_now now = summary_now(b);
     struct queue_sum grown;
     const struct queue_sum *sum = fleet_queue(b);
-    if (!v.is_known)
+    if (!now.view.is_known)
         return NULL;
     struct jv *one = jv_new_object();
     jv_set_time(one, "as_of", b->summary->at_unix_ms);
-    counts_set(b, one, &v);
+    counts_set(b, one, &now.view);
     double s = fleet_queue_since(b, RATE_MS, &grown);
-    int64_t clear_ms = summary_clear_ms(b);
-    jv_set_number(one, "clear_s", clear_ms > 0 ? (double)clear_ms / 1000 : (double)clear_ms);
-    jv_set_bool(one, "moves", summary_moves(b));
-    jv_set_int(one, "held", v.held);
+    jv_set_number(one, "clear_s",
+                  now.pace.clear_ms > 0 ? (double)now.pace.clear_ms / 1000 : (double)now.pace.clear_ms);
+    jv_set_bool(one, "moves", now.goes);
+    jv_set_int(one, "held", now.view.held);
     s = rate_span(s);
     jv_set_number(one, "accepted_per_s", (double)grown.accepted / s);
     jv_set_number(one, "rejected_per_s", (double)grown.rejected / s);

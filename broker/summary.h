@@ -4,13 +4,13 @@
 #define CHASQUI_BROKER_SUMMARY_H
 
 #include "broker/broker.h"
+#include "broker/flow.h"
 
 struct summary_view { /* of the durable queue; -1 = unknown */
     bool is_known;
     uint64_t age_ms;
     int64_t depth, oldest_age_ms, scheduled, batches_open;
-    int64_t clear_ms; /* until all ready items have begun, at the rate of the batches */
-    int64_t held;     /* by pauses and portals; not included in depth */
+    int64_t held; /* by pauses and portals; not included in depth */
     bool is_depth_capped, is_paused;
     int64_t refused; /* rows recently refused by the database; -1 = none */
 };
@@ -19,11 +19,13 @@ void summary_destroy(struct summary **sp);
 void summary_tick(struct broker *b);    /* each second */
 void summary_watched(struct broker *b); /* a client is watching: ask more often for a while */
 struct summary_view summary_view(const struct broker *b);
-/* Whether work waits while other work ends or runs, however full the places are. */
-bool summary_moves(const struct broker *b);
-/* Time until all ready work has begun, as reported everywhere; 0 = nothing waits, -1 = nothing moves, or the rate
- * is unknown. */
-int64_t summary_clear_ms(const struct broker *b);
+/* How the durable queue is now. All that is said of it comes from one of these, so that its numbers agree. */
+struct queue_now {
+    struct summary_view view;
+    bool goes;             /* work waits, and goes on */
+    struct flow_pace pace; /* its clear_ms: 0 = nothing waits */
+};
+struct queue_now summary_now(const struct broker *b);
 void summary_refusal(const struct broker *b, char *why, size_t room); /* the reason of the latest refusal */
 /* Portals that are down or coming back, and paused parts of the queue. */
 typedef void summary_portal_fn(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,

@@ -4,7 +4,8 @@
  * once, the worst first. What it judges by stands here, what it says in
  * words.def. A part that died is said, with the others going on. What comes and
  * goes by itself is said when it stays (headline.c), and work that moves is busy
- * and no warning.
+ * and no warning. A sentence that stays a while says the numbers of now, or how
+ * long ago they were true.
  */
 #include "broker/words.h"
 #include "broker/alerts.h"
@@ -28,6 +29,7 @@
 #define ROBOTS_NAMED_MAX 5 /* more of them that are down are only counted */
 #define STALE_MS 15000
 #define OLD_MS 60000
+#define SPARE 10 /* the places were all taken, and at most one in so many is not now: that goes on being said */
 #define LANE_SLOW_MS 5000
 #define STALL_US 3000000
 #define PROCESSES_MAX 200
@@ -39,13 +41,21 @@
 #define BUSY_S 30
 #define LEFT_SHOWN_MS 60000 /* a dispatcher that was stopped on purpose */
 
+enum said {
+    SAID,    /* it is so */
+    NUMBERS, /* it is not so, and these are its numbers of now, if it is still said */
+    OVER     /* it is not so, and must not be said any more */
+};
+
 struct row {
     enum word word;
+    enum said said;
+    int64_t past_ms; /* it was so until so long ago; 0 = it is */
     char who[256];
     int64_t since_ms; /* unix; 0 = none */
     char why[256];
     char how[256]; /* a command's options */
-    int64_t n, m;
+    int64_t n, m, k;
     int64_t time_ms;
 };
 
@@ -314,16 +324,15 @@ static void processes_look(struct told *t)
 
 /* ---- queue, places, lanes ----------------------------------------------------------------------------------- */
 
-static void busy_say(struct told *t)
+/* Work waits, and nothing is wrong. */
+static void busy_say(struct told *t, const struct queue_now *now)
 {
-    struct queue_sum minute;
-    struct summary_view v = summary_view(t->b);
-    fleet_queue_since(t->b, RATE_MS, &minute);
-    int64_t clear_ms = summary_clear_ms(t->b);
-    struct row *r = say(t, clear_ms >= 0 ? WORD_BUSY_UNTIL : WORD_BUSY, NULL, 0);
-    r->n = v.depth;
-    r->m = (int64_t)(minute.done + minute.failed);
-    r->time_ms = clear_ms;
+    bool has_end = now->pace.clear_ms >= 0;
+    struct row *r = say(t, !now->goes ? WORD_WAITING : has_end ? WORD_BUSY_UNTIL : WORD_BUSY, NULL, 0);
+    r->n = now->view.depth;
+    r->m = (int64_t)now->pace.ended;
+    r->k = (int64_t)now->pace.in_s;
+    r->time_ms = now->pace.clear_ms;
 }
 
 static void portal_one(void *arg, const char *name, const char *state, const char *why, int64_t since_ms,
@@ -353,34 +362,54 @@ static void part_paused_one(void *arg, const struct part_pause *p)
              p->batch_id ? p->portal || p->action ? " --batch " : "--batch " : "", number);
 }
 
+/* Why work waits: all places are taken. */
+static void places_look(struct told *t, const struct queue_now *now, const struct fleet_count *places)
+{
+    int64_t waits = now->view.depth, spare = places->total - places->used;
+    bool is_full = places->total > 0 && spare <= 0, is_kept = waits > 0 && places->open_to_queue == 0,
+         is_nearly = spare <= (places->total >= 2 * SPARE ? places->total / SPARE : 1);
+    struct row *r = say(t, WORD_PLACES_FULL, NULL, 0);
+    if (now->view.is_paused || places->total <= 0 || !(is_full || is_kept || is_nearly)) {
+        r->said = OVER;
+        return;
+    }
+    r->word = is_full     ? waits > 0 ? WORD_PLACES_FULL_WAITING : WORD_PLACES_FULL
+              : is_kept   ? WORD_PLACES_KEPT
+              : waits > 0 ? WORD_PLACES_NEARLY
+                          : WORD_PLACES_BARELY;
+    r->said = (is_full || is_kept) && !now->goes ? SAID : NUMBERS;
+    r->n = r->word == WORD_PLACES_FULL ? places->total : waits;
+    r->m = r->word == WORD_PLACES_KEPT ? spare : places->used;
+    r->k = places->total;
+}
+
+/* Why work waits: one does not know. */
+static void old_look(struct told *t, const struct queue_now *now, const struct fleet_count *places)
+{
+    bool may_begin = now->view.depth > 0 && !now->view.is_paused && places->open_to_queue > 0;
+    struct row *r = say(t, WORD_QUEUE_OLD, NULL, t->now_ms - now->view.oldest_age_ms);
+    r->said = !may_begin ? OVER : now->view.oldest_age_ms > OLD_MS && !now->goes ? SAID : NUMBERS;
+}
+
 static void queue_look(struct told *t)
 {
-    struct summary_view v = summary_view(t->b);
-    struct fleet_count places = fleet_count(t->b);
-    bool is_full = places.total > 0 && places.used >= places.total;
-    if (!v.is_known)
+    struct queue_now now = summary_now(t->b);
+    struct fleet_count places = fleet_count(t->b); /* of robots that are not down: else that is what is said */
+    if (!now.view.is_known)
         return;
-    if (v.age_ms > STALE_MS && peers_ready(t->b))
-        say(t, WORD_QUEUE_STALE, NULL, t->now_ms - (int64_t)v.age_ms);
-    if (v.refused > 0) {
+    if (now.view.age_ms > STALE_MS && peers_ready(t->b))
+        say(t, WORD_QUEUE_STALE, NULL, t->now_ms - (int64_t)now.view.age_ms);
+    if (now.view.refused > 0) {
         struct row *r = say(t, WORD_REFUSED, NULL, 0);
-        r->n = v.refused;
+        r->n = now.view.refused;
         summary_refusal(t->b, r->why, sizeof(r->why));
     }
-    bool has_places = places.total > 0; /* of robots that are not down: else that is what is said */
     summary_each_portal(t->b, portal_one, t);
     summary_each_pause(t->b, part_paused_one, t);
-    if (v.is_paused)
+    if (now.view.is_paused)
         summary_pause(t->b, say(t, WORD_QUEUE_PAUSED, NULL, 0)->why, sizeof(((struct row *)0)->why));
-    else if (summary_moves(t->b))
-        return;
-    else if (!is_full && v.depth > 0 && has_places && places.open_to_queue == 0)
-        say_count(t, WORD_PLACES_KEPT, v.depth, places.total - places.used);
-    else if (!is_full && v.depth > 0 && has_places && v.oldest_age_ms > OLD_MS)
-        say(t, WORD_QUEUE_OLD, NULL, t->now_ms - v.oldest_age_ms);
-    if (is_full)
-        say_count(t, v.depth > 0 ? WORD_PLACES_FULL_WAITING : WORD_PLACES_FULL,
-                  v.depth > 0 ? v.depth : places.total, 0);
+    places_look(t, &now, &places);
+    old_look(t, &now, &places);
 }
 
 static void lanes_look(struct told *t)
@@ -390,12 +419,18 @@ static void lanes_look(struct told *t)
         uint64_t oldest = flights_oldest_ms(t->b, lane);
         if (flights_depth(t->b, lane) >= (uint64_t)t->b->conf->queue_max_depth)
             say(t, WORD_LANE_FULL, lane_name[lane], 0);
-        else if (oldest > LANE_SLOW_MS)
-            say(t, WORD_LANE_SLOW, lane_name[lane], t->now_ms - (int64_t)oldest);
+        else if (oldest)
+            say(t, WORD_LANE_SLOW, lane_name[lane], t->now_ms - (int64_t)oldest)->said =
+                oldest > LANE_SLOW_MS ? SAID : NUMBERS;
     }
     tally_minute(t->b->tally, loop_now_ms(t->b->loop), &minute);
-    if (minute.errors >= ERRORS_LEAST && (double)minute.errors > (double)minute.answers * ERRORS_SHARE)
-        say_count(t, WORD_ERRORS_MANY, (int64_t)(minute.errors * 100 / minute.answers), 0);
+    if (minute.errors && minute.answers) {
+        bool is_many =
+            minute.errors >= ERRORS_LEAST && (double)minute.errors > (double)minute.answers * ERRORS_SHARE;
+        struct row *r = say(t, WORD_ERRORS_MANY, NULL, 0);
+        r->n = (int64_t)(minute.errors * 100 / minute.answers);
+        r->said = is_many ? SAID : NUMBERS;
+    }
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------------- */
@@ -407,10 +442,24 @@ static int worst_first(const void *a, const void *b)
     return by_level ? by_level : (int)x->word - (int)y->word;
 }
 
-static void set_text(struct jv *one, const char *key, const char *text, enum language language,
+static void past_add(struct buf *out, int64_t ago_ms, enum language language)
+{
+    static const char *const past[] = {[ENGLISH] = "Until {time} ago: ", [SPANISH] = "Hasta hace {time}: "};
+    phrase_fill(out, past[language], language, &(struct phrase_args){.time_ms = ago_ms});
+}
+
+void words_past(struct buf *out, int64_t ago_ms, enum language language, const char *text)
+{
+    past_add(out, ago_ms, language);
+    buf_adds(out, text);
+}
+
+static void set_text(struct jv *one, const char *key, int64_t past_ms, const char *text, enum language language,
                      const struct phrase_args *args)
 {
     struct buf out = {0};
+    if (past_ms)
+        past_add(&out, past_ms, language);
     phrase_fill(&out, text, language, args);
     jv_set_str(one, key, out.data);
     buf_free(&out);
@@ -420,16 +469,16 @@ static void set_text(struct jv *one, const char *key, const char *text, enum lan
 static struct jv *row_jv(const struct broker *b, const struct row *r)
 {
     const struct word_row *w = &word_table[r->word];
-    struct phrase_args args = {r->who, r->why, r->how, r->n, r->m, r->time_ms};
+    const struct phrase_args args = {r->who, r->why, r->how, r->n, r->m, r->k, r->time_ms};
     struct jv *one = jv_new_object();
     jv_set_str(one, "level", word_level_name[w->level]);
     jv_set_str(one, "code", w->code);
     jv_set_str(one, "who", r->who[0] ? r->who : NULL);
     jv_set_time(one, "since", r->since_ms);
-    set_text(one, "text", w->text[ENGLISH], ENGLISH, &args);
-    set_text(one, "text_es", w->text[SPANISH], SPANISH, &args);
-    set_text(one, "todo", w->todo[ENGLISH], ENGLISH, &args);
-    set_text(one, "todo_es", w->todo[SPANISH], SPANISH, &args);
+    set_text(one, "text", r->past_ms, w->text[ENGLISH], ENGLISH, &args);
+    set_text(one, "text_es", r->past_ms, w->text[SPANISH], SPANISH, &args);
+    set_text(one, "todo", 0, w->todo[ENGLISH], ENGLISH, &args);
+    set_text(one, "todo_es", 0, w->todo[SPANISH], SPANISH, &args);
     jv_set(one, "alert", b && w->level != WORD_OK ? alerts_of(b, w->code, r->who) : NULL);
     return one;
 }
@@ -437,21 +486,35 @@ static struct jv *row_jv(const struct broker *b, const struct row *r)
 /* What comes and goes by itself while work goes on. */
 static bool flutters(enum word word)
 {
-    static const enum word those[] = {WORD_QUEUE_OLD,           WORD_PLACES_KEPT,    WORD_PLACES_FULL,
-                                      WORD_PLACES_FULL_WAITING, WORD_LANE_SLOW,      WORD_ERRORS_MANY,
-                                      WORD_ROBOT_SUSPECT,       WORD_ROBOT_AT_LIMIT, WORD_COMPANY_AT_LIMIT,
-                                      WORD_TOKEN_AT_LIMIT,      WORD_DATABASE_SLOW};
+    static const enum word those[] = {WORD_QUEUE_OLD,        WORD_PLACES_FULL,    WORD_LANE_SLOW,
+                                      WORD_ERRORS_MANY,      WORD_ROBOT_SUSPECT,  WORD_ROBOT_AT_LIMIT,
+                                      WORD_COMPANY_AT_LIMIT, WORD_TOKEN_AT_LIMIT, WORD_DATABASE_SLOW};
     for (unsigned i = 0; i < sizeof those / sizeof those[0]; i++)
         if (those[i] == word)
             return true;
     return false;
 }
 
-/* One of those that say how full it is or who waits: of these only one is said at a time. */
-static bool is_of_queue(enum word word)
+/* The sentences of how full it is are one to headline.c: each may take another's turn at once. */
+static enum word kind_of(enum word word)
 {
-    return word == WORD_QUEUE_OLD || word == WORD_PLACES_KEPT || word == WORD_PLACES_FULL ||
-           word == WORD_PLACES_FULL_WAITING;
+    static const enum word those[] = {WORD_PLACES_KEPT, WORD_PLACES_FULL_WAITING, WORD_PLACES_NEARLY,
+                                      WORD_PLACES_BARELY};
+    for (unsigned i = 0; i < sizeof those / sizeof those[0]; i++)
+        if (those[i] == word)
+            return WORD_PLACES_FULL;
+    return word;
+}
+
+static bool is_shown(struct headline *h, const struct row *r)
+{
+    enum word kind = kind_of(r->word);
+    if (r->said == OVER)
+        headline_over(h, kind, r->who);
+    return !flutters(kind)      ? r->said == SAID
+           : r->said == SAID    ? headline_holds(h, kind, r->who, r)
+           : r->said == NUMBERS ? headline_lingers(h, kind, r->who)
+                                : false;
 }
 
 /* Takes out what does not hold for long enough yet, and puts in what held until a moment ago. */
@@ -459,20 +522,18 @@ static void settle(struct told *t)
 {
     struct headline *h = t->b->headline;
     const struct row *kept;
+    uint64_t ago_ms;
     unsigned n = 0, at = 0;
-    bool has_queue = false;
     headline_look(h, loop_now_ms(t->b->loop));
     for (unsigned i = 0; i < t->n; i++)
-        if (!flutters(t->row[i].word) ||
-            headline_holds(h, is_of_queue(t->row[i].word) ? WORD_PLACES_FULL : t->row[i].word, t->row[i].who,
-                           &t->row[i])) {
-            has_queue |= is_of_queue(t->row[i].word);
+        if (is_shown(h, &t->row[i]))
             t->row[n++] = t->row[i];
-        }
     t->n = n;
-    while ((kept = headline_kept(h, &at)))
-        if (t->n < ROWS_MAX && !(has_queue && is_of_queue(kept->word)))
-            t->row[t->n++] = *kept;
+    while ((kept = headline_kept(h, &at, &ago_ms)))
+        if (t->n < ROWS_MAX) {
+            t->row[t->n] = *kept;
+            t->row[t->n++].past_ms = (int64_t)ago_ms;
+        }
 }
 
 static struct told *look_at_all(const struct broker *b)
@@ -514,8 +575,9 @@ static struct jv *well_jv(const struct told *t, bool is_well)
     struct jv *one = NULL;
     first->b = t->b;
     first->now_ms = t->now_ms;
-    if (summary_moves(t->b)) {
-        busy_say(first);
+    struct queue_now now = summary_now(t->b);
+    if (now.goes || (is_well && now.view.depth > 0 && !now.view.is_paused)) {
+        busy_say(first, &now);
     } else if (is_well) {
         struct row *r = say(first, WORD_WELL, NULL, 0);
         r->n = peers_count(t->b).usable;

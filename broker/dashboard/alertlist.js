@@ -2,7 +2,7 @@
 /* alertlist.js - the alerts: what goes on, who knows of it and why, what is muted and until when, what was sent, and what is over. */
 import {h} from './view.js';
 import {t, word, name as nameOf} from './text.js';
-import {ask, mayAct} from './broker.js';
+import {ask, mayAct, world} from './broker.js';
 import {panel, badge, button, failure, table} from './part.js';
 import {moment, ago, number} from './format.js';
 import {acknowledge, mute, unmute} from './alerts.js';
@@ -64,11 +64,22 @@ export function enter() {
     page.enter('all');
 }
 
+/* An open one in the words of this second, where the headline has it; else what the list says of it is asked for again. */
+function now(open) {
+    const said = (world.stats?.words || []).filter(one => one.level !== 'ok'), is = (a, b) => a.code === b.code && (a.who || '') === (b.who || '');
+    if (world.stats && (open.some(one => !said.some(word => is(one, word))) || said.some(word => word.alert && !open.some(one => is(one, word)))))
+        page.changed(() => location.hash.startsWith('#/alerts'));
+    return open.map(one => {
+        const {text, text_es, todo, todo_es, level: its} = said.find(word => is(one, word)) || one;
+        return {...one, text, text_es, todo, todo_es, level: its};
+    });
+}
+
 export function draw() {
     const {told} = page;
     if (!told)
         return page.empty('alerts', t('alerts_title'));
-    return [list('alerts', t('alerts_title'), told.alerts.filter(one => one.state === 'open'), true, t('alerts_none')),
+    return [list('alerts', t('alerts_title'), now(told.alerts.filter(one => one.state === 'open')), true, t('alerts_none')),
         h('div', {class: 'grid', key: 'grid'}, mutes(told), channels(told)),
         list('over', t('alerts_over'), told.alerts.filter(one => one.state !== 'open').slice(0, 50), false, t('alerts_over_none'))];
 }

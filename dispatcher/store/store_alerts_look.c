@@ -26,6 +26,7 @@ static struct jv *alert_jv(struct db *db)
         jv_set_str(one, texts[i], i == 1 && !*db_str(db, 2, NULL) ? NULL : db_str(db, 1 + i, NULL));
     jv_set_time(one, "first_at", db_i64(db, 9));
     jv_set_time(one, "seen_at", db_i64(db, 10));
+    jv_set_int(one, "said_s_ago", db_i64(db, 18) > 0 ? db_i64(db, 18) : 0);
     jv_set_time(one, "ended_at", db_i64(db, 11));
     jv_set_str(one, "acked_by", db_str(db, 12, NULL));
     jv_set_time(one, "acked_at", db_i64(db, 13));
@@ -45,7 +46,7 @@ static enum db_rc alerts_read(struct db *db, unsigned limit, struct jv *list)
         "CAST(UNIX_TIMESTAMP(a.seen_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.ended_at) * 1000 AS INT), a.acked_by, CAST(UNIX_TIMESTAMP(a.acked_at) * 1000 AS INT), (SELECT "
         "CAST(UNIX_TIMESTAMP(MAX(m.until_at)) * 1000 AS INT) FROM chasqui_alert_mutes m WHERE m.code = a.code AND (m.who = '' OR m.who = a.who) AND m.until_at > NOW(6)), "
         "CAST(UNIX_TIMESTAMP(a.webhook_told_at) * 1000 AS INT), CAST(UNIX_TIMESTAMP(a.mail_told_at) * 1000 AS INT), " ALERT_ACK_REASON
-        " FROM chasqui_alerts a ORDER BY a.ended_at IS NOT NULL, "
+        ", TIMESTAMPDIFF(SECOND, a.seen_at, NOW(6)) FROM chasqui_alerts a ORDER BY a.ended_at IS NOT NULL, "
         "a.ended_at DESC, a.level DESC, a.first_at LIMIT ?",
         "u", (uint64_t)limit));
     while (db_next(db))

@@ -17,8 +17,7 @@
 
 #define RECENT "500" /* jobs begun last, whose rate tells how long the rest will take */
 #define RECENT_LEAST 10
-#define MOVES_US 10000000  /* something began so lately: the batch moves */
-#define BATCHES_OF_RATE 20 /* the oldest that are not finished */
+#define MOVES_US 2000000 /* something began so lately: the batch moves */
 
 static const char *const item_state_name[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
 #define ITEM_STATES (sizeof(item_state_name) / sizeof(item_state_name[0]))
@@ -59,6 +58,7 @@ struct shape {
     struct jv *waits;  /* what holds all that waits of it; owned, NULL = nothing was looked for */
     bool stands;       /* by that, nothing of it begins */
     bool moves;        /* some of it runs, or began a moment ago */
+    bool begins;       /* some of it began, as lately as its rate lets expect */
 };
 
 #define SHAPE_COLUMNS                                                                                                                             \
@@ -134,7 +134,9 @@ static enum db_rc rate_read(struct db *db, struct shape *s)
         unsigned lately = db_u64(db, 2) >= RECENT_LEAST ? 2 : 0;
         n = db_u64(db, lately);
         us = db_i64(db, lately + 1) > 0 ? db_u64(db, lately + 1) : 0;
-        s->moves = db_u64(db, 5) || (n && db_i64(db, 4) < MOVES_US);
+        int64_t ago_us = db_i64(db, 4), gap_us = n ? (int64_t)(us / n) : 0;
+        s->moves = db_u64(db, 5) || (n && ago_us < MOVES_US);
+        s->begins = n && ago_us < (3 * gap_us > MOVES_US ? 3 * gap_us : MOVES_US);
     }
     s->seen = n && us ? n : ended;
     if (n && !s->moves)
@@ -162,10 +164,10 @@ static enum db_rc oldest_read(struct db *db, struct shape *s)
     return DB_OK;
 }
 
-/* A batch that may begin, and of which nothing goes on: are the places taken? */
+/* A batch that may begin, and of which nothing begins: are the places taken? What runs of it frees places only if it closes its sessions. */
 static enum db_rc full_look(struct db *db, const struct work_room *room, struct shape *s)
 {
-    if (!s->count[0] || s->moves || !s->age_ms || s->stands)
+    if (!s->count[0] || (s->moves && (s->closes || s->begins)) || !s->age_ms || s->stands)
         return DB_OK;
     size_t before = jv_len(s->waits);
     TRY(places_look(db, room, false, s->waits));
@@ -342,25 +344,6 @@ void store_batch(struct db *db, void *arg)
 {
     struct store_batch *op = arg;
     op->rc = store_rc_of(db ? batch_read(db, op) : DB_GONE);
-}
-
-enum db_rc batches_rate(struct db *db, double *per_second)
-{
-    struct shape page[BATCHES_OF_RATE];
-    unsigned n = 0;
-    *per_second = 0;
-    TRY(db_query(
-        db,
-        "SELECT " SHAPE_COLUMNS
-        "FROM chasqui_batches b FORCE INDEX (by_status) WHERE b.status IN ('open', 'running') ORDER BY b.id LIMIT ?",
-        "u", (uint64_t)BATCHES_OF_RATE));
-    while (n < BATCHES_OF_RATE && db_next(db))
-        shape_read(db, &page[n++]);
-    for (unsigned i = 0; i < n; i++) {
-        TRY(rate_read(db, &page[i]));
-        *per_second += page[i].per_second;
-    }
-    return DB_OK;
 }
 
 /* ---- the list ----------------------------------------------------------------------------------------------- */

@@ -406,8 +406,6 @@ struct store_batches { /* a page of batches, newest first, for operators */
     enum store_rc rc;
 };
 void store_batches(struct db *db, void *op);
-/* Items of unfinished batches that begin in a second, by the same count that tells a batch's end; 0 = not known. */
-enum db_rc batches_rate(struct db *db, double *per_second);
 struct
     store_batch_cancel { /* what is left: waiting items are cancelled, running ones are asked to stop. A step of at most 1000 items a
                              * call: submit it again while `more`. */

@@ -68,22 +68,6 @@ static enum db_rc oldest_read(struct db *db, struct jv *queue)
     return DB_OK;
 }
 
-/* When all that is ready will have begun, at the rate of the batches. */
-static enum db_rc clear_read(struct db *db, struct jv *queue)
-{
-    const struct jv *ready = jv_get(queue, "ready");
-    double per_second, waiting = 0, n;
-    jv_set(queue, "clear_ms", NULL);
-    for (size_t i = 0; i < jv_len(ready); i++)
-        waiting += jv_number(jv_get(jv_at(ready, i), "n"), &n) ? n : 0;
-    if (!waiting)
-        return DB_OK;
-    TRY(batches_rate(db, &per_second));
-    if (per_second > 0)
-        jv_set_int(queue, "clear_ms", (int64_t)(waiting * 1000 / per_second));
-    return DB_OK;
-}
-
 static enum db_rc counts_read(struct db *db, struct jv *queue)
 {
     TRY(db_query(
@@ -240,7 +224,6 @@ static enum db_rc summary_read(struct db *db, struct jv *body)
     else
         jv_set(queue, "oldest_age_ms", NULL);
     TRY(counts_read(db, queue));
-    TRY(clear_read(db, queue));
     TRY(paused_read(db, queue));
     TRY(refused_read(db, body));
     TRY(portals_sum(db, body));

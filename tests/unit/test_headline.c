@@ -11,7 +11,8 @@
 static const int *kept_one(struct headline *h)
 {
     unsigned at = 0;
-    return headline_kept(h, &at);
+    uint64_t ago_ms;
+    return headline_kept(h, &at, &ago_ms);
 }
 
 static void test_a_moment_is_not_said_and_a_gap_is_no_end(void **state)
@@ -59,6 +60,39 @@ static void test_each_thing_is_its_own(void **state)
     headline_destroy(&h);
 }
 
+/* What lingers is said with its numbers of now; without them it is told how long ago it held; what would be untrue goes at once. */
+static void test_what_lingers(void **state)
+{
+    struct headline *h = headline_new(sizeof(int));
+    int row = 7;
+    unsigned at = 0;
+    uint64_t now, ago_ms;
+    (void)state;
+    for (now = 1000; now <= 6000; now += 1000) {
+        headline_look(h, now);
+        assert_false(headline_lingers(h, 4, "r1")); /* it never held: its numbers alone are not said */
+        headline_holds(h, 3, "r1", &row);
+    }
+    for (; now <= 6000 + HEADLINE_OFF_MS; now += 1000) {
+        headline_look(h, now);
+        assert_true(headline_lingers(h, 3, "r1"));
+        assert_null(kept_one(h)); /* it is said once */
+    }
+    headline_look(h, now);
+    assert_false(headline_lingers(h, 3, "r1"));
+    for (uint64_t until = now + 6000; now <= until; now += 1000) {
+        headline_look(h, now);
+        headline_holds(h, 3, "r1", &row);
+    }
+    headline_look(h, now + 2000);
+    assert_ptr_not_equal(headline_kept(h, &at, &ago_ms), NULL);
+    assert_int_equal(ago_ms, 3000);
+    headline_over(h, 3, "r1");
+    assert_null(kept_one(h));
+    assert_false(headline_lingers(h, 3, "r1"));
+    headline_destroy(&h);
+}
+
 /* Nobody looked for a while: what held before tells nothing of the time between. */
 static void test_a_look_that_comes_late_begins_anew(void **state)
 {
@@ -93,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_moment_is_not_said_and_a_gap_is_no_end),
         cmocka_unit_test(test_each_thing_is_its_own),
+        cmocka_unit_test(test_what_lingers),
         cmocka_unit_test(test_a_look_that_comes_late_begins_anew),
         cmocka_unit_test(test_beyond_the_table),
     };

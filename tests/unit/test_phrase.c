@@ -25,6 +25,7 @@ static void test_fields(void **state)
     says("{who}: {why}", ENGLISH, &a, "r1: {n} {x"); /* what is filled in is not looked at again */
     says("{n} {n|job|jobs}, {m} {m|robot|robots}", ENGLISH, &a, "1,204 jobs, 1 robot");
     says("{n} {n|trabajo|trabajos}", SPANISH, &a, "1.204 trabajos");
+    says("{k} {k|day|days}", ENGLISH, &(struct phrase_args){.k = 1}, "1 day");
     a.who = a.why = NULL;
     says("[{who}{why}]", ENGLISH, &a, "[]");
 }
@@ -58,7 +59,7 @@ static bool has(const char *text, const char *field)
 
 static void test_every_row_can_be_said_in_both_languages(void **state)
 {
-    static const char *const fields[] = {"who", "why", "time"};
+    static const char *const fields[] = {"who", "why", "time", "n", "m", "k"};
     struct phrase_args a = {.who = "d2", .why = "refused", .n = 2, .m = 3, .time_ms = 12000};
     (void)state;
     for (unsigned i = 0; i < WORD_COUNT; i++) {
@@ -67,7 +68,7 @@ static void test_every_row_can_be_said_in_both_languages(void **state)
         assert_true(!*w->todo[ENGLISH] == !*w->todo[SPANISH]);
         assert_true(w->level == WORD_OK || *w->todo[ENGLISH] || i == WORD_BROKER_STOPPING);
         assert_true(i == 0 || word_table[i - 1].level >= w->level); /* the worst first */
-        for (unsigned k = 0; k < 3; k++)
+        for (unsigned k = 0; k < 6; k++)
             assert_true(has(w->text[ENGLISH], fields[k]) == has(w->text[SPANISH], fields[k]));
         for (enum language l = ENGLISH; l <= SPANISH; l++) {
             struct buf out = {0};

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What the headline says is so: number, pace and end agree at each look, and no end is told while nothing moves."""
+
+import re
+import time
+
+from harness.wait import wait_until
+
+FULL = ("places_full", "places_kept")
+END = re.compile(r"^Busy: ([\d,]+) jobs? waits?, about (\d+) (s|min|h) at this pace \(([\d,]+) ended in the last (\d+) s\)\.$")
+WAITS = re.compile(r"([\d,]+) jobs? waits?\b")
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+
+def number(text):
+    return int(text.replace(",", ""))
+
+
+def check(told):
+    """Does one answer agree with itself?"""
+    queue, first = told["queue"], told["words"][0]
+    for row in told["words"]:
+        if row["code"].startswith("busy") or row["code"] in FULL:
+            waits = WAITS.search(row["text"])
+            assert (number(waits[1]) if waits else 0) == queue["depth"]["n"], row["text"]
+    end = next((END.match(row["text"]) for row in told["words"] if row["code"] == "busy_until"), None)
+    assert (end is not None) == any(row["code"] == "busy_until" for row in told["words"])
+    if first["code"] == "busy":
+        assert queue["clear_s"] is None
+    if not end:
+        return
+    assert queue["moves"]
+    waiting, ended, span = number(end[1]), number(end[4]), int(end[5])
+    assert abs(waiting * span / ended - queue["clear_s"]) < 0.01 and 15 <= span <= 61
+    assert 0 <= queue["clear_s"] - int(end[2]) * SECONDS[end[3]] < SECONDS[end[3]]
+    assert ended <= queue["done_total"] + queue["failed_total"]
+
+
+def looks(system, until, timeout):
+    """Looks each 0.3 s, at all that is said, until `until` holds: the answers."""
+    seen, end = [], time.monotonic() + timeout
+    while not seen or not until(seen):
+        assert time.monotonic() < end, seen[-1]["words"]
+        told = system.ops.get("/api/v1/ops/stats", query={"history": 0}).expect(200).json
+        check(told)
+        seen.append(told)
+        time.sleep(0.3)
+    return seen
+
+
+def first(told):
+    return told["words"][0]["code"]
+
+
+def still(told):
+    """No place is free, and nothing is under way."""
+    return told["places"]["free"] == 0 and told["queue"]["running"]["n"] == 0 and told["queue"]["depth"]["n"] > 0
+
+
+def close(system, n):
+    for row in system.ops.get("/api/v1/ops/sessions", query={"state": "active"}).expect(200).json["sessions"][:n]:
+        system.ops.post(f"/api/v1/ops/sessions/{row['session_id']}/close").expect(200)
+
+
+def test_the_headline_agrees_with_itself(make_system):
+    system = make_system(capacity=4, robot_options={"login_ms": "400-800"}, settings={"queue.interactive_percent": 0, "alerts.every_s": 1, "alerts.gone_s": 5})
+    body = {"portal": "sunat", "action": "sunat.menu_sol_login"}
+    params = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
+    items = [{"company_id": n, "params": params} for n in range(1, 161)]
+    system.api.post("/api/v1/app/batches", {**body, "close": True, "items": items}).expect(202)
+    seen = looks(system, lambda seen: first(seen[-1]) == "busy_until", 60)
+    assert "places_full" not in {first(told) for told in seen}, "rounds that take turns are busy, and no warning"
+    seen = looks(system, lambda seen: seen[-1]["queue"]["depth"]["n"] < 25, 90)
+    assert {first(told) for told in seen} <= {"busy", "busy_until"} and sum(first(told) == "busy_until" for told in seen) > len(seen) * 0.8
+
+    # log-ins that keep their places fill these: at once no end is told, then that all are taken, and that stays so
+    items = [{"company_id": n, "params": params} for n in range(1001, 1061)]
+    system.api.post("/api/v1/app/batches", {**body, "priority": 9, "items": items}).expect(202)
+    seen = looks(system, lambda seen: sum(map(still, seen)) > 40, 60)
+    stopped = next(i for i, told in enumerate(seen) if still(told))
+    assert not any(first(told) == "busy_until" for told in seen[stopped + 8 :]), "2.4 s: what is seen of the places is up to 2 s old"
+    assert [first(told) for told in seen[-10:]] == ["places_full"] * 10
+    changes = sum(first(a) != first(b) for a, b in zip(seen, seen[1:], strict=False))
+    assert changes <= 4, [first(told) for told in seen]
+
+    # an open alert says the numbers of now, and ends a little after the headline has left it
+    def alert():
+        return next((one for one in system.ops.get("/api/v1/ops/alerts").expect(200).json["alerts"] if one["code"] == "places_full"), None)
+
+    def agrees():
+        told, one = system.ops.get("/api/v1/ops/stats", query={"history": 0}).expect(200).json, alert()
+        return one and one["said_s_ago"] == 0 and one["state"] == "open" and one["text"] == told["words"][0]["text"]
+
+    wait_until(agrees, 10, "the alert says what the headline says")
+    waited = seen[-1]["queue"]["depth"]["n"]
+    close(system, 2)
+    looks(system, lambda seen: seen[-1]["queue"]["depth"]["n"] == waited - 2, 20)
+    for batch in system.ops.get("/api/v1/ops/batches").expect(200).json["batches"]:
+        system.api.delete(f"/api/v1/app/batches/{batch['id']}")
+    looks(system, lambda seen: seen[-1]["queue"]["depth"]["n"] == 0 and not still(seen[-1]), 20)
+    close(system, 4)
+    gone = looks(system, lambda seen: "places_full" not in [row["code"] for row in seen[-1]["words"]], 60)
+    assert gone
+    begun = time.monotonic()
+    wait_until(lambda: alert()["state"] == "ended", 20, "the alert ends")
+    assert time.monotonic() - begun < 15
+    assert not alert()["text"].startswith("Until"), "what is over says what it was"
