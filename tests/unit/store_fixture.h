@@ -11,21 +11,16 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "dispatcher/store/store_sql.h"
+#include "tests/unit/test.h"
 
 #include <fcntl.h>
 #include <ftw.h>
 #include <glob.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 extern char **environ;
 
@@ -233,6 +228,8 @@ static inline int reset(void **state)
     robot[3] = robot_add("r3", BASE(3), 2);
     return 0;
 }
+
+#define STORE_TEST(name) TEST_WITH(name, reset, NULL)
 
 static inline struct lease lease_make(void)
 {

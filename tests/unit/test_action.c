@@ -3,11 +3,7 @@
 #include "common/action.h"
 
 #include "common/zpl.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct buf why;
 static struct action_table table;
@@ -43,9 +39,8 @@ static void assert_refused(const char *lines, const char *message)
     assert_string_equal(why.data, wanted);
 }
 
-static void test_built_in(void **state)
+TEST(test_built_in)
 {
-    (void)state;
     assert_true(load(""));
     assert_int_equal(table.n, 2);
     const struct action *a = action_find(&table, "sunat.menu_sol_login");
@@ -69,9 +64,8 @@ static void test_built_in(void **state)
     assert_null(action_find(&table, ""));
 }
 
-static void test_one_of_the_file(void **state)
+TEST(test_one_of_the_file)
 {
-    (void)state;
     assert_true(load("actions\n"
                      "    sat-mx.v2.list\n"
                      "        method = GET\n"
@@ -97,9 +91,8 @@ static void test_one_of_the_file(void **state)
 }
 
 /* What a log-in does not say of its errors is as with the built-in one; an action in a session has none. */
-static void test_errors(void **state)
+TEST(test_errors)
 {
-    (void)state;
     assert_true(load("actions\n"
                      "    acme.login\n        path = /l\n        session = create\n"
                      "    acme.other\n        path = /o\n        session = create\n        final_errors = locked\n"
@@ -116,12 +109,11 @@ static void test_errors(void **state)
     assert_null(action_find(&table, "acme.form")->portal_errors);
 }
 
-static void test_names(void **state)
+TEST(test_names)
 {
     static const char *const bad[] = {
         "echo",       ".echo",       "sunat.",
         "sun@t.echo", "sun/at.echo", "s.2345678901234567890123456789012345678901234567890123456789012345"};
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[256];
         snprintf(text, sizeof text, "actions\n    %s\n        path = /x\n        session = use\n", bad[i]);
@@ -135,10 +127,9 @@ static void test_names(void **state)
     assert_string_equal(why.data, "x.conf:5: actions.a.b: given twice\n");
 }
 
-static void test_paths(void **state)
+TEST(test_paths)
 {
     static const char *const bad[] = {"x", "", "/a?b", "'/a#b'", "/../x", "/a..b", "'/a b'", "/a\\b", "/\xc3\xb1"};
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[256];
         snprintf(text, sizeof text, "actions\n    a.b\n        session = use\n        path = %s\n", bad[i]);
@@ -148,9 +139,8 @@ static void test_paths(void **state)
     assert_true(load("actions\n    a.b\n        session = use\n        path = /a/b-c_d.e~f%20g\n"));
 }
 
-static void test_other_keys(void **state)
+TEST(test_other_keys)
 {
-    (void)state;
     assert_refused("        path = /\n        session = use\n        method = PUT\n",
                    "5: actions.sunat.echo.method: method must be GET or POST");
     assert_refused("        path = /\n        session = maybe\n",
@@ -180,11 +170,4 @@ static void test_other_keys(void **state)
                    "2: actions.sunat.echo: a log-in (session = create) must be a POST");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_built_in), cmocka_unit_test(test_one_of_the_file), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_names),    cmocka_unit_test(test_paths),           cmocka_unit_test(test_other_keys),
-    };
-    return cmocka_run_group_tests(tests, NULL, clean_up);
-}
+TEST_MAIN(NULL, clean_up)

@@ -4,13 +4,7 @@
 #include "dispatcher/queue/alert_text.h"
 
 #include "common/jv.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct alert_told told[ALERTS_TOLD_MAX];
 
@@ -44,10 +38,9 @@ static char *member(const struct buf *json, const char *key)
     return copy;
 }
 
-static void test_slack_and_telegram(void **state)
+TEST(test_slack_and_telegram)
 {
     struct buf out = {0};
-    (void)state;
     one(ALERT_BEGUN, "Robot <!channel> & <https://evil|ours> is down.", "x");
     struct alert_message m = message(1, false);
     alert_slack(&out, &m);
@@ -68,10 +61,9 @@ static void test_slack_and_telegram(void **state)
 }
 
 /* Characters beyond the first plane count as two: neither is ever refused as too long. */
-static void test_long_ones_are_cut(void **state)
+TEST(test_long_ones_are_cut)
 {
     struct buf out = {0};
-    (void)state;
     for (unsigned i = 0; i < ALERTS_TOLD_MAX; i++) {
         told[i] = (struct alert_told){.id = i + 1};
         for (unsigned k = 0; k < ALERT_TEXT_MAX; k++)
@@ -93,11 +85,10 @@ static void test_long_ones_are_cut(void **state)
     buf_free(&out);
 }
 
-static void test_a_mail(void **state)
+TEST(test_a_mail)
 {
     static const uint8_t id[ID_TOKEN_BYTES] = {0xab};
     struct buf out = {0};
-    (void)state;
     one(ALERT_ENDED, "Down\r\nBcc: all@example.com\r\n\r\nhello",
         "El robot est\xc3\xa1 ca\xc3\xad"
         "do\nBcc: x@example.com, y con una explicaci\xc3\xb3n muy larga que no cabe en una l\xc3\xadnea");
@@ -122,9 +113,4 @@ static void test_a_mail(void **state)
     buf_free(&out);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slack_and_telegram),
-                                       cmocka_unit_test(test_long_ones_are_cut), cmocka_unit_test(test_a_mail)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

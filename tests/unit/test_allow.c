@@ -3,13 +3,9 @@
 #include "common/allow.h"
 
 #include "common/log.h"
+#include "tests/unit/test.h"
 #include <czmq.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 static char dir[64];
 
@@ -55,10 +51,9 @@ static void write_text(const char *name, const char *text)
     fclose(f);
 }
 
-static void test_roles(void **state)
+TEST_WITH(test_roles, make_dir, remove_dir)
 {
     uint8_t by_name[KEY_BYTES], by_prefix[KEY_BYTES], by_metadata[KEY_BYTES], unknown[KEY_BYTES] = {1};
-    (void)state;
     write_key("broker.key", NULL, by_name);
     write_key("dispatcher-2.key", NULL, by_prefix);
     write_key("x.key", "healthd", by_metadata);
@@ -71,10 +66,9 @@ static void test_roles(void **state)
     assert_null(a);
 }
 
-static void test_what_is_no_key_is_left_out(void **state)
+TEST_WITH(test_what_is_no_key_is_left_out, make_dir, remove_dir)
 {
     uint8_t good[KEY_BYTES], text[KEY_BYTES], zero[KEY_BYTES] = {0};
-    (void)state;
     write_key("broker.key", NULL, good);
     write_key("z.txt", NULL, text);
     write_text("x.key", "metadata\ncurve\n    public-key = \"short\"\n");
@@ -87,10 +81,9 @@ static void test_what_is_no_key_is_left_out(void **state)
     allow_destroy(&a);
 }
 
-static void test_changes_are_seen(void **state)
+TEST_WITH(test_changes_are_seen, make_dir, remove_dir)
 {
     uint8_t first[KEY_BYTES], second[KEY_BYTES];
-    (void)state;
     write_key("broker.key", NULL, first);
     struct allow *a = allow_new(dir);
     write_key("x.key", "ctl", second);
@@ -107,11 +100,10 @@ static void test_changes_are_seen(void **state)
     allow_destroy(&a);
 }
 
-static void test_a_missing_directory_admits_nobody(void **state)
+TEST_WITH(test_a_missing_directory_admits_nobody, make_dir, remove_dir)
 {
     uint8_t key[KEY_BYTES];
     char moved[80];
-    (void)state;
     write_key("broker.key", NULL, key);
     struct allow *a = allow_new(dir);
     snprintf(moved, sizeof moved, "%s.moved", dir);
@@ -124,10 +116,9 @@ static void test_a_missing_directory_admits_nobody(void **state)
     allow_destroy(&a);
 }
 
-static void test_key_files(void **state)
+TEST_WITH(test_key_files, make_dir, remove_dir)
 {
     uint8_t pub[KEY_BYTES], secret[KEY_BYTES], again[KEY_BYTES];
-    (void)state;
     zcert_t *cert = zcert_new();
     assert_int_equal(zcert_save(cert, path_of("x.key")), 0);
     assert_true(key_read_pair(dir, "x", pub, secret));
@@ -146,16 +137,4 @@ static void test_key_files(void **state)
     zcert_destroy(&cert);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_roles),
-        TEST(test_what_is_no_key_is_left_out),
-        TEST(test_changes_are_seen),
-        TEST(test_a_missing_directory_admits_nobody),
-        TEST(test_key_files),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,12 +3,7 @@
 /* attempts.c: sums over dispatchers; labels stay few, and numbers never fall. */
 #include "broker/attempts.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
+#include "tests/unit/test.h"
 
 #define ROWS 60
 
@@ -55,9 +50,8 @@ static void count(struct told *t, const char *outcome, const char *error, unsign
     t->row[i].n += times;
 }
 
-static void test_growth_is_counted_once(void **state)
+TEST(test_growth_is_counted_once)
 {
-    (void)state;
     struct told first = {.n = 0}, second = {.n = 0}, *a = &first, *b = &second;
     struct attempt_sums *sums = attempt_sums_new();
     count(a, "done", "", 5);
@@ -76,9 +70,8 @@ static void test_growth_is_counted_once(void **state)
     attempt_sums_destroy(&sums);
 }
 
-static void test_labels_stay_few(void **state)
+TEST(test_labels_stay_few)
 {
-    (void)state;
     struct told first = {.n = 0}, *a = &first;
     struct attempt_sums *sums = attempt_sums_new();
     struct buf text = {0};
@@ -105,11 +98,4 @@ static void test_labels_stay_few(void **state)
     attempt_sums_destroy(&sums);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_growth_is_counted_once),
-        cmocka_unit_test(test_labels_stay_few),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

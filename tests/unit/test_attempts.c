@@ -3,16 +3,10 @@
 /* attempts.c: a table of a fixed size in which nothing is lost. */
 #include "dispatcher/robot/attempts.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
+#include "tests/unit/test.h"
 
-static void test_a_robot_that_invents_errors_fills_nothing(void **state)
+TEST(test_a_robot_that_invents_errors_fills_nothing)
 {
-    (void)state;
     struct attempts *a = attempts_new();
     struct attempt_stats_row rows[ATTEMPT_STATS_MAX];
     char error[20], action[40];
@@ -30,8 +24,4 @@ static void test_a_robot_that_invents_errors_fills_nothing(void **state)
     attempts_destroy(&a);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_robot_that_invents_errors_fills_nothing)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,13 +3,7 @@
 /* test_batch_line.c - lines of a batch's body: items, and why a line is none. */
 #include "common/jv.h"
 #include "db/batch_line.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static uint64_t companies[] = {9, 5, 70000000001, 7};
 static struct batch_rules rules = {.companies = companies, .n_companies = 4, .may_have_params = true};
@@ -38,9 +32,8 @@ static void rejected(const char *text, const char *code, const char *errors)
     buf_free(&line.params);
 }
 
-static void test_items(void **state)
+TEST(test_items)
 {
-    (void)state;
     accepted("{\"company_id\":5}", 5, "");
     accepted(" { \"company_id\" : 70000000001 } \r", 70000000001, "");
     accepted("{\"company_id\":7,\"params\":null}", 7, "");
@@ -54,9 +47,8 @@ static void test_items(void **state)
         "a\",\"n\":1.5,\"deep\":{\"company_id\":3}}");
 }
 
-static void test_why_a_line_is_no_item(void **state)
+TEST(test_why_a_line_is_no_item)
 {
-    (void)state;
     rejected("{}", "validation_failed", "{\"company_id\":[\"is needed\"]}");
     rejected("{\"company_id\":0}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
     rejected("{\"company_id\":-5}", "validation_failed", "{\"company_id\":[\"must be an integer of 1 or more\"]}");
@@ -89,9 +81,8 @@ static void test_why_a_line_is_no_item(void **state)
 }
 
 /* What the short way takes, the long way reads alike: a member that only the long way knows changes nothing. Mutations of good lines. */
-static void test_both_ways_agree(void **state)
+TEST(test_both_ways_agree)
 {
-    (void)state;
     static const char *const lines[] = {
         "{\"company_id\":5,\"params\":{\"user\":\"u v\",\"n\":-12,\"z\":0,\"t\":true,\"f\":false,\"x\":null,\"/\":\"~/\"}}",
         " { \"params\" : { \"a\" : 1 , \"b\":\"2\" } , \"company_id\" : 7 } ",
@@ -134,9 +125,8 @@ static void test_both_ways_agree(void **state)
     assert_true(items > 5000);
 }
 
-static void test_lengths(void **state)
+TEST(test_lengths)
 {
-    (void)state;
     struct buf text = {0};
     static char filler[BATCH_LINE_MAX];
     memset(filler, 'x', sizeof(filler));
@@ -158,9 +148,8 @@ static void test_lengths(void **state)
     buf_free(&longer);
 }
 
-static void test_no_company_at_all(void **state)
+TEST(test_no_company_at_all)
 {
-    (void)state;
     struct batch_rules none = {0}, all = {.all = true};
     struct batch_line line = {0};
     batch_line_read(&line, "{\"company_id\":5}", 16, &none);
@@ -172,15 +161,11 @@ static void test_no_company_at_all(void **state)
     assert_false(batch_line_is_blank("\n", 1));
 }
 
-int main(void)
+static int companies_sort(void **state)
 {
+    (void)state;
     batch_companies_sort(companies, 4);
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_items),
-        cmocka_unit_test(test_why_a_line_is_no_item),
-        cmocka_unit_test(test_both_ways_agree),
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_no_company_at_all),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return 0;
 }
+
+TEST_MAIN(companies_sort, NULL)

@@ -2,18 +2,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/boots.h"
 #include "common/jv.h"
+#include "tests/unit/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <cmocka.h>
-
-static void test_a_restart_is_taken_and_late_news_of_the_old_one_are_stale(void **state)
+TEST(test_a_restart_is_taken_and_late_news_of_the_old_one_are_stale)
 {
     struct boots b = {0};
-    (void)state;
     assert_int_equal(boots_see(&b, "a", 0, 1), BOOT_SAME);
     assert_int_equal(boots_see(&b, "b", 10, 11), BOOT_NEW);
     assert_int_equal(boots_see(&b, "b", 12, 13), BOOT_NEW);  /* until it is taken */
@@ -25,10 +18,9 @@ static void test_a_restart_is_taken_and_late_news_of_the_old_one_are_stale(void 
     assert_false(boots_are_two(&b, 17));
 }
 
-static void test_an_old_one_that_comes_back_is_a_second_process(void **state)
+TEST(test_an_old_one_that_comes_back_is_a_second_process)
 {
     struct boots b = {0};
-    (void)state;
     boots_see(&b, "a", 0, 1);
     boots_see(&b, "b", 10, 11);
     boots_take(&b, "b", 12);
@@ -42,10 +34,9 @@ static void test_an_old_one_that_comes_back_is_a_second_process(void **state)
     }
 }
 
-static void test_before_it_is_taken_the_known_one_answers_again(void **state)
+TEST(test_before_it_is_taken_the_known_one_answers_again)
 {
     struct boots b = {0};
-    (void)state;
     boots_see(&b, "a", 0, 1);
     assert_int_equal(boots_see(&b, "b", 10, 11), BOOT_NEW);
     assert_int_equal(boots_see(&b, "a", 11, 12), BOOT_TWO);
@@ -54,10 +45,9 @@ static void test_before_it_is_taken_the_known_one_answers_again(void **state)
     assert_int_equal(boots_see(&b, "b", 13, 14), BOOT_SAME);
 }
 
-static void test_one_of_two_goes(void **state)
+TEST(test_one_of_two_goes)
 {
     struct boots b = {0};
-    (void)state;
     boots_see(&b, "a", 0, 1);
     boots_see(&b, "b", 10, 11);
     boots_see(&b, "a", 12, 13);
@@ -73,11 +63,10 @@ static void test_one_of_two_goes(void **state)
     assert_string_equal(b.now, "b");
 }
 
-static void test_many_restarts_and_odd_ids(void **state)
+TEST(test_many_restarts_and_odd_ids)
 {
     struct boots b = {0};
     char id[2] = "A";
-    (void)state;
     for (uint64_t t = 0; t < 60; t++, id[0]++) {
         boots_see(&b, id, t * 10, t * 10);
         boots_take(&b, id, t * 10 + 1);
@@ -92,7 +81,7 @@ static void test_many_restarts_and_odd_ids(void **state)
 }
 
 /* In a body, or in a header; as a text, or as a number that stays as it was written. */
-static void test_a_boot_id_is_read(void **state)
+TEST(test_a_boot_id_is_read)
 {
     static const struct {
         const char *health, *header, *is;
@@ -108,7 +97,6 @@ static void test_a_boot_id_is_read(void **state)
         {"[]", "h1", "h1"},
         {"no JSON", "h1", "h1"},
     };
-    (void)state;
     for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         char out[BOOT_ROOM];
         enum jv_bad why;
@@ -119,15 +107,4 @@ static void test_a_boot_id_is_read(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_restart_is_taken_and_late_news_of_the_old_one_are_stale),
-        cmocka_unit_test(test_an_old_one_that_comes_back_is_a_second_process),
-        cmocka_unit_test(test_before_it_is_taken_the_known_one_answers_again),
-        cmocka_unit_test(test_one_of_two_goes),
-        cmocka_unit_test(test_many_restarts_and_odd_ids),
-        cmocka_unit_test(test_a_boot_id_is_read),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,13 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dispatcher/store/breaker.h"
 #include "dispatcher/store/pace.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #define S UINT64_C(1000000)
 #define T0 (UINT64_C(1700000000) * S)
@@ -50,10 +44,9 @@ static unsigned may(const struct breaker *b, unsigned opening)
     return breaker_may(b, opening, now, &wait_us);
 }
 
-static void test_trips_at_eight_of_ten(void **state)
+TEST_WITH(test_trips_at_eight_of_ten, begin, NULL)
 {
     struct breaker a = {0}, b = {0}, c = {0}, d = {0};
-    (void)state;
     feed(&a, "AB"
              "abababa");
     assert_int_equal(a.state, BREAKER_DOUBTFUL);
@@ -72,10 +65,9 @@ static void test_trips_at_eight_of_ten(void **state)
     assert_int_not_equal(d.state, BREAKER_TRIPPED);
 }
 
-static void test_a_robot_alone_trips_nothing(void **state)
+TEST_WITH(test_a_robot_alone_trips_nothing, begin, NULL)
 {
     struct breaker alone = {0}, failing = {0}, two = {0}, only = {0}, fast = {0}, early = {0};
-    (void)state;
     feed(&alone, "Baaaaaaaaaa");                     /* the others do well: it is the robot's way to the portal */
     assert_int_equal(alone.state, BREAKER_DOUBTFUL); /* for a moment */
     now += S;
@@ -107,10 +99,9 @@ static void test_a_robot_alone_trips_nothing(void **state)
     assert_int_equal(fast.state, BREAKER_CLOSED);
 }
 
-static void test_doubt_lets_no_more_through_than_it_takes(void **state)
+TEST_WITH(test_doubt_lets_no_more_through_than_it_takes, begin, NULL)
 {
     struct breaker b = {0};
-    (void)state;
     feed(&b, "ABABABABAB");
     assert_int_equal(may(&b, 50), BREAKER_ANY);
     feed(&b, "a");
@@ -129,11 +120,10 @@ static void test_doubt_lets_no_more_through_than_it_takes(void **state)
     assert_int_equal(b.state, BREAKER_CLOSED);
 }
 
-static void test_what_is_told_late_is_no_news(void **state)
+TEST_WITH(test_what_is_told_late_is_no_news, begin, NULL)
 {
     struct breaker b = {0};
     struct breaker_attempt late = {T0 + S / 20, 99, 'c', BREAKER_WELL, TAKEN, 0};
-    (void)state;
     feed(&b, "ABa");
     assert_int_equal(b.state, BREAKER_DOUBTFUL);
     breaker_ended(&b, &times, &late, NULL, now);
@@ -144,10 +134,9 @@ static void test_what_is_told_late_is_no_news(void **state)
     assert_int_equal(b.state, BREAKER_TRIPPED);
 }
 
-static void test_what_was_under_way_is_no_news(void **state)
+TEST_WITH(test_what_was_under_way_is_no_news, begin, NULL)
 {
     struct breaker b = {0};
-    (void)state;
     feed(&b, "ABa");
     struct breaker_attempt older = {now, 98, 'c', BREAKER_WELL, TAKEN, 5000},
                            newer = {now, 99, 'c', BREAKER_WELL, TAKEN, 0};
@@ -168,12 +157,11 @@ static void trip(struct breaker *b)
     assert_int_equal(b->state, BREAKER_TRIPPED);
 }
 
-static void test_one_probe_each_half_minute(void **state)
+TEST_WITH(test_one_probe_each_half_minute, begin, NULL)
 {
     struct breaker b = {0};
     uint64_t wait_us;
     unsigned probes = 0;
-    (void)state;
     trip(&b);
     assert_int_equal(breaker_may(&b, 0, now, &wait_us), 0);
     assert_in_range(wait_us, 29 * S, 30 * S);
@@ -190,12 +178,11 @@ static void test_one_probe_each_half_minute(void **state)
     assert_in_range(now - b.since_us, 115 * S, 125 * S); /* probes that fail do not make it younger */
 }
 
-static void test_who_waits_may_probe_once_a_second(void **state)
+TEST_WITH(test_who_waits_may_probe_once_a_second, begin, NULL)
 {
     struct breaker b = {0};
     uint64_t wait_us;
     unsigned let = 0;
-    (void)state;
     assert_true(breaker_may_sync(&b, now, &wait_us));
     trip(&b);
     for (unsigned i = 0; i < 50; i++, now += S / 10)
@@ -224,10 +211,9 @@ static unsigned second_well(struct breaker *b)
     return begun;
 }
 
-static void test_it_comes_back_slowly(void **state)
+TEST_WITH(test_it_comes_back_slowly, begin, NULL)
 {
     struct breaker b = {0};
-    (void)state;
     trip(&b);
     now += 31 * S;
     breaker_begun(&b, &times, 1, now);
@@ -240,11 +226,10 @@ static void test_it_comes_back_slowly(void **state)
     assert_int_equal(b.state, BREAKER_CLOSED);
 }
 
-static void test_slow_log_ins_make_it_no_faster(void **state)
+TEST_WITH(test_slow_log_ins_make_it_no_faster, begin, NULL)
 {
     struct breaker b = {0};
     unsigned begun = 0;
-    (void)state;
     trip(&b);
     now += 31 * S;
     feed(&b, "A");
@@ -260,10 +245,9 @@ static void test_slow_log_ins_make_it_no_faster(void **state)
     assert_int_equal(b.rate, 2);
 }
 
-static void test_it_goes_down_again(void **state)
+TEST_WITH(test_it_goes_down_again, begin, NULL)
 {
     struct breaker b = {0};
-    (void)state;
     trip(&b);
     now += 31 * S;
     feed(&b, "Aa");
@@ -278,11 +262,10 @@ static void test_it_goes_down_again(void **state)
     assert_int_equal(b.state, BREAKER_CLOSED);
 }
 
-static void test_attempts_are_given_back_once(void **state)
+TEST_WITH(test_attempts_are_given_back_once, begin, NULL)
 {
     struct breaker b = {0}, old = {0};
     struct breaker_attempt jobs[BREAKER_RECENT];
-    (void)state;
     feed(&b, "ABabab");
     assert_int_equal(breaker_give_back(&b, now, jobs, BREAKER_RECENT), 0);
     feed(&b, "abab");
@@ -296,11 +279,10 @@ static void test_attempts_are_given_back_once(void **state)
     assert_int_equal(breaker_give_back(&old, now, jobs, BREAKER_RECENT), 8); /* not that of an hour ago */
 }
 
-static void test_as_bytes(void **state)
+TEST_WITH(test_as_bytes, begin, NULL)
 {
     struct breaker b = {0}, c = {0};
     uint8_t bytes[BREAKER_BYTES], again[BREAKER_BYTES];
-    (void)state;
     for (unsigned i = 0; i < 10; i++)
         feed(&b, "Aab!C");
     size_t len = breaker_pack(&b, bytes);
@@ -342,10 +324,9 @@ static void pace_holds(unsigned per_minute, uint64_t every_us, unsigned least_pe
     assert_true(n >= per_minute * 60 * least_percent / 100);
 }
 
-static void test_pace(void **state)
+TEST_WITH(test_pace, begin, NULL)
 {
     static const unsigned rates[] = {1, 2, 3, 7, 59, 60, 61, 100, 120, 600, 1200};
-    (void)state;
     for (unsigned i = 0; i < sizeof(rates) / sizeof(*rates); i++)
         pace_holds(rates[i], S / 10, 88);
     pace_holds(30, S, 60); /* asked seldom */
@@ -353,22 +334,4 @@ static void test_pace(void **state)
     assert_int_equal(pace_may(pace_take(0, 1, T0, 1), 1, T0 + 60 * S, &(uint64_t){0}), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_trips_at_eight_of_ten, begin),
-        cmocka_unit_test_setup(test_a_robot_alone_trips_nothing, begin),
-        cmocka_unit_test_setup(test_doubt_lets_no_more_through_than_it_takes, begin),
-        cmocka_unit_test_setup(test_what_is_told_late_is_no_news, begin),
-        cmocka_unit_test_setup(test_what_was_under_way_is_no_news, begin),
-        cmocka_unit_test_setup(test_one_probe_each_half_minute, begin),
-        cmocka_unit_test_setup(test_who_waits_may_probe_once_a_second, begin),
-        cmocka_unit_test_setup(test_it_comes_back_slowly, begin),
-        cmocka_unit_test_setup(test_slow_log_ins_make_it_no_faster, begin),
-        cmocka_unit_test_setup(test_it_goes_down_again, begin),
-        cmocka_unit_test_setup(test_attempts_are_given_back_once, begin),
-        cmocka_unit_test_setup(test_as_bytes, begin),
-        cmocka_unit_test_setup(test_pace, begin),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

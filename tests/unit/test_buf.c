@@ -2,17 +2,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/buf.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
-static void test_empty_is_valid(void **state)
+TEST(test_empty_is_valid)
 {
     struct buf b = {0};
     size_t len = 1;
-    (void)state;
     buf_clear(&b);
     buf_wipe(&b);
     char *s = buf_take(&b, &len);
@@ -23,10 +18,9 @@ static void test_empty_is_valid(void **state)
     buf_free(&b);
 }
 
-static void test_adding_grows(void **state)
+TEST(test_adding_grows)
 {
     struct buf b = {0};
-    (void)state;
     for (int i = 0; i < 1000; i++)
         buf_addf(&b, "%d,", i);
     assert_int_equal(b.len, strlen(b.data));
@@ -42,11 +36,10 @@ static void test_adding_grows(void **state)
     assert_null(b.data);
 }
 
-static void test_long_format_is_whole(void **state)
+TEST(test_long_format_is_whole)
 {
     struct buf b = {0};
     char text[5000];
-    (void)state;
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     buf_addf(&b, "<%s>", text);
@@ -55,11 +48,10 @@ static void test_long_format_is_whole(void **state)
     buf_free(&b);
 }
 
-static void test_room_is_filled_by_the_caller(void **state)
+TEST(test_room_is_filled_by_the_caller)
 {
     struct buf b = {0};
     size_t len;
-    (void)state;
     buf_adds(&b, "ab");
     memcpy(buf_room(&b, 3), "cde", 3);
     b.len += 3;
@@ -73,13 +65,4 @@ static void test_room_is_filled_by_the_caller(void **state)
     free(s);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty_is_valid),
-        cmocka_unit_test(test_adding_grows),
-        cmocka_unit_test(test_long_format_is_whole),
-        cmocka_unit_test(test_room_is_filled_by_the_caller),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

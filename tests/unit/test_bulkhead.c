@@ -8,15 +8,7 @@
 #include "dispatcher/robot/bulkhead.h"
 
 #include "common/loop.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #define WINDOW 16 /* of a broker in a lane: with 50 % a limit is 8 */
 #define LIMIT 8
@@ -127,9 +119,8 @@ static int tear_down(void **state)
 
 /* ---- tests -------------------------------------------------------------------------------------------------- */
 
-static void test_a_company_fills_its_share_and_no_more(void **state)
+TEST_WITH(test_a_company_fills_its_share_and_no_more, set_up, tear_down)
 {
-    (void)state;
     for (unsigned i = 0; i < LIMIT; i++)
         assert_true(call(request_of(0, 7), 1 + i % 2));
     struct request *waits = request_of(0, 7);
@@ -145,9 +136,8 @@ static void test_a_company_fills_its_share_and_no_more(void **state)
     assert_int_equal(credits[0], 1); /* one ended; the one that waited took its own again */
 }
 
-static void test_a_robot_that_hangs_holds_up_only_its_own(void **state)
+TEST_WITH(test_a_robot_that_hangs_holds_up_only_its_own, set_up, tear_down)
 {
-    (void)state;
     for (unsigned i = 0; i < LIMIT; i++)
         assert_true(call(request_of(0, 100 + i), 1));
     struct request *waits = request_of(0, 200);
@@ -162,9 +152,8 @@ static void test_a_robot_that_hangs_holds_up_only_its_own(void **state)
 }
 
 /* The limits hold for each broker's share: a company that fills one broker's does not shut out the callers of the other. */
-static void test_two_brokers_have_a_share_each(void **state)
+TEST_WITH(test_two_brokers_have_a_share_each, set_up, tear_down)
 {
-    (void)state;
     struct request *ends = NULL;
     for (unsigned i = 0; i < LIMIT; i++)
         assert_true(call(ends = request_of(0, 7), 1));
@@ -185,9 +174,8 @@ static void test_two_brokers_have_a_share_each(void **state)
     assert_int_equal(credits[1], 1); /* given back once */
 }
 
-static void test_the_company_that_uses_least_is_next(void **state)
+TEST_WITH(test_the_company_that_uses_least_is_next, set_up, tear_down)
 {
-    (void)state;
     for (unsigned i = 0; i < LIMIT - 1; i++)
         assert_true(call(request_of(0, 7), 1));
     assert_true(call(request_of(0, 8), 1));
@@ -199,9 +187,8 @@ static void test_the_company_that_uses_least_is_next(void **state)
     assert_ptr_equal(last_turn, of_none);
 }
 
-static void test_what_waits_at_the_database_is_bounded_by_company(void **state)
+TEST_WITH(test_what_waits_at_the_database_is_bounded_by_company, set_up, tear_down)
 {
-    (void)state;
     struct request *one = request_of(0, 7), *two = request_of(0, 7), *three = request_of(0, 7),
                    *other = request_of(0, 8);
     one->lane = two->lane = three->lane = other->lane = LANE_LOGIN;
@@ -214,15 +201,4 @@ static void test_what_waits_at_the_database_is_bounded_by_company(void **state)
     assert_ptr_equal(last_turn, three);
 }
 
-int main(void)
-{
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-    const struct CMUnitTest tests[] = {
-        T(test_a_company_fills_its_share_and_no_more),
-        T(test_a_robot_that_hangs_holds_up_only_its_own),
-        T(test_two_brokers_have_a_share_each),
-        T(test_the_company_that_uses_least_is_next),
-        T(test_what_waits_at_the_database_is_bounded_by_company),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

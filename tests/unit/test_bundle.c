@@ -2,13 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/bundle.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 struct seen {
     struct proto_decoder *decoder;
@@ -38,9 +32,8 @@ static void fill(struct bundle *b)
     assert_int_equal(b->n, 3);
 }
 
-static void test_order(void **state)
+TEST(test_order)
 {
-    (void)state;
     struct bundle b = {0};
     struct seen s = {.decoder = proto_decoder_new()};
     fill(&b);
@@ -63,9 +56,8 @@ static void test_order(void **state)
 }
 
 /* Whatever is cut off, what is whole before it counts, and nothing is read beyond it. */
-static void test_hostile(void **state)
+TEST(test_hostile)
 {
-    (void)state;
     struct bundle b = {0};
     struct seen s = {.decoder = proto_decoder_new()};
     fill(&b);
@@ -89,9 +81,8 @@ static void test_hostile(void **state)
     proto_decoder_destroy(&s.decoder);
 }
 
-static void test_what_fits(void **state)
+TEST(test_what_fits)
 {
-    (void)state;
     struct msg m = {.type = MSG_REPLY, .payload = {"", BUNDLE_PAYLOAD_MAX}};
     assert_true(bundle_fits(&m));
     m.payload.len++;
@@ -102,12 +93,4 @@ static void test_what_fits(void **state)
     assert_false(bundle_fits(&m));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_what_fits),
-        cmocka_unit_test(test_hostile),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

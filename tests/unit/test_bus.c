@@ -8,17 +8,13 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/stat.h"
+#include "tests/unit/test.h"
 #include <arpa/inet.h>
 #include <czmq.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 #define PATIENCE_MS 60000
 
@@ -255,7 +251,7 @@ static int send_text(struct bus_sock *s, const char *text)
 
 /* --- plain --------------------------------------------------------------------------------------------------- */
 
-static void test_round_trip_without_curve(void **state)
+TEST_WITH(test_round_trip_without_curve, set_up, tear_down)
 {
     struct scene *sc = *state;
     start_server(sc);
@@ -271,7 +267,7 @@ static void test_round_trip_without_curve(void **state)
     assert_int_equal(stat_get(bus_messages_out_total), 2);
 }
 
-static void test_unknown_peer_is_unreachable(void **state)
+TEST_WITH(test_unknown_peer_is_unreachable, set_up, tear_down)
 {
     struct scene *sc = *state;
     start_server(sc);
@@ -288,7 +284,7 @@ static void test_unknown_peer_is_unreachable(void **state)
     assert_int_equal(bus_send(sc->router, sc->peer, sc->peer_len, &f, 1), -EHOSTUNREACH);
 }
 
-static void test_dealer_without_connection_refuses(void **state)
+TEST_WITH(test_dealer_without_connection_refuses, set_up, tear_down)
 {
     struct scene *sc = *state;
     start_server(sc);
@@ -313,7 +309,7 @@ static bool has_a_hundred(struct scene *sc)
     return sc->server_got >= 100;
 }
 
-static void test_payloads_are_taken_over(void **state)
+TEST_WITH(test_payloads_are_taken_over, set_up, tear_down)
 {
     struct scene *sc = *state;
     start_server(sc);
@@ -335,7 +331,7 @@ static bool has_malformed(struct scene *sc)
 }
 
 /* Our own sends cannot break the rule, a raw socket of another implementation can. */
-static void test_too_many_frames_are_dropped(void **state)
+TEST_WITH(test_too_many_frames_are_dropped, set_up, tear_down)
 {
     struct scene *sc = *state;
     start_server(sc);
@@ -374,7 +370,7 @@ static bool is_subscribed_twice(struct scene *sc)
     return sc->subscriptions == 2;
 }
 
-static void test_each_subscription_arrives(void **state)
+TEST_WITH(test_each_subscription_arrives, set_up, tear_down)
 {
     struct scene *sc = *state;
     sc->server = new_bus(sc, CONF_HEALTHD);
@@ -402,7 +398,7 @@ static void make_keys(struct scene *sc, const char *allow_as, const char *metada
     make_key(sc->dir, "dispatcher", allow_as, metadata_role);
 }
 
-static void test_curve_round_trip_with_role(void **state)
+TEST_WITH(test_curve_round_trip_with_role, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, "dispatcher-one", NULL);
@@ -422,7 +418,7 @@ static void test_curve_round_trip_with_role(void **state)
     assert_int_equal(stat_get(bus_refused_total), 0);
 }
 
-static void test_role_of_metadata_wins(void **state)
+TEST_WITH(test_role_of_metadata_wins, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, "robot", "healthd");
@@ -440,7 +436,7 @@ static bool is_refused(struct scene *sc)
     return stat_get(bus_refused_total) > 0;
 }
 
-static void test_unknown_key_is_refused_until_allowed(void **state)
+TEST_WITH(test_unknown_key_is_refused_until_allowed, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, NULL, NULL);
@@ -474,7 +470,7 @@ static void test_unknown_key_is_refused_until_allowed(void **state)
     assert_int_equal(sc->links_up, 0);
 }
 
-static void test_client_without_curve_is_not_heard(void **state)
+TEST_WITH(test_client_without_curve_is_not_heard, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, "dispatcher", NULL);
@@ -487,7 +483,7 @@ static void test_client_without_curve_is_not_heard(void **state)
     zsock_destroy(&raw);
 }
 
-static void test_wrong_server_is_not_trusted(void **state)
+TEST_WITH(test_wrong_server_is_not_trusted, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, "dispatcher", NULL);
@@ -588,12 +584,12 @@ static void serve_under_noise(struct scene *sc)
     assert_string_equal(sc->last_text, "still served");
 }
 
-static void test_noise_on_the_port_without_curve(void **state)
+TEST_WITH(test_noise_on_the_port_without_curve, set_up, tear_down)
 {
     serve_under_noise(*state);
 }
 
-static void test_noise_on_the_port_with_curve(void **state)
+TEST_WITH(test_noise_on_the_port_with_curve, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, "dispatcher", NULL);
@@ -602,7 +598,7 @@ static void test_noise_on_the_port_with_curve(void **state)
 
 /* --- failures to start --------------------------------------------------------------------------------------- */
 
-static void test_bad_endpoints_and_keys_are_told(void **state)
+TEST_WITH(test_bad_endpoints_and_keys_are_told, set_up, tear_down)
 {
     struct scene *sc = *state;
     int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC), saved = dup(STDERR_FILENO);
@@ -624,25 +620,4 @@ static void test_bad_endpoints_and_keys_are_told(void **state)
     close(quiet);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_round_trip_without_curve),
-        TEST(test_unknown_peer_is_unreachable),
-        TEST(test_dealer_without_connection_refuses),
-        TEST(test_payloads_are_taken_over),
-        TEST(test_too_many_frames_are_dropped),
-        TEST(test_each_subscription_arrives),
-        TEST(test_curve_round_trip_with_role),
-        TEST(test_role_of_metadata_wins),
-        TEST(test_unknown_key_is_refused_until_allowed),
-        TEST(test_client_without_curve_is_not_heard),
-        TEST(test_wrong_server_is_not_trusted),
-        TEST(test_noise_on_the_port_without_curve),
-        TEST(test_noise_on_the_port_with_curve),
-        TEST(test_bad_endpoints_and_keys_are_told),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,12 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/clock.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
+#include "tests/unit/test.h"
 #include <time.h>
-#include <cmocka.h>
 
 static void assert_text(int64_t unix_ms, const char *wanted)
 {
@@ -15,9 +11,8 @@ static void assert_text(int64_t unix_ms, const char *wanted)
     assert_string_equal(clock_text(unix_ms, text), wanted);
 }
 
-static void test_text(void **state)
+TEST(test_text)
 {
-    (void)state;
     assert_text(0, "1970-01-01T00:00:00.000Z");
     assert_text(1767323045678, "2026-01-02T03:04:05.678Z");
     assert_text(1709210096007, "2024-02-29T12:34:56.007Z");
@@ -27,7 +22,7 @@ static void test_text(void **state)
     assert_text(INT64_MIN, "0000-01-01T00:00:00.000Z");
 }
 
-static void test_texts_are_read(void **state)
+TEST(test_texts_are_read)
 {
     static const char *const bad[] = {"",
                                       "2026-01-02",
@@ -47,7 +42,6 @@ static void test_texts_are_read(void **state)
                                       "2026-01-02 03:04:05Z",
                                       "2026-01-02T03:04:05.123456789012345678901234567890123456789012345Z"};
     int64_t ms;
-    (void)state;
     assert_true(clock_read("2026-01-02T03:04:05.678Z", 24, &ms) && ms == 1767323045678);
     assert_true(clock_read("2024-02-29T12:34:56Z", 20, &ms) && ms == 1709210096000);
     assert_true(clock_read("2024-02-29T12:34:56.0079+00:00", 30, &ms) && ms == 1709210096007);
@@ -57,9 +51,8 @@ static void test_texts_are_read(void **state)
             fail_msg("%s", bad[i]);
 }
 
-static void test_clocks_agree_and_never_go_back(void **state)
+TEST(test_clocks_agree_and_never_go_back)
 {
-    (void)state;
     uint64_t last = clock_us();
     for (int i = 0; i < 1000; i++) {
         uint64_t now = clock_us();
@@ -70,12 +63,4 @@ static void test_clocks_agree_and_never_go_back(void **state)
     assert_true(clock_unix_ms() / 1000 - time(NULL) <= 1 && clock_unix_ms() / 1000 - time(NULL) >= -1);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_texts_are_read),
-        cmocka_unit_test(test_clocks_agree_and_never_go_back),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,12 +3,8 @@
 #include "common/conf.h"
 
 #include "common/log.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/test.h"
 #include <unistd.h>
-#include <cmocka.h>
 
 static struct buf why;
 
@@ -65,9 +61,8 @@ static int free_why(void **state)
     return 0;
 }
 
-static void test_defaults_of_each_role(void **state)
+TEST_WITH(test_defaults_of_each_role, clean_environment, NULL)
 {
-    (void)state;
     struct conf *c = parse(CONF_BROKER, "");
     assert_non_null(c);
     assert_string_equal(c->broker_http, "127.0.0.1:8080");
@@ -87,9 +82,8 @@ static void test_defaults_of_each_role(void **state)
     assert_taken(CONF_CTL, "");
 }
 
-static void test_file_sets_keys(void **state)
+TEST_WITH(test_file_sets_keys, clean_environment, NULL)
 {
-    (void)state;
     struct conf *c = parse(CONF_BROKER, "# all of it\n"
                                         "broker\n"
                                         "    http = 10.0.0.1:80   # beyond loopback: HTTP may\n"
@@ -108,9 +102,8 @@ static void test_file_sets_keys(void **state)
     conf_destroy(&c);
 }
 
-static void test_other_roles_keys_are_skipped_unread(void **state)
+TEST_WITH(test_other_roles_keys_are_skipped_unread, clean_environment, NULL)
 {
-    (void)state;
     const char *text = "broker\n    deadline_ms = nonsense\ndispatcher\n    concurrency = 7\n"
                        "healthd\n    bind = whatever\nctl\n    token = t\n";
     struct conf *c = parse(CONF_DISPATCHER, text);
@@ -122,9 +115,8 @@ static void test_other_roles_keys_are_skipped_unread(void **state)
                    "x.conf:2: broker.deadline_ms: must be a decimal integer of 100 to 150000\n");
 }
 
-static void test_unknown_names_stop(void **state)
+TEST_WITH(test_unknown_names_stop, clean_environment, NULL)
 {
-    (void)state;
     assert_refused(CONF_BROKER, "broker\n    htp = x\n", "x.conf:2: broker.htp: unknown key\n");
     assert_refused(CONF_BROKER, "dispatcher\n    x = 1\n", "x.conf:2: dispatcher.x: unknown key\n");
     assert_refused(CONF_BROKER, "\n\nbrokers\n    http = x\n", "x.conf:3: brokers: unknown section\n");
@@ -139,11 +131,10 @@ static void test_unknown_names_stop(void **state)
                    "x.conf:2: broker.http: a value is expected (key = value)\n");
 }
 
-static void test_integers_are_strict(void **state)
+TEST_WITH(test_integers_are_strict, clean_environment, NULL)
 {
     static const char *const bad[] = {"0",   "99",    "150001", "-100",  "+100", "0100",   "100 ms",
                                       "1e3", "0x100", "100.",   "1,000", "''",   "'100 '", "99999999999999999999"};
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[128];
         snprintf(text, sizeof text, "broker\n    deadline_ms = %s\n", bad[i]);
@@ -155,9 +146,8 @@ static void test_integers_are_strict(void **state)
     assert_taken(CONF_CTL, "ratelimit\n    per_minute = 0\n");
 }
 
-static void test_strings_are_checked(void **state)
+TEST_WITH(test_strings_are_checked, clean_environment, NULL)
 {
-    (void)state;
     assert_refused(CONF_BROKER, "broker\n    http = ''\n", "x.conf:2: broker.http: must not be empty\n");
     assert_refused(CONF_BROKER, "log\n    level = loud\n",
                    "x.conf:2: log.level: must be debug, info, warn or error\n");
@@ -170,9 +160,8 @@ static void test_strings_are_checked(void **state)
                    "x.conf:2: dispatcher.brokers: must be ZeroMQ endpoints like tcp://127.0.0.1:5570\n");
 }
 
-static void test_syntax(void **state)
+TEST_WITH(test_syntax, clean_environment, NULL)
 {
-    (void)state;
     assert_refused(CONF_BROKER, "broker\n  http = x\n",
                    "x.conf:2: the indentation is not a multiple of four spaces\n");
     assert_refused(CONF_BROKER, "broker\n\thttp = x\n", "x.conf:2: a tab; indent by four spaces a level\n");
@@ -197,18 +186,16 @@ static void test_syntax(void **state)
     free(huge);
 }
 
-static void test_every_mistake_is_told(void **state)
+TEST_WITH(test_every_mistake_is_told, clean_environment, NULL)
 {
-    (void)state;
     assert_refused(CONF_DISPATCHER, "db\n    port = 0\n    hots = x\nsession\n    sweep_ms = fast\n",
                    "x.conf:2: db.port: must be a decimal integer of 1 to 65535\n"
                    "x.conf:3: db.hots: unknown key\n"
                    "x.conf:5: session.sweep_ms: must be a decimal integer of 50 to 600000\n");
 }
 
-static void test_environment_wins(void **state)
+TEST_WITH(test_environment_wins, clean_environment, NULL)
 {
-    (void)state;
     setenv("CHASQUI_BROKER_HTTP", "0.0.0.0:9", 1);
     setenv("CHASQUI_TIMEOUT_LOGIN_MS", "5000", 1);
     struct conf *c = parse(CONF_BROKER, "broker\n    http = 1.1.1.1:1\n");
@@ -230,10 +217,9 @@ static void write_file(char path[32], const char *text)
     close(fd);
 }
 
-static void test_password_file(void **state)
+TEST_WITH(test_password_file, clean_environment, NULL)
 {
     char path[32], text[256];
-    (void)state;
     write_file(path, "s3cret # all of it\r\nsecond line\n");
     snprintf(text, sizeof text, "db\n    password_file = %s\n", path);
     struct conf *c = parse(CONF_DISPATCHER, text);
@@ -264,9 +250,8 @@ static void test_password_file(void **state)
 }
 
 /* What the broker is not to hold it does not keep, wherever it came from; and it says so. */
-static void test_broker_drops_the_database_password(void **state)
+TEST_WITH(test_broker_drops_the_database_password, clean_environment, NULL)
 {
-    (void)state;
     int saved = dup(STDERR_FILENO), ends[2];
     char said[4096];
     assert_int_equal(pipe(ends), 0);
@@ -294,12 +279,11 @@ static void test_broker_drops_the_database_password(void **state)
     conf_destroy(&c);
 }
 
-static void test_curve_is_needed_beyond_loopback(void **state)
+TEST_WITH(test_curve_is_needed_beyond_loopback, clean_environment, NULL)
 {
     const char *message =
         " an endpoint beyond loopback needs CURVE keys (curve.dir; chasqui keys init makes them)\n";
     char wanted[256];
-    (void)state;
     snprintf(wanted, sizeof wanted, "x.conf:2: broker.bind:%s", message);
     assert_refused(CONF_BROKER, "broker\n    bind = tcp://*:5570\n", wanted);
     snprintf(wanted, sizeof wanted, "x.conf:2: dispatcher.brokers:%s", message);
@@ -310,7 +294,7 @@ static void test_curve_is_needed_beyond_loopback(void **state)
     assert_taken(CONF_HEALTHD, "broker\n    bind = tcp://*:5570\n"); /* not its endpoint */
 }
 
-static void test_loopback(void **state)
+TEST_WITH(test_loopback, clean_environment, NULL)
 {
     static const char *const loopback[] = {"tcp://127.0.0.1:5570",      "tcp://127.9.9.9:*", "tcp://localhost:1",
                                            "tcp://[::1]:5570",          "ipc:///run/x",      "inproc://x",
@@ -325,17 +309,15 @@ static void test_loopback(void **state)
                                         "udp://127.0.0.1:1",
                                         "tcp://127.0.0.1:1,tcp://*:2",
                                         "tcp://10.0.0.1:0;127.0.0.1:1"};
-    (void)state;
     for (size_t i = 0; i < sizeof loopback / sizeof *loopback; i++)
         assert_true(conf_is_loopback(loopback[i]));
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
         assert_false(conf_is_loopback(other[i]));
 }
 
-static void test_list(void **state)
+TEST_WITH(test_list, clean_environment, NULL)
 {
     unsigned n;
-    (void)state;
     char **list = conf_list(" a, b,,c ,", &n);
     assert_int_equal(n, 3);
     assert_string_equal(list[0], "a");
@@ -349,11 +331,10 @@ static void test_list(void **state)
     free(list);
 }
 
-static void test_help_names_every_key_of_the_role(void **state)
+TEST_WITH(test_help_names_every_key_of_the_role, clean_environment, NULL)
 {
     char *text;
     size_t len;
-    (void)state;
     FILE *out = open_memstream(&text, &len);
     conf_help(CONF_BROKER, out);
     fclose(out);
@@ -364,12 +345,9 @@ static void test_help_names_every_key_of_the_role(void **state)
     free(text);
 }
 
-#define TEST(name) cmocka_unit_test_setup(name, clean_environment)
-
 /* laravel.status.queued: three ways to write it; what could not be read back is refused. */
-static void test_words_of_laravels_statuses(void **state)
+TEST_WITH(test_words_of_laravels_statuses, clean_environment, NULL)
 {
-    (void)state;
     static const char *const ways[] = {"laravel\n    status.queued = pending\n",
                                        "laravel\n    status\n        queued = pending\n",
                                        "laravel\n    status_queued = pending\n"};
@@ -394,25 +372,4 @@ static void test_words_of_laravels_statuses(void **state)
                    "x.conf:2: laravel.status_done: must be 1-20 of letters, digits, '_', '-' and '.'\n");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_defaults_of_each_role),
-        TEST(test_file_sets_keys),
-        TEST(test_other_roles_keys_are_skipped_unread),
-        TEST(test_unknown_names_stop),
-        TEST(test_integers_are_strict),
-        TEST(test_strings_are_checked),
-        TEST(test_syntax),
-        TEST(test_every_mistake_is_told),
-        TEST(test_environment_wins),
-        TEST(test_password_file),
-        TEST(test_broker_drops_the_database_password),
-        TEST(test_curve_is_needed_beyond_loopback),
-        TEST(test_loopback),
-        TEST(test_list),
-        TEST(test_words_of_laravels_statuses),
-        TEST(test_help_names_every_key_of_the_role),
-    };
-    return cmocka_run_group_tests(tests, NULL, free_why);
-}
+TEST_MAIN(NULL, free_why)

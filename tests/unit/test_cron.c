@@ -2,14 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/cron.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include "tests/unit/test.h"
 #include <time.h>
-#include <cmocka.h>
 
 static int64_t at(const char *text)
 {
@@ -50,9 +44,8 @@ static void refused(const char *text, const char *because)
         fail_msg("%s: %s", text, why);
 }
 
-static void test_minutes_and_hours(void **state)
+TEST(test_minutes_and_hours)
 {
-    (void)state;
     follows("* * * * *", "2026-01-01 00:00:00", "2026-01-01 00:01:00");
     follows("* * * * *", "2026-01-01 00:00:59", "2026-01-01 00:01:00");
     follows("0 6 * * *", "2026-01-01 05:59:59", "2026-01-01 06:00:00");
@@ -64,9 +57,8 @@ static void test_minutes_and_hours(void **state)
     follows("  0\t6   * *  * ", "2026-01-01 00:00:00", "2026-01-01 06:00:00");
 }
 
-static void test_days_and_months(void **state)
+TEST(test_days_and_months)
 {
-    (void)state;
     follows("0 0 31 * *", "2026-01-31 00:00:00", "2026-03-31 00:00:00"); /* months without it are passed over */
     follows("0 0 1 jan,JUL *", "2026-01-01 00:00:00", "2026-07-01 00:00:00");
     follows("0 0 28-31 2 *", "2027-02-28 00:00:00", "2028-02-28 00:00:00");
@@ -78,9 +70,8 @@ static void test_days_and_months(void **state)
     follows("0 6 * * mon-wed/2", "2026-11-23 06:00:00", "2026-11-25 06:00:00");
 }
 
-static void test_leap_days(void **state)
+TEST(test_leap_days)
 {
-    (void)state;
     follows("0 12 29 2 *", "2026-01-01 00:00:00", "2028-02-29 12:00:00");
     follows("0 12 29 2 *", "2028-02-29 12:00:00", "2032-02-29 12:00:00");
     follows("0 12 29 2 *", "2096-02-29 12:00:00", "2104-02-29 12:00:00");    /* 2100 is none */
@@ -88,9 +79,8 @@ static void test_leap_days(void **state)
     follows("59 23 28 2 *", "2028-02-28 23:59:00", "2029-02-28 23:59:00");
 }
 
-static void test_either_day(void **state)
+TEST(test_either_day)
 {
-    (void)state;
     follows("0 0 13 * 5", "2026-11-10 00:00:00", "2026-11-13 00:00:00");  /* the 13th ... */
     follows("0 0 13 * 5", "2026-11-13 00:00:00", "2026-11-20 00:00:00");  /* ... or a Friday */
     follows("0 0 */2 * 5", "2026-11-10 00:00:00", "2026-11-13 00:00:00"); /* begins with a star: both */
@@ -98,9 +88,8 @@ static void test_either_day(void **state)
     follows("0 0 31 2 1", "2026-01-30 00:00:00", "2026-02-02 00:00:00"); /* its Mondays come */
 }
 
-static void test_shorthands(void **state)
+TEST(test_shorthands)
 {
-    (void)state;
     follows("@yearly", "2026-01-01 00:00:00", "2027-01-01 00:00:00");
     follows("@annually", "2026-05-01 00:00:00", "2027-01-01 00:00:00");
     follows("@monthly", "2026-05-01 00:00:00", "2026-06-01 00:00:00");
@@ -110,9 +99,8 @@ static void test_shorthands(void **state)
     follows("@hourly", "2026-05-01 12:30:00", "2026-05-01 13:00:00");
 }
 
-static void test_what_is_refused(void **state)
+TEST(test_what_is_refused)
 {
-    (void)state;
     char longer[CRON_TEXT_MAX + 12] = "";
     refused("", "five fields");
     refused("0 6 * *", "five fields");
@@ -148,9 +136,8 @@ static void test_what_is_refused(void **state)
     refused(longer, "longer");
 }
 
-static void test_what_is_due(void **state)
+TEST(test_what_is_due)
 {
-    (void)state;
     struct cron daily = good("0 6 * * *"), each = good("* * * * *");
     struct cron_due due;
     int64_t day = 86400, planned = at("2026-11-25 06:00:00");
@@ -190,9 +177,8 @@ static void zone_follows(const char *zone, const char *text, const char *after, 
 
 /* Santiago goes to summer time on 2026-09-06 00:00 -> 01:00 (UTC-4 -> -3) and back on 2027-04-04 00:00 -> 2027-04-03 23:00. New York on
  * 2026-03-08 02:00 -> 03:00 and back on 2026-11-01 02:00 -> 01:00. */
-static void test_zones(void **state)
+TEST(test_zones)
 {
-    (void)state;
     FOLLOWS("America/Lima", "0 6 * * *", "2026-05-01 00:00:00", "2026-05-01 11:00:00", "2026-05-02 11:00:00");
     FOLLOWS("-05:00", "0 22 * * 5", "2026-11-25 00:00:00", "2026-11-28 03:00:00");
     FOLLOWS("UTC", "0 6 * * *", "2026-05-01 00:00:00", "2026-05-01 06:00:00");
@@ -216,13 +202,12 @@ static void test_zones(void **state)
 }
 
 /* Each day of two years, whatever the zone does: once a day, and nothing twice. */
-static void test_each_day_runs_once(void **state)
+TEST(test_each_day_runs_once)
 {
     static const char *const zones[] = {"America/Santiago",    "America/New_York", "Europe/Madrid",
                                         "Australia/Lord_Howe", "America/Lima",     "Asia/Kathmandu"};
     static const char *const times[] = {"30 0 * * *", "0 1 * * *", "30 1 * * *", "0 2 * * *",
                                         "15 2 * * *", "0 3 * * *", "30 23 * * *"};
-    (void)state;
     for (unsigned i = 0; i < sizeof zones / sizeof *zones; i++)
         for (unsigned k = 0; k < sizeof times / sizeof *times; k++) {
             const char *why;
@@ -240,14 +225,4 @@ static void test_each_day_runs_once(void **state)
         }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_minutes_and_hours),  cmocka_unit_test(test_days_and_months),
-        cmocka_unit_test(test_leap_days),          cmocka_unit_test(test_either_day),
-        cmocka_unit_test(test_shorthands),         cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_what_is_due),        cmocka_unit_test(test_zones),
-        cmocka_unit_test(test_each_day_runs_once),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

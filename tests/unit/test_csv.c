@@ -2,13 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ctl/csv.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static char told[CSV_ROW_BYTES_MAX + 200];
 
@@ -47,9 +41,8 @@ static void reads(const char *text, const char *wanted)
     reads_bytes(text, strlen(text), wanted);
 }
 
-static void test_rows(void **state)
+TEST(test_rows)
 {
-    (void)state;
     reads("", "");
     reads("a", "1:[a];");
     reads("a,b\n1,2\n", "1:[a][b];2:[1][2];");
@@ -69,9 +62,8 @@ static void test_rows(void **state)
     reads("a\rb\r\r\nc\n\rd", "1:[a];2:[b];4:[c];6:[d];"); /* a lone CR ends a line */
 }
 
-static void test_separators(void **state)
+TEST(test_separators)
 {
-    (void)state;
     reads("company_id;clave\n7;a,b\n", "1:[company_id][clave];2:[7][a,b];");
     reads("clave;Company ID\n", "1:[clave][Company ID];");
     reads("a,b\tcompany_id\tclave\n1\t\t3", "1:[a,b][company_id][clave];2:[1][][3];");
@@ -84,9 +76,8 @@ static void test_separators(void **state)
     reads("company_id\n7;8", "1:[company_id];2:[7;8];");
 }
 
-static void test_quotes(void **state)
+TEST(test_quotes)
 {
-    (void)state;
     reads("\"a\",\"b\"\n", "1:[a][b];");
     reads("\"a,b\",c\n", "1:[a,b][c];");
     reads("\"say \"\"no\"\"\",x\n", "1:[say \"no\"][x];");
@@ -95,20 +86,18 @@ static void test_quotes(void **state)
     reads("\"two\r\nlines\"\r\nc", "1:[two\r\nlines];3:[c];");
 }
 
-static void test_bad_rows(void **state)
+TEST(test_bad_rows)
 {
-    (void)state;
     reads("a\"b,c\nd\n", "1!there is a quote inside a field that does not begin with one;2:[d];");
     reads("\"a\"b,c\nd", "1!there is something behind a closing quote;2:[d];");
     reads("x\n\"a,b\nc,d\n", "1:[x];2!a quote is opened and never closed;");
     reads_bytes("a\0b\nc\n", 6, "1!it holds a NUL;2:[c];");
 }
 
-static void test_bounds(void **state)
+TEST(test_bounds)
 {
     char text[CSV_ROW_BYTES_MAX + 100];
     struct csv *c = csv_new(tell, NULL);
-    (void)state;
     memset(text, 'x', sizeof(text));
     told[0] = 0;
     csv_feed(c, text, sizeof(text));
@@ -123,11 +112,4 @@ static void test_bounds(void **state)
     csv_destroy(&c);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),     cmocka_unit_test(test_separators), cmocka_unit_test(test_quotes),
-        cmocka_unit_test(test_bad_rows), cmocka_unit_test(test_bounds),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

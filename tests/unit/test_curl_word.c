@@ -2,14 +2,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/curl_word.h"
 
+#include "tests/unit/test.h"
 #include <curl/curl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-#include <cmocka.h>
 
-static void words(void **state)
+TEST(words)
 {
     static const struct {
         int code;
@@ -48,7 +44,6 @@ static void words(void **state)
         {CURLE_COULDNT_RESOLVE_HOST, 0, "", false, "unresolvable"},
         {CURLE_GOT_NOTHING, 0, "Empty reply from server", false, "reset"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
         assert_string_equal(curl_word(rows[i].code, rows[i].verify, rows[i].text, rows[i].has_status),
                             rows[i].word);
@@ -56,8 +51,4 @@ static void words(void **state)
     assert_null(curl_word_text("reset"));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(words)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,13 +3,9 @@
 /* What a refusal is about: table, column and constraint, out of the server's words and our statement. */
 #include "db/db_error.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
-static void test_what_it_is_about(void **state)
+TEST(test_what_it_is_about)
 {
     static const struct {
         unsigned number;
@@ -31,7 +27,6 @@ static void test_what_it_is_about(void **state)
         {4025, "CONSTRAINT `never_six` failed for `db`.`portal_jobs`", "UPDATE portal_jobs SET status = ?",
          "portal_jobs", "", "never_six"},
     };
-    (void)state;
     for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct db_refusal r;
         db_refusal_read(&r, rows[i].number, rows[i].message, rows[i].sql);
@@ -41,8 +36,4 @@ static void test_what_it_is_about(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_it_is_about)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

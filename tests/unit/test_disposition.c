@@ -3,11 +3,7 @@
 #include "dispatcher/robot/disposition.h"
 
 #include "dispatcher/robot/robot_head.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static const char *name_of(const char *value, size_t room)
 {
@@ -16,9 +12,8 @@ static const char *name_of(const char *value, size_t room)
     return out;
 }
 
-static void names_are_read(void **state)
+TEST(names_are_read)
 {
-    (void)state;
     static const char *const rows[][2] = {
         {"attachment; filename=plain.pdf", "plain.pdf"},
         {"attachment; filename=\"a b.pdf\"", "a b.pdf"},
@@ -107,9 +102,8 @@ static void names_are_read(void **state)
         assert_string_equal(name_of(rows[i][0], 513), rows[i][1]);
 }
 
-static void names_are_harmless(void **state)
+TEST(names_are_harmless)
 {
-    (void)state;
     assert_string_equal(name_of("attachment; filename=\"../../etc/passwd\"", 513), "passwd");
     assert_string_equal(name_of("attachment; filename*=UTF-8''..%2F..%2Fetc%2Fshadow", 513), "shadow");
     assert_string_equal(name_of("attachment; filename=\"C:\\\\dir\\\\x.exe\"", 513), "x.exe");
@@ -125,9 +119,8 @@ static void names_are_harmless(void **state)
                         "í\xc2\xa0€.pdf"); /* no UTF-8 */
 }
 
-static void names_fit(void **state)
+TEST(names_fit)
 {
-    (void)state;
     char value[3000] = "attachment; filename=\"";
     for (int i = 0; i < 400; i++)
         strcat(value, "ñ");
@@ -138,9 +131,8 @@ static void names_fit(void **state)
     assert_string_equal(name_of(value, 2), "");
 }
 
-static void long_names_keep_their_extension(void **state)
+TEST(long_names_keep_their_extension)
 {
-    (void)state;
     char value[3000] = "attachment; filename*=UTF-8''";
     for (int i = 0; i < 300; i++)
         strcat(value, "%C3%B1");
@@ -173,9 +165,8 @@ static struct call_answer head(const char *line)
     return a;
 }
 
-static void lines_are_read(void **state)
+TEST(lines_are_read)
 {
-    (void)state;
     assert_string_equal(head("content-type:  application/json \r\n").content_type, "application/json");
     assert_string_equal(head("Content-Type: a\x01/b\r\n").content_type, "");
     assert_string_equal(head("Content-Type: \xf1/b\r\n").content_type, "");
@@ -203,9 +194,8 @@ static void lines_are_read(void **state)
 }
 
 /* One line in three (RFC 7230, 3.2.4), as old servers fold long ones. */
-static void folded_lines_are_read(void **state)
+TEST(folded_lines_are_read)
 {
-    (void)state;
     static const char *const lines[] = {" lost\r\n",
                                         "HTTP/1.1 200 OK\r\n",
                                         "Content-Disposition: attachment;\r\n",
@@ -224,9 +214,8 @@ static void folded_lines_are_read(void **state)
     assert_string_equal(a.content_type, "application/pdf;");
 }
 
-static void echoes_are_told_apart(void **state)
+TEST(echoes_are_told_apart)
 {
-    (void)state;
     assert_int_equal(head("X-Request-Id: Ab-12.c\r\n").echo, ECHO_OURS);
     assert_int_equal(head("x-request-id: ab12c\r\n").echo, ECHO_OURS); /* as Rails cleans it */
     assert_int_equal(head("X-Request-Id: Ab-12.d\r\n").echo, ECHO_OTHER);
@@ -244,16 +233,4 @@ static void echoes_are_told_apart(void **state)
     assert_int_equal(a.echo, ECHO_OURS);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_read),
-        cmocka_unit_test(names_are_harmless),
-        cmocka_unit_test(names_fit),
-        cmocka_unit_test(long_names_keep_their_extension),
-        cmocka_unit_test(lines_are_read),
-        cmocka_unit_test(folded_lines_are_read),
-        cmocka_unit_test(echoes_are_told_apart),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,15 +2,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/err.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
-static void test_rows_are_whole_and_codes_unique(void **state)
+TEST(test_rows_are_whole_and_codes_unique)
 {
-    (void)state;
     for (int e = 0; e < ERR_COUNT; e++) {
         const char *code = err_code((enum err)e);
         assert_true(code && strlen(code) > 0 && strspn(code, "abcdefghijklmnopqrstuvwxyz_") == strlen(code));
@@ -23,9 +18,8 @@ static void test_rows_are_whole_and_codes_unique(void **state)
     }
 }
 
-static void test_unknown_codes(void **state)
+TEST(test_unknown_codes)
 {
-    (void)state;
     assert_int_equal(err_from_code("no_such_code", 12), ERR_COUNT);
     assert_int_equal(err_from_code("", 0), ERR_COUNT);
     assert_int_equal(err_from_code("queue_fullx", 10), ERR_QUEUE_FULL);
@@ -36,9 +30,8 @@ static void test_unknown_codes(void **state)
 }
 
 /* A sample of the contract, so that an edit of the table is noticed. */
-static void test_statuses_of_the_contract(void **state)
+TEST(test_statuses_of_the_contract)
 {
-    (void)state;
     assert_int_equal(err_http(ERR_SESSION_EXPIRED), 410);
     assert_int_equal(err_http(ERR_LOGIN_IN_PROGRESS), 409);
     assert_int_equal(err_http(ERR_OUTCOME_UNKNOWN), 502);
@@ -47,12 +40,4 @@ static void test_statuses_of_the_contract(void **state)
     assert_string_equal(err_text(ERR_UNAUTHENTICATED), "Unauthenticated.");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_are_whole_and_codes_unique),
-        cmocka_unit_test(test_unknown_codes),
-        cmocka_unit_test(test_statuses_of_the_contract),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,13 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/fairq.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 struct thing {
     struct fairq_item item; /* first member */
@@ -46,9 +40,8 @@ static struct thing *pop(void)
     return (struct thing *)fairq_pop(q);
 }
 
-static void test_one_company_is_first_come_first_served(void **state)
+TEST_WITH(test_one_company_is_first_come_first_served, set_up, tear_down)
 {
-    (void)state;
     assert_null(pop());
     for (unsigned i = 0; i < 10; i++)
         push(i, 7, 1);
@@ -60,9 +53,8 @@ static void test_one_company_is_first_come_first_served(void **state)
     assert_int_equal(fairq_flows(q), 0);
 }
 
-static void test_a_crowd_of_one_company_does_not_starve_another(void **state)
+TEST_WITH(test_a_crowd_of_one_company_does_not_starve_another, set_up, tear_down)
 {
-    (void)state;
     for (unsigned i = 0; i < 1000; i++)
         push(i, 1, 1);
     push(1000, 2, 1);
@@ -76,9 +68,8 @@ static void test_a_crowd_of_one_company_does_not_starve_another(void **state)
     assert_true(turns <= 2 + FAIRQ_COST_MAX);
 }
 
-static void test_costs_are_paid(void **state)
+TEST_WITH(test_costs_are_paid, set_up, tear_down)
 {
-    (void)state;
     unsigned served[3] = {0}; /* in costs */
     for (unsigned i = 0; i < 900; i++)
         push(i, i % 3, i % 3 == 0 ? FAIRQ_COST_MAX : i % 3);
@@ -90,9 +81,8 @@ static void test_costs_are_paid(void **state)
         assert_in_range(served[i], served[0] - 2 * FAIRQ_COST_MAX, served[0] + 2 * FAIRQ_COST_MAX);
 }
 
-static void test_full_refuses_and_keeps(void **state)
+TEST_WITH(test_full_refuses_and_keeps, set_up, tear_down)
 {
-    (void)state;
     struct fairq *small = fairq_new(2);
     assert_true(fairq_push(small, &thing[0].item, 1, 1));
     assert_true(fairq_push(small, &thing[1].item, 2, 1));
@@ -105,9 +95,8 @@ static void test_full_refuses_and_keeps(void **state)
     fairq_destroy(&small);
 }
 
-static void test_returned_ones_come_first_in_their_order(void **state)
+TEST_WITH(test_returned_ones_come_first_in_their_order, set_up, tear_down)
 {
-    (void)state;
     for (unsigned i = 0; i < 6; i++)
         push(i, i, 1);
     for (unsigned i = 0; i < 3; i++)
@@ -118,9 +107,8 @@ static void test_returned_ones_come_first_in_their_order(void **state)
         assert_int_equal(pop()->number, i);
 }
 
-static void test_oldest_is_known(void **state)
+TEST_WITH(test_oldest_is_known, set_up, tear_down)
 {
-    (void)state;
     assert_null(fairq_oldest(q));
     for (unsigned i = 0; i < 4; i++)
         push(i, 10 - i, 1);
@@ -137,9 +125,8 @@ static void test_oldest_is_known(void **state)
 }
 
 /* Random pushes, removals, pops and returns against a plain count of who is in. */
-static void test_random_use_loses_and_doubles_nothing(void **state)
+TEST_WITH(test_random_use_loses_and_doubles_nothing, set_up, tear_down)
 {
-    (void)state;
     static bool is_in[4000];
     unsigned n_in = 0;
     memset(is_in, 0, sizeof is_in);
@@ -182,16 +169,4 @@ static void test_random_use_loses_and_doubles_nothing(void **state)
     assert_int_equal(fairq_flows(q), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_one_company_is_first_come_first_served, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_crowd_of_one_company_does_not_starve_another, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_costs_are_paid, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_refuses_and_keeps, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_returned_ones_come_first_in_their_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_oldest_is_known, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_random_use_loses_and_doubles_nothing, set_up, tear_down),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,12 +3,7 @@
 #include "broker/gate.h"
 
 #include "head_parse.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct gate_framing framing;
 static const char *why;
@@ -44,9 +39,8 @@ static enum gate_verdict judge_field(const char *fields)
     return judge(text);
 }
 
-static void test_plain_heads_pass(void **state)
+TEST(test_plain_heads_pass)
 {
-    (void)state;
     assert_int_equal(judge("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), GATE_PASS);
     assert_string_equal(why, "");
     assert_int_equal(judge("\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"), GATE_PASS);
@@ -60,9 +54,8 @@ static void test_plain_heads_pass(void **state)
     assert_int_equal(judge_field("X-Utf8: caf\xc3\xa9\r\n"), GATE_PASS);
 }
 
-static void test_framing_is_told(void **state)
+TEST(test_framing_is_told)
 {
-    (void)state;
     assert_int_equal(judge_field("Content-Length: 17\r\n"), GATE_PASS);
     assert_int_equal(framing.content_length, 17);
     assert_false(framing.is_chunked);
@@ -71,7 +64,7 @@ static void test_framing_is_told(void **state)
     assert_int_equal(framing.content_length, 0);
 }
 
-static void test_request_lines_that_are_refused(void **state)
+TEST(test_request_lines_that_are_refused)
 {
     static const char *const lines[] = {
         "GET  / HTTP/1.1",
@@ -108,14 +101,13 @@ static void test_request_lines_that_are_refused(void **state)
         "GET /",
         "GET / HTTP/1.1\rX: y",
     };
-    (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (judge_line(lines[i]) != GATE_BAD)
             fail_msg("passed: %s", lines[i]);
     }
 }
 
-static void test_fields_that_are_refused(void **state)
+TEST(test_fields_that_are_refused)
 {
     static const char *const fields[] = {
         "Content-Length: 5\r\nContent-Length: 5\r\n",
@@ -157,17 +149,15 @@ static void test_fields_that_are_refused(void **state)
         "Transfer-: chunked\r\n Encoding\r\n",
         "nocolon\r\n",
     };
-    (void)state;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (judge_field(fields[i]) != GATE_BAD)
             fail_msg("passed: %s", fields[i]);
     }
 }
 
-static void test_bare_lf_anywhere_is_refused(void **state)
+TEST(test_bare_lf_anywhere_is_refused)
 {
     static const char good[] = "POST / HTTP/1.1\r\nHost: x\r\nA: b\r\nContent-Length: 3\r\n\r\n";
-    (void)state;
     for (size_t i = 0; i + 1 < sizeof good; i++) {
         char text[sizeof good];
         if (good[i] != '\r')
@@ -179,10 +169,9 @@ static void test_bare_lf_anywhere_is_refused(void **state)
     }
 }
 
-static void test_nul_anywhere_is_refused(void **state)
+TEST(test_nul_anywhere_is_refused)
 {
     static const char good[] = "POST /p HTTP/1.1\r\nHost: x\r\nAbc: d\r\nContent-Length: 3\r\n\r\n";
-    (void)state;
     for (size_t i = 0; i + 1 < sizeof good; i++) {
         char text[sizeof good + 1];
         memcpy(text, good, sizeof good);
@@ -195,19 +184,17 @@ static void test_nul_anywhere_is_refused(void **state)
     }
 }
 
-static void test_host_is_needed_once(void **state)
+TEST(test_host_is_needed_once)
 {
-    (void)state;
     assert_int_equal(judge("GET / HTTP/1.1\r\n\r\n"), GATE_BAD);
     assert_int_equal(judge("GET / HTTP/1.0\r\nHost: x\r\n\r\n"), GATE_PASS);
     assert_int_equal(judge("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), GATE_BAD);
 }
 
-static void test_large_heads_are_told_from_bad_ones(void **state)
+TEST(test_large_heads_are_told_from_bad_ones)
 {
     static char text[40000];
     const char line[] = "GET / HTTP/1.1\r\nHost: x\r\nA: ";
-    (void)state;
     for (int more = -1; more <= 1; more++) {
         size_t total = (size_t)(GATE_HEAD_BYTES_MAX + more);
         memset(text, 'a', sizeof text);
@@ -217,17 +204,4 @@ static void test_large_heads_are_told_from_bad_ones(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain_heads_pass),
-        cmocka_unit_test(test_framing_is_told),
-        cmocka_unit_test(test_request_lines_that_are_refused),
-        cmocka_unit_test(test_fields_that_are_refused),
-        cmocka_unit_test(test_bare_lf_anywhere_is_refused),
-        cmocka_unit_test(test_nul_anywhere_is_refused),
-        cmocka_unit_test(test_host_is_needed_once),
-        cmocka_unit_test(test_large_heads_are_told_from_bad_ones),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

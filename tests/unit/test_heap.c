@@ -2,19 +2,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/heap.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #define N 500
 
-static void test_smallest_first(void **state)
+TEST(test_smallest_first)
 {
     struct heap h = {0};
     struct heap_item it[] = {{.key = 3}, {.key = 1}, {.key = 2}};
-    (void)state;
     assert_null(heap_min(&h));
     for (int i = 0; i < 3; i++)
         heap_set(&h, &it[i], it[i].key);
@@ -30,11 +25,10 @@ static void test_smallest_first(void **state)
 }
 
 /* Against the plainest model: an array that is searched. */
-static void test_random_operations(void **state)
+TEST(test_random_operations)
 {
     static struct heap_item it[N];
     struct heap h = {0};
-    (void)state;
     srandom(7);
     for (int step = 0; step < 20000; step++) {
         struct heap_item *one = &it[random() % N];
@@ -65,11 +59,4 @@ static void test_random_operations(void **state)
     heap_free(&h);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_smallest_first),
-        cmocka_unit_test(test_random_operations),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,22 +2,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/hist.h"
 
+#include "tests/unit/test.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 static bool is_near(double a, double b)
 {
     return fabs(a - b) < 1e-9;
 }
 
-static void test_bounds(void **state)
+TEST(test_bounds)
 {
-    (void)state;
     for (unsigned i = 0; i < HIST_BUCKETS - 1; i++) {
         assert_true(is_near(atof(hist_bound_text[i]), (double)hist_bound_us[i] / 1e6));
         assert_true(!i || hist_bound_us[i] > hist_bound_us[i - 1]);
@@ -25,10 +19,9 @@ static void test_bounds(void **state)
     assert_int_equal(hist_bound_us[HIST_BUCKETS - 2], 300 * 1000000);
 }
 
-static void test_a_time_is_in_the_bucket_that_bounds_it(void **state)
+TEST(test_a_time_is_in_the_bucket_that_bounds_it)
 {
     struct hist h = {0};
-    (void)state;
     hist_add(&h, 0);
     hist_add(&h, 1000);
     hist_add(&h, 1001);
@@ -42,10 +35,9 @@ static void test_a_time_is_in_the_bucket_that_bounds_it(void **state)
     assert_int_equal(hist_count(&h), 5);
 }
 
-static void test_quantiles(void **state)
+TEST(test_quantiles)
 {
     struct hist h = {0};
-    (void)state;
     assert_true(hist_quantile(&h, 0.5) < 0);
     for (unsigned i = 0; i < 100; i++)
         hist_add(&h, 7000); /* of 5 to 10 ms */
@@ -56,10 +48,9 @@ static void test_quantiles(void **state)
     assert_true(is_near(hist_quantile(&h, 1), 300));
 }
 
-static void test_a_quantile_never_falls_with_q(void **state)
+TEST(test_a_quantile_never_falls_with_q)
 {
     struct hist h = {0};
-    (void)state;
     srand(7);
     for (unsigned i = 0; i < 1000; i++)
         hist_add(&h, (uint64_t)rand() % 10000000);
@@ -67,13 +58,4 @@ static void test_a_quantile_never_falls_with_q(void **state)
         assert_true(hist_quantile(&h, q) <= hist_quantile(&h, q + 0.01));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_a_time_is_in_the_bucket_that_bounds_it),
-        cmocka_unit_test(test_quantiles),
-        cmocka_unit_test(test_a_quantile_never_falls_with_q),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

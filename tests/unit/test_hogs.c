@@ -2,10 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dispatcher/robot/hogs.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #define T0 1000000000ull
 
@@ -17,11 +14,10 @@ static const struct company_stats_row *row_of(const struct company_stats_row *ro
     return NULL;
 }
 
-static void test_sums(void **state)
+TEST(test_sums)
 {
     struct hogs *h = hogs_new();
     struct company_stats_row rows[COMPANY_STATS_MAX];
-    (void)state;
     assert_int_equal(hogs_most(h, T0, rows, COMPANY_STATS_MAX), 0);
     hogs_waited(h, T0, 7, 100);
     hogs_waited(h, T0 + 90000, 7, 200);
@@ -37,11 +33,10 @@ static void test_sums(void **state)
     hogs_destroy(&h);
 }
 
-static void test_what_is_long_ago_does_not_count(void **state)
+TEST(test_what_is_long_ago_does_not_count)
 {
     struct hogs *h = hogs_new();
     struct company_stats_row rows[4];
-    (void)state;
     hogs_waited(h, T0, 7, 100);
     hogs_waited(h, T0 + HOGS_WINDOW_MS, 7, 1);
     assert_int_equal(hogs_most(h, T0 + HOGS_WINDOW_MS, rows, 4), 1);
@@ -50,11 +45,10 @@ static void test_what_is_long_ago_does_not_count(void **state)
     hogs_destroy(&h);
 }
 
-static void test_the_most_of_both_are_told(void **state)
+TEST(test_the_most_of_both_are_told)
 {
     struct hogs *h = hogs_new();
     struct company_stats_row rows[10];
-    (void)state;
     for (uint64_t id = 1; id <= 100; id++) {
         hogs_waited(h, T0, id, id);
         hogs_used(h, T0, id, 1000 - id);
@@ -69,11 +63,10 @@ static void test_the_most_of_both_are_told(void **state)
 }
 
 /* A hundred thousand companies pass by; the big ones are still there. */
-static void test_the_big_ones_stay(void **state)
+TEST(test_the_big_ones_stay)
 {
     struct hogs *h = hogs_new();
     struct company_stats_row rows[COMPANY_STATS_MAX];
-    (void)state;
     for (uint64_t id = 1; id <= 5; id++)
         hogs_waited(h, T0, id, 1000000 * id);
     for (uint64_t id = 1000; id < 101000; id++)
@@ -85,13 +78,4 @@ static void test_the_big_ones_stay(void **state)
     hogs_destroy(&h);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_what_is_long_ago_does_not_count),
-        cmocka_unit_test(test_the_most_of_both_are_told),
-        cmocka_unit_test(test_the_big_ones_stay),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,15 +3,10 @@
 #include "common/id.h"
 
 #include "common/clock.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
-static void test_job_uid_has_its_shape(void **state)
+TEST(test_job_uid_has_its_shape)
 {
-    (void)state;
     bool seen[256] = {false};
     for (int i = 0; i < 2000; i++) {
         char uid[ID_JOB_UID_BYTES];
@@ -27,9 +22,8 @@ static void test_job_uid_has_its_shape(void **state)
         assert_true(seen[(unsigned char)*p]);
 }
 
-static void test_job_uid_ok(void **state)
+TEST(test_job_uid_ok)
 {
-    (void)state;
     static const char *const good[] = {"ABC123-1", "ABCDEFGHIJKLMNOP-1700000000", "000000-0"};
     static const char *const bad[] = {
         "",         "ABC12-1",   "ABCDEFGHIJKLMNOPQ-1", "ABC123-", "ABC123",    "abc123-1",
@@ -40,10 +34,9 @@ static void test_job_uid_ok(void **state)
         assert_false(id_job_uid_ok(bad[i], strlen(bad[i])));
 }
 
-static void test_request_ids(void **state)
+TEST(test_request_ids)
 {
     char a[ID_REQUEST_BYTES], b[ID_REQUEST_BYTES], longest[130];
-    (void)state;
     id_request(a);
     id_request(b);
     assert_int_equal(strlen(a), 32);
@@ -61,11 +54,10 @@ static void test_request_ids(void **state)
     assert_false(id_request_ok("\xc3\xa9", 2));
 }
 
-static void test_hex(void **state)
+TEST(test_hex)
 {
     char text[9];
     uint8_t raw[4];
-    (void)state;
     id_hex("\x00\x7f\xAb\xff", 4, text);
     assert_string_equal(text, "007fabff");
     assert_true(id_unhex("007FabFf", 8, raw));
@@ -76,24 +68,13 @@ static void test_hex(void **state)
     assert_true(id_unhex("", 0, raw));
 }
 
-static void test_sha256(void **state)
+TEST(test_sha256)
 {
     uint8_t digest[32];
     char text[65];
-    (void)state;
     id_sha256("abc", 3, digest);
     id_hex(digest, sizeof digest, text);
     assert_string_equal(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_job_uid_has_its_shape),
-        cmocka_unit_test(test_job_uid_ok),
-        cmocka_unit_test(test_request_ids),
-        cmocka_unit_test(test_hex),
-        cmocka_unit_test(test_sha256),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

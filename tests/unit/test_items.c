@@ -2,14 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/items.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct judging judging;
 static struct jv *about;
@@ -45,9 +38,8 @@ static void assert_lines(const char *body, const char *lines)
     assert_string_equal(judging.lines.data ? judging.lines.data : "", lines);
 }
 
-static void test_items_become_lines(void **state)
+TEST_WITH(test_items_become_lines, NULL, tear_down)
 {
-    (void)state;
     assert_lines("{\"items\":[{\"a\":1},{\"b\":[2,{}]}],\"portal\":\"x\"}", "{\"a\":1}\n{\"b\":[2,{}]}\n");
     assert_string_equal(jv_str(jv_get(about, "portal")), "x");
     assert_int_equal(jv_type(jv_get(about, "items")), JV_ARRAY);
@@ -59,9 +51,8 @@ static void test_items_become_lines(void **state)
     assert_lines("{\"items\\\\\":[1],\"items\":[2]}", "2\n");
 }
 
-static void test_bodies_without_items(void **state)
+TEST_WITH(test_bodies_without_items, NULL, tear_down)
 {
-    (void)state;
     assert_lines("{}", "");
     assert_lines("{\"items\":[]}", "");
     assert_lines("{\"items\":[ \n ]}", "");
@@ -71,7 +62,7 @@ static void test_bodies_without_items(void **state)
     assert_lines("{\"x\":{\"items\":[1]}}", "");
 }
 
-static void test_bodies_that_are_no_json(void **state)
+TEST_WITH(test_bodies_that_are_no_json, NULL, tear_down)
 {
     static const struct {
         const char *body;
@@ -106,15 +97,13 @@ static void test_bodies_that_are_no_json(void **state)
         {"{\"items\":[\"\\u0000\"]}", JV_NUL},
         {"{\"x\":\"\\u0000\",\"items\":[1]}", JV_NUL},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (judge(bad[i].body) != JUDGED_BAD || why != bad[i].why)
             fail_msg("%s: %s", bad[i].body, jv_bad_text(why));
 }
 
-static void test_depth(void **state)
+TEST_WITH(test_depth, NULL, tear_down)
 {
-    (void)state;
     for (unsigned depth = 29; depth <= 32; depth++) {
         struct buf body = {0};
         buf_adds(&body, "{\"items\":[0,");
@@ -129,11 +118,10 @@ static void test_depth(void **state)
     assert_int_equal(why, JV_DEEP);
 }
 
-static void test_slices(void **state)
+TEST_WITH(test_slices, NULL, tear_down)
 {
     struct buf body = {0};
     unsigned slices = 1;
-    (void)state;
     buf_adds(&body, "{\"items\":[0");
     for (int i = 1; i < 5000; i++)
         buf_addf(&body, ",%d", i);
@@ -151,11 +139,10 @@ static void test_slices(void **state)
 }
 
 /* Whatever is cut off a good body, nothing behind it is read (ASan) and it is bad. */
-static void test_cut_anywhere(void **state)
+TEST_WITH(test_cut_anywhere, NULL, tear_down)
 {
     static const char whole[] =
         "{\"portal\":\"s\",\"items\":[{\"a\":\"b\\\"c\"},[1,2.5e3],null],\"x\":{\"items\":[]}}";
-    (void)state;
     for (size_t len = 0; len < sizeof whole - 1; len++) {
         char *cut = malloc(len + 1);
         memcpy(cut, whole, len);
@@ -171,15 +158,4 @@ static void test_cut_anywhere(void **state)
     assert_int_equal(judge(whole), JUDGED_GOOD);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_items_become_lines, tear_down),
-        cmocka_unit_test_teardown(test_bodies_without_items, tear_down),
-        cmocka_unit_test_teardown(test_bodies_that_are_no_json, tear_down),
-        cmocka_unit_test_teardown(test_depth, tear_down),
-        cmocka_unit_test_teardown(test_slices, tear_down),
-        cmocka_unit_test_teardown(test_cut_anywhere, tear_down),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

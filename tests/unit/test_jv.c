@@ -2,11 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/jv.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct jv *parse(const char *text)
 {
@@ -41,11 +37,10 @@ static void assert_dump(const struct jv *v, const char *wanted)
     free(text);
 }
 
-static void test_reading(void **state)
+TEST(test_reading)
 {
     int64_t n = 0;
     bool b = false;
-    (void)state;
     struct jv *v =
         parse(" {\"s\":\"x\\u00e9\",\"n\":-7,\"r\":1.5,\"t\":true,\"z\":null,\"a\":[1,\"b\",{}],\"o\":{}} ");
     assert_int_equal(jv_type(v), JV_OBJECT);
@@ -63,11 +58,10 @@ static void test_reading(void **state)
     jv_free(v);
 }
 
-static void test_absent_is_absent_everywhere(void **state)
+TEST(test_absent_is_absent_everywhere)
 {
     int64_t n;
     bool b;
-    (void)state;
     assert_int_equal(jv_type(NULL), JV_ABSENT);
     assert_null(jv_get(NULL, "a"));
     assert_null(jv_str(NULL));
@@ -87,9 +81,8 @@ static void test_absent_is_absent_everywhere(void **state)
     jv_free(v);
 }
 
-static void test_bad_syntax(void **state)
+TEST(test_bad_syntax)
 {
-    (void)state;
     static const char *const bad[] = {
         "",
         " ",
@@ -137,9 +130,8 @@ static void test_bad_syntax(void **state)
     BAD("{}\0", JV_SYNTAX);
 }
 
-static void test_bad_utf8(void **state)
+TEST(test_bad_utf8)
 {
-    (void)state;
     BAD("\"\xff\"", JV_UTF8);
     BAD("\"\xc3\"", JV_UTF8);
     BAD("\"\xc0\x80\"", JV_UTF8);
@@ -148,19 +140,17 @@ static void test_bad_utf8(void **state)
     BAD("{\"\xe9\":1}", JV_UTF8);
 }
 
-static void test_duplicate_keys(void **state)
+TEST(test_duplicate_keys)
 {
-    (void)state;
     BAD("{\"a\":1,\"a\":1}", JV_DUPLICATE);
     BAD("{\"a\":1,\"\\u0061\":2}", JV_DUPLICATE);
     BAD("[{\"x\":{\"a\":1,\"b\":2,\"a\":3}}]", JV_DUPLICATE);
     jv_free(parse("{\"a\":1,\"A\":2}"));
 }
 
-static void test_depth(void **state)
+TEST(test_depth)
 {
     char text[300] = "";
-    (void)state;
     memset(text, '[', 32);
     memset(text + 32, ']', 32);
     jv_free(parse(text));
@@ -177,9 +167,8 @@ static void test_depth(void **state)
         parse("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"]")); /* in strings they do not count */
 }
 
-static void test_nul_is_told_apart(void **state)
+TEST(test_nul_is_told_apart)
 {
-    (void)state;
     BAD("{\"a\":\"x\\u0000y\"}", JV_NUL);
     BAD("[[\"\\u0000\"]]", JV_NUL);
     BAD("{\"a\\u0000\":1}", JV_NUL);
@@ -189,10 +178,9 @@ static void test_nul_is_told_apart(void **state)
     jv_free(v);
 }
 
-static void test_numbers_at_the_edge(void **state)
+TEST(test_numbers_at_the_edge)
 {
     int64_t n;
-    (void)state;
     struct jv *v = parse("[9223372036854775807,-9223372036854775808,0,-0,1.0,1e2]");
     assert_true(jv_int(jv_at(v, 0), &n) && n == INT64_MAX);
     assert_true(jv_int(jv_at(v, 1), &n) && n == INT64_MIN);
@@ -203,7 +191,7 @@ static void test_numbers_at_the_edge(void **state)
 }
 
 /* What jansson alone would make of a number is another number, or a refusal. */
-static void test_numbers_stay_as_they_were_written(void **state)
+TEST(test_numbers_stay_as_they_were_written)
 {
     static const char *const texts[] = {
         "[0.1,1e2,1E+2,1.0,-0,-0.0,0.10,100.00,3.141592653589793238462643383279]",
@@ -216,7 +204,6 @@ static void test_numbers_stay_as_they_were_written(void **state)
     int64_t n;
     double x;
     size_t len;
-    (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct jv *v = parse(texts[i]), *copy = jv_copy(v);
         char *text = jv_dump(copy, &len);
@@ -239,13 +226,12 @@ static void test_numbers_stay_as_they_were_written(void **state)
     jv_free(v);
 }
 
-static void test_what_is_no_number_is_still_refused(void **state)
+TEST(test_what_is_no_number_is_still_refused)
 {
     static const char *const texts[] = {"[01.5]",          "[1.]",    "[.5]",    "[1.5e]",    "[--1.5]",
                                         "[+1.5]",          "[1.2.3]", "[1e5e5]", "[1.5x]",    "{1.5:2}",
                                         "{\"a\":1.5 2.5}", "[1.5",    "1.5,",    "[true1.5]", "[0x1.5]",
                                         "[1.5\"a\"]",      "[-]",     "[1e+]"};
-    (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_bad(texts[i], strlen(texts[i]), JV_SYNTAX);
     BAD("[0.1,\"\\u0000\"]", JV_NUL);
@@ -262,10 +248,9 @@ static void collect(void *arg, const char *key, struct jv *v)
     strcat(arg, key);
 }
 
-static void test_writing_keeps_the_order(void **state)
+TEST(test_writing_keeps_the_order)
 {
     char keys[16] = "";
-    (void)state;
     struct jv *v = jv_new_object(), *list = jv_new_array();
     jv_set_str(v, "z", "a\"b\\\n\x01/\xc3\xa9");
     jv_set_str(v, "none", NULL);
@@ -290,9 +275,8 @@ static void test_writing_keeps_the_order(void **state)
     jv_free(v);
 }
 
-static void test_bad_utf8_never_loses_a_field(void **state)
+TEST(test_bad_utf8_never_loses_a_field)
 {
-    (void)state;
     struct jv *v = jv_new_object();
     jv_set_str(v, "a", "x\xffy");
     jv_set_str(v, "b", "\xc3");
@@ -306,9 +290,8 @@ static void test_bad_utf8_never_loses_a_field(void **state)
     jv_free(v);
 }
 
-static void test_merge_and_copy_are_deep(void **state)
+TEST(test_merge_and_copy_are_deep)
 {
-    (void)state;
     struct jv *a = parse("{\"x\":1,\"o\":{\"p\":1}}"), *b = parse("{\"x\":2,\"l\":[1],\"o\":{\"q\":2}}");
     struct jv *copy = jv_copy(a);
     jv_merge(a, b);
@@ -322,22 +305,4 @@ static void test_merge_and_copy_are_deep(void **state)
     jv_free(copy);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading),
-        cmocka_unit_test(test_absent_is_absent_everywhere),
-        cmocka_unit_test(test_bad_syntax),
-        cmocka_unit_test(test_bad_utf8),
-        cmocka_unit_test(test_duplicate_keys),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_nul_is_told_apart),
-        cmocka_unit_test(test_numbers_at_the_edge),
-        cmocka_unit_test(test_numbers_stay_as_they_were_written),
-        cmocka_unit_test(test_what_is_no_number_is_still_refused),
-        cmocka_unit_test(test_writing_keeps_the_order),
-        cmocka_unit_test(test_bad_utf8_never_loses_a_field),
-        cmocka_unit_test(test_merge_and_copy_are_deep),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,14 +2,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/log.h"
 
+#include "tests/unit/test.h"
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 /* What log_line wrote, from a pipe in place of standard error. */
 struct capture {
@@ -37,11 +32,10 @@ static char *capture_end(struct capture *c)
     return c->text;
 }
 
-static void test_line_has_its_shape(void **state)
+TEST(test_line_has_its_shape)
 {
     struct capture c;
     char wanted[256];
-    (void)state;
     log_open("broker", LOG_INFO);
     capture_begin(&c);
     log_line(LOG_INFO, "job_done", "job", log_i(12), "request", "ab12", "none", (char *)NULL, "empty", "", NULL);
@@ -52,10 +46,9 @@ static void test_line_has_its_shape(void **state)
     assert_string_equal(text + 23, wanted);
 }
 
-static void test_no_value_forges_a_line(void **state)
+TEST(test_no_value_forges_a_line)
 {
     struct capture c;
-    (void)state;
     capture_begin(&c);
     log_line(LOG_WARN, "bad", "a", "x\n2026 info", "b", "say \"hi\"", "c", "k=v", "d", "back\\slash", "e",
              "\x1b[31m\x7f\xc3\xa9\t\r", NULL);
@@ -65,11 +58,10 @@ static void test_no_value_forges_a_line(void **state)
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 }
 
-static void test_levels(void **state)
+TEST(test_levels)
 {
     struct capture c;
     enum log_level level;
-    (void)state;
     log_open("broker", LOG_WARN);
     capture_begin(&c);
     log_line(LOG_DEBUG, "no", NULL);
@@ -88,11 +80,10 @@ static void test_levels(void **state)
     assert_false(log_level_from("", &level));
 }
 
-static void test_long_lines_are_cut_but_end(void **state)
+TEST(test_long_lines_are_cut_but_end)
 {
     struct capture c;
     char value[6000];
-    (void)state;
     memset(value, 'v', sizeof value);
     value[sizeof value - 1] = '\0';
     capture_begin(&c);
@@ -107,11 +98,10 @@ static void test_long_lines_are_cut_but_end(void **state)
     assert_ptr_equal(strchr(text, '\n'), text + 4095);
 }
 
-static void test_numbers_keep_for_a_while(void **state)
+TEST(test_numbers_keep_for_a_while)
 {
     const char *n[16];
     char wanted[16];
-    (void)state;
     for (int i = 0; i < 16; i++)
         n[i] = log_i(i - 3);
     for (int i = 0; i < 16; i++) {
@@ -122,11 +112,10 @@ static void test_numbers_keep_for_a_while(void **state)
 }
 
 /* An object a line, whatever a value holds; numbers are numbers. */
-static void test_json(void **state)
+TEST(test_json)
 {
     struct capture c;
     char wanted[400], big[2000];
-    (void)state;
     memset(big, '\x01', sizeof big - 1);
     big[sizeof big - 1] = '\0';
     log_open("broker", LOG_INFO);
@@ -148,7 +137,7 @@ static void test_json(void **state)
 }
 
 /* Last: from here on lines are written by the thread. */
-static void test_a_reader_that_stands_still_stops_nobody(void **state)
+TEST(test_a_reader_that_stands_still_stops_nobody)
 {
     static char text[4 * 1024 * 1024];
     char dropped[64];
@@ -156,7 +145,6 @@ static void test_a_reader_that_stands_still_stops_nobody(void **state)
     size_t len = 0;
     const char filler[] =
         "........................................................................................";
-    (void)state;
     log_open("broker", LOG_INFO);
     log_format(LOG_TEXT);
     assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
@@ -193,16 +181,4 @@ static void test_a_reader_that_stands_still_stops_nobody(void **state)
     assert_int_equal(log_dropped(), before + 1);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line_has_its_shape),
-        cmocka_unit_test(test_no_value_forges_a_line),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_long_lines_are_cut_but_end),
-        cmocka_unit_test(test_numbers_keep_for_a_while),
-        cmocka_unit_test(test_a_reader_that_stands_still_stops_nobody),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

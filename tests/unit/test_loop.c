@@ -3,15 +3,11 @@
 #include "common/loop.h"
 
 #include "common/clock.h"
-#include <setjmp.h>
+#include "tests/unit/test.h"
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 static struct loop *l;
 
@@ -64,11 +60,10 @@ static void ticker_init(struct ticker *t, unsigned wanted)
     t->timer.arg = t;
 }
 
-static void test_timers_run_in_order(void **state)
+TEST_WITH(test_timers_run_in_order, set_up, tear_down)
 {
     struct ticker a, b, c, end;
     char order[8] = "";
-    (void)state;
     ticker_init(&a, 1);
     ticker_init(&b, 1);
     ticker_init(&c, 1);
@@ -88,10 +83,9 @@ static void test_timers_run_in_order(void **state)
     assert_true(clock_ms() - start >= 40);
 }
 
-static void test_timer_that_sets_itself_does_not_hold_the_loop(void **state)
+TEST_WITH(test_timer_that_sets_itself_does_not_hold_the_loop, set_up, tear_down)
 {
     struct ticker busy, end;
-    (void)state;
     ticker_init(&busy, 1000000000);
     end.timer = (struct loop_timer){.fn = stop};
     loop_timer_in(l, &busy.timer, 0);
@@ -100,10 +94,9 @@ static void test_timer_that_sets_itself_does_not_hold_the_loop(void **state)
     assert_true(busy.ticks > 10);
 }
 
-static void test_stopped_timer_does_not_run(void **state)
+TEST_WITH(test_stopped_timer_does_not_run, set_up, tear_down)
 {
     struct ticker killer, victim, end;
-    (void)state;
     ticker_init(&killer, 1);
     ticker_init(&victim, 1);
     killer.victim = &victim;
@@ -138,11 +131,10 @@ static void remove_all(void *arg, uint32_t events)
     loop_stop(l);
 }
 
-static void test_removal_inside_a_callback(void **state)
+TEST_WITH(test_removal_inside_a_callback, set_up, tear_down)
 {
     struct watch w[20] = {0};
     unsigned calls = 0;
-    (void)state;
     for (int i = 0; i < 20; i++) {
         w[i] = (struct watch){.fd = eventfd(1, EFD_CLOEXEC), .others = w, .n = 20};
         w[i].h = loop_fd_add(l, w[i].fd, EPOLLIN, remove_all, &w[i]);
@@ -166,11 +158,10 @@ static void count(void *arg, uint32_t events)
         loop_fd_change(l, w->h, 0); /* level-triggered: it would come for ever */
 }
 
-static void test_change(void **state)
+TEST_WITH(test_change, set_up, tear_down)
 {
     struct watch w = {.fd = eventfd(1, EFD_CLOEXEC)};
     struct loop_timer end = {.fn = stop};
-    (void)state;
     w.h = loop_fd_add(l, w.fd, EPOLLIN, count, &w);
     loop_timer_in(l, &end, 20);
     loop_run(l);
@@ -198,10 +189,9 @@ static void wake_twice(void *arg)
     loop_wake(l);
 }
 
-static void test_hook_with_more_is_asked_without_sleep(void **state)
+TEST_WITH(test_hook_with_more_is_asked_without_sleep, set_up, tear_down)
 {
     struct loop_timer end = {.fn = stop};
-    (void)state;
     hook_calls = 0;
     hook_more = 50;
     loop_hook(l, hook, NULL);
@@ -223,11 +213,10 @@ static bool waking_hook(void *arg)
 }
 
 /* What a hook does may be of interest to one that was asked before it. */
-static void test_wake_inside_a_hook(void **state)
+TEST_WITH(test_wake_inside_a_hook, set_up, tear_down)
 {
     struct loop_timer end = {.fn = stop}, waker = {.fn = wake_twice};
     unsigned calls = 0;
-    (void)state;
     loop_hook(l, waking_hook, &calls);
     loop_timer_in(l, &waker, 0);
     loop_timer_in(l, &end, 30);
@@ -258,10 +247,9 @@ static void again(void *arg)
     loop_timer_in(l, arg, 10);
 }
 
-static void test_signals(void **state)
+TEST_WITH(test_signals, set_up, tear_down)
 {
     struct loop_timer first = {.fn = ask_to_stop}, second = {.fn = again, .arg = &second};
-    (void)state;
     stops = 0;
     loop_on_stop(l, on_stop, NULL);
     kill(getpid(), SIGHUP); /* ignored */
@@ -272,38 +260,19 @@ static void test_signals(void **state)
     kill(getpid(), SIGPIPE); /* ignored */
 }
 
-static void test_stop_signal_without_owner_ends(void **state)
+TEST_WITH(test_stop_signal_without_owner_ends, set_up, tear_down)
 {
-    (void)state;
     kill(getpid(), SIGTERM);
     loop_run(l);
 }
 
-static void test_now_is_cached_for_a_turn(void **state)
+TEST_WITH(test_now_is_cached_for_a_turn, set_up, tear_down)
 {
     struct loop_timer end = {.fn = stop};
-    (void)state;
     uint64_t before = loop_now_ms(l);
     loop_timer_in(l, &end, 30);
     loop_run(l);
     assert_true(loop_now_ms(l) >= before + 30);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_timers_run_in_order),
-        TEST(test_timer_that_sets_itself_does_not_hold_the_loop),
-        TEST(test_stopped_timer_does_not_run),
-        TEST(test_removal_inside_a_callback),
-        TEST(test_change),
-        TEST(test_hook_with_more_is_asked_without_sleep),
-        TEST(test_wake_inside_a_hook),
-        TEST(test_signals),
-        TEST(test_stop_signal_without_owner_ends),
-        TEST(test_now_is_cached_for_a_turn),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,12 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/map.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #define MANY 20000
 
@@ -21,11 +16,10 @@ static struct thing *found(const struct map *m, uint64_t id)
     return map_value(map_find(m, id), struct thing, by_id);
 }
 
-static void test_each_is_found_until_it_is_removed(void **state)
+TEST(test_each_is_found_until_it_is_removed)
 {
     struct map m = {0};
     struct thing *things = calloc(MANY, sizeof(*things));
-    (void)state;
     assert_null(map_find(&m, 1));
     assert_null(map_first(&m));
     for (unsigned i = 0; i < MANY; i++) {
@@ -43,12 +37,11 @@ static void test_each_is_found_until_it_is_removed(void **state)
     free(things);
 }
 
-static void test_several_of_one_key(void **state)
+TEST(test_several_of_one_key)
 {
     struct map m = {0};
     struct thing a = {.number = 1}, b = {.number = 2}, other = {.number = 4};
     unsigned sum = 0;
-    (void)state;
     map_add(&m, &a.by_id, 7);
     map_add(&m, &other.by_id, 8);
     map_add(&m, &b.by_id, 7);
@@ -61,12 +54,11 @@ static void test_several_of_one_key(void **state)
     map_free(&m);
 }
 
-static void test_what_the_walk_stands_on_may_go(void **state)
+TEST(test_what_the_walk_stands_on_may_go)
 {
     struct map m = {0};
     struct thing *one;
     unsigned seen = 0, left = 0;
-    (void)state;
     map_each(&m, one, struct thing, by_id)
         fail();
     for (unsigned i = 0; i < MANY; i++) {
@@ -91,21 +83,11 @@ static void test_what_the_walk_stands_on_may_go(void **state)
     map_free(&m);
 }
 
-static void test_a_hash_of_fields(void **state)
+TEST(test_a_hash_of_fields)
 {
     uint64_t a[2] = {1, 2}, b[2] = {2, 1};
-    (void)state;
     assert_int_equal(map_hash(a, sizeof a), map_hash(a, sizeof a));
     assert_int_not_equal(map_hash(a, sizeof a), map_hash(b, sizeof b));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_is_found_until_it_is_removed),
-        cmocka_unit_test(test_several_of_one_key),
-        cmocka_unit_test(test_what_the_walk_stands_on_may_go),
-        cmocka_unit_test(test_a_hash_of_fields),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,14 +3,9 @@
 /* Which addresses a robot may have. */
 #include "dispatcher/robot/networks.h"
 
+#include "tests/unit/test.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <cmocka.h>
 
 static bool holds(const char *list, const char *address)
 {
@@ -25,9 +20,8 @@ static bool holds(const char *list, const char *address)
     return held;
 }
 
-static void networks(void **state)
+TEST(networks)
 {
-    (void)state;
     assert_true(holds(NULL, "8.8.8.8"));
     assert_true(holds("", "::1"));
     assert_true(holds("10.0.0.0/8", "10.255.0.1"));
@@ -46,8 +40,4 @@ static void networks(void **state)
     assert_false(holds("nonsense, 10.0.0.0/, 10.0.0.0/8x", "10.0.0.1"));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(networks)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,11 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dispatcher/robot/outlier.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 /* '+' answered, '-' not; a call each 100 ms. Answers the time. */
 static uint64_t feed(struct outlier *o, const char *calls, uint64_t now)
@@ -16,10 +12,9 @@ static uint64_t feed(struct outlier *o, const char *calls, uint64_t now)
     return now;
 }
 
-static void test_half_of_the_last_ten(void **state)
+TEST(test_half_of_the_last_ten)
 {
     struct outlier a = {0}, b = {0}, c = {0};
-    (void)state;
     feed(&a, "----", 1000);
     assert_false(a.is_out);
     feed(&a, "-", 1400);
@@ -32,9 +27,8 @@ static void test_half_of_the_last_ten(void **state)
     assert_false(c.is_out);
 }
 
-static void test_what_its_caller_cut_tells_nothing(void **state)
+TEST(test_what_its_caller_cut_tells_nothing)
 {
-    (void)state;
     assert_false(outlier_tells(true, 1100, 30000)); /* a deadline just over a second */
     assert_false(outlier_tells(true, 9999, 30000));
     assert_false(outlier_tells(true, 15000, 30000)); /* an action that its configuration gives half a minute */
@@ -45,11 +39,10 @@ static void test_what_its_caller_cut_tells_nothing(void **state)
     assert_false(outlier_tells(false, 900, 30000));
 }
 
-static void test_it_comes_back_by_answers(void **state)
+TEST(test_it_comes_back_by_answers)
 {
     struct outlier o = {0};
     uint64_t now = feed(&o, "-----", 1000);
-    (void)state;
     now = feed(&o, "++-++", now);
     assert_true(o.is_out);
     feed(&o, "+", now);
@@ -58,21 +51,19 @@ static void test_it_comes_back_by_answers(void **state)
     assert_false(o.is_out);
 }
 
-static void test_it_comes_back_by_itself_when_nobody_calls(void **state)
+TEST(test_it_comes_back_by_itself_when_nobody_calls)
 {
     struct outlier o = {0};
     uint64_t now = feed(&o, "-----", 1000);
-    (void)state;
     assert_false(outlier_look(&o, 0, now + 1000));
     assert_true(o.is_out);
     assert_true(outlier_look(&o, 0, now + OUTLIER_MEMORY_MS));
     assert_false(o.is_out);
 }
 
-static void test_calls_that_are_overdue_count_while_they_are(void **state)
+TEST(test_calls_that_are_overdue_count_while_they_are)
 {
     struct outlier o = {0};
-    (void)state;
     assert_false(outlier_look(&o, 4, 1000));
     assert_true(outlier_look(&o, 5, 2000));
     assert_int_equal(o.bad, 5);
@@ -83,14 +74,4 @@ static void test_calls_that_are_overdue_count_while_they_are(void **state)
     assert_true(outlier_look(&o, 200, 6000));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_half_of_the_last_ten),
-        cmocka_unit_test(test_what_its_caller_cut_tells_nothing),
-        cmocka_unit_test(test_it_comes_back_by_answers),
-        cmocka_unit_test(test_it_comes_back_by_itself_when_nobody_calls),
-        cmocka_unit_test(test_calls_that_are_overdue_count_while_they_are),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

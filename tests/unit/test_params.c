@@ -3,14 +3,7 @@
 #include "broker/params.h"
 
 #include "common/buf.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct query query;
 static char text[8192];
@@ -53,9 +46,8 @@ static bool is_wrong(const char *field)
     return jv_len(jv_get(errors, field)) > 0;
 }
 
-static void test_query_is_taken_apart(void **state)
+TEST_WITH(test_query_is_taken_apart, set_up, tear_down)
 {
-    (void)state;
     parse("a=1&b=x%20y+z&&c&d=&e=a=b&%66=%2B");
     assert_null(errors);
     assert_true(str_is(*query_get(&query, "a"), "1"));
@@ -69,9 +61,8 @@ static void test_query_is_taken_apart(void **state)
     assert_int_equal(query.n, 0);
 }
 
-static void test_a_name_given_twice_is_an_error_of_that_name(void **state)
+TEST_WITH(test_a_name_given_twice_is_an_error_of_that_name, set_up, tear_down)
 {
-    (void)state;
     parse("page=1&session_id=a&page=1");
     assert_true(is_wrong("page"));
     assert_false(is_wrong("session_id"));
@@ -81,9 +72,8 @@ static void test_a_name_given_twice_is_an_error_of_that_name(void **state)
     assert_true(is_wrong("??"));
 }
 
-static void test_too_many_parameters_are_refused(void **state)
+TEST_WITH(test_too_many_parameters_are_refused, set_up, tear_down)
 {
-    (void)state;
     char many[512] = "";
     for (int i = 0; i <= QUERY_PAIRS_MAX; i++)
         sprintf(many + strlen(many), "a%d&", i);
@@ -91,9 +81,8 @@ static void test_too_many_parameters_are_refused(void **state)
     assert_true(is_wrong("query"));
 }
 
-static void test_list_fields(void **state)
+TEST_WITH(test_list_fields, set_up, tear_down)
 {
-    (void)state;
     parse("session_id=S-1%3A");
     params_list(&query, &request, &errors);
     assert_null(errors);
@@ -117,12 +106,11 @@ static void test_list_fields(void **state)
     assert_true(is_wrong("session_id"));
 }
 
-static void test_session_ids_and_file_tokens(void **state)
+TEST_WITH(test_session_ids_and_file_tokens, set_up, tear_down)
 {
     static const char *const bad[] = {"",    " ",   "a b",  "a/b",  "a\\b",       "a%b",
                                       "a?b", "a#b", "a\nb", "\x7f", "caf\xc3\xa9"};
     char longest[514];
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(session_id_ok(str_of(bad[i])));
         assert_false(file_token_ok(str_of(bad[i])));
@@ -144,10 +132,9 @@ static void test_session_ids_and_file_tokens(void **state)
     assert_true(is_wrong("file_token"));
 }
 
-static void test_numbers(void **state)
+TEST_WITH(test_numbers, set_up, tear_down)
 {
     uint64_t n;
-    (void)state;
     assert_true(decimal_read(STR("0007"), 1, &n));
     assert_int_equal(n, 7);
     assert_false(decimal_read(STR("0"), 1, &n));
@@ -159,9 +146,8 @@ static void test_numbers(void **state)
     assert_false(deadline_read("1e3", &n));
 }
 
-static void test_headers(void **state)
+TEST_WITH(test_headers, set_up, tear_down)
 {
-    (void)state;
     assert_true(traceparent_ok("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
     assert_false(traceparent_ok("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
     assert_false(traceparent_ok("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"));
@@ -198,7 +184,7 @@ static struct prefer preferred(const char *first, const char *second)
     return p;
 }
 
-static void test_prefer(void **state)
+TEST_WITH(test_prefer, set_up, tear_down)
 {
     static const char *const async[] = {"respond-async",
                                         "Respond-Async",
@@ -223,7 +209,6 @@ static void test_prefer(void **state)
     static const char *const bad[] = {"wait",     "wait=",    "wait=-1",
                                       "wait=1.5", "wait=121", "wait=abc",
                                       "wait=1 0", "wait=\"x", "wait=99999999999999999999"};
-    (void)state;
     for (size_t i = 0; i < sizeof async / sizeof async[0]; i++) {
         struct prefer p = preferred(async[i], NULL);
         if (!p.is_async || p.has_wait || p.is_bad)
@@ -248,10 +233,9 @@ static void test_prefer(void **state)
     assert_true(both.is_async && both.has_wait && both.wait_s == 0 && !both.is_bad);
 }
 
-static void test_idempotency_keys(void **state)
+TEST_WITH(test_idempotency_keys, set_up, tear_down)
 {
     char longest[257];
-    (void)state;
     memset(longest, 'k', sizeof longest);
     assert_true(idempotency_key_ok(STR("a")) && idempotency_key_ok(STR("\"8e03978e-40d5\" ~!")));
     assert_true(idempotency_key_ok((struct str){longest, 255}));
@@ -260,7 +244,7 @@ static void test_idempotency_keys(void **state)
                  idempotency_key_ok(STR("\x7f")));
 }
 
-static void test_callback_urls(void **state)
+TEST_WITH(test_callback_urls, set_up, tear_down)
 {
     static const char allow[] = "https://hooks.example, http://127.0.0.1: ,https://a.example/v1/";
     static const char *const good[] = {"https://hooks.example", "https://hooks.example/x?y=1",
@@ -286,7 +270,6 @@ static void test_callback_urls(void **state)
                                       "https://hooks.example/\xc3\xb1",
                                       "https://hooks.example/\n"};
     char longest[502] = "https://hooks.example/";
-    (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (!callback_url_ok(str_of(good[i]), allow))
             fail_msg("%s", good[i]);
@@ -319,9 +302,8 @@ static void execute(const char *json)
     }
 }
 
-static void test_execute_takes_a_log_in(void **state)
+TEST_WITH(test_execute_takes_a_log_in, set_up, tear_down)
 {
-    (void)state;
     execute("{\"company_id\":7,\"portal\":\"sunat\",\"action\":\"sunat.menu_sol_login\"}");
     assert_null(errors);
     assert_int_equal(request.company_id, 7);
@@ -338,9 +320,8 @@ static void test_execute_takes_a_log_in(void **state)
     assert_true(is_wrong("company_id") && is_wrong("portal") && is_wrong("action"));
 }
 
-static void test_execute_takes_an_action_in_a_session(void **state)
+TEST_WITH(test_execute_takes_an_action_in_a_session, set_up, tear_down)
 {
-    (void)state;
     execute("{\"company_id\":7,\"portal\":\"sunat\",\"action\":\"sunat.echo\",\"session_id\":\"s-1\"}");
     assert_null(errors);
     assert_true(str_is(request.session_id, "s-1"));
@@ -351,7 +332,7 @@ static void test_execute_takes_an_action_in_a_session(void **state)
     execute("{}");
 }
 
-static void test_execute_names_each_wrong_field(void **state)
+TEST_WITH(test_execute_names_each_wrong_field, set_up, tear_down)
 {
     static const struct {
         const char *field, *member;
@@ -390,7 +371,6 @@ static void test_execute_names_each_wrong_field(void **state)
         {"session_id", "\"session_id\":\"a b\""},
         {"session_id", "\"session_id\":\"\""},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         static const char *const good[] = {"\"company_id\":7", "\"portal\":\"sunat\"",
                                            "\"action\":\"sunat.menu_sol_login\""};
@@ -409,9 +389,8 @@ static void test_execute_names_each_wrong_field(void **state)
     execute("{}");
 }
 
-static void test_operators_fields(void **state)
+TEST_WITH(test_operators_fields, set_up, tear_down)
 {
-    (void)state;
     parse("state=active&company_id=3&worker=r-1&cursor=0&limit=200");
     params_ops_sessions(&query, &request, &errors);
     assert_null(errors);
@@ -426,9 +405,8 @@ static void test_operators_fields(void **state)
                 is_wrong("limit"));
 }
 
-static void test_lists_of_jobs(void **state)
+TEST_WITH(test_lists_of_jobs, set_up, tear_down)
 {
-    (void)state;
     parse("status=retrying&portal=sunat&company_id=3&batch_id=8&cursor=9&limit=10&worker=r1&search=a%20%c3%b1");
     request = (struct msg_REQUEST){0};
     params_ops_jobs(&query, &request, &errors);
@@ -468,7 +446,7 @@ static void body_is(const char *json)
     assert_true(body || !*json);
 }
 
-static void test_times_of_jobs(void **state)
+TEST_WITH(test_times_of_jobs, set_up, tear_down)
 {
     static const char *const bad[] = {"2026-01-31",
                                       "2026-02-30T00:00:00Z",
@@ -479,7 +457,6 @@ static void test_times_of_jobs(void **state)
                                       "",
                                       "2026-01-31T06:00:00.Z"};
     char json[128];
-    (void)state;
     body_is("{\"available_at\":\"2026-01-31T06:00:00.25Z\"}");
     params_available(body, NOW_MS, &request, &errors);
     assert_null(errors);
@@ -504,10 +481,9 @@ static void test_times_of_jobs(void **state)
     body_is("");
 }
 
-static void test_what_a_batch_is(void **state)
+TEST_WITH(test_what_a_batch_is, set_up, tear_down)
 {
     static const char allow[] = "https://hooks.example/";
-    (void)state;
     body_is(
         "{\"portal\":\"sunat\",\"action\":\"sunat.menu_sol_login\",\"callback_url\":\"https://hooks.example/x\","
         "\"priority\":9,\"available_at\":\"2026-01-31T06:00:00Z\",\"items\":5}");
@@ -537,9 +513,8 @@ static void test_what_a_batch_is(void **state)
     body_is("");
 }
 
-static void test_pauses(void **state)
+TEST_WITH(test_pauses, set_up, tear_down)
 {
-    (void)state;
     body_is("{\"reason\":\"x\"}");
     params_pause(body, NOW_MS, &request, &errors);
     assert_true(!errors && !request.until_ms);
@@ -564,27 +539,4 @@ static void test_pauses(void **state)
     body_is("");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_query_is_taken_apart, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_name_given_twice_is_an_error_of_that_name, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_too_many_parameters_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_list_fields, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_session_ids_and_file_tokens, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_headers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_prefer, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_idempotency_keys, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_callback_urls, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_execute_takes_a_log_in, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_execute_takes_an_action_in_a_session, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_execute_names_each_wrong_field, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_operators_fields, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_lists_of_jobs, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_times_of_jobs, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_a_batch_is, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_pauses, set_up, tear_down),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

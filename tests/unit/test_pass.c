@@ -2,12 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dispatcher/wire/request.h"
 #include "dispatcher/wire/pass.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static char login[] = "/sunat/login", echo[] = "/sunat/echo";
 static struct action rows[] = {{.path = login, .session = ACTION_CREATE}, {.path = echo, .session = ACTION_USE}};
@@ -18,9 +13,8 @@ static bool ok(const char *list, const char *path)
     return pass_path_ok(list, &actions, path);
 }
 
-static void test_paths_of_the_list_and_below(void **state)
+TEST(test_paths_of_the_list_and_below)
 {
-    (void)state;
     assert_true(ok("/sunat/rhe", "sunat/rhe"));
     assert_true(ok(" x , sunat/rhe/ ", "sunat/rhe/emitir/7"));
     assert_true(ok("/sunat/rhe", "sunat/rhe/"));
@@ -37,7 +31,7 @@ static void test_paths_of_the_list_and_below(void **state)
     assert_false(ok(NULL, "sunat"));
 }
 
-static void test_what_leaves_a_path_or_could(void **state)
+TEST(test_what_leaves_a_path_or_could)
 {
     static const char *const bad[] = {
         "sunat/..",          "sunat/../x",
@@ -54,16 +48,14 @@ static void test_what_leaves_a_path_or_could(void **state)
         "sunat/%00",         "sunat/%7f",
         "sunat/%2",          "",
     };
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0] - 2; i++)
         assert_false(ok("/", bad[i]));
     assert_true(ok("/", "sunat/%2")); /* the gate has refused it already; nothing is decoded */
     assert_false(ok("/", ""));
 }
 
-static void test_sessions_are_ours(void **state)
+TEST(test_sessions_are_ours)
 {
-    (void)state;
     assert_false(ok("/", "sessions"));
     assert_false(ok("/", "sessions/s-1"));
     assert_false(ok("/", "Sessions/fence"));
@@ -92,12 +84,11 @@ static struct msg_REQUEST request(const char *method, const char *path, const ch
         .method = str_of(method), .path = str_of(path), .query = str_of(query), .accept = STR("text/plain")};
 }
 
-static void test_what_goes_on(void **state)
+TEST(test_what_goes_on)
 {
     struct msg_REQUEST m = request("PATCH", "sunat/rhe/%C3%B1", "a=1&b=%26");
     struct buf target = {0};
     struct pass *p = pass_new(&m);
-    (void)state;
     pass_target(p, "s 1", &target);
     assert_string_equal(target.data, "/sunat/rhe/%C3%B1?session_id=s%201&a=1&b=%26");
     assert_string_equal(p->method, "PATCH");
@@ -107,13 +98,12 @@ static void test_what_goes_on(void **state)
     buf_free(&target);
 }
 
-static void test_what_no_broker_may_send(void **state)
+TEST(test_what_no_broker_may_send)
 {
     struct msg_REQUEST bad[] = {request("TRACE", "a", ""), request("", "a", ""),
                                 request("GET ", "a", ""),  request("GET", "a b", ""),
                                 request("GET", "a?b", ""), request("GET", "a", "b\r\nc"),
                                 request("GET", "a#b", ""), request("GET", "a", "b#")};
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_null(pass_new(&bad[i]));
     struct msg_REQUEST m = request("GET", "a", "");
@@ -121,12 +111,4 @@ static void test_what_no_broker_may_send(void **state)
     assert_null(pass_new(&m));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths_of_the_list_and_below), cmocka_unit_test(test_what_leaves_a_path_or_could),
-        cmocka_unit_test(test_sessions_are_ours),           cmocka_unit_test(test_what_goes_on),
-        cmocka_unit_test(test_what_no_broker_may_send),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,13 +3,7 @@
 /* test_portal_shape.c - the words of Laravel's statuses in SQL texts. */
 #include "db/portal_shape.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static char words[6][20] = {"pending", "pending", "processing", "completed", "error", "cancelled"};
 static const struct conf laravel = {.laravel_status_queued = words[0],
@@ -39,18 +33,16 @@ static void assert_text(const struct conf *conf, const char *sql, const char *wa
     buf_free(&out);
 }
 
-static void test_own_words_leave_the_text_as_it_was(void **state)
+TEST(test_own_words_leave_the_text_as_it_was)
 {
-    (void)state;
     assert_text(&own, "UPDATE portal_jobs SET status = {done} WHERE status IN ({queued}, {retrying})",
                 "UPDATE portal_jobs SET status = 'done' WHERE status IN ('queued', 'retrying')");
     assert_text(&own, "SELECT {status j.status} FROM x WHERE j.status = {word ?}",
                 "SELECT j.status FROM x WHERE j.status = ?");
 }
 
-static void test_words_are_written_and_read_back(void **state)
+TEST(test_words_are_written_and_read_back)
 {
-    (void)state;
     assert_text(
         &laravel,
         "SET status = {done} WHERE status IN ({queued}, {retrying}, {running}, {failed}, {cancelled}) AND x RLIKE 'a{1,64}'",
@@ -65,9 +57,8 @@ static void test_words_are_written_and_read_back(void **state)
         "'completed' WHEN 'failed' THEN 'error' WHEN 'cancelled' THEN 'cancelled' END)");
 }
 
-static void test_an_event_of_a_job_is_in_those_words(void **state)
+TEST(test_an_event_of_a_job_is_in_those_words)
 {
-    (void)state;
     assert_text(
         &own, "SET {become job.fail}, error = ? WHERE id = ? AND {from job.fail}",
         "SET status = 'failed', finished_at = NOW(3), updated_at = NOW(3), error = ? WHERE id = ? AND status = 'running'");
@@ -78,9 +69,8 @@ static void test_an_event_of_a_job_is_in_those_words(void **state)
     assert_text(&laravel, "VALUES ({new job.act})", "VALUES ('processing')");
 }
 
-static void test_a_shared_word_is_the_first_status(void **state)
+TEST(test_a_shared_word_is_the_first_status)
 {
-    (void)state;
     struct conf one = {.laravel_status_retrying = (char[]){"queued"}};
     assert_text(
         &one, "{status status}",
@@ -89,9 +79,8 @@ static void test_a_shared_word_is_the_first_status(void **state)
     assert_text(&one, "{retrying} {queued}", "'queued' 'queued'");
 }
 
-static void test_what_an_enum_lacks(void **state)
+TEST(test_what_an_enum_lacks)
 {
-    (void)state;
     assert_string_equal(shape_of(&own, "varchar(3)").lacks, "");
     assert_string_equal(shape_of(&own, "enum('queued','running','done','failed')").lacks, "retrying");
     assert_string_equal(shape_of(&laravel, "enum('PENDING','processing','completed','error','cancelled')").lacks,
@@ -103,9 +92,8 @@ static void test_what_an_enum_lacks(void **state)
     assert_string_equal(shape_word(&s, "open"), "open");
 }
 
-static void test_columns_are_filled_where_they_are(void **state)
+TEST(test_columns_are_filled_where_they_are)
 {
-    (void)state;
     static const char sql[] =
         "INSERT INTO portal_jobs (a{payload}) VALUES (?{payload value}) | UPDATE portal_jobs SET a = 1{result} WHERE";
     struct conf both = {.laravel_columns = (char[]){"user_id,  result,payload"}},
@@ -129,9 +117,8 @@ static void test_columns_are_filled_where_they_are(void **state)
     buf_free(&out);
 }
 
-static void test_the_user_is_one_more_parameter(void **state)
+TEST(test_the_user_is_one_more_parameter)
 {
-    (void)state;
     static const char sql[] = "INSERT INTO portal_jobs (a{payload}{user}) VALUES (?{payload value}{user value})";
     static const char *const integers[] = {"bigint", "int", "mediumint", "smallint", "tinyint"},
                              *const others[] = {"char", "uuid", "binary", "point", "decimal"};
@@ -153,16 +140,4 @@ static void test_the_user_is_one_more_parameter(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_own_words_leave_the_text_as_it_was),
-        cmocka_unit_test(test_words_are_written_and_read_back),
-        cmocka_unit_test(test_an_event_of_a_job_is_in_those_words),
-        cmocka_unit_test(test_a_shared_word_is_the_first_status),
-        cmocka_unit_test(test_what_an_enum_lacks),
-        cmocka_unit_test(test_columns_are_filled_where_they_are),
-        cmocka_unit_test(test_the_user_is_one_more_parameter),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

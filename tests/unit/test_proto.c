@@ -3,14 +3,7 @@
 #include "proto/codec_read.h"
 
 #include "common/id.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct proto_decoder *decoder;
 
@@ -31,14 +24,13 @@ static enum proto_bad decode_hex(uint8_t type, enum role from, const char *hex, 
 }
 
 /* The bytes of SPEC.md's rules, fixed: a change here is another version of the wire. */
-static void test_golden(void **state)
+TEST(test_golden)
 {
     struct msg m = {.type = MSG_HELLO,
                     .HELLO = {.name = STR("d1"), .boot_id = STR("b"), .version = STR("1"), .capacity = 256}};
     struct buf header = {0};
     uint8_t type[2];
     char hex[400];
-    (void)state;
     proto_encode(&m, type, &header);
     id_hex(header.data, header.len, hex);
     assert_int_equal(type[0], 1);
@@ -58,7 +50,7 @@ static void test_golden(void **state)
     buf_free(&header);
 }
 
-static void test_round_trip(void **state)
+TEST(test_round_trip)
 {
     uint64_t companies[] = {1, 500, 1ull << 40};
     uint8_t hash[32] = {1, 2, 3};
@@ -75,7 +67,6 @@ static void test_round_trip(void **state)
                                      .reason = STR("ñandú")}};
     struct buf header = {0};
     uint8_t type[2];
-    (void)state;
     proto_encode(&m, type, &header);
     assert_int_equal(decode(type[0], type[1], ROLE_BROKER, header.data, header.len, &out), PROTO_OK);
     assert_int_equal(out.REQUEST.id, 9);
@@ -90,7 +81,7 @@ static void test_round_trip(void **state)
     buf_free(&header);
 }
 
-static void test_hostile(void **state)
+TEST(test_hostile)
 {
     struct msg m;
     static const struct {
@@ -123,7 +114,6 @@ static void test_hostile(void **state)
         {0, ROLE_BROKER, "80", PROTO_TYPE},
         {200, ROLE_BROKER, "80", PROTO_TYPE},
     };
-    (void)state;
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (decode_hex(bad[i].type, bad[i].from, bad[i].hex, &m) != bad[i].bad)
             fail_msg("%s: %s, not %s", bad[i].hex,
@@ -135,12 +125,11 @@ static void test_hostile(void **state)
     assert_true(str_is(m.HELLO.name, "b"));
 }
 
-static void test_frames(void **state)
+TEST(test_frames)
 {
     uint8_t head[2] = {PROTO_VERSION, MSG_PONG}, map = 0x80;
     struct bus_frame f[4] = {{head, 2}, {&map, 1}, {"x", 1}, {"y", 1}};
     struct msg m;
-    (void)state;
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 1, &m), PROTO_FRAMES);
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 2, &m), PROTO_OK);
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_BROKER, f, 3, &m),
@@ -163,14 +152,13 @@ static void health_seen(void *arg, const struct health_row *row)
 }
 
 #define ROW(bytes) bytes, sizeof(bytes) - 1
-static void test_rows(void **state)
+TEST(test_rows)
 {
     struct robot_row r = {STR("r1"), STR("http://h:1"), WANTED_DRAINING}, r2;
     struct health_row h = {STR("r1"),   VERDICT_SUSPECT, 1700000000000, -1,          7,
                            STR("boot"), STR("timeout"),  DOWN_NOT,      STR("boot2")},
                       h2;
     struct buf b = {0};
-    (void)state;
     proto_encode_robots(&b, &r, 1);
     assert_int_equal(proto_decode_robots((struct str){b.data, (uint32_t)b.len}, robot_seen, &r2), 0);
     assert_int_equal(r2.wanted, WANTED_DRAINING);
@@ -250,12 +238,11 @@ static void attempt_stats_seen(void *arg, const struct attempt_stats_row *row)
     *out = *row;
 }
 
-static void test_rows_of_statistics(void **state)
+TEST(test_rows_of_statistics)
 {
     struct robot_stats_row r = {STR("r1"), WANTED_DRAINING, 3, 70000, 1, {1500, {1, 1}}, {0, 7}, 5}, r2;
     struct company_stats_row c = {20131, 5, 70000, 9, 1ull << 40}, c2;
     struct buf b = {0};
-    (void)state;
     proto_encode_robot_stats(&b, &r, 1);
     assert_int_equal(proto_decode_robot_stats((struct str){b.data, (uint32_t)b.len}, robot_stats_seen, &r2), 0);
     assert_int_equal(r2.wanted, WANTED_DRAINING);
@@ -288,13 +275,12 @@ static void test_rows_of_statistics(void **state)
 }
 
 /* A histogram among the statistics is an array; one with too many buckets, or of something else, is refused. */
-static void test_histograms(void **state)
+TEST(test_histograms)
 {
     static struct stats sent = {.present = true};
     struct msg m = {.type = MSG_PING, .PING = {.seq = 1, .stats = &sent}}, got;
     struct buf header = {0};
     uint8_t head[2];
-    (void)state;
     sent.h[HIST_database_op_seconds] = (struct hist){.sum_us = 12345, .n = {1, 2, [HIST_BUCKETS - 1] = 70000}};
     sent.v[STAT_uptime_seconds] = 9;
     proto_encode(&m, head, &header);
@@ -313,10 +299,9 @@ static void test_histograms(void **state)
     assert_int_equal(proto_decode(decoder, NULL, "", ROLE_DISPATCHER, f, 2, &got), PROTO_BOUND);
 }
 
-static void test_texts_are_cut_at_a_character(void **state)
+TEST(test_texts_are_cut_at_a_character)
 {
     char out[6];
-    (void)state;
     assert_int_equal(str_cut(STR("abc"), 3).len, 3);
     assert_int_equal(str_cut(STR("a\u00f1\u00f1"), 4).len, 3);
     assert_int_equal(str_cut(STR("\u20ac\u20ac"), 5).len, 3);
@@ -327,16 +312,18 @@ static void test_texts_are_cut_at_a_character(void **state)
     assert_string_equal(out, "abcde");
 }
 
-int main(void)
+static int decoder_make(void **state)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),     cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_rows),       cmocka_unit_test(test_rows_of_statistics),
-        cmocka_unit_test(test_histograms), cmocka_unit_test(test_texts_are_cut_at_a_character),
-    };
+    (void)state;
     decoder = proto_decoder_new();
-    int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    proto_decoder_destroy(&decoder);
-    return rc;
+    return 0;
 }
+
+static int decoder_end(void **state)
+{
+    (void)state;
+    proto_decoder_destroy(&decoder);
+    return 0;
+}
+
+TEST_MAIN(decoder_make, decoder_end)

@@ -2,15 +2,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/ratelimit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
-static void test_counts_down_and_refuses(void **state)
+TEST(test_counts_down_and_refuses)
 {
-    (void)state;
     struct ratelimit *r = ratelimit_new();
     struct rate rate = ratelimit_look(r, 5, 3, 1000);
     assert_true(rate.is_on);
@@ -27,9 +22,8 @@ static void test_counts_down_and_refuses(void **state)
     assert_null(r);
 }
 
-static void test_a_window_begins_with_its_first_request(void **state)
+TEST(test_a_window_begins_with_its_first_request)
 {
-    (void)state;
     struct ratelimit *r = ratelimit_new();
     struct rate rate;
     assert_true(ratelimit_take(r, 1, 1, 5000, &rate));
@@ -40,9 +34,8 @@ static void test_a_window_begins_with_its_first_request(void **state)
     ratelimit_destroy(&r);
 }
 
-static void test_off_is_off(void **state)
+TEST(test_off_is_off)
 {
-    (void)state;
     struct ratelimit *r = ratelimit_new();
     struct rate rate;
     for (int i = 0; i < 100; i++)
@@ -51,9 +44,8 @@ static void test_off_is_off(void **state)
     ratelimit_destroy(&r);
 }
 
-static void test_a_lowered_limit_counts_at_once(void **state)
+TEST(test_a_lowered_limit_counts_at_once)
 {
-    (void)state;
     struct ratelimit *r = ratelimit_new();
     struct rate rate;
     for (int i = 0; i < 10; i++)
@@ -65,9 +57,8 @@ static void test_a_lowered_limit_counts_at_once(void **state)
     ratelimit_destroy(&r);
 }
 
-static void test_many_tokens_keep_their_own_counts(void **state)
+TEST(test_many_tokens_keep_their_own_counts)
 {
-    (void)state;
     struct ratelimit *r = ratelimit_new();
     struct rate rate;
     for (uint64_t round = 1; round <= 3; round++)
@@ -82,14 +73,4 @@ static void test_many_tokens_keep_their_own_counts(void **state)
     ratelimit_destroy(&r);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts_down_and_refuses),
-        cmocka_unit_test(test_a_window_begins_with_its_first_request),
-        cmocka_unit_test(test_off_is_off),
-        cmocka_unit_test(test_a_lowered_limit_counts_at_once),
-        cmocka_unit_test(test_many_tokens_keep_their_own_counts),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -4,17 +4,11 @@
 #include "common/resolver.h"
 
 #include "common/clock.h"
+#include "tests/unit/test.h"
 #include <arpa/inet.h>
 #include <netdb.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 #define SILENT_MS 3000
 
@@ -93,9 +87,8 @@ static void ask(struct asker *a, const char *host, uint64_t within_ms)
     resolver_wait(r, host, within_ms, &a->wait);
 }
 
-static void test_addresses_need_nobody(void **state)
+TEST_WITH(test_addresses_need_nobody, set_up, tear_down)
 {
-    (void)state;
     assert_true(resolver_is_needless("127.0.0.1"));
     assert_true(resolver_is_needless("::1"));
     assert_true(resolver_is_needless("[fe80::1%eth0]"));
@@ -105,10 +98,9 @@ static void test_addresses_need_nobody(void **state)
     assert_false(resolver_is_needless(""));
 }
 
-static void test_one_look_up_answers_all_and_is_remembered(void **state)
+TEST_WITH(test_one_look_up_answers_all_and_is_remembered, set_up, tear_down)
 {
     struct asker a[3] = {0};
-    (void)state;
     for (unsigned i = 0; i < 3; i++)
         ask(&a[i], "robot", 5000);
     assert_null(resolver_look(r, "robot"));
@@ -119,11 +111,10 @@ static void test_one_look_up_answers_all_and_is_remembered(void **state)
     assert_int_equal(n_asked, 1);
 }
 
-static void test_a_silent_server_keeps_nobody_else(void **state)
+TEST_WITH(test_a_silent_server_keeps_nobody_else, set_up, tear_down)
 {
     struct asker silent[20] = {0}, well = {0};
     uint64_t began = clock_ms();
-    (void)state;
     for (unsigned i = 0; i < 10; i++) {
         char host[32];
         snprintf(host, sizeof host, "silent-%u", i);
@@ -138,10 +129,9 @@ static void test_a_silent_server_keeps_nobody_else(void **state)
     assert_true(clock_ms() < began + SILENT_MS - 500);
 }
 
-static void test_a_name_that_is_not_there(void **state)
+TEST_WITH(test_a_name_that_is_not_there, set_up, tear_down)
 {
     struct asker a = {0};
-    (void)state;
     ask(&a, "nobody", 5000);
     loop_run(l);
     assert_string_equal(a.addresses, "");
@@ -155,11 +145,10 @@ static void stop(void *arg)
     loop_stop(l);
 }
 
-static void test_doubt_finds_the_new_address(void **state)
+TEST_WITH(test_doubt_finds_the_new_address, set_up, tear_down)
 {
     struct asker a = {0};
     struct loop_timer timer = {.fn = stop};
-    (void)state;
     ask(&a, "robot", 5000);
     loop_run(l);
     uint64_t generation = resolver_look(r, "robot")->generation;
@@ -174,10 +163,9 @@ static void test_doubt_finds_the_new_address(void **state)
     assert_int_equal(n_asked, 2);
 }
 
-static void test_who_forgets_hears_nothing(void **state)
+TEST_WITH(test_who_forgets_hears_nothing, set_up, tear_down)
 {
     struct asker a = {0}, b = {0};
-    (void)state;
     ask(&a, "robot", 5000);
     ask(&b, "robot", 5000);
     resolver_forget(&a.wait);
@@ -188,15 +176,4 @@ static void test_who_forgets_hears_nothing(void **state)
     assert_int_equal(b.n, 1);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_addresses_need_nobody, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_one_look_up_answers_all_and_is_remembered, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_name_that_is_not_there, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_who_forgets_hears_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_doubt_finds_the_new_address, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_silent_server_keeps_nobody_else, set_up, tear_down),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -8,22 +8,16 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/stat.h"
+#include "tests/unit/test.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 /* --- the server ---------------------------------------------------------------------------------------------- */
 
@@ -335,9 +329,8 @@ static struct seen post(const char *path)
     return s;
 }
 
-static void an_answer_is_told_whole(void **state)
+TEST_WITH(an_answer_is_told_whole, set_up, tear_down)
 {
-    (void)state;
     struct seen s = get("/ok?x=1");
     assert_int_equal(s.a.result, CALL_ANSWERED);
     assert_int_equal(s.a.status, 200);
@@ -354,9 +347,8 @@ static void an_answer_is_told_whole(void **state)
     assert_string_equal(get("/file").a.disposition_name, "ñ.pdf");
 }
 
-static void a_base_url_may_have_a_path(void **state)
+TEST_WITH(a_base_url_may_have_a_path, set_up, tear_down)
 {
-    (void)state;
     size_t len = strlen(base);
     strcat(base, "/under/here");
     assert_string_equal(get("/a%2fb").body, "/under/here/a%2fb");
@@ -366,26 +358,23 @@ static void a_base_url_may_have_a_path(void **state)
     assert_int_equal(get("/ok").a.status, 200);
 }
 
-static void connections_are_kept(void **state)
+TEST_WITH(connections_are_kept, set_up, tear_down)
 {
-    (void)state;
     int before = atoi(get("/connections").body);
     for (int i = 0; i < 20; i++)
         assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
     assert_int_equal(atoi(get("/connections").body), before);
 }
 
-static void headers_travel(void **state)
+TEST_WITH(headers_travel, set_up, tear_down)
 {
-    (void)state;
     assert_string_equal(post("/head").body, "key id trace ");
     assert_string_equal(get("/head").body, ""); /* the used handle remembers nothing */
 }
 
 /* curl repeats a request whose kept connection turned out to be dead: never a POST. */
-static void a_post_is_sent_once(void **state)
+TEST_WITH(a_post_is_sent_once, set_up, tear_down)
 {
-    (void)state;
     int connections = 0, before = 0, after = 0;
     sscanf(get("/connections").body, "%d %d", &connections, &before);
     struct seen s = post("/once");
@@ -410,9 +399,8 @@ static void idle(unsigned ms)
 }
 
 /* However the first answer ends and whenever the second comes, nobody gets it who did not ask. */
-static void a_second_answer_is_nobodys(void **state)
+TEST_WITH(a_second_answer_is_nobodys, set_up, tear_down)
 {
-    (void)state;
     static const char *const ends[] = {"length", "chunked", "empty", "204", "304", "100", "404"}, *const when[] = {
                                                                                                       "at-once",
                                                                                                       "split",
@@ -442,9 +430,8 @@ static void a_second_answer_is_nobodys(void **state)
 }
 
 /* What cannot be told by time alone is told by the id, where the robot echoes it. */
-static void another_requests_answer_is_refused(void **state)
+TEST_WITH(another_requests_answer_is_refused, set_up, tear_down)
 {
-    (void)state;
     assert_string_equal(get("/twice-next").body, "[]");
     struct seen s = get("/ok"); /* is answered with the answer to the one before */
     assert_int_equal(s.a.result, CALL_BROKEN);
@@ -460,9 +447,8 @@ static void another_requests_answer_is_refused(void **state)
 }
 
 /* What timed out, was cut or stopped leaves no connection behind. */
-static void a_broken_calls_connection_is_not_used_again(void **state)
+TEST_WITH(a_broken_calls_connection_is_not_used_again, set_up, tear_down)
 {
-    (void)state;
     static const char *const paths[] = {"/hang", "/begins", "/cut", "/endless"};
     for (unsigned i = 0; i < 4; i++) {
         int before = atoi(get("/connections").body);
@@ -476,9 +462,8 @@ static void a_broken_calls_connection_is_not_used_again(void **state)
     }
 }
 
-static void what_was_never_sent_is_known(void **state)
+TEST_WITH(what_was_never_sent_is_known, set_up, tear_down)
 {
-    (void)state;
     char good[sizeof base];
     strcpy(good, base);
     uint64_t before = stat_get(robot_calls_unreachable_total);
@@ -493,9 +478,8 @@ static void what_was_never_sent_is_known(void **state)
     assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
 }
 
-static void what_was_sent_and_broke_is_known(void **state)
+TEST_WITH(what_was_sent_and_broke_is_known, set_up, tear_down)
 {
-    (void)state;
     static const struct {
         const char *path;
         bool garbage;
@@ -518,18 +502,16 @@ static void what_was_sent_and_broke_is_known(void **state)
     assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
 }
 
-static void bodies_are_capped(void **state)
+TEST_WITH(bodies_are_capped, set_up, tear_down)
 {
-    (void)state;
     assert_int_equal(get("/endless").a.result, CALL_TOO_BIG);
     struct seen s = get("/announces-much");
     assert_int_equal(s.a.result, CALL_TOO_BIG);
     assert_int_equal(s.a.status, 200);
 }
 
-static void silence_ends(void **state)
+TEST_WITH(silence_ends, set_up, tear_down)
 {
-    (void)state;
     struct seen s = {0};
     struct call_spec spec = spec_of(&s, "GET", "/hang");
     spec.total_ms = 150;
@@ -559,9 +541,8 @@ static void silence_ends(void **state)
     assert_in_range(s.a.took_ms, 90, 2000);
 }
 
-static void addresses_are_checked(void **state)
+TEST_WITH(addresses_are_checked, set_up, tear_down)
 {
-    (void)state;
     robot_http_destroy(&http);
     conf.robot_allow_addresses = (char *)(uintptr_t) "10.0.0.0/8, 192.168.1.0/24";
     http = robot_http_new(l, &conf);
@@ -573,12 +554,11 @@ static void addresses_are_checked(void **state)
 }
 
 /* Whoever let the URL through has judged where it goes; a redirect is an answer like others. */
-static void others_are_called_by_their_url(void **state)
+TEST_WITH(others_are_called_by_their_url, set_up, tear_down)
 {
     static const char *const lines[] = {"X-Request-Id: q1", "traceparent: 00-1", NULL};
     char url[100];
     struct seen s = {0};
-    (void)state;
     assert_int_equal(get("/ok").a.result, CALL_ANSWERED); /* its handle is used again */
     robot_http_destroy(&http);
     conf.robot_allow_addresses = (char *)(uintptr_t) "10.0.0.0/8";
@@ -649,9 +629,8 @@ static struct call_spec stream_of(struct seen *s, const char *path)
     return spec;
 }
 
-static void a_stream_flows_whatever_its_length(void **state)
+TEST_WITH(a_stream_flows_whatever_its_length, set_up, tear_down)
 {
-    (void)state;
     struct seen s = {0};
     struct call_spec spec = stream_of(&s, "/stream");
     call_start(http, &spec);
@@ -662,9 +641,8 @@ static void a_stream_flows_whatever_its_length(void **state)
     assert_int_equal(s.body_len, 0);
 }
 
-static void a_full_reader_pauses_it(void **state)
+TEST_WITH(a_full_reader_pauses_it, set_up, tear_down)
 {
-    (void)state;
     struct seen s = {0};
     s.later.fn = resume;
     s.later.arg = &s;
@@ -691,9 +669,8 @@ static void end(void *arg)
 }
 
 /* A paused call is not the robot's fault, and what comes after the pause ends it even if the socket is quiet. */
-static void a_pause_is_not_the_robots_time(void **state)
+TEST_WITH(a_pause_is_not_the_robots_time, set_up, tear_down)
 {
-    (void)state;
     struct seen s = {0};
     struct call_spec spec = stream_of(&s, "/file");
     spec.idle_ms = 60;
@@ -711,9 +688,8 @@ static void a_pause_is_not_the_robots_time(void **state)
     assert_int_equal(s.a.result, CALL_ANSWERED);
 }
 
-static void a_head_can_be_refused(void **state)
+TEST_WITH(a_head_can_be_refused, set_up, tear_down)
 {
-    (void)state;
     struct seen s = {.refuse_head = true};
     struct call_spec spec = stream_of(&s, "/ok");
     call_start(http, &spec);
@@ -727,9 +703,8 @@ static void a_head_can_be_refused(void **state)
     assert_string_equal(s.body, "gone");
 }
 
-static void a_stopped_call_says_nothing_more(void **state)
+TEST_WITH(a_stopped_call_says_nothing_more, set_up, tear_down)
 {
-    (void)state;
     struct seen s = {0};
     struct call_spec spec = spec_of(&s, "GET", "/hang");
     call_stop(call_start(http, &spec));
@@ -744,9 +719,8 @@ static void a_stopped_call_says_nothing_more(void **state)
     assert_in_range(s.streamed, 100000, 16777215);
 }
 
-static void running_calls_end_with_it(void **state)
+TEST_WITH(running_calls_end_with_it, set_up, tear_down)
 {
-    (void)state;
     struct seen s = {0};
     struct call_spec spec = spec_of(&s, "GET", "/hang");
     for (int i = 0; i < 10; i++)
@@ -758,32 +732,4 @@ static void running_calls_end_with_it(void **state)
     assert_int_equal(s.done, 0);
 }
 
-/* --- parts --------------------------------------------------------------------------------------------------- */
-
-int main(void)
-{
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-    const struct CMUnitTest tests[] = {
-        T(an_answer_is_told_whole),
-        T(a_base_url_may_have_a_path),
-        T(connections_are_kept),
-        T(headers_travel),
-        T(a_post_is_sent_once),
-        T(a_second_answer_is_nobodys),
-        T(another_requests_answer_is_refused),
-        T(a_broken_calls_connection_is_not_used_again),
-        T(what_was_never_sent_is_known),
-        T(what_was_sent_and_broke_is_known),
-        T(bodies_are_capped),
-        T(silence_ends),
-        T(addresses_are_checked),
-        T(others_are_called_by_their_url),
-        T(a_stream_flows_whatever_its_length),
-        T(a_full_reader_pauses_it),
-        T(a_pause_is_not_the_robots_time),
-        T(a_head_can_be_refused),
-        T(a_stopped_call_says_nothing_more),
-        T(running_calls_end_with_it),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -4,11 +4,7 @@
 #include "dispatcher/robot/robot_speaks.h"
 
 #include "common/jv.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct speaks s;
 
@@ -82,9 +78,8 @@ static const struct {
     {501, "{\"ok\":false}"},
 };
 
-static void what_servers_say_to_unknown_paths_is_believed_of_no_call(void **state)
+TEST_WITH(what_servers_say_to_unknown_paths_is_believed_of_no_call, set_up, NULL)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof(unknown_paths) / sizeof(*unknown_paths); i++) {
         int status = unknown_paths[i].status;
         const char *body = unknown_paths[i].body;
@@ -95,9 +90,8 @@ static void what_servers_say_to_unknown_paths_is_believed_of_no_call(void **stat
     }
 }
 
-static void an_empty_list_to_everything(void **state)
+TEST_WITH(an_empty_list_to_everything, set_up, NULL)
 {
-    (void)state;
     assert_int_equal(list(200, "{\"data\":[]}"), TOLD_NOT_SPOKEN);
     assert_int_equal(list(200, "{\"sessions\":null}"), TOLD_NOT_SPOKEN);
     assert_int_equal(list(200, "{\"sessions\":{}}"), TOLD_NOT_SPOKEN);
@@ -108,9 +102,8 @@ static void an_empty_list_to_everything(void **state)
     assert_int_equal(list(200, "{\"sessions\":[]}"), TOLD_YES); /* whether it is whole is for others to judge */
 }
 
-static void each_call_for_itself(void **state)
+TEST_WITH(each_call_for_itself, set_up, NULL)
 {
-    (void)state;
     assert_int_equal(list(404, "404: Not Found"), TOLD_NOT_SPOKEN);
     assert_int_equal(fenced(404, "404: Not Found"), TOLD_NOT_SPOKEN);
     assert_int_equal(closed(404, "{\"ok\":false,\"error\":\"session_not_found\"}"), TOLD_YES);
@@ -125,12 +118,11 @@ static void each_call_for_itself(void **state)
     assert_int_equal(fenced(200, "{\"ok\":true}"), TOLD_YES);
 }
 
-static void other_words_for_gone(void **state)
+TEST_WITH(other_words_for_gone, set_up, NULL)
 {
     static const char *const gone[] = {"{\"error\":\"Session does not exist\"}", "{\"code\":\"no_such_session\"}",
                                        "{\"message\":\"La sesión no existe\"}",
                                        "{\"detail\":\"unknown session /x\"}"};
-    (void)state;
     for (size_t i = 0; i < sizeof(gone) / sizeof(*gone); i++) {
         robot_speaks_reset(&s);
         assert_int_equal(closed(404, gone[i]), TOLD_YES);
@@ -138,9 +130,8 @@ static void other_words_for_gone(void **state)
     }
 }
 
-static void a_server_that_is_ok_with_everything(void **state)
+TEST_WITH(a_server_that_is_ok_with_everything, set_up, NULL)
 {
-    (void)state;
     assert_int_equal(fenced(200, "{\"ok\":true}"), TOLD_NOTHING); /* not before its list was asked for */
     assert_int_equal(list(200, "{\"ok\":true}"), TOLD_NOT_SPOKEN);
     assert_int_equal(fenced(200, "{\"ok\":true}"), TOLD_NOT_SPOKEN);
@@ -152,9 +143,8 @@ static void a_server_that_is_ok_with_everything(void **state)
     assert_int_equal(fenced(200, "<html>"), TOLD_NOT_SPOKEN);
 }
 
-static void what_is_spoken_is_not_forgotten_at_once(void **state)
+TEST_WITH(what_is_spoken_is_not_forgotten_at_once, set_up, NULL)
 {
-    (void)state;
     assert_int_equal(list(200, "{\"sessions\":[]}"), TOLD_YES);
     for (int i = 0; i < 4; i++) { /* its proxy, while it restarts */
         assert_int_equal(list(404, "<html>nginx"), TOLD_NOTHING);
@@ -166,11 +156,10 @@ static void what_is_spoken_is_not_forgotten_at_once(void **state)
     assert_int_equal(list(404, "<html>nginx"), TOLD_NOT_SPOKEN);
 }
 
-static void trouble_says_nothing(void **state)
+TEST_WITH(trouble_says_nothing, set_up, NULL)
 {
     static const int statuses[] = {408, 429, 500, 502, 503, 504};
     struct jv *v;
-    (void)state;
     for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
         assert_int_equal(list(statuses[i], "{\"sessions\":[]}"), TOLD_NOTHING);
         assert_int_equal(closed(statuses[i], "{\"ok\":true}"), TOLD_NOTHING);
@@ -188,17 +177,4 @@ static void trouble_says_nothing(void **state)
     assert_int_equal(fenced(200, "{\"ok\":true,\"epoch\":6}"), TOLD_NOT_SPOKEN); /* below ours */
 }
 
-int main(void)
-{
-#define T(f) cmocka_unit_test_setup(f, set_up)
-    const struct CMUnitTest tests[] = {
-        T(each_call_for_itself),
-        T(what_servers_say_to_unknown_paths_is_believed_of_no_call),
-        T(an_empty_list_to_everything),
-        T(other_words_for_gone),
-        T(a_server_that_is_ok_with_everything),
-        T(what_is_spoken_is_not_forgotten_at_once),
-        T(trouble_says_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -1,14 +1,9 @@
 /* parts: broker */
 /* SPDX-License-Identifier: MIT */
 #include "broker/route.h"
-#include "broker/exchange.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "broker/exchange.h"
+#include "tests/unit/test.h"
 
 #define HANDLER(name)                                                                                             \
     void name(struct exchange *x)                                                                                 \
@@ -116,9 +111,8 @@ static enum route_match find(enum listener l, const char *method, const char *pa
     return route_find(l, method, path, &route, &arg, allow);
 }
 
-static void test_every_row_is_found_and_documented(void **state)
+TEST(test_every_row_is_found_and_documented)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char path[128];
         const char *hole = strstr(rows[i].path, "{}"), *rest = strstr(rows[i].path, "{*}");
@@ -145,9 +139,8 @@ static void test_every_row_is_found_and_documented(void **state)
     }
 }
 
-static void test_paths_under_api_need_a_token(void **state)
+TEST(test_paths_under_api_need_a_token)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         bool is_api = strncmp(rows[i].path, "/api/", 5) == 0;
         if (strcmp(rows[i].path, OPENAPI) == 0) /* it describes, and tells of nobody */
@@ -160,7 +153,7 @@ static void test_paths_under_api_need_a_token(void **state)
     }
 }
 
-static void test_other_paths_are_not(void **state)
+TEST(test_other_paths_are_not)
 {
     static const char *const paths[] = {
         "/",
@@ -179,14 +172,12 @@ static void test_other_paths_are_not(void **state)
         "/api/v1/app/../app/buzon/list",
         "/healthz",
     };
-    (void)state;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
         assert_int_equal(find(LISTENER_APP, "GET", paths[i]), ROUTE_NO_PATH);
 }
 
-static void test_other_methods_are_told_which_there_are(void **state)
+TEST(test_other_methods_are_told_which_there_are)
 {
-    (void)state;
     assert_int_equal(find(LISTENER_APP, "POST", "/api/v1/app/buzon/list"), ROUTE_NO_METHOD);
     assert_string_equal(allow, "GET, HEAD, OPTIONS");
     assert_int_equal(find(LISTENER_APP, "get", "/api/v1/app/jobs/12"), ROUTE_NO_METHOD);
@@ -196,18 +187,16 @@ static void test_other_methods_are_told_which_there_are(void **state)
     assert_int_equal(find(LISTENER_APP, "OPTIONS", "/nothing"), ROUTE_NO_PATH);
 }
 
-static void test_head_is_get_where_get_is(void **state)
+TEST(test_head_is_get_where_get_is)
 {
-    (void)state;
     assert_int_equal(find(LISTENER_OPS, "HEAD", "/readyz"), ROUTE_FOUND);
     assert_string_equal(route->path, "/readyz");
     assert_int_equal(find(LISTENER_APP, "HEAD", "/api/v1/app/jobs/execute"), ROUTE_NO_METHOD);
     assert_string_equal(allow, "POST, OPTIONS");
 }
 
-static void test_any_method_and_the_rest_of_a_path(void **state)
+TEST(test_any_method_and_the_rest_of_a_path)
 {
-    (void)state;
     assert_int_equal(find(LISTENER_APP, "DELETE", "/api/v1/app/robot/a/../b%2f//"), ROUTE_FOUND);
     assert_true(str_is(arg, "a/../b%2f//"));
     assert_int_equal(find(LISTENER_APP, "HEAD", "/api/v1/app/robot/a"), ROUTE_FOUND);
@@ -218,9 +207,8 @@ static void test_any_method_and_the_rest_of_a_path(void **state)
     assert_int_equal(find(LISTENER_APP, "GET", "/api/v1/app/robot"), ROUTE_NO_PATH);
 }
 
-static void test_a_literal_path_is_never_a_variable(void **state)
+TEST(test_a_literal_path_is_never_a_variable)
 {
-    (void)state;
     assert_int_equal(find(LISTENER_APP, "GET", "/api/v1/app/sessions/active"), ROUTE_FOUND);
     assert_string_equal(route->path, "/api/v1/app/sessions/active");
     assert_int_equal(find(LISTENER_APP, "DELETE", "/api/v1/app/sessions/active"), ROUTE_NO_METHOD);
@@ -228,16 +216,4 @@ static void test_a_literal_path_is_never_a_variable(void **state)
     assert_string_equal(allow, "POST, OPTIONS");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_row_is_found_and_documented),
-        cmocka_unit_test(test_paths_under_api_need_a_token),
-        cmocka_unit_test(test_other_paths_are_not),
-        cmocka_unit_test(test_other_methods_are_told_which_there_are),
-        cmocka_unit_test(test_head_is_get_where_get_is),
-        cmocka_unit_test(test_any_method_and_the_rest_of_a_path),
-        cmocka_unit_test(test_a_literal_path_is_never_a_variable),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,18 +2,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "db/seal.h"
 
+#include "tests/unit/test.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 struct fixture {
     char dir[40], path[60], other[60];
@@ -67,7 +62,7 @@ static bool opens(const char *path)
 
 #define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
 
-static void test_a_new_key_is_private_and_never_overwritten(void **state)
+TEST(test_a_new_key_is_private_and_never_overwritten)
 {
     struct fixture *f = *state;
     struct stat st;
@@ -87,7 +82,7 @@ static void test_a_new_key_is_private_and_never_overwritten(void **state)
     assert_int_equal(seal_key_make("/nowhere/at/all/seal.key"), -ENOENT);
 }
 
-static void test_open_refuses_what_is_no_key(void **state)
+TEST(test_open_refuses_what_is_no_key)
 {
     struct fixture *f = *state;
     assert_true(opens(f->path));
@@ -121,16 +116,15 @@ static void test_open_refuses_what_is_no_key(void **state)
     unsetenv("CREDENTIALS_DIRECTORY");
 }
 
-static void test_the_process_leaves_no_core(void **state)
+TEST(test_the_process_leaves_no_core)
 {
     struct rlimit limit;
-    (void)state;
     assert_int_equal(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
     assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
     assert_int_equal(limit.rlim_max, 0);
 }
 
-static void test_what_was_sealed_opens(void **state)
+TEST(test_what_was_sealed_opens)
 {
     struct fixture *f = *state;
     static const size_t sizes[] = {0, 1, 15, 16, 17, 1000, 16384, 100000};
@@ -154,7 +148,7 @@ static void test_what_was_sealed_opens(void **state)
     }
 }
 
-static void test_the_same_text_never_looks_the_same(void **state)
+TEST(test_the_same_text_never_looks_the_same)
 {
     struct fixture *f = *state;
     struct buf a = {0}, b = {0};
@@ -176,7 +170,7 @@ static void refused(struct seal *s, uint64_t company_id, const char *portal, con
     buf_free(&plain);
 }
 
-static void test_it_opens_for_nobody_else(void **state)
+TEST(test_it_opens_for_nobody_else)
 {
     struct fixture *f = *state;
     struct buf sealed = {0};
@@ -194,7 +188,7 @@ static void test_it_opens_for_nobody_else(void **state)
     buf_free(&sealed);
 }
 
-static void test_a_changed_bit_or_length_is_refused(void **state)
+TEST(test_a_changed_bit_or_length_is_refused)
 {
     struct fixture *f = *state;
     struct buf sealed = {0};
@@ -211,7 +205,7 @@ static void test_a_changed_bit_or_length_is_refused(void **state)
     buf_free(&sealed);
 }
 
-static void test_a_key_is_rotated_under_those_who_have_it_open(void **state)
+TEST(test_a_key_is_rotated_under_those_who_have_it_open)
 {
     struct fixture *f = *state;
     struct buf before = {0}, after = {0}, plain = {0};
@@ -263,17 +257,4 @@ static void test_a_key_is_rotated_under_those_who_have_it_open(void **state)
     buf_wipe(&plain);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_new_key_is_private_and_never_overwritten),
-        cmocka_unit_test(test_open_refuses_what_is_no_key),
-        cmocka_unit_test(test_the_process_leaves_no_core),
-        cmocka_unit_test(test_what_was_sealed_opens),
-        cmocka_unit_test(test_the_same_text_never_looks_the_same),
-        cmocka_unit_test(test_it_opens_for_nobody_else),
-        cmocka_unit_test(test_a_changed_bit_or_length_is_refused),
-        cmocka_unit_test(test_a_key_is_rotated_under_those_who_have_it_open),
-    };
-    return cmocka_run_group_tests(tests, setup, teardown);
-}
+TEST_MAIN(setup, teardown)

@@ -5,14 +5,9 @@
 #include "ctl/plain.h"
 #include "ctl/progress.h"
 #include "ctl/table.h"
+#include "tests/unit/test.h"
 
 #include <locale.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 static void plain_is(const char *text, const char *wanted)
 {
@@ -21,9 +16,8 @@ static void plain_is(const char *text, const char *wanted)
     free(plain);
 }
 
-static void test_nothing_is_obeyed(void **state)
+TEST(test_nothing_is_obeyed)
 {
-    (void)state;
     plain_is("", "");
     plain_is("Ñandú, \\n, 日本", "Ñandú, \\n, 日本");
     plain_is("a\nb\r\tc\x1b[2J\x07\x7f", "a\\nb\\r\\tc\\x1b[2J\\x07\\x7f");
@@ -44,9 +38,8 @@ static void json_is(const char *json, const char *wanted)
     free(text);
 }
 
-static void test_json_is_escaped(void **state)
+TEST(test_json_is_escaped)
 {
-    (void)state;
     json_is("{\"a\":\"ñ\x7f\xc2\x9b\"}", "{\"a\":\"ñ\\u007f\\u009b\"}\n");
     json_is("\"\xc2\"", "\"\xc2\"\n"); /* the end of the text is not passed over */
 }
@@ -66,9 +59,8 @@ static void table_is(int room, const char *wanted)
     buf_free(&out);
 }
 
-static void test_a_table_fits(void **state)
+TEST(test_a_table_fits)
 {
-    (void)state;
     table_is(0, "ID          LEAST  WORDS                        N\n"
                 "0123456789  x      a long word that may be cut  7\n");
     table_is(40, "ID          LEAST  WORDS               N\n"
@@ -99,9 +91,8 @@ static void fold_is(const char *text, int indent, int at, fold_word_fn *word, co
     free(folded);
 }
 
-static void test_prose_is_broken(void **state)
+TEST(test_prose_is_broken)
 {
-    (void)state;
     fold_is("", 4, 4, NULL, "\n");
     fold_is("a line\nand another  one\n", 4, 4, NULL, "a line and another one\n");
     fold_is("aaaa bbbb cccc", 2, 70, NULL, "aaaa bbbb\n  cccc\n");
@@ -112,22 +103,18 @@ static void test_prose_is_broken(void **state)
     fold_is("a b| c d|", 2, 76, to_the_bar, "a b|\n  c d|\n");
 }
 
-static void test_amounts(void **state)
+TEST(test_amounts)
 {
     char text[TEXT_AMOUNT];
-    (void)state;
     assert_string_equal(amount_text(0, "row", text), "0 rows");
     assert_string_equal(amount_text(1, "row", text), "1 row");
     assert_string_equal(amount_text(12345, "item", text), "12,345 items");
 }
 
-int main(void)
+static int locale_set(void **state)
 {
-    setlocale(LC_CTYPE, "C.UTF-8");
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_is_obeyed), cmocka_unit_test(test_json_is_escaped),
-        cmocka_unit_test(test_a_table_fits),      cmocka_unit_test(test_prose_is_broken),
-        cmocka_unit_test(test_amounts),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    (void)state;
+    return setlocale(LC_CTYPE, "C.UTF-8") ? 0 : -1;
 }
+
+TEST_MAIN(locale_set, NULL)

@@ -2,16 +2,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/stat.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
-static void test_rows_are_documented_and_named(void **state)
+TEST(test_rows_are_documented_and_named)
 {
-    (void)state;
     for (int i = 0; i < STAT_N; i++) {
         const struct stat_row *r = &stat_table[i];
         assert_true(r->owner && strlen(r->line) > 10 && strlen(r->para) > 10);
@@ -39,9 +33,8 @@ static void row_check(const struct stat_row *r)
     assert_true(r->kind != STAT_HISTOGRAM || has_suffix(r->name, "_seconds"));
 }
 
-static void test_histograms_and_families_are_documented_and_named(void **state)
+TEST(test_histograms_and_families_are_documented_and_named)
 {
-    (void)state;
     for (int i = 0; i < HIST_N; i++) {
         row_check(&stat_hist_table[i]);
         assert_int_equal(stat_hist_find(stat_hist_table[i].name, (unsigned)strlen(stat_hist_table[i].name)), i);
@@ -55,9 +48,8 @@ static void test_histograms_and_families_are_documented_and_named(void **state)
     }
 }
 
-static void test_macros(void **state)
+TEST(test_macros)
 {
-    (void)state;
     stat_set(uptime_seconds, 5);
     stat_inc(bus_messages_in_total);
     stat_add(bus_messages_in_total, 10);
@@ -73,7 +65,7 @@ static unsigned count(const char *text, const char *what)
     return n;
 }
 
-static void test_prometheus_text(void **state)
+TEST(test_prometheus_text)
 {
     static struct stats one, two;
     const struct stat_source src[] = {
@@ -81,7 +73,6 @@ static void test_prometheus_text(void **state)
         {STAT_DISPATCHER, "dispatcher", "d1", &two},
     };
     struct buf out = {0};
-    (void)state;
     one.v[STAT_bus_refused_total] = 7;
     two.v[STAT_bus_refused_total] = UINT64_MAX;
     stat_prometheus(&out, src, 2);
@@ -102,11 +93,10 @@ static void test_prometheus_text(void **state)
     buf_free(&out);
 }
 
-static void test_families_have_their_own_labels(void **state)
+TEST(test_families_have_their_own_labels)
 {
     struct buf out = {0};
     struct hist h = {0};
-    (void)state;
     hist_add(&h, 1000);
     hist_add(&h, 2000000);
     stat_family(&out, FAMILY_lane_depth);
@@ -128,14 +118,4 @@ static void test_families_have_their_own_labels(void **state)
     buf_free(&out);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_are_documented_and_named),
-        cmocka_unit_test(test_histograms_and_families_are_documented_and_named),
-        cmocka_unit_test(test_macros),
-        cmocka_unit_test(test_prometheus_text),
-        cmocka_unit_test(test_families_have_their_own_labels),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -117,9 +117,8 @@ static void walk(const struct event *e, const struct state *from, const struct s
     assert_state(e, m, from, is_allowed ? to : from);
 }
 
-static void test_every_row_from_every_state(void **state)
+TEST_WITH(test_every_row_from_every_state, rows_make, NULL)
 {
-    (void)state;
     for (unsigned i = 0; i < N(events); i++)
         for (unsigned f = 0; f < N(states) && events[i].guard != NEW; f++)
             for (unsigned t = 0; t < N(states) && strcmp(states[f].machine, events[i].machine) == 0; t++)
@@ -127,9 +126,8 @@ static void test_every_row_from_every_state(void **state)
                     walk(&events[i], &states[f], &states[t]);
 }
 
-static void test_a_parameter_names_no_other_state(void **state)
+TEST_WITH(test_a_parameter_names_no_other_state, rows_make, NULL)
 {
-    (void)state;
     for (unsigned i = 0; i < N(events); i++)
         for (unsigned s = 0; s < N(states) && strchr(events[i].to, ' '); s++) {
             const struct machine *m = machine_of(&events[i]);
@@ -146,9 +144,8 @@ static void test_a_parameter_names_no_other_state(void **state)
         }
 }
 
-static void test_a_new_row_begins_in_its_state(void **state)
+TEST_WITH(test_a_new_row_begins_in_its_state, rows_make, NULL)
 {
-    (void)state;
     for (unsigned i = 0; i < N(events); i++)
         for (unsigned s = 0; s < N(states) && events[i].guard == NEW; s++)
             if (strcmp(states[s].machine, events[i].machine) == 0) {
@@ -162,9 +159,8 @@ static void test_a_new_row_begins_in_its_state(void **state)
 }
 
 /* Each column of a statement with several tables is that of the one that is named. */
-static void test_an_alias(void **state)
+TEST_WITH(test_an_alias, rows_make, NULL)
 {
-    (void)state;
     exec_sql("UPDATE chasqui_items SET state = 'running', params = 'x'", "");
     exec_sql(
         "UPDATE chasqui_items i JOIN chasqui_items o ON o.idx = i.idx SET {become item.lose i} WHERE {from item.lose i}",
@@ -172,13 +168,4 @@ static void test_an_alias(void **state)
     assert_number(1, "SELECT state = 'failed' AND params IS NULL FROM chasqui_items", "");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_every_row_from_every_state, rows_make),
-        cmocka_unit_test_setup(test_a_parameter_names_no_other_state, rows_make),
-        cmocka_unit_test_setup(test_a_new_row_begins_in_its_state, rows_make),
-        cmocka_unit_test_setup(test_an_alias, rows_make),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

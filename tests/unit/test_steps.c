@@ -4,12 +4,7 @@
 
 #include "common/buf.h"
 #include "common/zpl.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static struct action_table table;
 static struct steps steps;
@@ -48,9 +43,8 @@ static bool reads(const char *text)
     return good;
 }
 
-static void test_none(void **state)
+TEST(test_none)
 {
-    (void)state;
     assert_true(reads("null"));
     assert_true(reads("[]"));
     assert_int_equal(steps.n, 0);
@@ -60,11 +54,10 @@ static void test_none(void **state)
     assert_false(steps_name("", 0, name));
 }
 
-static void test_some(void **state)
+TEST(test_some)
 {
     char name[ACTION_NAME_MAX + 1];
     int64_t page = 0;
-    (void)state;
     assert_true(reads(
         "[{\"action\":\"sunat.buzon_list\",\"params\":{\"page\":2}},{\"action\":\"sunat.submit\",\"params\":[]}]"));
     assert_string_equal(steps.names, "sunat.buzon_list,sunat.submit");
@@ -78,7 +71,7 @@ static void test_some(void **state)
     assert_null(steps.params);
 }
 
-static void test_refused(void **state)
+TEST(test_refused)
 {
     static const struct {
         const char *text, *why;
@@ -94,17 +87,15 @@ static void test_refused(void **state)
         {"[{\"action\":\"sunat.submit\",\"params\":{\"session_id\":\"x\"}}]",
          "step 0: its params hold a name that is set here (session_id, company_id, portal, job_uid, epoch)"},
     };
-    (void)state;
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(reads(bad[i].text));
         assert_string_equal(why, bad[i].why);
     }
 }
 
-static void test_limits(void **state)
+TEST(test_limits)
 {
     struct buf text = {0};
-    (void)state;
     for (unsigned n = 8; n <= 9; n++) {
         buf_clear(&text);
         for (unsigned i = 0; i < n; i++)
@@ -121,13 +112,4 @@ static void test_limits(void **state)
     buf_free(&text);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_none),
-        cmocka_unit_test(test_some),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_limits),
-    };
-    return cmocka_run_group_tests(tests, set_up, clean_up);
-}
+TEST_MAIN(set_up, clean_up)

@@ -79,9 +79,8 @@ static void over(uint64_t batch_id, int64_t at_s)
              BASE_MS / 1000 + at_s, batch_id);
 }
 
-static void test_when_its_items_ended(void **state)
+STORE_TEST(test_when_its_items_ended)
 {
-    (void)state;
     uint64_t id = batch_make(12, 1);
     ended(id, 0, 8, "done", 0, 10000, 2000);   /* at 2, 12, 22 ... 72 s */
     ended(id, 8, 11, "failed", 90, 1000, 500); /* at 90.5, 91.5, 92.5 s */
@@ -115,9 +114,8 @@ static void test_when_its_items_ended(void **state)
     jv_free(course);
 }
 
-static void test_one_that_was_put_back_counts_once(void **state)
+STORE_TEST(test_one_that_was_put_back_counts_once)
 {
-    (void)state;
     uint64_t id = batch_make(2, 1);
     ended(id, 0, 2, "failed", 0, 1000, 1000);
     uint64_t job = 1 + id * 1000000;
@@ -143,9 +141,8 @@ static void test_one_that_was_put_back_counts_once(void **state)
     jv_free(course);
 }
 
-static void test_what_runs_longest(void **state)
+STORE_TEST(test_what_runs_longest)
 {
-    (void)state;
     uint64_t id = batch_make(40, 1);
     struct jv *course = course_of(id);
     assert_int_equal(int_of(course, "n"), 0);
@@ -169,9 +166,8 @@ static void test_what_runs_longest(void **state)
 }
 
 /* It costs the database no more than a small one does, and says what it is. */
-static void test_of_a_large_one_a_sample_is_looked_at(void **state)
+STORE_TEST(test_of_a_large_one_a_sample_is_looked_at)
 {
-    (void)state;
     uint64_t id = batch_make(1, 1);
     exec_sql(
         "INSERT INTO chasqui_items (batch_id, idx, company_id, state, urgency, turn) SELECT ?, seq, seq, 'queued', 4, seq FROM seq_1_to_29999",
@@ -197,13 +193,4 @@ static void test_of_a_large_one_a_sample_is_looked_at(void **state)
     plan_end();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_when_its_items_ended, reset),
-        cmocka_unit_test_setup(test_one_that_was_put_back_counts_once, reset),
-        cmocka_unit_test_setup(test_what_runs_longest, reset),
-        cmocka_unit_test_setup(test_of_a_large_one_a_sample_is_looked_at, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -60,9 +60,8 @@ static int64_t number_at(const struct jv *body, const char *a, const char *b, co
     return n;
 }
 
-static void test_minutes_are_summed_up_once(void **state)
+TEST(test_minutes_are_summed_up_once)
 {
-    (void)state;
     begin(7200);
     attempts_add(3, "r1", "done", 3600, 100, 2000);
     attempts_add(2, "r1", "refused", 3600, 5000, 1000);
@@ -88,9 +87,8 @@ static void test_minutes_are_summed_up_once(void **state)
     assert_text("15", "SELECT SUM(n) FROM chasqui_history", "");
 }
 
-static void test_a_silent_night_is_passed_over(void **state)
+TEST(test_a_silent_night_is_passed_over)
 {
-    (void)state;
     begin(20 * 86400);
     attempts_add(1, "r1", "done", 19 * 86400, 1, 1);
     attempts_add(1, "r1", "done", 3600, 1, 1);
@@ -98,9 +96,8 @@ static void test_a_silent_night_is_passed_over(void **state)
     assert_text("2", "SELECT SUM(n) FROM chasqui_history", "");
 }
 
-static void test_an_event_that_commits_late_is_found_by_its_time(void **state)
+TEST(test_an_event_that_commits_late_is_found_by_its_time)
 {
-    (void)state;
     begin(1200);
     attempts_add(1, "r1", "done", 590, 1, 1);
     attempts_add(1, "r1", "done", 610, 1, 1); /* a greater id, and earlier */
@@ -108,9 +105,8 @@ static void test_an_event_that_commits_late_is_found_by_its_time(void **state)
     assert_text("2", "SELECT SUM(n) FROM chasqui_history", "");
 }
 
-static void test_a_day_beside_the_day_before(void **state)
+TEST(test_a_day_beside_the_day_before)
 {
-    (void)state;
     begin(30 * 3600);
     attempts_add(8, "r1", "done", 27 * 3600, 300, 2000);
     attempts_add(2, "r2", "refused", 27 * 3600, 300, 900);
@@ -154,13 +150,4 @@ static void test_a_day_beside_the_day_before(void **state)
     jv_free(body);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_minutes_are_summed_up_once),
-        cmocka_unit_test(test_a_silent_night_is_passed_over),
-        cmocka_unit_test(test_an_event_that_commits_late_is_found_by_its_time),
-        cmocka_unit_test(test_a_day_beside_the_day_before),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

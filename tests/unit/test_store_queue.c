@@ -35,9 +35,8 @@ static void due_now(void)
     assert_true(op.is_ready);
 }
 
-static void test_a_job_from_the_queue_to_its_session(void **state)
+STORE_TEST(test_a_job_from_the_queue_to_its_session)
 {
-    (void)state;
     struct store_enqueue in = enqueue_op(1, 5);
     in.remember = true;
     run_fine(store_enqueue, &in);
@@ -77,9 +76,8 @@ static void test_a_job_from_the_queue_to_its_session(void **state)
     claim_forget(&op);
 }
 
-static void test_a_batch_item_gets_its_job_at_its_claim(void **state)
+STORE_TEST(test_a_batch_item_gets_its_job_at_its_claim)
 {
-    (void)state;
     uint64_t batch = batch_add(3, 1);
     struct store_claim op = claim_op(2);
     claim_fine(&op, 2);
@@ -100,9 +98,8 @@ static void test_a_batch_item_gets_its_job_at_its_claim(void **state)
     claim_forget(&op);
 }
 
-static void test_attempts_are_bounded_and_a_full_robot_costs_none(void **state)
+STORE_TEST(test_attempts_are_bounded_and_a_full_robot_costs_none)
 {
-    (void)state;
     uint64_t job = enqueued(1, 5);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
@@ -143,9 +140,8 @@ static void test_attempts_are_bounded_and_a_full_robot_costs_none(void **state)
     claim_forget(&op);
 }
 
-static void test_a_job_asked_to_stop_ends_as_cancelled(void **state)
+STORE_TEST(test_a_job_asked_to_stop_ends_as_cancelled)
 {
-    (void)state;
     uint64_t job = enqueued(1, 5);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
@@ -157,9 +153,8 @@ static void test_a_job_asked_to_stop_ends_as_cancelled(void **state)
     claim_forget(&op);
 }
 
-static void test_priority_comes_first_then_the_turn(void **state)
+STORE_TEST(test_priority_comes_first_then_the_turn)
 {
-    (void)state;
     batch_add(3, 1); /* priority 5, turns 1 2 3 */
     enqueued(11, 5); /* turn 2, before the batch's own second */
     enqueued(12, 9);
@@ -186,9 +181,8 @@ static unsigned claimed_of(unsigned claims, unsigned most, uint64_t first, uint6
     return n;
 }
 
-static void test_urgent_work_without_end_leaves_a_share_to_what_waits(void **state)
+STORE_TEST(test_urgent_work_without_end_leaves_a_share_to_what_waits)
 {
-    (void)state;
     for (unsigned i = 1; i < 4; i++) {
         struct store_robot_seen seen = {.robot_id = robot[i], .reported_capacity = 500, .fenced = -1};
         run_fine(store_robot_seen, &seen);
@@ -216,9 +210,8 @@ static void test_urgent_work_without_end_leaves_a_share_to_what_waits(void **sta
     exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
 }
 
-static void test_what_waits_for_its_company(void **state)
+STORE_TEST(test_what_waits_for_its_company)
 {
-    (void)state;
     session_make(1, 1, "s-1");
     struct store_reserve runs = reserve_op(2, 2, 2);
     reserve_fine(&runs, RESERVE_OK);
@@ -252,9 +245,8 @@ static void test_what_waits_for_its_company(void **state)
     buf_free(&runs.credentials);
 }
 
-static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
+STORE_TEST(test_places_are_kept_back_and_robots_are_not_flooded)
 {
-    (void)state;
     exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2],
              (uint64_t)robot[3]);
     struct store_robot_seen seen = {.robot_id = robot[1], .reported_capacity = 10, .fenced = -1};
@@ -293,9 +285,8 @@ static void test_places_are_kept_back_and_robots_are_not_flooded(void **state)
     buf_free(&interactive.credentials);
 }
 
-static void test_claims_at_once_leave_what_is_kept_back(void **state)
+STORE_TEST(test_claims_at_once_leave_what_is_kept_back)
 {
-    (void)state;
     exec_sql("UPDATE chasqui_robots SET wanted = 'draining' WHERE id IN (?, ?)", "uu", (uint64_t)robot[2],
              (uint64_t)robot[3]);
     struct store_robot_seen seen = {.robot_id = robot[1], .reported_capacity = 10, .fenced = -1};
@@ -313,9 +304,8 @@ static void test_claims_at_once_leave_what_is_kept_back(void **state)
     claim_forget(&op);
 }
 
-static void test_a_paused_queue_gives_nothing(void **state)
+STORE_TEST(test_a_paused_queue_gives_nothing)
 {
-    (void)state;
     enqueued(1, 5);
     exec_sql(
         "INSERT INTO chasqui_pause (actor, since, until_at) VALUES ('cli:x', NOW(6), NOW(6) + INTERVAL 1 HOUR)",
@@ -330,9 +320,8 @@ static void test_a_paused_queue_gives_nothing(void **state)
     claim_forget(&op);
 }
 
-static void test_a_scheduled_job_waits_for_its_time(void **state)
+STORE_TEST(test_a_scheduled_job_waits_for_its_time)
 {
-    (void)state;
     int64_t at_ms = clock_unix_ms() + 3600000;
     enqueued_at(1, 5, at_ms);
     struct store_claim op = claim_op(10);
@@ -345,9 +334,8 @@ static void test_a_scheduled_job_waits_for_its_time(void **state)
     claim_forget(&op);
 }
 
-static void test_a_key_stands_for_one_job(void **state)
+STORE_TEST(test_a_key_stands_for_one_job)
 {
-    (void)state;
     struct store_enqueue in = enqueue_op(1, 5), other = enqueue_op(1, 5);
     in.key.is_set = other.key.is_set = true;
     memset(in.key.scope, 7, DIGEST_BYTES);
@@ -378,9 +366,8 @@ static void test_a_key_stands_for_one_job(void **state)
     buf_free(&keyed.credentials);
 }
 
-static void test_what_was_claimed_by_the_dead_is_rescued(void **state)
+STORE_TEST(test_what_was_claimed_by_the_dead_is_rescued)
 {
-    (void)state;
     uint64_t batch = batch_add(1, 1);
     struct store_claim op = claim_op(10);
     claim_fine(&op, 1);
@@ -403,9 +390,8 @@ static void test_what_was_claimed_by_the_dead_is_rescued(void **state)
     claim_forget(&op);
 }
 
-static void test_many_outcomes_in_one_transaction(void **state)
+STORE_TEST(test_many_outcomes_in_one_transaction)
 {
-    (void)state;
     uint64_t batch = batch_add(4, 1);
     struct store_claim op = claim_op(4);
     claim_fine(&op, 4);
@@ -473,9 +459,8 @@ static void *race(void *arg)
     return NULL;
 }
 
-static void test_claims_of_many_pass_each_other(void **state)
+STORE_TEST(test_claims_of_many_pass_each_other)
 {
-    (void)state;
     struct racer racer[THREADS];
     memset(racer, 0, sizeof(racer));
     for (unsigned i = 1; i < 4; i++) {
@@ -501,9 +486,8 @@ static void test_claims_of_many_pass_each_other(void **state)
 
 /* ---- plans -------------------------------------------------------------------------------------------------- */
 
-static void test_hot_statements_use_indexes(void **state)
+STORE_TEST(test_hot_statements_use_indexes)
 {
-    (void)state;
     uint64_t batch = batch_add(0, 1);
     exec_sql(
         "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT ?, seq, seq, 'queued', 1, 4, seq FROM "
@@ -563,25 +547,4 @@ static void test_hot_statements_use_indexes(void **state)
     exec_sql("DELETE FROM chasqui_places WHERE slot > 2", "");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_a_job_from_the_queue_to_its_session, reset),
-        cmocka_unit_test_setup(test_a_batch_item_gets_its_job_at_its_claim, reset),
-        cmocka_unit_test_setup(test_attempts_are_bounded_and_a_full_robot_costs_none, reset),
-        cmocka_unit_test_setup(test_a_job_asked_to_stop_ends_as_cancelled, reset),
-        cmocka_unit_test_setup(test_priority_comes_first_then_the_turn, reset),
-        cmocka_unit_test_setup(test_urgent_work_without_end_leaves_a_share_to_what_waits, reset),
-        cmocka_unit_test_setup(test_what_waits_for_its_company, reset),
-        cmocka_unit_test_setup(test_places_are_kept_back_and_robots_are_not_flooded, reset),
-        cmocka_unit_test_setup(test_claims_at_once_leave_what_is_kept_back, reset),
-        cmocka_unit_test_setup(test_a_paused_queue_gives_nothing, reset),
-        cmocka_unit_test_setup(test_a_scheduled_job_waits_for_its_time, reset),
-        cmocka_unit_test_setup(test_a_key_stands_for_one_job, reset),
-        cmocka_unit_test_setup(test_what_was_claimed_by_the_dead_is_rescued, reset),
-        cmocka_unit_test_setup(test_many_outcomes_in_one_transaction, reset),
-        cmocka_unit_test_setup(test_claims_of_many_pass_each_other, reset),
-        cmocka_unit_test_setup(test_hot_statements_use_indexes, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

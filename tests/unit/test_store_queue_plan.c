@@ -58,9 +58,8 @@ static void assert_rows(int64_t before, int64_t most, const char *what)
         fail_msg("%s read %lld rows, %lld are enough", what, (long long)n, (long long)most);
 }
 
-static void test_batches(void **state)
+STORE_TEST(test_batches)
 {
-    (void)state;
     uint64_t batch[3];
     fill(batch);
     plan_begin();
@@ -126,9 +125,8 @@ static void page_fine(struct store_jobs op, int64_t most, const char *what)
     buf_free(&op.json);
 }
 
-static void test_lists_of_jobs(void **state)
+STORE_TEST(test_lists_of_jobs)
 {
-    (void)state;
     uint64_t batch[3], few[] = {17, 40, 333}, many[500];
     fill(batch);
     for (uint64_t i = 0; i < 500; i++)
@@ -150,9 +148,8 @@ static void test_lists_of_jobs(void **state)
     plan_end();
 }
 
-static void test_one_job_and_the_queue(void **state)
+STORE_TEST(test_one_job_and_the_queue)
 {
-    (void)state;
     uint64_t batch[3];
     fill(batch);
     plan_begin();
@@ -226,9 +223,8 @@ static void place_taken(uint64_t company, unsigned want_robot, uint32_t want_slo
     }
 }
 
-static void test_a_place_costs_the_same_however_many_are_held(void **state)
+STORE_TEST(test_a_place_costs_the_same_however_many_are_held)
 {
-    (void)state;
     robot[1] = robot_add("b1", "http://b1.test", 15000);
     robot[2] = robot_add("b2", "http://b2.test", 15000);
     exec_sql(
@@ -259,13 +255,4 @@ static void test_a_place_costs_the_same_however_many_are_held(void **state)
     place_taken(31, 1, 7);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_batches, reset),
-        cmocka_unit_test_setup(test_lists_of_jobs, reset),
-        cmocka_unit_test_setup(test_one_job_and_the_queue, reset),
-        cmocka_unit_test_setup(test_a_place_costs_the_same_however_many_are_held, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -60,9 +60,8 @@ static void *race(void *arg)
     return NULL;
 }
 
-static void test_race_for_places(void **state)
+STORE_TEST(test_race_for_places)
 {
-    (void)state;
     struct racer racer[THREADS];
     unsigned count[RESERVE_DUP_UID + 1] = {0}, sum = 0, running = THREADS;
     memset(racer, 0, sizeof(racer));
@@ -141,9 +140,8 @@ static void *migrate_race(void *arg)
     return NULL;
 }
 
-static void test_race_of_migrations(void **state)
+STORE_TEST(test_race_of_migrations)
 {
-    (void)state;
     struct racer racer[4];
     struct store_robot_seen seen = {.reported_capacity = 20, .fenced = -1};
     memset(racer, 0, sizeof(racer));
@@ -214,9 +212,8 @@ static int was_written(struct db *on, void *arg)
     return db_next(on);
 }
 
-static void test_broken_commit_is_settled(void **state)
+STORE_TEST(test_broken_commit_is_settled)
 {
-    (void)state;
     enum db_rc rc;
     bool committed = true;
     tries = asked = 0;
@@ -243,9 +240,8 @@ static void *reserve_thread(void *arg)
 }
 
 /* A reservation that is killed while the server works on its COMMIT. */
-static void test_reservation_killed_at_commit(void **state)
+STORE_TEST(test_reservation_killed_at_commit)
 {
-    (void)state;
     static const char *const stages[] = {"BACKUP STAGE START", "BACKUP STAGE FLUSH", "BACKUP STAGE BLOCK_DDL",
                                          "BACKUP STAGE BLOCK_COMMIT"};
     struct store_reserve op = reserve_op(1, 1, 3);
@@ -271,9 +267,8 @@ static void test_reservation_killed_at_commit(void **state)
     assert_int_equal(op.epoch, 1);
 }
 
-static void test_dead_connection_costs_nothing(void **state)
+STORE_TEST(test_dead_connection_costs_nothing)
 {
-    (void)state;
     session_make(1, 1, "s-1");
     struct store_lookup *op = calloc(1, sizeof(*op));
     op->n = 1;
@@ -322,9 +317,8 @@ static void ping_all(struct pings *p)
         store_submit(p->store, ping_send, &p->ping[i], pinged, p);
 }
 
-static void test_threads(void **state)
+STORE_TEST(test_threads)
 {
-    (void)state;
     static struct pings p;
     p.loop = loop_new();
     p.store = store_new(p.loop, &conf);
@@ -334,6 +328,10 @@ static void test_threads(void **state)
     assert_int_equal(store_waiting(p.store), 16);
     assert_int_equal(store_idle_threads(p.store), 0);
     loop_run(p.loop);
+    for (unsigned i = 0; i < 1000 && !store_is_up(p.store); i++) { /* the pulse has a connection of its own */
+        ping_all(&p);
+        loop_run(p.loop);
+    }
     assert_true(store_is_up(p.store));
     assert_int_equal(store_waiting(p.store), 0);
     assert_int_equal(store_idle_threads(p.store), 4);
@@ -361,9 +359,8 @@ static void test_threads(void **state)
 
 /* ---- plans -------------------------------------------------------------------------------------------------- */
 
-static void test_hot_statements_use_indexes(void **state)
+STORE_TEST(test_hot_statements_use_indexes)
 {
-    (void)state;
     exec_sql(
         "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, "
         "updated_at) SELECT CONCAT('J-', seq), seq, 'acme', 'login', 'done', 'http://r1.test', CONCAT('id-', seq), NOW(), NOW() FROM "
@@ -445,16 +442,4 @@ static void test_hot_statements_use_indexes(void **state)
     statements_log(false);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_race_for_places, reset),
-        cmocka_unit_test_setup(test_race_of_migrations, reset),
-        cmocka_unit_test_setup(test_broken_commit_is_settled, reset),
-        cmocka_unit_test_setup(test_reservation_killed_at_commit, reset),
-        cmocka_unit_test_setup(test_dead_connection_costs_nothing, reset),
-        cmocka_unit_test_setup(test_threads, reset),
-        cmocka_unit_test_setup(test_hot_statements_use_indexes, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

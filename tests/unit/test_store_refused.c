@@ -54,18 +54,16 @@ static void refusals_of_all_kinds(void)
     assert_refused("t", "", "nowhere", "INSERT INTO t (nowhere) VALUES (1)");
 }
 
-static void test_every_refusal_is_named(void **state)
+TEST_WITH(test_every_refusal_is_named, tables_make, NULL)
 {
-    (void)state;
     refusals_of_all_kinds();
     plain("ALTER TABLE t ADD COLUMN tenant_id BIGINT UNSIGNED NOT NULL");
     assert_refused("t", "", "tenant_id", "INSERT INTO t (u) VALUES (1)");
 }
 
 /* Laravel's host may run a server that speaks another language. */
-static void test_refusals_are_named_in_other_languages(void **state)
+TEST_WITH(test_refusals_are_named_in_other_languages, tables_make, NULL)
 {
-    (void)state;
     const char *const locales[] = {"es_ES", "de_DE", "ja_JP", "ru_RU", "fr_FR"};
     for (unsigned i = 0; i < sizeof(locales) / sizeof(*locales); i++) {
         char sql[60];
@@ -75,9 +73,8 @@ static void test_refusals_are_named_in_other_languages(void **state)
     }
 }
 
-static void test_a_trigger_speaks_for_itself(void **state)
+TEST_WITH(test_a_trigger_speaks_for_itself, tables_make, NULL)
 {
-    (void)state;
     plain(
         "CREATE TRIGGER t_no BEFORE INSERT ON t FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the ledger is closed'");
     assert_refused("t", "", "", "INSERT INTO t (u) VALUES (1)");
@@ -114,9 +111,8 @@ static enum db_rc tx_one(struct db *on, void *arg)
     return rc;
 }
 
-static void test_a_transaction_with_a_refusal_is_not_run_again_and_leaves_nothing(void **state)
+TEST_WITH(test_a_transaction_with_a_refusal_is_not_run_again_and_leaves_nothing, tables_make, NULL)
 {
-    (void)state;
     enum db_rc rc;
     struct tx t = {.sql = "INSERT INTO t (company_id) VALUES (77)"};
     assert_int_equal(db_tx(db, tx_one, NULL, &t, &rc), TX_NOT);
@@ -132,9 +128,8 @@ static void test_a_transaction_with_a_refusal_is_not_run_again_and_leaves_nothin
 }
 
 /* A unique key of Laravel's own on its table is met again by every try. */
-static void test_a_unique_key_of_others_is_a_refusal(void **state)
+TEST_WITH(test_a_unique_key_of_others_is_a_refusal, tables_make, NULL)
 {
-    (void)state;
     enum db_rc rc;
     struct tx t = {.sql = "INSERT INTO t (uid) VALUES ('x')"};
     assert_int_equal(db_tx(db, tx_one, NULL, &t, &rc), TX_NOT);
@@ -158,9 +153,8 @@ static enum db_rc tx_bulk(struct db *on, void *arg)
     return db_bulk(on, "INSERT INTO t (company_id) VALUES (?)", "u", 20, fill_row, arg);
 }
 
-static void test_a_bulk_statement_that_is_refused_half_way_leaves_nothing(void **state)
+TEST_WITH(test_a_bulk_statement_that_is_refused_half_way_leaves_nothing, tables_make, NULL)
 {
-    (void)state;
     enum db_rc rc;
     unsigned bad = 13;
     assert_int_equal(db_tx(db, tx_bulk, NULL, &bad, &rc), TX_NOT);
@@ -172,15 +166,4 @@ static void test_a_bulk_statement_that_is_refused_half_way_leaves_nothing(void *
     assert_number(21, "SELECT COUNT(*) FROM t", "");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_every_refusal_is_named, tables_make),
-        cmocka_unit_test_setup(test_refusals_are_named_in_other_languages, tables_make),
-        cmocka_unit_test_setup(test_a_trigger_speaks_for_itself, tables_make),
-        cmocka_unit_test_setup(test_a_transaction_with_a_refusal_is_not_run_again_and_leaves_nothing, tables_make),
-        cmocka_unit_test_setup(test_a_unique_key_of_others_is_a_refusal, tables_make),
-        cmocka_unit_test_setup(test_a_bulk_statement_that_is_refused_half_way_leaves_nothing, tables_make),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -53,10 +53,9 @@ static void session_add(uint64_t job_id, const char *state, int pending, int64_t
 #define assert_jobs(want)                                                                                         \
     assert_text(want, "SELECT COALESCE(GROUP_CONCAT(id ORDER BY id), 'none') FROM portal_jobs", "")
 
-static void test_old_jobs_go_with_all_that_is_theirs(void **state)
+STORE_TEST(test_old_jobs_go_with_all_that_is_theirs)
 {
     unsigned steps;
-    (void)state;
     jobs_make(100, 130, "done", 40);
     jobs_make(1000, 3, "failed", 10);
     session_add(101, "expired", 0, 39);
@@ -75,10 +74,9 @@ static void test_old_jobs_go_with_all_that_is_theirs(void **state)
 }
 
 /* A child row keeps its own job's row, by whichever column it points at it, and no other one; none is tried again. */
-static void test_rows_that_others_point_at_stay(void **state)
+STORE_TEST(test_rows_that_others_point_at_stay)
 {
     unsigned steps;
-    (void)state;
     exec_sql(
         "CREATE TABLE by_id (job_id BIGINT UNSIGNED NOT NULL, FOREIGN KEY (job_id) REFERENCES portal_jobs (id) ON DELETE CASCADE)",
         "");
@@ -97,10 +95,9 @@ static void test_rows_that_others_point_at_stay(void **state)
     exec_sql("DROP INDEX uid_of_test ON portal_jobs", "");
 }
 
-static void test_what_must_stay(void **state)
+STORE_TEST(test_what_must_stay)
 {
     unsigned steps;
-    (void)state;
     jobs_make(1, 12, "done", 40);
     session_add(1, "active", 0, 40);
     session_add(2, "lost", 1, 40);  /* abandoned: its place is kept */
@@ -125,10 +122,9 @@ static void test_what_must_stay(void **state)
     assert_number(22, "SELECT COUNT(*) FROM chasqui_job_events", "");
 }
 
-static void test_a_locked_job_is_left(void **state)
+STORE_TEST(test_a_locked_job_is_left)
 {
     unsigned steps;
-    (void)state;
     jobs_make(1, 3, "failed", 40);
     exec_sql("SET innodb_lock_wait_timeout = 2", "");
     sql_fine(db_run(look, "START TRANSACTION", 17));
@@ -140,10 +136,9 @@ static void test_a_locked_job_is_left(void **state)
     assert_text("queued", "SELECT status FROM portal_jobs WHERE id = 2", "");
 }
 
-static void test_a_long_timeline_goes_in_steps(void **state)
+STORE_TEST(test_a_long_timeline_goes_in_steps)
 {
     unsigned steps;
-    (void)state;
     jobs_make(1, 2, "done", 40);
     exec_sql("INSERT INTO chasqui_job_events (job_id, at, event) SELECT 1, NOW(6), 'x' FROM seq_1_to_900", "");
     assert_int_equal(prune(PRUNE_JOBS, &steps), 904 + 4);
@@ -152,10 +147,9 @@ static void test_a_long_timeline_goes_in_steps(void **state)
     assert_number(0, "SELECT COUNT(*) FROM chasqui_job_events", "");
 }
 
-static void test_events_audit_keys_and_runs(void **state)
+STORE_TEST(test_events_audit_keys_and_runs)
 {
     unsigned steps;
-    (void)state;
     exec_sql(
         "INSERT INTO chasqui_job_events (job_id, at, event) SELECT seq, NOW(6) - INTERVAL IF(seq <= 450, 40, 1) DAY, 'x' FROM seq_1_to_500",
         "");
@@ -181,10 +175,9 @@ static void test_events_audit_keys_and_runs(void **state)
     assert_number(11, "SELECT COUNT(*) FROM chasqui_schedule_runs", "");
 }
 
-static void test_minutes_of_portals(void **state)
+STORE_TEST(test_minutes_of_portals)
 {
     unsigned steps;
-    (void)state;
     exec_sql(
         "INSERT INTO chasqui_portal_minutes (portal, minute, dispatcher, outcome, n) SELECT 'acme', NOW() - INTERVAL 40 DAY + INTERVAL seq MINUTE, 'd', "
         "'done', 1 FROM seq_0_to_449",
@@ -207,10 +200,9 @@ static void history_make(uint64_t n, int64_t age_d)
         "iu", age_d, n);
 }
 
-static void test_history_goes_by_its_age(void **state)
+STORE_TEST(test_history_goes_by_its_age)
 {
     unsigned steps;
-    (void)state;
     history_make(450, 40);
     history_make(1, 29);
     assert_int_equal(prune(PRUNE_HISTORY, &steps), 450);
@@ -229,10 +221,9 @@ static void batch_make(uint64_t id, const char *status, int64_t age_d, uint64_t 
         "usu", id, item_state, items);
 }
 
-static void test_ended_batches_go_with_their_items(void **state)
+STORE_TEST(test_ended_batches_go_with_their_items)
 {
     unsigned steps;
-    (void)state;
     batch_make(1, "done", 40, 450, "done");
     batch_make(2, "running", 40, 3, "queued");
     batch_make(3, "open", 40, 3, "done");
@@ -266,12 +257,11 @@ static void *prune_all(void *arg)
     return NULL;
 }
 
-static void test_several_at_once_are_harmless(void **state)
+STORE_TEST(test_several_at_once_are_harmless)
 {
     pthread_t thread[4];
     bool failed[4] = {false};
     unsigned steps;
-    (void)state;
     jobs_make(1, 2000, "done", 40);
     jobs_make(5000, 5, "done", 1);
     for (uint64_t id = 1; id <= 20; id++)
@@ -290,11 +280,10 @@ static void test_several_at_once_are_harmless(void **state)
     assert_number(0, "SELECT COUNT(*) FROM chasqui_batches", "");
 }
 
-static void test_plans(void **state)
+STORE_TEST(test_plans)
 {
     static const char *const names[PRUNE_COUNT] = {"jobs", "events",  "audit",   "keys",   "batches",
                                                    "runs", "results", "minutes", "history"};
-    (void)state;
     jobs_make(1, 300, "done", 40);
     jobs_make(1000, 4000, "done", 1);
     exec_sql("UPDATE chasqui_job_events SET at = NOW(6) - INTERVAL 40 DAY WHERE job_id < 1200", "");
@@ -351,20 +340,4 @@ static void test_plans(void **state)
     plan_end();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_old_jobs_go_with_all_that_is_theirs, reset),
-        cmocka_unit_test_setup(test_what_must_stay, reset),
-        cmocka_unit_test_setup(test_rows_that_others_point_at_stay, reset),
-        cmocka_unit_test_setup(test_a_locked_job_is_left, reset),
-        cmocka_unit_test_setup(test_a_long_timeline_goes_in_steps, reset),
-        cmocka_unit_test_setup(test_events_audit_keys_and_runs, reset),
-        cmocka_unit_test_setup(test_minutes_of_portals, reset),
-        cmocka_unit_test_setup(test_history_goes_by_its_age, reset),
-        cmocka_unit_test_setup(test_ended_batches_go_with_their_items, reset),
-        cmocka_unit_test_setup(test_several_at_once_are_harmless, reset),
-        cmocka_unit_test_setup(test_plans, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -83,9 +83,8 @@ static void assert_item(uint64_t batch, uint64_t idx, const char *want)
         "uu", batch, idx);
 }
 
-static void test_a_round_from_the_queue_to_its_end(void **state)
+STORE_TEST(test_a_round_from_the_queue_to_its_end)
 {
-    (void)state;
     uint64_t batch = round_add(1, "acme.list,acme.submit", true);
     struct store_claim claim = claim_op(5);
     claim_fine(&claim, 1);
@@ -188,9 +187,8 @@ static void test_a_round_from_the_queue_to_its_end(void **state)
     claim_forget(&claim);
 }
 
-static void test_a_round_that_meets_a_session(void **state)
+STORE_TEST(test_a_round_that_meets_a_session)
 {
-    (void)state;
     struct session_row met = session_make(1, 1, "s-1");
     uint64_t batch = round_add(1, "acme.list", true);
     struct store_claim claim = claim_op(5);
@@ -253,9 +251,8 @@ static void test_a_round_that_meets_a_session(void **state)
     claim_forget(&again);
 }
 
-static void test_a_shared_session_stays_and_a_round_does_not_move(void **state)
+STORE_TEST(test_a_shared_session_stays_and_a_round_does_not_move)
 {
-    (void)state;
     round_add(1, "", true);
     struct store_claim claim = claim_op(5);
     claim_fine(&claim, 1);
@@ -280,9 +277,8 @@ static void test_a_shared_session_stays_and_a_round_does_not_move(void **state)
     claim_forget(&claim);
 }
 
-static void test_about_a_company(void **state)
+STORE_TEST(test_about_a_company)
 {
-    (void)state;
     uint64_t batch = round_add(3, "acme.list", true);
     struct store_company op = {.company_id = 3};
     run_fine(store_company, &op);
@@ -306,13 +302,4 @@ static void test_about_a_company(void **state)
     claim_forget(&claim);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_a_round_from_the_queue_to_its_end, reset),
-        cmocka_unit_test_setup(test_a_round_that_meets_a_session, reset),
-        cmocka_unit_test_setup(test_a_shared_session_stays_and_a_round_does_not_move, reset),
-        cmocka_unit_test_setup(test_about_a_company, reset),
-    };
-    return cmocka_run_group_tests(tests, start, stop);
-}
+TEST_MAIN(start, stop)

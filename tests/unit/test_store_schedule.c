@@ -52,10 +52,9 @@ static int64_t due_in(void)
     return op.due_in_ms;
 }
 
-static void test_nothing_is_due(void **state)
+STORE_TEST(test_nothing_is_due)
 {
     struct store_schedule_begin op = begin_op();
-    (void)state;
     assert_int_equal(due_in(), -1);
     run_fine(store_schedule_begin, &op);
     assert_false(op.found);
@@ -67,11 +66,10 @@ static void test_nothing_is_due(void **state)
     assert_int_equal(due_in(), -1);
 }
 
-static void test_a_batch_is_made(void **state)
+STORE_TEST(test_a_batch_is_made)
 {
     struct store_schedule_begin op = begin_op();
     struct store_schedule_look looked = {0};
-    (void)state;
     uint64_t id = schedule_make("each", "* * * * *", 0, 3);
     exec_sql(
         "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) VALUES (99, 0, 1, 'queued', 1, 2, 40)",
@@ -104,10 +102,9 @@ static void test_a_batch_is_made(void **state)
     assert_false(op.found);
 }
 
-static void test_a_time_is_never_run_twice(void **state)
+STORE_TEST(test_a_time_is_never_run_twice)
 {
     struct store_schedule_begin op = begin_op();
-    (void)state;
     uint64_t id = schedule_make("each", "0 6 * * *", 0, 1);
     run_fine(store_schedule_begin, &op);
     assert_true(op.batch_id);
@@ -120,10 +117,9 @@ static void test_a_time_is_never_run_twice(void **state)
     assert_number(1, "SELECT COUNT(*) FROM chasqui_schedule_runs", "");
 }
 
-static void test_missed_times(void **state)
+STORE_TEST(test_missed_times)
 {
     struct store_schedule_begin op = begin_op();
-    (void)state;
     uint64_t id = schedule_make("daily", "0 6 * * *", 3 * 86400, 1);
     exec_sql(
         "UPDATE chasqui_schedules SET cron = CONCAT(MINUTE(next_at), ' ', HOUR(next_at), ' * * *') WHERE id = ?",
@@ -140,10 +136,9 @@ static void test_missed_times(void **state)
     assert_number(1, "SELECT next_at > NOW(6) FROM chasqui_schedules WHERE id = ?", "u", id);
 }
 
-static void test_what_cannot_run_is_disabled(void **state)
+STORE_TEST(test_what_cannot_run_is_disabled)
 {
     struct store_schedule_begin op = begin_op();
-    (void)state;
     schedule_make("cron", "0 6 31 2 *", 0, 1);
     run_fine(store_schedule_begin, &op);
     assert_true(op.found && op.is_bad && !op.batch_id);
@@ -156,11 +151,10 @@ static void test_what_cannot_run_is_disabled(void **state)
         2, "SELECT COUNT(*) FROM chasqui_audit WHERE action = 'schedule_disable' AND actor = 'dispatcher:d1'", "");
 }
 
-static void test_a_large_one_is_made_in_steps(void **state)
+STORE_TEST(test_a_large_one_is_made_in_steps)
 {
     struct store_schedule_begin op = begin_op();
     struct store_schedule_fill fill = {0};
-    (void)state;
     schedule_make("large", "* * * * *", 0, 12345);
     run_fine(store_schedule_begin, &op);
     run_fine(store_schedule_fill, &fill);
@@ -176,10 +170,9 @@ static void test_a_large_one_is_made_in_steps(void **state)
                   "u", op.batch_id);
 }
 
-static void test_one_that_fills_a_step_exactly(void **state)
+STORE_TEST(test_one_that_fills_a_step_exactly)
 {
     struct store_schedule_begin op = begin_op();
-    (void)state;
     schedule_make("exact", "* * * * *", 0, SCHEDULE_STEP);
     run_fine(store_schedule_begin, &op);
     fill_all();
@@ -187,11 +180,10 @@ static void test_one_that_fills_a_step_exactly(void **state)
                   op.batch_id);
 }
 
-static void test_a_cancelled_one_is_not_filled(void **state)
+STORE_TEST(test_a_cancelled_one_is_not_filled)
 {
     struct store_schedule_begin op = begin_op();
     struct store_schedule_fill fill = {0};
-    (void)state;
     schedule_make("large", "* * * * *", 0, 2 * SCHEDULE_STEP);
     run_fine(store_schedule_begin, &op);
     exec_sql("UPDATE chasqui_batches SET status = 'cancelled' WHERE id = ?", "u", op.batch_id);
@@ -201,10 +193,9 @@ static void test_a_cancelled_one_is_not_filled(void **state)
     assert_number(0, "SELECT COUNT(*) FROM chasqui_items", "");
 }
 
-static void test_stored_credentials_at_run_time(void **state)
+STORE_TEST(test_stored_credentials_at_run_time)
 {
     struct store_schedule_begin op = begin_op();
-    (void)state;
     exec_sql(
         "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) SELECT seq * 3, 'acme', 'x', NOW(6) FROM seq_1_to_7000",
         "");
@@ -252,12 +243,11 @@ static void *dispatch(void *arg)
     return NULL;
 }
 
-static void test_once_with_many_dispatchers(void **state)
+STORE_TEST(test_once_with_many_dispatchers)
 {
     pthread_t thread[THREADS];
     bool failed[THREADS] = {false};
     char name[20];
-    (void)state;
     for (unsigned i = 0; i < SCHEDULES; i++) {
         snprintf(name, sizeof(name), "s%u", i);
         schedule_make(name, "* * * * *", 0, i < 2 ? 12000 : 10);
@@ -289,10 +279,9 @@ static void test_once_with_many_dispatchers(void **state)
         "");
 }
 
-static void test_plans(void **state)
+STORE_TEST(test_plans)
 {
     struct store_schedule_begin op = begin_op();
-    (void)state;
     exec_sql(
         "INSERT INTO chasqui_schedules (name, cron, portal, action, actor, next_at, created_at) SELECT CONCAT('x', seq), '0 6 * * *', 'acme', "
         "'acme.login', 'cli:test', NOW(6) + INTERVAL seq MINUTE, NOW(6) FROM seq_1_to_2000",
@@ -325,20 +314,4 @@ static void test_plans(void **state)
     plan_end();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_nothing_is_due, reset),
-        cmocka_unit_test_setup(test_a_batch_is_made, reset),
-        cmocka_unit_test_setup(test_a_time_is_never_run_twice, reset),
-        cmocka_unit_test_setup(test_missed_times, reset),
-        cmocka_unit_test_setup(test_what_cannot_run_is_disabled, reset),
-        cmocka_unit_test_setup(test_a_large_one_is_made_in_steps, reset),
-        cmocka_unit_test_setup(test_one_that_fills_a_step_exactly, reset),
-        cmocka_unit_test_setup(test_a_cancelled_one_is_not_filled, reset),
-        cmocka_unit_test_setup(test_stored_credentials_at_run_time, reset),
-        cmocka_unit_test_setup(test_once_with_many_dispatchers, reset),
-        cmocka_unit_test_setup(test_plans, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

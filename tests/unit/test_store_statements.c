@@ -32,9 +32,8 @@ static void run_text(unsigned n)
     assert_int_equal(db_u64(db, 1), n);
 }
 
-static void test_any_number_of_texts(void **state)
+TEST_WITH(test_any_number_of_texts, fresh, NULL)
 {
-    (void)state;
     int64_t before = server_holds();
     for (unsigned i = 0; i < 3000; i++) {
         run_text(i);
@@ -45,9 +44,8 @@ static void test_any_number_of_texts(void **state)
     assert_int_equal(server_holds() - before, 200);
 }
 
-static void test_rows_stay_while_they_are_read(void **state)
+TEST_WITH(test_rows_stay_while_they_are_read, fresh, NULL)
 {
-    (void)state;
     for (unsigned i = 0; i < 199; i++)
         run_text(i);
     assert_int_equal(db_query(db, "SELECT seq FROM seq_1_to_500", ""), DB_OK);
@@ -62,9 +60,8 @@ static void test_rows_stay_while_they_are_read(void **state)
 }
 
 /* Many threads share what the server can hold. */
-static void test_many_connections_hold_fewer_each(void **state)
+TEST_WITH(test_many_connections_hold_fewer_each, fresh, NULL)
 {
-    (void)state;
     struct conf many = conf;
     many.dispatcher_db_threads = 64;
     db_destroy(&db);
@@ -75,9 +72,8 @@ static void test_many_connections_hold_fewer_each(void **state)
 }
 
 /* The server holds no more than it is allowed to: ours make room. */
-static void test_a_server_that_is_full_of_statements(void **state)
+TEST_WITH(test_a_server_that_is_full_of_statements, fresh, NULL)
 {
-    (void)state;
     for (unsigned i = 0; i < 20; i++)
         run_text(i);
     char sql[80];
@@ -90,9 +86,8 @@ static void test_a_server_that_is_full_of_statements(void **state)
     sql_fine(db_run(look, "SET GLOBAL max_prepared_stmt_count = DEFAULT", 44));
 }
 
-static void test_lists_have_few_sizes(void **state)
+TEST_WITH(test_lists_have_few_sizes, fresh, NULL)
 {
-    (void)state;
     unsigned sizes = 0, last = 0;
     uint64_t ids[DB_LIST_MAX];
     for (unsigned n = 1; n <= DB_LIST_MAX; n++) {
@@ -122,9 +117,8 @@ static enum db_rc leaves_tx(struct db *on, void *arg)
     return db_exec(on, "UPDATE chasqui_revision SET revision = revision + 10", "");
 }
 
-static void test_a_torn_transaction_is_run_again_whole(void **state)
+TEST_WITH(test_a_torn_transaction_is_run_again_whole, fresh, NULL)
 {
-    (void)state;
     unsigned calls = 0;
     enum db_rc rc;
     int64_t before = number_of("SELECT revision FROM chasqui_revision", "");
@@ -144,9 +138,8 @@ static enum db_rc cut_tx(struct db *on, void *arg)
     return db_exec(on, "UPDATE chasqui_revision SET revision = revision + 1000", "");
 }
 
-static void test_nothing_of_a_lost_transaction_runs_outside_of_it(void **state)
+TEST_WITH(test_nothing_of_a_lost_transaction_runs_outside_of_it, fresh, NULL)
 {
-    (void)state;
     unsigned calls = 0;
     enum db_rc rc;
     int64_t before = number_of("SELECT revision FROM chasqui_revision", "");
@@ -155,16 +148,4 @@ static void test_nothing_of_a_lost_transaction_runs_outside_of_it(void **state)
     assert_number(before, "SELECT revision FROM chasqui_revision", "");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_any_number_of_texts, fresh),
-        cmocka_unit_test_setup(test_rows_stay_while_they_are_read, fresh),
-        cmocka_unit_test_setup(test_many_connections_hold_fewer_each, fresh),
-        cmocka_unit_test_setup(test_a_server_that_is_full_of_statements, fresh),
-        cmocka_unit_test_setup(test_lists_have_few_sizes, fresh),
-        cmocka_unit_test_setup(test_a_torn_transaction_is_run_again_whole, fresh),
-        cmocka_unit_test_setup(test_nothing_of_a_lost_transaction_runs_outside_of_it, fresh),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

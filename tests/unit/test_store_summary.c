@@ -10,8 +10,6 @@
 #include "dispatcher/store/store_drain.h"
 #include "dispatcher/store/store_summary.h"
 
-#include <stdio.h>
-
 #define READY 100300
 
 static int64_t number_at(const struct jv *v, const char *key)
@@ -38,9 +36,8 @@ static struct jv *summary(int64_t *took_ms)
     return op.json;
 }
 
-static void test_an_empty_database(void **state)
+STORE_TEST(test_an_empty_database)
 {
-    (void)state;
     struct jv *all = summary(NULL), *queue = jv_get(all, "queue");
     assert_int_equal(jv_len(jv_get(queue, "ready")), 0);
     assert_int_equal(jv_type(jv_get(queue, "oldest_age_ms")), JV_NULL);
@@ -50,10 +47,9 @@ static void test_an_empty_database(void **state)
     jv_free(all);
 }
 
-static void test_counts_stop_at_a_cap_and_say_so(void **state)
+STORE_TEST(test_counts_stop_at_a_cap_and_say_so)
 {
     int64_t took_ms;
-    (void)state;
     exec_sql(
         "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) VALUES (1, 1, 'p', 'p.l', 5, 1, "
         "'running', NOW(6) - INTERVAL 90 SECOND), (2, 1, 'p', 'p.l', 9, 1, 'running', NOW(6)), (3, 1, 'p', 'p.l', 9, 1, 'done', NOW(6))",
@@ -90,9 +86,8 @@ static void test_counts_stop_at_a_cap_and_say_so(void **state)
     assert_in_range(took_ms, 0, 1000); /* on a busy machine */
 }
 
-static void test_single_jobs_have_an_age_too(void **state)
+STORE_TEST(test_single_jobs_have_an_age_too)
 {
-    (void)state;
     exec_sql(
         "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, created_at, available_at) VALUES (900, 'U900', 1, 'p', "
         "'p.l', 'queued', NOW() - INTERVAL 1 DAY, NOW(3) - INTERVAL 5 MINUTE)",
@@ -132,9 +127,8 @@ static unsigned leave(int64_t idle_ms)
     return op.planned;
 }
 
-static void test_places_and_what_is_left_of_a_drain(void **state)
+STORE_TEST(test_places_and_what_is_left_of_a_drain)
 {
-    (void)state;
     session_make(1, 1, "s-1");
     session_make(2, 1, "s-2");
     credentials_store(1);
@@ -151,9 +145,8 @@ static void test_places_and_what_is_left_of_a_drain(void **state)
 }
 
 /* Who leaves a draining robot: idle ones, all at the deadline; only with credentials; only where there is room. */
-static void test_who_leaves(void **state)
+STORE_TEST(test_who_leaves)
 {
-    (void)state;
     struct session_row first = session_make(1, 1, "s-1"), second = session_make(2, 1, "s-2");
     credentials_store(1);
     assert_int_equal(leave(0), 0); /* nobody is asked to */
@@ -177,9 +170,8 @@ static void test_who_leaves(void **state)
 }
 
 /* What an operator wished and found no room costs nothing: it is forgotten. */
-static void test_a_wish_that_found_no_room_is_forgotten(void **state)
+STORE_TEST(test_a_wish_that_found_no_room_is_forgotten)
 {
-    (void)state;
     session_make(1, 1, "s-1");
     credentials_store(1);
     exec_sql("UPDATE chasqui_sessions SET last_activity_at = NOW(6) - INTERVAL 2 MINUTE", "");
@@ -194,9 +186,8 @@ static void test_a_wish_that_found_no_room_is_forgotten(void **state)
 }
 
 /* It reads what it counts, by index, and little else. */
-static void test_what_it_reads(void **state)
+STORE_TEST(test_what_it_reads)
 {
-    (void)state;
     exec_sql(
         "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) SELECT seq, 1, 'p', 'p.l', 5, 1, "
         "IF(seq % 50, 'done', 'running'), NOW(6) FROM seq_1_to_3000",
@@ -216,16 +207,4 @@ static void test_what_it_reads(void **state)
     assert_in_range(read, 10000, 2 * 10000 + 500); /* a bounded subquery's rows are read twice */
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_an_empty_database, reset),
-        cmocka_unit_test_setup(test_counts_stop_at_a_cap_and_say_so, reset),
-        cmocka_unit_test_setup(test_single_jobs_have_an_age_too, reset),
-        cmocka_unit_test_setup(test_places_and_what_is_left_of_a_drain, reset),
-        cmocka_unit_test_setup(test_who_leaves, reset),
-        cmocka_unit_test_setup(test_a_wish_that_found_no_room_is_forgotten, reset),
-        cmocka_unit_test_setup(test_what_it_reads, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -49,11 +49,10 @@ static struct store_webhook_end end_of(const struct webhook *w, bool is_delivere
         "chasqui_webhooks WHERE batch_id = ?",                                                                           \
         "u", (uint64_t)(batch_id))
 
-static void test_a_callback_is_claimed_and_delivered(void **state)
+STORE_TEST(test_a_callback_is_claimed_and_delivered)
 {
     struct store_webhook_claim op = claim_op(), other = claim_op();
     uint8_t delivery[ID_TOKEN_BYTES];
-    (void)state;
     run_fine(store_webhook_claim, &op);
     assert_true(op.n == 0 && op.due_in_ms == -1);
     batch_make(1, "https://a.example/x");
@@ -87,10 +86,9 @@ static void test_a_callback_is_claimed_and_delivered(void **state)
     claim_forget(&op);
 }
 
-static void test_a_late_try_settles_nothing(void **state)
+STORE_TEST(test_a_late_try_settles_nothing)
 {
     struct store_webhook_claim first = claim_op(), second = claim_op();
-    (void)state;
     batch_make(1, "https://a.example/x");
     add(1);
     first.lease_ms = 1;
@@ -110,10 +108,9 @@ static void test_a_late_try_settles_nothing(void **state)
     claim_forget(&second);
 }
 
-static void test_giving_up_leaves_a_trace(void **state)
+STORE_TEST(test_giving_up_leaves_a_trace)
 {
     struct store_webhook_claim op = claim_op();
-    (void)state;
     batch_make(7, "https://a.example/x");
     add(7);
     run_fine(store_webhook_claim, &op);
@@ -153,11 +150,10 @@ static void *claim_all(void *arg)
     return NULL;
 }
 
-static void test_many_dispatchers_claim_each_once(void **state)
+STORE_TEST(test_many_dispatchers_claim_each_once)
 {
     pthread_t thread[THREADS];
     bool failed[THREADS] = {false};
-    (void)state;
     for (uint64_t id = 1; id <= BATCHES; id++) {
         batch_make(id, "https://a.example/x");
         add(id);
@@ -180,10 +176,9 @@ static unsigned claimed_of(struct store_webhook_claim *op, uint64_t first, uint6
     return n;
 }
 
-static void test_a_receiver_that_hangs_holds_back_its_own_only(void **state)
+STORE_TEST(test_a_receiver_that_hangs_holds_back_its_own_only)
 {
     struct store_webhook_claim op = claim_op();
-    (void)state;
     for (uint64_t id = 1; id <= 300; id++) { /* due first */
         batch_make(id, "https://hangs.example/x?/y");
         add(id);
@@ -221,10 +216,9 @@ static void test_a_receiver_that_hangs_holds_back_its_own_only(void **state)
     claim_forget(&op);
 }
 
-static void test_plans(void **state)
+STORE_TEST(test_plans)
 {
     struct store_webhook_claim op = claim_op();
-    (void)state;
     exec_sql(
         "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, callback_url, created_at, finished_at) SELECT seq, seq, "
         "'acme', 'acme.login', 5, 1, 'done', 'https://a.example', NOW(6), NOW(6) FROM seq_1_to_3000",
@@ -251,15 +245,4 @@ static void test_plans(void **state)
     plan_end();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_a_callback_is_claimed_and_delivered, reset),
-        cmocka_unit_test_setup(test_a_late_try_settles_nothing, reset),
-        cmocka_unit_test_setup(test_giving_up_leaves_a_trace, reset),
-        cmocka_unit_test_setup(test_many_dispatchers_claim_each_once, reset),
-        cmocka_unit_test_setup(test_a_receiver_that_hangs_holds_back_its_own_only, reset),
-        cmocka_unit_test_setup(test_plans, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -2,15 +2,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/strangers.h"
 
+#include "tests/unit/test.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 static void from(struct stranger *one, const char *text)
 {
@@ -22,11 +16,10 @@ static void from(struct stranger *one, const char *text)
         stranger_from(one, (struct sockaddr *)&in6, one);
 }
 
-static void test_the_eldest_of_an_address_gives_way(void **state)
+TEST(test_the_eldest_of_an_address_gives_way)
 {
     struct strangers *s = strangers_new(2);
     struct stranger one[5];
-    (void)state;
     for (unsigned i = 0; i < 4; i++)
         from(&one[i], "10.0.0.1");
     from(&one[4], "10.0.0.2");
@@ -46,13 +39,12 @@ static void test_the_eldest_of_an_address_gives_way(void **state)
     strangers_destroy(&s);
 }
 
-static void test_a_network_of_ipv6_is_one_address(void **state)
+TEST(test_a_network_of_ipv6_is_one_address)
 {
     struct strangers *s = strangers_new(1);
     struct stranger one[5];
     static const char *const text[] = {"2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1", "10.0.0.1",
                                        "::ffff:10.0.0.1"};
-    (void)state;
     for (unsigned i = 0; i < 5; i++)
         from(&one[i], text[i]);
     assert_null(strangers_come(s, &one[0]));
@@ -65,14 +57,13 @@ static void test_a_network_of_ipv6_is_one_address(void **state)
     strangers_destroy(&s);
 }
 
-static void test_thousands_come_and_go(void **state)
+TEST(test_thousands_come_and_go)
 {
     enum { N = 20000 };
     struct strangers *s = strangers_new(3);
     struct stranger *one = calloc(N, sizeof *one);
     char text[32];
     unsigned n_cut = 0;
-    (void)state;
     for (unsigned i = 0; i < N; i++) {
         snprintf(text, sizeof text, "10.%u.%u.1", i % 7, i % 211);
         from(&one[i], text);
@@ -88,12 +79,4 @@ static void test_thousands_come_and_go(void **state)
     free(one);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_eldest_of_an_address_gives_way),
-        cmocka_unit_test(test_a_network_of_ipv6_is_one_address),
-        cmocka_unit_test(test_thousands_come_and_go),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

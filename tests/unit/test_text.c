@@ -4,15 +4,7 @@
 #include "common/text.h"
 
 #include "common/jv.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #define FFFD "\xef\xbf\xbd"
 
@@ -23,9 +15,8 @@ static void cleans(const char *in, size_t most, const char *want)
     assert_string_equal(out, want);
 }
 
-static void test_clean(void **state)
+TEST(test_clean)
 {
-    (void)state;
     cleans("Menú SOL", 100, "Menú SOL");
     cleans("a\tb\nc\x7f\x01", 100, "abc");
     cleans("x\xc2\x85y\xc2\xa0z", 100, "xy\xc2\xa0z"); /* C1 goes, the hard space stays */
@@ -48,9 +39,8 @@ static void test_clean(void **state)
     assert_string_equal(out, "");
 }
 
-static void test_token(void **state)
+TEST(test_token)
 {
-    (void)state;
     char a[TEXT_TOKEN_BYTES], b[TEXT_TOKEN_BYTES];
     text_token(a, "boot-1 of r7", 12);
     assert_string_equal(a, "boot-1 of r7");
@@ -90,9 +80,8 @@ static void mends(const char *in, size_t len, const char *want_title)
 }
 #define MENDS(in, want) mends(in, sizeof(in) - 1, want)
 
-static void test_json_of_robots(void **state)
+TEST(test_json_of_robots)
 {
-    (void)state;
     enum jv_bad why;
     MENDS("{\"t\":\"Men\xfa SOL\"}", "Men" FFFD " SOL");
     MENDS("{\"t\":\"cut \\ud83d\"}", "cut " FFFD); /* JSON.stringify(text.slice(0, n)) */
@@ -114,9 +103,8 @@ static void test_json_of_robots(void **state)
     assert_null(jv_parse_mended("\"\\u", 3, &why));
 }
 
-static void test_session_ids(void **state)
+TEST(test_session_ids)
 {
-    (void)state;
     char longest[102];
     memset(longest, 's', 101);
     longest[101] = 0;
@@ -129,9 +117,8 @@ static void test_session_ids(void **state)
 }
 
 /* Any bytes: the result is UTF-8 without control characters, within its bounds, and stays as it is when cleaned again. */
-static void test_any_bytes(void **state)
+TEST(test_any_bytes)
 {
-    (void)state;
     srandom(20260202);
     for (unsigned round = 0; round < 20000; round++) {
         char in[64], out[40], again[40];
@@ -162,12 +149,4 @@ static void test_any_bytes(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),          cmocka_unit_test(test_token),
-        cmocka_unit_test(test_json_of_robots), cmocka_unit_test(test_session_ids),
-        cmocka_unit_test(test_any_bytes),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

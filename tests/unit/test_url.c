@@ -2,13 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/url.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static void becomes(const char *in, const char *wanted)
 {
@@ -21,9 +15,8 @@ static void becomes(const char *in, const char *wanted)
     assert_string_equal(again, wanted);
 }
 
-static void test_one_form(void **state)
+TEST(test_one_form)
 {
-    (void)state;
     becomes("http://robot", "http://robot");
     becomes("http://robot/", "http://robot");
     becomes("http://robot///", "http://robot");
@@ -41,7 +34,7 @@ static void test_one_form(void **state)
     becomes("http://[::1]:80", "http://[::1]");
 }
 
-static void test_refused(void **state)
+TEST(test_refused)
 {
     static const char *const bad[] = {
         "",
@@ -76,7 +69,6 @@ static void test_refused(void **state)
         "http://r\xc3\xb6"
         "bot",
     };
-    (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         char out[256];
         const char *why = NULL;
@@ -86,11 +78,10 @@ static void test_refused(void **state)
     }
 }
 
-static void test_length(void **state)
+TEST(test_length)
 {
     char in[400], out[256];
     const char *why = NULL;
-    (void)state;
     for (size_t len = 230; len < sizeof(in) - 1; len++) {
         memset(in, 'a', sizeof(in));
         memcpy(in, "http://", 7);
@@ -104,7 +95,7 @@ static void test_length(void **state)
     }
 }
 
-static void test_what_may_be_called(void **state)
+TEST(test_what_may_be_called)
 {
     static const char *const good[] = {
         "https://a.example",
@@ -162,7 +153,6 @@ static void test_what_may_be_called(void **state)
     };
     static const char list[] =
         "https://a.example, https://b.example/hooks/,http://c.example:8080/hook?id= ,https://d.example, http://127.0.0.1:";
-    (void)state;
     for (unsigned i = 0; i < sizeof(good) / sizeof(*good); i++)
         if (!url_is_allowed(list, good[i]))
             fail_msg("%s was refused", good[i]);
@@ -175,21 +165,12 @@ static void test_what_may_be_called(void **state)
     assert_true(url_is_allowed("https://", "https://anything.example/x"));
 }
 
-static void test_encoded(void **state)
+TEST(test_encoded)
 {
-    (void)state;
     struct buf b = {0};
     url_encode(&b, "a-Z_0.~/?&=# ñ%");
     assert_string_equal(b.data, "a-Z_0.~%2F%3F%26%3D%23%20%C3%B1%25");
     buf_free(&b);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_form), cmocka_unit_test(test_what_may_be_called),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_length),
-        cmocka_unit_test(test_encoded),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,17 +2,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "dispatcher/store/viewer_link.h"
 
+#include "tests/unit/test.h"
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 static char path[] = "/tmp/viewer-key-XXXXXX";
 
@@ -35,18 +28,16 @@ static void link_is(const char *wanted)
     buf_free(&out);
 }
 
-static void test_without_a_key_it_is_the_address_alone(void **state)
+TEST(test_without_a_key_it_is_the_address_alone)
 {
-    (void)state;
     struct conf none = {0};
     assert_true(viewer_link_open(&none));
     link_is("https://viewer.example/viewer/7ee6b849");
 }
 
 /* The signature was made by Python's hmac. */
-static void test_with_a_key_it_is_signed_and_ends(void **state)
+TEST(test_with_a_key_it_is_signed_and_ends)
 {
-    (void)state;
     assert_true(opens("0123456789abcdef0123456789abcdef\n", 0400));
     link_is("https://viewer.example/viewer/7ee6b849?until=1003600&rights=view&signature="
             "a1d05f7f3be5ebb5175d60aaab538ade81bf6430fe9bcaca148e90b01ff90e79");
@@ -54,9 +45,8 @@ static void test_with_a_key_it_is_signed_and_ends(void **state)
     link_is("https://viewer.example/viewer/7ee6b849");
 }
 
-static void test_keys_that_are_refused(void **state)
+TEST(test_keys_that_are_refused)
 {
-    (void)state;
     assert_false(opens("", 0400));
     assert_false(opens("short\n", 0400));
     assert_false(opens("0123456789abcdef0123456789abcdef\n", 0644));
@@ -75,12 +65,4 @@ static int file_remove(void **state)
     return unlink(path);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_without_a_key_it_is_the_address_alone),
-        cmocka_unit_test(test_with_a_key_it_is_signed_and_ends),
-        cmocka_unit_test(test_keys_that_are_refused),
-    };
-    return cmocka_run_group_tests(tests, file_make, file_remove);
-}
+TEST_MAIN(file_make, file_remove)

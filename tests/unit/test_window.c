@@ -2,16 +2,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/window.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
-static void test_it_grows_from_nothing(void **state)
+TEST(test_it_grows_from_nothing)
 {
     struct window *w = window_new(2, 4, 1000, 5000, NULL);
     uint64_t now[2] = {10, 1}, grown[2];
-    (void)state;
     assert_true(window_since(w, 5000, now, 60000, grown) == 1.0); /* never divided by nothing */
     assert_true(window_since(w, 7000, now, 60000, grown) == 2.0);
     assert_int_equal(grown[0], 10);
@@ -20,11 +16,10 @@ static void test_it_grows_from_nothing(void **state)
     assert_null(w);
 }
 
-static void test_the_youngest_that_is_old_enough(void **state)
+TEST(test_the_youngest_that_is_old_enough)
 {
     struct window *w = window_new(1, 4, 1000, 0, NULL);
     uint64_t grown;
-    (void)state;
     for (uint64_t t = 500; t <= 10000; t += 500) { /* it grows by 1 in 500 ms */
         uint64_t now = t / 500;
         window_step(w, t, &now);
@@ -38,11 +33,10 @@ static void test_the_youngest_that_is_old_enough(void **state)
     window_destroy(&w);
 }
 
-static void test_steps_that_come_too_early_are_none(void **state)
+TEST(test_steps_that_come_too_early_are_none)
 {
     struct window *w = window_new(1, 3, 1000, 0, NULL);
     uint64_t now = 7, later = 9, grown;
-    (void)state;
     window_step(w, 999, &now);
     window_step(w, 1000, &now);
     window_step(w, 1999, &later);
@@ -51,23 +45,13 @@ static void test_steps_that_come_too_early_are_none(void **state)
     window_destroy(&w);
 }
 
-static void test_it_begins_where_the_counters_are(void **state)
+TEST(test_it_begins_where_the_counters_are)
 {
     uint64_t began = 1000, now = 1005, grown;
     struct window *w = window_new(1, 3, 1000, 0, &began);
-    (void)state;
     assert_true(window_since(w, 5000, &now, 60000, &grown) == 5.0);
     assert_int_equal(grown, 5);
     window_destroy(&w);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_it_grows_from_nothing),
-        cmocka_unit_test(test_it_begins_where_the_counters_are),
-        cmocka_unit_test(test_the_youngest_that_is_old_enough),
-        cmocka_unit_test(test_steps_that_come_too_early_are_none),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -3,11 +3,7 @@
 /* test_zone.c - zones by offset and by name. */
 #include "common/zone.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static int64_t at(const char *name, int64_t unix_s)
 {
@@ -20,17 +16,15 @@ static int64_t at(const char *name, int64_t unix_s)
     return s;
 }
 
-static void test_offsets(void **state)
+TEST(test_offsets)
 {
-    (void)state;
     assert_int_equal(at("UTC", 1790000000), 0);
     assert_int_equal(at("-05:00", 1790000000), -5 * 3600);
     assert_int_equal(at("+05:30", 0), 19800);
 }
 
-static void test_names(void **state)
+TEST(test_names)
 {
-    (void)state;
     assert_int_equal(at("America/Lima", 1790000000), -5 * 3600);
     assert_int_equal(at("America/Santiago", 1767225600), -3 * 3600); /* January 2026: summer */
     assert_int_equal(at("America/Santiago", 1782864000), -4 * 3600); /* July 2026 */
@@ -38,7 +32,7 @@ static void test_names(void **state)
     assert_int_equal(at("Etc/UTC", 1782864000), 0);
 }
 
-static void test_what_is_none(void **state)
+TEST(test_what_is_none)
 {
     static const char *const bad[] = {"",
                                       "Lima",
@@ -53,7 +47,6 @@ static void test_what_is_none(void **state)
                                       "tzdata.zi",
                                       "/etc/localtime"};
     const char *why;
-    (void)state;
     for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         struct zone *z = zone_new(bad[i], &why);
         if (z)
@@ -62,9 +55,4 @@ static void test_what_is_none(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_offsets), cmocka_unit_test(test_names),
-                                       cmocka_unit_test(test_what_is_none)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)
