@@ -1,24 +1,13 @@
 /* parts: common */
 /* SPDX-License-Identifier: MIT */
-/* Usage: fuzz_conf [runs [seed]]. Configurations put together of good and bad lines, and good ones damaged. What
+/* Configurations put together of good and bad lines, and good ones damaged. What
  * is taken must keep every bound of the table; what is not must say why. */
 #include "common/conf.h"
 
 #include "common/check.h"
 #include "common/host_slot.h"
 #include "common/log.h"
-#include <stdlib.h>
-#include <string.h>
-
-static uint64_t seed;
-
-static unsigned pick(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 16) % n);
-}
+#include "tests/fuzz/fuzz.h"
 
 static const char *const lines[] = {
     "broker",
@@ -91,7 +80,7 @@ unsigned host_slot(const char *kind)
 static void make_lines(struct buf *b)
 {
     for (unsigned n = pick(12); n; n--)
-        buf_addf(b, "%s\n", lines[pick(sizeof lines / sizeof *lines)]);
+        buf_addf(b, "%s\n", PICK(lines));
 }
 
 static void make_damaged(struct buf *b)
@@ -140,8 +129,7 @@ static void check_taken(const struct conf *c)
 int main(int argc, char **argv)
 {
     static const enum conf_owner roles[] = {CONF_BROKER, CONF_DISPATCHER, CONF_HEALTHD, CONF_CTL};
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, taken = 0;
-    seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
+    unsigned long runs = runs_of(argc, argv), taken = 0;
     log_open("fuzz_conf", LOG_ERROR);
     for (unsigned long run = 0; run < runs; run++) {
         struct buf b = {0}, why = {0};
@@ -150,8 +138,7 @@ int main(int argc, char **argv)
             make_lines(&b);
         else
             make_damaged(&b);
-        char *exact = malloc(b.len ? b.len : 1); /* no byte more: reading past the end shows */
-        memcpy(exact, b.data, b.len);
+        char *exact = exact_copy(b.data, b.len);
         struct conf *c = conf_parse(roles[pick(4)], "fuzz", exact, b.len, &why);
         free(exact);
         CHECK((c != NULL) == (why.len == 0), "why=%s", why.data);

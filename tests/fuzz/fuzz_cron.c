@@ -1,24 +1,12 @@
 /* parts: common */
 /* SPDX-License-Identifier: MIT */
-/* Usage: fuzz_cron [runs [seed]]. Expressions put together of good and bad pieces, and of any bytes. What is taken has a next
+/* Expressions put together of good and bad pieces, and of any bytes. What is taken has a next
  * time, which matches; what is not says why. */
 #include "common/cron.h"
 
 #include "common/check.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/fuzz/fuzz.h"
 #include <time.h>
-
-static uint64_t seed;
-
-static unsigned pick(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 16) % n);
-}
 
 static const char *const pieces[] = {"*",   "0",    "1",   "5",   "7",   "12",      "23",     "29", "30",
                                      "31",  "59",   "60",  "99",  "100", "-",       "/",      ",",  "*/2",
@@ -63,7 +51,7 @@ static void text_make(char out[160])
             field_make(out + strlen(out), 20, field);
         else
             for (unsigned n = 1 + pick(3); n && strlen(out) < 100; n--)
-                strcat(out, pieces[pick(sizeof pieces / sizeof *pieces)]);
+                strcat(out, PICK(pieces));
         strcat(out, " ");
     }
 }
@@ -86,8 +74,7 @@ static void check_taken(const char *text, const struct cron *c)
 
 int main(int argc, char **argv)
 {
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, taken = 0;
-    seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
+    unsigned long runs = runs_of(argc, argv), taken = 0;
     for (unsigned long run = 0; run < runs; run++) {
         char text[160];
         const char *why = NULL;

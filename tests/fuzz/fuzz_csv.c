@@ -1,24 +1,11 @@
 /* parts: ctl */
 /* SPDX-License-Identifier: MIT */
-/* Usage: fuzz_csv [runs [seed]]. Texts of quotes, commas and line ends, read at once and in pieces: the rows must be the same,
+/* Texts of quotes, commas and line ends, read at once and in pieces: the rows must be the same,
  * their lines must rise, and the bounds hold. */
 #include "ctl/csv.h"
 
 #include "common/check.h"
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static uint64_t seed;
-
-static unsigned pick(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 16) % n);
-}
+#include "tests/fuzz/fuzz.h"
 
 struct told {
     uint64_t sum, rows, line;
@@ -50,8 +37,7 @@ static struct told read_in(const char *text, size_t len, bool whole)
     for (size_t at = 0; at < len;) {
         size_t n = whole ? len : 1 + pick(7);
         n = n < len - at ? n : len - at;
-        char *exact = malloc(n); /* no byte more: reading past the end shows */
-        memcpy(exact, text + at, n);
+        char *exact = exact_copy(text + at, n);
         csv_feed(c, exact, n);
         free(exact);
         at += n;
@@ -66,13 +52,12 @@ int main(int argc, char **argv)
     static const char *const pieces[] = {"\"",           "\"\"", ",",  ";",  "\t",         "sep=;",
                                          "\n",           "\r\n", "\r", "a",  "company_id", "\xc3\xb1",
                                          "\xef\xbb\xbf", "\xef", " ",  "\0", "1"};
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, rows = 0;
-    seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
+    unsigned long runs = runs_of(argc, argv), rows = 0;
     for (unsigned long run = 0; run < runs; run++) {
         char text[600];
         size_t len = 0;
         for (unsigned n = pick(40); n; n--) {
-            const char *piece = pieces[pick(sizeof pieces / sizeof *pieces)];
+            const char *piece = PICK(pieces);
             size_t piece_len = *piece ? strlen(piece) : 1;
             memcpy(text + len, piece, piece_len);
             len += piece_len;

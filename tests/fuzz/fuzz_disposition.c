@@ -1,23 +1,11 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
-/* Usage: fuzz_disposition [runs [seed]]. Header lines of Content-Disposition's own pieces and of any bytes. What comes
+/* Header lines of Content-Disposition's own pieces and of any bytes. What comes
  * out is always short, UTF-8, without controls, quotes and path. */
 #include "dispatcher/robot/robot_head.h"
 
 #include "common/check.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static uint64_t seed;
-
-static unsigned pick(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 16) % n);
-}
+#include "tests/fuzz/fuzz.h"
 
 static const char *const pieces[] = {
     "Content-Disposition:",
@@ -93,7 +81,7 @@ static void make(struct buf *b)
     for (unsigned n = pick(30); n; n--) {
         char byte = (char)pick(256);
         if (pick(8))
-            buf_adds(b, pieces[pick(sizeof pieces / sizeof *pieces)]);
+            buf_adds(b, PICK(pieces));
         else
             buf_add(b, &byte, 1);
     }
@@ -124,15 +112,13 @@ static void check_text(const char *s, size_t room, const char *never)
 
 int main(int argc, char **argv)
 {
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, taken = 0;
-    seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
+    unsigned long runs = runs_of(argc, argv), taken = 0;
     for (unsigned long run = 0; run < runs; run++) {
         struct buf b = {0};
         struct call_answer a = {0};
         struct head h = {.request_id = "a.pdf"};
         make(&b);
-        char *exact = malloc(b.len ? b.len : 1); /* no byte more: reading past the end shows */
-        memcpy(exact, b.len ? b.data : "", b.len);
+        char *exact = exact_copy(b.data, b.len);
         size_t cut = b.len ? pick((unsigned)b.len + 1) : 0; /* in two lines: the second may be a fold */
         head_line(&h, &a, exact, cut);
         head_line(&h, &a, exact + cut, b.len - cut);

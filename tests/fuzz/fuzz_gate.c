@@ -1,6 +1,6 @@
 /* parts: broker */
 /* SPDX-License-Identifier: MIT */
-/* Usage: fuzz_gate [runs [seed]]. Heads made of good and bad pieces, and good heads damaged. What the gate lets
+/* Heads made of good and bad pieces, and good heads damaged. What the gate lets
  * through must follow RFC 9112 byte by byte, by a reader that shares nothing with it; what is strict by that
  * reader and means one thing must pass. The queries of what passed go through the parameters' readers. */
 #include "broker/gate.h"
@@ -8,21 +8,9 @@
 #include "broker/params.h"
 #include "common/buf.h"
 #include "common/check.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/head_parse.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
-
-static uint64_t seed;
-
-static unsigned pick(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 16) % n);
-}
 
 static const char *const lines[] = {
     "GET /api/v1/app/buzon/list?session_id=a&page=1 HTTP/1.1",
@@ -77,7 +65,7 @@ static void make_head(struct buf *b)
     if (pick(4))
         buf_adds(b, "Host: x\r\n");
     for (unsigned n = pick(5); n; n--) {
-        buf_adds(b, fields[pick(sizeof fields / sizeof *fields)]);
+        buf_adds(b, PICK(fields));
         buf_adds(b, ends[is_good ? 0 : pick(sizeof ends / sizeof *ends)]);
     }
     buf_adds(b, "\r\n");
@@ -231,8 +219,7 @@ static void read_params(char *target)
 
 int main(int argc, char **argv)
 {
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, passed = 0;
-    seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
+    unsigned long runs = runs_of(argc, argv), passed = 0;
     for (unsigned long run = 0; run < runs; run++) {
         struct buf b = {0};
         struct head_parse h;

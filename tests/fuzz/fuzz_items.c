@@ -1,6 +1,6 @@
 /* parts: broker */
 /* SPDX-License-Identifier: MIT */
-/* Usage: fuzz_items [runs [seed]]. Bodies of batches made of good and bad pieces, and good ones damaged. What is
+/* Bodies of batches made of good and bad pieces, and good ones damaged. What is
  * taken apart here must be what jv_parse() reads in the whole: the same verdict, the same items. Prefer headers,
  * times and callback URLs made of the same bytes go through their readers. */
 #include "broker/items.h"
@@ -8,19 +8,7 @@
 #include "broker/params.h"
 #include "common/check.h"
 #include "common/clock.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static uint64_t seed;
-
-static unsigned pick(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 16) % n);
-}
+#include "tests/fuzz/fuzz.h"
 
 static const char *const pieces[] = {
     "{",
@@ -76,7 +64,7 @@ static void body_make(struct buf *out)
         }
     } else {
         for (unsigned n = pick(14); n; n--)
-            buf_adds(out, pieces[pick(sizeof pieces / sizeof pieces[0])]);
+            buf_adds(out, PICK(pieces));
     }
 }
 
@@ -116,8 +104,7 @@ static void read_others(const struct buf *body)
     int64_t ms;
     prefer_read(&p, body->data);
     CHECK(p.is_bad || p.wait_s <= 120, "wait=%llu", (unsigned long long)p.wait_s);
-    char *exact = malloc(body->len ? body->len : 1);
-    memcpy(exact, body->data, body->len);
+    char *exact = exact_copy(body->data, body->len);
     clock_read(exact, body->len, &ms);
     struct str url = {exact, (uint32_t)body->len};
     if (callback_url_ok(url, "https://hooks.example"))
@@ -130,8 +117,7 @@ static void read_others(const struct buf *body)
 
 int main(int argc, char **argv)
 {
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000;
-    seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+    unsigned long runs = runs_of(argc, argv);
     for (unsigned long i = 0; i < runs; i++) {
         struct buf body = {0};
         buf_adds(&body, "");

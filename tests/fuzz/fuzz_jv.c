@@ -1,24 +1,12 @@
 /* parts: common */
 /* SPDX-License-Identifier: MIT */
-/* Usage: fuzz_jv [runs [seed]]. Texts of JSON's own pieces, and good texts damaged. What is taken must come out as
+/* Texts of JSON's own pieces, and good texts damaged. What is taken must come out as
  * JSON that is taken again and comes out the same. */
 #include "common/jv.h"
 
 #include "common/buf.h"
 #include "common/check.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static uint64_t seed;
-
-static unsigned pick(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 16) % n);
-}
+#include "tests/fuzz/fuzz.h"
 
 static const char *const pieces[] = {
     "{",
@@ -78,7 +66,7 @@ static const char sample[] = "{\"ok\":true,\"session_id\":\"s-1\",\"n\":[1,-2,3.
 static void make_pieces(struct buf *b)
 {
     for (unsigned n = pick(40); n; n--)
-        buf_adds(b, pieces[pick(sizeof pieces / sizeof *pieces)]);
+        buf_adds(b, PICK(pieces));
 }
 
 static void make_damaged(struct buf *b)
@@ -134,8 +122,7 @@ static void check_written(const struct buf *b)
 
 int main(int argc, char **argv)
 {
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, taken = 0;
-    seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u | 1;
+    unsigned long runs = runs_of(argc, argv), taken = 0;
     for (unsigned long run = 0; run < runs; run++) {
         struct buf b = {0};
         enum jv_bad why;
@@ -144,8 +131,7 @@ int main(int argc, char **argv)
             make_pieces(&b);
         else
             make_damaged(&b);
-        char *exact = malloc(b.len ? b.len : 1); /* no byte more: reading past the end shows */
-        memcpy(exact, b.data, b.len);
+        char *exact = exact_copy(b.data, b.len);
         struct jv *v = jv_parse(exact, b.len, &why);
         free(exact);
         CHECK((v != NULL) == (why == JV_FINE), "why=%d", (int)why);

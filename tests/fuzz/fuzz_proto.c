@@ -1,25 +1,10 @@
 /* parts: common */
 /* SPDX-License-Identifier: MIT */
-/*
- * fuzz_proto RUNS SEED: good messages with bytes changed, cut and doubled, and
- * random bytes, given to every decoder. Nothing may crash, read beyond its
- * frame (ASan) or take a message that is over its bounds.
- */
+/* Good messages with bytes changed, cut and doubled, and random bytes, given to every decoder. Nothing may crash, read beyond
+ * its frame (ASan) or take a message that is over its bounds. */
 #include "proto/bundle.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static uint64_t dice_state;
-
-static uint32_t dice(uint32_t n)
-{
-    dice_state ^= dice_state << 13;
-    dice_state ^= dice_state >> 7;
-    dice_state ^= dice_state << 17;
-    return (uint32_t)(dice_state >> 11) % n;
-}
+#include "tests/fuzz/fuzz.h"
 
 static void seed_message(struct buf *out, uint8_t type[2])
 {
@@ -48,7 +33,7 @@ static void seed_message(struct buf *out, uint8_t type[2])
     };
     stats.v[0] = 17;
     stats.h[0] = (struct hist){.sum_us = 70000, .n = {1, 0, 300}};
-    proto_encode(&m[dice(sizeof(m) / sizeof(m[0]))], type, out);
+    proto_encode(&PICK(m), type, out);
 }
 
 static void seed_rows(struct buf *out)
@@ -63,7 +48,7 @@ static void seed_rows(struct buf *out)
     struct attempt_stats_row a[2] = {
         {STR("sunat"), STR("sunat.menu_sol_login"), STR("refused"), STR("bad_credentials"), 7},
         {STR("p"), STR("p.l"), STR("done"), STR(""), 1}};
-    switch (dice(5)) {
+    switch (pick(5)) {
     case 0:
         proto_encode_robots(out, r, 2);
         break;
@@ -90,8 +75,8 @@ static void seed_bundle(struct bundle *b)
         {.type = MSG_CANCEL, .CANCEL = {.id = 2}},
         {.type = MSG_REPLY, .REPLY = {.id = 3, .status = 200}, .payload = STR("[]")},
     };
-    for (uint32_t n = 1 + dice(4); n; n--)
-        bundle_add(b, &m[dice(sizeof(m) / sizeof(m[0]))]);
+    for (uint32_t n = 1 + pick(4); n; n--)
+        bundle_add(b, &PICK(m));
 }
 
 struct opened {
@@ -113,8 +98,7 @@ static void try_bundle(struct opened *o)
     struct bundle b = {0};
     seed_bundle(&b);
     mutate(&b.data);
-    char *exact = malloc(b.data.len ? b.data.len : 1);
-    memcpy(exact, b.data.data, b.data.len);
+    char *exact = exact_copy(b.data.data, b.data.len);
     bundle_each((struct str){exact, (uint32_t)b.data.len}, open_part, o);
     free(exact);
     buf_free(&b.data);
@@ -122,49 +106,43 @@ static void try_bundle(struct opened *o)
 
 static void mutate(struct buf *b)
 {
-    for (uint32_t n = dice(6); n && b->len; n--)
-        switch (dice(4)) {
+    for (uint32_t n = pick(6); n && b->len; n--)
+        switch (pick(4)) {
         case 0:
-            b->data[dice((uint32_t)b->len)] = (char)dice(256);
+            b->data[pick((uint32_t)b->len)] = (char)pick(256);
             break;
         case 1:
-            b->len = dice((uint32_t)b->len) + 1;
+            b->len = pick((uint32_t)b->len) + 1;
             break;
         case 2:
-            b->data[dice((uint32_t)b->len)] ^= (char)(1u << dice(8));
+            b->data[pick((uint32_t)b->len)] ^= (char)(1u << pick(8));
             break;
         default: {
             char more[8];
             for (unsigned i = 0; i < sizeof(more); i++)
-                more[i] = (char)dice(256);
-            buf_add(b, more, 1 + dice(8));
+                more[i] = (char)pick(256);
+            buf_add(b, more, 1 + pick(8));
         }
         }
 }
 
 int main(int argc, char **argv)
 {
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000, taken = 0;
-    dice_state = argc > 2 ? strtoull(argv[2], NULL, 10) : 20260101;
+    unsigned long runs = runs_of(argc, argv), taken = 0;
     struct proto_decoder *d = proto_decoder_new();
     for (unsigned long run = 0; run < runs; run++) {
         struct buf header = {0}, rows = {0};
-        uint8_t type[2] = {PROTO_VERSION, (uint8_t)dice(24)};
+        uint8_t type[2] = {PROTO_VERSION, (uint8_t)pick(24)};
         struct msg m;
-        if (dice(8))
+        if (pick(8))
             seed_message(&header, type);
         mutate(&header);
         seed_rows(&rows);
         mutate(&rows);
-        /* Exact copies on the heap, so that one byte too far is seen. */
-        char *h = malloc(header.len + 1), *r = malloc(rows.len + 1);
-        memcpy(h, header.data ? header.data : "", header.len);
-        memcpy(r, rows.data, rows.len);
-        h = realloc(h, header.len ? header.len : 1);
-        r = realloc(r, rows.len);
+        char *h = exact_copy(header.data, header.len), *r = exact_copy(rows.data, rows.len);
         struct bus_frame frames[3] = {{type, 2}, {h, header.len}, {r, rows.len}};
         for (unsigned role = 1; role <= 4; role *= 2)
-            taken += proto_decode(d, NULL, "", (enum role)role, frames, 2 + dice(2), &m) == PROTO_OK;
+            taken += proto_decode(d, NULL, "", (enum role)role, frames, 2 + pick(2), &m) == PROTO_OK;
         taken += proto_decode_robots((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         taken += proto_decode_health((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
         taken += proto_decode_robot_stats((struct str){r, (uint32_t)rows.len}, NULL, NULL) == 0;
