@@ -38,6 +38,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define ON_BEHALF_MAX 70
 #define DISCARD_BYTES_MAX (8 * 1024 * 1024) /* beyond the limit */
 #define LOG_LINES_MAX 100                   /* per second */
 #define LONG_MS 2000                        /* after this a request's token is checked again */
@@ -60,6 +61,16 @@ struct exchange *exchange_new(struct broker *b, struct client *c, enum listener 
     snprintf(x->peer, sizeof x->peer, "%s", peer);
     stat_inc(http_requests_total);
     return x;
+}
+
+/* "cli:ana@desk", as the command line names itself in the audit trail. */
+static bool actor_ok(const char *value)
+{
+    size_t len = strlen(value);
+    for (const char *p = value; *p; p++)
+        if (*p <= ' ' || *p > '~')
+            return false;
+    return strncmp(value, "cli:", 4) == 0 && len > 4 && len <= ON_BEHALF_MAX;
 }
 
 static void header_take(struct exchange *x, const char *name, const char *value)
@@ -94,6 +105,9 @@ static void header_take(struct exchange *x, const char *name, const char *value)
         x->accept = value;
     } else if (strcasecmp(name, "Accept-Language") == 0) {
         x->accept_language = value;
+    } else if (strcasecmp(name, "X-Chasqui-Actor") == 0) {
+        if (x->listener == LISTENER_OPS && actor_ok(value))
+            x->on_behalf = value;
     } else if (strcasecmp(name, "Cookie") == 0) {
         x->cookie = value;
     } else if (strcasecmp(name, "Origin") == 0) {
@@ -539,6 +553,11 @@ void caller_request(const struct caller *c, struct msg_REQUEST *r)
 void exchange_ask(struct exchange *x, enum op op, uint64_t fair_key)
 {
     request_from(&x->flight.request, x->token, x->request_id, x->traceparent, x->peer);
+    if (x->on_behalf) {
+        int room = (int)(sizeof x->named - 2 - strlen(x->on_behalf));
+        snprintf(x->named, sizeof x->named, "%.*s %s", room, x->token->name, x->on_behalf);
+        x->flight.request.token_name = str_of(x->named);
+    }
     x->flight.user = &asker;
     x->flight.arg = x;
     x->flight.op = op;

@@ -51,6 +51,8 @@ struct exchange { /* one request; owned by http.c's connection, freed by exchang
     const char *cookie, *origin, *host, *if_none_match;  /* NULL = absent */
     const char *key, *coding;                            /* Idempotency-Key, Content-Encoding */
     const char *accept, *accept_language;
+    const char *on_behalf; /* X-Chasqui-Actor: who uses the token, by the client's own word; NULL = not said */
+    char named[101];       /* the token's name with that */
     bool is_key_twice;
     bool is_expecting; /* Expect: 100-continue */
     bool is_preflight; /* Access-Control-Request-Method is there */

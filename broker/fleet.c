@@ -567,6 +567,19 @@ static void numbers_set(const struct broker *b, const struct robot *r, struct jv
     jv_set(one, "errors_total", faults_jv(r->sum.fault));
 }
 
+struct jv *fleet_logins_jv(const struct broker *b)
+{
+    struct robot_sum grown;
+    struct hist all = {0};
+    for (unsigned i = 0; i < b->fleet->n; i++) {
+        const struct robot *r = b->fleet->robot[i];
+        window_since(r->window, loop_now_ms(b->loop), (const uint64_t *)&r->sum, TIMES_MS, (uint64_t *)&grown);
+        for (size_t k = 0; k < WIDTH_OF(struct hist); k++)
+            ((uint64_t *)&all)[k] += ((const uint64_t *)&grown.login)[k];
+    }
+    return jv_new_times(&all);
+}
+
 static struct jv *robot_jv(const struct broker *b, const struct robot *r)
 {
     struct jv *one = jv_new_object();

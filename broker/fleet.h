@@ -43,6 +43,7 @@ const struct queue_sum *fleet_queue(const struct broker *b);
 struct flow *fleet_flow(const struct broker *b); /* of the durable queue */
 double fleet_queue_since(const struct broker *b, uint64_t ago_ms, struct queue_sum *grown);
 struct jv *fleet_robots_jv(const struct broker *b);
+struct jv *fleet_logins_jv(const struct broker *b); /* times of the log-ins of all robots in the last minutes */
 struct jv *fleet_places_jv(const struct broker *b); /* NULL = unknown yet */
 void fleet_metrics(const struct broker *b, struct buf *out);
 

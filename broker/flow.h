@@ -17,7 +17,7 @@
 #define FLOW_LEAST_MS 15000 /* a pace is known after this, with FLOW_LEAST ends ... */
 #define FLOW_LEAST 3        /* ... or after FLOW_SPAN_MS with one */
 
-struct flow { /* zeroed at first */
+struct flow {                          /* zeroed at first */
     uint64_t active_ms, unanswered_ms; /* unanswered_ms: of the first end since something began; 0 = none */
     uint64_t since_ms, last_ms;        /* it goes on since then; it did so last; 0 = never */
 };

@@ -60,6 +60,7 @@ void params_errors(const struct query *q, struct msg_REQUEST *r, struct jv **err
         query_portal(q, r, errors);
     query_number(q, "batch_id", 1, 0, &r->batch_id, errors);
     query_since(q, r, errors);
+    query_until(q, r, errors);
 }
 
 void params_history(const struct query *q, struct msg_REQUEST *r, struct jv **errors)

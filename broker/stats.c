@@ -184,6 +184,7 @@ struct jv *stats_jv(struct broker *b, unsigned history_points)
     jv_set(body, "queue", summary_queue_jv(b));
     jv_set(body, "places", fleet_places_jv(b));
     jv_set(body, "robots", fleet_robots_jv(b));
+    jv_set(body, "logins", fleet_logins_jv(b));
     jv_set(body, "dispatchers", peers_jv(b));
     jv_set(body, "broker", broker_jv(b));
     jv_set(body, "healthds", health_jv(b));

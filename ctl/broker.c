@@ -172,6 +172,19 @@ void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const
     http_escape(query, value);
 }
 
+bool broker_until_add(struct ctl *c, struct buf *query)
+{
+    const char *until = args_value(&c->args, OPT_UNTIL);
+    int64_t at_ms;
+    if (until && !clock_read(until, strlen(until), &at_ms))
+        return ctl_usage(
+                   c,
+                   "--until is today, yesterday, a time like 2026-01-31 or \"2026-01-31 06:00\", or in UTC 2026-01-31T06:00:00Z"),
+               false;
+    broker_query_add(c, query, OPT_UNTIL, "until");
+    return true;
+}
+
 bool broker_since_add(struct ctl *c, struct buf *query)
 {
     const char *since = args_value(&c->args, OPT_SINCE);

@@ -41,6 +41,7 @@ bool broker_has_batch(struct ctl *c, uint64_t batch_id);
 void broker_query_add(struct ctl *c, struct buf *query, enum option_id id, const char *name);
 /* "&since=…" of --since: a time as it is, or how many seconds ago. false after saying what it must be. */
 bool broker_since_add(struct ctl *c, struct buf *query);
+bool broker_until_add(struct ctl *c, struct buf *query); /* --until; false after saying what it must be */
 
 /* A member as text: a string, a number, NULL for null; times (..._at) without fraction. `room` holds what is not in the object. */
 #define TEXT_ROOM 32

@@ -69,7 +69,10 @@ static struct curl_slist *headers_make(const struct ctl *c, const struct http_re
     if (c->conf->ctl_token) {
         buf_addf(&line, "Authorization: Bearer %s", c->conf->ctl_token);
         list = curl_slist_append(list, line.data);
+        buf_wipe(&line);
     }
+    buf_addf(&line, "X-Chasqui-Actor: %s", c->actor); /* as in the rows that we write ourselves */
+    list = curl_slist_append(list, line.data);
     buf_wipe(&line);
     return list;
 }

@@ -97,26 +97,14 @@ static enum ctl_exit list_csv(struct ctl *c, const char *query, uint64_t limit)
     return CTL_DONE;
 }
 
-static bool until_add(struct ctl *c, struct buf *query)
-{
-    const char *until = args_value(&c->args, OPT_UNTIL);
-    int64_t at_ms;
-    if (until && !clock_read(until, strlen(until), &at_ms))
-        return ctl_usage(
-                   c,
-                   "--until is today, yesterday, a time like 2026-01-31 or \"2026-01-31 06:00\", or in UTC 2026-01-31T06:00:00Z"),
-               false;
-    broker_query_add(c, query, OPT_UNTIL, "until");
-    return true;
-}
-
 enum ctl_exit jobs_list(struct ctl *c)
 {
     struct buf query = {0};
     uint64_t limit;
     bool more;
     buf_adds(&query, "");
-    if (!list_options_ok(c) || !broker_limit(c, &limit) || !broker_since_add(c, &query) || !until_add(c, &query)) {
+    if (!list_options_ok(c) || !broker_limit(c, &limit) || !broker_since_add(c, &query) ||
+        !broker_until_add(c, &query)) {
         buf_free(&query);
         return CTL_USAGE;
     }

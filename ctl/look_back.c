@@ -83,7 +83,7 @@ enum ctl_exit errors_command(struct ctl *c)
     char room[TEXT_ROOM];
     buf_adds(&query, ERRORS_PATH "?");
     if ((portal && !args_portal_ok(c, portal)) || (batch && !args_number(c, "--batch", batch, 1, INT64_MAX, &n)) ||
-        !broker_since_add(c, &query)) {
+        !broker_since_add(c, &query) || !broker_until_add(c, &query)) {
         buf_free(&query);
         return CTL_USAGE;
     }

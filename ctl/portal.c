@@ -44,6 +44,18 @@ static void until_cell(struct table *table, const struct jv *pauses)
         table_add(table, NULL);
 }
 
+/* What may begin, and what a pause or the portal holds back. */
+static void waits_cell(struct table *table, const struct jv *one)
+{
+    int64_t ready = 0, held = 0;
+    jv_int(jv_get(one, "ready"), &ready);
+    jv_int(jv_get(one, "held"), &held);
+    if (held > 0 && ready > 0)
+        table_addf(table, "%lld (%lld held)", (long long)(ready + held), (long long)held);
+    else
+        table_addf(table, "%lld", (long long)(ready + held));
+}
+
 enum ctl_exit portal_list(struct ctl *c)
 {
     static const char *const heads[] = {
@@ -72,7 +84,7 @@ enum ctl_exit portal_list(struct ctl *c)
         why_cell(table, one);
         until_cell(table, jv_get(one, "pauses"));
         broker_cell(table, one, "running");
-        broker_cell(table, one, "held");
+        waits_cell(table, one);
         table_add(table, pauses_text(jv_get(one, "pauses"), pauses));
         for (unsigned k = 0; k < 2; k++) {
             const char *key = k ? "logins_at_once" : "logins_per_minute";

@@ -8,8 +8,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define QUEUE_PATH "/api/v1/ops/queue"
+#define SETTLE_US 200000
+#define SETTLE_LOOKS 10 /* of SETTLE_US */
 #define REASON_DEFAULT "paused from the command line"
 
 /* {"n":N,"capped":bool}: a count that stops at a bound shows as "100,000+". */
@@ -252,6 +255,24 @@ static void nothing_resumed_tell(const struct jv *before, const struct jv *scope
     buf_free(&text);
 }
 
+/* What was held goes back into the queue a moment after its pause has ended: the counts are those of then. Takes `after`. */
+static struct jv *settled(struct ctl *c, struct jv *after)
+{
+    int64_t held = 0, now;
+    jv_int(jv_get(jv_get(jv_get(after, "queue"), "held"), "n"), &held);
+    for (unsigned i = 0; held > 0 && i < SETTLE_LOOKS; i++) {
+        usleep(SETTLE_US);
+        struct jv *body = aside_get(c, QUEUE_PATH);
+        if (!body)
+            break;
+        jv_free(after);
+        after = body;
+        if (jv_int(jv_get(jv_get(jv_get(after, "queue"), "held"), "n"), &now) && now < held)
+            break;
+    }
+    return after;
+}
+
 enum ctl_exit queue_resume(struct ctl *c)
 {
     struct jv *body = broker_reason(c);
@@ -263,6 +284,8 @@ enum ctl_exit queue_resume(struct ctl *c)
               *after = broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body);
     if (after)
         nothing_resumed_tell(jv_get(before, "queue"), scope);
+    if (after && is_paused(jv_get(before, "queue"), scope))
+        after = settled(c, after);
     jv_free(before);
     jv_free(scope);
     return show(c, after);

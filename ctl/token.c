@@ -47,8 +47,8 @@ static void secret_make(struct create *t)
 static bool companies_read(struct ctl *c, struct create *t)
 {
     const struct args *a = &c->args;
-    if (!a->n[OPT_COMPANY])
-        return ctl_usage(c, "--company is missing: a company's id, or '*' for all"), false;
+    if (!a->n[OPT_COMPANY]) /* an operator's token is for all */
+        return true;
     if (a->n[OPT_COMPANY] > COMPANIES_MAX)
         return ctl_usage(c, "a token is for at most %d companies; use '*' for all", COMPANIES_MAX), false;
     for (unsigned i = 0; i < a->n[OPT_COMPANY]; i++) {
@@ -82,8 +82,12 @@ static bool abilities_read(struct ctl *c, struct create *t)
         if (!*p)
             break;
     }
-    if ((has[1] || has[2]) && !t->all)
+    bool is_told = t->all || t->n_companies, is_ops = has[1] || has[2];
+    if (!is_told && has[0])
+        return ctl_usage(c, "--company is missing: a company's id, or '*' for all"), false;
+    if (is_ops && t->n_companies)
         return ctl_usage(c, "ops and ops:read see every company: they need --company '*'"), false;
+    t->all |= is_ops;
     for (unsigned i = 0; i < 3; i++)
         if (has[i])
             sprintf(t->abilities + strlen(t->abilities), "%s%s", *t->abilities ? "," : "", known[i]);

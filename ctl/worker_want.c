@@ -200,8 +200,9 @@ enum ctl_exit worker_drain(struct ctl *c)
     const char *was = strcmp(w.before, w.wanted) == 0 && !w.has_deadline ? "was draining already" : "is draining";
     if (!w.sessions)
         return ctl_say(c, "robot %s %s, and holds no session", w.name, was);
-    return ctl_say(c, "robot %s %s: of its %s %llu can move to other robots", w.name, was,
-                   amount_text(w.sessions, "session", text), (unsigned long long)w.movable);
+    return ctl_say(c, "robot %s %s: of its %s %llu can move to other robots, %llu must be waited for", w.name, was,
+                   amount_text(w.sessions, "session", text), (unsigned long long)w.movable,
+                   (unsigned long long)(w.sessions - w.movable));
 }
 
 enum ctl_exit worker_resume(struct ctl *c)

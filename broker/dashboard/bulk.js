@@ -39,9 +39,9 @@ export function bulk(action, given, done) {
 export const jobsCsv = (file, filter) => saveAll(file, COLUMNS, '/jobs', 'jobs', taken(filter));
 
 /* Of a class of failures as the errors' list has it: what may be done about it. */
-export function classActs(one, scope, mayAct, done, since) {
+export function classActs(one, scope, mayAct, done, {since, until} = {}) {
     const filter = {...scope, status: 'failed', error: one.error, robot_error: one.robot_error}, words = [one.error, one.robot_error].filter(Boolean).join(' ');
     const isOurs = ['login', 'session'].includes(one.kind) && one.error;
     return [mayAct && isOurs && button(t('retry_these'), () => bulk('retry', filter, done), {kind: 'small', label: t('retry_these_of', words)}),
-        one.error && button('CSV', () => jobsCsv(`${words.replaceAll(/[^A-Za-z0-9_]+/g, '-')}.csv`, {...filter, since}), {kind: 'small', label: t('csv_of', words)})];
+        one.error && button('CSV', () => jobsCsv(`${words.replaceAll(/[^A-Za-z0-9_]+/g, '-')}.csv`, {...filter, since, until}), {kind: 'small', label: t('csv_of', words)})];
 }

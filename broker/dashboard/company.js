@@ -54,6 +54,12 @@ export function draw() {
             {head: t('state'), kind: 'span', cell: w => [badge(w.status), (w.why || []).map((one, i) => h('small', {key: String(i)}, reason(one)))]}, {head: t('priority'), kind: 'num', cell: w => String(w.priority)},
             {head: t('before_it'), kind: 'num', cell: w => (w.before === null ? '–' : number(w.before))}, {head: t('not_before'), kind: 'when', cell: w => moment(w.due_at)}, {head: t('error'), cell: w => w.error || ''},
         ], told.waiting, w => `${w.batch_id} ${w.index} ${w.job_id}`, t('nothing_waits_of_it')),
+        told.ended.length > 0 && part('ended', [
+            {head: t('portal'), kind: 'lead', cell: s => h('b', {}, s.portal)}, {head: t('state'), cell: s => [badge(s.state, undefined, nameOf('session_' + s.state)), s.reason && h('small', {}, s.reason)]},
+            {head: t('closed_by'), cell: s => s.by || '–'}, {head: t('finished'), kind: 'when', cell: s => ago(s.since)}, {head: t('robot'), cell: s => s.worker || '–'},
+            {head: t('session'), cell: s => (s.session_id ? h('a', {href: '#/audit?' + new URLSearchParams({search: s.session_id}), 'aria-label': t('audit_of', s.session_id)}, cut(s.session_id, 18)) : '–')},
+            {head: t('job'), cell: s => job(s.job_id)},
+        ], told.ended, s => `${s.job_id} ${s.session_id} ${s.since}`, ''),
         part('failures', [
             {head: t('job'), kind: 'lead', cell: f => job(f.job_id)}, {head: t('action'), cell: f => f.action}, {head: t('finished'), kind: 'when', cell: f => ago(f.finished_at)}, {head: t('robot'), cell: f => f.worker || '–'},
             {head: t('error'), kind: 'span', cell: f => h('span', {class: 'why'}, f.error, f.message && h('small', {}, cut(f.message, 90)))},

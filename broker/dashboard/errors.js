@@ -5,7 +5,7 @@ import {t, name as nameOf} from './text.js';
 import {ask, mayAct} from './broker.js';
 import {table, button} from './part.js';
 import {number, moment, ago} from './format.js';
-import {List, cut} from './list.js';
+import {List, cut, day} from './list.js';
 import {classActs, jobsCsv} from './bulk.js';
 
 /* All classes are one answer: it has no pages. */
@@ -14,10 +14,17 @@ class Errors extends List {
         this.told = await ask(this.path, this.query());
         return this.told;
     }
+
+    /* A day is the reader's, whenever the address is opened. */
+    query() {
+        const query = super.query();
+        return query.since in DAYS ? {...query, ...day(DAYS[query.since])} : query;
+    }
 }
 
 const list = new Errors('errors', '/errors', 'errors', ['since', 'portal', 'batch_id'], {since: '86400'});
-const SINCE = [['3600', ['hours', 1]], ['86400', ['hours', 24]], ['604800', ['days', 7]], ['all', ['all']]];
+const DAYS = {today: 0, yesterday: 1};
+const SINCE = [['3600', ['hours', 1]], ['today', ['today']], ['yesterday', ['yesterday']], ['86400', ['hours', 24]], ['604800', ['days', 7]], ['all', ['all']]];
 
 export function enter(query) {
     list.enter(query);
@@ -54,7 +61,7 @@ export function draw() {
             {head: t('last_seen'), kind: 'when', cell: e => h('time', {datetime: e.last_at, title: e.last_at}, ago(e.last_at))},
             {head: t('last_words'), cell: e => cut(e.message, 90)},
             {head: t('actions'), kind: 'act', cell: e => h('span', {class: 'acts'}, h('a', {href: `#/jobs/${e.last_job_id}`}, t('last_job')),
-                classActs(e, {portal: list.filter.portal, batch_id: list.filter.batch_id}, mayAct(), () => list.load(), list.filter.since))},
+                classActs(e, {portal: list.filter.portal, batch_id: list.filter.batch_id}, mayAct(), () => list.load(), list.query()))},
         ], list.rows, e => `${e.error} ${e.robot_error} ${e.kind}`, t('no_failures')),
-        button('CSV', () => jobsCsv('failures.csv', {status: 'failed', ...list.filter}), {label: t('csv_failures')}), [t('errors_acts'), ' ', told?.capped && t('errors_capped', number(told.looked), moment(told.looked_to))]);
+        button('CSV', () => jobsCsv('failures.csv', {status: 'failed', ...list.query()}), {label: t('csv_failures')}), [t('errors_acts'), ' ', told?.capped && t('errors_capped', number(told.looked), moment(told.looked_to))]);
 }

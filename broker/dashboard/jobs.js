@@ -5,7 +5,7 @@ import {t, name as nameOf} from './text.js';
 import {mayAct, act} from './broker.js';
 import {badge, table, button, confirm} from './part.js';
 import {moment, duration} from './format.js';
-import {List, cut, addressOf, utcOf} from './list.js';
+import {List, cut, addressOf, day} from './list.js';
 import {bulk, jobsCsv} from './bulk.js';
 
 export const STATES = ['queued', 'running', 'retrying', 'done', 'failed', 'cancelled'];
@@ -73,16 +73,6 @@ function chips() {
     const now = list.filter.status || '';
     return h('nav', {class: 'chipsbar', 'aria-label': t('by_state')}, [['', t('all')], ...STATES.map(state => [state, nameOf(state)])].map(([state, text]) =>
         h('a', {key: state, class: 'pill', href: addressOf('jobs', {...list.filter, status: state}), 'aria-current': now === state ? 'true' : null}, text)));
-}
-
-/* A day by the reader's clock: `back` days ago. */
-function day(back) {
-    const from = new Date(), to = new Date();
-    from.setHours(0, 0, 0, 0);
-    from.setDate(from.getDate() - back);
-    to.setHours(24, 0, 0, 0);
-    to.setDate(to.getDate() - back);
-    return {since: utcOf(from), until: back ? utcOf(to) : ''};
 }
 
 const isTimed = () => list.filter.since || list.filter.until;

@@ -26,6 +26,16 @@ export function localOf(utc) {
     return utc && !isNaN(at) ? `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}` : '';
 }
 
+/* A day by the reader's clock: `back` days ago. */
+export function day(back) {
+    const from = new Date(), to = new Date();
+    from.setHours(0, 0, 0, 0);
+    from.setDate(from.getDate() - back);
+    to.setHours(24, 0, 0, 0);
+    to.setDate(to.getDate() - back);
+    return {since: utcOf(from), until: back ? utcOf(to) : ''};
+}
+
 /* The filters stand in the address, so that a view can be sent to somebody. */
 export function addressOf(view, filter) {
     const given = Object.entries(filter).filter(([, value]) => value);

@@ -92,8 +92,8 @@ function tiles(stats) {
     return h('dl', {class: 'tiles', key: 'tiles', 'aria-label': t('key_numbers')},
         tile(t('waiting'), queue?.depth.capped ? count(queue.depth) : number(waiting(stats)), [oldest ? t('oldest', duration(oldest)) : held(stats) ? '' : t('nothing_waits'), held(stats) > 0 && t('held_n', number(held(stats)))].filter(Boolean).join(' · ')),
         tile(t('done'), rate(sum('done_per_s')), t('failed_rate', rate(sum('failed_per_s'))), sum('failed_per_s') > 0.05 * sum('done_per_s') && sum('failed_per_s') > 0 ? 'warn' : ''),
-        tile(t('answer_time'), duration(lane.interactive?.latency_s.p95), t('p95_of', nameOf('interactive'))),
-        tile(t('login_time'), duration(lane.login?.latency_s.p95), t('p95_of', nameOf('login'))),
+        tile(t('answer_time'), duration(lane.interactive?.latency_s.p95), lane.interactive?.latency_s.n ? t('p95_of', nameOf('interactive')) : t('no_answers')),
+        tile(t('login_time'), duration(stats.logins?.p95), stats.logins?.n ? t('p95_logins', number(stats.logins.n)) : t('no_logins')),
         tile(t('places'), stats.places ? `${number(stats.places.used)} / ${number(stats.places.total)}` : '–', stats.places ? t('places_free', number(stats.places.free)) : t('not_told')),
         tile(t('robots_title'), `${number(up)} / ${number(robots.length)}`, t('up'), robots.length && up === 0 ? 'bad' : up < robots.length ? 'warn' : ''),
         tile(t('queue_clears'), queue ? duration(queue.clear_s) : '–', queue ? t('batches_open', count(queue.batches_open)) : t('not_told')));

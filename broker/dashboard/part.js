@@ -173,7 +173,8 @@ function input(field, i) {
         h('label', {for: id}, field.label),
         field.options
             ? h('select', common, field.options.map(([value, text]) => h('option', {value, selected: value === field.value}, text)))
-            : h('input', {...common, type: field.type || 'text', maxlength: field.max || 200, placeholder: field.hint || null, autocomplete: 'off', required: !!field.required}));
+            : h('input', {...common, type: field.type || 'text', maxlength: field.max || 200, placeholder: field.hint || null, autocomplete: 'off', required: !!field.required,
+                onshown: node => { if (!node.isFilled) { node.isFilled = true; node.value = field.value ?? ''; } }}));
 }
 
 /* The browser keeps focus inside, closes it at Esc and gives focus back. */

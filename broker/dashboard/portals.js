@@ -75,7 +75,7 @@ function card(portal) {
         portal.pauses.map((one, i) => pauseStrip(one, 'pause' + i, () => page.load())),
         hour(portal),
         fields([
-            [t('opening'), number(portal.running)], [t('held'), number(portal.held)],
+            [t('opening'), number(portal.running)], [t('waiting'), number(portal.ready)], [t('held'), number(portal.held)],
             [t('logins_per_minute'), limit(limits.logins_per_minute)], [t('logins_at_once'), limit(limits.logins_at_once)],
             [t('breaker'), t(limits.breaker ? 'breaker_on' : 'breaker_off')],
             [t('refused_credentials'), number(portal.refused_credentials)],

@@ -3,11 +3,11 @@
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {world, mayAct, ask, act, change} from './broker.js';
-import {panel, badge, places, button, confirm, fields, bar} from './part.js';
+import {panel, badge, places, button, confirm, redrawDialog, fields, bar} from './part.js';
 import {number, rate, duration, percentiles, ago, moment, secondsSince} from './format.js';
 
-/* Robots that are slow, as the history has it, and since when; asked for where robots are shown, at most once in five minutes. */
-const SLOW_EVERY_MS = 300000;
+/* Robots that are slow, as the history has it, and since when; asked for where robots are shown, at most once a minute. */
+const SLOW_EVERY_MS = 60000;
 let slow = new Map(), slowAt = -SLOW_EVERY_MS;
 
 export function slowLook() {
@@ -27,8 +27,13 @@ export function robotBadge(robot) {
     return [isOld ? h('span', {title: t('judged_before_hint')}, badge('unknown', undefined, t('judged_before', nameOf(robot.last_verdict)))) : badge(robot.verdict), robot.wanted !== 'active' && badge(robot.wanted), slowBadge(robot)];
 }
 
+/* The robot as the database has it. */
+const rowOf = async robot => (await ask('/workers')).workers.find(one => one.name === robot.name) ?? {};
+
 function drain(robot) {
-    confirm({title: t('drain_title', robot.name), body: t('drain_body', number(robot.places_used ?? robot.sessions_reported ?? 0)), action: t('drain'), kind: 'danger',
+    let forecast = t('bulk_counting');
+    rowOf(robot).then(({sessions, movable}) => { forecast = t('drain_forecast', number(sessions), number(movable), number(sessions - movable)); }, why => { forecast = why.message; }).then(redrawDialog);
+    confirm({title: t('drain_title', robot.name), body: () => [h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, forecast), h('p', {class: 'note'}, t('drain_body'))], action: t('drain'), kind: 'danger',
         inputs: [{name: 'reason', label: t('reason')},
             {name: 'deadline_s', label: t('deadline'), options: [['', t('deadline_none')], ['300', t('minutes', 5)], ['900', t('minutes', 15)], ['3600', t('hours', 1)]]}],
         run: async ({reason, deadline_s}) => {
@@ -58,12 +63,13 @@ function capacityOf(text) {
 }
 
 async function set(robot) {
-    const now = (await ask('/workers')).workers.find(one => one.name === robot.name) ?? {};
+    const now = await rowOf(robot), was = {capacity: String(now.set_capacity ?? 'auto'), viewer_url: now.viewer_url ?? 'none'};
     confirm({title: t('set_robot_title', robot.name), body: t('set_robot_body'), action: t('set_robot'),
-        inputs: [{name: 'capacity', label: t('robot_capacity'), hint: now.set_capacity === null || now.set_capacity === undefined ? `auto (${now.reported_capacity ?? '?'})` : String(now.set_capacity), max: 6},
-            {name: 'viewer_url', label: t('robot_viewer_url'), max: 255}, {name: 'base_url', label: t('robot_base_url'), max: 255}, {name: 'reason', label: t('reason')}],
+        inputs: [{name: 'capacity', label: t('robot_capacity'), value: was.capacity, hint: `auto (${now.reported_capacity ?? '?'})`, max: 6},
+            {name: 'viewer_url', label: t('robot_viewer_url'), value: was.viewer_url, hint: 'none', max: 255}, {name: 'base_url', label: t('robot_base_url'), hint: t('robot_base_stays'), max: 255}, {name: 'reason', label: t('reason')}],
         run: async ({capacity, viewer_url, base_url, reason}) => {
-            const body = {capacity: capacityOf(capacity.trim()), viewer_url: told(viewer_url.trim(), 'none'), base_url: told(base_url.trim(), '')};
+            const changed = (text, before) => (text.trim() === before ? '' : text.trim());
+            const body = {capacity: capacityOf(changed(capacity, was.capacity)), viewer_url: told(changed(viewer_url, was.viewer_url), 'none'), base_url: told(base_url.trim(), '')};
             if (Object.values(body).every(value => value === undefined))
                 throw new Error(t('set_robot_nothing'));
             const answer = await change(`/workers/${encodeURIComponent(robot.name)}`, {...body, reason: reason || undefined});
@@ -129,7 +135,7 @@ function card(robot) {
             [t('told_by_robot'), robot.sessions_reported === null ? '–' : t('sessions_of', number(robot.sessions_reported), robot.capacity_reported === null ? '?' : number(robot.capacity_reported))],
             robot.abandoned > 0 && [t('abandoned'), h('span', {class: 'is-bad-text'}, number(robot.abandoned))],
             [t('errors_5min'), errors(robot), 'is-whole'],
-            [t('last_change'), change ? t('change', ago(change.at), nameOf(change.from), nameOf(change.to)) + (change.why ? ` (${change.why})` : '') : t('no_change'), 'is-whole'],
+            [t('last_change'), change ? t('change', ago(change.at), nameOf(change.from), nameOf(change.to)) + (change.why ? ` (${change.why})` : '') : t('no_change', duration(world.stats.broker.uptime_s)), 'is-whole'],
         ]),
         h('p', {class: 'card-act'},
             h('a', {class: 'button', href: '#/sessions?' + new URLSearchParams({worker: robot.name})}, t('its_sessions')),

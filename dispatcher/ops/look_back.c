@@ -52,6 +52,7 @@ static void errors_start(struct dispatcher *d, struct request *r)
     op->batch_id = r->batch_id;
     op->since_ms = (int64_t)r->since_ms;
     op->for_ms = (int64_t)r->for_ms;
+    op->until_ms = (int64_t)r->until_ms;
     store_submit(d->store, store_errors, op, errors_done, asked_new(d, r));
 }
 

@@ -14,7 +14,6 @@
 
 #define JOBS_MAX 8    /* that the beginning of a session id stands for */
 #define BEGIN_LEAST 6 /* bytes of an id that are enough to look for it */
-#define ID_PATTERN_ROOM 420
 #define SUBJECTS_ROOM (JOBS_MAX * 32)
 #define WINDOW 20000 /* rows that one search looks through */
 
@@ -36,24 +35,11 @@ static bool is_ascii(const char *text)
     return !*text;
 }
 
-/* For LIKE, whose ESCAPE is '|'. */
-static void begin_pattern(const char *begin, char out[ID_PATTERN_ROOM])
-{
-    size_t n = 0;
-    for (; *begin && n + 3 < ID_PATTERN_ROOM; begin++) {
-        if (*begin == '%' || *begin == '_' || *begin == '|')
-            out[n++] = '|';
-        out[n++] = *begin;
-    }
-    out[n++] = '%';
-    out[n] = 0;
-}
-
 /* A session's or a job's own id, or the beginning of a session's: the trail knows them as jobs' numbers. "job:1,job:2", "" when it is no
  * such id. */
 static enum db_rc subjects_of(struct db *db, const char *id, char out[SUBJECTS_ROOM])
 {
-    char pattern[ID_PATTERN_ROOM];
+    char pattern[BEGIN_PATTERN_ROOM];
     size_t len = 0;
     out[0] = 0;
     if (!*id || !is_ascii(id)) /* no such id, and nothing that its column could be compared with */

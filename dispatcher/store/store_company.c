@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define PIECE "20" /* rows of each kind, newest first */
+#define ENDED "5"  /* sessions that are over */
 #define RECENT_LOOKED_AT "200"
 
 /* The item of a batch that column `at` and the one behind it name; a job of its own has batch 0, and no item. */
@@ -48,6 +49,33 @@ static enum db_rc sessions_read(struct db *db, uint64_t company_id, struct jv *o
         jv_set_time(s, "last_activity_at", db_i64(db, 7));
         jv_set_str(s, "moves_because", db_str(db, 8, NULL));
         jv_set_bool(s, "in_a_round", db_u64(db, 9) != 0);
+        jv_push(out, s);
+    }
+    return DB_OK;
+}
+
+/* The newest that are over, and who closed them: the audit row of a close is written in its transaction. */
+static enum db_rc ended_read(struct db *db, uint64_t company_id, struct jv *out)
+{
+    TRY(db_query(
+        db,
+        "SELECT s.portal, s.job_id, s.robot_session_id, r.name, s.state, s.reason, CAST(UNIX_TIMESTAMP(s.since) * 1000 AS INT), "
+        "CAST(UNIX_TIMESTAMP(s.started_at) * 1000 AS INT), (SELECT a.actor FROM chasqui_audit a FORCE INDEX (at) WHERE a.at BETWEEN s.since - "
+        "INTERVAL 1 SECOND AND s.since + INTERVAL 1 SECOND AND a.action = 'session_close' AND a.subject = CONCAT('job:', s.job_id) ORDER BY a.at "
+        "DESC LIMIT 1) FROM (SELECT id FROM chasqui_sessions FORCE INDEX (one_live) WHERE company_id = ? AND live IS NULL ORDER BY id DESC LIMIT " ENDED
+        ") e JOIN chasqui_sessions s ON s.id = e.id LEFT JOIN chasqui_robots r ON r.id = s.robot_id ORDER BY s.id DESC",
+        "u", company_id));
+    while (db_next(db)) {
+        struct jv *s = jv_new_object();
+        jv_set_str(s, "portal", db_str(db, 0, NULL));
+        json_set_column(s, "job_id", db, 1);
+        jv_set_str(s, "session_id", db_str(db, 2, NULL));
+        jv_set_str(s, "worker", db_str(db, 3, NULL));
+        jv_set_str(s, "state", db_str(db, 4, NULL));
+        jv_set_str(s, "reason", db_str(db, 5, NULL));
+        jv_set_time(s, "since", db_i64(db, 6));
+        jv_set_time(s, "started_at", db_i64(db, 7));
+        jv_set_str(s, "by", db_str(db, 8, NULL));
         jv_push(out, s);
     }
     return DB_OK;
@@ -208,17 +236,19 @@ static enum db_rc credentials_read(struct db *db, uint64_t company_id, struct jv
 
 static enum db_rc company_read(struct db *db, struct store_company *op)
 {
-    static const char *const names[] = {"sessions", "waiting", "running", "failures", "credentials", "recent"};
-    struct jv *list[6], *company = jv_new_object(), *body = jv_new_object();
+    static const char *const names[] = {"sessions",    "waiting", "running", "failures",
+                                        "credentials", "recent",  "ended"};
+    struct jv *list[sizeof(names) / sizeof(names[0])], *company = jv_new_object(), *body = jv_new_object();
     jv_set_int(company, "company_id", (int64_t)op->company_id);
-    for (unsigned i = 0; i < 6; i++)
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         list[i] = jv_new_array();
     enum db_rc rc = sessions_read(db, op->company_id, list[0]);
     rc = rc ? rc : waiting_read(db, op, list[1]);
     rc = rc ? rc : running_read(db, op->company_id, list[2]);
     rc = rc ? rc : recent_read(db, op->company_id, list[3], list[5]);
     rc = rc ? rc : credentials_read(db, op->company_id, list[4]);
-    for (unsigned i = 0; i < 6; i++)
+    rc = rc ? rc : ended_read(db, op->company_id, list[6]);
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         jv_set(company, names[i], list[i]);
     jv_set_bool(body, "ok", true);
     jv_set(body, "company", company);

@@ -115,6 +115,11 @@ struct jv *session_jv(const struct session_row *row, const char *worker)
     ") LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE " by " AND "                                                               \
     "s.id < ? AND s.id >= ? AND (? = '' OR s.state = ? OR (? = 'live' AND s.live = 1)) AND (? = 0 OR s.company_id = ?) AND (? = '' OR " \
     "r.name = ?) ORDER BY s.id DESC LIMIT ?"
+#define BEGIN_LEAST 8 /* characters of an id that are enough to look for it */
+#define BEGUN_MOST 200
+#define BEGUN                                                                                                     \
+    "s.id IN (SELECT b.id FROM (SELECT id FROM chasqui_sessions FORCE INDEX (robot_session) WHERE "               \
+    "robot_session_id LIKE ? ESCAPE '|' LIMIT ?) b)"
 #define WALK_TYPES                                                                                                \
     "uu"                                                                                                          \
     "sss"                                                                                                         \
@@ -157,13 +162,28 @@ static enum db_rc pieces_walk(struct db *db, const struct store_sessions *op, ui
     return DB_OK;
 }
 
+/* The one with that id, or else those whose ids begin so: a page shows them cut. */
+static enum db_rc id_find(struct db *db, const struct store_sessions *op, uint64_t below, struct page *p)
+{
+    char pattern[BEGIN_PATTERN_ROOM];
+    TRY(db_query(db, WALK("robot_session", "s.robot_session_id = ?"), "s" WALK_TYPES, op->session_id,
+                 WALK_VALUES(op, below, 1ull, p->room)));
+    page_take(db, p);
+    if (p->n || strlen(op->session_id) < BEGIN_LEAST)
+        return DB_OK;
+    begin_pattern(op->session_id, pattern);
+    TRY(db_query(db, WALK("PRIMARY", BEGUN), "su" WALK_TYPES, pattern, (uint64_t)BEGUN_MOST,
+                 WALK_VALUES(op, below, 1ull, p->room)));
+    page_take(db, p);
+    return DB_OK;
+}
+
 static enum db_rc ids_find(struct db *db, const struct store_sessions *op, struct page *p)
 {
     uint64_t below = op->cursor ? op->cursor : INT64_MAX;
     if (op->session_id[0])
-        TRY(db_query(db, WALK("robot_session", "s.robot_session_id = ?"), "s" WALK_TYPES, op->session_id,
-                     WALK_VALUES(op, below, 1ull, p->room)));
-    else if (op->company_id)
+        return id_find(db, op, below, p);
+    if (op->company_id)
         TRY(db_query(db, WALK("one_live", "s.company_id = ?"), "u" WALK_TYPES, op->company_id,
                      WALK_VALUES(op, below, 1ull, p->room)));
     else if (strcmp(op->state, "live") == 0)
@@ -247,10 +267,10 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
         ", (SELECT COUNT(p.session_ref) FROM chasqui_places p WHERE p.robot_id = r.id), (SELECT COUNT(*) FROM chasqui_sessions s "
         "WHERE s.robot_id = r.id AND s.live = 1), (SELECT COUNT(*) FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = "
         "r.id), r.boot_id, r.fenced, CAST(UNIX_TIMESTAMP(r.drain_since) * 1000 AS INT), CAST(UNIX_TIMESTAMP(r.drain_deadline) * 1000 AS "
-        "INT), IF(r.wanted = 'draining', (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
-        "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), 0), " WAITING_COLUMNS(
+        "INT), (SELECT COUNT(*) FROM chasqui_sessions s FORCE INDEX (by_robot) JOIN chasqui_credentials c ON "
+        "c.company_id = s.company_id AND c.portal = s.portal WHERE s.robot_id = r.id AND s.live = 1), " WAITING_COLUMNS(
             "r") ", r.capacity, r.reported_capacity, "
-                 "r.viewer_url IS NOT NULL FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
+                 "r.viewer_url IS NOT NULL, r.viewer_url FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.name LIMIT 5000",
         ""));
     struct jv *list = jv_new_array();
     while (db_next(db)) {
@@ -261,9 +281,11 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
         json_set_column(w, "set_capacity", db, 15);
         json_set_column(w, "reported_capacity", db, 16);
         jv_set_bool(w, "has_viewer", db_i64(db, 17) == 1);
+        jv_set_str(w, "viewer_url", db_str(db, 18, NULL));
         jv_set_int(w, "places_used", db_i64(db, 3));
         jv_set_int(w, "places_total", db_i64(db, 2));
         jv_set_int(w, "sessions", db_i64(db, 4));
+        jv_set_int(w, "movable", db_i64(db, 10));
         jv_set_int(w, "abandoned", db_i64(db, 5));
         jv_set_str(w, "boot_id", db_str(db, 6, NULL));
         if (db_is_null(db, 7))

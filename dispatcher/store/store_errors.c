@@ -27,8 +27,9 @@
     ", '') AS error, " KIND " AS kind, " SAID " AS said, " FAILED_AT                                              \
     " AS at FROM portal_jobs j FORCE INDEX (" index ") LEFT JOIN chasqui_jobs q ON q.job_id = j.id" REFUSAL_JOIN  \
     "WHERE " by "j.status = {failed} AND j.deleted_at IS NULL ORDER BY j.id DESC LIMIT ?) f"
-#define SINCE                                                                                                     \
-    "(? = 0 OR at >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR at >= NOW(6) - INTERVAL ? * 1000 MICROSECOND)"
+#define SINCE                                                                                                                               \
+    "(? = 0 OR at >= TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND) AND (? = 0 OR at >= NOW(6) - INTERVAL ? * 1000 MICROSECOND) " \
+    "AND (? = 0 OR at < TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND)"
 /* How many failed in each twelfth of the time that is looked at, the newest first. */
 #define BAR(i) "COUNT(CASE WHEN bar = " #i " THEN 1 END)"
 #define BARS                                                                                                      \
@@ -36,25 +37,26 @@
     ", " BAR(1) ", " BAR(2) ", " BAR(3) ", " BAR(4) ", " BAR(5) ", " BAR(6) ", " BAR(7) ", " BAR(8) ", " BAR(     \
         9) ", " BAR(10) ", " BAR(11)
 #define N_BARS 12
-#define CLASSES(walk)                                                                                                                             \
-    "SELECT error, kind, COUNT(*), COUNT(DISTINCT company_id), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT), "                                     \
-    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker), said, " BARS \
-    " FROM (SELECT f.*, LEAST(11, GREATEST(0, "                                                                                                   \
-    "TIMESTAMPDIFF(MICROSECOND, at, NOW(6)) DIV 1000 * 12 DIV ?)) AS bar FROM " walk                                                              \
-    " WHERE (? = '' OR portal = ?) AND " SINCE                                                                                                    \
+#define CLASSES(walk)                                                                                                                                    \
+    "SELECT error, kind, COUNT(*), COUNT(DISTINCT company_id), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT), "                                            \
+    "CAST(UNIX_TIMESTAMP(MAX(at)) * 1000 AS INT), MAX(id), COUNT(DISTINCT portal), MIN(portal), COUNT(DISTINCT worker), MIN(worker), said, " BARS        \
+    " FROM (SELECT f.*, LEAST(11, GREATEST(0, "                                                                                                          \
+    "TIMESTAMPDIFF(MICROSECOND, at, IF(? = 0, NOW(6), TIMESTAMP('1970-01-01') + INTERVAL ? * 1000 MICROSECOND)) DIV 1000 * 12 DIV ?)) AS bar FROM " walk \
+    " WHERE (? = '' OR portal = ?) AND " SINCE                                                                                                           \
     ") c GROUP BY error, kind, said ORDER BY COUNT(*) DESC, error, said LIMIT ?"
 #define LOOKED(walk) "SELECT COUNT(*), CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS INT) FROM " walk
 #define OF_ALL WALK("chasqui_status", "")
 #define OF_BATCH WALK("chasqui_batch", "j.batch_id = ? AND ")
-#define FILTER_TYPES "ssiiiiu"
+#define FILTER_TYPES "ssiiiiiiu"
 #define FILTER(op)                                                                                                \
-    (op)->portal, (op)->portal, (op)->since_ms, (op)->since_ms, (op)->for_ms, (op)->for_ms,                       \
-        (uint64_t)ERRORS_CLASSES_MAX
+    (op)->portal, (op)->portal, (op)->since_ms, (op)->since_ms, (op)->for_ms, (op)->for_ms, (op)->until_ms,       \
+        (op)->until_ms, (uint64_t)ERRORS_CLASSES_MAX
 
 /* 0 = since ever, of which there is no curve. */
 static int64_t span_ms(const struct store_errors *op)
 {
-    int64_t span = op->for_ms ? op->for_ms : op->since_ms ? clock_unix_ms() - op->since_ms : 0;
+    int64_t until_ms = op->until_ms ? op->until_ms : clock_unix_ms();
+    int64_t span = op->for_ms ? op->for_ms : op->since_ms ? until_ms - op->since_ms : 0;
     return span > 0 ? span : 0;
 }
 
@@ -62,9 +64,10 @@ static enum db_rc classes_query(struct db *db, const struct store_errors *op)
 {
     int64_t span = span_ms(op) ? span_ms(op) : 1;
     if (op->batch_id)
-        return db_query(db, CLASSES(OF_BATCH), "iuu" FILTER_TYPES, span, op->batch_id, (uint64_t)ERRORS_LOOK_MAX,
-                        FILTER(op));
-    return db_query(db, CLASSES(OF_ALL), "iu" FILTER_TYPES, span, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
+        return db_query(db, CLASSES(OF_BATCH), "iiiuu" FILTER_TYPES, op->until_ms, op->until_ms, span,
+                        op->batch_id, (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
+    return db_query(db, CLASSES(OF_ALL), "iiiu" FILTER_TYPES, op->until_ms, op->until_ms, span,
+                    (uint64_t)ERRORS_LOOK_MAX, FILTER(op));
 }
 
 static enum db_rc looked_query(struct db *db, const struct store_errors *op)

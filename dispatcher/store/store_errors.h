@@ -12,6 +12,7 @@ struct store_errors {
     char portal[PORTAL_ROOM]; /* "" = all */
     uint64_t batch_id;        /* 0 = all */
     int64_t since_ms;         /* unix; 0 = not told */
+    int64_t until_ms;         /* unix; 0 = until now */
     int64_t for_ms;           /* else so long ago by the database's clock; 0 = from the beginning */
     struct buf json;          /* body: {ok, errors:[...], looked, capped, looked_to} */
     enum store_rc rc;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELD_MOST 10000 /* held items that are counted */
+#define COUNTED_MOST 10000 /* items that are counted, of those that are held and of those that are not */
 
 struct listing {
     struct store_portal_list *op;
@@ -54,6 +54,7 @@ static void portal_add(struct listing *l, const char *name, const struct portal_
     jv_set(one, "limits", limits);
     jv_set(one, "pauses", jv_new_array());
     jv_set_int(one, "running", 0);
+    jv_set_int(one, "ready", 0);
     jv_set_int(one, "held", 0);
     jv_set_int(one, "refused_credentials", 0);
     struct jv *hour = jv_new_object();
@@ -98,6 +99,13 @@ static enum db_rc pauses_add(struct db *db, struct listing *l)
     return rc;
 }
 
+static void ready_add(void *arg, const char *portal, uint64_t n)
+{
+    struct jv *one = one_of(arg, portal);
+    if (one)
+        jv_set_int(one, "ready", (int64_t)n);
+}
+
 static void held_add(void *arg, const char *portal, uint64_t n)
 {
     struct jv *one = one_of(arg, portal);
@@ -105,19 +113,25 @@ static void held_add(void *arg, const char *portal, uint64_t n)
         jv_set_int(one, "held", (int64_t)n);
 }
 
-enum db_rc held_count(struct db *db, uint64_t most, void (*fn)(void *arg, const char *portal, uint64_t n),
-                      void *arg)
+static enum db_rc items_count(struct db *db, uint64_t ready, uint64_t most,
+                              void (*fn)(void *arg, const char *portal, uint64_t n), void *arg)
 {
     TRY(db_query(
         db,
         "SELECT COALESCE(b.portal, j.portal), COUNT(*) FROM (SELECT batch_id, idx, job_id FROM chasqui_items FORCE INDEX (ready) WHERE ready "
-        "= 2 LIMIT ?) i LEFT JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN portal_jobs j ON i.batch_id = 0 AND j.id = i.job_id "
+        "= ? LIMIT ?) i LEFT JOIN chasqui_batches b ON b.id = i.batch_id LEFT JOIN portal_jobs j ON i.batch_id = 0 AND j.id = i.job_id "
         "GROUP BY 1 ORDER BY NULL",
-        "u", most));
+        "uu", ready, most));
     while (db_next(db))
         if (!db_is_null(db, 0))
             fn(arg, db_str(db, 0, NULL), db_u64(db, 1));
     return DB_OK;
+}
+
+enum db_rc held_count(struct db *db, uint64_t most, void (*fn)(void *arg, const char *portal, uint64_t n),
+                      void *arg)
+{
+    return items_count(db, 2, most, fn, arg);
 }
 
 static enum db_rc counts_add(struct db *db, struct listing *l)
@@ -131,7 +145,8 @@ static enum db_rc counts_add(struct db *db, struct listing *l)
         if (one)
             jv_set_int(one, "running", db_i64(db, 1));
     }
-    TRY(held_count(db, HELD_MOST, held_add, l));
+    TRY(items_count(db, 1, COUNTED_MOST, ready_add, l));
+    TRY(held_count(db, COUNTED_MOST, held_add, l));
     TRY(db_query(
         db,
         "SELECT r.portal, COUNT(*) FROM chasqui_refused r JOIN chasqui_credentials c ON c.company_id = r.company_id AND c.portal = r.portal "

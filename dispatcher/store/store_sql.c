@@ -198,6 +198,18 @@ enum db_rc pause_read(struct db *db, struct pause *out)
     return DB_OK;
 }
 
+void begin_pattern(const char *begin, char out[BEGIN_PATTERN_ROOM])
+{
+    size_t n = 0;
+    for (; *begin && n + 3 < BEGIN_PATTERN_ROOM; begin++) {
+        if (*begin == '%' || *begin == '_' || *begin == '|')
+            out[n++] = '|';
+        out[n++] = *begin;
+    }
+    out[n++] = '%';
+    out[n] = 0;
+}
+
 enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n)
 {
     *n = 0;

@@ -109,6 +109,7 @@ def test_the_search_box_finds_what_there_is(operator, house):
     find(job["job_uid"]).see(f"Job {job['id']}", "Timeline", within="main", timeout=40)
     find("20110").see("Company 20110", within="main", timeout=40)
     find(session).see("20101", within="tbody", timeout=40)
+    find(session[:8]).see("20101", within="tbody", timeout=40)
     find("r2").see("r2", within=".cards", timeout=40).see_no("r3", within=".cards")
     find("r").see("Found for r", "Robot r1", "Robot r3", within="main", timeout=40)
     find(f"batch {house.batch}").see("12 of 12", within="section[aria-labelledby=batch-h]", timeout=40)

@@ -41,7 +41,7 @@ def test_charts_tell_their_values(operator):
 
 def test_drain_and_resume_a_robot(operator, house):
     operator.go("robots").see("r1", "r2", "r3", "places used", within="main")
-    operator.press("Drain r3").see("It gets no new sessions", within="dialog")
+    operator.press("Drain r3").see("It gets no new sessions", "It holds ", " can move, ", " must be waited for.", within="dialog")
     operator.confirm("Drain", reason="patches")
     operator.see("r3 drains.").see("draining", "Draining:", "no stored credentials", "There is no deadline.", within="[aria-labelledby=robot-r3]")
     assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "draining"
@@ -58,9 +58,11 @@ def test_change_disable_and_add_a_robot(operator, house):
         return system.database.value(f"SELECT {column} FROM chasqui_robots WHERE name = %s AND removed = 0", name)
 
     operator.go("robots").see("r2", within="main")
-    operator.press("Change r2").see("What stays empty stays as it is", within="dialog")
+    operator.press("Change r2").see("The fields show what is set now", within="dialog")
+    before = row("r2", "capacity")
+    assert operator.field("Capacity (sessions at once)").get_attribute("value") == str(before or "auto")
     operator.confirm("Change").see("Nothing is to be changed.", within="dialog")
-    operator.field("Capacity (sessions at once)").send_keys("many")
+    operator.field("Capacity (sessions at once)").send_keys(Keys.BACKSPACE * 6, "many")
     operator.confirm("Change").see("Capacity is a number of 1 to 100000, or auto.", within="dialog")
     operator.field("Capacity (sessions at once)").send_keys(Keys.BACKSPACE * 4, "9")
     operator.confirm("Change", reason="less memory").see("r2 is changed.")
@@ -68,7 +70,7 @@ def test_change_disable_and_add_a_robot(operator, house):
     operator.press("Change r2").field("Base URL").send_keys("http://127.0.0.1:9")
     operator.confirm("Change").see("drain or disable it before", within="dialog")
     operator.press("Never mind", "dialog")
-    operator.press("Change r2").field("Capacity (sessions at once)").send_keys("auto")
+    operator.press("Change r2").field("Capacity (sessions at once)").send_keys(Keys.BACKSPACE, "auto")
     operator.confirm("Change").see("r2 is changed.")
     assert row("r2", "capacity") is None
     # one that holds sessions is not disabled

@@ -236,6 +236,8 @@ def test_tokens_differ_and_defaults_are_taken(ctl):
     conf = conf_with(ctl, ratelimit__per_minute=42)
     ctl.run("token", "create", "--company", 1, "--ability", "app", conf=conf)
     assert ctl.database.value("SELECT rate_per_minute FROM chasqui_tokens ORDER BY id DESC LIMIT 1") == 42
+    ctl.run("token", "create", "--ability", "ops:read")  # an operator's token is for all companies
+    assert ctl.database.value("SELECT all_companies FROM chasqui_tokens ORDER BY id DESC LIMIT 1") == 1
     answer = ctl.json("token", "create", "--company", 1, "--ability", "app")
     assert answer["ok"] and answer["token"].startswith(f"{answer['id']}|")
 
@@ -244,6 +246,7 @@ def test_tokens_differ_and_defaults_are_taken(ctl):
     "words,said",
     [
         (("--ability", "app"), "--company is missing"),
+        (("--ability", "app,ops"), "--company is missing"),
         (("--company", "1"), "--ability is missing"),
         (("--company", "0", "--ability", "app"), "--company"),
         (("--company", "-5", "--ability", "app"), "--company"),

@@ -67,6 +67,7 @@ def test_robots_are_added_and_changed_over_http(make_system):
     assert patch(system, "spare", viewer_url="https://viewer.example/x").expect(200).json["changed"] is True
     told = worker(system, "spare")
     assert (told["capacity"], told["set_capacity"], told["reported_capacity"], told["has_viewer"]) == (10, 12, 10, True)
+    assert told["viewer_url"] == "https://viewer.example/x"
     assert system.database.value("SELECT COUNT(*) FROM chasqui_places p JOIN chasqui_robots r ON r.id = p.robot_id WHERE r.name = 'spare'") >= 10
     assert patch(system, "spare", capacity=None, viewer_url=None).expect(200).json["changed"] is True
     assert (worker(system, "spare")["set_capacity"], worker(system, "spare")["has_viewer"]) == (None, False)
@@ -135,6 +136,8 @@ def test_drain_wait(make_system):
     system.set_credentials(1, usuario="u", clave="c")
     moves, closes = system.api.login(1), system.api.login(2)
     one, two = (system.api.active(company).json["worker"] for company in (1, 2))
+    told = [worker(system, name) for name in {one, two}]
+    assert (sum(row["sessions"] for row in told), sum(row["movable"] for row in told)) == (2, 1), "before a drain it is known how many can move"
     name = one
     words = ["worker", "drain", name, "--wait", "--reason", "patch day", "--deadline", "1m"]
     # Ctrl-C ends the watching only
@@ -280,6 +283,14 @@ def test_failures_by_class(failed):
     assert len(system.ctl_json("errors", "--batch", batch)["errors"]) == 1
     assert system.ctl("errors", "--portal", "other").stdout == "nothing failed\n"
     assert "--since" in system.ctl("errors", "--since", "soon", check=False).stderr
+    # of yesterday: what failed today is not in it, and its curve is that day's
+    assert system.ctl("errors", "--since", "yesterday", "--until", "today").stdout == "nothing failed\n"
+    system.database.execute("UPDATE portal_jobs SET finished_at = NOW() - INTERVAL 27 HOUR WHERE error = 'robot_error' ORDER BY id LIMIT 1")
+    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 24 * 3600))
+    begins = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 36 * 3600))
+    (day,) = system.ops.get(f"{OPS}/errors?since={begins}&until={ends}").expect(200).json["errors"]
+    assert day["n"] == 1 and day["curve"] == [0] * 8 + [1] + [0] * 3, day["curve"]
+    system.ops.get(f"{OPS}/errors?until=yesterday").expect(422, "validation_failed")
 
 
 def test_who_did_what(make_system):
@@ -299,6 +310,23 @@ def test_who_did_what(make_system):
 
     assert actions("action=worker_s") == ["worker_set"] and set(actions("action=worker")) == {"worker_set", "worker_want", "worker_add"}
     assert actions("subject=r1") == ["worker_want", "worker_add"] and actions("subject=r") == []
+    closed = system.ops.get(f"{OPS}/companies/1").expect(200).json["company"]["ended"]
+    assert [(one["session_id"], one["state"], one["reason"], one["worker"]) for one in closed] == [(session, "closed", "closed_by_operator", closed[0]["worker"])]
+    assert closed[0]["by"] == rows[0]["actor"]
+    # a session is found by the beginning of its id, as a page shows it cut
+    for given, found in ((session, [session]), (session[:8], [session]), (session[:7], []), (session + "x", [])):
+        assert [one["session_id"] for one in system.ops.get(f"{OPS}/sessions", query={"session_id": given}).expect(200).json["sessions"]] == found, given
+    # the command line is one actor, whether it writes its row itself or asks a broker
+    other = system.api.login(2)
+    system.ctl("sessions", "close", other)
+    actor = system.database.value("SELECT actor FROM chasqui_audit WHERE action = 'worker_set'")
+    assert actor.startswith("cli:")
+    by = audited(system, "session_close")[-1]["actor"]
+    assert by.startswith("token:") and by.endswith(" " + actor)
+    assert [row["action"] for row in system.ctl_json("audit", "list", "--actor", actor)["audit"]][:3] == ["session_close", "worker_set", "worker_want"]
+    system.ops.post(f"{OPS}/sessions/{system.api.login(3)}/close", {}, headers={"X-Chasqui-Actor": "root"}).expect(200)
+    assert not audited(system, "session_close")[-1]["actor"].endswith(" root"), "what is no such name is not taken"
+    system.database.execute("DELETE FROM chasqui_audit WHERE action = 'session_close' AND subject <> %s", f"job:{uid}")
     assert actions("actor=token:&action=session") == ["session_close"] and "session_close" not in actions("actor=cli:")
     assert actions("since=3600&subject=r2&action=worker_set") == ["worker_set"] and actions("since=2099-01-01T00:00:00Z") == []
     system.database.execute("UPDATE chasqui_audit SET at = at - INTERVAL 2 HOUR WHERE action = 'worker_add'")

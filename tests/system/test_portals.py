@@ -139,7 +139,7 @@ def test_a_part_of_the_queue_is_paused(make_system):
     other = api.batch(range(1, 6), **sat).expect(202).json["batch_id"]
     done(system, other, 5)
     wait_until(lambda: ops.get("/api/v1/ops/queue").json["queue"]["held"]["n"] == 16, 10, "all of sunat is set aside")
-    assert portal_of(system)["held"] == 16 and portal_of(system)["pauses"][0]["by"].startswith("token:")
+    assert portal_of(system)["held"] == 16 and portal_of(system)["ready"] == 0 and portal_of(system)["pauses"][0]["by"].startswith("token:")
     assert batch_of(system, held)["counts"]["queued"] == 15 and not system.robot.calls("login", 1)[1:]
     why = ops.get(f"/api/v1/ops/jobs/{single}/why").expect(200).json["why"]
     assert [(one["reason"], one.get("why")) for one in why if one["reason"] == "paused"] == [("paused", "they asked for it")]
@@ -164,7 +164,8 @@ def test_a_part_of_the_queue_is_paused(make_system):
     ops.post(RESUME, {"portal": "sunat"}).expect(200)
     ended(system, single)
     stays(lambda: batch_of(system, held)["counts"]["queued"] == 15, 1.5)
-    system.ctl("queue", "resume", "--batch", held)
+    told = system.ctl("queue", "resume", "--batch", held).stdout
+    assert "held" not in told, "the counts are those of after it"
     began = time.monotonic()
     done(system, held, 15)
     assert time.monotonic() - began < 10 and ops.get("/api/v1/ops/queue").json["queue"]["held"]["n"] == 0
