@@ -2,7 +2,7 @@
 /*
  * stream.c - an answer that arrives in chunks and leaves as fast as the client reads it.
  *
- * Owns: the chunks received and not yet read, at most one window. The dispatcher may have one window of chunks in
+ * Owns: the chunks received and not yet read, at most one window; each is kept in the message that brought it. The dispatcher may have one window of chunks in
  * flight beyond those used up, so a slow client slows the robot down (back-pressure). The size and number of
  * chunks are limited by what is left of broker.stream_memory_bytes. Many slow clients get small windows, and none
  * waits for another. Must never end an incomplete answer as complete: a missing chunk, a wrong length or a dead
@@ -23,8 +23,9 @@
 #define BLOCK_BYTES_MAX (128 * 1024) /* per read by the HTTP library */
 
 struct chunk {
-    char *data;
+    const char *data;
     size_t len, used;
+    struct bus_kept *kept; /* the message that holds the data; NULL = ours, malloc'ed */
 };
 
 struct stream {
@@ -35,12 +36,31 @@ struct stream {
     uint64_t seq, used; /* chunks received; chunks used up */
     uint64_t window, lent;
     struct quota *quota;
+    struct bus *bus;
     struct chunk ring[CHUNKS_MAX];
     unsigned first, n;
 };
 
 static ssize_t stream_read(struct pull *p, char *out, size_t room);
 static void stream_destroy(struct pull *p);
+
+static void chunk_fill(struct chunk *c, struct bus *bus, struct str payload)
+{
+    *c = (struct chunk){.data = payload.p, .len = payload.len, .kept = bus_keep(bus, payload.p)};
+    if (!c->kept) {
+        char *copy = xmalloc(payload.len);
+        memcpy(copy, payload.p, payload.len);
+        c->data = copy;
+    }
+}
+
+static void chunk_free(struct chunk *c)
+{
+    if (c->kept)
+        bus_kept_free(&c->kept);
+    else
+        free((void *)(uintptr_t)c->data);
+}
 
 void stream_shape(uint64_t lent, uint64_t *chunk_bytes, uint64_t *chunk_window)
 {
@@ -63,6 +83,7 @@ struct pull *stream_new(struct flight *f, bool has_length, uint64_t length)
     s->flight = f;
     s->window = f->request.chunk_window;
     s->quota = &f->b->stream_memory;
+    s->bus = f->b->bus;
     s->lent = f->lent ? f->lent : quota_lend(s->quota, STREAM_BYTES_MIN, STREAM_BYTES_MIN);
     f->lent = 0;
     f->stream = s;
@@ -86,7 +107,7 @@ static void stream_destroy(struct pull *p)
     if (s->flight)
         flight_end(s->flight);
     for (; s->n; s->n--, s->first = (s->first + 1) % CHUNKS_MAX)
-        free(s->ring[s->first].data);
+        chunk_free(&s->ring[s->first]);
     quota_return(s->quota, s->lent);
     free(s);
 }
@@ -120,9 +141,7 @@ bool stream_take(struct stream *s, const struct msg_CHUNK *m, struct str payload
     s->seq++;
     stat_add(stream_out_bytes_total, payload.len);
     if (payload.len) {
-        struct chunk *c = &s->ring[(s->first + s->n++) % CHUNKS_MAX];
-        *c = (struct chunk){.data = xmalloc(payload.len), .len = payload.len};
-        memcpy(c->data, payload.p, payload.len);
+        chunk_fill(&s->ring[(s->first + s->n++) % CHUNKS_MAX], s->bus, payload);
     } else if (!m->last) {
         grant(s);
     }
@@ -145,7 +164,7 @@ static ssize_t stream_read(struct pull *p, char *out, size_t room)
         got += len;
         c->used += len;
         if (c->used == c->len) {
-            free(c->data);
+            chunk_free(c);
             s->first = (s->first + 1) % CHUNKS_MAX;
             s->n--;
             grant(s);

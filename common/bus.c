@@ -29,6 +29,7 @@
 
 #define MESSAGES_PER_TURN 64 /* per socket */
 #define FRAME_BYTES_MAX (1280 * 1024)
+#define KEEP_BYTES_MIN 16384 /* smaller ones may lie in the library's struct, or in a buffer that many share */
 #define HWM 20000
 #define HANDSHAKE_MS 3000
 #define CONNECT_MS 3000
@@ -92,7 +93,36 @@ static void deliver(struct bus_sock *s, struct bus_message *m)
     const char *role = s->server_role;
     if (s->is_server && s->bus->curve_dir)
         role = zmq_msg_gets(&m->parts[m->n - 1], "User-Id");
+    s->bus->delivered = m;
     s->fn(s->arg, peer, peer_len, role ? role : "", frames, n);
+    s->bus->delivered = NULL;
+}
+
+struct bus_kept {
+    zmq_msg_t part;
+};
+
+struct bus_kept *bus_keep(struct bus *b, const void *data)
+{
+    struct bus_message *m = b->delivered;
+    for (unsigned i = 0; m && i < m->n; i++) {
+        if (zmq_msg_data(&m->parts[i]) != data || zmq_msg_size(&m->parts[i]) < KEEP_BYTES_MIN)
+            continue;
+        struct bus_kept *k = xmalloc(sizeof *k);
+        zmq_msg_init(&k->part);
+        zmq_msg_move(&k->part, &m->parts[i]);
+        CHECK(zmq_msg_data(&k->part) == data, "a frame of %zu bytes has moved", zmq_msg_size(&k->part));
+        return k;
+    }
+    return NULL;
+}
+
+void bus_kept_free(struct bus_kept **kp)
+{
+    if (*kp)
+        zmq_msg_close(&(*kp)->part);
+    free(*kp);
+    *kp = NULL;
 }
 
 void bus_sock_touch(struct bus_sock *s)

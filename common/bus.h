@@ -60,6 +60,12 @@ void bus_close(struct bus_sock **sp); /* not inside its own callback */
  * PING; the lost peer answers -EHOSTUNREACH. */
 void bus_on_link(struct bus_sock *s, void (*fn)(void *arg, bool connected), void *arg);
 
+/* Inside a bus_recv_fn: keeps a whole frame beyond the call without a copy of it; its data stays where it is. NULL
+ * when `data` is not the begin of a frame of the message being delivered, or the frame is small: copy it. */
+struct bus_kept;
+struct bus_kept *bus_keep(struct bus *b, const void *data);
+void bus_kept_free(struct bus_kept **kp); /* NULL is allowed */
+
 /* Sends frames (copied) to `peer` (ROUTER) or NULL. 0, or -EAGAIN (full or no connection), -EHOSTUNREACH
  * (unknown peer). Never blocks. */
 int bus_send(struct bus_sock *s, const void *peer, size_t peer_len, const struct bus_frame *frames, unsigned n);

@@ -18,6 +18,8 @@
 
 enum sock_kind { KIND_PEER, KIND_ZAP, KIND_MONITOR };
 
+struct bus_message;
+
 struct bus_sock {
     struct bus *bus;
     struct bus_sock *next;
@@ -57,8 +59,9 @@ struct bus {
     struct resolver *resolver; /* exists from the first endpoint by name on */
     struct bus_sock *socks;
     bool is_in_hook;
-    struct bus_sock *reading; /* the socket whose callback runs */
-    char *curve_dir;          /* NULL = no CURVE */
+    struct bus_sock *reading;      /* the socket whose callback runs */
+    struct bus_message *delivered; /* to that callback */
+    char *curve_dir;               /* NULL = no CURVE */
     const char *role;
     uint8_t public_key[KEY_BYTES], secret_key[KEY_BYTES];
     struct zap *zap; /* exists from the first bus_bind with CURVE on */

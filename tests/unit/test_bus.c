@@ -27,6 +27,10 @@ struct scene {
     char last_role[32], last_text[64];
     char peer[BUS_PEER_MAX];
     size_t peer_len;
+    struct bus_kept *kept; /* of the latest message, if is_keeping and it could be kept */
+    const char *kept_data;
+    size_t kept_len;
+    bool is_keeping;
     unsigned server_got, client_got, links_up, links_down, subscriptions, failed_echoes;
     bool is_echoing;
 };
@@ -88,6 +92,13 @@ static void on_server(void *arg, const void *peer, size_t peer_len, const char *
              (const char *)frames[n - 1].data);
     memcpy(sc->peer, peer, peer_len);
     sc->peer_len = peer_len;
+    if (sc->is_keeping) {
+        bus_kept_free(&sc->kept);
+        sc->kept_data = frames[n - 1].data;
+        sc->kept_len = frames[n - 1].len;
+        sc->kept = bus_keep(sc->server, frames[n - 1].data);
+        assert_null(bus_keep(sc->server, (const char *)frames[n - 1].data + 1));
+    }
     if (sc->is_echoing && bus_send(sc->router, peer, peer_len, frames, n) != 0)
         sc->failed_echoes++;
     look(sc);
@@ -322,6 +333,34 @@ TEST_WITH(test_payloads_are_taken_over, set_up, tear_down)
         assert_int_equal(bus_send_take(sc->dealer, NULL, 0, f, 2), 0);
     }
     assert_true(run_until(sc, has_a_hundred, PATIENCE_MS));
+}
+
+static bool has_one(struct scene *sc)
+{
+    return sc->server_got >= 1;
+}
+
+TEST_WITH(test_a_large_frame_is_kept_without_a_copy, set_up, tear_down)
+{
+    struct scene *sc = *state;
+    start_server(sc);
+    start_client(sc);
+    assert_true(run_until(sc, is_up, PATIENCE_MS));
+    assert_null(bus_keep(sc->server, "no message is being delivered"));
+    sc->is_keeping = true;
+    char *payload = xmalloc(300000);
+    memset(payload, 'k', 300000);
+    struct bus_frame f[] = {text_frame("head"), {payload, 300000}};
+    assert_int_equal(bus_send_take(sc->dealer, NULL, 0, f, 2), 0);
+    assert_true(run_until(sc, has_one, PATIENCE_MS));
+    assert_non_null(sc->kept);
+    assert_int_equal(sc->kept_len, 300000);
+    assert_true(sc->kept_data[0] == 'k' && memcmp(sc->kept_data, sc->kept_data + 1, 299999) == 0);
+    sc->server_got = 0;
+    assert_int_equal(send_text(sc->dealer, "small"), 0);
+    assert_true(run_until(sc, has_one, PATIENCE_MS));
+    assert_null(sc->kept);
+    sc->is_keeping = false;
 }
 
 static bool has_malformed(struct scene *sc)
