@@ -48,6 +48,7 @@ struct dispatcher {
     struct logins *logins;
     struct lookups *lookups;
     struct robots *robots;
+    struct helds *helds;
     struct health_sub *health_sub;
     struct leases *leases;
     struct migrations *migrations;

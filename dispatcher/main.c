@@ -21,6 +21,7 @@
 #include "dispatcher/robot/boot_check.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/health_sub.h"
+#include "dispatcher/robot/held.h"
 #include "dispatcher/robot/mute.h"
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/robot/robots.h"
@@ -144,6 +145,7 @@ static bool parts_build(struct dispatcher *d)
     d->summaries = summaries_new(d);
     d->batches = batches_new(d);
     d->robots = robots_new(d);
+    d->helds = helds_new();
     d->leases = leases_new(d);
     d->logins = logins_new();
     d->lookups = lookups_new(d);
@@ -196,6 +198,7 @@ static void parts_drop(struct dispatcher *d)
     activity_destroy(&d->activity);
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);
+    helds_destroy(d);
     requests_destroy(&d->requests);
     bulkheads_destroy(&d->bulkheads);
     summaries_destroy(&d->summaries);

@@ -11,6 +11,7 @@
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/news.h"
 #include "dispatcher/robot/boot_check.h"
+#include "dispatcher/robot/held.h"
 #include "dispatcher/robot/silence.h"
 #include "dispatcher/wire/peer.h"
 
@@ -478,7 +479,7 @@ void robots_all_unknown(struct dispatcher *d)
         d->robots->known[i].robot.verdict = VERDICT_UNKNOWN;
 }
 
-unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
+unsigned robots_candidates(struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
                            unsigned n_except)
 {
     unsigned n = 0, all = d->robots->n,
@@ -492,8 +493,10 @@ unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, un
         for (unsigned e = 0; e < n_except; e++)
             is_left_out |= except[e] == r->id;
         if (!is_left_out)
-            out[n++] = (struct candidate){r->id, r->last_judged == VERDICT_SUSPECT || r->is_mute || r->is_two};
+            out[n++] = (struct candidate){.robot_id = r->id,
+                                          .rank = r->last_judged == VERDICT_SUSPECT || r->is_mute || r->is_two};
     }
+    helds_write(d, out, n);
     return n;
 }
 
@@ -520,7 +523,7 @@ void robots_not_full(struct dispatcher *d, uint32_t robot_id)
         backoff_clear(&k->robot.full);
 }
 
-void robots_room(const struct dispatcher *d, struct work_room *room)
+void robots_room(struct dispatcher *d, struct work_room *room)
 {
     room->kept_back_percent = (unsigned)d->conf->queue_interactive_percent;
     room->logins_per_robot = (unsigned)d->conf->queue_robot_logins;

@@ -32,8 +32,8 @@ const struct robot *robot_by_url(const struct dispatcher *d,
 void robots_each(struct dispatcher *d, void (*fn)(struct dispatcher *d, const struct robot *r, void *arg),
                  void *arg);
 /* Candidates for a log-in: wanted active, not full, not down (by its verdict, or by the last one when unknown),
- * not in `except`; rank 1 = suspect. */
-unsigned robots_candidates(const struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
+ * not in `except`; rank 1 = suspect. What is known of their places stands with them. */
+unsigned robots_candidates(struct dispatcher *d, struct candidate *out, unsigned max, const uint32_t *except,
                            unsigned n_except);
 /* Takes a verdict from healthd. Calls migrate_robot_changed() on down, on
  * a new boot and on recovery. */
@@ -42,7 +42,7 @@ void robots_judged(struct dispatcher *d, const struct health_row *row);
  * log-ins. */
 uint32_t robots_full(struct dispatcher *d, uint32_t robot_id, uint64_t asked_ms);
 void robots_not_full(struct dispatcher *d, uint32_t robot_id);
-void robots_room(const struct dispatcher *d, struct work_room *room); /* as the queue sees them now */
+void robots_room(struct dispatcher *d, struct work_room *room); /* as the queue sees them now */
 unsigned robots_n_full(const struct dispatcher *d); /* robots without log-ins at present because they are full */
 void robots_all_unknown(struct dispatcher *d);      /* every publisher is silent */
 /* Takes a boot id from the robot's answer to a request of asked_ms. A new boot id is checked (boot_check.c) before

@@ -205,8 +205,24 @@ void store_adopt(struct db *db, void *op);
 #define CANDIDATES_MAX 1024
 struct candidate {
     uint32_t robot_id;
-    uint8_t rank;
-};                                                /* rank 0 preferred (up/unknown as last judged), 1 suspect */
+    uint8_t rank; /* 0 preferred (up/unknown as last judged), 1 suspect */
+    /* As the dispatcher counted lately: the number of its count, and of places that are held. 0 = it has not counted: whoever needs it
+     * counts. All candidates of an op are of one count. */
+    uint32_t counted, capacity, used;
+};
+
+#define HELD_MAX 4096 /* robots */
+struct
+    store_held { /* how many places of each robot are held: counted for all log-ins, so that none counts for itself */
+    uint64_t all;
+    unsigned n;
+    struct robot_held {
+        uint32_t robot_id, capacity, used; /* capacity 0: it may not be given a log-in */
+    } row[HELD_MAX];                       /* in the order of their ids */
+    enum store_rc rc;
+};
+void store_held(struct db *db, void *op);
+
 struct work_room {                                /* the robots that queued work may go to */
     unsigned n_full;                              /* they said they are full and are not asked now */
     unsigned kept_back_percent, logins_per_robot; /* as in store_claim */
@@ -493,13 +509,18 @@ struct store_rescue { /* takes over expired leases (new token), SKIP LOCKED */
     enum store_rc rc;
 };
 void store_rescue(struct db *db, void *op);
-struct store_leases_expire { /* leases of `holder` expire now */
+struct store_orphans { /* `holder` has a new boot: leases of its other boots expire now */
     char holder[NAME_ROOM], boot_id[65];
-    bool is_own; /* those of this boot, which ends; else those of its other boots, which have ended */
     uint64_t n;
     enum store_rc rc;
 };
-void store_leases_expire(struct db *db, void *op);
+void store_orphans(struct db *db, void *op);
+struct store_resign { /* we stop: what we still hold expires now */
+    char holder[NAME_ROOM], boot_id[65];
+    uint64_t n;
+    enum store_rc rc;
+};
+void store_resign(struct db *db, void *op);
 
 /* ---- robots ------------------------------------------------------------------------------------------------- */
 

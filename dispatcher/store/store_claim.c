@@ -34,39 +34,70 @@ static void items_forget(struct claim *c)
 
 /* ---- what there is room for --------------------------------------------------------------------------------- */
 
-static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
+static uint32_t usable_of(const struct store_claim *op, uint32_t capacity)
+{
+    return capacity - (uint32_t)((uint64_t)capacity * op->kept_back_percent / 100);
+}
+
+/* -1 = it is not there. */
+static int load_index(const struct claim *c, uint32_t robot_id)
+{
+    for (unsigned i = 0; i < c->n_loads; i++)
+        if (c->load[i].robot_id == robot_id)
+            return (int)i;
+    return -1;
+}
+
+/* The log-ins under way by robot, which are counted here: with GROUP BY the server reads each once more. */
+static enum db_rc room_without_opening(struct db *db, struct claim *c)
+{
+    TRY(db_query(
+        db,
+        "SELECT robot_id FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IS NOT NULL",
+        ""));
+    while (db_next(db)) {
+        int i = load_index(c, (uint32_t)db_u64(db, 0));
+        if (i >= 0 && c->left[i])
+            c->left[i]--;
+    }
+    for (unsigned i = 0; i < c->n_loads; i++)
+        if (c->room[i] > c->left[i])
+            c->room[i] = c->left[i];
+    return DB_OK;
+}
+
+static enum db_rc room_by(struct db *db, struct claim *c, unsigned *room)
 {
     struct store_claim *op = c->op;
     *room = 0;
-    TRY(loads_read(db, op->candidate, op->n_candidates, c->load, &c->n_loads));
     if (!c->n_loads)
         return DB_OK;
     for (unsigned i = 0; i < c->n_loads; i++) {
         struct load *l = &c->load[i];
-        uint64_t used = l->used;
-        if (l->over)
-            TRY(load_count_locked(db, l->robot_id, &used));
-        c->usable[i] = l->capacity - (unsigned)((uint64_t)l->capacity * op->kept_back_percent / 100);
-        c->room[i] = c->usable[i] > used ? (unsigned)(c->usable[i] - used) : 0;
-        if (c->room[i] > op->logins_per_robot)
-            c->room[i] = op->logins_per_robot;
+        c->usable[i] = usable_of(op, l->capacity);
+        c->room[i] = c->usable[i] > l->used ? c->usable[i] - l->used : 0;
+        c->left[i] = op->logins_per_robot;
+        *room += c->room[i];
     }
-    TRY(db_query(
-        db,
-        "SELECT robot_id, COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IS NOT NULL "
-        "GROUP BY robot_id ORDER BY NULL",
-        ""));
-    while (db_next(db))
-        for (unsigned i = 0; i < c->n_loads; i++)
-            if (c->load[i].robot_id == db_u64(db, 0)) {
-                uint64_t opening = db_u64(db, 1), most = op->logins_per_robot;
-                unsigned left = most > opening ? (unsigned)(most - opening) : 0;
-                if (c->room[i] > left)
-                    c->room[i] = left;
-            }
+    if (!*room)
+        return DB_OK;
+    TRY(room_without_opening(db, c));
+    *room = 0;
     for (unsigned i = 0; i < c->n_loads; i++)
         *room += c->room[i];
     return DB_OK;
+}
+
+static enum db_rc room_read(struct db *db, struct claim *c, unsigned *room)
+{
+    struct store_claim *op = c->op;
+    bool is_counted = op->n_candidates && op->candidate[0].counted;
+    TRY(loads_read(db, op->candidate, op->n_candidates, c->load, &c->n_loads));
+    TRY(room_by(db, c, room));
+    if (*room || !is_counted)
+        return DB_OK;
+    TRY(loads_read_free(db, op->candidate, op->n_candidates, op->kept_back_percent, c->load, &c->n_loads));
+    return room_by(db, c, room); /* that there is none is said only by a look of now */
 }
 
 /* ---- the items ---------------------------------------------------------------------------------------------- */
@@ -155,49 +186,106 @@ static struct load *load_choose(struct claim *c)
     return best;
 }
 
-/* Of `wanted` log-ins, those that the robot may be given beside what other claims gave it meanwhile. */
-static enum db_rc logins_limit(struct db *db, const struct claim *c, const struct load *l, unsigned *wanted)
+static int by_id(const void *a, const void *b)
 {
-    uint64_t opening, most = c->op->logins_per_robot;
-    if (most >= c->usable[l - c->load]) /* its places are the limit */
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static unsigned chosen_index(const struct chosen *r, uint32_t robot_id)
+{
+    const uint32_t *at = bsearch(&robot_id, r->id, r->n, sizeof(*r->id), by_id);
+    CHECK(at, "robot %u was not chosen", robot_id);
+    return (unsigned)(at - r->id);
+}
+
+/* A robot that may not be given a log-in any more gets none. */
+static enum db_rc chosen_look(struct db *db, struct claim *c, struct chosen *r)
+{
+    unsigned n = 0;
+    r->n = 0;
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->item[i].fate == FATE_GO)
+            r->id[n++] = c->item[i].robot_id;
+    qsort(r->id, n, sizeof(*r->id), by_id);
+    for (unsigned i = 0; i < n; i++)
+        if (!i || r->id[i] != r->id[i - 1])
+            r->id[r->n++] = r->id[i];
+    memset(r->wanted, 0, sizeof(r->wanted));
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->item[i].fate == FATE_GO)
+            r->wanted[chosen_index(r, c->item[i].robot_id)]++;
+    TRY(robots_look(db, r->id, r->n, r->look));
+    for (unsigned i = 0; i < r->n; i++) {
+        r->usable[i] = usable_of(c->op, r->look[i].capacity);
+        if (!r->look[i].is_wanted)
+            r->wanted[i] = 0;
+    }
+    return DB_OK;
+}
+
+/* Sessions above a robot's capacity take places that look free. */
+static enum db_rc over_limit(struct db *db, struct chosen *r)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        if (r->look[i].is_over && r->wanted[i])
+            TRY(room_count_locked(db, r->id[i], r->look[i].capacity, r->look[i].capacity - r->usable[i],
+                                  r->wanted[i], &r->wanted[i]));
+    return DB_OK;
+}
+
+/* Of the log-ins wanted, those that each robot may be given beside what other claims gave it meanwhile. Where its places are the limit
+ * nothing is counted. */
+static enum db_rc logins_limit(struct db *db, const struct claim *c, struct chosen *r)
+{
+    uint64_t id[QUEUE_CLAIM_MAX];
+    unsigned at[QUEUE_CLAIM_MAX], opening[QUEUE_CLAIM_MAX] = {0}, n = 0, most = c->op->logins_per_robot;
+    for (unsigned i = 0; i < r->n; i++)
+        if (r->wanted[i] && most < r->usable[i]) {
+            at[n] = i;
+            id[n++] = r->id[i];
+        }
+    if (!n)
         return DB_OK;
-    TRY(opening_count_locked(db, l->robot_id, &opening));
-    if (opening + *wanted > most)
-        *wanted = most > opening ? (unsigned)(most - opening) : 0;
+    TRY(opening_count_locked(db, id, n, opening));
+    for (unsigned i = 0; i < n; i++) {
+        unsigned left = most > opening[i] ? most - opening[i] : 0;
+        if (r->wanted[at[i]] > left)
+            r->wanted[at[i]] = left;
+    }
     return DB_OK;
 }
 
 /* What another claim takes meanwhile is not counted yet: that no claim looks above `usable` keeps the others' places for them. */
-static enum db_rc slots_take(struct db *db, struct claim *c, const struct load *l)
+static enum db_rc slots_take(struct db *db, struct claim *c, const struct chosen *r, unsigned at)
 {
-    unsigned wanted = 0;
-    for (unsigned i = 0; i < c->n; i++)
-        wanted += c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id;
-    if (!wanted)
-        return DB_OK;
-    TRY(logins_limit(db, c, l, &wanted));
-    TRY(db_query(
-        db,
-        "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
-        "FOR UPDATE SKIP LOCKED",
-        "uuu", (uint64_t)l->robot_id, (uint64_t)c->usable[l - c->load], (uint64_t)wanted));
-    for (unsigned i = 0; i < c->n; i++)
-        if (c->item[i].fate == FATE_GO && c->item[i].robot_id == l->robot_id) {
-            if (db_next(db)) {
-                c->item[i].slot = (uint32_t)db_u64(db, 0);
-                loads_taken(l->robot_id);
-            } else {
-                c->item[i].fate = FATE_LEAVE;
-                loads_forget();
-            }
+    if (r->wanted[at])
+        TRY(db_query(
+            db,
+            "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
+            "FOR UPDATE SKIP LOCKED",
+            "uuu", (uint64_t)r->id[at], (uint64_t)r->usable[at], (uint64_t)r->wanted[at]));
+    for (unsigned i = 0, found = 0; i < c->n; i++) {
+        struct item *it = &c->item[i];
+        if (it->fate != FATE_GO || it->robot_id != r->id[at])
+            continue;
+        strcpy(it->worker, r->look[at].name);
+        if (found < r->wanted[at] && db_next(db)) {
+            it->slot = (uint32_t)db_u64(db, 0);
+            loads_taken(it->robot_id);
+            found++;
+        } else {
+            it->fate = FATE_LEAVE;
+            if (r->look[at].is_wanted && found < r->wanted[at])
+                loads_full(it->robot_id);
         }
-    while (db_next(db))
-        ;
+    }
     return DB_OK;
 }
 
 static enum db_rc places_take(struct db *db, struct claim *c)
 {
+    struct chosen *r = &c->chosen;
     for (unsigned i = 0; i < c->n; i++) {
         struct item *it = &c->item[i];
         if (it->fate != FATE_GO)
@@ -208,20 +296,11 @@ static enum db_rc places_take(struct db *db, struct claim *c)
         else
             it->fate = FATE_LEAVE;
     }
-    for (unsigned i = 0; i < c->n_loads; i++)
-        TRY(slots_take(db, c, &c->load[i]));
-    for (unsigned i = 0; i < c->n_loads; i++) {
-        char worker[NAME_ROOM];
-        bool is_used = false;
-        for (unsigned k = 0; k < c->n; k++)
-            is_used |= c->item[k].fate == FATE_GO && c->item[k].robot_id == c->load[i].robot_id;
-        if (!is_used)
-            continue;
-        worker_name(db, c->load[i].robot_id, worker);
-        for (unsigned k = 0; k < c->n; k++)
-            if (c->item[k].robot_id == c->load[i].robot_id)
-                strcpy(c->item[k].worker, worker);
-    }
+    TRY(chosen_look(db, c, r));
+    TRY(over_limit(db, r));
+    TRY(logins_limit(db, c, r));
+    for (unsigned i = 0; i < r->n; i++)
+        TRY(slots_take(db, c, r, i));
     return DB_OK;
 }
 

@@ -32,12 +32,21 @@ struct item {
     struct buf params, credentials;
     struct refused_before refused;
     uint64_t created_s, epoch, session_ref;
-    int64_t waited_ms; /* since it could have begun */
-    bool has_epoch;
+    int64_t waited_ms;         /* since it could have begun */
+    bool has_epoch, is_raised; /* is_raised: its epoch was made here, and is that of the log-in */
     uint32_t robot_id, slot;
     char worker[NAME_ROOM];
     uint64_t met_job_id, met_ref;
     char met_session_id[SESSION_ID_ROOM];
+};
+
+/* The robots of the items, as they are now. */
+struct chosen {
+    unsigned n;
+    uint32_t id[QUEUE_CLAIM_MAX]; /* ascending: locked in this order */
+    unsigned wanted[QUEUE_CLAIM_MAX],
+        usable[QUEUE_CLAIM_MAX]; /* log-ins that it is to get; slots from 1 to this one */
+    struct robot_look look[QUEUE_CLAIM_MAX];
 };
 
 struct item_key {
@@ -56,7 +65,9 @@ struct claim {
     struct load load[CANDIDATES_MAX];
     unsigned room[CANDIDATES_MAX];   /* of load[i]: queued log-ins that it may be given */
     unsigned usable[CANDIDATES_MAX]; /* of load[i]: slots from 1 to this one; those above are kept back */
+    unsigned left[CANDIDATES_MAX];   /* of load[i]: log-ins that may run there beside those that do */
     unsigned n_loads;
+    struct chosen chosen;
     struct claim_gate *gates; /* store_hold.c's: portals that do not let everything through */
     unsigned n_gates;
 };

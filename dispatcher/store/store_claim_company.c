@@ -24,7 +24,8 @@ static enum db_rc epochs_take(struct db *db, struct claim *c)
     uint64_t ids[QUEUE_CLAIM_MAX];
     GATHER(c, company_id, ids);
     TRY(db_query_in_u64(
-        db, "SELECT company_id, portal, epoch FROM chasqui_epochs WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
+        db,
+        "SELECT company_id, portal, epoch FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
         ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
@@ -72,18 +73,22 @@ static enum db_rc epochs_lock(struct db *db, struct claim *c)
     if (!keep_rows(c, has_no_epoch))
         return DB_OK;
     GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(db, "SELECT company_id, portal FROM chasqui_epochs WHERE company_id IN (%s)", ids,
-                        c->n_rows, ""));
+    TRY(db_query_in_u64(
+        db, "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s)", ids,
+        c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)
             if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL)))
                 c->row[i]->fate = FATE_BACK; /* it is there, and locked */
     if (!keep_rows(c, goes))
         return DB_OK;
-    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 0)", "us",
+    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 1)", "us",
                 c->n_rows, fill_company, c));
-    if (db_affected(db) == c->n_rows)
-        return DB_OK; /* nobody else can have them: their epoch is 0 */
+    if (db_affected(db) == c->n_rows) { /* nobody else can have them: they are raised already */
+        for (unsigned i = 0; i < c->n_rows; i++)
+            c->row[i]->is_raised = true;
+        return DB_OK;
+    }
     TRY(epochs_take(db, c));
     for (unsigned i = 0; i < c->n_rows; i++)
         if (!c->row[i]->has_epoch)

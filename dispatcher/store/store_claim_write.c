@@ -128,13 +128,14 @@ static enum db_rc epochs_raise(struct db *db, const struct claim *c)
     for (unsigned i = 0; i < c->n_rows; i++) {
         unsigned n = 0;
         for (unsigned k = i; k < c->n_rows && !is_done[i]; k++)
-            if (strcmp(c->row[k]->portal, c->row[i]->portal) == 0) {
+            if (!c->row[k]->is_raised && strcmp(c->row[k]->portal, c->row[i]->portal) == 0) {
                 companies[n++] = c->row[k]->company_id;
                 is_done[k] = k != i;
             }
         if (n)
             TRY(db_exec_in_u64(
-                db, "UPDATE chasqui_epochs SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)",
+                db,
+                "UPDATE chasqui_epochs FORCE INDEX (PRIMARY) SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)",
                 companies, n, "s", c->row[i]->portal));
     }
     return DB_OK;
@@ -223,15 +224,18 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
         "epoch) VALUES (?, ?, ?, ?, ?, 1, {new session.open}, NOW(6), ?, ?)",
         "uuuusuu", c->n_rows, fill_session, c));
     GATHER(c, job_id, ids);
-    TRY(db_query_in_u64(db, "SELECT id, current_job_id FROM chasqui_sessions WHERE current_job_id IN (%s)", ids,
-                        c->n_rows, ""));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT id, current_job_id FROM chasqui_sessions FORCE INDEX (current_job) WHERE current_job_id IN (%s)",
+        ids, c->n_rows, ""));
     while (db_next(db)) {
         struct item *it = claim_row_of_job(c, db_u64(db, 1));
         if (it)
             it->session_ref = db_u64(db, 0);
     }
     TRY(db_bulk(
-        db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+        db,
+        "UPDATE chasqui_places FORCE INDEX (PRIMARY) SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
         "uuu", c->n_rows, fill_place, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;

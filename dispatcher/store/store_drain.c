@@ -17,11 +17,13 @@
 #define AT_ONCE 64
 
 /* Places that are free elsewhere and that no planned migration will take. */
-static enum db_rc room_read(struct db *db, const struct store_drain *op, uint64_t *room)
+static enum db_rc room_read(struct db *db, struct store_drain *op, uint64_t *room)
 {
     struct load *load = xcalloc(CANDIDATES_MAX, sizeof(*load));
     unsigned n = 0;
     *room = 0;
+    for (unsigned i = 0; i < op->n_candidates; i++)
+        op->candidate[i].counted = 0; /* counted now: what is planned has to find its place */
     loads_forget();
     enum db_rc rc = op->n_candidates ? loads_read(db, op->candidate, op->n_candidates, load, &n) : DB_OK;
     for (unsigned i = 0; rc == DB_OK && i < n; i++)

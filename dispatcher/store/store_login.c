@@ -116,7 +116,7 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     struct store_reserve *op = arg;
     bool there;
     enum db_rc rc;
-    char worker[NAME_ROOM];
+    struct place place;
     TRY(db_query(db, "SELECT job_id FROM chasqui_jobs WHERE job_uid = ?", "s", op->job_uid));
     if (db_next(db)) {
         op->outcome = RESERVE_DUP_UID;
@@ -143,33 +143,32 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
             return DB_OK;
         }
     }
-    TRY(db_exec(
-        db,
-        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, created_at, updated_at, "
-        "available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.reserve}, ?, 1, {now created_at}, {now updated_at}, {now available_at}, "
-        "{now started_at}{payload value}{user value})",
-        USER_TYPES(db, "sussu"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority,
-        op->user_id));
-    op->job_id = db_insert_id(db);
-    op->epoch++;
-    rc = db_exec(
-        db,
-        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, epoch) "
-        "VALUES (?, 1, ?, ?, ?, 1, {new session.open}, NOW(6), ?)",
-        "uuusu", op->job_id, op->job_id, op->company_id, op->portal, op->epoch);
-    if (rc == DB_DUP)
-        TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
-    TRY(rc);
-    op->session_ref = db_insert_id(db);
-    TRY(place_take(db, op->candidate, op->n_candidates, false, op->session_ref, &op->robot_id, &op->slot));
+    TRY(place_find(db, op->candidate, op->n_candidates, false, &place));
+    op->robot_id = place.robot_id;
+    op->slot = place.slot;
     if (!op->robot_id) {
         op->outcome = RESERVE_NO_PLACE;
         return DB_DUP; /* rolls back: nothing is written */
     }
-    TRY(db_exec(db, "UPDATE chasqui_sessions SET robot_id = ? WHERE id = ?", "uu", (uint64_t)op->robot_id,
-                op->session_ref));
-    TRY(db_exec(db, "UPDATE portal_jobs SET worker = ? WHERE id = ?", "su", worker_name(db, op->robot_id, worker),
-                op->job_id));
+    TRY(db_exec(
+        db,
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, priority, attempts, worker, created_at, updated_at, "
+        "available_at, started_at{payload}{user}) VALUES (?, ?, ?, ?, {new job.reserve}, ?, 1, ?, {now created_at}, {now updated_at}, {now available_at}, "
+        "{now started_at}{payload value}{user value})",
+        USER_TYPES(db, "sussus"), op->job_uid, op->company_id, op->portal, op->action, (uint64_t)op->priority,
+        place.worker, op->user_id));
+    op->job_id = db_insert_id(db);
+    op->epoch++;
+    rc = db_exec(
+        db,
+        "INSERT INTO chasqui_sessions (job_id, generation, current_job_id, company_id, portal, live, state, since, robot_id, epoch) "
+        "VALUES (?, 1, ?, ?, ?, 1, {new session.open}, NOW(6), ?, ?)",
+        "uuusuu", op->job_id, op->job_id, op->company_id, op->portal, (uint64_t)op->robot_id, op->epoch);
+    if (rc == DB_DUP)
+        TRY(job_numbers_lift(db, op->job_id, op->company_id, op->portal, op->action));
+    TRY(rc);
+    op->session_ref = db_insert_id(db);
+    TRY(place_hold(db, &place, op->session_ref));
     rc = db_exec(
         db,
         "INSERT INTO chasqui_jobs (job_id, job_uid, kind, company_id, portal, params, remember, token_id, request_id) VALUES "
@@ -185,7 +184,7 @@ static enum db_rc reserve_tx(struct db *db, void *arg)
     TRY(rc);
     TRY(epoch_set(db, op->company_id, op->portal, op->epoch));
     TRY(lease_insert(db, op->job_id, "login", op->session_ref, &op->lease));
-    TRY(event_add(db, op->job_id, "started", worker, op->lease.holder, NULL));
+    TRY(event_add(db, op->job_id, "started", place.worker, op->lease.holder, NULL));
     TRY(credentials_read(db, op));
     op->outcome = RESERVE_OK;
     return key_keep(db, op, op->job_id);
@@ -240,7 +239,10 @@ static enum db_rc again_tx(struct db *db, void *arg)
     } else {
         TRY(db_exec(db, "UPDATE chasqui_places SET {become place.free} WHERE session_ref = ?", "u",
                     op->session_ref));
-        TRY(place_take(db, op->candidate, op->n_candidates, migration, op->session_ref, &op->robot_id, &op->slot));
+        struct place place;
+        TRY(place_take(db, op->candidate, op->n_candidates, migration, op->session_ref, &place));
+        op->robot_id = place.robot_id;
+        op->slot = place.slot;
         if (!op->robot_id) {
             op->outcome = RESERVE_NO_PLACE;
             return DB_DUP; /* rolls back: the old place is kept */
@@ -345,7 +347,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
         return DB_DUP; /* rolls back: the lease stays ours */
     }
     if (!op->item.is_round) /* its next attempt may begin with another log-in */
-        TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ?", "u", op->job_id));
+        TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ? AND params IS NOT NULL", "u",
+                    op->job_id));
     if (op->lifts)
         TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", company_id,
                     portal));

@@ -49,15 +49,18 @@ static enum db_rc lock(struct db *db, struct outcome *o)
     uint64_t refs[LOGINS_DONE_MAX], jobs[LOGINS_DONE_MAX], companies[LOGINS_DONE_MAX], opening[LOGINS_DONE_MAX];
     unsigned n_opening = 0;
     ids(op, refs, jobs, companies);
-    TRY(db_query_in_u64(db, "SELECT 1 FROM chasqui_epochs WHERE company_id IN (%s) FOR UPDATE", companies, op->n,
-                        ""));
     TRY(db_query_in_u64(db,
-                        "SELECT job_id FROM chasqui_sessions WHERE id IN (%s) AND state = 'opening' FOR UPDATE",
-                        refs, op->n, ""));
+                        "SELECT 1 FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE",
+                        companies, op->n, ""));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT job_id FROM chasqui_sessions FORCE INDEX (PRIMARY) WHERE id IN (%s) AND state = 'opening' FOR UPDATE",
+        refs, op->n, ""));
     while (n_opening < LOGINS_DONE_MAX && db_next(db))
         opening[n_opening++] = db_u64(db, 0);
-    TRY(db_query_in_u64(db, "SELECT job_id, token FROM chasqui_leases WHERE job_id IN (%s) FOR UPDATE", jobs,
-                        op->n, ""));
+    TRY(db_query_in_u64(
+        db, "SELECT job_id, token FROM chasqui_leases FORCE INDEX (PRIMARY) WHERE job_id IN (%s) FOR UPDATE", jobs,
+        op->n, ""));
     while (db_next(db)) {
         size_t len;
         struct store_login_done *one = of_job(op, db_u64(db, 0));
@@ -112,25 +115,11 @@ static enum db_rc leases_end(struct db *db, const struct outcome *o)
     return db_exec_in_u64(db, "DELETE FROM chasqui_leases WHERE job_id IN (%s)", jobs, o->n, "");
 }
 
-/* A statement for each batch that has items here. */
-static enum db_rc items_end(struct db *db, const struct outcome *o)
+static void fill_item(void *arg, unsigned row, struct db_cell *cells)
 {
-    uint64_t idx[LOGINS_DONE_MAX];
-    bool is_done[LOGINS_DONE_MAX] = {false};
-    for (unsigned i = 0; i < o->n; i++) {
-        uint64_t batch_id = o->held[i]->item.batch_id;
-        unsigned n = 0;
-        for (unsigned k = i; k < o->n && !is_done[i]; k++)
-            if (o->held[k]->item.batch_id == batch_id) {
-                idx[n++] = o->held[k]->item.idx;
-                is_done[k] = k != i;
-            }
-        if (n)
-            TRY(db_exec_in_u64(
-                db, "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx IN (%s)", idx,
-                n, "u", batch_id));
-    }
-    return DB_OK;
+    const struct store_login_done *one = ((struct outcome *)arg)->held[row];
+    cells[0].n = one->item.batch_id;
+    cells[1].n = one->item.idx;
 }
 
 static enum db_rc done_tx(struct db *db, void *arg)
@@ -161,7 +150,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
         "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms, robot_status) VALUES (?, "
         "NOW(6), 'done', ?, ?, ?, ?, ?, ?)",
         "ususuuN", o->n, fill_event, o));
-    TRY(items_end(db, o));
+    TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx = ?", "uu",
+                o->n, fill_item, o));
     for (unsigned i = 0; i < o->n; i++)
         o->held[i]->outcome = LOGIN_DONE_OK;
     return DB_OK;

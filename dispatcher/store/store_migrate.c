@@ -234,9 +234,8 @@ static enum db_rc begin(struct db *db, struct claim_one *c, const struct session
     struct migrate_claimed *got = &op->got[op->n];
     struct candidate others[CANDIDATES_MAX];
     unsigned n = 0;
-    uint32_t slot;
     uint64_t epoch;
-    char worker[NAME_ROOM];
+    struct place place;
     bool first = row->state == SESSION_ACTIVE;
     for (unsigned i = 0; i < op->n_candidates; i++)
         if (!first || op->candidate[i].robot_id != row->robot_id)
@@ -264,7 +263,8 @@ static enum db_rc begin(struct db *db, struct claim_one *c, const struct session
         got->session_ref = row->ref;
         TRY(left_behind(db, row->job_id, &got->old));
     }
-    TRY(place_take(db, others, n, true, got->session_ref, &got->robot_id, &slot));
+    TRY(place_take(db, others, n, true, got->session_ref, &place));
+    got->robot_id = place.robot_id;
     if (!got->robot_id)
         return DB_DUP; /* no place: all of it rolls back, the session waits as it was */
     got->job_id = row->job_id;
@@ -280,8 +280,7 @@ static enum db_rc begin(struct db *db, struct claim_one *c, const struct session
         db_str_copy(db, 0, got->action, sizeof(got->action));
         db_str_copy(db, 1, got->job_uid, sizeof(got->job_uid));
     }
-    TRY(event_add(db, row->job_id, "migration_started", worker_name(db, got->robot_id, worker), op->lease.holder,
-                  c->due.reason));
+    TRY(event_add(db, row->job_id, "migration_started", place.worker, op->lease.holder, c->due.reason));
     c->claimed = true;
     return DB_OK;
 }

@@ -6,8 +6,13 @@
  */
 #include "dispatcher/store/store_place.h"
 
+#include "common/check.h"
 #include "common/clock.h"
+#include "db/db_list.h"
 #include "db/robot_row.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 /* ---- how full robots are ------------------------------------------------------------------------------------ */
 
@@ -17,44 +22,74 @@ bool load_is_better(const struct load *a, const struct load *b)
     if (a->rank != b->rank)
         return a->rank < b->rank;
     uint64_t left = (uint64_t)a->used * b->capacity, right = (uint64_t)b->used * a->capacity;
-    return left != right ? left < right : a->robot_id < b->robot_id;
+    return left != right ? left < right : a->tie < b->tie;
 }
 
-/* How many places of each robot are held, as counted lately by this database thread. Counting reads all that are held, so the more they
- * are, the longer a count is good for: a hundred for 2 ms, 50,000 for a second. It only says which robot is the best one. That a place is
- * free is seen at the place. */
+/* How many places of each robot are held, as counted lately by this database thread: for log-ins whose dispatcher has not counted them
+ * (store_held()), which is when few are held. It only says which robot is the best one. That a place is free is seen at the place. */
 struct held {
     const struct db *of;
     uint64_t until_ms; /* 0 = to be counted */
     bool is_old;       /* the last loads_read() went by an earlier count */
+    uint32_t counted;  /* the dispatcher's count that it went by; 0 = none */
     unsigned n;
-    struct held_row {
-        uint32_t robot_id, used, top; /* top: the highest slot that is held */
-    } row[CANDIDATES_MAX];
+    struct robot_held row[CANDIDATES_MAX];
 };
 static _Thread_local struct held held;
 #define HELD_A_MS 50 /* places that make a count good for 1 ms more */
 
-static enum db_rc held_count(struct db *db)
+/* What this thread took since the dispatcher's count. Two robots that share a cell forget each other's. */
+#define TAKEN_CELLS 2048
+static _Thread_local struct taken {
+    uint32_t robot_id, counted, n;
+} taken[TAKEN_CELLS];
+
+static struct taken *taken_of(uint32_t robot_id)
 {
-    uint64_t all = 0;
-    held.of = db;
-    held.n = 0;
-    held.until_ms = 0;
+    struct taken *t = &taken[robot_id % TAKEN_CELLS];
+    if (t->robot_id != robot_id || t->counted != held.counted)
+        *t = (struct taken){robot_id, held.counted, 0};
+    return t;
+}
+
+/* It reads each place that is held, once. */
+static enum db_rc held_read(struct db *db, struct store_held *out)
+{
+    out->all = out->n = 0;
     TRY(db_query(
-        db, /* by the index of what is held: free places are not read */
-        "SELECT robot_id, COUNT(*), MAX(slot) FROM chasqui_places FORCE INDEX (session_ref) WHERE session_ref IS NOT NULL GROUP BY robot_id ORDER BY NULL",
-        ""));
-    while (held.n < CANDIDATES_MAX && db_next(db)) {
-        held.row[held.n] =
-            (struct held_row){(uint32_t)db_u64(db, 0), (uint32_t)db_u64(db, 1), (uint32_t)db_u64(db, 2)};
-        all += held.row[held.n++].used;
+        db,
+        "SELECT r.id, " ROBOT_CAPACITY
+        ", (SELECT COUNT(*) FROM chasqui_places p FORCE INDEX (free_places) WHERE p.robot_id = r.id AND p.session_ref IS NOT NULL), " MAY_BE_GIVEN
+        " FROM chasqui_robots r WHERE r.removed = 0 ORDER BY r.id LIMIT ?",
+        "u", (uint64_t)HELD_MAX));
+    while (out->n < HELD_MAX && db_next(db)) {
+        struct robot_held *row = &out->row[out->n++];
+        *row = (struct robot_held){(uint32_t)db_u64(db, 0), db_u64(db, 3) ? (uint32_t)db_u64(db, 1) : 0,
+                                   (uint32_t)db_u64(db, 2)};
+        out->all += row->used;
     }
-    held.until_ms = all < HELD_A_MS ? 0 : clock_ms() + all / HELD_A_MS;
     return DB_OK;
 }
 
-static struct held_row *held_of(uint32_t robot_id)
+void store_held(struct db *db, void *arg)
+{
+    struct store_held *op = arg;
+    op->rc = store_rc_of(db ? held_read(db, op) : DB_GONE);
+}
+
+static enum db_rc held_count(struct db *db)
+{
+    struct store_held *now = xcalloc(1, sizeof(*now));
+    enum db_rc rc = held_read(db, now);
+    held.of = db;
+    held.n = now->n < CANDIDATES_MAX ? now->n : CANDIDATES_MAX;
+    memcpy(held.row, now->row, held.n * sizeof(*held.row));
+    held.until_ms = rc != DB_OK || now->all < HELD_A_MS ? 0 : clock_ms() + now->all / HELD_A_MS;
+    free(now);
+    return rc;
+}
+
+static struct robot_held *held_of(uint32_t robot_id)
 {
     for (unsigned i = 0; i < held.n; i++)
         if (held.row[i].robot_id == robot_id)
@@ -69,52 +104,106 @@ void loads_forget(void)
 
 void loads_taken(uint32_t robot_id)
 {
-    struct held_row *row = held_of(robot_id);
+    struct robot_held *row = held.counted ? NULL : held_of(robot_id);
     if (row)
         row->used++;
+    if (held.counted)
+        taken_of(robot_id)->n++;
+}
+
+void loads_full(uint32_t robot_id)
+{
+    if (held.counted)
+        taken_of(robot_id)->n = UINT32_MAX / 2;
+    else
+        loads_forget();
 }
 
 /* Candidates that have a place by what was counted. */
-static void loads_keep(const struct load *all, unsigned n, struct load *out, unsigned *n_out)
+static void loads_keep(const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
 {
     *n_out = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct held_row *row = held_of(all[i].robot_id);
-        out[*n_out] = all[i];
-        out[*n_out].used = row ? row->used : 0;
-        out[*n_out].over = row && row->top > all[i].capacity;
-        *n_out += out[*n_out].used < all[i].capacity;
+        const struct robot_held *row = held_of(c[i].robot_id);
+        if (row && row->used < row->capacity)
+            out[(*n_out)++] = (struct load){.robot_id = row->robot_id,
+                                            .capacity = row->capacity,
+                                            .used = row->used,
+                                            .rank = c[i].rank,
+                                            .tie = row->robot_id};
+    }
+}
+
+/* By the dispatcher's count, which its threads share: each has its own order of robots that are equally good, or all would take the same. */
+static void loads_estimate(const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
+{
+    static _Thread_local uint32_t salt;
+    held.is_old = true;
+    if (held.counted != c[0].counted)
+        salt = (uint32_t)id_random_u64();
+    held.counted = c[0].counted;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t used = (uint64_t)c[i].used + taken_of(c[i].robot_id)->n;
+        if (used < c[i].capacity)
+            out[(*n_out)++] = (struct load){.robot_id = c[i].robot_id,
+                                            .capacity = c[i].capacity,
+                                            .used = (uint32_t)used,
+                                            .rank = c[i].rank,
+                                            .tie = (c[i].robot_id ^ salt) * 2654435761u};
     }
 }
 
 enum db_rc loads_read(struct db *db, const struct candidate *c, unsigned n, struct load *out, unsigned *n_out)
 {
-    static _Thread_local struct load all[CANDIDATES_MAX];
-    unsigned n_all = 0;
     *n_out = 0;
+    if (n && c[0].counted) {
+        loads_estimate(c, n, out, n_out);
+        return DB_OK;
+    }
+    held.counted = 0;
     held.is_old = held.of == db && clock_ms() < held.until_ms;
     if (!held.is_old)
         TRY(held_count(db));
-    TRY(db_query(
-        db,
-        "SELECT r.id, " ROBOT_CAPACITY
-        " FROM chasqui_robots r WHERE r.removed = 0 AND r.wanted = 'active' AND NOT EXISTS "
-        "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id) ORDER BY r.id",
-        ""));
-    while (db_next(db)) {
-        uint32_t id = (uint32_t)db_u64(db, 0);
-        for (unsigned i = 0; i < n; i++)
-            if (c[i].robot_id == id && n_all < CANDIDATES_MAX) {
-                all[n_all++] = (struct load){id, (uint32_t)db_u64(db, 1), 0, false, c[i].rank, false};
-                break;
-            }
-    }
-    loads_keep(all, n_all, out, n_out);
-    if (n_all && !*n_out && held.is_old) { /* all were full: some place may be free by now */
+    loads_keep(c, n, out, n_out);
+    if (!*n_out && held.is_old) { /* all were full: some place may be free by now */
         held.is_old = false;
         TRY(held_count(db));
-        loads_keep(all, n_all, out, n_out);
+        loads_keep(c, n, out, n_out);
     }
+    return DB_OK;
+}
+
+static const struct candidate *candidate_of(const struct candidate *c, unsigned n, uint32_t robot_id)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (c[i].robot_id == robot_id)
+            return &c[i];
+    return NULL;
+}
+
+enum db_rc loads_read_free(struct db *db, const struct candidate *c, unsigned n, unsigned kept_back_percent,
+                           struct load *out, unsigned *n_out)
+{
+    const struct candidate *of;
+    *n_out = 0;
+    held.is_old = false;
+    TRY(db_query(db,
+                 "SELECT r.id, " ROBOT_CAPACITY
+                 ", (SELECT COUNT(*) FROM chasqui_places p FORCE INDEX (free_places) WHERE p.robot_id = r.id AND "
+                 "p.session_ref IS NULL AND p.slot <= " ROBOT_CAPACITY " - " ROBOT_CAPACITY
+                 " * ? DIV 100) AS free FROM chasqui_robots r WHERE " MAY_BE_GIVEN
+                 " HAVING free > 0 ORDER BY r.id",
+                 "u", (uint64_t)kept_back_percent));
+    while (*n_out < CANDIDATES_MAX && db_next(db))
+        if ((of = candidate_of(c, n, (uint32_t)db_u64(db, 0)))) {
+            uint32_t capacity = (uint32_t)db_u64(db, 1),
+                     kept = (uint32_t)((uint64_t)capacity * kept_back_percent / 100);
+            out[(*n_out)++] = (struct load){.robot_id = of->robot_id,
+                                            .capacity = capacity,
+                                            .used = capacity - kept - (uint32_t)db_u64(db, 2),
+                                            .rank = of->rank,
+                                            .tie = of->robot_id};
+        }
     return DB_OK;
 }
 
@@ -125,22 +214,81 @@ static enum db_rc robot_count_begin(struct db *db, uint32_t robot_id)
     return db_exec(db, "UPDATE chasqui_robots SET counted = counted + 1 WHERE id = ?", "u", (uint64_t)robot_id);
 }
 
-enum db_rc load_count_locked(struct db *db, uint32_t robot_id, uint64_t *used)
+/* A robot whose capacity was lowered, or that holds more than it has, has places above it: are some of them held? */
+static enum db_rc over_look(struct db *db, uint32_t robot_id, struct robot_look *look)
 {
-    TRY(robot_count_begin(db, robot_id));
-    TRY(db_query(db, "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND session_ref IS NOT NULL", "u",
-                 (uint64_t)robot_id));
-    *used = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
+    TRY(db_query(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM chasqui_places FORCE INDEX (PRIMARY) WHERE robot_id = ? AND slot > ? AND session_ref IS NOT NULL)",
+        "uu", (uint64_t)robot_id, (uint64_t)look->capacity));
+    look->is_over = db_next(db) && db_u64(db, 0) != 0;
     return DB_OK;
 }
 
-enum db_rc opening_count_locked(struct db *db, uint32_t robot_id, uint64_t *opening)
+enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, struct robot_look *out)
 {
+    uint64_t ids[DB_LIST_MAX];
+    CHECK(n <= DB_LIST_MAX, "%u robots at once", n);
+    for (unsigned i = 0; i < n; i++) {
+        ids[i] = robot_id[i];
+        out[i] = (struct robot_look){.is_wanted = false};
+    }
+    if (!n)
+        return DB_OK;
+    TRY(db_query_in_u64(
+        db,
+        "SELECT r.id, r.name, " ROBOT_CAPACITY
+        ", (SELECT p.slot FROM chasqui_places p FORCE INDEX (PRIMARY) WHERE p.robot_id = r.id ORDER BY p.slot "
+        "DESC LIMIT 1) > " ROBOT_CAPACITY
+        " FROM chasqui_robots r FORCE INDEX (PRIMARY) WHERE r.id IN (%s) AND " MAY_BE_GIVEN,
+        ids, n, ""));
+    while (db_next(db))
+        for (unsigned i = 0; i < n; i++)
+            if (ids[i] == db_u64(db, 0)) {
+                out[i].is_wanted = true;
+                db_str_copy(db, 1, out[i].name, sizeof(out[i].name));
+                out[i].capacity = (uint32_t)db_u64(db, 2);
+                out[i].is_over = db_u64(db, 3) != 0;
+            }
+    for (unsigned i = 0; i < n; i++)
+        if (out[i].is_over)
+            TRY(over_look(db, robot_id[i], &out[i]));
+    return DB_OK;
+}
+
+/* Each place from 1 to the capacity has a row: what is held is the capacity, without those that are free, and with those above it. No more
+ * free ones are read than it takes. */
+enum db_rc room_count_locked(struct db *db, uint32_t robot_id, uint32_t capacity, uint32_t kept, uint32_t most,
+                             uint32_t *room)
+{
+    *room = 0;
     TRY(robot_count_begin(db, robot_id));
+    TRY(db_query(db,
+                 "SELECT COUNT(*) FROM chasqui_places WHERE robot_id = ? AND slot > ? AND session_ref IS NOT NULL",
+                 "uu", (uint64_t)robot_id, (uint64_t)capacity));
+    uint64_t taken_up = (db_next(db) ? db_u64(db, 0) : capacity) + kept;
     TRY(db_query(
-        db, "SELECT COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id = ?",
-        "u", (uint64_t)robot_id));
-    *opening = db_next(db) ? db_u64(db, 0) : UINT64_MAX;
+        db,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? "
+        "LIMIT ?) f",
+        "uuu", (uint64_t)robot_id, (uint64_t)capacity, taken_up + most));
+    uint64_t free_ones = db_next(db) ? db_u64(db, 0) : 0;
+    *room = free_ones > taken_up ? (uint32_t)(free_ones - taken_up) : 0;
+    return DB_OK;
+}
+
+enum db_rc opening_count_locked(struct db *db, const uint64_t *robot_id, unsigned n, unsigned *opening)
+{
+    TRY(db_exec_in_u64(db,
+                       "UPDATE chasqui_robots FORCE INDEX (PRIMARY) SET counted = counted + 1 WHERE id IN (%s)",
+                       robot_id, n, ""));
+    TRY(db_query_in_u64(
+        db,
+        "SELECT robot_id FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IN (%s)",
+        robot_id, n, ""));
+    while (db_next(db))
+        for (unsigned i = 0; i < n; i++)
+            opening[i] += robot_id[i] == db_u64(db, 0);
     return DB_OK;
 }
 
@@ -160,8 +308,9 @@ static enum db_rc may_migrate_to(struct db *db, uint32_t robot_id, bool *may)
     return DB_OK;
 }
 
+/* Locks a free place of the best robot. *robot_id stays 0 when there is none. */
 static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_loads, bool migrating,
-                                uint64_t session_ref, uint32_t *robot_id, uint32_t *slot)
+                                struct place *out)
 {
     for (;;) {
         struct load *best = NULL;
@@ -170,14 +319,16 @@ static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_lo
                 best = &loads[i];
         if (!best)
             return DB_OK;
+        struct robot_look look;
         best->tried = true;
-        bool may = true;
-        if (migrating)
+        TRY(robots_look(db, &best->robot_id, 1, &look));
+        bool may = look.is_wanted;
+        if (may && migrating)
             TRY(may_migrate_to(db, best->robot_id, &may));
-        if (may && best->over) {
-            uint64_t used;
-            TRY(load_count_locked(db, best->robot_id, &used));
-            may = used < best->capacity;
+        if (may && look.is_over) {
+            uint32_t room;
+            TRY(room_count_locked(db, best->robot_id, look.capacity, 0, 1, &room));
+            may = room > 0;
         }
         if (!may)
             continue;
@@ -185,39 +336,49 @@ static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_lo
             db,
             "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
             "slot LIMIT 1 FOR UPDATE SKIP LOCKED",
-            "uu", (uint64_t)best->robot_id, (uint64_t)best->capacity));
+            "uu", (uint64_t)best->robot_id, (uint64_t)look.capacity));
         if (!db_next(db)) {
-            loads_forget();
+            loads_full(best->robot_id);
             continue;
         }
-        uint64_t found = db_u64(db, 0);
-        TRY(db_exec(
-            db,
-            "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
-            "uuu", session_ref, (uint64_t)best->robot_id, found));
-        if (db_affected(db) != 1)
-            continue;
-        loads_taken(best->robot_id);
-        *robot_id = best->robot_id;
-        *slot = (uint32_t)found;
+        *out = (struct place){best->robot_id, (uint32_t)db_u64(db, 0), ""};
+        strcpy(out->worker, look.name);
         return DB_OK;
     }
 }
 
-enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
-                      uint32_t *robot_id, uint32_t *slot)
+enum db_rc place_find(struct db *db, const struct candidate *c, unsigned n, bool migrating, struct place *out)
 {
     struct load loads[CANDIDATES_MAX];
     unsigned n_loads;
-    *robot_id = *slot = 0;
-    while (n) {
-        TRY(loads_read(db, c, n, loads, &n_loads));
-        TRY(place_of_best(db, loads, n_loads, migrating, session_ref, robot_id, slot));
-        if (*robot_id || !held.is_old)
-            break;
-        loads_forget(); /* none is said only by a count of now */
-    }
+    *out = (struct place){0};
+    if (!n)
+        return DB_OK;
+    TRY(loads_read(db, c, n, loads, &n_loads));
+    TRY(place_of_best(db, loads, n_loads, migrating, out));
+    if (out->robot_id || !held.is_old)
+        return DB_OK;
+    TRY(loads_read_free(db, c, n, 0, loads, &n_loads)); /* none is said only by a look of now */
+    return place_of_best(db, loads, n_loads, migrating, out);
+}
+
+enum db_rc place_hold(struct db *db, const struct place *p, uint64_t session_ref)
+{
+    TRY(db_exec(
+        db,
+        "UPDATE chasqui_places FORCE INDEX (PRIMARY) SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+        "uuu", session_ref, (uint64_t)p->robot_id, (uint64_t)p->slot));
+    if (db_affected(db) != 1)
+        return DB_RETRY;
+    loads_taken(p->robot_id);
     return DB_OK;
+}
+
+enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
+                      struct place *out)
+{
+    TRY(place_find(db, c, n, migrating, out));
+    return out->robot_id ? place_hold(db, out, session_ref) : DB_OK;
 }
 
 /* Of several that add a place to one robot, one after another has the next slot; the others look again. */
@@ -246,12 +407,8 @@ enum db_rc place_adopt(struct db *db, uint32_t robot_id, uint64_t session_ref)
         "u", (uint64_t)robot_id));
     if (!db_next(db))
         return place_add(db, robot_id, session_ref);
-    uint64_t slot = db_u64(db, 0);
-    loads_taken(robot_id);
-    TRY(db_exec(
-        db, "UPDATE chasqui_places SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
-        "uuu", session_ref, (uint64_t)robot_id, slot));
-    return db_affected(db) == 1 ? DB_OK : DB_RETRY;
+    struct place free_one = {robot_id, (uint32_t)db_u64(db, 0), ""};
+    return place_hold(db, &free_one, session_ref);
 }
 
 /* ---- a place is let go -------------------------------------------------------------------------------------- */

@@ -270,6 +270,10 @@ enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, ui
         }
         TRY(db_exec(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 0)", "us",
                     company_id, portal));
+        if (db_affected(db) == 1) { /* it is ours by that */
+            *epoch = 0;
+            return DB_OK;
+        }
     }
     return DB_FAIL;
 }

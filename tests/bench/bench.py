@@ -29,7 +29,7 @@ import machine  # noqa: E402
 import report  # noqa: E402
 from lab import Lab  # noqa: E402
 
-SECTIONS = ("list", "steady", "download", "growth", "queue", "adopt", "rounds", "cluster", "profile")
+SECTIONS = ("list", "steady", "download", "growth", "queue", "rows", "adopt", "rounds", "cluster", "profile")
 KEPT = ROOT / os.environ["CHASQUI_BUILD"] / "bench"
 
 

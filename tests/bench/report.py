@@ -14,6 +14,7 @@ TABLES = {  # marker: (section, function)
     "cpu": ("list", tables.cpu),
     "memory": ("list", tables.memory),
     "steady": ("steady", tables.steady),
+    "rows": ("rows", tables.row_counts),
     "adopt": ("adopt", tables.adopt),
     "download": ("download", tables.download),
     "growth": ("growth", tables.growth),

@@ -102,6 +102,12 @@ def steady(result):
     ])  # fmt: skip
 
 
+def row_counts(result):
+    lines = [(one["what"], f"{int(one['held']):,}", *(f"{float(one[key]):.1f}" for key in ("read", "inserted", "changed", "deleted")),
+              f"{float(one['redo']):,.0f}") for one in result]  # fmt: skip
+    return rows(("", "held before", "rows read", "inserted", "changed", "deleted", "bytes of log"), sorted(lines, key=lambda line: line[0]))
+
+
 def adopt(result):
     uses, once = result["first_uses"], result["at_once"]
     return rows(("", ""), [

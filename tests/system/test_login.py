@@ -110,6 +110,35 @@ def test_full_means_503_and_a_freed_place_is_taken(make_system):
     system.api.execute(204, params=LOGIN).expect(200)
 
 
+def test_more_places_than_a_log_in_counts(make_system):
+    """With more than a few held places a log-in chooses by its dispatcher's last count. Robots fill evenly all the same, and each place is used."""
+    system = make_system(robots=0, ready=False, dispatchers=2, settings={"queue.interactive_percent": 0})
+    system.add_robot("small", capacity=60)
+    system.add_robot("large", capacity=120)
+    system.start().wait_ready().wait_probed()
+    wait_until(lambda: [w["capacity"] for w in system.ops.get("/api/v1/ops/workers").json["workers"]] == [120, 60], 10, "capacities")
+
+    def log_in(first, n):
+        number = system.api.batch(range(first, first + n)).expect(202).json["batch_id"]
+        wait_until(lambda: system.api.get(f"/api/v1/app/batches/{number}").json["batch"]["status"] == "done", 60, "the batch is done")
+        assert system.api.get(f"/api/v1/app/batches/{number}").json["batch"]["counts"]["done"] == n
+
+    log_in(1000, 90)
+    for n in range(30):
+        system.api.login(1200 + n)
+    held = {name: len(robot.sessions()) for name, robot in system.robots.items()}
+    assert sum(held.values()) == 120 and 34 <= held["small"] <= 46, held
+    log_in(1300, 58)
+    sessions = [system.api.login(1400 + n) for n in range(2)]
+    assert {name: len(robot.sessions()) for name, robot in system.robots.items()} == {"small": 60, "large": 120}
+    system.api.execute(1500, params=LOGIN).expect(503, "no_free_worker")
+    system.api.close(sessions[0]).expect(200)
+    system.api.login(1500)
+    queued = system.api.queue(1600).expect(202).json["job_id"]
+    system.api.close(sessions[1]).expect(200)
+    wait_until(lambda: system.api.job(queued).json["job"]["status"] == "done", 20, "the place that was freed is taken from the queue too")
+
+
 def test_never_on_a_draining_or_down_robot(make_system):
     system = make_system(robots=3)
     system.ctl("worker", "drain", "r1")

@@ -251,7 +251,7 @@ static inline struct store_reserve reserve_op(uint64_t company, unsigned first, 
                                .laravel_max_age_ms = 3600000};
     id_job_uid(op.job_uid);
     for (unsigned i = first; first && i <= last; i++)
-        op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
+        op.candidate[op.n_candidates++] = (struct candidate){.robot_id = robot[i]};
     return op;
 }
 

@@ -137,7 +137,7 @@ static inline struct store_claim claim_op(unsigned max)
                              .laravel_max_age_ms = 3600000,
                              .actions = &actions};
     for (unsigned i = 1; i < 4; i++)
-        op.candidate[op.n_candidates++] = (struct candidate){robot[i], 0};
+        op.candidate[op.n_candidates++] = (struct candidate){.robot_id = robot[i]};
     return op;
 }
 

@@ -158,7 +158,7 @@ static void test_reserve_again(void **state)
     assert_int_equal(places_used(robot[1]), 1); /* the old place is kept */
 
     op.n_candidates = 1;
-    op.candidate[0] = (struct candidate){robot[2], 0};
+    op.candidate[0] = (struct candidate){.robot_id = robot[2]};
     run_fine(store_reserve_again, &op);
     assert_int_equal(op.outcome, RESERVE_OK);
     assert_int_equal(op.robot_id, robot[2]);

@@ -536,7 +536,7 @@ static void test_no_end_is_told_while_nothing_moves(void **state)
     struct store_batch seen = {
         .batch_id = id, .viewer = {.token_id = 7}, .room = {.kept_back_percent = 50, .logins_per_robot = 9}};
     for (unsigned i = 1; i < 4; i++)
-        seen.room.candidate[seen.room.n_candidates++] = (struct candidate){robot[i], 0};
+        seen.room.candidate[seen.room.n_candidates++] = (struct candidate){.robot_id = robot[i]};
     run_fine(store_batch, &seen);
     assert_non_null(strstr(seen.json.data, "\"eta_s\":null"));
     assert_non_null(

@@ -449,7 +449,7 @@ static void assert_why(uint64_t job_id, const char *want)
     enum jv_bad bad;
     char got[300] = "";
     for (unsigned i = 1; i < 4; i++)
-        op.room.candidate[op.room.n_candidates++] = (struct candidate){robot[i], 0};
+        op.room.candidate[op.room.n_candidates++] = (struct candidate){.robot_id = robot[i]};
     run_fine(store_why, &op);
     assert_true(op.found);
     struct jv *body = jv_parse(op.json.data, op.json.len, &bad), *why = jv_get(body, "why");

@@ -304,6 +304,63 @@ STORE_TEST(test_claims_at_once_leave_what_is_kept_back)
     claim_forget(&op);
 }
 
+/* Its dispatcher counted when the robots had a thousand places each, and held nothing. */
+struct optimist {
+    pthread_t thread;
+    unsigned logins_per_robot, got;
+    bool failed;
+};
+
+static void *claim_all(void *arg)
+{
+    struct optimist *o = arg;
+    struct db *mine = db_new(&conf);
+    for (unsigned i = 0; i < 8; i++) {
+        struct store_claim op = claim_op(10);
+        op.logins_per_robot = o->logins_per_robot;
+        for (unsigned k = 0; k < op.n_candidates; k++) {
+            op.candidate[k].counted = 1;
+            op.candidate[k].capacity = 1000;
+        }
+        store_claim(mine, &op);
+        o->failed |= op.rc != STORE_OK;
+        o->got += op.n;
+        claim_forget(&op);
+    }
+    db_destroy(&mine);
+    return NULL;
+}
+
+static void claim_race(unsigned logins_per_robot, unsigned want)
+{
+    struct optimist o[4];
+    unsigned got = 0;
+    batch_add(200, 1);
+    for (unsigned i = 0; i < 4; i++) {
+        o[i] = (struct optimist){.logins_per_robot = logins_per_robot};
+        assert_int_equal(pthread_create(&o[i].thread, NULL, claim_all, &o[i]), 0);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        pthread_join(o[i].thread, NULL);
+        assert_false(o[i].failed);
+        got += o[i].got;
+    }
+    assert_int_equal(got, want);
+    assert_number(want, "SELECT COUNT(session_ref) FROM chasqui_places", "");
+    assert_number(want, "SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'opening' AND robot_id IS NOT NULL",
+                  "");
+}
+
+STORE_TEST(test_claims_by_an_old_count_keep_the_robots_places)
+{
+    claim_race(100, 6);
+}
+
+STORE_TEST(test_claims_by_an_old_count_keep_the_robots_log_ins)
+{
+    claim_race(1, 3);
+}
+
 STORE_TEST(test_a_paused_queue_gives_nothing)
 {
     enqueued(1, 5);

@@ -359,6 +359,89 @@ STORE_TEST(test_threads)
 
 /* ---- plans -------------------------------------------------------------------------------------------------- */
 
+/* ---- counts of long ago ------------------------------------------------------------------------------------- */
+
+struct optimist {
+    pthread_t thread;
+    unsigned number, got, none;
+    bool failed;
+};
+
+/* Its dispatcher counted when the robots had a thousand places each, and held nothing. */
+static void candidates_of_long_ago(struct candidate *c, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        c[i].counted = 1;
+        c[i].capacity = 1000;
+        c[i].used = 0;
+    }
+}
+
+static void *reserve_all(void *arg)
+{
+    struct optimist *o = arg;
+    struct db *mine = db_new(&conf);
+    for (unsigned i = 0; i < 20; i++) {
+        struct store_reserve op = reserve_op(1000 + o->number * 100 + i, 1, 3);
+        candidates_of_long_ago(op.candidate, op.n_candidates);
+        store_reserve(mine, &op);
+        o->failed |= op.rc != STORE_OK || (op.outcome != RESERVE_OK && op.outcome != RESERVE_NO_PLACE);
+        o->got += op.outcome == RESERVE_OK;
+        o->none += op.outcome == RESERVE_NO_PLACE;
+        buf_free(&op.credentials);
+    }
+    db_destroy(&mine);
+    return NULL;
+}
+
+/* Of `free_places` each is had by one, and the others are told that there is none. */
+static void reserve_race(unsigned free_places)
+{
+    struct optimist o[THREADS];
+    unsigned got = 0, none = 0;
+    for (unsigned i = 0; i < THREADS; i++) {
+        o[i] = (struct optimist){.number = i};
+        assert_int_equal(pthread_create(&o[i].thread, NULL, reserve_all, &o[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(o[i].thread, NULL);
+        assert_false(o[i].failed);
+        got += o[i].got;
+        none += o[i].none;
+    }
+    assert_int_equal(got, free_places);
+    assert_int_equal(none, THREADS * 20 - free_places);
+    assert_number(
+        0,
+        "SELECT COUNT(*) FROM chasqui_sessions s LEFT JOIN chasqui_places p ON p.session_ref = s.id AND p.robot_id = s.robot_id WHERE "
+        "s.live = 1 AND p.slot IS NULL",
+        "");
+}
+
+STORE_TEST(test_an_old_count_gives_no_place_twice)
+{
+    reserve_race(6);
+}
+
+STORE_TEST(test_an_old_count_gives_none_above_the_capacity)
+{
+    for (uint64_t company = 1; company <= 5; company++) { /* three above it, and then one place below it is free */
+        char id[20];
+        snprintf(id, sizeof(id), "lar-%d", (int)company);
+        struct store_adopt op = {.job_id = laravel_make(company, BASE(1), id, 1), .robot_id = robot[1]};
+        strcpy(op.asked, id);
+        run_fine(store_adopt, &op);
+        assert_true(op.adopted);
+    }
+    exec_sql(
+        "UPDATE chasqui_sessions SET live = NULL, live_session_id = NULL, state = 'closed' WHERE company_id = 1",
+        "");
+    exec_sql("UPDATE chasqui_places SET session_ref = NULL WHERE robot_id = ? AND slot = 1", "u",
+             (uint64_t)robot[1]);
+    reserve_race(4);
+    assert_int_equal(places_used(robot[1]), 4);
+}
+
 STORE_TEST(test_hot_statements_use_indexes)
 {
     exec_sql(
@@ -405,9 +488,10 @@ STORE_TEST(test_hot_statements_use_indexes)
     free(idle);
     explained("store_idle_claim", true);
 
-    struct store_reserve reserve = reserve_op(500000, 1, 3);
-    run_fine(store_reserve, &reserve);
-    assert_int_equal(reserve.outcome, RESERVE_OK);
+    plan_begin(); /* statements are written down with their values when they were prepared before */
+    struct store_reserve first = reserve_op(500001, 1, 3), reserve = reserve_op(500000, 1, 3);
+    reserve_fine(&first, RESERVE_OK);
+    reserve_fine(&reserve, RESERVE_OK);
     explained("store_reserve", true);
     struct store_renew renew = {.holder = "d1",
                                 .boot_id = "dboot-1",

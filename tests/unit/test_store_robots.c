@@ -120,19 +120,13 @@ static void test_orphans(void **state)
     strcpy(other.lease.holder, "d2");
     reserve_fine(&mine, RESERVE_OK);
     reserve_fine(&other, RESERVE_OK);
-    struct store_leases_expire op = {.holder = "d1", .boot_id = "dboot-1"};
-    run_fine(store_leases_expire, &op);
+    struct store_orphans op = {.holder = "d1", .boot_id = "dboot-1"};
+    run_fine(store_orphans, &op);
     assert_int_equal(op.n, 0);
     strcpy(op.boot_id, "dboot-2");
-    run_fine(store_leases_expire, &op);
+    run_fine(store_orphans, &op);
     assert_int_equal(op.n, 1);
     assert_number((int64_t)mine.job_id, "SELECT job_id FROM chasqui_leases WHERE expires_at < NOW(6)", "");
-    struct store_leases_expire own = {.holder = "d2", .boot_id = "dboot-2", .is_own = true};
-    run_fine(store_leases_expire, &own);
-    assert_int_equal(own.n, 0);
-    strcpy(own.boot_id, "dboot-1");
-    run_fine(store_leases_expire, &own);
-    assert_int_equal(own.n, 1);
 }
 
 /* ---- robots ------------------------------------------------------------------------------------------------- */
@@ -290,7 +284,7 @@ static struct store_migrate_claim *claim_op(unsigned first, unsigned last)
     op->timeout_ms = 300000;
     op->max = 16;
     for (unsigned i = first; i <= last; i++)
-        op->candidate[op->n_candidates++] = (struct candidate){robot[i], 0};
+        op->candidate[op->n_candidates++] = (struct candidate){.robot_id = robot[i]};
     return op;
 }
 
@@ -370,7 +364,7 @@ static void test_migrate_not_from_a_robot_that_is_back(void **state)
     down.down = DOWN_NOT;
     run_fine(store_down, &down);
     struct store_migrate_claim *op = claim_op(1, 3);
-    op->candidate[op->n_candidates++] = (struct candidate){robot[1], 0};
+    op->candidate[op->n_candidates++] = (struct candidate){.robot_id = robot[1]};
     run_fine(store_migrate_claim, op);
     assert_int_equal(op->n, 0);
     claim_free(op);
