@@ -27,31 +27,19 @@ uint64_t key_of_token(const struct exchange *x)
 
 void app_list(struct exchange *x)
 {
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    params_list(&q, &x->flight.request, &errors);
-    if (exchange_fields(x, errors))
+    if (exchange_query(x, params_list))
         exchange_ask(x, OP_BUZON_LIST, key_of_token(x));
 }
 
 void app_download(struct exchange *x)
 {
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    params_download(&q, &x->flight.request, &errors);
-    if (exchange_fields(x, errors))
+    if (exchange_query(x, params_download))
         exchange_ask(x, OP_BUZON_DOWNLOAD, key_of_token(x));
 }
 
 void app_session_active(struct exchange *x)
 {
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    params_active(&q, &x->flight.request, &errors);
-    if (exchange_fields(x, errors) && exchange_company(x, x->flight.request.company_id))
+    if (exchange_query(x, params_active) && exchange_company(x, x->flight.request.company_id))
         exchange_ask(x, OP_SESSION_ACTIVE, x->flight.request.company_id);
 }
 
@@ -65,10 +53,7 @@ static struct str path_part(struct exchange *x)
 static void ask_session(struct exchange *x, enum op op)
 {
     struct str id = path_part(x);
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    if (!exchange_fields(x, errors))
+    if (!exchange_query(x, NULL))
         return;
     x->flight.request.session_id = id;
     if (session_id_ok(id))
@@ -133,10 +118,7 @@ void app_credentials_remove(struct exchange *x)
 static void ask_job(struct exchange *x, enum op op)
 {
     struct str id = path_part(x);
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    if (!exchange_fields(x, errors))
+    if (!exchange_query(x, NULL))
         return;
     if (id.len < sizeof x->job_uid && id_job_uid_ok(id.p, id.len)) {
         x->flight.request.job_uid = id;
@@ -159,11 +141,7 @@ void app_job_cancel(struct exchange *x)
 
 void app_jobs(struct exchange *x)
 {
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    params_jobs(&q, &x->flight.request, &errors);
-    if (!exchange_fields(x, errors))
+    if (!exchange_query(x, params_jobs))
         return;
     if (!x->flight.request.company_id || exchange_company(x, x->flight.request.company_id))
         exchange_ask(x, OP_JOBS, key_of_token(x));
@@ -286,17 +264,10 @@ void app_execute(struct exchange *x)
 /* ---- batches ------------------------------------------------------------------------------------------------ */
 
 /* Returns false when x has been answered. */
-static bool batch_id(struct exchange *x)
+static bool batch_id(struct exchange *x, params_fn *params)
 {
     struct str id = path_part(x);
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    if (x->route->handle == app_batch_items)
-        params_items(&q, &x->flight.request, &errors);
-    if (x->route->handle == app_batch_results)
-        params_results(&q, &x->flight.request, &errors);
-    if (!exchange_fields(x, errors))
+    if (!exchange_query(x, params))
         return false;
     if (decimal_read(id, 1, &x->flight.request.batch_id))
         return true;
@@ -306,25 +277,25 @@ static bool batch_id(struct exchange *x)
 
 void app_batch_get(struct exchange *x)
 {
-    if (batch_id(x))
+    if (batch_id(x, NULL))
         exchange_ask(x, OP_BATCH_GET, key_of_token(x));
 }
 
 void app_batch_cancel(struct exchange *x)
 {
-    if (batch_id(x))
+    if (batch_id(x, NULL))
         exchange_ask(x, OP_BATCH_CANCEL, key_of_token(x));
 }
 
 void app_batch_items(struct exchange *x)
 {
-    if (batch_id(x))
+    if (batch_id(x, params_items))
         exchange_ask(x, OP_BATCH_ITEMS, key_of_token(x));
 }
 
 void app_batch_results(struct exchange *x)
 {
-    if (batch_id(x))
+    if (batch_id(x, params_results))
         exchange_ask(x, OP_BATCH_RESULTS, key_of_token(x));
 }
 
@@ -338,7 +309,7 @@ void app_item_results(struct exchange *x)
     x->arg.len = (uint32_t)(index - at);
     index += sizeof between - 1;
     struct str number = {index, (uint32_t)(at + len - index)};
-    if (!batch_id(x))
+    if (!batch_id(x, NULL))
         return;
     r->one = true;
     if (decimal_read(number, 0, &r->index))
@@ -351,6 +322,6 @@ void app_item_results(struct exchange *x)
 void app_batch_events(struct exchange *x)
 {
     x->take = progress_follow;
-    if (batch_id(x))
+    if (batch_id(x, NULL))
         exchange_ask(x, OP_BATCH_GET, key_of_token(x));
 }

@@ -431,6 +431,16 @@ static bool body_read(struct exchange *x)
     return false;
 }
 
+bool exchange_query(struct exchange *x, params_fn *params)
+{
+    struct query q;
+    struct jv *errors = NULL;
+    query_parse(&q, x->query, &errors);
+    if (params)
+        params(&q, &x->flight.request, &errors);
+    return exchange_fields(x, errors);
+}
+
 bool exchange_fields(struct exchange *x, struct jv *errors)
 {
     uint64_t ms;

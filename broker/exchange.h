@@ -126,6 +126,8 @@ bool exchange_count(struct exchange *x);
 bool exchange_count_new(struct exchange *x);
 /* Answers 422 when there are errors (taken). Also checks X-Deadline-Ms. */
 bool exchange_fields(struct exchange *x, struct jv *errors);
+/* Reads the query into the request; `params` NULL: it has no fields. As exchange_fields(). */
+bool exchange_query(struct exchange *x, params_fn *params);
 /* Answers that the body is not JSON, or not an object (JV_FINE). */
 void exchange_refuse_json(struct exchange *x, enum jv_bad why);
 /* Reads the Idempotency-Key, empty when absent. A malformed key is an error. */

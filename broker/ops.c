@@ -139,15 +139,9 @@ void ops_events(struct exchange *x)
         feed_follow(x, is_counting);
 }
 
-typedef void params_fn(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
-
 static void ask_list(struct exchange *x, params_fn *params, enum op op)
 {
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    params(&q, &x->flight.request, &errors);
-    if (exchange_fields(x, errors))
+    if (exchange_query(x, params))
         exchange_ask(x, op, KEY_OF_OPERATORS);
 }
 
@@ -382,11 +376,7 @@ void ops_batch_get(struct exchange *x)
 
 void ops_batch_items(struct exchange *x)
 {
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    params_items(&q, &x->flight.request, &errors);
-    if (exchange_fields(x, errors))
+    if (exchange_query(x, params_items))
         ask_batch(x, OP_BATCH_ITEMS);
 }
 

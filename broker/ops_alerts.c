@@ -28,12 +28,8 @@ static void listed(struct exchange *x, const struct msg_REPLY *m, struct str pay
 
 void ops_alerts(struct exchange *x)
 {
-    struct query q;
-    struct jv *errors = NULL;
-    query_parse(&q, x->query, &errors);
-    query_page(&q, &x->flight.request, &errors);
     x->take = listed;
-    if (exchange_fields(x, errors))
+    if (exchange_query(x, query_page))
         exchange_ask(x, OP_OPS_ALERTS, KEY_OF_OPERATORS);
 }
 

@@ -22,6 +22,9 @@ struct query {
     } pair[QUERY_PAIRS_MAX];
 };
 
+/* Reads a query's fields into the request. */
+typedef void params_fn(const struct query *q, struct msg_REQUEST *r, struct jv **errors);
+
 /* Adds one reason. `field` must be UTF-8 (one of our words, or cleaned). */
 void errors_add(struct jv **errors, const char *field, const char *why);
 

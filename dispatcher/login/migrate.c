@@ -275,18 +275,8 @@ void migrate_tick(struct dispatcher *d)
 
 void migrate_resume(struct dispatcher *d, struct rescued *job, const struct lease *lease)
 {
-    struct settle_in *in = xcalloc(1, sizeof(*in));
-    in->job_id = job->job_id;
-    in->session_ref = job->row.ref;
-    in->epoch = job->row.epoch;
-    in->company_id = job->row.company_id;
-    in->robot_id = job->row.robot_id;
+    struct settle_in *in = settle_in_of(job, lease);
     in->migrating = true;
-    strcpy(in->portal, job->row.portal);
-    strcpy(in->job_uid, job->job_uid);
-    in->lease = *lease;
-    in->limit_left_ms = job->limit_left_ms;
-    in->error = ERR_NO_DISPATCHER;
     settle_login(d, in);
 }
 

@@ -226,7 +226,7 @@ void settle_login(struct dispatcher *d, struct settle_in *in)
     free(in);
 }
 
-void settle_rescued(struct dispatcher *d, struct rescued *job, const struct lease *lease)
+struct settle_in *settle_in_of(const struct rescued *job, const struct lease *lease)
 {
     struct settle_in *in = xcalloc(1, sizeof(*in));
     in->job_id = job->job_id;
@@ -238,9 +238,15 @@ void settle_rescued(struct dispatcher *d, struct rescued *job, const struct leas
     strcpy(in->job_uid, job->job_uid);
     in->lease = *lease;
     in->limit_left_ms = job->limit_left_ms;
+    in->error = ERR_NO_DISPATCHER;
+    return in;
+}
+
+void settle_rescued(struct dispatcher *d, struct rescued *job, const struct lease *lease)
+{
+    struct settle_in *in = settle_in_of(job, lease);
     in->item = job->item;
     in->cancelled = job->cancelled;
-    in->error = ERR_NO_DISPATCHER;
     strcpy(in->message, "The dispatcher died before the robot answered; nothing runs; log in again.");
     if (job->remember && d->seal && job->params.len) {
         struct buf plain = {0};

@@ -21,6 +21,8 @@ struct settle_in {
     bool cancelled; /* the job is to stop */
 };
 void settle_login(struct dispatcher *d, struct settle_in *in); /* takes ownership of `in` (malloc'ed) */
+/* Of a job of a dispatcher that died. */
+struct settle_in *settle_in_of(const struct rescued *job, const struct lease *lease);
 void settle_rescued(struct dispatcher *d, struct rescued *job,
                     const struct lease *lease); /* as settle_login, for a log-in of a dispatcher that died */
 unsigned settles_running(const struct dispatcher *d);

@@ -268,25 +268,31 @@ void leases_tick(struct dispatcher *d)
 
 static void orphans_done(void *arg, void *op_arg)
 {
-    struct store_orphans *op = op_arg;
+    struct store_leases_expire *op = op_arg;
     (void)arg;
     if (op->n)
         log_line(LOG_INFO, "orphans", "leases", log_i((long long)op->n), "of", op->holder, NULL);
     free(op);
 }
 
-struct leases *leases_new(struct dispatcher *d)
+static void expire(struct dispatcher *d, bool is_own, store_done_fn *done)
 {
-    struct store_orphans *op = xcalloc(1, sizeof(*op));
+    struct store_leases_expire *op = xcalloc(1, sizeof(*op));
     strcpy(op->holder, d->name);
     strcpy(op->boot_id, d->boot_id);
-    store_submit(d->store, store_orphans, op, orphans_done, d);
+    op->is_own = is_own;
+    store_submit(d->store, store_leases_expire, op, done, d);
+}
+
+struct leases *leases_new(struct dispatcher *d)
+{
+    expire(d, false, orphans_done);
     return xcalloc(1, sizeof(struct leases));
 }
 
 static void resigned(void *arg, void *op_arg)
 {
-    struct store_resign *op = op_arg;
+    struct store_leases_expire *op = op_arg;
     struct dispatcher *d = arg;
     if (op->n)
         peers_wake(d, "rescue");
@@ -295,10 +301,7 @@ static void resigned(void *arg, void *op_arg)
 
 void leases_resign(struct dispatcher *d)
 {
-    struct store_resign *op = xcalloc(1, sizeof(*op));
-    strcpy(op->holder, d->name);
-    strcpy(op->boot_id, d->boot_id);
-    store_submit(d->store, store_resign, op, resigned, d);
+    expire(d, true, resigned);
 }
 
 void leases_destroy(struct leases **lp)

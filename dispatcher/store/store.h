@@ -509,18 +509,13 @@ struct store_rescue { /* takes over expired leases (new token), SKIP LOCKED */
     enum store_rc rc;
 };
 void store_rescue(struct db *db, void *op);
-struct store_orphans { /* `holder` has a new boot: leases of its other boots expire now */
+struct store_leases_expire { /* leases of `holder` expire now */
     char holder[NAME_ROOM], boot_id[65];
+    bool is_own; /* those of this boot, which ends; else those of its other boots, which have ended */
     uint64_t n;
     enum store_rc rc;
 };
-void store_orphans(struct db *db, void *op);
-struct store_resign { /* we stop: what we still hold expires now */
-    char holder[NAME_ROOM], boot_id[65];
-    uint64_t n;
-    enum store_rc rc;
-};
-void store_resign(struct db *db, void *op);
+void store_leases_expire(struct db *db, void *op);
 
 /* ---- robots ------------------------------------------------------------------------------------------------- */
 

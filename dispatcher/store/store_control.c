@@ -65,13 +65,10 @@ enum db_rc token_read(struct db *db, struct store_token *op)
     jv_set(body, "companies", companies);
     op->is_ours = rc == DB_OK && known && same;
     op->valid = op->is_ours && fit;
-    if (op->valid) {
-        size_t len;
-        char *text = jv_dump(body, &len);
-        buf_add(&op->json, text, len);
-        free(text);
-    }
-    jv_free(body);
+    if (op->valid)
+        json_take(body, &op->json);
+    else
+        jv_free(body);
     return rc;
 }
 
@@ -234,11 +231,7 @@ static enum db_rc sessions_read(struct db *db, struct store_sessions *op)
         jv_set_int(body, "next_cursor", (int64_t)p.looked_to);
     else
         jv_set(body, "next_cursor", NULL);
-    size_t len;
-    char *text = jv_dump(body, &len);
-    buf_add(&op->json, text, len);
-    free(text);
-    jv_free(body);
+    json_take(body, &op->json);
     return rc;
 }
 
@@ -300,11 +293,7 @@ static enum db_rc workers_read(struct db *db, struct store_workers *op)
         jv_set(w, "drain", strcmp(db_str(db, 1, NULL), "draining") == 0 ? drain_jv(db) : NULL);
         jv_push(list, w);
     }
-    size_t len;
-    char *text = jv_dump(list, &len);
-    buf_add(&op->json, text, len);
-    free(text);
-    jv_free(list);
+    json_take(list, &op->json);
     return DB_OK;
 }
 

@@ -125,28 +125,12 @@ void store_rescue(struct db *db, void *arg)
         buf_free(&op->job[i].params);
 }
 
-void store_orphans(struct db *db, void *arg)
+void store_leases_expire(struct db *db, void *arg)
 {
-    struct store_orphans *op = arg;
-    enum db_rc rc =
-        !db ? DB_GONE
-            : db_exec(
-                  db,
-                  "UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND WHERE holder = ? AND boot_id <> ?",
-                  "ss", op->holder, op->boot_id);
-    op->n = rc == DB_OK ? db_affected(db) : 0;
-    op->rc = store_rc_of(rc);
-}
-
-void store_resign(struct db *db, void *arg)
-{
-    struct store_resign *op = arg;
-    enum db_rc rc =
-        !db ? DB_GONE
-            : db_exec(
-                  db,
-                  "UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND WHERE holder = ? AND boot_id = ?",
-                  "ss", op->holder, op->boot_id);
+    static const char expire[] =
+        "UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND WHERE holder = ? AND (boot_id = ?) = ?";
+    struct store_leases_expire *op = arg;
+    enum db_rc rc = db ? db_exec(db, expire, "ssu", op->holder, op->boot_id, (uint64_t)op->is_own) : DB_GONE;
     op->n = rc == DB_OK ? db_affected(db) : 0;
     op->rc = store_rc_of(rc);
 }

@@ -132,16 +132,12 @@ static enum store_rc body_make(struct db *db, struct webhook *w)
 {
     struct store_batch look = {.batch_id = w->batch_id, .viewer = {.all = true}};
     enum jv_bad bad;
-    size_t len;
     store_batch(db, &look);
     if (look.rc == STORE_OK && look.found) {
         struct jv *answer = jv_parse(look.json.data, look.json.len, &bad), *body = jv_new_object();
         jv_set_str(body, "event", "batch.finished");
         jv_set(body, "batch", jv_copy(jv_get(answer, "batch")));
-        char *text = jv_dump(body, &len);
-        buf_add(&w->body, text, len);
-        free(text);
-        jv_free(body);
+        json_take(body, &w->body);
         jv_free(answer);
     }
     buf_free(&look.json);

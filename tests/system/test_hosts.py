@@ -210,15 +210,7 @@ def whole(made, loads):
     assert system.portal.violations() == []
     twice = database.rows("SELECT job_id, COUNT(*) AS n FROM chasqui_job_events WHERE event IN ('done', 'failed', 'cancelled') GROUP BY job_id HAVING n > 1")
     assert not twice, f"jobs that ended twice: {twice[:5]}"
-    wait_until(lambda: database.value("SELECT COUNT(*) FROM chasqui_leases") == 0, 90, "everything is settled")
-    wait_until(lambda: not database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending <> 0"), 90, "no place is kept", every=0.2)
-
-    def agree():
-        rows = database.rows("SELECT robot_session_id AS id FROM chasqui_sessions WHERE live = 1")
-        held = [one["session_id"] for robot in system.robots.values() for one in robot.sessions()]
-        return sorted(row["id"] or "" for row in rows) == sorted(held)
-
-    wait_until(agree, 90, "robots and database hold the same sessions", every=0.3)
+    system.wait_agreed()
     assert sum(load.opened for load in loads) <= database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1")
 
 

@@ -4,21 +4,13 @@ the token, by the view or by introspection; what is no user, or not known, is NU
 
 import hashlib
 
-import pytest
 from harness.http import Api
 from harness.wait import wait_until
 from test_laravel_rows import LARAVEL
-from test_tokens_laravel import SAMPLE, SANCTUM, VIEW, Introspection, run, sanctum
+from test_tokens_laravel import SAMPLE, SANCTUM, VIEW, idp, run, sanctum  # noqa: F401
 
 OTHER = "SELECT id, secret_sha256, company_id, 'app' AS abilities, NULL AS expires_at"
 ECHO = {"sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 5000}}
-
-
-@pytest.fixture
-def idp():
-    server = Introspection()
-    yield server
-    server.down()
 
 
 def test_a_job_has_the_user_who_asked(database, make_system, idp):

@@ -120,13 +120,19 @@ static void test_orphans(void **state)
     strcpy(other.lease.holder, "d2");
     reserve_fine(&mine, RESERVE_OK);
     reserve_fine(&other, RESERVE_OK);
-    struct store_orphans op = {.holder = "d1", .boot_id = "dboot-1"};
-    run_fine(store_orphans, &op);
+    struct store_leases_expire op = {.holder = "d1", .boot_id = "dboot-1"};
+    run_fine(store_leases_expire, &op);
     assert_int_equal(op.n, 0);
     strcpy(op.boot_id, "dboot-2");
-    run_fine(store_orphans, &op);
+    run_fine(store_leases_expire, &op);
     assert_int_equal(op.n, 1);
     assert_number((int64_t)mine.job_id, "SELECT job_id FROM chasqui_leases WHERE expires_at < NOW(6)", "");
+    struct store_leases_expire own = {.holder = "d2", .boot_id = "dboot-2", .is_own = true};
+    run_fine(store_leases_expire, &own);
+    assert_int_equal(own.n, 0);
+    strcpy(own.boot_id, "dboot-1");
+    run_fine(store_leases_expire, &own);
+    assert_int_equal(own.n, 1);
 }
 
 /* ---- robots ------------------------------------------------------------------------------------------------- */

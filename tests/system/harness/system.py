@@ -340,6 +340,19 @@ class System:
         except TimedOut as why:
             raise TimedOut(f"{why}\n{told[0]}") from None
 
+    def wait_agreed(self, timeout=90):
+        """Nothing is under way: no lease, no place that is kept; robots and database hold the same sessions, and each its place."""
+        value, rows = self.database.value, self.database.rows
+
+        def agree():
+            known = [row["id"] or "" for row in rows("SELECT robot_session_id AS id FROM chasqui_sessions WHERE live = 1")]
+            held = [one["session_id"] for robot in self.robots.values() for one in robot.sessions()]
+            return sorted(known) == sorted(held) and value("SELECT COUNT(session_ref) FROM chasqui_places") == len(held)
+
+        wait_until(lambda: value("SELECT COUNT(*) FROM chasqui_leases") == 0, timeout, "everything is settled")
+        wait_until(lambda: not value("SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending <> 0"), timeout, "no place is kept", every=0.2)
+        wait_until(agree, timeout, "robots and database hold the same sessions", every=0.3)
+
     def tails(self, lines=40):
         everyone = [*self.processes, *self.robots.values()]
         return "\n".join(process.tail(lines) for process in everyone)
