@@ -132,6 +132,33 @@ static int64_t depth_of(const struct jv *queue, bool *is_capped)
     return n;
 }
 
+/* All log-ins of the portal are paused. */
+static bool is_portal_paused(const struct jv *body, const char *name)
+{
+    const struct jv *list = jv_get(body, "pauses");
+    bool is_paused = false;
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const struct jv *one = jv_at(list, i);
+        const char *portal = jv_str(jv_get(one, "portal"));
+        is_paused |= portal && strcmp(portal, name) == 0 && !jv_str(jv_get(one, "action")) &&
+                     number_of(one, "batch_id") <= 0;
+    }
+    return is_paused;
+}
+
+/* Set aside for a moment, until it is known whether a fault was the portal's: it waits as it did before. */
+static int64_t doubtful_of(const struct jv *body)
+{
+    const struct jv *names = jv_get(body, "doubtful"), *held = jv_get(body, "held");
+    int64_t sum = 0;
+    for (size_t i = 0; i < jv_len(names); i++) {
+        const char *name = jv_str(jv_at(names, i));
+        int64_t n = name && !is_portal_paused(body, name) ? number_of(held, name) : 0;
+        sum += n > 0 ? n : 0;
+    }
+    return sum;
+}
+
 static void held_add(void *arg, const char *portal, struct jv *n)
 {
     double x;
@@ -158,6 +185,9 @@ struct summary_view summary_view(const struct broker *b)
         v.oldest_age_ms += (int64_t)v.age_ms;
     v.scheduled = number_of(jv_get(queue, "scheduled"), "n");
     jv_each(jv_get(s->body, "held"), held_add, &v.held);
+    int64_t doubtful = doubtful_of(s->body);
+    v.depth += doubtful;
+    v.held -= doubtful;
     v.batches_open = number_of(jv_get(queue, "batches_open"), "n");
     int64_t until = number_of(jv_get(queue, "paused"), "until_ms");
     v.is_paused = jv_type(jv_get(queue, "paused")) == JV_OBJECT && (until <= 0 || until > clock_unix_ms());
@@ -195,22 +225,16 @@ void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const stru
         const struct jv *one = jv_at(list, i);
         int64_t batch = number_of(one, "batch_id");
         struct part_pause pause = {filled(jv_str(jv_get(one, "portal"))), filled(jv_str(jv_get(one, "action"))),
-                                   filled(jv_str(jv_get(one, "reason"))), batch > 0 ? batch : 0};
+                                   filled(jv_str(jv_get(one, "reason"))), batch > 0 ? batch : 0, -1};
+        if (pause.portal && !pause.action && !pause.batch_id)
+            pause.held = number_of(jv_get(b->summary->body, "held"), pause.portal);
         fn(arg, &pause);
     }
 }
 
 bool summary_holds_portal(const struct broker *b, const char *name)
 {
-    const struct jv *list = jv_get(b->summary->body, "pauses");
-    bool is_held = summary_view(b).is_paused;
-    for (size_t i = 0; i < jv_len(list); i++) {
-        const struct jv *one = jv_at(list, i);
-        const char *portal = jv_str(jv_get(one, "portal"));
-        is_held |= portal && strcmp(portal, name) == 0 && !jv_str(jv_get(one, "action")) &&
-                   number_of(one, "batch_id") <= 0;
-    }
-    return is_held;
+    return summary_view(b).is_paused || is_portal_paused(b->summary->body, name);
 }
 
 void summary_pause(const struct broker *b, char *why, size_t room)

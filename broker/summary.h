@@ -34,6 +34,7 @@ void summary_each_portal(const struct broker *b, summary_portal_fn *fn, void *ar
 struct part_pause {
     const char *portal, *action, *reason; /* NULL = none */
     int64_t batch_id;                     /* 0 = none */
+    int64_t held;                         /* by a pause of a whole portal; -1 = not known */
 };
 void summary_each_pause(const struct broker *b, void (*fn)(void *arg, const struct part_pause *pause), void *arg);
 bool summary_holds_portal(const struct broker *b, const char *name); /* all log-ins of the portal are paused */

@@ -262,7 +262,7 @@ static void robot_draining_one(void *arg, const char *name, int64_t left, int64_
 {
     (void)movable;
     if (left >= 0)
-        say(arg, WORD_ROBOT_DRAINING, name, 0)->n = left;
+        say(arg, left ? WORD_ROBOT_DRAINING : WORD_ROBOT_DRAINED, name, 0)->n = left;
 }
 
 static void robots_look(struct told *t)
@@ -355,7 +355,8 @@ static void part_paused_one(void *arg, const struct part_pause *p)
     if (p->batch_id)
         snprintf(number, sizeof number, "%lld", (long long)p->batch_id);
     snprintf(what, sizeof what, "%s%s%s", p->action ? p->action : p->portal ? p->portal : "", separator, number);
-    struct row *r = say(arg, p->reason ? rests : blank, what, 0);
+    struct row *r = say(arg, !p->reason ? blank : p->held > 0 ? WORD_PART_HOLDS : rests, what, 0);
+    r->n = p->held;
     str_copy(r->why, sizeof r->why, str_of(p->reason));
     snprintf(r->how, sizeof r->how, "%s%s%s%s%s%s", p->portal ? "--portal " : "", p->portal ? p->portal : "",
              p->action ? p->portal ? " --action " : "--action " : "", p->action ? p->action : "",
@@ -576,9 +577,10 @@ static struct jv *well_jv(const struct told *t, bool is_well)
     first->b = t->b;
     first->now_ms = t->now_ms;
     struct queue_now now = summary_now(t->b);
+    bool is_held = t->n && now.view.held > 0 && now.view.depth <= 0; /* what holds it is said */
     if (now.goes || (is_well && now.view.depth > 0 && !now.view.is_paused)) {
         busy_say(first, &now);
-    } else if (is_well) {
+    } else if (is_well && !is_held) {
         struct row *r = say(first, WORD_WELL, NULL, 0);
         r->n = peers_count(t->b).usable;
         r->m = fleet_count(t->b).active;

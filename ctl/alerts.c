@@ -71,7 +71,12 @@ enum ctl_exit alerts_list(struct ctl *c)
         const struct jv *one = jv_at(list, i);
         broker_cell(table, one, "id");
         broker_cell(table, one, "level");
-        broker_cell(table, one, "state");
+        int64_t ago_s;
+        if (strcmp(jv_str(jv_get(one, "state")), "open") == 0 && jv_int(jv_get(one, "said_s_ago"), &ago_s) &&
+            ago_s)
+            table_add(table, "ending"); /* the headline has left it */
+        else
+            broker_cell(table, one, "state");
         broker_cell(table, one, "code");
         time_add(table, jv_str(jv_get(one, "first_at")));
         known_add(table, one);

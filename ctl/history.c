@@ -125,7 +125,11 @@ static void robots_print(const struct jv *body)
         time_cell(table, now, "login_p50_ms");
         time_cell(table, now, "login_p95_ms");
         time_cell(table, jv_get(one, "before"), "login_p50_ms");
-        table_add(table, broker_text(one, "slow_since", room));
+        const char *since = broker_text(one, "slow_since", room);
+        if (since)
+            table_addf(table, "%.10s %.5s", since, since + 11);
+        else
+            table_add(table, NULL);
     }
     puts("");
     table_print(&table, "no robot was called");
@@ -202,6 +206,9 @@ enum ctl_exit history_command(struct ctl *c)
         totals_print(body, range);
         robots_print(body);
         portals_print(body);
+        const char *to = jv_str(jv_get(body, "summed_to"));
+        if (to && strlen(to) >= 16)
+            printf("\nsummed up by minute, to %.10s %.5s UTC\n", to, to + 11);
     }
     jv_free(body);
     return CTL_DONE;

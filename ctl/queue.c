@@ -12,7 +12,8 @@
 
 #define QUEUE_PATH "/api/v1/ops/queue"
 #define SETTLE_US 200000
-#define SETTLE_LOOKS 10 /* of SETTLE_US */
+#define SETTLE_LOOKS 20 /* of SETTLE_US */
+#define STILL_LOOKS 4   /* in which nothing is set aside or put back */
 #define REASON_DEFAULT "paused from the command line"
 
 /* {"n":N,"capped":bool}: a count that stops at a bound shows as "100,000+". */
@@ -169,6 +170,34 @@ static void probes_warn(struct ctl *c, const char *portal)
     jv_free(body);
 }
 
+static bool has_scope(const struct jv *scope)
+{
+    return jv_get(scope, "portal") || jv_get(scope, "action") || jv_get(scope, "batch_id");
+}
+
+static int64_t held_of(const struct jv *body)
+{
+    int64_t n = 0;
+    jv_int(jv_get(jv_get(jv_get(body, "queue"), "held"), "n"), &n);
+    return n;
+}
+
+/* Dispatchers set aside what a pause holds, and put it back, in some steps: the counts are those of after them. Takes `after`. */
+static struct jv *settled(struct ctl *c, struct jv *after)
+{
+    unsigned still = 0;
+    for (unsigned i = 0; after && still < STILL_LOOKS && i < SETTLE_LOOKS; i++) {
+        usleep(SETTLE_US);
+        struct jv *now = aside_get(c, QUEUE_PATH);
+        if (!now)
+            break;
+        still = held_of(now) == held_of(after) ? still + 1 : 0;
+        jv_free(after);
+        after = now;
+    }
+    return after;
+}
+
 enum ctl_exit queue_pause(struct ctl *c)
 {
     const char *how_long = args_value(&c->args, OPT_FOR), *until = args_value(&c->args, OPT_UNTIL);
@@ -191,12 +220,9 @@ enum ctl_exit queue_pause(struct ctl *c)
         jv_set_str(body, "until", until);
     const char *action = args_value(&c->args, OPT_ACTION), *batch = args_value(&c->args, OPT_BATCH);
     probes_warn(c, action || batch ? NULL : args_value(&c->args, OPT_PORTAL));
-    return show(c, broker_post(c, DOOR_OPS, QUEUE_PATH "/pause", body));
-}
-
-static bool has_scope(const struct jv *scope)
-{
-    return jv_get(scope, "portal") || jv_get(scope, "action") || jv_get(scope, "batch_id");
+    bool is_part = has_scope(body);
+    struct jv *after = broker_post(c, DOOR_OPS, QUEUE_PATH "/pause", body);
+    return show(c, is_part ? settled(c, after) : after);
 }
 
 static bool is_same_scope(const struct jv *a, const struct jv *b)
@@ -255,24 +281,6 @@ static void nothing_resumed_tell(const struct jv *before, const struct jv *scope
     buf_free(&text);
 }
 
-/* What was held goes back into the queue a moment after its pause has ended: the counts are those of then. Takes `after`. */
-static struct jv *settled(struct ctl *c, struct jv *after)
-{
-    int64_t held = 0, now;
-    jv_int(jv_get(jv_get(jv_get(after, "queue"), "held"), "n"), &held);
-    for (unsigned i = 0; held > 0 && i < SETTLE_LOOKS; i++) {
-        usleep(SETTLE_US);
-        struct jv *body = aside_get(c, QUEUE_PATH);
-        if (!body)
-            break;
-        jv_free(after);
-        after = body;
-        if (jv_int(jv_get(jv_get(jv_get(after, "queue"), "held"), "n"), &now) && now < held)
-            break;
-    }
-    return after;
-}
-
 enum ctl_exit queue_resume(struct ctl *c)
 {
     struct jv *body = broker_reason(c);
@@ -284,7 +292,7 @@ enum ctl_exit queue_resume(struct ctl *c)
               *after = broker_post(c, DOOR_OPS, QUEUE_PATH "/resume", body);
     if (after)
         nothing_resumed_tell(jv_get(before, "queue"), scope);
-    if (after && is_paused(jv_get(before, "queue"), scope))
+    if (is_paused(jv_get(before, "queue"), scope) && has_scope(scope))
         after = settled(c, after);
     jv_free(before);
     jv_free(scope);

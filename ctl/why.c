@@ -38,10 +38,15 @@ static const char *const recent_heads[] = {">JOB",    "~ACTION", "STATUS", "CREA
 static const char *const recent_keys[] = {"job_id",      "action", "status", "created_at",
                                           "finished_at", "worker", NULL};
 
+static const char *const ended_heads[] = {"PORTAL",    "STATE",    "ENDED (UTC)", "BY",
+                                          "1~~REASON", "2~~ROBOT", "3~SESSION",   NULL};
+static const char *const ended_keys[] = {"portal", "state", "since", "by", "reason", "worker", "session_id", NULL};
+
 static const struct piece pieces[] = {
     {"sessions", "live sessions", "no session is live", session_heads, session_keys},
     {"running", "running", NULL, running_heads, running_keys},
     {"waiting", "waiting", "nothing of it waits", waiting_heads, waiting_keys},
+    {"ended", "sessions that ended last", NULL, ended_heads, ended_keys},
     {"failures", "failed last", "nothing of it failed lately", failure_heads, failure_keys},
     {"credentials", "stored credentials", "no credentials are stored", credential_heads, credential_keys},
     {"recent", "recent jobs", "nothing was asked for it yet", recent_heads, recent_keys},

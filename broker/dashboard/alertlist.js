@@ -29,7 +29,7 @@ function list(id, title, rows, isOpen, empty) {
     return panel(id, title, {as_of: page.as_of, steady: true, wide: true, tools: isOpen && page.refresh()}, isOpen && failure(page.why),
         table(title, [
             {head: t('alert_what'), kind: 'lead', cell: a => [h('b', {}, word(a, 'text')), isOpen && h('small', {}, word(a, 'todo')), h('small', {class: 'mono'}, [a.code, a.who].filter(Boolean).join(' '))]},
-            {head: t('state'), cell: a => badge(a.state, level(a), nameOf('alert_' + a.state))},
+            {head: t('state'), cell: a => badge(a.state, level(a), nameOf('alert_' + (a.isOver ? 'ending' : a.state)))},
             {head: t('alert_since'), kind: 'when', cell: a => h('time', {datetime: a.first_at, title: a.first_at}, moment(a.first_at))},
             isOpen ? {head: t('alert_known'), cell: known} : {head: t('alert_over'), kind: 'when', cell: a => moment(a.ended_at)},
             {head: t('alert_sent'), kind: 'when', cell: a => moment(last(a.told))},
@@ -70,8 +70,8 @@ function now(open) {
     if (world.stats && (open.some(one => !said.some(word => is(one, word))) || said.some(word => word.alert && !open.some(one => is(one, word)))))
         page.changed(() => location.hash.startsWith('#/alerts'));
     return open.map(one => {
-        const {text, text_es, todo, todo_es, level: its} = said.find(word => is(one, word)) || one;
-        return {...one, text, text_es, todo, todo_es, level: its};
+        const word = said.find(other => is(one, other)), {text, text_es, todo, todo_es, level: its} = word || one;
+        return {...one, text, text_es, todo, todo_es, level: its, isOver: !word && one.said_s_ago > 0};
     });
 }
 

@@ -38,6 +38,8 @@ function standsFor(reason) {
     return reason === 'waiting_for_place' || reason === 'no_robot' ? nameOf('why_' + reason) : t({paused: 'stands_paused', portal_unavailable: 'stands_portal'}[reason] || 'stands');
 }
 
+const SLOW = ['portal_limit', 'portal_returning']; /* it goes on all the same */
+
 /* When it will be done: one estimate, as a range; at its end what it still waits for. */
 export function ending(b) {
     const {counts} = b, waits = (counts.queued || 0) + (counts.retrying || 0);
@@ -45,8 +47,8 @@ export function ending(b) {
         return '–';
     if (!waits && counts.running && b.oldest_running_s !== null && b.oldest_running_s !== undefined)
         return t('still_running', number(counts.running), duration(b.oldest_running_s));
-    if (b.waits_for && b.waits_for.some(w => w.reason !== 'portal_limit'))
-        return standsFor(b.waits_for[0].reason);
+    if (b.waits_for && b.waits_for.some(w => !SLOW.includes(w.reason)))
+        return standsFor(b.waits_for.find(w => !SLOW.includes(w.reason)).reason);
     if (b.eta_min_s !== null && b.eta_min_s !== undefined)
         return t('eta_range', duration(b.eta_min_s), duration(b.eta_max_s));
     return t('eta_unknown');

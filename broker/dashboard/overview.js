@@ -127,6 +127,9 @@ function laneRows(stats) {
     return rows;
 }
 
+/* What goes on without a pace yet does not stand still. */
+const clears = one => (one.clear_s !== null ? duration(one.clear_s) : t(one.moves ? 'not_known_yet' : 'stands'));
+
 function lanes(stats) {
     return panel('lanes', t('by_lane'), {as_of: stats.as_of, wide: true, folds: true, note: t('lanes_note')},
         table(t('by_lane'), [
@@ -135,7 +138,7 @@ function lanes(stats) {
             {head: t('working'), kind: 'num', cell: l => count(l.running)},
             {head: t('oldest_head'), kind: 'num', cell: l => duration(l.oldest_age_s)},
             {head: t('wait_head'), kind: 'num', hint: t('percentiles_hint'), cell: l => percentiles(l.wait_s)},
-            {head: t('clears_in'), kind: 'num', hint: t('clears_hint'), cell: l => (l.clear_s === null ? t('stands') : duration(l.clear_s))},
+            {head: t('clears_in'), kind: 'num', hint: t('clears_hint'), cell: clears},
             {head: t('accepted'), kind: 'num minor', cell: l => rate(l.accepted_per_s)},
             {head: t('done'), kind: 'num', cell: l => rate(l.done_per_s)},
             {head: t('failed'), kind: 'num', cell: l => h('span', {class: l.failed_per_s > 0.05 * l.done_per_s ? 'is-bad-text' : null}, rate(l.failed_per_s))},
@@ -171,7 +174,7 @@ function durable(stats) {
             ' ', queue.paused.until ? t('paused_until', moment(queue.paused.until)) : t('until_resumed')),
         h('dl', {class: 'facts is-row'},
             [[t('ready'), count(queue.depth)], [t('scheduled'), count(queue.scheduled)], queue.held > 0 && [t('held'), number(queue.held)], [t('running'), count(queue.running)], [t('oldest_head'), duration(queue.oldest_age_s)],
-                [t('clears_in'), queue.clear_s === null ? t('stands') : duration(queue.clear_s)], [t('batches_title'), count(queue.batches_open)]].filter(Boolean)
+                [t('clears_in'), clears(queue)], [t('batches_title'), count(queue.batches_open)]].filter(Boolean)
                 .map(([label, value]) => h('div', {key: label}, h('dt', {}, label), h('dd', {}, value)))),
         queue.by_priority.length > 0 && h('ul', {class: 'ladder', 'aria-label': t('by_priority')}, queue.by_priority.map(p =>
             h('li', {key: String(p.priority)}, h('span', {}, t('priority_n', p.priority)), bar('', [[p.n / most, 'fill-accent']]), h('span', {class: 'num'}, count(p))))),

@@ -125,6 +125,11 @@ static enum db_rc portals_sum(struct db *db, struct jv *body)
         jv_set_str(one, "why", db_str(db, 3, NULL));
         jv_push(list, one);
     }
+    struct jv *doubtful = jv_new_array();
+    jv_set(body, "doubtful", doubtful);
+    TRY(db_query(db, "SELECT portal FROM chasqui_portals WHERE state = 'doubtful' ORDER BY portal LIMIT 64", ""));
+    while (db_next(db))
+        jv_push_str(doubtful, db_str(db, 0, NULL));
     enum db_rc rc = scope_pauses_read(db, &pauses, &n);
     jv_set(body, "pauses", scope_pauses_jv(pauses, rc == DB_OK ? n : 0));
     free(pauses);

@@ -70,8 +70,14 @@ static enum db_rc held_look(struct db *db, const struct portal_conf_table *porta
         return DB_OK;
     if (gate != GATE_BREAKER && wait_us == 0)
         return DB_OK;
-    struct jv *why = why_say(list, gate == GATE_BREAKER ? "portal_unavailable" : "portal_limit", words[gate]);
-    if (gate == GATE_BREAKER && is_paused)
+    bool is_back = gate == GATE_BREAKER && p.breaker.state == BREAKER_RETURNING;
+    if (gate == GATE_BREAKER && p.breaker.state == BREAKER_DOUBTFUL) /* it is known in a moment */
+        return DB_OK;
+    struct jv *why =
+        is_back
+            ? why_say(list, "portal_returning", "The portal is back: its log-ins return at 1, 2, 4 … a second.")
+            : why_say(list, gate == GATE_BREAKER ? "portal_unavailable" : "portal_limit", words[gate]);
+    if (gate == GATE_BREAKER && is_paused && !is_back)
         jv_set_str(why, "detail",
                    "The portal was down when it was last asked: while this is paused nobody asks it.");
     jv_set_str(why, "portal", w->portal);
@@ -85,8 +91,11 @@ enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, co
     TRY(paused_look(db, list));
     TRY(held_look(db, portals, w, list));
     *stands = false;
-    for (size_t i = 0; i < jv_len(list); i++) /* limits only slow it down */
-        *stands |= strcmp(jv_str(jv_get(jv_at(list, i), "reason")), "portal_limit") != 0;
+    for (size_t i = 0; i < jv_len(list); i++) {
+        const char *reason = jv_str(jv_get(jv_at(list, i), "reason"));
+        *stands |= strcmp(reason, "portal_limit") != 0 &&
+                   strcmp(reason, "portal_returning") != 0; /* they only slow it down */
+    }
     return DB_OK;
 }
 

@@ -12,7 +12,7 @@ struct waits_of {
     const char *portal, *action;
     uint64_t batch_id; /* 0 = of no batch */
 };
-/* Adds {reason, detail, ...} for each thing that holds it: paused, portal_unavailable, portal_limit. *stands: nothing of it can begin.
+/* Adds {reason, detail, ...} for each thing that holds it: paused, portal_unavailable, portal_returning, portal_limit. *stands: nothing of it can begin.
  * list is empty before. portals NULL = none has limits. */
 enum db_rc waits_look(struct db *db, const struct portal_conf_table *portals, const struct waits_of *w,
                       struct jv *list, bool *stands);

@@ -41,7 +41,7 @@ def test_charts_tell_their_values(operator):
 
 def test_drain_and_resume_a_robot(operator, house):
     operator.go("robots").see("r1", "r2", "r3", "places used", within="main")
-    operator.press("Drain r3").see("It gets no new sessions", "It holds ", " can move, ", " must be waited for.", within="dialog")
+    operator.press("Drain r3").see("It gets no new sessions", "Sessions on it: ", "It can move ", " and must wait for ", within="dialog")
     operator.confirm("Drain", reason="patches")
     operator.see("r3 drains.").see("draining", "Draining:", "no stored credentials", "There is no deadline.", within="[aria-labelledby=robot-r3]")
     assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "draining"

@@ -112,4 +112,5 @@ def test_the_command(make_system):
     assert "is draining: of its 2" in system.ctl("worker", "drain", "r1", "--deadline", "1h").stdout
     assert worker(system, "r1")["drain"]["deadline"]
     assert system.ctl("worker", "drain", "r1", "--deadline", "soon", check=False).returncode == 2
+    assert "1 can move to other robots, 1 must be waited for" in system.ctl("worker", "drain", "r1").stdout
     wait_until(lambda: "2 sessions left" in system.ctl("stats").stdout, 10)

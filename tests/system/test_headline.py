@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What the headline says is so: number, pace and end agree at each look, and no end is told while nothing moves."""
 
+import json
 import re
 import time
 
+import pytest
+
+from broker_alone import SECRET, broker, dispatcher, make_broker, make_dispatcher, says  # noqa: F401
+from harness.http import Api
 from harness.wait import wait_until
 
 FULL = ("places_full", "places_kept")
@@ -34,6 +39,36 @@ def check(told):
     assert abs(waiting * span / ended - queue["clear_s"]) < 0.01 and 15 <= span <= 61
     assert 0 <= queue["clear_s"] - int(end[2]) * SECONDS[end[3]] < SECONDS[end[3]]
     assert ended <= queue["done_total"] + queue["failed_total"]
+
+
+def summary(**more):
+    """Of a dispatcher that has 2,694 jobs of sunat set aside, two others ready, and a robot with places."""
+    count = {"n": 0, "capped": False}
+    return {"at_ms": 1, "queue": {"ready": [{"priority": 5, "n": 2, "capped": False}], "oldest_age_ms": 900, "scheduled": count, "batches_open": count, "paused": None},
+            "held": {"sunat": 2694}, "portals": [], "pauses": [], "doubtful": [], "robots": [{"name": "r1", "total": 10, "used": 1, "abandoned": 0}], **more}  # fmt: skip
+
+
+def pause(reason):
+    return {"portal": "sunat", "action": None, "batch_id": None, "reason": reason, "until": None, "by": "token:1:ana"}
+
+
+@pytest.mark.parametrize(
+    "told,depth,held,text",
+    [
+        ({"doubtful": ["sunat"]}, 2696, 0, None),
+        ({"doubtful": ["sat"]}, 2, 2694, None),
+        ({"doubtful": ["sunat"], "pauses": [pause("calm")]}, 2, 2694, "The queue is paused for sunat: calm. 2,694 jobs wait."),
+        ({"pauses": [pause("calm")], "queue": {**summary()["queue"], "ready": []}}, 0, 2694, "The queue is paused for sunat: calm. 2,694 jobs wait."),
+        ({"pauses": [pause("calm")], "held": {}}, 2, 0, "The queue is paused for sunat: calm."),
+    ],
+)
+def test_what_is_set_aside_is_said(broker, make_dispatcher, told, depth, held, text):  # noqa: F811
+    make_dispatcher(broker, name="d1", on={"OPS_SUMMARY": says(json.dumps(summary(**told)).encode())})
+    api = Api(broker.ops_url, SECRET)
+    now = wait_until(lambda: (now := api.get("/api/v1/ops/stats").expect(200).json)["queue"] and now, 8)
+    assert (now["queue"]["depth"]["n"], now["queue"]["held"]) == (depth, held)
+    said = [row["text"] for row in now["words"] if row["level"] == "ok"]
+    assert text is None or text in said, said
 
 
 def looks(system, until, timeout):

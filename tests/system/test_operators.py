@@ -297,6 +297,7 @@ def test_who_did_what(make_system):
     system = make_system(robots=2)
     session, uid = system.api.login(1), system.api.active(1).json["job_id"]
     system.ops.post(f"{OPS}/sessions/{session}/close", {"reason": "asked by phone"}).expect(200)
+    assert "closed_by_operator" in system.ctl("why", 1).stdout
     system.ctl("worker", "drain", "r1", "--reason", "patch day")
     system.ctl("worker", "set", "r2", "--capacity", 7)
     rows = system.ops.get(f"{OPS}/audit?subject={session}").expect(200).json["audit"]

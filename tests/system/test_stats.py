@@ -220,6 +220,9 @@ def test_a_robot_that_is_emptied_is_said(system):
     system.ops.post("/api/v1/ops/workers/r1/drain", {"reason": "new version"}).expect(200)
     row = next(row for row in wait_code(system, "robot_draining", 10)["words"] if row["code"] == "robot_draining")
     assert row["text"] == "Robot r1 is draining: 1 session is left."
+    system.api.close(system.api.active(7).json["session_id"]).expect(200)
+    empty = "Robot r1 is empty, and gets no sessions until it is resumed."
+    wait_until(lambda: any(row["text"] == empty for row in stats(system, history=0)["words"]), 10, empty)
 
 
 def test_probes_take_time(system):
