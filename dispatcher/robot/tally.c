@@ -16,7 +16,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "dispatcher/robot/attempts.h"
-#include "dispatcher/robot/hogs.h"
+#include "dispatcher/robot/top_companies.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +37,7 @@ struct tally {
     struct dispatcher *d;
     struct robot_tally *robot; /* by robot id */
     uint32_t n_robots;
-    struct hogs *hogs;
+    struct top_companies *top_companies;
     struct attempts *attempts;
     bool is_attempted; /* attempts have ended since the last report */
     bool is_told;      /* the brokers hold companies of ours */
@@ -132,13 +132,13 @@ void tally_queued(struct dispatcher *d, uint64_t company_id, uint64_t ms)
 void tally_waited(struct dispatcher *d, uint64_t company_id, uint64_t ms)
 {
     if (company_id)
-        hogs_waited(d->tally->hogs, clock_ms(), company_id, ms);
+        top_companies_waited(d->tally->top_companies, clock_ms(), company_id, ms);
 }
 
 void tally_used(struct dispatcher *d, uint64_t company_id, uint64_t ms)
 {
     if (company_id)
-        hogs_used(d->tally->hogs, clock_ms(), company_id, ms);
+        top_companies_used(d->tally->top_companies, clock_ms(), company_id, ms);
 }
 
 /* ---- telling ------------------------------------------------------------------------------------------------ */
@@ -204,13 +204,13 @@ static void robots_tell(struct dispatcher *d, unsigned peer, bool is_all)
 static void companies_tell(struct dispatcher *d)
 {
     struct company_stats_row rows[COMPANY_STATS_MAX];
-    unsigned n = hogs_most(d->tally->hogs, clock_ms(), rows, COMPANY_STATS_MAX);
+    unsigned n = top_companies_most(d->tally->top_companies, clock_ms(), rows, COMPANY_STATS_MAX);
     struct buf payload = {0};
     if (!n && !d->tally->is_told)
         return;
     proto_encode_company_stats(&payload, rows, n);
     struct msg m = {.type = MSG_COMPANY_STATS,
-                    .COMPANY_STATS = {.window_s = HOGS_WINDOW_MS / 1000},
+                    .COMPANY_STATS = {.window_s = TOP_COMPANIES_WINDOW_MS / 1000},
                     .payload = {payload.data, (uint32_t)payload.len}};
     peers_send_all(d, &m);
     buf_free(&payload);
@@ -262,7 +262,7 @@ struct tally *tally_new(struct dispatcher *d)
 {
     struct tally *t = d->tally = xcalloc(1, sizeof(*t));
     t->d = d;
-    t->hogs = hogs_new();
+    t->top_companies = top_companies_new();
     t->attempts = attempts_new();
     t->timer = (struct loop_timer){.fn = tell_due, .arg = t};
     loop_timer_in(d->loop, &t->timer, TELL_MS);
@@ -276,7 +276,7 @@ void tally_destroy(struct tally **tp)
         return;
     *tp = NULL;
     loop_timer_stop(t->d->loop, &t->timer);
-    hogs_destroy(&t->hogs);
+    top_companies_destroy(&t->top_companies);
     attempts_destroy(&t->attempts);
     free(t->robot);
     free(t);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hogs.c - the companies that wait most and use most. An open-addressing table of at most COMPANIES_MAX companies.
- * When it is full a new company evicts the smallest of a few, so the largest stay. A sum may lack a company's
+ * top_companies.c - the companies that wait most and use most. An open-addressing table of at most COMPANIES_MAX
+ * companies. When it is full a new company evicts the smallest of a few, so the largest stay. A sum may lack a company's
  * counts from before an eviction.
  */
-#include "dispatcher/robot/hogs.h"
+#include "dispatcher/robot/top_companies.h"
 
 #include "common/check.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define SLICES 5
-#define SLICE_MS (HOGS_WINDOW_MS / SLICES)
+#define SLICE_MS (TOP_COMPANIES_WINDOW_MS / SLICES)
 #define COMPANIES_MAX 4096
 #define LOOKED_AT 8 /* candidates for eviction */
 #define BUCKETS (2 * COMPANIES_MAX)
@@ -28,27 +28,27 @@ struct company {
     uint32_t next; /* next in its bucket; index + 1, 0 = none */
 };
 
-struct hogs {
+struct top_companies {
     struct company company[COMPANIES_MAX];
     uint32_t bucket[BUCKETS]; /* index + 1 */
     unsigned n, hand;
 };
 
 /* Written in full, so that its megabyte is resident from the start instead of growing with each new company. */
-struct hogs *hogs_new(void)
+struct top_companies *top_companies_new(void)
 {
-    struct hogs *h = xmalloc(sizeof(*h));
+    struct top_companies *h = xmalloc(sizeof(*h));
     memset(h, 0, sizeof(*h));
     return h;
 }
 
-void hogs_destroy(struct hogs **hp)
+void top_companies_destroy(struct top_companies **hp)
 {
     free(*hp);
     *hp = NULL;
 }
 
-static uint32_t *bucket_of(struct hogs *h, uint64_t id)
+static uint32_t *bucket_of(struct top_companies *h, uint64_t id)
 {
     return &h->bucket[(id * 0x9e3779b97f4a7c15ull >> 32) % BUCKETS];
 }
@@ -69,7 +69,7 @@ static struct company_stats_row sum_of(const struct company *c, uint64_t now_ms)
     return sum;
 }
 
-static void take_out(struct hogs *h, unsigned at)
+static void take_out(struct top_companies *h, unsigned at)
 {
     uint32_t *link = bucket_of(h, h->company[at].id);
     while (*link != at + 1)
@@ -78,7 +78,7 @@ static void take_out(struct hogs *h, unsigned at)
 }
 
 /* The index of the smallest of the next few. */
-static unsigned smallest(struct hogs *h, uint64_t now_ms)
+static unsigned smallest(struct top_companies *h, uint64_t now_ms)
 {
     unsigned best = h->hand;
     uint64_t least = UINT64_MAX;
@@ -92,7 +92,7 @@ static unsigned smallest(struct hogs *h, uint64_t now_ms)
     return best;
 }
 
-static struct slice *slice_of(struct hogs *h, uint64_t now_ms, uint64_t id)
+static struct slice *slice_of(struct top_companies *h, uint64_t now_ms, uint64_t id)
 {
     uint32_t *bucket = bucket_of(h, id), at = *bucket;
     while (at && h->company[at - 1].id != id)
@@ -114,14 +114,14 @@ static struct slice *slice_of(struct hogs *h, uint64_t now_ms, uint64_t id)
     return s;
 }
 
-void hogs_waited(struct hogs *h, uint64_t now_ms, uint64_t company_id, uint64_t ms)
+void top_companies_waited(struct top_companies *h, uint64_t now_ms, uint64_t company_id, uint64_t ms)
 {
     struct slice *s = slice_of(h, now_ms, company_id);
     s->waits++;
     s->wait_ms += ms;
 }
 
-void hogs_used(struct hogs *h, uint64_t now_ms, uint64_t company_id, uint64_t ms)
+void top_companies_used(struct top_companies *h, uint64_t now_ms, uint64_t company_id, uint64_t ms)
 {
     struct slice *s = slice_of(h, now_ms, company_id);
     s->requests++;
@@ -142,7 +142,7 @@ static int by_use(const void *a, const void *b)
     return x < y ? 1 : -(x > y);
 }
 
-unsigned hogs_most(struct hogs *h, uint64_t now_ms, struct company_stats_row *out, unsigned max)
+unsigned top_companies_most(struct top_companies *h, uint64_t now_ms, struct company_stats_row *out, unsigned max)
 {
     struct company_stats_row *all = xcalloc(h->n + 1, sizeof(*all));
     unsigned n = 0, taken = 0;
