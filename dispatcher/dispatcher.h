@@ -59,7 +59,7 @@ struct dispatcher {
     struct summaries *summaries;
     struct drains *drains;
     struct silences *silences;
-    struct mutes *mutes;
+    struct unanswered *unanswered;
     struct boot_checks *boot_checks;
     struct batches *batches;
     struct schedules *schedules;

@@ -22,7 +22,7 @@
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/health_sub.h"
 #include "dispatcher/robot/held.h"
-#include "dispatcher/robot/mute.h"
+#include "dispatcher/robot/unanswered.h"
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/robot/silence.h"
@@ -152,7 +152,7 @@ static bool parts_build(struct dispatcher *d)
     d->migrations = migrations_new(d);
     d->drains = drains_new(d);
     d->silences = silences_new();
-    d->mutes = mutes_new();
+    d->unanswered = unanswered_new();
     d->boot_checks = boot_checks_new();
     d->reconciler = reconciler_new(d);
     d->schedules = schedules_new(d);
@@ -189,7 +189,7 @@ static void parts_drop(struct dispatcher *d)
     reconciler_destroy(&d->reconciler);
     drains_destroy(&d->drains);
     silences_destroy(&d->silences);
-    mutes_destroy(&d->mutes);
+    unanswered_destroy(&d->unanswered);
     boot_checks_destroy(&d->boot_checks);
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);

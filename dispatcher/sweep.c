@@ -8,7 +8,7 @@
 #include "dispatcher/login/migrate.h"
 #include "dispatcher/ops/drain.h"
 #include "dispatcher/robot/health_sub.h"
-#include "dispatcher/robot/mute.h"
+#include "dispatcher/robot/unanswered.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/robot/silence.h"
 #include "dispatcher/session/activity.h"
@@ -48,7 +48,7 @@ static void tick(void *arg)
             seal_refresh(d->seal);
         health_sub_tick(d);
         silence_tick(d);
-        mute_tick(d);
+        unanswered_tick(d);
         robots_boots_look(d);
         drain_tick(d);
         if (!d->draining)

@@ -57,7 +57,7 @@ struct call_spec {
     const char *const *headers; /* additional whole lines, the last one NULL; NULL = none */
     uint32_t robot_id;          /* the robot that the call counts for; 0 = none */
     bool is_login;
-    bool is_work;    /* a caller waits for it, so it shows whether the robot works (mute.c) */
+    bool is_work;    /* a caller waits for it, so it shows whether the robot works (unanswered.c) */
     bool is_fresh;   /* on a new connection, which may reach the other of two processes behind one URL */
     bool is_decoded; /* an unrequested Content-Encoding is decoded: for answers that are read here */
     const char *idempotency_key, *request_id, *traceparent; /* headers; NULL or "" = none */

@@ -8,7 +8,7 @@
  */
 #include "dispatcher/robot/tally.h"
 #include "dispatcher/dispatcher.h"
-#include "dispatcher/robot/mute.h"
+#include "dispatcher/robot/unanswered.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/wire/peer.h"
 #include "dispatcher/wire/request.h"
@@ -90,7 +90,7 @@ void tally_fault(struct dispatcher *d, uint32_t robot_id, enum fault fault)
 void tally_called(void *arg, uint32_t robot_id, bool is_login, const struct call_answer *a)
 {
     struct dispatcher *d = arg;
-    mute_called(d, robot_id, a);
+    unanswered_called(d, robot_id, a);
     if (a->result == CALL_STOPPED)
         return;
     stat_time(robot_call_seconds, (uint64_t)a->took_ms * 1000);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mute.c - robots that are healthy but silent: good by their /health, while calls of this dispatcher get no
+ * unanswered.c - robots that are healthy but silent: good by their /health, while calls of this dispatcher get no
  * answer. Such a robot is suspect: it gets log-ins only when no other robot has a place.
  *
  * Owns: the latest calls of each robot (outlier.h), a bounded ring by robot id. Counts lists, downloads, actions
  * and log-ins. Calls that Chasqui makes for itself do not count. Makes no other decision.
  */
-#include "dispatcher/robot/mute.h"
+#include "dispatcher/robot/unanswered.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/robot/outlier.h"
 #include "dispatcher/robot/robots.h"
@@ -20,18 +20,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct mutes {
+struct unanswered {
     struct outlier *of; /* by robot id */
     unsigned *overdue;  /* of the look in progress */
     uint32_t n;
 };
 
-struct mutes *mutes_new(void)
+struct unanswered *unanswered_new(void)
 {
-    return xcalloc(1, sizeof(struct mutes));
+    return xcalloc(1, sizeof(struct unanswered));
 }
 
-void mutes_destroy(struct mutes **mp)
+void unanswered_destroy(struct unanswered **mp)
 {
     if (*mp) {
         free((*mp)->of);
@@ -41,7 +41,7 @@ void mutes_destroy(struct mutes **mp)
     *mp = NULL;
 }
 
-static void room_make(struct mutes *m, uint32_t robot_id)
+static void room_make(struct unanswered *m, uint32_t robot_id)
 {
     if (robot_id < m->n)
         return;
@@ -55,7 +55,7 @@ static void room_make(struct mutes *m, uint32_t robot_id)
 
 static void changed(struct dispatcher *d, uint32_t robot_id)
 {
-    const struct outlier *o = &d->mutes->of[robot_id];
+    const struct outlier *o = &d->unanswered->of[robot_id];
     const struct robot *robot = robot_by_id(d, robot_id);
     log_line(o->is_out ? LOG_WARN : LOG_INFO, o->is_out ? "robot_mute" : "robot_answers", "robot",
              robot ? robot->name : "", "unanswered", log_i(o->bad), NULL);
@@ -66,28 +66,28 @@ static void changed(struct dispatcher *d, uint32_t robot_id)
 }
 
 /* Whether the robot answered. A call with too little time, or one ended by us or by its caller, proves nothing. */
-void mute_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a)
+void unanswered_called(struct dispatcher *d, uint32_t robot_id, const struct call_answer *a)
 {
     bool is_answered = a->status != 0 || a->garbage;
     if (!robot_id || !a->is_work || (is_answered && a->result == CALL_STOPPED))
         return;
     if (!is_answered && !outlier_tells(a->result != CALL_BROKEN, a->took_ms, a->patience_ms))
         return;
-    room_make(d->mutes, robot_id);
-    if (outlier_take(&d->mutes->of[robot_id], is_answered, clock_ms()))
+    room_make(d->unanswered, robot_id);
+    if (outlier_take(&d->unanswered->of[robot_id], is_answered, clock_ms()))
         changed(d, robot_id);
 }
 
 static void overdue_one(void *arg, uint32_t robot_id)
 {
-    struct mutes *m = arg;
+    struct unanswered *m = arg;
     room_make(m, robot_id);
     m->overdue[robot_id]++;
 }
 
-void mute_tick(struct dispatcher *d)
+void unanswered_tick(struct dispatcher *d)
 {
-    struct mutes *m = d->mutes;
+    struct unanswered *m = d->unanswered;
     uint64_t now = clock_ms();
     if (m->n)
         memset(m->overdue, 0, m->n * sizeof(*m->overdue));
