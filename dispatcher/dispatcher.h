@@ -68,7 +68,7 @@ struct dispatcher {
     struct history *history;
     struct rows *rows;
     struct queue *queue;
-    struct awaits *awaits;
+    struct job_waits *job_waits;
     struct bulkheads *bulkheads;
     struct outcomes *outcomes;
     struct verifier *verifier;

@@ -24,7 +24,7 @@
 #include "dispatcher/queue/schedule_ops.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/session/action.h"
-#include "dispatcher/session/await.h"
+#include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/close.h"
 #include "dispatcher/session/download.h"
 #include "dispatcher/session/list.h"
@@ -35,7 +35,7 @@
 static void (*const handlers[OP_COUNT])(struct dispatcher *d, struct request *r) = {
     [OP_TOKEN_VERIFY] = verify_start,
     [OP_JOB_GET] = job_start,
-    [OP_JOB_AWAIT] = login_await,
+    [OP_JOB_AWAIT] = job_wait,
     [OP_SESSION_ACTIVE] = control_start,
     [OP_SESSION_GET] = control_start,
     [OP_SESSION_CLOSE] = close_start,

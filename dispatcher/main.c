@@ -28,7 +28,7 @@
 #include "dispatcher/robot/silence.h"
 #include "dispatcher/robot/tally.h"
 #include "dispatcher/session/activity.h"
-#include "dispatcher/session/await.h"
+#include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/lease.h"
 #include "dispatcher/session/lookup.h"
 #include "dispatcher/session/reconcile.h"
@@ -139,7 +139,7 @@ static bool parts_build(struct dispatcher *d)
     d->robot_http = robot_http_new(d->loop, d->conf);
     d->requests = requests_new();
     d->bulkheads = bulkheads_new(d);
-    d->awaits = awaits_new(d);
+    d->job_waits = job_waits_new(d);
     tally_new(d);
     robot_http_watch(d->robot_http, tally_called, d);
     d->summaries = summaries_new(d);
@@ -193,7 +193,7 @@ static void parts_drop(struct dispatcher *d)
     boot_checks_destroy(&d->boot_checks);
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
-    awaits_destroy(d);
+    job_waits_destroy(d);
     outcomes_destroy(d);
     activity_destroy(&d->activity);
     leases_destroy(&d->leases);

@@ -9,7 +9,7 @@
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/robot/robots.h"
-#include "dispatcher/session/await.h"
+#include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/close.h"
 #include "dispatcher/session/lease.h"
 #include "dispatcher/wire/idempotency.h"
@@ -249,7 +249,7 @@ static void reserved(void *arg, void *op_arg)
     }
     struct request *r = login_waiter(l);
     if (r) /* this very job exists: its outcome is the answer */
-        login_await(l->d, r);
+        job_wait(l->d, r);
     entry_free(e, true);
 }
 

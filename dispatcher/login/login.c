@@ -16,7 +16,7 @@
 #include "dispatcher/robot/robot_calls.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/robot/tally.h"
-#include "dispatcher/session/await.h"
+#include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/lease.h"
 #include "dispatcher/wire/idempotency.h"
 #include "dispatcher/wire/peer.h"
@@ -147,7 +147,7 @@ void login_lost(struct login *l)
     log_line(LOG_WARN, "lease_lost", "job", log_i((long long)l->job_id), "kind",
              l->migrating ? "migrate" : "login", NULL);
     if (r)
-        login_await(l->d, r);
+        job_wait(l->d, r);
     login_free(l);
 }
 
@@ -215,7 +215,7 @@ static void done_recorded(void *arg, void *op_arg)
     if (!l->item.batch_id) {
         peers_event(d, "job", l->job_id, l->company_id, "done");
         peers_event(d, "session", l->job_id, l->company_id, "active");
-        awaits_wake(d, l->job_id);
+        job_waits_wake(d, l->job_id);
     }
     d->news->batch_touched(d, l->item.batch_id);
     if (r || l->key.is_set)
@@ -311,7 +311,7 @@ static void failed_recorded(void *arg, void *op_arg)
                     l->cancelled ? "cancelled"
                     : retry >= 0 ? later
                                  : "failed");
-        awaits_wake(d, l->job_id);
+        job_waits_wake(d, l->job_id);
     }
     d->news->batch_touched(d, l->item.batch_id);
     if (l->place == PLACE_FREE)

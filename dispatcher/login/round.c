@@ -18,7 +18,7 @@
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/robot/tally.h"
 #include "dispatcher/session/activity.h"
-#include "dispatcher/session/await.h"
+#include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/close.h"
 #include "dispatcher/session/lease.h"
 #include "dispatcher/wire/peer.h"
@@ -145,7 +145,7 @@ static void ended(struct round *w, enum round_end how)
                 : how == ROUND_FAILED    ? "failed"
                 : how == ROUND_CANCELLED ? "cancelled"
                                          : "retrying");
-    awaits_wake(d, w->job_id);
+    job_waits_wake(d, w->job_id);
     d->news->batch_touched(d, w->item.batch_id);
     round_free(w);
 }

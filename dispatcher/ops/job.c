@@ -8,7 +8,7 @@
 #include "dispatcher/queue/queue.h"
 #include "dispatcher/robot/robot_answer.h"
 #include "dispatcher/robot/robots.h"
-#include "dispatcher/session/await.h"
+#include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/lease.h"
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/wire/asked.h"
@@ -121,7 +121,7 @@ static void cancel_done(void *arg, void *op_arg)
     if (op->rc == STORE_OK && op->outcome == CANCEL_DONE) {
         peers_event(d, "job", op->job_id, op->company_id, "cancelled");
         queue_batch_touched(d, op->batch_id);
-        awaits_wake(d, op->job_id);
+        job_waits_wake(d, op->job_id);
     } else if (op->rc == STORE_OK && op->outcome == CANCEL_ASKED) {
         leases_renew_soon(d);
         peers_wake(d, "cancel");

@@ -4,7 +4,7 @@
  *
  * Owns nothing. Keys and bodies are stored as keyed hashes, answers sealed. An answer is stored before it is sent,
  * so that every later request with the key gets the same bytes. An answer that could not be stored is made again
- * from its job (await.c).
+ * from its job (job_wait.c).
  */
 #include "dispatcher/wire/idempotency.h"
 #include "dispatcher/store/store_queue.h"

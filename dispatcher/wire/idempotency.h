@@ -18,7 +18,7 @@ void answer_keep(struct dispatcher *d, const struct idempotency *key, uint64_t c
 /* Sends a stored answer to another request of the same company and portal. Returns false, without answering, when
  * it cannot be opened. */
 bool answer_again(struct dispatcher *d, struct request *r, const struct buf *sealed);
-/* Waits for the outcome of the key's job, and answers with it (await.c). */
+/* Waits for the outcome of the key's job, and answers with it (job_wait.c). */
 void answer_await(struct dispatcher *d, struct request *r, const struct idempotency *key, uint64_t job_id);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * await.c - waits for the outcome of a job run elsewhere, by polling until it is terminal. Used after a broker's
+ * job_wait.c - waits for the outcome of a job run elsewhere, by polling until it is terminal. Used after a broker's
  * dispatcher died, for a log-in whose lease was taken over, for queued log-ins with a waiting client, and for a
  * second request with the same Idempotency-Key.
  *
@@ -8,7 +8,7 @@
  * However many wait, one query asks the database for 256 jobs, five times a second. Only ended jobs are read in
  * full, once for all of their waiters.
  */
-#include "dispatcher/session/await.h"
+#include "dispatcher/session/job_wait.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/session/login_answer.h"
 #include "dispatcher/store/store_queue.h"
@@ -46,7 +46,7 @@ struct awaited {
     LIST_ENTRY(awaited) of_all;
 };
 
-struct awaits {
+struct job_waits {
     struct dispatcher *d;
     LIST_HEAD(awaited_list, awaited) list;
     struct loop_timer poll;
@@ -55,7 +55,7 @@ struct awaits {
 };
 
 struct poll {
-    struct awaits *a;
+    struct job_waits *a;
     struct store_jobs_over op;
 };
 
@@ -212,12 +212,12 @@ static void look(void *arg)
 
 /* ---- the poll ----------------------------------------------------------------------------------------------- */
 
-static void poll_next(struct awaits *a);
+static void poll_next(struct job_waits *a);
 
 static void polled(void *arg, void *op_arg)
 {
     struct poll *p = arg;
-    struct awaits *a = p->a;
+    struct job_waits *a = p->a;
     const struct store_jobs_over *op = op_arg;
     for (struct awaited *w = LIST_FIRST(&a->list), *next; w; w = next) {
         next = LIST_NEXT(w, of_all);
@@ -234,7 +234,7 @@ static void polled(void *arg, void *op_arg)
 }
 
 /* Polls up to JOBS_OVER_MAX jobs that this round has not asked for yet. */
-static void poll_next(struct awaits *a)
+static void poll_next(struct job_waits *a)
 {
     struct poll *p = NULL;
     for (struct awaited *w = LIST_FIRST(&a->list), *next; w; w = next) {
@@ -260,7 +260,7 @@ static void poll_next(struct awaits *a)
 
 static void poll_due(void *arg)
 {
-    struct awaits *a = arg;
+    struct job_waits *a = arg;
     loop_timer_in(a->d->loop, &a->poll, LOOK_MS);
     if (a->is_polling)
         return;
@@ -280,7 +280,7 @@ static struct awaited *awaited_of(struct dispatcher *d, const struct request *r,
                                   uint64_t job_id)
 {
     struct awaited *w;
-    LIST_FOREACH(w, &d->awaits->list, of_all)
+    LIST_FOREACH(w, &d->job_waits->list, of_all)
         if (is_same(w, key, job_id))
             return w;
     w = xcalloc(1, sizeof(*w));
@@ -290,7 +290,7 @@ static struct awaited *awaited_of(struct dispatcher *d, const struct request *r,
     w->stands_for = *key;
     w->timer.fn = look;
     w->timer.arg = w;
-    LIST_INSERT_HEAD(&d->awaits->list, w, of_all);
+    LIST_INSERT_HEAD(&d->job_waits->list, w, of_all);
     return w;
 }
 
@@ -313,35 +313,35 @@ void answer_await(struct dispatcher *d, struct request *r, const struct idempote
         loop_timer_in(d->loop, &w->timer, 0);
 }
 
-void login_await(struct dispatcher *d, struct request *r)
+void job_wait(struct dispatcher *d, struct request *r)
 {
     answer_await(d, r, &(struct idempotency){0}, 0);
 }
 
-void awaits_wake(struct dispatcher *d, uint64_t job_id)
+void job_waits_wake(struct dispatcher *d, uint64_t job_id)
 {
     struct awaited *w;
-    LIST_FOREACH(w, &d->awaits->list, of_all)
+    LIST_FOREACH(w, &d->job_waits->list, of_all)
         if (w->job_id == job_id && !w->is_looking)
             loop_timer_in(d->loop, &w->timer, 0);
 }
 
-struct awaits *awaits_new(struct dispatcher *d)
+struct job_waits *job_waits_new(struct dispatcher *d)
 {
-    struct awaits *a = xcalloc(1, sizeof(*a));
+    struct job_waits *a = xcalloc(1, sizeof(*a));
     a->d = d;
     a->poll = (struct loop_timer){.fn = poll_due, .arg = a};
     loop_timer_in(d->loop, &a->poll, LOOK_MS);
     return a;
 }
 
-void awaits_destroy(struct dispatcher *d)
+void job_waits_destroy(struct dispatcher *d)
 {
-    if (!d->awaits)
+    if (!d->job_waits)
         return;
-    loop_timer_stop(d->loop, &d->awaits->poll);
-    while (!LIST_EMPTY(&d->awaits->list))
-        awaited_free(LIST_FIRST(&d->awaits->list));
-    free(d->awaits);
-    d->awaits = NULL;
+    loop_timer_stop(d->loop, &d->job_waits->poll);
+    while (!LIST_EMPTY(&d->job_waits->list))
+        awaited_free(LIST_FIRST(&d->job_waits->list));
+    free(d->job_waits);
+    d->job_waits = NULL;
 }
