@@ -66,7 +66,7 @@ struct dispatcher {
     struct webhooks *webhooks;
     struct retention *retention;
     struct history *history;
-    struct rows *rows;
+    struct row_repair *row_repair;
     struct queue *queue;
     struct job_waits *job_waits;
     struct bulkheads *bulkheads;

@@ -44,7 +44,7 @@
 #include "common/trial.h"
 #include "dispatcher/history.h"
 #include "dispatcher/retention.h"
-#include "dispatcher/ops/rows.h"
+#include "dispatcher/ops/row_repair.h"
 #include "dispatcher/queue/schedule.h"
 #include "dispatcher/queue/webhook.h"
 #include "db/mariadb.h"
@@ -158,7 +158,7 @@ static bool parts_build(struct dispatcher *d)
     d->schedules = schedules_new(d);
     d->retention = retention_new();
     d->history = history_new();
-    d->rows = rows_new();
+    d->row_repair = row_repair_new();
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
     d->outcomes = outcomes_new(d);
@@ -178,7 +178,7 @@ static void parts_drop(struct dispatcher *d)
     robot_http_destroy(&d->robot_http);
     store_destroy(&d->store);
     logins_destroy(d);
-    rows_destroy(&d->rows);
+    row_repair_destroy(&d->row_repair);
     retention_destroy(&d->retention);
     history_destroy(&d->history);
     webhooks_destroy(&d->webhooks);

@@ -22,7 +22,7 @@
 #include "dispatcher/queue/events.h"
 #include "dispatcher/history.h"
 #include "dispatcher/retention.h"
-#include "dispatcher/ops/rows.h"
+#include "dispatcher/ops/row_repair.h"
 #include "dispatcher/queue/schedule.h"
 #include "dispatcher/queue/webhook.h"
 
@@ -61,7 +61,7 @@ static void tick(void *arg)
     alerts_tick(d);
     retention_tick(d);
     history_tick(d);
-    rows_tick(d);
+    row_repair_tick(d);
     migrate_tick(d);
     if (!d->draining)
         reconcile_tick(d);

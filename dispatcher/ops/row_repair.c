@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rows.c - looks after jobs whose row in portal_jobs is not what it should be.
+ * row_repair.c - looks after jobs whose row in portal_jobs is not what it should be.
  *
  * Owns: when each of three duties is due. Sessions whose row somebody deleted are
  * closed on their robots; what is left of deleted jobs goes; rows that could not be
  * changed are tried again. All of it is safe to repeat, and every dispatcher
  * does it by itself. Never more than a twentieth of one connection's time.
  */
-#include "dispatcher/ops/rows.h"
+#include "dispatcher/ops/row_repair.h"
 #include "dispatcher/session/close.h"
 
 #include "common/check.h"
@@ -32,7 +32,7 @@ struct duty {
     bool is_busy;
 };
 
-struct rows {
+struct row_repair {
     struct duty rowless, refusals, leftovers;
     uint64_t past, cursor;
     unsigned n_closing;
@@ -60,7 +60,7 @@ static bool is_due(struct duty *duty)
 static void rowless_closed(struct dispatcher *d, void *arg, enum err e, const struct session_row *row)
 {
     (void)arg;
-    d->rows->n_closing--;
+    d->row_repair->n_closing--;
     if (e)
         return; /* its robot did not confirm it: the next look finds it again */
     stat_inc(sessions_rowless_total);
@@ -72,7 +72,7 @@ static void rowless_found(void *arg, void *op_arg)
 {
     struct dispatcher *d = arg;
     struct store_rowless *op = op_arg;
-    struct rows *r = d->rows;
+    struct row_repair *r = d->row_repair;
     r->past = op->rc == STORE_OK && op->n == ROWLESS_MAX ? op->row[ROWLESS_MAX - 1].ref : 0;
     for (unsigned i = 0; op->rc == STORE_OK && i < op->n; i++) {
         r->n_closing++;
@@ -90,7 +90,7 @@ static void refusals_tried(void *arg, void *op_arg)
     struct store_refusals *op = op_arg;
     if (op->n_written)
         log_line(LOG_INFO, "refused_rows_written", "n", log_i(op->n_written), NULL);
-    next(&d->rows->refusals, REFUSALS_MS, op->rc);
+    next(&d->row_repair->refusals, REFUSALS_MS, op->rc);
     free(op);
 }
 
@@ -103,16 +103,16 @@ static void leftovers_done(void *arg, void *op_arg)
     if (op->n)
         log_line(LOG_INFO, "leftovers_deleted", "jobs", log_i(op->n), "why",
                  "their rows in portal_jobs are deleted", NULL);
-    d->rows->cursor = op->rc == STORE_OK && !op->is_end ? op->cursor : 0;
-    next(&d->rows->leftovers, op->is_end ? PASS_MS : STEP_MS, op->rc);
+    d->row_repair->cursor = op->rc == STORE_OK && !op->is_end ? op->cursor : 0;
+    next(&d->row_repair->leftovers, op->is_end ? PASS_MS : STEP_MS, op->rc);
     free(op);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------------- */
 
-void rows_tick(struct dispatcher *d)
+void row_repair_tick(struct dispatcher *d)
 {
-    struct rows *r = d->rows;
+    struct row_repair *r = d->row_repair;
     if (d->draining)
         return;
     if (!r->n_closing && d->robots_revision && is_due(&r->rowless)) {
@@ -129,14 +129,14 @@ void rows_tick(struct dispatcher *d)
     }
 }
 
-struct rows *rows_new(void)
+struct row_repair *row_repair_new(void)
 {
-    struct rows *r = xcalloc(1, sizeof(*r));
+    struct row_repair *r = xcalloc(1, sizeof(*r));
     r->leftovers.at_ms = clock_ms() + STEP_MS + id_random_u64() % STEP_MS;
     return r;
 }
 
-void rows_destroy(struct rows **rp)
+void row_repair_destroy(struct row_repair **rp)
 {
     free(*rp);
     *rp = NULL;
