@@ -8,7 +8,6 @@
  */
 #include "dispatcher/robot/tally.h"
 #include "dispatcher/dispatcher.h"
-#include "dispatcher/robot/unanswered.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/wire/peer.h"
 #include "dispatcher/wire/request.h"
@@ -17,6 +16,7 @@
 #include "common/clock.h"
 #include "dispatcher/robot/attempts.h"
 #include "dispatcher/robot/top_companies.h"
+#include "dispatcher/robot/unanswered.h"
 
 #include <stdlib.h>
 #include <string.h>
