@@ -97,6 +97,7 @@ def close(system, n):
         system.ops.post(f"/api/v1/ops/sessions/{row['session_id']}/close").expect(200)
 
 
+@pytest.mark.long(55)
 def test_the_headline_agrees_with_itself(make_system):
     system = make_system(capacity=4, robot_options={"login_ms": "400-800"}, settings={"queue.interactive_percent": 0, "alerts.every_s": 1, "alerts.gone_s": 5})
     body = {"portal": "sunat", "action": "sunat.menu_sol_login"}
