@@ -113,7 +113,7 @@ static enum db_rc robot_places(struct adoption *a, unsigned from, unsigned to)
     unsigned i = from;
     TRY(db_query(
         db,
-        "SELECT slot FROM chasqui_places WHERE robot_id = ? AND session_ref IS NULL ORDER BY slot LIMIT ? FOR UPDATE SKIP LOCKED",
+        "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL ORDER BY slot LIMIT ? FOR UPDATE SKIP LOCKED",
         "uu", robot_id, (uint64_t)(to - from)));
     for (; i < to && db_next(db); i++)
         a->row[i].slot = (uint32_t)db_u64(db, 0);

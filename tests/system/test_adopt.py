@@ -66,6 +66,20 @@ def test_laravels_sessions_are_taken_in_at_once(desk):
     assert healthy, told
 
 
+def test_what_is_held_already_is_not_read(desk):
+    desk.ctl("worker", "set", "r1", "--capacity", N)
+    fill(desk, N)
+
+    def rows_read():
+        return int(desk.database.row("SHOW GLOBAL STATUS LIKE 'Handler_read_next'")["Value"])
+
+    before = rows_read()
+    assert desk.ctl_json("adopt")["above_capacity"] == 0
+    each = (rows_read() - before) / N
+    print(f"{each:.1f} rows read by an index in turn for each session")
+    assert each < 11
+
+
 def test_two_at_once_take_each_session_once(desk):
     fill(desk, 1000)
     answers = []
