@@ -2,18 +2,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/flow.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #define NOW UINT64_C(1000000)
 
 /* Every combination of: does work wait, does some run, when did something begin, when did something end. */
-static void test_it_goes_while_what_ends_lets_something_begin(void **state)
+TEST(test_it_goes_while_what_ends_lets_something_begin)
 {
     static const uint64_t ago_ms[] = {0 /* never */, 500, 1999, 2000, 60000};
-    (void)state;
     for (unsigned waits = 0; waits < 2; waits++)
         for (unsigned running = 0; running < 2; running++)
             for (unsigned b = 0; b < 5; b++)
@@ -31,11 +27,10 @@ static void test_it_goes_while_what_ends_lets_something_begin(void **state)
                 }
 }
 
-static void test_places_that_are_filled_end_it_at_once(void **state)
+TEST(test_places_that_are_filled_end_it_at_once)
 {
     struct flow f = {0};
     uint64_t now = NOW;
-    (void)state;
     for (; now < NOW + 60000; now += 500) { /* rounds: each end lets one begin */
         flow_told(&f, now, 1, 1);
         flow_look(&f, now, flow_goes(&f, now, true, 4));
@@ -57,10 +52,9 @@ static void test_places_that_are_filled_end_it_at_once(void **state)
 }
 
 /* A moment without anything does not begin the pace anew; a longer one does. */
-static void test_the_span(void **state)
+TEST(test_the_span)
 {
     struct flow f = {0};
-    (void)state;
     assert_int_equal(flow_span_ms(&f, NOW, true), 0);
     for (uint64_t now = NOW; now <= NOW + 90000; now += 1000)
         flow_look(&f, now, now % 9000 != 0);
@@ -69,7 +63,7 @@ static void test_the_span(void **state)
     assert_int_equal(flow_span_ms(&f, NOW + 90000 + FLOW_GAP_MS + 2000, true), 0);
 }
 
-static void test_an_end_follows_from_the_numbers_beside_it(void **state)
+TEST(test_an_end_follows_from_the_numbers_beside_it)
 {
     static const struct {
         uint64_t waiting, ended, span_ms;
@@ -78,7 +72,6 @@ static void test_an_end_follows_from_the_numbers_beside_it(void **state)
         {275, 72, 60000, 229166}, {275, 72, 60400, 229166}, {1, 1, 60000, 60000}, {275, 0, 60000, -1},
         {275, 2, 59000, -1},      {275, 3, 15000, 1375000}, {275, 3, 14999, -1},  {275, 72, 0, -1},
     };
-    (void)state;
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct flow_pace pace = flow_pace(rows[i].waiting, rows[i].ended, rows[i].span_ms);
         assert_int_equal(pace.clear_ms, rows[i].clear_ms);
@@ -88,13 +81,4 @@ static void test_an_end_follows_from_the_numbers_beside_it(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_it_goes_while_what_ends_lets_something_begin),
-        cmocka_unit_test(test_places_that_are_filled_end_it_at_once),
-        cmocka_unit_test(test_the_span),
-        cmocka_unit_test(test_an_end_follows_from_the_numbers_beside_it),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

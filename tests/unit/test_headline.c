@@ -2,11 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/headline.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static const int *kept_one(struct headline *h)
 {
@@ -15,12 +11,11 @@ static const int *kept_one(struct headline *h)
     return headline_kept(h, &at, &ago_ms);
 }
 
-static void test_a_moment_is_not_said_and_a_gap_is_no_end(void **state)
+TEST(test_a_moment_is_not_said_and_a_gap_is_no_end)
 {
     struct headline *h = headline_new(sizeof(int));
     int row = 1, changes = 0;
     bool was = false;
-    (void)state;
     headline_look(h, 1000);
     assert_false(headline_holds(h, 3, "r1", &row));
     assert_null(kept_one(h));
@@ -45,11 +40,10 @@ static void test_a_moment_is_not_said_and_a_gap_is_no_end(void **state)
     assert_null(h);
 }
 
-static void test_each_thing_is_its_own(void **state)
+TEST(test_each_thing_is_its_own)
 {
     struct headline *h = headline_new(sizeof(int));
     int row = 7;
-    (void)state;
     for (uint64_t now = 1000; now <= 6000; now += 1000) {
         headline_look(h, now);
         headline_holds(h, 3, "r1", &row);
@@ -61,13 +55,12 @@ static void test_each_thing_is_its_own(void **state)
 }
 
 /* What lingers is said with its numbers of now; without them it is told how long ago it held; what would be untrue goes at once. */
-static void test_what_lingers(void **state)
+TEST(test_what_lingers)
 {
     struct headline *h = headline_new(sizeof(int));
     int row = 7;
     unsigned at = 0;
     uint64_t now, ago_ms;
-    (void)state;
     for (now = 1000; now <= 6000; now += 1000) {
         headline_look(h, now);
         assert_false(headline_lingers(h, 4, "r1")); /* it never held: its numbers alone are not said */
@@ -94,11 +87,10 @@ static void test_what_lingers(void **state)
 }
 
 /* Nobody looked for a while: what held before tells nothing of the time between. */
-static void test_a_look_that_comes_late_begins_anew(void **state)
+TEST(test_a_look_that_comes_late_begins_anew)
 {
     struct headline *h = headline_new(sizeof(int));
     int row = 7;
-    (void)state;
     headline_look(h, 1000);
     headline_holds(h, 3, "r1", &row);
     headline_look(h, 1000 + HEADLINE_GAP_MS + 1);
@@ -107,12 +99,11 @@ static void test_a_look_that_comes_late_begins_anew(void **state)
 }
 
 /* More things than are remembered are shown as they are. */
-static void test_beyond_the_table(void **state)
+TEST(test_beyond_the_table)
 {
     struct headline *h = headline_new(sizeof(int));
     char who[20];
     int row = 1;
-    (void)state;
     headline_look(h, 1000);
     for (int i = 0; i < HEADLINE_MAX; i++) {
         snprintf(who, sizeof who, "r%d", i);
@@ -122,14 +113,4 @@ static void test_beyond_the_table(void **state)
     headline_destroy(&h);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_moment_is_not_said_and_a_gap_is_no_end),
-        cmocka_unit_test(test_each_thing_is_its_own),
-        cmocka_unit_test(test_what_lingers),
-        cmocka_unit_test(test_a_look_that_comes_late_begins_anew),
-        cmocka_unit_test(test_beyond_the_table),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

@@ -2,11 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/phrase.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 static void says(const char *text, enum language language, const struct phrase_args *args, const char *wanted)
 {
@@ -16,10 +12,9 @@ static void says(const char *text, enum language language, const struct phrase_a
     buf_free(&out);
 }
 
-static void test_fields(void **state)
+TEST(test_fields)
 {
     struct phrase_args a = {.who = "r1", .why = "{n} {x", .n = 1204, .m = 1, .time_ms = 12900};
-    (void)state;
     says("plain", ENGLISH, &a, "plain");
     says("", ENGLISH, &a, "");
     says("{who}: {why}", ENGLISH, &a, "r1: {n} {x"); /* what is filled in is not looked at again */
@@ -30,7 +25,7 @@ static void test_fields(void **state)
     says("[{who}{why}]", ENGLISH, &a, "[]");
 }
 
-static void test_numbers_and_times(void **state)
+TEST(test_numbers_and_times)
 {
     static const struct {
         int64_t n;
@@ -41,7 +36,6 @@ static void test_numbers_and_times(void **state)
         const char *text;
     } times[] = {{-1, "0 s"},          {999, "0 s"},     {119999, "119 s"}, {120000, "2 min"},
                  {7199000, "119 min"}, {7200000, "2 h"}, {172800000, "2 d"}};
-    (void)state;
     for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         says("{n}", ENGLISH, &(struct phrase_args){.n = numbers[i].n}, numbers[i].text);
     for (unsigned i = 0; i < sizeof times / sizeof times[0]; i++)
@@ -57,11 +51,10 @@ static bool has(const char *text, const char *field)
     return strstr(text, plain) || strstr(text, choice);
 }
 
-static void test_every_row_can_be_said_in_both_languages(void **state)
+TEST(test_every_row_can_be_said_in_both_languages)
 {
     static const char *const fields[] = {"who", "why", "time", "n", "m", "k"};
     struct phrase_args a = {.who = "d2", .why = "refused", .n = 2, .m = 3, .time_ms = 12000};
-    (void)state;
     for (unsigned i = 0; i < WORD_COUNT; i++) {
         const struct word_row *w = &word_table[i];
         assert_true(strlen(w->code) > 3 && strlen(w->text[ENGLISH]) > 10 && strlen(w->text[SPANISH]) > 10);
@@ -79,12 +72,4 @@ static void test_every_row_can_be_said_in_both_languages(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_numbers_and_times),
-        cmocka_unit_test(test_every_row_can_be_said_in_both_languages),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(NULL, NULL)

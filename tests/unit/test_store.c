@@ -5,9 +5,8 @@
 
 /* ---- reserve ------------------------------------------------------------------------------------------------ */
 
-static void test_reserve_writes_all(void **state)
+STORE_TEST(test_reserve_writes_all)
 {
-    (void)state;
     struct store_reserve op = reserve_op(1, 1, 3);
     credentials_store(1);
     op.params = "sealed params";
@@ -37,9 +36,8 @@ static void test_reserve_writes_all(void **state)
     buf_free(&op.credentials);
 }
 
-static void test_reserve_finds_what_is_there(void **state)
+STORE_TEST(test_reserve_finds_what_is_there)
 {
-    (void)state;
     struct store_reserve first = reserve_op(1, 1, 1), op = reserve_op(1, 1, 3);
     reserve_fine(&first, RESERVE_OK);
     reserve_fine(&op, RESERVE_IN_PROGRESS);
@@ -72,9 +70,8 @@ static void test_reserve_finds_what_is_there(void **state)
     assert_number(1, "SELECT COUNT(*) FROM portal_jobs", "");
 }
 
-static void test_reserve_without_a_place_writes_nothing(void **state)
+STORE_TEST(test_reserve_without_a_place_writes_nothing)
 {
-    (void)state;
     struct store_reserve op = reserve_op(1, 0, 0);
     reserve_fine(&op, RESERVE_NO_PLACE); /* no candidate at all */
     for (uint64_t company = 10; company < 12; company++) {
@@ -92,9 +89,8 @@ static void test_reserve_without_a_place_writes_nothing(void **state)
     assert_number(2, "SELECT COUNT(*) FROM chasqui_sessions", "");
 }
 
-static void test_reserve_chooses_fewest_for_capacity(void **state)
+STORE_TEST(test_reserve_chooses_fewest_for_capacity)
 {
-    (void)state;
     struct store_robot_seen seen = {.robot_id = robot[3], .reported_capacity = 4, .fenced = -1};
     run_fine(store_robot_seen, &seen);
     static const unsigned want[] = {1, 2, 3, 3, 1, 2, 3, 3};
@@ -116,9 +112,8 @@ static void test_reserve_chooses_fewest_for_capacity(void **state)
     reserve_fine(&op, RESERVE_NO_PLACE); /* the lower of both capacities */
 }
 
-static void test_reserve_adopts_laravels_session(void **state)
+STORE_TEST(test_reserve_adopts_laravels_session)
 {
-    (void)state;
     laravel_make(1, BASE(1), "old-1", 7200);
     uint64_t job_id = laravel_make(1, "http://r2.test/", "lar-1", 60);
     struct store_reserve op = reserve_op(1, 1, 1);
@@ -146,9 +141,8 @@ static void test_reserve_adopts_laravels_session(void **state)
     reserve_fine(&op, RESERVE_OK);
 }
 
-static void test_reserve_again(void **state)
+STORE_TEST(test_reserve_again)
 {
-    (void)state;
     struct store_reserve first = reserve_op(1, 1, 1);
     reserve_fine(&first, RESERVE_OK);
     struct store_reserve_again op = {
@@ -185,9 +179,8 @@ static void test_reserve_again(void **state)
 
 /* ---- the outcome of a log-in -------------------------------------------------------------------------------- */
 
-static void test_login_done(void **state)
+STORE_TEST(test_login_done)
 {
-    (void)state;
     struct store_reserve r = reserve_op(1, 1, 1), other = reserve_op(2, 1, 1);
     r.params = "p";
     r.params_len = 1;
@@ -246,9 +239,8 @@ static struct store_login_failed failed_op(const struct store_reserve *r, enum p
     return op;
 }
 
-static void test_login_failed(void **state)
+STORE_TEST(test_login_failed)
 {
-    (void)state;
     static const struct {
         enum place_fate place;
         const char *state, *reason;
@@ -280,9 +272,8 @@ static void test_login_failed(void **state)
 
 /* ---- actions ------------------------------------------------------------------------------------------------ */
 
-static void test_actions(void **state)
+STORE_TEST(test_actions)
 {
-    (void)state;
     session_make(1, 1, "s-1");
     struct store_action_start op = {.company_id = 1,
                                     .portal = "acme",
@@ -360,9 +351,8 @@ static struct session_row migrate(const struct session_row *row, unsigned to, co
     return done.row;
 }
 
-static void test_lookup(void **state)
+STORE_TEST(test_lookup)
 {
-    (void)state;
     struct store_lookup *op = calloc(1, sizeof(*op));
     struct session_row one = session_make(1, 1, "s-1"), two = session_make(2, 2, "S-1");
     laravel_make(3, BASE(2), "lar-1", 999);
@@ -384,9 +374,8 @@ static void test_lookup(void **state)
     free(op);
 }
 
-static void test_lookup_of_moved_and_ended(void **state)
+STORE_TEST(test_lookup_of_moved_and_ended)
 {
-    (void)state;
     struct store_lookup *op = calloc(1, sizeof(*op));
     struct session_row one = session_make(1, 1, "gen-1");
     LOOKUP(op, "gen-1");
@@ -421,9 +410,8 @@ static void test_lookup_of_moved_and_ended(void **state)
     free(op);
 }
 
-static void test_active(void **state)
+STORE_TEST(test_active)
 {
-    (void)state;
     struct store_active op = {.company_id = 1, .portal = "acme", .laravel_max_age_ms = 1000000};
     run_fine(store_active, &op);
     assert_false(op.found);
@@ -441,9 +429,8 @@ static void test_active(void **state)
     assert_int_equal(op.row.state, SESSION_OPENING);
 }
 
-static void test_adopt(void **state)
+STORE_TEST(test_adopt)
 {
-    (void)state;
     struct store_adopt op = {
         .job_id = laravel_make(1, BASE(1), "lar-1", 9999), .asked = "lar-1", .robot_id = robot[1]};
     run_fine(store_adopt, &op);
@@ -484,9 +471,8 @@ static void test_adopt(void **state)
 
 /* ---- ends --------------------------------------------------------------------------------------------------- */
 
-static void test_close(void **state)
+STORE_TEST(test_close)
 {
-    (void)state;
     struct session_row row = session_make(1, 1, "s-1");
     struct store_close_begin begin = {.session_ref = row.ref, .epoch = row.epoch + 1, .lease = lease_make()};
     run_fine(store_close_begin, &begin);
@@ -538,9 +524,8 @@ static void test_close(void **state)
     assert_number(0, "SELECT COUNT(*) FROM chasqui_leases", "");
 }
 
-static void test_session_end_compares(void **state)
+STORE_TEST(test_session_end_compares)
 {
-    (void)state;
     struct session_row row = session_make(1, 1, "s-1");
     struct store_session_end op = {
         .session_ref = row.ref, .epoch = row.epoch + 1, .to = SESSION_LOST, .reason = "robot_restarted"};
@@ -560,9 +545,8 @@ static void test_session_end_compares(void **state)
     assert_false(op.found);
 }
 
-static void test_activity_and_idling(void **state)
+STORE_TEST(test_activity_and_idling)
 {
-    (void)state;
     struct session_row rows[3] = {session_make(1, 1, "s-1"), session_make(2, 2, "s-2"), session_make(3, 3, "s-3")};
     credentials_store(3);
     struct store_migrate_plan plan = {.session_ref = rows[2].ref, .reason = "operator"};
@@ -590,25 +574,4 @@ static void test_activity_and_idling(void **state)
     free(op);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_reserve_writes_all, reset),
-        cmocka_unit_test_setup(test_reserve_finds_what_is_there, reset),
-        cmocka_unit_test_setup(test_reserve_without_a_place_writes_nothing, reset),
-        cmocka_unit_test_setup(test_reserve_chooses_fewest_for_capacity, reset),
-        cmocka_unit_test_setup(test_reserve_adopts_laravels_session, reset),
-        cmocka_unit_test_setup(test_reserve_again, reset),
-        cmocka_unit_test_setup(test_login_done, reset),
-        cmocka_unit_test_setup(test_login_failed, reset),
-        cmocka_unit_test_setup(test_actions, reset),
-        cmocka_unit_test_setup(test_lookup, reset),
-        cmocka_unit_test_setup(test_lookup_of_moved_and_ended, reset),
-        cmocka_unit_test_setup(test_active, reset),
-        cmocka_unit_test_setup(test_adopt, reset),
-        cmocka_unit_test_setup(test_close, reset),
-        cmocka_unit_test_setup(test_session_end_compares, reset),
-        cmocka_unit_test_setup(test_activity_and_idling, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

@@ -78,9 +78,8 @@ static void assert_counts(uint64_t batch_id, const char *status, int64_t total, 
 
 /* ---- opening ------------------------------------------------------------------------------------------------ */
 
-static void test_a_key_stands_for_one_batch(void **state)
+STORE_TEST(test_a_key_stands_for_one_batch)
 {
-    (void)state;
     uint64_t id = batch_opened("k1");
     struct store_batch_open again = batch_open_op("k1", "body"), other = batch_open_op("k1", "another body");
     run_fine(store_batch_open, &again);
@@ -96,9 +95,8 @@ static void test_a_key_stands_for_one_batch(void **state)
     assert_number(2, "SELECT COUNT(*) FROM chasqui_batches", "");
 }
 
-static void test_a_batch_takes_its_turn_behind_what_is_next(void **state)
+STORE_TEST(test_a_batch_takes_its_turn_behind_what_is_next)
 {
-    (void)state;
     uint64_t first = batch_opened("k1");
     body_sent(first, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{\"company_id\":1}\n{\"company_id\":1}",
               BODY_DONE, NULL);
@@ -112,9 +110,8 @@ static void test_a_batch_takes_its_turn_behind_what_is_next(void **state)
     assert_number(4, "SELECT urgency FROM chasqui_items WHERE idx = 0", "");
 }
 
-static void test_available_at(void **state)
+STORE_TEST(test_available_at)
 {
-    (void)state;
     struct store_batch_open op = batch_open_op("k", "body");
     op.available_at_ms = clock_unix_ms() + 3600000;
     run_fine(store_batch_open, &op);
@@ -136,9 +133,8 @@ static const char three_answer[] =
     "{\"ok\":true,\"accepted\":2,\"rejected_total\":1,\"rejected\":[{\"index\":11,\"error\":"
     "\"validation_failed\",\"errors\":{\"company_id\":[\"must be an integer of 1 or more\"]}}]}";
 
-static void test_a_body_sent_again_changes_nothing(void **state)
+STORE_TEST(test_a_body_sent_again_changes_nothing)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     for (unsigned i = 0; i < 3; i++) {
         body_sent(id, 10, three, BODY_DONE, three_answer); /* blank lines have no index */
@@ -165,9 +161,8 @@ static void test_a_body_sent_again_changes_nothing(void **state)
                   "{\"queued\":3,\"running\":0,\"retrying\":0,\"done\":0,\"failed\":0,\"cancelled\":0}");
 }
 
-static void test_a_body_that_differs_is_told(void **state)
+STORE_TEST(test_a_body_that_differs_is_told)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     body_sent(id, 10, three, BODY_DONE, NULL);
     body_sent(id, 10, "{\"company_id\":4}", BODY_DIFFERS, NULL);
@@ -180,9 +175,8 @@ static void test_a_body_that_differs_is_told(void **state)
     body_sent(id, 10, three, BODY_DONE, three_answer); /* known by its digest when its params are erased */
 }
 
-static void test_a_closed_batch_is_compared(void **state)
+STORE_TEST(test_a_closed_batch_is_compared)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     body_sent(id, 10, three, BODY_DONE, NULL);
     batch_closed(id, "running", 2);
@@ -199,9 +193,8 @@ static void test_a_closed_batch_is_compared(void **state)
     assert_false(op.found);
 }
 
-static void test_many_lines_in_steps(void **state)
+STORE_TEST(test_many_lines_in_steps)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     char *text = many_lines(2500, 1, "");
     struct batch_body *b = body_new(id, 0, text, strlen(text));
@@ -224,9 +217,8 @@ static void test_many_lines_in_steps(void **state)
     batch_closed(id, "running", 2500);
 }
 
-static void test_a_batch_of_nothing(void **state)
+STORE_TEST(test_a_batch_of_nothing)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     batch_closed(id, "done", 0);
     assert_counts(id, "done", 0,
@@ -235,9 +227,8 @@ static void test_a_batch_of_nothing(void **state)
 
 /* ---- its end ------------------------------------------------------------------------------------------------ */
 
-static void test_it_is_done_once_nothing_is_left(void **state)
+STORE_TEST(test_it_is_done_once_nothing_is_left)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     body_sent(id, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{\"company_id\":1}\n", BODY_DONE, NULL);
     struct store_claim op = claim_op(2), rest = claim_op(2);
@@ -261,9 +252,8 @@ static void test_it_is_done_once_nothing_is_left(void **state)
     claim_forget(&rest);
 }
 
-static void test_the_look_at_all(void **state)
+STORE_TEST(test_the_look_at_all)
 {
-    (void)state;
     uint64_t ended = batch_opened("k1"), waits = batch_opened("k2"), fresh = batch_opened("k3"),
              old = batch_opened("k4"), old_empty = batch_opened("k5");
     body_sent(ended, 0, "{\"company_id\":1}", BODY_DONE, NULL);
@@ -289,9 +279,8 @@ static void test_the_look_at_all(void **state)
 
 /* ---- cancelling --------------------------------------------------------------------------------------------- */
 
-static void test_cancel_what_is_left(void **state)
+STORE_TEST(test_cancel_what_is_left)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     char *text = many_lines(2300, 1, "{\"user\":\"u\"}");
     body_sent(id, 0, text, BODY_DONE, NULL);
@@ -336,9 +325,8 @@ static void test_cancel_what_is_left(void **state)
     claim_forget(&op);
 }
 
-static void test_a_cancel_that_died_half_way_is_finished(void **state)
+STORE_TEST(test_a_cancel_that_died_half_way_is_finished)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     char *text = many_lines(1500, 1, "");
     body_sent(id, 0, text, BODY_DONE, NULL);
@@ -383,9 +371,8 @@ static bool is_seen(uint64_t batch_id, uint64_t token_id, bool all)
     return op.found;
 }
 
-static void test_who_sees_a_batch(void **state)
+STORE_TEST(test_who_sees_a_batch)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     token_make(7, false, 3, 5);
     token_make(8, false, 3, 5);  /* the same companies */
@@ -421,9 +408,8 @@ static void items_page(uint64_t batch_id, const char *status, uint64_t cursor, u
     buf_free(&op.json);
 }
 
-static void test_items_by_index(void **state)
+STORE_TEST(test_items_by_index)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     char want[1400];
     body_sent(id, 0, "{\"company_id\":1}\n{\"company_id\":2}\n{}\n{\"company_id\":1}\n", BODY_DONE, NULL);
@@ -455,9 +441,8 @@ static void test_items_by_index(void **state)
     claim_forget(&rest);
 }
 
-static void test_the_list_of_batches(void **state)
+STORE_TEST(test_the_list_of_batches)
 {
-    (void)state;
     uint64_t first = batch_opened("k1"), second = batch_opened("k2");
     char tail[60];
     batch_closed(first, "done", 0);
@@ -479,9 +464,8 @@ static void test_the_list_of_batches(void **state)
     buf_free(&open.json);
 }
 
-static void test_how_long_the_rest_will_take(void **state)
+STORE_TEST(test_how_long_the_rest_will_take)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     int64_t eta = -1;
     char *text = many_lines(300, 1, "");
@@ -518,9 +502,8 @@ static void test_how_long_the_rest_will_take(void **state)
     claim_forget(&op);
 }
 
-static void test_no_end_is_told_while_nothing_moves(void **state)
+STORE_TEST(test_no_end_is_told_while_nothing_moves)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     char *text = many_lines(300, 1, "");
     body_sent(id, 0, text, BODY_DONE, NULL);
@@ -586,9 +569,8 @@ static void *sender_main(void *arg)
     return NULL;
 }
 
-static void test_senders_at_once(void **state)
+STORE_TEST(test_senders_at_once)
 {
-    (void)state;
     uint64_t id = batch_opened("k");
     char *text = many_lines(400, 1, "");
     struct sender sender[4];
@@ -617,9 +599,8 @@ static void *opener_main(void *arg)
     return NULL;
 }
 
-static void test_one_key_opened_at_once(void **state)
+STORE_TEST(test_one_key_opened_at_once)
 {
-    (void)state;
     for (unsigned round = 0; round < 10; round++) {
         char key[20];
         struct store_batch_open op[4];
@@ -641,35 +622,20 @@ static void test_one_key_opened_at_once(void **state)
     assert_number(10, "SELECT COUNT(*) FROM chasqui_batches", "");
 }
 
-int main(void)
+static int start(void **state)
 {
     char key_file[40];
     snprintf(key_file, sizeof(key_file), "/tmp/test_batch.%d.key", (int)getpid());
     if (seal_key_make(key_file) || !(seal = seal_open(key_file)))
-        return 1;
+        return -1;
     unlink(key_file);
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_a_key_stands_for_one_batch, reset),
-        cmocka_unit_test_setup(test_a_batch_takes_its_turn_behind_what_is_next, reset),
-        cmocka_unit_test_setup(test_available_at, reset),
-        cmocka_unit_test_setup(test_a_body_sent_again_changes_nothing, reset),
-        cmocka_unit_test_setup(test_a_body_that_differs_is_told, reset),
-        cmocka_unit_test_setup(test_a_closed_batch_is_compared, reset),
-        cmocka_unit_test_setup(test_many_lines_in_steps, reset),
-        cmocka_unit_test_setup(test_a_batch_of_nothing, reset),
-        cmocka_unit_test_setup(test_it_is_done_once_nothing_is_left, reset),
-        cmocka_unit_test_setup(test_the_look_at_all, reset),
-        cmocka_unit_test_setup(test_cancel_what_is_left, reset),
-        cmocka_unit_test_setup(test_a_cancel_that_died_half_way_is_finished, reset),
-        cmocka_unit_test_setup(test_who_sees_a_batch, reset),
-        cmocka_unit_test_setup(test_items_by_index, reset),
-        cmocka_unit_test_setup(test_the_list_of_batches, reset),
-        cmocka_unit_test_setup(test_how_long_the_rest_will_take, reset),
-        cmocka_unit_test_setup(test_no_end_is_told_while_nothing_moves, reset),
-        cmocka_unit_test_setup(test_senders_at_once, reset),
-        cmocka_unit_test_setup(test_one_key_opened_at_once, reset),
-    };
-    int failed = cmocka_run_group_tests(tests, server_start, server_stop);
-    seal_close(&seal);
-    return failed;
+    return server_start(state);
 }
+
+static int stop(void **state)
+{
+    seal_close(&seal);
+    return server_stop(state);
+}
+
+TEST_MAIN(start, stop)

@@ -43,9 +43,8 @@ static void jobs_make(void)
             i == 9 || i == 11 ? "r2" : "r1", (uint64_t)(i >= 4 && i < 8 ? 9 : 0));
 }
 
-static void test_pages_of_all_jobs(void **state)
+STORE_TEST(test_pages_of_all_jobs)
 {
-    (void)state;
     jobs_make();
     assert_page((struct store_jobs){.all = true, .limit = 5}, "112 111 110 109 108 >108");
     assert_page((struct store_jobs){.all = true, .limit = 5, .cursor = 108}, "107 106 105 104 103 >103");
@@ -64,9 +63,8 @@ static void test_pages_of_all_jobs(void **state)
     assert_page((struct store_jobs){.all = true, .status = "running"}, "");
 }
 
-static void test_pages_of_a_tokens_jobs(void **state)
+STORE_TEST(test_pages_of_a_tokens_jobs)
 {
-    (void)state;
     uint64_t two[] = {4, 1}, one[] = {2}, many[300];
     jobs_make();
     for (uint64_t i = 0; i < 300; i++)
@@ -86,9 +84,8 @@ static void test_pages_of_a_tokens_jobs(void **state)
     assert_page((struct store_jobs){.batch_id = 9}, "");
 }
 
-static void test_searching(void **state)
+STORE_TEST(test_searching)
 {
-    (void)state;
     jobs_make();
     struct session_row s = session_make(104, 1, "s-104");
     char id[30];
@@ -104,9 +101,8 @@ static void test_searching(void **state)
     assert_page((struct store_jobs){.companies = one, .n_companies = 1, .search = "104"}, "");
 }
 
-static void test_the_shape_in_a_page(void **state)
+STORE_TEST(test_the_shape_in_a_page)
 {
-    (void)state;
     exec_sql(
         "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, robot_session_id, created_at) VALUES (5, 'L-1', 3, 'acme', "
         "'login', 'done', 'sid', '2026-01-02 03:04:05')",
@@ -133,9 +129,8 @@ static struct store_cancel cancelled(uint64_t job_id, enum cancel_outcome want)
     return op;
 }
 
-static void test_cancel_one_that_waits(void **state)
+STORE_TEST(test_cancel_one_that_waits)
 {
-    (void)state;
     uint64_t id = enqueued(1, 5), mine[] = {1}, other[] = {2};
     struct store_cancel not_mine = {.job_id = id, .companies = other, .n_companies = 1, .by.name = "t"};
     run_fine(store_cancel, &not_mine);
@@ -159,9 +154,8 @@ static void test_cancel_one_that_waits(void **state)
     claim_forget(&none);
 }
 
-static void test_cancel_one_that_runs(void **state)
+STORE_TEST(test_cancel_one_that_runs)
 {
-    (void)state;
     uint64_t id = enqueued(1, 5);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
@@ -180,9 +174,8 @@ static void test_cancel_one_that_runs(void **state)
     claim_forget(&op);
 }
 
-static void test_cancel_an_item_of_a_batch_and_laravels_row(void **state)
+STORE_TEST(test_cancel_an_item_of_a_batch_and_laravels_row)
 {
-    (void)state;
     uint64_t batch = batch_make(1, 1);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
@@ -241,9 +234,8 @@ static void *claim_race(void *arg)
     return NULL;
 }
 
-static void test_cancels_and_claims_at_once(void **state)
+STORE_TEST(test_cancels_and_claims_at_once)
 {
-    (void)state;
     uint64_t ids[60];
     struct racer racer[4];
     for (unsigned i = 0; i < 60; i++)
@@ -275,9 +267,8 @@ static struct store_retry retried(uint64_t job_id, bool ok)
     return op;
 }
 
-static void test_put_back_by_hand(void **state)
+STORE_TEST(test_put_back_by_hand)
 {
-    (void)state;
     uint64_t batch = batch_make(2, 1);
     struct store_claim op = claim_op(2), again = claim_op(2);
     claim_fine(&op, 2);
@@ -307,9 +298,8 @@ static void test_put_back_by_hand(void **state)
     claim_forget(&again);
 }
 
-static void test_put_back_what_was_synchronous(void **state)
+STORE_TEST(test_put_back_what_was_synchronous)
 {
-    (void)state;
     struct store_reserve r = reserve_op(1, 1, 1);
     reserve_fine(&r, RESERVE_OK);
     struct store_login_failed no = {
@@ -325,9 +315,8 @@ static void test_put_back_what_was_synchronous(void **state)
     claim_forget(&op);
 }
 
-static void test_put_back_one_whose_session_was_lost(void **state)
+STORE_TEST(test_put_back_one_whose_session_was_lost)
 {
-    (void)state;
     struct session_row s = session_make(1, 1, "s-1");
     retried(s.job_id, false); /* done */
     exec_sql("UPDATE chasqui_sessions SET state = 'lost', live = NULL, live_session_id = NULL", "");
@@ -340,9 +329,8 @@ static void test_put_back_one_whose_session_was_lost(void **state)
     claim_forget(&op);
 }
 
-static void test_put_back_out_of_a_cancelled_batch(void **state)
+STORE_TEST(test_put_back_out_of_a_cancelled_batch)
 {
-    (void)state;
     uint64_t batch = batch_make(1, 1);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
@@ -373,9 +361,8 @@ static void assert_bulk(store_fn *fn, struct store_bulk op, unsigned want)
     assert_false(op.capped);
 }
 
-static void test_all_that_a_filter_finds(void **state)
+STORE_TEST(test_all_that_a_filter_finds)
 {
-    (void)state;
     uint64_t failed = enqueued(1, 9), waits = enqueued(2, 5);
     struct store_claim op = claim_op(1);
     claim_fine(&op, 1);
@@ -412,13 +399,12 @@ static void test_all_that_a_filter_finds(void **state)
 }
 
 /* One of three that the table refuses stays as it was, with all that hangs on it; the others go on. */
-static void test_one_of_many_is_refused(void **state)
+STORE_TEST(test_one_of_many_is_refused)
 {
     static const char make[] =
         "CREATE TRIGGER not_two BEFORE UPDATE ON portal_jobs FOR EACH ROW IF NEW.company_id = 2 AND NEW.status = 'queued' THEN SIGNAL "
         "SQLSTATE '45000' SET MESSAGE_TEXT = 'two stays'; END IF",
                       drop[] = "DROP TRIGGER not_two";
-    (void)state;
     uint64_t job[3];
     for (unsigned i = 0; i < 3; i++)
         job[i] = enqueued(i + 1, 5);
@@ -464,9 +450,8 @@ static void assert_why(uint64_t job_id, const char *want)
     buf_free(&op.json);
 }
 
-static void test_what_a_job_waits_for(void **state)
+STORE_TEST(test_what_a_job_waits_for)
 {
-    (void)state;
     uint64_t first = enqueued(1, 5), second = enqueued(2, 5), urgent = enqueued(3, 9);
     uint64_t later = enqueued_at(4, 5, clock_unix_ms() + 60000);
     assert_why(urgent, "queued: next");
@@ -521,9 +506,8 @@ static void assert_state(enum pause_change change, const char *want)
     buf_free(&op.json);
 }
 
-static void test_the_state_of_the_queue(void **state)
+STORE_TEST(test_the_state_of_the_queue)
 {
-    (void)state;
     assert_state(
         PAUSE_LOOK,
         "{\"ok\":true,\"queue\":{\"ready\":{\"n\":0,\"capped\":false},\"by_priority\":[],\"oldest_s\":null,\"scheduled\":{\"n\":0,"
@@ -545,9 +529,8 @@ static void test_the_state_of_the_queue(void **state)
     assert_state(PAUSE_LOOK, "\"oldest_s\":30");
 }
 
-static void test_a_pause(void **state)
+STORE_TEST(test_a_pause)
 {
-    (void)state;
     enqueued(1, 5);
     assert_state(PAUSE_SET, "\"paused\":{\"by\":\"token:1:ops\",\"reason\":\"night\",\"since\":\"2");
     assert_state(PAUSE_SET, "\"until\":null}");
@@ -571,9 +554,8 @@ static void test_a_pause(void **state)
     buf_free(&past.json);
 }
 
-static void test_the_audit_trail(void **state)
+STORE_TEST(test_the_audit_trail)
 {
-    (void)state;
     for (uint64_t i = 1; i <= 5; i++)
         exec_sql(
             "INSERT INTO chasqui_audit (id, at, actor, action, subject, detail) VALUES (?, NOW(6), IF(? % 2, 'token:1:ana', 'cli:bo@h'), "
@@ -600,27 +582,4 @@ static void test_the_audit_trail(void **state)
     buf_free(&all.json);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_pages_of_all_jobs, reset),
-        cmocka_unit_test_setup(test_pages_of_a_tokens_jobs, reset),
-        cmocka_unit_test_setup(test_searching, reset),
-        cmocka_unit_test_setup(test_the_shape_in_a_page, reset),
-        cmocka_unit_test_setup(test_cancel_one_that_waits, reset),
-        cmocka_unit_test_setup(test_cancel_one_that_runs, reset),
-        cmocka_unit_test_setup(test_cancel_an_item_of_a_batch_and_laravels_row, reset),
-        cmocka_unit_test_setup(test_cancels_and_claims_at_once, reset),
-        cmocka_unit_test_setup(test_put_back_by_hand, reset),
-        cmocka_unit_test_setup(test_put_back_what_was_synchronous, reset),
-        cmocka_unit_test_setup(test_put_back_one_whose_session_was_lost, reset),
-        cmocka_unit_test_setup(test_put_back_out_of_a_cancelled_batch, reset),
-        cmocka_unit_test_setup(test_all_that_a_filter_finds, reset),
-        cmocka_unit_test_setup(test_what_a_job_waits_for, reset),
-        cmocka_unit_test_setup(test_the_state_of_the_queue, reset),
-        cmocka_unit_test_setup(test_one_of_many_is_refused, reset),
-        cmocka_unit_test_setup(test_a_pause, reset),
-        cmocka_unit_test_setup(test_the_audit_trail, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)

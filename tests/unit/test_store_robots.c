@@ -13,9 +13,8 @@ static void leases_expire(void)
     exec_sql("UPDATE chasqui_leases SET expires_at = NOW(6) - INTERVAL 1 SECOND", "");
 }
 
-static void test_renew(void **state)
+STORE_TEST(test_renew)
 {
-    (void)state;
     struct store_reserve r[3];
     for (unsigned i = 0; i < 3; i++) {
         r[i] = reserve_op(i + 1, 1, 3);
@@ -51,9 +50,8 @@ static void test_renew(void **state)
     assert_int_equal(news[0], LEASE_LOST);
 }
 
-static void test_rescue(void **state)
+STORE_TEST(test_rescue)
 {
-    (void)state;
     struct store_reserve login = reserve_op(1, 1, 1);
     login.params = "sealed";
     login.params_len = 6;
@@ -113,9 +111,8 @@ static void test_rescue(void **state)
     free(op.job);
 }
 
-static void test_orphans(void **state)
+STORE_TEST(test_orphans)
 {
-    (void)state;
     struct store_reserve mine = reserve_op(1, 1, 1), other = reserve_op(2, 2, 2);
     strcpy(other.lease.holder, "d2");
     reserve_fine(&mine, RESERVE_OK);
@@ -137,9 +134,8 @@ static void test_orphans(void **state)
 
 /* ---- robots ------------------------------------------------------------------------------------------------- */
 
-static void test_robots(void **state)
+STORE_TEST(test_robots)
 {
-    (void)state;
     struct store_robots op = {.known = 0};
     run_fine(store_robots, &op);
     assert_true(op.changed);
@@ -171,9 +167,8 @@ static void test_robots(void **state)
     assert_false(want.found);
 }
 
-static void test_robot_seen(void **state)
+STORE_TEST(test_robot_seen)
 {
-    (void)state;
     static const enum place_fate fate[] = {PLACE_KEEP_PENDING, PLACE_FADE};
     struct store_robot_seen op = {.robot_id = robot[1], .reported_capacity = 5, .fenced = 0};
     run_fine(store_robot_seen, &op);
@@ -224,9 +219,8 @@ static void test_robot_seen(void **state)
     run_fine(store_robot_seen, &op);
 }
 
-static void test_robot_sessions(void **state)
+STORE_TEST(test_robot_sessions)
 {
-    (void)state;
     struct session_row lost[2], live = session_make(1, 1, "s-1");
     struct store_robot_seen seen = {.robot_id = robot[1], .reported_capacity = 5, .fenced = -1};
     run_fine(store_robot_seen, &seen);
@@ -301,9 +295,8 @@ static void claim_free(struct store_migrate_claim *op)
     free(op);
 }
 
-static void test_migrate_plan(void **state)
+STORE_TEST(test_migrate_plan)
 {
-    (void)state;
     struct session_row with = session_make(1, 1, "s-1"), without = session_make(2, 1, "s-2"),
                        other = session_make(3, 2, "s-3");
     credentials_store(1);
@@ -346,9 +339,8 @@ static void test_migrate_plan(void **state)
     assert_session(poor.ref, "active", "(null)", 0, 1);
 }
 
-static void test_migrate_restarted_without_credentials(void **state)
+STORE_TEST(test_migrate_restarted_without_credentials)
 {
-    (void)state;
     struct session_row row = session_make(2, 1, "s-2");
     struct store_migrate_plan op = {.robot_id = robot[1], .boot_now = "boot-2", .reason = "robot_restarted"};
     run_fine(store_migrate_plan, &op);
@@ -357,9 +349,8 @@ static void test_migrate_restarted_without_credentials(void **state)
 }
 
 /* The word that it answers again came before the plan, or was lost: the claim finds out by itself. */
-static void test_migrate_not_from_a_robot_that_is_back(void **state)
+STORE_TEST(test_migrate_not_from_a_robot_that_is_back)
 {
-    (void)state;
     struct session_row row = session_make(1, 1, "s-1");
     credentials_store(1);
     struct store_down down = {.robot_id = robot[1], .down = DOWN_SILENT};
@@ -379,9 +370,8 @@ static void test_migrate_not_from_a_robot_that_is_back(void **state)
     assert_int_equal(plan.planned, 1); /* nothing of it was left */
 }
 
-static void test_migrate_claim(void **state)
+STORE_TEST(test_migrate_claim)
 {
-    (void)state;
     struct session_row row = session_make(1, 1, "s-1"), next = session_make(2, 1, "s-2");
     credentials_store(1);
     credentials_store(2);
@@ -451,9 +441,8 @@ static struct store_login_failed migration_failed(const struct migrate_claimed *
 }
 
 /* What could not be ended on the robot it left is told to each further turn, until it is ended. */
-static void test_migrate_not_ended(void **state)
+STORE_TEST(test_migrate_not_ended)
 {
-    (void)state;
     struct session_row row = session_make(1, 1, "s-1");
     credentials_store(1);
     struct store_migrate_plan plan = {.session_ref = row.ref, .robot_id = robot[1], .reason = "operator"};
@@ -473,9 +462,8 @@ static void test_migrate_not_ended(void **state)
     }
 }
 
-static void test_migrate_failed(void **state)
+STORE_TEST(test_migrate_failed)
 {
-    (void)state;
     struct session_row row = session_make(1, 1, "s-1");
     credentials_store(1);
     struct store_migrate_plan plan = {.robot_id = robot[1], .boot_now = "boot-2", .reason = "robot_restarted"};
@@ -514,9 +502,8 @@ static void test_migrate_failed(void **state)
     claim_free(op);
 }
 
-static void test_migrate_limits(void **state)
+STORE_TEST(test_migrate_limits)
 {
-    (void)state;
     struct store_robot_seen seen = {.reported_capacity = 10, .fenced = -1};
     for (unsigned i = 1; i < 4; i++) {
         seen.robot_id = robot[i];
@@ -566,9 +553,8 @@ static void test_migrate_limits(void **state)
 }
 
 /* Forty that can go nowhere stand before one that can. */
-static void test_migrate_passes_what_cannot_go(void **state)
+STORE_TEST(test_migrate_passes_what_cannot_go)
 {
-    (void)state;
     struct store_robot_seen seen = {.robot_id = robot[2], .reported_capacity = 100, .fenced = -1};
     run_fine(store_robot_seen, &seen);
     exec_sql("UPDATE chasqui_robots SET capacity = 100 WHERE id = ?", "u", (uint64_t)robot[2]);
@@ -608,9 +594,8 @@ static int64_t int_at(const struct jv *v, const char *key)
     return n;
 }
 
-static void test_token(void **state)
+STORE_TEST(test_token)
 {
-    (void)state;
     uint8_t secret[32] = {1, 2, 3};
     exec_sql(
         "INSERT INTO chasqui_tokens (name, secret_sha256, abilities, rate_per_minute, created_at) VALUES ('app', ?, 'app,ops:read', 60, "
@@ -642,9 +627,8 @@ static void test_token(void **state)
     assert_int_equal(op.outcome, VERIFIED_UNKNOWN);
 }
 
-static void test_job(void **state)
+STORE_TEST(test_job)
 {
-    (void)state;
     struct session_row row = session_make(1, 1, "s-1");
     struct store_job op = {.job_id = row.job_id};
     run_fine(store_job, &op);
@@ -676,9 +660,8 @@ static void test_job(void **state)
     buf_free(&laravel.json);
 }
 
-static void test_lists(void **state)
+STORE_TEST(test_lists)
 {
-    (void)state;
     struct session_row one = session_make(1, 1, "s-1"), two = session_make(2, 2, "s-2"),
                        three = session_make(3, 1, "s-3");
     struct store_session_end end = {.session_ref = two.ref,
@@ -730,26 +713,4 @@ static void test_lists(void **state)
     jv_free(v);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_renew, reset),
-        cmocka_unit_test_setup(test_rescue, reset),
-        cmocka_unit_test_setup(test_orphans, reset),
-        cmocka_unit_test_setup(test_robots, reset),
-        cmocka_unit_test_setup(test_robot_seen, reset),
-        cmocka_unit_test_setup(test_robot_sessions, reset),
-        cmocka_unit_test_setup(test_migrate_plan, reset),
-        cmocka_unit_test_setup(test_migrate_restarted_without_credentials, reset),
-        cmocka_unit_test_setup(test_migrate_not_from_a_robot_that_is_back, reset),
-        cmocka_unit_test_setup(test_migrate_claim, reset),
-        cmocka_unit_test_setup(test_migrate_not_ended, reset),
-        cmocka_unit_test_setup(test_migrate_failed, reset),
-        cmocka_unit_test_setup(test_migrate_limits, reset),
-        cmocka_unit_test_setup(test_migrate_passes_what_cannot_go, reset),
-        cmocka_unit_test_setup(test_token, reset),
-        cmocka_unit_test_setup(test_job, reset),
-        cmocka_unit_test_setup(test_lists, reset),
-    };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
-}
+TEST_MAIN(server_start, server_stop)
