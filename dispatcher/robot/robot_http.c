@@ -2,7 +2,8 @@
 /*
  * robot_http.c - calls to robots: curl_multi on our loop.
  *
- * Owns: the multi handle, the calls in flight and a pool of used ones, whose easy handles stay set up.
+ * Owns: the multi handles, the calls in flight and a pool of used ones, whose easy handles stay set up. Robots are
+ * dealt out to the multi handles, because curl looks for a kept connection in a table of 97 lists.
  * robot_sockets.c owns their connections, robot_easy.c the common settings of every handle. Must never decode a
  * body that is passed on. Must never keep more of a body than the call allows. Must never send a POST twice: a
  * POST gets a connection of its own, because curl repeats a request whose kept connection was dead. An answer
@@ -32,24 +33,30 @@
 #include <string.h>
 
 #define POOL_MAX 512
-#define KEPT_CONNECTIONS 4096
+#define PARTS 8
+#define KEPT_CONNECTIONS 1024   /* in each part */
 #define HEADERS_MAX_BYTES 65536 /* per answer, including 1xx and trailers */
 #define STREAM_BUFFER_BYTES 131072
 #define WATCH_STEP_MS 1000
 #define FOREIGN_CACHE_S 60 /* for addresses of hosts other than robots */
 
-struct robot_http {
-    struct loop *loop;
+struct part { /* a multi handle, and what belongs to it */
+    struct robot_http *http;
     CURLM *multi;
-    struct networks *networks;
-    struct resolver *resolver;
     struct loop_timer timer;  /* for curl */
     struct loop_timer reaper; /* frees calls that ended inside call_resume */
     struct robot_sockets *sockets;
+    struct robot_call *pool; /* linked by next */
+};
+
+struct robot_http {
+    struct loop *loop;
+    struct part part[PARTS];
+    struct networks *networks;
+    struct resolver *resolver;
     struct robot_urls *urls;
     const struct conf *conf;
     struct robot_call *first; /* in flight */
-    struct robot_call *pool;  /* linked by next */
     unsigned n_pool, n_running;
     call_watch_fn *watch; /* NULL = no watcher */
     void *watch_arg;
@@ -57,6 +64,7 @@ struct robot_http {
 
 struct robot_call {
     struct robot_http *http;
+    struct part *part;
     CURL *easy; /* lives as long as this struct; options that never change point into it */
     char error[CURL_ERROR_SIZE];
     struct robot_call *next, **link;
@@ -89,26 +97,26 @@ struct robot_call {
     bool is_in_callback, is_stopped; /* call_stop() from on_head or on_data */
 };
 
-static void reap(struct robot_http *h);
+static void reap(struct part *p);
 
 /* ---- time --------------------------------------------------------------------------------------------------- */
 
 static void timer_due(void *arg)
 {
-    struct robot_http *h = arg;
+    struct part *p = arg;
     int running;
-    curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    reap(h);
+    curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    reap(p);
 }
 
 static int on_timer(CURLM *multi, long in_ms, void *user)
 {
-    struct robot_http *h = user;
+    struct part *p = user;
     (void)multi;
     if (in_ms < 0)
-        loop_timer_stop(h->loop, &h->timer);
+        loop_timer_stop(p->http->loop, &p->timer);
     else
-        loop_timer_in(h->loop, &h->timer, (uint64_t)in_ms);
+        loop_timer_in(p->http->loop, &p->timer, (uint64_t)in_ms);
     return 0;
 }
 
@@ -197,18 +205,20 @@ static void handle_prepare(struct robot_call *c)
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "chasqui");
-    sockets_prepare(c->http->sockets, &c->user, e, c);
+    sockets_prepare(c->part->sockets, &c->user, e, c);
 }
 
-static struct robot_call *call_get(struct robot_http *h)
+static struct robot_call *call_get(struct part *p)
 {
-    struct robot_call *c = h->pool;
+    struct robot_http *h = p->http;
+    struct robot_call *c = p->pool;
     if (c) {
-        h->pool = c->next;
+        p->pool = c->next;
         h->n_pool--;
     } else {
         c = xcalloc(1, sizeof(*c));
         c->http = h;
+        c->part = p;
         c->easy = curl_easy_init();
         CHECK(c->easy, "curl_easy_init");
         handle_prepare(c);
@@ -251,8 +261,8 @@ static void call_free(struct robot_call *c)
         handle_prepare(c);
         easy_prepare_tls(c->easy, h->conf);
     }
-    c->next = h->pool;
-    h->pool = c;
+    c->next = c->part->pool;
+    c->part->pool = c;
     h->n_pool++;
 }
 
@@ -268,8 +278,7 @@ static void header_add(struct robot_call *c, const char *name, const char *value
 
 static void target_set(struct robot_call *c, const struct call_spec *spec)
 {
-    if (!spec->url) {
-        c->base = robot_url_of(c->http->urls, spec->base_url);
+    if (c->base) {
         robot_url_set(c->base, c->easy, spec->path);
         return;
     }
@@ -330,7 +339,7 @@ static void limit_due(void *arg)
     int64_t limit = c->has_body ? c->spec.idle_ms : c->spec.first_byte_ms;
     uint64_t since = c->has_body ? c->moved_ms : c->started_ms;
     if (limit && now >= since + (uint64_t)limit) {
-        curl_multi_remove_handle(c->http->multi, c->easy);
+        curl_multi_remove_handle(c->part->multi, c->easy);
         c->answer.why = "timeout";
         call_end(c, is_sent(c) ? CALL_TIMEOUT : CALL_NOT_SENT);
         return;
@@ -343,7 +352,7 @@ static void limit_due(void *arg)
 
 static void call_go(struct robot_call *c)
 {
-    CURLMcode rc = curl_multi_add_handle(c->http->multi, c->easy);
+    CURLMcode rc = curl_multi_add_handle(c->part->multi, c->easy);
     CHECK(rc == CURLM_OK, "curl_multi_add_handle=%d", (int)rc);
     c->is_added = true;
 }
@@ -412,9 +421,11 @@ static void name_then_go(struct robot_call *c)
 
 struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec)
 {
-    struct robot_call *c = call_get(h);
+    struct robot_url *base = spec->url ? NULL : robot_url_of(h->urls, spec->base_url);
+    struct robot_call *c = call_get(&h->part[base ? base->index % PARTS : 0]);
     CURL *e = c->easy;
     c->spec = *spec;
+    c->base = base;
     c->started_ms = c->moved_ms = clock_ms();
     c->answer.length = -1;
     c->answer.why = "";
@@ -471,7 +482,7 @@ void call_resume(struct robot_call *c)
     c->moved_ms = clock_ms();
     curl_easy_pause(c->easy, CURLPAUSE_CONT);
     /* The call may have ended just now, or hold bytes that its socket will not report. */
-    loop_timer_in(c->http->loop, &c->http->reaper, 0);
+    loop_timer_in(c->http->loop, &c->part->reaper, 0);
 }
 
 /* How long a call may wait for an answer before its robot counts as late. A list or a file is expected soon. A
@@ -506,7 +517,7 @@ void call_stop(struct robot_call *c)
         c->is_stopped = true;
         return;
     }
-    curl_multi_remove_handle(c->http->multi, c->easy);
+    curl_multi_remove_handle(c->part->multi, c->easy);
     stopped_tell(c);
     call_free(c);
 }
@@ -619,7 +630,7 @@ static void call_again(struct robot_call *c)
     socket_leave(&c->user);
     c->error[0] = 0;
     curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
-    CURLMcode rc = curl_multi_add_handle(c->http->multi, c->easy);
+    CURLMcode rc = curl_multi_add_handle(c->part->multi, c->easy);
     CHECK(rc == CURLM_OK, "curl_multi_add_handle=%d", (int)rc);
 }
 
@@ -634,16 +645,16 @@ static void why_note(struct robot_call *c, CURLcode code)
         snprintf(c->error, sizeof(c->error), "the answer's X-Request-Id is another request's");
 }
 
-static void reap(struct robot_http *h)
+static void reap(struct part *p)
 {
     CURLMsg *m;
     int left;
-    while ((m = curl_multi_info_read(h->multi, &left))) {
+    while ((m = curl_multi_info_read(p->multi, &left))) {
         struct socket_user *user = NULL;
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&user);
         struct robot_call *c = user->owner;
-        curl_multi_remove_handle(h->multi, c->easy);
+        curl_multi_remove_handle(p->multi, c->easy);
         if (user->is_stale) {
             call_again(c);
             continue;
@@ -660,6 +671,34 @@ static void sockets_acted(void *arg)
     reap(arg);
 }
 
+static void part_begin(struct robot_http *h, struct part *p)
+{
+    p->http = h;
+    p->multi = curl_multi_init();
+    CHECK(p->multi, "curl_multi_init");
+    p->sockets = sockets_new(h->loop, p->multi, h->networks, sockets_acted, p);
+    p->timer.fn = p->reaper.fn = timer_due;
+    p->timer.arg = p->reaper.arg = p;
+    curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
+    curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
+    curl_multi_setopt(p->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+}
+
+static void part_end(struct part *p)
+{
+    while (p->pool) {
+        struct robot_call *c = p->pool;
+        p->pool = c->next;
+        curl_easy_cleanup(c->easy);
+        free(c);
+    }
+    curl_multi_cleanup(p->multi); /* closes the kept connections */
+    loop_timer_stop(p->http->loop, &p->timer);
+    loop_timer_stop(p->http->loop, &p->reaper);
+    sockets_destroy(&p->sockets);
+}
+
 struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
 {
     struct robot_http *h = xcalloc(1, sizeof(*h));
@@ -669,15 +708,8 @@ struct robot_http *robot_http_new(struct loop *l, const struct conf *conf)
     h->networks = networks_new(conf->robot_allow_addresses);
     h->resolver = resolver_new(l);
     h->urls = robot_urls_new();
-    h->multi = curl_multi_init();
-    CHECK(h->multi, "curl_multi_init");
-    h->sockets = sockets_new(l, h->multi, h->networks, sockets_acted, h);
-    h->timer.fn = h->reaper.fn = timer_due;
-    h->timer.arg = h->reaper.arg = h;
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
-    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    for (unsigned i = 0; i < PARTS; i++)
+        part_begin(h, &h->part[i]);
     return h;
 }
 
@@ -694,17 +726,9 @@ void robot_http_destroy(struct robot_http **hp)
         return;
     while (h->first)
         call_stop(h->first);
-    while (h->pool) {
-        struct robot_call *c = h->pool;
-        h->pool = c->next;
-        curl_easy_cleanup(c->easy);
-        free(c);
-    }
-    curl_multi_cleanup(h->multi); /* closes the kept connections */
+    for (unsigned i = 0; i < PARTS; i++)
+        part_end(&h->part[i]);
     robot_urls_destroy(&h->urls);
-    loop_timer_stop(h->loop, &h->timer);
-    loop_timer_stop(h->loop, &h->reaper);
-    sockets_destroy(&h->sockets);
     networks_destroy(&h->networks);
     resolver_destroy(&h->resolver);
     curl_global_cleanup();

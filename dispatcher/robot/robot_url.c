@@ -68,6 +68,7 @@ struct robot_url *robot_url_of(struct robot_urls *u, const char *base_url)
     struct robot_url *row = row_new(base_url);
     u->rows = xrealloc(u->rows, (u->n + 1) * sizeof(struct robot_url *));
     u->rows[u->n] = row;
+    row->index = u->n;
     names_add(&u->by_text, row->text, u->n++);
     return row;
 }

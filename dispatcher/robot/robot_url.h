@@ -8,7 +8,8 @@
 #include <curl/curl.h>
 #include <stdint.h>
 
-struct robot_url { /* read-only for other files, except `loaded` */
+struct robot_url {  /* read-only for other files, except `loaded` */
+    uint32_t index; /* in the order of their first use */
     char *text;
     const char *path;  /* points into text: the prefix of every path, mostly "" */
     CURLU *parts;      /* NULL = curl cannot parse it */
