@@ -43,7 +43,7 @@
 #define KNOWN_VERSION "0.9.75" /* the gate knows the memory layout of this version */
 /* Per connection: a head of GATE_HEAD_BYTES_MAX, its table of fields (64 bytes each), and the head of the answer. The
  * library clears one and a half times as much after each request, and an idle connection keeps all of it. */
-#define POOL_BYTES (24 * 1024)
+#define POOL_BYTES (19 * 1024)
 #define FIELDS_MAX 256
 #define DOORS_MAX 16 /* addresses of both listeners */
 #define OPS_CONNECTIONS_MAX 1000

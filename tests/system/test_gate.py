@@ -180,7 +180,7 @@ def test_large_heads(tried, size, status):
     filler = b"".join(b"X-%d: %s\r\n" % (n, b"a" * 990) for n in range(size // 1000))
     got = raw(alone.url, GOOD[:-2] + b"Connection: close\r\n" + filler + b"\r\n")
     assert statuses(got)[:1] == [status], got[:300]
-    if status == 431 and size < 22_000:  # larger ones are refused by the library, without JSON
+    if status == 431 and size < 18_000:  # larger ones are refused by the library, without JSON
         assert json.loads(got.partition(b"\r\n\r\n")[2])["error"] == "headers_too_large"
 
 
@@ -193,8 +193,8 @@ def test_a_large_target(tried):
 
 def test_many_fields(tried):
     alone, _ = tried
-    for count, status in ((100, 200), (240, 200), (270, 431), (3000, 431)):
-        fields = b"".join(b"X%d: 1\r\n" % n for n in range(count))
+    for count, size, status in ((100, 1, 200), (240, 1, 200), (30, 525, 200), (270, 1, 431), (3000, 1, 431)):
+        fields = b"".join(b"X%d: %s\r\n" % (n, b"1" * size) for n in range(count))
         got = raw(alone.url, GOOD[:-2] + b"Connection: close\r\n" + fields + b"\r\n")
         assert statuses(got)[:1] == [status], (count, got[:300])
 
