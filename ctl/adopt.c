@@ -214,7 +214,7 @@ static enum db_rc audit_tx(struct db *db, void *arg)
 
 /* ---- what is said ------------------------------------------------------------------------------------------- */
 
-/* Rows whose robot nobody registered, by base URL. */
+/* Rows whose robot is not registered, by base URL. */
 static enum db_rc unknown_robots(struct adoption *a, struct jv *list)
 {
     struct db *db = a->c->db;

@@ -98,7 +98,7 @@ bool args_read(struct ctl *c, int argc, char **argv)
     struct option options[OPT_COUNT + 6];
     options_make(options);
     opterr = 0;
-    /* --json counts wherever it stands, also behind a mistake: programs read the answer. */
+    /* --json counts in any position, also behind a mistake: programs read the answer. */
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         a->json |= strcmp(argv[i], "--json") == 0;
     for (int opt; (opt = getopt_long(argc, argv, ":c:h", options, NULL)) != -1;) {

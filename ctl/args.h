@@ -36,7 +36,7 @@ struct args {
     char **word;                   /* noun, verb, and what follows; borrowed from argv */
     const char **value[OPT_COUNT]; /* as often as given, in order; owned */
     unsigned n[OPT_COUNT];
-    /* what stands for a value that was typed in words: the number of a batch, and times in UTC */
+    /* the value of what was typed in words: the number of a batch, and times in UTC */
     char batch[24], since[32], until[32];
 };
 

@@ -405,7 +405,7 @@ enum ctl_exit batch_list(struct ctl *c)
     return list ? list_end(c, list, more, "batches", heads, keys, "there are no batches") : CTL_FAILED;
 }
 
-/* Some items of it; false as well when nobody says so. */
+/* Some of its items still run; false as well without an answer. */
 static bool runs_still(struct ctl *c, uint64_t id)
 {
     struct http_answer answer;

@@ -230,7 +230,7 @@ static char separator_near(const char *line, size_t len, size_t at, int step)
     return 0;
 }
 
-/* What stands beside the name company_id; else what stands there most often. */
+/* The separator beside the name company_id; else the most frequent one. */
 static char separator_of(const char *line, size_t len)
 {
     size_t most = 0, used;

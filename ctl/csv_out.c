@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* csv_out.c - writing comma separated values. What robots said stands in them: no text may become a formula. */
+/* csv_out.c - writing comma separated values. They hold words of robots: no text may become a formula. */
 #include "ctl/csv_out.h"
 
 #include "ctl/broker.h"

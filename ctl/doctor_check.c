@@ -101,7 +101,7 @@ static enum db_rc base_urls_check(struct db *db, struct findings *f)
     return DB_OK;
 }
 
-/* A name for a robot that nobody named: its host and port. */
+/* A name for a robot without one: its host and port. */
 static void name_propose(const char *normalised, char *out, size_t room)
 {
     const char *host = strstr(normalised, "://") + 3;

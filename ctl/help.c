@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINE_AT 23   /* where a command's line stands */
-#define OPTION_AT 25 /* where an option's help stands */
+#define LINE_AT 23   /* where a command's line begins */
+#define OPTION_AT 25 /* where an option's help begins */
 
-/* An option with its value, and what stands in brackets, is not broken. */
+/* An option with its value, and text in brackets, is not broken. */
 static size_t usage_word(const char *text)
 {
     int depth = 0;

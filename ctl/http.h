@@ -29,7 +29,7 @@ struct http_request {
 };
 
 struct http_answer {
-    int status;      /* 0 = nobody answered */
+    int status;      /* 0 = no answer */
     bool replayed;   /* Idempotency-Replayed: true */
     struct jv *body; /* JSON; NULL when it is none */
     char url[600];   /* what was asked */
@@ -44,7 +44,7 @@ struct http_call {
     const char *json;                         /* body of a POST; NULL = none */
     const char *idempotency_key, *request_id; /* NULL = none */
     long timeout_ms;
-    int status; /* 0 = nobody answered */
+    int status; /* 0 = no answer */
     char type[80], boot[80],
         echoed[140]; /* Content-Type without parameters, X-Robot-Boot, X-Request-Id; "" = none */
     struct buf body; /* the caller frees it */

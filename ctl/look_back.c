@@ -43,7 +43,7 @@ static bool is_alone(const struct jv *list, const char *error)
     return n == 1;
 }
 
-/* It stands in a line for a shell: a robot's word with anything that a shell obeys is not. */
+/* It may be part of a line for a shell: a robot's word with characters that a shell obeys may not. */
 static bool is_bare(const char *word)
 {
     return strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") == strlen(word);

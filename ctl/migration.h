@@ -25,7 +25,7 @@ enum db_rc migration_version(struct db *db, unsigned *version);
 struct sql_part {
     const char *text; /* borrowed */
     size_t len;
-    bool is_instruction; /* text stands behind "-- chasqui: " */
+    bool is_instruction; /* text follows "-- chasqui: " */
 };
 /* The next part at *at, which moves behind it; false at the end. Comments, and ; in quotes, are understood. */
 bool sql_next(const char **at, struct sql_part *out);

@@ -21,7 +21,7 @@
 #define BAR_MAX 40
 #define DRAW_MS 200       /* a terminal is drawn this often at most */
 #define TELL_MS 10000     /* and a line written */
-#define DETAILS_BYTES 600 /* what stands behind the bar; a reason of a pause may be long */
+#define DETAILS_BYTES 600 /* the text behind the bar; a reason of a pause may be long */
 
 const char *number_text(uint64_t n, char out[TEXT_NUMBER])
 {
@@ -131,7 +131,7 @@ static void count_add(char *text, size_t room, uint64_t n, const char *state)
 static void bar_draw(struct progress *p, unsigned percent, const char *details)
 {
     char text[DETAILS_BYTES + BAR_MAX + 20], bar[BAR_MAX + 1];
-    int room = p->is_terminal ? width() - 1 - (int)strlen(details) - 8 : 0; /* what stands around the bar */
+    int room = p->is_terminal ? width() - 1 - (int)strlen(details) - 8 : 0; /* the text around the bar */
     room = room < BAR_MAX ? room : BAR_MAX;
     if (room < BAR_MIN) {
         snprintf(text, sizeof(text), "%3u%% %s", percent, details);

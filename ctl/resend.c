@@ -16,7 +16,7 @@ struct resend {
     uint64_t for_s, n, last, step;
 };
 
-/* What is told outside, as a list of SQL; a row that is told as several stands in it twice. */
+/* The events that are sent, as a list of SQL; a row that makes several events is in it several times. */
 static const char told[] =
 #define EVENT_KIND(event, is_of_logins, is_bare, name, subject) "'" event "', "
 #include "dispatcher/store/event_kind.def"

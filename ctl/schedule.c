@@ -85,7 +85,7 @@ static int by_index(const void *a, const void *b)
     return (x->idx > y->idx) - (x->idx < y->idx);
 }
 
-/* A company's second item stands behind the first ones of the others. */
+/* A company's second item comes behind the first ones of the others. */
 static void rounds_set(struct items *items)
 {
     if (!items->n)
@@ -137,7 +137,7 @@ static void line_take(void *arg, const char *text, size_t len)
     buf_wipe(&line.params);
 }
 
-/* Everything or nothing: a schedule that leaves a company out each morning helps nobody. */
+/* Everything or nothing: a schedule must not leave a company out each morning. */
 static bool file_read(struct ctl *c, struct reading *r)
 {
     bool good = item_file_each(r->file, line_take, r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* session_bulk.h - many sessions at once, by what they are: closed or moved by robot, portal, company or how long nobody used them. */
+/* session_bulk.h - many sessions at once, by what they are: closed or moved by robot, portal, company or time without use. */
 #ifndef CHASQUI_CTL_SESSION_BULK_H
 #define CHASQUI_CTL_SESSION_BULK_H
 

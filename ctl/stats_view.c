@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define BAR 30
-#define WIDE 120      /* of a line that nobody limits */
+#define WIDE 120      /* of a line without a limit */
 #define WORDS_SHOWN 6 /* on a screen of few rows */
 
 /* ---- numbers ------------------------------------------------------------------------------------------------ */

@@ -177,7 +177,7 @@ void table_cut(struct buf *out, const char *text, int room)
     free(plain);
 }
 
-/* Nothing stands behind the last cell. `cell` NULL: the heads. */
+/* The last cell is not padded. `cell` NULL: the heads. */
 static void add_row(struct buf *out, const struct table *t, char *const *cell)
 {
     int owed = 0;

@@ -160,7 +160,7 @@ struct remove {
     char why[400];
 };
 
-/* The sessions on it are lost: so are their leases (whoever works on one finds out) and their jobs. */
+/* The sessions on it are lost: so are their leases (a dispatcher that works on one finds out) and their jobs. */
 static enum db_rc sessions_lose(struct db *db, uint64_t robot_id)
 {
     static const char *const sql[] = {

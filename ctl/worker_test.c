@@ -3,7 +3,7 @@
  * worker_test.c - `chasqui worker test URL`: is that a robot? Makes the calls of docs/robots.md and says what is
  * there, what is missing, and what that costs.
  *
- * Knows no database. The log-ins are those of a company that nobody has (TEST_COMPANY), so that no epoch of a real
+ * Knows no database. The log-ins are those of a company that does not exist (TEST_COMPANY), so that no epoch of a real
  * company is raised on the robot; the sessions are closed at the end. Must never print the credentials.
  */
 #include "ctl/ctl.h"

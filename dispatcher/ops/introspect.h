@@ -12,7 +12,7 @@
 
 struct introspector;
 
-/* NULL after saying why: a credential that cannot be used. Without auth.introspect_url it asks nobody. */
+/* NULL after saying why: a credential that cannot be used. Without auth.introspect_url it makes no calls. */
 struct introspector *introspector_new(struct dispatcher *d);
 void introspector_destroy(struct introspector **ip); /* after the calls have ended or were dropped */
 bool introspector_is_on(const struct introspector *i);

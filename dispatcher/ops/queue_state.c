@@ -70,7 +70,7 @@ static void state_start(struct dispatcher *d, struct request *r, enum pause_chan
     store_submit(d->store, store_queue_state, op, state_done, asked_new(d, r));
 }
 
-/* A part of the queue that nothing can be in is a mistake: whoever misspells it must not think that it waits. */
+/* A part of the queue that nothing can be in is a mistake: a misspelt name must not look like a pause. */
 static bool scope_ok(struct dispatcher *d, struct request *r)
 {
     const struct action_table *actions = &d->conf->actions;

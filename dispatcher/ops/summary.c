@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * summary.c - OPS_SUMMARY: what stands in the database, in a few numbers.
+ * summary.c - OPS_SUMMARY: the database's contents, in a few numbers.
  *
- * Owns: the last summary and who waits for the next. However many brokers ask,
+ * Owns: the last summary, and the requests that wait for the next. However many brokers ask,
  * it is read at most every FRESH_MS, and less often when it takes long: never more
  * than a twentieth of one connection's time.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* summary.h - OPS_SUMMARY: what stands in the database, in a few numbers. */
+/* summary.h - OPS_SUMMARY: the database's contents, in a few numbers. */
 #ifndef CHASQUI_DISPATCHER_SUMMARY_H
 #define CHASQUI_DISPATCHER_SUMMARY_H
 

@@ -63,7 +63,7 @@ static void introspection_done(struct dispatcher *d, uint64_t key, enum introspe
         reply_error(d, r, ERR_UNAUTHENTICATED, NULL, NULL);
 }
 
-/* Nobody here knows it. */
+/* Neither table nor view knows it. */
 static void ask_further(struct dispatcher *d, struct request *r)
 {
     struct introspector *i = d->verifier->introspector;
@@ -118,7 +118,7 @@ void verifier_trouble(const struct dispatcher *d, char text[TROUBLE_TEXT_MAX + 1
         strcat(text, line);
 }
 
-/* NAME or SCHEMA.NAME: it stands in SQL. */
+/* NAME or SCHEMA.NAME: it becomes part of an SQL text. */
 static bool is_view_name(const char *name)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";

@@ -301,7 +301,7 @@ static void aside_end(struct aside *t)
     free(t);
 }
 
-/* What the receiver said of it helps whoever sets it up; one that says our URL back is not shown. */
+/* The receiver's words help to set a channel up. Words that repeat our URL are not shown. */
 static void words_add(const struct alerts *a, const struct buf *body, char *why, size_t room)
 {
     const char *host = strstr(a->url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
@@ -360,7 +360,7 @@ static bool aside_tell(struct alerts *a, const struct alert_told *told, uint64_t
     a->asides = t;
     a->n_asides++;
     aside_begin(t);
-    aside_end(t); /* the one that stands for us: ends it when there is no channel */
+    aside_end(t); /* our own reference: the last one ends it when there is no channel */
     return true;
 }
 

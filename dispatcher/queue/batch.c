@@ -383,7 +383,7 @@ static void batches_list_start(struct dispatcher *d, struct request *r)
 
 /* ---- cancelling --------------------------------------------------------------------------------------------- */
 
-/* Goes on step by step, also when nobody waits for it any more. */
+/* Goes on step by step, also when its request is gone. */
 static void cancel_done(void *arg, void *op_arg)
 {
     struct store_batch_cancel *op = op_arg;
@@ -418,7 +418,7 @@ static void cancel_start(struct dispatcher *d, struct request *r)
     store_submit(d->store, store_batch_cancel, op, cancel_done, asked_new(d, r));
 }
 
-/* Goes on step by step, also when nobody waits for it any more. */
+/* Goes on step by step, also when its request is gone. */
 static void priority_done(void *arg, void *op_arg)
 {
     struct store_batch_priority *op = op_arg;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mail.c - one mail, one thread. The thread owns the mail's own copy of everything and ends by writing to an eventfd; the loop never waits for it.
- * A mail that nobody waits for any more belongs to its thread, which frees it.
+ * A mail that is not waited for any more belongs to its thread, which frees it.
  */
 #include "dispatcher/queue/mail.h"
 

@@ -25,7 +25,7 @@ typedef void mail_done_fn(void *arg, const char *why);
 /* NULL: no thread, or no descriptor. Takes the bytes of `text`. */
 struct mail_post *mail_send(struct loop *l, const struct mail_server *server, struct buf *text, mail_done_fn *fn,
                             void *arg);
-/* Nobody waits for it any more: `fn` is not called. It may still arrive. Frees it. */
+/* The caller waits no more: `fn` is not called. It may still arrive. Frees it. */
 void mail_forget(struct mail_post **pp);
 
 #endif

@@ -4,7 +4,7 @@
  *
  * Owns: when a claim is made (one at a time), the number of queued log-ins under
  * way here, and which batches have to be looked at because an item of theirs
- * ended. What waits stands in the database only. A wake-up may be lost: the
+ * ended. Waiting work is in the database only. A wake-up may be lost: the
  * poll finds what it missed. Must never begin what was not claimed.
  */
 #include "dispatcher/queue/queue.h"
@@ -82,7 +82,7 @@ static void claimed(void *arg, void *op_arg)
     stat_add(queue_refused_total, op->n_refused);
     stat_add(queue_failed_total, op->n_refused);
     q->is_refused = op->rc == STORE_REFUSED || (op->refuses_all && op->n_refused);
-    if (q->is_refused) /* one at a time and not at once: whoever mends the table finds most of the queue as it was */
+    if (q->is_refused) /* one at a time and not at once, so that most of the queue is unchanged when the table is mended */
         loop_timer_in(q->d->loop, &q->refused, REFUSED_MS);
     for (unsigned i = 0; i < op->n_met; i++)
         tally_queued(q->d, op->met[i].company_id, op->met[i].waited_ms);

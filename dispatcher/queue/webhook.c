@@ -30,7 +30,7 @@
 #define AGAIN_MS 1000
 #define SPARE_MS 15000 /* what a try's lease lasts beyond its limit */
 #define WAIT_MS_MAX 3600000
-#define ANSWER_BYTES_MAX 65536 /* nobody reads it */
+#define ANSWER_BYTES_MAX 65536 /* the answer is discarded */
 
 struct attempt { /* a call under way */
     struct webhooks *all;

@@ -360,7 +360,7 @@ static bool look_back(struct store *s, uint64_t now)
     return true;
 }
 
-/* The server is silent: what waits for it comes back now, and nobody waits for it again until the pulse is answered. */
+/* The server is silent: what waits for it comes back now, and nothing waits for it again until the pulse is answered. */
 static void stalled(struct store *s)
 {
     int chosen = db_hosts_chosen(s->hosts);

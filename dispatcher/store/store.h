@@ -5,7 +5,7 @@
  * store.c owns dispatcher.db_threads actor threads, each with one
  * connection. A request is an `op`: a struct of inputs and outputs that the
  * caller allocates, hands over with store_submit(), and gets back in its done
- * callback on the loop's thread. While it is away nobody else touches it. No
+ * callback on the loop's thread. While it is away nothing else touches it. No
  * state is shared, so there are no locks. Order between ops is not promised.
  *
  * The functions store_*() below run on an actor thread. Each is one straight
@@ -106,10 +106,10 @@ struct session_row {
     uint32_t generation;
     enum session_state state;
     uint64_t epoch;
-    uint32_t robot_id; /* 0 = none (or base_url not registered) */
-    bool migrating;    /* a row in chasqui_session_migrations, or opening with generation > 1 */
-    bool is_rowless;   /* its portal_jobs row is deleted: it is closed, and counts for nobody meanwhile */
-    enum session_remains remains;              /* close_pending */
+    uint32_t robot_id;            /* 0 = none (or base_url not registered) */
+    bool migrating;               /* a row in chasqui_session_migrations, or opening with generation > 1 */
+    bool is_rowless;              /* its portal_jobs row is deleted: it is closed, and does not count meanwhile */
+    enum session_remains remains; /* close_pending */
     int64_t since_ms, started_ms, activity_ms; /* unix ms, 0 = NULL */
     int64_t age_ms; /* since `since_ms` when it was read, by the database's clock: ours may be another */
     char portal[PORTAL_ROOM];
@@ -134,7 +134,7 @@ struct lease { /* who we are; expiry = NOW + ttl_ms */
 };
 
 #define ACTOR_MAX 160 /* characters of chasqui_audit.actor */
-struct actor {        /* who asks for a change, for its audit row; name "" = nobody: there is none */
+struct actor {        /* who asks for a change, for its audit row; name "" = there is none */
     char name[ACTOR_MAX * 4 + 1], peer[65], request_id[129];
     char why[201]; /* in their words */
 };
@@ -242,8 +242,8 @@ enum reserve_outcome {
     RESERVE_GATED,       /* the portal's breaker or limits: gate_* tell; nothing was written */
     RESERVE_LOST,        /* (again/migrate) the lease is not ours any more */
     RESERVE_DUP_UID,     /* this job_uid exists already: row.job_id */
-    RESERVE_REPLAY,      /* the key stands for a job already: job_id */
-    RESERVE_MISMATCH     /* the key stands for another body */
+    RESERVE_REPLAY,      /* the key has a job already: job_id */
+    RESERVE_MISMATCH     /* the key has another body */
 };
 
 struct store_reserve {
@@ -256,7 +256,7 @@ struct store_reserve {
     /* sealed; borrowed, lives as long as the op */
     const void *params;
     size_t params_len;
-    /* user_id: Laravel's, whose token it was; 0 = nobody's */
+    /* user_id: Laravel's user of the token; 0 = none */
     uint64_t token_id, user_id;
     char request_id[129];
     struct lease lease;
@@ -394,7 +394,7 @@ struct store_action_start {
     char request_id[129];
     struct lease lease;
     struct idempotency key;
-    /* replayed: job_id is the job that the key stands for */
+    /* replayed: job_id is the key's job */
     uint64_t job_id;
     bool dup_uid, replayed, mismatch;
     enum store_rc rc;

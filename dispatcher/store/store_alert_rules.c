@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_alert_rules.c - alerts of what stands in the database and in no broker's words: a batch that ended with many failed, a schedule's times that
- * were missed, a schedule that is not done when it should be. Each happened once: it is told, and is not said to be over. Every dispatcher looks; the
- * row is the same whoever writes it, and one that happens anew is told anew.
+ * store_alert_rules.c - alerts of facts that only the database knows: a batch that ended with many failed items, a
+ * schedule's times that were missed, a schedule that is not done when it should be. Each happened once: it is
+ * reported, and never reported as over. Every dispatcher looks, and all of them write the same row. What happens anew
+ * is reported anew.
  */
 #include "dispatcher/store/store_alerts.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_alerts.c - what is wrong and whom it was told to. A code and whom it is about is one row, whichever brokers say it and however often it
- * comes back. What comes back soon keeps its acknowledgement, and from the third time on it is over only when it has been away for long: so what
- * flaps is told as one. A channel's row is locked by whoever tells; what it tells is marked when it was taken, not before.
+ * store_alerts.c - current faults, and whom they were reported to. A code and its subject are one row, whichever
+ * brokers report it and however often it comes back. A fault that comes back soon keeps its acknowledgement. From the
+ * third time on it is over only when it has been away for long, so that a fault that flaps is reported once. The
+ * dispatcher that sends locks the channel's row. What it sends is marked once the channel took it, not before.
  */
 #include "dispatcher/store/store_alerts.h"
 
@@ -83,7 +84,7 @@ static enum db_rc open_read(struct db *db, struct jv *list)
     return DB_OK;
 }
 
-/* Channels whose last tries failed; one that nobody tries any more, since it was taken out of the configuration, is not said. */
+/* Channels whose last tries failed; one that was taken out of the configuration is left out. */
 static enum db_rc failing_read(struct db *db, struct jv *list)
 {
     TRY(db_query(
@@ -223,7 +224,7 @@ static enum db_rc is_any(struct db *db, const struct store_alerts_claim *op, boo
     return DB_OK;
 }
 
-/* The channel's row, made when it is missing. *is_ours: nobody else has it, and its time has come. */
+/* The channel's row, made when it is missing. *is_ours: no other dispatcher has it, and its time has come. */
 static enum db_rc channel_lock(struct db *db, struct store_alerts_claim *op, bool *is_ours, uint64_t *sent)
 {
     const char *name = alert_channel_name[op->channel];

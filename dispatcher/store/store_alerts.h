@@ -46,8 +46,8 @@ struct
 void store_alerts_said(struct db *db, void *op);
 
 struct
-    store_alerts_sweep { /* ends what nobody says any more, writes what the database knows, forgets what is old */
-    int64_t gone_s;      /* it ends when nobody has said it for so long */
+    store_alerts_sweep { /* ends alerts that are not reported any more, writes those of the database, forgets old ones */
+    int64_t gone_s;               /* it ends when it was not reported for so long */
     int64_t batch_failed_percent; /* 0 = off */
     enum store_rc rc;
 };

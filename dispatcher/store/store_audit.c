@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define JOBS_MAX 8    /* that the beginning of a session id stands for */
+#define JOBS_MAX 8    /* that the beginning of a session id may name */
 #define BEGIN_LEAST 6 /* bytes of an id that are enough to look for it */
 #define SUBJECTS_ROOM (JOBS_MAX * 32)
 #define WINDOW 20000 /* rows that one search looks through */

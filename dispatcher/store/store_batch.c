@@ -3,7 +3,7 @@
  * store_batch.c - batches coming in, being cancelled and coming to their end.
  *
  * Owns nothing; runs on database threads. Nothing is counted on the batch's row
- * while it runs: whoever finds no item left closes it. The row is locked before
+ * while it runs: the first dispatcher that finds no item left closes it. The row is locked before
  * its items: shared by those who append, alone by who closes, cancels or ends
  * it. A waiting item is locked before its portal_jobs row, as in the claim; one
  * that runs after it, as in the end of a job.

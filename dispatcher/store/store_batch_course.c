@@ -313,7 +313,7 @@ static int64_t step_of(int64_t begin_ms, int64_t end_ms)
     return step_ms;
 }
 
-/* What was counted stands for so many of the whole batch. */
+/* What was counted is a sample of the whole batch. */
 static int64_t scaled(const struct course *c, uint64_t n)
 {
     return (int64_t)(c->every > 1 && c->looked ? (n * c->total + c->looked / 2) / c->looked : n);

@@ -17,7 +17,7 @@ struct change {
     bool begun;
 };
 
-/* The batch's row: it stands behind what is next of its new priority. */
+/* The batch's row: its turn comes behind what is next of its new priority. */
 static enum db_rc begin(struct db *db, struct change *c)
 {
     struct store_batch_priority *op = c->op;

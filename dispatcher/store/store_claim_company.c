@@ -84,7 +84,7 @@ static enum db_rc epochs_lock(struct db *db, struct claim *c)
         return DB_OK;
     TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 1)", "us",
                 c->n_rows, fill_company, c));
-    if (db_affected(db) == c->n_rows) { /* nobody else can have them: they are raised already */
+    if (db_affected(db) == c->n_rows) { /* no other transaction can have them: they are raised already */
         for (unsigned i = 0; i < c->n_rows; i++)
             c->row[i]->is_raised = true;
         return DB_OK;
