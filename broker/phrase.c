@@ -47,6 +47,30 @@ static bool is_name(const char *at, size_t len, const char *name)
     return strlen(name) == len && memcmp(at, name, len) == 0;
 }
 
+/* The text of a field, "" = it has none; NULL = no field of texts is called so. */
+static const char *text_of(const char *at, size_t len, const struct phrase_args *a)
+{
+    static const char none[] = "";
+    if (is_name(at, len, "who"))
+        return a->who ? a->who : none;
+    if (is_name(at, len, "why"))
+        return a->why ? a->why : none;
+    if (is_name(at, len, "how"))
+        return a->how ? a->how : none;
+    return NULL;
+}
+
+/* "... ({why})" without a cause: the parentheses go with it. `plain` is the text before the field, of `len` bytes. */
+static bool is_empty_aside(const char *plain, size_t len, const struct phrase_args *a)
+{
+    const char *at = plain + len + 1;
+    size_t name = strcspn(at, "}");
+    if (len < 2 || memcmp(plain + len - 2, " (", 2) != 0 || at[name] != '}' || at[name + 1] != ')')
+        return false;
+    const char *text = text_of(at, name, a);
+    return text && !*text;
+}
+
 /* Adds the value of the field between braces. */
 static void add_field(struct buf *out, const char *at, size_t len, enum language language,
                       const struct phrase_args *a)
@@ -69,10 +93,9 @@ static void add_field(struct buf *out, const char *at, size_t len, enum language
     } else if (is_name(at, len, "time")) {
         add_time(out, a->time_ms);
     } else {
-        const char *text = is_name(at, len, "who") ? a->who : is_name(at, len, "how") ? a->how : a->why;
-        CHECK(is_name(at, len, "who") || is_name(at, len, "why") || is_name(at, len, "how"), "field=%.*s",
-              (int)len, at);
-        buf_adds(out, text ? text : "");
+        const char *text = text_of(at, len, a);
+        CHECK(text, "field=%.*s", (int)len, at);
+        buf_adds(out, text);
     }
 }
 
@@ -81,6 +104,11 @@ void phrase_fill(struct buf *out, const char *text, enum language language, cons
     buf_adds(out, "");
     while (*text) {
         size_t plain = strcspn(text, "{");
+        if (text[plain] && is_empty_aside(text, plain, args)) {
+            buf_add(out, text, plain - 2);
+            text += plain + strcspn(text + plain, "}") + 2;
+            continue;
+        }
         buf_add(out, text, plain);
         text += plain;
         if (!*text)

@@ -25,6 +25,17 @@ TEST(test_fields)
     says("[{who}{why}]", ENGLISH, &a, "[]");
 }
 
+TEST(test_without_a_cause_there_are_no_parentheses)
+{
+    struct phrase_args a = {.who = "r1", .why = "refused", .n = 2};
+    says("{who} does not answer ({why}): {n} wait.", ENGLISH, &a, "r1 does not answer (refused): 2 wait.");
+    a.why = "";
+    says("{who} does not answer ({why}): {n} wait.", ENGLISH, &a, "r1 does not answer: 2 wait.");
+    a.why = NULL;
+    says("{who} no responde ({why}).", SPANISH, &a, "r1 no responde.");
+    says("({why}) {who} ({n})", ENGLISH, &a, "() r1 (2)");
+}
+
 TEST(test_numbers_and_times)
 {
     static const struct {
