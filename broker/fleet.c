@@ -255,6 +255,9 @@ static void robot_told(void *arg, const struct robot_stats_row *row)
     t->in_flight = row->in_flight;
     t->mute = row->mute;
     mute_look(r);
+    if (row->wanted == WANTED_DRAINING &&
+        r->wanted != WANTED_DRAINING) /* what was counted is of an earlier drain */
+        r->places.left = r->places.movable = r->places.since_ms = r->places.deadline_ms = -1;
     r->wanted = row->wanted;
     r->is_wanted_known = true;
     r->told_unix_ms = clock_unix_ms();

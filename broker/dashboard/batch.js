@@ -32,7 +32,7 @@ export function enter(id, query) {
 }
 
 export function happened(kind, event) {
-    if (kind === 'lost' || (kind === 'batch' && String(event.id) === page.id) || kind === 'job')
+    if (['lost', 'pause', 'portal'].includes(kind) || (kind === 'batch' && String(event.id) === page.id) || kind === 'job')
         page.changed(isShown);
     if (kind === 'batch' && String(event.id) === page.id)
         items.changes ||= 1;

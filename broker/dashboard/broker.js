@@ -2,7 +2,7 @@
 /*
  * broker.js - what the page knows of the world: who is logged in, the last statistics, and whether the broker still
  * tells. Owns the event stream and every request. Nothing here asks the database by itself: numbers come with the
- * stream, lists are asked for when somebody looks at them.
+ * stream, lists are asked for when somebody looks at them; thing.js has the few pages that are asked for again.
  */
 import {t} from './text.js';
 
@@ -23,7 +23,7 @@ export const world = {
 
 let stream = null, resting = null, heardAt = 0, changed = () => {}, happened = () => {};
 
-/* onChange: something of the world is another; onEvent(kind, data): a job, batch or session changed. */
+/* onChange: something of the world is another; onEvent(kind, data): a job, batch, session, portal or pause changed. */
 export function watch(onChange, onEvent) {
     changed = onChange;
     happened = onEvent;
@@ -160,7 +160,7 @@ function openStream() {
     stream = new EventSource('api/v1/ops/events');
     heardAt = performance.now();
     stream.addEventListener('stats', message => take(read(message.data)));
-    for (const kind of ['job', 'batch', 'session', 'lost']) /* lost: so many came too fast for us */
+    for (const kind of ['job', 'batch', 'session', 'portal', 'pause', 'lost']) /* lost: so many came too fast for us */
         stream.addEventListener(kind, message => happened(kind, read(message.data)));
     stream.onerror = lost;
 }

@@ -15,7 +15,7 @@ const page = new Thing(async id => {
     const [{company}, {sessions}] = await Promise.all([ask(`/companies/${encodeURIComponent(id)}`), ask('/sessions', {company_id: id})]);
     const viewer = new Map(sessions.map(one => [one.session_id, one.viewer_url]));
     return {...company, sessions: company.sessions.map(one => ({...one, viewer_url: viewer.get(one.session_id)}))};
-});
+}, () => isShown());
 const isShown = () => location.hash.startsWith('#/companies/');
 
 export function enter(id) {
@@ -23,7 +23,7 @@ export function enter(id) {
 }
 
 export function happened(kind, event) {
-    if (kind === 'lost' || !event.company_id || String(event.company_id) === page.id)
+    if (kind === 'lost' || kind === 'pause' || kind === 'portal' || !event.company_id || String(event.company_id) === page.id)
         page.changed(isShown);
 }
 

@@ -35,7 +35,7 @@ async function load(id) {
 }
 
 export function happened(kind, event) {
-    if (kind !== 'job' || !shown.job || event.id !== shown.job.id)
+    if (!shown.job || (kind === 'job' ? event.id !== shown.job.id : !['pause', 'portal'].includes(kind) || ENDED.includes(shown.job.status)))
         return;
     shown.changed = true;
     load(shown.id); /* one job, by its key */

@@ -14,7 +14,7 @@ const FOR = [['900', ['minutes', 15]], ['1800', ['minutes', 30]], ['3600', ['hou
 const page = new Thing(async () => {
     const [{portals}, {refused, next_cursor}] = await Promise.all([ask('/portals'), ask('/credentials/refused', {limit: 50})]);
     return {portals, refused, isMore: !!next_cursor};
-});
+}, () => isShown());
 const isShown = () => location.hash.startsWith('#/portals');
 
 /* what: {portal} or {batch_id}; words: its texts. */

@@ -99,6 +99,8 @@ function draining(robot) {
     const d = robot.drain;
     if (!d)
         return null;
+    if (d.sessions_left === null) /* nobody has counted yet */
+        return h('div', {class: 'strip is-warn'}, h('p', {}, t('drain_counting')));
     if (!d.sessions_left)
         return h('div', {class: 'strip is-warn'}, h('p', {}, t('drain_done'), ' ', t('drain_since', ago(d.since))));
     return h('div', {class: 'strip is-warn'},

@@ -190,6 +190,7 @@ const TEXT = {
     silent_until: ['They move from {0} on, the others are lost at {1}, unless it answers.', 'Se mueven desde {0}, las demás se pierden a las {1}, si no responde antes.'],
     two_boots: ['Two processes answer under its URL ({0}, {1}): give each a URL of its own.', 'Dos procesos responden en su URL ({0}, {1}): dé a cada uno su propia URL.'],
     drain_left: ['Draining: sessions left: {0}; {1} can move.', 'Drenando: sesiones que quedan: {0}; pueden moverse: {1}.'],
+    drain_counting: ['Draining: its sessions are being counted.', 'Drenando: se están contando sus sesiones.'],
     drain_done: ['Drained: no session is left.', 'Drenado: no queda ninguna sesión.'],
     drain_until: ['Deadline {0}.', 'Plazo {0}.'],
     drain_idle: ['Those move when they are idle.', 'Esas se mueven cuando estén ociosas.'],

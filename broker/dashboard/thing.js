@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* thing.js - a page about one thing, or about few of them: asked for when somebody comes, and again when it changed, though
- * not more than once in EVERY_MS however much happens. */
+ * not more than once in EVERY_MS however much happens. One that `lives` is asked for again each AGAIN_MS while somebody looks:
+ * what waits on it moves without an event. */
 import {h} from './view.js';
 import {t} from './text.js';
+import {world} from './broker.js';
 import {panel, button, failure} from './part.js';
 
-const EVERY_MS = 3000;
+const EVERY_MS = 3000, AGAIN_MS = 5000;
 let redraw = () => {};
 
 export function thingsDrawnBy(draw) {
@@ -13,9 +15,9 @@ export function thingsDrawnBy(draw) {
 }
 
 export class Thing {
-    /* read(id) asks for everything about it and answers what `told` becomes. */
-    constructor(read) {
-        Object.assign(this, {read, id: null, told: null, why: null, as_of: null, turn: 0, timer: 0, at: 0});
+    /* read(id) asks for everything about it and answers what `told` becomes; lives() = it is shown, and to be asked for again. */
+    constructor(read, lives = null) {
+        Object.assign(this, {read, lives, id: null, told: null, why: null, as_of: null, turn: 0, timer: 0, again: 0, at: 0});
     }
 
     enter(id) {
@@ -38,6 +40,18 @@ export class Thing {
                 this.why = why;
         }
         redraw();
+        if (turn === this.turn)
+            this.lookAgain();
+    }
+
+    lookAgain() {
+        if (!this.lives)
+            return;
+        clearTimeout(this.again);
+        this.again = setTimeout(() => {
+            if (this.lives())
+                document.hidden || world.phase !== 'here' ? this.lookAgain() : this.load();
+        }, AGAIN_MS);
     }
 
     /* It is another one than a moment ago; `isShown()` is asked again when its turn has come. */

@@ -42,9 +42,12 @@ def test_charts_tell_their_values(operator):
 def test_drain_and_resume_a_robot(operator, house):
     operator.go("robots").see("r1", "r2", "r3", "places used", within="main")
     operator.press("Drain r3").see("It gets no new sessions", "Sessions on it: ", "It can move ", " and must wait for ", within="dialog")
+    operator.js("""window.said = []; const look = () => { const text = document.querySelector('[aria-labelledby=robot-r3]')?.innerText || ''; if (/Drained|Begun –/.test(text)) window.said.push(text); };
+        new MutationObserver(look).observe(document.getElementById('page'), {subtree: true, childList: true, characterData: true});""")
     operator.confirm("Drain", reason="patches")
     operator.see("r3 drains.").see("draining", "Draining:", "no stored credentials", "There is no deadline.", within="[aria-labelledby=robot-r3]")
     assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "draining"
+    assert not operator.js("return window.said"), "not known is not none"
     operator.press("Resume r3").confirm("Resume")
     operator.see_no("draining", within="[aria-labelledby=robot-r3]")
     assert house.system.database.value("SELECT wanted FROM chasqui_robots WHERE name = 'r3'") == "active"
@@ -151,6 +154,31 @@ def test_pause_and_resume_the_queue(operator, house):
     operator.see_no("SUNAT is closed", within="section[aria-labelledby=queue-h]")
     wait_until(lambda: all(one["state"] != "open" for one in house.system.ops.get("/api/v1/ops/alerts").json["alerts"]), 60, "it is over")
     operator.go("alerts").see("The queue is paused: SUNAT is closed.", within="[aria-labelledby=over-h]", timeout=40)
+
+
+def test_pages_follow_pauses_when_nothing_runs(operator, house):
+    """A pause that somebody makes or ends elsewhere is seen at once, though no job changes."""
+    system = house.system
+    system.ops.post("/api/v1/ops/queue/pause", {"reason": "month end"}).expect(200)
+    try:
+        for company in range(20150, 20153):
+            system.api.queue(company).expect(202)
+        operator.go("companies/20150").see("The queue is paused.", "month end", within="main", timeout=40)
+        system.ops.post("/api/v1/ops/queue/pause", {"portal": "sunat", "reason": "hold it", "for_s": 3600}).expect(200)
+        system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
+        operator.see_no("month end", within="main", timeout=12)
+        operator.go("portals").see("hold it", within="main", timeout=40)
+        wait_until(lambda: held(operator) == "3", 12, "what is held back is told")
+        system.ops.post("/api/v1/ops/queue/resume", {"portal": "sunat"}).expect(200)
+        operator.see_no("hold it", within="main", timeout=12)
+    finally:
+        system.ops.post("/api/v1/ops/queue/resume", {"portal": "sunat"})
+        system.ops.post("/api/v1/ops/queue/resume", {})
+    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM portal_jobs WHERE status IN ('queued', 'running')") == 0, 30, "they are done")
+
+
+def held(page):
+    return page.js("return [...document.querySelectorAll('[aria-labelledby=portal-sunat] dl div')].find(one => one.querySelector('dt').innerText === 'Held back').querySelector('dd').innerText")
 
 
 def test_find_migrate_and_close_a_session(operator, house):
