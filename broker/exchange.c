@@ -26,6 +26,7 @@
 #include "broker/route.h"
 #include "broker/sse.h"
 #include "broker/strict.h"
+#include "broker/summary.h"
 #include "broker/tally.h"
 #include "broker/token_use.h"
 #include "broker/web_session.h"
@@ -485,6 +486,9 @@ void exchange_answered(struct exchange *x)
 static void asked_replied(void *arg, const struct msg_REPLY *m, struct str payload)
 {
     struct exchange *x = arg;
+    enum op op = x->flight.op;
+    if (op == OP_OPS_QUEUE_PAUSE || op == OP_OPS_QUEUE_RESUME || op == OP_BATCH_CANCEL)
+        summary_hurry(x->b);
     if (x->take)
         x->take(x, m, payload);
     else

@@ -294,6 +294,8 @@ void fleet_stats_told(struct broker *b, const struct stats *before, const struct
         add_growth((uint64_t *)((char *)q + of[i].to), &before->v[of[i].from], &now->v[of[i].from], 1);
     add_growth((uint64_t *)&q->wait, (const uint64_t *)&before->h[HIST_queue_wait_seconds],
                (const uint64_t *)&now->h[HIST_queue_wait_seconds], WIDTH_OF(struct hist));
+    if (q->accepted != was.accepted && summary_view(b).depth <= 0) /* a queue that was empty is not */
+        summary_hurry(b);
     flow_told(&b->fleet->flow, loop_now_ms(b->loop), q->begun - was.begun,
               q->done + q->failed + q->retried - was.done - was.failed - was.retried);
 }

@@ -9,9 +9,10 @@ void flow_told(struct flow *f, uint64_t now_ms, uint64_t begun, uint64_t ended)
 {
     if (begun || ended)
         f->active_ms = now_ms;
-    if (begun)
+    if (begun) {
+        f->begun_ms = now_ms;
         f->unanswered_ms = 0;
-    else if (ended && !f->unanswered_ms)
+    } else if (ended && !f->unanswered_ms)
         f->unanswered_ms = now_ms;
 }
 
@@ -44,4 +45,12 @@ struct flow_pace flow_pace(uint64_t waiting, uint64_t ended, uint64_t span_ms)
     if (is_known) /* of the numbers as they are said, not of finer ones */
         pace.clear_ms = (int64_t)((double)waiting * (double)pace.in_s * 1000 / (double)ended);
     return pace;
+}
+
+bool flow_begins(const struct flow *f, uint64_t now_ms, const struct flow_pace *pace)
+{
+    uint64_t patience_ms = pace->ended ? FLOW_BEGINS * 1000 * pace->in_s / pace->ended : 0;
+    if (patience_ms < FLOW_BEGINS_MS)
+        patience_ms = FLOW_BEGINS_MS;
+    return f->begun_ms && now_ms < f->begun_ms + patience_ms;
 }

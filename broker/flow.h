@@ -17,7 +17,11 @@
 #define FLOW_LEAST_MS 15000 /* a pace is known after this, with FLOW_LEAST ends ... */
 #define FLOW_LEAST 3        /* ... or after FLOW_SPAN_MS with one */
 
+#define FLOW_BEGINS 3       /* an end is told while something begins as often as every so many steps of the pace */
+#define FLOW_BEGINS_MS 3000 /* or so often: reports come each second */
+
 struct flow {                          /* zeroed at first */
+    uint64_t begun_ms;                 /* when something began last; 0 = never */
     uint64_t active_ms, unanswered_ms; /* unanswered_ms: of the first end since something began; 0 = none */
     uint64_t since_ms, last_ms;        /* it goes on since then; it did so last; 0 = never */
 };
@@ -38,5 +42,7 @@ struct flow_pace {
 };
 /* `waiting` jobs wait, and `ended` ended in the last span_ms (flow_span_ms()). */
 struct flow_pace flow_pace(uint64_t waiting, uint64_t ended, uint64_t span_ms);
+/* Did something begin as lately as that pace lets expect? Else what ends is the last of it, and there is no end to be told. */
+bool flow_begins(const struct flow *f, uint64_t now_ms, const struct flow_pace *pace);
 
 #endif

@@ -32,7 +32,9 @@ static void add_number(struct buf *out, int64_t n, enum language language)
 static void add_time(struct buf *out, int64_t ms)
 {
     int64_t s = ms > 0 ? ms / 1000 : 0;
-    if (s < 120)
+    if (!s)
+        buf_adds(out, "< 1 s");
+    else if (s < 120)
         buf_addf(out, "%" PRId64 " s", s);
     else if (s < 120 * 60)
         buf_addf(out, "%" PRId64 " min", s / 60);

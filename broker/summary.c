@@ -20,8 +20,9 @@
 #include <string.h>
 
 #define EVERY_MS 5000
-#define WATCHED_EVERY_MS 2000
-#define WATCHED_MS 15000 /* after somebody looked */
+#define WATCHED_EVERY_MS 900 /* each tick */
+#define HURRIED_MS 500       /* from one look to the next, when something is known to have changed */
+#define WATCHED_MS 15000     /* after somebody looked */
 #define PATIENCE_MS 5000
 #define STALE_MS 15000 /* what waited so long ago tells no end */
 #define KEY_OF_SUMMARIES (UINT64_MAX - 1)
@@ -31,8 +32,9 @@ struct summary {
     struct flight flight;
     char request_id[129];
     uint64_t asked_at_ms, watched_until_ms;
-    struct jv *body; /* NULL = none came yet */
-    uint64_t came_at_ms;
+    bool is_hurried;     /* something changed since it was asked */
+    struct jv *body;     /* NULL = none came yet */
+    uint64_t read_at_ms; /* the database */
     int64_t at_unix_ms;
 };
 
@@ -58,8 +60,9 @@ static void replied(void *arg, const struct msg_REPLY *m, struct str payload)
         changes_tell(s->b, s->body, body);
     jv_free(s->body);
     s->body = body;
-    s->came_at_ms = loop_now_ms(s->b->loop);
-    s->at_unix_ms = clock_unix_ms();
+    int64_t age_ms = number_of(body, "age_ms"); /* else what waits would seem to have waited shorter than before */
+    s->read_at_ms = loop_now_ms(s->b->loop) - (age_ms > 0 ? (uint64_t)age_ms : 0);
+    s->at_unix_ms = clock_unix_ms() - (age_ms > 0 ? age_ms : 0);
     stat_inc(summaries_total);
     fleet_places_told(s->b, body);
 }
@@ -95,15 +98,23 @@ void summary_watched(struct broker *b)
     b->summary->watched_until_ms = loop_now_ms(b->loop) + WATCHED_MS;
 }
 
+void summary_hurry(struct broker *b)
+{
+    b->summary->is_hurried = true;
+}
+
 void summary_tick(struct broker *b)
 {
     struct summary *s = b->summary;
     uint64_t now = loop_now_ms(b->loop);
-    uint64_t every = now < s->watched_until_ms || !s->body ? WATCHED_EVERY_MS : EVERY_MS;
+    uint64_t every = s->is_hurried                           ? HURRIED_MS
+                     : now < s->watched_until_ms || !s->body ? WATCHED_EVERY_MS
+                                                             : EVERY_MS;
     if (s->flight.state != FLIGHT_NONE || now < s->asked_at_ms + every || !peers_ready(b) ||
         !peers_pick(b, LANE_CONTROL) || b->is_draining)
         return;
     s->asked_at_ms = now;
+    s->is_hurried = false;
     id_request(s->request_id);
     s->flight = (struct flight){.user = &user,
                                 .arg = s,
@@ -178,7 +189,7 @@ struct summary_view summary_view(const struct broker *b)
                              .refused = -1};
     if (!s->body)
         return v;
-    v.age_ms = loop_now_ms(b->loop) - s->came_at_ms;
+    v.age_ms = loop_now_ms(b->loop) - s->read_at_ms;
     v.depth = depth_of(queue, &v.is_depth_capped);
     v.oldest_age_ms = number_of(queue, "oldest_age_ms");
     if (v.oldest_age_ms >= 0)
@@ -262,13 +273,21 @@ static struct jv *count_jv(int64_t n, bool is_capped)
     return count;
 }
 
+/* A robot that is busy may seem suspect: that it does not go on is not known until nothing begins. */
+static bool may_begin(const struct broker *b, const struct flow *flow, uint64_t at_ms)
+{
+    struct fleet_count n = fleet_count(b);
+    bool is_active = flow->begun_ms && at_ms < flow->begun_ms + FLOW_BEGINS_MS;
+    return n.up || n.unknown || (n.suspect && is_active);
+}
+
 struct queue_now summary_now(const struct broker *b)
 {
     struct queue_now now = {.view = summary_view(b), .pace.clear_ms = -1};
     struct flow *flow = fleet_flow(b);
     uint64_t at_ms = loop_now_ms(b->loop);
     struct queue_sum grown;
-    bool waits = now.view.depth > 0 && !now.view.is_paused;
+    bool waits = now.view.depth > 0 && !now.view.is_paused && may_begin(b, flow, at_ms);
     now.goes = flow_goes(flow, at_ms, waits, peers_count(b).queued_running);
     flow_look(flow, at_ms, now.goes);
     uint64_t span_ms = flow_span_ms(flow, at_ms, now.goes);
@@ -276,7 +295,7 @@ struct queue_now summary_now(const struct broker *b)
         double s = fleet_queue_since(b, span_ms, &grown);
         now.pace = flow_pace((uint64_t)now.view.depth, grown.done + grown.failed, (uint64_t)(s * 1000));
     }
-    if (now.view.is_depth_capped || now.view.age_ms > STALE_MS)
+    if (now.view.is_depth_capped || now.view.age_ms > STALE_MS || !flow_begins(flow, at_ms, &now.pace))
         now.pace.clear_ms = -1;
     if (now.view.is_known && now.view.depth <= 0 && !now.view.held)
         now.pace.clear_ms = 0;

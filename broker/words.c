@@ -570,14 +570,14 @@ void words_tick(const struct broker *b)
 }
 
 /* What is first when nothing is wrong that nobody knows of. NULL: nothing of that kind is to be said. */
-static struct jv *well_jv(const struct told *t, bool is_well)
+static struct jv *well_jv(const struct told *t, bool is_well, bool is_part_held)
 {
     struct told *first = xcalloc(1, sizeof *first);
     struct jv *one = NULL;
     first->b = t->b;
     first->now_ms = t->now_ms;
     struct queue_now now = summary_now(t->b);
-    bool is_held = t->n && now.view.held > 0 && now.view.depth <= 0; /* what holds it is said */
+    bool is_held = is_part_held || (t->n && now.view.held > 0 && now.view.depth <= 0); /* what holds it is said */
     if (now.goes || (is_well && now.view.depth > 0 && !now.view.is_paused)) {
         busy_say(first, &now);
     } else if (is_well && !is_held) {
@@ -591,7 +591,7 @@ static struct jv *well_jv(const struct told *t, bool is_well)
     return one;
 }
 
-/* A warning that somebody acknowledged does not displace others, nor how the work goes. */
+/* A pause with a reason is no fault, and what it holds back comes before how the rest goes. A warning that somebody acknowledged does not displace others, nor how the work goes. */
 static bool is_calm(const struct jv *one, enum word_level level)
 {
     return level == WORD_OK || (level == WORD_WARN && jv_str(jv_get(jv_get(one, "alert"), "acked_by")));
@@ -605,12 +605,14 @@ struct jv *words_jv(const struct broker *b, const char **state)
     unsigned n = 0;
     for (unsigned i = 0; i < t->n; i++) {
         struct jv *one = row_jv(b, &t->row[i]);
-        if (is_calm(one, word_table[t->row[i].word].level))
+        if (worst == WORD_OK && t->row[i].word == WORD_PART_HOLDS)
+            jv_push(list, one);
+        else if (is_calm(one, word_table[t->row[i].word].level))
             calm[n++] = one;
         else
             jv_push(list, one);
     }
-    struct jv *well = jv_len(list) ? NULL : well_jv(t, worst == WORD_OK);
+    struct jv *well = jv_len(list) && worst != WORD_OK ? NULL : well_jv(t, worst == WORD_OK, jv_len(list) > 0);
     if (well)
         jv_push(list, well);
     for (unsigned i = 0; i < n; i++)

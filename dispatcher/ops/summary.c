@@ -18,15 +18,15 @@
 
 #include <stdlib.h>
 
-#define FRESH_MS 1900 /* brokers ask every 2 s when somebody looks */
+#define FRESH_MS 450 /* brokers ask each second when somebody looks, and sooner after a change */
 #define SHARE 20
 #define WAITING_MAX 64
 
 struct summaries {
     struct dispatcher *d;
-    struct jv *last; /* NULL = none */
-    uint64_t fresh_until_ms;
-    uint64_t waiting[WAITING_MAX]; /* keys of requests */
+    struct jv *last;                  /* NULL = none */
+    uint64_t read_ms, fresh_until_ms; /* read_ms: when the database was asked for the last */
+    uint64_t waiting[WAITING_MAX];    /* keys of requests */
     unsigned n_waiting;
     bool is_reading;
 };
@@ -48,10 +48,13 @@ void summaries_destroy(struct summaries **sp)
 
 static void answer(struct summaries *s, struct request *r)
 {
-    if (s->last)
-        reply_jv(s->d, r, 200, jv_copy(s->last));
-    else
+    if (!s->last) {
         reply_error(s->d, r, ERR_DATABASE_UNAVAILABLE, NULL, NULL);
+        return;
+    }
+    struct jv *body = jv_copy(s->last);
+    jv_set_int(body, "age_ms", (int64_t)(clock_ms() - s->read_ms));
+    reply_jv(s->d, r, 200, body);
 }
 
 static void read_done(void *arg, void *op_arg)
@@ -62,6 +65,7 @@ static void read_done(void *arg, void *op_arg)
     jv_free(s->last);
     s->last = op->json;
     if (s->last) {
+        s->read_ms = clock_ms() - (uint64_t)op->took_ms;
         uint64_t pause_ms = (uint64_t)op->took_ms * SHARE;
         jv_set_int(s->last, "at_ms", clock_unix_ms());
         jv_set_int(s->last, "kept_back_percent", s->d->conf->queue_interactive_percent);

@@ -17,6 +17,8 @@
 
 #define RECENT "500" /* jobs begun last, whose rate tells how long the rest will take */
 #define RECENT_LEAST 10
+#define TELLS_US 5000000 /* the first to begin fill free places: what follows tells the pace */
+#define TELLS_ENDED 10   /* or so many that ended */
 #define MOVES_US 2000000 /* something began so lately: the batch moves */
 
 static const char *const item_state_name[] = {"queued", "running", "retrying", "done", "failed", "cancelled"};
@@ -116,8 +118,8 @@ static enum db_rc counts_read(struct db *db, struct shape *s)
 }
 
 /* How fast items begin: the last ones that did, and how long that took until now; those of the last minute, where there are enough,
- * so that a standstill before it does not count. One of which nothing runs and nothing began lately has no rate: the time since would
- * only grow. Without jobs of its own (its companies had sessions) what is done since the
+ * so that a standstill before it does not count. One of which nothing began as lately as that lets expect, or nothing runs, has no rate:
+ * the time since would only grow. Without jobs of its own (its companies had sessions) what is done since the
  * batch may run. */
 static enum db_rc rate_read(struct db *db, struct shape *s)
 {
@@ -138,8 +140,11 @@ static enum db_rc rate_read(struct db *db, struct shape *s)
         s->moves = db_u64(db, 5) || (n && ago_us < MOVES_US);
         s->begins = n && ago_us < (3 * gap_us > MOVES_US ? 3 * gap_us : MOVES_US);
     }
+    bool waits = s->count[0] + s->count[2] > 0, is_new = (n ? us : s->age_ms * 1000) < TELLS_US;
     s->seen = n && us ? n : ended;
-    if (n && !s->moves)
+    if (n && (!s->moves || (waits && !s->begins)))
+        return DB_OK;
+    if (is_new && ended < TELLS_ENDED)
         return DB_OK;
     if (n && us)
         s->per_second = (double)n * 1e6 / (double)us;

@@ -337,6 +337,6 @@ def test_doctor_says_what_is_wrong_now_and_what_to_do(system):
     ready(system)
     system.healthd.kill9()
     told = wait_until(lambda: "healthd_silent" in (now := system.ctl("doctor").stdout) and now, 6)
-    assert re.search(r"^note    healthd_silent: No healthd has been heard for \d+ s", told, re.M)
+    assert re.search(r"^note    healthd_silent: No healthd has been heard for (\d+|< 1) s", told, re.M)
     assert "        do: Start chasqui-healthd.\n" in told and "every promise holds" in told
     system.healthd.start()

@@ -81,4 +81,21 @@ TEST(test_an_end_follows_from_the_numbers_beside_it)
     }
 }
 
+/* What ends goes on for a while when nothing may begin any more: paused, or no robot answers. */
+TEST(test_an_end_is_told_while_something_begins)
+{
+    static const struct {
+        uint64_t ended, in_s, patience_ms;
+    } rows[] = {{0, 0, FLOW_BEGINS_MS}, {60, 15, FLOW_BEGINS_MS}, {72, 60, FLOW_BEGINS_MS}, {4, 60, 45000}};
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct flow f = {0};
+        struct flow_pace pace = {rows[i].ended, rows[i].in_s, 1000};
+        assert_false(flow_begins(&f, NOW, &pace));
+        flow_told(&f, NOW, 1, 0);
+        flow_told(&f, NOW + 1000, 0, 1);
+        assert_true(flow_begins(&f, NOW + rows[i].patience_ms - 1, &pace));
+        assert_false(flow_begins(&f, NOW + rows[i].patience_ms, &pace));
+    }
+}
+
 TEST_MAIN(NULL, NULL)

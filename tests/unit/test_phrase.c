@@ -45,8 +45,8 @@ TEST(test_numbers_and_times)
     static const struct {
         int64_t ms;
         const char *text;
-    } times[] = {{-1, "0 s"},          {999, "0 s"},     {119999, "119 s"}, {120000, "2 min"},
-                 {7199000, "119 min"}, {7200000, "2 h"}, {172800000, "2 d"}};
+    } times[] = {{-1, "< 1 s"},     {999, "< 1 s"},       {1000, "1 s"},    {119999, "119 s"},
+                 {120000, "2 min"}, {7199000, "119 min"}, {7200000, "2 h"}, {172800000, "2 d"}};
     for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         says("{n}", ENGLISH, &(struct phrase_args){.n = numbers[i].n}, numbers[i].text);
     for (unsigned i = 0; i < sizeof times / sizeof times[0]; i++)

@@ -476,7 +476,15 @@ STORE_TEST(test_how_long_the_rest_will_take)
     jv_free(body);
     struct store_claim op = claim_op(6);
     claim_fine(&op, 6);
+    body = shape_of(id);
+    assert_int_equal(jv_type(jv_get(jv_get(body, "batch"), "eta_s")), JV_NULL); /* six have begun at once */
+    jv_free(body);
     exec_sql("UPDATE portal_jobs SET started_at = NOW(3) - INTERVAL 60 SECOND", ""); /* 6 a minute, 300 left */
+    body = shape_of(id);
+    assert_int_equal(jv_type(jv_get(jv_get(body, "batch"), "eta_s")),
+                     JV_NULL); /* all run, and none has begun since */
+    jv_free(body);
+    exec_sql("UPDATE portal_jobs SET started_at = NOW(3) - INTERVAL 5 SECOND ORDER BY id DESC LIMIT 1", "");
     exec_sql("UPDATE chasqui_leases SET taken_at = NOW(6) - INTERVAL 60 SECOND", "");
     exec_sql("UPDATE chasqui_batches SET closes = 1 WHERE id = ?", "u", id);
     body = shape_of(id);
@@ -492,6 +500,7 @@ STORE_TEST(test_how_long_the_rest_will_take)
     jv_free(body);
     /* sessions that keep their places: no place is free, and none has begun for longer than that pace lets expect */
     exec_sql("UPDATE chasqui_batches SET closes = 0 WHERE id = ?", "u", id);
+    exec_sql("UPDATE portal_jobs SET started_at = NOW(3) - INTERVAL 60 SECOND", "");
     body = shape_of(id);
     assert_int_equal(jv_type(jv_get(jv_get(body, "batch"), "eta_s")), JV_NULL);
     jv_free(body);
