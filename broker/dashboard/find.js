@@ -56,8 +56,9 @@ const LOOKS = [
             .map(one => ({what: 'batch', id: one.id, to: `batches/${one.id}`, state: batchBadge(one), more: one.name}));
     },
     async text => {
-        const {sessions} = await ask('/sessions', {session_id: text});
-        return sessions.map(one => ({what: 'session', id: one.session_id, to: 'sessions?' + new URLSearchParams({state: 'all', session_id: text}), state: badge(one.state, undefined, nameOf('session_' + one.state)), more: `${t('company')} ${one.company_id}`}));
+        const written = [...new Set([text, text.toLowerCase(), text.toUpperCase()])];
+        const found = await Promise.all(written.map(id => ask('/sessions', {session_id: id}).then(({sessions}) => sessions.map(one => ({...one, id})))));
+        return found.flat().map(one => ({what: 'session', id: one.session_id, to: 'sessions?' + new URLSearchParams({state: 'all', session_id: one.id}), state: badge(one.state, undefined, nameOf('session_' + one.state)), more: `${t('company')} ${one.company_id}`}));
     },
     async text => named('portal', (await ask('/portals')).portals, text, 'portals'),
     async text => named('schedule', (await ask('/schedules')).schedules, text, 'schedules'),
@@ -67,7 +68,7 @@ const LOOKS = [
 ];
 
 export function enter(query) {
-    page.enter((query.get('q') || '').trim());
+    page.enter((query.get('q') || '').trim().replace(/(…|\.\.\.)$/, '')); /* as a list cuts an id */
 }
 
 export function draw() {

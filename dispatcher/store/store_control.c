@@ -112,7 +112,7 @@ struct jv *session_jv(const struct session_row *row, const char *worker)
     ") LEFT JOIN chasqui_robots r ON r.id = s.robot_id WHERE " by " AND "                                                               \
     "s.id < ? AND s.id >= ? AND (? = '' OR s.state = ? OR (? = 'live' AND s.live = 1)) AND (? = 0 OR s.company_id = ?) AND (? = '' OR " \
     "r.name = ?) ORDER BY s.id DESC LIMIT ?"
-#define BEGIN_LEAST 8 /* characters of an id that are enough to look for it */
+#define BEGIN_LEAST 6 /* characters of an id that are enough to look for it */
 #define BEGUN_MOST 200
 #define BEGUN                                                                                                     \
     "s.id IN (SELECT b.id FROM (SELECT id FROM chasqui_sessions FORCE INDEX (robot_session) WHERE "               \
