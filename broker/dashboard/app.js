@@ -6,7 +6,7 @@
 import {h, show} from './view.js';
 import {t, language, setLanguage, LANGUAGES} from './text.js';
 import {world, watch, begin, logOut} from './broker.js';
-import {dialog, dialogsDrawnBy} from './part.js';
+import {dialog, dialogsDrawnBy, closeDialog} from './part.js';
 import {chartsDrawnBy} from './chart.js';
 import {listsDrawnBy} from './list.js';
 import {picksDrawnBy} from './picked.js';
@@ -48,6 +48,8 @@ function route() {
     if (world.phase !== 'here' || entered === here)
         return;
     const isTurn = entered !== null;
+    if (isTurn)
+        closeDialog();
     entered = here;
     if (part)
         ONES[view][0].enter(part, new URLSearchParams(query));

@@ -22,7 +22,7 @@ export function draw() {
             {head: t('who'), kind: 'lead', cell: a => [h('b', {}, a.actor), h('small', {}, a.peer || '')]},
             {head: t('did'), kind: 'mono', cell: a => a.action},
             {head: t('to_what'), cell: a => a.subject},
-            {head: t('detail'), cell: a => [a.before !== undefined && a.before !== null ? `${text(a.before)} → ${text(a.after)}` : '', ' ', text(a.detail), a.reason ? ` “${a.reason}”` : '']},
+            {head: t('detail'), kind: 'span', cell: a => [a.before !== undefined && a.before !== null ? `${text(a.before)} → ${text(a.after)}` : '', ' ', text(a.detail), a.reason ? ` “${a.reason}”` : '']},
             {head: t('request'), kind: 'mono', cell: a => cut(a.request_id, 10)},
         ], list.rows, a => a.id ?? `${a.at}${a.subject}`, t('no_audit')));
 }

@@ -37,7 +37,7 @@ export function mayAct() {
 
 export class Refusal extends Error {
     constructor(status, body) {
-        super(body?.message || t('broker_silent'));
+        super(body?.errors ? t('fields_wrong') : body?.message || t('broker_silent'));
         this.status = status;
         this.code = body?.error || '';
         this.fields = body?.errors || null;

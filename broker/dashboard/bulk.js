@@ -3,7 +3,7 @@
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {act} from './broker.js';
-import {confirm, redrawDialog, button} from './part.js';
+import {confirm, redrawDialog, button, said} from './part.js';
 import {count} from './format.js';
 import {saveAll} from './csv.js';
 
@@ -24,7 +24,7 @@ export function bulk(action, given, done) {
         ready: () => found !== null && found.n > 0,
         body: () => [
             h('p', {}, described.length ? described.join(' · ') : t('bulk_all')),
-            h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? why.message : found === null ? t('bulk_counting') : t(`bulk_${action}_n`, count(found))),
+            h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? said(why) : found === null ? t('bulk_counting') : t(`bulk_${action}_n`, count(found))),
             found && found.credentials_refused > 0 && h('p', {class: 'note'}, t('bulk_still', count(found.credentials_refused))),
             h('p', {class: 'note'}, t(`bulk_${action}_note`))],
         run: async ({reason}) => {

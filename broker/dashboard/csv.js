@@ -2,7 +2,7 @@
 /* csv.js - rows as a file for spreadsheets, as the command line writes it: what robots said stands in it, so no text may become a formula. */
 import {ask} from './broker.js';
 import {number} from './format.js';
-import {tell} from './part.js';
+import {tell, said} from './part.js';
 import {t} from './text.js';
 
 const ROWS_MAX = 20000;
@@ -39,6 +39,6 @@ export async function saveAll(file, columns, path, key, filter) {
         saveRows(file, rows, columns);
         tell(t('csv_told', number(rows.length)));
     } catch (why) {
-        tell(why.message, 'bad');
+        tell(said(why), 'bad');
     }
 }

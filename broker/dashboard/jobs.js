@@ -75,13 +75,15 @@ function chips() {
         h('a', {key: state, class: 'pill', href: addressOf('jobs', {...list.filter, status: state}), 'aria-current': now === state ? 'true' : null}, text)));
 }
 
+/* Failed ones are asked for by when they failed. */
+const timed = (what, ...given) => t((list.filter.status === 'failed' ? 'failed_' : 'made_') + what, ...given);
 const isTimed = () => list.filter.since || list.filter.until;
 
 function days() {
     const choices = [[t('any_time'), {since: '', until: ''}], [t('today'), day(0)], [t('yesterday'), day(1)]], {since = '', until = ''} = list.filter;
-    return h('nav', {class: 'chipsbar', key: 'days', 'aria-label': t('made_when')}, choices.map(([text, times]) =>
+    return h('nav', {class: 'chipsbar', key: 'days', 'aria-label': timed('when')}, choices.map(([text, times]) =>
         h('a', {key: text, class: 'pill', href: addressOf('jobs', {...list.filter, ...times}), 'aria-current': since === times.since && until === times.until ? 'true' : null}, text)),
-    h('small', {}, t('made_zone', Intl.DateTimeFormat().resolvedOptions().timeZone)));
+    h('small', {}, timed('zone', Intl.DateTimeFormat().resolvedOptions().timeZone)));
 }
 
 export function draw() {
@@ -94,8 +96,8 @@ export function draw() {
             {name: 'portal', label: t('portal')},
             {name: 'error', label: t('error')},
             {name: 'robot_error', label: t('robot_error')},
-            {name: 'since', label: t('made_from'), kind: 'time'},
-            {name: 'until', label: t('made_until'), kind: 'time'},
+            {name: 'since', label: timed('from'), kind: 'time'},
+            {name: 'until', label: timed('until'), kind: 'time'},
         ], h('input', {type: 'hidden', name: 'status', value: list.filter.status || ''}))],
         table(t('jobs_title'), [
             {head: t('state'), cell: j => badge(j.status)},

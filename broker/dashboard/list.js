@@ -45,7 +45,7 @@ export function addressOf(view, filter) {
 export class List {
     /* view: its name in the address; path below /api/v1/ops; member: of the answer; filters: names of query members. */
     constructor(view, path, member, filters, defaults = {}) {
-        Object.assign(this, {view, path, member, filters, defaults, rows: null, next: null, as_of: null, why: null, changes: 0, turn: 0, busy: false, filter: {}, more_word: 'older'});
+        Object.assign(this, {view, path, member, filters, defaults, rows: null, next: null, as_of: null, why: null, changes: 0, turn: 0, busy: false, shownFor: null, filter: {}, more_word: 'older'});
     }
 
     enter(query) {
@@ -63,12 +63,20 @@ export class List {
             if (turn !== this.turn)
                 return;
             Object.assign(this, {rows: told[this.member], next: told.next_cursor, as_of: new Date().toISOString(), why: null, changes: 0});
+            this.shownFor = JSON.stringify(this.filter);
         } catch (why) {
             if (turn === this.turn)
-                this.why = why;
+                this.refused(why);
         }
         this.busy = false;
         redraw();
+    }
+
+    /* What stands there answers another question; only a silence of the broker leaves rows of this very one. */
+    refused(why) {
+        this.why = why;
+        if ((why.status >= 400 && why.status < 500) || this.shownFor !== JSON.stringify(this.filter))
+            Object.assign(this, {rows: null, told: null, next: null, as_of: null, changes: 0, shownFor: null});
     }
 
     /* One page below `cursor`. The server looks at so many rows for one answer: an empty page may have others after it. */
@@ -151,12 +159,12 @@ export class List {
     }
 
     frame(id, title, form, body, tools, note) {
-        return panel(id, title, {as_of: this.as_of, steady: true, wide: true, note, tools: [tools,
+        return panel(id, title, {as_of: this.as_of, steady: true, wide: true, note, tools: [!this.why && tools,
             button(this.busy ? t('busy') : t('refresh'), () => this.load(), {disabled: this.busy})]},
             form,
             this.changes > 0 && h('p', {class: 'strip is-info'}, t('changes_since', number(this.changes)), ' ', button(t('show_them'), () => this.load(), {kind: 'small'})),
             failure(this.why),
-            this.rows === null && !this.why ? h('p', {class: 'empty'}, t('busy')) : this.rows && body,
+            this.why ? this.rows?.length > 0 && body : this.rows === null ? h('p', {class: 'empty'}, t('busy')) : body,
             this.next !== null && this.next !== undefined && h('p', {class: 'more'}, button(this.busy ? t('busy') : t(this.more_word), () => this.more(), {disabled: this.busy})));
     }
 }

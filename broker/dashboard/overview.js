@@ -149,7 +149,7 @@ function lanes(stats) {
 
 function pauseQueue() {
     confirm({title: t('pause_title'), body: t('pause_body'), action: t('pause'), kind: 'danger',
-        inputs: [{name: 'reason', label: t('reason'), required: true}, {name: 'minutes', label: t('pause_for'), options: [['15', t('minutes', 15)], ['60', t('hours', 1)], ['240', t('hours', 4)], ['0', t('until_resumed')]]}],
+        inputs: [{name: 'reason', label: t('reason'), required: true}, {name: 'minutes', label: t('pause_for'), options: [['15', t('minutes', 15)], ['30', t('minutes', 30)], ['60', t('hours', 1)], ['240', t('hours', 4)], ['0', t('until_resumed')]]}],
         run: async ({reason, minutes}) => {
             await act('/queue/pause', {reason, for_s: Number(minutes) * 60 || undefined});
             return t('paused_told');

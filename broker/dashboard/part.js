@@ -98,8 +98,17 @@ export function fields(pairs) {
         h('div', {class: kind || null}, h('dt', {}, label), h('dd', {}, value ?? '–'))));
 }
 
-export function failure(why) {
-    return why && h('p', {class: 'failure', role: 'alert'}, why.message, why.code ? ` (${why.code})` : '');
+/* What the broker says of each field: [["portal", "must be ..."], ...] */
+const wrong = why => Object.entries(why?.fields || {}).map(([name, texts]) => [name, [texts].flat().join('; ')]);
+
+/* In one line. */
+export const said = why => [why.message, ...wrong(why).map(([name, text]) => `${name}: ${text}`)].join(' ');
+
+/* besides: fields that say it themselves. */
+export function failure(why, besides = []) {
+    const left = wrong(why).filter(([name]) => !besides.includes(name));
+    return why && h('div', {class: 'failure', role: 'alert'}, why.message, why.code ? ` (${why.code})` : '',
+        left.length > 0 && h('ul', {}, left.map(([name, text]) => h('li', {key: name}, `${name}: ${text}`))));
 }
 
 /* ---- what is told in passing ------------------------------------------------------------------------------- */
@@ -146,6 +155,20 @@ function close() {
     setTimeout(() => document.activeElement === document.body && document.getElementById('main')?.focus({preventScroll: true}), 100);
 }
 
+const REASON_BYTES = 200; /* the broker counts bytes, a field letters */
+
+function reasonFits(text) {
+    const bytes = new TextEncoder().encode(text || '').length;
+    if (bytes > REASON_BYTES)
+        throw Object.assign(new Error(t('fields_wrong')), {fields: {reason: [t('reason_long', number(bytes), number(REASON_BYTES))]}});
+}
+
+/* Somebody went to another view. What is shown once stays. */
+export function closeDialog() {
+    if (open && !open.isKept)
+        close();
+}
+
 async function submit(event) {
     event.preventDefault();
     const mine = open, values = Object.fromEntries(new FormData(event.currentTarget));
@@ -155,6 +178,7 @@ async function submit(event) {
     mine.why = null;
     redraw();
     try {
+        reasonFits(values.reason);
         const told = await mine.run(values);
         if (open === mine)
             close();
@@ -168,13 +192,15 @@ async function submit(event) {
 }
 
 function input(field, i) {
-    const id = 'ask-' + field.name, common = {id, name: field.name, autofocus: i === 0};
+    const id = 'ask-' + field.name, [, why] = wrong(open.why).find(([name]) => name === field.name) || [];
+    const common = {id, name: field.name, autofocus: i === 0, 'aria-invalid': why ? 'true' : null, 'aria-describedby': why ? id + '-why' : null};
     return h('p', {class: 'field', key: field.name},
         h('label', {for: id}, field.label),
         field.options
             ? h('select', common, field.options.map(([value, text]) => h('option', {value, selected: value === field.value}, text)))
             : h('input', {...common, type: field.type || 'text', maxlength: field.max || 200, placeholder: field.hint || null, autocomplete: 'off', required: !!field.required,
-                onshown: node => { if (!node.isFilled) { node.isFilled = true; node.value = field.value ?? ''; } }}));
+                onshown: node => { if (!node.isFilled) { node.isFilled = true; node.value = field.value ?? ''; } }}),
+        why && h('small', {class: 'is-bad-text', id: id + '-why'}, why));
 }
 
 /* The browser keeps focus inside, closes it at Esc and gives focus back. */
@@ -186,7 +212,7 @@ export function dialog() {
             h('h2', {id: 'dialog-h'}, open.title),
             typeof open.body === 'function' ? open.body() : open.body && h('p', {}, open.body),
             open.inputs.map(input),
-            failure(open.why),
+            failure(open.why, open.inputs.map(field => field.name)),
             h('p', {class: 'dialog-act'},
                 !open.isTold && button(t('cancel_dialog'), close),
                 h('button', {type: 'submit', class: `button is-${open.kind}`, disabled: open.busy || !open.ready()}, open.busy ? t('busy') : open.action))));

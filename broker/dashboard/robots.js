@@ -73,7 +73,7 @@ async function set(robot) {
             if (Object.values(body).every(value => value === undefined))
                 throw new Error(t('set_robot_nothing'));
             const answer = await change(`/workers/${encodeURIComponent(robot.name)}`, {...body, reason: reason || undefined});
-            return t(answer.changed ? 'set_robot_told' : 'set_robot_same', robot.name);
+            return t(answer.changed ? 'set_robot_told' : 'set_robot_same', robot.name) + (answer.capacity_stays ? ' ' + t('set_robot_stays', number(answer.capacity_stays)) : '');
         }});
 }
 

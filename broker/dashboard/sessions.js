@@ -3,7 +3,7 @@
 import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {mayAct, act, ask} from './broker.js';
-import {badge, table, button, confirm, redrawDialog, outside, fields} from './part.js';
+import {badge, table, button, confirm, redrawDialog, outside, fields, said} from './part.js';
 import {ago, moment, number} from './format.js';
 import {List, cut} from './list.js';
 import {Picked} from './picked.js';
@@ -50,7 +50,7 @@ async function changeEach(what, sessions, reason) {
             await act(`/sessions/${encodeURIComponent(s.session_id)}/${what}`, {reason: reason || undefined}).then(() => { n++; }, refusal => { refused++; why ||= refusal; });
     }));
     list.load();
-    return t(`${what}_all_told`, number(n), number(refused)) + (why ? ` (${why.message})` : '');
+    return t(`${what}_all_told`, number(n), number(refused)) + (why ? ` (${said(why)})` : '');
 }
 
 function closeAll() {
@@ -60,7 +60,7 @@ function closeAll() {
         inputs: [{name: 'idle', label: t('idle_minutes'), type: 'number', hint: '30'}, {name: 'portal', label: t('portal')}, {name: 'reason', label: t('reason')}],
         body: () => [
             h('p', {}, [filter.worker && `${t('robot')}: ${filter.worker}`, filter.company_id && `${t('company')}: ${filter.company_id}`].filter(Boolean).join(' · ') || t('close_all_any')),
-            h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? why.message : found === null ? t('bulk_counting') : t('close_all_n', number(found.length))),
+            h('p', {class: 'big', role: 'status', 'aria-live': 'polite'}, why ? said(why) : found === null ? t('bulk_counting') : t('close_all_n', number(found.length))),
             h('p', {class: 'note'}, t('close_all_note'))],
         run: ({idle, portal, reason}) => {
             const before = Date.now() - Math.max(0, Number(idle) || 0) * 60000, wanted = portal.trim();

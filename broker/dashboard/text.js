@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * text.js - every word of the page, in English and Spanish. A row is [English, Spanish]; {0}, {1} are what t() is given
- * besides. The broker's own sentences come in both languages (`text`, `text_es`).
+ * besides, and {0|one|several} is a word that goes with the number. The broker's own sentences come in both languages (`text`, `text_es`).
  */
 export const LANGUAGES = {en: 'English', es: 'Español'};
 
@@ -46,7 +46,7 @@ const TEXT = {
     token_refused: ['This token is not known, has expired or was revoked.', 'Este token no existe, venció o fue revocado.'],
     token_weak: ['This token may not look here: it needs the ability ops or ops:read, for all companies.', 'Este token no puede mirar aquí: necesita la capacidad ops u ops:read, para todas las empresas.'],
     token_slow: ['Too many attempts from your address. Wait a minute.', 'Demasiados intentos desde su dirección. Espere un minuto.'],
-    logged_out: ['You were logged out: twelve hours are over, or the token was revoked.', 'Su sesión terminó: pasaron doce horas o el token fue revocado.'],
+    logged_out: ['You were logged out: somebody logged out in this browser, twelve hours are over, or the token was revoked.', 'Su sesión terminó: alguien salió en este navegador, pasaron doce horas o el token fue revocado.'],
 
     /* the state */
     state: ['State', 'Estado'],
@@ -76,7 +76,7 @@ const TEXT = {
     broker_gone: ['The broker does not answer (lost {0}).', 'El broker no responde (se perdió {0}).'],
     broker_gone_todo: ['This page keeps trying and goes on by itself. What you see below is the last that was heard.', 'La página sigue intentando y continuará sola. Lo de abajo es lo último que se supo.'],
     broker_says: ['The broker says: {0}.', 'El broker dice: {0}.'],
-    broker_says_todo: ['Until then it cannot check who you are. This page keeps trying.', 'Hasta entonces no puede comprobar quién eres. La página sigue intentando.'],
+    broker_says_todo: ['Until then it cannot check who you are. This page keeps trying.', 'Hasta entonces no puede comprobar quién es usted. La página sigue intentando.'],
     robots_up: ['{0} of {1} robots up', '{0} de {1} robots activos'],
     places_used: ['{0} of {1} places used', '{0} de {1} plazas ocupadas'],
     places_free: ['{0} free', '{0} libres'],
@@ -244,8 +244,11 @@ const TEXT = {
     older: ['Older ones', 'Más antiguos'],
     further: ['More', 'Más'],
     all: ['all', 'todos'],
+    all_companies: ['all', 'todas'],
+    fields_wrong: ['Some fields are not valid.', 'Algunos campos no son válidos.'],
+    reason_long: ['is {0} bytes long, at most {1} are kept: a letter with an accent takes two', 'ocupa {0} bytes y se guardan {1} como máximo: una letra con tilde ocupa dos'],
     actions: ['Actions', 'Acciones'],
-    changes_since: ['{0} changes since you looked.', '{0} cambios desde que miraste.'],
+    changes_since: ['{0} {0|change|changes} since you looked.', '{0} {0|cambio|cambios} desde que miró.'],
     show_them: ['Show', 'Mostrar'],
     cancel_dialog: ['Never mind', 'Volver'],
 
@@ -266,10 +269,10 @@ const TEXT = {
     close_all: ['Close all found…', 'Cerrar las halladas…'],
     close_all_title: ['Close all active sessions that this search finds', 'Cerrar todas las sesiones activas de esta búsqueda'],
     close_all_any: ['No filter: the sessions of all robots.', 'Sin filtro: las sesiones de todos los robots.'],
-    close_all_n: ['{0} sessions are active.', 'Hay {0} sesiones activas.'],
+    close_all_n: ['{0} {0|session is|sessions are} active.', 'Hay {0} {0|sesión activa|sesiones activas}.'],
     close_all_note: ['Of these only those of the portal, and those that nobody used for so long, when either is given. Each ends on its robot.', 'De estas, solo las del portal y las que nadie usó durante ese tiempo, si se indican. Cada una termina en su robot.'],
-    close_all_told: ['{0} sessions are closed; {1} were refused.', '{0} sesiones cerradas; {1} rechazadas.'],
-    migrate_all_told: ['{0} sessions are on their way; {1} were refused.', '{0} sesiones en camino; {1} rechazadas.'],
+    close_all_told: ['{0} {0|session is|sessions are} closed; {1} {1|was|were} refused.', '{0} {0|sesión cerrada|sesiones cerradas}; {1} {1|rechazada|rechazadas}.'],
+    migrate_all_told: ['{0} {0|session is on its|sessions are on their} way; {1} {1|was|were} refused.', '{0} {0|sesión|sesiones} en camino; {1} {1|rechazada|rechazadas}.'],
     picks: ['What is done with the sessions that are picked', 'Qué hacer con las sesiones marcadas'],
     pick: ['Pick', 'Marcar'],
     pick_session: ['Pick the session of company {0} ({1})', 'Marcar la sesión de la empresa {0} ({1})'],
@@ -326,13 +329,13 @@ const TEXT = {
     bulk_cancel_title: ['Cancel all jobs that this search finds', 'Cancelar todos los trabajos de esta búsqueda'],
     bulk_all: ['No filter: all jobs.', 'Sin filtro: todos los trabajos.'],
     bulk_counting: ['Counting…', 'Contando…'],
-    bulk_retry_n: ['{0} jobs would be retried.', 'Se reintentarían {0} trabajos.'],
-    bulk_cancel_n: ['{0} jobs would be cancelled.', 'Se cancelarían {0} trabajos.'],
-    bulk_still: ['{0} of them fail again at once: the stored credentials are still refused.', '{0} de ellos fallarán otra vez de inmediato: las credenciales guardadas siguen rechazadas.'],
+    bulk_retry_n: ['{0} {0|job|jobs} would be retried.', 'Se {0|reintentaría|reintentarían} {0} {0|trabajo|trabajos}.'],
+    bulk_cancel_n: ['{0} {0|job|jobs} would be cancelled.', 'Se {0|cancelaría|cancelarían} {0} {0|trabajo|trabajos}.'],
+    bulk_still: ['{0} of them {0|fails|fail} again at once: the stored credentials are still refused.', '{0} de ellos {0|fallará|fallarán} otra vez de inmediato: las credenciales guardadas siguen rechazadas.'],
     bulk_retry_note: ['Only failed and cancelled log-ins can be retried.', 'Solo se reintentan inicios de sesión fallidos o cancelados.'],
     bulk_cancel_note: ['Those that wait are cancelled, those that run are asked to stop.', 'Los que esperan se cancelan, a los que corren se les pide detenerse.'],
-    bulk_retry_told: ['{0} jobs are queued again.', '{0} trabajos están otra vez en cola.'],
-    bulk_cancel_told: ['{0} jobs are cancelled, or asked to stop.', '{0} trabajos cancelados, o se pidió detenerlos.'],
+    bulk_retry_told: ['{0} {0|job is|jobs are} queued again.', '{0} {0|trabajo está|trabajos están} otra vez en cola.'],
+    bulk_cancel_told: ['{0} {0|job is|jobs are} cancelled, or asked to stop.', '{0} {0|trabajo cancelado|trabajos cancelados}, o se pidió {0|detenerlo|detenerlos}.'],
     filter_status: ['State', 'Estado'],
     filter_search: ['Id or uid', 'Id o uid'],
     filter_company_id: ['Company', 'Empresa'],
@@ -384,6 +387,10 @@ const TEXT = {
     made_zone: ['when they were made; times of {0}', 'cuándo se crearon; horas de {0}'],
     made_from: ['Made from', 'Creados desde'],
     made_until: ['Made before', 'Creados antes de'],
+    failed_when: ['By when they failed', 'Por cuándo fallaron'],
+    failed_zone: ['when they failed; times of {0}', 'cuándo fallaron; horas de {0}'],
+    failed_from: ['Failed from', 'Fallidos desde'],
+    failed_until: ['Failed before', 'Fallidos antes de'],
     made_no_bulk: ['The CSV has the jobs of this time. Retry and cancel for all found take no time: choose “Any time” for them.', 'El CSV tiene los trabajos de este plazo. Reintentar y cancelar todos no toman un plazo: elija «Cualquier momento».'],
 
     /* errors */
@@ -425,7 +432,7 @@ const TEXT = {
     find_hint: ['Find…  /', 'Buscar…  /'],
     find_why: ['Company, session, job id or uid, batch, robot, portal, schedule, token. The key / comes here from anywhere; ? tells the others.', 'Empresa, sesión, id o uid de trabajo, lote, robot, portal, horario, token. La tecla / lleva aquí desde cualquier parte; ? dice las demás.'],
     find_title: ['Found for {0}', 'Resultados para {0}'],
-    find_note: ['Companies, jobs and batches by their number, also as “batch 9”; jobs by their uid, sessions by their id or its first 8 characters; robots, batches, portals, schedules and tokens by a part of their name.', 'Empresas, trabajos y lotes por su número, también como «lote 9»; trabajos por su uid, sesiones por su id o sus 8 primeros caracteres; robots, lotes, portales, horarios y tokens por una parte de su nombre.'],
+    find_note: ['Companies, jobs and batches by their number, also as “batch 9”; jobs by their uid, sessions by their id or its first 6 characters; robots, batches, portals, schedules and tokens by a part of their name.', 'Empresas, trabajos y lotes por su número, también como «lote 9»; trabajos por su uid, sesiones por su id o sus 6 primeros caracteres; robots, lotes, portales, horarios y tokens por una parte de su nombre.'],
     find_what: ['What', 'Qué'],
     find_nothing: ['Nothing is called {0}.', 'Nada se llama {0}.'],
     keys_title: ['Keys', 'Teclas'],
@@ -441,8 +448,8 @@ const TEXT = {
     error_curve_label: ['Failures in each twelfth of this time, oldest first: {0}', 'Fallos en cada doceava parte de este plazo, del más antiguo: {0}'],
     csv_failures: ['All failed jobs found as CSV', 'Todos los trabajos fallidos hallados como CSV'],
     csv_all: ['All found as CSV', 'Todos los hallados como CSV'],
-    csv_told: ['{0} rows are in the file.', 'El archivo tiene {0} filas.'],
-    errors_acts: ['Retry takes all jobs of the class that still stand as failed, whenever they failed; CSV those that were made in the time chosen.', 'Reintentar toma todos los trabajos de la clase que siguen fallidos, sin importar cuándo fallaron; CSV, los creados en el plazo elegido.'],
+    csv_told: ['{0} {0|row is|rows are} in the file.', 'El archivo tiene {0} {0|fila|filas}.'],
+    errors_acts: ['Retry takes all jobs of the class that still stand as failed, whenever they failed; CSV those that failed in the time chosen.', 'Reintentar toma todos los trabajos de la clase que siguen fallidos, sin importar cuándo fallaron; CSV, los que fallaron en el plazo elegido.'],
     filter_error: ['Error', 'Error'],
     filter_robot_error: ['Robot’s error', 'Error del robot'],
     robot_error: ['Robot’s error', 'Error del robot'],
@@ -632,6 +639,7 @@ const TEXT = {
     set_robot_title: ['Change {0}', 'Cambiar {0}'],
     set_robot_body: ['The fields show what is set now. Capacity auto is what the robot reports, viewer URL none takes it away. The base URL changes only while the robot is draining or disabled; its sessions are reached at the new one.', 'Los campos muestran lo que rige ahora. Capacidad auto es lo que informa el robot, URL del visor none la quita. La URL base solo cambia mientras el robot se vacía o está desactivado; sus sesiones se alcanzan en la nueva.'],
     set_robot_told: ['{0} is changed.', '{0} está cambiado.'],
+    set_robot_stays: ['Its capacity stays {0}: the robot reports {0}.', 'Su capacidad sigue en {0}: el robot informa {0}.'],
     set_robot_same: ['{0} is like that already.', '{0} ya es así.'],
     set_robot_nothing: ['Nothing is to be changed.', 'No hay nada que cambiar.'],
     set_robot_number: ['Capacity is a number of 1 to 100000, or auto.', 'La capacidad es un número de 1 a 100000, o auto.'],
@@ -707,7 +715,7 @@ export function t(key, ...given) {
     const row = TEXT[key];
     if (!row)
         console.error(`no text is called ${key}`);
-    return row ? row[column].replace(/\{(\d)\}/g, (_, i) => String(given[i] ?? '')) : key;
+    return row ? row[column].replace(/\{(\d)(?:\|([^|}]*)\|([^}]*))?\}/g, (_, i, one, more) => (more === undefined ? String(given[i] ?? '') : String(given[i]) === '1' ? one : more)) : key;
 }
 
 /* Are there words for it? */

@@ -74,7 +74,7 @@ export function draw() {
             {head: t('token'), kind: 'lead', cell: k => [h('b', {}, k.name || '–'), h('small', {}, `#${k.id}`)]},
             {head: t('state'), cell: k => badge(k.state, k.state === 'good' ? 'ok' : 'idle', nameOf('token_' + k.state))},
             {head: t('token_may'), kind: 'mono', cell: k => k.abilities.join(', ')},
-            {head: t('error_companies'), cell: k => (k.all_companies ? t('all') : k.companies.length > 3 ? number(k.companies.length) : k.companies.join(', '))},
+            {head: t('error_companies'), cell: k => (k.all_companies ? t('all_companies') : k.companies.length > 3 ? number(k.companies.length) : k.companies.join(', '))},
             {head: t('token_rate'), kind: 'num', cell: k => (k.rate_per_minute ? number(k.rate_per_minute) : '–')},
             {head: t('last_used'), kind: 'when', cell: k => (use(k)?.last_at ? ago(use(k).last_at) : '–')},
             {head: t('calls'), kind: 'num', cell: k => number(use(k)?.calls ?? 0)},

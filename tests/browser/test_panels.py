@@ -108,6 +108,53 @@ def test_failures_by_class(operator, house):
     operator.go("errors?since=3600&portal=other").see("Nothing has failed.", within="main")
 
 
+@pytest.mark.parametrize("view,field", [("errors?portal=Sunat+Per%C3%BA", "portal: must be 1 to 64"), ("jobs?worker=%3F%3F", "worker: must be the name of a worker"), ("history?portal=-5", "portal: must be 1 to 64"), ("batches?status=foo", "status: "), ("audit?search=" + "%C3%A1" * 60, "search: must be a text of at most 100 bytes")])
+def test_a_filter_that_is_refused_shows_nothing(operator, house, view, field):
+    """Neither what another filter found, nor that there is nothing."""
+    name = view.partition("?")[0]
+    operator.go(name)
+    wait_until(lambda: operator.rows("main tbody tr"), 40, "there are rows")
+    for go in (operator.go, operator.open):
+        go(view).see("Some fields are not valid.", field, within="main .failure", timeout=40)
+        assert not operator.rows("main tbody tr")
+        claims = ("Nothing has failed.", "No job is like that.", "Nobody has done anything like that.", "There is no batch.", "Retry these", "CSV", "Retry all found", "No robot was called")
+        assert not [claim for claim in claims if claim in operator.js("return [...document.querySelectorAll('main .empty, main button')].map(one => one.innerText).join()")]
+
+
+def test_a_dialog_says_which_field_is_wrong(operator, house):
+    def beside(label):
+        return operator.js("return document.getElementById(arguments[0].getAttribute('aria-describedby'))?.innerText || ''", operator.field(label))
+
+    def refused(label, words):
+        wait_until(lambda: words in beside(label), 10, f"{label}: {words}; {operator.text('dialog')}")
+        assert operator.field(label).get_attribute("aria-invalid") == "true"
+
+    operator.go("robots").see("r2", within="main")
+    operator.press("Change r2").field("Viewer URL").clear()
+    operator.field("Viewer URL").send_keys("javascript:alert(1)")
+    operator.field("Capacity (sessions at once)").send_keys(Keys.BACKSPACE * 6, "999999")
+    operator.confirm("Change").see("Some fields are not valid.", within="dialog")
+    refused("Viewer URL", "must be an http or https URL")
+    refused("Capacity (sessions at once)", "1 to 100000")
+    operator.press("Never mind", "dialog")
+    operator.press("Drain r2").confirm("Drain", reason="ñ" * 150)
+    refused("Reason (for the audit trail)", "is 300 bytes long, at most 200 are kept")
+    operator.press("Never mind", "dialog")
+    operator.go("tokens").press("Make a token").field("Name").send_keys("x")
+    operator.field("Companies: ids, or * for all").send_keys("20101")
+    operator.confirm("Make a token")
+    refused("May", "see every company")
+    # another view, by the browser's own button: the dialog goes with the one that it was of
+    operator.js("history.back()")
+    operator.see("Add a robot", within="main", timeout=40)
+    wait_until(lambda: not operator.all("dialog"), 5, "no dialog is left")
+    # what the robot itself reports is the most
+    operator.press("Change r2").field("Capacity (sessions at once)").send_keys(Keys.BACKSPACE * 6, "99")
+    operator.confirm("Change").see("r2 is changed. Its capacity stays 12: the robot reports 12.")
+    operator.press("Change r2").field("Capacity (sessions at once)").send_keys(Keys.BACKSPACE * 6, "auto")
+    operator.confirm("Change").see("r2 is changed.").see_no("stays 12", timeout=15)
+
+
 def test_make_use_and_revoke_a_token(operator, house):
     system = house.system
     operator.go("tokens").see("Calls a minute", within="main")
@@ -279,8 +326,8 @@ def test_the_audit_trail_is_searched(operator, house):
 def test_what_changes_is_said_and_shown_when_asked_for(operator, house):
     operator.go("jobs").see("Refresh", "20110", within="main")
     house.system.api.login(20195)
-    operator.see("changes since you looked", within="main")
-    operator.press("Show").see("20195", within="tbody").see_no("changes since you looked")
+    operator.see("since you looked", within="main")
+    operator.press("Show").see("20195", within="tbody").see_no("since you looked")
     assert operator.text("tbody").count("20195") == 1
 
 
