@@ -12,6 +12,11 @@
 
 #define PATH "/api/v1/ops/history"
 
+/* Waits are counted in classes, each WAIT_TIMES as far as the one before; beyond the last there is one more. */
+#define WAIT_FIRST_S 0.25
+#define WAIT_TIMES 4
+#define WAIT_LAST_S 16384
+
 static const struct range {
     const char *name, *seconds, *now, *before;
 } range_table[] = {
@@ -23,21 +28,21 @@ static const struct range {
 
 static const struct total {
     const char *key, *name;
-    bool is_time;
+    enum { COUNT, WAIT, TIME } kind;
 } total_table[] = {
-    {"attempts", "attempts", false},
-    {"done", "done", false},
-    {"refused", "refused by the robot", false},
-    {"portal", "portal's errors", false},
-    {"robot", "robot's errors", false},
-    {"cancelled", "cancelled", false},
-    {"unknown", "outcome unknown", false},
-    {"database", "refused by the database", false},
-    {"not_called", "no robot called", false},
-    {"wait_p50_ms", "wait, median", true},
-    {"wait_p95_ms", "wait, 95 of 100", true},
-    {"login_p50_ms", "log-in, median", true},
-    {"login_p95_ms", "log-in, 95 of 100", true},
+    {"attempts", "attempts", COUNT},
+    {"done", "done", COUNT},
+    {"refused", "refused by the robot", COUNT},
+    {"portal", "portal's errors", COUNT},
+    {"robot", "robot's errors", COUNT},
+    {"cancelled", "cancelled", COUNT},
+    {"unknown", "outcome unknown", COUNT},
+    {"database", "refused by the database", COUNT},
+    {"not_called", "no robot called", COUNT},
+    {"wait_p50_ms", "wait, median", WAIT},
+    {"wait_p95_ms", "wait, 95 of 100", WAIT},
+    {"login_p50_ms", "log-in, median", TIME},
+    {"login_p95_ms", "log-in, 95 of 100", TIME},
 };
 
 #define N(table) (sizeof(table) / sizeof((table)[0]))
@@ -69,6 +74,23 @@ static void time_cell(struct table *table, const struct jv *totals, const char *
         table_addf(table, "%.0f min", (double)ms / 60000);
 }
 
+/* The class that it is in: they are wide, and where in one it is, is not known. */
+static void wait_cell(struct table *table, const struct jv *totals, const char *key)
+{
+    int64_t ms;
+    double from = 0, upto = WAIT_FIRST_S;
+    if (!value(totals, key, &ms)) {
+        table_add(table, NULL);
+        return;
+    }
+    for (; (double)ms > upto * 1000 && from < WAIT_LAST_S; upto *= WAIT_TIMES)
+        from = upto;
+    if (from < WAIT_LAST_S)
+        table_addf(table, "%g-%g s", from, upto);
+    else
+        table_addf(table, "over %g s", from);
+}
+
 static void count_cell(struct table *table, const struct jv *totals, const char *key)
 {
     char room[TEXT_NUMBER];
@@ -89,7 +111,7 @@ static void change_cell(struct table *table, const struct jv *now, const struct 
 static bool is_silent(const struct total *t, const struct jv *now, const struct jv *before)
 {
     int64_t n = 0, then = 0;
-    return !t->is_time && t > &total_table[1] && (!value(now, t->key, &n) || !n) &&
+    return t->kind == COUNT && t > &total_table[1] && (!value(now, t->key, &n) || !n) &&
            (!value(before, t->key, &then) || !then);
 }
 
@@ -105,8 +127,13 @@ static void totals_print(const struct jv *body, const struct range *range)
             continue;
         table_add(table, t->name);
         for (unsigned k = 0; k < 2; k++)
-            (t->is_time ? time_cell : count_cell)(table, k ? before : now, t->key);
-        change_cell(table, now, before, t->key);
+            (t->kind == WAIT   ? wait_cell
+             : t->kind == TIME ? time_cell
+                               : count_cell)(table, k ? before : now, t->key);
+        if (t->kind == WAIT)
+            table_add(table, NULL);
+        else
+            change_cell(table, now, before, t->key);
     }
     table_print(&table, "");
 }

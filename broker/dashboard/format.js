@@ -63,6 +63,12 @@ export function moment(iso) {
     return at.toLocaleDateString(language(), {day: 'numeric', month: 'short'}) + ' ' + clock(iso).slice(0, 5);
 }
 
+/* Of what is known by the minute: its seconds would say more than that. */
+export function minute(iso) {
+    const text = moment(iso), at = clock(iso);
+    return text === at ? at.slice(0, 5) : text;
+}
+
 export function secondsSince(iso) {
     return (Date.now() - Date.parse(iso)) / 1000;
 }

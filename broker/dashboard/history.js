@@ -4,7 +4,7 @@ import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {ask} from './broker.js';
 import {table, panel, button} from './part.js';
-import {number, moment, ago, duration} from './format.js';
+import {number, moment, minute, ago, duration} from './format.js';
 import {chart} from './chart.js';
 import {List} from './list.js';
 import {saveRows} from './csv.js';
@@ -21,13 +21,24 @@ const list = new History('history', '/history', 'robots', ['range', 'portal', 'w
 const RANGES = [['900', ['minutes', 15]], ['3600', ['hours', 1]], ['86400', ['hours', 24]], ['604800', ['days', 7]]];
 const OUTCOMES = ['done', 'refused', 'portal', 'robot', 'unknown', 'database', 'not_called', 'cancelled'];
 const FAULTS = OUTCOMES.filter(name => name !== 'done' && name !== 'cancelled');
-const TIMES = ['wait_p50_ms', 'wait_p95_ms', 'login_p50_ms', 'login_p95_ms'];
+const WAITS = ['wait_p50_ms', 'wait_p95_ms'];
+const TIMES = ['login_p50_ms', 'login_p95_ms'];
 
 export function enter(query) {
     list.enter(query);
 }
 
 const time = ms => (ms === null || ms === undefined ? '–' : duration(ms / 1000));
+/* The class that a wait is in, in seconds: each is four times as far as the one before, and where in it is not known. */
+function wait(ms) {
+    if (ms === null || ms === undefined)
+        return '–';
+    let from = 0, upto = 0.25;
+    for (; ms > 1000 * upto && from < 16384; upto *= 4)
+        from = upto;
+    return from < 16384 ? `${number(from, 2)}–${number(upto, 2)} s` : `> ${number(from)} s`;
+}
+
 const before = told => t(told.before_s === 86400 ? 'day_before' : 'week_before');
 const begun = text => text[0].toUpperCase() + text.slice(1);
 
@@ -47,7 +58,7 @@ function totals(told) {
         {head: begun(before(told)), kind: 'num', cell: r => r.then},
         {head: t('history_change'), kind: 'num', cell: r => r.change},
     ], [row('attempts', t('attempts'), number), ...OUTCOMES.filter(name => name === 'done' || now[name] || then[name]).map(name => row(name, nameOf('outcome_' + name), number)),
-        ...TIMES.map(name => row(name, t('history_' + name), time))], r => r.key);
+        ...WAITS.map(name => ({...row(name, t('history_' + name), wait), change: '–'})), ...TIMES.map(name => row(name, t('history_' + name), time))], r => r.key);
 }
 
 /* The time before is a ghost behind the line; areas would hide it. */
@@ -78,7 +89,7 @@ function robots(told) {
         {head: t('history_p95'), kind: 'num', cell: r => time(r.now.login_p95_ms)},
         {head: begun(`${t('history_median')}, ${before(told)}`), kind: 'num', cell: r => time(r.before.login_p50_ms)},
         {head: t('history_robot_faults'), kind: 'num', cell: r => number(r.now.robot)},
-        {head: t('history_slow'), kind: 'when', cell: r => (r.slow_since ? h('time', {datetime: r.slow_since, title: r.slow_since}, `${moment(r.slow_since)} (${ago(r.slow_since)})`) : '–')},
+        {head: t('history_slow'), kind: 'when', cell: r => (r.slow_since ? h('time', {datetime: r.slow_since, title: r.slow_since}, `${minute(r.slow_since)} (${ago(r.slow_since)})`) : '–')},
     ], told.robots, r => r.worker, t('history_no_robot'));
 }
 
@@ -109,7 +120,7 @@ export function draw() {
         list.frame('history', t('history_title'),
             list.form([{name: 'range', label: t('history_range'), options: RANGES.map(([value, words]) => [value, t(...words)])}, {name: 'portal', label: t('portal')}, {name: 'worker', label: t('error_robot')}]),
             told && [totals(told), h('div', {class: 'history-curves'}, curves(told))],
-            told && button('CSV', () => save(told), {label: t('history_csv')}), [t('history_note'), ' ', told?.summed_to && t('history_upto', moment(told.summed_to))]),
+            told && button('CSV', () => save(told), {label: t('history_csv')}), [t('history_note'), ' ', told?.summed_to && t('history_upto', minute(told.summed_to))]),
         told && panel('history-robots', t('history_robots'), {wide: true, steady: true, note: t('history_slow_note')}, robots(told)),
         told && panel('history-portals', t('portals_title'), {wide: true, steady: true}, portals(told)),
     ];

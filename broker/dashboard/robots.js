@@ -4,7 +4,7 @@ import {h} from './view.js';
 import {t, name as nameOf} from './text.js';
 import {world, mayAct, ask, act, change} from './broker.js';
 import {panel, badge, places, button, confirm, redrawDialog, fields, bar} from './part.js';
-import {number, rate, duration, percentiles, ago, moment, secondsSince} from './format.js';
+import {number, rate, duration, percentiles, ago, moment, minute, secondsSince} from './format.js';
 
 /* Robots that are slow, as the history has it, and since when; asked for where robots are shown, at most once a minute. */
 const SLOW_EVERY_MS = 60000;
@@ -19,7 +19,7 @@ export function slowLook() {
 
 function slowBadge(robot) {
     const since = slow.get(robot.name);
-    return since && robot.verdict !== 'down' && h('a', {class: 'slow', href: '#/history?range=3600', title: t('history_slow_note')}, badge('slow', 'warn', t('slow_since', moment(since))));
+    return since && robot.verdict !== 'down' && h('a', {class: 'slow', href: '#/history?range=3600', title: t('history_slow_note')}, badge('slow', 'warn', t('slow_since', minute(since))));
 }
 
 export function robotBadge(robot) {

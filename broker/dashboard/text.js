@@ -132,7 +132,7 @@ const TEXT = {
     working: ['At work', 'En curso'],
     wait_head: ['Wait p50 / p95 / p99', 'Espera p50 / p95 / p99'],
     latency_head: ['Answered in p50 / p95 / p99', 'Respuesta p50 / p95 / p99'],
-    percentiles_hint: ['of the last five minutes', 'de los últimos cinco minutos'],
+    percentiles_hint: ['of the last five minutes; estimated, above 10 s up to three times too long', 'de los últimos cinco minutos; estimación, por encima de 10 s hasta tres veces mayor'],
     clears_in: ['Clears in', 'Se vacía en'],
     clears_hint: ['what waits, at the pace of the last minute', 'lo que espera, al ritmo del último minuto'],
     stands: ['stands still', 'parada'], not_known_yet: ['not known yet', 'aún no se sabe'],
@@ -571,7 +571,7 @@ const TEXT = {
     history_quiet: ['Nothing ended in this time', 'Nada terminó en este tiempo'], history_logins: ['Log-ins', 'Ingresos'], history_robot_faults: ['Its faults', 'Sus fallas'],
     history_slow: ['Slow since', 'Lento desde'], history_no_robot: ['No robot was called', 'No se llamó a ningún robot'], history_robots: ['Robots, the slowest first', 'Robots, el más lento primero'],
     history_slow_note: ['Slow: the median of its log-ins is over twice that of the other robots, and a second more.', 'Lento: la mediana de sus ingresos supera el doble de la de los otros robots, y en más de un segundo.'],
-    history_note: ['Attempts of log-ins and actions, summed up by minute; both times are equally long.', 'Intentos de ingresos y acciones, sumados por minuto; ambos tiempos son igual de largos.'],
+    history_note: ['Attempts of log-ins and actions, summed up by minute; both times are equally long. A wait is known by its class, each four times as long as the one before; within it the curve is an estimate.', 'Intentos de ingresos y acciones, sumados por minuto; ambos tiempos son igual de largos. De una espera se sabe su clase, cada una cuatro veces más larga que la anterior; dentro de ella la curva es una estimación.'],
     history_upto: ['Summed up to {0}.', 'Sumado hasta {0}.'], history_csv: ['History as CSV', 'Historia como CSV'],
     /* schedules */
     no_schedules: ['There is no schedule. To make one:', 'No hay horarios. Para crear uno:'],

@@ -4,6 +4,7 @@
 import csv
 import io
 import json
+import re
 
 from harness.wait import wait_until
 
@@ -47,6 +48,7 @@ def test_today_beside_yesterday(make_system):
 
     shown = system.ctl("history").stdout
     assert "LAST 24 HOURS" in shown and "A DAY BEFORE" in shown and "SLOW SINCE" in shown and " P95 " in shown
+    assert re.search(r"^wait, 95 of 100 +[\d.]+-[\d.]+ s ", shown, re.M), "the class of a wait: where in it is not known"
     assert json.loads(system.ctl("history", "--json").stdout)["totals"]["before"]["done"] == 13
     rows = list(csv.DictReader(io.StringIO(system.ctl("history", "--range", "7d", "--csv").stdout.lstrip("\ufeff"))))
     week = system.ops.get("/api/v1/ops/history?range=604800").expect(200).json
