@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * auth.c - authenticates requests.
+ * auth.c - authenticates requests, by verdicts on their tokens. A dispatcher gives a verdict (dispatcher/ops/verify.c).
  *
  * Owns: the dispatchers' verdicts on tokens. A verdict, good or bad, is kept for less than 5 s from the moment of
  * its question. Requests with the same token in the meantime wait for the same question. Must never admit a token
@@ -8,7 +8,8 @@
  * token is kept only while a dispatcher that needs it is being asked (tokens of the application, introspected),
  * then wiped. Fails closed: an unverifiable token gets another error than a wrong one, and neither is admitted.
  *
- * A good verdict in use is renewed before it expires, so that a busy token never waits.
+ * A good verdict in use is renewed before it expires, so that a busy token never waits. How verdicts are kept and
+ * renewed may change.
  */
 #include "broker/auth.h"
 #include "broker/exchange.h"

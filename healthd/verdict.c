@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* verdict.c - see verdict.h. */
+/*
+ * verdict.c - judges a robot up, suspect or down by its probes. The table is in verdict.h, who asks is prober.c.
+ *
+ * No I/O and no clock here: that must stay. After how many probes a verdict changes is configuration; the table may
+ * change with its test (tests/unit/test_verdict.c).
+ */
 #include "healthd/verdict.h"
 
 bool verdict_take(struct judgement *j, enum probe probe, unsigned down_after, unsigned up_after)

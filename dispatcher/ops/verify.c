@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify.c - verdicts on tokens. Owns the cause for which tokens of the
- * application cannot be verified, while there is one. Must never call a token
- * bad that could not be asked for: that is auth_unavailable, and its cause is
- * told to operators, in words that hold no token.
+ * verify.c - verifies tokens: our own by store_verify.c, the application's by its table or by introspect.c. Brokers
+ * keep the verdict (broker/auth.c).
+ *
+ * Owns the cause for which tokens of the application cannot be verified, while there is one. Must never call a token
+ * bad that could not be asked for: that is auth_unavailable, and its cause is told to operators, in words that hold
+ * no token. Where else a token may be asked for may change.
  */
 #include "dispatcher/ops/verify.h"
 #include "dispatcher/ops/introspect.h"

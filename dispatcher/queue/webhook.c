@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * webhook.c - callbacks. Owns the secret, when to look next, and the calls under
- * way. Must never call a URL that webhook.allow does not let through: it is
- * checked again at each try. A callback is made at least once: its receiver
- * knows a repeated one by X-Chasqui-Delivery. What fails is tried again with
- * twice the wait, at random within its upper half, and given up after
- * webhook.give_up_s: a receiver may be down for a weekend. One that hangs holds back its own callbacks only (receivers.h).
+ * webhook.c - callbacks: signs them, sends them, and tries again.
  *
- * X-Chasqui-Signature: v1=<hex of HMAC-SHA256(secret, timestamp "." body)>
+ * Owns the secret, when to look next, and the calls under way. Must never call a URL that webhook.allow does not let
+ * through: it is checked again at each try. A callback is made at least once: its receiver knows a repeated one by
+ * X-Chasqui-Delivery. What fails is tried again with twice the wait, at random within its upper half, and given up
+ * after webhook.give_up_s: a receiver may be down for a weekend. One that hangs holds back its own callbacks only
+ * (receivers.h). The waits and how many calls run at once may change.
+ *
+ * X-Chasqui-Signature: v1=<hex of HMAC-SHA256(secret, timestamp "." body)>. Receivers check it: it must stay.
  */
 #include "dispatcher/queue/webhook.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lookup.c - from a session id to the session and its robot.
+ * lookup.c - from a session id to the session and its robot. The query is in store_session.c.
  *
  * Owns: the waiting look-ups. Those that wait together go to the database as one query. At most two queries are in
  * flight; look-ups that arrive meanwhile are gathered. Must never answer from memory: the robot of a call is read
  * from portal_jobs each time. A robot judged down is never called. A dead robot's sessions migrate or are lost,
  * and a call waits for that until shortly before its deadline. A silent robot's sessions are kept, and a call is
- * answered at once that the robot does not answer.
+ * answered at once that the robot does not answer. How look-ups are gathered may change.
  */
 #include "dispatcher/session/lookup.h"
 #include "dispatcher/news.h"

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_claim.c - claiming queued work: many items in one short transaction
- * that also reserves their robots' places.
+ * store_claim.c - claiming queued work: many items in one short transaction that also reserves their robots' places.
  *
- * Owns nothing; runs on database threads. Each step is one statement for all
- * items of the claim. Items, places and the epoch rows of companies are taken
- * with SKIP LOCKED, so that claims of many dispatchers pass by each other and a
- * claim never waits for a log-in. Everything is committed before a robot is
- * called (invariant 7).
+ * The whole order of a claim is in claim_tx(), below; its steps are in store_claim_rows.c (which items),
+ * store_claim_order.c, store_claim_company.c and store_claim_write.c. Owns nothing; runs on database threads. Each
+ * step is one statement for all items of the claim. Items, places and the epoch rows of companies are taken with
+ * SKIP LOCKED, so that claims of many dispatchers pass by each other and a claim never waits for a log-in. Everything
+ * is committed before a robot is called. That must stay; which items come first, and how many at once, may change.
  */
 #include "dispatcher/store/store_claim.h"
 

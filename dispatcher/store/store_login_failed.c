@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_login_failed.c - a log-in that failed: its job is tried later, or fails,
- * or is cancelled, and its place is let go. The order of locks and that only the lease's holder writes must stay; when a job is
- * tried again is the caller's to say.
+ * store_login_failed.c - a log-in that failed: its job is tried later, or fails, or is cancelled, and its place is let
+ * go. {become job.fail} names an event of db/state.def; other events that fail a job are in the table of ARCHITECTURE.
+ *
+ * The order of locks, and that only the lease's holder writes, must stay. When a job is tried again is the caller's
+ * to say.
  */
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_place.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_place.c - places: how full robots are, taking a place on the best one,
- * and letting it go. One session holds a place, and it is taken before its robot is called; both must stay. Which robot is best
- * may change. Queued log-ins take many places in one statement: store_claim.c, slots_take().
+ * store_place.c - places: how full robots are, taking a place on the best one, and letting it go.
+ *
+ * One session holds a place, and it is taken before its robot is called; both must stay. Which robot is best may
+ * change. Queued log-ins take many places in one statement: store_claim.c, slots_take().
  */
 #include "dispatcher/store/store_place.h"
 
