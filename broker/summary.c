@@ -32,9 +32,9 @@ struct summary {
     struct flight flight;
     char request_id[129];
     uint64_t asked_at_ms, watched_until_ms;
-    bool is_hurried;     /* something changed since it was asked */
-    struct jv *body;     /* NULL = none came yet */
-    uint64_t read_at_ms; /* the database */
+    uint64_t changed_at_ms; /* what was read before is known to be untrue */
+    struct jv *body;        /* NULL = none came yet */
+    uint64_t read_at_ms;    /* the database */
     int64_t at_unix_ms;
 };
 
@@ -98,23 +98,16 @@ void summary_watched(struct broker *b)
     b->summary->watched_until_ms = loop_now_ms(b->loop) + WATCHED_MS;
 }
 
-void summary_hurry(struct broker *b)
-{
-    b->summary->is_hurried = true;
-}
-
 void summary_tick(struct broker *b)
 {
     struct summary *s = b->summary;
     uint64_t now = loop_now_ms(b->loop);
-    uint64_t every = s->is_hurried                           ? HURRIED_MS
-                     : now < s->watched_until_ms || !s->body ? WATCHED_EVERY_MS
-                                                             : EVERY_MS;
+    bool is_untrue = s->changed_at_ms && s->read_at_ms <= s->changed_at_ms;
+    uint64_t every = is_untrue ? HURRIED_MS : now < s->watched_until_ms || !s->body ? WATCHED_EVERY_MS : EVERY_MS;
     if (s->flight.state != FLIGHT_NONE || now < s->asked_at_ms + every || !peers_ready(b) ||
         !peers_pick(b, LANE_CONTROL) || b->is_draining)
         return;
     s->asked_at_ms = now;
-    s->is_hurried = false;
     id_request(s->request_id);
     s->flight = (struct flight){.user = &user,
                                 .arg = s,
@@ -124,6 +117,12 @@ void summary_tick(struct broker *b)
                                 .fair_key = KEY_OF_SUMMARIES,
                                 .deadline_at_ms = now + PATIENCE_MS};
     flight_start(b, &s->flight);
+}
+
+void summary_hurry(struct broker *b)
+{
+    b->summary->changed_at_ms = loop_now_ms(b->loop);
+    summary_tick(b);
 }
 
 /* ---- what it says ------------------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ struct summary *summary_new(struct broker *b);
 void summary_destroy(struct summary **sp);
 void summary_tick(struct broker *b);    /* each second */
 void summary_watched(struct broker *b); /* a client is watching: ask more often for a while */
-void summary_hurry(struct broker *b);   /* something changed that is to be seen: the next tick asks */
+void summary_hurry(struct broker *b);   /* something changed that is to be seen at once */
 struct summary_view summary_view(const struct broker *b);
 /* How the durable queue is now. All that is said of it comes from one of these, so that its numbers agree. */
 struct queue_now {

@@ -157,7 +157,9 @@ def test_no_end_is_told_while_no_robot_answers(make_system):
     system = make_system(capacity=4, robot_options={"login_ms": "200-400"}, settings={"queue.interactive_percent": 0})
     params = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
     items = [{"company_id": n, "params": params} for n in range(1, 601)]
+    wait_until(lambda: system.ops.get("/api/v1/ops/stats").expect(200).json["queue"], 10, "the queue is known")
     batch = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "close": True, "items": items}).expect(202).json["batch_id"]
+    looks(system, lambda seen: seen[-1]["queue"]["depth"]["n"] and seen[-1]["queue"]["batches_open"]["n"], 2.5)  # soon after it arrives
     looks(system, lambda seen: first(seen[-1]) == "busy_until", 60)
     system.ops.post("/api/v1/ops/queue/pause", {"portal": "sunat", "reason": "calm"}).expect(200)
     seen = looks(system, lambda seen: seen[-1]["words"][0]["code"] == "queue_part_paused", 3)
