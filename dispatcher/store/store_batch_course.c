@@ -349,7 +349,8 @@ static struct jv *robots_jv(struct course *c)
 {
     struct jv *list = jv_new_array();
     for (unsigned i = 0; i < c->n_robots; i++)
-        qsort(c->robot[i]->ms, c->robot[i]->n, sizeof(*c->robot[i]->ms), by_number);
+        if (c->robot[i]->n) /* one whose log-ins all failed has no times, and no room for them */
+            qsort(c->robot[i]->ms, c->robot[i]->n, sizeof(*c->robot[i]->ms), by_number);
     qsort(c->robot, c->n_robots, sizeof(*c->robot), by_median);
     for (unsigned i = 0; i < c->n_robots; i++) {
         const struct robot *robot = c->robot[i];

@@ -316,7 +316,7 @@ def _(world):
     world.mariadb.kill9()
     answer = world.api.active(1)
     world.mariadb.start()
-    world.wait_ready()
+    wait_until(lambda: world.api.active(1).status != 503, 10, "the database is there again")  # /readyz may not know yet that it was gone
     return answer
 
 
