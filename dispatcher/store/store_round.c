@@ -169,15 +169,22 @@ static enum db_rc lease_lock(struct db *db, uint64_t job_id, const uint8_t token
     return DB_OK;
 }
 
-/* *active = the session is there and the round's to use. When it is to be closed it is closing now, unless somebody else was given it. */
+/* *active = the session is there and the round's to use. When it is to be closed it is closing now, unless somebody else was given it. It may
+ * be closing by this round already: by this very turn, whose COMMIT was not heard of, or by a dispatcher whose lease had just ended. */
 static enum db_rc session_look(struct db *db, struct store_round_turn *op, bool *active)
 {
-    TRY(db_query(db,
-                 "SELECT state = 'active', shared FROM chasqui_sessions WHERE id = ?"
-                 " FOR UPDATE",
-                 "u", op->session_ref));
-    *active = db_next(db) && db_u64(db, 0);
-    op->is_closing = *active && op->next < 0 && op->ending != ROUND_ON && op->may_close && !db_u64(db, 1);
+    bool is_over = op->next < 0 && op->ending != ROUND_ON;
+    TRY(db_query(
+        db, "SELECT state = 'active', shared, state = 'closing' FROM chasqui_sessions WHERE id = ? FOR UPDATE",
+        "u", op->session_ref));
+    bool there = db_next(db), closing = there && db_u64(db, 2);
+    *active = there && db_u64(db, 0);
+    op->is_closing = *active && is_over && op->may_close && !db_u64(db, 1);
+    if (!closing || !is_over)
+        return DB_OK;
+    TRY(db_query(db, "SELECT ending IS NOT NULL FROM chasqui_items WHERE batch_id = ? AND idx = ? FOR UPDATE",
+                 "uu", op->batch_id, op->idx));
+    op->is_closing = db_next(db) && db_u64(db, 0);
     return DB_OK;
 }
 

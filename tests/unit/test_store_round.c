@@ -144,10 +144,14 @@ STORE_TEST(test_a_round_from_the_queue_to_its_end)
     answer_set(&op, 1, 500, "{\"ok\":false}");
     op.answer.is_refusal = true;
     run_fine(store_round_turn, &op);
-    buf_free(&op.answer.body);
     assert_true(op.is_closing && op.row.state == SESSION_CLOSING);
     assert_item(batch, 0, "running 1 1 failed");
     assert_job(got->job_id, "running", "step_failed");
+    run_fine(store_round_turn, &op); /* made again, for nobody heard of its COMMIT: the session still has somebody who closes it */
+    buf_free(&op.answer.body);
+    assert_true(op.is_closing && op.row.state == SESSION_CLOSING);
+    assert_item(batch, 0, "running 1 1 failed");
+    assert_number(1, "SELECT COUNT(*) FROM chasqui_leases", "");
     run_fine(store_round_read, &read);
     assert_true(read.ending == ROUND_FAILED && read.row.state == SESSION_CLOSING);
     assert_string_equal(read.error, "step_failed");
