@@ -147,7 +147,8 @@ STORE_TEST(test_a_round_from_the_queue_to_its_end)
     assert_true(op.is_closing && op.row.state == SESSION_CLOSING);
     assert_item(batch, 0, "running 1 1 failed");
     assert_job(got->job_id, "running", "step_failed");
-    run_fine(store_round_turn, &op); /* made again, for nobody heard of its COMMIT: the session still has somebody who closes it */
+    /* Made again, since nobody heard of its COMMIT: the session still has somebody who closes it. */
+    run_fine(store_round_turn, &op);
     buf_free(&op.answer.body);
     assert_true(op.is_closing && op.row.state == SESSION_CLOSING);
     assert_item(batch, 0, "running 1 1 failed");
