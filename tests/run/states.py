@@ -9,9 +9,10 @@ TABLE = pathlib.Path("db/state.def").read_text().partition("*/")[2]
 Machine = collections.namedtuple("Machine", "name table column what")
 Event = collections.namedtuple("Event", "machine name before after guard place text")
 machines = [Machine(*m) for m in re.findall(r'^MACHINE\((\w+), "(\w+)", "(\w+)", "(.*)"\)', TABLE, re.M)]
-ROW = r'^EVENT\((\w+), (\w+), "(.*?)", "(.*?)", (\w+),.*?, "([^"]*)",\s+"([^"]*)"\)$'
-events = [Event(*e) for e in re.findall(ROW, TABLE, re.M | re.S)]
-assert len(events) == len(re.findall("^EVENT", TABLE, re.M)), "a row of state.def is not written like the others"
+FIELDS = r'(\w+), (\w+), "(.*?)", "(.*?)", (\w+),.*,\s+"([^"]*)",\s+"([^"]*)"'
+rows = [re.fullmatch(FIELDS, row, re.S) for row in re.findall(r"^EVENT\((.*?)\)$", TABLE, re.M | re.S)]
+assert all(rows) and len(rows) == len(re.findall("^EVENT", TABLE, re.M)), "a row of state.def is not written like the others"
+events = [Event(*row.groups()) for row in rows]
 
 # Every text of SQL in the sources: (file, text, events that it names).
 texts, used = [], collections.defaultdict(set)
