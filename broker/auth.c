@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * auth.c - authenticates requests, by verdicts on their tokens. A dispatcher gives a verdict (dispatcher/ops/verify.c).
+ * auth.c - authenticates requests, by verdicts on their tokens. A dispatcher gives the verdict: dispatcher/ops/verify.c
+ * takes it from the database (dispatcher/store/store_verify.c) or from the application (introspect.c).
  *
  * Owns: the dispatchers' verdicts on tokens. A verdict, good or bad, is kept for less than 5 s from the moment of
- * its question. Requests with the same token in the meantime wait for the same question. Must never admit a token
+ * its question: this bound must stay, since a revoked token is admitted until then. Requests that carry the same
+ * token while the question is in flight wait for its answer. Must never admit a token
  * that no dispatcher vouched for. Must never compare a secret: only its SHA-256, in constant time. The text of a
  * token is kept only while a dispatcher that needs it is being asked (tokens of the application, introspected),
  * then wiped. Fails closed: an unverifiable token gets another error than a wrong one, and neither is admitted.
  *
- * A good verdict in use is renewed before it expires, so that a busy token never waits. How verdicts are kept and
- * renewed may change.
+ * A good verdict in use is renewed before it expires, so that a busy token never waits. May change: how verdicts are
+ * stored, and when they are renewed.
  */
 #include "broker/auth.h"
 #include "broker/exchange.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verdict.c - judges a robot up, suspect or down by its probes. The table is in verdict.h, who asks is prober.c.
+ * verdict.c - judges a robot up, suspect or down by its probes. The table of verdicts is in verdict.h. probe.c calls
+ * verdict_take() at the end of each probe.
  *
- * No I/O and no clock here: that must stay. After how many probes a verdict changes is configuration; the table may
- * change with its test (tests/unit/test_verdict.c).
+ * Must stay: this file does no I/O and reads no clock. May change: the table of verdicts, together with its test
+ * (tests/unit/test_verdict.c). The numbers of probes after which a verdict changes are configuration.
  */
 #include "healthd/verdict.h"
 

@@ -2,13 +2,18 @@
 /*
  * webhook.c - callbacks: signs them, sends them, and tries again.
  *
- * Owns the secret, when to look next, and the calls under way. Must never call a URL that webhook.allow does not let
- * through: it is checked again at each try. A callback is made at least once: its receiver knows a repeated one by
- * X-Chasqui-Delivery. What fails is tried again with twice the wait, at random within its upper half, and given up
- * after webhook.give_up_s: a receiver may be down for a weekend. One that hangs holds back its own callbacks only
- * (receivers.h). The waits and how many calls run at once may change.
+ * Owns the secret, the time of the next look, and the calls in flight. Must never call a URL that webhook.allow does
+ * not let through.
  *
- * X-Chasqui-Signature: v1=<hex of HMAC-SHA256(secret, timestamp "." body)>. Receivers check it: it must stay.
+ * Must stay, since receivers depend on it:
+ * - X-Chasqui-Signature: v1=<hex of HMAC-SHA256(secret, X-Chasqui-Timestamp "." body)>.
+ * - A callback is delivered at least once: it is repeated until the receiver answers 2xx, or until it is given up
+ *   (webhook.give_up_s, webhook.max_attempts).
+ * - X-Chasqui-Delivery is the same at each try of a callback, so that the receiver recognises a repeated one.
+ * Must stay, for safety: webhook.allow is checked at each try.
+ *
+ * May change: the waits and the number of calls at once. A wait doubles from try to try, up to an hour, and is taken at
+ * random from its upper half. A receiver that hangs holds back only its own callbacks (receivers.h).
  */
 #include "dispatcher/queue/webhook.h"
 

@@ -2,11 +2,17 @@
 /*
  * lookup.c - from a session id to the session and its robot. The query is in store_session.c.
  *
- * Owns: the waiting look-ups. Those that wait together go to the database as one query. At most two queries are in
- * flight; look-ups that arrive meanwhile are gathered. Must never answer from memory: the robot of a call is read
- * from portal_jobs each time. A robot judged down is never called. A dead robot's sessions migrate or are lost,
- * and a call waits for that until shortly before its deadline. A silent robot's sessions are kept, and a call is
- * answered at once that the robot does not answer. How look-ups are gathered may change.
+ * Owns: the waiting look-ups. Those that wait together go to the database as one query.
+ *
+ * Must stay: the robot of a call is read from portal_jobs each time, never from memory. A robot that is judged down is
+ * not called. One request passes judge() although its robot is down: a close (a caller's if the robot is dead, an
+ * operator's also if it is silent). close.c then closes the session without calling the robot.
+ *
+ * A dead robot's sessions migrate or are lost, and a call waits for that until shortly before its deadline. A silent
+ * robot's sessions are kept, and a call is told at once that the robot does not answer.
+ *
+ * May change: how look-ups are gathered, and how many queries are in flight (two, so that the other database threads
+ * stay free for log-ins).
  */
 #include "dispatcher/session/lookup.h"
 #include "dispatcher/news.h"

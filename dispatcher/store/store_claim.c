@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_claim.c - claiming queued work: many items in one short transaction that also reserves their robots' places.
+ * dispatcher/queue/queue.c decides when a claim is made, and begins what was claimed.
  *
- * The whole order of a claim is in claim_tx(), below; its steps are in store_claim_rows.c (which items),
- * store_claim_order.c, store_claim_company.c and store_claim_write.c. Owns nothing; runs on database threads. Each
- * step is one statement for all items of the claim. Items, places and the epoch rows of companies are taken with
- * SKIP LOCKED, so that claims of many dispatchers pass by each other and a claim never waits for a log-in. Everything
- * is committed before a robot is called. That must stay; which items come first, and how many at once, may change.
+ * claim_tx(), below, has the order of the steps: which items (store_claim_order.c), what holds them back (store_hold.c),
+ * their companies (store_claim_company.c), places (here), and what is written (store_claim_write.c). Owns nothing; runs
+ * on database threads.
+ *
+ * Must stay:
+ * - A claim is one short transaction, and it is committed before a robot is called.
+ * - Items, free places and the companies' epoch rows are locked with SKIP LOCKED. Claims of several dispatchers
+ *   therefore do not wait for these rows, and no claim waits for a log-in of the same company.
+ * - An item is locked by a statement that asks for ready = 1: work that runs is never locked here.
+ * - Each step that writes is one statement for all items of the claim.
+ *
+ * May change: which items come first, how many a claim takes, and which robots they get.
  */
 #include "dispatcher/store/store_claim.h"
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_login_failed.c - a log-in that failed: its job is tried later, or fails, or is cancelled, and its place is let
- * go. {become job.fail} names an event of db/state.def; other events that fail a job are in the table of ARCHITECTURE.
+ * store_login_failed.c - writes that a log-in failed: its job is tried later, or fails, or is cancelled, and its place
+ * is let go. {become job.fail} names an event of db/state.def. Other failures of a job are written elsewhere: those of
+ * an action (store_action.c) and of a round (store_round.c) by job_end_write() in store_refusal.c, that of a lost
+ * session by job_session_lost() in store_sql.c, that of a claim which the database refuses in store_refusal.c.
  *
- * The order of locks, and that only the lease's holder writes, must stay. When a job is tried again is the caller's
- * to say.
+ * Must stay: the transaction locks the epoch row, the lease, the session and its place, the job, the item and the
+ * portal's row, in this order. It writes nothing unless the lease has the caller's token. A refused UPDATE of the job
+ * never undoes the rest. May change: what is recorded of an attempt. The caller decides when a job is tried again.
  */
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_place.h"

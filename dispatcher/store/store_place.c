@@ -2,8 +2,9 @@
 /*
  * store_place.c - places: how full robots are, taking a place on the best one, and letting it go.
  *
- * One session holds a place, and it is taken before its robot is called; both must stay. Which robot is best may
- * change. Queued log-ins take many places in one statement: store_claim.c, slots_take().
+ * Must stay: a place has at most one session, and a session has at most one place (unique keys of chasqui_places). A
+ * place is taken in a transaction that is committed before the robot is called. May change: which robot is the best
+ * one. Queued log-ins take many places in one statement: slots_take() in store_claim.c.
  */
 #include "dispatcher/store/store_place.h"
 
