@@ -31,7 +31,7 @@ def in_short(results):
     one = results["list"]["contenders"]["chasqui"]["64"]
     return (f"On {results['machine']['cores']} cores for everything (load, proxy, database and robots), 64 connections: {one['rate']['median']:,.0f} "
             f"lists/s, p50 {one['p50_us']['median'] / 1000:.1f} ms, p99 {one['p99_us']['median'] / 1000:.1f} ms; {one['of_php']['rate']['median']:.1f} × "
-            f"the old flow in bare PHP-FPM and {one['of_haproxy']['rate']['median']:.2f} × HAProxy with a map, which asks no database.")  # fmt: skip
+            f"a bare PHP-FPM application that does the same look-up, and {one['of_haproxy']['rate']['median']:.2f} × HAProxy with a map, which asks no database.")  # fmt: skip
 
 
 def fill(text, made):
