@@ -315,7 +315,7 @@ def test_who_did_what(make_system):
     assert [(one["session_id"], one["state"], one["reason"], one["worker"]) for one in closed] == [(session, "closed", "closed_by_operator", closed[0]["worker"])]
     assert closed[0]["by"] == rows[0]["actor"]
     # a session is found by the beginning of its id, as a page shows it cut
-    for given, found in ((session, [session]), (session[:8], [session]), (session[:7], []), (session + "x", [])):
+    for given, found in ((session, [session]), (session[:6], [session]), (session[:5], []), (session + "x", [])):
         assert [one["session_id"] for one in system.ops.get(f"{OPS}/sessions", query={"session_id": given}).expect(200).json["sessions"]] == found, given
     # the command line is one actor, whether it writes its row itself or asks a broker
     other = system.api.login(2)

@@ -44,7 +44,8 @@ def wait_well(system, timeout=15):
 
 def test_what_it_says(system):
     system.api.execute(7).expect(200)
-    told = wait_until(lambda: (now := stats(system))["places"] and now["robots"][0]["places_used"] == 1 and now, 10, "a summary came")
+    told = wait_until(lambda: (now := stats(system))["places"] and now["robots"][0]["places_used"] == 1 and now["robots"][0]["wanted"] and now, 10,
+                      "a summary came, and the dispatcher told of its robots")  # fmt: skip
     assert told["state"] == "ok" and codes(told) == ["well"] and told["words"][0]["text"] == "All is well: 1 dispatcher, 1 robot."
     assert [lane["lane"] for lane in told["lanes"]] == ["control", "interactive", "login", "batch"]
     login = told["lanes"][2]
