@@ -146,15 +146,19 @@ def by_idle(lab):
     target = target_of(lab, chasqui)
     path = LIST.format(id=chasqui.some_ids(1)[0])
 
+    first_kib = {}  # of the broker: what it has freed later stays in its heap for a while
+
     def measure(count):
         with idle(chasqui.api_url(), path, chasqui.token, count):
             told = measured(lab, target)
         wait_until(lambda: chasqui.metric("chasqui_http_connections") < 100, 30, "the connections are closed")
+        first_kib.setdefault(count, told["memory_kib"]["broker"])
         return told
 
     result = compared(lab, "idle", points_of(lab, IDLE), measure)
     lab.drop(chasqui)
-    return result
+    none, many = points_of(lab, IDLE)
+    return {"idle": result, "idle_connection_kib": (first_kib[many] - first_kib[none]) / many}
 
 
 def points_of(lab, points):
@@ -165,4 +169,4 @@ def points_of(lab, points):
 
 
 def run(lab):
-    return {"rows": by_rows(lab), "robots": by_robots(lab), "dispatchers": by_dispatchers(lab), "idle": by_idle(lab)}
+    return {"rows": by_rows(lab), "robots": by_robots(lab), "dispatchers": by_dispatchers(lab), **by_idle(lab)}

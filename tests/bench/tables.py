@@ -87,8 +87,8 @@ def download(result):
 def growth(result):
     titles = {"rows": "rows in `portal_jobs`", "robots": "robots", "dispatchers": "dispatchers", "idle": "idle connections"}
     lines = []
-    for what, points in result.items():
-        for point, one in points.items():
+    for what in titles:
+        for point, one in result[what].items():
             memory_kib = ", ".join(f"{label} {mib(kib)}" for label, kib in one["memory_kib"].items() if label != "robots")
             lines.append((titles[what], f"{int(point):,}", number(one["rate"]), times(one["ratio"]), number(one["p99_us"], 1000, 1),
                           f"{sum(one['cpu_us'].values()):.1f}: {spent(one['cpu_us'])}", memory_kib, int(one["errors"]["high"])))  # fmt: skip
