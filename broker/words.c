@@ -591,7 +591,7 @@ static struct jv *well_jv(const struct told *t, bool is_well, bool is_part_held)
     return one;
 }
 
-/* A pause with a reason is no fault, and what it holds back comes before how the rest goes. A warning that somebody acknowledged does not displace others, nor how the work goes. */
+/* A warning that somebody acknowledged does not displace others, nor how the work goes. */
 static bool is_calm(const struct jv *one, enum word_level level)
 {
     return level == WORD_OK || (level == WORD_WARN && jv_str(jv_get(jv_get(one, "alert"), "acked_by")));
@@ -605,7 +605,7 @@ struct jv *words_jv(const struct broker *b, const char **state)
     unsigned n = 0;
     for (unsigned i = 0; i < t->n; i++) {
         struct jv *one = row_jv(b, &t->row[i]);
-        if (worst == WORD_OK && t->row[i].word == WORD_PART_HOLDS)
+        if (worst == WORD_OK && t->row[i].word == WORD_PART_HOLDS) /* no fault, and before how the rest goes */
             jv_push(list, one);
         else if (is_calm(one, word_table[t->row[i].word].level))
             calm[n++] = one;

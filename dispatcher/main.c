@@ -145,7 +145,7 @@ static bool parts_build(struct dispatcher *d)
     d->summaries = summaries_new(d);
     d->batches = batches_new(d);
     d->robots = robots_new(d);
-    d->helds = helds_new();
+    d->helds = helds_new(d);
     d->leases = leases_new(d);
     d->logins = logins_new();
     d->lookups = lookups_new(d);

@@ -52,9 +52,10 @@ static void count(void *arg)
     store_submit(h->d->store, store_held, h->next, counted, h);
 }
 
-struct helds *helds_new(void)
+struct helds *helds_new(struct dispatcher *d)
 {
     struct helds *h = xcalloc(1, sizeof(*h));
+    h->d = d;
     h->now = xcalloc(1, sizeof(*h->now));
     h->next = xcalloc(1, sizeof(*h->next));
     h->timer.fn = count;
@@ -84,7 +85,6 @@ void helds_write(struct dispatcher *d, struct candidate *c, unsigned n)
 {
     struct helds *h = d->helds;
     uint64_t now = clock_ms();
-    h->d = d;
     if (!h->is_counting && !loop_timer_is_set(&h->timer))
         loop_timer_in(d->loop, &h->timer, h->due_ms > now ? h->due_ms - now : 0);
     if (!h->counted || h->now->all <= FEW)

@@ -5,7 +5,7 @@
 
 #include "dispatcher/dispatcher.h"
 
-struct helds *helds_new(void);
+struct helds *helds_new(struct dispatcher *d);
 void helds_destroy(struct dispatcher *d);
 /* Log-ins choose among these: what is known of their places is written in, and counted anew when it is old. */
 void helds_write(struct dispatcher *d, struct candidate *c, unsigned n);

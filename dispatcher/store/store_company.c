@@ -27,6 +27,18 @@ static void item_set(struct jv *one, struct db *db, unsigned at)
     json_set_column(one, "index", db, at + 1);
 }
 
+/* A row that begins with portal, job, session, robot and state. */
+static struct jv *live_or_ended_jv(struct db *db)
+{
+    struct jv *s = jv_new_object();
+    jv_set_str(s, "portal", db_str(db, 0, NULL));
+    json_set_column(s, "job_id", db, 1);
+    jv_set_str(s, "session_id", db_str(db, 2, NULL));
+    jv_set_str(s, "worker", db_str(db, 3, NULL));
+    jv_set_str(s, "state", db_str(db, 4, NULL));
+    return s;
+}
+
 static enum db_rc sessions_read(struct db *db, uint64_t company_id, struct jv *out)
 {
     TRY(db_query(
@@ -38,12 +50,7 @@ static enum db_rc sessions_read(struct db *db, uint64_t company_id, struct jv *o
         "s.live = 1 ORDER BY s.portal LIMIT " PIECE,
         "u", company_id));
     while (db_next(db)) {
-        struct jv *s = jv_new_object();
-        jv_set_str(s, "portal", db_str(db, 0, NULL));
-        json_set_column(s, "job_id", db, 1);
-        jv_set_str(s, "session_id", db_str(db, 2, NULL));
-        jv_set_str(s, "worker", db_str(db, 3, NULL));
-        jv_set_str(s, "state", db_str(db, 4, NULL));
+        struct jv *s = live_or_ended_jv(db);
         jv_set_time(s, "since", db_i64(db, 5));
         jv_set_time(s, "started_at", db_i64(db, 6));
         jv_set_time(s, "last_activity_at", db_i64(db, 7));
@@ -66,12 +73,7 @@ static enum db_rc ended_read(struct db *db, uint64_t company_id, struct jv *out)
         ") e JOIN chasqui_sessions s ON s.id = e.id LEFT JOIN chasqui_robots r ON r.id = s.robot_id ORDER BY s.id DESC",
         "u", company_id));
     while (db_next(db)) {
-        struct jv *s = jv_new_object();
-        jv_set_str(s, "portal", db_str(db, 0, NULL));
-        json_set_column(s, "job_id", db, 1);
-        jv_set_str(s, "session_id", db_str(db, 2, NULL));
-        jv_set_str(s, "worker", db_str(db, 3, NULL));
-        jv_set_str(s, "state", db_str(db, 4, NULL));
+        struct jv *s = live_or_ended_jv(db);
         jv_set_str(s, "reason", db_str(db, 5, NULL));
         jv_set_time(s, "since", db_i64(db, 6));
         jv_set_time(s, "started_at", db_i64(db, 7));

@@ -10,7 +10,7 @@ import glob
 import os
 
 from harness import free_port
-from robots import nginx
+from robots import HTTP, nginx
 
 WORKERS = 16
 MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
@@ -26,11 +26,7 @@ load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
 events {{ worker_connections 8192; }}
 http {{
-    access_log off;
-    keepalive_requests 100000000;
-    keepalive_timeout 600;
-    client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fcgi;
-    uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+    {http}
     {upstreams}
     init_worker_by_lua_block {{
         database = assert(require("luasql.mysql").mysql():connect({connect}))
@@ -79,8 +75,8 @@ class LuaFlow:
             UPSTREAM.format(name=name, address=url.removeprefix("http://")) for one in robots for name, url in zip(one.names, one.urls, strict=True)
         )
         words = ", ".join(f'"{one}"' for one in (database.name, database.user, database.password, "localhost"))
-        conf = CONF.format(dir=directory, user="user root;" if os.getuid() == 0 else "", workers=WORKERS, modules=MODULE_PATH, upstreams=upstreams,
-                           connect=f'{words}, 3306, "{database.socket}"', port=port)  # fmt: skip
+        conf = CONF.format(dir=directory, http=HTTP.format(dir=directory), user="user root;" if os.getuid() == 0 else "", workers=WORKERS,
+                           modules=MODULE_PATH, upstreams=upstreams, connect=f'{words}, 3306, "{database.socket}"', port=port)  # fmt: skip
         (directory / "nginx-lua.conf").touch(mode=0o600)
         self.process = nginx(directory, "nginx-lua", conf, self.url + "/healthz")
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from harness import Process, free_port, wait_until
-from robots import nginx
+from robots import HTTP, nginx
 
 HERE = Path(__file__).resolve().parent
 WORKERS = 24
@@ -32,11 +32,7 @@ error_log {dir}/nginx.error.log crit;
 worker_rlimit_nofile 20000;
 events {{ worker_connections 8192; }}
 http {{
-    access_log off;
-    keepalive_requests 100000000;
-    keepalive_timeout 600;
-    client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fcgi;
-    uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+    {http}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location = /healthz {{ return 200; }}
@@ -74,7 +70,7 @@ class OldFlow:
         wait_until(lambda: (directory / "fpm.sock").exists(), 10, f"PHP-FPM listens\n{self.fpm.tail()}")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        conf = CONF.format(dir=directory, port=port, script=HERE / "oldflow.php", database=database)
+        conf = CONF.format(dir=directory, http=HTTP.format(dir=directory), port=port, script=HERE / "oldflow.php", database=database)
         self.nginx = nginx(directory, "nginx-php", conf, self.url + "/healthz")
 
     def stop(self):

@@ -16,6 +16,11 @@ ITEMS = 12
 BIG_BYTES = 1 << 30
 SMALL_BYTES = 1 << 20
 CAPACITY = 100_000
+HTTP = """access_log off;
+    keepalive_requests 100000000;
+    keepalive_timeout 600;
+    client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fcgi;
+    uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;"""
 CONF = """
 daemon off;
 master_process off;
@@ -24,14 +29,10 @@ error_log {dir}/nginx.error.log warn;
 worker_rlimit_nofile 20000;
 events {{ worker_connections 18000; }}
 http {{
-    access_log off;
+    {http}
     log_format moments '$msec $http_x_request_id';
     default_type application/json;
     sendfile on;
-    keepalive_requests 100000000;
-    keepalive_timeout 600;
-    client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fcgi;
-    uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
     server {{
         {listen}
         location = /health {{ return 200 '{{"ok":true,"sessions":0,"capacity":{capacity},"boot_id":"bench"}}'; }}
@@ -81,8 +82,8 @@ class Robots:
         self.urls = [f"http://{host}:{port}" for host in hosts]
         self.names = [f"n{network}r{n + 1}" for n in range(count)]
         listen = "\n        ".join(f"listen {host}:{port} backlog=4096;" for host in hosts)
-        conf = CONF.format(dir=self.directory, files=files, listen=listen, list=mailbox(), capacity=CAPACITY,
-                           log=f"access_log {self.directory}/logins.log moments;" if log_logins else "")  # fmt: skip
+        conf = CONF.format(dir=self.directory, http=HTTP.format(dir=self.directory), files=files, listen=listen, list=mailbox(),
+                           capacity=CAPACITY, log=f"access_log {self.directory}/logins.log moments;" if log_logins else "")  # fmt: skip
         self.process = nginx(self.directory, f"robots-{network}", conf, self.urls[0] + "/health")
 
     def moments(self):

@@ -262,12 +262,17 @@ static int send_text(struct bus_sock *s, const char *text)
 
 /* --- plain --------------------------------------------------------------------------------------------------- */
 
-TEST_WITH(test_round_trip_without_curve, set_up, tear_down)
+static void start_pair(struct scene *sc)
 {
-    struct scene *sc = *state;
     start_server(sc);
     start_client(sc);
     assert_true(run_until(sc, is_up, PATIENCE_MS));
+}
+
+TEST_WITH(test_round_trip_without_curve, set_up, tear_down)
+{
+    struct scene *sc = *state;
+    start_pair(sc);
     sc->is_echoing = true;
     assert_int_equal(send_text(sc->dealer, "hello"), 0);
     assert_true(run_until(sc, client_has_one, PATIENCE_MS));
@@ -298,9 +303,7 @@ TEST_WITH(test_unknown_peer_is_unreachable, set_up, tear_down)
 TEST_WITH(test_dealer_without_connection_refuses, set_up, tear_down)
 {
     struct scene *sc = *state;
-    start_server(sc);
-    start_client(sc);
-    assert_true(run_until(sc, is_up, PATIENCE_MS));
+    start_pair(sc);
     assert_int_equal(send_text(sc->dealer, "one"), 0);
     assert_true(run_until(sc, server_has_one, PATIENCE_MS));
     bus_close(&sc->router);
@@ -323,9 +326,7 @@ static bool has_a_hundred(struct scene *sc)
 TEST_WITH(test_payloads_are_taken_over, set_up, tear_down)
 {
     struct scene *sc = *state;
-    start_server(sc);
-    start_client(sc);
-    assert_true(run_until(sc, is_up, PATIENCE_MS));
+    start_pair(sc);
     for (int i = 0; i < 100; i++) {
         size_t len = (size_t)i * 10000 + 1;
         char *payload = xcalloc(len, 1);
@@ -343,9 +344,7 @@ static bool has_one(struct scene *sc)
 TEST_WITH(test_a_large_frame_is_kept_without_a_copy, set_up, tear_down)
 {
     struct scene *sc = *state;
-    start_server(sc);
-    start_client(sc);
-    assert_true(run_until(sc, is_up, PATIENCE_MS));
+    start_pair(sc);
     assert_null(bus_keep(sc->server, "no message is being delivered"));
     sc->is_keeping = true;
     char *payload = xmalloc(300000);
@@ -441,9 +440,7 @@ TEST_WITH(test_curve_round_trip_with_role, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, "dispatcher-one", NULL);
-    start_server(sc);
-    start_client(sc);
-    assert_true(run_until(sc, is_up, PATIENCE_MS));
+    start_pair(sc);
     assert_int_equal(send_text(sc->dealer, "hello"), 0);
     assert_true(run_until(sc, server_has_one, PATIENCE_MS));
     assert_string_equal(sc->last_role, "dispatcher");
@@ -461,9 +458,7 @@ TEST_WITH(test_role_of_metadata_wins, set_up, tear_down)
 {
     struct scene *sc = *state;
     make_keys(sc, "robot", "healthd");
-    start_server(sc);
-    start_client(sc);
-    assert_true(run_until(sc, is_up, PATIENCE_MS));
+    start_pair(sc);
     assert_int_equal(send_text(sc->dealer, "hello"), 0);
     assert_true(run_until(sc, server_has_one, PATIENCE_MS));
     assert_string_equal(sc->last_role, "healthd");
