@@ -33,7 +33,7 @@ struct peer { /* a slot: free while endpoint is "" */
     unsigned index, entry; /* entry: index in dispatcher.brokers */
     char endpoint[BUS_ENDPOINT_BYTES];
     struct bus_sock *sock;    /* NULL in a used slot: the same broker is connected by another address */
-    bool is_by_name, is_twin; /* twin: duplicates another connection, to be closed */
+    bool is_by_name, is_twin; /* twin: duplicates another connection; deaf until the tick closes it */
     uint64_t opened_ms;
     bool linked, known; /* known: WELCOME was received */
     bool was_known;
@@ -253,7 +253,7 @@ static struct peer *twin_of(const struct peer *p, const char *boot_id)
 static bool is_twin(struct peer *p)
 {
     struct peer *other = twin_of(p, p->boot_id), *leaves = p->is_by_name ? p : other;
-    if (!other || !leaves->is_by_name || leaves->is_twin)
+    if (!other || !leaves->is_by_name)
         return false;
     log_line(LOG_INFO, "broker_by_two_addresses", "endpoint", p->endpoint, "known_as", other->endpoint, NULL);
     if (leaves == other) {
@@ -268,6 +268,8 @@ static void peer_linked(void *arg, bool connected)
 {
     struct peer *p = arg;
     p->linked = connected;
+    if (p->is_twin)
+        return;
     if (!connected) {
         peer_lost(p, "connection lost");
         return;
@@ -449,6 +451,8 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     struct dispatcher *d = p->d;
     struct msg m;
     (void)peer, (void)peer_len;
+    if (p->is_twin) /* a WELCOME on its way, or the second of two, would make it known beside the other */
+        return;
     enum proto_bad bad = proto_decode(d->peers->decoder, d->bus, role, ROLE_BROKER, frames, n, &m);
     if (bad) {
         malformed(proto_bad_text(bad));

@@ -67,4 +67,4 @@ def test_the_documented_grants_are_enough(make_system, mariadb):
     healthy, told = system.doctor()
     assert healthy, told
     log = system.dispatcher.log.read_text()
-    assert "denied" not in log and "1142" not in log and "1143" not in log, log[-3000:]
+    assert "denied" not in log, log[-3000:]  # MariaDB's word in 1044, 1142 and 1143
