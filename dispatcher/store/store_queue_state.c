@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_queue_state.c - the queue as operators see it: how deep, how old, paused
- * or not; pausing and resuming it.
+ * or not; pausing and resuming it. store_depth.c counts.
  *
- * Counts stop at a bound: a long queue must not cost the database more to look
- * at than to run. A pause ends by itself when its time has passed.
+ * A pause ends by itself when its time has passed.
  */
+#include "dispatcher/store/store_depth.h"
 #include "dispatcher/store/store_portal.h"
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/store/store_sql.h"
@@ -16,76 +16,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COUNTED_MAX 100000 /* items of a priority that are counted */
-
-static struct jv *capped_jv(uint64_t n)
-{
-    struct jv *count = jv_new_object();
-    jv_set_int(count, "n", (int64_t)n);
-    jv_set_bool(count, "capped", n >= COUNTED_MAX);
-    return count;
-}
-
 /* ---- looking ------------------------------------------------------------------------------------------------ */
 
-static enum db_rc depth_read(struct db *db, struct jv *queue)
+static enum db_rc waiting_read(struct db *db, struct jv *queue)
 {
     struct jv *list = jv_new_array();
-    uint64_t sum = 0;
-    enum db_rc rc = DB_OK;
-    bool capped = false;
-    for (uint64_t urgency = 0; rc == DB_OK && urgency < 10; urgency++) {
-        uint64_t n;
-        rc = ready_count(db, urgency, COUNTED_MAX, &n);
-        if (!n)
-            continue;
-        struct jv *depth = capped_jv(n);
-        jv_set_int(depth, "priority", 9 - (int64_t)urgency);
-        jv_push(list, depth);
-        sum += n;
-        capped |= n >= COUNTED_MAX;
-    }
-    struct jv *ready = capped_jv(sum);
-    jv_set_bool(ready, "capped", capped);
-    jv_set(queue, "ready", ready);
+    uint64_t sum, scheduled;
+    int64_t oldest_ms;
+    enum db_rc rc = depth_read(db, list, &sum);
+    jv_set(queue, "ready", count_jv(sum, DEPTH_CAP));
     jv_set(queue, "by_priority", list);
-    return rc;
-}
-
-/* Since when the one that waits longest might have begun. */
-static enum db_rc oldest_read(struct db *db, struct jv *queue)
-{
-    TRY(db_query(
-        db,
-        "SELECT MAX(TIMESTAMPDIFF(SECOND, x.since, NOW(6))) FROM (SELECT GREATEST(b.created_at, COALESCE(b.available_at, b.created_at)) since "
-        "FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND (SELECT 1 FROM "
-        "chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) IS NOT NULL UNION ALL (SELECT "
-        "COALESCE({utc j.available_at}, {utc j.created_at}) FROM chasqui_items o FORCE INDEX (by_state) JOIN portal_jobs j ON j.id = o.job_id WHERE "
-        "o.batch_id = 0 AND o.state = 'queued' AND o.ready = 1 ORDER BY o.idx LIMIT 1)) x",
-        ""));
-    if (db_next(db) && !db_is_null(db, 0))
-        jv_set_int(queue, "oldest_s", db_i64(db, 0) > 0 ? db_i64(db, 0) : 0);
-    else
+    TRY(rc);
+    TRY(depth_oldest(db, &oldest_ms));
+    if (oldest_ms < 0)
         jv_set(queue, "oldest_s", NULL);
+    else
+        jv_set_int(queue, "oldest_s", oldest_ms / 1000);
+    TRY(depth_scheduled(db, &scheduled));
+    jv_set(queue, "scheduled", count_jv(scheduled, DEPTH_CAP));
     return DB_OK;
 }
 
-static enum db_rc others_read(struct db *db, struct jv *queue, uint64_t *n_held)
+static enum db_rc others_read(struct db *db, struct jv *queue, uint64_t *held)
 {
     TRY(db_query(
         db,
-        "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at IS NOT NULL LIMIT ?) d), (SELECT "
-        "COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening'), (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items "
-        "FORCE INDEX (ready) WHERE ready = 2 LIMIT ?) h)",
-        "uu", (uint64_t)COUNTED_MAX, (uint64_t)COUNTED_MAX));
-    uint64_t scheduled = 0, running = 0;
-    if (db_next(db)) {
-        scheduled = db_u64(db, 0);
-        running = db_u64(db, 1);
-        *n_held = db_u64(db, 2);
-    }
-    jv_set(queue, "scheduled", capped_jv(scheduled));
-    jv_set_int(queue, "running", (int64_t)running);
+        "SELECT (SELECT COUNT(*) FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening'), (SELECT COUNT(*) FROM (SELECT 1 FROM "
+        "chasqui_items FORCE INDEX (ready) WHERE ready = 2 LIMIT ?) h)",
+        "u", (uint64_t)DEPTH_CAP + 1));
+    bool is_there = db_next(db);
+    jv_set_int(queue, "running", is_there ? db_i64(db, 0) : 0);
+    *held = is_there ? db_u64(db, 1) : 0;
     return DB_OK;
 }
 
@@ -112,12 +73,11 @@ static enum db_rc paused_read(struct db *db, struct jv *queue)
 
 static enum db_rc state_read(struct db *db, struct jv *queue)
 {
-    TRY(depth_read(db, queue));
-    TRY(oldest_read(db, queue));
-    uint64_t held = 0;
+    TRY(waiting_read(db, queue));
+    uint64_t held;
     TRY(others_read(db, queue, &held));
     TRY(paused_read(db, queue));
-    jv_set(queue, "held", capped_jv(held));
+    jv_set(queue, "held", count_jv(held, DEPTH_CAP));
     return DB_OK;
 }
 

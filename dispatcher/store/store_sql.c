@@ -210,18 +210,6 @@ void begin_pattern(const char *begin, char out[BEGIN_PATTERN_ROOM])
     out[n] = 0;
 }
 
-enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n)
-{
-    *n = 0;
-    TRY(db_query(
-        db,
-        "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency = ? LIMIT ?) t",
-        "uu", urgency, most));
-    if (db_next(db))
-        *n = db_u64(db, 0);
-    return DB_OK;
-}
-
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref,
                         const struct lease *l)
 {

@@ -71,8 +71,6 @@ enum db_rc pause_read(struct db *db, struct pause *out);
 #define BEGIN_PATTERN_ROOM 420
 /* What begins so: for LIKE with ESCAPE '|'. */
 void begin_pattern(const char *begin, char out[BEGIN_PATTERN_ROOM]);
-/* Items of an urgency that may be claimed; counting stops at `most`. *n is 0 after a failure. */
-enum db_rc ready_count(struct db *db, uint64_t urgency, uint64_t most, uint64_t *n);
 enum db_rc lease_insert(struct db *db, uint64_t job_id, const char *kind, uint64_t session_ref,
                         const struct lease *l);
 /* Deletes the lease when the token holds; *held = it did. */

@@ -4,6 +4,7 @@
  * Counts stop at a cap and say so; nothing here reads a table from end to end.
  */
 #include "dispatcher/store/store_summary.h"
+#include "dispatcher/store/store_depth.h"
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_portal.h"
 #include "dispatcher/store/store_queue.h"
@@ -15,70 +16,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct jv *count_jv(uint64_t n, uint64_t cap)
+static enum db_rc waiting_read(struct db *db, struct jv *queue)
 {
-    struct jv *count = jv_new_object();
-    jv_set_int(count, "n", (int64_t)(n < cap ? n : cap));
-    jv_set_bool(count, "capped", n > cap);
-    return count;
-}
-
-/* Ready items by priority, best first: from one urgency to the next that has any. */
-static enum db_rc ready_read(struct db *db, struct jv *list)
-{
-    uint64_t left = SUMMARY_CAP;
-    for (uint64_t urgency = 0; left; urgency++) {
-        TRY(db_query(
-            db,
-            "SELECT urgency FROM chasqui_items FORCE INDEX (ready) WHERE ready = 1 AND urgency >= ? ORDER BY urgency, turn LIMIT 1",
-            "u", urgency));
-        if (!db_next(db))
-            break;
-        urgency = db_u64(db, 0);
-        uint64_t n;
-        TRY(ready_count(db, urgency, left + 1, &n));
-        struct jv *row = count_jv(n, left);
-        jv_set_int(row, "priority", 9 - (int64_t)urgency);
-        jv_push(list, row);
-        left -= n < left ? n : left;
+    struct jv *ready = jv_new_array();
+    uint64_t sum, scheduled;
+    int64_t oldest_ms;
+    jv_set(queue, "ready", ready);
+    jv_set(queue, "oldest_age_ms", NULL);
+    TRY(depth_read(db, ready, &sum));
+    if (sum) {
+        TRY(depth_oldest(db, &oldest_ms));
+        if (oldest_ms >= 0)
+            jv_set_int(queue, "oldest_age_ms", oldest_ms);
     }
-    return DB_OK;
-}
-
-/* Age of what has waited longest: of batches by when they could begin, of single jobs by the first of them. */
-static enum db_rc oldest_read(struct db *db, struct jv *queue)
-{
-    static const char *const sql[] = {
-        "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE(b.available_at, b.created_at), NOW(6)) DIV 1000 FROM chasqui_batches b WHERE b.status IN "
-        "('open', 'running') AND COALESCE(b.available_at, b.created_at) <= NOW(6) AND (SELECT i.ready FROM chasqui_items i FORCE INDEX "
-        "(by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) = 1 ORDER BY b.id LIMIT 1",
-        "SELECT TIMESTAMPDIFF(MICROSECOND, COALESCE({utc j.available_at}, {utc j.created_at}), NOW(6)) DIV 1000 FROM (SELECT job_id, ready FROM "
-        "chasqui_items FORCE INDEX (by_state) WHERE batch_id = 0 AND state = 'queued' ORDER BY idx LIMIT 1000) i JOIN portal_jobs j ON j.id = "
-        "i.job_id WHERE i.ready = 1 ORDER BY j.id LIMIT 1"};
-    int64_t oldest = -1;
-    for (unsigned i = 0; i < 2; i++) {
-        TRY(db_query(db, sql[i], ""));
-        if (db_next(db) && db_i64(db, 0) > oldest)
-            oldest = db_i64(db, 0);
-    }
-    if (oldest < 0)
-        jv_set(queue, "oldest_age_ms", NULL);
-    else
-        jv_set_int(queue, "oldest_age_ms", oldest);
-    return DB_OK;
-}
-
-static enum db_rc counts_read(struct db *db, struct jv *queue)
-{
+    TRY(depth_scheduled(db, &scheduled));
+    jv_set(queue, "scheduled", count_jv(scheduled, DEPTH_CAP));
     TRY(db_query(
         db,
-        "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_items FORCE INDEX (due) WHERE due_at > '1970-01-02' LIMIT ?) d), (SELECT "
-        "COUNT(*) FROM (SELECT 1 FROM chasqui_batches FORCE INDEX (by_status) WHERE status IN ('open', 'running') LIMIT ?) b)",
-        "uu", (uint64_t)SUMMARY_CAP + 1, (uint64_t)SUMMARY_BATCHES_CAP + 1));
-    if (!db_next(db))
-        return DB_FAIL;
-    jv_set(queue, "scheduled", count_jv(db_u64(db, 0), SUMMARY_CAP));
-    jv_set(queue, "batches_open", count_jv(db_u64(db, 1), SUMMARY_BATCHES_CAP));
+        "SELECT COUNT(*) FROM (SELECT 1 FROM chasqui_batches FORCE INDEX (by_status) WHERE status IN ('open', 'running') LIMIT ?) b",
+        "u", (uint64_t)SUMMARY_BATCHES_CAP + 1));
+    jv_set(queue, "batches_open", count_jv(db_next(db) ? db_u64(db, 0) : 0, SUMMARY_BATCHES_CAP));
     return DB_OK;
 }
 
@@ -162,7 +119,7 @@ static enum db_rc refused_read(struct db *db, struct jv *body)
         db,
         "SELECT COUNT(*), MAX(id) FROM (SELECT id FROM chasqui_refusals FORCE INDEX (at) WHERE at > NOW(6) - INTERVAL 10 MINUTE ORDER BY at "
         "DESC LIMIT ?) x",
-        "u", (uint64_t)SUMMARY_CAP));
+        "u", (uint64_t)DEPTH_CAP));
     uint64_t n = db_next(db) ? db_u64(db, 0) : 0, last = n ? db_u64(db, 1) : 0;
     jv_set(body, "refused", NULL);
     if (!n)
@@ -219,16 +176,10 @@ static enum db_rc robots_read(struct db *db, struct jv *list)
 
 static enum db_rc summary_read(struct db *db, struct jv *body)
 {
-    struct jv *queue = jv_new_object(), *ready = jv_new_array(), *robots = jv_new_array();
+    struct jv *queue = jv_new_object(), *robots = jv_new_array();
     jv_set(body, "queue", queue);
     jv_set(body, "robots", robots);
-    jv_set(queue, "ready", ready);
-    TRY(ready_read(db, ready));
-    if (jv_len(ready))
-        TRY(oldest_read(db, queue));
-    else
-        jv_set(queue, "oldest_age_ms", NULL);
-    TRY(counts_read(db, queue));
+    TRY(waiting_read(db, queue));
     TRY(paused_read(db, queue));
     TRY(refused_read(db, body));
     TRY(portals_sum(db, body));

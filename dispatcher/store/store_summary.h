@@ -6,7 +6,6 @@
 #include "dispatcher/store/store.h"
 
 #define SUMMARY_HELD_CAP 10000 /* held items that are counted */
-#define SUMMARY_CAP 100000     /* counting ready and scheduled items stops here */
 #define SUMMARY_BATCHES_CAP 1000
 
 struct store_summary {

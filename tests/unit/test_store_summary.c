@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "dispatcher/robot/robots.h"
+#include "dispatcher/store/store_depth.h"
 #include "dispatcher/store/store_drain.h"
 #include "dispatcher/store/store_summary.h"
 
@@ -75,7 +76,7 @@ STORE_TEST(test_counts_stop_at_a_cap_and_say_so)
     assert_int_equal(number_at(jv_at(ready, 0), "n"), 7);
     assert_false(is_capped(jv_at(ready, 0)));
     assert_int_equal(number_at(jv_at(ready, 1), "priority"), 5);
-    assert_int_equal(number_at(jv_at(ready, 1), "n"), SUMMARY_CAP - 7);
+    assert_int_equal(number_at(jv_at(ready, 1), "n"), DEPTH_CAP - 7);
     assert_true(is_capped(jv_at(ready, 1)));
     assert_in_range(number_at(queue, "oldest_age_ms"), 90000, 120000);
     assert_int_equal(number_at(jv_get(queue, "scheduled"), "n"), 5);
@@ -189,8 +190,8 @@ STORE_TEST(test_a_wish_that_found_no_room_is_forgotten)
 STORE_TEST(test_what_it_reads)
 {
     exec_sql(
-        "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at) SELECT seq, 1, 'p', 'p.l', 5, 1, "
-        "IF(seq % 50, 'done', 'running'), NOW(6) FROM seq_1_to_3000",
+        "INSERT INTO chasqui_batches (id, token_id, portal, action, priority, turn, status, created_at, finished_at) SELECT seq, 1, 'p', 'p.l', "
+        "5, 1, IF(seq % 50, 'done', 'running'), NOW(6), IF(seq % 50, NOW(6), NULL) FROM seq_1_to_3000",
         "");
     exec_sql(
         "INSERT INTO chasqui_items (batch_id, idx, company_id, state, ready, urgency, turn) SELECT 50, seq, seq, 'queued', IF(seq % 2, 1, "
