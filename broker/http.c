@@ -12,7 +12,8 @@
  *
  * Eviction: when an address or the listener has too many connections, the oldest one without a verified token and
  * without a request is closed first. Idle connections with a verified token follow, when one owner has too many or
- * the listener is full.
+ * the listener is full. Unless the listener is full, one whose bytes have arrived and are only not read yet is spared:
+ * hundreds of connections of one client that come at a time all ask at once.
  */
 #include "broker/http.h"
 #include "broker/auth.h"
@@ -36,6 +37,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,6 +53,7 @@
 #define WATCH_MS 50     /* a client is watched once its request has waited this long */
 #define TURN_AWAY_MS 50 /* how long a listener turns connections away before it closes: more than a round trip */
 #define ACCEPTS_MAX 1000
+#define SPARED_MAX 8 /* connections looked at, when one must give way */
 
 struct door { /* one address of a listener */
     struct http *http;
@@ -381,6 +384,26 @@ static enum MHD_Result call(void *arg, struct MHD_Connection *connection, const 
     return MHD_NO;
 }
 
+static bool has_bytes_to_read(const struct client *c)
+{
+    int n = 0;
+    return ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+/* Adds to the strangers or guests and returns the one that must give way; NULL = none, or those looked at are asking. */
+static struct client *idle_come(struct strangers *s, struct client *c)
+{
+    struct client *gone = strangers_come(s, &c->stranger);
+    for (unsigned i = 0; gone && has_bytes_to_read(gone); i++) {
+        if (i == SPARED_MAX) {
+            strangers_return(s, &gone->stranger);
+            return NULL;
+        }
+        gone = strangers_come(s, &gone->stranger);
+    }
+    return gone;
+}
+
 /* Closes a stranger that must give way; the library notices the end. */
 static void way_give(struct client *c)
 {
@@ -419,9 +442,9 @@ static void completed(void *arg, struct MHD_Connection *connection, void **conte
     }
     exchange_end(x);
     if (c->is_known)
-        guest_give(strangers_come(c->door->guests, &c->stranger));
+        guest_give(idle_come(c->door->guests, c));
     else
-        way_give(strangers_come(c->door->strangers, &c->stranger));
+        way_give(idle_come(c->door->strangers, c));
 }
 
 static void peer_name(struct MHD_Connection *connection, char *out, size_t room)
@@ -463,7 +486,7 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
     }
     stranger_from(&c->stranger,
                   MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c);
-    way_give(strangers_come(d->strangers, &c->stranger));
+    way_give(idle_come(d->strangers, c));
 }
 
 /* Whether its last answer may be lost, because unread bytes of the client are still arriving. */

@@ -108,13 +108,19 @@ static void *eldest_leaves(struct strangers *s, const struct stranger_list *list
     return first->owner;
 }
 
-void *strangers_come(struct strangers *s, struct stranger *one)
+void strangers_return(struct strangers *s, struct stranger *one)
 {
     struct stranger_address *a = one->at = address_of(s, one->key);
     TAILQ_INSERT_TAIL(&a->list, one, of_address);
     TAILQ_INSERT_TAIL(&s->all, one, of_all);
     s->n++;
-    return ++a->n > s->per_address_max ? eldest_leaves(s, &a->list) : NULL;
+    a->n++;
+}
+
+void *strangers_come(struct strangers *s, struct stranger *one)
+{
+    strangers_return(s, one);
+    return one->at->n > s->per_address_max ? eldest_leaves(s, &one->at->list) : NULL;
 }
 
 void *strangers_shed(struct strangers *s)

@@ -29,6 +29,8 @@ void stranger_from(struct stranger *one, const struct sockaddr *address, void *o
 void stranger_owned_by(struct stranger *one, uint64_t key);
 /* Adds `one`. When its address has too many, the oldest of them leaves, and its owner is returned; else NULL. */
 void *strangers_come(struct strangers *s, struct stranger *one);
+/* Adds one that has just been returned, as the newest; nobody leaves for it. */
+void strangers_return(struct strangers *s, struct stranger *one);
 void strangers_leave(struct strangers *s, struct stranger *one); /* no-op when not listed */
 /* Removes the oldest of all and returns its owner; NULL = the list is empty. */
 void *strangers_shed(struct strangers *s);

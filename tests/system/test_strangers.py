@@ -72,6 +72,20 @@ def test_500_silent_ones_of_one_address_shut_nobody_out(door):
         wire.close()
 
 
+def test_those_that_come_at_a_time_and_ask_are_all_heard(door):
+    made = door(**{"broker.anonymous_per_address": 20})
+    cut = made.stat("http_strangers_cut_total")
+    made.pause()
+    wires = [connect(made.url) for _ in range(200)]
+    for wire in wires:
+        wire.sendall(KNOWN)
+    made.resume()
+    assert [wire.recv(65536).split(b"\r\n")[0] for wire in wires] == [b"HTTP/1.1 200 OK"] * 200
+    assert made.stat("http_strangers_cut_total") == cut
+    for wire in wires:
+        wire.close()
+
+
 def test_a_full_listener_lets_the_eldest_stranger_go(door):
     made = door(**{"broker.max_connections": 60, "broker.anonymous_per_address": 100000})
     known = connect(made.url)

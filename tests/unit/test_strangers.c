@@ -31,6 +31,9 @@ TEST(test_the_eldest_of_an_address_gives_way)
     strangers_leave(s, &one[1]);
     assert_null(strangers_come(s, &one[1]));
     assert_ptr_equal(strangers_come(s, &one[3]), &one[2]);
+    strangers_return(s, &one[2]); /* spared: it is the newest now, and one too many */
+    assert_int_equal(strangers_count(s), 4);
+    strangers_leave(s, &one[2]);
     assert_int_equal(strangers_count(s), 3);
     assert_ptr_equal(strangers_shed(s), &one[4]);
     assert_ptr_equal(strangers_shed(s), &one[1]);
