@@ -12,6 +12,7 @@
 #include "dispatcher/news.h"
 #include "dispatcher/robot/boot_check.h"
 #include "dispatcher/robot/held.h"
+#include "dispatcher/robot/hidden_urls.h"
 #include "dispatcher/robot/silence.h"
 #include "dispatcher/wire/peer.h"
 
@@ -42,7 +43,7 @@ struct robots {
     uint32_t *place; /* robot id -> index + 1 */
     uint32_t n_place;
     struct names by_name;
-    uint32_t *by_length; /* indexes, sorted by length of the base URL, longest first */
+    struct hidden_urls *urls; /* their strings are those of `known` */
     bool is_asking, was_ever_judged;
 };
 
@@ -56,7 +57,7 @@ static void contents_free(struct robots *rs)
 {
     free(rs->known);
     free(rs->place);
-    free(rs->by_length);
+    hidden_urls_destroy(&rs->urls);
     names_clear(&rs->by_name);
 }
 
@@ -151,14 +152,6 @@ static void tell_store(struct dispatcher *d, struct known *k)
 
 /* ---- from the database -------------------------------------------------------------------------------------- */
 
-static int by_length(const void *a, const void *b, void *arg)
-{
-    const struct known *known = arg;
-    size_t x = strlen(known[*(const uint32_t *)a].robot.base_url);
-    size_t y = strlen(known[*(const uint32_t *)b].robot.base_url);
-    return x > y ? -1 : x < y;
-}
-
 static void known_fill(struct known *k, const struct robot_record *from, const struct known *before)
 {
     if (before) {
@@ -182,6 +175,16 @@ static void known_fill(struct known *k, const struct robot_record *from, const s
     k->robot.wanted = from->wanted;
 }
 
+static struct hidden_urls *urls_of(const struct robots *rs)
+{
+    struct hidden_url *rows = xcalloc(rs->n ? rs->n : 1, sizeof(*rows));
+    for (unsigned i = 0; i < rs->n; i++)
+        rows[i] = (struct hidden_url){rs->known[i].robot.base_url, rs->known[i].robot.name};
+    struct hidden_urls *urls = hidden_urls_new(rows, rs->n);
+    free(rows);
+    return urls;
+}
+
 static void take_over(struct dispatcher *d, struct store_robots *op)
 {
     struct robots *rs = d->robots, old = *rs;
@@ -190,15 +193,13 @@ static void take_over(struct dispatcher *d, struct store_robots *op)
     rs->known = xcalloc(op->n ? op->n : 1, sizeof(*rs->known));
     rs->n_place = op->n ? op->robot[op->n - 1].id + 1 : 0; /* rows are sorted by id */
     rs->place = xcalloc(rs->n_place ? rs->n_place : 1, sizeof(*rs->place));
-    rs->by_length = xcalloc(op->n ? op->n : 1, sizeof(*rs->by_length));
     rs->by_name = (struct names){0};
     for (unsigned i = 0; i < op->n; i++) {
         known_fill(&rs->known[i], &op->robot[i], find_in(&old, op->robot[i].id));
         rs->place[op->robot[i].id] = i + 1;
-        rs->by_length[i] = i;
         names_add(&rs->by_name, rs->known[i].robot.name, i);
     }
-    qsort_r(rs->by_length, rs->n, sizeof(*rs->by_length), by_length, rs->known);
+    rs->urls = urls_of(rs);
     for (unsigned i = 0; i < rs->n; i++)
         if (!find_in(&old, rs->known[i].robot.id))
             d->news->robot_to_compare(d, rs->known[i].robot.id);
@@ -542,31 +543,7 @@ unsigned robots_n_full(const struct dispatcher *d)
 
 /* ---- no base URL leaves this process ------------------------------------------------------------------------ */
 
-static void replace_all(char *text, size_t room, const char *what, const char *with)
-{
-    size_t what_len = strlen(what), with_len = strlen(with);
-    for (char *at = strcasestr(text, what); at; at = strcasestr(at + with_len, what)) {
-        size_t before = (size_t)(at - text), tail = strlen(at + what_len);
-        if (before + with_len + 1 > room) { /* not even the name fits */
-            *at = 0;
-            return;
-        }
-        if (before + with_len + tail + 1 > room)
-            tail = room - 1 - with_len - before; /* cut */
-        memmove(at + with_len, at + what_len, tail);
-        at[with_len + tail] = 0;
-        memcpy(at, with, with_len);
-    }
-}
-
 void robots_hide_urls(const struct dispatcher *d, char *text, size_t room)
 {
-    for (unsigned i = 0; *text && i < d->robots->n; i++) {
-        const struct robot *r = &d->robots->known[d->robots->by_length[i]].robot;
-        const char *authority = strstr(r->base_url, "://");
-        replace_all(text, room, r->base_url, r->name);
-        if (authority &&
-            strpbrk(authority + 3, ".:")) /* an address alone reveals as much; a bare word may be any word */
-            replace_all(text, room, authority + 3, r->name);
-    }
+    hidden_urls_replace(d->robots->urls, text, room);
 }
