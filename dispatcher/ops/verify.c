@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify.c - verifies tokens: our own by store_verify.c, the application's by its table or by introspect.c. Brokers
+ * verify.c - verifies tokens: our own and those of the application's table by store_verify.c, others by
+ * introspect.c. Brokers
  * keep the verdict (broker/auth.c).
  *
- * Owns the cause for which tokens of the application cannot be verified, while there is one. Must never call a token
- * bad that could not be asked for: that is auth_unavailable, and its cause is told to operators, in words that hold
- * no token. Where else a token may be asked for may change.
+ * Owns the cause for which tokens of the application cannot be verified, while there is one.
+ *
+ * Must stay: a token is never called bad when nobody could be asked: that is auth_unavailable, and its cause is told to
+ * operators, in words that hold no token. May change: which further sources are asked.
  */
 #include "dispatcher/ops/verify.h"
 #include "dispatcher/ops/introspect.h"

@@ -4,8 +4,8 @@
  *
  * Owns: the waiting look-ups. Those that wait together go to the database as one query.
  *
- * Must stay: the robot of a call is read from portal_jobs each time, never from memory. A robot that is judged down is
- * not called. One request passes judge() although its robot is down: a close (a caller's if the robot is dead, an
+ * Must stay: the base URL of a call is read from portal_jobs each time; only what else is known of that robot is in
+ * memory. A robot that is judged down is not called. One request passes judge() although its robot is down: a close (a caller's if the robot is dead, an
  * operator's also if it is silent). close.c then closes the session without calling the robot.
  *
  * A dead robot's sessions migrate or are lost, and a call waits for that until shortly before its deadline. A silent

@@ -671,8 +671,6 @@ struct store_token {
     bool valid, is_ours; /* ours: the secret is that of the id, good or not */
     struct buf json;     /* out: body of TOKEN_VERIFY */
 };
-enum db_rc token_read(struct db *db,
-                      struct store_token *op); /* constant-time compare; an unknown id does the same work */
 struct store_job {
     uint64_t job_id;
     char job_uid[ID_JOB_UID_BYTES];

@@ -3,7 +3,7 @@
  * store_claim.c - claiming queued work: many items in one short transaction that also reserves their robots' places.
  * dispatcher/queue/queue.c decides when a claim is made, and begins what was claimed.
  *
- * claim_tx(), below, has the order of the steps: which items (store_claim_order.c), what holds them back (store_hold.c),
+ * claim_tx(), below, has the order of the steps: which items, which are locked (store_claim_order.c), what holds them back (store_hold.c),
  * their companies (store_claim_company.c), places (here), and what is written (store_claim_write.c). Owns nothing; runs
  * on database threads.
  *
@@ -12,7 +12,7 @@
  * - Items, free places and the companies' epoch rows are locked with SKIP LOCKED. Claims of several dispatchers
  *   therefore do not wait for these rows, and no claim waits for a log-in of the same company.
  * - An item is locked by a statement that asks for ready = 1: work that runs is never locked here.
- * - Each step that writes is one statement for all items of the claim.
+ * - What a step writes is written by one statement for many items, never by one for each item.
  *
  * May change: which items come first, how many a claim takes, and which robots they get.
  */

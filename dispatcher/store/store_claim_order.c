@@ -4,6 +4,9 @@
  * urgent work that never ends does not keep the other waiting for ever, each
  * SHARE-th place of the claims that are full goes to less urgent items that have
  * waited for AGED_S, one of each urgency in turn. Runs inside the claim's transaction.
+ *
+ * Must stay: an item is locked by a statement that asks for ready = 1, with SKIP LOCKED. May change: which items come
+ * first.
  */
 #include "dispatcher/store/store_claim.h"
 

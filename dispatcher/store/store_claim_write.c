@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_claim_write.c - what a claim writes: each step is one statement for all
- * of its rows. Runs inside the claim's transaction.
+ * store_claim_write.c - what a claim writes, one statement for many rows at each step. Runs inside the claim's
+ * transaction.
+ *
+ * Must stay: the rows that it changes are locked by the steps before it; states change by events of db/state.def. May
+ * change: what is kept of a log-in that begins.
  */
 #include "dispatcher/store/store_claim.h"
 

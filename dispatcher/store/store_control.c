@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_control.c - tokens, sessions and workers, as the JSON that clients see. No
+ * store_control.c - sessions and workers, as the JSON that clients see. No
  * base URL of a robot is ever in it: robots are told by name.
  */
 #include "dispatcher/store/store_down.h"
@@ -11,66 +11,8 @@
 #include "common/jv.h"
 #include "db/robot_row.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- tokens ------------------------------------------------------------------------------------------------- */
-
-static struct jv *abilities_of(const char *list)
-{
-    struct jv *out = jv_new_array();
-    char copy[65];
-    str_copy(copy, sizeof(copy), str_of(list));
-    for (char *save = NULL, *word = strtok_r(copy, ", ", &save); word; word = strtok_r(NULL, ", ", &save))
-        jv_push_str(out, word);
-    return out;
-}
-
-enum db_rc token_read(struct db *db, struct store_token *op)
-{
-    uint8_t secret[32] = {0};
-    bool known, fit;
-    op->valid = op->is_ours = false;
-    buf_clear(&op->json);
-    TRY(db_find(
-        db, &known,
-        "SELECT secret_sha256, name, abilities, all_companies, rate_per_minute, CAST(UNIX_TIMESTAMP(expires_at) * 1000 AS INT), "
-        "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6)), TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000 FROM chasqui_tokens WHERE id = ?",
-        "u", op->token_id));
-    struct jv *body = jv_new_object();
-    fit = known && db_u64(db, 6);
-    bool all = known && db_u64(db, 3);
-    if (known) {
-        size_t len;
-        const char *stored = db_str(db, 0, &len);
-        memcpy(secret, stored, len < 32 ? len : 32);
-        jv_set_int(body, "id", (int64_t)op->token_id);
-        jv_set_str(body, "name", db_str(db, 1, NULL));
-        jv_set(body, "abilities", abilities_of(db_str(db, 2, NULL)));
-        jv_set_bool(body, "all", all);
-        jv_set_int(body, "rate_per_minute", db_i64(db, 4));
-        jv_set_int(body, "expires_at_ms", db_i64(db, 5));
-        if (db_str(db, 7, NULL))
-            jv_set_int(body, "expires_in_ms", db_i64(db, 7));
-    }
-    /* The same work for an unknown id: compare and read. */
-    bool same = sodium_memcmp(secret, op->secret_sha256, 32) == 0;
-    struct jv *companies = jv_new_array();
-    enum db_rc rc = db_query(
-        db, "SELECT company_id FROM chasqui_token_companies WHERE token_id = ? ORDER BY company_id LIMIT 1000",
-        "u", op->token_id);
-    while (rc == DB_OK && db_next(db))
-        jv_push_int(companies, db_i64(db, 0));
-    jv_set(body, "companies", companies);
-    op->is_ours = rc == DB_OK && known && same;
-    op->valid = op->is_ours && fit;
-    if (op->valid)
-        json_take(body, &op->json);
-    else
-        jv_free(body);
-    return rc;
-}
 
 /* ---- lists -------------------------------------------------------------------------------------------------- */
 

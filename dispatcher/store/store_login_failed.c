@@ -3,7 +3,8 @@
  * store_login_failed.c - writes that a log-in failed: its job is tried later, or fails, or is cancelled, and its place
  * is let go. {become job.fail} names an event of db/state.def. Other failures of a job are written elsewhere: those of
  * an action (store_action.c) and of a round (store_round.c) by job_end_write() in store_refusal.c, that of a lost
- * session by job_session_lost() in store_sql.c, that of a claim which the database refuses in store_refusal.c.
+ * session by job_session_lost() in store_sql.c, that of a claim which the database refuses, or an end that it takes
+ * later, in store_refusal.c, that of a removed robot in ctl/worker.c.
  *
  * Must stay: the transaction locks the epoch row, the lease, the session and its place, the job, the item and the
  * portal's row, in this order. It writes nothing unless the lease has the caller's token. A refused UPDATE of the job

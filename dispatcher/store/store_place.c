@@ -4,7 +4,8 @@
  *
  * Must stay: a place has at most one session, and a session has at most one place (unique keys of chasqui_places). A
  * place is taken in a transaction that is committed before the robot is called. May change: which robot is the best
- * one. Queued log-ins take many places in one statement: slots_take() in store_claim.c.
+ * one. Queued log-ins take many places at once: slots_take() in store_claim.c locks them, claim_begin() in
+ * store_claim_write.c writes them.
  */
 #include "dispatcher/store/store_place.h"
 

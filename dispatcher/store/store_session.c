@@ -4,7 +4,8 @@
  *
  * Owns nothing; runs on database threads. Every end is a compare-and-swap on
  * state and epoch, or on the lease's token, so whoever comes second changes
- * nothing. The robot of a session is always read from portal_jobs.
+ * nothing. Must stay: the robot of a session is always read from portal_jobs. May change: how many look-ups share a
+ * query.
  */
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_place.h"

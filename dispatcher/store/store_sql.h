@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_sql.h - pieces of SQL that the store_*.c files share. On a database
- * thread only. Lock order everywhere: epoch row, robot row, session row,
- * place, lease, portal_jobs.
+ * thread only. Lock order: docs/ARCHITECTURE.md, "Lock order".
  */
 #ifndef CHASQUI_STORE_SQL_H
 #define CHASQUI_STORE_SQL_H

@@ -21,7 +21,7 @@ for file in sorted(f for folder in ("dispatcher", "db", "ctl") for f in pathlib.
     for text in re.findall(r'"(?:[^"\\]|\\.)*"(?:\s*(?:[A-Z_]+(?:\("\w+"\))?\s*)?"(?:[^"\\]|\\.)*")*', source):
         texts.append((file, re.sub(r'"\s*"', "", text)))
     for event in re.findall(r"\{(?:become|new) ([\w.]+)", source) + re.findall(r'session_close_row\(db, "(\w+)"', source):
-        used[event if "." in event else f"session.{event}"].add(file.name)
+        used[event if "." in event else f"session.{event}"].add(file.name if file.parent.name == "store" else str(file))
 
 
 def tables():
