@@ -233,6 +233,7 @@ static void record_done(void *arg)
     op->job_id = l->job_id;
     op->session_ref = l->session_ref;
     op->company_id = l->company_id;
+    strcpy(op->portal, l->portal);
     memcpy(op->token, l->lease.token, sizeof(op->token));
     strcpy(op->session_id, l->session_id);
     strcpy(op->boot_id, l->boot_id);
@@ -252,7 +253,7 @@ static void record_done(void *arg)
         op->credentials = l->remember.data;
         op->credentials_len = l->remember.len;
     }
-    if (l->item.batch_id && !l->remember.len && !l->item.is_round && !op->lifts)
+    if (!l->migrating && !l->remember.len && !l->item.is_round && !op->lifts)
         outcome_record(l->d, op, done_recorded, l);
     else
         store_submit(l->d->store, store_login_done, op, done_recorded, l);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outcome.c - writes the outcomes of batches' log-ins to the database, many in one transaction.
+ * outcome.c - writes the outcomes of log-ins that have their session to the database, many in one transaction.
  *
- * Owns: the waiting outcomes. At most two transactions are in flight; outcomes that arrive meanwhile are gathered.
- * An outcome that was not recorded returns to its log-in, which submits it again: the session is on the robot and
- * must never be forgotten.
+ * Owns: the waiting outcomes. At most two transactions of many are in flight; outcomes that arrive meanwhile are
+ * gathered. None waits for a timer: without a transaction in flight an outcome is written at the end of its turn of
+ * the loop. One that does not fit with the others is written by itself. An outcome that was not recorded returns to its
+ * log-in, which submits it again: the session is on the robot and must never be forgotten.
  */
 #include "dispatcher/login/outcome.h"
 #include "dispatcher/login/login.h"
@@ -43,7 +44,10 @@ static void group_done(void *arg, void *op_arg)
     d->outcomes->n_out--;
     send_group(d);
     for (unsigned i = 0; i < g->op.n; i++)
-        g->one[i].done(g->one[i].arg, g->one[i].op);
+        if (g->op.is_apart[i])
+            store_submit(d->store, store_login_done, g->one[i].op, g->one[i].done, g->one[i].arg);
+        else
+            g->one[i].done(g->one[i].arg, g->one[i].op);
     free(g);
 }
 

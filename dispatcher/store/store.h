@@ -304,7 +304,8 @@ struct
 void store_reserve_again(struct db *db, void *op);
 
 struct store_login_done {
-    uint64_t job_id, session_ref, company_id;
+    uint64_t job_id, session_ref, company_id; /* company_id and portal: for store_logins_done() */
+    char portal[PORTAL_ROOM];
     uint8_t token[ID_TOKEN_BYTES];
     int64_t ttl_ms; /* of the lease, when it stays */
     char session_id[SESSION_ID_ROOM];

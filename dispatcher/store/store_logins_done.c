@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_logins_done.c - many batches' log-ins that have their session, in one
+ * store_logins_done.c - many log-ins that have their session, in one
  * transaction: each by compare-and-swap on its lease's token, as
- * store_login_done() does it for one. Rows are locked in the same order. What
- * does not fit together (a session id that is live elsewhere) is done one by one.
+ * store_login_done() does it for one. Rows are locked in the same order. No
+ * log-in waits for the company of another one. What does not fit together is left
+ * to the caller, who records it by itself: when another transaction holds the
+ * company's epoch, all when the database refuses the group (a session id that is
+ * live elsewhere, a row that Laravel deleted, a constraint).
  */
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/store/store_sql.h"
@@ -15,7 +18,9 @@
 
 struct outcome {
     struct store_logins_done *op;
-    struct store_login_done *held[LOGINS_DONE_MAX]; /* their leases are theirs */
+    struct store_login_done *here[LOGINS_DONE_MAX]; /* those that are not apart, by their session's number */
+    unsigned n_here;
+    struct store_login_done *held[LOGINS_DONE_MAX]; /* of these: their leases are theirs */
     unsigned n;
 };
 
@@ -25,50 +30,73 @@ static int by_ref(const void *a, const void *b)
     return (*x)->session_ref < (*y)->session_ref ? -1 : (*x)->session_ref > (*y)->session_ref;
 }
 
-static void ids(const struct store_logins_done *op, uint64_t *refs, uint64_t *jobs, uint64_t *companies)
+static struct store_login_done *of_job(struct store_login_done *const *list, unsigned n, uint64_t job_id)
 {
-    for (unsigned i = 0; i < op->n; i++) {
-        refs[i] = op->op[i]->session_ref;
-        jobs[i] = op->op[i]->job_id;
-        companies[i] = op->op[i]->company_id;
-    }
+    for (unsigned i = 0; i < n; i++)
+        if (list[i]->job_id == job_id)
+            return list[i];
+    return NULL;
 }
 
-static struct store_login_done *of_job(const struct store_logins_done *op, uint64_t job_id)
+static bool is_token(struct db *db, unsigned col, const struct store_login_done *one)
 {
+    size_t len;
+    const char *token = db_str(db, col, &len);
+    return len == ID_TOKEN_BYTES && memcmp(one->token, token, len) == 0;
+}
+
+/* Locks the companies' epochs. One whose epoch another transaction holds is recorded apart. */
+static enum db_rc epochs_lock(struct db *db, struct outcome *o)
+{
+    struct store_logins_done *op = o->op;
+    uint64_t companies[LOGINS_DONE_MAX];
+    o->n_here = 0;
+    for (unsigned i = 0; i < op->n; i++) {
+        companies[i] = op->op[i]->company_id;
+        op->is_apart[i] = true;
+    }
+    TRY(db_query_in_u64(
+        db,
+        "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
+        companies, op->n, ""));
+    while (db_next(db))
+        for (unsigned i = 0; i < op->n; i++)
+            if (op->op[i]->company_id == db_u64(db, 0) && strcmp(op->op[i]->portal, db_str(db, 1, NULL)) == 0)
+                op->is_apart[i] = false;
     for (unsigned i = 0; i < op->n; i++)
-        if (op->op[i]->job_id == job_id)
-            return op->op[i];
-    return NULL;
+        if (!op->is_apart[i])
+            o->here[o->n_here++] = op->op[i];
+    qsort(o->here, o->n_here, sizeof(*o->here), by_ref);
+    return DB_OK;
 }
 
 /* Epochs, sessions, leases: locked in this order. Whose session is opening and whose lease is ours is `held`. */
 static enum db_rc lock(struct db *db, struct outcome *o)
 {
-    struct store_logins_done *op = o->op;
-    uint64_t refs[LOGINS_DONE_MAX], jobs[LOGINS_DONE_MAX], companies[LOGINS_DONE_MAX], opening[LOGINS_DONE_MAX];
+    uint64_t refs[LOGINS_DONE_MAX], jobs[LOGINS_DONE_MAX], opening[LOGINS_DONE_MAX];
     unsigned n_opening = 0;
-    ids(op, refs, jobs, companies);
-    TRY(db_query_in_u64(db,
-                        "SELECT 1 FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE",
-                        companies, op->n, ""));
+    TRY(epochs_lock(db, o));
+    if (!o->n_here)
+        return DB_OK;
+    for (unsigned i = 0; i < o->n_here; i++) {
+        refs[i] = o->here[i]->session_ref;
+        jobs[i] = o->here[i]->job_id;
+    }
     TRY(db_query_in_u64(
         db,
         "SELECT job_id FROM chasqui_sessions FORCE INDEX (PRIMARY) WHERE id IN (%s) AND state = 'opening' FOR UPDATE",
-        refs, op->n, ""));
+        refs, o->n_here, ""));
     while (n_opening < LOGINS_DONE_MAX && db_next(db))
         opening[n_opening++] = db_u64(db, 0);
     TRY(db_query_in_u64(
         db, "SELECT job_id, token FROM chasqui_leases FORCE INDEX (PRIMARY) WHERE job_id IN (%s) FOR UPDATE", jobs,
-        op->n, ""));
+        o->n_here, ""));
     while (db_next(db)) {
-        size_t len;
-        struct store_login_done *one = of_job(op, db_u64(db, 0));
-        const char *token = db_str(db, 1, &len);
+        struct store_login_done *one = of_job(o->here, o->n_here, db_u64(db, 0));
         bool is_opening = false;
         for (unsigned i = 0; one && i < n_opening; i++)
             is_opening |= opening[i] == one->job_id;
-        if (is_opening && len == ID_TOKEN_BYTES && memcmp(one->token, token, len) == 0)
+        if (is_opening && is_token(db, 1, one))
             o->held[o->n++] = one;
     }
     return DB_OK;
@@ -102,9 +130,11 @@ static void fill_event(void *arg, unsigned row, struct db_cell *cells)
     cells[1].data = one->worker;
     cells[2].n = one->attempt.n;
     cells[3].data = outcome_name[one->attempt.outcome];
-    cells[4].n = one->attempt.queued_ms < 0 ? 0 : (uint64_t)one->attempt.queued_ms;
-    cells[5].n = one->attempt.robot_ms < 0 ? 0 : (uint64_t)one->attempt.robot_ms;
-    cells[6].n = (uint64_t)one->attempt.status;
+    cells[4].n = cells[5].n = (uint64_t)one->attempt.queued_ms; /* below 0: it is not known */
+    cells[6].n = cells[7].n = (uint64_t)one->attempt.robot_ms;
+    cells[8].n = (uint64_t)one->attempt.status;
+    cells[9].data = one->attempt.error[0] ? one->attempt.error : NULL;
+    cells[10].data = one->attempt.message[0] ? one->attempt.message : NULL;
 }
 
 static enum db_rc leases_end(struct db *db, const struct outcome *o)
@@ -115,11 +145,61 @@ static enum db_rc leases_end(struct db *db, const struct outcome *o)
     return db_exec_in_u64(db, "DELETE FROM chasqui_leases WHERE job_id IN (%s)", jobs, o->n, "");
 }
 
+struct items { /* of those that were queued */
+    const struct queued *item[LOGINS_DONE_MAX];
+    unsigned n;
+};
+
+static void items_choose(const struct outcome *o, struct items *out)
+{
+    out->n = 0;
+    for (unsigned i = 0; i < o->n; i++)
+        if (o->held[i]->item.is_set)
+            out->item[out->n++] = &o->held[i]->item;
+}
+
 static void fill_item(void *arg, unsigned row, struct db_cell *cells)
 {
-    const struct store_login_done *one = ((struct outcome *)arg)->held[row];
-    cells[0].n = one->item.batch_id;
-    cells[1].n = one->item.idx;
+    const struct queued *item = ((struct items *)arg)->item[row];
+    cells[0].n = item->batch_id;
+    cells[1].n = item->idx;
+}
+
+/* A batch's params are its items', which end without them. */
+static enum db_rc params_erase(struct db *db, const struct outcome *o)
+{
+    uint64_t jobs[LOGINS_DONE_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < o->n; i++)
+        if (!o->held[i]->item.batch_id)
+            jobs[n++] = o->held[i]->job_id;
+    return n ? db_exec_in_u64(db,
+                              "UPDATE chasqui_jobs SET params = NULL WHERE job_id IN (%s) AND params IS NOT NULL",
+                              jobs, n, "")
+             : DB_OK;
+}
+
+/* The sessions as they are now; no client waits for a batch's, which are read only when `all` are. */
+static enum db_rc rows_read(struct db *db, const struct outcome *o, bool all)
+{
+    uint64_t refs[LOGINS_DONE_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < o->n; i++)
+        if (all || !o->held[i]->item.batch_id) {
+            memset(&o->held[i]->row, 0, sizeof(o->held[i]->row));
+            refs[n++] = o->held[i]->session_ref;
+        }
+    if (!n)
+        return DB_OK;
+    TRY(db_query_in_u64(db, "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.id IN (%s)", refs, n, ""));
+    while (db_next(db)) {
+        struct session_row row;
+        session_read(db, 0, &row);
+        struct store_login_done *one = of_job(o->held, o->n, row.job_id);
+        if (one && one->session_ref == row.ref)
+            one->row = row;
+    }
+    return DB_OK;
 }
 
 static enum db_rc done_tx(struct db *db, void *arg)
@@ -147,22 +227,50 @@ static enum db_rc done_tx(struct db *db, void *arg)
         return DB_DUP;
     TRY(db_bulk(
         db,
-        "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms, robot_status) VALUES (?, "
-        "NOW(6), 'done', ?, ?, ?, ?, ?, ?)",
-        "ususuuN", o->n, fill_event, o));
-    TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx = ?", "uu",
-                o->n, fill_item, o));
+        "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms, robot_status, robot_error, "
+        "robot_message) VALUES (?, NOW(6), 'done', ?, ?, ?, IF(? < 0, NULL, ?), IF(? < 0, NULL, ?), ?, ?, ?)",
+        "ususiiiiNss", o->n, fill_event, o));
+    struct items items;
+    items_choose(o, &items);
+    if (items.n)
+        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx = ?", "uu",
+                    items.n, fill_item, &items));
+    TRY(params_erase(db, o));
+    TRY(rows_read(db, o, false));
     for (unsigned i = 0; i < o->n; i++)
         o->held[i]->outcome = LOGIN_DONE_OK;
     return DB_OK;
 }
 
-/* All or none of them were committed: the first one's lease tells. */
+/* All or none of them were committed, and the commit ended all leases. When none is there, each session tells: another
+ * dispatcher may have taken the leases over meanwhile. */
 static int was_done(struct db *db, void *arg)
 {
     struct outcome *o = arg;
-    int there = o->n ? lease_is_there(db, o->held[0]->job_id, o->held[0]->token) : 0;
-    return there < 0 ? there : !there;
+    uint64_t jobs[LOGINS_DONE_MAX];
+    if (!o->n)
+        return 0;
+    for (unsigned i = 0; i < o->n; i++)
+        jobs[i] = o->held[i]->job_id;
+    if (db_query_in_u64(
+            db,
+            "SELECT job_id, token FROM chasqui_leases FORCE INDEX (PRIMARY) WHERE job_id IN (%s) LOCK IN "
+            "SHARE MODE WAIT 3",
+            jobs, o->n, ""))
+        return -1;
+    while (db_next(db)) {
+        const struct store_login_done *one = of_job(o->held, o->n, db_u64(db, 0));
+        if (one && is_token(db, 1, one))
+            return 0;
+    }
+    if (rows_read(db, o, true))
+        return -1;
+    for (unsigned i = 0; i < o->n; i++) {
+        struct store_login_done *one = o->held[i];
+        bool is_ours = one->row.state == SESSION_ACTIVE && strcmp(one->row.session_id, one->session_id) == 0;
+        one->outcome = is_ours ? LOGIN_DONE_OK : LOGIN_DONE_LOST;
+    }
+    return 1;
 }
 
 void store_logins_done(struct db *db, void *arg)
@@ -170,22 +278,17 @@ void store_logins_done(struct db *db, void *arg)
     struct store_logins_done *op = arg;
     struct outcome o = {.op = op};
     CHECK(op->n >= 1 && op->n <= LOGINS_DONE_MAX, "%u outcomes", op->n);
+    memset(op->is_apart, 0, sizeof(op->is_apart));
     if (op->n == 1) {
         store_login_done(db, op->op[0]);
         return;
     }
-    struct store_login_done *sorted[LOGINS_DONE_MAX]; /* op->op keeps its order: it is the caller's */
-    memcpy(sorted, op->op, op->n * sizeof(*sorted));
-    qsort(sorted, op->n, sizeof(*sorted), by_ref);
-    struct store_logins_done in_order = {.n = op->n};
-    memcpy(in_order.op, sorted, op->n * sizeof(*sorted));
-    o.op = &in_order;
-    enum db_rc rc;
+    enum db_rc rc = DB_GONE;
     enum db_done how = db ? db_tx(db, done_tx, was_done, &o, &rc) : TX_NOT;
     enum store_rc is = how == TX_DONE ? STORE_OK : how == TX_NOT ? STORE_DOWN : STORE_UNKNOWN;
-    for (unsigned i = 0; i < op->n; i++)
+    bool all_apart = how == TX_NOT && (rc == DB_DUP || rc == DB_REFUSED); /* a refused one holds no other */
+    for (unsigned i = 0; i < op->n; i++) {
         op->op[i]->rc = is;
-    if (how == TX_NOT && db && (rc == DB_DUP || rc == DB_REFUSED)) /* each by itself: a refused one holds nobody */
-        for (unsigned i = 0; i < op->n; i++)
-            store_login_done(db, op->op[i]);
+        op->is_apart[i] = all_apart || (is == STORE_OK && op->is_apart[i]);
+    }
 }

@@ -139,11 +139,12 @@ void store_claim(struct db *db, void *op);
 /* ---- outcomes ----------------------------------------------------------------------------------------------- */
 
 #define LOGINS_DONE_MAX 200
-/* store_login_done() for many batches' log-ins in one transaction; each op's outcome and rc are set as it would, but `row` is not. No
- * migrations, no credentials to remember. */
+/* store_login_done() for many log-ins in one transaction; each op's outcome, rc and row are set as it would, but a batch's has no `row`.
+ * No migrations, no rounds, no credentials to remember or to lift. */
 struct store_logins_done {
     unsigned n;
-    struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's */
+    struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's; of different jobs */
+    bool is_apart[LOGINS_DONE_MAX];               /* out: nothing was written of it, store_login_done() does it */
 };
 void store_logins_done(struct db *db, void *op);
 

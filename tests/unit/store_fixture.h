@@ -265,6 +265,8 @@ static inline struct store_login_done login_done_op(const struct store_reserve *
 {
     struct store_login_done op = {.job_id = r->job_id,
                                   .session_ref = r->session_ref,
+                                  .company_id = r->company_id,
+                                  .portal = "acme",
                                   .boot_id = "boot-1",
                                   .title = "Acme S.A.",
                                   .robot_viewer_url = "http://view.test/"};

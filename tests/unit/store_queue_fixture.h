@@ -170,6 +170,15 @@ static inline struct store_login_done claimed_done_op(const struct claimed *got,
     return op;
 }
 
+/* As the dispatcher does: what does not fit with the others is recorded by itself. */
+static inline void logins_done(struct db *on, struct store_logins_done *all)
+{
+    store_logins_done(on, all);
+    for (unsigned i = 0; i < all->n; i++)
+        if (all->is_apart[i])
+            store_login_done(on, all->op[i]);
+}
+
 static inline void claimed_finish(const struct claimed *got, const struct lease *lease, const char *session_id)
 {
     struct store_login_done op = claimed_done_op(got, lease, session_id);

@@ -461,7 +461,7 @@ STORE_TEST(test_many_outcomes_in_one_transaction)
         done[i] = claimed_done_op(&op.got[i], &op.lease, id);
         all.op[3 - i] = &done[i];
     }
-    store_logins_done(db, &all);
+    logins_done(db, &all);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(done[i].rc, STORE_OK);
     assert_int_equal(done[1].outcome, LOGIN_DONE_LOST);
@@ -506,7 +506,7 @@ static void *race(void *arg)
             all.op[i] = &done[i];
         }
         if (op.n)
-            store_logins_done(mine, &all);
+            logins_done(mine, &all);
         for (unsigned i = 0; i < op.n; i++)
             r->failed |= done[i].rc != STORE_OK || done[i].outcome != LOGIN_DONE_OK;
         r->claimed += op.n;
@@ -585,7 +585,7 @@ STORE_TEST(test_hot_statements_use_indexes)
             done[i] = claimed_done_op(&op.got[i], &op.lease, id);
             all.op[i] = &done[i];
         }
-        store_logins_done(db, &all);
+        logins_done(db, &all);
         assert_int_equal(done[0].rc, STORE_OK);
         claimed_fail(&op.got[39], &op.lease, 60000);
         claim_forget(&op);

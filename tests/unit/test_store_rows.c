@@ -178,7 +178,7 @@ static void claims(unsigned n)
             strcpy(done[i].worker, "f");
             all.op[i] = &done[i];
         }
-        store_logins_done(db, &all);
+        logins_done(db, &all);
         for (unsigned i = 0; i < op.n; i++)
             assert_int_equal(done[i].outcome, LOGIN_DONE_OK);
         n -= op.n;
