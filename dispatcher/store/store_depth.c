@@ -54,9 +54,9 @@ enum db_rc depth_oldest(struct db *db, int64_t *ms)
         "SELECT MAX(TIMESTAMPDIFF(MICROSECOND, x.since, NOW(6))) DIV 1000 FROM (SELECT GREATEST(b.created_at, COALESCE(b.available_at, "
         "b.created_at)) since FROM chasqui_batches b FORCE INDEX (unfinished) WHERE b.finished_at IS NULL AND b.status <> 'cancelled' AND "
         "(SELECT 1 FROM chasqui_items i FORCE INDEX (by_state) WHERE i.batch_id = b.id AND i.state = 'queued' AND i.ready = 1 LIMIT 1) IS NOT "
-        "NULL UNION ALL (SELECT COALESCE({utc j.available_at}, {utc j.created_at}) FROM (SELECT job_id, ready FROM chasqui_items FORCE INDEX "
-        "(by_state) WHERE batch_id = 0 AND state = 'queued' ORDER BY idx LIMIT ?) i JOIN portal_jobs j ON j.id = i.job_id WHERE i.ready = 1 "
-        "ORDER BY j.id LIMIT 1)) x",
+        "NULL UNION ALL SELECT COALESCE({utc j.available_at}, {utc j.created_at}) FROM (SELECT MIN(f.job_id) id FROM (SELECT job_id, ready FROM "
+        "chasqui_items FORCE INDEX (by_state) WHERE batch_id = 0 AND state = 'queued' ORDER BY idx LIMIT ?) f WHERE f.ready = 1) o JOIN "
+        "portal_jobs j ON j.id = o.id) x",
         "u", (uint64_t)SINGLES_LOOKED_AT));
     if (db_next(db) && !db_is_null(db, 0))
         *ms = db_i64(db, 0) > 0 ? db_i64(db, 0) : 0;
