@@ -90,3 +90,22 @@ def test_two_at_once_take_each_session_once(desk):
         one.join()
     assert sum(answer["adopted"] for answer in answers) == live(desk) == 1000
     assert desk.database.value("SELECT COUNT(DISTINCT session_ref) FROM chasqui_places WHERE session_ref IS NOT NULL") == 1000
+
+
+def test_places_between_held_ones_are_taken(desk):
+    desk.database.execute("UPDATE chasqui_places p JOIN chasqui_robots r ON r.id = p.robot_id SET p.session_ref = 1000000 + p.slot WHERE r.name = 'r2' AND MOD(p.slot, 3) = 0")
+    fill(desk, 40, "http://10.0.0.7:9002")
+    fill(desk, 40, "http://10.0.0.7:9002//", first=101)  # Laravel's URL is compared without its slashes
+    assert desk.ctl_json("adopt")["above_capacity"] == 80 - 67
+    rows = desk.database.rows("SELECT p.slot, s.company_id FROM chasqui_places p JOIN chasqui_sessions s ON s.id = p.session_ref AND s.robot_id = p.robot_id ORDER BY p.slot")
+    assert len({row["company_id"] for row in rows}) == 80
+    assert [row["slot"] for row in rows] == [slot for slot in range(1, 101) if slot % 3] + list(range(101, 114))
+
+
+def test_a_url_that_no_robot_has_is_named_once(desk):
+    fill(desk, 3, "http://10.0.0.9:9999")
+    fill(desk, 2, "http://10.0.0.9:9999/", first=101)
+    fill(desk, 7, "http://10.0.0.8:9999", first=201)
+    told = desk.ctl_json("adopt", "--preview")
+    assert told["found"] == 0
+    assert told["unknown_robots"] == [{"base_url": "http://10.0.0.8:9999", "sessions": 7}, {"base_url": "http://10.0.0.9:9999", "sessions": 5}]
