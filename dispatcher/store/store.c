@@ -530,6 +530,8 @@ void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op
 {
     struct task *t = xcalloc(1, sizeof(*t));
     *t = (struct task){.duty = duty, .fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us()};
+    loop_wake(
+        s->loop); /* a hook that runs after ours may submit it: before_sleep() looks again, or no edge comes */
     for (unsigned i = 0; i < s->n_workers; i++)
         if (!s->workers[i].task) {
             give(&s->workers[i], t);

@@ -317,6 +317,61 @@ static void ping_all(struct pings *p)
         store_submit(p->store, ping_send, &p->ping[i], pinged, p);
 }
 
+struct hooked { /* each second op is submitted by a hook that runs after the store's */
+    struct loop *loop;
+    struct store *store;
+    struct loop_timer next;
+    struct ping ping;
+    bool is_due;
+    unsigned answered;
+};
+
+static void hooked_answered(void *arg, void *op)
+{
+    struct hooked *h = arg;
+    (void)op;
+    if (++h->answered == 20)
+        loop_stop(h->loop);
+    else
+        loop_timer_in(h->loop, &h->next, 5);
+}
+
+static void hooked_due(void *arg)
+{
+    struct hooked *h = arg;
+    if (h->answered % 2)
+        h->is_due = true;
+    else
+        store_submit(h->store, ping_send, &h->ping, hooked_answered, h);
+}
+
+static bool hooked_submit(void *arg)
+{
+    struct hooked *h = arg;
+    if (h->is_due)
+        store_submit(h->store, ping_send, &h->ping, hooked_answered, h);
+    h->is_due = false;
+    return false;
+}
+
+/* An answer is not left in its pipe until the next timer, which is here the store's own, each half second. */
+STORE_TEST(test_what_a_hook_submits_is_answered_at_once)
+{
+    struct hooked h = {.loop = loop_new(), .next = {.fn = hooked_due, .arg = &h}};
+    struct pings p = {.loop = h.loop, .store = h.store = store_new(h.loop, &conf)};
+    ping_all(&p); /* each thread has answered once: a pipe that was never read has a descriptor that is ready */
+    loop_run(h.loop);
+    loop_hook(h.loop, hooked_submit, &h);
+    uint64_t began = clock_ms();
+    loop_timer_in(h.loop, &h.next, 1);
+    loop_run(h.loop);
+    assert_int_equal(h.answered, 20);
+    assert_true(clock_ms() - began < 2500);
+    loop_unhook(h.loop, hooked_submit, &h);
+    store_destroy(&h.store);
+    loop_destroy(&h.loop);
+}
+
 STORE_TEST(test_threads)
 {
     static struct pings p;
