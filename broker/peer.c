@@ -30,6 +30,7 @@
 
 #define STALLED_MS 1000   /* a tick this late means that we stalled */
 #define CREDIT_MAX 100000 /* higher grants are not believed */
+#define TOGETHER_MAX 16
 
 /* ---- who may be asked --------------------------------------------------------------------------------------- */
 
@@ -161,16 +162,27 @@ bool peers_take_alerts(const struct broker *b)
     return is_any;
 }
 
+/* A turn's requests go to one dispatcher as far as TOGETHER_MAX: they share a message, a wake-up and a look-up. */
+static bool is_gathering(const struct peer *p)
+{
+    return p->bundle.n && p->bundle.n < TOGETHER_MAX;
+}
+
+static bool is_better(const struct peer *a, const struct peer *b, enum lane lane)
+{
+    if (a->is_database_ok != b->is_database_ok)
+        return a->is_database_ok;
+    if (is_gathering(a) != is_gathering(b))
+        return is_gathering(a);
+    return peer_credit(a, lane) > peer_credit(b, lane);
+}
+
 struct peer *peers_pick(struct broker *b, enum lane lane)
 {
     struct peer *best = NULL;
-    for (struct peer *p = b->peers->list; p; p = p->next) {
-        if (!peer_is_usable(p) || p->is_choked || !peer_credit(p, lane))
-            continue;
-        if (!best || p->is_database_ok > best->is_database_ok ||
-            (p->is_database_ok == best->is_database_ok && peer_credit(p, lane) > peer_credit(best, lane)))
+    for (struct peer *p = b->peers->list; p; p = p->next)
+        if (peer_is_usable(p) && !p->is_choked && peer_credit(p, lane) && (!best || is_better(p, best, lane)))
             best = p;
-    }
     return best;
 }
 

@@ -7,8 +7,8 @@
 
 struct peers *peers_new(struct broker *b); /* binds broker.bind; NULL after logging why */
 void peers_destroy(struct peers **pp);
-/* Picks the dispatcher to ask in that lane: with free credit; with a database if any has one; with the most
- * credit. */
+/* Picks the dispatcher to ask in that lane: with free credit; with a database if any has one; the one that this turn's
+ * requests go to; with the most credit. */
 struct peer *peers_pick(struct broker *b, enum lane lane);
 /* Sends f to p and uses one credit. Returns 0, -EAGAIN or -EHOSTUNREACH; after an error p is not picked again for
  * now. */

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Many messages in one: what a broker gathers for a dispatcher that takes it, and what it takes from one."""
 
-from broker_alone import Later, Scripted, broker, make_broker  # noqa: F401
+from broker_alone import SECRET, Later, Scripted, broker, make_broker  # noqa: F401
+from harness.http import connect
 from harness.wait import wait_until
 from harness.wire import bundle, encode, unbundle
+
+LIST = b"GET /api/v1/app/buzon/list?session_id=s%d HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + SECRET.encode() + b"\r\n\r\n"
 
 
 class Gathering(Scripted):
     """Says `many`; opens what comes gathered and answers gathered."""
 
-    def __init__(self, alone):
+    def __init__(self, alone, name="d1"):
         self.gathered = 0
-        super().__init__(alone)
+        super().__init__(alone, name=name)
 
     def send(self, message, payload=b"", /, **header):
         super().send(message, payload, **({**header, "many": True} if message == "HELLO" else header))
@@ -49,6 +52,32 @@ def test_gathered_both_ways(broker):  # noqa: F811
         assert broker.stat("flights") == 0 and broker.stat("bus_malformed_total") == 0
     finally:
         dispatcher.close()
+
+
+def test_what_comes_at_a_time_goes_to_one(broker):  # noqa: F811
+    both = [Gathering(broker, name) for name in ("d1", "d2")]
+    try:
+        broker.api.session("x" * 101).expect(404)
+        wires = [connect(broker.url) for _ in range(6)]
+        for _ in range(20):
+            broker.pause()
+            for n, wire in enumerate(wires):
+                wire.sendall(LIST % n)
+            broker.resume()
+            wait_until(lambda: sum(len(one.held) for one in both) == 6, 5, "all are with the dispatchers")
+            is_one = not both[0].held or not both[1].held
+            for one in both:
+                if one.held:
+                    one.order(one.reply_together, b'{"ok":true}')
+            assert all(b" 200 " in wire.recv(65536).split(b"\r\n")[0] for wire in wires)
+            if is_one:  # else the broker read them in two turns
+                break
+        assert is_one
+        for wire in wires:
+            wire.close()
+    finally:
+        for one in both:
+            one.close()
 
 
 def test_malformed_bundles_are_counted(broker):  # noqa: F811
