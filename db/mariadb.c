@@ -607,15 +607,31 @@ enum db_rc db_find(struct db *db, bool *found, const char *sql, const char *type
 struct many_run {
     const char *sql;
     struct bulk *bulk;
+    uint64_t *ids; /* NULL = the statement returns nothing */
 };
 
-static bool rows_execute(struct db *db, struct statement *s, struct bulk *bulk)
+/* The one number that each row returns; *n is their number so far. The server tells only now that there is one. */
+static bool ids_read(struct statement *s, uint64_t *ids, unsigned *n, unsigned room)
+{
+    uint64_t id = 0;
+    MYSQL_BIND bind = {.buffer_type = MYSQL_TYPE_LONGLONG, .buffer = &id, .is_unsigned = true};
+    if (mysql_stmt_bind_result(s->stmt, &bind) || mysql_stmt_store_result(s->stmt))
+        return false;
+    while (*n < room && mysql_stmt_fetch(s->stmt) == 0)
+        ids[(*n)++] = id;
+    mysql_stmt_free_result(s->stmt);
+    return true;
+}
+
+static bool rows_execute(struct db *db, struct statement *s, const struct many_run *many)
 {
     MYSQL_BIND bind[BULK_COLUMNS_MAX];
     uint64_t affected = 0;
-    for (unsigned row = 0; row < bulk->n && is_in_tx_still(db); row++) {
-        bulk_row(bulk, row, bind);
-        if (mysql_stmt_bind_param(s->stmt, bind) || mysql_stmt_execute(s->stmt))
+    unsigned n_ids = 0;
+    for (unsigned row = 0; row < many->bulk->n && is_in_tx_still(db); row++) {
+        bulk_row(many->bulk, row, bind);
+        if (mysql_stmt_bind_param(s->stmt, bind) || mysql_stmt_execute(s->stmt) ||
+            (many->ids && !ids_read(s, many->ids, &n_ids, many->bulk->n)))
             return false;
         affected += mysql_stmt_affected_rows(s->stmt);
     }
@@ -627,28 +643,35 @@ static bool many_execute(struct db *db, struct statement *s, void *arg)
 {
     const struct many_run *many = arg;
     struct bulk *bulk = many->bulk;
-    unsigned none = 0;
+    unsigned none = 0, n_ids = 0;
     CHECK(s->n_params == bulk->n_columns && !s->n_columns, "a bulk statement of %u parameters: %s",
           bulk->n_columns, many->sql);
     if (db->link.is_node)
-        return rows_execute(db, s, bulk);
+        return rows_execute(db, s, many);
     bool is_done = !mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &bulk->n) &&
-                   !mysql_stmt_bind_param(s->stmt, bulk->bind) && !mysql_stmt_execute(s->stmt);
+                   !mysql_stmt_bind_param(s->stmt, bulk->bind) && !mysql_stmt_execute(s->stmt) &&
+                   (!many->ids || ids_read(s, many->ids, &n_ids, bulk->n));
     mysql_stmt_attr_set(s->stmt, STMT_ATTR_ARRAY_SIZE, &none); /* the next run of this text may be for one row */
     if (is_done)
         db->affected = mysql_stmt_affected_rows(s->stmt);
     return is_done;
 }
 
-enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
-                   void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg)
+enum db_rc db_bulk_ids(struct db *db, const char *sql, const char *types, unsigned n,
+                       void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg, uint64_t *ids)
 {
     struct bulk bulk;
     struct statement *s = NULL;
     bulk_fill(&bulk, types, n, fill, arg);
-    enum db_rc rc = statement_run(db, sql, &s, many_execute, &(struct many_run){sql, &bulk});
+    enum db_rc rc = statement_run(db, sql, &s, many_execute, &(struct many_run){sql, &bulk, ids});
     bulk_free(&bulk);
     return rc;
+}
+
+enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
+                   void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg)
+{
+    return db_bulk_ids(db, sql, types, n, fill, arg, NULL);
 }
 
 /* ---- rows --------------------------------------------------------------------------------------------------- */

@@ -133,6 +133,9 @@ struct db_cell {
  * the cluster its server would run the rest of an array outside the transaction and commit it. */
 enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n,
                    void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
+/* Likewise an INSERT ... RETURNING of one number: ids[i] is that of row i. */
+enum db_rc db_bulk_ids(struct db *db, const char *sql, const char *types, unsigned n,
+                       void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg, uint64_t *ids);
 bool db_next(struct db *db); /* false = no more rows */
 /* Columns of the current row, from 0. Strings are borrowed until the next db_next/db_query. */
 bool db_is_null(struct db *db, unsigned col);

@@ -14,10 +14,10 @@
 #include <stdlib.h>
 
 #define FEW 64 /* as many places each log-in counts for itself, exactly */
-/* The more are held, the longer a count is good: a fiftieth of a connection's time goes into it. */
+/* The longer a count takes, the longer it is good: a hundredth of a connection's time goes into it. */
 #define EVERY_MIN_MS 100
 #define EVERY_MAX_MS 2000
-#define HELD_A_MS 50
+#define SHARE 100
 
 struct helds {
     struct store_held *now, *next; /* next: while it is being counted it is the store's */
@@ -39,7 +39,7 @@ static void counted(void *arg, void *op)
     struct store_held *old = h->now;
     h->now = h->next;
     h->next = old;
-    uint64_t every = h->now->all / HELD_A_MS;
+    uint64_t every = h->now->took_us * SHARE / 1000;
     h->due_ms = clock_ms() + (every < EVERY_MIN_MS ? EVERY_MIN_MS : every > EVERY_MAX_MS ? EVERY_MAX_MS : every);
     if (!++h->counted)
         h->counted = 1;

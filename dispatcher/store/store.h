@@ -215,6 +215,7 @@ struct candidate {
 struct
     store_held { /* how many places of each robot are held: counted for all log-ins, so that none counts for itself */
     uint64_t all;
+    uint64_t took_us;
     unsigned n;
     struct robot_held {
         uint32_t robot_id, capacity, used; /* capacity 0: it may not be given a log-in */

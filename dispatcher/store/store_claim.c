@@ -222,7 +222,7 @@ static enum db_rc chosen_look(struct db *db, struct claim *c, struct chosen *r)
     for (unsigned i = 0; i < c->n; i++)
         if (c->item[i].fate == FATE_GO)
             r->wanted[chosen_index(r, c->item[i].robot_id)]++;
-    TRY(robots_look(db, r->id, r->n, r->look));
+    TRY(robots_look(db, r->id, r->n, c->op->kept_back_percent, r->look));
     for (unsigned i = 0; i < r->n; i++) {
         r->usable[i] = usable_of(c->op, r->look[i].capacity);
         if (!r->look[i].is_wanted)
@@ -263,22 +263,36 @@ static enum db_rc logins_limit(struct db *db, const struct claim *c, struct chos
     return DB_OK;
 }
 
-/* What another claim takes meanwhile is not counted yet: that no claim looks above `usable` keeps the others' places for them. */
+/* The robot's free places for these log-ins. One is found with the robot already. What another claim takes meanwhile is not counted yet:
+ * that no claim looks above `usable` keeps the others' places for them. */
+static enum db_rc slots_find(struct db *db, const struct chosen *r, unsigned at, uint32_t *slot, unsigned *n)
+{
+    *n = r->wanted[at] && r->look[at].slot;
+    slot[0] = r->look[at].slot;
+    if (!*n || r->wanted[at] == 1)
+        return DB_OK;
+    TRY(db_query(
+        db,
+        "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot > ? AND slot <= ? ORDER "
+        "BY slot LIMIT ? FOR UPDATE SKIP LOCKED",
+        "uuuu", (uint64_t)r->id[at], (uint64_t)slot[0], (uint64_t)r->usable[at], (uint64_t)r->wanted[at] - 1));
+    while (*n < r->wanted[at] && db_next(db))
+        slot[(*n)++] = (uint32_t)db_u64(db, 0);
+    return DB_OK;
+}
+
 static enum db_rc slots_take(struct db *db, struct claim *c, const struct chosen *r, unsigned at)
 {
-    if (r->wanted[at])
-        TRY(db_query(
-            db,
-            "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY slot LIMIT ? "
-            "FOR UPDATE SKIP LOCKED",
-            "uuu", (uint64_t)r->id[at], (uint64_t)r->usable[at], (uint64_t)r->wanted[at]));
-    for (unsigned i = 0, found = 0; i < c->n; i++) {
+    uint32_t slot[QUEUE_CLAIM_MAX];
+    unsigned n, found = 0;
+    TRY(slots_find(db, r, at, slot, &n));
+    for (unsigned i = 0; i < c->n; i++) {
         struct item *it = &c->item[i];
         if (it->fate != FATE_GO || it->robot_id != r->id[at])
             continue;
         strcpy(it->worker, r->look[at].name);
-        if (found < r->wanted[at] && db_next(db)) {
-            it->slot = (uint32_t)db_u64(db, 0);
+        if (found < n) {
+            it->slot = slot[found];
             loads_taken(it->robot_id);
             found++;
         } else {

@@ -77,7 +77,9 @@ static enum db_rc held_read(struct db *db, struct store_held *out)
 void store_held(struct db *db, void *arg)
 {
     struct store_held *op = arg;
+    uint64_t begun_us = clock_us();
     op->rc = store_rc_of(db ? held_read(db, op) : DB_GONE);
+    op->took_us = clock_us() - begun_us;
 }
 
 static enum db_rc held_count(struct db *db)
@@ -228,7 +230,8 @@ static enum db_rc over_look(struct db *db, uint32_t robot_id, struct robot_look 
     return DB_OK;
 }
 
-enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, struct robot_look *out)
+enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, unsigned kept_back_percent,
+                       struct robot_look *out)
 {
     uint64_t ids[DB_LIST_MAX];
     CHECK(n <= DB_LIST_MAX, "%u robots at once", n);
@@ -243,8 +246,10 @@ enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, stru
         "SELECT r.id, r.name, " ROBOT_CAPACITY
         ", (SELECT p.slot FROM chasqui_places p FORCE INDEX (PRIMARY) WHERE p.robot_id = r.id ORDER BY p.slot "
         "DESC LIMIT 1) > " ROBOT_CAPACITY
+        ", (SELECT p.slot FROM chasqui_places p FORCE INDEX (free_places) WHERE p.robot_id = r.id AND p.session_ref IS NULL AND p.slot <= " ROBOT_CAPACITY
+        " - " ROBOT_CAPACITY " * ? DIV 100 ORDER BY p.slot LIMIT 1 FOR UPDATE SKIP LOCKED)"
         " FROM chasqui_robots r FORCE INDEX (PRIMARY) WHERE r.id IN (%s) AND " MAY_BE_GIVEN,
-        ids, n, ""));
+        ids, n, "u", (uint64_t)kept_back_percent));
     while (db_next(db))
         for (unsigned i = 0; i < n; i++)
             if (ids[i] == db_u64(db, 0)) {
@@ -252,6 +257,7 @@ enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, stru
                 db_str_copy(db, 1, out[i].name, sizeof(out[i].name));
                 out[i].capacity = (uint32_t)db_u64(db, 2);
                 out[i].is_over = db_u64(db, 3) != 0;
+                out[i].slot = (uint32_t)db_u64(db, 4);
             }
     for (unsigned i = 0; i < n; i++)
         if (out[i].is_over)
@@ -324,7 +330,7 @@ static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_lo
             return DB_OK;
         struct robot_look look;
         best->tried = true;
-        TRY(robots_look(db, &best->robot_id, 1, &look));
+        TRY(robots_look(db, &best->robot_id, 1, 0, &look));
         bool may = look.is_wanted;
         if (may && migrating)
             TRY(may_migrate_to(db, best->robot_id, &may));
@@ -335,16 +341,11 @@ static enum db_rc place_of_best(struct db *db, struct load *loads, unsigned n_lo
         }
         if (!may)
             continue;
-        TRY(db_query(
-            db,
-            "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot <= ? ORDER BY "
-            "slot LIMIT 1 FOR UPDATE SKIP LOCKED",
-            "uu", (uint64_t)best->robot_id, (uint64_t)look.capacity));
-        if (!db_next(db)) {
+        if (!look.slot) {
             loads_full(best->robot_id);
             continue;
         }
-        *out = (struct place){best->robot_id, (uint32_t)db_u64(db, 0), ""};
+        *out = (struct place){best->robot_id, look.slot, ""};
         strcpy(out->worker, look.name);
         return DB_OK;
     }

@@ -55,9 +55,12 @@ struct robot_look {
     bool is_wanted; /* it may be given a log-in: it is active, and has nothing to close */
     bool is_over;   /* it holds sessions in places above its capacity: free places do not tell the whole */
     uint32_t capacity;
+    uint32_t slot; /* a free place, which is locked; 0 = none */
     char name[NAME_ROOM];
 };
-enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, struct robot_look *out);
+/* No place of those that are kept back is locked: so many per cent of the capacity, the last ones. */
+enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, unsigned kept_back_percent,
+                       struct robot_look *out);
 /* How many sessions more a robot that is over may be given, at most `most`, without the `kept` last ones: counted behind the robot's lock,
  * since two who find the last places below the capacity must not both have them when those above it count as well. */
 enum db_rc room_count_locked(struct db *db, uint32_t robot_id, uint32_t capacity, uint32_t kept, uint32_t most,

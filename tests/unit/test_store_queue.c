@@ -98,6 +98,33 @@ STORE_TEST(test_a_batch_item_gets_its_job_at_its_claim)
     claim_forget(&op);
 }
 
+/* Neighbours of a batch are written by one statement; one that is left out, and another batch, divide them. */
+STORE_TEST(test_each_item_has_its_own_job_and_place)
+{
+    uint64_t one = batch_add(7, 100), other = batch_add(2, 200);
+    robot_add("wide", "http://wide.test", 20);
+    exec_sql("UPDATE chasqui_items SET ready = NULL WHERE batch_id = ? AND idx = 3", "u", one);
+    struct store_claim op = claim_op(20);
+    op.logins_per_robot = 20;
+    op.candidate[op.n_candidates++] = (struct candidate){
+        .robot_id = (uint32_t)number_of("SELECT id FROM chasqui_robots WHERE name = 'wide'", "")};
+    claim_fine(&op, 8);
+    assert_number(
+        8,
+        "SELECT COUNT(DISTINCT i.job_id) FROM chasqui_items i JOIN chasqui_jobs q ON q.job_id = i.job_id AND q.batch_id = "
+        "i.batch_id AND q.idx = i.idx AND q.company_id = i.company_id JOIN portal_jobs j ON j.id = i.job_id AND j.job_uid = q.job_uid "
+        "WHERE i.state = 'running' AND i.ready IS NULL",
+        "");
+    assert_number(
+        8,
+        "SELECT COUNT(*) FROM chasqui_sessions s JOIN chasqui_items i ON i.job_id = s.job_id AND i.company_id = s.company_id JOIN "
+        "chasqui_places p ON p.session_ref = s.id AND p.robot_id = s.robot_id",
+        "");
+    assert_text("queued", "SELECT state FROM chasqui_items WHERE batch_id = ? AND idx = 3", "u", one);
+    assert_number(2, "SELECT COUNT(*) FROM chasqui_items WHERE batch_id = ? AND state = 'running'", "u", other);
+    claim_forget(&op);
+}
+
 STORE_TEST(test_attempts_are_bounded_and_a_full_robot_costs_none)
 {
     uint64_t job = enqueued(1, 5);

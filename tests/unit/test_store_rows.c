@@ -73,6 +73,16 @@ static void farm_count(void)
     farm_counted++;
 }
 
+/* Laravel's table is never small for long: of a small one the server reads all rather than by an index. */
+static void jobs_of_before(void)
+{
+    exec_sql(
+        "INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, created_at, updated_at) SELECT CONCAT('old-', seq), 2000000 + seq, "
+        "'acme', 'login', 'failed', NOW(), NOW() FROM seq_1_to_20000",
+        "");
+    sql_fine(db_query(look, "ANALYZE TABLE portal_jobs", ""));
+}
+
 /* Robots of `capacity` places, `held` of which are taken, spread over all. */
 static void farm_make(unsigned capacity, unsigned held)
 {
@@ -92,6 +102,7 @@ static void farm_make(unsigned capacity, unsigned held)
         "p.robot_id = s.robot_id AND p.slot = s.slot SET p.session_ref = s.id",
         "");
     assert_number(held, "SELECT COUNT(session_ref) FROM chasqui_places", "");
+    jobs_of_before();
     farm_count();
 }
 
@@ -285,14 +296,14 @@ STORE_TEST(test_a_log_in_by_execute_costs_the_same_however_many_places_are_held)
 {
     struct cost few = executes(100, 200), many = executes(HELD, 200);
     assert_cost_is_not_above(many, few);
-    assert_true(many.of[READ] <= 30 && many.of[INSERTED] <= 7 && many.of[CHANGED] <= 4 && many.of[DELETED] <= 1);
+    assert_true(many.of[READ] <= 25 && many.of[INSERTED] <= 7 && many.of[CHANGED] <= 4 && many.of[DELETED] <= 1);
 }
 
 STORE_TEST(test_a_log_in_of_a_batch_costs_the_same_however_many_places_are_held)
 {
     struct cost few = batches(100, 200), many = batches(HELD, 200);
     assert_cost_is_not_above(many, few);
-    assert_true(many.of[READ] <= 40 && many.of[INSERTED] <= 7 && many.of[CHANGED] <= 5.5 && many.of[DELETED] <= 1);
+    assert_true(many.of[READ] <= 21 && many.of[INSERTED] <= 7 && many.of[CHANGED] <= 5.5 && many.of[DELETED] <= 1);
 }
 
 TEST_MAIN(server_start, server_stop)

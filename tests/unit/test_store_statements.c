@@ -105,6 +105,38 @@ TEST_WITH(test_lists_have_few_sizes, fresh, NULL)
     assert_int_equal(db_counts(db)->held, sizes);
 }
 
+/* ---- many rows at once -------------------------------------------------------------------------------------- */
+
+static void fill_seq(void *arg, unsigned row, struct db_cell *cells)
+{
+    cells[0].n = *(uint64_t *)arg + row;
+}
+
+static enum db_rc seqs_insert(uint64_t first, unsigned n, uint64_t *ids)
+{
+    return db_bulk_ids(db, "INSERT INTO t (seq) VALUES (?) RETURNING id", "u", n, fill_seq, &first, ids);
+}
+
+TEST_WITH(test_each_of_many_rows_answers_its_number, fresh, NULL)
+{
+    static const char table[] =
+        "CREATE TEMPORARY TABLE t (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, seq BIGINT UNSIGNED, UNIQUE KEY (seq))";
+    uint64_t ids[300] = {0};
+    sql_fine(db_run(db, table, sizeof(table) - 1));
+    assert_int_equal(seqs_insert(1000, 300, ids), DB_OK);
+    assert_int_equal(db_affected(db), 300);
+    for (unsigned i = 0; i < 300; i++) {
+        sql_fine(db_query(db, "SELECT seq FROM t WHERE id = ?", "u", ids[i]));
+        assert_true(db_next(db));
+        assert_int_equal(db_u64(db, 0), 1000 + i);
+    }
+    assert_int_equal(seqs_insert(900, 200, ids), DB_DUP); /* the row 1000 is there */
+    assert_int_equal(seqs_insert(5000, 1, ids), DB_OK);
+    sql_fine(db_query(db, "SELECT id FROM t WHERE seq = 5000", ""));
+    assert_true(db_next(db));
+    assert_int_equal(db_u64(db, 0), ids[0]);
+}
+
 /* ---- transactions that the server leaves by itself ---------------------------------------------------------- */
 
 static enum db_rc leaves_tx(struct db *on, void *arg)
