@@ -73,7 +73,6 @@ static void index_make(struct hidden_urls *h)
         size_t len = strlen(needle_of(&h->row[i]));
         h->stem = len < h->stem ? len : h->stem;
     }
-    CHECK(h->stem, "an empty base URL");
     h->first_weight = 1;
     for (size_t i = 1; i < h->stem; i++)
         h->first_weight *= PRIME;
@@ -93,16 +92,19 @@ struct hidden_urls *hidden_urls_new(const struct hidden_url *rows, unsigned n)
     if (!n)
         return NULL;
     struct hidden_urls *h = xcalloc(1, sizeof(*h));
-    h->n = n;
     h->row = xcalloc(n, sizeof(*h->row));
     for (unsigned i = 0; i < n; i++) {
         const char *address = strstr(rows[i].url, "://");
         /* an address alone reveals as much; a bare word may be any word */
         bool is_hidden = address && strpbrk(address + 3, ".:");
-        h->row[i] = (struct row){rows[i].url, rows[i].name, is_hidden ? address + 3 : NULL, 0};
+        if (rows[i].url[0]) /* it may have been emptied by hand */
+            h->row[h->n++] = (struct row){rows[i].url, rows[i].name, is_hidden ? address + 3 : NULL, 0};
     }
-    qsort(h->row, n, sizeof(*h->row), by_length);
-    index_make(h);
+    qsort(h->row, h->n, sizeof(*h->row), by_length);
+    if (h->n)
+        index_make(h);
+    else
+        hidden_urls_destroy(&h);
     return h;
 }
 

@@ -33,6 +33,17 @@ TEST(test_no_robots)
     hidden_urls_destroy(&h);
 }
 
+TEST(test_a_robot_without_a_url_hides_nothing)
+{
+    static const struct hidden_url rows[] = {{"", "r0"}, {"http://10.0.0.1:8080", "r1"}};
+    char text[60] = "at http://10.0.0.1:8080";
+    struct hidden_urls *h = hidden_urls_new(rows, 2);
+    hidden_urls_replace(h, text, sizeof(text));
+    assert_string_equal(text, "at r1");
+    hidden_urls_destroy(&h);
+    assert_null(hidden_urls_new(rows, 1));
+}
+
 TEST(test_texts_without_any_stay)
 {
     static const char *const texts[] = {"",
