@@ -105,20 +105,18 @@ static void meet(struct item *it, const struct session_row *row)
     strcpy(it->met_session_id, row->session_id);
 }
 
-static enum db_rc live_look(struct db *db, struct claim *c)
+/* The live sessions of these companies in a portal. With the portal the index leads to them, past all that have ended. */
+static enum db_rc live_look_in(struct db *db, struct claim *c, const char *portal, const uint64_t *companies,
+                               unsigned n)
 {
-    uint64_t ids[QUEUE_CLAIM_MAX];
     struct session_row row;
-    if (!claim_choose(c, FATE_GO, -1))
-        return DB_OK;
-    GATHER(c, company_id, ids);
     TRY(db_query_in_u64(
         db,
         "SELECT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND " IS_DOWN(
             "r") "), EXISTS (SELECT 1 FROM "
                  "chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round'), " SESSION_COLUMNS SESSION_FROM
-                 "WHERE s.company_id IN (%s) AND s.live = 1",
-        ids, c->n_rows, ""));
+                 "WHERE s.company_id IN (%s) AND s.portal = ? AND s.live = 1",
+        companies, n, "s", portal));
     while (db_next(db)) {
         bool is_reachable = db_u64(db, 0) == 0, is_at_work = db_u64(db, 1) != 0;
         session_read(db, 2, &row);
@@ -130,6 +128,24 @@ static enum db_rc live_look(struct db *db, struct claim *c)
                 else
                     c->row[i]->fate = FATE_BACK;
             }
+    }
+    return DB_OK;
+}
+
+static enum db_rc live_look(struct db *db, struct claim *c)
+{
+    uint64_t companies[QUEUE_CLAIM_MAX];
+    bool is_done[QUEUE_CLAIM_MAX] = {false};
+    claim_choose(c, FATE_GO, -1);
+    for (unsigned i = 0; i < c->n_rows; i++) {
+        unsigned n = 0;
+        for (unsigned k = i; k < c->n_rows && !is_done[i]; k++)
+            if (strcmp(c->row[k]->portal, c->row[i]->portal) == 0) {
+                companies[n++] = c->row[k]->company_id;
+                is_done[k] = k != i;
+            }
+        if (n)
+            TRY(live_look_in(db, c, c->row[i]->portal, companies, n));
     }
     return DB_OK;
 }

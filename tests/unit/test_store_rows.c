@@ -212,6 +212,17 @@ static struct cost batches(unsigned held, unsigned n)
     return c;
 }
 
+/* Each company of 101 to 300 has had `ended` sessions before. */
+static struct cost batches_of_old_companies(unsigned ended)
+{
+    exec_sql(
+        "INSERT INTO chasqui_sessions (job_id, company_id, portal, state, since, robot_session_id, epoch) SELECT 500000 + s.seq, 101 + s.seq % 200, "
+        "'acme', 'closed', NOW(6), CONCAT('o-', s.seq), 1 FROM seq_1_to_100000 s WHERE s.seq <= ? * 200",
+        "u", (uint64_t)ended);
+    sql_fine(db_query(look, "ANALYZE TABLE chasqui_sessions", ""));
+    return batches(100, 200);
+}
+
 /* ---- Laravel's sessions ------------------------------------------------------------------------------------- */
 
 static void laravel_fill(unsigned n)
@@ -304,6 +315,12 @@ STORE_TEST(test_a_log_in_of_a_batch_costs_the_same_however_many_places_are_held)
     struct cost few = batches(100, 200), many = batches(HELD, 200);
     assert_cost_is_not_above(many, few);
     assert_true(many.of[READ] <= 21 && many.of[INSERTED] <= 7 && many.of[CHANGED] <= 5.5 && many.of[DELETED] <= 1);
+}
+
+STORE_TEST(test_a_log_in_of_a_batch_costs_the_same_however_many_sessions_the_company_had)
+{
+    struct cost few = batches_of_old_companies(1);
+    assert_cost_is_not_above(batches_of_old_companies(50), few);
 }
 
 TEST_MAIN(server_start, server_stop)
