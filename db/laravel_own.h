@@ -13,7 +13,8 @@
     "j.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM "                    \
     "chasqui_jobs y WHERE y.job_id = j.id) AND NOT EXISTS (SELECT 1 FROM chasqui_sessions z FORCE INDEX (robot_session) WHERE z.robot_session_id = " \
     "j.robot_session_id AND z.company_id = j.company_id AND z.portal = j.portal)"
-/* Restricts these to young rows: ? seconds. */
+/* Restricts these to young rows: ? seconds. It comes before LARAVEL_OWN: the server asks in the order of the text, a
+ * company has many rows that are old, and LARAVEL_OWN looks into other tables for each. */
 #define LARAVEL_YOUNG "COALESCE({utc j.updated_at}, {utc j.created_at}) >= NOW() - INTERVAL ? SECOND"
 
 #endif

@@ -161,10 +161,10 @@ static enum db_rc laravel_look(struct db *db, struct claim *c)
     GATHER(c, company_id, ids);
     TRY(db_query_in_u64(
         db,
-        "SELECT j.id, r.id, j.company_id, j.portal, " IS_DOWN(
+        "SELECT STRAIGHT_JOIN j.id, r.id, j.company_id, j.portal, " IS_DOWN(
             "r") " FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
-                 "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND " LARAVEL_OWN
-                 " AND " LARAVEL_YOUNG " ORDER BY j.id DESC LIMIT 64",
+                 "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND " LARAVEL_YOUNG
+                 " AND " LARAVEL_OWN " ORDER BY j.id DESC LIMIT 64",
         ids, c->n_rows, "i", c->op->laravel_max_age_ms / 1000));
     while (n < QUEUE_CLAIM_MAX && db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)

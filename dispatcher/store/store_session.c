@@ -209,8 +209,8 @@ static enum db_rc active_read(struct db *db, struct store_active *op)
     }
     TRY(db_query(db,
                  "SELECT " LARAVEL_COLUMNS
-                 " FROM portal_jobs j WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
-                 " AND (? < 0 OR " LARAVEL_YOUNG ") ORDER BY j.id DESC LIMIT 1",
+                 " FROM portal_jobs j WHERE j.company_id = ? AND j.portal = ? AND (? < 0 OR " LARAVEL_YOUNG
+                 ") AND " LARAVEL_OWN " ORDER BY j.id DESC LIMIT 1",
                  "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (db_next(db)) {
         op->found = true;
