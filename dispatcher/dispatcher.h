@@ -46,6 +46,7 @@ struct dispatcher {
     struct peers *peers;
     struct requests *requests;
     struct logins *logins;
+    struct rounds *rounds;
     struct lookups *lookups;
     struct robots *robots;
     struct helds *helds;

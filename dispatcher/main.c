@@ -6,7 +6,7 @@
  * what the database is asked just now comes back.
  */
 #include "dispatcher/handlers.h"
-#include "dispatcher/login/login.h"
+#include "dispatcher/login/round.h"
 #include "dispatcher/login/migrate.h"
 #include "dispatcher/login/outcome.h"
 #include "dispatcher/login/settle.h"
@@ -148,6 +148,7 @@ static bool parts_build(struct dispatcher *d)
     d->helds = helds_new(d);
     d->leases = leases_new(d);
     d->logins = logins_new();
+    d->rounds = rounds_new();
     d->lookups = lookups_new(d);
     d->migrations = migrations_new(d);
     d->drains = drains_new(d);
@@ -178,6 +179,7 @@ static void parts_drop(struct dispatcher *d)
     robot_http_destroy(&d->robot_http);
     store_destroy(&d->store);
     logins_destroy(d);
+    rounds_destroy(d);
     row_repair_destroy(&d->row_repair);
     retention_destroy(&d->retention);
     history_destroy(&d->history);

@@ -34,6 +34,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define AGAIN_MS 200  /* retry at the database, plus as much again at random */
 #define TURN_TRIES 20 /* with a long answer and the database up: after these the answer is too long for it */
@@ -45,6 +46,7 @@
 
 struct round {
     struct dispatcher *d;
+    LIST_ENTRY(round) others;
     uint64_t job_id, session_ref, company_id, began_ms;
     struct queued item;
     struct lease lease;
@@ -75,21 +77,48 @@ struct round {
     unsigned close_tries, turn_tries;
 };
 
+struct rounds {
+    LIST_HEAD(, round) all;
+};
+
 static void turn(void *arg);
 static void close_ask(void *arg);
 static void read_again(void *arg);
 
-static void round_free(struct round *w)
+struct rounds *rounds_new(void)
+{
+    return xcalloc(1, sizeof(struct rounds));
+}
+
+static void drop(struct round *w)
 {
     loop_timer_stop(w->d->loop, &w->timer);
+    LIST_REMOVE(w, others);
+    jv_wipe(w->params);
+    buf_wipe(&w->answer.body);
+    free(w);
+}
+
+/* Their leases end by themselves, and other dispatchers go on with them. */
+void rounds_destroy(struct dispatcher *d)
+{
+    struct round *w;
+    if (!d->rounds)
+        return;
+    while ((w = LIST_FIRST(&d->rounds->all)))
+        drop(w);
+    free(d->rounds);
+    d->rounds = NULL;
+}
+
+static void round_free(struct round *w)
+{
     if (w->is_running)
         w->d->news->work_ended(w->d);
     if (w->held)
         lease_drop(w->d, w->job_id, w->lease.token);
     tally_used(w->d, w->company_id, clock_ms() - w->began_ms);
-    jv_wipe(w->params);
-    buf_wipe(&w->answer.body);
-    free(w);
+    drop(w);
 }
 
 /* Another dispatcher has it. */
@@ -615,6 +644,7 @@ static struct round *round_new(struct dispatcher *d, uint64_t job_id, uint64_t c
 {
     struct round *w = xcalloc(1, sizeof(*w));
     w->d = d;
+    LIST_INSERT_HEAD(&d->rounds->all, w, others);
     w->job_id = job_id;
     w->company_id = company_id;
     w->item = *item;

@@ -9,6 +9,8 @@
 
 #include "dispatcher/login/login.h"
 
+struct rounds *rounds_new(void);
+void rounds_destroy(struct dispatcher *d); /* after the loop has ended */
 /* A log-in of an item has succeeded and is recorded; its lease is now of kind round. Frees l. */
 void round_logged_in(struct login *l, const struct session_row *row);
 /* An item was claimed whose company has a session. `got` as for login_queued(). */

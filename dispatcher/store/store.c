@@ -490,6 +490,20 @@ struct store *store_new(struct loop *l, const struct conf *conf)
     return s;
 }
 
+/* Ops that were under way at the end, whose owners take them back no more. Their memory goes with the process. */
+static struct task *left_behind;
+
+static void leave_behind(struct task *t)
+{
+    if (t->fn == store_pulse || t->fn == store_look_back) { /* ours */
+        free(t->op);
+        free(t);
+        return;
+    }
+    t->next = left_behind;
+    left_behind = t;
+}
+
 /* Joined, which a zactor is not: what libraries keep for a thread is freed after its last line. */
 static void worker_end(struct worker *w)
 {
@@ -498,9 +512,8 @@ static void worker_end(struct worker *w)
     pthread_join(w->thread, NULL);
     zsock_destroy(&w->far_pipe);
     zsock_destroy(&w->pipe);
-    if (w->task && (w->task->fn == store_pulse || w->task->fn == store_look_back))
-        free(w->task->op); /* ours */
-    free(w->task);
+    if (w->task)
+        leave_behind(w->task);
     db_destroy(&w->db);
 }
 
@@ -518,7 +531,7 @@ void store_destroy(struct store **sp)
     while (s->first) {
         struct task *t = s->first;
         s->first = t->next;
-        free(t);
+        leave_behind(t);
     }
     free(s->workers);
     db_hosts_destroy(&s->hosts);
