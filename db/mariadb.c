@@ -365,6 +365,11 @@ bool db_is_open(const struct db *db)
     return db->link.my != NULL;
 }
 
+bool db_is_node(const struct db *db)
+{
+    return db->link.is_node;
+}
+
 static uint32_t hash_of(const char *sql)
 {
     uint32_t hash = 2166136261u; /* FNV-1a */

@@ -59,6 +59,8 @@ enum db_rc db_probe(struct db *db, struct db_node *node);
 void db_cut(struct db *db);
 /* Whether a connection is open, as far as its last use showed. */
 bool db_is_open(const struct db *db);
+/* Whether the open connection's server is a node of a Galera cluster. */
+bool db_is_node(const struct db *db);
 /* Sets the time limit of one statement (20 s when never called). Drops an open connection; the next use opens
  * one. */
 void db_patience(struct db *db, unsigned seconds);

@@ -214,9 +214,20 @@ enum db_rc loads_read_free(struct db *db, const struct candidate *c, unsigned n,
 
 /* Transactions that count a robot's sessions follow one another: on one server by the row's lock, over the nodes of a cluster because both wrote the
  * row, and the later COMMIT is aborted. */
+static enum db_rc robots_count_begin(struct db *db, const uint64_t *robot_id, unsigned n)
+{
+    if (db_is_node(db))
+        return db_exec_in_u64(
+            db, "UPDATE chasqui_robots FORCE INDEX (PRIMARY) SET counted = counted + 1 WHERE id IN (%s)", robot_id,
+            n, "");
+    return db_query_in_u64(db, "SELECT id FROM chasqui_robots FORCE INDEX (PRIMARY) WHERE id IN (%s) FOR UPDATE",
+                           robot_id, n, "");
+}
+
 static enum db_rc robot_count_begin(struct db *db, uint32_t robot_id)
 {
-    return db_exec(db, "UPDATE chasqui_robots SET counted = counted + 1 WHERE id = ?", "u", (uint64_t)robot_id);
+    uint64_t id = robot_id;
+    return robots_count_begin(db, &id, 1);
 }
 
 /* A robot whose capacity was lowered, or that holds more than it has, has places above it: are some of them held? */
@@ -288,9 +299,7 @@ enum db_rc room_count_locked(struct db *db, uint32_t robot_id, uint32_t capacity
 
 enum db_rc opening_count_locked(struct db *db, const uint64_t *robot_id, unsigned n, unsigned *opening)
 {
-    TRY(db_exec_in_u64(db,
-                       "UPDATE chasqui_robots FORCE INDEX (PRIMARY) SET counted = counted + 1 WHERE id IN (%s)",
-                       robot_id, n, ""));
+    TRY(robots_count_begin(db, robot_id, n));
     TRY(db_query_in_u64(
         db,
         "SELECT robot_id FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IN (%s)",
