@@ -80,6 +80,12 @@ void params_add_str(struct params *p, const char *s)
     param_bytes(p, s, s ? strlen(s) : 0, true);
 }
 
+void params_add_bytes(struct params *p, const void *data, size_t len)
+{
+    CHECK(p->n < PARAMS_MAX, "too many parameters");
+    param_bytes(p, data, len, false);
+}
+
 static void bulk_cell(struct bulk_column *c, unsigned row, char type, const struct db_cell *cell)
 {
     c->indicator[row] = STMT_INDICATOR_NONE;

@@ -26,6 +26,7 @@ struct params { /* n = 0 is empty; texts and bytes are borrowed until the statem
 void params_add(struct params *p, const char *types, size_t n_types, va_list *ap);
 void params_add_u64(struct params *p, uint64_t n);
 void params_add_str(struct params *p, const char *s); /* NULL = SQL NULL */
+void params_add_bytes(struct params *p, const void *data, size_t len);
 
 /* Implemented in mariadb.c: runs a statement with these parameters. */
 enum db_rc db_run_params(struct db *db, const char *sql, struct params *p, bool wants_rows);

@@ -55,6 +55,19 @@ enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, un
     return rc;
 }
 
+enum db_rc db_query_in_bytes(struct db *db, const char *sql, const void *const *in, size_t len, unsigned n)
+{
+    struct params p;
+    struct buf text = {0};
+    unsigned before, padded = list_text(sql, n, &text, &before);
+    p.n = 0;
+    for (unsigned i = 0; i < padded; i++)
+        params_add_bytes(&p, in[i < n ? i : n - 1], len);
+    enum db_rc rc = db_run_params(db, text.data, &p, true);
+    buf_free(&text);
+    return rc;
+}
+
 static enum db_rc run_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types,
                              va_list *ap, bool wants_rows)
 {

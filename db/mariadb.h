@@ -119,6 +119,8 @@ bool db_catch_up(struct db *db);
  * parameters around the list, in the order of the text. */
 enum db_rc db_query_in(struct db *db, const char *sql, const char *const *in, unsigned n, const char *types, ...);
 enum db_rc db_query_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
+/* Of `n` values of `len` bytes each. */
+enum db_rc db_query_in_bytes(struct db *db, const char *sql, const void *const *in, size_t len, unsigned n);
 enum db_rc db_exec_in_u64(struct db *db, const char *sql, const uint64_t *in, unsigned n, const char *types, ...);
 
 /* A value in one row: `n` for i, u and N; `data` (NULL = SQL NULL) for s, and for b with `len`. Borrowed until

@@ -71,7 +71,7 @@ struct dispatcher {
     struct queue *queue;
     struct job_waits *job_waits;
     struct bulkheads *bulkheads;
-    struct outcomes *outcomes;
+    struct together *together;
     struct verifier *verifier;
     struct events *events;
     struct alerts *alerts;

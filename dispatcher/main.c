@@ -8,7 +8,7 @@
 #include "dispatcher/handlers.h"
 #include "dispatcher/login/round.h"
 #include "dispatcher/login/migrate.h"
-#include "dispatcher/login/outcome.h"
+#include "dispatcher/login/together.h"
 #include "dispatcher/login/settle.h"
 #include "dispatcher/news.h"
 #include "dispatcher/ops/drain.h"
@@ -162,7 +162,7 @@ static bool parts_build(struct dispatcher *d)
     d->row_repair = row_repair_new();
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
-    d->outcomes = outcomes_new(d);
+    d->together = together_new(d);
     d->queue = queue_new(d);
     d->portals = portals_new(d);
     d->sweep = sweep_new(d);
@@ -196,7 +196,7 @@ static void parts_drop(struct dispatcher *d)
     migrations_destroy(&d->migrations);
     lookups_destroy(&d->lookups);
     job_waits_destroy(d);
-    outcomes_destroy(d);
+    together_destroy(&d->together);
     activity_destroy(&d->activity);
     leases_destroy(&d->leases);
     robots_destroy(&d->robots);

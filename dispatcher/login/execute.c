@@ -6,6 +6,7 @@
 #include "dispatcher/login/execute.h"
 #include "dispatcher/login/login.h"
 #include "dispatcher/login/migrate.h"
+#include "dispatcher/login/together.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/robot/robots.h"
@@ -262,7 +263,8 @@ static void reserve(struct entry *e)
         entry_free(e, true);
         return;
     }
-    if (!e->op)
+    bool is_first = !e->op; /* afterwards a session is there, which no group takes */
+    if (is_first)
         e->op = xcalloc(1, sizeof(*e->op));
     struct store_reserve *op = e->op;
     strcpy(op->job_uid, l->job_uid);
@@ -286,7 +288,10 @@ static void reserve(struct entry *e)
     uint32_t full[CANDIDATES_MAX];
     unsigned n_full = bulkhead_full_robots(d, r, full, CANDIDATES_MAX);
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, full, n_full);
-    store_submit(d->store, store_reserve, op, reserved, e);
+    if (is_first && !op->gate)
+        reserve_together(d, op, reserved, e);
+    else
+        store_submit(d->store, store_reserve, op, reserved, e);
 }
 
 void refuse_field(struct dispatcher *d, struct request *r, const char *field, const char *why)

@@ -8,8 +8,8 @@
  * that a robot opened, or log the contents of params.
  */
 #include "dispatcher/login/login.h"
-#include "dispatcher/login/outcome.h"
 #include "dispatcher/login/round.h"
+#include "dispatcher/login/together.h"
 #include "dispatcher/news.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/portals.h"
@@ -254,7 +254,7 @@ static void record_done(void *arg)
         op->credentials_len = l->remember.len;
     }
     if (!l->migrating && !l->remember.len && !l->item.is_round && !op->lifts)
-        outcome_record(l->d, op, done_recorded, l);
+        record_together(l->d, op, done_recorded, l);
     else
         store_submit(l->d->store, store_login_done, op, done_recorded, l);
 }

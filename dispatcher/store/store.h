@@ -73,6 +73,13 @@ void store_troubles(const struct store *s, char out[TROUBLE_TEXT_MAX + 1]);
 unsigned store_waiting(const struct store *s);      /* ops that wait for a thread */
 unsigned store_idle_threads(const struct store *s); /* look-ups gather while this is 0 */
 
+#define GROUP_MAX 200
+struct store_group { /* ops that are done in one transaction */
+    unsigned n;
+    void *op[GROUP_MAX];      /* the caller's; each has its own outcome and rc */
+    bool is_apart[GROUP_MAX]; /* out: nothing was done of it; it is to be done by itself */
+};
+
 /* ---- shapes ------------------------------------------------------------------------------------------------- */
 
 #define SESSION_ID_ROOM 101
@@ -288,6 +295,10 @@ struct store_reserve {
  * (status running, attempts 1), chasqui_jobs, the session (opening), lease kind login, timeline event. An unadopted
  * Laravel row young enough is adopted and REUSED. */
 void store_reserve(struct db *db, void *op);
+/* A store_group of struct store_reserve, those of one moment: all that begin are written together. What is out of the
+ * ordinary is apart, and so is all that the database refuses. They go to the candidates of the first one. */
+#define RESERVES_MAX 64
+void store_reserves(struct db *db, void *op);
 
 struct
     store_reserve_again { /* the robot was full or nothing was sent: another robot, a new epoch, same job and session row */

@@ -17,7 +17,8 @@
 #include <string.h>
 
 struct outcome {
-    struct store_logins_done *op;
+    struct store_group *op;
+    struct store_login_done *all[LOGINS_DONE_MAX];  /* the group's */
     struct store_login_done *here[LOGINS_DONE_MAX]; /* those that are not apart, by their session's number */
     unsigned n_here;
     struct store_login_done *held[LOGINS_DONE_MAX]; /* of these: their leases are theirs */
@@ -48,11 +49,11 @@ static bool is_token(struct db *db, unsigned col, const struct store_login_done 
 /* Locks the companies' epochs. One whose epoch another transaction holds is recorded apart. */
 static enum db_rc epochs_lock(struct db *db, struct outcome *o)
 {
-    struct store_logins_done *op = o->op;
+    struct store_group *op = o->op;
     uint64_t companies[LOGINS_DONE_MAX];
     o->n_here = 0;
     for (unsigned i = 0; i < op->n; i++) {
-        companies[i] = op->op[i]->company_id;
+        companies[i] = o->all[i]->company_id;
         op->is_apart[i] = true;
     }
     TRY(db_query_in_u64(
@@ -61,11 +62,11 @@ static enum db_rc epochs_lock(struct db *db, struct outcome *o)
         companies, op->n, ""));
     while (db_next(db))
         for (unsigned i = 0; i < op->n; i++)
-            if (op->op[i]->company_id == db_u64(db, 0) && strcmp(op->op[i]->portal, db_str(db, 1, NULL)) == 0)
+            if (o->all[i]->company_id == db_u64(db, 0) && strcmp(o->all[i]->portal, db_str(db, 1, NULL)) == 0)
                 op->is_apart[i] = false;
     for (unsigned i = 0; i < op->n; i++)
         if (!op->is_apart[i])
-            o->here[o->n_here++] = op->op[i];
+            o->here[o->n_here++] = o->all[i];
     qsort(o->here, o->n_here, sizeof(*o->here), by_ref);
     return DB_OK;
 }
@@ -205,10 +206,9 @@ static enum db_rc rows_read(struct db *db, const struct outcome *o, bool all)
 static enum db_rc done_tx(struct db *db, void *arg)
 {
     struct outcome *o = arg;
-    struct store_logins_done *op = o->op;
     o->n = 0;
-    for (unsigned i = 0; i < op->n; i++)
-        op->op[i]->outcome = LOGIN_DONE_LOST;
+    for (unsigned i = 0; i < o->op->n; i++)
+        o->all[i]->outcome = LOGIN_DONE_LOST;
     TRY(lock(db, o));
     if (!o->n)
         return DB_OK;
@@ -275,10 +275,13 @@ static int was_done(struct db *db, void *arg)
 
 void store_logins_done(struct db *db, void *arg)
 {
-    struct store_logins_done *op = arg;
+    struct store_group *op = arg;
     struct outcome o = {.op = op};
     CHECK(op->n >= 1 && op->n <= LOGINS_DONE_MAX, "%u outcomes", op->n);
-    memset(op->is_apart, 0, sizeof(op->is_apart));
+    for (unsigned i = 0; i < op->n; i++) {
+        o.all[i] = op->op[i];
+        op->is_apart[i] = false;
+    }
     if (op->n == 1) {
         store_login_done(db, op->op[0]);
         return;
@@ -288,7 +291,7 @@ void store_logins_done(struct db *db, void *arg)
     enum store_rc is = how == TX_DONE ? STORE_OK : how == TX_NOT ? STORE_DOWN : STORE_UNKNOWN;
     bool all_apart = how == TX_NOT && (rc == DB_DUP || rc == DB_REFUSED); /* a refused one holds no other */
     for (unsigned i = 0; i < op->n; i++) {
-        op->op[i]->rc = is;
+        o.all[i]->rc = is;
         op->is_apart[i] = all_apart || (is == STORE_OK && op->is_apart[i]);
     }
 }

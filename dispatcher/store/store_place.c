@@ -5,7 +5,7 @@
  * Must stay: a place has at most one session, and a session has at most one place (unique keys of chasqui_places). A
  * place is taken in a transaction that is committed before the robot is called. May change: which robot is the best
  * one. Queued log-ins take many places at once: slots_take() in store_claim.c locks them, claim_begin() in
- * store_claim_write.c writes them.
+ * store_claim_write.c writes them. Executes of one moment: places_find() locks them, store_reserves.c writes them.
  */
 #include "dispatcher/store/store_place.h"
 
@@ -373,6 +373,89 @@ enum db_rc place_find(struct db *db, const struct candidate *c, unsigned n, bool
         return DB_OK;
     TRY(loads_read_free(db, c, n, 0, loads, &n_loads)); /* none is said only by a look of now */
     return place_of_best(db, loads, n_loads, migrating, out);
+}
+
+struct share { /* of a robot, in the places that are looked for */
+    struct load *load;
+    unsigned n; /* places that it is to give */
+};
+
+static int by_robot(const void *a, const void *b)
+{
+    uint32_t x = ((const struct share *)a)->load->robot_id, y = ((const struct share *)b)->load->robot_id;
+    return x < y ? -1 : x > y;
+}
+
+/* The robots that are the best for `most` log-ins, one after another; ascending. */
+static unsigned shares_choose(struct load *loads, unsigned n_loads, unsigned most, struct share *out)
+{
+    unsigned n = 0, i;
+    for (; most; most--) {
+        struct load *best = NULL;
+        for (i = 0; i < n_loads; i++)
+            if (loads[i].used < loads[i].capacity && (!best || load_is_better(&loads[i], best)))
+                best = &loads[i];
+        if (!best)
+            break;
+        for (i = 0; i < n && out[i].load != best;)
+            i++;
+        if (i == n)
+            out[n++] = (struct share){best, 0};
+        out[i].n++;
+        best->used++;
+    }
+    qsort(out, n, sizeof(*out), by_robot);
+    return n;
+}
+
+/* Locks a robot's free places for its share; one is locked with the robot. */
+static enum db_rc share_take(struct db *db, const struct share *s, const struct robot_look *look,
+                             struct place *out, unsigned *n_out)
+{
+    unsigned n = 0;
+    if (!look->is_wanted || look->is_over)
+        return DB_OK;
+    struct place *p = out + *n_out;
+    if (look->slot)
+        p[n++] = (struct place){s->load->robot_id, look->slot, ""};
+    if (look->slot && s->n > 1) {
+        TRY(db_query(
+            db,
+            "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot > ? AND slot <= ? "
+            "ORDER BY slot LIMIT ? FOR UPDATE SKIP LOCKED",
+            "uuuu", (uint64_t)s->load->robot_id, (uint64_t)look->slot, (uint64_t)look->capacity,
+            (uint64_t)s->n - 1));
+        while (n < s->n && db_next(db))
+            p[n++] = (struct place){s->load->robot_id, (uint32_t)db_u64(db, 0), ""};
+    }
+    if (n < s->n)
+        loads_full(s->load->robot_id);
+    for (unsigned i = 0; i < n; i++)
+        strcpy(p[i].worker, look->name);
+    *n_out += n;
+    return DB_OK;
+}
+
+enum db_rc places_find(struct db *db, const struct candidate *c, unsigned n, unsigned most, struct place *out,
+                       unsigned *n_out)
+{
+    struct load loads[CANDIDATES_MAX];
+    struct share share[RESERVES_MAX];
+    struct robot_look look[RESERVES_MAX];
+    uint32_t ids[RESERVES_MAX] = {0};
+    unsigned n_loads;
+    CHECK(most <= RESERVES_MAX, "%u places", most);
+    *n_out = 0;
+    if (!n)
+        return DB_OK;
+    TRY(loads_read(db, c, n, loads, &n_loads));
+    unsigned n_shares = shares_choose(loads, n_loads, most, share);
+    for (unsigned i = 0; i < n_shares; i++)
+        ids[i] = share[i].load->robot_id;
+    TRY(robots_look(db, ids, n_shares, 0, look));
+    for (unsigned i = 0; i < n_shares; i++)
+        TRY(share_take(db, &share[i], &look[i], out, n_out));
+    return DB_OK;
 }
 
 enum db_rc place_hold(struct db *db, const struct place *p, uint64_t session_ref)

@@ -19,6 +19,10 @@ struct place {
     char worker[NAME_ROOM]; /* the robot's name */
 };
 enum db_rc place_find(struct db *db, const struct candidate *c, unsigned n, bool migrating, struct place *out);
+/* Places for `most` log-ins (at most RESERVES_MAX) at once, as place_find() finds one; *n_out of them have one, out[0] and so on. Robots that hold sessions above
+ * their capacity are left to place_find(). Whoever holds them tells loads_taken(). */
+enum db_rc places_find(struct db *db, const struct candidate *c, unsigned n, unsigned most, struct place *out,
+                       unsigned *n_out);
 /* A place that this transaction has locked is session_ref's. */
 enum db_rc place_hold(struct db *db, const struct place *p, uint64_t session_ref);
 /* Both; robot_id 0 = none is free. */

@@ -138,14 +138,9 @@ void store_claim(struct db *db, void *op);
 
 /* ---- outcomes ----------------------------------------------------------------------------------------------- */
 
-#define LOGINS_DONE_MAX 200
-/* store_login_done() for many log-ins in one transaction; each op's outcome, rc and row are set as it would, but a batch's has no `row`.
+#define LOGINS_DONE_MAX GROUP_MAX
+/* A store_group of struct store_login_done, of different jobs: each is set as by store_login_done(), but a batch's has no `row`.
  * No migrations, no rounds, no credentials to remember or to lift. */
-struct store_logins_done {
-    unsigned n;
-    struct store_login_done *op[LOGINS_DONE_MAX]; /* the caller's; of different jobs */
-    bool is_apart[LOGINS_DONE_MAX];               /* out: nothing was written of it, store_login_done() does it */
-};
 void store_logins_done(struct db *db, void *op);
 
 struct store_queue_look { /* the fallback poll: one query. Also makes ready what is due. */

@@ -6,6 +6,7 @@ Whoever asks is answered before its deadline, and nothing is lost once everythin
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +15,7 @@ from harness.wait import stays, wait_until
 
 LOGIN = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
 GRACE_S = 0.8  # of a busy machine, beyond a deadline
+HELD_UP_S = 2.5  # of a log-in that waits for no other, on a busy machine
 CLOCK = """
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -269,3 +271,30 @@ def test_a_slow_flush_of_activity_leaves_threads_to_others(make_system):
             assert system.database.value(blocked) <= 1
     written = "SELECT COUNT(*) FROM chasqui_sessions WHERE last_activity_at > started_at + INTERVAL 1 SECOND"
     wait_until(lambda: system.database.value(written) == count, 15, "all of it is written in the end")
+
+
+def test_log_ins_do_not_wait_for_a_company_whose_row_is_locked(make_system):
+    """Places and outcomes are written in groups: what waits in one of them is written apart, and waits for itself alone."""
+    system = make_system(robots=1, capacity=200)
+    system.api.login(1)
+    system.api.login(2)
+    system.api.close(system.api.active(2).json["session_id"]).expect(200)
+    system.robot.behave("login", "delay", ms=1500)
+    locked = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT epoch FROM chasqui_epochs%%'"
+    with ThreadPoolExecutor(40) as pool, system.database.connect() as connection, connection.cursor() as cursor:
+        answers = [pool.submit(system.api.execute, 2)]
+        wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_leases") == 1, 10, "the robot is asked")
+        system.robot.behave_well()
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # the rows alone, no gap beside them
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT epoch FROM chasqui_epochs WHERE company_id IN (1, 2) FOR UPDATE")
+        answers += [pool.submit(system.api.execute, 1) for _ in range(2)]
+        wait_until(lambda: system.database.value(locked) == 3, 10, "two log-ins and an outcome wait for the row")
+        for n in range(10, 30):
+            answer, took = timed(lambda: system.api.execute(n))
+            assert answer.status == 200 and took < HELD_UP_S, (answer, took)
+        answer, took = timed(lambda: list(pool.map(system.api.execute, range(30, 60))))
+        assert {one.status for one in answer} == {200} and took < HELD_UP_S, took
+        connection.rollback()
+        assert [one.result().status for one in answers] == [200, 200, 200]
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE live = 1 AND company_id IN (1, 2)") == 2

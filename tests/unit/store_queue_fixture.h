@@ -171,7 +171,7 @@ static inline struct store_login_done claimed_done_op(const struct claimed *got,
 }
 
 /* As the dispatcher does: what does not fit with the others is recorded by itself. */
-static inline void logins_done(struct db *on, struct store_logins_done *all)
+static inline void logins_done(struct db *on, struct store_group *all)
 {
     store_logins_done(on, all);
     for (unsigned i = 0; i < all->n; i++)

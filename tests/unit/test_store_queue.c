@@ -481,7 +481,7 @@ STORE_TEST(test_many_outcomes_in_one_transaction)
     claim_fine(&op, 4);
     exec_sql("UPDATE chasqui_leases SET token = REPEAT('x', 16) WHERE job_id = ?", "u", op.got[1].job_id);
     struct store_login_done done[4];
-    struct store_logins_done all = {.n = 4};
+    struct store_group all = {.n = 4};
     for (unsigned i = 0; i < 4; i++) {
         char id[20];
         snprintf(id, sizeof(id), "s-%u", i % 3); /* the last one's id is the first one's */
@@ -525,7 +525,7 @@ static void *race(void *arg)
         r->failed |= op.rc != STORE_OK;
         idle = op.n ? 0 : idle + 1;
         struct store_login_done done[16];
-        struct store_logins_done all = {.n = op.n};
+        struct store_group all = {.n = op.n};
         for (unsigned i = 0; i < op.n; i++) {
             char id[40];
             snprintf(id, sizeof(id), "s-%llu", (unsigned long long)op.got[i].session_ref);
@@ -605,7 +605,7 @@ STORE_TEST(test_hot_statements_use_indexes)
         struct store_claim op = claim_op(40);
         claim_fine(&op, 40);
         struct store_login_done done[40];
-        struct store_logins_done all = {.n = 39};
+        struct store_group all = {.n = 39};
         for (unsigned i = 0; i < 39; i++) {
             char id[20];
             snprintf(id, sizeof(id), "s-%u-%u", round, i);

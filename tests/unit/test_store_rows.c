@@ -170,6 +170,54 @@ static struct cost executes(unsigned held, unsigned n)
     return c;
 }
 
+#define TOGETHER 16
+
+/* A group of companies, and the group of their outcomes. */
+static void log_in_together(uint64_t first)
+{
+    struct store_reserve *op = calloc(TOGETHER, sizeof(*op));
+    struct store_login_done *done = calloc(TOGETHER, sizeof(*done));
+    struct store_group begin = {.n = TOGETHER}, end = {.n = TOGETHER};
+    for (unsigned i = 0; i < TOGETHER; i++) {
+        op[i] = reserve_op(first + i, 0, 0); /* by the farm's robots */
+        farm_candidates(op[i].candidate, &op[i].n_candidates);
+        begin.op[i] = &op[i];
+        end.op[i] = &done[i];
+    }
+    store_reserves(db, &begin);
+    for (unsigned i = 0; i < TOGETHER; i++) {
+        char id[30];
+        assert_false(begin.is_apart[i]);
+        assert_int_equal(op[i].rc, STORE_OK);
+        snprintf(id, sizeof(id), "e-%llu", (unsigned long long)op[i].company_id);
+        done[i] = login_done_op(&op[i], id);
+        strcpy(done[i].robot_base_url, "http://f.test");
+        strcpy(done[i].worker, "f");
+    }
+    store_logins_done(db, &end);
+    for (unsigned i = 0; i < TOGETHER; i++) {
+        assert_false(end.is_apart[i]);
+        assert_int_equal(done[i].outcome, LOGIN_DONE_OK);
+        buf_free(&op[i].credentials);
+    }
+    free(op);
+    free(done);
+}
+
+static struct cost executes_together(unsigned held, unsigned groups)
+{
+    farm_make(5000, held);
+    log_in_together(1);
+    purge_wait();
+    struct cost before = counters();
+    for (unsigned i = 0; i < groups; i++)
+        log_in_together(101 + i * TOGETHER);
+    struct cost c = cost_since(before, groups * TOGETHER);
+    cost_say("a log-in by execute, of 16 together", false, held, c);
+    farm_forget();
+    return c;
+}
+
 static void claims(unsigned n)
 {
     while (n) {
@@ -180,7 +228,7 @@ static void claims(unsigned n)
         run_fine(store_claim, &op);
         assert_true(op.n);
         struct store_login_done done[40];
-        struct store_logins_done all = {.n = op.n};
+        struct store_group all = {.n = op.n};
         for (unsigned i = 0; i < op.n; i++) {
             char id[40];
             snprintf(id, sizeof(id), "b-%llu", (unsigned long long)op.got[i].company_id);
@@ -316,6 +364,13 @@ STORE_TEST(test_a_log_in_by_execute_costs_the_same_however_many_places_are_held)
     struct cost few = executes(100, 200), many = executes(HELD, 200);
     assert_cost_is_not_above(many, few);
     assert_true(many.of[READ] <= 25 && many.of[INSERTED] <= 7 && many.of[CHANGED] <= 4 && many.of[DELETED] <= 1);
+}
+
+STORE_TEST(test_log_ins_by_execute_together_cost_the_same_however_many_places_are_held)
+{
+    struct cost few = executes_together(100, 12), many = executes_together(HELD, 12);
+    assert_cost_is_not_above(many, few);
+    assert_true(many.of[READ] <= 30 && many.of[INSERTED] <= 7 && many.of[CHANGED] <= 4 && many.of[DELETED] <= 1);
 }
 
 STORE_TEST(test_a_log_in_of_a_batch_costs_the_same_however_many_places_are_held)
