@@ -288,7 +288,7 @@ static void reserve(struct entry *e)
     uint32_t full[CANDIDATES_MAX];
     unsigned n_full = bulkhead_full_robots(d, r, full, CANDIDATES_MAX);
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, full, n_full);
-    if (is_first && !op->gate)
+    if (is_first)
         reserve_together(d, op, reserved, e);
     else
         store_submit(d->store, store_reserve, op, reserved, e);

@@ -119,7 +119,7 @@ static bool before_sleep(void *arg)
     return false;
 }
 
-static void wait(struct line *l, void *op, store_done_fn *done, void *arg)
+static void line_join(struct line *l, void *op, store_done_fn *done, void *arg)
 {
     if (l->n == l->room) {
         l->room = l->room ? l->room * 2 : 64;
@@ -131,12 +131,12 @@ static void wait(struct line *l, void *op, store_done_fn *done, void *arg)
 
 void reserve_together(struct dispatcher *d, struct store_reserve *op, store_done_fn *done, void *arg)
 {
-    wait(&d->together->line[RESERVE], op, done, arg);
+    line_join(&d->together->line[RESERVE], op, done, arg);
 }
 
 void record_together(struct dispatcher *d, struct store_login_done *op, store_done_fn *done, void *arg)
 {
-    wait(&d->together->line[RECORD], op, done, arg);
+    line_join(&d->together->line[RECORD], op, done, arg);
 }
 
 struct together *together_new(struct dispatcher *d)

@@ -161,6 +161,30 @@ enum db_rc portal_begin(struct db *db, struct portal_state *p, const struct port
     return portal_write(db, p);
 }
 
+/* May one that a client waits for begin now? If not: *wait_us until it is worth asking again. */
+static enum portal_gate may_sync(const struct portal_state *p, const struct portal_conf *conf, uint64_t opening,
+                                 uint64_t now_us, uint64_t *wait_us)
+{
+    *wait_us = 0;
+    if (conf->breaker && !breaker_may_sync(&p->breaker, now_us, wait_us))
+        return GATE_BREAKER;
+    if (conf->at_once && opening >= conf->at_once) {
+        *wait_us = AT_ONCE_ASK_US;
+        return GATE_AT_ONCE;
+    }
+    if (conf->per_minute && !pace_may(p->pace_us, conf->per_minute, now_us, wait_us))
+        return GATE_PACE;
+    return GATE_OPEN;
+}
+
+static void begun_sync(struct portal_state *p, const struct portal_conf *conf, const struct breaker_times *t,
+                       uint64_t now_us)
+{
+    breaker_begun_sync(&p->breaker, t, now_us);
+    if (conf->per_minute)
+        p->pace_us = pace_take(p->pace_us, conf->per_minute, now_us, 1);
+}
+
 enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct portal_conf *conf,
                              const struct breaker_times *t, enum portal_gate *why, uint64_t *wait_us,
                              char error[65])
@@ -173,19 +197,36 @@ enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct por
     if (conf->at_once)
         TRY(portal_opening(db, portal, &opening));
     memcpy(error, p.breaker.why, sizeof(p.breaker.why));
-    if (conf->breaker && !breaker_may_sync(&p.breaker, now_us, wait_us))
-        *why = GATE_BREAKER;
-    else if (conf->at_once && opening >= conf->at_once) {
-        *why = GATE_AT_ONCE;
-        *wait_us = AT_ONCE_ASK_US;
-    } else if (conf->per_minute && !pace_may(p.pace_us, conf->per_minute, now_us, wait_us))
-        *why = GATE_PACE;
+    *why = may_sync(&p, conf, opening, now_us, wait_us);
     if (*why != GATE_OPEN || !portal_is_gated(&p, conf))
         return DB_OK;
-    breaker_begun_sync(&p.breaker, t, now_us);
-    if (conf->per_minute)
-        p.pace_us = pace_take(p.pace_us, conf->per_minute, now_us, 1);
+    begun_sync(&p, conf, t, now_us);
     return portal_write(db, &p);
+}
+
+enum db_rc portal_read_sync(struct db *db, const char *portal, const struct portal_conf *conf,
+                            const struct breaker_times *t, unsigned n, struct portal_state *out, uint64_t *now_us,
+                            unsigned *may)
+{
+    uint64_t opening = 0, wait_us;
+    *may = 0;
+    TRY(portal_read(db, portal, out, now_us));
+    if (conf->at_once)
+        TRY(portal_opening(db, portal, &opening));
+    struct portal_state p = *out;
+    for (; *may < n && may_sync(&p, conf, opening + *may, *now_us, &wait_us) == GATE_OPEN; (*may)++)
+        begun_sync(&p, conf, t, *now_us);
+    return DB_OK;
+}
+
+enum db_rc portal_begun_sync(struct db *db, struct portal_state *p, const struct portal_conf *conf,
+                             const struct breaker_times *t, unsigned n, uint64_t now_us)
+{
+    if (!n || !portal_is_gated(p, conf))
+        return DB_OK;
+    while (n--)
+        begun_sync(p, conf, t, now_us);
+    return portal_write(db, p);
 }
 
 /* ---- pauses ------------------------------------------------------------------------------------------------- */

@@ -48,6 +48,12 @@ enum db_rc portal_begin(struct db *db, struct portal_state *p, const struct port
 enum db_rc portal_begin_sync(struct db *db, const char *portal, const struct portal_conf *conf,
                              const struct breaker_times *t, enum portal_gate *why, uint64_t *wait_us,
                              char error[65]);
+/* Of n such ones, *may may begin now, as one after another; then the part of the transaction that begins some of these: writes the row. */
+enum db_rc portal_read_sync(struct db *db, const char *portal, const struct portal_conf *conf,
+                            const struct breaker_times *t, unsigned n, struct portal_state *out, uint64_t *now_us,
+                            unsigned *may);
+enum db_rc portal_begun_sync(struct db *db, struct portal_state *p, const struct portal_conf *conf,
+                             const struct breaker_times *t, unsigned n, uint64_t now_us);
 /* Is its breaker open, as far as attempts go: those that fail now are not counted? */
 enum db_rc portal_is_down(struct db *db, const char *portal, bool *is_down);
 

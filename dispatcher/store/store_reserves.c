@@ -9,11 +9,12 @@
  * - Rows are locked in the order of all: epochs, places, then what is inserted. Epochs and places are locked with SKIP
  *   LOCKED: no log-in waits for the company of another one. Rows that are inserted are in the order of companies.
  * - What is out of the ordinary is left out, with nothing written: a job or key that is known, a session that is
- *   there, a company that another transaction holds, no place. store_reserve() does it by itself. The whole group is
+ *   there, a company that another transaction holds, a portal that lets no more through, no place. store_reserve() does it by itself. The whole group is
  *   left when the database refuses it, or when a unique key does: store_reserve() finds out whose fault it is.
  * - Of each that is done the epoch was raised, and the place taken, in the transaction that made its lease.
  */
 #include "dispatcher/store/store_place.h"
+#include "dispatcher/store/store_portal.h"
 
 #include "common/check.h"
 
@@ -29,10 +30,19 @@ struct one { /* a log-in on its way */
     struct place place;
 };
 
+struct gate { /* a portal that may hold log-ins back */
+    struct portal_state portal;
+    const struct portal_conf *conf;
+    uint64_t now_us;
+};
+#define GATES_MAX 4
+
 struct group {
     struct store_group *op;
     struct one one[RESERVES_MAX]; /* by company and portal */
     unsigned n;
+    struct gate gate[GATES_MAX];
+    unsigned n_gates;
 };
 
 static int by_company(const void *a, const void *b)
@@ -245,6 +255,62 @@ static enum db_rc epochs_raise(struct db *db, const struct group *g)
     return DB_OK;
 }
 
+/* ---- portals ------------------------------------------------------------------------------------------------ */
+
+static bool is_behind(const struct one *o, const struct gate *gate)
+{
+    return o->op->gate && strcmp(o->op->portal, gate->portal.portal) == 0;
+}
+
+/* Those of a portal that it lets through now stay. */
+static enum db_rc gate_look(struct db *db, struct group *g, const struct store_reserve *first)
+{
+    unsigned n = 0, may;
+    if (g->n_gates == GATES_MAX) {
+        for (unsigned i = 0; i < g->n; i++)
+            g->one[i].is_out |= strcmp(g->one[i].op->portal, first->portal) == 0;
+        return DB_OK;
+    }
+    struct gate *gate = &g->gate[g->n_gates++];
+    *gate = (struct gate){.conf = first->gate};
+    for (unsigned i = 0; i < g->n; i++)
+        n += g->one[i].op->gate && strcmp(g->one[i].op->portal, first->portal) == 0;
+    TRY(portal_read_sync(db, first->portal, gate->conf, &first->breaker, n, &gate->portal, &gate->now_us, &may));
+    for (unsigned i = 0; i < g->n; i++)
+        if (is_behind(&g->one[i], gate) && !may)
+            g->one[i].is_out = true;
+        else if (is_behind(&g->one[i], gate))
+            may--;
+    return DB_OK;
+}
+
+static enum db_rc gates_look(struct db *db, struct group *g)
+{
+    for (unsigned i = 0; i < g->n; i++) {
+        const struct store_reserve *op = g->one[i].op;
+        bool is_looked_at = !op->gate || g->one[i].is_out;
+        for (unsigned k = 0; k < g->n_gates; k++)
+            is_looked_at |= strcmp(g->gate[k].portal.portal, op->portal) == 0;
+        if (!is_looked_at)
+            TRY(gate_look(db, g, op));
+    }
+    close_ranks(g);
+    return DB_OK;
+}
+
+/* Counts those that begin. */
+static enum db_rc gates_pass(struct db *db, struct group *g)
+{
+    for (unsigned k = 0; k < g->n_gates; k++) {
+        struct gate *gate = &g->gate[k];
+        unsigned n = 0;
+        for (unsigned i = 0; i < g->n; i++)
+            n += is_behind(&g->one[i], gate);
+        TRY(portal_begun_sync(db, &gate->portal, gate->conf, &g->one[0].op->breaker, n, gate->now_us));
+    }
+    return DB_OK;
+}
+
 /* ---- places ------------------------------------------------------------------------------------------------- */
 
 static enum db_rc places_look(struct db *db, struct group *g)
@@ -453,6 +519,7 @@ static void group_begin(struct group *g)
 {
     struct store_group *op = g->op;
     g->n = op->n;
+    g->n_gates = 0;
     for (unsigned i = 0; i < op->n; i++) {
         g->one[i] = (struct one){.op = op->op[i], .at = i};
         op->is_apart[i] = true;
@@ -469,9 +536,11 @@ static enum db_rc reserves_tx(struct db *db, void *arg)
     TRY(epochs_lock(db, g));
     TRY(keys_look(db, g));
     TRY(sessions_look(db, g));
+    TRY(gates_look(db, g));
     TRY(places_look(db, g));
     if (!g->n)
         return DB_OK;
+    TRY(gates_pass(db, g));
     TRY(jobs_make(db, g));
     TRY(sessions_make(db, g));
     TRY(places_hold(db, g));

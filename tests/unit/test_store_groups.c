@@ -1,6 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* test_store_groups.c - log-ins by execute that are written together, their places and their outcomes, in a real database. */
+#include "dispatcher/store/store_portal.h"
 #include "tests/unit/store_plan.h"
 #include "tests/unit/store_queue_fixture.h"
 
@@ -450,6 +451,51 @@ STORE_TEST(test_reservations_beyond_the_places)
     assert_number(6, "SELECT COUNT(session_ref) FROM chasqui_places", "");
     assert_number(6, "SELECT COUNT(*) FROM chasqui_sessions", "");
     reserving_forget(&r);
+}
+
+/* As many as the portal lets through: the limits are those of all dispatchers together. */
+STORE_TEST(test_reservations_at_a_portal_with_limits)
+{
+    char name[] = "acme";
+    static const struct breaker_times times = {.sync_us = 60000000};
+    const struct portal_conf conf_of[] = {{.name = name, .at_once = 3},
+                                          {.name = name, .per_minute = 90}, /* two at once, then one by one */
+                                          {.name = name, .breaker = true}};
+    static const unsigned let[] = {2, 2, 1};
+    static const enum portal_gate why[] = {GATE_AT_ONCE, GATE_PACE, GATE_BREAKER};
+    capacity_raise();
+    for (unsigned kind = 0; kind < 3; kind++) {
+        struct reserving r;
+        unsigned n = 0;
+        exec_sql("DELETE FROM chasqui_portals", "");
+        exec_sql("UPDATE chasqui_sessions SET state = 'closed', live = NULL", "");
+        struct store_reserve before = reserve_op(50 + kind, 1, 1); /* is under way */
+        reserve_fine(&before, RESERVE_OK);
+        if (kind == 2)
+            exec_sql("INSERT INTO chasqui_portals (portal, state, why) VALUES ('acme', 'tripped', 'portal_down')",
+                     "");
+        reserving_make(&r);
+        for (unsigned i = 0; i < N; i++) {
+            r.op[i].company_id += kind * 10;
+            r.op[i].gate = &conf_of[kind];
+            r.op[i].breaker = times;
+        }
+        store_reserves(db, &r.all);
+        for (unsigned i = 0; i < N; i++) {
+            n += !is_apart(&r, i);
+            if (!is_apart(&r, i)) {
+                assert_reserved(&r.op[i], 1);
+                continue;
+            }
+            assert_unwritten(&r.op[i]);
+            reserve_fine(&r.op[i], RESERVE_GATED);
+            assert_int_equal(r.op[i].gate_why, why[kind]);
+        }
+        assert_int_equal(n, let[kind]);
+        assert_number(1, "SELECT version FROM chasqui_portals WHERE portal = 'acme'", "");
+        reserving_forget(&r);
+    }
+    exec_sql("DELETE FROM chasqui_portals", "");
 }
 
 STORE_TEST(test_reservations_with_one_that_the_database_refuses)
