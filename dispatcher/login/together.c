@@ -58,6 +58,7 @@ struct group {
 
 struct together {
     struct dispatcher *d;
+    struct together *next; /* of those left behind */
     struct line line[KINDS];
 };
 
@@ -149,13 +150,24 @@ struct together *together_new(struct dispatcher *d)
     return t;
 }
 
+/* With log-ins that waited at the end, whose owners take them back no more. Their memory goes with the process. */
+static struct together *left_behind;
+
 void together_destroy(struct together **tp)
 {
     struct together *t = *tp;
+    bool is_waiting = false;
     if (!t)
         return;
     *tp = NULL;
     loop_unhook(t->d->loop, before_sleep, t);
+    for (unsigned i = 0; i < KINDS; i++)
+        is_waiting |= t->line[i].n > 0;
+    if (is_waiting) {
+        t->next = left_behind;
+        left_behind = t;
+        return;
+    }
     for (unsigned i = 0; i < KINDS; i++)
         free(t->line[i].waiting);
     free(t);
