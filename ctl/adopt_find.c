@@ -54,8 +54,8 @@ static enum db_rc rows_read(struct db *db, uint64_t idle_s, struct finding *f)
     struct adopt_found *out = f->out;
     TRY(db_query(
         db,
-        "SELECT j.id, j.robot_worker_base_url FROM portal_jobs j JOIN (SELECT MAX(j.id) AS id FROM portal_jobs j WHERE " LARAVEL_OWN
-        " AND " LARAVEL_YOUNG
+        "SELECT j.id, j.robot_worker_base_url FROM portal_jobs j JOIN (SELECT MAX(j.id) AS id FROM portal_jobs j WHERE " LARAVEL_YOUNG
+        " AND " LARAVEL_OWN
         " GROUP BY j.company_id, j.portal) n ON n.id = j.id WHERE j.portal REGEXP '^[a-z0-9_]{1,64}$' AND NOT "
         "EXISTS (SELECT 1 FROM chasqui_sessions s FORCE INDEX (one_live) WHERE s.company_id = j.company_id AND s.portal = j.portal AND s.live = 1)",
         "u", idle_s));

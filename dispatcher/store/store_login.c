@@ -51,9 +51,9 @@ static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *th
     *there = false;
     TRY(db_query(
         db,
-        "SELECT j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
-        "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND " LARAVEL_OWN
-        " AND (? < 0 OR " LARAVEL_YOUNG ") ORDER BY j.id DESC LIMIT 1",
+        "SELECT STRAIGHT_JOIN j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
+        "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND (? < 0 OR " LARAVEL_YOUNG
+        ") AND " LARAVEL_OWN " ORDER BY j.id DESC LIMIT 1",
         "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (!db_next(db))
         return DB_OK;

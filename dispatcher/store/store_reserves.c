@@ -79,6 +79,18 @@ static void companies_of(const struct group *g, uint64_t *out)
         out[i] = g->one[i].op->company_id;
 }
 
+/* The companies of the i-th's portal, unless they were told with an earlier one: 0 then. */
+static unsigned portal_next(const struct group *g, unsigned i, bool is_done[RESERVES_MAX], uint64_t *out)
+{
+    unsigned n = 0;
+    for (unsigned k = i; k < g->n && !is_done[i]; k++)
+        if (strcmp(g->one[k].op->portal, g->one[i].op->portal) == 0) {
+            out[n++] = g->one[k].op->company_id;
+            is_done[k] = k != i;
+        }
+    return n;
+}
+
 /* ---- what is out of the ordinary ---------------------------------------------------------------------------- */
 
 /* Two of one company and portal, or of one job_uid: the second one finds the first one's job. */
@@ -129,27 +141,36 @@ static enum db_rc keys_look(struct db *db, struct group *g)
     return DB_OK;
 }
 
-/* Companies that have a session: a live one, or one that Laravel opened. */
-static enum db_rc sessions_look(struct db *db, struct group *g)
+/* The companies of a portal that have a session: a live one, or one that Laravel opened. With the portal the index of the live ones leads
+ * past all that have ended. */
+static enum db_rc sessions_look_in(struct db *db, struct group *g, const char *portal, const uint64_t *companies,
+                                   unsigned n)
 {
-    uint64_t companies[RESERVES_MAX];
-    if (!g->n)
-        return DB_OK;
-    companies_of(g, companies);
-    TRY(db_query_in_u64(db,
-                        "SELECT company_id, portal FROM chasqui_sessions WHERE company_id IN (%s) AND live = 1",
-                        companies, g->n, ""));
-    while (db_next(db))
-        out_with(g, db_u64(db, 0), db_str(db, 1, NULL));
     int64_t most_ms = g->one[0].op->laravel_max_age_ms;
     TRY(db_query_in_u64(
         db,
-        "SELECT DISTINCT j.company_id, j.portal FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
-        "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND " LARAVEL_OWN
-        " AND (? < 0 OR " LARAVEL_YOUNG ")",
-        companies, g->n, "ii", most_ms, most_ms / 1000));
+        "SELECT company_id FROM chasqui_sessions FORCE INDEX (one_live) WHERE company_id IN (%s) AND portal = ? AND live = 1",
+        companies, n, "s", portal));
     while (db_next(db))
-        out_with(g, db_u64(db, 0), db_str(db, 1, NULL));
+        out_with(g, db_u64(db, 0), portal);
+    TRY(db_query_in_u64(
+        db,
+        "SELECT STRAIGHT_JOIN DISTINCT j.company_id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
+        "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND j.portal = ? AND (? < 0 OR " LARAVEL_YOUNG
+        ") AND " LARAVEL_OWN,
+        companies, n, "sii", portal, most_ms, most_ms / 1000));
+    while (db_next(db))
+        out_with(g, db_u64(db, 0), portal);
+    return DB_OK;
+}
+
+static enum db_rc sessions_look(struct db *db, struct group *g)
+{
+    uint64_t companies[RESERVES_MAX];
+    bool is_done[RESERVES_MAX] = {false};
+    for (unsigned i = 0, n; i < g->n; i++)
+        if ((n = portal_next(g, i, is_done, companies)))
+            TRY(sessions_look_in(db, g, g->one[i].op->portal, companies, n));
     close_ranks(g);
     return DB_OK;
 }
