@@ -450,9 +450,12 @@ static bool take_back(struct worker *w)
 
 static void worker_ready(void *arg, uint32_t events)
 {
+    struct worker *w = arg;
     (void)events;
-    while (take_back(arg))
+    while (take_back(w))
         ;
+    if (!w->task) /* what made the pipe keeps its descriptor ready until it is asked once */
+        zsock_events(w->pipe);
 }
 
 /* The pipes' descriptors are edge-like: look once more before each sleep. */

@@ -359,7 +359,7 @@ STORE_TEST(test_what_a_hook_submits_is_answered_at_once)
 {
     struct hooked h = {.loop = loop_new(), .next = {.fn = hooked_due, .arg = &h}};
     struct pings p = {.loop = h.loop, .store = h.store = store_new(h.loop, &conf)};
-    ping_all(&p); /* each thread has answered once: a pipe that was never read has a descriptor that is ready */
+    ping_all(&p); /* each thread has answered once */
     loop_run(h.loop);
     loop_hook(h.loop, hooked_submit, &h);
     uint64_t began = clock_ms();
@@ -370,6 +370,33 @@ STORE_TEST(test_what_a_hook_submits_is_answered_at_once)
     loop_unhook(h.loop, hooked_submit, &h);
     store_destroy(&h.store);
     loop_destroy(&h.loop);
+}
+
+static bool turn_count(void *arg)
+{
+    ++*(unsigned *)arg;
+    return false;
+}
+
+static void idle_over(void *arg)
+{
+    loop_stop(arg);
+}
+
+/* Threads that have had no op yet do not keep the loop awake. */
+STORE_TEST(test_an_idle_store_sleeps)
+{
+    struct loop *l = loop_new();
+    struct loop_timer over = {.fn = idle_over, .arg = l};
+    struct store *s = store_new(l, &conf);
+    unsigned turns = 0;
+    loop_hook(l, turn_count, &turns);
+    loop_timer_in(l, &over, 300);
+    loop_run(l);
+    assert_true(turns < 50);
+    loop_unhook(l, turn_count, &turns);
+    store_destroy(&s);
+    loop_destroy(&l);
 }
 
 STORE_TEST(test_threads)
