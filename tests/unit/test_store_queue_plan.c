@@ -87,7 +87,7 @@ STORE_TEST(test_batches)
     /* Its items in an index, its last jobs, those that run, what holds it; and its robots' places, if the last one began more than 2 s
      * ago. */
     assert_rows(before, 1000 + 2 * 500 + 2 * 50 + 50 + 25, "the shape of a batch");
-    plan_check("store_batch");
+    explained("store_batch", false);
     buf_free(&shape.json);
     static const char *const states[] = {"", "failed", "queued"};
     for (unsigned i = 0; i < 3; i++) {
