@@ -41,9 +41,14 @@ static struct cost cost_since(struct cost before, unsigned n)
     return now;
 }
 
+static unsigned had_before; /* sessions of each company; 0 = none */
+
 static void cost_say(const char *what, bool is_adoption, unsigned held, struct cost c)
 {
-    print_message("%s, %u %s:", what, held, is_adoption ? "before it" : "places held");
+    char company[50] = "";
+    if (had_before)
+        snprintf(company, sizeof(company), ", of a company that had %u before", had_before);
+    print_message("%s%s, %u %s:", what, company, held, is_adoption ? "before it" : "places held");
     for (unsigned i = 0; i < COUNTERS; i++)
         print_message(" %s %.1f%s", counter_name[i], c.of[i], i + 1 < COUNTERS ? "," : "\n");
 }
@@ -122,6 +127,7 @@ static void farm_candidates(struct candidate *c, unsigned *n)
 
 static void farm_forget(void)
 {
+    had_before = 0;
     free(farm_held);
     farm_held = NULL;
     assert_int_equal(reset(NULL), 0);
@@ -141,6 +147,7 @@ static void purge_wait(void)
 /* Each company of 101 to 300 has had `ended` sessions before: their jobs are in Laravel's table. */
 static void old_companies_make(unsigned ended)
 {
+    had_before = ended;
     exec_sql(
         "INSERT INTO portal_jobs (id, job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, updated_at) "
         "SELECT 500000 + s.seq, CONCAT('o-', s.seq), 101 + s.seq % 200, 'acme', 'acme.login', 'done', 'http://f1.test', CONCAT('o-', s.seq), NOW() - "
