@@ -138,12 +138,14 @@ static void fill_event(void *arg, unsigned row, struct db_cell *cells)
     cells[10].data = one->attempt.message[0] ? one->attempt.message : NULL;
 }
 
+/* Of few leases the server would rather read all, and wait for those that others have locked. */
 static enum db_rc leases_end(struct db *db, const struct outcome *o)
 {
     uint64_t jobs[LOGINS_DONE_MAX];
     for (unsigned i = 0; i < o->n; i++)
         jobs[i] = o->held[i]->job_id;
-    return db_exec_in_u64(db, "DELETE FROM chasqui_leases WHERE job_id IN (%s)", jobs, o->n, "");
+    return db_exec_in_u64(db, "DELETE l FROM chasqui_leases l FORCE INDEX (PRIMARY) WHERE l.job_id IN (%s)", jobs,
+                          o->n, "");
 }
 
 struct items { /* of those that were queued */
@@ -174,9 +176,10 @@ static enum db_rc params_erase(struct db *db, const struct outcome *o)
     for (unsigned i = 0; i < o->n; i++)
         if (!o->held[i]->item.batch_id)
             jobs[n++] = o->held[i]->job_id;
-    return n ? db_exec_in_u64(db,
-                              "UPDATE chasqui_jobs SET params = NULL WHERE job_id IN (%s) AND params IS NOT NULL",
-                              jobs, n, "")
+    return n ? db_exec_in_u64(
+                   db,
+                   "UPDATE chasqui_jobs FORCE INDEX (PRIMARY) SET params = NULL WHERE job_id IN (%s) AND params IS NOT NULL",
+                   jobs, n, "")
              : DB_OK;
 }
 

@@ -383,7 +383,7 @@ void store_activity(struct db *db, void *arg)
         !db ? DB_GONE
             : db_exec_in_u64(
                   db,
-                  "UPDATE chasqui_sessions SET last_activity_at = NOW(6) WHERE id IN (%s) AND state = 'active'",
+                  "UPDATE chasqui_sessions FORCE INDEX (PRIMARY) SET last_activity_at = NOW(6) WHERE id IN (%s) AND state = 'active'",
                   op->ref, op->n, ""));
 }
 
