@@ -48,7 +48,7 @@ static uint32_t url_note(struct finding *f, const char *text, uint64_t job_id)
     return at;
 }
 
-/* A portal must be one that we can name. */
+/* Company and portal must be such that we can name them. */
 static enum db_rc rows_read(struct db *db, uint64_t idle_s, struct finding *f)
 {
     struct adopt_found *out = f->out;
@@ -56,7 +56,7 @@ static enum db_rc rows_read(struct db *db, uint64_t idle_s, struct finding *f)
         db,
         "SELECT j.id, j.robot_worker_base_url FROM portal_jobs j JOIN (SELECT MAX(j.id) AS id FROM portal_jobs j WHERE " LARAVEL_YOUNG
         " AND " LARAVEL_OWN
-        " GROUP BY j.company_id, j.portal) n ON n.id = j.id WHERE j.portal REGEXP '^[a-z0-9_]{1,64}$' AND NOT "
+        " GROUP BY j.company_id, j.portal) n ON n.id = j.id WHERE j.company_id > 0 AND j.portal REGEXP '^[a-z0-9_]{1,64}$' AND NOT "
         "EXISTS (SELECT 1 FROM chasqui_sessions s FORCE INDEX (one_live) WHERE s.company_id = j.company_id AND s.portal = j.portal AND s.live = 1)",
         "u", idle_s));
     while (db_next(db)) {

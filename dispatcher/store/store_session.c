@@ -9,6 +9,7 @@
  */
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_place.h"
+#include "dispatcher/store/store_refusal.h"
 #include "dispatcher/store/store_sql.h"
 
 #include <stdio.h>
@@ -296,6 +297,16 @@ static enum db_rc close_audit(struct db *db, const struct store_close_end *op)
     return rc;
 }
 
+/* A row of Laravel's that says `running` is done when its session is closed: nobody else ends it. */
+static enum db_rc adopted_row_end(struct db *db, const struct store_close_end *op)
+{
+    TRY(db_query(db,
+                 "SELECT 1 FROM chasqui_sessions s JOIN portal_jobs j ON " PORTAL_ROW(
+                     "s") " WHERE s.id = ? AND s.adopted = 1 AND j.status = {running}",
+                 "u", op->session_ref));
+    return db_next(db) ? job_end_write(db, op->job_id, &(struct job_end){"done", NULL, NULL}) : DB_OK;
+}
+
 static enum db_rc close_end_tx(struct db *db, void *arg)
 {
     struct store_close_end *op = arg;
@@ -310,8 +321,10 @@ static enum db_rc close_end_tx(struct db *db, void *arg)
                        "u", op->session_ref);
     TRY(session_close_row(db, "end", op->session_ref, op->to, op->reason, op->place));
     TRY(job_session_lost(db, op->job_id, op->to, op->reason));
-    if (op->to == SESSION_CLOSED)
+    if (op->to == SESSION_CLOSED) {
+        TRY(adopted_row_end(db, op));
         TRY(event_add(db, op->job_id, "session_closed", NULL, NULL, op->reason));
+    }
     return close_audit(db, op);
 }
 

@@ -38,6 +38,10 @@ def test_laravels_sessions_are_taken_in_at_once(desk):
     fill(desk, 10, first=30001, age_s=4000)
     fill(desk, 10, first=30101, status="'failed'")
     fill(desk, 10, first=30201, robot_session_id="NULL")
+    fill(desk, 1, first=30301, company_id="0")
+    fill(desk, 2, "", first=30401)
+    for n, bad in enumerate(("a b", "a/b", "a%%b", "a?b", "a#b", r"a\\b", "a\tb", "ñ", ".", "..")):
+        fill(desk, 1, first=30501 + n, robot_session_id=f"'{bad}'")
     # A company's newest row is its session.
     fill(desk, 1, first=7, age_s=5, robot_session_id="'newer'", job_uid="'NEWER'")
     told = desk.ctl_json("adopt", "--preview")
@@ -64,6 +68,16 @@ def test_laravels_sessions_are_taken_in_at_once(desk):
     assert "30 sessions of Laravel are adopted, 20 of them" in desk.ctl("adopt").stdout
     healthy, told = desk.doctor()
     assert healthy, told
+
+
+def test_each_character_that_a_caller_can_name_is_taken(desk):
+    good = {chr(c) for c in range(0x21, 0x7F)} - set("/\\%?#.")
+    with desk.database.connect() as connection, connection.cursor() as cursor:
+        for n, one in enumerate(sorted(good)):
+            cursor.execute("INSERT INTO portal_jobs (job_uid, company_id, portal, action, status, robot_worker_base_url, robot_session_id, created_at, updated_at) "
+                           "VALUES (%s, %s, 'sunat', 'sunat.menu_sol_login', 'done', 'http://10.0.0.7:9001', %s, NOW(), NOW())", (f"U{n}", n + 1, f"{n}{one}"))  # fmt: skip
+        connection.commit()
+    assert desk.ctl_json("adopt")["adopted"] == len(good) == 88
 
 
 def test_what_is_held_already_is_not_read(desk):

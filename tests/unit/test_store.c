@@ -524,6 +524,25 @@ STORE_TEST(test_close)
     assert_number(0, "SELECT COUNT(*) FROM chasqui_leases", "");
 }
 
+STORE_TEST(test_laravels_row_is_done_when_its_session_is_closed)
+{
+    struct store_adopt op = {
+        .job_id = laravel_make(1, BASE(1), "lar-1", 1), .asked = "lar-1", .robot_id = robot[1]};
+    exec_sql("UPDATE portal_jobs SET status = 'running' WHERE id = ?", "u", op.job_id);
+    run_fine(store_adopt, &op);
+    assert_true(op.adopted);
+    assert_job(op.job_id, "running", "(null)");
+    struct store_close_begin begin = {.session_ref = op.row.ref, .epoch = op.row.epoch, .lease = lease_make()};
+    run_fine(store_close_begin, &begin);
+    struct store_close_end end = {
+        .job_id = op.job_id, .session_ref = op.row.ref, .to = SESSION_CLOSED, .reason = "client"};
+    memcpy(end.token, begin.lease.token, sizeof(end.token));
+    run_fine(store_close_end, &end);
+    assert_session(op.row.ref, "closed", "client", 0, 0);
+    assert_job(op.job_id, "done", "(null)");
+    assert_number(1, "SELECT COUNT(*) FROM portal_jobs WHERE finished_at IS NOT NULL", "");
+}
+
 STORE_TEST(test_session_end_compares)
 {
     struct session_row row = session_make(1, 1, "s-1");
