@@ -18,7 +18,7 @@
 
 struct held {                     /* the first session of a company and portal, on some robot */
     char whose[PORTAL_ROOM + 24]; /* its name in held_by */
-    char robot[NAME_ROOM];
+    char robot[NAME_ROOM], session_id[SESSION_ID_ROOM];
 };
 
 struct visit {
@@ -53,7 +53,7 @@ static void finding(struct visit *v, const char *level, const char *check, const
 
 static void held_add(struct visit *v, const struct robot *robot, const struct jv *entry)
 {
-    const char *portal = jv_str(jv_get(entry, "portal"));
+    const char *portal = jv_str(jv_get(entry, "portal")), *id = jv_str(jv_get(entry, "session_id"));
     int64_t company_id;
     char whose[sizeof(((struct held *)0)->whose)];
     if (!jv_int(jv_get(entry, "company_id"), &company_id) || !portal || strlen(portal) >= PORTAL_ROOM)
@@ -61,15 +61,18 @@ static void held_add(struct visit *v, const struct robot *robot, const struct jv
     snprintf(whose, sizeof(whose), "%lld %s", (long long)company_id, portal);
     uint32_t at = names_find(&v->held_by, whose);
     if (at != NAMES_NONE) {
-        finding(v, "note", "two_sessions_on_robots",
-                "wait for reconciliation; if it stays, close one with: chasqui sessions close ID",
-                "company %lld has sessions of %s on %s and on %s", (long long)company_id, portal,
-                v->held[at]->robot, robot->name);
+        finding(
+            v, "note", "two_sessions_on_robots",
+            "wait for reconciliation, which closes what Chasqui has given up; what stays was opened by somebody else, and is "
+            "closed at its robot: DELETE /sessions/ID",
+            "company %lld has sessions of %s on %s (%s) and on %s (%s)", (long long)company_id, portal,
+            v->held[at]->robot, v->held[at]->session_id, robot->name, id ? id : "?");
         return;
     }
     struct held *h = xcalloc(1, sizeof(*h));
     strcpy(h->whose, whose);
     strcpy(h->robot, robot->name);
+    snprintf(h->session_id, sizeof(h->session_id), "%s", id ? id : "?");
     v->held = xrealloc(v->held, (v->n_held + 1) * sizeof(h));
     v->held[v->n_held] = h;
     names_add(&v->held_by, h->whose, v->n_held++);
