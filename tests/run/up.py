@@ -262,8 +262,10 @@ class Whole:
             viewer = () if self.own_robots else ("--viewer-url", url if self.with_chromium else "https://viewer.example")
             self.ctl("worker", "add", name, "--base-url", url, *viewer)
         for url, name in by_url.items():
-            if url not in {told.rstrip("/") for told in robots.values()} and name not in robots:
+            is_ours = name in robots or url in {told.rstrip("/") for told in robots.values()}
+            if not is_ours and known[name]["wanted"] == "active":
                 self.ctl("worker", "drain", name)
+                say(f"robot {name} is of another run and gets no new log-ins; to use it: chasqui worker resume {name}")
 
     # --- the programs
 
