@@ -422,7 +422,8 @@ struct fleet_count fleet_count(const struct broker *b)
         n.down += is_active && r->health.verdict == VERDICT_DOWN;
         n.unknown += is_active && r->health.verdict == VERDICT_UNKNOWN;
         if (r->places.as_of_ms && is_active && r->health.verdict != VERDICT_DOWN) {
-            n.used += r->places.used;
+            bool is_above = r->places.used > r->places.total; /* taken in so: takes no place of another robot */
+            n.used += is_above ? r->places.total : r->places.used;
             n.total += r->places.total;
             if (r->places.total - r->places.kept_back > r->places.used)
                 n.open_to_queue += r->places.total - r->places.kept_back - r->places.used;

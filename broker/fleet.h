@@ -12,7 +12,7 @@ struct queue_sum { /* the dispatchers' counts at the durable queue since we knew
 };
 struct fleet_count { /* of robots */
     unsigned all, active, draining, up, suspect, down, unknown;
-    int64_t used, total;   /* places of active robots; -1 = unknown */
+    int64_t used, total;   /* places of active robots, without what one holds above its capacity; -1 = unknown */
     int64_t open_to_queue; /* free places not reserved for interactive log-ins */
     int64_t abandoned;
 };

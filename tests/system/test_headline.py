@@ -80,6 +80,33 @@ def test_a_summary_is_as_old_as_it_says(broker, make_dispatcher):  # noqa: F811
     assert 7.9 <= now["queue"]["oldest_age_s"] < 12
 
 
+def robots_hold(**held):
+    """A summary with nothing that waits; robot="used/total"."""
+    rows = [{"name": name, "used": int(of.split("/")[0]), "total": int(of.split("/")[1]), "abandoned": 0} for name, of in held.items()]
+    return says(json.dumps(summary(held={}, queue={**summary()["queue"], "ready": []}, robots=rows)).encode())
+
+
+def test_what_is_above_capacity_takes_no_place_of_others(broker, make_dispatcher):  # noqa: F811
+    """Sessions that were taken in above a robot's capacity leave the free places of others free."""
+    one = make_dispatcher(broker, name="d1", on={"OPS_SUMMARY": robots_hold(r1="7/10", r2="6/10", r3="216/30", r4="17/30", r5="358/310")})
+    api = Api(broker.ops_url, SECRET)
+
+    def told():
+        return api.get("/api/v1/ops/stats").expect(200).json
+
+    wait_until(lambda: told()["places"], 8)
+    until = time.monotonic() + 7
+    while time.monotonic() < until:
+        now = told()
+        assert [row["text"] for row in now["words"] if row["code"] in FULL] == [], "r1, r2 and r4 have places"
+        time.sleep(0.5)
+    assert {key: now["places"][key] for key in ("used", "total", "free")} == {"used": 370, "total": 390, "free": 20}
+    assert {row["name"]: (row["places_used"], row["places_total"]) for row in now["robots"]}["r5"] == (358, 310)
+    one.on["OPS_SUMMARY"] = robots_hold(r1="10/10", r2="10/10", r3="216/30", r4="30/30", r5="358/310")
+    full = wait_until(lambda: [row["text"] for row in told()["words"] if row["code"] in FULL], 15)
+    assert full == ["All 390 places are taken."]
+
+
 def looks(system, until, timeout):
     """Looks each 0.3 s, at all that is said, until `until` holds: the answers."""
     seen, end = [], time.monotonic() + timeout
