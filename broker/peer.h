@@ -57,7 +57,7 @@ const char *node_left_why(const char *kind);
 
 struct at_limit {
     char kind[16], who[65]; /* "robot", "company" or "token"; its name or id */
-    unsigned in_flight, waiting;
+    unsigned limit, waiting;
 };
 void peers_each_at_limit(const struct broker *b, void (*fn)(void *arg, const struct at_limit *one), void *arg);
 /* Why no dispatcher has a database that takes writes: "read_only", "hung" or "gone", and a text. A read-only

@@ -134,8 +134,8 @@ void peers_each_at_limit(const struct broker *b, void (*fn)(void *arg, const str
     for (const struct peer *p = b->peers->list; p; p = p->next)
         for (const char *at = p->at_limit; peer_is_usable(p) && *at; at += *at == ',') {
             struct at_limit one;
-            if (sscanf(at, "%15[a-z]:%64[^:,]:%*15[a-z]:%u:%*u:%u", one.kind, one.who, &one.in_flight,
-                       &one.waiting) == 4)
+            if (sscanf(at, "%15[a-z]:%64[^:,]:%*15[a-z]:%*u:%u:%u", one.kind, one.who, &one.limit, &one.waiting) ==
+                4)
                 fn(arg, &one);
             at += strcspn(at, ",");
         }

@@ -27,6 +27,7 @@
 
 #define ROWS_MAX 100
 #define ROBOTS_NAMED_MAX 5 /* more of them that are down are only counted */
+#define SINGLE_MAX 3       /* more companies or tokens at their limit are one sentence, which names so many */
 #define STALE_MS 15000
 #define OLD_MS 60000
 #define SPARE 10 /* the places were all taken, and at most one in so many is not now: that goes on being said */
@@ -122,7 +123,7 @@ static void broker_lost_one(void *arg, const char *endpoint)
     r->m = peers_count(t->b).usable;
 }
 
-/* Said once, with the sums over dispatchers. */
+/* Said once, with the sums over dispatchers: of limits, since what reached one lately may have left it again. */
 static void at_limit_one(void *arg, const struct at_limit *one)
 {
     struct told *t = arg;
@@ -131,8 +132,19 @@ static void at_limit_one(void *arg, const struct at_limit *one)
                                                          : WORD_TOKEN_AT_LIMIT;
     struct row *r = row_of(t, word, one->who);
     r = r ? r : say(t, word, one->who, 0);
-    r->n += one->in_flight;
+    r->n += one->limit;
     r->m += one->waiting;
+}
+
+static void limits_look(struct told *t)
+{
+    static const enum word waiting[WORD_COUNT] = {[WORD_ROBOT_AT_LIMIT] = WORD_ROBOT_AT_LIMIT_WAITING,
+                                                  [WORD_COMPANY_AT_LIMIT] = WORD_COMPANY_AT_LIMIT_WAITING,
+                                                  [WORD_TOKEN_AT_LIMIT] = WORD_TOKEN_AT_LIMIT_WAITING};
+    peers_each_at_limit(t->b, at_limit_one, t);
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->row[i].m > 0 && waiting[t->row[i].word])
+            t->row[i].word = waiting[t->row[i].word];
 }
 
 /* Said once each, with the sums over dispatchers. */
@@ -217,7 +229,7 @@ static void dispatchers_look(struct told *t)
     if (peers_twice(t->b))
         say(t, WORD_NAME_TWICE, peers_twice(t->b), 0);
     peers_each_broker_lost(t->b, broker_lost_one, t);
-    peers_each_at_limit(t->b, at_limit_one, t);
+    limits_look(t);
 }
 
 /* ---- healthd and robots ------------------------------------------------------------------------------------- */
@@ -496,14 +508,19 @@ static bool flutters(enum word word)
     return false;
 }
 
-/* The sentences of how full it is are one to headline.c: each may take another's turn at once. */
+/* The sentences of one thing are one to headline.c: each may take another's turn at once. */
 static enum word kind_of(enum word word)
 {
-    static const enum word those[] = {WORD_PLACES_KEPT, WORD_PLACES_FULL_WAITING, WORD_PLACES_NEARLY,
-                                      WORD_PLACES_BARELY};
+    static const enum word those[][2] = {{WORD_PLACES_KEPT, WORD_PLACES_FULL},
+                                         {WORD_PLACES_FULL_WAITING, WORD_PLACES_FULL},
+                                         {WORD_PLACES_NEARLY, WORD_PLACES_FULL},
+                                         {WORD_PLACES_BARELY, WORD_PLACES_FULL},
+                                         {WORD_ROBOT_AT_LIMIT_WAITING, WORD_ROBOT_AT_LIMIT},
+                                         {WORD_COMPANY_AT_LIMIT_WAITING, WORD_COMPANY_AT_LIMIT},
+                                         {WORD_TOKEN_AT_LIMIT_WAITING, WORD_TOKEN_AT_LIMIT}};
     for (unsigned i = 0; i < sizeof those / sizeof those[0]; i++)
-        if (those[i] == word)
-            return WORD_PLACES_FULL;
+        if (those[i][0] == word)
+            return those[i][1];
     return word;
 }
 
@@ -537,6 +554,50 @@ static void settle(struct told *t)
         }
 }
 
+static int most_waiting_first(const void *a, const void *b)
+{
+    const struct row *x = *(const struct row *const *)a, *y = *(const struct row *const *)b;
+    return x->m != y->m ? (x->m < y->m) - (x->m > y->m) : (x->n < y->n) - (x->n > y->n);
+}
+
+static void worst_named(struct row *whole, const struct row **those, unsigned n)
+{
+    qsort(those, n, sizeof *those, most_waiting_first);
+    for (unsigned i = 0; i < SINGLE_MAX; i++) {
+        size_t at = strlen(whole->why);
+        snprintf(whole->why + at, sizeof whole->why - at, "%s%s", i ? ", " : "", those[i]->who);
+    }
+    whole->n = n;
+}
+
+/* More than a few of a kind are one sentence, and so they are for a while after they were more: an alert for each
+ * would come and go with each. */
+static void many_are_one(struct told *t, enum word kind, enum word many)
+{
+    const struct row *those[ROWS_MAX], *was = row_of(t, many, "");
+    struct row whole = {.word = many, .past_ms = INT64_MAX};
+    unsigned n = 0, left = 0;
+    for (unsigned i = 0; i < t->n; i++)
+        if (kind_of(t->row[i].word) == kind) {
+            those[n++] = &t->row[i];
+            if (t->row[i].past_ms < whole.past_ms)
+                whole.past_ms = t->row[i].past_ms;
+        }
+    if (n <= SINGLE_MAX && !was)
+        return;
+    if (n > SINGLE_MAX)
+        worst_named(&whole, those, n);
+    else
+        whole = *was;
+    if (!whole.past_ms)
+        headline_holds(t->b->headline, many, "", &whole);
+    for (unsigned i = 0; i < t->n; i++)
+        if (kind_of(t->row[i].word) != kind && t->row[i].word != many)
+            t->row[left++] = t->row[i];
+    t->row[left++] = whole;
+    t->n = left;
+}
+
 static struct told *look_at_all(const struct broker *b)
 {
     struct told *t = xcalloc(1, sizeof *t);
@@ -550,6 +611,8 @@ static struct told *look_at_all(const struct broker *b)
     processes_look(t);
     alerts_each_failing(b, unsent_one, t);
     settle(t);
+    many_are_one(t, WORD_COMPANY_AT_LIMIT, WORD_COMPANIES_AT_LIMIT);
+    many_are_one(t, WORD_TOKEN_AT_LIMIT, WORD_TOKENS_AT_LIMIT);
     qsort(t->row, t->n, sizeof *t->row, worst_first);
     return t;
 }

@@ -88,7 +88,7 @@ class Scripted(FakeDispatcher):
         self.seen, self.held = [], []
         self.silent = self.ended = False
         self.seq = self.answered = 1
-        self.database_ok, self.draining = True, False
+        self.database_ok, self.draining, self.at_limit = True, False, ""
         self.orders = queue.SimpleQueue()
         try:
             self.greet()
@@ -103,7 +103,8 @@ class Scripted(FakeDispatcher):
         self.socket.send_multipart([*frames, payload] if payload else frames)
 
     def ping(self):
-        self.send("PING", seq=self.seq, incarnation=self.incarnation, limits=self.limits(), database_ok=self.database_ok, draining=self.draining)
+        self.send("PING", seq=self.seq, incarnation=self.incarnation, limits=self.limits(), database_ok=self.database_ok, draining=self.draining,
+                  at_limit=self.at_limit)  # fmt: skip
 
     def serve(self):
         pinged = 0.0

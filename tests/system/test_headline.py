@@ -107,6 +107,35 @@ def test_what_is_above_capacity_takes_no_place_of_others(broker, make_dispatcher
     assert full == ["All 390 places are taken."]
 
 
+@pytest.mark.long(50)
+def test_many_at_their_limit_are_one(broker, make_dispatcher):  # noqa: F811
+    """Each of a few is said, with its limit even when none of its calls is left; many are one alert."""
+    one = make_dispatcher(broker, name="d1")
+    api = Api(broker.ops_url, SECRET)
+
+    def told(*kinds):
+        return [row for row in api.get("/api/v1/ops/stats").expect(200).json["words"] if any(kind in row["code"] for kind in kinds)]
+
+    one.at_limit = "company:901:interactive:0:16:0,company:902:interactive:16:16:3,token:1:interactive:0:4:0"
+    wait_until(lambda: len(told("at_limit")) == 3, 10)
+    assert {row["text"] for row in told("at_limit")} == {
+        "Company 901 has had 16 calls in flight, as many as it may have.",
+        "Company 902 has had 16 calls in flight, as many as it may have; 3 wait.",
+        "Token 1 has had 4 questions at the database, as many as it may have.",
+    }
+    one.at_limit = ",".join(f"company:{901 + n}:login:16:16:{n}" for n in range(8)) + ",token:1:batch:4:4:0"
+    many = "8 companies have had as many calls in flight as they may have; among them {}."
+    wait_until(lambda: [row["text"] for row in told("compan")] == [many.format("908, 907, 906")], 10)
+    assert [row["who"] for row in told("compan")] == [None] and len(told("token_at_limit")) == 1
+    one.at_limit = "company:901:login:16:16:1"
+    until = time.monotonic() + 25
+    while time.monotonic() < until:
+        assert [row["code"] for row in told("compan")] == ["companies_at_limit"], "few are not many alerts a moment after they were many"
+        time.sleep(0.5)
+    assert re.match(r"Until \d+ s ago: 8 companies have had ", told("compan")[0]["text"])
+    wait_until(lambda: [row["text"] for row in told("compan")] == ["Company 901 has had 16 calls in flight, as many as it may have; 1 waits."], 25)
+
+
 def looks(system, until, timeout):
     """Looks each 0.3 s, at all that is said, until `until` holds: the answers."""
     seen, end = [], time.monotonic() + timeout
