@@ -31,6 +31,7 @@ struct entry { /* a request on its way to a reserved place */
     struct login *login;
     struct buf sealed;
     bool force_new;
+    uint64_t old_ref; /* the session that force_new closes; 0 = none was found yet */
     bool was_planned; /* a plan for the sessions of a dead robot was requested */
     struct store_reserve *op;
 };
@@ -96,8 +97,11 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
 {
     struct entry *e = arg;
     (void)d;
-    if (!error || error == ERR_WRONG_STATE)
+    if (!error) {
+        e->force_new = false;
         reserve(e);
+    } else if (error == ERR_WRONG_STATE) /* somebody else closes it, whose robot may not confirm that */
+        wait_for_close(e);
     else if (error == ERR_LOGIN_IN_PROGRESS)
         entry_refuse(e, error, "A round of a batch works in the company's session.", job_extra(row->job_id, NULL));
     else
@@ -131,8 +135,13 @@ static void reused(struct entry *e, const struct session_row *row)
         robot_down(e, row);
         return;
     }
-    if (e->force_new) {
+    if (e->force_new && e->old_ref && e->old_ref != row->ref) { /* the old one was closed, and this one is new */
         e->force_new = false;
+        reserve(e);
+        return;
+    }
+    if (e->force_new) {
+        e->old_ref = row->ref;
         close_session(l->d, row, SESSION_CLOSED, "force_new", r, false, NULL, forced_close_done, e);
         return;
     }

@@ -24,6 +24,7 @@
 struct entry {
     struct dispatcher *d;
     uint64_t key;
+    uint64_t old_ref; /* the session that force_new closes; 0 = none was found yet */
     struct buf sealed;
     struct store_enqueue op;
 };
@@ -46,8 +47,10 @@ static void forced_close_done(struct dispatcher *d, void *arg, enum err error, c
         entry_free(e);
         return;
     }
-    if (!error || error == ERR_WRONG_STATE) {
-        e->op.force_new = false;
+    /* Wrong state: somebody else closes it, whose robot may not confirm that. */
+    if (!error || (error == ERR_WRONG_STATE && r && request_left_ms(d, r) > 0)) {
+        if (!error)
+            e->op.force_new = false;
         store_submit(d->store, store_enqueue, &e->op, enqueued, e);
         return;
     }
@@ -68,6 +71,12 @@ static void enqueued(void *arg, void *op_arg)
     if (r)
         bulkhead_database_left(d, r);
     if (op->rc == STORE_OK && op->outcome == ENQUEUE_REUSED && op->force_new) {
+        if (e->old_ref && e->old_ref != op->row.ref) { /* the old one was closed, and this one is new */
+            op->force_new = false;
+            store_submit(d->store, store_enqueue, op, enqueued, e);
+            return;
+        }
+        e->old_ref = op->row.ref;
         close_session(d, &op->row, SESSION_CLOSED, "force_new", r, false, NULL, forced_close_done, e);
         return;
     }

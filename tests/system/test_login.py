@@ -88,6 +88,21 @@ def test_force_new_with_an_unconfirmed_close_changes_nothing(system):
     system.api.list(first).expect(200)
 
 
+def test_force_new_side_by_side_with_unconfirmed_closes_changes_nothing(make_system):
+    """Who meets another's close, which is then not confirmed, closes by itself: the old session is nobody's answer."""
+    system = make_system(dispatchers=2)
+    first = system.api.login(6)
+    system.robot.behave("delete", "reset")
+    answers = together([lambda: system.api.execute(6, params=LOGIN, force_new=True)] * 12)
+    assert {(one.status, one.error) for one in answers} == {(502, "robot_unreachable")}
+    system.robot.behave_well()
+    system.api.list(first).expect(200)
+    answers = together([lambda: system.api.execute(6, params=LOGIN, force_new=True)] * 12)
+    told = {one.json.get("session_id") for one in answers if one.status == 200}
+    assert told and first not in told and {one.error for one in answers if one.status != 200} <= {"login_in_progress"}
+    assert system.portal.violations() == []
+
+
 def test_placing_by_fewest_sessions_for_the_capacity(make_system):
     system = make_system(robots=0, ready=False, dispatchers=3)
     system.add_robot("small", capacity=5)
