@@ -41,6 +41,7 @@ struct dispatcher {
     bool draining;
     const struct news *news;  /* news.h */
     uint64_t robots_revision; /* of the registry of robots that we know, 0 = none yet; written by robots.c */
+    bool robots_asked;        /* the first look at that registry has succeeded or failed; written by robots.c */
 
     /* each owned by its file, opaque elsewhere */
     struct peers *peers;

@@ -217,6 +217,10 @@ static void reloaded(void *arg, void *op_arg)
         take_over(d, op);
     free(op->robot);
     free(op);
+    if (!d->robots_asked) {
+        d->robots_asked = true;
+        peers_ping(d);
+    }
 }
 
 void robots_reload(struct dispatcher *d)

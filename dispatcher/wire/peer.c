@@ -26,6 +26,8 @@
 #define LOST_TEXT_MAX 300 /* of PING */
 #define START_MS 3000     /* until then a broker never seen may still be starting */
 
+#define FIRST_LOOK_MS 2000 /* a database that has not answered by then is away, and requests are told so */
+
 #define NAMED_MAX 64 /* brokers by name, over all names */
 
 struct peer { /* a slot: free while endpoint is "" */
@@ -105,10 +107,16 @@ static bool turn_end(void *arg)
     return false;
 }
 
+/* Until the robots were looked at, requests stay at the broker: there they wait, here they would be refused. */
+static bool takes_requests(const struct dispatcher *d)
+{
+    return !d->draining && (d->robots_asked || clock_ms() >= d->peers->started_ms + FIRST_LOOK_MS);
+}
+
 static void limits_fill(struct peer *p, uint64_t out[LANE_COUNT])
 {
     for (unsigned i = 0; i < LANE_COUNT; i++) {
-        if (!p->d->draining &&
+        if (takes_requests(p->d) &&
             p->told[i] < p->finished[i] + p->d->peers->window) /* a reduced window takes effect as requests end */
             p->told[i] = p->finished[i] + p->d->peers->window;
         out[i] = p->told[i];
@@ -533,6 +541,13 @@ static void tick_due(void *arg)
     struct dispatcher *d = arg;
     peers_tick(d);
     loop_timer_in(d->loop, &d->peers->timer, PROTO_PING_MS);
+}
+
+void peers_ping(struct dispatcher *d)
+{
+    for (unsigned i = 0; i < d->peers->n; i++)
+        if (d->peers->peer[i].known)
+            ping_send(&d->peers->peer[i]);
 }
 
 void peers_send_all(struct dispatcher *d, const struct msg *m)

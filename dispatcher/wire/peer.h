@@ -8,6 +8,7 @@
 struct peers *peers_new(struct dispatcher *d);
 void peers_destroy(struct peers **pp);
 void peers_bye(struct dispatcher *d, const char *reason);
+void peers_ping(struct dispatcher *d); /* now: its credit or its word on the database has changed */
 void peers_event(struct dispatcher *d, const char *kind, uint64_t id, uint64_t company_id,
                  const char *state); /* to all brokers */
 void peers_wake(struct dispatcher *d, const char *what);

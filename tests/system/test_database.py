@@ -212,3 +212,46 @@ def test_no_statement_can_be_prepared(make_system, mariadb):
     system.api.list(session).expect(200)
     wait_until(lambda: "database_statements" not in codes(system), 90, "it is over")
     assert all(one.alive() for one in system.dispatchers)
+
+
+@pytest.fixture
+def started_again(make_system, mariadb, proxy):
+    """A dispatcher is killed and starts again, while a log-in waits at the broker. Answers the log-in, and how long it took since then."""
+    system = through(make_system, mariadb, proxy)
+    system.api.login(1)
+
+    def run(company, before):
+        system.dispatcher.kill9()
+        wait_until(lambda: not system.ready(), 2, "the broker has noticed", every=0.01)
+        before()
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(system.api.execute, company, params=LOGIN, headers={"X-Deadline-Ms": "8000"})
+            time.sleep(0.1)
+            began = time.monotonic()
+            system.dispatcher.start()
+            return waiting.result(), time.monotonic() - began
+
+    return run
+
+
+def test_a_dispatcher_that_starts_takes_requests_once_it_knows_the_robots(started_again, proxy):
+    """Until then they wait at the broker: the database is not away."""
+    answer, _ = started_again(2, lambda: proxy.inject("FROM chasqui_revision", do="late", late_s=0.5))
+    answer.expect(200)
+
+
+@pytest.mark.parametrize("how", ["refuses", "hangs"])
+def test_a_dispatcher_that_starts_without_a_database_says_so_soon(started_again, proxy, how):
+    def away():
+        if how == "hangs":
+            proxy.hang()
+            return
+        proxy.refuse = True
+        proxy.cut()
+
+    try:
+        answer, took = started_again(3, away)
+        answer.expect(503, "database_unavailable")
+        assert took < (4 if how == "hangs" else 2), took
+    finally:
+        proxy.refuse = False
