@@ -103,6 +103,16 @@ def test_force_new_side_by_side_with_unconfirmed_closes_changes_nothing(make_sys
     assert system.portal.violations() == []
 
 
+def test_queued_force_new_side_by_side_is_not_answered_with_the_old_session(make_system):
+    system = make_system(dispatchers=2)
+    system.api.login(6)
+    system.robot.behave("delete", "reset")
+    body = {"company_id": 6, "portal": "sunat", "action": "sunat.menu_sol_login", "params": LOGIN, "force_new": True}
+    for _ in range(4):
+        answers = together([lambda: system.api.post("/api/v1/app/jobs/execute", body, headers={"Prefer": "respond-async"})] * 16)
+        assert {(one.status, one.error) for one in answers} <= {(202, None), (502, "robot_unreachable")}
+
+
 def test_placing_by_fewest_sessions_for_the_capacity(make_system):
     system = make_system(robots=0, ready=False, dispatchers=3)
     system.add_robot("small", capacity=5)
