@@ -157,7 +157,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUNS ?= 50000
 PYTEST ?= /usr/bin/python3 -m pytest -q
 # System and browser tests run beside each other: they wait more than they compute. TEST_JOBS=0 runs them one after another.
-TEST_JOBS ?= $(shell expr $$(nproc) + 2)
+TEST_JOBS ?= $(shell expr $$(nproc) + 3)
 BESIDE = -n $(TEST_JOBS) --dist loadgroup
 TESTS ?= # of check-system, check-browser, check-pytest: all
 
