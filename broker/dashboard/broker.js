@@ -71,7 +71,15 @@ export function read(json) {
 /* path below /api/v1/ops; undefined and empty query members are left out. */
 export async function ask(path, query = {}) {
     const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
-    return guarded('GET', 'api/v1/ops' + path + (given.length ? '?' + new URLSearchParams(given) : ''));
+    const target = 'api/v1/ops' + path + (given.length ? '?' + new URLSearchParams(given) : '');
+    try {
+        return await guarded('GET', target);
+    } catch (why) {
+        if (why.status)
+            throw why;
+    }
+    await new Promise(done => setTimeout(done, AGAIN_MS)); /* its connection broke, as when the machine changes networks: once more */
+    return guarded('GET', target);
 }
 
 export async function act(path, body = {}) {

@@ -122,6 +122,14 @@ def test_the_search_box_finds_what_there_is(operator, house):
     assert operator.js("return document.activeElement.id") == "f-jobs-company_id", "whoever types a / means it"
 
 
+def test_a_question_whose_connection_broke_is_asked_once_more(operator):
+    operator.go("sessions").see("Refresh", within="main", timeout=40)
+    operator.js("const real = window.fetch, broken = new Set(); window.fetch = (path, options) => { if (broken.has(path)) return real(path, options);"
+                " broken.add(path); return Promise.reject(new TypeError('the network changed')); }")  # fmt: skip
+    operator.field_of("find").send_keys("nobody", Keys.ENTER)
+    operator.see("Nothing is called nobody.", within="main", timeout=40).js("location.reload()")
+
+
 def test_the_keys_go_to_views_and_tell_themselves(operator):
     operator.key("gr").see("r3", "Add a robot", within="main", timeout=40).key("?").see("Keys", "Schedules", within="dialog").press("Good", "dialog")
     wait_until(lambda: not operator.all("dialog"), 5, "it is closed")

@@ -262,7 +262,7 @@ def test_a_slow_flush_of_activity_leaves_threads_to_others(make_system):
         cursor.execute("SELECT id FROM chasqui_sessions WHERE live = 1 FOR UPDATE")
         for n in range(1, count + 1):
             system.api.post(f"/api/v1/app/sessions/many-{n}/touch").expect(200)
-        blocked = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE chasqui_sessions SET last_activity_at%%'"
+        blocked = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE chasqui_sessions%%SET last_activity_at%%'"
         wait_until(lambda: system.database.value(blocked) > 0, 10, "a flush waits")
         until = time.monotonic() + 2.5
         while time.monotonic() < until:
