@@ -134,19 +134,15 @@ static enum db_rc live_look_in(struct db *db, struct claim *c, const char *porta
 
 static enum db_rc live_look(struct db *db, struct claim *c)
 {
+    struct company_at rows[QUEUE_CLAIM_MAX];
     uint64_t companies[QUEUE_CLAIM_MAX];
     bool is_done[QUEUE_CLAIM_MAX] = {false};
-    claim_choose(c, FATE_GO, -1);
-    for (unsigned i = 0; i < c->n_rows; i++) {
-        unsigned n = 0;
-        for (unsigned k = i; k < c->n_rows && !is_done[i]; k++)
-            if (strcmp(c->row[k]->portal, c->row[i]->portal) == 0) {
-                companies[n++] = c->row[k]->company_id;
-                is_done[k] = k != i;
-            }
-        if (n)
-            TRY(live_look_in(db, c, c->row[i]->portal, companies, n));
-    }
+    unsigned n_rows = claim_choose(c, FATE_GO, -1);
+    for (unsigned i = 0; i < n_rows; i++)
+        rows[i] = (struct company_at){c->row[i]->portal, c->row[i]->company_id};
+    for (unsigned i = 0, n; i < n_rows; i++)
+        if ((n = portal_next(rows, n_rows, i, is_done, companies)))
+            TRY(live_look_in(db, c, rows[i].portal, companies, n));
     return DB_OK;
 }
 

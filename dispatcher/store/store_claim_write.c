@@ -113,25 +113,14 @@ static void fill_place(void *arg, unsigned row, struct db_cell *cells)
     cells[2].n = it->slot;
 }
 
-/* Each to the next number; a statement for each portal. They are locked. */
-static enum db_rc epochs_raise(struct db *db, const struct claim *c)
+static enum db_rc epochs_raise_ours(struct db *db, const struct claim *c)
 {
-    uint64_t companies[QUEUE_CLAIM_MAX];
-    bool is_done[QUEUE_CLAIM_MAX] = {false};
-    for (unsigned i = 0; i < c->n_rows; i++) {
-        unsigned n = 0;
-        for (unsigned k = i; k < c->n_rows && !is_done[i]; k++)
-            if (!c->row[k]->is_raised && strcmp(c->row[k]->portal, c->row[i]->portal) == 0) {
-                companies[n++] = c->row[k]->company_id;
-                is_done[k] = k != i;
-            }
-        if (n)
-            TRY(db_exec_in_u64(
-                db,
-                "UPDATE chasqui_epochs FORCE INDEX (PRIMARY) SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)",
-                companies, n, "s", c->row[i]->portal));
-    }
-    return DB_OK;
+    struct company_at rows[QUEUE_CLAIM_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < c->n_rows; i++)
+        if (!c->row[i]->is_raised)
+            rows[n++] = (struct company_at){c->row[i]->portal, c->row[i]->company_id};
+    return epochs_raise(db, rows, n);
 }
 
 static void fill_lease(void *arg, unsigned row, struct db_cell *cells)
@@ -258,7 +247,7 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
         "uuu", c->n_rows, fill_place, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
-    TRY(epochs_raise(db, c));
+    TRY(epochs_raise_ours(db, c));
     TRY(credentials_read(db, c));
     return rows_begin(db, c, "login");
 }

@@ -79,18 +79,6 @@ static void companies_of(const struct group *g, uint64_t *out)
         out[i] = g->one[i].op->company_id;
 }
 
-/* The companies of the i-th's portal, unless they were told with an earlier one: 0 then. */
-static unsigned portal_next(const struct group *g, unsigned i, bool is_done[RESERVES_MAX], uint64_t *out)
-{
-    unsigned n = 0;
-    for (unsigned k = i; k < g->n && !is_done[i]; k++)
-        if (strcmp(g->one[k].op->portal, g->one[i].op->portal) == 0) {
-            out[n++] = g->one[k].op->company_id;
-            is_done[k] = k != i;
-        }
-    return n;
-}
-
 /* ---- what is out of the ordinary ---------------------------------------------------------------------------- */
 
 /* Two of one company and portal, or of one job_uid: the second one finds the first one's job. */
@@ -166,11 +154,14 @@ static enum db_rc sessions_look_in(struct db *db, struct group *g, const char *p
 
 static enum db_rc sessions_look(struct db *db, struct group *g)
 {
+    struct company_at rows[RESERVES_MAX];
     uint64_t companies[RESERVES_MAX];
     bool is_done[RESERVES_MAX] = {false};
+    for (unsigned i = 0; i < g->n; i++)
+        rows[i] = (struct company_at){g->one[i].op->portal, g->one[i].op->company_id};
     for (unsigned i = 0, n; i < g->n; i++)
-        if ((n = portal_next(g, i, is_done, companies)))
-            TRY(sessions_look_in(db, g, g->one[i].op->portal, companies, n));
+        if ((n = portal_next(rows, g->n, i, is_done, companies)))
+            TRY(sessions_look_in(db, g, rows[i].portal, companies, n));
     close_ranks(g);
     return DB_OK;
 }
@@ -255,25 +246,14 @@ static enum db_rc epochs_lock(struct db *db, struct group *g)
     return DB_OK;
 }
 
-/* Each to the next number; a statement for each portal. They are locked. */
-static enum db_rc epochs_raise(struct db *db, const struct group *g)
+static enum db_rc epochs_raise_ours(struct db *db, const struct group *g)
 {
-    uint64_t companies[RESERVES_MAX];
-    bool is_done[RESERVES_MAX] = {false};
-    for (unsigned i = 0; i < g->n; i++) {
-        unsigned n = 0;
-        for (unsigned k = i; k < g->n && !is_done[i]; k++)
-            if (!g->one[k].is_raised && strcmp(g->one[k].op->portal, g->one[i].op->portal) == 0) {
-                companies[n++] = g->one[k].op->company_id;
-                is_done[k] = k != i;
-            }
-        if (n)
-            TRY(db_exec_in_u64(
-                db,
-                "UPDATE chasqui_epochs FORCE INDEX (PRIMARY) SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)",
-                companies, n, "s", g->one[i].op->portal));
-    }
-    return DB_OK;
+    struct company_at rows[RESERVES_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < g->n; i++)
+        if (!g->one[i].is_raised)
+            rows[n++] = (struct company_at){g->one[i].op->portal, g->one[i].op->company_id};
+    return epochs_raise(db, rows, n);
 }
 
 /* ---- portals ------------------------------------------------------------------------------------------------ */
@@ -566,7 +546,7 @@ static enum db_rc reserves_tx(struct db *db, void *arg)
     TRY(sessions_make(db, g));
     TRY(places_hold(db, g));
     TRY(privates_make(db, g));
-    TRY(epochs_raise(db, g));
+    TRY(epochs_raise_ours(db, g));
     TRY(leases_make(db, g));
     TRY(credentials_read(db, g));
     TRY(keys_keep(db, g));

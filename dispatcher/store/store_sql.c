@@ -7,9 +7,11 @@
 #include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_refusal.h"
 
+#include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "db/db_list.h"
 #include "db/robot_row.h"
 
 #include <stdlib.h>
@@ -270,6 +272,31 @@ enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uin
 {
     return db_exec(db, "UPDATE chasqui_epochs SET epoch = ? WHERE company_id = ? AND portal = ?", "uus", epoch,
                    company_id, portal);
+}
+
+unsigned portal_next(const struct company_at *rows, unsigned n, unsigned i, bool *is_done, uint64_t *out)
+{
+    unsigned n_out = 0;
+    for (unsigned k = i; k < n && !is_done[i]; k++)
+        if (strcmp(rows[k].portal, rows[i].portal) == 0) {
+            out[n_out++] = rows[k].company_id;
+            is_done[k] = k != i;
+        }
+    return n_out;
+}
+
+enum db_rc epochs_raise(struct db *db, const struct company_at *rows, unsigned n)
+{
+    uint64_t companies[DB_LIST_MAX];
+    bool is_done[DB_LIST_MAX] = {false};
+    CHECK(n <= DB_LIST_MAX, "%u epochs", n);
+    for (unsigned i = 0, n_here; i < n; i++)
+        if ((n_here = portal_next(rows, n, i, is_done, companies)))
+            TRY(db_exec_in_u64(
+                db,
+                "UPDATE chasqui_epochs FORCE INDEX (PRIMARY) SET epoch = epoch + 1 WHERE portal = ? AND company_id IN (%s)",
+                companies, n_here, "s", rows[i].portal));
+    return DB_OK;
 }
 
 enum db_rc item_end(struct db *db, const struct queued *item, const char *state)

@@ -85,6 +85,15 @@ enum move { MOVE_PLANNED, MOVE_PLANNED_ALREADY, MOVE_IMPOSSIBLE /* no stored cre
 enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move);
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
 enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
+/* Log-ins of several portals, for statements that are made once for each portal. */
+struct company_at {
+    const char *portal;
+    uint64_t company_id;
+};
+/* The companies of the i-th's portal, into `out` (n of room); 0 when they were told with an earlier one. is_done begins all false. */
+unsigned portal_next(const struct company_at *rows, unsigned n, unsigned i, bool *is_done, uint64_t *out);
+/* Each one's epoch to the next number; they are locked, and at most DB_LIST_MAX. */
+enum db_rc epochs_raise(struct db *db, const struct company_at *rows, unsigned n);
 /* Of an opening session `s`: it moves to another robot, rather than being a company's log-in. */
 #define IS_MIGRATION "EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = s.job_id)"
 /* The item of a queued log-in ends: done, failed or cancelled. Nothing when it has none. */
