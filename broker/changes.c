@@ -33,20 +33,25 @@ static void portal_say(struct broker *b, const char *name, const char *state, co
     feed_say(b, "portal", v);
 }
 
-static void portals_tell(struct broker *b, const struct jv *before, const struct jv *after)
+/* Like the two below: is something held back since? */
+static bool portals_tell(struct broker *b, const struct jv *before, const struct jv *after)
 {
+    bool holds = false;
     const struct jv *was = jv_get(before, "portals"), *is = jv_get(after, "portals");
     for (size_t i = 0; i < jv_len(is); i++) {
         const char *name = jv_str(jv_get(jv_at(is, i), "name")), *state = jv_str(jv_get(jv_at(is, i), "state"));
         const char *old = name ? jv_str(jv_get(portal_of(before, name), "state")) : NULL;
-        if (name && state && (!old || strcmp(old, state) != 0))
+        if (name && state && (!old || strcmp(old, state) != 0)) {
             portal_say(b, name, state, jv_str(jv_get(jv_at(is, i), "why")));
+            holds |= strcmp(state, "tripped") == 0;
+        }
     }
     for (size_t i = 0; i < jv_len(was); i++) {
         const char *name = jv_str(jv_get(jv_at(was, i), "name"));
         if (name && !portal_of(after, name))
             portal_say(b, name, "up", NULL);
     }
+    return holds;
 }
 
 /* ---- pauses ------------------------------------------------------------------------------------------------- */
@@ -127,24 +132,28 @@ static bool pauses_have(const struct jv *list, const struct pause *p, bool with_
     return false;
 }
 
-static void pauses_tell(struct broker *b, const struct jv *before, const struct jv *after)
+static bool pauses_tell(struct broker *b, const struct jv *before, const struct jv *after)
 {
+    bool holds = false;
     const struct jv *was = jv_get(before, "pauses"), *is = jv_get(after, "pauses");
     for (size_t i = 0; i < jv_len(is); i++) {
         struct pause p = pause_read(jv_at(is, i));
-        if (!pauses_have(was, &p, true))
+        if (!pauses_have(was, &p, true)) {
             pause_say(b, &p, "begun", p.by);
+            holds = true;
+        }
     }
     for (size_t i = 0; i < jv_len(was); i++) {
         struct pause p = pause_read(jv_at(was, i));
         if (!pauses_have(is, &p, false))
             pause_say(b, &p, "ended", ended_by(after, &p));
     }
+    return holds;
 }
 
 /* ---- all of the queue --------------------------------------------------------------------------------------- */
 
-static void whole_tell(struct broker *b, const struct jv *before, const struct jv *after)
+static bool whole_tell(struct broker *b, const struct jv *before, const struct jv *after)
 {
     const struct jv *was = jv_get(jv_get(before, "queue"), "paused"),
                     *is = jv_get(jv_get(after, "queue"), "paused");
@@ -158,15 +167,19 @@ static void whole_tell(struct broker *b, const struct jv *before, const struct j
         p.until = jv_get(times, "until");
         pause_say(b, &p, "begun", p.by);
         jv_free(times);
-    } else if (since_was && !since_is) {
+        return true;
+    }
+    if (since_was && !since_is) {
         struct pause p = pause_read(was);
         pause_say(b, &p, "ended", ended_by(after, &p));
     }
+    return false;
 }
 
-void changes_tell(struct broker *b, const struct jv *before, const struct jv *after)
+bool changes_tell(struct broker *b, const struct jv *before, const struct jv *after)
 {
-    portals_tell(b, before, after);
-    whole_tell(b, before, after);
-    pauses_tell(b, before, after);
+    bool holds = portals_tell(b, before, after);
+    holds |= whole_tell(b, before, after);
+    holds |= pauses_tell(b, before, after);
+    return holds;
 }

@@ -16,6 +16,11 @@ void flow_told(struct flow *f, uint64_t now_ms, uint64_t begun, uint64_t ended)
         f->unanswered_ms = now_ms;
 }
 
+void flow_held(struct flow *f, uint64_t now_ms)
+{
+    f->held_ms = now_ms;
+}
+
 bool flow_goes(const struct flow *f, uint64_t now_ms, bool waits, uint64_t running)
 {
     bool is_active = f->active_ms && now_ms < f->active_ms + FLOW_ACTIVE_MS;
@@ -52,5 +57,6 @@ bool flow_begins(const struct flow *f, uint64_t now_ms, const struct flow_pace *
     uint64_t patience_ms = pace->ended ? FLOW_BEGINS * 1000 * pace->in_s / pace->ended : 0;
     if (patience_ms < FLOW_BEGINS_MS)
         patience_ms = FLOW_BEGINS_MS;
-    return f->begun_ms && now_ms < f->begun_ms + patience_ms;
+    bool is_since_held = !f->held_ms || f->begun_ms >= f->held_ms + FLOW_HELD_MS;
+    return f->begun_ms && now_ms < f->begun_ms + patience_ms && is_since_held;
 }

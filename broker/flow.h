@@ -19,15 +19,20 @@
 
 #define FLOW_BEGINS 3       /* an end is told while something begins as often as every so many steps of the pace */
 #define FLOW_BEGINS_MS 3000 /* or so often: reports come each second */
+#define FLOW_HELD_MS 2000   /* for so long reports tell of what began before work was held back */
 
 struct flow {                          /* zeroed at first */
     uint64_t begun_ms;                 /* when something began last; 0 = never */
     uint64_t active_ms, unanswered_ms; /* unanswered_ms: of the first end since something began; 0 = none */
     uint64_t since_ms, last_ms;        /* it goes on since then; it did so last; 0 = never */
+    uint64_t held_ms;                  /* when a pause, or a portal's fault, was seen to begin; 0 = never */
 };
 
 /* So many jobs began and ended since the last report. */
 void flow_told(struct flow *f, uint64_t now_ms, uint64_t begun, uint64_t ended);
+/* A pause, or a portal's fault, holds work back from now on. No end is told until something begins nevertheless: what is held is set
+ * aside step by step, and is counted with what waits until then. */
+void flow_held(struct flow *f, uint64_t now_ms);
 /* `waits`: some work is ready and not held. `running`: jobs under way. Does the work that waits go on? */
 bool flow_goes(const struct flow *f, uint64_t now_ms, bool waits, uint64_t running);
 /* Remembers what flow_goes() said; at least each few seconds. */

@@ -56,8 +56,8 @@ static void replied(void *arg, const struct msg_REPLY *m, struct str payload)
         jv_free(body);
         return;
     }
-    if (s->body)
-        changes_tell(s->b, s->body, body);
+    if (s->body && changes_tell(s->b, s->body, body))
+        flow_held(fleet_flow(s->b), loop_now_ms(s->b->loop));
     jv_free(s->body);
     s->body = body;
     int64_t age_ms = number_of(body, "age_ms"); /* else what waits would seem to have waited shorter than before */

@@ -98,4 +98,19 @@ TEST(test_an_end_is_told_while_something_begins)
     }
 }
 
+/* Its items still count with what waits, and reports tell of what began before. */
+TEST(test_no_end_is_told_of_what_a_pause_holds)
+{
+    struct flow f = {0};
+    struct flow_pace pace = {4, 60, 1000}; /* slow: 45 s without a beginning are nothing */
+    flow_told(&f, NOW, 1, 0);
+    assert_true(flow_begins(&f, NOW + 10000, &pace));
+    flow_held(&f, NOW + 10000);
+    assert_false(flow_begins(&f, NOW + 10000, &pace));
+    flow_told(&f, NOW + 10000 + FLOW_HELD_MS - 1, 1, 0);
+    assert_false(flow_begins(&f, NOW + 10000 + FLOW_HELD_MS - 1, &pace));
+    flow_told(&f, NOW + 10000 + FLOW_HELD_MS, 1, 0); /* of another portal */
+    assert_true(flow_begins(&f, NOW + 10000 + FLOW_HELD_MS, &pace));
+}
+
 TEST_MAIN(NULL, NULL)
