@@ -53,7 +53,7 @@
 #define WATCH_MS 50     /* a client is watched once its request has waited this long */
 #define TURN_AWAY_MS 50 /* how long a listener turns connections away before it closes: more than a round trip */
 #define ACCEPTS_MAX 1000
-#define SPARED_MAX 8 /* connections looked at, when one must give way */
+#define YOUNG_MS 1000 /* a stranger's request may be on its way for so long */
 
 struct door { /* one address of a listener */
     struct http *http;
@@ -390,43 +390,35 @@ static bool has_bytes_to_read(const struct client *c)
     return ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
 }
 
-/* Adds to the strangers or guests and returns the one that must give way; NULL = none, or those looked at are asking. */
-static struct client *idle_come(struct strangers *s, struct client *c)
+/* Closes it, unless it is asking; the library notices the end. */
+static bool idle_leaves(const struct client *c)
 {
-    struct client *gone = strangers_come(s, &c->stranger);
-    for (unsigned i = 0; gone && has_bytes_to_read(gone); i++) {
-        if (i == SPARED_MAX) {
-            strangers_return(s, &gone->stranger);
-            return NULL;
-        }
-        gone = strangers_come(s, &gone->stranger);
-    }
-    return gone;
+    if (has_bytes_to_read(c))
+        return false;
+    shutdown(c->fd, SHUT_RDWR);
+    return true;
 }
 
-/* Closes a stranger that must give way; the library notices the end. */
-static void way_give(struct client *c)
+static bool stranger_leaves(void *c)
 {
-    if (!c)
-        return;
-    stat_inc(http_strangers_cut_total);
-    shutdown(c->fd, SHUT_RDWR);
+    bool leaves = idle_leaves(c);
+    stat_add(http_strangers_cut_total, leaves);
+    return leaves;
 }
 
-/* Closes a guest likewise. Its client retries on another connection, as after any idle timeout. */
-static void guest_give(struct client *c)
+/* Its client retries on another connection, as after any idle timeout. */
+static bool guest_leaves(void *c)
 {
-    if (!c)
-        return;
-    stat_inc(http_guests_cut_total);
-    shutdown(c->fd, SHUT_RDWR);
+    bool leaves = idle_leaves(c);
+    stat_add(http_guests_cut_total, leaves);
+    return leaves;
 }
 
 static void completed(void *arg, struct MHD_Connection *connection, void **context,
                       enum MHD_RequestTerminationCode why)
 {
     struct exchange *x = *context;
-    (void)arg, (void)connection, (void)why;
+    (void)arg, (void)connection;
     if (!x)
         return;
     struct client *c = x->client;
@@ -441,10 +433,13 @@ static void completed(void *arg, struct MHD_Connection *connection, void **conte
         stranger_owned_by(&c->stranger, token_owner(x->token));
     }
     exchange_end(x);
+    if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK) /* the connection ends too */
+        return;
+    uint64_t now_ms = loop_now_ms(c->door->http->b->loop);
     if (c->is_known)
-        guest_give(idle_come(c->door->guests, c));
+        strangers_come(c->door->guests, &c->stranger, now_ms, guest_leaves);
     else
-        way_give(idle_come(c->door->strangers, c));
+        strangers_come(c->door->strangers, &c->stranger, now_ms, stranger_leaves);
 }
 
 static void peer_name(struct MHD_Connection *connection, char *out, size_t room)
@@ -478,15 +473,12 @@ static void client_new(struct door *d, struct MHD_Connection *connection, void *
     LIST_INSERT_HEAD(&h->clients, c, of_all);
     d->n_clients++;
     *context = c;
-    if (d->n_clients >= d->n_clients_max) { /* else the next one would wait until another one ends */
-        if (strangers_count(d->strangers))
-            way_give(strangers_shed(d->strangers));
-        else
-            guest_give(strangers_shed(d->guests));
-    }
+    /* else the next one would wait until another one ends */
+    if (d->n_clients >= d->n_clients_max && !strangers_shed(d->strangers, stranger_leaves))
+        strangers_shed(d->guests, guest_leaves);
     stranger_from(&c->stranger,
                   MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c);
-    way_give(idle_come(d->strangers, c));
+    strangers_come(d->strangers, &c->stranger, c->waits_since_ms, stranger_leaves);
 }
 
 /* Whether its last answer may be lost, because unread bytes of the client are still arriving. */
@@ -558,6 +550,8 @@ static void sweep_due(void *arg)
         c->waits_since_ms = now; /* only once */
         shutdown(c->fd, SHUT_RDWR);
     }
+    for (unsigned i = 0; i < h->n_doors; i++)
+        strangers_sweep(h->door[i].strangers, now, stranger_leaves);
     loop_timer_in(h->b->loop, &h->sweep_timer, limit_ms / 4 < 1000 ? limit_ms / 4 : 1000);
 }
 
@@ -612,8 +606,8 @@ static bool door_open(struct door *d, unsigned connections_max)
     struct broker *b = d->http->b;
     const char *where = d->listener == LISTENER_APP ? b->conf->broker_http : b->conf->broker_ops;
     d->n_clients_max = connections_max;
-    d->strangers = strangers_new((unsigned)b->conf->broker_anonymous_per_address);
-    d->guests = strangers_new(connections_max / 2);
+    d->strangers = strangers_new((unsigned)b->conf->broker_anonymous_per_address, YOUNG_MS);
+    d->guests = strangers_new(connections_max / 2, 0);
     if (listen(d->fd, LISTEN_BACKLOG) != 0) {
         log_line(LOG_ERROR, "listen_failed", "address", where, "why", strerror(errno), NULL);
         return false;

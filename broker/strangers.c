@@ -15,26 +15,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ASKED_MAX 8 /* when one must leave */
+
 TAILQ_HEAD(stranger_list, stranger);
 
 struct stranger_address {
     struct map_node by_key; /* key: a hash of `key` */
     uint8_t key[16];
     struct stranger_list list;
-    unsigned n;
+    unsigned n, n_stay; /* n_stay: at the sweep of swept_ms */
+    uint64_t swept_ms;
 };
 
 struct strangers {
-    unsigned per_address_max;
+    unsigned per_address_max, young_ms;
     struct stranger_list all;
     uint64_t n;
     struct map addresses;
 };
 
-struct strangers *strangers_new(unsigned per_address_max)
+struct strangers *strangers_new(unsigned per_address_max, unsigned young_ms)
 {
     struct strangers *s = xcalloc(1, sizeof *s);
     s->per_address_max = per_address_max;
+    s->young_ms = young_ms;
     TAILQ_INIT(&s->all);
     return s;
 }
@@ -99,33 +103,59 @@ void strangers_leave(struct strangers *s, struct stranger *one)
     free(a);
 }
 
-static void *eldest_leaves(struct strangers *s, const struct stranger_list *list)
+static bool is_young(const struct strangers *s, const struct stranger *one, uint64_t now_ms)
 {
-    struct stranger *first = TAILQ_FIRST(list);
-    if (!first)
-        return NULL;
-    strangers_leave(s, first);
-    return first->owner;
+    return now_ms < one->since_ms + s->young_ms;
 }
 
-void strangers_return(struct strangers *s, struct stranger *one)
+/* The oldest of an address, or of all, of whom `leaves` is true. `come` has just come. */
+static bool one_leaves(struct strangers *s, const struct stranger_address *a, const struct stranger *come,
+                       stranger_leaves_fn *leaves)
+{
+    struct stranger *one = TAILQ_FIRST(a ? &a->list : &s->all);
+    for (unsigned i = 0; one && one != come && i < ASKED_MAX; i++) {
+        if (leaves(one->owner)) {
+            strangers_leave(s, one);
+            return true;
+        }
+        one = a ? TAILQ_NEXT(one, of_address) : TAILQ_NEXT(one, of_all);
+    }
+    return false;
+}
+
+void strangers_come(struct strangers *s, struct stranger *one, uint64_t now_ms, stranger_leaves_fn *leaves)
 {
     struct stranger_address *a = one->at = address_of(s, one->key);
+    one->since_ms = now_ms;
     TAILQ_INSERT_TAIL(&a->list, one, of_address);
     TAILQ_INSERT_TAIL(&s->all, one, of_all);
     s->n++;
-    a->n++;
+    unsigned over = ++a->n > s->per_address_max ? a->n - s->per_address_max : 0;
+    if (over && (over > s->per_address_max || !is_young(s, TAILQ_FIRST(&a->list), now_ms)))
+        one_leaves(s, a, one, leaves);
 }
 
-void *strangers_come(struct strangers *s, struct stranger *one)
+bool strangers_shed(struct strangers *s, stranger_leaves_fn *leaves)
 {
-    strangers_return(s, one);
-    return one->at->n > s->per_address_max ? eldest_leaves(s, &one->at->list) : NULL;
+    return one_leaves(s, NULL, NULL, leaves);
 }
 
-void *strangers_shed(struct strangers *s)
+void strangers_sweep(struct strangers *s, uint64_t now_ms, stranger_leaves_fn *leaves)
 {
-    return eldest_leaves(s, &s->all);
+    struct stranger *one = s ? TAILQ_FIRST(&s->all) : NULL, *next;
+    for (; one && !is_young(s, one, now_ms); one = next) {
+        struct stranger_address *a = one->at;
+        next = TAILQ_NEXT(one, of_all);
+        if (a->swept_ms != now_ms)
+            a->n_stay = 0;
+        a->swept_ms = now_ms;
+        if (a->n <= s->per_address_max + a->n_stay)
+            continue;
+        if (leaves(one->owner))
+            strangers_leave(s, one);
+        else
+            a->n_stay++; /* it leaves the list by itself: no younger one leaves instead */
+    }
 }
 
 uint64_t strangers_count(const struct strangers *s)

@@ -54,8 +54,9 @@ def test_what_it_says(system):
     assert robot["name"] == "r1" and robot["verdict"] == "up" and robot["wanted"] == "active" and robot["why"] == ""
     assert robot["places_used"] == 1 and robot["places_total"] == 10 and robot["drain"] is None
     assert told["places"]["used"] == 1 and told["places"]["free"] == 9
-    wait_until(lambda: stats(system)["robots"][0]["logins_done_total"] == 1, 5, "the dispatcher told of the log-in")
-    robot = stats(system)["robots"][0]
+    told = wait_until(lambda: (now := stats(system))["robots"][0]["logins_done_total"] == now["dispatchers"][0]["stats"]["logins_done_total"] == 1 and now,
+                      5, "the dispatcher told of the log-in")  # fmt: skip
+    (robot,) = told["robots"]
     assert robot["login_s"]["n"] == 1 and robot["logins_in_flight"] == 0 and set(robot["errors"].values()) == {0}
     (one,) = told["dispatchers"]
     assert one["name"] == "dispatcher-1" and one["connected"] and one["database"]["ok"] and one["database"]["threads"] == 4
