@@ -53,6 +53,7 @@
 #define WATCH_MS 50     /* a client is watched once its request has waited this long */
 #define TURN_AWAY_MS 50 /* how long a listener turns connections away before it closes: more than a round trip */
 #define ACCEPTS_MAX 1000
+#define HEAD_MS 5000  /* a stop waits for so long for the rest of a head: anybody may send half of one */
 #define YOUNG_MS 1000 /* a stranger's request may be on its way for so long */
 
 struct door { /* one address of a listener */
@@ -757,12 +758,20 @@ void http_destroy(struct http **hp)
     free(h);
 }
 
+static bool is_busy(const struct client *c)
+{
+    uint64_t now = loop_now_ms(c->door->http->b->loop);
+    if (c->exchange && !c->is_whole && !c->is_parked)
+        return c->is_begun ? !exchange_is_steady(c->exchange) : now < c->waits_since_ms + HEAD_MS;
+    return c->exchange;
+}
+
 uint64_t http_busy(const struct http *h)
 {
     const struct client *c;
     uint64_t n = 0;
     LIST_FOREACH(c, &h->clients, of_all)
-        n += c->exchange && (c->is_whole || c->is_parked || !exchange_is_steady(c->exchange));
+        n += is_busy(c);
     for (unsigned i = 0; i < h->n_doors; i++)
         n += h->door[i].fd >= 0;
     return n;

@@ -141,3 +141,24 @@ def test_nothing_that_came_before_the_doors_closed_is_lost(tmp_path):
         finally:
             asked.close()
             alone.kill9()
+
+
+def test_a_stop_waits_for_half_a_head_only_for_a_while(tmp_path):
+    alone = LoneBroker(tmp_path / "b", {"broker.request_timeout_ms": 60000}).up()
+    asked = Scripted(alone, on={"BUZON_LIST": says(b"{}")})
+    head = f"GET {LIST} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {SECRET}\r\n\r\n".encode()
+    slow, silent = connect(alone.url), connect(alone.url)
+    try:
+        for wire in (slow, silent):
+            wire.sendall(head[:-2])
+        wait_until(lambda: alone.stat("http_strangers") == 2, 5)
+        alone.signal(signal.SIGTERM)
+        alone.wait_log("event=drain")
+        slow.sendall(head[-2:])
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200"), "who goes on is answered"
+        assert alone.popen.wait(20) == 0, "the deadline of requests is 30 s"
+    finally:
+        asked.close()
+        alone.kill9()
+        slow.close()
+        silent.close()
