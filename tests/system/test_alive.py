@@ -43,7 +43,7 @@ def wait_down(system, robot, how, timeout=20):
                       f"{robot.name} is {how}")  # fmt: skip
 
 
-def at_once(call, status, error, within=2):
+def at_once(call, status, error, within=5):
     """The answer, which does not wait for the robot."""
     began = time.monotonic()
     answer = call().expect(status, error)
@@ -71,7 +71,8 @@ def assert_said(system, waiting, movable):
 
 
 def test_a_stall_costs_nothing(make_system):
-    system = make_system(robots=2, dispatchers=2, actions={"sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use"}})
+    system = make_system(robots=2, dispatchers=2, settings={"session.migrate_after_s": 90},  # longer than all of this takes
+                         actions={"sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use"}})  # fmt: skip
     home = system.robots["r1"]
     sessions = logged_in_on(system, home, (1, 2, 3, 4))
     stored = logged_in_on(system, home, (5,), remember=True)[5]
@@ -108,23 +109,25 @@ def test_a_stall_costs_nothing(make_system):
     for company, session in {**sessions, 5: stored}.items():
         answer = wait_until(lambda s=session: (lambda a: a if a.status == 200 else None)(system.api.list(s)), 20, "as it was")
         assert answer.json["company_id"] == company and "X-Session-Id" not in answer.headers
-    again = system.api.execute(4, params=LOGIN, headers=key).expect(200).json  # the key stood for nothing
+    again = wait_until(lambda: system.api.execute(4, params=LOGIN, headers=key).expect(200).json, 10, "the key stood for nothing")
     assert again["session_id"] == sessions[4] and again["reused"]
     assert len(home.sessions()) == 5 and system.metric("chasqui_sessions_lost_total") == 0
     assert system.database.value("SELECT COUNT(*) FROM chasqui_session_migrations") == 0
-    assert system.database.value("SELECT COUNT(*) FROM chasqui_robots WHERE down_seen IS NOT NULL OR down_ms > 0") == 0
+    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_robots WHERE down_seen IS NOT NULL OR down_ms > 0") == 0, 10, "it counts as well")
 
 
 def test_silent_for_too_long(make_system):
     """Sessions with stored credentials move first, the others are lost later; time counts on while everybody who counts it is restarted."""
-    system = make_system(robots=2, dispatchers=2, settings={"session.migrate_after_s": 1, "session.lost_after_s": 4, "session.idle_timeout_s": 3})
+    system = make_system(robots=2, dispatchers=2, settings={"session.migrate_after_s": 1, "session.lost_after_s": 8, "session.idle_timeout_s": 4})
     system.allow_violations = True  # the moved one's old session lives on, on a robot that cannot be reached
     home = system.robots["r1"]
     stored = logged_in_on(system, home, (1,), remember=True)[1]
     plain = logged_in_on(system, home, (2,))[2]
+    for session in (stored, plain):  # they idle from now on
+        system.api.list(session).expect(200)
+    began = time.monotonic()
     home.pause()
     wait_down(system, home, "silent")
-    began = time.monotonic()
     system.healthd.restart()
     for dispatcher in system.dispatchers:
         dispatcher.kill9()
@@ -132,7 +135,7 @@ def test_silent_for_too_long(make_system):
     moved = wait_until(lambda: (lambda a: a if a.status == 200 else None)(system.api.list(stored)), 30, "it moved")
     assert moved.headers["X-Session-Id"] != stored
     wait_until(lambda: state_of(system, 2)["state"] == "lost", 40, "the other is lost")
-    assert time.monotonic() - began > 2.5
+    assert time.monotonic() - began > 8
     assert state_of(system, 2)["reason"] == "robot_silent"
     assert system.api.list(plain).expect(410, "session_lost").json["reason"] == "robot_silent"
     assert system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending = 1") == 2
@@ -190,7 +193,7 @@ def test_two_processes_behind_one_url(make_system):
         told = wait_until(lambda: (lambda w: w if w["why"] == "two_boots" else None)(worker(system, "pods")), 15, "it is said")
         assert told["verdict"] == "suspect"
         wait_until(lambda: "robot_two_boots" in {one["code"] for one in system.ops.get("/api/v1/ops/stats").json["words"]}, 10, "in words")
-        assert system.database.value("SELECT COUNT(*) FROM chasqui_audit WHERE action = 'worker_two_boots' AND subject = 'pods'") == 1
+        wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_audit WHERE action = 'worker_two_boots' AND subject = 'pods'") == 1, 10, "once")
         assert "two processes answer under the URL of pods" in system.doctor()[1]
         stays(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_sessions WHERE state = 'active'") == 6, 2, every=0.1)
         system.ctl("worker", "resume", "r1")

@@ -16,7 +16,7 @@ from broker_alone import (  # noqa: F401
     SECRET, Later, by_secret, died, fails, make_broker, make_dispatcher, says, token_says,
 )  # fmt: skip
 from harness.http import Client, connect, raw
-from harness.wait import stays, wait_until
+from harness.wait import PATIENCE, stays, wait_until
 
 BATCHES = "/api/v1/app/batches"
 ABOUT = {"portal": "sunat", "action": "sunat.menu_sol_login"}
@@ -366,11 +366,11 @@ def test_a_token_that_is_revoked_in_the_middle(broker, dispatcher, ledger):
         dispatcher.on["TOKEN_VERIFY"] = fails("unauthenticated")
         began, sent = time.monotonic(), 15
         while not broker.stat("uploads") == 0:
-            assert time.monotonic() < began + 8
+            assert time.monotonic() < began + 8 * PATIENCE
             wire.sendall(ndjson([2]))
             sent += len(ndjson([2]))
             time.sleep(0.1)
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 6 * PATIENCE
         wire.sendall(b"\n" * (100_000 - sent - len(ndjson([1])) + 15))
         status, answer = read_answer(wire)
         assert (status, answer["error"], answer["batch_id"]) == (401, "unauthenticated", 100)
@@ -417,7 +417,7 @@ def test_a_hundred_thousand_items_in_flat_memory(broker, dispatcher, ledger):
     recorded = ledger.batches[101]["lines"]
     assert len(recorded) == 100_000 and json.loads(recorded[99_999])["company_id"] == 100_000
     assert max(ledger.sizes) > BODY_MAX * 0.9 and broker.stat("upload_items_total") == 105_000
-    assert broker.stat("uploads") == 0 and broker.stat("flights") == 0
+    wait_until(lambda: broker.stat("uploads") == 0 and broker.stat("flights") == 0, 5)  # the broker's own questions are flights, too
 
 
 def test_a_dispatcher_that_does_not_acknowledge_stops_the_reading(broker, dispatcher, ledger):
@@ -462,7 +462,7 @@ def test_nobody_waits_behind_uploads(broker, dispatcher, ledger):
             began = time.monotonic()
             broker.api.list("s").expect(200)
             broker.api.execute(number + 1).expect(200)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 10  # behind the uploads it would wait for its deadline, which is 28 s
     finally:
         for wire in wires:
             wire.close()
@@ -470,28 +470,29 @@ def test_nobody_waits_behind_uploads(broker, dispatcher, ledger):
 
 
 def test_a_client_that_is_slow_but_steady_is_not_cut(make_broker, make_dispatcher, ledger):
-    alone = make_broker({"broker.request_timeout_ms": 700})
+    alone = make_broker({"broker.request_timeout_ms": 3000})
     make_dispatcher(alone, on=ledger.on())
     body = ndjson(range(1, 9))
     began = time.monotonic()
     with connect(alone.url) as wire:
         wire.sendall(head(len(body)))
         for number, line in enumerate(body.splitlines(keepends=True)):
-            end = began + 0.3 * (number + 1)
+            end = began + 0.5 * (number + 1)
             wait_until(lambda: time.monotonic() > end, 5)
             wire.sendall(line)
-        assert time.monotonic() - began > 2
+        assert time.monotonic() - began > 3.5
         assert read_answer(wire)[1]["accepted"] == 8
     with connect(alone.url) as wire:
-        wire.sendall(head(1000) + ndjson([1]))
         began = time.monotonic()
-        assert wire.recv(10) == b"" and 0.6 < time.monotonic() - began < 5  # silent: it is cut
+        wire.sendall(head(1000) + ndjson([1]))
+        wire.settimeout(30)
+        assert wire.recv(10) == b"" and time.monotonic() - began > 2.9  # silent: it is cut
     with connect(alone.url) as wire:  # a JSON body has its limit as ever
         wire.sendall(head(1000).replace(b"x-ndjson", b"json"))
         wire.settimeout(0.1)
         began = time.monotonic()
         with pytest.raises(OSError):
-            while time.monotonic() < began + 10:
+            while time.monotonic() < began + 30:
                 wire.sendall(b" ")
                 with contextlib.suppress(socket.timeout):
                     assert wire.recv(10) == b""
@@ -676,8 +677,8 @@ def test_no_dispatcher_from_the_beginning(broker, dispatcher):
 def test_a_dispatcher_that_is_silent_about_a_chunk(broker, dispatcher, ledger):
     del dispatcher.on["BATCH_BODY"]
     began = time.monotonic()
-    answer = send(broker, ndjson([1, 2]), **{"X-Deadline-Ms": "500"}).expect(504, "deadline_exceeded")
-    assert time.monotonic() - began < 5 and answer.json["batch_id"] == 100
+    answer = send(broker, ndjson([1, 2]), **{"X-Deadline-Ms": "3500"}).expect(504, "deadline_exceeded")
+    assert time.monotonic() - began < 20 and answer.json["batch_id"] == 100
     assert dispatcher.wait_seen("CANCEL")[1]["id"] == dispatcher.saw("BATCH_BODY")[0][1]["id"]
 
 
@@ -696,7 +697,7 @@ def test_errors_of_dispatchers(broker, dispatcher, ledger):
             assert answer.status == 503 or (op == "BATCH_CLOSE" and answer.status == 202), answer
         dispatcher.on[op] = script
     send(broker, ndjson([1])).expect(202)
-    assert broker.stat("uploads") == 0 and broker.stat("flights") == 0
+    wait_until(lambda: broker.stat("uploads") == 0 and broker.stat("flights") == 0, 5)
 
 
 def test_a_stop_in_the_middle_of_an_upload(broker, dispatcher, ledger):
