@@ -120,15 +120,17 @@ def test_the_whole_screen(told, columns, rows):
     system, conf = told
     ready(system)
     terminal = Terminal(conf, "stats", "--watch", columns=columns, rows=rows)
-    text = terminal.read(2.5)
-    drawn = frames(text)
+    wait_until(lambda: len(frames(terminal.read(0.3))) >= 3, 10, "it is drawn again and again")
+    text = terminal.read(0)
+    drawn = frames(text)[:-1]  # the last one may be on its way
     assert text.startswith("\033[?1049h\033[?25l") and len(drawn) >= 2
     for lines in drawn:
         assert len(lines) <= rows and all(len(line) <= columns for line in lines), lines
         assert lines[0].startswith("ok") and lines[-1].startswith("q ends this  ? keys") and lines[-2].startswith("1 All 2 Robots ")
         assert any(re.match(r"r1 +up +active +1/10", line) for line in lines)
     terminal.press(b"q")
-    assert "\033[?1049l" in terminal.read(1) and terminal.end() == 0
+    wait_until(lambda: "\033[?1049l" in terminal.read(0.3), 10, "the screen is given back")
+    assert terminal.end() == 0
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ def screen(tmp_path):
             def drawn():
                 found = frames(terminal.read(0.2))
                 lines = found[-1] if found else []
-                return wanted in "\n".join(lines) and lines
+                return wanted in "\n".join(lines) and lines[-1].startswith("q ends this") and lines  # whole
 
             lines = wait_until(drawn, 10, f"the screen says {wanted!r}")
             assert len(lines) <= 24 and not [line for line in lines if len(line) > 80] and lines[-1].startswith("q ends this")
@@ -229,7 +231,7 @@ def test_colours_only_where_they_are_wanted(screen, tmp_path):
     conf = tmp_path / "watch.conf"
     for environment, wanted in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "xterm", "NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)):
         terminal = Terminal(conf, "jobs", "list", environment=environment)
-        text = terminal.read(3)
+        text = terminal.read(30)
         assert ("\033[31mfailed\033[0m" in text) is wanted and "failed" in text, environment
         assert terminal.end() == 0
     piped = subprocess.run([program("chasqui"), "-c", conf, "jobs", "list"], capture_output=True, text=True, check=True, env=clean_env())
@@ -241,11 +243,11 @@ def test_the_screen_outlives_the_broker_and_ctrl_c_puts_it_back(told):
     terminal = Terminal(conf, "stats", "--watch")
     terminal.read(0.5)
     system.brokers[0].kill9()
-    assert "no broker answers at " in terminal.read(2.5)
+    wait_until(lambda: "no broker answers at " in terminal.read(0.3), 10, "it is said")
     system.brokers[0].start()
     wait_until(lambda: "All is well" in frames(terminal.read(1))[-1][1], 15)
     terminal.popen.send_signal(signal.SIGINT)
-    text = terminal.read(2)
+    text = terminal.read(30)
     assert terminal.end() == 0 and text.rstrip().endswith("\033[?25h\033[?1049l")
 
 

@@ -45,14 +45,14 @@ def test_the_app_listener_opens_when_a_dispatcher_greets(tmp_path):
 
 
 def test_it_opens_after_a_while_by_itself(make_broker):
-    alone = make_broker({"broker.start_delay_ms": 700})
+    alone = make_broker({"broker.start_delay_ms": 4000})
     assert ready_why(alone) == (503, "starting")
     alone.wait_log("event=open", 20)
     alone.api.list("s").expect(503, "no_dispatcher")
 
 
 def test_on_sigterm_it_serves_on_and_lets_connections_go(tmp_path):
-    alone = LoneBroker(tmp_path / "b", {"broker.stop_delay_ms": 2500}).up()
+    alone = LoneBroker(tmp_path / "b", {"broker.stop_delay_ms": 6000}).up()
     asked = Scripted(alone, on={"BUZON_LIST": says(b"{}")})
     wait_until(alone.ready, 10)
     try:
@@ -74,7 +74,7 @@ def test_on_sigterm_it_serves_on_and_lets_connections_go(tmp_path):
         assert alone.alive()
         asked.order(asked.reply, header, b'{"late":1}')
         assert slow.answer().expect(200).json == {"late": 1}
-        assert alone.popen.wait(10) == 0
+        assert alone.popen.wait(20) == 0
     finally:
         asked.close()
         alone.kill9()

@@ -71,7 +71,7 @@ def test_the_robots_404_expires_the_session_once(system):
 
 
 def test_idle_sessions_are_closed_on_the_robot(make_system):
-    system = make_system(settings={"session.idle_timeout_s": 1})
+    system = make_system(settings={"session.idle_timeout_s": 4})
     idle, used = system.api.login(5), system.api.login(6)
 
     def use():
@@ -174,7 +174,7 @@ def test_reconciliation_both_ways(system):
 
 def test_a_killed_dispatchers_login_is_settled_by_another(make_system):
     system = make_system(dispatchers=2)
-    system.robot.settings(login_ms="1200-1200")
+    system.robot.settings(login_ms="5000-5000")
     answers = []
     caller = threading.Thread(target=lambda: answers.append(system.api.execute(16, params=LOGIN, timeout=60)))
     caller.start()
@@ -194,7 +194,7 @@ def test_a_killed_dispatchers_login_is_settled_by_another(make_system):
 
 def test_a_paused_dispatcher_cannot_finish_what_was_taken_from_it(make_system):
     system = make_system(dispatchers=2)
-    system.robot.settings(login_ms="500-500")
+    system.robot.settings(login_ms="5000-5000")
     answers = []
     caller = threading.Thread(target=lambda: answers.append(system.api.execute(17, params=LOGIN, timeout=60)))
     caller.start()
@@ -223,7 +223,9 @@ def test_drained_robot_gets_nothing_and_keeps_what_it_has(make_system):
     system = make_system(robots=2)
     session = system.api.login(19)
     home = system.robot_of(session)
+    mark = system.dispatcher.mark()
     system.ops.post(f"/api/v1/ops/workers/{home.name}/drain", {"reason": "update"}).expect(200)
+    system.dispatcher.wait_log("event=robots revision=", start=mark)  # it has heard of it
     system.api.list(session).expect(200)
     for n in range(4):
         assert system.api.execute(190 + n, params=LOGIN).expect(200).json["robot"]["worker"] != home.name
