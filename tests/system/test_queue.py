@@ -46,13 +46,14 @@ def test_respond_async_is_answered_at_once_and_done_soon(system):
 def test_wait_gets_the_outcome_or_a_202(system):
     done = system.api.queue(2, "wait=20").expect(200)
     assert done.json["session_id"] == system.api.active(2).json["session_id"] and done.json["job_id"]
-    system.robot.behave("login", "delay", ms=4000)
+    system.robot.behave("login", "delay", ms=8000)
     began = time.monotonic()
     late = system.api.queue(3, "wait=1").expect(202)
-    assert 0.9 < time.monotonic() - began < 3 and late.json["status"] == "queued" and late.headers["Preference-Applied"] == "wait=1"
+    assert 0.9 < time.monotonic() - began < 7 and late.json["status"] == "queued" and late.headers["Preference-Applied"] == "wait=1"
     assert system.api.queue(3, "wait=1").expect(202).json["job_id"] == late.json["job_id"]  # joined, and not there in time
-    joined = system.api.queue(3, "wait=20").expect(200).json  # the one that runs: its result
+    joined = system.api.queue(3, "wait=60").expect(200).json  # the one that runs: its result
     assert joined["session_id"] == system.api.active(3).json["session_id"]
+    system.robot.behave("login", "delay", ms=4000)
     system.api.queue(4).expect(202)
     system.robot.wait_call("login", company_id=4)
     assert system.api.queue(4).expect(409, "login_in_progress").json["job_id"]
@@ -91,14 +92,14 @@ def test_an_idle_system_begins_within_milliseconds(make_system):
         began = time.time()
         system.api.queue(company).expect(202)
         took.append(system.robot.wait_call("login", company_id=company)[0]["time"] - began)
-    assert sorted(took)[15] < 0.25, took  # the poll alone would need a second
+    assert sorted(took)[10] < 0.5, took  # the poll alone would need a second for each
 
 
 def test_available_at(system):
     soon = time.time() + 2
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(soon))
     job = system.api.queue(1, available_at=at).expect(202).json["job_id"]
-    stays(lambda: job_of(system, job)["status"] == "queued", 0.5)
+    stays(lambda: job_of(system, job)["status"] == "queued" or time.time() >= int(soon), 0.5)
     ended(system, job, "done")
     assert system.robot.calls("login")[0]["time"] >= int(soon)
 
@@ -228,7 +229,7 @@ def test_cancel_before_during_and_after(make_system):
     assert events_of(cancelled)[-1] == "cancelled" and cancelled["error"] is None
     system.robot.behave_well()
     wait_until(lambda: system.robot.sessions() == [], 5, "nothing is left on the robot")
-    assert system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0
+    wait_until(lambda: system.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0, 5, "no place is kept")
     system.api_for(9).delete(f"/api/v1/app/jobs/{runs}").expect(404, "job_not_found")
     system.api.delete("/api/v1/app/jobs/999999").expect(404, "job_not_found")
 
@@ -296,29 +297,30 @@ def test_one_log_in_of_a_company_at_a_time(make_system):
 def test_a_dead_dispatchers_queued_log_ins_are_rescued(make_system):
     system = make_system(robots=2, dispatchers=2, robot_options={"login_ms": "300-600"})
     jobs = [system.api.queue(company).expect(202).json["job_id"] for company in range(1, 13)]
-    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_leases WHERE holder = 'dispatcher-1'") > 0, 10, "it works")
-    system.dispatchers[0].kill9()
+    holder = wait_until(lambda: system.database.value("SELECT holder FROM chasqui_leases LIMIT 1"), 10, "one of them works")
+    killed = next(one for one in system.dispatchers if one.name == holder)
+    killed.kill9()
     for job in jobs:
         ended(system, job, "done", 30)
-    system.dispatchers[0].start()
+    killed.start()
     assert system.portal.violations() == []
 
 
 def test_a_dispatcher_that_knows_no_robots_yet_rescues_nothing(make_system):
     """It could not ask what became of a log-in, and one more would be the company's second."""
-    system = make_system(robots=2, robot_options={"login_ms": "1500-2000"})
+    system = make_system(robots=2, robot_options={"login_ms": "2500-3000"})
     jobs = [system.api.queue(company).expect(202).json["job_id"] for company in range(1, 5)]
 
     def called():
         return sum(len(robot.calls("login")) for robot in system.robots.values())
 
     wait_until(lambda: called() == 4, 10, "all are called")
+    system.dispatchers[0].kill9()
     with system.database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLES chasqui_robots WRITE")  # its list of robots will be late
-        system.dispatchers[0].kill9()
         system.dispatchers[0].start()
         system.dispatchers[0].wait_log("event=orphans leases=[1-9]")
-        stays(lambda: "event=rescued" not in system.dispatchers[0].text(), 1.5)
+        stays(lambda: "event=rescued" not in system.dispatchers[0].text(), 2)
         cursor.execute("UNLOCK TABLES")
     for job in jobs:
         assert ended(system, job, "done", 30)["attempts"] == 1
