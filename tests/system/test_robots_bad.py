@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Each way a robot can misbehave in a session: a clear error of the table, nobody else harmed, no URL told."""
 
+import json
 import threading
 import time
 
 import pytest
 
+from harness.http import connect
 from harness.wait import wait_until
 
 ACTIONS = {
-    "sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 1500},
-    "sunat.peek": {"method": "GET", "path": "/sunat/echo", "session": "use", "timeout_ms": 1500},
+    "sunat.echo": {"method": "POST", "path": "/sunat/echo", "session": "use", "timeout_ms": 15000},
+    "sunat.peek": {"method": "GET", "path": "/sunat/echo", "session": "use", "timeout_ms": 15000},
 }
+BRISK = {"sunat.echo": {**ACTIONS["sunat.echo"], "timeout_ms": 1500}}
 BAD_LISTS = [
     ("hang", 504, "deadline_exceeded", {}),
     ("reset", 502, "robot_unreachable", {}),
@@ -48,7 +51,7 @@ def told_nothing(system, answer):
 def test_a_bad_list(system, mode, status, error, more):
     session = system.api.login(1)
     system.robot.behave("list", mode, **more)
-    answer = system.api.list(session, headers={"X-Deadline-Ms": "1800"}).expect(status, error)
+    answer = system.api.list(session, headers={"X-Deadline-Ms": "1800" if status == 504 else "25000"}).expect(status, error)
     told_nothing(system, answer)
     system.robot.behave_well()
     system.api.list(session).expect(200)  # the session stays
@@ -92,16 +95,15 @@ def test_nobody_waits_for_a_robot_that_hangs(make_system):
     bad.behave("list", "hang")
     hung = []
     threads = [
-        threading.Thread(target=lambda: hung.append(system.api.list(sessions[0], headers={"X-Deadline-Ms": "6000"})))
+        threading.Thread(target=lambda: hung.append(system.api.list(sessions[0], headers={"X-Deadline-Ms": "9000"})))
         for _ in range(50)
     ]
     for thread in threads:
         thread.start()
     bad.wait_call("list", count=50)
-    begun = time.monotonic()
     for _ in range(20):
         system.api.list(good).expect(200)
-    assert time.monotonic() - begun < 3
+    assert not hung, "all of them wait still"
     for thread in threads:
         thread.join()
     assert {(answer.status, answer.error) for answer in hung} == {(504, "deadline_exceeded")}
@@ -143,7 +145,7 @@ def test_an_action_in_a_session(make_system):
     ],
 )
 def test_a_bad_action(make_system, mode, status, error, more):
-    system = make_system(actions=ACTIONS)
+    system = make_system(actions=BRISK if mode == "hang" else ACTIONS)
     session = system.api.login(21)
     system.robot.behave("echo", mode, **more)
     answer = system.api.execute(21, action="sunat.echo", session_id=session).expect(status, error)
@@ -169,9 +171,12 @@ def test_an_action_of_a_session_that_is_gone(make_system):
 def test_an_action_goes_on_when_its_client_leaves(make_system):
     system = make_system(actions=ACTIONS)
     session = system.api.login(23)
-    system.robot.behave("echo", "delay", ms=900)
-    with pytest.raises(OSError):
-        system.api.execute(23, action="sunat.echo", session_id=session, timeout=0.4)
+    system.robot.behave("echo", "delay", ms=2000)
+    body = json.dumps({"company_id": 23, "portal": "sunat", "action": "sunat.echo", "session_id": session}).encode()
+    head = f"POST /api/v1/app/jobs/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {system.token}\r\nContent-Type: application/json\r\n"
+    with connect(system.api_url()) as wire:
+        wire.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        system.robot.wait_call("echo")
 
     def ended():
         row = system.database.row("SELECT status, error FROM portal_jobs WHERE action = 'sunat.echo'")
@@ -183,7 +188,7 @@ def test_an_action_goes_on_when_its_client_leaves(make_system):
 def test_an_actions_dispatcher_that_dies_is_outcome_unknown(make_system):
     system = make_system(actions=ACTIONS, dispatchers=2)
     session = system.api.login(24)
-    system.robot.behave("echo", "delay", ms=1200)
+    system.robot.behave("echo", "delay", ms=6000)
     answers = []
     caller = threading.Thread(
         target=lambda: answers.append(system.api.execute(24, action="sunat.echo", session_id=session))
@@ -212,13 +217,13 @@ def test_a_robot_that_takes_connections_and_says_nothing_is_not_called_when_down
     wait_until(lambda: worker(system, home.name)["verdict"] == "down", 10)
     begun = time.monotonic()
     system.api.list(session).expect(503, "robot_unreachable")  # it may only be busy: the session is kept
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15, "a call of it would last 28 s"
     told = worker(system, home.name)
     assert told["why"] == "timeout" and told["since"] and told["down_as"] == "silent" and told["abandoned"] == 0
     home.resume()
     wait_until(lambda: worker(system, home.name)["verdict"] == "up", 10)
     assert all(call["query"].get("session_id") != session for call in home.calls("list"))
-    system.api.list(session).expect(200)
+    wait_until(lambda: system.api.list(session).status == 200, 5, "the dispatcher has heard it, too")
 
 
 def worker(system, name):
@@ -250,7 +255,7 @@ def test_a_bad_close(brisk, mode, more):
     session = brisk.api.login(60)
     brisk.robot.behave("delete", mode, **more)
     began = time.monotonic()
-    answer = brisk.api.close(session, headers={"X-Deadline-Ms": "3000"})
+    answer = brisk.api.close(session, headers={"X-Deadline-Ms": "1500"})
     assert time.monotonic() - began < 4 and answer.status in (200, 502, 504), answer
     told_nothing(brisk, answer)
     brisk.robot.behave_well()
@@ -261,7 +266,7 @@ def test_a_bad_close(brisk, mode, more):
 
     wait_until(known, 20, "it is closed in the end")
     wait_until(lambda: brisk.robot.sessions() == [], 20, "on the robot too: one that lied is asked for its list")
-    assert brisk.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0
+    wait_until(lambda: brisk.database.value("SELECT COUNT(session_ref) FROM chasqui_places") == 0, 5, "no place is kept")
 
 
 def test_a_second_close_waits_for_the_first(brisk):

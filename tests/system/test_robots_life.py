@@ -70,12 +70,10 @@ def test_a_full_robot_is_asked_less_and_less(make_system):
     system = make_system(robots=1)
     system.robot.behave("login", "status", status=503, body={"ok": False, "error": "full"})
     job = system.api.queue(1).expect(202).json["job_id"]
-    began = time.monotonic()
     why = wait_until(lambda: next((one for one in system.ops.get(f"/api/v1/ops/jobs/{job}/why").json["why"] if one.get("robots_full")), None), 10)
     assert why["reason"] == "waiting_for_place" and "say that they are full" in why["detail"]
     system.api.execute(2, params=LOGIN).expect(503, "no_free_worker")
     wait_until(lambda: len(system.robot.calls("login")) >= 3, 20, "three tries")
-    assert time.monotonic() - began > 2.5
     calls = [call["time"] for call in system.robot.calls("login")]
     assert calls[1] - calls[0] > 0.9 and calls[2] - calls[1] > 1.9, calls
     system.robot.behave_well()
@@ -90,13 +88,13 @@ def test_a_count_that_drops_ends_the_wait(make_system):
     system = make_system(robots=1, capacity=2)
     others = [system.robot.orphan(900 + n) for n in range(2)]
     wait_until(lambda: system.metric("chasqui_robot_sessions") == 2, 10, "the count is known")
-    for n in range(3):  # waits of 1, 2 and 4 s
+    for n in range(4):  # waits of 1, 2, 4 and 8 s
         asked = len(system.robot.calls("login"))
         wait_until(lambda: system.api.execute(2, params=LOGIN).error == "no_free_worker" and len(system.robot.calls("login")) > asked, 10)
     system.robot.forget(others[0])
     began = time.monotonic()
     wait_until(lambda: system.api.execute(2, params=LOGIN).status == 200, 10, "it has a place")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 6
 
 
 def test_what_is_not_full_is_a_failed_attempt(pair):
@@ -384,7 +382,7 @@ def test_private_cas_and_client_certificates(make_system, tmp_path):
         return all(workers[name] == (("down", why) if why else ("up", "")) for name, why in wanted.items()) or None
 
     wait_until(judged, 20, "verdicts")
-    answer = system.api.execute(1, params=LOGIN).expect(200).json
+    answer = wait_until(lambda: system.api.execute(1, params=LOGIN).expect(200).json, 5, "the dispatcher has heard it, too")
     assert answer["robot"]["worker"] in ("good", "asks")
     system.api.list(answer["session_id"]).expect(200)
     # TLS 1.3: the server's refusal may be overtaken by the reset of its connection, so the word comes and goes.
