@@ -169,14 +169,15 @@ def test_a_part_of_the_queue_is_paused(make_system):
     began = time.monotonic()
     done(system, held, 15)
     assert time.monotonic() - began < 10 and ops.get("/api/v1/ops/queue").json["queue"]["held"]["n"] == 0
-    assert system.database.value("SELECT COUNT(*) FROM chasqui_held") == 0
+    wait_until(lambda: system.database.value("SELECT COUNT(*) FROM chasqui_held") == 0, 5, "nothing is looked for any more")
 
     # One of an action ends by itself; a cancelled batch needs no resume.
-    ops.post(PAUSE, {"action": "sat.menu_sat_login", "reason": "for a moment", "for_s": 2}).expect(200)
+    ops.post(PAUSE, {"action": "sat.menu_sat_login", "reason": "for a while", "for_s": 600}).expect(200)
     late = api.batch(range(41, 44), **sat).expect(202).json["batch_id"]
     gone = api.batch(range(51, 54), **sat).expect(202).json["batch_id"]
     wait_until(lambda: portal_of(system, "sat")["held"] == 6, 10, "they are held")
     api.delete(f"/api/v1/app/batches/{gone}").expect(200)
+    ops.post(PAUSE, {"action": "sat.menu_sat_login", "reason": "for a moment", "for_s": 1}).expect(200)
     done(system, late, 3)
     assert batch_of(system, gone)["counts"]["cancelled"] == 3
 
@@ -187,7 +188,7 @@ def test_a_part_of_the_queue_is_paused(make_system):
             assert error in ops.post(RESUME, body).expect(422, "validation_failed").json["errors"]
     ops.post(PAUSE, {"reason": "x", "batch_id": 99999}).expect(404, "batch_not_found")
     subjects = [row["subject"] for row in system.database.rows("SELECT subject FROM chasqui_audit WHERE action LIKE 'queue.%%' ORDER BY id")]
-    assert subjects == ["queue portal=sunat", f"queue batch={held}", "queue portal=sunat", f"queue batch={held}", "queue action=sat.menu_sat_login"]
+    assert subjects == ["queue portal=sunat", f"queue batch={held}", "queue portal=sunat", f"queue batch={held}"] + ["queue action=sat.menu_sat_login"] * 2
 
 
 # --- a portal that goes down --------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     is_full = DOWN_S >= 60
     probe_s = 30 if is_full else 2
     settings = {"queue.robot_logins": 2, "queue.probe_ms": probe_s * 1000, "queue.interactive_percent": 0, "events.url": receiver.url}
-    system = make_system(robots=4, dispatchers=3, capacity=ITEMS, settings=settings, robot_options={"login_ms": "40-80"})
+    system = make_system(robots=4, dispatchers=3, capacity=ITEMS, settings=settings, robot_options={"login_ms": "120-240"})
     batch = system.api.batch(range(1, ITEMS + 1)).expect(202).json["batch_id"]
     wait_until(lambda: batch_of(system, batch)["counts"]["done"] >= 20, 30, "it runs")
     portal.maintenance("portal_maintenance")
@@ -237,11 +238,13 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     assert reached <= 8 + math.ceil(down_s / probe_s), f"{reached} log-ins reached it while it was down for {down_s:.1f} s; 8 were under way"
 
     # Who waits for a log-in probes once a second; the others are told at once. A company that has a session needs no portal.
-    answers = [system.api.execute(5000 + n) for n in range(12)]
+    answers, began = [], time.monotonic()
+    while len(answers) < 12 or (len({one.status for one in answers}) < 2 and len(answers) < 200):
+        answers.append(system.api.execute(5000 + len(answers)))
     assert {(one.status, one.error) for one in answers} == {(503, "portal_unavailable"), (502, "robot_error")}
     refused = next(one for one in answers if one.status == 503)
     assert refused.headers["Retry-After"] == "1" and "sunat is down (portal_maintenance)" in refused.json["message"]
-    assert sum(one.status == 502 for one in answers) <= 3
+    assert sum(one.status == 502 for one in answers) <= 1 + math.ceil(time.monotonic() - began)
     somebody = system.database.value("SELECT company_id FROM chasqui_sessions WHERE state = 'active' LIMIT 1")
     assert system.api.execute(somebody).expect(200).json["reused"]
 
@@ -255,7 +258,7 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     wait_until(lambda: portal_of(system)["last_hour"]["done"] >= ITEMS, 10, "how its attempts ended is counted")
     assert portal_of(system)["last_hour"]["portal"] >= reached and portal_of(system)["last_hour"]["refused"] == 0
     wait_until(lambda: system.metric("chasqui_portals_tripped_total") >= 1, 5, "it is counted")
-    recovered = wait_told(receiver, "portal.recovered")
+    recovered = wait_told(receiver, "portal.recovered", len(wait_told(receiver, "portal.tripped")))
     assert told(receiver, "portal.tripped")[0]["portal"] == {"portal": "sunat", "state": "tripped", "why": "portal_maintenance"}
     assert len(told(receiver, "portal.tripped")) == len(recovered) and recovered[-1]["portal"]["state"] == "returning"
 
@@ -291,6 +294,7 @@ def test_limits_hold_for_all_dispatchers_together(make_system, portal):
     system = make_system(robots=3, dispatchers=3, capacity=40, actions=SAT, portals=limits, robot_options={"login_ms": "150-250"})
     shown = portal_of(system, "sat")["limits"]
     assert shown == {"logins_per_minute": 60, "logins_at_once": 0, "breaker": True}
+    posted = time.time()
     paced = system.api.batch(range(1, 16), portal="sat", action="sat.menu_sat_login").expect(202).json["batch_id"]
     few = system.api.batch(range(101, 121)).expect(202).json["batch_id"]
     most = [0]
@@ -300,15 +304,21 @@ def test_limits_hold_for_all_dispatchers_together(make_system, portal):
         most[0] = max(most[0], opening)
         return batch_of(system, few)["counts"]["done"] == 20
 
+    def times_of(portal):
+        return sorted(call["time"] for robot in system.robots.values() for call in robot.calls("login") if call["path"] == f"/{portal}/login")
+
     wait_until(look, 40, "all of sunat are done", every=0.02)
-    assert most[0] == 3
+    begun = times_of("sunat")
+    assert most[0] <= 3 and most_within(begun, 0.14) <= 3 <= most_within(begun, 0.25), "a log-in takes 150 to 250 ms"
     done(system, paced, 15, timeout=60)
-    begun = [call["time"] for robot in system.robots.values() for call in robot.calls("login") if call["path"].startswith("/sat/")]
-    assert len(begun) == 15 and most_within(begun, 5) <= 7, "60 a minute are one a second, and two at once"
+    begun = times_of("sat")
+    assert len(begun) == 15 and all(at >= posted + n - 1 for n, at in enumerate(begun)), "60 a minute are one a second, and two at once"
     assert system.database.value("SELECT MAX(attempts) FROM portal_jobs") == 1
     wait_until(lambda: system.api.execute(900, "sat", "sat.menu_sat_login").status == 200, 10, "its turn comes")  # who waits counts as well
-    told = [system.api.execute(901 + n, "sat", "sat.menu_sat_login") for n in range(6)]
-    assert {one.status for one in told} <= {200, 503} and any(one.error == "portal_unavailable" for one in told)
+    told = [system.api.execute(901, "sat", "sat.menu_sat_login")]
+    while told[-1].status == 200 and len(told) < 100:
+        told.append(system.api.execute(901 + len(told), "sat", "sat.menu_sat_login"))
+    told[-1].expect(503, "portal_unavailable")
 
 
 # --- credentials that were refused -------------------------------------------------------------------------------------------
