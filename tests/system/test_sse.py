@@ -133,7 +133,7 @@ def test_progress_comes_at_once_and_at_each_change(dispatcher, batch, follow):  
     began = time.monotonic()
     batch.done = 1
     changed(dispatcher, 5)
-    assert one.next() == ("progress", batch.now(5)) and time.monotonic() - began < 1
+    assert one.next() == ("progress", batch.now(5)) and time.monotonic() - began < 3.5, "not only when it asks by itself"
     changed(dispatcher, 5)  # nothing is new
     changed(dispatcher, 6)  # another batch
     one.quiet(1)
@@ -149,32 +149,32 @@ def test_it_ends_when_the_batch_is_over(broker, dispatcher, batch, follow):  # n
         assert [one.next(), one.next(), one.next()] == [("progress", batch.now(5)), ("done", batch.now(5)), None]
         again = follow(events_of(5))  # it is over already
         assert [again.next(), again.next(), again.next()] == [("progress", batch.now(5)), ("done", batch.now(5)), None]
-    wait_until(lambda: broker.stat("sse_active") == 0, 5)
-    assert broker.stat("flights") == 0
+    wait_until(lambda: broker.stat("sse_active") == 0 == broker.stat("flights"), 5)
 
 
 def test_it_asks_at_most_twice_a_second(dispatcher, batch, follow):  # noqa: F811
     one = follow(events_of(5))
     one.next()
     began, before = time.monotonic(), len(dispatcher.saw("BATCH_GET"))
-    while time.monotonic() < began + 2:
+    asked = 0
+    while asked < 3 or time.monotonic() < began + 2:
         batch.done += 1
         changed(dispatcher, 5)
-    asked = len(dispatcher.saw("BATCH_GET")) - before
-    assert 3 <= asked <= 5, asked
+        asked = len(dispatcher.saw("BATCH_GET")) - before
+    assert asked <= 1 + 2 * (time.monotonic() - began), asked
     last = one.next()
     while last[1]["counts"]["done"] != batch.done:
         last = one.next(2)
-    assert len(one.took) <= 7
+    assert len(one.took) <= len(dispatcher.saw("BATCH_GET"))
 
 
 def test_it_asks_now_and_then_without_an_event(dispatcher, batch, follow):  # noqa: F811
+    began = time.monotonic()
     one = follow(events_of(5))
     one.next()
     batch.done = 4
-    began = time.monotonic()
-    assert one.next(8) == ("progress", batch.now(5))
-    assert 4 < time.monotonic() - began < 7
+    assert one.next(20) == ("progress", batch.now(5))
+    assert 4 < time.monotonic() - began < 14
 
 
 def test_many_followers_share_one_question(broker, dispatcher, batch, follow):  # noqa: F811
@@ -231,11 +231,11 @@ def test_a_dispatcher_that_has_no_answer_for_a_while(broker, dispatcher, batch, 
 
 @pytest.mark.long(15)
 def test_keep_alive(dispatcher, batch, follow):  # noqa: F811
-    one, began = follow(events_of(5)), time.monotonic()
-    feed = follow(FEED, ops=True)
+    began = time.monotonic()
+    one, feed = follow(events_of(5)), follow(FEED, ops=True)
     one.next()
-    assert one.next(20) == (":", "keep-alive") and 14 < time.monotonic() - began < 18
-    assert feed.next(5) == (":", "keep-alive")
+    assert one.next(30) == (":", "keep-alive") and 14 < time.monotonic() - began < 25
+    assert feed.next(10) == (":", "keep-alive")
 
 
 def test_a_slow_client_holds_one_event(broker, dispatcher, batch):  # noqa: F811
@@ -277,7 +277,8 @@ def test_a_token_that_is_revoked_ends_its_events(broker, dispatcher, batch, foll
     dispatcher.on["TOKEN_VERIFY"] = by_secret(t1={})
     began = time.monotonic()
     assert mine.next() is None and feed.next() is None
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10
+    wait_until(lambda: broker.stat("sse_active") == 1, 5)
     batch.done = 2
     changed(dispatcher, 5)
     assert other.next() == ("progress", batch.now(5))
@@ -288,7 +289,7 @@ def test_a_stop_ends_the_events(broker, dispatcher, batch, follow):  # noqa: F81
     one, feed = follow(events_of(5)), follow(FEED, ops=True)
     one.next()
     began = time.monotonic()
-    assert broker.stop(20) == 0 and time.monotonic() - began < 5
+    assert broker.stop(20) == 0 and time.monotonic() - began < 10
     assert one.next() is None and feed.next() is None
 
 

@@ -14,8 +14,8 @@ from harness import Api
 from harness.wait import stays, wait_until
 
 LOGIN = {"ruc": "20100000001", "usuario": "DEMO", "clave": "demo"}
-GRACE_S = 0.8  # of a busy machine, beyond a deadline
-HELD_UP_S = 2.5  # of a log-in that waits for no other, on a busy machine
+GRACE_S = 3  # of a busy machine, beyond a deadline
+HELD_UP_S = 8  # of a log-in that waits for no other, on a busy machine; a lock is waited for for 10 s
 CLOCK = """
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -54,7 +54,7 @@ def together(calls):
 
 
 def test_a_database_that_stands_still(make_system, mariadb):
-    system = make_system(dispatchers=2)
+    system = make_system(dispatchers=2, settings={"db.stall_ms": 20000})  # the deadline ends their wait, nothing else
     session = system.api.login(1)
     job = system.api.active(1).json["job_id"]
     deadline = {"X-Deadline-Ms": "1500"}
@@ -93,12 +93,12 @@ def test_a_dispatcher_that_stands_still(make_system):
 def test_the_only_dispatcher_stands_still(system):
     session = system.api.login(4)
     system.dispatcher.pause()
-    answers = together([lambda: system.api.list(session, headers={"X-Deadline-Ms": "1000"}), lambda: system.api.list(session),
+    answers = together([lambda: system.api.list(session, headers={"X-Deadline-Ms": "300"}), lambda: system.api.list(session),
                         lambda: system.api.execute(5, params=LOGIN, headers={"X-Deadline-Ms": "6000"})])  # fmt: skip
     (short, short_s), (long, long_s), (login, login_s) = answers
     short.expect(504, "deadline_exceeded")
     long.expect(503, "no_dispatcher")
-    assert login.status in (503, 504) and short_s < 1 + GRACE_S and long_s < 5 and login_s < 6 + GRACE_S
+    assert login.status in (503, 504) and short_s < 0.3 + GRACE_S and long_s < 10 and login_s < 6 + GRACE_S
     system.dispatcher.resume()
     system.wait_ready()
     system.api.list(session).expect(200)
@@ -108,7 +108,7 @@ def test_the_only_dispatcher_stands_still(system):
 def test_a_robot_that_stands_still_during_a_log_in(make_system):
     system = make_system(settings={"healthd.down_after": 3}, robots=2)
     for robot in system.robots.values():
-        robot.settings(login_ms="600-600")
+        robot.settings(login_ms="2000-2000")
     answers = []
     caller = threading.Thread(target=lambda: answers.append(timed(lambda: system.api.execute(6, params=LOGIN, headers={"X-Deadline-Ms": "2500"}))))
     caller.start()
@@ -177,7 +177,7 @@ def test_wrong_clocks_end_nothing_early(make_system, clock_off_by):
         api.list(session).expect(200)
     row = system.database.row("SELECT ABS(TIMESTAMPDIFF(SECOND, last_activity_at, NOW(6))) AS off, state FROM chasqui_sessions WHERE company_id = 8")
     assert row["state"] == "active" and row["off"] < 60
-    system.robot.settings(login_ms="1200-1200")
+    system.robot.settings(login_ms="3000-3000")
     answers = together([lambda: system.api.execute(9, params=LOGIN)] * 2)
     assert sorted(answer.status for answer, _ in answers) == [200, 409]
     stays(lambda: system.api.session(session).status == 200, 1, "nothing is swept early")
@@ -194,9 +194,9 @@ def test_a_seed_only_robot_is_waited_out_by_the_databases_clock(make_system, clo
     system.robot.pause()
     pending = "SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending = 1"
     wait_until(lambda: system.database.value(pending) == 1, 15, "it is abandoned")
-    since = time.monotonic()
     system.robot.resume()
-    stays(lambda: system.database.value(pending) == 1 or time.monotonic() > since + 5, 5.5, "its place is kept", every=0.05)
+    kept = "SELECT COUNT(*) FROM chasqui_sessions WHERE close_pending = 1 OR since < NOW(6) - INTERVAL 5 SECOND"
+    stays(lambda: system.database.value(kept) == 1, 5.5, "its place is kept", every=0.05)
     wait_until(lambda: system.database.value(pending) == 0, 15, "and freed after the limit")
 
 
@@ -279,7 +279,7 @@ def test_log_ins_do_not_wait_for_a_company_whose_row_is_locked(make_system):
     system.api.login(1)
     system.api.login(2)
     system.api.close(system.api.active(2).json["session_id"]).expect(200)
-    system.robot.behave("login", "delay", ms=1500)
+    system.robot.behave("login", "delay", ms=4000)
     locked = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT epoch FROM chasqui_epochs%%'"
     with ThreadPoolExecutor(40) as pool, system.database.connect() as connection, connection.cursor() as cursor:
         answers = [pool.submit(system.api.execute, 2)]
