@@ -2,6 +2,8 @@
 """Connections that show no good token: many of them, from one address or from all, keep nobody out and hold little memory."""
 
 import socket
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -88,11 +90,17 @@ def test_those_that_come_at_a_time_and_ask_are_all_heard(door):
 
 def test_those_that_ask_a_moment_after_they_came_are_all_heard(door):
     made = door(**{"broker.anonymous_per_address": 20})
-    cut = made.stat("http_strangers_cut_total")
-    wires = [connect(made.url) for _ in range(38)]
-    made.api.list("s").expect(200)
-    for wire in wires:
-        wire.sendall(KNOWN)
+    for _ in range(10):
+        cut, began = made.stat("http_strangers_cut_total"), time.monotonic()
+        wires = [connect(made.url) for _ in range(38)]
+        made.api.list("s").expect(200)
+        with suppress(OSError):
+            for wire in wires:
+                wire.sendall(KNOWN)
+        if time.monotonic() - began < 0.8:  # else it was no moment
+            break
+        for wire in wires:
+            wire.close()
     assert [wire.recv(65536).split(b"\r\n")[0] for wire in wires] == [b"HTTP/1.1 200 OK"] * 38
     assert made.stat("http_strangers_cut_total") == cut
     for wire in wires:
