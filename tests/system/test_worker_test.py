@@ -19,12 +19,19 @@ LOGIN_FREE = {"HEALTH", "CAPACITY", "BOOT", "HEAD", "KEEP_ALIVE", "REQUEST_ID", 
 
 @pytest.fixture
 def check(tmp_path):
-    """check(url) -> (exit code, {probe: row}) of --json; with credentials unless told otherwise."""
+    """check(url) -> (exit code, {probe: row}) of --json; with credentials unless told otherwise. A robot that is well is asked again when it did not answer
+    a probe within its second: that may be the machine's fault."""
     credentials = tmp_path / "credentials.json"
     credentials.write_text(json.dumps({"ruc": "20123", "usuario": "DEMO", "clave": "demo"}))
 
-    def run(url, *words, with_login=True):
+    def run(url, *words, with_login=True, is_well=True):
         words = (*words, "--credentials", credentials) if with_login else words
+        for left in (2, 1, 0):
+            code, probes = once(url, words)
+            if not (is_well and left and "FAILED" in [probes[name]["outcome"] for name in ("HEALTH", "HEALTH_BUSY") if name in probes]):
+                return code, probes
+
+    def once(url, words):
         done = subprocess.run(
             [program("chasqui"), "worker", "test", url, "--json", *words], env=clean_env(), capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
@@ -87,13 +94,13 @@ def test_what_is_missing_is_named_with_its_cost(check, robot_factory):
 def test_each_misbehaviour(check, robot_factory, call, behaviour, probe, outcome):
     robot = robot_factory()
     robot.behave(call, **behaviour)
-    code, probes = check(robot.url)
+    code, probes = check(robot.url, is_well=call != "health")
     assert probes[probe]["outcome"] == outcome, probes[probe]
     assert code == (1 if outcome == "FAILED" else 0)
 
 
 def test_nobody_listens_there(check):
-    code, probes = check(f"http://127.0.0.1:{free_port()}")
+    code, probes = check(f"http://127.0.0.1:{free_port()}", is_well=False)
     assert code == 1 and probes["HEALTH"]["outcome"] == "FAILED"
     assert {row["outcome"] for name, row in probes.items() if name != "HEALTH"} == {"not tried"}
 
