@@ -18,7 +18,7 @@ SEED = int(os.environ.get("CHASQUI_CHAOS_SEED", "11"))
 PATIENCE_S = 90 + ITEMS / 5
 
 BATCHES = "/api/v1/app/batches"
-SUBMIT = {"sunat.submit": {"path": "/sunat/submit", "session": "use", "timeout_ms": 3000}}
+SUBMIT = {"sunat.submit": {"path": "/sunat/submit", "session": "use", "timeout_ms": 15000}}
 OTHER = {"aduana.list": {"method": "GET", "path": "/aduana/list", "session": "use"}}
 LIST = {"action": "sunat.buzon_list"}
 LOGIN = ("--portal", "sunat", "--action", "sunat.menu_sol_login")
@@ -95,7 +95,7 @@ class Counted(dict):
 
 @pytest.mark.long(20)
 def test_each_step_that_fails_fails_its_item_alone(make_system):
-    system = make_system(robots=1, capacity=4, actions=SUBMIT, settings={"limit.list_bytes": 20000, "timeout.list_ms": 1500})
+    system = make_system(robots=1, capacity=4, actions=SUBMIT, settings={"limit.list_bytes": 20000, "timeout.list_ms": 4000})
     robot = system.robot
     met = system.api.login(6)
     bad = [
@@ -139,7 +139,7 @@ def test_each_step_that_fails_fails_its_item_alone(make_system):
     assert_nothing_left(system, sessions=1)
 
     # a client who is given the round's session keeps it; a round that is cancelled leaves nothing
-    robot.behave("submit", "delay", ms=1500)
+    robot.behave("submit", "delay", ms=4000)
     batch_id = system.api.batch([21, 22], then=[{"action": "sunat.submit"}], close=True).expect(202).json["batch_id"]
     robot.wait_call("submit", 21)
     robot.wait_call("submit", 22)
@@ -307,7 +307,7 @@ def test_a_batch_is_a_thing_and_a_company_is_explained(make_system):
     shown = system.ctl("batch", "show", second).stdout
     assert "segundo" in shown and "sunat.buzon_list, sunat.submit, close" in shown and shape(system.api, second)["made_by"].startswith("token:")
     system.robot.ask("POST", "/_test/behave", {"list": [{"mode": "status", "status": 503, "body": {"ok": False, "error": "portal_down", "message": '=1+"ñ"'}, "company_id": 4}]})
-    system.robot.behave("submit", "delay", ms=1500)
+    system.robot.behave("submit", "delay", ms=4000)
     system.ops.post("/api/v1/ops/queue/resume", {}).expect(200)
     system.robot.wait_call("submit", 5)
     company = system.ops.get("/api/v1/ops/companies/5").expect(200).json["company"]
