@@ -223,7 +223,7 @@ def test_a_robot_that_takes_connections_and_says_nothing_is_not_called_when_down
     home.resume()
     wait_until(lambda: worker(system, home.name)["verdict"] == "up", 10)
     assert all(call["query"].get("session_id") != session for call in home.calls("list"))
-    wait_until(lambda: system.api.list(session).status == 200, 5, "the dispatcher has heard it, too")
+    system.api.list(session).expect(200)
 
 
 def worker(system, name):
