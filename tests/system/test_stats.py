@@ -44,7 +44,7 @@ def wait_well(system, timeout=15):
 
 def test_what_it_says(system):
     system.api.execute(7).expect(200)
-    told = wait_until(lambda: (now := stats(system))["places"] and now["robots"][0]["places_used"] == 1 and now["robots"][0]["wanted"] and now, 10,
+    told = wait_until(lambda: (now := stats(system))["places"] and now["robots"][0]["places_used"] == 1 and now["robots"][0]["wanted"] and codes(now) == ["well"] and now, 10,
                       "a summary came, and the dispatcher told of its robots")  # fmt: skip
     assert told["state"] == "ok" and codes(told) == ["well"] and told["words"][0]["text"] == "All is well: 1 dispatcher, 1 robot."
     assert [lane["lane"] for lane in told["lanes"]] == ["control", "interactive", "login", "batch"]
@@ -122,7 +122,7 @@ def test_each_process_that_dies_is_said_and_forgotten(make_system):
     def change():  # is noted once a second
         return next(one for one in stats(system)["robots"] if one["name"] == name)["last_change"]
 
-    assert wait_until(change, 3, "its change is told")["to"] == "down" and change()["at"]
+    wait_until(lambda: (change() or {}).get("to") == "down" and change()["at"], 3, "its change is told")
     system.robots[name].start()
     wait_well(system)
 
@@ -197,7 +197,7 @@ def test_all_places_taken(make_system):
 @pytest.mark.long(25)
 def test_places_that_are_kept_for_interactive_log_ins(make_system):
     """Two dispatchers that claim at once leave them too, and it is said why work waits although places are free."""
-    system = make_system(capacity=10, dispatchers=2, robot_options={"login_ms": "100-200"})
+    system = make_system(capacity=10, dispatchers=2, robot_options={"login_ms": "1500-2500"})
     batch = system.api.batch(list(range(1, 31))).expect(202).json["batch_id"]
 
     def said(text):
@@ -220,8 +220,8 @@ def test_places_that_are_kept_for_interactive_log_ins(make_system):
 def test_a_robot_that_is_emptied_is_said(system):
     system.api.execute(7).expect(200)
     system.ops.post("/api/v1/ops/workers/r1/drain", {"reason": "new version"}).expect(200)
-    row = next(row for row in wait_code(system, "robot_draining", 10)["words"] if row["code"] == "robot_draining")
-    assert row["text"] == "Robot r1 is draining: 1 session is left."
+    left = "Robot r1 is draining: 1 session is left."
+    wait_until(lambda: ("robot_draining", left) in [(row["code"], row["text"]) for row in stats(system, history=0)["words"]], 10, left)
     system.api.close(system.api.active(7).json["session_id"]).expect(200)
     empty = "Robot r1 is empty, and gets no sessions until it is resumed."
     wait_until(lambda: any(row["text"] == empty for row in stats(system, history=0)["words"]), 10, empty)
@@ -297,7 +297,7 @@ def test_numbers_of_a_second_implementation(broker, dispatcher):
     assert robot["name"] == "r9" and robot["wanted"] == "draining" and robot["logins_in_flight"] == 1
     assert robot["logins_done_total"] == 3 and robot["errors"]["timeout"] == 4 and robot["login_s"]["n"] == 3
     assert told["companies"]["wait_most"] == [{"company_id": 20131, "waits": 3, "wait_s": 4.5}]
-    assert broker.stat("bus_malformed_total") == 1
+    wait_until(lambda: broker.stat("bus_malformed_total") == 1, 5, "the last one was read")
     (one,) = told["dispatchers"]
     assert one["database"]["op_s"]["n"] == 2
     text = Client(broker.ops_url).get("/metrics").body.decode()
@@ -323,11 +323,11 @@ def test_a_summary_is_asked_for_and_shown(broker, make_dispatcher):
     }  # fmt: skip
     make_dispatcher(broker, name="d1", on={"OPS_SUMMARY": says(json.dumps(body).encode())})
     api = Api(broker.ops_url, SECRET)
-    told = wait_until(lambda: (now := api.get("/api/v1/ops/stats").expect(200).json)["queue"] and now, 8)
+    said = {"queue_paused", "robot_abandoned", "healthd_silent"}
+    told = wait_until(lambda: said <= set(codes(now := api.get("/api/v1/ops/stats").expect(200).json)) and now, 8)
     queue = told["queue"]
     assert queue["depth"] == {"n": 100000, "capped": True} and queue["oldest_age_s"] >= 90 and queue["scheduled"]["n"] == 4
     assert queue["paused"]["reason"] == "patch <b>day</b>" and queue["paused"]["until"] is None and queue["paused"]["by"] == "token:1:ana"
-    assert "queue_paused" in codes(told) and "robot_abandoned" in codes(told) and "healthd_silent" in codes(told)
 
 
 # --- live --------------------------------------------------------------------------------------------------------
@@ -336,10 +336,10 @@ def test_a_summary_is_asked_for_and_shown(broker, make_dispatcher):
 def test_statistics_come_each_second(system):
     from test_sse import Events
 
-    events = Events(system.ops_url, "/api/v1/ops/events", system.token)
     began = time.monotonic()
+    events = Events(system.ops_url, "/api/v1/ops/events", system.token)
     told = [next_stats(events) for _ in range(4)]
-    assert 2 < time.monotonic() - began < 10
+    assert 2 < time.monotonic() - began < 15
     assert [set(one) for one in told][1:] == [set(stats(system))] * 3
     assert told[0]["history"]["n"] >= 1 and all(one["history"]["n"] <= 2 for one in told[1:])
     events.close()
@@ -371,10 +371,10 @@ def test_one_request_id_through_all_processes_and_to_the_robot(make_system):
         headers = {name.lower(): value for name, value in system.robot.calls(call)[0]["headers"].items()}
         assert headers["x-request-id"] == f"trace-me.{number}" and headers["traceparent"] == TRACE, call
     for process in (system.brokers[0], system.dispatchers[0]):
-        process.wait_log("trace-me.2")
+        process.wait_log(r'"slow".*"trace-me\.2"')
         lines = [json.loads(line) for line in process.text().splitlines() if line.startswith("{")]
         assert all(line["time"] and line["level"] and line["event"] and isinstance(line["pid"], int) for line in lines)
         slow = next(line for line in lines if line.get("request") == "trace-me.2" and line["event"] == "slow")
-        assert slow["level"] == "info" and slow["ms"] >= 400 and slow["queue_ms"] < 200
-        assert slow["dispatcher_ms"] >= 400 if process is system.brokers[0] else slow["robot_ms"] >= 400 and slow["db_ms"] < 300
+        assert slow["level"] == "info" and slow["ms"] >= 400 and slow["queue_ms"] <= slow["ms"] - 395, "the robot's time is not in it"
+        assert slow["dispatcher_ms"] >= 400 if process is system.brokers[0] else slow["robot_ms"] >= 400 and slow["db_ms"] <= slow["ms"] - 395
         assert any(line.get("request") == "trace-me.1" for line in lines)
