@@ -264,7 +264,7 @@ def test_the_queue_of_operators(paused):
 
 def test_how_a_batch_goes(make_system):
     """While it runs: what has run longest. At its end: when its items ended, and which robot was slow."""
-    system = make_system(robots=2, capacity=30)
+    system = make_system(robots=2, capacity=30, settings={"queue.lease_ms": 10000})
     quick, slow = system.robots.values()
     system.api.login(12)  # its item finds this session
     refused = {"mode": "status", "status": 422, "body": {"ok": False, "error": "bad_credentials"}, "company_id": 7}

@@ -180,7 +180,7 @@ def test_the_headline_agrees_with_itself(make_system):
     system.api.post("/api/v1/app/batches", {**body, "priority": 9, "items": items}).expect(202)
     seen = looks(system, lambda seen: sum(map(still, seen)) > 40, 60)
     stopped = next(i for i, told in enumerate(seen) if still(told))
-    assert not any(first(told) == "busy_until" for told in seen[stopped + 8 :]), "2.4 s: what is seen of the places is up to 2 s old"
+    assert not any(first(told) == "busy_until" for told in seen[stopped + 16 :]), "4.8 s: what is seen of the places is up to 2 s old, and a report may be late"
     assert [first(told) for told in seen[-10:]] == ["places_full"] * 10
     changes = sum(first(a) != first(b) for a, b in zip(seen, seen[1:], strict=False))
     assert changes <= 4, [first(told) for told in seen]
@@ -218,12 +218,12 @@ def test_no_end_is_told_while_no_robot_answers(make_system, mariadb):
     items = [{"company_id": n, "params": params} for n in range(1, 601)]
     wait_until(lambda: system.ops.get("/api/v1/ops/stats").expect(200).json["queue"], 10, "the queue is known")
     batch = system.api.post("/api/v1/app/batches", {"portal": "sunat", "action": "sunat.menu_sol_login", "close": True, "items": items}).expect(202).json["batch_id"]
-    looks(system, lambda seen: seen[-1]["queue"]["depth"]["n"] and seen[-1]["queue"]["batches_open"]["n"], 2.5)  # soon after it arrives
+    looks(system, lambda seen: seen[-1]["queue"]["depth"]["n"] and seen[-1]["queue"]["batches_open"]["n"], 4.5)  # soon after it arrives: a summary that nobody hurries comes each 5 s
     looks(system, lambda seen: first(seen[-1]) == "busy_until", 60)
     slow = proxy.inject("INTO chasqui_held", do="late", late_s=0.7)  # what the pause holds counts with what waits for some seconds
     system.ops.post("/api/v1/ops/queue/pause", {"portal": "sunat", "reason": "calm"}).expect(200)
-    seen = looks(system, lambda seen: seen[-1]["words"][0]["code"] == "queue_part_paused", 3)
-    seen = looks(system, lambda seen: len(seen) > 12, 8)
+    begun = looks(system, lambda seen: seen[-1]["words"][0]["code"] == "queue_part_paused", 4.5)[-1:]
+    seen = begun + looks(system, lambda seen: len(seen) > 12, 60)
     assert {first(told) for told in seen} == {"queue_part_paused"} and not any(told["queue"]["clear_s"] for told in seen), "what holds work back comes first"
     assert {told["state"] for told in seen} == {"ok"}, "with a reason it is no fault"
     assert slow.hits and seen[0]["queue"]["depth"]["n"] > 0
@@ -233,11 +233,11 @@ def test_no_end_is_told_while_no_robot_answers(make_system, mariadb):
     for robot in system.robots.values():
         robot.pause()
     begun = time.monotonic()
-    while time.monotonic() < begun + 12:
+    while (asked := time.monotonic()) < begun + 14:
         told = system.ops.get("/api/v1/ops/stats", query={"history": 0}).expect(200).json
         check(told)
         left = system.ops.get(f"/api/v1/ops/batches/{batch}").expect(200).json["batch"]
-        if time.monotonic() > begun + 5:
+        if asked > begun + 7:  # the last report of an end comes up to 3 s late
             assert told["queue"]["clear_s"] is None and not any(row["code"] == "busy_until" for row in told["words"]), told["words"]
             assert left["eta_s"] is None, left
         time.sleep(0.3)

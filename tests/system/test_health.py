@@ -20,7 +20,8 @@ def healthd(make_system):
 
     def peer():
         peers.append(HealthPeer(at["healthd.bind"], at["healthd.control"], keys))
-        peers[-1].next(10)  # the full state of its subscription
+        while not peers[-1].next(10).get("full"):  # the state of its subscription: what was told just before may come first
+            pass
         return peers[-1]
 
     system.peer = peer

@@ -60,8 +60,8 @@ def test_a_second_execute_returns_the_session(system):
 
 
 def test_one_that_comes_while_a_login_runs_gets_409_with_its_job(make_system):
-    system = make_system(dispatchers=3)
-    system.robot.settings(login_ms="800-800")
+    system = make_system(dispatchers=3, settings={"queue.lease_ms": 10000})
+    system.robot.settings(login_ms="5000-5000")
     answers = together([lambda: system.api.execute(4, params=LOGIN)] * 6)
     won = [one for one in answers if one.status == 200]
     busy = [one for one in answers if one.status == 409]
@@ -236,8 +236,8 @@ def test_a_session_id_that_is_live_elsewhere(make_system):
 
 
 def test_deadline_with_the_job_while_the_login_goes_on(system):
-    system.robot.settings(login_ms="1500-1500")
-    answer = system.api.execute(12, params=LOGIN, headers={"X-Deadline-Ms": "300"}).expect(504, "deadline_exceeded").json
+    system.robot.settings(login_ms="7000-7000")
+    answer = system.api.execute(12, params=LOGIN, headers={"X-Deadline-Ms": "3500"}).expect(504, "deadline_exceeded").json
     wait_until(lambda: system.api.job(answer["job_id"]).json["job"]["status"] == "done", 10, "the log-in went on")
     assert system.api.execute(12, params=LOGIN).expect(200).json["reused"] is True
 

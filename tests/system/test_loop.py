@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from harness.wait import wait_until
+from harness.wait import PATIENCE, wait_until
 
 SILENT_S = 8  # how long a silent name server keeps who asks it
-MORE_S = 1.0  # than without: the promise is 0.3, on a machine with time
+MORE_S = 1.0 * PATIENCE  # than without: the promise is 0.3, on a machine with time
 SHIM = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -167,7 +167,7 @@ def test_systemd_hears_ready_watchdog_and_stopping(make_system, tmp_path):
     for _ in range(10):
         system.api.list(session).expect(200)
         time.sleep(0.2)
-    assert max(value for name, value in system.metrics().items() if name.startswith("chasqui_loop_stall_seconds{")) < 1
+    assert max(value for name, value in system.metrics().items() if name.startswith("chasqui_loop_stall_seconds{")) < MORE_S
     for sock in sockets.values():
         for _ in range(20):  # what came meanwhile
             told(sock, "WATCHDOG=1")
@@ -256,6 +256,5 @@ def test_a_clock_that_jumps_under_load_harms_nothing(make_system, preloaded, tmp
     assert set(answers) == {200} and len(answers) > 5
     assert system.metric("chasqui_leases_lost_total") == 0 and system.metric("chasqui_sessions_expired_total") == 0
     assert system.metric("chasqui_sessions_lost_total") == 0
-    told = system.ops.get("/api/v1/ops/stats").expect(200).json
-    assert [robot["verdict"] for robot in told["robots"]] == ["up"]
+    wait_until(lambda: [robot["verdict"] for robot in system.ops.get("/api/v1/ops/stats").expect(200).json["robots"]] == ["up"], 10, "the robot is up")
     assert system.api.session(session).expect(200).json["state"] == "active"

@@ -96,7 +96,7 @@ class FakeDispatcher(Peer):
     def ping(self):
         self.send("PING", seq=1, incarnation=self.incarnation, limits=self.limits(), database_ok=True)
 
-    def greet(self, timeout=10.0):
+    def greet(self, timeout=30.0):
         """HELLO until WELCOME, then credit."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -151,7 +151,7 @@ class HealthPeer:
     def tell(self, revision, rows):
         self.control.socket.send_multipart(encode("ROBOTS", msgpack.packb(rows), revision=revision))
 
-    def next(self, timeout=7.0):
+    def next(self, timeout=20.0):
         """The next HEALTH, applied to `known` (name -> row). Sequence numbers must have no gap."""
         frames = self.sub.receive(timeout)
         assert frames, "healthd is silent"
@@ -166,7 +166,7 @@ class HealthPeer:
             self.known[row[0]] = row
         return header
 
-    def wait(self, condition, timeout=10.0):
+    def wait(self, condition, timeout=30.0):
         """Takes messages until condition(known)."""
         end = time.monotonic() + timeout
         while not condition(self.known):
