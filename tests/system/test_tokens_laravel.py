@@ -13,7 +13,7 @@ import pytest
 from harness.http import Api
 from harness.ports import free_port
 from harness.system import ROOT
-from harness.wait import wait_until
+from harness.wait import last_before, wait_until
 
 SAMPLE = (ROOT / "packaging/laravel/chasqui_tokens_view.sql").read_text()
 SANCTUM = """
@@ -50,7 +50,7 @@ def api(system, token):
 
 
 def test_tokens_of_sanctum_by_a_view(make_system):
-    system = make_system(settings={"auth.laravel_view": "chasqui_laravel_tokens", "auth.rate_per_minute": 90, "auth.timeout_ms": 1000, "laravel.time_zone": "America/Lima"})
+    system = make_system(settings={"auth.laravel_view": "chasqui_laravel_tokens", "auth.rate_per_minute": 90, "auth.timeout_ms": 2500, "laravel.time_zone": "America/Lima"})
     run(system, SANCTUM)
     token = sanctum(system, 7, "s3cr3tSanctum")
     number, _, secret = token.partition("|")
@@ -68,9 +68,15 @@ def test_tokens_of_sanctum_by_a_view(make_system):
             run(system, VIEW + definition)
         system.database.execute("INSERT INTO other VALUES (%s, SHA2(%s, 256), 1, 'app', NULL)", number, secret)
         for shown in (token, secret, "99|wrong")[: 2 if "SLEEP" in (definition or "") else 3]:  # a number that is not there is no slow look
-            began = time.monotonic()
-            answer = wait_until(lambda shown=shown, cause=cause: cause in (got := api(system, shown).active(7).expect(503, "auth_unavailable")).json["message"] and got, 8, cause)
-            assert time.monotonic() - began < 8 and answer.headers["Retry-After"]
+            took = []
+
+            def told(shown=shown, cause=cause, took=took):
+                began = time.monotonic()
+                got = api(system, shown).active(7).expect(503, "auth_unavailable")
+                took.append(time.monotonic() - began)
+                return cause in got.json["message"] and got
+
+            assert wait_until(told, 8, cause).headers["Retry-After"] and min(took) < 7
         system.api.active(7).expect(404)
         wait_until(lambda cause=cause: cause in (word(system, "tokens_unverified") or {"text": ""})["text"], 10, f"{cause} is said")
     assert system.metric("chasqui_tokens_unverified_total") > 0
@@ -102,9 +108,7 @@ def test_tokens_of_sanctum_by_a_view(make_system):
 
     # Log-out.
     system.database.execute("DELETE FROM personal_access_tokens WHERE token = %s", hashlib.sha256(secret.encode()).hexdigest())
-    began = time.monotonic()
-    wait_until(lambda: api(system, secret).active(7).status == 401, 8, "it is refused")
-    assert time.monotonic() - began < 6, "5 s, and a busy machine"
+    assert last_before(lambda: api(system, secret).active(7), 401, 8) < 5.1
 
     # An end in Laravel's own time (-05:00), and several companies.
     system.database.execute("DELETE FROM other")
@@ -192,7 +196,7 @@ def test_tokens_by_introspection(make_system, idp, tmp_path):
     secret = tmp_path / "introspect.secret"
     secret.write_text("chasqui:p4ss+wörd\n")
     secret.chmod(0o400)
-    system = make_system(settings={"auth.introspect_url": f"http://127.0.0.1:{idp.port}/oauth/introspect", "auth.introspect_secret_file": secret, "auth.timeout_ms": 1000})
+    system = make_system(settings={"auth.introspect_url": f"http://127.0.0.1:{idp.port}/oauth/introspect", "auth.introspect_secret_file": secret, "auth.timeout_ms": 4000})
     n = iter(range(10**6))
     good = {"active": True, "scope": "read app", "companies": [7, "8"], "sub": "user-5", "exp": int(time.time()) + 3600}
 
@@ -253,17 +257,17 @@ def test_tokens_by_introspection(make_system, idp, tmp_path):
         assert cause in answer.json["message"] and str(idp.port) not in answer.json["message"], (said, answer)
     assert "chasqui_tokens_unverified_total" in str(system.metrics())
     # Slow: nobody else waits.
-    idp.answer = slow(3, good)
+    idp.answer = slow(6, good)
     late = [threading.Thread(target=lambda i=i: api(system, f"late-{i}").active(7).expect(503, "auth_unavailable")) for i in range(40)]
     for one in late:
         one.start()
     began = time.monotonic()
     for _ in range(20):
         system.api.list(session.json["session_id"]).expect(200)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 3.9
     for one in late:
         one.join()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     wait_until(lambda: "does not answer in time" in (word(system, "tokens_unverified") or {"text": ""})["text"], 10, "it is said")
     # Guesses by the dozen, each as slow: who is known goes on.
     idp.answer = lambda token: (200, good) if token == jwt else slow(0.9, {"active": False})(token)
@@ -294,9 +298,7 @@ def test_tokens_by_introspection(make_system, idp, tmp_path):
     idp.answer = lambda token: (200, good)
     api(system, jwt).active(7).expect(200)
     idp.answer = lambda token: (200, {"active": False})
-    began = time.monotonic()
-    wait_until(lambda: api(system, jwt).active(7).status == 401, 8, "it is refused")
-    assert time.monotonic() - began < 6
+    assert last_before(lambda: api(system, jwt).active(7), 401, 8) < 5.1
     told = "".join(process.log.read_text() for process in system.processes) + json.dumps(system.database.rows("SELECT * FROM chasqui_audit"), default=str)
     assert jwt not in told and "p4ss" not in told and "late-1" not in told
 

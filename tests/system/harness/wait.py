@@ -32,6 +32,22 @@ def wait_until(condition, timeout=10, what=None, every=POLL_S):
         time.sleep(every)
 
 
+def last_before(call, status, timeout=10):
+    """Asks until the answer has that status. Answers how long after the first question the last one was asked that was answered otherwise: what a stall
+    of this machine adds to an answer is not in it."""
+    began, last = time.monotonic(), 0.0
+
+    def is_so():
+        nonlocal last
+        asked = time.monotonic() - began
+        got = call().status
+        last = last if got == status else asked
+        return got == status
+
+    wait_until(is_so, timeout, f"the answer is {status}")
+    return last
+
+
 def stays(condition, seconds, what=None, every=POLL_S):
     """Fails as soon as condition() is false within the time: for what must *not* happen."""
     deadline = time.monotonic() + seconds
