@@ -9,7 +9,7 @@ import pytest
 from harness.wait import wait_until
 
 CROWD = 280  # more than a lane has credits (256)
-NOISE_S = 3.0  # a p99 below it says nothing on a busy machine; without the walls it is the deadline of 28 s
+NOISE_S = 6.0  # a p99 below it says nothing on a busy machine; without the walls it is a deadline, or the end of a slow log-in
 
 
 def p99(call, times=40):
@@ -54,7 +54,7 @@ def test_a_robot_that_hangs_and_a_company_that_waits(two):
     calm = p99(lambda n: system.api.list(sessions[2], n + 1))
     robots[1].behave("list", "hang")
     with ThreadPoolExecutor(CROWD) as pool:
-        waiting = [pool.submit(crowd.list, sessions[1], headers={"X-Deadline-Ms": "15000"}) for _ in range(CROWD)]
+        waiting = [pool.submit(crowd.list, sessions[1], headers={"X-Deadline-Ms": "20000"}) for _ in range(CROWD)]
         beyond = ("chasqui_requests_parked", "chasqui_bulkhead_refused_total")  # they wait for two seconds, and are refused then
         wait_until(lambda: sum(map(system.metric, beyond)) > 50, 30, "the others wait without a credit")
         stormy = p99(lambda n: system.api.list(sessions[2], n + 1))
@@ -95,7 +95,7 @@ def test_log_ins_that_only_wait(two, how):
     calm = p99(lambda n: system.api.execute(next(companies)), 15)
     slow = 500
     for robot in robots.values():
-        robot.behave("login", "delay", ms=6000, company_id=slow)
+        robot.behave("login", "delay", ms=9000, company_id=slow)
     headers = {"same key": {"Idempotency-Key": "k"}, "wait": {"Prefer": "wait=20"}, "running": {}}[how]
     if how == "running":
         system.api.queue(slow).expect(202)
@@ -114,7 +114,7 @@ def test_log_ins_that_only_wait(two, how):
 
 def test_who_waits_survives_the_dispatcher(make_system):
     system = make_system(robots=1, dispatchers=2, settings={"log.level": "info"})
-    system.robot.behave("login", "delay", ms=3000)
+    system.robot.behave("login", "delay", ms=6000)
     with ThreadPoolExecutor(40) as pool:
         waiting = [pool.submit(system.api.execute, 5, headers={"Idempotency-Key": "k"}, params={"usuario": "u"}) for _ in range(40)]
         wait_until(lambda: system.metric("chasqui_requests_parked") >= 30, 10, "they wait")
@@ -175,12 +175,12 @@ def test_the_callers_of_one_broker_do_not_shut_out_those_of_another(make_system)
     system = make_system(brokers=2, capacity=20, settings={"dispatcher.concurrency": 16})
     sessions = {company: system.api.login(company) for company in (1, 2)}
     system.robot.behave("list", "delay", ms=700)
-    with ThreadPoolExecutor(48) as pool:
-        crowd = [pool.submit(lambda: system.api.list(sessions[1])) for _ in range(48)]
+    with ThreadPoolExecutor(96) as pool:
+        crowd = [pool.submit(lambda: system.api.list(sessions[1])) for _ in range(96)]
         system.robot.wait_call("list", 1)
         began = time.monotonic()
         system.api_at(1).list(sessions[2]).expect(200)
         took = time.monotonic() - began
         assert not all(one.done() for one in crowd)
         assert {one.result().status for one in crowd} == {200}
-    assert took < 3, took
+    assert took < 5, took
