@@ -211,8 +211,8 @@ def test_a_portal_goes_down_under_a_batch(make_system, portal, receiver):
     system = make_system(robots=4, dispatchers=3, capacity=ITEMS, settings=settings, robot_options={"login_ms": "120-240"})
     batch = system.api.batch(range(1, ITEMS + 1)).expect(202).json["batch_id"]
     wait_until(lambda: batch_of(system, batch)["counts"]["done"] >= 20, 30, "it runs")
-    portal.maintenance("portal_maintenance")
     began = time.monotonic()
+    portal.maintenance("portal_maintenance")
     wait_until(lambda: portal_of(system)["state"] == "tripped", 10, "it is known")
 
     def said():
