@@ -126,9 +126,19 @@ def test_out_of_use_and_back(make_system):
     system.wait_healthy()
 
 
-def chasqui(system, *words, **more):
-    return subprocess.Popen([program("chasqui"), "-c", system.write_conf("waiting", system.settings), *words], env=clean_env(), cwd=ROOT,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)  # fmt: skip
+class Watching:
+    """A command that watches, from when it has said for the first time how many are left."""
+
+    def __init__(self, system, *words):
+        self.log = system.directory / "watching.err"
+        with open(self.log, "w", encoding="utf-8") as said:
+            self.popen = subprocess.Popen([program("chasqui"), "-c", system.write_conf("waiting", system.settings), *words], env=clean_env(), cwd=ROOT,
+                                          stdout=subprocess.PIPE, stderr=said, text=True)  # fmt: skip
+        wait_until(lambda: " left, " in self.log.read_text(), 10, "it watches")
+
+    def end(self, timeout=60):
+        out, _ = self.popen.communicate(timeout=timeout)
+        return self.popen.returncode, out, self.log.read_text()
 
 
 def test_drain_wait(make_system):
@@ -141,27 +151,23 @@ def test_drain_wait(make_system):
     name = one
     words = ["worker", "drain", name, "--wait", "--reason", "patch day", "--deadline", "1m"]
     # Ctrl-C ends the watching only
-    watching = chasqui(system, *words)
-    wait_until(lambda: worker(system, name)["wanted"] == "draining", 10)
-    time.sleep(1.5)
-    watching.send_signal(signal.SIGINT)
-    out, said = watching.communicate(timeout=10)
-    assert watching.returncode == 1 and "goes on draining: 1 session left" in said.splitlines()[-1] or two == name, (out, said)
+    watching = Watching(system, *words)
+    assert worker(system, name)["wanted"] == "draining"
+    watching.popen.send_signal(signal.SIGINT)
+    code, out, said = watching.end()
+    assert code == 1 and "goes on draining: 1 session left" in said.splitlines()[-1] or two == name, (out, said)
     # somebody wants it back meanwhile
-    watching = chasqui(system, *words)
-    time.sleep(1.5)
+    watching = Watching(system, *words)
     system.ctl("worker", "resume", name)
-    out, said = watching.communicate(timeout=15)
-    assert watching.returncode == 1 and f"robot {name} is active now: somebody else changed it" in said
+    code, out, said = watching.end()
+    assert code == 1 and f"robot {name} is active now: somebody else changed it" in said
     # it ends by itself when the last session has gone, and says how many were left meanwhile
-    watching = chasqui(system, *words)
-    wait_until(lambda: worker(system, name)["wanted"] == "draining", 10)
+    watching = Watching(system, *words)
     for session in (moves, closes):
         if system.robots[name].alive():
             system.api.close(session)
-    out, said = watching.communicate(timeout=30)
-    assert watching.returncode == 0 and out == f"robot {name} is empty\n", (out, said)
-    assert "left" in said
+    code, out, said = watching.end()
+    assert code == 0 and out == f"robot {name} is empty\n", (out, said)
     assert json.loads(system.ctl("worker", "drain", name, "--wait", "--json").stdout) == {"ok": True, "message": f"robot {name} is empty"}
 
 
@@ -172,7 +178,7 @@ def failed(make_system):
     system.robot.behave("login", "status", **LOGIN_REFUSED)
     for company in (1, 2, 3):
         system.api.execute(company).expect(502)
-    system.robot.behave("login", "status", **LOGIN_REFUSED, times=1)
+    system.robot.behave("login", "status", **LOGIN_REFUSED, times=1, company_id=1)
     batch = system.api.batch([1, 4]).expect(202).json["batch_id"]
     wait_until(lambda: system.api.get(f"/api/v1/app/batches/{batch}").json["batch"]["counts"]["failed"] == 1, 20)
     session = system.api.login(9)
@@ -224,8 +230,12 @@ def test_an_operator_looks_back(failed):
     which = ("sessions", "close", "--worker", "r1", "--portal", "sunat", "--company", 9)
     assert system.ctl(*which, "--preview").stdout == "1 session would be closed\n"
     assert system.ctl(*which, "--idle", "30m").stdout == "0 sessions are closed\n"
-    system.database.execute("UPDATE chasqui_sessions SET last_activity_at = last_activity_at - INTERVAL 1 HOUR WHERE state = 'active'")
-    assert system.ctl_json(*which, "--idle", "30m", "--reason", "forgotten") == {"ok": True, "preview": False, "n": 1, "refused": 0}
+
+    def idle_one_is_closed():  # the dispatcher may write only now that it was used above
+        system.database.execute("UPDATE chasqui_sessions SET last_activity_at = NOW(6) - INTERVAL 1 HOUR WHERE state = 'active'")
+        return system.ctl_json(*which, "--idle", "30m", "--reason", "forgotten") == {"ok": True, "preview": False, "n": 1, "refused": 0}
+
+    wait_until(idle_one_is_closed, 10)
     assert audited(system, "session_close")[-1]["detail"] == f"active -> closed: forgotten; session {session}, company 9"
     assert session not in [one["session_id"] for one in system.robot.sessions()]
     two = [system.api.login(company) for company in (21, 22)]
@@ -380,17 +390,25 @@ def check(system, *words):
 def test_one_line_for_nagios(make_system):
     system = make_system(robots=2)
     system.api.login(1)
-    wait_until(lambda: check(system)[0] == 0 and "places_used=1" in check(system)[1], 15)
-    code, line = check(system)
-    assert code == 0 and line.startswith("CHASQUI OK - All is well") and " | waiting=0 " in line and "places=20" in line
-    assert json.loads(check(system, "--json")[1])["level"] == "ok"
+
+    def says(code, *words):
+        """Waits for a line of that code with these words."""
+
+        def one_line():
+            found, line = check(system, *words)
+            assert found == code, line
+            return line
+
+        return wait_until(one_line, 15, f"it ends with {code}")
+
+    line = wait_until(lambda: "places_used=1" in (line := says(0)) and line, 15)
+    assert line.startswith("CHASQUI OK - All is well") and " | waiting=0 " in line and "places=20" in line
+    assert json.loads(says(0, "--json"))["level"] == "ok"
     system.robots["r2"].kill9()
-    wait_until(lambda: check(system)[0] == 1, 15)
-    assert check(system)[1].startswith("CHASQUI WARNING - ")
+    assert says(1).startswith("CHASQUI WARNING - ")
     system.robots["r1"].kill9()
-    wait_until(lambda: check(system)[0] == 2, 15)
-    code, line = check(system, "--json")
-    assert code == 2 and json.loads(line)["ok"] is False and json.loads(line)["level"] == "critical"
+    line = json.loads(says(2, "--json"))
+    assert line["ok"] is False and line["level"] == "critical"
     conf = system.write_conf("no-token", {**system.settings, "ctl.token": "9|nothing"})
     told = system.ctl("check", conf=conf, check=False)
     assert told.returncode == 2 and "ctl.token" in told.stdout and not told.stderr
