@@ -25,6 +25,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Queued log-ins run beside each other, times those of a lane: while some are at their robots, others are claimed
+ * and others' outcomes are recorded. */
+#define RUNNING_TIMES 4
 #define REFUSED_MS 200
 #define TOUCHED_MS 250       /* batches are looked at, and told of, this often at most */
 #define ALL_BATCHES_MS 10000 /* those whose last item's dispatcher died */
@@ -104,7 +107,7 @@ static void claimed(void *arg, void *op_arg)
 static void pump(struct queue *q)
 {
     struct dispatcher *d = q->d;
-    unsigned most = (unsigned)d->conf->dispatcher_concurrency;
+    unsigned most = (unsigned)d->conf->dispatcher_concurrency * RUNNING_TIMES;
     if (!q->is_wanted || q->is_claiming || q->is_refused || d->draining || q->n_running >= most ||
         !d->robots_revision)
         return;
