@@ -149,7 +149,7 @@ def test_rows_deleted_under_live_sessions(laravel):
     wait_until(lambda: gone(2) and gone(3), 15, "they are closed on their robot")
     api.list(session[2]).expect(404, "session_not_found")
     # a log-in whose row is deleted while the robot works on it
-    system.robot.behave("login", "delay", company_id=30, ms=1500)
+    system.robot.behave("login", "delay", company_id=30, ms=6000)
     batch_id = api.batch([30, 31]).expect(202).json["batch_id"]
     system.robot.wait_call("login", company_id=30)
     wait_until(lambda: database.execute("DELETE FROM portal_jobs WHERE company_id = 30"), 5, "deleted")

@@ -106,7 +106,7 @@ def test_an_application_keeps_its_words(database, make_system):
     assert [job["status"] for job in listed] == ["failed"]
     assert {one["n"] for one in system.ops.get("/api/v1/ops/errors").expect(200).json["errors"]} == {1}
     # a dispatcher that dies over a log-in
-    robot.behave("login", "delay", company_id=30, ms=1500)
+    robot.behave("login", "delay", company_id=30, ms=6000)
     answers = []
     caller = threading.Thread(target=lambda: answers.append(api.execute(30, timeout=60)))
     caller.start()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pymysql
 
 from .mariadb import MariaDB
-from .ports import free_port
+from .ports import kept_port
 from .wait import TimedOut, wait_until
 
 PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib/x86_64-linux-gnu/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
@@ -38,7 +38,7 @@ class GaleraNode(MariaDB):
             super().install()
 
     def __init__(self, directory, name, group, own, options=(), host="127.0.0.1"):
-        ist = free_port()
+        ist = kept_port()
         super().__init__(
             directory,
             buffer_pool="32M",
@@ -107,7 +107,7 @@ class Galera:
     def __init__(self, directory, size=3, make_node=None, hosts=None):
         """make_node(n, directory, group, port) makes one that is somewhere else, at hosts[n]."""
         self.directory = Path(directory)
-        ports = [free_port() for _ in range(size)]
+        ports = [kept_port() for _ in range(size)]
         group = [f"{hosts[n] if hosts else '127.0.0.1'}:{port}" for n, port in enumerate(ports)]
         make_node = make_node or (lambda n, where, group, port: GaleraNode(where, f"node{n + 1}", group, port))
         self.nodes = [make_node(n, self.directory / f"node{n + 1}", group, port) for n, port in enumerate(ports)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pymysql
 import pymysql.cursors
 
-from .ports import free_port
+from .ports import kept_port
 from .process import Process
 from .wait import wait_until
 
@@ -66,7 +66,7 @@ class MariaDB:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.datadir = self.directory / "data"
-        self.port = port or free_port()
+        self.port = port or kept_port()
         self.short = tempfile.mkdtemp(prefix="chasqui-db-")  # a socket's path may have 107 bytes
         self.socket = os.path.join(self.short, "db.sock")
         self.process = Process(

@@ -2,7 +2,8 @@
 """Free TCP ports below the range from which the kernel takes the local ends of connections.
 
 Runs beside each other take theirs from different slices: a run holds the first port of its own open. Within the slice they
-are handed out in turn, so that a process that was restarted on its old port does not meet a newcomer there.
+are handed out in turn, so that a process that was restarted on its old port does not meet a newcomer there. What lives for the whole run, and does
+not listen all the time, takes a kept_port(), which nobody else gets.
 """
 
 import itertools
@@ -24,10 +25,13 @@ def take_slice():
 
 
 _holder, _ports = take_slice()
+_kept = set()
 
 
 def free_port(host="127.0.0.1"):
     for port in itertools.islice(_ports, SLICE - 1):
+        if port in _kept:
+            continue
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -36,3 +40,9 @@ def free_port(host="127.0.0.1"):
             except OSError:
                 continue
     raise RuntimeError("no free port")
+
+
+def kept_port():
+    port = free_port()
+    _kept.add(port)
+    return port
