@@ -272,6 +272,18 @@ def test_interactive_log_ins_have_places_kept_back(make_system):
     system.api.execute(102, params=LOGIN).expect(503, "no_free_worker")
 
 
+def test_queued_log_ins_run_beside_each_other_up_to_a_bound(make_system):
+    system = make_system(robots=1, capacity=30, settings={"queue.interactive_percent": 0, "dispatcher.concurrency": 2})
+    system.robot.behave("login", "delay", ms=4000)
+    system.api.batch(range(1, 21)).expect(202)
+
+    def running():
+        return system.database.value("SELECT COUNT(*) FROM chasqui_leases")
+
+    wait_until(lambda: running() == 8, 20, "four times dispatcher.concurrency run")
+    stays(lambda: running() <= 8, 1)
+
+
 def test_a_pause_holds_the_queue_and_nothing_else(make_system):
     system = make_system()
     system.ops.post("/api/v1/ops/queue/pause", {"reason": "portal under maintenance"}).expect(200)
