@@ -22,7 +22,7 @@ from .wait import TimedOut, wait_until
 ROOT = Path(__file__).resolve().parents[3]
 SHORT_TIMERS = {
     "healthd.interval_ms": 100,
-    "healthd.timeout_ms": 500,
+    "healthd.timeout_ms": 1000,
     "healthd.down_after": 3,
     "healthd.up_after": 2,
     "session.sweep_ms": 100,
