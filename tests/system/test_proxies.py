@@ -69,7 +69,7 @@ def haproxy(system, laravel, port, directory):
     for n, sample in enumerate(("b1 10.0.0.11:8080", "b2 10.0.0.12:8080")):
         assert sample in text
         text = text.replace(sample, f"{sample[:2]} {address(system.api_url(n))} port {ops[n]}")
-    text = text.replace("check port 8081 inter 1s", "check inter 200ms").replace("127.0.0.1:8000", f"127.0.0.1:{laravel}").replace("127.0.0.1:8443", f"127.0.0.1:{port}")
+    text = text.replace("check port 8081 inter 1s", "check inter 200ms").replace("timeout connect 2s", "timeout connect 2s\n    timeout check 5s").replace("127.0.0.1:8000", f"127.0.0.1:{laravel}").replace("127.0.0.1:8443", f"127.0.0.1:{port}")
     (directory / "haproxy.cfg").write_text(text)
     return Process("haproxy", [shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", directory / "haproxy.cfg"], directory / "haproxy.log")
 

@@ -34,7 +34,7 @@ def haproxy(directory, port, app_ports, ops_ports):
     )
     conf = directory / "haproxy.cfg"
     conf.write_text(
-        f"global\n  maxconn 200\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  retries 3\n"
+        f"global\n  maxconn 200\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  timeout check 5s\n  retries 3\n"
         f"  option redispatch 1\n  option httpchk HEAD /readyz\n  retry-on conn-failure empty-response\n"
         f"frontend in\n  bind 127.0.0.1:{port}\n  default_backend brokers\nbackend brokers\n  balance roundrobin\n{servers}\n"
     )
