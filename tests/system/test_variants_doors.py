@@ -116,7 +116,7 @@ def test_both_families(make_system, where):
 
 def test_a_stop_is_announced_before_the_doors_close(make_system):
     """SIGTERM: for some seconds readiness says stopping while everything is still served, with Connection: close."""
-    system = make_system(dispatchers=1, settings={"broker.stop_delay_ms": 3000})
+    system = make_system(dispatchers=1, settings={"broker.stop_delay_ms": 7000})
     session = system.api.login(1, params=LOGIN)
     system.broker.popen.terminate()
     system.broker.told_to_end = True
