@@ -222,7 +222,7 @@ def test_a_stream_whose_dispatcher_falls_silent_is_cut(make_broker, make_dispatc
     asked = make_dispatcher(alone)
     began = time.monotonic()
     cut_off(alone, asked, lambda me, header, _: head(me, header, has_length=True, length=100))
-    assert 1.5 < time.monotonic() - began < 5 and alone.stat("streams_silent_total") == 1
+    assert 1.5 < time.monotonic() - began < 12 and alone.stat("streams_silent_total") == 1
     asked.wait_seen("CANCEL")
 
 

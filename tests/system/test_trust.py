@@ -113,7 +113,7 @@ def test_rate_limit_with_laravels_headers(system):
     refused = api.session("none-of-these").expect(429, "rate_limited")
     wait_s, reset = int(refused.headers["Retry-After"]), int(refused.headers["X-RateLimit-Reset"])
     now = datetime.now(timezone.utc).timestamp()
-    assert 1 <= wait_s <= 60 and abs(reset - now - wait_s) <= 2
+    assert 1 <= wait_s <= 60 and abs(reset - now - wait_s) <= 5
     assert refused.headers["X-RateLimit-Remaining"] == "0"
     assert api.job(1).expect(404).headers["X-RateLimit-Limit"] == "3"  # jobs are not counted, but told
     assert "X-RateLimit-Limit" not in system.api.active(1).headers  # rate 0 = off
