@@ -227,7 +227,7 @@ def test_how_a_batch_goes(operator, house):
     names = sorted(system.robots)
     for ms, name in zip((300, 900, 2200), names, strict=True):
         refused = {"mode": "status", "status": 422, "body": {"ok": False, "error": "bad_credentials"}}
-        behaviours = [{**refused, "company_id": company} for company in (20704, 20713)] + [{"mode": "delay", "ms": 9000, "company_id": 20730}, {"mode": "delay", "ms": ms}]
+        behaviours = [{**refused, "company_id": company} for company in (20704, 20713)] + [{"mode": "delay", "ms": 15000, "company_id": 20730}, {"mode": "delay", "ms": ms}]
         system.robots[name].ask("POST", "/_test/behave", {"login": behaviours})
     items = [{"company_id": company, "params": {"ruc": str(company), "usuario": "D", "clave": "d"}} for company in range(20701, 20736)]
     try:
@@ -302,7 +302,8 @@ def test_sessions_are_picked_one_by_one(operator, house):
     first, last = sorted((order.index(20964), order.index(20966)))
     tick(order[first]).click()
     operator.js("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true, shiftKey: true}))", tick(order[last]))
-    assert is_on() == sorted(order[first:last + 1]) == [20964, 20965, 20966]
+    assert sorted(order[first:last + 1]) == [20964, 20965, 20966]
+    wait_until(lambda: is_on() == [20964, 20965, 20966], 5, "all of the stretch are picked")
     operator.press("Migrate the picked…", ".picks.is-acts").see("Sessions that would move: 3", within="dialog").confirm("Migrate", reason="try others")
     operator.see("2 sessions are on their way; 1 was refused.", timeout=40)
     wait_until(lambda: all(system.api.active(company).json.get("session_id") not in (None, sessions[company]) for company in (20964, 20965)), 30, "they moved")
