@@ -107,6 +107,7 @@ def last_events(system, batch_id):
 def assert_whole(system, batch_id, live):
     wait_until(lambda: rows_of(system, "SELECT COUNT(*) AS n FROM chasqui_leases")[0]["n"] == 0, 60, "everything is settled")
     system.wait_ready()
+    system.wait_agreed()
     assert counts(system, batch_id) == {"done": ITEMS}
     jobs = system.database.row("SELECT COUNT(*) AS n, COUNT(DISTINCT company_id) AS companies FROM portal_jobs WHERE batch_id = %s", batch_id)
     assert jobs == {"n": ITEMS, "companies": ITEMS}  # each item has one job, whoever died

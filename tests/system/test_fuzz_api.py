@@ -47,7 +47,9 @@ def test_every_field_of_every_route_at_its_worst(make_system):
             wrong.append((what, repr(why)))
             return
         seen[got.status] = seen.get(got.status, 0) + 1
-        is_failed = got.status >= 500 and got.error not in ("queue_full", "robot_error", "robot_unreachable", "no_free_worker", "deadline_exceeded")
+        is_failed = got.status >= 500 and got.error not in (
+            "queue_full", "robot_error", "robot_unreachable", "no_free_worker", "deadline_exceeded",
+            "no_dispatcher", "outcome_unknown")  # fmt: skip  # of a dispatcher that stands still for 2 s; what else they may mean is looked at below
         if is_failed or got.error == "refused_by_database" or "X-Evil" in got.headers:
             wrong.append((what, got.status, got.body[:300]))
 
@@ -79,4 +81,5 @@ def test_every_field_of_every_route_at_its_worst(make_system):
             for value in rng.sample(VALUES, 9):
                 ask(base, method, full(at), query, {**body, name: value}, (method, path, "body", name, str(value)[:40]))
     assert sum(seen.values()) > 1000 and not wrong, wrong[:20]
+    assert system.metric("chasqui_replies_refused_total") == 0
     assert all(process.alive() for process in system.processes)
