@@ -91,6 +91,7 @@ static void claimed(void *arg, void *op_arg)
         tally_queued(q->d, op->met[i].company_id, op->met[i].waited_ms);
     q->n_running += op->n;
     stat_set(queue_running, q->n_running);
+    pump(q); /* before these begin, which takes some time: the database works meanwhile */
     for (unsigned i = 0; i < op->n; i++)
         (op->got[i].is_met ? round_met : login_queued)(q->d, &op->got[i], &op->lease);
     for (unsigned i = 0; i < op->n_batches; i++)
@@ -100,7 +101,6 @@ static void claimed(void *arg, void *op_arg)
     stat_add(queue_held_total, op->n_held);
     free(op->got);
     free(op);
-    pump(q);
 }
 
 /* Takes more when there is a reason to look and room to run it. */
