@@ -114,8 +114,9 @@ static enum db_rc live_look_in(struct db *db, struct claim *c, const char *porta
         db,
         "SELECT EXISTS (SELECT 1 FROM chasqui_robots r WHERE r.id = s.robot_id AND " IS_DOWN(
             "r") "), EXISTS (SELECT 1 FROM "
-                 "chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round'), " SESSION_COLUMNS SESSION_FROM
-                 "WHERE s.company_id IN (%s) AND s.portal = ? AND s.live = 1",
+                 "chasqui_leases l WHERE l.session_ref = s.id AND l.kind = 'round'), " SESSION_COLUMNS
+                     SESSION_FROM_BY(
+                         "FORCE INDEX (one_live)") "WHERE s.company_id IN (%s) AND s.portal = ? AND s.live = 1",
         companies, n, "s", portal));
     while (db_next(db)) {
         bool is_reachable = db_u64(db, 0) == 0, is_at_work = db_u64(db, 1) != 0;
@@ -158,7 +159,7 @@ static enum db_rc laravel_look(struct db *db, struct claim *c)
     TRY(db_query_in_u64(
         db,
         "SELECT STRAIGHT_JOIN j.id, r.id, j.company_id, j.portal, " IS_DOWN(
-            "r") " FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
+            "r") " FROM portal_jobs j FORCE INDEX (chasqui_company) JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' "
                  "FROM j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND " LARAVEL_YOUNG
                  " AND " LARAVEL_OWN " ORDER BY j.id DESC LIMIT 64",
         ids, c->n_rows, "i", c->op->laravel_max_age_ms / 1000));

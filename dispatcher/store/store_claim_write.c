@@ -161,7 +161,8 @@ static enum db_rc credentials_read(struct db *db, struct claim *c)
     GATHER(c, company_id, ids);
     TRY(db_query_in_u64(db,
                         "SELECT c.company_id, c.portal, c.sealed, " REFUSED_COLUMNS
-                        "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id IN (%s)",
+                        "FROM chasqui_credentials c FORCE INDEX (PRIMARY)" REFUSED_BEFORE
+                        "WHERE c.company_id IN (%s)",
                         ids, c->n_rows, ""));
     while (db_next(db))
         for (unsigned i = 0; i < c->n_rows; i++)

@@ -51,7 +51,7 @@ static enum db_rc laravel_look(struct db *db, struct store_reserve *op, bool *th
     *there = false;
     TRY(db_query(
         db,
-        "SELECT STRAIGHT_JOIN j.id, r.id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
+        "SELECT STRAIGHT_JOIN j.id, r.id FROM portal_jobs j FORCE INDEX (chasqui_company) JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
         "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id = ? AND j.portal = ? AND (? < 0 OR " LARAVEL_YOUNG
         ") AND " LARAVEL_OWN " ORDER BY j.id DESC LIMIT 1",
         "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));

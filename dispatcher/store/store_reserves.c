@@ -143,7 +143,7 @@ static enum db_rc sessions_look_in(struct db *db, struct group *g, const char *p
         out_with(g, db_u64(db, 0), portal);
     TRY(db_query_in_u64(
         db,
-        "SELECT STRAIGHT_JOIN DISTINCT j.company_id FROM portal_jobs j JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
+        "SELECT STRAIGHT_JOIN DISTINCT j.company_id FROM portal_jobs j FORCE INDEX (chasqui_company) JOIN chasqui_robots r ON r.base_url = TRIM(TRAILING '/' FROM "
         "j.robot_worker_base_url) AND r.removed = 0 WHERE j.company_id IN (%s) AND j.portal = ? AND (? < 0 OR " LARAVEL_YOUNG
         ") AND " LARAVEL_OWN,
         companies, n, "sii", portal, most_ms, most_ms / 1000));
@@ -473,7 +473,8 @@ static enum db_rc credentials_read(struct db *db, struct group *g)
     companies_of(g, companies);
     TRY(db_query_in_u64(db,
                         "SELECT c.company_id, c.portal, c.sealed, " REFUSED_COLUMNS
-                        "FROM chasqui_credentials c" REFUSED_BEFORE "WHERE c.company_id IN (%s)",
+                        "FROM chasqui_credentials c FORCE INDEX (PRIMARY)" REFUSED_BEFORE
+                        "WHERE c.company_id IN (%s)",
                         companies, g->n, ""));
     while (db_next(db))
         for (unsigned i = 0; i < g->n; i++)

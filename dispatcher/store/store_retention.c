@@ -335,10 +335,13 @@ static enum db_rc jobs_prune(struct db *db, struct store_prune *op)
     TRY(jobs_choose(db, op, &jobs));
     if (!jobs.n)
         return DB_OK;
-    TRY(belongings_prune(db, op, &jobs, "SELECT id FROM chasqui_job_events WHERE job_id IN (%s) LIMIT 200",
+    TRY(belongings_prune(db, op, &jobs,
+                         "SELECT id FROM chasqui_job_events FORCE INDEX (job) WHERE job_id IN (%s) LIMIT 200",
                          "DELETE FROM chasqui_job_events WHERE id IN (%s)", &is_full));
-    TRY(belongings_prune(db, op, &jobs, "SELECT id FROM chasqui_sessions WHERE job_id IN (%s) LIMIT 200",
-                         "DELETE FROM chasqui_sessions WHERE id IN (%s)", &is_full));
+    TRY(belongings_prune(
+        db, op, &jobs,
+        "SELECT id FROM chasqui_sessions FORCE INDEX (job_generation) WHERE job_id IN (%s) LIMIT 200",
+        "DELETE FROM chasqui_sessions WHERE id IN (%s)", &is_full));
     if (is_full) { /* the jobs themselves go when nothing of theirs is left */
         op->cursor = from;
         op->is_end = false;

@@ -91,7 +91,7 @@ static enum db_rc lookup_whole(struct db *db, struct store_lookup *op, const str
     TRY(db_query_in(
         db,
         "SELECT a.robot_session_id, a.id, a.live, " SESSION_COLUMNS
-        " FROM chasqui_sessions a JOIN chasqui_sessions s ON s.current_job_id = a.job_id JOIN portal_jobs j ON " PORTAL_ROW(
+        " FROM chasqui_sessions a FORCE INDEX (robot_session) JOIN chasqui_sessions s ON s.current_job_id = a.job_id JOIN portal_jobs j ON " PORTAL_ROW(
             "a") " LEFT JOIN chasqui_session_migrations m ON m.job_id = a.job_id WHERE "
                  "a.robot_session_id IN (%s)",
         in, n, ""));
@@ -148,10 +148,12 @@ static enum db_rc lookup_laravel(struct db *db, struct store_lookup *op)
             in[n++] = op->asked[i];
     if (!n)
         return DB_OK;
-    TRY(db_query_in(db,
-                    "SELECT " LARAVEL_COLUMNS
-                    " FROM portal_jobs j WHERE j.robot_session_id IN (%s) AND " LARAVEL_OWN " ORDER BY j.id",
-                    in, n, ""));
+    TRY(db_query_in(
+        db,
+        "SELECT " LARAVEL_COLUMNS
+        " FROM portal_jobs j FORCE INDEX (idx_session_id) WHERE j.robot_session_id IN (%s) AND " LARAVEL_OWN
+        " ORDER BY j.id",
+        in, n, ""));
     while (db_next(db)) { /* ascending: the newest one stays */
         const char *id = db_str(db, 3, NULL);
         for (unsigned i = 0; i < op->n; i++)
@@ -208,11 +210,12 @@ static enum db_rc active_read(struct db *db, struct store_active *op)
         op->found = !op->row.is_rowless;
         return DB_OK;
     }
-    TRY(db_query(db,
-                 "SELECT " LARAVEL_COLUMNS
-                 " FROM portal_jobs j WHERE j.company_id = ? AND j.portal = ? AND (? < 0 OR " LARAVEL_YOUNG
-                 ") AND " LARAVEL_OWN " ORDER BY j.id DESC LIMIT 1",
-                 "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
+    TRY(db_query(
+        db,
+        "SELECT " LARAVEL_COLUMNS
+        " FROM portal_jobs j FORCE INDEX (chasqui_company) WHERE j.company_id = ? AND j.portal = ? AND (? < 0 OR " LARAVEL_YOUNG
+        ") AND " LARAVEL_OWN " ORDER BY j.id DESC LIMIT 1",
+        "usii", op->company_id, op->portal, op->laravel_max_age_ms, op->laravel_max_age_ms / 1000));
     if (db_next(db)) {
         op->found = true;
         laravel_read(db, 0, &op->row);

@@ -10,6 +10,9 @@
 #include "db/portal_shape.h"
 #include "dispatcher/store/store.h"
 
+/* A list of 200 values and more is judged by the index's statistics, not by what it holds: these are of a moment, and the server may
+ * read all of the table instead. So statements with lists name their index. */
+
 /* The types of an INSERT into portal_jobs that ends with {user value}: the user's id is its last argument. In a transaction. */
 #define USER_TYPES(db, types) (shape_fills_user(db_shape(db)) ? types "N" : types)
 
@@ -25,10 +28,11 @@
 /* The row in portal_jobs of what has `job_id` and `company_id`. Laravel may have deleted it, softly or not, or begun its numbers anew after
  * a TRUNCATE: another company's row is not ours. */
 #define PORTAL_ROW(of) "j.id = " of ".job_id AND j.company_id = " of ".company_id AND j.deleted_at IS NULL"
-#define SESSION_FROM                                                                                              \
-    " FROM chasqui_sessions s LEFT JOIN portal_jobs j ON " PORTAL_ROW(                                            \
-        "s") " LEFT JOIN chasqui_session_migrations m "                                                           \
-             "ON m.job_id = s.job_id "
+#define SESSION_FROM SESSION_FROM_BY("")
+#define SESSION_FROM_BY(index)                                                                                    \
+    " FROM chasqui_sessions s " index                                                                             \
+    " LEFT JOIN portal_jobs j ON " PORTAL_ROW("s") " LEFT JOIN chasqui_session_migrations m "                     \
+                                                   "ON m.job_id = s.job_id "
 void session_read(struct db *db, unsigned at, struct session_row *out);
 /* By chasqui_sessions.id; *found tells. */
 enum db_rc session_by_ref(struct db *db, uint64_t ref, bool *found, struct session_row *out);

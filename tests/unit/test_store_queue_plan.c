@@ -256,4 +256,27 @@ STORE_TEST(test_a_place_costs_the_same_however_many_are_held)
     place_taken(31, 1, 7);
 }
 
+/* The server judges a list of 200 values by the index's statistics: six thousand jobs are of one company, so it takes as many for each. */
+STORE_TEST(test_old_jobs_of_one_company_cost_a_claim_of_others_nothing)
+{
+    uint64_t batch[3];
+    fill(batch);
+    robot[1] = robot_add("b1", "http://b1.test", 1000);
+    for (unsigned b = 0; b < 3; b++)
+        batch_cancelled(batch[b]);
+    exec_sql("UPDATE portal_jobs SET company_id = 1", "");
+    static const char analyze[] = "ANALYZE TABLE portal_jobs";
+    sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
+    batch_make(800, 5001);
+    rows_since(rows_read());
+    for (unsigned turn = 0; turn < 4; turn++) {
+        struct store_claim op = claim_op(QUEUE_CLAIM_MAX);
+        op.logins_per_robot = 1000;
+        int64_t before = rows_read();
+        claim_fine(&op, QUEUE_CLAIM_MAX);
+        assert_rows(before, 25 * QUEUE_CLAIM_MAX, "a claim");
+        claim_forget(&op);
+    }
+}
+
 TEST_MAIN(server_start, server_stop)
