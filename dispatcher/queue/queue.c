@@ -25,8 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Queued log-ins run beside each other, times those of a lane: while some are at their robots, others are claimed
- * and others' outcomes are recorded. */
+/* A dispatcher runs so many times as many queued log-ins as a lane has requests: while some are at their robots,
+ * others are claimed, and others' outcomes are recorded. */
 #define RUNNING_TIMES 4
 #define REFUSED_MS 200
 #define TOUCHED_MS 250       /* batches are looked at, and told of, this often at most */

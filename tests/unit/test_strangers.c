@@ -18,6 +18,12 @@ static void from(struct stranger *one, const char *text)
         stranger_from(one, (struct sockaddr *)&in6, one);
 }
 
+static void all_from(struct stranger *one, unsigned n, const char *text)
+{
+    for (unsigned i = 0; i < n; i++)
+        from(&one[i], text);
+}
+
 static struct stranger *has_left;
 static unsigned n_asked, n_stay;
 
@@ -57,8 +63,7 @@ TEST(test_the_eldest_of_an_address_gives_way)
 {
     struct strangers *s = strangers_new(2, 0);
     struct stranger one[5];
-    for (unsigned i = 0; i < 4; i++)
-        from(&one[i], "10.0.0.1");
+    all_from(one, 4, "10.0.0.1");
     from(&one[4], "10.0.0.2");
     assert_null(come(s, &one[0], NOW));
     assert_null(come(s, &one[4], NOW));
@@ -128,10 +133,8 @@ TEST(test_young_ones_may_be_more)
 {
     struct strangers *s = strangers_new(2, 1000);
     struct stranger one[7];
-    for (unsigned i = 0; i < 5; i++)
-        from(&one[i], "10.0.0.1");
+    all_from(one, 7, "10.0.0.1");
     from(&one[5], "10.0.0.9");
-    from(&one[6], "10.0.0.1");
     for (unsigned i = 0; i < 4; i++)
         assert_null(come(s, &one[i], NOW + i));
     assert_null(come(s, &one[5], NOW + 4));
