@@ -145,18 +145,16 @@ void bulk_fill(struct bulk *b, const char *types, unsigned n,
     }
 }
 
-void bulk_row(struct bulk *b, unsigned row, MYSQL_BIND bind[BULK_COLUMNS_MAX])
+MYSQL_BIND bulk_value(const struct bulk *b, unsigned row, unsigned column)
 {
-    CHECK(row < b->n, "row %u of %u", row, b->n);
-    for (unsigned i = 0; i < b->n_columns; i++) {
-        const struct bulk_column *c = &b->columns[i];
-        bind[i] = (MYSQL_BIND){.buffer_type = c->indicator[row] == STMT_INDICATOR_NULL ? MYSQL_TYPE_NULL
-                                                                                       : b->bind[i].buffer_type,
-                               .is_unsigned = b->bind[i].is_unsigned,
-                               .buffer = c->number ? (void *)&c->number[row] : (void *)(uintptr_t)c->data[row],
-                               .buffer_length = c->len ? c->len[row] : 0,
-                               .length = c->len ? &c->len[row] : NULL};
-    }
+    CHECK(row < b->n && column < b->n_columns, "row %u of %u, column %u", row, b->n, column);
+    const struct bulk_column *c = &b->columns[column];
+    return (MYSQL_BIND){.buffer_type = c->indicator[row] == STMT_INDICATOR_NULL ? MYSQL_TYPE_NULL
+                                                                                : b->bind[column].buffer_type,
+                        .is_unsigned = b->bind[column].is_unsigned,
+                        .buffer = c->number ? (void *)&c->number[row] : (void *)(uintptr_t)c->data[row],
+                        .buffer_length = c->len ? c->len[row] : 0,
+                        .length = c->len ? &c->len[row] : NULL};
 }
 
 void bulk_free(struct bulk *b)

@@ -28,7 +28,8 @@ void params_add_u64(struct params *p, uint64_t n);
 void params_add_str(struct params *p, const char *s); /* NULL = SQL NULL */
 void params_add_bytes(struct params *p, const void *data, size_t len);
 
-/* Implemented in mariadb.c: runs a statement with these parameters. */
+/* Implemented in mariadb.c: runs a statement with these parameters; once, or as it says there. */
+enum db_rc db_run_bound(struct db *db, const char *sql, MYSQL_BIND *bind, unsigned n, bool wants_rows);
 enum db_rc db_run_params(struct db *db, const char *sql, struct params *p, bool wants_rows);
 
 #define BULK_COLUMNS_MAX 24
@@ -47,9 +48,8 @@ struct bulk {
 /* Binds the cells of n rows; `fill` sets the cells of one row. Texts and bytes are borrowed until bulk_free(). */
 void bulk_fill(struct bulk *b, const char *types, unsigned n,
                void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
-/* Binds one row of it, for a statement without array binding: one bind per column. The binds point into the
- * bulk. */
-void bulk_row(struct bulk *b, unsigned row, MYSQL_BIND bind[BULK_COLUMNS_MAX]);
+/* One value of it, for a statement without array binding. It points into the bulk. */
+MYSQL_BIND bulk_value(const struct bulk *b, unsigned row, unsigned column);
 void bulk_free(struct bulk *b);
 
 #endif

@@ -499,16 +499,17 @@ static enum db_rc statement_run(struct db *db, const char *sql, struct statement
 
 struct one_run {
     const char *sql;
-    struct params *p;
+    MYSQL_BIND *bind;
+    unsigned n;
     bool wants_rows;
 };
 
 static bool one_execute(struct db *db, struct statement *s, void *arg)
 {
     const struct one_run *one = arg;
-    CHECK(s->n_params == one->p->n, "%u parameters for %u: %s", one->p->n, s->n_params, one->sql);
+    CHECK(s->n_params == one->n, "%u parameters for %u: %s", one->n, s->n_params, one->sql);
     CHECK(one->wants_rows == (s->n_columns > 0), "rows or no rows: %s", one->sql);
-    if ((one->p->n && mysql_stmt_bind_param(s->stmt, one->p->bind)) || mysql_stmt_execute(s->stmt))
+    if ((one->n && mysql_stmt_bind_param(s->stmt, one->bind)) || mysql_stmt_execute(s->stmt))
         return false;
     if (one->wants_rows)
         return !mysql_stmt_bind_result(s->stmt, s->binds) && !mysql_stmt_store_result(s->stmt);
@@ -517,10 +518,10 @@ static bool one_execute(struct db *db, struct statement *s, void *arg)
     return true;
 }
 
-static enum db_rc run_once(struct db *db, const char *sql, struct params *p, bool wants_rows)
+enum db_rc db_run_bound(struct db *db, const char *sql, MYSQL_BIND *bind, unsigned n, bool wants_rows)
 {
     struct statement *s = NULL;
-    enum db_rc rc = statement_run(db, sql, &s, one_execute, &(struct one_run){sql, p, wants_rows});
+    enum db_rc rc = statement_run(db, sql, &s, one_execute, &(struct one_run){sql, bind, n, wants_rows});
     if (rc == DB_OK && wants_rows)
         db->current = s;
     return rc;
@@ -532,8 +533,10 @@ enum db_rc db_run_params(struct db *db, const char *sql, struct params *p, bool 
 {
     uint64_t began = clock_ms();
     bool repeatable = wants_rows && !db->in_tx && db->link.my;
-    enum db_rc rc = run_once(db, sql, p, wants_rows);
-    return rc == DB_GONE && repeatable && clock_ms() - began < STALE_MS ? run_once(db, sql, p, wants_rows) : rc;
+    enum db_rc rc = db_run_bound(db, sql, p->bind, p->n, wants_rows);
+    return rc == DB_GONE && repeatable && clock_ms() - began < STALE_MS
+               ? db_run_bound(db, sql, p->bind, p->n, wants_rows)
+               : rc;
 }
 
 enum db_rc db_exec(struct db *db, const char *sql, const char *types, ...)
@@ -634,7 +637,8 @@ static bool rows_execute(struct db *db, struct statement *s, const struct many_r
     uint64_t affected = 0;
     unsigned n_ids = 0;
     for (unsigned row = 0; row < many->bulk->n && is_in_tx_still(db); row++) {
-        bulk_row(many->bulk, row, bind);
+        for (unsigned column = 0; column < many->bulk->n_columns; column++)
+            bind[column] = bulk_value(many->bulk, row, column);
         if (mysql_stmt_bind_param(s->stmt, bind) || mysql_stmt_execute(s->stmt) ||
             (many->ids && !ids_read(s, many->ids, &n_ids, many->bulk->n)))
             return false;

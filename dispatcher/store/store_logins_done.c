@@ -120,8 +120,8 @@ static void fill_portal_job(void *arg, unsigned row, struct db_cell *cells)
     cells[1].data = one->robot_viewer_url[0] ? one->robot_viewer_url : NULL;
     cells[2].data = one->session_id;
     cells[3].data = one->worker;
-    cells[4].n = one->job_id;
-    cells[5].n = one->company_id;
+    cells[4].n = one->company_id;
+    cells[5].n = one->job_id;
 }
 
 static void fill_event(void *arg, unsigned row, struct db_cell *cells)
@@ -148,24 +148,27 @@ static enum db_rc leases_end(struct db *db, const struct outcome *o)
                           o->n, "");
 }
 
-struct items { /* of those that were queued */
-    const struct queued *item[LOGINS_DONE_MAX];
-    unsigned n;
-};
-
-static void items_choose(const struct outcome *o, struct items *out)
+/* The items of each batch in one statement; those that were queued by themselves are of batch 0. */
+static enum db_rc items_end(struct db *db, const struct outcome *o)
 {
-    out->n = 0;
-    for (unsigned i = 0; i < o->n; i++)
-        if (o->held[i]->item.is_set)
-            out->item[out->n++] = &o->held[i]->item;
-}
-
-static void fill_item(void *arg, unsigned row, struct db_cell *cells)
-{
-    const struct queued *item = ((struct items *)arg)->item[row];
-    cells[0].n = item->batch_id;
-    cells[1].n = item->idx;
+    bool is_done[LOGINS_DONE_MAX] = {false};
+    for (unsigned i = 0; i < o->n; i++) {
+        uint64_t batch_id = o->held[i]->item.batch_id, idx[LOGINS_DONE_MAX];
+        unsigned n = 0;
+        for (unsigned j = i; j < o->n; j++) {
+            const struct queued *item = &o->held[j]->item;
+            if (!is_done[j] && item->is_set && item->batch_id == batch_id) {
+                idx[n++] = item->idx;
+                is_done[j] = true;
+            }
+        }
+        if (n)
+            TRY(db_exec_in_u64(
+                db,
+                "UPDATE chasqui_items FORCE INDEX (PRIMARY) SET {become item.log_in_bulk} WHERE batch_id = ? AND idx IN (%s)",
+                idx, n, "u", batch_id));
+    }
+    return DB_OK;
 }
 
 /* A batch's params are its items', which end without them. */
@@ -216,16 +219,16 @@ static enum db_rc done_tx(struct db *db, void *arg)
     if (!o->n)
         return DB_OK;
     TRY(leases_end(db, o));
-    TRY(db_bulk(
+    TRY(db_update_rows(
         db,
-        "UPDATE chasqui_sessions SET {become session.log_in}, robot_session_id = ?, live_session_id = ?, boot_id = ?, title = ? "
-        "WHERE id = ? AND {from session.log_in}",
-        "ssssu", o->n, fill_session, o));
-    TRY(db_bulk(
+        "UPDATE chasqui_sessions FORCE INDEX (PRIMARY) SET {become session.log_in}, robot_session_id = {each}, live_session_id = {each}, "
+        "boot_id = {each}, title = {each} WHERE {rows} AND {from session.log_in}",
+        "id", "ssssu", o->n, fill_session, o));
+    TRY(db_update_rows(
         db,
-        "UPDATE portal_jobs SET {become job.log_in_bulk}, robot_worker_base_url = ?, robot_worker_viewer_url = ?, "
-        "robot_session_id = ?, worker = ?{result} WHERE id = ? AND company_id = ?",
-        "ssssuu", o->n, fill_portal_job, o));
+        "UPDATE portal_jobs FORCE INDEX (PRIMARY) SET {become job.log_in_bulk}, robot_worker_base_url = {each}, robot_worker_viewer_url = "
+        "{each}, robot_session_id = {each}, worker = {each}{result} WHERE {rows} AND company_id = CAST({each} AS UNSIGNED)",
+        "id", "ssssuu", o->n, fill_portal_job, o));
     if (db_affected(db) != o->n) /* Laravel deleted one of them */
         return DB_DUP;
     TRY(db_bulk(
@@ -233,11 +236,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
         "INSERT INTO chasqui_job_events (job_id, at, event, worker, attempt, outcome, queued_ms, robot_ms, robot_status, robot_error, "
         "robot_message) VALUES (?, NOW(6), 'done', ?, ?, ?, IF(? < 0, NULL, ?), IF(? < 0, NULL, ?), ?, ?, ?)",
         "ususiiiiNss", o->n, fill_event, o));
-    struct items items;
-    items_choose(o, &items);
-    if (items.n)
-        TRY(db_bulk(db, "UPDATE chasqui_items SET {become item.log_in_bulk} WHERE batch_id = ? AND idx = ?", "uu",
-                    items.n, fill_item, &items));
+    TRY(items_end(db, o));
     TRY(params_erase(db, o));
     TRY(rows_read(db, o, false));
     for (unsigned i = 0; i < o->n; i++)
