@@ -277,9 +277,10 @@ static enum db_rc tail_jv(struct db *db, const struct course *c, struct jv *list
         ", NULL) FROM chasqui_items i FORCE INDEX (PRIMARY) LEFT JOIN portal_jobs j ON j.id = i.job_id" REFUSAL_JOIN
         "WHERE i.batch_id = ? AND i.idx IN (%s)",
         idx, c->n_tail, "u", c->batch_id));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t index = db_u64(db, 0);
         for (unsigned i = 0; i < c->n_tail; i++) {
-            if (c->tail[i].idx != db_u64(db, 0) || one[i])
+            if (c->tail[i].idx != index || one[i])
                 continue;
             one[i] = jv_new_object();
             jv_set_int(one[i], "index", db_i64(db, 0));
@@ -292,6 +293,7 @@ static enum db_rc tail_jv(struct db *db, const struct course *c, struct jv *list
             jv_set_time(one[i], "began_at", c->tail[i].began_ms);
             jv_set_int(one[i], "took_ms", c->tail[i].took_ms);
         }
+    }
     for (unsigned i = 0; i < c->n_tail; i++)
         if (one[i])
             jv_push(list, one[i]);

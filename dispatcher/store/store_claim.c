@@ -121,10 +121,11 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
         "TIMESTAMPDIFF(MICROSECOND, COALESCE(available_at, created_at), NOW(6)) DIV 1000, steps IS NOT NULL OR closes, COALESCE(user_id, 0) FROM chasqui_batches "
         "WHERE id IN (%s)",
         ids, c->n_rows, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t batch_id = db_u64(db, 0);
         for (unsigned i = 0; i < c->n_rows; i++) {
             struct item *it = c->row[i];
-            if (it->batch_id != db_u64(db, 0))
+            if (it->batch_id != batch_id)
                 continue;
             db_str_copy(db, 1, it->portal, sizeof(it->portal));
             db_str_copy(db, 2, it->action, sizeof(it->action));
@@ -137,6 +138,7 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
             if (strcmp(db_str(db, 3, NULL), "cancelled") == 0)
                 it->fate = FATE_CANCEL;
         }
+    }
     return DB_OK;
 }
 

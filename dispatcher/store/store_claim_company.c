@@ -27,12 +27,15 @@ static enum db_rc epochs_take(struct db *db, struct claim *c)
         db,
         "SELECT company_id, portal, epoch FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
         ids, c->n_rows, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t company_id = db_u64(db, 0), epoch = db_u64(db, 2);
+        const char *portal = db_str(db, 1, NULL);
         for (unsigned i = 0; i < c->n_rows; i++)
-            if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL))) {
-                c->row[i]->epoch = db_u64(db, 2);
+            if (item_is_for(c->row[i], company_id, portal)) {
+                c->row[i]->epoch = epoch;
                 c->row[i]->has_epoch = true;
             }
+    }
     return DB_OK;
 }
 
@@ -76,10 +79,13 @@ static enum db_rc epochs_lock(struct db *db, struct claim *c)
     TRY(db_query_in_u64(
         db, "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s)", ids,
         c->n_rows, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t company_id = db_u64(db, 0);
+        const char *portal = db_str(db, 1, NULL);
         for (unsigned i = 0; i < c->n_rows; i++)
-            if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL)))
+            if (item_is_for(c->row[i], company_id, portal))
                 c->row[i]->fate = FATE_BACK; /* it is there, and locked */
+    }
     if (!keep_rows(c, goes))
         return DB_OK;
     TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 1)", "us",

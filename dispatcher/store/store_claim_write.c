@@ -164,12 +164,15 @@ static enum db_rc credentials_read(struct db *db, struct claim *c)
                         "FROM chasqui_credentials c FORCE INDEX (PRIMARY)" REFUSED_BEFORE
                         "WHERE c.company_id IN (%s)",
                         ids, c->n_rows, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t company_id = db_u64(db, 0);
+        const char *portal = db_str(db, 1, NULL);
         for (unsigned i = 0; i < c->n_rows; i++)
-            if (item_is_for(c->row[i], db_u64(db, 0), db_str(db, 1, NULL))) {
+            if (item_is_for(c->row[i], company_id, portal)) {
                 column_bytes(db, 2, &c->row[i]->credentials);
                 refused_before_read(db, 3, &c->row[i]->refused);
             }
+    }
     return DB_OK;
 }
 

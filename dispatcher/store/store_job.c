@@ -192,10 +192,13 @@ static enum db_rc jobs_over_read(struct db *db, struct store_jobs_over *op)
         op->is_over[i] = true;
     TRY(db_query_in_u64(db, "SELECT id, {status status} FROM portal_jobs WHERE id IN (%s)", op->job_id, op->n,
                         ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t job_id = db_u64(db, 0);
+        bool is_over = is_terminal(db_str(db, 1, NULL));
         for (unsigned i = 0; i < op->n; i++)
-            if (op->job_id[i] == db_u64(db, 0))
-                op->is_over[i] = is_terminal(db_str(db, 1, NULL));
+            if (op->job_id[i] == job_id)
+                op->is_over[i] = is_over;
+    }
     return DB_OK;
 }
 

@@ -60,10 +60,13 @@ static enum db_rc epochs_lock(struct db *db, struct outcome *o)
         db,
         "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
         companies, op->n, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t company_id = db_u64(db, 0);
+        const char *portal = db_str(db, 1, NULL);
         for (unsigned i = 0; i < op->n; i++)
-            if (o->all[i]->company_id == db_u64(db, 0) && strcmp(o->all[i]->portal, db_str(db, 1, NULL)) == 0)
+            if (o->all[i]->company_id == company_id && strcmp(o->all[i]->portal, portal) == 0)
                 op->is_apart[i] = false;
+    }
     for (unsigned i = 0; i < op->n; i++)
         if (!op->is_apart[i])
             o->here[o->n_here++] = o->all[i];

@@ -261,15 +261,17 @@ enum db_rc robots_look(struct db *db, const uint32_t *robot_id, unsigned n, unsi
         " - " ROBOT_CAPACITY " * ? DIV 100 ORDER BY p.slot LIMIT 1 FOR UPDATE SKIP LOCKED)"
         " FROM chasqui_robots r FORCE INDEX (PRIMARY) WHERE r.id IN (%s) AND " MAY_BE_GIVEN,
         ids, n, "u", (uint64_t)kept_back_percent));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t id = db_u64(db, 0);
         for (unsigned i = 0; i < n; i++)
-            if (ids[i] == db_u64(db, 0)) {
+            if (ids[i] == id) {
                 out[i].is_wanted = true;
                 db_str_copy(db, 1, out[i].name, sizeof(out[i].name));
                 out[i].capacity = (uint32_t)db_u64(db, 2);
                 out[i].is_over = db_u64(db, 3) != 0;
                 out[i].slot = (uint32_t)db_u64(db, 4);
             }
+    }
     for (unsigned i = 0; i < n; i++)
         if (out[i].is_over)
             TRY(over_look(db, robot_id[i], &out[i]));
@@ -304,9 +306,11 @@ enum db_rc opening_count_locked(struct db *db, const uint64_t *robot_id, unsigne
         db,
         "SELECT robot_id FROM chasqui_sessions FORCE INDEX (idle) WHERE state = 'opening' AND robot_id IN (%s)",
         robot_id, n, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t id = db_u64(db, 0);
         for (unsigned i = 0; i < n; i++)
-            opening[i] += robot_id[i] == db_u64(db, 0);
+            opening[i] += robot_id[i] == id;
+    }
     return DB_OK;
 }
 

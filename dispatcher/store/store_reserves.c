@@ -176,12 +176,15 @@ static enum db_rc epochs_take(struct db *db, struct group *g)
         db,
         "SELECT company_id, portal, epoch FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
         companies, g->n, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t company_id = db_u64(db, 0), epoch = db_u64(db, 2);
+        const char *portal = db_str(db, 1, NULL);
         for (unsigned i = 0; i < g->n; i++)
-            if (is_for(&g->one[i], db_u64(db, 0), db_str(db, 1, NULL))) {
-                g->one[i].op->epoch = db_u64(db, 2);
+            if (is_for(&g->one[i], company_id, portal)) {
+                g->one[i].op->epoch = epoch;
                 g->one[i].has_epoch = true;
             }
+    }
     return DB_OK;
 }
 
@@ -212,9 +215,12 @@ static enum db_rc epochs_make(struct db *db, struct group *g)
     TRY(db_query_in_u64(
         db, "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s)",
         companies, new.n, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t company_id = db_u64(db, 0);
+        const char *portal = db_str(db, 1, NULL);
         for (unsigned i = 0; i < new.n; i++)
-            new.one[i]->is_out |= is_for(new.one[i], db_u64(db, 0), db_str(db, 1, NULL));
+            new.one[i]->is_out |= is_for(new.one[i], company_id, portal);
+    }
     unsigned n = 0;
     for (unsigned i = 0; i < new.n; i++)
         if (!new.one[i]->is_out)
@@ -476,14 +482,17 @@ static enum db_rc credentials_read(struct db *db, struct group *g)
                         "FROM chasqui_credentials c FORCE INDEX (PRIMARY)" REFUSED_BEFORE
                         "WHERE c.company_id IN (%s)",
                         companies, g->n, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t company_id = db_u64(db, 0);
+        const char *portal = db_str(db, 1, NULL);
+        size_t len;
+        const char *sealed = db_str(db, 2, &len);
         for (unsigned i = 0; i < g->n; i++)
-            if (is_for(&g->one[i], db_u64(db, 0), db_str(db, 1, NULL))) {
-                size_t len;
-                const char *sealed = db_str(db, 2, &len);
+            if (is_for(&g->one[i], company_id, portal)) {
                 buf_add(&g->one[i].op->credentials, sealed, len);
                 refused_before_read(db, 3, &g->one[i].op->refused);
             }
+    }
     return DB_OK;
 }
 
@@ -575,9 +584,10 @@ static int was_done(struct db *db, void *arg)
         return -1;
     while (db_next(db)) {
         size_t len;
+        uint64_t job_id = db_u64(db, 0);
         const char *token = db_str(db, 1, &len);
         for (unsigned i = 0; i < g->n && len == ID_TOKEN_BYTES; i++)
-            if (jobs[i] == db_u64(db, 0) && memcmp(g->one[i].op->lease.token, token, len) == 0)
+            if (jobs[i] == job_id && memcmp(g->one[i].op->lease.token, token, len) == 0)
                 return 1;
     }
     return 0;

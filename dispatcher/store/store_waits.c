@@ -115,10 +115,10 @@ static enum db_rc places_count(struct db *db, const struct work_room *room, stru
         "(SELECT 1 FROM chasqui_sessions a WHERE a.close_pending = 1 AND a.robot_id = r.id)",
         ""));
     while (db_next(db)) {
-        uint64_t capacity = db_u64(db, 1), used = db_u64(db, 2), opening = db_u64(db, 3);
+        uint64_t id = db_u64(db, 0), capacity = db_u64(db, 1), used = db_u64(db, 2), opening = db_u64(db, 3);
         bool is_candidate = false;
         for (unsigned i = 0; i < room->n_candidates; i++)
-            is_candidate |= room->candidate[i].robot_id == db_u64(db, 0);
+            is_candidate |= room->candidate[i].robot_id == id;
         if (!is_candidate)
             continue;
         uint64_t open_to_queue = capacity - capacity * room->kept_back_percent / 100;

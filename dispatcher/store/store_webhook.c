@@ -95,9 +95,10 @@ static enum db_rc found_lock(struct db *db, struct store_webhook_claim *op)
         db,
         "SELECT batch_id, attempts, delivery FROM chasqui_webhooks WHERE batch_id IN (%s) AND due_at <= NOW(6) FOR UPDATE SKIP LOCKED",
         ids, op->n, ""));
-    while (db_next(db))
+    while (db_next(db)) {
+        uint64_t batch_id = db_u64(db, 0);
         for (unsigned i = n; i < op->n; i++)
-            if (op->got[i].batch_id == db_u64(db, 0)) {
+            if (op->got[i].batch_id == batch_id) {
                 struct webhook w = op->got[i];
                 size_t len;
                 const char *delivery = db_str(db, 2, &len);
@@ -108,6 +109,7 @@ static enum db_rc found_lock(struct db *db, struct store_webhook_claim *op)
                 op->got[n++] = w;
                 break;
             }
+    }
     op->n = n;
     return DB_OK;
 }
