@@ -140,9 +140,9 @@ enum db_rc db_bulk(struct db *db, const char *sql, const char *types, unsigned n
 /* Likewise an INSERT ... RETURNING of one number: ids[i] is that of row i. */
 enum db_rc db_bulk_ids(struct db *db, const char *sql, const char *types, unsigned n,
                        void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg, uint64_t *ids);
-/* As db_bulk(), for an UPDATE of n rows (1..DB_LIST_MAX, each once) by one statement, which costs the server a fraction of one for each
- * row. `sql` has {each} where a value of the row's own goes, in the order of `types`, and {rows} for the condition that finds the rows.
- * `key` = the names of the one or two numbers (below 2^32 when there are two) that a row is found by: the last of `types`. */
+/* As db_bulk(), for an UPDATE of n rows (1..DB_LIST_MAX, each once) by one statement, which costs the server a part of one for each row.
+ * `sql` has {each} where a value of the row's own goes, in the order of `types`, and {rows} for the condition that finds the rows. `key` =
+ * the column that they are found by, the last of `types`. */
 enum db_rc db_update_rows(struct db *db, const char *sql, const char *key, const char *types, unsigned n,
                           void (*fill)(void *arg, unsigned row, struct db_cell *cells), void *arg);
 bool db_next(struct db *db); /* false = no more rows */

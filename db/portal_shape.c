@@ -316,8 +316,7 @@ static void event_write(const struct portal_shape *s, const char *word, const ch
 /* Writes a token with words: {word column} or {word column SQL}. Returns its length in bytes. */
 static size_t token_write(const struct portal_shape *s, const char *at, struct buf *out)
 {
-    char word[8], name[64];
-    struct buf sql = {0};
+    char word[8], name[64], sql[120] = "";
     int n = 0;
     if (strncmp(at, MESSAGE, strlen(MESSAGE)) == 0)
         return message_write(s, at, out);
@@ -330,19 +329,21 @@ static size_t token_write(const struct portal_shape *s, const char *at, struct b
         return literal;
     CHECK(sscanf(at, "{%7[a-z] %63[a-z_.]%n", word, name, &n) == 2 && n, "token %.40s", at);
     const char *dot = strchr(name, '.'), *column = dot ? dot + 1 : name;
-    size_t len = (size_t)n + strcspn(at + n, "}");
-    CHECK(at[len] == '}' && (at[n] == ' ' || at[n] == '}'), "token %.40s", at);
-    buf_add(&sql, at + n + (at[n] == ' '), len - (size_t)n - (at[n] == ' '));
+    if (at[n] == ' ') {
+        int more = 0;
+        CHECK(sscanf(at + n, " %119[^}]%n", sql, &more) == 1, "token %.40s", at);
+        n += more;
+    }
+    CHECK(at[n] == '}', "token %.40s", at);
     if (state_is_word(word))
-        event_write(s, word, name, sql.data, out);
+        event_write(s, word, name, sql, out);
     else if (strcmp(word, "now") == 0)
         shifted(out, "NOW(3)", '+', wall_of(s, column));
     else if (strcmp(word, "wall") == 0)
-        shifted(out, sql.data, '+', wall_of(s, column));
+        shifted(out, sql, '+', wall_of(s, column));
     else
         shifted(out, name, '-', wall_of(s, column));
-    buf_free(&sql);
-    return len + 1;
+    return (size_t)n + 1;
 }
 
 void shape_text(const struct portal_shape *s, const char *sql, struct buf *out)

@@ -74,16 +74,13 @@ static bool has_several(const char *list)
     return strchr(list, ' ') != NULL;
 }
 
-/* Writes the value of the event's to-state: as it is in state.def, or `own` SQL for one that is any number, or that of
- * the state that the parameter names. */
-static void value_write(const struct event *e, bool is_parameter, const char *own, struct buf *out)
+/* Writes the value of the event's to-state, or of the state that the parameter names. */
+static void value_write(const struct event *e, bool is_parameter, struct buf *out)
 {
     const char *list = e->to;
     CHECK(is_parameter || !has_several(list), "%s has several ends", e->name);
     if (!is_parameter) {
-        const char *sql = state_next(e, &list)->sql;
-        CHECK(!own || strcmp(sql, "?") == 0, "%s becomes %s", e->name, sql);
-        buf_adds(out, own ? own : sql);
+        buf_adds(out, state_next(e, &list)->sql);
         return;
     }
     buf_adds(out, "(CASE ?");
@@ -97,11 +94,10 @@ static void value_write(const struct event *e, bool is_parameter, const char *ow
 static void become_write(const struct event *e, const char *more, struct buf *out)
 {
     bool is_parameter = strcmp(more, "?") == 0;
-    const char *own = strncmp(more, "= ", 2) == 0 ? more + 2 : NULL;
-    const char *alias = is_parameter || own ? "" : more, *dot = *alias ? "." : "";
+    const char *alias = is_parameter ? "" : more, *dot = *alias ? "." : "";
     CHECK(e->guard != NEW, "%s has no row to change", e->name);
     buf_addf(out, "%s%s%s = ", alias, dot, column_of(e));
-    value_write(e, is_parameter, own, out);
+    value_write(e, is_parameter, out);
     for (const char *at = e->writes, *end; *at; at = end) {
         end = strstr(at + 1, ", ");
         end = end ? end + 2 : at + strlen(at);
@@ -137,6 +133,6 @@ void state_write(const char *word, const char *event, const char *more, struct b
         from_write(e, more, out);
     } else {
         CHECK(e->guard == NEW, "%s begins nothing", e->name);
-        value_write(e, false, NULL, out);
+        value_write(e, false, out);
     }
 }

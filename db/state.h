@@ -6,7 +6,6 @@
  *   {become job.fail}       of an UPDATE's SET: the state, and the columns that the event writes
  *   {become job.end ?}      the parameter names one of several to-states; another word is NULL, which the
  *                           column refuses
- *   {become place.take = SQL} the value of a state that is any number, which is a parameter otherwise
  *   {become item.lose i}    of a SET with several tables: each column is that of i
  *   {from job.fail}         of its WHERE: the from-states; {from item.lose i} likewise
  *   {new job.act}           of an INSERT: the value of the state that the row begins in

@@ -245,10 +245,10 @@ enum db_rc claim_begin(struct db *db, struct claim *c)
         "uuuusuu", c->n_rows, fill_session, c, ids));
     for (unsigned i = 0; i < c->n_rows; i++)
         c->row[i]->session_ref = ids[i];
-    TRY(db_update_rows(
+    TRY(db_bulk(
         db,
-        "UPDATE chasqui_places FORCE INDEX (PRIMARY) SET {become place.take = {each}} WHERE {rows} AND {from place.take}",
-        "robot_id, slot", "uuu", c->n_rows, fill_place, c));
+        "UPDATE chasqui_places FORCE INDEX (PRIMARY) SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+        "uuu", c->n_rows, fill_place, c));
     if (db_affected(db) != c->n_rows)
         return DB_RETRY;
     TRY(epochs_raise_ours(db, c));

@@ -349,10 +349,10 @@ static void fill_place(void *arg, unsigned row, struct db_cell *cells)
 
 static enum db_rc places_hold(struct db *db, struct group *g)
 {
-    TRY(db_update_rows(
+    TRY(db_bulk(
         db,
-        "UPDATE chasqui_places FORCE INDEX (PRIMARY) SET {become place.take = {each}} WHERE {rows} AND {from place.take}",
-        "robot_id, slot", "uuu", g->n, fill_place, g));
+        "UPDATE chasqui_places FORCE INDEX (PRIMARY) SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+        "uuu", g->n, fill_place, g));
     if (db_affected(db) != g->n)
         return DB_RETRY;
     for (unsigned i = 0; i < g->n; i++)
