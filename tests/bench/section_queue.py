@@ -114,16 +114,18 @@ def batches(lab, chasqui):
     chasqui.api.delete(f"{BATCHES}/{told['batch_id']}")
     wait_until(lambda: batch_is_done(chasqui, told["batch_id"]), DRAIN_LIMIT_S, "the batch is cancelled", every=0.2)
     robots_want(chasqui, "resume")
-    meter = Meter(chasqui.labels()).start()
+    meter, counted = Meter(chasqui.labels()).start(), counters(chasqui)
     drained_s = batch_drain(chasqui, FIRST_DRAINED, n_drained)
     cpu_us = meter.per(n_drained)
-    lab.say(f"  batch: {n_drained / drained_s:,.0f} log-ins drained a second")
+    database = {title: (n - counted[title]) / n_drained for title, n in counters(chasqui).items()}
+    lab.say(f"  batch: {n_drained / drained_s:,.0f} log-ins drained a second; each: {json.dumps(database)}")
     return {
         "items": n_accepted,
         "drained": n_drained,
         "accept_per_s": n_accepted / took_s,
         "drain_per_s": n_drained / drained_s,
         "cpu_us": cpu_us,
+        "database": database,
         "profile": profiled(lab, chasqui, n_drained // 8),
         "waiting_kib": {label: max(0, after[label] - before[label]) * 10_000 / n_accepted for label in after if label not in ("mariadb", "robots")},
     }
@@ -135,25 +137,20 @@ COUNTED = {  # what a name of the server's status begins with
 }  # fmt: skip
 
 
-def profiled(lab, chasqui, n):
-    """One more batch, watched: what a log-in costs the database, and where the processor time goes."""
-    def counters():
-        told = [(row["Variable_name"], row["Value"]) for row in chasqui.server.sql("SHOW GLOBAL STATUS")]
-        return {title: sum(int(value) for name, value in told if name.startswith(begin)) for title, begin in COUNTED.items()}
+def counters(chasqui):
+    told = [(row["Variable_name"], row["Value"]) for row in chasqui.server.sql("SHOW GLOBAL STATUS")]
+    return {title: sum(int(value) for name, value in told if name.startswith(begin)) for title, begin in COUNTED.items()}
 
+
+def profiled(lab, chasqui, n):
+    """One more batch, watched: where the processor time goes."""
     watched = {"mariadb": chasqui.server.process, "dispatcher": chasqui.dispatcher} if shutil.which("perf") else {}
     files = {name: lab.room(f"perf-{name}") for name in watched}
-    before = counters()
     tracers = [perf(process, 4, files[name]) for name, process in watched.items()]
-    number = submit(chasqui, FIRST_DRAINED * 3, n)[0].expect(202).json["batch_id"]
-    wait_until(lambda: batch_is_done(chasqui, number), DRAIN_LIMIT_S, "the watched batch is done", every=ASKED_EVERY_S)
-    after = counters()
+    batch_drain(chasqui, FIRST_DRAINED * 3, n)
     for tracer in tracers:
         tracer.wait()
-    told = {name: {"libraries": by_library(file), "symbols": shares(file)[:ROWS]} for name, file in files.items()}
-    told["database"] = {title: (after[title] - before[title]) / n for title in COUNTED}
-    lab.say(f"  a log-in: {json.dumps(told['database'])}")
-    return told
+    return {name: {"libraries": by_library(file), "symbols": shares(file)[:ROWS]} for name, file in files.items()}
 
 
 def items_bytes(chasqui):

@@ -176,7 +176,7 @@ def watched(name, one):
 
 def logins(result):
     told = result["batch"]["profile"]
-    counts = ", ".join(f"{title} {n:,.1f}" for title, n in told["database"].items())
+    counts = ", ".join(f"{title} {n:,.1f}" for title, n in result["batch"]["database"].items())
     parts = [("mariadb", "for each log-in", counts)]
     for name in ("mariadb", "dispatcher"):
         parts += watched(name, told[name]) if name in told else []
