@@ -32,8 +32,8 @@ struct item {
     struct buf params, credentials;
     struct refused_before refused;
     uint64_t created_s, epoch, session_ref;
-    int64_t waited_ms;         /* since it could have begun */
-    bool has_epoch, is_raised; /* is_raised: its epoch was made here, and is that of the log-in */
+    int64_t waited_ms; /* since it could have begun */
+    bool is_raised;    /* its epoch was made here, and is that of the log-in */
     uint32_t robot_id, slot;
     char worker[NAME_ROOM];
     uint64_t met_job_id, met_ref;

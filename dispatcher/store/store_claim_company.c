@@ -7,6 +7,7 @@
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/store/store_claim.h"
 #include "dispatcher/store/store_down.h"
+#include "dispatcher/store/store_epochs.h"
 
 #include <string.h>
 
@@ -19,86 +20,22 @@ static void twins_send_back(struct claim *c)
                 c->item[i].fate = FATE_BACK;
 }
 
-static enum db_rc epochs_take(struct db *db, struct claim *c)
-{
-    uint64_t ids[QUEUE_CLAIM_MAX];
-    GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(
-        db,
-        "SELECT company_id, portal, epoch FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
-        ids, c->n_rows, ""));
-    while (db_next(db)) {
-        uint64_t company_id = db_u64(db, 0), epoch = db_u64(db, 2);
-        const char *portal = db_str(db, 1, NULL);
-        for (unsigned i = 0; i < c->n_rows; i++)
-            if (item_is_for(c->row[i], company_id, portal)) {
-                c->row[i]->epoch = epoch;
-                c->row[i]->has_epoch = true;
-            }
-    }
-    return DB_OK;
-}
-
-static void fill_company(void *arg, unsigned row, struct db_cell *cells)
-{
-    struct claim *c = arg;
-    cells[0].n = c->row[row]->company_id;
-    cells[1].data = c->row[row]->portal;
-}
-
-/* Of the chosen rows, those that `keep` says. */
-static unsigned keep_rows(struct claim *c, bool (*keep)(const struct item *it))
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < c->n_rows; i++)
-        if (keep(c->row[i]))
-            c->row[n++] = c->row[i];
-    return c->n_rows = n;
-}
-
-static bool has_no_epoch(const struct item *it)
-{
-    return !it->has_epoch;
-}
-
-static bool goes(const struct item *it)
-{
-    return it->fate == FATE_GO;
-}
-
-/* Locks the companies' epoch rows; a company whose row somebody else has is busy. Missing rows are made, and ours by that. */
+/* Locks the companies' epoch rows; a company whose row somebody else has is busy. */
 static enum db_rc epochs_lock(struct db *db, struct claim *c)
 {
-    uint64_t ids[QUEUE_CLAIM_MAX];
-    if (!claim_choose(c, FATE_GO, -1))
+    struct company_epoch row[QUEUE_CLAIM_MAX];
+    unsigned n = claim_choose(c, FATE_GO, -1);
+    if (!n)
         return DB_OK;
-    TRY(epochs_take(db, c));
-    if (!keep_rows(c, has_no_epoch))
-        return DB_OK;
-    GATHER(c, company_id, ids);
-    TRY(db_query_in_u64(
-        db, "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s)", ids,
-        c->n_rows, ""));
-    while (db_next(db)) {
-        uint64_t company_id = db_u64(db, 0);
-        const char *portal = db_str(db, 1, NULL);
-        for (unsigned i = 0; i < c->n_rows; i++)
-            if (item_is_for(c->row[i], company_id, portal))
-                c->row[i]->fate = FATE_BACK; /* it is there, and locked */
-    }
-    if (!keep_rows(c, goes))
-        return DB_OK;
-    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 1)", "us",
-                c->n_rows, fill_company, c));
-    if (db_affected(db) == c->n_rows) { /* no other transaction can have them: they are raised already */
-        for (unsigned i = 0; i < c->n_rows; i++)
-            c->row[i]->is_raised = true;
-        return DB_OK;
-    }
-    TRY(epochs_take(db, c));
-    for (unsigned i = 0; i < c->n_rows; i++)
-        if (!c->row[i]->has_epoch)
+    for (unsigned i = 0; i < n; i++)
+        row[i] = (struct company_epoch){.company_id = c->row[i]->company_id, .portal = c->row[i]->portal};
+    TRY(epochs_take_or_make(db, row, n, 1));
+    for (unsigned i = 0; i < n; i++) {
+        c->row[i]->is_raised = row[i].is_new;
+        c->row[i]->epoch = row[i].is_new ? 0 : row[i].epoch;
+        if (!row[i].is_ours)
             c->row[i]->fate = FATE_BACK;
+    }
     return DB_OK;
 }
 

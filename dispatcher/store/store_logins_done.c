@@ -8,6 +8,7 @@
  * company's epoch, all when the database refuses the group (a session id that is
  * live elsewhere, a row that Laravel deleted, a constraint).
  */
+#include "dispatcher/store/store_epochs.h"
 #include "dispatcher/store/store_queue.h"
 #include "dispatcher/store/store_sql.h"
 
@@ -50,25 +51,13 @@ static bool is_token(struct db *db, unsigned col, const struct store_login_done 
 static enum db_rc epochs_lock(struct db *db, struct outcome *o)
 {
     struct store_group *op = o->op;
-    uint64_t companies[LOGINS_DONE_MAX];
+    struct company_epoch row[LOGINS_DONE_MAX];
     o->n_here = 0;
-    for (unsigned i = 0; i < op->n; i++) {
-        companies[i] = o->all[i]->company_id;
-        op->is_apart[i] = true;
-    }
-    TRY(db_query_in_u64(
-        db,
-        "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
-        companies, op->n, ""));
-    while (db_next(db)) {
-        uint64_t company_id = db_u64(db, 0);
-        const char *portal = db_str(db, 1, NULL);
-        for (unsigned i = 0; i < op->n; i++)
-            if (o->all[i]->company_id == company_id && strcmp(o->all[i]->portal, portal) == 0)
-                op->is_apart[i] = false;
-    }
     for (unsigned i = 0; i < op->n; i++)
-        if (!op->is_apart[i])
+        row[i] = (struct company_epoch){.company_id = o->all[i]->company_id, .portal = o->all[i]->portal};
+    TRY(epochs_take(db, row, op->n));
+    for (unsigned i = 0; i < op->n; i++)
+        if (!(op->is_apart[i] = !row[i].is_ours))
             o->here[o->n_here++] = o->all[i];
     qsort(o->here, o->n_here, sizeof(*o->here), by_ref);
     return DB_OK;

@@ -13,6 +13,7 @@
  *   left when the database refuses it, or when a unique key does: store_reserve() finds out whose fault it is.
  * - Of each that is done the epoch was raised, and the place taken, in the transaction that made its lease.
  */
+#include "dispatcher/store/store_epochs.h"
 #include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_portal.h"
 
@@ -25,7 +26,6 @@ struct one { /* a log-in on its way */
     struct store_reserve *op;
     unsigned at;    /* in the caller's list */
     bool is_out;    /* it does not go on */
-    bool has_epoch; /* its epoch is locked */
     bool is_raised; /* its epoch was made here, and is that of the log-in */
     struct place place;
 };
@@ -168,87 +168,20 @@ static enum db_rc sessions_look(struct db *db, struct group *g)
 
 /* ---- epochs ------------------------------------------------------------------------------------------------- */
 
-static enum db_rc epochs_take(struct db *db, struct group *g)
-{
-    uint64_t companies[RESERVES_MAX];
-    companies_of(g, companies);
-    TRY(db_query_in_u64(
-        db,
-        "SELECT company_id, portal, epoch FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s) FOR UPDATE SKIP LOCKED",
-        companies, g->n, ""));
-    while (db_next(db)) {
-        uint64_t company_id = db_u64(db, 0), epoch = db_u64(db, 2);
-        const char *portal = db_str(db, 1, NULL);
-        for (unsigned i = 0; i < g->n; i++)
-            if (is_for(&g->one[i], company_id, portal)) {
-                g->one[i].op->epoch = epoch;
-                g->one[i].has_epoch = true;
-            }
-    }
-    return DB_OK;
-}
-
-struct companies { /* of a statement that is being filled */
-    struct one *one[RESERVES_MAX];
-    unsigned n;
-};
-
-static void fill_company(void *arg, unsigned row, struct db_cell *cells)
-{
-    const struct store_reserve *op = ((struct companies *)arg)->one[row]->op;
-    cells[0].n = op->company_id;
-    cells[1].data = op->portal;
-}
-
-/* Companies without an epoch get one, which is ours by that; another transaction has the others'. */
-static enum db_rc epochs_make(struct db *db, struct group *g)
-{
-    struct companies new = {.n = 0};
-    uint64_t companies[RESERVES_MAX];
-    for (unsigned i = 0; i < g->n; i++)
-        if (!g->one[i].has_epoch) {
-            companies[new.n] = g->one[i].op->company_id;
-            new.one[new.n++] = &g->one[i];
-        }
-    if (!new.n)
-        return DB_OK;
-    TRY(db_query_in_u64(
-        db, "SELECT company_id, portal FROM chasqui_epochs FORCE INDEX (PRIMARY) WHERE company_id IN (%s)",
-        companies, new.n, ""));
-    while (db_next(db)) {
-        uint64_t company_id = db_u64(db, 0);
-        const char *portal = db_str(db, 1, NULL);
-        for (unsigned i = 0; i < new.n; i++)
-            new.one[i]->is_out |= is_for(new.one[i], company_id, portal);
-    }
-    unsigned n = 0;
-    for (unsigned i = 0; i < new.n; i++)
-        if (!new.one[i]->is_out)
-            new.one[n++] = new.one[i];
-    if (!(new.n = n))
-        return DB_OK;
-    TRY(db_bulk(db, "INSERT IGNORE INTO chasqui_epochs (company_id, portal, epoch) VALUES (?, ?, 1)", "us", new.n,
-                fill_company, &new));
-    if (db_affected(db) != new.n)
-        return epochs_take(db, g); /* some were made by another one this moment */
-    for (unsigned i = 0; i < new.n; i++) {
-        new.one[i]->has_epoch = new.one[i]->is_raised = true;
-        new.one[i]->op->epoch = 0;
-    }
-    return DB_OK;
-}
-
 static enum db_rc epochs_lock(struct db *db, struct group *g)
 {
+    struct company_epoch row[RESERVES_MAX];
     if (!g->n)
         return DB_OK;
-    TRY(epochs_take(db, g));
-    TRY(epochs_make(db, g));
     for (unsigned i = 0; i < g->n; i++)
-        g->one[i].is_out |= !g->one[i].has_epoch;
+        row[i] = (struct company_epoch){.company_id = g->one[i].op->company_id, .portal = g->one[i].op->portal};
+    TRY(epochs_take_or_make(db, row, g->n, 1));
+    for (unsigned i = 0; i < g->n; i++) {
+        g->one[i].is_out = !row[i].is_ours;
+        g->one[i].is_raised = row[i].is_new;
+        g->one[i].op->epoch = row[i].is_new ? row[i].epoch : row[i].epoch + 1;
+    }
     close_ranks(g);
-    for (unsigned i = 0; i < g->n; i++)
-        g->one[i].op->epoch++;
     return DB_OK;
 }
 
