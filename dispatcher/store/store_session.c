@@ -124,6 +124,14 @@ static bool all_active(const struct store_lookup *op)
     return true;
 }
 
+static bool all_found(const struct store_lookup *op)
+{
+    for (unsigned i = 0; i < op->n; i++)
+        if (!op->found[i])
+            return false;
+    return true;
+}
+
 static void laravel_read(struct db *db, unsigned at, struct session_row *row)
 {
     memset(row, 0, sizeof(*row));
@@ -193,6 +201,8 @@ void store_lookup(struct db *db, void *arg)
     }
     if (rc == DB_OK)
         rc = lookup_laravel(db, op);
+    if (rc == DB_OK && !all_found(op)) /* one that was adopted between the two looks is in neither */
+        rc = lookup_own(db, op);
     for (unsigned i = 0; i < op->n && rc == DB_OK; i++)
         if (op->found[i] && op->row[i].ref && !is_live(&op->row[i]))
             rc = successor_read(db, &op->row[i]);

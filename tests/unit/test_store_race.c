@@ -524,6 +524,50 @@ STORE_TEST(test_an_old_count_gives_none_above_the_capacity)
     assert_int_equal(places_used(robot[1]), 4);
 }
 
+#define ADOPTED 300
+static uint64_t adopted_job[ADOPTED];
+
+static void *adopt_one_by_one(void *arg)
+{
+    struct db *mine = db_new(&conf);
+    bool *failed = arg;
+    for (unsigned i = 0; i < ADOPTED; i++) {
+        struct store_adopt op = {.job_id = adopted_job[i], .robot_id = robot[1]};
+        store_adopt(mine, &op);
+        *failed |= op.rc != STORE_OK || !op.adopted;
+    }
+    db_destroy(&mine);
+    return NULL;
+}
+
+/* Laravel's session is found at each moment: as Laravel's, then as ours. */
+STORE_TEST(test_a_session_is_found_while_it_is_adopted)
+{
+    struct store_lookup *op = calloc(1, sizeof(*op));
+    pthread_t thread;
+    bool failed = false;
+    for (unsigned i = 0; i < ADOPTED; i++) {
+        char id[20];
+        snprintf(id, sizeof(id), "l-%u", i);
+        adopted_job[i] = laravel_make(i + 1, BASE(1), id, 1);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, adopt_one_by_one, &failed), 0);
+    for (unsigned i = 0, missed = 0; i < ADOPTED; i++) {
+        op->n = 1;
+        op->row[0].ref = 0;
+        snprintf(op->asked[0], sizeof(op->asked[0]), "l-%u", i);
+        for (uint64_t until = clock_ms() + 20000; !op->row[0].ref && clock_ms() < until;) {
+            run_fine(store_lookup, op);
+            missed += !op->found[0];
+        }
+        assert_int_equal(missed, 0);
+        assert_true(op->row[0].ref);
+    }
+    pthread_join(thread, NULL);
+    assert_false(failed);
+    free(op);
+}
+
 STORE_TEST(test_hot_statements_use_indexes)
 {
     exec_sql(
