@@ -8,7 +8,6 @@
 #include "dispatcher/handlers.h"
 #include "dispatcher/login/round.h"
 #include "dispatcher/login/migrate.h"
-#include "dispatcher/login/together.h"
 #include "dispatcher/login/settle.h"
 #include "dispatcher/news.h"
 #include "dispatcher/ops/drain.h"
@@ -32,6 +31,7 @@
 #include "dispatcher/session/lease.h"
 #include "dispatcher/session/lookup.h"
 #include "dispatcher/session/reconcile.h"
+#include "dispatcher/store/together.h"
 #include "dispatcher/store/viewer_link.h"
 #include "dispatcher/sweep.h"
 #include "dispatcher/wire/peer.h"
@@ -162,7 +162,7 @@ static bool parts_build(struct dispatcher *d)
     d->row_repair = row_repair_new();
     d->peers = peers_new(d);
     d->health_sub = health_sub_new(d);
-    d->together = together_new(d);
+    d->together = together_new(d->loop, d->store);
     d->queue = queue_new(d);
     d->portals = portals_new(d);
     d->sweep = sweep_new(d);

@@ -6,13 +6,13 @@
 #include "dispatcher/login/execute.h"
 #include "dispatcher/login/login.h"
 #include "dispatcher/login/migrate.h"
-#include "dispatcher/login/together.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/portals.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/close.h"
 #include "dispatcher/session/lease.h"
+#include "dispatcher/store/together.h"
 #include "dispatcher/wire/idempotency.h"
 #include "dispatcher/wire/reply.h"
 #include "dispatcher/wire/request.h"
@@ -298,7 +298,7 @@ static void reserve(struct entry *e)
     unsigned n_full = bulkhead_full_robots(d, r, full, CANDIDATES_MAX);
     op->n_candidates = robots_candidates(d, op->candidate, CANDIDATES_MAX, full, n_full);
     if (is_first)
-        reserve_together(d, op, reserved, e);
+        reserve_together(d->together, op, reserved, e);
     else
         store_submit(d->store, store_reserve, op, reserved, e);
 }

@@ -9,7 +9,6 @@
  */
 #include "dispatcher/login/login.h"
 #include "dispatcher/login/round.h"
-#include "dispatcher/login/together.h"
 #include "dispatcher/news.h"
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/portals.h"
@@ -18,6 +17,7 @@
 #include "dispatcher/robot/tally.h"
 #include "dispatcher/session/job_wait.h"
 #include "dispatcher/session/lease.h"
+#include "dispatcher/store/together.h"
 #include "dispatcher/wire/idempotency.h"
 #include "dispatcher/wire/peer.h"
 #include "dispatcher/wire/reply.h"
@@ -254,7 +254,7 @@ static void record_done(void *arg)
         op->credentials_len = l->remember.len;
     }
     if (!l->migrating && !l->remember.len && !l->item.is_round && !op->lifts)
-        record_together(l->d, op, done_recorded, l);
+        record_together(l->d->together, op, done_recorded, l);
     else
         store_submit(l->d->store, store_login_done, op, done_recorded, l);
 }

@@ -19,6 +19,7 @@
 #include "dispatcher/robot/bulkhead.h"
 #include "dispatcher/robot/robots.h"
 #include "dispatcher/session/activity.h"
+#include "dispatcher/store/together.h"
 #include "dispatcher/wire/reply.h"
 #include "dispatcher/wire/request.h"
 #include "dispatcher/wire/store_reply.h"
@@ -194,10 +195,12 @@ static void adopt(struct wait *w, const struct session_row *row, uint32_t robot_
     struct adoption *a = xcalloc(1, sizeof(*a));
     a->w = w;
     a->op.job_id = row->job_id;
+    a->op.company_id = row->company_id;
+    strcpy(a->op.portal, row->portal);
     a->op.robot_id = robot_id;
     strcpy(a->op.asked, w->session_id);
     a->op.row = *row;
-    store_submit(w->d->store, store_adopt, &a->op, adopted, a);
+    adopt_together(w->d->together, &a->op, adopted, a);
 }
 
 /* ---- what a row means --------------------------------------------------------------------------------------- */

@@ -199,13 +199,18 @@ void store_active(struct db *db, void *op);
 struct store_adopt { /* a Laravel row becomes a session: gen 1, active, adopted=1, takes a place (a new slot above
                       * capacity when none is free). Idempotent; loses gracefully when the company has a live one. */
     uint64_t job_id;
-    char asked[SESSION_ID_ROOM];
+    uint64_t company_id; /* this, portal and asked (the session's id) as they were looked up: for store_adopts() */
+    char portal[PORTAL_ROOM], asked[SESSION_ID_ROOM];
     uint32_t robot_id;
-    bool adopted; /* false: another live session of company and portal exists, or the row changed */
-    struct session_row row;
+    bool adopted;           /* false: another live session of company and portal exists, or the row changed */
+    struct session_row row; /* adopted: the session; else as it came in */
     enum store_rc rc;
 };
 void store_adopt(struct db *db, void *op);
+/* A store_group of struct store_adopt, those of one moment: all that become sessions are written together. What is out of
+ * the ordinary is apart, and so is all that the database refuses. */
+#define ADOPTS_MAX 64
+void store_adopts(struct db *db, void *op);
 
 /* ---- log-in ------------------------------------------------------------------------------------------------- */
 

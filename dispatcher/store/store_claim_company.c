@@ -5,6 +5,7 @@
  * Runs inside the claim's transaction.
  */
 #include "dispatcher/robot/robots.h"
+#include "dispatcher/store/store_adopt.h"
 #include "dispatcher/store/store_claim.h"
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_epochs.h"

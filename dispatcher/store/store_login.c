@@ -8,6 +8,7 @@
  * another. Everything a log-in needs is committed before its robot is called.
  * An unknown commit is settled by reading back the job_uid or lease token.
  */
+#include "dispatcher/store/store_adopt.h"
 #include "dispatcher/store/store_down.h"
 #include "dispatcher/store/store_place.h"
 #include "dispatcher/store/store_portal.h"

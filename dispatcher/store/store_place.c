@@ -412,25 +412,34 @@ static unsigned shares_choose(struct load *loads, unsigned n_loads, unsigned mos
     return n;
 }
 
+/* Locks free places of a robot, at most `most`: the first ones behind a slot, up to another. Those that others have locked are passed over. */
+static enum db_rc free_places_lock(struct db *db, uint32_t robot_id, uint32_t behind, uint32_t up_to,
+                                   unsigned most, struct place *out, unsigned *n)
+{
+    *n = 0;
+    TRY(db_query(
+        db,
+        "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot > ? AND slot <= ? "
+        "ORDER BY slot LIMIT ? FOR UPDATE SKIP LOCKED",
+        "uuuu", (uint64_t)robot_id, (uint64_t)behind, (uint64_t)up_to, (uint64_t)most));
+    while (*n < most && db_next(db))
+        out[(*n)++] = (struct place){robot_id, (uint32_t)db_u64(db, 0), ""};
+    return DB_OK;
+}
+
 /* Locks a robot's free places for its share; one is locked with the robot. */
 static enum db_rc share_take(struct db *db, const struct share *s, const struct robot_look *look,
                              struct place *out, unsigned *n_out)
 {
-    unsigned n = 0;
+    unsigned n = 0, more;
     if (!look->is_wanted || look->is_over)
         return DB_OK;
     struct place *p = out + *n_out;
     if (look->slot)
         p[n++] = (struct place){s->load->robot_id, look->slot, ""};
     if (look->slot && s->n > 1) {
-        TRY(db_query(
-            db,
-            "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL AND slot > ? AND slot <= ? "
-            "ORDER BY slot LIMIT ? FOR UPDATE SKIP LOCKED",
-            "uuuu", (uint64_t)s->load->robot_id, (uint64_t)look->slot, (uint64_t)look->capacity,
-            (uint64_t)s->n - 1));
-        while (n < s->n && db_next(db))
-            p[n++] = (struct place){s->load->robot_id, (uint32_t)db_u64(db, 0), ""};
+        TRY(free_places_lock(db, s->load->robot_id, look->slot, look->capacity, s->n - 1, p + 1, &more));
+        n += more;
     }
     if (n < s->n)
         loads_full(s->load->robot_id);
@@ -481,34 +490,83 @@ enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool
     return out->robot_id ? place_hold(db, out, session_ref) : DB_OK;
 }
 
+/* ---- places of adopted sessions ----------------------------------------------------------------------------- */
+
 /* Of several that add a place to one robot, one after another has the next slot; the others look again. */
 #define ADD_TRIES 64
 
-static enum db_rc place_add(struct db *db, uint32_t robot_id, uint64_t session_ref)
+static enum db_rc place_add(struct db *db, const struct adopted_place *p)
 {
     for (unsigned tries = 0; tries < ADD_TRIES; tries++) {
         enum db_rc rc = db_exec(
             db,
             "INSERT INTO chasqui_places (robot_id, slot, session_ref) SELECT ?, COALESCE(MAX(slot), 0) + 1, {new place.add} FROM "
             "chasqui_places WHERE robot_id = ?",
-            "uuu", (uint64_t)robot_id, session_ref, (uint64_t)robot_id);
+            "uuu", (uint64_t)p->robot_id, p->session_ref, (uint64_t)p->robot_id);
         if (rc != DB_DUP)
             return rc;
     }
     return DB_RETRY;
 }
 
-enum db_rc place_adopt(struct db *db, uint32_t robot_id, uint64_t session_ref)
+static int by_robot_and_ref(const void *a, const void *b)
 {
-    TRY(db_query(
-        db,
-        "SELECT slot FROM chasqui_places FORCE INDEX (free_places) WHERE robot_id = ? AND session_ref IS NULL ORDER BY slot LIMIT 1 FOR "
-        "UPDATE SKIP LOCKED",
-        "u", (uint64_t)robot_id));
-    if (!db_next(db))
-        return place_add(db, robot_id, session_ref);
-    struct place free_one = {robot_id, (uint32_t)db_u64(db, 0), ""};
-    return place_hold(db, &free_one, session_ref);
+    const struct adopted_place *x = a, *y = b;
+    if (x->robot_id != y->robot_id)
+        return x->robot_id < y->robot_id ? -1 : 1;
+    return x->session_ref < y->session_ref ? -1 : x->session_ref > y->session_ref;
+}
+
+/* The sessions of one robot, as far as it has free places. */
+static enum db_rc free_places_find(struct db *db, struct adopted_place *p, unsigned n)
+{
+    struct place free_ones[ADOPTS_MAX];
+    unsigned n_free;
+    TRY(free_places_lock(db, p->robot_id, 0, UINT32_MAX, n, free_ones, &n_free));
+    for (unsigned i = 0; i < n; i++)
+        p[i].slot = i < n_free ? free_ones[i].slot : 0;
+    return DB_OK;
+}
+
+struct adopted_places { /* those of a statement that is being filled */
+    const struct adopted_place *p[ADOPTS_MAX];
+    unsigned n;
+};
+
+static void fill_adopted(void *arg, unsigned row, struct db_cell *cells)
+{
+    const struct adopted_place *p = ((struct adopted_places *)arg)->p[row];
+    cells[0].n = p->session_ref;
+    cells[1].n = p->robot_id;
+    cells[2].n = p->slot;
+}
+
+enum db_rc places_adopt(struct db *db, struct adopted_place *p, unsigned n)
+{
+    struct adopted_places found = {.n = 0};
+    CHECK(n <= ADOPTS_MAX, "%u places", n);
+    qsort(p, n, sizeof(*p), by_robot_and_ref); /* one order of all who take places of several robots */
+    for (unsigned from = 0, to; from < n; from = to) {
+        for (to = from + 1; to < n && p[to].robot_id == p[from].robot_id;)
+            to++;
+        TRY(free_places_find(db, p + from, to - from));
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (p[i].slot)
+            found.p[found.n++] = &p[i];
+    if (found.n)
+        TRY(db_bulk(
+            db,
+            "UPDATE chasqui_places FORCE INDEX (PRIMARY) SET {become place.take} WHERE robot_id = ? AND slot = ? AND {from place.take}",
+            "uuu", found.n, fill_adopted, &found));
+    if (found.n && db_affected(db) != found.n)
+        return DB_RETRY;
+    for (unsigned i = 0; i < found.n; i++)
+        loads_taken(found.p[i]->robot_id);
+    for (unsigned i = 0; i < n; i++)
+        if (!p[i].slot)
+            TRY(place_add(db, &p[i]));
+    return DB_OK;
 }
 
 /* ---- a place is let go -------------------------------------------------------------------------------------- */

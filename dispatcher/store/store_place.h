@@ -28,8 +28,13 @@ enum db_rc place_hold(struct db *db, const struct place *p, uint64_t session_ref
 /* Both; robot_id 0 = none is free. */
 enum db_rc place_take(struct db *db, const struct candidate *c, unsigned n, bool migrating, uint64_t session_ref,
                       struct place *out);
-/* An adopted session takes a place of its robot: a free one, else one more than the robot has. Counts nothing. */
-enum db_rc place_adopt(struct db *db, uint32_t robot_id, uint64_t session_ref);
+/* Each adopted session takes a place of its robot: a free one, else one more than the robot has. Counts nothing. n at most ADOPTS_MAX; they
+ * are sorted. */
+struct adopted_place {
+    uint64_t session_ref;
+    uint32_t robot_id, slot; /* slot: out; 0 = one more than the robot had */
+};
+enum db_rc places_adopt(struct db *db, struct adopted_place *p, unsigned n);
 /* What a robot holds, as far as it is known. */
 struct load {
     uint32_t robot_id;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_session.c - finding sessions, adopting Laravel's, and ending them.
+ * store_session.c - finding sessions, and ending them. Laravel's are adopted in store_adopt.c.
  *
  * Owns nothing; runs on database threads. Every end is a compare-and-swap on
  * state and epoch, or on the lease's token, so whoever comes second changes
@@ -237,22 +237,6 @@ void store_active(struct db *db, void *arg)
 {
     struct store_active *op = arg;
     op->rc = store_rc_of(db ? active_read(db, op) : DB_GONE);
-}
-
-static enum db_rc adopt_tx(struct db *db, void *arg)
-{
-    struct store_adopt *op = arg;
-    uint64_t ref;
-    bool found;
-    TRY(laravel_adopt(db, op->job_id, op->robot_id, &ref));
-    op->adopted = ref != 0;
-    return ref ? session_by_ref(db, ref, &found, &op->row) : DB_OK;
-}
-
-void store_adopt(struct db *db, void *arg)
-{
-    struct store_adopt *op = arg;
-    op->rc = store_tx(db, adopt_tx, NULL, op);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------------------ */

@@ -102,8 +102,6 @@ enum db_rc epochs_raise(struct db *db, const struct company_at *rows, unsigned n
 #define IS_MIGRATION "EXISTS (SELECT 1 FROM chasqui_session_migrations m WHERE m.job_id = s.job_id)"
 /* The item of a queued log-in ends: done, failed or cancelled. Nothing when it has none. */
 enum db_rc item_end(struct db *db, const struct queued *item, const char *state);
-/* A Laravel row becomes session generation 1; *ref 0 = it lost to another live session. */
-enum db_rc laravel_adopt(struct db *db, uint64_t job_id, uint32_t robot_id, uint64_t *ref);
 /* Ends a session row that is live, by that event of state.def's machine session: state, reason, place. The caller has checked the row. */
 enum db_rc session_close_row(struct db *db, const char *event, uint64_t ref, enum session_state to,
                              const char *reason, enum place_fate fate);

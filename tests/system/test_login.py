@@ -265,6 +265,25 @@ def test_laravels_own_session_is_adopted(system):
     assert system.api.execute(20, params=LOGIN).expect(200).json["reused"] is True
 
 
+def test_laravels_sessions_are_adopted_together(make_system):
+    """First uses of one moment share transactions, and each has the answer that it would have alone; through two dispatchers."""
+    system = make_system(dispatchers=2)
+    sessions = {company: system.robot.orphan(company) for company in range(100, 140)}
+    for company, session in sessions.items():
+        laravel_row(system, session, company)
+    system.database.execute("ALTER TABLE chasqui_sessions ADD CONSTRAINT not_that_one CHECK (company_id <> 139)")
+    answers = together([lambda session=session: system.api.list(session) for session in [*sessions.values()] * 2])
+    refused = [answer for answer in answers if answer.status != 200]
+    assert [(answer.status, answer.error) for answer in refused] == [(409, "refused_by_database")] * 2
+    assert answers[39] in refused and answers[79] in refused
+    rows = system.database.rows("SELECT s.company_id, s.robot_session_id id FROM chasqui_sessions s JOIN chasqui_places p ON p.session_ref = s.id AND "
+                                "p.robot_id = s.robot_id WHERE s.live = 1 AND s.adopted = 1")  # fmt: skip
+    assert sorted((row["company_id"], row["id"]) for row in rows) == sorted(sessions.items())[:-1]
+    assert system.database.value("SELECT COUNT(*) FROM chasqui_job_events WHERE event = 'adopted'") == 39
+    system.database.execute("ALTER TABLE chasqui_sessions DROP CONSTRAINT not_that_one")
+    system.api.list(sessions[139]).expect(200)
+
+
 def test_execute_reuses_laravels_session_only_if_young(make_system):
     system = make_system(settings={"session.idle_timeout_s": 600})
     young, old = system.robot.orphan(21), system.robot.orphan(22)

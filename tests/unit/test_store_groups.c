@@ -2,10 +2,9 @@
 /* SPDX-License-Identifier: MIT */
 /* test_store_groups.c - log-ins by execute that are written together, their places and their outcomes, in a real database. */
 #include "dispatcher/store/store_portal.h"
+#include "tests/unit/store_group_fixture.h"
 #include "tests/unit/store_plan.h"
 #include "tests/unit/store_queue_fixture.h"
-
-#include <pthread.h>
 
 static void capacity_raise(void)
 {
@@ -13,61 +12,6 @@ static void capacity_raise(void)
         struct store_robot_seen seen = {.robot_id = robot[i], .reported_capacity = 20, .fenced = -1};
         run_fine(store_robot_seen, &seen);
     }
-}
-
-/* A transaction of another connection that holds the epoch of a company. */
-static struct db *epoch_held(uint64_t company)
-{
-    uint64_t epoch;
-    struct db *other = db_new(&conf);
-    assert_int_equal(db_ready(other), DB_OK);
-    assert_int_equal(db_begin(other), DB_OK);
-    assert_int_equal(epoch_lock(other, company, "acme", &epoch), DB_OK);
-    return other;
-}
-
-static void epoch_let_go(struct db *other)
-{
-    assert_int_equal(db_end(other, false), DB_OK);
-    db_destroy(&other);
-}
-
-/* ---- killed at COMMIT --------------------------------------------------------------------------------------- */
-
-struct killed {
-    store_fn *fn;
-    void *op;
-};
-
-static void *killed_run(void *arg)
-{
-    struct killed *k = arg;
-    k->fn(db, k->op);
-    return NULL;
-}
-
-/* Runs an op whose connection is killed while the server works on its COMMIT. */
-static void run_killed(store_fn *fn, void *op)
-{
-    static const char *const stages[] = {"BACKUP STAGE START", "BACKUP STAGE FLUSH", "BACKUP STAGE BLOCK_DDL",
-                                         "BACKUP STAGE BLOCK_COMMIT"};
-    struct killed k = {fn, op};
-    pthread_t thread;
-    char sql[50];
-    int64_t at_commit = 0;
-    assert_int_equal(db_query(db, "SELECT CONNECTION_ID()", ""), DB_OK);
-    assert_true(db_next(db));
-    uint64_t id = db_u64(db, 0);
-    for (unsigned i = 0; i < 4; i++)
-        sql_fine(db_run(look, stages[i], strlen(stages[i])));
-    assert_int_equal(pthread_create(&thread, NULL, killed_run, &k), 0);
-    for (uint64_t until = clock_ms() + 20000; at_commit != 1 && clock_ms() < until;)
-        at_commit = number_of(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO = 'COMMIT'", "u", id);
-    assert_int_equal(at_commit, 1);
-    sql_fine(db_run(look, sql, (size_t)snprintf(sql, sizeof(sql), "KILL %llu", (unsigned long long)id)));
-    sql_fine(db_run(look, "BACKUP STAGE END", 16));
-    pthread_join(thread, NULL);
 }
 
 /* ---- outcomes ----------------------------------------------------------------------------------------------- */

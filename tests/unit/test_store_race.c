@@ -568,6 +568,23 @@ STORE_TEST(test_a_session_is_found_while_it_is_adopted)
     free(op);
 }
 
+/* First uses of Laravel's sessions of eight companies, together. */
+static void adopt_together(uint64_t company)
+{
+    struct store_adopt op[8];
+    struct store_group all = {.n = 8};
+    for (unsigned i = 0; i < 8; i++) {
+        op[i] = (struct store_adopt){.company_id = company + i, .portal = "acme", .robot_id = robot[1 + i % 3]};
+        op[i].job_id =
+            (uint64_t)number_of("SELECT id FROM portal_jobs WHERE company_id = ?", "u", op[i].company_id);
+        snprintf(op[i].asked, sizeof(op[i].asked), "id-%u", (unsigned)company + i);
+        all.op[i] = &op[i];
+    }
+    store_adopts(db, &all);
+    for (unsigned i = 0; i < 8; i++)
+        assert_true(!all.is_apart[i] && op[i].adopted);
+}
+
 STORE_TEST(test_hot_statements_use_indexes)
 {
     exec_sql(
@@ -619,6 +636,9 @@ STORE_TEST(test_hot_statements_use_indexes)
     reserve_fine(&first, RESERVE_OK);
     reserve_fine(&reserve, RESERVE_OK);
     explained("store_reserve", true);
+    adopt_together(2600);
+    adopt_together(2700);
+    explained("store_adopts", true);
     struct store_renew renew = {.holder = "d1",
                                 .boot_id = "dboot-1",
                                 .ttl_ms = 15000,

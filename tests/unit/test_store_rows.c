@@ -313,6 +313,35 @@ static struct cost adoptions(unsigned from, unsigned n)
     return c;
 }
 
+/* Groups of sessions on 16 robots. */
+static void adopt_together(unsigned from, unsigned groups)
+{
+    struct store_adopt *op = calloc(TOGETHER, sizeof(*op));
+    for (; groups; groups--, from += TOGETHER) {
+        struct store_group all = {.n = TOGETHER};
+        for (unsigned i = 0; i < TOGETHER; i++) {
+            op[i] = (struct store_adopt){
+                .job_id = from + i, .company_id = from + i, .portal = "acme", .robot_id = farm[i]};
+            snprintf(op[i].asked, sizeof(op[i].asked), "l-%u", from + i);
+            all.op[i] = &op[i];
+        }
+        store_adopts(db, &all);
+        for (unsigned i = 0; i < TOGETHER; i++)
+            assert_true(!all.is_apart[i] && op[i].adopted);
+    }
+    free(op);
+}
+
+static struct cost adoptions_together(const char *what, unsigned from)
+{
+    purge_wait();
+    struct cost before = counters();
+    adopt_together(from, 10);
+    struct cost c = cost_since(before, 10 * TOGETHER);
+    cost_say(what, true, from - 1, c);
+    return c;
+}
+
 /* All but the first two are above the robot's capacity. */
 STORE_TEST(test_adoption_costs_the_same_however_many_are_there)
 {
@@ -323,6 +352,25 @@ STORE_TEST(test_adoption_costs_the_same_however_many_are_there)
         assert_true(adopted(db, i));
     assert_cost_is_not_above(adoptions(2901, 100), few);
     assert_int_equal(places_used(robot[1]), 3000);
+}
+
+/* On robots that have free places, and on robots that are full. */
+STORE_TEST(test_adoption_together_costs_the_same_however_many_are_there)
+{
+    static const char *const what[] = {"a first use of Laravel's session, of 16 together",
+                                       "a first use of Laravel's session, of 16 together, on full robots"};
+    for (unsigned is_full = 0; is_full < 2; is_full++) {
+        farm_make(is_full ? 1 : 400, 0);
+        exec_sql("DELETE FROM portal_jobs", "");
+        laravel_fill(3200);
+        jobs_of_before();
+        adopt_together(1, 10);
+        struct cost few = adoptions_together(what[is_full], 161);
+        adopt_together(321, 170);
+        assert_cost_is_not_above(adoptions_together(what[is_full], 3041), few);
+        assert_true(few.of[READ] <= 11 && few.of[INSERTED] <= 4 && few.of[CHANGED] <= 1);
+        farm_forget();
+    }
 }
 
 #define ADOPTERS 4

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * together.c - what log-ins write to the database, many in one transaction: places that executes reserve, and outcomes
- * of log-ins that have their session.
+ * together.c - what requests of one moment write to the database, many in one transaction: places that executes reserve,
+ * outcomes of log-ins that have their session, and Laravel's sessions at their first use.
  *
  * Owns: those that wait, and the groups in flight. What arrives while groups of its kind are in flight waits for one of
- * them to come back, so that groups are as large as the database is busy. No log-in waits for a timer: without a group
+ * them to come back, so that groups are as large as the database is busy. Nothing waits for a timer: without a group
  * in flight it is sent at the end of its turn of the loop, by itself if it is the only one. A group that waits for a lock
  * holds up the others for a moment only. One that does not fit with the others of its group is written by itself, so that
- * it ends as if it had come alone. What was not written returns to its log-in, which decides.
+ * it ends as if it had come alone. What was not written returns to its owner, who decides. Must never make more wait than
+ * requests and log-ins are in flight: each has one op here at most.
  */
-#include "dispatcher/login/together.h"
+#include "dispatcher/store/together.h"
 #include "dispatcher/store/store_queue.h"
 
 #include "common/check.h"
@@ -31,9 +32,10 @@ struct kind {
 #together, #alone, together, alone, most                                                                  \
     }
 
-enum { RESERVE, RECORD, KINDS };
+enum { RESERVE, RECORD, ADOPT, KINDS };
 static const struct kind kinds[KINDS] = {[RESERVE] = KIND(store_reserves, store_reserve, RESERVES_MAX),
-                                         [RECORD] = KIND(store_logins_done, store_login_done, LOGINS_DONE_MAX)};
+                                         [RECORD] = KIND(store_logins_done, store_login_done, LOGINS_DONE_MAX),
+                                         [ADOPT] = KIND(store_adopts, store_adopt, ADOPTS_MAX)};
 
 struct waiting {
     void *op;
@@ -43,10 +45,10 @@ struct waiting {
 
 struct line { /* those of a kind that wait */
     const struct kind *kind;
-    struct dispatcher *d;
+    struct store *store;
     struct waiting *waiting;
     unsigned n, room;
-    unsigned n_out, n_away; /* groups in flight; log-ins of them */
+    unsigned n_out, n_away; /* groups in flight; ops of them */
     uint64_t sent_ms;       /* time of the latest group */
 };
 
@@ -57,7 +59,7 @@ struct group {
 };
 
 struct together {
-    struct dispatcher *d;
+    struct loop *loop;
     struct together *next; /* of those left behind */
     struct line line[KINDS];
 };
@@ -68,7 +70,7 @@ static void group_done(void *arg, void *op_arg)
 {
     struct group *g = arg;
     const struct kind *kind = g->line->kind;
-    struct store *store = g->line->d->store;
+    struct store *store = g->line->store;
     (void)op_arg;
     g->line->n_out--;
     g->line->n_away -= g->op.n;
@@ -83,7 +85,7 @@ static void group_done(void *arg, void *op_arg)
     free(g);
 }
 
-/* A second group of a kind has as many log-ins at least as the first: larger groups cost each of them less. */
+/* A second group of a kind has as many ops at least as the first: larger groups cost each of them less. */
 static bool may_go(const struct line *l)
 {
     if (!l->n || !l->n_out)
@@ -108,7 +110,7 @@ static void group_send(struct line *l)
     l->n_out++;
     l->n_away += g->op.n;
     l->sent_ms = clock_ms();
-    store_submit_duty(l->d->store, l->kind->duty, l->kind->fn, &g->op, group_done, g);
+    store_submit_duty(l->store, l->kind->duty, l->kind->fn, &g->op, group_done, g);
 }
 
 /* All of one turn of the loop go together. */
@@ -120,37 +122,43 @@ static bool before_sleep(void *arg)
     return false;
 }
 
-static void line_join(struct line *l, void *op, store_done_fn *done, void *arg)
+static void join(struct together *t, unsigned kind, void *op, store_done_fn *done, void *arg)
 {
+    struct line *l = &t->line[kind];
     if (l->n == l->room) {
         l->room = l->room ? l->room * 2 : 64;
         l->waiting = xrealloc(l->waiting, l->room * sizeof(*l->waiting));
     }
     l->waiting[l->n++] = (struct waiting){op, done, arg};
-    loop_wake(l->d->loop);
+    loop_wake(t->loop);
 }
 
-void reserve_together(struct dispatcher *d, struct store_reserve *op, store_done_fn *done, void *arg)
+void reserve_together(struct together *t, struct store_reserve *op, store_done_fn *done, void *arg)
 {
-    line_join(&d->together->line[RESERVE], op, done, arg);
+    join(t, RESERVE, op, done, arg);
 }
 
-void record_together(struct dispatcher *d, struct store_login_done *op, store_done_fn *done, void *arg)
+void record_together(struct together *t, struct store_login_done *op, store_done_fn *done, void *arg)
 {
-    line_join(&d->together->line[RECORD], op, done, arg);
+    join(t, RECORD, op, done, arg);
 }
 
-struct together *together_new(struct dispatcher *d)
+void adopt_together(struct together *t, struct store_adopt *op, store_done_fn *done, void *arg)
+{
+    join(t, ADOPT, op, done, arg);
+}
+
+struct together *together_new(struct loop *loop, struct store *store)
 {
     struct together *t = xcalloc(1, sizeof(*t));
-    t->d = d;
+    t->loop = loop;
     for (unsigned i = 0; i < KINDS; i++)
-        t->line[i] = (struct line){.kind = &kinds[i], .d = d};
-    loop_hook(d->loop, before_sleep, t);
+        t->line[i] = (struct line){.kind = &kinds[i], .store = store};
+    loop_hook(loop, before_sleep, t);
     return t;
 }
 
-/* With log-ins that waited at the end, whose owners take them back no more. Their memory goes with the process. */
+/* With ops that waited at the end, whose owners take them back no more. Their memory goes with the process. */
 static struct together *left_behind;
 
 void together_destroy(struct together **tp)
@@ -160,7 +168,7 @@ void together_destroy(struct together **tp)
     if (!t)
         return;
     *tp = NULL;
-    loop_unhook(t->d->loop, before_sleep, t);
+    loop_unhook(t->loop, before_sleep, t);
     for (unsigned i = 0; i < KINDS; i++)
         is_waiting |= t->line[i].n > 0;
     if (is_waiting) {
