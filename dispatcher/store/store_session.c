@@ -209,17 +209,21 @@ void store_lookup(struct db *db, void *arg)
     op->rc = store_rc_of(rc);
 }
 
-static enum db_rc active_read(struct db *db, struct store_active *op)
+/* *is_there = the company has a live session of ours; found, unless Laravel deleted its row. */
+static enum db_rc active_own(struct db *db, struct store_active *op, bool *is_there)
 {
-    op->found = false;
     TRY(db_query(db,
                  "SELECT " SESSION_COLUMNS SESSION_FROM "WHERE s.company_id = ? AND s.portal = ? AND s.live = 1",
                  "us", op->company_id, op->portal));
-    if (db_next(db)) {
+    if ((*is_there = db_next(db))) {
         session_read(db, 0, &op->row);
         op->found = !op->row.is_rowless;
-        return DB_OK;
     }
+    return DB_OK;
+}
+
+static enum db_rc active_laravel(struct db *db, struct store_active *op)
+{
     TRY(db_query(
         db,
         "SELECT " LARAVEL_COLUMNS
@@ -231,6 +235,18 @@ static enum db_rc active_read(struct db *db, struct store_active *op)
         laravel_read(db, 0, &op->row);
     }
     return DB_OK;
+}
+
+/* One that was adopted between the two looks is in neither: who finds none looks once more. */
+static enum db_rc active_read(struct db *db, struct store_active *op)
+{
+    bool is_there;
+    op->found = false;
+    TRY(active_own(db, op, &is_there));
+    if (is_there)
+        return DB_OK;
+    TRY(active_laravel(db, op));
+    return op->found ? DB_OK : active_own(db, op, &is_there);
 }
 
 void store_active(struct db *db, void *arg)
