@@ -11,7 +11,7 @@
  *   the company of another one.
  * - A company and portal has one live session, and a session id is live once: unique keys of chasqui_sessions.
  * - Of several, what is out of the ordinary is left out, with nothing written: a company that another transaction
- *   holds, a company or an id that has a live session, a row that has changed. The whole group is left when the database
+ *   holds, a company or an id that has a live session, a row that has changed, a row without a company or a portal. The whole group is left when the database
  *   refuses it, or when a unique key does. store_adopt() does by itself what was left, and finds out whose fault it was.
  */
 #include "dispatcher/store/store_adopt.h"
@@ -170,7 +170,8 @@ static enum db_rc rows_lock(struct db *db, struct group *g)
         "EXISTS (SELECT 1 FROM chasqui_sessions x WHERE x.job_id = j.id) OR "
         "EXISTS (SELECT 1 FROM chasqui_sessions y FORCE INDEX (one_live) WHERE y.company_id = j.company_id AND y.portal = j.portal AND y.live = 1) OR "
         "EXISTS (SELECT 1 FROM chasqui_sessions z WHERE z.live_session_id = j.robot_session_id) "
-        "FROM portal_jobs j FORCE INDEX (PRIMARY) WHERE j.id IN (%s) AND " HOLDS_SESSION " FOR UPDATE SKIP LOCKED",
+        "FROM portal_jobs j FORCE INDEX (PRIMARY) WHERE j.id IN (%s) AND j.company_id IS NOT NULL AND j.portal IS NOT NULL AND " HOLDS_SESSION
+        " FOR UPDATE SKIP LOCKED",
         jobs, g->n, ""));
     while (db_next(db)) {
         uint64_t job_id = db_u64(db, 0), company_id = db_u64(db, 1);

@@ -276,6 +276,35 @@ STORE_TEST(test_first_uses_with_one_that_the_database_refuses)
             assert_adopted(&u.op[i], 0);
 }
 
+/* Laravel's columns may be NULL. */
+STORE_TEST(test_first_uses_with_rows_without_a_company_or_portal)
+{
+    struct uses u;
+    uses_make(&u, 1);
+    exec_sql("ALTER TABLE portal_jobs MODIFY company_id BIGINT UNSIGNED NULL, MODIFY portal VARCHAR(64) NULL", "");
+    exec_sql("UPDATE portal_jobs SET company_id = NULL WHERE id = ?", "u", u.op[1].job_id);
+    exec_sql("UPDATE portal_jobs SET portal = NULL WHERE id = ?", "u", u.op[2].job_id);
+    u.op[1].company_id = 0; /* as they are looked up */
+    u.op[2].portal[0] = 0;
+    store_adopts(db, &u.all);
+    for (unsigned i = 0; i < N; i++) {
+        bool is_odd = i == 1 || i == 2;
+        assert_int_equal(is_apart(&u, i), is_odd);
+        if (is_odd)
+            store_adopt(db, &u.op[i]);
+        else
+            assert_adopted(&u.op[i], 0);
+    }
+    exec_sql("DELETE FROM portal_jobs", "");
+    exec_sql(
+        "ALTER TABLE portal_jobs MODIFY company_id BIGINT UNSIGNED NOT NULL, MODIFY portal VARCHAR(64) NOT NULL",
+        "");
+    assert_int_equal(u.op[1].rc, STORE_REFUSED);
+    assert_int_equal(u.op[2].rc, STORE_REFUSED);
+    assert_unwritten(&u.op[1]);
+    assert_unwritten(&u.op[2]);
+}
+
 STORE_TEST(test_first_uses_killed_at_commit)
 {
     struct uses u;
