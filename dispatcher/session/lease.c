@@ -180,7 +180,7 @@ static void renew(struct dispatcher *d)
     }
     free(sorted);
     ls->renewing = true;
-    store_submit(d->store, store_renew, &w->op, renewed, w);
+    store_submit_prompt(d->store, "store_renew", store_renew, &w->op, renewed, w);
 }
 
 /* ---- rescue ------------------------------------------------------------------------------------------------- */

@@ -330,7 +330,7 @@ static void pump(struct lookups *l)
         l->n_queries++;
         stat_add(lookups_total, b->op.n);
         stat_inc(lookup_queries_total);
-        store_submit(l->d->store, store_lookup, &b->op, answered, b);
+        store_submit_prompt(l->d->store, "store_lookup", store_lookup, &b->op, answered, b);
     }
 }
 

@@ -2,14 +2,16 @@
 /*
  * store.c - the actor threads that talk to MariaDB.
  *
- * Owns: the threads, their pipes, the queue of ops that wait for one. An op
- * belongs to the caller, then to the queue, then to one thread, then to the
+ * Owns: the threads, their pipes, the ops that wait for one. An op belongs to
+ * the caller, then to those that wait, then to one thread, then to the
  * caller again; the pipe carries its address as the sign of who owns it. Must
  * never touch an op that a thread has. Fails soft: without a database each op
  * comes back with STORE_DOWN after one attempt to connect; while the last
  * attempt is younger than the back-off ops are answered without trying.
  *
- * One more thread asks the server every half a second whether it takes writes
+ * One more thread is for what is prompt: look-ups and leases, which must not wait
+ * while all others wait for rows that another application holds.
+ * Another one asks the server every half a second whether it takes writes
  * (store_pulse.c) and chooses among the hosts. An answer that does not come for
  * db.stall_ms means that the server hangs: the threads' connections are cut, and
  * their ops come back.
@@ -65,7 +67,12 @@ struct task {
     void *arg;
     struct news news;                    /* set by the thread */
     uint64_t came_us, took_us, given_ms; /* took: set by the thread */
+    bool is_prompt;
     struct task *next;
+};
+
+struct line { /* tasks that wait for a thread */
+    struct task *first, **last;
 };
 
 struct worker {
@@ -81,9 +88,10 @@ struct worker {
 struct store {
     struct loop *loop;
     const struct conf *conf;
-    struct worker *workers; /* n_workers, and one more for the pulse */
-    unsigned n_workers, n_idle, n_waiting;
-    struct task *first, **last;
+    struct worker *workers; /* n_workers for all tasks; of the others each has its own */
+    struct worker *prompt_worker, *pulse_worker;
+    unsigned n_workers, n_idle, n_waiting; /* n_idle: of those for all tasks */
+    struct line prompt, other;
     struct db_hosts *hosts;
     struct loop_timer beat;
     struct store_state state;
@@ -153,7 +161,7 @@ static void *thread_main(void *arg)
     struct worker *w = arg;
     zsock_t *pipe = w->far_pipe;
     struct link l = {.db = w->db, .hosts = w->store->hosts};
-    bool is_pulse = w == &w->store->workers[w->store->n_workers];
+    bool is_pulse = w == w->store->pulse_worker;
     for (;;) {
         zframe_t *frame = zframe_recv(pipe);
         if (!frame)
@@ -298,7 +306,7 @@ static void pulse_give(struct store *s)
     *t = (struct task){
         .duty = "store_pulse", .fn = store_pulse, .op = op, .done = pulse_done, .arg = s, .came_us = clock_us()};
     s->is_pulse_due = false;
-    give(&s->workers[s->n_workers], t);
+    give(s->pulse_worker, t);
 }
 
 static void looked_back(void *arg, void *op_arg)
@@ -356,7 +364,7 @@ static bool look_back(struct store *s, uint64_t now)
                        .arg = s,
                        .came_us = clock_us()};
     s->looked_back_ms = now;
-    give(&s->workers[s->n_workers], t);
+    give(s->pulse_worker, t);
     return true;
 }
 
@@ -369,16 +377,16 @@ static void stalled(struct store *s)
     stat_inc(database_stalls_total);
     judge(s, DB_STATE_HUNG, DB_NO_HOST, "no answer to a harmless statement");
     db_hosts_choose(s->hosts, DB_NO_HOST);
-    for (unsigned i = 0; i <= s->n_workers; i++)
-        if (s->workers[i].task)
-            db_cut(s->workers[i].db);
+    for (struct worker *w = s->workers; w <= s->pulse_worker; w++)
+        if (w->task)
+            db_cut(w->db);
 }
 
 /* One op that takes long on a server that answers is slow, no more: it is said and left alone. */
 static void slow_look(struct store *s, uint64_t now)
 {
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        const struct task *t = s->workers[i].task;
+    for (const struct worker *w = s->workers; w < s->pulse_worker; w++) {
+        const struct task *t = w->task;
         if (t && now > t->given_ms + (uint64_t)s->conf->db_stall_ms)
             trouble_note(&s->troubles, t->duty, "slow", "", now);
     }
@@ -387,7 +395,7 @@ static void slow_look(struct store *s, uint64_t now)
 static void beat(void *arg)
 {
     struct store *s = arg;
-    struct worker *w = &s->workers[s->n_workers];
+    struct worker *w = s->pulse_worker;
     uint64_t now = clock_ms();
     if (!w->task && (s->is_pulse_due || !look_back(s, now)))
         pulse_give(s);
@@ -398,15 +406,33 @@ static void beat(void *arg)
     loop_timer_in(s->loop, &s->beat, PULSE_MS);
 }
 
+static void line_add(struct line *l, struct task *t)
+{
+    *l->last = t;
+    l->last = &t->next;
+}
+
+static struct task *line_take(struct line *l)
+{
+    struct task *t = l->first;
+    if (t && !(l->first = t->next))
+        l->last = &l->first;
+    return t;
+}
+
+static bool is_for_all(const struct worker *w)
+{
+    return w < w->store->prompt_worker;
+}
+
 static void give(struct worker *w, struct task *t)
 {
-    bool is_pulse = w == &w->store->workers[w->store->n_workers];
     w->task = t;
     t->given_ms = clock_ms();
-    if (!is_pulse) {
+    if (w != w->store->pulse_worker)
         stat_time(database_wait_seconds, clock_us() - t->came_us);
+    if (is_for_all(w))
         w->store->n_idle--;
-    }
     HAND_OVER(t);
     zframe_t *frame = zframe_new(&t, sizeof(t));
     CHECK(zframe_send(&frame, w->pipe, 0) == 0, "pipe to a database thread");
@@ -423,21 +449,21 @@ static bool take_back(struct worker *w)
     CHECK(frame && t, "an answer without a task");
     zframe_destroy(&frame);
     TAKE_OVER(t);
-    bool is_pulse = w == &s->workers[s->n_workers];
+    bool is_pulse = w == s->pulse_worker;
     w->task = NULL;
-    if (!is_pulse) {
+    if (is_for_all(w))
         s->n_idle++;
+    if (!is_pulse)
         count(w, t);
-    }
     if (!is_pulse && t->news.up)
         stat_time(database_op_seconds, t->took_us);
     if (!is_pulse && (t->news.failure == DB_GONE || t->news.failure == DB_NOT_HERE) &&
-        !s->workers[s->n_workers].task)
+        !s->pulse_worker->task)
         pulse_give(s);
-    if (!is_pulse && s->first) {
-        struct task *next = s->first;
-        if (!(s->first = next->next))
-            s->last = &s->first;
+    struct task *next = is_pulse ? NULL : line_take(&s->prompt);
+    if (!next && is_for_all(w))
+        next = line_take(&s->other);
+    if (next) {
         s->n_waiting--;
         give(w, next);
     }
@@ -463,8 +489,8 @@ static bool before_sleep(void *arg)
 {
     struct store *s = arg;
     bool worked = false;
-    for (unsigned i = 0; i <= s->n_workers; i++)
-        worked |= take_back(&s->workers[i]);
+    for (struct worker *w = s->workers; w <= s->pulse_worker; w++)
+        worked |= take_back(w);
     return worked;
 }
 
@@ -473,13 +499,15 @@ struct store *store_new(struct loop *l, const struct conf *conf)
     struct store *s = xcalloc(1, sizeof(*s));
     s->loop = l;
     s->conf = conf;
-    s->last = &s->first;
+    s->prompt.last = &s->prompt.first;
+    s->other.last = &s->other.first;
     s->n_workers = s->n_idle = (unsigned)conf->dispatcher_db_threads;
-    s->workers = xcalloc(s->n_workers + 1, sizeof(*s->workers));
+    s->workers = xcalloc(s->n_workers + 2, sizeof(*s->workers));
+    s->prompt_worker = &s->workers[s->n_workers];
+    s->pulse_worker = s->prompt_worker + 1;
     s->hosts = db_hosts_new(conf);
     s->shunned = -1;
-    for (unsigned i = 0; i <= s->n_workers; i++) {
-        struct worker *w = &s->workers[i];
+    for (struct worker *w = s->workers; w <= s->pulse_worker; w++) {
         w->store = s;
         w->db = db_new_on(conf, s->hosts);
         w->pipe = zsys_create_pipe(&w->far_pipe);
@@ -527,35 +555,59 @@ void store_destroy(struct store **sp)
         return;
     loop_unhook(s->loop, before_sleep, s);
     loop_timer_stop(s->loop, &s->beat);
-    for (unsigned i = 0; i <= s->n_workers; i++) {
-        loop_fd_remove(s->loop, &s->workers[i].watch);
-        worker_end(&s->workers[i]);
+    for (struct worker *w = s->workers; w <= s->pulse_worker; w++) {
+        loop_fd_remove(s->loop, &w->watch);
+        worker_end(w);
     }
-    while (s->first) {
-        struct task *t = s->first;
-        s->first = t->next;
+    for (struct task *t; (t = line_take(&s->prompt)) || (t = line_take(&s->other));)
         leave_behind(t);
-    }
     free(s->workers);
     db_hosts_destroy(&s->hosts);
     free(s);
     *sp = NULL;
 }
 
-void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg)
+/* An idle thread for such a task; NULL = none. */
+static struct worker *idle_one(struct store *s, bool is_prompt)
+{
+    if (is_prompt && !s->prompt_worker->task)
+        return s->prompt_worker;
+    for (struct worker *w = s->workers; is_for_all(w); w++)
+        if (!w->task)
+            return w;
+    return NULL;
+}
+
+static void submit(struct store *s, struct task task)
 {
     struct task *t = xcalloc(1, sizeof(*t));
-    *t = (struct task){.duty = duty, .fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us()};
+    *t = task;
     loop_wake(
         s->loop); /* a hook that runs after ours may submit it: before_sleep() looks again, or no edge comes */
-    for (unsigned i = 0; i < s->n_workers; i++)
-        if (!s->workers[i].task) {
-            give(&s->workers[i], t);
-            return;
-        }
-    *s->last = t;
-    s->last = &t->next;
+    struct worker *w = idle_one(s, t->is_prompt);
+    if (w) {
+        give(w, t);
+        return;
+    }
+    line_add(t->is_prompt ? &s->prompt : &s->other, t);
     s->n_waiting++;
+}
+
+void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg)
+{
+    submit(s,
+           (struct task){.duty = duty, .fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us()});
+}
+
+void store_submit_prompt(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg)
+{
+    submit(s, (struct task){.duty = duty,
+                            .fn = fn,
+                            .op = op,
+                            .done = done,
+                            .arg = arg,
+                            .came_us = clock_us(),
+                            .is_prompt = true});
 }
 
 const struct db_refusal *store_refusal(const struct store *s)

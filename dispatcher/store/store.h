@@ -50,6 +50,9 @@ void store_destroy(struct store **sp);
 /* `duty` names the op where it fails (a static text). */
 void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg);
 #define store_submit(s, fn, op, done, arg) store_submit_duty(s, #fn, fn, op, done, arg)
+/* Likewise for what must not wait behind others, which may all wait for a row that another application holds: it has a
+ * thread of its own, besides the others, and overtakes them. */
+void store_submit_prompt(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg);
 /* Inside a done callback whose op came back with STORE_REFUSED: what refused it. NULL = it is not known. */
 const struct db_refusal *store_refusal(const struct store *s);
 bool store_is_up(const struct store *s); /* a server takes writes, as far as the last pulse told */
@@ -321,7 +324,7 @@ struct
 void store_reserve_again(struct db *db, void *op);
 
 struct store_login_done {
-    uint64_t job_id, session_ref, company_id; /* company_id and portal: for store_logins_done() */
+    uint64_t job_id, session_ref, company_id; /* company_id and portal: the session's */
     char portal[PORTAL_ROOM];
     uint8_t token[ID_TOKEN_BYTES];
     int64_t ttl_ms; /* of the lease, when it stays */

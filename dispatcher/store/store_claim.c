@@ -142,12 +142,21 @@ static enum db_rc batches_read(struct db *db, struct claim *c)
     return DB_OK;
 }
 
+/* Rows that a transaction of Laravel holds are not waited for: their items come back. */
 static enum db_rc jobs_read(struct db *db, struct claim *c)
 {
     uint64_t ids[QUEUE_CLAIM_MAX];
     if (!claim_choose(c, FATE_GO, 0))
         return DB_OK;
     GATHER(c, job_id, ids);
+    for (unsigned i = 0; i < c->n_rows; i++)
+        c->row[i]->is_ours = false;
+    TRY(db_query_in_u64(db,
+                        "SELECT id FROM portal_jobs FORCE INDEX (PRIMARY) WHERE id IN (%s) FOR UPDATE SKIP LOCKED",
+                        ids, c->n_rows, ""));
+    for (struct item *it; db_next(db);)
+        if ((it = claim_row_of_job(c, db_u64(db, 0))))
+            it->is_ours = true;
     for (unsigned i = 0; i < c->n_rows; i++)
         c->row[i]->fate = FATE_CANCEL; /* unless its job waits */
     TRY(db_query_in_u64(
@@ -161,7 +170,7 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
         struct item *it = claim_row_of_job(c, db_u64(db, 0));
         if (!it)
             continue;
-        it->fate = FATE_GO;
+        it->fate = it->is_ours ? FATE_GO : FATE_BACK;
         db_str_copy(db, 1, it->portal, sizeof(it->portal));
         db_str_copy(db, 2, it->action, sizeof(it->action));
         db_str_copy(db, 3, it->job_uid, sizeof(it->job_uid));

@@ -304,21 +304,15 @@ static enum db_rc done_tx(struct db *db, void *arg)
 {
     struct store_login_done *op = arg;
     bool held, found;
-    uint64_t company_id, epoch;
-    char portal[PORTAL_ROOM];
+    uint64_t epoch;
     op->outcome = LOGIN_DONE_LOST;
-    TRY(db_query(db, "SELECT company_id, portal, " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ?", "u",
-                 op->session_ref));
+    TRY(epoch_lock(db, op->company_id, op->portal, &epoch));
+    TRY(db_query(db, "SELECT " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ? AND state = 'opening' FOR UPDATE",
+                 "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;
-    company_id = db_u64(db, 0);
-    db_str_copy(db, 1, portal, sizeof(portal));
-    bool migration = db_u64(db, 2) != 0;
-    TRY(epoch_lock(db, company_id, portal, &epoch));
-    TRY(db_query(db, "SELECT 1 FROM chasqui_sessions WHERE id = ? AND state = 'opening' FOR UPDATE", "u",
-                 op->session_ref));
-    if (!db_next(db))
-        return DB_OK;
+    bool migration = db_u64(db, 0) != 0;
+    TRY(portal_row_lock(db, op->job_id));
     TRY(op->item.is_round ? round_goes_on(db, op, &held) : lease_end(db, op->job_id, op->token, &held));
     if (!held)
         return DB_OK;
@@ -342,7 +336,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
         "robot_session_id = ?, worker = ?, finished_at = IF(?, finished_at, {now finished_at}){result} WHERE id = ? AND "
         "company_id = ?",
         "sssssuuu", op->item.is_round ? "running" : "done", op->robot_base_url, op->robot_viewer_url,
-        op->session_id, op->worker, (uint64_t)(migration || op->item.is_round), op->job_id, company_id));
+        op->session_id, op->worker, (uint64_t)(migration || op->item.is_round), op->job_id, op->company_id));
     if (!db_affected(db)) {
         op->outcome = LOGIN_DONE_ROWLESS;
         return DB_DUP; /* rolls back: the lease stays ours */
@@ -351,8 +345,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
         TRY(db_exec(db, "UPDATE chasqui_jobs SET params = NULL WHERE job_id = ? AND params IS NOT NULL", "u",
                     op->job_id));
     if (op->lifts)
-        TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", company_id,
-                    portal));
+        TRY(db_exec(db, "DELETE FROM chasqui_refused WHERE company_id = ? AND portal = ?", "us", op->company_id,
+                    op->portal));
     if (migration)
         TRY(db_exec(db, "DELETE FROM chasqui_session_migrations WHERE job_id = ?", "u", op->job_id));
     if (op->credentials)
@@ -360,7 +354,7 @@ static enum db_rc done_tx(struct db *db, void *arg)
             db,
             "INSERT INTO chasqui_credentials (company_id, portal, sealed, updated_at) VALUES (?, ?, ?, NOW(6)) ON DUPLICATE KEY "
             "UPDATE sealed = VALUES(sealed), updated_at = VALUES(updated_at)",
-            "usb", company_id, portal, op->credentials, op->credentials_len));
+            "usb", op->company_id, op->portal, op->credentials, op->credentials_len));
     TRY(event_add_attempt(db, op->job_id,
                           migration           ? "migrated"
                           : op->item.is_round ? "logged_in"

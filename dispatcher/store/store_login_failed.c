@@ -150,6 +150,7 @@ static enum db_rc failed_tx(struct db *db, void *arg)
     bool migration = db_u64(db, 2) != 0;
     uint32_t robot_id = (uint32_t)db_u64(db, 3);
     TRY(epoch_lock(db, company_id, portal, &epoch));
+    TRY(portal_row_lock(db, op->job_id));
     TRY(lease_end(db, op->job_id, op->token, &held));
     op->lost = !held;
     if (!held)

@@ -3,9 +3,9 @@
  * store_logins_done.c - many log-ins that have their session, in one
  * transaction: each by compare-and-swap on its lease's token, as
  * store_login_done() does it for one. Rows are locked in the same order. No
- * log-in waits for the company of another one. What does not fit together is left
- * to the caller, who records it by itself: when another transaction holds the
- * company's epoch, all when the database refuses the group (a session id that is
+ * log-in waits for the company of another one, or for a row that Laravel holds. What
+ * does not fit together is left to the caller, who records it by itself: when another
+ * transaction holds the company's epoch or the job's row, all when the database refuses the group (a session id that is
  * live elsewhere, a row that Laravel deleted, a constraint).
  */
 #include "dispatcher/store/store_epochs.h"
@@ -63,7 +63,32 @@ static enum db_rc epochs_lock(struct db *db, struct outcome *o)
     return DB_OK;
 }
 
-/* Epochs, sessions, leases: locked in this order. Whose session is opening and whose lease is ours is `held`. */
+/* Laravel's rows; one that it holds, or has deleted, is recorded apart. */
+static enum db_rc jobs_lock(struct db *db, struct outcome *o)
+{
+    struct store_login_done *ours[LOGINS_DONE_MAX];
+    uint64_t jobs[LOGINS_DONE_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < o->n; i++)
+        jobs[i] = o->held[i]->job_id;
+    TRY(db_query_in_u64(db,
+                        "SELECT id FROM portal_jobs FORCE INDEX (PRIMARY) WHERE id IN (%s) FOR UPDATE SKIP LOCKED",
+                        jobs, o->n, ""));
+    while (db_next(db)) {
+        struct store_login_done *one = of_job(o->held, o->n, db_u64(db, 0));
+        if (one)
+            ours[n++] = one;
+    }
+    for (unsigned i = 0; i < o->op->n; i++) {
+        uint64_t job_id = o->all[i]->job_id;
+        o->op->is_apart[i] |= of_job(o->held, o->n, job_id) && !of_job(ours, n, job_id);
+    }
+    memcpy(o->held, ours, n * sizeof(*ours));
+    o->n = n;
+    return DB_OK;
+}
+
+/* Epochs, sessions, leases, jobs: locked in this order. Whose session is opening and whose lease is ours is `held`. */
 static enum db_rc lock(struct db *db, struct outcome *o)
 {
     uint64_t refs[LOGINS_DONE_MAX], jobs[LOGINS_DONE_MAX], opening[LOGINS_DONE_MAX];
@@ -92,7 +117,7 @@ static enum db_rc lock(struct db *db, struct outcome *o)
         if (is_opening && is_token(db, 1, one))
             o->held[o->n++] = one;
     }
-    return DB_OK;
+    return o->n ? jobs_lock(db, o) : DB_OK;
 }
 
 static void fill_session(void *arg, unsigned row, struct db_cell *cells)

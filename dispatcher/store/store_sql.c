@@ -249,6 +249,11 @@ int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch)
     return there;
 }
 
+enum db_rc portal_row_lock(struct db *db, uint64_t job_id)
+{
+    return db_query(db, "SELECT 1 FROM portal_jobs WHERE id = ? FOR UPDATE NOWAIT", "u", job_id);
+}
+
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch)
 {
     for (int tries = 0; tries < 2; tries++) {

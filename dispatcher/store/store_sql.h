@@ -87,6 +87,9 @@ int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch);
 /* Part of a transaction: a migration row for a session that is active under this epoch, if it can be opened again. */
 enum move { MOVE_PLANNED, MOVE_PLANNED_ALREADY, MOVE_IMPOSSIBLE /* no stored credentials */, MOVE_MOVED_ON };
 enum db_rc move_plan(struct db *db, const struct session_row *row, const char *reason, enum move *move);
+/* Part of a transaction: locks Laravel's row of a job, which a transaction of Laravel may hold for long. DB_RETRY at once
+ * when one does: no thread waits for it. A row that is not there is no error. */
+enum db_rc portal_row_lock(struct db *db, uint64_t job_id);
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
 enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
 /* Log-ins of several portals, for statements that are made once for each portal. */

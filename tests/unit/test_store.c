@@ -340,6 +340,7 @@ static struct session_row migrate(const struct session_row *row, unsigned to, co
     run_fine(store_migrate_claim, claim);
     assert_int_equal(claim->n, 1);
     struct store_reserve as = {.job_id = row->job_id,
+                               .company_id = row->company_id,
                                .session_ref = claim->got[0].session_ref,
                                .robot_id = robot[to],
                                .lease = claim->lease};

@@ -5,6 +5,7 @@
 #include "tests/unit/store_plan.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* ---- a race for places -------------------------------------------------------------------------------------- */
 
@@ -125,6 +126,7 @@ static void *migrate_race(void *arg)
             char id[30];
             snprintf(id, sizeof(id), "m-%llu", (unsigned long long)got->session_ref);
             struct store_reserve as = {.job_id = got->job_id,
+                                       .company_id = got->company_id,
                                        .session_ref = got->session_ref,
                                        .robot_id = got->robot_id,
                                        .lease = claim->lease};
@@ -397,6 +399,52 @@ STORE_TEST(test_an_idle_store_sleeps)
     loop_unhook(l, turn_count, &turns);
     store_destroy(&s);
     loop_destroy(&l);
+}
+
+static atomic_bool may_go;
+
+/* As an op that waits for a row that another application holds. */
+static void ping_held(struct db *on, void *op)
+{
+    for (uint64_t until = clock_ms() + 20000; !atomic_load(&may_go) && clock_ms() < until;)
+        usleep(1000);
+    ping_send(on, op);
+}
+
+static void prompt_answered(void *arg, void *op)
+{
+    (void)arg;
+    (void)op;
+    atomic_store(&may_go, true);
+}
+
+/* What is prompt waits for none of those that were there before: each of them ends only after it. */
+static void prompt_overtakes(long threads)
+{
+    static struct pings p;
+    struct conf some = conf;
+    struct ping prompt = {0};
+    some.dispatcher_db_threads = threads;
+    p.loop = loop_new();
+    p.store = store_new(p.loop, &some);
+    p.answered = 0;
+    atomic_store(&may_go, false);
+    for (unsigned i = 0; i < 20; i++)
+        store_submit(p.store, ping_held, &p.ping[i], pinged, &p);
+    store_submit_prompt(p.store, "ping_send", ping_send, &prompt, prompt_answered, NULL);
+    uint64_t began = clock_ms();
+    loop_run(p.loop);
+    assert_true(clock_ms() - began < 15000);
+    assert_true(atomic_load(&may_go));
+    assert_int_equal(prompt.rc, STORE_OK);
+    store_destroy(&p.store);
+    loop_destroy(&p.loop);
+}
+
+STORE_TEST(test_what_is_prompt_has_a_thread_of_its_own)
+{
+    prompt_overtakes(4);
+    prompt_overtakes(1);
 }
 
 STORE_TEST(test_threads)

@@ -412,8 +412,11 @@ STORE_TEST(test_migrate_claim)
         "SELECT urgent AND available_at < NOW(6) + INTERVAL 1 SECOND FROM chasqui_session_migrations WHERE job_id = ?",
         "u", next.job_id);
 
-    struct store_reserve as = {
-        .job_id = row.job_id, .session_ref = got->session_ref, .robot_id = robot[2], .lease = op->lease};
+    struct store_reserve as = {.job_id = row.job_id,
+                               .company_id = row.company_id,
+                               .session_ref = got->session_ref,
+                               .robot_id = robot[2],
+                               .lease = op->lease};
     struct store_login_done done = login_done_op(&as, "s-1b");
     run_fine(store_login_done, &done);
     assert_int_equal(done.outcome, LOGIN_DONE_OK);
