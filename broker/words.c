@@ -152,15 +152,16 @@ static void trouble_one(void *arg, const struct database_trouble *one)
 {
     struct told *t = arg;
     bool is_refusal = strcmp(one->kind, "refused") == 0, is_slow = strcmp(one->kind, "slow") == 0,
-         is_auth = strcmp(one->kind, "auth") == 0, is_event = strcmp(one->kind, "events") == 0;
+         is_auth = strcmp(one->kind, "auth") == 0, is_event = strcmp(one->kind, "events") == 0,
+         is_held = strcmp(one->kind, "held") == 0;
     bool is_full = strcmp(one->kind, "statements") == 0;
     const char *who = is_full ? "" : one->duty; /* said once, whatever fails by it */
-    enum word word = is_full      ? WORD_DATABASE_STATEMENTS
-                     : is_refusal ? WORD_DATABASE_REFUSES
-                     : is_auth    ? WORD_TOKENS_UNVERIFIED
-                     : is_event   ? WORD_EVENTS_NOT_TAKEN
-                     : is_slow    ? WORD_DATABASE_SLOW
-                                  : WORD_DATABASE_DUTY_FAILS;
+    enum word word = is_full              ? WORD_DATABASE_STATEMENTS
+                     : is_refusal         ? WORD_DATABASE_REFUSES
+                     : is_auth            ? WORD_TOKENS_UNVERIFIED
+                     : is_event           ? WORD_EVENTS_NOT_TAKEN
+                     : is_slow || is_held ? WORD_DATABASE_SLOW
+                                          : WORD_DATABASE_DUTY_FAILS;
     bool is_busy = strcmp(one->kind, "busy") == 0;
     if (!is_refusal && !is_slow && !is_auth &&
         (one->n < (is_busy ? BUSY_TIMES : TROUBLE_TIMES) || one->for_s < (is_busy ? BUSY_S : TROUBLE_S)))

@@ -23,6 +23,7 @@ struct portal_shape;
 
 /* beginning of db_error() when max_prepared_stmt_count is reached, which is a DB_RETRY */
 #define DB_TOO_MANY_STATEMENTS "1461 "
+#define DB_LOCKED "1205 " /* a row that another transaction holds */
 
 enum db_rc {
     DB_OK = 0,

@@ -198,6 +198,8 @@ static void done_recorded(void *arg, void *op_arg)
     case LOGIN_DONE_OK:
         break;
     }
+    if (l->again) /* together with others, after it failed by itself */
+        store_duty_over(d->store, "store_login_done");
     l->again = 0;
     stat_inc(logins_done_total);
     stat_add(queue_done_total, l->item.is_set && !l->item.is_round);

@@ -211,6 +211,11 @@ static void judge(struct store *s, enum db_state state, int host, const char *wh
     snprintf(s->state.why, sizeof(s->state.why), "%s", why);
 }
 
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
 /* Of which kind a duty's failure is, for people; NULL = of none that is said. */
 static const char *kind_of(enum db_rc rc, const char *error)
 {
@@ -218,7 +223,7 @@ static const char *kind_of(enum db_rc rc, const char *error)
     case DB_REFUSED:
         return "refused";
     case DB_RETRY:
-        return strncmp(error, DB_TOO_MANY_STATEMENTS, strlen(DB_TOO_MANY_STATEMENTS)) == 0 ? "statements" : "busy";
+        return begins(error, DB_TOO_MANY_STATEMENTS) ? "statements" : begins(error, DB_LOCKED) ? "held" : "busy";
     case DB_NOT_HERE:
         return "read_only";
     case DB_GONE:
@@ -457,8 +462,7 @@ static bool take_back(struct worker *w)
         count(w, t);
     if (!is_pulse && t->news.up)
         stat_time(database_op_seconds, t->took_us);
-    if (!is_pulse && (t->news.failure == DB_GONE || t->news.failure == DB_NOT_HERE) &&
-        !s->pulse_worker->task)
+    if (!is_pulse && (t->news.failure == DB_GONE || t->news.failure == DB_NOT_HERE) && !s->pulse_worker->task)
         pulse_give(s);
     struct task *next = is_pulse ? NULL : line_take(&s->prompt);
     if (!next && is_for_all(w))
@@ -595,19 +599,15 @@ static void submit(struct store *s, struct task task)
 
 void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg)
 {
-    submit(s,
-           (struct task){.duty = duty, .fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us()});
+    submit(s, (struct task){.duty = duty, .fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us()});
 }
 
 void store_submit_prompt(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg)
 {
-    submit(s, (struct task){.duty = duty,
-                            .fn = fn,
-                            .op = op,
-                            .done = done,
-                            .arg = arg,
-                            .came_us = clock_us(),
-                            .is_prompt = true});
+    submit(
+        s,
+        (struct task){
+            .duty = duty, .fn = fn, .op = op, .done = done, .arg = arg, .came_us = clock_us(), .is_prompt = true});
 }
 
 const struct db_refusal *store_refusal(const struct store *s)
@@ -652,6 +652,11 @@ const char *store_host(const struct store *s)
 void store_troubles(const struct store *s, char out[TROUBLE_TEXT_MAX + 1])
 {
     trouble_text(&s->troubles, clock_ms(), out);
+}
+
+void store_duty_over(struct store *s, const char *duty)
+{
+    trouble_over(&s->troubles, duty, clock_ms());
 }
 
 unsigned store_waiting(const struct store *s)

@@ -52,7 +52,8 @@ void store_submit_duty(struct store *s, const char *duty, store_fn *fn, void *op
 #define store_submit(s, fn, op, done, arg) store_submit_duty(s, #fn, fn, op, done, arg)
 /* Likewise for what must not wait behind others, which may all wait for a row that another application holds: it has a
  * thread of its own, besides the others, and overtakes them. */
-void store_submit_prompt(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done, void *arg);
+void store_submit_prompt(struct store *s, const char *duty, store_fn *fn, void *op, store_done_fn *done,
+                         void *arg);
 /* Inside a done callback whose op came back with STORE_REFUSED: what refused it. NULL = it is not known. */
 const struct db_refusal *store_refusal(const struct store *s);
 bool store_is_up(const struct store *s); /* a server takes writes, as far as the last pulse told */
@@ -73,6 +74,8 @@ bool store_is_full(const struct store *s);
 void store_node_text(const struct store *s, char out[NODE_TEXT_MAX + 1]);
 /* The duties that fail: see trouble.h. */
 void store_troubles(const struct store *s, char out[TROUBLE_TEXT_MAX + 1]);
+/* What failed by this duty went well by another one. */
+void store_duty_over(struct store *s, const char *duty);
 unsigned store_waiting(const struct store *s);      /* ops that wait for a thread */
 unsigned store_idle_threads(const struct store *s); /* look-ups gather while this is 0 */
 

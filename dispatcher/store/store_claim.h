@@ -24,7 +24,7 @@ struct item {
     enum fate fate;
     uint64_t batch_id, idx, company_id, token_id, user_id; /* user_id: Laravel's; 0 = not known */
     uint64_t job_id;                                       /* 0 = its portal_jobs row is made here */
-    bool is_new, is_round, is_ours; /* is_ours: its row of portal_jobs is locked */
+    bool is_new, is_round, is_ours;                        /* is_ours: its row of portal_jobs is locked */
     uint8_t priority;
     uint32_t attempts, tries, generation;
     bool remember;

@@ -307,7 +307,8 @@ static enum db_rc done_tx(struct db *db, void *arg)
     uint64_t epoch;
     op->outcome = LOGIN_DONE_LOST;
     TRY(epoch_lock(db, op->company_id, op->portal, &epoch));
-    TRY(db_query(db, "SELECT " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ? AND state = 'opening' FOR UPDATE",
+    TRY(db_query(db,
+                 "SELECT " IS_MIGRATION " FROM chasqui_sessions s WHERE id = ? AND state = 'opening' FOR UPDATE",
                  "u", op->session_ref));
     if (!db_next(db))
         return DB_OK;

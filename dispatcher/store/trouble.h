@@ -15,7 +15,7 @@
 
 struct trouble {
     char duty[33];              /* "" = a free row */
-    char kind[13];              /* refused, gone, read_only, busy, failed, slow */
+    char kind[13];              /* refused, gone, read_only, busy, held, failed, slow */
     char why[161];              /* number, table and constraint; never a value */
     uint64_t n;                 /* times in a row */
     uint64_t since_ms, last_ms; /* by the loop's clock */
