@@ -73,7 +73,7 @@ def tell(soak):
         if what == "rss_kib" and len(points) >= 20:
             tenths = [min(value for _, value in points[len(points) * n // 10 : len(points) * (n + 1) // 10]) for n in range(10)]
             lines.append(f"{name:14} {what} by tenths of the time: {' '.join(str(value) for value in tenths)}")
-    connections = len(soak.system.dispatchers) * SETTINGS["dispatcher.db_threads"]
+    connections = len(soak.system.dispatchers) * (SETTINGS["dispatcher.db_threads"] + 1)  # one is for look-ups and leases
     most = max(count for _, count in soak.samples["mariadb", "statements"])
     lines.append(f"statements: at most {most} on {connections} connections")
     if most > connections * STATEMENTS_A_CONNECTION:
