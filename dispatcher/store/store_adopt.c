@@ -290,15 +290,8 @@ void store_adopts(struct db *db, void *arg)
         store_adopt(db, op->op[0]);
         return;
     }
-    enum db_rc rc = DB_GONE;
-    enum db_done how = TX_NOT;
     group_begin(&g);
-    if (db)
-        how = db_tx(db, adopts_tx, was_done, &g, &rc);
-    bool is_down = how == TX_NOT && (rc == DB_GONE || rc == DB_NOT_HERE);
-    for (unsigned i = 0; i < op->n; i++) {
-        struct store_adopt *one = op->op[i];
-        op->is_apart[i] = !is_down && (how == TX_NOT || op->is_apart[i]);
-        one->rc = how == TX_DONE ? STORE_OK : how == TX_NOT ? STORE_DOWN : STORE_UNKNOWN;
-    }
+    enum store_rc rc = group_tx(db, op, adopts_tx, was_done, &g);
+    for (unsigned i = 0; i < op->n; i++)
+        ((struct store_adopt *)op->op[i])->rc = rc;
 }

@@ -151,9 +151,7 @@ static enum db_rc jobs_read(struct db *db, struct claim *c)
     GATHER(c, job_id, ids);
     for (unsigned i = 0; i < c->n_rows; i++)
         c->row[i]->is_ours = false;
-    TRY(db_query_in_u64(db,
-                        "SELECT id FROM portal_jobs FORCE INDEX (PRIMARY) WHERE id IN (%s) FOR UPDATE SKIP LOCKED",
-                        ids, c->n_rows, ""));
+    TRY(portal_rows_lock(db, ids, c->n_rows));
     for (struct item *it; db_next(db);)
         if ((it = claim_row_of_job(c, db_u64(db, 0))))
             it->is_ours = true;

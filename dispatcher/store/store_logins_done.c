@@ -71,9 +71,7 @@ static enum db_rc jobs_lock(struct db *db, struct outcome *o)
     unsigned n = 0;
     for (unsigned i = 0; i < o->n; i++)
         jobs[i] = o->held[i]->job_id;
-    TRY(db_query_in_u64(db,
-                        "SELECT id FROM portal_jobs FORCE INDEX (PRIMARY) WHERE id IN (%s) FOR UPDATE SKIP LOCKED",
-                        jobs, o->n, ""));
+    TRY(portal_rows_lock(db, jobs, o->n));
     while (db_next(db)) {
         struct store_login_done *one = of_job(o->held, o->n, db_u64(db, 0));
         if (one)

@@ -39,6 +39,17 @@ void json_set_column(struct jv *obj, const char *key, struct db *db, unsigned co
         jv_set_int(obj, key, db_i64(db, col));
 }
 
+enum store_rc group_tx(struct db *db, struct store_group *group, enum db_rc (*fn)(struct db *, void *),
+                       int (*was_done)(struct db *, void *), void *arg)
+{
+    enum db_rc rc = DB_GONE;
+    enum db_done how = db ? db_tx(db, fn, was_done, arg, &rc) : TX_NOT;
+    bool is_down = how == TX_NOT && (rc == DB_GONE || rc == DB_NOT_HERE);
+    for (unsigned i = 0; i < group->n; i++)
+        group->is_apart[i] = !is_down && (how == TX_NOT || group->is_apart[i]);
+    return how == TX_DONE ? STORE_OK : how == TX_NOT ? STORE_DOWN : STORE_UNKNOWN;
+}
+
 enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
                        void *op)
 {
@@ -252,6 +263,13 @@ int session_is_there(struct db *db, uint64_t ref, uint64_t *epoch)
 enum db_rc portal_row_lock(struct db *db, uint64_t job_id)
 {
     return db_query(db, "SELECT 1 FROM portal_jobs WHERE id = ? FOR UPDATE NOWAIT", "u", job_id);
+}
+
+enum db_rc portal_rows_lock(struct db *db, const uint64_t *job_ids, unsigned n)
+{
+    return db_query_in_u64(
+        db, "SELECT id FROM portal_jobs FORCE INDEX (PRIMARY) WHERE id IN (%s) FOR UPDATE SKIP LOCKED", job_ids, n,
+        "");
 }
 
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch)

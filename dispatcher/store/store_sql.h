@@ -90,6 +90,8 @@ enum db_rc move_plan(struct db *db, const struct session_row *row, const char *r
 /* Part of a transaction: locks Laravel's row of a job, which a transaction of Laravel may hold for long. DB_RETRY at once
  * when one does: no thread waits for it. A row that is not there is no error. */
 enum db_rc portal_row_lock(struct db *db, uint64_t job_id);
+/* Likewise of several: the answer has the ids of those that are locked, and is to be read with db_next(). */
+enum db_rc portal_rows_lock(struct db *db, const uint64_t *job_ids, unsigned n);
 enum db_rc epoch_lock(struct db *db, uint64_t company_id, const char *portal, uint64_t *epoch);
 enum db_rc epoch_set(struct db *db, uint64_t company_id, const char *portal, uint64_t epoch);
 /* Log-ins of several portals, for statements that are made once for each portal. */
@@ -114,6 +116,10 @@ enum db_rc job_session_lost(struct db *db, uint64_t job_id, enum session_state t
 enum store_rc store_tx(struct db *db, enum db_rc (*fn)(struct db *, void *), int (*was_done)(struct db *, void *),
                        void *op);
 enum store_rc store_rc_of(enum db_rc rc);
+/* Runs the transaction of a group, which leaves apart what does not fit together. All are apart when it was not committed
+ * by a database that is there. Returns the answer of each op that is not. */
+enum store_rc group_tx(struct db *db, struct store_group *group, enum db_rc (*fn)(struct db *, void *),
+                       int (*was_done)(struct db *, void *), void *arg);
 /* Writes `body` as JSON behind what is in `out`, and frees it. */
 void json_take(struct jv *body, struct buf *out);
 /* A number, or null when the column is. */
