@@ -2,6 +2,7 @@
 """Each process in turn dies: the page says within 3 s which one, in words, and recovers by itself."""
 
 import pytest
+from harness.wait import wait_until
 
 pytestmark = pytest.mark.timed
 
@@ -40,6 +41,23 @@ def test_all_dispatchers_also_for_one_who_comes_then(page):
     page.system.dispatchers[0].start()
     page.system.wait_ready()
     page.see("dispatchers: 1", within=".state", timeout=15).see("Queue by lane")
+
+
+@pytest.mark.parametrize("lost", ["part.js", "app.js", "style.css"])
+def test_a_file_of_the_page_that_does_not_arrive(page, lost):
+    """As when the network changes while the page loads: it would stay empty, or plain."""
+    driver = page.driver
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [f"*/dashboard/{lost}"]})
+    page.open()
+    if lost.endswith(".js"):
+        page.see("A part of this page did not arrive. It is loaded again.")
+    wait_until(lambda: page.js("return history.state?.loads") == 2, 10, "it is loaded again, a second time too")
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    wait_until(lambda: page.js("return [history.state, getComputedStyle(document.body).margin]") == [None, "0px"], 20, "it is whole")
+    page.see("Queue by lane")
+    driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": False})
 
 
 def test_healthd(page):
