@@ -49,7 +49,7 @@ AIMS = (  # section, what, (aim as text, what is enough), how it is read
     ("steady", "a minute of lists over 10,000 sessions: p99.9 over p50", at_most(10), lambda r: r["p999_over_p50"]),
     ("queue", "log-ins by execute a second, 64 at a time", at_least(3000), lambda r: number_of(next(iter(r["execute"].values())), "rate")),
     ("queue", "the same with 50,000 places held, over few held", at_least(0.9), lambda r: last(r, "execute")),
-    ("queue", "batch: durable log-ins a second, robot calls included", at_least(5000), lambda r: r["batch"].get("drain_per_s")),
+    ("queue", "batch: durable log-ins a second, robot calls included", at_least(5000), lambda r: number_of(r, "batch", "drain_per_s")),
     ("queue", "batch: rows written for each log-in", at_most(5), written),
     ("rows", "batch: rows read by each log-in", at_most(20), read_by_login),
     ("queue", "the same with all that is counted and asked beside it", at_most(20), lambda r: r["batch"]["database"]["rows read"]),

@@ -2,7 +2,8 @@
 """Log-ins, each durable: by synchronous execute, and by batches, which other queues are measured beside.
 
 A batch is accepted while its robots are drained, so that nothing is claimed meanwhile: what it costs to have it wait is seen
-then, and it is cancelled; another one is then drained for real: a robot call, a place, a session and a job row for each item.
+then, and it is cancelled; others are then drained for real, one after another: a robot call, a place, a session and a job row for
+each item.
 An idle system tells how many queries it makes, and how long a job takes from its request to the robot's call.
 """
 
@@ -22,12 +23,13 @@ from usage import Meter
 
 TITLE = "Log-ins and batches"
 CONNECTIONS = 64
-FARM = {"synchronous": (100, 1000), "batches": (200, 100), "idle": (4, 1000)}  # robots, places of each
+FARM = {"synchronous": (100, 1000), "batches": (200, 300), "idle": (4, 1000)}  # robots, places of each
 IDLE_S = 20
 HELD = (10, 50_000)  # places, before log-ins by execute
 ALONE = 300  # jobs on an idle system, one after another
 ACCEPTED = 100_000
 DRAINED = 15_000
+DRAINS = 3
 OTHERS = 10_000
 BATCHES = "/api/v1/app/batches"
 LOGIN = {"portal": "sunat", "action": "sunat.menu_sol_login"}
@@ -96,6 +98,14 @@ def batch_drain(chasqui, first, n):
     return time.monotonic() - started
 
 
+def drain_measured(lab, chasqui, first, n):
+    meter, counted = Meter(chasqui.labels()).start(), counters(chasqui)
+    rate = n / batch_drain(chasqui, first, n)
+    told = {"rate": rate, "cpu_us": meter.per(n), "database": {title: (now - counted[title]) / n for title, now in counters(chasqui).items()}}
+    lab.say(f"  batch: {rate:,.0f} log-ins drained a second; each: {json.dumps(told['database'])}")
+    return told
+
+
 def robots_want(chasqui, what):
     for one in chasqui.nginx:
         for name in one.names:
@@ -114,18 +124,14 @@ def batches(lab, chasqui):
     chasqui.api.delete(f"{BATCHES}/{told['batch_id']}")
     wait_until(lambda: batch_is_done(chasqui, told["batch_id"]), DRAIN_LIMIT_S, "the batch is cancelled", every=0.2)
     robots_want(chasqui, "resume")
-    meter, counted = Meter(chasqui.labels()).start(), counters(chasqui)
-    drained_s = batch_drain(chasqui, FIRST_DRAINED, n_drained)
-    cpu_us = meter.per(n_drained)
-    database = {title: (n - counted[title]) / n_drained for title, n in counters(chasqui).items()}
-    lab.say(f"  batch: {n_drained / drained_s:,.0f} log-ins drained a second; each: {json.dumps(database)}")
+    drains = [drain_measured(lab, chasqui, FIRST_DRAINED + number * n_drained, n_drained) for number in range(DRAINS)]
     return {
         "items": n_accepted,
         "drained": n_drained,
         "accept_per_s": n_accepted / took_s,
-        "drain_per_s": n_drained / drained_s,
-        "cpu_us": cpu_us,
-        "database": database,
+        "drain_per_s": figure(drains, "rate"),
+        "cpu_us": by_label(drains, "cpu_us"),
+        "database": by_label(drains, "database"),
         "profile": profiled(lab, chasqui, n_drained // 8),
         "waiting_kib": {label: max(0, after[label] - before[label]) * 10_000 / n_accepted for label in after if label not in ("mariadb", "robots")},
     }

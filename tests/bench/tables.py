@@ -128,7 +128,7 @@ def queue(result):
         lines.append((f"log-ins by execute, 64 at a time, {int(held):,} places held before", "Chasqui", number(one["rate"]) + " log-ins/s", over,
                       spent(one["cpu_us"])))  # fmt: skip
     lines.append((f"batches of {batch['items']:,} and {batch['drained']:,}", "Chasqui", f"{batch['accept_per_s']:,.0f} items/s",
-                  f"{batch['drain_per_s']:,.0f} log-ins/s, robot calls included", spent(batch["cpu_us"])))  # fmt: skip
+                  number(batch["drain_per_s"]) + " log-ins/s, robot calls included", spent(batch["cpu_us"])))  # fmt: skip
     kept = ", ".join(f"{label} {mib(kib)}" for label, kib in batch["waiting_kib"].items())
     lines.append(("10,000 waiting items", "Chasqui", f"MiB: {kept}", "", ""))
     idle = result["idle"]
