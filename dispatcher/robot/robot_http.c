@@ -6,9 +6,9 @@
  * dealt out to the multi handles, because curl looks for a kept connection in a table of 97 lists.
  * robot_sockets.c owns their connections, robot_easy.c the common settings of every handle. Must never decode a
  * body that is passed on. Must never keep more of a body than the call allows. Must never send a POST twice: a
- * POST gets a connection of its own, because curl repeats a request whose kept connection was dead. An answer
- * whose X-Request-Id names another request is refused. `done` is called from the loop, once, never inside
- * call_start or call_stop.
+ * POST gets a connection of its own, because curl repeats a request whose kept connection was dead. A log-in may
+ * have a kept one, under the conditions of robot_sockets.c. An answer whose X-Request-Id names another request is
+ * refused. `done` is called from the loop, once, never inside call_start or call_stop.
  */
 #include "dispatcher/robot/robot_http.h"
 #include "dispatcher/robot/robots.h"
@@ -122,6 +122,15 @@ static int on_timer(CURLM *multi, long in_ms, void *user)
 
 /* ---- an answer comes ---------------------------------------------------------------------------------------- */
 
+/* A robot that refuses a log-in may have left its body unread on the connection, and take it for the next request. */
+static void login_keep(struct robot_call *c)
+{
+    long status = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status / 100 == 2)
+        curl_easy_setopt(c->easy, CURLOPT_FORBID_REUSE, 0L);
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
     struct robot_call *c = arg;
@@ -135,6 +144,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     c->has_status |= head_line(&c->head, &c->answer, line, len);
     if (line[0] != '\r' && line[0] != '\n')
         return len;
+    if (c->spec.is_login && c->head.is_final)
+        login_keep(c);
     c->is_foreign_answer = c->head.is_final && c->answer.echo == ECHO_OTHER && !c->is_foreign;
     stat_add(robot_other_answers_total, c->is_foreign_answer);
     return c->is_foreign_answer ? 0 : len;
@@ -227,6 +238,7 @@ static struct robot_call *call_get(struct part *p)
     size_t kept = offsetof(struct robot_call, spec);
     memset((char *)c + kept, 0, sizeof(*c) - kept);
     c->error[0] = 0;
+    c->user.is_once = c->user.is_spent = false;
     return c;
 }
 
@@ -305,8 +317,10 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
     if (strcmp(spec->method, "GET") == 0 && !spec->body)
         return;
     c->is_special = true;
-    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    c->user.is_once = true;
     curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    if (!spec->is_login)
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
     if (strcmp(spec->method, "POST") != 0) {
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, spec->method);
         if (!spec->body)
@@ -658,6 +672,10 @@ static void reap(struct part *p)
         if (user->is_stale) {
             call_again(c);
             continue;
+        }
+        if (user->is_spent) { /* curl's own words are about the connection that it was not given */
+            code = CURLE_GOT_NOTHING;
+            snprintf(c->error, sizeof(c->error), "%s", curl_easy_strerror(code));
         }
         why_note(c, code);
         call_end(c, result_of(c, code));

@@ -6,12 +6,14 @@
  * A socket stays in the set while curl keeps its connection idle, so a call on a kept connection costs no
  * epoll_ctl. Unrequested bytes from a robot on a kept connection must never become the next call's answer (libcurl
  * 7.88 would take them). Such a connection is closed when the bytes arrive, and each connection is checked once
- * more before a request is sent.
+ * more before a request is sent. A request that must not be sent twice is never left in doubt by a robot that closes
+ * what is idle: it goes on a kept connection only between SETTLED_MS and RECENT_MS after the last answer.
  */
 #include "dispatcher/robot/robot_sockets.h"
 #include "dispatcher/robot/robots.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/map.h"
 #include "common/stat.h"
@@ -25,14 +27,18 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#define SETTLED_MS 10 /* a robot that closes after each answer, and does not say so, has done it by then */
+#define RECENT_MS                                                                                                 \
+    1000 /* servers close what is idle later: gunicorn after 2 s, Node, uvicorn and Apache after 5 s */
+
 struct socket {
     struct robot_sockets *sockets;
     struct loop_fd *handle; /* NULL = not in the loop */
     uint32_t events;
     int fd;
-    bool is_kept;  /* a connection, known from socket_open and socket_close; curl's other descriptors are not */
-    bool is_idle;  /* curl does not watch it now: no call uses it, or a paused one */
-    bool was_used; /* a call has ended on it */
+    bool is_kept;     /* a connection, known from socket_open and socket_close; curl's other descriptors are not */
+    bool is_idle;     /* curl does not watch it now: no call uses it, or a paused one */
+    uint64_t left_ms; /* when a call ended on it, 0 = none did */
     struct socket_user *user;   /* the call that uses it, NULL = none */
     uint16_t port, remote_port; /* local port, 0 = not known yet */
     char remote[INET6_ADDRSTRLEN];
@@ -117,7 +123,7 @@ void socket_leave(struct socket_user *u)
     if (!u->socket)
         return;
     u->socket->user = NULL;
-    u->socket->was_used = true;
+    u->socket->left_ms = clock_ms();
     u->socket = NULL;
 }
 
@@ -212,22 +218,35 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
     return 0;
 }
 
+/* Whether curl is about to send a second time what must be sent once. */
+static bool is_second(struct socket_user *u)
+{
+    long sent = 0;
+    if (u->is_once)
+        curl_easy_getinfo(u->easy, CURLINFO_REQUEST_SIZE, &sent);
+    u->is_spent |= sent > 0;
+    return sent > 0;
+}
+
 static curl_socket_t socket_open_any(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
+    struct socket_user *u = user;
+    if (is_second(u))
+        return CURL_SOCKET_BAD;
     int fd = purpose == CURLSOCKTYPE_IPCXN
                  ? socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol)
                  : -1;
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    socket_of(user, fd)->is_kept = true;
-    address_note(socket_of(user, fd), &address->addr);
+    socket_of(u->sockets, fd)->is_kept = true;
+    address_note(socket_of(u->sockets, fd), &address->addr);
     return fd;
 }
 
 static curl_socket_t socket_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    const struct robot_sockets *s = user;
-    if (purpose == CURLSOCKTYPE_IPCXN && networks_hold(s->networks, &address->addr))
+    const struct socket_user *u = user;
+    if (purpose == CURLSOCKTYPE_IPCXN && networks_hold(u->sockets->networks, &address->addr))
         return socket_open_any(user, purpose, address);
     log_line(LOG_WARN, "robot_address_refused", "why", "not in robot.allow_addresses", NULL);
     return CURL_SOCKET_BAD;
@@ -252,22 +271,37 @@ static bool is_quiet(const struct socket *k, CURL *easy)
     return !tls_has_bytes(tls->internals);
 }
 
+/* Whether the robot has no reason to close it at this moment. */
+static bool is_surely_open(const struct socket *k)
+{
+    uint64_t idle_ms = clock_ms() - k->left_ms;
+    return idle_ms >= SETTLED_MS && idle_ms <= RECENT_MS;
+}
+
 /* Just before a request is sent, on the connection that curl chose: whether a byte has already arrived on it. */
 static int before_request(void *arg, char *remote, char *local, int remote_port, int port)
 {
     struct socket_user *u = arg;
     struct socket *k = socket_by_port(u->sockets, (uint16_t)port, remote, (uint16_t)remote_port);
     (void)local;
+    if (is_second(u))
+        return CURL_PREREQFUNC_ABORT;
     if (!k)
         return CURL_PREREQFUNC_OK;
     socket_use(k, u);
-    if (!k->was_used || is_quiet(k, u->easy))
+    if (!k->left_ms)
+        return CURL_PREREQFUNC_OK;
+    if (u->is_once && !is_surely_open(k)) {
+        u->is_stale = true;
+        return CURL_PREREQFUNC_ABORT; /* curl then closes it */
+    }
+    if (is_quiet(k, u->easy))
         return CURL_PREREQFUNC_OK;
     stat_inc(robot_stray_answers_total);
     log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
              "another connection is used", NULL);
     u->is_stale = true;
-    return CURL_PREREQFUNC_ABORT; /* curl then closes it */
+    return CURL_PREREQFUNC_ABORT;
 }
 
 void sockets_prepare(struct robot_sockets *s, struct socket_user *u, CURL *easy, void *owner)
@@ -277,7 +311,7 @@ void sockets_prepare(struct robot_sockets *s, struct socket_user *u, CURL *easy,
     u->easy = easy;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, u);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, socket_open);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, s);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, u);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, socket_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);

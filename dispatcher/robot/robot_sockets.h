@@ -22,7 +22,10 @@ struct socket_user { /* part of a call; zero-initialised = ready for use */
     struct robot_sockets *sockets;
     CURL *easy;
     struct socket *socket; /* its connection, NULL = unknown */
-    /* Bytes arrived on the kept connection before the request was sent. The call ended without sending
+    /* The request must not be sent twice. It goes on no kept connection that the robot may be closing now, and curl
+     * is given no other connection once a byte of it was sent; is_spent tells that curl wanted one. */
+    bool is_once, is_spent;
+    /* The kept connection may not be used: bytes arrived on it, or is_once forbids it. The call ended without sending
      * anything. */
     bool is_stale;
 };

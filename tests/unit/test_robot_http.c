@@ -398,6 +398,63 @@ static void idle(unsigned ms)
     loop_run(l);
 }
 
+static struct seen login(const char *path)
+{
+    struct seen s = {0};
+    struct call_spec spec = spec_of(&s, "POST", path);
+    spec.body = "{}";
+    spec.body_len = 2;
+    spec.is_login = true;
+    call_start(http, &spec);
+    loop_run(l);
+    return s;
+}
+
+/* Nor a log-in, which may go on a kept connection. */
+TEST_WITH(a_login_is_sent_once, set_up, tear_down)
+{
+    int connections = 0, before = 0, now = 0, after = 0;
+    sscanf(get("/connections").body, "%d %d", &connections, &before);
+    idle(50);
+    struct seen s = login("/once");
+    assert_int_equal(s.a.result, CALL_BROKEN);
+    assert_false(s.a.garbage);
+    assert_string_equal(s.a.why, "reset");
+    sscanf(get("/connections").body, "%d %d", &now, &after);
+    assert_int_equal(after, before + 1);
+    assert_int_equal(now, connections + 1); /* that of the last call: the log-in had the kept one */
+}
+
+/* What the robot may have left unread of a refused one is not before the next request. */
+TEST_WITH(a_refused_logins_connection_is_not_used_again, set_up, tear_down)
+{
+    int before = atoi(get("/connections").body);
+    idle(50);
+    assert_int_equal(login("/missing").a.status, 404);
+    assert_int_equal(atoi(get("/connections").body), before + 1);
+    idle(50);
+    assert_int_equal(login("/ok").a.status, 200);
+    assert_int_equal(atoi(get("/connections").body), before + 1);
+}
+
+/* A robot that closes what is idle leaves no log-in in doubt. */
+TEST_WITH(a_login_takes_no_connection_that_may_be_closing, set_up, tear_down)
+{
+    static const struct {
+        unsigned idle_ms;
+        bool is_kept;
+    } cases[] = {{0, false}, {100, true}, {1100, false}, {100, true}};
+    int before = atoi(get("/connections").body);
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (cases[i].idle_ms)
+            idle(cases[i].idle_ms);
+        struct seen s = login("/connections");
+        assert_int_equal(s.a.result, CALL_ANSWERED);
+        assert_int_equal(atoi(s.body), before + !cases[i].is_kept);
+        before = atoi(s.body);
+    }
+}
+
 /* However the first answer ends and whenever the second comes, nobody gets it who did not ask. */
 TEST_WITH(a_second_answer_is_nobodys, set_up, tear_down)
 {
@@ -406,6 +463,7 @@ TEST_WITH(a_second_answer_is_nobodys, set_up, tear_down)
                                                                                                       "split",
                                                                                                       "part",
                                                                                                       "later"};
+    unsigned n = 0;
     for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++)
         for (unsigned k = 0; k < sizeof when / sizeof *when; k++)
             for (unsigned looks = 0; looks < 2; looks++) {
@@ -422,7 +480,7 @@ TEST_WITH(a_second_answer_is_nobodys, set_up, tear_down)
                     idle(30); /* the loop sees the bytes come */
                 else
                     usleep(30000); /* they are there when the next request is about to go out */
-                s = get("/ok");
+                s = n++ % 2 ? get("/ok") : login("/ok");
                 if (s.a.result != CALL_ANSWERED || strcmp(s.body, "{\"ok\":true}") != 0)
                     fail_msg("after %s (%u): %d %s", path, looks, (int)s.a.result, s.body);
             }
