@@ -143,15 +143,23 @@ uint64_t flight_worked_ms(const struct flight *f)
     return f->sent_at_ms ? now_or_over(f) - f->sent_at_ms : 0;
 }
 
+/* A log-in goes on: the robot may have opened its session. */
+static bool cancel_send(struct flight *f)
+{
+    bool is_at_dispatcher = f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING;
+    if (!is_at_dispatcher || f->op_now == OP_EXECUTE_LOGIN)
+        return false;
+    struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
+    peer_send(f->b, f->peer, &m);
+    return true;
+}
+
 void flight_end(struct flight *f)
 {
     bool is_whole =
         f->stream && stream_is_whole(f->stream); /* a client may close before the final message arrives */
-    if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && !is_whole && f->op_now != OP_EXECUTE_LOGIN) {
-        struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
-        peer_send(f->b, f->peer, &m);
+    if (!is_whole && cancel_send(f))
         stat_inc(cancels_total);
-    }
     flight_close(f);
 }
 
@@ -179,10 +187,7 @@ static void deadline_passed(void *arg)
         stat_inc(streams_silent_total);
     else if (f->op != OP_EXECUTE_QUEUED || !f->job_id) /* a queued job is a valid answer */
         stat_inc(deadline_exceeded_total);
-    if ((f->state == FLIGHT_SENT || f->state == FLIGHT_STREAMING) && f->op_now != OP_EXECUTE_LOGIN) {
-        struct msg m = {.type = MSG_CANCEL, .CANCEL = {.id = f->id}};
-        peer_send(f->b, f->peer, &m);
-    }
+    cancel_send(f);
     flight_fail(f, ERR_DEADLINE_EXCEEDED);
 }
 
@@ -420,9 +425,12 @@ static void send_again(struct flight *f)
     stat_inc(resends_total);
 }
 
-/* Its dispatcher is gone, and the extent of its work is unknown. */
+/* Its dispatcher is gone, and the extent of its work is unknown. One that only stood still has not read it yet,
+ * and finds the CANCEL behind it. */
 static void flight_orphaned(struct flight *f)
 {
+    if (!is_patient(f))
+        cancel_send(f);
     if (f->state == FLIGHT_STREAMING)
         flight_fail(f, ERR_NO_DISPATCHER);
     else if (is_patient(f) || (op_table[f->op].repeatable && !f->was_resent))

@@ -6,7 +6,7 @@
  * holds no credit of its broker; when its turn comes it takes one back. Must never let requests at one wall block
  * requests elsewhere. So a company waits with a bounded number of requests, and the company that uses least is
  * next. A queue of calls that does not move for two seconds is refused (503 queue_full), and so is every new call
- * to it until it moves.
+ * to it until it moves. A stall of our own does not count: the answers that move the queue are still to be read.
  *
  * Limits of calls to robots apply to each broker's share of a lane, so that one broker cannot shut out the callers
  * of another. Limits of the database apply to the whole process.
@@ -54,6 +54,7 @@ struct bulkheads {
     struct map by_fields;
     LIST_HEAD(walls, wall) list; /* may be walked while walls are added */
     struct loop_timer tick, pump;
+    uint64_t ticked_ms; /* stillness is judged at each tick */
     unsigned n_parked, n_waiting;
 };
 
@@ -251,16 +252,16 @@ static void refuse(struct dispatcher *d, struct request *r, const struct wall *w
     reply_error(d, r, ERR_QUEUE_FULL, text, NULL);
 }
 
-static bool is_still(const struct wall *w, uint64_t now)
+/* As of the last tick, which is behind a stall of ours. At the database its own limits decide. */
+static bool is_still(const struct bulkheads *b, const struct wall *w)
 {
-    return w->kind != DATABASE && is_full(w) &&
-           now >= w->moved_ms + STILL_MS; /* at the database its own limits decide */
+    return w->kind != DATABASE && is_full(w) && b->ticked_ms >= w->moved_ms + STILL_MS;
 }
 
 static void wait_at(struct dispatcher *d, struct request *r, struct wall *w, bulkhead_turn_fn *turn)
 {
     w->full_ms = clock_ms();
-    if (is_still(w, w->full_ms) || !bulkhead_park(d, r)) {
+    if (is_still(d->bulkheads, w) || !bulkhead_park(d, r)) {
         refuse(d, r, w);
         return;
     }
@@ -323,13 +324,28 @@ static void pump_due(void *arg)
             admit(b->d, next_in_line(b->d, w), w);
 }
 
+/* What passed since the last tick beyond its interval was a stall of ours, and counts for no queue. */
+static void stall_excuse(struct bulkheads *b, uint64_t now)
+{
+    uint64_t passed_ms = now - b->ticked_ms;
+    struct wall *w;
+    b->ticked_ms = now;
+    if (passed_ms < 2 * TICK_MS)
+        return;
+    LIST_FOREACH(w, &b->list, of_all) {
+        uint64_t excused_ms = w->moved_ms + passed_ms - TICK_MS;
+        w->moved_ms = excused_ms < now ? excused_ms : now;
+    }
+}
+
 static void tick_due(void *arg)
 {
     struct bulkheads *b = arg;
     uint64_t now = clock_ms();
     struct wall *w;
+    stall_excuse(b, now);
     LIST_FOREACH(w, &b->list, of_all)
-        while (!TAILQ_EMPTY(&w->line) && is_still(w, now)) {
+        while (!TAILQ_EMPTY(&w->line) && is_still(b, w)) {
             w->full_ms = now;
             refuse(b->d, TAILQ_FIRST(&w->line), w);
         }
@@ -460,6 +476,7 @@ struct bulkheads *bulkheads_new(struct dispatcher *d)
     b->d = d;
     b->tick = (struct loop_timer){.fn = tick_due, .arg = b};
     b->pump = (struct loop_timer){.fn = pump_due, .arg = b};
+    b->ticked_ms = clock_ms();
     loop_timer_in(d->loop, &b->tick, TICK_MS);
     return b;
 }

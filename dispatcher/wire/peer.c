@@ -6,7 +6,8 @@
  * broker. Its connection is closed once the name no longer has the address and the link is lost. Must never accept
  * a REQUEST from a broker that it considers dead. Must never promise more credit than the window. A broker that is
  * silent for 2 s, or whose connection is lost, is gone: its requests are cancelled (log-ins continue by
- * themselves) and the greeting begins again, under a new incarnation.
+ * themselves) and the greeting begins again, under a new incarnation. After a short stall of our own no broker is
+ * judged silent: its messages are still to be read. After a long one they are too old to be begun.
  */
 
 #include "dispatcher/wire/peer.h"
@@ -25,6 +26,9 @@
 
 #define LOST_TEXT_MAX 300 /* of PING */
 #define START_MS 3000     /* until then a broker never seen may still be starting */
+
+#define STALLED_MS 1000       /* a tick this late means that we stalled */
+#define STALLED_LONG_MS 10000 /* requests that waited for this long are not begun */
 
 #define FIRST_LOOK_MS 2000 /* a database that has not answered by then is away, and requests are told so */
 
@@ -58,7 +62,7 @@ struct peers {
     struct broker_names *names;
     struct proto_decoder *decoder;
     struct loop_timer timer;
-    uint64_t started_ms;
+    uint64_t started_ms, ticked_ms;
 };
 
 /* Sends after the bundle, which keeps the order. */
@@ -510,10 +514,19 @@ static void peer_received(void *arg, const void *peer, size_t peer_len, const ch
     }
 }
 
+/* Whether the process itself stood still, for a short time, since the last tick. */
+static bool was_stalled(struct peers *ps, uint64_t now)
+{
+    uint64_t late_ms = now - ps->ticked_ms;
+    ps->ticked_ms = now;
+    return late_ms > PROTO_PING_MS + STALLED_MS && late_ms < STALLED_LONG_MS;
+}
+
 /* Handles HELLO, PING and silence. */
 static void peers_tick(struct dispatcher *d)
 {
     uint64_t now = clock_ms();
+    bool is_after_stall = was_stalled(d->peers, now);
     loop_stats(d->loop);
     stat_set(stream_memory_bytes, d->stream_memory.lent);
     stat_set(uptime_seconds, (now - d->peers->started_ms) / 1000);
@@ -523,6 +536,8 @@ static void peers_tick(struct dispatcher *d)
     stat_set(database_threads_busy, (unsigned)d->conf->dispatcher_db_threads - store_idle_threads(d->store));
     for (unsigned i = 0; i < d->peers->n; i++) {
         struct peer *p = &d->peers->peer[i];
+        if (is_after_stall)
+            p->heard_ms = now;
         if (p->known && now > p->heard_ms + PROTO_SILENT_MS)
             peer_lost(p, "silent");
         if (p->is_twin && p->sock)
@@ -583,7 +598,7 @@ struct peers *peers_new(struct dispatcher *d)
     d->peers = ps;
     ps->entry = conf_list(d->conf->dispatcher_brokers, &ps->n_entries);
     ps->decoder = proto_decoder_new();
-    ps->started_ms = clock_ms();
+    ps->started_ms = ps->ticked_ms = clock_ms();
     ps->names = broker_names_new(d->loop, name_told, ps);
     ps->n = ps->n_entries + NAMED_MAX;
     ps->peer = xcalloc(ps->n, sizeof(*ps->peer));

@@ -512,7 +512,7 @@ class Robot:
             record = {
                 "time": time.time(), "call": call, "method": request.method, "path": request.path,
                 "query": dict(request.query), "headers": dict(request.headers), "body": body, "raw": text,
-                "company_id": self.company_of(request, body), "status": None,
+                "company_id": self.company_of(request, body), "status": None, "ended": None,
             }  # fmt: skip
             self.calls.append(record)
             behaviour = self.switches.take(call, record["company_id"])
@@ -522,7 +522,7 @@ class Robot:
                 answer = said(no(502, "portal_unreachable", "the portal does not answer"))
             except ConnectionError:
                 raise asyncio.CancelledError from None  # closed by the client, or on purpose: nobody to answer
-            record["status"] = answer.status
+            record["status"], record["ended"] = answer.status, time.time()
             return answer
 
         return around

@@ -4,6 +4,7 @@
 Whoever asks is answered before its deadline, and nothing is lost once everything moves again.
 """
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +104,30 @@ def test_the_only_dispatcher_stands_still(system):
     system.wait_ready()
     system.api.list(session).expect(200)
     wait_until(lambda: system.api.execute(5, params=LOGIN).status == 200, 20, "company 5")
+
+
+def test_all_of_it_stands_still_at_once(make_system, mariadb):
+    """A virtual machine that gets no processor time for longer than a silence: nobody is judged silent, and what was under way goes on."""
+    system = make_system(settings={"queue.lease_ms": 30000, "db.stall_ms": 30000, "healthd.timeout_ms": 20000})
+    session, closed = system.api.login(4), system.api.login(5)
+    for call in ("list", "delete", "login"):
+        system.robot.behave(call, "delay", ms=1000)
+    calls = [lambda: system.api.list(session), lambda: system.api.close(closed), lambda: system.api.execute(6, params=LOGIN)]
+    everything = [*system.processes, system.robot, system.portal, mariadb.process]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        waiting = [pool.submit(call) for call in calls]
+        system.robot.wait_call("list")
+        system.robot.wait_call("delete")
+        system.robot.wait_call("login", company_id=6)
+        for process in everything:
+            process.signal(signal.SIGSTOP)
+        wait_until(lambda: all(process.status("State").startswith("T") for process in everything), 5, "everything stands still")
+        stays(lambda: all(process.status("State").startswith("T") for process in everything), 3)
+        for process in everything:
+            process.resume()
+        answers = [one.result() for one in waiting]
+    assert [answer.status for answer in answers] == [200, 200, 200], answers
+    assert "why=silent" not in system.broker.text() + system.dispatcher.text()
 
 
 def test_a_robot_that_stands_still_during_a_log_in(make_system):

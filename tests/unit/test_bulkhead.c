@@ -9,6 +9,7 @@
 
 #include "common/loop.h"
 #include "tests/unit/test.h"
+#include <unistd.h>
 
 #define WINDOW 16 /* of a broker in a lane: with 50 % a limit is 8 */
 #define LIMIT 8
@@ -92,6 +93,12 @@ static void loop_for(unsigned ms)
     loop_run(d.loop);
 }
 
+static void loop_until_refused(void)
+{
+    for (unsigned i = 0; i < 200 && !n_refused; i++)
+        loop_for(100);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -144,11 +151,30 @@ TEST_WITH(test_a_robot_that_hangs_holds_up_only_its_own, set_up, tear_down)
     assert_false(call(waits, 1));
     for (unsigned i = 0; i < LIMIT; i++)
         assert_true(call(request_of(0, 300 + i), 2));
-    loop_for(2600); /* its line did not move for two seconds */
+    loop_until_refused(); /* its line did not move for two seconds */
     assert_int_equal(n_refused, 1);
     assert_ptr_equal(waits->work, waits);
     assert_false(call(request_of(0, 201), 1)); /* refused at once now */
     assert_int_equal(n_refused, 2);
+}
+
+/* The answers that move the line came meanwhile, and are read next. */
+TEST_WITH(test_a_stall_of_our_own_refuses_nobody, set_up, tear_down)
+{
+    for (unsigned i = 0; i < LIMIT; i++)
+        assert_true(call(request_of(0, 100 + i), 1));
+    struct request *waits = request_of(0, 200);
+    assert_false(call(waits, 1));
+    loop_for(1);
+    usleep(2600000);
+    assert_false(call(request_of(0, 201), 1)); /* comes before the tick */
+    loop_for(300);
+    assert_int_equal(n_refused, 0);
+    bulkhead_leave(&d, &requests[0]);
+    loop_for(20);
+    assert_ptr_equal(last_turn, waits);
+    loop_until_refused(); /* and the other, of a line that stands still while we run */
+    assert_int_equal(n_refused, 1);
 }
 
 /* The limits hold for each broker's share: a company that fills one broker's does not shut out the callers of the other. */

@@ -135,7 +135,7 @@ class Robot(Service):
         return self.ask("POST", "/_test/behave", {})
 
     def calls(self, call=None, company_id=None):
-        """Recorded calls, oldest first: time, call, method, path, query, headers, body, company_id, status."""
+        """Recorded calls, oldest first: time, call, method, path, query, headers, body, company_id, status, ended (when)."""
         return self.ask("GET", "/_test/calls", query={"call": call, "company_id": company_id})
 
     def forget_calls(self):
