@@ -186,7 +186,7 @@ STORE_TEST(test_of_a_large_one_a_sample_is_looked_at)
     assert_in_range(int_of(jv_at(jv_get(course, "robots"), 0), "done"), 12800, 14200);
     jv_free(course);
     plan_begin();
-    int64_t before = rows_read();
+    int64_t before = rows_begin();
     jv_free(course_of(id));
     assert_true(rows_read() - before < 40000);
     explained("batch_course_read", true);

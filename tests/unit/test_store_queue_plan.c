@@ -63,26 +63,26 @@ STORE_TEST(test_batches)
     uint64_t batch[3];
     fill(batch);
     plan_begin();
-    rows_since(rows_read());
+    rows_since(rows_begin());
 
-    int64_t before = rows_read();
+    int64_t before = rows_begin();
     uint64_t fresh = batch_opened("k4");
     assert_rows(before, 10, "opening");
     plan_check("store_batch_open");
-    before = rows_read();
+    before = rows_begin();
     assert_int_equal(batch_appended(fresh, 0, 1, 1000), 1000);
     assert_rows(before, 10, "appending what is new");
-    before = rows_read();
+    before = rows_begin();
     assert_int_equal(batch_appended(fresh, 0, 1, 1000), 0);
     assert_rows(before, 1010, "appending what is there");
     plan_check("store_batch_append");
-    before = rows_read();
+    before = rows_begin();
     batch_closed(fresh, "running", 1000);
     assert_rows(before, 1010, "closing");
     plan_check("store_batch_close");
 
     struct store_batch shape = {.batch_id = batch[0], .viewer = {.token_id = 7}};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_batch, &shape);
     /* Its items in an index, its last jobs, those that run, what holds it; and its robots' places, if the last one began more than 2 s
      * ago. */
@@ -93,22 +93,22 @@ STORE_TEST(test_batches)
     for (unsigned i = 0; i < 3; i++) {
         struct store_batch_items page = {.batch_id = batch[0], .viewer = {.all = true}, .cursor = 30, .limit = 10};
         strcpy(page.state, states[i]);
-        before = rows_read();
+        before = rows_begin();
         run_fine(store_batch_items, &page);
         assert_rows(before, 5 * (10 + 1) + 5, "a page of items");
         plan_check("store_batch_items");
         buf_free(&page.json);
     }
     struct store_batch_finish look_at_one = {.n = 1, .batch = {batch[1]}}, at_all = {0};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_batch_finish, &look_at_one);
     assert_rows(before, 5, "a look at one that runs");
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_batch_finish, &at_all);
     assert_rows(before, 25, "a look at all");
     assert_int_equal(at_all.n_done, 0);
     plan_check("store_batch_finish");
-    before = rows_read();
+    before = rows_begin();
     batch_cancelled(batch[0]);
     assert_rows(
         before, 3 * 1000 + 2 * 50 + 30,
@@ -119,7 +119,7 @@ STORE_TEST(test_batches)
 
 static void page_fine(struct store_jobs op, int64_t most, const char *what)
 {
-    int64_t before = rows_read();
+    int64_t before = rows_begin();
     run_fine(store_jobs, &op);
     assert_rows(before, most, what);
     plan_check(what);
@@ -133,7 +133,7 @@ STORE_TEST(test_lists_of_jobs)
     for (uint64_t i = 0; i < 500; i++)
         many[i] = i + 1;
     plan_begin();
-    rows_since(rows_read());
+    rows_since(rows_begin());
     page_fine((struct store_jobs){.all = true, .limit = 20}, 4 * 21 + 5, "all jobs");
     page_fine((struct store_jobs){.all = true, .limit = 20, .cursor = 3000}, 4 * 21 + 5, "all jobs from a cursor");
     page_fine((struct store_jobs){.all = true, .limit = 20, .status = "failed"}, 5 * 21 + 5, "jobs by status");
@@ -154,21 +154,21 @@ STORE_TEST(test_one_job_and_the_queue)
     uint64_t batch[3];
     fill(batch);
     plan_begin();
-    rows_since(rows_read());
+    rows_since(rows_begin());
     struct store_job job = {.job_id = 50};
-    int64_t before = rows_read();
+    int64_t before = rows_begin();
     run_fine(store_job, &job);
     assert_rows(before, 10, "a job");
     plan_check("store_job");
     buf_free(&job.json);
     struct store_retry retry = {.job_id = 50, .tries = 3, .by.name = "t"};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_retry, &retry);
     assert_true(retry.ok);
     assert_rows(before, 15, "putting a job back");
     plan_check("store_retry");
     struct store_why why = {.job_id = 50, .room.logins_per_robot = 10};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_why, &why);
     assert_rows(before, 1000, "why a job waits"); /* it counts those before it */
     buf_free(&why.json);
@@ -178,20 +178,20 @@ STORE_TEST(test_one_job_and_the_queue)
     plan_check("store_why");
     buf_free(&why.json);
     struct store_cancel cancel = {.job_id = 50, .all = true, .by.name = "t"};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_cancel, &cancel);
     assert_int_equal(cancel.outcome, CANCEL_DONE);
     assert_rows(before, 12, "cancelling a job");
     plan_check("store_cancel");
     struct store_queue_state look_at = {0};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_queue_state, &look_at);
     assert_rows(before, 2 * 2450 + 60,
                 "the queue's depth"); /* each that is ready once, in its index, and once more as a count */
     plan_check("store_queue_state");
     buf_free(&look_at.json);
     struct store_audit audit = {.limit = 20}, search = {.limit = 20, .search = "c17"};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_audit, &audit);
     assert_rows(before, 25, "the audit trail");
     run_fine(store_audit, &search);
@@ -203,7 +203,7 @@ STORE_TEST(test_one_job_and_the_queue)
     plan_check("store_audit");
     buf_free(&since.json);
     struct store_errors errors = {.for_ms = 3600000}, of_batch = {.batch_id = batch[0], .portal = "acme"};
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_errors, &errors);
     assert_rows(before, 120 * 9 + 50,
                 "failures by class"); /* each failed job twice, with its own row and the temporary one's */
@@ -231,10 +231,10 @@ STORE_TEST(test_a_place_costs_the_same_however_many_are_held)
     exec_sql(
         "UPDATE chasqui_places SET session_ref = robot_id * 1000000 + slot WHERE robot_id IN (?, ?) AND slot <= 10000",
         "uu", (uint64_t)robot[1], (uint64_t)robot[2]);
-    rows_since(rows_read());
+    rows_since(rows_begin());
     uint64_t began_ms = clock_ms();
     place_taken(1, 0, 0); /* this one counts */
-    int64_t before = rows_read();
+    int64_t before = rows_begin();
     for (uint64_t company = 2; company < 22; company++)
         place_taken(company, 0, 0);
     uint64_t counted =
@@ -268,11 +268,11 @@ STORE_TEST(test_old_jobs_of_one_company_cost_a_claim_of_others_nothing)
     static const char analyze[] = "ANALYZE TABLE portal_jobs";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     batch_make(800, 5001);
-    rows_since(rows_read());
+    rows_since(rows_begin());
     for (unsigned turn = 0; turn < 4; turn++) {
         struct store_claim op = claim_op(QUEUE_CLAIM_MAX);
         op.logins_per_robot = 1000;
-        int64_t before = rows_read();
+        int64_t before = rows_begin();
         claim_fine(&op, QUEUE_CLAIM_MAX);
         assert_rows(before, 25 * QUEUE_CLAIM_MAX, "a claim");
         claim_forget(&op);

@@ -322,7 +322,7 @@ STORE_TEST(test_plans)
     for (enum prune_what what = 0; what < PRUNE_COUNT; what++) {
         struct store_prune op = {.what = what, .older_s = OLD_S, .deletes_rows = true};
         unsigned steps;
-        int64_t before = rows_read();
+        int64_t before = rows_begin();
         run_fine(store_prune, &op);
         assert_true(op.n > 0);
         if (rows_read() - before >
@@ -331,7 +331,7 @@ STORE_TEST(test_plans)
         if (what != PRUNE_MINUTES && what != PRUNE_HISTORY) /* a DELETE alone: the rows that it reads say enough */
             plan_check(names[what]);
         prune(what, &steps);
-        before = rows_read();
+        before = rows_begin();
         assert_int_equal(prune(what, &steps), 0);
         assert_int_equal(steps, 1);
         if (rows_read() - before > 210) /* a pass with nothing to do */

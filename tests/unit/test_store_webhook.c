@@ -230,7 +230,7 @@ STORE_TEST(test_plans)
     static const char analyze[] = "ANALYZE TABLE chasqui_webhooks, chasqui_batches";
     sql_fine(db_run(look, analyze, sizeof(analyze) - 1));
     plan_begin();
-    int64_t before = rows_read();
+    int64_t before = rows_begin();
     run_fine(store_webhook_claim, &op);
     int64_t n_read = rows_read() - before;
     if (op.n != WEBHOOK_CLAIM_MAX || n_read >= 200) /* each with the shape of its batch */
@@ -239,7 +239,7 @@ STORE_TEST(test_plans)
     plan_check("store_webhook_claim");
     exec_sql("UPDATE chasqui_webhooks SET due_at = NULL", "");
     run_fine(store_webhook_claim, &op);
-    before = rows_read();
+    before = rows_begin();
     run_fine(store_webhook_claim, &op);
     assert_true(op.n == 0 && rows_read() - before < 20);
     plan_end();
