@@ -309,7 +309,7 @@ STORE_TEST(test_first_uses_killed_at_commit)
 {
     struct uses u;
     uses_make(&u, 1);
-    run_killed((store_fn *)store_adopts, &u.all);
+    run_killed((store_fn *)store_adopts, &u.all, &u.op[0].rc);
     for (unsigned i = 0; i < N; i++) {
         assert_false(is_apart(&u, i));
         assert_adopted(&u.op[i], 0);

@@ -1,7 +1,7 @@
 /* parts: dispatcher */
 /* SPDX-License-Identifier: MIT */
 /* test_store_race.c - the store's threads, races, connections that break, and the plans of the hot statements. */
-#include "tests/unit/store_fixture.h"
+#include "tests/unit/store_group_fixture.h"
 #include "tests/unit/store_plan.h"
 
 #include <pthread.h>
@@ -214,52 +214,39 @@ static int was_written(struct db *on, void *arg)
     return db_next(on);
 }
 
-STORE_TEST(test_broken_commit_is_settled)
+/* What was not done is done again if the first try took less than a second: a busy machine may need more than one turn to be so quick. */
+static enum db_done broken_tx(int (*was_done)(struct db *, void *), bool committed)
 {
+    enum db_done done = TX_UNKNOWN;
     enum db_rc rc;
-    bool committed = true;
-    tries = asked = 0;
-    assert_int_equal(db_tx(db, write_and_break, was_written, &committed, &rc), TX_DONE);
-    assert_int_equal(tries, 1);
-    assert_int_equal(asked, 1);
-    exec_sql("DELETE FROM chasqui_epochs", "");
-    committed = false;
-    tries = asked = 0;
-    assert_int_equal(db_tx(db, write_and_break, was_written, &committed, &rc), TX_DONE);
-    assert_int_equal(tries, 2); /* it was not: done again */
-    assert_int_equal(asked, 1);
-    exec_sql("DELETE FROM chasqui_epochs", "");
-    tries = asked = 0;
-    assert_int_equal(db_tx(db, write_and_break, NULL, &committed, &rc), TX_UNKNOWN);
-    assert_number(0, "SELECT COUNT(*) FROM chasqui_epochs", "");
+    for (unsigned turn = 0; turn < 20; turn++) {
+        uint64_t began_ms = clock_ms();
+        exec_sql("DELETE FROM chasqui_epochs", "");
+        tries = asked = 0;
+        done = db_tx(db, write_and_break, was_done, &committed, &rc);
+        if (clock_ms() - began_ms < 1000)
+            break;
+    }
+    return done;
 }
 
-static void *reserve_thread(void *arg)
+STORE_TEST(test_broken_commit_is_settled)
 {
-    struct store_reserve *op = arg;
-    store_reserve(db, op);
-    return NULL;
+    assert_int_equal(broken_tx(was_written, true), TX_DONE);
+    assert_int_equal(tries, 1);
+    assert_int_equal(asked, 1);
+    assert_int_equal(broken_tx(was_written, false), TX_DONE);
+    assert_int_equal(tries, 2); /* it was not: done again */
+    assert_int_equal(asked, 1);
+    assert_int_equal(broken_tx(NULL, false), TX_UNKNOWN);
+    assert_number(0, "SELECT COUNT(*) FROM chasqui_epochs", "");
 }
 
 /* A reservation that is killed while the server works on its COMMIT. */
 STORE_TEST(test_reservation_killed_at_commit)
 {
-    static const char *const stages[] = {"BACKUP STAGE START", "BACKUP STAGE FLUSH", "BACKUP STAGE BLOCK_DDL",
-                                         "BACKUP STAGE BLOCK_COMMIT"};
     struct store_reserve op = reserve_op(1, 1, 3);
-    pthread_t thread;
-    uint64_t id = connection_of(db);
-    int64_t at_commit = 0;
-    for (unsigned i = 0; i < 4; i++)
-        sql_fine(db_run(look, stages[i], strlen(stages[i])));
-    assert_int_equal(pthread_create(&thread, NULL, reserve_thread, &op), 0);
-    for (uint64_t until = clock_ms() + 20000; at_commit != 1 && clock_ms() < until;)
-        at_commit = number_of(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND INFO = 'COMMIT'", "u", id);
-    assert_int_equal(at_commit, 1);
-    kill_connection(id);
-    sql_fine(db_run(look, "BACKUP STAGE END", 16));
-    pthread_join(thread, NULL);
+    run_killed(store_reserve, &op, &op.rc);
     assert_int_equal(op.rc, STORE_OK);
     assert_int_equal(op.outcome, RESERVE_OK);
     assert_number(1, "SELECT COUNT(*) FROM portal_jobs", "");
@@ -325,13 +312,15 @@ struct hooked { /* each second op is submitted by a hook that runs after the sto
     struct loop_timer next;
     struct ping ping;
     bool is_due;
-    unsigned answered;
+    uint64_t submitted_ms;
+    unsigned answered, late; /* late: of those that the hook submitted */
 };
 
 static void hooked_answered(void *arg, void *op)
 {
     struct hooked *h = arg;
     (void)op;
+    h->late += h->answered % 2 && clock_ms() - h->submitted_ms > 200;
     if (++h->answered == 20)
         loop_stop(h->loop);
     else
@@ -350,13 +339,15 @@ static void hooked_due(void *arg)
 static bool hooked_submit(void *arg)
 {
     struct hooked *h = arg;
-    if (h->is_due)
+    if (h->is_due) {
+        h->submitted_ms = clock_ms();
         store_submit(h->store, ping_send, &h->ping, hooked_answered, h);
+    }
     h->is_due = false;
     return false;
 }
 
-/* An answer is not left in its pipe until the next timer, which is here the store's own, each half second. */
+/* An answer is not left in its pipe until the next timer, which is here the store's own, each half second: else all ten would be late. */
 STORE_TEST(test_what_a_hook_submits_is_answered_at_once)
 {
     struct hooked h = {.loop = loop_new(), .next = {.fn = hooked_due, .arg = &h}};
@@ -364,11 +355,10 @@ STORE_TEST(test_what_a_hook_submits_is_answered_at_once)
     ping_all(&p); /* each thread has answered once */
     loop_run(h.loop);
     loop_hook(h.loop, hooked_submit, &h);
-    uint64_t began = clock_ms();
     loop_timer_in(h.loop, &h.next, 1);
     loop_run(h.loop);
     assert_int_equal(h.answered, 20);
-    assert_true(clock_ms() - began < 2500);
+    assert_true(h.late <= 5);
     loop_unhook(h.loop, hooked_submit, &h);
     store_destroy(&h.store);
     loop_destroy(&h.loop);
@@ -458,8 +448,8 @@ STORE_TEST(test_threads)
     assert_int_equal(store_waiting(p.store), 16);
     assert_int_equal(store_idle_threads(p.store), 0);
     loop_run(p.loop);
-    for (unsigned i = 0; i < 1000 && !store_is_up(p.store); i++) { /* the pulse has a connection of its own */
-        ping_all(&p);
+    for (uint64_t until = clock_ms() + 20000; !store_is_up(p.store) && clock_ms() < until;) {
+        ping_all(&p); /* the pulse has a connection of its own */
         loop_run(p.loop);
     }
     assert_true(store_is_up(p.store));
