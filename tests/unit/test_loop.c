@@ -31,6 +31,20 @@ static void stop(void *arg)
     loop_stop(l);
 }
 
+static struct loop_timer ending = {.fn = stop};
+
+/* Runs the loop until a moment after end_soon() is called, so that what must not come has time to come; else for very long. */
+static void run_to_the_end(void)
+{
+    loop_timer_in(l, &ending, 20000);
+    loop_run(l);
+}
+
+static void end_soon(void)
+{
+    loop_timer_in(l, &ending, 20);
+}
+
 /* --- timers -------------------------------------------------------------------------------------------------- */
 
 struct ticker {
@@ -71,23 +85,33 @@ TEST_WITH(test_timers_run_in_order, set_up, tear_down)
     a.order = b.order = c.order = order;
     a.name = 'a', b.name = 'b', c.name = 'c';
     uint64_t start = clock_ms();
-    loop_timer_in(l, &c.timer, 30);
-    loop_timer_in(l, &a.timer, 10);
+    loop_timer_at(l, &c.timer, start + 30);
+    loop_timer_at(l, &a.timer, start + 10);
     loop_timer_in(l, &b.timer, 90);
-    loop_timer_in(l, &b.timer, 20); /* moved */
+    loop_timer_at(l, &b.timer, start + 20); /* moved */
     end.timer.fn = stop;
-    loop_timer_in(l, &end.timer, 40);
+    loop_timer_at(l, &end.timer, start + 40);
     assert_true(loop_timer_is_set(&b.timer));
     loop_run(l);
     assert_string_equal(order, "abc");
     assert_true(clock_ms() - start >= 40);
 }
 
+/* Runs between the turns of the busy one. */
+static void stop_after_ten(void *arg)
+{
+    struct ticker *end = arg;
+    if (end->victim->ticks > 10)
+        loop_stop(l);
+    else
+        loop_timer_in(l, &end->timer, 1);
+}
+
 TEST_WITH(test_timer_that_sets_itself_does_not_hold_the_loop, set_up, tear_down)
 {
     struct ticker busy, end;
     ticker_init(&busy, 1000000000);
-    end.timer = (struct loop_timer){.fn = stop};
+    end = (struct ticker){.timer = {.fn = stop_after_ten, .arg = &end}, .victim = &busy};
     loop_timer_in(l, &busy.timer, 0);
     loop_timer_in(l, &end.timer, 20);
     loop_run(l);
@@ -154,17 +178,17 @@ static void count(void *arg, uint32_t events)
 {
     struct watch *w = arg;
     (void)events;
-    if (++w->calls == 3)
+    if (++w->calls == 3) {
         loop_fd_change(l, w->h, 0); /* level-triggered: it would come for ever */
+        end_soon();
+    }
 }
 
 TEST_WITH(test_change, set_up, tear_down)
 {
     struct watch w = {.fd = eventfd(1, EFD_CLOEXEC)};
-    struct loop_timer end = {.fn = stop};
     w.h = loop_fd_add(l, w.fd, EPOLLIN, count, &w);
-    loop_timer_in(l, &end, 20);
-    loop_run(l);
+    run_to_the_end();
     assert_int_equal(w.calls, 3);
     close(w.fd); /* closed before it is removed: allowed to libraries */
     loop_fd_remove(l, &w.h);
@@ -180,6 +204,8 @@ static bool hook(void *arg)
     hook_calls++;
     if (hook_more && --hook_more)
         return true;
+    if (hook_calls == 50)
+        end_soon();
     return false;
 }
 
@@ -195,8 +221,7 @@ TEST_WITH(test_hook_with_more_is_asked_without_sleep, set_up, tear_down)
     hook_calls = 0;
     hook_more = 50;
     loop_hook(l, hook, NULL);
-    loop_timer_in(l, &end, 30);
-    loop_run(l);
+    run_to_the_end();
     assert_true(hook_calls >= 50 && hook_calls < 60);
     loop_unhook(l, hook, NULL);
     loop_timer_in(l, &end, 5);
@@ -207,20 +232,22 @@ TEST_WITH(test_hook_with_more_is_asked_without_sleep, set_up, tear_down)
 
 static bool waking_hook(void *arg)
 {
-    if (++*(unsigned *)arg < 10)
+    unsigned *calls = arg;
+    if (++*calls < 10)
         loop_wake(l);
+    else if (*calls == 10)
+        end_soon();
     return false;
 }
 
 /* What a hook does may be of interest to one that was asked before it. */
 TEST_WITH(test_wake_inside_a_hook, set_up, tear_down)
 {
-    struct loop_timer end = {.fn = stop}, waker = {.fn = wake_twice};
+    struct loop_timer waker = {.fn = wake_twice};
     unsigned calls = 0;
     loop_hook(l, waking_hook, &calls);
     loop_timer_in(l, &waker, 0);
-    loop_timer_in(l, &end, 30);
-    loop_run(l);
+    run_to_the_end();
     assert_true(calls >= 10 && calls < 20);
 }
 

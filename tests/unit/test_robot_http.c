@@ -247,9 +247,12 @@ static int server_stop(void **state)
 
 /* --- one call ------------------------------------------------------------------------------------------------ */
 
+#define PATIENCE_MS 60000 /* for what is not about time */
+
 static struct loop *l;
 static struct robot_http *http;
 static struct conf conf;
+static unsigned connect_ms;
 
 struct seen {
     struct call_answer a;
@@ -267,6 +270,7 @@ static int set_up(void **state)
     (void)state;
     l = loop_new();
     http = robot_http_new(l, &conf);
+    connect_ms = PATIENCE_MS;
     return 0;
 }
 
@@ -296,8 +300,8 @@ static struct call_spec spec_of(struct seen *s, const char *method, const char *
     return (struct call_spec){.method = method,
                               .base_url = base,
                               .path = path,
-                              .connect_ms = 2000,
-                              .total_ms = 2000,
+                              .connect_ms = connect_ms,
+                              .total_ms = PATIENCE_MS,
                               .max_bytes = 1000,
                               .done = done,
                               .arg = s};
@@ -528,10 +532,12 @@ TEST_WITH(what_was_never_sent_is_known, set_up, tear_down)
     strcpy(base, "http://127.0.0.1:1");
     assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
     strcpy(base, "http://robot.invalid");
+    connect_ms = 2000; /* a name server may be silent */
     assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
     strcpy(base, "ftp://127.0.0.1");
     assert_int_equal(get("/ok").a.result, CALL_NOT_SENT);
     strcpy(base, good);
+    connect_ms = PATIENCE_MS;
     assert_int_equal(stat_get(robot_calls_unreachable_total), before + 3);
     assert_int_equal(get("/ok").a.result, CALL_ANSWERED);
 }
@@ -568,35 +574,32 @@ TEST_WITH(bodies_are_capped, set_up, tear_down)
     assert_int_equal(s.a.status, 200);
 }
 
-TEST_WITH(silence_ends, set_up, tear_down)
+/* Of several calls one ends within `most_ms`, however busy the machine; none ends before `least_ms`. */
+static struct seen silenced(const char *path, struct call_spec bounds, int64_t least_ms, int64_t most_ms)
 {
     struct seen s = {0};
-    struct call_spec spec = spec_of(&s, "GET", "/hang");
-    spec.total_ms = 150;
-    call_start(http, &spec);
-    loop_run(l);
-    assert_int_equal(s.a.result, CALL_TIMEOUT);
-    assert_in_range(s.a.took_ms, 140, 1000);
+    for (unsigned turn = 0; turn < 10 && (!turn || s.a.took_ms > most_ms); turn++) {
+        s = (struct seen){0};
+        struct call_spec spec = spec_of(&s, "GET", path);
+        spec.total_ms = bounds.total_ms;
+        spec.first_byte_ms = bounds.first_byte_ms;
+        spec.idle_ms = bounds.idle_ms;
+        call_start(http, &spec);
+        loop_run(l);
+        assert_int_equal(s.a.result, CALL_TIMEOUT);
+        assert_true(s.a.took_ms >= least_ms);
+    }
+    assert_true(s.a.took_ms <= most_ms);
+    return s;
+}
 
-    s = (struct seen){0};
-    spec = spec_of(&s, "GET", "/hang");
-    spec.total_ms = 0;
-    spec.first_byte_ms = 120;
-    call_start(http, &spec);
-    loop_run(l);
-    assert_int_equal(s.a.result, CALL_TIMEOUT);
-    assert_in_range(s.a.took_ms, 110, 1000);
-
-    s = (struct seen){0};
-    spec = spec_of(&s, "GET", "/begins");
-    spec.total_ms = 0;
-    spec.first_byte_ms = 5000;
-    spec.idle_ms = 100;
-    call_start(http, &spec);
-    loop_run(l);
-    assert_int_equal(s.a.result, CALL_TIMEOUT);
+TEST_WITH(silence_ends, set_up, tear_down)
+{
+    silenced("/hang", (struct call_spec){.total_ms = 150}, 140, 1000);
+    silenced("/hang", (struct call_spec){.first_byte_ms = 120}, 110, 1000);
+    struct seen s =
+        silenced("/begins", (struct call_spec){.first_byte_ms = PATIENCE_MS, .idle_ms = 100}, 90, 2000);
     assert_int_equal(s.a.status, 200);
-    assert_in_range(s.a.took_ms, 90, 2000);
 }
 
 TEST_WITH(addresses_are_checked, set_up, tear_down)
@@ -681,7 +684,7 @@ static struct call_spec stream_of(struct seen *s, const char *path)
 {
     struct call_spec spec = spec_of(s, "GET", path);
     spec.total_ms = 0;
-    spec.first_byte_ms = spec.idle_ms = 2000;
+    spec.first_byte_ms = spec.idle_ms = PATIENCE_MS;
     spec.on_head = on_head;
     spec.on_data = on_data;
     return spec;
@@ -717,6 +720,7 @@ static bool take_and_pause(void *arg, const char *data, size_t len)
     (void)data;
     s->streamed += len;
     s->pause = true;
+    loop_timer_in(l, &s->later, 1500);
     return false;
 }
 
@@ -735,8 +739,8 @@ TEST_WITH(a_pause_is_not_the_robots_time, set_up, tear_down)
     spec.on_data = take_and_pause;
     s.call = call_start(http, &spec);
     s.later.fn = end;
-    loop_timer_in(l, &s.later, 1500);
     loop_run(l);
+    loop_timer_stop(l, &s.later);
     assert_int_equal(s.streamed, 3);
     if (!s.done) { /* curl may have seen the end in the same read */
         call_resume(s.call);
