@@ -122,12 +122,13 @@ static int on_timer(CURLM *multi, long in_ms, void *user)
 
 /* ---- an answer comes ---------------------------------------------------------------------------------------- */
 
-/* A robot that refuses a log-in may have left its body unread on the connection, and take it for the next request. */
+/* A robot that refuses a log-in may have left its body unread on the connection, and take it for the next request.
+ * Log-ins that each have a new connection must not leave as many kept ones. */
 static void login_keep(struct robot_call *c)
 {
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status / 100 == 2)
+    if (status / 100 == 2 && !socket_is_hasty(&c->user))
         curl_easy_setopt(c->easy, CURLOPT_FORBID_REUSE, 0L);
 }
 
@@ -238,7 +239,7 @@ static struct robot_call *call_get(struct part *p)
     size_t kept = offsetof(struct robot_call, spec);
     memset((char *)c + kept, 0, sizeof(*c) - kept);
     c->error[0] = 0;
-    c->user.is_once = c->user.is_spent = false;
+    c->user.is_once = c->user.is_begun = c->user.is_spent = c->user.is_stale = false;
     return c;
 }
 
@@ -319,7 +320,7 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
     c->is_special = true;
     c->user.is_once = true;
     curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
-    if (!spec->is_login)
+    if (!spec->is_login || socket_is_hasty(&c->user))
         curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
     if (strcmp(spec->method, "POST") != 0) {
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, spec->method);
@@ -440,6 +441,7 @@ struct robot_call *call_start(struct robot_http *h, const struct call_spec *spec
     CURL *e = c->easy;
     c->spec = *spec;
     c->base = base;
+    c->user.hasty_ms = base ? &base->hasty_ms : NULL;
     c->started_ms = c->moved_ms = clock_ms();
     c->answer.length = -1;
     c->answer.why = "";
@@ -561,7 +563,7 @@ static bool is_sent(const struct robot_call *c)
         return false;
     curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &head);
     curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &body);
-    return head > 0 || body > 0;
+    return head > 0 || body > 0 || c->user.is_spent;
 }
 
 static enum call_result result_of(struct robot_call *c, CURLcode code)

@@ -7,7 +7,9 @@
  * epoll_ctl. Unrequested bytes from a robot on a kept connection must never become the next call's answer (libcurl
  * 7.88 would take them). Such a connection is closed when the bytes arrive, and each connection is checked once
  * more before a request is sent. A request that must not be sent twice is never left in doubt by a robot that closes
- * what is idle: it goes on a kept connection only between SETTLED_MS and RECENT_MS after the last answer.
+ * what is idle: it goes on a kept connection only between SETTLED_MS and RECENT_MS after the last answer, and on none
+ * of a robot that was hasty within HASTY_FOR_MS. Once curl may send it, curl is given no other connection; curl's own
+ * counter of bytes would not do, since it leaves out a request that the socket did not take at the first try.
  */
 #include "dispatcher/robot/robot_sockets.h"
 #include "dispatcher/robot/robots.h"
@@ -27,9 +29,12 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define SETTLED_MS 10 /* a robot that closes after each answer, and does not say so, has done it by then */
-#define RECENT_MS                                                                                                 \
-    1000 /* servers close what is idle later: gunicorn after 2 s, Node, uvicorn and Apache after 5 s */
+/* A robot that closes after each answer, and does not say so, has done it by SETTLED_MS. Servers close what is idle
+ * after 1 s or more; half of it is left for a long way to them. One that closes within HASTY_MS is hasty. */
+#define SETTLED_MS 10
+#define RECENT_MS 500
+#define HASTY_MS 750
+#define HASTY_FOR_MS 3600000
 
 struct socket {
     struct robot_sockets *sockets;
@@ -39,6 +44,7 @@ struct socket {
     bool is_kept;     /* a connection, known from socket_open and socket_close; curl's other descriptors are not */
     bool is_idle;     /* curl does not watch it now: no call uses it, or a paused one */
     uint64_t left_ms; /* when a call ended on it, 0 = none did */
+    uint64_t *hasty_ms;         /* of the robot; NULL = not known yet */
     struct socket_user *user;   /* the call that uses it, NULL = none */
     uint16_t port, remote_port; /* local port, 0 = not known yet */
     char remote[INET6_ADDRSTRLEN];
@@ -56,20 +62,35 @@ struct robot_sockets {
     struct map by_port; /* connections by local port */
 };
 
+/* Whether they are the alert with which TLS closes: a record of alerts, or in TLS 1.3 one of two bytes. */
+static bool is_farewell(const unsigned char *bytes, ssize_t len)
+{
+    return len > 5 && bytes[1] == 3 && (bytes[0] == 21 || (bytes[0] == 23 && bytes[3] == 0 && bytes[4] == 19));
+}
+
 /* Reads the unrequested bytes from a connection and shuts it down. curl checks with MSG_PEEK whether it may use a
  * connection. */
 static void stray_drop(struct socket *k)
 {
-    char bytes[16384];
-    bool is_stray = false;
-    for (unsigned i = 0; i < 64 && recv(k->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
-        is_stray = true;
-    if (!is_stray)
+    unsigned char bytes[16384];
+    ssize_t n = recv(k->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (n <= 0)
         return;
-    stat_inc(robot_stray_answers_total);
-    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
-             "the connection is closed", NULL);
+    if (!is_farewell(bytes, n)) {
+        stat_inc(robot_stray_answers_total);
+        log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
+                 "the connection is closed", NULL);
+    }
+    for (unsigned i = 0; i < 64 && recv(k->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
+        ;
     shutdown(k->fd, SHUT_RDWR);
+}
+
+/* The robot ends a connection that no call uses. */
+static void haste_note(const struct socket *k)
+{
+    if (k->hasty_ms && k->left_ms && clock_ms() - k->left_ms < HASTY_MS)
+        *k->hasty_ms = clock_ms();
 }
 
 static void socket_ready(void *arg, uint32_t events)
@@ -78,8 +99,10 @@ static void socket_ready(void *arg, uint32_t events)
     struct robot_sockets *s = k->sockets;
     int running, what = 0;
     if (k->is_idle) { /* the robot closed a kept connection, or sent unrequested bytes: curl will find it closed */
-        if (!k->user)
+        if (!k->user) {
+            haste_note(k);
             stray_drop(k);
+        }
         loop_fd_remove(s->loop, &k->handle);
         return;
     }
@@ -115,6 +138,7 @@ static void socket_use(struct socket *k, struct socket_user *u)
     if (k->user && k->user != u)
         k->user->socket = NULL;
     k->user = u;
+    k->hasty_ms = u->hasty_ms;
     u->socket = k;
 }
 
@@ -221,11 +245,15 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
 /* Whether curl is about to send a second time what must be sent once. */
 static bool is_second(struct socket_user *u)
 {
-    long sent = 0;
-    if (u->is_once)
-        curl_easy_getinfo(u->easy, CURLINFO_REQUEST_SIZE, &sent);
-    u->is_spent |= sent > 0;
-    return sent > 0;
+    if (u->is_begun && u->hasty_ms) /* its kept connection is dead */
+        *u->hasty_ms = clock_ms();
+    u->is_spent |= u->is_begun;
+    return u->is_begun;
+}
+
+bool socket_is_hasty(const struct socket_user *u)
+{
+    return u->hasty_ms && *u->hasty_ms && clock_ms() - *u->hasty_ms < HASTY_FOR_MS;
 }
 
 static curl_socket_t socket_open_any(void *user, curlsocktype purpose, struct curl_sockaddr *address)
@@ -278,7 +306,23 @@ static bool is_surely_open(const struct socket *k)
     return idle_ms >= SETTLED_MS && idle_ms <= RECENT_MS;
 }
 
-/* Just before a request is sent, on the connection that curl chose: whether a byte has already arrived on it. */
+/* Whether a call may go on the connection that curl chose: no byte has already arrived on it. */
+static bool is_usable(struct socket *k, struct socket_user *u)
+{
+    socket_use(k, u);
+    if (!k->left_ms)
+        return true;
+    if (u->is_once && !is_surely_open(k))
+        return false;
+    if (is_quiet(k, u->easy))
+        return true;
+    stat_inc(robot_stray_answers_total);
+    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
+             "another connection is used", NULL);
+    return false;
+}
+
+/* Just before a request is sent. */
 static int before_request(void *arg, char *remote, char *local, int remote_port, int port)
 {
     struct socket_user *u = arg;
@@ -286,22 +330,11 @@ static int before_request(void *arg, char *remote, char *local, int remote_port,
     (void)local;
     if (is_second(u))
         return CURL_PREREQFUNC_ABORT;
-    if (!k)
-        return CURL_PREREQFUNC_OK;
-    socket_use(k, u);
-    if (!k->left_ms)
-        return CURL_PREREQFUNC_OK;
-    if (u->is_once && !is_surely_open(k)) {
-        u->is_stale = true;
+    u->is_stale = k && !is_usable(k, u);
+    if (u->is_stale)
         return CURL_PREREQFUNC_ABORT; /* curl then closes it */
-    }
-    if (is_quiet(k, u->easy))
-        return CURL_PREREQFUNC_OK;
-    stat_inc(robot_stray_answers_total);
-    log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
-             "another connection is used", NULL);
-    u->is_stale = true;
-    return CURL_PREREQFUNC_ABORT;
+    u->is_begun = u->is_once;
+    return CURL_PREREQFUNC_OK;
 }
 
 void sockets_prepare(struct robot_sockets *s, struct socket_user *u, CURL *easy, void *owner)

@@ -22,9 +22,10 @@ struct socket_user { /* part of a call; zero-initialised = ready for use */
     struct robot_sockets *sockets;
     CURL *easy;
     struct socket *socket; /* its connection, NULL = unknown */
-    /* The request must not be sent twice. It goes on no kept connection that the robot may be closing now, and curl
-     * is given no other connection once a byte of it was sent; is_spent tells that curl wanted one. */
-    bool is_once, is_spent;
+    uint64_t *hasty_ms;    /* when the call's robot closed a connection early, 0 = never; NULL = not recorded */
+    /* The request must not be sent twice. It goes on no kept connection that the robot may be closing now. is_begun:
+     * curl was allowed to send it, and is given no other connection; is_spent tells that curl wanted one. */
+    bool is_once, is_begun, is_spent;
     /* The kept connection may not be used: bytes arrived on it, or is_once forbids it. The call ended without sending
      * anything. */
     bool is_stale;
@@ -42,6 +43,9 @@ void sockets_prepare(struct robot_sockets *s, struct socket_user *u, CURL *easy,
 /* This handle's calls go to hosts other than robots; their own check decides which. Call after
  * sockets_prepare(). */
 void sockets_allow_any(struct socket_user *u);
+/* Whether the robot has lately closed a connection within 750 ms of its last answer, or under a request: what must
+ * be sent once does not go on a kept one of its. */
+bool socket_is_hasty(const struct socket_user *u);
 /* The call no longer has its connection. */
 void socket_leave(struct socket_user *u);
 

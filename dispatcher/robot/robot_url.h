@@ -8,13 +8,14 @@
 #include <curl/curl.h>
 #include <stdint.h>
 
-struct robot_url {  /* read-only for other files, except `loaded` */
+struct robot_url {  /* read-only for other files, except `loaded` and `hasty_ms` */
     uint32_t index; /* in the order of their first use */
     char *text;
     const char *path;  /* points into text: the prefix of every path, mostly "" */
     CURLU *parts;      /* NULL = curl cannot parse it */
     char *host, *port; /* NULL = needs no look-up */
     uint64_t loaded;   /* generation (resolver.h) of the addresses that curl holds; 0 = none */
+    uint64_t hasty_ms; /* of robot_sockets.h */
 };
 
 struct robot_urls;
