@@ -68,14 +68,18 @@ static bool is_farewell(const unsigned char *bytes, ssize_t len)
     return len > 5 && bytes[1] == 3 && (bytes[0] == 21 || (bytes[0] == 23 && bytes[3] == 0 && bytes[4] == 19));
 }
 
-/* Reads the unrequested bytes from a connection and shuts it down. curl checks with MSG_PEEK whether it may use a
- * connection. */
-static void stray_drop(struct socket *k)
+/* Something came on a connection that no call uses: whether the robot ends it. Unrequested bytes are read, and it is
+ * shut down: curl checks with MSG_PEEK whether it may use a connection. */
+static bool is_ended(struct socket *k)
 {
     unsigned char bytes[16384];
     ssize_t n = recv(k->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) /* the call that has just ended has read it */
+        return false;
+    if (k->hasty_ms && k->left_ms && clock_ms() - k->left_ms < HASTY_MS)
+        *k->hasty_ms = clock_ms();
     if (n <= 0)
-        return;
+        return true;
     if (!is_farewell(bytes, n)) {
         stat_inc(robot_stray_answers_total);
         log_line(LOG_WARN, "robot_stray_bytes", "address", k->remote, "port", log_i(k->remote_port), "what",
@@ -84,13 +88,7 @@ static void stray_drop(struct socket *k)
     for (unsigned i = 0; i < 64 && recv(k->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
         ;
     shutdown(k->fd, SHUT_RDWR);
-}
-
-/* The robot ends a connection that no call uses. */
-static void haste_note(const struct socket *k)
-{
-    if (k->hasty_ms && k->left_ms && clock_ms() - k->left_ms < HASTY_MS)
-        *k->hasty_ms = clock_ms();
+    return true;
 }
 
 static void socket_ready(void *arg, uint32_t events)
@@ -99,11 +97,8 @@ static void socket_ready(void *arg, uint32_t events)
     struct robot_sockets *s = k->sockets;
     int running, what = 0;
     if (k->is_idle) { /* the robot closed a kept connection, or sent unrequested bytes: curl will find it closed */
-        if (!k->user) {
-            haste_note(k);
-            stray_drop(k);
-        }
-        loop_fd_remove(s->loop, &k->handle);
+        if (k->user || is_ended(k))
+            loop_fd_remove(s->loop, &k->handle);
         return;
     }
     if (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP))

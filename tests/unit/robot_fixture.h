@@ -160,6 +160,10 @@ static inline bool serve_one(int fd, const char *path, const char *request)
         say_json(fd, "{}");
         usleep(100000);
         return false;
+    } else if (strcmp(path, "/byte") == 0) { /* one too many, 50 ms later */
+        say_json(fd, "{}");
+        usleep(50000);
+        say(fd, "x");
     } else if (strcmp(path, "/farewell") == 0) { /* as TLS closes: an alert */
         say_json(fd, "{}");
         usleep(20000);

@@ -4,6 +4,8 @@
 #include "tests/unit/robot_fixture.h"
 
 #include <linux/sockios.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 #define TURNS 20 /* for what needs a moment in which the machine is not too busy */
@@ -183,6 +185,46 @@ TEST_WITH(a_robot_that_closes_early_gets_logins_on_new_connections, set_up, tear
         }
         assert_int_equal(sockets_open(), 1);
     }
+}
+
+static struct loop_fd *reader;
+
+static void bytes_read(void *arg, uint32_t events)
+{
+    char byte;
+    (void)arg, (void)events;
+    for (int fd = 3; fd < 200; fd++)
+        recv(fd, &byte, 1, MSG_DONTWAIT); /* only the robot's connection is a socket with a byte */
+    loop_fd_remove(l, &reader);
+}
+
+static void loop_block(void *arg)
+{
+    (void)arg;
+    usleep(100000);
+}
+
+/* What came on a connection may have been read by the time at which its event is looked at. */
+TEST_WITH(an_event_that_is_over_closes_nothing, set_up, tear_down)
+{
+    bool is_kept = false;
+    int first = eventfd(1, EFD_CLOEXEC);
+    for (unsigned i = 0; i < TURNS && !is_kept; i++) {
+        struct loop_timer block = {.fn = loop_block};
+        tear_down(NULL);
+        set_up(NULL);
+        assert_int_equal(get("/byte").a.status, 200);
+        idle(5); /* its event is not the first one any more */
+        reader = loop_fd_add(l, first, EPOLLIN, bytes_read, NULL);
+        loop_timer_in(l, &block, 0);
+        idle(80);
+        settle();
+        int before = connections();
+        settle();
+        is_kept = atoi(login("/connections").body) == before;
+    }
+    close(first);
+    assert_true(is_kept);
 }
 
 /* TLS says that it closes: these are no bytes of another answer. */
