@@ -167,14 +167,19 @@ static int sockets_open(void)
 TEST_WITH(a_robot_that_closes_early_gets_logins_on_new_connections, set_up, tear_down)
 {
     for (unsigned i = 0; i < 2; i++) {
-        tear_down(NULL);
-        set_up(NULL);
-        settle();
-        if (i == 0)
-            get("/closes");
-        else
-            assert_int_equal(login("/once").a.result, CALL_BROKEN);
-        idle(200);
+        uint64_t took_ms = UINT64_MAX;
+        for (unsigned turn = 0; turn < TURNS && took_ms > 700; turn++) { /* later than that is not early */
+            tear_down(NULL);
+            set_up(NULL);
+            settle();
+            uint64_t began_ms = clock_ms();
+            if (i == 0)
+                get("/closes");
+            else
+                assert_int_equal(login("/once").a.result, CALL_BROKEN);
+            idle(200);
+            took_ms = clock_ms() - began_ms;
+        }
         for (int n = 0; n < 3; n++) {
             settle();
             int before = connections();
