@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define BUCKETS 1024
+#define STALLED_MS 1000 /* a look for expired leases this late means that we stalled */
 
 struct held {
     uint64_t job_id;
@@ -251,6 +252,16 @@ void leases_rescue_soon(struct dispatcher *d)
     d->news->tick_wanted(d);
 }
 
+/* After a stall of our own the leases that we hold seem to have run out: they are renewed before any is rescued, as
+ * are those whose log-ins have just been reserved, which a later turn reads. */
+static bool was_stalled(struct leases *ls, uint64_t now)
+{
+    bool is_late = ls->rescue_at_ms && now > ls->rescue_at_ms + STALLED_MS;
+    if (is_late)
+        ls->rescue_at_ms = 0;
+    return is_late;
+}
+
 void leases_tick(struct dispatcher *d)
 {
     struct leases *ls = d->leases;
@@ -260,7 +271,8 @@ void leases_tick(struct dispatcher *d)
         renew(d);
     }
     bool knows_robots = d->robots_revision != 0; /* else no robot could be asked for the outcome of a log-in */
-    if (!ls->rescuing && !d->draining && knows_robots && now >= ls->rescue_at_ms) {
+    bool may_rescue = !ls->rescuing && !ls->renewing && !d->draining && knows_robots;
+    if (may_rescue && now >= ls->rescue_at_ms && !was_stalled(ls, now)) {
         ls->rescue_at_ms = now + (uint64_t)d->conf->session_sweep_ms;
         rescue(d);
     }
