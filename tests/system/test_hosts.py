@@ -17,7 +17,7 @@ import pymysql
 import pytest
 
 from harness.hosts import Hosts, hosts_missing
-from harness.wait import PATIENCE, wait_until
+from harness.wait import PATIENCE, ran_s, wait_until
 
 SEED = int(os.environ.get("CHASQUI_HOSTS_SEED", "1"))
 FAULTS = int(os.environ.get("CHASQUI_HOSTS_FAULTS", "2"))
@@ -56,14 +56,14 @@ class Load(threading.Thread):
         company = 100_000 * (self.number + 1)
         dice = random.Random(self.number)
         while not self.over.wait(0.05):
-            began = time.monotonic()
+            began = ran_s()
             is_login = dice.random() < 0.05
             company += is_login
             try:
                 status = (self.login(company) if is_login else self.list(dice)).status
             except (OSError, http.client.HTTPException):
                 status = 0
-            self.calls.append((began, time.monotonic() - began, status))
+            self.calls.append((began, ran_s() - began, status))
             self.opened += is_login and status == 200
 
     def login(self, company):
@@ -179,11 +179,11 @@ def play(made, faults, name, loads, number):
     """One fault under load. Answers its line for the table."""
     system = made.system
     batch_id = submit(system, number)
-    began = time.monotonic()
+    began = ran_s()
     told, living = getattr(faults, name)()
     if name != "restart_all":
         time.sleep(20 if name == "stop_host" else faults.dice.uniform(8, 14))  # how long the fault lasts: not a wait for anything
-    healed = time.monotonic()
+    healed = ran_s()
     faults.heal()
     alive = [load for load in loads if load.number in living]
     first_s = {}

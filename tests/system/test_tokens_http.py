@@ -5,7 +5,7 @@ import json
 import time
 
 from harness.http import Api
-from harness.wait import wait_until
+from harness.wait import ran_s, wait_until
 
 TOKENS = "/api/v1/ops/tokens"
 CREDENTIALS = "/api/v1/app/credentials"
@@ -37,10 +37,10 @@ def test_tokens_are_made_listed_and_revoked(system):
     assert secret not in everything
     assert str(token["id"]) in system.ctl("token", "list").stdout
     # Revoked, it is refused at once: brokers are told.
-    began = time.monotonic()
+    began = ran_s()
     assert system.ops.delete(f"{TOKENS}/{token['id']}", {"reason": "left"}).expect(200).json == {"ok": True, "id": token["id"], "state": "revoked"}
     wait_until(lambda: api.active(7).status == 401, 5, "it is refused")
-    assert time.monotonic() - began < 4
+    assert ran_s() - began < 4
     system.ops.delete(f"{TOKENS}/{token['id']}").expect(200)  # again
     system.ops.delete(f"{TOKENS}/99999999").expect(404, "not_found")
     system.ops.delete(f"{TOKENS}/x").expect(404, "not_found")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.wait import wait_until
+from harness.wait import ran_s, wait_until
 
 CROWD = 280  # more than a lane has credits (256)
 STILL_S = 1.5  # a robot that ended no call for so long may have had its line refused, which is after 2 s
@@ -17,9 +17,9 @@ def p99(call, times=40):
     """Of calls that must all succeed, one after another."""
     took = []
     for n in range(times):
-        began = time.monotonic()
+        began = ran_s()
         call(n).expect(200)
-        took.append(time.monotonic() - began)
+        took.append(ran_s() - began)
     return sorted(took)[-1 - times // 100]
 
 
@@ -195,9 +195,9 @@ def test_the_callers_of_one_broker_do_not_shut_out_those_of_another(make_system)
     with ThreadPoolExecutor(96) as pool:
         crowd = [pool.submit(lambda: system.api.list(sessions[1])) for _ in range(96)]
         system.robot.wait_call("list", 1)
-        began = time.monotonic()
+        began = ran_s()
         system.api_at(1).list(sessions[2]).expect(200)
-        took = time.monotonic() - began
+        took = ran_s() - began
         assert not all(one.done() for one in crowd)
         assert {one.result().status for one in crowd} == {200}
     assert took < 5, took

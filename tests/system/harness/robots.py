@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .http import Client
-from .ports import free_port
+from .ports import free_port, kept_port
 from .process import Process
 from .wait import wait_until
 
@@ -52,7 +52,7 @@ class Portal(Service):
     """The judge: report()["violations"] must be empty."""
 
     def __init__(self, directory, port=None):
-        super().__init__("portal", "portal.py", [], Path(directory) / "portal.log", port)
+        super().__init__("portal", "portal.py", [], Path(directory) / "portal.log", port or kept_port())
 
     def report(self):
         return self.ask("GET", "/report")

@@ -2,6 +2,7 @@
 """Waiting on conditions. The only place of the harness that lets time pass; a wait ends by its condition or by its deadline."""
 
 import os
+import threading
 import time
 
 POLL_S = 0.01
@@ -11,6 +12,43 @@ PATIENCE = float(os.environ.get("CHASQUI_PATIENCE", "3"))
 
 class TimedOut(AssertionError):
     pass
+
+
+class Pulse(threading.Thread):
+    """Finds out when this machine stands still, by waking far too late."""
+
+    BEAT_S, LATE_S = 0.05, 0.25
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.lost_s, self.beat_at = 0.0, time.monotonic()
+        self.lock = threading.Lock()
+        self.start()
+
+    def run(self):
+        while True:
+            time.sleep(self.BEAT_S)
+            with self.lock:
+                now = time.monotonic()
+                self.lost_s += self.late_s(now)
+                self.beat_at = now
+
+    def late_s(self, now):
+        late = now - self.beat_at - self.BEAT_S
+        return late if late > self.LATE_S else 0.0
+
+    def ran_s(self):
+        with self.lock:
+            now = time.monotonic()
+            return now - self.lost_s - self.late_s(now)
+
+
+_pulse = Pulse()
+
+
+def ran_s():
+    """A clock for measuring how long something took: time.monotonic() without the times in which this machine stood still."""
+    return _pulse.ran_s()
 
 
 def wait_until(condition, timeout=10, what=None, every=POLL_S):
