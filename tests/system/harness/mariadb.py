@@ -2,9 +2,8 @@
 """A private MariaDB: one server in one directory, on a port of its own.
 
 Owns datadir, socket and process. The server is made once (an installation takes a second) and kept for many tests, each
-with a fresh database. `durable=False` trades what a *machine's* crash would lose for speed: the log is written at each commit, but nothing is ever
-synced, since servers of tests that run beside each other would wait for each other's syncs. Killing the server alone still loses nothing, as a
-test that kills it must be able to assume.
+with a fresh database. `durable=False` trades the last second before a *machine's* crash for speed (the log is written at each
+commit, but not synced): killing the server alone still loses nothing, as a test that kills it must be able to assume.
 """
 
 import os
@@ -18,7 +17,6 @@ from pathlib import Path
 import pymysql
 import pymysql.cursors
 
-from . import preload
 from .ports import kept_port
 from .process import Process
 from .wait import wait_until
@@ -94,8 +92,6 @@ class MariaDB:
             self.directory / "mariadb.log",
         )
         self.durable = durable
-        if not durable:
-            self.process.env["LD_PRELOAD"] = str(preload.compiled(self.directory, "no_sync", preload.NO_SYNC))
 
     @staticmethod
     def as_user():
@@ -111,7 +107,7 @@ class MariaDB:
                 f"--datadir={self.datadir}", *self.as_user(),
             ],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            env={**os.environ, **self.process.env, "TMPDIR": str(self.directory)},  # two at once must not meet in /tmp
+            env={**os.environ, "TMPDIR": str(self.directory)},  # two at once must not meet in /tmp
         )  # fmt: skip
         assert done.returncode == 0, f"mariadb-install-db: {done.stdout}{done.stderr}"
 

@@ -3,14 +3,6 @@
 
 import subprocess
 
-NO_SYNC = """
-#define _GNU_SOURCE
-#include <sys/types.h>
-int fsync(int fd) { return fd < 0 ? -1 : 0; }
-int fdatasync(int fd) { return fd < 0 ? -1 : 0; }
-int sync_file_range(int fd, off64_t at, off64_t n, unsigned flags) { (void)at, (void)n, (void)flags; return fd < 0 ? -1 : 0; }
-int msync(void *at, size_t n, int flags) { (void)at, (void)n, (void)flags; return 0; }
-"""
 
 def compiled(directory, name, source):
     """The shared library of a C text."""
