@@ -330,8 +330,11 @@ static void method_set(struct robot_call *c, const struct call_spec *spec)
     c->body_len = spec->body_len;
     c->body = xmalloc(spec->body_len + 1);
     memcpy(c->body, spec->body ? spec->body : "", spec->body_len);
+    /* What a robot left unread of it is then a line, which it refuses at once: its connection is not used again. */
+    if (spec->is_login && spec->body)
+        c->body[c->body_len++] = '\n';
     curl_easy_setopt(e, CURLOPT_POST, 1L);
-    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)spec->body_len);
+    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)c->body_len);
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body);
     if (spec->body_type && !*spec->body_type)
         c->headers = curl_slist_append(c->headers, "Content-Type:"); /* suppresses curl's own guess */

@@ -202,7 +202,7 @@ static inline bool serve_one(int fd, const char *path, const char *request)
     return true;
 }
 
-/* Answers before it reads the body, which is of x's. */
+/* Answers before it reads the body, which is of x's and a newline. */
 static inline void serve_unread(int fd)
 {
     char in[65536];
@@ -212,10 +212,20 @@ static inline void serve_unread(int fd)
     for (;;) {
         ssize_t n = recv(fd, in, sizeof in - 1, MSG_PEEK);
         in[n > 0 ? n : 0] = 0;
-        size_t body = strspn(in, "x");
+        size_t body = strspn(in, "x\n");
         if (body == 0 || recv(fd, in, body, 0) <= 0)
             return;
     }
+}
+
+/* Answers without reading the body, and takes it for the next request, as Python's http.server does. */
+static inline void serve_left(int fd, const char *body)
+{
+    char rest[8192];
+    say_json(fd, "{}");
+    if (!strchr(body, '\n') && recv(fd, rest, sizeof rest, 0) <= 0)
+        return;
+    say(fd, "HTTP/1.1 400 Bad request syntax\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbad");
 }
 
 static inline void *serve(void *arg)
@@ -237,6 +247,10 @@ static inline void *serve(void *arg)
         }
         if (!end || (length && strlen(end + 4) < strtoul(length + 16, NULL, 10)))
             continue;
+        if (strncmp(in, "POST /left ", 11) == 0) {
+            serve_left(fd, end + 4);
+            break;
+        }
         if (sscanf(in, "%*s %99[^? ]", path) != 1 || !serve_one(fd, path, in))
             break;
         len = 0;

@@ -192,6 +192,19 @@ TEST_WITH(a_robot_that_closes_early_gets_logins_on_new_connections, set_up, tear
     }
 }
 
+/* A robot that answers a log-in without reading it takes its body for the next request. */
+TEST_WITH(what_a_robot_left_unread_harms_no_other_call, set_up, tear_down)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        settle();
+        assert_int_equal(login("/left").a.status, 200);
+        idle(50);
+        struct seen s = i % 2 ? get("/ok") : login("/ok");
+        assert_int_equal(s.a.result, CALL_ANSWERED);
+        assert_string_equal(s.body, "{\"ok\":true}");
+    }
+}
+
 static struct loop_fd *reader;
 
 static void bytes_read(void *arg, uint32_t events)
